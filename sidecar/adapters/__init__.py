@@ -1,0 +1,1 @@
+"""One outside thing each. Foreign exceptions are translated once, here."""

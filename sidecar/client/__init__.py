@@ -1,0 +1,1 @@
+"""What apps import. Depends on nothing else in this package."""

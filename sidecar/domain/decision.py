@@ -1,0 +1,130 @@
+"""From a standing to the answer of one call: contract, "Meaning" 3 and 6."""
+
+import datetime as dt
+from enum import StrEnum
+
+import msgspec
+
+from sidecar.domain.assurance import Ladder
+from sidecar.domain.evaluator import Demand, Standing
+from sidecar.domain.policy import ROUTINE, Selection
+from sidecar.domain.session import Cause
+from sidecar.domain.stamp import MICROSECONDS
+
+
+class Verdict(StrEnum):
+    """The three verdicts of a check."""
+
+    ALLOW = "allow"
+    STEP_UP = "step_up"
+    DENY = "deny"
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What a call gets, and which demands decided it.
+
+    `acr_values` and `max_age` (seconds) are what the identity provider must be asked for;
+    `pending` tells of demands in other contexts than the call's.
+    """
+
+    verdict: Verdict
+    revoked: bool = False
+    pending: bool = False
+    demands: tuple[Demand, ...] = ()
+    acr_values: tuple[str, ...] = ()
+    max_age: int | None = None
+
+
+ALLOW = Decision(Verdict.ALLOW)
+ALLOW_PENDING = Decision(Verdict.ALLOW, pending=True)
+
+
+def decide(
+    standing: Standing, app: str, contexts: frozenset[str], now: float, ladder: Ladder
+) -> Decision:
+    """Judge a call of `app` in `contexts` (empty: routine) at `now` (seconds)."""
+    if standing.revoked is not None:
+        return Decision(Verdict.DENY, revoked=True)
+    if not standing.demands:
+        return ALLOW
+    return judge(standing.demands, app, contexts, now, ladder)
+
+
+def judge(
+    demands: tuple[Demand, ...], app: str, contexts: frozenset[str], now: float, ladder: Ladder
+) -> Decision:
+    """Join the demands: block beats step-up beats allow, the strongest and shortest win."""
+    asked: list[Demand] = []
+    pending = False
+    for demand in demands:
+        if app not in demand.apps or demand.is_met(now):
+            continue
+        if _covers(demand, contexts):
+            asked.append(demand)
+        else:
+            pending = True
+    if not asked:
+        return ALLOW_PENDING if pending else ALLOW
+    if any(demand.block or demand.unsatisfiable for demand in asked):
+        refusing = tuple(d for d in asked if d.block or d.unsatisfiable)
+        return Decision(Verdict.DENY, pending=pending, demands=refusing)
+    return Decision(
+        Verdict.STEP_UP,
+        pending=pending,
+        demands=tuple(asked),
+        acr_values=ladder.acr_values(max(demand.rank for demand in asked)),
+        max_age=_max_age(asked, now),
+    )
+
+
+def _covers(demand: Demand, contexts: frozenset[str]) -> bool:
+    selection = demand.contexts
+    if contexts:
+        return any(context in selection for context in contexts)
+    return _covers_routine(selection, block=demand.block)
+
+
+def _covers_routine(selection: Selection, *, block: bool) -> bool:
+    """A routine call is judged where a policy names `routine`, or blocks without naming any."""
+    if selection.include is None:
+        return block and ROUTINE not in selection.exclude
+    return ROUTINE in selection
+
+
+def _max_age(demands: list[Demand], now: float) -> int | None:
+    """The age in seconds that a sign-in may have at most, to suffice for all (RFC 9470, 3).
+
+    A mark set in second m asks for a sign-in in second m + 1 or later: as of now, one that is
+    no older than now - (m + 1).
+    """
+    ages = [demand.max_age for demand in demands if demand.max_age is not None]
+    ages.extend(
+        max(0, int(now) - demand.since // MICROSECONDS - 1)
+        for demand in demands
+        if demand.since is not None
+    )
+    return min(ages, default=None)
+
+
+def describe(cause: Cause) -> str:
+    """A cause in words: `country is PT since 2026-11-24T10:00:00Z`."""
+    if cause.kind == "always":
+        return "required in this context"
+    subject = cause.kind.replace("_", " ")
+    text = (
+        f"{subject} {cause.value}" if cause.kind == "time_of_day" else f"{subject}: {cause.value}"
+    )
+    if cause.since is None:
+        return f"{text}, since the sign-in"
+    when = dt.datetime.fromtimestamp(cause.since // MICROSECONDS, dt.UTC)
+    return f"{text}, since {when:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def explain(demand: Demand) -> str:
+    """A demand in words, for a challenge's reasons and the log."""
+    causes = "; ".join(describe(cause) for cause in demand.causes)
+    if demand.block:
+        return f"blocked ({causes})"
+    if demand.unsatisfiable:
+        return f"a compliant device is required ({causes})"
+    return causes

@@ -1,0 +1,146 @@
+"""What is known of users, devices and sessions: single observations, each with its stamp.
+
+A fact is one line of a timeline. Facts of a session lie in the session's record, facts of its
+user and its device in theirs; `session` folds the three timelines into one standing.
+"""
+
+from enum import StrEnum
+from typing import TypeAlias
+
+import msgspec
+
+from sidecar.domain.assurance import Authentication
+from sidecar.domain.location import Place
+from sidecar.domain.policy import RiskLevel
+from sidecar.domain.stamp import Stamp
+
+
+class Scope(StrEnum):
+    """Whose record a fact lies in."""
+
+    SESSION = "session"
+    USER = "user"
+    DEVICE = "device"
+
+
+class _Fact(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    stamp: Stamp
+
+
+class Sighted(_Fact, frozen=True, kw_only=True, array_like=True):
+    """The session was used from this address."""
+
+    ip: str
+    place: Place
+
+
+class AgentSeen(_Fact, frozen=True, kw_only=True, array_like=True):
+    """The session was used with this user agent."""
+
+    user_agent: str
+
+
+class DeviceBound(_Fact, frozen=True, kw_only=True, array_like=True):
+    """The session is on this device."""
+
+    device: str
+
+
+class SignedIn(_Fact, frozen=True, kw_only=True, array_like=True):
+    """This authentication was shown (the stamp is when, `auth_time` when it took place)."""
+
+    authentication: Authentication
+
+
+class AssuranceLowered(_Fact, frozen=True, kw_only=True, array_like=True):
+    """What was shown until now counts for no more than this level's name or `acr`."""
+
+    level: str
+
+
+class ClaimsSeen(_Fact, frozen=True, kw_only=True, array_like=True):
+    """Claims of the session or user; a claim named here replaces what was known of it."""
+
+    scope: Scope
+    claims: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+class NetworkReported(_Fact, frozen=True, kw_only=True, array_like=True):
+    """An agent reports the network segment of the session, or of `device`."""
+
+    network: str
+    device: str = ""
+
+
+class RiskReported(_Fact, frozen=True, kw_only=True, array_like=True):
+    """The risk level of the session, its user, or `device`."""
+
+    scope: Scope
+    level: RiskLevel
+    device: str = ""
+
+
+class SignalRaised(_Fact, frozen=True, kw_only=True, array_like=True):
+    """A detection. Negative `weight` or `half_life`: as configured."""
+
+    scope: Scope
+    name: str
+    weight: float = -1.0
+    half_life: float = -1.0
+    device: str = ""
+
+
+class ComplianceReported(_Fact, frozen=True, kw_only=True, array_like=True):
+    """Whether `device` is compliant."""
+
+    device: str
+    compliant: bool
+
+
+class Revoked(_Fact, frozen=True, kw_only=True, array_like=True):
+    """Sign-ins until now are void. `device` set: only those of sessions on it."""
+
+    scope: Scope
+    reason: str = ""
+    device: str = ""
+
+
+class Seen(_Fact, frozen=True, kw_only=True, array_like=True):
+    """The user was somewhere, in this or another session (`session` is the record's name)."""
+
+    session: str
+    ip: str
+    place: Place
+
+
+Fact: TypeAlias = (
+    Sighted
+    | AgentSeen
+    | DeviceBound
+    | SignedIn
+    | AssuranceLowered
+    | ClaimsSeen
+    | NetworkReported
+    | RiskReported
+    | SignalRaised
+    | ComplianceReported
+    | Revoked
+    | Seen
+)
+
+ESTABLISHING = (Sighted, AgentSeen, DeviceBound, SignedIn)
+"""A session begins with the first of these."""
+
+SIGNALS = (
+    "session-established",
+    "session-presented",
+    "session-revoked",
+    "network-change",
+    "device-compliance-change",
+    "risk-level-change",
+    "credential-change",
+    "assurance-level-change",
+    "token-claims-change",
+    "risk-signal",
+)
+"""The contract's event types; also the values of the metric label `signal`, with `policy`."""

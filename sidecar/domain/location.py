@@ -1,0 +1,108 @@
+"""Places on Earth and how fast somebody would have travelled between them."""
+
+import math
+from enum import StrEnum
+
+import msgspec
+
+EARTH_RADIUS_KM = 6371.0088
+
+
+class Place(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the geography databases say of an address. Empty or None: they do not say.
+
+    `country` is ISO 3166-1 alpha-2, `region` ISO 3166-2 (`DE-BE`), `latitude` and `longitude`
+    are degrees, `accuracy_km` the databases' accuracy radius. `anonymizer` holds the flags of an
+    anonymous-IP database (`vpn`, `tor`, `hosting`, `public-proxy`, `residential-proxy`, and
+    `anonymous` where it does not say which).
+    `meaningless` tells that the network's location says nothing about its user. `build` is the
+    build epoch of the city database.
+    """
+
+    country: str = ""
+    region: str = ""
+    city: str = ""
+    asn: int = 0
+    organization: str = ""
+    latitude: float | None = None
+    longitude: float | None = None
+    accuracy_km: float = 0.0
+    anonymizer: tuple[str, ...] = ()
+    meaningless: bool = False
+    build: int = 0
+
+
+class Travel(msgspec.Struct, frozen=True):
+    """A journey between two sightings: `speed` in km/h, `distance` in km, `hours` between."""
+
+    speed: float
+    distance: float
+    hours: float
+
+
+def distance_km(a: Place, b: Place) -> float | None:
+    """Great-circle distance (haversine); None where either has no coordinates."""
+    if a.latitude is None or a.longitude is None or b.latitude is None or b.longitude is None:
+        return None
+    phi_a, phi_b = math.radians(a.latitude), math.radians(b.latitude)
+    half_phi = (phi_b - phi_a) / 2
+    half_lambda = math.radians(b.longitude - a.longitude) / 2
+    h = math.sin(half_phi) ** 2 + math.cos(phi_a) * math.cos(phi_b) * math.sin(half_lambda) ** 2
+    return 2 * EARTH_RADIUS_KM * math.asin(math.sqrt(max(0.0, min(1.0, h))))
+
+
+SPEED_LIMIT_KMH = 1_079_252_848.8
+"""The speed of light. Two sightings in one instant have no finite speed, and JSON no infinity:
+speeds are told as at most this, which no `travel_speed` condition can sensibly exceed."""
+
+
+class Unmeasured(StrEnum):
+    """Why nothing can be said of a journey."""
+
+    NEGATIVE_INTERVAL = "negative-interval"
+    LOCATION_MEANINGLESS = "location-meaningless"
+    NO_COORDINATES = "no-coordinates"
+    DATABASE_CHANGED = "database-changed"
+
+
+class NotEvaluable(msgspec.Struct, frozen=True):
+    """Nothing can be said of a journey, for this reason. It is neither fast nor slow."""
+
+    reason: Unmeasured
+
+
+def travel(  # noqa: PLR0913, PLR0917 - two sightings of two parts each, and what is between
+    origin: Place,
+    origin_ip: str,
+    destination: Place,
+    destination_ip: str,
+    seconds: float,
+    least_distance_km: float,
+) -> Travel | NotEvaluable:
+    """How fast somebody went from one sighting to another, `seconds` later; never raises.
+
+    The least distance that both accuracy radii allow is what counts. Below `least_distance_km`
+    the speed is 0: an address moves within a town without anybody moving.
+    """
+    distance = distance_km(origin, destination)
+    if not seconds >= 0:  # not `< 0`, which NaN would pass
+        return NotEvaluable(Unmeasured.NEGATIVE_INTERVAL)
+    if origin.meaningless or destination.meaningless:
+        return NotEvaluable(Unmeasured.LOCATION_MEANINGLESS)
+    if distance is None:
+        return NotEvaluable(Unmeasured.NO_COORDINATES)
+    # The address stayed, and a newer database only puts it somewhere else.
+    if origin_ip and origin_ip == destination_ip and origin.build != destination.build:
+        return NotEvaluable(Unmeasured.DATABASE_CHANGED)
+    distance = max(0.0, distance - origin.accuracy_km - destination.accuracy_km)
+    hours = seconds / 3600
+    return Travel(speed=_speed(distance, hours, least_distance_km), distance=distance, hours=hours)
+
+
+def _speed(distance: float, hours: float, least_distance: float) -> float:
+    if distance <= 0 or distance < least_distance:
+        return 0.0
+    # Compared by product: a quotient by a tiny interval overflows.
+    if distance >= SPEED_LIMIT_KMH * hours:
+        return SPEED_LIMIT_KMH
+    return distance / hours

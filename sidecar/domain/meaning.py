@@ -1,0 +1,148 @@
+"""What an event says, and of whom: from signals to facts."""
+
+from collections.abc import Callable
+from typing import NamedTuple, assert_never
+
+from sidecar.domain.assurance import Authentication
+from sidecar.domain.facts import (
+    AgentSeen,
+    AssuranceLowered,
+    ClaimsSeen,
+    ComplianceReported,
+    DeviceBound,
+    Fact,
+    NetworkReported,
+    Revoked,
+    RiskReported,
+    Scope,
+    Sighted,
+    SignalRaised,
+    SignedIn,
+)
+from sidecar.domain.location import Place
+from sidecar.domain.signal import (
+    AssuranceLevelChange,
+    CredentialChange,
+    DeviceComplianceChange,
+    NetworkChange,
+    RiskLevelChange,
+    RiskSignal,
+    SessionEstablished,
+    SessionPresented,
+    SessionRevoked,
+    Signal,
+    Subject,
+    TokenClaimsChange,
+)
+
+Locate = Callable[[str], Place]
+
+
+class Meaning(NamedTuple):
+    """The facts of one event and whose record they join."""
+
+    scope: Scope
+    facts: tuple[Fact, ...]
+
+
+def scope_of(subject: Subject) -> Scope:
+    """The narrowest of what a subject names."""
+    if subject.session:
+        return Scope.SESSION
+    return Scope.DEVICE if subject.device else Scope.USER
+
+
+def meaning_of(signal: Signal, locate: Locate) -> Meaning:  # noqa: C901 - one case a kind
+    """What `signal` says. `locate` gives an address's place."""
+    stamp, subject = signal.stamp, signal.subject
+    scope = scope_of(subject)
+    device = subject.device if scope is Scope.DEVICE else ""
+    match signal:
+        case SessionEstablished():
+            return Meaning(Scope.SESSION, _established(signal, locate))
+        case SessionPresented():
+            return Meaning(Scope.SESSION, _presented(signal, locate))
+        case SessionRevoked():
+            return _revoked(signal)
+        case NetworkChange():
+            return Meaning(
+                scope, (NetworkReported(stamp=stamp, network=signal.segment, device=device),)
+            )
+        case DeviceComplianceChange():
+            fact = ComplianceReported(
+                stamp=stamp, device=subject.device, compliant=signal.compliant
+            )
+            return Meaning(Scope.DEVICE, (fact,))
+        case RiskLevelChange():
+            risk = RiskReported(stamp=stamp, scope=scope, level=signal.level, device=device)
+            return Meaning(scope, (risk,))
+        case CredentialChange():
+            raised = SignalRaised(stamp=stamp, scope=Scope.USER, name="credential-change")
+            return Meaning(Scope.USER, (raised,))
+        case AssuranceLevelChange():
+            return Meaning(Scope.SESSION, (_assurance(signal),))
+        case TokenClaimsChange():
+            claims = ClaimsSeen(stamp=stamp, scope=scope, claims=signal.claims)
+            return Meaning(scope, (claims,))
+        case RiskSignal():
+            named = SignalRaised(
+                stamp=stamp,
+                scope=scope,
+                name=signal.name,
+                weight=signal.weight,
+                half_life=signal.half_life,
+                device=device,
+            )
+            return Meaning(scope, (named,))
+        case _:
+            assert_never(signal)
+
+
+def _established(signal: SessionEstablished, locate: Locate) -> tuple[Fact, ...]:
+    authentication = Authentication(signal.auth_time, signal.acr, signal.amr)
+    facts: list[Fact] = [SignedIn(stamp=signal.stamp, authentication=authentication)]
+    if signal.subject.device:
+        facts.append(DeviceBound(stamp=signal.stamp, device=signal.subject.device))
+    if signal.subject.user:
+        claims = (("user", (signal.subject.user,)),)
+        facts.append(ClaimsSeen(stamp=signal.stamp, scope=Scope.SESSION, claims=claims))
+    return (*facts, *_surroundings(signal, locate))
+
+
+def _presented(signal: SessionPresented, locate: Locate) -> tuple[Fact, ...]:
+    facts: list[Fact] = []
+    if signal.subject.device:
+        facts.append(DeviceBound(stamp=signal.stamp, device=signal.subject.device))
+    return (*facts, *_surroundings(signal, locate))
+
+
+def _surroundings(
+    signal: SessionEstablished | SessionPresented, locate: Locate
+) -> tuple[Fact, ...]:
+    facts: list[Fact] = []
+    if signal.ip:
+        facts.append(Sighted(stamp=signal.stamp, ip=signal.ip, place=locate(signal.ip)))
+    if signal.user_agent:
+        facts.append(AgentSeen(stamp=signal.stamp, user_agent=signal.user_agent))
+    return tuple(facts)
+
+
+def _revoked(signal: SessionRevoked) -> Meaning:
+    """A complex subject revokes every session that matches all its members (CAEP 1.0, 3.1)."""
+    subject = signal.subject
+    if subject.session:
+        scope, device = Scope.SESSION, ""
+    elif subject.user:
+        scope, device = Scope.USER, subject.device
+    else:
+        scope, device = Scope.DEVICE, subject.device
+    revoked = Revoked(stamp=signal.stamp, scope=scope, reason=signal.reason, device=device)
+    return Meaning(scope, (revoked,))
+
+
+def _assurance(signal: AssuranceLevelChange) -> Fact:
+    """A rise is a sign-in at the event's time; a fall caps what was shown until then."""
+    if signal.direction == "decrease":
+        return AssuranceLowered(stamp=signal.stamp, level=signal.level)
+    authentication = Authentication(signal.stamp.second, signal.level)
+    return SignedIn(stamp=signal.stamp, authentication=authentication)

@@ -1,0 +1,156 @@
+"""The risk score: named contributions that fade, added up, explained term by term."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from sidecar.domain.policy import RiskLevel
+from sidecar.domain.session import Moment, RiskHeld, State
+from sidecar.domain.stamp import MICROSECONDS
+
+SCORE_MAX = 100.0
+
+
+class Weight(msgspec.Struct, frozen=True):
+    """How many points a contribution is worth when new, and after how many seconds it halves.
+
+    `half_life` 0: it does not fade while its cause lasts.
+    """
+
+    weight: float
+    half_life: float = 0.0
+
+
+class Thresholds(msgspec.Struct, frozen=True):
+    """Where levels begin. A level is left only `hysteresis` points below where it began."""
+
+    medium: float = 40.0
+    high: float = 70.0
+    hysteresis: float = 10.0
+
+
+class Term(msgspec.Struct, frozen=True):
+    """One contribution as it counts now: `points` left of the `weight` it had at `since`.
+
+    `since` is in seconds since the epoch, 0 for the start of the session; `signal` is the type of
+    the events that bring it.
+    """
+
+    name: str
+    points: float
+    weight: float
+    half_life: float
+    since: float
+    signal: str
+
+
+def decayed(weight: float, half_life: float, age: float) -> float:
+    """What is left of `weight` after `age` seconds; a negative age counts as none."""
+    if half_life <= 0 or age <= 0:
+        return weight
+    return float(weight * 0.5 ** (age / half_life))
+
+
+def total(terms: tuple[Term, ...]) -> float:
+    """The score: the sum of the terms, at most 100."""
+    return min(SCORE_MAX, sum(term.points for term in terms))
+
+
+def level_after(before: RiskLevel, score: float, thresholds: Thresholds) -> RiskLevel:
+    """The level that `score` gives to a session that was at `before`."""
+    for level, begins in ((RiskLevel.HIGH, thresholds.high), (RiskLevel.MEDIUM, thresholds.medium)):
+        holds = begins - (thresholds.hysteresis if before.height >= level.height else 0.0)
+        if score >= holds:
+            return level
+    return RiskLevel.LOW
+
+
+class Rating(msgspec.Struct, frozen=True):
+    """What counts how much: configured weights by contribution, and defaults for signals."""
+
+    weights: dict[str, Weight]
+    thresholds: Thresholds = Thresholds()
+    default_weight: float = 20.0
+    default_half_life: float = 3600.0
+    travel_speed_kmh: float = 900.0
+
+    def of_signal(self, name: str, weight: float, half_life: float) -> tuple[float, float]:
+        """A signal's weight and half-life: its own, else by its name, else the defaults."""
+        known = self.weights.get(name)
+        own_weight = known.weight if known else self.default_weight
+        own_half_life = known.half_life if known else self.default_half_life
+        return (
+            weight if weight >= 0 else own_weight,
+            half_life if half_life >= 0 else own_half_life,
+        )
+
+
+_CHANGES = (
+    ("country", "country-changed", "session-presented"),
+    ("asn", "asn-changed", "session-presented"),
+    ("network", "network-changed", "network-change"),
+    ("device", "device-changed", "session-established"),
+    ("user_agent", "user-agent-changed", "session-presented"),
+)
+
+_Contribution = tuple[str, Moment, str]
+
+
+def terms_of(state: State, now: int, rating: Rating) -> tuple[Term, ...]:
+    """What the score of a session is made of at `now` (microseconds), greatest first."""
+    terms = []
+    for name, since, signal in _contributions(state, rating):
+        weight = rating.weights.get(name)
+        if weight is not None:
+            terms.append(_term(name, since, signal, weight, now))
+    for held in state.signals.values():
+        if state.concerns(held.device):
+            points, half_life = rating.of_signal(held.name, held.weight, held.half_life)
+            signal = held.name if held.name == "credential-change" else "risk-signal"
+            terms.append(_term(held.name, held.since, signal, Weight(points, half_life), now))
+    return tuple(
+        sorted(
+            (term for term in terms if term.points >= LEAST_POINTS),
+            key=lambda term: (-term.points, term.name),
+        )
+    )
+
+
+LEAST_POINTS = 0.05
+"""Less than this is forgotten."""
+
+
+def _term(name: str, since: Moment, signal: str, weight: Weight, now: int) -> Term:
+    began = (since or 0) / MICROSECONDS
+    age = 0.0 if since is None else (now - since) / MICROSECONDS
+    points = decayed(weight.weight, weight.half_life, age)
+    return Term(name, points, weight.weight, weight.half_life, began, signal)
+
+
+def _contributions(state: State, rating: Rating) -> Iterator[_Contribution]:
+    yield from _levels("user-risk", state.user_risk)
+    yield from _levels("session-risk", state.session_risk)
+    yield from _levels("device-risk", state.device_risk.get(state.device))
+    compliance = state.compliance.get(state.device)
+    if compliance is not None and compliance.value != "compliant":
+        yield "device-not-compliant", compliance.since, "device-compliance-change"
+    for circumstance, name, signal in _CHANGES:
+        held = state.circumstances.get(circumstance)
+        if (
+            held is not None
+            and held.value != state.baseline.get(circumstance)
+            and f"{circumstance}={held.value}" not in state.proven
+        ):
+            yield name, held.since, signal
+    if state.location.anonymizer:
+        since = state.circumstances["ip"].since if "ip" in state.circumstances else None
+        yield "anonymizer", since, "session-presented"
+    if state.travel is not None and state.travel.speed >= rating.travel_speed_kmh:
+        yield "travel", state.travel.since, "session-presented"
+
+
+def _levels(name: str, held: RiskHeld | None) -> Iterator[_Contribution]:
+    if held is None or held.level is RiskLevel.LOW:
+        return
+    since = held.high_since if held.level is RiskLevel.HIGH else held.medium_since
+    yield f"{name}-{held.level}", since, "risk-level-change"

@@ -1,0 +1,109 @@
+"""The events of the contract, as values. `wire.events` reads them; `facts` says what they mean."""
+
+from typing import TypeAlias
+
+import msgspec
+
+from sidecar.domain.policy import RiskLevel
+from sidecar.domain.stamp import Stamp
+
+
+class Subject(msgspec.Struct, frozen=True):
+    """Whom an event is about. Empty: not named."""
+
+    user: str = ""
+    device: str = ""
+    session: str = ""
+
+
+class _Event(msgspec.Struct, frozen=True, kw_only=True):
+    stamp: Stamp
+    subject: Subject
+    source: str = ""
+
+
+class SessionEstablished(_Event, frozen=True, kw_only=True):
+    """A session began (CAEP session-established). `auth_time`, `exp` in seconds; 0: not told."""
+
+    ip: str = ""
+    app: str = ""
+    acr: str = ""
+    amr: tuple[str, ...] = ()
+    auth_time: int = 0
+    exp: int = 0
+    user_agent: str = ""
+
+
+class SessionPresented(_Event, frozen=True, kw_only=True):
+    """A session was used (CAEP session-presented)."""
+
+    ip: str = ""
+    user_agent: str = ""
+
+
+class SessionRevoked(_Event, frozen=True, kw_only=True):
+    """A session, or all of a user or device, is over until a later sign-in."""
+
+    reason: str = ""
+
+
+class NetworkChange(_Event, frozen=True, kw_only=True):
+    """A session or device moved into a network segment."""
+
+    segment: str
+
+
+class DeviceComplianceChange(_Event, frozen=True, kw_only=True):
+    """A device's compliance changed."""
+
+    compliant: bool
+
+
+class RiskLevelChange(_Event, frozen=True, kw_only=True):
+    """The risk of a user, device or session changed."""
+
+    level: RiskLevel
+    reason: str = ""
+
+
+class CredentialChange(_Event, frozen=True, kw_only=True):
+    """A user's credential was created, updated, revoked or deleted."""
+
+    credential_type: str = ""
+    change_type: str = ""
+
+
+class AssuranceLevelChange(_Event, frozen=True, kw_only=True):
+    """A session's assurance rose (a proof) or fell (`direction` is "decrease")."""
+
+    namespace: str
+    level: str
+    direction: str = "increase"
+
+
+class TokenClaimsChange(_Event, frozen=True, kw_only=True):
+    """Claims of a user or session changed; values are strings or tuples of strings."""
+
+    claims: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+class RiskSignal(_Event, frozen=True, kw_only=True):
+    """A custom detection: `weight` 0..100 that halves every `half_life` seconds."""
+
+    name: str
+    weight: float
+    half_life: float
+
+
+Signal: TypeAlias = (
+    SessionEstablished
+    | SessionPresented
+    | SessionRevoked
+    | NetworkChange
+    | DeviceComplianceChange
+    | RiskLevelChange
+    | CredentialChange
+    | AssuranceLevelChange
+    | TokenClaimsChange
+    | RiskSignal
+)

@@ -1,0 +1,83 @@
+"""What goes in and out of the journeys: the doors fill `Call`s and render `Answer`s."""
+
+import msgspec
+
+from sidecar.domain.decision import Verdict as Verdict  # noqa: PLC0414 - part of this vocabulary
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One call of the app that asks to pass.
+
+    `contexts` are those the app itself asks for; `method`, `host` and the normalised `path` add
+    those of the routes. `ip` is the client's address as text, empty where it is not known.
+    """
+
+    token: str
+    contexts: tuple[str, ...] = ()
+    method: str = ""
+    host: str = ""
+    path: str = ""
+    ip: str = ""
+    user_agent: str = ""
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """Why: the policy that asks, the signal that caused it, and both in words."""
+
+    policy: str
+    signal: str
+    text: str
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """The answer to a `Call`.
+
+    `status` is the HTTP status; `challenge` the value of `WWW-Authenticate` (empty: none);
+    `error` one of "" (decided), "invalid_token" or "unavailable"; `assurance` the name of the
+    session's level; `pending` tells that a mark waits in another context; `context` the contexts
+    that were judged, for the metric (empty: a routine call).
+    """
+
+    verdict: Verdict
+    status: int
+    session: str = ""
+    subject: str = ""
+    assurance: str = ""
+    pending: bool = False
+    challenge: str = ""
+    acr_values: str = ""
+    max_age: int | None = None
+    reasons: tuple[Reason, ...] = ()
+    error: str = ""
+    message: str = ""
+    retry_after: int = 0
+    context: str = ""
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """An event is durable. `duplicate`: its id was known, and nothing changed."""
+
+    id: str
+    duplicate: bool = False
+    spooled: bool = False
+
+
+class StandingChange(msgspec.Struct, frozen=True):
+    """A session's standing became `step_up`, `revoked` or `clear`."""
+
+    session: str
+    standing: str
+    contexts: tuple[str, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+
+
+class Overloaded(Exception):  # noqa: N818 - named by who must act
+    """A bounded queue is full; try again after `retry_after` seconds."""
+
+    def __init__(self, retry_after: int = 1) -> None:
+        super().__init__("too much is waiting; try again later")
+        self.retry_after = retry_after
+
+
+class Unavailable(Exception):  # noqa: N818 - named by who must act
+    """Something outside is slow or gone; the environment must recover."""

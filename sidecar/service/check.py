@@ -1,0 +1,325 @@
+"""The read path: a call comes in, an answer goes out, and in the steady state nothing is awaited.
+
+    call -> token (cached) -> session in the view -> what the call shows -> standing -> answer
+
+What a call shows - a new address, a new device, a fresh sign-in - is a fact like any other: it is
+folded in before the call is answered, and the `Saver` spreads it.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from sidecar.domain.assurance import Authentication
+from sidecar.domain.decision import Decision, Verdict, decide, explain, judge
+from sidecar.domain.facts import (
+    AgentSeen,
+    ClaimsSeen,
+    DeviceBound,
+    Fact,
+    Scope,
+    Seen,
+    Sighted,
+    SignedIn,
+)
+from sidecar.domain.location import Place
+from sidecar.domain.policy import Circumstance
+from sidecar.domain.stamp import MICROSECONDS, Stamp
+from sidecar.service.answering import Answerer, Whom
+from sidecar.service.answers import Answer, Call, Overloaded, Reason, Unavailable
+from sidecar.service.observations import (
+    Checked,
+    ReportedOnly,
+    Telemetry,
+    TokenRefused,
+)
+from sidecar.service.view import Live, View
+from sidecar.wire.claims import InvalidToken, Token
+from sidecar.wire.naming import Names
+from sidecar.wire.paths import Routes
+from sidecar.wire.records import (
+    WHO_DEVICE,
+    WHO_SESSION,
+    WHO_USER,
+    app_field,
+    encode_facts,
+    encode_seen,
+)
+from sidecar.wire.settings import Resilience, Settings
+
+AGENT_CHARACTERS = 256
+
+
+class Verifier(Protocol):
+    """Believes tokens, or raises `InvalidToken`."""
+
+    def cached(self, token: str, now: float) -> Token | None:
+        """A token that was verified before and still counts."""
+
+    async def verify(self, token: str, now: float) -> Token:
+        """Verify a token."""
+
+
+class Checker:
+    """Answers calls. `replace` takes up a new configuration between two of them."""
+
+    def __init__(  # noqa: PLR0913 - one place wires it
+        self,
+        *,
+        settings: Settings,
+        routes: Routes,
+        verifier: Verifier,
+        view: View,
+        names: Names,
+        place_of: Callable[[str], Place],
+        telemetry: Telemetry,
+        clock: Callable[[], float],
+        new_id: Callable[[], str],
+    ) -> None:
+        self._verifier = verifier
+        self._view = view
+        self._names = names
+        self._place_of = place_of
+        self._telemetry = telemetry
+        self._clock = clock
+        self._new_id = new_id
+        self.replace(settings, routes)
+
+    def replace(self, settings: Settings, routes: Routes) -> None:
+        """Answer by this configuration from now on."""
+        self._settings = settings
+        self._routes = routes
+        self._answerer = Answerer(settings.app)
+        self._claims = frozenset[str]()
+
+    def want_claims(self, names: Iterable[str]) -> None:
+        """Keep these claims of tokens: policies ask for them."""
+        self._claims = frozenset(names)
+
+    async def check(self, call: Call) -> Answer:
+        """Answer a call. Never raises for what the caller sent."""
+        started = self._clock()
+        answer = await self._answer(call, started)
+        seconds = max(0.0, self._clock() - started)
+        self._telemetry.checked(answer.error or answer.verdict, answer.context, seconds)
+        if self._settings.log.checks:
+            self._log(answer, seconds)
+        return answer
+
+    def _log(self, answer: Answer, seconds: float) -> None:
+        self._telemetry.record(
+            Checked(
+                verdict=answer.error or answer.verdict,
+                context=answer.context,
+                session=answer.session,
+                subject=answer.subject,
+                status=answer.status,
+                seconds=seconds,
+                reasons=answer.reasons,
+            )
+        )
+
+    async def _answer(self, call: Call, now: float) -> Answer:
+        contexts = frozenset(call.contexts)
+        if call.path:
+            contexts |= frozenset(self._routes.match(call.method, call.host, call.path))
+        label = ",".join(sorted(contexts))
+        if not call.token:
+            return self._answerer.no_token(label)
+        try:
+            token = self._verifier.cached(call.token, now)
+            if token is None:
+                token = await self._verifier.verify(call.token, now)
+        except InvalidToken as error:
+            self._telemetry.record(TokenRefused(reason=error.code))
+            return self._answerer.invalid_token(error, label)
+        app = self._settings.app.id or token.app
+        live = await self._live(token, call, now)
+        if live is None:
+            return self._unknown(token, contexts, label)
+        if contexts and self._view.staleness() > self._settings.sessions.max_staleness:
+            return self._stale(live, app, contexts, label, now)
+        return self._judge(live, app, contexts, label, now)
+
+    async def _live(self, token: Token, call: Call, now: float) -> Live | None:
+        """The session with what the call shows folded in; None where it cannot be known."""
+        try:
+            live = self._view.find(token.user, token.session)
+            if live is None:
+                live = await self._view.open(token.user, token.session, token.device)
+            self._take(live, token, call, now)
+            if live.missing_device:
+                await self._view.open(token.user, token.session)
+        except (Unavailable, Overloaded):
+            return None
+        return live
+
+    def _judge(
+        self, live: Live, app: str, contexts: frozenset[str], label: str, now: float
+    ) -> Answer:
+        evaluator = self._view.evaluator
+        ladder = evaluator.world.ladder
+        standing = live.standing(evaluator, now)
+        decision = decide(standing, app, contexts, now, ladder)
+        if standing.tried:
+            tried = judge(standing.tried, app, contexts, now, ladder)
+            if tried.verdict is not Verdict.ALLOW:
+                self._report(live, tried, label)
+        whom = Whom(live.session, live.user, ladder.name(standing.rank), label)
+        reasons = _reasons(decision) if decision.demands else ()
+        return self._answerer.decided(decision, whom, reasons, contexts, standing.revoked)
+
+    def _report(self, live: Live, decision: Decision, label: str) -> None:
+        for demand in decision.demands:
+            self._telemetry.record(
+                ReportedOnly(
+                    session=live.session,
+                    subject=live.user,
+                    policy=demand.policy,
+                    decision=decision.verdict,
+                    context=label,
+                )
+            )
+
+    def _unknown(self, token: Token, contexts: frozenset[str], label: str) -> Answer:
+        """The store does not tell of this session: routine calls go on, others as configured."""
+        whom = Whom(token.session, token.user, "", label)
+        return self._answerer.unknown(self._resilience(contexts), whom)
+
+    def _stale(
+        self, live: Live, app: str, contexts: frozenset[str], label: str, now: float
+    ) -> Answer:
+        """The view may have missed news. What it knows still binds; what it lacks may not pass."""
+        answer = self._judge(live, app, contexts, label, now)
+        resilience = self._resilience(contexts)
+        if answer.verdict is not Verdict.ALLOW or resilience is Resilience.ALLOW:
+            return answer
+        whom = Whom(live.session, live.user, answer.assurance, label)
+        return self._answerer.unknown(resilience, whom)
+
+    def _resilience(self, contexts: frozenset[str]) -> Resilience:
+        """The strictest of what the contexts are configured to get; routine calls may pass."""
+        if not contexts:
+            return Resilience.ALLOW
+        known = self._settings.contexts
+        chosen = {
+            known[name].when_unknown if name in known else Resilience.UNAVAILABLE
+            for name in contexts
+        }
+        return next(option for option in _STRICTEST_FIRST if option in chosen)
+
+    def _take(self, live: Live, token: Token, call: Call, now: float) -> None:
+        """Fold in what the call shows of the session."""
+        state = live.state
+        interval = self._settings.sessions.seen_interval
+        moved = bool(call.ip) and call.ip != state.ip
+        agent = call.user_agent[:AGENT_CHARACTERS]
+        held = state.circumstances.get(Circumstance.USER_AGENT)
+        new_agent = bool(agent) and (held is None or held.value != agent)
+        if (
+            live.token is token
+            and not moved
+            and not new_agent
+            and 0 <= now - live.seen_at < interval
+        ):
+            return
+        stamp = Stamp(int(now * MICROSECONDS), self._new_id())
+        facts: list[Fact] = []
+        if moved:
+            facts.append(Sighted(stamp=stamp, ip=call.ip, place=self._place_of(call.ip)))
+        if new_agent:
+            facts.append(AgentSeen(stamp=stamp, user_agent=agent))
+        if live.token is not token:
+            facts.extend(self._shown(live, token, stamp))
+            live.token = token
+        fresh = state.established == 0
+        self._extend(live, token, now, fresh=fresh)
+        if facts:
+            self._view.write(live.own, encode_facts(facts))
+        ip = call.ip or state.ip
+        if ip and (moved or now - live.seen_at >= interval):
+            seen = Seen(stamp=stamp, session=live.name.session, ip=ip, place=self._place_of(ip))
+            self._view.write(live.users, encode_seen(seen, moved=moved))
+        live.seen_at = now
+
+    def _shown(self, live: Live, token: Token, stamp: Stamp) -> list[Fact]:
+        state = live.state
+        facts: list[Fact] = []
+        if token.device and token.device != state.device:
+            facts.append(DeviceBound(stamp=stamp, device=token.device))
+        if not _is_known(token.authentication, state.sign_ins) or not state.established:
+            facts.append(SignedIn(stamp=stamp, authentication=token.authentication))
+        claims = self._claims_of(token)
+        changed = tuple(
+            (name, values)
+            for name, values in claims
+            if (held := state.claims.get(name)) is None
+            or (held[0] != values and (held[1] or 0) < token.issued_at * MICROSECONDS)
+        )
+        if changed:
+            facts.append(ClaimsSeen(stamp=stamp, scope=Scope.SESSION, claims=changed))
+        return facts
+
+    def _claims_of(self, token: Token) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        wanted = [(name, values) for name, values in token.claims if name in self._claims]
+        return (
+            ("user", (token.user,)),
+            ("groups", tuple(sorted(token.groups))),
+            ("roles", tuple(sorted(token.roles))),
+            *wanted,
+        )
+
+    def _extend(self, live: Live, token: Token, now: float, *, fresh: bool) -> None:
+        """Keep the session for as long as its newest token may be shown, and a while."""
+        settings = self._settings
+        leeway = max((i.leeway for i in settings.tokens.issuers), default=0.0)
+        until = max(token.expires_at + leeway, now + settings.sessions.min_ttl)
+        # Times move in steps, so that a session in use is not written at every call.
+        step = settings.sessions.seen_interval
+        if not fresh and until < live.expires_at + step:
+            return
+        live.expires_at = until
+        expire_at = int(until * 1000)
+        name = live.name
+        own = live.own
+        own.expire_at = max(own.expire_at, expire_at)
+        fields: dict[bytes, bytes] = {
+            WHO_USER: live.user.encode(),
+            WHO_SESSION: live.session.encode(),
+        }
+        app = settings.app.id or token.app
+        if app:
+            fields[app_field(app)] = b"1"
+        device = token.device or live.state.device
+        if device:
+            fields[WHO_DEVICE] = device.encode()
+        member = str(name).encode()
+        self._view.write(own, fields)
+        self._view.enlist(own, self._names.user_index(name.user), member, expire_at)
+        if device:
+            index = self._names.device_index(device)
+            self._view.enlist(self._view.device(device), index, member, expire_at)
+        live.locator.expire_at = max(live.locator.expire_at, expire_at)
+        self._view.write(live.locator, {WHO_USER: live.user.encode()})
+
+
+_STRICTEST_FIRST = (
+    Resilience.DENY,
+    Resilience.UNAVAILABLE,
+    Resilience.STEP_UP,
+    Resilience.ALLOW,
+)
+
+
+def _is_known(authentication: Authentication, known: tuple[Authentication, ...]) -> bool:
+    return any(
+        one.acr == authentication.acr
+        and one.amr == authentication.amr
+        and one.auth_time >= authentication.auth_time
+        for one in known
+    )
+
+
+def _reasons(decision: Decision) -> tuple[Reason, ...]:
+    return tuple(
+        Reason(demand.policy, demand.signal, explain(demand)) for demand in decision.demands
+    )

@@ -1,0 +1,263 @@
+"""What happened, as frozen records: the journeys say it, `adapters.telemetry` counts and logs it.
+
+A record holds what an operator may read: never a token, never a payload. `session` and `subject`
+go to the log only; no metric has them as labels.
+"""
+
+from enum import StrEnum
+from typing import Protocol, TypeAlias
+
+import msgspec
+
+from sidecar.service.answers import Reason
+
+
+class EventOutcome(StrEnum):
+    """What became of an event at the door: the label `outcome` of `sidecar_events_total`."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    INVALID = "invalid"
+    OVERLOADED = "overloaded"
+    SPOOLED = "spooled"
+    FAILED = "failed"
+
+
+class ClearReason(StrEnum):
+    """Why a mark binds no longer: the label `reason` of `sidecar_marks_cleared_total`."""
+
+    PROOF = "proof"
+    WITHDRAWN = "withdrawn"
+    POLICY = "policy"
+    EXPIRED = "expired"
+
+
+class LinkStatus(StrEnum):
+    """Whether this sidecar hears the others' news."""
+
+    LOST = "lost"
+    RESTORED = "restored"
+
+
+class KeysOutcome(StrEnum):
+    """How a refresh of keys ended. `FAILED`, `REFUSED`: old ones stay. `STALE`: they are gone."""
+
+    DONE = "done"
+    FAILED = "failed"
+    REFUSED = "refused"
+    STALE = "stale"
+
+
+class ReloadOutcome(StrEnum):
+    """What became of a changed file; `refused`: the old version stays."""
+
+    APPLIED = "applied"
+    UNCHANGED = "unchanged"
+    REFUSED = "refused"
+
+
+class Marked(msgspec.Struct, frozen=True, kw_only=True):
+    """A policy marked a session, or (`report_only`) would have.
+
+    `since` is in seconds since the epoch (0: from the session's start); `contexts` empty: all;
+    `signal_to_mark_seconds` from the event's arrival to the mark's being in the store, None where
+    no event brought it.
+    """
+
+    session: str
+    subject: str
+    policy: str
+    signal: str
+    text: str
+    since: float
+    contexts: tuple[str, ...] = ()
+    report_only: bool = False
+    signal_to_mark_seconds: float | None = None
+
+
+class Cleared(msgspec.Struct, frozen=True, kw_only=True):
+    """A mark of this policy binds a session no longer."""
+
+    session: str
+    subject: str
+    policy: str
+    reason: ClearReason
+    text: str = ""
+
+
+class RevokedSession(msgspec.Struct, frozen=True, kw_only=True):
+    """A session is over until a later sign-in."""
+
+    session: str
+    subject: str
+    reason: str = ""
+
+
+class ReportedOnly(msgspec.Struct, frozen=True, kw_only=True):
+    """A check was answered otherwise than a report-only policy would have: with `decision`."""
+
+    session: str
+    subject: str
+    policy: str
+    decision: str
+    context: str = ""
+
+
+class EventTaken(msgspec.Struct, frozen=True, kw_only=True):
+    """An event met its fate at a door. `type` and `id` are as sent; `detail` says what was wrong.
+
+    `detail` names a field and a rule, never a value of the payload.
+    """
+
+    type: str
+    outcome: EventOutcome
+    id: str = ""
+    source: str = ""
+    detail: str = ""
+
+
+class Rescored(msgspec.Struct, frozen=True, kw_only=True):
+    """Live sessions were scored anew; `cause` is an event type or what was reloaded."""
+
+    cause: str
+    sessions: int
+
+
+class Checked(msgspec.Struct, frozen=True, kw_only=True):
+    """A check was answered; logged only where `log.checks` asks for it."""
+
+    verdict: str
+    context: str
+    session: str
+    subject: str
+    status: int
+    seconds: float
+    reasons: tuple[Reason, ...] = ()
+
+
+class Reloaded(msgspec.Struct, frozen=True, kw_only=True):
+    """A changed file was taken up or refused; `what` is "config", "policies", "geography", ..."""
+
+    what: str
+    outcome: ReloadOutcome
+    detail: str = ""
+
+
+class StoreUp(msgspec.Struct, frozen=True, kw_only=True):
+    """The store answers, or does not."""
+
+    up: bool
+    detail: str = ""
+
+
+class LinkState(msgspec.Struct, frozen=True, kw_only=True):
+    """The stream of news from the other sidecars broke or came back."""
+
+    state: LinkStatus
+    detail: str = ""
+
+
+class TokenRefused(msgspec.Struct, frozen=True, kw_only=True):
+    """A token was not believed; `reason` is a kebab-case code of a closed set."""
+
+    reason: str
+
+
+class SecurityEventTokenTaken(msgspec.Struct, frozen=True, kw_only=True):
+    """A Security Event Token met its fate; `outcome` is "accepted", "duplicate" or RFC 8935's err.
+
+    See RFC 8935, section 2.4.
+    """
+
+    outcome: str
+
+
+class KeysRefreshed(msgspec.Struct, frozen=True, kw_only=True):
+    """An issuer's keys were fetched, or could not be; `issuer` is one of the configured ones."""
+
+    issuer: str
+    outcome: KeysOutcome
+    detail: str = ""
+
+
+class GeographyLoaded(msgspec.Struct, frozen=True, kw_only=True):
+    """A geography database is in use; `built` is its build time in seconds since the epoch."""
+
+    database: str
+    built: float
+
+
+class GeographyFailed(msgspec.Struct, frozen=True, kw_only=True):
+    """An address could not be looked up, as the database is broken there."""
+
+    database: str
+    detail: str = ""
+
+
+class QueueRejected(msgspec.Struct, frozen=True, kw_only=True):
+    """A bounded queue was full."""
+
+    queue: str
+
+
+class ViewEvicted(msgspec.Struct, frozen=True, kw_only=True):
+    """Sessions were put out of the view to make room; they are read again when they come."""
+
+    sessions: int
+
+
+class WorkerFailed(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker loop or a door met an error of ours, counted it and went on."""
+
+    where: str
+    error: BaseException
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """Something of the daemon's own life worth a line: `event` is kebab-case, `fields` plain."""
+
+    event: str
+    fields: dict[str, str | int | float | bool] = {}
+
+
+Observation: TypeAlias = (
+    Marked
+    | Cleared
+    | RevokedSession
+    | ReportedOnly
+    | EventTaken
+    | Rescored
+    | Checked
+    | Reloaded
+    | StoreUp
+    | LinkState
+    | TokenRefused
+    | SecurityEventTokenTaken
+    | KeysRefreshed
+    | GeographyLoaded
+    | GeographyFailed
+    | QueueRejected
+    | ViewEvicted
+    | WorkerFailed
+    | Told
+)
+
+
+class Telemetry(Protocol):
+    """Where observations go. Neither call blocks or raises."""
+
+    def record(self, observation: Observation) -> None:
+        """Count it and, where worth a line, log it."""
+
+    def checked(self, verdict: str, context: str, seconds: float) -> None:
+        """Count a check and how long it took; on the hot path. `context` as in `Answer`."""
+
+
+class Silent:
+    """Telemetry that forgets, for tools that only want the journeys."""
+
+    def record(self, observation: Observation) -> None:
+        """Do nothing."""
+
+    def checked(self, verdict: str, context: str, seconds: float) -> None:
+        """Do nothing."""

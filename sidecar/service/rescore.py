@@ -1,0 +1,200 @@
+"""The write path's second half: what an event or a check did to sessions is logged and counted.
+
+Enforcement does not wait for this: every sidecar that serves a session derives its standing from
+the facts themselves as their news arrives. Here each session that an event touches is read, put
+together and told of (see `telling`), in batches, by the sidecar that took the event.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import trio
+
+from sidecar.domain.evaluator import Evaluator
+from sidecar.domain.lattice import BOUNDS, Record
+from sidecar.domain.stamp import MICROSECONDS
+from sidecar.service.answers import Overloaded, Unavailable
+from sidecar.service.assembly import assemble, devices_of
+from sidecar.service.observations import QueueRejected, Rescored, Telemetry, WorkerFailed
+from sidecar.service.store import Join, Load, Store
+from sidecar.service.telling import Telling, Told, Whose, tellings
+from sidecar.service.view import Live, View
+from sidecar.wire.naming import Names, SessionName
+from sidecar.wire.records import (
+    WHO_SESSION,
+    WHO_USER,
+    encode_checkpoint,
+    nearly_full,
+    told_field,
+    told_of,
+)
+
+BATCH = 256
+CHECKPOINT_KEEPS = 8
+"""How many of the latest steps a checkpoint leaves open to reordering."""
+
+
+class Task:
+    """Sessions to look at, and why: `cause` is an event type or what was reloaded."""
+
+    __slots__ = ("cause", "names")
+
+    def __init__(self, cause: str, names: Sequence[SessionName]) -> None:
+        self.cause = cause
+        self.names = names
+
+
+class Assembled:
+    """A session read from the store, with all its records."""
+
+    __slots__ = ("name", "others", "record")
+
+    def __init__(self, name: SessionName, record: Record, others: list[Record]) -> None:
+        self.name = name
+        self.record = record
+        self.others = others
+
+
+class Rescorer:
+    """Tells what has become of sessions.
+
+    Its queue is bounded: when it is full, the sessions are left to the sweeps of the sidecars
+    that serve them, which find what is untold.
+    """
+
+    def __init__(  # noqa: PLR0913 - one place wires it
+        self,
+        *,
+        store: Store,
+        view: View,
+        names: Names,
+        telemetry: Telemetry,
+        clock: Callable[[], float],
+        queue: int,
+    ) -> None:
+        self._store = store
+        self._view = view
+        self._names = names
+        self._telemetry = telemetry
+        self._clock = clock
+        self._send, self._receive = trio.open_memory_channel[Task](queue)
+
+    @property
+    def waiting(self) -> int:
+        """How many tasks wait."""
+        return self._receive.statistics().current_buffer_used
+
+    def put(self, cause: str, names: Iterable[SessionName]) -> None:
+        """Have these sessions looked at, soon."""
+        wanted = tuple(names)
+        if not wanted:
+            return
+        try:
+            self._send.send_nowait(Task(cause, wanted))
+        except trio.WouldBlock:
+            self._telemetry.record(QueueRejected(queue="rescore"))
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Work for ever. Several may run at once."""
+        task_status.started()
+        async for task in self._receive.clone():
+            try:
+                await self.rescore(task.cause, task.names)
+            except (Unavailable, Overloaded):
+                # What is untold stays so in the records, and a sweep finds it.
+                await trio.sleep(0.1)
+            except Exception as error:  # noqa: BLE001 - a worker loop: counted, and on
+                self._telemetry.record(WorkerFailed(where="rescore", error=error))
+
+    async def rescore(self, cause: str, names: Sequence[SessionName]) -> None:
+        """Look at these sessions now, in batches that give way to others."""
+        for start in range(0, len(names), BATCH):
+            batch = names[start : start + BATCH]
+            sessions = await self.read(batch)
+            await self._tell(sessions)
+            self._telemetry.record(Rescored(cause=cause, sessions=len(sessions)))
+            await trio.lowlevel.checkpoint()
+
+    async def read(self, names: Sequence[SessionName]) -> list[Assembled]:
+        """Sessions with all their records: two round trips, however many they are."""
+        users = {name.user: self._names.user_record(name.user) for name in names}
+        loads = [Load(self._names.session_record(name)) for name in names]
+        loads += [Load(self._names.locator(name.session)) for name in names]
+        loads += [Load(key) for key in users.values()]
+        loaded = [answer.record for answer in await self._store.load(*loads)]
+        count = len(names)
+        of_user = dict(zip(users, loaded[2 * count :], strict=True))
+        devices = [devices_of(loaded[i]) | devices_of(loaded[count + i]) for i in range(count)]
+        wanted = sorted(set().union(*devices))
+        answers = []
+        if wanted:
+            answers = await self._store.load(
+                *(Load(self._names.device_record(device)) for device in wanted)
+            )
+        of_device = {d: answer.record for d, answer in zip(wanted, answers, strict=True)}
+        return [
+            Assembled(
+                name,
+                loaded[i],
+                [loaded[count + i], of_user[name.user], *(of_device[d] for d in devices[i])],
+            )
+            for i, name in enumerate(names)
+            if loaded[i]
+        ]
+
+    async def _tell(self, sessions: Iterable[Assembled]) -> None:
+        now = self._clock()
+        evaluator = self._view.evaluator
+        joins: list[tuple[Join, list[Telling]]] = []
+        for session in sessions:
+            missing, fields = _untold(evaluator, session, now)
+            if fields:
+                joins.append((self._join(session, fields, now), missing))
+        if not joins:
+            return
+        answers = await self._store.join(*(join for join, _ in joins))
+        for (join, missing), answer in zip(joins, answers, strict=True):
+            for telling in missing:
+                if told_field(telling.policy) in answer.changed:
+                    self._telemetry.record(telling.observation)
+            self._view.learn(join.key, join.fields)
+
+    def _join(self, session: Assembled, fields: Record, now: float) -> Join:
+        return Join(
+            self._names.session_record(session.name),
+            fields,
+            int(now * 1000) + 60_000,  # at least; a record's expiry only grows
+            int(now * 1000),
+            publish=self._names.user_channel(session.name.user),
+            want_record=False,
+        )
+
+    def untold(self, live: Live) -> bool:
+        """Whether something of a session in the view is yet to be told."""
+        now = self._clock()
+        evaluator = self._view.evaluator
+        standing = live.standing(evaluator, now)
+        told = told_of(live.own.record)
+        if not told and not standing.demands and not standing.tried and standing.revoked is None:
+            return False
+        policies = [policy.id for policy in evaluator.policies]
+        whose = Whose(live.session, live.user)
+        return bool(tellings(Told(whose, told, policies), live.state, standing, now))
+
+
+def _untold(evaluator: Evaluator, session: Assembled, now: float) -> tuple[list[Telling], Record]:
+    state, facts, before = assemble(evaluator, session.name.session, session.record, session.others)
+    if not state.established:
+        return [], {}
+    standing = evaluator.standing(state, int(now * MICROSECONDS))
+    whose = Whose(
+        session.record.get(WHO_SESSION, b"").decode() or session.name.session,
+        session.record.get(WHO_USER, b"").decode() or session.name.user,
+    )
+    policies = [policy.id for policy in evaluator.policies]
+    missing = tellings(Told(whose, told_of(session.record), policies), state, standing, now)
+    fields = {told_field(telling.policy): telling.value for telling in missing}
+    if any(nearly_full(record, BOUNDS) for record in (session.record, *session.others)):
+        checkpoint = evaluator.checkpoint(session.name.session, facts, before, CHECKPOINT_KEEPS)
+        if checkpoint is not None:
+            fields.update(encode_checkpoint(checkpoint))
+    return missing, fields

@@ -1,0 +1,93 @@
+"""The port to the store: records that are joined, and the news of their growth."""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Protocol
+
+import msgspec
+
+from sidecar.domain.lattice import Record
+
+
+class Index(msgspec.Struct, frozen=True):
+    """Put `member` into the sorted set `key` until `expire_at` (unix milliseconds).
+
+    An entry's expiry only grows.
+    """
+
+    key: bytes
+    member: bytes
+    expire_at: int
+
+
+class Join(msgspec.Struct, frozen=True):
+    """Join `fields` into the record at `key`, atomically. All keys lie in one Cluster slot.
+
+    `expire_at` (unix milliseconds) only ever grows. `unless`: where the record has this field
+    already, nothing is joined and only the answer is given. `publish`: a channel on which the
+    fields that grew are told. `members_of`: an index whose live members the answer also gives.
+    `now` (unix milliseconds) tells which members have expired.
+    """
+
+    key: bytes
+    fields: Mapping[bytes, bytes]
+    expire_at: int
+    now: int
+    indexes: tuple[Index, ...] = ()
+    unless: bytes | None = None
+    publish: bytes | None = None
+    members_of: bytes | None = None
+    want_record: bool = True
+
+
+class Joined(msgspec.Struct, frozen=True):
+    """The answer to a `Join`: which fields grew, whether it was joined at all, and the record."""
+
+    changed: tuple[bytes, ...]
+    joined: bool
+    record: Record
+    members: tuple[bytes, ...] = ()
+
+
+class Load(msgspec.Struct, frozen=True):
+    """Read the record at `key`, and the members of `index` that have not expired by `now` (ms)."""
+
+    key: bytes
+    index: bytes | None = None
+    now: int = 0
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """The answer to a `Load`; an absent record is an empty one."""
+
+    record: Record
+    members: tuple[bytes, ...] = ()
+
+
+class Store(Protocol):
+    """What the journeys need of the store. Each call is one round trip however long.
+
+    All raise `Unavailable` where the store does not answer in time, `Overloaded` where too much
+    is waiting for it.
+    """
+
+    async def join(self, *joins: Join) -> list[Joined]:
+        """Join each; the answers are in order."""
+
+    async def load(self, *loads: Load) -> list[Loaded]:
+        """Read each; the answers are in order."""
+
+    def keys(self, pattern: str) -> AsyncIterator[list[bytes]]:
+        """The keys that match, in batches."""
+
+
+class News(Protocol):
+    """Interest in channels; what they tell reaches `View.learn`."""
+
+    async def follow(self, channel: bytes) -> None:
+        """Return once the store has acknowledged: what grows from now on will be told."""
+
+    def unfollow(self, channel: bytes) -> None:
+        """Undo one `follow`."""
+
+    def staleness(self) -> float:
+        """Seconds since it was last certain that no news was missed."""

@@ -1,0 +1,110 @@
+"""What is yet to be logged and counted of a session: each mark once, by one sidecar of all.
+
+A session's record keeps for each policy what was last told: the moment of the mark and whether
+it was set (`a`) or cleared (`b`). Every sidecar can see what is missing there; the one whose join
+makes the field grow is the one that tells. So nothing is told twice, and what a sidecar that died
+left untold is told by another.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from sidecar.domain.assurance import is_later
+from sidecar.domain.decision import explain
+from sidecar.domain.evaluator import Demand, Standing
+from sidecar.domain.session import State
+from sidecar.domain.stamp import MICROSECONDS
+from sidecar.service.observations import (
+    Cleared,
+    ClearReason,
+    Marked,
+    Observation,
+    RevokedSession,
+)
+
+REVOKED = "!revoked"
+_SET = b"a"
+_CLEARED = b"b"
+_DIGITS = 16
+
+
+class Telling(NamedTuple):
+    """One thing to tell: the field of the record that must grow, its value, and what to say."""
+
+    policy: str
+    value: bytes
+    observation: Observation
+
+
+class Whose(NamedTuple):
+    """The session and subject that a telling names, in plain text."""
+
+    session: str
+    subject: str
+
+
+class Told(NamedTuple):
+    """What was told of a session so far, by policy, and which policies there are now."""
+
+    whose: Whose
+    told: Mapping[str, bytes]
+    policies: Iterable[str]
+
+
+def tellings(before: Told, state: State, standing: Standing, now: float) -> list[Telling]:
+    """What is missing, given how the session stands at `now` (seconds)."""
+    whose, told, policies = before
+    missing: list[Telling] = []
+    waiting: set[str] = set()
+    for demand in (*standing.demands, *standing.tried):
+        if demand.is_met(now):
+            continue
+        waiting.add(demand.policy)
+        moment = demand.since if demand.since is not None else state.established
+        value = _value(moment, _SET)
+        if told.get(demand.policy, b"") < value:
+            missing.append(Telling(demand.policy, value, _marked(whose, demand, now)))
+    if standing.revoked is not None:
+        waiting.add(REVOKED)
+        value = _value(standing.revoked.since or 0, _SET)
+        if told.get(REVOKED, b"") < value:
+            revoked = RevokedSession(
+                session=whose.session, subject=whose.subject, reason=standing.revoked.value
+            )
+            missing.append(Telling(REVOKED, value, revoked))
+    known = set(policies)
+    for policy, value in told.items():
+        if policy not in waiting and policy != REVOKED and value.endswith(_SET):
+            missing.append(_cleared(whose, state, policy, value, known=policy in known))
+    return missing
+
+
+def _value(moment: int, kind: bytes) -> bytes:
+    return f"{moment:0{_DIGITS}d}".encode() + kind
+
+
+def _marked(whose: Whose, demand: Demand, now: float) -> Marked:
+    since = demand.since
+    return Marked(
+        session=whose.session,
+        subject=whose.subject,
+        policy=demand.policy,
+        signal=demand.signal,
+        text=explain(demand),
+        since=(since or 0) / MICROSECONDS,
+        contexts=tuple(sorted(demand.contexts.include or ())),
+        report_only=demand.report_only,
+        signal_to_mark_seconds=None if since is None else max(0.0, now - since / MICROSECONDS),
+    )
+
+
+def _cleared(whose: Whose, state: State, policy: str, value: bytes, *, known: bool) -> Telling:
+    moment = int(value[:_DIGITS])
+    if not known:
+        reason = ClearReason.POLICY
+    elif any(is_later(auth.auth_time, moment // MICROSECONDS) for auth in state.sign_ins):
+        reason = ClearReason.PROOF
+    else:
+        reason = ClearReason.WITHDRAWN
+    cleared = Cleared(session=whose.session, subject=whose.subject, policy=policy, reason=reason)
+    return Telling(policy, _value(moment, _CLEARED), cleared)

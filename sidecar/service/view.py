@@ -1,0 +1,375 @@
+"""The sessions that this sidecar serves, in memory: what a check reads instead of the store.
+
+A session comes into the view at its first check, and stays until it expires or must make room.
+From then on every join by any sidecar reaches `View.learn` as news, which is the same join made
+here; so the view needs no reading back, and a check no waiting. When news may have been missed,
+`revalidate` reads every record again before the view counts as fresh.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+
+import trio
+
+from sidecar.domain.decision import explain
+from sidecar.domain.evaluator import Evaluator, Standing
+from sidecar.domain.facts import Fact
+from sidecar.domain.lattice import Record, join
+from sidecar.domain.session import State
+from sidecar.domain.stamp import MICROSECONDS, Stamp
+from sidecar.service.answers import Reason, StandingChange
+from sidecar.service.assembly import assemble
+from sidecar.service.observations import Telemetry, ViewEvicted
+from sidecar.service.store import Load, News, Store
+from sidecar.service.watching import Watches
+from sidecar.wire.naming import Names, SessionName, session_name
+from sidecar.wire.records import decode_facts
+
+RESTANDING_INTERVAL = 1.0
+"""Seconds for which a standing counts that may change by time alone."""
+
+LOADS_AT_ONCE = 512
+
+
+class Tracked:
+    """One record, shared by the sessions that depend on it, and what the store lacks of it.
+
+    `publish` is the channel on which its growth is told; `expire_at` is in unix milliseconds.
+    """
+
+    __slots__ = ("expire_at", "indexes", "key", "lives", "publish", "record", "unsaved")
+
+    def __init__(self, key: bytes, publish: bytes | None = None) -> None:
+        self.key = key
+        self.publish = publish
+        self.record: Record = {}
+        self.lives: set[Live] = set()
+        self.unsaved: Record = {}
+        self.indexes: dict[tuple[bytes, bytes], int] = {}
+        self.expire_at = 0
+
+
+class Live:
+    """A session in the view: its records, its state, its standing."""
+
+    __slots__ = (
+        "_standing",
+        "_standing_at",
+        "channels",
+        "coarse",
+        "devices",
+        "evaluator",
+        "expires_at",
+        "locator",
+        "name",
+        "own",
+        "seen_at",
+        "session",
+        "state",
+        "token",
+        "user",
+        "users",
+    )
+
+    def __init__(
+        self, user: str, session: str, own: Tracked, users: Tracked, locator: Tracked
+    ) -> None:
+        self.user = user
+        self.session = session
+        self.name: SessionName = session_name(user, session)
+        self.own = own
+        self.users = users
+        self.locator = locator
+        self.devices: dict[str, Tracked] = {}
+        self.state = State()
+        self.evaluator: Evaluator | None = None
+        self.expires_at = 0.0
+        self.seen_at = 0.0
+        self.channels: list[bytes] = []
+        self.token: object = None
+        self.coarse = "clear"
+        self._standing: Standing | None = None
+        self._standing_at = 0.0
+
+    @property
+    def tracked(self) -> Iterator[Tracked]:
+        """All records it depends on."""
+        yield self.own
+        yield self.users
+        yield self.locator
+        yield from self.devices.values()
+
+    def refold(self, evaluator: Evaluator) -> None:
+        """Fold everything anew: after a reload, a new device, or facts that came late."""
+        others = [t.record for t in self.tracked if t is not self.own]
+        self.state, _, _ = assemble(evaluator, self.name.session, self.own.record, others)
+        self.evaluator = evaluator
+        self._standing = None
+
+    def advance(self, evaluator: Evaluator, facts: list[Fact]) -> None:
+        """Take up new facts: one step if they are the latest, else all over again."""
+        stamps: set[Stamp] = {fact.stamp for fact in facts}
+        if self.evaluator is evaluator and len(stamps) == 1:
+            after = evaluator.advance(self.name.session, self.state, facts)
+            if after is not None:
+                self.state = after
+                self._standing = None
+                return
+        self.refold(evaluator)
+
+    def standing(self, evaluator: Evaluator, now: float) -> Standing:
+        """How the session stands at `now` (seconds)."""
+        if self.evaluator is not evaluator:
+            self.refold(evaluator)
+        standing = self._standing
+        if standing is not None and not (
+            standing.timed and abs(now - self._standing_at) >= RESTANDING_INTERVAL
+        ):
+            return standing
+        standing = evaluator.standing(self.state, int(now * MICROSECONDS))
+        self._standing, self._standing_at = standing, now
+        return standing
+
+    @property
+    def missing_device(self) -> str:
+        """The device the session is on, where its record is not tracked yet."""
+        device = self.state.device
+        return "" if not device or device in self.devices else device
+
+
+class View:
+    """All sessions of this sidecar. `evaluator` may be replaced at any time."""
+
+    def __init__(  # noqa: PLR0913 - one place wires it
+        self,
+        *,
+        store: Store,
+        news: News,
+        names: Names,
+        evaluator: Evaluator,
+        watches: Watches,
+        telemetry: Telemetry,
+        clock: Callable[[], float],
+        bound: int,
+    ) -> None:
+        self.evaluator = evaluator
+        self._store = store
+        self._news = news
+        self._names = names
+        self._watches = watches
+        self._telemetry = telemetry
+        self._clock = clock
+        self._bound = bound
+        self._lives: OrderedDict[tuple[str, str], Live] = OrderedDict()
+        self._by_session: dict[str, Live] = {}
+        self._records: dict[bytes, Tracked] = {}
+        self._opening: dict[tuple[str, str], trio.Event] = {}
+        self._dirty: dict[bytes, Tracked] = {}
+        self._has_dirty = trio.Event()
+
+    def __len__(self) -> int:
+        return len(self._lives)
+
+    def __iter__(self) -> Iterator[Live]:
+        return iter(tuple(self._lives.values()))
+
+    def find(self, user: str, session: str) -> Live | None:
+        """The session if it is in the view."""
+        key = (user, session)
+        live = self._lives.get(key)
+        if live is not None:
+            self._lives.move_to_end(key)
+        return live
+
+    def find_session(self, session: str) -> Live | None:
+        """The session by its identifier alone."""
+        return self._by_session.get(session)
+
+    def staleness(self) -> float:
+        """Seconds since it was last certain that the view had all news."""
+        return self._news.staleness()
+
+    async def open(self, user: str, session: str, device: str = "") -> Live:
+        """Bring a session into the view. Raises `Unavailable` where the store cannot tell of it.
+
+        Callers that ask for the same session at once share one reading.
+        """
+        key = (user, session)
+        while (under_way := self._opening.get(key)) is not None:
+            await under_way.wait()
+        live = self.find(user, session)
+        if live is not None:
+            if device or live.missing_device:
+                await self._attach(live, device or live.missing_device)
+            return live
+        self._opening[key] = done = trio.Event()
+        try:
+            live = await self._read(user, session, device)
+            self._lives[key] = self._by_session[session] = live
+            self._make_room()
+            return live
+        finally:
+            del self._opening[key]
+            done.set()
+
+    async def _read(self, user: str, session: str, device: str) -> Live:
+        name = session_name(user, session)
+        channel = self._names.user_channel(name.user)
+        own = self._track(self._names.session_record(name), channel)
+        users = self._track(self._names.user_record(name.user), channel)
+        locator = self._track(self._names.locator(name.session), None)
+        live = Live(user, session, own, users, locator)
+        for tracked in live.tracked:
+            tracked.lives.add(live)
+        try:
+            await self._follow(live, channel)
+            await self._load(own, users, live.locator)
+            live.refold(self.evaluator)
+            for known in {device, live.state.device} - {""}:
+                await self._attach(live, known)
+        except BaseException:
+            self._untrack(live)
+            raise
+        live.coarse = _coarse(live.standing(self.evaluator, self._clock()), self._clock())
+        return live
+
+    async def _load(self, *tracked: Tracked) -> None:
+        loaded = await self._store.load(*(Load(one.key) for one in tracked))
+        for one, answer in zip(tracked, loaded, strict=True):
+            one.record = join(one.record, answer.record)
+
+    async def _attach(self, live: Live, device: str) -> None:
+        if device in live.devices:
+            return
+        channel = self._names.device_channel(device)
+        tracked = self._track(self._names.device_record(device), channel)
+        tracked.lives.add(live)
+        live.devices[device] = tracked
+        await self._follow(live, channel)
+        await self._load(tracked)
+        live.refold(self.evaluator)
+
+    async def _follow(self, live: Live, channel: bytes) -> None:
+        await self._news.follow(channel)
+        live.channels.append(channel)
+
+    def device(self, device: str) -> Tracked:
+        """A device's record, to write to, whether or not a session here is known to be on it."""
+        key = self._names.device_record(device)
+        channel = self._names.device_channel(device)
+        return self._records.get(key) or self._dirty.get(key) or Tracked(key, channel)
+
+    def _track(self, key: bytes, publish: bytes | None) -> Tracked:
+        tracked = self._records.get(key)
+        if tracked is None:
+            tracked = self._records[key] = self._dirty.get(key) or Tracked(key, publish)
+        return tracked
+
+    def _untrack(self, live: Live) -> None:
+        for tracked in live.tracked:
+            tracked.lives.discard(live)
+            if not tracked.lives:
+                self._records.pop(tracked.key, None)
+        if self._by_session.get(live.session) is live:
+            del self._by_session[live.session]
+        for channel in live.channels:
+            self._news.unfollow(channel)
+
+    def _make_room(self) -> None:
+        evicted = 0
+        while len(self._lives) > self._bound:
+            _, live = self._lives.popitem(last=False)
+            self._untrack(live)
+            evicted += 1
+        if evicted:
+            self._telemetry.record(ViewEvicted(sessions=evicted))
+
+    def drop(self, live: Live) -> None:
+        """Let a session go, as it has expired."""
+        if self._lives.pop((live.user, live.session), None) is not None:
+            self._untrack(live)
+
+    def learn(self, key: bytes, fields: Mapping[bytes, bytes]) -> bool:
+        """Join what was written to a record, here or elsewhere; True where it was news here."""
+        tracked = self._records.get(key)
+        if tracked is None:
+            return False
+        before = tracked.record
+        after = join(before, fields)
+        grown = {f: v for f, v in fields.items() if after.get(f) == v and before.get(f) != v}
+        if not grown:
+            return False
+        tracked.record = after
+        facts, _ = decode_facts(grown)
+        if facts:
+            for live in tuple(tracked.lives):
+                live.advance(self.evaluator, facts)
+                self.note(live)
+        return True
+
+    def write(self, tracked: Tracked, fields: Mapping[bytes, bytes]) -> None:
+        """Take up facts of this sidecar's own: at once here, soon in the store (`Saver`)."""
+        self._keep(tracked, fields)
+        self.learn(tracked.key, fields)
+
+    def enlist(self, tracked: Tracked, index: bytes, member: bytes, expire_at: int) -> None:
+        """Have `member` put into an index on the record's slot."""
+        tracked.indexes[index, member] = expire_at
+        self._keep(tracked, {})
+
+    def _keep(self, tracked: Tracked, fields: Mapping[bytes, bytes]) -> None:
+        tracked.unsaved.update(fields)
+        self._dirty[tracked.key] = tracked
+        self._has_dirty.set()
+
+    async def take_unsaved(self) -> list[Tracked]:
+        """Wait until there is something that the store does not know yet; take all of it.
+
+        It is bounded by what is tracked: a session that changes often waits once.
+        """
+        await self._has_dirty.wait()
+        self._has_dirty = trio.Event()
+        taken, self._dirty = list(self._dirty.values()), {}
+        return taken
+
+    def put_back(self, tracked: Tracked, fields: Mapping[bytes, bytes]) -> None:
+        """Undo `take_unsaved` for a record that could not be saved."""
+        self._keep(tracked, {f: v for f, v in fields.items() if tracked.unsaved.get(f, b"") < v})
+
+    def note(self, live: Live) -> None:
+        """Tell watchers if the session's standing has changed."""
+        now = self._clock()
+        standing = live.standing(self.evaluator, now)
+        coarse = _coarse(standing, now)
+        if coarse == live.coarse:
+            return
+        live.coarse = coarse
+        if len(self._watches):
+            self._watches.tell(_change(live.session, coarse, standing, now))
+
+    async def revalidate(self) -> None:
+        """Read all records again: news may have been missed."""
+        everything = tuple(self._records.values())
+        for start in range(0, len(everything), LOADS_AT_ONCE):
+            batch = everything[start : start + LOADS_AT_ONCE]
+            loaded = await self._store.load(*(Load(tracked.key) for tracked in batch))
+            for tracked, answer in zip(batch, loaded, strict=True):
+                self.learn(tracked.key, answer.record)
+                missing = {f: v for f, v in tracked.record.items() if answer.record.get(f, b"") < v}
+                if missing:
+                    self._keep(tracked, missing)
+
+
+def _coarse(standing: Standing, now: float) -> str:
+    if standing.revoked is not None:
+        return "revoked"
+    if any(not demand.is_met(now) for demand in standing.demands):
+        return "step_up"
+    return "clear"
+
+
+def _change(session: str, coarse: str, standing: Standing, now: float) -> StandingChange:
+    waiting = [demand for demand in standing.demands if not demand.is_met(now)]
+    contexts = {c for demand in waiting for c in demand.contexts.include or ()}
+    reasons = tuple(Reason(d.policy, d.signal, explain(d)) for d in waiting)
+    return StandingChange(session, coarse, tuple(sorted(contexts)), reasons)

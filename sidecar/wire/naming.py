@@ -1,0 +1,97 @@
+"""Names in the store. Everything of one user lies on one Cluster slot, by the hash tag.
+
+    PREFIX:{uUSER}:f       record of the user's facts        PREFIX:{uUSER}   its channel
+    PREFIX:{uUSER}:s:SID   record of one session             PREFIX:{uUSER}:x index of sessions
+    PREFIX:{dDEVICE}:f     record of the device's facts      PREFIX:{dDEVICE} its channel
+    PREFIX:{dDEVICE}:x     index of the sessions on it
+    PREFIX:{sSID}:l        who has the session; facts of it that came before anyone knew
+
+USER, DEVICE and SID are digests: identifiers may be long, private, or full of braces.
+"""
+
+import base64
+import functools
+import hashlib
+from typing import NamedTuple
+
+
+@functools.lru_cache(maxsize=65536)
+def digest(text: str) -> str:
+    """Sixteen bytes of BLAKE2b, as 22 characters of base64url."""
+    raw = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    return base64.urlsafe_b64encode(raw)[:22].decode()
+
+
+class SessionName(NamedTuple):
+    """What an index holds of a session: the digests of its user and of itself."""
+
+    user: str
+    session: str
+
+    def __str__(self) -> str:
+        return f"{self.user}/{self.session}"
+
+
+def session_name(user: str, session: str) -> SessionName:
+    """The name of a session by its user's and its own identifier."""
+    return SessionName(digest(user), digest(session))
+
+
+def parse_name(member: bytes) -> SessionName | None:
+    """Undo `str(SessionName)`; None for anything else."""
+    user, slash, session = member.decode("ascii", "replace").partition("/")
+    return SessionName(user, session) if slash and user and session else None
+
+
+class Names:
+    """The keys and channels under one prefix."""
+
+    __slots__ = ("_prefix",)
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+
+    def user_channel(self, user: str) -> bytes:
+        """The channel of a user (by digest): news of the user's record and sessions."""
+        return f"{self._prefix}:{{u{user}}}".encode()
+
+    def user_record(self, user: str) -> bytes:
+        """The record of a user's facts, by the user's digest."""
+        return self.user_channel(user) + b":f"
+
+    def user_index(self, user: str) -> bytes:
+        """The index of a user's sessions, by the user's digest."""
+        return self.user_channel(user) + b":x"
+
+    def session_record(self, name: SessionName) -> bytes:
+        """The record of a session."""
+        return self.user_channel(name.user) + b":s:" + name.session.encode()
+
+    def device_channel(self, device: str) -> bytes:
+        """The channel of a device, by its identifier: news of the device's record."""
+        return f"{self._prefix}:{{d{digest(device)}}}".encode()
+
+    def device_record(self, device: str) -> bytes:
+        """The record of a device's facts, by its identifier."""
+        return self.device_channel(device) + b":f"
+
+    def device_index(self, device: str) -> bytes:
+        """The index of the sessions on a device, by its identifier."""
+        return self.device_channel(device) + b":x"
+
+    def locator(self, session: str) -> bytes:
+        """The record that tells whose a session is, by the session's digest."""
+        return f"{self._prefix}:{{s{session}}}:l".encode()
+
+    def every_session(self) -> str:
+        """A pattern that matches every session's record."""
+        return f"{self._prefix}:{{u*}}:s:*"
+
+    def name_of_record(self, key: bytes) -> SessionName | None:
+        """The session whose record `key` is; None for any other key."""
+        text = key.decode("ascii", "replace")
+        start = f"{self._prefix}:{{u"
+        if not text.startswith(start):
+            return None
+        user, found, session = text[len(start) :].partition("}:s:")
+        return SessionName(user, session) if found else None

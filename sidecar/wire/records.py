@@ -1,0 +1,167 @@
+"""Facts as fields of a record, and back.
+
+A field is `GROUP:STAMP`; its value is the stamp, a zero byte, and the fact in MessagePack: so of
+two values the later fact is the greater one, which is what `lattice.join` keeps. Beside facts a
+record has
+
+    who:user, who:session, who:device   identifiers in plain text
+    app:NAME                            the apps the session was used in
+    event:ID                            ids that have counted already
+    told:POLICY                         what was last logged and counted of a policy's mark
+    checkpoint:state                    the state up to some stamp
+"""
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from sidecar.domain.facts import (
+    AgentSeen,
+    AssuranceLowered,
+    ClaimsSeen,
+    ComplianceReported,
+    DeviceBound,
+    Fact,
+    NetworkReported,
+    Revoked,
+    RiskReported,
+    Seen,
+    Sighted,
+    SignalRaised,
+    SignedIn,
+)
+from sidecar.domain.lattice import Record
+from sidecar.domain.session import Checkpoint
+
+WHO_USER = b"who:user"
+WHO_SESSION = b"who:session"
+WHO_DEVICE = b"who:device"
+CHECKPOINT = b"checkpoint:state"
+_TOLD = b"told:"
+_APP = b"app:"
+
+_GROUPS: Mapping[str, type[Fact]] = {
+    "place": Sighted,
+    "agent": AgentSeen,
+    "device": DeviceBound,
+    "auth": SignedIn,
+    "assurance": AssuranceLowered,
+    "claims": ClaimsSeen,
+    "network": NetworkReported,
+    "risk": RiskReported,
+    "signal": SignalRaised,
+    "compliance": ComplianceReported,
+    "revoked": Revoked,
+    "seen": Seen,
+    "move": Seen,
+}
+_GROUP_OF = {kind: group for group, kind in _GROUPS.items() if group != "move"}
+_DECODERS = {group.encode(): msgspec.msgpack.Decoder(kind) for group, kind in _GROUPS.items()}
+_encode = msgspec.msgpack.Encoder().encode
+_checkpoint_decoder = msgspec.msgpack.Decoder(Checkpoint)
+
+
+class InvalidRecord(Exception):  # noqa: N818 - named by who must act: whoever wrote the store
+    """A field that is not ours, or that a newer version wrote. Names the field, not its value."""
+
+    def __init__(self, field: bytes) -> None:
+        super().__init__(f"field {field[:64]!r} cannot be read")
+        self.field = field
+
+
+def encode_facts(facts: Iterable[Fact]) -> Record:
+    """The fields of facts. A `Seen` fact is kept twice: the latest a session, and as a move."""
+    record: Record = {}
+    for fact in facts:
+        group = _GROUP_OF[type(fact)]
+        stamp = fact.stamp.encode()
+        value = stamp.encode() + b"\0" + _encode(fact)
+        record[f"{group}:{stamp}".encode()] = value
+    return record
+
+
+def encode_seen(fact: Seen, *, moved: bool) -> Record:
+    """The fields of a sighting in the user's record.
+
+    One holds the session's latest; if the session moved, one more stays when it moves on.
+    """
+    stamp = fact.stamp.encode()
+    value = stamp.encode() + b"\0" + _encode(fact)
+    record: Record = {f"seen:{fact.session}".encode(): value}
+    if moved:
+        record[f"move:{stamp}".encode()] = value
+    return record
+
+
+def decode_facts(record: Mapping[bytes, bytes]) -> tuple[list[Fact], list[InvalidRecord]]:
+    """The facts of a record, and the fields that could not be read (which are left out)."""
+    facts: list[Fact] = []
+    broken: list[InvalidRecord] = []
+    for field, value in record.items():
+        decoder = _DECODERS.get(field.partition(b":")[0])
+        if decoder is None:
+            continue
+        try:
+            facts.append(decoder.decode(value[value.index(b"\0") + 1 :]))
+        except (msgspec.MsgspecError, ValueError, UnicodeDecodeError):
+            broken.append(InvalidRecord(field))
+    return facts, broken
+
+
+def encode_checkpoint(checkpoint: Checkpoint) -> Record:
+    """The field of a checkpoint: of two, the one that reaches further is the greater."""
+    stamp = checkpoint.state.last.encode().encode()
+    return {CHECKPOINT: stamp + b"\0" + _encode(checkpoint)}
+
+
+def decode_checkpoint(record: Mapping[bytes, bytes]) -> Checkpoint | None:
+    """The checkpoint of a record; None where it has none or it cannot be read."""
+    value = record.get(CHECKPOINT)
+    if value is None:
+        return None
+    try:
+        return _checkpoint_decoder.decode(value[value.index(b"\0") + 1 :])
+    except (msgspec.MsgspecError, ValueError, UnicodeDecodeError):
+        return None
+
+
+def event_field(event_id: str) -> bytes:
+    """The field that tells that an event id has counted."""
+    return f"event:{event_id}".encode()
+
+
+def app_field(app: str) -> bytes:
+    """The field that tells that a session was used in an app."""
+    return _APP + app.encode()
+
+
+def apps_of(record: Mapping[bytes, bytes]) -> tuple[str, ...]:
+    """The apps a session was used in."""
+    return tuple(sorted(field[len(_APP) :].decode() for field in record if field.startswith(_APP)))
+
+
+def told_field(policy: str) -> bytes:
+    """The field of what was told of a policy's mark."""
+    return _TOLD + policy.encode()
+
+
+def told_of(record: Mapping[bytes, bytes]) -> dict[str, bytes]:
+    """What was told, by policy."""
+    return {
+        field[len(_TOLD) :].decode(): value
+        for field, value in record.items()
+        if field.startswith(_TOLD)
+    }
+
+
+def nearly_full(record: Mapping[bytes, bytes], bounds: Mapping[bytes, int]) -> bool:
+    """Whether a group of facts has used three quarters of its bound: time for a checkpoint."""
+    counts: dict[bytes, int] = {}
+    for field in record:
+        group = field.partition(b":")[0]
+        counts[group] = counts.get(group, 0) + 1
+    return any(
+        count * 4 >= bounds[group] * 3
+        for group, count in counts.items()
+        if group in _DECODERS and group != b"seen" and group in bounds
+    )
