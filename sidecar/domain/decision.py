@@ -8,8 +8,8 @@ import msgspec
 from sidecar.domain.assurance import Ladder
 from sidecar.domain.evaluator import Demand, Standing
 from sidecar.domain.policy import ROUTINE, Selection
-from sidecar.domain.session import Cause
 from sidecar.domain.stamp import MICROSECONDS
+from sidecar.domain.state import Cause
 
 
 class Verdict(StrEnum):
@@ -104,6 +104,13 @@ def _max_age(demands: list[Demand], now: float) -> int | None:
         if demand.since is not None
     )
     return min(ages, default=None)
+
+
+def coarse(standing: Standing, now: float) -> str:
+    """A standing in one word: `revoked`, `step_up` (a demand is not met) or `clear`."""
+    if standing.revoked is not None:
+        return "revoked"
+    return "clear" if all(demand.is_met(now) for demand in standing.demands) else "step_up"
 
 
 def describe(cause: Cause) -> str:

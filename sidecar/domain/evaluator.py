@@ -11,31 +11,21 @@ from typing import NamedTuple
 import msgspec
 
 from sidecar.domain.assurance import Authentication, is_later
-from sidecar.domain.conditions import (
-    ALWAYS,
-    NEVER_PROVEN,
-    Finding,
-    Scene,
-    Test,
-    World,
-    compile_condition,
-    is_timed,
-)
+from sidecar.domain.conditions import compile_condition, is_timed
 from sidecar.domain.facts import Fact, Revoked, SignedIn
 from sidecar.domain.policy import COMPLIANT_DEVICE, Assignment, Policy, Principals, Selection
 from sidecar.domain.policy import State as PolicyState
-from sidecar.domain.session import (
+from sidecar.domain.scene import ALWAYS, NEVER_PROVEN, Finding, Scene, Test, World
+from sidecar.domain.session import Surroundings, apply, best_sign_ins
+from sidecar.domain.stamp import MICROSECONDS, Stamp
+from sidecar.domain.state import (
     Cause,
     Checkpoint,
     Held,
     Holding,
     Moment,
     State,
-    Surroundings,
-    apply,
-    best_sign_ins,
 )
-from sidecar.domain.stamp import MICROSECONDS, Stamp
 
 _NOTHING = Holding()
 _STICKY_BOUND = 16

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import msgspec
 
 from sidecar.domain.policy import RiskLevel
-from sidecar.domain.session import Moment, RiskHeld, State
 from sidecar.domain.stamp import MICROSECONDS
+from sidecar.domain.state import Moment, RiskHeld, State
 
 SCORE_MAX = 100.0
 

@@ -27,7 +27,6 @@ may be dropped. A fact that arrives later than the checkpoint with an older stam
 into the registers only where it is newer than what they hold.
 """
 
-import copy
 from collections.abc import Callable, Sequence
 from typing import assert_never
 
@@ -51,171 +50,22 @@ from sidecar.domain.facts import (
     SignalRaised,
     SignedIn,
 )
-from sidecar.domain.location import NotEvaluable, Place, Travel, travel
+from sidecar.domain.location import NotEvaluable, Travel, travel
 from sidecar.domain.policy import Circumstance, RiskLevel
-from sidecar.domain.stamp import MICROSECONDS, Stamp
-
-PLACE = "place"
-"""The circumstance "country and autonomous system together", which no policy names."""
-
-PROVEN_BOUND = 96
-SIGN_INS_BOUND = 16
-SIGNALS_BOUND = 64
-
-Moment = int | None
-"""Microseconds since the epoch; None: from the start of the session."""
-
-
-class Held(msgspec.Struct, frozen=True, array_like=True):
-    """A value and the moment it began."""
-
-    value: str
-    since: Moment
-
-
-class RiskHeld(msgspec.Struct, frozen=True, array_like=True):
-    """A reported risk level, and since when it has been at least medium, and at least high."""
-
-    level: RiskLevel
-    medium_since: int
-    high_since: int
-
-
-class TravelHeld(msgspec.Struct, frozen=True, array_like=True):
-    """How fast the session got where it is, and when it arrived."""
-
-    speed: float
-    distance: float
-    hours: float
-    since: int
-
-
-class Sighting(msgspec.Struct, frozen=True, array_like=True):
-    """Where somebody was, and when."""
-
-    ip: str
-    place: Place
-    moment: int
-
-
-class SignalHeld(msgspec.Struct, frozen=True, array_like=True):
-    """A raised signal; `device` names the device it was raised on, if any."""
-
-    name: str
-    weight: float
-    half_life: float
-    since: int
-    device: str = ""
-
-
-class Cause(msgspec.Struct, frozen=True, array_like=True):
-    """One thing that makes a condition hold.
-
-    `kind` and `value` identify it; `circumstance` (`kind=value`) is what a sign-in would prove,
-    empty where a sign-in proves nothing of the kind; `signal` the event type that brings such
-    causes.
-    """
-
-    kind: str
-    value: str
-    since: Moment
-    signal: str
-    circumstance: str = ""
-
-    @property
-    def key(self) -> str:
-        """What makes two causes the same one."""
-        return f"{self.kind}={self.value}"
-
-
-class Holding(msgspec.Struct, frozen=True, array_like=True):
-    """A policy as it stands for a session: whether it holds, why, and its mark's causes."""
-
-    holds: bool = False
-    causes: tuple[Cause, ...] = ()
-    mark: tuple[Cause, ...] = ()
-
-    @property
-    def since(self) -> Moment:
-        """When the mark's latest cause came up; None also where all are from the start."""
-        return max((c.since for c in self.mark if c.since is not None), default=None)
-
-
-class State(msgspec.Struct):
-    """What the fold keeps of a session. Mutable only inside `advance`; see the module's theory."""
-
-    last: Stamp = Stamp(0, "")
-    established: int = 0
-    ip: str = ""
-    location: Place = Place()
-    circumstances: dict[str, Held] = {}
-    baseline: dict[str, str] = {}
-    proven: dict[str, tuple[Authentication, ...]] = {}
-    sign_ins: tuple[Authentication, ...] = ()
-    lowered: Held | None = None
-    network_reported: bool = False
-    user_risk: RiskHeld | None = None
-    session_risk: RiskHeld | None = None
-    device_risk: dict[str, RiskHeld] = {}
-    compliance: dict[str, Held] = {}
-    device_network: dict[str, Held] = {}
-    signals: dict[str, SignalHeld] = {}
-    claims: dict[str, tuple[tuple[str, ...], Moment]] = {}
-    revocations: dict[str, Held] = {}
-    score_level: RiskLevel = RiskLevel.LOW
-    travel: TravelHeld | None = None
-    own: Sighting | None = None
-    elsewhere: Sighting | None = None
-    holdings: dict[str, Holding] = {}
-
-    @property
-    def device(self) -> str:
-        """The device the session is on; empty where it is not known."""
-        held = self.circumstances.get(Circumstance.DEVICE)
-        return held.value if held else ""
-
-    def concerns(self, device: str) -> bool:
-        """Whether what is said of `device` (empty: of none in particular) concerns this session."""
-        return not device or device == self.device
-
-    def copy(self) -> "State":
-        """A state that can be changed without changing this one."""
-        twin = copy.copy(self)
-        for name in _TABLES:
-            setattr(twin, name, dict(getattr(self, name)))
-        return twin
-
-    def revoked(self, skew: int) -> Held | None:
-        """The latest revocation that no later sign-in has made good; None: the session lives."""
-        latest: Held | None = None
-        for key, held in self.revocations.items():
-            if not self.concerns(key.partition("|")[2]):
-                continue
-            if latest is None or (held.since or 0) > (latest.since or 0):
-                latest = held
-        if latest is None or any(
-            is_later(auth.auth_time, (latest.since or 0) // MICROSECONDS, skew)
-            for auth in self.sign_ins
-        ):
-            return None
-        return latest
-
-
-_TABLES = tuple(
-    field.name
-    for field in msgspec.structs.fields(State)
-    if isinstance(getattr(State(), field.name), dict)
+from sidecar.domain.stamp import MICROSECONDS
+from sidecar.domain.state import (
+    PLACE,
+    PROVEN_BOUND,
+    SIGN_INS_BOUND,
+    SIGNALS_BOUND,
+    Held,
+    Moment,
+    RiskHeld,
+    Sighting,
+    SignalHeld,
+    State,
+    TravelHeld,
 )
-
-
-class Checkpoint(msgspec.Struct, frozen=True):
-    """The state up to `state.last`, and the digests of the facts that are folded into it.
-
-    A fact that is no later than `state.last` and not in `folded` has arrived late.
-    """
-
-    state: State
-    folded: frozenset[int] = frozenset()
 
 
 class Surroundings(msgspec.Struct, frozen=True):

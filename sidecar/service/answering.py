@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 from sidecar.domain.decision import Decision, Verdict
-from sidecar.domain.session import Held
 from sidecar.domain.stamp import MICROSECONDS
+from sidecar.domain.state import Held
 from sidecar.service.answers import Answer, Reason
 from sidecar.wire.challenges import (
     bearer,

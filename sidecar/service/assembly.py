@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.facts import DeviceBound, Fact
-from sidecar.domain.session import Checkpoint, State
+from sidecar.domain.state import Checkpoint, State
 from sidecar.wire.records import decode_checkpoint, decode_facts
 
 

@@ -132,6 +132,9 @@ class Checker:
         except InvalidToken as error:
             self._telemetry.record(TokenRefused(reason=error.code))
             return self._answerer.invalid_token(error, label)
+        except Unavailable:
+            # No key of the issuer is known: nothing is known of the token either.
+            return self._answerer.unknown(Resilience.UNAVAILABLE, Whom("", "", "", label))
         app = self._settings.app.id or token.app
         live = await self._live(token, call, now)
         if live is None:

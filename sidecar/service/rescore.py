@@ -17,7 +17,7 @@ from sidecar.service.assembly import assemble, devices_of
 from sidecar.service.observations import QueueRejected, Rescored, Telemetry, WorkerFailed
 from sidecar.service.store import Join, Load, Store
 from sidecar.service.telling import Telling, Told, Whose, tellings
-from sidecar.service.view import Live, View
+from sidecar.service.view import Live, Tracked, View
 from sidecar.wire.naming import Names, SessionName
 from sidecar.wire.records import (
     WHO_SESSION,
@@ -92,6 +92,21 @@ class Rescorer:
             self._send.send_nowait(Task(cause, wanted))
         except trio.WouldBlock:
             self._telemetry.record(QueueRejected(queue="rescore"))
+
+    def saved(self, tracked: Tracked) -> None:
+        """A record of the view was saved: have its sessions looked at, if any is untold."""
+        names = [
+            live.name
+            for live in tracked.lives
+            if live.own is tracked and live.state.established and self.untold(live)
+        ]
+        self.put("session-presented", names)
+
+    async def drain(self) -> None:
+        """Do what waits, and return."""
+        while self.waiting:
+            task = self._receive.receive_nowait()
+            await self.rescore(task.cause, task.names)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Work for ever. Several may run at once."""

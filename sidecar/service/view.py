@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Mapping
 
 import trio
 
-from sidecar.domain.decision import explain
+from sidecar.domain.decision import coarse, explain
 from sidecar.domain.evaluator import Evaluator, Standing
 from sidecar.domain.facts import Fact
 from sidecar.domain.lattice import Record, join
-from sidecar.domain.session import State
 from sidecar.domain.stamp import MICROSECONDS, Stamp
+from sidecar.domain.state import State
 from sidecar.service.answers import Reason, StandingChange
 from sidecar.service.assembly import assemble
 from sidecar.service.observations import Telemetry, ViewEvicted
@@ -230,7 +230,7 @@ class View:
         except BaseException:
             self._untrack(live)
             raise
-        live.coarse = _coarse(live.standing(self.evaluator, self._clock()), self._clock())
+        live.coarse = coarse(live.standing(self.evaluator, self._clock()), self._clock())
         return live
 
     async def _load(self, *tracked: Tracked) -> None:
@@ -322,6 +322,11 @@ class View:
         self._dirty[tracked.key] = tracked
         self._has_dirty.set()
 
+    @property
+    def has_unsaved(self) -> bool:
+        """Whether there is something that the store does not know yet."""
+        return bool(self._dirty)
+
     async def take_unsaved(self) -> list[Tracked]:
         """Wait until there is something that the store does not know yet; take all of it.
 
@@ -340,12 +345,12 @@ class View:
         """Tell watchers if the session's standing has changed."""
         now = self._clock()
         standing = live.standing(self.evaluator, now)
-        coarse = _coarse(standing, now)
-        if coarse == live.coarse:
+        word = coarse(standing, now)
+        if word == live.coarse:
             return
-        live.coarse = coarse
+        live.coarse = word
         if len(self._watches):
-            self._watches.tell(_change(live.session, coarse, standing, now))
+            self._watches.tell(_change(live.session, word, standing, now))
 
     async def revalidate(self) -> None:
         """Read all records again: news may have been missed."""
@@ -360,16 +365,8 @@ class View:
                     self._keep(tracked, missing)
 
 
-def _coarse(standing: Standing, now: float) -> str:
-    if standing.revoked is not None:
-        return "revoked"
-    if any(not demand.is_met(now) for demand in standing.demands):
-        return "step_up"
-    return "clear"
-
-
-def _change(session: str, coarse: str, standing: Standing, now: float) -> StandingChange:
+def _change(session: str, word: str, standing: Standing, now: float) -> StandingChange:
     waiting = [demand for demand in standing.demands if not demand.is_met(now)]
     contexts = {c for demand in waiting for c in demand.contexts.include or ()}
     reasons = tuple(Reason(d.policy, d.signal, explain(d)) for d in waiting)
-    return StandingChange(session, coarse, tuple(sorted(contexts)), reasons)
+    return StandingChange(session, word, tuple(sorted(contexts)), reasons)

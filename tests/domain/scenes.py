@@ -1,12 +1,12 @@
 """A small world for tests of the ground floor: three places, four levels, and a policy maker."""
 
 from sidecar.domain.assurance import Authentication, Ladder
-from sidecar.domain.conditions import World
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.facts import ClaimsSeen, Fact, Scope, Sighted, SignedIn
 from sidecar.domain.location import Place
 from sidecar.domain.policy import Condition, Grant, Policy, Selection
 from sidecar.domain.risk import Rating, Thresholds, Weight
+from sidecar.domain.scene import World
 from sidecar.domain.session import Surroundings
 from sidecar.domain.stamp import Stamp, at
 from sidecar.wire.settings import Assurance

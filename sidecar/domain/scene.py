@@ -1,0 +1,82 @@
+"""What conditions see of a session at a moment, and what they answer."""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+from sidecar.domain.assurance import Ladder
+from sidecar.domain.location import Place
+from sidecar.domain.policy import RiskLevel
+from sidecar.domain.risk import Rating, level_after, terms_of, total
+from sidecar.domain.state import PLACE, Cause, Moment, State
+
+ALWAYS = Cause("always", "", None, "policy")
+NEVER_PROVEN = 1 << 30
+"""The rank that no sign-in has: what `block` asks for."""
+
+
+class Finding(NamedTuple):
+    """Whether a condition holds, and what makes it so."""
+
+    holds: bool
+    causes: tuple[Cause, ...]
+
+
+class World(NamedTuple):
+    """What conditions must know of the configuration.
+
+    `locations_of` gives the names of the named locations that an address and its place lie in.
+    """
+
+    ladder: Ladder
+    rating: Rating
+    locations_of: Callable[[str, Place], frozenset[str]]
+
+
+class Scene:
+    """A session's state at a moment (`now`, microseconds), with what conditions derive from it."""
+
+    __slots__ = ("_level", "_score", "now", "state", "world")
+
+    def __init__(self, state: State, now: int, world: World) -> None:
+        self.state = state
+        self.now = now
+        self.world = world
+        self._score: float | None = None
+        self._level: RiskLevel | None = None
+
+    @property
+    def score(self) -> float:
+        """The risk score, 0..100."""
+        if self._score is None:
+            self._score = total(terms_of(self.state, self.now, self.world.rating))
+        return self._score
+
+    @property
+    def level(self) -> RiskLevel:
+        """The level of the score, with hysteresis."""
+        if self._level is None:
+            before = self.state.score_level
+            self._level = level_after(before, self.score, self.world.rating.thresholds)
+        return self._level
+
+    def proven(self, circumstance: str, needs: int) -> bool:
+        """Whether a sign-in of at least rank `needs` was made in this circumstance."""
+        rank = self.world.ladder.rank
+        return any(
+            rank(auth.acr, auth.amr) >= needs for auth in self.state.proven.get(circumstance, ())
+        )
+
+    def since(self, circumstance: str) -> Moment:
+        """When the present value of a circumstance began."""
+        held = self.state.circumstances.get(circumstance)
+        return held.since if held else None
+
+    @property
+    def place(self) -> str:
+        """The circumstance that stands for where the session is."""
+        held = self.state.circumstances.get(PLACE)
+        return f"{PLACE}={held.value}" if held else ""
+
+
+Test: TypeAlias = Callable[[Scene, int], Finding]
+"""From a scene and the rank that the policy's weakest possible grant asks for."""

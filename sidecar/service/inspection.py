@@ -1,0 +1,279 @@
+"""What an operator may look at: live sessions, each with its score, marks and timeline."""
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from sidecar.domain.decision import coarse, explain
+from sidecar.domain.evaluator import Demand, Evaluator
+from sidecar.domain.facts import Fact
+from sidecar.domain.policy import Policy
+from sidecar.domain.risk import Term, terms_of
+from sidecar.domain.stamp import MICROSECONDS
+from sidecar.domain.state import State
+from sidecar.service.assembly import assemble
+from sidecar.service.rescore import Assembled, Rescorer
+from sidecar.service.store import Load, Store
+from sidecar.service.view import View
+from sidecar.wire.naming import Names, SessionName, digest, parse_name
+from sidecar.wire.records import WHO_SESSION, WHO_USER, apps_of
+
+STANDINGS = ("clear", "step_up", "revoked")
+PAGE_BOUND = 1000
+
+
+class InvalidQuery(ValueError):  # noqa: N818 - named by who must act
+    """The asker must mend the query: `parameter`, and what is wrong with it."""
+
+    def __init__(self, parameter: str, message: str) -> None:
+        super().__init__(f"{parameter}: {message}")
+        self.parameter = parameter
+
+
+class SessionQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which sessions: of a user, on a device, of a standing (empty: any); `limit` of them.
+
+    `cursor` is what the page before gave; empty for the first.
+    """
+
+    user: str = ""
+    device: str = ""
+    standing: str = ""
+    limit: int = 100
+    cursor: str = ""
+
+
+class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one policy asks of a session. `since` in seconds; 0: from the sign-in."""
+
+    policy: str
+    signal: str
+    text: str
+    since: float = 0.0
+    contexts: tuple[str, ...] = ()
+    report_only: bool = False
+    block: bool = False
+    unsatisfiable: bool = False
+    met_until: int = 0
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """A session as a line of a list. Times are in seconds since the epoch."""
+
+    session: str
+    user: str
+    device: str
+    apps: tuple[str, ...]
+    standing: str
+    score: float
+    level: str
+    assurance: str
+    auth_time: int
+    ip: str
+    country: str
+    network: str
+    established: float
+    marks: tuple[Mark, ...]
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """One line of a timeline: when, what, by which event."""
+
+    time: float
+    kind: str
+    event: str
+    text: str
+
+
+class Detail(msgspec.Struct, frozen=True):
+    """One session in full: its summary, the score's terms, and its timeline."""
+
+    summary: Summary
+    terms: tuple[Term, ...]
+    proven: tuple[str, ...]
+    circumstances: Mapping[str, str]
+    baseline: Mapping[str, str]
+    timeline: tuple[Moment, ...]
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Some sessions; `cursor` leads to more, empty: no more."""
+
+    sessions: tuple[Summary, ...]
+    cursor: str = ""
+
+
+class Inspector:
+    """Reads sessions from the store, as all sidecars see them."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        view: View,
+        rescorer: Rescorer,
+        names: Names,
+        clock: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._view = view
+        self._rescorer = rescorer
+        self._names = names
+        self._clock = clock
+
+    async def sessions(self, query: SessionQuery) -> Page:
+        """One page, in the order of the sessions' names. Raises `InvalidQuery`, `Unavailable`."""
+        if query.standing and query.standing not in STANDINGS:
+            raise InvalidQuery("standing", f"is one of {', '.join(STANDINGS)}")
+        if not 1 <= query.limit <= PAGE_BOUND:
+            raise InvalidQuery("limit", f"is 1 to {PAGE_BOUND}")
+        after = _read_cursor(query.cursor)
+        names = sorted(await self._candidates(query))
+        shown: list[Summary] = []
+        last = after
+        for start in range(0, len(names), PAGE_BOUND):
+            batch = [n for n in names[start : start + PAGE_BOUND] if str(n) > after]
+            for session in await self._rescorer.read(batch):
+                summary = self._summary(session)
+                if summary is None or query.standing not in {"", summary.standing}:
+                    continue
+                if len(shown) == query.limit:
+                    return Page(tuple(shown), _cursor(last))
+                shown.append(summary)
+                last = str(session.name)
+        return Page(tuple(shown))
+
+    async def _candidates(self, query: SessionQuery) -> list[SessionName]:
+        now = int(self._clock() * 1000)
+        if query.user or query.device:
+            if query.user:
+                user = digest(query.user)
+                load = Load(self._names.user_record(user), self._names.user_index(user), now)
+            else:
+                device = query.device
+                load = Load(
+                    self._names.device_record(device), self._names.device_index(device), now
+                )
+            (loaded,) = await self._store.load(load)
+            return [name for member in loaded.members if (name := parse_name(member))]
+        names: set[SessionName] = set()
+        async for keys in self._store.keys(self._names.every_session()):
+            names.update(name for key in keys if (name := self._names.name_of_record(key)))
+        return list(names)
+
+    async def session(self, session: str, /) -> Detail | None:
+        """One session by its identifier; None where there is none."""
+        (located,) = await self._store.load(Load(self._names.locator(digest(session))))
+        owner = located.record.get(WHO_USER)
+        if owner is None:
+            return None
+        name = SessionName(digest(owner.decode()), digest(session))
+        read = await self._rescorer.read([name])
+        return self._detail(read[0]) if read else None
+
+    async def policies(self) -> tuple[Policy, ...]:
+        """The policies in force, tried ones among them."""
+        return self._view.evaluator.policies
+
+    def _summary(self, session: Assembled) -> Summary | None:
+        now = self._clock()
+        state, _, _ = _fold(self._view.evaluator, session)
+        if not state.established:
+            return None
+        return _summarise(self._view.evaluator, session, state, now)
+
+    def _detail(self, session: Assembled) -> Detail | None:
+        now = self._clock()
+        evaluator = self._view.evaluator
+        state, facts, _ = _fold(evaluator, session)
+        if not state.established:
+            return None
+        moment = int(now * MICROSECONDS)
+        terms = terms_of(evaluator.at(state, moment), moment, evaluator.world.rating)
+        return Detail(
+            _summarise(evaluator, session, state, now),
+            terms,
+            tuple(state.proven),
+            {str(name): held.value for name, held in state.circumstances.items()},
+            {str(name): value for name, value in state.baseline.items()},
+            tuple(_moment(fact) for fact in sorted(facts, key=lambda fact: fact.stamp)),
+        )
+
+
+def _fold(evaluator: Evaluator, session: Assembled) -> tuple[State, list[Fact], Any]:
+    return assemble(evaluator, session.name.session, session.record, session.others)
+
+
+def _summarise(evaluator: Evaluator, session: Assembled, state: State, now: float) -> Summary:
+    moment = int(now * MICROSECONDS)
+    standing = evaluator.standing(state, moment)
+    scene = evaluator.scene(evaluator.at(state, moment), moment)
+    network = state.circumstances.get("network")
+    return Summary(
+        session=_text(session, WHO_SESSION, session.name.session),
+        user=_text(session, WHO_USER, session.name.user),
+        device=state.device,
+        apps=apps_of(session.record),
+        standing=coarse(standing, now),
+        score=round(scene.score, 1),
+        level=scene.level,
+        assurance=evaluator.world.ladder.name(standing.rank),
+        auth_time=standing.auth_time,
+        ip=state.ip,
+        country=state.location.country,
+        network=network.value if network else "",
+        established=state.established / MICROSECONDS,
+        marks=tuple(_mark(demand) for demand in (*standing.demands, *standing.tried)),
+    )
+
+
+def _mark(demand: Demand) -> Mark:
+    return Mark(
+        policy=demand.policy,
+        signal=demand.signal,
+        text=explain(demand),
+        since=(demand.since or 0) / MICROSECONDS,
+        contexts=tuple(sorted(demand.contexts.include or ())),
+        report_only=demand.report_only,
+        block=demand.block,
+        unsatisfiable=demand.unsatisfiable,
+        met_until=demand.valid_until,
+    )
+
+
+def _moment(fact: Fact) -> Moment:
+    said = {
+        name: value
+        for name in fact.__struct_fields__
+        if name not in {"stamp", "scope"} and (value := getattr(fact, name)) not in ("", None)
+    }
+    text = ", ".join(f"{name}={_plain(value)}" for name, value in said.items())
+    return Moment(fact.stamp.seconds, type(fact).__name__, fact.stamp.id, text)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, msgspec.Struct):
+        fields = msgspec.structs.asdict(value).items()
+        return "/".join(str(v) for _, v in fields if v not in ("", None, 0, ()))
+    return str(value)
+
+
+def _text(session: Assembled, field: bytes, otherwise: str) -> str:
+    value = session.record.get(field)
+    return otherwise if value is None else value.decode("utf-8", "replace")
+
+
+def _cursor(name: str) -> str:
+    return base64.urlsafe_b64encode(name.encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> str:
+    if not cursor:
+        return ""
+    try:
+        return base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
+    except (binascii.Error, ValueError, UnicodeDecodeError) as error:
+        raise InvalidQuery("cursor", "was not given by a page before") from error

@@ -1,0 +1,270 @@
+"""A store in memory, held to the real one by tests/contracts, and a pod's journeys upon it."""
+
+import itertools
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field
+
+from sidecar.domain.assurance import Authentication
+from sidecar.domain.evaluator import Evaluator
+from sidecar.domain.lattice import Record, join
+from sidecar.domain.location import Place
+from sidecar.domain.policy import Policy
+from sidecar.domain.session import Surroundings
+from sidecar.service.answers import Answer, Call, Unavailable
+from sidecar.service.check import Checker
+from sidecar.service.inspection import Inspector
+from sidecar.service.intake import Intake
+from sidecar.service.observations import Observation
+from sidecar.service.rescore import Rescorer
+from sidecar.service.saver import Saver
+from sidecar.service.store import Join, Joined, Load, Loaded
+from sidecar.service.sweep import Sweeper
+from sidecar.service.view import View
+from sidecar.service.watching import Watches
+from sidecar.wire.claims import Flaw, InvalidToken, Token
+from sidecar.wire.naming import Names
+from sidecar.wire.paths import Routes
+from sidecar.wire.settings import App, Context, Route, Sessions, Settings
+from tests.domain.scenes import PLACES, WORLD, network_of
+
+
+class MemoryStore:
+    """Records in a dictionary, joined by `lattice.join`; news goes to every pod at once."""
+
+    def __init__(self) -> None:
+        self.records: dict[bytes, Record] = {}
+        self.indexes: dict[bytes, dict[bytes, int]] = {}
+        self.pods: list[MemoryNews] = []
+        self.away = False
+        self.round_trips = 0
+
+    async def join(self, *joins: Join) -> list[Joined]:
+        self._trip()
+        return [self._join(one) for one in joins]
+
+    def _join(self, one: Join) -> Joined:
+        before = self.records.get(one.key, {})
+        members = self._members(one.members_of, one.now)
+        if one.unless is not None and one.unless in before:
+            return Joined((), False, dict(before), members)
+        for index in one.indexes:
+            entries = self.indexes.setdefault(index.key, {})
+            entries[index.member] = max(entries.get(index.member, 0), index.expire_at)
+        after = join(before, one.fields)
+        changed = tuple(f for f in one.fields if before.get(f) != after.get(f))
+        if after:
+            self.records[one.key] = after
+        if changed and one.publish is not None:
+            told = {f: one.fields[f] for f in changed}
+            for pod in self.pods:
+                pod.tell(one.publish, one.key, told)
+        return Joined(changed, True, dict(after), self._members(one.members_of, one.now))
+
+    def _members(self, index: bytes | None, now: int) -> tuple[bytes, ...]:
+        entries = self.indexes.get(index or b"", {})
+        return tuple(member for member, until in entries.items() if until >= now)
+
+    async def load(self, *loads: Load) -> list[Loaded]:
+        self._trip()
+        return [
+            Loaded(dict(self.records.get(one.key, {})), self._members(one.index, one.now))
+            for one in loads
+        ]
+
+    async def keys(self, pattern: str) -> AsyncIterator[list[bytes]]:
+        self._trip()
+        yield [key for key in self.records if b":s:" in key]
+
+    def _trip(self) -> None:
+        self.round_trips += 1
+        if self.away:
+            raise Unavailable("the store is away")
+
+
+class MemoryNews:
+    """News of a `MemoryStore`. `deaf`: what is told is missed, until `restored`."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.store = store
+        self.view: View | None = None
+        self.channels: dict[bytes, int] = {}
+        self.deaf = False
+        self.stale = 0.0
+        store.pods.append(self)
+
+    def tell(self, channel: bytes, key: bytes, fields: Record) -> None:
+        if channel in self.channels and not self.deaf and self.view is not None:
+            self.view.learn(key, fields)
+
+    async def follow(self, channel: bytes) -> None:
+        if self.store.away:
+            raise Unavailable("the store is away")
+        self.channels[channel] = self.channels.get(channel, 0) + 1
+
+    def unfollow(self, channel: bytes) -> None:
+        self.channels[channel] -= 1
+        if not self.channels[channel]:
+            del self.channels[channel]
+
+    def staleness(self) -> float:
+        return self.stale
+
+
+class Tokens:
+    """Believes tokens that were registered; all others are malformed."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, Token] = {}
+
+    def issue(self, name: str, **fields: object) -> str:
+        values = {
+            "issuer": "https://id.example",
+            "user": "alice",
+            "session": "s1",
+            "device": "",
+            "app": "payroll",
+            "auth_time": 999,
+            "acr": "single-factor",
+            **fields,
+        }
+        authentication = Authentication(values.pop("auth_time"), values.pop("acr"))  # type: ignore[arg-type]
+        self.known[name] = Token(
+            authentication=authentication,
+            issued_at=authentication.auth_time,
+            expires_at=authentication.auth_time + 3600,
+            groups=frozenset({"staff"}),
+            roles=frozenset(),
+            claims=(),
+            token_id=name,
+            **values,  # type: ignore[arg-type]
+        )
+        return name
+
+    def cached(self, token: str, now: float) -> Token | None:
+        return self.known.get(token)
+
+    async def verify(self, token: str, now: float) -> Token:
+        raise InvalidToken(Flaw.MALFORMED, "the token is malformed")
+
+
+@dataclass
+class Records:
+    """Telemetry that remembers."""
+
+    seen: list[Observation] = field(default_factory=list)
+
+    def record(self, observation: Observation) -> None:
+        self.seen.append(observation)
+
+    def checked(self, verdict: str, context: str, seconds: float) -> None:
+        pass
+
+    def of(self, kind: type) -> list[Observation]:
+        return [one for one in self.seen if type(one) is kind]
+
+
+SETTINGS = Settings(
+    app=App(id="payroll"),
+    contexts={"c1": Context(name="Payments"), "c2": Context(name="Reports")},
+    routes=(Route(path="/pay/**", contexts=("c1",)),),
+    sessions=Sessions(),
+)
+
+
+def place_of(ip: str) -> Place:
+    return PLACES.get(ip, Place())
+
+
+class Pod:
+    """The journeys of one sidecar, without doors. `now` moves when the test says so."""
+
+    def __init__(
+        self,
+        store: MemoryStore,
+        policies: Iterable[Policy],
+        tokens: Tokens,
+        settings: Settings = SETTINGS,
+        name: str = "a",
+    ) -> None:
+        self.now = 1000.0
+        self.store = store
+        self.news = MemoryNews(store)
+        self.telemetry = Records()
+        self.watches = Watches()
+        self.names = Names("t")
+        evaluator = Evaluator(policies, WORLD, Surroundings("", network_of))
+        ids = itertools.count()
+        self.view = View(
+            store=store,
+            news=self.news,
+            names=self.names,
+            evaluator=evaluator,
+            watches=self.watches,
+            telemetry=self.telemetry,
+            clock=self.clock,
+            bound=settings.sessions.view,
+        )
+        self.news.view = self.view
+        self.rescorer = Rescorer(
+            store=store,
+            view=self.view,
+            names=self.names,
+            telemetry=self.telemetry,
+            clock=self.clock,
+            queue=100,
+        )
+        self.checker = Checker(
+            settings=settings,
+            routes=Routes(settings.routes),
+            verifier=tokens,
+            view=self.view,
+            names=self.names,
+            place_of=place_of,
+            telemetry=self.telemetry,
+            clock=self.clock,
+            new_id=lambda: f"{name}{next(ids):06d}",
+        )
+        self.intake = Intake(
+            store=store,
+            view=self.view,
+            rescorer=self.rescorer,
+            names=self.names,
+            place_of=place_of,
+            clock=self.clock,
+            settings=settings.sessions,
+            type_of=lambda signal: type(signal).__name__,
+        )
+        self.saver = Saver(
+            view=self.view,
+            store=store,
+            clock=self.clock,
+            ttl=settings.sessions.min_ttl,
+            telemetry=self.telemetry,
+            saved=self.rescorer.saved,
+        )
+        self.sweeper = Sweeper(
+            view=self.view,
+            rescorer=self.rescorer,
+            clock=self.clock,
+            interval=1.0,
+            telemetry=self.telemetry,
+        )
+        self.inspector = Inspector(
+            store=store,
+            view=self.view,
+            rescorer=self.rescorer,
+            names=self.names,
+            clock=self.clock,
+        )
+
+    def clock(self) -> float:
+        return self.now
+
+    async def check(self, token: str, context: str = "c1", ip: str = "192.0.2.1") -> Answer:
+        return await self.checker.check(Call(token, (context,) if context else (), ip=ip))
+
+    async def settle(self) -> None:
+        """Save what is unsaved and tell what is untold, as the workers would."""
+        if self.view.has_unsaved:
+            await self.saver.save(await self.view.take_unsaved())
+        await self.rescorer.drain()

@@ -1,0 +1,56 @@
+import pytest
+
+from sidecar.service.health import CONDITIONS, DRAINING, Condition, Health, State
+
+
+def all_good() -> Health:
+    health = Health()
+    for name in CONDITIONS:
+        health.good(name)
+    return health
+
+
+def test_a_condition_that_nobody_reports_keeps_it_from_starting() -> None:
+    health = Health()
+    for name in CONDITIONS[1:]:
+        health.good(name)
+    assert not health.started().ok
+    assert not health.ready().ok
+    assert health.live().ok
+    assert health.ready().checks[0] == Condition(CONDITIONS[0], State.BAD, "not up yet")
+
+
+def test_ready_with_every_condition_met() -> None:
+    assert all_good().ready().ok
+
+
+@pytest.mark.parametrize("name", CONDITIONS)
+def test_one_bad_condition_makes_it_unready_but_does_not_undo_the_start(name: str) -> None:
+    health = all_good()
+    health.bad(name, "gone")
+    assert not health.ready().ok
+    assert health.started().ok
+    assert health.conditions[name].reason == "gone"
+    health.good(name)
+    assert health.ready().ok
+
+
+def test_limping_is_told_and_ready() -> None:
+    health = all_good()
+    health.limping("store", "answers from the view")
+    assert health.ready().ok
+    assert Condition("store", State.LIMPING, "answers from the view") in health.ready().checks
+
+
+def test_draining_is_for_good() -> None:
+    health = all_good()
+    health.drain()
+    health.good("store")
+    assert not health.ready().ok
+    assert health.started().ok
+    assert [c.name for c in health.ready().checks if c.state is State.BAD] == [DRAINING]
+
+
+def test_an_unknown_condition_is_a_mistake_of_ours() -> None:
+    with pytest.raises(KeyError):
+        Health().good("stroe")
