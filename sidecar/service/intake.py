@@ -17,7 +17,8 @@ from sidecar.domain.lattice import Record
 from sidecar.domain.location import Place
 from sidecar.domain.meaning import Meaning, meaning_of
 from sidecar.domain.signal import SessionEstablished, Signal
-from sidecar.service.answers import Accepted
+from sidecar.service.answers import Accepted, Overloaded
+from sidecar.service.observations import EventOutcome, EventTaken, Telemetry
 from sidecar.service.rescore import Rescorer
 from sidecar.service.store import Index, Join, Joined, Store
 from sidecar.service.view import View
@@ -60,6 +61,7 @@ class Intake:
         clock: Callable[[], float],
         settings: Sessions,
         type_of: Callable[[Signal], str],
+        telemetry: Telemetry,
     ) -> None:
         self._store = store
         self._view = view
@@ -69,9 +71,29 @@ class Intake:
         self._clock = clock
         self._settings = settings
         self._type_of = type_of
+        self._telemetry = telemetry
 
     async def accept(self, signal: Signal) -> Accepted:
         """Make an event durable and see to it that it takes effect."""
+        outcome = EventOutcome.FAILED
+        try:
+            accepted = await self._accept(signal)
+            outcome = EventOutcome.DUPLICATE if accepted.duplicate else EventOutcome.ACCEPTED
+        except Overloaded:
+            outcome = EventOutcome.OVERLOADED
+            raise
+        finally:
+            self._telemetry.record(
+                EventTaken(
+                    type=self._type_of(signal),
+                    outcome=outcome,
+                    id=signal.stamp.id,
+                    source=signal.source,
+                )
+            )
+        return accepted
+
+    async def _accept(self, signal: Signal) -> Accepted:
         meaning = meaning_of(signal, self._place_of)
         event_id = signal.stamp.id
         match meaning.scope:

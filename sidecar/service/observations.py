@@ -213,7 +213,7 @@ class WorkerFailed(msgspec.Struct, frozen=True, kw_only=True):
     error: BaseException
 
 
-class Noted(msgspec.Struct, frozen=True, kw_only=True):
+class Told(msgspec.Struct, frozen=True, kw_only=True):
     """Something of the daemon's own life worth a line: `event` is kebab-case, `fields` plain."""
 
     event: str
@@ -239,7 +239,7 @@ Observation: TypeAlias = (
     | QueueRejected
     | ViewEvicted
     | WorkerFailed
-    | Noted
+    | Told
 )
 
 

@@ -16,7 +16,7 @@ from sidecar.service.answers import Overloaded, Unavailable
 from sidecar.service.assembly import assemble, devices_of
 from sidecar.service.observations import QueueRejected, Rescored, Telemetry, WorkerFailed
 from sidecar.service.store import Join, Load, Store
-from sidecar.service.telling import Telling, Told, Whose, tellings
+from sidecar.service.telling import Known, Telling, Whose, tellings
 from sidecar.service.view import Live, Tracked, View
 from sidecar.wire.naming import Names, SessionName
 from sidecar.wire.records import (
@@ -77,11 +77,12 @@ class Rescorer:
         self._telemetry = telemetry
         self._clock = clock
         self._send, self._receive = trio.open_memory_channel[Task](queue)
+        self._working = 0
 
     @property
     def waiting(self) -> int:
-        """How many tasks wait."""
-        return self._receive.statistics().current_buffer_used
+        """How many tasks wait or are being worked on."""
+        return self._receive.statistics().current_buffer_used + self._working
 
     def put(self, cause: str, names: Iterable[SessionName]) -> None:
         """Have these sessions looked at, soon."""
@@ -112,6 +113,7 @@ class Rescorer:
         """Work for ever. Several may run at once."""
         task_status.started()
         async for task in self._receive.clone():
+            self._working += 1
             try:
                 await self.rescore(task.cause, task.names)
             except (Unavailable, Overloaded):
@@ -119,6 +121,8 @@ class Rescorer:
                 await trio.sleep(0.1)
             except Exception as error:  # noqa: BLE001 - a worker loop: counted, and on
                 self._telemetry.record(WorkerFailed(where="rescore", error=error))
+            finally:
+                self._working -= 1
 
     async def rescore(self, cause: str, names: Sequence[SessionName]) -> None:
         """Look at these sessions now, in batches that give way to others."""
@@ -193,7 +197,7 @@ class Rescorer:
             return False
         policies = [policy.id for policy in evaluator.policies]
         whose = Whose(live.session, live.user)
-        return bool(tellings(Told(whose, told, policies), live.state, standing, now))
+        return bool(tellings(Known(whose, told, policies), live.state, standing, now))
 
 
 def _untold(evaluator: Evaluator, session: Assembled, now: float) -> tuple[list[Telling], Record]:
@@ -206,7 +210,7 @@ def _untold(evaluator: Evaluator, session: Assembled, now: float) -> tuple[list[
         session.record.get(WHO_USER, b"").decode() or session.name.user,
     )
     policies = [policy.id for policy in evaluator.policies]
-    missing = tellings(Told(whose, told_of(session.record), policies), state, standing, now)
+    missing = tellings(Known(whose, told_of(session.record), policies), state, standing, now)
     fields = {told_field(telling.policy): telling.value for telling in missing}
     if any(nearly_full(record, BOUNDS) for record in (session.record, *session.others)):
         checkpoint = evaluator.checkpoint(session.name.session, facts, before, CHECKPOINT_KEEPS)

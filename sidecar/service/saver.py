@@ -57,7 +57,7 @@ class Saver:
                 await self._save(batch)
             except BaseException:
                 for tracked in taken[start + len(batch) :]:
-                    self._view.put_back(tracked, tracked.unsaved)
+                    self._view.put_back(tracked, tracked.unsaved, tracked.indexes)
                 raise
 
     async def _save(self, batch: list[Tracked]) -> None:
@@ -80,8 +80,7 @@ class Saver:
             answers = await self._store.join(*(join for _, join, _ in attempts))
         except BaseException:
             for tracked, join, indexes in attempts:
-                tracked.indexes = indexes | tracked.indexes
-                self._view.put_back(tracked, join.fields)
+                self._view.put_back(tracked, join.fields, indexes)
             raise
         for (tracked, _, _), answer in zip(attempts, answers, strict=True):
             self._view.learn(tracked.key, answer.record)

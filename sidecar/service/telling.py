@@ -43,7 +43,7 @@ class Whose(NamedTuple):
     subject: str
 
 
-class Told(NamedTuple):
+class Known(NamedTuple):
     """What was told of a session so far, by policy, and which policies there are now."""
 
     whose: Whose
@@ -51,7 +51,7 @@ class Told(NamedTuple):
     policies: Iterable[str]
 
 
-def tellings(before: Told, state: State, standing: Standing, now: float) -> list[Telling]:
+def tellings(before: Known, state: State, standing: Standing, now: float) -> list[Telling]:
     """What is missing, given how the session stands at `now` (seconds)."""
     whose, told, policies = before
     missing: list[Telling] = []

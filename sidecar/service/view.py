@@ -243,10 +243,16 @@ class View:
             return
         channel = self._names.device_channel(device)
         tracked = self._track(self._names.device_record(device), channel)
-        tracked.lives.add(live)
-        live.devices[device] = tracked
         await self._follow(live, channel)
-        await self._load(tracked)
+        # From here on news of the device reaches the record, though the session is not yet on it.
+        tracked.lives.add(live)
+        try:
+            await self._load(tracked)
+        except BaseException:
+            tracked.lives.discard(live)
+            self._forget(tracked)
+            raise
+        live.devices[device] = tracked
         live.refold(self.evaluator)
 
     async def _follow(self, live: Live, channel: bytes) -> None:
@@ -268,12 +274,15 @@ class View:
     def _untrack(self, live: Live) -> None:
         for tracked in live.tracked:
             tracked.lives.discard(live)
-            if not tracked.lives:
-                self._records.pop(tracked.key, None)
+            self._forget(tracked)
         if self._by_session.get(live.session) is live:
             del self._by_session[live.session]
         for channel in live.channels:
             self._news.unfollow(channel)
+
+    def _forget(self, tracked: Tracked) -> None:
+        if not tracked.lives and self._records.get(tracked.key) is tracked:
+            del self._records[tracked.key]
 
     def _make_room(self) -> None:
         evicted = 0
@@ -314,13 +323,15 @@ class View:
 
     def enlist(self, tracked: Tracked, index: bytes, member: bytes, expire_at: int) -> None:
         """Have `member` put into an index on the record's slot."""
-        tracked.indexes[index, member] = expire_at
-        self._keep(tracked, {})
+        self._keep(tracked, {}).indexes[index, member] = expire_at
 
-    def _keep(self, tracked: Tracked, fields: Mapping[bytes, bytes]) -> None:
-        tracked.unsaved.update(fields)
-        self._dirty[tracked.key] = tracked
+    def _keep(self, tracked: Tracked, fields: Mapping[bytes, bytes]) -> Tracked:
+        """Have fields saved. A record may have left the view and come back meanwhile."""
+        kept = self._dirty.setdefault(tracked.key, self._records.get(tracked.key) or tracked)
+        kept.unsaved.update(fields)
+        kept.expire_at = max(kept.expire_at, tracked.expire_at)
         self._has_dirty.set()
+        return kept
 
     @property
     def has_unsaved(self) -> bool:
@@ -337,9 +348,20 @@ class View:
         taken, self._dirty = list(self._dirty.values()), {}
         return taken
 
-    def put_back(self, tracked: Tracked, fields: Mapping[bytes, bytes]) -> None:
+    def put_back(
+        self,
+        tracked: Tracked,
+        fields: Mapping[bytes, bytes],
+        indexes: Mapping[tuple[bytes, bytes], int],
+    ) -> None:
         """Undo `take_unsaved` for a record that could not be saved."""
-        self._keep(tracked, {f: v for f, v in fields.items() if tracked.unsaved.get(f, b"") < v})
+        newer = self._keep(tracked, {})
+        for field, value in fields.items():
+            if newer.unsaved.get(field, b"") < value:
+                newer.unsaved[field] = value
+        newer.indexes.update(
+            (entry, at) for entry, at in indexes.items() if entry not in newer.indexes
+        )
 
     def note(self, live: Live) -> None:
         """Tell watchers if the session's standing has changed."""

@@ -233,6 +233,7 @@ class Pod:
             clock=self.clock,
             settings=settings.sessions,
             type_of=lambda signal: type(signal).__name__,
+            telemetry=self.telemetry,
         )
         self.saver = Saver(
             view=self.view,

@@ -1,0 +1,153 @@
+"""Everything that is read from files before the daemon can judge: settings, policies, prefixes.
+
+Reading blocks; the daemon does it in a thread, at the start and again for each reload.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from sidecar.adapters.prefixes import InvalidPrefixes, Prefixes, load
+from sidecar.domain.assurance import Ladder
+from sidecar.domain.evaluator import Evaluator
+from sidecar.domain.location import Place
+from sidecar.domain.policy import All, AnyOf, Claims, Condition, Not, Policy
+from sidecar.domain.risk import Rating
+from sidecar.domain.scene import World
+from sidecar.domain.session import Surroundings
+from sidecar.wire.config import read_settings
+from sidecar.wire.paths import InvalidRoute, Routes
+from sidecar.wire.policyfile import read_policies
+from sidecar.wire.positions import ConfigError, Problem
+from sidecar.wire.settings import Settings
+
+ALL_TRUSTED = "all-trusted"
+"""The location that every trusted location lies in."""
+
+
+def absolute(file: str) -> Path:
+    """A configured file as the watcher names it."""
+    return Path(file).absolute()
+
+
+class Configuration(msgspec.Struct, frozen=True):
+    """A configuration that is right in itself, compiled."""
+
+    file: Path
+    settings: Settings
+    policies: tuple[Policy, ...]
+    prefixes: Prefixes
+    routes: Routes
+    evaluator: Evaluator
+    claims: frozenset[str]
+
+    @property
+    def databases(self) -> list[str]:
+        """The geography databases that are configured."""
+        geography = self.settings.geography
+        files = (geography.city, geography.asn, geography.anonymous_ip)
+        return [file for file in files if file]
+
+    @property
+    def watched(self) -> list[Path]:
+        """The files and directories whose change asks for a reload."""
+        settings = self.settings
+        files = [settings.policies.path, *(i.jwks_file for i in settings.tokens.issuers)]
+        files += self.databases
+        files += [named.cidr_file for named in (*settings.locations, *settings.networks)]
+        return [self.file, *(Path(file) for file in files if file)]
+
+
+def read_configuration(file: Path, environ: Mapping[str, str]) -> Configuration:
+    """Read and compile. Raises `ConfigError` with everything that is wrong."""
+    settings = read_settings(_text(file), str(file), environ, _read)
+    policies = read_policies(_policy_texts(Path(settings.policies.path)), settings)
+    problems = []
+    try:
+        prefixes = load(settings.networks, settings.locations)
+    except InvalidPrefixes as error:
+        problems = [Problem(str(file), 0, p.field, p.message) for p in error.problems]
+    try:
+        routes = Routes(settings.routes)
+    except InvalidRoute as error:
+        problems.append(Problem(str(file), 0, error.field, str(error)))
+    if problems:
+        raise ConfigError(tuple(problems))
+    return Configuration(
+        file,
+        settings,
+        policies,
+        prefixes,
+        routes,
+        evaluator_of(settings, policies, prefixes),
+        claims_of(policies),
+    )
+
+
+def evaluator_of(settings: Settings, policies: tuple[Policy, ...], prefixes: Prefixes) -> Evaluator:
+    """The policies, compiled for this configuration."""
+    risk = settings.risk
+
+    def locations_of(ip: str, place: Place) -> frozenset[str]:
+        names = prefixes.locations_of(ip, place)
+        return names | {ALL_TRUSTED} if prefixes.is_trusted(names) else names
+
+    rating = Rating(
+        risk.weights,
+        risk.thresholds,
+        risk.default_weight,
+        risk.default_half_life,
+        risk.travel_speed_kmh,
+    )
+    world = World(Ladder(settings.assurance.levels), rating, locations_of)
+    around = Surroundings(
+        "",
+        prefixes.network_of,
+        settings.assurance.skew,
+        settings.geography.least_distance_km,
+    )
+    return Evaluator(policies, world, around)
+
+
+def claims_of(policies: tuple[Policy, ...]) -> frozenset[str]:
+    """The claims that policies ask for."""
+    return frozenset(
+        name for policy in policies if policy.conditions for name in _claims(policy.conditions)
+    )
+
+
+def _claims(condition: Condition) -> frozenset[str]:
+    match condition:
+        case All() | AnyOf():
+            return frozenset().union(*(_claims(one) for one in condition.conditions))
+        case Not():
+            return _claims(condition.condition)
+        case Claims():
+            return frozenset(name for name, _ in condition.required)
+        case _:
+            return frozenset()
+
+
+def _policy_texts(directory: Path) -> list[tuple[str, str]]:
+    if directory.is_file():
+        return [(str(directory), _text(directory))]
+    if not directory.is_dir():
+        message = "there is no such directory: set policies.path, or create it"
+        raise ConfigError((Problem(str(directory), 0, "policies.path", message),))
+    files = sorted(f for f in directory.iterdir() if f.suffix in {".yaml", ".yml"} and f.is_file())
+    return [(str(file), _text(file)) for file in files]
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror}"
+        raise ConfigError((Problem(str(file), 0, "", reason),)) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError((Problem(str(file), 0, "", "is not UTF-8 text"),)) from error
+
+
+def _read(file: str) -> str:
+    return Path(file).read_text(encoding="utf-8")

@@ -1,0 +1,170 @@
+"""A changed file is taken up without a dropped request; a broken one is refused, the old stays."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import trio
+import trio.lowlevel
+
+from sidecar.adapters.files import FileWatcher
+from sidecar.adapters.geography import Geography
+from sidecar.adapters.keys import KeySource
+from sidecar.daemon.configuration import Configuration, absolute, read_configuration
+from sidecar.domain.facts import Sighted
+from sidecar.domain.stamp import MICROSECONDS, Stamp
+from sidecar.service.check import Checker
+from sidecar.service.health import Health
+from sidecar.service.observations import (
+    GeographyLoaded,
+    Reloaded,
+    ReloadOutcome,
+    Rescored,
+    Telemetry,
+    Told,
+)
+from sidecar.service.view import Live, View
+from sidecar.wire.positions import ConfigError
+from sidecar.wire.records import encode_facts
+from sidecar.wire.settings import Settings
+
+SLICE = 100
+"""Sessions that are re-scored before others get their turn."""
+
+FIXED = ("socket", "http", "admin", "store", "tokens", "work", "log")
+"""Sections that are read at the start only; a change there is told, and waits for a restart."""
+
+
+class Reloader:
+    """Takes up changed files, one change after the other."""
+
+    def __init__(  # noqa: PLR0913 - one place wires it
+        self,
+        configuration: Configuration,
+        environ: Mapping[str, str],
+        *,
+        view: View,
+        checker: Checker,
+        geography: Geography,
+        keys: list[KeySource],
+        telemetry: Telemetry,
+        health: Health,
+        configured: Callable[[Settings], None],
+        clock: Callable[[], float],
+        new_id: Callable[[], str],
+    ) -> None:
+        self._configuration = configuration
+        self._environ = environ
+        self._view = view
+        self._checker = checker
+        self._geography = geography
+        self._keys = keys
+        self._telemetry = telemetry
+        self._health = health
+        self._configured = configured
+        self._clock = clock
+        self._new_id = new_id
+        self._wanted: set[str] = set()
+        self._wake = trio.Event()
+        self.watcher: FileWatcher | None = None
+
+    async def changed(self, paths: frozenset[Path]) -> None:
+        """Some of the watched files changed (or a signal asks to look at all of them)."""
+        if not paths.isdisjoint(map(absolute, self._configuration.databases)):
+            await self._reload_geography()
+        for source in self._keys:
+            if source.issuer.jwks_file and absolute(source.issuer.jwks_file) in paths:
+                source.reload()
+        await self._reload_configuration()
+
+    async def _reload_configuration(self) -> None:
+        before = self._configuration
+        try:
+            after = await trio.to_thread.run_sync(read_configuration, before.file, self._environ)
+        except ConfigError as error:
+            detail = "; ".join(str(problem) for problem in error.problems)
+            self._telemetry.record(
+                Reloaded(what="config", outcome=ReloadOutcome.REFUSED, detail=detail)
+            )
+            self._health.limping("policies", "the changed configuration is refused: see the log")
+            return
+        self._health.good("policies")
+        policies = before.policies != after.policies
+        settings = before.settings != after.settings
+        self._say("policies", changed=policies)
+        self._say("config", changed=settings, detail=_waiting(before.settings, after.settings))
+        self._configuration = after
+        self._view.evaluator = after.evaluator
+        self._checker.replace(after.settings, after.routes)
+        self._checker.want_claims(after.claims)
+        self._configured(after.settings)
+        if self.watcher is not None:
+            self.watcher.watch(after.watched)
+        self._rescore("policy")
+
+    def _say(self, what: str, *, changed: bool, detail: str = "") -> None:
+        outcome = ReloadOutcome.APPLIED if changed else ReloadOutcome.UNCHANGED
+        self._telemetry.record(Reloaded(what=what, outcome=outcome, detail=detail))
+
+    async def _reload_geography(self) -> None:
+        outcomes = await trio.to_thread.run_sync(self._geography.reload)
+        for outcome in outcomes:
+            if outcome.error:
+                result = ReloadOutcome.REFUSED
+            else:
+                result = ReloadOutcome.APPLIED if outcome.changed else ReloadOutcome.UNCHANGED
+            self._telemetry.record(
+                Reloaded(what=f"geography {outcome.database}", outcome=result, detail=outcome.error)
+            )
+            if outcome.build:
+                self._telemetry.record(
+                    GeographyLoaded(database=outcome.database, built=float(outcome.build))
+                )
+        if any(outcome.changed for outcome in outcomes):
+            self._rescore("geography")
+
+    def _rescore(self, cause: str) -> None:
+        self._wanted.add(cause)
+        self._wake.set()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Re-score the sessions of the view after reloads, giving way to everything else.
+
+        A check that comes first does not wait: it derives its session's standing anew itself.
+        """
+        task_status.started()
+        while True:
+            await self._wake.wait()
+            self._wake = trio.Event()
+            causes, self._wanted = self._wanted, set()
+            await self._pass(causes)
+
+    async def _pass(self, causes: set[str]) -> None:
+        lives = tuple(self._view)
+        label = "geography" if "geography" in causes else "policy"
+        for start in range(0, len(lives), SLICE):
+            batch = lives[start : start + SLICE]
+            for live in batch:
+                if "geography" in causes:
+                    self._relocate(live)
+                self._view.note(live)
+            self._telemetry.record(Rescored(cause=label, sessions=len(batch)))
+            await trio.lowlevel.checkpoint()
+        if lives:
+            done: dict[str, str | int | float | bool] = {"cause": label, "sessions": len(lives)}
+            self._telemetry.record(Told(event="sessions-rescored", fields=done))
+
+    def _relocate(self, live: Live) -> None:
+        """The same address may be elsewhere by the new data."""
+        state = live.state
+        if not state.ip:
+            return
+        place = self._geography.place(state.ip)
+        if place != state.location:
+            stamp = Stamp(int(self._clock() * MICROSECONDS), self._new_id())
+            sighted = Sighted(stamp=stamp, ip=state.ip, place=place)
+            self._view.write(live.own, encode_facts((sighted,)))
+
+
+def _waiting(before: Settings, after: Settings) -> str:
+    changed = [name for name in FIXED if getattr(before, name) != getattr(after, name)]
+    return f"restart to take up: {', '.join(changed)}" if changed else ""

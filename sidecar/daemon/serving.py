@@ -1,0 +1,408 @@
+"""The wiring of the daemon, and the order in which its parts come up and go down.
+
+Three nurseries, each inside the one before: resources (store, news, keys, files), work (saving,
+telling, sweeping), doors (socket, HTTP). The doors close first and the resources last.
+"""
+
+import math
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import trio
+
+from sidecar.adapters import clock
+from sidecar.adapters.admin import AdminApp, AdminListener
+from sidecar.adapters.data_listener import DataListener
+from sidecar.adapters.embedded import EmbeddedStore
+from sidecar.adapters.files import FileWatcher
+from sidecar.adapters.geography import Failure, Geography
+from sidecar.adapters.keys import KeySource, Refresh
+from sidecar.adapters.local_socket import LocalSocket
+from sidecar.adapters.metrics import Level
+from sidecar.adapters.news import News
+from sidecar.adapters.redis_links import links_of
+from sidecar.adapters.store import RedisStore
+from sidecar.adapters.telemetry import Telemetry
+from sidecar.adapters.tokens import TokenVerifier
+from sidecar.daemon.configuration import Configuration, read_configuration
+from sidecar.daemon.reloading import Reloader
+from sidecar.domain.facts import SIGNALS
+from sidecar.domain.signal import Signal
+from sidecar.service.check import Checker
+from sidecar.service.health import Health
+from sidecar.service.inspection import Inspector
+from sidecar.service.intake import Intake
+from sidecar.service.observations import (
+    GeographyFailed,
+    GeographyLoaded,
+    KeysOutcome,
+    KeysRefreshed,
+    LinkState,
+    LinkStatus,
+    StoreUp,
+    Told,
+    WorkerFailed,
+)
+from sidecar.service.rescore import Rescorer
+from sidecar.service.saver import Saver
+from sidecar.service.sweep import Sweeper
+from sidecar.service.view import View
+from sidecar.service.watching import Watches
+from sidecar.wire.naming import Names
+from sidecar.wire.positions import ConfigError, Problem
+
+
+class Addresses(msgspec.Struct, frozen=True):
+    """Where a running daemon can be reached."""
+
+    socket: str
+    http: tuple[str, ...]
+    admin: tuple[str, ...]
+
+
+async def serve(
+    config_file: Path,
+    environ: Mapping[str, str],
+    *,
+    draining: trio.Event | None = None,
+    task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run the daemon until `draining` is set and what was under way is done, or cancelled.
+
+    Ready when started. Raises `ConfigError` for a configuration that is not right, and what the
+    adapters raise where a listener or the embedded store cannot be had.
+    """
+    configuration = await trio.to_thread.run_sync(read_configuration, config_file, environ)
+    daemon = Daemon(configuration, environ)
+    await daemon.run(draining or trio.Event(), task_status=task_status)
+
+
+class Daemon:
+    """All parts of one daemon."""
+
+    def __init__(self, configuration: Configuration, environ: Mapping[str, str]) -> None:
+        settings = configuration.settings
+        self.configuration = configuration
+        self.environ = environ
+        self.settings = settings
+        self.health = Health()
+        self.telemetry = Telemetry(settings)
+        self.names = Names(settings.store.prefix)
+        self.geography = Geography(settings.geography, on_failure=self._geography_failed)
+        self.keys = [
+            KeySource(issuer, settings.tokens, on_refresh=self._keys_refreshed)
+            for issuer in settings.tokens.issuers
+        ]
+
+        self.watcher: FileWatcher | None = None
+
+    def reload(self) -> None:
+        """Look at all files again, as SIGHUP asks; nothing happens before the daemon is up."""
+        if self.watcher is not None:
+            self.watcher.trigger()
+
+    # How parts tell of themselves
+
+    def _geography_failed(self, failure: Failure) -> None:
+        self.telemetry.record(GeographyFailed(database=failure.database, detail=str(failure)))
+
+    def _keys_refreshed(self, issuer: str, outcome: Refresh, detail: str) -> None:
+        self.telemetry.record(
+            KeysRefreshed(issuer=issuer, outcome=KeysOutcome(outcome), detail=detail)
+        )
+        self._judge_keys()
+
+    def _judge_keys(self) -> None:
+        missing = [source.issuer.issuer for source in self.keys if not source.ready]
+        if missing:
+            self.health.bad("keys", f"no keys of {', '.join(missing)}")
+        else:
+            self.health.good("keys")
+
+    def _store_up(self, up: bool) -> None:  # noqa: FBT001 - a hook's one argument
+        self.telemetry.record(StoreUp(up=up))
+        if up:
+            self.health.good("store")
+        else:
+            self.health.limping("store", "the store does not answer")
+
+    def _link_lost(self) -> None:
+        self.telemetry.record(LinkState(state=LinkStatus.LOST))
+        self.health.limping("view", "news may be missed: the link to the store is down")
+
+    # Wiring
+
+    async def _load_geography(self) -> None:
+        outcomes = await trio.to_thread.run_sync(self.geography.reload)
+        problems = [
+            Problem(str(self.configuration.file), 0, outcome.field, outcome.error)
+            for outcome in outcomes
+            if outcome.error
+        ]
+        if problems:
+            raise ConfigError(tuple(problems))
+        for outcome in outcomes:
+            self.telemetry.record(
+                GeographyLoaded(database=outcome.database, built=float(outcome.build))
+            )
+
+    @asynccontextmanager
+    async def _resources(self) -> AsyncIterator["Journeys"]:
+        settings = self.settings
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.telemetry.run)
+            await self._load_geography()
+            url = ""
+            if not settings.store.url:
+                embedded = EmbeddedStore(settings.store.embedded_dir)
+                url = await nursery.start(embedded.run)
+            links = links_of(settings.store, url=url)
+            store = RedisStore(
+                links,
+                settings.store,
+                observe=self.telemetry.stored,
+                on_up=self._store_up,
+            )
+            journeys = Journeys(self, store)
+            news = News(
+                links_of(settings.store, url=url),
+                settings.store,
+                deliver=journeys.learn,
+                lost=self._link_lost,
+                restored=journeys.restored,
+            )
+            journeys.wire(news)
+            await nursery.start(store.run)
+            await nursery.start(news.run)
+            async with trio.open_nursery() as fetching:
+                for source in self.keys:
+                    fetching.start_soon(nursery.start, source.run)
+            self._judge_keys()
+            self.health.good("policies")
+            yield journeys
+            nursery.cancel_scope.cancel()
+
+    async def run(
+        self,
+        draining: trio.Event,
+        *,
+        task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Run until `draining`, then drain; or until cancelled."""
+        async with self._resources() as journeys, trio.open_nursery() as work:
+            await journeys.start(work)
+            async with trio.open_nursery() as doors:
+                addresses = await self._open_doors(doors, journeys, draining)
+                self.telemetry.record(Told(event="ready", fields={"socket": addresses.socket}))
+                task_status.started(addresses)
+                await draining.wait()
+                self.health.drain()
+                # The doors drain by themselves and return; the admin listener stays to tell.
+                doors.cancel_scope.deadline = trio.current_time() + self.settings.work.drain_timeout
+            await journeys.finish()
+            work.cancel_scope.cancel()
+
+    async def _open_doors(
+        self, doors: trio.Nursery, journeys: "Journeys", draining: trio.Event
+    ) -> Addresses:
+        settings = self.settings
+        timeout = settings.work.drain_timeout
+        http: list[str] = []
+        if settings.http.enabled:
+            listener = DataListener(
+                settings.http,
+                checks=journeys.checker,
+                events=journeys.intake,
+                clock=clock.now,
+                skew=settings.sessions.event_skew,
+                new_id=new_id,
+            )
+
+            async def run_http(
+                *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
+            ) -> None:
+                await listener.run(
+                    draining=draining, drain_timeout=timeout, task_status=task_status
+                )
+
+            http = await doors.start(run_http)
+        admin: list[str] = []
+        if settings.admin.enabled:
+            app = AdminApp(
+                telemetry=self.telemetry,
+                health=self.health,
+                inspection=journeys.inspector,
+                token=lambda: settings.admin.token,
+            )
+            admin_listener = AdminListener(settings.admin.bind, app)
+            admin = await doors.start(admin_listener.run)
+            doors.start_soon(self._stop_admin, admin_listener, draining)
+        socket = LocalSocket(
+            settings.socket,
+            checks=journeys.checker,
+            events=journeys.intake,
+            watches=journeys.watches,
+            clock=clock.now,
+            skew=settings.sessions.event_skew,
+            new_id=new_id,
+        )
+
+        async def run_socket(
+            *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
+        ) -> None:
+            await socket.run(draining=draining, drain_timeout=timeout, task_status=task_status)
+
+        path: str = await doors.start(run_socket)
+        return Addresses(path, tuple(_urls(http)), tuple(admin))
+
+    async def _stop_admin(self, listener: AdminListener, draining: trio.Event) -> None:
+        await draining.wait()
+        listener.stop()
+
+
+class Journeys:
+    """The journeys of one daemon, on its store."""
+
+    def __init__(self, daemon: Daemon, store: RedisStore) -> None:
+        self._daemon = daemon
+        self._store = store
+        self.watches = Watches()
+
+    def wire(self, news: News) -> None:
+        """Build everything that needs the store and its news."""
+        daemon, store = self._daemon, self._store
+        configuration = daemon.configuration
+        settings = configuration.settings
+        telemetry, names = daemon.telemetry, daemon.names
+        self.view = View(
+            store=store,
+            news=news,
+            names=names,
+            evaluator=configuration.evaluator,
+            watches=self.watches,
+            telemetry=telemetry,
+            clock=clock.now,
+            bound=settings.sessions.view,
+        )
+        self.rescorer = Rescorer(
+            store=store,
+            view=self.view,
+            names=names,
+            telemetry=telemetry,
+            clock=clock.now,
+            queue=settings.work.queue,
+        )
+        self.checker = Checker(
+            settings=settings,
+            routes=configuration.routes,
+            verifier=TokenVerifier(daemon.keys, settings.tokens),
+            view=self.view,
+            names=names,
+            place_of=daemon.geography.place,
+            telemetry=telemetry,
+            clock=clock.now,
+            new_id=new_id,
+        )
+        self.checker.want_claims(configuration.claims)
+        self.intake = Intake(
+            store=store,
+            view=self.view,
+            rescorer=self.rescorer,
+            names=names,
+            place_of=daemon.geography.place,
+            clock=clock.now,
+            settings=settings.sessions,
+            type_of=type_of,
+            telemetry=telemetry,
+        )
+        self.saver = Saver(
+            view=self.view,
+            store=store,
+            clock=clock.now,
+            ttl=settings.sessions.min_ttl,
+            telemetry=telemetry,
+            saved=self.rescorer.saved,
+        )
+        self.sweeper = Sweeper(
+            view=self.view,
+            rescorer=self.rescorer,
+            clock=clock.now,
+            interval=settings.sessions.sweep_interval,
+            telemetry=telemetry,
+        )
+        self.inspector = Inspector(
+            store=store, view=self.view, rescorer=self.rescorer, names=names, clock=clock.now
+        )
+        self.reloader = Reloader(
+            configuration,
+            daemon.environ,
+            view=self.view,
+            checker=self.checker,
+            geography=daemon.geography,
+            keys=daemon.keys,
+            telemetry=telemetry,
+            health=daemon.health,
+            configured=telemetry.configured,
+            clock=clock.now,
+            new_id=new_id,
+        )
+        self.watcher = FileWatcher(configuration.watched, self.reloader.changed, telemetry)
+        self.reloader.watcher = daemon.watcher = self.watcher
+        telemetry.level(Level.SESSIONS, lambda: len(self.view))
+        telemetry.level(Level.VIEW_SESSIONS, lambda: len(self.view))
+        telemetry.level(Level.MARKS_ACTIVE, lambda: self.sweeper.active_marks)
+        telemetry.level(Level.WATCHERS, lambda: len(self.watches))
+        telemetry.level(Level.STORE_STALENESS, lambda: _finite(self.view.staleness()))
+        telemetry.queue("rescore", lambda: self.rescorer.waiting)
+
+    def learn(self, key: bytes, fields: dict[bytes, bytes]) -> None:
+        """Take up news; never raises."""
+        try:
+            self.view.learn(key, fields)
+        except Exception as error:  # noqa: BLE001 - a door: counted, and on
+            self._daemon.telemetry.record(WorkerFailed(where="news", error=error))
+
+    async def restored(self) -> None:
+        """The link for news is whole again: read what may have been missed."""
+        await self.view.revalidate()
+        self._daemon.telemetry.record(LinkState(state=LinkStatus.RESTORED))
+        self._daemon.health.good("view")
+
+    async def start(self, work: trio.Nursery) -> None:
+        """Start the workers."""
+        await work.start(self.saver.run)
+        for _ in range(self._daemon.settings.work.workers):
+            await work.start(self.rescorer.run)
+        await work.start(self.sweeper.run)
+        await work.start(self.reloader.run)
+        await work.start(self.watcher.run)
+
+    async def finish(self) -> None:
+        """Save and tell what is left, before the store goes."""
+        with trio.move_on_after(self._daemon.settings.work.drain_timeout):
+            while self.view.has_unsaved or self.rescorer.waiting:  # noqa: ASYNC110 - two parts
+                await trio.sleep(0.01)
+
+
+def new_id() -> str:
+    """An id for a fact or event that came without one."""
+    return uuid.uuid4().hex
+
+
+def type_of(signal: Signal) -> str:
+    """The event type of a signal, as on the wire."""
+    return _TYPES[type(signal).__name__]
+
+
+_TYPES = {"".join(part.capitalize() for part in name.split("-")): name for name in SIGNALS}
+
+
+def _urls(bound: list[str]) -> list[str]:
+    return [address if address.startswith("unix:") else f"http://{address}" for address in bound]
+
+
+def _finite(seconds: float) -> float:
+    return seconds if math.isfinite(seconds) else 1e9
