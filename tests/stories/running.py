@@ -1,0 +1,207 @@
+"""Whole daemons in one process, on one real store, spoken to over their real sockets.
+
+They run on trio in a thread of their own (anyio's blocking portal), so that plain tests and
+hypothesis can drive them.
+"""
+
+import itertools
+import json
+import socket
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import trio
+from anyio.from_thread import start_blocking_portal
+
+from sidecar.adapters.prefixes import load
+from sidecar.daemon.configuration import Configuration, claims_of, evaluator_of
+from sidecar.daemon.serving import Addresses, Daemon
+from sidecar.demo.geography import Databases, build
+from sidecar.domain.policy import Policy
+from sidecar.wire.paths import Routes
+from sidecar.wire.settings import (
+    Admin,
+    App,
+    Context,
+    Geography,
+    Http,
+    Issuer,
+    Log,
+    Network,
+    Policies,
+    Route,
+    Sessions,
+    Settings,
+    Socket,
+    Store,
+    Tokens,
+    Work,
+)
+from tests.adapters.identity import Signer, key_set
+
+ISSUER = "https://id.example"
+SIGNER = Signer("ES256")
+_numbers = itertools.count()
+
+
+def unique(prefix: str) -> str:
+    """A name that no other test of this run uses."""
+    return f"{prefix}-{next(_numbers)}"
+
+
+def token(user: str, session: str, *, age: float = 60, acr: str = "single-factor", **more: Any) -> str:
+    """A real token of a sign-in `age` seconds ago."""
+    now = int(time.time())
+    signed_in = int(time.time() - age)
+    return SIGNER.token(
+        iss=ISSUER,
+        aud="payroll",
+        azp="payroll",
+        sub=user,
+        sid=session,
+        iat=now,
+        exp=now + 3600,
+        auth_time=signed_in,
+        acr=acr,
+        amr=None,
+        **more,
+    )
+
+
+def settings_for(directory: Path, url: str, geography: Databases, name: str) -> Settings:
+    """A configuration of one pod."""
+    return Settings(
+        app=App(id="payroll"),
+        socket=Socket(path=str(directory / f"{name}.sock")),
+        http=Http(bind="127.0.0.1:0"),
+        admin=Admin(bind="127.0.0.1:0", token="operator"),  # noqa: S106 - a test's own
+        store=Store(url=url),
+        tokens=Tokens(
+            issuers=(
+                Issuer(
+                    issuer=ISSUER, audiences=("payroll",), jwks_file=str(directory / "jwks.json")
+                ),
+            )
+        ),
+        contexts={"c1": Context(name="Payments"), "c2": Context(name="Reports")},
+        routes=(Route(path="/pay/**", contexts=("c1",)),),
+        networks=(Network(name="lab", cidrs=("192.0.2.128/25",)),),
+        geography=Geography(
+            city=str(geography.city), asn=str(geography.asn), anonymous_ip=str(geography.anonymous_ip)
+        ),
+        sessions=Sessions(sweep_interval=0.2),
+        work=Work(drain_timeout=3.0),
+        log=Log(level="error"),
+        policies=Policies(path=str(directory)),
+    )
+
+
+def configuration(settings: Settings, policies: Sequence[Policy], directory: Path) -> Configuration:
+    """Compile what a file would say."""
+    prefixes = load(settings.networks, settings.locations)
+    return Configuration(
+        directory / "sidecar.yaml",
+        settings,
+        tuple(policies),
+        prefixes,
+        Routes(settings.routes),
+        evaluator_of(settings, tuple(policies), prefixes),
+        claims_of(tuple(policies)),
+    )
+
+
+class Client:
+    """A connection to a daemon's local socket."""
+
+    def __init__(self, path: str) -> None:
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(20)
+        self._socket.connect(path)
+        self._lines = self._socket.makefile("rb")
+
+    def ask(self, **request: Any) -> Any:
+        """One request, one reply."""
+        self.send(request)
+        return self.read()
+
+    def send(self, *requests: Any) -> None:
+        """Requests whose replies are read later."""
+        self._socket.sendall(b"".join(json.dumps(one).encode() + b"\n" for one in requests))
+
+    def read(self) -> Any:
+        """The next line."""
+        return json.loads(self._lines.readline())
+
+    def check(self, token: str, context: str = "c1", ip: str = "192.0.2.1") -> Any:
+        """Ask whether a call may pass; without a context it is a routine call."""
+        request = {"op": "check", "token": token, "ip": ip}
+        return self.ask(**request, **({"context": context} if context else {}))
+
+    def event(self, type: str, subject: dict[str, str], **more: Any) -> Any:  # noqa: A002
+        """Push an event."""
+        return self.ask(op="event", type=type, subject=subject, **more)
+
+    def close(self) -> None:
+        """Leave."""
+        self._lines.close()
+        self._socket.close()
+
+
+class Pods:
+    """Running daemons: their addresses and a client of each."""
+
+    def __init__(self, addresses: list[Addresses], daemons: list[Daemon]) -> None:
+        self.addresses = addresses
+        self.daemons = daemons
+        self.clients = [Client(one.socket) for one in addresses]
+
+    def close(self) -> None:
+        """Close the clients."""
+        for client in self.clients:
+            client.close()
+
+
+def eventually(ask: Any, until: Any, within: float = 10.0) -> Any:
+    """Ask until the answer is as wanted; news takes its moment to reach other pods."""
+    end = time.monotonic() + within
+    while not until(answer := ask()):
+        assert time.monotonic() < end, f"still {answer}"
+        time.sleep(0.005)
+    return answer
+
+
+@contextmanager
+def running(url: str, policies: Sequence[Policy], count: int = 2) -> Iterator[Pods]:
+    """`count` daemons on the store at `url` (empty: each on an embedded one of its own)."""
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pods-")))
+        (directory / "jwks.json").write_bytes(key_set(SIGNER))
+        geography = build(directory)
+        portal = stack.enter_context(start_blocking_portal("trio"))
+        daemons = []
+        addresses = []
+        for index in range(count):
+            settings = settings_for(directory, url, geography, f"pod{index}")
+            daemon = Daemon(configuration(settings, policies, directory), {})
+            draining = portal.call(trio.Event)
+            ended, address = portal.start_task(_run, daemon, draining)
+            stack.callback(ended.result, 20)
+            stack.callback(portal.call, draining.set)
+            daemons.append(daemon)
+            addresses.append(address)
+        pods = Pods(addresses, daemons)
+        stack.callback(pods.close)
+        yield pods
+
+
+async def _run(
+    daemon: Daemon,
+    draining: trio.Event,
+    *,
+    task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    await daemon.run(draining, task_status=task_status)

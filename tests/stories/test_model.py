@@ -1,0 +1,209 @@
+"""Whole daemons against a model that a page holds: sign-ins, signals, checks and proofs.
+
+The model reads the delivered events in the order of their times, one after the other, with a few
+variables: what the daemons make of facts, timelines and joins must come to the same.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from sidecar.domain.policy import Device, Networks, RiskLevel, Selection, UserRisk
+from tests.adapters.servers import Server
+from tests.domain.scenes import policy
+from tests.stories.running import Pods, eventually, running, token, unique
+
+POLICIES = (
+    policy(UserRisk(RiskLevel.MEDIUM), name="risk"),
+    policy(Networks(Selection(frozenset({"restricted"}))), name="segment"),
+    policy(
+        Device(compliant=False),
+        "phishing-resistant",
+        name="device",
+        contexts=frozenset({"c2"}),
+    ),
+)
+HEIGHT = {"LOW": 0, "MEDIUM": 1, "HIGH": 2}
+RANK = {"single-factor": 1, "mfa": 2, "phr": 4}
+
+
+@dataclass
+class Model:
+    """One session, told in order."""
+
+    risk: str = "LOW"
+    risk_since: dict[int, int] = field(default_factory=dict)
+    network: str = ""
+    network_since: int = 0
+    proven: set[str] = field(default_factory=set)
+    compliant: bool = True
+    broken_since: int = 0
+    revoked: int = -1
+    sign_ins: list[tuple[int, int]] = field(default_factory=list)
+
+    def take(self, second: int, kind: str, value: str) -> None:
+        if kind == "risk":
+            for height in (1, 2):
+                if HEIGHT[value] < height:
+                    self.risk_since.pop(height, None)
+                else:
+                    self.risk_since.setdefault(height, second)
+            self.risk = value
+        elif kind == "network" and value != self.network:
+            self.network, self.network_since = value, second
+        elif kind == "compliance":
+            if self.compliant and value == "not-compliant":
+                self.broken_since = second
+            self.compliant = value == "compliant"
+        elif kind == "revoked":
+            self.revoked = second
+        elif kind == "sign-in":
+            self.sign_ins.append((second, RANK[value]))
+            if RANK[value] >= 2 and second > self.network_since:
+                self.proven.add(self.network)
+
+    def shown(self, rank: int, since: int) -> bool:
+        return any(second > since and held >= rank for second, held in self.sign_ins)
+
+    def verdict(self, context: str) -> str:
+        if self.revoked >= max(second for second, _ in self.sign_ins):
+            return "deny"
+        asked = False
+        if context == "c1" and self.risk_since:
+            asked = asked or not self.shown(2, max(self.risk_since.values()))
+        if context == "c1" and self.network == "restricted" and "restricted" not in self.proven:
+            asked = True
+        if context == "c2" and not self.compliant:
+            asked = asked or not self.shown(4, self.broken_since)
+        return "step_up" if asked else "allow"
+
+
+class Daemons(RuleBasedStateMachine):
+    """Events are delivered to either daemon, at once or held back for later."""
+
+    pods: ClassVar[Pods]
+
+    @initialize()
+    def establish(self) -> None:
+        self.start = int(time.time()) - 80_000
+        self.second = self.start
+        self.subject = {name: unique(name) for name in ("user", "device", "session")}
+        self.delivered: list[tuple[int, str, str]] = []
+        self.held: list[tuple[int, str, str]] = []
+        self.number = 0
+        self.token = token(
+            self.subject["user"],
+            self.subject["session"],
+            age=time.time() - self.start,
+            deviceid=self.subject["device"],
+        )
+        self._send(
+            0,
+            "session-established",
+            self.subject,
+            {"ip": "192.0.2.1", "acr": "single-factor", "auth_time": self.start},
+        )
+        self.delivered.append((self.start, "sign-in", "single-factor"))
+
+    def _send(self, pod: int, kind: str, subject: dict[str, str], data: dict[str, Any]) -> None:
+        self.number += 1
+        reply = self.pods.clients[pod].ask(
+            op="event",
+            type=kind,
+            id=f"n{self.number}",
+            time=self.second,
+            subject=subject,
+            data=data,
+        )
+        assert reply["ok"] is True, reply
+
+    def _event(self, pod: int, kind: str, value: str) -> None:
+        session = {"session": self.subject["session"]}
+        match kind:
+            case "risk":
+                user = {"user": self.subject["user"]}
+                self._send(pod, "risk-level-change", user, {"current_level": value})
+            case "network":
+                self._send(pod, "network-change", session, {"segment": value})
+            case "compliance":
+                device = {"device": self.subject["device"]}
+                self._send(pod, "device-compliance-change", device, {"current_status": value})
+            case "revoked":
+                self._send(pod, "session-revoked", session, {})
+            case _:
+                self._send(
+                    pod,
+                    "assurance-level-change",
+                    session,
+                    {"namespace": "RFC8176", "current_level": value},
+                )
+
+    HAPPENING = st.one_of(
+        st.tuples(st.just("risk"), st.sampled_from(sorted(HEIGHT))),
+        st.tuples(st.just("network"), st.sampled_from(["restricted", "office"])),
+        st.tuples(st.just("compliance"), st.sampled_from(["compliant", "not-compliant"])),
+        st.tuples(st.just("sign-in"), st.sampled_from(sorted(RANK))),
+        st.tuples(st.just("revoked"), st.just("")),
+    )
+
+    @rule(pod=st.integers(0, 1), happening=HAPPENING, late=st.integers(0, 3))
+    def happens(self, pod: int, happening: tuple[str, str], late: int) -> None:
+        self.second += 10
+        one = (self.second, *happening)
+        if late == 0:
+            self.held.append(one)
+            return
+        self._event(pod, *happening)
+        self.delivered.append(one)
+
+    @precondition(lambda self: self.held)
+    @rule(pod=st.integers(0, 1))
+    def arrives_late(self, pod: int) -> None:
+        now, self.second = self.second, self.held[0][0]
+        one = self.held.pop(0)
+        self._event(pod, *one[1:])
+        self.second = now
+        self.delivered.append(one)
+
+    @rule(pod=st.integers(0, 1), context=st.sampled_from(["c1", "c2", ""]))
+    def is_checked(self, pod: int, context: str) -> None:
+        model = Model()
+        for second, kind, value in sorted(self.delivered):
+            model.take(second, kind, value)
+        expected = model.verdict(context)
+        eventually(
+            lambda: self.pods.clients[pod].check(self.token, context, "")["decision"],
+            lambda found: found == expected,
+            within=3,
+        )
+
+
+@pytest.fixture(scope="module")
+def pods(valkey_server: Server) -> Iterator[Pods]:
+    with running(valkey_server.url, POLICIES) as both:
+        yield both
+
+
+def test_two_daemons_do_as_the_model_does(pods: Pods) -> None:
+    Daemons.pods = pods
+    run_state_machine_as_test(
+        Daemons,
+        settings=settings(
+            max_examples=40,
+            stateful_step_count=30,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

@@ -1,0 +1,198 @@
+"""Two whole daemons on one real store: what one learns the other knows."""
+
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from sidecar.domain.policy import (
+    Changed,
+    Circumstance,
+    Device,
+    Networks,
+    RiskLevel,
+    Selection,
+    UserRisk,
+)
+from tests.adapters.servers import Server
+from tests.domain.scenes import policy
+from tests.stories.running import Pods, eventually, running, token, unique
+
+POLICIES = (
+    policy(Changed((Circumstance.COUNTRY,)), name="moved"),
+    policy(Networks(Selection(frozenset({"restricted", "lab"}))), name="segment"),
+    policy(Device(compliant=False), name="device"),
+    policy(UserRisk(RiskLevel.MEDIUM), "phishing-resistant", name="risk"),
+)
+BERLIN, LISBON = "192.0.2.1", "198.51.100.1"
+
+
+@pytest.fixture(scope="module")
+def pods(valkey_server: Server) -> Iterator[Pods]:
+    with running(valkey_server.url, POLICIES) as both:
+        yield both
+
+
+def challenged(answer: dict[str, object]) -> bool:
+    return answer["decision"] == "step_up"
+
+
+def allowed(answer: dict[str, object]) -> bool:
+    return answer["decision"] == "allow"
+
+
+def test_an_event_into_one_challenges_the_next_sensitive_call_at_the_other(pods: Pods) -> None:
+    a, b = pods.clients
+    user, session = unique("user"), unique("session")
+    weak = token(user, session)
+    assert allowed(b.check(weak))
+    taken = a.event("network-change", {"session": session}, data={"segment": "restricted"})
+    assert taken["ok"] is True
+    answer = eventually(lambda: b.check(weak), challenged)
+    assert answer["status"] == 401
+    assert answer["acr_values"] == "mfa"
+    assert [reason["signal"] for reason in answer["reasons"]] == ["network-change"]
+    routine = b.check(weak, context="")
+    assert allowed(routine)
+    assert routine["step_up_pending"] is True
+    time.sleep(1.1)  # a proof counts from the next second on
+    strong = token(user, session, age=0, acr="mfa")
+    assert allowed(a.check(strong))
+    eventually(lambda: b.check(weak), allowed)
+    assert allowed(a.check(weak))
+
+
+def test_the_sidecar_that_took_an_event_knows_of_it_when_it_answers(pods: Pods) -> None:
+    a, _ = pods.clients
+    for _ in range(20):
+        user, session = unique("user"), unique("session")
+        weak = token(user, session)
+        a.send(
+            {"op": "check", "token": weak, "context": "c1", "ip": BERLIN},
+            {
+                "op": "event",
+                "type": "risk-level-change",
+                "subject": {"user": user},
+                "data": {"current_level": "HIGH"},
+            },
+            {"op": "check", "token": weak, "context": "c1", "ip": BERLIN},
+        )
+        assert [a.read().get("decision") for _ in range(3)] == ["allow", None, "step_up"]
+
+
+def test_a_token_issued_before_the_mark_never_clears_it_however_strong(pods: Pods) -> None:
+    a, b = pods.clients
+    user, session = unique("user"), unique("session")
+    weak = token(user, session)
+    assert allowed(a.check(weak, ip=BERLIN))
+    assert challenged(a.check(weak, ip=LISBON))
+    older = token(user, session, age=30, acr="phrh")
+    for _ in range(3):
+        assert challenged(a.check(older, ip=LISBON))
+        assert challenged(b.check(older, ip=LISBON))
+    time.sleep(1.1)
+    assert allowed(b.check(token(user, session, age=0, acr="mfa"), ip=LISBON))
+    eventually(lambda: a.check(older, ip=LISBON), allowed)
+
+
+def test_a_check_over_http_is_challenged_as_over_the_socket(pods: Pods) -> None:
+    user, session = unique("user"), unique("session")
+    weak = token(user, session)
+    headers = {"Authorization": f"Bearer {weak}", "X-Auth-Context": "c1"}
+    url = pods.addresses[1].http[0] + "/v1/check"
+    passed = httpx.get(url, headers=headers)
+    assert (passed.status_code, passed.headers["X-Sidecar-Decision"]) == (200, "allow")
+    assert passed.headers["X-Sidecar-Subject"] == user
+    event = {
+        "type": "network-change",
+        "subject": {"session": session},
+        "data": {"segment": "restricted"},
+    }
+    posted = httpx.post(pods.addresses[0].http[0] + "/v1/events", json=event)
+    assert posted.status_code in {200, 202}
+    refused = eventually(
+        lambda: httpx.get(url, headers=headers), lambda answer: answer.status_code == 401
+    )
+    challenge = refused.headers["WWW-Authenticate"]
+    assert challenge.startswith('Bearer error="insufficient_user_authentication"')
+    assert 'acr_values="mfa"' in challenge
+    assert refused.headers["Content-Type"] == "application/problem+json"
+    routine = httpx.get(url, headers={"Authorization": f"Bearer {weak}"})
+    assert (routine.status_code, routine.headers["X-Sidecar-Step-Up"]) == (200, "pending")
+
+
+def test_an_app_that_watches_is_told_while_its_stream_is_open(pods: Pods) -> None:
+    a, b = pods.clients
+    from tests.stories.running import Client  # noqa: PLC0415
+
+    user, session = unique("user"), unique("session")
+    assert allowed(b.check(token(user, session)))
+    watcher = Client(pods.addresses[1].socket)
+    try:
+        assert watcher.ask(op="watch", sessions=[session]) == {"ok": True}
+        a.event("risk-level-change", {"user": user}, data={"current_level": "HIGH"})
+        line = watcher.read()
+        assert (line["event"], line["session"], line["standing"]) == (
+            "standing",
+            session,
+            "step_up",
+        )
+        a.event("session-revoked", {"user": user})
+        assert watcher.read()["standing"] == "revoked"
+    finally:
+        watcher.close()
+
+
+def test_a_revoked_session_is_refused_everywhere_until_a_later_sign_in(pods: Pods) -> None:
+    a, b = pods.clients
+    user, session = unique("user"), unique("session")
+    weak = token(user, session)
+    assert allowed(b.check(weak))
+    a.event("session-revoked", {"session": session}, data={"reason": "lost laptop"})
+    answer = eventually(lambda: b.check(weak, context=""), lambda one: one["decision"] == "deny")
+    assert answer["status"] == 401
+    assert 'error="invalid_token"' in answer["www_authenticate"]
+    time.sleep(1.1)
+    assert allowed(b.check(token(user, session, age=0), context=""))
+
+
+def test_metrics_count_each_mark_and_clear_once_over_both(pods: Pods) -> None:
+    def total(name: str, **labels: str) -> float:
+        wanted = [f'{key}="{value}"' for key, value in labels.items()]
+        return sum(
+            float(line.rpartition(" ")[2])
+            for address in pods.addresses
+            for line in httpx.get(address.admin[0] + "/metrics").text.splitlines()
+            if line.startswith(name + "{") and all(one in line for one in wanted)
+        )
+
+    a, b = pods.clients
+    before = total("sidecar_marks_total", policy="device")
+    cleared = total("sidecar_marks_cleared_total")
+    user, device = unique("user"), unique("device")
+    sessions = [unique("session") for _ in range(5)]
+    for session in sessions:
+        b.check(token(user, session, deviceid=device))
+    eventually(
+        lambda: a.event(
+            "device-compliance-change",
+            {"device": device},
+            data={"current_status": "not-compliant"},
+        ),
+        lambda reply: reply["ok"],
+    )
+    for session in sessions:
+        eventually(lambda s=session: b.check(token(user, s, deviceid=device)), challenged)
+    eventually(
+        lambda: total("sidecar_marks_total", policy="device"), lambda count: count >= before + 5
+    )
+    time.sleep(1.1)
+    for session in sessions:
+        assert allowed(a.check(token(user, session, age=0, acr="mfa", deviceid=device)))
+    eventually(
+        lambda: total("sidecar_marks_cleared_total"), lambda count: count >= cleared + 5
+    )
+    time.sleep(1.0)  # several sweeps of both, who find nothing more to tell
+    assert total("sidecar_marks_total", policy="device") == before + 5
+    assert total("sidecar_marks_cleared_total") == cleared + 5
