@@ -55,7 +55,8 @@ class Configuration(msgspec.Struct, frozen=True):
         settings = self.settings
         files = [settings.policies.path, *(i.jwks_file for i in settings.tokens.issuers)]
         files += self.databases
-        files += [named.cidr_file for named in (*settings.locations, *settings.networks)]
+        files += [location.cidr_file for location in settings.locations]
+        files += [network.cidr_file for network in settings.networks]
         return [self.file, *(Path(file) for file in files if file)]
 
 

@@ -4,8 +4,6 @@ Three nurseries, each inside the one before: resources (store, news, keys, files
 telling, sweeping), doors (socket, HTTP). The doors close first and the resources last.
 """
 
-import math
-import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,20 +19,13 @@ from sidecar.adapters.files import FileWatcher
 from sidecar.adapters.geography import Failure, Geography
 from sidecar.adapters.keys import KeySource, Refresh
 from sidecar.adapters.local_socket import LocalSocket
-from sidecar.adapters.metrics import Level
 from sidecar.adapters.news import News
 from sidecar.adapters.redis_links import links_of
 from sidecar.adapters.store import RedisStore
 from sidecar.adapters.telemetry import Telemetry
-from sidecar.adapters.tokens import TokenVerifier
 from sidecar.daemon.configuration import Configuration, read_configuration
-from sidecar.daemon.reloading import Reloader
-from sidecar.domain.facts import SIGNALS
-from sidecar.domain.signal import Signal
-from sidecar.service.check import Checker
+from sidecar.daemon.journeys import Journeys, new_id
 from sidecar.service.health import Health
-from sidecar.service.inspection import Inspector
-from sidecar.service.intake import Intake
 from sidecar.service.observations import (
     GeographyFailed,
     GeographyLoaded,
@@ -44,14 +35,7 @@ from sidecar.service.observations import (
     LinkStatus,
     StoreUp,
     Told,
-    WorkerFailed,
 )
-from sidecar.service.rescore import Rescorer
-from sidecar.service.saver import Saver
-from sidecar.service.sweep import Sweeper
-from sidecar.service.view import View
-from sidecar.service.watching import Watches
-from sidecar.wire.naming import Names
 from sidecar.wire.positions import ConfigError, Problem
 
 
@@ -90,7 +74,6 @@ class Daemon:
         self.settings = settings
         self.health = Health()
         self.telemetry = Telemetry(settings)
-        self.names = Names(settings.store.prefix)
         self.geography = Geography(settings.geography, on_failure=self._geography_failed)
         self.keys = [
             KeySource(issuer, settings.tokens, on_refresh=self._keys_refreshed)
@@ -150,7 +133,7 @@ class Daemon:
             )
 
     @asynccontextmanager
-    async def _resources(self) -> AsyncIterator["Journeys"]:
+    async def _resources(self) -> AsyncIterator[Journeys]:
         settings = self.settings
         async with trio.open_nursery() as nursery:
             await nursery.start(self.telemetry.run)
@@ -175,6 +158,7 @@ class Daemon:
                 restored=journeys.restored,
             )
             journeys.wire(news)
+            self.watcher = journeys.watcher
             await nursery.start(store.run)
             await nursery.start(news.run)
             async with trio.open_nursery() as fetching:
@@ -206,7 +190,7 @@ class Daemon:
             work.cancel_scope.cancel()
 
     async def _open_doors(
-        self, doors: trio.Nursery, journeys: "Journeys", draining: trio.Event
+        self, doors: trio.Nursery, journeys: Journeys, draining: trio.Event
     ) -> Addresses:
         settings = self.settings
         timeout = settings.work.drain_timeout
@@ -263,146 +247,5 @@ class Daemon:
         listener.stop()
 
 
-class Journeys:
-    """The journeys of one daemon, on its store."""
-
-    def __init__(self, daemon: Daemon, store: RedisStore) -> None:
-        self._daemon = daemon
-        self._store = store
-        self.watches = Watches()
-
-    def wire(self, news: News) -> None:
-        """Build everything that needs the store and its news."""
-        daemon, store = self._daemon, self._store
-        configuration = daemon.configuration
-        settings = configuration.settings
-        telemetry, names = daemon.telemetry, daemon.names
-        self.view = View(
-            store=store,
-            news=news,
-            names=names,
-            evaluator=configuration.evaluator,
-            watches=self.watches,
-            telemetry=telemetry,
-            clock=clock.now,
-            bound=settings.sessions.view,
-        )
-        self.rescorer = Rescorer(
-            store=store,
-            view=self.view,
-            names=names,
-            telemetry=telemetry,
-            clock=clock.now,
-            queue=settings.work.queue,
-        )
-        self.checker = Checker(
-            settings=settings,
-            routes=configuration.routes,
-            verifier=TokenVerifier(daemon.keys, settings.tokens),
-            view=self.view,
-            names=names,
-            place_of=daemon.geography.place,
-            telemetry=telemetry,
-            clock=clock.now,
-            new_id=new_id,
-        )
-        self.checker.want_claims(configuration.claims)
-        self.intake = Intake(
-            store=store,
-            view=self.view,
-            rescorer=self.rescorer,
-            names=names,
-            place_of=daemon.geography.place,
-            clock=clock.now,
-            settings=settings.sessions,
-            type_of=type_of,
-            telemetry=telemetry,
-        )
-        self.saver = Saver(
-            view=self.view,
-            store=store,
-            clock=clock.now,
-            ttl=settings.sessions.min_ttl,
-            telemetry=telemetry,
-            saved=self.rescorer.saved,
-        )
-        self.sweeper = Sweeper(
-            view=self.view,
-            rescorer=self.rescorer,
-            clock=clock.now,
-            interval=settings.sessions.sweep_interval,
-            telemetry=telemetry,
-        )
-        self.inspector = Inspector(
-            store=store, view=self.view, rescorer=self.rescorer, names=names, clock=clock.now
-        )
-        self.reloader = Reloader(
-            configuration,
-            daemon.environ,
-            view=self.view,
-            checker=self.checker,
-            geography=daemon.geography,
-            keys=daemon.keys,
-            telemetry=telemetry,
-            health=daemon.health,
-            configured=telemetry.configured,
-            clock=clock.now,
-            new_id=new_id,
-        )
-        self.watcher = FileWatcher(configuration.watched, self.reloader.changed, telemetry)
-        self.reloader.watcher = daemon.watcher = self.watcher
-        telemetry.level(Level.SESSIONS, lambda: len(self.view))
-        telemetry.level(Level.VIEW_SESSIONS, lambda: len(self.view))
-        telemetry.level(Level.MARKS_ACTIVE, lambda: self.sweeper.active_marks)
-        telemetry.level(Level.WATCHERS, lambda: len(self.watches))
-        telemetry.level(Level.STORE_STALENESS, lambda: _finite(self.view.staleness()))
-        telemetry.queue("rescore", lambda: self.rescorer.waiting)
-
-    def learn(self, key: bytes, fields: dict[bytes, bytes]) -> None:
-        """Take up news; never raises."""
-        try:
-            self.view.learn(key, fields)
-        except Exception as error:  # noqa: BLE001 - a door: counted, and on
-            self._daemon.telemetry.record(WorkerFailed(where="news", error=error))
-
-    async def restored(self) -> None:
-        """The link for news is whole again: read what may have been missed."""
-        await self.view.revalidate()
-        self._daemon.telemetry.record(LinkState(state=LinkStatus.RESTORED))
-        self._daemon.health.good("view")
-
-    async def start(self, work: trio.Nursery) -> None:
-        """Start the workers."""
-        await work.start(self.saver.run)
-        for _ in range(self._daemon.settings.work.workers):
-            await work.start(self.rescorer.run)
-        await work.start(self.sweeper.run)
-        await work.start(self.reloader.run)
-        await work.start(self.watcher.run)
-
-    async def finish(self) -> None:
-        """Save and tell what is left, before the store goes."""
-        with trio.move_on_after(self._daemon.settings.work.drain_timeout):
-            while self.view.has_unsaved or self.rescorer.waiting:  # noqa: ASYNC110 - two parts
-                await trio.sleep(0.01)
-
-
-def new_id() -> str:
-    """An id for a fact or event that came without one."""
-    return uuid.uuid4().hex
-
-
-def type_of(signal: Signal) -> str:
-    """The event type of a signal, as on the wire."""
-    return _TYPES[type(signal).__name__]
-
-
-_TYPES = {"".join(part.capitalize() for part in name.split("-")): name for name in SIGNALS}
-
-
 def _urls(bound: list[str]) -> list[str]:
     return [address if address.startswith("unix:") else f"http://{address}" for address in bound]
-
-
-def _finite(seconds: float) -> float:
-    return seconds if math.isfinite(seconds) else 1e9

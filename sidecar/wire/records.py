@@ -31,7 +31,7 @@ from sidecar.domain.facts import (
     SignedIn,
 )
 from sidecar.domain.lattice import Record
-from sidecar.domain.session import Checkpoint
+from sidecar.domain.state import Checkpoint
 
 WHO_USER = b"who:user"
 WHO_SESSION = b"who:session"

@@ -1,7 +1,7 @@
 """The configuration as values: `config` reads them from YAML and the environment.
 
-Every struct's docstring and every field's comment below becomes the configuration reference.
-Durations are seconds unless the name says otherwise.
+Every struct's docstring and every field's comment becomes the configuration reference.
+Durations are seconds.
 """
 
 import enum
@@ -11,6 +11,23 @@ import msgspec
 
 from sidecar.domain.assurance import Level
 from sidecar.domain.risk import Thresholds, Weight
+from sidecar.wire.spellings import (
+    Algorithm,
+    Asn,
+    Bind,
+    Cidr,
+    Country,
+    Duration,
+    DurationOrZero,
+    File,
+    HeaderName,
+    Method,
+    Mode,
+    Size,
+    StoreUrl,
+    Url,
+    WholeDuration,
+)
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Natural = Annotated[int, msgspec.Meta(ge=0)]
@@ -60,54 +77,55 @@ class ChallengeStyle(enum.StrEnum):
 class App(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The app this sidecar stands beside."""
 
-    id: str = ""
+    id: str = ""  # its name in policies and metrics; empty: the token's own app
+    # `rfc9470` or `entra` (Microsoft's claims challenge)
     challenge: ChallengeStyle = ChallengeStyle.RFC9470
-    realm: str = ""
-    authorization_uri: str = ""
+    realm: str = ""  # the realm that challenges name
+    authorization_uri: str = ""  # for `entra`: where to sign in
 
 
 class Socket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The local socket."""
 
-    path: str = "/run/sidecar/sidecar.sock"
-    mode: str = "0660"
-    group: str = ""
-    allowed_uids: tuple[int, ...] | None = None
-    max_connections: PositiveInt = 256
-    max_line_bytes: PositiveInt = 65536
-    idle_timeout: Positive = 3600.0
-    write_timeout: Positive = 10.0
-    max_backlog_bytes: PositiveInt = 262144
+    path: str = "/run/sidecar/sidecar.sock"  # also `SIDECAR_SOCKET`
+    mode: Mode = "0660"  # octal, in quotes
+    group: str = ""  # the group that owns it; empty: the process's own
+    allowed_uids: tuple[int, ...] | None = None  # who may connect; null: whoever the mode lets
+    max_connections: PositiveInt = 256  # open at a time
+    max_line_bytes: Size = 65536  # of one request
+    idle_timeout: Duration = 3600.0  # a connection without a request is closed
+    write_timeout: Duration = 10.0  # a client that does not read is cut off
+    max_backlog_bytes: Size = 262144  # waiting for a watcher, before it is cut off
 
 
 class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The data listener: checks and events over HTTP, for the pod's own app and proxy."""
 
-    enabled: bool = True
-    bind: str = "127.0.0.1:8181"
-    unix: str = ""
-    unix_mode: str = "0660"
-    gateway: Gateway = Gateway.NONE
-    trusted_proxies: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
-    client_address: ClientAddress = ClientAddress.EITHER
-    token_cookie: str = ""
-    token_header: str = ""
-    max_header_bytes: PositiveInt = 32768
-    max_body_bytes: PositiveInt = 1048576
-    header_timeout: Positive = 5.0
-    body_timeout: Positive = 10.0
-    keep_alive_timeout: Positive = 75.0
-    write_timeout: Positive = 10.0
-    max_connections: PositiveInt = 1024
+    enabled: bool = True  # whether it listens at all
+    bind: Bind = "127.0.0.1:8181"  # `host:port` or `[::1]:port`
+    unix: str = ""  # path of a unix socket to listen on besides
+    unix_mode: Mode = "0660"  # octal, in quotes
+    gateway: Gateway = Gateway.NONE  # whose headers describe the original call
+    trusted_proxies: tuple[Cidr, ...] = ("127.0.0.0/8", "::1/128")  # whose headers are believed
+    client_address: ClientAddress = ClientAddress.EITHER  # the header that tells it
+    token_cookie: HeaderName = ""  # cookie to take the token from
+    token_header: HeaderName = ""  # header to take the token from
+    max_header_bytes: Size = 32768  # of one request
+    max_body_bytes: Size = 1048576  # of one request
+    header_timeout: Duration = 5.0  # for all of a request's head to arrive
+    body_timeout: Duration = 10.0  # for all of its body
+    keep_alive_timeout: Duration = 75.0  # for the next request
+    write_timeout: Duration = 10.0  # a client that does not read is cut off
+    max_connections: PositiveInt = 1024  # open at a time
 
 
 class Admin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The admin listener: metrics, health, and with a credential the sessions and policies."""
 
-    enabled: bool = True
-    bind: str = "0.0.0.0:9090"
-    token: str = ""
-    token_file: str = ""
+    enabled: bool = True  # whether it listens at all
+    bind: Bind = "0.0.0.0:9090"  # `host:port` or `[::1]:port`
+    token: str = ""  # the admin credential; empty: metrics and health only
+    token_file: File = ""  # a file that holds `token`
 
 
 class Store(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -118,25 +136,25 @@ class Store(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     (both also with `rediss+`).
     """
 
-    url: str = ""
-    username: str = ""
-    password: str = ""
-    password_file: str = ""
-    sentinel_password: str = ""
-    sentinel_password_file: str = ""
-    tls_ca_file: str = ""
-    tls_cert_file: str = ""
-    tls_key_file: str = ""
-    prefix: str = "su"
-    connect_timeout: Positive = 1.0
-    timeout: Positive = 1.0
-    retries: Natural = 2
-    retry_base: Positive = 0.05
-    retry_cap: Positive = 0.5
-    batch: PositiveInt = 512
-    threads: PositiveInt = 2
-    queue: PositiveInt = 8192
-    embedded_dir: str = ""
+    url: StoreUrl = ""  # see above
+    username: str = ""  # of the ACL; empty: the default user
+    password: str = ""  # better by `password_file`
+    password_file: File = ""  # a file that holds `password`
+    sentinel_password: str = ""  # of the sentinels themselves
+    sentinel_password_file: File = ""  # a file that holds `sentinel_password`
+    tls_ca_file: File = ""  # authorities to trust; empty: the system's
+    tls_cert_file: File = ""  # our own certificate
+    tls_key_file: File = ""  # its key
+    prefix: str = "su"  # of every key and channel
+    connect_timeout: Duration = 1.0  # for a connection
+    timeout: Duration = 1.0  # for an answer
+    retries: Natural = 2  # of one operation
+    retry_base: Duration = 0.05  # the first pause, which then doubles
+    retry_cap: Duration = 0.5  # the longest pause
+    batch: PositiveInt = 512  # operations sent together at most
+    threads: PositiveInt = 2  # connections that work at a time
+    queue: PositiveInt = 8192  # operations that wait; more are refused
+    embedded_dir: str = ""  # where the embedded server keeps its data
 
 
 class Issuer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -145,66 +163,68 @@ class Issuer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     Keys come from `jwks_uri`, or `jwks_file`, or discovery at `issuer`.
     """
 
-    issuer: str
-    audiences: tuple[str, ...]
-    jwks_uri: str = ""
-    jwks_file: str = ""
-    algorithms: tuple[str, ...] = ("RS256", "PS256", "ES256", "EdDSA")
-    leeway: Annotated[float, msgspec.Meta(ge=0)] = 30.0
-    user_claim: str = "sub"
-    session_claim: str = "sid"
-    device_claim: str = "deviceid"
-    groups_claim: str = "groups"
-    roles_claim: str = "roles"
-    app_claim: str = "azp"
+    issuer: str  # the `iss` of its tokens, exactly
+    # one of them must be in `aud`
+    audiences: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    jwks_uri: Url = ""  # where its keys are
+    jwks_file: File = ""  # or a file of them
+    algorithms: tuple[Algorithm, ...] = ("RS256", "PS256", "ES256", "EdDSA")  # asymmetric ones only
+    leeway: DurationOrZero = 30.0  # by which clocks may differ
+    user_claim: str = "sub"  # names the user
+    session_claim: str = "sid"  # names the session; absent in a token: a digest does
+    device_claim: str = "deviceid"  # names the device
+    groups_claim: str = "groups"  # lists the user's groups
+    roles_claim: str = "roles"  # lists the user's roles
+    app_claim: str = "azp"  # names the app
+    # of the `typ` header; "": none
     types: tuple[str, ...] = ("at+jwt", "application/at+jwt", "JWT", "")
 
 
 class Tokens(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Verification of JWTs."""
 
-    issuers: tuple[Issuer, ...] = ()
-    cache: PositiveInt = 20000
-    max_bytes: PositiveInt = 16384
-    jwks_refresh: Positive = 300.0
-    jwks_min_interval: Positive = 5.0
-    jwks_timeout: Positive = 3.0
-    jwks_max_staleness: Positive = 86400.0
+    issuers: tuple[Issuer, ...] = ()  # whose tokens are believed
+    cache: PositiveInt = 20000  # verified tokens kept
+    max_bytes: Size = 16384  # longer tokens are refused
+    jwks_refresh: Duration = 300.0  # keys are fetched again after
+    jwks_min_interval: Duration = 5.0  # and for an unknown key no sooner than
+    jwks_timeout: Duration = 3.0  # for one fetch
+    jwks_max_staleness: Duration = 86400.0  # keys that cannot be renewed are dropped
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which authentication context a call needs. `path` is a template: `/pay/{id}`, `/admin/**`."""
 
-    path: str
-    contexts: tuple[str, ...]
-    methods: tuple[str, ...] = ()
-    hosts: tuple[str, ...] = ()
+    path: str  # `{id}` or `*`: a segment; `**`: all below
+    contexts: tuple[str, ...]  # what the call is, such as `c1`
+    methods: tuple[Method, ...] = ()  # empty: any
+    hosts: tuple[str, ...] = ()  # empty: any; `*.example.com`: any below it
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An authentication context: its display name and what it gets when we cannot know."""
 
-    name: str
-    when_unknown: Resilience = Resilience.UNAVAILABLE
+    name: str  # its display name
+    when_unknown: Resilience = Resilience.UNAVAILABLE  # what a call gets when we cannot know
 
 
 class NamedLocation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A named location: by CIDR, file of CIDRs (one a line), country or ASN; trusted or not."""
 
-    name: str
-    cidrs: tuple[str, ...] = ()
-    cidr_file: str = ""
-    countries: tuple[str, ...] = ()
-    asns: tuple[int, ...] = ()
-    trusted: bool = False
+    name: str  # as policies name it
+    cidrs: tuple[Cidr, ...] = ()  # IPv4 and IPv6
+    cidr_file: File = ""  # one a line, `#` comments
+    countries: tuple[Country, ...] = ()  # ISO 3166-1 alpha-2
+    asns: tuple[Asn, ...] = ()  # `64496` or `AS64496`
+    trusted: bool = False  # shown with the location
 
 
 class Network(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A network segment by CIDR or file of CIDRs; the longest prefix wins."""
 
-    name: str
-    cidrs: tuple[str, ...] = ()
-    cidr_file: str = ""
+    name: str  # as policies name it
+    cidrs: tuple[Cidr, ...] = ()  # may be empty where an agent reports the segment
+    cidr_file: File = ""  # one a line, `#` comments
 
 
 class FieldMap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -223,17 +243,20 @@ class FieldMap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Geography(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Geography databases in MMDB format, each optional."""
 
-    city: str = ""
-    asn: str = ""
-    anonymous_ip: str = ""
-    fields: FieldMap = FieldMap()
-    meaningless_asns: tuple[int, ...] = (14593, 18747, 22351, 36492, 64294, 714, 13335, 54113)
+    city: File = ""  # MMDB of cities or countries
+    asn: File = ""  # MMDB of autonomous systems
+    anonymous_ip: File = ""  # MMDB of anonymizers
+    fields: FieldMap = FieldMap()  # for files that are not in MaxMind's schema
+    # networks whose place is not their users'
+    meaningless_asns: tuple[Asn, ...] = (14593, 18747, 22351, 36492, 64294, 714, 13335, 54113)
+    # nearer sightings are no journey
     least_distance_km: Annotated[float, msgspec.Meta(ge=0)] = 100.0
 
 
 class Assurance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The assurance levels, weakest first, and how far clocks may disagree about a proof."""
 
+    # each level by its `acr` values and by combinations of `amr`
     levels: tuple[Level, ...] = (
         Level("single-factor", ("single-factor",), (frozenset({"pwd"}), frozenset({"pin"}))),
         Level(
@@ -270,7 +293,7 @@ class Assurance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             ),
         ),
     )
-    skew: Natural = 0
+    skew: WholeDuration = 0  # whole seconds; 0: a proof lies in a later second than its mark
 
 
 def _weights() -> dict[str, Weight]:
@@ -296,46 +319,49 @@ def _weights() -> dict[str, Weight]:
 class Risk(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The risk score: what counts how much, and where the levels begin."""
 
+    # merged into the defaults by name; weight 0 turns one off
     weights: dict[str, Weight] = msgspec.field(default_factory=_weights)
-    thresholds: Thresholds = Thresholds()
+    thresholds: Thresholds = Thresholds()  # where `medium` and `high` begin
+    # of a custom signal that has none
     default_weight: Annotated[float, msgspec.Meta(ge=0, le=100)] = 20.0
-    default_half_life: Annotated[float, msgspec.Meta(ge=0)] = 3600.0
-    travel_speed_kmh: Positive = 900.0
+    default_half_life: DurationOrZero = 3600.0  # likewise
+    travel_speed_kmh: Positive = 900.0  # faster journeys count
 
 
 class Sessions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long sessions and facts are kept, and how many this sidecar holds in its view."""
 
-    min_ttl: Positive = 86400.0
-    facts_ttl: Positive = 2592000.0
-    view: PositiveInt = 50000
-    seen_interval: Positive = 300.0
-    max_staleness: Positive = 10.0
-    revalidate_interval: Positive = 30.0
-    event_skew: Annotated[float, msgspec.Meta(ge=0)] = 60.0
-    sweep_interval: Positive = 1.0
+    min_ttl: Duration = 86400.0  # a session is kept at least so long
+    facts_ttl: Duration = 2592000.0  # facts of users and devices are kept
+    view: PositiveInt = 50000  # sessions this sidecar holds
+    seen_interval: Duration = 300.0  # between records of an unchanged sighting
+    max_staleness: Duration = 10.0  # an older view cannot decide sensitive calls
+    revalidate_interval: Duration = 30.0  # a session in the view is read again
+    event_skew: DurationOrZero = 60.0  # an event from further in the future is refused
+    sweep_interval: Duration = 1.0  # between looks for what time has changed
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bounded queues between the doors and the work behind them."""
 
-    queue: PositiveInt = 4096
-    workers: PositiveInt = 4
-    drain_timeout: Positive = 10.0
+    queue: PositiveInt = 4096  # events that wait; more are refused
+    workers: PositiveInt = 4  # events worked on at a time
+    drain_timeout: Duration = 10.0  # for what is in flight at shutdown
 
 
 class Log(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Structured logs on standard error."""
 
+    # debug, info, warning or error
     level: Annotated[str, msgspec.Meta(pattern="^(debug|info|warning|error)$")] = "info"
-    format: Annotated[str, msgspec.Meta(pattern="^(json|console)$")] = "json"
-    checks: bool = False
+    format: Annotated[str, msgspec.Meta(pattern="^(json|console)$")] = "json"  # json or console
+    checks: bool = False  # a line for every check
 
 
 class Policies(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the policy files lie: every `*.yaml` and `*.yml` in `path`, in name order."""
 
-    path: str = "policies"
+    path: File = "policies"  # a directory
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,0 +1,46 @@
+# syntax=docker/dockerfile:1
+# docker build --tag stepup-sidecar .
+#
+# BASE is an argument so that a registry of your own, or a digest, can stand in its place:
+#   --build-arg BASE=python:3.12-slim@sha256:...
+ARG BASE=python:3.12-slim
+
+FROM ${BASE} AS builder
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /src
+# Two environments: what builds the wheel never reaches the final image.
+COPY requirements/run.txt requirements/build.txt requirements/
+RUN python -m venv /opt/build \
+    && /opt/build/bin/pip install --require-hashes --requirement requirements/build.txt \
+    && python -m venv --without-pip /opt/sidecar \
+    && /opt/build/bin/pip --python /opt/sidecar/bin/python install --no-compile \
+        --only-binary :all: --require-hashes --requirement requirements/run.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY sidecar sidecar
+# Bytecode is checked by hash, never by time: it stays valid in layers that lose file times, and
+# the read-only root needs none written.
+RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /dist . \
+    && /opt/build/bin/pip --python /opt/sidecar/bin/python install --no-compile --no-deps \
+        --no-index /dist/*.whl \
+    && /opt/sidecar/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/sidecar/lib
+
+FROM ${BASE}
+LABEL org.opencontainers.image.title="stepup-sidecar" \
+      org.opencontainers.image.description="Re-scores live sessions as signals arrive and has the next sensitive call challenged for step-up" \
+      org.opencontainers.image.licenses="Apache-2.0"
+# The directories that the daemon writes to are mounts; these stand in where none is given.
+RUN install -d -o 65532 -g 65532 -m 0770 /run/sidecar /var/lib/sidecar \
+    && install -d -m 0755 /etc/sidecar
+COPY --from=builder /opt/sidecar /opt/sidecar
+ENV PATH=/opt/sidecar/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    PYTHONSAFEPATH=1
+USER 65532:65532
+WORKDIR /var/lib/sidecar
+# 9090: metrics and health. The data listener and the socket stay within the pod.
+EXPOSE 9090
+STOPSIGNAL SIGTERM
+# Health is asked for by the pod's probes: /startupz, /livez and /readyz on 9090.
+ENTRYPOINT ["sidecar"]
+CMD ["run", "--config", "/etc/sidecar/sidecar.yaml"]

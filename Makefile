@@ -1,0 +1,49 @@
+# One line for each thing. Needs Python 3.11 or newer and make; the rest lands in .venv.
+#   make run ARGS=--once             the demo, ended by itself
+#   make test ARGS=tests/domain      some of the tests
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+READY := $(VENV)/.ready
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help set-up run test test-long bench lint format lock clean
+
+help: ## what there is to make
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+set-up: $(READY) ## .venv with the pinned packages and the project in it
+
+# Runs again only when one of these has changed.
+$(READY): pyproject.toml requirements/dev.txt tools/set-up
+	@tools/set-up $(VENV)
+	@touch $@
+
+run: $(READY) ## the demo: an embedded store, sample policies and a story (ARGS=--once ends)
+	@$(VENV)/bin/sidecar demo $(ARGS)
+
+test: $(READY) ## every test but the long ones
+	@$(PYTHON) -m pytest -m "not long" $(ARGS)
+
+test-long: $(READY) ## the long forms of property, chaos and soak tests
+	@$(PYTHON) -m pytest -m long $(ARGS)
+
+bench: $(READY) ## every benchmark in turn
+	@set -e; for bench in benchmarks/*.py; do echo "== $$bench"; $(PYTHON) "$$bench" $(ARGS); done
+
+lint: $(READY) ## style, format, types, floors
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m mypy
+	@$(VENV)/bin/lint-imports
+
+format: $(READY) ## put the code into shape
+	@$(PYTHON) -m ruff check --fix .
+	@$(PYTHON) -m ruff format .
+
+lock: $(READY) ## pin requirements/*.txt anew from pyproject.toml (ARGS=--upgrade raises versions)
+	@VENV=$(VENV) tools/lock $(ARGS)
+
+clean: ## remove what was made
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

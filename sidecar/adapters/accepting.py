@@ -1,0 +1,153 @@
+"""Accepts connections, each served in a task of its own: bounded, and drained at the end.
+
+`Acceptor.run` ends when `draining` is set or when it is cancelled. Either way it first stops
+accepting, then lets what is in flight finish, for `drain_timeout` seconds at the most; connections
+are shielded from the cancellation until then.
+"""
+
+import errno
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+
+import trio
+from trio.socket import SocketType
+
+MAX_REFUSING = 64
+LINGER = 1.0
+LINGER_BYTES = 1_048_576
+CAPACITY_PAUSE = 0.1
+
+_CAPACITY = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+_BROKEN = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EFAULT})
+
+Serve = Callable[[SocketType, str], Awaitable[None]]
+"""Serves a connection to its end; the text is the peer's IP address, empty on a unix socket."""
+
+
+class Acceptor:
+    """Serves at most `limit` connections at once; one more gets `refusal` and is closed.
+
+    `drain` is called once, when no more connections are accepted: it tells the open ones to end.
+    `on_refused` counts the refused.
+    """
+
+    def __init__(  # noqa: PLR0913 - ports and settings, by name
+        self,
+        serve: Serve,
+        *,
+        limit: int,
+        refusal: bytes,
+        drain: Callable[[], None],
+        drain_timeout: float,
+        on_refused: Callable[[], None],
+    ) -> None:
+        self._serve = serve
+        self._limit = limit
+        self._refusal = refusal
+        self._drain = drain
+        self._drain_timeout = drain_timeout
+        self._on_refused = on_refused
+        self._open = 0
+        self._refusing = 0
+        self._over = trio.Event()
+
+    async def run(
+        self,
+        listeners: Sequence[SocketType],
+        draining: trio.Event | None = None,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Accept until told to drain or cancelled; the listeners are closed then."""
+        hard = trio.CancelScope(shield=True)
+        async with trio.open_nursery() as outer:
+            connections = await outer.start(self._hold, hard)
+            try:
+                async with trio.open_nursery() as accepting:
+                    for listener in listeners:
+                        accepting.start_soon(self._accept, listener, connections)
+                    task_status.started()
+                    if draining is not None:
+                        await draining.wait()
+                        accepting.cancel_scope.cancel()
+            finally:
+                for listener in listeners:
+                    listener.close()
+                self._drain()
+                hard.deadline = trio.current_time() + self._drain_timeout
+                self._over.set()
+
+    async def _hold(
+        self, hard: trio.CancelScope, *, task_status: trio.TaskStatus[trio.Nursery]
+    ) -> None:
+        with hard:
+            async with trio.open_nursery() as connections:
+                task_status.started(connections)
+                await self._over.wait()
+
+    async def _accept(self, listener: SocketType, connections: trio.Nursery) -> None:
+        while True:
+            try:
+                connection, peer = await listener.accept()
+            except OSError as error:
+                if error.errno in _BROKEN:
+                    raise
+                # Out of descriptors: they come back when connections end. All else concerns the
+                # one connection that could not be accepted.
+                await trio.sleep(CAPACITY_PAUSE if error.errno in _CAPACITY else 0)
+                continue
+            if self._open < self._limit:
+                self._open += 1
+                connections.start_soon(self._serve_one, connection, _address(peer))
+                continue
+            self._on_refused()
+            if self._refusing < MAX_REFUSING:
+                self._refusing += 1
+                connections.start_soon(self._refuse, connection)
+            else:
+                connection.close()
+
+    async def _serve_one(self, connection: SocketType, peer: str) -> None:
+        try:
+            with connection:
+                await self._serve(connection, peer)
+        finally:
+            self._open -= 1
+
+    async def _refuse(self, connection: SocketType) -> None:
+        try:
+            with connection, trio.move_on_after(LINGER):
+                await send_all(connection, self._refusal)
+                await linger(connection)
+        except OSError:
+            pass  # it has hung up
+        finally:
+            self._refusing -= 1
+
+
+async def send_all(connection: SocketType, data: bytes | bytearray) -> None:
+    """Send everything; raises OSError."""
+    sent = await connection.send(data)
+    if sent < len(data):
+        with memoryview(data) as rest:
+            while sent < len(data):
+                sent += await connection.send(rest[sent:])
+
+
+async def linger(connection: SocketType) -> None:
+    """Let the other end read our last words (RFC 9112, section 9.6).
+
+    A socket that is closed with unread data is reset, and what was sent last may be lost.
+    """
+    with trio.move_on_after(LINGER):
+        try:
+            connection.shutdown(socket.SHUT_WR)
+            left = LINGER_BYTES
+            while left > 0 and (data := await connection.recv(65536)):
+                left -= len(data)
+        except OSError:
+            return  # it has hung up
+
+
+def _address(peer: object) -> str:
+    return str(peer[0]) if isinstance(peer, tuple) else ""

@@ -1,0 +1,308 @@
+"""The admin listener: metrics, health and, with a credential, sessions and policies.
+
+A small ASGI application and the hypercorn that serves it. Hypercorn closes its listeners at once
+on shutdown, so the daemon lets this one die last: `/readyz` says "draining" until the end. Slow
+headers are ended by hypercorn's keep-alive time-out (its read time-out does not end them); bodies
+are never read.
+"""
+
+import hmac
+import socket
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any, NamedTuple, Protocol, assert_never
+from urllib.parse import parse_qsl, unquote
+
+import msgspec
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config, Sockets
+from hypercorn.trio.run import worker_serve
+from hypercorn.typing import (
+    ASGIReceiveCallable,
+    ASGISendCallable,
+    HTTPScope,
+    Scope,
+)
+
+from sidecar.adapters.metrics import Exposition
+from sidecar.service.answers import Overloaded, Unavailable
+from sidecar.service.health import Health, Report
+from sidecar.service.inspection import InvalidQuery, SessionQuery
+from sidecar.service.observations import Observation, WorkerFailed
+
+HEADER_TIMEOUT = 5.0
+GRACE = 1.0
+
+_JSON = "application/json"
+_ALWAYS = (
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+)
+
+
+class Inspection(Protocol):
+    """What an operator may look at. Results are values that msgspec encodes.
+
+    Raises `Unavailable` where the store is away.
+    """
+
+    async def sessions(self, query: SessionQuery) -> object:
+        """One page. Raises `InvalidQuery`."""
+
+    async def session(self, session: str, /) -> object | None:
+        """One session with its score, marks, reasons and timeline; None where there is none."""
+
+    async def policies(self) -> object:
+        """The policies in force."""
+
+
+class Observed(Protocol):
+    """What the listener asks of telemetry."""
+
+    def expose(self, accept: str, accept_encoding: str) -> Exposition:
+        """Render all metrics."""
+
+    def answered(self, route: str, status: int) -> None:
+        """Count a request."""
+
+    def record(self, observation: Observation) -> None:
+        """Count and log."""
+
+
+class Reply(NamedTuple):
+    """An answer before its framing."""
+
+    status: int
+    body: bytes
+    content_type: str = _JSON
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class _Request(NamedTuple):
+    path: str
+    query: bytes
+
+
+class AdminApp:
+    """The ASGI application. `token` gives the credential as it now is; empty: none is configured.
+
+    Without a credential everything but metrics and probes does not exist (404).
+    """
+
+    def __init__(
+        self,
+        health: Health,
+        telemetry: Observed,
+        inspection: Inspection,
+        token: Callable[[], str] = lambda: "",
+    ) -> None:
+        self._health = health
+        self._telemetry = telemetry
+        self._inspection = inspection
+        self._token = token
+
+    async def __call__(
+        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        """Answer a request and refuse a WebSocket."""
+        match scope["type"]:
+            case "lifespan":
+                await _lifespan(receive, send)
+            case "websocket":
+                await send({"type": "websocket.close", "code": 1000, "reason": None})
+            case "http":
+                await self._serve(scope, send)
+            case _:
+                assert_never(scope["type"])
+
+    async def _serve(self, scope: HTTPScope, send: ASGISendCallable) -> None:
+        route = _route(scope["raw_path"].decode("latin-1"))
+        try:
+            reply = await self._answer(route, scope)
+        except Exception as error:  # noqa: BLE001 - the door: count, log, go on
+            self._telemetry.record(WorkerFailed(where="admin", error=error))
+            reply = problem(500, "something broke in here; the log says what")
+        self._telemetry.answered(f"admin {route}", reply.status)
+        await _send(reply, scope["method"], send)
+
+    async def _answer(self, route: str, scope: HTTPScope) -> Reply:
+        headers = {name.decode("latin-1"): v.decode("latin-1") for name, v in scope["headers"]}
+        request = _Request(scope["raw_path"].decode("latin-1"), scope["query_string"])
+        if route == _NOWHERE or (route.startswith("/v1/") and not self._token()):
+            return problem(404, "there is nothing here")
+        if scope["method"] not in ("GET", "HEAD"):
+            return problem(405, "only GET and HEAD", ((b"allow", b"GET, HEAD"),))
+        match route:
+            case "/metrics":
+                return self._metrics(headers)
+            case "/livez":
+                return _probe(self._health.live())
+            case "/readyz":
+                return _probe(self._health.ready())
+            case "/startupz":
+                return _probe(self._health.started())
+            case _:
+                return self._refusal(headers) or await self._inspect(route, request)
+
+    def _metrics(self, headers: Mapping[str, str]) -> Reply:
+        accept, encoding = headers.get("accept", ""), headers.get("accept-encoding", "")
+        exposition = self._telemetry.expose(accept, encoding)
+        extra = [(b"vary", b"accept, accept-encoding")]
+        if exposition.encoding:
+            extra.append((b"content-encoding", exposition.encoding.encode()))
+        return Reply(200, exposition.body, exposition.content_type, tuple(extra))
+
+    def _refusal(self, headers: Mapping[str, str]) -> Reply | None:
+        """None where the credential is right (RFC 6750, section 3 where it is not)."""
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            challenge = b'Bearer realm="sidecar admin"'
+            return problem(401, "an admin credential is asked for", _challenge(challenge))
+        wanted = self._token().encode()
+        if hmac.compare_digest(given.strip().encode("latin-1"), wanted):
+            return None
+        challenge = b'Bearer realm="sidecar admin", error="invalid_token"'
+        return problem(401, "this is not the admin credential", _challenge(challenge))
+
+    async def _inspect(self, route: str, request: _Request) -> Reply:
+        try:
+            found: object
+            if route == "/v1/policies":
+                found = await self._inspection.policies()
+            elif route == "/v1/sessions":
+                found = await self._inspection.sessions(_session_query(request.query))
+            else:
+                name = unquote(request.path.removeprefix("/v1/sessions/"))
+                found = await self._inspection.session(name)
+                if found is None:
+                    return problem(404, "no live session has this id")
+        except InvalidQuery as error:
+            return problem(400, str(error))
+        except Overloaded as error:
+            return problem(503, str(error), _retry(error.retry_after))
+        except Unavailable as error:
+            return problem(503, str(error), _retry(1))
+        return Reply(200, msgspec.json.encode(found))
+
+
+class AdminListener:
+    """Serves the application at `bind` (`0.0.0.0:9090`, `[::]:9090`; port 0: any free one)."""
+
+    def __init__(self, bind: str, app: AdminApp, header_timeout: float = HEADER_TIMEOUT) -> None:
+        config = Config()
+        config.accesslog = None
+        config.errorlog = None
+        config.include_server_header = False
+        config.graceful_timeout = GRACE
+        config.keep_alive_timeout = header_timeout
+        config.h11_max_incomplete_size = 16384
+        self._bind = bind
+        self._config = config
+        self._app = app
+        self._stopping = trio.Event()
+
+    def stop(self) -> None:
+        """Close the listener and let requests end, for a second at most; `run` then returns."""
+        self._stopping.set()
+
+    async def run(
+        self, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Serve until stopped or cancelled. Starts with the URLs; raises OSError if it cannot."""
+        # Bound here: hypercorn wraps the OSError in groups, and leaves the socket open.
+        listener = _bound(self._bind)
+        await worker_serve(
+            ASGIWrapper(self._app),
+            self._config,
+            sockets=Sockets([], [listener], []),
+            shutdown_trigger=self._stopping.wait,
+            task_status=task_status,
+        )
+
+
+def _bound(bind: str) -> socket.socket:
+    host, _, port = bind.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, int(port)), family=family)
+
+
+_NOWHERE = "nowhere"
+_ROUTES = frozenset({"/metrics", "/livez", "/readyz", "/startupz", "/v1/sessions", "/v1/policies"})
+
+
+def _route(path: str) -> str:
+    """The route as a template: bounded, for it is a metric's label."""
+    if path in _ROUTES:
+        return path
+    name = path.removeprefix("/v1/sessions/")
+    return "/v1/sessions/{id}" if name and name != path and "/" not in name else _NOWHERE
+
+
+def _session_query(raw: bytes) -> SessionQuery:
+    given: dict[str, Any] = {}
+    try:
+        fields = parse_qsl(raw.decode("latin-1"), keep_blank_values=True, max_num_fields=20)
+    except ValueError as error:
+        raise InvalidQuery("query", "has too many fields") from error
+    for name, value in fields:
+        if name in given:
+            raise InvalidQuery(name, "is given twice")
+        given[name] = value
+    try:
+        return msgspec.convert(given, SessionQuery, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidQuery("query", str(error)) from error
+
+
+def _probe(report: Report) -> Reply:
+    body = {
+        "status": "ok" if report.ok else "failing",
+        "checks": [
+            {"name": check.name, "state": check.state, "reason": check.reason}
+            for check in report.checks
+        ],
+    }
+    return Reply(200 if report.ok else 503, msgspec.json.encode(body))
+
+
+def problem(status: int, detail: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Reply:
+    """Problem details (RFC 9457)."""
+    title = HTTPStatus(status).phrase
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    return Reply(status, msgspec.json.encode(body), "application/problem+json", headers)
+
+
+def _challenge(value: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    return ((b"www-authenticate", value),)
+
+
+def _retry(seconds: int) -> tuple[tuple[bytes, bytes], ...]:
+    return ((b"retry-after", str(seconds).encode()),)
+
+
+async def _send(reply: Reply, method: str, send: ASGISendCallable) -> None:
+    headers = [
+        (b"content-type", reply.content_type.encode()),
+        (b"content-length", str(len(reply.body)).encode()),
+        *_ALWAYS,
+        *reply.headers,
+    ]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    body = b"" if method == "HEAD" else reply.body
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+async def _lifespan(receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    """Nothing begins or ends with the listener; hypercorn wants to be told so."""
+    while True:
+        event = await receive()
+        if event["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        elif event["type"] == "lifespan.shutdown":
+            await send({"type": "lifespan.shutdown.complete"})
+            return

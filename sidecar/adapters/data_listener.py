@@ -1,0 +1,152 @@
+"""The data listener: checks and events over HTTP, for the pod's own app and proxy.
+
+| target | does |
+| --- | --- |
+| `/v1/check`, any method | a check of the call that the configured gateway describes |
+| `/v1/ext_authz/...`, any method | the same for Envoy, whose original path follows |
+| `POST /v1/events` | takes one event, or NDJSON of them |
+
+Targets are compared as they came, never normalised: what follows `/v1/ext_authz` is the client's.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import trio
+
+from sidecar.adapters.event_door import EventDoor
+from sidecar.adapters.event_intake import Events, Settling
+from sidecar.adapters.http_answers import overloaded, response_of, unavailable
+from sidecar.adapters.lean_http import Handler, HttpIncident, LeanServer, OnHttpIncident
+from sidecar.service.answers import Answer, Call, Overloaded, Unavailable
+from sidecar.wire.forwarded import (
+    EXT_AUTHZ,
+    ClientAddresses,
+    InvalidCall,
+    Original,
+    TokenSources,
+    asked_contexts,
+    ext_authz_call,
+    original_call,
+)
+from sidecar.wire.http_messages import Request, Response
+from sidecar.wire.problems import Problem, problem
+from sidecar.wire.settings import Gateway, Http
+
+MAX_USER_AGENT = 1024
+
+_CHECK = b"/v1/check"
+_EVENTS = b"/v1/events"
+_EXT_AUTHZ_BELOW = EXT_AUTHZ + b"/"
+
+
+class Checks(Protocol):
+    """Decides whether calls may pass."""
+
+    async def check(self, call: Call) -> Answer:
+        """The answer, also to a bad token. Raises `Overloaded` and `Unavailable`."""
+
+
+def _ignore(incident: HttpIncident, error: Exception | None) -> None:
+    """Nobody listens."""
+
+
+class DataListener:
+    """Routes requests to checks and events. `others` adds handlers by their exact path.
+
+    `clock` gives the time of events without one, `new_id` their ids, and `skew` how far in the
+    future an event's own time may lie.
+    """
+
+    def __init__(  # noqa: PLR0913 - ports and settings, by name
+        self,
+        settings: Http,
+        *,
+        checks: Checks,
+        events: Events,
+        clock: Callable[[], float],
+        skew: float,
+        new_id: Callable[[], str],
+        settling: Settling | None = None,
+        others: Mapping[bytes, Handler] | None = None,
+        on_incident: OnHttpIncident = _ignore,
+    ) -> None:
+        """Raises ValueError for a trusted proxy that is no address or network."""
+        self._checks = checks
+        self._gateway = settings.gateway
+        self._tokens = TokenSources(settings)
+        self._addresses = ClientAddresses(settings)
+        door = EventDoor(
+            events,
+            settling,
+            clock=clock,
+            skew=skew,
+            new_id=new_id,
+            on_crash=lambda error: on_incident(HttpIncident.CRASHED, error),
+        )
+        self._handlers: dict[bytes, Handler] = {
+            **(others or {}),
+            _CHECK: self._check,
+            _EVENTS: door.handle,
+        }
+        self._server = LeanServer(self.handle, settings, clock=clock, on_incident=on_incident)
+
+    async def run(
+        self,
+        *,
+        draining: trio.Event | None = None,
+        drain_timeout: float = 10.0,
+        task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve until `draining` is set or cancelled; starts with the addresses bound."""
+        await self._server.run(
+            draining=draining, drain_timeout=drain_timeout, task_status=task_status
+        )
+
+    async def handle(self, request: Request) -> Response:
+        """Answer one request."""
+        handler = self._handlers.get(request.path)
+        if handler is not None:
+            return await handler(request)
+        target = request.target
+        if target.startswith(_EXT_AUTHZ_BELOW) or request.path == EXT_AUTHZ:
+            return await self._ext_authz(request)
+        return problem(Problem.NOT_FOUND)
+
+    async def _check(self, request: Request) -> Response:
+        try:
+            call = self._call(request, original_call(request, self._gateway))
+        except InvalidCall as error:
+            return problem(Problem.INVALID_REQUEST, str(error))
+        return await self._answer(call)
+
+    async def _ext_authz(self, request: Request) -> Response:
+        # Any other gateway describes the call in headers; then the path is the client's to choose.
+        if self._gateway not in (Gateway.ENVOY, Gateway.NONE):
+            return problem(Problem.NOT_FOUND, f"http.gateway is {self._gateway.value}, not envoy")
+        try:
+            call = self._call(request, ext_authz_call(request))
+        except InvalidCall as error:
+            return problem(Problem.INVALID_REQUEST, str(error))
+        return await self._answer(call)
+
+    async def _answer(self, call: Call) -> Response:
+        try:
+            answer = await self._checks.check(call)
+        except Overloaded as error:
+            return overloaded(error)
+        except Unavailable:
+            return unavailable()
+        return response_of(answer)
+
+    def _call(self, request: Request, original: Original) -> Call:
+        agent = request.headers.get(b"user-agent", b"")[:MAX_USER_AGENT]
+        return Call(
+            self._tokens.token(request),
+            asked_contexts(request),
+            original.method,
+            original.host,
+            original.path,
+            self._addresses.client(request),
+            agent.decode("latin-1"),
+        )

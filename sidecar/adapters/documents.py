@@ -1,0 +1,120 @@
+"""Small documents from elsewhere: an issuer's keys and metadata, over HTTP or from a file.
+
+What answers is not trusted: bodies are bounded, plain HTTP only reaches this machine itself, and a
+redirect may change the host but not the scheme.
+"""
+
+import ipaddress
+import ssl
+
+import httpx
+import trio
+
+from sidecar.service.answers import Unavailable
+
+MAX_BYTES = 1_048_576
+MAX_REDIRECTS = 3
+
+
+class Documents:
+    """Fetches documents, one connection each. It has no time-out of its own: callers set one.
+
+    A connection is not kept: between two refreshes it would only go stale. The TLS context is, as
+    loading the authorities costs more than the fetch. `SSL_CERT_FILE` and `HTTPS_PROXY` hold.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
+
+    async def fetch(self, url: str) -> bytes:
+        """The body of a 200 answer; raises `Unavailable` (which names no more than the reason)."""
+        target = _parsed(url)
+        for _ in range(MAX_REDIRECTS + 1):
+            body, location = await self._get(target)
+            if location is None:
+                return body
+            onward = _parsed(str(target.join(location)))
+            if onward.scheme != target.scheme:
+                raise Unavailable("a redirect changes the scheme")
+            target = onward
+        raise Unavailable("too many redirects")
+
+    async def _get(self, url: httpx.URL) -> tuple[bytes, str | None]:
+        client = httpx.AsyncClient(
+            verify=self._context(),
+            timeout=None,  # noqa: S113 - the caller's deadline covers discovery and keys alike
+            trust_env=not _is_loopback(url.host),
+            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+            follow_redirects=False,  # each hop must pass `_parsed`
+        )
+        try:
+            async with client, client.stream("GET", url) as response:
+                if response.has_redirect_location:
+                    return b"", response.headers["location"]
+                return await _body(response), None
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+            raise Unavailable(f"the fetch failed: {type(error).__name__}") from error
+
+    def _context(self) -> ssl.SSLContext:
+        if self._tls is None:
+            self._tls = httpx.create_ssl_context()
+        return self._tls
+
+
+async def read_file(path: str) -> bytes:
+    """A file's content; raises `Unavailable` where it cannot be read or is too large."""
+    try:
+        async with await trio.open_file(path, "rb") as file:
+            content = await file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise Unavailable(f"the file cannot be read: {error.strerror}") from error
+    if len(content) > MAX_BYTES:
+        raise Unavailable("the file is too large")
+    return content
+
+
+def is_permitted(url: str) -> bool:
+    """Whether keys may come from there: https, or http on this machine itself."""
+    try:
+        _parsed(url)
+    except Unavailable:
+        return False
+    return True
+
+
+async def _body(response: httpx.Response) -> bytes:
+    if response.status_code != httpx.codes.OK:
+        raise Unavailable(f"the answer has status {response.status_code}")
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise Unavailable("the answer is compressed, which was not asked for")
+    body = bytearray()
+    with trio.CancelScope() as enough:
+        async for chunk in response.aiter_raw():
+            body += chunk
+            if len(body) > MAX_BYTES:
+                # Not `break`: httpx's nested generators only clean up when they are unwound.
+                enough.cancel()
+    if len(body) > MAX_BYTES:
+        raise Unavailable("the answer is too large")
+    return bytes(body)
+
+
+def _parsed(text: str) -> httpx.URL:
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL as error:
+        raise Unavailable("the address is not a URL") from error
+    if not url.host or not (
+        url.scheme == "https" or (url.scheme == "http" and _is_loopback(url.host))
+    ):
+        raise Unavailable("the address must be https, or http on a loopback host")
+    return url
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

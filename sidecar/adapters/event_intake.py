@@ -1,0 +1,109 @@
+"""What both doors do with events: hand them in, many at once, and tell how it went.
+
+Events commute (contract, "Meaning" 5), so a run of them need not wait for one another; the replies
+come in order all the same.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol, TypeAlias, assert_never
+
+import trio
+
+from sidecar.adapters.socket_replies import (
+    Settlement,
+    event_reply,
+    overloaded_reply,
+    refusal_reply,
+    unavailable_reply,
+)
+from sidecar.domain.signal import Signal
+from sidecar.service.answers import Accepted, Overloaded, Unavailable
+from sidecar.wire.socket_lines import EventRequest, Ref, Refusal
+
+CONCURRENT = 64
+
+
+class Events(Protocol):
+    """Takes events durably."""
+
+    async def accept(self, signal: Signal) -> Accepted:
+        """Take it; returns once it is durable. Raises `Overloaded` and `Unavailable`."""
+
+
+class Settling(Protocol):
+    """Knows how far an event's outcome has got."""
+
+    async def settled(self, event: str, within: float) -> Settlement:
+        """How many of the live sidecars have it in their view: all, or those after `within` s."""
+
+
+class Taken(NamedTuple):
+    """The event is durable; with how many have it, if that was asked for."""
+
+    accepted: Accepted
+    settlement: Settlement | None = None
+
+
+Outcome: TypeAlias = Taken | Refusal | Overloaded | Unavailable
+
+
+class EventIntake:
+    """Hands events in. `on_crash` is told of exceptions that should not be."""
+
+    def __init__(
+        self,
+        events: Events,
+        settling: Settling | None,
+        on_crash: Callable[[Exception], None],
+    ) -> None:
+        self._events = events
+        self._settling = settling
+        self._on_crash = on_crash
+
+    async def take(self, request: EventRequest) -> Outcome:
+        """Hand in one event, and wait for the others' news of it if the sender wants so."""
+        if request.wait is not None and self._settling is None:
+            return Refusal("invalid_event", "waiting is not possible here", "wait", request.ref)
+        try:
+            accepted = await self._events.accept(request.signal)
+            if request.wait is None or self._settling is None:
+                return Taken(accepted)
+            return Taken(accepted, await self._settling.settled(accepted.id, request.wait))
+        except (Overloaded, Unavailable) as error:
+            return error
+
+    async def take_all(self, requests: Sequence[EventRequest]) -> list[Outcome]:
+        """Hand in many, `CONCURRENT` at a time; the outcomes are in their order."""
+        outcomes: dict[int, Outcome] = {}
+
+        async def take_one(place: int, request: EventRequest) -> None:
+            try:
+                outcomes[place] = await self.take(request)
+            except Exception as error:  # noqa: BLE001 - the door: counted, told of, and survived
+                self._on_crash(error)
+                outcomes[place] = Unavailable("something went wrong here")
+
+        for begin in range(0, len(requests), CONCURRENT):
+            batch = requests[begin : begin + CONCURRENT]
+            if len(batch) == 1:
+                await take_one(begin, batch[0])
+                continue
+            async with trio.open_nursery() as nursery:
+                for place, request in enumerate(batch, begin):
+                    nursery.start_soon(take_one, place, request)
+        return [outcomes[place] for place in range(len(requests))]
+
+
+def reply_to(outcome: Outcome, ref: Ref) -> bytes:
+    """The reply line that tells an outcome."""
+    match outcome:
+        case Taken():
+            return event_reply(outcome.accepted, ref, outcome.settlement)
+        case Refusal():
+            return refusal_reply(outcome)
+        case Overloaded():
+            return overloaded_reply(outcome, ref)
+        case Unavailable():
+            return unavailable_reply(str(outcome) or "something outside does not work", ref)
+        case _ as never:
+            assert_never(never)

@@ -1,0 +1,215 @@
+"""Where an address is: the configured MMDB files, asked together and replaced while in use.
+
+What was read is a *generation*: databases and the places already found in them. A reload makes a
+new one and swaps it in by one assignment, so that a lookup sees the old or the new, never both,
+and a place is never remembered longer than the database it came from.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import NamedTuple, assert_never
+
+from sidecar.adapters.mmdb import InvalidDatabase, Mmdb, read
+from sidecar.domain import address
+from sidecar.domain.location import Place
+from sidecar.wire import settings
+from sidecar.wire.georecords import Fields, Flags, InvalidRecord, Location, Operator, flags
+
+NOWHERE = Place()
+
+
+class Database(StrEnum):
+    """The databases, named as their settings and the metric's label are."""
+
+    CITY = "city"
+    ASN = "asn"
+    ANONYMOUS_IP = "anonymous_ip"
+
+
+class Outcome(NamedTuple):
+    """What a reload did with one configured database.
+
+    `error` is empty where the file is now in use; else the one before it, if any, still is.
+    `changed` tells that other content than before is in use. `build` is the build epoch of what
+    is in use, 0 where nothing is.
+    """
+
+    database: Database
+    file: str
+    changed: bool
+    error: str
+    build: int
+
+    @property
+    def field(self) -> str:
+        """The setting that names the file."""
+        return f"geography.{self.database}"
+
+
+class Failure(NamedTuple):
+    """A lookup found a broken record: in which database, and what is wrong with it."""
+
+    database: Database
+    message: str
+
+
+OnFailure = Callable[[Failure], None]
+
+
+class _Generation(NamedTuple):
+    databases: Mapping[Database, Mmdb]
+    find: Callable[[address.Address], Place]
+
+
+class Geography:
+    """The geography databases. Nothing is read before the first `reload`.
+
+    `base` is what relative paths are relative to. `on_failure` is called for each lookup that
+    met a broken record, from the thread that looked. `remembered` bounds the places kept.
+    """
+
+    def __init__(
+        self,
+        configured: settings.Geography,
+        base: Path = Path(),
+        on_failure: OnFailure = lambda _: None,
+        remembered: int = 65536,
+    ) -> None:
+        files = {
+            Database.CITY: configured.city,
+            Database.ASN: configured.asn,
+            Database.ANONYMOUS_IP: configured.anonymous_ip,
+        }
+        self._files = {database: file for database, file in files.items() if file}
+        self._base = base
+        self._fields = Fields(configured.fields)
+        self._meaningless_asns = frozenset(configured.meaningless_asns)
+        self._on_failure = on_failure
+        self._remembered = remembered
+        self._reloading = threading.Lock()
+        self._generation = self._generation_of({})
+
+    def place(self, ip: str) -> Place:
+        """Where an address is, as far as the databases say; never raises and never blocks.
+
+        What is no address, or is another machine in every network (private, loopback, ...), is
+        nowhere: an empty place. A broken record is as one that is not there, and is reported.
+        """
+        parsed = address.parse(ip)
+        if parsed is None or not parsed.has_place:
+            return NOWHERE
+        return self._generation.find(parsed)
+
+    def reload(self) -> list[Outcome]:
+        """Read every configured file and use each that is sound; also the first load.
+
+        Blocks for as long as reading takes: call it in a thread. Never raises for a bad file: at
+        a start, an outcome with an error is a ConfigError of its `field`.
+        """
+        with self._reloading:
+            before = self._generation.databases
+            databases = dict(before)
+            outcomes = [self._load(database, databases) for database in self._files]
+            if any(outcome.changed for outcome in outcomes):
+                self._generation = self._generation_of(databases)
+        return outcomes
+
+    @property
+    def builds(self) -> dict[str, int]:
+        """The build epoch of each database in use, by name."""
+        return {database.value: mmdb.build for database, mmdb in self._generation.databases.items()}
+
+    def _load(self, database: Database, databases: dict[Database, Mmdb]) -> Outcome:
+        file = self._files[database]
+        old = databases.get(database)
+        try:
+            new = read(self._base / file)
+            changed = old is None or old.digest != new.digest
+            if changed:
+                _probe(database, new, self._fields)
+        except InvalidDatabase as error:
+            return Outcome(database, file, False, str(error), old.build if old else 0)
+        if changed:
+            databases[database] = new
+        return Outcome(database, file, changed, "", new.build)
+
+    def _generation_of(self, databases: Mapping[Database, Mmdb]) -> _Generation:
+        # The cache must not refer to what refers to it: a cycle would keep a database of a
+        # hundred megabytes until the garbage collector comes by.
+        find = partial(_find, databases, self._fields, self._meaningless_asns, self._on_failure)
+        return _Generation(databases, lru_cache(maxsize=self._remembered)(find))
+
+
+def _find(
+    databases: Mapping[Database, Mmdb],
+    fields: Fields,
+    meaningless_asns: frozenset[int],
+    on_failure: OnFailure,
+    ip: address.Address,
+) -> Place:
+    location, operator = Location(), Operator()
+    told: list[Flags] = []
+    for database, mmdb in databases.items():
+        try:
+            record = mmdb.record(ip)
+            if record is None:
+                continue
+            match database:
+                case Database.CITY:
+                    location = fields.location(record)
+                case Database.ASN:
+                    operator = fields.operator(record)
+                case Database.ANONYMOUS_IP:
+                    pass
+                case _:
+                    assert_never(database)
+            told.append(flags(record))
+        except (InvalidDatabase, InvalidRecord) as error:
+            on_failure(Failure(database, str(error)))
+    anonymizer = tuple(sorted({kind for flag in told for kind in flag.anonymizer}))
+    elsewhere = any(flag.elsewhere for flag in told) or operator.asn in meaningless_asns
+    city = databases.get(Database.CITY)
+    return Place(
+        country=location.country,
+        region=location.region,
+        city=location.city,
+        asn=operator.asn,
+        organization=operator.organization,
+        latitude=location.latitude,
+        longitude=location.longitude,
+        accuracy_km=location.accuracy_km,
+        anonymizer=anonymizer,
+        meaningless=elsewhere or bool(anonymizer),
+        build=city.build if city else 0,
+    )
+
+
+def _probe(database: Database, mmdb: Mmdb, fields: Fields) -> None:
+    """Ask a database before it is believed. Raises InvalidDatabase.
+
+    One that can be read and says nothing is refused as well: its fields are named otherwise than
+    configured, or it is the wrong kind of database, and it would fail silently.
+    """
+    says_something = False
+    try:
+        for record in mmdb.probe():
+            match database:
+                case Database.CITY:
+                    says_something |= fields.location(record) != Location()
+                case Database.ASN:
+                    says_something |= fields.operator(record) != Operator()
+                case Database.ANONYMOUS_IP:
+                    says_something |= flags(record).told
+                case _:
+                    assert_never(database)
+    except InvalidRecord as error:
+        raise InvalidDatabase(f"a record is broken: {error}") from error
+    if not says_something:
+        raise InvalidDatabase(
+            "no record that was probed says anything in the fields of `geography.fields`"
+            if database is not Database.ANONYMOUS_IP
+            else "no record that was probed has a flag of an anonymous-IP database"
+        )

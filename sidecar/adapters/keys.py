@@ -1,0 +1,233 @@
+"""The keys of one issuer, kept fresh.
+
+They are fetched again on schedule, when a file changes (`reload`), and at once when a token names
+a key that is not held: an issuer may have rotated a second ago. Tokens are free to make, so the
+last way is bounded: concurrent callers share one fetch, and a token bucket allows a burst of
+`BURST` and then one fetch every `jwks_min_interval`, whatever arrives.
+
+When a fetch fails or brings no usable keys, those held stay, for `jwks_max_staleness` at most.
+A key that a good document no longer has is gone at once, for cached tokens too (`holds`).
+"""
+
+import math
+import random
+from collections.abc import Callable
+from enum import StrEnum
+
+import trio
+
+from sidecar.adapters.documents import Documents, read_file
+from sidecar.service.answers import Unavailable
+from sidecar.wire.jwks import InvalidKeySet, Key, KeySet, key_set_of
+from sidecar.wire.jws import strict_object
+from sidecar.wire.settings import Issuer, Tokens
+
+BURST = 3
+FIRST_RETRY = 1.0
+
+
+class Refresh(StrEnum):
+    """How a refresh ended. `FAILED`, `REFUSED`: the old keys stay. `STALE`: they were dropped."""
+
+    DONE = "done"
+    FAILED = "failed"
+    REFUSED = "refused"
+    STALE = "stale"
+
+
+def _ignore(issuer: str, outcome: Refresh, detail: str) -> None:
+    """Nobody listens."""
+
+
+class KeySource:
+    """One issuer's keys. `run` keeps them fresh; `find` may be called without it.
+
+    `on_refresh(issuer, outcome, detail)` is told of each refresh; `detail` is a sentence without
+    anything the document or a token said.
+    """
+
+    def __init__(
+        self,
+        issuer: Issuer,
+        settings: Tokens,
+        *,
+        documents: Documents | None = None,
+        on_refresh: Callable[[str, Refresh, str], None] = _ignore,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.issuer = issuer
+        self._settings = settings
+        self._documents = documents or Documents()
+        self._on_refresh = on_refresh
+        self._jitter = jitter
+        self._keys = KeySet()
+        self._fetched_at = -math.inf
+        self._discovered = ""
+        self._wake = trio.Event()
+        self._turn = trio.Lock()
+        self._bucket = _Bucket(BURST, settings.jwks_min_interval)
+        self._begun = 0
+        self._done = 0
+        self._failures = 0
+        self.generation = 0
+
+    @property
+    def ready(self) -> bool:
+        """Whether any keys are held."""
+        return bool(self._keys.ids)
+
+    def holds(self, key: str) -> bool:
+        """Whether the key of this `Key.id` still counts."""
+        return key in self._keys.ids
+
+    def held(self, key_id: str | None, algorithm: str) -> tuple[Key, ...]:
+        """The keys held that may have signed such a token; few (`MAX_CANDIDATES`)."""
+        return self._keys.candidates(key_id, algorithm)
+
+    async def find(self, key_id: str | None, algorithm: str) -> tuple[Key, ...]:
+        """As `held`, but asks the issuer before it answers that there is none.
+
+        Raises `Unavailable` while no keys at all are held: then nothing can be said of any token.
+        """
+        keys = self.held(key_id, algorithm)
+        if not keys and await self.renew():
+            keys = self.held(key_id, algorithm)
+        if not keys and not self.ready:
+            raise Unavailable("the issuer's keys are not available")
+        return keys
+
+    async def renew(self) -> bool:
+        """Ask the issuer now; False where it was asked too often.
+
+        Concurrent callers share a fetch, but only one that began after they called: an older one
+        may have missed the news.
+        """
+        called_at = self._begun
+        async with self._turn:
+            if self._done > called_at:
+                return True
+            if not self._bucket.take(trio.current_time()):
+                return False
+            await self._refresh(rediscover=False)
+            return True
+
+    def reload(self) -> None:
+        """Have `run` refresh at once: the file changed, or the operator asked."""
+        self._wake.set()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Refresh on schedule, for ever. Started once the first try is over, well or badly."""
+        await self._refresh_on_schedule()
+        task_status.started()
+        while True:
+            with trio.move_on_after(self._pause()):
+                await self._wake.wait()
+            self._wake = trio.Event()  # before the fetch: a change during it counts again
+            await self._refresh_on_schedule()
+
+    async def _refresh_on_schedule(self) -> None:
+        async with self._turn:
+            await self._refresh(rediscover=True)
+            if self.ready and trio.current_time() >= self._stale_at():
+                self._adopt(KeySet())
+                self._on_refresh(self.issuer.issuer, Refresh.STALE, "the keys are too old")
+
+    def _pause(self) -> float:
+        longest = self._settings.jwks_refresh
+        if self._failures:
+            longest = min(longest, FIRST_RETRY * 2.0 ** min(self._failures - 1, 32))
+        # Spread over the last fifth, so that a fleet does not ask in step.
+        pause = longest * (1 - 0.2 * self._jitter())
+        if self.ready:
+            pause = min(pause, max(0.0, self._stale_at() - trio.current_time()))
+        return pause
+
+    def _stale_at(self) -> float:
+        return self._fetched_at + self._settings.jwks_max_staleness
+
+    async def _refresh(self, *, rediscover: bool) -> None:
+        # Only within `_turn`. A cancelled refresh is not done: the next in line tries again.
+        self._begun += 1
+        try:
+            keys = key_set_of(await self._document(rediscover=rediscover))
+        except Unavailable as error:
+            outcome, detail = Refresh.FAILED, str(error)
+        except InvalidKeySet as error:
+            outcome, detail = Refresh.REFUSED, str(error)
+        else:
+            outcome, detail = Refresh.DONE, f"{len(keys.ids)} usable keys"
+            self._fetched_at = trio.current_time()
+            self._adopt(keys)
+        self._failures = 0 if outcome is Refresh.DONE else self._failures + 1
+        self._done = self._begun
+        self._on_refresh(self.issuer.issuer, outcome, detail)
+
+    def _adopt(self, keys: KeySet) -> None:
+        if keys.ids != self._keys.ids:
+            self.generation += 1
+        self._keys = keys
+
+    async def _document(self, *, rediscover: bool) -> bytes:
+        if self.issuer.jwks_file:
+            return await read_file(self.issuer.jwks_file)
+        try:
+            with trio.fail_after(self._settings.jwks_timeout):
+                return await self._documents.fetch(await self._address(rediscover=rediscover))
+        except trio.TooSlowError:
+            raise Unavailable("the issuer did not answer in time") from None
+
+    async def _address(self, *, rediscover: bool) -> str:
+        if self.issuer.jwks_uri:
+            return self.issuer.jwks_uri
+        if rediscover or not self._discovered:
+            self._discovered = await self._discover()
+        return self._discovered
+
+    async def _discover(self) -> str:
+        """OpenID Connect Discovery 1.0, section 4; where there is none, RFC 8414, section 3."""
+        openid, oauth = metadata_addresses(self.issuer.issuer)
+        try:
+            raw = await self._documents.fetch(openid)
+        except Unavailable:
+            raw = await self._documents.fetch(oauth)
+        try:
+            metadata = strict_object(raw)
+        except ValueError:
+            raise InvalidKeySet("the issuer's metadata is not a plain JSON object") from None
+        if metadata.get("issuer") != self.issuer.issuer:
+            raise InvalidKeySet("the metadata is another issuer's")
+        address = metadata.get("jwks_uri")
+        if not isinstance(address, str):
+            raise InvalidKeySet("the metadata has no jwks_uri")
+        return address
+
+
+def metadata_addresses(issuer: str) -> tuple[str, str]:
+    """Where an issuer's metadata lies, in OpenID's form and in RFC 8414's."""
+    base = issuer.removesuffix("/")
+    scheme, _, rest = base.partition("://")
+    host, slash, path = rest.partition("/")
+    return (
+        f"{base}/.well-known/openid-configuration",
+        f"{scheme}://{host}/.well-known/oauth-authorization-server{slash}{path}",
+    )
+
+
+class _Bucket:
+    """A token bucket: `burst` at once, then one every `interval` seconds."""
+
+    def __init__(self, burst: int, interval: float) -> None:
+        self._burst = burst
+        self._interval = interval
+        self._level = float(burst)
+        self._at = -math.inf
+
+    def take(self, now: float) -> bool:
+        if self._at > -math.inf:
+            gained = (now - self._at) / self._interval
+            self._level = min(self._burst, self._level + gained)
+        self._at = now
+        if self._level < 1:
+            return False
+        self._level -= 1
+        return True

@@ -1,0 +1,397 @@
+"""The local socket: JSON lines over a unix stream (contract, section 4).
+
+The requests of one connection are done in order, but for a run of events, which commute and are
+handed in together; so a check sees every event that was sent before it. Replies are sent when there
+is nothing more to read, or enough of them. A client that does not read its replies is not read
+from either. A watcher cannot be held back like that: what it does not read is kept up to
+`max_backlog_bytes`, and then it is cut off, so that it watches anew and does not miss changes.
+"""
+
+import math
+import socket
+import struct
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from enum import StrEnum
+from typing import Protocol, TypeAlias, assert_never
+
+import trio
+from trio.socket import SocketType
+
+from sidecar.adapters.accepting import Acceptor, linger, send_all
+from sidecar.adapters.event_intake import CONCURRENT, EventIntake, Events, Settling, reply_to
+from sidecar.adapters.socket_files import SocketFile
+from sidecar.adapters.socket_replies import (
+    check_reply,
+    ok_reply,
+    overloaded_reply,
+    refusal_reply,
+    standing_line,
+    unavailable_reply,
+)
+from sidecar.service.answers import Answer, Call, Overloaded, StandingChange, Unavailable
+from sidecar.wire.settings import Socket
+from sidecar.wire.socket_lines import (
+    CheckRequest,
+    EventRequest,
+    LineRequest,
+    PingRequest,
+    Ref,
+    Refusal,
+    WatchRequest,
+    decode_line,
+)
+
+READ_SIZE = 65536
+ENOUGH = 32768
+"""Bytes of replies that are sent without waiting for more."""
+
+_PEER = struct.Struct("3i")  # struct ucred: pid, uid, gid
+_INTERNAL = "something went wrong here"
+
+
+class Checks(Protocol):
+    """Decides whether calls may pass."""
+
+    async def check(self, call: Call) -> Answer:
+        """The answer, also to a bad token. Raises `Overloaded` and `Unavailable`."""
+
+
+class Watches(Protocol):
+    """Tells of changes of standing."""
+
+    def watch(
+        self, sessions: frozenset[str] | None
+    ) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[StandingChange]]:
+        """Changes of these sessions (None: of all) from now on; the channel ends if any is lost.
+
+        Raises `Overloaded` and `Unavailable`.
+        """
+
+
+class SocketIncident(StrEnum):
+    """What went wrong with a connection: a closed set, fit for a metric's label."""
+
+    REFUSED = "refused"  # too many connections
+    FORBIDDEN = "forbidden"  # a uid that is not allowed
+    TOO_LARGE = "too-large"
+    IDLE = "idle"
+    SLOW_READER = "slow-reader"
+    SLOW_WATCHER = "slow-watcher"
+    WATCH_ENDED = "watch-ended"
+    CRASHED = "crashed"  # a service raised what it should not
+
+
+OnSocketIncident: TypeAlias = Callable[[SocketIncident, Exception | None], None]
+
+
+def _ignore(incident: SocketIncident, error: Exception | None) -> None:
+    """Nobody listens."""
+
+
+class LocalSocket:
+    """Serves the local socket. `on_incident` is told of what went wrong.
+
+    `clock` gives the time of events without one, `new_id` their ids, and `skew` how far in the
+    future an event's own time may lie.
+    """
+
+    def __init__(  # noqa: PLR0913 - ports and settings, by name
+        self,
+        settings: Socket,
+        *,
+        checks: Checks,
+        events: Events,
+        watches: Watches,
+        clock: Callable[[], float],
+        skew: float,
+        new_id: Callable[[], str],
+        settling: Settling | None = None,
+        on_incident: OnSocketIncident = _ignore,
+    ) -> None:
+        self.settings = settings
+        self.checks = checks
+        self.watches = watches
+        self.on_incident = on_incident
+        self.intake = EventIntake(
+            events, settling, lambda error: on_incident(SocketIncident.CRASHED, error)
+        )
+        self.draining = False
+        self._clock = clock
+        self._skew = skew
+        self._new_id = new_id
+        self._connections: set[_Connection] = set()
+
+    async def run(
+        self,
+        *,
+        draining: trio.Event | None = None,
+        drain_timeout: float = 10.0,
+        task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve until `draining` is set or the task is cancelled, then drain.
+
+        Starts with the path. Raises `AddressInUse`, OSError, and KeyError for an unknown group.
+        """
+        settings = self.settings
+        file = await trio.to_thread.run_sync(
+            SocketFile, settings.path, int(settings.mode, 8), settings.group
+        )
+        with file:
+            acceptor = Acceptor(
+                self._serve,
+                limit=settings.max_connections,
+                refusal=refusal_reply(Refusal("overloaded", "too many connections are open")),
+                drain=self._drain,
+                drain_timeout=drain_timeout,
+                on_refused=lambda: self.on_incident(SocketIncident.REFUSED, None),
+            )
+            listener = trio.socket.from_stdlib_socket(file.socket)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(acceptor.run, [listener], draining)
+                task_status.started(settings.path)
+
+    def decode(self, line: bytes) -> LineRequest:
+        """Read one request line."""
+        return decode_line(line, now=self._clock(), skew=self._skew, new_id=self._new_id)
+
+    async def _serve(self, stream: SocketType, _peer: str) -> None:
+        if not self._is_allowed(stream):
+            self.on_incident(SocketIncident.FORBIDDEN, None)
+            return
+        connection = _Connection(self, stream)
+        self._connections.add(connection)
+        try:
+            await connection.run()
+        except Exception as error:  # noqa: BLE001 - the door: counted, told of, and survived
+            self.on_incident(SocketIncident.CRASHED, error)
+        finally:
+            self._connections.discard(connection)
+
+    def _is_allowed(self, stream: SocketType) -> bool:
+        allowed = self.settings.allowed_uids
+        if allowed is None:
+            return True
+        peer = stream.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+        return _PEER.unpack(peer)[1] in allowed
+
+    def _drain(self) -> None:
+        self.draining = True
+        for connection in self._connections:
+            connection.end_reading()
+
+
+class _Connection:
+    """One client: reads lines, replies in order, and pushes changes if it watches."""
+
+    def __init__(self, server: LocalSocket, stream: SocketType) -> None:
+        self._server = server
+        self._stream = stream
+        self._life = trio.CancelScope()
+        self._waiting = trio.CancelScope()
+        self._sending = trio.Lock()
+        self._out = bytearray()
+        self._flush_due = False
+        self._watch: trio.CancelScope | None = None
+
+    def end_reading(self) -> None:
+        """Read no more: what is already read is still answered."""
+        self._waiting.cancel()
+
+    async def run(self) -> None:
+        """Serve the client to its end."""
+        with self._life:
+            async with trio.open_nursery() as nursery:
+                self._tasks = nursery
+                try:
+                    await self._converse()
+                    await self._flush()
+                except OSError:
+                    pass  # the client is gone, and nobody is left to tell
+                nursery.cancel_scope.cancel()
+
+    def _end(self, incident: SocketIncident, error: Exception | None = None) -> None:
+        if not self._life.cancel_called:
+            self._server.on_incident(incident, error)
+            self._life.cancel()
+
+    # Reading
+
+    async def _converse(self) -> None:
+        unread = bytearray()
+        limit = self._server.settings.max_line_bytes
+        while not self._server.draining:
+            data = await self._read()
+            if data is None:
+                return
+            searched = len(unread)
+            unread += data
+            end = unread.rfind(b"\n", searched) + 1
+            if not data:
+                end = len(unread)  # a last line may lack its end
+            lines = bytes(unread[:end]).split(b"\n")
+            if not lines[-1]:
+                lines.pop()
+            del unread[:end]
+            whole = next((at for at, line in enumerate(lines) if len(line) > limit), None)
+            await self._do(lines[:whole])
+            if whole is not None or len(unread) > limit:
+                await self._refuse_large(limit)
+                return
+            if not data:
+                return
+            await self._flush()
+
+    async def _read(self) -> bytes | None:
+        """Some bytes; none at the client's end; None where nothing more is to be read."""
+        patience = math.inf if self._watch else self._server.settings.idle_timeout
+        with trio.CancelScope(deadline=trio.current_time() + patience) as self._waiting:
+            return await self._stream.recv(READ_SIZE)
+        if not self._server.draining:
+            self._server.on_incident(SocketIncident.IDLE, None)
+        return None
+
+    async def _refuse_large(self, limit: int) -> None:
+        self._server.on_incident(SocketIncident.TOO_LARGE, None)
+        self._out += refusal_reply(Refusal("too_large", f"a line has at most {limit} bytes"))
+        await self._flush()
+        await linger(self._stream)
+
+    # Doing
+
+    async def _do(self, lines: Sequence[bytes]) -> None:
+        events: list[EventRequest] = []
+        for line in lines:
+            request = self._server.decode(line)
+            if isinstance(request, EventRequest):
+                events.append(request)
+                if len(events) < CONCURRENT:
+                    continue
+            if events:
+                await self._take(events)
+                events = []
+            if not isinstance(request, EventRequest):
+                await self._do_one(request)
+            if len(self._out) >= ENOUGH:
+                await self._flush()
+        if events:
+            await self._take(events)
+
+    async def _take(self, events: Sequence[EventRequest]) -> None:
+        await self._flush()  # events take their time; what was answered before need not wait
+        outcomes = await self._server.intake.take_all(events)
+        for request, outcome in zip(events, outcomes, strict=True):
+            self._out += reply_to(outcome, request.ref)
+
+    async def _do_one(self, request: CheckRequest | WatchRequest | PingRequest | Refusal) -> None:
+        match request:
+            case CheckRequest():
+                self._out += await self._check(request)
+            case WatchRequest():
+                before = self._watch
+                self._watch = await self._tasks.start(self._push, request)
+                if before is not None and before is not self._watch:
+                    before.cancel()
+            case PingRequest():
+                self._out += ok_reply(request.ref)
+            case Refusal():
+                self._out += refusal_reply(request)
+            case _ as never:
+                assert_never(never)
+
+    async def _check(self, request: CheckRequest) -> bytes:
+        try:
+            return check_reply(await self._server.checks.check(_call(request)), request.ref)
+        except Overloaded as error:
+            return overloaded_reply(error, request.ref)
+        except Unavailable as error:
+            return unavailable_reply(str(error) or "no decision could be made", request.ref)
+        except Exception as error:  # noqa: BLE001 - the door: counted, told of, and survived
+            self._server.on_incident(SocketIncident.CRASHED, error)
+            return unavailable_reply(_INTERNAL, request.ref)
+
+    # Watching
+
+    async def _push(
+        self, request: WatchRequest, *, task_status: trio.TaskStatus[trio.CancelScope | None]
+    ) -> None:
+        """Push changes until cancelled. The reply is written first: no change may precede it."""
+        ref: Ref = request.ref
+        scope = trio.CancelScope()
+        started = False
+        try:
+            with scope:
+                async with self._server.watches.watch(request.sessions) as changes:
+                    self._out += ok_reply(ref)
+                    started = True
+                    task_status.started(scope)
+                    async for change in changes:
+                        self._tell(change)
+                        self._tell_waiting(changes)
+                # Changes are lost, or there will be none: the client must not trust its silence.
+                self._end(SocketIncident.WATCH_ENDED)
+        except Overloaded as error:
+            self._fail(overloaded_reply(error, ref), started=started)
+        except Unavailable as error:
+            reply = unavailable_reply(str(error) or "watching is not possible", ref)
+            self._fail(reply, started=started)
+        except Exception as error:  # noqa: BLE001 - the door: counted, told of, and survived
+            self._server.on_incident(SocketIncident.CRASHED, error)
+            self._fail(unavailable_reply(_INTERNAL, ref), started=started)
+        if not started:
+            task_status.started(self._watch)
+
+    def _fail(self, reply: bytes, *, started: bool) -> None:
+        if started:
+            self._end(SocketIncident.WATCH_ENDED)
+        else:
+            self._out += reply
+
+    def _tell_waiting(self, changes: trio.MemoryReceiveChannel[StandingChange]) -> None:
+        """Take all that waits at once: a burst must not fill the channel while we are slow."""
+        try:
+            while True:
+                self._tell(changes.receive_nowait())
+        except (trio.WouldBlock, trio.EndOfChannel):
+            return
+
+    def _tell(self, change: StandingChange) -> None:
+        self._out += standing_line(change)
+        if len(self._out) > self._server.settings.max_backlog_bytes:
+            self._end(SocketIncident.SLOW_WATCHER)
+        elif not (self._sending.locked() or self._flush_due):
+            self._flush_due = True
+            self._tasks.start_soon(self._flush_pushed)
+
+    async def _flush_pushed(self) -> None:
+        self._flush_due = False
+        try:
+            await self._flush()
+        except OSError:
+            self._life.cancel()  # the client is gone
+
+    # Sending
+
+    async def _flush(self) -> None:
+        """Send all there is; raises OSError. Only one task sends at a time, in order."""
+        if not self._out:
+            return
+        async with self._sending:
+            while self._out:
+                out, self._out = self._out, bytearray()
+                with trio.move_on_after(self._server.settings.write_timeout) as patience:
+                    await send_all(self._stream, out)
+                if patience.cancelled_caught:
+                    self._end(SocketIncident.SLOW_READER)
+
+
+def _call(request: CheckRequest) -> Call:
+    return Call(
+        request.token,
+        request.contexts,
+        request.method,
+        request.host,
+        request.path,
+        request.ip,
+        request.user_agent,
+    )

@@ -1,0 +1,168 @@
+#!lua
+-- `sidecar.domain.lattice.join`, done where the record lies; tests/contracts/test_store.py holds
+-- the two together. BOUNDS is filled in from that module when the script is loaded.
+--
+-- KEYS  record, index..., [the index whose members are asked for]
+-- ARGV  record's expiry, now (both unix ms), unless, channel ('' for none), want record (1 or 0),
+--       again (1: this join may have happened already), count of fields, count of indexes,
+--       then field, value for each field, then member, expiry for each index.
+-- Gives {joined (1 or 0), fields that grew, record as a flat list, members}.
+--
+-- Two things to know. Lua's `<` on strings follows the locale of the server: `less` does not.
+-- And `unpack` has a limit: long argument lists go in chunks.
+
+local BOUNDS = {@BOUNDS@}
+local DEFAULT_BOUND = @DEFAULT_BOUND@
+local CHUNK = 2000
+local AHEAD = 8
+
+local byte, min = string.byte, math.min
+
+local record_key = KEYS[1]
+local expire_at, now, unless, channel = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local want_record, again = ARGV[5] == '1', ARGV[6] == '1'
+local field_count, index_count = tonumber(ARGV[7]), tonumber(ARGV[8])
+
+-- Bytewise a < b.
+local function less(a, b)
+  if a == b then return false end
+  for i = 1, min(#a, #b) do
+    local x, y = byte(a, i), byte(b, i)
+    if x ~= y then return x < y end
+  end
+  return #a < #b
+end
+
+-- The group of a field's name; nil where it has no colon and so belongs to none.
+local function group_of(field)
+  local colon = string.find(field, ':', 1, true)
+  return colon and string.sub(field, 1, colon - 1)
+end
+
+local function bound_of(group)
+  return BOUNDS[group] or DEFAULT_BOUND
+end
+
+-- Calls `command record_key list...`, in chunks; what it gives, one after the other.
+local function in_chunks(command, list)
+  local answers = {}
+  for first = 1, #list, CHUNK do
+    local answer = redis.call(command, record_key, unpack(list, first, min(first + CHUNK - 1, #list)))
+    if type(answer) == 'table' then
+      for i = 1, #answer do answers[#answers + 1] = answer[i] end
+    end
+  end
+  return answers
+end
+
+-- A key's expiry only grows. GT alone would not do: it takes a key without expiry for eternal.
+local function live_until(key, time)
+  local known = redis.call('PEXPIRETIME', key)
+  if known == -1 or (known >= 0 and known < tonumber(time)) then
+    redis.call('PEXPIREAT', key, time)
+  end
+end
+
+local function members()
+  local key = KEYS[2 + index_count]
+  if not key then return {} end
+  return redis.call('ZRANGEBYSCORE', key, now, '+inf')
+end
+
+local function record()
+  return want_record and redis.call('HGETALL', record_key) or {}
+end
+
+-- Cuts a group down to its bound; the names of what fell are keys of `dropped`.
+local function cut(names, bound, dropped)
+  local values, value_of = in_chunks('HMGET', names), {}
+  for i, name in ipairs(names) do value_of[name] = values[i] end
+  table.sort(names, function(a, b)
+    if value_of[a] == value_of[b] then return less(b, a) end
+    return less(value_of[b], value_of[a])
+  end)
+  local fallen = {}
+  for i = bound + 1, #names do
+    fallen[#fallen + 1] = names[i]
+    dropped[names[i]] = true
+  end
+  in_chunks('HDEL', fallen)
+end
+
+-- Cuts down those of the groups (keys of `grown`) that are over their bounds.
+local function cut_all(grown)
+  local dropped, size = {}, redis.call('HLEN', record_key)
+  local suspects = {}
+  for group in pairs(grown) do
+    if size > bound_of(group) then suspects[group] = {} end
+  end
+  if not next(suspects) then return dropped end
+  for _, name in ipairs(redis.call('HKEYS', record_key)) do
+    local names = suspects[group_of(name) or false]
+    if names then names[#names + 1] = name end
+  end
+  for group, names in pairs(suspects) do
+    if #names > bound_of(group) then cut(names, bound_of(group), dropped) end
+  end
+  return dropped
+end
+
+local names, given = {}, {}
+for i = 1, field_count do
+  names[i] = ARGV[AHEAD + 2 * i - 1]
+  given[i] = ARGV[AHEAD + 2 * i]
+end
+
+if unless ~= '' then
+  local known, ours = redis.call('HGET', record_key, unless), nil
+  for i = 1, field_count do
+    if names[i] == unless then ours = given[i] end
+  end
+  if known and not (again and known == ours) then
+    return {0, {}, record(), members()}
+  end
+end
+
+local known = in_chunks('HMGET', names)
+local greater, grew, grown = {}, {}, {}
+for i, name in ipairs(names) do
+  if not known[i] or less(known[i], given[i]) then
+    greater[#greater + 1] = name
+    greater[#greater + 1] = given[i]
+    grew[#grew + 1] = i
+    local group = not known[i] and group_of(name)
+    if group then grown[group] = true end
+  end
+end
+in_chunks('HSET', greater)
+local dropped = next(grown) and cut_all(grown) or {}
+
+-- Told as netstrings (key, then field and value in turn): no library, and any bytes at all.
+local changed, news = {}, {#record_key .. ':' .. record_key .. ','}
+for _, i in ipairs(grew) do
+  if not dropped[names[i]] then
+    changed[#changed + 1] = names[i]
+    news[#news + 1] = #names[i] .. ':' .. names[i] .. ','
+    news[#news + 1] = #given[i] .. ':' .. given[i] .. ','
+  end
+end
+if channel ~= '' and #changed > 0 then
+  redis.call('SPUBLISH', channel, table.concat(news))
+end
+-- The answer of a join that was tried before may have been lost: what it brought counts as new.
+if again then
+  for i, name in ipairs(names) do
+    if known[i] == given[i] then changed[#changed + 1] = name end
+  end
+end
+
+local answer = record()
+live_until(record_key, expire_at)
+local first = AHEAD + 2 * field_count
+for i = 1, index_count do
+  local key, member, time = KEYS[1 + i], ARGV[first + 2 * i - 1], ARGV[first + 2 * i]
+  redis.call('ZADD', key, 'GT', time, member)
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', '(' .. now)
+  live_until(key, time)
+end
+return {1, changed, answer, members()}

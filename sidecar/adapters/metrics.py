@@ -1,0 +1,337 @@
+"""The metrics by name, in a registry of their own, and their exposition.
+
+No label has unbounded values: what comes from outside goes through a `Vocabulary`. Counters of
+small closed sets exist from the start, so that the first increase is seen as one.
+"""
+
+import gzip
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from enum import StrEnum
+from itertools import accumulate
+from typing import NamedTuple, TypeAlias
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    exposition,
+)
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.registry import Collector
+
+from sidecar import __version__
+from sidecar.domain.facts import SIGNALS
+from sidecar.service.answers import Verdict
+from sidecar.service.observations import ClearReason, EventOutcome
+
+Read: TypeAlias = Callable[[], float]
+
+CHECK_BUCKETS = (
+    *(2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3),
+    *(1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0),
+)
+SIGNAL_TO_MARK_BUCKETS = (
+    *(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
+    *(1.0, 2.0, 5.0, 10.0, 30.0, 60.0),
+)
+STORE_BUCKETS = (5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 0.1, 0.5, 1.0, 5.0)
+
+ROUTINE = "routine"
+"""The label `context` of a check in no context."""
+SEVERAL = "several"
+"""The label `context` of a check in more than one: their combinations are too many to name."""
+OTHER = "other"
+UNKNOWN = "unknown"
+_CAP = 1000
+
+VERDICTS = (*(verdict.value for verdict in Verdict), "invalid_token", "unavailable")
+
+
+class Level(StrEnum):
+    """What is read at each scrape, from whoever holds it."""
+
+    MARKS_ACTIVE = "sidecar_marks_active"
+    SESSIONS = "sidecar_sessions"
+    VIEW_SESSIONS = "sidecar_view_sessions"
+    WATCHERS = "sidecar_watchers"
+    STORE_STALENESS = "sidecar_store_staleness_seconds"
+    SPOOL_EVENTS = "sidecar_spool_events"
+
+
+_LEVEL_HELP: Mapping[Level, str] = {
+    Level.MARKS_ACTIVE: "Marks that bind sessions in this sidecar's view.",
+    Level.SESSIONS: "Live sessions that this sidecar serves.",
+    Level.VIEW_SESSIONS: "Sessions held in this sidecar's local view.",
+    Level.WATCHERS: "Connections that watch standings over the local socket.",
+    Level.STORE_STALENESS: "Seconds for which the local view may lag behind the store.",
+    Level.SPOOL_EVENTS: "Events kept on disk until the store is back.",
+}
+
+
+class Vocabulary:
+    """The values that a label may have: those of a closed set, or the first so many that come."""
+
+    __slots__ = ("_cap", "_known", "_other")
+
+    def __init__(self, known: Iterable[str] = (), other: str = OTHER, cap: int = 0) -> None:
+        self._known = set(known)
+        self._other = other
+        self._cap = cap
+
+    def __getitem__(self, value: str) -> str:
+        if value in self._known:
+            return value
+        if len(self._known) < self._cap:
+            self._known.add(value)
+            return value
+        return self._other
+
+
+class Exposition(NamedTuple):
+    """A rendered scrape: body, its media type, and its content coding (empty: none)."""
+
+    body: bytes
+    content_type: str
+    encoding: str
+
+
+class _Checks(Collector):
+    """Checks by decision and context, and their times; plain cells, as `labels()` is slow.
+
+    Measured by `benchmarks/telemetry.py`. The sum of the buckets is the count, so that a scrape
+    from any thread sees a whole histogram.
+    """
+
+    def __init__(self) -> None:
+        self.cells: dict[str, dict[str, list[int]]] = {}
+        self.buckets = [0] * (len(CHECK_BUCKETS) + 1)
+        self.seconds = 0.0
+
+    def cell(self, verdict: str, context: str) -> list[int]:
+        return self.cells.setdefault(verdict, {}).setdefault(context, [0])
+
+    def collect(self) -> Iterator[Metric]:
+        checks = CounterMetricFamily(
+            "sidecar_checks",
+            "Checks answered, by decision and authentication context.",
+            labels=("decision", "context"),
+        )
+        for verdict, cells in list(self.cells.items()):
+            for context, cell in list(cells.items()):
+                checks.add_metric((verdict, context), cell[0])
+        yield checks
+        times = HistogramMetricFamily("sidecar_check_seconds", "Time to answer a check.")
+        bounds = (*(str(bound) for bound in CHECK_BUCKETS), "+Inf")
+        counts = accumulate(self.buckets.copy())
+        times.add_metric((), list(zip(bounds, counts, strict=True)), self.seconds)
+        yield times
+
+
+class _WithoutCreated(Collector):
+    """A registry without the `_created` series, which double its size and which nobody asks for."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._registry.collect():
+            metric.samples = [s for s in metric.samples if not s.name.endswith("_created")]
+            yield metric
+
+
+class Metrics:
+    """All metrics. `contexts` are the configured authentication contexts, the label's values."""
+
+    def __init__(self, contexts: Iterable[str] = ()) -> None:
+        self.registry = CollectorRegistry()
+        self._exposed = _WithoutCreated(self.registry)
+        self._checks = _Checks()
+        self.registry.register(self._checks)
+        self.configured(contexts)
+        self._levels = {level: self._gauge(level, _LEVEL_HELP[level]) for level in Level}
+        self._define_counters()
+        self._define_sessions()
+        self._define_environment()
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(name, text, labels, registry=self.registry)
+
+    def _define_counters(self) -> None:
+        self.event_types = Vocabulary(SIGNALS, UNKNOWN)
+        self.events = self._counter(
+            "sidecar_events_total", "Events at the doors, by type and fate.", "type", "outcome"
+        )
+        for kind in (*SIGNALS, UNKNOWN):
+            for outcome in EventOutcome:
+                self.events.labels(kind, outcome)
+        self.security_event_tokens = self._counter(
+            "sidecar_security_event_tokens_total", "Security Event Tokens, by fate.", "outcome"
+        )
+        self.invalid_tokens = self._counter(
+            "sidecar_invalid_tokens_total", "Access tokens not believed, by reason.", "reason"
+        )
+        self.reloads = self._counter(
+            "sidecar_reloads_total", "Changed files taken up or refused.", "what", "outcome"
+        )
+        self.jwks_refreshes = self._counter(
+            "sidecar_jwks_refreshes_total",
+            "Refreshes of an issuer's keys; the issuer by its position in tokens.issuers.",
+            *("issuer", "outcome"),
+        )
+        self.http_requests = self._counter(
+            "sidecar_http_requests_total", "HTTP requests, by route and status.", "route", "status"
+        )
+        self.worker_errors = self._counter(
+            "sidecar_worker_errors_total", "Errors that a worker met and went on from.", "where"
+        )
+
+    def _define_sessions(self) -> None:
+        self.signal_to_mark = Histogram(
+            "sidecar_signal_to_mark_seconds",
+            "From an event's arrival to the mark it brought being in the store.",
+            buckets=SIGNAL_TO_MARK_BUCKETS,
+            registry=self.registry,
+        )
+        self.policies = Vocabulary(cap=_CAP)
+        self.mark_signals = Vocabulary((*SIGNALS, "policy"))
+        self.marks = self._counter(
+            "sidecar_marks_total",
+            "Marks set, by policy, signal and the policy's state.",
+            *("policy", "signal", "state"),
+        )
+        self.marks_cleared = self._counter(
+            "sidecar_marks_cleared_total", "Marks that bind no longer, by reason.", "reason"
+        )
+        for reason in ClearReason:
+            self.marks_cleared.labels(reason)
+        self.revocations = self._counter(
+            "sidecar_sessions_revoked_total", "Sessions that a revocation ended."
+        )
+        self.report_only = self._counter(
+            "sidecar_report_only_total",
+            "Checks that a report-only policy would have answered otherwise.",
+            *("policy", "decision"),
+        )
+        self.causes = Vocabulary(SIGNALS, cap=_CAP)
+        self.rescored = self._counter(
+            "sidecar_rescored_sessions_total", "Live sessions scored anew, by cause.", "cause"
+        )
+        self.view_evictions = self._counter(
+            "sidecar_view_evictions_total", "Sessions put out of the local view to make room."
+        )
+
+    def _define_environment(self) -> None:
+        self.store_up = self._gauge("sidecar_store_up", "Whether the store answers.")
+        self.link_up = self._gauge(
+            "sidecar_news_up", "Whether this sidecar hears the other sidecars' news."
+        )
+        self._store_seconds = Histogram(
+            "sidecar_store_seconds",
+            "Time of a store operation.",
+            ("operation",),
+            buckets=STORE_BUCKETS,
+            registry=self.registry,
+        )
+        self._store_children: dict[str, Histogram] = {}
+        self._operations = Vocabulary(cap=_CAP)
+        self._queue_depth = self._gauge(
+            "sidecar_queue_depth", "What waits in a bounded queue.", "queue"
+        )
+        self.queue_rejected = self._counter(
+            "sidecar_queue_rejected_total", "What a full queue turned away.", "queue"
+        )
+        self.geography_built = self._gauge(
+            "sidecar_geo_database_build_timestamp_seconds",
+            "Build time of the geography database in use.",
+            "database",
+        )
+        self.geography_errors = self._counter(
+            "sidecar_geo_lookup_errors_total", "Look-ups that met a broken record."
+        )
+        self.log_lines_dropped = self._counter(
+            "sidecar_log_lines_dropped_total", "Log lines dropped as nobody read standard error."
+        )
+        build = self._gauge("sidecar_build_info", "The version that runs; always 1.", "version")
+        build.labels(__version__).set(1)
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+
+    def configured(self, contexts: Iterable[str]) -> None:
+        """Take these contexts as values of the label `context` from now on; all else is "other"."""
+        self._contexts = frozenset(contexts)
+        for verdict in Verdict:
+            for context in (ROUTINE, *sorted(self._contexts)):
+                self._checks.cell(verdict, context)
+        self._direct = {
+            verdict: {"": cells[ROUTINE], **{c: cells[c] for c in self._contexts if c in cells}}
+            for verdict, cells in self._checks.cells.items()
+            if ROUTINE in cells
+        }
+
+    def checked(self, verdict: str, context: str, seconds: float) -> None:
+        """Count a check. `context`: none, one, or several parted by spaces or commas."""
+        try:
+            cell = self._direct[verdict][context]
+        except KeyError:
+            cell = self._checks.cell(*self._check_labels(verdict, context))
+        cell[0] += 1
+        checks = self._checks
+        checks.buckets[bisect_left(CHECK_BUCKETS, seconds)] += 1
+        checks.seconds += seconds
+
+    def _check_labels(self, verdict: str, context: str) -> tuple[str, str]:
+        names = set(context.replace(",", " ").split())
+        if not names:
+            context = ROUTINE
+        elif not names <= self._contexts:
+            context = OTHER
+        else:
+            context = names.pop() if len(names) == 1 else SEVERAL
+        return verdict if verdict in VERDICTS else OTHER, context
+
+    def stored(self, operation: str, seconds: float) -> None:
+        """Count a store operation and its time."""
+        child = self._store_children.get(operation)
+        if child is None:
+            operation = self._operations[operation]
+            child = self._store_children[operation] = self._store_seconds.labels(operation)
+        child.observe(seconds)
+
+    def level(self, level: Level, read: Read) -> None:
+        """Ask `read` at each scrape. It must neither block nor raise."""
+        self._levels[level].set_function(read)
+
+    def queue(self, name: str, depth: Read) -> None:
+        """Ask `depth` at each scrape how much waits in the queue `name`."""
+        self._queue_depth.labels(name).set_function(depth)
+        self.queue_rejected.labels(name)
+
+    def expose(self, accept: str = "", accept_encoding: str = "") -> Exposition:
+        """Render every metric: as OpenMetrics and with gzip where these headers take them."""
+        if _accepts(accept, "application/openmetrics-text"):
+            body = openmetrics.generate_latest(self._exposed)  # type: ignore[no-untyped-call]
+            content_type = openmetrics.CONTENT_TYPE_LATEST
+        else:
+            body = exposition.generate_latest(self._exposed)
+            content_type = exposition.CONTENT_TYPE_PLAIN_0_0_4
+        if _accepts(accept_encoding, "gzip"):
+            return Exposition(gzip.compress(body, compresslevel=5), content_type, "gzip")
+        return Exposition(body, content_type, "")
+
+
+def _accepts(header: str, wanted: str) -> bool:
+    """Whether a header of preferences (RFC 9110, section 12.4.2) names a value, not with q=0."""
+    for part in header.lower().split(","):
+        name, *parameters = (piece.strip() for piece in part.split(";"))
+        if name == wanted:
+            quality = next((p[2:] for p in parameters if p.startswith("q=")), "1")
+            return quality.strip("0.") != ""
+    return False

@@ -1,0 +1,111 @@
+"""Operations of the store as Redis commands, and their replies as answers.
+
+A `Join` is one call of `lua/join.lua`, a `Load` plain reads. Joins are idempotent, so what may or
+may not have happened is simply done again; `again` then lets the script count what it finds to be
+ours as newly brought, because the answer that said so first was lost.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any, TypeAlias, assert_never
+
+from sidecar.domain.lattice import BOUNDS, DEFAULT_BOUND, Record
+from sidecar.service.store import Join, Joined, Load, Loaded
+
+Operation: TypeAlias = Join | Load
+Outcome: TypeAlias = Joined | Loaded
+Command: TypeAlias = tuple[bytes | str | int, ...]
+
+
+def _lua_string(raw: bytes) -> str:
+    return '"' + "".join(f"\\{byte:03d}" for byte in raw) + '"'
+
+
+def render_script(bounds: Mapping[bytes, int] = BOUNDS, default: int = DEFAULT_BOUND) -> str:
+    """The join script with the lattice's bounds in it."""
+    text = (resources.files("sidecar.adapters") / "lua" / "join.lua").read_text("ascii")
+    table = ", ".join(f"[{_lua_string(name)}] = {bound}" for name, bound in bounds.items())
+    return text.replace("@BOUNDS@", table).replace("@DEFAULT_BOUND@", str(default))
+
+
+SCRIPT = render_script()
+SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
+
+
+def commands_of(operation: Operation, *, again: bool = False) -> list[Command]:
+    """The commands of one operation, in order."""
+    match operation:
+        case Join():
+            return [_join(operation, again=again)]
+        case Load():
+            commands: list[Command] = [("HGETALL", operation.key)]
+            if operation.index is not None:
+                commands.append(("ZRANGEBYSCORE", operation.index, operation.now, "+inf"))
+            return commands
+        case never:
+            assert_never(never)
+
+
+def _join(join: Join, *, again: bool) -> Command:
+    keys = [join.key, *(index.key for index in join.indexes)]
+    if join.members_of is not None:
+        keys.append(join.members_of)
+    arguments: list[bytes | str | int] = [
+        join.expire_at,
+        join.now,
+        join.unless or b"",
+        join.publish or b"",
+        int(join.want_record),
+        int(again),
+        len(join.fields),
+        len(join.indexes),
+    ]
+    for pair in join.fields.items():
+        arguments += pair
+    for index in join.indexes:
+        arguments += (index.member, index.expire_at)
+    return ("EVALSHA", SHA, len(keys), *keys, *arguments)
+
+
+def outcome_of(operation: Operation, replies: Sequence[Any]) -> Outcome:
+    """The answer that the replies to `commands_of(operation)` give."""
+    match operation:
+        case Join():
+            joined, changed, record, members = replies[0]
+            return Joined(tuple(changed), joined == 1, _record(record), tuple(members))
+        case Load():
+            members = replies[1] if len(replies) > 1 else ()
+            return Loaded(replies[0], tuple(members))
+        case never:
+            assert_never(never)
+
+
+def _record(flat: Sequence[bytes]) -> Record:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+class InvalidNews(Exception):  # noqa: N818 - whoever published must act
+    """Not what the join script publishes."""
+
+
+def decode_news(payload: bytes) -> tuple[bytes, Record]:
+    """What the join script told: a record's key and its fields that grew. Raises `InvalidNews`.
+
+    The payload is a row of netstrings (https://cr.yp.to/proto/netstrings.txt).
+    """
+    parts: list[bytes] = []
+    at = 0
+    try:
+        while at < len(payload):
+            colon = payload.index(b":", at, at + 11)
+            end = colon + 1 + int(payload[at:colon])
+            if payload[end : end + 1] != b"," or end <= colon:
+                raise InvalidNews("a part has no end")
+            parts.append(payload[colon + 1 : end])
+            at = end + 1
+    except ValueError:
+        raise InvalidNews("a part has no length") from None
+    if len(parts) % 2 == 0:
+        raise InvalidNews("a key, or a value, is missing")
+    return parts[0], _record(parts[1:])

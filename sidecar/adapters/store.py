@@ -1,0 +1,356 @@
+"""The store on trio: what is pending is gathered into one pipeline for each thread call.
+
+redis-py blocks, and a thread call for each operation costs more than the operation. So callers
+queue what they want; a few workers each take all that has queued up, run it as one pipeline in a
+thread, and hand the answers back. Under load batches grow, and with them the throughput
+(`benchmarks/store.py`).
+
+The queue is bounded (`settings.queue` operations): when it is full callers get `Overloaded`.
+Connection errors and time-outs are tried again here, with jittered back-off, `settings.retries`
+times while the store is up and not at all while it is down; then, and for whatever else a server
+may say, callers get `Unavailable`. A command that is refused fails alone. A caller who leaves
+does not disturb the others in its batch, and what it asked for may still happen.
+"""
+
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
+from typing import TypeVar
+
+import redis
+import trio
+
+from sidecar.adapters.redis_batch import ROUNDS, Item, Verdict, exchange, judge
+from sidecar.adapters.redis_commands import Operation, Outcome
+from sidecar.adapters.redis_links import Links, call
+from sidecar.service.answers import Overloaded, Unavailable
+from sidecar.service.store import Join, Joined, Load, Loaded
+from sidecar.wire.settings import Store as StoreSettings
+
+PROBE_UP = 5.0
+PROBE_DOWN = 1.0
+SCAN_COUNT = 1000
+
+T = TypeVar("T")
+
+
+def _unobserved(operation: str, seconds: float) -> None:
+    """Nobody measures."""
+
+
+def _unheard(up: bool) -> None:  # noqa: FBT001 - a hook's one argument
+    """Nobody listens."""
+
+
+class _Ticket:
+    """What one caller waits for. Done when every item has its outcome."""
+
+    __slots__ = ("abandoned", "done", "items")
+
+    def __init__(self, operations: Sequence[Operation]) -> None:
+        self.items = [Item(operation) for operation in operations]
+        self.done = trio.Event()
+        self.abandoned = False
+
+    def settle(self) -> None:
+        if all(item.outcome is not None for item in self.items):
+            self.done.set()
+
+
+class RedisStore:
+    """The port `service.store.Store`, on Redis or Valkey 7.0 or newer.
+
+    `observe(operation, seconds)` is told of each `submit` ("join" or "load", queueing included)
+    and of each "pipeline"; `on_up(up)` whenever the store comes or goes.
+    """
+
+    def __init__(
+        self,
+        links: Links,
+        settings: StoreSettings,
+        *,
+        observe: Callable[[str, float], None] = _unobserved,
+        on_up: Callable[[bool], None] = _unheard,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._links = links
+        self._settings = settings
+        self._observe = observe
+        self._on_up = on_up
+        self._jitter = jitter
+        self._queue: deque[_Ticket] = deque()
+        self._queued = 0
+        self._idle = trio.lowlevel.ParkingLot()
+        self._limiters: dict[str, trio.CapacityLimiter] = {}
+        self._down: set[str] | None = None
+        self._fell = trio.Event()
+        self._running = False
+
+    @property
+    def up(self) -> bool:
+        """Whether every node answered when last asked."""
+        return self._down is not None and not self._down
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve the queue, for ever. Started once the store was asked a first time, up or not."""
+        self._running = True
+        try:
+            await self._probe()
+            async with trio.open_nursery() as nursery:
+                for _ in range(self._settings.threads):
+                    nursery.start_soon(self._work)
+                nursery.start_soon(self._keep_probing)
+                task_status.started()
+        finally:
+            self._running = False
+            while self._queue:
+                self._fail(self._take(), "the store is closed")
+            self._links.close()
+
+    # What callers use
+
+    async def join(self, *joins: Join) -> list[Joined]:
+        """Join each; the answers are in order. Raises `Unavailable`, `Overloaded`."""
+        return [outcome for outcome in await self.submit(joins) if isinstance(outcome, Joined)]
+
+    async def load(self, *loads: Load) -> list[Loaded]:
+        """Read each; the answers are in order. Raises `Unavailable`, `Overloaded`."""
+        return [outcome for outcome in await self.submit(loads) if isinstance(outcome, Loaded)]
+
+    async def submit(self, operations: Sequence[Operation]) -> list[Outcome]:
+        """Do each; the answers are in order.
+
+        The operations are no transaction: if one fails, the others may have happened. A join
+        whose answer was lost is done again, and then all that it brought counts as changed.
+        Raises `Unavailable`, `Overloaded`.
+        """
+        if not operations:
+            await trio.lowlevel.checkpoint()
+            return []
+        begun = trio.current_time()
+        ticket = self._enqueue(operations)
+        try:
+            await ticket.done.wait()
+        except trio.Cancelled:
+            ticket.abandoned = True
+            raise
+        kind = "join" if any(isinstance(one, Join) for one in operations) else "load"
+        self._observe(kind, trio.current_time() - begun)
+        return [_unwrap(item) for item in ticket.items]
+
+    async def keys(self, pattern: str) -> AsyncIterator[list[bytes]]:
+        """The keys that match, in batches; one may come twice. Raises `Unavailable`."""
+        nodes = self._links.nodes()
+        if not nodes:
+            raise Unavailable("no node of the store is known")
+        for node in nodes:
+            cursor = -1
+            while cursor:
+                scan = partial(_scan, pattern=pattern, cursor=max(cursor, 0))
+                cursor, found = await self._call(node, scan)
+                if found:
+                    yield found
+
+    # The queue
+
+    def _enqueue(self, operations: Sequence[Operation]) -> _Ticket:
+        if not self._running:
+            raise Unavailable("the store is closed")
+        # One that is too large for any queue is let in alone: it could never wait its turn.
+        if self._queued and self._queued + len(operations) > self._settings.queue:
+            raise Overloaded
+        ticket = _Ticket(operations)
+        self._queue.append(ticket)
+        self._queued += len(operations)
+        self._idle.unpark()
+        return ticket
+
+    def _take(self) -> _Ticket:
+        ticket = self._queue.popleft()
+        self._queued -= len(ticket.items)
+        return ticket
+
+    def _gather(self) -> list[_Ticket]:
+        """All that is waiting, up to the size of a batch, but one caller's at least."""
+        batch: list[_Ticket] = []
+        room = self._settings.batch
+        while self._queue and (not batch or len(self._queue[0].items) <= room):
+            ticket = self._take()
+            if not ticket.abandoned:
+                batch.append(ticket)
+                room -= len(ticket.items)
+        return batch
+
+    def _fail(self, ticket: _Ticket, reason: str) -> None:
+        for item in ticket.items:
+            item.outcome = item.outcome or Unavailable(reason)
+        ticket.settle()
+
+    # The workers
+
+    async def _work(self) -> None:
+        while True:
+            while not self._queue:
+                await self._idle.park()
+            batch = self._gather()
+            try:
+                await self._serve(batch)
+            finally:
+                for ticket in batch:
+                    self._fail(ticket, "the store is closed")
+
+    async def _serve(self, batch: list[_Ticket]) -> None:
+        pending = [item for ticket in batch for item in ticket.items]
+        retries = self._settings.retries if self.up else 0
+        failures = rounds = 0
+        while True:
+            verdict = await self._attempt(pending)
+            pending = [item for item in pending if item.outcome is None]
+            for ticket in batch:
+                ticket.settle()
+            if not pending:
+                return
+            if verdict is Verdict.ELSEWHERE and rounds < ROUNDS:
+                rounds += 1
+            elif failures < retries:
+                await trio.sleep(self._pause(failures))
+                failures += 1
+            else:
+                break
+            await self._refresh()
+        for item in pending:
+            item.outcome = Unavailable(item.trouble)
+        for ticket in batch:
+            ticket.settle()
+
+    async def _attempt(self, pending: list[Item]) -> Verdict:
+        """Run the items on their nodes; gives the worst of what became of them."""
+        by_node: dict[str, list[Item]] = {}
+        verdicts = [Verdict.DONE]
+        for item in pending:
+            try:
+                node = item.node or self._links.node_of(item.operation.key)
+            except Unavailable as error:
+                item.trouble = str(error)
+                verdicts.append(Verdict.FAILED)
+            else:
+                by_node.setdefault(node, []).append(item)
+
+        async def run(node: str) -> None:
+            verdicts.append(await self._pipeline(node, by_node[node]))
+
+        if len(by_node) == 1:
+            await run(*by_node)
+        else:
+            async with trio.open_nursery() as nursery:
+                for node in by_node:
+                    nursery.start_soon(run, node)
+        return max(verdicts)
+
+    async def _pipeline(self, node: str, items: list[Item]) -> Verdict:
+        begun = trio.current_time()
+        try:
+            replies = await self._in_thread(node, lambda client: exchange(client, items))
+        except Unavailable as error:
+            for item in items:
+                item.failed(str(error))
+            return Verdict.FAILED
+        finally:
+            self._observe("pipeline", trio.current_time() - begun)
+        return max(map(judge, items, replies))
+
+    # Nodes
+
+    async def _in_thread(self, node: str, use: Callable[[redis.Redis], T]) -> T:
+        """Use a node's client in a thread. Raises `Unavailable` where the node does not answer."""
+        limiter = self._limiters.get(node)
+        if limiter is None:
+            limiter = self._limiters[node] = trio.CapacityLimiter(self._settings.threads)
+        try:
+            result = await trio.to_thread.run_sync(
+                lambda: use(self._links.client(node)), limiter=limiter
+            )
+        except redis.ResponseError as error:
+            raise Unavailable(f"the store refuses: {error}") from error
+        except (redis.RedisError, OSError) as error:
+            self._report(node, answers=False)
+            raise Unavailable(f"the store does not answer: {error}") from error
+        self._report(node, answers=True)
+        return result
+
+    async def _call(self, node: str, use: Callable[[redis.Redis], T]) -> T:
+        failures = 0
+        while True:
+            try:
+                return await self._in_thread(node, use)
+            except Unavailable:
+                if failures >= self._settings.retries:
+                    raise
+            await trio.sleep(self._pause(failures))
+            failures += 1
+
+    def _report(self, node: str, *, answers: bool) -> None:
+        if not answers:
+            self._set_down({*(self._down or ()), node})
+        elif self._down and node in self._down:
+            self._set_down(self._down - {node})
+
+    def _set_down(self, down: set[str]) -> None:
+        before, was_up = self._down, self.up
+        # A node that has left is nobody's worry. The nameless one: no node can be found.
+        self._down = down & {"", *self._links.nodes()}
+        if before is None or was_up != self.up:
+            self._on_up(self.up)
+        if not self.up:
+            self._fell.set()
+        elif self._fell.is_set():
+            self._fell = trio.Event()
+
+    async def _refresh(self) -> bool:
+        try:
+            await trio.to_thread.run_sync(self._links.refresh)
+        except (redis.RedisError, OSError):
+            return False
+        return True
+
+    def _pause(self, failures: int) -> float:
+        longest = min(self._settings.retry_cap, self._settings.retry_base * 2.0**failures)
+        return longest * (0.5 + 0.5 * self._jitter())
+
+    async def _keep_probing(self) -> None:
+        while True:
+            jitter = 0.75 + 0.5 * self._jitter()
+            if self.up:
+                with trio.move_on_after(PROBE_UP * jitter):
+                    await self._fell.wait()
+            if not self.up:
+                await trio.sleep(PROBE_DOWN * jitter)
+            await self._probe()
+
+    async def _probe(self) -> None:
+        down: set[str] = set()
+        if not self.up and not await self._refresh():
+            down.add("")
+        for node in self._links.nodes():
+            try:
+                await self._in_thread(node, lambda client: call(client, "PING"))
+            except Unavailable:
+                down.add(node)
+        self._set_down(down)
+
+
+def _unwrap(item: Item) -> Outcome:
+    match item.outcome:
+        case None:
+            raise AssertionError("a ticket is done before its items are")
+        case Unavailable():
+            # A new one for each caller: tracebacks grow on exceptions that are raised twice.
+            raise Unavailable(str(item.outcome))
+        case outcome:
+            return outcome
+
+
+def _scan(client: redis.Redis, *, pattern: str, cursor: int) -> tuple[int, list[bytes]]:
+    position, found = call(client, "SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)
+    return int(position), list(found)

@@ -1,0 +1,293 @@
+"""Observations become metrics and log lines here, and nowhere else.
+
+Log lines tell what an operator or an auditor would ask for: marks, clearings and revocations
+always, checks only where `log.checks` is set, refused tokens at debug level (anybody can send
+those; the metric counts them).
+"""
+
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from typing import assert_never
+
+from sidecar.adapters import clock
+from sidecar.adapters.logs import Lines, Logger, logger
+from sidecar.adapters.metrics import Exposition, Level, Metrics, Read
+from sidecar.domain.policy import State
+from sidecar.service.observations import (
+    Checked,
+    Cleared,
+    EventOutcome,
+    EventTaken,
+    GeographyFailed,
+    GeographyLoaded,
+    KeysOutcome,
+    KeysRefreshed,
+    LinkState,
+    LinkStatus,
+    Marked,
+    Observation,
+    QueueRejected,
+    Reloaded,
+    ReloadOutcome,
+    ReportedOnly,
+    Rescored,
+    RevokedSession,
+    SecurityEventTokenTaken,
+    StoreUp,
+    TokenRefused,
+    Told,
+    ViewEvicted,
+    WorkerFailed,
+)
+from sidecar.wire.settings import Settings
+
+_TRACE_LIMIT = 12
+
+
+class Telemetry:
+    """`service.observations.Telemetry`, with what only the daemon and the adapters ask for.
+
+    Run `run` in the outermost nursery: it takes the writing of log lines off the event loop.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        lines: Lines | None = None,
+        now: Callable[[], float] = clock.now,
+    ) -> None:
+        self._lines = lines or Lines()
+        self._log: Logger = logger(settings.log, self._lines, now)
+        self._checks = settings.log.checks
+        self.metrics = Metrics(settings.contexts)
+        self._lines.on_drop = self.metrics.log_lines_dropped.inc
+        self.run = self._lines.run
+        # The hot ones, without a step between.
+        self.checked = self.metrics.checked
+        self.stored = self.metrics.stored
+        self._issuers = _positions(settings)
+        self._store_up: bool | None = None
+
+    def configured(self, settings: Settings) -> None:
+        """Take over what a reload may change: contexts and issuers."""
+        self.metrics.configured(settings.contexts)
+        self._issuers = _positions(settings)
+
+    def answered(self, route: str, status: int) -> None:
+        """Count an HTTP request. `route` is the route's template or a fixed name, not the path."""
+        self.metrics.http_requests.labels(route, status).inc()
+
+    def level(self, level: Level, read: Read) -> None:
+        """Ask `read` at each scrape; it must neither block nor raise."""
+        self.metrics.level(level, read)
+
+    def queue(self, name: str, depth: Read) -> None:
+        """Ask `depth` at each scrape how much waits in a bounded queue."""
+        self.metrics.queue(name, depth)
+
+    def expose(self, accept: str = "", accept_encoding: str = "") -> Exposition:
+        """Render all metrics, as these headers of the request want them."""
+        return self.metrics.expose(accept, accept_encoding)
+
+    def record(self, observation: Observation) -> None:  # noqa: C901, PLR0912 - a line a case
+        """Count it and, where worth a line, log it. Safe to call from any thread."""
+        match observation:
+            case Marked():
+                self._marked(observation)
+            case Cleared():
+                self._cleared(observation)
+            case RevokedSession():
+                self._revoked(observation)
+            case ReportedOnly():
+                self._reported_only(observation)
+            case EventTaken():
+                self._event_taken(observation)
+            case Rescored():
+                self._rescored(observation)
+            case Checked():
+                self._checked(observation)
+            case Reloaded():
+                self._reloaded(observation)
+            case StoreUp():
+                self._store(observation)
+            case LinkState():
+                self._link(observation)
+            case TokenRefused():
+                self.metrics.invalid_tokens.labels(observation.reason).inc()
+                self._log.debug("token-refused", reason=observation.reason)
+            case SecurityEventTokenTaken():
+                self.metrics.security_event_tokens.labels(observation.outcome).inc()
+            case KeysRefreshed():
+                self._keys_refreshed(observation)
+            case GeographyLoaded():
+                self.metrics.geography_built.labels(observation.database).set(observation.built)
+            case GeographyFailed():
+                self._geography_failed(observation)
+            case QueueRejected():
+                self.metrics.queue_rejected.labels(observation.queue).inc()
+            case ViewEvicted():
+                self.metrics.view_evictions.inc(observation.sessions)
+            case WorkerFailed():
+                self._worker_failed(observation)
+            case Told():
+                self._log.info(observation.event, **observation.fields)
+            case _:
+                assert_never(observation)
+
+    def _marked(self, mark: Marked) -> None:
+        metrics = self.metrics
+        policy, signal = metrics.policies[mark.policy], metrics.mark_signals[mark.signal]
+        state = State.REPORT_ONLY if mark.report_only else State.ENABLED
+        metrics.marks.labels(policy, signal, state).inc()
+        if mark.signal_to_mark_seconds is not None:
+            metrics.signal_to_mark.observe(mark.signal_to_mark_seconds)
+        self._log.info(
+            "session-would-be-marked" if mark.report_only else "session-marked",
+            session=mark.session,
+            subject=mark.subject,
+            policy=mark.policy,
+            signal=mark.signal,
+            contexts=mark.contexts,
+            since=mark.since,
+            reason=mark.text,
+        )
+
+    def _cleared(self, mark: Cleared) -> None:
+        self.metrics.marks_cleared.labels(mark.reason).inc()
+        self._log.info(
+            "mark-cleared",
+            session=mark.session,
+            subject=mark.subject,
+            policy=mark.policy,
+            cleared_by=mark.reason,
+            reason=mark.text,
+        )
+
+    def _revoked(self, revoked: RevokedSession) -> None:
+        self.metrics.revocations.inc()
+        self._log.info(
+            "session-revoked",
+            session=revoked.session,
+            subject=revoked.subject,
+            reason=revoked.reason,
+        )
+
+    def _reported_only(self, report: ReportedOnly) -> None:
+        policy = self.metrics.policies[report.policy]
+        self.metrics.report_only.labels(policy, report.decision).inc()
+        log = self._log.info if self._checks else self._log.debug
+        log(
+            "would-have-decided",
+            session=report.session,
+            subject=report.subject,
+            policy=report.policy,
+            decision=report.decision,
+            context=report.context,
+        )
+
+    def _event_taken(self, event: EventTaken) -> None:
+        kind = self.metrics.event_types[event.type]
+        self.metrics.events.labels(kind, event.outcome).inc()
+        match event.outcome:
+            case EventOutcome.FAILED:
+                log = self._log.error
+            case EventOutcome.OVERLOADED:
+                log = self._log.warning
+            case _:
+                log = self._log.debug
+        log(
+            f"event-{event.outcome}",
+            type=event.type,
+            id=event.id,
+            source=event.source,
+            detail=event.detail,
+        )
+
+    def _rescored(self, rescored: Rescored) -> None:
+        cause = self.metrics.causes[rescored.cause]
+        self.metrics.rescored.labels(cause).inc(rescored.sessions)
+        self._log.debug("sessions-rescored", cause=rescored.cause, sessions=rescored.sessions)
+
+    def _checked(self, check: Checked) -> None:
+        if self._checks:
+            self._log.info(
+                "checked",
+                decision=check.verdict,
+                context=check.context,
+                session=check.session,
+                subject=check.subject,
+                status=check.status,
+                seconds=round(check.seconds, 6),
+                reasons=[f"{why.policy}: {why.text}" for why in check.reasons],
+            )
+
+    def _reloaded(self, reload: Reloaded) -> None:
+        what, outcome, detail = reload.what, reload.outcome, reload.detail
+        self.metrics.reloads.labels(what, outcome).inc()
+        match outcome:
+            case ReloadOutcome.APPLIED:
+                self._log.info("reload-applied", what=what, detail=detail)
+            case ReloadOutcome.UNCHANGED:
+                self._log.debug("reload-unchanged", what=what, detail=detail)
+            case ReloadOutcome.REFUSED:
+                self._log.error("reload-refused", what=what, detail=detail)
+            case _:
+                assert_never(outcome)
+
+    def _store(self, store: StoreUp) -> None:
+        self.metrics.store_up.set(store.up)
+        if store.up == self._store_up:
+            return  # told already
+        self._store_up = store.up
+        if store.up:
+            self._log.info("store-up", detail=store.detail)
+        else:
+            self._log.error("store-down", detail=store.detail)
+
+    def _link(self, link: LinkState) -> None:
+        match link.state:
+            case LinkStatus.LOST:
+                self.metrics.link_up.set(0)
+                self._log.warning("news-lost", detail=link.detail)
+            case LinkStatus.RESTORED:
+                self.metrics.link_up.set(1)
+                self._log.info("news-restored", detail=link.detail)
+            case _:
+                assert_never(link.state)
+
+    def _keys_refreshed(self, keys: KeysRefreshed) -> None:
+        position = self._issuers.get(keys.issuer, "other")
+        self.metrics.jwks_refreshes.labels(position, keys.outcome).inc()
+        done = keys.outcome is KeysOutcome.DONE
+        log = self._log.debug if done else self._log.warning
+        event = "keys-refreshed" if done else "keys-not-refreshed"
+        log(event, issuer=keys.issuer, outcome=keys.outcome, detail=keys.detail)
+
+    def _geography_failed(self, failed: GeographyFailed) -> None:
+        self.metrics.geography_errors.inc()
+        self._log.debug("geography-lookup-failed", database=failed.database, detail=failed.detail)
+
+    def _worker_failed(self, failed: WorkerFailed) -> None:
+        self.metrics.worker_errors.labels(failed.where).inc()
+        for error in _leaves(failed.error):
+            # Only what and where: a message may quote the payload it choked on.
+            frames = traceback.extract_tb(error.__traceback__)[-_TRACE_LIMIT:]
+            self._log.error(
+                "worker-failed",
+                where=failed.where,
+                error=type(error).__name__,
+                trace=[f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+            )
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+def _positions(settings: Settings) -> dict[str, str]:
+    issuers: Iterable[str] = (issuer.issuer for issuer in settings.tokens.issuers)
+    return {issuer: str(position) for position, issuer in enumerate(issuers)}

@@ -1,0 +1,215 @@
+"""Verification of JWTs: from the text in a request to a `Token` that is believed.
+
+Signatures are verified by PyJWT, with one concrete key and the algorithm that this key is for.
+What PyJWT leaves open is decided here: the form (`wire.jws`), the keys (`wire.jwks`), and the
+times, since it reads the clock itself and ours is an argument.
+
+It happens on the event loop: each token costs it once, some 0.2 ms (benchmarks/tokens.py), of
+which a thread could take off less than half. After that `cached` answers in about 2 us.
+
+Tokens are bearer tokens here: that a token is bound to a key of its client (`cnf`: RFC 9449,
+RFC 8705) is for the app or its proxy to check.
+"""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import NamedTuple, TypeVar
+
+import jwt
+from jwt.exceptions import InvalidJTIError, InvalidSubjectError
+
+from sidecar.adapters.keys import KeySource
+from sidecar.wire.claims import Flaw, InvalidToken, Token, Validity, token_of, validity_of
+from sidecar.wire.jwks import ALGORITHMS, Key
+from sidecar.wire.jws import Unverified, read
+from sidecar.wire.settings import Tokens
+
+REFUSAL_LIFE = 5.0
+"""Seconds for which a refused token is refused without another look."""
+
+# What stays true of a token, whatever the clock says and whichever keys arrive.
+_LASTING = frozenset(Flaw) - {
+    Flaw.NOT_YET_VALID,  # soon it is
+    Flaw.UNKNOWN_KEY,  # soon it may be known
+    Flaw.TOO_LARGE,  # cheaper to measure than to digest
+}
+
+
+_Entry = TypeVar("_Entry")
+
+
+class _Believed(NamedTuple):
+    token: Token
+    validity: Validity
+    source: KeySource
+    key: str
+
+
+class _Refused(NamedTuple):
+    code: Flaw
+    description: str
+    since: float
+    source: KeySource | None
+    generation: int
+
+
+class TokenVerifier:
+    """Verifies the tokens of the issuers whose `KeySource`s it is given, one for each issuer.
+
+    Both caches are keyed by a digest of the token, never the token, and hold `settings.cache`
+    entries at most, the least recently used leaving first. An entry counts only within the
+    token's own validity and while its issuer still has the key that signed it.
+    """
+
+    def __init__(self, sources: Iterable[KeySource], settings: Tokens) -> None:
+        self._believed: OrderedDict[bytes, _Believed] = OrderedDict()
+        self._refused: OrderedDict[bytes, _Refused] = OrderedDict()
+        self.replace(sources, settings)
+
+    def replace(self, sources: Iterable[KeySource], settings: Tokens) -> None:
+        """Believe these issuers from now on, and forget what was believed before."""
+        self._sources = {source.issuer.issuer: source for source in sources}
+        self._settings = settings
+        # New dictionaries, so that a verification under way cannot write into them.
+        self._believed = OrderedDict()
+        self._refused = OrderedDict()
+
+    def cached(self, token: str, now: float) -> Token | None:
+        """The token if it was verified before and still counts; no cryptography, no waiting."""
+        if not token.isascii() or len(token) > self._settings.max_bytes:
+            return None
+        digest = _digest(token)
+        entry = self._believed.get(digest)
+        if entry is None:
+            return None
+        valid = entry.validity.begins <= now < entry.validity.ends
+        if valid and entry.source.holds(entry.key):
+            self._believed.move_to_end(digest)
+            return entry.token
+        del self._believed[digest]
+        return None
+
+    async def verify(self, token: str, now: float) -> Token:
+        """Verify a token at `now`, seconds since the epoch.
+
+        Raises `InvalidToken`; and `Unavailable` while its issuer's keys cannot be had. In that
+        case *nothing* is known of the token: it must not be let pass, whatever the context's
+        resilience says, since anybody can write such a token.
+        """
+        known = self.cached(token, now)
+        if known is not None:
+            return known
+        if not token.isascii():
+            raise InvalidToken(Flaw.MALFORMED, "the token is not ASCII")
+        if len(token) > self._settings.max_bytes:
+            raise InvalidToken(Flaw.TOO_LARGE, "the token is too large")
+        digest = _digest(token)
+        self._refuse_again(digest, now)
+        believed, refused = self._believed, self._refused
+        source: KeySource | None = None
+        try:
+            parts = read(token, self._settings.max_bytes)
+            source = self._source(parts)
+            entry = await _verified(token, parts, source, now)
+        except InvalidToken as refusal:
+            if refusal.code in _LASTING:
+                generation = source.generation if source else 0
+                entry_refused = _Refused(refusal.code, refusal.description, now, source, generation)
+                _keep(refused, digest, entry_refused, self._settings.cache)
+            raise
+        _keep(believed, digest, entry, self._settings.cache)
+        return entry.token
+
+    def _source(self, parts: Unverified) -> KeySource:
+        """The issuer that the token claims, if it may have written it. Not yet believed."""
+        issuer = parts.claims.get("iss")
+        if issuer is None:
+            raise InvalidToken(Flaw.MISSING_CLAIM, "the iss claim is missing")
+        source = self._sources.get(issuer) if isinstance(issuer, str) else None
+        if source is None:
+            raise InvalidToken(Flaw.UNKNOWN_ISSUER, "the token's issuer is not known here")
+        if parts.algorithm not in source.issuer.algorithms or parts.algorithm not in ALGORITHMS:
+            raise InvalidToken(Flaw.ALGORITHM_NOT_ALLOWED, "the token's algorithm is not allowed")
+        if parts.type not in {name.lower() for name in source.issuer.types}:
+            raise InvalidToken(Flaw.TYPE_NOT_ALLOWED, "the token's type is not allowed")
+        return source
+
+    def _refuse_again(self, digest: bytes, now: float) -> None:
+        entry = self._refused.get(digest)
+        if entry is None:
+            return
+        fresh = 0 <= now - entry.since < REFUSAL_LIFE
+        if fresh and (entry.source is None or entry.source.generation == entry.generation):
+            raise InvalidToken(entry.code, entry.description)
+        del self._refused[digest]
+
+
+async def _verified(token: str, parts: Unverified, source: KeySource, now: float) -> _Believed:
+    keys = await source.find(parts.key_id, parts.algorithm)
+    if not keys:
+        raise InvalidToken(Flaw.UNKNOWN_KEY, "the key that signed the token is not known")
+    try:
+        key = _signer(token, parts.algorithm, keys, source)
+    except InvalidToken as refusal:
+        # Without a `kid` a rotation shows only as a signature that does not fit.
+        if parts.key_id is not None or refusal.code is not Flaw.BAD_SIGNATURE:
+            raise
+        before = source.generation
+        if not await source.renew() or source.generation == before:
+            raise
+        key = _signer(token, parts.algorithm, source.held(None, parts.algorithm), source)
+    validity = validity_of(parts.claims, source.issuer.leeway)
+    validity.check(now)
+    return _Believed(token_of(parts.claims, source.issuer), validity, source, key.id)
+
+
+def _signer(token: str, algorithm: str, keys: tuple[Key, ...], source: KeySource) -> Key:
+    """The key that signed; raises `InvalidToken` if it is none of these."""
+    refusal = InvalidToken(Flaw.BAD_SIGNATURE, "the signature does not fit")
+    for key in keys:
+        try:
+            jwt.decode(
+                token,
+                key=key.public,
+                algorithms=[algorithm],  # from the allow-list, and one of this very key
+                audience=source.issuer.audiences,
+                issuer=source.issuer.issuer,
+                options={
+                    "require": ["exp", "iss", "aud", "sub"],
+                    "verify_exp": False,
+                    "verify_nbf": False,
+                    "verify_iat": False,
+                },
+            )
+        except jwt.InvalidSignatureError:
+            continue
+        except jwt.PyJWTError as error:
+            raise _translated(error) from None
+        return key
+    raise refusal
+
+
+def _translated(error: jwt.PyJWTError) -> InvalidToken:
+    match error:
+        case jwt.MissingRequiredClaimError():
+            return InvalidToken(Flaw.MISSING_CLAIM, f"the {error.claim} claim is missing")
+        case jwt.InvalidAudienceError():
+            return InvalidToken(Flaw.WRONG_AUDIENCE, "the token is for another audience")
+        case jwt.InvalidIssuerError():
+            return InvalidToken(Flaw.UNKNOWN_ISSUER, "the token's issuer is not known here")
+        case InvalidSubjectError() | InvalidJTIError():
+            return InvalidToken(Flaw.WRONG_TYPE, "the sub or jti claim is not text")
+        case _:
+            return InvalidToken(Flaw.MALFORMED, "the token is malformed")
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.blake2b(token.encode(), digest_size=32).digest()
+
+
+def _keep(cache: OrderedDict[bytes, _Entry], digest: bytes, entry: _Entry, bound: int) -> None:
+    cache[digest] = entry
+    cache.move_to_end(digest)
+    while len(cache) > bound:
+        cache.popitem(last=False)

@@ -1,0 +1,105 @@
+"""`sidecar check`: asks whether a call may pass."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from sidecar.cli.asking import add_socket, asking, plain, print_json
+from sidecar.cli.stopping import DONE, NEGATIVE, Stop
+from sidecar.client.local import Decision, Refused
+
+TOKEN_VARIABLE = "SIDECAR_TOKEN"  # noqa: S105 - the name of a variable
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.description = (
+        "Ask the running daemon whether a call with this token may pass. Ends with status 0 if "
+        "it may, 1 if not. The token comes from a file, standard input or the environment: "
+        "arguments can be read by every user of the machine."
+    )
+    parser.epilog = """\
+examples:
+  SIDECAR_TOKEN=$(cat token) sidecar check --context c1 --ip 203.0.113.9
+  sidecar check --token-file - --method POST --path /payments < token
+"""
+    parser.add_argument(
+        "--token-file", metavar="FILE", help=f"- for standard input (default: ${TOKEN_VARIABLE})"
+    )
+    parser.add_argument("--context", default="", help="the authentication context, such as c1")
+    parser.add_argument("--ip", default="", help="the client's address")
+    parser.add_argument("--method", default="", help="instead of a context: the call's method,")
+    parser.add_argument("--host", default="", help="host,")
+    parser.add_argument("--path", default="", help="and path, to be mapped by the routes")
+    parser.add_argument("--user-agent", default="", help="the client's User-Agent")
+    add_socket(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Ask, print the verdict with its reasons."""
+    token = _token(arguments.token_file)
+    with asking(arguments) as client:
+        try:
+            decision = client.check(
+                token,
+                context=arguments.context,
+                method=arguments.method,
+                host=arguments.host,
+                path=arguments.path,
+                ip=arguments.ip,
+                user_agent=arguments.user_agent,
+            )
+        except Refused as refused:
+            return _refused(refused, as_json=arguments.json)
+    if arguments.json:
+        print_json(decision.reply)
+    else:
+        _print(decision)
+    return DONE if decision.allowed else NEGATIVE
+
+
+def _token(file: str | None) -> str:
+    if file == "-":
+        return sys.stdin.read().strip()
+    if file:
+        try:
+            return Path(file).read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise Stop(f"{file}: {getattr(error, 'strerror', None) or 'not text'}") from error
+    token = os.environ.get(TOKEN_VARIABLE, "").strip()
+    if not token:
+        raise Stop(
+            f"sidecar check: no token: set {TOKEN_VARIABLE}, or name a file with --token-file"
+        )
+    return token
+
+
+def _refused(refused: Refused, *, as_json: bool) -> int:
+    """No decision: the token is bad, or the daemon cannot tell. Bad input ends with status 2."""
+    if as_json:
+        print_json(refused.reply)
+    elif refused.error in ("invalid_token", "unavailable", "overloaded"):
+        print(f"{refused.error}: {plain(refused.message)}")
+        if refused.www_authenticate:
+            print(f"  WWW-Authenticate: {plain(refused.www_authenticate)}")
+    else:
+        raise Stop(f"sidecar check: {plain(str(refused))}")
+    return NEGATIVE
+
+
+def _print(decision: Decision) -> None:
+    pending = " (a step-up is pending elsewhere)" if decision.step_up_pending else ""
+    print(f"{decision.decision}{pending if decision.allowed else ''}")
+    told = {
+        "session": decision.session,
+        "subject": decision.subject,
+        "acr_values": decision.acr_values,
+        "max_age": "" if decision.max_age is None else f"{decision.max_age} s",
+        "WWW-Authenticate": decision.www_authenticate,
+    }
+    for name, value in told.items():
+        if value:
+            print(f"  {name}: {plain(value)}")
+    for reason in decision.reasons:
+        print(f"  because {plain(reason.text)} (policy {plain(reason.policy)})")

@@ -1,0 +1,119 @@
+"""The `sidecar` command: finds the subcommand, and gives its answer an exit status.
+
+Each subcommand is a module beside this one with `configure(parser)` and `run(arguments) -> int`.
+Only the one that is asked for is imported, so that a command starts quickly.
+"""
+
+import argparse
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple, NoReturn, Protocol, cast
+
+from sidecar import __version__
+from sidecar.cli.stopping import MISTAKE, Stop
+
+INTERRUPTED = 130
+_EPILOG = """\
+exit status: 0 done, 1 a negative answer, 2 bad usage, configuration or input
+`sidecar COMMAND --help` tells more, with examples.
+"""
+
+
+class Command(NamedTuple):
+    """A subcommand: its name, its module in `sidecar.cli`, and what it does in a line."""
+
+    name: str
+    module: str
+    does: str
+
+
+COMMANDS = (
+    Command("run", "run", "the daemon"),
+    Command("demo", "demo", "the daemon with sample policies, and a story acted out over it"),
+    Command("validate", "validate", "check configuration and policies, all errors at once"),
+    Command("emit", "emit", "push an event, or a file of them"),
+    Command("check", "check", "ask whether a call may pass"),
+    Command("sessions", "sessions", "list live sessions, or show one"),
+    Command("schema", "schema", "print a JSON Schema: config, policy or event"),
+)
+
+
+class Subcommand(Protocol):
+    """What the module of a subcommand offers."""
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Add description, arguments and examples."""
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        """Do it; returns the exit status. Raises `Stop`."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _main(words)
+    except Stop as stop:
+        for line in stop.lines:
+            print(line, file=sys.stderr)
+        return stop.status
+    except BrokenPipeError:  # `sidecar sessions | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return MISTAKE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _main(words: Sequence[str]) -> int:
+    wanted = next((word for word in words if not word.startswith("-")), "")
+    parser, chosen = _parser(wanted)
+    if not words:
+        parser.print_help(sys.stderr)
+        return MISTAKE
+    arguments = parser.parse_args(words)
+    if chosen is None:  # only a broken table comes here: argparse refuses unknown commands
+        parser.error("a command is missing")
+    status = chosen.run(arguments)
+    sys.stdout.flush()
+    return status
+
+
+def _parser(wanted: str) -> tuple[argparse.ArgumentParser, Subcommand | None]:
+    parser = _Parser(
+        prog="sidecar",
+        description="Re-scores live sessions as signals arrive, and has the next sensitive call "
+        "challenged for step-up.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"sidecar {__version__}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    chosen = None
+    for command in COMMANDS:
+        subparser = subparsers.add_parser(
+            command.name,
+            help=command.does,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        if command.name == wanted:
+            module = importlib.import_module(f"sidecar.cli.{command.module}")
+            chosen = cast("Subcommand", module)
+            chosen.configure(subparser)
+    return parser, chosen
+
+
+class _Parser(argparse.ArgumentParser):
+    """Asks "did you mean" where a command is misspelt."""
+
+    def error(self, message: str) -> NoReturn:
+        prefix, _, rest = message.partition("invalid choice: ")
+        word = rest.partition("'")[2].partition("'")[0]
+        names = [command.name for command in COMMANDS]
+        if prefix.startswith("argument COMMAND") and word:
+            close = difflib.get_close_matches(word, names, 1)
+            hint = f"; did you mean '{close[0]}'?" if close else f" (one of: {', '.join(names)})"
+            message = f"no command '{word}'{hint}"
+        super().error(message)

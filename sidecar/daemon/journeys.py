@@ -1,0 +1,186 @@
+"""The journeys of one daemon, wired to its store, its news and its configuration."""
+
+import math
+import uuid
+from collections.abc import Mapping
+from typing import Protocol
+
+import trio
+
+from sidecar.adapters import clock
+from sidecar.adapters.files import FileWatcher
+from sidecar.adapters.geography import Geography
+from sidecar.adapters.keys import KeySource
+from sidecar.adapters.metrics import Level
+from sidecar.adapters.news import News
+from sidecar.adapters.store import RedisStore
+from sidecar.adapters.telemetry import Telemetry
+from sidecar.adapters.tokens import TokenVerifier
+from sidecar.daemon.configuration import Configuration
+from sidecar.daemon.reloading import Reloader
+from sidecar.domain.facts import SIGNALS
+from sidecar.domain.signal import Signal
+from sidecar.service.check import Checker
+from sidecar.service.health import Health
+from sidecar.service.inspection import Inspector
+from sidecar.service.intake import Intake
+from sidecar.service.observations import LinkState, LinkStatus, WorkerFailed
+from sidecar.service.rescore import Rescorer
+from sidecar.service.saver import Saver
+from sidecar.service.sweep import Sweeper
+from sidecar.service.view import View
+from sidecar.service.watching import Watches
+from sidecar.wire.naming import Names
+
+
+class Parts(Protocol):
+    """What the journeys take from the daemon they are part of."""
+
+    configuration: Configuration
+    environ: Mapping[str, str]
+    telemetry: Telemetry
+    health: Health
+    geography: Geography
+    keys: list[KeySource]
+
+
+class Journeys:
+    """The journeys of one daemon, on its store."""
+
+    def __init__(self, daemon: Parts, store: RedisStore) -> None:
+        self._daemon = daemon
+        self._store = store
+        self.watches = Watches()
+
+    def wire(self, news: News) -> None:
+        """Build everything that needs the store and its news."""
+        daemon, store = self._daemon, self._store
+        configuration = daemon.configuration
+        settings = configuration.settings
+        telemetry = daemon.telemetry
+        names = Names(settings.store.prefix)
+        self.view = View(
+            store=store,
+            news=news,
+            names=names,
+            evaluator=configuration.evaluator,
+            watches=self.watches,
+            telemetry=telemetry,
+            clock=clock.now,
+            bound=settings.sessions.view,
+        )
+        self.rescorer = Rescorer(
+            store=store,
+            view=self.view,
+            names=names,
+            telemetry=telemetry,
+            clock=clock.now,
+            queue=settings.work.queue,
+        )
+        self.checker = Checker(
+            settings=settings,
+            routes=configuration.routes,
+            verifier=TokenVerifier(daemon.keys, settings.tokens),
+            view=self.view,
+            names=names,
+            place_of=daemon.geography.place,
+            telemetry=telemetry,
+            clock=clock.now,
+            new_id=new_id,
+        )
+        self.checker.want_claims(configuration.claims)
+        self.intake = Intake(
+            store=store,
+            view=self.view,
+            rescorer=self.rescorer,
+            names=names,
+            place_of=daemon.geography.place,
+            clock=clock.now,
+            settings=settings.sessions,
+            type_of=type_of,
+            telemetry=telemetry,
+        )
+        self.saver = Saver(
+            view=self.view,
+            store=store,
+            clock=clock.now,
+            ttl=settings.sessions.min_ttl,
+            telemetry=telemetry,
+            saved=self.rescorer.saved,
+        )
+        self.sweeper = Sweeper(
+            view=self.view,
+            rescorer=self.rescorer,
+            clock=clock.now,
+            interval=settings.sessions.sweep_interval,
+            telemetry=telemetry,
+        )
+        self.inspector = Inspector(
+            store=store, view=self.view, rescorer=self.rescorer, names=names, clock=clock.now
+        )
+        self.reloader = Reloader(
+            configuration,
+            daemon.environ,
+            view=self.view,
+            checker=self.checker,
+            geography=daemon.geography,
+            keys=daemon.keys,
+            telemetry=telemetry,
+            health=daemon.health,
+            configured=telemetry.configured,
+            clock=clock.now,
+            new_id=new_id,
+        )
+        self.watcher = FileWatcher(configuration.watched, self.reloader.changed, telemetry)
+        self.reloader.watcher = self.watcher
+        telemetry.level(Level.SESSIONS, lambda: len(self.view))
+        telemetry.level(Level.VIEW_SESSIONS, lambda: len(self.view))
+        telemetry.level(Level.MARKS_ACTIVE, lambda: self.sweeper.active_marks)
+        telemetry.level(Level.WATCHERS, lambda: len(self.watches))
+        telemetry.level(Level.STORE_STALENESS, lambda: _finite(self.view.staleness()))
+        telemetry.queue("rescore", lambda: self.rescorer.waiting)
+
+    def learn(self, key: bytes, fields: dict[bytes, bytes]) -> None:
+        """Take up news; never raises."""
+        try:
+            self.view.learn(key, fields)
+        except Exception as error:  # noqa: BLE001 - a door: counted, and on
+            self._daemon.telemetry.record(WorkerFailed(where="news", error=error))
+
+    async def restored(self) -> None:
+        """The link for news is whole again: read what may have been missed."""
+        await self.view.revalidate()
+        self._daemon.telemetry.record(LinkState(state=LinkStatus.RESTORED))
+        self._daemon.health.good("view")
+
+    async def start(self, work: trio.Nursery) -> None:
+        """Start the workers."""
+        await work.start(self.saver.run)
+        for _ in range(self._daemon.configuration.settings.work.workers):
+            await work.start(self.rescorer.run)
+        await work.start(self.sweeper.run)
+        await work.start(self.reloader.run)
+        await work.start(self.watcher.run)
+
+    async def finish(self) -> None:
+        """Save and tell what is left, before the store goes."""
+        with trio.move_on_after(self._daemon.configuration.settings.work.drain_timeout):
+            while self.view.has_unsaved or self.rescorer.waiting:  # noqa: ASYNC110 - two parts
+                await trio.sleep(0.01)
+
+
+def new_id() -> str:
+    """An id for a fact or event that came without one."""
+    return uuid.uuid4().hex
+
+
+def type_of(signal: Signal) -> str:
+    """The event type of a signal, as on the wire."""
+    return _TYPES[type(signal).__name__]
+
+
+_TYPES = {"".join(part.capitalize() for part in name.split("-")): name for name in SIGNALS}
+
+
+def _finite(seconds: float) -> float:
+    return seconds if math.isfinite(seconds) else 1e9

@@ -1,0 +1,206 @@
+"""Who acts: people with their browsers, the app that asks about their calls, and the signals.
+
+Each asks the daemon as it would in earnest: the app over HTTP, as a proxy describes the call; the
+senders of signals, and an app that follows standings, over the local socket.
+"""
+
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, NamedTuple
+
+import httpx
+import trio
+
+from sidecar.adapters import clock
+from sidecar.demo.browser import INSUFFICIENT, Astray, Browser, Challenge, Signed, parse_challenge
+from sidecar.demo.lines import Lines, connected
+from sidecar.demo.people import ALICE, BOB, CAROL, Person
+from sidecar.demo.stage import CLIENT, SENSITIVE, Stage
+from sidecar.demo.timeline import Timeline
+
+ALLOWED = "200 allow"
+PENDING = "200 allow, step-up pending"
+STEP_UP = "401 step up"
+INVALID = "401 invalid token"
+DENIED = "403 deny"
+PATIENCE = 5.0
+"""Seconds until something that must come is missed."""
+_MARGIN = 0.005
+
+_SAMPLE = re.compile(r"(?P<name>\w+)(?:\{(?P<labels>[^}]*)\})? (?P<value>\S+)")
+_LABEL = re.compile(r'(\w+)="([^"]*)"')
+
+
+class Called(NamedTuple):
+    """How a check ended: an outcome as above, the challenge, and the reasons in words."""
+
+    outcome: str
+    challenge: Challenge
+    why: tuple[str, ...]
+
+
+class Change(NamedTuple):
+    """What a watcher was told, and when (trio's clock)."""
+
+    session: str
+    standing: str
+    at: float
+
+
+class Took(NamedTuple):
+    """How long an event took, in seconds from its line being sent.
+
+    `check`: to the answer of the first check that was challenged; `watch`: to a watcher's line.
+    """
+
+    check: float
+    watch: float
+
+
+class Watcher:
+    """An app with open streams: it is told when a session's standing changes."""
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+        self._send, self._receive = trio.open_memory_channel[Change](1000)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Follow until cancelled. A story that does not listen holds the daemon's lines up."""
+        reply = await self._lines.ask({"op": "watch"})
+        if not reply.get("ok"):
+            raise Astray(f"watching is refused: {reply}")
+        task_status.started()
+        while True:
+            line = await self._lines.read()
+            change = Change(line["session"], line["standing"], trio.current_time())
+            await self._send.send(change)
+
+    async def until(self, session: str, standing: str) -> Change | None:
+        """The next such change, None if it does not come; others before it are passed over."""
+        with trio.move_on_after(PATIENCE):
+            async for change in self._receive:
+                if (change.session, change.standing) == (session, standing):
+                    return change
+        return None
+
+
+class Cast(NamedTuple):
+    """Everybody, for the acts."""
+
+    stage: Stage
+    timeline: Timeline
+    alice: Browser
+    bob: Browser
+    carol: Browser
+    watcher: Watcher
+    pusher: Lines
+    http: httpx.AsyncClient
+
+    async def call(self, signed: Signed, call: str, ip: str) -> Called:
+        """Ask about a call, `METHOD /path`, as the app's proxy does."""
+        method, _, path = call.partition(" ")
+        answer = await self.http.get(
+            f"{self.stage.checks}/v1/check",
+            headers={
+                "Authorization": f"Bearer {signed.access_token}",
+                "X-Forwarded-Method": method,
+                "X-Forwarded-Uri": path,
+                "X-Forwarded-For": ip,
+            },
+        )
+        return _called(answer)
+
+    async def event(self, kind: str, subject: Mapping[str, str], **more: Any) -> dict[str, Any]:
+        """Push an event into the socket; raises `Astray` where it is refused."""
+        reply = await self.pusher.ask(
+            {"op": "event", "type": kind, "subject": subject, "source": "demo", **more}
+        )
+        if not reply.get("ok"):
+            raise Astray(f"the event is refused: {reply}")
+        return reply
+
+    async def strike(self, signed: Signed, ip: str, kind: str, **data: str) -> Took:
+        """Push an event about a session and measure until it tells, in seconds.
+
+        Raises `Astray` where the session is not marked in time.
+        """
+        check = {"op": "check", "token": signed.access_token, "context": SENSITIVE, "ip": ip}
+        async with connected(self.stage.socket) as lines:
+            started = trio.current_time()
+            await self.event(kind, {"session": signed.session}, data=data)
+            marked = None
+            with trio.move_on_after(PATIENCE):
+                decision = ""
+                while decision != "step_up":
+                    decision = (await lines.ask(check)).get("decision", "")
+                marked = trio.current_time()
+        told = await self.watcher.until(signed.session, "step_up")
+        if marked is None or told is None:
+            raise Astray("the event did not mark the session")
+        return Took(marked - started, told.at - started)
+
+    async def metric(self, name: str) -> dict[tuple[tuple[str, str], ...], float]:
+        """The samples of a metric, by their labels."""
+        page = (await self.http.get(f"{self.stage.admin}/metrics")).raise_for_status().text
+        found = (_SAMPLE.fullmatch(line) for line in page.splitlines())
+        return {
+            tuple(_LABEL.findall(sample["labels"] or "")): float(sample["value"])
+            for sample in found
+            if sample is not None and sample["name"] == name
+        }
+
+
+def _called(answer: httpx.Response) -> Called:
+    header = answer.headers.get("www-authenticate", "")
+    challenge = parse_challenge(header) if header else Challenge()
+    body = answer.json() if answer.headers.get("content-type", "").endswith("json") else {}
+    why = tuple(
+        f"because {told['text']}" + (f" ({told['policy']})" if told["policy"] else "")
+        for told in body.get("reasons", ())
+    )
+    return Called(_outcome(answer, challenge), challenge, why)
+
+
+def _outcome(answer: httpx.Response, challenge: Challenge) -> str:
+    match answer.status_code, challenge.error:
+        case 200, _:
+            return PENDING if answer.headers.get("x-sidecar-step-up") == "pending" else ALLOWED
+        case 401, error if error == INSUFFICIENT:
+            return STEP_UP
+        case 401, "invalid_token":
+            return INVALID
+        case 403, _:
+            return DENIED
+        case status, _:
+            return str(status)
+
+
+async def later_second() -> None:
+    """Return once the wall clock shows another second than now."""
+    now = clock.now()
+    await trio.sleep(int(now) + 1 - now + _MARGIN)
+
+
+@asynccontextmanager
+async def gathered(stage: Stage, timeline: Timeline) -> AsyncIterator[Cast]:
+    """Everybody, connected."""
+    async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
+
+        async def browser(person: Person) -> Browser:
+            http = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
+            return Browser(http, stage.provider.issuer, CLIENT, person)
+
+        watcher = Watcher(await stack.enter_async_context(connected(stage.socket)))
+        await nursery.start(watcher.run)
+        yield Cast(
+            stage=stage,
+            timeline=timeline,
+            alice=await browser(ALICE),
+            bob=await browser(BOB),
+            carol=await browser(CAROL),
+            watcher=watcher,
+            pusher=await stack.enter_async_context(connected(stage.socket)),
+            http=await stack.enter_async_context(httpx.AsyncClient(trust_env=False)),
+        )
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,111 @@
+"""What the story is played on: a provider, and the daemon on an embedded store, in one process.
+
+All that they need lies in one directory of ours, and both listen on free ports of the loopback
+address; nothing of the environment (`SIDECAR_...`) reaches the daemon.
+"""
+
+import secrets
+import shutil
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from importlib import resources
+from pathlib import Path
+from typing import NamedTuple
+
+import trio
+import yaml
+
+from sidecar import daemon
+from sidecar.adapters import clock
+from sidecar.demo import geography
+from sidecar.demo.provider import Provider
+from sidecar.demo.requests import Client
+
+APP = "payroll"
+CLIENT = Client("payroll-web", "https://payroll.example/callback")
+SENSITIVE = "c1"
+_PATIENCE = 5.0
+
+
+class Stage(NamedTuple):
+    """Where everything is: `checks` and `admin` are URLs without a slash at the end."""
+
+    directory: Path
+    socket: Path
+    checks: str
+    admin: str
+    admin_token: Path
+    provider: Provider
+
+
+@asynccontextmanager
+async def staged(directory: Path, tell: Callable[[str], None]) -> AsyncIterator[Stage]:
+    """Set the stage in `directory`, which exists; `tell` hears what is under way.
+
+    Raises what `daemon.serve` raises; inside an exception group, where that happens later on.
+    """
+    async with trio.open_nursery() as outer:
+        provider = Provider(CLIENT, APP, clock=clock.now)
+        tell("starting a small OpenID provider")
+        await outer.start(provider.run)
+        tell("writing configuration, policies and a small geography database")
+        config = await trio.to_thread.run_sync(prepare, directory, provider.issuer)
+        tell("starting the daemon and its embedded store")
+        draining = trio.Event()
+        async with trio.open_nursery() as inner:
+            addresses = await inner.start(_serve, config, draining)
+            yield Stage(
+                directory=directory,
+                socket=Path(addresses.socket),
+                checks=addresses.http[0].rstrip("/"),
+                admin=addresses.admin[0].rstrip("/"),
+                admin_token=directory / "admin.token",
+                provider=provider,
+            )
+            draining.set()
+            inner.cancel_scope.deadline = trio.current_time() + _PATIENCE
+        outer.cancel_scope.cancel()
+
+
+async def _serve(
+    config: Path, draining: trio.Event, *, task_status: trio.TaskStatus[daemon.Addresses]
+) -> None:
+    await daemon.serve(config, {}, draining=draining, task_status=task_status)
+
+
+def prepare(directory: Path, issuer: str) -> Path:
+    """Write all files into `directory`; returns the configuration's path."""
+    token = directory / "admin.token"
+    write_secret(token, secrets.token_urlsafe(24))
+    shutil.copytree(Path(str(resources.files("sidecar.demo"))) / "policies", directory / "policies")
+    databases = geography.build(directory)
+    path = directory / "sidecar.yaml"
+    content = yaml.safe_dump(_configuration(directory, issuer, databases), sort_keys=False)
+    path.write_text(f"# The configuration of the running demo.\n{content}")
+    return path
+
+
+def write_secret(path: Path, secret: str) -> None:
+    """Put `secret` into a file that nobody else may read; whoever reads it sees a whole one."""
+    aside = path.with_suffix(".new")
+    aside.touch(mode=0o600)
+    aside.write_text(secret)
+    aside.replace(path)
+
+
+def _configuration(
+    directory: Path, issuer: str, databases: geography.Databases
+) -> Mapping[str, object]:
+    return {
+        "app": {"id": APP, "realm": APP},
+        "socket": {"path": str(directory / "sidecar.sock"), "mode": "0600"},
+        "http": {"bind": "127.0.0.1:0", "gateway": "caddy"},
+        "admin": {"bind": "127.0.0.1:0", "token_file": str(directory / "admin.token")},
+        "tokens": {"issuers": [{"issuer": issuer, "audiences": [APP]}]},
+        "contexts": {SENSITIVE: {"name": "Change of bank details"}},
+        "routes": [{"path": "/bank-details", "methods": ["PUT"], "contexts": [SENSITIVE]}],
+        "networks": [{"name": "restricted", "cidrs": ["203.0.113.192/26"]}],
+        "geography": {name: str(path) for name, path in databases._asdict().items()},
+        "policies": {"path": str(directory / "policies")},
+        "log": {"level": "warning", "format": "console"},
+    }

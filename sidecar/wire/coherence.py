@@ -1,0 +1,200 @@
+"""What no single value shows: names that must be unique, must exist, or must fit together.
+
+Each check looks at the tree, which knows its lines, and at those sections that could be read; so
+a mistake in one section hides none in another.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sidecar.domain.policy import BLOCK, COMPLIANT_DEVICE, ROUTINE
+from sidecar.wire.paths import InvalidRoute, Routes
+from sidecar.wire.positions import Listing, Node, Place, Problems, Scalar, Table, shown
+from sidecar.wire.settings import Admin, Assurance, Http, Risk, Route, Store, Tokens
+from sidecar.wire.shapes import join, suggestion
+
+CONTEXT = re.compile(r"c[1-9][0-9]?")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_PREFIX = re.compile(r"[A-Za-z0-9._:-]{1,32}")
+_RESERVED = frozenset({BLOCK, COMPLIANT_DEVICE, ROUTINE})
+_SOURCES = ("cidrs", "cidr_file", "countries", "asns")
+
+
+def check_coherence(root: Table, values: Mapping[str, Any], problems: Problems) -> None:
+    """Add what does not fit together. `values` are the sections that could be read."""
+    check = _Checks(root, problems)
+    check.unique("tokens", "issuers", "*", "issuer")
+    check.names("locations", "*", "name")
+    check.names("networks", "*", "name")
+    check.names("assurance", "levels", "*", "name")
+    check.contexts()
+    check.routes()
+    check.locations()
+    for section in values.values():
+        match section:
+            case Tokens():
+                check.issuers(section)
+            case Assurance():
+                check.assurance(section)
+            case Risk():
+                check.thresholds(section)
+            case Store():
+                check.store(section)
+            case _:
+                pass
+    http, admin = values.get("http"), values.get("admin")
+    if isinstance(http, Http) and isinstance(admin, Admin):
+        check.listeners(http, admin)
+
+
+def _find(node: Node, steps: tuple[str, ...], field: str = "") -> Iterator[tuple[str, Node]]:
+    """Each node at the end of these keys, with its field; `*` stands for every item of a list."""
+    if not steps:
+        yield field, node
+    elif steps[0] == "*":
+        for index, item in enumerate(node.items if isinstance(node, Listing) else ()):
+            yield from _find(item, steps[1:], f"{field}[{index}]")
+    elif isinstance(node, Table) and steps[0] in node.entries:
+        yield from _find(node.entries[steps[0]].node, steps[1:], join(field, steps[0]))
+
+
+class _Checks:
+    def __init__(self, root: Table, problems: Problems) -> None:
+        self._root = root
+        self._problems = problems
+
+    def _texts(self, *steps: str) -> Iterator[tuple[str, Place, str]]:
+        for field, node in _find(self._root, steps):
+            if isinstance(node, Scalar) and isinstance(node.value, str):
+                yield field, node.place, node.value
+
+    def _place(self, *steps: str) -> Place:
+        """Where this stands, else where the nearest thing around it stands."""
+        for end in range(len(steps), 0, -1):
+            for _, node in _find(self._root, steps[:end]):
+                return node.place
+        return self._root.place
+
+    def _add(self, field: str, message: str) -> None:
+        self._problems.add(self._place(*field.split(".")), field, message)
+
+    def unique(self, *steps: str) -> None:
+        """No two of these may be the same."""
+        first: dict[str, tuple[str, Place]] = {}
+        for field, place, name in self._texts(*steps):
+            owner, there = first.setdefault(name, (field, place))
+            if not name:
+                self._problems.add(place, field, "must not be empty")
+            elif owner != field:
+                message = f"{shown(name)!r} is used already, by {owner} in line {there.line}"
+                self._problems.add(place, field, message)
+
+    def names(self, *steps: str) -> None:
+        """These must be names that policies can refer to, and unique."""
+        self.unique(*steps)
+        for field, place, name in self._texts(*steps):
+            if name and not _NAME.fullmatch(name):
+                message = "must be 1 to 64 letters, digits, dots, dashes or underscores"
+                self._problems.add(place, field, message)
+
+    def contexts(self) -> None:
+        """Contexts are named c1 to c99."""
+        for _, node in _find(self._root, ("contexts",)):
+            for name, entry in node.entries.items() if isinstance(node, Table) else ():
+                if not CONTEXT.fullmatch(name):
+                    message = "must be named c1 to c99; what it is called goes into `name`"
+                    self._problems.add(entry.place, join("contexts", name), message)
+
+    def routes(self) -> None:
+        """Routes name contexts that exist, and have templates that can match."""
+        known = frozenset(
+            name
+            for _, node in _find(self._root, ("contexts",))
+            for name in (node.entries if isinstance(node, Table) else ())
+        )
+        for field, place, name in self._texts("routes", "*", "contexts", "*"):
+            if known and name not in known:
+                hint = suggestion(name, known)
+                self._problems.add(place, field, f"{shown(name)!r} is not in `contexts`{hint}")
+            elif not known and not CONTEXT.fullmatch(name):
+                self._problems.add(place, field, "must be a context, c1 to c99")
+        for field, node in _find(self._root, ("routes", "*", "contexts")):
+            if isinstance(node, Listing) and not node.items:
+                self._problems.add(node.place, field, "must name a context")
+        for field, place, path in self._texts("routes", "*", "path"):
+            self._route(Route(path=path, contexts=()), field, place)
+        for field, place, host in self._texts("routes", "*", "hosts", "*"):
+            self._route(Route(path="/", contexts=(), hosts=(host,)), field, place)
+
+    def _route(self, route: Route, field: str, place: Place) -> None:
+        try:
+            Routes((route,))
+        except InvalidRoute as error:
+            self._problems.add(place, field, error.message)
+
+    def locations(self) -> None:
+        """A location that lies nowhere would be a condition that never holds."""
+        for field, node in _find(self._root, ("locations", "*")):
+            if isinstance(node, Table) and not any(name in node.entries for name in _SOURCES):
+                message = f"has none of {', '.join(_SOURCES)}: no address would lie in it"
+                self._problems.add(node.place, field, message)
+
+    def issuers(self, tokens: Tokens) -> None:
+        """Keys come from one place."""
+        for (field, node), issuer in zip(
+            _find(self._root, ("tokens", "issuers", "*")), tokens.issuers, strict=False
+        ):
+            if issuer.jwks_uri and issuer.jwks_file:
+                message = "is given, and so is jwks_uri; give one of them"
+                self._problems.add(node.place, f"{field}.jwks_file", message)
+            discovered = not (issuer.jwks_uri or issuer.jwks_file)
+            if discovered and not issuer.issuer.startswith(("https://", "http://")):
+                message = "is no URL where keys could be discovered; give jwks_uri or jwks_file"
+                self._problems.add(node.place, f"{field}.issuer", message)
+            if not issuer.algorithms:
+                self._problems.add(node.place, f"{field}.algorithms", "must not be empty")
+
+    def assurance(self, assurance: Assurance) -> None:
+        """There are levels; no combination of methods is empty; no `acr` shows two levels."""
+        if not assurance.levels:
+            self._add("assurance.levels", "must name at least one level")
+        owners: dict[str, str] = {}
+        nodes = list(_find(self._root, ("assurance", "levels", "*")))
+        for (field, node), level in zip(nodes, assurance.levels, strict=False):
+            if level.name in _RESERVED:
+                self._problems.add(node.place, f"{field}.name", f"{level.name!r} is reserved")
+            if frozenset() in level.amr:
+                message = "has an empty combination, which every sign-in would show"
+                self._problems.add(node.place, f"{field}.amr", message)
+            for acr in level.acr:
+                owner = owners.setdefault(acr, level.name)
+                if owner != level.name:
+                    message = f"{shown(acr)!r} shows level {shown(owner)!r} already"
+                    self._problems.add(node.place, f"{field}.acr", message)
+
+    def thresholds(self, risk: Risk) -> None:
+        """Levels follow each other, and can be left again."""
+        at = risk.thresholds
+        if at.medium >= at.high:
+            message = f"must be less than high ({at.high:g})"
+            self._add("risk.thresholds.medium", message)
+        elif at.hysteresis >= at.medium:
+            message = f"must be less than medium ({at.medium:g}), or no level would ever be left"
+            self._add("risk.thresholds.hysteresis", message)
+
+    def store(self, store: Store) -> None:
+        """Keys fit into a Cluster's slots; a certificate has its key; pauses grow."""
+        if not _PREFIX.fullmatch(store.prefix):
+            self._add("store.prefix", "must be 1 to 32 letters, digits, dots, colons or dashes")
+        if bool(store.tls_cert_file) != bool(store.tls_key_file):
+            missing = "tls_key_file" if store.tls_cert_file else "tls_cert_file"
+            self._add(f"store.{missing}", "is required: a certificate and its key go together")
+        if store.retry_base > store.retry_cap:
+            self._add("store.retry_base", f"must not be more than retry_cap ({store.retry_cap:g}s)")
+
+    def listeners(self, http: Http, admin: Admin) -> None:
+        """Two listeners need two addresses."""
+        both = http.enabled and admin.enabled
+        if both and http.bind == admin.bind and not http.bind.endswith(":0"):
+            self._add("admin.bind", "is the address of `http.bind`; two listeners need two")

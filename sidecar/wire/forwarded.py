@@ -1,0 +1,240 @@
+"""What a gateway tells of the original call: its method, host, path, token and client address.
+
+Every header may come from the client. Those are believed that the configured gateway sets itself,
+and no others: `http.gateway` says which, nothing is guessed from what is present. A believed
+header that comes twice was sent by the client as well, and the call is refused.
+
+| gateway | method | host | path |
+| --- | --- | --- | --- |
+| nginx | `X-Original-Method` | `Host`, or that of the URL | `X-Original-URI` or `X-Original-URL` |
+| caddy, traefik, haproxy, apache | `X-Forwarded-Method` | `X-Forwarded-Host` | `X-Forwarded-Uri` |
+| envoy | the request's own | `Host` | what follows `/v1/ext_authz` |
+| none | - | - | - |
+
+A method or host that is not told stays empty, and `paths.Routes` then takes it for any. A path
+that is not told is an error: with a gateway that was set up wrongly, every call would be routine.
+With `none` only `X-Auth-Context` counts on `/v1/check`.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, assert_never
+
+from sidecar.domain import address
+from sidecar.wire.http_messages import Request
+from sidecar.wire.paths import PathInvalid, bare_host, normalise
+from sidecar.wire.settings import ClientAddress, Gateway, Http
+
+MAX_CONTEXTS = 16
+EXT_AUTHZ = b"/v1/ext_authz"
+
+_CONTEXT = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")
+_HOST = re.compile(r"(?:[a-z0-9._~-]{1,253}|\[[0-9a-f:.]{2,45}\])")
+_ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)(.*)", re.DOTALL)
+
+
+class InvalidCall(Exception):  # noqa: N818 - named by who must act: the sender
+    """The request describes no call, or more than one. The message never repeats what it holds."""
+
+
+class Original(NamedTuple):
+    """The call that asks to pass; `path` is normalised. Empty: not told."""
+
+    method: str = ""
+    host: str = ""
+    path: str = ""
+
+
+def original_call(request: Request, gateway: Gateway) -> Original:
+    """The original call of a request for `/v1/check`; raises `InvalidCall`."""
+    match gateway:
+        case Gateway.NONE | Gateway.ENVOY:
+            return Original()
+        case Gateway.NGINX:
+            return _nginx(request)
+        case Gateway.CADDY | Gateway.TRAEFIK | Gateway.HAPROXY | Gateway.APACHE:
+            path = _believed(request, b"x-forwarded-uri")
+            if path is None:
+                raise InvalidCall("the gateway must send X-Forwarded-Uri")
+            return Original(
+                _method(_believed(request, b"x-forwarded-method")),
+                _host(_believed(request, b"x-forwarded-host")),
+                _path(path),
+            )
+        case _ as never:
+            assert_never(never)
+
+
+def ext_authz_call(request: Request) -> Original:
+    """The original call of Envoy's HTTP service, whose path follows ours; raises `InvalidCall`.
+
+    The target is taken as it came: `/v1/ext_authz/../x` asks for `/x`, not for one of our paths.
+    """
+    return Original(
+        _method(request.method.encode("ascii")),
+        _host(request.host),
+        _path(request.target[len(EXT_AUTHZ) :] or b"/"),
+    )
+
+
+def _nginx(request: Request) -> Original:
+    uri = _believed(request, b"x-original-uri")
+    url = _believed(request, b"x-original-url")
+    told: list[tuple[bytes, bytes]] = []
+    if uri is not None:
+        told.append((request.host, uri))
+    if url is not None:
+        absolute = _ABSOLUTE.fullmatch(url)
+        told.append((absolute[1], absolute[2] or b"/") if absolute else (request.host, url))
+    if not told:
+        raise InvalidCall("the gateway must send X-Original-URI or X-Original-URL")
+    paths = {_path(path) for _, path in told}
+    if len(paths) > 1:
+        # The gateway sets one of the two; which one, only its configuration knows.
+        raise InvalidCall("X-Original-URI and X-Original-URL differ")
+    host = told[-1][0]
+    return Original(_method(_believed(request, b"x-original-method")), _host(host), paths.pop())
+
+
+def _believed(request: Request, name: bytes) -> bytes | None:
+    if name in request.repeated:
+        raise InvalidCall(f"{name.decode('ascii')} comes more than once")
+    return request.headers.get(name)
+
+
+def _method(raw: bytes | None) -> str:
+    if raw is None:
+        return ""
+    text = raw.decode("latin-1")
+    if not _METHOD.fullmatch(text):
+        raise InvalidCall("the original method is not a method")
+    return text.upper()
+
+
+def _host(raw: bytes | None) -> str:
+    if not raw:
+        return ""
+    host = bare_host(raw.decode("latin-1"))
+    if not _HOST.fullmatch(host):
+        raise InvalidCall("the original host is not a host")
+    return host
+
+
+def _path(raw: bytes) -> str:
+    try:
+        return normalise(raw)
+    except PathInvalid as error:
+        raise InvalidCall(str(error)) from None
+
+
+def contexts_of(values: Iterable[str]) -> tuple[str, ...]:
+    """The contexts named in lists with commas (`X-Auth-Context`); raises `InvalidCall`."""
+    names = tuple(
+        dict.fromkeys(
+            name for value in values for part in value.split(",") if (name := part.strip())
+        )
+    )
+    if len(names) > MAX_CONTEXTS:
+        raise InvalidCall(f"at most {MAX_CONTEXTS} contexts can be asked for")
+    if not all(map(_CONTEXT.fullmatch, names)):
+        raise InvalidCall("a context is 1 to 64 letters, digits, '.', '_' or '-'")
+    return names
+
+
+def asked_contexts(request: Request) -> tuple[str, ...]:
+    """The contexts that the request itself asks for; raises `InvalidCall`."""
+    if b"x-auth-context" not in request.headers:
+        return ()
+    return contexts_of(value.decode("latin-1") for value in request.values(b"x-auth-context"))
+
+
+class TokenSources:
+    """Where the token is: `Authorization: Bearer` (RFC 6750), and a header or cookie if configured.
+
+    Two different tokens in one request are an error (RFC 6750, section 2): the app might act on
+    the one that was not checked.
+    """
+
+    def __init__(self, settings: Http) -> None:
+        self._header = settings.token_header.lower().encode("latin-1")
+        self._cookie = settings.token_cookie.encode("latin-1")
+
+    def token(self, request: Request) -> str:
+        """The token, empty where there is none; raises `InvalidCall`."""
+        if b"authorization" in request.repeated:
+            raise InvalidCall("authorization comes more than once")
+        found = _bearer(request.headers.get(b"authorization", b""))
+        if self._header or self._cookie:
+            tokens = {found, *self._others(request)} - {b""}
+            if len(tokens) > 1:
+                raise InvalidCall("the request has more than one token")
+            found = tokens.pop() if tokens else b""
+        return found.decode("latin-1")
+
+    def _others(self, request: Request) -> Iterable[bytes]:
+        if self._header:
+            for value in request.values(self._header):
+                yield _bearer(value) or value
+        if self._cookie:
+            for line in request.values(b"cookie"):
+                for pair in line.split(b";"):
+                    name, _, value = pair.partition(b"=")
+                    if name.strip() == self._cookie:
+                        yield value.strip().strip(b'"')
+
+
+def _bearer(credentials: bytes) -> bytes:
+    scheme, _, token = credentials.partition(b" ")
+    return token.strip() if scheme.lower() == b"bearer" else b""
+
+
+class ClientAddresses:
+    """Whose address a request came from, as far as the trusted proxies tell."""
+
+    def __init__(self, settings: Http) -> None:
+        """Raises ValueError for a trusted proxy that is no address or network."""
+        self._trusted = tuple(_span(cidr) for cidr in settings.trusted_proxies)
+        chosen = settings.client_address
+        self._forwarded_for = chosen is not ClientAddress.REAL_IP
+        self._real_ip = chosen is ClientAddress.REAL_IP or (
+            chosen is ClientAddress.EITHER and settings.gateway in (Gateway.NONE, Gateway.NGINX)
+        )
+
+    def client(self, request: Request) -> str:
+        """The client's address in canonical text; empty where it is not told.
+
+        Raises `InvalidCall` for an `X-Real-IP` that comes more than once.
+
+        `X-Forwarded-For` is read from the right: each trusted proxy appends whom it was called by,
+        so the first that is not trusted is the client. What stands left of it, the client wrote.
+        """
+        peer = address.parse(request.peer) if request.peer else None
+        if peer is not None and not self._is_trusted(peer.packed):
+            return peer.text
+        headers = request.headers
+        if self._forwarded_for and b"x-forwarded-for" in headers:
+            return self._walk(request.values(b"x-forwarded-for"))
+        if self._real_ip and b"x-real-ip" in headers:
+            return self._walk((_believed(request, b"x-real-ip") or b"",))
+        return ""
+
+    def _walk(self, values: Sequence[bytes]) -> str:
+        nearest = ""
+        for hop in reversed(b",".join(values).decode("latin-1").split(",")):
+            found = address.parse(hop)
+            if found is None:
+                break
+            nearest = found.text
+            if not self._is_trusted(found.packed):
+                break
+        return nearest
+
+    def _is_trusted(self, packed: bytes) -> bool:
+        return any(len(low) == len(packed) and low <= packed <= high for low, high in self._trusted)
+
+
+def _span(cidr: str) -> tuple[bytes, bytes]:
+    network = ipaddress.ip_network(cidr, strict=False)
+    return network.network_address.packed, network.broadcast_address.packed

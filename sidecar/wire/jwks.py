@@ -1,0 +1,145 @@
+"""JWK Sets: which of their keys may verify which tokens (RFC 7517; RFC 8725, section 3).
+
+PyJWT makes the key objects but looks at neither `use`, nor `key_ops`, nor the key's `alg`.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, TypeAlias, cast
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
+
+from sidecar.wire.jws import strict_object
+
+PublicKey: TypeAlias = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
+
+MIN_RSA_BITS = 2048
+MAX_RSA_BITS = 8192
+MAX_RSA_EXPONENT = 2**32
+MAX_KEYS = 256
+MAX_CANDIDATES = 4
+"""How many keys a token without a `kid`, or with a `kid` that several keys share, may try."""
+
+_CURVES = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
+_RSA = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
+ALGORITHMS = frozenset({*_RSA, *_CURVES.values(), "EdDSA"})
+"""What an issuer may be configured to sign with; never `none`, never a shared secret."""
+
+
+class InvalidKeySet(Exception):  # noqa: N818 - named by who must act: who serves the keys
+    """The document is no JWK Set, or none of its keys can verify a token."""
+
+
+class Key(NamedTuple):
+    """A public key, and the algorithms it may verify.
+
+    `id` tells one key from another across refreshes: its `kid`, its `alg` and its thumbprint.
+    """
+
+    id: str
+    key_id: str | None
+    algorithms: frozenset[str]
+    public: PublicKey
+
+
+class KeySet:
+    """The usable keys of one issuer."""
+
+    __slots__ = ("_by_algorithm", "_by_key_id", "ids")
+
+    def __init__(self, keys: Iterable[Key] = ()) -> None:
+        self._by_key_id: dict[tuple[str, str], tuple[Key, ...]] = {}
+        self._by_algorithm: dict[str, tuple[Key, ...]] = {}
+        unique = {key.id: key for key in keys}
+        self.ids = frozenset(unique)
+        for key in unique.values():
+            for algorithm in key.algorithms:
+                self._by_algorithm[algorithm] = (*self._by_algorithm.get(algorithm, ()), key)
+                if key.key_id is not None:
+                    place = (key.key_id, algorithm)
+                    self._by_key_id[place] = (*self._by_key_id.get(place, ()), key)
+
+    def candidates(self, key_id: str | None, algorithm: str) -> tuple[Key, ...]:
+        """The keys that may have signed; for a token without a `kid` every key that fits."""
+        if key_id is None:
+            return self._by_algorithm.get(algorithm, ())[:MAX_CANDIDATES]
+        return self._by_key_id.get((key_id, algorithm), ())[:MAX_CANDIDATES]
+
+
+def key_set_of(raw: bytes) -> KeySet:
+    """Read a JWK Set; raises `InvalidKeySet` if it has no usable key.
+
+    Keys that cannot or must not verify tokens are left out, as RFC 7517, section 5, advises.
+    """
+    try:
+        members = strict_object(raw).get("keys")
+    except ValueError:
+        raise InvalidKeySet("the key set is not a plain JSON object") from None
+    if not isinstance(members, list):
+        raise InvalidKeySet("the key set has no list of keys")
+    if len(members) > MAX_KEYS:
+        raise InvalidKeySet("the key set has too many keys")
+    keys = [key for member in members if (key := _key(member)) is not None]
+    if not keys:
+        raise InvalidKeySet("the key set has no key that can verify a token")
+    return KeySet(keys)
+
+
+def _key(jwk: object) -> Key | None:
+    if not isinstance(jwk, dict) or not _meant_to_verify(jwk):
+        return None
+    key_id, meant_for = jwk.get("kid"), jwk.get("alg")
+    if not isinstance(key_id, str | None) or not isinstance(meant_for, str | None):
+        return None
+    try:
+        public, algorithms = _public(jwk)
+    except (jwt.InvalidKeyError, ValueError, TypeError, OverflowError):
+        return None  # members are missing, of another type, or no point on the curve
+    if meant_for is not None:
+        algorithms &= {meant_for}
+    if not algorithms:
+        return None
+    identity = json.dumps([key_id, meant_for, _thumbprint(jwk)])
+    return Key(identity, key_id, algorithms, public)
+
+
+def _meant_to_verify(jwk: Mapping[str, object]) -> bool:
+    operations = jwk.get("key_ops", ["verify"])
+    return (
+        jwk.get("use", "sig") == "sig"
+        and isinstance(operations, list)
+        and "verify" in operations
+        and "d" not in jwk  # a private key that everybody can read proves nothing
+    )
+
+
+def _public(jwk: dict[str, object]) -> tuple[PublicKey, frozenset[str]]:
+    match jwk.get("kty"), jwk.get("crv"):
+        case "RSA", _:
+            rsa = cast("RSAPublicKey", RSAAlgorithm.from_jwk(jwk))
+            exponent = rsa.public_numbers().e
+            if not MIN_RSA_BITS <= rsa.key_size <= MAX_RSA_BITS or exponent > MAX_RSA_EXPONENT:
+                raise ValueError("an RSA key of this size is not safe to use")
+            return rsa, frozenset(_RSA)
+        case "EC", str(curve) if curve in _CURVES:
+            return cast("EllipticCurvePublicKey", ECAlgorithm.from_jwk(jwk)), frozenset(
+                {_CURVES[curve]}
+            )
+        case "OKP", "Ed25519":
+            return cast("Ed25519PublicKey", OKPAlgorithm.from_jwk(jwk)), frozenset({"EdDSA"})
+        case _:  # `oct` among them: a secret that is published is none
+            raise ValueError("no kind of key that verifies tokens")
+
+
+def _thumbprint(jwk: Mapping[str, object]) -> str:
+    """RFC 7638: over the members that make the key, in name order."""
+    members = {name: jwk[name] for name in ("crv", "e", "kty", "n", "x", "y") if name in jwk}
+    canonical = json.dumps(members, separators=(",", ":"), sort_keys=True)
+    digest = hashlib.sha256(canonical.encode()).digest()
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")

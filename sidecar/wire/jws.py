@@ -1,0 +1,102 @@
+"""Compact JWS, read strictly and without believing it (RFC 7515, section 3.1; RFC 8725).
+
+Libraries are lenient where a second reader may see something else: padding, white space, bits
+that base64 ignores, members named twice. All of these are refused here.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Sequence
+from typing import NamedTuple, NoReturn
+
+from sidecar.wire.claims import Flaw, InvalidToken
+
+_BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
+
+
+class Unverified(NamedTuple):
+    """What a JWS says of itself: enough to pick the key, and nothing to act upon.
+
+    `type` is in lower case, empty where there is none. `claims` is the payload.
+    """
+
+    algorithm: str
+    key_id: str | None
+    type: str
+    claims: dict[str, object]
+
+
+def read(token: str, max_bytes: int) -> Unverified:
+    """Take a compact JWS with a JSON payload apart; raises `InvalidToken`.
+
+    Headers that bring or point to a key (`jwk`, `jku`, `x5c`, `x5u`) are ignored and never
+    fetched: keys come from the issuer's settings alone. Every `crit`, and `b64`, is refused.
+    """
+    if len(token) > max_bytes:
+        raise InvalidToken(Flaw.TOO_LARGE, "the token is too large")
+    parts = token.split(".")
+    if len(parts) != 3:
+        raise InvalidToken(Flaw.MALFORMED, "the token does not have three parts")
+    header = _object(parts[0], "header")
+    if "crit" in header or "b64" in header:
+        raise InvalidToken(Flaw.CRIT_NOT_UNDERSTOOD, "the token has critical extensions")
+    _decode(parts[2], "signature")
+    return Unverified(
+        algorithm=_member(header, "alg") or "",
+        key_id=_member(header, "kid"),
+        type=(_member(header, "typ") or "").lower(),
+        claims=_object(parts[1], "payload"),
+    )
+
+
+def strict_object(raw: bytes) -> dict[str, object]:
+    """Read a JSON object that every reader reads alike; raises ValueError for anything else.
+
+    No member is named twice, nothing is `NaN` or `Infinity`, every string can be encoded.
+    """
+    text = raw.decode()
+    try:
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_not_json)
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()  # finds a lone surrogate
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not isinstance(value, dict):
+        raise ValueError("not an object")  # noqa: TRY004 - the document's fault, not a caller's
+    return value
+
+
+def _object(part: str, name: str) -> dict[str, object]:
+    raw = _decode(part, name)
+    try:
+        return strict_object(raw)
+    except ValueError:
+        raise InvalidToken(Flaw.MALFORMED, f"the {name} is not a plain JSON object") from None
+
+
+def _decode(part: str, name: str) -> bytes:
+    if _BASE64URL.fullmatch(part) and len(part) % 4 != 1:
+        raw = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+        # Bits that do not fill a byte must be zero, or many texts would be the same token.
+        if base64.urlsafe_b64encode(raw).rstrip(b"=") == part.encode():
+            return raw
+    raise InvalidToken(Flaw.MALFORMED, f"the {name} is not base64url")
+
+
+def _member(header: dict[str, object], name: str) -> str | None:
+    value = header.get(name)
+    if value is not None and not isinstance(value, str):
+        raise InvalidToken(Flaw.MALFORMED, f"the {name} header is not text")
+    return value
+
+
+def _unique(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a member is named twice")
+    return members
+
+
+def _not_json(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")

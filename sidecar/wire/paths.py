@@ -1,0 +1,284 @@
+"""Paths: one spelling for each, and which authentication contexts a route asks for.
+
+A path is mapped to contexts here and to a resource in the app. Where the two could read it
+differently, a sensitive resource would be reachable under a name that is not marked. So the usual
+equivalences are applied (RFC 3986, section 6.2.2: percent-encoding, dot segments; repeated
+slashes), and what servers are known to read differently is refused:
+
+- an encoded slash, backslash or control character, a raw backslash or control character;
+- a percent sign that is encoded itself and begins another encoding ("double encoding");
+- bytes that are not UTF-8 (overlong forms hide slashes);
+- `;`, raw or encoded: some servers cut "path parameters" off before they match, others do not;
+- `#`, raw: it has no place in a request, and servers differ on whether it ends the path;
+- `..` that would take back an empty segment (`/a//..`): it depends on what is merged first.
+
+Matching takes the cautious reading: the case of letters and a slash at the end do not count, HEAD
+is a GET, a method or host that is not known could be any, and all routes that match add up.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from sidecar.wire.settings import Route
+
+_PCHAR = frozenset(
+    b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+,=:@"
+)
+"""RFC 3986, section 3.3, without `;`: these stand for themselves, all others encoded."""
+
+_CLEAN = re.compile(rb"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9\-._~!$&'()*+,=:@]+)*/?")
+_HEX = re.compile(rb"[0-9A-Fa-f]{2}")
+_ENCODED = re.compile(rb"%[0-9A-Fa-f]{2}")
+
+
+class PathInvalid(Exception):  # noqa: N818 - named by who must act: the sender
+    """The path has no one meaning. The message never repeats it."""
+
+
+def normalise(path: str | bytes) -> str:
+    """The one spelling of a path, its query cut off; raises `PathInvalid`.
+
+    A slash at the end is kept. Normalising again changes nothing.
+    """
+    raw = _bytes(path).partition(b"?")[0]
+    if not raw.startswith(b"/"):
+        raise PathInvalid("a path begins with a slash")
+    if _CLEAN.fullmatch(raw):
+        return raw.decode("ascii")
+    decoded = bytes(_decoded(raw))
+    if _ENCODED.search(decoded):
+        raise PathInvalid("the path is percent-encoded twice")
+    try:
+        decoded.decode("utf-8")
+    except UnicodeDecodeError:
+        raise PathInvalid("the path is not UTF-8") from None
+    return "/" + "/".join(_encoded(segment) for segment in _without_dots(decoded))
+
+
+def _bytes(path: str | bytes) -> bytes:
+    try:
+        return path if isinstance(path, bytes) else path.encode()
+    except UnicodeEncodeError:
+        raise PathInvalid("the path is not Unicode") from None
+
+
+def _decoded(raw: bytes) -> Iterator[int]:
+    at = 0
+    while at < len(raw):
+        byte = raw[at]
+        at += 1
+        if byte == 0x25:  # %
+            if not _HEX.match(raw, at):
+                raise PathInvalid("a percent sign is not followed by two hexadecimal digits")
+            byte = int(raw[at : at + 2], 16)
+            at += 2
+            if byte == 0x2F:
+                raise PathInvalid("the path has an encoded slash")
+        elif byte in b" #":
+            raise PathInvalid("the path has a character that must be encoded")
+        if byte < 0x20 or byte == 0x7F:
+            raise PathInvalid("the path has a control character")
+        if byte == 0x5C:
+            raise PathInvalid("the path has a backslash")
+        if byte == 0x3B:
+            raise PathInvalid("the path has parameters (';')")
+        yield byte
+
+
+def _without_dots(path: bytes) -> list[bytes]:
+    """The segments after the first slash, without dot segments (RFC 3986, section 5.2.4)."""
+    kept: list[bytes] = []
+    segments = path.split(b"/")[1:]
+    for segment in segments:
+        if segment == b".":
+            continue
+        if segment != b"..":
+            kept.append(segment)
+        elif kept and not kept.pop():
+            raise PathInvalid("a '..' follows a repeated slash")
+    merged = [segment for segment in kept if segment]
+    if merged and segments[-1] in (b"", b".", b".."):
+        merged.append(b"")
+    return merged
+
+
+def _encoded(segment: bytes) -> str:
+    return "".join(chr(byte) if byte in _PCHAR else f"%{byte:02X}" for byte in segment)
+
+
+class InvalidRoute(Exception):  # noqa: N818 - named by who must act: the operator
+    """A route of the configuration cannot be used: its place in the list, the field and why."""
+
+    def __init__(self, index: int, field: str, message: str) -> None:
+        super().__init__(f"routes.{index}.{field}: {message}")
+        self.index = index
+        self.field = field
+        self.message = message
+
+
+class _Rule(NamedTuple):
+    place: int
+    contexts: tuple[str, ...]
+    methods: frozenset[str]
+    hosts: frozenset[str]
+    domains: tuple[str, ...]
+
+    def concerns(self, method: str, host: str) -> bool:
+        return (not self.methods or not method or method in self.methods) and (
+            not (self.hosts or self.domains)
+            or not host
+            or host in self.hosts
+            or host.endswith(self.domains)
+        )
+
+
+class _Node:
+    """A point in the tree of templates: what may come next, and the routes that end here."""
+
+    __slots__ = ("any", "here", "literals", "patterns", "rest")
+
+    def __init__(self) -> None:
+        self.literals: dict[str, _Node] = {}
+        self.patterns: dict[re.Pattern[str], _Node] = {}
+        self.any: _Node | None = None
+        self.here: list[_Rule] = []
+        self.rest: list[_Rule] = []
+
+    def onward(self, segment: str) -> Iterator["_Node"]:
+        node = self.literals.get(segment)
+        if node is not None:
+            yield node
+        if self.any is not None:
+            yield self.any
+        for pattern, other in self.patterns.items():
+            if pattern.fullmatch(segment):
+                yield other
+
+
+class Routes:
+    """The configured routes, compiled.
+
+    Templates: a segment `{id}` or `*` is any one segment, `v{n}` one that begins so, and `**` at
+    the end is the path up to there and all below. A host `*.example.com` is any below it.
+    """
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        """Raises `InvalidRoute` for the first that cannot be used."""
+        self._root = _Node()
+        self._exact: dict[str, list[_Rule]] = {}
+        for index, route in enumerate(routes):
+            self._add(index, route)
+        self._has_templates = bool(
+            self._root.literals or self._root.patterns or self._root.any or self._root.rest
+        )
+
+    def match(self, method: str, host: str, path: str) -> tuple[str, ...]:
+        """The contexts for a call, each once, in the order of the routes.
+
+        `path` is normalised; empty: the caller names no path, and no route applies. An empty
+        `method` or `host` is one that is not known. A host may have a port and a dot at its end.
+        """
+        if not path:
+            return ()
+        path = path.strip("/").lower()
+        found = list(self._exact.get(path, ()))
+        if self._has_templates:
+            found.extend(self._walk(path))
+        if not found:
+            return ()
+        method = method.upper()
+        method = "GET" if method == "HEAD" else method
+        host = bare_host(host)
+        fitting = sorted(rule for rule in found if rule.concerns(method, host))
+        return tuple(dict.fromkeys(name for rule in fitting for name in rule.contexts))
+
+    def _walk(self, path: str) -> Iterator[_Rule]:
+        nodes = [self._root]
+        for segment in path.split("/") if path else ():
+            for node in nodes:
+                yield from node.rest
+            nodes = [onward for node in nodes for onward in node.onward(segment)]
+            if not nodes:
+                return
+        for node in nodes:
+            yield from node.rest
+            yield from node.here
+
+    def _add(self, index: int, route: Route) -> None:
+        hosts = tuple(bare_host(host) for host in route.hosts)
+        if any(host in ("", "*") or "*" in host.removeprefix("*.") for host in hosts):
+            raise InvalidRoute(index, "hosts", "must be host names, or '*.' and a domain")
+        rule = _Rule(
+            index,
+            route.contexts,
+            frozenset("GET" if (m := method.upper()) == "HEAD" else m for method in route.methods),
+            frozenset(host for host in hosts if not host.startswith("*.")),
+            tuple(host[1:] for host in hosts if host.startswith("*.")),
+        )
+        segments = _template(index, route.path)
+        if not any("{" in segment or segment in ("*", "**") for segment in segments):
+            self._exact.setdefault("/".join(segments), []).append(rule)
+            return
+        node = self._root
+        for segment in segments:
+            if segment == "**":
+                node.rest.append(rule)
+                return
+            node = _grow(node, segment)
+        node.here.append(rule)
+
+
+def _grow(node: _Node, segment: str) -> _Node:
+    if segment == "*" or (segment.startswith("{") and segment.endswith("}")):
+        node.any = node.any or _Node()
+        return node.any
+    if "{" not in segment:
+        return node.literals.setdefault(segment, _Node())
+    before, _, after = segment.partition("{")
+    pattern = re.compile(re.escape(before) + ".+" + re.escape(after.partition("}")[2]))
+    return node.patterns.setdefault(pattern, _Node())
+
+
+def _template(index: int, template: str) -> list[str]:
+    """A template's segments in lower case, their literal parts normalised."""
+    if not template.startswith("/"):
+        raise InvalidRoute(index, "path", "must begin with a slash")
+    segments = template.strip("/").split("/") if template.strip("/") else []
+    for at, segment in enumerate(segments):
+        if segment == "**" and at < len(segments) - 1:
+            raise InvalidRoute(index, "path", "may have '**' only at its end")
+        if segment not in ("*", "**"):
+            segments[at] = _segment(index, segment)
+    return segments
+
+
+def _segment(index: int, segment: str) -> str:
+    before, brace, rest = segment.partition("{")
+    name, closing, after = rest.partition("}")
+    if "*" in segment or "{" in after or "}" in before + after or (brace and not closing):
+        raise InvalidRoute(index, "path", "may have one '{name}' in a segment, or '*' as a segment")
+    if brace and not name.isidentifier():
+        raise InvalidRoute(index, "path", "must name its variables with letters and digits")
+    if "?" in before + after or not (before or after or brace):
+        raise InvalidRoute(index, "path", "may have no empty segment and no query")
+    variable = "{}" if brace else ""
+    return f"{_literal(index, before, whole=not brace)}{variable}{_literal(index, after)}"
+
+
+def _literal(index: int, text: str, *, whole: bool = False) -> str:
+    try:
+        # Beside a variable a dot is no dot segment.
+        literal = normalise(f"/{text}" if whole else f"/-{text}")[1 if whole else 2 :]
+    except PathInvalid as error:
+        raise InvalidRoute(index, "path", f"can match no call: {error}") from None
+    if whole and not literal:
+        raise InvalidRoute(index, "path", "may have no dot segment")
+    return literal.lower()
+
+
+def bare_host(host: str) -> str:
+    """A host in lower case, without its port and a dot at its end."""
+    if host.startswith("["):
+        return host.partition("]")[0].lower() + "]"
+    return host.partition(":")[0].rstrip(".").lower()

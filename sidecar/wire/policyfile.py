@@ -1,0 +1,265 @@
+"""Policy files to policies, or every problem at once: the contract, section 8.
+
+A policy decides who gets in, so what is not understood is refused: keys and names that are not
+known, an empty list of those it is for, a file without policies.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from sidecar.domain.policy import (
+    ROUTINE,
+    Assignment,
+    Grant,
+    Policy,
+    Principals,
+    Selection,
+    SessionControls,
+    State,
+)
+from sidecar.wire import spellings
+from sidecar.wire.coherence import CONTEXT
+from sidecar.wire.conditions import Conditions, World
+from sidecar.wire.grants import Grants
+from sidecar.wire.leaves import Leaves, Named, inside
+from sidecar.wire.positions import Listing, Node, Place, Problems, Scalar, Table, read_tree, shown
+from sidecar.wire.selections import (
+    EVERYTHING,
+    KEYS,
+    Selections,
+    is_empty_list,
+    means_all,
+    refuse_all,
+)
+from sidecar.wire.settings import Settings
+from sidecar.wire.shapes import refuse
+from sidecar.wire.timezones import timezones
+
+_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_FIELDS = (
+    "id",
+    "description",
+    "state",
+    "users",
+    "apps",
+    "contexts",
+    "conditions",
+    "grant",
+    "session",
+    "sticky",
+)
+_PRINCIPALS = ("users", "groups", "roles")
+
+
+def read_policies(texts: Sequence[tuple[str, str]], settings: Settings) -> tuple[Policy, ...]:
+    """Read policy files, each as its name and its text; the order of the policies is theirs.
+
+    Raises ConfigError with everything that is wrong with any of them.
+    """
+    problems = Problems()
+    reader = _Reader(problems, settings)
+    policies = [policy for file, text in texts for policy in reader.file(file, text)]
+    problems.check()
+    return tuple(policies)
+
+
+class _Reader:
+    def __init__(self, problems: Problems, settings: Settings) -> None:
+        self._problems = problems
+        self._leaves = Leaves(problems)
+        self._contexts = frozenset(settings.contexts)
+        self._selections = Selections(self._leaves)
+        self._grants = Grants(self._leaves, (level.name for level in settings.assurance.levels))
+        self._conditions = Conditions(
+            self._leaves,
+            World(
+                frozenset(location.name for location in settings.locations),
+                frozenset(network.name for network in settings.networks),
+                timezones(),
+            ),
+        )
+        self._ids: dict[str, Place] = {}
+
+    def file(self, file: str, text: str) -> Iterable[Policy]:
+        """The policies of one file that could be read."""
+        tree = read_tree(text, file, self._problems)
+        if tree is None:
+            return
+        if isinstance(tree, Scalar) and tree.value is None:
+            tree = Table({}, tree.place)
+        table = self._leaves.table(tree, "", ("policies",))
+        if table is None:
+            return
+        if "policies" not in table:
+            self._leaves.add(tree, "policies", "is required (a list; `[]` if there is no policy)")
+            return
+        if not isinstance(table["policies"], Listing):
+            refuse(self._problems, table["policies"], "policies", "a list of policies")
+            return
+        for at, node in enumerate(table["policies"].items):
+            policy = self._policy(node, f"policies[{at}]")
+            if policy is not None:
+                yield policy
+
+    def _policy(self, node: Node, field: str) -> Policy | None:
+        table = self._leaves.table(node, field, _FIELDS)
+        if table is None:
+            return None
+        name = self._id(node, table, field)
+        grant = self._grant(node, table, field)
+        conditions = None
+        if "conditions" in table:
+            conditions = self._conditions.read(table["conditions"], inside(field, "conditions"))
+        return Policy(
+            id=name,
+            grant=grant,
+            description=self._description(table, field),
+            state=self._state(table, field),
+            users=self._users(table, field),
+            apps=self._selection(table, field, "apps"),
+            contexts=self._selection(table, field, "contexts"),
+            conditions=conditions,
+            session=self._session(table, field),
+            sticky=self._sticky(table, field),
+        )
+
+    def _id(self, node: Node, table: Mapping[str, Node], field: str) -> str:
+        field = inside(field, "id")
+        if "id" not in table:
+            self._leaves.add(node, field, "is required")
+            return ""
+        name = self._leaves.text(table["id"], field)
+        if name is None:
+            return ""
+        if not _ID.fullmatch(name):
+            message = "must be 1 to 64 small letters, digits, dots, dashes or underscores"
+            self._leaves.add(table["id"], field, message)
+            return ""
+        first = self._ids.get(name)
+        if first is not None:
+            message = f"{name!r} is used already, in {first.file}:{first.line}"
+            self._leaves.add(table["id"], field, message)
+        self._ids.setdefault(name, table["id"].place)
+        return name
+
+    def _grant(self, node: Node, table: Mapping[str, Node], field: str) -> Grant:
+        if "grant" in table:
+            return self._grants.read(table["grant"], inside(field, "grant")) or Grant()
+        if "session" not in table:
+            message = "is required, unless `session` asks for a sign_in_frequency"
+            self._leaves.add(node, inside(field, "grant"), message)
+        return Grant()
+
+    def _description(self, table: Mapping[str, Node], field: str) -> str:
+        if "description" not in table:
+            return ""
+        return self._leaves.text(table["description"], inside(field, "description")) or ""
+
+    def _state(self, table: Mapping[str, Node], field: str) -> State:
+        if "state" not in table:
+            return State.ENABLED
+        found = self._leaves.choice(table["state"], inside(field, "state"), State)
+        return found or State.ENABLED
+
+    def _sticky(self, table: Mapping[str, Node], field: str) -> bool:
+        if "sticky" not in table:
+            return False
+        return bool(self._leaves.boolean(table["sticky"], inside(field, "sticky")))
+
+    def _session(self, table: Mapping[str, Node], field: str) -> SessionControls:
+        field = inside(field, "session")
+        if "session" not in table:
+            return SessionControls()
+        node = table["session"]
+        controls = self._leaves.table(node, field, ("sign_in_frequency",))
+        if controls is None:
+            return SessionControls()
+        field = inside(field, "sign_in_frequency")
+        if "sign_in_frequency" not in controls:
+            self._leaves.add(node, field, "is required")
+            return SessionControls()
+        return SessionControls(self._seconds(controls["sign_in_frequency"], field))
+
+    def _seconds(self, node: Node, field: str) -> int | None:
+        if not isinstance(node, Scalar) or node.value is None:
+            refuse(self._problems, node, field, "a duration")
+            return None
+        try:
+            seconds = spellings.duration(node.value)
+        except ValueError as error:
+            self._leaves.add(node, field, str(error))
+            return None
+        if not 1 <= seconds <= spellings.LONGEST or seconds != int(seconds):
+            self._leaves.add(node, field, "must be whole seconds, from 1s to 3650d")
+            return None
+        return int(seconds)
+
+    def _selection(self, table: Mapping[str, Node], field: str, key: str) -> Selection:
+        if key not in table:
+            return Selection()
+        known = self._context if key == "contexts" else _as_it_is
+        return self._selections.read(table[key], inside(field, key), known) or Selection()
+
+    def _context(self, name: Named) -> str | None:
+        if name.text == ROUTINE:
+            return name.text
+        if self._contexts:
+            known = self._contexts | {ROUTINE}
+            return name.text if self._leaves.all_of([name], known, "in `contexts`") else None
+        if not CONTEXT.fullmatch(name.text):
+            message = f"{shown(name.text)!r} is no context; contexts are c1 to c99 and routine"
+            self._problems.add(name.place, name.field, message)
+        return name.text
+
+    def _users(self, table: Mapping[str, Node], field: str) -> Assignment:
+        if "users" not in table:
+            return Assignment()
+        field, node = inside(field, "users"), table["users"]
+        if not isinstance(node, Table):
+            return Assignment(self._included(node, field))
+        sides = self._leaves.table(node, field, KEYS)
+        if not sides:
+            if sides is not None and not node.entries:
+                self._leaves.add(node, field, "must have `include` or `exclude`")
+            return Assignment()
+        include = exclude = None
+        if "include" in sides:
+            include = self._included(sides["include"], inside(field, "include"))
+        if "exclude" in sides and not is_empty_list(sides["exclude"]):
+            exclude = self._principals(sides["exclude"], inside(field, "exclude"), optional=True)
+        return Assignment(include, exclude or Principals())
+
+    def _included(self, node: Node, field: str) -> Principals | None:
+        """Those included; None for all."""
+        if not isinstance(node, Table):
+            names = self._leaves.names(node, field) or []
+            if means_all(names):
+                return None
+            return Principals(users=self._unlike_all(names))
+        return self._principals(node, field, optional=False)
+
+    def _principals(self, node: Node, field: str, *, optional: bool) -> Principals:
+        if not isinstance(node, Table):
+            return Principals(users=self._unlike_all(self._leaves.names(node, field) or []))
+        kinds = self._leaves.table(node, field, _PRINCIPALS) or {}
+        found = {
+            kind: self._unlike_all(self._leaves.names(each, inside(field, kind)) or [])
+            for kind, each in kinds.items()
+            if not is_empty_list(each)
+        }
+        if not found and not optional:
+            self._leaves.add(node, field, f"must name {', '.join(_PRINCIPALS)}; or say `all`")
+        return Principals(**found)
+
+    def _unlike_all(self, names: Iterable[Named]) -> frozenset[str]:
+        """The names; `all` among them is told, since it would mean a user of that name."""
+        found = set()
+        for name in names:
+            if name.text == EVERYTHING:
+                refuse_all(self._leaves, name)
+            found.add(name.text)
+        return frozenset(found)
+
+
+def _as_it_is(name: Named) -> str:
+    return name.text

@@ -1,0 +1,218 @@
+"""The request lines of the local socket: contract, section 4.
+
+A member that is not known is an error here: a misspelt `context` would make a call routine, and a
+misspelt `sessions` would watch all of them.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+import msgspec
+
+from sidecar.domain import address
+from sidecar.domain.signal import Signal
+from sidecar.wire.claims import MAX_NAME
+from sidecar.wire.events import InvalidSignal, decode_event
+from sidecar.wire.forwarded import InvalidCall, contexts_of
+from sidecar.wire.jws import strict_object
+from sidecar.wire.paths import PathInvalid, normalise
+
+MAX_REF = 256
+MAX_WAIT = 60.0
+DEFAULT_WAIT = 5.0
+
+Ref: TypeAlias = str | int | float | bool | msgspec.UnsetType | None
+"""What the request wants to have back; UNSET: nothing."""
+
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f]")
+_CHECK_TEXTS = {"token": 65536, "method": 32, "host": 260, "path": 65536, "user_agent": 1024}
+_KNOWN = {
+    "check": frozenset({"op", "ref", "context", "ip", *_CHECK_TEXTS}),
+    "watch": frozenset({"op", "ref", "sessions"}),
+    "ping": frozenset({"op", "ref"}),
+}
+
+
+class EventRequest(msgspec.Struct, frozen=True):
+    """Take this event. `wait`: answer when every sidecar has, after so many seconds at the most."""
+
+    signal: Signal
+    wait: float | None = None
+    ref: Ref = msgspec.UNSET
+
+
+class CheckRequest(msgspec.Struct, frozen=True):
+    """May this call pass? `path` is normalised; empty texts are not told."""
+
+    token: str
+    contexts: tuple[str, ...] = ()
+    method: str = ""
+    host: str = ""
+    path: str = ""
+    ip: str = ""
+    user_agent: str = ""
+    ref: Ref = msgspec.UNSET
+
+
+class WatchRequest(msgspec.Struct, frozen=True):
+    """Tell of changes of these sessions' standing (None: of all that this pod serves)."""
+
+    sessions: frozenset[str] | None = None
+    ref: Ref = msgspec.UNSET
+
+
+class PingRequest(msgspec.Struct, frozen=True):
+    """Only asks for a reply."""
+
+    ref: Ref = msgspec.UNSET
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """The line is refused: a code of the contract, the field (if one is to blame), and why."""
+
+    error: str
+    message: str
+    field: str = ""
+    ref: Ref = msgspec.UNSET
+
+
+LineRequest: TypeAlias = EventRequest | CheckRequest | WatchRequest | PingRequest | Refusal
+
+
+def decode_line(
+    line: bytes | bytearray, *, now: float, skew: float, new_id: Callable[[], str]
+) -> LineRequest:
+    """Read one line without its end. Never raises: what is wrong with it becomes a `Refusal`.
+
+    `new_id` names an event that has no id; `now` and `skew` as for `events.decode_event`.
+    """
+    try:
+        values = strict_object(bytes(line))
+    except ValueError:
+        return Refusal("invalid_json", "a line is one JSON object without repeated members")
+    try:
+        ref = ref_of(values)
+    except InvalidSignal as error:
+        return Refusal("invalid_event", error.message, error.field)
+    try:
+        return _request(values, ref, now, skew, new_id)
+    except InvalidSignal as error:
+        return Refusal("invalid_event", error.message, error.field, ref)
+
+
+def event_request(
+    values: Mapping[str, object], ref: Ref, *, now: float, skew: float, new_id: Callable[[], str]
+) -> EventRequest:
+    """Read an event and how long its sender wants to wait; raises `InvalidSignal`."""
+    fresh = new_id() if values.get("id") is None else ""
+    signal = decode_event(values, now=now, skew=skew, new_id=fresh)
+    return EventRequest(signal, wait_of(values), ref)
+
+
+def wait_of(values: Mapping[str, object]) -> float | None:
+    """How many seconds the sender of an event wants to wait for every sidecar; None: not at all.
+
+    Raises `InvalidSignal`.
+    """
+    wait = values.get("wait")
+    timeout = values.get("timeout", DEFAULT_WAIT)
+    if wait is not None and wait != "everywhere":
+        raise InvalidSignal("wait", "must be 'everywhere'")
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise InvalidSignal("timeout", "must be a number of seconds")
+    if not 0 <= timeout <= MAX_WAIT:
+        raise InvalidSignal("timeout", f"must be from 0 to {MAX_WAIT:g} seconds")
+    return None if wait is None else float(timeout)
+
+
+def _request(
+    values: Mapping[str, object], ref: Ref, now: float, skew: float, new_id: Callable[[], str]
+) -> LineRequest:
+    match values.get("op"):
+        case "event":
+            return event_request(values, ref, now=now, skew=skew, new_id=new_id)
+        case "check":
+            _refuse_unknown(values, "check")
+            return _check(values, ref)
+        case "watch":
+            _refuse_unknown(values, "watch")
+            return WatchRequest(_sessions(values.get("sessions")), ref)
+        case "ping":
+            _refuse_unknown(values, "ping")
+            return PingRequest(ref)
+        case _:
+            return Refusal("unknown_op", "must be event, check, watch or ping", "op", ref)
+
+
+def _check(values: Mapping[str, object], ref: Ref) -> LineRequest:
+    token = values.get("token", "")
+    if not isinstance(token, str):
+        return Refusal("invalid_token", "must be text", "token", ref)
+    texts = {name: _text(values, name, limit) for name, limit in _CHECK_TEXTS.items()}
+    if texts["path"]:
+        try:
+            texts["path"] = normalise(texts["path"])
+        except PathInvalid as error:
+            raise InvalidSignal("path", str(error)) from None
+    ip = _text(values, "ip", 80)
+    canonical = address.canonical(ip)
+    if ip and not canonical:
+        raise InvalidSignal("ip", "must be an IPv4 or IPv6 address")
+    return CheckRequest(**texts, contexts=_contexts(values.get("context")), ip=canonical, ref=ref)
+
+
+def _text(values: Mapping[str, object], name: str, limit: int) -> str:
+    value = values.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str) or len(value) > limit or _UNSAFE.search(value):
+        raise InvalidSignal(name, f"must be at most {limit} characters, none of them control ones")
+    return value
+
+
+def _contexts(value: object) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    named = value if isinstance(value, list) else [value]
+    texts = [name for name in named if isinstance(name, str)]
+    if len(texts) != len(named):
+        raise InvalidSignal("context", "must be a string or a list of strings")
+    try:
+        return contexts_of(texts)
+    except InvalidCall as error:
+        raise InvalidSignal("context", str(error)) from None
+
+
+def _sessions(value: object) -> frozenset[str] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list):
+        raise InvalidSignal("sessions", "must be a list of session names")
+    sessions = frozenset(name for name in value if isinstance(name, str) and name)
+    if len(sessions) != len(set(map(repr, value))) or any(len(s) > MAX_NAME for s in sessions):
+        raise InvalidSignal("sessions", f"must hold strings of 1 to {MAX_NAME} characters")
+    return sessions
+
+
+def _refuse_unknown(values: Mapping[str, object], op: str) -> None:
+    for name in values:
+        if name not in _KNOWN[op]:
+            raise InvalidSignal(name[:64], f"is no member of a {op} request")
+
+
+def ref_of(values: Mapping[str, object]) -> Ref:
+    """What the sender wants to have back with the reply; raises `InvalidSignal`."""
+    value = values.get("ref", msgspec.UNSET)
+    match value:
+        case None | bool() | msgspec.UnsetType():
+            return value
+        case str() if len(value) <= MAX_REF:
+            return value
+        case int() if abs(value) < 2**63:
+            return value
+        case float() if math.isfinite(value):
+            return value
+        case _:
+            raise InvalidSignal("ref", f"must be a scalar of at most {MAX_REF} characters")

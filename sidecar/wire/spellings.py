@@ -1,0 +1,233 @@
+"""How single values of the configuration are spelled: durations, sizes, CIDRs, addresses.
+
+Each kind is a type to annotate a setting with, and a reader that turns what stands in the file
+into the value. A reader raises ValueError (`Misspelt`) with the reason in words an operator
+understands, and never repeats what might be a secret.
+"""
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Annotated, Any, TypeAlias
+
+import msgspec
+
+from sidecar.wire.store_address import parse_store_address
+
+LONGEST = 315_360_000
+"""Ten years in seconds: no duration is longer."""
+
+Plain: TypeAlias = str | int | float | bool
+"""What a scalar of a file is, once it is not nothing."""
+
+
+class Misspelt(ValueError):  # noqa: N818 - the operator must act: becomes a `Problem`
+    """A value is not spelled as its kind asks; the message says how it must be."""
+
+
+class Kind(StrEnum):
+    """What a marked setting is."""
+
+    DURATION = "duration"
+    SIZE = "size"
+    FILE = "file"
+    CIDR = "cidr"
+    COUNTRY = "country"
+    ASN = "asn"
+    MODE = "mode"
+    BIND = "bind"
+    ALGORITHM = "algorithm"
+    STORE = "store"
+    URL = "url"
+    METHOD = "method"
+    HEADER = "header"
+
+
+def _marked(kind: Kind, **bounds: Any) -> msgspec.Meta:
+    return msgspec.Meta(extra={"kind": kind}, extra_json_schema={"x-kind": kind.value}, **bounds)
+
+
+Duration = Annotated[float, _marked(Kind.DURATION, gt=0, le=LONGEST)]
+"""Seconds, or `90s`, `15m`, `1h30m`, `7d`, `500ms`."""
+DurationOrZero = Annotated[float, _marked(Kind.DURATION, ge=0, le=LONGEST)]
+WholeDuration = Annotated[int, _marked(Kind.DURATION, ge=0, le=LONGEST)]
+Size = Annotated[int, _marked(Kind.SIZE, gt=0)]
+"""Bytes, or `64KiB`, `1MiB`."""
+File = Annotated[str, _marked(Kind.FILE)]
+"""A path, relative to the directory of the configuration file."""
+Cidr = Annotated[str, _marked(Kind.CIDR)]
+Country = Annotated[str, _marked(Kind.COUNTRY)]
+Asn = Annotated[int, _marked(Kind.ASN, ge=0, le=2**32 - 1)]
+Mode = Annotated[str, _marked(Kind.MODE)]
+Bind = Annotated[str, _marked(Kind.BIND)]
+Algorithm = Annotated[str, _marked(Kind.ALGORITHM)]
+StoreUrl = Annotated[str, _marked(Kind.STORE)]
+Url = Annotated[str, _marked(Kind.URL)]
+Method = Annotated[str, _marked(Kind.METHOD)]
+HeaderName = Annotated[str, _marked(Kind.HEADER)]
+
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_PART = r"([0-9]{1,12}(?:\.[0-9]{1,6})?)(ms|[smhdw])"
+DURATION_PATTERN = rf"^(?:{_PART})+$".replace("(ms", "(?:ms").replace("([0", "(?:[0")
+_PARTS = re.compile(_PART)
+_DURATION = re.compile(DURATION_PATTERN)
+_BYTES = {"B": 1, "KB": 1000, "MB": 1000**2, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+SIZE_PATTERN = r"^[0-9]{1,12}(?:B|KB|MB|KiB|MiB|GiB)$"
+_SIZE = re.compile(SIZE_PATTERN)
+MODE_PATTERN = r"^0?[0-7]{3}$"
+_HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252})")
+_URL = re.compile(r"https?://[^\s/?#@]+(?:[/?][^\s#]*)?")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
+_AS = re.compile(r"(?:[Aa][Ss])?([0-9]{1,10})")
+_COMMON = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY")
+_WEBDAV = ("ACL", "COPY", "LOCK", "MKCALENDAR", "MKCOL", "MOVE", "PROPFIND", "PROPPATCH", "UNLOCK")
+_OTHERS = ("LINK", "MERGE", "PURGE", "REBIND", "REPORT", "SEARCH", "UNBIND", "UNLINK", "UPDATE")
+METHODS = frozenset({*_COMMON, *_WEBDAV, *_OTHERS})
+"""A method that is not known would make a route that matches nothing, without a word."""
+
+
+def duration(value: Plain) -> float:
+    """Seconds: a number of them, or number and unit, added up where there are several."""
+    if isinstance(value, str):
+        if not _DURATION.fullmatch(value):
+            raise Misspelt("must be seconds, or a duration such as 90s, 15m, 1h or 7d")
+        return sum(float(number) * _UNITS[unit] for number, unit in _PARTS.findall(value))
+    if isinstance(value, bool):
+        raise Misspelt("must be a duration, not true or false")
+    return value
+
+
+def size(value: Plain) -> int:
+    """Bytes: a whole number of them, or number and unit."""
+    if isinstance(value, str) and _SIZE.fullmatch(value):
+        number = value.rstrip("BKMGi")
+        return int(number) * _BYTES[value[len(number) :]]
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise Misspelt("must be a whole number of bytes, or a size such as 64KiB or 1MiB")
+    return value
+
+
+def text(value: Plain) -> str:
+    """Text as such."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        raise Misspelt("must be text, not true or false; put it in quotes")
+    raise Misspelt("must be text, not a number; put it in quotes")
+
+
+def file(value: Plain) -> str:
+    """A path, empty for none."""
+    return text(value)
+
+
+def cidr(value: Plain) -> str:
+    """A network without host bits, or a lone address, in its canonical spelling."""
+    spelled = text(value)
+    try:
+        network = ipaddress.ip_network(spelled, strict=False)
+    except ValueError:
+        raise Misspelt("must be a CIDR such as 10.0.0.0/8 or 2001:db8::/32") from None
+    mask = spelled.partition("/")[2]
+    if "%" in spelled or (mask and not (mask.isascii() and mask.isdigit())):
+        raise Misspelt(f"must be a CIDR; did you mean {network}?")
+    if mask and ipaddress.ip_address(spelled.partition("/")[0]) != network.network_address:
+        raise Misspelt(f"has host bits set; did you mean {network}?")
+    return str(network)
+
+
+def country(value: Plain) -> str:
+    """An ISO 3166-1 alpha-2 code in upper case."""
+    spelled = text(value)
+    if len(spelled) != 2 or not (spelled.isascii() and spelled.isalpha()):
+        raise Misspelt("must be a country's code of two letters (ISO 3166-1 alpha-2)")
+    return spelled.upper()
+
+
+def asn(value: Plain) -> int:
+    """The number of an autonomous system, with or without `AS`."""
+    if isinstance(value, str) and (found := _AS.fullmatch(value)):
+        value = int(found[1])
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**32:
+        raise Misspelt("must be the number of an autonomous system, such as 64496 or AS64496")
+    return value
+
+
+def mode(value: Plain) -> str:
+    """A file's mode in octal."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        raise Misspelt('must be text; put the mode in quotes, such as "0660"')
+    spelled = text(value)
+    if not re.fullmatch(MODE_PATTERN, spelled):
+        raise Misspelt('must be a file\'s mode in octal, such as "0660"')
+    return spelled
+
+
+def bind(value: Plain) -> str:
+    """`HOST:PORT` or `[IPv6]:PORT`; port 0 is any free one."""
+    spelled = text(value)
+    host, colon, port = spelled.rpartition(":")
+    if not colon or not (port.isascii() and port.isdigit()) or int(port[:6]) > 65535:
+        raise Misspelt("must be host:port, such as 127.0.0.1:8181 or [::1]:8181")
+    if host.startswith("[") and host.endswith("]"):
+        try:
+            ipaddress.IPv6Address(host[1:-1])
+        except ValueError:
+            raise Misspelt("has brackets around what is no IPv6 address") from None
+    elif ":" in host:
+        raise Misspelt("must have brackets around an IPv6 address, such as [::1]:8181")
+    elif not _is_host(host):
+        raise Misspelt("must begin with a host name or an address, such as 127.0.0.1:8181")
+    return spelled
+
+
+def _is_host(host: str) -> bool:
+    if host and not host.strip("0123456789."):
+        try:
+            ipaddress.IPv4Address(host)
+        except ValueError:
+            return False
+    return bool(_HOST.fullmatch(host))
+
+
+def store(value: Plain) -> str:
+    """The store's address; empty for the embedded one."""
+    spelled = text(value)
+    if spelled:
+        parse_store_address(spelled)
+    return spelled
+
+
+def url(value: Plain) -> str:
+    """An http or https URL without credentials; empty for none."""
+    spelled = text(value)
+    if spelled and not _URL.fullmatch(spelled):
+        raise Misspelt("must be an https:// URL without credentials and fragment")
+    return spelled
+
+
+def header(value: Plain) -> str:
+    """The name of a header or cookie (RFC 9110, section 5.6.2); empty for none."""
+    spelled = text(value)
+    if spelled and not _TOKEN.fullmatch(spelled):
+        raise Misspelt("must be a name without spaces and separators")
+    return spelled
+
+
+READERS: Mapping[Kind, Callable[[Plain], Plain]] = {
+    Kind.DURATION: duration,
+    Kind.SIZE: size,
+    Kind.FILE: file,
+    Kind.CIDR: cidr,
+    Kind.COUNTRY: country,
+    Kind.ASN: asn,
+    Kind.MODE: mode,
+    Kind.BIND: bind,
+    Kind.ALGORITHM: text,
+    Kind.STORE: store,
+    Kind.URL: url,
+    Kind.METHOD: text,
+    Kind.HEADER: header,
+}
+"""How each kind is read. `config` replaces those that depend on more than the value."""

@@ -1,0 +1,179 @@
+"""What stands behind the doors in their tests: small services in memory, and a raw client."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+
+from sidecar.adapters.socket_replies import Settlement
+from sidecar.domain.signal import SessionRevoked, Signal
+from sidecar.service.answers import Accepted, Answer, Call, Reason, StandingChange, Verdict
+from sidecar.service.watching import Watches
+
+EPOCH = 1_800_000_000.0
+SKEW = 60.0
+
+
+def clock() -> float:
+    return EPOCH
+
+
+class Numbers:
+    """Ids of events: e1, e2, ..."""
+
+    def __init__(self) -> None:
+        self.last = 0
+
+    def __call__(self) -> str:
+        self.last += 1
+        return f"e{self.last}"
+
+
+class Services:
+    """Checks and events in memory: a token is the name of a session; revoked ones are denied.
+
+    `trouble` is raised instead of doing anything. `gate`, if set, is waited for by every event.
+    """
+
+    def __init__(self) -> None:
+        self.watches = Watches()
+        self.calls: list[Call] = []
+        self.signals: list[Signal] = []
+        self.ids: set[str] = set()
+        self.revoked: set[str] = set()
+        self.trouble: Exception | None = None
+        self.gate: trio.Event | None = None
+        self.at_once = 0
+        self.most_at_once = 0
+        self.sidecars = (1, 1)
+
+    async def check(self, call: Call) -> Answer:
+        await trio.lowlevel.checkpoint()
+        if self.trouble:
+            raise self.trouble
+        self.calls.append(call)
+        if not call.token:
+            return Answer(
+                Verdict.DENY, 401, challenge="Bearer", error="invalid_token", message="no"
+            )
+        if call.token in self.revoked:
+            reason = Reason("p1", "session-revoked", "it was revoked")
+            return Answer(Verdict.DENY, 403, session=call.token, reasons=(reason,))
+        if "c1" in call.contexts:
+            return Answer(
+                Verdict.STEP_UP,
+                401,
+                session=call.token,
+                challenge='Bearer error="insufficient_user_authentication", acr_values="phr"',
+                acr_values="phr",
+                max_age=0,
+            )
+        return Answer(
+            Verdict.ALLOW, 200, call.token, "u1", "mfa", pending=call.token.endswith("pending")
+        )
+
+    async def accept(self, signal: Signal) -> Accepted:
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            await trio.lowlevel.checkpoint()
+            if self.gate is not None:
+                await self.gate.wait()
+        finally:
+            self.at_once -= 1
+        if self.trouble:
+            raise self.trouble
+        duplicate = signal.stamp.id in self.ids
+        self.ids.add(signal.stamp.id)
+        self.signals.append(signal)
+        if isinstance(signal, SessionRevoked):
+            self.revoked.add(signal.subject.session)
+            self.watches.tell(StandingChange(signal.subject.session, "revoked"))
+        return Accepted(signal.stamp.id, duplicate=duplicate)
+
+    async def settled(self, event: str, within: float) -> Settlement:
+        assert event in self.ids
+        await trio.lowlevel.checkpoint()
+        return Settlement(*self.sidecars)
+
+
+class Incidents(list[Any]):
+    """Collects what a door tells of; asks to be told of crashes the test did not foresee."""
+
+    def __call__(self, incident: Any, error: Exception | None) -> None:
+        self.append(incident if error is None else (incident, error))
+
+    async def wait_for(self, incident: Any) -> None:
+        await until(lambda: incident in self)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Returns when it is so."""
+    with trio.fail_after(10):
+        while not condition():  # noqa: ASYNC110 - real sockets tell of nothing
+            await trio.sleep(0.005)
+
+
+@asynccontextmanager
+async def running(run: Callable[..., Awaitable[None]], **options: Any) -> AsyncIterator[Any]:
+    """A door that runs while the block does; yields what it starts with."""
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+
+            async def start(*, task_status: trio.TaskStatus[Any]) -> None:
+                await run(task_status=task_status, **options)
+
+            yield await nursery.start(start)
+            nursery.cancel_scope.cancel()
+
+
+class Wire:
+    """A raw client of a stream."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self.stream = stream
+        self.unread = b""
+
+    async def send(self, data: bytes) -> None:
+        await self.stream.send_all(data)
+
+    async def more(self) -> bytes:
+        data = await self.stream.receive_some(65536)
+        self.unread += data
+        return bytes(data)
+
+    async def line(self) -> bytes:
+        while b"\n" not in self.unread:
+            if not await self.more():
+                raise EOFError(self.unread)
+        line, _, self.unread = self.unread.partition(b"\n")
+        return line
+
+    async def exactly(self, count: int) -> bytes:
+        while len(self.unread) < count:
+            if not await self.more():
+                raise EOFError(self.unread)
+        data, self.unread = self.unread[:count], self.unread[count:]
+        return data
+
+    async def rest(self) -> bytes:
+        """All there is until the other end closes; a reset ends it, too."""
+        try:
+            while await self.more():
+                pass
+        except trio.BrokenResourceError:
+            pass
+        data, self.unread = self.unread, b""
+        return data
+
+    async def closed(self) -> bool:
+        return await self.rest() == b""
+
+
+async def connect(address: str) -> Wire:
+    """A client of `HOST:PORT` or of a unix path."""
+    if address.startswith("/"):
+        return Wire(await trio.open_unix_socket(address))
+    host, _, port = address.rpartition(":")
+    return Wire(await trio.open_tcp_stream(host.strip("[]"), int(port)))

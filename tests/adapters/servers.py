@@ -1,0 +1,103 @@
+"""Real servers for tests, each a child process that ends with the tests."""
+
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import redis
+
+from sidecar.adapters.embedded import server_arguments, server_binary
+from sidecar.wire.settings import Store as StoreSettings
+
+
+class Server:
+    """A Valkey server on a unix socket, and on a TCP port if one is given."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *options: str,
+        port: int = 0,
+        env: Mapping[str, str] | None = None,
+        config: str = "",
+    ) -> None:
+        self.path = directory / "valkey.sock"
+        self.port = port
+        self.url = f"unix://{self.path}"
+        file = directory / "server.conf"
+        file.write_text(config)
+        self._command = [str(server_binary()), str(file), *server_arguments(directory, self.path)]
+        self._command += ["--port", str(port), "--bind", "127.0.0.1", *options]
+        self._env = {**os.environ, **(env or {})}
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            self._command,
+            env=self._env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for _ in range(500):
+            if self.process.poll() is not None:
+                raise RuntimeError(f"the server ended with status {self.process.returncode}")
+            with socket.socket(socket.AF_UNIX) as probe:
+                if probe.connect_ex(str(self.path)) == 0:
+                    return
+            time.sleep(0.02)
+        raise RuntimeError("the server does not start")
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stopped in its tracks, connections open: what a dead node looks like."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+        self.process.kill()
+        self.process.wait()
+
+    def client(self) -> redis.Redis:
+        return redis.Redis(unix_socket_path=str(self.path), protocol=2)
+
+
+@contextmanager
+def serving(
+    *options: str, port: int = 0, env: Mapping[str, str] | None = None, config: str = ""
+) -> Iterator[Server]:
+    """A server with a directory of its own."""
+    with tempfile.TemporaryDirectory(prefix="sidecar-test-") as directory:
+        server = Server(Path(directory), *options, port=port, env=env, config=config)
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+def free_ports(count: int) -> list[int]:
+    """TCP ports that nobody listens on just now."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+def impatient(url: str, **other: object) -> StoreSettings:
+    """Settings for tests in which something fails: short time-outs, quick retries."""
+    defaults = {"timeout": 0.3, "connect_timeout": 0.3, "retry_base": 0.01, "retry_cap": 0.05}
+    return StoreSettings(url=url, **{**defaults, **other})  # type: ignore[arg-type] # by name

@@ -1,0 +1,320 @@
+import gzip
+from collections.abc import AsyncIterator
+
+import httpx
+import msgspec
+import pytest
+import trio
+
+from sidecar.adapters.admin import AdminApp, AdminListener
+from sidecar.adapters.logs import Lines
+from sidecar.adapters.telemetry import Telemetry
+from sidecar.service.answers import Unavailable
+from sidecar.service.health import CONDITIONS, Health
+from sidecar.service.inspection import InvalidQuery, SessionQuery
+from sidecar.wire.settings import Settings
+
+TOKEN = "an-admin-token"
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+PATHS = ["/metrics", "/livez", "/readyz", "/startupz", "/v1/sessions", "/v1/sessions/s", "/nope"]
+
+
+class Sink:
+    def write(self, data: bytes) -> int:
+        self.data = getattr(self, "data", b"") + data
+        return len(data)
+
+    def flush(self) -> None:
+        pass
+
+
+class Book:
+    """An inspection that remembers the queries, and fails as told."""
+
+    def __init__(self) -> None:
+        self.queries: list[SessionQuery] = []
+        self.asked: list[str] = []
+        self.fault: Exception | None = None
+
+    async def sessions(self, query: SessionQuery) -> object:
+        self.queries.append(query)
+        if self.fault:
+            raise self.fault
+        return {"sessions": [{"id": "s1", "user": "ada"}], "cursor": "next"}
+
+    async def session(self, session: str, /) -> object | None:
+        self.asked.append(session)
+        return {"id": session} if session in ("s1", "a/b %") else None
+
+    async def policies(self) -> object:
+        return {"policies": [{"id": "p1"}]}
+
+
+class Admin:
+    def __init__(self, token: str = TOKEN) -> None:
+        self.health = Health()
+        self.sink = Sink()
+        self.telemetry = Telemetry(Settings(), Lines(self.sink))  # type: ignore[arg-type]
+        self.book = Book()
+        self.token = token
+        app = AdminApp(self.health, self.telemetry, self.book, lambda: self.token)
+        self.listener = AdminListener("127.0.0.1:0", app, header_timeout=0.2)
+        self.url = ""
+
+    def all_good(self) -> None:
+        for name in CONDITIONS:
+            self.health.good(name)
+
+    async def ask(
+        self, path: str, method: str = "GET", headers: dict[str, str] | None = None
+    ) -> httpx.Response:
+        async with httpx.AsyncClient(base_url=self.url) as client:
+            return await client.request(method, path, headers=headers)
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+
+@pytest.fixture
+async def admin(nursery: trio.Nursery) -> AsyncIterator[Admin]:
+    admin = Admin()
+    (admin.url,) = await nursery.start(admin.listener.run)
+    yield admin
+    admin.listener.stop()
+
+
+async def test_metrics_are_plain_text_unless_openmetrics_is_accepted(admin: Admin) -> None:
+    plain = await admin.ask("/metrics", headers={"Accept": "*/*"})
+    assert plain.status_code == 200
+    assert plain.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert "sidecar_build_info{" in plain.text
+    assert "# EOF" not in plain.text
+    accept = "application/openmetrics-text;version=1.0.0,text/plain;q=0.5"
+    rich = await admin.ask("/metrics", headers={"Accept": accept})
+    assert rich.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert rich.text.endswith("# EOF\n")
+
+
+async def test_metrics_are_compressed_only_for_whom_accepts_gzip(admin: Admin) -> None:
+    async with httpx.AsyncClient(base_url=admin.url) as client:
+        async with client.stream("GET", "/metrics", headers={"Accept-Encoding": "gzip"}) as reply:
+            assert reply.headers["content-encoding"] == "gzip"
+            raw = b"".join([chunk async for chunk in reply.aiter_raw()])
+        assert b"sidecar_build_info" in gzip.decompress(raw)
+    for refused in ("identity", "gzip;q=0", "gzip;q=0.000"):
+        reply = await admin.ask("/metrics", headers={"Accept-Encoding": refused})
+        assert "content-encoding" not in reply.headers
+
+
+async def test_a_request_is_counted_by_its_route_and_never_by_its_path(admin: Admin) -> None:
+    await admin.ask("/v1/sessions/s1", headers=BEARER)
+    await admin.ask("/some/secret/path")
+    text = (await admin.ask("/metrics")).text
+    assert 'sidecar_http_requests_total{route="admin /v1/sessions/{id}",status="200"} 1.0' in text
+    assert 'sidecar_http_requests_total{route="admin nowhere",status="404"} 1.0' in text
+    assert "secret" not in text
+
+
+async def test_not_ready_until_every_condition_has_been_met(admin: Admin) -> None:
+    admin.all_good()
+    admin.health.bad("keys", "no keys of issuer 0 yet")
+    reply = await admin.ask("/readyz")
+    assert reply.status_code == 503
+    checks = {check["name"]: check for check in reply.json()["checks"]}
+    assert checks["keys"] == {"name": "keys", "state": "bad", "reason": "no keys of issuer 0 yet"}
+    assert checks["store"]["state"] == "good"
+    admin.health.good("keys")
+    assert (await admin.ask("/readyz")).json()["status"] == "ok"
+
+
+async def test_draining_is_not_ready_yet_alive_and_started(admin: Admin) -> None:
+    admin.all_good()
+    admin.health.drain()
+    statuses = [(await admin.ask(path)).status_code for path in ("/readyz", "/livez", "/startupz")]
+    assert statuses == [503, 200, 200]
+
+
+async def test_head_says_what_get_says_without_the_body(admin: Admin) -> None:
+    admin.all_good()
+    for path in ("/readyz", "/nope"):
+        get, head = await admin.ask(path), await admin.ask(path, "HEAD")
+        assert head.status_code == get.status_code
+        assert head.headers["content-length"] == str(len(get.content))
+        assert head.content == b""
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
+async def test_only_get_and_head_are_allowed(admin: Admin, method: str) -> None:
+    reply = await admin.ask("/readyz", method)
+    assert reply.status_code == 405
+    assert reply.headers["allow"] == "GET, HEAD"
+    assert reply.headers["content-type"] == "application/problem+json"
+
+
+async def test_every_answer_carries_the_security_headers(admin: Admin) -> None:
+    for path in PATHS:
+        headers = (await admin.ask(path)).headers
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["cache-control"] == "no-store"
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert "server" not in headers
+
+
+async def test_without_a_configured_credential_there_is_nothing_to_ask_for(
+    admin: Admin,
+) -> None:
+    admin.token = ""
+    for headers in ({}, {"Authorization": "Bearer"}, BEARER):
+        for path in ("/v1/sessions", "/v1/sessions/s1", "/v1/policies"):
+            assert (await admin.ask(path, headers=headers)).status_code == 404
+    assert admin.book.queries == []
+
+
+@pytest.mark.parametrize(
+    ("authorization", "challenge"),
+    [
+        (None, 'Bearer realm="sidecar admin"'),
+        ("Basic YTpi", 'Bearer realm="sidecar admin"'),
+        ("Bearer wrong", 'Bearer realm="sidecar admin", error="invalid_token"'),
+        (f"Bearer {TOKEN}x", 'Bearer realm="sidecar admin", error="invalid_token"'),
+        ("Bearer", 'Bearer realm="sidecar admin", error="invalid_token"'),
+    ],
+)
+async def test_a_missing_or_wrong_credential_is_challenged(
+    admin: Admin, authorization: str | None, challenge: str
+) -> None:
+    headers = {"Authorization": authorization} if authorization else {}
+    reply = await admin.ask("/v1/sessions", headers=headers)
+    assert reply.status_code == 401
+    assert reply.headers["www-authenticate"] == challenge
+    assert admin.book.queries == []
+
+
+async def test_a_credential_may_hold_any_character(admin: Admin) -> None:
+    admin.token = "schlüssel"
+    raw = {b"authorization": "Bearer schlüssel".encode()}
+    async with httpx.AsyncClient(base_url=admin.url) as client:
+        assert (await client.get("/v1/policies", headers=raw)).status_code == 200
+
+
+async def test_a_rotated_credential_counts_at_once(admin: Admin) -> None:
+    admin.token = "the-new-one"
+    assert (await admin.ask("/v1/policies", headers=BEARER)).status_code == 401
+    new = {"Authorization": "bearer the-new-one"}
+    assert (await admin.ask("/v1/policies", headers=new)).json() == {"policies": [{"id": "p1"}]}
+
+
+async def test_a_query_reaches_the_inspection_as_a_value(admin: Admin) -> None:
+    path = "/v1/sessions?user=ada%40x.org&device=d1&standing=step_up&limit=7&cursor=abc"
+    reply = await admin.ask(path, headers=BEARER)
+    assert reply.json() == {"sessions": [{"id": "s1", "user": "ada"}], "cursor": "next"}
+    assert admin.book.queries == [SessionQuery("ada@x.org", "d1", "step_up", 7, "abc")]
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("limit=many", "limit"),
+        ("usr=ada", "usr"),
+        ("user=a&user=b", "user"),
+        ("&".join(f"f{i}=1" for i in range(30)), "too many"),
+    ],
+)
+async def test_a_query_that_makes_no_sense_is_the_askers_error(
+    admin: Admin, query: str, told: str
+) -> None:
+    reply = await admin.ask(f"/v1/sessions?{query}", headers=BEARER)
+    assert reply.status_code == 400
+    assert told in reply.json()["detail"]
+    assert admin.book.queries == []
+
+
+async def test_a_session_is_found_by_its_percent_encoded_id(admin: Admin) -> None:
+    reply = await admin.ask("/v1/sessions/a%2Fb%20%25", headers=BEARER)
+    assert reply.json() == {"id": "a/b %"}
+    assert (await admin.ask("/v1/sessions/s2", headers=BEARER)).status_code == 404
+    assert admin.book.asked == ["a/b %", "s2"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "told"),
+    [
+        (InvalidQuery("cursor", "was never given"), 400, "cursor: was never given"),
+        (Unavailable("the store is away"), 503, "the store is away"),
+        (ZeroDivisionError("secret: division"), 500, "something broke in here; the log says what"),
+    ],
+)
+async def test_a_fault_becomes_problem_details_without_its_innards(
+    admin: Admin, fault: Exception, status: int, told: str
+) -> None:
+    admin.book.fault = fault
+    reply = await admin.ask("/v1/sessions", headers=BEARER)
+    assert reply.status_code == status
+    assert reply.json()["detail"] == told
+    assert reply.json()["status"] == status
+    assert ("retry-after" in reply.headers) == (status == 503)
+
+
+async def test_a_fault_of_ours_is_logged_by_where_it_happened_only(
+    admin: Admin,
+) -> None:
+    admin.book.fault = ZeroDivisionError("a token perhaps")
+    await admin.ask("/v1/sessions", headers=BEARER)
+    line = msgspec.json.decode(admin.sink.data)
+    assert (line["event"], line["error"], line["where"]) == (
+        "worker-failed",
+        "ZeroDivisionError",
+        "admin",
+    )
+    assert any("test_admin.py" in frame for frame in line["trace"])
+    assert b"a token perhaps" not in admin.sink.data
+
+
+async def test_a_client_that_dawdles_over_its_headers_is_dropped(admin: Admin) -> None:
+    stream = await trio.open_tcp_stream("127.0.0.1", admin.port)
+    async with stream:
+        await stream.send_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\n")
+        with trio.fail_after(10):
+            assert await stream.receive_some() == b""
+
+
+async def test_a_body_that_never_ends_is_not_waited_for(admin: Admin) -> None:
+    admin.all_good()
+    stream = await trio.open_tcp_stream("127.0.0.1", admin.port)
+    async with stream:
+        head = b"GET /readyz HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n"
+        await stream.send_all(head + b"x" * 1000)
+        with trio.fail_after(10):
+            reply = b""
+            while chunk := await stream.receive_some():
+                reply += chunk
+    assert reply.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_websocket_is_refused(admin: Admin) -> None:
+    headers = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+    assert (await admin.ask("/readyz", headers=headers)).status_code == 403
+
+
+async def test_stopping_ends_the_listener_and_leaves_nothing_open() -> None:
+    admin = Admin()
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            (admin.url,) = await nursery.start(admin.listener.run)
+            admin.listener.stop()
+    with pytest.raises(httpx.ConnectError):
+        await admin.ask("/livez")
+
+
+async def test_a_port_in_use_is_told_at_the_start(admin: Admin) -> None:
+    second = AdminListener(
+        f"127.0.0.1:{admin.port}", AdminApp(admin.health, admin.telemetry, admin.book)
+    )
+    with pytest.raises(OSError, match="in use"):
+        await second.run()

@@ -1,0 +1,127 @@
+import gzip
+from pathlib import Path
+
+import pytest
+import trio
+
+from sidecar.adapters.documents import MAX_BYTES, Documents, is_permitted, read_file
+from sidecar.service.answers import Unavailable
+from tests.adapters.identity import Answer, Provider, serve
+
+
+@pytest.fixture
+async def provider(nursery: trio.Nursery) -> Provider:
+    return await serve(nursery)
+
+
+async def refused(url: str) -> str:
+    with pytest.raises(Unavailable) as caught:
+        await Documents().fetch(url)
+    return str(caught.value)
+
+
+async def test_a_document_is_fetched(provider: Provider) -> None:
+    provider.paths["/jwks"] = Answer(b"{}")
+    assert await Documents().fetch(provider.url + "/jwks") == b"{}"
+
+
+async def test_an_error_status_is_told(provider: Provider) -> None:
+    provider.paths["/jwks"] = Answer(b"{}", status=500)
+    assert "500" in await refused(provider.url + "/jwks")
+
+
+async def test_the_size_limit_is_exact(provider: Provider) -> None:
+    provider.paths["/fits"] = Answer(b"x" * MAX_BYTES)
+    provider.paths["/huge"] = Answer(b"x" * (MAX_BYTES + 1))
+    assert len(await Documents().fetch(provider.url + "/fits")) == MAX_BYTES
+    assert "too large" in await refused(provider.url + "/huge")
+
+
+async def test_a_compressed_answer_is_not_unpacked(provider: Provider) -> None:
+    packed = gzip.compress(b"{}")
+    provider.paths["/jwks"] = Answer(packed, headers={"Content-Encoding": "gzip"})
+    assert "compressed" in await refused(provider.url + "/jwks")
+
+
+async def test_a_redirect_is_followed_within_the_scheme(provider: Provider) -> None:
+    provider.paths["/old"] = Answer(status=302, headers={"Location": "/new"})
+    provider.paths["/new"] = Answer(b"{}")
+    assert await Documents().fetch(provider.url + "/old") == b"{}"
+
+
+@pytest.mark.parametrize(
+    "target", ["https://127.0.0.1:1/", "http://192.0.2.1/", "file:///etc/passwd", "//192.0.2.1/"]
+)
+async def test_a_redirect_out_of_bounds_is_refused_unasked(provider: Provider, target: str) -> None:
+    provider.paths["/old"] = Answer(status=301, headers={"Location": target})
+    message = await refused(provider.url + "/old")
+    assert "scheme" in message or "must be https" in message
+
+
+async def test_redirects_that_never_end_do(provider: Provider) -> None:
+    provider.paths["/round"] = Answer(status=307, headers={"Location": "/round"})
+    assert "too many" in await refused(provider.url + "/round")
+
+
+async def test_nobody_listening_is_unavailable(provider: Provider) -> None:
+    async with await trio.open_tcp_stream("127.0.0.1", provider.port):
+        pass
+    listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
+    port = listener.socket.getsockname()[1]
+    await listener.aclose()
+    assert "ConnectError" in await refused(f"http://127.0.0.1:{port}/")
+
+
+async def test_an_answer_that_is_no_http_is_unavailable(nursery: trio.Nursery) -> None:
+    async def babble(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        await stream.send_all(b"garbage\r\n\r\n")
+        await stream.aclose()
+
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    nursery.start_soon(trio.serve_listeners, babble, listeners)
+    port = listeners[0].socket.getsockname()[1]
+    assert "RemoteProtocolError" in await refused(f"http://127.0.0.1:{port}/")
+
+
+async def test_an_answer_that_breaks_off_is_unavailable(provider: Provider) -> None:
+    provider.paths["/jwks"] = Answer(b"{", headers={"Content-Length": "2"})
+    assert "RemoteProtocolError" in await refused(provider.url + "/jwks")
+
+
+@pytest.mark.parametrize(
+    ("url", "permitted"),
+    [
+        ("https://id.example/jwks", True),
+        ("http://127.0.0.1:8080/jwks", True),
+        ("http://127.9.9.9/jwks", True),
+        ("http://[::1]/jwks", True),
+        ("http://localhost/jwks", True),
+        ("http://id.example/jwks", False),
+        ("http://localhost.id.example/jwks", False),
+        ("http://10.0.0.1/jwks", False),
+        ("ftp://localhost/jwks", False),
+        ("file:///jwks", False),
+        ("https://", False),
+        ("jwks", False),
+        ("", False),
+        ("http://[::1/jwks", False),
+    ],
+)
+def test_keys_come_over_https_or_from_this_machine(url: str, permitted: bool) -> None:
+    assert is_permitted(url) is permitted
+
+
+async def test_a_file_is_read_within_bounds(tmp_path: Path) -> None:
+    file = tmp_path / "jwks.json"
+    file.write_bytes(b"x" * MAX_BYTES)
+    assert len(await read_file(str(file))) == MAX_BYTES
+    file.write_bytes(b"x" * (MAX_BYTES + 1))
+    with pytest.raises(Unavailable, match="too large"):
+        await read_file(str(file))
+
+
+@pytest.mark.parametrize("name", ["missing", "."])
+async def test_a_file_that_cannot_be_read_is_unavailable(tmp_path: Path, name: str) -> None:
+    with pytest.raises(Unavailable, match="cannot be read"):
+        await read_file(str(tmp_path / name))

@@ -1,0 +1,50 @@
+import os
+import signal
+
+import trio
+
+from sidecar.adapters.signals import Signals
+
+
+class Told:
+    """What was called, in order, to be waited for."""
+
+    def __init__(self) -> None:
+        self._send, self._receive = trio.open_memory_channel[str](10)
+        self.signals = Signals(
+            reload=lambda: self._send.send_nowait("reload"),
+            stop=lambda: self._send.send_nowait("stop"),
+            stop_now=lambda: self._send.send_nowait("stop now"),
+        )
+
+    async def after(self, *numbers: signal.Signals) -> list[str]:
+        told = []
+        for number in numbers:
+            os.kill(os.getpid(), number)
+            with trio.fail_after(10):
+                told.append(await self._receive.receive())
+        return told
+
+
+async def test_each_hangup_reloads(nursery: trio.Nursery) -> None:
+    told = Told()
+    await nursery.start(told.signals.run)
+    assert await told.after(signal.SIGHUP, signal.SIGHUP) == ["reload", "reload"]
+    nursery.cancel_scope.cancel()
+
+
+async def test_the_first_termination_stops_and_the_second_stops_now(nursery: trio.Nursery) -> None:
+    told = Told()
+    await nursery.start(told.signals.run)
+    received = await told.after(signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+    assert received == ["stop", "reload", "stop now"]
+    nursery.cancel_scope.cancel()
+
+
+async def test_the_handlers_before_are_back_afterwards() -> None:
+    before = [signal.getsignal(n) for n in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)]
+    async with trio.open_nursery() as nursery:
+        await nursery.start(Told().signals.run)
+        assert signal.getsignal(signal.SIGTERM) != before[1]
+        nursery.cancel_scope.cancel()
+    assert [signal.getsignal(n) for n in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)] == before

@@ -1,0 +1,74 @@
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+import trio
+
+from sidecar import __version__
+from sidecar.cli.main import COMMANDS
+from tests.cli.command import sidecar
+
+
+async def test_the_version() -> None:
+    assert await sidecar("--version") == (0, f"sidecar {__version__}\n", "")
+
+
+async def test_help_names_every_command_and_what_it_does() -> None:
+    done = await sidecar("--help")
+    assert done.status == 0
+    for command in COMMANDS:
+        assert f"    {command.name} " in done.out
+        assert command.does in done.out
+    assert "exit status" in done.out
+
+
+@pytest.mark.parametrize("name", [command.name for command in COMMANDS])
+async def test_each_command_explains_itself_with_examples(name: str) -> None:
+    done = await sidecar(name, "--help")
+    assert done.status == 0
+    assert f"usage: sidecar {name} " in done.out
+    assert "examples:\n  " in done.out
+    assert f"sidecar {name}" in done.out.partition("examples:")[2]
+
+
+async def test_no_command_is_bad_usage_with_the_help() -> None:
+    done = await sidecar()
+    assert (done.status, done.out) == (2, "")
+    assert "COMMAND" in done.err
+
+
+async def test_a_misspelt_command_is_bad_usage_with_a_suggestion() -> None:
+    done = await sidecar("sesions")
+    assert (done.status, done.out) == (2, "")
+    assert "no command 'sesions'; did you mean 'sessions'?" in done.err
+
+
+async def test_an_unknown_option_is_bad_usage() -> None:
+    done = await sidecar("check", "--tokn-file", "x")
+    assert done.status == 2
+    assert "--tokn-file" in done.err
+
+
+async def test_help_loads_no_command_and_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from sidecar.cli.main import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted(sys.modules))"
+    )
+    done = await trio.run_process([sys.executable, "-c", code], capture_stdout=True)
+    loaded = set(ast.literal_eval(done.stdout.decode().splitlines()[-1]))
+    assert loaded & {"trio", "msgspec", "httpx", "rich", "redis", "yaml"} == set()
+    assert {name for name in loaded if name.startswith("sidecar.cli.")} == {
+        "sidecar.cli.main",
+        "sidecar.cli.stopping",
+    }
+
+
+async def test_a_daemon_without_a_configuration_says_where_to_get_one(tmp_path: Path) -> None:
+    done = await sidecar("run", "--config", str(tmp_path / "none.yaml"))
+    assert done.status == 2
+    assert f"{tmp_path}/none.yaml: there is no such file" in done.err
+    assert "sidecar demo" in done.err

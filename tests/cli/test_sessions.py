@@ -1,0 +1,182 @@
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from sidecar.adapters.admin import AdminApp, AdminListener
+from sidecar.adapters.telemetry import Telemetry
+from sidecar.service.answers import Unavailable
+from sidecar.service.health import Health
+from sidecar.service.inspection import SessionQuery
+from sidecar.wire.settings import Log, Settings
+from tests.cli.command import Done, sidecar
+
+NASTY = "evil\x1b[2J[bold]agent"
+ROWS = [
+    {
+        "session": f"s{number}",
+        "user": "ada",
+        "standing": "step_up" if number % 2 else "clear",
+        "score": 42.5,
+        "established": 1_700_000_000.0,
+        "device": NASTY,
+        "marks": [{"policy": "p1", "text": "why"}, {"policy": "tried", "report_only": True}],
+    }
+    for number in range(5)
+]
+
+
+class Book:
+    """Five sessions, two a page."""
+
+    def __init__(self) -> None:
+        self.queries: list[SessionQuery] = []
+        self.fault: Exception | None = None
+
+    async def sessions(self, query: SessionQuery) -> object:
+        self.queries.append(query)
+        if self.fault:
+            raise self.fault
+        start = int(query.cursor or 0)
+        end = start + min(2, query.limit)
+        return {"sessions": ROWS[start:end], "cursor": str(end) if end < len(ROWS) else ""}
+
+    async def session(self, session: str, /) -> object | None:
+        for row in ROWS:
+            if row["session"] == session:
+                return {"summary": row, "terms": [{"name": "travel", "points": 40.0}]}
+        return None
+
+    async def policies(self) -> object:
+        return []
+
+
+class Admin:
+    def __init__(self, token_file: Path) -> None:
+        self.book = Book()
+        self.token = "admin-token"
+        self.token_file = token_file
+        token_file.write_text(f"{self.token}\n")
+        telemetry = Telemetry(Settings(log=Log(level="error")))
+        app = AdminApp(Health(), telemetry, self.book, lambda: self.token)
+        self.listener = AdminListener("127.0.0.1:0", app)
+        self.url = ""
+
+    async def ask(self, *words: str, **environ: str) -> Done:
+        file = {"SIDECAR_ADMIN__TOKEN_FILE": str(self.token_file), **environ}
+        return await sidecar("sessions", *words, "--url", self.url, **file)
+
+
+@pytest.fixture
+async def admin(nursery: trio.Nursery, tmp_path: Path) -> AsyncIterator[Admin]:
+    admin = Admin(tmp_path / "token")
+    (admin.url,) = await nursery.start(admin.listener.run)
+    yield admin
+    admin.listener.stop()
+
+
+async def test_the_list_follows_pages_up_to_its_limit(admin: Admin) -> None:
+    done = await admin.ask("--user", "ada", "--standing", "step_up", "--limit", "3")
+    assert done.status == 0
+    assert [row.split()[0] for row in done.out.splitlines()] == ["session", "s0", "s1", "s2"]
+    assert done.err == "there are more: raise --limit\n"
+    assert [(q.user, q.standing, q.limit) for q in admin.book.queries] == [
+        ("ada", "step_up", 3),
+        ("ada", "step_up", 1),
+    ]
+
+
+async def test_the_whole_list(admin: Admin) -> None:
+    done = await admin.ask()
+    assert done.out.count("ada") == len(ROWS)
+    assert done.err == ""
+
+
+async def test_a_line_names_the_policies_that_set_marks(admin: Admin) -> None:
+    done = await admin.ask("--limit", "1")
+    assert done.out.splitlines()[1].split()[-1] == "p1"
+    assert "tried" not in done.out
+
+
+async def test_what_no_session_has_takes_no_column(admin: Admin) -> None:
+    assert "country" not in (await admin.ask()).out
+
+
+async def test_nothing_steers_the_terminal(admin: Admin) -> None:
+    for words in ((), ("s1",)):
+        done = await admin.ask(*words)
+        assert "\x1b" not in done.out
+        assert "evil\\x1b[2J[bold]agent" in done.out
+
+
+async def test_times_are_shown_as_dates(admin: Admin) -> None:
+    assert "2023-11-14 22:13:20Z" in (await admin.ask("s1")).out
+
+
+async def test_the_list_as_json(admin: Admin) -> None:
+    done = await admin.ask("--json")
+    assert json.loads(done.out) == {"sessions": ROWS, "cursor": ""}
+
+
+async def test_one_session_in_sections(admin: Admin) -> None:
+    done = await admin.ask("s3")
+    assert done.status == 0
+    for told in ("summary", "standing", "step_up", "marks", "p1", "terms", "travel", "40"):
+        assert told in done.out
+    assert json.loads((await admin.ask("s3", "--json")).out)["summary"] == ROWS[3]
+
+
+async def test_a_session_that_is_not_there_is_a_negative_answer(admin: Admin) -> None:
+    done = await admin.ask("s/9 ?")
+    assert (done.status, done.out) == (1, "")
+    assert "no live session has this id" in done.err
+
+
+async def test_a_wrong_credential_says_so(admin: Admin, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("another")
+    done = await admin.ask()
+    assert done.status == 2
+    assert "not the daemon's admin credential" in done.err
+    assert "another" not in done.err
+
+
+async def test_a_daemon_without_a_credential_says_how_to_give_it_one(admin: Admin) -> None:
+    admin.token = ""
+    for words in ((), ("s3",)):
+        done = await admin.ask(*words)
+        assert done.status in (1, 2)
+        assert "Traceback" not in done.err
+    assert "admin.token_file" in (await admin.ask()).err
+
+
+async def test_a_store_that_is_away_is_a_negative_answer(admin: Admin) -> None:
+    admin.book.fault = Unavailable("the store is away")
+    done = await admin.ask()
+    assert done.status == 1
+    assert "503: the store is away" in done.err
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {},
+        {"SIDECAR_ADMIN__TOKEN_FILE": "/none"},
+        {"SIDECAR_ADMIN__TOKEN": "line\nbreak"},
+    ],
+)
+async def test_without_a_usable_credential_nothing_is_asked(environ: dict[str, Any]) -> None:
+    done = await sidecar("sessions", "--url", "http://127.0.0.1:9", **environ)
+    assert done.status == 2
+    assert "break" not in done.err
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "nonsense", "http://[bad"])
+async def test_a_listener_that_is_not_there_says_what_to_do(url: str) -> None:
+    done = await sidecar("sessions", "--url", url, SIDECAR_ADMIN__TOKEN="t")
+    assert (done.status, done.out) == (2, "")
+    assert "--url" in done.err
+    assert "Traceback" not in done.err

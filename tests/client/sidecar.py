@@ -1,0 +1,110 @@
+"""The daemon's real local socket, before journeys that answer by the book."""
+
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import trio
+
+from sidecar.adapters.local_socket import LocalSocket, SocketIncident
+from sidecar.adapters.socket_replies import Settlement
+from sidecar.domain.signal import Signal
+from sidecar.service.answers import (
+    Accepted,
+    Answer,
+    Call,
+    Overloaded,
+    Reason,
+    StandingChange,
+    Verdict,
+)
+from sidecar.service.watching import Watches
+from sidecar.wire.settings import Socket
+
+REASON = Reason("p1", "risk-level-change", "the user's risk is high")
+
+
+class Counted(LocalSocket):
+    """Counts its connections."""
+
+    connections = 0
+
+    async def _serve(self, stream: trio.socket.SocketType, peer: str) -> None:
+        self.connections += 1
+        await super()._serve(stream, peer)
+
+
+class Sidecar:
+    """Token `good` is ada's, marked in c1; `bad` is not believed; user `busy` is turned away."""
+
+    def __init__(self, path: Path, idle_timeout: float = 3600) -> None:
+        self.path = path
+        self.calls: list[Call] = []
+        self.signals: list[Signal] = []
+        self._idle = trio.Event()
+        self._watches = Watches()
+        self.door = Counted(
+            Socket(path=str(path), idle_timeout=idle_timeout),
+            checks=self,
+            events=self,
+            watches=self,
+            settling=self,
+            clock=lambda: 1_700_000_000.0,
+            skew=1e9,
+            new_id=lambda: f"new-{len(self.signals)}",
+            on_incident=self._incident,
+        )
+
+    async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
+        await self.door.run(task_status=task_status)
+
+    @property
+    def connections(self) -> int:
+        return self.door.connections
+
+    def _incident(self, incident: SocketIncident, _error: Exception | None) -> None:
+        if incident is SocketIncident.IDLE:
+            self._idle.set()
+
+    async def until_idle(self) -> None:
+        with trio.fail_after(10):
+            await self._idle.wait()
+
+    async def check(self, call: Call) -> Answer:
+        self.calls.append(call)
+        if call.token == "bad":
+            challenge = 'Bearer error="invalid_token"'
+            return Answer(
+                Verdict.DENY,
+                401,
+                challenge=challenge,
+                error="invalid_token",
+                message="the token has expired",
+            )
+        if "c1" not in call.contexts:
+            return Answer(Verdict.ALLOW, 200, "s1", "ada", pending=True)
+        return Answer(
+            Verdict.STEP_UP,
+            401,
+            "s1",
+            "ada",
+            pending=True,
+            challenge='Bearer error="insufficient_user_authentication"',
+            acr_values="mfa",
+            max_age=300,
+            reasons=(REASON,),
+        )
+
+    async def accept(self, signal: Signal) -> Accepted:
+        if signal.subject.user == "busy":
+            raise Overloaded
+        known = any(one.stamp.id == signal.stamp.id for one in self.signals)
+        self.signals.append(signal)
+        return Accepted(signal.stamp.id, duplicate=known)
+
+    async def settled(self, event: str, within: float) -> Settlement:
+        return Settlement(2 if event == "slow" else 3, 3)
+
+    def watch(
+        self, sessions: frozenset[str] | None
+    ) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[StandingChange]]:
+        return self._watches.watch(sessions)

@@ -1,0 +1,248 @@
+import json
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from sidecar.client.local import (
+    LONGEST_LINE,
+    WINDOW,
+    Decision,
+    LocalClient,
+    Reason,
+    Receipt,
+    Refused,
+    Unreachable,
+)
+from tests.client.sidecar import Sidecar
+
+
+@pytest.fixture
+async def sidecar(tmp_path: Path, nursery: trio.Nursery) -> Sidecar:
+    sidecar = Sidecar(tmp_path / "s.sock")
+    await nursery.start(sidecar.run)
+    return sidecar
+
+
+async def asked(sidecar: Sidecar, ask: Callable[[LocalClient], Any]) -> Any:
+    def work() -> Any:
+        with LocalClient(str(sidecar.path), timeout=10) as client:
+            return ask(client)
+
+    return await trio.to_thread.run_sync(work)
+
+
+async def test_a_ping_is_answered(sidecar: Sidecar) -> None:
+    await asked(sidecar, LocalClient.ping)
+
+
+async def test_an_allowed_call(sidecar: Sidecar) -> None:
+    decision = await asked(sidecar, lambda client: client.check("good", context="c2"))
+    assert decision == Decision("allow", 200, "s1", "ada", step_up_pending=True)
+    assert decision.allowed
+
+
+async def test_a_challenged_call_says_what_to_answer_and_why(sidecar: Sidecar) -> None:
+    decision = await asked(sidecar, lambda client: client.check("good", context="c1"))
+    assert decision == Decision(
+        "step_up",
+        401,
+        "s1",
+        "ada",
+        'Bearer error="insufficient_user_authentication"',
+        "mfa",
+        300,
+        (Reason("p1", "risk-level-change", "the user's risk is high"),),
+        step_up_pending=True,
+    )
+    assert not decision.allowed
+
+
+async def test_a_call_arrives_as_it_was_described(sidecar: Sidecar) -> None:
+    def ask(client: LocalClient) -> None:
+        client.check(
+            "good", method="POST", host="x.org", path="/a/./b", ip="::1", user_agent="curl"
+        )
+
+    await asked(sidecar, ask)
+    (call,) = sidecar.calls
+    assert (call.method, call.host, call.path) == ("POST", "x.org", "/a/b")
+    assert (call.ip, call.user_agent, call.contexts) == ("::1", "curl", ())
+
+
+async def test_a_token_that_is_not_believed_is_refused_with_its_challenge(
+    sidecar: Sidecar,
+) -> None:
+    with pytest.raises(Refused) as raised:
+        await asked(sidecar, lambda client: client.check("bad"))
+    assert (raised.value.error, raised.value.status) == ("invalid_token", 401)
+    assert raised.value.www_authenticate == 'Bearer error="invalid_token"'
+
+
+async def test_an_event_is_durable_when_it_returns(sidecar: Sidecar) -> None:
+    receipt = await asked(sidecar, lambda client: client.event(event("e1")))
+    assert receipt == Receipt("e1")
+    assert [signal.stamp.id for signal in sidecar.signals] == ["e1"]
+    assert await asked(sidecar, lambda c: c.event(event("e1"))) == Receipt("e1", duplicate=True)
+
+
+async def test_an_event_can_be_waited_for_everywhere(sidecar: Sidecar) -> None:
+    receipt = await asked(sidecar, lambda c: c.event(event("e1"), wait_everywhere=True))
+    assert receipt == Receipt("e1", settled=True)
+    assert receipt.reply["live"] == 3
+
+
+async def test_a_refused_event_names_the_field_and_the_connection_lives_on(
+    sidecar: Sidecar,
+) -> None:
+    def ask(client: LocalClient) -> str:
+        with pytest.raises(Refused) as raised:
+            client.event({**event("e1"), "data": {"current_level": "HUGE"}})
+        client.ping()
+        return raised.value.field
+
+    assert await asked(sidecar, ask) == "data.current_level"
+    assert sidecar.connections == 1
+
+
+async def test_many_events_keep_their_order_refused_ones_among_them(sidecar: Sidecar) -> None:
+    count = 3 * WINDOW + 7
+
+    def ask(client: LocalClient) -> list[str]:
+        events = [event(f"e{n}") if n % 5 else {"type": "nonsense"} for n in range(count)]
+        events[1] = {**event("e1"), "source": "x" * LONGEST_LINE}
+        outcomes = list(client.events(events))
+        return [o.error if isinstance(o, Refused) else o.id for o in outcomes]
+
+    wanted = [f"e{n}" if n % 5 else "invalid_event" for n in range(count)]
+    wanted[1] = "too_large"
+    assert await asked(sidecar, ask) == wanted
+    assert sidecar.connections == 1
+
+
+async def test_replies_left_unread_never_answer_another_request(sidecar: Sidecar) -> None:
+    def ask(client: LocalClient) -> str:
+        with closing(client.events(event(f"e{n}") for n in range(10))) as outcomes:
+            next(outcomes)
+        return client.event(event("last")).id
+
+    assert await asked(sidecar, ask) == "last"
+
+
+async def test_a_connection_that_was_closed_while_idle_is_made_anew(
+    tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    sidecar = Sidecar(tmp_path / "s.sock", idle_timeout=0.05)
+    await nursery.start(sidecar.run)
+    with LocalClient(str(sidecar.path), timeout=10) as client:
+        await trio.to_thread.run_sync(client.ping)
+        await sidecar.until_idle()
+        await trio.to_thread.run_sync(client.ping)
+    assert sidecar.connections == 2
+
+
+def test_no_socket_is_told_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(Unreachable, match="no sidecar socket at") as raised:
+        LocalClient(str(tmp_path / "none.sock")).ping()
+    assert "sidecar run" in raised.value.hint
+
+
+def test_a_socket_that_nobody_listens_at_is_told(tmp_path: Path) -> None:
+    path = str(tmp_path / "dead.sock")
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(path)
+    with pytest.raises(Unreachable, match="nobody listens at"):
+        LocalClient(path).ping()
+
+
+def test_the_path_comes_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIDECAR_SOCKET", str(tmp_path / "x.sock"))
+    assert LocalClient().path == str(tmp_path / "x.sock")
+    assert LocalClient("/else").path == "/else"
+    monkeypatch.delenv("SIDECAR_SOCKET")
+    assert LocalClient().path == "/run/sidecar/sidecar.sock"
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """A peer that answers each line with the next of the given replies (None: closes)."""
+    threads = []
+    listener = socket.socket(socket.AF_UNIX)
+
+    def script(*replies: bytes | None) -> str:
+        path = str(tmp_path / "script.sock")
+        listener.bind(path)
+        listener.listen()
+
+        def serve() -> None:
+            peer, _ = listener.accept()
+            with peer, peer.makefile("rb") as lines:
+                for reply in replies:
+                    lines.readline()
+                    if reply is None:
+                        return
+                    peer.sendall(reply)
+                lines.readline()
+
+        threads.append(threading.Thread(target=serve))
+        threads[0].start()
+        return path
+
+    with listener:
+        yield script
+        for thread in threads:
+            thread.join()
+
+
+def test_a_silent_sidecar_is_not_waited_for_longer_than_asked(script: Callable[..., str]) -> None:
+    with (
+        LocalClient(script(b""), timeout=0.05) as client,
+        pytest.raises(Unreachable, match="did not answer in time"),
+    ):
+        client.ping()
+
+
+def test_a_connection_cut_before_the_reply_is_an_error_and_no_second_try(
+    script: Callable[..., str],
+) -> None:
+    with (
+        LocalClient(script(None)) as client,
+        pytest.raises(Unreachable, match="closed the connection"),
+    ):
+        client.ping()
+
+
+@pytest.mark.parametrize("reply", [b"hello\n", b"[]\n", b"\xff\n", b"220 smtp\r\n"])
+def test_what_is_no_sidecar_is_told_so(script: Callable[..., str], reply: bytes) -> None:
+    with LocalClient(script(reply)) as client, pytest.raises(Unreachable, match="is no sidecar"):
+        client.ping()
+
+
+def test_a_check_without_a_decision_is_no_permission(script: Callable[..., str]) -> None:
+    with LocalClient(script(b'{"ok":true}\n')) as client:
+        assert not client.check("t").allowed
+
+
+def test_the_client_needs_only_the_standard_library() -> None:
+    code = "import sys, json, sidecar.client.local; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    tops = {name.partition(".")[0] for name in json.loads(done.stdout)}
+    assert tops & {"trio", "msgspec", "httpx", "redis", "yaml"} == set()
+
+
+def event(name: str) -> dict[str, Any]:
+    return {
+        "type": "risk-level-change",
+        "id": name,
+        "subject": {"user": "ada"},
+        "data": {"current_level": "HIGH"},
+    }

@@ -1,0 +1,228 @@
+"""The store keeps the promise of the lattice: its script against `domain.lattice.join`."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sidecar.adapters.redis_batch import Item, exchange, judge
+from sidecar.adapters.redis_commands import decode_news
+from sidecar.domain.lattice import BOUNDS, Record, join, join_all
+from sidecar.service.store import Index, Join, Joined, Load, Loaded
+from tests.adapters.servers import serving
+
+FAR = 4_000_000_000_000
+NOW = 3_900_000_000_000  # not yet: the server expires keys by its own clock
+KEY = b"{k}:record"
+
+# Few names, and values that are prefixes of one another, high bytes, case, zeros: where orders
+# by locale, by signed bytes and by length part ways.
+VALUES = st.one_of(
+    st.sampled_from(
+        [b"", b"\0", b"a", b"a\0", b"aB", b"ab", b"B", b"b", b"\x7f", b"\x80", b"\xff"]
+    ),
+    st.binary(max_size=4),
+)
+FIELDS = st.one_of(
+    st.builds(
+        lambda group, name: group + b":" + name,
+        st.sampled_from([b"checkpoint", b"assurance", b"auth", b"place", b"other", b"\xff", b""]),
+        st.one_of(st.sampled_from([b"", b"1", b":", b"\x80"]), st.binary(max_size=2)),
+    ),
+    st.binary(min_size=1, max_size=3),
+)
+RECORDS = st.dictionaries(FIELDS, VALUES, max_size=40)
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis.Redis]:
+    """A server in a locale whose order of strings is not that of bytes."""
+    compiler = shutil.which("localedef")
+    directory: Path = tmp_path_factory.mktemp("locales")
+    if compiler is None or subprocess.run(
+        [compiler, "-i", "en_US", "-f", "UTF-8", str(directory / "en_US.UTF-8")],
+        check=False,
+        capture_output=True,
+    ).returncode not in (0, 1):
+        pytest.skip("no locale can be made here")
+    with serving(env={"LOCPATH": str(directory), "LC_ALL": "en_US.UTF-8"}) as server:
+        client = server.client()
+        if not client.eval("return 'a' < 'B'", 0):
+            pytest.skip("the server does not follow the locale here")
+        with client:
+            yield client
+
+
+def run(client: redis.Redis, *operations: Join | Load) -> list[Joined | Loaded]:
+    items = [Item(operation) for operation in operations]
+    for item, replies in zip(items, exchange(client, items), strict=True):
+        judge(item, replies)
+    outcomes = [item.outcome for item in items]
+    assert all(isinstance(outcome, Joined | Loaded) for outcome in outcomes), outcomes
+    return [outcome for outcome in outcomes if isinstance(outcome, Joined | Loaded)]
+
+
+def join_at(client: redis.Redis, fields: Record, key: bytes = KEY, **more: object) -> Joined:
+    arguments = {"expire_at": FAR, "now": NOW, **more}
+    (outcome,) = run(client, Join(key, fields, **arguments))  # type: ignore[arg-type] # by name
+    assert isinstance(outcome, Joined)
+    return outcome
+
+
+def listening(client: redis.Redis) -> Any:
+    listener: Any = client.pubsub()  # type: ignore[no-untyped-call] # redis-py's gap
+    listener.ssubscribe("{k}")
+    listener.get_sharded_message(timeout=5)
+    return listener
+
+
+def check_sequence(client: redis.Redis, records: list[Record]) -> None:
+    client.delete(KEY)
+    expected: Record = {}
+    for record in records:
+        before, expected = expected, join(expected, record)
+        outcome = join_at(client, record)
+        assert outcome.record == expected
+        assert client.hgetall(KEY) == expected
+        assert set(outcome.changed) == {
+            name for name in expected if expected[name] != before.get(name)
+        }
+
+
+@given(records=st.lists(RECORDS, max_size=6))
+def test_joins_on_the_server_are_those_of_the_lattice(
+    valkey_server: object, records: list[Record]
+) -> None:
+    with valkey_server.client() as client:  # type: ignore[attr-defined] # a fixture
+        check_sequence(client, records)
+
+
+@given(records=st.lists(RECORDS, max_size=4))
+@settings(max_examples=50)
+def test_they_are_so_in_any_locale(elsewhere: redis.Redis, records: list[Record]) -> None:
+    check_sequence(elsewhere, records)
+
+
+@given(records=st.lists(RECORDS, max_size=5), data=st.data())
+@settings(max_examples=50)
+def test_the_order_of_joins_does_not_matter(
+    valkey_server: object, records: list[Record], data: st.DataObject
+) -> None:
+    shuffled = data.draw(st.permutations(records))
+    with valkey_server.client() as client:  # type: ignore[attr-defined] # a fixture
+        client.delete(b"{k}:1", b"{k}:2")
+        for one, other in zip(records, shuffled, strict=True):
+            join_at(client, one, b"{k}:1")
+            join_at(client, other, b"{k}:2")
+            join_at(client, one, b"{k}:1")
+        assert client.hgetall(b"{k}:1") == client.hgetall(b"{k}:2") == join_all(records)
+
+
+@pytest.mark.parametrize("group", sorted(BOUNDS), ids=bytes.decode)
+def test_a_group_keeps_its_latest(valkey: redis.Redis, group: bytes) -> None:
+    bound = BOUNDS[group]
+    for start in range(0, 2 * bound, 7):
+        join_at(
+            valkey,
+            {group + b":%04d" % n: b"%04d" % (n * 7919 % 1000) for n in range(start, start + 7)},
+        )
+    kept = valkey.hgetall(KEY)
+    assert len(kept) == min(bound, -(-2 * bound // 7) * 7)
+
+
+def test_a_record_of_more_fields_than_lua_can_unpack_is_joined(valkey: redis.Redis) -> None:
+    record = {b"g%d:x" % n: b"%d" % n for n in range(9000)}
+    assert join_at(valkey, record).record == record
+
+
+def test_a_field_that_does_not_stay_is_not_told(valkey: redis.Redis) -> None:
+    join_at(valkey, {b"checkpoint:b": b"2"})
+    listener = listening(valkey)
+    assert join_at(valkey, {b"checkpoint:a": b"1"}, publish=b"{k}").changed == ()
+    assert join_at(valkey, {b"checkpoint:c": b"3"}, publish=b"{k}").changed == (b"checkpoint:c",)
+    message = listener.get_sharded_message(timeout=5)
+    assert decode_news(message["data"]) == (KEY, {b"checkpoint:c": b"3"})
+    listener.close()
+
+
+def test_only_what_changed_is_told(valkey: redis.Redis) -> None:
+    listener = listening(valkey)
+    join_at(valkey, {b"a:1": b"2", b"a:2": b"2"}, publish=b"{k}")
+    join_at(valkey, {b"a:1": b"2", b"a:2": b"1"}, publish=b"{k}")
+    join_at(valkey, {b"a:1": b"\xff,:\0", b"a:2": b"1"}, publish=b"{k}")
+    told = [decode_news(listener.get_sharded_message(timeout=5)["data"]) for _ in range(2)]
+    assert told == [(KEY, {b"a:1": b"2", b"a:2": b"2"}), (KEY, {b"a:1": b"\xff,:\0"})]
+    listener.close()
+
+
+def test_an_expiry_only_grows(valkey: redis.Redis) -> None:
+    for asked, held in [(FAR, FAR), (FAR - 5, FAR), (FAR + 5, FAR + 5)]:
+        join_at(valkey, {b"a:1": b"x"}, expire_at=asked)
+        assert valkey.pexpiretime(KEY.decode()) == held
+
+
+def test_a_record_without_expiry_gets_one(valkey: redis.Redis) -> None:
+    valkey.hset(KEY, "a:1", "x")
+    join_at(valkey, {})
+    assert valkey.pexpiretime(KEY.decode()) == FAR
+
+
+def test_a_record_that_knows_the_field_is_left_alone(valkey: redis.Redis) -> None:
+    join_at(valkey, {b"who:user": b"u", b"a:1": b"x"})
+    index = Index(b"{k}:index", b"m", FAR)
+    outcome = join_at(
+        valkey,
+        {b"a:1": b"y"},
+        unless=b"who:user",
+        indexes=(index,),
+        publish=b"{k}",
+        expire_at=FAR + 9,
+    )
+    assert outcome == Joined((), joined=False, record={b"who:user": b"u", b"a:1": b"x"})
+    assert valkey.pexpiretime(KEY.decode()) == FAR
+    assert not valkey.exists("{k}:index")
+
+
+def test_a_record_that_does_not_know_the_field_is_joined(valkey: redis.Redis) -> None:
+    assert join_at(valkey, {b"a:1": b"y"}, unless=b"who:user").joined
+
+
+def test_a_join_whose_answer_was_lost_claims_what_it_brought(valkey: redis.Redis) -> None:
+    brought = Join(KEY, {b"event:1": b"x", b"a:1": b"1"}, FAR, NOW, unless=b"event:1")
+    run(valkey, brought)
+    item = Item(brought)
+    item.failed("no answer")
+    judge(item, exchange(valkey, [item])[0])
+    assert isinstance(item.outcome, Joined)
+    assert item.outcome.joined
+    assert set(item.outcome.changed) == {b"event:1", b"a:1"}
+
+
+def test_an_index_holds_its_members_until_they_expire(valkey: redis.Redis) -> None:
+    index = b"{k}:index"
+    for member, until in [(b"old", NOW + 10), (b"new", NOW + 90), (b"new", NOW + 50)]:
+        join_at(valkey, {b"a:1": b"x"}, indexes=(Index(index, member, until),))
+    answers = [
+        join_at(valkey, {}, now=NOW + later, members_of=index).members for later in (10, 11, 90, 91)
+    ]
+    assert answers == [(b"old", b"new"), (b"new",), (b"new",), ()]
+    assert valkey.zcard(index) == 2
+    far = FAR + 1
+    join_at(valkey, {}, now=NOW + 60, indexes=(Index(index, b"last", far),))
+    assert valkey.zrange(index, 0, -1) == [b"new", b"last"]
+    assert valkey.pexpiretime(index.decode()) == far
+
+
+def test_a_load_reads_what_was_joined_before_it(valkey: redis.Redis) -> None:
+    valkey.script_flush()
+    join_ = Join(KEY, {b"a:1": b"x"}, FAR, NOW, (Index(b"{k}:i", b"m", FAR),), want_record=False)
+    joined, loaded, bare = run(valkey, join_, Load(KEY, b"{k}:i", NOW), Load(b"nothing"))
+    assert joined == Joined((b"a:1",), joined=True, record={})
+    assert loaded == Loaded({b"a:1": b"x"}, (b"m",))
+    assert bare == Loaded({})

@@ -1,0 +1,269 @@
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.domain.assurance import Authentication
+from sidecar.wire.claims import (
+    LATEST_TIME,
+    MAX_CLAIMS,
+    Flaw,
+    InvalidToken,
+    Token,
+    Validity,
+    token_of,
+    validity_of,
+)
+from sidecar.wire.settings import Issuer
+
+ISSUER = Issuer(issuer="https://id.example", audiences=("api",))
+CLAIMS = {"iss": "https://id.example", "sub": "alice", "aud": "api", "exp": 2000}
+
+
+def read(issuer: Any = ISSUER, **claims: Any) -> Token:
+    return token_of({**CLAIMS, **claims}, issuer)
+
+
+def flaw(issuer: Any = ISSUER, **claims: Any) -> tuple[Flaw, str]:
+    with pytest.raises(InvalidToken) as caught:
+        read(issuer, **claims)
+    return caught.value.code, caught.value.description
+
+
+def test_the_configured_claims_become_the_token() -> None:
+    token = read(
+        sid="s-1",
+        deviceid="d-1",
+        azp="portal",
+        auth_time=1000,
+        acr="mfa",
+        amr=["pwd", "otp"],
+        iat=1500,
+        groups=["finance"],
+        roles=["payer"],
+        jti="t-1",
+    )
+    assert (token.issuer, token.user, token.session) == (ISSUER.issuer, "alice", "s-1")
+    assert (token.device, token.app, token.token_id) == ("d-1", "portal", "t-1")
+    assert token.authentication == Authentication(1000, "mfa", ("pwd", "otp"))
+    assert (token.issued_at, token.expires_at) == (1500, 2000)
+    assert token.groups == {"finance"}
+    assert token.roles == {"payer"}
+
+
+def test_a_missing_auth_time_is_never_taken_from_iat() -> None:
+    assert read(iat=1500).authentication.auth_time == 0
+
+
+def test_without_sid_a_refreshed_token_is_the_same_session() -> None:
+    before = read(auth_time=1000, azp="portal", jti="t-1", iat=1001, exp=2000)
+    after = read(auth_time=1000, azp="portal", jti="t-2", iat=1900, exp=3000)
+    assert before.session == after.session
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"sub": "bob"}, {"azp": "other"}, {"auth_time": 1001}, {"client_id": "p", "azp": None}],
+    ids=str,
+)
+def test_without_sid_each_part_of_the_sign_in_tells_sessions_apart(change: Any) -> None:
+    sign_in = {"auth_time": 1000, "azp": "portal"}
+    assert read(**sign_in).session != read(**{**sign_in, **change}).session
+
+
+def test_without_sid_parts_cannot_be_shifted_into_one_another() -> None:
+    assert read(sub="alice1", azp="2").session != read(sub="alice", azp="12").session
+
+
+def test_jti_is_never_the_session_even_if_it_is_configured() -> None:
+    issuer = Issuer(issuer=ISSUER.issuer, audiences=("api",), session_claim="jti")
+    assert read(issuer, jti="t-1").session == read(issuer, jti="t-2").session
+
+
+def test_the_fallback_session_does_not_depend_on_app_claim() -> None:
+    other = Issuer(issuer=ISSUER.issuer, audiences=("api",), app_claim="appname")
+    assert read(azp="portal").session == read(other, azp="portal", appname="x").session
+
+
+@pytest.mark.parametrize(
+    ("claims", "app"),
+    [
+        ({"azp": "a", "client_id": "b"}, "a"),
+        ({"client_id": "b"}, "b"),
+        ({}, "api"),
+        ({"aud": ["first", "second"]}, "first"),
+    ],
+)
+def test_the_app_is_azp_else_client_id_else_the_first_audience(claims: Any, app: str) -> None:
+    assert read(**claims).app == app
+
+
+def test_amr_that_is_one_string_is_read_as_a_list_of_one() -> None:
+    assert read(amr="mfa").authentication.amr == ("mfa",)
+
+
+def test_acr_that_is_a_number_is_read_as_text() -> None:
+    assert read(acr=1).authentication.acr == "1"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("sid", 7),
+        ("sub", 7),
+        ("deviceid", ["d"]),
+        ("azp", {"a": 1}),
+        ("acr", True),
+        ("acr", ["mfa"]),
+        ("amr", [["pwd"]]),
+        ("amr", 3),
+        ("groups", [["finance"]]),
+        ("groups", {"finance": True}),
+        ("roles", [1]),
+        ("jti", 5),
+        ("auth_time", "1000"),
+        ("auth_time", -1),
+        ("auth_time", True),
+        ("auth_time", LATEST_TIME + 1),
+        ("auth_time", math.inf),
+        ("auth_time", math.nan),
+        ("exp", "2000"),
+        ("iat", [1]),
+        ("sub", "line\nbreak"),
+        ("sid", "nul\0"),
+    ],
+    ids=str,
+)
+def test_a_claim_of_another_type_refuses_the_token_and_is_named(name: str, value: Any) -> None:
+    code, description = flaw(**{name: value})
+    assert code is Flaw.WRONG_TYPE
+    assert f"the {name} claim" in description
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_a_missing_user_is_named(value: Any) -> None:
+    issuer = Issuer(issuer=ISSUER.issuer, audiences=("api",), user_claim="oid")
+    assert flaw(issuer, oid=value) == (Flaw.MISSING_CLAIM, "the oid claim is missing or empty")
+
+
+def test_a_name_without_end_is_refused() -> None:
+    assert flaw(sid="x" * 513)[0] is Flaw.TOO_LARGE
+
+
+def test_a_fraction_of_a_second_never_makes_a_sign_in_later() -> None:
+    assert read(auth_time=1000.9).authentication.auth_time == 1000
+
+
+def test_nested_claims_are_found_by_path_and_whole_names_come_first() -> None:
+    issuer = Issuer(
+        issuer=ISSUER.issuer,
+        audiences=("api",),
+        roles_claim="realm_access.roles",
+        groups_claim="https://example.com/groups",
+    )
+    token = read(
+        issuer,
+        **{"realm_access": {"roles": ["payer"]}, "https://example.com/groups": ["finance"]},
+    )
+    assert token.roles == {"payer"}
+    assert token.groups == {"finance"}
+
+
+@pytest.mark.parametrize(
+    "overage",
+    [
+        {"_claim_names": {"groups": "src1"}},
+        {"hasgroups": True},
+        {"hasgroups": "true"},
+    ],
+    ids=str,
+)
+def test_groups_that_entra_left_out_are_unknown(overage: Any) -> None:
+    assert not read(**overage).groups_known
+    assert read(**overage, groups=["finance"]).groups_known
+
+
+def test_groups_are_known_where_there_are_none() -> None:
+    assert read().groups_known
+    assert read(hasgroups=[]).groups_known
+
+
+def test_other_claims_are_kept_as_sorted_strings() -> None:
+    token = read(
+        tid="t",
+        acrs=["c1", "c2"],
+        level=3,
+        ratio=0.5,
+        verified=True,
+        scope="pay read",
+        address={"street": "x"},
+        nothing=None,
+        mixed=["a", 1, {"x": 1}, False],
+        nbf=1,
+        nonce="n",
+    )
+    assert token.claims == (
+        ("acrs", ("c1", "c2")),
+        ("level", ("3",)),
+        ("mixed", ("a", "1", "false")),
+        ("ratio", ("0.5",)),
+        ("scope", ("pay", "read")),
+        ("tid", ("t",)),
+        ("verified", ("true",)),
+    )
+
+
+def test_other_claims_are_bounded_and_long_values_left_out() -> None:
+    many = {f"c{number:03d}": "v" for number in range(100)}
+    assert len(read(**many).claims) == MAX_CLAIMS
+    assert read(long="x" * 513, short=["y" * 512, "x" * 513]).claims == (("short", ("y" * 512,)),)
+
+
+def test_validity_begins_at_the_latest_start_and_ends_at_exp_both_with_leeway() -> None:
+    claims = {"exp": 2000, "nbf": 1000, "iat": 1100, "auth_time": 900}
+    assert validity_of(claims, 30) == Validity(1070, 2030)
+
+
+def test_a_sign_in_from_the_future_is_not_valid_yet() -> None:
+    validity = validity_of({"exp": 2000, "auth_time": 1500}, 30)
+    with pytest.raises(InvalidToken) as caught:
+        validity.check(1469)
+    assert caught.value.code is Flaw.NOT_YET_VALID
+    validity.check(1470)
+
+
+def test_exp_is_required() -> None:
+    with pytest.raises(InvalidToken) as caught:
+        validity_of({"iat": 1}, 0)
+    assert caught.value.code is Flaw.MISSING_CLAIM
+
+
+@given(st.text())
+def test_a_description_is_always_fit_for_a_header(text: str) -> None:
+    description = InvalidToken(Flaw.MALFORMED, text).description
+    assert len(description) == len(text)
+    assert all(" " <= letter <= "~" and letter not in '"\\' for letter in description)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=10,
+)
+registered = ["sub", "sid", "aud", "exp", "iat", "nbf", "auth_time", "acr", "amr", "azp", "jti"]
+others = ["groups", "roles", "client_id", "hasgroups", "deviceid", "_claim_names", "scope", "x"]
+names = st.sampled_from([*registered, *others])
+
+
+@given(st.dictionaries(names, json_values))
+def test_no_claims_raise_anything_but_invalid_token(claims: Any) -> None:
+    try:
+        validity_of(claims, 0)
+        token = token_of({"sub": "alice", **claims}, ISSUER)
+    except InvalidToken:
+        return
+    assert token.session
+    assert token.user
+    assert 0 <= token.authentication.auth_time <= LATEST_TIME
