@@ -53,10 +53,10 @@ def serve_listener() -> None:
     allowed = Answer(Verdict.ALLOW, 200, "s1", "u1", "mfa")
 
     class Services:
-        async def check(self, call: Call) -> Answer:
+        async def check(self, _call: Call) -> Answer:
             return allowed
 
-        async def accept(self, signal: Signal) -> Accepted:
+        async def accept(self, _signal: Signal) -> Accepted:
             return Accepted("e1")
 
     listener = DataListener(
@@ -88,7 +88,7 @@ def serve_hypercorn() -> None:
         async def forever() -> None:
             await trio.sleep_forever()
 
-        await serve(app, config, shutdown_trigger=forever, task_status=task_status)  # type: ignore[arg-type]
+        await serve(app, config, shutdown_trigger=forever, task_status=task_status)
 
     trio.run(_announced, run)
 

@@ -1,7 +1,7 @@
 """A small HTTP/1.1 server: connections, time and size limits, drain. What to answer, others say.
 
-Hypercorn does far more for each request than a check costs (`benchmarks/http.py`); this one does
-what RFC 9112 asks of a server of short answers: keep-alive, pipelining in order, HEAD, chunked
+Hypercorn does far more for each request than a check costs (`benchmarks/lean_http.py`); this one
+does what RFC 9112 asks of a server of short answers: keep-alive, pipelining in order, HEAD, chunked
 bodies, `Expect: 100-continue`, HTTP/1.0. Neither TLS nor upgrades: it serves its own pod.
 
 A connection is one task that reads, answers and reads on. Its only cancel scope has a deadline
@@ -142,8 +142,8 @@ class LeanServer:
                 address, number, *_ = tcp.socket.getsockname()
                 bound.append(f"[{address}]:{number}" if ":" in address else f"{address}:{number}")
         if self.settings.unix:
-            mode = int(self.settings.unix_mode, 8)
-            file = await trio.to_thread.run_sync(SocketFile, self.settings.unix, mode)
+            mode, group = int(self.settings.unix_mode, 8), self.settings.unix_group
+            file = await trio.to_thread.run_sync(SocketFile, self.settings.unix, mode, group)
             files.enter_context(file)
             listeners.append(trio.socket.from_stdlib_socket(file.socket))
             bound.append(f"unix:{file.path}")

@@ -245,6 +245,12 @@ class Metrics:
         self._queue_depth = self._gauge(
             "sidecar_queue_depth", "What waits in a bounded queue.", "queue"
         )
+        self.incidents = self._counter(
+            "sidecar_door_incidents_total",
+            "Clients refused or cut off, by door and what happened.",
+            "door",
+            "incident",
+        )
         self.queue_rejected = self._counter(
             "sidecar_queue_rejected_total", "What a full queue turned away.", "queue"
         )

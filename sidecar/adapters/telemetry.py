@@ -16,6 +16,7 @@ from sidecar.domain.policy import State
 from sidecar.service.observations import (
     Checked,
     Cleared,
+    DoorIncident,
     EventOutcome,
     EventTaken,
     GeographyFailed,
@@ -127,6 +128,8 @@ class Telemetry:
                 self.metrics.queue_rejected.labels(observation.queue).inc()
             case ViewEvicted():
                 self.metrics.view_evictions.inc(observation.sessions)
+            case DoorIncident():
+                self.metrics.incidents.labels(observation.door, observation.incident).inc()
             case WorkerFailed():
                 self._worker_failed(observation)
             case Told():

@@ -30,7 +30,7 @@ from sidecar.wire.settings import Settings
 SLICE = 100
 """Sessions that are re-scored before others get their turn."""
 
-FIXED = ("socket", "http", "admin", "store", "tokens", "work", "log")
+FIXED = ("socket", "http", "store", "tokens", "work", "log")
 """Sections that are read at the start only; a change there is told, and waits for a restart."""
 
 
@@ -66,6 +66,11 @@ class Reloader:
         self._wanted: set[str] = set()
         self._wake = trio.Event()
         self.watcher: FileWatcher | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self._configuration.settings
 
     async def changed(self, paths: frozenset[Path]) -> None:
         """Some of the watched files changed (or a signal asks to look at all of them)."""

@@ -6,6 +6,7 @@ telling, sweeping), doors (socket, HTTP). The doors close first and the resource
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -18,7 +19,8 @@ from sidecar.adapters.embedded import EmbeddedStore
 from sidecar.adapters.files import FileWatcher
 from sidecar.adapters.geography import Failure, Geography
 from sidecar.adapters.keys import KeySource, Refresh
-from sidecar.adapters.local_socket import LocalSocket
+from sidecar.adapters.lean_http import HttpIncident
+from sidecar.adapters.local_socket import LocalSocket, SocketIncident
 from sidecar.adapters.news import News
 from sidecar.adapters.redis_links import links_of
 from sidecar.adapters.store import RedisStore
@@ -27,6 +29,7 @@ from sidecar.daemon.configuration import Configuration, read_configuration
 from sidecar.daemon.journeys import Journeys, new_id
 from sidecar.service.health import Health
 from sidecar.service.observations import (
+    DoorIncident,
     GeographyFailed,
     GeographyLoaded,
     KeysOutcome,
@@ -35,6 +38,7 @@ from sidecar.service.observations import (
     LinkStatus,
     StoreUp,
     Told,
+    WorkerFailed,
 )
 from sidecar.wire.positions import ConfigError, Problem
 
@@ -178,52 +182,66 @@ class Daemon:
         """Run until `draining`, then drain; or until cancelled."""
         async with self._resources() as journeys, trio.open_nursery() as work:
             await journeys.start(work)
+            admin = await self._open_admin(work, journeys)
             async with trio.open_nursery() as doors:
-                addresses = await self._open_doors(doors, journeys, draining)
-                self.telemetry.record(Told(event="ready", fields={"socket": addresses.socket}))
-                task_status.started(addresses)
+                http = await self._open_http(doors, journeys, draining)
+                socket = await self._open_socket(doors, journeys, draining)
+                self.telemetry.record(Told(event="ready", fields={"socket": socket}))
+                task_status.started(Addresses(socket, http, admin))
                 await draining.wait()
                 self.health.drain()
-                # The doors drain by themselves and return; the admin listener stays to tell.
-                doors.cancel_scope.deadline = trio.current_time() + self.settings.work.drain_timeout
+                self.telemetry.record(Told(event="draining"))
+                # The doors drain by themselves and return; this is the end of patience.
+                doors.cancel_scope.deadline = trio.current_time() + self._grace
             await journeys.finish()
             work.cancel_scope.cancel()
 
-    async def _open_doors(
+    @property
+    def _grace(self) -> float:
+        return self.settings.work.drain_timeout
+
+    async def _open_admin(self, nursery: trio.Nursery, journeys: Journeys) -> tuple[str, ...]:
+        """The admin listener outlives the doors: it tells that they are draining."""
+        if not self.settings.admin.enabled:
+            return ()
+        app = AdminApp(
+            telemetry=self.telemetry,
+            health=self.health,
+            inspection=journeys.inspector,
+            token=lambda: journeys.reloader.settings.admin.token,
+        )
+        return tuple(await nursery.start(AdminListener(self.settings.admin.bind, app).run))
+
+    async def _open_http(
         self, doors: trio.Nursery, journeys: Journeys, draining: trio.Event
-    ) -> Addresses:
+    ) -> tuple[str, ...]:
         settings = self.settings
-        timeout = settings.work.drain_timeout
-        http: list[str] = []
-        if settings.http.enabled:
-            listener = DataListener(
-                settings.http,
-                checks=journeys.checker,
-                events=journeys.intake,
-                clock=clock.now,
-                skew=settings.sessions.event_skew,
-                new_id=new_id,
+        if not settings.http.enabled:
+            return ()
+        listener = DataListener(
+            settings.http,
+            checks=journeys.checker,
+            events=journeys.intake,
+            clock=clock.now,
+            skew=settings.sessions.event_skew,
+            new_id=new_id,
+            on_incident=partial(self._incident, "http"),
+        )
+
+        async def run(
+            *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
+        ) -> None:
+            await listener.run(
+                draining=draining, drain_timeout=self._grace, task_status=task_status
             )
 
-            async def run_http(
-                *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
-            ) -> None:
-                await listener.run(
-                    draining=draining, drain_timeout=timeout, task_status=task_status
-                )
+        bound: list[str] = await doors.start(run)
+        return tuple(one if one.startswith("unix:") else f"http://{one}" for one in bound)
 
-            http = await doors.start(run_http)
-        admin: list[str] = []
-        if settings.admin.enabled:
-            app = AdminApp(
-                telemetry=self.telemetry,
-                health=self.health,
-                inspection=journeys.inspector,
-                token=lambda: settings.admin.token,
-            )
-            admin_listener = AdminListener(settings.admin.bind, app)
-            admin = await doors.start(admin_listener.run)
-            doors.start_soon(self._stop_admin, admin_listener, draining)
+    async def _open_socket(
+        self, doors: trio.Nursery, journeys: Journeys, draining: trio.Event
+    ) -> str:
+        settings = self.settings
         socket = LocalSocket(
             settings.socket,
             checks=journeys.checker,
@@ -232,20 +250,19 @@ class Daemon:
             clock=clock.now,
             skew=settings.sessions.event_skew,
             new_id=new_id,
+            on_incident=partial(self._incident, "socket"),
         )
 
-        async def run_socket(
-            *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
-        ) -> None:
-            await socket.run(draining=draining, drain_timeout=timeout, task_status=task_status)
+        async def run(*, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
+            await socket.run(draining=draining, drain_timeout=self._grace, task_status=task_status)
 
-        path: str = await doors.start(run_socket)
-        return Addresses(path, tuple(_urls(http)), tuple(admin))
+        path: str = await doors.start(run)
+        return path
 
-    async def _stop_admin(self, listener: AdminListener, draining: trio.Event) -> None:
-        await draining.wait()
-        listener.stop()
-
-
-def _urls(bound: list[str]) -> list[str]:
-    return [address if address.startswith("unix:") else f"http://{address}" for address in bound]
+    def _incident(
+        self, door: str, incident: HttpIncident | SocketIncident, error: Exception | None
+    ) -> None:
+        if error is not None:
+            self.telemetry.record(WorkerFailed(where=door, error=error))
+        else:
+            self.telemetry.record(DoorIncident(door=door, incident=incident))

@@ -6,7 +6,7 @@ senders of signals, and an app that follows standings, over the local socket.
 
 import re
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, NamedTuple
 
 import httpx
@@ -27,6 +27,7 @@ DENIED = "403 deny"
 PATIENCE = 5.0
 """Seconds until something that must come is missed."""
 _MARGIN = 0.005
+_POLL = 0.02
 
 _SAMPLE = re.compile(r"(?P<name>\w+)(?:\{(?P<labels>[^}]*)\})? (?P<value>\S+)")
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
@@ -66,15 +67,17 @@ class Watcher:
         self._send, self._receive = trio.open_memory_channel[Change](1000)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Follow until cancelled. A story that does not listen holds the daemon's lines up."""
+        """Follow until cancelled, or the daemon ends it: then nothing is told any more."""
         reply = await self._lines.ask({"op": "watch"})
         if not reply.get("ok"):
             raise Astray(f"watching is refused: {reply}")
         task_status.started()
-        while True:
-            line = await self._lines.read()
-            change = Change(line["session"], line["standing"], trio.current_time())
-            await self._send.send(change)
+        async with self._send:
+            with suppress(Astray, trio.BrokenResourceError):
+                while True:
+                    line = await self._lines.read()
+                    change = Change(line["session"], line["standing"], trio.current_time())
+                    await self._send.send(change)
 
     async def until(self, session: str, standing: str) -> Change | None:
         """The next such change, None if it does not come; others before it are passed over."""
@@ -149,6 +152,23 @@ class Cast(NamedTuple):
             for sample in found
             if sample is not None and sample["name"] == name
         }
+
+    async def marks(self, *awaited: tuple[str, str]) -> dict[tuple[str, str], int]:
+        """Marks set so far, by policy and signal; returned once those awaited are among them.
+
+        Counting follows enforcement and does not hold it up, so it is a moment late. Returned
+        without them after `PATIENCE`.
+        """
+        marks: dict[tuple[str, str], int] = {}
+        with trio.move_on_after(PATIENCE):
+            while True:
+                samples = await self.metric("sidecar_marks_total")
+                named = ((dict(labels), value) for labels, value in samples.items())
+                marks = {(of["policy"], of["signal"]): int(value) for of, value in named}
+                if marks.keys() >= set(awaited):
+                    break
+                await trio.sleep(_POLL)
+        return marks
 
 
 def _called(answer: httpx.Response) -> Called:

@@ -4,14 +4,13 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import trio
 
 from sidecar.demo.acts import BERLIN, SENSITIVE, Plot
 from sidecar.demo.browser import Astray, Challenge, Signed
-from sidecar.demo.cast import PATIENCE, Cast, later_second
+from sidecar.demo.cast import Cast, later_second
 from sidecar.demo.signing import LIFETIME
 from sidecar.demo.stage import write_secret
 from sidecar.wire.http_messages import Request, Response
@@ -24,7 +23,6 @@ _EXPECTED = {
     ("risky-user", "risk-level-change"),
     ("healthy-devices-only", "device-compliance-change"),
 }
-_POLL = 0.05
 
 
 async def counted(cast: Cast, _plot: Plot) -> None:
@@ -33,28 +31,18 @@ async def counted(cast: Cast, _plot: Plot) -> None:
         "What it looks like from a distance",
         f"{cast.stage.admin}/metrics counts marks by policy and signal, and why they went.",
     )
-    marks: Mapping[tuple[str, str], float] = {}
-    with trio.move_on_after(PATIENCE):
-        # Counting follows enforcement, and does not hold it up.
-        while not marks.keys() >= _EXPECTED:
-            samples = await cast.metric("sidecar_marks_total")
-            marks = {
-                (labels["policy"], labels["signal"]): value
-                for pairs, value in samples.items()
-                if (labels := dict(pairs))
-            }
-            await trio.sleep(_POLL)
+    marks = await cast.marks(*_EXPECTED)
     cleared = await cast.metric("sidecar_marks_cleared_total")
     missing = _EXPECTED - marks.keys()
     cast.timeline.step(
         "Metrics",
-        "sidecar_marks_total{policy,signal}",
+        "sidecar_marks_total",
         f"missing: {missing}" if missing else "each signal counted",
         expected="each signal counted",
     )
-    rows = [(policy, signal, f"{value:.0f}") for (policy, signal), value in sorted(marks.items())]
+    rows = [(policy, signal, str(count)) for (policy, signal), count in sorted(marks.items())]
     rows += [
-        ("marks cleared", dict(pairs)["reason"], f"{value:.0f}")
+        ("(cleared)", dict(pairs)["reason"], f"{value:.0f}")
         for pairs, value in sorted(cleared.items())
         if value
     ]

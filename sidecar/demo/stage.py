@@ -17,9 +17,9 @@ import yaml
 
 from sidecar import daemon
 from sidecar.adapters import clock
-from sidecar.demo import geography
 from sidecar.demo.provider import Provider
 from sidecar.demo.requests import Client
+from sidecar.service.answers import Unavailable
 
 APP = "payroll"
 CLIENT = Client("payroll-web", "https://payroll.example/callback")
@@ -74,11 +74,20 @@ async def _serve(
 
 
 def prepare(directory: Path, issuer: str) -> Path:
-    """Write all files into `directory`; returns the configuration's path."""
+    """Write all files into `directory`; returns the configuration's path.
+
+    Raises `Unavailable` without the packages that only the demo needs.
+    """
+    try:
+        from sidecar.demo import geography  # noqa: PLC0415 - needs an optional package
+    except ModuleNotFoundError as error:
+        raise Unavailable(
+            f"the package {error.name} is missing: install stepup-sidecar[demo]"
+        ) from error
     token = directory / "admin.token"
     write_secret(token, secrets.token_urlsafe(24))
     shutil.copytree(Path(str(resources.files("sidecar.demo"))) / "policies", directory / "policies")
-    databases = geography.build(directory)
+    databases = {name: str(file) for name, file in geography.build(directory)._asdict().items()}
     path = directory / "sidecar.yaml"
     content = yaml.safe_dump(_configuration(directory, issuer, databases), sort_keys=False)
     path.write_text(f"# The configuration of the running demo.\n{content}")
@@ -94,7 +103,7 @@ def write_secret(path: Path, secret: str) -> None:
 
 
 def _configuration(
-    directory: Path, issuer: str, databases: geography.Databases
+    directory: Path, issuer: str, databases: Mapping[str, str]
 ) -> Mapping[str, object]:
     return {
         "app": {"id": APP, "realm": APP},
@@ -105,7 +114,7 @@ def _configuration(
         "contexts": {SENSITIVE: {"name": "Change of bank details"}},
         "routes": [{"path": "/bank-details", "methods": ["PUT"], "contexts": [SENSITIVE]}],
         "networks": [{"name": "restricted", "cidrs": ["203.0.113.192/26"]}],
-        "geography": {name: str(path) for name, path in databases._asdict().items()},
+        "geography": dict(databases),
         "policies": {"path": str(directory / "policies")},
         "log": {"level": "warning", "format": "console"},
     }

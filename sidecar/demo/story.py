@@ -16,6 +16,7 @@ from sidecar.demo.cast import Cast, gathered
 from sidecar.demo.stage import staged
 from sidecar.demo.timeline import Timeline
 from sidecar.service.answers import Unavailable
+from sidecar.wire.positions import ConfigError
 
 ACTS: Sequence[Act] = (
     acts.ordinary_morning,
@@ -54,8 +55,8 @@ def main(*, once: bool) -> int:
     with tempfile.TemporaryDirectory(prefix="sidecar-demo-") as directory:
         try:
             return trio.run(_perform, Path(directory), once)
-        except* Unavailable as unavailable:
-            for error in _leaves(unavailable):
+        except* (ConfigError, OSError, Unavailable) as group:
+            for error in _leaves(group):
                 sys.stderr.write(f"sidecar demo: {error}\n")
     return 1
 
@@ -78,8 +79,18 @@ async def _perform(directory: Path, once: bool) -> int:  # noqa: FBT001 - trio.r
                 story = Story()
                 status = 0 if await story.play(cast) else 1
                 if not once:
-                    await epilogue.Playground(cast, story.plot).run()
+                    status = await _stay(cast, story.plot, status)
             nursery.cancel_scope.cancel()
+    return status
+
+
+async def _stay(cast: Cast, plot: Plot, status: int) -> int:
+    """Stay until cancelled. Only a story that went astray leaves nothing to stay for."""
+    try:
+        await epilogue.Playground(cast, plot).run()
+    except Astray as error:
+        cast.timeline.astray(str(error))
+        return 1
     return status
 
 

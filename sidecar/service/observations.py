@@ -206,6 +206,13 @@ class ViewEvicted(msgspec.Struct, frozen=True, kw_only=True):
     sessions: int
 
 
+class DoorIncident(msgspec.Struct, frozen=True, kw_only=True):
+    """A client at a door was refused or cut off; `incident` is one of the door's closed set."""
+
+    door: str
+    incident: str
+
+
 class WorkerFailed(msgspec.Struct, frozen=True, kw_only=True):
     """A worker loop or a door met an error of ours, counted it and went on."""
 
@@ -238,6 +245,7 @@ Observation: TypeAlias = (
     | GeographyFailed
     | QueueRejected
     | ViewEvicted
+    | DoorIncident
     | WorkerFailed
     | Told
 )

@@ -1,8 +1,9 @@
 """Overrides from the environment: `SIDECAR_SECTION__KEY`, laid over the configuration's tree.
 
-Deeper keys follow after further `__`, items of a list by their number; case does not count. A
-variable without `__` is none of ours: Kubernetes makes `SIDECAR_PORT` and the like for a Service
-named `sidecar`. The one exception is `SIDECAR_SOCKET`, which the client reads, too.
+Deeper keys follow after further `__`, items of a list by their number; case does not count. A key
+that has no section is `SIDECAR_KEY`, such as `SIDECAR_ROUTES`, and `SIDECAR_SOCKET` is the socket's
+path, which the client reads, too. Any other variable without `__` is none of ours: Kubernetes makes
+`SIDECAR_PORT` and the like for a Service named `sidecar`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ from sidecar.wire.positions import (
     Node,
     Place,
     Problems,
+    Refused,
     Scalar,
     Table,
     has_control,
@@ -57,11 +59,14 @@ def _variables(environ: Mapping[str, str], problems: Problems) -> Iterator[_Vari
     """Our variables, those of a whole before those of its parts."""
     known: dict[tuple[str, ...], str] = {}
     found = []
+    members = struct_type(Settings).fields
+    alone = {m.encode_name for m in members if not isinstance(m.type, mi.StructType)}
     for name in sorted(environ):
         folded = name.lower()
         keys: tuple[str, ...] | None = ALIASES.get(folded)
-        if keys is None and folded.startswith(PREFIX) and "__" in folded:
-            keys = tuple(folded.removeprefix(PREFIX).split("__"))
+        if keys is None and folded.startswith(PREFIX):
+            rest = tuple(folded.removeprefix(PREFIX).split("__"))
+            keys = rest if len(rest) > 1 or rest[0] in alone else None
         if keys is None:
             continue
         if keys in known and environ[known[keys]] != environ[name]:
@@ -101,7 +106,7 @@ class _Overlay:
 
     def _refuse(self, node: Node | None, variable: _Variable, depth: int, message: str) -> Node:
         self._problems.add(variable.place, variable.field(depth), message)
-        return node if node is not None else Table({}, variable.place)
+        return node if node is not None else Refused(variable.place)
 
     def _in_struct(
         self, node: Node | None, kind: mi.StructType, variable: _Variable, depth: int
@@ -158,6 +163,8 @@ class _Overlay:
         return Listing(tuple(items), node.place if node is not None else variable.place)
 
     def _in_the_way(self, node: Node | None, variable: _Variable, depth: int) -> Node:
+        if isinstance(node, Refused):
+            return node
         message = "cannot be set: the file has something else here"
         return self._refuse(node, variable, depth + 1, message)
 
@@ -185,7 +192,7 @@ class _Overlay:
     def _tree(self, variable: _Variable) -> Node:
         field = variable.field(len(variable.keys))
         tree = read_tree(variable.value, variable.name, self._problems, field)
-        return tree if tree is not None else Table({}, variable.place)
+        return tree if tree is not None else Refused(variable.place)
 
 
 def _table(node: Node | None, place: Place) -> Table | None:

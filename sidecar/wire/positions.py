@@ -235,7 +235,7 @@ class _Reader:
     def _content(self, event: _Content, place: Place) -> Node:
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(event, place)
-        if len(self._path) >= MAX_DEPTH:
+        if len(self._path) > MAX_DEPTH:
             raise _Stop(place.line, f"is nested more than {MAX_DEPTH} levels deep")
         if isinstance(event, yaml.MappingStartEvent):
             return self._table(place)
@@ -255,6 +255,7 @@ class _Reader:
         self._path.append("")
         while not isinstance(event := self._next(), yaml.MappingEndEvent):
             at = Place(self._file, self.line)
+            self._path[-1] = ""
             key = self._key(self._node(event), at)
             self._path[-1] = f".{shown(key)}" if key is not None else ".?"
             if key in entries:

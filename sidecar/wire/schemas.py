@@ -4,11 +4,13 @@ A schema shows the shape. What needs more than one place of a file to know, such
 exists, only the readers see: `sidecar validate`.
 """
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import msgspec
 
+from sidecar.wire.coherence import CONTEXT
 from sidecar.wire.config import REFINED
 from sidecar.wire.event_schema import event_schema
 from sidecar.wire.jwks import ALGORITHMS
@@ -39,14 +41,14 @@ def config_schema() -> Schema:
             definition["properties"][member]["default"] = kept
         definition["additionalProperties"] = False
     for definition in definitions.values():
-        if definition["type"] == "object":
+        if definition.get("type") == "object":
             definition["additionalProperties"] = False
+        definition["description"] = inspect.cleandoc(definition.get("description", ""))
     _spell(found)
+    contexts = definitions["Settings"]["properties"]["contexts"]
+    contexts["propertyNames"] = {"pattern": f"^{CONTEXT.pattern}$"}
     plain: Schema = msgspec.to_builtins(found)
-    plain["title"] = "Configuration of stepup-sidecar"
-    names = definitions["Settings"]["properties"]["contexts"]
-    names["propertyNames"] = {"pattern": "^c[1-9][0-9]?$"}
-    return plain
+    return {"title": "Configuration of stepup-sidecar", **plain}
 
 
 def _spell(node: object) -> None:

@@ -105,6 +105,7 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     bind: Bind = "127.0.0.1:8181"  # `host:port` or `[::1]:port`
     unix: str = ""  # path of a unix socket to listen on besides
     unix_mode: Mode = "0660"  # octal, in quotes
+    unix_group: str = ""  # the group that owns it, as the proxy's; empty: the process's own
     gateway: Gateway = Gateway.NONE  # whose headers describe the original call
     trusted_proxies: tuple[Cidr, ...] = ("127.0.0.0/8", "::1/128")  # whose headers are believed
     client_address: ClientAddress = ClientAddress.EITHER  # the header that tells it

@@ -1,0 +1,217 @@
+"""Writes the configuration reference from the settings' own docstrings, comments and defaults.
+
+`python docs/generate.py` writes it; a test sees to it that the page in the repository is current.
+"""
+
+import ast
+import enum
+import functools
+import inspect
+import io
+import sys
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import msgspec.inspect as mi
+
+from sidecar.wire.config import REFINED
+from sidecar.wire.positions import Problems
+from sidecar.wire.settings import Settings
+from sidecar.wire.shapes import Shapes, default_of, struct_type
+from sidecar.wire.spellings import Kind
+
+PAGE = Path(__file__).parent / "reference" / "configuration.md"
+HEAD = """\
+# Configuration
+
+<!-- Written by docs/generate.py from sidecar/wire/settings.py: change it there. -->
+
+One YAML file, read as YAML 1.2: `NO` is text, and only `true` and `false` are truths. Every key has a
+default, but for those that say *required*. `sidecar validate` tells all mistakes at once, each as
+`FILE:LINE: field: what is wrong`; `sidecar schema config` prints a JSON Schema for editors.
+
+- **Durations** are seconds, or `500ms`, `90s`, `15m`, `1h30m`, `7d`, `2w`. **Sizes** are bytes, or `64KiB`,
+  `1MiB`, `1MB`.
+- **Paths** are relative to the directory of the configuration file.
+- **Environment**: every key can be set as `SIDECAR_` and its path, with `__` between the parts:
+  `store.url` is `SIDECAR_STORE__URL`, the first issuer's audiences are
+  `SIDECAR_TOKENS__ISSUERS__0__AUDIENCES`, the routes `SIDECAR_ROUTES`. Case does not count. Lists are
+  written with commas or, like mappings, in YAML's flow style (which JSON is, too). The environment
+  wins over the file. `SIDECAR_SOCKET` is short for `SIDECAR_SOCKET__PATH`.
+- **Secrets** (`admin.token`, `store.password`, `store.sentinel_password`) may each stand in a file,
+  named by the key with `_file` after it; a newline at its end does not count. Give one of the two.
+"""
+_KINDS = {
+    Kind.DURATION: "duration",
+    Kind.SIZE: "size",
+    Kind.FILE: "path",
+    Kind.CIDR: "CIDR",
+    Kind.COUNTRY: "country code",
+    Kind.ASN: "AS number",
+    Kind.MODE: "octal mode",
+    Kind.BIND: "host:port",
+    Kind.ALGORITHM: "algorithm",
+    Kind.STORE: "URL",
+    Kind.URL: "URL",
+    Kind.METHOD: "HTTP method",
+    Kind.HEADER: "name",
+}
+
+
+class Row(NamedTuple):
+    """One key of a table."""
+
+    key: str
+    kind: str
+    default: str
+    meaning: str
+
+
+@functools.cache
+def comments(cls: type) -> dict[str, str]:
+    """What the comments of a struct's source say of its fields: beside them, or right above."""
+    source = inspect.getsource(cls)
+    beside: dict[int, str] = {}
+    above: dict[int, str] = {}
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            text = token.string.lstrip("# ")
+            alone = not token.line[: token.start[1]].strip()
+            (above if alone else beside)[token.start[0]] = text
+    (body,) = ast.parse(source).body
+    found = {}
+    for node in body.body if isinstance(body, ast.ClassDef) else ():
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            text = beside.get(node.lineno) or above.get(node.lineno - 1, "")
+            found[node.target.id] = text
+    return found
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [HEAD]
+    for member in struct_type(Settings).fields:
+        parts.extend(_section(member.type, member.encode_name, "##", default_of(member)))
+    return "\n".join(parts)
+
+
+def _section(kind: mi.Type, path: str, level: str, default: Any) -> Iterator[str]:
+    inner = _bare(kind)
+    if not isinstance(inner, mi.StructType):
+        below, suffix = _below(inner)
+        if isinstance(below, mi.StructType):
+            yield from _section(below, path + suffix, level, msgspec.UNSET)
+        return
+    yield f"{level} {path}\n"
+    yield inspect.cleandoc(inner.cls.__doc__ or "") + "\n"
+    yield from _table(inner, default)
+    shapes = Shapes(Problems(), REFINED)
+    for member in inner.fields:
+        below_type = _bare(shapes.type_of(inner.cls, member))
+        standard = getattr(default, member.name, default_of(member))
+        at = f"{path}.{member.encode_name}"
+        yield from _section(below_type, at, "###", standard)
+        if member.name == "weights" and isinstance(standard, dict):
+            yield "The built-in weights:\n"
+            yield "| name | weight | half-life |\n| --- | --- | --- |"
+            yield from (
+                f"| `{name}` | {weight.weight:g} | {_duration(weight.half_life)} |"
+                for name, weight in standard.items()
+            )
+            yield ""
+
+
+def _table(kind: mi.StructType, default: Any) -> Iterator[str]:
+    yield "| key | is | default | |\n| --- | --- | --- | --- |"
+    shapes = Shapes(Problems(), REFINED)
+    for member in kind.fields:
+        standard = getattr(default, member.name, default_of(member))
+        described = shapes.type_of(kind.cls, member)
+        meaning = comments(kind.cls).get(member.name, "")
+        shown = _default(standard, described)
+        yield f"| `{member.encode_name}` | {_kind(described)} | {shown} | {meaning} |"
+    yield ""
+
+
+def _below(kind: mi.Type) -> tuple[mi.Type | None, str]:
+    match kind:
+        case mi.VarTupleType():
+            return _bare(kind.item_type), "[]"
+        case mi.DictType():
+            return _bare(kind.value_type), ".NAME"
+        case _:
+            return None, ""
+
+
+def _bare(kind: mi.Type) -> mi.Type:
+    return kind.type if isinstance(kind, mi.Metadata) else kind
+
+
+def _kind(kind: mi.Type) -> str:
+    if isinstance(kind, mi.Metadata) and kind.extra:
+        return _KINDS[kind.extra["kind"]]
+    match _bare(kind):
+        case mi.StructType():
+            return "section"
+        case mi.EnumType(cls=cls):
+            return " or ".join(f"`{member.value}`" for member in cls)
+        case mi.VarTupleType(item_type=item) | mi.FrozenSetType(item_type=item):
+            return f"list of {_plural(_kind(item))}"
+        case mi.DictType(value_type=value):
+            return f"mapping to {_plural(_kind(value))}"
+        case mi.UnionType(types=types):
+            (present,) = (each for each in types if not isinstance(each, mi.NoneType))
+            return f"{_kind(present)}, or null"
+        case mi.BoolType():
+            return "`true` or `false`"
+        case mi.IntType():
+            return "whole number"
+        case mi.FloatType():
+            return "number"
+        case _:
+            return "text"
+
+
+def _plural(name: str) -> str:
+    return name if name == "text" or name.startswith("list") else f"{name}s"
+
+
+def _default(value: Any, kind: mi.Type) -> str:
+    if value is msgspec.UNSET:
+        return "*required*"
+    if isinstance(value, msgspec.Struct) or (isinstance(value, tuple | dict) and _nested(value)):
+        return "see below"
+    if isinstance(kind, mi.Metadata) and kind.extra and kind.extra["kind"] is Kind.DURATION:
+        return f"`{_duration(value)}`"
+    if isinstance(value, enum.Enum):
+        return f"`{value.value}`"
+    if isinstance(value, float):
+        return f"`{value:g}`"
+    plain = msgspec.json.encode(value).decode().replace(",", ", ")
+    return "" if plain in ('""', "[]", "{}") else f"`{plain}`"
+
+
+def _nested(value: tuple[Any, ...] | dict[str, Any]) -> bool:
+    items = value.values() if isinstance(value, dict) else value
+    return any(isinstance(item, msgspec.Struct) for item in items)
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        if seconds >= length and seconds % length == 0:
+            return f"{seconds / length:g}{unit}"
+    return f"{seconds * 1000:g}ms" if seconds else "0s"
+
+
+def main() -> int:
+    """Write the page."""
+    PAGE.parent.mkdir(parents=True, exist_ok=True)
+    PAGE.write_text(page(), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,314 @@
+"""Reading policy files: what is written means what it says, or is refused with its line."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.domain.policy import (
+    All,
+    Anonymizer,
+    AnyOf,
+    Asns,
+    Assignment,
+    Changed,
+    Circumstance,
+    Claims,
+    Condition,
+    Countries,
+    Device,
+    Grant,
+    Locations,
+    Networks,
+    Not,
+    Policy,
+    Principals,
+    RiskLevel,
+    Score,
+    Selection,
+    SessionControls,
+    SessionRisk,
+    Signals,
+    State,
+    TimeOfDay,
+    TravelSpeed,
+    UserRisk,
+)
+from sidecar.wire.config import read_settings
+from sidecar.wire.policyfile import read_policies
+from sidecar.wire.positions import ConfigError
+from sidecar.wire.settings import Context, NamedLocation, Network, Settings
+
+ROOT = Path(__file__).parents[2]
+CASES = yaml.safe_load((ROOT / "tests/cases/refused-policies.yaml").read_text())
+SETTINGS = Settings(
+    contexts={"c1": Context(name="One"), "c2": Context(name="Two")},
+    locations=(NamedLocation(name="office", countries=("NO",)),),
+    networks=(Network(name="restricted"),),
+)
+
+
+def policy(body: str, settings: Settings = SETTINGS) -> Policy:
+    (found,) = read_policies([("p.yaml", f"policies: [{{id: a, {body}}}]")], settings)
+    return found
+
+
+def condition(text: str) -> Condition | None:
+    return policy(f"grant: mfa, conditions: {text}").conditions
+
+
+def grant(text: str) -> Grant:
+    return policy(f"grant: {text}").grant
+
+
+def some(*names: str) -> Selection:
+    return Selection(frozenset(names))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+def test_a_refused_file_is_told_all_of_its_mistakes(case: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_policies([("p.yaml", case["text"])], SETTINGS)
+    assert [str(problem) for problem in caught.value.problems] == case["problems"]
+
+
+def test_the_contracts_sample_means_what_it_says() -> None:
+    text = """
+policies:
+  - id: payroll-leaves-the-office
+    description: Payroll needs a fresh strong sign-in
+    state: enabled
+    users: {include: {groups: [finance]}, exclude: {users: [break-glass]}}
+    apps: {include: [payroll]}
+    contexts: {include: [c1]}
+    conditions:
+      any:
+        - changed: [country]
+        - networks: {include: [restricted]}
+        - device: {compliant: false}
+        - user_risk: {at_least: medium}
+    grant: {operator: OR, controls: [phishing-resistant, {all: [mfa, compliant-device]}]}
+    session: {sign_in_frequency: 1h}
+"""
+    assert read_policies([("p.yaml", text)], Settings()) == (
+        Policy(
+            id="payroll-leaves-the-office",
+            description="Payroll needs a fresh strong sign-in",
+            state=State.ENABLED,
+            users=Assignment(
+                Principals(groups=frozenset({"finance"})),
+                Principals(users=frozenset({"break-glass"})),
+            ),
+            apps=some("payroll"),
+            contexts=some("c1"),
+            conditions=AnyOf(
+                (
+                    Changed((Circumstance.COUNTRY,)),
+                    Networks(some("restricted")),
+                    Device(compliant=False),
+                    UserRisk(RiskLevel.MEDIUM),
+                )
+            ),
+            grant=Grant(
+                (
+                    frozenset({"phishing-resistant"}),
+                    frozenset({"mfa", "compliant-device"}),
+                )
+            ),
+            session=SessionControls(3600),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "meaning"),
+    [
+        ("{changed: ip}", Changed((Circumstance.IP,))),
+        ("{locations: office}", Locations(some("office"))),
+        (
+            "{locations: {exclude: [office]}}",
+            Locations(Selection(None, frozenset({"office"}))),
+        ),
+        ("{networks: {include: all, exclude: [restricted]}}", None),
+        ("{countries: [NO, de]}", Countries(some("NO", "DE"))),
+        ("{asns: [64496, AS64497, '64498', as0]}", Asns(some("64496", "64497", "64498", "0"))),
+        ("{anonymizer: true}", Anonymizer(present=True)),
+        ("{anonymizer: false}", Anonymizer(present=False)),
+        ("{anonymizer: {kinds: [tor]}}", Anonymizer(present=True, kinds=frozenset({"tor"}))),
+        ("{travel_speed: 900}", TravelSpeed(900)),
+        ("{travel_speed: {at_least: 900.5}}", TravelSpeed(900.5)),
+        ("{device: {known: true}}", Device(known=True)),
+        ("{device: {known: true, compliant: false}}", Device(known=True, compliant=False)),
+        ("{user_risk: high}", UserRisk(RiskLevel.HIGH)),
+        ("{session_risk: {at_least: low}}", SessionRisk(RiskLevel.LOW)),
+        ("{score: 70}", Score(70)),
+        ("{signals: [a, b]}", Signals(frozenset({"a", "b"}))),
+        ("{signals: {include: [a], at_least: 3}}", Signals(frozenset({"a"}), 3)),
+        (
+            "{claims: {acr: [1, 2], vip: true, dept: x}}",
+            Claims(
+                (
+                    ("acr", frozenset({"1", "2"})),
+                    ("vip", frozenset({"true"})),
+                    ("dept", frozenset({"x"})),
+                )
+            ),
+        ),
+        (
+            "{time_of_day: {start: 22:00, end: 06:00, days: [mon, sun], timezone: Europe/Berlin}}",
+            TimeOfDay(1320, 360, frozenset({0, 6}), "Europe/Berlin"),
+        ),
+        ("{time_of_day: {start: '00:00', end: '24:00'}}", TimeOfDay(0, 1440)),
+        ("{score: 1, user_risk: low}", All((Score(1), UserRisk(RiskLevel.LOW)))),
+        ("[{score: 1}, {user_risk: low}]", All((Score(1), UserRisk(RiskLevel.LOW)))),
+        ("[{score: 1}]", Score(1)),
+        ("{any: [{score: 1}]}", AnyOf((Score(1),))),
+        ("{not: {score: 1}}", Not(Score(1))),
+        (
+            "{not: [{score: 1}, {all: [{score: 2}]}]}",
+            Not(All((Score(1), All((Score(2),))))),
+        ),
+    ],
+)
+def test_a_condition_reads_as(text: str, meaning: Condition | None) -> None:
+    expected = meaning or Networks(Selection(None, frozenset({"restricted"})))
+    assert condition(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "alternatives"),
+    [
+        ("mfa", [{"mfa"}]),
+        ("[mfa, compliant-device]", [{"mfa", "compliant-device"}]),
+        ("{controls: [mfa, compliant-device]}", [{"mfa", "compliant-device"}]),
+        ("{operator: or, controls: [mfa, compliant-device]}", [{"mfa"}, {"compliant-device"}]),
+        ("{any: [mfa, {all: [mfa, compliant-device]}]}", [{"mfa"}]),
+        (
+            "{all: [{any: [mfa, passwordless]}, {any: [compliant-device, phishing-resistant]}]}",
+            [
+                {"mfa", "compliant-device"},
+                {"mfa", "phishing-resistant"},
+                {"passwordless", "compliant-device"},
+                {"passwordless", "phishing-resistant"},
+            ],
+        ),
+    ],
+)
+def test_a_grant_becomes_alternatives(text: str, alternatives: list[set[str]]) -> None:
+    found = grant(text)
+    assert not found.block
+    assert sorted(map(sorted, found.alternatives)) == sorted(map(sorted, alternatives))
+
+
+@pytest.mark.parametrize("text", ["block", "[block]", "{operator: OR, controls: [block]}"])
+def test_block_is_a_grant_that_nothing_satisfies(text: str) -> None:
+    assert grant(text) == Grant(block=True)
+
+
+def test_a_grant_of_too_many_alternatives_is_refused() -> None:
+    levels = ", ".join(f"{{name: l{n}}}" for n in range(14))
+    settings = read_settings(f"assurance: {{levels: [{levels}]}}", "s", {}, str)
+    pairs = ", ".join(f"{{any: [l{n}, l{n + 7}]}}" for n in range(7))
+    with pytest.raises(ConfigError, match="grant.all: comes to more than 64 alternatives"):
+        policy(f"grant: {{all: [{pairs}]}}", settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "meaning"),
+    [
+        ("all", Assignment()),
+        ("{include: all}", Assignment()),
+        ("[alice]", Assignment(Principals(users=frozenset({"alice"})))),
+        ("alice", Assignment(Principals(users=frozenset({"alice"})))),
+        ("{include: {roles: [x]}}", Assignment(Principals(roles=frozenset({"x"})))),
+        ("{exclude: [bob]}", Assignment(None, Principals(users=frozenset({"bob"})))),
+        ("{exclude: []}", Assignment()),
+        ("{exclude: {users: []}}", Assignment()),
+    ],
+)
+def test_users_read_as(text: str, meaning: Assignment) -> None:
+    assert policy(f"grant: mfa, users: {text}").users == meaning
+
+
+def test_a_session_control_needs_no_grant() -> None:
+    found = policy("session: {sign_in_frequency: 90s}, sticky: true, state: report-only")
+    assert found == Policy(
+        id="a",
+        grant=Grant(),
+        session=SessionControls(90),
+        sticky=True,
+        state=State.REPORT_ONLY,
+    )
+
+
+def test_routine_calls_can_be_included() -> None:
+    assert policy("grant: mfa, contexts: [routine, c1]").contexts == some("routine", "c1")
+
+
+def test_networks_that_only_agents_know_can_be_named() -> None:
+    found = policy("grant: mfa, conditions: {networks: [lab]}", Settings())
+    assert found.conditions == Networks(some("lab"))
+
+
+def test_files_keep_their_order_and_share_one_space_of_ids() -> None:
+    one, two = ("1.yaml", "policies: [{id: b, grant: mfa}]"), ("2.yaml", "policies: []")
+    three = ("3.yaml", "policies: [{id: a, grant: mfa}, {id: b, grant: mfa}]")
+    assert [p.id for p in read_policies([one, two], SETTINGS)] == ["b"]
+    with pytest.raises(ConfigError) as caught:
+        read_policies([one, two, three], SETTINGS)
+    assert str(caught.value) == "3.yaml:1: policies[1].id: 'b' is used already, in 1.yaml:1"
+
+
+def test_norway_and_times_are_what_they_look_like() -> None:
+    found = condition("{countries: [NO], time_of_day: {start: 22:00, end: 06:30}}")
+    assert found == All((Countries(some("NO")), TimeOfDay(1320, 390)))
+
+
+def test_the_sample_policies_are_valid_and_described() -> None:
+    path = "config/sidecar.yaml"
+    settings = read_settings((ROOT / path).read_text(), path, {}, str)
+    files = sorted((ROOT / "config/policies").glob("*.yaml"))
+    policies = read_policies([(file.name, file.read_text()) for file in files], settings)
+    assert len(policies) >= 7
+    assert all(each.description for each in policies)
+    assert any(each.sticky for each in policies)
+
+
+def test_a_thousand_policies_are_read_whole() -> None:
+    body = "grant: {any: [mfa, passwordless]}"
+    lines = "\n".join(f"  - {{id: p{n}, {body}, conditions: {{score: 1}}}}" for n in range(1000))
+    assert len(read_policies([("p", f"policies:\n{lines}")], SETTINGS)) == 1000
+
+
+@given(st.text() | st.from_regex(r"(?s)(policies:\n( *- )?)?[a-z{}\[\],:&*!|>'\"#\-\n ]{0,80}"))
+def test_no_text_makes_the_reader_raise_anything_but_its_own_error(text: str) -> None:
+    try:
+        read_policies([("p", text)], SETTINGS)
+    except ConfigError as error:
+        assert error.problems
+
+
+KEYS = st.sampled_from(
+    "id grant users apps contexts conditions session state all any not changed locations networks"
+    " countries asns anonymizer travel_speed device user_risk score signals claims time_of_day"
+    " include exclude controls operator kinds at_least start end days timezone groups".split()
+)
+SCALARS = st.sampled_from(
+    ["all", "mfa", "block", "c1", "NO", "a", "22:00", "mon", "UTC", "high", ""]
+)
+TREES = st.recursive(
+    SCALARS | st.none() | st.booleans() | st.integers() | st.floats(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=15,
+)
+
+
+@given(st.lists(st.dictionaries(KEYS, TREES, max_size=5), max_size=3))
+def test_no_shape_makes_the_reader_raise_anything_but_its_own_error(trees: list[Any]) -> None:
+    try:
+        read_policies([("p", yaml.safe_dump({"policies": trees}))], SETTINGS)
+    except ConfigError as error:
+        assert all(problem.line >= 1 for problem in error.problems)
