@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 - a script, no package
 """Writes the configuration reference from the settings' own docstrings, comments and defaults.
 
 `python docs/generate.py` writes it; a test sees to it that the page in the repository is current.
@@ -29,18 +30,18 @@ HEAD = """\
 
 <!-- Written by docs/generate.py from sidecar/wire/settings.py: change it there. -->
 
-One YAML file, read as YAML 1.2: `NO` is text, and only `true` and `false` are truths. Every key has a
-default, but for those that say *required*. `sidecar validate` tells all mistakes at once, each as
+One YAML file, read as YAML 1.2: `NO` is text, and only `true` and `false` are truths. Every key has
+a default, but for those that say *required*. `sidecar validate` tells all mistakes at once, each as
 `FILE:LINE: field: what is wrong`; `sidecar schema config` prints a JSON Schema for editors.
 
-- **Durations** are seconds, or `500ms`, `90s`, `15m`, `1h30m`, `7d`, `2w`. **Sizes** are bytes, or `64KiB`,
-  `1MiB`, `1MB`.
+- **Durations** are seconds, or `500ms`, `90s`, `15m`, `1h30m`, `7d`, `2w`. **Sizes** are bytes, or
+  `64KiB`, `1MiB`, `1MB`.
 - **Paths** are relative to the directory of the configuration file.
 - **Environment**: every key can be set as `SIDECAR_` and its path, with `__` between the parts:
   `store.url` is `SIDECAR_STORE__URL`, the first issuer's audiences are
-  `SIDECAR_TOKENS__ISSUERS__0__AUDIENCES`, the routes `SIDECAR_ROUTES`. Case does not count. Lists are
-  written with commas or, like mappings, in YAML's flow style (which JSON is, too). The environment
-  wins over the file. `SIDECAR_SOCKET` is short for `SIDECAR_SOCKET__PATH`.
+  `SIDECAR_TOKENS__ISSUERS__0__AUDIENCES`, the routes `SIDECAR_ROUTES`. Case does not count. Lists
+  are written with commas or, like mappings, in YAML's flow style (which JSON is, too). The
+  environment wins over the file. `SIDECAR_SOCKET` is short for `SIDECAR_SOCKET__PATH`.
 - **Secrets** (`admin.token`, `store.password`, `store.sentinel_password`) may each stand in a file,
   named by the key with `_file` after it; a newline at its end does not count. Give one of the two.
 """

@@ -165,6 +165,7 @@ class Journeys:
     async def finish(self) -> None:
         """Save and tell what is left, before the store goes."""
         with trio.move_on_after(self._daemon.configuration.settings.work.drain_timeout):
+            self.sweeper.finish()
             while self.view.has_unsaved or self.rescorer.waiting:  # noqa: ASYNC110 - two parts
                 await trio.sleep(0.01)
 

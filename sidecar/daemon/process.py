@@ -7,10 +7,14 @@ from pathlib import Path
 import trio
 
 from sidecar.adapters.signals import Signals
+from sidecar.adapters.socket_files import AddressInUse
 from sidecar.daemon.configuration import read_configuration
 from sidecar.daemon.serving import Daemon
 from sidecar.service.answers import Unavailable
 from sidecar.wire.positions import ConfigError
+
+_EXPECTED = (ConfigError, AddressInUse, OSError, Unavailable)
+"""What the operator can mend; anything else is ours, and ends with its traceback."""
 
 
 def main(config_file: str) -> int:
@@ -18,13 +22,13 @@ def main(config_file: str) -> int:
     try:
         trio.run(_run, Path(config_file))
     except BaseExceptionGroup as group:
-        expected, unexpected = group.split((ConfigError, OSError, Unavailable))
+        expected, unexpected = group.split(_EXPECTED)
         if unexpected is not None:
             raise
         for error in _leaves(expected):
             _tell(error)
         return 2
-    except (ConfigError, OSError, Unavailable) as error:
+    except _EXPECTED as error:
         _tell(error)
         return 2
     return 0

@@ -186,6 +186,7 @@ class Daemon:
             async with trio.open_nursery() as doors:
                 http = await self._open_http(doors, journeys, draining)
                 socket = await self._open_socket(doors, journeys, draining)
+                self.health.good("doors")
                 self.telemetry.record(Told(event="ready", fields={"socket": socket}))
                 task_status.started(Addresses(socket, http, admin))
                 await draining.wait()

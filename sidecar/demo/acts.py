@@ -102,7 +102,7 @@ async def restricted_network(cast: Cast, plot: Plot) -> None:
     called = await cast.call(old, SENSITIVE, BERLIN)
     cast.timeline.step(
         "Alice",
-        f"{SENSITIVE} with the token from before: it is the session that is clear",
+        f"{SENSITIVE} with the older token: the session is clear",
         called.outcome,
         expected=ALLOWED,
         why=called.why,

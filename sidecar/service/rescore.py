@@ -97,9 +97,7 @@ class Rescorer:
     def saved(self, tracked: Tracked) -> None:
         """A record of the view was saved: have its sessions looked at, if any is untold."""
         names = [
-            live.name
-            for live in tracked.lives
-            if live.own is tracked and live.state.established and self.untold(live)
+            live.name for live in tracked.lives if live.state.established and self.untold(live)
         ]
         self.put("session-presented", names)
 

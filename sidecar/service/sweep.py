@@ -62,6 +62,11 @@ class Sweeper:
         for live in overdue:
             untold[live] = 0
 
+    def finish(self) -> None:
+        """Have everything told that is untold: this sidecar is about to end."""
+        lives = [one for one in self._view if one.state.established and self._rescorer.untold(one)]
+        self._rescorer.put("sweep", [live.name for live in lives])
+
     def _look(self, live: Live, untold: dict[Live, int]) -> int:
         now = self._clock()
         if live.expires_at and now > live.expires_at:

@@ -58,6 +58,6 @@ def revocation_claims(not_before: int) -> object:
 
 
 def _quoted(value: str) -> str:
-    """A quoted string (RFC 9110, 5.6.4) of what RFC 6750 allows: printable ASCII, no `"`, `\\`."""
+    r"""A quoted string (RFC 9110, 5.6.4) of what RFC 6750 allows: printable ASCII, no `"`, `\\`."""
     kept = "".join(c if " " <= c <= "~" and c not in '"\\' else "?" for c in value)
     return f'"{kept}"'

@@ -131,9 +131,7 @@ def _secret(path: str, read_file: ReadFile) -> str:
     try:
         content = read_file(path)
     except OSError as error:
-        raise Misspelt(
-            f"{path} cannot be read: {error.strerror or 'no reason given'}"
-        ) from None
+        raise Misspelt(f"{path} cannot be read: {error.strerror or 'no reason given'}") from None
     except ValueError:
         raise Misspelt(f"{path} cannot be read: it is not UTF-8 text") from None
     content = content.removesuffix("\n").removesuffix("\r")

@@ -8,15 +8,16 @@ import itertools
 import json
 import socket
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from time import monotonic, sleep
+from typing import Any, Self
 
 import trio
 from anyio.from_thread import start_blocking_portal
 
+from sidecar.adapters.clock import now
 from sidecar.adapters.prefixes import load
 from sidecar.daemon.configuration import Configuration, claims_of, evaluator_of
 from sidecar.daemon.serving import Addresses, Daemon
@@ -53,18 +54,20 @@ def unique(prefix: str) -> str:
     return f"{prefix}-{next(_numbers)}"
 
 
-def token(user: str, session: str, *, age: float = 60, acr: str = "single-factor", **more: Any) -> str:
+def token(
+    user: str, session: str, *, age: float = 60, acr: str = "single-factor", **more: Any
+) -> str:
     """A real token of a sign-in `age` seconds ago."""
-    now = int(time.time())
-    signed_in = int(time.time() - age)
+    issued = int(now())
+    signed_in = int(now() - age)
     return SIGNER.token(
         iss=ISSUER,
         aud="payroll",
         azp="payroll",
         sub=user,
         sid=session,
-        iat=now,
-        exp=now + 3600,
+        iat=issued,
+        exp=issued + 3600,
         auth_time=signed_in,
         acr=acr,
         amr=None,
@@ -78,7 +81,7 @@ def settings_for(directory: Path, url: str, geography: Databases, name: str) -> 
         app=App(id="payroll"),
         socket=Socket(path=str(directory / f"{name}.sock")),
         http=Http(bind="127.0.0.1:0"),
-        admin=Admin(bind="127.0.0.1:0", token="operator"),  # noqa: S106 - a test's own
+        admin=Admin(bind="127.0.0.1:0", token="operator"),
         store=Store(url=url),
         tokens=Tokens(
             issuers=(
@@ -91,7 +94,9 @@ def settings_for(directory: Path, url: str, geography: Databases, name: str) -> 
         routes=(Route(path="/pay/**", contexts=("c1",)),),
         networks=(Network(name="lab", cidrs=("192.0.2.128/25",)),),
         geography=Geography(
-            city=str(geography.city), asn=str(geography.asn), anonymous_ip=str(geography.anonymous_ip)
+            city=str(geography.city),
+            asn=str(geography.asn),
+            anonymous_ip=str(geography.anonymous_ip),
         ),
         sessions=Sessions(sweep_interval=0.2),
         work=Work(drain_timeout=3.0),
@@ -145,6 +150,12 @@ class Client:
         """Push an event."""
         return self.ask(op="event", type=type, subject=subject, **more)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Leave."""
         self._lines.close()
@@ -167,10 +178,10 @@ class Pods:
 
 def eventually(ask: Any, until: Any, within: float = 10.0) -> Any:
     """Ask until the answer is as wanted; news takes its moment to reach other pods."""
-    end = time.monotonic() + within
+    end = monotonic() + within
     while not until(answer := ask()):
-        assert time.monotonic() < end, f"still {answer}"
-        time.sleep(0.005)
+        assert monotonic() < end, f"still {answer}"
+        sleep(0.005)
     return answer
 
 

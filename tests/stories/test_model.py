@@ -4,7 +4,6 @@ The model reads the delivered events in the order of their times, one after the 
 variables: what the daemons make of facts, timelines and joins must come to the same.
 """
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -20,6 +19,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from sidecar.adapters.clock import now
 from sidecar.domain.policy import Device, Networks, RiskLevel, Selection, UserRisk
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
@@ -97,7 +97,7 @@ class Daemons(RuleBasedStateMachine):
 
     @initialize()
     def establish(self) -> None:
-        self.start = int(time.time()) - 80_000
+        self.start = int(now()) - 80_000
         self.second = self.start
         self.subject = {name: unique(name) for name in ("user", "device", "session")}
         self.delivered: list[tuple[int, str, str]] = []
@@ -106,7 +106,7 @@ class Daemons(RuleBasedStateMachine):
         self.token = token(
             self.subject["user"],
             self.subject["session"],
-            age=time.time() - self.start,
+            age=now() - self.start,
             deviceid=self.subject["device"],
         )
         self._send(
@@ -171,10 +171,10 @@ class Daemons(RuleBasedStateMachine):
     @precondition(lambda self: self.held)
     @rule(pod=st.integers(0, 1))
     def arrives_late(self, pod: int) -> None:
-        now, self.second = self.second, self.held[0][0]
+        latest, self.second = self.second, self.held[0][0]
         one = self.held.pop(0)
         self._event(pod, *one[1:])
-        self.second = now
+        self.second = latest
         self.delivered.append(one)
 
     @rule(pod=st.integers(0, 1), context=st.sampled_from(["c1", "c2", ""]))

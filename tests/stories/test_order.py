@@ -1,7 +1,6 @@
 """The same events in any order, doubled, spread over two daemons: one state, on a real store."""
 
 import random
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sidecar.adapters.clock import now
 from sidecar.domain.policy import (
     All,
     AnyOf,
@@ -132,19 +132,15 @@ class Script:
                 mark["text"] = mark["text"].replace(value, key)
         kept = ("standing", "marks", "ip", "network", "assurance", "auth_time")
         outcome = {name: summary[name] for name in kept}
-        outcome["proven"] = sorted(
-            one for one in shown["proven"] if not one.startswith("device=")
-        )
-        outcome["events"] = sorted(
-            {(one["kind"], one["time"]) for one in shown["timeline"]}
-        )
+        outcome["proven"] = sorted(one for one in shown["proven"] if not one.startswith("device="))
+        outcome["events"] = sorted({(one["kind"], one["time"]) for one in shown["timeline"]})
         return outcome
 
     def verdicts(self, pods: Pods, pod: int) -> list[str]:
         weak = token(
             self.subject["user"],
             self.subject["session"],
-            age=time.time() - self.start,
+            age=now() - self.start,
             deviceid=self.subject["device"],
         )
         return [
@@ -158,7 +154,7 @@ class Script:
 def test_events_in_any_order_and_doubled_over_two_daemons_give_the_same_state(
     pods: Pods, events: list[tuple[str, dict[str, Any]]], choose: random.Random
 ) -> None:
-    start = int(time.time()) - 7200
+    start = int(now()) - 7200
     ordered = Script(events, start)
     mixed = Script(events, start)
     ordered.play(pods, ordered.events, choose)

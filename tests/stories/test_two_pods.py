@@ -17,7 +17,7 @@ from sidecar.domain.policy import (
 )
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
-from tests.stories.running import Pods, eventually, running, token, unique
+from tests.stories.running import Client, Pods, eventually, running, token, unique
 
 POLICIES = (
     policy(Changed((Circumstance.COUNTRY,)), name="moved"),
@@ -124,24 +124,16 @@ def test_a_check_over_http_is_challenged_as_over_the_socket(pods: Pods) -> None:
 
 def test_an_app_that_watches_is_told_while_its_stream_is_open(pods: Pods) -> None:
     a, b = pods.clients
-    from tests.stories.running import Client  # noqa: PLC0415
-
     user, session = unique("user"), unique("session")
     assert allowed(b.check(token(user, session)))
-    watcher = Client(pods.addresses[1].socket)
-    try:
+    with Client(pods.addresses[1].socket) as watcher:
         assert watcher.ask(op="watch", sessions=[session]) == {"ok": True}
         a.event("risk-level-change", {"user": user}, data={"current_level": "HIGH"})
         line = watcher.read()
-        assert (line["event"], line["session"], line["standing"]) == (
-            "standing",
-            session,
-            "step_up",
-        )
+        told = (line["event"], line["session"], line["standing"])
+        assert told == ("standing", session, "step_up")
         a.event("session-revoked", {"user": user})
         assert watcher.read()["standing"] == "revoked"
-    finally:
-        watcher.close()
 
 
 def test_a_revoked_session_is_refused_everywhere_until_a_later_sign_in(pods: Pods) -> None:
@@ -190,9 +182,7 @@ def test_metrics_count_each_mark_and_clear_once_over_both(pods: Pods) -> None:
     time.sleep(1.1)
     for session in sessions:
         assert allowed(a.check(token(user, session, age=0, acr="mfa", deviceid=device)))
-    eventually(
-        lambda: total("sidecar_marks_cleared_total"), lambda count: count >= cleared + 5
-    )
+    eventually(lambda: total("sidecar_marks_cleared_total"), lambda count: count >= cleared + 5)
     time.sleep(1.0)  # several sweeps of both, who find nothing more to tell
     assert total("sidecar_marks_total", policy="device") == before + 5
     assert total("sidecar_marks_cleared_total") == cleared + 5

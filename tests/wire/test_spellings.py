@@ -1,5 +1,6 @@
 """How single values are spelled."""
 
+import contextlib
 from collections.abc import Callable
 
 import pytest
@@ -68,7 +69,7 @@ def test_a_network_is_spelled_in_one_way(text: str, canonical: str) -> None:
 
 @pytest.mark.parametrize("text", ["10/8", "10.0.0.0/255.0.0.0", "10.0.0.1/8", "x", "::/129", ""])
 def test_what_is_no_network_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="CIDR|host bits"):
+    with pytest.raises(ValueError, match=r"CIDR|host bits"):
         spellings.cidr(text)
 
 
@@ -97,7 +98,5 @@ def test_every_kind_has_a_reader() -> None:
 
 @given(st.sampled_from(Kind), st.text() | st.integers() | st.floats() | st.booleans())
 def test_a_reader_raises_nothing_but_what_it_says(kind: Kind, value: Plain) -> None:
-    try:
+    with contextlib.suppress(ValueError):
         READERS[kind](value)
-    except ValueError as error:
-        assert str(error)

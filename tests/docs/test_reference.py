@@ -1,0 +1,51 @@
+"""The reference pages say what the code does."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from docs import generate
+from sidecar.wire.conditions import Conditions, World
+from sidecar.wire.config import read_settings
+from sidecar.wire.leaves import Leaves
+from sidecar.wire.policyfile import read_policies
+from sidecar.wire.positions import Problems
+from sidecar.wire.settings import Settings
+from sidecar.wire.shapes import struct_type
+
+ROOT = Path(__file__).parents[2]
+POLICIES = (ROOT / "docs/reference/policies.md").read_text()
+EXAMPLES = re.findall(r"```yaml\n(.*?)```", POLICIES, re.DOTALL)
+
+
+def test_the_configuration_reference_is_current() -> None:
+    assert generate.PAGE.read_text() == generate.page(), "run `python docs/generate.py`"
+
+
+def test_the_configuration_reference_has_every_section() -> None:
+    page = generate.page()
+    for member in struct_type(Settings).fields:
+        assert f"\n## {member.encode_name}" in page
+
+
+def test_every_key_of_the_configuration_is_described() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|.*\| (.*) \|$", generate.page(), re.MULTILINE)
+    described_by_their_struct = {"country", "region", "city", "latitude", "longitude", "asn"}
+    described_by_their_struct |= {"accuracy_km", "organization", "name", "acr", "amr"}
+    described_by_their_struct |= {"weight", "half_life", "medium", "high", "hysteresis"}
+    missing = {key for key, meaning in rows if not meaning} - described_by_their_struct
+    assert not missing
+
+
+@pytest.mark.parametrize("text", EXAMPLES)
+def test_every_example_of_the_policy_reference_is_valid(text: str) -> None:
+    path = "config/sidecar.yaml"
+    settings = read_settings((ROOT / path).read_text(), path, {}, str)
+    assert read_policies([("policies.md", text)], settings)
+
+
+def test_the_policy_reference_has_every_condition() -> None:
+    nothing = World(frozenset(), frozenset(), frozenset())
+    for name in Conditions(Leaves(Problems()), nothing).keys:
+        assert f"`{name}`" in POLICIES

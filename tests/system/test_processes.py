@@ -1,0 +1,230 @@
+"""The daemon as a process: started, reloaded, and ended as Kubernetes would."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.adapters.identity import key_set
+from tests.adapters.servers import Server
+from tests.stories.running import ISSUER, SIGNER, Client, eventually, token, unique
+
+POLICY = """\
+policies:
+  - id: restricted-segment
+    state: {state}
+    contexts: {{include: [c1]}}
+    conditions: {{networks: {{include: [restricted]}}}}
+    grant: mfa
+"""
+
+
+class Process:
+    """One `sidecar run`."""
+
+    def __init__(self, directory: Path, name: str, store: str) -> None:
+        self.socket = directory / f"{name}.sock"
+        self.config = directory / f"{name}.yaml"
+        self.log = directory / f"{name}.log"
+        self.config.write_text(
+            json.dumps(
+                {
+                    "app": {"id": "payroll"},
+                    "socket": {"path": str(self.socket)},
+                    "http": {"bind": "127.0.0.1:0", "unix": str(directory / f"{name}.http")},
+                    "admin": {"bind": f"127.0.0.1:{_free_port()}"},
+                    "store": {"url": store},
+                    "tokens": {
+                        "issuers": [
+                            {
+                                "issuer": ISSUER,
+                                "audiences": ["payroll"],
+                                "jwks_file": str(directory / "jwks.json"),
+                            }
+                        ]
+                    },
+                    "contexts": {"c1": {"name": "Payments"}},
+                    "policies": {"path": str(directory / "policies")},
+                }
+            )
+        )
+        self.admin = f"http://{json.loads(self.config.read_text())['admin']['bind']}"
+        self.start()
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "sidecar", "run", "--config", str(self.config)],
+                stderr=log,
+                env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+            )
+        eventually(self.is_ready, bool, within=20)
+
+    def is_ready(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            return httpx.get(f"{self.admin}/readyz").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def lines(self, event: str) -> list[dict[str, Any]]:
+        """The log's lines of an event."""
+        lines = [json.loads(line) for line in self.log.read_text().splitlines()]
+        return [line for line in lines if line["event"] == event]
+
+    def end(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(15)
+
+
+def _free_port() -> int:
+    import socket  # noqa: PLC0415
+
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def daemons(directory: Path, store: str, *names: str) -> Iterator[list[Process]]:
+    (directory / "jwks.json").write_bytes(key_set(SIGNER))
+    (directory / "policies").mkdir()
+    (directory / "policies" / "one.yaml").write_text(POLICY.format(state="enabled"))
+    running: list[Process] = []
+    try:
+        running.extend(Process(directory, name, store) for name in names)
+        yield running
+    finally:
+        for one in running:
+            if one.process.poll() is None:
+                one.process.kill()
+                one.process.wait()
+
+
+@pytest.fixture
+def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory whose sockets' paths are not too long."""
+    return tmp_path_factory.mktemp("p")
+
+
+def test_two_processes_share_a_mark_and_end_cleanly(short: Path, valkey_server: Server) -> None:
+    with daemons(short, valkey_server.url, "a", "b") as (a, b):
+        user, session = unique("user"), unique("session")
+        weak = token(user, session)
+        with Client(str(a.socket)) as at_a, Client(str(b.socket)) as at_b:
+            assert at_b.check(weak)["decision"] == "allow"
+            at_a.event("network-change", {"session": session}, data={"segment": "restricted"})
+            eventually(lambda: at_b.check(weak)["decision"], lambda one: one == "step_up")
+        assert [one.end() for one in (a, b)] == [0, 0]
+        assert not a.socket.exists()
+        marked = [line for one in (a, b) for line in one.lines("session-marked")]
+        assert [(line["session"], line["policy"]) for line in marked] == [
+            (session, "restricted-segment")
+        ]
+        everything = a.log.read_text() + b.log.read_text()
+        assert weak not in everything
+        assert weak.split(".")[2] not in everything
+
+
+def test_a_killed_daemon_leaves_a_socket_that_the_next_one_replaces(
+    short: Path, valkey_server: Server
+) -> None:
+    with daemons(short, valkey_server.url, "a") as (a,):
+        a.process.kill()
+        a.process.wait()
+        assert a.socket.exists()
+        a.start()
+        with Client(str(a.socket)) as client:
+            assert client.ask(op="ping") == {"ok": True}
+
+
+def test_a_second_daemon_on_the_socket_of_a_live_one_is_an_error(
+    short: Path, valkey_server: Server
+) -> None:
+    with daemons(short, valkey_server.url, "a") as (a,):
+        second = subprocess.run(
+            [sys.executable, "-m", "sidecar", "run", "--config", str(a.config)],
+            env={**os.environ, "SIDECAR_ADMIN__BIND": "127.0.0.1:0"},
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+        assert second.returncode == 2
+        assert "Traceback" not in second.stderr
+        assert str(a.socket.with_suffix("")) in second.stderr
+        with Client(str(a.socket)) as client:
+            assert client.ask(op="ping") == {"ok": True}
+
+
+def test_a_changed_policy_is_taken_up_and_a_broken_one_refused(
+    short: Path, valkey_server: Server
+) -> None:
+    with daemons(short, valkey_server.url, "a") as (a,), Client(str(a.socket)) as client:
+        file = short / "policies" / "one.yaml"
+        user, session = unique("user"), unique("session")
+        weak = token(user, session)
+        client.check(weak)
+        client.event("network-change", {"session": session}, data={"segment": "restricted"})
+        assert client.check(weak)["decision"] == "step_up"
+        file.write_text(POLICY.format(state="nonsense"))
+        eventually(lambda: a.lines("reload-refused"), bool)
+        assert client.check(weak)["decision"] == "step_up"
+        file.write_text(POLICY.format(state="report-only"))
+        eventually(lambda: client.check(weak)["decision"], lambda one: one == "allow")
+        file.write_text(POLICY.format(state="enabled"))
+        a.process.send_signal(signal.SIGHUP)
+        eventually(lambda: client.check(weak)["decision"], lambda one: one == "step_up")
+        metrics = httpx.get(f"{a.admin}/metrics").text
+        assert 'sidecar_reloads_total{outcome="refused",what="config"}' in metrics
+
+
+def test_readiness_goes_before_the_doors_do(short: Path, valkey_server: Server) -> None:
+    with daemons(short, valkey_server.url, "a") as (a,), Client(str(a.socket)) as client:
+        client.send(*({"op": "ping", "ref": number} for number in range(1000)))
+        a.process.send_signal(signal.SIGTERM)
+        assert [client.read()["ref"] for _ in range(1000)] == list(range(1000))
+        assert a.process.wait(15) == 0
+
+
+def test_a_wrong_configuration_is_told_with_file_line_and_field(tmp_path: Path) -> None:
+    config = tmp_path / "sidecar.yaml"
+    config.write_text("contexts:\n  c1: {name: Payments}\nsokcet:\n  path: /x\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "sidecar", "run", "--config", str(config)],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert f"{config}:3: sokcet:" in done.stderr
+    assert "socket" in done.stderr
+
+
+def test_an_embedded_store_ends_with_its_daemon_even_if_that_is_killed(short: Path) -> None:
+    def servers() -> set[int]:
+        listed = subprocess.run(
+            ["pgrep", "-f", "sidecar-store-"], capture_output=True, text=True, check=False
+        )
+        return {int(pid) for pid in listed.stdout.split()}
+
+    before = servers()
+    with daemons(short, "", "a") as (a,):
+        started = servers() - before
+        assert started
+        a.process.kill()
+        a.process.wait()
+        end = time.monotonic() + 10
+        while servers() & started:
+            assert time.monotonic() < end
+            time.sleep(0.05)
