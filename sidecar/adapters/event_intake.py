@@ -10,14 +10,13 @@ from typing import NamedTuple, Protocol, TypeAlias, assert_never
 import trio
 
 from sidecar.adapters.socket_replies import (
-    Settlement,
     event_reply,
     overloaded_reply,
     refusal_reply,
     unavailable_reply,
 )
 from sidecar.domain.signal import Signal
-from sidecar.service.answers import Accepted, Overloaded, Unavailable
+from sidecar.service.answers import Accepted, Overloaded, Settlement, Unavailable
 from sidecar.wire.socket_lines import EventRequest, Ref, Refusal
 
 CONCURRENT = 64

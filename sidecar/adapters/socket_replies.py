@@ -3,26 +3,12 @@
 Pure; it stands on this floor because `Answer` belongs to the services.
 """
 
-from typing import NamedTuple
-
 import msgspec
 
-from sidecar.service.answers import Accepted, Answer, Overloaded, StandingChange
+from sidecar.service.answers import Accepted, Answer, Overloaded, Settlement, StandingChange
 from sidecar.wire.socket_lines import Ref, Refusal
 
 _encode = msgspec.json.Encoder().encode
-
-
-class Settlement(NamedTuple):
-    """How many of the live sidecars have taken an event's outcome into their view."""
-
-    have: int
-    live: int
-
-    @property
-    def settled(self) -> bool:
-        """Whether all have."""
-        return self.have >= self.live
 
 
 def ok_reply(ref: Ref) -> bytes:

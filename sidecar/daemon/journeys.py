@@ -27,6 +27,7 @@ from sidecar.service.intake import Intake
 from sidecar.service.observations import LinkState, LinkStatus, WorkerFailed
 from sidecar.service.rescore import Rescorer
 from sidecar.service.saver import Saver
+from sidecar.service.settling import Settler
 from sidecar.service.sweep import Sweeper
 from sidecar.service.view import View
 from sidecar.service.watching import Watches
@@ -89,6 +90,16 @@ class Journeys:
             new_id=new_id,
         )
         self.checker.want_claims(configuration.claims)
+        self.settler = Settler(
+            sidecar=new_id(),
+            store=store,
+            news=news,
+            view=self.view,
+            names=names,
+            telemetry=telemetry,
+            clock=clock.now,
+            max_staleness=settings.sessions.max_staleness,
+        )
         self.intake = Intake(
             store=store,
             view=self.view,
@@ -99,6 +110,7 @@ class Journeys:
             settings=settings.sessions,
             type_of=type_of,
             telemetry=telemetry,
+            placed=self.settler.remember,
         )
         self.saver = Saver(
             view=self.view,
@@ -143,7 +155,8 @@ class Journeys:
     def learn(self, key: bytes, fields: dict[bytes, bytes]) -> None:
         """Take up news; never raises."""
         try:
-            self.view.learn(key, fields)
+            if not self.settler.heard(key, fields):
+                self.view.learn(key, fields)
         except Exception as error:  # noqa: BLE001 - a door: counted, and on
             self._daemon.telemetry.record(WorkerFailed(where="news", error=error))
 
@@ -161,6 +174,8 @@ class Journeys:
         await work.start(self.sweeper.run)
         await work.start(self.reloader.run)
         await work.start(self.watcher.run)
+        await work.start(self.settler.run)
+        await work.start(self.settler.answer)
 
     async def finish(self) -> None:
         """Save and tell what is left, before the store goes."""

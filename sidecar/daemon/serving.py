@@ -65,7 +65,8 @@ async def serve(
     """
     configuration = await trio.to_thread.run_sync(read_configuration, config_file, environ)
     daemon = Daemon(configuration, environ)
-    await daemon.run(draining or trio.Event(), task_status=task_status)
+    draining = trio.Event() if draining is None else draining
+    await daemon.run(draining, task_status=task_status)
 
 
 class Daemon:
@@ -226,6 +227,7 @@ class Daemon:
             clock=clock.now,
             skew=settings.sessions.event_skew,
             new_id=new_id,
+            settling=journeys.settler,
             on_incident=partial(self._incident, "http"),
         )
 
@@ -251,6 +253,7 @@ class Daemon:
             clock=clock.now,
             skew=settings.sessions.event_skew,
             new_id=new_id,
+            settling=journeys.settler,
             on_incident=partial(self._incident, "socket"),
         )
 

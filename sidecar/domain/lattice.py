@@ -35,6 +35,8 @@ BOUNDS: Mapping[bytes, int] = {
     b"event": 128,
     b"told": 256,
     b"checkpoint": 1,
+    b"ack": 16384,
+    b"left": 1024,
 }
 """How many fields of a group are kept. A group not named here keeps `DEFAULT_BOUND`."""
 

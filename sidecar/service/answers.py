@@ -1,5 +1,7 @@
 """What goes in and out of the journeys: the doors fill `Call`s and render `Answer`s."""
 
+from typing import NamedTuple
+
 import msgspec
 
 from sidecar.domain.decision import Verdict as Verdict  # noqa: PLC0414 - part of this vocabulary
@@ -60,6 +62,18 @@ class Accepted(msgspec.Struct, frozen=True):
     id: str
     duplicate: bool = False
     spooled: bool = False
+
+
+class Settlement(NamedTuple):
+    """How far an event has got: `have` of the `live` sidecars have it in their view."""
+
+    have: int
+    live: int
+
+    @property
+    def settled(self) -> bool:
+        """Whether all have it."""
+        return self.have >= self.live
 
 
 class StandingChange(msgspec.Struct, frozen=True):

@@ -62,6 +62,7 @@ class Intake:
         settings: Sessions,
         type_of: Callable[[Signal], str],
         telemetry: Telemetry,
+        placed: Callable[[str, bytes], None] = lambda _event, _record: None,
     ) -> None:
         self._store = store
         self._view = view
@@ -72,6 +73,7 @@ class Intake:
         self._settings = settings
         self._type_of = type_of
         self._telemetry = telemetry
+        self._placed = placed
 
     async def accept(self, signal: Signal) -> Accepted:
         """Make an event durable and see to it that it takes effect."""
@@ -134,9 +136,10 @@ class Intake:
                 members_of=place.members_of,
             )
         )
+        self._placed(signal.stamp.id, place.record)
+        self._view.learn(place.record, joined.record)
         if not joined.joined:
             return Accepted(signal.stamp.id, duplicate=True)
-        self._view.learn(place.record, joined.record)
         names = [name for member in joined.members if (name := parse_name(member))]
         self._rescorer.put(self._type_of(signal), names)
         return Accepted(signal.stamp.id)
@@ -164,6 +167,7 @@ class Intake:
             Join(locator, fields, self._session_expire(signal), self._now(), unless=WHO_USER)
         )
         self._view.learn(locator, joined.record)
+        self._placed(signal.stamp.id, locator)
         return None if joined.joined else joined.record[WHO_USER].decode()
 
     async def _of_session(self, signal: Signal, meaning: Meaning, user: str) -> Accepted:
@@ -196,6 +200,7 @@ class Intake:
         if device:
             joins.append(self._enlist(device, name, expire_at))
         answers = await self._store.join(*joins)
+        self._placed(signal.stamp.id, record)
         for join, answer in zip(joins, answers, strict=True):
             self._view.learn(join.key, answer.record)
         if not answers[0].joined:

@@ -23,7 +23,7 @@ from sidecar.service.observations import Telemetry, ViewEvicted
 from sidecar.service.store import Load, News, Store
 from sidecar.service.watching import Watches
 from sidecar.wire.naming import Names, SessionName, session_name
-from sidecar.wire.records import decode_facts
+from sidecar.wire.records import decode_facts, event_field
 
 RESTANDING_INTERVAL = 1.0
 """Seconds for which a standing counts that may change by time alone."""
@@ -297,6 +297,14 @@ class View:
         """Let a session go, as it has expired."""
         if self._lives.pop((live.user, live.session), None) is not None:
             self._untrack(live)
+
+    def has_event(self, key: bytes, event: str) -> bool:
+        """Whether the view lacks nothing of an event that went into this record.
+
+        A record that is not in the view lacks nothing: whoever needs it will read it.
+        """
+        tracked = self._records.get(key)
+        return tracked is None or event_field(event) in tracked.record
 
     def learn(self, key: bytes, fields: Mapping[bytes, bytes]) -> bool:
         """Join what was written to a record, here or elsewhere; True where it was news here."""

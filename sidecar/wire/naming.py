@@ -5,6 +5,9 @@
     PREFIX:{dDEVICE}:f     record of the device's facts      PREFIX:{dDEVICE} its channel
     PREFIX:{dDEVICE}:x     index of the sessions on it
     PREFIX:{sSID}:l        who has the session; facts of it that came before anyone knew
+    PREFIX:{sidecars}:f    questions to all sidecars         PREFIX:{sidecars}  their channel
+    PREFIX:{sidecars}:x    index of the live sidecars
+    PREFIX:{aEVENT}:f      which sidecars have an event in their view
 
 USER, DEVICE and SID are digests: identifiers may be long, private, or full of braces.
 """
@@ -82,6 +85,22 @@ class Names:
     def locator(self, session: str) -> bytes:
         """The record that tells whose a session is, by the session's digest."""
         return f"{self._prefix}:{{s{session}}}:l".encode()
+
+    def sidecars_channel(self) -> bytes:
+        """The channel that all sidecars follow."""
+        return f"{self._prefix}:{{sidecars}}".encode()
+
+    def sidecars_record(self) -> bytes:
+        """The record of questions to all sidecars."""
+        return self.sidecars_channel() + b":f"
+
+    def sidecars_index(self) -> bytes:
+        """The index of live sidecars."""
+        return self.sidecars_channel() + b":x"
+
+    def answers_record(self, event: str) -> bytes:
+        """The record of the sidecars that have an event."""
+        return f"{self._prefix}:{{a{digest(event)}}}:f".encode()
 
     def every_session(self) -> str:
         """A pattern that matches every session's record."""

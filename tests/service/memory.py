@@ -17,6 +17,7 @@ from sidecar.service.intake import Intake
 from sidecar.service.observations import Observation
 from sidecar.service.rescore import Rescorer
 from sidecar.service.saver import Saver
+from sidecar.service.settling import Settler
 from sidecar.service.store import Join, Joined, Load, Loaded
 from sidecar.service.sweep import Sweeper
 from sidecar.service.view import View
@@ -87,13 +88,16 @@ class MemoryNews:
     def __init__(self, store: MemoryStore) -> None:
         self.store = store
         self.view: View | None = None
+        self.settler: Settler | None = None
         self.channels: dict[bytes, int] = {}
         self.deaf = False
         self.stale = 0.0
         store.pods.append(self)
 
     def tell(self, channel: bytes, key: bytes, fields: Record) -> None:
-        if channel in self.channels and not self.deaf and self.view is not None:
+        if channel not in self.channels or self.deaf or self.view is None:
+            return
+        if self.settler is None or not self.settler.heard(key, fields):
             self.view.learn(key, fields)
 
     async def follow(self, channel: bytes) -> None:
@@ -224,6 +228,17 @@ class Pod:
             clock=self.clock,
             new_id=lambda: f"{name}{next(ids):06d}",
         )
+        self.settler = Settler(
+            sidecar=name,
+            store=store,
+            news=self.news,
+            view=self.view,
+            names=self.names,
+            telemetry=self.telemetry,
+            clock=self.clock,
+            max_staleness=settings.sessions.max_staleness,
+        )
+        self.news.settler = self.settler
         self.intake = Intake(
             store=store,
             view=self.view,
@@ -234,6 +249,7 @@ class Pod:
             settings=settings.sessions,
             type_of=lambda signal: type(signal).__name__,
             telemetry=self.telemetry,
+            placed=self.settler.remember,
         )
         self.saver = Saver(
             view=self.view,

@@ -63,6 +63,23 @@ def test_an_event_into_one_challenges_the_next_sensitive_call_at_the_other(pods:
     assert allowed(a.check(weak))
 
 
+def test_an_event_that_is_settled_everywhere_is_in_force_everywhere(pods: Pods) -> None:
+    a, b = pods.clients
+    for _ in range(20):
+        user, session = unique("user"), unique("session")
+        weak = token(user, session)
+        assert allowed(b.check(weak))
+        reply = a.event(
+            "risk-level-change",
+            {"user": user},
+            data={"current_level": "HIGH"},
+            wait="everywhere",
+            timeout=5,
+        )
+        assert (reply["ok"], reply["settled"], reply["have"]) == (True, True, 2)
+        assert challenged(b.check(weak))
+
+
 def test_the_sidecar_that_took_an_event_knows_of_it_when_it_answers(pods: Pods) -> None:
     a, _ = pods.clients
     for _ in range(20):
