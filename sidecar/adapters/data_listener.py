@@ -15,7 +15,7 @@ from typing import Protocol
 import trio
 
 from sidecar.adapters.event_door import EventDoor
-from sidecar.adapters.event_intake import Events, Settling
+from sidecar.adapters.event_intake import Events, OnInvalid, Settling, ignore_invalid
 from sidecar.adapters.http_answers import overloaded, response_of, unavailable
 from sidecar.adapters.lean_http import Handler, HttpIncident, LeanServer, OnHttpIncident
 from sidecar.service.answers import Answer, Call, Overloaded, Unavailable
@@ -70,6 +70,7 @@ class DataListener:
         settling: Settling | None = None,
         others: Mapping[bytes, Handler] | None = None,
         on_incident: OnHttpIncident = _ignore,
+        on_invalid: OnInvalid = ignore_invalid,
     ) -> None:
         """Raises ValueError for a trusted proxy that is no address or network."""
         self._checks = checks
@@ -83,6 +84,7 @@ class DataListener:
             skew=skew,
             new_id=new_id,
             on_crash=lambda error: on_incident(HttpIncident.CRASHED, error),
+            on_invalid=on_invalid,
         )
         self._handlers: dict[bytes, Handler] = {
             **(others or {}),

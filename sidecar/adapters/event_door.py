@@ -8,7 +8,16 @@ safe, as an id counts once), else 200.
 import re
 from collections.abc import Callable
 
-from sidecar.adapters.event_intake import EventIntake, Events, Outcome, Settling, Taken, reply_to
+from sidecar.adapters.event_intake import (
+    EventIntake,
+    Events,
+    OnInvalid,
+    Outcome,
+    Settling,
+    Taken,
+    ignore_invalid,
+    reply_to,
+)
 from sidecar.adapters.http_answers import overloaded, unavailable
 from sidecar.service.answers import Overloaded, Unavailable
 from sidecar.wire.events import InvalidSignal
@@ -37,11 +46,13 @@ class EventDoor:
         skew: float,
         new_id: Callable[[], str],
         on_crash: Callable[[Exception], None],
+        on_invalid: OnInvalid = ignore_invalid,
     ) -> None:
         self._intake = EventIntake(events, settling, on_crash)
         self._clock = clock
         self._skew = skew
         self._new_id = new_id
+        self._on_invalid = on_invalid
 
     async def handle(self, request: Request) -> Response:
         """Answer a request for `/v1/events`."""
@@ -84,6 +95,12 @@ class EventDoor:
         return Response(200, _LINES_FIELDS, result)
 
     def _decoded(self, raw: bytes) -> EventRequest | Refusal:
+        decoded = self._decode(raw)
+        if isinstance(decoded, Refusal):
+            self._on_invalid(decoded)
+        return decoded
+
+    def _decode(self, raw: bytes) -> EventRequest | Refusal:
         try:
             values = strict_object(raw)
         except ValueError:

@@ -21,6 +21,13 @@ from sidecar.wire.socket_lines import EventRequest, Ref, Refusal
 
 CONCURRENT = 64
 
+OnInvalid: TypeAlias = Callable[[Refusal], None]
+"""Told of what was refused at a door, as it is not what it should be."""
+
+
+def ignore_invalid(refusal: Refusal) -> None:
+    """Nobody listens."""
+
 
 class Events(Protocol):
     """Takes events durably."""

@@ -19,7 +19,15 @@ import trio
 from trio.socket import SocketType
 
 from sidecar.adapters.accepting import Acceptor, linger, send_all
-from sidecar.adapters.event_intake import CONCURRENT, EventIntake, Events, Settling, reply_to
+from sidecar.adapters.event_intake import (
+    CONCURRENT,
+    EventIntake,
+    Events,
+    OnInvalid,
+    Settling,
+    ignore_invalid,
+    reply_to,
+)
 from sidecar.adapters.socket_files import SocketFile
 from sidecar.adapters.socket_replies import (
     check_reply,
@@ -108,11 +116,13 @@ class LocalSocket:
         new_id: Callable[[], str],
         settling: Settling | None = None,
         on_incident: OnSocketIncident = _ignore,
+        on_invalid: OnInvalid = ignore_invalid,
     ) -> None:
         self.settings = settings
         self.checks = checks
         self.watches = watches
         self.on_incident = on_incident
+        self.on_invalid = on_invalid
         self.intake = EventIntake(
             events, settling, lambda error: on_incident(SocketIncident.CRASHED, error)
         )
@@ -295,6 +305,7 @@ class _Connection:
             case PingRequest():
                 self._out += ok_reply(request.ref)
             case Refusal():
+                self._server.on_invalid(request)
                 self._out += refusal_reply(request)
             case _ as never:
                 assert_never(never)

@@ -21,6 +21,7 @@ from sidecar.daemon.reloading import Reloader
 from sidecar.domain.facts import SIGNALS
 from sidecar.domain.signal import Signal
 from sidecar.service.check import Checker
+from sidecar.service.guarding import Guard
 from sidecar.service.health import Health
 from sidecar.service.inspection import Inspector
 from sidecar.service.intake import Intake
@@ -100,6 +101,15 @@ class Journeys:
             clock=clock.now,
             max_staleness=settings.sessions.max_staleness,
         )
+        self.guard = Guard(
+            store=store,
+            view=self.view,
+            names=names,
+            telemetry=telemetry,
+            clock=clock.now,
+            new_id=new_id,
+            ttl=settings.sessions.facts_ttl,
+        )
         self.intake = Intake(
             store=store,
             view=self.view,
@@ -155,13 +165,16 @@ class Journeys:
     def learn(self, key: bytes, fields: dict[bytes, bytes]) -> None:
         """Take up news; never raises."""
         try:
-            if not self.settler.heard(key, fields):
+            if self.settler.heard(key, fields):
+                self.guard.heard(fields)
+            else:
                 self.view.learn(key, fields)
         except Exception as error:  # noqa: BLE001 - a door: counted, and on
             self._daemon.telemetry.record(WorkerFailed(where="news", error=error))
 
     async def restored(self) -> None:
         """The link for news is whole again: read what may have been missed."""
+        await self.guard.check()
         await self.view.revalidate()
         self._daemon.telemetry.record(LinkState(state=LinkStatus.RESTORED))
         self._daemon.health.good("view")

@@ -14,6 +14,7 @@ from sidecar.domain.facts import Sighted
 from sidecar.domain.stamp import MICROSECONDS, Stamp
 from sidecar.service.check import Checker
 from sidecar.service.health import Health
+from sidecar.service.live import Live
 from sidecar.service.observations import (
     GeographyLoaded,
     Reloaded,
@@ -22,7 +23,7 @@ from sidecar.service.observations import (
     Telemetry,
     Told,
 )
-from sidecar.service.view import Live, View
+from sidecar.service.view import View
 from sidecar.wire.positions import ConfigError
 from sidecar.wire.records import encode_facts
 from sidecar.wire.settings import Settings
@@ -98,7 +99,7 @@ class Reloader:
         self._say("policies", changed=policies)
         self._say("config", changed=settings, detail=_waiting(before.settings, after.settings))
         self._configuration = after
-        self._view.evaluator = after.evaluator
+        self._view.use(after.evaluator)
         self._checker.replace(after.settings, after.routes)
         self._checker.want_claims(after.claims)
         self._configured(after.settings)

@@ -30,6 +30,8 @@ from sidecar.daemon.journeys import Journeys, new_id
 from sidecar.service.health import Health
 from sidecar.service.observations import (
     DoorIncident,
+    EventOutcome,
+    EventTaken,
     GeographyFailed,
     GeographyLoaded,
     KeysOutcome,
@@ -41,6 +43,7 @@ from sidecar.service.observations import (
     WorkerFailed,
 )
 from sidecar.wire.positions import ConfigError, Problem
+from sidecar.wire.socket_lines import Refusal
 
 
 class Addresses(msgspec.Struct, frozen=True):
@@ -229,6 +232,7 @@ class Daemon:
             new_id=new_id,
             settling=journeys.settler,
             on_incident=partial(self._incident, "http"),
+            on_invalid=self._invalid,
         )
 
         async def run(
@@ -255,6 +259,7 @@ class Daemon:
             new_id=new_id,
             settling=journeys.settler,
             on_incident=partial(self._incident, "socket"),
+            on_invalid=self._invalid,
         )
 
         async def run(*, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
@@ -262,6 +267,10 @@ class Daemon:
 
         path: str = await doors.start(run)
         return path
+
+    def _invalid(self, refusal: Refusal) -> None:
+        detail = f"{refusal.field}: {refusal.message}" if refusal.field else refusal.message
+        self.telemetry.record(EventTaken(type="", outcome=EventOutcome.INVALID, detail=detail))
 
     def _incident(
         self, door: str, incident: HttpIncident | SocketIncident, error: Exception | None

@@ -17,6 +17,9 @@ from sidecar.wire.claims import InvalidToken
 from sidecar.wire.settings import App, ChallengeStyle, Resilience
 
 RETRY_AFTER = 1
+UNKNOWN_MAX_AGE = 60
+"""Where it cannot be known how a session stands, a sign-in this fresh may be judged by itself."""
+
 _STEP_UP_TEXT = "A stronger or more recent authentication is required"
 _REVOKED_TEXT = "The session was revoked"
 
@@ -161,8 +164,8 @@ class Answerer:
                     401,
                     whom.session,
                     whom.subject,
-                    challenge=step_up(self._app.realm, (), 0, _STEP_UP_TEXT),
-                    max_age=0,
+                    challenge=step_up(self._app.realm, (), UNKNOWN_MAX_AGE, _STEP_UP_TEXT),
+                    max_age=UNKNOWN_MAX_AGE,
                     reasons=reasons,
                     message=message,
                     context=whom.context,

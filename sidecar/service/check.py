@@ -24,15 +24,16 @@ from sidecar.domain.facts import (
 from sidecar.domain.location import Place
 from sidecar.domain.policy import Circumstance
 from sidecar.domain.stamp import MICROSECONDS, Stamp
-from sidecar.service.answering import Answerer, Whom
+from sidecar.service.answering import UNKNOWN_MAX_AGE, Answerer, Whom
 from sidecar.service.answers import Answer, Call, Overloaded, Reason, Unavailable
+from sidecar.service.live import Live
 from sidecar.service.observations import (
     Checked,
     ReportedOnly,
     Telemetry,
     TokenRefused,
 )
-from sidecar.service.view import Live, View
+from sidecar.service.view import View
 from sidecar.wire.claims import InvalidToken, Token
 from sidecar.wire.naming import Names
 from sidecar.wire.paths import Routes
@@ -138,9 +139,10 @@ class Checker:
         app = self._settings.app.id or token.app
         live = await self._live(token, call, now)
         if live is None:
-            return self._unknown(token, contexts, label)
+            whom = Whom(token.session, token.user, "", label)
+            return self._answerer.unknown(self._resilience(contexts, token, now), whom)
         if contexts and self._view.staleness() > self._settings.sessions.max_staleness:
-            return self._stale(live, app, contexts, label, now)
+            return self._stale(live, token, app, contexts, now)
         return self._judge(live, app, contexts, label, now)
 
     async def _live(self, token: Token, call: Call, now: float) -> Live | None:
@@ -183,24 +185,23 @@ class Checker:
                 )
             )
 
-    def _unknown(self, token: Token, contexts: frozenset[str], label: str) -> Answer:
-        """The store does not tell of this session: routine calls go on, others as configured."""
-        whom = Whom(token.session, token.user, "", label)
-        return self._answerer.unknown(self._resilience(contexts), whom)
-
     def _stale(
-        self, live: Live, app: str, contexts: frozenset[str], label: str, now: float
+        self, live: Live, token: Token, app: str, contexts: frozenset[str], now: float
     ) -> Answer:
         """The view may have missed news. What it knows still binds; what it lacks may not pass."""
+        label = ",".join(sorted(contexts))
         answer = self._judge(live, app, contexts, label, now)
-        resilience = self._resilience(contexts)
+        resilience = self._resilience(contexts, token, now)
         if answer.verdict is not Verdict.ALLOW or resilience is Resilience.ALLOW:
             return answer
         whom = Whom(live.session, live.user, answer.assurance, label)
         return self._answerer.unknown(resilience, whom)
 
-    def _resilience(self, contexts: frozenset[str]) -> Resilience:
-        """The strictest of what the contexts are configured to get; routine calls may pass."""
+    def _resilience(self, contexts: frozenset[str], token: Token, now: float) -> Resilience:
+        """What a call gets where we cannot know: the strictest of what its contexts say.
+
+        Routine calls pass. Where a step-up is asked for, a sign-in that has just been made is one.
+        """
         if not contexts:
             return Resilience.ALLOW
         known = self._settings.contexts
@@ -208,7 +209,9 @@ class Checker:
             known[name].when_unknown if name in known else Resilience.UNAVAILABLE
             for name in contexts
         }
-        return next(option for option in _STRICTEST_FIRST if option in chosen)
+        strictest = next(option for option in _STRICTEST_FIRST if option in chosen)
+        fresh = now - token.authentication.auth_time <= UNKNOWN_MAX_AGE
+        return Resilience.ALLOW if strictest is Resilience.STEP_UP and fresh else strictest
 
     def _take(self, live: Live, token: Token, call: Call, now: float) -> None:
         """Fold in what the call shows of the session."""

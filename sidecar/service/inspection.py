@@ -8,11 +8,12 @@ from typing import Any
 import msgspec
 
 from sidecar.domain.decision import coarse, explain
-from sidecar.domain.evaluator import Demand, Evaluator
+from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.facts import Fact
 from sidecar.domain.policy import Policy
 from sidecar.domain.risk import Term, terms_of
 from sidecar.domain.stamp import MICROSECONDS
+from sidecar.domain.standing import Demand
 from sidecar.domain.state import State
 from sidecar.service.assembly import assemble
 from sidecar.service.rescore import Assembled, Rescorer

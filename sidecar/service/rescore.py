@@ -14,10 +14,11 @@ from sidecar.domain.lattice import BOUNDS, Record
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.service.answers import Overloaded, Unavailable
 from sidecar.service.assembly import assemble, devices_of
+from sidecar.service.live import Live, Tracked
 from sidecar.service.observations import QueueRejected, Rescored, Telemetry, WorkerFailed
 from sidecar.service.store import Join, Load, Store
 from sidecar.service.telling import Known, Telling, Whose, tellings
-from sidecar.service.view import Live, Tracked, View
+from sidecar.service.view import View
 from sidecar.wire.naming import Names, SessionName
 from sidecar.wire.records import (
     WHO_SESSION,

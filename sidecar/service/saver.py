@@ -9,9 +9,10 @@ from collections.abc import Callable
 import trio
 
 from sidecar.service.answers import Overloaded, Unavailable
+from sidecar.service.live import Tracked
 from sidecar.service.observations import Telemetry, WorkerFailed
 from sidecar.service.store import Index, Join, Store
-from sidecar.service.view import Tracked, View
+from sidecar.service.view import View
 
 _BATCH = 256
 

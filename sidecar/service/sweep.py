@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 import trio
 
+from sidecar.service.live import Live
 from sidecar.service.observations import Telemetry, WorkerFailed
 from sidecar.service.rescore import Rescorer
-from sidecar.service.view import Live, View
+from sidecar.service.view import View
 
 SLICE = 200
 UNTOLD_PASSES = 2

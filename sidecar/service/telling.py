@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from sidecar.domain.assurance import is_later
 from sidecar.domain.decision import explain
-from sidecar.domain.evaluator import Demand, Standing
 from sidecar.domain.stamp import MICROSECONDS
+from sidecar.domain.standing import Demand, Standing
 from sidecar.domain.state import State
 from sidecar.service.observations import (
     Cleared,

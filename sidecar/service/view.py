@@ -12,133 +12,22 @@ from collections.abc import Callable, Iterator, Mapping
 import trio
 
 from sidecar.domain.decision import coarse, explain
-from sidecar.domain.evaluator import Evaluator, Standing
-from sidecar.domain.facts import Fact
-from sidecar.domain.lattice import Record, join
-from sidecar.domain.stamp import MICROSECONDS, Stamp
-from sidecar.domain.state import State
+from sidecar.domain.evaluator import Evaluator
+from sidecar.domain.lattice import join
+from sidecar.domain.standing import Standing
 from sidecar.service.answers import Reason, StandingChange
-from sidecar.service.assembly import assemble
+from sidecar.service.live import Live, Tracked
 from sidecar.service.observations import Telemetry, ViewEvicted
 from sidecar.service.store import Load, News, Store
 from sidecar.service.watching import Watches
-from sidecar.wire.naming import Names, SessionName, session_name
+from sidecar.wire.naming import Names, session_name
 from sidecar.wire.records import decode_facts, event_field
-
-RESTANDING_INTERVAL = 1.0
-"""Seconds for which a standing counts that may change by time alone."""
 
 LOADS_AT_ONCE = 512
 
 
-class Tracked:
-    """One record, shared by the sessions that depend on it, and what the store lacks of it.
-
-    `publish` is the channel on which its growth is told; `expire_at` is in unix milliseconds.
-    """
-
-    __slots__ = ("expire_at", "indexes", "key", "lives", "publish", "record", "unsaved")
-
-    def __init__(self, key: bytes, publish: bytes | None = None) -> None:
-        self.key = key
-        self.publish = publish
-        self.record: Record = {}
-        self.lives: set[Live] = set()
-        self.unsaved: Record = {}
-        self.indexes: dict[tuple[bytes, bytes], int] = {}
-        self.expire_at = 0
-
-
-class Live:
-    """A session in the view: its records, its state, its standing."""
-
-    __slots__ = (
-        "_standing",
-        "_standing_at",
-        "channels",
-        "coarse",
-        "devices",
-        "evaluator",
-        "expires_at",
-        "locator",
-        "name",
-        "own",
-        "seen_at",
-        "session",
-        "state",
-        "token",
-        "user",
-        "users",
-    )
-
-    def __init__(
-        self, user: str, session: str, own: Tracked, users: Tracked, locator: Tracked
-    ) -> None:
-        self.user = user
-        self.session = session
-        self.name: SessionName = session_name(user, session)
-        self.own = own
-        self.users = users
-        self.locator = locator
-        self.devices: dict[str, Tracked] = {}
-        self.state = State()
-        self.evaluator: Evaluator | None = None
-        self.expires_at = 0.0
-        self.seen_at = 0.0
-        self.channels: list[bytes] = []
-        self.token: object = None
-        self.coarse = "clear"
-        self._standing: Standing | None = None
-        self._standing_at = 0.0
-
-    @property
-    def tracked(self) -> Iterator[Tracked]:
-        """All records it depends on."""
-        yield self.own
-        yield self.users
-        yield self.locator
-        yield from self.devices.values()
-
-    def refold(self, evaluator: Evaluator) -> None:
-        """Fold everything anew: after a reload, a new device, or facts that came late."""
-        others = [t.record for t in self.tracked if t is not self.own]
-        self.state, _, _ = assemble(evaluator, self.name.session, self.own.record, others)
-        self.evaluator = evaluator
-        self._standing = None
-
-    def advance(self, evaluator: Evaluator, facts: list[Fact]) -> None:
-        """Take up new facts: one step if they are the latest, else all over again."""
-        stamps: set[Stamp] = {fact.stamp for fact in facts}
-        if self.evaluator is evaluator and len(stamps) == 1:
-            after = evaluator.advance(self.name.session, self.state, facts)
-            if after is not None:
-                self.state = after
-                self._standing = None
-                return
-        self.refold(evaluator)
-
-    def standing(self, evaluator: Evaluator, now: float) -> Standing:
-        """How the session stands at `now` (seconds)."""
-        if self.evaluator is not evaluator:
-            self.refold(evaluator)
-        standing = self._standing
-        if standing is not None and not (
-            standing.timed and abs(now - self._standing_at) >= RESTANDING_INTERVAL
-        ):
-            return standing
-        standing = evaluator.standing(self.state, int(now * MICROSECONDS))
-        self._standing, self._standing_at = standing, now
-        return standing
-
-    @property
-    def missing_device(self) -> str:
-        """The device the session is on, where its record is not tracked yet."""
-        device = self.state.device
-        return "" if not device or device in self.devices else device
-
-
 class View:
-    """All sessions of this sidecar. `evaluator` may be replaced at any time."""
+    """All sessions of this sidecar, judged by `evaluator`; `use` and `raise_floor` replace it."""
 
     def __init__(  # noqa: PLR0913 - one place wires it
         self,
@@ -166,6 +55,14 @@ class View:
         self._opening: dict[tuple[str, str], trio.Event] = {}
         self._dirty: dict[bytes, Tracked] = {}
         self._has_dirty = trio.Event()
+
+    def use(self, evaluator: Evaluator) -> None:
+        """Judge by these policies from now on; each session is folded anew when next looked at."""
+        self.evaluator = evaluator.above(self.evaluator.floor)
+
+    def raise_floor(self, floor: int) -> None:
+        """What was known before this moment (microseconds) is lost: see `guarding`."""
+        self.evaluator = self.evaluator.above(max(floor, self.evaluator.floor))
 
     def __len__(self) -> int:
         return len(self._lives)

@@ -12,6 +12,7 @@ from sidecar.domain.policy import Policy
 from sidecar.domain.session import Surroundings
 from sidecar.service.answers import Answer, Call, Unavailable
 from sidecar.service.check import Checker
+from sidecar.service.guarding import Guard
 from sidecar.service.inspection import Inspector
 from sidecar.service.intake import Intake
 from sidecar.service.observations import Observation
@@ -239,6 +240,15 @@ class Pod:
             max_staleness=settings.sessions.max_staleness,
         )
         self.news.settler = self.settler
+        self.guard = Guard(
+            store=store,
+            view=self.view,
+            names=self.names,
+            telemetry=self.telemetry,
+            clock=self.clock,
+            new_id=lambda: f"{name}-epoch{next(ids)}",
+            ttl=settings.sessions.facts_ttl,
+        )
         self.intake = Intake(
             store=store,
             view=self.view,
@@ -279,6 +289,11 @@ class Pod:
 
     async def check(self, token: str, context: str = "c1", ip: str = "192.0.2.1") -> Answer:
         return await self.checker.check(Call(token, (context,) if context else (), ip=ip))
+
+    async def reconnect(self) -> None:
+        """What happens when the link to the store is whole again."""
+        await self.guard.check()
+        await self.view.revalidate()
 
     async def settle(self) -> None:
         """Save what is unsaved and tell what is untold, as the workers would."""

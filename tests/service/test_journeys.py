@@ -1,5 +1,6 @@
 """Checks and events of one and of two sidecars on one store, in virtual time."""
 
+import msgspec
 import pytest
 import trio
 
@@ -28,8 +29,9 @@ from sidecar.domain.stamp import at
 from sidecar.service.answers import Verdict
 from sidecar.service.inspection import SessionQuery
 from sidecar.service.observations import Cleared, ClearReason, Marked, RevokedSession
+from sidecar.wire.settings import Context, Resilience
 from tests.domain.scenes import AWAY, HOME, policy
-from tests.service.memory import MemoryStore, Pod, Tokens
+from tests.service.memory import SETTINGS, MemoryStore, Pod, Tokens
 
 MOVED = policy(Changed((Circumstance.COUNTRY,)), name="moved")
 RISKY = policy(UserRisk(RiskLevel.MEDIUM), name="risky")
@@ -282,6 +284,18 @@ async def test_without_the_store_a_known_session_is_judged_by_the_view() -> None
     a.news.stale = 60
     stale = await a.check(token, ip=AWAY)
     assert stale.verdict is Verdict.STEP_UP
+
+
+async def test_where_a_context_says_so_a_fresh_sign_in_passes_without_the_store() -> None:
+    settings = msgspec.structs.replace(
+        SETTINGS, contexts={"c1": Context(name="Payments", when_unknown=Resilience.STEP_UP)}
+    )
+    tokens = Tokens()
+    a = Pod(MemoryStore(), [MOVED], tokens, settings)
+    a.store.away = True
+    answer = await a.check(tokens.issue("t1", auth_time=900))
+    assert (answer.verdict, answer.status, answer.max_age) == (Verdict.STEP_UP, 401, 60)
+    assert (await a.check(tokens.issue("t2", auth_time=960))).verdict is Verdict.ALLOW
 
 
 async def test_a_stale_view_does_not_allow_what_is_sensitive() -> None:

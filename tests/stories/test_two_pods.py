@@ -166,6 +166,32 @@ def test_a_revoked_session_is_refused_everywhere_until_a_later_sign_in(pods: Pod
     assert allowed(b.check(token(user, session, age=0), context=""))
 
 
+def test_what_is_refused_at_the_socket_is_told_counted_and_disturbs_nobody(pods: Pods) -> None:
+    a, _ = pods.clients
+
+    def invalid() -> float:
+        lines = httpx.get(pods.addresses[0].admin[0] + "/metrics").text.splitlines()
+        wanted = 'sidecar_events_total{outcome="invalid",type="unknown"}'
+        return next(float(line.split()[1]) for line in lines if line.startswith(wanted))
+
+    before = invalid()
+    a.send(
+        {"op": "event", "type": "no-such-type", "subject": {"user": "u"}},
+        {"op": "event", "type": "risk-level-change", "subject": {}, "data": {}},
+        {
+            "op": "event",
+            "type": "device-compliance-change",
+            "subject": {"device": "d"},
+            "data": {"current_status": "broken"},
+        },
+        {"op": "ping"},
+    )
+    replies = [a.read() for _ in range(4)]
+    assert [reply.get("error") for reply in replies] == [*["invalid_event"] * 3, None]
+    assert replies[2]["field"] == "data.current_status"
+    assert invalid() == before + 3
+
+
 def test_metrics_count_each_mark_and_clear_once_over_both(pods: Pods) -> None:
     def total(name: str, **labels: str) -> float:
         wanted = [f'{key}="{value}"' for key, value in labels.items()]
