@@ -1,0 +1,146 @@
+"""The store stops, dies, or hands over while sidecars serve: marks that were acknowledged stay."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+import redis
+
+from sidecar.domain.policy import Networks, RiskLevel, Selection, UserRisk
+from tests.adapters.servers import Server, free_ports, serving
+from tests.domain.scenes import policy
+from tests.stories.running import Pods, eventually, running, token, unique
+
+POLICIES = (
+    policy(Networks(Selection(frozenset({"restricted"}))), name="segment"),
+    policy(UserRisk(RiskLevel.MEDIUM), name="risk"),
+)
+
+
+def mark(pods: Pods, pod: int, session: str) -> dict[str, object]:
+    reply: dict[str, object] = pods.clients[pod].event(
+        "network-change",
+        {"session": session},
+        id=f"mark-{session}",
+        data={"segment": "restricted"},
+    )
+    return reply
+
+
+def marked_everywhere(pods: Pods, weak: str) -> None:
+    for client in pods.clients:
+        eventually(
+            lambda client=client: client.check(weak).get("decision"),
+            lambda found: found == "step_up",
+            within=20,
+        )
+
+
+def store_up(pods: Pods, pod: int) -> float:
+    text = httpx.get(pods.addresses[pod].admin[0] + "/metrics").text
+    lines = [line for line in text.splitlines() if line.startswith("sidecar_store_up ")]
+    return float(lines[0].split()[1])
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving() as one:
+        yield one
+
+
+def test_a_store_that_hangs_is_told_of_checks_go_on_and_recovery_is_automatic(
+    server: Server,
+) -> None:
+    with running(server.url, POLICIES) as pods:
+        a, b = pods.clients
+        before, weak_before = unique("session"), ""
+        weak_before = token(unique("user"), before)
+        calm = token(unique("user"), unique("session"))
+        assert a.check(weak_before)["decision"] == "allow"
+        assert b.check(calm)["decision"] == "allow"
+        assert mark(pods, 0, before)["ok"] is True
+        marked_everywhere(pods, weak_before)
+        with server.paused():
+            # What is in the view is judged by the view, new sessions get routine calls only.
+            assert a.check(weak_before)["decision"] == "step_up"
+            assert a.check(weak_before, context="")["decision"] == "allow"
+            stranger = token(unique("user"), unique("session"))
+            assert a.check(stranger, context="")["decision"] == "allow"
+            assert a.check(stranger).get("decision") != "allow"
+            refused = mark(pods, 0, unique("session"))
+            assert refused["ok"] is False or refused.get("spooled") is True
+            eventually(lambda: store_up(pods, 0), lambda up: up == 0)
+        eventually(lambda: store_up(pods, 0), lambda up: up == 1, within=20)
+        after = unique("session")
+        weak = token(unique("user"), after)
+        assert eventually(lambda: a.check(weak), lambda one: one.get("decision") == "allow")
+        eventually(lambda: mark(pods, 1, after), lambda reply: reply["ok"], within=20)
+        marked_everywhere(pods, weak)
+        marked_everywhere(pods, weak_before)
+
+
+def test_a_store_that_comes_back_empty_gets_back_what_the_sidecars_know(server: Server) -> None:
+    with running(server.url, POLICIES) as pods:
+        a, b = pods.clients
+        known, stranger = unique("session"), unique("session")
+        weak = token(unique("user"), known)
+        assert a.check(weak)["decision"] == "allow"
+        assert mark(pods, 0, known)["ok"] is True
+        assert a.check(weak)["decision"] == "step_up"
+        server.stop()
+        server.path.unlink(missing_ok=True)
+        server.start()
+        eventually(lambda: store_up(pods, 1), lambda up: up == 1, within=20)
+        marked_everywhere(pods, weak)
+        # Nobody remembers this one: it signed in before, and must show itself anew.
+        forgotten = token(unique("user"), stranger)
+        eventually(
+            lambda: [one["policy"] for one in b.check(forgotten).get("reasons", [])],
+            lambda found: found == ["store-lost"],
+            within=20,
+        )
+        assert b.check(forgotten, context="")["decision"] == "allow"
+
+
+def test_a_sentinel_failover_keeps_marks_that_were_replicated() -> None:
+    first, second, *sentinels = free_ports(5)
+    with (
+        serving(port=first) as master,
+        serving("--replicaof", "127.0.0.1", str(first), port=second),
+        serving("--sentinel", port=sentinels[0], config=_sentinel(first)),
+        serving("--sentinel", port=sentinels[1], config=_sentinel(first)),
+        serving("--sentinel", port=sentinels[2], config=_sentinel(first)),
+        redis.Redis(port=sentinels[0], protocol=2) as asked,
+    ):
+        eventually(lambda: asked.sentinel_slaves("main"), bool, within=30)
+        eventually(lambda: asked.sentinel_sentinels("main"), lambda known: len(known) == 2, within=30)
+        hosts = ",".join(f"127.0.0.1:{port}" for port in sentinels)
+        with running(f"redis+sentinel://{hosts}/main", POLICIES) as pods:
+            a, _ = pods.clients
+            weaks = []
+            for _ in range(20):
+                session = unique("session")
+                weak = token(unique("user"), session)
+                assert a.check(weak)["decision"] == "allow"
+                assert mark(pods, 0, session)["ok"] is True
+                weaks.append(weak)
+            with master.client() as client:
+                assert client.wait(1, 5000) == 1
+            master.stop()
+            session = unique("session")
+            later = token(unique("user"), session)
+            eventually(
+                lambda: a.check(later).get("decision"), lambda one: one == "allow", within=60
+            )
+            eventually(lambda: mark(pods, 1, session), lambda reply: reply["ok"], within=60)
+            marked_everywhere(pods, later)
+            for weak in weaks:
+                marked_everywhere(pods, weak)
+
+
+def _sentinel(master: int) -> str:
+    return (
+        f"sentinel monitor main 127.0.0.1 {master} 2\n"
+        "sentinel down-after-milliseconds main 500\n"
+        "sentinel failover-timeout main 3000\n"
+    )

@@ -1,0 +1,100 @@
+"""`sidecar run` as processes, for tests that start, reload, kill and end them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.adapters.identity import key_set
+from tests.adapters.servers import free_ports
+from tests.stories.running import ISSUER, SIGNER, eventually
+
+POLICY = """\
+policies:
+  - id: restricted-segment
+    state: {state}
+    contexts: {{include: [c1]}}
+    conditions: {{networks: {{include: [restricted]}}}}
+    grant: mfa
+"""
+
+
+class Process:
+    """One `sidecar run`."""
+
+    def __init__(self, directory: Path, name: str, store: str) -> None:
+        self.socket = directory / f"{name}.sock"
+        self.config = directory / f"{name}.yaml"
+        self.log = directory / f"{name}.log"
+        self.config.write_text(
+            json.dumps(
+                {
+                    "app": {"id": "payroll"},
+                    "socket": {"path": str(self.socket)},
+                    "http": {"bind": "127.0.0.1:0", "unix": str(directory / f"{name}.http")},
+                    "admin": {"bind": f"127.0.0.1:{free_ports(1)[0]}"},
+                    "store": {"url": store},
+                    "tokens": {
+                        "issuers": [
+                            {
+                                "issuer": ISSUER,
+                                "audiences": ["payroll"],
+                                "jwks_file": str(directory / "jwks.json"),
+                            }
+                        ]
+                    },
+                    "contexts": {"c1": {"name": "Payments"}},
+                    "policies": {"path": str(directory / "policies")},
+                }
+            )
+        )
+        self.admin = f"http://{json.loads(self.config.read_text())['admin']['bind']}"
+        self.start()
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "sidecar", "run", "--config", str(self.config)],
+                stderr=log,
+                env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+            )
+        eventually(self.is_ready, bool, within=20)
+
+    def is_ready(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            return httpx.get(f"{self.admin}/readyz").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def lines(self, event: str) -> list[dict[str, Any]]:
+        """The log's lines of an event."""
+        lines = [json.loads(line) for line in self.log.read_text().splitlines()]
+        return [line for line in lines if line["event"] == event]
+
+    def end(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(15)
+
+
+@contextmanager
+def daemons(directory: Path, store: str, *names: str) -> Iterator[list[Process]]:
+    (directory / "jwks.json").write_bytes(key_set(SIGNER))
+    (directory / "policies").mkdir()
+    (directory / "policies" / "one.yaml").write_text(POLICY.format(state="enabled"))
+    running: list[Process] = []
+    try:
+        running.extend(Process(directory, name, store) for name in names)
+        yield running
+    finally:
+        for one in running:
+            if one.process.poll() is None:
+                one.process.kill()
+                one.process.wait()
