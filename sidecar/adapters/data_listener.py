@@ -10,15 +10,15 @@ Targets are compared as they came, never normalised: what follows `/v1/ext_authz
 """
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 import trio
 
 from sidecar.adapters.event_door import EventDoor
 from sidecar.adapters.event_intake import Events, OnInvalid, Settling, ignore_invalid
 from sidecar.adapters.http_answers import overloaded, response_of, unavailable
+from sidecar.adapters.journeys import Checks
 from sidecar.adapters.lean_http import Handler, HttpIncident, LeanServer, OnHttpIncident
-from sidecar.service.answers import Answer, Call, Overloaded, Unavailable
+from sidecar.service.answers import Call, Overloaded, Unavailable
 from sidecar.wire.forwarded import (
     EXT_AUTHZ,
     ClientAddresses,
@@ -38,13 +38,6 @@ MAX_USER_AGENT = 1024
 _CHECK = b"/v1/check"
 _EVENTS = b"/v1/events"
 _EXT_AUTHZ_BELOW = EXT_AUTHZ + b"/"
-
-
-class Checks(Protocol):
-    """Decides whether calls may pass."""
-
-    async def check(self, call: Call) -> Answer:
-        """The answer, also to a bad token. Raises `Overloaded` and `Unavailable`."""
 
 
 def _ignore(incident: HttpIncident, error: Exception | None) -> None:

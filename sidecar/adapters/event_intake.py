@@ -74,6 +74,8 @@ class EventIntake:
             accepted = await self._events.accept(request.signal)
             if request.wait is None or self._settling is None:
                 return Taken(accepted)
+            if accepted.spooled:  # the others cannot have it: it is on this one's disk
+                return Taken(accepted, Settlement(have=1, live=0))
             return Taken(accepted, await self._settling.settled(accepted.id, request.wait))
         except (Overloaded, Unavailable) as error:
             return error

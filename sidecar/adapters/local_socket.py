@@ -11,9 +11,8 @@ import math
 import socket
 import struct
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
-from typing import Protocol, TypeAlias, assert_never
+from typing import TypeAlias, assert_never
 
 import trio
 from trio.socket import SocketType
@@ -28,6 +27,7 @@ from sidecar.adapters.event_intake import (
     ignore_invalid,
     reply_to,
 )
+from sidecar.adapters.journeys import Checks, Watches
 from sidecar.adapters.socket_files import SocketFile
 from sidecar.adapters.socket_replies import (
     check_reply,
@@ -37,7 +37,7 @@ from sidecar.adapters.socket_replies import (
     standing_line,
     unavailable_reply,
 )
-from sidecar.service.answers import Answer, Call, Overloaded, StandingChange, Unavailable
+from sidecar.service.answers import Call, Overloaded, StandingChange, Unavailable
 from sidecar.wire.settings import Socket
 from sidecar.wire.socket_lines import (
     CheckRequest,
@@ -56,25 +56,6 @@ ENOUGH = 32768
 
 _PEER = struct.Struct("3i")  # struct ucred: pid, uid, gid
 _INTERNAL = "something went wrong here"
-
-
-class Checks(Protocol):
-    """Decides whether calls may pass."""
-
-    async def check(self, call: Call) -> Answer:
-        """The answer, also to a bad token. Raises `Overloaded` and `Unavailable`."""
-
-
-class Watches(Protocol):
-    """Tells of changes of standing."""
-
-    def watch(
-        self, sessions: frozenset[str] | None
-    ) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[StandingChange]]:
-        """Changes of these sessions (None: of all) from now on; the channel ends if any is lost.
-
-        Raises `Overloaded` and `Unavailable`.
-        """
 
 
 class SocketIncident(StrEnum):

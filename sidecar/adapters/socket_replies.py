@@ -26,7 +26,8 @@ def event_reply(accepted: Accepted, ref: Ref, settlement: Settlement | None = No
     if settlement is not None:
         reply["settled"] = settlement.settled
         reply["have"] = settlement.have
-        reply["live"] = settlement.live
+        if settlement.live:
+            reply["live"] = settlement.live
     return _line(reply, ref)
 
 

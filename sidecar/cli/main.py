@@ -34,10 +34,14 @@ COMMANDS = (
     Command("run", "run", "the daemon"),
     Command("demo", "demo", "the daemon with sample policies, and a story acted out over it"),
     Command("validate", "validate", "check configuration and policies, all errors at once"),
+    Command("replay", "replay", "run recorded sign-ins and signals through policies"),
+    Command("what-if", "what_if", "which policies would fire for a session, and why or why not"),
+    Command("test", "scenarios", "run policy scenarios: given, when, then"),
     Command("emit", "emit", "push an event, or a file of them"),
     Command("check", "check", "ask whether a call may pass"),
     Command("sessions", "sessions", "list live sessions, or show one"),
-    Command("schema", "schema", "print a JSON Schema: config, policy or event"),
+    Command("import-entra", "import_entra", "policies of Microsoft Entra ID to our files"),
+    Command("schema", "schema", "print a JSON Schema: config, policy, event or scenario"),
 )
 
 
@@ -87,7 +91,7 @@ def _parser(wanted: str) -> tuple[argparse.ArgumentParser, Subcommand | None]:
         description="Re-scores live sessions as signals arrive, and has the next sensitive call "
         "challenged for step-up.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Columns,
     )
     parser.add_argument("--version", action="version", version=f"sidecar {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -103,6 +107,15 @@ def _parser(wanted: str) -> tuple[argparse.ArgumentParser, Subcommand | None]:
             chosen = cast("Subcommand", module)
             chosen.configure(subparser)
     return parser, chosen
+
+
+class _Columns(argparse.RawDescriptionHelpFormatter):
+    """Makes room for the longest command, whose indentation argparse forgets to count."""
+
+    def add_argument(self, action: argparse.Action) -> None:
+        super().add_argument(action)
+        longest = max(len(command.name) for command in COMMANDS)
+        self._action_max_length = max(self._action_max_length, longest + 4)
 
 
 class _Parser(argparse.ArgumentParser):

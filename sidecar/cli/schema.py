@@ -6,14 +6,14 @@ import sys
 
 from sidecar.cli.stopping import DONE
 
-KINDS = ("config", "policy", "event")
+KINDS = ("config", "policy", "event", "scenario")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = (
-        "Print the JSON Schema (2020-12) of the configuration, of a policy file or of an event: "
-        "for an editor's completion, or a check before a commit."
+        "Print the JSON Schema (2020-12) of the configuration, of a policy file, an event or a "
+        "scenario file: for an editor's completion, or a check before a commit."
     )
     parser.epilog = """\
 examples:

@@ -20,10 +20,7 @@ from sidecar.wire.config import read_settings
 from sidecar.wire.paths import InvalidRoute, Routes
 from sidecar.wire.policyfile import read_policies
 from sidecar.wire.positions import ConfigError, Problem
-from sidecar.wire.settings import Settings
-
-ALL_TRUSTED = "all-trusted"
-"""The location that every trusted location lies in."""
+from sidecar.wire.settings import ALL_TRUSTED, Settings
 
 
 def absolute(file: str) -> Path:
@@ -111,6 +108,11 @@ def evaluator_of(settings: Settings, policies: tuple[Policy, ...], prefixes: Pre
     return Evaluator(policies, world, around)
 
 
+def read_policy_set(path: Path, settings: Settings) -> tuple[Policy, ...]:
+    """The policies of a directory or file. Raises `ConfigError` with everything that is wrong."""
+    return read_policies(_policy_texts(path), settings)
+
+
 def claims_of(policies: tuple[Policy, ...]) -> frozenset[str]:
     """The claims that policies ask for."""
     return frozenset(
@@ -130,14 +132,18 @@ def _claims(condition: Condition) -> frozenset[str]:
             return frozenset()
 
 
-def _policy_texts(directory: Path) -> list[tuple[str, str]]:
-    if directory.is_file():
-        return [(str(directory), _text(directory))]
-    if not directory.is_dir():
+def policy_files(path: Path) -> list[Path]:
+    """The policy files of a directory, by name; or the file itself. Raises `ConfigError`."""
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
         message = "there is no such directory: set policies.path, or create it"
-        raise ConfigError((Problem(str(directory), 0, "policies.path", message),))
-    files = sorted(f for f in directory.iterdir() if f.suffix in {".yaml", ".yml"} and f.is_file())
-    return [(str(file), _text(file)) for file in files]
+        raise ConfigError((Problem(str(path), 0, "policies.path", message),))
+    return sorted(f for f in path.iterdir() if f.suffix in {".yaml", ".yml"} and f.is_file())
+
+
+def _policy_texts(path: Path) -> list[tuple[str, str]]:
+    return [(str(file), _text(file)) for file in policy_files(path)]
 
 
 def _text(file: Path) -> str:

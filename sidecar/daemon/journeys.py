@@ -8,11 +8,13 @@ from typing import Protocol
 import trio
 
 from sidecar.adapters import clock
+from sidecar.adapters.event_intake import Events
 from sidecar.adapters.files import FileWatcher
 from sidecar.adapters.geography import Geography
 from sidecar.adapters.keys import KeySource
 from sidecar.adapters.metrics import Level
 from sidecar.adapters.news import News
+from sidecar.adapters.spool import Spool
 from sidecar.adapters.store import RedisStore
 from sidecar.adapters.telemetry import Telemetry
 from sidecar.adapters.tokens import TokenVerifier
@@ -26,13 +28,17 @@ from sidecar.service.health import Health
 from sidecar.service.inspection import Inspector
 from sidecar.service.intake import Intake
 from sidecar.service.observations import LinkState, LinkStatus, WorkerFailed
+from sidecar.service.pending import Pending
 from sidecar.service.rescore import Rescorer
+from sidecar.service.resweep import Resweeper
 from sidecar.service.saver import Saver
 from sidecar.service.settling import Settler
+from sidecar.service.spooling import Spooling
 from sidecar.service.sweep import Sweeper
 from sidecar.service.view import View
 from sidecar.service.watching import Watches
 from sidecar.wire.naming import Names
+from sidecar.wire.settings import Spool as SpoolSettings
 
 
 class Parts(Protocol):
@@ -53,6 +59,8 @@ class Journeys:
         self._daemon = daemon
         self._store = store
         self.watches = Watches()
+        self.spool: Spool | None = None
+        self.spooling: Spooling | None = None
 
     def wire(self, news: News) -> None:
         """Build everything that needs the store and its news."""
@@ -61,8 +69,10 @@ class Journeys:
         settings = configuration.settings
         telemetry = daemon.telemetry
         names = Names(settings.store.prefix)
+        # What waits in the spool is known here already.
+        self.pending = Pending(store)
         self.view = View(
-            store=store,
+            store=self.pending if settings.spool.dir else store,
             news=news,
             names=names,
             evaluator=configuration.evaluator,
@@ -71,6 +81,7 @@ class Journeys:
             clock=clock.now,
             bound=settings.sessions.view,
         )
+        self.watches.bring = self.view.bring
         self.rescorer = Rescorer(
             store=store,
             view=self.view,
@@ -78,6 +89,16 @@ class Journeys:
             telemetry=telemetry,
             clock=clock.now,
             queue=settings.work.queue,
+        )
+        self.resweeper = Resweeper(
+            sidecar=new_id(),
+            store=store,
+            rescorer=self.rescorer,
+            names=names,
+            place_of=daemon.geography.place,
+            telemetry=telemetry,
+            clock=clock.now,
+            share=settings.work.rescore_share,
         )
         self.checker = Checker(
             settings=settings,
@@ -122,6 +143,9 @@ class Journeys:
             telemetry=telemetry,
             placed=self.settler.remember,
         )
+        self.events: Events = self.intake
+        if settings.spool.dir:
+            self._wire_spool(settings.spool)
         self.saver = Saver(
             view=self.view,
             store=store,
@@ -138,7 +162,12 @@ class Journeys:
             telemetry=telemetry,
         )
         self.inspector = Inspector(
-            store=store, view=self.view, rescorer=self.rescorer, names=names, clock=clock.now
+            store=store,
+            view=self.view,
+            rescorer=self.rescorer,
+            names=names,
+            clock=clock.now,
+            resweeper=self.resweeper,
         )
         self.reloader = Reloader(
             configuration,
@@ -150,6 +179,7 @@ class Journeys:
             telemetry=telemetry,
             health=daemon.health,
             configured=telemetry.configured,
+            resweeper=self.resweeper,
             clock=clock.now,
             new_id=new_id,
         )
@@ -160,7 +190,28 @@ class Journeys:
         telemetry.level(Level.MARKS_ACTIVE, lambda: self.sweeper.active_marks)
         telemetry.level(Level.WATCHERS, lambda: len(self.watches))
         telemetry.level(Level.STORE_STALENESS, lambda: _finite(self.view.staleness()))
+        telemetry.level(Level.RESCORE_DONE, lambda: self.resweeper.progress.done)
+        telemetry.level(Level.RESCORE_EXPECTED, lambda: self.resweeper.progress.expected)
         telemetry.queue("rescore", lambda: self.rescorer.waiting)
+
+    def _wire_spool(self, settings: SpoolSettings) -> None:
+        daemon, store = self._daemon, self._store
+        spool = Spool(settings, tell=daemon.telemetry.record, on_state=self._spool_state)
+        self.spooling = Spooling(
+            intake=self.intake,
+            spool=spool,
+            pending=self.pending,
+            away=lambda: store.away,
+            telemetry=daemon.telemetry,
+        )
+        self.spool, self.events = spool, self.spooling
+        daemon.telemetry.level(Level.SPOOL_EVENTS, lambda: spool.waiting)
+
+    def _spool_state(self, trouble: str) -> None:
+        if trouble:
+            self._daemon.health.limping("spool", trouble)
+        else:
+            self._daemon.health.good("spool")
 
     def learn(self, key: bytes, fields: dict[bytes, bytes]) -> None:
         """Take up news; never raises."""
@@ -180,19 +231,26 @@ class Journeys:
         self._daemon.health.good("view")
 
     async def start(self, work: trio.Nursery) -> None:
-        """Start the workers."""
+        """Start the workers. Raises `SpoolInUse` where another daemon has the spool."""
+        if self.spool is not None and self.spooling is not None:
+            await work.start(self.spool.run)
+            await work.start(self.spooling.run)
         await work.start(self.saver.run)
         for _ in range(self._daemon.configuration.settings.work.workers):
             await work.start(self.rescorer.run)
         await work.start(self.sweeper.run)
         await work.start(self.reloader.run)
         await work.start(self.watcher.run)
+        await self.reloader.name_generation()
+        await work.start(self.resweeper.run)
         await work.start(self.settler.run)
         await work.start(self.settler.answer)
 
     async def finish(self) -> None:
-        """Save and tell what is left, before the store goes."""
+        """Save and tell what is left, before the store goes. What is spooled may stay so."""
         with trio.move_on_after(self._daemon.configuration.settings.work.drain_timeout):
+            if self.spooling is not None:
+                await self.spooling.replay()
             self.sweeper.finish()
             while self.view.has_unsaved or self.rescorer.waiting:  # noqa: ASYNC110 - two parts
                 await trio.sleep(0.01)

@@ -8,12 +8,13 @@ import trio
 
 from sidecar.adapters.signals import Signals
 from sidecar.adapters.socket_files import AddressInUse
+from sidecar.adapters.spool_files import SpoolInUse
 from sidecar.daemon.configuration import read_configuration
 from sidecar.daemon.serving import Daemon
 from sidecar.service.answers import Unavailable
 from sidecar.wire.positions import ConfigError
 
-_EXPECTED = (ConfigError, AddressInUse, OSError, Unavailable)
+_EXPECTED = (ConfigError, AddressInUse, SpoolInUse, OSError, Unavailable)
 """What the operator can mend; anything else is ours, and ends with its traceback."""
 
 

@@ -10,6 +10,7 @@ from sidecar.adapters.files import FileWatcher
 from sidecar.adapters.geography import Geography
 from sidecar.adapters.keys import KeySource
 from sidecar.daemon.configuration import Configuration, absolute, read_configuration
+from sidecar.daemon.generation import generation_of
 from sidecar.domain.facts import Sighted
 from sidecar.domain.stamp import MICROSECONDS, Stamp
 from sidecar.service.check import Checker
@@ -23,6 +24,7 @@ from sidecar.service.observations import (
     Telemetry,
     Told,
 )
+from sidecar.service.resweep import Resweeper
 from sidecar.service.view import View
 from sidecar.wire.positions import ConfigError
 from sidecar.wire.records import encode_facts
@@ -31,7 +33,7 @@ from sidecar.wire.settings import Settings
 SLICE = 100
 """Sessions that are re-scored before others get their turn."""
 
-FIXED = ("socket", "http", "store", "tokens", "work", "log")
+FIXED = ("socket", "http", "store", "spool", "tokens", "work", "log")
 """Sections that are read at the start only; a change there is told, and waits for a restart."""
 
 
@@ -50,6 +52,7 @@ class Reloader:
         telemetry: Telemetry,
         health: Health,
         configured: Callable[[Settings], None],
+        resweeper: Resweeper,
         clock: Callable[[], float],
         new_id: Callable[[], str],
     ) -> None:
@@ -62,6 +65,7 @@ class Reloader:
         self._telemetry = telemetry
         self._health = health
         self._configured = configured
+        self._resweeper = resweeper
         self._clock = clock
         self._new_id = new_id
         self._wanted: set[str] = set()
@@ -81,6 +85,14 @@ class Reloader:
             if source.issuer.jwks_file and absolute(source.issuer.jwks_file) in paths:
                 source.reload()
         await self._reload_configuration()
+        await self.name_generation()
+
+    async def name_generation(self) -> None:
+        """Say by what sessions are judged here from now on: all of them, once, if that is new."""
+        generation = await trio.to_thread.run_sync(
+            generation_of, self._configuration, self._geography.digests
+        )
+        self._resweeper.use(generation)
 
     async def _reload_configuration(self) -> None:
         before = self._configuration

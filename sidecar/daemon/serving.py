@@ -14,10 +14,12 @@ import trio
 
 from sidecar.adapters import clock
 from sidecar.adapters.admin import AdminApp, AdminListener
+from sidecar.adapters.authzen_door import AuthzenDoor
 from sidecar.adapters.data_listener import DataListener
 from sidecar.adapters.embedded import EmbeddedStore
 from sidecar.adapters.files import FileWatcher
 from sidecar.adapters.geography import Failure, Geography
+from sidecar.adapters.grpc_listener import GrpcListener
 from sidecar.adapters.keys import KeySource, Refresh
 from sidecar.adapters.lean_http import HttpIncident
 from sidecar.adapters.local_socket import LocalSocket, SocketIncident
@@ -27,7 +29,7 @@ from sidecar.adapters.store import RedisStore
 from sidecar.adapters.telemetry import Telemetry
 from sidecar.daemon.configuration import Configuration, read_configuration
 from sidecar.daemon.journeys import Journeys, new_id
-from sidecar.service.health import Health
+from sidecar.service.health import CONDITIONS, Health
 from sidecar.service.observations import (
     DoorIncident,
     EventOutcome,
@@ -52,6 +54,7 @@ class Addresses(msgspec.Struct, frozen=True):
     socket: str
     http: tuple[str, ...]
     admin: tuple[str, ...]
+    grpc: tuple[str, ...] = ()
 
 
 async def serve(
@@ -80,7 +83,7 @@ class Daemon:
         self.configuration = configuration
         self.environ = environ
         self.settings = settings
-        self.health = Health()
+        self.health = Health((*CONDITIONS, "spool") if settings.spool.dir else CONDITIONS)
         self.telemetry = Telemetry(settings)
         self.geography = Geography(settings.geography, on_failure=self._geography_failed)
         self.keys = [
@@ -189,10 +192,11 @@ class Daemon:
             admin = await self._open_admin(work, journeys)
             async with trio.open_nursery() as doors:
                 http = await self._open_http(doors, journeys, draining)
+                grpc = await self._open_grpc(doors, journeys, draining)
                 socket = await self._open_socket(doors, journeys, draining)
                 self.health.good("doors")
                 self.telemetry.record(Told(event="ready", fields={"socket": socket}))
-                task_status.started(Addresses(socket, http, admin))
+                task_status.started(Addresses(socket, http, admin, grpc))
                 await draining.wait()
                 self.health.drain()
                 self.telemetry.record(Told(event="draining"))
@@ -226,11 +230,12 @@ class Daemon:
         listener = DataListener(
             settings.http,
             checks=journeys.checker,
-            events=journeys.intake,
+            events=journeys.events,
             clock=clock.now,
             skew=settings.sessions.event_skew,
             new_id=new_id,
             settling=journeys.settler,
+            others=AuthzenDoor(journeys.checker, settings.http.authzen_url).handlers(),
             on_incident=partial(self._incident, "http"),
             on_invalid=self._invalid,
         )
@@ -245,6 +250,29 @@ class Daemon:
         bound: list[str] = await doors.start(run)
         return tuple(one if one.startswith("unix:") else f"http://{one}" for one in bound)
 
+    async def _open_grpc(
+        self, doors: trio.Nursery, journeys: Journeys, draining: trio.Event
+    ) -> tuple[str, ...]:
+        settings = self.settings
+        if not settings.grpc.bind:
+            return ()
+        listener = GrpcListener(
+            settings.grpc,
+            settings.http,
+            checks=journeys.checker,
+            on_incident=partial(self._incident, "grpc"),
+        )
+
+        async def run(
+            *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
+        ) -> None:
+            await listener.run(
+                draining=draining, drain_timeout=self._grace, task_status=task_status
+            )
+
+        bound: list[str] = await doors.start(run)
+        return tuple(bound)
+
     async def _open_socket(
         self, doors: trio.Nursery, journeys: Journeys, draining: trio.Event
     ) -> str:
@@ -252,7 +280,7 @@ class Daemon:
         socket = LocalSocket(
             settings.socket,
             checks=journeys.checker,
-            events=journeys.intake,
+            events=journeys.events,
             watches=journeys.watches,
             clock=clock.now,
             skew=settings.sessions.event_skew,

@@ -17,6 +17,45 @@ class Level(msgspec.Struct, frozen=True):
     amr: tuple[frozenset[str], ...] = ()
 
 
+DEFAULT_LEVELS = (
+    Level("single-factor", ("single-factor",), (frozenset({"pwd"}), frozenset({"pin"}))),
+    Level(
+        "mfa",
+        ("mfa",),
+        (
+            frozenset({"mfa"}),
+            frozenset({"pwd", "otp"}),
+            frozenset({"pwd", "sms"}),
+            frozenset({"pwd", "tel"}),
+            frozenset({"pwd", "swk"}),
+            frozenset({"pwd", "hwk"}),
+        ),
+    ),
+    Level(
+        "passwordless",
+        ("passwordless",),
+        (
+            frozenset({"swk", "user"}),
+            frozenset({"swk", "pin"}),
+            frozenset({"swk", "fpt"}),
+            frozenset({"swk", "face"}),
+        ),
+    ),
+    Level(
+        "phishing-resistant",
+        ("phr", "phrh"),
+        (
+            frozenset({"hwk", "user"}),
+            frozenset({"hwk", "pin"}),
+            frozenset({"hwk", "fpt"}),
+            frozenset({"hwk", "face"}),
+            frozenset({"sc", "pin"}),
+        ),
+    ),
+)
+"""Levels for tokens with the usual `amr` values, weakest first, where none are configured."""
+
+
 class Authentication(msgspec.Struct, frozen=True):
     """One act of signing in: `auth_time` in whole seconds since the epoch (0: not told)."""
 

@@ -6,9 +6,9 @@ from enum import StrEnum
 import msgspec
 
 from sidecar.domain.assurance import Ladder
-from sidecar.domain.evaluator import Demand, Standing
 from sidecar.domain.policy import ROUTINE, Selection
 from sidecar.domain.stamp import MICROSECONDS
+from sidecar.domain.standing import Demand, Standing
 from sidecar.domain.state import Cause
 
 
@@ -59,7 +59,7 @@ def judge(
     for demand in demands:
         if app not in demand.apps or demand.is_met(now):
             continue
-        if _covers(demand, contexts):
+        if covers(demand.contexts, contexts, block=demand.block):
             asked.append(demand)
         else:
             pending = True
@@ -77,11 +77,11 @@ def judge(
     )
 
 
-def _covers(demand: Demand, contexts: frozenset[str]) -> bool:
-    selection = demand.contexts
+def covers(selection: Selection, contexts: frozenset[str], *, block: bool) -> bool:
+    """Whether a policy for these contexts concerns a call in those (empty: a routine call)."""
     if contexts:
         return any(context in selection for context in contexts)
-    return _covers_routine(selection, block=demand.block)
+    return _covers_routine(selection, block=block)
 
 
 def _covers_routine(selection: Selection, *, block: bool) -> bool:

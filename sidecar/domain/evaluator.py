@@ -4,26 +4,34 @@
 pure; the evaluator is immutable and may be shared by any number of sessions.
 """
 
+import copy
 import zlib
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 import msgspec
 
-from sidecar.domain.assurance import Authentication, is_later
-from sidecar.domain.conditions import compile_condition, is_timed
+from sidecar.domain.assurance import Authentication
+from sidecar.domain.compiling import applies, compile_policy
 from sidecar.domain.facts import Fact, Revoked, SignedIn
-from sidecar.domain.policy import COMPLIANT_DEVICE, Assignment, Policy, Principals, Selection
+from sidecar.domain.policy import Policy
 from sidecar.domain.policy import State as PolicyState
-from sidecar.domain.scene import ALWAYS, NEVER_PROVEN, Finding, Scene, Test, World
+from sidecar.domain.scene import ALWAYS, Scene, World
 from sidecar.domain.session import Surroundings, apply, best_sign_ins
 from sidecar.domain.stamp import MICROSECONDS, Stamp
+from sidecar.domain.standing import (
+    Compiled,
+    Demand,
+    Look,
+    Standing,
+    demand_of,
+    lost,
+    shown_for,
+)
 from sidecar.domain.state import (
     Cause,
     Checkpoint,
     Held,
     Holding,
-    Moment,
     State,
 )
 
@@ -31,119 +39,19 @@ _NOTHING = Holding()
 _STICKY_BOUND = 16
 
 
-class Alternative(NamedTuple):
-    """One way to satisfy a grant: a rank of assurance (0: none asked) and fact controls."""
-
-    rank: int
-    compliant_device: bool
-
-
-class Compiled(NamedTuple):
-    """A policy with its condition as a function and its grant in ranks."""
-
-    policy: Policy
-    test: Test
-    alternatives: tuple[Alternative, ...]
-    needs_when_compliant: int
-    needs_otherwise: int
-    timed: bool
-    everybody: bool
-
-    def needs(self, state: State) -> int:
-        """The weakest rank of assurance that could satisfy this policy as things are."""
-        return self.needs_when_compliant if is_compliant(state) else self.needs_otherwise
-
-
-def is_compliant(state: State) -> bool:
-    """Whether the session is on a device that is known to be compliant."""
-    held = state.compliance.get(state.device)
-    return held is not None and held.value == "compliant"
-
-
-class Demand(msgspec.Struct, frozen=True):
-    """What one policy asks of a session now.
-
-    `block`: nothing helps; `unsatisfiable`: no sign-in helps until a fact changes; else a sign-in
-    of at least `rank`, later than `since`, and where `max_age` is set no older than that.
-    `valid_until` (seconds): the demand is met until then; 0: it is not met.
-    """
-
-    policy: str
-    contexts: Selection
-    apps: Selection
-    report_only: bool
-    causes: tuple[Cause, ...]
-    since: Moment = None
-    rank: int = 0
-    max_age: int | None = None
-    block: bool = False
-    unsatisfiable: bool = False
-    valid_until: int = 0
-
-    def is_met(self, now: float) -> bool:
-        """Whether the demand is met at `now` (seconds)."""
-        return now <= self.valid_until
-
-    @property
-    def signal(self) -> str:
-        """The type of the signal that caused it last."""
-        return max(self.causes, key=_latest).signal if self.causes else ALWAYS.signal
-
-
-def _latest(cause: Cause) -> tuple[int, str]:
-    return (cause.since or 0, cause.key)
-
-
-class Standing(msgspec.Struct, frozen=True):
-    """What a session's facts amount to: a revocation, and demands by enforced and tried policies.
-
-    `rank` is the best assurance that counts. `timed` tells that the standing may change without
-    new facts.
-    """
-
-    revoked: Held | None
-    demands: tuple[Demand, ...]
-    tried: tuple[Demand, ...]
-    rank: int
-    auth_time: int
-    timed: bool
-
-
-def compile_policy(policy: Policy, world: World) -> Compiled:
-    """Compile one policy. Its controls must be known (`wire.policyfile` sees to it)."""
-    alternatives = []
-    for controls in policy.grant.alternatives:
-        ranks = [world.ladder.rank_of_level(c) or 0 for c in controls if c != COMPLIANT_DEVICE]
-        alternatives.append(Alternative(max(ranks, default=0), COMPLIANT_DEVICE in controls))
-    if not alternatives and not policy.grant.block:
-        alternatives = [Alternative(0, compliant_device=False)]
-    test = _always if policy.conditions is None else compile_condition(policy.conditions)
-    return Compiled(
-        policy,
-        test,
-        tuple(sorted(alternatives)),
-        min((a.rank for a in alternatives), default=NEVER_PROVEN),
-        min((a.rank for a in alternatives if not a.compliant_device), default=NEVER_PROVEN),
-        is_timed(policy.conditions),
-        policy.users == Assignment(),
-    )
-
-
-def _always(_scene: Scene, _needs: int) -> Finding:
-    return Finding(True, (ALWAYS,))
-
-
 class Evaluator:
     """All policies over one configuration. `session` arguments are records' names."""
 
-    __slots__ = ("_around", "_compiled", "_timed", "timed", "world")
+    __slots__ = ("_around", "_compiled", "_timed", "resting", "timed", "world")
 
     def __init__(self, policies: Iterable[Policy], world: World, around: Surroundings) -> None:
         self.world = world
         self._around = around
+        everything = tuple(policies)
+        self.resting = tuple(p for p in everything if p.state is PolicyState.DISABLED)
         self._compiled = tuple(
             compile_policy(policy, world)
-            for policy in policies
+            for policy in everything
             if policy.state is not PolicyState.DISABLED
         )
         self._timed = tuple(c for c in self._compiled if c.timed)
@@ -153,6 +61,19 @@ class Evaluator:
     def policies(self) -> tuple[Policy, ...]:
         """The policies that are evaluated, in order."""
         return tuple(compiled.policy for compiled in self._compiled)
+
+    @property
+    def floor(self) -> int:
+        """The moment (microseconds) before which what was known is lost; 0: nothing is."""
+        return self._around.floor
+
+    def above(self, floor: int) -> "Evaluator":
+        """The same policies where all that was known before `floor` is lost."""
+        if floor == self._around.floor:
+            return self
+        twin = copy.copy(self)
+        twin._around = msgspec.structs.replace(self._around, floor=floor)  # noqa: SLF001 - its own
+        return twin
 
     def fold(
         self, session: str, facts: Iterable[Fact], checkpoint: Checkpoint | None = None
@@ -259,16 +180,18 @@ class Evaluator:
         """What the session must show at `now` (microseconds)."""
         state = self.at(state, now)
         skew = self._around.skew
-        ranks = [(self._rank(state, auth), auth) for auth in state.sign_ins]
+        ranks = self.sign_ins(state)
         enforced: list[Demand] = []
         tried: list[Demand] = []
         for compiled in self._compiled:
             holding = state.holdings.get(compiled.policy.id, _NOTHING)
             if not holding.holds and not holding.mark:
                 continue
-            demand = _demand(compiled, holding, state, ranks, skew)
+            demand = demand_of(compiled, holding, state, ranks, skew)
             if demand is not None:
                 (tried if demand.report_only else enforced).append(demand)
+        if self._around.floor:
+            enforced.extend(lost(state, self._around.floor, skew))
         return Standing(
             state.revoked(skew),
             tuple(enforced),
@@ -277,6 +200,35 @@ class Evaluator:
             max((auth.auth_time for _, auth in ranks), default=0),
             self.timed or any(d.valid_until for d in enforced),
         )
+
+    def looks(self, state: State, now: int) -> tuple[Look, ...]:
+        """Each policy as `standing` sees it at `now` (microseconds): for explanations."""
+        after = self.at(state, now)
+        skew = self._around.skew
+        ranks = self.sign_ins(state)
+        looks = []
+        for compiled in self._compiled:
+            name = compiled.policy.id
+            holding = after.holdings.get(name, _NOTHING)
+            second = None if holding.since is None else holding.since // MICROSECONDS
+            demand = None
+            if holding.holds or holding.mark:
+                demand = demand_of(compiled, holding, after, ranks, skew)
+            looks.append(
+                Look(
+                    compiled,
+                    applies(compiled, after),
+                    state.holdings.get(name, _NOTHING),
+                    holding,
+                    demand,
+                    tuple(shown_for(a, second, ranks, skew) for a in compiled.alternatives),
+                )
+            )
+        return tuple(looks)
+
+    def sign_ins(self, state: State) -> list[tuple[int, Authentication]]:
+        """The session's sign-ins, each with the rank it counts for."""
+        return [(self._rank(state, auth), auth) for auth in state.sign_ins]
 
     def _rank(self, state: State, auth: Authentication) -> int:
         ladder = self.world.ladder
@@ -300,27 +252,8 @@ def _steps(facts: Iterable[Fact]) -> list[list[Fact]]:
     return [steps[stamp] for stamp in sorted(steps)]
 
 
-def _applies(compiled: Compiled, state: State) -> bool:
-    if compiled.everybody:
-        return True
-    users = compiled.policy.users
-    included = users.include is None or _matches(users.include, state)
-    return included and not _matches(users.exclude, state)
-
-
-def _matches(principals: Principals, state: State) -> bool:
-    for claim, wanted in (
-        ("user", principals.users),
-        ("groups", principals.groups),
-        ("roles", principals.roles),
-    ):
-        if wanted and not wanted.isdisjoint(state.claims.get(claim, ((), None))[0]):
-            return True
-    return False
-
-
 def _holding(compiled: Compiled, scene: Scene, before: Holding) -> Holding:
-    if not _applies(compiled, scene.state):
+    if not applies(compiled, scene.state):
         return _NOTHING
     needs = compiled.needs(scene.state)
     finding = compiled.test(scene, needs)
@@ -343,48 +276,3 @@ def _holding(compiled: Compiled, scene: Scene, before: Holding) -> Holding:
     if before.holds and before.causes == causes and before.mark == kept:
         return before
     return Holding(True, causes, kept)
-
-
-def _demand(
-    compiled: Compiled,
-    holding: Holding,
-    state: State,
-    ranks: Sequence[tuple[int, Authentication]],
-    skew: int,
-) -> Demand | None:
-    """What a policy that holds, or whose mark waits, asks for; None where all is well for good."""
-    policy = compiled.policy
-    base = Demand(
-        policy.id,
-        policy.contexts,
-        policy.apps,
-        policy.state is PolicyState.REPORT_ONLY,
-        holding.mark or holding.causes,
-        since=holding.since,
-        block=policy.grant.block,
-    )
-    if policy.grant.block:
-        return base
-    frequency = policy.session.sign_in_frequency if holding.holds else None
-    compliant = is_compliant(state)
-    possible = [a for a in compiled.alternatives if compliant or not a.compliant_device]
-    if not possible:
-        return msgspec.structs.replace(base, unsatisfiable=True) if holding.holds else None
-    second = None if holding.since is None else holding.since // MICROSECONDS
-    best = -1
-    for alternative in possible:
-        if not alternative.rank and frequency is None:
-            return None
-        moment = second if alternative.rank else None
-        for rank, auth in ranks:
-            if rank >= alternative.rank and is_later(auth.auth_time, moment, skew):
-                best = max(best, auth.auth_time)
-    if best >= 0 and frequency is None:
-        return None
-    return msgspec.structs.replace(
-        base,
-        since=holding.since if possible[0].rank else None,
-        rank=possible[0].rank,
-        max_age=frequency,
-        valid_until=best + frequency if frequency is not None and best >= 0 else 0,
-    )

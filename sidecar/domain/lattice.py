@@ -37,6 +37,10 @@ BOUNDS: Mapping[bytes, int] = {
     b"checkpoint": 1,
     b"ack": 16384,
     b"left": 1024,
+    b"want": 16,
+    b"lease": 4,
+    b"sweep": 4,
+    b"swept": 8,
 }
 """How many fields of a group are kept. A group not named here keeps `DEFAULT_BOUND`."""
 

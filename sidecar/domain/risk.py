@@ -29,6 +29,27 @@ class Thresholds(msgspec.Struct, frozen=True):
     hysteresis: float = 10.0
 
 
+def default_weights() -> dict[str, Weight]:
+    """The weight and half-life of each contribution that the daemon itself makes."""
+    return {
+        "user-risk-medium": Weight(30),
+        "user-risk-high": Weight(60),
+        "device-risk-medium": Weight(20),
+        "device-risk-high": Weight(50),
+        "session-risk-medium": Weight(30),
+        "session-risk-high": Weight(60),
+        "device-not-compliant": Weight(25),
+        "country-changed": Weight(30, 86400),
+        "asn-changed": Weight(10, 43200),
+        "network-changed": Weight(10, 43200),
+        "device-changed": Weight(25, 86400),
+        "user-agent-changed": Weight(15, 43200),
+        "anonymizer": Weight(25),
+        "travel": Weight(40, 86400),
+        "credential-change": Weight(15, 86400),
+    }
+
+
 class Term(msgspec.Struct, frozen=True):
     """One contribution as it counts now: `points` left of the `weight` it had at `since`.
 

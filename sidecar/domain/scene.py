@@ -80,3 +80,17 @@ class Scene:
 
 Test: TypeAlias = Callable[[Scene, int], Finding]
 """From a scene and the rank that the policy's weakest possible grant asks for."""
+
+
+class Check(NamedTuple):
+    """A compiled condition: the test that decides, and what it takes to tell of it.
+
+    `asks` says in words when it holds, `value` what a scene shows of it. `parts` are the
+    conditions it is made of, each with the very test that decides within it.
+    """
+
+    kind: str
+    test: Test
+    asks: str
+    value: Callable[[Scene], str]
+    parts: "tuple[Check, ...]" = ()

@@ -65,7 +65,10 @@ class Accepted(msgspec.Struct, frozen=True):
 
 
 class Settlement(NamedTuple):
-    """How far an event has got: `have` of the `live` sidecars have it in their view."""
+    """How far an event has got: `have` of the `live` sidecars have it in their view.
+
+    `live` 0: while the store is away nobody knows how many there are.
+    """
 
     have: int
     live: int
@@ -73,7 +76,7 @@ class Settlement(NamedTuple):
     @property
     def settled(self) -> bool:
         """Whether all have it."""
-        return self.have >= self.live
+        return 0 < self.live <= self.have
 
 
 class StandingChange(msgspec.Struct, frozen=True):

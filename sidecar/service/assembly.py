@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from sidecar.domain.evaluator import Evaluator
-from sidecar.domain.facts import DeviceBound, Fact
+from sidecar.domain.facts import DeviceBound, Fact, Sighted
 from sidecar.domain.state import Checkpoint, State
 from sidecar.wire.records import decode_checkpoint, decode_facts
 
@@ -11,6 +11,11 @@ from sidecar.wire.records import decode_checkpoint, decode_facts
 def facts_of(records: Iterable[Mapping[bytes, bytes]]) -> list[Fact]:
     """The facts of several records. What cannot be read is left out: see `InvalidRecord`."""
     return [fact for record in records for fact in decode_facts(record)[0]]
+
+
+def sighted_in(record: Mapping[bytes, bytes]) -> list[Sighted]:
+    """The sightings of a session in a record."""
+    return [fact for fact in facts_of((record,)) if isinstance(fact, Sighted)]
 
 
 def devices_of(record: Mapping[bytes, bytes]) -> set[str]:

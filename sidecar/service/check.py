@@ -26,6 +26,7 @@ from sidecar.domain.policy import Circumstance
 from sidecar.domain.stamp import MICROSECONDS, Stamp
 from sidecar.service.answering import UNKNOWN_MAX_AGE, Answerer, Whom
 from sidecar.service.answers import Answer, Call, Overloaded, Reason, Unavailable
+from sidecar.service.assembly import sighted_in
 from sidecar.service.live import Live
 from sidecar.service.observations import (
     Checked,
@@ -42,6 +43,7 @@ from sidecar.wire.records import (
     WHO_SESSION,
     WHO_USER,
     app_field,
+    apps_of,
     encode_facts,
     encode_seen,
 )
@@ -99,7 +101,22 @@ class Checker:
     async def check(self, call: Call) -> Answer:
         """Answer a call. Never raises for what the caller sent."""
         started = self._clock()
-        answer = await self._answer(call, started)
+        return self._told(await self._answer(call, started), started)
+
+    async def check_session(self, session: str, call: Call) -> Answer | None:
+        """Judge a known session without a token; None for one that is not known here.
+
+        It says how the session stands, not that the caller holds it: only for callers that have
+        seen to that themselves. `call.token` is not looked at.
+        """
+        started = self._clock()
+        await self._view.bring(session)
+        live = self._view.find_session(session)
+        if live is None or not live.state.established:
+            return None
+        return self._told(await self._answer_known(live, call, started), started)
+
+    def _told(self, answer: Answer, started: float) -> Answer:
         seconds = max(0.0, self._clock() - started)
         self._telemetry.checked(answer.error or answer.verdict, answer.context, seconds)
         if self._settings.log.checks:
@@ -120,10 +137,7 @@ class Checker:
         )
 
     async def _answer(self, call: Call, now: float) -> Answer:
-        contexts = frozenset(call.contexts)
-        if call.path:
-            contexts |= frozenset(self._routes.match(call.method, call.host, call.path))
-        label = ",".join(sorted(contexts))
+        contexts, label = self._asked(call)
         if not call.token:
             return self._answerer.no_token(label)
         try:
@@ -141,9 +155,29 @@ class Checker:
         if live is None:
             whom = Whom(token.session, token.user, "", label)
             return self._answerer.unknown(self._resilience(contexts, token, now), whom)
+        return self._judge_known(live, token, app, contexts, now)
+
+    async def _answer_known(self, live: Live, call: Call, now: float) -> Answer:
+        contexts, _ = self._asked(call)
+        self._take(live, None, call, now)
+        # Without a token nothing tells the app but the session itself: the strictest counts.
+        apps = (self._settings.app.id,) if self._settings.app.id else apps_of(live.own.record)
+        answers = [self._judge_known(live, None, app, contexts, now) for app in apps or ("",)]
+        return max(answers, key=lambda answer: _SEVERITY[answer.verdict])
+
+    def _asked(self, call: Call) -> tuple[frozenset[str], str]:
+        """The contexts of a call, and the same as a label."""
+        contexts = frozenset(call.contexts)
+        if call.path:
+            contexts |= frozenset(self._routes.match(call.method, call.host, call.path))
+        return contexts, ",".join(sorted(contexts))
+
+    def _judge_known(
+        self, live: Live, token: Token | None, app: str, contexts: frozenset[str], now: float
+    ) -> Answer:
         if contexts and self._view.staleness() > self._settings.sessions.max_staleness:
             return self._stale(live, token, app, contexts, now)
-        return self._judge(live, app, contexts, label, now)
+        return self._judge(live, app, contexts, ",".join(sorted(contexts)), now)
 
     async def _live(self, token: Token, call: Call, now: float) -> Live | None:
         """The session with what the call shows folded in; None where it cannot be known."""
@@ -186,7 +220,7 @@ class Checker:
             )
 
     def _stale(
-        self, live: Live, token: Token, app: str, contexts: frozenset[str], now: float
+        self, live: Live, token: Token | None, app: str, contexts: frozenset[str], now: float
     ) -> Answer:
         """The view may have missed news. What it knows still binds; what it lacks may not pass."""
         label = ",".join(sorted(contexts))
@@ -197,7 +231,7 @@ class Checker:
         whom = Whom(live.session, live.user, answer.assurance, label)
         return self._answerer.unknown(resilience, whom)
 
-    def _resilience(self, contexts: frozenset[str], token: Token, now: float) -> Resilience:
+    def _resilience(self, contexts: frozenset[str], token: Token | None, now: float) -> Resilience:
         """What a call gets where we cannot know: the strictest of what its contexts say.
 
         Routine calls pass. Where a step-up is asked for, a sign-in that has just been made is one.
@@ -210,10 +244,10 @@ class Checker:
             for name in contexts
         }
         strictest = next(option for option in _STRICTEST_FIRST if option in chosen)
-        fresh = now - token.authentication.auth_time <= UNKNOWN_MAX_AGE
+        fresh = token is not None and now - token.authentication.auth_time <= UNKNOWN_MAX_AGE
         return Resilience.ALLOW if strictest is Resilience.STEP_UP and fresh else strictest
 
-    def _take(self, live: Live, token: Token, call: Call, now: float) -> None:
+    def _take(self, live: Live, token: Token | None, call: Call, now: float) -> None:
         """Fold in what the call shows of the session."""
         state = live.state
         interval = self._settings.sessions.seen_interval
@@ -222,7 +256,7 @@ class Checker:
         held = state.circumstances.get(Circumstance.USER_AGENT)
         new_agent = bool(agent) and (held is None or held.value != agent)
         if (
-            live.token is token
+            (token is None or live.token is token)
             and not moved
             and not new_agent
             and 0 <= now - live.seen_at < interval
@@ -234,11 +268,11 @@ class Checker:
             facts.append(Sighted(stamp=stamp, ip=call.ip, place=self._place_of(call.ip)))
         if new_agent:
             facts.append(AgentSeen(stamp=stamp, user_agent=agent))
-        if live.token is not token:
-            facts.extend(self._shown(live, token, stamp))
-            live.token = token
-        fresh = state.established == 0
-        self._extend(live, token, now, fresh=fresh)
+        if token is not None:
+            if live.token is not token:
+                facts.extend(self._shown(live, token, stamp))
+                live.token = token
+            self._extend(live, token, now, fresh=state.established == 0)
         if facts:
             self._view.write(live.own, encode_facts(facts))
         ip = call.ip or state.ip
@@ -267,12 +301,9 @@ class Checker:
 
     def _claims_of(self, token: Token) -> tuple[tuple[str, tuple[str, ...]], ...]:
         wanted = [(name, values) for name, values in token.claims if name in self._claims]
-        return (
-            ("user", (token.user,)),
-            ("groups", tuple(sorted(token.groups))),
-            ("roles", tuple(sorted(token.roles))),
-            *wanted,
-        )
+        if token.groups_known:  # else what is known of them already stays
+            wanted.append(("groups", tuple(sorted(token.groups))))
+        return (("user", (token.user,)), ("roles", tuple(sorted(token.roles))), *wanted)
 
     def _extend(self, live: Live, token: Token, now: float, *, fresh: bool) -> None:
         """Keep the session for as long as its newest token may be shown, and a while."""
@@ -281,9 +312,11 @@ class Checker:
         until = max(token.expires_at + leeway, now + settings.sessions.min_ttl)
         # Times move in steps, so that a session in use is not written at every call.
         step = settings.sessions.seen_interval
-        if not fresh and until < live.expires_at + step:
+        app = settings.app.id or token.app
+        new_app = bool(app) and app_field(app) not in live.own.record
+        if not (fresh or new_app) and until < live.expires_at + step:
             return
-        live.expires_at = until
+        live.expires_at = until = max(until, live.expires_at)
         expire_at = int(until * 1000)
         name = live.name
         own = live.own
@@ -292,7 +325,6 @@ class Checker:
             WHO_USER: live.user.encode(),
             WHO_SESSION: live.session.encode(),
         }
-        app = settings.app.id or token.app
         if app:
             fields[app_field(app)] = b"1"
         device = token.device or live.state.device
@@ -304,9 +336,17 @@ class Checker:
         if device:
             index = self._names.device_index(device)
             self._view.enlist(self._view.device(device), index, member, expire_at)
+        if WHO_USER not in live.locator.record:  # what came before: now it is known whose it is
+            for before in sighted_in(live.locator.record):
+                seen = Seen(
+                    stamp=before.stamp, session=name.session, ip=before.ip, place=before.place
+                )
+                self._view.write(live.users, encode_seen(seen, moved=True))
         live.locator.expire_at = max(live.locator.expire_at, expire_at)
         self._view.write(live.locator, {WHO_USER: live.user.encode()})
 
+
+_SEVERITY = {Verdict.ALLOW: 0, Verdict.STEP_UP: 1, Verdict.DENY: 2}
 
 _STRICTEST_FIRST = (
     Resilience.DENY,

@@ -9,15 +9,16 @@ their standing follows from the record that was. An event of a session costs one
 whose the session is; one that comes before its session waits where the session will look.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple, assert_never
 
 from sidecar.domain.facts import Fact, Scope, Seen, Sighted
 from sidecar.domain.lattice import Record
 from sidecar.domain.location import Place
 from sidecar.domain.meaning import Meaning, meaning_of
-from sidecar.domain.signal import SessionEstablished, Signal
+from sidecar.domain.signal import SessionEstablished, SessionPresented, Signal
 from sidecar.service.answers import Accepted, Overloaded
+from sidecar.service.assembly import sighted_in
 from sidecar.service.observations import EventOutcome, EventTaken, Telemetry
 from sidecar.service.rescore import Rescorer
 from sidecar.service.store import Index, Join, Joined, Store
@@ -41,6 +42,13 @@ class Placement(NamedTuple):
     record: bytes
     channel: bytes
     members_of: bytes
+
+
+class Owner(NamedTuple):
+    """Whose a session is, and where it was seen before anybody knew."""
+
+    user: str
+    before: tuple[Fact, ...] = ()
 
 
 class Intake:
@@ -77,10 +85,16 @@ class Intake:
 
     async def accept(self, signal: Signal) -> Accepted:
         """Make an event durable and see to it that it takes effect."""
+        return await self.counted(signal, self.take)
+
+    async def counted(
+        self, signal: Signal, take: Callable[[Signal], Awaitable[Accepted]]
+    ) -> Accepted:
+        """Have an event taken, and count what became of it."""
         outcome = EventOutcome.FAILED
         try:
-            accepted = await self._accept(signal)
-            outcome = EventOutcome.DUPLICATE if accepted.duplicate else EventOutcome.ACCEPTED
+            accepted = await take(signal)
+            outcome = _outcome_of(accepted)
         except Overloaded:
             outcome = EventOutcome.OVERLOADED
             raise
@@ -95,7 +109,8 @@ class Intake:
             )
         return accepted
 
-    async def _accept(self, signal: Signal) -> Accepted:
+    async def take(self, signal: Signal) -> Accepted:
+        """As `accept`, uncounted."""
         meaning = meaning_of(signal, self._place_of)
         event_id = signal.stamp.id
         match meaning.scope:
@@ -115,10 +130,45 @@ class Intake:
                 )
                 return await self._join(signal, meaning.facts, place)
             case Scope.SESSION:
-                user_name = await self._owner(signal, meaning)
-                if user_name is None:
+                owner = await self._owner(signal, meaning)
+                if owner is None:
                     return Accepted(event_id)
-                return await self._of_session(signal, meaning, user_name)
+                return await self._of_session(signal, meaning, owner)
+            case _:
+                assert_never(meaning.scope)
+
+    def learn_locally(self, signal: Signal) -> list[tuple[bytes, Record]]:
+        """Have an event take effect in this sidecar's view alone, until the store can take it.
+
+        Returns what it brings to which records. Where nobody here knows whose a session is, that
+        is where the session will look.
+        """
+        placed = self._places(signal)
+        for record, fields in placed:
+            self._view.learn(record, fields)
+        return placed
+
+    def _places(self, signal: Signal) -> list[tuple[bytes, Record]]:
+        meaning = meaning_of(signal, self._place_of)
+        fields = encode_facts(meaning.facts)
+        subject = signal.subject
+        match meaning.scope:
+            case Scope.USER:
+                return [(self._names.user_record(digest(subject.user)), fields)]
+            case Scope.DEVICE:
+                return [(self._names.device_record(subject.device), fields)]
+            case Scope.SESSION:
+                live = self._view.find_session(subject.session)
+                told = subject.user if isinstance(signal, SessionEstablished) else ""
+                user = live.user if live is not None else told
+                if not user:
+                    return [(self._names.locator(digest(subject.session)), fields)]
+                name = session_name(user, subject.session)
+                seen = self._sightings(meaning.facts, name, b"")
+                return [
+                    (self._names.session_record(name), fields),
+                    *((join.key, dict(join.fields)) for join in seen),
+                ]
             case _:
                 assert_never(meaning.scope)
 
@@ -134,6 +184,7 @@ class Intake:
                 unless=event_field(signal.stamp.id),
                 publish=place.channel,
                 members_of=place.members_of,
+                confirm=True,
             )
         )
         self._placed(signal.stamp.id, place.record)
@@ -144,12 +195,12 @@ class Intake:
         self._rescorer.put(self._type_of(signal), names)
         return Accepted(signal.stamp.id)
 
-    async def _owner(self, signal: Signal, meaning: Meaning) -> str | None:
+    async def _owner(self, signal: Signal, meaning: Meaning) -> Owner | None:
         """Whose the session is; None where nobody knows yet and its facts were left for it."""
         session = signal.subject.session
         live = self._view.find_session(session)
         if live is not None:
-            return live.user
+            return Owner(live.user)
         locator = self._names.locator(digest(session))
         if isinstance(signal, SessionEstablished) and signal.subject.user:
             fields: Record = {
@@ -157,21 +208,22 @@ class Intake:
                 WHO_SESSION: session.encode(),
             }
             joined = await self._one(
-                Join(locator, fields, self._session_expire(signal), self._now())
+                Join(locator, fields, self._session_expire(signal), self._now(), confirm=True)
             )
             self._view.learn(locator, joined.record)
-            return joined.record[WHO_USER].decode()
+            return Owner(joined.record[WHO_USER].decode(), tuple(sighted_in(joined.record)))
         fields = encode_facts(meaning.facts)
         fields[event_field(signal.stamp.id)] = signal.stamp.encode().encode()
+        expire_at = self._session_expire(signal)
         joined = await self._one(
-            Join(locator, fields, self._session_expire(signal), self._now(), unless=WHO_USER)
+            Join(locator, fields, expire_at, self._now(), unless=WHO_USER, confirm=True)
         )
         self._view.learn(locator, joined.record)
         self._placed(signal.stamp.id, locator)
-        return None if joined.joined else joined.record[WHO_USER].decode()
+        return None if joined.joined else Owner(joined.record[WHO_USER].decode())
 
-    async def _of_session(self, signal: Signal, meaning: Meaning, user: str) -> Accepted:
-        session = signal.subject.session
+    async def _of_session(self, signal: Signal, meaning: Meaning, owner: Owner) -> Accepted:
+        session, user = signal.subject.session, owner.user
         name = session_name(user, session)
         record = self._names.session_record(name)
         channel = self._names.user_channel(name.user)
@@ -194,9 +246,10 @@ class Intake:
                 (Index(self._names.user_index(name.user), str(name).encode(), expire_at),),
                 unless=event_field(signal.stamp.id),
                 publish=channel,
+                confirm=True,
             )
         ]
-        joins += self._sightings(meaning.facts, name, channel)
+        joins += self._sightings((*meaning.facts, *owner.before), name, channel)
         if device:
             joins.append(self._enlist(device, name, expire_at))
         answers = await self._store.join(*joins)
@@ -221,6 +274,7 @@ class Intake:
                         self._facts_expire(),
                         self._now(),
                         publish=channel,
+                        confirm=True,
                     )
                 )
         return joins
@@ -228,7 +282,7 @@ class Intake:
     def _enlist(self, device: str, name: SessionName, expire_at: int) -> Join:
         index = Index(self._names.device_index(device), str(name).encode(), expire_at)
         record = self._names.device_record(device)
-        return Join(record, {}, self._facts_expire(), self._now(), (index,))
+        return Join(record, {}, self._facts_expire(), self._now(), (index,), confirm=True)
 
     async def _one(self, join: Join) -> Joined:
         (joined,) = await self._store.join(join)
@@ -241,5 +295,18 @@ class Intake:
         return self._now() + int(self._settings.facts_ttl * 1000)
 
     def _session_expire(self, signal: Signal) -> int:
+        """How long a session's record lives at least.
+
+        What an event says may have to stop tokens for as long as they are refreshed; a session
+        that is merely seen lives as long as it is in use.
+        """
+        if not isinstance(signal, SessionEstablished | SessionPresented):
+            return self._facts_expire()
         told = signal.exp if isinstance(signal, SessionEstablished) else 0
         return max(told * 1000, self._now() + int(self._settings.min_ttl * 1000))
+
+
+def _outcome_of(accepted: Accepted) -> EventOutcome:
+    if accepted.duplicate:
+        return EventOutcome.DUPLICATE
+    return EventOutcome.SPOOLED if accepted.spooled else EventOutcome.ACCEPTED

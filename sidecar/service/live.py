@@ -51,6 +51,7 @@ class Live:
         "session",
         "state",
         "token",
+        "told",
         "user",
         "users",
     )
@@ -71,6 +72,7 @@ class Live:
         self.seen_at = 0.0
         self.channels: list[bytes] = []
         self.token: object = None
+        self.told: tuple[object, ...] = ()
         self.coarse = "clear"
         self._standing: Standing | None = None
         self._standing_at = 0.0

@@ -48,6 +48,17 @@ class KeysOutcome(StrEnum):
     STALE = "stale"
 
 
+class SpoolTrouble(StrEnum):
+    """What is wrong with the spool: the label `trouble` of `sidecar_spool_troubles_total`."""
+
+    OPEN = "open"  # its directory cannot be used
+    WRITE = "write"  # the disk does not take what is written
+    READ = "read"  # nor give back what was
+    FULL = "full"
+    TORN = "torn"  # a write was not finished: it was never acknowledged
+    DAMAGED = "damaged"  # what was acknowledged may be lost
+
+
 class ReloadOutcome(StrEnum):
     """What became of a changed file; `refused`: the old version stays."""
 
@@ -206,6 +217,21 @@ class ViewEvicted(msgspec.Struct, frozen=True, kw_only=True):
     sessions: int
 
 
+class SpoolIncident(msgspec.Struct, frozen=True, kw_only=True):
+    """Something began to be wrong with the spool; `detail` is for the operator."""
+
+    trouble: SpoolTrouble
+    detail: str
+
+
+class SpoolReplayed(msgspec.Struct, frozen=True, kw_only=True):
+    """Events that had waited were handed to the store, which knew `duplicates` of them already."""
+
+    events: int
+    duplicates: int
+    left: int
+
+
 class DoorIncident(msgspec.Struct, frozen=True, kw_only=True):
     """A client at a door was refused or cut off; `incident` is one of the door's closed set."""
 
@@ -245,6 +271,8 @@ Observation: TypeAlias = (
     | GeographyFailed
     | QueueRejected
     | ViewEvicted
+    | SpoolIncident
+    | SpoolReplayed
     | DoorIncident
     | WorkerFailed
     | Told

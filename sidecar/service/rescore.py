@@ -5,8 +5,10 @@ the facts themselves as their news arrives. Here each session that an event touc
 together and told of (see `telling`), in batches, by the sidecar that took the event.
 """
 
+import operator
 from collections.abc import Callable, Iterable, Sequence
 
+import msgspec
 import trio
 
 from sidecar.domain.evaluator import Evaluator
@@ -15,7 +17,14 @@ from sidecar.domain.stamp import MICROSECONDS
 from sidecar.service.answers import Overloaded, Unavailable
 from sidecar.service.assembly import assemble, devices_of
 from sidecar.service.live import Live, Tracked
-from sidecar.service.observations import QueueRejected, Rescored, Telemetry, WorkerFailed
+from sidecar.service.observations import (
+    Marked,
+    Observation,
+    QueueRejected,
+    Rescored,
+    Telemetry,
+    WorkerFailed,
+)
 from sidecar.service.store import Join, Load, Store
 from sidecar.service.telling import Known, Telling, Whose, tellings
 from sidecar.service.view import View
@@ -132,6 +141,11 @@ class Rescorer:
             self._telemetry.record(Rescored(cause=cause, sessions=len(sessions)))
             await trio.lowlevel.checkpoint()
 
+    async def judge_anew(self, cause: str, sessions: Sequence[Assembled]) -> None:
+        """Look at sessions that were read: not for an event, but as they are judged otherwise."""
+        await self._tell(sessions, by_event=False)
+        self._telemetry.record(Rescored(cause=cause, sessions=len(sessions)))
+
     async def read(self, names: Sequence[SessionName]) -> list[Assembled]:
         """Sessions with all their records: two round trips, however many they are."""
         users = {name.user: self._names.user_record(name.user) for name in names}
@@ -159,7 +173,7 @@ class Rescorer:
             if loaded[i]
         ]
 
-    async def _tell(self, sessions: Iterable[Assembled]) -> None:
+    async def _tell(self, sessions: Iterable[Assembled], *, by_event: bool = True) -> None:
         now = self._clock()
         evaluator = self._view.evaluator
         joins: list[tuple[Join, list[Telling]]] = []
@@ -167,13 +181,15 @@ class Rescorer:
             missing, fields = _untold(evaluator, session, now)
             if fields:
                 joins.append((self._join(session, fields, now), missing))
+            await trio.lowlevel.checkpoint()  # a fold is short, and a check must not wait for many
         if not joins:
             return
         answers = await self._store.join(*(join for join, _ in joins))
         for (join, missing), answer in zip(joins, answers, strict=True):
             for telling in missing:
                 if told_field(telling.policy) in answer.changed:
-                    self._telemetry.record(telling.observation)
+                    told = telling.observation
+                    self._telemetry.record(told if by_event else _untimed(told))
             self._view.learn(join.key, join.fields)
 
     def _join(self, session: Assembled, fields: Record, now: float) -> Join:
@@ -191,12 +207,24 @@ class Rescorer:
         now = self._clock()
         evaluator = self._view.evaluator
         standing = live.standing(evaluator, now)
-        told = told_of(live.own.record)
-        if not told and not standing.demands and not standing.tried and standing.revoked is None:
+        looked_at = (live.state, live.own.record, standing)
+        if len(live.told) == len(looked_at) and all(map(operator.is_, live.told, looked_at)):
             return False
+        told = told_of(live.own.record)
         policies = [policy.id for policy in evaluator.policies]
-        whose = Whose(live.session, live.user)
-        return bool(tellings(Known(whose, told, policies), live.state, standing, now))
+        known = Known(Whose(live.session, live.user), told, policies)
+        if tellings(known, live.state, standing, now):
+            return True
+        if not any(demand.valid_until for demand in standing.demands):
+            live.told = looked_at  # nothing can be missing until one of these is another
+        return False
+
+
+def _untimed(observation: Observation) -> Observation:
+    """The time since the event that began it says nothing of how fast events are dealt with."""
+    if isinstance(observation, Marked):
+        return msgspec.structs.replace(observation, signal_to_mark_seconds=None)
+    return observation
 
 
 def _untold(evaluator: Evaluator, session: Assembled, now: float) -> tuple[list[Telling], Record]:

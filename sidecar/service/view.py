@@ -13,15 +13,16 @@ import trio
 
 from sidecar.domain.decision import coarse, explain
 from sidecar.domain.evaluator import Evaluator
+from sidecar.domain.facts import Fact
 from sidecar.domain.lattice import join
 from sidecar.domain.standing import Standing
-from sidecar.service.answers import Reason, StandingChange
+from sidecar.service.answers import Overloaded, Reason, StandingChange, Unavailable
 from sidecar.service.live import Live, Tracked
-from sidecar.service.observations import Telemetry, ViewEvicted
-from sidecar.service.store import Load, News, Store
+from sidecar.service.observations import Telemetry, ViewEvicted, WorkerFailed
+from sidecar.service.store import Load, News, Reader
 from sidecar.service.watching import Watches
-from sidecar.wire.naming import Names, session_name
-from sidecar.wire.records import decode_facts, event_field
+from sidecar.wire.naming import Names, digest, session_name
+from sidecar.wire.records import WHO_USER, decode_facts, event_field
 
 LOADS_AT_ONCE = 512
 
@@ -32,7 +33,7 @@ class View:
     def __init__(  # noqa: PLR0913 - one place wires it
         self,
         *,
-        store: Store,
+        store: Reader,
         news: News,
         names: Names,
         evaluator: Evaluator,
@@ -109,6 +110,18 @@ class View:
             del self._opening[key]
             done.set()
 
+    async def bring(self, session: str) -> None:
+        """Take a session into the view by its identifier alone, if it is known and can be read."""
+        if session in self._by_session:
+            return
+        try:
+            (located,) = await self._store.load(Load(self._names.locator(digest(session))))
+            owner = located.record.get(WHO_USER)
+            if owner is not None:
+                await self.open(owner.decode(), session)
+        except (Unavailable, Overloaded):
+            return  # its first check brings it
+
     async def _read(self, user: str, session: str, device: str) -> Live:
         name = session_name(user, session)
         channel = self._names.user_channel(name.user)
@@ -183,8 +196,13 @@ class View:
 
     def _make_room(self) -> None:
         evicted = 0
-        while len(self._lives) > self._bound:
-            _, live = self._lives.popitem(last=False)
+        passes = len(self._lives)
+        while len(self._lives) > self._bound and passes:
+            passes -= 1
+            key, live = self._lives.popitem(last=False)
+            if self._watches.wants(live.session):
+                self._lives[key] = live
+                continue
             self._untrack(live)
             evicted += 1
         if evicted:
@@ -217,9 +235,17 @@ class View:
         facts, _ = decode_facts(grown)
         if facts:
             for live in tuple(tracked.lives):
-                live.advance(self.evaluator, facts)
-                self.note(live)
+                self._advance(live, facts)
         return True
+
+    def _advance(self, live: Live, facts: list[Fact]) -> None:
+        try:
+            live.advance(self.evaluator, facts)
+            self.note(live)
+        except Exception as error:  # noqa: BLE001 - one session's trouble is not the others'
+            # Out of the view: its next check reads it again, and is refused if that fails too.
+            self._telemetry.record(WorkerFailed(where="fold", error=error))
+            self.drop(live)
 
     def write(self, tracked: Tracked, fields: Mapping[bytes, bytes]) -> None:
         """Take up facts of this sidecar's own: at once here, soon in the store (`Saver`)."""

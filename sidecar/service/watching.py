@@ -1,20 +1,23 @@
 """Apps that keep a stream open are told when its session loses or regains its standing."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import trio
 
 from sidecar.service.answers import StandingChange
 
+Bring = Callable[[str], Awaitable[None]]
+
 BACKLOG = 1024
 """Changes that may wait for one watcher. One that falls further behind is cut off."""
 
 
 class Watches:
-    """Who watches which sessions. `sessions` None: all that this sidecar serves."""
+    """Who watches which sessions. `bring` has a session taken into the view, if it is known."""
 
-    def __init__(self) -> None:
+    def __init__(self, bring: Bring | None = None) -> None:
+        self.bring = bring
         self._watchers: dict[trio.MemorySendChannel[StandingChange], frozenset[str] | None] = {}
 
     def __len__(self) -> int:
@@ -24,7 +27,7 @@ class Watches:
     async def watch(
         self, sessions: frozenset[str] | None
     ) -> AsyncIterator[trio.MemoryReceiveChannel[StandingChange]]:
-        """Changes of these sessions, until the block is left.
+        """Changes of these sessions (None: of all that this sidecar serves), until it is left.
 
         The channel ends (`trio.EndOfChannel`) for a watcher that falls `BACKLOG` changes behind.
         """
@@ -32,10 +35,19 @@ class Watches:
         self._watchers[send] = sessions
         try:
             async with receive:
+                if self.bring is not None:
+                    for session in sessions or ():
+                        await self.bring(session)
                 yield receive
         finally:
             self._watchers.pop(send, None)
             send.close()
+
+    def wants(self, session: str) -> bool:
+        """Whether somebody watches this very session: then it stays in the view."""
+        return any(
+            sessions is not None and session in sessions for sessions in self._watchers.values()
+        )
 
     def tell(self, change: StandingChange) -> None:
         """Tell everybody who watches this session."""

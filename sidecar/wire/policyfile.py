@@ -31,7 +31,7 @@ from sidecar.wire.selections import (
     means_all,
     refuse_all,
 )
-from sidecar.wire.settings import Settings
+from sidecar.wire.settings import ALL_TRUSTED, Settings
 from sidecar.wire.shapes import refuse
 from sidecar.wire.timezones import timezones
 
@@ -73,7 +73,7 @@ class _Reader:
         self._conditions = Conditions(
             self._leaves,
             World(
-                frozenset(location.name for location in settings.locations),
+                frozenset({ALL_TRUSTED, *(location.name for location in settings.locations)}),
                 frozenset(network.name for network in settings.networks),
                 timezones(),
             ),

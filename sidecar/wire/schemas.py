@@ -1,4 +1,4 @@
-"""JSON Schemas (2020-12) of the configuration, of policy files and of events, for editors and CI.
+"""JSON Schemas (2020-12) of configuration, policy files, events and scenarios, for editors and CI.
 
 A schema shows the shape. What needs more than one place of a file to know, such as whether a name
 exists, only the readers see: `sidecar validate`.
@@ -15,6 +15,7 @@ from sidecar.wire.config import REFINED
 from sidecar.wire.event_schema import event_schema
 from sidecar.wire.jwks import ALGORITHMS
 from sidecar.wire.policy_schema import policy_schema
+from sidecar.wire.scenario_schema import scenario_schema
 from sidecar.wire.settings import Settings
 from sidecar.wire.spellings import DURATION_PATTERN, METHODS, MODE_PATTERN, SIZE_PATTERN, Kind
 
@@ -25,7 +26,7 @@ _NAMES = "urn:stepup-sidecar:schema:"
 
 
 def schema(name: str) -> Schema:
-    """The schema of `config`, `policy` or `event`; raises KeyError for any other name."""
+    """The schema of `config`, `policy`, `event` or `scenario`; raises KeyError for another."""
     return {"$schema": DIALECT, "$id": _NAMES + name, **SCHEMAS[name]()}
 
 
@@ -105,4 +106,5 @@ SCHEMAS: Mapping[str, Callable[[], Schema]] = {
     "config": config_schema,
     "policy": policy_schema,
     "event": event_schema,
+    "scenario": scenario_schema,
 }

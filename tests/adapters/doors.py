@@ -6,9 +6,16 @@ from typing import Any
 
 import trio
 
-from sidecar.adapters.socket_replies import Settlement
 from sidecar.domain.signal import SessionRevoked, Signal
-from sidecar.service.answers import Accepted, Answer, Call, Reason, StandingChange, Verdict
+from sidecar.service.answers import (
+    Accepted,
+    Answer,
+    Call,
+    Reason,
+    Settlement,
+    StandingChange,
+    Verdict,
+)
 from sidecar.service.watching import Watches
 
 EPOCH = 1_800_000_000.0

@@ -106,14 +106,22 @@ def test_a_sentinel_failover_keeps_marks_that_were_replicated() -> None:
     first, second, *sentinels = free_ports(5)
     with (
         serving(port=first) as master,
-        serving("--replicaof", "127.0.0.1", str(first), port=second),
+        serving("--replicaof", "127.0.0.1", str(first), port=second) as replica,
         serving("--sentinel", port=sentinels[0], config=_sentinel(first)),
         serving("--sentinel", port=sentinels[1], config=_sentinel(first)),
         serving("--sentinel", port=sentinels[2], config=_sentinel(first)),
         redis.Redis(port=sentinels[0], protocol=2) as asked,
     ):
         eventually(lambda: asked.sentinel_slaves("main"), bool, within=30)
-        eventually(lambda: asked.sentinel_sentinels("main"), lambda known: len(known) == 2, within=30)
+        eventually(
+            lambda: len(asked.sentinel_sentinels("main")), lambda known: known == 2, within=30
+        )
+        with replica.client() as client:
+            eventually(
+                lambda: client.info("replication")["master_link_status"],
+                lambda status: status == "up",
+                within=30,
+            )
         hosts = ",".join(f"127.0.0.1:{port}" for port in sentinels)
         with running(f"redis+sentinel://{hosts}/main", POLICIES) as pods:
             a, _ = pods.clients
@@ -125,6 +133,7 @@ def test_a_sentinel_failover_keeps_marks_that_were_replicated() -> None:
                 assert mark(pods, 0, session)["ok"] is True
                 weaks.append(weak)
             with master.client() as client:
+                client.set("written-last", "1")  # WAIT speaks of its own connection's writes
                 assert client.wait(1, 5000) == 1
             master.stop()
             session = unique("session")

@@ -141,7 +141,7 @@ def test_a_late_signal_still_marks_where_the_policy_is_sticky() -> None:
 
 
 def test_a_repeated_signal_is_no_new_cause() -> None:
-    risk = [
+    risk: list[Fact] = [
         RiskReported(stamp=at(1010), scope=Scope.USER, level=RiskLevel.HIGH),
         signed_in(1020, 1019),
         RiskReported(stamp=at(1030), scope=Scope.USER, level=RiskLevel.HIGH),
@@ -165,8 +165,8 @@ def test_a_rise_of_risk_is_a_new_cause_and_a_fall_is_not() -> None:
 def test_a_session_established_after_the_risk_from_an_older_sign_in_is_marked() -> None:
     rules = evaluator(policy(UserRisk(RiskLevel.MEDIUM)))
     risk = RiskReported(stamp=at(900), scope=Scope.USER, level=RiskLevel.HIGH)
-    older = [risk, sighted(1000), signed_in(1000, 800)]
-    newer = [risk, sighted(1000), signed_in(1000, 950)]
+    older: list[Fact] = [risk, sighted(1000), signed_in(1000, 800)]
+    newer: list[Fact] = [risk, sighted(1000), signed_in(1000, 950)]
     assert verdict(rules, [*older], 1001) is Verdict.STEP_UP
     assert verdict(rules, [*newer], 1001) is Verdict.ALLOW
 

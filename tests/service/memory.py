@@ -17,9 +17,10 @@ from sidecar.service.inspection import Inspector
 from sidecar.service.intake import Intake
 from sidecar.service.observations import Observation
 from sidecar.service.rescore import Rescorer
+from sidecar.service.resweep import Resweeper
 from sidecar.service.saver import Saver
 from sidecar.service.settling import Settler
-from sidecar.service.store import Join, Joined, Load, Loaded
+from sidecar.service.store import Join, Joined, Load, Loaded, Reader, Scanned
 from sidecar.service.sweep import Sweeper
 from sidecar.service.view import View
 from sidecar.service.watching import Watches
@@ -28,6 +29,8 @@ from sidecar.wire.naming import Names
 from sidecar.wire.paths import Routes
 from sidecar.wire.settings import App, Context, Route, Sessions, Settings
 from tests.domain.scenes import PLACES, WORLD, network_of
+
+SCANNED_AT_ONCE = 10
 
 
 class MemoryStore:
@@ -76,6 +79,12 @@ class MemoryStore:
     async def keys(self, pattern: str) -> AsyncIterator[list[bytes]]:
         self._trip()
         yield [key for key in self.records if b":s:" in key]
+
+    async def scan(self, pattern: str, bookmark: bytes = b"") -> Scanned:
+        self._trip()
+        keys = sorted(key for key in self.records if b":s:" in key and key > bookmark)
+        page = keys[:SCANNED_AT_ONCE]
+        return Scanned(page, page[-1] if len(keys) > len(page) else b"")
 
     def _trip(self) -> None:
         self.round_trips += 1
@@ -190,8 +199,10 @@ class Pod:
         tokens: Tokens,
         settings: Settings = SETTINGS,
         name: str = "a",
+        reader: Reader | None = None,
     ) -> None:
         self.now = 1000.0
+        self.places = PLACES
         self.store = store
         self.news = MemoryNews(store)
         self.telemetry = Records()
@@ -200,7 +211,7 @@ class Pod:
         evaluator = Evaluator(policies, WORLD, Surroundings("", network_of))
         ids = itertools.count()
         self.view = View(
-            store=store,
+            store=store if reader is None else reader,
             news=self.news,
             names=self.names,
             evaluator=evaluator,
@@ -210,6 +221,7 @@ class Pod:
             bound=settings.sessions.view,
         )
         self.news.view = self.view
+        self.watches.bring = self.view.bring
         self.rescorer = Rescorer(
             store=store,
             view=self.view,
@@ -217,6 +229,17 @@ class Pod:
             telemetry=self.telemetry,
             clock=self.clock,
             queue=100,
+        )
+        self.resweeper = Resweeper(
+            sidecar=name,
+            store=store,
+            rescorer=self.rescorer,
+            names=self.names,
+            place_of=lambda ip: self.places.get(ip, Place()),
+            telemetry=self.telemetry,
+            clock=self.clock,
+            share=0.5,
+            jitter=lambda: 0.5,
         )
         self.checker = Checker(
             settings=settings,
@@ -282,6 +305,7 @@ class Pod:
             rescorer=self.rescorer,
             names=self.names,
             clock=self.clock,
+            resweeper=self.resweeper,
         )
 
     def clock(self) -> float:

@@ -5,11 +5,13 @@ import pytest
 import trio
 
 from sidecar.domain.policy import (
+    Assignment,
     Changed,
     Circumstance,
     Device,
     Networks,
     Policy,
+    Principals,
     RiskLevel,
     Score,
     Selection,
@@ -396,3 +398,31 @@ async def test_a_session_that_must_make_room_is_read_again_with_its_mark() -> No
     forward(10, a)
     assert (await a.check("t0")).verdict is Verdict.STEP_UP
     assert len(a.news.channels) == 2
+
+
+async def test_a_watched_session_is_brought_into_the_view_and_kept_there() -> None:
+    store, tokens = MemoryStore(), Tokens()
+    a, b = Pod(store, [RISKY], tokens, name="a"), Pod(store, [RISKY], tokens, name="b")
+    b.view._bound = 2  # noqa: SLF001 - a small view, to see it full
+    await a.check(tokens.issue("t0", user="u0", session="s0"))
+    await a.settle()
+    async with b.watches.watch(frozenset({"s0", "unknown"})) as changes:
+        for index in range(1, 6):
+            await b.check(tokens.issue(f"t{index}", user=f"u{index}", session=f"s{index}"))
+        await a.intake.accept(risk("u0", RiskLevel.HIGH, 1005))
+        assert changes.receive_nowait().session == "s0"
+
+
+async def test_a_token_that_does_not_tell_its_groups_leaves_those_that_are_known() -> None:
+    grouped = msgspec.structs.replace(
+        policy(None, name="staff"),
+        users=Assignment(include=Principals(groups=frozenset({"staff"}))),
+    )
+    a, _, tokens = two_pods(grouped)
+    assert (await a.check(tokens.issue("t1"))).verdict is Verdict.STEP_UP
+    overage = msgspec.structs.replace(
+        tokens.known[tokens.issue("t2")], groups=frozenset(), groups_known=False
+    )
+    tokens.known["t2"] = overage
+    forward(10, a)
+    assert (await a.check("t2")).verdict is Verdict.STEP_UP

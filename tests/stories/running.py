@@ -8,7 +8,7 @@ import itertools
 import json
 import socket
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import monotonic, sleep
@@ -190,8 +190,16 @@ def eventually(ask: Any, until: Any, within: float = 10.0) -> Any:
 
 
 @contextmanager
-def running(url: str, policies: Sequence[Policy], count: int = 2) -> Iterator[Pods]:
-    """`count` daemons on the store at `url` (empty: each on an embedded one of its own)."""
+def running(
+    url: str,
+    policies: Sequence[Policy],
+    count: int = 2,
+    change: Callable[[Settings, int], Settings] = lambda settings, _: settings,
+) -> Iterator[Pods]:
+    """`count` daemons on the store at `url` (empty: each on an embedded one of its own).
+
+    `change` gives the settings of each, by its number, where they are not the usual ones.
+    """
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pods-")))
         (directory / "jwks.json").write_bytes(key_set(SIGNER))
@@ -200,7 +208,7 @@ def running(url: str, policies: Sequence[Policy], count: int = 2) -> Iterator[Po
         daemons = []
         addresses = []
         for index in range(count):
-            settings = settings_for(directory, url, geography, f"pod{index}")
+            settings = change(settings_for(directory, url, geography, f"pod{index}"), index)
             daemon = Daemon(configuration(settings, policies, directory), {})
             draining = portal.call(trio.Event)
             ended, address = portal.start_task(_run, daemon, draining)

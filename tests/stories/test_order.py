@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sidecar.adapters.clock import now
@@ -149,7 +149,11 @@ class Script:
         ]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@example(
+    events=[("session-presented", {"ip": "203.0.113.1"}), ("session-revoked", {})],
+    choose=random.Random(1),
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(events=EVENTS, choose=st.randoms(use_true_random=False))
 def test_events_in_any_order_and_doubled_over_two_daemons_give_the_same_state(
     pods: Pods, events: list[tuple[str, dict[str, Any]]], choose: random.Random

@@ -30,6 +30,9 @@ BERLIN, LISBON = "192.0.2.1", "198.51.100.1"
 
 @pytest.fixture(scope="module")
 def pods(valkey_server: Server) -> Iterator[Pods]:
+    # Sessions that others left would be re-scored by these policies, and counted.
+    with valkey_server.client() as client:
+        client.flushall()
     with running(valkey_server.url, POLICIES) as both:
         yield both
 

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,9 @@ policies:
 class Process:
     """One `sidecar run`."""
 
-    def __init__(self, directory: Path, name: str, store: str) -> None:
+    def __init__(
+        self, directory: Path, name: str, store: str, extra: Mapping[str, Any] | None = None
+    ) -> None:
         self.socket = directory / f"{name}.sock"
         self.config = directory / f"{name}.yaml"
         self.log = directory / f"{name}.log"
@@ -52,6 +54,7 @@ class Process:
                     },
                     "contexts": {"c1": {"name": "Payments"}},
                     "policies": {"path": str(directory / "policies")},
+                    **(extra or {}),
                 }
             )
         )
@@ -85,13 +88,15 @@ class Process:
 
 
 @contextmanager
-def daemons(directory: Path, store: str, *names: str) -> Iterator[list[Process]]:
+def daemons(
+    directory: Path, store: str, *names: str, extra: Mapping[str, Any] | None = None
+) -> Iterator[list[Process]]:
     (directory / "jwks.json").write_bytes(key_set(SIGNER))
     (directory / "policies").mkdir()
     (directory / "policies" / "one.yaml").write_text(POLICY.format(state="enabled"))
     running: list[Process] = []
     try:
-        running.extend(Process(directory, name, store) for name in names)
+        running.extend(Process(directory, name, store, extra) for name in names)
         yield running
     finally:
         for one in running:

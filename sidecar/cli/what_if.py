@@ -1,0 +1,224 @@
+"""`sidecar what-if`: which policies would fire for a described session, and why or why not."""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sidecar.cli.asking import plain
+from sidecar.cli.run import add_config
+from sidecar.cli.stopping import DONE, MISTAKE, NEGATIVE, Stop
+
+if TYPE_CHECKING:  # loaded when they are needed
+    from sidecar.service.scenarios import Stage
+    from sidecar.service.what_if import Question, Told
+
+_PLACE = ("country", "region", "asn", "coordinates", "anonymizer")
+_LEVELS = ("low", "medium", "high")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.description = (
+        "Describe a session that signs in, and a call; see how the configured policies would "
+        "answer it, each with its conditions told. With --then, things happen after the sign-in, "
+        "a minute apart, and marks arise as they would in life. Needs no running daemon. Ends "
+        "with status 0 if the call (after the last change) may pass, 1 if not."
+    )
+    parser.epilog = """\
+examples:
+  sidecar what-if --user ada --group finance --ip 203.0.113.9 --acr mfa --context c1
+  sidecar what-if --group finance --country DE --acr mfa --context c1 --then country=PT
+  sidecar what-if --acr mfa --context c3 --then user-risk=high --then after=5m,sign-in=phr
+  sidecar what-if --role admin --acr phr --path /admin/users --at 2026-01-05T23:00:00Z --json
+
+what --then understands, with commas between what happens at once:
+  ip, country, region, asn, coordinates=LAT/LON, anonymizer=KIND+KIND, network, user-agent,
+  device, compliant=true|false, user-risk, session-risk, device-risk, signal=NAME:WEIGHT,
+  claim=NAME:VALUE, credential, revoked=REASON, sign-in=ACR or AMR+AMR, after=DURATION
+"""
+    add_config(parser)
+    parser.add_argument(
+        "--policies", metavar="PATH", action="append", default=[], help="instead of the configured"
+    )
+    _add_session(parser.add_argument_group("the session"))
+    call = parser.add_argument_group("the call")
+    call.add_argument("--context", action="append", default=[], help="may be given several times")
+    call.add_argument("--app", default="", help="(default: the configured one)")
+    call.add_argument("--method", default="", help="instead of a context: the call's method,")
+    call.add_argument("--host", default="", help="host,")
+    call.add_argument("--path", default="", help="and path, to be mapped by the routes")
+    parser.add_argument("--at", metavar="TIME", help="when it signs in (default: now)")
+    parser.add_argument("--then", metavar="KEY=VALUE", action="append", default=[])
+    parser.add_argument(
+        "--all", action="store_true", help="also policies for other users, apps and contexts"
+    )
+    parser.add_argument("--json", action="store_true", help="print the explanations as JSON")
+
+
+def _add_session(group: "argparse._ArgumentGroup") -> None:
+    group.add_argument("--user", default="user")
+    group.add_argument("--group", action="append", default=[], help="may be given several times")
+    group.add_argument("--role", action="append", default=[], help="likewise")
+    group.add_argument("--claim", metavar="NAME=VALUE", action="append", default=[])
+    group.add_argument("--ip", default="", help="where it is; databases and named places count")
+    group.add_argument("--country", help="instead of what the databases say, or without --ip")
+    group.add_argument("--region", help="likewise, such as DE-BE")
+    group.add_argument("--asn", help="likewise")
+    group.add_argument("--coordinates", metavar="LAT/LON", help="likewise")
+    group.add_argument("--anonymizer", metavar="KIND", help="likewise: vpn, tor, ...")
+    group.add_argument("--network", default="", help="the segment that an agent reports")
+    group.add_argument("--user-agent", default="")
+    group.add_argument("--device", default="")
+    compliance = group.add_mutually_exclusive_group()
+    compliance.add_argument("--compliant", action="store_true", default=None)
+    compliance.add_argument("--not-compliant", dest="compliant", action="store_false")
+    group.add_argument("--acr", default="", help="what the sign-in shows")
+    group.add_argument("--amr", action="append", default=[], help="likewise; several times")
+    when = group.add_mutually_exclusive_group()
+    when.add_argument("--signed-in-ago", metavar="DURATION", default="0s")
+    when.add_argument("--auth-time", metavar="SECONDS", type=int, help="since the epoch")
+    group.add_argument("--user-risk", choices=_LEVELS, help="reported before the sign-in")
+    group.add_argument("--session-risk", choices=_LEVELS, help="likewise")
+    group.add_argument("--device-risk", choices=_LEVELS, help="likewise")
+    group.add_argument("--score-signal", metavar="NAME=WEIGHT", action="append", default=[])
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Answer, and tell why."""
+    from sidecar.daemon.rehearsing import read_stage  # noqa: PLC0415 - a command starts quickly
+    from sidecar.service.what_if import answer  # noqa: PLC0415 - likewise
+    from sidecar.wire.changes import InvalidChange  # noqa: PLC0415 - likewise
+    from sidecar.wire.positions import ConfigError  # noqa: PLC0415 - likewise
+
+    try:
+        configuration, stage = read_stage(Path(arguments.config), os.environ, arguments.policies)
+    except ConfigError as error:
+        for problem in error.problems:
+            print(plain(str(problem)), file=sys.stderr)
+        return MISTAKE
+    _known(arguments.context, configuration.settings.contexts)
+    try:
+        answers = answer(_question(arguments, stage), stage)
+    except InvalidChange as error:
+        raise Stop(f"sidecar what-if: {plain(str(error))}") from error
+    _print(answers, arguments)
+    return DONE if answers[-1].explanation.verdict == "allow" else NEGATIVE
+
+
+def _known(contexts: Sequence[str], configured: Iterable[str]) -> None:
+    """Stop for a context that is not configured: no policy would be for it, and all would pass."""
+    from sidecar.wire.shapes import suggestion  # noqa: PLC0415 - a command starts quickly
+
+    known = frozenset(configured)
+    for name in contexts:
+        if known and name not in known:
+            hint = suggestion(name, known)
+            raise Stop(f"sidecar what-if: --context: {plain(name)!r} is not in `contexts`{hint}")
+
+
+def _question(arguments: argparse.Namespace, stage: "Stage") -> "Question":
+    """The question that was typed; raises InvalidChange."""
+    from sidecar.domain.policy import RiskLevel  # noqa: PLC0415 - a command starts quickly
+    from sidecar.domain.rehearsal import Described  # noqa: PLC0415 - likewise
+    from sidecar.service.what_if import Question  # noqa: PLC0415 - likewise
+    from sidecar.wire.changes import (  # noqa: PLC0415 - likewise
+        InvalidChange,
+        read_claim,
+        read_place,
+        read_signal,
+    )
+    from sidecar.wire.paths import PathInvalid, normalise  # noqa: PLC0415 - likewise
+
+    at = _time(arguments.at)
+    given = {name: getattr(arguments, name) for name in ("ip", *_PLACE)}
+    given = {name: value for name, value in given.items() if value}
+    ip, place = read_place(given, stage.place_of) if given else ("", None)
+
+    def level(name: str) -> RiskLevel | None:
+        value = getattr(arguments, name)
+        return RiskLevel(value) if value else None
+
+    described = Described(
+        user=arguments.user,
+        groups=tuple(arguments.group),
+        roles=tuple(arguments.role),
+        claims=tuple(read_claim(text) for text in arguments.claim),
+        device=arguments.device,
+        compliant=arguments.compliant,
+        ip=ip,
+        user_agent=arguments.user_agent,
+        network=arguments.network,
+        acr=arguments.acr,
+        amr=tuple(arguments.amr),
+        signed_in_ago=_ago(arguments, at),
+        user_risk=level("user_risk"),
+        session_risk=level("session_risk"),
+        device_risk=level("device_risk"),
+        signals=tuple(read_signal(text) for text in arguments.score_signal),
+    )
+    try:
+        path = normalise(arguments.path) if arguments.path else ""
+    except PathInvalid as error:
+        raise InvalidChange(f"--path: {error}") from error
+    return Question(
+        described=described,
+        at=at,
+        app=arguments.app,
+        contexts=tuple(arguments.context),
+        method=arguments.method,
+        host=arguments.host,
+        path=path,
+        place=place,
+        thens=tuple(arguments.then),
+    )
+
+
+def _time(text: str | None) -> float:
+    from sidecar.adapters import clock  # noqa: PLC0415 - a command starts quickly
+    from sidecar.wire.scenario_given import moment  # noqa: PLC0415 - likewise
+
+    if text is None:
+        return float(int(clock.now()))
+    try:
+        return moment(text)
+    except ValueError as error:
+        raise Stop(f"sidecar what-if: --at: {error}") from error
+
+
+def _ago(arguments: argparse.Namespace, at: float) -> float:
+    """How many seconds before it is first seen the session signed in."""
+    from sidecar.wire import spellings  # noqa: PLC0415 - a command starts quickly
+
+    if arguments.auth_time is not None:
+        ago = at - arguments.auth_time
+        if not 0 <= ago <= at:
+            raise Stop("sidecar what-if: --auth-time: must not be later than --at")
+        return float(ago)
+    try:
+        seconds = spellings.duration(arguments.signed_in_ago)
+    except ValueError as error:
+        raise Stop(f"sidecar what-if: --signed-in-ago: {error}") from error
+    if not 0 <= seconds <= min(at, spellings.LONGEST):
+        raise Stop("sidecar what-if: --signed-in-ago: is too long")
+    return seconds
+
+
+def _print(answers: "Sequence[Told]", arguments: argparse.Namespace) -> None:
+    if arguments.json:
+        import msgspec  # noqa: PLC0415 - a command starts quickly
+
+        last = answers[-1].explanation
+        value: object = answers if arguments.then else last
+        print(msgspec.json.encode(value).decode())
+        return
+    from sidecar.cli import explaining  # noqa: PLC0415 - rich is slow to load
+
+    for told in answers[:-1]:
+        change = f"then {told.change}" if told.change else "signed in"
+        print(f"{plain(change)}: {told.explanation.verdict}: {plain(told.explanation.why)}")
+    if len(answers) > 1:
+        print(f"then {plain(answers[-1].change)}:")
+    explaining.print_explanation(answers[-1].explanation, every=arguments.all)

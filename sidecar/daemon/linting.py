@@ -1,0 +1,109 @@
+"""Lint for a configuration as it was read: what `domain.lint` finds, with files and lines."""
+
+import ipaddress
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from sidecar.adapters.prefixes import cidrs_of
+from sidecar.daemon.configuration import Configuration, policy_files
+from sidecar.domain import lint
+from sidecar.domain.assurance import Ladder
+from sidecar.wire.positions import (
+    Entry,
+    Listing,
+    Node,
+    Place,
+    Problem,
+    Problems,
+    Scalar,
+    Table,
+    read_tree,
+)
+from sidecar.wire.settings import ALL_TRUSTED, NamedLocation, Network, Settings
+
+
+def lint_configuration(configuration: Configuration) -> tuple[tuple[str, Problem], ...]:
+    """What is probably not meant, each with its code."""
+    places = dict(_places(configuration))
+    file = str(configuration.file)
+    found = []
+    for finding in lint.lint(ground_of(configuration)):
+        place = places.get(finding.where, Place(file, 0))
+        field = ".".join(finding.where)
+        found.append((finding.code, Problem(place.file, place.line, field, finding.message)))
+    return tuple(found)
+
+
+def ground_of(configuration: Configuration) -> lint.Ground:
+    """What policies stand on."""
+    settings = configuration.settings
+    return lint.Ground(
+        configuration.policies,
+        Ladder(settings.assurance.levels),
+        tuple(settings.contexts),
+        tuple(route.contexts for route in settings.routes),
+        tuple(_named(location) for location in settings.locations),
+        tuple(_named(network) for network in settings.networks),
+        _databases(settings),
+        ALL_TRUSTED,
+    )
+
+
+def _databases(settings: Settings) -> frozenset[str]:
+    names = ("city", "asn", "anonymous_ip")
+    return frozenset(name for name in names if getattr(settings.geography, name))
+
+
+def _named(entry: NamedLocation | Network) -> lint.Named:
+    cidrs = tuple(ipaddress.ip_network(text) for text in cidrs_of(entry))
+    if isinstance(entry, Network):
+        return lint.Named(entry.name, cidrs)
+    countries, asns = frozenset(entry.countries), frozenset(entry.asns)
+    return lint.Named(entry.name, cidrs, countries, asns, entry.trusted)
+
+
+Where = tuple[str, ...]
+
+
+def _places(configuration: Configuration) -> Iterator[tuple[Where, Place]]:
+    """Where things are told: policies by id, the rest by where it stands in the configuration."""
+    for file in policy_files(Path(configuration.settings.policies.path)):
+        tree = _tree(file)
+        for node in _items(tree, "policies"):
+            yield ("policies", _text(node, "id")), node.place
+    tree = _tree(configuration.file)
+    for name, entry in _entries(tree, "contexts").items():
+        yield ("contexts", name), entry.place
+    for index, node in enumerate(_items(tree, "routes")):
+        yield ("routes", str(index)), node.place
+    for section in ("locations", "networks"):
+        for node in _items(tree, section):
+            yield (section, _text(node, "name")), node.place
+
+
+def _tree(file: Path) -> Node | None:
+    return read_tree(file.read_text(encoding="utf-8"), str(file), Problems())
+
+
+def _entries(tree: Node | None, key: str) -> Mapping[str, Entry]:
+    if isinstance(tree, Table) and key in tree.entries:
+        node = tree.entries[key].node
+        if isinstance(node, Table):
+            return node.entries
+    return {}
+
+
+def _items(tree: Node | None, key: str) -> tuple[Node, ...]:
+    if isinstance(tree, Table) and key in tree.entries:
+        node = tree.entries[key].node
+        if isinstance(node, Listing):
+            return node.items
+    return ()
+
+
+def _text(node: Node, key: str) -> str:
+    if isinstance(node, Table) and key in node.entries:
+        found = node.entries[key].node
+        if isinstance(found, Scalar):
+            return str(found.value)
+    return ""

@@ -1,0 +1,332 @@
+"""Makes explanations. Nothing is judged here: each outcome is the evaluator's, asked once more.
+
+Conditions are told by the very tests that were compiled (`scene.Check`), holdings, demands and
+proofs by `Evaluator.looks`, the verdict by `decision`.
+"""
+
+from collections.abc import Iterable
+
+from sidecar.domain.decision import Decision, Verdict, covers, decide, describe, explain, judge
+from sidecar.domain.evaluator import Evaluator
+from sidecar.domain.explanation import (
+    AlternativeTold,
+    CauseTold,
+    ConditionTold,
+    Explanation,
+    Fate,
+    GrantTold,
+    Match,
+    Outcome,
+    PolicyTold,
+    ScoreTold,
+    SessionTold,
+    SignInTold,
+)
+from sidecar.domain.policy import ROUTINE, Policy, Principals, Selection
+from sidecar.domain.risk import terms_of
+from sidecar.domain.scene import Check, Scene
+from sidecar.domain.stamp import MICROSECONDS
+from sidecar.domain.standing import Demand, Look, is_compliant
+from sidecar.domain.state import Cause, Moment, State
+
+NOT_LOOKED_AT = "the policy is disabled, and was not looked at"
+
+
+class _Call:
+    """A call to be explained: of a session, at a moment, of an app, in contexts."""
+
+    def __init__(
+        self, evaluator: Evaluator, state: State, app: str, contexts: frozenset[str], now: float
+    ) -> None:
+        self.evaluator = evaluator
+        self.app = app
+        self.contexts = contexts
+        self.now = now
+        self.moment = int(now * MICROSECONDS)
+        self.state = evaluator.at(state, self.moment)
+        self.scene = evaluator.scene(self.state, self.moment)
+
+
+def explain_call(
+    evaluator: Evaluator, state: State, app: str, contexts: frozenset[str], now: float
+) -> Explanation:
+    """Why a call of `app` in `contexts` (empty: routine) gets what it gets at `now` (seconds)."""
+    call = _Call(evaluator, state, app, contexts, now)
+    standing = evaluator.standing(state, call.moment)
+    decision = decide(standing, app, contexts, now, evaluator.world.ladder)
+    looks = evaluator.looks(state, call.moment)
+    told = [_policy(call, look) for look in looks]
+    known = {look.compiled.policy.id for look in looks}
+    told += [_demanded(call, demand) for demand in standing.demands if demand.policy not in known]
+    told += [_resting(call, policy) for policy in evaluator.resting]
+    return Explanation(
+        time=now,
+        app=app,
+        contexts=tuple(sorted(contexts)),
+        verdict=decision.verdict,
+        why=_why(decision),
+        pending=decision.pending,
+        acr_values=decision.acr_values,
+        max_age=decision.max_age,
+        reasons=tuple(demand.policy for demand in decision.demands),
+        session=_session(call),
+        score=_score(call),
+        policies=tuple(told),
+    )
+
+
+def _why(decision: Decision) -> str:
+    if decision.revoked:
+        return "the session is revoked, and no sign-in is later than that"
+    if decision.verdict is Verdict.ALLOW:
+        elsewhere = "; a step-up is pending elsewhere" if decision.pending else ""
+        return f"no policy asks for anything more here{elsewhere}"
+    return "; ".join(f"{demand.policy}: {explain(demand)}" for demand in decision.demands)
+
+
+def _seconds(moment: Moment) -> float | None:
+    return None if moment is None else moment / MICROSECONDS
+
+
+def _policy(call: _Call, look: Look) -> PolicyTold:
+    compiled, after = look.compiled, look.after
+    policy = compiled.policy
+    users = _users(policy, call.state, applies=look.applies)
+    apps, contexts = _selected(call, policy)
+    outcome = _outcome(call, look, apps, contexts)
+    conditions = None
+    if compiled.check is not None:
+        conditions = _condition(compiled.check, call.scene, compiled.needs(call.state))
+    return PolicyTold(
+        policy=policy.id,
+        description=policy.description,
+        state=policy.state,
+        outcome=outcome,
+        why=_why_outcome(outcome, look, (users, apps, contexts)),
+        users=users,
+        apps=apps,
+        contexts=contexts,
+        conditions=conditions,
+        holds=after.holds,
+        causes=tuple(_cause(cause, _fate(cause, look, call.scene)) for cause in after.causes),
+        mark=tuple(_cause(cause, _fate(cause, look, call.scene)) for cause in after.mark),
+        since=_seconds(after.since),
+        sticky=policy.sticky,
+        grant=_grant(call, look),
+        pending=look.demand is not None and _judged(call, look.demand).pending,
+    )
+
+
+def _judged(call: _Call, demand: Demand) -> Decision:
+    """What this demand alone makes of the call."""
+    return judge((demand,), call.app, call.contexts, call.now, call.evaluator.world.ladder)
+
+
+def _outcome(call: _Call, look: Look, apps: Match, contexts: Match) -> Outcome:
+    if not look.applies:
+        return Outcome.OTHER_USER
+    if not apps.matches:
+        return Outcome.OTHER_APP
+    if not contexts.matches:
+        return Outcome.OTHER_CONTEXT
+    if look.demand is None:
+        return Outcome.SATISFIED if look.after.holds else Outcome.NOT_MET
+    match _judged(call, look.demand).verdict:
+        case Verdict.ALLOW:
+            return Outcome.SATISFIED
+        case Verdict.STEP_UP:
+            return Outcome.STEP_UP
+        case Verdict.DENY:
+            return Outcome.DENY
+
+
+def _why_outcome(outcome: Outcome, look: Look, assigned: tuple[Match, Match, Match]) -> str:
+    users, apps, contexts = assigned
+    match outcome:
+        case Outcome.OTHER_USER:
+            return f"not for this user: {users.why}"
+        case Outcome.OTHER_APP:
+            return f"not for this app: {apps.why}"
+        case Outcome.OTHER_CONTEXT:
+            return f"not for this context: {contexts.why}"
+        case Outcome.NOT_MET:
+            return "its conditions do not hold"
+        case Outcome.SATISFIED:
+            return "it holds, and what it asks for was shown" if look.after.holds else "proven"
+        case _:
+            return "" if look.demand is None else explain(look.demand)
+
+
+def _fate(cause: Cause, look: Look, scene: Scene) -> Fate:
+    """What became of a cause in the evaluator's hands: it is in the mark, or it is excused."""
+    if any(marked.key == cause.key for marked in look.after.mark):
+        before = any(marked.key == cause.key for marked in look.before.mark)
+        return Fate.MARKED if before else Fate.FRESH
+    needs = look.compiled.needs(scene.state)
+    proven = bool(cause.circumstance) and scene.proven(cause.circumstance, needs)
+    return Fate.PROVEN if proven else Fate.ACTIVE
+
+
+def _cause(cause: Cause, fate: Fate | None = None) -> CauseTold:
+    since = _seconds(cause.since)
+    return CauseTold(cause.kind, cause.value, describe(cause), cause.signal, since, fate)
+
+
+def _condition(check: Check, scene: Scene, needs: int) -> ConditionTold:
+    finding = check.test(scene, needs)
+    return ConditionTold(
+        check.kind,
+        finding.holds,
+        check.asks,
+        check.value(scene),
+        () if check.parts else tuple(_cause(cause) for cause in finding.causes),
+        tuple(_condition(part, scene, needs) for part in check.parts),
+    )
+
+
+def _grant(call: _Call, look: Look) -> GrantTold:
+    policy = look.compiled.policy
+    if policy.grant.block:
+        return GrantTold(block=True)
+    frequency = policy.session.sign_in_frequency
+    compliant = is_compliant(call.state)
+    alternatives = []
+    for alternative, shown in zip(look.compiled.alternatives, look.shown, strict=True):
+        possible = compliant or not alternative.compliant_device
+        asked = bool(alternative.rank) or frequency is not None
+        recent = frequency is None or not look.after.holds or call.now <= shown + frequency
+        alternatives.append(
+            AlternativeTold(
+                alternative.controls,
+                satisfied=possible and (not asked or (shown >= 0 and recent)),
+                possible=possible,
+                level=call.evaluator.world.ladder.name(alternative.rank),
+                shown=shown if asked and shown >= 0 else None,
+            )
+        )
+    until = None if look.demand is None else look.demand.valid_until
+    return GrantTold(
+        alternatives=tuple(alternatives), sign_in_frequency=frequency, met_until=until or None
+    )
+
+
+def _users(policy: Policy, state: State, *, applies: bool) -> Match:
+    users = policy.users
+    excluded = _named(users.exclude, state)
+    if excluded:
+        return Match(applies, f"excluded as {excluded}")
+    if users.include is None:
+        return Match(applies, "everybody")
+    included = _named(users.include, state)
+    return Match(applies, f"included as {included}" if included else "not among the included")
+
+
+def _named(principals: Principals, state: State) -> str:
+    """By which of its names a session's user is one of these; empty: it is none."""
+    for claim, kind, wanted in (
+        ("user", "user", principals.users),
+        ("groups", "group", principals.groups),
+        ("roles", "role", principals.roles),
+    ):
+        shown = sorted(wanted.intersection(state.claims.get(claim, ((), None))[0]))
+        if shown:
+            return f"{kind} {', '.join(shown)}"
+    return ""
+
+
+def _selected(call: _Call, policy: Policy) -> tuple[Match, Match]:
+    app = call.app or "an unnamed app"
+    apps = Match(call.app in policy.apps, f"{app} {_place_in(policy.apps, {call.app})}")
+    contexts = call.contexts or frozenset({ROUTINE})
+    covered = covers(policy.contexts, call.contexts, block=policy.grant.block)
+    where = f"{', '.join(sorted(contexts))} {_place_in(policy.contexts, contexts)}"
+    if not covered and not call.contexts and policy.contexts.include is None:
+        where = "a routine call; only a block, or a policy that names `routine`, is for those"
+    return apps, Match(covered, where)
+
+
+def _place_in(selection: Selection, names: Iterable[str]) -> str:
+    wanted = set(names)
+    if wanted & selection.exclude:
+        return "is excluded"
+    if selection.include is None:
+        return "is one of all"
+    if wanted & selection.include:
+        return "is included"
+    return f"is not one of {', '.join(sorted(selection.include))}"
+
+
+def _demanded(call: _Call, demand: Demand) -> PolicyTold:
+    """A demand that is no policy's of the files: of the daemon itself."""
+    decision = _judged(call, demand)
+    outcome = Outcome.SATISFIED if decision.verdict is Verdict.ALLOW else Outcome.STEP_UP
+    return PolicyTold(
+        policy=demand.policy,
+        state="enabled",
+        outcome=outcome,
+        why=explain(demand),
+        users=Match(True, "everybody"),
+        apps=Match(True, "all"),
+        contexts=Match(not decision.pending, "all but routine calls"),
+        conditions=None,
+        holds=True,
+        causes=tuple(_cause(cause, Fate.MARKED) for cause in demand.causes),
+        mark=tuple(_cause(cause, Fate.MARKED) for cause in demand.causes),
+        since=_seconds(demand.since),
+        sticky=False,
+        grant=GrantTold(),
+        pending=decision.pending,
+    )
+
+
+def _resting(call: _Call, policy: Policy) -> PolicyTold:
+    nobody = Match(False, NOT_LOOKED_AT)
+    apps, contexts = _selected(call, policy)
+    return PolicyTold(
+        policy=policy.id,
+        description=policy.description,
+        state=policy.state,
+        outcome=Outcome.DISABLED,
+        why=NOT_LOOKED_AT,
+        users=nobody,
+        apps=apps,
+        contexts=contexts,
+        conditions=None,
+        holds=False,
+        causes=(),
+        mark=(),
+        since=None,
+        sticky=policy.sticky,
+        grant=GrantTold(block=policy.grant.block),
+    )
+
+
+def _score(call: _Call) -> ScoreTold:
+    rating = call.evaluator.world.rating
+    terms = terms_of(call.state, call.moment, rating)
+    at = rating.thresholds
+    return ScoreTold(round(call.scene.score, 2), call.scene.level, at.medium, at.high, terms)
+
+
+def _session(call: _Call) -> SessionTold:
+    state, ladder = call.state, call.evaluator.world.ladder
+    compliance = state.compliance.get(state.device)
+    network = state.circumstances.get("network")
+    user = state.claims.get("user", ((), None))[0]
+    revoked = call.evaluator.standing(state, call.moment).revoked
+    return SessionTold(
+        user=user[0] if user else "",
+        groups=state.claims.get("groups", ((), None))[0],
+        roles=state.claims.get("roles", ((), None))[0],
+        ip=state.ip,
+        country=state.location.country,
+        network=network.value if network else "",
+        device=state.device,
+        compliance=compliance.value if compliance else "",
+        established=state.established / MICROSECONDS,
+        sign_ins=tuple(
+            SignInTold(auth.auth_time, auth.acr, auth.amr, ladder.name(rank))
+            for rank, auth in call.evaluator.sign_ins(state)
+        ),
+        revoked="" if revoked is None else revoked.value or "revoked",
+    )

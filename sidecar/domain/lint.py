@@ -1,0 +1,382 @@
+"""What is allowed in a configuration, and probably not meant: findings, each with a code.
+
+Pure: policies and the names around them go in, findings come out. `CODES` tells what each means.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import IPv4Network, IPv6Network
+from typing import NamedTuple, TypeAlias
+
+import msgspec
+
+from sidecar.domain.assurance import Ladder
+from sidecar.domain.policy import (
+    COMPLIANT_DEVICE,
+    ROUTINE,
+    Anonymizer,
+    Asns,
+    Assignment,
+    Changed,
+    Circumstance,
+    Condition,
+    Countries,
+    Device,
+    Locations,
+    Networks,
+    Policy,
+    Principals,
+    Score,
+    Selection,
+    Signals,
+    State,
+    TravelSpeed,
+)
+from sidecar.domain.satisfiability import always_holds, can_hold, implies, leaves
+
+CODES: Mapping[str, str] = {
+    "never-fires": "the policy can never ask for anything",
+    "always-holds": "the policy has conditions that always hold",
+    "shadowed": "another policy asks for as much wherever this one asks",
+    "locks-out-everyone": "nobody at all passes, whatever they show",
+    "no-break-glass": "it can refuse whoever it is for, and excludes no emergency account",
+    "contradictory-grant": "parts of what it asks for contradict or repeat each other",
+    "threshold-out-of-range": "no score or signal ever has, or always has, so much",
+    "needs-geography": "a condition needs a geography database that is not configured",
+    "context-unreached": "no route leads to the context: only an app that names it gets there",
+    "context-unprotected": "no enabled policy is for the context",
+    "route-unknown-context": "a route names a context that is not configured",
+    "location-unused": "no policy names the location",
+    "location-overlap": "two locations share addresses",
+    "network-unused": "no policy names the network segment",
+    "network-overlap": "a network segment lies within another",
+}
+Cidr: TypeAlias = IPv4Network | IPv6Network
+
+
+class Finding(msgspec.Struct, frozen=True, order=True):
+    """Something that is probably not meant. `where` is a path: ("policies", id), ("routes", 0)."""
+
+    where: tuple[str, ...]
+    code: str
+    message: str
+
+
+class Named(NamedTuple):
+    """A named location or network: the addresses, countries and systems it consists of."""
+
+    name: str
+    cidrs: tuple[Cidr, ...] = ()
+    countries: frozenset[str] = frozenset()
+    asns: frozenset[int] = frozenset()
+    trusted: bool = False
+
+
+class Ground(NamedTuple):
+    """What of a configuration policies stand on.
+
+    `routes` are the contexts of each route; `databases` the geography databases there are: `city`,
+    `asn`, `anonymous_ip`; `all_trusted` the name that stands for all trusted locations.
+    """
+
+    policies: tuple[Policy, ...]
+    ladder: Ladder
+    contexts: tuple[str, ...] = ()
+    routes: tuple[tuple[str, ...], ...] = ()
+    locations: tuple[Named, ...] = ()
+    networks: tuple[Named, ...] = ()
+    databases: frozenset[str] = frozenset({"city", "asn", "anonymous_ip"})
+    all_trusted: str = "all-trusted"
+
+
+def lint(ground: Ground) -> tuple[Finding, ...]:
+    """Everything that is probably not meant, policies first, each in the files' order."""
+    awake = [policy for policy in ground.policies if policy.state is not State.DISABLED]
+    found: list[Finding] = []
+    for index, policy in enumerate(awake):
+        found += _policy(policy, ground)
+        found += _shadows(policy, awake[:index], awake[index + 1 :], ground.ladder)
+    found += _contexts(awake, ground)
+    found += _named("location", ground.locations, _locations_used(awake, ground))
+    found += _named("network", ground.networks, _networks_used(awake))
+    return tuple(found)
+
+
+def _about(policy: Policy, code: str, message: str) -> Finding:
+    return Finding(("policies", policy.id), code, message)
+
+
+def _policy(policy: Policy, ground: Ground) -> Iterator[Finding]:
+    why = _never(policy)
+    if why:
+        yield _about(policy, "never-fires", why)
+    elif policy.conditions is not None and always_holds(policy.conditions):
+        message = "its conditions always hold; leave them out if that is meant"
+        yield _about(policy, "always-holds", message)
+    if not why:
+        yield from _refusal(policy)
+    yield from _grant(policy, ground.ladder)
+    yield from _thresholds(policy)
+    missing = sorted(_databases(policy.conditions) - ground.databases)
+    if missing:
+        names = ", ".join(f"geography.{name}" for name in missing)
+        yield _about(policy, "needs-geography", f"it has conditions on places, but no {names}")
+
+
+def _never(policy: Policy) -> str:
+    """Why a policy can never ask for anything; empty: it can."""
+    if not can_hold(policy.conditions):
+        return "its conditions can never hold together"
+    for name, selection in (("apps", policy.apps), ("contexts", policy.contexts)):
+        if selection.include is not None and selection.include <= selection.exclude:
+            return f"it excludes all {name} that it includes"
+    users = policy.users
+    if users.include is not None and _within(users.include, users.exclude):
+        return "it excludes all users that it includes"
+    return ""
+
+
+def _within(one: Principals, other: Principals) -> bool:
+    """Whether whoever is named by `one` is, by the same name, in `other`."""
+    return one.users <= other.users and one.groups <= other.groups and one.roles <= other.roles
+
+
+def refuses(policy: Policy) -> bool:
+    """Whether the policy may refuse in a way that no sign-in changes."""
+    ways = policy.grant.alternatives
+    return policy.grant.block or (bool(ways) and all(COMPLIANT_DEVICE in way for way in ways))
+
+
+def _refusal(policy: Policy) -> Iterator[Finding]:
+    if policy.state is not State.ENABLED or not refuses(policy):
+        return
+    users = policy.users
+    if users == Assignment() and policy.grant.block and always_holds(policy.conditions):
+        where = "everywhere" if policy.contexts.include is None else "in its contexts"
+        message = f"it blocks everybody {where}, always"
+        yield _about(policy, "locks-out-everyone", message)
+    elif users.exclude == Principals() and _is_broad(users.include):
+        message = "exclude an emergency account, so that somebody can always get in"
+        yield _about(policy, "no-break-glass", message)
+
+
+def _is_broad(principals: Principals | None) -> bool:
+    return principals is None or bool(principals.groups or principals.roles)
+
+
+def _grant(policy: Policy, ladder: Ladder) -> Iterator[Finding]:
+    grant = policy.grant
+    if grant.block and (grant.alternatives or policy.session.sign_in_frequency is not None):
+        message = "it blocks, so that nothing else it asks for has a meaning"
+        yield _about(policy, "contradictory-grant", message)
+    for controls in grant.alternatives:
+        levels = sorted(controls - {COMPLIANT_DEVICE}, key=lambda c: ladder.rank_of_level(c) or 0)
+        for weaker in levels[:-1]:
+            message = f"{levels[-1]} includes {weaker}; asking for both is asking for the former"
+            yield _about(policy, "contradictory-grant", message)
+    for moot in _moot(policy, ladder):
+        yield _about(policy, "contradictory-grant", moot)
+
+
+def _moot(policy: Policy, ladder: Ladder) -> Iterator[str]:
+    """Alternatives that can never be what is asked for."""
+    ways = [(way, *_strength(way, ladder)) for way in policy.grant.alternatives]
+    for way, rank, device in ways:
+        for other, other_rank, other_device in ways:
+            weaker = other_rank <= rank and (device or not other_device)
+            if other != way and weaker and (other_rank, other_device) != (rank, device):
+                yield f"{_words(way)} is never needed, as {_words(other)} suffices"
+                break
+    dead = [way for way, _, device in ways if device]
+    if dead and len(dead) < len(ways) and implies(policy.conditions, Device(compliant=False)):
+        yield f"{_words(dead[0])} is never possible while the device is not compliant"
+
+
+def _strength(way: frozenset[str], ladder: Ladder) -> tuple[int, bool]:
+    ranks = [ladder.rank_of_level(control) or 0 for control in way if control != COMPLIANT_DEVICE]
+    return max(ranks, default=0), COMPLIANT_DEVICE in way
+
+
+def _words(way: Iterable[str]) -> str:
+    return " and ".join(sorted(way))
+
+
+def _thresholds(policy: Policy) -> Iterator[Finding]:
+    for leaf in leaves(policy.conditions):
+        match leaf:
+            case Score(at_least) if not 0 < at_least <= 100:
+                message = f"the score goes from 0 to 100; at least {at_least:g} is no question"
+                yield _about(policy, "threshold-out-of-range", message)
+            case Signals(at_least=at_least) if not 0 < at_least <= 100:
+                message = f"a signal weighs at most 100; at least {at_least:g} is no question"
+                yield _about(policy, "threshold-out-of-range", message)
+            case _:
+                pass
+
+
+_CITY = frozenset({Circumstance.COUNTRY, Circumstance.REGION})
+
+
+def _databases(condition: Condition | None) -> frozenset[str]:
+    """The geography databases without which some of these conditions mean nothing."""
+    found = set()
+    for leaf in leaves(condition):
+        match leaf:
+            case Countries() | TravelSpeed():
+                found.add("city")
+            case Changed(circumstances) if _CITY.intersection(circumstances):
+                found.add("city")
+            case Changed(circumstances) if Circumstance.ASN in circumstances:
+                found.add("asn")
+            case Asns():
+                found.add("asn")
+            case Anonymizer():
+                found.add("anonymous_ip")
+            case _:
+                pass
+    return frozenset(found)
+
+
+def _shadows(
+    policy: Policy, before: list[Policy], after: list[Policy], ladder: Ladder
+) -> Iterator[Finding]:
+    """Is there a policy that makes this one superfluous? Of two alike, the later one is."""
+    if _never(policy):
+        return
+    for other in (*before, *after):
+        covered = _covers(other, policy, ladder)
+        if covered and not (other in after and _covers(policy, other, ladder)):
+            message = f"{other.id} asks for as much wherever this policy asks for anything"
+            yield _about(policy, "shadowed", message)
+            return
+
+
+def _covers(other: Policy, policy: Policy, ladder: Ladder) -> bool:
+    """Whether `other` asks for at least as much, of at least those, at least then."""
+    return (
+        (other.state is State.ENABLED or other.state is policy.state)
+        and (other.sticky or not policy.sticky)
+        and _stronger(other, policy, ladder)
+        and _selects(other.apps, policy.apps)
+        and _selects(other.contexts, policy.contexts)
+        and _assigns(other.users, policy.users)
+        and implies(policy.conditions, other.conditions)
+    )
+
+
+def _stronger(other: Policy, policy: Policy, ladder: Ladder) -> bool:
+    if other.grant.block or policy.grant.block:
+        return other.grant.block
+    frequency = policy.session.sign_in_frequency
+    others = other.session.sign_in_frequency
+    if frequency is not None and (others is None or others > frequency):
+        return False
+    mine = [_strength(way, ladder) for way in policy.grant.alternatives] or [(0, False)]
+    theirs = [_strength(way, ladder) for way in other.grant.alternatives] or [(0, False)]
+    return all(
+        any(rank <= other_rank and (device or not needs) for rank, needs in mine)
+        for other_rank, device in theirs
+    )
+
+
+def _selects(wide: Selection, narrow: Selection) -> bool:
+    """Whether `wide` takes in all that `narrow` does. All contexts are not the routine calls."""
+    if wide.include is None:
+        taken = narrow.include
+        if taken is None:
+            return wide.exclude <= narrow.exclude
+        return ROUTINE not in taken and wide.exclude.isdisjoint(taken - narrow.exclude)
+    if narrow.include is None:
+        return False
+    return (narrow.include - narrow.exclude) <= (wide.include - wide.exclude)
+
+
+def _assigns(wide: Assignment, narrow: Assignment) -> bool:
+    if not _within(wide.exclude, narrow.exclude):
+        return False
+    if wide.include is None:
+        return True
+    return narrow.include is not None and _within(narrow.include, wide.include)
+
+
+def _contexts(policies: list[Policy], ground: Ground) -> Iterator[Finding]:
+    routed = {name for route in ground.routes for name in route}
+    enabled = [policy for policy in policies if policy.state is State.ENABLED]
+    for name in ground.contexts:
+        where = ("contexts", name)
+        if name not in routed:
+            yield Finding(where, "context-unreached", "no route leads to it")
+        if not any(name in policy.contexts for policy in enabled):
+            yield Finding(where, "context-unprotected", "no enabled policy is for it")
+    for index, route in enumerate(ground.routes):
+        strangers = sorted(set(route) - set(ground.contexts))
+        if strangers:
+            message = f"{', '.join(strangers)}: not in `contexts`"
+            yield Finding(("routes", str(index)), "route-unknown-context", message)
+
+
+def _locations_used(policies: Iterable[Policy], ground: Ground) -> frozenset[str]:
+    selections = [
+        leaf.selection
+        for policy in policies
+        for leaf in leaves(policy.conditions)
+        if isinstance(leaf, Locations)
+    ]
+    used = _names(selections)
+    if ground.all_trusted in used:
+        used |= {location.name for location in ground.locations if location.trusted}
+    return used
+
+
+def _networks_used(policies: Iterable[Policy]) -> frozenset[str] | None:
+    """The networks that are named; None where a policy asks of any change between them."""
+    selections = []
+    for policy in policies:
+        for leaf in leaves(policy.conditions):
+            if isinstance(leaf, Networks):
+                selections.append(leaf.selection)
+            elif isinstance(leaf, Changed) and Circumstance.NETWORK in leaf.circumstances:
+                return None
+    return _names(selections)
+
+
+def _names(selections: Iterable[Selection]) -> frozenset[str]:
+    return frozenset().union(*((s.include or frozenset()) | s.exclude for s in selections))
+
+
+def _named(kind: str, named: tuple[Named, ...], used: frozenset[str] | None) -> Iterator[Finding]:
+    for index, one in enumerate(named):
+        where = (f"{kind}s", one.name)
+        if used is not None and one.name not in used:
+            yield Finding(where, f"{kind}-unused", "no policy names it")
+        for other in named[:index]:
+            shared = _shared(one, other)
+            if shared:
+                message = f"{shared} lies in {other.name}, too"
+                if kind == "network":
+                    message += "; the longest prefix around an address wins"
+                yield Finding(where, f"{kind}-overlap", message)
+
+
+def _shared(one: Named, other: Named) -> str:
+    """Something that lies in both; empty: nothing does."""
+    network = _overlap(one.cidrs, other.cidrs)
+    if network is not None:
+        return str(network)
+    countries = sorted(one.countries & other.countries)
+    asns = sorted(one.asns & other.asns)
+    return countries[0] if countries else f"AS{asns[0]}" if asns else ""
+
+
+def _overlap(one: tuple[Cidr, ...], other: tuple[Cidr, ...]) -> Cidr | None:
+    """The first network of either that lies within one of the other's."""
+    ordered = sorted(
+        (cidr.version, int(cidr.network_address), cidr.prefixlen, side, cidr)
+        for side, cidrs in enumerate((one, other))
+        for cidr in cidrs
+    )
+    reach = [(0, -1), (0, -1)]
+    for version, first, _, side, cidr in ordered:
+        if (version, first) <= reach[1 - side]:
+            return cidr
+        reach[side] = max(reach[side], (version, int(cidr.broadcast_address)))
+    return None

@@ -1,0 +1,210 @@
+"""Sessions acted out in virtual time: facts are gathered as the daemon gathers them, and folded.
+
+A rehearsal has no time of its own: everything that happens is given its moment. What it is told
+joins the records of users, devices and sessions as events do (`meaning`), and how a session then
+stands is the evaluator's word.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+from sidecar.domain.assurance import Authentication
+from sidecar.domain.evaluator import Evaluator
+from sidecar.domain.explaining import explain_call
+from sidecar.domain.explanation import Explanation
+from sidecar.domain.facts import (
+    AgentSeen,
+    ClaimsSeen,
+    ComplianceReported,
+    DeviceBound,
+    Fact,
+    NetworkReported,
+    RiskReported,
+    Scope,
+    Seen,
+    Sighted,
+    SignalRaised,
+    SignedIn,
+)
+from sidecar.domain.location import Place
+from sidecar.domain.meaning import meaning_of
+from sidecar.domain.policy import Circumstance, RiskLevel
+from sidecar.domain.signal import Signal
+from sidecar.domain.stamp import Stamp, at
+
+REPORTED_BEFORE = 60
+"""So many seconds before the sign-in was reported what is described of user and device."""
+
+SOME_DEVICE = "device"
+"""The device of a session that is described as compliant or not, but not on which."""
+
+Claims = tuple[tuple[str, tuple[str, ...]], ...]
+
+
+class Described(msgspec.Struct, frozen=True, kw_only=True):
+    """A session as its author describes it; empty or None: not known.
+
+    `signed_in_ago` in seconds before the session begins. Risks, compliance, network and signals
+    were reported before the sign-in.
+    """
+
+    user: str = "user"
+    groups: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    claims: Claims = ()
+    app: str = ""
+    device: str = ""
+    compliant: bool | None = None
+    ip: str = ""
+    user_agent: str = ""
+    network: str = ""
+    acr: str = ""
+    amr: tuple[str, ...] = ()
+    signed_in_ago: float = 0.0
+    user_risk: RiskLevel | None = None
+    session_risk: RiskLevel | None = None
+    device_risk: RiskLevel | None = None
+    signals: tuple[tuple[str, float], ...] = ()
+
+
+class _Session:
+    """One session: whose it is, its own facts, and where it was last seen."""
+
+    def __init__(self, described: Described) -> None:
+        self.user = described.user
+        self.app = described.app
+        self.facts: list[Fact] = []
+        self.devices: set[str] = set()
+
+
+class Rehearsal:
+    """Sessions by name. `place_of` tells where an address is."""
+
+    def __init__(self, evaluator: Evaluator, place_of: Callable[[str], Place]) -> None:
+        self._evaluator = evaluator
+        self._place_of = place_of
+        self._sessions: dict[str, _Session] = {}
+        self._users: dict[str, list[Fact]] = {}
+        self._devices: dict[str, list[Fact]] = {}
+        self._taken: set[str] = set()
+        self._count = 0
+
+    def begin(self, name: str, described: Described, now: float) -> None:
+        """A session signs in and is seen for the first time, at `now` (seconds)."""
+        session = self._sessions[name] = _Session(described)
+        device = described.device
+        if not device and (described.compliant is not None or described.device_risk is not None):
+            device = SOME_DEVICE
+        signed_in = now - described.signed_in_ago
+        self._report(session, described, device, signed_in - REPORTED_BEFORE)
+        stamp = self._stamp(now)
+        authentication = Authentication(int(signed_in), described.acr, described.amr)
+        facts: list[Fact] = [SignedIn(stamp=stamp, authentication=authentication)]
+        claims = (
+            ("user", (described.user,)),
+            ("groups", described.groups),
+            ("roles", described.roles),
+            *described.claims,
+        )
+        facts.append(ClaimsSeen(stamp=stamp, scope=Scope.SESSION, claims=claims))
+        if device:
+            facts.append(DeviceBound(stamp=stamp, device=device))
+        if described.user_agent:
+            facts.append(AgentSeen(stamp=stamp, user_agent=described.user_agent))
+        if described.ip:
+            facts.append(self._sighted(name, stamp, described.ip))
+        self._join(session, facts)
+
+    def _report(self, session: _Session, described: Described, device: str, when: float) -> None:
+        stamp = self._stamp(when)
+        mine: list[Fact] = []
+        for scope, level, facts in (
+            (Scope.USER, described.user_risk, self._users.setdefault(described.user, [])),
+            (Scope.DEVICE, described.device_risk, self._devices.setdefault(device, [])),
+            (Scope.SESSION, described.session_risk, mine),
+        ):
+            if level is not None:
+                of = device if scope is Scope.DEVICE else ""
+                facts.append(RiskReported(stamp=stamp, scope=scope, level=level, device=of))
+        if described.compliant is not None:
+            report = ComplianceReported(stamp=stamp, device=device, compliant=described.compliant)
+            self._devices[device].append(report)
+        if described.network:
+            mine.append(NetworkReported(stamp=stamp, network=described.network))
+        mine += [
+            SignalRaised(stamp=self._stamp(when), scope=Scope.SESSION, name=name, weight=weight)
+            for name, weight in described.signals
+        ]
+        self._join(session, mine)
+
+    def sign_in(self, name: str, authentication: Authentication, now: float) -> None:
+        """A session shows another sign-in."""
+        fact = SignedIn(stamp=self._stamp(now), authentication=authentication)
+        self._join(self._sessions[name], [fact])
+
+    def see(self, name: str, now: float, ip: str = "", user_agent: str = "") -> None:
+        """A session is used; what is as it was is no news."""
+        session = self._sessions[name]
+        state = self._evaluator.fold(name, self._facts(session))
+        agent = state.circumstances.get(Circumstance.USER_AGENT)
+        stamp = self._stamp(now)
+        facts: list[Fact] = []
+        if ip and ip != state.ip:
+            facts.append(self._sighted(name, stamp, ip))
+        if user_agent and (agent is None or agent.value != user_agent):
+            facts.append(AgentSeen(stamp=stamp, user_agent=user_agent))
+        self._join(session, facts)
+
+    def take(self, signal: Signal) -> None:
+        """An event arrives. Its subject names sessions as the rehearsal does; an id counts once."""
+        if signal.stamp.id in self._taken:
+            return
+        self._taken.add(signal.stamp.id)
+        meaning = meaning_of(signal, self._place_of)
+        subject = signal.subject
+        match meaning.scope:
+            case Scope.USER:
+                self._users.setdefault(subject.user, []).extend(meaning.facts)
+            case Scope.DEVICE:
+                self._devices.setdefault(subject.device, []).extend(meaning.facts)
+            case Scope.SESSION:
+                session = self._sessions[subject.session]
+                for fact in meaning.facts:
+                    if isinstance(fact, Sighted):
+                        self._sighted(subject.session, fact.stamp, fact.ip)
+                self._join(session, meaning.facts)
+
+    def explain(
+        self, name: str, contexts: frozenset[str], now: float, app: str = ""
+    ) -> Explanation:
+        """Why a call of this session gets what it gets. `app` empty: the session's own."""
+        session = self._sessions[name]
+        known = [fact for fact in self._facts(session) if fact.stamp <= at(now, "\U0010ffff")]
+        state = self._evaluator.fold(name, known)
+        return explain_call(self._evaluator, state, app or session.app, contexts, now)
+
+    def new_id(self) -> str:
+        """An id for an event that has none: they order as they are made."""
+        self._count += 1
+        return f"~{self._count:08}"
+
+    def _stamp(self, now: float) -> Stamp:
+        return at(now, self.new_id())
+
+    def _sighted(self, name: str, stamp: Stamp, ip: str) -> Sighted:
+        """Where a session was seen, its user was, too."""
+        place = self._place_of(ip)
+        seen = Seen(stamp=stamp, session=name, ip=ip, place=place)
+        self._users.setdefault(self._sessions[name].user, []).append(seen)
+        return Sighted(stamp=stamp, ip=ip, place=place)
+
+    def _join(self, session: _Session, facts: "list[Fact] | tuple[Fact, ...]") -> None:
+        session.facts.extend(facts)
+        session.devices |= {fact.device for fact in facts if isinstance(fact, DeviceBound)}
+
+    def _facts(self, session: _Session) -> list[Fact]:
+        facts = [*session.facts, *self._users.get(session.user, ())]
+        for device in session.devices:
+            facts += self._devices.get(device, ())
+        return facts

@@ -1,0 +1,191 @@
+"""Conditions on where a session is and what of its surroundings changed. See `conditions`."""
+
+from collections.abc import Callable
+
+from sidecar.domain.location import Place
+from sidecar.domain.policy import Anonymizer, Changed, Circumstance, Selection
+from sidecar.domain.scene import Check, Finding, Scene, Test
+from sidecar.domain.state import PLACE, Cause
+
+_SIGNAL_OF = {
+    Circumstance.NETWORK: "network-change",
+    Circumstance.DEVICE: "session-established",
+}
+
+
+def changed(condition: Changed) -> Check:
+    """Whether any of these circumstances is neither the baseline's nor proven since."""
+    names = tuple(c.value for c in condition.circumstances)
+    each = tuple(_changed_one(name) for name in names)
+    if len(each) == 1:
+        return each[0]
+    return Check("changed", _changed(names), f"any of {', '.join(names)} changed", _silent, each)
+
+
+def _silent(_scene: Scene) -> str:
+    return ""
+
+
+def _changed_one(name: str) -> Check:
+    def value(scene: Scene) -> str:
+        held = scene.state.circumstances.get(name)
+        if held is None:
+            return "unknown"
+        baseline = scene.state.baseline.get(name)
+        if held.value == baseline:
+            return f"{held.value or 'none'}, as at the start"
+        return f"{held.value or 'none'}, at the start {baseline or 'none'}"
+
+    return Check("changed", _changed((name,)), f"{name} changed", value)
+
+
+def _changed(circumstances: tuple[str, ...]) -> Test:
+    signals = [(c, _SIGNAL_OF.get(Circumstance(c), "session-presented")) for c in circumstances]
+
+    def test(scene: Scene, needs: int) -> Finding:
+        state = scene.state
+        found: list[Cause] = []
+        against: list[Cause] = []
+        for circumstance, signal in signals:
+            held = state.circumstances.get(circumstance)
+            if held is None:
+                continue
+            key = f"{circumstance}={held.value}"
+            cause = Cause(circumstance, held.value, held.since, signal, key)
+            if held.value == state.baseline.get(circumstance) or scene.proven(key, needs):
+                against.append(cause)
+            else:
+                found.append(cause)
+        return Finding(bool(found), tuple(found or against))
+
+    return test
+
+
+def _selects(selection: Selection, names: frozenset[str]) -> bool:
+    included = selection.include is None or not selection.include.isdisjoint(names)
+    return included and selection.exclude.isdisjoint(names)
+
+
+def _asks(selection: Selection) -> str:
+    include = "any" if selection.include is None else " or ".join(sorted(selection.include))
+    exclude = " or ".join(sorted(selection.exclude))
+    return f"{include} but {exclude}" if exclude else include
+
+
+def locations(selection: Selection) -> Check:
+    """Whether the address lies in (or outside of) named locations."""
+    wanted = (selection.include or frozenset()) | selection.exclude
+
+    def names_of(scene: Scene) -> frozenset[str]:
+        state = scene.state
+        return scene.world.locations_of(state.ip, state.location) if state.ip else frozenset()
+
+    def test(scene: Scene, _needs: int) -> Finding:
+        names = names_of(scene)
+        inside = ",".join(sorted(names & wanted)) or f"outside ({scene.place.partition('=')[2]})"
+        cause = Cause("location", inside, scene.since(PLACE), "session-presented", scene.place)
+        return Finding(_selects(selection, names), (cause,))
+
+    def value(scene: Scene) -> str:
+        return f"{', '.join(sorted(names_of(scene))) or 'none'} ({scene.state.ip or 'no address'})"
+
+    return Check("locations", test, _asks(selection), value)
+
+
+def networks(selection: Selection) -> Check:
+    """Whether the session's network segment is one of these (or none of those)."""
+
+    def test(scene: Scene, _needs: int) -> Finding:
+        held = scene.state.circumstances.get(Circumstance.NETWORK)
+        name = held.value if held else ""
+        circumstance = f"{Circumstance.NETWORK}={name}" if name else scene.place
+        cause = Cause(
+            Circumstance.NETWORK,
+            name or "none",
+            held.since if held else None,
+            "network-change",
+            circumstance,
+        )
+        return Finding(_selects(selection, frozenset({name} if name else ())), (cause,))
+
+    def value(scene: Scene) -> str:
+        held = scene.state.circumstances.get(Circumstance.NETWORK)
+        return held.value if held and held.value else "none"
+
+    return Check("networks", test, _asks(selection), value)
+
+
+def countries(selection: Selection) -> Check:
+    """Whether the address's country is one of these."""
+    return _placed("countries", Circumstance.COUNTRY, selection, _country)
+
+
+def asns(selection: Selection) -> Check:
+    """Whether the address's autonomous system is one of these."""
+    return _placed("asns", Circumstance.ASN, selection, _asn)
+
+
+def _country(place: Place) -> str:
+    return place.country
+
+
+def _asn(place: Place) -> str:
+    return str(place.asn) if place.asn else ""
+
+
+def _placed(
+    name: str, kind: Circumstance, selection: Selection, value_of: Callable[[Place], str]
+) -> Check:
+    def test(scene: Scene, _needs: int) -> Finding:
+        value = value_of(scene.state.location)
+        circumstance = f"{kind}={value}" if value else scene.place
+        since = scene.since(kind if value else PLACE)
+        cause = Cause(kind, value or "unknown", since, "session-presented", circumstance)
+        return Finding(_selects(selection, frozenset({value} if value else ())), (cause,))
+
+    def value(scene: Scene) -> str:
+        return value_of(scene.state.location) or "unknown"
+
+    return Check(name, test, _asks(selection), value)
+
+
+def anonymizer(condition: Anonymizer) -> Check:
+    """Whether the address is (or is not) an anonymizer."""
+
+    def test(scene: Scene, _needs: int) -> Finding:
+        flags = frozenset(scene.state.location.anonymizer)
+        shown = flags & condition.kinds if condition.kinds else flags
+        cause = Cause(
+            "anonymizer",
+            ",".join(sorted(shown)) or "none",
+            scene.since(Circumstance.IP),
+            "session-presented",
+            scene.place,
+        )
+        return Finding(bool(shown) == condition.present, (cause,))
+
+    def value(scene: Scene) -> str:
+        return ", ".join(sorted(scene.state.location.anonymizer)) or "none"
+
+    kinds = " or ".join(sorted(condition.kinds)) or "any"
+    return Check("anonymizer", test, kinds if condition.present else "none", value)
+
+
+def travel_speed(at_least: float) -> Check:
+    """Whether the session got where it is at this speed or faster."""
+
+    def test(scene: Scene, _needs: int) -> Finding:
+        travel = scene.state.travel
+        if travel is None:
+            return Finding(False, ())
+        value = f"{travel.distance:.0f} km in {travel.hours:.2f} h"
+        cause = Cause("travel", value, travel.since, "session-presented", scene.place)
+        return Finding(travel.speed >= at_least, (cause,))
+
+    def value(scene: Scene) -> str:
+        travel = scene.state.travel
+        if travel is None:
+            return "no journey"
+        return f"{travel.speed:.0f} km/h ({travel.distance:.0f} km in {travel.hours:.2f} h)"
+
+    return Check("travel_speed", test, f"at least {at_least:g} km/h", value)

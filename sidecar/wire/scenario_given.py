@@ -1,0 +1,232 @@
+"""What a scenario begins with - sessions and places - and the plain values of scenario files."""
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
+
+from sidecar.domain import address
+from sidecar.domain.location import Place as Somewhere
+from sidecar.domain.policy import RiskLevel
+from sidecar.domain.rehearsal import Described
+from sidecar.wire import spellings
+from sidecar.wire.conditions import ANONYMIZERS
+from sidecar.wire.leaves import Leaves, Named, inside
+from sidecar.wire.paths import PathInvalid, normalise
+from sidecar.wire.positions import Node, Scalar, Table
+from sidecar.wire.shapes import refuse
+
+T = TypeVar("T")
+_PLACE = ("country", "region", "city", "asn", "latitude", "longitude", "accuracy_km", "anonymizer")
+_SESSION = tuple(Described.__struct_fields__)
+_LATEST = 253_370_764_800.0  # the year 9999
+
+
+def moment(text: str) -> float:
+    """Seconds since the epoch of `2026-01-05T09:00:00Z`; raises ValueError for anything else."""
+    try:
+        found = dt.datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None or not 0 <= found.timestamp() < _LATEST:
+        raise ValueError("must be a time such as 2026-01-05T09:00:00Z, with its offset from UTC")
+    return found.timestamp()
+
+
+class Givens:
+    """Reads what is given; what is wrong goes to the leaves' problems."""
+
+    def __init__(self, leaves: Leaves) -> None:
+        self._leaves = leaves
+
+    def places(self, node: Node | None, field: str) -> dict[str, Somewhere]:
+        """A mapping of addresses to places."""
+        if node is None:
+            return {}
+        if not isinstance(node, Table):
+            refuse(self._leaves.problems, node, field, "a mapping of addresses to places")
+            return {}
+        found = {}
+        for name, entry in node.entries.items():
+            ip = address.canonical(name)
+            if not ip:
+                self._leaves.problems.add(entry.place, inside(field, name), "is no IP address")
+            found[ip] = self._place(entry.node, inside(field, name))
+        return found
+
+    def _place(self, node: Node, field: str) -> Somewhere:
+        table = self._leaves.table(node, field, _PLACE) or {}
+        number = {
+            key: self._leaves.number(table[key], inside(field, key), least, most)
+            for key, least, most in (
+                ("latitude", -90, 90),
+                ("longitude", -180, 180),
+                ("accuracy_km", 0, 20000),
+            )
+            if key in table
+        }
+        anonymizer = self.texts(table, field, "anonymizer") or ()
+        for flag in anonymizer:
+            if flag not in ANONYMIZERS:
+                named = Named(flag, inside(field, "anonymizer"), table["anonymizer"].place)
+                self._leaves.unknown(named, ANONYMIZERS)
+        return Somewhere(
+            country=self._spelled(table, field, "country", spellings.country, ""),
+            region=self.text(table, field, "region"),
+            city=self.text(table, field, "city"),
+            asn=self._spelled(table, field, "asn", spellings.asn, 0),
+            latitude=number.get("latitude"),
+            longitude=number.get("longitude"),
+            accuracy_km=number.get("accuracy_km") or 0.0,
+            anonymizer=anonymizer,
+        )
+
+    def _spelled(
+        self,
+        table: Mapping[str, Node],
+        field: str,
+        key: str,
+        read: Callable[[spellings.Plain], T],
+        absent: T,
+    ) -> T:
+        node = table.get(key)
+        if node is None:
+            return absent
+        at = inside(field, key)
+        if not isinstance(node, Scalar) or node.value is None:
+            refuse(self._leaves.problems, node, at, "text")
+            return absent
+        try:
+            return read(node.value)
+        except ValueError as error:
+            self._leaves.add(node, at, str(error))
+            return absent
+
+    def session(self, node: Node, field: str) -> Described:
+        """A session as it begins."""
+        table = self._leaves.table(node, field, _SESSION)
+        if table is None:
+            return Described()
+        levels = {
+            key: self._leaves.choice(table[key], inside(field, key), RiskLevel)
+            for key in ("user_risk", "session_risk", "device_risk")
+            if key in table
+        }
+        ago = 0.0
+        if "signed_in_ago" in table:
+            ago = self.duration(table["signed_in_ago"], inside(field, "signed_in_ago"))
+        return Described(
+            user=self.text(table, field, "user") or Described().user,
+            groups=self.texts(table, field, "groups") or (),
+            roles=self.texts(table, field, "roles") or (),
+            claims=self._claims(table.get("claims"), inside(field, "claims")),
+            app=self.text(table, field, "app"),
+            device=self.text(table, field, "device"),
+            compliant=self.truth(table, field, "compliant"),
+            ip=self.address(table, field),
+            user_agent=self.text(table, field, "user_agent"),
+            network=self.text(table, field, "network"),
+            acr=self.text(table, field, "acr"),
+            amr=self.texts(table, field, "amr") or (),
+            signed_in_ago=ago,
+            signals=self._signals(table.get("signals"), inside(field, "signals")),
+            **levels,
+        )
+
+    def _claims(self, node: Node | None, field: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        if node is None:
+            return ()
+        if not isinstance(node, Table):
+            refuse(self._leaves.problems, node, field, "a mapping of claims to values")
+            return ()
+        read = [
+            (name, self.texts({name: _text_of(entry.node)}, field, name) or ())
+            for name, entry in node.entries.items()
+        ]
+        return tuple(read)
+
+    def _signals(self, node: Node | None, field: str) -> tuple[tuple[str, float], ...]:
+        if node is None:
+            return ()
+        if not isinstance(node, Table):
+            refuse(self._leaves.problems, node, field, "a mapping of names to weights")
+            return ()
+        read = (
+            (name, self._leaves.number(entry.node, inside(field, name), 0, 100))
+            for name, entry in node.entries.items()
+        )
+        return tuple((name, weight) for name, weight in read if weight is not None)
+
+    def duration(self, node: Node, field: str) -> float:
+        """Seconds, or `90s`, `15m`, `1h30m`."""
+        if not isinstance(node, Scalar) or node.value is None:
+            refuse(self._leaves.problems, node, field, "a duration")
+            return 0.0
+        try:
+            seconds = spellings.duration(node.value)
+        except ValueError as error:
+            self._leaves.add(node, field, str(error))
+            return 0.0
+        if not 0 <= seconds <= spellings.LONGEST:
+            self._leaves.add(node, field, "must be a duration from 0s to 3650d")
+            return 0.0
+        return float(seconds)
+
+    def one_of(self, node: Node | None, field: str, names: Iterable[str]) -> str:
+        """One of these names; the first of them where none is given."""
+        known = list(names)
+        if node is None:
+            return known[0] if known else ""
+        name = self._leaves.text(node, field) or ""
+        if name and name not in known:
+            self._leaves.unknown(Named(name, field, node.place), known, "in `given.sessions`")
+        return name
+
+    def text(self, table: Mapping[str, Node], field: str, key: str) -> str:
+        """Text, empty where it is absent."""
+        if key not in table:
+            return ""
+        return self._leaves.text(table[key], inside(field, key)) or ""
+
+    def texts(self, table: Mapping[str, Node], field: str, key: str) -> tuple[str, ...] | None:
+        """A text or a list of texts (which may be empty); None where it is absent."""
+        node = table.get(key)
+        if node is None:
+            return None
+        if getattr(node, "items", None) == ():
+            return ()
+        return tuple(name.text for name in self._leaves.names(node, inside(field, key)) or ())
+
+    def truth(self, table: Mapping[str, Node], field: str, key: str) -> bool | None:
+        """True or false; None where it is absent."""
+        return self._leaves.boolean(table[key], inside(field, key)) if key in table else None
+
+    def whole(self, table: Mapping[str, Node], field: str, key: str) -> int | None:
+        """Whole seconds, or a duration of them; None where it is absent."""
+        if key not in table:
+            return None
+        return int(self.duration(table[key], inside(field, key)))
+
+    def path(self, table: Mapping[str, Node], field: str) -> str:
+        """A call's path, normalised; empty where it is absent."""
+        path = self.text(table, field, "path")
+        try:
+            return normalise(path) if path else ""
+        except PathInvalid as error:
+            self._leaves.add(table["path"], inside(field, "path"), str(error))
+            return ""
+
+    def address(self, table: Mapping[str, Node], field: str) -> str:
+        """An address in its canonical spelling; empty where it is absent."""
+        text = self.text(table, field, "ip")
+        ip = address.canonical(text)
+        if text and not ip:
+            self._leaves.add(table["ip"], inside(field, "ip"), "is no IP address")
+        return ip
+
+
+def _text_of(node: Node) -> Node:
+    """A number or truth as the text that it is in a token's claims."""
+    if isinstance(node, Scalar) and isinstance(node.value, bool | int | float):
+        value = str(node.value).lower() if isinstance(node.value, bool) else repr(node.value)
+        return Scalar(value, node.place)
+    return node

@@ -1,0 +1,186 @@
+"""A master of a Cluster dies under load: what was acknowledged, and on a replica, holds."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import msgspec
+import pytest
+import redis
+
+from sidecar.adapters.redis_links import SLOTS, slot_of
+from sidecar.domain.policy import Networks, Selection
+from sidecar.wire.naming import Names, digest
+from sidecar.wire.settings import Settings
+from tests.adapters.servers import Server, free_ports, serving
+from tests.domain.scenes import policy
+from tests.stories.running import Pods, eventually, running, token, unique
+
+POLICIES = (policy(Networks(Selection(frozenset({"restricted"}))), name="segment"),)
+MASTERS = 3
+EDGES = [0, 5461, 10923, SLOTS]
+
+
+def call(server: Server, *command: object) -> Any:
+    with server.client() as client:
+        return client.execute_command(*command)
+
+
+@contextmanager
+def cluster() -> Iterator[list[Server]]:
+    """Three masters and, in the same order, a replica of each, all in touch."""
+    with ExitStack() as stack:
+        ports = free_ports(4 * MASTERS)
+        servers = [
+            stack.enter_context(
+                serving(
+                    *("--cluster-enabled", "yes", "--cluster-port", str(bus)),
+                    *("--cluster-node-timeout", "1500", "--repl-diskless-sync-delay", "0"),
+                    port=port,
+                )
+            )
+            for port, bus in zip(ports[: 2 * MASTERS], ports[2 * MASTERS :], strict=True)
+        ]
+        masters, replicas = servers[:MASTERS], servers[MASTERS:]
+        for n, master in enumerate(masters):
+            call(master, "CLUSTER", "ADDSLOTSRANGE", EDGES[n], EDGES[n + 1] - 1)
+        for server in servers[1:]:
+            call(server, "CLUSTER", "MEET", "127.0.0.1", ports[0], ports[2 * MASTERS])
+        for server in servers:
+            eventually(
+                lambda server=server: int(call(server, "CLUSTER INFO")["cluster_known_nodes"]),
+                lambda known: known == len(servers),
+                within=30,
+            )
+        for master, replica in zip(masters, replicas, strict=True):
+            node = call(master, "CLUSTER", "MYID")
+            eventually(lambda r=replica, n=node: replicate(r, n), bool, within=30)
+        for server in servers:
+            eventually(
+                lambda server=server: call(server, "CLUSTER INFO")["cluster_state"],
+                lambda state: state == "ok",
+                within=30,
+            )
+        for replica in replicas:
+            # A master that is killed before its replica is in step stays dead for long.
+            eventually(
+                lambda replica=replica: call(replica, "INFO", "replication")["master_link_status"],
+                lambda state: state == "up",
+                within=30,
+            )
+        yield servers
+
+
+def replicate(replica: Server, node: Any) -> bool:
+    """Whether it may; it does not know the master at once."""
+    try:
+        return bool(call(replica, "CLUSTER", "REPLICATE", node))
+    except redis.ResponseError:
+        return False
+
+
+class Load(threading.Thread):
+    """Marks one session after the other through one sidecar; remembers what was acknowledged."""
+
+    def __init__(self, pods: Pods, pod: int) -> None:
+        super().__init__()
+        self.pods, self.pod = pods, pod
+        self.ending = False
+        self.acknowledged: list[tuple[str, str]] = []
+        self.refused = 0
+        self.wrong: list[str] = []
+
+    def run(self) -> None:
+        client = self.pods.clients[self.pod]
+        while not self.ending:
+            user, session = unique("user"), unique("session")
+            weak = token(user, session)
+            if client.check(weak).get("decision") != "allow":
+                continue
+            reply = client.event(
+                "network-change",
+                {"session": session},
+                id=f"mark-{session}",
+                data={"segment": "restricted"},
+            )
+            if not reply["ok"] or reply.get("spooled"):
+                self.refused += 1
+                continue
+            self.acknowledged.append((user, weak))
+            if client.check(weak).get("decision") == "allow":
+                self.wrong.append(session)
+
+
+def confirmed(settings: Settings, _: int) -> Settings:
+    store = msgspec.structs.replace(settings.store, wait_replicas=1, wait_timeout=0.3, timeout=0.5)
+    return msgspec.structs.replace(settings, store=store)
+
+
+def owner_of(user: str) -> int:
+    slot = slot_of(Names("su").user_record(digest(user)))
+    return next(n for n in range(MASTERS) if slot < EDGES[n + 1])
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[list[Server]]:
+    with cluster() as six:
+        yield six
+
+
+def test_a_mark_that_a_replica_confirmed_survives_the_death_of_its_master(
+    servers: list[Server],
+) -> None:
+    hosts = ",".join(f"127.0.0.1:{server.port}" for server in servers[:MASTERS])
+    victim = 0
+    with running(f"redis+cluster://{hosts}", POLICIES, change=confirmed) as pods:
+        loads = [Load(pods, pod) for pod in range(2)]
+        for load in loads:
+            load.start()
+        try:
+            eventually(lambda: min(len(load.acknowledged) for load in loads), at_least(10))
+            servers[victim].stop()
+            before = [len(load.acknowledged) for load in loads]
+            replica = servers[MASTERS + victim]
+            eventually(lambda: call(replica, "ROLE")[0], lambda role: role == b"master", within=30)
+            # Its heir has no replica to confirm anything until a node comes back.
+            servers[victim].path.unlink(missing_ok=True)
+            servers[victim].start()
+            # Recovery is automatic: users of the dead master's slots are served again.
+            eventually(
+                lambda: [
+                    sum(owner_of(user) == victim for user, _ in load.acknowledged[known:])
+                    for load, known in zip(loads, before, strict=True)
+                ],
+                lambda counts: min(counts) >= 1,
+                within=30,
+            )
+        finally:
+            for load in loads:
+                load.ending = True
+            for load in loads:
+                load.join()
+        assert sum(load.refused for load in loads) > 0
+        assert [load.wrong for load in loads] == [[], []]
+        everything = [one for load in loads for one in load.acknowledged]
+        assert any(owner_of(user) == victim for user, _ in everything)
+        for client in pods.clients:
+            for _, weak in everything:
+                eventually(
+                    lambda weak=weak, client=client: client.check(weak).get("decision"),
+                    lambda found: found == "step_up",
+                    within=20,
+                )
+    # A sidecar that starts now has nothing but the store to know it from.
+    alive = f"127.0.0.1:{servers[1].port}"
+    with running(f"redis+cluster://{alive}", POLICIES, count=1) as later:
+        for _, weak in everything:
+            eventually(
+                lambda weak=weak: later.clients[0].check(weak).get("decision"),
+                lambda found: found == "step_up",
+                within=20,
+            )
+
+
+def at_least(count: int) -> Any:
+    return lambda found: found >= count

@@ -1,0 +1,471 @@
+"""A slow interpreter of policies, written to be obviously right rather than good.
+
+It keeps no state: whatever it is asked, it looks through the whole history again. It covers what
+tests/domain/random_policies.py makes: each fact at a stamp of its own, but for the
+session's first moment. The evaluator is held to it in test_interpreter.py.
+"""
+
+import datetime as dt
+import itertools
+from typing import NamedTuple
+
+from sidecar.domain.facts import (
+    ClaimsSeen,
+    ComplianceReported,
+    DeviceBound,
+    Fact,
+    NetworkReported,
+    RiskReported,
+    Scope,
+    Sighted,
+    SignalRaised,
+    SignedIn,
+)
+from sidecar.domain.location import NotEvaluable, Place, travel
+from sidecar.domain.policy import (
+    All,
+    Anonymizer,
+    AnyOf,
+    Asns,
+    Changed,
+    Claims,
+    Condition,
+    Countries,
+    Device,
+    Locations,
+    Networks,
+    Not,
+    Policy,
+    RiskLevel,
+    Score,
+    Selection,
+    SessionRisk,
+    Signals,
+    State,
+    TimeOfDay,
+    TravelSpeed,
+    UserRisk,
+)
+from tests.domain.scenes import LADDER, WORLD, locations_of, network_of
+
+MICRO = 1_000_000
+
+
+class Why(NamedTuple):
+    """What makes a condition hold: a name, since when (None: the start), what would prove it."""
+
+    name: str
+    since: int | None
+    proof: str
+
+
+class Circumstance(NamedTuple):
+    value: str
+    since: int | None
+
+
+class Interpreter:
+    """Everything that happened to one session, in order, and questions about it."""
+
+    def __init__(self, facts: list[Fact]) -> None:
+        # Of one moment, the device is known before the address, and a sign-in proves it all.
+        self.facts = sorted(
+            facts,
+            key=lambda f: (f.stamp, isinstance(f, SignedIn), isinstance(f, Sighted)),
+        )
+        self.begun = self.facts[0].stamp.time if self.facts else 0
+
+    def until(self, count: int) -> list[Fact]:
+        return self.facts[:count]
+
+    # What is so after the first `count` facts.
+
+    def circumstances(self, count: int) -> dict[str, Circumstance]:
+        """Each circumstance with the moment its present value began."""
+        found: dict[str, Circumstance] = {}
+        base: dict[str, str] = {}
+        reported = False
+        for fact in self.until(count):
+            since = None if fact.stamp.time == self.begun else fact.stamp.time
+            now: dict[str, tuple[str, int | None]] = {}
+            match fact:
+                case Sighted():
+                    first = "ip" not in found
+                    arrived = None if first else since
+                    place = fact.place
+                    now["ip"] = (fact.ip, arrived)
+                    now["country"] = (place.country, arrived)
+                    now["region"] = (place.region, arrived)
+                    now["asn"] = (str(place.asn), arrived)
+                    now["place"] = (f"{place.country}/{place.asn}", arrived)
+                    if network_of(fact.ip) or not reported:
+                        now["network"] = (network_of(fact.ip), arrived)
+                case DeviceBound():
+                    now["device"] = (fact.device, since)
+                case NetworkReported():
+                    reported = True
+                    now["network"] = (fact.network, fact.stamp.time)
+            for name, (value, moment) in now.items():
+                base.setdefault(name, value)
+                if name not in found or found[name].value != value:
+                    found[name] = Circumstance(value, moment)
+        self.baseline = base
+        return found
+
+    def proven(self, count: int, proof: str, rank: int) -> bool:
+        """Whether a good enough sign-in was made while this circumstance held."""
+        for at in range(1, count + 1):
+            fact = self.facts[at - 1]
+            if not isinstance(fact, SignedIn):
+                continue
+            auth = fact.authentication
+            for name, held in self.circumstances(at).items():
+                later = held.since is None or auth.auth_time > held.since // MICRO
+                enough = LADDER.rank(auth.acr, auth.amr) >= rank
+                if f"{name}={held.value}" == proof and later and enough:
+                    return True
+        return False
+
+    def place(self, count: int) -> tuple[str, Place]:
+        seen = [fact for fact in self.until(count) if isinstance(fact, Sighted)]
+        return (seen[-1].ip, seen[-1].place) if seen else ("", Place())
+
+    def device(self, count: int) -> str:
+        bound = [fact for fact in self.until(count) if isinstance(fact, DeviceBound)]
+        return bound[-1].device if bound else ""
+
+    def compliance(self, count: int) -> bool | None:
+        device = self.device(count)
+        reports = [
+            fact.compliant
+            for fact in self.until(count)
+            if isinstance(fact, ComplianceReported) and fact.device == device
+        ]
+        return reports[-1] if reports else None
+
+    def compliance_since(self, count: int) -> int | None:
+        device = self.device(count)
+        since, last = None, None
+        for fact in self.until(count):
+            if not isinstance(fact, ComplianceReported) or fact.device != device:
+                continue
+            if fact.compliant != last:
+                last, since = fact.compliant, fact.stamp.time
+        return since
+
+    def claim(self, count: int, name: str) -> tuple[tuple[str, ...], int | None]:
+        values: tuple[str, ...] = ()
+        since = None
+        for fact in self.until(count):
+            if isinstance(fact, ClaimsSeen):
+                for claim, shown in fact.claims:
+                    if claim == name:
+                        values = shown
+                        since = None if fact.stamp.time == self.begun else fact.stamp.time
+        return values, since
+
+    def risk(self, count: int, scope: Scope) -> tuple[RiskLevel | None, dict[RiskLevel, int]]:
+        """The reported level, and since when it has been at least medium and high."""
+        level = None
+        since: dict[RiskLevel, int] = {}
+        for fact in self.until(count):
+            if isinstance(fact, RiskReported) and fact.scope is scope:
+                for step in (RiskLevel.MEDIUM, RiskLevel.HIGH):
+                    if level is None or level.height < step.height:
+                        since[step] = fact.stamp.time
+                level = fact.level
+        return level, since
+
+    def journey(self, count: int) -> tuple[float, str, int] | None:
+        """The speed of the last arrival, how it is told, and when it was."""
+        seen = [fact for fact in self.until(count) if isinstance(fact, Sighted)]
+        found = None
+        for before, after in itertools.pairwise(seen):
+            seconds = (after.stamp.time - before.stamp.time) / MICRO
+            trip = travel(before.place, before.ip, after.place, after.ip, seconds, 100.0)
+            if not isinstance(trip, NotEvaluable) and trip.speed:
+                text = f"{trip.distance:.0f} km in {trip.hours:.2f} h"
+                found = (trip.speed, text, after.stamp.time)
+        return found
+
+    def live(self, count: int, now: int) -> list[tuple[SignalRaised, float]]:
+        """The latest of each named signal, and what is left of its weight."""
+        latest = {f.name: f for f in self.until(count) if isinstance(f, SignalRaised)}
+        return [
+            (f, f.weight * 0.5 ** (max(0, now - f.stamp.time) / MICRO / f.half_life))
+            for f in latest.values()
+        ]
+
+    def terms(self, count: int, now: int) -> list[tuple[int, str, float]]:
+        """(since, name, points) of the score's terms, as WORLD weighs them."""
+        found = []
+        level, since = self.risk(count, Scope.USER)
+        if level is RiskLevel.HIGH:
+            found.append((since[RiskLevel.HIGH], "user-risk-high", 60.0))
+        country = self.circumstances(count).get("country")
+        if (
+            country
+            and country.value != self.baseline["country"]
+            and not self.proven(count, f"country={country.value}", 0)
+        ):
+            began = country.since or 0
+            age = 0.0 if country.since is None else (now - began) / MICRO
+            found.append((began, "country-changed", 30.0 * 0.5 ** (max(0.0, age) / 3600)))
+        found += [(fact.stamp.time, fact.name, left) for fact, left in self.live(count, now)]
+        return [term for term in found if term[2] >= 0.05]
+
+    def score(self, count: int, now: int) -> float:
+        return min(100.0, sum(points for _, _, points in self.terms(count, now)))
+
+    # Conditions.
+
+    def judge(
+        self, condition: Condition, count: int, now: int, needs: int, level: RiskLevel
+    ) -> tuple[bool, list[Why]]:
+        """Whether the condition holds, and why or why not."""
+        match condition:
+            case All() | AnyOf():
+                told = [self.judge(c, count, now, needs, level) for c in condition.conditions]
+                quantifier = all if isinstance(condition, All) else any
+                holds = quantifier(held for held, _ in told)
+                return holds, [why for held, whys in told if held == holds for why in whys]
+            case Not():
+                holds, whys = self.judge(condition.condition, count, now, needs, level)
+                return not holds, whys
+        return self.leaf(condition, count, now, needs, level)
+
+    def leaf(  # noqa: C901, PLR0912, PLR0915 - one case a kind
+        self, condition: Condition, count: int, now: int, needs: int, level: RiskLevel
+    ) -> tuple[bool, list[Why]]:
+        held = self.circumstances(count)
+        ip, place = self.place(count)
+        where = held.get("place")
+        here = f"place={where.value}" if where else ""
+        arrived = where.since if where else None
+        match condition:
+            case Changed():
+                new: list[Why] = []
+                old: list[Why] = []
+                for circumstance in condition.circumstances:
+                    name = circumstance.value
+                    if name not in held:
+                        continue
+                    key = f"{name}={held[name].value}"
+                    same = held[name].value == self.baseline[name]
+                    kept = same or self.proven(count, key, needs)
+                    (old if kept else new).append(Why(key, held[name].since, key))
+                return bool(new), new or old
+            case Locations():
+                names = locations_of(ip, place) if ip else frozenset()
+                named = (condition.selection.include or frozenset()) | condition.selection.exclude
+                text = ",".join(sorted(names & named)) or f"outside ({here.partition('=')[2]})"
+                why = Why(f"location={text}", arrived, here)
+                return _chosen(condition.selection, *names), [why]
+            case Networks():
+                network = held["network"].value if "network" in held else ""
+                since = held["network"].since if "network" in held else None
+                proof = f"network={network}" if network else here
+                chosen = _chosen(condition.selection, *([network] if network else []))
+                return chosen, [Why(f"network={network or 'none'}", since, proof)]
+            case Countries() | Asns():
+                kind = "country" if isinstance(condition, Countries) else "asn"
+                value = place.country if kind == "country" else str(place.asn or "")
+                since = held[kind].since if value else arrived
+                why = Why(
+                    f"{kind}={value or 'unknown'}", since, f"{kind}={value}" if value else here
+                )
+                return _chosen(condition.selection, *([value] if value else [])), [why]
+            case Anonymizer():  # no place of the tests is one
+                since = held["ip"].since if "ip" in held else None
+                return not condition.present, [Why("anonymizer=none", since, here)]
+            case TravelSpeed():
+                journey = self.journey(count)
+                if journey is None:
+                    return False, []
+                return journey[0] >= condition.at_least, [
+                    Why(f"travel={journey[1]}", journey[2], here)
+                ]
+            case Device():
+                return self._device(condition, count)
+            case UserRisk():
+                return self._risk("user_risk", Scope.USER, condition.at_least, count)
+            case SessionRisk():
+                reported = self._risk("session_risk", Scope.SESSION, condition.at_least, count)
+                if reported[0] or level.height < condition.at_least.height:
+                    return reported
+                return True, [self._score_why("session_risk", f"score {level}", count, now)]
+            case Score():
+                holds = self.score(count, now) >= condition.at_least
+                text = f"{'at least' if holds else 'below'} {condition.at_least:g}"
+                return holds, [self._score_why("score", text, count, now)]
+            case Signals():
+                live = [f for f, left in self.live(count, now) if left >= condition.at_least]
+                return bool(live), [Why(f"signal={f.stamp.id}", f.stamp.time, "") for f in live]
+            case Claims():
+                ((name, wanted),) = condition.required
+                values, since = self.claim(count, name)
+                why = Why(f"claim={name}: {','.join(values)}", since, "")
+                return bool(wanted & set(values)), [why]
+            case TimeOfDay():
+                return self._time(condition, now)
+        raise AssertionError(condition)
+
+    def _device(self, condition: Device, count: int) -> tuple[bool, list[Why]]:
+        device, compliant = self.device(count), self.compliance(count)
+        holds = condition.known in (None, bool(device))
+        if condition.compliant is not None:
+            holds = holds and compliant == condition.compliant
+        since = self.compliance_since(count)
+        if compliant is None:
+            held = self.circumstances(count).get("device")
+            since = held.since if held else None
+        told = {None: "unreported", True: "compliant", False: "not-compliant"}[compliant]
+        return holds, [Why(f"device={device or 'unknown'}: {told}", since, "")]
+
+    def _risk(
+        self, kind: str, scope: Scope, at_least: RiskLevel, count: int
+    ) -> tuple[bool, list[Why]]:
+        level, since = self.risk(count, scope)
+        if level is None or level.height < at_least.height:
+            began = None if level is None else since[RiskLevel.MEDIUM]
+            return False, [Why(f"{kind}={level or RiskLevel.LOW}", began, "")]
+        return True, [
+            Why(f"{kind}={step}", since.get(step), "")
+            for step in RiskLevel
+            if at_least.height <= step.height <= level.height
+        ]
+
+    def _score_why(self, kind: str, text: str, count: int, now: int) -> Why:
+        terms = self.terms(count, now)
+        since = max(terms)[0] if terms else None
+        return Why(f"{kind}={text}", since or None, "")
+
+    def _time(self, condition: TimeOfDay, now: int) -> tuple[bool, list[Why]]:
+        local = dt.datetime.fromtimestamp(now // MICRO, dt.UTC)  # the tests' windows are in UTC
+        minute = local.hour * 60 + local.minute
+        if not condition.start <= minute < condition.end:
+            return False, []
+        began = local.replace(hour=0, minute=0, second=0) + dt.timedelta(minutes=condition.start)
+        return True, [Why(f"window={began}", int(began.timestamp()) * MICRO, "")]
+
+    # Policies.
+
+    def demand(self, policy: Policy, now: int) -> tuple[str, int | None]:
+        """What the policy asks for after everything, at `now` (microseconds), and since when.
+
+        One of `nothing`, `block`, `device`, `step-up`; or the second until which it is met.
+        """
+        marks, holds = self._marks(policy, now)
+        if policy.state is State.DISABLED or (not holds and not marks):
+            return "nothing", None
+        since = max((w.since for w in marks.values() if w.since is not None), default=None)
+        if policy.grant.block:
+            return "block", since
+        frequency = policy.session.sign_in_frequency if holds else None
+        compliant = self.compliance(len(self.facts)) is True
+        ways = [
+            (max((LADDER.rank_of_level(c) or 0 for c in way), default=0), "compliant-device" in way)
+            for way in (policy.grant.alternatives or (frozenset[str](),))
+        ]
+        ways = [(rank, device) for rank, device in ways if compliant or not device]
+        if not ways:
+            return ("device", since) if holds else ("nothing", None)
+        proofs = [fact.authentication for fact in self.facts if isinstance(fact, SignedIn)]
+        shown = [
+            auth.auth_time
+            for rank, _ in ways
+            for auth in proofs
+            if LADDER.rank(auth.acr, auth.amr) >= rank
+            and (not rank or since is None or auth.auth_time > since // MICRO)
+        ]
+        if frequency is None:
+            met = bool(shown) or any(not rank for rank, _ in ways)
+            return ("nothing", None) if met else ("step-up", since)
+        if shown and now / MICRO <= max(shown) + frequency:
+            return f"met until {max(shown) + frequency}", None
+        return "step-up", since if min(ways)[0] else None
+
+    def _marks(self, policy: Policy, now: int) -> tuple[dict[str, Why], bool]:
+        """The mark's causes by name, and whether the policy holds: its life, from the start."""
+        marks: dict[str, Why] = {}
+        known: set[str] = set()
+        holds = False
+        level = RiskLevel.LOW
+        counts = [
+            i
+            for i in range(1, len(self.facts) + 1)
+            if i == len(self.facts) or self.facts[i].stamp != self.facts[i - 1].stamp
+        ]
+        moments = [self.facts[i - 1].stamp.time for i in counts]
+        # First time passes, then the facts of a moment count.
+        for before, after, moment in zip(
+            [0, *counts], [*counts, counts[-1]], [*moments, now], strict=True
+        ):
+            for count in (before, after):
+                if not count:
+                    continue
+                level = self._level(level, self.score(count, moment))
+                holds, whys = self._holds(policy, count, moment, level)
+                if not holds:
+                    marks, known = (
+                        (marks if policy.sticky and self._for(policy, count) else {}),
+                        set(),
+                    )
+                    continue
+                needs = self._needs(policy, count)
+                kept = dict(marks) if policy.sticky else {}
+                for why in whys or [Why("always", None, "")]:
+                    if why.name in marks:
+                        kept[why.name] = marks[why.name]
+                    elif why.name not in known and not (
+                        why.proof and self.proven(count, why.proof, needs)
+                    ):
+                        kept[why.name] = why
+                marks = dict(list(kept.items())[-16:])
+                known = {why.name for why in whys or [Why("always", None, "")]}
+        return marks, holds
+
+    def _level(self, beforee: RiskLevel, score: float) -> RiskLevel:
+        for level, begins in ((RiskLevel.HIGH, 70), (RiskLevel.MEDIUM, 40)):
+            if score >= begins or (beforee.height >= level.height and score >= begins - 10):
+                return level
+        return RiskLevel.LOW
+
+    def _holds(
+        self, policy: Policy, count: int, now: int, level: RiskLevel
+    ) -> tuple[bool, list[Why]]:
+        if not self._for(policy, count):
+            return False, []
+        if policy.conditions is None:
+            return True, [Why("always", None, "")]
+        return self.judge(policy.conditions, count, now, self._needs(policy, count), level)
+
+    def _for(self, policy: Policy, count: int) -> bool:
+        def named(who: object) -> bool:
+            return any(
+                set(self.claim(count, claim)[0]) & getattr(who, field)
+                for claim, field in (("user", "users"), ("groups", "groups"), ("roles", "roles"))
+            )
+
+        users = policy.users
+        return (users.include is None or named(users.include)) and not named(users.exclude)
+
+    def _needs(self, policy: Policy, count: int) -> int:
+        if policy.grant.block:
+            return 1 << 30
+        compliant = self.compliance(count) is True
+        ways = policy.grant.alternatives or (frozenset[str](),)
+        ranks = [
+            max((LADDER.rank_of_level(c) or 0 for c in way), default=0)
+            for way in ways
+            if compliant or "compliant-device" not in way
+        ]
+        return min(ranks, default=1 << 30)
+
+
+def _chosen(selection: Selection, *names: str) -> bool:
+    included = selection.include is None or any(name in selection.include for name in names)
+    return included and not any(name in selection.exclude for name in names)
+
+
+assert WORLD.rating.thresholds.hysteresis == 10

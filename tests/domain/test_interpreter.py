@@ -1,0 +1,39 @@
+"""The compiled evaluator against the slow interpreter of the same policies."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sidecar.domain.facts import DeviceBound, Fact
+from sidecar.domain.policy import Policy
+from sidecar.domain.stamp import MICROSECONDS
+from sidecar.domain.standing import Demand
+from tests.domain import random_policies
+from tests.domain.interpreter import Interpreter
+from tests.domain.scenes import established, evaluator
+from tests.domain.scenes import stamp as at
+
+START = [*established(), DeviceBound(stamp=at(1000), device="d1")]
+
+
+def in_words(demand: Demand | None, now: float) -> tuple[str, int | None]:
+    if demand is None:
+        return "nothing", None
+    if demand.block:
+        return "block", demand.since
+    if demand.unsatisfiable:
+        return "device", demand.since
+    if demand.is_met(now):
+        return f"met until {demand.valid_until}", None
+    return "step-up", demand.since
+
+
+@given(random_policies.policies("p"), random_policies.lives(), st.integers(1100, 1300))
+@settings(max_examples=300, deadline=None)
+def test_the_evaluator_asks_for_what_the_interpreter_asks_for(
+    rule: Policy, life: list[Fact], now: int
+) -> None:
+    rules = evaluator(rule)
+    facts = [*START, *life]
+    standing = rules.standing(rules.fold("s", facts), now * MICROSECONDS)
+    demand = next(iter((*standing.demands, *standing.tried)), None)
+    assert in_words(demand, now) == Interpreter(facts).demand(rule, now * MICROSECONDS)

@@ -1,0 +1,117 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.domain import dependencies
+from sidecar.domain.facts import Fact, RiskReported, Scope, Seen, SignalRaised
+from sidecar.domain.policy import (
+    Changed,
+    Circumstance,
+    Grant,
+    Policy,
+    RiskLevel,
+    Score,
+    TimeOfDay,
+    UserRisk,
+)
+from sidecar.domain.session import Surroundings
+from sidecar.domain.stepping import Stepper
+from tests.domain.random_policies import SECONDS, lives, policies
+from tests.domain.scenes import (
+    AWAY,
+    FAR,
+    HOME,
+    PLACES,
+    WORLD,
+    established,
+    evaluator,
+    network_of,
+    sighted,
+    signed_in,
+    stamp,
+)
+
+
+def stepper(*of: Policy) -> Stepper:
+    return Stepper(of, WORLD, Surroundings("", network_of))
+
+
+def steps(facts: list[Fact]) -> list[list[Fact]]:
+    by_stamp: dict[object, list[Fact]] = {}
+    for fact in sorted(facts, key=lambda fact: fact.stamp):
+        by_stamp.setdefault(fact.stamp, []).append(fact)
+    return list(by_stamp.values())
+
+
+@st.composite
+def journeys(draw: st.DrawFn) -> list[Fact]:
+    """What happens to a session and where else its user is seen meanwhile."""
+    seen = draw(st.lists(st.tuples(SECONDS, st.sampled_from([HOME, AWAY, FAR])), max_size=4))
+    others = [
+        Seen(stamp=stamp(second, f"o{at}"), session="other", ip=ip, place=PLACES[ip])
+        for at, (second, ip) in enumerate(seen)
+    ]
+    return [*established(), *draw(lives()), *others]
+
+
+POLICIES = st.tuples(policies("a"), policies("b"), policies("c"))
+
+
+@given(POLICIES, journeys())
+def test_stepping_in_place_gives_what_evaluating_everything_gives(
+    of: tuple[Policy, ...], facts: list[Fact]
+) -> None:
+    whole, stepping = evaluator(*of), stepper(*of)
+    first, *later = steps(facts)
+    state = stepping.fold("", first)
+    known = list(first)
+    for step in later:
+        known += step
+        stepping.step(state, step, stepping.surroundings(""))
+        folded = whole.fold("", known)
+        assert state == folded
+        now = step[0].stamp.time
+        assert stepping.standing(state, now) == whole.standing(folded, now)
+
+
+def policy(condition: object) -> Policy:
+    return Policy("p", Grant((frozenset({"mfa"}),)), conditions=condition)  # type: ignore[arg-type]
+
+
+def test_a_policy_that_reads_nothing_of_a_change_is_not_concerned() -> None:
+    reads = dependencies.reads(policy(Changed((Circumstance.COUNTRY,))))
+    assert not reads & dependencies.RISK
+    assert reads & dependencies.CIRCUMSTANCES["country"]
+    assert not dependencies.reads(policy(UserRisk(RiskLevel.HIGH))) & dependencies.TRAVEL
+
+
+def test_what_depends_on_time_or_is_not_understood_reads_everything() -> None:
+    for condition in (Score(40), TimeOfDay(0, 60), object()):
+        assert dependencies.reads(policy(condition)) == dependencies.EVERYTHING
+
+
+def test_a_sighting_at_the_same_address_changes_nothing() -> None:
+    stepping = stepper(policy(Changed((Circumstance.COUNTRY,))))
+    state = stepping.fold("", established())
+    was = dependencies.before(state)
+    again = sighted(1010)
+    stepping.step(state, [again], stepping.surroundings(""))
+    assert dependencies.changes(was, state, [again]) == 0
+    was = dependencies.before(state)
+    away = sighted(1020, AWAY)
+    stepping.step(state, [away], stepping.surroundings(""))
+    assert dependencies.changes(was, state, [away]) & dependencies.CIRCUMSTANCES["country"]
+
+
+def test_every_fact_that_conditions_read_is_told() -> None:
+    stepping = stepper(policy(UserRisk(RiskLevel.HIGH)))
+    state = stepping.fold("", established())
+    was = dependencies.before(state)
+    for fact, part in (
+        (
+            RiskReported(stamp=stamp(1010), scope=Scope.USER, level=RiskLevel.LOW),
+            dependencies.RISK,
+        ),
+        (SignalRaised(stamp=stamp(1011), scope=Scope.USER, name="x"), dependencies.SIGNALS),
+        (signed_in(1012, 1011), dependencies.SIGN_INS),
+    ):
+        assert dependencies.changes(was, state, [fact]) == part

@@ -1,0 +1,141 @@
+"""Small replays: policies as YAML, occurrences as objects, a report as the outcome."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from sidecar.adapters.prefixes import load
+from sidecar.cli.replay_sets import policy_sets
+from sidecar.daemon.configuration import Configuration, claims_of, evaluator_of
+from sidecar.domain.stamp import MICROSECONDS
+from sidecar.service import replay_figures
+from sidecar.service.replay import Counting, Replay
+from sidecar.service.replay_order import Ordering
+from sidecar.service.replay_passage import Model
+from sidecar.service.replay_reading import Reading
+from sidecar.service.replay_timeline import nowhere
+from sidecar.wire import replay_report
+from sidecar.wire.config import read_settings
+from sidecar.wire.paths import Routes
+from sidecar.wire.policyfile import read_policies
+from sidecar.wire.replay_report import Report
+
+SETTINGS = """\
+app: {id: payroll}
+contexts: {c1: {name: Pay}, c2: {name: Administration}, c3: {name: Records}}
+routes:
+  - {path: /pay/**, methods: [POST], contexts: [c1]}
+  - {path: /admin/**, contexts: [c2]}
+  - {path: "/people/{id}/record", contexts: [c3]}
+locations: [{name: home, countries: [DE, NO, SE]}]
+"""
+BERLIN = {"country": "DE", "asn": 64496, "latitude": 52.52, "longitude": 13.4}
+LISBON = {"country": "PT", "asn": 64497, "latitude": 38.72, "longitude": -9.14}
+
+
+def configuration(policies: str, settings: str = SETTINGS) -> Configuration:
+    read = read_settings(settings, "sidecar.yaml", {}, str)
+    parsed = read_policies([("policies.yaml", policies)], read)
+    prefixes = load(read.networks, read.locations)
+    return Configuration(
+        Path("sidecar.yaml"),
+        read,
+        parsed,
+        prefixes,
+        Routes(read.routes),
+        evaluator_of(read, parsed, prefixes),
+        claims_of(parsed),
+    )
+
+
+def replay(
+    occurrences: Iterable[dict[str, Any]],
+    *policies: str,
+    thresholds: Iterable[str] = (),
+    at_mark: bool = False,
+    answers: bool = True,
+    window: float = 600,
+    flap_within: int = 1800,
+    settings: str = SETTINGS,
+) -> Report:
+    """Replay occurrences under policy sets."""
+    found = [(f"set{at}", configuration(text, settings)) for at, text in enumerate(policies)]
+    model = Model(at_mark=at_mark, answers=answers, flap_within=flap_within * MICROSECONDS)
+    counting = Counting()
+    running = Replay(policy_sets(found, list(thresholds)), nowhere, model=model, counting=counting)
+    reading, ordering = Reading(strict=True), Ordering(window)
+    lines = (msgspec.json.encode(occurrence) for occurrence in occurrences)
+    for occurrence in ordering.sorted(reading.lines("recording", lines)):
+        running.take(occurrence)
+    outcomes = running.finish()
+    recording = replay_report.Recording(
+        files=("recording",),
+        occurrences=running.occurrences,
+        calls=running.calls,
+        sessions=running.timeline.sessions,
+        users=len(running.timeline.users),
+        begins=running.begins / MICROSECONDS,
+        ends=running.ends / MICROSECONDS,
+        bad=reading.bad,
+        examples=(),
+        late=ordering.late,
+        repeated=ordering.repeated,
+        passed_over=0,
+        ownerless_sessions=running.timeline.ownerless,
+        labelled=running.labelled,
+        logged_marks={},
+    )
+    told = replay_report.Model(
+        prompt_at="mark" if at_mark else "check",
+        answers=answers,
+        answer_after=20,
+        flap_within=flap_within,
+        repeat_within=counting.repeat_within,
+        budget=counting.budget,
+        timezone="UTC",
+        window=window,
+    )
+    return replay_figures.report(recording, told, outcomes, running.activity, counting)
+
+
+def begin(time: float, session: str = "s1", user: str = "ada", **data: Any) -> dict[str, Any]:
+    """A session begins, from Berlin."""
+    told = {"ip": "192.0.2.1", "acr": "mfa", "auth_time": int(time) - 1, "place": BERLIN}
+    return {
+        "type": "session-established",
+        "time": time,
+        "id": f"{session}-{time}",
+        "subject": {"session": session, "user": user},
+        "data": {**told, **data},
+    }
+
+
+def call(
+    time: float, context: str = "c1", session: str = "s1", *, away: bool = False, **more: Any
+) -> dict[str, Any]:
+    """A call of a session, from Berlin, or from Lisbon."""
+    where = (
+        {"ip": "198.51.100.1", "place": LISBON} if away else {"ip": "192.0.2.1", "place": BERLIN}
+    )
+    return {
+        "op": "check",
+        "time": time,
+        "id": f"{session}-{time}",
+        "session": session,
+        "context": context,
+        **where,
+        **more,
+    }
+
+
+def risk(time: float, level: str = "HIGH", user: str = "ada") -> dict[str, Any]:
+    """A user's risk changes."""
+    return {
+        "type": "risk-level-change",
+        "time": time,
+        "id": f"risk-{user}-{time}",
+        "subject": {"user": user},
+        "data": {"current_level": level},
+    }

@@ -1,0 +1,276 @@
+"""The re-score of all sessions: once a generation, by one sidecar, continued where one dies."""
+
+from collections import Counter
+
+import pytest
+import trio
+
+from sidecar.domain.policy import RiskLevel, UserRisk
+from sidecar.domain.signal import RiskLevelChange, Subject
+from sidecar.domain.stamp import at
+from sidecar.service.answers import Unavailable
+from sidecar.service.observations import Marked, Rescored, Told
+from sidecar.service.resweep import IDLE, SETTLED, TERM
+from sidecar.service.store import Join, Joined
+from tests.domain.scenes import AWAY, BERLIN, HOME, LISBON, policy
+from tests.service.memory import MemoryStore, Pod, Tokens
+
+RISKY = policy(UserRisk(RiskLevel.MEDIUM), name="risky")
+LATER = policy(UserRisk(RiskLevel.HIGH), name="later")
+SESSIONS = 75
+
+
+pytestmark = pytest.mark.usefixtures("autojump_clock")
+
+
+async def crowd(store: MemoryStore, tokens: Tokens) -> None:
+    """Sessions of as many users, each at high risk, that no view holds and nobody was told of."""
+    maker = Pod(store, [], tokens, name="maker")
+    for number in range(SESSIONS):
+        user = f"user{number}"
+        await maker.check(tokens.issue(f"t{number}", user=user, session=f"s{number}"))
+        rise = RiskLevelChange(
+            stamp=at(1005, f"r{number}"), subject=Subject(user=user), level=RiskLevel.HIGH
+        )
+        await maker.intake.accept(rise)
+    await maker.settle()
+
+
+async def scene(*names: str) -> tuple[MemoryStore, list[Pod]]:
+    store, tokens = MemoryStore(), Tokens()
+    await crowd(store, tokens)
+    pods = [Pod(store, [RISKY], tokens, name=name) for name in names]
+    for pod in pods:
+        pod.now = 2000.0
+        pod.resweeper.use("g1")
+    return store, pods
+
+
+def marked(*pods: Pod) -> Counter[str]:
+    return Counter(
+        one.session for pod in pods for one in pod.telemetry.of(Marked) if isinstance(one, Marked)
+    )
+
+
+def finished(pod: Pod) -> int:
+    return sum(
+        one.event == "all-sessions-rescored"
+        for one in pod.telemetry.of(Told)
+        if isinstance(one, Told)
+    )
+
+
+ALL = Counter({f"s{number}": 1 for number in range(SESSIONS)})
+
+
+async def test_sessions_of_no_view_are_told_of_after_a_reload() -> None:
+    _, (a,) = await scene("a")
+    await a.resweeper.turn()
+    assert marked(a) == ALL
+    progress = await a.resweeper.status()
+    assert (progress.state, progress.done, progress.expected) == ("done", SESSIONS, SESSIONS)
+    counted = [one for one in a.telemetry.of(Rescored) if isinstance(one, Rescored)]
+    assert sum(one.sessions for one in counted if one.cause == "reload") == SESSIONS
+
+
+async def test_the_time_since_an_old_event_is_not_that_from_signal_to_mark() -> None:
+    _, (a,) = await scene("a")
+    await a.resweeper.turn()
+    told = [one for one in a.telemetry.of(Marked) if isinstance(one, Marked)]
+    assert {one.signal_to_mark_seconds for one in told} == {None}
+
+
+async def test_many_sidecars_of_one_rollout_do_the_work_once() -> None:
+    store, pods = await scene("a", "b", "c")
+    for pod in pods:
+        await pod.resweeper.turn()
+    before = store.round_trips
+    late = Pod(store, [RISKY], Tokens(), name="late")
+    late.now = 2100.0
+    late.resweeper.use("g1")
+    assert await late.resweeper.turn() == IDLE
+    assert store.round_trips == before + 1
+    assert [finished(pod) for pod in pods] == [1, 0, 0]
+    assert marked(*pods) == ALL
+
+
+async def test_while_one_works_the_others_wait_and_see_how_far_it_is() -> None:
+    _, (a, b) = await scene("a", "b")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(a.resweeper.turn)
+        await until(lambda: bool(a.resweeper.progress.done))
+        assert await b.resweeper.turn() == TERM
+        assert marked(b) == Counter()
+        seen = await b.resweeper.status()
+        assert seen.state == "running"
+        assert 0 < seen.done < seen.expected == SESSIONS
+        assert seen.sidecar == "a"
+    assert marked(a) == ALL
+
+
+async def until(happened: object) -> None:
+    for _ in range(10_000):
+        if happened():  # type: ignore[operator] # a callable
+            return
+        await trio.lowlevel.checkpoint()
+    raise AssertionError("it never happens")
+
+
+async def test_what_one_that_died_left_is_done_by_another_from_where_it_stopped() -> None:
+    _, (a, b) = await scene("a", "b")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(a.resweeper.turn)
+        await until(lambda: a.resweeper.progress.done >= 30)
+        nursery.cancel_scope.cancel()
+    done = a.resweeper.progress.done
+    assert 0 < done < SESSIONS
+    assert await b.resweeper.turn() == TERM  # a's lease lasts
+    assert marked(b) == Counter()
+    b.now += 2 * TERM
+    await b.resweeper.turn()
+    assert marked(a, b) == ALL
+    assert sum(marked(b).values()) <= SESSIONS - done
+    counted = [one for one in b.telemetry.of(Rescored) if isinstance(one, Rescored)]
+    assert sum(one.sessions for one in counted) == SESSIONS - done
+    assert (await b.resweeper.status()).state == "done"
+
+
+async def test_the_store_may_be_away_for_a_while() -> None:
+    store, (a, _) = await scene("a", "b")
+    store.away = True
+    with pytest.raises(Unavailable):
+        await a.resweeper.turn()
+    store.away = False
+    await a.resweeper.turn()
+    assert marked(a) == ALL
+
+
+class Failing(MemoryStore):
+    """Fails at the n-th join from now."""
+
+    joins_left = 10**9
+
+    async def join(self, *joins: Join) -> list[Joined]:
+        self.joins_left -= 1
+        self.away = self.joins_left == 0
+        try:
+            return await super().join(*joins)
+        finally:
+            self.away = False
+
+
+@pytest.mark.parametrize("joins", range(1, 20))
+async def test_a_store_that_fails_at_any_write_delays_and_loses_nothing(joins: int) -> None:
+    store, tokens = Failing(), Tokens()
+    await crowd(store, tokens)
+    a = Pod(store, [RISKY], tokens, name="a")
+    a.now = 2000.0
+    a.resweeper.use("g1")
+    store.joins_left = joins
+    with pytest.raises(Unavailable):
+        await a.resweeper.turn()
+    a.now += TERM
+    await a.resweeper.turn()
+    assert marked(a) == ALL
+    assert (await a.resweeper.status()).state == "done"
+
+
+async def test_a_fresh_signal_is_told_of_while_the_work_goes_on() -> None:
+    _, (a,) = await scene("a")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(a.rescorer.run)
+        nursery.start_soon(a.resweeper.turn)
+        await until(lambda: a.resweeper.progress.done >= 10)
+        fresh = RiskLevelChange(
+            stamp=at(1999, "fresh"), subject=Subject(user="user74"), level=RiskLevel.MEDIUM
+        )
+        await a.intake.accept(fresh)
+        before = a.resweeper.progress.done
+        await until(lambda: "s74" in marked(a))
+        assert a.resweeper.progress.done <= before + 10  # a page: the work gave way
+        await until(lambda: bool(a.resweeper.progress.finished))
+        nursery.cancel_scope.cancel()
+    assert marked(a) == ALL
+
+
+async def test_another_generation_begins_anew_and_only_those_who_judge_by_it_work() -> None:
+    store, (a, b) = await scene("a", "b")
+    await a.resweeper.turn()
+    b.view.use(Pod(store, [LATER], Tokens()).view.evaluator)
+    b.now = a.now = 2100.0
+    b.resweeper.use("g2")
+    await b.resweeper.turn()
+    assert {one.policy for one in b.telemetry.of(Marked) if isinstance(one, Marked)} == {"later"}
+    assert finished(b) == 1
+    assert await a.resweeper.turn() == IDLE
+    assert finished(a) == 1
+
+
+async def test_a_straggler_of_a_rollout_does_not_bring_back_what_it_left_behind() -> None:
+    _, (a, b) = await scene("a", "b")
+    await a.resweeper.turn()
+    for pod in (a, b):
+        pod.now += 1
+        pod.resweeper.use("g2")
+        await pod.resweeper.turn()
+    a.now = b.now = 2100.0
+    a.resweeper.use("g3")
+    await a.resweeper.turn()
+    straggler = Pod(a.store, [RISKY], Tokens(), name="straggler")
+    straggler.now = 2100.0 + SETTLED / 2
+    straggler.resweeper.use("g2")
+    await straggler.resweeper.turn()
+    assert (await a.resweeper.status()).generation == "g3"
+    # Much later it is no straggler: somebody went back.
+    rolled_back = Pod(a.store, [RISKY], Tokens(), name="rolled-back")
+    rolled_back.now = 2101.0 + SETTLED
+    rolled_back.resweeper.use("g2")
+    await rolled_back.resweeper.turn()
+    status = await a.resweeper.status()
+    assert (status.generation, status.state) == ("g2", "done")
+
+
+async def test_who_goes_back_to_an_earlier_generation_has_all_judged_by_it_again() -> None:
+    _, (a,) = await scene("a")
+    for generation in ("g1", "g2", "g1"):
+        a.now += 1
+        a.resweeper.use(generation)
+        await a.resweeper.turn()
+    assert finished(a) == 3
+    assert (await a.resweeper.status()).generation == "g1"
+
+
+async def test_an_address_that_is_elsewhere_by_new_data_moves_its_session() -> None:
+    _, (a,) = await scene("a")
+    a.places = {HOME: LISBON, AWAY: BERLIN}
+    await a.resweeper.turn()
+    read = await a.rescorer.read([live.name for live in [await a.view.open("user7", "s7")]])
+    assert len(read) == 1
+    live = a.view.find("user7", "s7")
+    assert live is not None
+    assert live.state.location == LISBON
+
+
+async def test_a_sidecar_without_location_data_moves_nobody() -> None:
+    store, (a,) = await scene("a")
+    before = {key: dict(record) for key, record in store.records.items()}
+    a.places = {}
+    await a.resweeper.turn()
+    grown = {
+        field.partition(b":")[0]
+        for key, record in store.records.items()
+        for field in record
+        if field not in before.get(key, {})
+    }
+    assert grown == {b"told", b"want", b"lease", b"sweep", b"swept"}
+
+
+async def test_it_runs_by_itself_and_takes_up_what_is_asked_for_meanwhile() -> None:
+    _, (a,) = await scene("a")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(a.resweeper.run)
+        await until(lambda: finished(a) == 1)
+        a.now += 1
+        a.resweeper.use("g2")
+        await until(lambda: finished(a) == 2)
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,62 @@
+"""Very many live sessions, written into the store as sidecars would have written them."""
+
+from typing import Any, TypeAlias
+
+import redis
+
+from sidecar.adapters.clock import now
+from sidecar.domain.location import Place
+from sidecar.domain.meaning import meaning_of
+from sidecar.domain.policy import RiskLevel
+from sidecar.domain.signal import RiskLevelChange, SessionEstablished, Signal, Subject
+from sidecar.domain.stamp import at
+from sidecar.wire.naming import Names, digest, session_name
+from sidecar.wire.records import WHO_SESSION, WHO_USER, encode_facts, event_field
+
+PER_USER = 4
+FAR = 4_000_000_000_000
+AT_ONCE = 2000
+Fields: TypeAlias = dict[Any, Any]
+"""As redis-py types a mapping that it takes."""
+
+
+def settle(client: redis.Redis, sessions: int, *, risky: int) -> None:
+    """So many sessions, four a user; every `risky`-th user is at high risk."""
+    names = Names("su")
+    start = now() - 600
+    for first in range(0, sessions, AT_ONCE):
+        with client.pipeline(transaction=False) as pipe:
+            for number in range(first, min(sessions, first + AT_ONCE)):
+                user, session = f"user-{number // PER_USER}", f"crowd-{number}"
+                name = session_name(user, session)
+                who: Fields = {WHO_USER: user.encode(), WHO_SESSION: session.encode()}
+                index = f"{names.user_index(name.user).decode()}"
+                pipe.hset(names.session_record(name), mapping={**who, **_began(number, start)})
+                pipe.hset(names.locator(name.session), mapping=who)
+                pipe.zadd(index, {str(name): FAR})
+                if number % PER_USER == 0 and number // PER_USER % risky == 0:
+                    pipe.hset(names.user_record(digest(user)), mapping=_rise(number, start))
+            pipe.execute()
+
+
+def _began(number: int, start: float) -> Fields:
+    return _fields(
+        SessionEstablished(
+            stamp=at(start, f"began-{number}"),
+            subject=Subject(session=f"crowd-{number}"),
+            ip="192.0.2.1",
+            acr="single-factor",
+            auth_time=int(start),
+        )
+    )
+
+
+def _rise(number: int, start: float) -> Fields:
+    stamp = at(start + 60, f"rise-{number}")
+    return _fields(RiskLevelChange(stamp=stamp, subject=Subject(user="u"), level=RiskLevel.HIGH))
+
+
+def _fields(signal: Signal) -> Fields:
+    fields: Fields = dict(encode_facts(meaning_of(signal, lambda _: Place()).facts).items())
+    fields[event_field(signal.stamp.id)] = signal.stamp.encode().encode()
+    return fields

@@ -1,0 +1,262 @@
+"""What stands around a gateway: the app behind it, the daemon beside it, a client before it."""
+
+import http.client
+import json
+import os
+import re
+import socket
+import socketserver
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import httpx
+import trio
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from msgspec.structs import replace
+
+from sidecar.daemon.serving import Addresses, Daemon
+from sidecar.demo.geography import Databases, build
+from sidecar.domain.policy import Networks, Selection
+from sidecar.wire.settings import Gateway, Grpc, Http
+from tests.adapters.identity import key_set
+from tests.adapters.servers import free_ports
+from tests.domain.scenes import policy
+from tests.stories.running import SIGNER, Client, configuration, settings_for, unique
+from tests.system.gateways.programs import GATEWAYS, Ports, running
+
+CLIENT = "127.0.0.9"
+"""Where the client calls from: no proxy that the daemon trusts, which is 127.0.0.1 only."""
+
+POLICIES = tuple(
+    policy(Networks(Selection(frozenset({segment}))), name=segment, contexts=frozenset({context}))
+    for segment, context in (("restricted", "c1"), ("lab", "c2"))
+)
+
+
+class Seen(NamedTuple):
+    """A request as the app got it."""
+
+    method: str
+    target: str
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    def told(self, name: str) -> list[str]:
+        """All values of a header and of what CGI would take for it."""
+        return [
+            value
+            for key, value in self.headers
+            if re.sub("[^a-z0-9]", "-", key.lower()) == name.lower()
+        ]
+
+
+class App(ThreadingHTTPServer):
+    """The app: answers every request with its target, and keeps what it got."""
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self) -> None:
+        self.seen: list[Seen] = []
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+    @property
+    def port(self) -> int:
+        return int(self.server_address[1])
+
+    def handle_error(self, *_: object) -> None:
+        """A gateway that is killed resets its connections."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: App
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("do_"):
+            return self._answer
+        raise AttributeError(name)
+
+    def _answer(self) -> None:
+        target = self.requestline.split(" ")[1]
+        body = self._body()
+        self.server.seen.append(Seen(self.command, target, self.headers.items(), body))
+        answer = target.encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(answer)
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding", "") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        parts = []
+        while size := int(self.rfile.readline(), 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
+
+    def log_message(self, *_: object) -> None:
+        """Not on the test's terminal."""
+
+
+class Answer(NamedTuple):
+    """What the client got."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    def values(self, name: str) -> list[str]:
+        return [value for key, value in self.headers if key.lower() == name.lower()]
+
+
+def send(
+    port: int,
+    target: str,
+    fields: Sequence[tuple[str, str]] = (),
+    method: str = "GET",
+    body: bytes | None = None,
+) -> Answer:
+    """One request, its target and header lines as they are here, from the client's own address."""
+    connection = http.client.HTTPConnection(
+        "127.0.0.1", port, timeout=15, source_address=(CLIENT, 0)
+    )
+    try:
+        connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
+        if not any(name.lower() == "host" for name, _ in fields):
+            connection.putheader("Host", "shop.example")
+        for name, value in fields:
+            connection.putheader(name, value)
+        if body is not None:
+            connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        return Answer(answer.status, answer.getheaders(), answer.read())
+    finally:
+        connection.close()
+
+
+def bearer(token: str) -> tuple[str, str]:
+    return ("Authorization", f"Bearer {token}")
+
+
+class Sidecar:
+    """A daemon on the ports that a gateway asks at; it can go and come again."""
+
+    def __init__(
+        self, portal: BlockingPortal, directory: Path, store: str, ports: Ports, gateway: str
+    ) -> None:
+        self._portal = portal
+        self._directory = directory
+        (directory / "jwks.json").write_bytes(key_set(SIGNER))
+        geography: Databases = build(directory)
+        self._settings = replace(
+            settings_for(directory, store, geography, unique("sidecar")),
+            http=Http(
+                bind=f"127.0.0.1:{ports.http}",
+                gateway=Gateway(gateway),
+                trusted_proxies=("127.0.0.1/32",),
+                max_body_bytes=1024,  # a gateway that sent bodies on would fail
+                unix=str(directory / "http.sock"),
+                unix_group="www-data" if os.geteuid() == 0 else "",
+            ),
+            grpc=Grpc(bind=f"127.0.0.1:{ports.grpc}"),
+        )
+        self.unix = self._settings.http.unix
+        self.start()
+
+    def start(self) -> None:
+        daemon = Daemon(configuration(self._settings, POLICIES, self._directory), {})
+        self._draining = self._portal.call(trio.Event)
+        addresses: Addresses
+        self._ended, addresses = self._portal.start_task(_run, daemon, self._draining)
+        self.admin = addresses.admin[0]
+        self.client = Client(addresses.socket)
+
+    def stop(self) -> None:
+        self.client.close()
+        self._portal.call(self._draining.set)
+        self._ended.result(20)
+
+    def session(self, name: str) -> Any:
+        """What the daemon knows of a session."""
+        credential = {"Authorization": "Bearer operator"}
+        return httpx.get(f"{self.admin}/v1/sessions/{name}", headers=credential).json()
+
+
+async def _run(
+    daemon: Daemon,
+    draining: trio.Event,
+    *,
+    task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    await daemon.run(draining, task_status=task_status)
+
+
+class Stack(NamedTuple):
+    """A gateway with all that stands around it."""
+
+    name: str
+    ports: Ports
+    app: App
+    sidecar: Sidecar
+    directory: Path
+
+    def get(self, target: str, *fields: tuple[str, str], **more: Any) -> Answer:
+        """A call through the gateway."""
+        return send(self.ports.gateway, target, fields, **more)
+
+
+@contextmanager
+def serving(server: socketserver.BaseServer) -> Iterator[None]:
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def standing(name: str, store: str) -> Iterator[Stack]:
+    """A whole stack."""
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(TemporaryDirectory(prefix="gateway-")))
+        directory.chmod(0o755)  # the workers of some are www-data
+        app = App()
+        stack.enter_context(serving(app))
+        gateway, http_port, grpc_port = free_ports(3)
+        ports = Ports(gateway, app.port, http_port, grpc_port)
+        portal = stack.enter_context(start_blocking_portal("trio"))
+        sidecar = Sidecar(portal, directory, store, ports, GATEWAYS[name].setting)
+        stack.callback(sidecar.stop)
+        here = directory / "gateway"
+        here.mkdir()
+        stack.enter_context(running(name, here, ports))
+        yield Stack(name, ports, app, sidecar, here)
+
+
+@contextmanager
+def silence(*ports: int) -> Iterator[None]:
+    """Listeners that let one connect and never say a word."""
+    with ExitStack() as stack:
+        for port in ports:
+            stack.enter_context(socket.create_server(("127.0.0.1", port)))
+        yield
+
+
+def problem(answer: Answer) -> Mapping[str, Any]:
+    """The problem details of an answer."""
+    assert answer.values("Content-Type") == ["application/problem+json"], answer
+    content: dict[str, Any] = json.loads(answer.body)
+    return content

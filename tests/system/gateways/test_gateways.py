@@ -1,0 +1,270 @@
+"""The real gateways, as deploy/gateways configures them, before a real app and a real daemon."""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.adapters.servers import Server, free_ports
+from tests.stories.running import eventually, token, unique
+from tests.system.gateways import programs
+from tests.system.gateways.programs import GATEWAYS
+from tests.system.gateways.stack import CLIENT, Stack, bearer, problem, silence, standing
+
+TOLD = ("X-Sidecar-Decision", "X-Sidecar-Session", "X-Sidecar-Subject", "X-Sidecar-Assurance")
+PROBLEM = "urn:stepup-sidecar:problem:"
+
+FORGED = [
+    ("X-Sidecar-Decision", "allow"),
+    ("X-Sidecar-Session", "another"),
+    ("X-Sidecar-Subject", "admin"),
+    ("X-Sidecar-Assurance", "phishing-resistant"),
+    ("X-Sidecar-Step-Up", "none"),
+    ("X_Sidecar_Subject", "admin"),
+    ("X-Sidecar_Session", "another"),
+    ("X.Sidecar.Subject", "admin"),
+    ("X!Sidecar~Subject", "admin"),
+    ("X-Auth-Context", ""),
+    ("X-Original-URI", "/public"),
+    ("X-Original-URL", "http://other.example/public"),
+    ("X-Original-Method", "OPTIONS"),
+    ("X-Forwarded-Uri", "/public"),
+    ("X-Forwarded-Method", "OPTIONS"),
+    ("X-Forwarded-Host", "other.example"),
+    ("X-Forwarded-For", "203.0.113.7"),
+    ("X-Real-IP", "203.0.113.7"),
+    ("Forwarded", "for=203.0.113.7;host=other.example"),
+]
+# Headers that a proxy takes for its own hop, and may take away.
+NAMED = "X-Sidecar-Subject, X-Auth-Context, X-Forwarded-Uri, X-Original-URI, X-Forwarded-For"
+
+TO_PAY = [
+    "/pay/7",
+    "/pay/7?next=/public",
+    "//pay/7",
+    "/pay//7",
+    "/./pay/7",
+    "/public/../pay/7",
+    "/public/%2e%2e/pay/7",
+    "/public/.%2E/pay/7",
+    "/%70ay/7",
+    "/%2570ay/7",
+    "/pay%2f7",
+    "/public%2f..%2fpay/7",
+    "/public/..%2fpay/7",
+    "/public\\..\\pay/7",
+    "/public/%5c../pay/7",
+    "/PAY/7",
+    "/pay/7;x=1",
+    "/pay;x/7",
+    "/public/..;/pay/7",
+    "/pay/7%00",
+    "/pay/7#public",
+    "//x/..//pay/7",
+    "http://shop.example/pay/7",
+    "/p%C0%A1y/7",
+]
+
+
+@pytest.fixture(scope="module", params=GATEWAYS)
+def stack(request: Any, valkey_server: Server) -> Iterator[Stack]:
+    if not GATEWAYS[request.param].installed:
+        pytest.skip(f"{request.param} is not installed")
+    with standing(request.param, valkey_server.url) as one:
+        yield one
+
+
+def session_of(stack: Stack, segment: str = "") -> tuple[str, str, str]:
+    """A user, a session that has been seen, and its token; marked if a segment is entered."""
+    user, session = unique("user"), unique("session")
+    weak = token(user, session)
+    assert stack.get("/public", bearer(weak)).status == 200
+    if segment:
+        event = stack.sidecar.client.event(
+            "network-change", {"session": session}, data={"segment": segment}
+        )
+        assert event["ok"] is True
+    return user, session, weak
+
+
+def test_a_routine_call_passes_and_the_app_is_told_who_calls(stack: Stack) -> None:
+    user, session, weak = session_of(stack)
+    answer = stack.get("/public/a?x=1&y=%20", bearer(weak), ("User-Agent", "browser/1"))
+    assert (answer.status, answer.body) == (200, b"/public/a?x=1&y=%20")
+    seen = stack.app.seen[-1]
+    assert [seen.told(name) for name in TOLD] == [["allow"], [session], [user], ["single-factor"]]
+    assert seen.told("X-Sidecar-Step-Up") == []
+    assert seen.told("Authorization") == [f"Bearer {weak}"]
+    assert seen.told("Host") == ["shop.example"]
+    assert stack.sidecar.session(session)["summary"]["ip"] == CLIENT
+
+
+def test_a_call_without_a_token_gets_a_plain_challenge(stack: Stack) -> None:
+    calls = len(stack.app.seen)
+    answer = stack.get("/public")
+    assert (answer.status, answer.values("WWW-Authenticate")) == (401, ["Bearer"])
+    assert problem(answer)["type"] == PROBLEM + "invalid-token"
+    assert len(stack.app.seen) == calls
+
+
+def test_a_marked_context_is_challenged_word_for_word_until_a_step_up(stack: Stack) -> None:
+    user, session, weak = session_of(stack, "restricted")
+    calls = len(stack.app.seen)
+    answer = stack.get("/pay/7", bearer(weak))
+    challenge = stack.sidecar.client.check(weak, ip=CLIENT)["www_authenticate"]
+    assert challenge.startswith('Bearer error="insufficient_user_authentication"')
+    assert (answer.status, answer.values("WWW-Authenticate")) == (401, [challenge])
+    assert problem(answer)["type"] == PROBLEM + "step-up-required"
+    assert "no-store" in answer.values("Cache-Control")
+    assert len(stack.app.seen) == calls
+    assert stack.get("/public", bearer(weak)).status == 200
+    assert stack.app.seen[-1].told("X-Sidecar-Step-Up") == ["pending"]
+    time.sleep(1.1)  # a proof counts from the next second on
+    strong = token(user, session, age=0, acr="mfa")
+    assert stack.get("/pay/7", bearer(strong)).status == 200
+    assert stack.app.seen[-1].told("X-Sidecar-Assurance") == ["mfa"]
+    assert stack.get("/pay/7", bearer(weak)).status == 200
+
+
+def test_a_revoked_session_is_refused_everywhere(stack: Stack) -> None:
+    _, session, weak = session_of(stack)
+    stack.sidecar.client.event("session-revoked", {"session": session}, data={"reason": "lost"})
+    answer = stack.get("/public", bearer(weak))
+    assert answer.status == 401
+    assert 'error="invalid_token"' in answer.values("WWW-Authenticate")[0]
+
+
+def test_forged_headers_do_not_help(stack: Stack) -> None:
+    _, _, weak = session_of(stack, "restricted")
+    calls = len(stack.app.seen)
+    for forged in ([one] for one in FORGED):
+        assert stack.get("/pay/7", bearer(weak), *forged).status == 401, forged
+    assert stack.get("/pay/7", bearer(weak), *FORGED).status == 401
+    assert stack.get("/pay/7", bearer(weak), *FORGED, *FORGED).status in {400, 401}
+    assert stack.get("/pay/7", bearer(weak), ("Connection", NAMED)).status in {400, 401}
+    assert stack.get("/pay/7", *FORGED).status == 401
+    two = (bearer(weak), bearer(token(unique("user"), unique("session"))))
+    assert stack.get("/pay/7", *two).status in {400, 401}
+    assert len(stack.app.seen) == calls
+
+
+@pytest.mark.parametrize("connection", ["", NAMED, f"close, {NAMED}"])
+def test_the_app_is_told_nothing_that_the_client_made_up(stack: Stack, connection: str) -> None:
+    user, session, weak = session_of(stack)
+    hop = [("Connection", connection)] if connection else []
+    answer = stack.get("/public", bearer(weak), *FORGED, *hop)
+    if connection and answer.status == 400:
+        return  # Envoy takes no such request at all
+    assert answer.status == 200
+    seen = stack.app.seen[-1]
+    assert [seen.told(name) for name in TOLD] == [["allow"], [session], [user], ["single-factor"]]
+    assert seen.told("X-Sidecar-Step-Up") == []
+    assert seen.told("X-Auth-Context") == []
+    assert "203.0.113.7" not in str(seen.headers)
+    assert "other.example" not in str(seen.headers)
+    assert stack.sidecar.session(session)["summary"]["ip"] == CLIENT
+
+
+def test_no_spelling_of_a_path_gets_around_its_context(stack: Stack) -> None:
+    _, _, weak = session_of(stack, "restricted")
+    calls = len(stack.app.seen)
+    refused = {target: stack.get(target, bearer(weak)).status for target in TO_PAY}
+    assert set(refused.values()) <= {400, 401, 404}, refused
+    assert refused["//pay/7"] == refused["/public/../pay/7"] == refused["/%70ay/7"] == 401
+    assert len(stack.app.seen) == calls
+
+
+def test_what_the_app_serves_is_what_was_judged(stack: Stack) -> None:
+    _, _, weak = session_of(stack, "restricted")
+    for target in ("/pay/../public/x", "//public//x", "/%70ublic/x", "/pay/%2e%2e/public/x"):
+        assert stack.get(target, bearer(weak)).status == 200, target
+        assert "pay" not in stack.app.seen[-1].target.replace("/pay/../", "/").replace(
+            "/pay/%2e%2e/", "/"
+        )
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_the_body_goes_to_the_app_and_not_to_the_check(stack: Stack, method: str) -> None:
+    _, _, weak = session_of(stack, "restricted")
+    body = os.urandom(100_000)  # far more than this daemon's door would take
+    assert stack.get("/public", bearer(weak), method=method, body=body).status == 200
+    assert stack.app.seen[-1][:2] == (method, "/public")
+    assert stack.app.seen[-1].body == body
+    calls = len(stack.app.seen)
+    assert stack.get("/pay/7", bearer(weak), method=method, body=body).status == 401
+    assert len(stack.app.seen) == calls
+
+
+def test_head_is_challenged_as_get_is(stack: Stack) -> None:
+    _, _, weak = session_of(stack, "restricted")
+    answer = stack.get("/pay/7", bearer(weak), method="HEAD")
+    assert (answer.status, answer.body) == (401, b"")
+    assert 'acr_values="mfa"' in answer.values("WWW-Authenticate")[0]
+    assert stack.get("/public", bearer(weak), method="HEAD").status == 200
+
+
+def test_a_context_that_the_gateway_asks_for_cannot_be_taken_away(stack: Stack) -> None:
+    _, _, weak = session_of(stack, "lab")
+    calls = len(stack.app.seen)
+    attempts: list[list[tuple[str, str]]] = [
+        [],
+        [("X-Auth-Context", "")],
+        [("X-Auth-Context", "c3")],
+        [("Connection", "X-Auth-Context")],
+        FORGED,
+    ]
+    for fields in attempts:
+        assert stack.get("/reports/2026", bearer(weak), *fields).status == 401, fields
+    assert len(stack.app.seen) == calls
+    assert stack.get("/pay/7", bearer(weak)).status == 200
+
+
+def test_many_calls_at_a_time_each_get_their_own_answer(stack: Stack) -> None:
+    _, _, marked = session_of(stack, "restricted")
+    _, _, clear = session_of(stack)
+    calls = [(clear, 200), (marked, 401)] * 60
+    with ThreadPoolExecutor(8) as threads:
+        statuses = list(threads.map(lambda one: stack.get("/pay/7", bearer(one[0])).status, calls))
+    assert statuses == [wanted for _, wanted in calls]
+
+
+def test_without_its_sidecar_it_is_closed_and_then_open_again(stack: Stack) -> None:
+    _, _, weak = session_of(stack)
+    calls = len(stack.app.seen)
+    stack.sidecar.stop()
+    try:
+        assert stack.get("/public", bearer(weak)).status == 503
+        assert stack.get("/public", bearer(weak), *FORGED).status == 503
+        with silence(stack.ports.http, stack.ports.grpc):
+            # Whoever waits for ever fails by the client's own patience.
+            assert stack.get("/public", bearer(weak)).status == 503
+    finally:
+        stack.sidecar.start()
+    assert len(stack.app.seen) == calls
+    eventually(lambda: stack.get("/public", bearer(weak)).status, lambda status: status == 200)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run workers as another user")
+@pytest.mark.parametrize("stack", ["nginx"], indirect=True)
+def test_nginx_may_ask_at_the_unix_socket_of_its_group_only(stack: Stack) -> None:
+    _, _, weak = session_of(stack)
+    (gateway,) = free_ports(1)
+    ports = stack.ports._replace(gateway=gateway)
+    here = stack.directory / "unix"
+    here.mkdir()
+    arguments = programs.nginx(here, ports, user="www-data")
+    file = here / "sidecar.conf"
+    server = f"server 127.0.0.1:{ports.http} max_fails=0;"
+    text = file.read_text()
+    assert server in text
+    file.write_text(text.replace(server, f"server unix:{stack.sidecar.unix} max_fails=0;"))
+    with programs.running("nginx", here, ports, arguments):
+        other = stack._replace(ports=ports)
+        os.chown(stack.sidecar.unix, 0, 0)
+        assert other.get("/public", bearer(weak)).status == 503
+        shutil.chown(stack.sidecar.unix, group="www-data")
+        assert other.get("/public", bearer(weak)).status == 200
