@@ -59,6 +59,9 @@ class Inspection(Protocol):
     async def policies(self) -> object:
         """The policies in force."""
 
+    async def rescore(self) -> object:
+        """How far the re-score of all sessions is."""
+
 
 class Observed(Protocol):
     """What the listener asks of telemetry."""
@@ -173,6 +176,8 @@ class AdminApp:
             found: object
             if route == "/v1/policies":
                 found = await self._inspection.policies()
+            elif route == "/v1/rescore":
+                found = await self._inspection.rescore()
             elif route == "/v1/sessions":
                 found = await self._inspection.sessions(_session_query(request.query))
             else:
@@ -232,7 +237,12 @@ def _bound(bind: str) -> socket.socket:
 
 
 _NOWHERE = "nowhere"
-_ROUTES = frozenset({"/metrics", "/livez", "/readyz", "/startupz", "/v1/sessions", "/v1/policies"})
+_ROUTES = frozenset(
+    {
+        *("/metrics", "/livez", "/readyz", "/startupz"),
+        *("/v1/sessions", "/v1/policies", "/v1/rescore"),
+    }
+)
 
 
 def _route(path: str) -> str:

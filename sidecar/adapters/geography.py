@@ -122,6 +122,11 @@ class Geography:
         """The build epoch of each database in use, by name."""
         return {database.value: mmdb.build for database, mmdb in self._generation.databases.items()}
 
+    @property
+    def digests(self) -> dict[str, bytes]:
+        """The digest of each database in use, by name."""
+        return {name.value: mmdb.digest for name, mmdb in self._generation.databases.items()}
+
     def _load(self, database: Database, databases: dict[Database, Mmdb]) -> Outcome:
         file = self._files[database]
         old = databases.get(database)

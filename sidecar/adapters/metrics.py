@@ -27,7 +27,7 @@ from prometheus_client.registry import Collector
 from sidecar import __version__
 from sidecar.domain.facts import SIGNALS
 from sidecar.service.answers import Verdict
-from sidecar.service.observations import ClearReason, EventOutcome
+from sidecar.service.observations import ClearReason, EventOutcome, SpoolTrouble
 
 Read: TypeAlias = Callable[[], float]
 
@@ -61,6 +61,8 @@ class Level(StrEnum):
     WATCHERS = "sidecar_watchers"
     STORE_STALENESS = "sidecar_store_staleness_seconds"
     SPOOL_EVENTS = "sidecar_spool_events"
+    RESCORE_DONE = "sidecar_rescore_sessions_done"
+    RESCORE_EXPECTED = "sidecar_rescore_sessions_expected"
 
 
 _LEVEL_HELP: Mapping[Level, str] = {
@@ -70,6 +72,8 @@ _LEVEL_HELP: Mapping[Level, str] = {
     Level.WATCHERS: "Connections that watch standings over the local socket.",
     Level.STORE_STALENESS: "Seconds for which the local view may lag behind the store.",
     Level.SPOOL_EVENTS: "Events kept on disk until the store is back.",
+    Level.RESCORE_DONE: "Sessions done in the latest re-score of all, by any sidecar.",
+    Level.RESCORE_EXPECTED: "Sessions there were when the latest re-score of all began.",
 }
 
 
@@ -253,6 +257,14 @@ class Metrics:
         )
         self.queue_rejected = self._counter(
             "sidecar_queue_rejected_total", "What a full queue turned away.", "queue"
+        )
+        self.spool_troubles = self._counter(
+            "sidecar_spool_troubles_total", "Times that the spool began to fail.", "trouble"
+        )
+        for trouble in SpoolTrouble:
+            self.spool_troubles.labels(trouble)
+        self.spool_replayed = self._counter(
+            "sidecar_spool_replayed_total", "Spooled events that were handed to the store."
         )
         self.geography_built = self._gauge(
             "sidecar_geo_database_build_timestamp_seconds",

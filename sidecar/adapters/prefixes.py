@@ -169,6 +169,11 @@ def load(
     )
 
 
+def cidrs_of(named: Network | NamedLocation, base: Path = Path()) -> tuple[str, ...]:
+    """The CIDRs of a network or location as text, those of its file, too (so: in a thread)."""
+    return tuple(text for _, _, text in _sources("", named, base, []))
+
+
 def _claims(
     section: str,
     named: Sequence[Network | NamedLocation],

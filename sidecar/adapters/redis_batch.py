@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import Sequence
-from typing import Any, assert_never
+from typing import Any, NamedTuple, assert_never
 
 import redis
 from redis.exceptions import (
@@ -16,7 +16,14 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from sidecar.adapters.redis_commands import SCRIPT, Operation, Outcome, commands_of, outcome_of
+from sidecar.adapters.redis_commands import (
+    SCRIPT,
+    Command,
+    Operation,
+    Outcome,
+    commands_of,
+    outcome_of,
+)
 from sidecar.service.answers import Unavailable
 from sidecar.service.store import Join
 from sidecar.wire.store_address import Host
@@ -26,6 +33,44 @@ ROUNDS = 5
 
 _PASSING = (TryAgainError, ClusterDownError, MasterDownError, ReadOnlyError, BusyLoadingError)
 """Refusals that time, or a failover, will mend."""
+
+
+class Durability(NamedTuple):
+    """What must have an event before it is acknowledged; `timeout` in milliseconds."""
+
+    replicas: int = 0
+    aof: bool = False
+    timeout: int = 0
+
+    @property
+    def asked(self) -> bool:
+        """Whether there is anything to wait for."""
+        return self.aof or self.replicas > 0
+
+    def command(self) -> Command:
+        """To be sent on the connection that wrote, after the writes (redis.io, WAIT, WAITAOF)."""
+        if self.aof:
+            return ("WAITAOF", 1, self.replicas, self.timeout)
+        return ("WAIT", self.replicas, self.timeout)
+
+    def trouble(self, reply: Any) -> str:
+        """What is lacking by the reply to `command`; empty: nothing."""
+        if isinstance(reply, Exception):
+            return f"the store does not confirm: {reply}"
+        local, replicas = reply if self.aof else (1, reply)
+        if not local:
+            return "the store has not written it to its disk in time"
+        if replicas < self.replicas:
+            return f"{replicas} of {self.replicas} replicas have it in time"
+        return ""
+
+
+AT_ONCE = Durability()
+"""A write counts once the server has it in memory."""
+
+
+class UnconfirmedError(Exception):
+    """A write happened and may be lost all the same."""
 
 
 class Verdict(enum.IntEnum):
@@ -58,14 +103,17 @@ class Item:
         self.asking = False
 
 
-def exchange(client: redis.Redis, items: Sequence[Item]) -> list[list[Any]]:
+def exchange(
+    client: redis.Redis, items: Sequence[Item], durability: Durability = AT_ONCE
+) -> list[list[Any]]:
     """Run all in one pipeline; the replies by item, errors of single commands among them.
 
     A server that does not know the script is taught it. Then the joins it turned away run, and
-    the reads once more, so that they still see what was joined before them. Blocks; raises
-    redis-py's errors when the link breaks.
+    the reads once more, so that they still see what was joined before them. Joins that are to be
+    confirmed and were not have an `UnconfirmedError` for a reply. Blocks; raises redis-py's errors
+    when the link breaks.
     """
-    replies = _pipeline(client, items)
+    replies = _pipeline(client, items, durability)
     if not any(_lacks_script(reply) for reply in replies):
         return replies
     client.script_load(SCRIPT)
@@ -74,9 +122,8 @@ def exchange(client: redis.Redis, items: Sequence[Item]) -> list[list[Any]]:
         for position, (item, reply) in enumerate(zip(items, replies, strict=True))
         if _lacks_script(reply) or not isinstance(item.operation, Join)
     ]
-    for position, reply in zip(
-        repeated, _pipeline(client, [items[position] for position in repeated]), strict=True
-    ):
+    once_more = [items[position] for position in repeated]
+    for position, reply in zip(repeated, _pipeline(client, once_more, durability), strict=True):
         replies[position] = reply
     return replies
 
@@ -85,7 +132,10 @@ def _lacks_script(replies: Sequence[Any]) -> bool:
     return isinstance(replies[0], NoScriptError)
 
 
-def _pipeline(client: redis.Redis, items: Sequence[Item]) -> list[list[Any]]:
+def _pipeline(
+    client: redis.Redis, items: Sequence[Item], durability: Durability
+) -> list[list[Any]]:
+    confirming = durability.asked and any(map(_is_confirmed, items))
     counts: list[int] = []
     pipe: Any  # redis-py does not type what it queues
     with client.pipeline(transaction=False) as pipe:
@@ -96,12 +146,23 @@ def _pipeline(client: redis.Redis, items: Sequence[Item]) -> list[list[Any]]:
                 if item.asking:
                     pipe.execute_command("ASKING")
                 pipe.execute_command(*command)
+        if confirming:
+            pipe.execute_command(*durability.command())
         flat = iter(pipe.execute(raise_on_error=False))
     replies = []
     for item, count in zip(items, counts, strict=True):
         taken = [next(flat) for _ in range(count * (1 + item.asking))]
         replies.append(taken[1::2] if item.asking else taken)
+    trouble = durability.trouble(next(flat)) if confirming else ""
+    if trouble:
+        for item, reply in zip(items, replies, strict=True):
+            if _is_confirmed(item) and not isinstance(reply[0], Exception):
+                reply[0] = UnconfirmedError(trouble)
     return replies
+
+
+def _is_confirmed(item: Item) -> bool:
+    return isinstance(item.operation, Join) and item.operation.confirm
 
 
 def judge(item: Item, replies: Sequence[Any]) -> Verdict:
@@ -112,6 +173,9 @@ def judge(item: Item, replies: Sequence[Any]) -> Verdict:
         return Verdict.DONE
     verdict = _verdict_on(error)
     item.node, item.asking = "", False
+    if isinstance(error, UnconfirmedError):
+        item.outcome = Unavailable(str(error))
+        return Verdict.DONE
     item.trouble = f"the store refuses: {error}"
     match verdict:
         case Verdict.ELSEWHERE:

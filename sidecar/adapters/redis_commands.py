@@ -58,6 +58,7 @@ def _join(join: Join, *, again: bool) -> Command:
         join.publish or b"",
         int(join.want_record),
         int(again),
+        int(join.confirm),
         len(join.fields),
         len(join.indexes),
     ]

@@ -10,10 +10,14 @@ Connection errors and time-outs are tried again here, with jittered back-off, `s
 times while the store is up and not at all while it is down; then, and for whatever else a server
 may say, callers get `Unavailable`. A command that is refused fails alone. A caller who leaves
 does not disturb the others in its batch, and what it asked for may still happen.
+
+Where `wait_replicas` or `wait_aof` asks for it, a pipeline with joins that are to be confirmed ends
+with WAIT or WAITAOF, on the connection that wrote. Such joins have a queue and threads of their
+own, so that a replica that hangs holds up events and nothing else.
 """
 
+import hashlib
 import random
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import TypeVar
@@ -21,16 +25,22 @@ from typing import TypeVar
 import redis
 import trio
 
-from sidecar.adapters.redis_batch import ROUNDS, Item, Verdict, exchange, judge
+from sidecar.adapters.redis_batch import ROUNDS, Durability, Item, Verdict, exchange, judge
 from sidecar.adapters.redis_commands import Operation, Outcome
+from sidecar.adapters.redis_lanes import Lane, Ticket
 from sidecar.adapters.redis_links import Links, call
-from sidecar.service.answers import Overloaded, Unavailable
-from sidecar.service.store import Join, Joined, Load, Loaded
+from sidecar.adapters.redis_scan import (
+    Bookmark,
+    decode_bookmark,
+    encode_bookmark,
+    step,
+)
+from sidecar.service.answers import Unavailable
+from sidecar.service.store import Join, Joined, Load, Loaded, Scanned
 from sidecar.wire.settings import Store as StoreSettings
 
 PROBE_UP = 5.0
 PROBE_DOWN = 1.0
-SCAN_COUNT = 1000
 
 T = TypeVar("T")
 
@@ -41,21 +51,6 @@ def _unobserved(operation: str, seconds: float) -> None:
 
 def _unheard(up: bool) -> None:  # noqa: FBT001 - a hook's one argument
     """Nobody listens."""
-
-
-class _Ticket:
-    """What one caller waits for. Done when every item has its outcome."""
-
-    __slots__ = ("abandoned", "done", "items")
-
-    def __init__(self, operations: Sequence[Operation]) -> None:
-        self.items = [Item(operation) for operation in operations]
-        self.done = trio.Event()
-        self.abandoned = False
-
-    def settle(self) -> None:
-        if all(item.outcome is not None for item in self.items):
-            self.done.set()
 
 
 class RedisStore:
@@ -79,9 +74,12 @@ class RedisStore:
         self._observe = observe
         self._on_up = on_up
         self._jitter = jitter
-        self._queue: deque[_Ticket] = deque()
-        self._queued = 0
-        self._idle = trio.lowlevel.ParkingLot()
+        waits = int(settings.wait_timeout * 1000)
+        self._durability = Durability(settings.wait_replicas, settings.wait_aof, waits)
+        self._lane = Lane(settings.queue, settings.batch)
+        self._patient = self._lane
+        if self._durability.asked:
+            self._patient = Lane(settings.queue, settings.batch)
         self._limiters: dict[str, trio.CapacityLimiter] = {}
         self._down: set[str] | None = None
         self._fell = trio.Event()
@@ -92,21 +90,32 @@ class RedisStore:
         """Whether every node answered when last asked."""
         return self._down is not None and not self._down
 
+    @property
+    def away(self) -> bool:
+        """Whether no node at all answered when last asked."""
+        down = self._down
+        return down is not None and all(node in down for node in self._links.nodes())
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve the queue, for ever. Started once the store was asked a first time, up or not."""
         self._running = True
         try:
             await self._probe()
             async with trio.open_nursery() as nursery:
-                for _ in range(self._settings.threads):
-                    nursery.start_soon(self._work)
+                for lane in self._lanes:
+                    for _ in range(self._settings.threads):
+                        nursery.start_soon(self._work, lane)
                 nursery.start_soon(self._keep_probing)
                 task_status.started()
         finally:
             self._running = False
-            while self._queue:
-                self._fail(self._take(), "the store is closed")
+            for lane in self._lanes:
+                lane.close()
             self._links.close()
+
+    @property
+    def _lanes(self) -> set[Lane]:
+        return {self._lane, self._patient}
 
     # What callers use
 
@@ -141,66 +150,58 @@ class RedisStore:
 
     async def keys(self, pattern: str) -> AsyncIterator[list[bytes]]:
         """The keys that match, in batches; one may come twice. Raises `Unavailable`."""
+        bookmark = b""
+        while True:
+            found = await self.scan(pattern, bookmark)
+            if found.keys:
+                yield found.keys
+            bookmark = found.bookmark
+            if not bookmark:
+                return
+
+    async def scan(self, pattern: str, bookmark: bytes = b"") -> Scanned:
+        """Some of the keys that match, and the bookmark to more. Raises `Unavailable`."""
+        mark = decode_bookmark(bookmark) if bookmark else None
+        if mark is None or not mark.left or mark.left[0] not in self._links.nodes():
+            mark = await self._beginning()
+        scan = partial(step, pattern=pattern, cursor=mark.cursor)
+        found = await self._call(mark.left[0], scan)
+        if mark.run and found.run != mark.run:
+            return Scanned([], encode_bookmark(await self._beginning()))
+        following = mark.after(found.run, found.cursor)
+        if not following.left:
+            again = await self._beginning()
+            return Scanned(found.keys, b"" if again.where == mark.where else encode_bookmark(again))
+        return Scanned(found.keys, encode_bookmark(following))
+
+    async def _beginning(self) -> Bookmark:
+        try:
+            where = await trio.to_thread.run_sync(self._links.whereabouts)
+        except (redis.RedisError, OSError) as error:
+            raise Unavailable(f"the store does not answer: {error}") from error
         nodes = self._links.nodes()
         if not nodes:
             raise Unavailable("no node of the store is known")
-        for node in nodes:
-            cursor = -1
-            while cursor:
-                scan = partial(_scan, pattern=pattern, cursor=max(cursor, 0))
-                cursor, found = await self._call(node, scan)
-                if found:
-                    yield found
-
-    # The queue
-
-    def _enqueue(self, operations: Sequence[Operation]) -> _Ticket:
-        if not self._running:
-            raise Unavailable("the store is closed")
-        # One that is too large for any queue is let in alone: it could never wait its turn.
-        if self._queued and self._queued + len(operations) > self._settings.queue:
-            raise Overloaded
-        ticket = _Ticket(operations)
-        self._queue.append(ticket)
-        self._queued += len(operations)
-        self._idle.unpark()
-        return ticket
-
-    def _take(self) -> _Ticket:
-        ticket = self._queue.popleft()
-        self._queued -= len(ticket.items)
-        return ticket
-
-    def _gather(self) -> list[_Ticket]:
-        """All that is waiting, up to the size of a batch, but one caller's at least."""
-        batch: list[_Ticket] = []
-        room = self._settings.batch
-        while self._queue and (not batch or len(self._queue[0].items) <= room):
-            ticket = self._take()
-            if not ticket.abandoned:
-                batch.append(ticket)
-                room -= len(ticket.items)
-        return batch
-
-    def _fail(self, ticket: _Ticket, reason: str) -> None:
-        for item in ticket.items:
-            item.outcome = item.outcome or Unavailable(reason)
-        ticket.settle()
+        return Bookmark(hashlib.blake2b(repr(where).encode(), digest_size=8).digest(), nodes)
 
     # The workers
 
-    async def _work(self) -> None:
+    def _enqueue(self, operations: Sequence[Operation]) -> Ticket:
+        if not self._running:
+            raise Unavailable("the store is closed")
+        confirm = any(isinstance(one, Join) and one.confirm for one in operations)
+        return (self._patient if confirm else self._lane).put(operations)
+
+    async def _work(self, lane: Lane) -> None:
         while True:
-            while not self._queue:
-                await self._idle.park()
-            batch = self._gather()
+            batch = await lane.gather()
             try:
                 await self._serve(batch)
             finally:
                 for ticket in batch:
-                    self._fail(ticket, "the store is closed")
+                    ticket.fail("the store is closed")
 
-    async def _serve(self, batch: list[_Ticket]) -> None:
+    async def _serve(self, batch: list[Ticket]) -> None:
         pending = [item for ticket in batch for item in ticket.items]
         retries = self._settings.retries if self.up else 0
         failures = rounds = 0
@@ -251,7 +252,9 @@ class RedisStore:
     async def _pipeline(self, node: str, items: list[Item]) -> Verdict:
         begun = trio.current_time()
         try:
-            replies = await self._in_thread(node, lambda client: exchange(client, items))
+            replies = await self._in_thread(
+                node, lambda client: exchange(client, items, self._durability)
+            )
         except Unavailable as error:
             for item in items:
                 item.failed(str(error))
@@ -266,7 +269,9 @@ class RedisStore:
         """Use a node's client in a thread. Raises `Unavailable` where the node does not answer."""
         limiter = self._limiters.get(node)
         if limiter is None:
-            limiter = self._limiters[node] = trio.CapacityLimiter(self._settings.threads)
+            limiter = self._limiters[node] = trio.CapacityLimiter(
+                self._settings.threads * len(self._lanes)
+            )
         try:
             result = await trio.to_thread.run_sync(
                 lambda: use(self._links.client(node)), limiter=limiter
@@ -349,8 +354,3 @@ def _unwrap(item: Item) -> Outcome:
             raise Unavailable(str(item.outcome))
         case outcome:
             return outcome
-
-
-def _scan(client: redis.Redis, *, pattern: str, cursor: int) -> tuple[int, list[bytes]]:
-    position, found = call(client, "SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)
-    return int(position), list(found)

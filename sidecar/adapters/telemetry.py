@@ -34,6 +34,9 @@ from sidecar.service.observations import (
     Rescored,
     RevokedSession,
     SecurityEventTokenTaken,
+    SpoolIncident,
+    SpoolReplayed,
+    SpoolTrouble,
     StoreUp,
     TokenRefused,
     Told,
@@ -128,6 +131,10 @@ class Telemetry:
                 self.metrics.queue_rejected.labels(observation.queue).inc()
             case ViewEvicted():
                 self.metrics.view_evictions.inc(observation.sessions)
+            case SpoolIncident():
+                self._spool_incident(observation)
+            case SpoolReplayed():
+                self._spool_replayed(observation)
             case DoorIncident():
                 self.metrics.incidents.labels(observation.door, observation.incident).inc()
             case WorkerFailed():
@@ -246,6 +253,21 @@ class Telemetry:
             self._log.info("store-up", detail=store.detail)
         else:
             self._log.error("store-down", detail=store.detail)
+
+    def _spool_incident(self, incident: SpoolIncident) -> None:
+        self.metrics.spool_troubles.labels(incident.trouble).inc()
+        torn = incident.trouble is SpoolTrouble.TORN
+        log = self._log.warning if torn else self._log.error
+        log("spool-trouble", trouble=incident.trouble, detail=incident.detail)
+
+    def _spool_replayed(self, replayed: SpoolReplayed) -> None:
+        self.metrics.spool_replayed.inc(replayed.events)
+        self._log.info(
+            "spool-replayed",
+            events=replayed.events,
+            duplicates=replayed.duplicates,
+            left=replayed.left,
+        )
 
     def _link(self, link: LinkState) -> None:
         match link.state:

@@ -30,8 +30,14 @@ examples:
   sidecar sessions --user ada --admin-token-file /run/secrets/admin
   sidecar sessions --standing step_up --json
   sidecar sessions 4f1c2a --url http://10.0.0.7:9090
+  sidecar sessions --rescore-status
 """
     parser.add_argument("session", metavar="SESSION", nargs="?", help="show this one")
+    parser.add_argument(
+        "--rescore-status",
+        action="store_true",
+        help="how far the re-score of all sessions is, after policies or location data changed",
+    )
     parser.add_argument("--user", help="only sessions of this user")
     parser.add_argument("--device", help="only sessions on this device")
     parser.add_argument("--standing", choices=("clear", "step_up", "revoked"))
@@ -60,6 +66,8 @@ def run(arguments: argparse.Namespace) -> int:
         with httpx.Client(
             base_url=arguments.url, headers=headers, timeout=arguments.timeout, trust_env=False
         ) as client:
+            if arguments.rescore_status:
+                return _rescore_status(client, arguments)
             if arguments.session:
                 return _show(client, arguments)
             return _list(client, arguments)
@@ -125,6 +133,22 @@ def _show(client: httpx.Client, arguments: argparse.Namespace) -> int:
     from sidecar.cli import tables  # noqa: PLC0415 - rich is slow to load
 
     tables.print_record(session)
+    return DONE
+
+
+def _rescore_status(client: httpx.Client, arguments: argparse.Namespace) -> int:
+    progress = _get(client, "/v1/rescore", {})
+    if arguments.json:
+        print_json(progress)
+        return DONE
+    done, expected = int(progress["done"]), int(progress["expected"])
+    words = {
+        "none": "no re-score of all sessions was ever asked for",
+        "waiting": "a re-score of all sessions was asked for, and waits for a sidecar to begin",
+        "running": f"{done:,} of {expected:,} sessions are re-scored",
+        "done": f"all {done:,} sessions are re-scored",
+    }
+    print(words.get(progress["state"], plain(str(progress["state"]))))
     return DONE
 
 

@@ -4,25 +4,36 @@ import argparse
 import os
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sidecar.cli.asking import plain
 from sidecar.cli.run import add_config
-from sidecar.cli.stopping import DONE, MISTAKE
+from sidecar.cli.stopping import DONE, MISTAKE, Stop
+
+if TYPE_CHECKING:  # loaded when it is needed
+    from sidecar.daemon.configuration import Configuration
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = (
         "Read the configuration, the policies and the files that they name as the daemon would, "
-        "with the same environment, and tell everything that is wrong: FILE:LINE: field: message."
+        "with the same environment, and tell everything that is wrong: FILE:LINE: field: message. "
+        "What is allowed but probably not meant is told as a warning, with its code."
     )
     parser.epilog = """\
 examples:
   sidecar validate
   sidecar validate --config /etc/sidecar/sidecar.yaml
+  sidecar validate --strict --allow needs-geography
 """
     add_config(parser)
+    parser.add_argument("--strict", action="store_true", help="warnings are errors")
+    parser.add_argument(
+        "--allow", metavar="CODE", action="append", default=[], help="no warnings of this code"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -42,6 +53,11 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{outcome.file}:0: {outcome.field}: {plain(outcome.error)}", file=sys.stderr)
     if broken:
         return MISTAKE
+    warnings = _warnings(found, arguments.allow)
+    for warning in warnings:
+        print(plain(warning), file=sys.stderr)
+    if warnings and arguments.strict:
+        return MISTAKE
     states = Counter(policy.state for policy in found.policies)
     policies = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
     settings = found.settings
@@ -53,6 +69,22 @@ def run(arguments: argparse.Namespace) -> int:
         f"{_count(len(settings.tokens.issuers), 'issuer', 'issuers')}"
     )
     return DONE
+
+
+def _warnings(found: "Configuration", allowed: Sequence[str]) -> list[str]:
+    """What is probably not meant, a line for each; raises Stop for a code that is none."""
+    from sidecar.daemon.linting import lint_configuration  # noqa: PLC0415 - a command starts quickly
+    from sidecar.domain.lint import CODES  # noqa: PLC0415 - likewise
+
+    for code in allowed:
+        if code not in CODES:
+            known = ", ".join(sorted(CODES))
+            raise Stop(f"sidecar validate: --allow: no code {code!r}; known are {known}")
+    return [
+        f"{problem.file}:{problem.line}: {problem.field}: warning: {problem.message} ({code})"
+        for code, problem in lint_configuration(found)
+        if code not in allowed
+    ]
 
 
 def _count(number: int, one: str, many: str) -> str:

@@ -7,96 +7,56 @@
 
 It speaks the protocol of the manual's "local socket": one JSON object a line, replies in order. It
 connects when first used, and once again where the daemon closed a connection that lay idle. One
-client is for one thread at a time.
+client is for one thread at a time; `pool.PooledClient` is for many.
 """
 
-import json
-import os
 import socket
 from collections.abc import Generator, Iterable, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
 from itertools import islice
 from typing import Any, Self
 
-DEFAULT_PATH = "/run/sidecar/sidecar.sock"
-LONGEST_LINE = 65536
+from sidecar.client.protocol import (
+    DEFAULT_PATH,
+    LONGEST_LINE,
+    MARGIN,
+    Change,
+    Decision,
+    Lines,
+    Reason,
+    Receipt,
+    Refused,
+    Stale,
+    Unreachable,
+    accepted,
+    change_of,
+    check_request,
+    decision_of,
+    decoded,
+    encoded,
+    event_request,
+    ping_request,
+    receipt_of,
+    socket_path,
+    unreachable,
+    watch_request,
+)
+
+__all__ = (
+    "DEFAULT_PATH",
+    "LONGEST_LINE",
+    "WINDOW",
+    "Change",
+    "Decision",
+    "LocalClient",
+    "Reason",
+    "Receipt",
+    "Refused",
+    "Unreachable",
+)
+
 WINDOW = 64
 """How many events are under way at once; small enough for the replies to fit any socket buffer."""
-
-_LONGEST_REPLY = 1 << 20
-_MARGIN = 1.0
-
-
-class Refused(Exception):  # noqa: N818 - named by what happened
-    """The sidecar answered that it will not: whoever sent the request must act.
-
-    `error` is the code (`invalid_event`, `invalid_token`, ...), `field` what is to blame, if any;
-    `status` and `www_authenticate` what the app should answer where a check was refused; `reply`
-    the whole answer.
-    """
-
-    def __init__(self, reply: Mapping[str, Any]) -> None:
-        self.reply = dict(reply)
-        self.error = str(reply.get("error", "refused"))
-        self.field = str(reply.get("field", ""))
-        self.message = str(reply.get("message", ""))
-        self.status = int(reply.get("status", 503))
-        self.www_authenticate = str(reply.get("www_authenticate", ""))
-        parts = (self.error, self.field, self.message)
-        super().__init__(": ".join(part for part in parts if part))
-
-
-class Unreachable(Exception):  # noqa: N818 - named by what happened
-    """There is no sidecar at the socket, or it is too slow: the environment must recover.
-
-    `hint` says what to do next.
-    """
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """Why: the policy that asks, the signal that caused it, and both in words."""
-
-    policy: str
-    signal: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """The answer to a check. `status` and `www_authenticate` are what the app should answer."""
-
-    decision: str
-    status: int
-    session: str = ""
-    subject: str = ""
-    www_authenticate: str = ""
-    acr_values: str = ""
-    max_age: int | None = None
-    reasons: tuple[Reason, ...] = ()
-    step_up_pending: bool = False
-    message: str = ""
-    reply: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
-
-    @property
-    def allowed(self) -> bool:
-        """Whether the call may pass."""
-        return self.decision == "allow"
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """An event is durable. `settled`: None unless it was asked to wait for every sidecar."""
-
-    id: str
-    duplicate: bool = False
-    spooled: bool = False
-    settled: bool | None = None
-    reply: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 class LocalClient:
@@ -107,10 +67,11 @@ class LocalClient:
     """
 
     def __init__(self, path: str = "", timeout: float = 5.0) -> None:
-        self.path = path or os.environ.get("SIDECAR_SOCKET", "") or DEFAULT_PATH
+        self.path = socket_path(path)
         self._timeout = timeout
         self._socket: socket.socket | None = None
-        self._buffer = b""
+        self._lines = Lines()
+        self._used = False
 
     def __enter__(self) -> Self:
         return self
@@ -122,17 +83,17 @@ class LocalClient:
         """Close the connection; the next call opens another."""
         if self._socket is not None:
             self._socket.close()
-        self._socket, self._buffer = None, b""
+        self._socket, self._lines, self._used = None, Lines(), False
 
     def ping(self) -> None:
         """Return if the sidecar answers."""
-        self._ask({"op": "ping"})
+        self.ask(ping_request())
 
     def check(  # noqa: PLR0913 - the fields of the request
         self,
         token: str,
         *,
-        context: str = "",
+        context: str | Iterable[str] = "",
         method: str = "",
         host: str = "",
         path: str = "",
@@ -140,10 +101,16 @@ class LocalClient:
         user_agent: str = "",
     ) -> Decision:
         """May a call with this token pass? Raises `Refused` for a token that is not believed."""
-        asked = {"context": context, "method": method, "host": host, "path": path}
-        asked |= {"ip": ip, "user_agent": user_agent}
-        given = {name: value for name, value in asked.items() if value}
-        return _decision(self._ask({"op": "check", "token": token, **given}))
+        request = check_request(
+            token,
+            context=context,
+            method=method,
+            host=host,
+            path=path,
+            ip=ip,
+            user_agent=user_agent,
+        )
+        return decision_of(self.ask(request))
 
     def event(
         self, event: Mapping[str, Any], *, wait_everywhere: bool = False, timeout: float = 5.0
@@ -152,11 +119,8 @@ class LocalClient:
 
         With `wait_everywhere` once every live sidecar has taken it, or after `timeout` seconds.
         """
-        request: dict[str, Any] = {**event, "op": "event"}
-        if not wait_everywhere:
-            return _receipt(self._ask(request))
-        request |= {"wait": "everywhere", "timeout": timeout}
-        return _receipt(self._ask(request, timeout + _MARGIN))
+        request = event_request(event, wait_everywhere=wait_everywhere, timeout=timeout)
+        return receipt_of(self.ask(request, timeout + MARGIN if wait_everywhere else None))
 
     def events(
         self, events: Iterable[Mapping[str, Any]], window: int = WINDOW
@@ -171,30 +135,65 @@ class LocalClient:
                     if isinstance(line, Refused):
                         yield line
                         continue
-                    reply = self._receive()
-                    yield _receipt(reply) if reply.get("ok") else Refused(reply)
+                    reply = self._receive(self._timeout)
+                    yield receipt_of(reply) if reply.get("ok") else Refused(reply)
                 settled = True
             finally:
                 if not settled:  # replies that nobody reads would answer the next request
                     self.close()
 
-    def _ask(self, request: Mapping[str, Any], timeout: float | None = None) -> Mapping[str, Any]:
-        self._send(_line(request))
-        reply = self._receive(timeout)
-        if not reply.get("ok"):
-            raise Refused(reply)
-        return reply
+    def watch(self, sessions: Iterable[str] | None = None) -> Generator[Change, None, None]:
+        """Changes of these sessions' standing (None: of all that the sidecar serves), as they come.
+
+        It waits for as long as it takes, and holds the connection while it lasts: have a client of
+        its own for it. Raises `Unreachable` where changes may have been missed: watch anew, and
+        check again. It watches from the first `next`; what came before is not told.
+        """
+        self.start_watching(sessions)
+        try:
+            while True:
+                change = self.next_change()
+                if change is not None:
+                    yield change
+        finally:
+            self.close()
+
+    def start_watching(self, sessions: Iterable[str] | None = None) -> None:
+        """Watch, beginning before it returns; `next_change` tells."""
+        self.ask(watch_request(sessions))
+
+    def next_change(self) -> Change | None:
+        """Wait for a line of a watch; None for one that tells of no change."""
+        return change_of(self._receive(None))
+
+    def interrupt(self) -> None:
+        """From another thread: have what waits in this client fail with `Unreachable` at once."""
+        connection = self._socket
+        if connection is not None:
+            with suppress(OSError):  # it was closed meanwhile
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def ask(self, request: Mapping[str, Any], timeout: float | None = None) -> Mapping[str, Any]:
+        """One request, its reply. Raises `Stale` where a connection from before had broken."""
+        received = False
+        try:
+            self._send(encoded(request))
+            reply = self._receive(timeout or self._timeout)
+            received = True
+        finally:
+            if not received:  # a reply that comes later would answer the next request
+                self.close()
+        return accepted(reply)
 
     def _send(self, data: bytes) -> None:
-        if self._socket is not None and _is_closed(self._socket):
+        if self._socket is not None and is_closed(self._socket):
             self.close()
         connection = self._socket or self._connect()
         try:
             connection.settimeout(self._timeout)
             connection.sendall(data)
         except OSError as error:
-            self.close()
-            raise self._unreachable(error) from error
+            raise self._broken(error) from error
 
     def _connect(self) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -203,63 +202,45 @@ class LocalClient:
             connection.connect(self.path)
         except OSError as error:
             connection.close()
-            raise self._unreachable(error) from error
+            raise unreachable(self.path, error) from error
         self._socket = connection
         return connection
 
-    def _receive(self, timeout: float | None = None) -> Mapping[str, Any]:
-        line = self._read_line(timeout or self._timeout)
+    def _receive(self, timeout: float | None) -> Mapping[str, Any]:
+        """The next line; `timeout` None: however long it takes."""
+        line = self._read_line(timeout)
         try:
-            reply = json.loads(line)
-        except ValueError:
-            reply = None
-        if not isinstance(reply, dict):
+            reply = decoded(line, self.path)
+        except Unreachable:
             self.close()
-            raise Unreachable(f"what answers at {self.path} is no sidecar")
+            raise
+        self._used = True
         return reply
 
-    def _read_line(self, timeout: float) -> bytes:
+    def _read_line(self, timeout: float | None) -> bytes:
         connection = self._socket
         if connection is None:
             raise Unreachable(f"the connection to {self.path} is closed")
         try:
             connection.settimeout(timeout)
-            while b"\n" not in self._buffer and len(self._buffer) < _LONGEST_REPLY:
-                chunk = connection.recv(65536)
-                if not chunk:
-                    raise ConnectionResetError("the sidecar closed the connection")
-                self._buffer += chunk
+            while (line := self._lines.next()) is None:
+                self._lines.feed(connection.recv(65536))
         except OSError as error:
-            self.close()
-            raise self._unreachable(error) from error
-        line, _, self._buffer = self._buffer.partition(b"\n")
+            raise self._broken(error) from error
         return line
 
-    def _unreachable(self, error: OSError) -> Unreachable:
-        match error:
-            case FileNotFoundError():
-                hint = (
-                    "Start one with `sidecar run`, or name its socket with --socket or "
-                    "SIDECAR_SOCKET."
-                )
-                return Unreachable(f"no sidecar socket at {self.path}", hint)
-            case ConnectionRefusedError():
-                hint = "The daemon that made this socket is gone: start it again."
-                return Unreachable(f"nobody listens at {self.path}", hint)
-            case PermissionError():
-                hint = "Join the socket's group (socket.group), or ask as its owner."
-                return Unreachable(f"no permission to use {self.path}", hint)
-            case TimeoutError():
-                hint = "It may be overloaded or stopped: its /readyz and log say more."
-                return Unreachable(f"the sidecar at {self.path} did not answer in time", hint)
-            case _:
-                return Unreachable(f"{self.path}: {error.strerror or error}")
+    def _broken(self, error: OSError) -> Unreachable:
+        """Close the connection; what its error means."""
+        is_stale = self._used and self._lines.is_empty and isinstance(error, ConnectionError)
+        self.close()
+        told = unreachable(self.path, error)
+        return Stale(str(told), told.hint) if is_stale else told
 
 
-def _is_closed(connection: socket.socket) -> bool:
+def is_closed(connection: socket.socket) -> bool:
     """Whether the daemon has closed an idle connection.
 
-    It is asked before anything is sent, so that no request is ever sent twice.
+    It is asked before anything is sent, so that no request is sent twice without need.
     """
     try:
         connection.settimeout(0)
@@ -272,44 +253,6 @@ def _is_closed(connection: socket.socket) -> bool:
 
 def _encoded(event: Mapping[str, Any]) -> bytes | Refused:
     try:
-        return _line({**event, "op": "event"})
+        return encoded(event_request(event))
     except Refused as refused:
         return refused
-
-
-def _line(request: Mapping[str, Any]) -> bytes:
-    line = json.dumps(request, separators=(",", ":"), allow_nan=False).encode() + b"\n"
-    if len(line) > LONGEST_LINE:
-        reply = {"error": "too_large", "message": f"a request has at most {LONGEST_LINE} bytes"}
-        raise Refused(reply)
-    return line
-
-
-def _decision(reply: Mapping[str, Any]) -> Decision:
-    reasons = tuple(
-        Reason(str(why.get("policy", "")), str(why.get("signal", "")), str(why.get("text", "")))
-        for why in reply.get("reasons", ())
-    )
-    return Decision(
-        decision=reply.get("decision", "deny"),
-        status=reply.get("status", 403),
-        session=reply.get("session", ""),
-        subject=reply.get("subject", ""),
-        www_authenticate=reply.get("www_authenticate", ""),
-        acr_values=reply.get("acr_values", ""),
-        max_age=reply.get("max_age"),
-        reasons=reasons,
-        step_up_pending=reply.get("step_up_pending", False),
-        message=reply.get("message", ""),
-        reply=reply,
-    )
-
-
-def _receipt(reply: Mapping[str, Any]) -> Receipt:
-    return Receipt(
-        id=str(reply.get("id", "")),
-        duplicate=reply.get("duplicate", False),
-        spooled=reply.get("spooled", False),
-        settled=reply.get("settled"),
-        reply=reply,
-    )

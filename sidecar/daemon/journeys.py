@@ -88,6 +88,7 @@ class Journeys:
             names=names,
             telemetry=telemetry,
             clock=clock.now,
+            new_id=new_id,
             queue=settings.work.queue,
         )
         self.resweeper = Resweeper(

@@ -42,7 +42,11 @@ from sidecar.domain.policy import (
     Networks,
     Not,
     Policy,
+    Score,
     SessionControls,
+    SessionRisk,
+    Signals,
+    TimeOfDay,
     TravelSpeed,
     UserRisk,
 )
@@ -101,6 +105,9 @@ _UNDERSTOOD: dict[type[msgspec.Struct], frozenset[str]] = {
     Device: frozenset({"compliant", "known"}),
     UserRisk: frozenset({"at_least"}),
     Claims: frozenset({"required"}),
+    SessionRisk: frozenset({"at_least"}),
+    Score: frozenset({"at_least"}),
+    Signals: frozenset({"include", "at_least"}),
 }
 
 
@@ -146,6 +153,25 @@ def reads(policy: Policy) -> Parts:
     if policy.users != Assignment():
         parts |= CLAIMS
     return parts if policy.conditions is None else parts | _reads(policy.conditions)
+
+
+def only_fades(policy: Policy) -> bool:
+    """Whether time changes this policy only as the score's terms and signals fade."""
+    if not (_is_understood(policy) and _is_understood(policy.session)):
+        return False
+    return policy.conditions is not None and _only_fades(policy.conditions)
+
+
+def _only_fades(condition: Condition) -> bool:
+    match condition:
+        case All() | AnyOf():
+            return all(_only_fades(one) for one in condition.conditions)
+        case Not():
+            return _only_fades(condition.condition)
+        case TimeOfDay():
+            return False
+        case _:
+            return _is_understood(condition)
 
 
 def _reads(condition: Condition) -> Parts:  # noqa: C901, PLR0912 - one case a kind

@@ -5,29 +5,39 @@ a policy that reads nothing of what a step changed is left as it stands (`depend
 """
 
 from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
 import msgspec
 
 from sidecar.domain import dependencies
+from sidecar.domain.compiling import applies
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.facts import Fact
 from sidecar.domain.policy import Policy
+from sidecar.domain.risk import terms_of
 from sidecar.domain.scene import World
 from sidecar.domain.session import Surroundings, apply
 from sidecar.domain.standing import Compiled
 from sidecar.domain.state import State
 
+Restless: TypeAlias = tuple[Compiled, ...]
+
 
 class Stepper(Evaluator):
     """An evaluator that also moves states forward in place."""
 
-    __slots__ = ("_concerned", "_reads")
+    __slots__ = ("_concerned", "_fading", "_reads")
 
     def __init__(self, policies: Iterable[Policy], world: World, around: Surroundings) -> None:
         super().__init__(policies, world, around)
         self._reads = tuple(
             dependencies.EVERYTHING if compiled.timed else dependencies.reads(compiled.policy)
             for compiled in self._compiled
+        )
+        self._fading = frozenset(
+            compiled.policy.id
+            for compiled in self._timed
+            if dependencies.only_fades(compiled.policy)
         )
         self._concerned: dict[dependencies.Parts, tuple[Compiled, ...]] = {}
 
@@ -40,27 +50,43 @@ class Stepper(Evaluator):
         """What `step` must know of a session: computed once for each."""
         return msgspec.structs.replace(self._around, session=session)
 
-    def step(self, state: State, facts: Sequence[Fact], around: Surroundings) -> None:
-        """`advance` in place: fold facts of one stamp, later than `state.last`, into `state`."""
+    def step(
+        self,
+        state: State,
+        facts: Sequence[Fact],
+        around: Surroundings,
+        restless: Restless | None = None,
+    ) -> Restless:
+        """`advance` in place: fold facts of one stamp, later than `state.last`, into `state`.
+
+        `restless` is what the step before returned: the policies that time alone may change.
+        """
         moment = facts[0].stamp.time
-        self.begin(state, moment)
+        self.begin(state, moment, restless)
         was = dependencies.before(state)
         apply(state, facts, around)
-        self.conclude(state, moment, dependencies.changes(was, state, facts))
+        return self.conclude(state, moment, dependencies.changes(was, state, facts), restless)
 
     def at(self, state: State, now: int) -> State:
         """As the evaluator's; a state is as of its last step already, and is not copied."""
         return state if now == state.last.time else super().at(state, now)
 
-    def begin(self, state: State, moment: int) -> None:
+    def begin(self, state: State, moment: int, restless: Restless | None = None) -> None:
         """The first half of a step: what time has done until `moment`."""
-        if self.timed and state.established:
-            self._evaluate(state, moment, self._timed)
+        policies = self._timed if restless is None else restless
+        if policies and state.established:
+            self._evaluate(state, moment, policies)
 
-    def conclude(self, state: State, moment: int, changed: dependencies.Parts) -> None:
+    def conclude(
+        self,
+        state: State,
+        moment: int,
+        changed: dependencies.Parts,
+        restless: Restless | None = None,
+    ) -> Restless:
         """The second half of a step, once `changed` parts of the state are new."""
         if not state.established:
-            return
+            return self._timed
         if self._compiled and self._compiled[0].policy.id not in state.holdings:
             changed = dependencies.EVERYTHING
         concerned = self._concerned.get(changed)
@@ -72,3 +98,20 @@ class Stepper(Evaluator):
             )
         if concerned:
             self._evaluate(state, moment, concerned)
+        elif restless is not None:
+            return restless
+        return self._restless(state, moment)
+
+    def _restless(self, state: State, moment: int) -> Restless:
+        """The policies that time may change before another fact does.
+
+        Where nothing adds to the score and no signal is live, nothing is left that could fade.
+        """
+        if not self._timed:
+            return ()
+        calm = not state.signals and not terms_of(state, moment, self.world.rating)
+        return tuple(
+            compiled
+            for compiled in self._timed
+            if not (calm and compiled.policy.id in self._fading) and applies(compiled, state)
+        )

@@ -17,10 +17,12 @@ from sidecar.domain.standing import Demand
 from sidecar.domain.state import State
 from sidecar.service.assembly import assemble
 from sidecar.service.rescore import Assembled, Rescorer
+from sidecar.service.resweep import Resweeper
 from sidecar.service.store import Load, Store
 from sidecar.service.view import View
 from sidecar.wire.naming import Names, SessionName, digest, parse_name
 from sidecar.wire.records import WHO_SESSION, WHO_USER, apps_of
+from sidecar.wire.resweeps import Progress
 
 STANDINGS = ("clear", "step_up", "revoked")
 PAGE_BOUND = 1000
@@ -110,7 +112,7 @@ class Page(msgspec.Struct, frozen=True):
 class Inspector:
     """Reads sessions from the store, as all sidecars see them."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one place wires it
         self,
         *,
         store: Store,
@@ -118,7 +120,9 @@ class Inspector:
         rescorer: Rescorer,
         names: Names,
         clock: Callable[[], float],
+        resweeper: Resweeper,
     ) -> None:
+        self._resweeper = resweeper
         self._store = store
         self._view = view
         self._rescorer = rescorer
@@ -178,6 +182,10 @@ class Inspector:
     async def policies(self) -> tuple[Policy, ...]:
         """The policies in force, tried ones among them."""
         return self._view.evaluator.policies
+
+    async def rescore(self) -> Progress:
+        """How far the re-score of all sessions is. Raises `Unavailable`."""
+        return await self._resweeper.status()
 
     def _summary(self, session: Assembled) -> Summary | None:
         now = self._clock()

@@ -32,6 +32,7 @@ from sidecar.wire.naming import Names, SessionName
 from sidecar.wire.records import (
     WHO_SESSION,
     WHO_USER,
+    claim_field,
     encode_checkpoint,
     nearly_full,
     told_field,
@@ -79,6 +80,7 @@ class Rescorer:
         names: Names,
         telemetry: Telemetry,
         clock: Callable[[], float],
+        new_id: Callable[[], str],
         queue: int,
     ) -> None:
         self._store = store
@@ -86,6 +88,7 @@ class Rescorer:
         self._names = names
         self._telemetry = telemetry
         self._clock = clock
+        self._new_id = new_id
         self._send, self._receive = trio.open_memory_channel[Task](queue)
         self._working = 0
 
@@ -176,28 +179,43 @@ class Rescorer:
     async def _tell(self, sessions: Iterable[Assembled], *, by_event: bool = True) -> None:
         now = self._clock()
         evaluator = self._view.evaluator
-        joins: list[tuple[Join, list[Telling]]] = []
+        joins: list[tuple[Join, Telling | None]] = []
         for session in sessions:
-            missing, fields = _untold(evaluator, session, now)
-            if fields:
-                joins.append((self._join(session, fields, now), missing))
+            missing, checkpoint = _untold(evaluator, session, now)
+            joins += [(self._claim(session, telling, now), telling) for telling in missing]
+            if checkpoint:
+                joins.append((self._join(session, checkpoint, now), None))
             await trio.lowlevel.checkpoint()  # a fold is short, and a check must not wait for many
         if not joins:
             return
         answers = await self._store.join(*(join for join, _ in joins))
-        for (join, missing), answer in zip(joins, answers, strict=True):
-            for telling in missing:
-                if told_field(telling.policy) in answer.changed:
+        for (join, telling), answer in zip(joins, answers, strict=True):
+            if answer.joined:
+                self._view.learn(join.key, join.fields)
+                if telling is not None:
                     told = telling.observation
                     self._telemetry.record(told if by_event else _untimed(told))
-            self._view.learn(join.key, join.fields)
 
-    def _join(self, session: Assembled, fields: Record, now: float) -> Join:
+    def _claim(self, session: Assembled, telling: Telling, now: float) -> Join:
+        """Claim a telling: whoever writes the claim first tells.
+
+        Its value is this sidecar's own, so that a join whose answer was lost can be done again
+        without anything being told twice.
+        """
+        claim = claim_field(telling.policy, telling.value)
+        owner = f"{int(now * 1000):016d}{self._new_id()}".encode()
+        fields = {claim: owner, told_field(telling.policy): telling.value}
+        return self._join(session, fields, now, unless=claim)
+
+    def _join(
+        self, session: Assembled, fields: Record, now: float, unless: bytes | None = None
+    ) -> Join:
         return Join(
             self._names.session_record(session.name),
             fields,
             int(now * 1000) + 60_000,  # at least; a record's expiry only grows
             int(now * 1000),
+            unless=unless,
             publish=self._names.user_channel(session.name.user),
             want_record=False,
         )
@@ -238,9 +256,9 @@ def _untold(evaluator: Evaluator, session: Assembled, now: float) -> tuple[list[
     )
     policies = [policy.id for policy in evaluator.policies]
     missing = tellings(Known(whose, told_of(session.record), policies), state, standing, now)
-    fields = {told_field(telling.policy): telling.value for telling in missing}
+    checkpointed: Record = {}
     if any(nearly_full(record, BOUNDS) for record in (session.record, *session.others)):
         checkpoint = evaluator.checkpoint(session.name.session, facts, before, CHECKPOINT_KEEPS)
         if checkpoint is not None:
-            fields.update(encode_checkpoint(checkpoint))
-    return missing, fields
+            checkpointed = encode_checkpoint(checkpoint)
+    return missing, checkpointed

@@ -25,7 +25,8 @@ class Join(msgspec.Struct, frozen=True):
     `expire_at` (unix milliseconds) only ever grows. `unless`: where the record has this field
     already, nothing is joined and only the answer is given. `publish`: a channel on which the
     fields that grew are told. `members_of`: an index whose live members the answer also gives.
-    `now` (unix milliseconds) tells which members have expired.
+    `now` (unix milliseconds) tells which members have expired. `confirm`: it is answered only when
+    it is as durable as the settings ask for, and else fails, though it may have happened.
     """
 
     key: bytes
@@ -37,6 +38,7 @@ class Join(msgspec.Struct, frozen=True):
     publish: bytes | None = None
     members_of: bytes | None = None
     want_record: bool = True
+    confirm: bool = False
 
 
 class Joined(msgspec.Struct, frozen=True):
@@ -63,6 +65,20 @@ class Loaded(msgspec.Struct, frozen=True):
     members: tuple[bytes, ...] = ()
 
 
+class Scanned(msgspec.Struct, frozen=True):
+    """Some keys, and the bookmark that leads to more; empty: that was all."""
+
+    keys: list[bytes]
+    bookmark: bytes
+
+
+class Reader(Protocol):
+    """What the view needs of the store."""
+
+    async def load(self, *loads: Load) -> list[Loaded]:
+        """Read each; the answers are in order. Raises `Unavailable`, `Overloaded`."""
+
+
 class Store(Protocol):
     """What the journeys need of the store. Each call is one round trip however long.
 
@@ -78,6 +94,14 @@ class Store(Protocol):
 
     def keys(self, pattern: str) -> AsyncIterator[list[bytes]]:
         """The keys that match, in batches."""
+
+    async def scan(self, pattern: str, bookmark: bytes = b"") -> Scanned:
+        """Some of the keys that match, from the bookmark of an answer before (empty: the first).
+
+        Any sidecar may go on from any other's bookmark. A key may come twice, and none that is
+        there all the while is left out: where keys have moved to another server meanwhile, the
+        bookmark leads to the beginning.
+        """
 
 
 class News(Protocol):

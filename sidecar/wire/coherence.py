@@ -11,7 +11,7 @@ from typing import Any
 from sidecar.domain.policy import BLOCK, COMPLIANT_DEVICE, ROUTINE
 from sidecar.wire.paths import InvalidRoute, Routes
 from sidecar.wire.positions import Listing, Node, Place, Problems, Scalar, Table, shown
-from sidecar.wire.settings import Admin, Assurance, Http, Risk, Route, Store, Tokens
+from sidecar.wire.settings import Admin, Assurance, Grpc, Http, Risk, Route, Store, Tokens
 from sidecar.wire.shapes import join, suggestion
 
 CONTEXT = re.compile(r"c[1-9][0-9]?")
@@ -46,6 +46,9 @@ def check_coherence(root: Table, values: Mapping[str, Any], problems: Problems) 
     http, admin = values.get("http"), values.get("admin")
     if isinstance(http, Http) and isinstance(admin, Admin):
         check.listeners(http, admin)
+        grpc = values.get("grpc")
+        if isinstance(grpc, Grpc) and grpc.bind and not grpc.bind.endswith(":0"):
+            check.grpc(grpc, http, admin)
 
 
 def _find(node: Node, steps: tuple[str, ...], field: str = "") -> Iterator[tuple[str, Node]]:
@@ -192,6 +195,14 @@ class _Checks:
             self._add(f"store.{missing}", "is required: a certificate and its key go together")
         if store.retry_base > store.retry_cap:
             self._add("store.retry_base", f"must not be more than retry_cap ({store.retry_cap:g}s)")
+        if (store.wait_replicas or store.wait_aof) and store.wait_timeout >= store.timeout:
+            self._add("store.wait_timeout", f"must be less than timeout ({store.timeout:g}s)")
+
+    def grpc(self, grpc: Grpc, http: Http, admin: Admin) -> None:
+        """A third listener needs a third address."""
+        for section, other in (("http", http), ("admin", admin)):
+            if other.enabled and other.bind == grpc.bind:
+                self._add("grpc.bind", f"is the address of `{section}.bind`; each needs its own")
 
     def listeners(self, http: Http, admin: Admin) -> None:
         """Two listeners need two addresses."""

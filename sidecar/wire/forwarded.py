@@ -79,6 +79,16 @@ def ext_authz_call(request: Request) -> Original:
     )
 
 
+def told_call(request: Request) -> Original:
+    """The original call where the request is the call itself, as Envoy tells it over gRPC.
+
+    Raises `InvalidCall`.
+    """
+    return Original(
+        _method(request.method.encode("latin-1")), _host(request.host), _path(request.target)
+    )
+
+
 def _nginx(request: Request) -> Original:
     uri = _believed(request, b"x-original-uri")
     url = _believed(request, b"x-original-url")

@@ -8,6 +8,7 @@
     PREFIX:{sidecars}:f    questions to all sidecars         PREFIX:{sidecars}  their channel
     PREFIX:{sidecars}:x    index of the live sidecars
     PREFIX:{aEVENT}:f      which sidecars have an event in their view
+    PREFIX:{rescore}:f     the re-score of all sessions: what for, by whom, how far
 
 USER, DEVICE and SID are digests: identifiers may be long, private, or full of braces.
 """
@@ -101,6 +102,10 @@ class Names:
     def answers_record(self, event: str) -> bytes:
         """The record of the sidecars that have an event."""
         return f"{self._prefix}:{{a{digest(event)}}}:f".encode()
+
+    def rescore_record(self) -> bytes:
+        """The record of the re-score of all sessions."""
+        return f"{self._prefix}:{{rescore}}:f".encode()
 
     def every_session(self) -> str:
         """A pattern that matches every session's record."""

@@ -8,6 +8,7 @@ record has
     app:NAME                            the apps the session was used in
     event:ID                            ids that have counted already
     told:POLICY                         what was last logged and counted of a policy's mark
+    claim:POLICY|VALUE                  which sidecar told it
     checkpoint:state                    the state up to some stamp
 """
 
@@ -143,6 +144,11 @@ def apps_of(record: Mapping[bytes, bytes]) -> tuple[str, ...]:
 def told_field(policy: str) -> bytes:
     """The field of what was told of a policy's mark."""
     return _TOLD + policy.encode()
+
+
+def claim_field(policy: str, value: bytes) -> bytes:
+    """The field by which one sidecar claims to tell this value of a policy's mark."""
+    return b"claim:" + policy.encode() + b"|" + value
 
 
 def told_of(record: Mapping[bytes, bytes]) -> dict[str, bytes]:

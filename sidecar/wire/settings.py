@@ -9,8 +9,8 @@ from typing import Annotated
 
 import msgspec
 
-from sidecar.domain.assurance import Level
-from sidecar.domain.risk import Thresholds, Weight
+from sidecar.domain.assurance import DEFAULT_LEVELS, Level
+from sidecar.domain.risk import Thresholds, Weight, default_weights
 from sidecar.wire.spellings import (
     Algorithm,
     Asn,
@@ -111,6 +111,7 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     client_address: ClientAddress = ClientAddress.EITHER  # the header that tells it
     token_cookie: HeaderName = ""  # cookie to take the token from
     token_header: HeaderName = ""  # header to take the token from
+    authzen_url: Url = ""  # of this listener in AuthZEN's metadata; empty: as it was asked
     max_header_bytes: Size = 32768  # of one request
     max_body_bytes: Size = 1048576  # of one request
     header_timeout: Duration = 5.0  # for all of a request's head to arrive
@@ -118,6 +119,18 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     keep_alive_timeout: Duration = 75.0  # for the next request
     write_timeout: Duration = 10.0  # a client that does not read is cut off
     max_connections: PositiveInt = 1024  # open at a time
+
+
+class Grpc(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Envoy's and Istio's external authorization; the token's place and trusted proxies: `http`."""
+
+    bind: Bind = ""  # `host:port`, such as `127.0.0.1:8182`; empty: it does not listen
+    max_connections: PositiveInt = 64  # open at a time
+    max_streams: PositiveInt = 128  # calls at a time on one connection
+    max_message_bytes: Size = 65536  # of one request
+    message_timeout: Duration = 5.0  # for all of a request to arrive
+    write_timeout: Duration = 10.0  # a client that does not read is cut off
+    idle_timeout: Duration = 3600.0  # a connection without a request is closed
 
 
 class Admin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -155,7 +168,20 @@ class Store(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     batch: PositiveInt = 512  # operations sent together at most
     threads: PositiveInt = 2  # connections that work at a time
     queue: PositiveInt = 8192  # operations that wait; more are refused
+    wait_replicas: Natural = 0  # that must have an event before it is acknowledged
+    wait_aof: bool = False  # whether it must be on disk as well (Redis 7.2, `appendonly yes`)
+    wait_timeout: Duration = 0.5  # for both; then the event is refused, and may be sent again
     embedded_dir: str = ""  # where the embedded server keeps its data
+
+
+class Spool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Events that come while the store is away wait on disk; without a `dir` they are refused."""
+
+    dir: File = ""  # a directory of this daemon's own, across restarts; empty: no spool
+    max_events: PositiveInt = 50000  # that wait; more are refused
+    max_bytes: Size = 33554432  # on disk; more are refused
+    segment_bytes: Size = 1048576  # of one file, which goes when all of it is in the store
+    fsync: bool = True  # false: faster, and a crash of the machine loses acknowledged events
 
 
 class Issuer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -220,6 +246,10 @@ class NamedLocation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     trusted: bool = False  # shown with the location
 
 
+ALL_TRUSTED = "all-trusted"
+"""The location that every trusted location lies in; policies can name it like any other."""
+
+
 class Network(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A network segment by CIDR or file of CIDRs; the longest prefix wins."""
 
@@ -258,70 +288,15 @@ class Assurance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """The assurance levels, weakest first, and how far clocks may disagree about a proof."""
 
     # each level by its `acr` values and by combinations of `amr`
-    levels: tuple[Level, ...] = (
-        Level("single-factor", ("single-factor",), (frozenset({"pwd"}), frozenset({"pin"}))),
-        Level(
-            "mfa",
-            ("mfa",),
-            (
-                frozenset({"mfa"}),
-                frozenset({"pwd", "otp"}),
-                frozenset({"pwd", "sms"}),
-                frozenset({"pwd", "tel"}),
-                frozenset({"pwd", "swk"}),
-                frozenset({"pwd", "hwk"}),
-            ),
-        ),
-        Level(
-            "passwordless",
-            ("passwordless",),
-            (
-                frozenset({"swk", "user"}),
-                frozenset({"swk", "pin"}),
-                frozenset({"swk", "fpt"}),
-                frozenset({"swk", "face"}),
-            ),
-        ),
-        Level(
-            "phishing-resistant",
-            ("phr", "phrh"),
-            (
-                frozenset({"hwk", "user"}),
-                frozenset({"hwk", "pin"}),
-                frozenset({"hwk", "fpt"}),
-                frozenset({"hwk", "face"}),
-                frozenset({"sc", "pin"}),
-            ),
-        ),
-    )
+    levels: tuple[Level, ...] = DEFAULT_LEVELS
     skew: WholeDuration = 0  # whole seconds; 0: a proof lies in a later second than its mark
-
-
-def _weights() -> dict[str, Weight]:
-    return {
-        "user-risk-medium": Weight(30),
-        "user-risk-high": Weight(60),
-        "device-risk-medium": Weight(20),
-        "device-risk-high": Weight(50),
-        "session-risk-medium": Weight(30),
-        "session-risk-high": Weight(60),
-        "device-not-compliant": Weight(25),
-        "country-changed": Weight(30, 86400),
-        "asn-changed": Weight(10, 43200),
-        "network-changed": Weight(10, 43200),
-        "device-changed": Weight(25, 86400),
-        "user-agent-changed": Weight(15, 43200),
-        "anonymizer": Weight(25),
-        "travel": Weight(40, 86400),
-        "credential-change": Weight(15, 86400),
-    }
 
 
 class Risk(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The risk score: what counts how much, and where the levels begin."""
 
     # merged into the defaults by name; weight 0 turns one off
-    weights: dict[str, Weight] = msgspec.field(default_factory=_weights)
+    weights: dict[str, Weight] = msgspec.field(default_factory=default_weights)
     thresholds: Thresholds = Thresholds()  # where `medium` and `high` begin
     # of a custom signal that has none
     default_weight: Annotated[float, msgspec.Meta(ge=0, le=100)] = 20.0
@@ -347,6 +322,8 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     queue: PositiveInt = 4096  # events that wait; more are refused
     workers: PositiveInt = 4  # events worked on at a time
+    # part of its time that a sidecar gives to the re-score of all sessions
+    rescore_share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.5
     drain_timeout: Duration = 10.0  # for what is in flight at shutdown
 
 
@@ -371,8 +348,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     app: App = App()
     socket: Socket = Socket()
     http: Http = Http()
+    grpc: Grpc = Grpc()
     admin: Admin = Admin()
     store: Store = Store()
+    spool: Spool = Spool()
     tokens: Tokens = Tokens()
     contexts: dict[str, Context] = {}
     routes: tuple[Route, ...] = ()

@@ -16,7 +16,16 @@ from sidecar.wire.settings import Settings
 
 TOKEN = "an-admin-token"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
-PATHS = ["/metrics", "/livez", "/readyz", "/startupz", "/v1/sessions", "/v1/sessions/s", "/nope"]
+PATHS = [
+    "/metrics",
+    "/livez",
+    "/readyz",
+    "/startupz",
+    "/v1/sessions",
+    "/v1/sessions/s",
+    "/v1/rescore",
+    "/nope",
+]
 
 
 class Sink:
@@ -48,6 +57,9 @@ class Book:
 
     async def policies(self) -> object:
         return {"policies": [{"id": "p1"}]}
+
+    async def rescore(self) -> object:
+        return {"state": "running", "done": 1500, "expected": 20000, "generation": "g"}
 
 
 class Admin:
@@ -318,3 +330,9 @@ async def test_a_port_in_use_is_told_at_the_start(admin: Admin) -> None:
     )
     with pytest.raises(OSError, match="in use"):
         await second.run()
+
+
+async def test_the_progress_of_a_re_score_is_shown_to_whom_has_the_credential(admin: Admin) -> None:
+    assert (await admin.ask("/v1/rescore")).status_code == 401
+    shown = await admin.ask("/v1/rescore", headers=BEARER)
+    assert (shown.status_code, shown.json()["done"]) == (200, 1500)

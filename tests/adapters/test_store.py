@@ -233,7 +233,8 @@ CREDENTIALS: list[Callable[[str, str], StoreSettings]] = [
 ]
 RIGHTS = (
     "resetkeys ~su:* resetchannels &su:* -@all +evalsha +script|load +hgetall +zrangebyscore"
-    " +scan +ping +ssubscribe +sunsubscribe +client|setinfo +hmget +hset +hlen +hkeys +hdel"
+    " +scan +info +wait +waitaof +ping +ssubscribe +sunsubscribe +client|setinfo"
+    " +hmget +hset +hlen +hkeys +hdel"
     " +hget +zadd +pexpiretime +pexpireat +zremrangebyscore +spublish"
 )
 

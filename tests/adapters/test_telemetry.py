@@ -35,6 +35,9 @@ from sidecar.service.observations import (
     Rescored,
     RevokedSession,
     SecurityEventTokenTaken,
+    SpoolIncident,
+    SpoolReplayed,
+    SpoolTrouble,
     StoreUp,
     TokenRefused,
     Told,
@@ -80,6 +83,8 @@ EVERYTHING: tuple[Observation, ...] = (
     GeographyFailed(database="city", detail="broken"),
     QueueRejected(queue="events"),
     ViewEvicted(sessions=2),
+    SpoolIncident(trouble=SpoolTrouble.DAMAGED, detail="0000000000000001.spool is damaged"),
+    SpoolReplayed(events=3, duplicates=1, left=0),
     WorkerFailed(where="evaluation", error=ValueError("innards")),
     Told(event="ready", fields={"socket": "/run/s.sock"}),
 )
@@ -141,6 +146,8 @@ CONTRACT = {
     "sidecar_view_sessions": set(),
     "sidecar_view_evictions": set(),
     "sidecar_worker_errors": {"where"},
+    "sidecar_spool_troubles": {"trouble"},
+    "sidecar_spool_replayed": set(),
 }
 
 

@@ -6,7 +6,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from tests.cli.command import sidecar
 
 
-@pytest.mark.parametrize("kind", ["config", "policy", "event"])
+@pytest.mark.parametrize("kind", ["config", "policy", "event", "scenario"])
 async def test_each_schema_is_one(kind: str) -> None:
     done = await sidecar("schema", kind)
     assert (done.status, done.err) == (0, "")

@@ -53,6 +53,9 @@ class Book:
     async def policies(self) -> object:
         return []
 
+    async def rescore(self) -> object:
+        return {"state": "running", "done": 1500, "expected": 20000, "generation": "g"}
+
 
 class Admin:
     def __init__(self, token_file: Path) -> None:
@@ -180,3 +183,10 @@ async def test_a_listener_that_is_not_there_says_what_to_do(url: str) -> None:
     assert (done.status, done.out) == (2, "")
     assert "--url" in done.err
     assert "Traceback" not in done.err
+
+
+async def test_the_progress_of_a_re_score_is_told(admin: Admin) -> None:
+    done = await admin.ask("--rescore-status")
+    assert done.status == 0
+    assert done.out == "1,500 of 20,000 sessions are re-scored\n"
+    assert json.loads((await admin.ask("--rescore-status", "--json")).out)["done"] == 1500

@@ -14,7 +14,7 @@ policies:
   - id: home
     state: enabled
     contexts: {include: [c1]}
-    conditions: {changed: [country]}
+    conditions: {changed: [device]}
     grant: {operator: OR, controls: [mfa]}
 """
 
@@ -49,7 +49,7 @@ async def test_every_problem_is_told_with_its_line(config: Path) -> None:
 
 async def test_a_problem_in_a_policy_is_told_with_its_line(config: Path) -> None:
     policy = config.parent / "policies" / "home.yaml"
-    write(policy, POLICY.replace("[country]", "[planet]"))
+    write(policy, POLICY.replace("[device]", "[planet]"))
     done = await sidecar("validate", "--config", str(config))
     assert done.status == 2
     assert done.err.startswith(f"{policy}:5: policies[0].conditions.changed")
@@ -74,3 +74,34 @@ async def test_a_configuration_that_is_not_there(tmp_path: Path) -> None:
     assert done.status == 2
     assert f"{tmp_path}/none.yaml" in done.err
     assert "Traceback" not in done.err
+
+
+async def test_what_is_probably_not_meant_is_a_warning_with_its_line(config: Path) -> None:
+    policy = config.parent / "policies" / "home.yaml"
+    write(policy, POLICY.replace("{changed: [device]}", "{score: 0}"))
+    write(config, CONFIG + "networks:\n  - name: hall\n    cidrs: [192.0.2.0/24]\n")
+    done = await sidecar("validate", "--config", str(config))
+    assert done.status == 0
+    assert done.out.startswith("ok: 1 policy")
+    at = f"{policy}:2: policies.home: warning: "
+    assert done.err.splitlines() == [
+        f"{at}its conditions always hold; leave them out if that is meant (always-holds)",
+        f"{at}the score goes from 0 to 100; at least 0 is no question (threshold-out-of-range)",
+        f"{config}:5: networks.hall: warning: no policy names it (network-unused)",
+    ]
+
+
+async def test_where_it_is_strict_a_warning_is_an_error_unless_allowed(config: Path) -> None:
+    policy = config.parent / "policies" / "home.yaml"
+    write(policy, POLICY.replace("[device]", "[country]"))
+    words = ("validate", "--strict", "--config", str(config))
+    done = await sidecar(*words)
+    assert (done.status, done.out) == (2, "")
+    assert "no geography.city (needs-geography)" in done.err
+    assert (await sidecar(*words, "--allow", "needs-geography")).status == 0
+
+
+async def test_a_code_that_is_none_is_bad_usage(config: Path) -> None:
+    done = await sidecar("validate", "--config", str(config), "--allow", "geography")
+    assert done.status == 2
+    assert "needs-geography" in done.err

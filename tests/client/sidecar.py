@@ -6,7 +6,6 @@ from pathlib import Path
 import trio
 
 from sidecar.adapters.local_socket import LocalSocket, SocketIncident
-from sidecar.adapters.socket_replies import Settlement
 from sidecar.domain.signal import Signal
 from sidecar.service.answers import (
     Accepted,
@@ -14,6 +13,7 @@ from sidecar.service.answers import (
     Call,
     Overloaded,
     Reason,
+    Settlement,
     StandingChange,
     Verdict,
 )
@@ -40,6 +40,7 @@ class Sidecar:
         self.path = path
         self.calls: list[Call] = []
         self.signals: list[Signal] = []
+        self.revoked: set[str] = set()
         self._idle = trio.Event()
         self._watches = Watches()
         self.door = Counted(
@@ -69,6 +70,14 @@ class Sidecar:
         with trio.fail_after(10):
             await self._idle.wait()
 
+    async def tell(self, change: StandingChange) -> None:
+        self._watches.tell(change)
+
+    async def until_watched(self, watchers: int = 1) -> None:
+        with trio.fail_after(10):
+            while len(self._watches) != watchers:  # noqa: ASYNC110 - it tells of nothing
+                await trio.sleep(0.005)
+
     async def check(self, call: Call) -> Answer:
         self.calls.append(call)
         if call.token == "bad":
@@ -80,6 +89,8 @@ class Sidecar:
                 error="invalid_token",
                 message="the token has expired",
             )
+        if call.token in self.revoked:
+            return Answer(Verdict.DENY, 401, "s1", "ada", challenge='Bearer error="invalid_token"')
         if "c1" not in call.contexts:
             return Answer(Verdict.ALLOW, 200, "s1", "ada", pending=True)
         return Answer(

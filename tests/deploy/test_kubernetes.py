@@ -257,6 +257,15 @@ def test_the_configuration_fits_the_pod(manifests: tuple[Manifest, ...]) -> None
     assert mount(sidecar(manifests), ours.policies.path)["readOnly"] is True
 
 
+def test_the_spool_has_a_volume_that_is_larger_than_it(manifests: tuple[Manifest, ...]) -> None:
+    spool = settings(manifests).spool
+    at = mount(sidecar(manifests), str(Path(spool.dir).parent))
+    assert not at.get("readOnly")
+    (volume,) = (each for each in pod(manifests)["volumes"] if each["name"] == at["name"])
+    assert volume["emptyDir"]["sizeLimit"] == "64Mi"
+    assert spool.max_bytes < 64 * 1024 * 1024
+
+
 def test_every_context_of_the_policies_is_one_that_routes_ask_for(
     manifests: tuple[Manifest, ...],
 ) -> None:

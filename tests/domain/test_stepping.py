@@ -64,17 +64,28 @@ def test_stepping_in_place_gives_what_evaluating_everything_gives(
     first, *later = steps(facts)
     state = stepping.fold("", first)
     known = list(first)
+    restless = None
     for step in later:
         known += step
-        stepping.step(state, step, stepping.surroundings(""))
+        restless = stepping.step(state, step, stepping.surroundings(""), restless)
         folded = whole.fold("", known)
         assert state == folded
         now = step[0].stamp.time
         assert stepping.standing(state, now) == whole.standing(folded, now)
 
 
-def policy(condition: object) -> Policy:
-    return Policy("p", Grant((frozenset({"mfa"}),)), conditions=condition)  # type: ignore[arg-type]
+def test_a_calm_session_waits_for_facts_and_a_clock_does_not() -> None:
+    stepping = stepper(policy(Score(40), "score"), policy(TimeOfDay(0, 60), "night"))
+    state = stepping.fold("", established())
+    around = stepping.surroundings("")
+    calm = stepping.step(state, [sighted(1010)], around)
+    assert [compiled.policy.id for compiled in calm] == ["night"]
+    raised = SignalRaised(stamp=stamp(1020), scope=Scope.SESSION, name="odd", weight=50)
+    assert len(stepping.step(state, [raised], around, calm)) == 2
+
+
+def policy(condition: object, name: str = "p") -> Policy:
+    return Policy(name, Grant((frozenset({"mfa"}),)), conditions=condition)  # type: ignore[arg-type]
 
 
 def test_a_policy_that_reads_nothing_of_a_change_is_not_concerned() -> None:

@@ -262,7 +262,7 @@ async def test_a_sidecar_without_location_data_moves_nobody() -> None:
         for field in record
         if field not in before.get(key, {})
     }
-    assert grown == {b"told", b"want", b"lease", b"sweep", b"swept"}
+    assert grown == {b"told", b"claim", b"want", b"lease", b"sweep", b"swept"}
 
 
 async def test_it_runs_by_itself_and_takes_up_what_is_asked_for_meanwhile() -> None:

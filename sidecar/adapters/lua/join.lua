@@ -4,24 +4,27 @@
 --
 -- KEYS  record, index..., [the index whose members are asked for]
 -- ARGV  record's expiry, now (both unix ms), unless, channel ('' for none), want record (1 or 0),
---       again (1: this join may have happened already), count of fields, count of indexes,
---       then field, value for each field, then member, expiry for each index.
+--       again (1: this join may have happened already), confirm (1: write in any case),
+--       count of fields, count of indexes, then field, value for each field, then member, expiry
+--       for each index.
 -- Gives {joined (1 or 0), fields that grew, record as a flat list, members}.
 --
--- Two things to know. Lua's `<` on strings follows the locale of the server: `less` does not.
+-- Three things to know. WAIT waits for what its own connection wrote last: a join that finds all
+-- done, by another connection, must write something to be waited for. Lua's `<` on strings follows the locale of the server: `less` does not.
 -- And `unpack` has a limit: long argument lists go in chunks.
 
 local BOUNDS = {@BOUNDS@}
 local DEFAULT_BOUND = @DEFAULT_BOUND@
 local CHUNK = 2000
-local AHEAD = 8
+local AHEAD = 9
 
 local byte, min = string.byte, math.min
 
 local record_key = KEYS[1]
 local expire_at, now, unless, channel = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local want_record, again = ARGV[5] == '1', ARGV[6] == '1'
-local field_count, index_count = tonumber(ARGV[7]), tonumber(ARGV[8])
+local confirm = ARGV[7] == '1'
+local field_count, index_count = tonumber(ARGV[8]), tonumber(ARGV[9])
 
 -- Bytewise a < b.
 local function less(a, b)
@@ -60,6 +63,8 @@ local function live_until(key, time)
   local known = redis.call('PEXPIRETIME', key)
   if known == -1 or (known >= 0 and known < tonumber(time)) then
     redis.call('PEXPIREAT', key, time)
+  elseif known >= 0 and confirm then
+    redis.call('PEXPIREAT', key, known)
   end
 end
 
@@ -119,6 +124,7 @@ if unless ~= '' then
     if names[i] == unless then ours = given[i] end
   end
   if known and not (again and known == ours) then
+    if confirm then live_until(record_key, 0) end
     return {0, {}, record(), members()}
   end
 end

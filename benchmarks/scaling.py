@@ -1,0 +1,350 @@
+"""What one session, check, signal and sidecar cost the store, and what that allows on a Cluster.
+
+Usage: python -m benchmarks.scaling [SESSIONS]
+
+Two whole daemons on a server of their own, spoken to over their sockets. Each row is what the
+server says of itself (INFO: memory, commandstats, net input and output, CPU of the main thread)
+after a phase, less what it said before, less what idle daemons cost in that time, by operation.
+The second table computes from the first what `docs/scaling.md` quotes.
+"""
+
+import json
+import math
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jwt
+import redis
+import trio
+from cryptography.hazmat.primitives.asymmetric import ec
+from rich.console import Console
+from rich.table import Table
+
+from sidecar.adapters import clock
+from sidecar.adapters.embedded import EmbeddedStore
+from sidecar.adapters.redis_links import call
+from sidecar.daemon.serving import Addresses, serve
+from sidecar.wire.naming import Names
+from sidecar.wire.resweeps import Progress, current_of, progress_of
+from sidecar.wire.settings import Sessions, Store
+
+ISSUER = "https://id.example"
+POLICIES = """\
+policies:
+  - id: places
+    contexts: {include: [c1]}
+    conditions: {any: [{networks: {include: [restricted]}}, {device: {compliant: false}}]}
+    grant: mfa
+  - id: risk
+    contexts: {include: [c1]}
+    conditions: {user_risk: {at_least: medium}}
+    grant: mfa
+"""
+IDLE_SECONDS = 15.0
+
+SESSIONS = 100_000_000
+SIDECARS = 10_000
+SIGNALS = 50_000
+NODE_MEMORY = 64 * 2**30
+BUSY = 0.6
+"""The part of a node's one core, and of its memory, that is planned with."""
+
+NODE_NETWORK = 10e9 / 8 * BUSY
+ACTIVE = 0.1
+"""The part of live sessions that make calls in any five minutes: an assumption."""
+
+
+class Cost(NamedTuple):
+    """Memory and net bytes, commands (those in scripts among them), joins, seconds of CPU."""
+
+    memory: float
+    commands: float
+    joins: float
+    received: float
+    sent: float
+    cpu: float
+
+    def less(self, other: "Cost", times: float = 1) -> "Cost":
+        """The difference to so many of another."""
+        return Cost(*(a - b * times for a, b in zip(self, other, strict=True)))
+
+    def each(self, count: float) -> "Cost":
+        """Of one among so many."""
+        return Cost(*(value / count for value in self))
+
+
+KINDS = {
+    (b"u", b"s"): "session record",
+    (b"u", b"f"): "user record",
+    (b"u", b"x"): "index of a user",
+    (b"d", b"f"): "device record",
+    (b"d", b"x"): "index of a device",
+    (b"s", b"l"): "locator",
+}
+MORE = """\
+policies:
+  - id: more
+    contexts: {include: [c1]}
+    conditions: {user_risk: {at_least: high}}
+    grant: mfa
+"""
+NOTHING = Cost(0, 0, 0, 0, 0, 0)
+
+
+class Bench:
+    """The server, the daemons' sockets, and what idle daemons cost a second."""
+
+    def __init__(self, client: redis.Redis, key: Any, sessions: int) -> None:
+        self.client = client
+        self.key = key
+        self.sessions = sessions
+        self.idle = NOTHING
+        self.links: list[trio.SocketStream] = []
+        self.table = Table("one", "memory B", "commands", "joins", "in B", "out B", "CPU us")
+        for column in self.table.columns[1:]:
+            column.justify = "right"
+
+    def now(self) -> Cost:
+        """What the server has spent so far, and holds."""
+        info: dict[str, Any] = call(self.client, "INFO", "everything")
+        calls = {name: one["calls"] for name, one in info.items() if name.startswith("cmdstat_")}
+        ours = sum(n for name, n in calls.items() if name == "cmdstat_info")
+        cpu = info["used_cpu_user_main_thread"] + info["used_cpu_sys_main_thread"]
+        return Cost(
+            info["used_memory"],
+            sum(calls.values()) - ours,
+            calls.get("cmdstat_evalsha", 0),
+            info["total_net_input_bytes"],
+            info["total_net_output_bytes"],
+            cpu,
+        )
+
+    async def quiet(self) -> None:
+        """Until nothing is written but what idle daemons write."""
+        while True:
+            before = self.now().joins
+            await trio.sleep(1)
+            if self.now().joins - before <= 2:
+                return
+
+    async def phase(self, name: str, pod: int, lines: Iterable[dict[str, Any]]) -> Cost:
+        """Ask a daemon all this, and what one of it cost."""
+        asked = list(lines)
+        await self.quiet()
+        begun, before = time.perf_counter(), self.now()
+        await ask(self.links[pod], asked)
+        await self.quiet()
+        spent = self.now().less(before).less(self.idle, time.perf_counter() - begun)
+        return self.show(name, spent.each(len(asked)))
+
+    def show(self, name: str, cost: Cost) -> Cost:
+        """A line of the table."""
+        self.table.add_row(
+            name,
+            f"{cost.memory:,.0f}",
+            *(f"{value:,.2f}" for value in (cost.commands, cost.joins)),
+            *(f"{value:,.0f}" for value in (cost.received, cost.sent)),
+            f"{cost.cpu * 1e6:,.1f}",
+        )
+        return cost
+
+    def check(self, n: int, ip: str = "192.0.2.1") -> dict[str, Any]:
+        """A check of the n-th session."""
+        issued = int(clock.now())
+        claims = {
+            "iss": ISSUER, "aud": "payroll", "azp": "payroll", "sub": f"user-{n}",
+            "sid": f"session-{n}", "deviceid": f"device-{n}", "iat": issued, "exp": issued + 3600,
+            "auth_time": issued - 60, "acr": "single-factor",
+        }  # fmt: skip
+        token = jwt.encode(claims, self.key, "ES256", {"kid": "k"})
+        return {"op": "check", "token": token, "context": "c1", "ip": ip}
+
+
+async def ask(link: trio.SocketStream, lines: list[dict[str, Any]]) -> None:
+    """Ask all, a hundred at a time, and read as many answers."""
+    for first in range(0, len(lines), 100):
+        batch = lines[first : first + 100]
+        await link.send_all(b"".join(json.dumps(line).encode() + b"\n" for line in batch))
+        data = b""
+        while data.count(b"\n") < len(batch):
+            data += await link.receive_some(65536)
+        for answer in data.splitlines():
+            assert json.loads(answer)["ok"], answer
+
+
+def event(kind: str, n: int, subject: str, tag: str, **data: str) -> dict[str, Any]:
+    return {
+        "op": "event",
+        "type": kind,
+        "id": f"{tag}-{n}",
+        "subject": {subject: f"{subject}-{n}"},
+        "data": data,
+    }
+
+
+async def measure(bench: Bench, alone: Cost) -> dict[str, Cost]:
+    await bench.quiet()
+    before = bench.now()
+    await trio.sleep(IDLE_SECONDS)
+    bench.idle = bench.now().less(before).each(IDLE_SECONDS)._replace(memory=0)
+    idle = bench.idle.less(alone).each(2)
+    costs = {"idle": bench.show("idle sidecar, a second", idle)}
+    every = range(bench.sessions)
+    checks = [bench.check(n) for n in every]
+    costs["session"] = await bench.phase("session, its first check", 0, checks)
+    costs["check"] = await bench.phase("check in the view", 0, checks)
+    moved = [{**one, "ip": "198.51.100.7"} for one in checks]
+    costs["moved"] = await bench.phase("check from another address", 0, moved)
+    signals = [event("network-change", n, "session", "s", segment="lab") for n in every]
+    costs["signal"] = await bench.phase("signal of a session", 0, signals)
+    rises = [event("risk-level-change", n, "user", "u", current_level="HIGH") for n in every]
+    costs["user"] = await bench.phase("signal of a user, and a mark", 0, rises)
+    costs["follow"] = await bench.phase("session at a second sidecar", 1, checks)
+    heard = [event("network-change", n, "session", "h", segment="dmz") for n in every]
+    costs["heard"] = await bench.phase("signal that a second one hears", 0, heard)
+    return costs
+
+
+async def rescore(bench: Bench, policies: Path) -> tuple[Cost, float]:
+    """Cost of the re-score of one session, and how many one sidecar does in a second."""
+    await bench.quiet()
+    begun, before = time.perf_counter(), bench.now()
+    asked = _progress(bench.client).asked
+    (policies / "more.yaml").write_text(MORE)
+    while (progress := _progress(bench.client)).asked == asked or progress.state != "done":
+        await trio.sleep(0.1)
+    spent = bench.now().less(before).less(bench.idle, time.perf_counter() - begun)
+    cost = bench.show("re-score, after a new policy", spent.each(progress.done))
+    return cost, progress.done / (progress.finished - progress.asked)
+
+
+def _progress(client: redis.Redis) -> Progress:
+    record: dict[bytes, bytes] = call(client, "HGETALL", Names("su").rescore_record())
+    current = current_of(record)
+    assert current is not None
+    return progress_of(record, current)
+
+
+def kinds(client: redis.Redis) -> str:
+    """MEMORY USAGE of the keys of each kind, on average."""
+    sizes: dict[str, list[int]] = {}
+    for key in client.scan_iter("su:{*", count=1000):
+        kind = KINDS.get((key[4:5], key.rpartition(b"}:")[2][:1]))
+        if kind:
+            sizes.setdefault(kind, []).append(call(client, "MEMORY USAGE", key, "SAMPLES", 0))
+    return ", ".join(f"{k} {statistics.mean(v):,.0f}" for k, v in sorted(sizes.items()))
+
+
+def limits(costs: dict[str, Cost], connection: float, rate: float) -> Table:
+    """What the constants mean for the size that is planned with."""
+    table = Table("for", "how much", "nodes")
+    for column in table.columns[1:]:
+        column.justify = "right"
+
+    needed: list[float] = []
+    cores = 0.0
+
+    def row(name: str, amount: float, unit: str, capacity: float = 0) -> None:
+        if capacity:
+            needed.append(amount / capacity)
+        nodes = f"{math.ceil(amount / capacity):,}" if capacity else ""
+        digits = 0 if amount >= 10 else 2
+        table.add_row(name, f"{amount:,.{digits}f} {unit}", nodes)
+
+    sessions, signal, idle = costs["session"], costs["signal"], costs["idle"]
+    memory = SESSIONS * sessions.memory
+    row("memory of 100,000,000 sessions", memory / 2**30, "GiB", NODE_MEMORY * BUSY / 2**30)
+    for name, times, what in (
+        ("50,000 signals a second", SIGNALS, signal.cpu),
+        ("a tenth of the sessions seen anew", SESSIONS * ACTIVE / Sessions().seen_interval, 0.0),
+        ("each session begins once a day", SESSIONS / Sessions().min_ttl, sessions.cpu),
+        ("10,000 idle sidecars", SIDECARS, idle.cpu),
+    ):
+        work = times * (what or costs["moved"].cpu)
+        cores += work
+        row(name, work, f"cores ({times:,.0f}/s)", BUSY)
+    row("all of these", cores, "cores", BUSY)
+    news = max(0.0, costs["heard"].sent - signal.sent)
+    row("news, for each sidecar that hears", SIGNALS * news / 2**20, "MiB/s", NODE_NETWORK / 2**20)
+    row("answers to signals", SIGNALS * signal.sent / 2**20, "MiB/s", NODE_NETWORK / 2**20)
+    table.add_row("so, masters (and as many replicas)", "", f"{math.ceil(max(needed)):,}")
+    table.add_section()
+    row("joins of idle sidecars on one node", SIDECARS * idle.joins, "joins/s")
+    links = SIDECARS * (Store().threads + 1)
+    row("connections at each node", links, f"({links * connection / 2**30:,.1f} GiB)")
+    row("`wait: everywhere`, each event", SIDECARS * signal.cpu, "core seconds")
+    row("re-score of all, by one sidecar", SESSIONS / rate / 3600, f"hours ({rate:,.0f}/s)")
+    return table
+
+
+async def main() -> None:
+    sessions = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
+    key = ec.generate_private_key(ec.SECP256R1())
+    public = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(key.public_key()))
+    with tempfile.TemporaryDirectory(prefix="scaling-") as name:
+        directory = Path(name)
+        (directory / "policies").mkdir()
+        (directory / "policies" / "all.yaml").write_text(POLICIES)
+        jwks = {"keys": [{**public, "kid": "k", "alg": "ES256", "use": "sig"}]}
+        (directory / "jwks.json").write_text(json.dumps(jwks))
+        async with trio.open_nursery() as nursery:
+            url = await nursery.start(EmbeddedStore().run)
+            client = redis.Redis.from_url(url, protocol=2)
+            bench = Bench(client, key, sessions)
+            begun, before = time.perf_counter(), bench.now()
+            await trio.sleep(IDLE_SECONDS / 3)
+            alone = bench.now().less(before).each(time.perf_counter() - begun)
+            fresh = client.info("memory")["used_memory"], client.info("clients")
+            for pod in range(2):
+                config = directory / f"{pod}.yaml"
+                config.write_text(json.dumps(configuration(directory, pod, url)))
+                addresses: Addresses = await nursery.start(serve, config, {})
+                bench.links.append(await trio.open_unix_socket(addresses.socket))
+            await bench.quiet()
+            used, known = client.info("memory")["used_memory"], client.info("clients")
+            links = known["connected_clients"] - fresh[1]["connected_clients"]
+            connection = (used - fresh[0]) / max(1, links)
+            costs = await measure(bench, alone._replace(memory=0))
+            sizes = kinds(client)
+            _, rate = await rescore(bench, directory / "policies")
+            nursery.cancel_scope.cancel()
+    console = Console(width=110)
+    console.print(bench.table)
+    console.print(f"MEMORY USAGE in B: {sizes}.")
+    console.print(f"A connection: {connection:,.0f} B at the server; {links} of two idle sidecars.")
+    console.print(
+        f"Nodes of {NODE_MEMORY >> 30} GiB, one core and 10 Gbit/s, planned to {BUSY:.0%}:"
+    )
+    console.print(limits(costs, connection, rate))
+
+
+def configuration(directory: Path, pod: int, url: str) -> dict[str, Any]:
+    return {
+        "app": {"id": "payroll"},
+        "socket": {"path": str(directory / f"{pod}.sock")},
+        "http": {"enabled": False},
+        "admin": {"enabled": False},
+        "store": {"url": url},
+        "tokens": {
+            "issuers": [
+                {
+                    "issuer": ISSUER,
+                    "audiences": ["payroll"],
+                    "jwks_file": str(directory / "jwks.json"),
+                }
+            ]
+        },
+        "contexts": {"c1": {"name": "Payments"}},
+        "networks": [{"name": "lab"}, {"name": "dmz"}, {"name": "restricted"}],
+        "log": {"level": "error"},
+        "policies": {"path": str(directory / "policies")},
+    }
+
+
+if __name__ == "__main__":
+    trio.run(main)

@@ -1,0 +1,62 @@
+-- Asks the sidecar whether a call may pass: `http-request lua.sidecar-check`.
+--
+-- Allowed: sets txn.sidecar_decision and what the app is told. Refused: answers the client with the
+-- sidecar's status, headers and body. Anything else: sets nothing, and the configuration refuses.
+
+-- Where the sidecar is: the `listen sidecar` section, whose time-outs count.
+local DESTINATION = "abns@stepup-sidecar"
+-- The end of patience with that section itself, in milliseconds.
+local PATIENCE = 2500
+
+-- Of the client's headers, what the check needs. With http.token_cookie also "cookie".
+local FORWARDED = { "authorization", "user-agent" }
+local TOLD = { "decision", "session", "subject", "assurance", "step-up" }
+local RETURNED = { "www-authenticate", "content-type", "cache-control", "retry-after" }
+
+core.register_action("sidecar-check", { "http-req" }, function(txn)
+    local sent = txn.http:req_get_headers()
+    local headers = {
+        ["host"] = { "sidecar" },
+        ["x-forwarded-method"] = { txn.sf:method() },
+        ["x-forwarded-host"] = { txn.sf:req_hdr("host") },
+        ["x-forwarded-uri"] = { txn.sf:pathq() },
+        ["x-forwarded-for"] = { txn.sf:src() },
+    }
+    for _, name in ipairs(FORWARDED) do
+        -- All values: two Authorization headers are for the sidecar to refuse.
+        for index = 0, sent[name] and #sent[name] or -1 do
+            headers[name] = headers[name] or {}
+            table.insert(headers[name], sent[name][index])
+        end
+    end
+    local context = txn:get_var("txn.sidecar_context")
+    if context then
+        headers["x-auth-context"] = { context }
+    end
+
+    local answer = core.httpclient():get({
+        url = "http://sidecar/v1/check",
+        dst = DESTINATION,
+        timeout = PATIENCE,
+        headers = headers,
+    })
+    local status = answer and answer.status or 0
+    local told = answer and answer.headers or {}
+
+    if status == 200 then
+        for _, name in ipairs(TOLD) do
+            local value = told["x-sidecar-" .. name]
+            if value and value[0] ~= "" then
+                txn:set_var("txn.sidecar_" .. name:gsub("%-", "_"), value[0])
+            end
+        end
+    elseif status >= 400 and told["x-sidecar-decision"] or status == 400 then
+        local reply = txn:reply({ status = status, body = answer.body })
+        for _, name in ipairs(RETURNED) do
+            if told[name] then
+                reply:add_header(name, told[name][0])
+            end
+        end
+        txn:done(reply)
+    end
+end)

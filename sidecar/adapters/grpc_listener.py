@@ -1,0 +1,100 @@
+"""The gRPC listener: `envoy.service.auth.v3.Authorization/Check`, for the pod's own Envoy.
+
+| method | does |
+| --- | --- |
+| `/envoy.service.auth.v3.Authorization/Check` | a check of the call that Envoy describes |
+| `/grpc.health.v1.Health/Check` | says SERVING, so that Envoy can see whether we are there |
+
+What is answered is what the data listener would answer: the same headers, statuses and bodies.
+"""
+
+import trio
+
+from sidecar.adapters.data_listener import MAX_USER_AGENT
+from sidecar.adapters.http_answers import overloaded, response_of, unavailable
+from sidecar.adapters.journeys import Checks
+from sidecar.adapters.lean_grpc import LeanGrpcServer
+from sidecar.adapters.lean_http import OnHttpIncident
+from sidecar.service.answers import Call, Overloaded, Unavailable
+from sidecar.wire.ext_authz import decode_request, encode_response
+from sidecar.wire.forwarded import (
+    ClientAddresses,
+    InvalidCall,
+    TokenSources,
+    asked_contexts,
+    contexts_of,
+    told_call,
+)
+from sidecar.wire.grpc_messages import CallRefused, Code
+from sidecar.wire.http_messages import Request, Response
+from sidecar.wire.problems import Problem, problem
+from sidecar.wire.protobuf import MessageInvalid, number_field
+from sidecar.wire.settings import Grpc, Http
+
+CHECK = b"/envoy.service.auth.v3.Authorization/Check"
+HEALTH = b"/grpc.health.v1.Health/Check"
+
+_SERVING = number_field(1, 1)  # HealthCheckResponse.ServingStatus.SERVING
+
+
+class GrpcListener:
+    """Answers Envoy's checks. `http` says where the token is and which proxies are believed."""
+
+    def __init__(
+        self, settings: Grpc, http: Http, *, checks: Checks, on_incident: OnHttpIncident
+    ) -> None:
+        """Raises ValueError for a trusted proxy that is no address or network."""
+        self._checks = checks
+        self._tokens = TokenSources(http)
+        self._addresses = ClientAddresses(http)
+        self._server = LeanGrpcServer(
+            {CHECK: self._check, HEALTH: self._health}, settings, on_incident=on_incident
+        )
+
+    async def run(
+        self,
+        *,
+        draining: trio.Event | None = None,
+        drain_timeout: float = 10.0,
+        task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve until `draining` is set or cancelled; starts with the addresses bound."""
+        await self._server.run(
+            draining=draining, drain_timeout=drain_timeout, task_status=task_status
+        )
+
+    async def _health(self, _message: bytes) -> bytes:
+        await trio.lowlevel.checkpoint()
+        return _SERVING
+
+    async def _check(self, message: bytes) -> bytes:
+        try:
+            request, contexts = decode_request(message)
+        except MessageInvalid as error:
+            raise CallRefused(Code.INVALID_ARGUMENT, str(error)) from None
+        try:
+            response = await self._answer(self._call(request, contexts))
+        except InvalidCall as error:
+            response = problem(Problem.INVALID_REQUEST, str(error))
+        return encode_response(response, request.headers)
+
+    async def _answer(self, call: Call) -> Response:
+        try:
+            return response_of(await self._checks.check(call))
+        except Overloaded as error:
+            return overloaded(error)
+        except Unavailable:
+            return unavailable()
+
+    def _call(self, request: Request, contexts: str) -> Call:
+        original = told_call(request)
+        agent = request.headers.get(b"user-agent", b"")[:MAX_USER_AGENT]
+        return Call(
+            self._tokens.token(request),
+            contexts_of((*asked_contexts(request), contexts)),
+            original.method,
+            original.host,
+            original.path,
+            self._addresses.client(request),
+            agent.decode("latin-1"),
+        )

@@ -1,0 +1,157 @@
+"""`sidecar import-entra`: Conditional Access of Microsoft Entra ID to our files."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sidecar.cli.asking import plain, print_json
+from sidecar.cli.stopping import DONE, NEGATIVE, Stop
+
+if TYPE_CHECKING:
+    from sidecar.wire.entra import Import
+    from sidecar.wire.entra_names import Names
+    from sidecar.wire.settings import Settings
+
+POLICIES = Path("policies", "entra.yaml")
+SETTINGS = Path("settings.yaml")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.description = (
+        "Translate Microsoft Graph's conditionalAccessPolicy, namedLocation and "
+        "authenticationStrengthPolicy objects (one, a list, or an envelope with `value`) to a "
+        "policy file and to what the configuration needs besides. What cannot be carried over is "
+        "named with its JSON path; a policy that would mean something else is not enforced."
+    )
+    parser.epilog = """\
+Without --out, the policy file goes to standard output and the report to standard error.
+exit status: 0 done, 1 something was lost and --strict was given, 2 bad input
+
+examples:
+  sidecar import-entra policies.json locations.json
+  sidecar import-entra export.json --names names.yaml --config config/sidecar.yaml --out imported
+  sidecar import-entra export.json --json --strict
+"""
+    add = parser.add_argument
+    add("files", metavar="FILE.json", nargs="+", help="exports of Microsoft Graph; `-`: read it")
+    add("--names", metavar="FILE", help="YAML: what ids are called here (guid: name)")
+    add("--config", metavar="FILE", help="the configuration that the policies shall live in")
+    add("--out", metavar="DIR", help=f"write {POLICIES} and {SETTINGS} there; none may exist")
+    add("--json", action="store_true", help="the report, and both files, as one JSON object")
+    add("--strict", action="store_true", help="exit with status 1 if anything was lost")
+    add(
+        "--calls",
+        choices=("all", "sensitive"),
+        default="all",
+        help="a policy for whole apps: ask at all calls, as Entra ID does (a second policy covers "
+        "those without a context), or only at those in a context (default: all)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Import, write, report."""
+    result = _import(arguments)
+    written = _write(Path(arguments.out), result) if arguments.out else ()
+    if arguments.json:
+        from sidecar.wire.entra_report import report_json  # noqa: PLC0415 - a command starts quickly
+
+        print_json(report_json(result))
+    else:
+        _tell(result, written, to_files=bool(arguments.out))
+    return NEGATIVE if arguments.strict and result.losses else DONE
+
+
+def _import(arguments: argparse.Namespace) -> "Import":
+    from sidecar.wire.entra import (  # noqa: PLC0415 - a command starts quickly
+        InvalidExport,
+        import_entra,
+        read_export,
+    )
+    from sidecar.wire.positions import ConfigError  # noqa: PLC0415 - likewise
+
+    try:
+        exported = [
+            each for file in arguments.files for each in read_export(_content(file), _name(file))
+        ]
+        return import_entra(
+            exported,
+            _names(arguments.names),
+            _settings(arguments.config),
+            routine=arguments.calls == "all",
+            configured=arguments.config is not None,
+        )
+    except InvalidExport as error:
+        raise Stop(plain(str(error))) from error
+    except ConfigError as error:
+        raise Stop(*(plain(str(problem)) for problem in error.problems)) from error
+
+
+def _names(file: str | None) -> "Names":
+    from sidecar.wire.entra_names import NO_NAMES, read_names  # noqa: PLC0415 - likewise
+
+    if file is None:
+        return NO_NAMES
+    try:
+        return read_names(_content(file).decode(), file)
+    except UnicodeDecodeError as error:
+        raise Stop(f"{plain(file)}:0: (file): is not UTF-8 text") from error
+
+
+def _settings(file: str | None) -> "Settings":
+    from sidecar.wire.config import read_settings  # noqa: PLC0415 - likewise
+    from sidecar.wire.settings import Settings  # noqa: PLC0415 - likewise
+
+    if file is None:
+        return Settings()
+    try:
+        return read_settings(_content(file).decode(), file, os.environ, _text)
+    except UnicodeDecodeError as error:
+        raise Stop(f"{plain(file)}:0: (file): is not UTF-8 text") from error
+
+
+def _text(file: str) -> str:
+    return Path(file).read_text(encoding="utf-8")
+
+
+def _name(file: str) -> str:
+    return "<stdin>" if file == "-" else file
+
+
+def _content(file: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        raise Stop(f"{plain(file)}:0: (file): cannot be read: {error.strerror}") from error
+
+
+def _write(directory: Path, result: "Import") -> tuple[Path, ...]:
+    files = [(directory / POLICIES, result.policies_text)]
+    if result.settings_text:
+        files.append((directory / SETTINGS, result.settings_text))
+    there = [file for file, _ in files if file.exists()]
+    if there:
+        raise Stop(*(f"{file}: is there already, and is not overwritten" for file in there))
+    try:
+        for file, text in files:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise Stop(f"{error.filename}: cannot be written: {error.strerror}") from error
+    return tuple(file for file, _ in files)
+
+
+def _tell(result: "Import", written: tuple[Path, ...], *, to_files: bool) -> None:
+    from sidecar.wire.entra_report import report_lines  # noqa: PLC0415 - a command starts quickly
+
+    for line in report_lines(result):
+        print(plain(line), file=sys.stdout if to_files else sys.stderr)
+    for file in written:
+        print(f"wrote {file}")
+    if not to_files:
+        print(result.policies_text, end="")
+        if result.settings_text:
+            print("\n# For the configuration, not for this file:")
+            print("".join(f"# {line}\n" for line in result.settings_text.splitlines()), end="")

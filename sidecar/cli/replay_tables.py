@@ -1,0 +1,221 @@
+"""A replay's report as text: what stands out. The whole of it is in the JSON and the HTML."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sidecar.cli.asking import plain
+from sidecar.wire.replay_report import (
+    Comparison,
+    Curve,
+    Pair,
+    PolicyFigures,
+    Prompts,
+    Recording,
+    Report,
+    SetFigures,
+)
+
+_BARS = " ▁▂▃▄▅▆▇█"
+_FEW = 10
+
+
+def print_report(report: Report) -> None:
+    """Print it."""
+    console = Console()
+    _recording(console, report.recording)
+    asked = "calls that meet a mark" if report.model.prompt_at == "check" else "marks"
+    answers = f"answered after {report.model.answer_after} s" if report.model.answers else "ignored"
+    console.print(f"Prompts are counted at {asked}, and are {answers}.\n", highlight=False)
+    for figures in report.sets:
+        _set(console, figures, report)
+    for comparison in report.comparisons:
+        _comparison(console, comparison)
+
+
+def _recording(console: Console, recording: Recording) -> None:
+    parts = [
+        f"{recording.occurrences:,} occurrences",
+        f"{recording.calls:,} calls",
+        f"{recording.sessions:,} sessions",
+        f"{recording.users:,} users",
+    ]
+    line = ", ".join(parts)
+    if recording.begins is not None and recording.ends is not None:
+        line += f", from {_moment(recording.begins)} to {_moment(recording.ends)}"
+    console.print(line, highlight=False)
+    left_out = {
+        "could not be read": recording.bad,
+        "came too late for the window": recording.late,
+        "were repeated": recording.repeated,
+        "of the log were passed over": recording.passed_over,
+    }
+    for what, count in left_out.items():
+        if count:
+            console.print(f"{count:,} lines {what}", highlight=False)
+    if recording.ownerless_sessions:
+        console.print(
+            f"{recording.ownerless_sessions:,} sessions began without a user", highlight=False
+        )
+
+
+def _moment(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}Z"
+
+
+def _set(console: Console, figures: SetFigures, report: Report) -> None:
+    _heading(console, f"Policies of {plain(figures.name)}")
+    _policies(console, figures.policies, labelled=figures.labels is not None)
+    if figures.never_fired:
+        console.print(
+            "Never fired: " + ", ".join(figures.never_fired), highlight=False, markup=False
+        )
+    _heading(console, "What set the marks")
+    _rows(
+        console,
+        ("policy", "signal", "triggers"),
+        ((t.policy, t.signal, t.triggers) for t in figures.triggers[: 2 * _FEW]),
+    )
+    _heading(console, "Prompts")
+    _prompts(console, figures.prompts, report)
+    if figures.worst_users:
+        _rows(
+            console,
+            ("worst-hit user", "prompts", "days", "most on a day"),
+            ((u.user, u.prompts, u.days, u.most) for u in figures.worst_users[:_FEW]),
+        )
+    if figures.flapping:
+        _heading(console, f"Marked again within {report.model.flap_within // 60} minutes")
+        _rows(
+            console,
+            ("session", "user", "policy", "times"),
+            ((f.session, f.user, f.policy, f.times) for f in figures.flapping[:_FEW]),
+        )
+    _pairs(console, figures.pairs)
+    for curve in figures.curves:
+        _curve(console, curve, labelled=figures.labels is not None)
+    if figures.labels is not None:
+        labels = figures.labels
+        _heading(console, "Attacks")
+        console.print(
+            f"{labels.detected} of {labels.attacked} attacked sessions detected"
+            f" ({_rate(labels.detection_rate)}); {labels.false_sessions} of"
+            f" {labels.legitimate} legitimate ones asked or refused"
+            f" ({_rate(labels.false_rate)}), by {labels.false_prompts} prompts",
+            highlight=False,
+        )
+    console.print()
+
+
+def _policies(console: Console, policies: Iterable[PolicyFigures], *, labelled: bool) -> None:
+    names = ["policy", "state", "triggers", "sessions", "prompts", "refusals", "flaps"]
+    if labelled:
+        names += ["detection", "false"]
+    _rows(
+        console,
+        names,
+        (
+            (
+                *(p.id, p.state, p.triggers, p.sessions, p.prompts, p.refusals, p.flaps),
+                *((_rate(p.detection_rate), _rate(p.false_rate)) if labelled else ()),
+            )
+            for p in policies
+        ),
+    )
+
+
+def _prompts(console: Console, prompts: Prompts, report: Report) -> None:
+    budget = report.model.budget
+    console.print(
+        f"{prompts.total:,} prompts to {prompts.users:,} users; a user and day: "
+        f"mean {prompts.mean:g}, p50 {prompts.p50}, p95 {prompts.p95}, most {prompts.most}\n"
+        f"{prompts.repeated:,} within {report.model.repeat_within // 60} minutes of the one before;"
+        f" {prompts.users_over_budget:,} users on {prompts.over_budget:,} days above {budget};"
+        " "
+        f"{prompts.refusals:,} refusals",
+        highlight=False,
+    )
+    console.print(f"by hour  {_bars(prompts.by_hour)}  0 to 23 ({report.model.timezone})")
+
+
+def _bars(counts: Sequence[int]) -> str:
+    most = max(counts, default=0) or 1
+    return "".join(_BARS[-(-count * (len(_BARS) - 1) // most)] for count in counts)
+
+
+def _pairs(console: Console, pairs: Iterable[Pair]) -> None:
+    together = sorted((p for p in pairs if p.a != p.b and p.both), key=lambda p: -p.both)
+    if not together:
+        return
+    _heading(console, "Policies that ask together")
+    _rows(
+        console,
+        ("policy", "and", "both", "first only", "second only", "both: step-up", "both: deny"),
+        ((p.a, p.b, p.both, p.a_only, p.b_only, p.step_up, p.deny) for p in together[:_FEW]),
+    )
+
+
+def _curve(console: Console, curve: Curve, *, labelled: bool) -> None:
+    note = ", report-only: what it would have asked" if curve.report_only else ""
+    _heading(console, f"{curve.policy}: {curve.kind}, now {curve.current}{note}")
+    names = ["at", "prompts", "change", "refusals", "triggers"]
+    if labelled:
+        names += ["detection", "false"]
+    _rows(
+        console,
+        names,
+        (
+            (
+                f"{p.value:g}" if isinstance(p.value, float) else p.value,
+                *(p.prompts, f"{p.change:+}", p.refusals, p.triggers),
+                *((_rate(p.detection_rate), _rate(p.false_rate)) if labelled else ()),
+            )
+            for p in curve.points
+        ),
+    )
+
+
+def _comparison(console: Console, comparison: Comparison) -> None:
+    _heading(console, f"{plain(comparison.before)} -> {plain(comparison.after)}")
+    rows = [
+        *((d.figure, d.before, d.after, d.change) for d in comparison.figures),
+        *((f"triggers of {d.figure}", d.before, d.after, d.change) for d in comparison.policies),
+        *(
+            (f"prompts of {u.user}", u.before, u.after, u.after - u.before)
+            for u in comparison.users
+        ),
+    ]
+    _rows(console, ("figure", "before", "after", "change"), rows)
+
+
+def _heading(console: Console, text: str) -> None:
+    console.print()
+    console.print(Text(text, style="bold"))
+
+
+def _rows(
+    console: Console,
+    names: Sequence[str],
+    rows: Iterable[Sequence[str | float | None]],
+) -> None:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for at, name in enumerate(names):
+        table.add_column(name, justify="left" if at == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_cell(value)) for value in row))
+    console.print(table)
+
+
+def _cell(value: str | float | None) -> str:
+    if value is None:
+        return "-"
+    return (
+        plain(value) if isinstance(value, str) else f"{value:,g}" if value % 1 else f"{value:,.0f}"
+    )
+
+
+def _rate(rate: float | None) -> str:
+    return "-" if rate is None else f"{rate:.1%}"

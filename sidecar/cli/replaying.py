@@ -1,0 +1,207 @@
+"""Puts a replay together from the command's arguments, and runs it with a progress bar."""
+
+import argparse
+import heapq
+import itertools
+import sys
+import zoneinfo
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from sidecar.adapters.geography import Geography
+from sidecar.adapters.recording_files import RecordingFile, Unreadable
+from sidecar.cli.asking import plain
+from sidecar.cli.replay_sets import policy_sets
+from sidecar.cli.stopping import Stop
+from sidecar.daemon.configuration import Configuration, read_configuration
+from sidecar.domain.stamp import MICROSECONDS, Stamp
+from sidecar.service import replay_figures
+from sidecar.service.replay import Counting, Replay
+from sidecar.service.replay_order import Ordering
+from sidecar.service.replay_passage import Model
+from sidecar.service.replay_reading import BadLine, Reading
+from sidecar.wire import replay_report
+from sidecar.wire.positions import ConfigError
+from sidecar.wire.recording_columns import Column, read_columns, rows
+from sidecar.wire.recordings import Occurrence
+from sidecar.wire.replay_report import Report
+
+PEEKED = 10_000
+"""Occurrences that are looked at to tell whether calls are recorded."""
+
+_STEP = 1000
+
+
+def replay(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Report:
+    """The report that the arguments ask for. Raises `Stop`."""
+    try:
+        return _replay(arguments, environ)
+    except ConfigError as error:
+        raise Stop(*(plain(str(problem)) for problem in error.problems)) from error
+    except (BadLine, Unreadable) as error:
+        raise Stop(plain(str(error))) from error
+
+
+def _replay(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Report:
+    if arguments.timezone not in zoneinfo.available_timezones():
+        raise Stop(f"sidecar replay: --timezone: {plain(arguments.timezone)!r} is not known")
+    found = _configurations(arguments, environ)
+    sets = policy_sets(found, arguments.threshold)
+    columns = _columns(arguments.map)
+    settings = found[0][1].settings
+    geography = Geography(settings.geography)
+    broken = [outcome for outcome in geography.reload() if outcome.error]
+    if broken:
+        raise Stop(*(f"{o.file}:0: {o.field}: {plain(o.error)}" for o in broken))
+    reading = Reading(strict=arguments.strict)
+    with ExitStack() as stack:
+        files = [stack.enter_context(RecordingFile(name)) for name in arguments.recordings]
+        occurrences = _read(files, reading, columns, arguments.map or "")
+        peeked = list(itertools.islice(occurrences, PEEKED))
+        at_mark = _at_mark(arguments.prompt_at, peeked)
+        model = Model(
+            at_mark,
+            not arguments.no_answers,
+            arguments.answer_after * MICROSECONDS,
+            arguments.flap_within * MICROSECONDS,
+        )
+        counting = Counting(
+            arguments.timezone, arguments.repeat_within, arguments.budget, arguments.top
+        )
+        ordering = Ordering(arguments.window)
+        running = Replay(
+            sets,
+            geography.place,
+            model=model,
+            counting=counting,
+            min_ttl=settings.sessions.min_ttl,
+        )
+        _run(running, ordering, itertools.chain(peeked, occurrences), files, arguments)
+    outcomes = running.finish()
+    return replay_figures.report(
+        _recording(arguments, reading, ordering, running),
+        replay_report.Model(
+            prompt_at="mark" if at_mark else "check",
+            answers=model.answers,
+            answer_after=arguments.answer_after,
+            flap_within=arguments.flap_within,
+            repeat_within=counting.repeat_within,
+            budget=counting.budget,
+            timezone=counting.timezone,
+            window=float(arguments.window),
+        ),
+        outcomes,
+        running.activity,
+        counting,
+    )
+
+
+def _configurations(
+    arguments: argparse.Namespace, environ: Mapping[str, str]
+) -> list[tuple[str, Configuration]]:
+    file = Path(arguments.config)
+    if not arguments.policies:
+        configuration = read_configuration(file, environ)
+        return [(configuration.settings.policies.path, configuration)]
+    return [
+        (
+            directory,
+            read_configuration(
+                file, {**environ, "SIDECAR_POLICIES__PATH": str(Path(directory).absolute())}
+            ),
+        )
+        for directory in arguments.policies
+    ]
+
+
+def _columns(file: str | None) -> tuple[Column, ...] | None:
+    if not file:
+        return None
+    try:
+        return read_columns(Path(file).read_text(encoding="utf-8"), file)
+    except OSError as error:
+        raise Stop(f"{file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise Stop(f"{file}:0: (file): is not UTF-8 text") from error
+
+
+def _read(
+    files: list[RecordingFile],
+    reading: Reading,
+    columns: tuple[Column, ...] | None,
+    map_file: str,
+) -> Iterator[Occurrence]:
+    """The occurrences of all files, side by side in time: each is in order but for the window."""
+    streams = [
+        reading.lines(file.name, file.lines())
+        if columns is None
+        else reading.rows(file.name, rows(file.text(), columns, file.name, map_file))
+        for file in files
+    ]
+    return streams[0] if len(streams) == 1 else heapq.merge(*streams, key=_stamp)
+
+
+def _stamp(occurrence: Occurrence) -> Stamp:
+    return occurrence.stamp
+
+
+def _at_mark(prompt_at: str, peeked: list[Occurrence]) -> bool:
+    if prompt_at == "auto":
+        return all(occurrence.call is None for occurrence in peeked)
+    return prompt_at == "mark"
+
+
+def _run(
+    running: Replay,
+    ordering: Ordering,
+    occurrences: Iterator[Occurrence],
+    files: list[RecordingFile],
+    arguments: argparse.Namespace,
+) -> None:
+    total = sum(file.size for file in files)
+    console = Console(stderr=True)
+    shown = console.is_terminal and not arguments.quiet
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[done]:,} lines"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not shown,
+        transient=True,
+    ) as progress:
+        task = progress.add_task("replay", total=total or None, done=0)
+        for occurrence in ordering.sorted(occurrences):
+            running.take(occurrence)
+            if shown and not running.occurrences % _STEP:
+                position = sum(file.position for file in files)
+                progress.update(task, completed=position, done=running.occurrences)
+    sys.stderr.flush()
+
+
+def _recording(
+    arguments: argparse.Namespace, reading: Reading, ordering: Ordering, running: Replay
+) -> replay_report.Recording:
+    seen = running.occurrences > 0
+    return replay_report.Recording(
+        files=tuple(arguments.recordings),
+        occurrences=running.occurrences,
+        calls=running.calls,
+        sessions=running.timeline.sessions,
+        users=len(running.timeline.users),
+        begins=running.begins / MICROSECONDS if seen else None,
+        ends=running.ends / MICROSECONDS if seen else None,
+        bad=reading.bad,
+        examples=tuple(reading.examples),
+        late=ordering.late,
+        repeated=ordering.repeated,
+        passed_over=reading.passed_over,
+        ownerless_sessions=running.timeline.ownerless,
+        labelled=running.labelled,
+        logged_marks=dict(sorted(reading.logged_marks.items())),
+    )

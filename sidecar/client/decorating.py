@@ -1,0 +1,36 @@
+"""What the decorators of all frameworks share: contexts, a gate, and doors made when needed."""
+
+from functools import cached_property
+
+from sidecar.client.doors import AsyncDoor, SyncDoor
+from sidecar.client.gate import Gate
+
+
+class Doors:
+    """A gate and its doors: one for handlers in threads, one for those on an event loop."""
+
+    def __init__(self, gate: Gate | None = None) -> None:
+        self.gate = gate or Gate()
+
+    @cached_property
+    def sync(self) -> SyncDoor:
+        """Asks in the calling thread."""
+        return SyncDoor(self.gate)
+
+    @cached_property
+    def on_loop(self) -> AsyncDoor:
+        """Asks on the running event loop."""
+        return AsyncDoor(self.gate)
+
+    def close(self) -> None:
+        """Close what lies idle; the next call opens another."""
+        self.sync.close()
+        self.on_loop.close()
+
+
+def named(contexts: tuple[object, ...]) -> tuple[str, ...]:
+    """The contexts of a decorator; raises TypeError where it was used without its parentheses."""
+    names = tuple(name for name in contexts if isinstance(name, str))
+    if len(names) != len(contexts):
+        raise TypeError('write @step_up("c1"), or @step_up() for routine calls')
+    return names

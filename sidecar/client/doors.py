@@ -1,0 +1,195 @@
+"""Ask the sidecar about a request: synchronously, and on whichever event loop runs."""
+
+import sys
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator
+from functools import cached_property
+from typing import TypeVar
+
+from sidecar.client.asynchronous import AsyncClient
+from sidecar.client.gate import (
+    Gate,
+    Incoming,
+    Reply,
+    outcome,
+    passes_unasked,
+    question,
+    refused,
+    unreached,
+)
+from sidecar.client.pool import PooledClient
+from sidecar.client.protocol import Decision, Refused, Unreachable
+from sidecar.client.standings import Standings, Woken
+
+RETRY = 1.0
+"""Seconds between looks for a sidecar that is gone, while a stream waits for it."""
+
+UNASKED = Decision("allow", 200, message="this method is not asked about", decided=False)
+
+T = TypeVar("T")
+
+
+class SyncDoor:
+    """Asks in the thread that it is called in."""
+
+    def __init__(self, gate: Gate) -> None:
+        self.gate = gate
+
+    @cached_property
+    def client(self) -> PooledClient:
+        """The connections of this door; opened when first needed."""
+        gate = self.gate
+        return PooledClient(gate.socket, timeout=gate.timeout, connections=gate.connections)
+
+    @cached_property
+    def standings(self) -> Standings:
+        """Who is told when a session's standing changes."""
+        return Standings(self.client.path, self.gate.timeout)
+
+    def close(self) -> None:
+        """Close what lies idle; the next call opens another."""
+        self.client.close()
+
+    def ask(self, incoming: Incoming, contexts: Collection[str]) -> Decision | Reply:
+        """The decision for a call that passes, else the client's answer."""
+        gate = self.gate
+        if passes_unasked(gate, incoming):
+            return UNASKED
+        asked = question(gate, incoming, contexts)
+        if isinstance(asked, Reply):
+            return asked
+        try:
+            return outcome(self.client.check(**asked))
+        except Refused as error:
+            return refused(gate, contexts, error)
+        except Unreachable as error:
+            return unreached(gate, contexts, error)
+
+    def while_standing(
+        self, chunks: Iterable[T], incoming: Incoming, contexts: Collection[str], session: str
+    ) -> Iterator[T]:
+        """The chunks of a stream, until its session loses its standing.
+
+        It looks between two chunks, and so wants a stream that sends something now and then (a
+        comment, in server-sent events).
+        """
+        woken = Woken()
+        patience = _Patience(self.gate)
+        try:
+            with self.standings.following(session, woken.set):
+                for chunk in chunks:
+                    if woken.is_due(patience.pause) and patience.is_over(
+                        self.ask(incoming, contexts)
+                    ):
+                        return
+                    yield chunk
+        finally:
+            close = getattr(chunks, "close", None)
+            if close is not None:
+                close()
+
+
+class AsyncDoor:
+    """Asks on the loop that it is called in, asyncio or trio."""
+
+    def __init__(self, gate: Gate) -> None:
+        self.gate = gate
+
+    @cached_property
+    def _on_asyncio(self) -> AsyncClient:
+        from sidecar.client.on_asyncio import AsyncioClient  # noqa: PLC0415 - where it runs
+
+        gate = self.gate
+        return AsyncioClient(gate.socket, timeout=gate.timeout, connections=gate.connections)
+
+    @cached_property
+    def _on_trio(self) -> AsyncClient:
+        from sidecar.client.on_trio import TrioClient  # noqa: PLC0415 - it may not be installed
+
+        gate = self.gate
+        return TrioClient(gate.socket, timeout=gate.timeout, connections=gate.connections)
+
+    @property
+    def client(self) -> AsyncClient:
+        """The connections of this door, for the running loop."""
+        trio = sys.modules.get("trio")
+        if trio is not None and trio.lowlevel.in_trio_task():
+            return self._on_trio
+        return self._on_asyncio
+
+    @cached_property
+    def standings(self) -> Standings:
+        """Who is told when a session's standing changes."""
+        return Standings(self.gate.socket, self.gate.timeout)
+
+    def close(self) -> None:
+        """Close what lies idle; the next call opens another."""
+        for name in ("_on_asyncio", "_on_trio"):
+            if name in self.__dict__:
+                self.__dict__[name].close()
+
+    async def ask(self, incoming: Incoming, contexts: Collection[str]) -> Decision | Reply:
+        """The decision for a call that passes, else the client's answer."""
+        gate = self.gate
+        if passes_unasked(gate, incoming):
+            return UNASKED
+        asked = question(gate, incoming, contexts)
+        if isinstance(asked, Reply):
+            return asked
+        try:
+            return outcome(await self.client.check(**asked))
+        except Refused as error:
+            return refused(gate, contexts, error)
+        except Unreachable as error:
+            return unreached(gate, contexts, error)
+
+    async def until_lost(
+        self, incoming: Incoming, contexts: Collection[str], session: str
+    ) -> Reply:
+        """Return when the call would not pass any more, with what it would be answered.
+
+        Where the sidecar is gone, and the call would not pass without it, that is after
+        `Gate.patience`.
+        """
+        notice = self.client.loop.notice()
+        patience = _Patience(self.gate)
+        with self.standings.following(session, notice.wake):
+            # What has happened between the check and now, this first look finds.
+            while True:
+                found = await self.ask(incoming, contexts)
+                if patience.is_over(found) and isinstance(found, Reply):
+                    return found
+                await notice.wait(patience.pause)
+
+    async def while_standing(
+        self,
+        chunks: AsyncIterator[T],
+        incoming: Incoming,
+        contexts: Collection[str],
+        session: str,
+    ) -> AsyncIterator[T]:
+        """As `SyncDoor.while_standing`, for streams whose framework runs them itself."""
+        woken = Woken()
+        patience = _Patience(self.gate)
+        with self.standings.following(session, woken.set):
+            async for chunk in chunks:
+                if woken.is_due(patience.pause) and patience.is_over(
+                    await self.ask(incoming, contexts)
+                ):
+                    return
+                yield chunk
+
+
+class _Patience:
+    """How long a stream may go on. `pause`: seconds until it is looked at again unasked."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._tries = 0
+        self.pause = gate.recheck
+
+    def is_over(self, found: Decision | Reply) -> bool:
+        """Whether it must end with this, the latest answer."""
+        is_gone = isinstance(found, Reply) and found.kind == "unavailable"
+        self._tries = self._tries + 1 if is_gone else 0
+        self.pause = RETRY if is_gone else self._gate.recheck
+        return isinstance(found, Reply) and not 0 < self._tries * RETRY <= self._gate.patience

@@ -1,0 +1,61 @@
+"""Flask: `@step_up("c1")` before a view, under its route's decorator.
+
+    @app.post("/pay")
+    @step_up("c1")
+    def pay(): ...
+
+The view runs if the call passes, with the `Decision` in `flask.g.sidecar`. A `text/event-stream`
+that it returns ends before its next chunk once its session has lost its standing. For whole apps
+see `sidecar.client.wsgi`: `app.wsgi_app = StepUpMiddleware(app.wsgi_app)`.
+"""
+
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+import flask
+
+from sidecar.client.decorating import Doors, named
+from sidecar.client.gate import Gate, Reply, is_event_stream
+from sidecar.client.wsgi import incoming_of
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class StepUp:
+    """The decorator for one gate: `step_up = StepUp(Gate(cookie="token"))`."""
+
+    def __init__(self, gate: Gate | None = None) -> None:
+        self.doors = Doors(gate)
+
+    def __call__(self, *contexts: str) -> Callable[[F], F]:
+        """Protect a view; without contexts as a routine call."""
+        names = named(contexts)
+
+        def decorate(view: F) -> F:
+            @wraps(view)
+            def protected(*args: Any, **kwargs: Any) -> Any:
+                incoming = incoming_of(flask.request.environ)
+                door = self.doors.sync
+                found = door.ask(incoming, names)
+                if isinstance(found, Reply):
+                    return flask.Response(found.body, found.status, list(found.headers))
+                flask.g.sidecar = found
+                result = flask.current_app.ensure_sync(view)(*args, **kwargs)
+                if (
+                    isinstance(result, flask.Response)
+                    and found.session
+                    and is_event_stream(result.content_type or "")
+                ):
+                    chunks = cast("Iterable[bytes]", result.response)
+                    result.response = door.while_standing(chunks, incoming, names, found.session)
+                return result
+
+            return cast("F", protected)
+
+        return decorate
+
+
+step_up = StepUp()
+
+__all__ = ("Gate", "StepUp", "step_up")

@@ -1,0 +1,272 @@
+"""What stands before a protected call, whatever the framework: what is asked, what is answered.
+
+No I/O here: `doors` asks the sidecar, and the framework's module brings requests and answers.
+"""
+
+import ipaddress
+import json
+import logging
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+from urllib.parse import quote
+
+from sidecar.client.protocol import Decision, Refused, Unreachable
+
+logger = logging.getLogger("sidecar.client")
+
+_LONGEST_AGENT = 1024
+_SEGMENT_SAFE = "/-._~!$&'()*+,=:@"
+"""RFC 3986, section 3.3, without `;`, which servers read differently."""
+
+_TITLES = {
+    "step-up-required": "A stronger or fresher sign-in is required",
+    "invalid-token": "A valid token is required",
+    "denied": "Access is denied",
+    "unavailable": "This cannot be decided now",
+    "invalid-request": "The request is not valid",
+}
+_AMBIGUOUS = re.compile(r"//|/\.\.?(?:/|$)|[\\;%]")
+_EVENT_STREAM = re.compile(r"\s*text/event-stream\s*(;|$)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """How calls are checked.
+
+    `socket`: the sidecar's path (empty: `SIDECAR_SOCKET`, else the usual one); `timeout` in
+    seconds, for each step; `connections` at a time.
+
+    `cookie`: take the token from this cookie where `Authorization: Bearer` brings none.
+    `trusted_proxies`: how many proxies of your own append to `X-Forwarded-For` before a request
+    is here; 0 takes the address that the server tells.
+
+    `fail`: what happens where the sidecar is gone. `closed`: 503 with `Retry-After`; `open`: the
+    call passes; or the names of contexts: calls in these and in no others pass.
+
+    `unchecked`: methods that pass without being asked about; `preflight`: so do a browser's CORS
+    preflights. Both are for handlers that tell methods apart: a handler that answers OPTIONS as it
+    answers POST would be open.
+
+    `routes`: tell the sidecar method and path, so that its own `routes` add contexts.
+    `recheck` and `patience` in seconds: how often an open stream is checked again though nothing
+    was told of it, and how long it may live on with the sidecar gone.
+    """
+
+    socket: str = ""
+    timeout: float = 2.0
+    connections: int = 16
+    cookie: str = ""
+    trusted_proxies: int = 0
+    fail: Literal["closed", "open"] | Collection[str] = "closed"
+    unchecked: Collection[str] = ()
+    preflight: bool = False
+    routes: bool = True
+    recheck: float = 30.0
+    patience: float = 10.0
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a text that is neither `closed` nor `open`: meant as a name."""
+        if isinstance(self.fail, str) and self.fail not in ("closed", "open"):
+            raise ValueError("fail is 'closed', 'open' or a collection of contexts")
+        if isinstance(self.unchecked, str):
+            raise ValueError("unchecked is a collection of methods")  # noqa: TRY004 - its content
+
+    def is_open_for(self, contexts: Collection[str]) -> bool:
+        """Whether a call passes where nobody can be asked."""
+        if isinstance(self.fail, str):
+            return self.fail == "open"
+        return bool(contexts) and set(contexts) <= set(self.fail)
+
+
+class Incoming(NamedTuple):
+    """A request as the server tells it. `path` is decoded, as the app's own routing reads it."""
+
+    method: str
+    path: str
+    peer: str
+    authorization: tuple[str, ...] = ()
+    cookies: tuple[str, ...] = ()
+    forwarded_for: tuple[str, ...] = ()
+    user_agent: str = ""
+    is_preflight: bool = False
+
+
+class Reply(NamedTuple):
+    """What the client gets instead of the handler's answer. `kind` is the end of the body's URN."""
+
+    kind: str
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+def passes_unasked(gate: Gate, incoming: Incoming) -> bool:
+    """Whether the request is one that is not asked about."""
+    return incoming.method in gate.unchecked or (gate.preflight and incoming.is_preflight)
+
+
+def question(gate: Gate, incoming: Incoming, contexts: Collection[str]) -> dict[str, Any] | Reply:
+    """What `check` is called with; or the answer to a request that cannot be asked about."""
+    if len(incoming.authorization) > 1:
+        return _reply("invalid-request", 400, "Authorization comes more than once")
+    tokens = {_bearer(value) for value in incoming.authorization} - {""}
+    if gate.cookie:
+        tokens |= _cookie_values(incoming.cookies, gate.cookie)
+    if len(tokens) > 1:
+        # RFC 6750, section 2: the app might act on the one that was not checked.
+        return _reply("invalid-request", 400, "the request has more than one token")
+    asked: dict[str, Any] = {
+        "token": tokens.pop() if tokens else "",
+        "context": tuple(contexts),
+        "ip": client_address(gate, incoming),
+        "user_agent": _plain(incoming.user_agent)[:_LONGEST_AGENT],
+    }
+    if gate.routes:
+        asked["method"] = incoming.method
+        asked["path"] = quote(incoming.path, safe=_SEGMENT_SAFE, errors="surrogatepass")
+    return asked
+
+
+def client_address(gate: Gate, incoming: Incoming) -> str:
+    """The client's address: as many steps from the right as there are trusted proxies.
+
+    Each of these proxies has appended whom it was called by; what stands left of that, the client
+    wrote. A request that came over fewer has bypassed them: then only the peer is known.
+    """
+    hops = [hop for value in incoming.forwarded_for for hop in value.split(",")]
+    chosen = incoming.peer
+    if 0 < gate.trusted_proxies <= len(hops):
+        chosen = hops[-gate.trusted_proxies]
+    return _address(chosen)
+
+
+def outcome(decision: Decision) -> Decision | Reply:
+    """The decision if the call passes, else the client's answer (RFC 9470, RFC 9457)."""
+    if decision.allowed:
+        return decision
+    kind = "step-up-required" if decision.decision == "step_up" else "denied"
+    members: dict[str, object] = {}
+    if decision.acr_values:
+        members["acr_values"] = decision.acr_values
+    if decision.max_age is not None:
+        members["max_age"] = decision.max_age
+    if decision.reasons:
+        members["reasons"] = [
+            {"policy": why.policy, "signal": why.signal, "text": why.text}
+            for why in decision.reasons
+        ]
+    return _reply(
+        kind, decision.status, decision.message, decision.www_authenticate, members=members
+    )
+
+
+def refused(gate: Gate, contexts: Collection[str], error: Refused) -> Decision | Reply:
+    """The answer where the sidecar gave no decision, and said why."""
+    match error.error:
+        case "invalid_token":
+            status = error.status if error.reply.get("status") else 401
+            return _reply("invalid-token", status, error.message, error.www_authenticate)
+        case "overloaded":
+            return unreached(gate, contexts, error)
+        case "unavailable" | "refused":
+            # It was asked, and `when_unknown` says that such a call must wait.
+            return _reply("unavailable", 503, error.message, retry_after=error.retry_after)
+        case _:
+            return _reply("invalid-request", 400, error.message)
+
+
+def unreached(
+    gate: Gate, contexts: Collection[str], error: Unreachable | Refused
+) -> Decision | Reply:
+    """What happens where nobody can be asked: see `Gate.fail`. It is logged each time."""
+    names = ",".join(sorted(contexts)) or "routine"
+    if gate.is_open_for(contexts):
+        logger.warning("a call passes unchecked (%s): %s", names, error)
+        return Decision("allow", 200, message="nobody was asked", decided=False)
+    logger.warning("a call is turned away (%s): %s", names, error)
+    after = error.retry_after if isinstance(error, Refused) else 1
+    return _reply("unavailable", 503, retry_after=after)
+
+
+def is_event_stream(content_type: str) -> bool:
+    """Whether a response goes on and on (server-sent events)."""
+    return bool(_EVENT_STREAM.match(content_type))
+
+
+class Public:
+    """Paths that are not checked: exact ones, and `/static/*` for all below."""
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        """Raises ValueError for a text, or a pattern that is neither."""
+        if isinstance(paths, str) or any("*" in path.removesuffix("/*") for path in paths):
+            raise ValueError("public is a collection of paths; '/*' may stand at the end of one")
+        self._exact = frozenset(path for path in paths if not path.endswith("/*"))
+        self._below = tuple(path[:-1] for path in paths if path.endswith("/*"))
+
+    def covers(self, path: str) -> bool:
+        """Whether it is one of them. `/static/../pay` is below nothing."""
+        if path in self._exact:
+            return True
+        # Wherever somebody might read the path as another one, it is not below anything.
+        return path.startswith(self._below) and not _AMBIGUOUS.search(path)
+
+
+def _reply(  # noqa: PLR0913 - the parts of an answer
+    kind: str,
+    status: int,
+    detail: str = "",
+    challenge: str = "",
+    *,
+    retry_after: int = 0,
+    members: dict[str, object] | None = None,
+) -> Reply:
+    body: dict[str, object] = {
+        "type": f"urn:stepup-sidecar:problem:{kind}",
+        "title": _TITLES[kind],
+        "status": status,
+    }
+    if detail:
+        body["detail"] = detail
+    body |= members or {}
+    headers = [("Content-Type", "application/problem+json"), ("Cache-Control", "no-store")]
+    if status == 401 or challenge:
+        # RFC 9110, section 15.5.2: a 401 has a challenge.
+        headers.append(("WWW-Authenticate", _plain(challenge) or "Bearer"))
+    if status == 503:
+        headers.append(("Retry-After", str(max(1, retry_after))))
+    encoded = json.dumps(body, separators=(",", ":")).encode()
+    headers.append(("Content-Length", str(len(encoded))))
+    return Reply(kind, status, tuple(headers), encoded)
+
+
+def _bearer(credentials: str) -> str:
+    scheme, _, token = credentials.strip().partition(" ")
+    return _plain(token.strip()) if scheme.lower() == "bearer" else ""
+
+
+def _cookie_values(lines: Iterable[str], name: str) -> set[str]:
+    pairs = (pair.partition("=") for line in lines for pair in line.split(";"))
+    values = {_plain(value.strip().strip('"')) for key, _, value in pairs if key.strip() == name}
+    return values - {""}
+
+
+def _plain(text: str) -> str:
+    """The text without what is not printable ASCII, so that nothing can be injected."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(letter if " " <= letter <= "~" else "?" for letter in text)
+
+
+def _address(text: str) -> str:
+    """An address without port and brackets; empty for what is none (a unix socket's peer)."""
+    text = text.strip().strip('"')
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        return str(ipaddress.ip_address(text.partition("%")[0]))
+    except ValueError:
+        return ""

@@ -1,0 +1,142 @@
+"""A synchronous client for many threads: some connections, each used by one call at a time.
+
+    sidecar = PooledClient()
+    decision = sidecar.check(token, context="c1", ip=address)
+
+At most `connections` calls are under way; a further one waits for its turn, `timeout` seconds at
+the most, and then raises `Unreachable`. A connection that broke while it lay idle is replaced and
+the request sent once more, if doing it twice is the same as once (checks, pings, and events with an
+id). A process that was forked opens connections of its own.
+"""
+
+import os
+import threading
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Self
+
+from sidecar.client.local import LocalClient
+from sidecar.client.protocol import (
+    MARGIN,
+    Change,
+    Decision,
+    Receipt,
+    Stale,
+    Unreachable,
+    check_request,
+    decision_of,
+    event_request,
+    may_repeat,
+    ping_request,
+    receipt_of,
+    socket_path,
+)
+
+
+class PooledClient:
+    """Connections to the sidecar at `path` (default: `SIDECAR_SOCKET`, else the usual place).
+
+    `timeout` is in seconds, for a turn, for connecting and for each reply. Every method raises
+    `Unreachable`, and those that can be refused raise `Refused`.
+    """
+
+    def __init__(self, path: str = "", *, timeout: float = 5.0, connections: int = 16) -> None:
+        self.path = socket_path(path)
+        self._timeout = timeout
+        self._connections = connections
+        self._idle: list[LocalClient] = []
+        self._renew()
+
+    def _renew(self) -> None:
+        self._process = os.getpid()
+        self._turns = threading.BoundedSemaphore(self._connections)
+        self.close()  # here only: the other process keeps its own
+        self._idle = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close what lies idle; the next call opens another."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def ping(self) -> None:
+        """Return if the sidecar answers."""
+        self._ask(ping_request())
+
+    def check(  # noqa: PLR0913 - the fields of the request
+        self,
+        token: str,
+        *,
+        context: str | Iterable[str] = "",
+        method: str = "",
+        host: str = "",
+        path: str = "",
+        ip: str = "",
+        user_agent: str = "",
+    ) -> Decision:
+        """May a call with this token pass? Raises `Refused` for a token that is not believed."""
+        request = check_request(
+            token,
+            context=context,
+            method=method,
+            host=host,
+            path=path,
+            ip=ip,
+            user_agent=user_agent,
+        )
+        return decision_of(self._ask(request))
+
+    def event(
+        self, event: Mapping[str, Any], *, wait_everywhere: bool = False, timeout: float = 5.0
+    ) -> Receipt:
+        """Push an event; returns once it is durable.
+
+        With `wait_everywhere` once every live sidecar has taken it, or after `timeout` seconds.
+        """
+        request = event_request(event, wait_everywhere=wait_everywhere, timeout=timeout)
+        return receipt_of(self._ask(request, timeout + MARGIN if wait_everywhere else None))
+
+    def watch(self, sessions: Iterable[str] | None = None) -> Generator[Change, None, None]:
+        """As `LocalClient.watch`, on a connection of its own, beside the pool."""
+        with LocalClient(self.path, self._timeout) as client:
+            yield from client.watch(sessions)
+
+    def _ask(self, request: Mapping[str, Any], timeout: float | None = None) -> Mapping[str, Any]:
+        with self._connection() as client:
+            try:
+                return client.ask(request, timeout)
+            except Stale:
+                if not may_repeat(request):
+                    raise
+                return client.ask(request, timeout)
+
+    @contextmanager
+    def _connection(self) -> Iterator[LocalClient]:
+        if self._process != os.getpid():
+            self._renew()  # two processes that read one socket would read each other's replies
+        turns, idle = self._turns, self._idle
+        if not turns.acquire(timeout=self._timeout):
+            raise Unreachable(
+                f"all {self._connections} connections to {self.path} are busy",
+                "Have more connections, or find out why the sidecar is slow: see its /metrics.",
+            )
+        try:
+            client = _last(idle) or LocalClient(self.path, self._timeout)
+            try:
+                yield client
+            finally:
+                idle.append(client)
+        finally:
+            turns.release()
+
+
+def _last(idle: list[LocalClient]) -> LocalClient | None:
+    try:
+        return idle.pop()
+    except IndexError:
+        return None

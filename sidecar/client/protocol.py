@@ -1,0 +1,298 @@
+"""The local socket's protocol, without I/O: request lines out, replies in.
+
+The synchronous, asyncio and trio clients share it, so that they are one logic. It is one JSON
+object a line, at most 64 KiB; one reply line for each request line, in order.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+DEFAULT_PATH = "/run/sidecar/sidecar.sock"
+LONGEST_LINE = 65536
+LONGEST_REPLY = 1 << 20
+MARGIN = 1.0
+"""Seconds that an answer may come later than the time-out that the daemon was told."""
+
+
+class Refused(Exception):  # noqa: N818 - named by what happened
+    """The sidecar answered that it will not: whoever sent the request must act.
+
+    `error` is the code (`invalid_event`, `invalid_token`, ...), `field` what is to blame, if any;
+    `status` and `www_authenticate` what the app should answer where a check was refused; `reply`
+    the whole answer.
+    """
+
+    def __init__(self, reply: Mapping[str, Any]) -> None:
+        self.reply = dict(reply)
+        self.error = str(reply.get("error", "refused"))
+        self.field = str(reply.get("field", ""))
+        self.message = str(reply.get("message", ""))
+        self.status = _whole(reply.get("status"), 503)
+        self.retry_after = _whole(reply.get("retry_after"), 1)
+        self.www_authenticate = str(reply.get("www_authenticate", ""))
+        parts = (self.error, self.field, self.message)
+        super().__init__(": ".join(part for part in parts if part))
+
+
+class Unreachable(Exception):  # noqa: N818 - named by what happened
+    """There is no sidecar at the socket, or it is too slow: the environment must recover.
+
+    `hint` says what to do next.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class Stale(Unreachable):
+    """A connection that had lain idle broke before it gave a byte: another may be better."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why: the policy that asks, the signal that caused it, and both in words."""
+
+    policy: str
+    signal: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer to a check. `status` and `www_authenticate` are what the app should answer.
+
+    `assurance` names the level of the session. `decided` is false where nobody was asked: the
+    sidecar was gone, and the app is configured to let such calls pass.
+    """
+
+    decision: str
+    status: int
+    session: str = ""
+    subject: str = ""
+    www_authenticate: str = ""
+    acr_values: str = ""
+    max_age: int | None = None
+    reasons: tuple[Reason, ...] = ()
+    step_up_pending: bool = False
+    message: str = ""
+    assurance: str = field(default="", kw_only=True)
+    decided: bool = field(default=True, kw_only=True)
+    reply: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the call may pass."""
+        return self.decision == "allow"
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """An event is durable. `settled`: None unless it was asked to wait for every sidecar."""
+
+    id: str
+    duplicate: bool = False
+    spooled: bool = False
+    settled: bool | None = None
+    reply: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A session's standing became `step_up`, `revoked` or `clear`."""
+
+    session: str
+    standing: str
+    contexts: tuple[str, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+
+
+def socket_path(path: str = "") -> str:
+    """The path that was asked for, else `SIDECAR_SOCKET`, else the usual one."""
+    return path or os.environ.get("SIDECAR_SOCKET", "") or DEFAULT_PATH
+
+
+# Requests
+
+
+def encoded(request: Mapping[str, Any]) -> bytes:
+    """A request line. Raises `Refused` (`too_large`) for one that the daemon would not take."""
+    line = json.dumps(request, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+    if len(line) > LONGEST_LINE:
+        reply = {"error": "too_large", "message": f"a request has at most {LONGEST_LINE} bytes"}
+        raise Refused({**reply, "status": 400})
+    return line
+
+
+def ping_request() -> dict[str, Any]:
+    """Asks for a reply."""
+    return {"op": "ping"}
+
+
+def check_request(  # noqa: PLR0913 - the fields of the request
+    token: str,
+    *,
+    context: str | Iterable[str] = "",
+    method: str = "",
+    host: str = "",
+    path: str = "",
+    ip: str = "",
+    user_agent: str = "",
+) -> dict[str, Any]:
+    """Asks whether a call may pass. What is empty is not sent."""
+    contexts = context if isinstance(context, str) else list(context)
+    asked = {"context": contexts, "method": method, "host": host, "path": path}
+    asked |= {"ip": ip, "user_agent": user_agent}
+    return {"op": "check", "token": token, **{name: v for name, v in asked.items() if v}}
+
+
+def event_request(
+    event: Mapping[str, Any], *, wait_everywhere: bool = False, timeout: float = 5.0
+) -> dict[str, Any]:
+    """Pushes an event; with `wait_everywhere` the answer waits `timeout` seconds at the most."""
+    request: dict[str, Any] = {**event, "op": "event"}
+    if wait_everywhere:
+        request |= {"wait": "everywhere", "timeout": timeout}
+    return request
+
+
+def watch_request(sessions: Iterable[str] | None) -> dict[str, Any]:
+    """Asks for changes of these sessions; None: of all that the sidecar serves."""
+    if sessions is None:
+        return {"op": "watch"}
+    return {"op": "watch", "sessions": sorted(set(sessions))}
+
+
+def may_repeat(request: Mapping[str, Any]) -> bool:
+    """Whether sending it twice does no more than once: an event counts once by its id."""
+    return request.get("op") in {"check", "ping"} or bool(request.get("id"))
+
+
+# Replies
+
+
+class Lines:
+    """Bytes in, lines out."""
+
+    def __init__(self) -> None:
+        self._unread = b""
+
+    def feed(self, data: bytes) -> None:
+        """Take what was received. Raises ConnectionResetError for none: the other end closed."""
+        if not data:
+            raise ConnectionResetError("the sidecar closed the connection")
+        self._unread += data
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is left over."""
+        return not self._unread
+
+    def next(self) -> bytes | None:
+        """The next whole line without its end; None where more must be received."""
+        if b"\n" not in self._unread:
+            if len(self._unread) < LONGEST_REPLY:
+                return None
+            line, self._unread = self._unread, b""
+            return line
+        line, _, self._unread = self._unread.partition(b"\n")
+        return line
+
+
+def decoded(line: bytes, path: str) -> Mapping[str, Any]:
+    """A reply. Raises `Unreachable` for what no sidecar would say."""
+    try:
+        reply = json.loads(line)
+    except (ValueError, RecursionError):
+        reply = None
+    if not isinstance(reply, dict):
+        raise Unreachable(f"what answers at {path} is no sidecar")
+    return reply
+
+
+def accepted(reply: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The reply, if it is no refusal; else raises `Refused`."""
+    if not reply.get("ok"):
+        raise Refused(reply)
+    return reply
+
+
+def decision_of(reply: Mapping[str, Any]) -> Decision:
+    """The reply to a check. What is no clear permission is none."""
+    decision = _text(reply, "decision") or "deny"
+    age = reply.get("max_age")
+    return Decision(
+        decision=decision,
+        status=_whole(reply.get("status"), 403),
+        session=_text(reply, "session"),
+        subject=_text(reply, "subject"),
+        www_authenticate=_text(reply, "www_authenticate"),
+        acr_values=_text(reply, "acr_values"),
+        max_age=age if isinstance(age, int) else None,
+        reasons=_reasons(reply),
+        step_up_pending=reply.get("step_up_pending") is True,
+        message=_text(reply, "message"),
+        assurance=_text(reply, "assurance"),
+        reply=reply,
+    )
+
+
+def receipt_of(reply: Mapping[str, Any]) -> Receipt:
+    """The reply to an event."""
+    return Receipt(
+        id=_text(reply, "id"),
+        duplicate=reply.get("duplicate") is True,
+        spooled=reply.get("spooled") is True,
+        settled=reply.get("settled"),
+        reply=reply,
+    )
+
+
+def change_of(line: Mapping[str, Any]) -> Change | None:
+    """What a watcher is told; None for what a newer sidecar may say besides."""
+    if line.get("event") != "standing":
+        return None
+    contexts = tuple(str(name) for name in line.get("contexts") or ())
+    return Change(_text(line, "session"), _text(line, "standing"), contexts, _reasons(line))
+
+
+def unreachable(path: str, error: OSError) -> Unreachable:
+    """What an error of the socket means, and what to do."""
+    match error:
+        case FileNotFoundError():
+            hint = (
+                "Start one with `sidecar run`, or name its socket with --socket or SIDECAR_SOCKET."
+            )
+            return Unreachable(f"no sidecar socket at {path}", hint)
+        case ConnectionRefusedError():
+            hint = "The daemon that made this socket is gone: start it again."
+            return Unreachable(f"nobody listens at {path}", hint)
+        case PermissionError():
+            hint = "Join the socket's group (socket.group), or ask as its owner."
+            return Unreachable(f"no permission to use {path}", hint)
+        case TimeoutError() | BlockingIOError():
+            # A full backlog of a unix socket is EAGAIN at once where nobody waits for it.
+            hint = "It may be overloaded or stopped: its /readyz and log say more."
+            return Unreachable(f"the sidecar at {path} did not answer in time", hint)
+        case _:
+            return Unreachable(f"{path}: {error.strerror or error}")
+
+
+def _reasons(reply: Mapping[str, Any]) -> tuple[Reason, ...]:
+    return tuple(
+        Reason(str(why.get("policy", "")), str(why.get("signal", "")), str(why.get("text", "")))
+        for why in reply.get("reasons") or ()
+        if isinstance(why, dict)
+    )
+
+
+def _text(reply: Mapping[str, Any], name: str) -> str:
+    value = reply.get(name, "")
+    return value if isinstance(value, str) else ""
+
+
+def _whole(value: object, otherwise: int) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else otherwise

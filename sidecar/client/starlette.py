@@ -1,0 +1,154 @@
+"""Starlette: `@step_up("c1")` before an endpoint.
+
+    @step_up("c1")
+    async def pay(request): ...
+
+The endpoint runs if the call passes, with the `Decision` in `request.scope["sidecar"]`. A WebSocket
+endpoint, and a `text/event-stream` that an endpoint returns, are ended when their session loses its
+standing. For FastAPI see `sidecar.client.fastapi`; for whole apps `sidecar.client.asgi`.
+"""
+
+import inspect
+from collections.abc import Awaitable, Callable
+from functools import partial, wraps
+from typing import Any, TypeVar, cast
+
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
+from starlette.websockets import WebSocket, WebSocketState
+
+from sidecar.client.asgi import (
+    KEY,
+    POLICY_VIOLATION,
+    Passage,
+    Receive,
+    Scope,
+    Send,
+    answer,
+    incoming_of,
+)
+from sidecar.client.decorating import Doors, named
+from sidecar.client.gate import Gate, Reply, is_event_stream
+from sidecar.client.protocol import Decision
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class StepUp:
+    """The decorator for one gate: `step_up = StepUp(Gate(cookie="token"))`."""
+
+    def __init__(self, gate: Gate | None = None) -> None:
+        self.doors = Doors(gate)
+
+    def __call__(self, *contexts: str) -> Callable[[F], F]:
+        """Protect an endpoint; without contexts as a routine call."""
+        names = named(contexts)
+
+        def decorate(endpoint: F) -> F:
+            if inspect.iscoroutinefunction(endpoint):
+                return cast("F", self._on_loop(endpoint, names))
+            return cast("F", self._in_thread(endpoint, names))
+
+        return decorate
+
+    def _on_loop(self, endpoint: Callable[..., Any], contexts: tuple[str, ...]) -> Any:
+        door = self.doors.on_loop
+
+        @wraps(endpoint)
+        async def protected(*args: Any, **kwargs: Any) -> Any:
+            connection = connection_of(args, kwargs)
+            found = await door.ask(incoming_of(connection.scope), contexts)
+            if isinstance(connection, WebSocket):
+                run = partial(endpoint, *args, **kwargs)
+                return await self._converse(connection, found, contexts, run)
+            if isinstance(found, Reply):
+                return Refusal(found)
+            connection.scope[KEY] = found
+            return self._guarded(await endpoint(*args, **kwargs), contexts)
+
+        return protected
+
+    async def _converse(
+        self,
+        socket: WebSocket,
+        found: Decision | Reply,
+        contexts: tuple[str, ...],
+        run: Callable[[], Awaitable[Any]],
+    ) -> None:
+        """Run a WebSocket's endpoint until its session loses its standing, or turn it away."""
+        if isinstance(found, Reply):
+            await answer(found, socket.scope, socket.receive, socket.send)
+            return
+        socket.scope[KEY] = found
+        passage = Passage(self.doors.on_loop, contexts)
+        async with passage.door.client.loop.cutting() as cut:
+            if found.session:
+                cut.watch(partial(passage.why_lost, socket.scope))
+            await run()
+        if cut.why and socket.application_state is not WebSocketState.DISCONNECTED:
+            await socket.close(POLICY_VIOLATION, cut.why)
+
+    def _in_thread(self, endpoint: Callable[..., Any], contexts: tuple[str, ...]) -> Any:
+        door = self.doors.sync
+
+        @wraps(endpoint)
+        def protected(*args: Any, **kwargs: Any) -> Any:
+            connection = connection_of(args, kwargs)
+            found = door.ask(incoming_of(connection.scope), contexts)
+            if isinstance(found, Reply):
+                return Refusal(found)
+            connection.scope[KEY] = found
+            return self._guarded(endpoint(*args, **kwargs), contexts)
+
+        return protected
+
+    def _guarded(self, result: Any, contexts: tuple[str, ...]) -> Any:
+        if not isinstance(result, Response):
+            return result
+        if not is_event_stream(result.headers.get("content-type", "")):
+            return result
+        return _Guarded(result, Passage(self.doors.on_loop, contexts))
+
+
+class Refusal(Response):
+    """A `Reply` as a response."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__()
+        self._reply = reply
+        self.status_code = reply.status
+        self.init_headers(dict(reply.headers))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer."""
+        await answer(self._reply, scope, receive, send)
+
+
+class _Guarded(Response):
+    """A stream that ends when its session loses its standing."""
+
+    def __init__(self, stream: Response, passage: Passage) -> None:
+        super().__init__()
+        self._stream = stream
+        self._passage = passage
+        self.status_code = stream.status_code
+        self.raw_headers = stream.raw_headers
+        self.background = stream.background
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the stream. Its own background tasks run as it would have run them."""
+        self._stream.background = self.background
+        await self._passage.guard(self._stream, scope, receive, send)
+
+
+def connection_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> HTTPConnection:
+    """The request or WebSocket among an endpoint's arguments."""
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, Request | WebSocket):
+            return value
+    raise TypeError("a protected endpoint takes the request; in FastAPI use sidecar.client.fastapi")
+
+
+step_up = StepUp()
+
+__all__ = ("Gate", "StepUp", "step_up")

@@ -1,0 +1,137 @@
+"""WSGI: checks the requests of any WSGI app (PEP 3333).
+
+    app = StepUpMiddleware(app, contexts=("c1",))
+
+A call that passes reaches the app with `environ["sidecar"]`, the `Decision`. Any other is answered
+here: with the status, `WWW-Authenticate` and problem details that the sidecar asks for. A
+`text/event-stream` ends before its next chunk once its session has lost its standing.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, MutableMapping
+from http import HTTPStatus
+from itertools import chain, islice
+from typing import Any, TypeAlias
+
+from sidecar.client.doors import SyncDoor
+from sidecar.client.gate import Gate, Incoming, Public, Reply, is_event_stream
+from sidecar.client.protocol import Decision
+
+Environ: TypeAlias = MutableMapping[str, Any]
+StartResponse: TypeAlias = Callable[..., Callable[[bytes], object]]
+App: TypeAlias = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+KEY = "sidecar"
+
+
+class StepUpMiddleware:
+    """Checks every request for `contexts`, and for those that the sidecar's own routes add.
+
+    `public` are paths that need no token: exact ones, and `/static/*` for all below.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        contexts: Collection[str] = (),
+        *,
+        gate: Gate | None = None,
+        public: Iterable[str] = (),
+    ) -> None:
+        if isinstance(contexts, str):
+            contexts = (contexts,)
+        self.app = app
+        self.door = SyncDoor(gate or Gate())
+        self._contexts = tuple(contexts)
+        self._public = Public(public)
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Check, and run the app or answer."""
+        environ.pop(KEY, None)
+        incoming = incoming_of(environ)
+        if self._public.covers(incoming.path):
+            return self.app(environ, start_response)
+        found = self.door.ask(incoming, self._contexts)
+        if isinstance(found, Reply):
+            start_response(status_line(found.status), list(found.headers))
+            return [] if incoming.method == "HEAD" else [found.body]
+        environ[KEY] = found
+        return self._guarded(environ, start_response, incoming, found)
+
+    def _guarded(
+        self,
+        environ: Environ,
+        start_response: StartResponse,
+        incoming: Incoming,
+        decision: Decision,
+    ) -> Iterable[bytes]:
+        streams: list[bool] = []
+
+        def watched(
+            status: str, headers: list[tuple[str, str]], *more: object
+        ) -> Callable[[bytes], object]:
+            kinds = [value for name, value in headers if name.lower() == "content-type"]
+            streams.append(any(map(is_event_stream, kinds)))
+            return start_response(status, headers, *more)
+
+        def guarded(chunks: Iterable[bytes]) -> Iterable[bytes]:
+            contexts, session = self._contexts, decision.session
+            return self.door.while_standing(chunks, incoming, contexts, session)
+
+        chunks = self.app(environ, watched)
+        if not decision.session:
+            return chunks
+        if not streams:
+            return _when_begun(chunks, streams, guarded)
+        return guarded(chunks) if streams[-1] else chunks
+
+
+def _when_begun(
+    chunks: Iterable[bytes],
+    streams: list[bool],
+    guarded: Callable[[Iterable[bytes]], Iterable[bytes]],
+) -> Iterator[bytes]:
+    """A generator calls `start_response` with its first chunk; only then is it a stream or not."""
+    coming = iter(chunks)
+    try:
+        begun = list(islice(coming, 1))
+        rest = chain(begun, coming)
+        yield from guarded(rest) if streams and streams[-1] else rest
+    finally:
+        close = getattr(chunks, "close", None)
+        if close is not None:
+            close()
+
+
+def status_line(status: int) -> str:
+    """`401 Unauthorized`."""
+    return f"{status} {HTTPStatus(status).phrase}"
+
+
+def incoming_of(environ: MutableMapping[str, Any]) -> Incoming:
+    """The request, as far as a check is concerned."""
+
+    def values(name: str) -> tuple[str, ...]:
+        value = environ.get(name)
+        return () if value is None else (str(value),)
+
+    method = str(environ.get("REQUEST_METHOD", ""))
+    path = str(environ.get("SCRIPT_NAME", "")) + str(environ.get("PATH_INFO", ""))
+    return Incoming(
+        method,
+        # PEP 3333: each character is a byte. What the app's routing reads is UTF-8.
+        path.encode("latin-1", "replace").decode("utf-8", "replace") or "/",
+        str(environ.get("REMOTE_ADDR") or ""),
+        values("HTTP_AUTHORIZATION"),
+        values("HTTP_COOKIE"),
+        values("HTTP_X_FORWARDED_FOR"),
+        str(environ.get("HTTP_USER_AGENT", "")),
+        method == "OPTIONS"
+        and "HTTP_ORIGIN" in environ
+        and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ,
+    )
+
+
+def decision_of(environ: Environ) -> Decision:
+    """The decision by which this call passed. Raises KeyError where it was not checked."""
+    decision: Decision = environ[KEY]
+    return decision

@@ -1,0 +1,263 @@
+"""One policy set under way through a recording, and the same under other thresholds.
+
+A threshold's curve asks what would be if it were elsewhere. Each of its values is a policy set of
+its own; but sessions are the same under both until the varied policy holds otherwise, and most
+never part. So the varied policy is evaluated beside the present one on one state (a *shadow*),
+and a session is forked where the two first differ. tests/service/test_replay_curves.py holds this
+to a replay of its own for each value.
+"""
+
+import heapq
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sidecar.domain import dependencies
+from sidecar.domain.facts import AssuranceLowered, ComplianceReported, Fact, Revoked, SignedIn
+from sidecar.domain.policy import Policy
+from sidecar.domain.session import apply
+from sidecar.domain.stamp import Stamp
+from sidecar.domain.stepping import Stepper
+from sidecar.domain.thresholds import Value
+from sidecar.service.replay_passage import Model, Moment, Observer, Passage, Walker
+from sidecar.service.replay_timeline import Delivery, Life
+from sidecar.wire.paths import Routes
+from sidecar.wire.recordings import Call
+
+RISK = "risk"
+"""Stands for the risk levels' own thresholds among those of policies."""
+
+BASE = -1
+"""Stands for the policy set as it is, among its variants."""
+
+_SEEN_IN_STANDING = (AssuranceLowered, ComplianceReported, Revoked)
+
+
+_CALLS_BOUND = 65536
+
+
+class Variant(NamedTuple):
+    """The policy set with a threshold at another value; `curve` is the place of its curve.
+
+    `shadow` names the varied policy in `shadows`, `policy` the present one; empty where sessions
+    differ from their start, as they may where a risk level begins elsewhere.
+    """
+
+    curve: int
+    value: Value
+    stepper: Stepper
+    policy: str = ""
+    shadow: str = ""
+
+
+class CurveOf(NamedTuple):
+    """Which threshold is varied: a policy's or `RISK`'s; its kind and present value."""
+
+    policy: str
+    kind: str
+    current: Value
+    report_only: bool = False
+
+    @property
+    def counted(self) -> str:
+        """The policy whose triggers and detections count; empty: all policies'."""
+        return "" if self.policy == RISK else self.policy
+
+
+class PolicySet(NamedTuple):
+    """Policies to replay under, compiled; `policies` with those that are disabled."""
+
+    name: str
+    stepper: Stepper
+    policies: tuple[Policy, ...]
+    routes: Routes
+    app: str = ""
+    curves: tuple[CurveOf, ...] = ()
+    variants: tuple[Variant, ...] = ()
+    shadows: Stepper | None = None
+
+
+class Run:
+    """One policy set under way. `index` is its place in each session's `passages`."""
+
+    def __init__(
+        self, policies: PolicySet, index: int, model: Model, observer: Observer, silent: Observer
+    ) -> None:
+        self.policies = policies
+        self._index = index
+        self._walkers = [Walker(v.stepper, model, silent) for v in policies.variants]
+        self._walkers.append(Walker(policies.stepper, model, observer))  # at BASE
+        self._due: list[tuple[int, int, Life, int]] = []
+        self._count = 0
+        self._contexts: dict[Call, frozenset[str]] = {}
+
+    def deliver(self, delivery: Delivery, moment: Moment) -> None:
+        """Fold facts into a session, and see what has become of it."""
+        life, facts, history = delivery
+        if not facts and not history:
+            return
+        passage = life.passages[self._index]
+        if passage is None:
+            passage = self._begin(life, [*history, *facts])
+            for at, twin in passage.twins(BASE):
+                self._look(life, twin, moment, at)
+            return
+        if facts and facts[0].stamp <= passage.state.last:
+            return  # a sign-in answered in the very microsecond; the next fact tells as much
+        changed = [
+            (at, twin)
+            for at, twin in passage.twins(BASE)
+            if self._step(twin, facts, history, at) or moment.attack
+        ]
+        for at in self._part(life, passage):
+            self._look(life, passage.forks[at], moment, at)
+        for at, twin in changed:
+            self._look(life, twin, moment, at)
+
+    def call(self, life: Life, call: Call, moment: Moment) -> None:
+        """Judge a call of a session."""
+        passage = life.passages[self._index]
+        if passage is None:
+            return
+        contexts = self.contexts_of(call)
+        for at, twin in passage.twins(BASE):
+            due = twin.answer_at
+            self._walkers[at].call(life, twin, contexts, moment)
+            self._expect(life, twin, due, at)
+
+    def contexts_of(self, call: Call) -> frozenset[str]:
+        """The authentication contexts of a call: those it names, and those of the routes."""
+        contexts = self._contexts.get(call)
+        if contexts is None:
+            if len(self._contexts) >= _CALLS_BOUND:
+                self._contexts.clear()
+            contexts = frozenset(call.contexts)
+            if call.path:
+                found = self.policies.routes.match(call.method, call.host, call.path)
+                contexts |= frozenset(found)
+            self._contexts[call] = contexts
+        return contexts
+
+    def answers(self, until: int) -> None:
+        """Let the sign-ins come that are due by `until` (microseconds)."""
+        while self._due and self._due[0][0] <= until:
+            now, _, life, at = heapq.heappop(self._due)
+            passage = life.passages[self._index]
+            if passage is not None:
+                self._answer(life, passage, now, at)
+
+    def _answer(self, life: Life, passage: Passage, now: int, at: int) -> None:
+        twin = passage if at == BASE else passage.forks[at]
+        if twin.answer_at != now:
+            return  # a recorded sign-in came first
+        facts = self._walkers[at].answer(twin)
+        if facts[0].stamp <= twin.state.last:
+            return
+        moment = Moment(now, self.policies.app or life.app, attack=False)
+        self._step(twin, facts, (), at)
+        if at == BASE:
+            for parted in self._part(life, passage):
+                self._look(life, passage.forks[parted], moment, parted)
+        self._look(life, twin, moment, at)
+
+    def _begin(self, life: Life, facts: Sequence[Fact]) -> Passage:
+        passage = _folded(self.policies.stepper, life, facts)
+        life.passages[self._index] = passage
+        if self.policies.shadows is not None:
+            passage.state.holdings |= self.policies.shadows.fold(life.session, facts).holdings
+        for at, variant in enumerate(self.policies.variants):
+            if not variant.shadow:
+                passage.forks[at] = _folded(variant.stepper, life, facts)
+        self._part(life, passage)
+        return passage
+
+    def _step(
+        self, passage: Passage, facts: Sequence[Fact], history: Sequence[Fact], at: int
+    ) -> bool:
+        """Fold facts into a passage; whether there may be something to tell."""
+        walker = self._walkers[at]
+        state = passage.state
+        held = dict(state.holdings)
+        device = state.device
+        shadows = self.policies.shadows if at == BASE else None
+        if history:
+            _recall(passage, history)
+        if facts:
+            _fold(walker.stepper, shadows, passage, facts)
+        if history:
+            _conclude(walker.stepper, shadows, passage, dependencies.EVERYTHING)
+        if any(isinstance(fact, SignedIn) for fact in facts):
+            passage.signed_in()
+        return (
+            state.holdings != held
+            or state.device != device
+            or any(isinstance(fact, _SEEN_IN_STANDING) for fact in facts)
+        )
+
+    def _part(self, life: Life, passage: Passage) -> list[int]:
+        """Part from the thresholds under which their policy now holds otherwise."""
+        parted = []
+        holdings = passage.state.holdings
+        for at, variant in enumerate(self.policies.variants):
+            if not variant.shadow or at in passage.forks:
+                continue
+            shadow = holdings[variant.shadow]
+            if shadow == holdings[variant.policy]:
+                continue
+            twin = passage.forks[at] = passage.fork()
+            for other in self.policies.variants:
+                twin.state.holdings.pop(other.shadow, None)
+            twin.state.holdings[variant.policy] = shadow
+            self._expect(life, twin, 0, at)
+            parted.append(at)
+        return parted
+
+    def _look(self, life: Life, passage: Passage, moment: Moment, at: int) -> None:
+        due = passage.answer_at
+        self._walkers[at].look(life, passage, moment)
+        self._expect(life, passage, due, at)
+
+    def _expect(self, life: Life, passage: Passage, due: int, at: int) -> None:
+        """Have the answer come when it is due, if there was none before (`due`)."""
+        if passage.answer_at not in {0, due}:
+            self._count += 1
+            heapq.heappush(self._due, (passage.answer_at, self._count, life, at))
+
+
+def _folded(stepper: Stepper, life: Life, facts: Sequence[Fact]) -> Passage:
+    return Passage(stepper.fold(life.session, facts), stepper.surroundings(life.session))
+
+
+def _stamp(fact: Fact) -> Stamp:
+    return fact.stamp
+
+
+def _recall(passage: Passage, history: Sequence[Fact]) -> None:
+    """Take up what is older than the state: facts of a device or user new to the session."""
+    latest = passage.state.last
+    for fact in sorted(history, key=_stamp):
+        apply(passage.state, [fact], passage.around)
+    passage.state.last = latest
+
+
+def _fold(
+    stepper: Stepper, shadows: Stepper | None, passage: Passage, facts: Sequence[Fact]
+) -> None:
+    """One step: the policies', and beside them their shadows'."""
+    state, moment = passage.state, facts[0].stamp.time
+    stepper.begin(state, moment, passage.restless)
+    if shadows is not None:
+        shadows.begin(state, moment, passage.shadows_restless)
+    was = dependencies.before(state)
+    apply(state, facts, passage.around)
+    _conclude(stepper, shadows, passage, dependencies.changes(was, state, facts))
+
+
+def _conclude(
+    stepper: Stepper, shadows: Stepper | None, passage: Passage, changed: dependencies.Parts
+) -> None:
+    state = passage.state
+    moment = state.last.time
+    passage.restless = stepper.conclude(state, moment, changed, passage.restless)
+    if shadows is not None:
+        restless = passage.shadows_restless
+        passage.shadows_restless = shadows.conclude(state, moment, changed, restless)

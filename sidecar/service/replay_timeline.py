@@ -1,0 +1,269 @@
+"""Who an occurrence concerns: the sessions of a replay, and what is known of users and devices.
+
+The daemon keeps facts in records and folds a session's record with its user's and its devices'.
+In a replay everything comes in order: a fact is delivered to the sessions it touches when it
+comes, and a session that begins later, or comes to another device, is given what is known already.
+"""
+
+import heapq
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from sidecar.domain.assurance import Authentication
+from sidecar.domain.facts import (
+    AgentSeen,
+    ClaimsSeen,
+    DeviceBound,
+    Fact,
+    Scope,
+    Seen,
+    Sighted,
+    SignedIn,
+)
+from sidecar.domain.lattice import BOUNDS
+from sidecar.domain.location import Place
+from sidecar.domain.meaning import Locate, Meaning, meaning_of
+from sidecar.domain.signal import SessionEstablished
+from sidecar.domain.stamp import MICROSECONDS
+from sidecar.wire.recordings import Occurrence
+
+KEPT = max(BOUNDS.values())
+"""Facts of a user or device that are kept for sessions to come."""
+
+_PRUNED_AT = 2 * KEPT
+
+
+class Life:
+    """A session while it lives, and what each policy set makes of it (`passages`).
+
+    `known` are the values last told by checks, by what they are of; `attacked` tells that some
+    occurrence of it is labelled an attack.
+    """
+
+    __slots__ = (
+        "app",
+        "attacked",
+        "devices",
+        "expires_at",
+        "known",
+        "passages",
+        "session",
+        "user",
+    )
+
+    def __init__(self, session: str, user: str) -> None:
+        self.session = session
+        self.user = user
+        self.app = ""
+        self.devices: set[str] = set()
+        self.expires_at = 0
+        self.known: dict[str, object] = {}
+        self.attacked = False
+        self.passages: list[Any] = []  # of `replay_passage`, which knows this module
+
+
+class Delivery(NamedTuple):
+    """Facts for a session. `history` is older: what it lacks of its user and device."""
+
+    life: Life
+    facts: list[Fact]
+    history: list[Fact]
+
+
+class Timeline:
+    """The sessions of a recording. `min_ttl`: seconds for which one is kept at least."""
+
+    def __init__(self, locate: Locate, min_ttl: float) -> None:
+        self.sessions = 0
+        self.users: set[str] = set()
+        self.ownerless = 0
+        self._locate = locate
+        self._min_ttl = int(min_ttl * MICROSECONDS)
+        self._lives: dict[str, Life] = {}
+        self._of_user: dict[str, list[Life]] = {}
+        self._of_device: dict[str, list[Life]] = {}
+        self._facts: dict[tuple[Scope, str], list[Fact]] = {}
+        self._seen: dict[str, Seen] = {}
+        self._expiring: list[tuple[int, str]] = []
+
+    def take(self, occurrence: Occurrence) -> list[Delivery]:
+        """Whom an occurrence concerns; the session that it is of comes first."""
+        signal = occurrence.signal
+        place = occurrence.place
+        locate = self._locate if place is None else (lambda _ip: place)
+        meaning = meaning_of(signal, locate)
+        match meaning.scope:
+            case Scope.SESSION:
+                return self._of_session(occurrence, meaning)
+            case Scope.USER:
+                return self._shared(Scope.USER, signal.subject.user, meaning.facts)
+            case Scope.DEVICE:
+                return self._shared(Scope.DEVICE, signal.subject.device, meaning.facts)
+
+    def find(self, session: str) -> Life | None:
+        """The session, if it lives."""
+        return self._lives.get(session)
+
+    def expired(self, now: int) -> Iterator[Life]:
+        """Sessions that end before `now` (microseconds); they are forgotten."""
+        expiring = self._expiring
+        while expiring and expiring[0][0] < now:
+            at, session = heapq.heappop(expiring)
+            life = self._lives.get(session)
+            if life is None:
+                continue
+            if life.expires_at > at:
+                heapq.heappush(expiring, (life.expires_at, session))
+                continue
+            self._forget(life)
+            yield life
+
+    def rest(self) -> Iterator[Life]:
+        """The sessions that still live when the recording ends."""
+        lives, self._lives = self._lives, {}
+        yield from lives.values()
+
+    def _forget(self, life: Life) -> None:
+        del self._lives[life.session]
+        _leave(self._of_user, life.user, life)
+        for device in life.devices:
+            _leave(self._of_device, device, life)
+
+    def _shared(self, scope: Scope, name: str, facts: tuple[Fact, ...]) -> list[Delivery]:
+        kept = self._facts.setdefault((scope, name), [])
+        kept.extend(facts)
+        if len(kept) > _PRUNED_AT:
+            del kept[:-KEPT]
+        lives = (self._of_user if scope is Scope.USER else self._of_device).get(name, ())
+        return [Delivery(life, list(facts), []) for life in lives]
+
+    def _of_session(self, occurrence: Occurrence, meaning: Meaning) -> list[Delivery]:
+        signal = occurrence.signal
+        subject, stamp = signal.subject, signal.stamp
+        history: list[Fact] = []
+        life = self._lives.get(subject.session)
+        born = life is None
+        if life is None:
+            life = self._begin(subject.session, subject.user)
+            history += self._history(Scope.USER, life.user)
+        elif not life.user and subject.user:
+            life.user = subject.user
+            self._own(life)
+            history += self._history(Scope.USER, life.user)
+        facts = list(meaning.facts) if occurrence.is_event else self._news(life, meaning.facts)
+        facts += self._shown(life, occurrence)
+        if subject.device and subject.device not in life.devices:
+            life.devices.add(subject.device)
+            self._of_device.setdefault(subject.device, []).append(life)
+            history += self._facts.get((Scope.DEVICE, subject.device), ())
+        if life.user and "user" not in life.known:
+            life.known["user"] = life.user
+            if not (isinstance(signal, SessionEstablished) and subject.user):
+                claims = (("user", (life.user,)),)
+                facts.append(ClaimsSeen(stamp=stamp, scope=Scope.SESSION, claims=claims))
+        life.app = occurrence.app or getattr(signal, "app", "") or life.app
+        life.attacked = life.attacked or occurrence.attack is True
+        until = max(getattr(signal, "exp", 0) * MICROSECONDS, stamp.time + self._min_ttl)
+        if born:
+            heapq.heappush(self._expiring, (until, life.session))
+        life.expires_at = max(life.expires_at, until)
+        return self._spread(life, facts, history)
+
+    def _spread(self, life: Life, facts: list[Fact], history: list[Fact]) -> list[Delivery]:
+        """Where a session was seen, its user was: travel is judged across sessions."""
+        deliveries = [Delivery(life, facts, history)]
+        if not life.user:
+            return deliveries
+        for fact in tuple(facts):
+            if not isinstance(fact, Sighted):
+                continue
+            seen = Seen(stamp=fact.stamp, session=life.session, ip=fact.ip, place=fact.place)
+            self._seen[life.user] = seen
+            facts.append(seen)
+            siblings = self._of_user[life.user]
+            if len(siblings) > 1:
+                deliveries += [Delivery(one, [seen], []) for one in siblings if one is not life]
+        return deliveries
+
+    def _begin(self, session: str, user: str) -> Life:
+        life = self._lives[session] = Life(session, user)
+        self.sessions += 1
+        if user:
+            self._own(life)
+        else:
+            self.ownerless += 1
+        return life
+
+    def _own(self, life: Life) -> None:
+        self.users.add(life.user)
+        self._of_user.setdefault(life.user, []).append(life)
+
+    def _history(self, scope: Scope, name: str) -> list[Fact]:
+        if not name:
+            return []
+        facts = list(self._facts.get((scope, name), ()))
+        seen = self._seen.get(name)
+        return facts if seen is None else [*facts, seen]
+
+    def _news(self, life: Life, facts: Iterable[Fact]) -> list[Fact]:
+        """Of what a check saw, what the session did not show before: as `service.check` does."""
+        kept: list[Fact] = []
+        for fact in facts:
+            match fact:
+                case Sighted():
+                    new = self._is_new(life, "ip", fact.ip)
+                case AgentSeen():
+                    new = self._is_new(life, "agent", fact.user_agent)
+                case DeviceBound():
+                    new = self._is_new(life, "device", fact.device)
+                case _:
+                    new = True
+            if new:
+                kept.append(fact)
+        return kept
+
+    def _shown(self, life: Life, occurrence: Occurrence) -> Iterator[Fact]:
+        """What the token showed, as far as it is new."""
+        stamp = occurrence.signal.stamp
+        if occurrence.is_event:
+            _remember(life, occurrence)
+        proof: Authentication | None = occurrence.authentication
+        if proof is not None and self._is_new(life, f"acr {proof.acr} {proof.amr}", proof):
+            yield SignedIn(stamp=stamp, authentication=proof)
+        claims = tuple(c for c in occurrence.claims if self._is_new(life, f"claim {c[0]}", c[1]))
+        if claims:
+            yield ClaimsSeen(stamp=stamp, scope=Scope.SESSION, claims=claims)
+
+    @staticmethod
+    def _is_new(life: Life, name: str, value: object) -> bool:
+        if life.known.get(name) == value:
+            return False
+        life.known[name] = value
+        return True
+
+
+def _remember(life: Life, occurrence: Occurrence) -> None:
+    """Note what an event showed, to tell what is new in a later check."""
+    signal = occurrence.signal
+    for name, value in (
+        ("ip", getattr(signal, "ip", "")),
+        ("agent", getattr(signal, "user_agent", "")),
+        ("device", signal.subject.device),
+    ):
+        if value:
+            life.known[name] = value
+
+
+def _leave(index: dict[str, list[Life]], name: str, life: Life) -> None:
+    lives = index.get(name)
+    if lives is None:
+        return
+    if life in lives:
+        lives.remove(life)
+    if not lives:
+        del index[name]
+
+
+def nowhere(_ip: str) -> Place:
+    """The place of every address where no geography database is configured."""
+    return Place()

@@ -1,0 +1,223 @@
+"""Taking events while the store is away: on the disk first, into the store when it is back.
+
+    event --> intake ----------------------------------> "ok"
+                 '-- the store is away, or does not answer
+                       '--> disk --> this sidecar's view --> "ok, spooled"
+                              '-- when the store is back --> intake
+
+An event that is spooled takes effect here at once: the checks of this sidecar are judged by it.
+The others learn of it when it is replayed.
+
+Once the store is back, events go there directly, past those that still wait. That does no harm: a
+session's state is a function of the *set* of its facts, ordered by the events' own stamps
+(`domain.session`), so it does not matter in which order they arrive. For the same reason an event
+that the store cannot take yet holds up no other. Replaying is idempotent, as an event id counts
+once: a crash between acceptance and removal costs work, and changes nothing.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import trio
+
+from sidecar.domain.signal import Signal
+from sidecar.service.answers import Accepted, Overloaded, Unavailable
+from sidecar.service.intake import Intake
+from sidecar.service.observations import SpoolReplayed, Telemetry, WorkerFailed
+from sidecar.service.pending import Pending, key_of
+
+CONCURRENT = 64
+"""Events that are replayed at a time: fresh ones find room in the store's queue beside them."""
+
+FRUITLESS = 256
+"""So many failures without a success end a pass over the spool."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
+LOOK_AGAIN = 30.0
+"""How often (seconds) the spool is looked at though nothing is known to wait in it."""
+
+
+class Spool(Protocol):
+    """Keeps events on disk, in segments that are handed on in order."""
+
+    @property
+    def waiting(self) -> int:
+        """How many events have not been accepted yet."""
+
+    async def keep(self, signal: Signal) -> None:
+        """Return once it is durable. Raises `Overloaded` where it is full, `Unavailable`."""
+
+    async def segments(self) -> list[int]:
+        """The segments that can be read, oldest first."""
+
+    async def read(self, segment: int) -> list[Signal]:
+        """The events of a segment, in order. Raises `Unavailable`."""
+
+    def accepted(self, events: int) -> None:
+        """So many of a segment that was read need not wait any longer."""
+
+    async def remove(self, segment: int) -> None:
+        """All of a segment was accepted. Raises `Unavailable`."""
+
+
+class Spooling:
+    """Takes events as `Intake` does, and keeps them where the store does not.
+
+    `away` tells that no part of the store is known to answer; then it is not asked at all, and a
+    sender need not wait for its time-out.
+    """
+
+    def __init__(  # noqa: PLR0913 - one place wires it
+        self,
+        *,
+        intake: Intake,
+        spool: Spool,
+        pending: Pending,
+        away: Callable[[], bool],
+        telemetry: Telemetry,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._intake = intake
+        self._spool = spool
+        self._pending = pending
+        self._away = away
+        self._telemetry = telemetry
+        self._jitter = jitter
+        self._replaying = trio.Lock()
+        self._done: dict[int, set[int]] = {}
+        self._fruitless = 0
+        self._wake = trio.Event()
+
+    @property
+    def waiting(self) -> int:
+        """How many events wait for the store."""
+        return self._spool.waiting
+
+    async def accept(self, signal: Signal) -> Accepted:
+        """Make an event durable, and see to it that it takes effect.
+
+        Raises `Overloaded` where the spool is full, `Unavailable` where neither store nor disk
+        can keep it: then nothing is acknowledged.
+        """
+        return await self._intake.counted(signal, self._take)
+
+    async def _take(self, signal: Signal) -> Accepted:
+        if not self._away():
+            try:
+                return await self._intake.take(signal)
+            except Unavailable:
+                pass
+            except Overloaded:
+                if not self._away():
+                    raise
+        return await self._keep(signal)
+
+    async def _keep(self, signal: Signal) -> Accepted:
+        if key_of(signal) in self._pending:
+            return Accepted(signal.stamp.id, duplicate=True, spooled=True)
+        await self._spool.keep(signal)
+        self._learn(signal)
+        self._wake.set()
+        return Accepted(signal.stamp.id, spooled=True)
+
+    def _learn(self, signal: Signal) -> None:
+        # Before any checkpoint: nobody is told of the event while this sidecar does not know it.
+        if key_of(signal) not in self._pending:
+            self._pending.add(key_of(signal), self._intake.learn_locally(signal))
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Replay for ever. Started once what an earlier daemon left is known here."""
+        await self.recall()
+        task_status.started()
+        pause = FIRST_PAUSE
+        while True:
+            self._wake = trio.Event()
+            if not self._away() and await self.replay():
+                pause = FIRST_PAUSE
+                with trio.move_on_after(LOOK_AGAIN):
+                    await self._wake.wait()
+            else:
+                await trio.sleep(pause * (0.5 + 0.5 * self._jitter()))
+                pause = min(LONGEST_PAUSE, pause * 2)
+
+    async def recall(self) -> None:
+        """Have what an earlier daemon left take effect here."""
+        for segment in await self._spool.segments():
+            try:
+                for signal in await self._spool.read(segment):
+                    self._learn(signal)
+            except Unavailable:
+                continue  # told by the spool, and tried again when it is replayed
+
+    async def replay(self) -> bool:
+        """Hand to the store what waits, once; True where nothing is left."""
+        async with self._replaying:
+            self._fruitless = 0
+            tally = _Tally()
+            for segment in await self._spool.segments():
+                try:
+                    tally.whole &= await self._replay(segment, tally)
+                except Unavailable:
+                    tally.whole = False  # the disk's trouble: told by the spool
+            if tally.events:
+                self._telemetry.record(
+                    SpoolReplayed(
+                        events=tally.events, duplicates=tally.duplicates, left=self.waiting
+                    )
+                )
+            return tally.whole
+
+    async def _replay(self, segment: int, tally: "_Tally") -> bool:
+        """Hand in what of a segment is not yet; True where all of it is."""
+        if self._is_futile():
+            return False
+        signals = await self._spool.read(segment)
+        done = self._done.setdefault(segment, set())
+        places = [place for place in range(len(signals)) if place not in done]
+
+        async def hand_in(place: int) -> None:
+            if await self._hand_in(signals[place], tally):
+                done.add(place)
+
+        for start in range(0, len(places), CONCURRENT):
+            if self._is_futile():
+                return False
+            async with trio.open_nursery() as nursery:
+                for place in places[start : start + CONCURRENT]:
+                    nursery.start_soon(hand_in, place)
+        if len(done) < len(signals):
+            return False
+        await self._spool.remove(segment)
+        del self._done[segment]
+        return True
+
+    def _is_futile(self) -> bool:
+        return self._away() or self._fruitless >= FRUITLESS
+
+    async def _hand_in(self, signal: Signal, tally: "_Tally") -> bool:
+        try:
+            accepted = await self._intake.take(signal)
+        except (Unavailable, Overloaded):
+            self._fruitless += 1
+            return False
+        except Exception as error:  # noqa: BLE001 - a worker loop: counted, and on
+            self._fruitless += 1
+            self._telemetry.record(WorkerFailed(where="spool", error=error))
+            return False
+        self._fruitless = 0
+        self._spool.accepted(1)
+        self._pending.drop(key_of(signal))
+        tally.events += 1
+        tally.duplicates += accepted.duplicate
+        return True
+
+
+@dataclass
+class _Tally:
+    """How one pass over the spool went."""
+
+    events: int = 0
+    duplicates: int = 0
+    whole: bool = True

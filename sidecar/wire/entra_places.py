@@ -1,0 +1,208 @@
+"""Named locations: Graph's `namedLocation` to settings, and policies' locations to a condition."""
+
+import ipaddress
+import re
+import unicodedata
+from collections.abc import Collection, Iterable
+
+import msgspec
+
+from sidecar.domain.policy import Condition, Locations, Selection
+from sidecar.wire import spellings
+from sidecar.wire.entra_ledger import Effect, Ledger
+from sidecar.wire.entra_names import Names
+from sidecar.wire.entra_shapes import IpRange, LocationsCondition, NamedLocation, Texts
+from sidecar.wire.selections import EVERYTHING
+from sidecar.wire.settings import ALL_TRUSTED
+from sidecar.wire.settings import NamedLocation as Configured
+
+_NOT_SLUG = re.compile(r"[^a-z0-9._-]+")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_LONGEST = 52
+_UNKNOWN_PLACES = "addresses whose country is not known lie in no location here"
+_GPS = "a sidecar places addresses, not the phone's GPS"
+_NOT_HERE = (
+    "the location is not in the export, nor is it named in the names file: "
+    "export the namedLocation objects, too"
+)
+_NONE_TRUSTED = (
+    "no trusted location is known here: export the namedLocation objects, too, or give the "
+    "configuration that has them"
+)
+_PARTIAL = "the location itself could not be carried over whole"
+
+
+def slug(text: str, taken: Collection[str], otherwise: str) -> str:
+    """A name made of `text` that is not taken: small letters, digits, dots, dashes, underscores."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    name = _NOT_SLUG.sub("-", plain.lower()).strip("-._")
+    if len(name) > _LONGEST:
+        cut = name[: _LONGEST + 1]
+        name = cut.rpartition("-")[0].strip("-._") or cut[:_LONGEST]
+    name = name or otherwise
+    found, number = name, 2
+    while found in taken:
+        found, number = f"{name}-{number}", number + 1
+    return found
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A named location as policies can name it; `whole` tells that all of it was carried over."""
+
+    name: str
+    whole: bool = True
+
+
+class Places:
+    """The named locations that policies can refer to."""
+
+    def __init__(self, names: Names, configured: Iterable[Configured]) -> None:
+        self._names = names
+        self._configured = {location.name: location for location in configured}
+        self._by_id: dict[str, Place] = {}
+        self._whole_trust = True
+        self.found: list[Configured] = []
+        """Those that the configuration does not have yet."""
+
+    def add(self, location: NamedLocation, ledger: Ledger) -> None:
+        """Take in an exported location."""
+        at = ledger.at
+        ledger.carry(f"{at}.id", f"{at}.displayName")
+        for name in ("createdDateTime", "modifiedDateTime"):
+            ledger.carry(f"{at}.{name}")
+        ledger.carry(f"{at}.isTrusted", f"{at}.countryLookupMethod")
+        cidrs = tuple(dict.fromkeys(_cidrs(location.ip_ranges, ledger)))
+        countries = _countries(location.countries_and_regions, ledger)
+        unknown = f"{at}.includeUnknownCountriesAndRegions"
+        if location.include_unknown_countries_and_regions:
+            ledger.lose(unknown, _UNKNOWN_PLACES, Effect.WEAKER)
+        ledger.carry(unknown)
+        if location.country_lookup_method not in {None, "clientIpAddress"}:
+            ledger.lose(f"{at}.countryLookupMethod", _GPS, Effect.WEAKER)
+        ledger.audit()
+        if not cidrs and not countries:
+            why = "no address would lie in it"
+            ledger.note(f"{at}.id", why)
+            return
+        made = Configured(
+            name="",
+            cidrs=cidrs,
+            countries=countries,
+            trusted=bool(location.is_trusted),
+        )
+        made = msgspec.structs.replace(made, name=self._name(location, made))
+        if made.name not in self._configured:
+            self.found.append(made)
+        place = Place(made.name, not ledger.losses)
+        self._whole_trust = self._whole_trust and (place.whole or not made.trusted)
+        if location.id:
+            self._by_id[location.id.lower()] = place
+
+    def _name(self, location: NamedLocation, made: Configured) -> str:
+        told = self._names.of("locations", location.id or "")
+        if told and _NAME.fullmatch(told):
+            return told
+        display = location.display_name or ""
+        name = slug(display, (), "location")
+        there = self._configured.get(name)
+        if there is not None and msgspec.structs.replace(there, name="") == made:
+            return name
+        taken = {EVERYTHING, ALL_TRUSTED, *self._configured, *(each.name for each in self.found)}
+        return slug(display, taken, "location")
+
+    @property
+    def has_trusted(self) -> bool:
+        """Whether any location is trusted, so that `all-trusted` means something."""
+        known = (*self._configured.values(), *self.found)
+        return any(location.trusted for location in known)
+
+    def condition(
+        self, locations: LocationsCondition | None, at: str, ledger: Ledger
+    ) -> Condition | None:
+        """The condition that the address lies where a policy says."""
+        if locations is None:
+            return None
+        included = self._side(locations.include_locations, f"{at}.includeLocations", ledger, "All")
+        excluded = self._side(locations.exclude_locations, f"{at}.excludeLocations", ledger, "")
+        everywhere = "All" in (locations.include_locations or ())
+        if not everywhere and not included and locations.include_locations:
+            for item in ledger.items(f"{at}.includeLocations"):
+                ledger.lose(item, "without it, the policy would hold everywhere", Effect.WIDER)
+            everywhere = True
+        if everywhere and not excluded:
+            return None
+        if not everywhere and not included:  # nothing is included: Graph takes it as everywhere
+            return Locations(Selection(None, excluded)) if excluded else None
+        return Locations(Selection(None if everywhere else included, excluded))
+
+    def _side(
+        self, values: Texts | None, at: str, ledger: Ledger, everywhere: str
+    ) -> frozenset[str]:
+        loss = Effect.WEAKER if everywhere else Effect.WIDER
+        found = set()
+        for item, value in zip(ledger.items(at), values or (), strict=True):
+            if value == everywhere:
+                ledger.carry(item)
+            elif value == "AllTrusted":
+                found.add(ALL_TRUSTED)
+                if not self.has_trusted:
+                    ledger.lose(item, _NONE_TRUSTED, loss)
+                elif not self._whole_trust:
+                    ledger.lose(item, _PARTIAL, loss)
+                ledger.carry(item)
+            else:
+                found |= self._named(item, value, ledger, loss)
+        return frozenset(found)
+
+    def _named(self, item: str, value: str, ledger: Ledger, loss: Effect) -> set[str]:
+        place = self._by_id.get(value.lower())
+        told = self._names.of("locations", value)
+        if place is None and told and _NAME.fullmatch(told):
+            ledger.note(item, f"{told} must be in `locations` of your configuration")
+            return {told}
+        if place is None:
+            ledger.lose(item, _NOT_HERE, loss)
+            return set()
+        if not place.whole:
+            ledger.lose(item, _PARTIAL, loss)
+        ledger.carry(item)
+        return {place.name}
+
+
+def _cidrs(ranges: tuple[IpRange, ...] | None, ledger: Ledger) -> Iterable[str]:
+    at = f"{ledger.at}.ipRanges"
+    for item, each in zip(ledger.items(at), ranges or (), strict=True):
+        try:
+            found = _networks(each)
+        except ValueError:
+            ledger.lose(item, "is no range of addresses", Effect.WEAKER)
+            continue
+        for name in ("cidrAddress", "lowerAddress", "upperAddress"):
+            ledger.carry(f"{item}.{name}")
+        yield from found
+
+
+def _networks(each: IpRange) -> list[str]:
+    """The networks of a range; Graph takes addresses with host bits set, too."""
+    if each.cidr_address is not None:
+        return [spellings.cidr(str(ipaddress.ip_network(each.cidr_address, strict=False)))]
+    lower = ipaddress.ip_address(each.lower_address or "")
+    upper = ipaddress.ip_address(each.upper_address or "")
+    if isinstance(lower, ipaddress.IPv4Address) and isinstance(upper, ipaddress.IPv4Address):
+        return [str(network) for network in ipaddress.summarize_address_range(lower, upper)]
+    if isinstance(lower, ipaddress.IPv6Address) and isinstance(upper, ipaddress.IPv6Address):
+        return [str(network) for network in ipaddress.summarize_address_range(lower, upper)]
+    raise ValueError
+
+
+def _countries(codes: Texts | None, ledger: Ledger) -> tuple[str, ...]:
+    at = f"{ledger.at}.countriesAndRegions"
+    found = []
+    for item, code in zip(ledger.items(at), codes or (), strict=True):
+        try:
+            found.append(spellings.country(code))
+        except ValueError:
+            ledger.lose(item, "is no country's code of two letters", Effect.WEAKER)
+        else:
+            ledger.carry(item)
+    return tuple(dict.fromkeys(found))

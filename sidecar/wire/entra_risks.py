@@ -1,0 +1,79 @@
+"""Sets of Graph's risk levels, said exactly in terms of "at least".
+
+User risk: `none` < `low` < `medium` < `high`, where a level that was never reported is `none`.
+Session risk: `none` and `low` are one to us, since every session has a score.
+"""
+
+from collections.abc import Callable, Sequence
+
+from sidecar.domain.policy import All, AnyOf, Condition, Not, RiskLevel, SessionRisk, UserRisk
+from sidecar.wire.entra_ledger import Effect, Ledger
+from sidecar.wire.entra_shapes import Texts
+
+_LEVELS = {"low": RiskLevel.LOW, "medium": RiskLevel.MEDIUM, "high": RiskLevel.HIGH}
+_UNKNOWN = "is no risk level that signals report"
+_SCORED = "sign-in risk is what is reported of the session, or what its score amounts to"
+_ALIKE = "low and no sign-in risk are one here, since every session has a score"
+
+
+def user_risk(levels: Texts | None, at: str, ledger: Ledger) -> Condition | None:
+    """The condition that the user's risk is one of these."""
+    known = _known(levels, at, ledger, ("none", *_LEVELS))
+    ledger.carry(*(item for item, _ in known))
+    return _among({level for _, level in known}, ("none", *_LEVELS), UserRisk) if levels else None
+
+
+def session_risk(levels: Texts | None, at: str, ledger: Ledger) -> Condition | None:
+    """The condition that the session's risk is one of these."""
+    known = _known(levels, at, ledger, ("none", *_LEVELS))
+    told = {level for _, level in known}
+    both = {"none", "low"} <= told
+    if known:
+        ledger.note(at, _SCORED)
+    for item, level in known:
+        if both or level not in {"none", "low"}:
+            ledger.carry(item)
+        else:
+            ledger.lose(item, _ALIKE, Effect.WEAKER)
+    kept = told - {"none"} if both else told - {"none", "low"}
+    if levels and not kept:
+        ledger.idle.append("no level of sign-in risk is left that could be told")
+    return _among(kept, tuple(_LEVELS), SessionRisk) if levels else None
+
+
+def _known(
+    levels: Texts | None, at: str, ledger: Ledger, known: Sequence[str]
+) -> list[tuple[str, str]]:
+    found = []
+    for item, level in zip(ledger.items(at), levels or (), strict=True):
+        if level in known:
+            found.append((item, level))
+        else:
+            ledger.lose(item, _UNKNOWN, Effect.WEAKER)
+    if levels and not found:
+        ledger.idle.append("no risk level is left that could be told")
+    return found
+
+
+def _among(
+    told: set[str], ladder: Sequence[str], at_least: Callable[[RiskLevel], Condition]
+) -> Condition | None:
+    """One of the levels `told`: an interval for each run of neighbours; None for all of them."""
+    runs: list[Condition] = []
+    start = 0
+    for end in range(len(ladder) + 1):
+        if end < len(ladder) and ladder[end] in told:
+            continue
+        if start < end:
+            parts: list[Condition] = []
+            if start > 0:
+                parts.append(at_least(_LEVELS[ladder[start]]))
+            if end < len(ladder):
+                parts.append(Not(at_least(_LEVELS[ladder[end]])))
+            if not parts:
+                return None
+            runs.append(parts[0] if len(parts) == 1 else All(tuple(parts)))
+        start = end + 1
+    if not runs:
+        return None
+    return runs[0] if len(runs) == 1 else AnyOf(tuple(runs))

@@ -1,0 +1,278 @@
+"""Recordings: lines of sign-ins, signals and calls, as they were, to occurrences in order.
+
+A line is one of
+
+- an event in the contract's form (section 4), which may also tell of the call that showed it
+  (`context`, or `method`, `host`, `path`), of the place of its address (`place`), of the token's
+  `claims`, and whether it was an attack (`label`);
+- a check: `{"op": "check", "time": ..., "session": ..., "user": ..., "ip": ..., "context": ...}`;
+- a line of the daemon's own log: `checked` is a call of that session, `session-marked` is kept to
+  be held against the replay, and all others are passed over.
+
+Times are seconds since the epoch, or ISO 8601. The format is told in docs/replay.md.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TypeAlias
+
+import msgspec
+
+from sidecar.domain.assurance import Authentication
+from sidecar.domain.location import Place
+from sidecar.domain.signal import SessionPresented, Signal
+from sidecar.domain.stamp import Stamp
+from sidecar.wire.events import InvalidSignal, decode_event
+from sidecar.wire.paths import PathInvalid, normalise
+
+SKEW = 60.0
+"""Seconds by which a sign-in may seem to lie after the event that tells of it."""
+
+_EXTRAS = ("label", "context", "contexts", "method", "host", "path", "app", "place", "claims")
+_CHECK_KEYS = frozenset(
+    {
+        *("op", "type", "ref", "time", "id", "source", "subject", "session", "user", "device"),
+        *("ip", "user_agent", "acr", "amr", "auth_time", "token", *_EXTRAS),
+    }
+)
+_LABELS = {
+    **dict.fromkeys(("attack", "malicious", "true", "yes", "1"), True),
+    **dict.fromkeys(("legitimate", "benign", "false", "no", "0"), False),
+}
+_MARKED = ("session-marked", "session-would-be-marked")
+_UNDECIDED = frozenset({"invalid_token", "unavailable"})
+_PLACE_KEYS = frozenset(Place.__struct_fields__)
+
+
+class Call(msgspec.Struct, frozen=True):
+    """A call of the app. `path` is normalised, empty where it is not told."""
+
+    contexts: tuple[str, ...] = ()
+    method: str = ""
+    host: str = ""
+    path: str = ""
+
+
+class Occurrence(msgspec.Struct, frozen=True):
+    """Something that happened, as recorded.
+
+    `is_event` false: it was seen in a check, of which only what is new counts. `authentication`
+    and `claims` are what its token showed; `place` overrules the geography databases; `attack`
+    None: nobody knows.
+    """
+
+    signal: Signal
+    is_event: bool = True
+    call: Call | None = None
+    app: str = ""
+    authentication: Authentication | None = None
+    claims: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    place: Place | None = None
+    attack: bool | None = None
+
+    @property
+    def stamp(self) -> Stamp:
+        """When it happened."""
+        return self.signal.stamp
+
+
+class LoggedMark(msgspec.Struct, frozen=True):
+    """The daemon logged that a policy marked a session, or would have."""
+
+    policy: str
+    report_only: bool
+
+
+class PassedOver(msgspec.Struct, frozen=True):
+    """A line of the daemon's log that replay has no use for."""
+
+    event: str
+
+
+Recorded: TypeAlias = Occurrence | LoggedMark | PassedOver
+
+
+def read_line(line: bytes) -> Recorded:
+    """Read one line of NDJSON; raises `InvalidSignal`."""
+    try:
+        raw = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise InvalidSignal("", "must be one JSON object") from None
+    if not isinstance(raw, dict):
+        raise InvalidSignal("", "must be one JSON object")
+    return read(raw, line)
+
+
+def read(raw: dict[str, object], line: bytes) -> Recorded:
+    """Read one object; raises `InvalidSignal`. Without an id, the text of its line is one."""
+    if "level" in raw and isinstance(raw.get("event"), str):
+        return _logged(raw, line)
+    if raw.get("op") == "check" or raw.get("type") == "check":
+        return _check(raw, line)
+    told = {name: raw.pop(name) for name in _EXTRAS if name in raw}
+    data = raw.get("data")
+    if isinstance(data, dict):
+        told = {**{name: data[name] for name in _EXTRAS if name in data}, **told}
+    time = raw["time"] = _time(raw.get("time"))
+    signal = decode_event(raw, now=time, skew=SKEW, new_id=_id(line) if "id" not in raw else "")
+    if not told:
+        return Occurrence(signal)
+    return Occurrence(
+        signal,
+        call=_call(told),
+        app=_text(told, "app"),
+        claims=_claims(told),
+        place=_place(told),
+        attack=_label(told),
+    )
+
+
+def _id(line: bytes) -> str:
+    return hashlib.blake2b(line.strip(), digest_size=9).hexdigest()
+
+
+def _time(value: object) -> float:
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            raise InvalidSignal("time", "must be seconds since the epoch, or ISO 8601") from None
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidSignal("time", "is required: seconds since the epoch, or ISO 8601")
+    return value
+
+
+def _logged(raw: Mapping[str, object], line: bytes) -> Recorded:
+    event = str(raw["event"])
+    if event in _MARKED:
+        return LoggedMark(_text(raw, "policy"), event != _MARKED[0])
+    if event != "checked" or raw.get("decision") in _UNDECIDED or not raw.get("session"):
+        return PassedOver(event)
+    context = raw.get("context")
+    names = tuple(context.split(",")) if isinstance(context, str) and context else ()
+    check: dict[str, object] = {"op": "check", "context": list(names)}
+    for name, theirs in (("time", "time"), ("session", "session"), ("user", "subject")):
+        if raw.get(theirs):
+            check[name] = raw[theirs]
+    for name in ("ip", "user_agent", "device", "app"):
+        if isinstance(raw.get(name), str):
+            check[name] = raw[name]
+    return _check(check, line)
+
+
+def _check(raw: Mapping[str, object], line: bytes) -> Occurrence:
+    data = raw.get("data")
+    if isinstance(data, Mapping):
+        raw = {**data, **{name: value for name, value in raw.items() if name != "data"}}
+    unknown = raw.keys() - _CHECK_KEYS
+    if unknown:
+        raise InvalidSignal(min(unknown, key=str), "is not known here")
+    subject = raw.get("subject")
+    subject = dict(subject) if isinstance(subject, Mapping) else {}
+    for name in ("session", "user", "device"):
+        if raw.get(name) is not None:
+            subject[name] = raw[name]
+    if "session" not in subject:
+        raise InvalidSignal("session", "is required; no token is looked into")
+    time = _time(raw.get("time"))
+    event = {
+        "type": "session-established",
+        "time": time,
+        "id": raw.get("id", _id(line)),
+        "subject": subject,
+        "data": {
+            name: raw[name]
+            for name in ("ip", "user_agent", "acr", "amr", "auth_time")
+            if name in raw
+        },
+    }
+    shown = decode_event(event, now=time, skew=SKEW, new_id="")
+    auth_time = getattr(shown, "auth_time", 0)
+    return Occurrence(
+        SessionPresented(
+            stamp=shown.stamp,
+            subject=shown.subject,
+            ip=getattr(shown, "ip", ""),
+            user_agent=getattr(shown, "user_agent", ""),
+        ),
+        is_event=False,
+        call=_call(raw) or Call(),
+        app=_text(raw, "app"),
+        authentication=Authentication(
+            auth_time, getattr(shown, "acr", ""), getattr(shown, "amr", ())
+        )
+        if auth_time
+        else None,
+        claims=_claims(raw),
+        place=_place(raw),
+        attack=_label(raw),
+    )
+
+
+def _call(told: Mapping[str, object]) -> Call | None:
+    contexts = (*_texts(told, "contexts"), *_texts(told, "context"))
+    path = _text(told, "path")
+    if not path and not contexts and "context" not in told and "contexts" not in told:
+        return None
+    if path:
+        try:
+            path = normalise(path)
+        except PathInvalid as error:
+            raise InvalidSignal("path", str(error)) from None
+    return Call(contexts, _text(told, "method"), _text(told, "host"), path)
+
+
+def _text(told: Mapping[str, object], name: str) -> str:
+    value = told.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise InvalidSignal(name, "must be text")
+    return value
+
+
+def _texts(told: Mapping[str, object], name: str) -> tuple[str, ...]:
+    value = told.get(name)
+    if value is None or value == "":
+        return ()
+    if isinstance(value, str):
+        return (value,)
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise InvalidSignal(name, "must be a text, or a list of texts")
+    return tuple(value)
+
+
+def _claims(told: Mapping[str, object]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    claims = told.get("claims")
+    if claims is None:
+        return ()
+    if not isinstance(claims, Mapping):
+        raise InvalidSignal("claims", "must be an object")
+    return tuple((str(name), _texts(claims, name)) for name in sorted(claims))
+
+
+def _place(told: Mapping[str, object]) -> Place | None:
+    value = told.get("place")
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise InvalidSignal("place", "must be an object")
+    unknown = value.keys() - _PLACE_KEYS
+    if unknown:
+        raise InvalidSignal(f"place.{min(unknown, key=str)}", "is not known here")
+    try:
+        return msgspec.convert(value, Place)
+    except msgspec.ValidationError as error:
+        raise InvalidSignal("place", str(error)) from None
+
+
+def _label(told: Mapping[str, object]) -> bool | None:
+    value = told.get("label")
+    if value is None or isinstance(value, bool):
+        return value
+    known = _LABELS.get(str(value).lower())
+    if known is None:
+        raise InvalidSignal("label", "must be attack or legitimate, or true or false")
+    return known

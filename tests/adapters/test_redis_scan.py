@@ -1,0 +1,72 @@
+"""All keys, page by page, from any sidecar's bookmark."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+
+from sidecar.adapters.redis_links import links_of
+from sidecar.adapters.store import RedisStore
+from sidecar.service.answers import Unavailable
+from tests.adapters.servers import Server, impatient, serving
+
+KEYS = {b"su:{u%d}:s:x" % n for n in range(5000)}
+PATTERN = "su:{u*}:s:*"
+
+
+@asynccontextmanager
+async def running(server: Server) -> AsyncIterator[RedisStore]:
+    settings = impatient(server.url, retries=0)
+    store = RedisStore(links_of(settings), settings)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(store.run)
+        yield store
+        nursery.cancel_scope.cancel()
+
+
+def fill(server: Server) -> None:
+    with server.client() as client:
+        client.mset({**dict.fromkeys(KEYS, "x"), b"other": "x"})
+
+
+async def rest(store: RedisStore, bookmark: bytes) -> set[bytes]:
+    found: set[bytes] = set()
+    while True:
+        page = await store.scan(PATTERN, bookmark)
+        found.update(page.keys)
+        bookmark = page.bookmark
+        if not bookmark:
+            return found
+
+
+async def test_another_goes_on_from_a_bookmark_and_nothing_is_left_out() -> None:
+    with serving() as server:
+        fill(server)
+        async with running(server) as one, running(server) as other:
+            page = await one.scan(PATTERN)
+            assert 0 < len(page.keys) < len(KEYS)
+            left = await rest(other, page.bookmark)
+            assert left | set(page.keys) == KEYS
+            assert len(left) < len(KEYS)
+
+
+async def test_a_bookmark_of_a_server_that_was_another_process_leads_to_the_beginning() -> None:
+    with serving() as server:
+        fill(server)
+        async with running(server) as store:
+            page = await store.scan(PATTERN)
+            server.stop()
+            server.path.unlink(missing_ok=True)
+            with pytest.raises(Unavailable):
+                await store.scan(PATTERN, page.bookmark)
+            server.start()
+            fill(server)
+            assert await rest(store, page.bookmark) == KEYS
+
+
+async def test_what_is_no_bookmark_leads_to_the_beginning() -> None:
+    with serving() as server:
+        fill(server)
+        async with running(server) as store:
+            assert await rest(store, b"no bookmark") == KEYS

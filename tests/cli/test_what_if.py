@@ -1,0 +1,149 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import Done, sidecar
+
+CONFIG = """\
+app: {id: payroll}
+contexts: {c1: {name: Payroll}, c2: {name: More}}
+routes: [{path: /pay/**, contexts: [c1]}]
+networks: [{name: office, cidrs: [203.0.113.0/24]}]
+"""
+POLICY = """\
+policies:
+  - id: moved
+    users: {include: {groups: [finance]}}
+    contexts: [c1]
+    conditions: {any: [{changed: [country]}, {user_risk: high}]}
+    grant: {operator: OR, controls: [phishing-resistant, compliant-device]}
+  - id: no-lunch
+    contexts: [c2]
+    conditions: {time_of_day: {start: "12:00", end: "13:00"}}
+    grant: block
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "home.yaml").write_text(POLICY)
+    file = tmp_path / "sidecar.yaml"
+    file.write_text(CONFIG)
+    return file
+
+
+def rewrite(file: Path, text: str) -> None:
+    file.write_text(text)
+
+
+async def what_if(config: Path, *words: str) -> Done:
+    return await sidecar("what-if", "--config", str(config), *words)
+
+
+FINANCE = ("--group", "finance", "--acr", "mfa", "--context", "c1")
+
+
+async def test_a_session_that_may_pass_ends_with_status_0(config: Path) -> None:
+    done = await what_if(config, *FINANCE)
+    assert (done.status, done.err) == (0, "")
+    assert done.out.startswith("allow in c1 at ")
+    assert "moved: conditions-not-met" in done.out
+
+
+async def test_each_condition_is_told_with_its_value(config: Path) -> None:
+    done = await what_if(config, *FINANCE, "--country", "DE", "--then", "country=PT")
+    assert done.status == 1
+    assert "signed in: allow: " in done.out
+    assert "then country=PT:\nstep_up in c1 at " in done.out
+    assert "+ any (any of these)" in done.out
+    assert "+ changed (country changed): PT, at the start DE" in done.out
+    assert "- user_risk (at least high): not reported" in done.out
+    assert "+ users: included as group finance" in done.out
+    assert "- grant: phishing-resistant: not shown since" in done.out
+
+
+async def test_policies_for_others_are_told_where_all_are_wanted(config: Path) -> None:
+    few = await what_if(config, "--context", "c1")
+    every = await what_if(config, "--context", "c1", "--all")
+    assert "2 more for other users, apps or contexts" in few.out
+    assert "moved: other-user - not for this user: not among the included" in every.out
+    assert "no-lunch: other-context" in every.out
+
+
+async def test_the_explanation_is_had_as_json(config: Path) -> None:
+    done = await what_if(config, "--context", "c2", "--at", "2026-01-05T12:30:00Z", "--json")
+    assert done.status == 1
+    told = json.loads(done.out)
+    assert (told["verdict"], told["reasons"]) == ("deny", ["no-lunch"])
+    lunch = next(policy for policy in told["policies"] if policy["policy"] == "no-lunch")
+    assert lunch["conditions"]["value"] == "Mon 2026-01-05 12:30 UTC"
+    assert lunch["grant"] == {"block": True}
+
+
+async def test_with_changes_the_json_has_every_step(config: Path) -> None:
+    done = await what_if(config, *FINANCE, "--then", "user-risk=high", "--json")
+    told = json.loads(done.out)
+    assert [(step["change"], step["explanation"]["verdict"]) for step in told] == [
+        ("", "allow"),
+        ("user-risk=high", "step_up"),
+    ]
+
+
+async def test_a_described_session_is_what_it_is_described_as(config: Path) -> None:
+    done = await what_if(
+        config,
+        *("--user", "ada", "--role", "admin", "--ip", "203.0.113.9", "--device", "d1"),
+        *("--not-compliant", "--amr", "pwd", "--amr", "otp", "--signed-in-ago", "1h"),
+        *("--session-risk", "medium", "--score-signal", "odd=12", "--claim", "a=b", "--json"),
+        *("--path", "/pay/7", "--at", "2026-01-05T10:00:00Z"),
+    )
+    told = json.loads(done.out)
+    session = told["session"]
+    assert (session["user"], session["roles"], session["network"]) == ("ada", ["admin"], "office")
+    assert (session["device"], session["compliance"]) == ("d1", "not-compliant")
+    (sign_in,) = session["sign_ins"]
+    assert (sign_in["level"], told["time"] - sign_in["auth_time"]) == ("mfa", 3600)
+    assert {"odd", "session-risk-medium"} <= {term["name"] for term in told["score"]["terms"]}
+    assert told["contexts"] == ["c1"]
+
+
+async def test_other_policies_can_be_tried(config: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.yaml"
+    rewrite(other, "policies: [{id: shut, contexts: [c1], grant: block}]")
+    done = await what_if(config, "--context", "c1", "--policies", str(other))
+    assert done.status == 1
+    assert "shut: deny" in done.out
+    assert "no-lunch" not in done.out
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--context", "c9"), "--context: 'c9' is not in `contexts`"),
+        (("--then", "ntework=x"), "did you mean 'network'?"),
+        (("--ip", "1.2.3"), "is no IP address"),
+        (("--at", "noon"), "--at: must be a time"),
+        (("--signed-in-ago", "long"), "--signed-in-ago: must be"),
+        (("--auth-time", "9999999999"), "must not be later than --at"),
+        (("--user-risk", "terrible"), "invalid choice"),
+        (("--compliant", "--not-compliant"), "not allowed with"),
+        (("--path", "/a%2fb"), "encoded slash"),
+        (("--score-signal", "odd"), "NAME=WEIGHT"),
+    ],
+)
+async def test_bad_usage_ends_with_status_2(
+    config: Path, words: tuple[str, ...], told: str
+) -> None:
+    done = await what_if(config, *words)
+    assert (done.status, done.out) == (2, "")
+    assert told in done.err
+    assert "Traceback" not in done.err
+
+
+async def test_a_broken_configuration_is_told_with_its_line(config: Path) -> None:
+    rewrite(config, CONFIG + "sokcet: {}\n")
+    done = await what_if(config)
+    assert done.status == 2
+    assert done.err.startswith(f"{config}:5: sokcet: ")

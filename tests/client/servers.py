@@ -1,0 +1,119 @@
+"""Real web servers in threads, for apps of all kinds; and our example apps."""
+
+import importlib.util
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from socketserver import ThreadingMixIn
+from types import ModuleType
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+from wsgiref.validate import validator
+
+import hypercorn
+import hypercorn.trio
+import trio
+import uvicorn
+from werkzeug.serving import make_server
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def example(name: str) -> ModuleType:
+    """An example app, loaded once."""
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    return sys.modules[name]
+
+
+@contextmanager
+def on_uvicorn(app: Any) -> Iterator[str]:
+    """An ASGI app on asyncio."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    config = uvicorn.Config(app, log_config=None, ws="websockets-sansio", lifespan="auto")
+    config.timeout_graceful_shutdown = 5
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, args=([listener],))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+
+
+@contextmanager
+def on_trio(app: Any) -> Iterator[str]:
+    """An ASGI app on trio."""
+    bound: list[str] = []
+    ready = threading.Event()
+    stop: list[Any] = []
+
+    async def main() -> None:
+        config = hypercorn.Config()
+        config.bind = ["127.0.0.1:0"]
+        config.graceful_timeout = 5
+        ending = trio.Event()
+        stop.extend([trio.lowlevel.current_trio_token(), ending])
+        async with trio.open_nursery() as nursery:
+            serve = partial(hypercorn.trio.serve, shutdown_trigger=ending.wait)
+            bound.extend(await nursery.start(serve, app, config))
+            ready.set()
+
+    thread = threading.Thread(target=trio.run, args=(main,))
+    thread.start()
+    try:
+        assert ready.wait(20)
+        yield bound[0]
+    finally:
+        token, ending = stop
+        token.run_sync_soon(ending.set)
+        thread.join()
+
+
+@contextmanager
+def on_threads(app: Any) -> Iterator[str]:
+    """A WSGI app, a thread for each request."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class _Threaded(ThreadingMixIn, WSGIServer):
+    daemon_threads = False
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def on_wsgiref(app: Any) -> Iterator[str]:
+    """A WSGI app, held to PEP 3333 on both sides."""
+    server = _Threaded(("127.0.0.1", 0), _Quiet)
+    server.set_app(validator(app))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

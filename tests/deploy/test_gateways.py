@@ -1,0 +1,53 @@
+"""What deploy/gateways says of itself; that it works, tests/system/gateways shows."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sidecar.wire.ext_authz import PASSED_ON
+from sidecar.wire.settings import Gateway
+from tests.system.gateways.programs import GATEWAYS
+
+HERE = Path(__file__).parents[2] / "deploy" / "gateways"
+README = (HERE / "README.md").read_text()
+SHIPPED = sorted(path.name for path in HERE.iterdir() if path.is_dir())
+
+
+def text_of(name: str) -> str:
+    return "\n".join(path.read_text() for path in sorted((HERE / name).iterdir()))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_gateway_is_run_or_says_that_it_is_not(name: str) -> None:
+    (row,) = re.findall(rf"^\|.*\]\({name}\).*$", README, re.MULTILINE)
+    assert ("**not run**" in row) is (name not in GATEWAYS)
+    assert ("not been run" in re.sub(r"[*\s]+", " ", text_of(name))) is (name not in GATEWAYS)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_gateway_tells_the_setting_that_its_sidecar_needs(name: str) -> None:
+    text = text_of(name)
+    settings = re.findall(r"http: \{gateway: ([a-z]+)", text)
+    assert settings or 'grpc: {bind: "127.0.0.1:8182"}' in text
+    assert set(settings) <= set(Gateway)
+
+
+@pytest.mark.parametrize("name", ["traefik", "istio"])
+def test_what_is_not_run_is_yaml_at_least(name: str) -> None:
+    files = [path for path in (HERE / name).iterdir() if path.suffix != ".md"]
+    assert len(files) == 2
+    for file in files:
+        assert all(yaml.safe_load_all(file.read_text()))
+
+
+def test_traefik_strips_and_sets_each_header_that_the_app_believes() -> None:
+    middlewares = yaml.safe_load((HERE / "traefik" / "dynamic.yml").read_text())["http"][
+        "middlewares"
+    ]
+    ours = {name.decode() for name in PASSED_ON}
+    stripped = middlewares["strip"]["headers"]["customRequestHeaders"]
+    told = middlewares["sidecar"]["forwardAuth"]["authResponseHeaders"]
+    assert {name.lower() for name in told} == ours
+    assert {name.lower() for name, value in stripped.items() if value == ""} >= ours
