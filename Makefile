@@ -25,8 +25,9 @@ run: $(READY) ## the demo: an embedded store, sample policies and a story (ARGS=
 test: $(READY) ## every test but the long ones
 	@$(PYTHON) -m pytest -m "not long" $(ARGS)
 
-test-long: $(READY) ## the long forms of property, chaos and soak tests
-	@$(PYTHON) -m pytest -m long $(ARGS)
+test-long: $(READY) ## the long forms of property, chaos and scale tests
+	@SIDECAR_CHAOS_SECONDS=60 SIDECAR_SCALE_SESSIONS=1000000 \
+	    $(PYTHON) -m pytest tests/chaos tests/stories/test_all_sessions.py $(ARGS)
 
 bench: $(READY) ## every benchmark in turn
 	@set -e; for bench in benchmarks/*.py; do echo "== $$bench"; $(PYTHON) "$$bench" $(ARGS); done

@@ -26,7 +26,7 @@ Restless: TypeAlias = tuple[Compiled, ...]
 class Stepper(Evaluator):
     """An evaluator that also moves states forward in place."""
 
-    __slots__ = ("_concerned", "_fading", "_reads")
+    __slots__ = ("_clocked", "_concerned", "_reads")
 
     def __init__(self, policies: Iterable[Policy], world: World, around: Surroundings) -> None:
         super().__init__(policies, world, around)
@@ -34,10 +34,8 @@ class Stepper(Evaluator):
             dependencies.EVERYTHING if compiled.timed else dependencies.reads(compiled.policy)
             for compiled in self._compiled
         )
-        self._fading = frozenset(
-            compiled.policy.id
-            for compiled in self._timed
-            if dependencies.only_fades(compiled.policy)
+        self._clocked = tuple(
+            compiled for compiled in self._timed if not dependencies.only_fades(compiled.policy)
         )
         self._concerned: dict[dependencies.Parts, tuple[Compiled, ...]] = {}
 
@@ -105,13 +103,9 @@ class Stepper(Evaluator):
     def _restless(self, state: State, moment: int) -> Restless:
         """The policies that time may change before another fact does.
 
-        Where nothing adds to the score and no signal is live, nothing is left that could fade.
+        Where nothing adds to the score and no signal is live, nothing is left that could fade; else
+        all that time can change are looked at, since the score's level must not be missed.
         """
-        if not self._timed:
-            return ()
-        calm = not state.signals and not terms_of(state, moment, self.world.rating)
-        return tuple(
-            compiled
-            for compiled in self._timed
-            if not (calm and compiled.policy.id in self._fading) and applies(compiled, state)
-        )
+        if not self._timed or state.signals or terms_of(state, moment, self.world.rating):
+            return self._timed
+        return tuple(c for c in self._clocked if applies(c, state))

@@ -9,6 +9,7 @@ An entry outlives its sidecar's last sign of life by longer than a view may be s
 what is sensitive.
 """
 
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -31,7 +32,7 @@ REMEMBERED = 8192
 ANSWERS_LIVE = 60.0
 _SETTLE = b"settle:"
 _LEFT = b"left:"
-_ACK = b"ack:"
+_ANSWER_GROUPS = 256
 _FIRST_LOOK, _LAST_LOOK = 0.002, 0.05
 
 
@@ -110,7 +111,7 @@ class Settler:
             Load(self._names.answers_record(event)),
         )
         left = {f[len(_LEFT) :] for f in enlisted.record if f.startswith(_LEFT)}
-        have = {f[len(_ACK) :] for f in answers.record if f.startswith(_ACK)}
+        have = {f.partition(b":")[2] for f in answers.record if f.startswith(b"ack")}
         # This sidecar took the event: its own view had it before anybody could ask.
         return have | {self._sidecar}, set(enlisted.members) - left | {self._sidecar}
 
@@ -191,7 +192,7 @@ class Settler:
         await self._store.join(
             Join(
                 self._names.answers_record(question.event),
-                {_ACK + self._sidecar: b"%016d" % now},
+                {_answer_field(self._sidecar): b"%016d" % now},
                 now + int(ANSWERS_LIVE * 1000),
                 now,
                 want_record=False,
@@ -200,3 +201,8 @@ class Settler:
 
     def _now(self) -> int:
         return int(self._clock() * 1000)
+
+
+def _answer_field(sidecar: bytes) -> bytes:
+    """A sidecar's answer. Spread over groups, as a group's bound is for tens and not thousands."""
+    return b"ack%d:%s" % (zlib.crc32(sidecar) % _ANSWER_GROUPS, sidecar)

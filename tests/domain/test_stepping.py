@@ -1,15 +1,19 @@
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.domain import dependencies
 from sidecar.domain.facts import Fact, RiskReported, Scope, Seen, SignalRaised
 from sidecar.domain.policy import (
+    Assignment,
     Changed,
     Circumstance,
     Grant,
     Policy,
+    Principals,
     RiskLevel,
     Score,
+    SessionRisk,
     TimeOfDay,
     UserRisk,
 )
@@ -82,6 +86,24 @@ def test_a_calm_session_waits_for_facts_and_a_clock_does_not() -> None:
     assert [compiled.policy.id for compiled in calm] == ["night"]
     raised = SignalRaised(stamp=stamp(1020), scope=Scope.SESSION, name="odd", weight=50)
     assert len(stepping.step(state, [raised], around, calm)) == 2
+
+
+def test_the_level_of_the_score_fades_also_where_no_policy_is_for_the_user() -> None:
+    others = Assignment(exclude=Principals(groups=frozenset({"staff"})))
+    risk = msgspec.structs.replace(policy(SessionRisk(RiskLevel.MEDIUM)), users=others)
+    facts: list[Fact] = [
+        *established(),
+        SignalRaised(stamp=stamp(1001), scope=Scope.SESSION, name="odd", weight=50, half_life=40),
+        Seen(stamp=stamp(1060), session="other", ip=HOME, place=PLACES[HOME]),
+    ]
+    stepping = stepper(risk)
+    state, restless = stepping.fold("", facts[:3]), None
+    assert state.score_level is RiskLevel.LOW
+    levels = []
+    for fact in facts[3:]:
+        restless = stepping.step(state, [fact], stepping.surroundings(""), restless)
+        levels.append(state.score_level)
+    assert levels == [RiskLevel.MEDIUM, RiskLevel.LOW]
 
 
 def policy(condition: object, name: str = "p") -> Policy:

@@ -426,3 +426,22 @@ async def test_a_token_that_does_not_tell_its_groups_leaves_those_that_are_known
     tokens.known["t2"] = overage
     forward(10, a)
     assert (await a.check("t2")).verdict is Verdict.STEP_UP
+
+
+async def test_a_sidecar_that_learns_of_the_proof_before_the_mark_agrees() -> None:
+    a, b, tokens = two_pods(RISKY)
+    old = tokens.issue("t1")
+    await a.check(old)
+    await a.settle()
+    await b.check(old)
+    forward(20, a, b)
+    fresh = tokens.issue("t2", auth_time=1010, acr="mfa")
+    await b.check(fresh)  # b has the proof, and nobody knows of the risk yet
+    await b.settle()
+    await a.intake.accept(risk("alice", RiskLevel.HIGH, 1005))
+    for pod in (a, b):
+        assert (await pod.check(old)).verdict is Verdict.ALLOW
+    await a.intake.accept(risk("alice", RiskLevel.LOW, 1012, "r2"))
+    await a.intake.accept(risk("alice", RiskLevel.HIGH, 1013, "r3"))
+    for pod in (a, b):
+        assert (await pod.check(fresh)).verdict is Verdict.STEP_UP
