@@ -16,10 +16,10 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any, Self
 
+from sidecar.client.calls import Calls
 from sidecar.client.protocol import (
     DEFAULT_PATH,
     LONGEST_LINE,
-    MARGIN,
     Change,
     Decision,
     Lines,
@@ -30,12 +30,9 @@ from sidecar.client.protocol import (
     Unreachable,
     accepted,
     change_of,
-    check_request,
-    decision_of,
     decoded,
     encoded,
     event_request,
-    ping_request,
     receipt_of,
     socket_path,
     unreachable,
@@ -59,7 +56,7 @@ WINDOW = 64
 """How many events are under way at once; small enough for the replies to fit any socket buffer."""
 
 
-class LocalClient:
+class LocalClient(Calls):
     """A connection to the sidecar at `path` (default: `SIDECAR_SOCKET`, else the usual place).
 
     `timeout` is in seconds, for connecting and for each reply. Every method raises `Unreachable`,
@@ -84,43 +81,6 @@ class LocalClient:
         if self._socket is not None:
             self._socket.close()
         self._socket, self._lines, self._used = None, Lines(), False
-
-    def ping(self) -> None:
-        """Return if the sidecar answers."""
-        self.ask(ping_request())
-
-    def check(  # noqa: PLR0913 - the fields of the request
-        self,
-        token: str,
-        *,
-        context: str | Iterable[str] = "",
-        method: str = "",
-        host: str = "",
-        path: str = "",
-        ip: str = "",
-        user_agent: str = "",
-    ) -> Decision:
-        """May a call with this token pass? Raises `Refused` for a token that is not believed."""
-        request = check_request(
-            token,
-            context=context,
-            method=method,
-            host=host,
-            path=path,
-            ip=ip,
-            user_agent=user_agent,
-        )
-        return decision_of(self.ask(request))
-
-    def event(
-        self, event: Mapping[str, Any], *, wait_everywhere: bool = False, timeout: float = 5.0
-    ) -> Receipt:
-        """Push an event; returns once it is durable.
-
-        With `wait_everywhere` once every live sidecar has taken it, or after `timeout` seconds.
-        """
-        request = event_request(event, wait_everywhere=wait_everywhere, timeout=timeout)
-        return receipt_of(self.ask(request, timeout + MARGIN if wait_everywhere else None))
 
     def events(
         self, events: Iterable[Mapping[str, Any]], window: int = WINDOW

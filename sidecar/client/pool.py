@@ -15,25 +15,18 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self
 
+from sidecar.client.calls import Calls
 from sidecar.client.local import LocalClient
 from sidecar.client.protocol import (
-    MARGIN,
     Change,
-    Decision,
-    Receipt,
     Stale,
     Unreachable,
-    check_request,
-    decision_of,
-    event_request,
     may_repeat,
-    ping_request,
-    receipt_of,
     socket_path,
 )
 
 
-class PooledClient:
+class PooledClient(Calls):
     """Connections to the sidecar at `path` (default: `SIDECAR_SOCKET`, else the usual place).
 
     `timeout` is in seconds, for a turn, for connecting and for each reply. Every method raises
@@ -64,49 +57,13 @@ class PooledClient:
         while self._idle:
             self._idle.pop().close()
 
-    def ping(self) -> None:
-        """Return if the sidecar answers."""
-        self._ask(ping_request())
-
-    def check(  # noqa: PLR0913 - the fields of the request
-        self,
-        token: str,
-        *,
-        context: str | Iterable[str] = "",
-        method: str = "",
-        host: str = "",
-        path: str = "",
-        ip: str = "",
-        user_agent: str = "",
-    ) -> Decision:
-        """May a call with this token pass? Raises `Refused` for a token that is not believed."""
-        request = check_request(
-            token,
-            context=context,
-            method=method,
-            host=host,
-            path=path,
-            ip=ip,
-            user_agent=user_agent,
-        )
-        return decision_of(self._ask(request))
-
-    def event(
-        self, event: Mapping[str, Any], *, wait_everywhere: bool = False, timeout: float = 5.0
-    ) -> Receipt:
-        """Push an event; returns once it is durable.
-
-        With `wait_everywhere` once every live sidecar has taken it, or after `timeout` seconds.
-        """
-        request = event_request(event, wait_everywhere=wait_everywhere, timeout=timeout)
-        return receipt_of(self._ask(request, timeout + MARGIN if wait_everywhere else None))
-
     def watch(self, sessions: Iterable[str] | None = None) -> Generator[Change, None, None]:
         """As `LocalClient.watch`, on a connection of its own, beside the pool."""
         with LocalClient(self.path, self._timeout) as client:
             yield from client.watch(sessions)
 
-    def _ask(self, request: Mapping[str, Any], timeout: float | None = None) -> Mapping[str, Any]:
+    def ask(self, request: Mapping[str, Any], timeout: float | None = None) -> Mapping[str, Any]:
+        """Send a request on any connection, and read its reply."""
         with self._connection() as client:
             try:
                 return client.ask(request, timeout)
