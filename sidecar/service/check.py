@@ -7,7 +7,7 @@ folded in before the call is answered, and the `Saver` spreads it.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from sidecar.domain.assurance import Authentication
 from sidecar.domain.decision import Decision, Verdict, decide, explain, judge
@@ -60,6 +60,14 @@ class Verifier(Protocol):
 
     async def verify(self, token: str, now: float) -> Token:
         """Verify a token."""
+
+
+class Asked(NamedTuple):
+    """What a call asks for: its contexts, the same as a label, and when (seconds)."""
+
+    contexts: frozenset[str]
+    label: str
+    now: float
 
 
 class Checker:
@@ -137,7 +145,8 @@ class Checker:
         )
 
     async def _answer(self, call: Call, now: float) -> Answer:
-        contexts, label = self._asked(call)
+        asked = self._asked(call, now)
+        label = asked.label
         if not call.token:
             return self._answerer.no_token(label)
         try:
@@ -154,30 +163,27 @@ class Checker:
         live = await self._live(token, call, now)
         if live is None:
             whom = Whom(token.session, token.user, "", label)
-            return self._answerer.unknown(self._resilience(contexts, token, now), whom)
-        return self._judge_known(live, token, app, contexts, now)
+            return self._answerer.unknown(self._resilience(token, asked), whom)
+        return self._judge_known(live, token, app, asked)
 
     async def _answer_known(self, live: Live, call: Call, now: float) -> Answer:
-        contexts, _ = self._asked(call)
+        asked = self._asked(call, now)
         self._take(live, None, call, now)
         # Without a token nothing tells the app but the session itself: the strictest counts.
         apps = (self._settings.app.id,) if self._settings.app.id else apps_of(live.own.record)
-        answers = [self._judge_known(live, None, app, contexts, now) for app in apps or ("",)]
+        answers = [self._judge_known(live, None, app, asked) for app in apps or ("",)]
         return max(answers, key=lambda answer: _SEVERITY[answer.verdict])
 
-    def _asked(self, call: Call) -> tuple[frozenset[str], str]:
-        """The contexts of a call, and the same as a label."""
+    def _asked(self, call: Call, now: float) -> Asked:
         contexts = frozenset(call.contexts)
         if call.path:
             contexts |= frozenset(self._routes.match(call.method, call.host, call.path))
-        return contexts, ",".join(sorted(contexts))
+        return Asked(contexts, ",".join(sorted(contexts)), now)
 
-    def _judge_known(
-        self, live: Live, token: Token | None, app: str, contexts: frozenset[str], now: float
-    ) -> Answer:
-        if contexts and self._view.staleness() > self._settings.sessions.max_staleness:
-            return self._stale(live, token, app, contexts, now)
-        return self._judge(live, app, contexts, ",".join(sorted(contexts)), now)
+    def _judge_known(self, live: Live, token: Token | None, app: str, asked: Asked) -> Answer:
+        if asked.contexts and self._view.staleness() > self._settings.sessions.max_staleness:
+            return self._stale(live, token, app, asked)
+        return self._judge(live, app, asked)
 
     async def _live(self, token: Token, call: Call, now: float) -> Live | None:
         """The session with what the call shows folded in; None where it cannot be known."""
@@ -192,9 +198,8 @@ class Checker:
             return None
         return live
 
-    def _judge(
-        self, live: Live, app: str, contexts: frozenset[str], label: str, now: float
-    ) -> Answer:
+    def _judge(self, live: Live, app: str, asked: Asked) -> Answer:
+        contexts, label, now = asked
         evaluator = self._view.evaluator
         ladder = evaluator.world.ladder
         standing = live.standing(evaluator, now)
@@ -219,32 +224,29 @@ class Checker:
                 )
             )
 
-    def _stale(
-        self, live: Live, token: Token | None, app: str, contexts: frozenset[str], now: float
-    ) -> Answer:
+    def _stale(self, live: Live, token: Token | None, app: str, asked: Asked) -> Answer:
         """The view may have missed news. What it knows still binds; what it lacks may not pass."""
-        label = ",".join(sorted(contexts))
-        answer = self._judge(live, app, contexts, label, now)
-        resilience = self._resilience(contexts, token, now)
+        answer = self._judge(live, app, asked)
+        resilience = self._resilience(token, asked)
         if answer.verdict is not Verdict.ALLOW or resilience is Resilience.ALLOW:
             return answer
-        whom = Whom(live.session, live.user, answer.assurance, label)
+        whom = Whom(live.session, live.user, answer.assurance, asked.label)
         return self._answerer.unknown(resilience, whom)
 
-    def _resilience(self, contexts: frozenset[str], token: Token | None, now: float) -> Resilience:
+    def _resilience(self, token: Token | None, asked: Asked) -> Resilience:
         """What a call gets where we cannot know: the strictest of what its contexts say.
 
         Routine calls pass. Where a step-up is asked for, a sign-in that has just been made is one.
         """
-        if not contexts:
+        if not asked.contexts:
             return Resilience.ALLOW
         known = self._settings.contexts
         chosen = {
             known[name].when_unknown if name in known else Resilience.UNAVAILABLE
-            for name in contexts
+            for name in asked.contexts
         }
         strictest = next(option for option in _STRICTEST_FIRST if option in chosen)
-        fresh = token is not None and now - token.authentication.auth_time <= UNKNOWN_MAX_AGE
+        fresh = token is not None and asked.now - token.authentication.auth_time <= UNKNOWN_MAX_AGE
         return Resilience.ALLOW if strictest is Resilience.STEP_UP and fresh else strictest
 
     def _take(self, live: Live, token: Token | None, call: Call, now: float) -> None:

@@ -173,8 +173,7 @@ class Intake:
                 assert_never(meaning.scope)
 
     async def _join(self, signal: Signal, facts: tuple[Fact, ...], place: Placement) -> Accepted:
-        fields = encode_facts(facts)
-        fields[event_field(signal.stamp.id)] = signal.stamp.encode().encode()
+        fields = _fields_of(signal, facts)
         joined = await self._one(
             Join(
                 place.record,
@@ -212,8 +211,7 @@ class Intake:
             )
             self._view.learn(locator, joined.record)
             return Owner(joined.record[WHO_USER].decode(), tuple(sighted_in(joined.record)))
-        fields = encode_facts(meaning.facts)
-        fields[event_field(signal.stamp.id)] = signal.stamp.encode().encode()
+        fields = _fields_of(signal, meaning.facts)
         expire_at = self._session_expire(signal)
         joined = await self._one(
             Join(locator, fields, expire_at, self._now(), unless=WHO_USER, confirm=True)
@@ -228,8 +226,7 @@ class Intake:
         record = self._names.session_record(name)
         channel = self._names.user_channel(name.user)
         expire_at = self._session_expire(signal)
-        fields = encode_facts(meaning.facts)
-        fields[event_field(signal.stamp.id)] = signal.stamp.encode().encode()
+        fields = _fields_of(signal, meaning.facts)
         fields[WHO_USER] = user.encode()
         fields[WHO_SESSION] = session.encode()
         device = signal.subject.device
@@ -310,3 +307,10 @@ def _outcome_of(accepted: Accepted) -> EventOutcome:
     if accepted.duplicate:
         return EventOutcome.DUPLICATE
     return EventOutcome.SPOOLED if accepted.spooled else EventOutcome.ACCEPTED
+
+
+def _fields_of(signal: Signal, facts: tuple[Fact, ...]) -> Record:
+    """What an event brings to a record: its facts, and that its id has counted."""
+    fields = encode_facts(facts)
+    fields[event_field(signal.stamp.id)] = signal.stamp.encode().encode()
+    return fields
