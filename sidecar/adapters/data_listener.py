@@ -15,16 +15,14 @@ import trio
 
 from sidecar.adapters.event_door import EventDoor
 from sidecar.adapters.event_intake import Events, OnInvalid, Settling, ignore_invalid
-from sidecar.adapters.http_answers import overloaded, response_of, unavailable
+from sidecar.adapters.http_calls import HttpCalls
 from sidecar.adapters.journeys import Checks
 from sidecar.adapters.lean_http import Handler, HttpIncident, LeanServer, OnHttpIncident
-from sidecar.service.answers import Call, Overloaded, Unavailable
+from sidecar.service.answers import Call
 from sidecar.wire.forwarded import (
     EXT_AUTHZ,
-    ClientAddresses,
     InvalidCall,
     Original,
-    TokenSources,
     asked_contexts,
     ext_authz_call,
     original_call,
@@ -32,8 +30,6 @@ from sidecar.wire.forwarded import (
 from sidecar.wire.http_messages import Request, Response
 from sidecar.wire.problems import Problem, problem
 from sidecar.wire.settings import Gateway, Http
-
-MAX_USER_AGENT = 1024
 
 _CHECK = b"/v1/check"
 _EVENTS = b"/v1/events"
@@ -66,10 +62,8 @@ class DataListener:
         on_invalid: OnInvalid = ignore_invalid,
     ) -> None:
         """Raises ValueError for a trusted proxy that is no address or network."""
-        self._checks = checks
+        self._calls = HttpCalls(checks, settings)
         self._gateway = settings.gateway
-        self._tokens = TokenSources(settings)
-        self._addresses = ClientAddresses(settings)
         door = EventDoor(
             events,
             settling,
@@ -113,7 +107,7 @@ class DataListener:
             call = self._call(request, original_call(request, self._gateway))
         except InvalidCall as error:
             return problem(Problem.INVALID_REQUEST, str(error))
-        return await self._answer(call)
+        return await self._calls.answer(call)
 
     async def _ext_authz(self, request: Request) -> Response:
         # Any other gateway describes the call in headers; then the path is the client's to choose.
@@ -123,25 +117,7 @@ class DataListener:
             call = self._call(request, ext_authz_call(request))
         except InvalidCall as error:
             return problem(Problem.INVALID_REQUEST, str(error))
-        return await self._answer(call)
-
-    async def _answer(self, call: Call) -> Response:
-        try:
-            answer = await self._checks.check(call)
-        except Overloaded as error:
-            return overloaded(error)
-        except Unavailable:
-            return unavailable()
-        return response_of(answer)
+        return await self._calls.answer(call)
 
     def _call(self, request: Request, original: Original) -> Call:
-        agent = request.headers.get(b"user-agent", b"")[:MAX_USER_AGENT]
-        return Call(
-            self._tokens.token(request),
-            asked_contexts(request),
-            original.method,
-            original.host,
-            original.path,
-            self._addresses.client(request),
-            agent.decode("latin-1"),
-        )
+        return self._calls.call(request, original, asked_contexts(request))

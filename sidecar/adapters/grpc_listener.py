@@ -10,23 +10,20 @@ What is answered is what the data listener would answer: the same headers, statu
 
 import trio
 
-from sidecar.adapters.data_listener import MAX_USER_AGENT
-from sidecar.adapters.http_answers import overloaded, response_of, unavailable
+from sidecar.adapters.http_calls import HttpCalls
 from sidecar.adapters.journeys import Checks
 from sidecar.adapters.lean_grpc import LeanGrpcServer
 from sidecar.adapters.lean_http import OnHttpIncident
-from sidecar.service.answers import Call, Overloaded, Unavailable
+from sidecar.service.answers import Call
 from sidecar.wire.ext_authz import decode_request, encode_response
 from sidecar.wire.forwarded import (
-    ClientAddresses,
     InvalidCall,
-    TokenSources,
     asked_contexts,
     contexts_of,
     told_call,
 )
 from sidecar.wire.grpc_messages import CallRefused, Code
-from sidecar.wire.http_messages import Request, Response
+from sidecar.wire.http_messages import Request
 from sidecar.wire.problems import Problem, problem
 from sidecar.wire.protobuf import MessageInvalid, number_field
 from sidecar.wire.settings import Grpc, Http
@@ -44,9 +41,7 @@ class GrpcListener:
         self, settings: Grpc, http: Http, *, checks: Checks, on_incident: OnHttpIncident
     ) -> None:
         """Raises ValueError for a trusted proxy that is no address or network."""
-        self._checks = checks
-        self._tokens = TokenSources(http)
-        self._addresses = ClientAddresses(http)
+        self._calls = HttpCalls(checks, http)
         self._server = LeanGrpcServer(
             {CHECK: self._check, HEALTH: self._health}, settings, on_incident=on_incident
         )
@@ -73,28 +68,11 @@ class GrpcListener:
         except MessageInvalid as error:
             raise CallRefused(Code.INVALID_ARGUMENT, str(error)) from None
         try:
-            response = await self._answer(self._call(request, contexts))
+            response = await self._calls.answer(self._call(request, contexts))
         except InvalidCall as error:
             response = problem(Problem.INVALID_REQUEST, str(error))
         return encode_response(response, request.headers)
 
-    async def _answer(self, call: Call) -> Response:
-        try:
-            return response_of(await self._checks.check(call))
-        except Overloaded as error:
-            return overloaded(error)
-        except Unavailable:
-            return unavailable()
-
     def _call(self, request: Request, contexts: str) -> Call:
-        original = told_call(request)
-        agent = request.headers.get(b"user-agent", b"")[:MAX_USER_AGENT]
-        return Call(
-            self._tokens.token(request),
-            contexts_of((*asked_contexts(request), contexts)),
-            original.method,
-            original.host,
-            original.path,
-            self._addresses.client(request),
-            agent.decode("latin-1"),
-        )
+        asked = contexts_of((*asked_contexts(request), contexts))
+        return self._calls.call(request, told_call(request), asked)
