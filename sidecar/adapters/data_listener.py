@@ -15,7 +15,7 @@ import trio
 
 from sidecar.adapters.event_door import EventDoor
 from sidecar.adapters.event_intake import Events, OnInvalid, Settling, ignore_invalid
-from sidecar.adapters.http_calls import HttpCalls
+from sidecar.adapters.http_calls import HttpCalls, refused
 from sidecar.adapters.journeys import Checks
 from sidecar.adapters.lean_http import Handler, HttpIncident, LeanServer, OnHttpIncident
 from sidecar.service.answers import Call
@@ -106,7 +106,7 @@ class DataListener:
         try:
             call = self._call(request, original_call(request, self._gateway))
         except InvalidCall as error:
-            return problem(Problem.INVALID_REQUEST, str(error))
+            return refused(error)
         return await self._calls.answer(call)
 
     async def _ext_authz(self, request: Request) -> Response:
@@ -116,7 +116,7 @@ class DataListener:
         try:
             call = self._call(request, ext_authz_call(request))
         except InvalidCall as error:
-            return problem(Problem.INVALID_REQUEST, str(error))
+            return refused(error)
         return await self._calls.answer(call)
 
     def _call(self, request: Request, original: Original) -> Call:

@@ -10,7 +10,7 @@ What is answered is what the data listener would answer: the same headers, statu
 
 import trio
 
-from sidecar.adapters.http_calls import HttpCalls
+from sidecar.adapters.http_calls import HttpCalls, refused
 from sidecar.adapters.journeys import Checks
 from sidecar.adapters.lean_grpc import LeanGrpcServer
 from sidecar.adapters.lean_http import OnHttpIncident
@@ -24,7 +24,6 @@ from sidecar.wire.forwarded import (
 )
 from sidecar.wire.grpc_messages import CallRefused, Code
 from sidecar.wire.http_messages import Request
-from sidecar.wire.problems import Problem, problem
 from sidecar.wire.protobuf import MessageInvalid, number_field
 from sidecar.wire.settings import Grpc, Http
 
@@ -70,7 +69,7 @@ class GrpcListener:
         try:
             response = await self._calls.answer(self._call(request, contexts))
         except InvalidCall as error:
-            response = problem(Problem.INVALID_REQUEST, str(error))
+            response = refused(error)
         return encode_response(response, request.headers)
 
     def _call(self, request: Request, contexts: str) -> Call:

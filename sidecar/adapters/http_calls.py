@@ -3,8 +3,16 @@
 from sidecar.adapters.http_answers import overloaded, response_of, unavailable
 from sidecar.adapters.journeys import Checks
 from sidecar.service.answers import Call, Overloaded, Unavailable
-from sidecar.wire.forwarded import ClientAddresses, Original, TokenSources
+from sidecar.wire.challenges import bearer
+from sidecar.wire.forwarded import (
+    ClientAddresses,
+    InvalidCall,
+    InvalidCredentials,
+    Original,
+    TokenSources,
+)
 from sidecar.wire.http_messages import Request, Response
+from sidecar.wire.problems import Problem, problem
 from sidecar.wire.settings import Http
 
 MAX_USER_AGENT = 1024
@@ -42,3 +50,14 @@ class HttpCalls:
             return overloaded(error)
         except Unavailable:
             return unavailable()
+
+
+def refused(error: InvalidCall) -> Response:
+    """The response to a request that describes no call.
+
+    Where its credentials are to blame, with a challenge that says so (RFC 6750, section 3.1).
+    """
+    fields: tuple[tuple[str, str], ...] = ()
+    if isinstance(error, InvalidCredentials):
+        fields = (("WWW-Authenticate", bearer("", "invalid_request", str(error))),)
+    return problem(Problem.INVALID_REQUEST, str(error), fields=fields)

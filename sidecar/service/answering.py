@@ -1,6 +1,9 @@
 """Puts decisions into words that a client understands: status, challenge, reasons."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple, assert_never
+
+import msgspec
 
 from sidecar.domain.decision import Decision, Verdict
 from sidecar.domain.stamp import MICROSECONDS
@@ -14,7 +17,13 @@ from sidecar.wire.challenges import (
     step_up,
 )
 from sidecar.wire.claims import InvalidToken
-from sidecar.wire.settings import App, ChallengeStyle, Resilience
+from sidecar.wire.settings import (
+    App,
+    AppChallenges,
+    ChallengeStyle,
+    ClaimsChallenges,
+    Resilience,
+)
 
 RETRY_AFTER = 1
 UNKNOWN_MAX_AGE = 60
@@ -22,15 +31,40 @@ UNKNOWN_MAX_AGE = 60
 
 _STEP_UP_TEXT = "A stronger or more recent authentication is required"
 _REVOKED_TEXT = "The session was revoked"
+_NOT_CAPABLE = (
+    "The client cannot be asked for it: its token does not say (xms_cc: cp1) that it can handle a"
+    " claims challenge"
+)
 
 
 class Whom(NamedTuple):
-    """The session that an answer is for, and the contexts that were judged (as a label)."""
+    """The session that an answer is for, and the contexts that were judged (as a label).
+
+    `capable`: nothing says that the client could not handle a claims challenge.
+    """
 
     session: str
     subject: str
     assurance: str
     context: str
+    capable: bool = True
+
+
+class Answerers:
+    """An `Answerer` for each app: as `app` is configured, but for what `apps` says of one."""
+
+    def __init__(self, app: App, apps: Mapping[str, AppChallenges]) -> None:
+        self._usual = Answerer(app)
+        self._special = {name: Answerer(_special(app, own)) for name, own in apps.items()}
+
+    def of(self, app: str = "") -> "Answerer":
+        """The one for this app; empty: it is not known which."""
+        return self._special.get(app, self._usual)
+
+
+def _special(app: App, own: AppChallenges) -> App:
+    changes = msgspec.structs.asdict(own)
+    return msgspec.structs.replace(app, **{k: v for k, v in changes.items() if v is not None})
 
 
 class Answerer:
@@ -44,7 +78,7 @@ class Answerer:
         return Answer(
             Verdict.DENY,
             401,
-            challenge=bearer(self._app.realm),
+            challenge=self._bearer(),
             error="invalid_token",
             message="no token was sent",
             context=context,
@@ -55,7 +89,7 @@ class Answerer:
         return Answer(
             Verdict.DENY,
             401,
-            challenge=bearer(self._app.realm, "invalid_token", error.description),
+            challenge=self._bearer("invalid_token", error.description),
             error="invalid_token",
             message=error.description,
             context=context,
@@ -93,28 +127,55 @@ class Answerer:
         reasons: tuple[Reason, ...],
         contexts: frozenset[str],
     ) -> Answer:
-        app = self._app
-        if app.challenge is ChallengeStyle.ENTRA:
-            claims = context_claims(min(contexts, default=""))
-            challenge = claims_challenge(
-                app.realm, app.authorization_uri, claims, _STEP_UP_TEXT, "authcontext"
-            )
-        else:
-            challenge = step_up(app.realm, decision.acr_values, decision.max_age, _STEP_UP_TEXT)
-        return Answer(
+        asked = frozenset(
+            one for one in contexts if any(one in demand.contexts for demand in decision.demands)
+        )
+        answer = Answer(
             Verdict.STEP_UP,
             401,
             whom.session,
             whom.subject,
             whom.assurance,
             pending=True,
-            challenge=challenge,
+            challenge=self._challenge(decision.acr_values, decision.max_age, asked or contexts),
             acr_values=" ".join(decision.acr_values),
             max_age=decision.max_age,
             reasons=reasons,
             message=_STEP_UP_TEXT,
             context=whom.context,
         )
+        return answer if self._can_be_asked(whom, contexts) else _refusal_of(answer)
+
+    def _can_be_asked(self, whom: Whom, contexts: frozenset[str]) -> bool:
+        return self._may_send_claims(whom) or not (self._asks_for_claims and contexts)
+
+    def _may_send_claims(self, whom: Whom) -> bool:
+        return whom.capable or self._app.claims_challenges is ClaimsChallenges.ALWAYS
+
+    @property
+    def _asks_for_claims(self) -> bool:
+        return self._app.challenge is ChallengeStyle.ENTRA
+
+    def _challenge(
+        self, acr_values: tuple[str, ...], max_age: int | None, contexts: frozenset[str]
+    ) -> str:
+        """The challenge of a step-up.
+
+        A routine call has no context that Entra could be asked for: then it is RFC 9470's.
+        """
+        app = self._app
+        if self._asks_for_claims and contexts:
+            claims = context_claims(min(contexts))
+            return claims_challenge(
+                app.realm, app.authorization_uri, claims, _STEP_UP_TEXT, "authcontext"
+            )
+        return step_up(app.realm, acr_values, max_age, _STEP_UP_TEXT)
+
+    def _bearer(self, error: str = "", description: str = "") -> str:
+        app = self._app
+        named = self._asks_for_claims and app.authorization_uri
+        extra = (("authorization_uri", app.authorization_uri),) if named else ()
+        return bearer(app.realm, error, description, extra)
 
     def _refused(
         self,
@@ -123,20 +184,10 @@ class Answerer:
         reasons: tuple[Reason, ...],
         revoked: Held | None,
     ) -> Answer:
-        app = self._app
         status, challenge, message = 403, "", "Access is refused"
         if decision.revoked and revoked is not None:
             status, message = 401, _REVOKED_TEXT
-            if app.challenge is ChallengeStyle.ENTRA:
-                claims = revocation_claims((revoked.since or 0) // MICROSECONDS + 1)
-                challenge = claims_challenge(
-                    app.realm,
-                    app.authorization_uri,
-                    claims,
-                    "TokenIssuedBeforeRevocationTimestamp",
-                )
-            else:
-                challenge = bearer(app.realm, "invalid_token", _REVOKED_TEXT)
+            challenge = self._revoked(revoked, whom)
             reasons = (Reason("", "session-revoked", revoked.value or _REVOKED_TEXT),)
         return Answer(
             Verdict.DENY,
@@ -151,44 +202,54 @@ class Answerer:
             context=whom.context,
         )
 
-    def unknown(self, resilience: Resilience, whom: Whom) -> Answer:
+    def _revoked(self, revoked: Held, whom: Whom) -> str:
+        """The challenge of a revoked session: an invalid token, to those who know no better."""
+        app = self._app
+        if not (self._asks_for_claims and self._may_send_claims(whom)):
+            return self._bearer("invalid_token", _REVOKED_TEXT)
+        claims = revocation_claims((revoked.since or 0) // MICROSECONDS + 1)
+        return claims_challenge(
+            app.realm, app.authorization_uri, claims, "TokenIssuedBeforeRevocationTimestamp"
+        )
+
+    def unknown(self, resilience: Resilience, whom: Whom, contexts: frozenset[str]) -> Answer:
         """What a call gets when it cannot be known how its session stands."""
         message = "the state of the session cannot be known now"
         reasons = (Reason("", "policy", message),)
+        answer = Answer(
+            Verdict.DENY,
+            403,
+            whom.session,
+            whom.subject,
+            reasons=reasons,
+            message=message,
+            context=whom.context,
+        )
         match resilience:
             case Resilience.ALLOW:
                 return Answer(Verdict.ALLOW, 200, whom.session, whom.subject, context=whom.context)
-            case Resilience.STEP_UP:
-                return Answer(
-                    Verdict.STEP_UP,
-                    401,
-                    whom.session,
-                    whom.subject,
-                    challenge=step_up(self._app.realm, (), UNKNOWN_MAX_AGE, _STEP_UP_TEXT),
+            case Resilience.STEP_UP if self._can_be_asked(whom, contexts):
+                return msgspec.structs.replace(
+                    answer,
+                    verdict=Verdict.STEP_UP,
+                    status=401,
+                    challenge=self._challenge((), UNKNOWN_MAX_AGE, contexts),
                     max_age=UNKNOWN_MAX_AGE,
-                    reasons=reasons,
-                    message=message,
-                    context=whom.context,
                 )
+            case Resilience.STEP_UP:
+                return _refusal_of(answer)
             case Resilience.DENY:
-                return Answer(
-                    Verdict.DENY,
-                    403,
-                    whom.session,
-                    whom.subject,
-                    reasons=reasons,
-                    message=message,
-                    context=whom.context,
+                return answer
+            case Resilience.UNAVAILABLE:
+                return msgspec.structs.replace(
+                    answer, status=503, error="unavailable", retry_after=RETRY_AFTER
                 )
-            case _:
-                return Answer(
-                    Verdict.DENY,
-                    503,
-                    whom.session,
-                    whom.subject,
-                    reasons=reasons,
-                    error="unavailable",
-                    message=message,
-                    retry_after=RETRY_AFTER,
-                    context=whom.context,
-                )
+            case _ as never:
+                assert_never(never)
+
+
+def _refusal_of(answer: Answer) -> Answer:
+    """A step-up that the client cannot be asked for."""
+    return msgspec.structs.replace(
+        answer, verdict=Verdict.DENY, status=403, challenge="", message=_NOT_CAPABLE
+    )

@@ -24,7 +24,7 @@ from sidecar.domain.facts import (
 from sidecar.domain.location import Place
 from sidecar.domain.policy import Circumstance
 from sidecar.domain.stamp import MICROSECONDS, Stamp
-from sidecar.service.answering import UNKNOWN_MAX_AGE, Answerer, Whom
+from sidecar.service.answering import UNKNOWN_MAX_AGE, Answerers, Whom
 from sidecar.service.answers import Answer, Call, Overloaded, Reason, Unavailable
 from sidecar.service.assembly import sighted_in
 from sidecar.service.live import Live
@@ -99,7 +99,7 @@ class Checker:
         """Answer by this configuration from now on."""
         self._settings = settings
         self._routes = routes
-        self._answerer = Answerer(settings.app)
+        self._answerers = Answerers(settings.app, settings.apps)
         self._claims = frozenset[str]()
 
     def want_claims(self, names: Iterable[str]) -> None:
@@ -148,22 +148,24 @@ class Checker:
         asked = self._asked(call, now)
         label = asked.label
         if not call.token:
-            return self._answerer.no_token(label)
+            return self._answerers.of(self._settings.app.id).no_token(label)
         try:
             token = self._verifier.cached(call.token, now)
             if token is None:
                 token = await self._verifier.verify(call.token, now)
         except InvalidToken as error:
             self._telemetry.record(TokenRefused(reason=error.code))
-            return self._answerer.invalid_token(error, label)
+            return self._answerers.of(self._settings.app.id).invalid_token(error, label)
         except Unavailable:
             # No key of the issuer is known: nothing is known of the token either.
-            return self._answerer.unknown(Resilience.UNAVAILABLE, Whom("", "", "", label))
+            whom = Whom("", "", "", label)
+            return self._answerers.of().unknown(Resilience.UNAVAILABLE, whom, asked.contexts)
         app = self._settings.app.id or token.app
         live = await self._live(token, call, now)
         if live is None:
-            whom = Whom(token.session, token.user, "", label)
-            return self._answerer.unknown(self._resilience(token, asked), whom)
+            whom = Whom(token.session, token.user, "", label, token.claims_capable)
+            resilience = self._resilience(token, asked)
+            return self._answerers.of(app).unknown(resilience, whom, asked.contexts)
         return self._judge_known(live, token, app, asked)
 
     async def _answer_known(self, live: Live, call: Call, now: float) -> Answer:
@@ -183,7 +185,7 @@ class Checker:
     def _judge_known(self, live: Live, token: Token | None, app: str, asked: Asked) -> Answer:
         if asked.contexts and self._view.staleness() > self._settings.sessions.max_staleness:
             return self._stale(live, token, app, asked)
-        return self._judge(live, app, asked)
+        return self._judge(live, token, app, asked)
 
     async def _live(self, token: Token, call: Call, now: float) -> Live | None:
         """The session with what the call shows folded in; None where it cannot be known."""
@@ -198,7 +200,7 @@ class Checker:
             return None
         return live
 
-    def _judge(self, live: Live, app: str, asked: Asked) -> Answer:
+    def _judge(self, live: Live, token: Token | None, app: str, asked: Asked) -> Answer:
         contexts, label, now = asked
         evaluator = self._view.evaluator
         ladder = evaluator.world.ladder
@@ -208,9 +210,11 @@ class Checker:
             tried = judge(standing.tried, app, contexts, now, ladder)
             if tried.verdict is not Verdict.ALLOW:
                 self._report(live, tried, label)
-        whom = Whom(live.session, live.user, ladder.name(standing.rank), label)
+        capable = token is None or token.claims_capable
+        whom = Whom(live.session, live.user, ladder.name(standing.rank), label, capable)
         reasons = _reasons(decision) if decision.demands else ()
-        return self._answerer.decided(decision, whom, reasons, contexts, standing.revoked)
+        answerer = self._answerers.of(app)
+        return answerer.decided(decision, whom, reasons, contexts, standing.revoked)
 
     def _report(self, live: Live, decision: Decision, label: str) -> None:
         for demand in decision.demands:
@@ -226,12 +230,13 @@ class Checker:
 
     def _stale(self, live: Live, token: Token | None, app: str, asked: Asked) -> Answer:
         """The view may have missed news. What it knows still binds; what it lacks may not pass."""
-        answer = self._judge(live, app, asked)
+        answer = self._judge(live, token, app, asked)
         resilience = self._resilience(token, asked)
         if answer.verdict is not Verdict.ALLOW or resilience is Resilience.ALLOW:
             return answer
-        whom = Whom(live.session, live.user, answer.assurance, asked.label)
-        return self._answerer.unknown(resilience, whom)
+        capable = token is None or token.claims_capable
+        whom = Whom(live.session, live.user, answer.assurance, asked.label, capable)
+        return self._answerers.of(app).unknown(resilience, whom, asked.contexts)
 
     def _resilience(self, token: Token | None, asked: Asked) -> Resilience:
         """What a call gets where we cannot know: the strictest of what its contexts say.

@@ -1,9 +1,25 @@
-"""The value of `WWW-Authenticate`: RFC 6750, RFC 9470 and Microsoft's claims challenge."""
+"""The value of `WWW-Authenticate`: RFC 6750, RFC 9470 and Microsoft's claims challenge.
+
+One challenge, its parameters all quoted: Microsoft's clients parse no other form. A value that may
+have any character is escaped (RFC 9110, section 5.6.4); one that RFC 6750, section 3, keeps to
+printable ASCII without quote and backslash has `?` in place of all else.
+"""
 
 import base64
 from collections.abc import Iterable
 
 import msgspec
+
+_PLAIN_ONLY = frozenset({"error", "error_description", "authorization_uri", "claims", "cc_type"})
+
+
+def challenge(parameters: Iterable[tuple[str, str]], scheme: str = "Bearer") -> str:
+    """A challenge (RFC 9110, section 11.6.1); the scheme alone where there are no parameters."""
+    shown = ", ".join(
+        f"{name}={_plain(value) if name in _PLAIN_ONLY else _quoted(value)}"
+        for name, value in parameters
+    )
+    return f"{scheme} {shown}" if shown else scheme
 
 
 def bearer(
@@ -15,10 +31,7 @@ def bearer(
         parameters.append(("error", error))
     if description:
         parameters.append(("error_description", description))
-    parameters.extend(extra)
-    if not parameters:
-        return "Bearer"
-    return "Bearer " + ", ".join(f"{name}={_quoted(value)}" for name, value in parameters)
+    return challenge((*parameters, *extra))
 
 
 def step_up(realm: str, acr_values: Iterable[str], max_age: int | None, description: str) -> str:
@@ -35,16 +48,20 @@ def step_up(realm: str, acr_values: Iterable[str], max_age: int | None, descript
 def claims_challenge(
     realm: str, authorization_uri: str, claims: object, description: str = "", kind: str = ""
 ) -> str:
-    """Microsoft's claims challenge: `claims` as base64 of JSON; `kind` is its `cc_type`."""
+    """Microsoft's claims challenge: `claims` as base64 of JSON; `kind` is its `cc_type`.
+
+    The base64 is the standard one, with padding, as Microsoft's own services send it; clients that
+    read the other alphabet get along with it, since JSON of ours has no byte that differs.
+    """
     encoded = base64.b64encode(msgspec.json.encode(claims)).decode()
-    extra = [("error", "insufficient_claims")]
+    parameters = [("realm", realm), ("authorization_uri", authorization_uri)]
+    parameters.append(("error", "insufficient_claims"))
     if description:
-        extra.append(("error_description", description))
-    extra.append(("claims", encoded))
+        parameters.append(("error_description", description))
+    parameters.append(("claims", encoded))
     if kind:
-        extra.append(("cc_type", kind))
-    parameters = [("realm", realm), ("authorization_uri", authorization_uri), *extra]
-    return "Bearer " + ", ".join(f"{name}={_quoted(value)}" for name, value in parameters)
+        parameters.append(("cc_type", kind))
+    return challenge(parameters)
 
 
 def context_claims(context: str) -> object:
@@ -58,6 +75,16 @@ def revocation_claims(not_before: int) -> object:
 
 
 def _quoted(value: str) -> str:
-    r"""A quoted string (RFC 9110, 5.6.4) of what RFC 6750 allows: printable ASCII, no `"`, `\\`."""
-    kept = "".join(c if " " <= c <= "~" and c not in '"\\' else "?" for c in value)
+    """A quoted string (RFC 9110, section 5.6.4)."""
+    escaped = _printable(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _plain(value: str) -> str:
+    """A quoted string in which nothing has to be escaped (RFC 6750, section 3)."""
+    kept = "".join("?" if character in '"\\' else character for character in _printable(value))
     return f'"{kept}"'
+
+
+def _printable(value: str) -> str:
+    return "".join(character if " " <= character <= "~" else "?" for character in value)

@@ -29,6 +29,9 @@ MAX_CLAIMS = 64
 MAX_CLAIM_VALUE = 512
 """Characters of another claim's value; a longer value is left out, since a cut one would lie."""
 
+CLAIMS_CAPABLE = "cp1"
+"""What `xms_cc` has where the client can handle Microsoft's claims challenge."""
+
 _NOT_KEPT = frozenset(
     {"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "auth_time", "updated_at"}
     | {"nonce", "at_hash", "c_hash", "s_hash", "sid"}
@@ -80,6 +83,7 @@ class Token(msgspec.Struct, frozen=True):
 
     `groups_known` is False where Entra left the groups out because there are too many ("overage":
     `hasgroups`, or `groups` among `_claim_names`): then `groups` is empty and says nothing.
+    `claims_capable`: the client says that it can handle a claims challenge (`xms_cc`: `cp1`).
     """
 
     issuer: str
@@ -95,6 +99,7 @@ class Token(msgspec.Struct, frozen=True):
     claims: tuple[tuple[str, tuple[str, ...]], ...] = ()
     token_id: str = ""
     groups_known: bool = True
+    claims_capable: bool = False
 
 
 class Validity(NamedTuple):
@@ -146,6 +151,7 @@ def token_of(claims: Mapping[str, object], issuer: Issuer) -> Token:
         claims=_others(claims),
         token_id=_text(claims, "jti"),
         groups_known=not _overage(claims, issuer.groups_claim),
+        claims_capable=CLAIMS_CAPABLE in _scalars("xms_cc", claims.get("xms_cc")),
     )
 
 

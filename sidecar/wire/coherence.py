@@ -17,7 +17,9 @@ from sidecar.wire.shapes import join, suggestion
 CONTEXT = re.compile(r"c[1-9][0-9]?")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PREFIX = re.compile(r"[A-Za-z0-9._:-]{1,32}")
+_UNTELLABLE = re.compile(r"[^ !#-\[\]-~]")  # RFC 6750, section 3: in no challenge
 _RESERVED = frozenset({BLOCK, COMPLIANT_DEVICE, ROUTINE})
+_EACH = "{}"
 _SOURCES = ("cidrs", "cidr_file", "countries", "asns")
 
 
@@ -31,6 +33,7 @@ def check_coherence(root: Table, values: Mapping[str, Any], problems: Problems) 
     check.contexts()
     check.routes()
     check.locations()
+    check.challenges()
     for section in values.values():
         match section:
             case Tokens():
@@ -52,12 +55,18 @@ def check_coherence(root: Table, values: Mapping[str, Any], problems: Problems) 
 
 
 def _find(node: Node, steps: tuple[str, ...], field: str = "") -> Iterator[tuple[str, Node]]:
-    """Each node at the end of these keys, with its field; `*` stands for every item of a list."""
+    """Each node at the end of these keys, with its field.
+
+    `*` stands for every item of a list, `_EACH` for every entry of a mapping.
+    """
     if not steps:
         yield field, node
     elif steps[0] == "*":
         for index, item in enumerate(node.items if isinstance(node, Listing) else ()):
             yield from _find(item, steps[1:], f"{field}[{index}]")
+    elif steps[0] == _EACH:
+        for key, entry in node.entries.items() if isinstance(node, Table) else ():
+            yield from _find(entry.node, steps[1:], join(field, key))
     elif isinstance(node, Table) and steps[0] in node.entries:
         yield from _find(node.entries[steps[0]].node, steps[1:], join(field, steps[0]))
 
@@ -143,6 +152,20 @@ class _Checks:
                 message = f"has none of {', '.join(_SOURCES)}: no address would lie in it"
                 self._problems.add(node.place, field, message)
 
+    def challenges(self) -> None:
+        """What challenges name can stand in one; and what is said of an app is said of one here."""
+        realms = (("app", "realm"), ("apps", _EACH, "realm"))
+        for field, place, realm in (text for steps in realms for text in self._texts(*steps)):
+            if _UNTELLABLE.search(realm):
+                message = "must be printable ASCII without quotes and backslashes"
+                self._problems.add(place, field, message)
+        (_, _, app), *_ = (*self._texts("app", "id"), ("", self._root.place, ""))
+        for _, node in _find(self._root, ("apps",)):
+            for name, entry in node.entries.items() if isinstance(node, Table) else ():
+                if app and name != app:
+                    message = f"never counts: `app.id` makes every call one of {shown(app)!r}"
+                    self._problems.add(entry.place, join("apps", name), message)
+
     def issuers(self, tokens: Tokens) -> None:
         """Keys come from one place."""
         for (field, node), issuer in zip(
@@ -171,6 +194,9 @@ class _Checks:
                 message = "has an empty combination, which every sign-in would show"
                 self._problems.add(node.place, f"{field}.amr", message)
             for acr in level.acr:
+                if not acr or " " in acr or _UNTELLABLE.search(acr):
+                    message = f"{shown(acr)!r} cannot be asked for: spaces part `acr_values`"
+                    self._problems.add(node.place, f"{field}.acr", message)
                 owner = owners.setdefault(acr, level.name)
                 if owner != level.name:
                     message = f"{shown(acr)!r} shows level {shown(owner)!r} already"

@@ -39,6 +39,10 @@ class InvalidCall(Exception):  # noqa: N818 - named by who must act: the sender
     """The request describes no call, or more than one. The message never repeats what it holds."""
 
 
+class InvalidCredentials(InvalidCall):
+    """The request has more than one token, or none that can be told (RFC 6750, section 3.1)."""
+
+
 class Original(NamedTuple):
     """The call that asks to pass; `path` is normalised. Empty: not told."""
 
@@ -174,12 +178,12 @@ class TokenSources:
     def token(self, request: Request) -> str:
         """The token, empty where there is none; raises `InvalidCall`."""
         if b"authorization" in request.repeated:
-            raise InvalidCall("authorization comes more than once")
+            raise InvalidCredentials("authorization comes more than once")
         found = _bearer(request.headers.get(b"authorization", b""))
         if self._header or self._cookie:
             tokens = {found, *self._others(request)} - {b""}
             if len(tokens) > 1:
-                raise InvalidCall("the request has more than one token")
+                raise InvalidCredentials("the request has more than one token")
             found = tokens.pop() if tokens else b""
         return found.decode("latin-1")
 

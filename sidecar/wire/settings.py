@@ -74,6 +74,17 @@ class ChallengeStyle(enum.StrEnum):
     ENTRA = "entra"
 
 
+class ClaimsChallenges(enum.StrEnum):
+    """Which clients are sent Microsoft's claims challenge.
+
+    `capable`: those whose token says in `xms_cc` that they can handle it (`cp1`); others get a 403.
+    `always`: all, where tokens do not carry `xms_cc` and yet the clients are known to be able.
+    """
+
+    CAPABLE = "capable"
+    ALWAYS = "always"
+
+
 class App(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The app this sidecar stands beside."""
 
@@ -81,7 +92,18 @@ class App(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     # `rfc9470` or `entra` (Microsoft's claims challenge)
     challenge: ChallengeStyle = ChallengeStyle.RFC9470
     realm: str = ""  # the realm that challenges name
-    authorization_uri: str = ""  # for `entra`: where to sign in
+    authorization_uri: Url = ""  # for `entra`: where to sign in
+    # for `entra`: to those whose token's `xms_cc` has `cp1`, or `always`
+    claims_challenges: ClaimsChallenges = ClaimsChallenges.CAPABLE
+
+
+class AppChallenges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How one app among several is asked, where it differs from `app`; by the token's own app."""
+
+    challenge: ChallengeStyle | None = None  # null: as `app.challenge`
+    realm: str | None = None  # null: as `app.realm`
+    authorization_uri: Url | None = None  # null: as `app.authorization_uri`
+    claims_challenges: ClaimsChallenges | None = None  # null: as `app.claims_challenges`
 
 
 class Socket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -346,6 +368,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The whole configuration file."""
 
     app: App = App()
+    apps: dict[str, AppChallenges] = {}
     socket: Socket = Socket()
     http: Http = Http()
     grpc: Grpc = Grpc()

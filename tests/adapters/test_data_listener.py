@@ -290,3 +290,12 @@ async def test_other_handlers_may_be_added_but_not_over_ours() -> None:
     async with pod({b"/tea": teapot, b"/v1/check": teapot}) as here:
         assert (await here.client.post("/tea?x", content=b"pot")).text == "pot"
         assert (await here.check()).status_code == 200
+
+
+async def test_two_tokens_are_an_invalid_request_with_a_challenge_that_says_so() -> None:
+    async with pod(token_header="X-Token") as sidecar:
+        answer = await sidecar.check(headers={**BEARER, "X-Token": "other"})
+    assert answer.status_code == 400
+    assert answer.headers["www-authenticate"] == (
+        'Bearer error="invalid_request", error_description="the request has more than one token"'
+    )
