@@ -25,6 +25,7 @@ from sidecar.domain.location import Place
 from sidecar.domain.stamp import MICROSECONDS, Stamp
 from sidecar.service.answers import Overloaded, Unavailable
 from sidecar.service.assembly import sighted_in
+from sidecar.service.lease import TERM, Lease
 from sidecar.service.observations import Telemetry, Told, WorkerFailed
 from sidecar.service.rescore import Assembled, Rescorer
 from sidecar.service.store import Join, Load, Store
@@ -41,8 +42,6 @@ from sidecar.wire.resweeps import (
     current_of,
     encode_finished,
     encode_saved,
-    lease_field,
-    lease_value,
     number,
     progress_of,
     saved_of,
@@ -50,9 +49,6 @@ from sidecar.wire.resweeps import (
 
 SLICE = 64
 """Sessions that are read at once, judged one by one, and followed by a rest."""
-
-TERM = 5.0
-"""Seconds for which the lease is taken; a dead holder's work is taken over within two of them."""
 
 IDLE = 30.0
 """Seconds between looks where there is nothing to do here."""
@@ -104,7 +100,9 @@ class Resweeper:
         self._before: str | None = None
         self._asking = False
         self._wake = trio.Event()
-        self._held = 0
+        self._lease = Lease(
+            key=names.rescore_record(), sidecar=sidecar, store=store, clock=clock, life=LIFE
+        )
         self._known: set[str] = set()
         self._saved: Saved | None = None
         self.progress = Progress()
@@ -150,7 +148,7 @@ class Resweeper:
         if current is None or current.generation != self._generation or self.progress.finished:
             return IDLE
         try:
-            if await self._holds():
+            if await self._lease.holds():
                 await self._work(current)
                 return IDLE
         except _HandedError:
@@ -181,26 +179,8 @@ class Resweeper:
             self.progress, self._saved = progress_of(record, current), saved_of(record, current)
         return current
 
-    async def _holds(self) -> bool:
-        """Whether the lease is ours for the present term; the next is taken with it."""
-        term = int(self._clock() // TERM)
-        if self._held > term:
-            return True
-        now = int(self._clock() * 1000)
-        key, until = self._names.rescore_record(), now + int(LIFE * 1000)
-        mine = {lease_field(t): lease_value(t, self._sidecar) for t in (term, term + 1)}
-        answers = await self._store.join(
-            *(Join(key, {field: mine[field]}, until, now, unless=field) for field in mine)
-        )
-        this, following = (
-            answer.record.get(field) == mine[field]
-            for field, answer in zip(mine, answers, strict=True)
-        )
-        self._held = term + following if this else 0
-        return this
-
     async def _keep_hold(self) -> None:
-        if self._wake.is_set() or not await self._holds():
+        if self._wake.is_set() or not await self._lease.holds():
             raise _HandedError
 
     async def _work(self, current: Asked) -> None:

@@ -9,6 +9,7 @@
     PREFIX:{sidecars}:x    index of the live sidecars
     PREFIX:{aEVENT}:f      which sidecars have an event in their view
     PREFIX:{rescore}:f     the re-score of all sessions: what for, by whom, how far
+    PREFIX:{lWORK}:f       which sidecar does a piece of work that one is enough for
 
 USER, DEVICE and SID are digests: identifiers may be long, private, or full of braces.
 """
@@ -106,6 +107,10 @@ class Names:
     def rescore_record(self) -> bytes:
         """The record of the re-score of all sessions."""
         return f"{self._prefix}:{{rescore}}:f".encode()
+
+    def lease_record(self, work: str) -> bytes:
+        """The record of who does a piece of work, by the work's name."""
+        return f"{self._prefix}:{{l{digest(work)}}}:f".encode()
 
     def every_session(self) -> str:
         """A pattern that matches every session's record."""

@@ -1,7 +1,7 @@
 """The record of the re-score of all sessions: what was asked for, who works, and how far.
 
     want:GENERATION   when it was last asked for; the latest one is the current
-    lease:TERM        which sidecar works in this term
+    lease:TERM        which sidecar works in this term (`wire.leases`)
     sweep:ASKED       how far the one asked for then has got
     swept:ASKED       that it is done
 
@@ -17,7 +17,6 @@ import msgspec
 from sidecar.domain.stamp import MICROSECONDS
 
 WANT = b"want:"
-LEASE = b"lease:"
 SWEEP = b"sweep:"
 SWEPT = b"swept:"
 _DIGITS = 16
@@ -67,16 +66,6 @@ class Progress(msgspec.Struct, frozen=True):
 def number(value: int) -> bytes:
     """A number as the lattice compares it."""
     return f"{value:0{_DIGITS}d}".encode()
-
-
-def lease_field(term: int) -> bytes:
-    """The field that says who works in a term."""
-    return LEASE + number(term)
-
-
-def lease_value(term: int, sidecar: str) -> bytes:
-    """What the one who works says there."""
-    return number(term) + sidecar.encode()
 
 
 def current_of(record: Mapping[bytes, bytes]) -> Asked | None:

@@ -9,8 +9,9 @@ from sidecar.domain.policy import RiskLevel, UserRisk
 from sidecar.domain.signal import RiskLevelChange, Subject
 from sidecar.domain.stamp import at
 from sidecar.service.answers import Unavailable
+from sidecar.service.lease import TERM
 from sidecar.service.observations import Marked, Rescored, Told
-from sidecar.service.resweep import IDLE, SETTLED, TERM
+from sidecar.service.resweep import IDLE, SETTLED
 from sidecar.service.store import Join, Joined
 from tests.domain.scenes import AWAY, BERLIN, HOME, LISBON, policy
 from tests.service.memory import MemoryStore, Pod, Tokens
