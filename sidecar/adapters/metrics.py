@@ -20,7 +20,12 @@ from prometheus_client import (
     ProcessCollector,
     exposition,
 )
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
@@ -136,6 +141,25 @@ class _Checks(Collector):
         yield times
 
 
+class _Stale(Collector):
+    """Whether the view is too old to decide calls, by context; asked at each scrape."""
+
+    def __init__(self) -> None:
+        self.contexts: frozenset[str] = frozenset()
+        self.is_stale: Callable[[str], bool] = lambda _: False
+
+    def collect(self) -> Iterator[Metric]:
+        stale = GaugeMetricFamily(
+            "sidecar_context_stale",
+            "Whether calls in a context are answered as its when_unknown says: the view is older"
+            " than its max_staleness.",
+            labels=("context",),
+        )
+        for context in sorted(self.contexts):
+            stale.add_metric((context,), self.is_stale(context))
+        yield stale
+
+
 class _WithoutCreated(Collector):
     """A registry without the `_created` series, which double its size and which nobody asks for."""
 
@@ -156,6 +180,8 @@ class Metrics:
         self._exposed = _WithoutCreated(self.registry)
         self._checks = _Checks()
         self.registry.register(self._checks)
+        self._stale = _Stale()
+        self.registry.register(self._stale)
         self.configured(contexts)
         self._levels = {level: self._gauge(level, _LEVEL_HELP[level]) for level in Level}
         self._define_counters()
@@ -284,7 +310,7 @@ class Metrics:
 
     def configured(self, contexts: Iterable[str]) -> None:
         """Take these contexts as values of the label `context` from now on; all else is "other"."""
-        self._contexts = frozenset(contexts)
+        self._contexts = self._stale.contexts = frozenset(contexts)
         for verdict in Verdict:
             for context in (ROUTINE, *sorted(self._contexts)):
                 self._checks.cell(verdict, context)
@@ -326,6 +352,10 @@ class Metrics:
     def level(self, level: Level, read: Read) -> None:
         """Ask `read` at each scrape. It must neither block nor raise."""
         self._levels[level].set_function(read)
+
+    def stale(self, is_stale: Callable[[str], bool]) -> None:
+        """Ask at each scrape whether the view is too old for a context. It must not block."""
+        self._stale.is_stale = is_stale
 
     def queue(self, name: str, depth: Read) -> None:
         """Ask `depth` at each scrape how much waits in the queue `name`."""

@@ -85,6 +85,10 @@ class Telemetry:
         """Ask `read` at each scrape; it must neither block nor raise."""
         self.metrics.level(level, read)
 
+    def stale(self, is_stale: Callable[[str], bool]) -> None:
+        """Ask at each scrape whether the view is too old for a context; it must not block."""
+        self.metrics.stale(is_stale)
+
     def queue(self, name: str, depth: Read) -> None:
         """Ask `depth` at each scrape how much waits in a bounded queue."""
         self.metrics.queue(name, depth)

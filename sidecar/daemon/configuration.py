@@ -16,6 +16,7 @@ from sidecar.domain.policy import All, AnyOf, Claims, Condition, Not, Policy
 from sidecar.domain.risk import Rating
 from sidecar.domain.scene import World
 from sidecar.domain.session import Surroundings
+from sidecar.domain.stamp import MICROSECONDS
 from sidecar.wire.config import read_settings
 from sidecar.wire.paths import InvalidRoute, Routes
 from sidecar.wire.policyfile import read_policies
@@ -104,6 +105,7 @@ def evaluator_of(settings: Settings, policies: tuple[Policy, ...], prefixes: Pre
         prefixes.network_of,
         settings.assurance.skew,
         settings.geography.least_distance_km,
+        memory=int(settings.sessions.facts_ttl * MICROSECONDS),
     )
     return Evaluator(policies, world, around)
 

@@ -121,7 +121,7 @@ class Journeys:
             names=names,
             telemetry=telemetry,
             clock=clock.now,
-            max_staleness=settings.sessions.max_staleness,
+            max_staleness=lambda: self.reloader.settings.longest_staleness,
         )
         self.guard = Guard(
             store=store,
@@ -191,6 +191,7 @@ class Journeys:
         telemetry.level(Level.MARKS_ACTIVE, lambda: self.sweeper.active_marks)
         telemetry.level(Level.WATCHERS, lambda: len(self.watches))
         telemetry.level(Level.STORE_STALENESS, lambda: _finite(self.view.staleness()))
+        telemetry.stale(self._is_stale)
         telemetry.level(Level.RESCORE_DONE, lambda: self.resweeper.progress.done)
         telemetry.level(Level.RESCORE_EXPECTED, lambda: self.resweeper.progress.expected)
         telemetry.queue("rescore", lambda: self.rescorer.waiting)
@@ -213,6 +214,19 @@ class Journeys:
             self._daemon.health.limping("spool", trouble)
         else:
             self._daemon.health.good("spool")
+
+    def _is_stale(self, context: str) -> bool:
+        return self.view.staleness() > self.reloader.settings.max_staleness(context)
+
+    def lagging(self) -> str:
+        """In words: for how long news may have been missed, and which calls that concerns."""
+        staleness = self.view.staleness()
+        settings = self.reloader.settings
+        stale = [name for name in settings.contexts if self._is_stale(name)]
+        words = f"news may be missed, since {staleness:.0f} s: the link to the store is down"
+        if stale:
+            words += f"; calls in {', '.join(stale)} are answered as when_unknown says"
+        return words
 
     def learn(self, key: bytes, fields: dict[bytes, bytes]) -> None:
         """Take up news; never raises."""

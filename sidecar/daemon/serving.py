@@ -92,6 +92,7 @@ class Daemon:
         ]
 
         self.watcher: FileWatcher | None = None
+        self._journeys: Journeys | None = None
 
     def reload(self) -> None:
         """Look at all files again, as SIGHUP asks; nothing happens before the daemon is up."""
@@ -125,7 +126,8 @@ class Daemon:
 
     def _link_lost(self) -> None:
         self.telemetry.record(LinkState(state=LinkStatus.LOST))
-        self.health.limping("view", "news may be missed: the link to the store is down")
+        journeys = self._journeys
+        self.health.limping("view", journeys.lagging if journeys else "news may be missed")
 
     # Wiring
 
@@ -169,6 +171,7 @@ class Daemon:
                 restored=journeys.restored,
             )
             journeys.wire(news)
+            self._journeys = journeys
             self.watcher = journeys.watcher
             await nursery.start(store.run)
             await nursery.start(news.run)

@@ -190,8 +190,9 @@ class Evaluator:
             demand = demand_of(compiled, holding, state, ranks, skew)
             if demand is not None:
                 (tried if demand.report_only else enforced).append(demand)
-        if self._around.floor:
-            enforced.extend(lost(state, self._around.floor, skew))
+        floor = self._forgotten(state)
+        if floor:
+            enforced.extend(lost(state, floor, skew))
         return Standing(
             state.revoked(skew),
             tuple(enforced),
@@ -200,6 +201,12 @@ class Evaluator:
             max((auth.auth_time for _, auth in ranks), default=0),
             self.timed or any(d.valid_until for d in enforced),
         )
+
+    def _forgotten(self, state: State) -> int:
+        """The moment before which something may be forgotten of this session; 0: nothing is."""
+        around = self._around
+        kept = state.established - around.memory if around.memory else 0
+        return max(around.floor, kept)
 
     def looks(self, state: State, now: int) -> tuple[Look, ...]:
         """Each policy as `standing` sees it at `now` (microseconds): for explanations."""

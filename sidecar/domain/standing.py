@@ -103,7 +103,9 @@ STORE_LOST = "store-lost"
 def lost(state: State, floor: int, skew: int) -> Iterator[Demand]:
     """Have sessions sign in anew whose history nobody remembers.
 
-    Those signed in before the floor and were first seen after it: they may have had marks.
+    Those signed in before the floor and were first seen after it: they may have had marks. The
+    floor is where the store was emptied, or as far back as facts are kept from the moment that the
+    session was first seen.
     """
     second = floor // MICROSECONDS
     if state.established >= floor and not any(

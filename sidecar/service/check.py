@@ -46,6 +46,7 @@ from sidecar.wire.records import (
     apps_of,
     encode_facts,
     encode_seen,
+    keep_until,
 )
 from sidecar.wire.settings import Resilience, Settings
 
@@ -183,9 +184,17 @@ class Checker:
         return Asked(contexts, ",".join(sorted(contexts)), now)
 
     def _judge_known(self, live: Live, token: Token | None, app: str, asked: Asked) -> Answer:
-        if asked.contexts and self._view.staleness() > self._settings.sessions.max_staleness:
-            return self._stale(live, token, app, asked)
+        stale = self._too_stale(asked.contexts)
+        if stale:
+            return self._stale(live, token, app, asked, stale)
         return self._judge(live, token, app, asked)
+
+    def _too_stale(self, contexts: frozenset[str]) -> frozenset[str]:
+        """Those of the contexts whose calls the view is too old to decide."""
+        if not contexts:
+            return contexts
+        staleness = self._view.staleness()
+        return frozenset(c for c in contexts if staleness > self._settings.max_staleness(c))
 
     async def _live(self, token: Token, call: Call, now: float) -> Live | None:
         """The session with what the call shows folded in; None where it cannot be known."""
@@ -228,10 +237,12 @@ class Checker:
                 )
             )
 
-    def _stale(self, live: Live, token: Token | None, app: str, asked: Asked) -> Answer:
+    def _stale(
+        self, live: Live, token: Token | None, app: str, asked: Asked, stale: frozenset[str]
+    ) -> Answer:
         """The view may have missed news. What it knows still binds; what it lacks may not pass."""
         answer = self._judge(live, token, app, asked)
-        resilience = self._resilience(token, asked)
+        resilience = self._resilience(token, asked._replace(contexts=stale))
         if answer.verdict is not Verdict.ALLOW or resilience is Resilience.ALLOW:
             return answer
         capable = token is None or token.claims_capable
@@ -328,6 +339,12 @@ class Checker:
         name = live.name
         own = live.own
         own.expire_at = max(own.expire_at, expire_at)
+        keep: dict[bytes, bytes] = {}
+        if until - now > settings.sessions.facts_ttl:
+            # What is told of the user or device must stop this token for as long as it is shown.
+            keep = keep_until(expire_at)
+            live.users.expire_at = max(live.users.expire_at, expire_at)
+            self._view.write(live.users, keep)
         fields: dict[bytes, bytes] = {
             WHO_USER: live.user.encode(),
             WHO_SESSION: live.session.encode(),
@@ -342,7 +359,11 @@ class Checker:
         self._view.enlist(own, self._names.user_index(name.user), member, expire_at)
         if device:
             index = self._names.device_index(device)
-            self._view.enlist(self._view.device(device), index, member, expire_at)
+            on = self._view.device(device)
+            if keep:
+                on.expire_at = max(on.expire_at, expire_at)
+                self._view.write(on, keep)
+            self._view.enlist(on, index, member, expire_at)
         if WHO_USER not in live.locator.record:  # what came before: now it is known whose it is
             for before in sighted_in(live.locator.record):
                 seen = Seen(

@@ -4,7 +4,7 @@ Each condition is `good`, `limping` (told, but checks are still answered) or `ba
 says why. All are bad until first reported, so that a part nobody wired is seen.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 
 import msgspec
@@ -44,14 +44,22 @@ class Health:
     def __init__(self, names: Iterable[str] = CONDITIONS) -> None:
         self._conditions = {name: Condition(name, State.BAD, "not up yet") for name in names}
         self._pending = set(self._conditions)
+        self._reasons: dict[str, Callable[[], str]] = {}
 
     def good(self, name: str) -> None:
         """The condition is met."""
         self._report(Condition(name, State.GOOD))
 
-    def limping(self, name: str, reason: str) -> None:
-        """The condition is not met, but checks can be answered: told, and ready all the same."""
-        self._report(Condition(name, State.LIMPING, reason))
+    def limping(self, name: str, reason: str | Callable[[], str]) -> None:
+        """The condition is not met, but checks can be answered: told, and ready all the same.
+
+        A reason that changes with time is asked for whenever it is told.
+        """
+        if isinstance(reason, str):
+            self._report(Condition(name, State.LIMPING, reason))
+        else:
+            self._report(Condition(name, State.LIMPING, reason()))
+            self._reasons[name] = reason
 
     def bad(self, name: str, reason: str) -> None:
         """The condition is not met: no traffic should come here."""
@@ -64,19 +72,27 @@ class Health:
     @property
     def conditions(self) -> Mapping[str, Condition]:
         """All conditions by name."""
-        return self._conditions
+        return {condition.name: condition for condition in self._checks()}
+
+    def _checks(self) -> tuple[Condition, ...]:
+        return tuple(
+            Condition(one.name, one.state, self._reasons[one.name]())
+            if one.name in self._reasons
+            else one
+            for one in self._conditions.values()
+        )
 
     def live(self) -> Report:
         """Passes as long as the event loop turns: a restart mends nothing that a probe can see."""
-        return Report(True, tuple(self._conditions.values()))
+        return Report(True, self._checks())
 
     def started(self) -> Report:
         """Passes once every condition has been met at one time or another (limping counts)."""
-        return Report(not self._pending, tuple(self._conditions.values()))
+        return Report(not self._pending, self._checks())
 
     def ready(self) -> Report:
         """Passes while the daemon has started, no condition is bad, and it does not drain."""
-        checks = tuple(self._conditions.values())
+        checks = self._checks()
         bad = any(condition.state is State.BAD for condition in checks)
         return Report(not (self._pending or bad), checks)
 
@@ -84,5 +100,6 @@ class Health:
         if condition.name not in self._conditions:
             raise KeyError(condition.name)
         self._conditions[condition.name] = condition
+        self._reasons.pop(condition.name, None)
         if condition.state is not State.BAD:
             self._pending.discard(condition.name)

@@ -32,6 +32,7 @@ from sidecar.wire.records import (
     encode_facts,
     encode_seen,
     event_field,
+    keep_until,
 )
 from sidecar.wire.settings import Sessions
 
@@ -247,6 +248,10 @@ class Intake:
             )
         ]
         joins += self._sightings((*meaning.facts, *owner.before), name, channel)
+        if expire_at > self._facts_expire():
+            # What is told of the user must stop this token for as long as it can be shown.
+            users = self._names.user_record(name.user)
+            joins.append(Join(users, keep_until(expire_at), expire_at, self._now()))
         if device:
             joins.append(self._enlist(device, name, expire_at))
         answers = await self._store.join(*joins)
@@ -279,7 +284,11 @@ class Intake:
     def _enlist(self, device: str, name: SessionName, expire_at: int) -> Join:
         index = Index(self._names.device_index(device), str(name).encode(), expire_at)
         record = self._names.device_record(device)
-        return Join(record, {}, self._facts_expire(), self._now(), (index,), confirm=True)
+        until = self._facts_expire()
+        fields: Record = {}
+        if expire_at > until:
+            fields, until = keep_until(expire_at), expire_at
+        return Join(record, fields, until, self._now(), (index,), confirm=True)
 
     async def _one(self, join: Join) -> Joined:
         (joined,) = await self._store.join(join)

@@ -44,6 +44,7 @@ class Live:
         "devices",
         "evaluator",
         "expires_at",
+        "gone",
         "locator",
         "name",
         "own",
@@ -74,6 +75,7 @@ class Live:
         self.token: object = None
         self.told: tuple[object, ...] = ()
         self.coarse = "clear"
+        self.gone = False
         self._standing: Standing | None = None
         self._standing_at = 0.0
 

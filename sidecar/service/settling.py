@@ -4,9 +4,9 @@ Sidecars enlist in the store and keep their entry alive. To settle an event is t
 on a channel that all follow, whether their view has the record that the event went into, event
 included; each sees to it, reading the record if the news has not come yet, and says so.
 
-An entry outlives its sidecar's last sign of life by longer than a view may be stale
-(`max_staleness`): so a sidecar that cannot be heard, and is no longer waited for, no longer allows
-what is sensitive.
+An entry outlives its sidecar's last sign of life by longer than a view may be stale (the longest
+`max_staleness` of any context): so a sidecar that cannot be heard, and is no longer waited for, no
+longer allows what is sensitive.
 """
 
 import zlib
@@ -56,7 +56,7 @@ class Settler:
         names: Names,
         telemetry: Telemetry,
         clock: Callable[[], float],
-        max_staleness: float,
+        max_staleness: Callable[[], float],
     ) -> None:
         self._sidecar = sidecar.encode()
         self._store = store
@@ -65,9 +65,13 @@ class Settler:
         self._names = names
         self._telemetry = telemetry
         self._clock = clock
-        self._life = max(15.0, 1.5 * max_staleness)
+        self._max_staleness = max_staleness
         self._placed: OrderedDict[str, bytes] = OrderedDict()
         self._send, self._receive = trio.open_memory_channel[Question](QUESTIONS)
+
+    @property
+    def _life(self) -> float:
+        return max(15.0, 1.5 * self._max_staleness())
 
     def remember(self, event: str, record: bytes) -> None:
         """An event taken here went into this record."""

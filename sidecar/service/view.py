@@ -153,21 +153,28 @@ class View:
             return
         channel = self._names.device_channel(device)
         tracked = self._track(self._names.device_record(device), channel)
-        await self._follow(live, channel)
         # From here on news of the device reaches the record, though the session is not yet on it.
         tracked.lives.add(live)
+        attached = False
         try:
+            await self._follow(live, channel)
             await self._load(tracked)
-        except BaseException:
-            tracked.lives.discard(live)
-            self._forget(tracked)
-            raise
-        live.devices[device] = tracked
-        live.refold(self.evaluator)
+            attached = not live.gone
+        finally:
+            if not attached:
+                tracked.lives.discard(live)
+                self._forget(tracked)
+        if attached:
+            live.devices[device] = tracked
+            live.refold(self.evaluator)
 
     async def _follow(self, live: Live, channel: bytes) -> None:
+        """Follow a channel for as long as the session is in the view."""
         await self._news.follow(channel)
-        live.channels.append(channel)
+        if live.gone:  # it was put out of the view meanwhile, and nobody would undo this
+            self._news.unfollow(channel)
+        else:
+            live.channels.append(channel)
 
     def device(self, device: str) -> Tracked:
         """A device's record, to write to, whether or not a session here is known to be on it."""
@@ -182,6 +189,7 @@ class View:
         return tracked
 
     def _untrack(self, live: Live) -> None:
+        live.gone = True
         for tracked in live.tracked:
             tracked.lives.discard(live)
             self._forget(tracked)

@@ -11,10 +11,22 @@ from typing import Any
 from sidecar.domain.policy import BLOCK, COMPLIANT_DEVICE, ROUTINE
 from sidecar.wire.paths import InvalidRoute, Routes
 from sidecar.wire.positions import Listing, Node, Place, Problems, Scalar, Table, shown
-from sidecar.wire.settings import Admin, Assurance, Grpc, Http, Risk, Route, Store, Tokens
+from sidecar.wire.settings import (
+    Admin,
+    Assurance,
+    Context,
+    Grpc,
+    Http,
+    Risk,
+    Route,
+    Sessions,
+    Store,
+    Tokens,
+)
 from sidecar.wire.shapes import join, suggestion
 
 CONTEXT = re.compile(r"c[1-9][0-9]?")
+LEAST_STALENESS = 2.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PREFIX = re.compile(r"[A-Za-z0-9._:-]{1,32}")
 _UNTELLABLE = re.compile(r"[^ !#-\[\]-~]")  # RFC 6750, section 3: in no challenge
@@ -30,7 +42,7 @@ def check_coherence(root: Table, values: Mapping[str, Any], problems: Problems) 
     check.names("locations", "*", "name")
     check.names("networks", "*", "name")
     check.names("assurance", "levels", "*", "name")
-    check.contexts()
+    check.contexts(values.get("contexts", {}))
     check.routes()
     check.locations()
     check.challenges()
@@ -42,6 +54,8 @@ def check_coherence(root: Table, values: Mapping[str, Any], problems: Problems) 
                 check.assurance(section)
             case Risk():
                 check.thresholds(section)
+            case Sessions():
+                check.sessions(section)
             case Store():
                 check.store(section)
             case _:
@@ -110,13 +124,32 @@ class _Checks:
                 message = "must be 1 to 64 letters, digits, dots, dashes or underscores"
                 self._problems.add(place, field, message)
 
-    def contexts(self) -> None:
-        """Contexts are named c1 to c99."""
+    def contexts(self, contexts: Mapping[str, Context]) -> None:
+        """Contexts are named c1 to c99, and ask for no freshness that cannot be had."""
+        for name, context in contexts.items():
+            if context.max_staleness is not None:
+                self.staleness(f"contexts.{name}.max_staleness", context.max_staleness)
         for _, node in _find(self._root, ("contexts",)):
             for name, entry in node.entries.items() if isinstance(node, Table) else ():
                 if not CONTEXT.fullmatch(name):
                     message = "must be named c1 to c99; what it is called goes into `name`"
                     self._problems.add(entry.place, join("contexts", name), message)
+
+    def sessions(self, sessions: Sessions) -> None:
+        """What stops a session outlives it, and a view that is in step counts as fresh."""
+        if sessions.facts_ttl < sessions.min_ttl:
+            message = (
+                f"must be at least min_ttl ({sessions.min_ttl:g}s): a revocation of a user must"
+                " outlive the user's sessions"
+            )
+            self._add("sessions.facts_ttl", message)
+        self.staleness("sessions.max_staleness", sessions.max_staleness)
+
+    def staleness(self, field: str, seconds: float) -> None:
+        """A view is known to be fresh as of the last ping, and there is one a second."""
+        if seconds < LEAST_STALENESS:
+            message = f"must be at least {LEAST_STALENESS:g}s: that a view is fresh is found out"
+            self._add(field, f"{message} once a second")
 
     def routes(self) -> None:
         """Routes name contexts that exist, and have templates that can match."""

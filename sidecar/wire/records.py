@@ -10,6 +10,7 @@ record has
     told:POLICY                         what was last logged and counted of a policy's mark
     claim:POLICY|VALUE                  which sidecar told it
     checkpoint:state                    the state up to some stamp
+    keep:until                          a token must be stopped for longer than facts are kept
 """
 
 from collections.abc import Iterable, Mapping
@@ -38,6 +39,7 @@ WHO_USER = b"who:user"
 WHO_SESSION = b"who:session"
 WHO_DEVICE = b"who:device"
 CHECKPOINT = b"checkpoint:state"
+_KEEP = b"keep:until"
 _TOLD = b"told:"
 _APP = b"app:"
 
@@ -129,6 +131,14 @@ def decode_checkpoint(record: Mapping[bytes, bytes]) -> Checkpoint | None:
 def event_field(event_id: str) -> bytes:
     """The field that tells that an event id has counted."""
     return f"event:{event_id}".encode()
+
+
+def keep_until(expire_at: int) -> Record:
+    """What has a record be there, and so live, until then (unix ms), though nothing is known yet.
+
+    A record without fields is none, and would forget how long its facts to come must live.
+    """
+    return {_KEEP: b"%016d" % expire_at}
 
 
 def app_field(app: str) -> bytes:

@@ -255,6 +255,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     name: str  # its display name
     when_unknown: Resilience = Resilience.UNAVAILABLE  # what a call gets when we cannot know
+    # an older view cannot decide calls in it; null: `sessions.max_staleness`
+    max_staleness: Duration | None = None
 
 
 class NamedLocation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -387,3 +389,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     work: Work = Work()
     log: Log = Log()
     policies: Policies = Policies()
+
+    def max_staleness(self, context: str) -> float:
+        """Seconds that a view may lag behind and still decide calls in this context."""
+        known = self.contexts.get(context)
+        if known is None or known.max_staleness is None:
+            return self.sessions.max_staleness
+        return known.max_staleness
+
+    @property
+    def longest_staleness(self) -> float:
+        """Seconds after which no sidecar decides any sensitive call by its view."""
+        return max(self.sessions.max_staleness, *map(self.max_staleness, self.contexts), 0.0)

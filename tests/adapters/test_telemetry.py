@@ -130,6 +130,7 @@ CONTRACT = {
     "sidecar_store_up": set(),
     "sidecar_store_seconds": {"operation"},
     "sidecar_store_staleness_seconds": set(),
+    "sidecar_context_stale": {"context"},
     "sidecar_spool_events": set(),
     "sidecar_reloads": {"what", "outcome"},
     "sidecar_geo_database_build_timestamp_seconds": {"database"},

@@ -10,6 +10,7 @@ from sidecar.domain.lattice import Record, join
 from sidecar.domain.location import Place
 from sidecar.domain.policy import Policy
 from sidecar.domain.session import Surroundings
+from sidecar.domain.stamp import MICROSECONDS
 from sidecar.service.answers import Answer, Call, Unavailable
 from sidecar.service.check import Checker
 from sidecar.service.guarding import Guard
@@ -39,6 +40,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self.records: dict[bytes, Record] = {}
         self.indexes: dict[bytes, dict[bytes, int]] = {}
+        self.expiries: dict[bytes, int] = {}
         self.pods: list[MemoryNews] = []
         self.away = False
         self.round_trips = 0
@@ -59,6 +61,7 @@ class MemoryStore:
         changed = tuple(f for f in one.fields if before.get(f) != after.get(f))
         if after:
             self.records[one.key] = after
+            self.expiries[one.key] = max(self.expiries.get(one.key, 0), one.expire_at)
         if changed and one.publish is not None:
             told = {f: one.fields[f] for f in changed}
             for pod in self.pods:
@@ -85,6 +88,11 @@ class MemoryStore:
         keys = sorted(key for key in self.records if b":s:" in key and key > bookmark)
         page = keys[:SCANNED_AT_ONCE]
         return Scanned(page, page[-1] if len(keys) > len(page) else b"")
+
+    def expire(self, now: float) -> None:
+        """Forget what expires before `now` (seconds), as a server does by itself."""
+        for key in [key for key, until in self.expiries.items() if until < now * 1000]:
+            del self.records[key], self.expiries[key]
 
     def _trip(self) -> None:
         self.round_trips += 1
@@ -208,7 +216,8 @@ class Pod:
         self.telemetry = Records()
         self.watches = Watches()
         self.names = Names("t")
-        evaluator = Evaluator(policies, WORLD, Surroundings("", network_of))
+        memory = int(settings.sessions.facts_ttl * MICROSECONDS)
+        evaluator = Evaluator(policies, WORLD, Surroundings("", network_of, memory=memory))
         ids = itertools.count()
         self.view = View(
             store=store if reader is None else reader,
@@ -261,7 +270,7 @@ class Pod:
             names=self.names,
             telemetry=self.telemetry,
             clock=self.clock,
-            max_staleness=settings.sessions.max_staleness,
+            max_staleness=lambda: settings.longest_staleness,
         )
         self.news.settler = self.settler
         self.guard = Guard(

@@ -42,6 +42,16 @@ def test_limping_is_told_and_ready() -> None:
     assert Condition("store", State.LIMPING, "answers from the view") in health.ready().checks
 
 
+def test_a_reason_that_changes_with_time_is_told_as_it_is_when_it_is_asked_for() -> None:
+    health = all_good()
+    reasons = iter(["since 1 s", "since 2 s", "since 3 s"])
+    health.limping("view", lambda: next(reasons))
+    assert health.conditions["view"].reason == "since 2 s"
+    assert Condition("view", State.LIMPING, "since 3 s") in health.ready().checks
+    health.good("view")
+    assert health.conditions["view"] == Condition("view", State.GOOD)
+
+
 def test_draining_is_for_good() -> None:
     health = all_good()
     health.drain()

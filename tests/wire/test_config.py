@@ -329,3 +329,25 @@ def test_no_environment_makes_the_reader_raise_anything_but_its_own_error(
 ) -> None:
     with contextlib.suppress(ConfigError):
         assert isinstance(read("routes: [{path: /a, contexts: [c1]}]", environ), Settings)
+
+
+def test_a_context_has_an_age_of_its_own_past_which_a_view_does_not_decide() -> None:
+    settings = read("contexts: {c1: {name: a, max_staleness: 3s}, c2: {name: b}}")
+    ages = [settings.max_staleness(name) for name in ("c1", "c2", "c3")]
+    assert ages == [3.0, 10.0, 10.0]
+    assert settings.longest_staleness == 10.0
+    wide = read("contexts: {c1: {name: a, max_staleness: 1m}}")
+    assert wide.longest_staleness == 60.0
+
+
+def test_freshness_that_cannot_be_had_and_facts_that_die_before_sessions_are_refused() -> None:
+    text = "contexts:\n  c1: {name: a, max_staleness: 1s}\nsessions:\n  max_staleness: 1.5s\n"
+    message = "must be at least 2s: that a view is fresh is found out once a second"
+    assert problems(text) == [
+        f"etc/s.yaml:2: contexts.c1.max_staleness: {message}",
+        f"etc/s.yaml:4: sessions.max_staleness: {message}",
+    ]
+    (problem,) = problems("sessions: {min_ttl: 2d, facts_ttl: 1d}")
+    assert problem.startswith(
+        "etc/s.yaml:1: sessions.facts_ttl: must be at least min_ttl (172800s)"
+    )
