@@ -83,8 +83,8 @@ def _session(root: Tree, told: Explanation) -> None:
     branch = root.add(_text(f"session: {line or 'nothing is known of it'}"))
     for sign_in in session.sign_ins:
         shown = " ".join(part for part in (sign_in.acr, "+".join(sign_in.amr)) if part) or "none"
-        level = sign_in.level or "no known level"
-        branch.add(_text(f"signed in {clock(sign_in.auth_time)}, {shown}: {level}"))
+        counts = ", ".join((sign_in.level or "no known level", *sign_in.strengths))
+        branch.add(_text(f"signed in {clock(sign_in.auth_time)}, {shown}: {counts}"))
 
 
 def _score(root: Tree, told: Explanation) -> None:
@@ -152,4 +152,5 @@ def _alternative(told: AlternativeTold) -> str:
         return f"grant: {controls}: no sign-in helps, the device is not known to be compliant"
     if told.shown is not None:
         return f"grant: {controls}: shown {clock(told.shown)}"
-    return f"grant: {controls}" + (": satisfied" if told.satisfied else ": not shown since")
+    missing = "" if len(told.controls) == 1 else f"{' and '.join(told.missing)} "
+    return f"grant: {controls}: " + ("satisfied" if told.satisfied else f"{missing}not shown since")

@@ -84,6 +84,11 @@ def read_configuration(file: Path, environ: Mapping[str, str]) -> Configuration:
     )
 
 
+def ladder_of(settings: Settings) -> Ladder:
+    """The levels of assurance, and the strengths beside them."""
+    return Ladder(settings.assurance.levels, settings.assurance.strengths)
+
+
 def evaluator_of(settings: Settings, policies: tuple[Policy, ...], prefixes: Prefixes) -> Evaluator:
     """The policies, compiled for this configuration."""
     risk = settings.risk
@@ -99,7 +104,7 @@ def evaluator_of(settings: Settings, policies: tuple[Policy, ...], prefixes: Pre
         risk.default_half_life,
         risk.travel_speed_kmh,
     )
-    world = World(Ladder(settings.assurance.levels), rating, locations_of)
+    world = World(ladder_of(settings), rating, locations_of)
     around = Surroundings(
         "",
         prefixes.network_of,

@@ -5,9 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from sidecar.adapters.prefixes import cidrs_of
-from sidecar.daemon.configuration import Configuration, policy_files
+from sidecar.daemon.configuration import Configuration, ladder_of, policy_files
 from sidecar.domain import lint
-from sidecar.domain.assurance import Ladder
 from sidecar.wire.positions import (
     Entry,
     Listing,
@@ -39,7 +38,7 @@ def ground_of(configuration: Configuration) -> lint.Ground:
     settings = configuration.settings
     return lint.Ground(
         configuration.policies,
-        Ladder(settings.assurance.levels),
+        ladder_of(settings),
         tuple(settings.contexts),
         tuple(route.contexts for route in settings.routes),
         tuple(_named(location) for location in settings.locations),
@@ -76,6 +75,8 @@ def _places(configuration: Configuration) -> Iterator[tuple[Where, Place]]:
         yield ("contexts", name), entry.place
     for index, node in enumerate(_items(tree, "routes")):
         yield ("routes", str(index)), node.place
+    for name, entry in _entries(_table(tree, "assurance"), "strengths").items():
+        yield ("assurance", "strengths", name), entry.place
     for section in ("locations", "networks"):
         for node in _items(tree, section):
             yield (section, _text(node, "name")), node.place
@@ -83,6 +84,11 @@ def _places(configuration: Configuration) -> Iterator[tuple[Where, Place]]:
 
 def _tree(file: Path) -> Node | None:
     return read_tree(file.read_text(encoding="utf-8"), str(file), Problems())
+
+
+def _table(tree: Node | None, key: str) -> Node | None:
+    entry = tree.entries.get(key) if isinstance(tree, Table) else None
+    return None if entry is None else entry.node
 
 
 def _entries(tree: Node | None, key: str) -> Mapping[str, Entry]:

@@ -2,9 +2,14 @@
 
 A deployment names its assurance levels from weakest to strongest. A level is recognised by the
 token's `acr` (OpenID Connect Core 1.0, section 2) or by combinations of `amr` values (RFC 8176).
+Beside the ladder of levels stand *strengths*: named sets of what is allowed, which need not be
+comparable with anything. Every level is a rung that any higher one covers; a strength is covered
+only by what it lists.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
 
 import msgspec
 
@@ -56,6 +61,17 @@ DEFAULT_LEVELS = (
 """Levels for tokens with the usual `amr` values, weakest first, where none are configured."""
 
 
+class Strength(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An authentication strength: a sign-in has it with one of these `acr`, or one of these `amr`.
+
+    `acr` values are asked for in this order. An `amr` combination is shown by a sign-in that has
+    all of its methods.
+    """
+
+    acr: tuple[str, ...] = ()  # that have it, the preferred one first
+    amr: tuple[frozenset[str], ...] = ()  # combinations of methods (RFC 8176), any of which has it
+
+
 class Authentication(msgspec.Struct, frozen=True):
     """One act of signing in: `auth_time` in whole seconds since the epoch (0: not told)."""
 
@@ -64,13 +80,42 @@ class Authentication(msgspec.Struct, frozen=True):
     amr: tuple[str, ...] = ()
 
 
+class Requirement(NamedTuple):
+    """What one sign-in must show: a strength where one is named, else at least this rank."""
+
+    rank: int = 0
+    strength: str = ""
+
+
+class Shown(NamedTuple):
+    """A sign-in, and what it counts for: a rank, and the strengths it has."""
+
+    rank: int
+    strengths: frozenset[str]
+    authentication: Authentication
+
+    def meets(self, requirement: Requirement) -> bool:
+        """Whether this sign-in is enough for the requirement."""
+        if requirement.strength:
+            return requirement.strength in self.strengths
+        return self.rank >= requirement.rank
+
+
 class Ladder:
-    """The levels in order. Rank 0 is "nothing recognised"; rank n is the nth level."""
+    """The levels in order, and the strengths beside them.
 
-    __slots__ = ("_by_acr", "_combinations", "_ranks", "levels")
+    Rank 0 is "nothing recognised"; rank n is the nth level.
+    """
 
-    def __init__(self, levels: Sequence[Level]) -> None:
+    __slots__ = ("_by_acr", "_combinations", "_ranks", "levels", "strengths")
+
+    def __init__(
+        self,
+        levels: Sequence[Level],
+        strengths: Mapping[str, Strength] = MappingProxyType({}),
+    ) -> None:
         self.levels = tuple(levels)
+        self.strengths = dict(strengths)
         self._ranks = {level.name: rank for rank, level in enumerate(levels, 1)}
         self._by_acr = dict(self._ranks)
         self._by_acr.update(
@@ -104,9 +149,95 @@ class Ladder:
         """The name of the level at a rank; empty for rank 0."""
         return self.levels[rank - 1].name if rank else ""
 
-    def acr_values(self, rank: int) -> tuple[str, ...]:
-        """What to ask an identity provider for, in order of preference (RFC 9470, section 3)."""
-        return self.levels[rank - 1].acr if rank else ()
+    def strengths_of(self, acr: str, amr: Sequence[str]) -> frozenset[str]:
+        """The strengths that a sign-in with this `acr` and `amr` has."""
+        if not self.strengths:
+            return _NONE
+        methods = frozenset(amr)
+        return frozenset(
+            name
+            for name, strength in self.strengths.items()
+            if acr in strength.acr or any(way <= methods for way in strength.amr)
+        )
+
+    def shown(self, authentication: Authentication) -> Shown:
+        """What a sign-in counts for."""
+        acr, amr = authentication.acr, authentication.amr
+        return Shown(self.rank(acr, amr), self.strengths_of(acr, amr), authentication)
+
+    def requirements(self, controls: Iterable[str]) -> tuple[Requirement, ...]:
+        """What these levels and strengths ask for together: the highest level, and each strength.
+
+        Nothing named asks for any sign-in at all.
+        """
+        names = sorted(set(controls))
+        rank = max((self._ranks.get(name, 0) for name in names), default=0)
+        strengths = [Requirement(strength=name) for name in names if name in self.strengths]
+        return (*((Requirement(rank),) if rank or not strengths else ()), *strengths)
+
+    def requirement_name(self, requirement: Requirement) -> str:
+        """The name of the level or strength that is required; empty where any sign-in will do."""
+        return requirement.strength or self.name(requirement.rank)
+
+    def implies(self, one: Requirement, other: Requirement) -> bool:
+        """Whether every sign-in that meets `one` meets `other`, too."""
+        return all(sign_in.meets(other) for sign_in in self._least(one))
+
+    def _least(self, requirement: Requirement) -> Iterator[Shown]:
+        """Sign-ins that just meet it: every other that does shows all that one of these shows."""
+        acrs: Iterable[str]
+        ways: Iterable[frozenset[str]]
+        if requirement.strength:
+            strength = self.strengths[requirement.strength]
+            acrs, ways = strength.acr, strength.amr
+        elif requirement.rank:
+            enough = self.levels[requirement.rank - 1 :]
+            acrs = [acr for level in enough for acr in (level.name, *level.acr)]
+            ways = [way for level in enough for way in level.amr]
+        else:
+            acrs, ways = ("",), ()
+        yield from (self.shown(Authentication(0, acr)) for acr in acrs)
+        yield from (self.shown(Authentication(0, "", tuple(way))) for way in ways)
+
+    def acr_values(self, requirements: Sequence[Requirement]) -> tuple[str, ...]:
+        """What to ask an identity provider for, in order of preference (RFC 9470, section 3).
+
+        The values by which one sign-in meets all of the requirements; where there is none, those
+        of the first: the strongest level, else the first strength. The others are asked for next.
+        """
+        rank = max((each.rank for each in requirements if not each.strength), default=0)
+        asked = [Requirement(rank)] if rank else []
+        asked += dict.fromkeys(each for each in requirements if each.strength)
+        if not asked:
+            return ()
+        values = dict.fromkeys(acr for each in asked for acr in self._acr_of(each))
+        enough = (acr for acr in values if self._alone_meets(acr, asked))
+        return tuple(enough) or next(filter(None, map(self._acr_of, asked)), ())
+
+    def answer(
+        self, requirements: Sequence[Requirement], least: int = 0
+    ) -> tuple[str, tuple[str, ...]]:
+        """The `acr` and `amr` of a user who does as asked, and signs in with rank `least` if not.
+
+        Where no `acr` would bring a strength, the methods of its first combination do.
+        """
+        strengths = [self.strengths[each.strength] for each in requirements if each.strength]
+        if not strengths:
+            return self.name(max([least, *(each.rank for each in requirements)])), ()
+        values = self.acr_values(requirements)
+        return (values[0], ()) if values else ("", tuple(sorted(strengths[0].amr[0])))
+
+    def _alone_meets(self, acr: str, requirements: Iterable[Requirement]) -> bool:
+        sign_in = self.shown(Authentication(0, acr))
+        return all(sign_in.meets(each) for each in requirements)
+
+    def _acr_of(self, requirement: Requirement) -> tuple[str, ...]:
+        if requirement.strength:
+            return self.strengths[requirement.strength].acr
+        return self.levels[requirement.rank - 1].acr
+
+
+_NONE: frozenset[str] = frozenset()
 
 
 def is_later(auth_time: int, moment: int | None, skew: int = 0) -> bool:

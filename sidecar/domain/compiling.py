@@ -1,37 +1,46 @@
-"""Policies, compiled: the condition as a test, the grant as ranks."""
+"""Policies, compiled: the condition as a test, the grant as what sign-ins must show."""
 
 from sidecar.domain.conditions import compile_condition, is_timed
 from sidecar.domain.policy import COMPLIANT_DEVICE, Assignment, Policy, Principals
-from sidecar.domain.scene import ALWAYS, NEVER_PROVEN, Finding, Scene, World
+from sidecar.domain.scene import ALWAYS, Finding, Needs, Scene, World
 from sidecar.domain.standing import Alternative, Compiled
 from sidecar.domain.state import State
 
 
 def compile_policy(policy: Policy, world: World) -> Compiled:
     """Compile one policy. Its controls must be known (`wire.policyfile` sees to it)."""
-    alternatives = []
-    for controls in policy.grant.alternatives:
-        ranks = [world.ladder.rank_of_level(c) or 0 for c in controls if c != COMPLIANT_DEVICE]
-        rank = max(ranks, default=0)
-        alternatives.append(
-            Alternative(rank, COMPLIANT_DEVICE in controls, tuple(sorted(controls)))
+    alternatives = [
+        Alternative(
+            world.ladder.requirements(controls - {COMPLIANT_DEVICE}),
+            COMPLIANT_DEVICE in controls,
+            tuple(sorted(controls)),
         )
+        for controls in policy.grant.alternatives
+    ]
     if not alternatives and not policy.grant.block:
-        alternatives = [Alternative(0, compliant_device=False)]
+        alternatives = [Alternative(world.ladder.requirements(()), compliant_device=False)]
+    alternatives.sort(key=_easiest)
     check = None if policy.conditions is None else compile_condition(policy.conditions)
     return Compiled(
         policy,
         _always if check is None else check.test,
-        tuple(sorted(alternatives)),
-        min((a.rank for a in alternatives), default=NEVER_PROVEN),
-        min((a.rank for a in alternatives if not a.compliant_device), default=NEVER_PROVEN),
+        tuple(alternatives),
+        tuple(a.requirements for a in alternatives),
+        tuple(a.requirements for a in alternatives if not a.compliant_device),
         is_timed(policy.conditions),
         policy.users == Assignment(),
         check,
     )
 
 
-def _always(_scene: Scene, _needs: int) -> Finding:
+def _easiest(alternative: Alternative) -> tuple[object, ...]:
+    """The order in which alternatives are asked for: levels before strengths, weakest first."""
+    strengths = sum(bool(each.strength) for each in alternative.requirements)
+    rank = max(each.rank for each in alternative.requirements)
+    return strengths, rank, alternative.compliant_device, alternative.controls
+
+
+def _always(_scene: Scene, _needs: Needs) -> Finding:
     return Finding(True, (ALWAYS,))
 
 

@@ -31,7 +31,7 @@ from sidecar.domain.policy import (
     TravelSpeed,
     UserRisk,
 )
-from sidecar.domain.scene import Check, Finding, Scene, Test
+from sidecar.domain.scene import Check, Finding, Needs, Scene, Test
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.state import Cause
 
@@ -102,7 +102,7 @@ def _nothing(_scene: Scene) -> str:
 def _all(parts: tuple[Check, ...]) -> Test:
     tests = tuple(part.test for part in parts)
 
-    def test(scene: Scene, needs: int) -> Finding:
+    def test(scene: Scene, needs: Needs) -> Finding:
         found: list[Cause] = []
         against: list[Cause] = []
         holds = True
@@ -121,7 +121,7 @@ def _all(parts: tuple[Check, ...]) -> Test:
 def _any(parts: tuple[Check, ...]) -> Test:
     tests = tuple(part.test for part in parts)
 
-    def test(scene: Scene, needs: int) -> Finding:
+    def test(scene: Scene, needs: Needs) -> Finding:
         found: list[Cause] = []
         against: list[Cause] = []
         holds = False
@@ -138,7 +138,7 @@ def _any(parts: tuple[Check, ...]) -> Test:
 
 
 def _not(inner: Test) -> Test:
-    def test(scene: Scene, needs: int) -> Finding:
+    def test(scene: Scene, needs: Needs) -> Finding:
         finding = inner(scene, needs)
         return Finding(not finding.holds, finding.causes)
 
@@ -157,7 +157,7 @@ def _device(condition: Device) -> Check:
         held = scene.state.compliance.get(device) if device else None
         return f"{device or 'unknown'}: {held.value if held else 'unreported'}"
 
-    def test(scene: Scene, _needs: int) -> Finding:
+    def test(scene: Scene, _needs: Needs) -> Finding:
         state = scene.state
         device = state.device
         held = state.compliance.get(device) if device else None
@@ -175,7 +175,7 @@ def _device(condition: Device) -> Check:
 
 
 def _claims(condition: Claims) -> Check:
-    def test(scene: Scene, _needs: int) -> Finding:
+    def test(scene: Scene, _needs: Needs) -> Finding:
         found: list[Cause] = []
         against: list[Cause] = []
         for name, wanted in condition.required:
@@ -202,7 +202,7 @@ def _time_of_day(condition: TimeOfDay) -> Check:
     def local(scene: Scene) -> dt.datetime:
         return dt.datetime.fromtimestamp(scene.now // MICROSECONDS, zone)
 
-    def test(scene: Scene, _needs: int) -> Finding:
+    def test(scene: Scene, _needs: Needs) -> Finding:
         begins = _window_begin(local(scene), condition)
         if begins is None:
             return Finding(False, ())

@@ -72,7 +72,7 @@ def judge(
         Verdict.STEP_UP,
         pending=pending,
         demands=tuple(asked),
-        acr_values=ladder.acr_values(max(demand.rank for demand in asked)),
+        acr_values=ladder.acr_values([each for demand in asked for each in demand.missing(now)]),
         max_age=_max_age(asked, now),
     )
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from sidecar.domain.assurance import Authentication
+from sidecar.domain.assurance import Authentication, Shown
 from sidecar.domain.compiling import applies, compile_policy
 from sidecar.domain.facts import Fact, Revoked, SignedIn
 from sidecar.domain.policy import Policy
@@ -180,14 +180,14 @@ class Evaluator:
         """What the session must show at `now` (microseconds)."""
         state = self.at(state, now)
         skew = self._around.skew
-        ranks = self.sign_ins(state)
+        sign_ins = self.sign_ins(state)
         enforced: list[Demand] = []
         tried: list[Demand] = []
         for compiled in self._compiled:
             holding = state.holdings.get(compiled.policy.id, _NOTHING)
             if not holding.holds and not holding.mark:
                 continue
-            demand = demand_of(compiled, holding, state, ranks, skew)
+            demand = demand_of(compiled, holding, state, sign_ins, skew)
             if demand is not None:
                 (tried if demand.report_only else enforced).append(demand)
         floor = self._forgotten(state)
@@ -197,8 +197,8 @@ class Evaluator:
             state.revoked(skew),
             tuple(enforced),
             tuple(tried),
-            max((rank for rank, _ in ranks), default=0),
-            max((auth.auth_time for _, auth in ranks), default=0),
+            max((shown.rank for shown in sign_ins), default=0),
+            max((shown.authentication.auth_time for shown in sign_ins), default=0),
             self.timed or any(d.valid_until for d in enforced),
         )
 
@@ -212,7 +212,7 @@ class Evaluator:
         """Each policy as `standing` sees it at `now` (microseconds): for explanations."""
         after = self.at(state, now)
         skew = self._around.skew
-        ranks = self.sign_ins(state)
+        sign_ins = self.sign_ins(state)
         looks = []
         for compiled in self._compiled:
             name = compiled.policy.id
@@ -220,7 +220,7 @@ class Evaluator:
             second = None if holding.since is None else holding.since // MICROSECONDS
             demand = None
             if holding.holds or holding.mark:
-                demand = demand_of(compiled, holding, after, ranks, skew)
+                demand = demand_of(compiled, holding, after, sign_ins, skew)
             looks.append(
                 Look(
                     compiled,
@@ -228,23 +228,25 @@ class Evaluator:
                     state.holdings.get(name, _NOTHING),
                     holding,
                     demand,
-                    tuple(shown_for(a, second, ranks, skew) for a in compiled.alternatives),
+                    tuple(shown_for(a, second, sign_ins, skew) for a in compiled.alternatives),
                 )
             )
         return tuple(looks)
 
-    def sign_ins(self, state: State) -> list[tuple[int, Authentication]]:
-        """The session's sign-ins, each with the rank it counts for."""
-        return [(self._rank(state, auth), auth) for auth in state.sign_ins]
+    def sign_ins(self, state: State) -> list[Shown]:
+        """The session's sign-ins, each with what it counts for."""
+        return [self.shown(state, auth) for auth in state.sign_ins]
 
-    def _rank(self, state: State, auth: Authentication) -> int:
-        ladder = self.world.ladder
-        rank = ladder.rank(auth.acr, auth.amr)
+    def shown(self, state: State, auth: Authentication) -> Shown:
+        """What a sign-in of this session counts for: no more than was left of it afterwards."""
+        shown = self.world.ladder.shown(auth)
         lowered = state.lowered
         if lowered is not None and auth.auth_time * MICROSECONDS <= (lowered.since or 0):
-            ceiling = ladder.rank_of_level(lowered.value)
-            return min(rank, ladder.rank(lowered.value, ()) if ceiling is None else ceiling)
-        return rank
+            left = self.world.ladder.shown(Authentication(auth.auth_time, lowered.value))
+            ceiling = self.world.ladder.rank_of_level(lowered.value)
+            rank = min(shown.rank, left.rank if ceiling is None else ceiling)
+            return Shown(rank, shown.strengths & left.strengths, auth)
+        return shown
 
 
 def digest(stamp: Stamp) -> int:

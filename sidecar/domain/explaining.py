@@ -6,6 +6,7 @@ proofs by `Evaluator.looks`, the verdict by `decision`.
 
 from collections.abc import Iterable
 
+from sidecar.domain.assurance import Requirement, Shown
 from sidecar.domain.decision import Decision, Verdict, covers, decide, describe, explain, judge
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.explanation import (
@@ -24,7 +25,7 @@ from sidecar.domain.explanation import (
 )
 from sidecar.domain.policy import ROUTINE, Policy, Principals, Selection
 from sidecar.domain.risk import terms_of
-from sidecar.domain.scene import Check, Scene
+from sidecar.domain.scene import Check, Needs, Scene
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.standing import Demand, Look, is_compliant
 from sidecar.domain.state import Cause, Moment, State
@@ -172,7 +173,7 @@ def _cause(cause: Cause, fate: Fate | None = None) -> CauseTold:
     return CauseTold(cause.kind, cause.value, describe(cause), cause.signal, since, fate)
 
 
-def _condition(check: Check, scene: Scene, needs: int) -> ConditionTold:
+def _condition(check: Check, scene: Scene, needs: Needs) -> ConditionTold:
     finding = check.test(scene, needs)
     return ConditionTold(
         check.kind,
@@ -188,20 +189,27 @@ def _grant(call: _Call, look: Look) -> GrantTold:
     policy = look.compiled.policy
     if policy.grant.block:
         return GrantTold(block=True)
+    ladder = call.evaluator.world.ladder
     frequency = policy.session.sign_in_frequency
     compliant = is_compliant(call.state)
     alternatives = []
-    for alternative, shown in zip(look.compiled.alternatives, look.shown, strict=True):
+    for alternative, each in zip(look.compiled.alternatives, look.shown, strict=True):
+        shown = min(each)
         possible = compliant or not alternative.compliant_device
-        asked = bool(alternative.rank) or frequency is not None
+        asked = alternative.asks or frequency is not None
         recent = frequency is None or not look.after.holds or call.now <= shown + frequency
         alternatives.append(
             AlternativeTold(
                 alternative.controls,
                 satisfied=possible and (not asked or (shown >= 0 and recent)),
                 possible=possible,
-                level=call.evaluator.world.ladder.name(alternative.rank),
+                level=ladder.name(max(r.rank for r in alternative.requirements)),
                 shown=shown if asked and shown >= 0 else None,
+                missing=tuple(
+                    ladder.requirement_name(requirement)
+                    for requirement, latest in zip(alternative.requirements, each, strict=True)
+                    if requirement != Requirement() and latest < 0
+                ),
             )
         )
     until = None if look.demand is None else look.demand.valid_until
@@ -308,6 +316,11 @@ def _score(call: _Call) -> ScoreTold:
     return ScoreTold(round(call.scene.score, 2), call.scene.level, at.medium, at.high, terms)
 
 
+def _sign_in(shown: Shown, level: str) -> SignInTold:
+    auth = shown.authentication
+    return SignInTold(auth.auth_time, auth.acr, auth.amr, level, tuple(sorted(shown.strengths)))
+
+
 def _session(call: _Call) -> SessionTold:
     state, ladder = call.state, call.evaluator.world.ladder
     compliance = state.compliance.get(state.device)
@@ -325,8 +338,7 @@ def _session(call: _Call) -> SessionTold:
         compliance=compliance.value if compliance else "",
         established=state.established / MICROSECONDS,
         sign_ins=tuple(
-            SignInTold(auth.auth_time, auth.acr, auth.amr, ladder.name(rank))
-            for rank, auth in call.evaluator.sign_ins(state)
+            _sign_in(shown, ladder.name(shown.rank)) for shown in call.evaluator.sign_ins(state)
         ),
         revoked="" if revoked is None else revoked.value or "revoked",
     )

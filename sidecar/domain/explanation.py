@@ -78,8 +78,8 @@ class Match(msgspec.Struct, frozen=True):
 class AlternativeTold(msgspec.Struct, frozen=True, omit_defaults=True):
     """One way to satisfy a grant: its controls, whether it can be satisfied, and whether it is.
 
-    `level` is the assurance level it asks for (empty: none); `shown` when the latest sign-in was
-    that satisfies it (None: there was none).
+    `level` is the assurance level it asks for (empty: none). `shown` is since when all that it
+    asks for was shown (None: it was not), `missing` what was not.
     """
 
     controls: tuple[str, ...]
@@ -87,6 +87,7 @@ class AlternativeTold(msgspec.Struct, frozen=True, omit_defaults=True):
     possible: bool
     level: str = ""
     shown: float | None = None
+    missing: tuple[str, ...] = ()
 
 
 class GrantTold(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -134,12 +135,13 @@ class ScoreTold(msgspec.Struct, frozen=True):
 
 
 class SignInTold(msgspec.Struct, frozen=True):
-    """A sign-in that counts, and the level it shows (empty: none that is known)."""
+    """A sign-in that counts, the level it shows (empty: none that is known), its strengths."""
 
     auth_time: int
     acr: str
     amr: tuple[str, ...]
     level: str
+    strengths: tuple[str, ...] = ()
 
 
 class SessionTold(msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 
 from sidecar.domain.assurance import Ladder
+from sidecar.domain.controls import includes, never_needed, superfluous
 from sidecar.domain.policy import (
     COMPLIANT_DEVICE,
     ROUTINE,
@@ -49,6 +50,8 @@ CODES: Mapping[str, str] = {
     "location-overlap": "two locations share addresses",
     "network-unused": "no policy names the network segment",
     "network-overlap": "a network segment lies within another",
+    "strength-unused": "no policy asks for the strength",
+    "strength-unaskable": "a policy asks for a strength without `acr`: no challenge can name it",
 }
 Cidr: TypeAlias = IPv4Network | IPv6Network
 
@@ -98,6 +101,7 @@ def lint(ground: Ground) -> tuple[Finding, ...]:
     found += _contexts(awake, ground)
     found += _named("location", ground.locations, _locations_used(awake, ground))
     found += _named("network", ground.networks, _networks_used(awake))
+    found += _strengths(awake, ground.ladder)
     return tuple(found)
 
 
@@ -169,9 +173,8 @@ def _grant(policy: Policy, ladder: Ladder) -> Iterator[Finding]:
         message = "it blocks, so that nothing else it asks for has a meaning"
         yield _about(policy, "contradictory-grant", message)
     for controls in grant.alternatives:
-        levels = sorted(controls - {COMPLIANT_DEVICE}, key=lambda c: ladder.rank_of_level(c) or 0)
-        for weaker in levels[:-1]:
-            message = f"{levels[-1]} includes {weaker}; asking for both is asking for the former"
+        for stronger, weaker in superfluous(controls, ladder):
+            message = f"{stronger} includes {weaker}; asking for both is asking for the former"
             yield _about(policy, "contradictory-grant", message)
     for moot in _moot(policy, ladder):
         yield _about(policy, "contradictory-grant", moot)
@@ -179,21 +182,12 @@ def _grant(policy: Policy, ladder: Ladder) -> Iterator[Finding]:
 
 def _moot(policy: Policy, ladder: Ladder) -> Iterator[str]:
     """Alternatives that can never be what is asked for."""
-    ways = [(way, *_strength(way, ladder)) for way in policy.grant.alternatives]
-    for way, rank, device in ways:
-        for other, other_rank, other_device in ways:
-            weaker = other_rank <= rank and (device or not other_device)
-            if other != way and weaker and (other_rank, other_device) != (rank, device):
-                yield f"{_words(way)} is never needed, as {_words(other)} suffices"
-                break
-    dead = [way for way, _, device in ways if device]
+    ways = policy.grant.alternatives
+    for way, other in never_needed(ways, ladder):
+        yield f"{_words(way)} is never needed, as {_words(other)} suffices"
+    dead = [way for way in ways if COMPLIANT_DEVICE in way]
     if dead and len(dead) < len(ways) and implies(policy.conditions, Device(compliant=False)):
         yield f"{_words(dead[0])} is never possible while the device is not compliant"
-
-
-def _strength(way: frozenset[str], ladder: Ladder) -> tuple[int, bool]:
-    ranks = [ladder.rank_of_level(control) or 0 for control in way if control != COMPLIANT_DEVICE]
-    return max(ranks, default=0), COMPLIANT_DEVICE in way
 
 
 def _words(way: Iterable[str]) -> str:
@@ -270,12 +264,10 @@ def _stronger(other: Policy, policy: Policy, ladder: Ladder) -> bool:
     others = other.session.sign_in_frequency
     if frequency is not None and (others is None or others > frequency):
         return False
-    mine = [_strength(way, ladder) for way in policy.grant.alternatives] or [(0, False)]
-    theirs = [_strength(way, ladder) for way in other.grant.alternatives] or [(0, False)]
-    return all(
-        any(rank <= other_rank and (device or not needs) for rank, needs in mine)
-        for other_rank, device in theirs
-    )
+    nothing = (frozenset[str](),)
+    mine = policy.grant.alternatives or nothing
+    theirs = other.grant.alternatives or nothing
+    return all(any(includes(way, mine_too, ladder) for mine_too in mine) for way in theirs)
 
 
 def _selects(wide: Selection, narrow: Selection) -> bool:
@@ -312,6 +304,18 @@ def _contexts(policies: list[Policy], ground: Ground) -> Iterator[Finding]:
         if strangers:
             message = f"{', '.join(strangers)}: not in `contexts`"
             yield Finding(("routes", str(index)), "route-unknown-context", message)
+
+
+def _strengths(policies: Iterable[Policy], ladder: Ladder) -> Iterator[Finding]:
+    ways = [way for policy in policies for way in policy.grant.alternatives]
+    used = frozenset[str]().union(*ways)
+    for name, strength in ladder.strengths.items():
+        where = ("assurance", "strengths", name)
+        if name not in used:
+            yield Finding(where, "strength-unused", "no policy asks for it")
+        elif not strength.acr:
+            message = "has no `acr`, so that challenges cannot name it"
+            yield Finding(where, "strength-unaskable", message)
 
 
 def _locations_used(policies: Iterable[Policy], ground: Ground) -> frozenset[str]:

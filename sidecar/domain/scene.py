@@ -3,15 +3,18 @@
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
-from sidecar.domain.assurance import Ladder
+from sidecar.domain.assurance import Authentication, Ladder, Requirement
 from sidecar.domain.location import Place
 from sidecar.domain.policy import RiskLevel
 from sidecar.domain.risk import Rating, level_after, terms_of, total
 from sidecar.domain.state import PLACE, Cause, Moment, State
 
 ALWAYS = Cause("always", "", None, "policy")
-NEVER_PROVEN = 1 << 30
-"""The rank that no sign-in has: what `block` asks for."""
+Needs: TypeAlias = tuple[tuple[Requirement, ...], ...]
+"""The ways to satisfy a grant as things are, each as what sign-ins must show."""
+
+NEVER_PROVEN: Needs = ()
+"""There is no way: what `block` leaves."""
 
 
 class Finding(NamedTuple):
@@ -59,12 +62,14 @@ class Scene:
             self._level = level_after(before, self.score, self.world.rating.thresholds)
         return self._level
 
-    def proven(self, circumstance: str, needs: int) -> bool:
-        """Whether a sign-in of at least rank `needs` was made in this circumstance."""
-        rank = self.world.ladder.rank
-        return any(
-            rank(auth.acr, auth.amr) >= needs for auth in self.state.proven.get(circumstance, ())
-        )
+    def proven(self, circumstance: str, needs: Needs) -> bool:
+        """Whether sign-ins that satisfy one of these ways were made in this circumstance."""
+        sign_ins = self.state.proven.get(circumstance, ())
+        return any(all(self._shown(each, sign_ins) for each in way) for way in needs)
+
+    def _shown(self, requirement: Requirement, sign_ins: tuple[Authentication, ...]) -> bool:
+        shown = self.world.ladder.shown
+        return any(shown(each).meets(requirement) for each in sign_ins)
 
     def since(self, circumstance: str) -> Moment:
         """When the present value of a circumstance began."""
@@ -78,8 +83,8 @@ class Scene:
         return f"{PLACE}={held.value}" if held else ""
 
 
-Test: TypeAlias = Callable[[Scene, int], Finding]
-"""From a scene and the rank that the policy's weakest possible grant asks for."""
+Test: TypeAlias = Callable[[Scene, Needs], Finding]
+"""From a scene and what could satisfy the policy's grant as things are."""
 
 
 class Check(NamedTuple):

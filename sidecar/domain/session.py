@@ -56,6 +56,7 @@ from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.state import (
     PLACE,
     PROVEN_BOUND,
+    PROVEN_BY_BOUND,
     SIGN_INS_BOUND,
     SIGNALS_BOUND,
     Held,
@@ -226,7 +227,7 @@ def _sign_in(state: State, authentication: Authentication, skew: int) -> None:
         if is_later(authentication.auth_time, second, skew):
             key = f"{circumstance}={held.value}"
             known = state.proven.pop(key, ())
-            state.proven[key] = best_sign_ins((*known, authentication), 4)
+            state.proven[key] = best_sign_ins((*known, authentication), PROVEN_BY_BOUND)
     while len(state.proven) > PROVEN_BOUND:
         state.proven.pop(next(iter(state.proven)))
 

@@ -1,28 +1,37 @@
 """What a session must show: the demands of the policies that hold or whose marks wait."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
 
-from sidecar.domain.assurance import Authentication, is_later
+from sidecar.domain.assurance import Requirement, Shown, is_later
 from sidecar.domain.policy import Policy, Selection
 from sidecar.domain.policy import State as PolicyState
-from sidecar.domain.scene import ALWAYS, Check, Test
+from sidecar.domain.scene import ALWAYS, Check, Needs, Test
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.state import Cause, Held, Holding, Moment, State
 
 
 class Alternative(NamedTuple):
-    """One way to satisfy a grant: a rank of assurance (0: none asked) and fact controls."""
+    """One way to satisfy a grant: what sign-ins must show, each one of them, and fact controls."""
 
-    rank: int
+    requirements: tuple[Requirement, ...]
     compliant_device: bool
     controls: tuple[str, ...] = ()
 
+    @property
+    def asks(self) -> bool:
+        """Whether it asks for anything of a sign-in."""
+        return self.requirements != _NOTHING_ASKED
+
+
+_NOTHING_ASKED = (Requirement(),)
+
 
 class Compiled(NamedTuple):
-    """A policy with its condition as a function and its grant in ranks.
+    """A policy with its condition as a function and its grant as what sign-ins must show.
 
     `check` tells of the condition; None where there is none.
     """
@@ -30,14 +39,14 @@ class Compiled(NamedTuple):
     policy: Policy
     test: Test
     alternatives: tuple[Alternative, ...]
-    needs_when_compliant: int
-    needs_otherwise: int
+    needs_when_compliant: Needs
+    needs_otherwise: Needs
     timed: bool
     everybody: bool
     check: Check | None = None
 
-    def needs(self, state: State) -> int:
-        """The weakest rank of assurance that could satisfy this policy as things are."""
+    def needs(self, state: State) -> Needs:
+        """What could satisfy this policy as things are."""
         return self.needs_when_compliant if is_compliant(state) else self.needs_otherwise
 
 
@@ -47,12 +56,19 @@ def is_compliant(state: State) -> bool:
     return held is not None and held.value == "compliant"
 
 
+class Asked(NamedTuple):
+    """A requirement, and until when (seconds) a sign-in meets it; -1: none does."""
+
+    requirement: Requirement
+    until: float
+
+
 class Demand(msgspec.Struct, frozen=True):
     """What one policy asks of a session now.
 
-    `block`: nothing helps; `unsatisfiable`: no sign-in helps until a fact changes; else a sign-in
-    of at least `rank`, later than `since`, and where `max_age` is set no older than that.
-    `valid_until` (seconds): the demand is met until then; 0: it is not met.
+    `block`: nothing helps; `unsatisfiable`: no sign-in helps until a fact changes; else for each
+    of `asks` a sign-in that meets it, later than `since`, and where `max_age` is set no older than
+    that. The demand is met until `valid_until` (seconds; 0: it is not met).
     """
 
     policy: str
@@ -61,7 +77,7 @@ class Demand(msgspec.Struct, frozen=True):
     report_only: bool
     causes: tuple[Cause, ...]
     since: Moment = None
-    rank: int = 0
+    asks: tuple[Asked, ...] = ()
     max_age: int | None = None
     block: bool = False
     unsatisfiable: bool = False
@@ -70,6 +86,14 @@ class Demand(msgspec.Struct, frozen=True):
     def is_met(self, now: float) -> bool:
         """Whether the demand is met at `now` (seconds)."""
         return now <= self.valid_until
+
+    def missing(self, now: float) -> tuple[Requirement, ...]:
+        """What is still to be shown at `now` (seconds): what one sign-in met need not come again.
+
+        All of it where the demand is met, or where it asks for no sign-in in particular.
+        """
+        unmet = tuple(each.requirement for each in self.asks if now > each.until)
+        return unmet or tuple(each.requirement for each in self.asks)
 
     @property
     def signal(self) -> str:
@@ -117,25 +141,37 @@ def lost(state: State, floor: int, skew: int) -> Iterator[Demand]:
 
 
 def shown_for(
-    alternative: Alternative,
-    second: int | None,
-    ranks: Sequence[tuple[int, Authentication]],
-    skew: int,
+    alternative: Alternative, second: int | None, sign_ins: Sequence[Shown], skew: int
+) -> tuple[int, ...]:
+    """For each requirement, when the latest sign-in was that meets it; -1: there was none.
+
+    They may be several sign-ins, all later than that second.
+    """
+    return tuple(_latest_shown(each, second, sign_ins, skew) for each in alternative.requirements)
+
+
+def _latest_shown(
+    requirement: Requirement, second: int | None, sign_ins: Sequence[Shown], skew: int
 ) -> int:
-    """When the latest sign-in was that satisfies this since that second; -1: there was none."""
-    moment = second if alternative.rank else None
+    """When the latest sign-in was that meets this since that second; -1: there was none.
+
+    Where any sign-in will do, one from before will, too.
+    """
+    moment = None if requirement == Requirement() else second
     best = -1
-    for rank, auth in ranks:
-        if rank >= alternative.rank and is_later(auth.auth_time, moment, skew):
-            best = max(best, auth.auth_time)
+    for sign_in in sign_ins:
+        auth_time = sign_in.authentication.auth_time
+        if auth_time > best and sign_in.meets(requirement) and is_later(auth_time, moment, skew):
+            best = auth_time
     return best
 
 
 class Look(NamedTuple):
     """One policy as it stands for a session at a moment: what explanations are made of.
 
-    `before` is its holding after the latest fact, `after` the one at the moment; `shown` tells
-    for each alternative of its grant when the latest sign-in was that satisfies it (-1: none).
+    `before` is its holding after the latest fact, `after` the one at the moment; `shown` tells for
+    each alternative of its grant, and each of its requirements, when the latest sign-in was that
+    meets it (-1: there was none).
     """
 
     compiled: Compiled
@@ -143,14 +179,14 @@ class Look(NamedTuple):
     before: Holding
     after: Holding
     demand: Demand | None
-    shown: tuple[int, ...]
+    shown: tuple[tuple[int, ...], ...]
 
 
 def demand_of(
     compiled: Compiled,
     holding: Holding,
     state: State,
-    ranks: Sequence[tuple[int, Authentication]],
+    sign_ins: Sequence[Shown],
     skew: int,
 ) -> Demand | None:
     """What a policy that holds, or whose mark waits, asks for; None where all is well for good."""
@@ -172,17 +208,27 @@ def demand_of(
     if not possible:
         return msgspec.structs.replace(base, unsatisfiable=True) if holding.holds else None
     second = None if holding.since is None else holding.since // MICROSECONDS
-    best = -1
-    for alternative in possible:
-        if not alternative.rank and frequency is None:
-            return None
-        best = max(best, shown_for(alternative, second, ranks, skew))
+    if frequency is None and not all(alternative.asks for alternative in possible):
+        return None
+    shown = [shown_for(alternative, second, sign_ins, skew) for alternative in possible]
+    best = max(min(each) for each in shown)
     if best >= 0 and frequency is None:
         return None
+    easiest = possible[0]
     return msgspec.structs.replace(
         base,
-        since=holding.since if possible[0].rank else None,
-        rank=possible[0].rank,
+        since=holding.since if easiest.asks else None,
+        asks=tuple(
+            Asked(each, _good_until(latest, frequency))
+            for each, latest in zip(easiest.requirements, shown[0], strict=True)
+        ),
         max_age=frequency,
         valid_until=best + frequency if frequency is not None and best >= 0 else 0,
     )
+
+
+def _good_until(shown: int, frequency: int | None) -> float:
+    """Until when (seconds) a sign-in counts; -1: there was none."""
+    if shown < 0:
+        return -1
+    return math.inf if frequency is None else shown + frequency

@@ -13,6 +13,9 @@ PLACE = "place"
 """The circumstance "country and autonomous system together", which no policy names."""
 
 PROVEN_BOUND = 96
+PROVEN_BY_BOUND = 8
+"""Ways of signing in that are kept of each circumstance that is proven."""
+
 SIGN_INS_BOUND = 16
 SIGNALS_BOUND = 64
 

@@ -7,7 +7,7 @@ import datetime as dt
 
 from sidecar.domain.policy import RiskLevel, Signals
 from sidecar.domain.risk import decayed, terms_of
-from sidecar.domain.scene import Check, Finding, Scene
+from sidecar.domain.scene import Check, Finding, Needs, Scene
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.state import Cause, RiskHeld
 
@@ -36,7 +36,7 @@ def _reported(held: RiskHeld | None) -> str:
 def user_risk(at_least: RiskLevel) -> Check:
     """Whether the user's reported risk is at least this."""
 
-    def test(scene: Scene, _needs: int) -> Finding:
+    def test(scene: Scene, _needs: Needs) -> Finding:
         return _reached("user_risk", scene.state.user_risk, at_least)
 
     def value(scene: Scene) -> str:
@@ -48,7 +48,7 @@ def user_risk(at_least: RiskLevel) -> Check:
 def session_risk(at_least: RiskLevel) -> Check:
     """Whether the session's risk, reported or by its score, is at least this."""
 
-    def test(scene: Scene, _needs: int) -> Finding:
+    def test(scene: Scene, _needs: Needs) -> Finding:
         reported = _reached("session_risk", scene.state.session_risk, at_least)
         if reported.holds or scene.level.height < at_least.height:
             return reported
@@ -73,7 +73,7 @@ def score(at_least: float) -> Check:
     """Whether the session's score is at least this."""
     reached = f"at least {at_least:g}"
 
-    def test(scene: Scene, _needs: int) -> Finding:
+    def test(scene: Scene, _needs: Needs) -> Finding:
         holds = scene.score >= at_least
         shown = reached if holds else f"below {at_least:g}"
         return Finding(holds, (_score_cause(scene, "score", shown),))
@@ -87,7 +87,7 @@ def score(at_least: float) -> Check:
 def signals(condition: Signals) -> Check:
     """Whether any of these signals is live."""
 
-    def test(scene: Scene, _needs: int) -> Finding:
+    def test(scene: Scene, _needs: Needs) -> Finding:
         found = []
         rating = scene.world.rating
         for held in scene.state.signals.values():

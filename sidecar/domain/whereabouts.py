@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from sidecar.domain.location import Place
 from sidecar.domain.policy import Anonymizer, Changed, Circumstance, Selection
-from sidecar.domain.scene import Check, Finding, Scene, Test
+from sidecar.domain.scene import Check, Finding, Needs, Scene, Test
 from sidecar.domain.state import PLACE, Cause
 
 _SIGNAL_OF = {
@@ -42,7 +42,7 @@ def _changed_one(name: str) -> Check:
 def _changed(circumstances: tuple[str, ...]) -> Test:
     signals = [(c, _SIGNAL_OF.get(Circumstance(c), "session-presented")) for c in circumstances]
 
-    def test(scene: Scene, needs: int) -> Finding:
+    def test(scene: Scene, needs: Needs) -> Finding:
         state = scene.state
         found: list[Cause] = []
         against: list[Cause] = []
@@ -80,7 +80,7 @@ def locations(selection: Selection) -> Check:
         state = scene.state
         return scene.world.locations_of(state.ip, state.location) if state.ip else frozenset()
 
-    def test(scene: Scene, _needs: int) -> Finding:
+    def test(scene: Scene, _needs: Needs) -> Finding:
         names = names_of(scene)
         inside = ",".join(sorted(names & wanted)) or f"outside ({scene.place.partition('=')[2]})"
         cause = Cause("location", inside, scene.since(PLACE), "session-presented", scene.place)
@@ -95,7 +95,7 @@ def locations(selection: Selection) -> Check:
 def networks(selection: Selection) -> Check:
     """Whether the session's network segment is one of these (or none of those)."""
 
-    def test(scene: Scene, _needs: int) -> Finding:
+    def test(scene: Scene, _needs: Needs) -> Finding:
         held = scene.state.circumstances.get(Circumstance.NETWORK)
         name = held.value if held else ""
         circumstance = f"{Circumstance.NETWORK}={name}" if name else scene.place
@@ -136,7 +136,7 @@ def _asn(place: Place) -> str:
 def _placed(
     name: str, kind: Circumstance, selection: Selection, value_of: Callable[[Place], str]
 ) -> Check:
-    def test(scene: Scene, _needs: int) -> Finding:
+    def test(scene: Scene, _needs: Needs) -> Finding:
         value = value_of(scene.state.location)
         circumstance = f"{kind}={value}" if value else scene.place
         since = scene.since(kind if value else PLACE)
@@ -152,7 +152,7 @@ def _placed(
 def anonymizer(condition: Anonymizer) -> Check:
     """Whether the address is (or is not) an anonymizer."""
 
-    def test(scene: Scene, _needs: int) -> Finding:
+    def test(scene: Scene, _needs: Needs) -> Finding:
         flags = frozenset(scene.state.location.anonymizer)
         shown = flags & condition.kinds if condition.kinds else flags
         cause = Cause(
@@ -174,7 +174,7 @@ def anonymizer(condition: Anonymizer) -> Check:
 def travel_speed(at_least: float) -> Check:
     """Whether the session got where it is at this speed or faster."""
 
-    def test(scene: Scene, _needs: int) -> Finding:
+    def test(scene: Scene, _needs: Needs) -> Finding:
         travel = scene.state.travel
         if travel is None:
             return Finding(False, ())

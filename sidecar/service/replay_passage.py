@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from sidecar.domain.assurance import Authentication
+from sidecar.domain.assurance import Authentication, Requirement
 from sidecar.domain.decision import Decision, Verdict, decide, judge
 from sidecar.domain.facts import Fact, SignedIn
 from sidecar.domain.session import Surroundings
@@ -26,7 +26,8 @@ Key = tuple[str, int | None]
 class Passage:
     """A session under a policy set: its state, what it was told and asked, and counts.
 
-    `answer_at` (microseconds) is when a sign-in is due, 0 for none; `asked` are demands that
+    `answer_at` (microseconds) is when a sign-in is due, 0 for none, `answer_with` what it must
+    show; `asked` are demands that
     nobody answers, `refused` and `tried` those that were counted already. `asked_by` are the
     policies that had a part in asking, `would` what report-only ones would have done. `forks` are
     its twins under other thresholds, from where they part.
@@ -34,7 +35,7 @@ class Passage:
 
     __slots__ = (
         "answer_at",
-        "answer_rank",
+        "answer_with",
         "around",
         "asked",
         "asked_by",
@@ -61,7 +62,7 @@ class Passage:
         self.told: dict[str, int] = {}
         self.marked_at: dict[str, int] = {}
         self.answer_at = 0
-        self.answer_rank = 0
+        self.answer_with: tuple[Requirement, ...] = ()
         self.asked: set[Key] = set()
         self.refused: set[Key] = set()
         self.tried: set[Key] = set()
@@ -77,7 +78,7 @@ class Passage:
         """A twin that goes its own way from here on."""
         twin = Passage(self.state.copy(), self.around)
         twin.told, twin.marked_at = dict(self.told), dict(self.marked_at)
-        twin.answer_at, twin.answer_rank = self.answer_at, self.answer_rank
+        twin.answer_at, twin.answer_with = self.answer_at, self.answer_with
         twin.asked, twin.refused, twin.tried = set(self.asked), set(self.refused), set(self.tried)
         twin.asked_by, twin.detected = set(self.asked_by), set(self.detected)
         twin.prompts, twin.refusals = self.prompts, self.refusals
@@ -282,7 +283,8 @@ class Walker:
         self.observer.prompted(life, demands, moment.now)
         if self._model.answers and not moment.attack:
             passage.answer_at = moment.now + self._model.answer_after
-            passage.answer_rank = max(demand.rank for demand in demands)
+            seconds = moment.now / MICROSECONDS
+            passage.answer_with = tuple(r for d in demands for r in d.missing(seconds))
         else:
             passage.asked |= keys
 
@@ -290,8 +292,8 @@ class Walker:
         """The sign-in that is due, as a fact."""
         at, passage.answer_at = passage.answer_at, 0
         ranks = [self._ladder.rank(a.acr, a.amr) for a in passage.state.sign_ins[:1]]
-        rank = max(passage.answer_rank, *ranks, 0)
+        acr, amr = self._ladder.answer(passage.answer_with, max(ranks, default=0))
         passage.asked.clear()
         self.observer.answered()
-        shown = Authentication(at // MICROSECONDS, self._ladder.name(rank))
+        shown = Authentication(at // MICROSECONDS, acr, amr)
         return [SignedIn(stamp=Stamp(at, ""), authentication=shown)]

@@ -234,6 +234,33 @@ class _Checks:
                 if owner != level.name:
                     message = f"{shown(acr)!r} shows level {shown(owner)!r} already"
                     self._problems.add(node.place, f"{field}.acr", message)
+        self._strengths(assurance)
+
+    def _strengths(self, assurance: Assurance) -> None:
+        """Strengths have names of their own, and each has something to be shown."""
+        levels = {level.name for level in assurance.levels}
+        for name, strength in assurance.strengths.items():
+            field = f"assurance.strengths.{name}"
+            if not _NAME.fullmatch(name):
+                message = "must be 1 to 64 letters, digits, dots, dashes or underscores"
+                self._strength(name, field, message)
+            elif name in _RESERVED:
+                self._strength(name, field, f"{name!r} is reserved")
+            elif name in levels:
+                self._strength(name, field, f"{name!r} is a level; a strength needs another name")
+            if not (strength.acr or strength.amr):
+                message = "has neither `acr` nor `amr`: no sign-in would have it"
+                self._strength(name, field, message)
+            if "" in strength.acr:
+                message = "has an empty value, which a sign-in that tells none would show"
+                self._strength(name, f"{field}.acr", message)
+            if frozenset() in strength.amr:
+                message = "has an empty combination, which every sign-in would show"
+                self._strength(name, f"{field}.amr", message)
+
+    def _strength(self, name: str, field: str, message: str) -> None:
+        place = self._place("assurance", "strengths", name)
+        self._problems.add(place, field, message)
 
     def thresholds(self, risk: Risk) -> None:
         """Levels follow each other, and can be left again."""

@@ -20,11 +20,11 @@ Alternatives: TypeAlias = frozenset[frozenset[str]]
 
 
 class Grants:
-    """Reads grants over the assurance levels `levels`."""
+    """Reads grants over the assurance levels and strengths that are named so."""
 
-    def __init__(self, leaves: Leaves, levels: Iterable[str]) -> None:
+    def __init__(self, leaves: Leaves, names: Iterable[str]) -> None:
         self._leaves = leaves
-        self._controls = frozenset({*levels, COMPLIANT_DEVICE, BLOCK})
+        self._controls = frozenset({*names, COMPLIANT_DEVICE, BLOCK})
 
     def read(self, node: Node, field: str) -> Grant | None:
         """The grant, None where it cannot be read."""

@@ -69,7 +69,9 @@ class _Reader:
         self._leaves = Leaves(problems)
         self._contexts = frozenset(settings.contexts)
         self._selections = Selections(self._leaves)
-        self._grants = Grants(self._leaves, (level.name for level in settings.assurance.levels))
+        assurance = settings.assurance
+        levels = (level.name for level in assurance.levels)
+        self._grants = Grants(self._leaves, (*levels, *assurance.strengths))
         self._conditions = Conditions(
             self._leaves,
             World(

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import msgspec
 
-from sidecar.domain.assurance import DEFAULT_LEVELS, Level
+from sidecar.domain.assurance import DEFAULT_LEVELS, Level, Strength
 from sidecar.domain.risk import Thresholds, Weight, default_weights
 from sidecar.wire.spellings import (
     Algorithm,
@@ -309,10 +309,12 @@ class Geography(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class Assurance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The assurance levels, weakest first, and how far clocks may disagree about a proof."""
+    """The assurance levels, strengths beside them, and how far clocks may disagree on a proof."""
 
     # each level by its `acr` values and by combinations of `amr`
     levels: tuple[Level, ...] = DEFAULT_LEVELS
+    # sets of what is allowed, by name; not comparable with levels, nor with each other
+    strengths: dict[str, Strength] = {}
     skew: WholeDuration = 0  # whole seconds; 0: a proof lies in a later second than its mark
 
 

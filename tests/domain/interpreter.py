@@ -9,6 +9,7 @@ import datetime as dt
 import itertools
 from typing import NamedTuple
 
+from sidecar.domain.assurance import Authentication
 from sidecar.domain.facts import (
     ClaimsSeen,
     ComplianceReported,
@@ -46,9 +47,10 @@ from sidecar.domain.policy import (
     TravelSpeed,
     UserRisk,
 )
-from tests.domain.scenes import LADDER, WORLD, locations_of, network_of
+from tests.domain.scenes import LADDER, STRENGTHS, WORLD, locations_of, network_of
 
 MICRO = 1_000_000
+Ways = list[frozenset[str]]
 
 
 class Why(NamedTuple):
@@ -112,8 +114,17 @@ class Interpreter:
         self.baseline = base
         return found
 
-    def proven(self, count: int, proof: str, rank: int) -> bool:
-        """Whether a good enough sign-in was made while this circumstance held."""
+    def proven(self, count: int, proof: str, ways: Ways) -> bool:
+        """Whether sign-ins that are one of these ways were made while this circumstance held."""
+        made = self.made_in(count, proof)
+        return any(
+            all(any(shows(auth, control) for auth in made) for control in way) and bool(made)
+            for way in ways
+        )
+
+    def made_in(self, count: int, proof: str) -> list[Authentication]:
+        """The sign-ins that were made while this circumstance held."""
+        made = []
         for at in range(1, count + 1):
             fact = self.facts[at - 1]
             if not isinstance(fact, SignedIn):
@@ -121,10 +132,9 @@ class Interpreter:
             auth = fact.authentication
             for name, held in self.circumstances(at).items():
                 later = held.since is None or auth.auth_time > held.since // MICRO
-                enough = LADDER.rank(auth.acr, auth.amr) >= rank
-                if f"{name}={held.value}" == proof and later and enough:
-                    return True
-        return False
+                if f"{name}={held.value}" == proof and later:
+                    made.append(auth)
+        return made
 
     def place(self, count: int) -> tuple[str, Place]:
         seen = [fact for fact in self.until(count) if isinstance(fact, Sighted)]
@@ -206,7 +216,7 @@ class Interpreter:
         if (
             country
             and country.value != self.baseline["country"]
-            and not self.proven(count, f"country={country.value}", 0)
+            and not self.proven(count, f"country={country.value}", [frozenset()])
         ):
             began = country.since or 0
             age = 0.0 if country.since is None else (now - began) / MICRO
@@ -220,7 +230,12 @@ class Interpreter:
     # Conditions.
 
     def judge(
-        self, condition: Condition, count: int, now: int, needs: int, level: RiskLevel
+        self,
+        condition: Condition,
+        count: int,
+        now: int,
+        needs: Ways,
+        level: RiskLevel,
     ) -> tuple[bool, list[Why]]:
         """Whether the condition holds, and why or why not."""
         match condition:
@@ -235,7 +250,12 @@ class Interpreter:
         return self.leaf(condition, count, now, needs, level)
 
     def leaf(  # noqa: C901, PLR0912, PLR0915 - one case a kind
-        self, condition: Condition, count: int, now: int, needs: int, level: RiskLevel
+        self,
+        condition: Condition,
+        count: int,
+        now: int,
+        needs: Ways,
+        level: RiskLevel,
     ) -> tuple[bool, list[Why]]:
         held = self.circumstances(count)
         ip, place = self.place(count)
@@ -362,28 +382,31 @@ class Interpreter:
         if policy.grant.block:
             return "block", since
         frequency = policy.session.sign_in_frequency if holds else None
-        compliant = self.compliance(len(self.facts)) is True
-        ways = [
-            (max((LADDER.rank_of_level(c) or 0 for c in way), default=0), "compliant-device" in way)
-            for way in (policy.grant.alternatives or (frozenset[str](),))
-        ]
-        ways = [(rank, device) for rank, device in ways if compliant or not device]
+        ways = self._needs(policy, len(self.facts))
         if not ways:
             return ("device", since) if holds else ("nothing", None)
-        proofs = [fact.authentication for fact in self.facts if isinstance(fact, SignedIn)]
-        shown = [
-            auth.auth_time
-            for rank, _ in ways
-            for auth in proofs
-            if LADDER.rank(auth.acr, auth.amr) >= rank
-            and (not rank or since is None or auth.auth_time > since // MICRO)
-        ]
+        if frequency is None and not all(ways):
+            return "nothing", None
+        shown = max(self.shown(way, since) for way in ways)
         if frequency is None:
-            met = bool(shown) or any(not rank for rank, _ in ways)
-            return ("nothing", None) if met else ("step-up", since)
-        if shown and now / MICRO <= max(shown) + frequency:
-            return f"met until {max(shown) + frequency}", None
-        return "step-up", since if min(ways)[0] else None
+            return ("nothing", None) if shown >= 0 else ("step-up", since)
+        if shown >= 0 and now / MICRO <= shown + frequency:
+            return f"met until {shown + frequency}", None
+        return "step-up", since if all(ways) else None
+
+    def shown(self, way: frozenset[str], since: int | None) -> int:
+        """Since which second all controls of a way have been shown, after `since`; -1: not.
+
+        Where a way asks for no sign-in in particular, any one will do, from whenever.
+        """
+        made = [fact.authentication for fact in self.facts if isinstance(fact, SignedIn)]
+        if not way:
+            return max((auth.auth_time for auth in made), default=-1)
+        later = [auth for auth in made if since is None or auth.auth_time > since // MICRO]
+        return min(
+            max((auth.auth_time for auth in later if shows(auth, control)), default=-1)
+            for control in way
+        )
 
     def _marks(self, policy: Policy, now: int) -> tuple[dict[str, Why], bool]:
         """The mark's causes by name, and whether the policy holds: its life, from the start."""
@@ -450,17 +473,24 @@ class Interpreter:
         users = policy.users
         return (users.include is None or named(users.include)) and not named(users.exclude)
 
-    def _needs(self, policy: Policy, count: int) -> int:
+    def _needs(self, policy: Policy, count: int) -> Ways:
+        """The ways that a sign-in can satisfy as things are, each as what it must show."""
         if policy.grant.block:
-            return 1 << 30
+            return []
         compliant = self.compliance(count) is True
-        ways = policy.grant.alternatives or (frozenset[str](),)
-        ranks = [
-            max((LADDER.rank_of_level(c) or 0 for c in way), default=0)
-            for way in ways
+        return [
+            way - {"compliant-device"}
+            for way in policy.grant.alternatives or (frozenset[str](),)
             if compliant or "compliant-device" not in way
         ]
-        return min(ranks, default=1 << 30)
+
+
+def shows(auth: Authentication, control: str) -> bool:
+    """Whether a sign-in shows a level or a strength."""
+    if control not in STRENGTHS:
+        return LADDER.rank(auth.acr, auth.amr) >= (LADDER.rank_of_level(control) or 0)
+    strength = STRENGTHS[control]
+    return auth.acr in strength.acr or any(set(way) <= set(auth.amr) for way in strength.amr)
 
 
 def _chosen(selection: Selection, *names: str) -> bool:

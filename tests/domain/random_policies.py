@@ -87,9 +87,11 @@ _PRINCIPALS = st.sampled_from(
     ]
 )
 _CONTROLS = st.frozensets(
-    st.sampled_from(["single-factor", "mfa", "phishing-resistant", "compliant-device"]),
+    st.sampled_from(
+        ["single-factor", "mfa", "phishing-resistant", "compliant-device", "partner", "hardware"]
+    ),
     min_size=1,
-    max_size=2,
+    max_size=3,
 )
 GRANTS = st.just(Grant(block=True)) | st.builds(
     lambda alternatives: Grant(tuple(alternatives)), st.lists(_CONTROLS, max_size=2)
@@ -119,9 +121,16 @@ _MAKERS = st.one_of(
         st.sampled_from([HOME, AWAY, FAR]),
     ),
     st.builds(
-        lambda back, acr: lambda s, n: signed_in(s, s - back, acr, n),
+        lambda back, shown: lambda s, n: signed_in(s, s - back, shown[0], n, shown[1]),
         st.integers(0, 60),
-        st.sampled_from(["single-factor", "mfa", "phr"]),
+        st.sampled_from(
+            [
+                *((acr, ()) for acr in ("single-factor", "mfa", "phr", "partner", "hardware")),
+                ("", ("hwk", "pop", "user")),
+                ("mfa", ("kba", "geo")),
+                ("", ("kba", "pop")),
+            ]
+        ),
     ),
     st.builds(
         lambda scope, level: lambda s, n: RiskReported(stamp=at(s, n), scope=scope, level=level),

@@ -1,6 +1,6 @@
 """A small world for tests of the ground floor: three places, four levels, and a policy maker."""
 
-from sidecar.domain.assurance import Authentication, Ladder
+from sidecar.domain.assurance import Authentication, Ladder, Strength
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.facts import ClaimsSeen, Fact, Scope, Sighted, SignedIn
 from sidecar.domain.location import Place
@@ -23,7 +23,13 @@ SAO_PAULO = Place(
 PLACES = {"192.0.2.1": BERLIN, "198.51.100.1": LISBON, "203.0.113.1": SAO_PAULO}
 HOME, AWAY, FAR = PLACES
 
-LADDER = Ladder(Assurance().levels)
+STRENGTHS = {
+    "partner": Strength(
+        acr=("partner",), amr=(frozenset({"sc", "pin"}), frozenset({"kba", "geo"}))
+    ),
+    "hardware": Strength(acr=("hardware", "phr"), amr=(frozenset({"hwk", "pop"}),)),
+}
+LADDER = Ladder(Assurance().levels, STRENGTHS)
 MFA = frozenset({"mfa"})
 STRONG = frozenset({"phishing-resistant"})
 
@@ -75,8 +81,10 @@ def sighted(second: float, ip: str = HOME, name: str = "") -> Sighted:
     return Sighted(stamp=stamp(second, name), ip=ip, place=PLACES[ip])
 
 
-def signed_in(second: float, auth_time: int, acr: str = "mfa", name: str = "") -> SignedIn:
-    return SignedIn(stamp=stamp(second, name), authentication=Authentication(auth_time, acr))
+def signed_in(
+    second: float, auth_time: int, acr: str = "mfa", name: str = "", amr: tuple[str, ...] = ()
+) -> SignedIn:
+    return SignedIn(stamp=stamp(second, name), authentication=Authentication(auth_time, acr, amr))
 
 
 def established(second: float = 1000, acr: str = "single-factor", ip: str = HOME) -> list[Fact]:

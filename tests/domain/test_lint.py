@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from sidecar.domain.assurance import Ladder, Strength
 from sidecar.domain.lint import CODES, Ground, Named, lint
 from sidecar.domain.policy import (
     All,
@@ -32,8 +33,9 @@ from sidecar.domain.policy import (
     TravelSpeed,
     UserRisk,
 )
-from tests.domain.scenes import LADDER
+from sidecar.wire.settings import Assurance
 
+LADDER = Ladder(Assurance().levels)
 RISKY = UserRisk(RiskLevel.HIGH)
 NOBODY = Principals()
 BREAK_GLASS = Assignment(None, Principals(users=frozenset({"break-glass"})))
@@ -283,6 +285,48 @@ def test_networks_are_told_where_nobody_names_them_or_they_nest() -> None:
     assert codes(named, networks=(HQ, HALL)) == ["network-overlap"]
 
 
+STRENGTHS = {
+    "keys": Strength(acr=("keys", "phr"), amr=(frozenset({"hwk", "user"}),)),
+    "one-key": Strength(acr=("keys",)),
+    "good-keys": Strength(acr=("phr", "phrh"), amr=(frozenset({"hwk", "user", "geo"}),)),
+}
+STRONGER = Ladder(Assurance().levels, STRENGTHS)
+
+
+def told(*ways: str) -> list[str]:
+    ground = Ground((policy(grant=grant(*ways)),), STRONGER)
+    return [f.message for f in lint(ground) if f.code == "contradictory-grant"]
+
+
+def test_strengths_are_compared_by_what_shows_them() -> None:
+    assert told("keys+one-key") == [
+        "one-key includes keys; asking for both is asking for the former"
+    ]
+    assert told("mfa+good-keys") == [
+        "good-keys includes mfa; asking for both is asking for the former"
+    ]
+    assert told("mfa+keys") == []  # the provider's `keys` is no level that is known
+    assert told("one-key", "keys") == ["one-key is never needed, as keys suffices"]
+    assert told("good-keys", "one-key") == []
+
+
+def test_a_policy_of_a_strength_is_shadowed_by_one_of_a_narrower_strength() -> None:
+    wide, narrow = policy("wide", grant=grant("keys")), policy("narrow", grant=grant("one-key"))
+    found = [f for f in lint(Ground((wide, narrow), STRONGER)) if f.code == "shadowed"]
+    assert [f.where for f in found] == [("policies", "wide")]
+
+
+def test_a_strength_is_told_where_nobody_asks_for_it_or_nobody_can() -> None:
+    ladder = Ladder(Assurance().levels, {"odd": Strength(amr=(frozenset({"hwk"}),))})
+    for rule, code in (
+        (policy(), "strength-unused"),
+        (policy(grant=grant("odd")), "strength-unaskable"),
+    ):
+        assert [(f.where, f.code) for f in lint(Ground((rule,), ladder))] == [
+            (("assurance", "strengths", "odd"), code)
+        ]
+
+
 def test_every_code_is_made_by_some_case() -> None:
     made = {case[0] for case in CASES} | {
         "shadowed",
@@ -294,5 +338,7 @@ def test_every_code_is_made_by_some_case() -> None:
         "location-overlap",
         "network-unused",
         "network-overlap",
+        "strength-unused",
+        "strength-unaskable",
     }
     assert made == set(CODES)

@@ -3,6 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.domain.assurance import Requirement
 from sidecar.domain.conditions import compile_condition
 from sidecar.domain.facts import DeviceBound, Fact
 from sidecar.domain.policy import (
@@ -40,7 +41,7 @@ START = [*established(), DeviceBound(stamp=at(1000), device="d1")]
 def holds(condition: Condition, life: list[Fact]) -> bool:
     rules = evaluator()
     scene = rules.scene(rules.fold("s", [*START, *life]), 1200 * MICROSECONDS)
-    return compile_condition(condition).test(scene, 2).holds
+    return compile_condition(condition).test(scene, ((Requirement(2),),)).holds
 
 
 @given(CONDITIONS, random_policies.lives())

@@ -4,7 +4,7 @@ import msgspec
 
 from sidecar.adapters.prefixes import load
 from sidecar.daemon.configuration import evaluator_of
-from sidecar.domain.assurance import Authentication, Ladder
+from sidecar.domain.assurance import Authentication
 from sidecar.domain.decision import Verdict, decide
 from sidecar.domain.facts import (
     ClaimsSeen,
@@ -73,4 +73,4 @@ def verdict(policies: tuple[Policy, ...], settings: Settings, session: Session) 
     now = BEGAN + session.age
     standing = rules.standing(rules.fold("s", facts_of(session)), now * MICROSECONDS)
     contexts = frozenset({session.context} - {"routine"})
-    return decide(standing, session.app, contexts, now, Ladder(settings.assurance.levels)).verdict
+    return decide(standing, session.app, contexts, now, rules.world.ladder).verdict
