@@ -24,7 +24,8 @@ class Decision(msgspec.Struct, frozen=True):
     """What a call gets, and which demands decided it.
 
     `acr_values` and `max_age` (seconds) are what the identity provider must be asked for;
-    `pending` tells of demands in other contexts than the call's.
+    `pending` tells of demands in other contexts than the call's; `contexts` are those of the call
+    that ask.
     """
 
     verdict: Verdict
@@ -33,6 +34,7 @@ class Decision(msgspec.Struct, frozen=True):
     demands: tuple[Demand, ...] = ()
     acr_values: tuple[str, ...] = ()
     max_age: int | None = None
+    contexts: frozenset[str] = frozenset()
 
 
 ALLOW = Decision(Verdict.ALLOW)
@@ -59,7 +61,9 @@ def judge(
     for demand in demands:
         if app not in demand.apps or demand.is_met(now):
             continue
-        if covers(demand.contexts, contexts, block=demand.block):
+        if covers(demand.contexts, contexts, block=demand.block) and not (
+            demand.met_in and demand.is_met_in(contexts, now)
+        ):
             asked.append(demand)
         else:
             pending = True
@@ -74,6 +78,12 @@ def judge(
         demands=tuple(asked),
         acr_values=ladder.acr_values([each for demand in asked for each in demand.missing(now)]),
         max_age=_max_age(asked, now),
+        contexts=frozenset(
+            context
+            for context in contexts
+            for demand in asked
+            if context in demand.contexts and not demand.is_met_in(frozenset((context,)), now)
+        ),
     )
 
 

@@ -16,6 +16,7 @@ from sidecar.domain.facts import (
     AssuranceLowered,
     ClaimsSeen,
     ComplianceReported,
+    ContextsShown,
     DeviceBound,
     Fact,
     NetworkReported,
@@ -79,6 +80,7 @@ _CHANGES: dict[type[Fact], Parts] = {
     # Conditions do not read these: they count in a standing, or in the next journey.
     Seen: 0,
     AssuranceLowered: 0,
+    ContextsShown: 0,
     Revoked: 0,
     SignedIn: SIGN_INS,
     ClaimsSeen: CLAIMS,

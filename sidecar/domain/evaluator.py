@@ -12,7 +12,8 @@ import msgspec
 
 from sidecar.domain.assurance import Authentication, Shown
 from sidecar.domain.compiling import applies, compile_policy
-from sidecar.domain.facts import Fact, Revoked, SignedIn
+from sidecar.domain.context_proofs import credited, keep_shown
+from sidecar.domain.facts import ContextsShown, Fact, Revoked, SignedIn
 from sidecar.domain.policy import Policy
 from sidecar.domain.policy import State as PolicyState
 from sidecar.domain.scene import ALWAYS, Scene, World
@@ -148,6 +149,8 @@ class Evaluator:
         for fact in facts:
             if isinstance(fact, SignedIn):
                 state.sign_ins = best_sign_ins((*state.sign_ins, fact.authentication))
+            elif isinstance(fact, ContextsShown):
+                keep_shown(state, fact.contexts, fact.second)
             elif isinstance(fact, Revoked):
                 key = f"{fact.scope}|{fact.device}"
                 known = state.revocations.get(key)
@@ -189,17 +192,19 @@ class Evaluator:
                 continue
             demand = demand_of(compiled, holding, state, sign_ins, skew)
             if demand is not None:
+                demand = credited(demand, state, skew)
+            if demand is not None:
                 (tried if demand.report_only else enforced).append(demand)
         floor = self._forgotten(state)
         if floor:
-            enforced.extend(lost(state, floor, skew))
+            enforced.extend(credited(one, state, skew) or one for one in lost(state, floor, skew))
         return Standing(
             state.revoked(skew),
             tuple(enforced),
             tuple(tried),
             max((shown.rank for shown in sign_ins), default=0),
             max((shown.authentication.auth_time for shown in sign_ins), default=0),
-            self.timed or any(d.valid_until for d in enforced),
+            self.timed or any(d.valid_until or d.met_in for d in enforced),
         )
 
     def _forgotten(self, state: State) -> int:
@@ -221,6 +226,7 @@ class Evaluator:
             demand = None
             if holding.holds or holding.mark:
                 demand = demand_of(compiled, holding, after, sign_ins, skew)
+                demand = demand and credited(demand, after, skew)
             looks.append(
                 Look(
                     compiled,

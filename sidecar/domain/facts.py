@@ -52,6 +52,13 @@ class SignedIn(_Fact, frozen=True, kw_only=True, array_like=True):
     authentication: Authentication
 
 
+class ContextsShown(_Fact, frozen=True, kw_only=True, array_like=True):
+    """A trusted token says that these authentication contexts are satisfied as of this second."""
+
+    contexts: tuple[str, ...]
+    second: int
+
+
 class AssuranceLowered(_Fact, frozen=True, kw_only=True, array_like=True):
     """What was shown until now counts for no more than this level's name or `acr`."""
 
@@ -118,6 +125,7 @@ Fact: TypeAlias = (
     | AgentSeen
     | DeviceBound
     | SignedIn
+    | ContextsShown
     | AssuranceLowered
     | ClaimsSeen
     | NetworkReported

@@ -26,6 +26,7 @@ BOUNDS: Mapping[bytes, int] = {
     b"risk": 16,
     b"signal": 64,
     b"auth": 16,
+    b"contexts": 16,
     b"assurance": 8,
     b"compliance": 16,
     b"claims": 8,

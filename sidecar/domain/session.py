@@ -33,12 +33,14 @@ from typing import assert_never
 import msgspec
 
 from sidecar.domain.assurance import Authentication, is_later
+from sidecar.domain.context_proofs import keep_shown
 from sidecar.domain.facts import (
     ESTABLISHING,
     AgentSeen,
     AssuranceLowered,
     ClaimsSeen,
     ComplianceReported,
+    ContextsShown,
     DeviceBound,
     Fact,
     NetworkReported,
@@ -121,6 +123,8 @@ def _apply_one(  # noqa: C901, PLR0912 - one case a kind
             _network_of_device(state)
         case SignedIn():
             _sign_in(state, fact.authentication, around.skew)
+        case ContextsShown():
+            keep_shown(state, fact.contexts, fact.second)
         case AssuranceLowered():
             state.lowered = Held(fact.level, moment)
         case ClaimsSeen():

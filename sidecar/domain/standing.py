@@ -68,7 +68,8 @@ class Demand(msgspec.Struct, frozen=True):
 
     `block`: nothing helps; `unsatisfiable`: no sign-in helps until a fact changes; else for each
     of `asks` a sign-in that meets it, later than `since`, and where `max_age` is set no older than
-    that. The demand is met until `valid_until` (seconds; 0: it is not met).
+    that. The demand is met until `valid_until` (seconds; 0: it is not met); `met_in` names the
+    contexts in which it is met all the same, each with the second until which.
     """
 
     policy: str
@@ -82,6 +83,13 @@ class Demand(msgspec.Struct, frozen=True):
     block: bool = False
     unsatisfiable: bool = False
     valid_until: int = 0
+    met_in: tuple[tuple[str, int], ...] = ()
+
+    def is_met_in(self, contexts: frozenset[str], now: float) -> bool:
+        """Whether it is met in all contexts of a call that it concerns (at least one)."""
+        concerned = {context for context in contexts if context in self.contexts}
+        met = {context for context, until in self.met_in if now <= until}
+        return bool(concerned) and concerned <= met
 
     def is_met(self, now: float) -> bool:
         """Whether the demand is met at `now` (seconds)."""

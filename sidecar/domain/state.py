@@ -109,6 +109,7 @@ class State(msgspec.Struct):
     baseline: dict[str, str] = {}
     proven: dict[str, tuple[Authentication, ...]] = {}
     sign_ins: tuple[Authentication, ...] = ()
+    shown_contexts: dict[str, int] = {}
     lowered: Held | None = None
     network_reported: bool = False
     user_risk: RiskHeld | None = None

@@ -127,9 +127,6 @@ class Answerer:
         reasons: tuple[Reason, ...],
         contexts: frozenset[str],
     ) -> Answer:
-        asked = frozenset(
-            one for one in contexts if any(one in demand.contexts for demand in decision.demands)
-        )
         answer = Answer(
             Verdict.STEP_UP,
             401,
@@ -137,7 +134,9 @@ class Answerer:
             whom.subject,
             whom.assurance,
             pending=True,
-            challenge=self._challenge(decision.acr_values, decision.max_age, asked or contexts),
+            challenge=self._challenge(
+                decision.acr_values, decision.max_age, decision.contexts or contexts
+            ),
             acr_values=" ".join(decision.acr_values),
             max_age=decision.max_age,
             reasons=reasons,

@@ -14,6 +14,7 @@ from sidecar.domain.decision import Decision, Verdict, decide, explain, judge
 from sidecar.domain.facts import (
     AgentSeen,
     ClaimsSeen,
+    ContextsShown,
     DeviceBound,
     Fact,
     Scope,
@@ -306,6 +307,11 @@ class Checker:
             facts.append(DeviceBound(stamp=stamp, device=token.device))
         if not _is_known(token.authentication, state.sign_ins) or not state.established:
             facts.append(SignedIn(stamp=stamp, authentication=token.authentication))
+        known = state.shown_contexts
+        if any(known.get(one, 0) < token.contexts_at for one in token.contexts):
+            facts.append(
+                ContextsShown(stamp=stamp, contexts=token.contexts, second=token.contexts_at)
+            )
         claims = self._claims_of(token)
         changed = tuple(
             (name, values)

@@ -102,7 +102,10 @@ def _cleared(whose: Whose, state: State, policy: str, value: bytes, *, known: bo
     moment = int(value[:_DIGITS])
     if not known:
         reason = ClearReason.POLICY
-    elif any(is_later(auth.auth_time, moment // MICROSECONDS) for auth in state.sign_ins):
+    elif any(
+        is_later(second, moment // MICROSECONDS)
+        for second in (*(a.auth_time for a in state.sign_ins), *state.shown_contexts.values())
+    ):
         reason = ClearReason.PROOF
     else:
         reason = ClearReason.WITHDRAWN

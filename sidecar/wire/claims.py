@@ -10,12 +10,12 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 import msgspec
 
 from sidecar.domain.assurance import Authentication
-from sidecar.wire.settings import Issuer
+from sidecar.wire.settings import CONTEXT, ContextProof, Issuer
 
 LATEST_TIME = 9_999_999_999
 """The last second a stamp can carry; a claim beyond it is no time."""
@@ -83,7 +83,9 @@ class Token(msgspec.Struct, frozen=True):
 
     `groups_known` is False where Entra left the groups out because there are too many ("overage":
     `hasgroups`, or `groups` among `_claim_names`): then `groups` is empty and says nothing.
-    `claims_capable`: the client says that it can handle a claims challenge (`xms_cc`: `cp1`).
+    `contexts` are the authentication contexts that the issuer is trusted to have enforced as of
+    second `contexts_at`. `claims_capable`: the client says that it can handle a claims challenge
+    (`xms_cc`: `cp1`).
     """
 
     issuer: str
@@ -100,6 +102,8 @@ class Token(msgspec.Struct, frozen=True):
     token_id: str = ""
     groups_known: bool = True
     claims_capable: bool = False
+    contexts: tuple[str, ...] = ()
+    contexts_at: int = 0
 
 
 class Validity(NamedTuple):
@@ -137,6 +141,7 @@ def token_of(claims: Mapping[str, object], issuer: Issuer) -> Token:
     """
     subject = _required(claims, "sub")
     auth_time = int(_time(claims, "auth_time") or 0)
+    contexts, contexts_at = _contexts(claims, issuer, auth_time)
     return Token(
         issuer=issuer.issuer,
         user=_required(claims, issuer.user_claim),
@@ -151,6 +156,8 @@ def token_of(claims: Mapping[str, object], issuer: Issuer) -> Token:
         claims=_others(claims),
         token_id=_text(claims, "jti"),
         groups_known=not _overage(claims, issuer.groups_claim),
+        contexts=contexts,
+        contexts_at=contexts_at,
         claims_capable=CLAIMS_CAPABLE in _scalars("xms_cc", claims.get("xms_cc")),
     )
 
@@ -167,6 +174,23 @@ def _session(claims: Mapping[str, object], issuer: Issuer, subject: str, auth_ti
         encoded = part.encode()
         digest.update(len(encoded).to_bytes(8, "big") + encoded)
     return f"d-{digest.hexdigest()}"
+
+
+def _contexts(
+    claims: Mapping[str, object], issuer: Issuer, auth_time: int
+) -> tuple[tuple[str, ...], int]:
+    """What `acrs` proves, and as of when; nothing where the time is not told."""
+    match issuer.acrs_proof:
+        case ContextProof.NONE:
+            return (), 0
+        case ContextProof.AUTH_TIME:
+            at = auth_time
+        case ContextProof.ISSUED_AT:
+            at = int(_time(claims, "iat") or 0)
+        case _ as never:
+            assert_never(never)
+    found = {one for one in _scalars("acrs", claims.get("acrs")) if CONTEXT.fullmatch(one)}
+    return (tuple(sorted(found)), at) if at else ((), 0)
 
 
 def _app(claims: Mapping[str, object], issuer: Issuer) -> str:

@@ -12,6 +12,7 @@ from sidecar.domain.policy import BLOCK, COMPLIANT_DEVICE, ROUTINE
 from sidecar.wire.paths import InvalidRoute, Routes
 from sidecar.wire.positions import Listing, Node, Place, Problems, Scalar, Table, shown
 from sidecar.wire.settings import (
+    CONTEXT,
     Admin,
     Assurance,
     Context,
@@ -25,7 +26,6 @@ from sidecar.wire.settings import (
 )
 from sidecar.wire.shapes import join, suggestion
 
-CONTEXT = re.compile(r"c[1-9][0-9]?")
 LEAST_STALENESS = 2.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PREFIX = re.compile(r"[A-Za-z0-9._:-]{1,32}")

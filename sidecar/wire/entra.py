@@ -12,7 +12,6 @@ import msgspec
 
 from sidecar.domain.assurance import Level
 from sidecar.domain.policy import Policy
-from sidecar.wire.coherence import CONTEXT
 from sidecar.wire.config import read_settings
 from sidecar.wire.entra_export import Exported, InvalidExport, read_export
 from sidecar.wire.entra_ledger import Ledger, Loss, Note
@@ -25,7 +24,7 @@ from sidecar.wire.entra_strengths import BUILT_IN, Strengths, account
 from sidecar.wire.entra_text import policies_text, settings_text
 from sidecar.wire.entra_users import KEPT, ROLES
 from sidecar.wire.policyfile import read_policies
-from sidecar.wire.settings import Context, Settings
+from sidecar.wire.settings import CONTEXT, Context, Settings
 from sidecar.wire.settings import NamedLocation as Configured
 
 __all__ = ["Import", "Imported", "InvalidExport", "import_entra", "read_export", "read_names"]

@@ -18,7 +18,6 @@ from sidecar.domain.policy import (
     State,
 )
 from sidecar.wire import spellings
-from sidecar.wire.coherence import CONTEXT
 from sidecar.wire.conditions import Conditions, World
 from sidecar.wire.grants import Grants
 from sidecar.wire.leaves import Leaves, Named, inside
@@ -31,7 +30,7 @@ from sidecar.wire.selections import (
     means_all,
     refuse_all,
 )
-from sidecar.wire.settings import ALL_TRUSTED, Settings
+from sidecar.wire.settings import ALL_TRUSTED, CONTEXT, Settings
 from sidecar.wire.shapes import refuse
 from sidecar.wire.timezones import timezones
 

@@ -10,13 +10,12 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from sidecar.wire.coherence import CONTEXT
 from sidecar.wire.config import REFINED
 from sidecar.wire.event_schema import event_schema
 from sidecar.wire.jwks import ALGORITHMS
 from sidecar.wire.policy_schema import policy_schema
 from sidecar.wire.scenario_schema import scenario_schema
-from sidecar.wire.settings import Settings
+from sidecar.wire.settings import CONTEXT, Settings
 from sidecar.wire.spellings import DURATION_PATTERN, METHODS, MODE_PATTERN, SIZE_PATTERN, Kind
 
 Schema: TypeAlias = dict[str, Any]

@@ -5,6 +5,7 @@ Durations are seconds.
 """
 
 import enum
+import re
 from typing import Annotated
 
 import msgspec
@@ -28,6 +29,9 @@ from sidecar.wire.spellings import (
     Url,
     WholeDuration,
 )
+
+CONTEXT = re.compile(r"c[1-9][0-9]?")
+"""The names of authentication contexts, as Entra has them."""
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Natural = Annotated[int, msgspec.Meta(ge=0)]
@@ -206,6 +210,17 @@ class Spool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     fsync: bool = True  # false: faster, and a crash of the machine loses acknowledged events
 
 
+class ContextProof(enum.StrEnum):
+    """Whether a token's `acrs` meets what is asked for in the contexts it lists, and as of when.
+
+    `none`: it does not. `auth_time`: as of the sign-in. `issued_at`: as of the token's issue.
+    """
+
+    NONE = "none"
+    AUTH_TIME = "auth_time"
+    ISSUED_AT = "issued_at"
+
+
 class Issuer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An identity provider whose tokens are believed, and how its claims are read.
 
@@ -225,6 +240,8 @@ class Issuer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     groups_claim: str = "groups"  # lists the user's groups
     roles_claim: str = "roles"  # lists the user's roles
     app_claim: str = "azp"  # names the app
+    # for Entra: whether `acrs` is proof (docs/decisions/0020)
+    acrs_proof: ContextProof = ContextProof.NONE
     # of the `typ` header; "": none
     types: tuple[str, ...] = ("at+jwt", "application/at+jwt", "JWT", "")
 

@@ -16,7 +16,7 @@ from sidecar.wire.claims import (
     token_of,
     validity_of,
 )
-from sidecar.wire.settings import Issuer
+from sidecar.wire.settings import ContextProof, Issuer
 
 ISSUER = Issuer(issuer="https://id.example", audiences=("api",))
 CLAIMS = {"iss": "https://id.example", "sub": "alice", "aud": "api", "exp": 2000}
@@ -267,3 +267,25 @@ def test_no_claims_raise_anything_but_invalid_token(claims: Any) -> None:
     assert token.session
     assert token.user
     assert 0 <= token.authentication.auth_time <= LATEST_TIME
+
+
+@pytest.mark.parametrize(
+    ("proof", "expected"),
+    [("none", ((), 0)), ("auth_time", (("c1", "c2"), 1000)), ("issued_at", (("c1", "c2"), 1500))],
+)
+def test_acrs_is_proof_only_as_the_issuer_is_trusted_with_it(proof: Any, expected: Any) -> None:
+    issuer = Issuer(issuer="i", audiences=("api",), acrs_proof=ContextProof(proof))
+    token = read(issuer, acrs=["c2", "c1", "p1", 7], iat=1500, auth_time=1000)
+    assert (token.contexts, token.contexts_at) == expected
+
+
+@pytest.mark.parametrize("proof", list(ContextProof))
+def test_acrs_without_a_time_proves_nothing(proof: Any) -> None:
+    issuer = Issuer(issuer="i", audiences=("api",), acrs_proof=proof)
+    assert read(issuer, acrs=["c1"]).contexts == ()
+
+
+@pytest.mark.parametrize("value", [["cp1"], "cp1", ["other", "cp1"]])
+def test_a_client_says_that_it_can_handle_claims_challenges(value: Any) -> None:
+    assert read(xms_cc=value).claims_capable
+    assert not read(xms_cc=["other", {}]).claims_capable

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.wire.coherence import CONTEXT
 from sidecar.wire.entra_ledger import Ledger
 from sidecar.wire.entra_names import NO_NAMES
 from sidecar.wire.entra_places import Places, slug
 from sidecar.wire.entra_shapes import NamedLocation
+from sidecar.wire.settings import CONTEXT
 
 
 def added(raw: dict[str, Any]) -> tuple[Places, Ledger]:

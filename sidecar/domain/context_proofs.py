@@ -1,0 +1,56 @@
+"""Proof by authentication context: an identity provider says itself that a context is satisfied.
+
+Entra lists in a token's `acrs` the authentication contexts whose policies it has just enforced.
+Where an issuer is trusted with that (docs/decisions/0020), such a token meets what is asked of a
+session *in those contexts*, and there only: it is no sign-in, so it shows no assurance, proves no
+circumstance and makes no revocation good.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from sidecar.domain.assurance import is_later
+from sidecar.domain.stamp import MICROSECONDS
+from sidecar.domain.standing import Demand
+from sidecar.domain.state import State
+
+FOR_GOOD = 1 << 40
+"""Seconds: later than any that a session sees."""
+
+
+def keep_shown(state: State, contexts: tuple[str, ...], second: int) -> None:
+    """Keep for each context when it was shown last; `state` changes."""
+    for context in contexts:
+        state.shown_contexts[context] = max(second, state.shown_contexts.get(context, 0))
+
+
+def credited(demand: Demand, state: State, skew: int) -> Demand | None:
+    """The demand with the contexts in which it is met; None where that is all of them, for good."""
+    if not state.shown_contexts or demand.block or demand.unsatisfiable:
+        return demand
+    met = dict(_met(demand, _counting(state), skew))
+    if not met:
+        return demand
+    include = demand.contexts.include
+    if demand.max_age is None and include is not None:
+        concerned = include - demand.contexts.exclude
+        if concerned and concerned <= met.keys():
+            return None
+    return msgspec.structs.replace(demand, met_in=tuple(sorted(met.items())))
+
+
+def _counting(state: State) -> Mapping[str, int]:
+    """What was shown before the session's assurance was lowered counts no more."""
+    lowered = state.lowered
+    if lowered is None:
+        return state.shown_contexts
+    since = lowered.since or 0
+    return {c: at for c, at in state.shown_contexts.items() if at * MICROSECONDS > since}
+
+
+def _met(demand: Demand, known: Mapping[str, int], skew: int) -> Iterator[tuple[str, int]]:
+    second = None if demand.since is None else demand.since // MICROSECONDS
+    for context, at in known.items():
+        if context in demand.contexts and is_later(at, second, skew):
+            yield context, FOR_GOOD if demand.max_age is None else at + demand.max_age
