@@ -18,6 +18,7 @@ from sidecar.wire.positions import (
     Table,
     read_tree,
 )
+from sidecar.wire.route_overlaps import overlaps
 from sidecar.wire.settings import ALL_TRUSTED, NamedLocation, Network, Settings
 
 
@@ -29,7 +30,8 @@ def lint_configuration(configuration: Configuration) -> tuple[tuple[str, Problem
     for finding in lint.lint(ground_of(configuration)):
         place = places.get(finding.where, Place(file, 0))
         field = ".".join(finding.where)
-        found.append((finding.code, Problem(place.file, place.line, field, finding.message)))
+        message = f"{finding.message}; {lint.ADVICE[finding.code]}"
+        found.append((finding.code, Problem(place.file, place.line, field, message)))
     return tuple(found)
 
 
@@ -45,6 +47,7 @@ def ground_of(configuration: Configuration) -> lint.Ground:
         tuple(_named(network) for network in settings.networks),
         _databases(settings),
         ALL_TRUSTED,
+        tuple(lint.Overlap(*each) for each in overlaps(settings.routes)),
     )
 
 

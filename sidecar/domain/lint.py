@@ -10,10 +10,10 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 
 from sidecar.domain.assurance import Ladder
-from sidecar.domain.controls import includes, never_needed, superfluous
+from sidecar.domain.controls import never_needed, superfluous
+from sidecar.domain.covering import covers, within
 from sidecar.domain.policy import (
     COMPLIANT_DEVICE,
-    ROUTINE,
     Anonymizer,
     Asns,
     Assignment,
@@ -46,6 +46,7 @@ CODES: Mapping[str, str] = {
     "context-unreached": "no route leads to the context: only an app that names it gets there",
     "context-unprotected": "no enabled policy is for the context",
     "route-unknown-context": "a route names a context that is not configured",
+    "route-overlap": "another route matches some of the same calls, and adds its contexts",
     "location-unused": "no policy names the location",
     "location-overlap": "two locations share addresses",
     "network-unused": "no policy names the network segment",
@@ -53,6 +54,28 @@ CODES: Mapping[str, str] = {
     "strength-unused": "no policy asks for the strength",
     "strength-unaskable": "a policy asks for a strength without `acr`: no challenge can name it",
 }
+ADVICE: Mapping[str, str] = {
+    "never-fires": "correct it, or remove it",
+    "always-holds": "leave them out if that is meant",
+    "shadowed": "remove it, or let it ask for more",
+    "locks-out-everyone": "exclude an emergency account, or name who is to be blocked",
+    "no-break-glass": "exclude an emergency account, so that somebody can always get in",
+    "contradictory-grant": "leave out what has no effect",
+    "threshold-out-of-range": "choose one from within",
+    "needs-geography": "configure the database, or remove the condition",
+    "context-unreached": "add a route, unless the app itself names the context",
+    "context-unprotected": "write a policy for it, or remove it",
+    "route-unknown-context": "define it there, or correct its name",
+    "route-overlap": "name all of them in the narrower route, or let only one of the two match",
+    "location-unused": "name it in a policy, or remove it",
+    "location-overlap": "part them, unless an address may lie in both",
+    "network-unused": "name it in a policy, or remove it",
+    "network-overlap": "part them, unless the narrower is meant to win",
+    "strength-unused": "name it in a policy, or remove it",
+    "strength-unaskable": "give it an `acr`, or expect that users are asked in vain",
+}
+"""What to do about each."""
+
 Cidr: TypeAlias = IPv4Network | IPv6Network
 
 
@@ -74,6 +97,18 @@ class Named(NamedTuple):
     trusted: bool = False
 
 
+class Overlap(NamedTuple):
+    """Two routes, by their places, that both match a call such as `example`.
+
+    `within`: whatever the former matches, the latter does, too.
+    """
+
+    route: int
+    other: int
+    example: str
+    within: bool
+
+
 class Ground(NamedTuple):
     """What of a configuration policies stand on.
 
@@ -89,6 +124,7 @@ class Ground(NamedTuple):
     networks: tuple[Named, ...] = ()
     databases: frozenset[str] = frozenset({"city", "asn", "anonymous_ip"})
     all_trusted: str = "all-trusted"
+    overlaps: tuple[Overlap, ...] = ()
 
 
 def lint(ground: Ground) -> tuple[Finding, ...]:
@@ -114,8 +150,7 @@ def _policy(policy: Policy, ground: Ground) -> Iterator[Finding]:
     if why:
         yield _about(policy, "never-fires", why)
     elif policy.conditions is not None and always_holds(policy.conditions):
-        message = "its conditions always hold; leave them out if that is meant"
-        yield _about(policy, "always-holds", message)
+        yield _about(policy, "always-holds", "its conditions always hold")
     if not why:
         yield from _refusal(policy)
     yield from _grant(policy, ground.ladder)
@@ -134,14 +169,9 @@ def _never(policy: Policy) -> str:
         if selection.include is not None and selection.include <= selection.exclude:
             return f"it excludes all {name} that it includes"
     users = policy.users
-    if users.include is not None and _within(users.include, users.exclude):
+    if users.include is not None and within(users.include, users.exclude):
         return "it excludes all users that it includes"
     return ""
-
-
-def _within(one: Principals, other: Principals) -> bool:
-    """Whether whoever is named by `one` is, by the same name, in `other`."""
-    return one.users <= other.users and one.groups <= other.groups and one.roles <= other.roles
 
 
 def refuses(policy: Policy) -> bool:
@@ -159,8 +189,7 @@ def _refusal(policy: Policy) -> Iterator[Finding]:
         message = f"it blocks everybody {where}, always"
         yield _about(policy, "locks-out-everyone", message)
     elif users.exclude == Principals() and _is_broad(users.include):
-        message = "exclude an emergency account, so that somebody can always get in"
-        yield _about(policy, "no-break-glass", message)
+        yield _about(policy, "no-break-glass", "it can refuse everybody whom it is for")
 
 
 def _is_broad(principals: Principals | None) -> bool:
@@ -237,57 +266,11 @@ def _shadows(
     if _never(policy):
         return
     for other in (*before, *after):
-        covered = _covers(other, policy, ladder)
-        if covered and not (other in after and _covers(policy, other, ladder)):
+        covered = covers(other, policy, ladder)
+        if covered and not (other in after and covers(policy, other, ladder)):
             message = f"{other.id} asks for as much wherever this policy asks for anything"
             yield _about(policy, "shadowed", message)
             return
-
-
-def _covers(other: Policy, policy: Policy, ladder: Ladder) -> bool:
-    """Whether `other` asks for at least as much, of at least those, at least then."""
-    return (
-        (other.state is State.ENABLED or other.state is policy.state)
-        and (other.sticky or not policy.sticky)
-        and _stronger(other, policy, ladder)
-        and _selects(other.apps, policy.apps)
-        and _selects(other.contexts, policy.contexts)
-        and _assigns(other.users, policy.users)
-        and implies(policy.conditions, other.conditions)
-    )
-
-
-def _stronger(other: Policy, policy: Policy, ladder: Ladder) -> bool:
-    if other.grant.block or policy.grant.block:
-        return other.grant.block
-    frequency = policy.session.sign_in_frequency
-    others = other.session.sign_in_frequency
-    if frequency is not None and (others is None or others > frequency):
-        return False
-    nothing = (frozenset[str](),)
-    mine = policy.grant.alternatives or nothing
-    theirs = other.grant.alternatives or nothing
-    return all(any(includes(way, mine_too, ladder) for mine_too in mine) for way in theirs)
-
-
-def _selects(wide: Selection, narrow: Selection) -> bool:
-    """Whether `wide` takes in all that `narrow` does. All contexts are not the routine calls."""
-    if wide.include is None:
-        taken = narrow.include
-        if taken is None:
-            return wide.exclude <= narrow.exclude
-        return ROUTINE not in taken and wide.exclude.isdisjoint(taken - narrow.exclude)
-    if narrow.include is None:
-        return False
-    return (narrow.include - narrow.exclude) <= (wide.include - wide.exclude)
-
-
-def _assigns(wide: Assignment, narrow: Assignment) -> bool:
-    if not _within(wide.exclude, narrow.exclude):
-        return False
-    if wide.include is None:
-        return True
-    return narrow.include is not None and _within(narrow.include, wide.include)
 
 
 def _contexts(policies: list[Policy], ground: Ground) -> Iterator[Finding]:
@@ -304,6 +287,20 @@ def _contexts(policies: list[Policy], ground: Ground) -> Iterator[Finding]:
         if strangers:
             message = f"{', '.join(strangers)}: not in `contexts`"
             yield Finding(("routes", str(index)), "route-unknown-context", message)
+    yield from _overlaps(ground)
+
+
+def _overlaps(ground: Ground) -> Iterator[Finding]:
+    """Routes that meet and do not say the same, where the narrower does not name it all."""
+    for overlap in ground.overlaps:
+        mine, others = (frozenset(ground.routes[at]) for at in (overlap.route, overlap.other))
+        if mine == others or (overlap.within and mine >= others):
+            continue
+        message = (
+            f"a call such as {overlap.example} also matches routes.{overlap.other}, "
+            f"and is {' and '.join(sorted(mine | others))} at once"
+        )
+        yield Finding(("routes", str(overlap.route)), "route-overlap", message)
 
 
 def _strengths(policies: Iterable[Policy], ladder: Ladder) -> Iterator[Finding]:

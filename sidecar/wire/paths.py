@@ -216,7 +216,7 @@ class Routes:
             frozenset(host for host in hosts if not host.startswith("*.")),
             tuple(host[1:] for host in hosts if host.startswith("*.")),
         )
-        segments = _template(index, route.path)
+        segments = template_segments(index, route.path)
         if not any("{" in segment or segment in ("*", "**") for segment in segments):
             self._exact.setdefault("/".join(segments), []).append(rule)
             return
@@ -240,8 +240,11 @@ def _grow(node: _Node, segment: str) -> _Node:
     return node.patterns.setdefault(pattern, _Node())
 
 
-def _template(index: int, template: str) -> list[str]:
-    """A template's segments in lower case, their literal parts normalised."""
+def template_segments(index: int, template: str) -> list[str]:
+    """A template's segments in lower case, their literal parts normalised.
+
+    Raises `InvalidRoute`. A segment with a variable has `{}` in its place.
+    """
     if not template.startswith("/"):
         raise InvalidRoute(index, "path", "must begin with a slash")
     segments = template.strip("/").split("/") if template.strip("/") else []

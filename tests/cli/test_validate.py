@@ -83,12 +83,30 @@ async def test_what_is_probably_not_meant_is_a_warning_with_its_line(config: Pat
     done = await sidecar("validate", "--config", str(config))
     assert done.status == 0
     assert done.out.startswith("ok: 1 policy")
-    at = f"{policy}:2: policies.home: warning: "
-    assert done.err.splitlines() == [
-        f"{at}its conditions always hold; leave them out if that is meant (always-holds)",
-        f"{at}the score goes from 0 to 100; at least 0 is no question (threshold-out-of-range)",
-        f"{config}:5: networks.hall: warning: no policy names it (network-unused)",
+    at = f"{policy}:2: policies.home"
+    score = "the score goes from 0 to 100; at least 0 is no question"
+    told = [line.rpartition(": warning: ")[::2] for line in done.err.splitlines()]
+    advice = "name it in a policy, or remove it"
+    assert told == [
+        (at, "its conditions always hold; leave them out if that is meant (always-holds)"),
+        (at, f"{score}; choose one from within (threshold-out-of-range)"),
+        (f"{config}:5: networks.hall", f"no policy names it; {advice} (network-unused)"),
     ]
+
+
+async def test_routes_that_meet_are_told_with_a_call_that_shows_it(config: Path) -> None:
+    narrow = "routes:\n  - {path: /pay/**, contexts: [c1]}\n"
+    narrow += "  - {path: '/{area}/keys', methods: [POST], contexts: [c2]}\n"
+    contexts = "contexts: {c1: {name: Payroll}, c2: {name: Keys}}\n"
+    write(config, contexts + narrow)
+    words = ("validate", "--config", str(config), "--allow", "context-unprotected")
+    done = await sidecar(*words)
+    assert done.status == 0
+    assert done.err == (
+        f"{config}:4: routes.1: warning: a call such as POST /pay/keys also matches routes.0, and "
+        "is c1 and c2 at once; name all of them in the narrower route, or let only one of the two "
+        "match (route-overlap)\n"
+    )
 
 
 async def test_where_it_is_strict_a_warning_is_an_error_unless_allowed(config: Path) -> None:
@@ -97,7 +115,7 @@ async def test_where_it_is_strict_a_warning_is_an_error_unless_allowed(config: P
     words = ("validate", "--strict", "--config", str(config))
     done = await sidecar(*words)
     assert (done.status, done.out) == (2, "")
-    assert "no geography.city (needs-geography)" in done.err
+    assert "(needs-geography)" in done.err
     assert (await sidecar(*words, "--allow", "needs-geography")).status == 0
 
 

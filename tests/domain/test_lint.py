@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from sidecar.domain.assurance import Ladder, Strength
-from sidecar.domain.lint import CODES, Ground, Named, lint
+from sidecar.domain.lint import ADVICE, CODES, Ground, Named, Overlap, lint
 from sidecar.domain.policy import (
     All,
     Anonymizer,
@@ -236,6 +236,32 @@ def test_a_route_wants_contexts_that_are_configured() -> None:
     assert "c7" in found.message
 
 
+MET = Overlap(1, 0, "/pay/x", within=True)
+
+
+@pytest.mark.parametrize(
+    ("wide", "narrow", "overlap", "told"),
+    [
+        (("c1",), ("c2",), MET, True),
+        (("c1", "c2"), ("c1",), MET, True),
+        (("c1",), ("c1", "c2"), MET, False),
+        (("c1",), ("c1",), MET, False),
+        (("c1",), ("c1", "c2"), MET._replace(within=False), True),
+    ],
+)
+def test_routes_that_meet_want_the_narrower_to_name_all_contexts(
+    wide: tuple[str, ...], narrow: tuple[str, ...], overlap: Overlap, *, told: bool
+) -> None:
+    found = lint(Ground((policy(),), LADDER, ("c1", "c2"), (wide, narrow), overlaps=(overlap,)))
+    routes = [finding for finding in found if finding.where[0] == "routes"]
+    assert [(f.where, f.code) for f in routes] == [(("routes", "1"), "route-overlap")] * told
+    assert all("/pay/x" in f.message and "c1 and c2" in f.message for f in routes)
+
+
+def test_every_code_says_what_to_do() -> None:
+    assert ADVICE.keys() == CODES.keys()
+
+
 HQ = Named("hq", (ip_network("192.0.2.0/24"),), trusted=True)
 HALL = Named("hall", (ip_network("192.0.2.128/25"), ip_network("2001:db8::/32")))
 FARM = Named("farm", (ip_network("198.51.100.0/24"),), frozenset({"DE"}), frozenset({64496}))
@@ -334,6 +360,7 @@ def test_every_code_is_made_by_some_case() -> None:
         "context-unreached",
         "context-unprotected",
         "route-unknown-context",
+        "route-overlap",
         "location-unused",
         "location-overlap",
         "network-unused",

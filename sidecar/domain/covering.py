@@ -1,0 +1,64 @@
+"""Whether one policy asks for as much wherever another one asks for anything. See `lint`."""
+
+from sidecar.domain.assurance import Ladder
+from sidecar.domain.controls import includes
+from sidecar.domain.policy import (
+    ROUTINE,
+    Assignment,
+    Policy,
+    Principals,
+    Selection,
+    State,
+)
+from sidecar.domain.satisfiability import implies
+
+
+def covers(other: Policy, policy: Policy, ladder: Ladder) -> bool:
+    """Whether `other` asks for at least as much, of at least those, at least then."""
+    return (
+        (other.state is State.ENABLED or other.state is policy.state)
+        and (other.sticky or not policy.sticky)
+        and _stronger(other, policy, ladder)
+        and _selects(other.apps, policy.apps)
+        and _selects(other.contexts, policy.contexts)
+        and _assigns(other.users, policy.users)
+        and implies(policy.conditions, other.conditions)
+    )
+
+
+def _stronger(other: Policy, policy: Policy, ladder: Ladder) -> bool:
+    if other.grant.block or policy.grant.block:
+        return other.grant.block
+    frequency = policy.session.sign_in_frequency
+    others = other.session.sign_in_frequency
+    if frequency is not None and (others is None or others > frequency):
+        return False
+    nothing = (frozenset[str](),)
+    mine = policy.grant.alternatives or nothing
+    theirs = other.grant.alternatives or nothing
+    return all(any(includes(way, mine_too, ladder) for mine_too in mine) for way in theirs)
+
+
+def _selects(wide: Selection, narrow: Selection) -> bool:
+    """Whether `wide` takes in all that `narrow` does. All contexts are not the routine calls."""
+    if wide.include is None:
+        taken = narrow.include
+        if taken is None:
+            return wide.exclude <= narrow.exclude
+        return ROUTINE not in taken and wide.exclude.isdisjoint(taken - narrow.exclude)
+    if narrow.include is None:
+        return False
+    return (narrow.include - narrow.exclude) <= (wide.include - wide.exclude)
+
+
+def _assigns(wide: Assignment, narrow: Assignment) -> bool:
+    if not within(wide.exclude, narrow.exclude):
+        return False
+    if wide.include is None:
+        return True
+    return narrow.include is not None and within(narrow.include, wide.include)
+
+
+def within(one: Principals, other: Principals) -> bool:
+    """Whether whoever is named by `one` is, by the same name, in `other`."""
+    return one.users <= other.users and one.groups <= other.groups and one.roles <= other.roles
