@@ -4,6 +4,7 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 READY := $(VENV)/.ready
+PEERS := $(VENV)/.peers
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -19,13 +20,18 @@ $(READY): pyproject.toml requirements/dev.txt tools/set-up
 	@tools/set-up $(VENV)
 	@touch $@
 
+# What tests use of other worlds. Where it cannot be had, they go on without.
+$(PEERS): $(READY) tools/set-up-peers tests/system/peers/package.json $(shell find clients/typescript -type f)
+	@tools/set-up-peers $(VENV)
+	@touch $@
+
 run: $(READY) ## the demo: an embedded store, sample policies and a story (ARGS=--once ends)
 	@$(VENV)/bin/sidecar demo $(ARGS)
 
-test: $(READY) ## every test but the long ones
+test: $(READY) $(PEERS) ## every test but the long ones
 	@$(PYTHON) -m pytest -m "not long" $(ARGS)
 
-test-long: $(READY) ## the long forms of property, chaos and scale tests
+test-long: $(READY) $(PEERS) ## the long forms of property, chaos and scale tests
 	@SIDECAR_CHAOS_SECONDS=60 SIDECAR_SCALE_SESSIONS=1000000 \
 	    $(PYTHON) -m pytest tests/chaos tests/stories/test_all_sessions.py $(ARGS)
 
