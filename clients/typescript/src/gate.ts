@@ -1,0 +1,192 @@
+/** What stands before a protected call, whatever the framework: what is asked, what is answered. */
+import type { IncomingHttpHeaders } from "node:http";
+import { isIP } from "node:net";
+
+import { Refused, Unreachable, type Check, type Decision } from "./protocol.js";
+
+/**
+ * How calls are checked.
+ *
+ * `cookie`: take the token from this cookie where `Authorization: Bearer` brings none.
+ * `trustedProxies`: how many proxies of your own append to `X-Forwarded-For` before a request is
+ * here; 0 takes the peer's address. `fail`: what happens where the sidecar is gone: `closed`: 503
+ * with `Retry-After`; `open`: the call passes; or names of contexts: calls in these and in no others
+ * pass. `routes`: tell the sidecar method and path, so that its own `routes` add contexts.
+ */
+export interface Gate {
+  readonly cookie?: string;
+  readonly trustedProxies?: number;
+  readonly fail?: "closed" | "open" | readonly string[];
+  readonly routes?: boolean;
+}
+
+/** A request as the server got it. `target` is the request line's, undecoded. */
+export interface Incoming {
+  readonly method: string;
+  readonly target: string;
+  readonly peer: string;
+  readonly headers: IncomingHttpHeaders;
+  /** Names and values in turn, as they came: what `headers` has merged can be told apart here. */
+  readonly rawHeaders: readonly string[];
+}
+
+/** What the client gets instead of the handler's answer. */
+export interface Reply {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+}
+
+const LONGEST_AGENT = 1024;
+const TITLES = {
+  "step-up-required": "A stronger or fresher sign-in is required",
+  "invalid-token": "A valid token is required",
+  denied: "Access is denied",
+  unavailable: "This cannot be decided now",
+  "invalid-request": "The request is not valid",
+} as const;
+type Kind = keyof typeof TITLES;
+
+/** What `check` is called with; or the answer to a request that cannot be asked about. */
+export function question(gate: Gate, incoming: Incoming, contexts: readonly string[]): Check | Reply {
+  const credentials = valuesOf(incoming.rawHeaders, "authorization");
+  if (credentials.length > 1) return reply("invalid-request", 400, { detail: "Authorization comes more than once" });
+  const tokens = new Set(credentials.map(bearer).filter(Boolean));
+  if (gate.cookie) for (const value of cookies(incoming.rawHeaders, gate.cookie)) tokens.add(value);
+  if (tokens.size > 1) {
+    // RFC 6750, section 2: the app might act on the one that was not checked.
+    return reply("invalid-request", 400, { detail: "the request has more than one token" });
+  }
+  const [token = ""] = tokens;
+  return {
+    token,
+    context: contexts,
+    ip: clientAddress(gate, incoming),
+    user_agent: plain(incoming.headers["user-agent"] ?? "").slice(0, LONGEST_AGENT),
+    // The host is not told: a client chooses it, and must not choose its route by it.
+    ...(gate.routes === false ? {} : { method: incoming.method, path: pathOf(incoming.target) }),
+  };
+}
+
+/**
+ * The client's address: as many steps from the right as there are trusted proxies.
+ *
+ * Each of these has appended whom it was called by; what stands left of that, the client wrote. A
+ * request that came over fewer has bypassed them: then only the peer is known.
+ */
+export function clientAddress(gate: Gate, incoming: Incoming): string {
+  const hops = valuesOf(incoming.rawHeaders, "x-forwarded-for").flatMap((value) => value.split(","));
+  const trusted = gate.trustedProxies ?? 0;
+  return address((trusted > 0 ? hops[hops.length - trusted] : undefined) ?? incoming.peer);
+}
+
+/** The answer where a decision lets nothing pass (RFC 9470, RFC 9457); undefined where it does. */
+export function outcome(decision: Decision): Reply | undefined {
+  if (decision.allowed) return undefined;
+  const members: Record<string, unknown> = {};
+  if (decision.message) members["detail"] = decision.message;
+  if (decision.acrValues) members["acr_values"] = decision.acrValues;
+  if (decision.maxAge !== undefined) members["max_age"] = decision.maxAge;
+  if (decision.reasons.length > 0) members["reasons"] = decision.reasons;
+  const kind = decision.decision === "step_up" ? "step-up-required" : "denied";
+  return reply(kind, decision.status, members, decision.wwwAuthenticate);
+}
+
+/** What follows where there is no decision: an answer, or (`fail`) that the call passes. */
+export function undecided(gate: Gate, contexts: readonly string[], error: Refused | Unreachable): Decision | Reply {
+  if (error instanceof Unreachable || error.code === "overloaded") {
+    if (isOpenFor(gate, contexts)) return UNASKED;
+    return reply("unavailable", 503, {}, "", error instanceof Refused ? error.retryAfter : 1);
+  }
+  const detail = error.detail ? { detail: error.detail } : {};
+  switch (error.code) {
+    case "invalid_token":
+      return reply("invalid-token", error.status ?? 401, detail, error.wwwAuthenticate);
+    case "unavailable":
+    case "refused":
+      // It was asked, and `when_unknown` says that such a call must wait.
+      return reply("unavailable", 503, detail, "", error.retryAfter);
+    default:
+      return reply("invalid-request", 400, detail);
+  }
+}
+
+export function isReply(answer: Check | Decision | Reply): answer is Reply {
+  return "body" in answer;
+}
+
+const UNASKED: Decision = {
+  decision: "allow",
+  allowed: true,
+  status: 200,
+  session: "",
+  subject: "",
+  assurance: "",
+  wwwAuthenticate: "",
+  acrValues: "",
+  maxAge: undefined,
+  reasons: [],
+  stepUpPending: false,
+  message: "nobody was asked",
+  decided: false,
+};
+
+function isOpenFor(gate: Gate, contexts: readonly string[]): boolean {
+  const fail = gate.fail ?? "closed";
+  if (typeof fail === "string") return fail === "open";
+  return contexts.length > 0 && contexts.every((context) => fail.includes(context));
+}
+
+function reply(kind: Kind, status: number, members: Members = {}, challenge = "", retryAfter = 0): Reply {
+  const headers: Record<string, string> = {
+    "Content-Type": "application/problem+json",
+    "Cache-Control": "no-store",
+  };
+  // RFC 9110, section 15.5.2: a 401 has a challenge.
+  if (status === 401 || challenge) headers["WWW-Authenticate"] = plain(challenge) || "Bearer";
+  if (status === 503) headers["Retry-After"] = String(Math.max(1, retryAfter));
+  const type = `urn:stepup-sidecar:problem:${kind}`;
+  return { status, headers, body: JSON.stringify({ type, title: TITLES[kind], status, ...members }) };
+}
+
+type Members = Readonly<Record<string, unknown>>;
+
+function pathOf(target: string): string {
+  // An absolute target (RFC 9112, section 3.2.2) is one of a proxy; its path is what the app serves.
+  const absolute = /^[a-z][a-z0-9+.-]*:\/\/[^/?#]*/i.exec(target);
+  const rest = absolute === null ? target : target.slice(absolute[0].length);
+  return rest.replace(/[?#].*$/s, "") || "/";
+}
+
+function valuesOf(rawHeaders: readonly string[], name: string): string[] {
+  return rawHeaders.filter((_, at) => at % 2 === 1 && rawHeaders[at - 1]?.toLowerCase() === name);
+}
+
+function bearer(credentials: string): string {
+  const [, token] = /^bearer +(.*)$/i.exec(credentials.trim()) ?? [];
+  return plain(token?.trim() ?? "");
+}
+
+function cookies(rawHeaders: readonly string[], name: string): string[] {
+  const pairs = valuesOf(rawHeaders, "cookie").flatMap((line) => line.split(";"));
+  return pairs
+    .map((pair) => /^\s*([^=]*?)\s*=\s*"?(.*?)"?\s*$/s.exec(pair))
+    .filter((found) => found?.[1] === name)
+    .map((found) => plain(found?.[2] ?? ""))
+    .filter(Boolean);
+}
+
+/** The text without what is not printable ASCII, so that nothing can be injected. */
+function plain(text: string): string {
+  return text.replace(/[^ -~]/g, "?");
+}
+
+/** An address without port and brackets; empty for what is none (a unix socket's peer). */
+function address(text: string): string {
+  let found = text.trim().replace(/^"|"$/g, "");
+  const bracketed = /^\[([^\]]*)\]/.exec(found);
+  if (bracketed !== null) found = bracketed[1] ?? "";
+  else if (found.split(":").length === 2) found = found.slice(0, found.indexOf(":"));
+  found = found.replace(/%.*$/, "");
+  return isIP(found) ? found.replace(/^::ffff:(?=\d+\.)/i, "") : "";
+}
