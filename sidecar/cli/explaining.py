@@ -115,6 +115,8 @@ def _policy(root: Tree, told: PolicyTold) -> None:
         branch.add(_text(f"{_fate(cause)}: {cause.text}"))
     if told.since is not None and told.mark and not told.grant.block:
         branch.add(_text(f"mark: a sign-in must be later than {clock(told.since)}"))
+    if told.outcome is Outcome.IN_GRACE and told.binds_from is not None:
+        branch.add(_text(f"grace: {told.grace} s, it binds from {clock(told.binds_from)}"))
     _grant(branch, told)
 
 

@@ -11,7 +11,7 @@ from rich.text import Text
 from sidecar.cli.asking import plain
 
 _FIRST = ("session", "id", "user", "subject", "device", "standing", "score", "level")
-_TIMES = frozenset({"time", "since", "established", "auth_time", "met_until"})
+_TIMES = frozenset({"time", "since", "established", "auth_time", "met_until", "binds_from"})
 _YEAR_9999 = 253_370_764_800
 _LONGEST = 200
 

@@ -104,7 +104,7 @@ def evaluator_of(settings: Settings, policies: tuple[Policy, ...], prefixes: Pre
         risk.default_half_life,
         risk.travel_speed_kmh,
     )
-    world = World(ladder_of(settings), rating, locations_of)
+    world = World(ladder_of(settings), rating, locations_of, settings.friction.min_interval)
     around = Surroundings(
         "",
         prefixes.network_of,

@@ -20,6 +20,7 @@ def generation_of(configuration: Configuration, databases: Mapping[str, bytes]) 
         configuration.policies,
         settings.assurance,
         settings.risk,
+        settings.friction,
         settings.locations,
         settings.networks,
         settings.geography,

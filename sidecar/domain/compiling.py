@@ -30,6 +30,7 @@ def compile_policy(policy: Policy, world: World) -> Compiled:
         is_timed(policy.conditions),
         policy.users == Assignment(),
         check,
+        world.min_interval if policy.min_interval is None else policy.min_interval,
     )
 
 

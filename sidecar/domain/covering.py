@@ -18,12 +18,21 @@ def covers(other: Policy, policy: Policy, ladder: Ladder) -> bool:
     return (
         (other.state is State.ENABLED or other.state is policy.state)
         and (other.sticky or not policy.sticky)
+        and other.grace <= policy.grace
+        and _asks_as_soon(other, policy)
         and _stronger(other, policy, ladder)
         and _selects(other.apps, policy.apps)
         and _selects(other.contexts, policy.contexts)
         and _assigns(other.users, policy.users)
         and implies(policy.conditions, other.conditions)
     )
+
+
+def _asks_as_soon(other: Policy, policy: Policy) -> bool:
+    """Whether `other` spares nobody a prompt that `policy` asks for."""
+    if other.min_interval is None:
+        return policy.min_interval is None
+    return not other.min_interval or other.min_interval <= (policy.min_interval or 0)
 
 
 def _stronger(other: Policy, policy: Policy, ladder: Ladder) -> bool:

@@ -24,8 +24,8 @@ class Decision(msgspec.Struct, frozen=True):
     """What a call gets, and which demands decided it.
 
     `acr_values` and `max_age` (seconds) are what the identity provider must be asked for;
-    `pending` tells of demands in other contexts than the call's; `contexts` are those of the call
-    that ask.
+    `pending` tells of demands in other contexts than the call's, and of those that do not bind yet;
+    `contexts` are those of the call that ask.
     """
 
     verdict: Verdict
@@ -61,8 +61,10 @@ def judge(
     for demand in demands:
         if app not in demand.apps or demand.is_met(now):
             continue
-        if covers(demand.contexts, contexts, block=demand.block) and not (
-            demand.met_in and demand.is_met_in(contexts, now)
+        if (
+            demand.binds(now)
+            and covers(demand.contexts, contexts, block=demand.block)
+            and not (demand.met_in and demand.is_met_in(contexts, now))
         ):
             asked.append(demand)
         else:
@@ -117,10 +119,11 @@ def _max_age(demands: list[Demand], now: float) -> int | None:
 
 
 def coarse(standing: Standing, now: float) -> str:
-    """A standing in one word: `revoked`, `step_up` (a demand is not met) or `clear`."""
+    """A standing in one word: `revoked`, `step_up` (a demand that binds is not met) or `clear`."""
     if standing.revoked is not None:
         return "revoked"
-    return "clear" if all(demand.is_met(now) for demand in standing.demands) else "step_up"
+    waiting = any(demand.binds(now) and not demand.is_met(now) for demand in standing.demands)
+    return "step_up" if waiting else "clear"
 
 
 def describe(cause: Cause) -> str:
@@ -133,8 +136,11 @@ def describe(cause: Cause) -> str:
     )
     if cause.since is None:
         return f"{text}, since the sign-in"
-    when = dt.datetime.fromtimestamp(cause.since // MICROSECONDS, dt.UTC)
-    return f"{text}, since {when:%Y-%m-%dT%H:%M:%SZ}"
+    return f"{text}, since {_clock(cause.since // MICROSECONDS)}"
+
+
+def _clock(second: int) -> str:
+    return f"{dt.datetime.fromtimestamp(second, dt.UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def explain(demand: Demand) -> str:
@@ -142,6 +148,5 @@ def explain(demand: Demand) -> str:
     causes = "; ".join(describe(cause) for cause in demand.causes)
     if demand.block:
         return f"blocked ({causes})"
-    if demand.unsatisfiable:
-        return f"a compliant device is required ({causes})"
-    return causes
+    text = f"a compliant device is required ({causes})" if demand.unsatisfiable else causes
+    return f"{text}; binding from {_clock(demand.binds_from)}" if demand.binds_from else text

@@ -93,7 +93,7 @@ _UNDERSTOOD: dict[type[msgspec.Struct], frozenset[str]] = {
     Policy: frozenset(
         {
             *("id", "grant", "description", "state", "users", "apps", "contexts"),
-            *("conditions", "session", "sticky"),
+            *("conditions", "session", "sticky", "grace", "min_interval"),
         }
     ),
     SessionControls: frozenset({"sign_in_frequency"}),

@@ -14,6 +14,7 @@ from sidecar.domain.assurance import Authentication, Shown
 from sidecar.domain.compiling import applies, compile_policy
 from sidecar.domain.context_proofs import credited, keep_shown
 from sidecar.domain.facts import ContextsShown, Fact, Revoked, SignedIn
+from sidecar.domain.friction import Proving, begun_after, prompted_after, was_just_proven
 from sidecar.domain.policy import Policy
 from sidecar.domain.policy import State as PolicyState
 from sidecar.domain.scene import ALWAYS, Scene, World
@@ -164,18 +165,21 @@ class Evaluator:
         scene = Scene(then, moment, self.world)
         for compiled in sticky:
             before = state.holdings.get(compiled.policy.id, _NOTHING)
-            after = _holding(compiled, scene, before)
+            after = _holding(compiled, scene, before, around.skew)
             fresh = tuple(c for c in after.mark if c.since == moment and c not in before.mark)
             if fresh:
                 mark = (*before.mark, *fresh)[-_STICKY_BOUND:]
-                state.holdings[compiled.policy.id] = Holding(before.holds, before.causes, mark)
+                begun = after.begun if before.begun is None else before.begun
+                state.holdings[compiled.policy.id] = msgspec.structs.replace(
+                    before, mark=mark, begun=begun
+                )
 
     def _evaluate(self, state: State, now: int, policies: Sequence[Compiled]) -> None:
         scene = Scene(state, now, self.world)
         for compiled in policies:
             name = compiled.policy.id
             before = state.holdings.get(name, _NOTHING)
-            state.holdings[name] = _holding(compiled, scene, before)
+            state.holdings[name] = _holding(compiled, scene, before, self._around.skew)
         if self.timed:
             state.score_level = scene.level
 
@@ -267,27 +271,41 @@ def _steps(facts: Iterable[Fact]) -> list[list[Fact]]:
     return [steps[stamp] for stamp in sorted(steps)]
 
 
-def _holding(compiled: Compiled, scene: Scene, before: Holding) -> Holding:
+def _holding(compiled: Compiled, scene: Scene, before: Holding, skew: int) -> Holding:
     if not applies(compiled, scene.state):
         return _NOTHING
     needs = compiled.needs(scene.state)
     finding = compiled.test(scene, needs)
     sticky = compiled.policy.sticky
     if not finding.holds:
-        return Holding(False, (), before.mark if sticky else ())
+        if sticky and before.mark:
+            return Holding(False, (), before.mark, before.begun, before.prompted)
+        return Holding(False, prompted=before.prompted) if before.prompted else _NOTHING
     causes = finding.causes or (ALWAYS,)
+    proving = Proving(scene, needs, skew)
     known = {cause.key for cause in before.causes}
     marked = {cause.key: cause for cause in before.mark}
     mark: dict[str, Cause] = dict(marked) if sticky else {}
+    fresh: list[Cause] = []
     for cause in causes:
         key = cause.key
-        if key in marked:
-            mark[key] = marked[key]
-        elif key not in known and not (
-            cause.circumstance and scene.proven(cause.circumstance, needs)
-        ):
+        if key in known:
+            if key in marked:
+                mark[key] = marked[key]
+        elif not _is_excused(cause, compiled, before, proving):
             mark[key] = cause
+            fresh.append(cause)
     kept = tuple(mark.values())[-_STICKY_BOUND:]
     if before.holds and before.causes == causes and before.mark == kept:
         return before
-    return Holding(True, causes, kept)
+    begun = begun_after(before, kept, fresh, proving) if compiled.policy.grace else None
+    prompted = prompted_after(before, fresh, compiled.min_interval, scene.now)
+    return Holding(True, causes, kept, begun, prompted)
+
+
+def _is_excused(cause: Cause, compiled: Compiled, before: Holding, proving: Proving) -> bool:
+    """Whether nobody need be asked for a cause that came up: it is proven, there or just before."""
+    if cause.circumstance and proving.scene.proven(cause.circumstance, proving.needs):
+        return True
+    interval = compiled.min_interval
+    return bool(interval) and was_just_proven(cause, before, interval, proving)

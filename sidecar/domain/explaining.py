@@ -115,6 +115,9 @@ def _policy(call: _Call, look: Look) -> PolicyTold:
         sticky=policy.sticky,
         grant=_grant(call, look),
         pending=look.demand is not None and _judged(call, look.demand).pending,
+        grace=policy.grace,
+        min_interval=compiled.min_interval,
+        binds_from=None if look.demand is None else look.demand.binds_from or None,
     )
 
 
@@ -134,7 +137,7 @@ def _outcome(call: _Call, look: Look, apps: Match, contexts: Match) -> Outcome:
         return Outcome.SATISFIED if look.after.holds else Outcome.NOT_MET
     match _judged(call, look.demand).verdict:
         case Verdict.ALLOW:
-            return Outcome.SATISFIED
+            return Outcome.SATISFIED if look.demand.is_met(call.now) else Outcome.IN_GRACE
         case Verdict.STEP_UP:
             return Outcome.STEP_UP
         case Verdict.DENY:
@@ -164,8 +167,11 @@ def _fate(cause: Cause, look: Look, scene: Scene) -> Fate:
         before = any(marked.key == cause.key for marked in look.before.mark)
         return Fate.MARKED if before else Fate.FRESH
     needs = look.compiled.needs(scene.state)
-    proven = bool(cause.circumstance) and scene.proven(cause.circumstance, needs)
-    return Fate.PROVEN if proven else Fate.ACTIVE
+    if cause.circumstance and scene.proven(cause.circumstance, needs):
+        return Fate.PROVEN
+    if look.compiled.min_interval and any(key == cause.key for key, _ in look.after.prompted):
+        return Fate.JUST_PROVEN
+    return Fate.ACTIVE
 
 
 def _cause(cause: Cause, fate: Fate | None = None) -> CauseTold:

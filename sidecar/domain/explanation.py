@@ -16,12 +16,14 @@ class Fate(StrEnum):
     """What a cause does: `fresh` and `marked` ask for a proof, the others are excused.
 
     `fresh` came up after the latest fact, by time alone; `already-active` was there before and
-    was excused when it came up; `proven` is a circumstance in which the user has signed in.
+    was excused when it came up; `proven` is a circumstance in which the user has signed in;
+    `just-proven` was proven shortly before it came up again.
     """
 
     FRESH = "fresh"
     MARKED = "marked"
     PROVEN = "proven"
+    JUST_PROVEN = "just-proven"
     ACTIVE = "already-active"
 
 
@@ -34,6 +36,7 @@ class Outcome(StrEnum):
     OTHER_CONTEXT = "other-context"
     NOT_MET = "conditions-not-met"
     SATISFIED = "satisfied"
+    IN_GRACE = "in-grace"
     STEP_UP = "step-up"
     DENY = "deny"
 
@@ -103,7 +106,8 @@ class PolicyTold(msgspec.Struct, frozen=True):
     """One policy: looked at or not, its assignments, its condition, its mark and what it asks.
 
     `conditions` is None where there is none, and the policy always holds. `mark` are the causes
-    that ask for a sign-in later than `since`. `pending`: it asks in another context than this.
+    that ask for a sign-in later than `since`; they do not bind before `binds_from` (None: at once).
+    `grace` and `min_interval` in seconds. `pending`: it asks in another context, or not yet.
     """
 
     policy: str
@@ -122,6 +126,9 @@ class PolicyTold(msgspec.Struct, frozen=True):
     grant: GrantTold
     pending: bool = False
     description: str = ""
+    grace: int = 0
+    min_interval: int = 0
+    binds_from: float | None = None
 
 
 class ScoreTold(msgspec.Struct, frozen=True):

@@ -226,7 +226,11 @@ class SessionControls(msgspec.Struct, frozen=True):
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """One policy, as its author wrote it."""
+    """One policy, as its author wrote it.
+
+    `grace`: so many seconds a mark waits before it binds. `min_interval`: for so many seconds after
+    a proof its cause does not ask again (None: as configured for all).
+    """
 
     id: str
     grant: Grant
@@ -238,3 +242,5 @@ class Policy(msgspec.Struct, frozen=True):
     conditions: Condition | None = None
     session: SessionControls = SessionControls()
     sticky: bool = False
+    grace: int = 0
+    min_interval: int | None = None

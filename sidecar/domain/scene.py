@@ -27,12 +27,14 @@ class Finding(NamedTuple):
 class World(NamedTuple):
     """What conditions must know of the configuration.
 
-    `locations_of` gives the names of the named locations that an address and its place lie in.
+    `locations_of` gives the names of the named locations that an address and its place lie in;
+    `min_interval` is that of the policies that name none.
     """
 
     ladder: Ladder
     rating: Rating
     locations_of: Callable[[str, Place], frozenset[str]]
+    min_interval: int = 0
 
 
 class Scene:

@@ -33,7 +33,7 @@ _NOTHING_ASKED = (Requirement(),)
 class Compiled(NamedTuple):
     """A policy with its condition as a function and its grant as what sign-ins must show.
 
-    `check` tells of the condition; None where there is none.
+    `check` tells of the condition; None where there is none. `min_interval` in seconds.
     """
 
     policy: Policy
@@ -44,6 +44,7 @@ class Compiled(NamedTuple):
     timed: bool
     everybody: bool
     check: Check | None = None
+    min_interval: int = 0
 
     def needs(self, state: State) -> Needs:
         """What could satisfy this policy as things are."""
@@ -69,7 +70,8 @@ class Demand(msgspec.Struct, frozen=True):
     `block`: nothing helps; `unsatisfiable`: no sign-in helps until a fact changes; else for each
     of `asks` a sign-in that meets it, later than `since`, and where `max_age` is set no older than
     that. The demand is met until `valid_until` (seconds; 0: it is not met); `met_in` names the
-    contexts in which it is met all the same, each with the second until which.
+    contexts in which it is met all the same, each with the second until which; before `binds_from`
+    (seconds), where its policy grants some grace, it may wait.
     """
 
     policy: str
@@ -84,6 +86,7 @@ class Demand(msgspec.Struct, frozen=True):
     unsatisfiable: bool = False
     valid_until: int = 0
     met_in: tuple[tuple[str, int], ...] = ()
+    binds_from: int = 0
 
     def is_met_in(self, contexts: frozenset[str], now: float) -> bool:
         """Whether it is met in all contexts of a call that it concerns (at least one)."""
@@ -102,6 +105,10 @@ class Demand(msgspec.Struct, frozen=True):
         """
         unmet = tuple(each.requirement for each in self.asks if now > each.until)
         return unmet or tuple(each.requirement for each in self.asks)
+
+    def binds(self, now: float) -> bool:
+        """Whether a call must meet the demand at `now` (seconds), or it may still wait."""
+        return now >= self.binds_from
 
     @property
     def signal(self) -> str:
@@ -207,6 +214,7 @@ def demand_of(
         holding.mark or holding.causes,
         since=holding.since,
         block=policy.grant.block,
+        binds_from=_binds_from(policy, holding),
     )
     if policy.grant.block:
         return base
@@ -240,3 +248,10 @@ def _good_until(shown: int, frequency: int | None) -> float:
     if shown < 0:
         return -1
     return math.inf if frequency is None else shown + frequency
+
+
+def _binds_from(policy: Policy, holding: Holding) -> int:
+    """When a mark begins to bind, in seconds; 0: at once, as every block does."""
+    if not policy.grace or policy.grant.block or holding.begun is None:
+        return 0
+    return holding.begun // MICROSECONDS + policy.grace

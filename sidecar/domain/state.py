@@ -86,11 +86,17 @@ class Cause(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Holding(msgspec.Struct, frozen=True, array_like=True):
-    """A policy as it stands for a session: whether it holds, why, and its mark's causes."""
+    """A policy as it stands for a session: whether it holds, why, and its mark's causes.
+
+    `begun`, of a policy with a grace period: since when the mark waits. `prompted`, of one with a
+    least interval: the causes that were marked and when, latest last.
+    """
 
     holds: bool = False
     causes: tuple[Cause, ...] = ()
     mark: tuple[Cause, ...] = ()
+    begun: Moment = None
+    prompted: tuple[tuple[str, int], ...] = ()
 
     @property
     def since(self) -> Moment:

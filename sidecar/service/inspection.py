@@ -61,6 +61,7 @@ class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
     block: bool = False
     unsatisfiable: bool = False
     met_until: int = 0
+    binds_from: int = 0
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -250,6 +251,7 @@ def _mark(demand: Demand) -> Mark:
         block=demand.block,
         unsatisfiable=demand.unsatisfiable,
         met_until=demand.valid_until,
+        binds_from=demand.binds_from,
     )
 
 

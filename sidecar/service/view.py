@@ -327,7 +327,7 @@ class View:
 
 
 def _change(session: str, word: str, standing: Standing, now: float) -> StandingChange:
-    waiting = [demand for demand in standing.demands if not demand.is_met(now)]
+    waiting = [d for d in standing.demands if d.binds(now) and not d.is_met(now)]
     contexts = {c for demand in waiting for c in demand.contexts.include or ()}
     reasons = tuple(Reason(d.policy, d.signal, explain(d)) for d in waiting)
     return StandingChange(session, word, tuple(sorted(contexts)), reasons)

@@ -29,14 +29,19 @@ def policy_schema() -> Schema:
             "principals": _principals(),
             "grant": _grant(),
             "condition": _condition(),
-            "duration": {
-                "description": "seconds, or 90s, 15m, 1h30m, 7d",
-                "anyOf": [
-                    {"type": "number", "minimum": 1, "maximum": LONGEST},
-                    {"type": "string", "pattern": DURATION_PATTERN},
-                ],
-            },
+            "duration": _duration(1),
+            "duration_or_zero": _duration(0),
         },
+    }
+
+
+def _duration(least: int) -> Schema:
+    return {
+        "description": "seconds, or 90s, 15m, 1h30m, 7d",
+        "anyOf": [
+            {"type": "number", "minimum": least, "maximum": LONGEST},
+            {"type": "string", "pattern": DURATION_PATTERN},
+        ],
     }
 
 
@@ -78,6 +83,8 @@ def _policy() -> Schema:
             "grant": {"$ref": "#/$defs/grant"},
             "session": session,
             "sticky": {"type": "boolean"},
+            "grace": {"$ref": "#/$defs/duration"},
+            "min_interval": {"$ref": "#/$defs/duration_or_zero"},
         },
         ["id"],
         anyOf=[{"required": ["grant"]}, {"required": ["session"]}],

@@ -46,6 +46,8 @@ _FIELDS = (
     "grant",
     "session",
     "sticky",
+    "grace",
+    "min_interval",
 )
 _PRINCIPALS = ("users", "groups", "roles")
 
@@ -122,6 +124,8 @@ class _Reader:
             conditions=conditions,
             session=self._session(table, field),
             sticky=self._sticky(table, field),
+            grace=self._grace(table, field, grant),
+            min_interval=self._interval(table, field),
         )
 
     def _id(self, node: Node, table: Mapping[str, Node], field: str) -> str:
@@ -167,6 +171,19 @@ class _Reader:
             return False
         return bool(self._leaves.boolean(table["sticky"], inside(field, "sticky")))
 
+    def _grace(self, table: Mapping[str, Node], field: str, grant: Grant) -> int:
+        if "grace" not in table:
+            return 0
+        field = inside(field, "grace")
+        if grant.block:
+            self._leaves.add(table["grace"], field, "is not for `block`, which binds at once")
+        return self._seconds(table["grace"], field) or 0
+
+    def _interval(self, table: Mapping[str, Node], field: str) -> int | None:
+        if "min_interval" not in table:
+            return None
+        return self._seconds(table["min_interval"], inside(field, "min_interval"), least=0)
+
     def _session(self, table: Mapping[str, Node], field: str) -> SessionControls:
         field = inside(field, "session")
         if "session" not in table:
@@ -181,7 +198,7 @@ class _Reader:
             return SessionControls()
         return SessionControls(self._seconds(controls["sign_in_frequency"], field))
 
-    def _seconds(self, node: Node, field: str) -> int | None:
+    def _seconds(self, node: Node, field: str, least: int = 1) -> int | None:
         if not isinstance(node, Scalar) or node.value is None:
             refuse(self._problems, node, field, "a duration")
             return None
@@ -190,8 +207,8 @@ class _Reader:
         except ValueError as error:
             self._leaves.add(node, field, str(error))
             return None
-        if not 1 <= seconds <= spellings.LONGEST or seconds != int(seconds):
-            self._leaves.add(node, field, "must be whole seconds, from 1s to 3650d")
+        if not least <= seconds <= spellings.LONGEST or seconds != int(seconds):
+            self._leaves.add(node, field, f"must be whole seconds, from {least}s to 3650d")
             return None
         return int(seconds)
 

@@ -347,6 +347,13 @@ class Risk(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     travel_speed_kmh: Positive = 900.0  # faster journeys count
 
 
+class Friction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How often people are asked to sign in again."""
+
+    # for so long after a proof its cause does not ask again, unless a policy says otherwise
+    min_interval: WholeDuration = 0
+
+
 class Sessions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long sessions and facts are kept, and how many this sidecar holds in its view."""
 
@@ -404,6 +411,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     geography: Geography = Geography()
     assurance: Assurance = Assurance()
     risk: Risk = Risk()
+    friction: Friction = Friction()
     sessions: Sessions = Sessions()
     work: Work = Work()
     log: Log = Log()

@@ -16,7 +16,9 @@ from sidecar.wire.shapes import struct_type
 
 ROOT = Path(__file__).parents[2]
 POLICIES = (ROOT / "docs/reference/policies.md").read_text()
+FRICTION = (ROOT / "docs/friction.md").read_text()
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", POLICIES, re.DOTALL)
+EXAMPLES_OF_FRICTION = re.findall(r"```yaml\n(policies:.*?)```", FRICTION, re.DOTALL)
 
 
 def test_the_configuration_reference_is_current() -> None:
@@ -38,7 +40,7 @@ def test_every_key_of_the_configuration_is_described() -> None:
     assert not missing
 
 
-@pytest.mark.parametrize("text", EXAMPLES)
+@pytest.mark.parametrize("text", [*EXAMPLES, *EXAMPLES_OF_FRICTION])
 def test_every_example_of_the_policy_reference_is_valid(text: str) -> None:
     path = "config/sidecar.yaml"
     settings = read_settings((ROOT / path).read_text(), path, {}, str)

@@ -320,7 +320,7 @@ class Interpreter:
                 return holds, [self._score_why("score", text, count, now)]
             case Signals():
                 live = [f for f, left in self.live(count, now) if left >= condition.at_least]
-                return bool(live), [Why(f"signal={f.stamp.id}", f.stamp.time, "") for f in live]
+                return bool(live), [Why(f"signal={f.stamp.time}", f.stamp.time, "") for f in live]
             case Claims():
                 ((name, wanted),) = condition.required
                 values, since = self.claim(count, name)
@@ -373,9 +373,20 @@ class Interpreter:
     def demand(self, policy: Policy, now: int) -> tuple[str, int | None]:
         """What the policy asks for after everything, at `now` (microseconds), and since when.
 
-        One of `nothing`, `block`, `device`, `step-up`; or the second until which it is met.
+        One of `nothing`, `block`, `device`, `step-up`; or the second until which it is met, or
+        from which it binds.
         """
-        marks, holds = self._marks(policy, now)
+        marks, holds, begun = self._marks(policy, now)
+        asked, since = self._asked(policy, now, marks, holds)
+        if policy.grace and begun is not None and asked in ("device", "step-up"):
+            binds = begun // MICRO + policy.grace
+            if now / MICRO < binds:
+                return f"{asked} from {binds}", since
+        return asked, since
+
+    def _asked(
+        self, policy: Policy, now: int, marks: dict[str, Why], holds: bool
+    ) -> tuple[str, int | None]:
         if policy.state is State.DISABLED or (not holds and not marks):
             return "nothing", None
         since = max((w.since for w in marks.values() if w.since is not None), default=None)
@@ -408,10 +419,14 @@ class Interpreter:
             for control in way
         )
 
-    def _marks(self, policy: Policy, now: int) -> tuple[dict[str, Why], bool]:
-        """The mark's causes by name, and whether the policy holds: its life, from the start."""
+    def _marks(  # noqa: C901 - the whole life of a mark, in one place
+        self, policy: Policy, now: int
+    ) -> tuple[dict[str, Why], bool, int | None]:
+        """The mark's causes by name, whether the policy holds, and since when the mark waits."""
         marks: dict[str, Why] = {}
         known: set[str] = set()
+        begun: int | None = None
+        prompted: dict[str, int] = {}
         holds = False
         level = RiskLevel.LOW
         counts = [
@@ -434,19 +449,50 @@ class Interpreter:
                         (marks if policy.sticky and self._for(policy, count) else {}),
                         set(),
                     )
+                    begun = begun if marks else None
+                    if not self._for(policy, count):
+                        prompted = {}
                     continue
                 needs = self._needs(policy, count)
                 kept = dict(marks) if policy.sticky else {}
+                fresh: list[Why] = []
                 for why in whys or [Why("always", None, "")]:
-                    if why.name in marks:
-                        kept[why.name] = marks[why.name]
-                    elif why.name not in known and not (
-                        why.proof and self.proven(count, why.proof, needs)
-                    ):
+                    if why.name in known:
+                        if why.name in marks:
+                            kept[why.name] = marks[why.name]
+                    elif not self._excused(policy, why, count, moment, prompted.get(why.name)):
                         kept[why.name] = why
+                        fresh.append(why)
+                prompted |= {why.name: moment for why in fresh}
+                before_since = max((w.since for w in marks.values() if w.since), default=None)
+                if fresh and (not marks or self._proof(count, needs, before_since) >= 0):
+                    begun = min(w.since or self.begun for w in fresh)
                 marks = dict(list(kept.items())[-16:])
                 known = {why.name for why in whys or [Why("always", None, "")]}
-        return marks, holds
+        return marks, holds, begun if marks else None
+
+    def _excused(
+        self, policy: Policy, why: Why, count: int, now: int, prompted: int | None
+    ) -> bool:
+        """Whether it was proven there, or so shortly before that nobody is asked again."""
+        needs = self._needs(policy, count)
+        if why.proof and self.proven(count, why.proof, needs):
+            return True
+        proof = -1 if prompted is None else self._proof(count, needs, prompted)
+        return proof >= 0 and now // MICRO - proof < (policy.min_interval or 0)
+
+    def _proof(self, count: int, ways: Ways, moment: int | None) -> int:
+        """Since which second one of the ways has been shown, later than a moment; -1: not."""
+        made = [fact.authentication for fact in self.until(count) if isinstance(fact, SignedIn)]
+        later = [auth for auth in made if moment is None or auth.auth_time > moment // MICRO]
+        shown = [
+            min(
+                max((auth.auth_time for auth in later if shows(auth, control)), default=-1)
+                for control in (way or {"anything"})
+            )
+            for way in ways
+        ]
+        return max(shown, default=-1)
 
     def _level(self, beforee: RiskLevel, score: float) -> RiskLevel:
         for level, begins in ((RiskLevel.HIGH, 70), (RiskLevel.MEDIUM, 40)):

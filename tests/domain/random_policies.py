@@ -111,6 +111,8 @@ def policies(name: str) -> st.SearchStrategy[Policy]:
         conditions=st.none() | CONDITIONS,
         session=st.builds(SessionControls, st.none() | st.sampled_from([30, 120])),
         sticky=st.booleans(),
+        grace=st.just(0) | st.sampled_from([10, 60]),
+        min_interval=st.none() | st.sampled_from([0, 30, 90]),
     )
 
 

@@ -20,11 +20,12 @@ def in_words(demand: Demand | None, now: float) -> tuple[str, int | None]:
         return "nothing", None
     if demand.block:
         return "block", demand.since
-    if demand.unsatisfiable:
-        return "device", demand.since
     if demand.is_met(now):
         return f"met until {demand.valid_until}", None
-    return "step-up", demand.since
+    asked = "device" if demand.unsatisfiable else "step-up"
+    if demand.binds(now):
+        return asked, demand.since
+    return f"{asked} from {demand.binds_from}", demand.since
 
 
 @given(random_policies.policies("p"), random_policies.lives(), st.integers(1100, 1300))

@@ -183,6 +183,8 @@ BESIDE = [
     msgspec.structs.replace(STRONG, apps=Selection(None, frozenset({"x"}))),
     msgspec.structs.replace(STRONG, users=BREAK_GLASS),
     msgspec.structs.replace(STRONG, state=State.REPORT_ONLY),
+    msgspec.structs.replace(STRONG, grace=60),
+    msgspec.structs.replace(STRONG, min_interval=60),
 ]
 
 
@@ -206,6 +208,12 @@ def test_a_sticky_mark_and_a_shorter_frequency_are_not_shadowed() -> None:
     often = msgspec.structs.replace(STRONG, session=SessionControls(60), sticky=True)
     seldom = msgspec.structs.replace(WEAK, session=SessionControls(90), sticky=True)
     assert codes(often, seldom) == ["shadowed"]
+
+
+def test_what_asks_sooner_shadows_what_waits() -> None:
+    assert codes(STRONG, msgspec.structs.replace(WEAK, grace=60)) == ["shadowed"]
+    spared = msgspec.structs.replace(WEAK, min_interval=60)
+    assert codes(msgspec.structs.replace(STRONG, min_interval=30), spared) == ["shadowed"]
 
 
 def test_of_two_alike_the_later_is_shadowed() -> None:

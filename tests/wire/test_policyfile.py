@@ -310,3 +310,10 @@ TREES = st.recursive(
 def test_no_shape_makes_the_reader_raise_anything_but_its_own_error(trees: list[Any]) -> None:
     with contextlib.suppress(ConfigError):
         read_policies([("p", yaml.safe_dump({"policies": trees}))], SETTINGS)
+
+
+def test_grace_and_the_least_interval_are_read_in_seconds() -> None:
+    found = policy("grant: mfa, grace: 10m, min_interval: 0s")
+    assert (found.grace, found.min_interval) == (600, 0)
+    found = policy("grant: mfa")
+    assert (found.grace, found.min_interval) == (0, None)

@@ -22,6 +22,7 @@ REFUSED = yaml.safe_load((ROOT / "tests/cases/refused-policies.yaml").read_text(
 POLICIES = sorted((ROOT / "config/policies").glob("*.yaml"))
 NEEDS_MORE_THAN_THE_SHAPE = {
     "a control that is no level is told with the nearest",
+    "a block has no grace",
     "block stands alone",
     "the same policy by an alias is one too many",
 }
@@ -74,6 +75,7 @@ def test_the_sample_configurations_fit_the_schema(path: str) -> None:
 
 GOOD = [
     "grant: mfa, users: all",
+    "grant: mfa, grace: 10m, min_interval: 0",
     "grant: [mfa, {any: [compliant-device, passwordless]}], users: {exclude: []}",
     "session: {sign_in_frequency: 90}, apps: {include: all, exclude: [x]}",
     "grant: block, conditions: [{asns: [1, AS2]}, {not: {anonymizer: true}}]",
@@ -97,6 +99,8 @@ BAD = [
     "grant: mfa, conditions: {countries: [NOR]}",
     'grant: mfa, conditions: {time_of_day: {start: "24:30", end: "01:00"}}',
     "grant: mfa, state: off",
+    "grant: mfa, grace: 0",
+    "grant: mfa, min_interval: true",
     "session: {}",
 ]
 
