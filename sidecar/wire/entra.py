@@ -24,7 +24,7 @@ from sidecar.wire.entra_strengths import BUILT_IN, Strengths, account
 from sidecar.wire.entra_text import policies_text, settings_text
 from sidecar.wire.entra_users import KEPT, ROLES
 from sidecar.wire.policyfile import read_policies
-from sidecar.wire.settings import CONTEXT, Context, Settings
+from sidecar.wire.settings import CONTEXT, Assurance, Context, Settings
 from sidecar.wire.settings import NamedLocation as Configured
 
 __all__ = ["Import", "Imported", "InvalidExport", "import_entra", "read_export", "read_names"]
@@ -50,7 +50,7 @@ class Import(msgspec.Struct, frozen=True):
     policies_text: str
     settings_text: str
     locations: int
-    levels: tuple[str, ...]
+    strengths: tuple[str, ...]
 
     @property
     def policies(self) -> tuple[Policy, ...]:
@@ -74,7 +74,7 @@ def import_entra(
     """
     exported = _once(exported)
     places = Places(names, settings.locations)
-    strengths = Strengths(names, settings.assurance.levels)
+    strengths = Strengths(names, settings.assurance.levels, settings.assurance.strengths)
     contexts: dict[str, str] = {}
     for each in exported:
         match each.shape:
@@ -99,19 +99,21 @@ def import_entra(
         for name in sorted(contexts, key=lambda name: int(name[1:]))
         if name not in settings.contexts and (settings.contexts or not configured)
     }
-    levels = strengths.levels if strengths.proposed else ()
-    text = settings_text(_SETTINGS_HEAD, added, places.found, levels)
+    levels = strengths.levels if strengths.levels != settings.assurance.levels else ()
+    text = settings_text(
+        _SETTINGS_HEAD, added, places.found, Assurance(levels=levels, strengths=strengths.proposed)
+    )
     written = [(_comments(one, policy), policy) for one in imported for policy in _both(one)]
     ledgers = [each.ledger for each in exported]
     result = Import(
         imported,
         tuple(loss for ledger in ledgers for loss in ledger.losses),
         tuple(note for ledger in ledgers for note in ledger.notes),
-        _with(settings, text, names, levels),
+        _with(settings, text, names, strengths.levels),
         policies_text(_head(exported), written, ROLES),
         text,
         len(places.found),
-        strengths.proposed,
+        tuple(strengths.proposed),
     )
     _check(result)
     return result
@@ -174,7 +176,8 @@ def _with(settings: Settings, text: str, names: Names, levels: tuple[Level, ...]
         locations=(*settings.locations, *read.locations, *elsewhere),
         assurance=msgspec.structs.replace(
             settings.assurance,
-            levels=read.assurance.levels if levels else settings.assurance.levels,
+            levels=levels,
+            strengths={**settings.assurance.strengths, **read.assurance.strengths},
         ),
     )
 

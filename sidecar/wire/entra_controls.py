@@ -87,11 +87,9 @@ def _strength(told: GrantControls, at: str, ledger: Ledger, strengths: Strengths
     if told.authentication_strength is None:
         return ""
     control = strengths.control(told.authentication_strength, at, ledger)
-    if control.effect is not None:
-        ledger.lose(f"{at}.id", control.why, control.effect)
-    elif control.why:
+    if control.why:
         ledger.note(f"{at}.id", control.why)
-    return control.level
+    return control.name
 
 
 def _joined(found: list[str], *, every: bool) -> Grant | None:

@@ -65,7 +65,7 @@ def report_json(result: Import) -> dict[str, Any]:
             {"file": note.file, "path": note.path, "text": note.text} for note in result.notes
         ],
         "locations": result.locations,
-        "levels": list(result.levels),
+        "strengths": list(result.strengths),
         "policies_yaml": result.policies_text,
         "settings_yaml": result.settings_text,
     }

@@ -1,17 +1,19 @@
-"""Authentication strengths: Graph's allowed combinations of methods to levels of assurance.
+"""Authentication strengths: Graph's allowed combinations of methods to levels and strengths.
 
-Levels form a ladder, strengths are sets of combinations. A level implies a strength if all that
-shows the level, or a higher one, is allowed by the strength; the weakest such level is taken. Where
-none is, a new level is proposed at the one rung where it neither lets pass what the strength
-forbids nor lends the levels below what they do not allow; if there is no such rung, there is no
-exact level.
+A strength that allows what a built-in one does is the level of that name. Every other one becomes a
+strength of its own, exactly: shown by an `acr` of its name, which the identity provider answers for
+those combinations and no others. Where a level allows all of them, too, that `acr` also shows the
+level, so that nobody who shows the strength is asked for what it includes.
 """
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
+import msgspec
+
 from sidecar.domain.assurance import Level
+from sidecar.domain.assurance import Strength as Configured
 from sidecar.domain.policy import BLOCK, COMPLIANT_DEVICE, ROUTINE
 from sidecar.wire.entra_ledger import Effect, Ledger
 from sidecar.wire.entra_names import Names
@@ -70,16 +72,10 @@ _MEMBERS = (
     "createdDateTime",
     "modifiedDateTime",
 )
-_CONFIGURED = "tokens do not tell which key or certificate was used"
+_CONFIGURED = "your identity provider must see to it before it answers the strength's acr"
 _NOT_HERE = "the strength is neither in the export nor in the names file"
-_NO_RUNG = "no level of assurance can mean exactly these combinations"
-_PROPOSED = "a new level: your identity provider must answer it with acr {}"
+_PROPOSED = "a new strength: your identity provider must answer it with acr {}"
 _PARTIAL = "the strength itself could not be carried over whole"
-
-
-class _Rung(NamedTuple):
-    level: Level
-    allowed: Combinations | None
 
 
 class _Known(NamedTuple):
@@ -88,31 +84,41 @@ class _Known(NamedTuple):
 
 
 class Control(NamedTuple):
-    """The level that stands for a strength; empty if there is none."""
+    """The level or strength that stands for an exported one; empty if there is none."""
 
-    level: str
-    effect: Effect | None = None
+    name: str
     why: str = ""
 
 
 class Strengths:
-    """The strengths that policies can ask for, over a ladder of levels."""
+    """The strengths that policies can ask for, beside a ladder of levels."""
 
-    def __init__(self, names: Names, levels: Sequence[Level]) -> None:
+    def __init__(
+        self,
+        names: Names,
+        levels: Sequence[Level],
+        strengths: Mapping[str, Configured] = MappingProxyType({}),
+    ) -> None:
         self._names = names
-        self._ladder = [_Rung(level, _STANDARD.get(level.name)) for level in levels]
+        self._levels = tuple(levels)
+        self._strengths = dict(strengths)
         self._by_id: dict[str, _Known] = {}
-        self.proposed: tuple[str, ...] = ()
-        """The names of the levels that the configuration does not have yet."""
+        self._made: dict[tuple[Combinations, str], str] = {}
+        self._shows: dict[str, list[str]] = {}
+        self.proposed: dict[str, Configured] = {}
+        """Those that the configuration does not have yet, by name."""
 
     @property
     def levels(self) -> tuple[Level, ...]:
-        """The ladder, with the levels that were proposed."""
-        return tuple(rung.level for rung in self._ladder)
+        """The ladder, with the `acr` of strengths that a level includes."""
+        return tuple(
+            msgspec.structs.replace(level, acr=(*level.acr, *self._shows.get(level.name, ())))
+            for level in self._levels
+        )
 
-    def has(self, level: str) -> bool:
-        """Whether there is such a level."""
-        return any(rung.level.name == level for rung in self._ladder)
+    def has(self, name: str) -> bool:
+        """Whether there is such a level or strength."""
+        return name in self._strengths or any(level.name == name for level in self._levels)
 
     def add(self, strength: Strength, ledger: Ledger) -> None:
         """Take in an exported strength."""
@@ -121,7 +127,7 @@ class Strengths:
         self._by_id[strength.id.lower()] = _Known(strength, not ledger.losses)
 
     def control(self, strength: Strength, at: str, ledger: Ledger) -> Control:
-        """The level that a policy's strength asks for."""
+        """The level or strength that a policy's strength asks for."""
         account(strength, at, ledger)
         name = strength.id.lower()
         told = self._names.of("strengths", name)
@@ -138,36 +144,34 @@ class Strengths:
             return Control("")
         if not known.whole:
             ledger.lose(f"{at}.id", _PARTIAL, Effect.WEAKER)
-        return self._level(known.strength)
+        return self._made_of(known.strength)
 
-    def _level(self, strength: Strength) -> Control:
+    def _made_of(self, strength: Strength) -> Control:
         allowed = _of(*(strength.allowed_combinations or ()))
-        for rung in self._ladder:
-            if rung.allowed and rung.allowed - _SAID_TWICE == allowed - _SAID_TWICE:
-                name = rung.level.name
-                return Control(name, None, _PROPOSED.format(name) if name in self.proposed else "")
-        for index, rung in enumerate(self._ladder):
-            above = self._ladder[index:]
-            standard = rung.level.name not in self.proposed
-            if standard and all(a.allowed and a.allowed <= allowed for a in above):
-                more = f"{rung.level.name} is the weakest level that implies it, and asks for more"
-                return Control(rung.level.name, Effect.STRICTER, more)
-        return self._proposal(strength, allowed)
+        if not strength.combination_configurations:
+            for name, combinations in _STANDARD.items():
+                if self.has(name) and combinations - _SAID_TWICE == allowed - _SAID_TWICE:
+                    return Control(name)
+        key = (allowed, strength.id if strength.combination_configurations else "")
+        made = self._made.get(key)
+        if made is None:
+            made = self._made[key] = self._propose(strength, allowed)
+        return Control(made, _PROPOSED.format(made))
 
-    def _proposal(self, strength: Strength, allowed: Combinations) -> Control:
-        below = [i for i, r in enumerate(self._ladder) if r.allowed and allowed <= r.allowed]
-        at = max(below, default=-1) + 1
-        fits = all(r.allowed is not None and r.allowed <= allowed for r in self._ladder[at:])
-        if not below:
-            return Control("", Effect.WEAKER, _NO_RUNG)
-        if not fits:
-            weaker = self._ladder[max(below)].level.name
-            return Control(weaker, Effect.WEAKER, f"{_NO_RUNG}; {weaker} is the next weaker one")
-        taken = _RESERVED | {rung.level.name for rung in self._ladder}
+    def _propose(self, strength: Strength, allowed: Combinations) -> str:
+        acrs = {acr for level in self._levels for acr in (level.name, *level.acr)}
+        acrs |= {acr for known in self._strengths.values() for acr in known.acr}
+        taken = _RESERVED | acrs | self._strengths.keys() | self.proposed.keys()
         name = slug(strength.display_name or "", taken, "strength")
-        self._ladder.insert(at, _Rung(Level(name, (name,)), allowed))
-        self.proposed = (*self.proposed, name)
-        return Control(name, None, _PROPOSED.format(name))
+        self.proposed[name] = Configured(acr=(name,))
+        including = [
+            level.name
+            for level in self._levels
+            if level.name in _STANDARD and allowed <= _STANDARD[level.name]
+        ]
+        if including:
+            self._shows.setdefault(including[-1], []).append(name)
+        return name
 
 
 def account(strength: Strength, at: str, ledger: Ledger) -> None:
@@ -175,4 +179,4 @@ def account(strength: Strength, at: str, ledger: Ledger) -> None:
     ledger.carry(*(f"{at}.{name}" for name in _MEMBERS))
     ledger.carry(*ledger.items(f"{at}.allowedCombinations"))
     if strength.combination_configurations:
-        ledger.lose_each(f"{at}.combinationConfigurations", _CONFIGURED, Effect.WEAKER)
+        ledger.note(f"{at}.combinationConfigurations", _CONFIGURED)

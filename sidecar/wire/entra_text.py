@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Iterable, Mapping
 
-from sidecar.domain.assurance import Level
+from sidecar.domain.assurance import Level, Strength
 from sidecar.domain.policy import (
     All,
     AnyOf,
@@ -20,7 +20,7 @@ from sidecar.domain.policy import (
     SessionRisk,
     UserRisk,
 )
-from sidecar.wire.settings import Context, NamedLocation
+from sidecar.wire.settings import Assurance, Context, NamedLocation
 from sidecar.wire.yaml_text import Tree, block, comment
 
 _COMMENT = 96
@@ -50,7 +50,7 @@ def settings_text(
     head: Iterable[str],
     contexts: Mapping[str, Context],
     locations: Iterable[NamedLocation],
-    levels: Iterable[Level],
+    assurance: Assurance,
 ) -> str:
     """What is to be added to the configuration file; no section that would be empty."""
     tree: dict[str, Tree] = {}
@@ -58,8 +58,8 @@ def settings_text(
         tree["contexts"] = {name: {"name": context.name} for name, context in contexts.items()}
     if places := [_location_tree(location) for location in locations]:
         tree["locations"] = places
-    if rungs := [_level_tree(level) for level in levels]:
-        tree["assurance"] = {"levels": rungs}
+    if added := _assurance_tree(assurance):
+        tree["assurance"] = added
     lines = [f"# {comment(line)}" for line in head]
     return "\n".join([*lines, *block(tree)]) + "\n" if tree else ""
 
@@ -75,12 +75,21 @@ def _location_tree(location: NamedLocation) -> Tree:
     return tree
 
 
-def _level_tree(level: Level) -> Tree:
-    tree: dict[str, Tree] = {"name": level.name}
-    if level.acr:
-        tree["acr"] = level.acr
-    if level.amr:
-        tree["amr"] = [sorted(combination) for combination in level.amr]
+def _assurance_tree(assurance: Assurance) -> dict[str, Tree]:
+    tree: dict[str, Tree] = {}
+    if assurance.levels:
+        tree["levels"] = [{"name": level.name, **_shown_tree(level)} for level in assurance.levels]
+    if assurance.strengths:
+        tree["strengths"] = {name: _shown_tree(one) for name, one in assurance.strengths.items()}
+    return tree
+
+
+def _shown_tree(shown: Level | Strength) -> dict[str, Tree]:
+    tree: dict[str, Tree] = {}
+    if shown.acr:
+        tree["acr"] = shown.acr
+    if shown.amr:
+        tree["amr"] = [sorted(combination) for combination in shown.amr]
     return tree
 
 

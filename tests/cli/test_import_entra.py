@@ -46,7 +46,7 @@ async def test_several_files_of_several_kinds_are_one_import() -> None:
     told = json.loads(done.out)
     assert (done.status, done.err) == (0, "")
     assert len(told["policies"]) == 7
-    assert (told["locations"], told["levels"]) == (3, ["company-keys"])
+    assert (told["locations"], told["strengths"]) == (3, ["company-keys"])
     assert {each["file"] for each in told["not_carried"]} == {PLACES}
 
 

@@ -70,8 +70,8 @@ def test_what_is_not_carried_over_is_told_with_its_path(name: str) -> None:
 def test_an_export_needs_these_settings(name: str) -> None:
     found = yaml.load(RESULT[name].settings_text, yaml.BaseLoader) or {}
     if "assurance" in found:
-        levels = [level["name"] for level in found["assurance"]["levels"]]
-        found["assurance"] = {"levels": levels}
+        levels = {level["name"]: level["acr"] for level in found["assurance"]["levels"]}
+        found["assurance"]["levels"] = levels
     assert found == CASE[name]["settings"]
 
 
