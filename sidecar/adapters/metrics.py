@@ -68,6 +68,8 @@ class Level(StrEnum):
     SPOOL_EVENTS = "sidecar_spool_events"
     RESCORE_DONE = "sidecar_rescore_sessions_done"
     RESCORE_EXPECTED = "sidecar_rescore_sessions_expected"
+    FAN_OUT_DONE = "sidecar_fan_out_sessions_done"
+    FAN_OUT_EXPECTED = "sidecar_fan_out_sessions_expected"
 
 
 _LEVEL_HELP: Mapping[Level, str] = {
@@ -79,6 +81,8 @@ _LEVEL_HELP: Mapping[Level, str] = {
     Level.SPOOL_EVENTS: "Events kept on disk until the store is back.",
     Level.RESCORE_DONE: "Sessions done in the latest re-score of all, by any sidecar.",
     Level.RESCORE_EXPECTED: "Sessions there were when the latest re-score of all began.",
+    Level.FAN_OUT_DONE: "Sessions told of events that touch very many, so far, by any sidecar.",
+    Level.FAN_OUT_EXPECTED: "Sessions found so far to be touched by events that touch very many.",
 }
 
 

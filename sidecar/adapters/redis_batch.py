@@ -25,7 +25,7 @@ from sidecar.adapters.redis_commands import (
     outcome_of,
 )
 from sidecar.service.answers import Unavailable
-from sidecar.service.store import Join
+from sidecar.service.store import Join, Load
 from sidecar.wire.store_address import Host
 
 ROUNDS = 5
@@ -120,7 +120,7 @@ def exchange(
     repeated = [
         position
         for position, (item, reply) in enumerate(zip(items, replies, strict=True))
-        if _lacks_script(reply) or not isinstance(item.operation, Join)
+        if _lacks_script(reply) or isinstance(item.operation, Load)
     ]
     once_more = [items[position] for position in repeated]
     for position, reply in zip(repeated, _pipeline(client, once_more, durability), strict=True):

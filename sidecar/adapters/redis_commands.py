@@ -1,8 +1,9 @@
 """Operations of the store as Redis commands, and their replies as answers.
 
-A `Join` is one call of `lua/join.lua`, a `Load` plain reads. Joins are idempotent, so what may or
-may not have happened is simply done again; `again` then lets the script count what it finds to be
-ours as newly brought, because the answer that said so first was lost.
+A `Join` is one call of `lua/join.lua`, a `Load` plain reads, an `Evaluate` any other script. Joins
+are idempotent, so what may or may not have happened is simply done again; `again` then lets the
+script count what it finds to be ours as newly brought, because the answer that said so first was
+lost.
 """
 
 import hashlib
@@ -10,12 +11,35 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any, TypeAlias, assert_never
 
-from sidecar.domain.lattice import BOUNDS, DEFAULT_BOUND, Record
-from sidecar.service.store import Join, Joined, Load, Loaded
+import msgspec
 
-Operation: TypeAlias = Join | Load
-Outcome: TypeAlias = Joined | Loaded
+from sidecar.domain.lattice import BOUNDS, DEFAULT_BOUND, Record
+from sidecar.service.store import MEMBERS_BOUND, Join, Joined, Load, Loaded
+
 Command: TypeAlias = tuple[bytes | str | int, ...]
+
+
+class Evaluate(msgspec.Struct, frozen=True):
+    """Run a script: one of this package's, short, and seldom enough to be sent in full."""
+
+    keys: tuple[bytes, ...]
+    script: str
+    arguments: Command
+
+    @property
+    def key(self) -> bytes:
+        """A key on whose node it runs. All lie in one Cluster slot."""
+        return self.keys[0]
+
+
+class Evaluated(msgspec.Struct, frozen=True):
+    """The answer to an `Evaluate`, as the server gave it."""
+
+    reply: Any
+
+
+Operation: TypeAlias = Join | Load | Evaluate
+Outcome: TypeAlias = Joined | Loaded | Evaluated
 
 
 def _lua_string(raw: bytes) -> str:
@@ -26,7 +50,8 @@ def render_script(bounds: Mapping[bytes, int] = BOUNDS, default: int = DEFAULT_B
     """The join script with the lattice's bounds in it."""
     text = (resources.files("sidecar.adapters") / "lua" / "join.lua").read_text("ascii")
     table = ", ".join(f"[{_lua_string(name)}] = {bound}" for name, bound in bounds.items())
-    return text.replace("@BOUNDS@", table).replace("@DEFAULT_BOUND@", str(default))
+    text = text.replace("@BOUNDS@", table).replace("@DEFAULT_BOUND@", str(default))
+    return text.replace("@MEMBERS_BOUND@", str(MEMBERS_BOUND))
 
 
 SCRIPT = render_script()
@@ -43,6 +68,9 @@ def commands_of(operation: Operation, *, again: bool = False) -> list[Command]:
             if operation.index is not None:
                 commands.append(("ZRANGEBYSCORE", operation.index, operation.now, "+inf"))
             return commands
+        case Evaluate():
+            keys = operation.keys
+            return [("EVAL", operation.script, len(keys), *keys, *operation.arguments)]
         case never:
             assert_never(never)
 
@@ -78,6 +106,8 @@ def outcome_of(operation: Operation, replies: Sequence[Any]) -> Outcome:
         case Load():
             members = replies[1] if len(replies) > 1 else ()
             return Loaded(replies[0], tuple(members))
+        case Evaluate():
+            return Evaluated(replies[0])
         case never:
             assert_never(never)
 

@@ -1,8 +1,9 @@
-"""Going through all keys of all servers, with a bookmark from which any sidecar can go on.
+"""Going through all keys, or an index, with a bookmark from which any sidecar can go on.
 
 SCAN's promise, that a key which is there all the while is given, holds for one cursor on one
-process. So the bookmark names the process (its run id) and who held which slots at the
-beginning: where either is another by now, the bookmark leads to the beginning.
+process. So the bookmark names the processes (their run ids) and who held which slots at the
+beginning: where any is another by now, the bookmark leads to the beginning. ZSCAN goes through an
+index likewise.
 """
 
 from typing import Any
@@ -13,19 +14,29 @@ import redis
 SCAN_COUNT = 1000
 
 
-class Bookmark(msgspec.Struct, frozen=True, array_like=True):
-    """`left` are the nodes that are not done, the first at `cursor` of the process `run`."""
+class Position(msgspec.Struct, frozen=True, array_like=True):
+    """How far a node is: at `cursor` of the process `run`; empty: at the beginning."""
 
-    where: bytes
-    left: tuple[str, ...]
+    node: str
     run: str = ""
     cursor: int = 0
 
+
+class Bookmark(msgspec.Struct, frozen=True, array_like=True):
+    """`left` are the nodes that are not done, the next first.
+
+    Each gives a page in turn, so that whoever reads what the pages name spreads over all nodes.
+    """
+
+    where: bytes
+    left: tuple[Position, ...]
+
     def after(self, run: str, cursor: int) -> "Bookmark":
         """After a step on the first node."""
+        first, *others = self.left
         if cursor:
-            return Bookmark(self.where, self.left, run, cursor)
-        return Bookmark(self.where, self.left[1:])
+            others.append(Position(first.node, run, cursor))
+        return Bookmark(self.where, tuple(others))
 
 
 def encode_bookmark(bookmark: Bookmark) -> bytes:
@@ -51,9 +62,20 @@ class Step(msgspec.Struct, frozen=True):
 
 def step(client: redis.Redis, pattern: str, cursor: int) -> Step:
     """One SCAN. Blocks; raises redis-py's errors."""
+    run, cursor, found = _ask(client, "SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)
+    return Step(run, cursor, list(found))
+
+
+def step_members(client: redis.Redis, index: bytes, cursor: int, now: int) -> Step:
+    """One ZSCAN: members that have not expired by `now` (unix ms), at `Step.keys`."""
+    run, cursor, found = _ask(client, "ZSCAN", index, cursor, "COUNT", SCAN_COUNT)
+    return Step(run, cursor, [member for member, until in found if until >= now])
+
+
+def _ask(client: redis.Redis, *command: bytes | str | int) -> tuple[str, int, Any]:
     pipe: Any  # redis-py does not type what it queues
     with client.pipeline(transaction=False) as pipe:
         pipe.execute_command("INFO", "server")
-        pipe.execute_command("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)
+        pipe.execute_command(*command)
         info, (position, found) = pipe.execute()
-    return Step(str(info["run_id"]), int(position), list(found))
+    return str(info["run_id"]), int(position), found

@@ -31,9 +31,11 @@ from sidecar.adapters.redis_lanes import Lane, Ticket
 from sidecar.adapters.redis_links import Links, call
 from sidecar.adapters.redis_scan import (
     Bookmark,
+    Position,
     decode_bookmark,
     encode_bookmark,
     step,
+    step_members,
 )
 from sidecar.service.answers import Unavailable
 from sidecar.service.store import Join, Joined, Load, Loaded, Scanned
@@ -162,17 +164,36 @@ class RedisStore:
     async def scan(self, pattern: str, bookmark: bytes = b"") -> Scanned:
         """Some of the keys that match, and the bookmark to more. Raises `Unavailable`."""
         mark = decode_bookmark(bookmark) if bookmark else None
-        if mark is None or not mark.left or mark.left[0] not in self._links.nodes():
+        nodes = self._links.nodes()
+        if mark is None or not mark.left or any(one.node not in nodes for one in mark.left):
             mark = await self._beginning()
-        scan = partial(step, pattern=pattern, cursor=mark.cursor)
-        found = await self._call(mark.left[0], scan)
-        if mark.run and found.run != mark.run:
+        at = mark.left[0]
+        found = await self._call(at.node, partial(step, pattern=pattern, cursor=at.cursor))
+        if at.run and found.run != at.run:
             return Scanned([], encode_bookmark(await self._beginning()))
         following = mark.after(found.run, found.cursor)
         if not following.left:
             again = await self._beginning()
             return Scanned(found.keys, b"" if again.where == mark.where else encode_bookmark(again))
         return Scanned(found.keys, encode_bookmark(following))
+
+    async def members(self, index: bytes, now: int, bookmark: bytes = b"") -> Scanned:
+        """Some live members of an index, and the bookmark to more. Raises `Unavailable`."""
+        mark = decode_bookmark(bookmark) if bookmark else None
+        node = self._links.node_of(index)
+        at = mark.left[0] if mark and mark.left else Position(node)
+        if at.node != node:
+            at = Position(node)
+        read = partial(step_members, index=index, cursor=at.cursor, now=now)
+        try:
+            found = await self._call(node, read)
+        except Unavailable:
+            await self._refresh()  # its slot may have moved
+            raise
+        if at.run and found.run != at.run:
+            return Scanned([], encode_bookmark(Bookmark(b"", (Position(node),))))
+        following = Bookmark(b"", (at,)).after(found.run, found.cursor)
+        return Scanned(found.keys, encode_bookmark(following) if following.left else b"")
 
     async def _beginning(self) -> Bookmark:
         try:
@@ -182,7 +203,8 @@ class RedisStore:
         nodes = self._links.nodes()
         if not nodes:
             raise Unavailable("no node of the store is known")
-        return Bookmark(hashlib.blake2b(repr(where).encode(), digest_size=8).digest(), nodes)
+        digest = hashlib.blake2b(repr(where).encode(), digest_size=8).digest()
+        return Bookmark(digest, tuple(Position(node) for node in nodes))
 
     # The workers
 

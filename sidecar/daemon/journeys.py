@@ -1,6 +1,7 @@
 """The journeys of one daemon, wired to its store, its news and its configuration."""
 
 import math
+import socket
 import uuid
 from collections.abc import Mapping
 from typing import Protocol
@@ -14,6 +15,7 @@ from sidecar.adapters.geography import Geography
 from sidecar.adapters.keys import KeySource
 from sidecar.adapters.metrics import Level
 from sidecar.adapters.news import News
+from sidecar.adapters.redis_backlog import RedisBacklogs
 from sidecar.adapters.spool import Spool
 from sidecar.adapters.store import RedisStore
 from sidecar.adapters.telemetry import Telemetry
@@ -23,6 +25,7 @@ from sidecar.daemon.reloading import Reloader
 from sidecar.domain.facts import SIGNALS
 from sidecar.domain.signal import Signal
 from sidecar.service.check import Checker
+from sidecar.service.fan_out import FanOut
 from sidecar.service.guarding import Guard
 from sidecar.service.health import Health
 from sidecar.service.inspection import Inspector
@@ -91,9 +94,21 @@ class Journeys:
             new_id=new_id,
             queue=settings.work.queue,
         )
-        self.resweeper = Resweeper(
-            sidecar=new_id(),
+        backlogs = RedisBacklogs(store, names)
+        # So that an operator can tell who works on what: in Kubernetes the pod's name.
+        worker = f"{socket.gethostname()[:64]}/{new_id()[:8]}"
+        self.fan_out = FanOut(
+            sidecar=worker,
             store=store,
+            backlogs=backlogs,
+            rescorer=self.rescorer,
+            telemetry=telemetry,
+            clock=clock.now,
+        )
+        self.resweeper = Resweeper(
+            sidecar=worker,
+            store=store,
+            backlogs=backlogs,
             rescorer=self.rescorer,
             names=names,
             place_of=daemon.geography.place,
@@ -136,6 +151,7 @@ class Journeys:
             store=store,
             view=self.view,
             rescorer=self.rescorer,
+            fan_out=self.fan_out.add,
             names=names,
             place_of=daemon.geography.place,
             clock=clock.now,
@@ -169,6 +185,7 @@ class Journeys:
             names=names,
             clock=clock.now,
             resweeper=self.resweeper,
+            fan_out=self.fan_out,
         )
         self.reloader = Reloader(
             configuration,
@@ -194,6 +211,8 @@ class Journeys:
         telemetry.stale(self._is_stale)
         telemetry.level(Level.RESCORE_DONE, lambda: self.resweeper.progress.done)
         telemetry.level(Level.RESCORE_EXPECTED, lambda: self.resweeper.progress.expected)
+        telemetry.level(Level.FAN_OUT_DONE, lambda: self.fan_out.outlook.done)
+        telemetry.level(Level.FAN_OUT_EXPECTED, lambda: self.fan_out.outlook.expected)
         telemetry.queue("rescore", lambda: self.rescorer.waiting)
 
     def _wire_spool(self, settings: SpoolSettings) -> None:
@@ -258,6 +277,7 @@ class Journeys:
         await work.start(self.watcher.run)
         await self.reloader.name_generation()
         await work.start(self.resweeper.run)
+        await work.start(self.fan_out.run)
         await work.start(self.settler.run)
         await work.start(self.settler.answer)
 

@@ -34,12 +34,12 @@ BOUNDS: Mapping[bytes, int] = {
     b"seen": 32,
     b"move": 32,
     b"event": 128,
+    b"fanned": 16,
     b"told": 256,
     b"checkpoint": 1,
     b"left": 256,
     b"want": 16,
     b"lease": 4,
-    b"sweep": 4,
     b"swept": 8,
 }
 """How many fields of a group are kept. A group not named here keeps `DEFAULT_BOUND`."""

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 
 from sidecar.domain.evaluator import Evaluator
-from sidecar.domain.facts import DeviceBound, Fact, Sighted
+from sidecar.domain.facts import Fact, Sighted
 from sidecar.domain.state import Checkpoint, State
-from sidecar.wire.records import decode_checkpoint, decode_facts
+from sidecar.wire.records import decode_checkpoint, decode_facts, devices_in
 
 
 def facts_of(records: Iterable[Mapping[bytes, bytes]]) -> list[Fact]:
@@ -21,7 +21,7 @@ def sighted_in(record: Mapping[bytes, bytes]) -> list[Sighted]:
 def devices_of(record: Mapping[bytes, bytes]) -> set[str]:
     """The devices a session has been on, as far as its record tells."""
     checkpoint = decode_checkpoint(record)
-    devices = {fact.device for fact in facts_of((record,)) if isinstance(fact, DeviceBound)}
+    devices = devices_in(record)
     if checkpoint is not None and checkpoint.state.device:
         devices.add(checkpoint.state.device)
     return devices

@@ -16,6 +16,7 @@ from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.standing import Demand
 from sidecar.domain.state import State
 from sidecar.service.assembly import assemble
+from sidecar.service.fan_out import FanOut
 from sidecar.service.rescore import Assembled, Rescorer
 from sidecar.service.resweep import Resweeper
 from sidecar.service.store import Load, Store
@@ -110,6 +111,23 @@ class Page(msgspec.Struct, frozen=True):
     cursor: str = ""
 
 
+class FannedOut(msgspec.Struct, frozen=True):
+    """What is left to tell of events that touch very many sessions.
+
+    `items` of work, `sessions` as far as they were looked up, and the `sidecars` that work at it.
+    """
+
+    items: int = 0
+    sessions: int = 0
+    sidecars: tuple[str, ...] = ()
+
+
+class SharedWork(Progress, frozen=True):
+    """What sidecars share: the re-score of all sessions, and large events."""
+
+    fan_out: FannedOut = FannedOut()
+
+
 class Inspector:
     """Reads sessions from the store, as all sidecars see them."""
 
@@ -122,7 +140,9 @@ class Inspector:
         names: Names,
         clock: Callable[[], float],
         resweeper: Resweeper,
+        fan_out: FanOut,
     ) -> None:
+        self._fan_out = fan_out
         self._resweeper = resweeper
         self._store = store
         self._view = view
@@ -184,9 +204,14 @@ class Inspector:
         """The policies in force, tried ones among them."""
         return self._view.evaluator.policies
 
-    async def rescore(self) -> Progress:
-        """How far the re-score of all sessions is. Raises `Unavailable`."""
-        return await self._resweeper.status()
+    async def rescore(self) -> SharedWork:
+        """How far the re-score of all sessions is, and large events. Raises `Unavailable`."""
+        progress, outlook = await self._resweeper.status(), await self._fan_out.status()
+        left = max(0, outlook.expected - outlook.done)
+        return SharedWork(
+            **msgspec.structs.asdict(progress),
+            fan_out=FannedOut(outlook.left, left, outlook.workers),
+        )
 
     def _summary(self, session: Assembled) -> Summary | None:
         now = self._clock()

@@ -21,7 +21,7 @@ from sidecar.service.answers import Accepted, Overloaded
 from sidecar.service.assembly import sighted_in
 from sidecar.service.observations import EventOutcome, EventTaken, Telemetry
 from sidecar.service.rescore import Rescorer
-from sidecar.service.store import Index, Join, Joined, Store
+from sidecar.service.store import MEMBERS_BOUND, Index, Join, Joined, Load, Store
 from sidecar.service.view import View
 from sidecar.wire.naming import Names, SessionName, digest, parse_name, session_name
 from sidecar.wire.records import (
@@ -32,6 +32,7 @@ from sidecar.wire.records import (
     encode_facts,
     encode_seen,
     event_field,
+    fanned_field,
     keep_until,
 )
 from sidecar.wire.settings import Sessions
@@ -65,6 +66,7 @@ class Intake:
         store: Store,
         view: View,
         rescorer: Rescorer,
+        fan_out: Callable[[str, bytes], Awaitable[None]],
         names: Names,
         place_of: Callable[[str], Place],
         clock: Callable[[], float],
@@ -76,6 +78,7 @@ class Intake:
         self._store = store
         self._view = view
         self._rescorer = rescorer
+        self._fan_out = fan_out
         self._names = names
         self._place_of = place_of
         self._clock = clock
@@ -184,16 +187,38 @@ class Intake:
                 unless=event_field(signal.stamp.id),
                 publish=place.channel,
                 members_of=place.members_of,
+                want_record=False,
                 confirm=True,
             )
         )
         self._placed(signal.stamp.id, place.record)
-        self._view.learn(place.record, joined.record)
+        known = await self._learn(place.record, fields, joined)
+        if len(joined.members) == MEMBERS_BOUND:
+            # Who joined it may have died before this; it was not acknowledged, and comes again.
+            if fanned_field(signal.stamp.id) not in known:
+                await self._fan_out(self._type_of(signal), place.members_of)
+                await self._note_fanned_out(signal, place)
+        elif joined.joined:
+            names = [name for member in joined.members if (name := parse_name(member))]
+            self._rescorer.put(self._type_of(signal), names)
+        return Accepted(signal.stamp.id, duplicate=not joined.joined)
+
+    async def _learn(self, record: bytes, fields: Record, joined: Joined) -> Record:
+        """Have the view know an event before it is acknowledged; gives what there is to know.
+
+        One that had counted already may have been joined elsewhere a moment ago, and its news be
+        under way.
+        """
         if not joined.joined:
-            return Accepted(signal.stamp.id, duplicate=True)
-        names = [name for member in joined.members if (name := parse_name(member))]
-        self._rescorer.put(self._type_of(signal), names)
-        return Accepted(signal.stamp.id)
+            (loaded,) = await self._store.load(Load(record))
+            fields = loaded.record
+        self._view.learn(record, fields)
+        return fields
+
+    async def _note_fanned_out(self, signal: Signal, place: Placement) -> None:
+        fields = {fanned_field(signal.stamp.id): signal.stamp.encode().encode()}
+        expire_at = self._facts_expire()
+        await self._one(Join(place.record, fields, expire_at, self._now(), want_record=False))
 
     async def _owner(self, signal: Signal, meaning: Meaning) -> Owner | None:
         """Whose the session is; None where nobody knows yet and its facts were left for it."""
@@ -244,6 +269,7 @@ class Intake:
                 (Index(self._names.user_index(name.user), str(name).encode(), expire_at),),
                 unless=event_field(signal.stamp.id),
                 publish=channel,
+                want_record=False,
                 confirm=True,
             )
         ]
@@ -256,8 +282,9 @@ class Intake:
             joins.append(self._enlist(device, name, expire_at))
         answers = await self._store.join(*joins)
         self._placed(signal.stamp.id, record)
-        for join, answer in zip(joins, answers, strict=True):
-            self._view.learn(join.key, answer.record)
+        await self._learn(record, fields, answers[0])
+        for join in joins[1:]:
+            self._view.learn(join.key, join.fields)
         if not answers[0].joined:
             return Accepted(signal.stamp.id, duplicate=True)
         self._rescorer.put(self._type_of(signal), (name,))
@@ -276,6 +303,7 @@ class Intake:
                         self._facts_expire(),
                         self._now(),
                         publish=channel,
+                        want_record=False,
                         confirm=True,
                     )
                 )
@@ -288,7 +316,7 @@ class Intake:
         fields: Record = {}
         if expire_at > until:
             fields, until = keep_until(expire_at), expire_at
-        return Join(record, fields, until, self._now(), (index,), confirm=True)
+        return Join(record, fields, until, self._now(), (index,), want_record=False, confirm=True)
 
     async def _one(self, join: Join) -> Joined:
         (joined,) = await self._store.join(join)

@@ -40,6 +40,9 @@ from sidecar.wire.records import (
 )
 
 BATCH = 256
+FOLDS = 8
+"""Folds in a row. One is short, and a check must not wait for many."""
+
 CHECKPOINT_KEEPS = 8
 """How many of the latest steps a checkpoint leaves open to reordering."""
 
@@ -180,12 +183,13 @@ class Rescorer:
         now = self._clock()
         evaluator = self._view.evaluator
         joins: list[tuple[Join, Telling | None]] = []
-        for session in sessions:
+        for count, session in enumerate(sessions, 1):
             missing, checkpoint = _untold(evaluator, session, now)
             joins += [(self._claim(session, telling, now), telling) for telling in missing]
             if checkpoint:
                 joins.append((self._join(session, checkpoint, now), None))
-            await trio.lowlevel.checkpoint()  # a fold is short, and a check must not wait for many
+            if count % FOLDS == 0:
+                await trio.lowlevel.checkpoint()
         if not joins:
             return
         answers = await self._store.join(*(join for join, _ in joins))

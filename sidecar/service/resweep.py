@@ -5,10 +5,11 @@ that its marks are logged and counted, and that its address is looked up in new 
 
 What sessions are judged by is a *generation*: a digest of policies and location data. A sidecar
 that comes to judge by another one asks for it, in a record that all share; the latest that was
-asked for is the current one. One sidecar of that generation at a time then goes through all
-sessions in the store, holding a lease by terms; it saves how far it got, so that another goes on
-where it died. As telling is a join (see `telling`), a session that is looked at twice is told of
-once, and the lease saves work only.
+asked for is the current one. All sidecars of that generation then share the work, as a backlog:
+whoever takes the item that says where to read on replaces it by a page of sessions and by the
+next such item. So the sessions are listed once, each page is looked at by one sidecar, and what
+one that died had taken is taken by another. As telling is a join (see `telling`), a session that
+is looked at twice is told of once.
 
 It gives way: it rests as long as it worked, and for as long as fresh signals wait.
 """
@@ -25,30 +26,37 @@ from sidecar.domain.location import Place
 from sidecar.domain.stamp import MICROSECONDS, Stamp
 from sidecar.service.answers import Overloaded, Unavailable
 from sidecar.service.assembly import sighted_in
-from sidecar.service.lease import TERM, Lease
+from sidecar.service.backlog import STALE, Backlogs, Outlook, Taken
 from sidecar.service.observations import Telemetry, Told, WorkerFailed
+from sidecar.service.paging import Pager, Pause
 from sidecar.service.rescore import Assembled, Rescorer
 from sidecar.service.store import Join, Load, Store
+from sidecar.wire.backlog_items import (
+    CountAll,
+    Page,
+    WalkAll,
+    WalkIndex,
+    decode_item,
+    encode_item,
+    page_of,
+)
 from sidecar.wire.naming import Names, SessionName
 from sidecar.wire.records import encode_facts
 from sidecar.wire.resweeps import (
-    SWEEP,
-    SWEPT,
     WANT,
     Asked,
     Finished,
     Progress,
-    Saved,
+    backlog_of,
     current_of,
     encode_finished,
-    encode_saved,
+    finished_of,
     number,
-    progress_of,
-    saved_of,
+    swept_field,
 )
 
-SLICE = 64
-"""Sessions that are read at once, judged one by one, and followed by a rest."""
+TERM = STALE
+"""Seconds between looks while others work; a dead one's work is taken over within two of them."""
 
 IDLE = 30.0
 """Seconds between looks where there is nothing to do here."""
@@ -60,15 +68,13 @@ Sooner, it is taken for a straggler of the rollout that brought the current one.
 """
 
 LIFE = 30 * 86400.0
-PATIENCE, GLANCE = 1.0, 0.005
 
-
-class _HandedError(Exception):
-    """Another holds the lease, or another generation is wanted."""
+COUNTED = 16
+"""Pages that are counted between two notes of how far the counting is."""
 
 
 class Resweeper:
-    """Goes through all sessions when it is this sidecar's turn.
+    """This sidecar's part in going through all sessions.
 
     `use` names the generation that this sidecar judges by; `share` is the part of its time that
     the work may take; `place_of` looks up addresses in the data of that generation.
@@ -79,6 +85,7 @@ class Resweeper:
         *,
         sidecar: str,
         store: Store,
+        backlogs: Backlogs,
         rescorer: Rescorer,
         names: Names,
         place_of: Callable[[str], Place],
@@ -89,22 +96,21 @@ class Resweeper:
     ) -> None:
         self._sidecar = sidecar
         self._store = store
+        self._backlogs = backlogs
         self._rescorer = rescorer
         self._names = names
         self._place_of = place_of
         self._telemetry = telemetry
         self._clock = clock
-        self._share = share
+        self._pager = Pager(sidecar=sidecar, backlogs=backlogs, rescorer=rescorer, share=share)
+        self._pause = Pause(TERM)
         self._jitter = jitter
         self._generation = ""
         self._before: str | None = None
         self._asking = False
         self._wake = trio.Event()
-        self._lease = Lease(
-            key=names.rescore_record(), sidecar=sidecar, store=store, clock=clock, life=LIFE
-        )
         self._known: set[str] = set()
-        self._saved: Saved | None = None
+        self._outlook = Outlook()
         self.progress = Progress()
 
     def use(self, generation: str) -> None:
@@ -135,7 +141,7 @@ class Resweeper:
                 await self._wake.wait()
 
     async def turn(self) -> float:
-        """Ask if there is need, and work if it is this sidecar's turn; gives when to look again."""
+        """Ask if there is need, and do what there is to do; gives when to look again."""
         self._wake = trio.Event()
         current = await self._look()
         if self._asking:
@@ -145,15 +151,25 @@ class Resweeper:
             except (Unavailable, Overloaded):
                 self._asking = True
                 raise
-        if current is None or current.generation != self._generation or self.progress.finished:
-            return IDLE
-        try:
-            if await self._lease.holds():
-                await self._work(current)
-                return IDLE
-        except _HandedError:
-            pass
-        return TERM
+        while current is not None and self._is_wanted(current):
+            if not self._outlook.begun:
+                first = encode_item(CountAll())
+                await self._backlogs.begin(backlog_of(current), self._moment(), first)
+            item = await self._backlogs.take(backlog_of(current), self._sidecar)
+            if item is not None:
+                await self._do(current, item)
+                self._pause.reset()
+            current = await self._look()
+            if item is None and not self._outlook.finished:
+                return self._pause.take()
+            if current is not None and self._outlook.finished and not self.progress.finished:
+                await self._finish(current)
+        return IDLE
+
+    def _is_wanted(self, current: Asked) -> bool:
+        """Whether this sidecar can do anything for the current generation."""
+        ours = current.generation == self._generation and not self._wake.is_set()
+        return ours and not self.progress.finished
 
     async def _ask(self, current: Asked | None) -> Asked | None:
         generation, before = self._generation, self._before
@@ -174,48 +190,67 @@ class Resweeper:
         self._known = {f[len(WANT) :].decode() for f in record if f.startswith(WANT)}
         current = current_of(record)
         if current is None:
-            self.progress, self._saved = Progress(), None
-        else:
-            self.progress, self._saved = progress_of(record, current), saved_of(record, current)
+            self.progress, self._outlook = Progress(), Outlook()
+            return None
+        self._outlook = await self._backlogs.outlook(backlog_of(current))
+        self.progress = self._seen(current, finished_of(record, current))
         return current
 
-    async def _keep_hold(self) -> None:
-        if self._wake.is_set() or not await self._lease.holds():
-            raise _HandedError
+    def _seen(self, current: Asked, finished: Finished | None) -> Progress:
+        outlook = self._outlook
+        begun = outlook.begun / MICROSECONDS
+        done = finished.done if finished else outlook.done
+        expected = done if finished else max(outlook.expected, done)
+        until = finished.at / MICROSECONDS if finished else self._clock()
+        rate = done / max(1e-3, until - begun) if begun else 0.0
+        return Progress(
+            state="done" if finished else "running" if outlook.begun else "waiting",
+            generation=current.generation,
+            done=done,
+            expected=expected,
+            asked=current.at / MICROSECONDS,
+            begun=begun,
+            finished=until if finished else 0.0,
+            rate=round(rate, 1),
+            seconds_left=round((expected - done) / rate, 1) if rate else 0.0,
+            sidecars=outlook.workers,
+        )
 
-    async def _work(self, current: Asked) -> None:
-        """Go through all sessions from where the last one stopped."""
-        saved = self._saved or await self._begin(current)
-        while True:
-            found = await self._store.scan(self._names.every_session(), saved.bookmark)
-            names = [name for key in found.keys if (name := self._names.name_of_record(key))]
-            for start in range(0, len(names), SLICE):
-                await self._keep_hold()
-                begun = trio.current_time()
-                await self._judge(current, names[start : start + SLICE])
-                await self._give_way(trio.current_time() - begun)
-            await self._keep_hold()
-            done = saved.done + len(names)
-            expected = max(saved.expected, done)
-            saved = Saved(saved.revision + 1, done, expected, found.bookmark, self._sidecar)
-            if not found.bookmark:
-                break
-            await self._save(current, saved)
-        await self._finish(current, saved.done)
+    async def _do(self, current: Asked, item: Taken) -> None:
+        match decode_item(item.body):
+            case CountAll(bookmark):
+                await self._count(current, item, bookmark)
+            case WalkAll(bookmark):
+                await self._walk(current, item, bookmark)
+            case Page() as page:
+                await self._pager.work(
+                    backlog_of(current), item, page.names(), lambda n: self._judge(current, n)
+                )
+            case WalkIndex() | None:
+                # Not ours: a newer version's, whose generation is another, too.
+                await self._backlogs.replace(backlog_of(current), item)
 
-    async def _begin(self, current: Asked) -> Saved:
+    async def _count(self, current: Asked, item: Taken, bookmark: bytes) -> None:
         """Count first, so that progress means something."""
-        expected, bookmark = 0, b""
-        while True:
+        expected = 0
+        for _ in range(COUNTED):
             found = await self._store.scan(self._names.every_session(), bookmark)
             expected += len(found.keys)
             bookmark = found.bookmark
             if not bookmark:
                 break
-            await self._keep_hold()
-        saved = Saved(1, 0, expected, b"", self._sidecar)
-        await self._save(current, saved)
-        return saved
+        following = CountAll(bookmark) if bookmark else WalkAll()
+        await self._backlogs.replace(
+            backlog_of(current), item, encode_item(following), expected=expected
+        )
+
+    async def _walk(self, current: Asked, item: Taken, bookmark: bytes) -> None:
+        found = await self._store.scan(self._names.every_session(), bookmark)
+        names = [name for key in found.keys if (name := self._names.name_of_record(key))]
+        following = [encode_item(page_of("reload", names))] if names else []
+        if found.bookmark:
+            following.append(encode_item(WalkAll(found.bookmark)))
+        await self._backlogs.replace(backlog_of(current), item, *following)
 
     async def _judge(self, current: Asked, names: Sequence[SessionName]) -> None:
         sessions = await self._rescorer.read(names)
@@ -244,25 +279,20 @@ class Resweeper:
         if joins:
             await self._store.join(*joins)
 
-    async def _give_way(self, worked: float) -> None:
-        """Rest in proportion to the work, and while fresh signals wait; but not for ever."""
-        await trio.sleep(worked * (1 / self._share - 1))
-        with trio.move_on_after(PATIENCE):
-            while self._rescorer.waiting:  # noqa: ASYNC110 - what waits is another's to know
-                await trio.sleep(GLANCE)
-
-    async def _save(self, current: Asked, saved: Saved) -> None:
-        fields = {SWEEP + number(current.at): encode_saved(saved)}
-        await self._join(fields)
-        self._saved, self.progress = saved, progress_of(fields, current)
-
-    async def _finish(self, current: Asked, done: int) -> None:
-        at = self._moment()
-        await self._join({SWEPT + number(current.at): encode_finished(Finished(at, done))})
+    async def _finish(self, current: Asked) -> None:
+        """Say that it is done; of all who see it, one tells."""
+        at, done, now = self._moment(), self._outlook.done, int(self._clock() * 1000)
+        field = swept_field(current)
+        fields = {field: encode_finished(Finished(at, done))}
+        key, until = self._names.rescore_record(), now + int(LIFE * 1000)
+        (joined,) = await self._store.join(
+            Join(key, fields, until, now, unless=field, want_record=False)
+        )
+        if joined.joined:
+            seconds = round((at - current.at) / MICROSECONDS, 3)
+            told: dict[str, str | int | float | bool] = {"sessions": done, "seconds": seconds}
+            self._telemetry.record(Told(event="all-sessions-rescored", fields=told))
         await self._look()
-        seconds = round((at - current.at) / MICROSECONDS, 3)
-        fields: dict[str, str | int | float | bool] = {"sessions": done, "seconds": seconds}
-        self._telemetry.record(Told(event="all-sessions-rescored", fields=fields))
 
     async def _join(self, fields: dict[bytes, bytes]) -> None:
         now = int(self._clock() * 1000)

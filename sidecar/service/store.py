@@ -7,6 +7,9 @@ import msgspec
 
 from sidecar.domain.lattice import Record
 
+MEMBERS_BOUND = 257
+"""Members of an index that the answer to a join gives at most."""
+
 
 class Index(msgspec.Struct, frozen=True):
     """Put `member` into the sorted set `key` until `expire_at` (unix milliseconds).
@@ -24,7 +27,8 @@ class Join(msgspec.Struct, frozen=True):
 
     `expire_at` (unix milliseconds) only ever grows. `unless`: where the record has this field
     already, nothing is joined and only the answer is given. `publish`: a channel on which the
-    fields that grew are told. `members_of`: an index whose live members the answer also gives.
+    fields that grew are told. `members_of`: an index whose live members the answer also gives,
+    `MEMBERS_BOUND` of them at most: so many stand for more, to be read with `Store.members`.
     `now` (unix milliseconds) tells which members have expired. `confirm`: it is answered only when
     it is as durable as the settings ask for, and else fails, though it may have happened.
     """
@@ -102,6 +106,9 @@ class Store(Protocol):
         there all the while is left out: where keys have moved to another server meanwhile, the
         bookmark leads to the beginning.
         """
+
+    async def members(self, index: bytes, now: int, bookmark: bytes = b"") -> Scanned:
+        """Some of an index's members that have not expired by `now` (unix ms); as `scan`."""
 
 
 class News(Protocol):

@@ -8,8 +8,9 @@
     PREFIX:{sidecars}:f    questions to all sidecars         PREFIX:{sidecars}  their channel
     PREFIX:{sidecars}:x    index of the live sidecars
     PREFIX:{aEVENT}:f      which sidecars have an event in their view
-    PREFIX:{rescore}:f     the re-score of all sessions: what for, by whom, how far
     PREFIX:{lWORK}:f       which sidecar does a piece of work that one is enough for
+    PREFIX:{rescore}:f     the re-score of all sessions: what for, and whether it is done
+    PREFIX:{rescore}:w:N   backlog N: work that sidecars share     :c:N  what it has counted
 
 USER, DEVICE and SID are digests: identifiers may be long, private, or full of braces.
 """
@@ -111,6 +112,14 @@ class Names:
     def lease_record(self, work: str) -> bytes:
         """The record of who does a piece of work, by the work's name."""
         return f"{self._prefix}:{{l{digest(work)}}}:f".encode()
+
+    def backlog(self, name: str) -> bytes:
+        """The stream of work that sidecars share under this name."""
+        return f"{self._prefix}:{{rescore}}:w:{name}".encode()
+
+    def backlog_counts(self, name: str) -> bytes:
+        """How much of that work is done."""
+        return f"{self._prefix}:{{rescore}}:c:{name}".encode()
 
     def every_session(self) -> str:
         """A pattern that matches every session's record."""

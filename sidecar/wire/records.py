@@ -7,6 +7,7 @@ record has
     who:user, who:session, who:device   identifiers in plain text
     app:NAME                            the apps the session was used in
     event:ID                            ids that have counted already
+    fanned:ID                           those whose many sessions are in the backlog
     told:POLICY                         what was last logged and counted of a policy's mark
     claim:POLICY|VALUE                  which sidecar told it
     checkpoint:state                    the state up to some stamp
@@ -130,6 +131,12 @@ def decode_checkpoint(record: Mapping[bytes, bytes]) -> Checkpoint | None:
         return None
 
 
+def devices_in(record: Mapping[bytes, bytes]) -> set[str]:
+    """The devices that a record binds its session to. What cannot be read is left out."""
+    bound = {field: value for field, value in record.items() if field.startswith(b"device:")}
+    return {fact.device for fact in decode_facts(bound)[0] if isinstance(fact, DeviceBound)}
+
+
 def event_field(event_id: str) -> bytes:
     """The field that tells that an event id has counted."""
     return f"event:{event_id}".encode()
@@ -141,6 +148,11 @@ def keep_until(expire_at: int) -> Record:
     A record without fields is none, and would forget how long its facts to come must live.
     """
     return {_KEEP: b"%016d" % expire_at}
+
+
+def fanned_field(event_id: str) -> bytes:
+    """The field that tells that the sessions of an event are in the backlog (`fan_out`)."""
+    return f"fanned:{event_id}".encode()
 
 
 def app_field(app: str) -> bytes:

@@ -1,12 +1,10 @@
-"""The record of the re-score of all sessions: what was asked for, who works, and how far.
+"""The record of the re-score of all sessions: what was asked for, and whether it is done.
 
     want:GENERATION   when it was last asked for; the latest one is the current
-    lease:TERM        which sidecar works in this term (`wire.leases`)
-    sweep:ASKED       how far the one asked for then has got
-    swept:ASKED       that it is done
+    swept:ASKED       that the one asked for then is done
 
 Values begin with a number of sixteen digits that only grows, as the lattice wants it
-(`domain.lattice`). Moments are in microseconds since the epoch.
+(`domain.lattice`). Moments are in microseconds since the epoch. How far it is, its backlog tells.
 """
 
 from collections.abc import Mapping
@@ -14,10 +12,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from sidecar.domain.stamp import MICROSECONDS
-
 WANT = b"want:"
-SWEEP = b"sweep:"
 SWEPT = b"swept:"
 _DIGITS = 16
 _T = TypeVar("_T")
@@ -30,16 +25,6 @@ class Asked(NamedTuple):
     at: int
 
 
-class Saved(NamedTuple):
-    """How far it has got: the later revision counts; `bookmark` is the store's own."""
-
-    revision: int
-    done: int
-    expected: int
-    bookmark: bytes
-    sidecar: str
-
-
 class Finished(NamedTuple):
     """It was done at that moment, with so many sessions."""
 
@@ -50,8 +35,8 @@ class Finished(NamedTuple):
 class Progress(msgspec.Struct, frozen=True):
     """How far it is, for an operator. Times are in seconds since the epoch; 0: not yet.
 
-    `state` is "none" (none was ever asked for), "waiting", "running" or "done"; `sidecar` the one
-    that works at it, or did last.
+    `state` is "none" (none was ever asked for), "waiting", "running" or "done"; `sidecars` those
+    that work at it, `rate` sessions a second since it began, `seconds_left` what that lets expect.
     """
 
     state: str = "none"
@@ -59,8 +44,11 @@ class Progress(msgspec.Struct, frozen=True):
     done: int = 0
     expected: int = 0
     asked: float = 0.0
+    begun: float = 0.0
     finished: float = 0.0
-    sidecar: str = ""
+    rate: float = 0.0
+    seconds_left: float = 0.0
+    sidecars: tuple[str, ...] = ()
 
 
 def number(value: int) -> bytes:
@@ -77,35 +65,24 @@ def current_of(record: Mapping[bytes, bytes]) -> Asked | None:
     return Asked(latest.decode("utf-8", "replace"), int(wanted[latest]))
 
 
-def encode_saved(saved: Saved) -> bytes:
-    """As the value of `sweep:ASKED`."""
-    return number(saved.revision) + msgspec.msgpack.encode(saved)
-
-
-def saved_of(record: Mapping[bytes, bytes], asked: Asked) -> Saved | None:
-    """How far this one has got; None where nobody began, or what was saved cannot be read."""
-    return _decoded(record.get(SWEEP + number(asked.at)), Saved)
-
-
 def encode_finished(finished: Finished) -> bytes:
     """As the value of `swept:ASKED`."""
     return number(finished.at) + msgspec.msgpack.encode(finished)
 
 
-def progress_of(record: Mapping[bytes, bytes], asked: Asked) -> Progress:
-    """How far this one is."""
-    saved = saved_of(record, asked)
-    finished = _decoded(record.get(SWEPT + number(asked.at)), Finished)
-    done = finished or saved
-    return Progress(
-        state="done" if finished else "running" if saved else "waiting",
-        generation=asked.generation,
-        done=done.done if done else 0,
-        expected=finished.done if finished else saved.expected if saved else 0,
-        asked=asked.at / MICROSECONDS,
-        finished=finished.at / MICROSECONDS if finished else 0.0,
-        sidecar=saved.sidecar if saved else "",
-    )
+def backlog_of(asked: Asked) -> str:
+    """The name of the backlog in which it is done."""
+    return f"all-{asked.at}"
+
+
+def swept_field(asked: Asked) -> bytes:
+    """The field that says that it is done."""
+    return SWEPT + number(asked.at)
+
+
+def finished_of(record: Mapping[bytes, bytes], asked: Asked) -> Finished | None:
+    """When it was done; None where it is not, or what says so cannot be read."""
+    return _decoded(record.get(swept_field(asked)), Finished)
 
 
 def _decoded(value: bytes | None, kind: type[_T]) -> _T | None:

@@ -70,3 +70,42 @@ async def test_what_is_no_bookmark_leads_to_the_beginning() -> None:
         fill(server)
         async with running(server) as store:
             assert await rest(store, b"no bookmark") == KEYS
+
+
+MEMBERS = {b"member-%d" % n: 2000.0 for n in range(5000)}
+
+
+async def through_index(store: RedisStore, bookmark: bytes) -> set[bytes]:
+    found: set[bytes] = set()
+    while True:
+        page = await store.members(b"index", 1000, bookmark)
+        found.update(page.keys)
+        bookmark = page.bookmark
+        if not bookmark:
+            return found
+
+
+async def test_an_index_is_read_page_by_page_from_any_bookmark_without_what_has_expired() -> None:
+    with serving() as server:
+        with server.client() as client:
+            client.zadd("index", dict([*MEMBERS.items(), (b"expired", 999.0)]))
+        async with running(server) as one, running(server) as other:
+            page = await one.members(b"index", 1000)
+            assert 0 < len(page.keys) < len(MEMBERS)
+            left = await through_index(other, page.bookmark)
+            assert left | set(page.keys) == set(MEMBERS)
+            assert len(left) < len(MEMBERS)
+
+
+async def test_a_bookmark_in_an_index_of_another_process_leads_to_its_beginning() -> None:
+    with serving() as server:
+        async with running(server) as store:
+            with server.client() as client:
+                client.zadd("index", dict(MEMBERS.items()))
+            page = await store.members(b"index", 1000)
+            server.stop()
+            server.path.unlink(missing_ok=True)
+            server.start()
+            with server.client() as client:
+                client.zadd("index", dict(MEMBERS.items()))
+            assert await through_index(store, page.bookmark) == set(MEMBERS)

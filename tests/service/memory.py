@@ -1,7 +1,7 @@
 """A store in memory, held to the real one by tests/contracts, and a pod's journeys upon it."""
 
 import itertools
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 
 from sidecar.domain.assurance import Authentication
@@ -12,7 +12,9 @@ from sidecar.domain.policy import Policy
 from sidecar.domain.session import Surroundings
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.service.answers import Answer, Call, Unavailable
+from sidecar.service.backlog import STALE, Outlook, Taken
 from sidecar.service.check import Checker
+from sidecar.service.fan_out import FanOut
 from sidecar.service.guarding import Guard
 from sidecar.service.inspection import Inspector
 from sidecar.service.intake import Intake
@@ -21,7 +23,15 @@ from sidecar.service.rescore import Rescorer
 from sidecar.service.resweep import Resweeper
 from sidecar.service.saver import Saver
 from sidecar.service.settling import Settler
-from sidecar.service.store import Join, Joined, Load, Loaded, Reader, Scanned
+from sidecar.service.store import (
+    MEMBERS_BOUND,
+    Join,
+    Joined,
+    Load,
+    Loaded,
+    Reader,
+    Scanned,
+)
 from sidecar.service.sweep import Sweeper
 from sidecar.service.view import View
 from sidecar.service.watching import Watches
@@ -42,16 +52,17 @@ class MemoryStore:
         self.indexes: dict[bytes, dict[bytes, int]] = {}
         self.expiries: dict[bytes, int] = {}
         self.pods: list[MemoryNews] = []
+        self.backlogs: dict[str, Queue] = {}
         self.away = False
         self.round_trips = 0
 
     async def join(self, *joins: Join) -> list[Joined]:
-        self._trip()
+        self.trip()
         return [self._join(one) for one in joins]
 
     def _join(self, one: Join) -> Joined:
         before = self.records.get(one.key, {})
-        members = self._members(one.members_of, one.now)
+        members = self._members(one.members_of, one.now)[:MEMBERS_BOUND]
         if one.unless is not None and one.unless in before:
             return Joined((), False, dict(before), members)
         for index in one.indexes:
@@ -66,25 +77,26 @@ class MemoryStore:
             told = {f: one.fields[f] for f in changed}
             for pod in self.pods:
                 pod.tell(one.publish, one.key, told)
-        return Joined(changed, True, dict(after), self._members(one.members_of, one.now))
+        members = self._members(one.members_of, one.now)[:MEMBERS_BOUND]
+        return Joined(changed, True, dict(after), members)
 
     def _members(self, index: bytes | None, now: int) -> tuple[bytes, ...]:
         entries = self.indexes.get(index or b"", {})
         return tuple(member for member, until in entries.items() if until >= now)
 
     async def load(self, *loads: Load) -> list[Loaded]:
-        self._trip()
+        self.trip()
         return [
             Loaded(dict(self.records.get(one.key, {})), self._members(one.index, one.now))
             for one in loads
         ]
 
     async def keys(self, pattern: str) -> AsyncIterator[list[bytes]]:
-        self._trip()
+        self.trip()
         yield [key for key in self.records if b":s:" in key]
 
     async def scan(self, pattern: str, bookmark: bytes = b"") -> Scanned:
-        self._trip()
+        self.trip()
         keys = sorted(key for key in self.records if b":s:" in key and key > bookmark)
         page = keys[:SCANNED_AT_ONCE]
         return Scanned(page, page[-1] if len(keys) > len(page) else b"")
@@ -94,10 +106,88 @@ class MemoryStore:
         for key in [key for key, until in self.expiries.items() if until < now * 1000]:
             del self.records[key], self.expiries[key]
 
-    def _trip(self) -> None:
+    async def members(self, index: bytes, now: int, bookmark: bytes = b"") -> Scanned:
+        self.trip()
+        left = sorted(m for m in self._members(index, now) if m > bookmark)
+        page = left[:SCANNED_AT_ONCE]
+        return Scanned(page, page[-1] if len(left) > len(page) else b"")
+
+    def trip(self) -> None:
         self.round_trips += 1
         if self.away:
             raise Unavailable("the store is away")
+
+
+class MemoryBacklogs:
+    """Backlogs in memory, held to the real ones by tests/contracts. `clock` is in seconds."""
+
+    def __init__(self, store: MemoryStore, clock: Callable[[], float], stale: float = STALE):
+        self.store = store
+        self.clock = clock
+        self.stale = stale
+        self.shared = store.backlogs
+
+    def _of(self, name: str) -> "Queue":
+        self.store.trip()
+        return self.shared.setdefault(name, Queue())
+
+    async def begin(self, name: str, moment: int, body: bytes) -> bool:
+        queue = self._of(name)
+        if queue.begun:
+            return False
+        queue.begun = moment
+        queue.put(body)
+        return True
+
+    async def put(self, name: str, body: bytes) -> None:
+        self._of(name).put(body)
+
+    async def take(self, name: str, who: str) -> Taken | None:
+        queue, now = self._of(name), self.clock()
+        stale = [n for n, (_, at) in queue.held.items() if now - at >= self.stale]
+        fresh = [n for n in queue.items if n not in queue.held]
+        for number in (*sorted(stale), *fresh):
+            queue.held[number] = (who, now)
+            return Taken(b"%d" % number, queue.items[number])
+        return None
+
+    async def keep(self, name: str, who: str, item: Taken) -> bool:
+        queue, number = self._of(name), int(item.id)
+        if queue.held.get(number, ("", 0.0))[0] != who:
+            return False
+        queue.held[number] = (who, self.clock())
+        return True
+
+    async def replace(
+        self, name: str, item: Taken, *bodies: bytes, done: int = 0, expected: int = 0
+    ) -> bool:
+        queue, number = self._of(name), int(item.id)
+        if queue.held.pop(number, None) is None:
+            return False
+        del queue.items[number]
+        for body in bodies:
+            queue.put(body)
+        queue.done += done
+        queue.expected += expected
+        return True
+
+    async def outlook(self, name: str) -> Outlook:
+        queue = self._of(name)
+        workers = tuple(sorted({who for who, _ in queue.held.values()}))
+        return Outlook(queue.begun, len(queue.items), queue.done, queue.expected, workers)
+
+
+class Queue:
+    """One backlog."""
+
+    def __init__(self) -> None:
+        self.begun = self.done = self.expected = self.last = 0
+        self.items: dict[int, bytes] = {}
+        self.held: dict[int, tuple[str, float]] = {}
+
+    def put(self, body: bytes) -> None:
+        self.last += 1
+        self.items[self.last] = body
 
 
 class MemoryNews:
@@ -240,9 +330,20 @@ class Pod:
             new_id=lambda: f"{name}-claim{next(ids)}",
             queue=100,
         )
+        backlogs = MemoryBacklogs(store, self.clock)
+        self.fan_out = FanOut(
+            sidecar=name,
+            store=store,
+            backlogs=backlogs,
+            rescorer=self.rescorer,
+            telemetry=self.telemetry,
+            clock=self.clock,
+            jitter=lambda: 0.5,
+        )
         self.resweeper = Resweeper(
             sidecar=name,
             store=store,
+            backlogs=backlogs,
             rescorer=self.rescorer,
             names=self.names,
             place_of=lambda ip: self.places.get(ip, Place()),
@@ -286,6 +387,7 @@ class Pod:
             store=store,
             view=self.view,
             rescorer=self.rescorer,
+            fan_out=self.fan_out.add,
             names=self.names,
             place_of=place_of,
             clock=self.clock,
@@ -316,6 +418,7 @@ class Pod:
             names=self.names,
             clock=self.clock,
             resweeper=self.resweeper,
+            fan_out=self.fan_out,
         )
 
     def clock(self) -> float:

@@ -1,4 +1,4 @@
-"""The re-score of all sessions: once a generation, by one sidecar, continued where one dies."""
+"""The re-score of all sessions: once a generation, shared by sidecars, whichever of them die."""
 
 from collections import Counter
 
@@ -9,10 +9,8 @@ from sidecar.domain.policy import RiskLevel, UserRisk
 from sidecar.domain.signal import RiskLevelChange, Subject
 from sidecar.domain.stamp import at
 from sidecar.service.answers import Unavailable
-from sidecar.service.lease import TERM
 from sidecar.service.observations import Marked, Rescored, Told
-from sidecar.service.resweep import IDLE, SETTLED
-from sidecar.service.store import Join, Joined
+from sidecar.service.resweep import IDLE, SETTLED, TERM
 from tests.domain.scenes import AWAY, BERLIN, HOME, LISBON, policy
 from tests.service.memory import MemoryStore, Pod, Tokens
 
@@ -70,8 +68,10 @@ async def test_sessions_of_no_view_are_told_of_after_a_reload() -> None:
     assert marked(a) == ALL
     progress = await a.resweeper.status()
     assert (progress.state, progress.done, progress.expected) == ("done", SESSIONS, SESSIONS)
-    counted = [one for one in a.telemetry.of(Rescored) if isinstance(one, Rescored)]
-    assert sum(one.sessions for one in counted if one.cause == "reload") == SESSIONS
+    assert rescored(a) == SESSIONS
+    assert {one.cause for one in a.telemetry.of(Rescored) if isinstance(one, Rescored)} == {
+        "reload"
+    }
 
 
 async def test_the_time_since_an_old_event_is_not_that_from_signal_to_mark() -> None:
@@ -90,23 +90,45 @@ async def test_many_sidecars_of_one_rollout_do_the_work_once() -> None:
     late.now = 2100.0
     late.resweeper.use("g1")
     assert await late.resweeper.turn() == IDLE
-    assert store.round_trips == before + 1
+    assert store.round_trips == before + 2  # what is asked for, and how far it is
     assert [finished(pod) for pod in pods] == [1, 0, 0]
     assert marked(*pods) == ALL
 
 
-async def test_while_one_works_the_others_wait_and_see_how_far_it_is() -> None:
+async def test_sidecars_share_the_work_and_each_session_is_looked_at_once() -> None:
+    _, pods = await scene("a", "b", "c")
+    async with trio.open_nursery() as nursery:
+        for pod in pods:
+            nursery.start_soon(pod.resweeper.run)
+        await until(lambda: sum(map(finished, pods)) == 1)
+        nursery.cancel_scope.cancel()
+    assert marked(*pods) == ALL
+    looked = [rescored(pod) for pod in pods]
+    assert min(looked) > 0
+    assert sum(looked) == SESSIONS
+
+
+async def test_all_see_how_far_it_is_and_who_works_on_it() -> None:
     _, (a, b) = await scene("a", "b")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(a.resweeper.turn)
         await until(lambda: bool(a.resweeper.progress.done))
-        assert await b.resweeper.turn() == TERM
-        assert marked(b) == Counter()
+        a.now = b.now = 2010.0
         seen = await b.resweeper.status()
         assert seen.state == "running"
         assert 0 < seen.done < seen.expected == SESSIONS
-        assert seen.sidecar == "a"
+        assert seen.sidecars == ("a",)
+        assert seen.begun == 2000.0
+        assert seen.rate == seen.done / 10
+        assert seen.seconds_left == round((SESSIONS - seen.done) / seen.rate, 1)
     assert marked(a) == ALL
+    seen = await b.resweeper.status()
+    assert (seen.state, seen.sidecars, seen.seconds_left) == ("done", (), 0.0)
+
+
+def rescored(pod: Pod) -> int:
+    counted = [one for one in pod.telemetry.of(Rescored) if isinstance(one, Rescored)]
+    return sum(one.sessions for one in counted)
 
 
 async def until(happened: object) -> None:
@@ -117,23 +139,23 @@ async def until(happened: object) -> None:
     raise AssertionError("it never happens")
 
 
-async def test_what_one_that_died_left_is_done_by_another_from_where_it_stopped() -> None:
-    _, (a, b) = await scene("a", "b")
+@pytest.mark.parametrize("steps", range(4, 100, 9))
+async def test_what_one_that_died_had_taken_is_done_by_another(steps: int) -> None:
+    """It dies at any of its round trips: while it counts, reads on, or looks at a page."""
+    store, (a, b) = await scene("a", "b")
+    dies = store.round_trips + steps
     async with trio.open_nursery() as nursery:
         nursery.start_soon(a.resweeper.turn)
-        await until(lambda: a.resweeper.progress.done >= 30)
+        await until(lambda: store.round_trips >= dies)
         nursery.cancel_scope.cancel()
-    done = a.resweeper.progress.done
-    assert 0 < done < SESSIONS
-    assert await b.resweeper.turn() == TERM  # a's lease lasts
-    assert marked(b) == Counter()
-    b.now += 2 * TERM
+    assert not finished(a)
+    assert await b.resweeper.turn() < TERM
+    assert (await b.resweeper.status()).state == "running"  # until what a has is stale
+    b.now += TERM
     await b.resweeper.turn()
     assert marked(a, b) == ALL
-    assert sum(marked(b).values()) <= SESSIONS - done
-    counted = [one for one in b.telemetry.of(Rescored) if isinstance(one, Rescored)]
-    assert sum(one.sessions for one in counted) == SESSIONS - done
-    assert (await b.resweeper.status()).state == "done"
+    status = await b.resweeper.status()
+    assert (status.state, status.done) == ("done", SESSIONS)
 
 
 async def test_the_store_may_be_away_for_a_while() -> None:
@@ -147,33 +169,32 @@ async def test_the_store_may_be_away_for_a_while() -> None:
 
 
 class Failing(MemoryStore):
-    """Fails at the n-th join from now."""
+    """Fails at the n-th round trip from now."""
 
-    joins_left = 10**9
+    trips_left = 10**9
 
-    async def join(self, *joins: Join) -> list[Joined]:
-        self.joins_left -= 1
-        self.away = self.joins_left == 0
-        try:
-            return await super().join(*joins)
-        finally:
-            self.away = False
+    def trip(self) -> None:
+        self.trips_left -= 1
+        if self.trips_left == 0:
+            raise Unavailable("the store is away")
+        super().trip()
 
 
-@pytest.mark.parametrize("joins", range(1, 20))
-async def test_a_store_that_fails_at_any_write_delays_and_loses_nothing(joins: int) -> None:
+@pytest.mark.parametrize("trips", range(1, 100, 9))
+async def test_a_store_that_fails_at_any_time_delays_and_loses_nothing(trips: int) -> None:
     store, tokens = Failing(), Tokens()
     await crowd(store, tokens)
     a = Pod(store, [RISKY], tokens, name="a")
     a.now = 2000.0
     a.resweeper.use("g1")
-    store.joins_left = joins
+    store.trips_left = trips
     with pytest.raises(Unavailable):
         await a.resweeper.turn()
     a.now += TERM
     await a.resweeper.turn()
     assert marked(a) == ALL
-    assert (await a.resweeper.status()).state == "done"
+    status = await a.resweeper.status()
+    assert (status.state, status.done) == ("done", SESSIONS)
 
 
 async def test_a_fresh_signal_is_told_of_while_the_work_goes_on() -> None:
@@ -263,7 +284,7 @@ async def test_a_sidecar_without_location_data_moves_nobody() -> None:
         for field in record
         if field not in before.get(key, {})
     }
-    assert grown == {b"told", b"claim", b"want", b"lease", b"sweep", b"swept"}
+    assert grown == {b"told", b"claim", b"want", b"swept"}
 
 
 async def test_it_runs_by_itself_and_takes_up_what_is_asked_for_meanwhile() -> None:

@@ -20,21 +20,21 @@ Fields: TypeAlias = dict[Any, Any]
 """As redis-py types a mapping that it takes."""
 
 
-def settle(client: redis.Redis, sessions: int, *, risky: int) -> None:
-    """So many sessions, four a user; every `risky`-th user is at high risk."""
+def settle(client: redis.Redis, sessions: int, *, risky: int, per_user: int = PER_USER) -> None:
+    """So many sessions, `per_user` a user; every `risky`-th user is at high risk (0: none)."""
     names = Names("su")
     start = now() - 600
     for first in range(0, sessions, AT_ONCE):
         with client.pipeline(transaction=False) as pipe:
             for number in range(first, min(sessions, first + AT_ONCE)):
-                user, session = f"user-{number // PER_USER}", f"crowd-{number}"
+                user, session = f"user-{number // per_user}", f"crowd-{number}"
                 name = session_name(user, session)
                 who: Fields = {WHO_USER: user.encode(), WHO_SESSION: session.encode()}
                 index = f"{names.user_index(name.user).decode()}"
                 pipe.hset(names.session_record(name), mapping={**who, **_began(number, start)})
                 pipe.hset(names.locator(name.session), mapping=who)
                 pipe.zadd(index, {str(name): FAR})
-                if number % PER_USER == 0 and number // PER_USER % risky == 0:
+                if risky and number % per_user == 0 and number // per_user % risky == 0:
                     pipe.hset(names.user_record(digest(user)), mapping=_rise(number, start))
             pipe.execute()
 

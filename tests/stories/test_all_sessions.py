@@ -10,13 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter
 
-import httpx
 import pytest
 
 from tests.adapters.servers import Server, serving
 from tests.stories.crowd import settle
 from tests.stories.running import Client, eventually, token, unique
-from tests.system.processes import Process, daemons
+from tests.system.processes import Process, daemons, level
 
 SESSIONS = int(os.environ.get("SIDECAR_SCALE_SESSIONS", "20000"))
 RISKY = 10
@@ -40,11 +39,6 @@ policies:
 def server() -> Iterator[Server]:
     with serving() as one:
         yield one
-
-
-def level(sidecar: Process, name: str) -> float:
-    text = httpx.get(f"{sidecar.admin}/metrics").text
-    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
 
 
 def progress(sidecar: Process) -> tuple[float, float]:

@@ -87,13 +87,23 @@ class Process:
         return self.process.wait(15)
 
 
+def level(sidecar: Process, name: str) -> float:
+    """The sum of what a daemon says of a metric; `name` is how its lines begin."""
+    text = httpx.get(f"{sidecar.admin}/metrics").text
+    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
+
+
 @contextmanager
 def daemons(
-    directory: Path, store: str, *names: str, extra: Mapping[str, Any] | None = None
+    directory: Path,
+    store: str,
+    *names: str,
+    extra: Mapping[str, Any] | None = None,
+    policies: str = POLICY.format(state="enabled"),
 ) -> Iterator[list[Process]]:
     (directory / "jwks.json").write_bytes(key_set(SIGNER))
     (directory / "policies").mkdir()
-    (directory / "policies" / "one.yaml").write_text(POLICY.format(state="enabled"))
+    (directory / "policies" / "one.yaml").write_text(policies)
     running: list[Process] = []
     try:
         running.extend(Process(directory, name, store, extra) for name in names)

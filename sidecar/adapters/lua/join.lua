@@ -15,6 +15,7 @@
 
 local BOUNDS = {@BOUNDS@}
 local DEFAULT_BOUND = @DEFAULT_BOUND@
+local MEMBERS_BOUND = @MEMBERS_BOUND@
 local CHUNK = 2000
 local AHEAD = 9
 
@@ -71,7 +72,7 @@ end
 local function members()
   local key = KEYS[2 + index_count]
   if not key then return {} end
-  return redis.call('ZRANGEBYSCORE', key, now, '+inf')
+  return redis.call('ZRANGEBYSCORE', key, now, '+inf', 'LIMIT', 0, MEMBERS_BOUND)
 end
 
 local function record()

@@ -1,0 +1,53 @@
+"""A sidecar is killed while it tells very many sessions of one event: another goes on."""
+
+from pathlib import Path
+
+import pytest
+
+from sidecar.service.paging import SLICE
+from tests.adapters.servers import serving
+from tests.stories.crowd import settle
+from tests.stories.running import Client, eventually
+from tests.system.processes import Process, daemons, level
+
+SESSIONS = 20_000
+RISKS = """\
+policies:
+  - id: users-at-risk
+    contexts: {include: [c1]}
+    conditions: {user_risk: {at_least: high}}
+    grant: mfa
+"""
+
+
+def told(*sidecars: Process) -> list[str]:
+    return [str(line["session"]) for one in sidecars for line in one.lines("session-marked")]
+
+
+def test_the_sessions_of_a_large_event_are_told_once_though_a_sidecar_dies_on_the_way(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    directory: Path = tmp_path_factory.mktemp("f")
+    with serving() as server, daemons(directory, server.url, "a", "b", policies=RISKS) as both:
+        a, b = both
+        with server.client() as client:
+            settle(client, SESSIONS, risky=0, per_user=SESSIONS)
+        with Client(str(a.socket)) as sender:
+            event = {"subject": {"user": "user-0"}, "data": {"current_level": "HIGH"}}
+            assert sender.event("risk-level-change", id="rise", **event)["ok"]
+        eventually(lambda: len(told(a, b)), lambda count: count > SESSIONS / 10, within=30)
+        a.process.kill()
+        a.process.wait()
+        before = len(told(a, b))
+        assert before < SESSIONS
+        eventually(
+            lambda: level(b, "sidecar_fan_out_sessions_done "),
+            lambda done: done >= SESSIONS,
+            within=120,
+        )
+        sessions = told(a, b)
+        assert len(sessions) == len(set(sessions))
+        assert set(sessions) <= {f"crowd-{n}" for n in range(SESSIONS)}
+        # What it had claimed and not yet logged when it died: a slice at most.
+        assert len(sessions) >= SESSIONS - SLICE
+        assert len(sessions) > before
