@@ -42,8 +42,8 @@ a default, but for those that say *required*. `sidecar validate` tells all mista
   `SIDECAR_TOKENS__ISSUERS__0__AUDIENCES`, the routes `SIDECAR_ROUTES`. Case does not count. Lists
   are written with commas or, like mappings, in YAML's flow style (which JSON is, too). The
   environment wins over the file. `SIDECAR_SOCKET` is short for `SIDECAR_SOCKET__PATH`.
-- **Secrets** (`admin.token`, `store.password`, `store.sentinel_password`) may each stand in a file,
-  named by the key with `_file` after it; a newline at its end does not count. Give one of the two.
+- **Secrets** (`admin.token`, `store.password`, ...) may each stand in a file, named by the key with
+  `_file` after it; a newline at its end does not count. Give one of the two.
 """
 _KINDS = {
     Kind.DURATION: "duration",
@@ -143,6 +143,9 @@ def _below(kind: mi.Type) -> tuple[mi.Type | None, str]:
             return _bare(kind.item_type), "[]"
         case mi.DictType():
             return _bare(kind.value_type), ".NAME"
+        case mi.UnionType():
+            (present,) = (each for each in kind.types if not isinstance(each, mi.NoneType))
+            return _bare(present), ""
         case _:
             return None, ""
 

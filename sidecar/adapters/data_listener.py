@@ -18,11 +18,9 @@ from sidecar.adapters.event_intake import Events, OnInvalid, Settling, ignore_in
 from sidecar.adapters.http_calls import HttpCalls, refused
 from sidecar.adapters.journeys import Checks
 from sidecar.adapters.lean_http import Handler, HttpIncident, LeanServer, OnHttpIncident
-from sidecar.service.answers import Call
 from sidecar.wire.forwarded import (
     EXT_AUTHZ,
     InvalidCall,
-    Original,
     asked_contexts,
     ext_authz_call,
     original_call,
@@ -62,7 +60,12 @@ class DataListener:
         on_invalid: OnInvalid = ignore_invalid,
     ) -> None:
         """Raises ValueError for a trusted proxy that is no address or network."""
-        self._calls = HttpCalls(checks, settings)
+        self._calls = HttpCalls(
+            checks,
+            settings,
+            clock,
+            redirects=settings.gateway is not Gateway.NGINX,  # it passes on 401 and 403 alone
+        )
         self._gateway = settings.gateway
         door = EventDoor(
             events,
@@ -104,20 +107,17 @@ class DataListener:
 
     async def _check(self, request: Request) -> Response:
         try:
-            call = self._call(request, original_call(request, self._gateway))
+            original = original_call(request, self._gateway)
+            return await self._calls.answer(request, original, asked_contexts(request))
         except InvalidCall as error:
             return refused(error)
-        return await self._calls.answer(call)
 
     async def _ext_authz(self, request: Request) -> Response:
         # Any other gateway describes the call in headers; then the path is the client's to choose.
         if self._gateway not in (Gateway.ENVOY, Gateway.NONE):
             return problem(Problem.NOT_FOUND, f"http.gateway is {self._gateway.value}, not envoy")
         try:
-            call = self._call(request, ext_authz_call(request))
+            original = ext_authz_call(request)
+            return await self._calls.answer(request, original, asked_contexts(request))
         except InvalidCall as error:
             return refused(error)
-        return await self._calls.answer(call)
-
-    def _call(self, request: Request, original: Original) -> Call:
-        return self._calls.call(request, original, asked_contexts(request))

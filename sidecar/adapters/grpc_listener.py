@@ -14,7 +14,6 @@ from sidecar.adapters.http_calls import HttpCalls, refused
 from sidecar.adapters.journeys import Checks
 from sidecar.adapters.lean_grpc import LeanGrpcServer
 from sidecar.adapters.lean_http import OnHttpIncident
-from sidecar.service.answers import Call
 from sidecar.wire.ext_authz import decode_request, encode_response
 from sidecar.wire.forwarded import (
     InvalidCall,
@@ -23,7 +22,6 @@ from sidecar.wire.forwarded import (
     told_call,
 )
 from sidecar.wire.grpc_messages import CallRefused, Code
-from sidecar.wire.http_messages import Request
 from sidecar.wire.protobuf import MessageInvalid, number_field
 from sidecar.wire.settings import Grpc, Http
 
@@ -67,11 +65,8 @@ class GrpcListener:
         except MessageInvalid as error:
             raise CallRefused(Code.INVALID_ARGUMENT, str(error)) from None
         try:
-            response = await self._calls.answer(self._call(request, contexts))
+            asked = contexts_of((*asked_contexts(request), contexts))
+            response = await self._calls.answer(request, told_call(request), asked)
         except InvalidCall as error:
             response = refused(error)
         return encode_response(response, request.headers)
-
-    def _call(self, request: Request, contexts: str) -> Call:
-        asked = contexts_of((*asked_contexts(request), contexts))
-        return self._calls.call(request, told_call(request), asked)

@@ -6,7 +6,7 @@ Pure; it stands on this floor because `Answer` belongs to the services.
 import re
 
 from sidecar.service.answers import Answer, Overloaded, Verdict
-from sidecar.wire.http_messages import Response, printable
+from sidecar.wire.http_messages import Response, fields_of, printable
 from sidecar.wire.problems import Problem, problem
 
 _PLAIN = re.compile(r"[!-$&-~](?:[ -$&-~]*[!-$&-~])?")
@@ -14,8 +14,17 @@ _NO_STORE = "Cache-Control: no-store\r\n"
 _PENDING = "X-Sidecar-Step-Up: pending\r\n"
 
 
-def response_of(answer: Answer) -> Response:
-    """The response that says what the answer says."""
+def redirected(location: str) -> Response:
+    """The response that sends a browser on (RFC 9110, section 15.4.4)."""
+    fields = (("X-Sidecar-Decision", Verdict.STEP_UP.value), ("Location", location))
+    return Response(303, fields_of(fields) + _NO_STORE.encode("ascii"))
+
+
+def response_of(answer: Answer, elsewhere: str = "") -> Response:
+    """The response that says what the answer says.
+
+    `elsewhere`: where a gateway that passes on no redirect of ours could send the browser itself.
+    """
     if answer.verdict is Verdict.ALLOW and answer.status == 200:
         return Response(200, _allowed(answer))
     kind = _kind(answer)
@@ -26,6 +35,8 @@ def response_of(answer: Answer) -> Response:
         fields.append(("WWW-Authenticate", printable(answer.challenge or "Bearer")))
     if answer.status == 503 or answer.retry_after:
         fields.append(("Retry-After", str(max(1, answer.retry_after))))
+    if elsewhere:
+        fields.append(("X-Sidecar-Location", elsewhere))
     if answer.acr_values:
         members["acr_values"] = answer.acr_values
     if answer.max_age is not None:

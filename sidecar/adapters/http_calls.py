@@ -1,8 +1,11 @@
 """From a gateway's request to the answer of a check: the same over HTTP and over gRPC."""
 
-from sidecar.adapters.http_answers import overloaded, response_of, unavailable
+from collections.abc import Callable
+
+from sidecar.adapters import clock
+from sidecar.adapters.http_answers import overloaded, redirected, response_of, unavailable
 from sidecar.adapters.journeys import Checks
-from sidecar.service.answers import Call, Overloaded, Unavailable
+from sidecar.service.answers import Answer, Call, Overloaded, Unavailable
 from sidecar.wire.challenges import bearer
 from sidecar.wire.forwarded import (
     ClientAddresses,
@@ -13,6 +16,7 @@ from sidecar.wire.forwarded import (
 )
 from sidecar.wire.http_messages import Request, Response
 from sidecar.wire.problems import Problem, problem
+from sidecar.wire.redirects import Way, is_navigation, return_address, step_up_location
 from sidecar.wire.settings import Http
 
 MAX_USER_AGENT = 1024
@@ -21,16 +25,46 @@ MAX_USER_AGENT = 1024
 class HttpCalls:
     """Asks `checks`. `settings` say where the token is and which proxies are believed.
 
+    `redirects`: the gateway passes a redirect of ours on to the client; one that does not is told
+    in a header where it could send a browser itself.
+
     Raises ValueError for a trusted proxy that is no address or network.
     """
 
-    def __init__(self, checks: Checks, settings: Http) -> None:
+    def __init__(
+        self,
+        checks: Checks,
+        settings: Http,
+        clock: Callable[[], float] = clock.now,
+        *,
+        redirects: bool = True,
+    ) -> None:
         self._checks = checks
+        self._clock = clock
+        self._redirects = redirects
         self._tokens = TokenSources(settings)
         self._addresses = ClientAddresses(settings)
 
-    def call(self, request: Request, original: Original, contexts: tuple[str, ...]) -> Call:
-        """The call that `original` describes, made by who sent `request`. Raises `InvalidCall`."""
+    async def answer(
+        self, request: Request, original: Original, contexts: tuple[str, ...]
+    ) -> Response:
+        """What the call that `original` describes gets, made by who sent `request`.
+
+        Raises `InvalidCall`.
+        """
+        call = self._call(request, original, contexts)
+        try:
+            answer = await self._checks.check(call)
+        except Overloaded as error:
+            return overloaded(error)
+        except Unavailable:
+            return unavailable()
+        location = self._location(answer, request, original)
+        if location and self._redirects:
+            return redirected(location)
+        return response_of(answer, location)
+
+    def _call(self, request: Request, original: Original, contexts: tuple[str, ...]) -> Call:
         agent = request.headers.get(b"user-agent", b"")[:MAX_USER_AGENT]
         return Call(
             self._tokens.token(request),
@@ -42,14 +76,14 @@ class HttpCalls:
             agent.decode("latin-1"),
         )
 
-    async def answer(self, call: Call) -> Response:
-        """What a call gets, as an HTTP response."""
-        try:
-            return response_of(await self._checks.check(call))
-        except Overloaded as error:
-            return overloaded(error)
-        except Unavailable:
-            return unavailable()
+    def _location(self, answer: Answer, request: Request, original: Original) -> str:
+        """Where a browser that opens a page is sent for a step-up; empty: nowhere."""
+        redirect = answer.redirect
+        if redirect is None or not (original.path and is_navigation(request, original.method)):
+            return ""
+        way = Way(answer.acr_values, answer.max_age, answer.context)
+        address = return_address(original.path, original.query)
+        return step_up_location(redirect, address, way, self._clock())
 
 
 def refused(error: InvalidCall) -> Response:

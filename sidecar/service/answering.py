@@ -142,6 +142,7 @@ class Answerer:
             reasons=reasons,
             message=_STEP_UP_TEXT,
             context=whom.context,
+            redirect=self._app.redirect if self._app.redirect.start else None,
         )
         return answer if self._can_be_asked(whom, contexts) else _refusal_of(answer)
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import msgspec
 
 from sidecar.domain.decision import Verdict as Verdict  # noqa: PLC0414 - part of this vocabulary
+from sidecar.wire.settings import Redirect
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -37,7 +38,8 @@ class Answer(msgspec.Struct, frozen=True):
     `status` is the HTTP status; `challenge` the value of `WWW-Authenticate` (empty: none);
     `error` one of "" (decided), "invalid_token" or "unavailable"; `assurance` the name of the
     session's level; `pending` tells that a mark waits in another context; `context` the contexts
-    that were judged, for the metric (empty: a routine call).
+    that were judged, for the metric (empty: a routine call). `redirect`: where a browser that
+    opens a page may be sent instead.
     """
 
     verdict: Verdict
@@ -54,6 +56,7 @@ class Answer(msgspec.Struct, frozen=True):
     message: str = ""
     retry_after: int = 0
     context: str = ""
+    redirect: Redirect | None = None
 
 
 class Accepted(msgspec.Struct, frozen=True):

@@ -44,11 +44,12 @@ class InvalidCredentials(InvalidCall):
 
 
 class Original(NamedTuple):
-    """The call that asks to pass; `path` is normalised. Empty: not told."""
+    """The call that asks to pass; `path` is normalised, `query` as it came. Empty: not told."""
 
     method: str = ""
     host: str = ""
     path: str = ""
+    query: str = ""
 
 
 def original_call(request: Request, gateway: Gateway) -> Original:
@@ -66,6 +67,7 @@ def original_call(request: Request, gateway: Gateway) -> Original:
                 _method(_believed(request, b"x-forwarded-method")),
                 _host(_believed(request, b"x-forwarded-host")),
                 _path(path),
+                _query(path),
             )
         case _ as never:
             assert_never(never)
@@ -76,11 +78,9 @@ def ext_authz_call(request: Request) -> Original:
 
     The target is taken as it came: `/v1/ext_authz/../x` asks for `/x`, not for one of our paths.
     """
-    return Original(
-        _method(request.method.encode("ascii")),
-        _host(request.host),
-        _path(request.target[len(EXT_AUTHZ) :] or b"/"),
-    )
+    target = request.target[len(EXT_AUTHZ) :] or b"/"
+    method = _method(request.method.encode("ascii"))
+    return Original(method, _host(request.host), _path(target), _query(target))
 
 
 def told_call(request: Request) -> Original:
@@ -88,9 +88,9 @@ def told_call(request: Request) -> Original:
 
     Raises `InvalidCall`.
     """
-    return Original(
-        _method(request.method.encode("latin-1")), _host(request.host), _path(request.target)
-    )
+    target = request.target
+    method = _method(request.method.encode("latin-1"))
+    return Original(method, _host(request.host), _path(target), _query(target))
 
 
 def _nginx(request: Request) -> Original:
@@ -105,11 +105,13 @@ def _nginx(request: Request) -> Original:
     if not told:
         raise InvalidCall("the gateway must send X-Original-URI or X-Original-URL")
     paths = {_path(path) for _, path in told}
+    query = _query(told[-1][1])
     if len(paths) > 1:
         # The gateway sets one of the two; which one, only its configuration knows.
         raise InvalidCall("X-Original-URI and X-Original-URL differ")
     host = told[-1][0]
-    return Original(_method(_believed(request, b"x-original-method")), _host(host), paths.pop())
+    method = _method(_believed(request, b"x-original-method"))
+    return Original(method, _host(host), paths.pop(), query)
 
 
 def _believed(request: Request, name: bytes) -> bytes | None:
@@ -141,6 +143,10 @@ def _path(raw: bytes) -> str:
         return normalise(raw)
     except PathInvalid as error:
         raise InvalidCall(str(error)) from None
+
+
+def _query(raw: bytes) -> str:
+    return raw.partition(b"?")[2].decode("latin-1")
 
 
 def contexts_of(values: Iterable[str]) -> tuple[str, ...]:

@@ -89,6 +89,17 @@ class ClaimsChallenges(enum.StrEnum):
     ALWAYS = "always"
 
 
+class Redirect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a browser that opens a page is sent for a step-up; all other calls get the 401."""
+
+    start: Url = ""  # a page of the app that starts a step-up; empty: browsers get the 401, too
+    # the parameter with the way back, a path of the app's own origin
+    return_parameter: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = "return_to"
+    # signs the way back, so that the app can tell it from one made up; empty: unsigned
+    key: str = ""
+    key_file: File = ""  # a file that holds `key`
+
+
 class App(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The app this sidecar stands beside."""
 
@@ -99,6 +110,7 @@ class App(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     authorization_uri: Url = ""  # for `entra`: where to sign in
     # for `entra`: to those whose token's `xms_cc` has `cp1`, or `always`
     claims_challenges: ClaimsChallenges = ClaimsChallenges.CAPABLE
+    redirect: Redirect = Redirect()  # where browsers are sent for a step-up
 
 
 class AppChallenges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -108,6 +120,7 @@ class AppChallenges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     realm: str | None = None  # null: as `app.realm`
     authorization_uri: Url | None = None  # null: as `app.authorization_uri`
     claims_challenges: ClaimsChallenges | None = None  # null: as `app.claims_challenges`
+    redirect: Redirect | None = None  # null: as `app.redirect`
 
 
 class Socket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

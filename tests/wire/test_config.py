@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.domain.risk import Weight
-from sidecar.wire.config import SECRETS, ConfigError, read_settings
-from sidecar.wire.environment import FILE_SUFFIX
+from sidecar.wire.config import ConfigError, read_settings
 from sidecar.wire.settings import Gateway, Resilience, Settings
 from sidecar.wire.shapes import struct_type
 
@@ -269,13 +268,28 @@ def test_a_secrets_file_that_cannot_be_used_is_told_without_its_content(
 
 
 def test_every_secret_that_has_a_file_beside_it_is_read_from_there() -> None:
-    pairs = set()
-    for section in struct_type(Settings).fields:
-        kind = msgspec.inspect.type_info(type(getattr(Settings(), section.name)))
-        if isinstance(kind, msgspec.inspect.StructType):
-            names = {member.name for member in kind.fields}
-            pairs |= {(section.name, name) for name in names if name + FILE_SUFFIX in names}
-    assert pairs == set(SECRETS)
+    text = """
+    admin: {token_file: one}
+    store: {password_file: two, sentinel_password_file: three}
+    app: {redirect: {start: "https://a.example/up", key_file: four}}
+    tokens: {issuers: [{issuer: "https://i", audiences: [a]}]}
+    """
+    names = ("one", "two", "three", "four")
+    settings = read(text, files={f"etc/{name}": f"secret-{name}" for name in names})
+    assert settings.admin.token == "secret-one"
+    assert settings.store.password == "secret-two"
+    assert settings.store.sentinel_password == "secret-three"
+    assert settings.app.redirect.key == "secret-four"
+
+
+def test_a_nested_secrets_file_is_told_by_its_own_field_and_line() -> None:
+    text = "apps:\n  b:\n    redirect: {key_file: gone}\n"
+    assert problems(text) == [
+        "etc/s.yaml:3: apps.b.redirect.key_file: etc/gone cannot be read: No such file or directory"
+    ]
+    special = read(text, files={"etc/gone": "x\n"}).apps["b"].redirect
+    assert special is not None
+    assert special.key == "x"
 
 
 def test_no_problem_quotes_a_secret() -> None:

@@ -52,16 +52,16 @@ def test_each_gateway_is_believed_in_its_own_headers_only() -> None:
     call = request(*EVERYTHING)
     assert original_call(call, Gateway.NONE) == Original()
     assert original_call(call, Gateway.ENVOY) == Original()
-    assert original_call(call, Gateway.NGINX) == Original("DELETE", "pod.internal", "/nginx")
+    assert original_call(call, Gateway.NGINX) == Original("DELETE", "pod.internal", "/nginx", "x")
     for gateway in FORWARDED:
-        assert original_call(call, gateway) == Original("PUT", "shop.example", "/forwarded")
+        assert original_call(call, gateway) == Original("PUT", "shop.example", "/forwarded", "x")
 
 
 def test_nginx_may_tell_the_whole_url() -> None:
     call = request(
         ("X-Original-URL", "https://Shop.example:443/pay?x"), ("X-Original-Method", "POST")
     )
-    assert original_call(call, Gateway.NGINX) == Original("POST", "shop.example", "/pay")
+    assert original_call(call, Gateway.NGINX) == Original("POST", "shop.example", "/pay", "x")
 
 
 def test_nginx_uri_and_url_must_agree_since_the_client_may_have_sent_one() -> None:
@@ -121,7 +121,8 @@ def test_a_believed_header_that_makes_no_sense_is_refused(name: Any, value: Any)
 )
 def test_envoy_appends_the_original_path(target: str, path: str) -> None:
     call = request(method="PATCH", target=target, host="shop.example:80")
-    assert ext_authz_call(call) == Original("PATCH", "shop.example", path)
+    query = target.partition("?")[2]
+    assert ext_authz_call(call) == Original("PATCH", "shop.example", path, query)
 
 
 def test_contexts_are_listed_with_commas_over_any_number_of_lines() -> None:

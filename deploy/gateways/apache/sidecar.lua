@@ -39,6 +39,10 @@ local function request(r)
         .. line("Authorization", r.headers_in["Authorization"])
         -- .. line("Cookie", r.headers_in["Cookie"])     -- with http.token_cookie
         .. line("User-Agent", r.headers_in["User-Agent"])
+        -- By these the sidecar tells a page that a browser opens, for `redirect`.
+        .. line("Accept", r.headers_in["Accept"])
+        .. line("Sec-Fetch-Mode", r.headers_in["Sec-Fetch-Mode"])
+        .. line("Sec-Fetch-Dest", r.headers_in["Sec-Fetch-Dest"])
         .. line("X-Auth-Context", r.subprocess_env["SIDECAR_CONTEXT"])
         .. "\r\n"
 end
@@ -109,9 +113,10 @@ function check(r)
         end
         return apache2.DECLINED -- this hook has nothing against it; others are asked, too
     end
-    if status == 400 or status == 401 or status == 403 then
+    if status == 303 or status == 400 or status == 401 or status == 403 then
         local fields = { ["Cache-Control"] = "no-store" }
         fields["WWW-Authenticate"] = headers["www-authenticate"]
+        fields["Location"] = headers["location"]
         return refuse(r, status, fields, body)
     end
     return away(r)

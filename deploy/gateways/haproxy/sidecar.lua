@@ -9,9 +9,9 @@ local DESTINATION = "abns@stepup-sidecar"
 local PATIENCE = 2500
 
 -- Of the client's headers, what the check needs. With http.token_cookie also "cookie".
-local FORWARDED = { "authorization", "user-agent" }
+local FORWARDED = { "authorization", "user-agent", "accept", "sec-fetch-mode", "sec-fetch-dest" }
 local TOLD = { "decision", "session", "subject", "assurance", "step-up" }
-local RETURNED = { "www-authenticate", "content-type", "cache-control", "retry-after" }
+local RETURNED = { "www-authenticate", "content-type", "cache-control", "retry-after", "location" }
 
 core.register_action("sidecar-check", { "http-req" }, function(txn)
     local sent = txn.http:req_get_headers()
@@ -50,7 +50,7 @@ core.register_action("sidecar-check", { "http-req" }, function(txn)
                 txn:set_var("txn.sidecar_" .. name:gsub("%-", "_"), value[0])
             end
         end
-    elseif status >= 400 and told["x-sidecar-decision"] or status == 400 then
+    elseif status >= 300 and told["x-sidecar-decision"] or status == 400 then
         local reply = txn:reply({ status = status, body = answer.body })
         for _, name in ipairs(RETURNED) do
             if told[name] then

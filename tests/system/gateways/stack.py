@@ -22,7 +22,8 @@ from msgspec.structs import replace
 from sidecar.daemon.serving import Addresses, Daemon
 from sidecar.demo.geography import Databases, build
 from sidecar.domain.policy import Networks, Selection
-from sidecar.wire.settings import Gateway, Grpc, Http
+from sidecar.wire.settings import App as Protected
+from sidecar.wire.settings import Gateway, Grpc, Http, Redirect
 from tests.adapters.identity import key_set
 from tests.adapters.servers import free_ports
 from tests.domain.scenes import policy
@@ -31,6 +32,8 @@ from tests.system.gateways.programs import GATEWAYS, Ports, running
 
 CLIENT = "127.0.0.9"
 """Where the client calls from: no proxy that the daemon trusts, which is 127.0.0.1 only."""
+
+STEP_UP_PAGE = "https://shop.example/step-up"
 
 POLICIES = tuple(
     policy(Networks(Selection(frozenset({segment}))), name=segment, contexts=frozenset({context}))
@@ -168,6 +171,7 @@ class Sidecar:
                 unix=str(directory / "http.sock"),
                 unix_group="www-data" if os.geteuid() == 0 else "",
             ),
+            app=Protected(id="payroll", redirect=Redirect(start=STEP_UP_PAGE)),
             grpc=Grpc(bind=f"127.0.0.1:{ports.grpc}"),
         )
         self.unix = self._settings.http.unix

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -13,7 +14,15 @@ from tests.adapters.servers import Server, free_ports
 from tests.stories.running import eventually, token, unique
 from tests.system.gateways import programs
 from tests.system.gateways.programs import GATEWAYS
-from tests.system.gateways.stack import CLIENT, Stack, bearer, problem, silence, standing
+from tests.system.gateways.stack import (
+    CLIENT,
+    STEP_UP_PAGE,
+    Stack,
+    bearer,
+    problem,
+    silence,
+    standing,
+)
 
 TOLD = ("X-Sidecar-Decision", "X-Sidecar-Session", "X-Sidecar-Subject", "X-Sidecar-Assurance")
 PROBLEM = "urn:stepup-sidecar:problem:"
@@ -101,6 +110,22 @@ def test_a_routine_call_passes_and_the_app_is_told_who_calls(stack: Stack) -> No
     assert seen.told("Authorization") == [f"Bearer {weak}"]
     assert seen.told("Host") == ["shop.example"]
     assert stack.sidecar.session(session)["summary"]["ip"] == CLIENT
+
+
+def test_a_browser_that_opens_a_page_is_sent_to_the_step_up_and_back(stack: Stack) -> None:
+    _, _, weak = session_of(stack, "restricted")
+    opens = [("Accept", "text/html,*/*;q=0.8"), ("Sec-Fetch-Mode", "navigate")]
+    answer = stack.get("/pay/7?a=1&next=//evil.example", bearer(weak), *opens)
+    assert answer.status == 303
+    assert answer.values("Cache-Control") == ["no-store"]
+    (location,) = answer.values("Location")
+    page, _, query = location.partition("?")
+    assert page == STEP_UP_PAGE
+    told = dict(parse_qsl(query))
+    assert told["return_to"] == "/pay/7?a=1&next=//evil.example"
+    assert told["acr_values"] == "mfa"
+    assert stack.get("/pay/7", bearer(weak), *opens, method="POST").status == 401
+    assert stack.get("/pay/7", bearer(weak), opens[0]).status == 401
 
 
 def test_a_call_without_a_token_gets_a_plain_challenge(stack: Stack) -> None:

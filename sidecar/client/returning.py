@@ -1,0 +1,59 @@
+"""The way back after a step-up, checked before a browser is sent there.
+
+A page that redirects to whatever a parameter says is an open redirect. The sidecar only ever makes
+paths of the app's own origin; anybody can write another value into the address bar.
+
+    target = returning.address(request.query["return_to"])                      # "/" if unfit
+    target = returning.signed_address(request.query, key=KEY, now=time.time())  # and signed
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+from collections.abc import Mapping
+
+LONGEST = 2048
+
+_ADDRESS = re.compile(
+    r"/(?:(?!\.{1,2}(?:[/?]|\Z))[A-Za-z0-9._~!$&'()*+,=:%-]+(?:/|(?=[?]|\Z)))*"
+    r"(?:\?[A-Za-z0-9._~!$&'()*+,;=:%/?-]*)?"
+)
+_ENCODED_TRAPS = re.compile(r"%(?:2[ef]|5c|[01][0-9a-f]|7f)", re.IGNORECASE)
+
+
+def address(value: str, default: str = "/") -> str:
+    """The value if it is a path (with a query) of this very origin, else `default`.
+
+    A path has no empty and no dot segments, encoded ones included, and no backslash, `@`, control
+    character or anything else that some reader takes for the start of another address.
+    """
+    if len(value) > LONGEST or not _ADDRESS.fullmatch(value):
+        return default
+    return default if _ENCODED_TRAPS.search(value.partition("?")[0]) else value
+
+
+def signed_address(
+    query: Mapping[str, str],
+    *,
+    key: str,
+    now: float,
+    parameter: str = "return_to",
+    default: str = "/",
+) -> str:
+    """As `address`, and only if the sidecar signed it with this key (`redirect.key`) not long ago.
+
+    `now` is in seconds since the epoch.
+    """
+    value = query.get(parameter, "")
+    expires, _, mac = query.get(f"{parameter}_signature", "").partition(".")
+    if not re.fullmatch(r"[0-9]{1,12}", expires) or int(expires) < now:
+        return default
+    try:
+        shown = base64.urlsafe_b64decode(mac + "=" * (-len(mac) % 4))
+    except (binascii.Error, ValueError):
+        return default
+    told = f"{expires}.{value}".encode("utf-8", "surrogatepass")
+    wanted = hmac.digest(key.encode(), told, hashlib.sha256)
+    return address(value, default) if hmac.compare_digest(shown, wanted) else default

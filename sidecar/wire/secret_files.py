@@ -1,0 +1,104 @@
+"""Secrets that stand in files of their own: every setting `X` that has an `X_file` beside it.
+
+A problem names the file and never quotes what is in it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from sidecar.wire.environment import FILE_SUFFIX
+from sidecar.wire.positions import Listing, Node, Problems, Table, has_control
+from sidecar.wire.shapes import join
+from sidecar.wire.spellings import Misspelt
+
+ReadFile = Callable[[str], str]
+"""The text of a file; may raise OSError or UnicodeDecodeError."""
+
+MAX_SECRET = 8192
+
+
+def with_secrets(
+    root: Table, values: Mapping[str, Any], read_file: ReadFile, problems: Problems
+) -> dict[str, Any]:
+    """The sections with their secrets read. Adds to `problems` what cannot be."""
+    reader = _Reader(read_file, problems)
+    return {
+        name: reader.filled(_below(root, name) or root, value, name)
+        for name, value in values.items()
+    }
+
+
+def secrets_of(cls: type[msgspec.Struct]) -> tuple[str, ...]:
+    """The names of a struct's own secrets."""
+    names = cls.__struct_fields__
+    return tuple(name for name in names if name + FILE_SUFFIX in names)
+
+
+class _Reader:
+    def __init__(self, read_file: ReadFile, problems: Problems) -> None:
+        self._read_file = read_file
+        self._problems = problems
+
+    def filled(self, node: Node, value: Any, field: str) -> Any:
+        """A value with the secrets anywhere in it."""
+        if isinstance(value, msgspec.Struct):
+            changes = dict(self._changes(node, value, field))
+            return msgspec.structs.replace(value, **changes) if changes else value
+        if isinstance(value, tuple) and isinstance(node, Listing):
+            items = zip(node.items, value, strict=False)
+            return tuple(self.filled(at, one, f"{field}[{i}]") for i, (at, one) in enumerate(items))
+        if isinstance(value, dict):
+            return {
+                name: self.filled(_below(node, name) or node, one, join(field, name))
+                for name, one in value.items()
+            }
+        return value
+
+    def _changes(self, node: Node, value: msgspec.Struct, field: str) -> Iterator[tuple[str, Any]]:
+        for name in value.__struct_fields__:
+            before = getattr(value, name)
+            after = self.filled(_below(node, name) or node, before, join(field, name))
+            if after is not before:
+                yield name, after
+        for name in secrets_of(type(value)):
+            secret = self._secret(node, value, name, join(field, name + FILE_SUFFIX))
+            if secret:
+                yield name, secret
+
+    def _secret(self, node: Node, value: msgspec.Struct, name: str, field: str) -> str:
+        beside = name + FILE_SUFFIX
+        entries = node.entries if isinstance(node, Table) else {}
+        place = entries[beside].place if beside in entries else node.place
+        if beside in entries and name in entries:
+            self._problems.add(place, field, f"is given, and so is {name}; give one of them")
+        path = getattr(value, beside)
+        if not path:
+            return ""
+        try:
+            return _secret(path, self._read_file)
+        except Misspelt as error:
+            self._problems.add(place, field, str(error))
+            return ""
+
+
+def _below(node: Node, name: str) -> Node | None:
+    entry = node.entries.get(name) if isinstance(node, Table) else None
+    return None if entry is None else entry.node
+
+
+def _secret(path: str, read_file: ReadFile) -> str:
+    """What a secret's file holds; raises Misspelt, which never quotes it."""
+    try:
+        content = read_file(path)
+    except OSError as error:
+        raise Misspelt(f"{path} cannot be read: {error.strerror or 'no reason given'}") from None
+    except ValueError:
+        raise Misspelt(f"{path} cannot be read: it is not UTF-8 text") from None
+    content = content.removesuffix("\n").removesuffix("\r")
+    if not content:
+        raise Misspelt(f"{path} is empty")
+    if len(content) > MAX_SECRET or "\n" in content or has_control(content):
+        raise Misspelt(f"{path} must hold one line of text, and no more")
+    return content
