@@ -10,7 +10,7 @@ import hmac
 import socket
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Any, NamedTuple, Protocol, assert_never
+from typing import Any, NamedTuple, Protocol, TypeVar, assert_never
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
@@ -28,7 +28,7 @@ from hypercorn.typing import (
 from sidecar.adapters.metrics import Exposition
 from sidecar.service.answers import Overloaded, Unavailable
 from sidecar.service.health import Health, Report
-from sidecar.service.inspection import InvalidQuery, SessionQuery
+from sidecar.service.inspection import ExplainQuery, InvalidQuery, SessionQuery
 from sidecar.service.observations import Observation, WorkerFailed
 
 HEADER_TIMEOUT = 5.0
@@ -55,6 +55,9 @@ class Inspection(Protocol):
 
     async def session(self, session: str, /) -> object | None:
         """One session with its score, marks, reasons and timeline; None where there is none."""
+
+    async def explain(self, session: str, query: ExplainQuery, /) -> object | None:
+        """Why a call of it gets what it gets; None likewise. Raises `InvalidQuery`."""
 
     async def policies(self) -> object:
         """The policies in force."""
@@ -179,10 +182,14 @@ class AdminApp:
             elif route == "/v1/rescore":
                 found = await self._inspection.rescore()
             elif route == "/v1/sessions":
-                found = await self._inspection.sessions(_session_query(request.query))
+                found = await self._inspection.sessions(_query(request.query, SessionQuery))
             else:
                 name = unquote(request.path.removeprefix("/v1/sessions/"))
-                found = await self._inspection.session(name)
+                if request.query:
+                    query = _query(request.query, ExplainQuery)
+                    found = await self._inspection.explain(name, query)
+                else:
+                    found = await self._inspection.session(name)
                 if found is None:
                     return problem(404, "no live session has this id")
         except InvalidQuery as error:
@@ -253,7 +260,10 @@ def _route(path: str) -> str:
     return "/v1/sessions/{id}" if name and name != path and "/" not in name else _NOWHERE
 
 
-def _session_query(raw: bytes) -> SessionQuery:
+_Q = TypeVar("_Q", SessionQuery, ExplainQuery)
+
+
+def _query(raw: bytes, kind: type[_Q]) -> _Q:
     given: dict[str, Any] = {}
     try:
         fields = parse_qsl(raw.decode("latin-1"), keep_blank_values=True, max_num_fields=20)
@@ -264,7 +274,7 @@ def _session_query(raw: bytes) -> SessionQuery:
             raise InvalidQuery(name, "is given twice")
         given[name] = value
     try:
-        return msgspec.convert(given, SessionQuery, strict=False)
+        return msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as error:
         raise InvalidQuery("query", str(error)) from error
 

@@ -251,8 +251,9 @@ class Metrics:
         )
         self.report_only = self._counter(
             "sidecar_report_only_total",
-            "Checks that a report-only policy would have answered otherwise.",
-            *("policy", "decision"),
+            "Checks of which a report-only policy asked something: what the answer would have "
+            "been, and what it was.",
+            *("policy", "decision", "answered"),
         )
         self.causes = Vocabulary(SIGNALS, cap=_CAP)
         self.rescored = self._counter(

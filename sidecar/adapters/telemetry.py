@@ -43,6 +43,7 @@ from sidecar.service.observations import (
     ViewEvicted,
     WorkerFailed,
 )
+from sidecar.wire.explanations import shortened
 from sidecar.wire.settings import Settings
 
 _TRACE_LIMIT = 12
@@ -188,7 +189,7 @@ class Telemetry:
 
     def _reported_only(self, report: ReportedOnly) -> None:
         policy = self.metrics.policies[report.policy]
-        self.metrics.report_only.labels(policy, report.decision).inc()
+        self.metrics.report_only.labels(policy, report.decision, report.answered).inc()
         log = self._log.info if self._checks else self._log.debug
         log(
             "would-have-decided",
@@ -196,6 +197,7 @@ class Telemetry:
             subject=report.subject,
             policy=report.policy,
             decision=report.decision,
+            answered=report.answered,
             context=report.context,
         )
 
@@ -224,6 +226,8 @@ class Telemetry:
 
     def _checked(self, check: Checked) -> None:
         if self._checks:
+            told = check.explanation
+            why = {} if told is None else {"explanation": shortened(told)}
             self._log.info(
                 "checked",
                 decision=check.verdict,
@@ -232,7 +236,8 @@ class Telemetry:
                 subject=check.subject,
                 status=check.status,
                 seconds=round(check.seconds, 6),
-                reasons=[f"{why.policy}: {why.text}" for why in check.reasons],
+                reasons=[f"{reason.policy}: {reason.text}" for reason in check.reasons],
+                **why,
             )
 
     def _reloaded(self, reload: Reloaded) -> None:

@@ -1,19 +1,16 @@
 """`sidecar sessions`: list live sessions, or show one."""
 
 import argparse
-import os
 import sys
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
-import httpx
+from sidecar.cli.asking import plain, print_json
+from sidecar.cli.asking_admin import AdminClient, add_admin, asking_admin
+from sidecar.cli.stopping import DONE, Stop
 
-from sidecar.cli.asking import plain, print_json, seconds
-from sidecar.cli.stopping import DONE, NEGATIVE, Stop
-
-DEFAULT_URL = "http://127.0.0.1:9090"
 _ENOUGH_PAGES = 1000
 _COLUMNS = ("session", "user", "device", "standing", "score", "level", "ip", "country", "network")
 
@@ -36,24 +33,14 @@ examples:
     parser.add_argument(
         "--rescore-status",
         action="store_true",
-        help="how far the re-score of all sessions is, after policies or location data changed",
+        help="how far the re-score of all sessions is, after policies or location data changed, "
+        "how fast, and which sidecars work on it; likewise of events that touch very many sessions",
     )
     parser.add_argument("--user", help="only sessions of this user")
     parser.add_argument("--device", help="only sessions on this device")
     parser.add_argument("--standing", choices=("clear", "step_up", "revoked"))
     parser.add_argument("--limit", type=int, default=100, help="at most so many (default: 100)")
-    parser.add_argument(
-        "--url",
-        default=os.environ.get("SIDECAR_ADMIN_URL", DEFAULT_URL),
-        help=f"the admin listener (default: $SIDECAR_ADMIN_URL, else {DEFAULT_URL})",
-    )
-    parser.add_argument(
-        "--admin-token-file",
-        metavar="FILE",
-        default=os.environ.get("SIDECAR_ADMIN__TOKEN_FILE"),
-        help="the credential (default: $SIDECAR_ADMIN__TOKEN_FILE, else $SIDECAR_ADMIN__TOKEN)",
-    )
-    parser.add_argument("--timeout", metavar="SECONDS", type=seconds, default=5.0)
+    add_admin(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -61,46 +48,22 @@ def run(arguments: argparse.Namespace) -> int:
     """List or show."""
     if arguments.limit < 1:
         raise Stop("sidecar sessions: --limit: must be at least 1")
-    headers = {"Authorization": f"Bearer {_token(arguments.admin_token_file)}"}
-    try:
-        with httpx.Client(
-            base_url=arguments.url, headers=headers, timeout=arguments.timeout, trust_env=False
-        ) as client:
-            if arguments.rescore_status:
-                return _rescore_status(client, arguments)
-            if arguments.session:
-                return _show(client, arguments)
-            return _list(client, arguments)
-    except (httpx.TransportError, httpx.InvalidURL) as error:
-        raise Stop(
-            f"sidecar sessions: nobody answers at {plain(arguments.url)} ({type(error).__name__})",
-            "Name the admin listener with --url; it is on where `admin.enabled` is true.",
-        ) from error
+    with asking_admin("sessions", arguments) as client:
+        if arguments.rescore_status:
+            return _rescore_status(client, arguments)
+        if arguments.session:
+            return _show(client, arguments)
+        return _list(client, arguments)
 
 
-def _token(file: str | None) -> str:
-    token = ""
-    if file:
-        try:
-            token = Path(file).read_text().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise Stop(f"{file}: {getattr(error, 'strerror', None) or 'not text'}") from error
-    token = token or os.environ.get("SIDECAR_ADMIN__TOKEN", "")
-    if not token:
-        raise Stop("sidecar sessions: no admin credential: name a file with --admin-token-file")
-    if not token.isascii() or not token.isprintable():
-        raise Stop("sidecar sessions: the admin credential holds what no HTTP header can carry")
-    return token
-
-
-def _list(client: httpx.Client, arguments: argparse.Namespace) -> int:
+def _list(client: AdminClient, arguments: argparse.Namespace) -> int:
     asked = {name: getattr(arguments, name) for name in ("user", "device", "standing")}
     query: dict[str, Any] = {name: value for name, value in asked.items() if value}
     sessions: list[Mapping[str, Any]] = []
     more = True
     for _ in range(_ENOUGH_PAGES):
         left = arguments.limit - len(sessions)
-        page = _get(client, "/v1/sessions", {**query, "limit": min(left, 1000)})
+        page = client.get("/v1/sessions", {**query, "limit": min(left, 1000)})
         sessions += page["sessions"]
         query["cursor"] = page.get("cursor", "")
         more = bool(query["cursor"])
@@ -125,8 +88,8 @@ def _row(session: Mapping[str, Any]) -> dict[str, Any]:
     return row
 
 
-def _show(client: httpx.Client, arguments: argparse.Namespace) -> int:
-    session = _get(client, f"/v1/sessions/{quote(arguments.session, safe='')}", {})
+def _show(client: AdminClient, arguments: argparse.Namespace) -> int:
+    session = client.get(f"/v1/sessions/{quote(arguments.session, safe='')}", {})
     if arguments.json:
         print_json(session)
         return DONE
@@ -136,42 +99,39 @@ def _show(client: httpx.Client, arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _rescore_status(client: httpx.Client, arguments: argparse.Namespace) -> int:
-    progress = _get(client, "/v1/rescore", {})
+def _rescore_status(client: AdminClient, arguments: argparse.Namespace) -> int:
+    progress = client.get("/v1/rescore", {})
     if arguments.json:
         print_json(progress)
         return DONE
-    done, expected = int(progress["done"]), int(progress["expected"])
-    words = {
-        "none": "no re-score of all sessions was ever asked for",
-        "waiting": "a re-score of all sessions was asked for, and waits for a sidecar to begin",
-        "running": f"{done:,} of {expected:,} sessions are re-scored",
-        "done": f"all {done:,} sessions are re-scored",
-    }
-    print(words.get(progress["state"], plain(str(progress["state"]))))
+    for line in _told(progress):
+        print(plain(line))
     return DONE
 
 
-def _get(client: httpx.Client, path: str, query: Mapping[str, Any]) -> dict[str, Any]:
-    response = client.get(path, params=query)
-    try:
-        body = response.json()
-    except ValueError:
-        body = None
-    if response.status_code == 200 and isinstance(body, dict):
-        return body
-    detail = plain(str(body.get("detail", ""))) if isinstance(body, dict) else ""
-    match response.status_code:
-        case 401:
-            raise Stop("sidecar sessions: this is not the daemon's admin credential")
-        case 404 if path.count("/") > 2 and detail:
-            raise Stop(f"sidecar sessions: {detail}", status=NEGATIVE)
-        case 404:
-            raise Stop(
-                "sidecar sessions: the listener does not show sessions",
-                "Give the daemon an admin credential: admin.token_file.",
-            )
-        case 400:
-            raise Stop(f"sidecar sessions: {detail}")
-        case status:
-            raise Stop(f"sidecar sessions: status {status}: {detail}", status=NEGATIVE)
+def _told(progress: Mapping[str, Any]) -> Iterator[str]:
+    done, expected = int(progress["done"]), int(progress["expected"])
+    match progress["state"]:
+        case "none":
+            yield "no re-score of all sessions was ever asked for"
+        case "waiting":
+            yield "a re-score of all sessions was asked for, and waits for a sidecar to begin"
+        case "running":
+            rate, left = float(progress.get("rate", 0)), float(progress.get("seconds_left", 0))
+            pace = f", {rate:,.0f} a second, {timedelta(seconds=round(left))} left" if rate else ""
+            yield f"{done:,} of {expected:,} sessions are re-scored{pace}"
+            yield from _workers(progress)
+        case "done":
+            took = round(float(progress.get("finished", 0)) - float(progress.get("begun", 0)))
+            yield f"all {done:,} sessions are re-scored, in {timedelta(seconds=took)}"
+        case other:
+            yield str(other)
+    fan_out = progress.get("fan_out") or {}
+    if fan_out.get("items"):
+        yield f"events that touch very many sessions: {fan_out['sessions']:,} found, not yet told"
+        yield from _workers(fan_out)
+
+
+def _workers(work: Mapping[str, Any]) -> Iterator[str]:
+    for sidecar in work.get("sidecars") or ():
+        yield f"  at work: {sidecar}"

@@ -6,8 +6,10 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from sidecar.cli.asking import plain
+from sidecar.cli.asking_admin import add_admin, asking_admin
 from sidecar.cli.run import add_config
 from sidecar.cli.stopping import DONE, MISTAKE, NEGATIVE, Stop
 
@@ -25,7 +27,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "Describe a session that signs in, and a call; see how the configured policies would "
         "answer it, each with its conditions told. With --then, things happen after the sign-in, "
         "a minute apart, and marks arise as they would in life. Needs no running daemon. Ends "
-        "with status 0 if the call (after the last change) may pass, 1 if not."
+        "with status 0 if the call (after the last change) may pass, 1 if not. With --session, a "
+        "running daemon is asked of a session that it knows, as it now is."
     )
     parser.epilog = """\
 examples:
@@ -33,6 +36,7 @@ examples:
   sidecar what-if --group finance --country DE --acr mfa --context c1 --then country=PT
   sidecar what-if --acr mfa --context c3 --then user-risk=high --then after=5m,sign-in=phr
   sidecar what-if --role admin --acr phr --path /admin/users --at 2026-01-05T23:00:00Z --json
+  sidecar what-if --session 4f1c2a --context c1 --url http://10.0.0.7:9090
 
 what --then understands, with commas between what happens at once:
   ip, country, region, asn, coordinates=LAT/LON, anonymizer=KIND+KIND, network, user-agent,
@@ -50,6 +54,9 @@ what --then understands, with commas between what happens at once:
     call.add_argument("--method", default="", help="instead of a context: the call's method,")
     call.add_argument("--host", default="", help="host,")
     call.add_argument("--path", default="", help="and path, to be mapped by the routes")
+    live = parser.add_argument_group("a session of a running daemon, instead of a described one")
+    live.add_argument("--session", metavar="ID", help="explain a call of this session")
+    add_admin(live)
     parser.add_argument("--at", metavar="TIME", help="when it signs in (default: now)")
     parser.add_argument("--then", metavar="KEY=VALUE", action="append", default=[])
     parser.add_argument(
@@ -88,6 +95,8 @@ def _add_session(group: "argparse._ArgumentGroup") -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Answer, and tell why."""
+    if arguments.session is not None:
+        return _of_session(arguments)
     from sidecar.daemon.rehearsing import read_stage  # noqa: PLC0415 - a command starts quickly
     from sidecar.service.what_if import answer  # noqa: PLC0415 - likewise
     from sidecar.wire.changes import InvalidChange  # noqa: PLC0415 - likewise
@@ -106,6 +115,32 @@ def run(arguments: argparse.Namespace) -> int:
         raise Stop(f"sidecar what-if: {plain(str(error))}") from error
     _print(answers, arguments)
     return DONE if answers[-1].explanation.verdict == "allow" else NEGATIVE
+
+
+def _of_session(arguments: argparse.Namespace) -> int:
+    """What a running daemon would answer to a call of a session, and why."""
+    import msgspec  # noqa: PLC0415 - a command starts quickly
+
+    from sidecar.cli.explaining import print_explanation  # noqa: PLC0415 - likewise
+    from sidecar.domain.explanation import Explanation  # noqa: PLC0415 - likewise
+
+    for option in ("policies", "then", "at", "path"):
+        if getattr(arguments, option):
+            raise Stop(f"sidecar what-if: --{option}: is not for a --session of a running daemon")
+    query = {"explain": ",".join(arguments.context), "app": arguments.app}
+    with asking_admin("what-if", arguments) as client:
+        found = client.get(f"/v1/sessions/{quote(arguments.session, safe='')}", query)
+    try:
+        told = msgspec.convert(found, Explanation)
+    except msgspec.ValidationError as error:
+        raise Stop(
+            "sidecar what-if: the daemon is of another version, and explains otherwise"
+        ) from error
+    if arguments.json:
+        print(msgspec.json.encode(told).decode())
+    else:
+        print_explanation(told, every=arguments.all)
+    return DONE if told.verdict == "allow" else NEGATIVE
 
 
 def _known(contexts: Sequence[str], configured: Iterable[str]) -> None:

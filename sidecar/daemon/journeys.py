@@ -186,6 +186,7 @@ class Journeys:
             clock=clock.now,
             resweeper=self.resweeper,
             fan_out=self.fan_out,
+            settings=lambda: self.reloader.settings,
         )
         self.reloader = Reloader(
             configuration,

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import msgspec
 
 from sidecar.domain.decision import Verdict as Verdict  # noqa: PLC0414 - part of this vocabulary
+from sidecar.domain.explanation import Explanation
 from sidecar.wire.settings import Redirect
 
 
@@ -39,7 +40,8 @@ class Answer(msgspec.Struct, frozen=True):
     `error` one of "" (decided), "invalid_token" or "unavailable"; `assurance` the name of the
     session's level; `pending` tells that a mark waits in another context; `context` the contexts
     that were judged, for the metric (empty: a routine call). `redirect`: where a browser that
-    opens a page may be sent instead.
+    opens a page may be sent instead. `explanation` is for the log, and only there where
+    `log.explain` asks for it: doors do not show it.
     """
 
     verdict: Verdict
@@ -57,6 +59,7 @@ class Answer(msgspec.Struct, frozen=True):
     retry_after: int = 0
     context: str = ""
     redirect: Redirect | None = None
+    explanation: Explanation | None = None
 
 
 class Accepted(msgspec.Struct, frozen=True):

@@ -9,8 +9,11 @@ folded in before the call is answered, and the `Saver` spreads it.
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from sidecar.domain.assurance import Authentication
-from sidecar.domain.decision import Decision, Verdict, decide, explain, judge
+from sidecar.domain.decision import Decision, Verdict, decide, explain
+from sidecar.domain.explaining import explain_call
 from sidecar.domain.facts import (
     AgentSeen,
     ClaimsSeen,
@@ -29,12 +32,8 @@ from sidecar.service.answering import UNKNOWN_MAX_AGE, Answerers, Whom
 from sidecar.service.answers import Answer, Call, Overloaded, Reason, Unavailable
 from sidecar.service.assembly import sighted_in
 from sidecar.service.live import Live
-from sidecar.service.observations import (
-    Checked,
-    ReportedOnly,
-    Telemetry,
-    TokenRefused,
-)
+from sidecar.service.observations import Telemetry, TokenRefused
+from sidecar.service.reporting import SEVERITY, Tried, checked
 from sidecar.service.view import View
 from sidecar.wire.claims import InvalidToken, Token
 from sidecar.wire.naming import Names
@@ -103,6 +102,7 @@ class Checker:
         self._routes = routes
         self._answerers = Answerers(settings.app, settings.apps)
         self._claims = frozenset[str]()
+        self._explains = settings.log.checks and settings.log.explain
 
     def want_claims(self, names: Iterable[str]) -> None:
         """Keep these claims of tokens: policies ask for them."""
@@ -130,21 +130,8 @@ class Checker:
         seconds = max(0.0, self._clock() - started)
         self._telemetry.checked(answer.error or answer.verdict, answer.context, seconds)
         if self._settings.log.checks:
-            self._log(answer, seconds)
+            self._telemetry.record(checked(answer, seconds))
         return answer
-
-    def _log(self, answer: Answer, seconds: float) -> None:
-        self._telemetry.record(
-            Checked(
-                verdict=answer.error or answer.verdict,
-                context=answer.context,
-                session=answer.session,
-                subject=answer.subject,
-                status=answer.status,
-                seconds=seconds,
-                reasons=answer.reasons,
-            )
-        )
 
     async def _answer(self, call: Call, now: float) -> Answer:
         asked = self._asked(call, now)
@@ -176,7 +163,7 @@ class Checker:
         # Without a token nothing tells the app but the session itself: the strictest counts.
         apps = (self._settings.app.id,) if self._settings.app.id else apps_of(live.own.record)
         answers = [self._judge_known(live, None, app, asked) for app in apps or ("",)]
-        return max(answers, key=lambda answer: _SEVERITY[answer.verdict])
+        return max(answers, key=lambda answer: SEVERITY[answer.verdict])
 
     def _asked(self, call: Call, now: float) -> Asked:
         contexts = frozenset(call.contexts)
@@ -217,26 +204,18 @@ class Checker:
         standing = live.standing(evaluator, now)
         decision = decide(standing, app, contexts, now, ladder)
         if standing.tried:
-            tried = judge(standing.tried, app, contexts, now, ladder)
-            if tried.verdict is not Verdict.ALLOW:
-                self._report(live, tried, label)
+            tried = Tried(live, app, decision.verdict, ladder)
+            for record in tried.records(standing.tried, contexts, label, now):
+                self._telemetry.record(record)
         capable = token is None or token.claims_capable
         whom = Whom(live.session, live.user, ladder.name(standing.rank), label, capable)
         reasons = _reasons(decision) if decision.demands else ()
         answerer = self._answerers.of(app)
-        return answerer.decided(decision, whom, reasons, contexts, standing.revoked)
-
-    def _report(self, live: Live, decision: Decision, label: str) -> None:
-        for demand in decision.demands:
-            self._telemetry.record(
-                ReportedOnly(
-                    session=live.session,
-                    subject=live.user,
-                    policy=demand.policy,
-                    decision=decision.verdict,
-                    context=label,
-                )
-            )
+        answer = answerer.decided(decision, whom, reasons, contexts, standing.revoked)
+        if not self._explains:
+            return answer
+        explanation = explain_call(evaluator, live.state, app, contexts, now)
+        return msgspec.structs.replace(answer, explanation=explanation)
 
     def _stale(
         self, live: Live, token: Token | None, app: str, asked: Asked, stale: frozenset[str]
@@ -379,8 +358,6 @@ class Checker:
         live.locator.expire_at = max(live.locator.expire_at, expire_at)
         self._view.write(live.locator, {WHO_USER: live.user.encode()})
 
-
-_SEVERITY = {Verdict.ALLOW: 0, Verdict.STEP_UP: 1, Verdict.DENY: 2}
 
 _STRICTEST_FIRST = (
     Resilience.DENY,

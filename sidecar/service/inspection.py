@@ -9,14 +9,17 @@ import msgspec
 
 from sidecar.domain.decision import coarse, explain
 from sidecar.domain.evaluator import Evaluator
+from sidecar.domain.explaining import explain_call
+from sidecar.domain.explanation import Explanation
 from sidecar.domain.facts import Fact
-from sidecar.domain.policy import Policy
+from sidecar.domain.policy import ROUTINE, Policy
 from sidecar.domain.risk import Term, terms_of
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.standing import Demand
 from sidecar.domain.state import State
 from sidecar.service.assembly import assemble
 from sidecar.service.fan_out import FanOut
+from sidecar.service.reporting import SEVERITY
 from sidecar.service.rescore import Assembled, Rescorer
 from sidecar.service.resweep import Resweeper
 from sidecar.service.store import Load, Store
@@ -24,6 +27,7 @@ from sidecar.service.view import View
 from sidecar.wire.naming import Names, SessionName, digest, parse_name
 from sidecar.wire.records import WHO_SESSION, WHO_USER, apps_of
 from sidecar.wire.resweeps import Progress
+from sidecar.wire.settings import Settings
 
 STANDINGS = ("clear", "step_up", "revoked")
 PAGE_BOUND = 1000
@@ -48,6 +52,17 @@ class SessionQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     standing: str = ""
     limit: int = 100
     cursor: str = ""
+
+
+class ExplainQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which call is to be explained: its contexts with commas between (empty, `routine`: none).
+
+    `app` empty: the configured one, or the session's own; of several, the one with the strictest
+    answer.
+    """
+
+    explain: str = ""
+    app: str = ""
 
 
 class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -141,9 +156,11 @@ class Inspector:
         clock: Callable[[], float],
         resweeper: Resweeper,
         fan_out: FanOut,
+        settings: Callable[[], Settings],
     ) -> None:
         self._fan_out = fan_out
         self._resweeper = resweeper
+        self._settings = settings
         self._store = store
         self._view = view
         self._rescorer = rescorer
@@ -192,13 +209,46 @@ class Inspector:
 
     async def session(self, session: str, /) -> Detail | None:
         """One session by its identifier; None where there is none."""
+        found = await self._find(session)
+        return None if found is None else self._detail(found)
+
+    async def explain(self, session: str, query: ExplainQuery, /) -> Explanation | None:
+        """Why a call of a session would now get what it gets; None where there is no session.
+
+        Raises `InvalidQuery`, `Unavailable`.
+        """
+        contexts = self._contexts(query.explain)
+        found = await self._find(session)
+        if found is None:
+            return None
+        evaluator, now = self._view.evaluator, self._clock()
+        state, _, _ = _fold(evaluator, found)
+        if not state.established:
+            return None
+        app = query.app or self._settings().app.id
+        told = (
+            explain_call(evaluator, state, each, contexts, now)
+            for each in ((app,) if app else apps_of(found.record) or ("",))
+        )
+        return max(told, key=lambda one: SEVERITY[one.verdict])
+
+    def _contexts(self, text: str) -> frozenset[str]:
+        """Those of a query; one that is not configured would seem to let everything pass."""
+        names = frozenset(name.strip() for name in text.split(",")) - {"", ROUTINE}
+        known = self._settings().contexts
+        strangers = sorted(names - known.keys()) if known else ()
+        if strangers:
+            raise InvalidQuery("explain", f"is of {', '.join(sorted(known))}")
+        return names
+
+    async def _find(self, session: str) -> Assembled | None:
         (located,) = await self._store.load(Load(self._names.locator(digest(session))))
         owner = located.record.get(WHO_USER)
         if owner is None:
             return None
         name = SessionName(digest(owner.decode()), digest(session))
         read = await self._rescorer.read([name])
-        return self._detail(read[0]) if read else None
+        return read[0] if read else None
 
     async def policies(self) -> tuple[Policy, ...]:
         """The policies in force, tried ones among them."""

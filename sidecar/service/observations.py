@@ -9,6 +9,7 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 
+from sidecar.domain.explanation import Explanation
 from sidecar.service.answers import Reason
 
 
@@ -105,12 +106,17 @@ class RevokedSession(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReportedOnly(msgspec.Struct, frozen=True, kw_only=True):
-    """A check was answered otherwise than a report-only policy would have: with `decision`."""
+    """A report-only policy asked something of a check.
+
+    Were it enforced, the answer would have been `decision`, not `answered`; the two may be the
+    same, where others asked, too.
+    """
 
     session: str
     subject: str
     policy: str
     decision: str
+    answered: str
     context: str = ""
 
 
@@ -135,7 +141,7 @@ class Rescored(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Checked(msgspec.Struct, frozen=True, kw_only=True):
-    """A check was answered; logged only where `log.checks` asks for it."""
+    """A check was answered; logged only where `log.checks` asks for it, why with `log.explain`."""
 
     verdict: str
     context: str
@@ -144,6 +150,7 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     status: int
     seconds: float
     reasons: tuple[Reason, ...] = ()
+    explanation: Explanation | None = None
 
 
 class Reloaded(msgspec.Struct, frozen=True, kw_only=True):

@@ -397,6 +397,9 @@ class Log(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     level: Annotated[str, msgspec.Meta(pattern="^(debug|info|warning|error)$")] = "info"
     format: Annotated[str, msgspec.Meta(pattern="^(json|console)$")] = "json"  # json or console
     checks: bool = False  # a line for every check
+    # in that line, why: each policy that was looked at, its conditions, the score's terms. It
+    # costs a second evaluation, and tells addresses, groups and devices
+    explain: bool = False
 
 
 class Policies(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -11,7 +11,7 @@ from sidecar.adapters.logs import Lines
 from sidecar.adapters.telemetry import Telemetry
 from sidecar.service.answers import Unavailable
 from sidecar.service.health import CONDITIONS, Health
-from sidecar.service.inspection import InvalidQuery, SessionQuery
+from sidecar.service.inspection import ExplainQuery, InvalidQuery, SessionQuery
 from sidecar.wire.settings import Settings
 
 TOKEN = "an-admin-token"
@@ -54,6 +54,12 @@ class Book:
     async def session(self, session: str, /) -> object | None:
         self.asked.append(session)
         return {"id": session} if session in ("s1", "a/b %") else None
+
+    async def explain(self, session: str, query: ExplainQuery, /) -> object | None:
+        if self.fault:
+            raise self.fault
+        self.asked.append(f"{session}: {query.explain} of {query.app}")
+        return {"verdict": "step_up"} if session == "s1" else None
 
     async def policies(self) -> object:
         return {"policies": [{"id": "p1"}]}
@@ -247,6 +253,17 @@ async def test_a_session_is_found_by_its_percent_encoded_id(admin: Admin) -> Non
     assert reply.json() == {"id": "a/b %"}
     assert (await admin.ask("/v1/sessions/s2", headers=BEARER)).status_code == 404
     assert admin.book.asked == ["a/b %", "s2"]
+
+
+async def test_a_call_of_a_session_is_explained_where_that_is_asked_for(admin: Admin) -> None:
+    reply = await admin.ask("/v1/sessions/s1?explain=c1,c2&app=mail", headers=BEARER)
+    assert reply.json() == {"verdict": "step_up"}
+    assert (await admin.ask("/v1/sessions/s2?explain=", headers=BEARER)).status_code == 404
+    assert admin.book.asked == ["s1: c1,c2 of mail", "s2:  of "]
+    assert (await admin.ask("/v1/sessions/s1?explain=c1")).status_code == 401
+    assert (await admin.ask("/v1/sessions/s1?why=c1", headers=BEARER)).status_code == 400
+    admin.book.fault = InvalidQuery("explain", "is of c1")
+    assert (await admin.ask("/v1/sessions/s1?explain=c9", headers=BEARER)).status_code == 400
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import subprocess
 import threading
 from typing import Any
 
+import msgspec
 import pytest
 from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
@@ -12,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sidecar.adapters.logs import Lines
 from sidecar.adapters.metrics import Level
 from sidecar.adapters.telemetry import Telemetry
+from sidecar.domain.explaining import explain_call
 from sidecar.domain.facts import SIGNALS
 from sidecar.service.answers import Reason
 from sidecar.service.observations import (
@@ -44,7 +46,9 @@ from sidecar.service.observations import (
     ViewEvicted,
     WorkerFailed,
 )
+from sidecar.wire.explanations import MOST_BYTES
 from sidecar.wire.settings import Context, Issuer, Log, Settings, Tokens
+from tests.domain.scenes import established, evaluator, policy
 
 ISSUERS = (Issuer(issuer="https://a.example", audiences=("x",)),)
 MARK = Marked(
@@ -61,7 +65,9 @@ EVERYTHING: tuple[Observation, ...] = (
     MARK,
     Cleared(session="s1", subject="ada", policy="p1", reason=ClearReason.PROOF),
     RevokedSession(session="s1", subject="ada", reason="theft"),
-    ReportedOnly(session="s1", subject="ada", policy="p2", decision="deny", context="c1"),
+    ReportedOnly(
+        session="s1", subject="ada", policy="p2", decision="deny", answered="allow", context="c1"
+    ),
     EventTaken(type="network-change", outcome=EventOutcome.ACCEPTED, id="e1"),
     Rescored(cause="policies", sessions=3),
     Checked(
@@ -136,7 +142,7 @@ CONTRACT = {
     "sidecar_geo_database_build_timestamp_seconds": {"database"},
     "sidecar_security_event_tokens": {"outcome"},
     "sidecar_build_info": {"version"},
-    "sidecar_report_only": {"policy", "decision"},
+    "sidecar_report_only": {"policy", "decision", "answered"},
     "sidecar_watchers": set(),
     "sidecar_queue_depth": {"queue"},
     "sidecar_queue_rejected": {"queue"},
@@ -327,6 +333,19 @@ def test_checks_are_told_only_where_the_log_asks_for_them() -> None:
     (line,) = Recorded(checks=True).record(check).log
     assert line["decision"] == "step_up"
     assert line["reasons"] == ["p1: the user's risk is high"]
+
+
+def test_a_check_is_explained_in_its_line_within_a_bound() -> None:
+    rules = evaluator(*(policy(None, name=f"p{number}") for number in range(300)))
+    told = explain_call(rules, rules.fold("s", established()), "app", frozenset({"c1"}), 1100)
+    check = msgspec.structs.replace(EVERYTHING[6], explanation=told)
+    (line,) = Recorded(checks=True).record(check).log
+    explained = line["explanation"]
+    assert explained["verdict"] == "step_up"
+    assert explained["policies"][0]["outcome"] == "step-up"
+    assert len(explained["policies"]) + explained["left_out"] == 300
+    assert len(msgspec.json.encode(explained["policies"])) <= MOST_BYTES
+    assert "explanation" not in Recorded(checks=True).record(EVERYTHING[6]).log[0]
 
 
 def test_what_anybody_can_send_fills_no_log_at_its_usual_level() -> None:

@@ -8,11 +8,20 @@ import trio
 
 from sidecar.adapters.admin import AdminApp, AdminListener
 from sidecar.adapters.telemetry import Telemetry
+from sidecar.domain.explaining import explain_call
+from sidecar.domain.policy import Countries, Selection
 from sidecar.service.answers import Unavailable
 from sidecar.service.health import Health
-from sidecar.service.inspection import SessionQuery
+from sidecar.service.inspection import (
+    ExplainQuery,
+    FannedOut,
+    InvalidQuery,
+    SessionQuery,
+    SharedWork,
+)
 from sidecar.wire.settings import Log, Settings
 from tests.cli.command import Done, sidecar
+from tests.domain.scenes import established, evaluator, policy
 
 NASTY = "evil\x1b[2J[bold]agent"
 ROWS = [
@@ -35,6 +44,15 @@ class Book:
     def __init__(self) -> None:
         self.queries: list[SessionQuery] = []
         self.fault: Exception | None = None
+        self.progress = SharedWork(
+            state="running",
+            done=1500,
+            expected=20000,
+            rate=500.0,
+            seconds_left=37.0,
+            sidecars=("pod-a/1", "pod-b/2"),
+            fan_out=FannedOut(items=17, sessions=4096, sidecars=("pod-c/3",)),
+        )
 
     async def sessions(self, query: SessionQuery) -> object:
         self.queries.append(query)
@@ -50,11 +68,19 @@ class Book:
                 return {"summary": row, "terms": [{"name": "travel", "points": 40.0}]}
         return None
 
+    async def explain(self, session: str, query: ExplainQuery, /) -> object | None:
+        if self.fault:
+            raise self.fault
+        contexts = frozenset(query.explain.split(",")) - {""}
+        rules = evaluator(policy(Countries(Selection(frozenset({"DE"}))), name="at-home"))
+        state = rules.fold("s", established())
+        return explain_call(rules, state, query.app, contexts, 1100) if session == "s1" else None
+
     async def policies(self) -> object:
         return []
 
     async def rescore(self) -> object:
-        return {"state": "running", "done": 1500, "expected": 20000, "generation": "g"}
+        return self.progress
 
 
 class Admin:
@@ -68,9 +94,9 @@ class Admin:
         self.listener = AdminListener("127.0.0.1:0", app)
         self.url = ""
 
-    async def ask(self, *words: str, **environ: str) -> Done:
+    async def ask(self, *words: str, command: str = "sessions", **environ: str) -> Done:
         file = {"SIDECAR_ADMIN__TOKEN_FILE": str(self.token_file), **environ}
-        return await sidecar("sessions", *words, "--url", self.url, **file)
+        return await sidecar(command, *words, "--url", self.url, **file)
 
 
 @pytest.fixture
@@ -188,5 +214,40 @@ async def test_a_listener_that_is_not_there_says_what_to_do(url: str) -> None:
 async def test_the_progress_of_a_re_score_is_told(admin: Admin) -> None:
     done = await admin.ask("--rescore-status")
     assert done.status == 0
-    assert done.out == "1,500 of 20,000 sessions are re-scored\n"
+    assert done.out.splitlines() == [
+        "1,500 of 20,000 sessions are re-scored, 500 a second, 0:00:37 left",
+        "  at work: pod-a/1",
+        "  at work: pod-b/2",
+        "events that touch very many sessions: 4,096 found, not yet told",
+        "  at work: pod-c/3",
+    ]
     assert json.loads((await admin.ask("--rescore-status", "--json")).out)["done"] == 1500
+    admin.book.progress = SharedWork(state="done", done=20000, expected=20000, finished=61.0)
+    done = await admin.ask("--rescore-status")
+    assert done.out == "all 20,000 sessions are re-scored, in 0:01:01\n"
+    admin.book.progress = SharedWork()
+    done = await admin.ask("--rescore-status")
+    assert done.out == "no re-score of all sessions was ever asked for\n"
+
+
+async def test_what_if_explains_a_call_of_a_session_that_a_daemon_knows(admin: Admin) -> None:
+    words = ("--session", "s1", "--context", "c1", "--app", "payroll")
+    done = await admin.ask(*words, command="what-if")
+    assert done.status == 1
+    assert done.out.startswith("step_up in c1 at ")
+    assert "at-home: step-up" in done.out
+    told = json.loads((await admin.ask(*words, "--json", command="what-if")).out)
+    assert (told["verdict"], told["app"], told["reasons"]) == ("step_up", "payroll", ["at-home"])
+    routine = await admin.ask("--session", "s1", command="what-if")
+    assert routine.status == 0
+
+
+async def test_what_if_tells_what_is_wrong_with_a_question_to_a_daemon(admin: Admin) -> None:
+    gone = await admin.ask("--session", "s9", command="what-if")
+    assert (gone.status, gone.err) == (1, "sidecar what-if: no live session has this id\n")
+    mixed = await admin.ask("--session", "s1", "--then", "ip=192.0.2.1", command="what-if")
+    assert mixed.status == 2
+    assert "--then" in mixed.err
+    admin.book.fault = InvalidQuery("explain", "is of c1")
+    odd = await admin.ask("--session", "s1", "--context", "c9", command="what-if")
+    assert (odd.status, odd.err) == (2, "sidecar what-if: explain: is of c1\n")

@@ -419,6 +419,7 @@ class Pod:
             clock=self.clock,
             resweeper=self.resweeper,
             fan_out=self.fan_out,
+            settings=lambda: settings,
         )
 
     def clock(self) -> float:

@@ -1,0 +1,97 @@
+"""What the commands that ask a daemon's admin listener share."""
+
+import argparse
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from sidecar.cli.asking import plain, seconds
+from sidecar.cli.stopping import NEGATIVE, Stop
+
+DEFAULT_URL = "http://127.0.0.1:9090"
+
+
+def add_admin(parser: "argparse.ArgumentParser | argparse._ArgumentGroup") -> None:
+    """Add the arguments that say where the listener is, and by which credential it is asked."""
+    parser.add_argument(
+        "--url",
+        default=os.environ.get("SIDECAR_ADMIN_URL", DEFAULT_URL),
+        help=f"the admin listener (default: $SIDECAR_ADMIN_URL, else {DEFAULT_URL})",
+    )
+    parser.add_argument(
+        "--admin-token-file",
+        metavar="FILE",
+        default=os.environ.get("SIDECAR_ADMIN__TOKEN_FILE"),
+        help="the credential (default: $SIDECAR_ADMIN__TOKEN_FILE, else $SIDECAR_ADMIN__TOKEN)",
+    )
+    parser.add_argument("--timeout", metavar="SECONDS", type=seconds, default=5.0)
+
+
+class AdminClient:
+    """Asks the listener for `sidecar COMMAND`; whatever goes wrong ends it with a hint."""
+
+    def __init__(self, command: str, client: httpx.Client) -> None:
+        self._command = command
+        self._client = client
+
+    def get(self, path: str, query: Mapping[str, Any]) -> dict[str, Any]:
+        """What it answers, as JSON. Raises `Stop`."""
+        response = self._client.get(path, params=query)
+        try:
+            body = response.json()
+        except ValueError:
+            body = None
+        if response.status_code == 200 and isinstance(body, dict):
+            return body
+        detail = plain(str(body.get("detail", ""))) if isinstance(body, dict) else ""
+        name = f"sidecar {self._command}"
+        match response.status_code:
+            case 401:
+                raise Stop(f"{name}: this is not the daemon's admin credential")
+            case 404 if path.count("/") > 2 and detail:
+                raise Stop(f"{name}: {detail}", status=NEGATIVE)
+            case 404:
+                raise Stop(
+                    f"{name}: the listener does not show sessions",
+                    "Give the daemon an admin credential: admin.token_file.",
+                )
+            case 400:
+                raise Stop(f"{name}: {detail}")
+            case status:
+                raise Stop(f"{name}: status {status}: {detail}", status=NEGATIVE)
+
+
+@contextmanager
+def asking_admin(command: str, arguments: argparse.Namespace) -> Iterator[AdminClient]:
+    """A client of the listener for `sidecar COMMAND`; where nobody answers, the command ends."""
+    headers = {"Authorization": f"Bearer {_token(command, arguments.admin_token_file)}"}
+    try:
+        with httpx.Client(
+            base_url=arguments.url, headers=headers, timeout=arguments.timeout, trust_env=False
+        ) as client:
+            yield AdminClient(command, client)
+    except (httpx.TransportError, httpx.InvalidURL) as error:
+        raise Stop(
+            f"sidecar {command}: nobody answers at {plain(arguments.url)} ({type(error).__name__})",
+            "Name the admin listener with --url; it is on where `admin.enabled` is true.",
+        ) from error
+
+
+def _token(command: str, file: str | None) -> str:
+    token = ""
+    if file:
+        try:
+            token = Path(file).read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise Stop(f"{file}: {getattr(error, 'strerror', None) or 'not text'}") from error
+    token = token or os.environ.get("SIDECAR_ADMIN__TOKEN", "")
+    name = f"sidecar {command}"
+    if not token:
+        raise Stop(f"{name}: no admin credential: name a file with --admin-token-file")
+    if not token.isascii() or not token.isprintable():
+        raise Stop(f"{name}: the admin credential holds what no HTTP header can carry")
+    return token

@@ -1,0 +1,54 @@
+"""What a check leaves behind for whoever looks at it later: its record, and what was only tried."""
+
+from collections.abc import Iterator, Sequence
+
+from sidecar.domain.assurance import Ladder
+from sidecar.domain.decision import Verdict, judge
+from sidecar.domain.standing import Demand
+from sidecar.service.answers import Answer
+from sidecar.service.live import Live
+from sidecar.service.observations import Checked, ReportedOnly
+
+SEVERITY = {Verdict.ALLOW: 0, Verdict.STEP_UP: 1, Verdict.DENY: 2}
+"""Verdicts by how much they keep from passing."""
+
+
+def checked(answer: Answer, seconds: float) -> Checked:
+    """The record of a check that took so long to answer."""
+    return Checked(
+        verdict=answer.error or answer.verdict,
+        context=answer.context,
+        session=answer.session,
+        subject=answer.subject,
+        status=answer.status,
+        seconds=seconds,
+        reasons=answer.reasons,
+        explanation=answer.explanation,
+    )
+
+
+class Tried:
+    """What report-only policies would have made of a call that was answered with `answered`."""
+
+    def __init__(self, live: Live, app: str, answered: Verdict, ladder: Ladder) -> None:
+        self._live = live
+        self._app = app
+        self._answered = answered
+        self._ladder = ladder
+
+    def records(
+        self, demands: Sequence[Demand], contexts: frozenset[str], label: str, now: float
+    ) -> Iterator[ReportedOnly]:
+        """A record for each policy that asks something of the call; `label` is its contexts'."""
+        for demand in demands:
+            verdict = judge((demand,), self._app, contexts, now, self._ladder).verdict
+            if verdict is Verdict.ALLOW:
+                continue
+            yield ReportedOnly(
+                session=self._live.session,
+                subject=self._live.user,
+                policy=demand.policy,
+                decision=max(verdict, self._answered, key=SEVERITY.__getitem__),
+                answered=self._answered,
+                context=label,
+            )
