@@ -7,6 +7,7 @@ from pathlib import Path
 from sidecar.adapters.prefixes import cidrs_of
 from sidecar.daemon.configuration import Configuration, ladder_of, policy_files
 from sidecar.domain import lint
+from sidecar.wire.context_policies import PREFIX
 from sidecar.wire.positions import (
     Entry,
     Listing,
@@ -76,6 +77,7 @@ def _places(configuration: Configuration) -> Iterator[tuple[Where, Place]]:
     tree = _tree(configuration.file)
     for name, entry in _entries(tree, "contexts").items():
         yield ("contexts", name), entry.place
+        yield ("policies", f"{PREFIX}{name}"), entry.place
     for index, node in enumerate(_items(tree, "routes")):
         yield ("routes", str(index)), node.place
     for name, entry in _entries(_table(tree, "assurance"), "strengths").items():

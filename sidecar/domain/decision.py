@@ -24,7 +24,7 @@ class Decision(msgspec.Struct, frozen=True):
     """What a call gets, and which demands decided it.
 
     `acr_values` and `max_age` (seconds) are what the identity provider must be asked for;
-    `pending` tells of demands in other contexts than the call's, and of those that do not bind yet;
+    `pending` tells of marks in other contexts than the call's, and of those that do not bind yet;
     `contexts` are those of the call that ask.
     """
 
@@ -68,7 +68,7 @@ def judge(
         ):
             asked.append(demand)
         else:
-            pending = True
+            pending = pending or demand.is_mark
     if not asked:
         return ALLOW_PENDING if pending else ALLOW
     if any(demand.block or demand.unsatisfiable for demand in asked):
@@ -119,10 +119,16 @@ def _max_age(demands: list[Demand], now: float) -> int | None:
 
 
 def coarse(standing: Standing, now: float) -> str:
-    """A standing in one word: `revoked`, `step_up` (a demand that binds is not met) or `clear`."""
+    """A standing in one word: `revoked`, `step_up` (a mark that binds is not met) or `clear`.
+
+    What a context requires at all times takes nothing from a session that never had it.
+    """
     if standing.revoked is not None:
         return "revoked"
-    waiting = any(demand.binds(now) and not demand.is_met(now) for demand in standing.demands)
+    waiting = any(
+        demand.is_mark and demand.binds(now) and not demand.is_met(now)
+        for demand in standing.demands
+    )
     return "step_up" if waiting else "clear"
 
 

@@ -267,7 +267,9 @@ def digest(stamp: Stamp) -> int:
 def _steps(facts: Iterable[Fact]) -> list[list[Fact]]:
     steps: dict[Stamp, list[Fact]] = {}
     for fact in facts:
-        steps.setdefault(fact.stamp, []).append(fact)
+        step = steps.setdefault(fact.stamp, [])
+        if fact not in step:  # told twice, it is one fact
+            step.append(fact)
     return [steps[stamp] for stamp in sorted(steps)]
 
 

@@ -58,9 +58,9 @@ class Selection(msgspec.Struct, frozen=True):
 class Principals(msgspec.Struct, frozen=True):
     """Users by id, group or role."""
 
-    users: frozenset[str] = frozenset()
-    groups: frozenset[str] = frozenset()
-    roles: frozenset[str] = frozenset()
+    users: frozenset[str] = frozenset()  # by the issuers' `user_claim`
+    groups: frozenset[str] = frozenset()  # by their `groups_claim`
+    roles: frozenset[str] = frozenset()  # by their `roles_claim`
 
 
 class Assignment(msgspec.Struct, frozen=True):

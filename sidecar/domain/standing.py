@@ -111,6 +111,11 @@ class Demand(msgspec.Struct, frozen=True):
         return now >= self.binds_from
 
     @property
+    def is_mark(self) -> bool:
+        """Whether something brought it about; else it is what is always required there."""
+        return self.causes != (ALWAYS,)
+
+    @property
     def signal(self) -> str:
         """The type of the signal that caused it last."""
         return max(self.causes, key=_latest).signal if self.causes else ALWAYS.signal

@@ -43,6 +43,7 @@ def check_coherence(root: Table, values: Mapping[str, Any], problems: Problems) 
     check.names("networks", "*", "name")
     check.names("assurance", "levels", "*", "name")
     check.contexts(values.get("contexts", {}))
+    check.required(values.get("contexts", {}), values.get("assurance"))
     check.routes()
     check.locations()
     check.challenges()
@@ -150,6 +151,21 @@ class _Checks:
         if seconds < LEAST_STALENESS:
             message = f"must be at least {LEAST_STALENESS:g}s: that a view is fresh is found out"
             self._add(field, f"{message} once a second")
+
+    def required(self, contexts: Mapping[str, Context], assurance: Assurance | None) -> None:
+        """What a context requires is something, and known."""
+        for name, context in contexts.items():
+            requires, field = context.requires, f"contexts.{name}.requires"
+            if requires is None:
+                continue
+            if not (requires.assurance or requires.max_age):
+                self._add(field, "must have `assurance` or `max_age`, or nothing is required")
+            if requires.assurance and assurance is not None:
+                known = {*(level.name for level in assurance.levels), *assurance.strengths}
+                if requires.assurance not in known:
+                    hint = suggestion(requires.assurance, known)
+                    message = f"{shown(requires.assurance)!r} is no level and no strength{hint}"
+                    self._add(f"{field}.assurance", message)
 
     def routes(self) -> None:
         """Routes name contexts that exist, and have templates that can match."""

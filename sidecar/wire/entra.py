@@ -13,6 +13,7 @@ import msgspec
 from sidecar.domain.assurance import Level
 from sidecar.domain.policy import Policy
 from sidecar.wire.config import read_settings
+from sidecar.wire.context_policies import context_policies
 from sidecar.wire.entra_export import Exported, InvalidExport, read_export
 from sidecar.wire.entra_ledger import Ledger, Loss, Note
 from sidecar.wire.entra_names import Names, read_names
@@ -189,7 +190,7 @@ def _no_file(path: str) -> str:
 def _check(result: Import) -> None:
     """What was written is what was meant. Raises ConfigError where the reader refuses it."""
     read = read_policies([("policies.yaml", result.policies_text)], result.settings)
-    if read != result.policies:
+    if read != (*result.policies, *context_policies(result.settings)):
         raise AssertionError("the policy file does not read back as it was meant")
 
 

@@ -19,6 +19,7 @@ from sidecar.domain.policy import (
 )
 from sidecar.wire import spellings
 from sidecar.wire.conditions import Conditions, World
+from sidecar.wire.context_policies import context_policies, policy_ids
 from sidecar.wire.grants import Grants
 from sidecar.wire.leaves import Leaves, Named, inside
 from sidecar.wire.positions import Listing, Node, Place, Problems, Scalar, Table, read_tree, shown
@@ -55,13 +56,14 @@ _PRINCIPALS = ("users", "groups", "roles")
 def read_policies(texts: Sequence[tuple[str, str]], settings: Settings) -> tuple[Policy, ...]:
     """Read policy files, each as its name and its text; the order of the policies is theirs.
 
-    Raises ConfigError with everything that is wrong with any of them.
+    The policies of contexts that require something come after them. Raises ConfigError with
+    everything that is wrong with any of them.
     """
     problems = Problems()
     reader = _Reader(problems, settings)
     policies = [policy for file, text in texts for policy in reader.file(file, text)]
     problems.check()
-    return tuple(policies)
+    return (*policies, *context_policies(settings))
 
 
 class _Reader:
@@ -69,6 +71,7 @@ class _Reader:
         self._problems = problems
         self._leaves = Leaves(problems)
         self._contexts = frozenset(settings.contexts)
+        self._made = policy_ids(settings.contexts)
         self._selections = Selections(self._leaves)
         assurance = settings.assurance
         levels = (level.name for level in assurance.levels)
@@ -140,6 +143,9 @@ class _Reader:
             message = "must be 1 to 64 small letters, digits, dots, dashes or underscores"
             self._leaves.add(table["id"], field, message)
             return ""
+        if name in self._made:
+            message = f"{name!r} is what `contexts.{self._made[name]}.requires` is called"
+            self._leaves.add(table["id"], field, message)
         first = self._ids.get(name)
         if first is not None:
             message = f"{name!r} is used already, in {first.file}:{first.line}"

@@ -11,6 +11,7 @@ from typing import Annotated
 import msgspec
 
 from sidecar.domain.assurance import DEFAULT_LEVELS, Level, Strength
+from sidecar.domain.policy import Principals
 from sidecar.domain.risk import Thresholds, Weight, default_weights
 from sidecar.wire.spellings import (
     Algorithm,
@@ -280,13 +281,22 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     hosts: tuple[str, ...] = ()  # empty: any; `*.example.com`: any below it
 
 
+class Requires(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a context needs at all times, whatever was signalled: a policy, named `context-c3`."""
+
+    assurance: str = ""  # the level or strength that a sign-in must show; empty: any
+    max_age: WholeDuration = 0  # the age that the sign-in may have; 0: any
+    exclude: Principals = Principals()  # emergency accounts, of whom nothing is required
+
+
 class Context(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An authentication context: its display name and what it gets when we cannot know."""
+    """An authentication context: its name, what it always needs, what it gets if we cannot know."""
 
     name: str  # its display name
     when_unknown: Resilience = Resilience.UNAVAILABLE  # what a call gets when we cannot know
     # an older view cannot decide calls in it; null: `sessions.max_staleness`
     max_staleness: Duration | None = None
+    requires: Requires | None = None  # what it needs at all times; null: nothing
 
 
 class NamedLocation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -94,6 +94,20 @@ async def test_what_is_probably_not_meant_is_a_warning_with_its_line(config: Pat
     ]
 
 
+async def test_a_finding_about_what_a_context_requires_is_told_where_that_stands(
+    config: Path,
+) -> None:
+    write(
+        config.parent / "policies" / "home.yaml",
+        "policies: [{id: home, contexts: [c1], grant: phishing-resistant}]",
+    )
+    requiring = "{c1: {name: Payroll, requires: {assurance: mfa}}}"
+    write(config, CONFIG.replace("{c1: {name: Payroll}}", requiring))
+    done = await sidecar("validate", "--config", str(config))
+    assert done.err.startswith(f"{config}:2: policies.context-c1: warning: ")
+    assert done.err.endswith("(shadowed)\n")
+
+
 async def test_routes_that_meet_are_told_with_a_call_that_shows_it(config: Path) -> None:
     narrow = "routes:\n  - {path: /pay/**, contexts: [c1]}\n"
     narrow += "  - {path: '/{area}/keys', methods: [POST], contexts: [c2]}\n"

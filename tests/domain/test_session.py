@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.domain.decision import Verdict, decide
+from sidecar.domain.decision import Verdict, coarse, decide
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.facts import (
     ComplianceReported,
@@ -397,3 +397,16 @@ def test_an_earlier_sign_in_never_clears(rule: Policy, facts: list[Fact]) -> Non
         old = signed_in(1150, demand.since // MICROSECONDS, "phr", "old")
         after = rules.standing(rules.fold("s", [*everything, old]), 1200 * MICROSECONDS)
         assert demand.policy in {d.policy for d in after.demands}
+
+
+def test_what_is_always_required_is_asked_for_there_and_pending_nowhere() -> None:
+    rules = evaluator(policy(None, "phishing-resistant"), policy(MOVED, name="q"))
+    facts = established()
+    standing = rules.standing(rules.fold("s", facts), 1011 * MICROSECONDS)
+    assert decide(standing, "app", frozenset({"c1"}), 1011, LADDER).verdict is Verdict.STEP_UP
+    elsewhere = decide(standing, "app", frozenset({"c2"}), 1011, LADDER)
+    assert (elsewhere.verdict, elsewhere.pending) == (Verdict.ALLOW, False)
+    assert coarse(standing, 1011) == "clear"
+    moved = rules.standing(rules.fold("s", [*facts, sighted(1010, AWAY)]), 1011 * MICROSECONDS)
+    assert decide(moved, "app", frozenset({"c2"}), 1011, LADDER).pending
+    assert coarse(moved, 1011) == "step_up"

@@ -61,7 +61,7 @@ def test_the_sample_configuration_is_valid() -> None:
     path = "config/sidecar.yaml"
     settings = read((ROOT / path).read_text(), file=path)
     assert settings.store.url == ""
-    assert set(settings.contexts) == {"c1", "c2", "c3"}
+    assert set(settings.contexts) == {"c1", "c2", "c3", "c4"}
     assert settings.http.gateway is Gateway.NGINX
     assert settings.contexts["c2"].when_unknown is Resilience.DENY
     assert settings.locations[1].countries == ("DE", "NO", "SE")

@@ -41,7 +41,7 @@ from sidecar.domain.policy import (
 from sidecar.wire.config import read_settings
 from sidecar.wire.policyfile import read_policies
 from sidecar.wire.positions import ConfigError
-from sidecar.wire.settings import Context, NamedLocation, Network, Settings
+from sidecar.wire.settings import Context, NamedLocation, Network, Requires, Settings
 
 ROOT = Path(__file__).parents[2]
 CASES = yaml.safe_load((ROOT / "tests/cases/refused-policies.yaml").read_text())
@@ -261,6 +261,43 @@ def test_files_keep_their_order_and_share_one_space_of_ids() -> None:
     with pytest.raises(ConfigError) as caught:
         read_policies([one, two, three], SETTINGS)
     assert str(caught.value) == "3.yaml:1: policies[1].id: 'b' is used already, in 1.yaml:1"
+
+
+REQUIRING = Settings(
+    contexts={
+        "c1": Context(name="Pay"),
+        "c2": Context(
+            name="Keys",
+            requires=Requires(
+                assurance="mfa", max_age=900, exclude=Principals(users=frozenset({"eve"}))
+            ),
+        ),
+        "c3": Context(name="Books", requires=Requires(max_age=3600)),
+    }
+)
+
+
+def test_what_a_context_requires_is_a_policy_after_those_of_the_files() -> None:
+    found = read_policies([("p.yaml", "policies: [{id: a, grant: mfa}]")], REQUIRING)
+    assert [policy.id for policy in found] == ["a", "context-c2", "context-c3"]
+    keys, books = found[1:]
+    assert keys == Policy(
+        "context-c2",
+        Grant((frozenset({"mfa"}),)),
+        description="What Keys (c2) always requires",
+        users=Assignment(exclude=Principals(users=frozenset({"eve"}))),
+        contexts=some("c2"),
+        session=SessionControls(900),
+    )
+    assert (books.grant, books.session) == (Grant(), SessionControls(3600))
+
+
+def test_no_policy_of_a_file_takes_the_name_of_what_a_context_requires() -> None:
+    text = "policies: [{id: context-c1, grant: mfa}, {id: context-c2, grant: mfa}]"
+    with pytest.raises(ConfigError) as caught:
+        read_policies([("p.yaml", text)], REQUIRING)
+    told = "'context-c2' is what `contexts.c2.requires` is called"
+    assert str(caught.value) == f"p.yaml:1: policies[1].id: {told}"
 
 
 def test_norway_and_times_are_what_they_look_like() -> None:
