@@ -146,6 +146,9 @@ def _grant(branch: Tree, told: PolicyTold) -> None:
     if grant.sign_in_frequency is not None:
         until = f", met until {clock(grant.met_until)}" if grant.met_until else ""
         branch.add(_text(f"sign-in frequency {grant.sign_in_frequency} s{until}"))
+    if grant.max_lifetime is not None:
+        ends = f", ends {clock(grant.life_ends)}" if grant.life_ends is not None else ""
+        branch.add(_text(f"session lifetime {grant.max_lifetime} s{ends}"))
 
 
 def _alternative(told: AlternativeTold) -> str:

@@ -42,6 +42,9 @@ def _stronger(other: Policy, policy: Policy, ladder: Ladder) -> bool:
     others = other.session.sign_in_frequency
     if frequency is not None and (others is None or others > frequency):
         return False
+    cap, others = policy.session.max_lifetime, other.session.max_lifetime
+    if cap is not None and (others is None or others > cap):
+        return False
     nothing = (frozenset[str](),)
     mine = policy.grant.alternatives or nothing
     theirs = other.grant.alternatives or nothing

@@ -6,6 +6,7 @@ from enum import StrEnum
 import msgspec
 
 from sidecar.domain.assurance import Ladder
+from sidecar.domain.lifetime import LIFETIME
 from sidecar.domain.policy import ROUTINE, Selection
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.standing import Demand, Standing
@@ -136,6 +137,9 @@ def describe(cause: Cause) -> str:
     """A cause in words: `country is PT since 2026-11-24T10:00:00Z`."""
     if cause.kind == "always":
         return "required in this context"
+    if cause.kind == LIFETIME and cause.since is not None:
+        end = _clock(cause.since // MICROSECONDS)
+        return f"the session ends {cause.value} after its sign-in: {end}"
     subject = cause.kind.replace("_", " ")
     text = (
         f"{subject} {cause.value}" if cause.kind == "time_of_day" else f"{subject}: {cause.value}"

@@ -96,7 +96,7 @@ _UNDERSTOOD: dict[type[msgspec.Struct], frozenset[str]] = {
             *("conditions", "session", "sticky", "grace", "min_interval"),
         }
     ),
-    SessionControls: frozenset({"sign_in_frequency"}),
+    SessionControls: frozenset({"sign_in_frequency", "max_lifetime"}),
     Changed: frozenset({"circumstances"}),
     Locations: frozenset({"selection"}),
     Networks: frozenset({"selection"}),

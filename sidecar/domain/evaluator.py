@@ -15,6 +15,7 @@ from sidecar.domain.compiling import applies, compile_policy
 from sidecar.domain.context_proofs import credited, keep_shown
 from sidecar.domain.facts import ContextsShown, Fact, Revoked, SignedIn
 from sidecar.domain.friction import Proving, begun_after, prompted_after, was_just_proven
+from sidecar.domain.lifetime import lifetime_of, live_on
 from sidecar.domain.policy import Policy
 from sidecar.domain.policy import State as PolicyState
 from sidecar.domain.scene import ALWAYS, Scene, World
@@ -194,11 +195,14 @@ class Evaluator:
             holding = state.holdings.get(compiled.policy.id, _NOTHING)
             if not holding.holds and not holding.mark:
                 continue
-            demand = demand_of(compiled, holding, state, sign_ins, skew)
-            if demand is not None:
-                demand = credited(demand, state, skew)
-            if demand is not None:
-                (tried if demand.report_only else enforced).append(demand)
+            asked = (
+                demand_of(compiled, holding, state, sign_ins, skew),
+                lifetime_of(compiled, holding, state),
+            )
+            for each in asked:
+                demand = each and credited(each, state, skew)
+                if demand is not None:
+                    (tried if demand.report_only else enforced).append(demand)
         floor = self._forgotten(state)
         if floor:
             enforced.extend(credited(one, state, skew) or one for one in lost(state, floor, skew))
@@ -227,10 +231,12 @@ class Evaluator:
             name = compiled.policy.id
             holding = after.holdings.get(name, _NOTHING)
             second = None if holding.since is None else holding.since // MICROSECONDS
-            demand = None
+            demand = lifetime = None
             if holding.holds or holding.mark:
                 demand = demand_of(compiled, holding, after, sign_ins, skew)
                 demand = demand and credited(demand, after, skew)
+                lifetime = lifetime_of(compiled, holding, after)
+                lifetime = lifetime and credited(lifetime, after, skew)
             looks.append(
                 Look(
                     compiled,
@@ -239,6 +245,7 @@ class Evaluator:
                     holding,
                     demand,
                     tuple(shown_for(a, second, sign_ins, skew) for a in compiled.alternatives),
+                    lifetime,
                 )
             )
         return tuple(looks)
@@ -274,17 +281,22 @@ def _steps(facts: Iterable[Fact]) -> list[list[Fact]]:
 
 
 def _holding(compiled: Compiled, scene: Scene, before: Holding, skew: int) -> Holding:
+    proving = Proving(scene, compiled.needs(scene.state), skew)
+    after = _held(compiled, scene, before, proving)
+    cap = compiled.policy.session.max_lifetime
+    return after if cap is None else live_on(before, after, cap, proving)
+
+
+def _held(compiled: Compiled, scene: Scene, before: Holding, proving: Proving) -> Holding:
     if not applies(compiled, scene.state):
         return _NOTHING
-    needs = compiled.needs(scene.state)
-    finding = compiled.test(scene, needs)
+    finding = compiled.test(scene, proving.needs)
     sticky = compiled.policy.sticky
     if not finding.holds:
         if sticky and before.mark:
             return Holding(False, (), before.mark, before.begun, before.prompted)
         return Holding(False, prompted=before.prompted) if before.prompted else _NOTHING
     causes = finding.causes or (ALWAYS,)
-    proving = Proving(scene, needs, skew)
     known = {cause.key for cause in before.causes}
     marked = {cause.key: cause for cause in before.mark}
     mark: dict[str, Cause] = dict(marked) if sticky else {}

@@ -69,7 +69,7 @@ def explain_call(
         pending=decision.pending,
         acr_values=decision.acr_values,
         max_age=decision.max_age,
-        reasons=tuple(demand.policy for demand in decision.demands),
+        reasons=tuple(dict.fromkeys(demand.policy for demand in decision.demands)),
         session=_session(call),
         score=_score(call),
         policies=tuple(told),
@@ -103,7 +103,7 @@ def _policy(call: _Call, look: Look) -> PolicyTold:
         description=policy.description,
         state=policy.state,
         outcome=outcome,
-        why=_why_outcome(outcome, look, (users, apps, contexts)),
+        why=_why_outcome(call, outcome, look, (users, apps, contexts)),
         users=users,
         apps=apps,
         contexts=contexts,
@@ -114,16 +114,16 @@ def _policy(call: _Call, look: Look) -> PolicyTold:
         since=_seconds(after.since),
         sticky=policy.sticky,
         grant=_grant(call, look),
-        pending=look.demand is not None and _judged(call, look.demand).pending,
+        pending=_judged(call, *look.demands).pending,
         grace=policy.grace,
         min_interval=compiled.min_interval,
         binds_from=None if look.demand is None else look.demand.binds_from or None,
     )
 
 
-def _judged(call: _Call, demand: Demand) -> Decision:
-    """What this demand alone makes of the call."""
-    return judge((demand,), call.app, call.contexts, call.now, call.evaluator.world.ladder)
+def _judged(call: _Call, *demands: Demand) -> Decision:
+    """What these demands alone make of the call."""
+    return judge(demands, call.app, call.contexts, call.now, call.evaluator.world.ladder)
 
 
 def _outcome(call: _Call, look: Look, apps: Match, contexts: Match) -> Outcome:
@@ -133,18 +133,21 @@ def _outcome(call: _Call, look: Look, apps: Match, contexts: Match) -> Outcome:
         return Outcome.OTHER_APP
     if not contexts.matches:
         return Outcome.OTHER_CONTEXT
-    if look.demand is None:
+    if not look.demands:
         return Outcome.SATISFIED if look.after.holds else Outcome.NOT_MET
-    match _judged(call, look.demand).verdict:
+    match _judged(call, *look.demands).verdict:
         case Verdict.ALLOW:
-            return Outcome.SATISFIED if look.demand.is_met(call.now) else Outcome.IN_GRACE
+            met = all(each.is_met(call.now) or each.binds(call.now) for each in look.demands)
+            return Outcome.SATISFIED if met else Outcome.IN_GRACE
         case Verdict.STEP_UP:
             return Outcome.STEP_UP
         case Verdict.DENY:
             return Outcome.DENY
 
 
-def _why_outcome(outcome: Outcome, look: Look, assigned: tuple[Match, Match, Match]) -> str:
+def _why_outcome(
+    call: _Call, outcome: Outcome, look: Look, assigned: tuple[Match, Match, Match]
+) -> str:
     users, apps, contexts = assigned
     match outcome:
         case Outcome.OTHER_USER:
@@ -158,7 +161,7 @@ def _why_outcome(outcome: Outcome, look: Look, assigned: tuple[Match, Match, Mat
         case Outcome.SATISFIED:
             return "it holds, and what it asks for was shown" if look.after.holds else "proven"
         case _:
-            return "" if look.demand is None else explain(look.demand)
+            return "; ".join(explain(each) for each in look.demands if not each.is_met(call.now))
 
 
 def _fate(cause: Cause, look: Look, scene: Scene) -> Fate:
@@ -220,7 +223,11 @@ def _grant(call: _Call, look: Look) -> GrantTold:
         )
     until = None if look.demand is None else look.demand.valid_until
     return GrantTold(
-        alternatives=tuple(alternatives), sign_in_frequency=frequency, met_until=until or None
+        alternatives=tuple(alternatives),
+        sign_in_frequency=frequency,
+        met_until=until or None,
+        max_lifetime=policy.session.max_lifetime,
+        life_ends=None if look.lifetime is None else look.lifetime.valid_until,
     )
 
 

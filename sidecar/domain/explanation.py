@@ -94,12 +94,17 @@ class AlternativeTold(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class GrantTold(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a policy asks for. `sign_in_frequency` in seconds; `met_until`: until it is too old."""
+    """What a policy asks for. Durations in seconds.
+
+    `met_until`: until the sign-in is too old; `life_ends`: when the session needs a fresh one.
+    """
 
     block: bool = False
     alternatives: tuple[AlternativeTold, ...] = ()
     sign_in_frequency: int | None = None
     met_until: float | None = None
+    max_lifetime: int | None = None
+    life_ends: float | None = None
 
 
 class PolicyTold(msgspec.Struct, frozen=True):

@@ -31,12 +31,12 @@ def was_just_proven(cause: Cause, before: Holding, interval: int, proving: Provi
     for key, prompted in before.prompted:
         if key == cause.key:
             now = proving.scene.now // MICROSECONDS
-            proof = _proof(prompted, proving)
+            proof = proof_after(prompted, proving)
             return proof >= 0 and now - proof < interval
     return False
 
 
-def _proof(moment: Moment, proving: Proving) -> int:
+def proof_after(moment: Moment, proving: Proving) -> int:
     """Since which second all has been shown that suffices, later than `moment`; -1: it was not."""
     scene, needs, skew = proving
     second = None if moment is None else moment // MICROSECONDS
@@ -78,7 +78,7 @@ def begun_after(
     """
     if not mark:
         return None
-    if not fresh or (before.mark and _proof(before.since, proving) < 0):
+    if not fresh or (before.mark and proof_after(before.since, proving) < 0):
         return before.begun
     return min(_began(cause, proving.scene.state) for cause in fresh)
 

@@ -28,6 +28,7 @@ from sidecar.domain.policy import (
     Principals,
     Score,
     Selection,
+    SessionControls,
     Signals,
     State,
     TravelSpeed,
@@ -198,8 +199,13 @@ def _is_broad(principals: Principals | None) -> bool:
 
 def _grant(policy: Policy, ladder: Ladder) -> Iterator[Finding]:
     grant = policy.grant
-    if grant.block and (grant.alternatives or policy.session.sign_in_frequency is not None):
+    session = policy.session
+    if grant.block and (grant.alternatives or session != SessionControls()):
         message = "it blocks, so that nothing else it asks for has a meaning"
+        yield _about(policy, "contradictory-grant", message)
+    frequency, cap = session.sign_in_frequency, session.max_lifetime
+    if frequency is not None and cap is not None and cap <= frequency:
+        message = "no sign-in gets older than max_lifetime; sign_in_frequency asks for nothing more"
         yield _about(policy, "contradictory-grant", message)
     for controls in grant.alternatives:
         for stronger, weaker in superfluous(controls, ladder):

@@ -220,9 +220,14 @@ class Grant(msgspec.Struct, frozen=True):
 
 
 class SessionControls(msgspec.Struct, frozen=True):
-    """`sign_in_frequency`: while the policy holds, no sign-in older than this many seconds."""
+    """What a policy asks of sign-ins while it holds, in seconds.
+
+    `sign_in_frequency`: none older than this. `max_lifetime`: so long after the sign-in with which
+    the session began a fresh one is needed, whatever was shown meanwhile; it begins a new life.
+    """
 
     sign_in_frequency: int | None = None
+    max_lifetime: int | None = None
 
 
 class Policy(msgspec.Struct, frozen=True):

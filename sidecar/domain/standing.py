@@ -191,7 +191,7 @@ class Look(NamedTuple):
 
     `before` is its holding after the latest fact, `after` the one at the moment; `shown` tells for
     each alternative of its grant, and each of its requirements, when the latest sign-in was that
-    meets it (-1: there was none).
+    meets it (-1: there was none). `lifetime` is what it asks for at the end of the session's life.
     """
 
     compiled: Compiled
@@ -200,6 +200,12 @@ class Look(NamedTuple):
     after: Holding
     demand: Demand | None
     shown: tuple[tuple[int, ...], ...]
+    lifetime: Demand | None = None
+
+    @property
+    def demands(self) -> tuple[Demand, ...]:
+        """Everything that the policy asks for."""
+        return tuple(each for each in (self.demand, self.lifetime) if each is not None)
 
 
 def demand_of(

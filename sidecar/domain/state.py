@@ -89,7 +89,8 @@ class Holding(msgspec.Struct, frozen=True, array_like=True):
     """A policy as it stands for a session: whether it holds, why, and its mark's causes.
 
     `begun`, of a policy with a grace period: since when the mark waits. `prompted`, of one with a
-    least interval: the causes that were marked and when, latest last.
+    least interval: the causes that were marked and when, latest last. `life`, of one with a session
+    lifetime: the second of the sign-in with which the present one began.
     """
 
     holds: bool = False
@@ -97,6 +98,7 @@ class Holding(msgspec.Struct, frozen=True, array_like=True):
     mark: tuple[Cause, ...] = ()
     begun: Moment = None
     prompted: tuple[tuple[str, int], ...] = ()
+    life: int | None = None
 
     @property
     def since(self) -> Moment:

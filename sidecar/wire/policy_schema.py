@@ -2,7 +2,7 @@
 
 from typing import Any, TypeAlias
 
-from sidecar.domain.policy import Circumstance, RiskLevel, State
+from sidecar.domain.policy import Circumstance, RiskLevel, SessionControls, State
 from sidecar.wire.conditions import ANONYMIZERS, DAYS, FASTEST
 from sidecar.wire.spellings import DURATION_PATTERN, LONGEST
 
@@ -70,7 +70,10 @@ def _principals() -> Schema:
 def _policy() -> Schema:
     principals = {"$ref": "#/$defs/principals"}
     sides = _object({"include": principals, "exclude": principals}, minProperties=1)
-    session = _object({"sign_in_frequency": {"$ref": "#/$defs/duration"}}, ["sign_in_frequency"])
+    session = _object(
+        {key: {"$ref": "#/$defs/duration"} for key in SessionControls.__struct_fields__},
+        minProperties=1,
+    )
     return _object(
         {
             "id": {"type": "string", "pattern": _ID},

@@ -157,7 +157,7 @@ class _Reader:
         if "grant" in table:
             return self._grants.read(table["grant"], inside(field, "grant")) or Grant()
         if "session" not in table:
-            message = "is required, unless `session` asks for a sign_in_frequency"
+            message = "is required, unless `session` asks for fresh sign-ins"
             self._leaves.add(node, inside(field, "grant"), message)
         return Grant()
 
@@ -195,14 +195,14 @@ class _Reader:
         if "session" not in table:
             return SessionControls()
         node = table["session"]
-        controls = self._leaves.table(node, field, ("sign_in_frequency",))
+        controls = self._leaves.table(node, field, SessionControls.__struct_fields__)
         if controls is None:
             return SessionControls()
-        field = inside(field, "sign_in_frequency")
-        if "sign_in_frequency" not in controls:
-            self._leaves.add(node, field, "is required")
-            return SessionControls()
-        return SessionControls(self._seconds(controls["sign_in_frequency"], field))
+        if not controls and isinstance(node, Table) and not node.entries:
+            self._leaves.add(node, field, "must have `sign_in_frequency` or `max_lifetime`")
+        return SessionControls(
+            **{key: self._seconds(each, inside(field, key)) for key, each in controls.items()}
+        )
 
     def _seconds(self, node: Node, field: str, least: int = 1) -> int | None:
         if not isinstance(node, Scalar) or node.value is None:

@@ -405,6 +405,30 @@ class Interpreter:
             return f"met until {shown + frequency}", None
         return "step-up", since if all(ways) else None
 
+    def life_ends(self, policy: Policy, now: int) -> int | None:
+        """The second in which the session's present life ends; None where nothing ends it."""
+        cap = policy.session.max_lifetime
+        _, holds, _ = self._marks(policy, now)
+        ways = self._needs(policy, len(self.facts))
+        if policy.state is State.DISABLED or cap is None or not holds or not ways:
+            return None
+        begun = None
+        for count in self._steps():
+            if begun is None:
+                proofs = [fact for fact in self.until(count) if isinstance(fact, SignedIn)]
+                begun = min(fact.authentication.auth_time for fact in proofs)
+            proof = self._proof(count, self._needs(policy, count), (begun + cap) * MICRO)
+            begun = begun if proof < 0 else proof
+        return None if begun is None else begun + cap
+
+    def _steps(self) -> list[int]:
+        """How many facts there are after each moment."""
+        return [
+            i
+            for i in range(1, len(self.facts) + 1)
+            if i == len(self.facts) or self.facts[i].stamp != self.facts[i - 1].stamp
+        ]
+
     def shown(self, way: frozenset[str], since: int | None) -> int:
         """Since which second all controls of a way have been shown, after `since`; -1: not.
 
@@ -429,11 +453,7 @@ class Interpreter:
         prompted: dict[str, int] = {}
         holds = False
         level = RiskLevel.LOW
-        counts = [
-            i
-            for i in range(1, len(self.facts) + 1)
-            if i == len(self.facts) or self.facts[i].stamp != self.facts[i - 1].stamp
-        ]
+        counts = self._steps()
         moments = [self.facts[i - 1].stamp.time for i in counts]
         # First time passes, then the facts of a moment count.
         for before, after, moment in zip(

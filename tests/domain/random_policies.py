@@ -109,7 +109,11 @@ def policies(name: str) -> st.SearchStrategy[Policy]:
         apps=st.just(Selection()) | _selection("app", "other"),
         contexts=st.just(Selection()) | _selection("c1", "c2", "routine"),
         conditions=st.none() | CONDITIONS,
-        session=st.builds(SessionControls, st.none() | st.sampled_from([30, 120])),
+        session=st.builds(
+            SessionControls,
+            st.none() | st.sampled_from([30, 120]),
+            st.none() | st.sampled_from([60, 250]),
+        ),
         sticky=st.booleans(),
         grace=st.just(0) | st.sampled_from([10, 60]),
         min_interval=st.none() | st.sampled_from([0, 30, 90]),

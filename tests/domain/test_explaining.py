@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.domain.decision import Verdict, decide, judge
@@ -58,6 +58,7 @@ def explained(
     st.sampled_from([frozenset(), C1, frozenset({"c1", "c2"})]),
     st.floats(1100, 1300),
 )
+@settings(deadline=None)
 def test_every_outcome_is_the_evaluators(
     policies: tuple[Policy, ...], life: list[Fact], contexts: frozenset[str], now: float
 ) -> None:

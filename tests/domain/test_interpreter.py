@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.domain.facts import DeviceBound, Fact
+from sidecar.domain.lifetime import LIFETIME
 from sidecar.domain.policy import Policy
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.standing import Demand
@@ -36,5 +37,10 @@ def test_the_evaluator_asks_for_what_the_interpreter_asks_for(
     rules = evaluator(rule)
     facts = [*START, *life]
     standing = rules.standing(rules.fold("s", facts), now * MICROSECONDS)
-    demand = next(iter((*standing.demands, *standing.tried)), None)
-    assert in_words(demand, now) == Interpreter(facts).demand(rule, now * MICROSECONDS)
+    asked = {
+        demand.causes[0].kind == LIFETIME: demand for demand in (*standing.demands, *standing.tried)
+    }
+    told = Interpreter(facts)
+    assert in_words(asked.get(False), now) == told.demand(rule, now * MICROSECONDS)
+    lifetime = asked.get(True)
+    assert (lifetime and lifetime.valid_until) == told.life_ends(rule, now * MICROSECONDS)

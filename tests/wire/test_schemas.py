@@ -76,6 +76,7 @@ def test_the_sample_configurations_fit_the_schema(path: str) -> None:
 GOOD = [
     "grant: mfa, users: all",
     "grant: mfa, grace: 10m, min_interval: 0",
+    "session: {max_lifetime: 12h}",
     "grant: [mfa, {any: [compliant-device, passwordless]}], users: {exclude: []}",
     "session: {sign_in_frequency: 90}, apps: {include: all, exclude: [x]}",
     "grant: block, conditions: [{asns: [1, AS2]}, {not: {anonymizer: true}}]",
@@ -100,6 +101,7 @@ BAD = [
     'grant: mfa, conditions: {time_of_day: {start: "24:30", end: "01:00"}}',
     "grant: mfa, state: off",
     "grant: mfa, grace: 0",
+    "session: {max_lifetime: 0}",
     "grant: mfa, min_interval: true",
     "session: {}",
 ]

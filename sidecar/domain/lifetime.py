@@ -1,0 +1,58 @@
+"""How long a session may live on one sign-in, however often it is proven meanwhile.
+
+A life begins with the first sign-in that is known of the session (where none tells its time, when
+the session was first seen) and lasts for `max_lifetime`. A sign-in within it, a step-up, does not
+lengthen it; the first one after its end that suffices for the policy begins the next life. So the
+cap is absolute, where a `sign_in_frequency` starts anew with every sign-in.
+"""
+
+import msgspec
+
+from sidecar.domain.friction import Proving, proof_after
+from sidecar.domain.policy import State as PolicyState
+from sidecar.domain.stamp import MICROSECONDS
+from sidecar.domain.standing import Asked, Compiled, Demand
+from sidecar.domain.state import Cause, Holding, State
+
+LIFETIME = "session_lifetime"
+"""The kind of the cause that a life's end is."""
+
+
+def live_on(before: Holding, after: Holding, cap: int, proving: Proving) -> Holding:
+    """The holding `after`, with the second in which the session's present life began."""
+    life = _life(before.life, cap, proving)
+    return after if after.life == life else msgspec.structs.replace(after, life=life)
+
+
+def _life(before: int | None, cap: int, proving: Proving) -> int:
+    if before is None:
+        return _first_sign_in(proving.scene.state)
+    proof = proof_after((before + cap) * MICROSECONDS, proving)
+    return before if proof < 0 else proof
+
+
+def _first_sign_in(state: State) -> int:
+    """The second of the first sign-in; of the first sighting, where no sign-in tells its time."""
+    times = [auth.auth_time for auth in state.sign_ins if auth.auth_time]
+    return min(times, default=state.established // MICROSECONDS)
+
+
+def lifetime_of(compiled: Compiled, holding: Holding, state: State) -> Demand | None:
+    """What a policy that holds asks for at the end of a life; None where it sets no end."""
+    policy = compiled.policy
+    cap = policy.session.max_lifetime
+    ways = compiled.needs(state)
+    if cap is None or not holding.holds or holding.life is None or not ways:
+        return None
+    end = holding.life + cap
+    return Demand(
+        policy.id,
+        policy.contexts,
+        policy.apps,
+        policy.state is PolicyState.REPORT_ONLY,
+        (Cause(LIFETIME, f"{cap} s", end * MICROSECONDS, "policy"),),
+        since=end * MICROSECONDS,
+        asks=tuple(Asked(requirement, end) for requirement in ways[0]),
+        max_age=cap,
+        valid_until=end,
+    )
