@@ -37,6 +37,7 @@ COMMANDS = (
     Command("replay", "replay", "run recorded sign-ins and signals through policies"),
     Command("what-if", "what_if", "which policies would fire for a session, and why or why not"),
     Command("test", "scenarios", "run policy scenarios: given, when, then"),
+    Command("promote", "promote", "enable a report-only policy, and tell what to expect"),
     Command("emit", "emit", "push an event, or a file of them"),
     Command("check", "check", "ask whether a call may pass"),
     Command("sessions", "sessions", "list live sessions, or show one"),

@@ -1,0 +1,155 @@
+"""`sidecar promote`: a report-only policy becomes enabled, and what to expect of it."""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sidecar.cli.asking import plain, seconds
+from sidecar.cli.run import add_config
+from sidecar.cli.stopping import DONE, MISTAKE, NEGATIVE, Stop
+
+if TYPE_CHECKING:  # loaded when they are needed
+    from sidecar.daemon.promoting import Plan
+    from sidecar.service.expecting import Expectation
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.description = (
+        "Change a policy's state from report-only to enabled in its file - comments and layout "
+        "stay as they are - and tell what to expect, from what running daemons have counted of "
+        "it or from their logs. Where nothing is known of the policy, nothing is changed, and the "
+        "status is 1."
+    )
+    parser.epilog = """\
+examples:
+  sidecar promote watch-the-score --metrics http://10.0.0.7:9090/metrics --dry-run
+  sidecar promote watch-the-score --log sidecar.log --log sidecar.log.1.gz
+  sidecar promote watch-the-score --force
+"""
+    parser.add_argument("policy", metavar="POLICY", help="its id")
+    add_config(parser)
+    parser.add_argument(
+        "--policies", metavar="PATH", default="", help="its file or directory (default: configured)"
+    )
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "--log",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="a daemon's log in JSON, also .gz, - for standard input; may be repeated",
+    )
+    source.add_argument(
+        "--metrics",
+        metavar="URL",
+        action="append",
+        default=[],
+        help="a daemon's metrics; repeat it for each pod. They count from the daemon's start",
+    )
+    parser.add_argument("--timeout", metavar="SECONDS", type=seconds, default=5.0)
+    parser.add_argument("--dry-run", action="store_true", help="tell all, change nothing")
+    parser.add_argument("--force", action="store_true", help="even where nothing is known of it")
+    parser.add_argument("--json", action="store_true", help="print the expectation as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Tell what to expect, and promote."""
+    from sidecar.adapters.replacing import replace_text  # noqa: PLC0415 - a command starts quickly
+    from sidecar.daemon.promoting import plan  # noqa: PLC0415 - likewise
+    from sidecar.wire.positions import ConfigError  # noqa: PLC0415 - likewise
+    from sidecar.wire.promotion import NotPromoted  # noqa: PLC0415 - likewise
+
+    policy = plain(arguments.policy)
+    try:
+        planned = plan(Path(arguments.config), os.environ, arguments.policies, arguments.policy)
+    except ConfigError as error:
+        for problem in error.problems:
+            print(plain(str(problem)), file=sys.stderr)
+        return MISTAKE
+    except NotPromoted as error:
+        raise Stop(f"sidecar promote: {policy}: {error}") from error
+    expectation = _expectation(arguments)
+    _tell(planned, expectation, arguments)
+    if not expectation.known and not arguments.force:
+        print(
+            f"sidecar promote: nothing is known of {policy}, so nothing is changed: name a log "
+            "(--log) or metrics (--metrics) of daemons that tried it, or use --force",
+            file=sys.stderr,
+        )
+        return NEGATIVE
+    if arguments.dry_run:
+        return DONE
+    try:
+        replace_text(planned.file, planned.after.text)
+    except OSError as error:
+        raise Stop(f"{planned.file}: cannot be replaced: {error.strerror}") from error
+    return DONE
+
+
+def _expectation(arguments: argparse.Namespace) -> "Expectation":
+    from sidecar.adapters import clock  # noqa: PLC0415 - a command starts quickly
+    from sidecar.adapters.recording_files import RecordingFile, Unreadable  # noqa: PLC0415
+    from sidecar.adapters.scraping import scrape  # noqa: PLC0415 - likewise
+    from sidecar.service.answers import Unavailable  # noqa: PLC0415 - likewise
+    from sidecar.service.expecting import Expecting  # noqa: PLC0415 - likewise
+    from sidecar.wire.logged import read_logged  # noqa: PLC0415 - likewise
+
+    expecting = Expecting(arguments.policy)
+    for url in arguments.metrics:
+        try:
+            expecting.scraped(scrape(url, arguments.timeout), clock.now())
+        except Unavailable as error:
+            raise Stop(f"sidecar promote: {plain(url)}: {error}") from error
+    try:
+        for name in arguments.log:
+            with RecordingFile(name) as file:
+                for line in file.lines():
+                    logged = read_logged(line)
+                    if logged is not None:
+                        expecting.logged(logged)
+    except Unreadable as error:
+        raise Stop(plain(str(error))) from error
+    return expecting.finish()
+
+
+def _tell(planned: "Plan", expectation: "Expectation", arguments: argparse.Namespace) -> None:
+    from sidecar.wire.promotion import difference  # noqa: PLC0415 - a command starts quickly
+
+    if arguments.json:
+        import msgspec  # noqa: PLC0415 - likewise
+
+        print(msgspec.json.encode(expectation).decode())
+        return
+    if expectation.known:
+        print("\n".join(plain(line) for line in _lines(expectation)))
+    diff = difference(planned.before, planned.after.text, str(planned.file))
+    print("\n".join(plain(line) for line in diff.splitlines()))
+
+
+def _lines(told: "Expectation") -> Iterator[str]:
+    yield (
+        f"{told.policy}, report-only from {_clock(told.begins)} to {_clock(told.ends)} "
+        f"({told.days:.1f} days)"
+    )
+    whom = "" if told.sessions is None else f"; {told.sessions:,} sessions of {told.users:,} users"
+    signals = ", ".join(f"{signal} {count:,}" for signal, count in told.signals.items())
+    yield f"  would have set {told.marks:,} marks{f' ({signals})' if signals else ''}{whom}"
+    for change in told.changes:
+        kept = change.answered == change.decision
+        outcome = "by others, too" if kept else f"-> {change.decision}"
+        yield f"  calls: {change.calls:,} {change.answered} {outcome}"
+    if not told.changes:
+        yield "  calls: none is told of (a log tells of them with log.checks)"
+    yield (
+        f"enabled, expect {told.marks_a_day:.1f} marks a day, and at most "
+        f"{told.calls_a_day('step_up'):.1f} step-ups and {told.calls_a_day('deny'):.1f} refusals"
+    )
+
+
+def _clock(moment: float) -> str:
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M}Z"

@@ -1,0 +1,75 @@
+"""What the daemon's log tells of report-only policies: its JSON lines, read again.
+
+Lines that say something else are passed over, as are lines of other programs: logs are mixed.
+"""
+
+from datetime import UTC, datetime
+from typing import NamedTuple, TypeAlias
+
+import msgspec
+
+WOULD_MARK = "session-would-be-marked"
+WOULD_DECIDE = "would-have-decided"
+
+
+class WouldMark(NamedTuple):
+    """At `time` (seconds) a report-only policy would have marked a session, for a signal."""
+
+    time: float
+    policy: str
+    session: str
+    subject: str
+    signal: str
+
+
+class WouldDecide(NamedTuple):
+    """At `time` a call was `answered`; with the policy it would have been answered `decision`."""
+
+    time: float
+    policy: str
+    session: str
+    subject: str
+    answered: str
+    decision: str
+
+
+class Other(NamedTuple):
+    """Any other line of the daemon's: it ran at `time`."""
+
+    time: float
+
+
+Logged: TypeAlias = WouldMark | WouldDecide | Other
+
+
+class _Line(msgspec.Struct):
+    time: str
+    level: str
+    event: str
+    policy: str = ""
+    session: str = ""
+    subject: str = ""
+    signal: str = ""
+    answered: str = ""
+    decision: str = ""
+
+
+_DECODER = msgspec.json.Decoder(_Line)
+
+
+def read_logged(line: bytes) -> Logged | None:
+    """What a line tells; None where it is no line of the daemon's JSON log. Never raises."""
+    try:
+        told = _DECODER.decode(line)
+        moment = datetime.fromisoformat(told.time)
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
+        return None
+    time = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    who = (told.policy, told.session, told.subject)
+    match told.event:
+        case event if event == WOULD_MARK:
+            return WouldMark(time, *who, told.signal)
+        case event if event == WOULD_DECIDE:
+            return WouldDecide(time, *who, told.answered or "allow", told.decision)
+        case _:
+            return Other(time)
