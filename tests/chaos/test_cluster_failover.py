@@ -1,21 +1,20 @@
 """A master of a Cluster dies under load: what was acknowledged, and on a replica, holds."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import msgspec
 import pytest
 import redis
 
 from sidecar.adapters.redis_links import SLOTS, slot_of
 from sidecar.domain.policy import Networks, Selection
 from sidecar.wire.naming import Names, digest
-from sidecar.wire.settings import Settings
 from tests.adapters.servers import Server, free_ports, serving
+from tests.chaos.load import Loads
+from tests.chaos.pods import BOUND, confirmed, told_once
 from tests.domain.scenes import policy
-from tests.stories.running import Pods, eventually, running, token, unique
+from tests.stories.running import eventually, running
 
 POLICIES = (policy(Networks(Selection(frozenset({"restricted"}))), name="segment"),)
 MASTERS = 3
@@ -80,43 +79,6 @@ def replicate(replica: Server, node: Any) -> bool:
         return False
 
 
-class Load(threading.Thread):
-    """Marks one session after the other through one sidecar; remembers what was acknowledged."""
-
-    def __init__(self, pods: Pods, pod: int) -> None:
-        super().__init__()
-        self.pods, self.pod = pods, pod
-        self.ending = False
-        self.acknowledged: list[tuple[str, str]] = []
-        self.refused = 0
-        self.wrong: list[str] = []
-
-    def run(self) -> None:
-        client = self.pods.clients[self.pod]
-        while not self.ending:
-            user, session = unique("user"), unique("session")
-            weak = token(user, session)
-            if client.check(weak).get("decision") != "allow":
-                continue
-            reply = client.event(
-                "network-change",
-                {"session": session},
-                id=f"mark-{session}",
-                data={"segment": "restricted"},
-            )
-            if not reply["ok"] or reply.get("spooled"):
-                self.refused += 1
-                continue
-            self.acknowledged.append((user, weak))
-            if client.check(weak).get("decision") == "allow":
-                self.wrong.append(session)
-
-
-def confirmed(settings: Settings, _: int) -> Settings:
-    store = msgspec.structs.replace(settings.store, wait_replicas=1, wait_timeout=0.3, timeout=0.5)
-    return msgspec.structs.replace(settings, store=store)
-
-
 def owner_of(user: str) -> int:
     slot = slot_of(Names("su").user_record(digest(user)))
     return next(n for n in range(MASTERS) if slot < EDGES[n + 1])
@@ -128,19 +90,17 @@ def servers() -> Iterator[list[Server]]:
         yield six
 
 
-def test_a_mark_that_a_replica_confirmed_survives_the_death_of_its_master(
+def test_under_load_a_mark_that_a_replica_confirmed_survives_the_death_of_its_master(
     servers: list[Server],
 ) -> None:
     hosts = ",".join(f"127.0.0.1:{server.port}" for server in servers[:MASTERS])
     victim = 0
     with running(f"redis+cluster://{hosts}", POLICIES, change=confirmed) as pods:
-        loads = [Load(pods, pod) for pod in range(2)]
-        for load in loads:
-            load.start()
-        try:
-            eventually(lambda: min(len(load.acknowledged) for load in loads), at_least(10))
+        sockets = [address.socket for address in pods.addresses]
+        with Loads(sockets, bound=BOUND) as loads:
+            eventually(lambda: len(loads.acknowledged), at_least(20))
             servers[victim].stop()
-            before = [len(load.acknowledged) for load in loads]
+            before = len(loads.acknowledged)
             replica = servers[MASTERS + victim]
             eventually(lambda: call(replica, "ROLE")[0], lambda role: role == b"master", within=30)
             # Its heir has no replica to confirm anything until a node comes back.
@@ -148,38 +108,19 @@ def test_a_mark_that_a_replica_confirmed_survives_the_death_of_its_master(
             servers[victim].start()
             # Recovery is automatic: users of the dead master's slots are served again.
             eventually(
-                lambda: [
-                    sum(owner_of(user) == victim for user, _ in load.acknowledged[known:])
-                    for load, known in zip(loads, before, strict=True)
-                ],
-                lambda counts: min(counts) >= 1,
+                lambda: sum(owner_of(one.user) == victim for one in loads.acknowledged[before:]),
+                at_least(2),
                 within=30,
             )
-        finally:
-            for load in loads:
-                load.ending = True
-            for load in loads:
-                load.join()
-        assert sum(load.refused for load in loads) > 0
-        assert [load.wrong for load in loads] == [[], []]
-        everything = [one for load in loads for one in load.acknowledged]
-        assert any(owner_of(user) == victim for user, _ in everything)
-        for client in pods.clients:
-            for _, weak in everything:
-                eventually(
-                    lambda weak=weak, client=client: client.check(weak).get("decision"),
-                    lambda found: found == "step_up",
-                    within=20,
-                )
+            eventually(lambda: loads.total("checks"), lambda count: count > 20, within=30)
+        assert loads.total("refused") > 0
+        assert any(owner_of(one.user) == victim for one in loads.acknowledged)
+        loads.must_hold(sockets)
+        told_once(pods, loads)
     # A sidecar that starts now has nothing but the store to know it from.
     alive = f"127.0.0.1:{servers[1].port}"
     with running(f"redis+cluster://{alive}", POLICIES, count=1) as later:
-        for _, weak in everything:
-            eventually(
-                lambda weak=weak: later.clients[0].check(weak).get("decision"),
-                lambda found: found == "step_up",
-                within=20,
-            )
+        loads.must_hold([later.addresses[0].socket])
 
 
 def at_least(count: int) -> Any:

@@ -4,10 +4,9 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-import redis
 
 from sidecar.domain.policy import Networks, RiskLevel, Selection, UserRisk
-from tests.adapters.servers import Server, free_ports, serving
+from tests.adapters.servers import Server, serving
 from tests.domain.scenes import policy
 from tests.stories.running import Pods, eventually, running, token, unique
 
@@ -100,56 +99,3 @@ def test_a_store_that_comes_back_empty_gets_back_what_the_sidecars_know(server: 
             within=20,
         )
         assert b.check(forgotten, context="")["decision"] == "allow"
-
-
-def test_a_sentinel_failover_keeps_marks_that_were_replicated() -> None:
-    first, second, *sentinels = free_ports(5)
-    with (
-        serving(port=first) as master,
-        serving("--replicaof", "127.0.0.1", str(first), port=second) as replica,
-        serving("--sentinel", port=sentinels[0], config=_sentinel(first)),
-        serving("--sentinel", port=sentinels[1], config=_sentinel(first)),
-        serving("--sentinel", port=sentinels[2], config=_sentinel(first)),
-        redis.Redis(port=sentinels[0], protocol=2) as asked,
-    ):
-        eventually(lambda: asked.sentinel_slaves("main"), bool, within=30)
-        eventually(
-            lambda: len(asked.sentinel_sentinels("main")), lambda known: known == 2, within=30
-        )
-        with replica.client() as client:
-            eventually(
-                lambda: client.info("replication")["master_link_status"],
-                lambda status: status == "up",
-                within=30,
-            )
-        hosts = ",".join(f"127.0.0.1:{port}" for port in sentinels)
-        with running(f"redis+sentinel://{hosts}/main", POLICIES) as pods:
-            a, _ = pods.clients
-            weaks = []
-            for _ in range(20):
-                session = unique("session")
-                weak = token(unique("user"), session)
-                assert a.check(weak)["decision"] == "allow"
-                assert mark(pods, 0, session)["ok"] is True
-                weaks.append(weak)
-            with master.client() as client:
-                client.set("written-last", "1")  # WAIT speaks of its own connection's writes
-                assert client.wait(1, 5000) == 1
-            master.stop()
-            session = unique("session")
-            later = token(unique("user"), session)
-            eventually(
-                lambda: a.check(later).get("decision"), lambda one: one == "allow", within=60
-            )
-            eventually(lambda: mark(pods, 1, session), lambda reply: reply["ok"], within=60)
-            marked_everywhere(pods, later)
-            for weak in weaks:
-                marked_everywhere(pods, weak)
-
-
-def _sentinel(master: int) -> str:
-    return (
-        f"sentinel monitor main 127.0.0.1 {master} 2\n"
-        "sentinel down-after-milliseconds main 500\n"
-        "sentinel failover-timeout main 3000\n"
-    )

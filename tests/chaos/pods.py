@@ -1,0 +1,38 @@
+"""Daemons whose events are confirmed by a replica, and what they have told of."""
+
+import httpx
+import msgspec
+
+from sidecar.wire.settings import Settings
+from tests.chaos.load import Loads
+from tests.stories.running import Pods, eventually
+
+STALENESS = 2.0
+BOUND = STALENESS + 1.0
+"""Seconds after which a mark must be in force everywhere.
+
+While a failover cuts a sidecar off from news, it may be behind by `sessions.max_staleness`.
+"""
+
+
+def confirmed(settings: Settings, _: int) -> Settings:
+    """Settings with which an event is acknowledged once a replica has it."""
+    store = msgspec.structs.replace(settings.store, wait_replicas=1, wait_timeout=0.3, timeout=0.5)
+    sessions = msgspec.structs.replace(settings.sessions, max_staleness=STALENESS)
+    return msgspec.structs.replace(settings, store=store, sessions=sessions)
+
+
+def marks_told(pods: Pods) -> int:
+    """How many marks all have counted."""
+    count = 0.0
+    for address in pods.addresses:
+        text = httpx.get(address.admin[0] + "/metrics").text
+        lines = [line for line in text.splitlines() if line.startswith("sidecar_marks_total{")]
+        count += sum(float(line.split()[-1]) for line in lines)
+    return int(count)
+
+
+def told_once(pods: Pods, loads: Loads) -> None:
+    """Each mark that was acknowledged is counted, and none twice."""
+    eventually(lambda: marks_told(pods), lambda count: count >= len(loads.acknowledged), within=30)
+    assert marks_told(pods) <= len(loads.tried)
