@@ -1,6 +1,6 @@
 """Policies, compiled: the condition as a test, the grant as what sign-ins must show."""
 
-from sidecar.domain.conditions import compile_condition, is_timed
+from sidecar.domain.conditions import compile_condition, is_strict, is_timed
 from sidecar.domain.policy import COMPLIANT_DEVICE, Assignment, Policy, Principals
 from sidecar.domain.scene import ALWAYS, Finding, Needs, Scene, World
 from sidecar.domain.standing import Alternative, Compiled
@@ -31,6 +31,7 @@ def compile_policy(policy: Policy, world: World) -> Compiled:
         policy.users == Assignment(),
         check,
         world.min_interval if policy.min_interval is None else policy.min_interval,
+        is_strict(policy.conditions),
     )
 
 

@@ -38,22 +38,24 @@ from sidecar.domain.state import Cause
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
-def compile_condition(condition: Condition) -> Check:  # noqa: C901, PLR0912 - one case a kind
-    """The test for a condition, and what tells of it."""
+def compile_condition(  # noqa: C901, PLR0912 - one case a kind
+    condition: Condition, *, inverted: bool = False
+) -> Check:
+    """The test for a condition, and what tells of it. `inverted`: it stands below a `not`."""
     match condition:
         case All():
-            parts = tuple(compile_condition(c) for c in condition.conditions)
+            parts = tuple(compile_condition(c, inverted=inverted) for c in condition.conditions)
             return Check("all", _all(parts), "all of these", _nothing, parts)
         case AnyOf():
-            parts = tuple(compile_condition(c) for c in condition.conditions)
+            parts = tuple(compile_condition(c, inverted=inverted) for c in condition.conditions)
             return Check("any", _any(parts), "any of these", _nothing, parts)
         case Not():
-            inner = compile_condition(condition.condition)
+            inner = compile_condition(condition.condition, inverted=not inverted)
             return Check("not", _not(inner.test), "this does not hold", _nothing, (inner,))
         case Changed():
             return whereabouts.changed(condition)
         case Locations():
-            return whereabouts.locations(condition.selection)
+            return whereabouts.locations(condition, inverted=inverted)
         case Networks():
             return whereabouts.networks(condition.selection)
         case Countries():
@@ -91,6 +93,19 @@ def is_timed(condition: Condition | None) -> bool:
             return is_timed(condition.condition)
         case SessionRisk() | Score() | Signals() | TimeOfDay():
             return True
+        case _:
+            return False
+
+
+def is_strict(condition: Condition | None) -> bool:
+    """Whether the condition asks for the call's own address."""
+    match condition:
+        case All() | AnyOf():
+            return any(is_strict(c) for c in condition.conditions)
+        case Not():
+            return is_strict(condition.condition)
+        case Locations():
+            return condition.strict
         case _:
             return False
 

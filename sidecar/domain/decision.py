@@ -158,5 +158,7 @@ def explain(demand: Demand) -> str:
     causes = "; ".join(describe(cause) for cause in demand.causes)
     if demand.block:
         return f"blocked ({causes})"
+    if demand.addressless:
+        return f"the app must tell the call's own address ({causes})"
     text = f"a compliant device is required ({causes})" if demand.unsatisfiable else causes
     return f"{text}; binding from {_clock(demand.binds_from)}" if demand.binds_from else text

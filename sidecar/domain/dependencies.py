@@ -98,7 +98,7 @@ _UNDERSTOOD: dict[type[msgspec.Struct], frozenset[str]] = {
     ),
     SessionControls: frozenset({"sign_in_frequency", "max_lifetime"}),
     Changed: frozenset({"circumstances"}),
-    Locations: frozenset({"selection"}),
+    Locations: frozenset({"selection", "strict"}),
     Networks: frozenset({"selection"}),
     Countries: frozenset({"selection"}),
     Asns: frozenset({"selection"}),

@@ -6,19 +6,19 @@ pure; the evaluator is immutable and may be shared by any number of sessions.
 
 import copy
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from sidecar.domain.assurance import Authentication, Shown
 from sidecar.domain.compiling import applies, compile_policy
 from sidecar.domain.context_proofs import credited, keep_shown
-from sidecar.domain.facts import ContextsShown, Fact, Revoked, SignedIn
+from sidecar.domain.facts import ContextsShown, Fact, Revoked, Sighted, SignedIn
 from sidecar.domain.friction import Proving, begun_after, prompted_after, was_just_proven
 from sidecar.domain.lifetime import lifetime_of, live_on
 from sidecar.domain.policy import Policy
 from sidecar.domain.policy import State as PolicyState
-from sidecar.domain.scene import ALWAYS, Scene, World
+from sidecar.domain.scene import ALWAYS, CalledFrom, Scene, World
 from sidecar.domain.session import Surroundings, apply, best_sign_ins
 from sidecar.domain.stamp import MICROSECONDS, Stamp
 from sidecar.domain.standing import (
@@ -28,6 +28,7 @@ from sidecar.domain.standing import (
     Standing,
     demand_of,
     lost,
+    refused_without_address,
     shown_for,
 )
 from sidecar.domain.state import (
@@ -45,7 +46,7 @@ _STICKY_BOUND = 16
 class Evaluator:
     """All policies over one configuration. `session` arguments are records' names."""
 
-    __slots__ = ("_around", "_compiled", "_timed", "resting", "timed", "world")
+    __slots__ = ("_around", "_compiled", "_strict", "_timed", "resting", "timed", "world")
 
     def __init__(self, policies: Iterable[Policy], world: World, around: Surroundings) -> None:
         self.world = world
@@ -59,6 +60,7 @@ class Evaluator:
         )
         self._timed = tuple(c for c in self._compiled if c.timed)
         self.timed = bool(self._timed)
+        self._strict = tuple(c for c in self._compiled if c.strict)
 
     @property
     def policies(self) -> tuple[Policy, ...]:
@@ -129,9 +131,31 @@ class Evaluator:
         self._evaluate(after, now, self._timed)
         return after
 
-    def scene(self, state: State, now: int) -> Scene:
-        """What conditions see of a state: for explanations."""
-        return Scene(state, now, self.world)
+    def scene(self, state: State, now: int, call: CalledFrom | None = None) -> Scene:
+        """What conditions see of a state; strict ones see the address of the `call`, if given."""
+        if call is None or call.ip == state.ip != "":
+            return Scene(state, now, self.world)
+        if not call.ip:
+            return Scene(state, now, self.world, addressless=True)
+        moment = max(now, state.last.time)
+        there = state.copy()
+        apply(there, [Sighted(stamp=Stamp(moment, ""), ip=call.ip, place=call.place)], self._around)
+        return Scene(there, moment, self.world)
+
+    def _strictly(self, state: State, now: int, call: CalledFrom | None) -> Mapping[str, Holding]:
+        """The holdings of strict policies, where the call's address is not the session's."""
+        if call is None or not self._strict or call.ip == state.ip != "":
+            return {}
+        scene = self.scene(state, now, call)
+        found = {}
+        for compiled in self._strict:
+            before = state.holdings.get(compiled.policy.id, _NOTHING)
+            found[compiled.policy.id] = _holding(compiled, scene, before, self._around.skew)
+        return found
+
+    def is_strict(self, state: State, ip: str) -> bool:
+        """Whether a call of `ip` (empty: none) is judged otherwise than where the session is."""
+        return bool(self._strict) and (not ip or ip != state.ip)
 
     def _advance(self, state: State, facts: Sequence[Fact], around: Surroundings) -> None:
         moment = facts[0].stamp.time
@@ -184,23 +208,19 @@ class Evaluator:
         if self.timed:
             state.score_level = scene.level
 
-    def standing(self, state: State, now: int) -> Standing:
-        """What the session must show at `now` (microseconds)."""
+    def standing(self, state: State, now: int, call: CalledFrom | None = None) -> Standing:
+        """What the session must show at `now` (microseconds), for a `call` from where it comes."""
         state = self.at(state, now)
+        strictly = self._strictly(state, now, call)
         skew = self._around.skew
         sign_ins = self.sign_ins(state)
         enforced: list[Demand] = []
         tried: list[Demand] = []
         for compiled in self._compiled:
-            holding = state.holdings.get(compiled.policy.id, _NOTHING)
-            if not holding.holds and not holding.mark:
-                continue
-            asked = (
-                demand_of(compiled, holding, state, sign_ins, skew),
-                lifetime_of(compiled, holding, state),
-            )
-            for each in asked:
-                demand = each and credited(each, state, skew)
+            name = compiled.policy.id
+            holding = strictly.get(name) or state.holdings.get(name, _NOTHING)
+            unknown = name in strictly and not (call and call.ip)
+            for demand in self._asked(compiled, holding, state, sign_ins, addressless=unknown):
                 if demand is not None:
                     (tried if demand.report_only else enforced).append(demand)
         floor = self._forgotten(state)
@@ -215,28 +235,46 @@ class Evaluator:
             self.timed or any(d.valid_until or d.met_in for d in enforced),
         )
 
+    def _asked(
+        self,
+        compiled: Compiled,
+        holding: Holding,
+        state: State,
+        sign_ins: Sequence[Shown],
+        *,
+        addressless: bool,
+    ) -> tuple[Demand | None, Demand | None]:
+        """What a policy asks for, and what it asks for at the end of the session's life."""
+        if not holding.holds and not holding.mark:
+            return None, None
+        if addressless and holding.holds:
+            return refused_without_address(compiled, holding), None
+        skew = self._around.skew
+        demand = demand_of(compiled, holding, state, sign_ins, skew)
+        lifetime = lifetime_of(compiled, holding, state)
+        return demand and credited(demand, state, skew), lifetime and credited(
+            lifetime, state, skew
+        )
+
     def _forgotten(self, state: State) -> int:
         """The moment before which something may be forgotten of this session; 0: nothing is."""
         around = self._around
         kept = state.established - around.memory if around.memory else 0
         return max(around.floor, kept)
 
-    def looks(self, state: State, now: int) -> tuple[Look, ...]:
+    def looks(self, state: State, now: int, call: CalledFrom | None = None) -> tuple[Look, ...]:
         """Each policy as `standing` sees it at `now` (microseconds): for explanations."""
         after = self.at(state, now)
+        strictly = self._strictly(after, now, call)
         skew = self._around.skew
         sign_ins = self.sign_ins(state)
         looks = []
         for compiled in self._compiled:
             name = compiled.policy.id
-            holding = after.holdings.get(name, _NOTHING)
+            holding = strictly.get(name) or after.holdings.get(name, _NOTHING)
             second = None if holding.since is None else holding.since // MICROSECONDS
-            demand = lifetime = None
-            if holding.holds or holding.mark:
-                demand = demand_of(compiled, holding, after, sign_ins, skew)
-                demand = demand and credited(demand, after, skew)
-                lifetime = lifetime_of(compiled, holding, after)
-                lifetime = lifetime and credited(lifetime, after, skew)
+            unknown = name in strictly and not (call and call.ip)
+            demand, lifetime = self._asked(compiled, holding, after, sign_ins, addressless=unknown)
             looks.append(
                 Look(
                     compiled,

@@ -25,9 +25,9 @@ from sidecar.domain.explanation import (
 )
 from sidecar.domain.policy import ROUTINE, Policy, Principals, Selection
 from sidecar.domain.risk import terms_of
-from sidecar.domain.scene import Check, Needs, Scene
+from sidecar.domain.scene import CalledFrom, Check, Needs, Scene
 from sidecar.domain.stamp import MICROSECONDS
-from sidecar.domain.standing import Demand, Look, is_compliant
+from sidecar.domain.standing import Compiled, Demand, Look, is_compliant
 from sidecar.domain.state import Cause, Moment, State
 
 NOT_LOOKED_AT = "the policy is disabled, and was not looked at"
@@ -36,8 +36,15 @@ NOT_LOOKED_AT = "the policy is disabled, and was not looked at"
 class _Call:
     """A call to be explained: of a session, at a moment, of an app, in contexts."""
 
-    def __init__(
-        self, evaluator: Evaluator, state: State, app: str, contexts: frozenset[str], now: float
+    def __init__(  # noqa: PLR0913 - what a call is
+        self,
+        evaluator: Evaluator,
+        state: State,
+        app: str,
+        contexts: frozenset[str],
+        now: float,
+        *,
+        comes: CalledFrom | None,
     ) -> None:
         self.evaluator = evaluator
         self.app = app
@@ -46,16 +53,31 @@ class _Call:
         self.moment = int(now * MICROSECONDS)
         self.state = evaluator.at(state, self.moment)
         self.scene = evaluator.scene(self.state, self.moment)
+        self.strict_scene = evaluator.scene(self.state, self.moment, comes)
+
+    def scene_of(self, compiled: Compiled) -> Scene:
+        """What the conditions of a policy see."""
+        return self.strict_scene if compiled.strict else self.scene
 
 
-def explain_call(
-    evaluator: Evaluator, state: State, app: str, contexts: frozenset[str], now: float
+def explain_call(  # noqa: PLR0913 - what a call is
+    evaluator: Evaluator,
+    state: State,
+    app: str,
+    contexts: frozenset[str],
+    now: float,
+    *,
+    comes: CalledFrom | None = None,
 ) -> Explanation:
-    """Why a call of `app` in `contexts` (empty: routine) gets what it gets at `now` (seconds)."""
-    call = _Call(evaluator, state, app, contexts, now)
-    standing = evaluator.standing(state, call.moment)
+    """Why a call of `app` in `contexts` (empty: routine) gets what it gets at `now` (seconds).
+
+    It `comes` from the address that the session was last seen at, or from another one, or tells
+    none.
+    """
+    call = _Call(evaluator, state, app, contexts, now, comes=comes)
+    standing = evaluator.standing(state, call.moment, comes)
     decision = decide(standing, app, contexts, now, evaluator.world.ladder)
-    looks = evaluator.looks(state, call.moment)
+    looks = evaluator.looks(state, call.moment, comes)
     told = [_policy(call, look) for look in looks]
     known = {look.compiled.policy.id for look in looks}
     told += [_demanded(call, demand) for demand in standing.demands if demand.policy not in known]
@@ -96,8 +118,9 @@ def _policy(call: _Call, look: Look) -> PolicyTold:
     apps, contexts = _selected(call, policy)
     outcome = _outcome(call, look, apps, contexts)
     conditions = None
+    scene = call.scene_of(compiled)
     if compiled.check is not None:
-        conditions = _condition(compiled.check, call.scene, compiled.needs(call.state))
+        conditions = _condition(compiled.check, scene, compiled.needs(call.state))
     return PolicyTold(
         policy=policy.id,
         description=policy.description,
@@ -109,8 +132,8 @@ def _policy(call: _Call, look: Look) -> PolicyTold:
         contexts=contexts,
         conditions=conditions,
         holds=after.holds,
-        causes=tuple(_cause(cause, _fate(cause, look, call.scene)) for cause in after.causes),
-        mark=tuple(_cause(cause, _fate(cause, look, call.scene)) for cause in after.mark),
+        causes=tuple(_cause(cause, _fate(cause, look, scene)) for cause in after.causes),
+        mark=tuple(_cause(cause, _fate(cause, look, scene)) for cause in after.mark),
         since=_seconds(after.since),
         sticky=policy.sticky,
         grant=_grant(call, look),

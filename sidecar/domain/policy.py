@@ -95,9 +95,13 @@ class Changed(msgspec.Struct, frozen=True, tag="changed"):
 
 
 class Locations(msgspec.Struct, frozen=True, tag="locations"):
-    """The address lies in (or outside of) named locations."""
+    """The address lies in (or outside of) named locations.
+
+    `strict`: the call's own address does, instead of the one that the session was last seen at.
+    """
 
     selection: Selection
+    strict: bool = False
 
 
 class Networks(msgspec.Struct, frozen=True, tag="networks"):

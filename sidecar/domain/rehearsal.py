@@ -30,6 +30,7 @@ from sidecar.domain.facts import (
 from sidecar.domain.location import Place
 from sidecar.domain.meaning import meaning_of
 from sidecar.domain.policy import Circumstance, RiskLevel
+from sidecar.domain.scene import CalledFrom
 from sidecar.domain.signal import Signal
 from sidecar.domain.stamp import Stamp, at
 
@@ -176,13 +177,21 @@ class Rehearsal:
                 self._join(session, meaning.facts)
 
     def explain(
-        self, name: str, contexts: frozenset[str], now: float, app: str = ""
+        self,
+        name: str,
+        contexts: frozenset[str],
+        now: float,
+        app: str = "",
+        comes: CalledFrom | None = None,
     ) -> Explanation:
-        """Why a call of this session gets what it gets. `app` empty: the session's own."""
+        """Why a call of this session gets what it gets. `app` empty: the session's own.
+
+        It `comes` from where the session was last seen, unless that is given.
+        """
         session = self._sessions[name]
         known = [fact for fact in self._facts(session) if fact.stamp <= at(now, "\U0010ffff")]
         state = self._evaluator.fold(name, known)
-        return explain_call(self._evaluator, state, app or session.app, contexts, now)
+        return explain_call(self._evaluator, state, app or session.app, contexts, now, comes=comes)
 
     def new_id(self) -> str:
         """An id for an event that has none: they order as they are made."""

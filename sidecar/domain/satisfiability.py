@@ -211,7 +211,8 @@ def _leaf(condition: Condition, *, holds: bool) -> Alternatives:  # noqa: C901, 
         case Networks():
             return _one(Among("network", _values(condition.selection)), holds=holds)
         case Locations():
-            return _located(condition.selection, holds=holds)
+            thing = "location of the call" if condition.strict else "location"
+            return _located(condition.selection, thing, holds=holds)
         case Device():
             return _one(Among("device", Values(_devices(condition))), holds=holds)
         case UserRisk():
@@ -267,10 +268,10 @@ def _values(selection: Selection) -> Values:
     return Values(selection.include - selection.exclude)
 
 
-def _located(selection: Selection, *, holds: bool) -> Alternatives:
+def _located(selection: Selection, thing: str, *, holds: bool) -> Alternatives:
     """An address lies in any number of locations."""
-    within = [] if selection.include is None else [Within("location", selection.include)]
-    outside = [Within("location", frozenset({name})) for name in sorted(selection.exclude)]
+    within = [] if selection.include is None else [Within(thing, selection.include)]
+    outside = [Within(thing, frozenset({name})) for name in sorted(selection.exclude)]
     if holds:
         yes = [Literal(atom, True) for atom in within]
         return [(*yes, *(Literal(atom, False) for atom in outside))]

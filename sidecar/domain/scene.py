@@ -37,13 +37,24 @@ class World(NamedTuple):
     min_interval: int = 0
 
 
+class CalledFrom(NamedTuple):
+    """Where a call comes from: its own address (empty: it tells none) and the place of that."""
+
+    ip: str
+    place: Place = Place()
+
+
 class Scene:
-    """A session's state at a moment (`now`, microseconds), with what conditions derive from it."""
+    """A session's state at a moment (`now`, microseconds), with what conditions derive from it.
 
-    __slots__ = ("_level", "_score", "now", "state", "world")
+    `addressless`: a call is judged that tells no address of its own.
+    """
 
-    def __init__(self, state: State, now: int, world: World) -> None:
+    __slots__ = ("_level", "_score", "addressless", "now", "state", "world")
+
+    def __init__(self, state: State, now: int, world: World, *, addressless: bool = False) -> None:
         self.state = state
+        self.addressless = addressless
         self.now = now
         self.world = world
         self._score: float | None = None

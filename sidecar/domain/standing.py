@@ -33,7 +33,8 @@ _NOTHING_ASKED = (Requirement(),)
 class Compiled(NamedTuple):
     """A policy with its condition as a function and its grant as what sign-ins must show.
 
-    `check` tells of the condition; None where there is none. `min_interval` in seconds.
+    `check` tells of the condition; None where there is none. `min_interval` in seconds. `strict`:
+    the condition asks for the call's own address.
     """
 
     policy: Policy
@@ -45,6 +46,7 @@ class Compiled(NamedTuple):
     everybody: bool
     check: Check | None = None
     min_interval: int = 0
+    strict: bool = False
 
     def needs(self, state: State) -> Needs:
         """What could satisfy this policy as things are."""
@@ -71,7 +73,8 @@ class Demand(msgspec.Struct, frozen=True):
     of `asks` a sign-in that meets it, later than `since`, and where `max_age` is set no older than
     that. The demand is met until `valid_until` (seconds; 0: it is not met); `met_in` names the
     contexts in which it is met all the same, each with the second until which; before `binds_from`
-    (seconds), where its policy grants some grace, it may wait.
+    (seconds), where its policy grants some grace, it may wait. `addressless`: the call tells no
+    address, which nothing but an address helps.
     """
 
     policy: str
@@ -87,6 +90,7 @@ class Demand(msgspec.Struct, frozen=True):
     valid_until: int = 0
     met_in: tuple[tuple[str, int], ...] = ()
     binds_from: int = 0
+    addressless: bool = False
 
     def is_met_in(self, contexts: frozenset[str], now: float) -> bool:
         """Whether it is met in all contexts of a call that it concerns (at least one)."""
@@ -251,6 +255,21 @@ def demand_of(
         ),
         max_age=frequency,
         valid_until=best + frequency if frequency is not None and best >= 0 else 0,
+    )
+
+
+def refused_without_address(compiled: Compiled, holding: Holding) -> Demand:
+    """What a policy makes of a call that tells no address, where it asks for that: a refusal."""
+    policy = compiled.policy
+    return Demand(
+        policy.id,
+        policy.contexts,
+        policy.apps,
+        policy.state is PolicyState.REPORT_ONLY,
+        holding.causes,
+        block=policy.grant.block,
+        unsatisfiable=not policy.grant.block,
+        addressless=True,
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from sidecar.domain.location import Place
-from sidecar.domain.policy import Anonymizer, Changed, Circumstance, Selection
+from sidecar.domain.policy import Anonymizer, Changed, Circumstance, Locations, Selection
 from sidecar.domain.scene import Check, Finding, Needs, Scene, Test
 from sidecar.domain.state import PLACE, Cause
 
@@ -72,8 +72,16 @@ def _asks(selection: Selection) -> str:
     return f"{include} but {exclude}" if exclude else include
 
 
-def locations(selection: Selection) -> Check:
-    """Whether the address lies in (or outside of) named locations."""
+NO_ADDRESS = "the call came without an address"
+
+
+def locations(condition: Locations, *, inverted: bool) -> Check:
+    """Whether the address lies in (or outside of) named locations.
+
+    Where a strict one asks for the address of a call that has none, it is answered as a policy
+    needs it to hold: what is not known may not pass.
+    """
+    selection = condition.selection
     wanted = (selection.include or frozenset()) | selection.exclude
 
     def names_of(scene: Scene) -> frozenset[str]:
@@ -81,15 +89,20 @@ def locations(selection: Selection) -> Check:
         return scene.world.locations_of(state.ip, state.location) if state.ip else frozenset()
 
     def test(scene: Scene, _needs: Needs) -> Finding:
+        if condition.strict and scene.addressless:
+            return Finding(not inverted, (Cause("location", NO_ADDRESS, scene.now, "policy"),))
         names = names_of(scene)
         inside = ",".join(sorted(names & wanted)) or f"outside ({scene.place.partition('=')[2]})"
         cause = Cause("location", inside, scene.since(PLACE), "session-presented", scene.place)
         return Finding(_selects(selection, names), (cause,))
 
     def value(scene: Scene) -> str:
+        if condition.strict and scene.addressless:
+            return NO_ADDRESS
         return f"{', '.join(sorted(names_of(scene))) or 'none'} ({scene.state.ip or 'no address'})"
 
-    return Check("locations", test, _asks(selection), value)
+    strictly = ", by the call's own address" if condition.strict else ""
+    return Check("locations", test, _asks(selection) + strictly, value)
 
 
 def networks(selection: Selection) -> Check:

@@ -27,6 +27,7 @@ from sidecar.domain.facts import (
 )
 from sidecar.domain.location import Place
 from sidecar.domain.policy import Circumstance
+from sidecar.domain.scene import CalledFrom
 from sidecar.domain.stamp import MICROSECONDS, Stamp
 from sidecar.service.answering import UNKNOWN_MAX_AGE, Answerers, Whom
 from sidecar.service.answers import Answer, Call, Overloaded, Reason, Unavailable
@@ -64,11 +65,12 @@ class Verifier(Protocol):
 
 
 class Asked(NamedTuple):
-    """What a call asks for: its contexts, the same as a label, and when (seconds)."""
+    """What a call asks for: its contexts, the same as a label, when (seconds), and from where."""
 
     contexts: frozenset[str]
     label: str
     now: float
+    ip: str
 
 
 class Checker:
@@ -169,7 +171,7 @@ class Checker:
         contexts = frozenset(call.contexts)
         if call.path:
             contexts |= frozenset(self._routes.match(call.method, call.host, call.path))
-        return Asked(contexts, ",".join(sorted(contexts)), now)
+        return Asked(contexts, ",".join(sorted(contexts)), now, call.ip)
 
     def _judge_known(self, live: Live, token: Token | None, app: str, asked: Asked) -> Answer:
         stale = self._too_stale(asked.contexts)
@@ -198,10 +200,14 @@ class Checker:
         return live
 
     def _judge(self, live: Live, token: Token | None, app: str, asked: Asked) -> Answer:
-        contexts, label, now = asked
+        contexts, label, now, ip = asked
         evaluator = self._view.evaluator
         ladder = evaluator.world.ladder
         standing = live.standing(evaluator, now)
+        comes = None
+        if evaluator.is_strict(live.state, ip):
+            comes = CalledFrom(ip, self._place_of(ip) if ip else Place())
+            standing = evaluator.standing(live.state, int(now * MICROSECONDS), comes)
         decision = decide(standing, app, contexts, now, ladder)
         if standing.tried:
             tried = Tried(live, app, decision.verdict, ladder)
@@ -214,7 +220,7 @@ class Checker:
         answer = answerer.decided(decision, whom, reasons, contexts, standing.revoked)
         if not self._explains:
             return answer
-        explanation = explain_call(evaluator, live.state, app, contexts, now)
+        explanation = explain_call(evaluator, live.state, app, contexts, now, comes=comes)
         return msgspec.structs.replace(answer, explanation=explanation)
 
     def _stale(

@@ -7,6 +7,7 @@ from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.explanation import Explanation
 from sidecar.domain.location import Place
 from sidecar.domain.rehearsal import Rehearsal
+from sidecar.domain.scene import CalledFrom
 from sidecar.wire.scenario_when import Action, SignIn
 from sidecar.wire.scenariofile import Check, Expected, Scenario, Step
 
@@ -97,7 +98,8 @@ def _ask(rehearsal: Rehearsal, check: Check, now: float, stage: Stage) -> Explan
     if check.path:
         contexts |= frozenset(stage.contexts_of(check.method, check.host, check.path))
     app = stage.app or check.app
-    return rehearsal.explain(check.session, contexts, now, check.app or app)
+    comes = CalledFrom("") if check.addressless else None
+    return rehearsal.explain(check.session, contexts, now, check.app or app, comes)
 
 
 def _differences(expected: Expected, got: Explanation) -> tuple[Difference, ...]:

@@ -39,6 +39,7 @@ FASTEST = 1_000_000.0
 ANONYMIZERS = frozenset({"vpn", "tor", "hosting", "public-proxy", "residential-proxy", "anonymous"})
 """The flags of `domain.location.Place.anonymizer`."""
 
+STRICT = "strict"
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _SIGNAL = re.compile(r"[a-z0-9._-]{1,64}")
 _TIME = re.compile(r"([01][0-9]|2[0-4]):([0-5][0-9])")
@@ -129,8 +130,11 @@ class Conditions:
         return Changed(found) if found else None
 
     def _locations(self, node: Node, field: str) -> Condition | None:
-        found = self._selections.read(node, field, self._location)
-        return Locations(found) if found else None
+        strict: bool | None = False
+        if isinstance(node, Table) and STRICT in node.entries:
+            strict = self._leaves.boolean(node.entries[STRICT].node, inside(field, STRICT))
+        found = self._selections.read(node, field, self._location, frozenset({STRICT}))
+        return Locations(found, strict) if found and strict is not None else None
 
     def _location(self, name: Named) -> str | None:
         known = self._leaves.all_of([name], self._world.locations, "in `locations`")

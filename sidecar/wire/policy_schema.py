@@ -3,7 +3,7 @@
 from typing import Any, TypeAlias
 
 from sidecar.domain.policy import Circumstance, RiskLevel, SessionControls, State
-from sidecar.wire.conditions import ANONYMIZERS, DAYS, FASTEST
+from sidecar.wire.conditions import ANONYMIZERS, DAYS, FASTEST, STRICT
 from sidecar.wire.spellings import DURATION_PATTERN, LONGEST
 
 Schema: TypeAlias = dict[str, Any]
@@ -135,7 +135,7 @@ def _kinds() -> Schema:
     time = {"type": "string", "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$"}
     return {
         "changed": _one_or_many({"enum": [each.value for each in Circumstance]}),
-        "locations": {"$ref": "#/$defs/selection"},
+        "locations": _locations(),
         "networks": {"$ref": "#/$defs/selection"},
         "countries": _selection({"type": "string", "pattern": "^([A-Za-z]{2}|all)$"}),
         "asns": _selection(asn),
@@ -168,6 +168,16 @@ def _kinds() -> Schema:
             ["start", "end"],
         ),
     }
+
+
+def _locations() -> Schema:
+    """A selection, and whether it is of the call's own address."""
+    found = _selection(_TEXT)
+    *short, sides = found["anyOf"]
+    strict = {"description": "by the call's own address", "type": "boolean"}
+    either = [{"required": ["include"]}, {"required": ["exclude"]}]
+    sides = {**sides, "properties": {**sides["properties"], STRICT: strict}, "anyOf": either}
+    return {"anyOf": [*short, sides]}
 
 
 def _at_least(value: Schema) -> Schema:

@@ -30,6 +30,9 @@ from sidecar.wire.shapes import refuse
 DEFAULT_START = int(dt.datetime(2026, 1, 5, 9, tzinfo=dt.UTC).timestamp())
 """A Monday at nine, UTC: when a scenario begins that does not say."""
 
+NO_ADDRESS = "none"
+"""As the `ip` of a call: it tells none."""
+
 DEFAULT_PAUSE = 60.0
 """Seconds between a step and the one before it, where the file does not say."""
 
@@ -69,7 +72,10 @@ class Expected(msgspec.Struct, frozen=True):
 
 
 class Check(msgspec.Struct, frozen=True):
-    """A call, and what it must get. `line` is where the file says so."""
+    """A call, and what it must get. `line` is where the file says so.
+
+    `ip` empty: from where the session was; `addressless`: it tells no address.
+    """
 
     line: int
     session: str
@@ -81,6 +87,7 @@ class Check(msgspec.Struct, frozen=True):
     path: str = ""
     ip: str = ""
     user_agent: str = ""
+    addressless: bool = False
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -296,6 +303,8 @@ class _File:
             return None
         verdict = self._leaves.choice(table["verdict"], inside(field, "verdict"), Verdict)
         given = self._givens
+        ip = table.get("ip")
+        nowhere = isinstance(ip, Scalar) and ip.value == NO_ADDRESS
         session = frame.session
         if "session" in table:
             at = inside(field, "session")
@@ -316,7 +325,8 @@ class _File:
             method=given.text(table, field, "method"),
             host=given.text(table, field, "host"),
             path=given.path(table, field),
-            ip=given.address(table, field),
+            ip="" if nowhere else given.address(table, field),
+            addressless=nowhere,
             user_agent=given.text(table, field, "user_agent"),
         )
 

@@ -22,18 +22,23 @@ class Selections:
         self._leaves = leaves
 
     def read(
-        self, node: Node, field: str, known: Callable[[Named], str | None]
+        self,
+        node: Node,
+        field: str,
+        known: Callable[[Named], str | None],
+        beside: frozenset[str] = frozenset(),
     ) -> Selection | None:
         """`{include: [...], exclude: [...]}`, or a list of what to include; `all` is all.
 
-        `known` gives the canonical form of a name, or tells what is wrong with it.
+        `known` gives the canonical form of a name, or tells what is wrong with it. Keys that may
+        stand `beside` the two are somebody else's to read.
         """
         if not isinstance(node, Table):
             names = self._leaves.names(node, field)
             return None if names is None else Selection(self._included(names, known))
-        table = self._leaves.table(node, field, KEYS)
-        if not table:
-            if not node.entries:
+        table = self._leaves.table(node, field, (*KEYS, *beside)) or {}
+        if table.keys() <= beside:
+            if node.entries.keys() <= beside:
                 self._leaves.add(node, field, "must have `include` or `exclude`")
             return None
         include: frozenset[str] | None = None

@@ -10,6 +10,7 @@ import itertools
 from typing import NamedTuple
 
 from sidecar.domain.assurance import Authentication
+from sidecar.domain.conditions import is_strict
 from sidecar.domain.facts import (
     ClaimsSeen,
     ComplianceReported,
@@ -405,6 +406,18 @@ class Interpreter:
             return f"met until {shown + frequency}", None
         return "step-up", since if all(ways) else None
 
+    def refuses_without_address(self, policy: Policy, now: int) -> bool:
+        """Whether the policy would hold for some answer to what it asks of the call's address."""
+        condition = policy.conditions
+        if policy.state is State.DISABLED or condition is None or not is_strict(condition):
+            return False
+        self._marks(policy, now)
+        count = len(self.facts)
+        return self._for(policy, count) and any(
+            self.judge(possible, count, now, self._needs(policy, count), self.level)[0]
+            for possible in answers(condition)
+        )
+
     def life_ends(self, policy: Policy, now: int) -> int | None:
         """The second in which the session's present life ends; None where nothing ends it."""
         cap = policy.session.max_lifetime
@@ -489,6 +502,7 @@ class Interpreter:
                     begun = min(w.since or self.begun for w in fresh)
                 marks = dict(list(kept.items())[-16:])
                 known = {why.name for why in whys or [Why("always", None, "")]}
+        self.level = level
         return marks, holds, begun if marks else None
 
     def _excused(
@@ -549,6 +563,23 @@ class Interpreter:
             for way in policy.grant.alternatives or (frozenset[str](),)
             if compliant or "compliant-device" not in way
         ]
+
+
+def answers(condition: Condition) -> list[Condition]:
+    """The condition, with every strict one answered by yes and by no, in all combinations."""
+    match condition:
+        case All():
+            parts = itertools.product(*map(answers, condition.conditions))
+            return [All(tuple(each)) for each in parts]
+        case AnyOf():
+            parts = itertools.product(*map(answers, condition.conditions))
+            return [AnyOf(tuple(each)) for each in parts]
+        case Not():
+            return [Not(each) for each in answers(condition.condition)]
+        case Locations() if condition.strict:
+            return [All(()), AnyOf(())]
+        case _:
+            return [condition]
 
 
 def shows(auth: Authentication, control: str) -> bool:

@@ -55,7 +55,7 @@ LEAVES: st.SearchStrategy[Condition] = st.one_of(
         lambda names: Changed(tuple(names)),
         st.lists(st.sampled_from(Circumstance), min_size=1, max_size=3, unique=True),
     ),
-    st.builds(Locations, _selection("home", "trusted")),
+    st.builds(Locations, _selection("home", "trusted"), st.booleans()),
     st.builds(Networks, _selection("restricted", "office")),
     st.builds(Countries, _selection("DE", "PT")),
     st.builds(Asns, _selection("64496", "64497")),

@@ -3,14 +3,17 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sidecar.domain.conditions import is_strict
 from sidecar.domain.facts import DeviceBound, Fact
 from sidecar.domain.lifetime import LIFETIME
+from sidecar.domain.location import Place
 from sidecar.domain.policy import Policy
+from sidecar.domain.scene import CalledFrom
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.standing import Demand
 from tests.domain import random_policies
 from tests.domain.interpreter import Interpreter
-from tests.domain.scenes import established, evaluator
+from tests.domain.scenes import AWAY, FAR, HOME, PLACES, established, evaluator, sighted
 from tests.domain.scenes import stamp as at
 
 START = [*established(), DeviceBound(stamp=at(1000), device="d1")]
@@ -44,3 +47,33 @@ def test_the_evaluator_asks_for_what_the_interpreter_asks_for(
     assert in_words(asked.get(False), now) == told.demand(rule, now * MICROSECONDS)
     lifetime = asked.get(True)
     assert (lifetime and lifetime.valid_until) == told.life_ends(rule, now * MICROSECONDS)
+
+
+@given(
+    random_policies.policies("p"),
+    random_policies.lives(),
+    st.integers(1100, 1300),
+    st.sampled_from(["", HOME, AWAY, FAR]),
+)
+@settings(max_examples=300, deadline=None)
+def test_a_strict_policy_judges_the_address_of_the_call(
+    rule: Policy, life: list[Fact], now: int, ip: str
+) -> None:
+    rules = evaluator(rule)
+    facts = [*START, *life]
+    state = rules.fold("s", facts)
+    moment = now * MICROSECONDS
+    standing = rules.standing(state, moment, CalledFrom(ip, PLACES.get(ip, Place())))
+    demands = [d for d in (*standing.demands, *standing.tried) if d.causes[0].kind != LIFETIME]
+    told = Interpreter(facts)
+    if ip:
+        arrived = is_strict(rule.conditions) and ip != state.ip
+        there = [*facts, sighted(now, ip, "~")] if arrived else facts
+        expected = Interpreter(there).demand(rule, moment)
+        assert in_words(next(iter(demands), None), now) == expected
+    elif told.refuses_without_address(rule, moment):
+        assert [(d.addressless, d.block, d.unsatisfiable) for d in demands] == [
+            (True, rule.grant.block, not rule.grant.block)
+        ]
+    else:
+        assert not any(demand.addressless for demand in demands)

@@ -9,7 +9,9 @@ from sidecar.domain.policy import (
     Changed,
     Circumstance,
     Device,
+    Locations,
     Networks,
+    Not,
     Policy,
     Principals,
     RiskLevel,
@@ -445,3 +447,37 @@ async def test_a_sidecar_that_learns_of_the_proof_before_the_mark_agrees() -> No
     await a.intake.accept(risk("alice", RiskLevel.HIGH, 1013, "r3"))
     for pod in (a, b):
         assert (await pod.check(fresh)).verdict is Verdict.STEP_UP
+
+
+AT_HOME = policy(Not(Locations(Selection(frozenset({"home"})), strict=True)), name="at-home")
+
+
+async def test_a_strict_policy_refuses_a_call_without_an_address_and_says_so() -> None:
+    a, _, tokens = two_pods(AT_HOME)
+    token = tokens.issue("t1")
+    assert (await a.check(token)).verdict is Verdict.ALLOW
+    answer = await a.check(token, ip="")
+    assert (answer.verdict, answer.status) == (Verdict.DENY, 403)
+    assert "the app must tell the call's own address" in answer.reasons[0].text
+    assert (await a.check(token)).verdict is Verdict.ALLOW
+    assert (await a.check(token, context="", ip="")).verdict is Verdict.ALLOW
+
+
+async def test_a_policy_that_is_not_strict_takes_the_address_where_the_session_was_last() -> None:
+    lenient = policy(Not(Locations(Selection(frozenset({"home"})))), name="at-home")
+    a, _, tokens = two_pods(lenient)
+    token = tokens.issue("t1")
+    assert (await a.check(token)).verdict is Verdict.ALLOW
+    assert (await a.check(token, ip="")).verdict is Verdict.ALLOW
+
+
+async def test_a_strict_policy_judges_the_call_where_a_later_sighting_is_elsewhere() -> None:
+    a, b, tokens = two_pods(AT_HOME)
+    token = tokens.issue("t1")
+    assert (await a.check(token)).verdict is Verdict.ALLOW
+    b.now += 30  # its clock is ahead, and its sighting later than all of the other's
+    assert (await b.check(token)).verdict is Verdict.ALLOW
+    await b.check(token, ip="192.0.2.77")
+    assert (await b.check(token)).verdict is Verdict.ALLOW
+    await b.settle()
+    assert (await a.check(token, ip=AWAY)).verdict is Verdict.STEP_UP

@@ -129,6 +129,7 @@ policies:
     [
         ("{changed: ip}", Changed((Circumstance.IP,))),
         ("{locations: office}", Locations(some("office"))),
+        ("{locations: {include: office, strict: true}}", Locations(some("office"), strict=True)),
         (
             "{locations: {exclude: [office]}}",
             Locations(Selection(None, frozenset({"office"}))),
