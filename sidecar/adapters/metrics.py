@@ -30,9 +30,10 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from sidecar import __version__
+from sidecar.adapters.vocabulary import OTHER, Vocabulary
 from sidecar.domain.facts import SIGNALS
 from sidecar.service.answers import Verdict
-from sidecar.service.observations import ClearReason, EventOutcome, SpoolTrouble
+from sidecar.service.observations import ClearReason, DeadReason, EventOutcome, SpoolTrouble
 
 Read: TypeAlias = Callable[[], float]
 
@@ -50,7 +51,6 @@ ROUTINE = "routine"
 """The label `context` of a check in no context."""
 SEVERAL = "several"
 """The label `context` of a check in more than one: their combinations are too many to name."""
-OTHER = "other"
 UNKNOWN = "unknown"
 _CAP = 1000
 
@@ -66,6 +66,8 @@ class Level(StrEnum):
     WATCHERS = "sidecar_watchers"
     STORE_STALENESS = "sidecar_store_staleness_seconds"
     SPOOL_EVENTS = "sidecar_spool_events"
+    DEAD_LETTERS = "sidecar_dead_letters_waiting"
+    WORK_LOG = "sidecar_work_log_entries"
     RESCORE_DONE = "sidecar_rescore_sessions_done"
     RESCORE_EXPECTED = "sidecar_rescore_sessions_expected"
     FAN_OUT_DONE = "sidecar_fan_out_sessions_done"
@@ -79,30 +81,13 @@ _LEVEL_HELP: Mapping[Level, str] = {
     Level.WATCHERS: "Connections that watch standings over the local socket.",
     Level.STORE_STALENESS: "Seconds for which the local view may lag behind the store.",
     Level.SPOOL_EVENTS: "Events kept on disk until the store is back.",
+    Level.DEAD_LETTERS: "Dead letters in the store that wait to be put back or dropped.",
+    Level.WORK_LOG: "Events in the store whose marks may be untold, in anybody's hands.",
     Level.RESCORE_DONE: "Sessions done in the latest re-score of all, by any sidecar.",
     Level.RESCORE_EXPECTED: "Sessions there were when the latest re-score of all began.",
     Level.FAN_OUT_DONE: "Sessions told of events that touch very many, so far, by any sidecar.",
     Level.FAN_OUT_EXPECTED: "Sessions found so far to be touched by events that touch very many.",
 }
-
-
-class Vocabulary:
-    """The values that a label may have: those of a closed set, or the first so many that come."""
-
-    __slots__ = ("_cap", "_known", "_other")
-
-    def __init__(self, known: Iterable[str] = (), other: str = OTHER, cap: int = 0) -> None:
-        self._known = set(known)
-        self._other = other
-        self._cap = cap
-
-    def __getitem__(self, value: str) -> str:
-        if value in self._known:
-            return value
-        if len(self._known) < self._cap:
-            self._known.add(value)
-            return value
-        return self._other
 
 
 class Exposition(NamedTuple):
@@ -155,8 +140,7 @@ class _Stale(Collector):
     def collect(self) -> Iterator[Metric]:
         stale = GaugeMetricFamily(
             "sidecar_context_stale",
-            "Whether calls in a context are answered as its when_unknown says: the view is older"
-            " than its max_staleness.",
+            "Whether the view is too old for calls in a context: when_unknown answers them.",
             labels=("context",),
         )
         for context in sorted(self.contexts):
@@ -296,6 +280,14 @@ class Metrics:
             self.spool_troubles.labels(trouble)
         self.spool_replayed = self._counter(
             "sidecar_spool_replayed_total", "Spooled events that were handed to the store."
+        )
+        self.dead_letters = self._counter(
+            "sidecar_dead_letters_total", "Events given up after their tries.", "reason"
+        )
+        for reason in DeadReason:
+            self.dead_letters.labels(reason)
+        self.work_claimed = self._counter(
+            "sidecar_work_claimed_total", "Work taken over from sidecars that did not finish it."
         )
         self.geography_built = self._gauge(
             "sidecar_geo_database_build_timestamp_seconds",

@@ -13,18 +13,19 @@ from redis.exceptions import (
     MovedError,
     NoScriptError,
     ReadOnlyError,
+    ResponseError,
     TryAgainError,
 )
 
 from sidecar.adapters.redis_commands import (
-    SCRIPT,
+    SCRIPTS,
     Command,
     Operation,
     Outcome,
     commands_of,
     outcome_of,
 )
-from sidecar.service.answers import Unavailable
+from sidecar.service.answers import Refused, Unavailable
 from sidecar.service.store import Join, Load
 from sidecar.wire.store_address import Host
 
@@ -33,6 +34,9 @@ ROUNDS = 5
 
 _PASSING = (TryAgainError, ClusterDownError, MasterDownError, ReadOnlyError, BusyLoadingError)
 """Refusals that time, or a failover, will mend."""
+
+
+_WRONG_TYPE = "WRONGTYPE"
 
 
 class Durability(NamedTuple):
@@ -108,15 +112,16 @@ def exchange(
 ) -> list[list[Any]]:
     """Run all in one pipeline; the replies by item, errors of single commands among them.
 
-    A server that does not know the script is taught it. Then the joins it turned away run, and
-    the reads once more, so that they still see what was joined before them. Joins that are to be
-    confirmed and were not have an `UnconfirmedError` for a reply. Blocks; raises redis-py's errors
-    when the link breaks.
+    A server that does not know the scripts is taught them. Then what it turned away runs, and the
+    reads of records once more, so that they still see what was joined before them. Joins that are
+    to be confirmed and were not have an `UnconfirmedError` for a reply. Blocks; raises redis-py's
+    errors when the link breaks.
     """
     replies = _pipeline(client, items, durability)
     if not any(_lacks_script(reply) for reply in replies):
         return replies
-    client.script_load(SCRIPT)
+    for script in SCRIPTS:
+        client.script_load(script)
     repeated = [
         position
         for position, (item, reply) in enumerate(zip(items, replies, strict=True))
@@ -184,11 +189,24 @@ def judge(item: Item, replies: Sequence[Any]) -> Verdict:
         case Verdict.LATER:
             pass
         case Verdict.FAILED | Verdict.DONE:
-            item.outcome = Unavailable(item.trouble)
+            kind = Refused if _is_for_good(error) else Unavailable
+            item.outcome = kind(item.trouble)
             return Verdict.DONE
         case never:
             assert_never(never)
     return verdict
+
+
+def _is_for_good(error: Exception) -> bool:
+    """Whether the server will say the same whenever it is asked: it is the operation that is wrong.
+
+    Such a refusal has the code WRONGTYPE or ERR, which redis-py leaves out. All others speak of
+    the server: it is out of memory, cannot write to its disk, or does not grant a right.
+    """
+    if type(error) is not ResponseError:
+        return False
+    code = str(error).partition(" ")[0]
+    return code == _WRONG_TYPE or not (code.isupper() and code.isalpha())
 
 
 def _verdict_on(error: Exception) -> Verdict:

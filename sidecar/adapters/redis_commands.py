@@ -1,9 +1,9 @@
 """Operations of the store as Redis commands, and their replies as answers.
 
-A `Join` is one call of `lua/join.lua`, a `Load` plain reads, an `Evaluate` any other script. Joins
-are idempotent, so what may or may not have happened is simply done again; `again` then lets the
-script count what it finds to be ours as newly brought, because the answer that said so first was
-lost.
+A `Join` is one call of `lua/join.lua`, a `Load` plain reads, a queue a stream with one consumer
+group in which all sidecars are the same consumer, an `Evaluate` any other script. Joins are
+idempotent, so what may or may not have happened is simply done again; `again` then lets the script
+count what it finds to be ours as newly brought, because the answer that said so first was lost.
 """
 
 import hashlib
@@ -14,7 +14,22 @@ from typing import Any, TypeAlias, assert_never
 import msgspec
 
 from sidecar.domain.lattice import BOUNDS, DEFAULT_BOUND, Record
-from sidecar.service.store import MEMBERS_BOUND, Join, Joined, Load, Loaded
+from sidecar.service.store import (
+    MEMBERS_BOUND,
+    Append,
+    Appended,
+    Browse,
+    Claim,
+    Counted,
+    Entries,
+    Entry,
+    Finish,
+    Join,
+    Joined,
+    Length,
+    Load,
+    Loaded,
+)
 
 Command: TypeAlias = tuple[bytes | str | int, ...]
 
@@ -38,8 +53,8 @@ class Evaluated(msgspec.Struct, frozen=True):
     reply: Any
 
 
-Operation: TypeAlias = Join | Load | Evaluate
-Outcome: TypeAlias = Joined | Loaded | Evaluated
+Operation: TypeAlias = Join | Load | Append | Finish | Claim | Browse | Length | Evaluate
+Outcome: TypeAlias = Joined | Loaded | Appended | Entries | Counted | Evaluated
 
 
 def _lua_string(raw: bytes) -> str:
@@ -48,14 +63,25 @@ def _lua_string(raw: bytes) -> str:
 
 def render_script(bounds: Mapping[bytes, int] = BOUNDS, default: int = DEFAULT_BOUND) -> str:
     """The join script with the lattice's bounds in it."""
-    text = (resources.files("sidecar.adapters") / "lua" / "join.lua").read_text("ascii")
+    text = _read("join")
     table = ", ".join(f"[{_lua_string(name)}] = {bound}" for name, bound in bounds.items())
     text = text.replace("@BOUNDS@", table).replace("@DEFAULT_BOUND@", str(default))
     return text.replace("@MEMBERS_BOUND@", str(MEMBERS_BOUND))
 
 
+def _read(name: str) -> str:
+    return (resources.files("sidecar.adapters") / "lua" / f"{name}.lua").read_text("ascii")
+
+
+def _sha(script: str) -> str:
+    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+
+
 SCRIPT = render_script()
-SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
+SCRIPTS = (SCRIPT, _read("append"), _read("claim"))
+"""What a server is taught: to join, to append to a queue, and to claim of one."""
+
+SHA, _APPEND, _CLAIM = map(_sha, SCRIPTS)
 
 
 def commands_of(operation: Operation, *, again: bool = False) -> list[Command]:
@@ -71,6 +97,17 @@ def commands_of(operation: Operation, *, again: bool = False) -> list[Command]:
         case Evaluate():
             keys = operation.keys
             return [("EVAL", operation.script, len(keys), *keys, *operation.arguments)]
+        case Append(key=key, payload=payload, bound=bound, group=group):
+            return [("EVALSHA", _APPEND, 1, key, payload, bound, group)]
+        case Claim(key=key, group=group, idle=idle, count=count):
+            return [("EVALSHA", _CLAIM, 1, key, int(idle * 1000), count, group)]
+        case Finish(key=key, ids=ids, group=group):
+            acknowledged: list[Command] = [("XACK", key, group, *ids)] if group else []
+            return [*acknowledged, ("XDEL", key, *ids)]
+        case Browse(key=key, first=first, count=count):
+            return [("XRANGE", key, first or "-", "+", "COUNT", count)]
+        case Length(key=key):
+            return [("XLEN", key)]
         case never:
             assert_never(never)
 
@@ -108,6 +145,14 @@ def outcome_of(operation: Operation, replies: Sequence[Any]) -> Outcome:
             return Loaded(replies[0], tuple(members))
         case Evaluate():
             return Evaluated(replies[0])
+        case Append():
+            return Appended(replies[0])
+        case Claim():
+            return Entries(tuple(Entry(name, what, times) for name, times, what in replies[0]))
+        case Browse():
+            return Entries(tuple(Entry(name, what[b"p"]) for name, what in replies[0]))
+        case Finish() | Length():
+            return Counted(replies[-1])
         case never:
             assert_never(never)
 

@@ -58,8 +58,8 @@ def _unheard(up: bool) -> None:  # noqa: FBT001 - a hook's one argument
 class RedisStore:
     """The port `service.store.Store`, on Redis or Valkey 7.0 or newer.
 
-    `observe(operation, seconds)` is told of each `submit` ("join" or "load", queueing included)
-    and of each "pipeline"; `on_up(up)` whenever the store comes or goes.
+    `observe(operation, seconds)` is told of each `submit` ("join", "load" or "queue", its wait
+    included) and of each "pipeline"; `on_up(up)` whenever the store comes or goes.
     """
 
     def __init__(
@@ -146,8 +146,7 @@ class RedisStore:
         except trio.Cancelled:
             ticket.abandoned = True
             raise
-        kind = "join" if any(isinstance(one, Join) for one in operations) else "load"
-        self._observe(kind, trio.current_time() - begun)
+        self._observe(_kind_of(operations), trio.current_time() - begun)
         return [_unwrap(item) for item in ticket.items]
 
     async def keys(self, pattern: str) -> AsyncIterator[list[bytes]]:
@@ -367,12 +366,18 @@ class RedisStore:
         self._set_down(down)
 
 
+def _kind_of(operations: Sequence[Operation]) -> str:
+    if any(isinstance(one, Join) for one in operations):
+        return "join"
+    return "load" if isinstance(operations[0], Load) else "queue"
+
+
 def _unwrap(item: Item) -> Outcome:
     match item.outcome:
         case None:
             raise AssertionError("a ticket is done before its items are")
         case Unavailable():
             # A new one for each caller: tracebacks grow on exceptions that are raised twice.
-            raise Unavailable(str(item.outcome))
+            raise type(item.outcome)(str(item.outcome))
         case outcome:
             return outcome

@@ -14,6 +14,7 @@ from sidecar.adapters.logs import Lines, Logger, logger
 from sidecar.adapters.metrics import Exposition, Level, Metrics, Read
 from sidecar.domain.policy import State
 from sidecar.service.observations import (
+    Buried,
     Checked,
     Cleared,
     DoorIncident,
@@ -41,6 +42,7 @@ from sidecar.service.observations import (
     TokenRefused,
     Told,
     ViewEvicted,
+    WorkClaimed,
     WorkerFailed,
 )
 from sidecar.wire.explanations import shortened
@@ -98,7 +100,7 @@ class Telemetry:
         """Render all metrics, as these headers of the request want them."""
         return self.metrics.expose(accept, accept_encoding)
 
-    def record(self, observation: Observation) -> None:  # noqa: C901, PLR0912 - a line a case
+    def record(self, observation: Observation) -> None:  # noqa: C901, PLR0912, PLR0915 - a line a case
         """Count it and, where worth a line, log it. Safe to call from any thread."""
         match observation:
             case Marked():
@@ -140,6 +142,10 @@ class Telemetry:
                 self._spool_incident(observation)
             case SpoolReplayed():
                 self._spool_replayed(observation)
+            case Buried():
+                self._buried(observation)
+            case WorkClaimed():
+                self.metrics.work_claimed.inc(observation.entries)
             case DoorIncident():
                 self.metrics.incidents.labels(observation.door, observation.incident).inc()
             case WorkerFailed():
@@ -262,6 +268,17 @@ class Telemetry:
             self._log.info("store-up", detail=store.detail)
         else:
             self._log.error("store-down", detail=store.detail)
+
+    def _buried(self, buried: Buried) -> None:
+        self.metrics.dead_letters.labels(buried.reason).inc()
+        self._log.error(
+            "dead-letter",
+            type=buried.type,
+            id=buried.event,
+            reason=buried.reason,
+            error=buried.error,
+            tries=buried.tries,
+        )
 
     def _spool_incident(self, incident: SpoolIncident) -> None:
         self.metrics.spool_troubles.labels(incident.trouble).inc()

@@ -16,6 +16,7 @@ from sidecar.adapters.keys import KeySource
 from sidecar.adapters.metrics import Level
 from sidecar.adapters.news import News
 from sidecar.adapters.redis_backlog import RedisBacklogs
+from sidecar.adapters.redis_queues import RedisQueues
 from sidecar.adapters.spool import Spool
 from sidecar.adapters.store import RedisStore
 from sidecar.adapters.telemetry import Telemetry
@@ -24,7 +25,9 @@ from sidecar.daemon.configuration import Configuration
 from sidecar.daemon.reloading import Reloader
 from sidecar.domain.facts import SIGNALS
 from sidecar.domain.signal import Signal
+from sidecar.service.answers import Accepted, Overloaded, Unavailable
 from sidecar.service.check import Checker
+from sidecar.service.deadletters import DeadLetters
 from sidecar.service.fan_out import FanOut
 from sidecar.service.guarding import Guard
 from sidecar.service.health import Health
@@ -40,6 +43,7 @@ from sidecar.service.spooling import Spooling
 from sidecar.service.sweep import Sweeper
 from sidecar.service.view import View
 from sidecar.service.watching import Watches
+from sidecar.service.worklog import WorkLog
 from sidecar.wire.naming import Names
 from sidecar.wire.settings import Spool as SpoolSettings
 
@@ -147,11 +151,33 @@ class Journeys:
             new_id=new_id,
             ttl=settings.sessions.facts_ttl,
         )
+        queues = RedisQueues(store)
+        self.letters = DeadLetters(
+            queues=queues,
+            names=names,
+            telemetry=telemetry,
+            clock=clock.now,
+            bound=settings.work.dead_letters,
+            take=self._take_again,
+        )
+        self.worklog = WorkLog(
+            queues=queues,
+            store=store,
+            names=names,
+            letters=self.letters,
+            fan_out=self.fan_out.add,
+            telemetry=telemetry,
+            work=self.rescorer.rescore,
+            clock=clock.now,
+            tries=settings.work.tries,
+            bound=settings.work.log,
+        )
         self.intake = Intake(
             store=store,
             view=self.view,
             rescorer=self.rescorer,
             fan_out=self.fan_out.add,
+            worklog=self.worklog,
             names=names,
             place_of=daemon.geography.place,
             clock=clock.now,
@@ -214,7 +240,12 @@ class Journeys:
         telemetry.level(Level.RESCORE_EXPECTED, lambda: self.resweeper.progress.expected)
         telemetry.level(Level.FAN_OUT_DONE, lambda: self.fan_out.outlook.done)
         telemetry.level(Level.FAN_OUT_EXPECTED, lambda: self.fan_out.outlook.expected)
+        telemetry.level(Level.DEAD_LETTERS, lambda: self.letters.waiting)
+        telemetry.level(Level.WORK_LOG, lambda: self.worklog.waiting)
         telemetry.queue("rescore", lambda: self.rescorer.waiting)
+
+    async def _take_again(self, signal: Signal) -> Accepted:
+        return await self.intake.take(signal)
 
     def _wire_spool(self, settings: SpoolSettings) -> None:
         daemon, store = self._daemon, self._store
@@ -225,6 +256,9 @@ class Journeys:
             pending=self.pending,
             away=lambda: store.away,
             telemetry=daemon.telemetry,
+            letters=self.letters,
+            tries=daemon.configuration.settings.work.tries,
+            type_of=type_of,
         )
         self.spool, self.events = spool, self.spooling
         daemon.telemetry.level(Level.SPOOL_EVENTS, lambda: spool.waiting)
@@ -273,6 +307,7 @@ class Journeys:
         await work.start(self.saver.run)
         for _ in range(self._daemon.configuration.settings.work.workers):
             await work.start(self.rescorer.run)
+        await work.start(self.worklog.run)
         await work.start(self.sweeper.run)
         await work.start(self.reloader.run)
         await work.start(self.watcher.run)
@@ -290,6 +325,10 @@ class Journeys:
             self.sweeper.finish()
             while self.view.has_unsaved or self.rescorer.waiting:  # noqa: ASYNC110 - two parts
                 await trio.sleep(0.01)
+            try:
+                await self.worklog.strike_out()
+            except (Unavailable, Overloaded):
+                return  # others claim it, and find nothing to tell
 
 
 def new_id() -> str:

@@ -30,6 +30,7 @@ from sidecar.domain.standing import (
     lost,
     refused_without_address,
     shown_for,
+    uncertain,
 )
 from sidecar.domain.state import (
     Cause,
@@ -226,6 +227,8 @@ class Evaluator:
         floor = self._forgotten(state)
         if floor:
             enforced.extend(credited(one, state, skew) or one for one in lost(state, floor, skew))
+        if state.aside:
+            enforced.extend(credited(one, state, skew) or one for one in uncertain(state, skew))
         return Standing(
             state.revoked(skew),
             tuple(enforced),

@@ -120,6 +120,15 @@ class Seen(_Fact, frozen=True, kw_only=True, array_like=True):
     place: Place
 
 
+class SetAside(_Fact, frozen=True, kw_only=True, array_like=True):
+    """Stands for what cannot be read or folded. `ends`: it may have been a revocation.
+
+    Never stored: it is what this version makes of a field, and a later one may know better.
+    """
+
+    ends: bool = False
+
+
 Fact: TypeAlias = (
     Sighted
     | AgentSeen
@@ -134,6 +143,7 @@ Fact: TypeAlias = (
     | ComplianceReported
     | Revoked
     | Seen
+    | SetAside
 )
 
 ESTABLISHING = (Sighted, AgentSeen, DeviceBound, SignedIn)

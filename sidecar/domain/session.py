@@ -48,6 +48,7 @@ from sidecar.domain.facts import (
     RiskReported,
     Scope,
     Seen,
+    SetAside,
     Sighted,
     SignalRaised,
     SignedIn,
@@ -151,6 +152,11 @@ def _apply_one(  # noqa: C901, PLR0912 - one case a kind
                     state.own = Sighting(fact.ip, fact.place, moment)
             else:
                 state.elsewhere = Sighting(fact.ip, fact.place, moment)
+        case SetAside():
+            # It may have been what a policy marks for, so it is taken to be.
+            state.aside = max(state.aside, moment)
+            if fact.ends:
+                state.revocations["set-aside|"] = Held("a revocation cannot be read", moment)
         case _:
             assert_never(fact)
 

@@ -164,6 +164,22 @@ def lost(state: State, floor: int, skew: int) -> Iterator[Demand]:
         yield Demand(STORE_LOST, everything, everything, False, (cause,), since=floor)
 
 
+SET_ASIDE = "set-aside"
+"""The policy that is named where something of a session's history cannot be read or folded."""
+
+
+def uncertain(state: State, skew: int) -> Iterator[Demand]:
+    """Have a session sign in anew of whose history something was set aside.
+
+    What was left out may have been what a policy marks for. A later sign-in would meet that mark.
+    """
+    second = state.aside // MICROSECONDS
+    if state.aside and not any(is_later(auth.auth_time, second, skew) for auth in state.sign_ins):
+        cause = Cause("history", "something of it cannot be read", state.aside, "policy")
+        everything = Selection()
+        yield Demand(SET_ASIDE, everything, everything, False, (cause,), since=state.aside)
+
+
 def shown_for(
     alternative: Alternative, second: int | None, sign_ins: Sequence[Shown], skew: int
 ) -> tuple[int, ...]:

@@ -133,6 +133,7 @@ class State(msgspec.Struct):
     own: Sighting | None = None
     elsewhere: Sighting | None = None
     holdings: dict[str, Holding] = {}
+    aside: int = 0
 
     @property
     def device(self) -> str:

@@ -104,3 +104,7 @@ class Overloaded(Exception):  # noqa: N818 - named by who must act
 
 class Unavailable(Exception):  # noqa: N818 - named by who must act
     """Something outside is slow or gone; the environment must recover."""
+
+
+class Refused(Unavailable):
+    """The store refuses this for good: it says the same however often it is asked."""

@@ -1,16 +1,53 @@
-"""A session put together from its records: its own, its user's, its devices'."""
+"""A session put together from its records: its own, its user's, its devices'.
+
+What cannot be read, and what the fold chokes on, is set aside, so that all else of the session
+still counts: in its place stands a `SetAside`, which has the session sign in anew before its next
+sensitive call, or ends it where it may have been a revocation. That is a function of the records
+and of the program alone: all sidecars of a version do the same, without telling each other; and a
+version that knows better takes the fact up again.
+"""
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from sidecar.domain.evaluator import Evaluator
-from sidecar.domain.facts import Fact, Sighted
+from sidecar.domain.facts import Fact, Revoked, SetAside, Sighted
+from sidecar.domain.stamp import Stamp
 from sidecar.domain.state import Checkpoint, State
-from sidecar.wire.records import decode_checkpoint, decode_facts, devices_in
+from sidecar.wire.records import (
+    CHECKPOINT,
+    decode_checkpoint,
+    decode_facts,
+    devices_in,
+    stamp_of,
+)
+
+
+class Culprit(NamedTuple):
+    """What was set aside: its stamp, and the error if it was the fold's."""
+
+    stamp: Stamp
+    error: Exception | None = None
+
+
+class Folded(NamedTuple):
+    """A session's state, and what it was made of."""
+
+    state: State
+    facts: list[Fact]
+    checkpoint: Checkpoint | None
+    culprits: tuple[Culprit, ...] = ()
 
 
 def facts_of(records: Iterable[Mapping[bytes, bytes]]) -> list[Fact]:
-    """The facts of several records. What cannot be read is left out: see `InvalidRecord`."""
-    return [fact for record in records for fact in decode_facts(record)[0]]
+    """The facts of several records, with a `SetAside` for each that cannot be read."""
+    facts: list[Fact] = []
+    for record in records:
+        read, broken = decode_facts(record)
+        facts += read
+        # A sign-in only ever helps a session: without it nothing is loosened.
+        facts += [SetAside(stamp=one.stamp, ends=one.ends) for one in broken if not one.helps]
+    return facts
 
 
 def sighted_in(record: Mapping[bytes, bytes]) -> list[Sighted]:
@@ -32,8 +69,38 @@ def assemble(
     session: str,
     record: Mapping[bytes, bytes],
     others: Iterable[Mapping[bytes, bytes]],
-) -> tuple[State, list[Fact], Checkpoint | None]:
+) -> Folded:
     """Fold a session's record and those of its user and devices."""
     facts = facts_of((record, *others))
     checkpoint = decode_checkpoint(record)
-    return evaluator.fold(session, facts, checkpoint), facts, checkpoint
+    if checkpoint is None and CHECKPOINT in record:
+        facts.append(SetAside(stamp=stamp_of(CHECKPOINT, record[CHECKPOINT]), ends=True))
+    culprits = [Culprit(fact.stamp) for fact in facts if isinstance(fact, SetAside)]
+    try:
+        state = evaluator.fold(session, facts, checkpoint)
+    except Exception:  # noqa: BLE001 - whatever it is, the session's other facts must count
+        facts, choked = _without_culprits(evaluator, session, facts, checkpoint)
+        culprits += choked
+        state = evaluator.fold(session, facts, checkpoint)
+    return Folded(state, facts, checkpoint, tuple(culprits))
+
+
+def _without_culprits(
+    evaluator: Evaluator, session: str, facts: list[Fact], checkpoint: Checkpoint | None
+) -> tuple[list[Fact], list[Culprit]]:
+    """The facts with those replaced that the fold chokes on: one step more at a time is folded."""
+    steps: dict[Stamp, list[Fact]] = {}
+    for fact in facts:
+        steps.setdefault(fact.stamp, []).append(fact)
+    kept: list[Fact] = []
+    culprits: list[Culprit] = []
+    for stamp in sorted(steps):
+        try:
+            evaluator.fold(session, [*kept, *steps[stamp]], checkpoint)
+        except Exception as error:  # noqa: BLE001 - likewise
+            culprits.append(Culprit(stamp, error))
+            ends = any(isinstance(fact, Revoked) for fact in steps[stamp])
+            kept.append(SetAside(stamp=stamp, ends=ends))
+        else:
+            kept += steps[stamp]
+    return kept, culprits

@@ -3,7 +3,6 @@
 import base64
 import binascii
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import msgspec
 
@@ -17,7 +16,7 @@ from sidecar.domain.risk import Term, terms_of
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.standing import Demand
 from sidecar.domain.state import State
-from sidecar.service.assembly import assemble
+from sidecar.service.assembly import Folded, assemble
 from sidecar.service.fan_out import FanOut
 from sidecar.service.reporting import SEVERITY
 from sidecar.service.rescore import Assembled, Rescorer
@@ -222,7 +221,7 @@ class Inspector:
         if found is None:
             return None
         evaluator, now = self._view.evaluator, self._clock()
-        state, _, _ = _fold(evaluator, found)
+        state = _fold(evaluator, found).state
         if not state.established:
             return None
         app = query.app or self._settings().app.id
@@ -265,7 +264,7 @@ class Inspector:
 
     def _summary(self, session: Assembled) -> Summary | None:
         now = self._clock()
-        state, _, _ = _fold(self._view.evaluator, session)
+        state = _fold(self._view.evaluator, session).state
         if not state.established:
             return None
         return _summarise(self._view.evaluator, session, state, now)
@@ -273,7 +272,7 @@ class Inspector:
     def _detail(self, session: Assembled) -> Detail | None:
         now = self._clock()
         evaluator = self._view.evaluator
-        state, facts, _ = _fold(evaluator, session)
+        state, facts, _, _ = _fold(evaluator, session)
         if not state.established:
             return None
         moment = int(now * MICROSECONDS)
@@ -288,7 +287,7 @@ class Inspector:
         )
 
 
-def _fold(evaluator: Evaluator, session: Assembled) -> tuple[State, list[Fact], Any]:
+def _fold(evaluator: Evaluator, session: Assembled) -> Folded:
     return assemble(evaluator, session.name.session, session.record, session.others)
 
 

@@ -1,7 +1,8 @@
 """The write path: an event comes in, is durable, and is seen here before its sender hears of it.
 
     event -> meaning (facts, and whose) -> joined into one record -> view -> "ok"
-                                                  |                      '-> rescorer: log, count
+                                                  |  and enlisted        '-> rescorer: log, count,
+                                                  |                          and strike it out
                                                   '-> news to all who serve the sessions
 
 One round trip joins the event, however many sessions it touches: they are not written, since
@@ -10,7 +11,7 @@ whose the session is; one that comes before its session waits where the session 
 """
 
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple, assert_never
+from typing import NamedTuple, Protocol, assert_never
 
 from sidecar.domain.facts import Fact, Scope, Seen, Sighted
 from sidecar.domain.lattice import Record
@@ -20,7 +21,7 @@ from sidecar.domain.signal import SessionEstablished, SessionPresented, Signal
 from sidecar.service.answers import Accepted, Overloaded
 from sidecar.service.assembly import sighted_in
 from sidecar.service.observations import EventOutcome, EventTaken, Telemetry
-from sidecar.service.rescore import Rescorer
+from sidecar.service.rescore import Enlisted, Rescorer
 from sidecar.service.store import MEMBERS_BOUND, Index, Join, Joined, Load, Store
 from sidecar.service.view import View
 from sidecar.wire.naming import Names, SessionName, digest, parse_name, session_name
@@ -36,14 +37,27 @@ from sidecar.wire.records import (
     keep_until,
 )
 from sidecar.wire.settings import Sessions
+from sidecar.wire.worklog import Work, enclose
+
+
+class WorkLog(Protocol):
+    """Remembers what is left to do for an event, until it is done."""
+
+    async def enlist(self, work: Work, *joins: Join) -> tuple[Enlisted | None, list[Joined]]:
+        """Join, and enlist, in one round trip; None where there is no room to enlist it."""
 
 
 class Placement(NamedTuple):
-    """Where an event's facts go: one record, on one channel, and which sessions it touches."""
+    """Where an event's facts go: one record, on one channel, and which sessions it touches.
+
+    `of` is the digest of the user, or the device, by `scope`.
+    """
 
     record: bytes
     channel: bytes
     members_of: bytes
+    scope: Scope
+    of: str
 
 
 class Owner(NamedTuple):
@@ -67,6 +81,7 @@ class Intake:
         view: View,
         rescorer: Rescorer,
         fan_out: Callable[[str, bytes], Awaitable[None]],
+        worklog: WorkLog,
         names: Names,
         place_of: Callable[[str], Place],
         clock: Callable[[], float],
@@ -79,6 +94,7 @@ class Intake:
         self._view = view
         self._rescorer = rescorer
         self._fan_out = fan_out
+        self._worklog = worklog
         self._names = names
         self._place_of = place_of
         self._clock = clock
@@ -122,7 +138,11 @@ class Intake:
                 user = digest(signal.subject.user)
                 channel = self._names.user_channel(user)
                 place = Placement(
-                    self._names.user_record(user), channel, self._names.user_index(user)
+                    self._names.user_record(user),
+                    channel,
+                    self._names.user_index(user),
+                    Scope.USER,
+                    user,
                 )
                 return await self._join(signal, meaning.facts, place)
             case Scope.DEVICE:
@@ -131,6 +151,8 @@ class Intake:
                     self._names.device_record(device),
                     self._names.device_channel(device),
                     self._names.device_index(device),
+                    Scope.DEVICE,
+                    device,
                 )
                 return await self._join(signal, meaning.facts, place)
             case Scope.SESSION:
@@ -178,7 +200,10 @@ class Intake:
 
     async def _join(self, signal: Signal, facts: tuple[Fact, ...], place: Placement) -> Accepted:
         fields = _fields_of(signal, facts)
-        joined = await self._one(
+        enlisted, (joined,) = await self._enlisting(
+            signal,
+            place.scope,
+            place.of,
             Join(
                 place.record,
                 fields,
@@ -189,19 +214,30 @@ class Intake:
                 members_of=place.members_of,
                 want_record=False,
                 confirm=True,
-            )
+            ),
         )
         self._placed(signal.stamp.id, place.record)
+        kind, names = self._type_of(signal), list[SessionName]()
         known = await self._learn(place.record, fields, joined)
-        if len(joined.members) == MEMBERS_BOUND:
-            # Who joined it may have died before this; it was not acknowledged, and comes again.
-            if fanned_field(signal.stamp.id) not in known:
-                await self._fan_out(self._type_of(signal), place.members_of)
-                await self._note_fanned_out(signal, place)
-        elif joined.joined:
+        if len(joined.members) < MEMBERS_BOUND:
             names = [name for member in joined.members if (name := parse_name(member))]
-            self._rescorer.put(self._type_of(signal), names)
+        elif fanned_field(signal.stamp.id) not in known:
+            # Who joined it may have died before this; it was not acknowledged, and comes again.
+            await self._fan_out(kind, place.members_of)
+            await self._note_fanned_out(signal, place)
+        # A duplicate's sessions, too: whoever took it first may have died before it was enlisted.
+        if names:
+            self._rescorer.put(kind, names, enlisted)
+        elif enlisted is not None:
+            await enlisted.ended(None)  # there is nothing to tell, or the backlog has it
         return Accepted(signal.stamp.id, duplicate=not joined.joined)
+
+    async def _enlisting(
+        self, signal: Signal, scope: Scope, of: str, *joins: Join
+    ) -> tuple[Enlisted | None, list[Joined]]:
+        """Join, and have the event enlisted in the work log."""
+        work = Work(self._type_of(signal), signal.stamp.id, scope, of, enclose(signal))
+        return await self._worklog.enlist(work, *joins)
 
     async def _learn(self, record: bytes, fields: Record, joined: Joined) -> Record:
         """Have the view know an event before it is acknowledged; gives what there is to know.
@@ -280,15 +316,13 @@ class Intake:
             joins.append(Join(users, keep_until(expire_at), expire_at, self._now()))
         if device:
             joins.append(self._enlist(device, name, expire_at))
-        answers = await self._store.join(*joins)
+        enlisted, answers = await self._enlisting(signal, Scope.SESSION, str(name), *joins)
         self._placed(signal.stamp.id, record)
         await self._learn(record, fields, answers[0])
         for join in joins[1:]:
             self._view.learn(join.key, join.fields)
-        if not answers[0].joined:
-            return Accepted(signal.stamp.id, duplicate=True)
-        self._rescorer.put(self._type_of(signal), (name,))
-        return Accepted(signal.stamp.id)
+        self._rescorer.put(self._type_of(signal), (name,), enlisted)
+        return Accepted(signal.stamp.id, duplicate=not answers[0].joined)
 
     def _sightings(self, facts: tuple[Fact, ...], name: SessionName, channel: bytes) -> list[Join]:
         """Where a session was seen, its user was: travel is judged across sessions."""

@@ -90,7 +90,7 @@ class Live:
     def refold(self, evaluator: Evaluator) -> None:
         """Fold everything anew: after a reload, a new device, or facts that came late."""
         others = [t.record for t in self.tracked if t is not self.own]
-        self.state, _, _ = assemble(evaluator, self.name.session, self.own.record, others)
+        self.state = assemble(evaluator, self.name.session, self.own.record, others).state
         self.evaluator = evaluator
         self._standing = None
 
@@ -98,12 +98,19 @@ class Live:
         """Take up new facts: one step if they are the latest, else all over again."""
         stamps: set[Stamp] = {fact.stamp for fact in facts}
         if self.evaluator is evaluator and len(stamps) == 1:
-            after = evaluator.advance(self.name.session, self.state, facts)
+            after = self._advanced(evaluator, facts)
             if after is not None:
                 self.state = after
                 self._standing = None
                 return
         self.refold(evaluator)
+
+    def _advanced(self, evaluator: Evaluator, facts: list[Fact]) -> State | None:
+        """The state after new facts; None where it must be folded from the beginning."""
+        try:
+            return evaluator.advance(self.name.session, self.state, facts)
+        except Exception:  # noqa: BLE001 - what it is, `assemble` finds out and sets aside
+            return None
 
     def standing(self, evaluator: Evaluator, now: float) -> Standing:
         """How the session stands at `now` (seconds)."""

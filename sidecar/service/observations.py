@@ -60,6 +60,14 @@ class SpoolTrouble(StrEnum):
     DAMAGED = "damaged"  # what was acknowledged may be lost
 
 
+class DeadReason(StrEnum):
+    """Why an event was given up: the label `reason` of `sidecar_dead_letters_total`."""
+
+    REFUSED = "refused"  # the store refuses it, and always will
+    FAILED = "failed"  # what it did cannot be worked out: an error of ours
+    DAMAGED = "damaged"  # its entry cannot be read, or is of another version
+
+
 class ReloadOutcome(StrEnum):
     """What became of a changed file; `refused`: the old version stays."""
 
@@ -239,6 +247,22 @@ class SpoolReplayed(msgspec.Struct, frozen=True, kw_only=True):
     left: int
 
 
+class Buried(msgspec.Struct, frozen=True, kw_only=True):
+    """An event was given up after `tries`, and is kept as a dead letter. `error`: no payload."""
+
+    type: str
+    event: str
+    reason: DeadReason
+    error: str
+    tries: int
+
+
+class WorkClaimed(msgspec.Struct, frozen=True, kw_only=True):
+    """Work that another sidecar had taken and not finished was claimed here."""
+
+    entries: int
+
+
 class DoorIncident(msgspec.Struct, frozen=True, kw_only=True):
     """A client at a door was refused or cut off; `incident` is one of the door's closed set."""
 
@@ -280,6 +304,8 @@ Observation: TypeAlias = (
     | ViewEvicted
     | SpoolIncident
     | SpoolReplayed
+    | Buried
+    | WorkClaimed
     | DoorIncident
     | WorkerFailed
     | Told

@@ -7,6 +7,7 @@ together and told of (see `telling`), in batches, by the sidecar that took the e
 
 import operator
 from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, Protocol
 
 import msgspec
 import trio
@@ -14,8 +15,8 @@ import trio
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.lattice import BOUNDS, Record
 from sidecar.domain.stamp import MICROSECONDS
-from sidecar.service.answers import Overloaded, Unavailable
-from sidecar.service.assembly import assemble, devices_of
+from sidecar.service.answers import Overloaded, Refused, Unavailable
+from sidecar.service.assembly import Culprit, assemble, devices_of
 from sidecar.service.live import Live, Tracked
 from sidecar.service.observations import (
     Marked,
@@ -47,14 +48,32 @@ CHECKPOINT_KEEPS = 8
 """How many of the latest steps a checkpoint leaves open to reordering."""
 
 
+class Enlisted(Protocol):
+    """An event's entry in the work log, which wants to know how its work ended."""
+
+    @property
+    def event(self) -> str:
+        """The event's id."""
+
+    async def ended(self, error: Exception | None) -> None:
+        """All is told, or it failed."""
+
+
 class Task:
     """Sessions to look at, and why: `cause` is an event type or what was reloaded."""
 
-    __slots__ = ("cause", "names")
+    __slots__ = ("cause", "enlisted", "names")
 
-    def __init__(self, cause: str, names: Sequence[SessionName]) -> None:
+    def __init__(
+        self, cause: str, names: Sequence[SessionName], enlisted: Enlisted | None = None
+    ) -> None:
         self.cause = cause
         self.names = names
+        self.enlisted = enlisted
+
+
+class UnreadableError(Exception):
+    """A field of a record is damaged, or of another version."""
 
 
 class Assembled:
@@ -71,8 +90,8 @@ class Assembled:
 class Rescorer:
     """Tells what has become of sessions.
 
-    Its queue is bounded: when it is full, the sessions are left to the sweeps of the sidecars
-    that serve them, which find what is untold.
+    Its queue is bounded: when it is full, the sessions are left to the work log, and to the sweeps
+    of the sidecars that serve them, which find what is untold.
     """
 
     def __init__(  # noqa: PLR0913 - one place wires it
@@ -100,13 +119,15 @@ class Rescorer:
         """How many tasks wait or are being worked on."""
         return self._receive.statistics().current_buffer_used + self._working
 
-    def put(self, cause: str, names: Iterable[SessionName]) -> None:
+    def put(
+        self, cause: str, names: Iterable[SessionName], enlisted: Enlisted | None = None
+    ) -> None:
         """Have these sessions looked at, soon."""
         wanted = tuple(names)
         if not wanted:
             return
         try:
-            self._send.send_nowait(Task(cause, wanted))
+            self._send.send_nowait(Task(cause, wanted, enlisted))
         except trio.WouldBlock:
             self._telemetry.record(QueueRejected(queue="rescore"))
 
@@ -120,8 +141,7 @@ class Rescorer:
     async def drain(self) -> None:
         """Do what waits, and return."""
         while self.waiting:
-            task = self._receive.receive_nowait()
-            await self.rescore(task.cause, task.names)
+            await self._do(self._receive.receive_nowait())
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Work for ever. Several may run at once."""
@@ -129,27 +149,52 @@ class Rescorer:
         async for task in self._receive.clone():
             self._working += 1
             try:
-                await self.rescore(task.cause, task.names)
+                await self._do(task)
             except (Unavailable, Overloaded):
-                # What is untold stays so in the records, and a sweep finds it.
+                # What is untold stays so in the records; the work log or a sweep finds it.
                 await trio.sleep(0.1)
-            except Exception as error:  # noqa: BLE001 - a worker loop: counted, and on
-                self._telemetry.record(WorkerFailed(where="rescore", error=error))
             finally:
                 self._working -= 1
 
-    async def rescore(self, cause: str, names: Sequence[SessionName]) -> None:
-        """Look at these sessions now, in batches that give way to others."""
+    async def _do(self, task: Task) -> None:
+        """Do a task. Raises `Unavailable` and `Overloaded`; what else goes wrong is told."""
+        try:
+            await self.rescore(task.cause, task.names, task.enlisted.event if task.enlisted else "")
+        except (Unavailable, Overloaded) as error:
+            if task.enlisted is None or not isinstance(error, Refused):
+                raise
+            await task.enlisted.ended(error)
+        except Exception as error:  # noqa: BLE001 - a worker loop: counted, and on
+            if task.enlisted is None:
+                self._telemetry.record(WorkerFailed(where="rescore", error=error))
+            else:
+                await task.enlisted.ended(error)
+        else:
+            if task.enlisted is not None:
+                await task.enlisted.ended(None)
+
+    async def rescore(self, cause: str, names: Sequence[SessionName], event: str = "") -> None:
+        """Look at these sessions now, in batches that give way to others.
+
+        What goes wrong with one of them is told, or for an `event` raised when the others are
+        done; so is that what the event said had to be set aside.
+        """
+        troubles: list[Exception] = []
         for start in range(0, len(names), BATCH):
             batch = names[start : start + BATCH]
             sessions = await self.read(batch)
-            await self._tell(sessions)
+            troubles += await self._tell(sessions, event=event)
             self._telemetry.record(Rescored(cause=cause, sessions=len(sessions)))
             await trio.lowlevel.checkpoint()
+        if troubles and event:
+            raise troubles[0]
+        for error in troubles:
+            self._telemetry.record(WorkerFailed(where="rescore", error=error))
 
     async def judge_anew(self, cause: str, sessions: Sequence[Assembled]) -> None:
         """Look at sessions that were read: not for an event, but as they are judged otherwise."""
-        await self._tell(sessions, by_event=False)
+        for error in await self._tell(sessions, by_event=False):
+            self._telemetry.record(WorkerFailed(where="resweep", error=error))
         self._telemetry.record(Rescored(cause=cause, sessions=len(sessions)))
 
     async def read(self, names: Sequence[SessionName]) -> list[Assembled]:
@@ -179,17 +224,30 @@ class Rescorer:
             if loaded[i]
         ]
 
-    async def _tell(self, sessions: Iterable[Assembled], *, by_event: bool = True) -> None:
+    async def _tell(
+        self, sessions: Iterable[Assembled], *, event: str = "", by_event: bool = True
+    ) -> list[Exception]:
+        """Tell what is untold of these sessions; gives what went wrong with single ones."""
         now = self._clock()
         evaluator = self._view.evaluator
         joins: list[tuple[Join, Telling | None]] = []
+        troubles: list[Exception] = []
         for count, session in enumerate(sessions, 1):
-            missing, checkpoint = _untold(evaluator, session, now)
-            joins += [(self._claim(session, telling, now), telling) for telling in missing]
-            if checkpoint:
-                joins.append((self._join(session, checkpoint, now), None))
+            try:
+                found = _untold(evaluator, session, now)
+            except Exception as error:  # noqa: BLE001 - one session's trouble is not the others'
+                troubles.append(error)
+                continue
+            troubles += _choked(found.culprits, event)
+            joins += [(self._claim(session, telling, now), telling) for telling in found.missing]
+            if found.checkpoint:
+                joins.append((self._join(session, found.checkpoint, now), None))
             if count % FOLDS == 0:
                 await trio.lowlevel.checkpoint()
+        await self._claim_all(joins, by_event=by_event)
+        return troubles
+
+    async def _claim_all(self, joins: list[tuple[Join, Telling | None]], *, by_event: bool) -> None:
         if not joins:
             return
         answers = await self._store.join(*(join for join, _ in joins))
@@ -249,10 +307,28 @@ def _untimed(observation: Observation) -> Observation:
     return observation
 
 
-def _untold(evaluator: Evaluator, session: Assembled, now: float) -> tuple[list[Telling], Record]:
-    state, facts, before = assemble(evaluator, session.name.session, session.record, session.others)
+class _Untold(NamedTuple):
+    """What is to be told of a session, its new checkpoint if it is time for one, what choked."""
+
+    missing: list[Telling]
+    checkpoint: Record
+    culprits: tuple[Culprit, ...] = ()
+
+
+def _choked(culprits: Iterable[Culprit], event: str) -> list[Exception]:
+    """Why what an event said had to be set aside; empty where it had not."""
+    return [
+        one.error or UnreadableError("what the event said cannot be read back")
+        for one in culprits
+        if event and one.stamp.id == event
+    ]
+
+
+def _untold(evaluator: Evaluator, session: Assembled, now: float) -> _Untold:
+    folded = assemble(evaluator, session.name.session, session.record, session.others)
+    state, facts, before, culprits = folded
     if not state.established:
-        return [], {}
+        return _Untold([], {}, culprits)
     standing = evaluator.standing(state, int(now * MICROSECONDS))
     whose = Whose(
         session.record.get(WHO_SESSION, b"").decode() or session.name.session,
@@ -261,8 +337,10 @@ def _untold(evaluator: Evaluator, session: Assembled, now: float) -> tuple[list[
     policies = [policy.id for policy in evaluator.policies]
     missing = tellings(Known(whose, told_of(session.record), policies), state, standing, now)
     checkpointed: Record = {}
-    if any(nearly_full(record, BOUNDS) for record in (session.record, *session.others)):
+    # What was set aside stays open: a version that knows better is to take it up again.
+    full = any(nearly_full(record, BOUNDS) for record in (session.record, *session.others))
+    if full and not any(one.error for one in culprits):
         checkpoint = evaluator.checkpoint(session.name.session, facts, before, CHECKPOINT_KEEPS)
         if checkpoint is not None:
             checkpointed = encode_checkpoint(checkpoint)
-    return missing, checkpointed
+    return _Untold(missing, checkpointed, culprits)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import trio
 
-from sidecar.service.answers import Overloaded, Unavailable
+from sidecar.service.answers import Overloaded, Refused, Unavailable
 from sidecar.service.live import Tracked
 from sidecar.service.observations import Telemetry, WorkerFailed
 from sidecar.service.store import Index, Join, Store
@@ -61,6 +61,15 @@ class Saver:
                     self._view.put_back(tracked, tracked.unsaved, tracked.indexes)
                 raise
 
+    async def _one_by_one(self, batch: list[Tracked]) -> None:
+        for place, tracked in enumerate(batch):
+            try:
+                await self._save([tracked])
+            except BaseException:
+                for left in batch[place + 1 :]:
+                    self._view.put_back(left, left.unsaved, left.indexes)
+                raise
+
     async def _save(self, batch: list[Tracked]) -> None:
         now = int(self._clock() * 1000)
         floor = now + int(self._ttl * 1000)
@@ -79,6 +88,16 @@ class Saver:
             attempts.append((tracked, join, indexes))
         try:
             answers = await self._store.join(*(join for _, join, _ in attempts))
+        except Refused as error:
+            if len(attempts) == 1:
+                # What one record may not take must not keep the others from being saved. The view
+                # goes on with it; it is not tried again before there is more to save of it.
+                self._telemetry.record(WorkerFailed(where="saver", error=error))
+                return
+            for tracked, join, indexes in attempts:
+                tracked.unsaved, tracked.indexes = dict(join.fields), indexes
+            await self._one_by_one(batch)
+            return
         except BaseException:
             for tracked, join, indexes in attempts:
                 self._view.put_back(tracked, join.fields, indexes)

@@ -11,7 +11,8 @@ The others learn of it when it is replayed.
 Once the store is back, events go there directly, past those that still wait. That does no harm: a
 session's state is a function of the *set* of its facts, ordered by the events' own stamps
 (`domain.session`), so it does not matter in which order they arrive. For the same reason an event
-that the store cannot take yet holds up no other. Replaying is idempotent, as an event id counts
+that the store cannot take yet holds up no other, and one that it refuses for good becomes a dead
+letter after some tries. Replaying is idempotent, as an event id counts
 once: a crash between acceptance and removal costs work, and changes nothing.
 """
 
@@ -23,10 +24,12 @@ from typing import Protocol
 import trio
 
 from sidecar.domain.signal import Signal
-from sidecar.service.answers import Accepted, Overloaded, Unavailable
+from sidecar.service.answers import Accepted, Overloaded, Refused, Unavailable
+from sidecar.service.deadletters import DeadLetters, describe
 from sidecar.service.intake import Intake
-from sidecar.service.observations import SpoolReplayed, Telemetry, WorkerFailed
+from sidecar.service.observations import DeadReason, SpoolReplayed, Telemetry, WorkerFailed
 from sidecar.service.pending import Pending, key_of
+from sidecar.wire.worklog import Letter, enclose
 
 CONCURRENT = 64
 """Events that are replayed at a time: fresh ones find room in the store's queue beside them."""
@@ -66,7 +69,8 @@ class Spooling:
     """Takes events as `Intake` does, and keeps them where the store does not.
 
     `away` tells that no part of the store is known to answer; then it is not asked at all, and a
-    sender need not wait for its time-out.
+    sender need not wait for its time-out. An event that fails for its own sake `tries` times goes
+    to the dead `letters`.
     """
 
     def __init__(  # noqa: PLR0913 - one place wires it
@@ -77,9 +81,15 @@ class Spooling:
         pending: Pending,
         away: Callable[[], bool],
         telemetry: Telemetry,
+        letters: DeadLetters,
+        tries: int,
+        type_of: Callable[[Signal], str],
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._intake = intake
+        self._letters = letters
+        self._tries = tries
+        self._type_of = type_of
         self._spool = spool
         self._pending = pending
         self._away = away
@@ -87,6 +97,7 @@ class Spooling:
         self._jitter = jitter
         self._replaying = trio.Lock()
         self._done: dict[int, set[int]] = {}
+        self._failures: dict[tuple[int, int], int] = {}
         self._fruitless = 0
         self._wake = trio.Event()
 
@@ -178,7 +189,7 @@ class Spooling:
         places = [place for place in range(len(signals)) if place not in done]
 
         async def hand_in(place: int) -> None:
-            if await self._hand_in(signals[place], tally):
+            if await self._hand_in(signals[place], (segment, place), tally):
                 done.add(place)
 
         for start in range(0, len(places), CONCURRENT):
@@ -196,22 +207,47 @@ class Spooling:
     def _is_futile(self) -> bool:
         return self._away() or self._fruitless >= FRUITLESS
 
-    async def _hand_in(self, signal: Signal, tally: "_Tally") -> bool:
+    async def _hand_in(self, signal: Signal, where: tuple[int, int], tally: "_Tally") -> bool:
+        """Hand an event to the store; True where it need not wait any longer."""
         try:
             accepted = await self._intake.take(signal)
+        except Refused as error:
+            self._fruitless += 1
+            return await self._failed(signal, where, DeadReason.REFUSED, str(error))
         except (Unavailable, Overloaded):
             self._fruitless += 1
             return False
         except Exception as error:  # noqa: BLE001 - a worker loop: counted, and on
             self._fruitless += 1
             self._telemetry.record(WorkerFailed(where="spool", error=error))
-            return False
+            return await self._failed(signal, where, DeadReason.FAILED, describe(error))
         self._fruitless = 0
-        self._spool.accepted(1)
-        self._pending.drop(key_of(signal))
         tally.events += 1
         tally.duplicates += accepted.duplicate
+        self._over(signal, where)
         return True
+
+    async def _failed(
+        self, signal: Signal, where: tuple[int, int], reason: DeadReason, error: str
+    ) -> bool:
+        """An event failed for its own sake: after so many times it becomes a dead letter."""
+        tries = self._failures[where] = self._failures.get(where, 0) + 1
+        if tries < self._tries:
+            return False
+        kind = self._type_of(signal)
+        letter = Letter(0.0, "", "", 0, kind, signal.stamp.id, enclose(signal))
+        try:
+            if not await self._letters.bury(reason, error, tries, letter):
+                return False
+        except (Unavailable, Overloaded):
+            return False
+        self._over(signal, where)
+        return True
+
+    def _over(self, signal: Signal, where: tuple[int, int]) -> None:
+        self._failures.pop(where, None)
+        self._spool.accepted(1)
+        self._pending.drop(key_of(signal))
 
 
 @dataclass

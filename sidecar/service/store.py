@@ -1,4 +1,4 @@
-"""The port to the store: records that are joined, and the news of their growth."""
+"""The port to the store: records that are joined, the news of their growth, queues of work."""
 
 from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
@@ -69,6 +69,76 @@ class Loaded(msgspec.Struct, frozen=True):
     members: tuple[bytes, ...] = ()
 
 
+class Append(msgspec.Struct, frozen=True):
+    """Append to the queue `key`, unless it has `bound` entries.
+
+    With a `group` the entry is in the hands of whoever appended it, until it is finished, or
+    claimed.
+    """
+
+    key: bytes
+    payload: bytes
+    bound: int
+    group: bytes = b""
+
+
+class Appended(msgspec.Struct, frozen=True):
+    """The answer to an `Append`: the entry's id; empty: the queue was full."""
+
+    id: bytes
+
+
+class Finish(msgspec.Struct, frozen=True):
+    """Take these entries out of the queue `key`. Those that are not there do no harm."""
+
+    key: bytes
+    ids: tuple[bytes, ...]
+    group: bytes = b""
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """Take over entries that nobody has finished for `idle` seconds since they were taken."""
+
+    key: bytes
+    group: bytes
+    idle: float
+    count: int
+
+
+class Browse(msgspec.Struct, frozen=True):
+    """Look at entries of the queue `key` from the id `first` on (empty: the first)."""
+
+    key: bytes
+    first: bytes
+    count: int
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """An entry of a queue; `times` it was taken, by whomever."""
+
+    id: bytes
+    payload: bytes
+    times: int = 0
+
+
+class Entries(msgspec.Struct, frozen=True):
+    """The answer to a `Claim` or `Browse`, oldest first."""
+
+    entries: tuple[Entry, ...]
+
+
+class Length(msgspec.Struct, frozen=True):
+    """How many entries the queue `key` has."""
+
+    key: bytes
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """The answer to a `Length` or `Finish`: how many there are, or were taken out."""
+
+    count: int
+
+
 class Scanned(msgspec.Struct, frozen=True):
     """Some keys, and the bookmark that leads to more; empty: that was all."""
 
@@ -109,6 +179,28 @@ class Store(Protocol):
 
     async def members(self, index: bytes, now: int, bookmark: bytes = b"") -> Scanned:
         """Some of an index's members that have not expired by `now` (unix ms); as `scan`."""
+
+
+class Queues(Protocol):
+    """Queues in the store that all sidecars work on. Each call is one round trip.
+
+    All raise `Unavailable` and `Overloaded` as `Store` does.
+    """
+
+    async def append(self, one: Append, *joins: Join) -> tuple[Appended, list[Joined]]:
+        """Append and join, both or neither acknowledged: on an error either may have happened."""
+
+    async def finish(self, *finishes: Finish) -> list[Counted]:
+        """Take out entries."""
+
+    async def claim(self, *claims: Claim) -> list[Entries]:
+        """Take over what nobody finishes; of two who ask at once, one gets an entry."""
+
+    async def browse(self, browse: Browse) -> Entries:
+        """Look at entries."""
+
+    async def lengths(self, *lengths: Length) -> list[int]:
+        """How many entries there are in each."""
 
 
 class News(Protocol):

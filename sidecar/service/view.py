@@ -7,7 +7,7 @@ here; so the view needs no reading back, and a check no waiting. When news may h
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import trio
 
@@ -16,13 +16,14 @@ from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.facts import Fact
 from sidecar.domain.lattice import join
 from sidecar.domain.standing import Standing
-from sidecar.service.answers import Overloaded, Reason, StandingChange, Unavailable
+from sidecar.service.answers import Overloaded, Reason, Refused, StandingChange, Unavailable
+from sidecar.service.assembly import facts_of
 from sidecar.service.live import Live, Tracked
 from sidecar.service.observations import Telemetry, ViewEvicted, WorkerFailed
-from sidecar.service.store import Load, News, Reader
+from sidecar.service.store import Load, Loaded, News, Reader
 from sidecar.service.watching import Watches
 from sidecar.wire.naming import Names, digest, session_name
-from sidecar.wire.records import WHO_USER, decode_facts, event_field
+from sidecar.wire.records import WHO_USER, event_field
 
 LOADS_AT_ONCE = 512
 
@@ -240,7 +241,7 @@ class View:
         if not grown:
             return False
         tracked.record = after
-        facts, _ = decode_facts(grown)
+        facts = facts_of((grown,))
         if facts:
             for live in tuple(tracked.lives):
                 self._advance(live, facts)
@@ -318,12 +319,24 @@ class View:
         everything = tuple(self._records.values())
         for start in range(0, len(everything), LOADS_AT_ONCE):
             batch = everything[start : start + LOADS_AT_ONCE]
-            loaded = await self._store.load(*(Load(tracked.key) for tracked in batch))
-            for tracked, answer in zip(batch, loaded, strict=True):
+            for tracked, answer in await self._read_again(batch):
                 self.learn(tracked.key, answer.record)
                 missing = {f: v for f, v in tracked.record.items() if answer.record.get(f, b"") < v}
                 if missing:
                     self._keep(tracked, missing)
+
+    async def _read_again(self, batch: Sequence[Tracked]) -> list[tuple[Tracked, Loaded]]:
+        """Read records; what the store refuses leaves the view, and does not hold up the others."""
+        try:
+            loaded = await self._store.load(*(Load(tracked.key) for tracked in batch))
+            return list(zip(batch, loaded, strict=True))
+        except Refused as error:
+            if len(batch) > 1:
+                return [pair for one in batch for pair in await self._read_again((one,))]
+            self._telemetry.record(WorkerFailed(where="view", error=error))
+            for live in tuple(batch[0].lives):
+                self.drop(live)
+            return []
 
 
 def _change(session: str, word: str, standing: Standing, now: float) -> StandingChange:

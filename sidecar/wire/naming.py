@@ -8,6 +8,8 @@
     PREFIX:{sidecars}:f    questions to all sidecars         PREFIX:{sidecars}  their channel
     PREFIX:{sidecars}:x    index of the live sidecars
     PREFIX:{aEVENT}:f      which sidecars have an event in their view
+    PREFIX:{wN}:q          work log: events whose marks may be untold, by user or device
+    PREFIX:{dead}:q        dead letters: events that nobody could deal with
     PREFIX:{lWORK}:f       which sidecar does a piece of work that one is enough for
     PREFIX:{rescore}:f     the re-score of all sessions: what for, and whether it is done
     PREFIX:{rescore}:w:N   backlog N: work that sidecars share     :c:N  what it has counted
@@ -18,7 +20,11 @@ USER, DEVICE and SID are digests: identifiers may be long, private, or full of b
 import base64
 import functools
 import hashlib
+import zlib
 from typing import NamedTuple
+
+WORK_LOGS = 16
+"""Parts of the work log. All sidecars of a release must agree on it."""
 
 
 @functools.lru_cache(maxsize=65536)
@@ -120,6 +126,19 @@ class Names:
     def backlog_counts(self, name: str) -> bytes:
         """How much of that work is done."""
         return f"{self._prefix}:{{rescore}}:c:{name}".encode()
+
+    def work_log(self, of: str) -> bytes:
+        """The queue of work that is left to do for a user (by digest) or device."""
+        part = zlib.crc32(of.encode("utf-8", "surrogatepass")) % WORK_LOGS
+        return f"{self._prefix}:{{w{part}}}:q".encode()
+
+    def work_logs(self) -> tuple[bytes, ...]:
+        """All queues of work."""
+        return tuple(f"{self._prefix}:{{w{part}}}:q".encode() for part in range(WORK_LOGS))
+
+    def dead_letters(self) -> bytes:
+        """The queue of events that nobody could deal with."""
+        return f"{self._prefix}:{{dead}}:q".encode()
 
     def every_session(self) -> str:
         """A pattern that matches every session's record."""

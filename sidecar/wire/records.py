@@ -34,7 +34,8 @@ from sidecar.domain.facts import (
     SignalRaised,
     SignedIn,
 )
-from sidecar.domain.lattice import Record
+from sidecar.domain.lattice import Record, group_of
+from sidecar.domain.stamp import Stamp, decode
 from sidecar.domain.state import Checkpoint
 
 WHO_USER = b"who:user"
@@ -68,11 +69,32 @@ _checkpoint_decoder = msgspec.msgpack.Decoder(Checkpoint)
 
 
 class InvalidRecord(Exception):  # noqa: N818 - named by who must act: whoever wrote the store
-    """A field that is not ours, or that a newer version wrote. Names the field, not its value."""
+    """A field that is not ours, or that a newer version wrote. Names the field, not its value.
 
-    def __init__(self, field: bytes) -> None:
+    `stamp` is the fact's, as far as it can be made out. `ends`: it may have been a revocation;
+    `helps`: it can only have been to the session's advantage.
+    """
+
+    def __init__(self, field: bytes, value: bytes) -> None:
         super().__init__(f"field {field[:64]!r} cannot be read")
+        group = group_of(field)
         self.field = field
+        self.stamp = stamp_of(field, value)
+        self.ends = group == b"revoked"
+        self.helps = group == b"auth"
+
+
+def stamp_of(field: bytes, value: bytes) -> Stamp:
+    """The stamp of a fact that cannot be read, by its value or else its name.
+
+    Where neither tells: the beginning of time, of which every sign-in is the later one.
+    """
+    for text in (value.partition(b"\0")[0], field.partition(b":")[2]):
+        try:
+            return decode(text.decode())
+        except ValueError:
+            continue
+    return Stamp(1, "")
 
 
 def encode_facts(facts: Iterable[Fact]) -> Record:
@@ -110,7 +132,7 @@ def decode_facts(record: Mapping[bytes, bytes]) -> tuple[list[Fact], list[Invali
         try:
             facts.append(decoder.decode(value[value.index(b"\0") + 1 :]))
         except (msgspec.MsgspecError, ValueError, UnicodeDecodeError):
-            broken.append(InvalidRecord(field))
+            broken.append(InvalidRecord(field, value))
     return facts, broken
 
 

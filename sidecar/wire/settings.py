@@ -397,6 +397,9 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     workers: PositiveInt = 4  # events worked on at a time
     # part of its time that a sidecar gives to the re-score of all sessions
     rescore_share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.5
+    tries: PositiveInt = 5  # of an event whose work fails, before it becomes a dead letter
+    dead_letters: PositiveInt = 10000  # kept in the store; past that, events stay where they are
+    log: PositiveInt = 65536  # events in each of 16 parts of the store's work log
     drain_timeout: Duration = 10.0  # for what is in flight at shutdown
 
 

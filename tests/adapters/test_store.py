@@ -10,9 +10,21 @@ import trio
 import trio.testing
 
 from sidecar.adapters.redis_links import links_of
+from sidecar.adapters.redis_queues import RedisQueues
 from sidecar.adapters.store import RedisStore
 from sidecar.service.answers import Overloaded, Unavailable
-from sidecar.service.store import Join, Joined, Load, Loaded
+from sidecar.service.store import (
+    Append,
+    Browse,
+    Claim,
+    Entry,
+    Finish,
+    Join,
+    Joined,
+    Length,
+    Load,
+    Loaded,
+)
 from sidecar.wire.settings import Store as StoreSettings
 from tests.adapters.servers import Server, free_ports, impatient, serving
 
@@ -236,6 +248,7 @@ RIGHTS = (
     " +scan +info +wait +waitaof +ping +ssubscribe +sunsubscribe +client|setinfo"
     " +hmget +hset +hlen +hkeys +hdel"
     " +hget +zadd +pexpiretime +pexpireat +zremrangebyscore +spublish"
+    " +xadd +xlen +xgroup|create +xreadgroup +xpending +xclaim +xack +xdel +xrange"
 )
 
 
@@ -253,6 +266,13 @@ async def test_a_user_with_the_documented_rights_is_enough(
         async with running(settings_of(str(port), "s3cret")) as (store, _):
             assert (await store.join(full))[0].changed == (b"checkpoint:2",)
             assert [batch async for batch in store.keys("*")] == [[b"su:{u}"]]
+            queues = RedisQueues(store)
+            appended, _ = await queues.append(Append(b"su:{w}", b"x", 9, b"g"))
+            assert await queues.lengths(Length(b"su:{w}")) == [1]
+            (claimed,) = await queues.claim(Claim(b"su:{w}", b"g", 0.0, 1))
+            assert claimed.entries == (Entry(appended.id, b"x", 2),)
+            assert len((await queues.browse(Browse(b"su:{w}", b"", 1))).entries) == 1
+            await queues.finish(Finish(b"su:{w}", (appended.id,), b"g"))
             with pytest.raises(Unavailable, match="refuses"):
                 await store.join(join(b"another's"))
         async with running(settings_of(str(port), "wrong")) as (store, _):

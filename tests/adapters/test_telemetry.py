@@ -17,9 +17,11 @@ from sidecar.domain.explaining import explain_call
 from sidecar.domain.facts import SIGNALS
 from sidecar.service.answers import Reason
 from sidecar.service.observations import (
+    Buried,
     Checked,
     Cleared,
     ClearReason,
+    DeadReason,
     EventOutcome,
     EventTaken,
     GeographyFailed,
@@ -44,6 +46,7 @@ from sidecar.service.observations import (
     TokenRefused,
     Told,
     ViewEvicted,
+    WorkClaimed,
     WorkerFailed,
 )
 from sidecar.wire.explanations import MOST_BYTES
@@ -91,6 +94,8 @@ EVERYTHING: tuple[Observation, ...] = (
     ViewEvicted(sessions=2),
     SpoolIncident(trouble=SpoolTrouble.DAMAGED, detail="0000000000000001.spool is damaged"),
     SpoolReplayed(events=3, duplicates=1, left=0),
+    Buried(type="risk-level-change", event="e1", reason=DeadReason.REFUSED, error="no", tries=5),
+    WorkClaimed(entries=2),
     WorkerFailed(where="evaluation", error=ValueError("innards")),
     Told(event="ready", fields={"socket": "/run/s.sock"}),
 )
@@ -137,6 +142,10 @@ CONTRACT = {
     "sidecar_store_seconds": {"operation"},
     "sidecar_store_staleness_seconds": set(),
     "sidecar_context_stale": {"context"},
+    "sidecar_dead_letters_waiting": set(),
+    "sidecar_dead_letters": {"reason"},
+    "sidecar_work_claimed": set(),
+    "sidecar_work_log_entries": set(),
     "sidecar_spool_events": set(),
     "sidecar_reloads": {"what", "outcome"},
     "sidecar_geo_database_build_timestamp_seconds": {"database"},

@@ -10,10 +10,12 @@ from sidecar.domain.lattice import Record, join
 from sidecar.domain.location import Place
 from sidecar.domain.policy import Policy
 from sidecar.domain.session import Surroundings
+from sidecar.domain.signal import Signal
 from sidecar.domain.stamp import MICROSECONDS
-from sidecar.service.answers import Answer, Call, Unavailable
+from sidecar.service.answers import Accepted, Answer, Call, Refused, Unavailable
 from sidecar.service.backlog import STALE, Outlook, Taken
 from sidecar.service.check import Checker
+from sidecar.service.deadletters import DeadLetters
 from sidecar.service.fan_out import FanOut
 from sidecar.service.guarding import Guard
 from sidecar.service.inspection import Inspector
@@ -35,11 +37,13 @@ from sidecar.service.store import (
 from sidecar.service.sweep import Sweeper
 from sidecar.service.view import View
 from sidecar.service.watching import Watches
+from sidecar.service.worklog import WorkLog
 from sidecar.wire.claims import Flaw, InvalidToken, Token
 from sidecar.wire.naming import Names
 from sidecar.wire.paths import Routes
 from sidecar.wire.settings import App, Context, Route, Sessions, Settings
 from tests.domain.scenes import PLACES, WORLD, network_of
+from tests.service.queues import MemoryQueues
 
 SCANNED_AT_ONCE = 10
 
@@ -53,12 +57,18 @@ class MemoryStore:
         self.expiries: dict[bytes, int] = {}
         self.pods: list[MemoryNews] = []
         self.backlogs: dict[str, Queue] = {}
+        self.now = 0.0
+        self.queues = MemoryQueues(self, lambda: self.now)
+        self.refused: set[bytes] = set()
         self.away = False
         self.round_trips = 0
 
     async def join(self, *joins: Join) -> list[Joined]:
         self.trip()
-        return [self._join(one) for one in joins]
+        answers = [self._join(one) for one in joins if one.key not in self.refused]
+        if len(answers) < len(joins):
+            raise Refused("the store refuses this")  # the others have happened
+        return answers
 
     def _join(self, one: Join) -> Joined:
         before = self.records.get(one.key, {})
@@ -86,6 +96,8 @@ class MemoryStore:
 
     async def load(self, *loads: Load) -> list[Loaded]:
         self.trip()
+        if any(one.key in self.refused for one in loads):
+            raise Refused("the store refuses this")
         return [
             Loaded(dict(self.records.get(one.key, {})), self._members(one.index, one.now))
             for one in loads
@@ -383,11 +395,32 @@ class Pod:
             new_id=lambda: f"{name}-epoch{next(ids)}",
             ttl=settings.sessions.facts_ttl,
         )
+        self.letters = DeadLetters(
+            queues=store.queues,
+            names=self.names,
+            telemetry=self.telemetry,
+            clock=self.clock,
+            bound=settings.work.dead_letters,
+            take=self._take_again,
+        )
+        self.worklog = WorkLog(
+            queues=store.queues,
+            store=store,
+            names=self.names,
+            letters=self.letters,
+            fan_out=self.fan_out.add,
+            telemetry=self.telemetry,
+            work=self.rescorer.rescore,
+            clock=self.clock,
+            tries=settings.work.tries,
+            bound=settings.work.log,
+        )
         self.intake = Intake(
             store=store,
             view=self.view,
             rescorer=self.rescorer,
             fan_out=self.fan_out.add,
+            worklog=self.worklog,
             names=self.names,
             place_of=place_of,
             clock=self.clock,
@@ -425,6 +458,9 @@ class Pod:
     def clock(self) -> float:
         return self.now
 
+    async def _take_again(self, signal: Signal) -> Accepted:
+        return await self.intake.take(signal)
+
     async def check(self, token: str, context: str = "c1", ip: str = "192.0.2.1") -> Answer:
         return await self.checker.check(Call(token, (context,) if context else (), ip=ip))
 
@@ -438,3 +474,4 @@ class Pod:
         if self.view.has_unsaved:
             await self.saver.save(await self.view.take_unsaved())
         await self.rescorer.drain()
+        await self.worklog.strike_out()

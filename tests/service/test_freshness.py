@@ -8,7 +8,9 @@ from sidecar.domain.policy import RiskLevel, UserRisk
 from sidecar.domain.signal import RiskLevelChange, SessionEstablished, SessionRevoked, Subject
 from sidecar.domain.stamp import at
 from sidecar.service.answers import Call, Verdict
+from sidecar.service.observations import WorkerFailed
 from sidecar.wire.claims import Token
+from sidecar.wire.naming import digest
 from sidecar.wire.settings import Context, Resilience
 from tests.domain.scenes import policy
 from tests.service.memory import SETTINGS, MemoryStore, Pod, Tokens
@@ -172,3 +174,22 @@ async def test_one_put_out_while_the_device_itself_is_being_read_leaves_nothing_
     await pod.view.open("alice", "s1", "laptop")
     assert pod.news.channels == {}
     assert not pod.view._records  # noqa: SLF001 - likewise
+
+
+async def test_a_record_that_the_store_refuses_holds_up_no_other() -> None:
+    store, tokens = MemoryStore(), Tokens()
+    pod = Pod(store, [RISKY], tokens)
+    for number in range(3):
+        await pod.check(tokens.issue(f"t{number}", user=f"u{number}", session=f"s{number}"))
+    refused = pod.names.user_record(digest("u1"))
+    store.refused.add(refused)
+    await pod.settle()
+    assert not pod.view.has_unsaved
+    assert [one.where for one in pod.telemetry.seen if isinstance(one, WorkerFailed)] == ["saver"]
+    for number in (0, 2):
+        assert pod.names.user_record(digest(f"u{number}")) in store.records
+    await pod.reconnect()
+    assert pod.view.find("u1", "s1") is None
+    assert pod.view.find("u0", "s0") is not None
+    assert (await pod.check("t1")).error == "unavailable"
+    assert (await pod.check("t0")).verdict is Verdict.ALLOW

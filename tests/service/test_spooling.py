@@ -29,8 +29,10 @@ from sidecar.domain.signal import (
 )
 from sidecar.domain.stamp import at
 from sidecar.service.answers import Accepted, Overloaded, Unavailable, Verdict
+from sidecar.service.deadletters import Retried
 from sidecar.service.intake import Intake
 from sidecar.service.observations import (
+    DeadReason,
     EventOutcome,
     EventTaken,
     Marked,
@@ -95,6 +97,9 @@ async def spooled(
         pending=pending,
         away=away or (lambda: store.away),
         telemetry=pod.telemetry,
+        letters=pod.letters,
+        tries=5,
+        type_of=lambda signal: type(signal).__name__,
         jitter=lambda: 0.0,
     )
     async with trio.open_nursery() as nursery:
@@ -464,3 +469,43 @@ async def test_a_spooled_revocation_stops_the_session_here_at_once(
         answer = await a.pod.check(token)
         assert (answer.verdict, answer.status) == (Verdict.DENY, 401)
         assert (await a.pod.check(token, "")).verdict is Verdict.DENY
+
+
+async def test_what_the_store_refuses_for_good_leaves_the_spool_as_a_dead_letter(
+    tmp_path: Path, store: MemoryStore, tokens: Tokens
+) -> None:
+    async with spooled(tmp_path, store, tokens) as a:
+        store.away = True
+        for number in (1, 2, 3):
+            await a.accept(risk(number, user=f"u{number}"))
+        store.away = False
+        store.refused.add(a.pod.names.user_record(digest("u2")))
+        for left in (1, 1, 1, 1, 0):
+            assert await a.spooling.replay() is (left == 0)
+            assert a.spooling.waiting == left
+        assert await a.spool.segments() == []
+        (letter,) = (await a.pod.letters.page(10)).letters
+        assert (letter.event, letter.reason, letter.tries) == ("r2", DeadReason.REFUSED, 5)
+        assert key_of(risk(2, user="u2")) not in a.pending
+        store.refused.clear()
+        retried = await a.pod.letters.retry(letter.id)
+        assert retried is not None
+        assert retried.outcome is Retried.DONE
+        assert event_field("r2") in store.records[a.pod.names.user_record(digest("u2"))]
+
+
+async def test_it_waits_in_the_spool_while_there_is_no_room_for_a_letter(
+    tmp_path: Path, store: MemoryStore, tokens: Tokens
+) -> None:
+    async with spooled(tmp_path, store, tokens) as a:
+        a.pod.letters._bound = 0  # noqa: SLF001 - there is no room
+        store.away = True
+        await a.accept(risk())
+        store.away = False
+        store.refused.add(a.pod.names.user_record(digest("alice")))
+        for _ in range(7):
+            assert not await a.spooling.replay()
+        assert a.spooling.waiting == 1
+        a.pod.letters._bound = 10  # noqa: SLF001 - an operator has made some
+        assert await a.spooling.replay()
+        assert a.spooling.waiting == 0
