@@ -1,5 +1,7 @@
 """A replay's report as text: what stands out. The whole of it is in the JSON and the HTML."""
 
+import os
+import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
@@ -11,6 +13,7 @@ from sidecar.cli.asking import plain
 from sidecar.wire.replay_report import (
     Comparison,
     Curve,
+    Labels,
     Pair,
     PolicyFigures,
     Prompts,
@@ -21,11 +24,18 @@ from sidecar.wire.replay_report import (
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _FEW = 10
+_SHORT = 14
+"""Cells of so many letters never wrap."""
+_WIDTH = 120
+"""Of a report that goes to a file or a pipe."""
+_FIGURE = re.compile(r"-|[-+]?[0-9.,]+%?")
 
 
 def print_report(report: Report) -> None:
     """Print it."""
     console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console = Console(width=_WIDTH)
     _recording(console, report.recording)
     asked = "calls that meet a mark" if report.model.prompt_at == "check" else "marks"
     answers = f"answered after {report.model.answer_after} s" if report.model.answers else "ignored"
@@ -68,7 +78,7 @@ def _moment(seconds: float) -> str:
 
 def _set(console: Console, figures: SetFigures, report: Report) -> None:
     _heading(console, f"Policies of {plain(figures.name)}")
-    _policies(console, figures.policies, labelled=figures.labels is not None)
+    _policies(console, figures.policies)
     if figures.never_fired:
         console.print(
             "Never fired: " + ", ".join(figures.never_fired), highlight=False, markup=False
@@ -98,30 +108,32 @@ def _set(console: Console, figures: SetFigures, report: Report) -> None:
     for curve in figures.curves:
         _curve(console, curve, labelled=figures.labels is not None)
     if figures.labels is not None:
-        labels = figures.labels
-        _heading(console, "Attacks")
-        console.print(
-            f"{labels.detected} of {labels.attacked} attacked sessions detected"
-            f" ({_rate(labels.detection_rate)}); {labels.false_sessions} of"
-            f" {labels.legitimate} legitimate ones asked or refused"
-            f" ({_rate(labels.false_rate)}), by {labels.false_prompts} prompts",
-            highlight=False,
-        )
+        _attacks(console, figures.labels, figures.policies)
     console.print()
 
 
-def _policies(console: Console, policies: Iterable[PolicyFigures], *, labelled: bool) -> None:
-    names = ["policy", "state", "triggers", "sessions", "prompts", "refusals", "flaps"]
-    if labelled:
-        names += ["detection", "false"]
+def _policies(console: Console, policies: Iterable[PolicyFigures]) -> None:
     _rows(
         console,
-        names,
+        ("policy", "state", "triggers", "sessions", "prompts", "refusals", "flaps"),
+        ((p.id, p.state, p.triggers, p.sessions, p.prompts, p.refusals, p.flaps) for p in policies),
+    )
+
+
+def _attacks(console: Console, labels: Labels, policies: Iterable[PolicyFigures]) -> None:
+    _heading(console, "Attacks")
+    console.print(
+        f"{labels.detected} of {labels.attacked} attacked sessions detected"
+        f" ({_rate(labels.detection_rate)}); {labels.false_sessions} of"
+        f" {labels.legitimate} legitimate ones asked or refused"
+        f" ({_rate(labels.false_rate)}), by {labels.false_prompts} prompts",
+        highlight=False,
+    )
+    _rows(
+        console,
+        ("policy", "detected", "rate", "false sessions", "false rate"),
         (
-            (
-                *(p.id, p.state, p.triggers, p.sessions, p.prompts, p.refusals, p.flaps),
-                *((_rate(p.detection_rate), _rate(p.false_rate)) if labelled else ()),
-            )
+            (p.id, p.detected, _rate(p.detection_rate), p.false_sessions, _rate(p.false_rate))
             for p in policies
         ),
     )
@@ -201,11 +213,20 @@ def _rows(
     names: Sequence[str],
     rows: Iterable[Sequence[str | float | None]],
 ) -> None:
+    """A table; where the terminal is narrow, names wrap, and figures do not."""
+    told = [[_cell(value) for value in row] for row in rows]
     table = Table(box=None, pad_edge=False, header_style="dim")
     for at, name in enumerate(names):
-        table.add_column(name, justify="left" if at == 0 else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_cell(value)) for value in row))
+        cells = [row[at] for row in told]
+        is_text = not all(map(_FIGURE.fullmatch, cells))
+        table.add_column(
+            name,
+            justify="left" if is_text else "right",
+            overflow="fold",
+            no_wrap=max(map(len, cells), default=0) <= _SHORT,
+        )
+    for row in told:
+        table.add_row(*map(Text, row))
     console.print(table)
 
 

@@ -5,6 +5,7 @@ its value there: so a page can be held against its JSON (tests/wire/test_report_
 """
 
 import html
+import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +13,9 @@ from typing import Any
 import msgspec
 
 from sidecar.wire.replay_report import Report
+
+_NUMBER = ' class="n"'
+_CELL = re.compile("<t[dh][^>]*>")
 
 
 class Figures:
@@ -42,7 +46,7 @@ class Figures:
 
     def cell(self, path: str) -> str:
         """The figure at a path as a cell of a table."""
-        kind = "" if isinstance(self.at(path), str) else ' class="n"'
+        kind = "" if isinstance(self.at(path), str) else _NUMBER
         return f"<td{kind} {self.attributes(path)}>{escape(self.text(path))}</td>"
 
     def count(self, path: str) -> int:
@@ -83,7 +87,11 @@ def table(caption: str, head: Sequence[str], rows: Iterable[str], *, shown: int 
     body = [f"<tr>{row}</tr>" for row in rows]
     if not body:
         return f'<p class="none">{escape(caption)}: none.</p>'
-    names = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
+    cells = _CELL.findall(body[0])
+    names = "".join(
+        f'<th scope="col"{_NUMBER if _NUMBER in cell else ""}>{escape(name)}</th>'
+        for name, cell in zip(head, cells, strict=True)
+    )
     made = (
         f'<div class="scroll"><table><caption>{escape(caption)}</caption>'
         f"<thead><tr>{names}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"

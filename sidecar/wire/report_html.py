@@ -21,7 +21,7 @@ table{border-collapse:collapse;font-size:.9rem;margin:.75rem 0}
 caption{text-align:left;font-weight:600;padding:.25rem 0}
 th,td{padding:.2rem .75rem .2rem 0;border-bottom:1px solid var(--line);text-align:left;
 vertical-align:top}thead th{color:var(--soft);font-weight:500}tbody th{font-weight:500}
-td.n{text-align:right;font-variant-numeric:tabular-nums}
+td.n,th.n{text-align:right}td.n{font-variant-numeric:tabular-nums;white-space:nowrap}
 svg{width:100%;height:auto;max-width:56rem;display:block;margin:.5rem 0}
 svg .label{font:11px system-ui,sans-serif;fill:var(--soft)}svg .grid{stroke:var(--line)}
 svg .bar,svg .heat{fill:var(--a)}svg .now{stroke:var(--soft);stroke-dasharray:4 3}

@@ -130,7 +130,9 @@ def _hours(figures: Figures, path: str, at: int) -> str:
     if not rows:
         return ""
     plot = Plot(
-        f"h{at}", "Triggers by policy and hour of day", "The darker a field, the more triggers."
+        f"h{at}",
+        "Triggers by policy and hour of day",
+        "The stronger the colour, the more.",
     )
     return heat(figures, plot, rows, _HOURS)
 

@@ -11,7 +11,10 @@ HEIGHT = 220
 LEFT, RIGHT, TOP, BOTTOM = 56, 56, 14, 36
 _INNER = WIDTH - LEFT - RIGHT
 _UP = HEIGHT - TOP - BOTTOM
-_MOST_LABELS = 12
+_LETTER = 7
+"""Units that a letter of a label takes, about."""
+_NAME = 36
+"""Letters of a row's name that fit beside a heat map."""
 
 
 class Plot(NamedTuple):
@@ -45,7 +48,7 @@ def heat(
     rows: Sequence[tuple[str, Sequence[str]]],
     labels: Sequence[str],
 ) -> str:
-    """A row for each name, a field for each figure: the darker, the more."""
+    """A row for each name, a field for each figure: the stronger its colour, the more."""
     left, line = 240, 20
     width = (WIDTH - left - 8) / max(1, len(labels))
     most = max((figures.at(path) for _, paths in rows for path in paths), default=0) or 1
@@ -54,7 +57,7 @@ def heat(
         y = TOP + at * line
         parts.append(
             f'<text class="label" x="{left - 8}" y="{y + 14}" text-anchor="end">'
-            f"{escape(row[:34])}</text>"
+            f"{escape(_short(row))}</text>"
         )
         for column, path in enumerate(paths):
             value = figures.at(path)
@@ -69,6 +72,10 @@ def heat(
     places = [left + (at + 0.5) * width for at in range(len(labels))]
     parts.append(_labels(labels, places, bottom + 14))
     return _svg(plot, bottom + 24, parts)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _NAME else f"{name[: _NAME - 1]}\u2026"
 
 
 class Series(NamedTuple):
@@ -160,8 +167,9 @@ def _rates() -> str:
 
 
 def _labels(labels: Sequence[str], places: Sequence[float], y: float = HEIGHT - 18) -> str:
-    """Labels below; of many, some."""
-    every = -(-len(labels) // _MOST_LABELS) or 1
+    """Labels below; of those that would run into each other, some."""
+    wide = _LETTER * max(map(len, labels), default=0) + 2 * _LETTER
+    every = max(1, -(-wide * len(labels) // _INNER))
     return "".join(
         f'<text class="label" x="{x:.2f}" y="{y:.0f}" text-anchor="middle">{escape(label)}</text>'
         for at, (label, x) in enumerate(zip(labels, places, strict=True))
