@@ -40,18 +40,12 @@ class Documents:
         raise Unavailable("too many redirects")
 
     async def _get(self, url: httpx.URL) -> tuple[bytes, str | None]:
-        client = httpx.AsyncClient(
-            verify=self._context(),
-            timeout=None,  # noqa: S113 - the caller's deadline covers discovery and keys alike
-            trust_env=not _is_loopback(url.host),
-            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
-            follow_redirects=False,  # each hop must pass `_parsed`
-        )
+        client = _client(url, self._context())
         try:
             async with client, client.stream("GET", url) as response:
                 if response.has_redirect_location:
                     return b"", response.headers["location"]
-                return await _body(response), None
+                return await body_of(response), None
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             raise Unavailable(f"the fetch failed: {type(error).__name__}") from error
 
@@ -59,6 +53,24 @@ class Documents:
         if self._tls is None:
             self._tls = httpx.create_ssl_context()
         return self._tls
+
+
+def client_for(url: str) -> httpx.AsyncClient:
+    """A client for one address, which keeps its connections. It has no time-out of its own.
+
+    It follows no redirect. Raises `Unavailable` for an address that is not permitted.
+    """
+    return _client(_parsed(url), httpx.create_ssl_context())
+
+
+def _client(url: httpx.URL, tls: ssl.SSLContext) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        verify=tls,
+        timeout=None,  # noqa: S113 - the caller's deadline covers all that belongs together
+        trust_env=not _is_loopback(url.host),
+        headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+        follow_redirects=False,  # each hop must pass `_parsed`
+    )
 
 
 async def read_file(path: str) -> bytes:
@@ -82,7 +94,8 @@ def is_permitted(url: str) -> bool:
     return True
 
 
-async def _body(response: httpx.Response) -> bytes:
+async def body_of(response: httpx.Response) -> bytes:
+    """The body of a 200 answer, within `MAX_BYTES`; raises `Unavailable`."""
     if response.status_code != httpx.codes.OK:
         raise Unavailable(f"the answer has status {response.status_code}")
     if response.headers.get("content-encoding", "identity") != "identity":

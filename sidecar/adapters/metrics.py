@@ -204,6 +204,17 @@ class Metrics:
             "Refreshes of an issuer's keys; the issuer by its position in tokens.issuers.",
             *("issuer", "outcome"),
         )
+        self.introspections = self._counter(
+            "sidecar_introspections_total",
+            "Questions about opaque tokens; the issuer by its position in tokens.issuers.",
+            *("issuer", "outcome"),
+        )
+        self.introspection_seconds = Histogram(
+            "sidecar_introspection_seconds",
+            "Time until an issuer answered about an opaque token, or did not.",
+            buckets=STORE_BUCKETS,
+            registry=self.registry,
+        )
         self.http_requests = self._counter(
             "sidecar_http_requests_total", "HTTP requests, by route and status.", "route", "status"
         )

@@ -22,6 +22,7 @@ from sidecar.service.observations import (
     EventTaken,
     GeographyFailed,
     GeographyLoaded,
+    Introspected,
     KeysOutcome,
     KeysRefreshed,
     LinkState,
@@ -74,6 +75,7 @@ class Telemetry:
         self.stored = self.metrics.stored
         self._issuers = _positions(settings)
         self._store_up: bool | None = None
+        self._silent: set[str] = set()  # issuers that do not answer about tokens
 
     def configured(self, settings: Settings) -> None:
         """Take over what a reload may change: contexts and issuers."""
@@ -100,7 +102,7 @@ class Telemetry:
         """Render all metrics, as these headers of the request want them."""
         return self.metrics.expose(accept, accept_encoding)
 
-    def record(self, observation: Observation) -> None:  # noqa: C901, PLR0912, PLR0915 - a line a case
+    def record(self, observation: Observation) -> None:  # noqa: C901, PLR0912, PLR0915 - one a case
         """Count it and, where worth a line, log it. Safe to call from any thread."""
         match observation:
             case Marked():
@@ -128,6 +130,8 @@ class Telemetry:
                 self._log.debug("token-refused", reason=observation.reason)
             case SecurityEventTokenTaken():
                 self.metrics.security_event_tokens.labels(observation.outcome).inc()
+            case Introspected():
+                self._introspected(observation)
             case KeysRefreshed():
                 self._keys_refreshed(observation)
             case GeographyLoaded():
@@ -313,6 +317,22 @@ class Telemetry:
         log = self._log.debug if done else self._log.warning
         event = "keys-refreshed" if done else "keys-not-refreshed"
         log(event, issuer=keys.issuer, outcome=keys.outcome, detail=keys.detail)
+
+    def _introspected(self, asked: Introspected) -> None:
+        position = self._issuers.get(asked.issuer, "other")
+        self.metrics.introspections.labels(position, asked.outcome).inc()
+        if asked.outcome == "skipped":
+            return
+        self.metrics.introspection_seconds.observe(asked.seconds)
+        answers = asked.outcome in ("active", "refused")
+        if answers is not (asked.issuer in self._silent):
+            return  # told already
+        if answers:
+            self._silent.discard(asked.issuer)
+            self._log.info("introspection-restored", issuer=asked.issuer)
+        else:
+            self._silent.add(asked.issuer)
+            self._log.warning("introspection-failed", issuer=asked.issuer, detail=asked.detail)
 
     def _geography_failed(self, failed: GeographyFailed) -> None:
         self.metrics.geography_errors.inc()

@@ -12,6 +12,7 @@ RFC 8705) is for the app or its proxy to check.
 """
 
 import hashlib
+import re
 from collections import OrderedDict
 from collections.abc import Iterable
 from typing import NamedTuple, TypeVar
@@ -19,8 +20,10 @@ from typing import NamedTuple, TypeVar
 import jwt
 from jwt.exceptions import InvalidJTIError, InvalidSubjectError
 
+from sidecar.adapters.introspection import Introspector
 from sidecar.adapters.keys import KeySource
 from sidecar.wire.claims import Flaw, InvalidToken, Token, Validity, token_of, validity_of
+from sidecar.wire.introspection import is_opaque
 from sidecar.wire.jwks import ALGORITHMS, Key
 from sidecar.wire.jws import Unverified, read
 from sidecar.wire.settings import Tokens
@@ -35,6 +38,8 @@ _LASTING = frozenset(Flaw) - {
     Flaw.TOO_LARGE,  # cheaper to measure than to digest
 }
 
+
+_CREDENTIALS = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1
 
 _Entry = TypeVar("_Entry")
 
@@ -62,7 +67,14 @@ class TokenVerifier:
     token's own validity and while its issuer still has the key that signed it.
     """
 
-    def __init__(self, sources: Iterable[KeySource], settings: Tokens) -> None:
+    def __init__(
+        self,
+        sources: Iterable[KeySource],
+        settings: Tokens,
+        introspectors: Iterable[Introspector] = (),
+    ) -> None:
+        # The longest prefix first: it is the narrowest.
+        self._introspectors = sorted(introspectors, key=lambda one: -len(one.prefix))
         self._believed: OrderedDict[bytes, _Believed] = OrderedDict()
         self._refused: OrderedDict[bytes, _Refused] = OrderedDict()
         self.replace(sources, settings)
@@ -82,7 +94,7 @@ class TokenVerifier:
         digest = _digest(token)
         entry = self._believed.get(digest)
         if entry is None:
-            return None
+            return self._confirmed(token, digest, now) if self._introspectors else None
         valid = entry.validity.begins <= now < entry.validity.ends
         if valid and entry.source.holds(entry.key):
             self._believed.move_to_end(digest)
@@ -90,21 +102,38 @@ class TokenVerifier:
         del self._believed[digest]
         return None
 
-    async def verify(self, token: str, now: float) -> Token:
+    def _confirmed(self, token: str, digest: bytes, now: float) -> Token | None:
+        introspector = self._introspector(token)
+        return None if introspector is None else introspector.cached(digest, now)
+
+    def _introspector(self, token: str) -> Introspector | None:
+        """Who can be asked about an opaque token; None for a JWT, and where nobody can."""
+        if not is_opaque(token):
+            return None
+        return next((one for one in self._introspectors if token.startswith(one.prefix)), None)
+
+    async def verify(self, token: str, now: float, since: float = 0.0) -> Token:
         """Verify a token at `now`, seconds since the epoch.
+
+        What an issuer said of an opaque token before `since` does not count.
 
         Raises `InvalidToken`; and `Unavailable` while its issuer's keys cannot be had. In that
         case *nothing* is known of the token: it must not be let pass, whatever the context's
         resilience says, since anybody can write such a token.
         """
         known = self.cached(token, now)
-        if known is not None:
+        if known is not None and not 0 < known.confirmed_at < since:
             return known
         if not token.isascii():
             raise InvalidToken(Flaw.MALFORMED, "the token is not ASCII")
         if len(token) > self._settings.max_bytes:
             raise InvalidToken(Flaw.TOO_LARGE, "the token is too large")
         digest = _digest(token)
+        introspector = self._introspector(token)
+        if introspector is not None:
+            if not _CREDENTIALS.fullmatch(token):
+                raise InvalidToken(Flaw.MALFORMED, "the token has characters that no token has")
+            return await introspector.verify(token, digest, now, min(since, now))
         self._refuse_again(digest, now)
         believed, refused = self._believed, self._refused
         source: KeySource | None = None

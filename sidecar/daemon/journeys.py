@@ -12,6 +12,7 @@ from sidecar.adapters import clock
 from sidecar.adapters.event_intake import Events
 from sidecar.adapters.files import FileWatcher
 from sidecar.adapters.geography import Geography
+from sidecar.adapters.introspection import Introspector
 from sidecar.adapters.keys import KeySource
 from sidecar.adapters.metrics import Level
 from sidecar.adapters.news import News
@@ -57,6 +58,7 @@ class Parts(Protocol):
     health: Health
     geography: Geography
     keys: list[KeySource]
+    introspectors: list[Introspector]
 
 
 class Journeys:
@@ -123,7 +125,7 @@ class Journeys:
         self.checker = Checker(
             settings=settings,
             routes=configuration.routes,
-            verifier=TokenVerifier(daemon.keys, settings.tokens),
+            verifier=TokenVerifier(daemon.keys, settings.tokens, daemon.introspectors),
             view=self.view,
             names=names,
             place_of=daemon.geography.place,

@@ -20,6 +20,7 @@ from sidecar.adapters.embedded import EmbeddedStore
 from sidecar.adapters.files import FileWatcher
 from sidecar.adapters.geography import Failure, Geography
 from sidecar.adapters.grpc_listener import GrpcListener
+from sidecar.adapters.introspection import Introspector, Outcome
 from sidecar.adapters.keys import KeySource, Refresh
 from sidecar.adapters.lean_http import HttpIncident
 from sidecar.adapters.local_socket import LocalSocket, SocketIncident
@@ -36,6 +37,7 @@ from sidecar.service.observations import (
     EventTaken,
     GeographyFailed,
     GeographyLoaded,
+    Introspected,
     KeysOutcome,
     KeysRefreshed,
     LinkState,
@@ -89,6 +91,12 @@ class Daemon:
         self.keys = [
             KeySource(issuer, settings.tokens, on_refresh=self._keys_refreshed)
             for issuer in settings.tokens.issuers
+            if not issuer.introspection.only
+        ]
+        self.introspectors = [
+            Introspector(issuer, settings.tokens.cache, on_answer=self._introspected)
+            for issuer in settings.tokens.issuers
+            if issuer.introspection.endpoint
         ]
 
         self.watcher: FileWatcher | None = None
@@ -109,6 +117,11 @@ class Daemon:
             KeysRefreshed(issuer=issuer, outcome=KeysOutcome(outcome), detail=detail)
         )
         self._judge_keys()
+
+    def _introspected(self, issuer: str, outcome: Outcome, seconds: float, detail: str) -> None:
+        self.telemetry.record(
+            Introspected(issuer=issuer, outcome=outcome, seconds=seconds, detail=detail)
+        )
 
     def _judge_keys(self) -> None:
         missing = [source.issuer.issuer for source in self.keys if not source.ready]
@@ -179,6 +192,8 @@ class Daemon:
                 for source in self.keys:
                     fetching.start_soon(nursery.start, source.run)
             self._judge_keys()
+            for introspector in self.introspectors:
+                await nursery.start(introspector.run)
             self.health.good("policies")
             yield journeys
             nursery.cancel_scope.cancel()

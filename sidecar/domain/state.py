@@ -152,6 +152,16 @@ class State(msgspec.Struct):
             setattr(twin, name, dict(getattr(self, name)))
         return twin
 
+    @property
+    def last_revocation(self) -> float:
+        """When the session was revoked last, made good or not, in seconds; 0: never."""
+        moments = (
+            held.since or 0
+            for key, held in self.revocations.items()
+            if self.concerns(key.partition("|")[2])
+        )
+        return max(moments, default=0) / MICROSECONDS
+
     def revoked(self, skew: int) -> Held | None:
         """The latest revocation that no later sign-in has made good; None: the session lives."""
         latest: Held | None = None

@@ -198,6 +198,19 @@ class SecurityEventTokenTaken(msgspec.Struct, frozen=True, kw_only=True):
     outcome: str
 
 
+class Introspected(msgspec.Struct, frozen=True, kw_only=True):
+    """An issuer was asked about a token, or was not as it failed just now (`skipped`).
+
+    `issuer` is one of the configured ones, `outcome` of a closed set; `detail` says why there was
+    no answer.
+    """
+
+    issuer: str
+    outcome: str
+    seconds: float
+    detail: str = ""
+
+
 class KeysRefreshed(msgspec.Struct, frozen=True, kw_only=True):
     """An issuer's keys were fetched, or could not be; `issuer` is one of the configured ones."""
 
@@ -297,6 +310,7 @@ Observation: TypeAlias = (
     | LinkState
     | TokenRefused
     | SecurityEventTokenTaken
+    | Introspected
     | KeysRefreshed
     | GeographyLoaded
     | GeographyFailed

@@ -57,6 +57,7 @@ class Flaw(StrEnum):
     WRONG_AUDIENCE = "wrong-audience"
     EXPIRED = "expired"
     NOT_YET_VALID = "not-yet-valid"
+    NOT_ACTIVE = "not-active"
     MISSING_CLAIM = "missing-claim"
     WRONG_TYPE = "wrong-type"
 
@@ -86,6 +87,9 @@ class Token(msgspec.Struct, frozen=True):
     `contexts` are the authentication contexts that the issuer is trusted to have enforced as of
     second `contexts_at`. `claims_capable`: the client says that it can handle a claims challenge
     (`xms_cc`: `cp1`).
+
+    `confirmed_at` is when the issuer was asked about it (seconds; 0: it is signed), `unconfirmed`
+    that it could not be asked again since: so it was, not so it is.
     """
 
     issuer: str
@@ -104,6 +108,8 @@ class Token(msgspec.Struct, frozen=True):
     claims_capable: bool = False
     contexts: tuple[str, ...] = ()
     contexts_at: int = 0
+    confirmed_at: float = 0.0
+    unconfirmed: bool = False
 
 
 class Validity(NamedTuple):

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sidecar.domain.policy import BLOCK, COMPLIANT_DEVICE, ROUTINE
+from sidecar.wire.introspection import introspection_problems
 from sidecar.wire.paths import InvalidRoute, Routes
 from sidecar.wire.positions import Listing, Node, Place, Problems, Scalar, Table, shown
 from sidecar.wire.settings import (
@@ -223,12 +224,30 @@ class _Checks:
             if issuer.jwks_uri and issuer.jwks_file:
                 message = "is given, and so is jwks_uri; give one of them"
                 self._problems.add(node.place, f"{field}.jwks_file", message)
+            for key, message in introspection_problems(issuer.introspection):
+                self._problems.add(node.place, f"{field}.introspection.{key}", message)
+            if issuer.introspection.only:
+                continue
             discovered = not (issuer.jwks_uri or issuer.jwks_file)
             if discovered and not issuer.issuer.startswith(("https://", "http://")):
                 message = "is no URL where keys could be discovered; give jwks_uri or jwks_file"
                 self._problems.add(node.place, f"{field}.issuer", message)
             if not issuer.algorithms:
                 self._problems.add(node.place, f"{field}.algorithms", "must not be empty")
+
+        self._prefixes(tokens)
+
+    def _prefixes(self, tokens: Tokens) -> None:
+        """An opaque token shows by its beginning whose it is, where several issuers have such."""
+        first: dict[str, str] = {}
+        for index, issuer in enumerate(tokens.issuers):
+            asked = issuer.introspection
+            owner = first.setdefault(asked.prefix, issuer.issuer) if asked.endpoint else None
+            if owner is not None and owner != issuer.issuer:
+                field = f"tokens.issuers[{index}].introspection.prefix"
+                message = f"is that of {shown(owner)!r}, too: nobody could tell their tokens apart"
+                for _, node in list(_find(self._root, ("tokens", "issuers", "*")))[index:][:1]:
+                    self._problems.add(node.place, field, message)
 
     def assurance(self, assurance: Assurance) -> None:
         """There are levels; no combination of methods is empty; no `acr` shows two levels."""

@@ -13,8 +13,14 @@ import msgspec
 from sidecar.domain.assurance import DEFAULT_LEVELS, Level, Strength
 from sidecar.domain.policy import Principals
 from sidecar.domain.risk import Thresholds, Weight, default_weights
+from sidecar.wire.app_settings import (
+    App,
+    AppChallenges,
+    ChallengeStyle,
+    ClaimsChallenges,
+    Redirect,
+)
 from sidecar.wire.spellings import (
-    Algorithm,
     Asn,
     Bind,
     Cidr,
@@ -25,18 +31,32 @@ from sidecar.wire.spellings import (
     HeaderName,
     Method,
     Mode,
+    PositiveInt,
     Size,
     StoreUrl,
     Url,
     WholeDuration,
 )
+from sidecar.wire.token_settings import ContextProof, Introspection, Issuer, Tokens
+
+__all__ = [
+    "App",
+    "AppChallenges",
+    "ChallengeStyle",
+    "ClaimsChallenges",
+    "ContextProof",
+    "Introspection",
+    "Issuer",
+    "Redirect",
+    "Tokens",
+]
+"""What stands in modules of its own, as one file would be too long; all else is defined here."""
 
 CONTEXT = re.compile(r"c[1-9][0-9]?")
 """The names of authentication contexts, as Entra has them."""
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Natural = Annotated[int, msgspec.Meta(ge=0)]
-PositiveInt = Annotated[int, msgspec.Meta(gt=0)]
 
 
 class Gateway(enum.StrEnum):
@@ -70,58 +90,6 @@ class Resilience(enum.StrEnum):
     DENY = "deny"
     STEP_UP = "step_up"
     ALLOW = "allow"
-
-
-class ChallengeStyle(enum.StrEnum):
-    """How a step-up is asked for."""
-
-    RFC9470 = "rfc9470"
-    ENTRA = "entra"
-
-
-class ClaimsChallenges(enum.StrEnum):
-    """Which clients are sent Microsoft's claims challenge.
-
-    `capable`: those whose token says in `xms_cc` that they can handle it (`cp1`); others get a 403.
-    `always`: all, where tokens do not carry `xms_cc` and yet the clients are known to be able.
-    """
-
-    CAPABLE = "capable"
-    ALWAYS = "always"
-
-
-class Redirect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where a browser that opens a page is sent for a step-up; all other calls get the 401."""
-
-    start: Url = ""  # a page of the app that starts a step-up; empty: browsers get the 401, too
-    # the parameter with the way back, a path of the app's own origin
-    return_parameter: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = "return_to"
-    # signs the way back, so that the app can tell it from one made up; empty: unsigned
-    key: str = ""
-    key_file: File = ""  # a file that holds `key`
-
-
-class App(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The app this sidecar stands beside."""
-
-    id: str = ""  # its name in policies and metrics; empty: the token's own app
-    # `rfc9470` or `entra` (Microsoft's claims challenge)
-    challenge: ChallengeStyle = ChallengeStyle.RFC9470
-    realm: str = ""  # the realm that challenges name
-    authorization_uri: Url = ""  # for `entra`: where to sign in
-    # for `entra`: to those whose token's `xms_cc` has `cp1`, or `always`
-    claims_challenges: ClaimsChallenges = ClaimsChallenges.CAPABLE
-    redirect: Redirect = Redirect()  # where browsers are sent for a step-up
-
-
-class AppChallenges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How one app among several is asked, where it differs from `app`; by the token's own app."""
-
-    challenge: ChallengeStyle | None = None  # null: as `app.challenge`
-    realm: str | None = None  # null: as `app.realm`
-    authorization_uri: Url | None = None  # null: as `app.authorization_uri`
-    claims_challenges: ClaimsChallenges | None = None  # null: as `app.claims_challenges`
-    redirect: Redirect | None = None  # null: as `app.redirect`
 
 
 class Socket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -222,54 +190,6 @@ class Spool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     max_bytes: Size = 33554432  # on disk; more are refused
     segment_bytes: Size = 1048576  # of one file, which goes when all of it is in the store
     fsync: bool = True  # false: faster, and a crash of the machine loses acknowledged events
-
-
-class ContextProof(enum.StrEnum):
-    """Whether a token's `acrs` meets what is asked for in the contexts it lists, and as of when.
-
-    `none`: it does not. `auth_time`: as of the sign-in. `issued_at`: as of the token's issue.
-    """
-
-    NONE = "none"
-    AUTH_TIME = "auth_time"
-    ISSUED_AT = "issued_at"
-
-
-class Issuer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An identity provider whose tokens are believed, and how its claims are read.
-
-    Keys come from `jwks_uri`, or `jwks_file`, or discovery at `issuer`.
-    """
-
-    issuer: str  # the `iss` of its tokens, exactly
-    # one of them must be in `aud`
-    audiences: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
-    jwks_uri: Url = ""  # where its keys are
-    jwks_file: File = ""  # or a file of them
-    algorithms: tuple[Algorithm, ...] = ("RS256", "PS256", "ES256", "EdDSA")  # asymmetric ones only
-    leeway: DurationOrZero = 30.0  # by which clocks may differ
-    user_claim: str = "sub"  # names the user
-    session_claim: str = "sid"  # names the session; absent in a token: a digest does
-    device_claim: str = "deviceid"  # names the device
-    groups_claim: str = "groups"  # lists the user's groups
-    roles_claim: str = "roles"  # lists the user's roles
-    app_claim: str = "azp"  # names the app
-    # for Entra: whether `acrs` is proof (docs/decisions/0020)
-    acrs_proof: ContextProof = ContextProof.NONE
-    # of the `typ` header; "": none
-    types: tuple[str, ...] = ("at+jwt", "application/at+jwt", "JWT", "")
-
-
-class Tokens(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Verification of JWTs."""
-
-    issuers: tuple[Issuer, ...] = ()  # whose tokens are believed
-    cache: PositiveInt = 20000  # verified tokens kept
-    max_bytes: Size = 16384  # longer tokens are refused
-    jwks_refresh: Duration = 300.0  # keys are fetched again after
-    jwks_min_interval: Duration = 5.0  # and for an unknown key no sooner than
-    jwks_timeout: Duration = 3.0  # for one fetch
-    jwks_max_staleness: Duration = 86400.0  # keys that cannot be renewed are dropped
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -66,6 +66,7 @@ StoreUrl = Annotated[str, _marked(Kind.STORE)]
 Url = Annotated[str, _marked(Kind.URL)]
 Method = Annotated[str, _marked(Kind.METHOD)]
 HeaderName = Annotated[str, _marked(Kind.HEADER)]
+PositiveInt = Annotated[int, msgspec.Meta(gt=0)]
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _PART = r"([0-9]{1,12}(?:\.[0-9]{1,6})?)(ms|[smhdw])"

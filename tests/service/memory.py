@@ -267,7 +267,7 @@ class Tokens:
     def cached(self, token: str, now: float) -> Token | None:
         return self.known.get(token)
 
-    async def verify(self, token: str, now: float) -> Token:
+    async def verify(self, token: str, now: float, since: float = 0.0) -> Token:
         raise InvalidToken(Flaw.MALFORMED, "the token is malformed")
 
 

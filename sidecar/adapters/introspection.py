@@ -1,0 +1,253 @@
+"""Opaque tokens: their issuer is asked (RFC 7662), and the answer kept for a while.
+
+A positive answer counts for `cache_for` and never longer than the token; a negative one for
+`cache_refusals_for`. Both caches are keyed by a digest of the token and bounded. Concurrent callers
+with one token share a question. With the issuer slow or gone, questions pause (`FIRST_PAUSE`, then
+twice as long each time, up to `LONGEST_PAUSE`); a token that was active a short while ago
+(`max_staleness`) is then handed out as `unconfirmed`, and nothing is said of one that is new.
+"""
+
+import math
+import random
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable
+from enum import StrEnum
+from typing import NamedTuple, TypeAlias, TypeVar
+
+import httpx
+import jwt
+import msgspec
+import trio
+
+from sidecar.adapters.documents import body_of, client_for, read_file
+from sidecar.service.answers import Unavailable
+from sidecar.wire.claims import Flaw, InvalidToken, Token
+from sidecar.wire.introspection import (
+    Believed,
+    InvalidAnswer,
+    assertion_claims,
+    authorization,
+    question,
+    read_answer,
+)
+from sidecar.wire.settings import Issuer
+
+FIRST_PAUSE = 1.0
+LONGEST_PAUSE = 30.0
+
+
+class Outcome(StrEnum):
+    """How a question ended: a closed set, fit for a metric's label."""
+
+    ACTIVE = "active"
+    REFUSED = "refused"  # not active, or not for us
+    INVALID = "invalid"  # an answer that says nothing
+    FAILED = "failed"  # no answer
+    SKIPPED = "skipped"  # not asked: it failed just now
+
+
+OnAnswer: TypeAlias = Callable[[str, Outcome, float, str], None]
+"""Is told of each question: issuer, outcome, seconds, and why there was no answer."""
+
+
+def _ignore(issuer: str, outcome: Outcome, seconds: float, detail: str) -> None:
+    """Nobody listens."""
+
+
+class _Known(NamedTuple):
+    """What was answered last of a token that was active."""
+
+    believed: Believed
+    unconfirmed: Token
+
+
+class _Refusal(NamedTuple):
+    code: Flaw
+    description: str
+    since: float
+
+
+_Entry = TypeVar("_Entry")
+
+
+class Introspector:
+    """Asks one issuer about its opaque tokens. `run` must be running."""
+
+    def __init__(
+        self,
+        issuer: Issuer,
+        bound: int,
+        *,
+        on_answer: OnAnswer = _ignore,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.issuer = issuer
+        self._settings = issuer.introspection
+        self._bound = bound
+        self._on_answer = on_answer
+        self._jitter = jitter
+        self._known: OrderedDict[bytes, _Known] = OrderedDict()
+        self._refused: OrderedDict[bytes, _Refusal] = OrderedDict()
+        self._asking: dict[bytes, trio.Event] = {}
+        self._turns = trio.Semaphore(self._settings.concurrent)
+        self._client: httpx.AsyncClient | None = None
+        self._failures = 0
+        self._paused_until = -math.inf
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Hold the connections open until cancelled."""
+        async with client_for(self._settings.endpoint) as client:
+            self._client = client
+            task_status.started()
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._client = None
+
+    @property
+    def prefix(self) -> str:
+        """What this issuer's opaque tokens begin with."""
+        return self._settings.prefix
+
+    def cached(self, digest: bytes, now: float, since: float = 0.0) -> Token | None:
+        """The token if it was confirmed lately, and not before `since`; nothing is waited for."""
+        known = self._known.get(digest)
+        if known is None:
+            return None
+        token, validity = known.believed
+        age = now - token.confirmed_at
+        if token.confirmed_at < since or not 0 <= age < self._settings.cache_for:
+            return None
+        if not validity.begins <= now < validity.ends:
+            return None
+        self._known.move_to_end(digest)
+        return token
+
+    async def verify(self, token: str, digest: bytes, now: float, since: float = 0.0) -> Token:
+        """What the issuer says of the token, no older than `since` (seconds; at most `now`).
+
+        Raises `InvalidToken`; and `Unavailable` where nothing is known of it.
+        """
+        while True:
+            found = self.cached(digest, now, since)
+            if found is not None:
+                return found
+            self._refuse_again(digest, now)
+            under_way = self._asking.get(digest)
+            if under_way is None:
+                return await self._ask(token, digest, now)
+            await under_way.wait()
+
+    def _refuse_again(self, digest: bytes, now: float) -> None:
+        refusal = self._refused.get(digest)
+        if refusal is None:
+            return
+        if 0 <= now - refusal.since < self._settings.cache_refusals_for:
+            raise InvalidToken(refusal.code, refusal.description)
+        del self._refused[digest]
+
+    async def _ask(self, token: str, digest: bytes, now: float) -> Token:
+        self._asking[digest] = done = trio.Event()
+        began = trio.current_time()
+        outcome, detail = Outcome.ACTIVE, ""
+        try:
+            believed = read_answer(await self._answer(token, now), self.issuer, now)
+        except InvalidToken as error:
+            outcome = Outcome.REFUSED
+            self._known.pop(digest, None)
+            refusal = _Refusal(error.code, error.description, now)
+            _keep(self._refused, digest, refusal, self._bound)
+            raise
+        except (InvalidAnswer, _Failed) as error:
+            outcome = Outcome.INVALID if isinstance(error, InvalidAnswer) else Outcome.FAILED
+            detail = str(error)
+            self._pause()
+            return self._unconfirmed(digest, now)
+        except _Paused:
+            outcome = Outcome.SKIPPED
+            return self._unconfirmed(digest, now)
+        except trio.Cancelled:
+            outcome, detail = Outcome.FAILED, "nobody waits for the answer any more"
+            raise
+        else:
+            self._failures = 0
+            unconfirmed = msgspec.structs.replace(believed.token, unconfirmed=True)
+            _keep(self._known, digest, _Known(believed, unconfirmed), self._bound)
+            return believed.token
+        finally:
+            del self._asking[digest]
+            done.set()
+            self._on_answer(self.issuer.issuer, outcome, trio.current_time() - began, detail)
+
+    def _unconfirmed(self, digest: bytes, now: float) -> Token:
+        """The token as it was known lately; raises `Unavailable` where it was not."""
+        known = self._known.get(digest)
+        if known is not None:
+            validity = known.believed.validity
+            age = now - known.unconfirmed.confirmed_at
+            longest = self._settings.cache_for + self._settings.max_staleness
+            if 0 <= age < longest and validity.begins <= now < validity.ends:
+                return known.unconfirmed
+        raise Unavailable("the token's issuer cannot be asked about it")
+
+    def _pause(self) -> None:
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self._failures, 32))
+        self._failures += 1
+        # Spread over the last fifth, so that a fleet does not ask in step.
+        self._paused_until = trio.current_time() + pause * (1 - 0.2 * self._jitter())
+
+    # The question
+
+    async def _answer(self, token: str, now: float) -> bytes:
+        """The body of a 200 answer; raises `_Failed` or `_Paused`."""
+        if trio.current_time() < self._paused_until:
+            raise _Paused
+        try:
+            with trio.fail_after(self._settings.timeout):
+                async with self._turns:
+                    return await self._post(token, now)
+        except trio.TooSlowError:
+            raise _Failed("it did not answer in time") from None
+        except Unavailable as error:
+            raise _Failed(str(error)) from error
+        except (httpx.HTTPError, httpx.StreamError) as error:
+            # Only its kind: a message may quote the request.
+            raise _Failed(f"it cannot be asked: {type(error).__name__}") from None
+
+    async def _post(self, token: str, now: float) -> bytes:
+        if self._client is None:
+            raise Unavailable("it is not asked yet")
+        settings = self._settings
+        assertion = await self._assertion(now) if settings.private_key_file else ""
+        asked = question(token, assertion)
+        headers = authorization(settings)
+        address = settings.endpoint
+        async with self._client.stream("POST", address, data=asked, headers=headers) as response:
+            return await body_of(response)
+
+    async def _assertion(self, now: float) -> str:
+        """A fresh assertion; the key is read each time, so that a new one needs no restart."""
+        settings = self._settings
+        pem = await read_file(settings.private_key_file)
+        headers = {"kid": settings.private_key_id} if settings.private_key_id else None
+        claims = assertion_claims(self.issuer, now, uuid.uuid4().hex)
+        try:
+            return jwt.encode(claims, pem, settings.private_key_algorithm, headers=headers)
+        except (jwt.PyJWTError, ValueError, TypeError):
+            raise Unavailable("the private key is not one for its algorithm") from None
+
+
+class _Failed(Exception):  # noqa: N818 - stays in here
+    """There was no answer."""
+
+
+class _Paused(Exception):  # noqa: N818 - stays in here
+    """It failed just now, and is left alone for a while."""
+
+
+def _keep(cache: OrderedDict[bytes, _Entry], digest: bytes, entry: _Entry, bound: int) -> None:
+    cache[digest] = entry
+    cache.move_to_end(digest)
+    while len(cache) > bound:
+        cache.popitem(last=False)

@@ -1,0 +1,191 @@
+"""What a call shows of its session - address, device, sign-in, claims - is folded in here.
+
+Each is a fact like any other, known here before the call is answered; the `Saver` spreads
+it. In the steady state nothing is new, and nothing is done.
+"""
+
+from collections.abc import Callable, Iterable
+
+from sidecar.domain.assurance import Authentication
+from sidecar.domain.facts import (
+    AgentSeen,
+    ClaimsSeen,
+    ContextsShown,
+    DeviceBound,
+    Fact,
+    Scope,
+    Seen,
+    Sighted,
+    SignedIn,
+)
+from sidecar.domain.location import Place
+from sidecar.domain.policy import Circumstance
+from sidecar.domain.stamp import MICROSECONDS, Stamp
+from sidecar.service.answers import Call
+from sidecar.service.assembly import sighted_in
+from sidecar.service.live import Live
+from sidecar.service.view import View
+from sidecar.wire.claims import Token
+from sidecar.wire.naming import Names
+from sidecar.wire.records import (
+    WHO_DEVICE,
+    WHO_SESSION,
+    WHO_USER,
+    app_field,
+    encode_facts,
+    encode_seen,
+    keep_until,
+)
+from sidecar.wire.settings import Settings
+
+AGENT_CHARACTERS = 256
+
+
+class Sightings:
+    """Folds calls into sessions of the view."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        view: View,
+        names: Names,
+        place_of: Callable[[str], Place],
+        new_id: Callable[[], str],
+    ) -> None:
+        self._view = view
+        self._names = names
+        self._place_of = place_of
+        self._new_id = new_id
+        self.replace(settings)
+
+    def replace(self, settings: Settings) -> None:
+        """Go by this configuration from now on; no claims are wanted until it is said anew."""
+        self._settings = settings
+        self._claims = frozenset[str]()
+
+    def want_claims(self, names: Iterable[str]) -> None:
+        """Keep these claims of tokens: policies ask for them."""
+        self._claims = frozenset(names)
+
+    def take(self, live: Live, token: Token | None, call: Call, now: float) -> None:
+        """Fold in what the call shows of the session."""
+        state = live.state
+        interval = self._settings.sessions.seen_interval
+        moved = bool(call.ip) and call.ip != state.ip
+        agent = call.user_agent[:AGENT_CHARACTERS]
+        held = state.circumstances.get(Circumstance.USER_AGENT)
+        new_agent = bool(agent) and (held is None or held.value != agent)
+        if (
+            (token is None or live.token is token)
+            and not moved
+            and not new_agent
+            and 0 <= now - live.seen_at < interval
+        ):
+            return
+        stamp = Stamp(int(now * MICROSECONDS), self._new_id())
+        facts: list[Fact] = []
+        if moved:
+            facts.append(Sighted(stamp=stamp, ip=call.ip, place=self._place_of(call.ip)))
+        if new_agent:
+            facts.append(AgentSeen(stamp=stamp, user_agent=agent))
+        if token is not None:
+            if live.token is not token:
+                facts.extend(self._shown(live, token, stamp))
+                live.token = token
+            self._extend(live, token, now, fresh=state.established == 0)
+        if facts:
+            self._view.write(live.own, encode_facts(facts))
+        ip = call.ip or state.ip
+        if ip and (moved or now - live.seen_at >= interval):
+            seen = Seen(stamp=stamp, session=live.name.session, ip=ip, place=self._place_of(ip))
+            self._view.write(live.users, encode_seen(seen, moved=moved))
+        live.seen_at = now
+
+    def _shown(self, live: Live, token: Token, stamp: Stamp) -> list[Fact]:
+        state = live.state
+        facts: list[Fact] = []
+        if token.device and token.device != state.device:
+            facts.append(DeviceBound(stamp=stamp, device=token.device))
+        if not _is_known(token.authentication, state.sign_ins) or not state.established:
+            facts.append(SignedIn(stamp=stamp, authentication=token.authentication))
+        known = state.shown_contexts
+        if any(known.get(one, 0) < token.contexts_at for one in token.contexts):
+            facts.append(
+                ContextsShown(stamp=stamp, contexts=token.contexts, second=token.contexts_at)
+            )
+        claims = self._claims_of(token)
+        changed = tuple(
+            (name, values)
+            for name, values in claims
+            if (held := state.claims.get(name)) is None
+            or (held[0] != values and (held[1] or 0) < token.issued_at * MICROSECONDS)
+        )
+        if changed:
+            facts.append(ClaimsSeen(stamp=stamp, scope=Scope.SESSION, claims=changed))
+        return facts
+
+    def _claims_of(self, token: Token) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        wanted = [(name, values) for name, values in token.claims if name in self._claims]
+        if token.groups_known:  # else what is known of them already stays
+            wanted.append(("groups", tuple(sorted(token.groups))))
+        return (("user", (token.user,)), ("roles", tuple(sorted(token.roles))), *wanted)
+
+    def _extend(self, live: Live, token: Token, now: float, *, fresh: bool) -> None:
+        """Keep the session for as long as its newest token may be shown, and a while."""
+        settings = self._settings
+        leeway = max((i.leeway for i in settings.tokens.issuers), default=0.0)
+        until = max(token.expires_at + leeway, now + settings.sessions.min_ttl)
+        # Times move in steps, so that a session in use is not written at every call.
+        step = settings.sessions.seen_interval
+        app = settings.app.id or token.app
+        new_app = bool(app) and app_field(app) not in live.own.record
+        if not (fresh or new_app) and until < live.expires_at + step:
+            return
+        live.expires_at = until = max(until, live.expires_at)
+        expire_at = int(until * 1000)
+        name = live.name
+        own = live.own
+        own.expire_at = max(own.expire_at, expire_at)
+        keep: dict[bytes, bytes] = {}
+        if until - now > settings.sessions.facts_ttl:
+            # What is told of the user or device must stop this token for as long as it is shown.
+            keep = keep_until(expire_at)
+            live.users.expire_at = max(live.users.expire_at, expire_at)
+            self._view.write(live.users, keep)
+        fields: dict[bytes, bytes] = {
+            WHO_USER: live.user.encode(),
+            WHO_SESSION: live.session.encode(),
+        }
+        if app:
+            fields[app_field(app)] = b"1"
+        device = token.device or live.state.device
+        if device:
+            fields[WHO_DEVICE] = device.encode()
+        member = str(name).encode()
+        self._view.write(own, fields)
+        self._view.enlist(own, self._names.user_index(name.user), member, expire_at)
+        if device:
+            index = self._names.device_index(device)
+            on = self._view.device(device)
+            if keep:
+                on.expire_at = max(on.expire_at, expire_at)
+                self._view.write(on, keep)
+            self._view.enlist(on, index, member, expire_at)
+        if WHO_USER not in live.locator.record:  # what came before: now it is known whose it is
+            for before in sighted_in(live.locator.record):
+                seen = Seen(
+                    stamp=before.stamp, session=name.session, ip=before.ip, place=before.place
+                )
+                self._view.write(live.users, encode_seen(seen, moved=True))
+        live.locator.expire_at = max(live.locator.expire_at, expire_at)
+        self._view.write(live.locator, {WHO_USER: live.user.encode()})
+
+
+def _is_known(authentication: Authentication, known: tuple[Authentication, ...]) -> bool:
+    return any(
+        one.acr == authentication.acr
+        and one.amr == authentication.amr
+        and one.auth_time >= authentication.auth_time
+        for one in known
+    )

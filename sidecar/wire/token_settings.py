@@ -1,0 +1,90 @@
+"""Whose tokens are believed and how they are read, as configured. Part of `settings`."""
+
+import enum
+from typing import Annotated
+
+import msgspec
+
+from sidecar.wire.spellings import (
+    Algorithm,
+    Duration,
+    DurationOrZero,
+    File,
+    PositiveInt,
+    Size,
+    Url,
+)
+
+
+class ContextProof(enum.StrEnum):
+    """Whether a token's `acrs` meets what is asked for in the contexts it lists, and as of when.
+
+    `none`: it does not. `auth_time`: as of the sign-in. `issued_at`: as of the token's issue.
+    """
+
+    NONE = "none"
+    AUTH_TIME = "auth_time"
+    ISSUED_AT = "issued_at"
+
+
+class Introspection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How an issuer is asked about opaque tokens (RFC 7662), and who asks.
+
+    With `client_secret` as the client (HTTP Basic), with `bearer_token`, or with an assertion that
+    `private_key_file` signs (`private_key_jwt`, RFC 7523).
+    """
+
+    endpoint: Url = ""  # its introspection endpoint; empty: its opaque tokens are not believed
+    only: bool = False  # true: its tokens are never JWTs, and no keys are fetched
+    prefix: str = ""  # what its opaque tokens begin with, where several issuers have such
+    client_id: str = ""  # this sidecar's, at the issuer
+    client_secret: str = ""  # better by `client_secret_file`
+    client_secret_file: File = ""  # a file that holds `client_secret`
+    bearer_token: str = ""  # in place of a client's secret
+    bearer_token_file: File = ""  # a file that holds `bearer_token`
+    private_key_file: File = ""  # or a private key, as PEM; read at each question
+    private_key_id: str = ""  # its `kid`
+    private_key_algorithm: Algorithm = "ES256"  # it signs with
+    timeout: Duration = 2.0  # for one answer
+    cache_refusals_for: Duration = 10.0  # a token that is not active is asked about again after
+    cache_for: Duration = 60.0  # and one that is active after
+    max_staleness: DurationOrZero = 300.0  # but, with the issuer away, counts so much longer
+    concurrent: PositiveInt = 16  # questions at a time
+
+
+class Issuer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An identity provider whose tokens are believed, and how its claims are read.
+
+    Keys come from `jwks_uri`, or `jwks_file`, or discovery at `issuer`.
+    """
+
+    issuer: str  # the `iss` of its tokens, exactly
+    # one of them must be in `aud`
+    audiences: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    jwks_uri: Url = ""  # where its keys are
+    jwks_file: File = ""  # or a file of them
+    algorithms: tuple[Algorithm, ...] = ("RS256", "PS256", "ES256", "EdDSA")  # asymmetric ones only
+    leeway: DurationOrZero = 30.0  # by which clocks may differ
+    user_claim: str = "sub"  # names the user
+    session_claim: str = "sid"  # names the session; absent in a token: a digest does
+    device_claim: str = "deviceid"  # names the device
+    groups_claim: str = "groups"  # lists the user's groups
+    roles_claim: str = "roles"  # lists the user's roles
+    app_claim: str = "azp"  # names the app
+    # for Entra: whether `acrs` is proof (docs/decisions/0020)
+    acrs_proof: ContextProof = ContextProof.NONE
+    introspection: Introspection = Introspection()  # for opaque tokens
+    # of the `typ` header; "": none
+    types: tuple[str, ...] = ("at+jwt", "application/at+jwt", "JWT", "")
+
+
+class Tokens(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Verification of JWTs."""
+
+    issuers: tuple[Issuer, ...] = ()  # whose tokens are believed
+    cache: PositiveInt = 20000  # verified tokens kept
+    max_bytes: Size = 16384  # longer tokens are refused
+    jwks_refresh: Duration = 300.0  # keys are fetched again after
+    jwks_min_interval: Duration = 5.0  # and for an unknown key no sooner than
+    jwks_timeout: Duration = 3.0  # for one fetch
+    jwks_max_staleness: Duration = 86400.0  # keys that cannot be renewed are dropped

@@ -1,0 +1,321 @@
+"""Asking an issuer about opaque tokens, over real HTTP."""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import jwt
+import pytest
+import trio
+import trio.testing
+from cryptography.hazmat.primitives import serialization
+
+from sidecar.adapters.introspection import FIRST_PAUSE, Introspector, Outcome
+from sidecar.adapters.tokens import TokenVerifier
+from sidecar.service.answers import Unavailable
+from sidecar.wire.claims import Flaw, InvalidToken
+from sidecar.wire.settings import Introspection, Issuer, Tokens
+from tests.adapters.identity import AUDIENCE, ISSUER, NOW, Signer, private_key
+
+
+class Endpoint:
+    """An introspection endpoint: `active` says what it answers of each token."""
+
+    def __init__(self) -> None:
+        self.active: dict[str, dict[str, Any]] = {}
+        self.asked: list[dict[str, str]] = []
+        self.headers: list[str] = []
+        self.status = 200
+        self.body: bytes | None = None
+        self.gate: trio.Event | None = None
+        self.arrived = trio.Event()
+
+    async def handle(self, stream: trio.SocketStream) -> None:
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            data = b""
+            while b"\r\n\r\n" not in data:
+                if not (more := await stream.receive_some()):
+                    return
+                data += more
+            head, _, body = data.partition(b"\r\n\r\n")
+            (length,) = (
+                int(line.split(b":")[1])
+                for line in head.lower().split(b"\r\n")
+                if line.startswith(b"content-length")
+            )
+            while len(body) < length:
+                body += await stream.receive_some()
+            self.headers.append(head.decode())
+            asked = {name: value for name, (value,) in parse_qs(body.decode()).items()}
+            self.asked.append(asked)
+            self.arrived.set()
+            if self.gate is not None:
+                await self.gate.wait()
+            known = self.active.get(asked["token"])
+            told = {"active": False} if known is None else {"active": True, **known}
+            answer = json.dumps(told).encode() if self.body is None else self.body
+            start = f"HTTP/1.1 {self.status} X\r\nConnection: close\r\n"
+            await stream.send_all(f"{start}Content-Length: {len(answer)}\r\n\r\n".encode() + answer)
+            await stream.aclose()
+
+
+class Told(list[tuple[Outcome, str]]):
+    def __call__(self, issuer: str, outcome: Outcome, seconds: float, detail: str) -> None:
+        assert issuer == ISSUER
+        assert seconds >= 0
+        self.append((outcome, detail))
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        return [outcome for outcome, _ in self]
+
+
+class World:
+    def __init__(self, endpoint: Endpoint, verifier: TokenVerifier, told: Told) -> None:
+        self.endpoint, self.verifier, self.told = endpoint, verifier, told
+
+    async def flaw(self, token: str, now: float = NOW) -> Flaw:
+        with pytest.raises(InvalidToken) as caught:
+            await self.verifier.verify(token, now)
+        return caught.value.code
+
+
+@asynccontextmanager
+async def world(cache: int = 100, **settings: Any) -> AsyncIterator[World]:
+    endpoint, told = Endpoint(), Told()
+    endpoint.active["tok"] = {"sub": "alice", "sid": "s-1", "auth_time": int(NOW) - 9}
+    async with trio.open_nursery() as nursery:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        port = listeners[0].socket.getsockname()[1]
+        nursery.start_soon(trio.serve_listeners, endpoint.handle, listeners)
+        how = {"client_id": "sidecar", "client_secret": "s3cret"} | settings
+        asked = Introspection(endpoint=f"http://127.0.0.1:{port}/introspect", **how)
+        issuer = Issuer(issuer=ISSUER, audiences=(AUDIENCE,), introspection=asked)
+        introspector = Introspector(issuer, cache, on_answer=told, jitter=lambda: 0.0)
+        await nursery.start(introspector.run)
+        yield World(endpoint, TokenVerifier([], Tokens(cache=cache), [introspector]), told)
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_active_token_is_believed_and_asked_about_once() -> None:
+    async with world() as one:
+        token = await one.verifier.verify("tok", NOW)
+        assert (token.user, token.session) == ("alice", "s-1")
+        assert one.verifier.cached("tok", NOW + 59) is token
+        assert await one.verifier.verify("tok", NOW + 59) is token
+        assert one.endpoint.asked == [{"token": "tok", "token_type_hint": "access_token"}]
+        assert one.told.outcomes == [Outcome.ACTIVE]
+        assert "Authorization: Basic c2lkZWNhcjpzM2NyZXQ=" in one.endpoint.headers[0]
+
+
+async def test_after_a_while_it_is_asked_about_again() -> None:
+    async with world() as one:
+        await one.verifier.verify("tok", NOW)
+        assert one.verifier.cached("tok", NOW + 60) is None
+        one.endpoint.active.clear()
+        assert await one.flaw("tok", NOW + 60) is Flaw.NOT_ACTIVE
+        assert one.verifier.cached("tok", NOW + 60) is None
+
+
+async def test_it_counts_no_longer_than_it_says_itself() -> None:
+    async with world() as one:
+        one.endpoint.active["tok"]["exp"] = int(NOW) + 5
+        await one.verifier.verify("tok", NOW)
+        assert one.verifier.cached("tok", NOW + 34) is not None, "leeway"
+        assert one.verifier.cached("tok", NOW + 35) is None
+        assert await one.flaw("tok", NOW + 35) is Flaw.EXPIRED
+
+
+async def test_a_token_that_is_not_active_is_refused_for_a_while_without_asking() -> None:
+    async with world() as one:
+        assert await one.flaw("bad") is Flaw.NOT_ACTIVE
+        assert await one.flaw("bad", NOW + 9) is Flaw.NOT_ACTIVE
+        assert len(one.endpoint.asked) == 1
+        one.endpoint.active["bad"] = {"sub": "bob"}
+        assert (await one.verifier.verify("bad", NOW + 10)).user == "bob"
+
+
+async def test_what_was_said_before_a_revocation_does_not_count() -> None:
+    async with world() as one:
+        token = await one.verifier.verify("tok", NOW)
+        assert await one.verifier.verify("tok", NOW + 5, NOW - 1) is token
+        again = await one.verifier.verify("tok", NOW + 5, NOW + 3)
+        assert again.confirmed_at == NOW + 5
+        one.endpoint.active.clear()
+        with pytest.raises(InvalidToken):
+            await one.verifier.verify("tok", NOW + 7, NOW + 900)
+
+
+async def test_concurrent_callers_share_one_question() -> None:
+    async with world() as one:
+        one.endpoint.gate = trio.Event()
+        users = []
+
+        async def verify() -> None:
+            users.append((await one.verifier.verify("tok", NOW)).user)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(verify)
+            await one.endpoint.arrived.wait()
+            await trio.testing.wait_all_tasks_blocked()
+            one.endpoint.gate.set()
+        assert users == ["alice"] * 20
+        assert len(one.endpoint.asked) == 1
+
+
+async def test_a_caller_that_leaves_takes_nobodys_answer_with_it() -> None:
+    async with world() as one:
+        one.endpoint.gate = trio.Event()
+        users = []
+
+        async def verify() -> None:
+            users.append((await one.verifier.verify("tok", NOW)).user)
+
+        async with trio.open_nursery() as nursery:
+            async with trio.open_nursery() as leaving:
+                leaving.start_soon(verify)
+                await one.endpoint.arrived.wait()
+                nursery.start_soon(verify)
+                await trio.testing.wait_all_tasks_blocked()
+                leaving.cancel_scope.cancel()
+            one.endpoint.gate.set()
+        assert users == ["alice"]
+        assert len(one.endpoint.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "outcome"),
+    [
+        (500, b"", Outcome.FAILED),
+        (401, b"", Outcome.FAILED),
+        (302, b"", Outcome.FAILED),
+        (200, b"<html>", Outcome.INVALID),
+        (200, b'{"active":"yes"}', Outcome.INVALID),
+        (200, b"x" * 2_000_000, Outcome.FAILED),
+    ],
+)
+async def test_no_answer_says_nothing_of_a_new_token(
+    status: int, body: bytes, outcome: Outcome
+) -> None:
+    async with world() as one:
+        one.endpoint.status, one.endpoint.body = status, body
+        with pytest.raises(Unavailable):
+            await one.verifier.verify("tok", NOW)
+        assert one.told.outcomes == [outcome]
+        assert not any("tok" in detail for _, detail in one.told)
+
+
+async def test_an_issuer_that_fails_is_left_alone_for_a_while() -> None:
+    async with world() as one:
+        one.endpoint.status = 503
+        with pytest.raises(Unavailable):
+            await one.verifier.verify("tok", NOW)
+        with pytest.raises(Unavailable):
+            await one.verifier.verify("other", NOW)
+        assert len(one.endpoint.asked) == 1
+        assert one.told.outcomes == [Outcome.FAILED, Outcome.SKIPPED]
+        one.endpoint.status = 200
+        with trio.fail_after(10 * FIRST_PAUSE):
+            while one.told.outcomes[-1] is not Outcome.ACTIVE:
+                with contextlib.suppress(Unavailable):
+                    await one.verifier.verify("tok", NOW)
+                await trio.sleep(0.02)
+
+
+async def test_a_slow_issuer_is_given_up() -> None:
+    async with world(timeout=0.05) as one:
+        one.endpoint.gate = trio.Event()
+        with pytest.raises(Unavailable):
+            await one.verifier.verify("tok", NOW)
+        assert one.told == [(Outcome.FAILED, "it did not answer in time")]
+
+
+async def test_a_token_that_was_active_lately_is_handed_out_as_unconfirmed() -> None:
+    async with world() as one:
+        await one.verifier.verify("tok", NOW)
+        one.endpoint.status = 503
+        stale = await one.verifier.verify("tok", NOW + 61)
+        assert stale.unconfirmed
+        assert stale.confirmed_at == NOW
+        assert await one.verifier.verify("tok", NOW + 100) is stale, "one value, no new sighting"
+        with pytest.raises(Unavailable):
+            await one.verifier.verify("tok", NOW + 60 + 300)
+
+
+async def test_a_known_token_that_has_expired_is_not_handed_out() -> None:
+    async with world() as one:
+        one.endpoint.active["tok"]["exp"] = int(NOW) + 10
+        await one.verifier.verify("tok", NOW)
+        one.endpoint.status = 503
+        with pytest.raises(Unavailable):
+            await one.verifier.verify("tok", NOW + 61)
+
+
+async def test_both_caches_are_bounded() -> None:
+    async with world(cache=3) as one:
+        for number in range(6):
+            one.endpoint.active[f"good{number}"] = {"sub": "alice"}
+            await one.verifier.verify(f"good{number}", NOW)
+            await one.flaw(f"bad{number}")
+        kept = [n for n in range(6) if one.verifier.cached(f"good{n}", NOW)]
+        assert kept == [3, 4, 5]
+        asked = len(one.endpoint.asked)
+        await one.flaw("bad0")
+        assert len(one.endpoint.asked) == asked + 1
+
+
+@pytest.mark.parametrize("token", ["a b", "tök", "a,b", 'a"b', "a\\b", "=a"])
+async def test_what_is_no_token_is_not_asked_about(token: str) -> None:
+    async with world() as one:
+        assert await one.flaw(token) is Flaw.MALFORMED
+        assert one.endpoint.asked == []
+
+
+async def test_a_jwt_is_not_asked_about() -> None:
+    async with world() as one:
+        assert await one.flaw(Signer().token()) is Flaw.UNKNOWN_ISSUER
+        assert one.endpoint.asked == []
+
+
+async def test_a_prefix_says_whose_token_it_is() -> None:
+    async with world(prefix="ours_") as one:
+        one.endpoint.active["ours_1"] = {"sub": "alice"}
+        assert (await one.verifier.verify("ours_1", NOW)).user == "alice"
+        assert await one.flaw("theirs_1") is Flaw.MALFORMED
+        assert len(one.endpoint.asked) == 1
+
+
+async def test_a_client_may_show_itself_with_an_assertion(tmp_path: Path) -> None:
+    key = private_key("ES256")
+    file = tmp_path / "key.pem"
+    file.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    how: dict[str, Any] = {"private_key_file": str(file), "private_key_id": "k1"}
+    async with world(client_secret="", **how) as one:
+        await one.verifier.verify("tok", NOW)
+        (asked,) = one.endpoint.asked
+        assertion = asked["client_assertion"]
+        assert jwt.get_unverified_header(assertion)["kid"] == "k1"
+        claims = jwt.decode(
+            assertion,
+            key.public_key(),
+            ["ES256"],
+            audience=ISSUER,
+            options={"verify_exp": False, "verify_iat": False},
+        )
+        assert claims["sub"] == "sidecar"
+        assert "Authorization" not in one.endpoint.headers[0]
+        file.write_text("no key")
+        with pytest.raises(Unavailable):
+            await one.verifier.verify("other", NOW)
+        assert one.told[-1][1] == "the private key is not one for its algorithm"

@@ -1,0 +1,146 @@
+"""What an issuer's answer makes of an opaque token (RFC 7662)."""
+
+import contextlib
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.domain.assurance import Authentication
+from sidecar.wire.claims import Flaw, InvalidToken
+from sidecar.wire.introspection import (
+    Believed,
+    InvalidAnswer,
+    assertion_claims,
+    authorization,
+    introspection_problems,
+    is_opaque,
+    question,
+    read_answer,
+)
+from sidecar.wire.settings import Introspection, Issuer
+
+NOW = 1000.0
+ASKED = Introspection(endpoint="https://id.example/introspect", client_id="sidecar")
+ISSUER = Issuer(issuer="https://id.example", audiences=("api",), introspection=ASKED)
+
+
+def read(issuer: Issuer = ISSUER, now: float = NOW, **answer: Any) -> Believed:
+    return read_answer(json.dumps({"active": True, "sub": "alice", **answer}).encode(), issuer, now)
+
+
+def flaw(**answer: Any) -> Flaw:
+    with pytest.raises(InvalidToken) as caught:
+        read(**answer)
+    return caught.value.code
+
+
+def test_an_answer_is_read_as_a_tokens_claims_are() -> None:
+    token = read(
+        iss="https://id.example",
+        aud=["other", "api"],
+        client_id="portal",
+        sid="s-1",
+        acr="mfa",
+        amr=["pwd", "otp"],
+        auth_time=900,
+        exp=2000,
+        scope="read pay",
+    ).token
+    assert (token.user, token.session, token.app) == ("alice", "s-1", "portal")
+    assert token.authentication == Authentication(900, "mfa", ("pwd", "otp"))
+    assert (token.expires_at, token.confirmed_at, token.unconfirmed) == (2000, NOW, False)
+    assert ("scope", ("read", "pay")) in token.claims
+    assert not [name for name, _ in token.claims if name == "active"]
+
+
+def test_its_claims_are_as_of_the_answer() -> None:
+    assert read(iat=10).token.issued_at == NOW
+
+
+def test_without_a_session_a_digest_of_user_client_and_sign_in_is_one() -> None:
+    one = read(client_id="portal", auth_time=900).token.session
+    assert one == read(client_id="portal", auth_time=900, exp=1900).token.session
+    assert one != read(client_id="other", auth_time=900).token.session
+
+
+def test_a_token_that_is_not_active_is_not_believed() -> None:
+    assert flaw(active=False) is Flaw.NOT_ACTIVE
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ({"iss": "https://other.example"}, Flaw.UNKNOWN_ISSUER),
+        ({"aud": "other"}, Flaw.WRONG_AUDIENCE),
+        ({"aud": ["other"]}, Flaw.WRONG_AUDIENCE),
+        ({"exp": 900}, Flaw.EXPIRED),
+        ({"nbf": 1100}, Flaw.NOT_YET_VALID),
+        ({"auth_time": 1100}, Flaw.NOT_YET_VALID),
+        ({"sub": ""}, Flaw.MISSING_CLAIM),
+        ({"exp": "soon"}, Flaw.WRONG_TYPE),
+    ],
+)
+def test_one_that_is_active_but_not_for_us_is_not_believed(answer: Any, expected: Flaw) -> None:
+    assert flaw(**answer) is expected
+
+
+@pytest.mark.parametrize("raw", [b"", b"[]", b"{}", b'{"active":"true"}', b'{"active":1}', b"\xff"])
+def test_an_answer_that_says_nothing_is_no_answer(raw: bytes) -> None:
+    with pytest.raises(InvalidAnswer):
+        read_answer(raw, ISSUER, NOW)
+
+
+@given(
+    st.binary(max_size=60)
+    | st.dictionaries(
+        st.sampled_from(["active", "sub", "exp", "aud", "iss", "amr", "acr", "sid"]),
+        st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.lists(st.integers()),
+    ).map(lambda answer: json.dumps(answer).encode())
+)
+def test_no_answer_raises_anything_but_its_two_errors(raw: bytes) -> None:
+    with contextlib.suppress(InvalidAnswer, InvalidToken):
+        read_answer(raw, ISSUER, NOW)
+
+
+@pytest.mark.parametrize(("token", "opaque"), [("abc", True), ("a.b", True), ("a.b.c", False)])
+def test_what_has_not_three_parts_is_opaque(token: str, opaque: bool) -> None:
+    assert is_opaque(token) is opaque
+
+
+def test_a_client_shows_itself_in_one_of_three_ways() -> None:
+    assert authorization(ASKED) == {}
+    secret = msgspec.structs.replace(ASKED, client_id="side car", client_secret="a:b")
+    assert authorization(secret) == {"Authorization": "Basic c2lkZStjYXI6YSUzQWI="}
+    bearer = msgspec.structs.replace(ASKED, bearer_token="t")
+    assert authorization(bearer) == {"Authorization": "Bearer t"}
+    asked = question("tok", "assertion")
+    assert asked["client_assertion_type"].endswith(":jwt-bearer")
+    claims = assertion_claims(ISSUER, NOW, "j1")
+    assert (claims["iss"], claims["sub"], claims["aud"]) == ("sidecar", "sidecar", ISSUER.issuer)
+    assert claims["exp"] == NOW + 60
+
+
+@pytest.mark.parametrize(
+    ("settings", "keys"),
+    [
+        ({}, []),
+        ({"endpoint": "https://i.example", "bearer_token": "t"}, []),
+        ({"endpoint": "http://127.0.0.1:9/i", "client_id": "c", "client_secret_file": "f"}, []),
+        ({"endpoint": "https://i.example"}, ["client_secret_file"]),
+        ({"endpoint": "https://i.example", "client_secret": "s"}, ["client_id"]),
+        ({"endpoint": "http://i.example", "bearer_token": "t"}, ["endpoint"]),
+        ({"endpoint": "http://127.0.0.1.evil/", "bearer_token": "t"}, ["endpoint"]),
+        ({"only": True}, ["endpoint"]),
+        ({"bearer_token": "t"}, ["endpoint"]),
+        (
+            {"endpoint": "https://i", "client_id": "c", "client_secret": "s", "bearer_token": "t"},
+            ["bearer_token"],
+        ),
+    ],
+)
+def test_what_does_not_fit_together_is_told(settings: Any, keys: list[str]) -> None:
+    assert [key for key, _ in introspection_problems(Introspection(**settings))] == keys
