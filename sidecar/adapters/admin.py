@@ -25,6 +25,8 @@ from hypercorn.typing import (
     Scope,
 )
 
+from sidecar.adapters import admin_letters
+from sidecar.adapters.admin_letters import Letters
 from sidecar.adapters.metrics import Exposition
 from sidecar.service.answers import Overloaded, Unavailable
 from sidecar.service.health import Health, Report
@@ -105,10 +107,12 @@ class AdminApp:
         telemetry: Observed,
         inspection: Inspection,
         token: Callable[[], str] = lambda: "",
+        letters: Letters | None = None,
     ) -> None:
         self._health = health
         self._telemetry = telemetry
         self._inspection = inspection
+        self._letters = letters
         self._token = token
 
     async def __call__(
@@ -140,8 +144,10 @@ class AdminApp:
         request = _Request(scope["raw_path"].decode("latin-1"), scope["query_string"])
         if route == _NOWHERE or (route.startswith("/v1/") and not self._token()):
             return problem(404, "there is nothing here")
-        if scope["method"] not in ("GET", "HEAD"):
-            return problem(405, "only GET and HEAD", ((b"allow", b"GET, HEAD"),))
+        allowed = admin_letters.METHODS.get(route, ("GET", "HEAD"))
+        if scope["method"] not in allowed:
+            names = ", ".join(allowed)
+            return problem(405, f"only {names}", ((b"allow", names.encode()),))
         match route:
             case "/metrics":
                 return self._metrics(headers)
@@ -152,7 +158,8 @@ class AdminApp:
             case "/startupz":
                 return _probe(self._health.started())
             case _:
-                return self._refusal(headers) or await self._inspect(route, request)
+                method = scope["method"]
+                return self._refusal(headers) or await self._inspect(route, request, method)
 
     def _metrics(self, headers: Mapping[str, str]) -> Reply:
         accept, encoding = headers.get("accept", ""), headers.get("accept-encoding", "")
@@ -174,31 +181,42 @@ class AdminApp:
         challenge = b'Bearer realm="sidecar admin", error="invalid_token"'
         return problem(401, "this is not the admin credential", _challenge(challenge))
 
-    async def _inspect(self, route: str, request: _Request) -> Reply:
+    async def _inspect(self, route: str, request: _Request, method: str) -> Reply:
+        where = admin_letters.where_of(request.path)
         try:
-            found: object
-            if route == "/v1/policies":
-                found = await self._inspection.policies()
-            elif route == "/v1/rescore":
-                found = await self._inspection.rescore()
-            elif route == "/v1/sessions":
-                found = await self._inspection.sessions(_query(request.query, SessionQuery))
+            if where is None:
+                found = await self._found(route, request)
             else:
-                name = unquote(request.path.removeprefix("/v1/sessions/"))
-                if request.query:
-                    query = _query(request.query, ExplainQuery)
-                    found = await self._inspection.explain(name, query)
-                else:
-                    found = await self._inspection.session(name)
-                if found is None:
-                    return problem(404, "no live session has this id")
+                letters = self._letters
+                found = letters and await admin_letters.answer(
+                    letters, where, method, request.query
+                )
         except InvalidQuery as error:
             return problem(400, str(error))
         except Overloaded as error:
             return problem(503, str(error), _retry(error.retry_after))
         except Unavailable as error:
             return problem(503, str(error), _retry(1))
+        if found is None:
+            return problem(
+                404, f"no {'live session' if where is None else 'dead letter'} has this id"
+            )
         return Reply(200, msgspec.json.encode(found))
+
+    async def _found(self, route: str, request: _Request) -> object | None:
+        """What is looked at; None where there is no such session."""
+        match route:
+            case "/v1/policies":
+                return await self._inspection.policies()
+            case "/v1/rescore":
+                return await self._inspection.rescore()
+            case "/v1/sessions":
+                return await self._inspection.sessions(_query(request.query, SessionQuery))
+        name = unquote(request.path.removeprefix("/v1/sessions/"))
+        if request.query:
+            query = _query(request.query, ExplainQuery)
+            return await self._inspection.explain(name, query)
+        return await self._inspection.session(name)
 
 
 class AdminListener:
@@ -256,6 +274,9 @@ def _route(path: str) -> str:
     """The route as a template: bounded, for it is a metric's label."""
     if path in _ROUTES:
         return path
+    where = admin_letters.where_of(path)
+    if where is not None:
+        return where.route
     name = path.removeprefix("/v1/sessions/")
     return "/v1/sessions/{id}" if name and name != path and "/" not in name else _NOWHERE
 

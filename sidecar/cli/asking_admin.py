@@ -40,7 +40,11 @@ class AdminClient:
 
     def get(self, path: str, query: Mapping[str, Any]) -> dict[str, Any]:
         """What it answers, as JSON. Raises `Stop`."""
-        response = self._client.get(path, params=query)
+        return self.ask("GET", path, query)
+
+    def ask(self, method: str, path: str, query: Mapping[str, Any]) -> dict[str, Any]:
+        """As `get`, by another method."""
+        response = self._client.request(method, path, params=query)
         try:
             body = response.json()
         except ValueError:

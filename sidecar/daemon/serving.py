@@ -235,6 +235,7 @@ class Daemon:
             telemetry=self.telemetry,
             health=self.health,
             inspection=journeys.inspector,
+            letters=journeys.letters,
             token=lambda: journeys.reloader.settings.admin.token,
         )
         return tuple(await nursery.start(AdminListener(self.settings.admin.bind, app).run))

@@ -353,3 +353,53 @@ async def test_the_progress_of_a_re_score_is_shown_to_whom_has_the_credential(ad
     assert (await admin.ask("/v1/rescore")).status_code == 401
     shown = await admin.ask("/v1/rescore", headers=BEARER)
     assert (shown.status_code, shown.json()["done"]) == (200, 1500)
+
+
+class Shelf:
+    """Dead letters of which one is there."""
+
+    async def page(self, limit: int, after: str = "") -> object:
+        return {"letters": [], "limit": limit, "after": after}
+
+    async def find(self, letter: str, /) -> object | None:
+        return {"id": letter} if letter == "1-0" else None
+
+    async def retry(self, letter: str, /) -> object | None:
+        return {"id": letter, "outcome": "done"} if letter == "1-0" else None
+
+    async def drop(self, letter: str, /) -> bool:
+        return letter == "1-0"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/v1/dead-letters?limit=5&cursor=3-1", 200),
+        ("GET", "/v1/dead-letters?limit=0", 400),
+        ("GET", "/v1/dead-letters?cursor=(x", 400),
+        ("GET", "/v1/dead-letters?who=me", 400),
+        ("GET", "/v1/dead-letters/1-0", 200),
+        ("GET", "/v1/dead-letters/2-0", 404),
+        ("GET", "/v1/dead-letters/nonsense", 404),
+        ("DELETE", "/v1/dead-letters/1-0", 200),
+        ("DELETE", "/v1/dead-letters/2-0", 404),
+        ("DELETE", "/v1/dead-letters", 405),
+        ("POST", "/v1/dead-letters/1-0/retry", 200),
+        ("POST", "/v1/dead-letters/2-0/retry", 404),
+        ("GET", "/v1/dead-letters/1-0/retry", 405),
+        ("POST", "/v1/dead-letters/1-0", 405),
+    ],
+)
+async def test_dead_letters_are_looked_at_put_back_and_dropped_with_the_credential(
+    nursery: trio.Nursery, method: str, path: str, status: int
+) -> None:
+    telemetry = Telemetry(Settings(), Lines(Sink()))  # type: ignore[arg-type]
+    app = AdminApp(Health(), telemetry, Book(), lambda: TOKEN, Shelf())
+    listener = AdminListener("127.0.0.1:0", app)
+    (url,) = await nursery.start(listener.run)
+    async with httpx.AsyncClient(base_url=url) as client:
+        bare = await client.request(method, path)
+        assert bare.status_code == (401 if status not in (404, 405) else bare.status_code)
+        reply = await client.request(method, path, headers=BEARER)
+    assert reply.status_code == status
+    listener.stop()
