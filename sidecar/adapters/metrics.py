@@ -244,6 +244,11 @@ class Metrics:
         self.revocations = self._counter(
             "sidecar_sessions_revoked_total", "Sessions that a revocation ended."
         )
+        self.break_glass = self._counter(
+            "sidecar_break_glass_checks_total",
+            "Checks of emergency accounts, to which no policy applies.",
+            "decision",
+        )
         self.report_only = self._counter(
             "sidecar_report_only_total",
             "Checks of which a report-only policy asked something: what the answer would have "

@@ -14,6 +14,7 @@ from sidecar.adapters.logs import Lines, Logger, logger
 from sidecar.adapters.metrics import Exposition, Level, Metrics, Read
 from sidecar.domain.policy import State
 from sidecar.service.observations import (
+    BreakGlassUsed,
     Buried,
     Checked,
     Cleared,
@@ -113,6 +114,8 @@ class Telemetry:
                 self._revoked(observation)
             case ReportedOnly():
                 self._reported_only(observation)
+            case BreakGlassUsed():
+                self._break_glass(observation)
             case EventTaken():
                 self._event_taken(observation)
             case Rescored():
@@ -209,6 +212,16 @@ class Telemetry:
             decision=report.decision,
             answered=report.answered,
             context=report.context,
+        )
+
+    def _break_glass(self, used: BreakGlassUsed) -> None:
+        self.metrics.break_glass.labels(used.decision).inc()
+        self._log.warning(
+            "break-glass-used",
+            session=used.session,
+            subject=used.subject,
+            decision=used.decision,
+            context=used.context,
         )
 
     def _event_taken(self, event: EventTaken) -> None:

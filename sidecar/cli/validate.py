@@ -14,6 +14,7 @@ from sidecar.cli.stopping import DONE, MISTAKE, Stop
 
 if TYPE_CHECKING:  # loaded when it is needed
     from sidecar.daemon.configuration import Configuration
+    from sidecar.wire.settings import BreakGlass
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +69,15 @@ def run(arguments: argparse.Namespace) -> int:
         f"{_count(len(settings.routes), 'route', 'routes')}, "
         f"{_count(len(settings.tokens.issuers), 'issuer', 'issuers')}"
     )
+    accounts = _accounts(settings.break_glass)
+    if accounts:
+        print(plain(f"break-glass, which no policy touches: {accounts}"))
     return DONE
+
+
+def _accounts(named: "BreakGlass") -> str:
+    told = (("users", named.users), ("groups", named.groups))
+    return "; ".join(f"{kind} {', '.join(names)}" for kind, names in told if names)
 
 
 def _warnings(found: "Configuration", allowed: Sequence[str]) -> list[str]:

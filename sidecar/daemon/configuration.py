@@ -12,7 +12,7 @@ from sidecar.adapters.prefixes import InvalidPrefixes, Prefixes, load
 from sidecar.domain.assurance import Ladder
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.location import Place
-from sidecar.domain.policy import All, AnyOf, Claims, Condition, Not, Policy
+from sidecar.domain.policy import All, AnyOf, Claims, Condition, Not, Policy, Principals
 from sidecar.domain.risk import Rating
 from sidecar.domain.scene import World
 from sidecar.domain.session import Surroundings
@@ -104,7 +104,13 @@ def evaluator_of(settings: Settings, policies: tuple[Policy, ...], prefixes: Pre
         risk.default_half_life,
         risk.travel_speed_kmh,
     )
-    world = World(ladder_of(settings), rating, locations_of, settings.friction.min_interval)
+    world = World(
+        ladder_of(settings),
+        rating,
+        locations_of,
+        settings.friction.min_interval,
+        break_glass_of(settings),
+    )
     around = Surroundings(
         "",
         prefixes.network_of,
@@ -113,6 +119,12 @@ def evaluator_of(settings: Settings, policies: tuple[Policy, ...], prefixes: Pre
         memory=int(settings.sessions.facts_ttl * MICROSECONDS),
     )
     return Evaluator(policies, world, around)
+
+
+def break_glass_of(settings: Settings) -> Principals:
+    """The emergency accounts, whom no policy is for."""
+    named = settings.break_glass
+    return Principals(users=frozenset(named.users), groups=frozenset(named.groups))
 
 
 def read_policy_set(path: Path, settings: Settings) -> tuple[Policy, ...]:

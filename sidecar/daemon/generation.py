@@ -21,6 +21,7 @@ def generation_of(configuration: Configuration, databases: Mapping[str, bytes]) 
         settings.assurance,
         settings.risk,
         settings.friction,
+        settings.break_glass,
         settings.locations,
         settings.networks,
         settings.geography,

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from sidecar.adapters.prefixes import cidrs_of
-from sidecar.daemon.configuration import Configuration, ladder_of, policy_files
+from sidecar.daemon.configuration import Configuration, break_glass_of, ladder_of, policy_files
 from sidecar.domain import lint
 from sidecar.wire.context_policies import PREFIX
 from sidecar.wire.positions import (
@@ -49,6 +49,7 @@ def ground_of(configuration: Configuration) -> lint.Ground:
         _databases(settings),
         ALL_TRUSTED,
         tuple(lint.Overlap(*each) for each in overlaps(settings.routes)),
+        break_glass_of(settings),
     )
 
 

@@ -28,10 +28,11 @@ def compile_policy(policy: Policy, world: World) -> Compiled:
         tuple(a.requirements for a in alternatives),
         tuple(a.requirements for a in alternatives if not a.compliant_device),
         is_timed(policy.conditions),
-        policy.users == Assignment(),
+        policy.users == Assignment() and world.break_glass == Principals(),
         check,
         world.min_interval if policy.min_interval is None else policy.min_interval,
         is_strict(policy.conditions),
+        world.break_glass,
     )
 
 
@@ -47,12 +48,13 @@ def _always(_scene: Scene, _needs: Needs) -> Finding:
 
 
 def applies(compiled: Compiled, state: State) -> bool:
-    """Whether the policy is for this session's user."""
+    """Whether the policy is for this session's user: never for a break-glass account."""
     if compiled.everybody:
         return True
     users = compiled.policy.users
     included = users.include is None or matches(users.include, state)
-    return included and not matches(users.exclude, state)
+    excluded = matches(users.exclude, state) or matches(compiled.break_glass, state)
+    return included and not excluded
 
 
 def matches(principals: Principals, state: State) -> bool:

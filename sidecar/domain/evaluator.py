@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from sidecar.domain.assurance import Authentication, Shown
-from sidecar.domain.compiling import applies, compile_policy
+from sidecar.domain.compiling import applies, compile_policy, matches
 from sidecar.domain.context_proofs import credited, keep_shown
 from sidecar.domain.facts import ContextsShown, Fact, Revoked, Sighted, SignedIn
 from sidecar.domain.friction import Proving, begun_after, prompted_after, was_just_proven
@@ -153,6 +153,10 @@ class Evaluator:
             before = state.holdings.get(compiled.policy.id, _NOTHING)
             found[compiled.policy.id] = _holding(compiled, scene, before, self._around.skew)
         return found
+
+    def is_break_glass(self, state: State) -> bool:
+        """Whether the session is of an account that no policy is for."""
+        return matches(self.world.break_glass, state)
 
     def is_strict(self, state: State, ip: str) -> bool:
         """Whether a call of `ip` (empty: none) is judged otherwise than where the session is."""

@@ -114,7 +114,7 @@ def _seconds(moment: Moment) -> float | None:
 def _policy(call: _Call, look: Look) -> PolicyTold:
     compiled, after = look.compiled, look.after
     policy = compiled.policy
-    users = _users(policy, call.state, applies=look.applies)
+    users = _users(look.compiled, call.state, applies=look.applies)
     apps, contexts = _selected(call, policy)
     outcome = _outcome(call, look, apps, contexts)
     conditions = None
@@ -254,8 +254,11 @@ def _grant(call: _Call, look: Look) -> GrantTold:
     )
 
 
-def _users(policy: Policy, state: State, *, applies: bool) -> Match:
-    users = policy.users
+def _users(compiled: Compiled, state: State, *, applies: bool) -> Match:
+    emergency = _named(compiled.break_glass, state)
+    if emergency:
+        return Match(applies, f"a break-glass account, as {emergency}: no policy is for those")
+    users = compiled.policy.users
     excluded = _named(users.exclude, state)
     if excluded:
         return Match(applies, f"excluded as {excluded}")

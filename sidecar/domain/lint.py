@@ -60,7 +60,7 @@ ADVICE: Mapping[str, str] = {
     "always-holds": "leave them out if that is meant",
     "shadowed": "remove it, or let it ask for more",
     "locks-out-everyone": "exclude an emergency account, or name who is to be blocked",
-    "no-break-glass": "exclude an emergency account, so that somebody can always get in",
+    "no-break-glass": "name emergency accounts under `break_glass`, or exclude one",
     "contradictory-grant": "leave out what has no effect",
     "threshold-out-of-range": "choose one from within",
     "needs-geography": "configure the database, or remove the condition",
@@ -114,7 +114,8 @@ class Ground(NamedTuple):
     """What of a configuration policies stand on.
 
     `routes` are the contexts of each route; `databases` the geography databases there are: `city`,
-    `asn`, `anonymous_ip`; `all_trusted` the name that stands for all trusted locations.
+    `asn`, `anonymous_ip`; `all_trusted` the name that stands for all trusted locations;
+    `break_glass` those whom no policy is for.
     """
 
     policies: tuple[Policy, ...]
@@ -126,6 +127,7 @@ class Ground(NamedTuple):
     databases: frozenset[str] = frozenset({"city", "asn", "anonymous_ip"})
     all_trusted: str = "all-trusted"
     overlaps: tuple[Overlap, ...] = ()
+    break_glass: Principals = Principals()
 
 
 def lint(ground: Ground) -> tuple[Finding, ...]:
@@ -134,7 +136,8 @@ def lint(ground: Ground) -> tuple[Finding, ...]:
     found: list[Finding] = []
     for index, policy in enumerate(awake):
         found += _policy(policy, ground)
-        found += _shadows(policy, awake[:index], awake[index + 1 :], ground.ladder)
+        if not _never(policy, ground.break_glass):
+            found += _shadows(policy, awake[:index], awake[index + 1 :], ground.ladder)
     found += _contexts(awake, ground)
     found += _named("location", ground.locations, _locations_used(awake, ground))
     found += _named("network", ground.networks, _networks_used(awake))
@@ -147,13 +150,13 @@ def _about(policy: Policy, code: str, message: str) -> Finding:
 
 
 def _policy(policy: Policy, ground: Ground) -> Iterator[Finding]:
-    why = _never(policy)
+    why = _never(policy, ground.break_glass)
     if why:
         yield _about(policy, "never-fires", why)
     elif policy.conditions is not None and always_holds(policy.conditions):
         yield _about(policy, "always-holds", "its conditions always hold")
     if not why:
-        yield from _refusal(policy)
+        yield from _refusal(policy, ground.break_glass)
     yield from _grant(policy, ground.ladder)
     yield from _thresholds(policy)
     missing = sorted(_databases(policy.conditions) - ground.databases)
@@ -162,7 +165,7 @@ def _policy(policy: Policy, ground: Ground) -> Iterator[Finding]:
         yield _about(policy, "needs-geography", f"it has conditions on places, but no {names}")
 
 
-def _never(policy: Policy) -> str:
+def _never(policy: Policy, break_glass: Principals) -> str:
     """Why a policy can never ask for anything; empty: it can."""
     if not can_hold(policy.conditions):
         return "its conditions can never hold together"
@@ -172,6 +175,8 @@ def _never(policy: Policy) -> str:
     users = policy.users
     if users.include is not None and within(users.include, users.exclude):
         return "it excludes all users that it includes"
+    if users.include is not None and within(users.include, break_glass):
+        return "it includes break-glass accounts only, whom no policy is for"
     return ""
 
 
@@ -181,15 +186,16 @@ def refuses(policy: Policy) -> bool:
     return policy.grant.block or (bool(ways) and all(COMPLIANT_DEVICE in way for way in ways))
 
 
-def _refusal(policy: Policy) -> Iterator[Finding]:
+def _refusal(policy: Policy, break_glass: Principals) -> Iterator[Finding]:
     if policy.state is not State.ENABLED or not refuses(policy):
         return
     users = policy.users
+    spared = users.exclude != Principals() or break_glass != Principals()
     if users == Assignment() and policy.grant.block and always_holds(policy.conditions):
         where = "everywhere" if policy.contexts.include is None else "in its contexts"
         message = f"it blocks everybody {where}, always"
         yield _about(policy, "locks-out-everyone", message)
-    elif users.exclude == Principals() and _is_broad(users.include):
+    elif not spared and _is_broad(users.include):
         yield _about(policy, "no-break-glass", "it can refuse everybody whom it is for")
 
 
@@ -269,8 +275,6 @@ def _shadows(
     policy: Policy, before: list[Policy], after: list[Policy], ladder: Ladder
 ) -> Iterator[Finding]:
     """Is there a policy that makes this one superfluous? Of two alike, the later one is."""
-    if _never(policy):
-        return
     for other in (*before, *after):
         covered = covers(other, policy, ladder)
         if covered and not (other in after and covers(policy, other, ladder)):

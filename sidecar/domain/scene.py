@@ -5,7 +5,7 @@ from typing import NamedTuple, TypeAlias
 
 from sidecar.domain.assurance import Authentication, Ladder, Requirement
 from sidecar.domain.location import Place
-from sidecar.domain.policy import RiskLevel
+from sidecar.domain.policy import Principals, RiskLevel
 from sidecar.domain.risk import Rating, level_after, terms_of, total
 from sidecar.domain.state import PLACE, Cause, Moment, State
 
@@ -28,13 +28,15 @@ class World(NamedTuple):
     """What conditions must know of the configuration.
 
     `locations_of` gives the names of the named locations that an address and its place lie in;
-    `min_interval` is that of the policies that name none.
+    `min_interval` is that of the policies that name none. `break_glass` are those whom no policy
+    is for.
     """
 
     ladder: Ladder
     rating: Rating
     locations_of: Callable[[str, Place], frozenset[str]]
     min_interval: int = 0
+    break_glass: Principals = Principals()
 
 
 class CalledFrom(NamedTuple):

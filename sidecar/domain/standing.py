@@ -7,7 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from sidecar.domain.assurance import Requirement, Shown, is_later
-from sidecar.domain.policy import Policy, Selection
+from sidecar.domain.policy import Policy, Principals, Selection
 from sidecar.domain.policy import State as PolicyState
 from sidecar.domain.scene import ALWAYS, Check, Needs, Test
 from sidecar.domain.stamp import MICROSECONDS
@@ -34,7 +34,7 @@ class Compiled(NamedTuple):
     """A policy with its condition as a function and its grant as what sign-ins must show.
 
     `check` tells of the condition; None where there is none. `min_interval` in seconds. `strict`:
-    the condition asks for the call's own address.
+    the condition asks for the call's own address. `break_glass`: whom no policy is for.
     """
 
     policy: Policy
@@ -47,6 +47,7 @@ class Compiled(NamedTuple):
     check: Check | None = None
     min_interval: int = 0
     strict: bool = False
+    break_glass: Principals = Principals()
 
     def needs(self, state: State) -> Needs:
         """What could satisfy this policy as things are."""

@@ -19,7 +19,7 @@ from sidecar.domain.stamp import MICROSECONDS
 from sidecar.service.answering import UNKNOWN_MAX_AGE, Answerers, Whom
 from sidecar.service.answers import Answer, Call, Overloaded, Reason, Unavailable
 from sidecar.service.live import Live
-from sidecar.service.observations import Telemetry, TokenRefused
+from sidecar.service.observations import BreakGlassUsed, Telemetry, TokenRefused
 from sidecar.service.reporting import SEVERITY, Tried, checked
 from sidecar.service.sighting import Sightings
 from sidecar.service.view import View
@@ -203,6 +203,11 @@ class Checker:
         capable = token is None or token.claims_capable
         whom = Whom(live.session, live.user, ladder.name(standing.rank), label, capable)
         reasons = _reasons(decision) if decision.demands else ()
+        if evaluator.is_break_glass(live.state):
+            used = BreakGlassUsed(
+                session=live.session, subject=live.user, decision=decision.verdict, context=label
+            )
+            self._telemetry.record(used)
         answerer = self._answerers.of(app)
         answer = answerer.decided(decision, whom, reasons, contexts, standing.revoked)
         if not self._explains:

@@ -128,6 +128,15 @@ class ReportedOnly(msgspec.Struct, frozen=True, kw_only=True):
     context: str = ""
 
 
+class BreakGlassUsed(msgspec.Struct, frozen=True, kw_only=True):
+    """A call of an emergency account was answered, to which no policy applies: with `decision`."""
+
+    session: str
+    subject: str
+    decision: str
+    context: str = ""
+
+
 class EventTaken(msgspec.Struct, frozen=True, kw_only=True):
     """An event met its fate at a door. `type` and `id` are as sent; `detail` says what was wrong.
 
@@ -302,6 +311,7 @@ Observation: TypeAlias = (
     | Cleared
     | RevokedSession
     | ReportedOnly
+    | BreakGlassUsed
     | EventTaken
     | Rescored
     | Checked

@@ -297,6 +297,13 @@ class Friction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     min_interval: WholeDuration = 0
 
 
+class BreakGlass(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Emergency accounts: no policy touches them, a revocation does. Each use is told."""
+
+    users: tuple[str, ...] = ()  # by the id that tokens tell
+    groups: tuple[str, ...] = ()  # and whoever is in one of these
+
+
 class Sessions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long sessions and facts are kept, and how many this sidecar holds in its view."""
 
@@ -361,6 +368,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     assurance: Assurance = Assurance()
     risk: Risk = Risk()
     friction: Friction = Friction()
+    break_glass: BreakGlass = BreakGlass()
     sessions: Sessions = Sessions()
     work: Work = Work()
     log: Log = Log()

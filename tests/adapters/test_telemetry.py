@@ -17,6 +17,7 @@ from sidecar.domain.explaining import explain_call
 from sidecar.domain.facts import SIGNALS
 from sidecar.service.answers import Reason
 from sidecar.service.observations import (
+    BreakGlassUsed,
     Buried,
     Checked,
     Cleared,
@@ -98,6 +99,7 @@ EVERYTHING: tuple[Observation, ...] = (
     WorkClaimed(entries=2),
     WorkerFailed(where="evaluation", error=ValueError("innards")),
     Told(event="ready", fields={"socket": "/run/s.sock"}),
+    BreakGlassUsed(session="s1", subject="glass-1", decision="allow", context="c1"),
 )
 
 
@@ -334,6 +336,13 @@ def test_a_report_only_mark_is_no_enabled_one() -> None:
 def test_marks_clearings_and_revocations_are_always_told() -> None:
     events = [line["event"] for line in Recorded().record(*EVERYTHING[:3]).log]
     assert events == ["session-marked", "mark-cleared", "session-revoked"]
+
+
+def test_each_use_of_a_break_glass_account_is_counted_and_logged() -> None:
+    recorded = Recorded().record(EVERYTHING[-1], EVERYTHING[-1])
+    assert recorded.value("sidecar_break_glass_checks_total", decision="allow") == 2
+    assert [line["event"] for line in recorded.log] == ["break-glass-used"] * 2
+    assert {line["level"] for line in recorded.log} == {"warning"}
 
 
 def test_checks_are_told_only_where_the_log_asks_for_them() -> None:

@@ -37,6 +37,15 @@ async def test_what_is_right_is_counted(config: Path) -> None:
     assert done == (0, "ok: 1 policy (1 enabled), 1 context, 1 route, 0 issuers\n", "")
 
 
+async def test_break_glass_accounts_are_shown(config: Path) -> None:
+    named = "break_glass: {users: [glass-1, glass-2], groups: [emergency]}"
+    write(config, f"{CONFIG}\n{named}\n")
+    done = await sidecar("validate", "--config", str(config))
+    assert done.status == 0
+    shown = "break-glass, which no policy touches: users glass-1, glass-2; groups emergency"
+    assert done.out.splitlines()[-1] == shown
+
+
 async def test_every_problem_is_told_with_its_line(config: Path) -> None:
     write(config, CONFIG + "sokcet: {}\nhttp: {max_connections: many}\n")
     done = await sidecar("validate", "--config", str(config))

@@ -377,3 +377,16 @@ def test_every_code_is_made_by_some_case() -> None:
         "strength-unaskable",
     }
     assert made == set(CODES)
+
+
+def test_configured_break_glass_accounts_are_emergency_accounts() -> None:
+    emergency = Principals(users=frozenset({"glass"}), groups=frozenset({"emergency"}))
+    assert codes(policy(grant=BLOCK)) == ["no-break-glass"]
+    assert codes(policy(grant=BLOCK), break_glass=emergency) == []
+
+
+def test_a_policy_for_break_glass_accounts_alone_never_fires() -> None:
+    glass = Principals(users=frozenset({"glass"}))
+    rule = policy(users=Assignment(glass))
+    assert codes(rule, break_glass=glass) == ["never-fires"]
+    assert codes(rule) == []

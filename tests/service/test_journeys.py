@@ -4,6 +4,7 @@ import msgspec
 import pytest
 import trio
 
+from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.policy import (
     Assignment,
     Changed,
@@ -19,6 +20,7 @@ from sidecar.domain.policy import (
     Selection,
     UserRisk,
 )
+from sidecar.domain.session import Surroundings
 from sidecar.domain.signal import (
     AssuranceLevelChange,
     DeviceComplianceChange,
@@ -32,9 +34,15 @@ from sidecar.domain.signal import (
 from sidecar.domain.stamp import at
 from sidecar.service.answers import Verdict
 from sidecar.service.inspection import SessionQuery
-from sidecar.service.observations import Cleared, ClearReason, Marked, RevokedSession
+from sidecar.service.observations import (
+    BreakGlassUsed,
+    Cleared,
+    ClearReason,
+    Marked,
+    RevokedSession,
+)
 from sidecar.wire.settings import Context, Resilience
-from tests.domain.scenes import AWAY, HOME, policy
+from tests.domain.scenes import AWAY, HOME, network_of, policy
 from tests.service.memory import SETTINGS, MemoryStore, Pod, Tokens
 
 MOVED = policy(Changed((Circumstance.COUNTRY,)), name="moved")
@@ -481,3 +489,17 @@ async def test_a_strict_policy_judges_the_call_where_a_later_sighting_is_elsewhe
     assert (await b.check(token)).verdict is Verdict.ALLOW
     await b.settle()
     assert (await a.check(token, ip=AWAY)).verdict is Verdict.STEP_UP
+
+
+async def test_each_check_of_a_break_glass_account_is_told_and_passes() -> None:
+    a, _, tokens = two_pods(policy(None, block=True))
+    evaluator = a.view.evaluator
+    glass = Principals(users=frozenset({"alice"}))
+    exempt = evaluator.world._replace(break_glass=glass)
+    a.view.use(Evaluator(evaluator.policies, exempt, Surroundings("", network_of)))
+    answer = await a.check(tokens.issue("t1", user="alice"))
+    assert answer.verdict is Verdict.ALLOW
+    used = BreakGlassUsed(session="s1", subject="alice", decision="allow", context="c1")
+    assert a.telemetry.of(BreakGlassUsed) == [used]
+    assert (await a.check(tokens.issue("t2", user="bob", session="s2"))).verdict is Verdict.DENY
+    assert len(a.telemetry.of(BreakGlassUsed)) == 1

@@ -1,0 +1,67 @@
+"""Accounts that no policy of any file is for."""
+
+import msgspec
+import pytest
+
+from sidecar.domain.evaluator import Evaluator
+from sidecar.domain.explaining import explain_call
+from sidecar.domain.explanation import Outcome
+from sidecar.domain.facts import ClaimsSeen, Fact, Revoked, Scope
+from sidecar.domain.policy import Assignment, Policy, Principals
+from sidecar.domain.stamp import MICROSECONDS
+from sidecar.domain.standing import Standing
+from sidecar.domain.stepping import Stepper
+from tests.domain.scenes import WORLD, established, evaluator, policy, stamp
+
+C1 = frozenset({"c1"})
+ALWAYS = policy(None, block=True)
+
+
+def rules(exempt: Principals, rule: Policy = ALWAYS) -> Evaluator:
+    around = evaluator()._around  # noqa: SLF001 - the tests' own surroundings
+    return Evaluator((rule,), WORLD._replace(break_glass=exempt), around)
+
+
+def users(*names: str) -> Principals:
+    return Principals(users=frozenset(names))
+
+
+def standing(judge: Evaluator, facts: list[Fact]) -> Standing:
+    return judge.standing(judge.fold("s", facts), 2000 * MICROSECONDS)
+
+
+@pytest.mark.parametrize("exempt", [users("alice"), Principals(groups=frozenset({"staff"}))])
+def test_no_policy_is_for_a_break_glass_account(exempt: Principals) -> None:
+    judge = rules(exempt)
+    assert standing(judge, established()).demands == ()
+    assert judge.is_break_glass(judge.fold("s", established()))
+    state = judge.fold("s", established())
+    (told,) = explain_call(judge, state, "app", C1, 2000).policies
+    assert told.outcome is Outcome.OTHER_USER
+    assert "break-glass" in told.why
+
+
+def test_even_a_policy_that_names_the_account() -> None:
+    named = msgspec.structs.replace(ALWAYS, users=Assignment(users("alice")))
+    assert standing(rules(users("alice"), named), established()).demands == ()
+
+
+def test_every_policy_is_for_everybody_else() -> None:
+    judge = rules(users("glass"))
+    assert len(standing(judge, established()).demands) == 1
+    assert not judge.is_break_glass(judge.fold("s", established()))
+
+
+def test_a_revocation_ends_the_session_of_a_break_glass_account_too() -> None:
+    revoked = Revoked(stamp=stamp(1500), scope=Scope.USER, reason="stolen")
+    assert standing(rules(users("alice")), [*established(), revoked]).revoked is not None
+
+
+def test_who_leaves_the_emergency_group_is_judged_again_in_replay_as_in_life() -> None:
+    judge = rules(Principals(groups=frozenset({"staff"})))
+    left = ClaimsSeen(stamp=stamp(1500), scope=Scope.SESSION, claims=(("groups", ()),))
+    assert len(standing(judge, [*established(), left]).demands) == 1
+    stepper = Stepper.over(judge, judge.policies, judge.world)
+    state = stepper.fold("s", established())
+    stepper.step(state, [left], stepper.surroundings("s"))
+    assert state.holdings["p"].holds
