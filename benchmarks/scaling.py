@@ -347,11 +347,11 @@ async def main() -> None:
             await trio.sleep(IDLE_SECONDS / 3)
             alone = bench.now().less(before).each(time.perf_counter() - begun)
             fresh = client.info("memory")["used_memory"], client.info("clients")
-            serving = trio.CancelScope()
+            serving = [trio.CancelScope() for _ in range(2)]
             for pod in range(2):
                 config = directory / f"{pod}.yaml"
                 config.write_text(json.dumps(configuration(directory, pod, url)))
-                addresses = await nursery.start(serve_within, serving, config)
+                addresses = await nursery.start(serve_within, serving[pod], config)
                 bench.links.append(await trio.open_unix_socket(addresses.socket))
             await bench.quiet()
             used, known = client.info("memory")["used_memory"], client.info("clients")
@@ -359,7 +359,8 @@ async def main() -> None:
             connection = (used - fresh[0]) / max(1, links)
             costs = await measure(bench, alone._replace(memory=0))
             sizes = kinds(client)
-            serving.cancel()  # their views hold the sessions, and would look at them, too
+            for scope in serving:  # their views hold the sessions: they would look at them, too
+                scope.cancel()
             configs = [directory / f"{pod}.yaml" for pod in range(2)]
             runs = [
                 await rescore(bench, configs[:1], "once"),

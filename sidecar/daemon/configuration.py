@@ -17,6 +17,7 @@ from sidecar.domain.risk import Rating
 from sidecar.domain.scene import World
 from sidecar.domain.session import Surroundings
 from sidecar.domain.stamp import MICROSECONDS
+from sidecar.domain.stepping import Stepper
 from sidecar.wire.config import read_settings
 from sidecar.wire.paths import InvalidRoute, Routes
 from sidecar.wire.policyfile import read_policies
@@ -118,7 +119,7 @@ def evaluator_of(settings: Settings, policies: tuple[Policy, ...], prefixes: Pre
         settings.geography.least_distance_km,
         memory=int(settings.sessions.facts_ttl * MICROSECONDS),
     )
-    return Evaluator(policies, world, around)
+    return Stepper(policies, world, around)
 
 
 def break_glass_of(settings: Settings) -> Principals:

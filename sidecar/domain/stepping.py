@@ -1,7 +1,8 @@
-"""The evaluator step by step, in place: for whoever owns a state alone, as replay does.
+"""The evaluator, with steps that leave out what they do not concern.
 
-The steps are the evaluator's own. Two things make it fast: the state is changed, not copied, and
-a policy that reads nothing of what a step changed is left as it stands (`dependencies`).
+Two things make it fast: a policy that reads nothing of what a step changed is left as it stands
+(`dependencies`), also within a fold; and who owns a state alone, as replay does, may have it
+changed in place instead of copied.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,7 +25,7 @@ Restless: TypeAlias = tuple[Compiled, ...]
 
 
 class Stepper(Evaluator):
-    """An evaluator that also moves states forward in place."""
+    """An evaluator whose folds are made of such steps, and that also takes them one by one."""
 
     __slots__ = ("_clocked", "_concerned", "_reads")
 
@@ -67,6 +68,9 @@ class Stepper(Evaluator):
         was = dependencies.before(state)
         apply(state, facts, around)
         return self.conclude(state, moment, dependencies.changes(was, state, facts), restless)
+
+    def _advance(self, state: State, facts: Sequence[Fact], around: Surroundings) -> None:
+        self.step(state, facts, around)
 
     def at(self, state: State, now: int) -> State:
         """As the evaluator's; a state is as of its last step already, and is not copied."""

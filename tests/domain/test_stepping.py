@@ -1,3 +1,5 @@
+import random
+
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,6 +78,24 @@ def test_stepping_in_place_gives_what_evaluating_everything_gives(
         assert state == folded
         now = step[0].stamp.time
         assert stepping.standing(state, now) == whole.standing(folded, now)
+
+
+@given(POLICIES, journeys(), st.randoms(use_true_random=False), st.integers(0, 6))
+def test_folding_by_steps_gives_what_evaluating_everything_gives(
+    of: tuple[Policy, ...], facts: list[Fact], order: random.Random, keep: int
+) -> None:
+    """Also from a checkpoint, with facts that came late, and by policies it was not made with."""
+    whole, stepping = evaluator(*of), stepper(*of)
+    order.shuffle(facts)
+    known = facts[: len(facts) // 2]
+    cut = whole.checkpoint("", known, None, keep)
+    assert stepping.checkpoint("", known, None, keep) == cut
+    other = evaluator(*of[1:]).checkpoint("", known, None, keep)
+    for checkpoint in (None, cut, other):
+        folded = whole.fold("", facts, checkpoint)
+        assert stepping.fold("", facts, checkpoint) == folded
+        now = folded.last.time + 30 * 1_000_000
+        assert stepping.standing(folded, now) == whole.standing(folded, now)
 
 
 def test_a_calm_session_waits_for_facts_and_a_clock_does_not() -> None:
