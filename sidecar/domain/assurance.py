@@ -8,6 +8,7 @@ only by what it lists.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -104,10 +105,19 @@ class Shown(NamedTuple):
 class Ladder:
     """The levels in order, and the strengths beside them.
 
-    Rank 0 is "nothing recognised"; rank n is the nth level.
+    Rank 0 is "nothing recognised"; rank n is the nth level. What few ways of signing in, and few
+    sets of requirements, come to is remembered: each check and each fold asks for it.
     """
 
-    __slots__ = ("_by_acr", "_combinations", "_ranks", "levels", "strengths")
+    __slots__ = (
+        "_acr_values",
+        "_by_acr",
+        "_combinations",
+        "_counts",
+        "_ranks",
+        "levels",
+        "strengths",
+    )
 
     def __init__(
         self,
@@ -126,6 +136,8 @@ class Ladder:
             for rank, level in reversed(tuple(enumerate(levels, 1)))
             for combination in level.amr
         )
+        self._counts = lru_cache(_REMEMBERED)(self._count)
+        self._acr_values = lru_cache(_REMEMBERED)(self._joined_acr_values)
 
     def rank_of_level(self, name: str) -> int | None:
         """The rank of a level by its name, None where no level is so named."""
@@ -162,8 +174,11 @@ class Ladder:
 
     def shown(self, authentication: Authentication) -> Shown:
         """What a sign-in counts for."""
-        acr, amr = authentication.acr, authentication.amr
-        return Shown(self.rank(acr, amr), self.strengths_of(acr, amr), authentication)
+        rank, strengths = self._counts(authentication.acr, authentication.amr)
+        return Shown(rank, strengths, authentication)
+
+    def _count(self, acr: str, amr: tuple[str, ...]) -> tuple[int, frozenset[str]]:
+        return self.rank(acr, amr), self.strengths_of(acr, amr)
 
     def requirements(self, controls: Iterable[str]) -> tuple[Requirement, ...]:
         """What these levels and strengths ask for together: the highest level, and each strength.
@@ -205,6 +220,9 @@ class Ladder:
         The values by which one sign-in meets all of the requirements; where there is none, those
         of the first: the strongest level, else the first strength. The others are asked for next.
         """
+        return self._acr_values(tuple(requirements))
+
+    def _joined_acr_values(self, requirements: tuple[Requirement, ...]) -> tuple[str, ...]:
         rank = max((each.rank for each in requirements if not each.strength), default=0)
         asked = [Requirement(rank)] if rank else []
         asked += dict.fromkeys(each for each in requirements if each.strength)
@@ -238,6 +256,7 @@ class Ladder:
 
 
 _NONE: frozenset[str] = frozenset()
+_REMEMBERED = 1024
 
 
 def is_later(auth_time: int, moment: int | None, skew: int = 0) -> bool:

@@ -85,7 +85,8 @@ def judge(
             context
             for context in contexts
             for demand in asked
-            if context in demand.contexts and not demand.is_met_in(frozenset((context,)), now)
+            if context in demand.contexts
+            and not (demand.met_in and demand.is_met_in(frozenset((context,)), now))
         ),
     )
 
