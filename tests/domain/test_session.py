@@ -313,10 +313,13 @@ POLICIES = st.builds(
     st.just("p"),
 )
 SECONDS = st.integers(1001, 1100)
+# Facts of one stamp come from one event, and no event is at two places: what differs has another id.
 FACTS = st.one_of(
-    st.builds(sighted, SECONDS, st.sampled_from([HOME, AWAY, FAR])),
     st.builds(
-        lambda s, back, acr: signed_in(s, s - back, acr),
+        lambda s, ip: sighted(s, ip, f"e{s}{ip}"), SECONDS, st.sampled_from([HOME, AWAY, FAR])
+    ),
+    st.builds(
+        lambda s, back, acr: signed_in(s, s - back, acr, f"a{s}{back}{acr}"),
         SECONDS,
         st.integers(0, 60),
         st.sampled_from(["single-factor", "mfa", "phr"]),
