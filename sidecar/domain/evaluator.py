@@ -14,11 +14,17 @@ from sidecar.domain.assurance import Authentication, Shown
 from sidecar.domain.compiling import applies, compile_policy, matches
 from sidecar.domain.context_proofs import credited, keep_shown
 from sidecar.domain.facts import ContextsShown, Fact, Revoked, Sighted, SignedIn
-from sidecar.domain.friction import Proving, begun_after, prompted_after, was_just_proven
+from sidecar.domain.friction import (
+    Proving,
+    begun_after,
+    prompted_after,
+    proof_after,
+    was_just_proven,
+)
 from sidecar.domain.lifetime import lifetime_of, live_on
 from sidecar.domain.policy import Policy
 from sidecar.domain.policy import State as PolicyState
-from sidecar.domain.scene import ALWAYS, CalledFrom, Scene, World
+from sidecar.domain.scene import ALWAYS, ANY_SIGN_IN, NEVER_PROVEN, CalledFrom, Scene, World
 from sidecar.domain.session import Surroundings, apply, best_sign_ins
 from sidecar.domain.stamp import MICROSECONDS, Stamp
 from sidecar.domain.standing import (
@@ -38,6 +44,7 @@ from sidecar.domain.state import (
     Held,
     Holding,
     State,
+    unproven,
 )
 
 _NOTHING = Holding()
@@ -337,6 +344,8 @@ def _held(compiled: Compiled, scene: Scene, before: Holding, proving: Proving) -
         return _NOTHING
     finding = compiled.test(scene, proving.needs)
     sticky = compiled.policy.sticky
+    if not finding.holds and _waits(compiled, before, proving):
+        return before
     if not finding.holds:
         if sticky and before.mark:
             return Holding(False, (), before.mark, before.begun, before.prompted)
@@ -360,6 +369,22 @@ def _held(compiled: Compiled, scene: Scene, before: Holding, proving: Proving) -
     begun = begun_after(before, kept, fresh, proving) if compiled.policy.grace else None
     prompted = prompted_after(before, fresh, compiled.min_interval, scene.now)
     return Holding(True, causes, kept, begun, prompted)
+
+
+def _waits(compiled: Compiled, before: Holding, proving: Proving) -> bool:
+    """Whether a mark waits, and only sign-ins that do not meet it made its condition go away.
+
+    Somebody signed in at the new place, and *then* the mark came up: that sign-in proves the place,
+    not the mark. An older or weaker one never clears it, and not by this detour either. Where none
+    could meet it (a block), any that is later may take its condition away.
+    """
+    scene = proving.scene
+    if not before.mark or not scene.state.proven:
+        return False
+    if proof_after(before.since, proving._replace(needs=proving.needs or ANY_SIGN_IN)) >= 0:
+        return False
+    bare = Scene(unproven(scene.state), scene.now, scene.world, addressless=scene.addressless)
+    return compiled.test(bare, NEVER_PROVEN).holds
 
 
 def _is_excused(cause: Cause, compiled: Compiled, before: Holding, proving: Proving) -> bool:

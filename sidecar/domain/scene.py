@@ -16,6 +16,9 @@ Needs: TypeAlias = tuple[tuple[Requirement, ...], ...]
 NEVER_PROVEN: Needs = ()
 """There is no way: what `block` leaves."""
 
+ANY_SIGN_IN: Needs = ((Requirement(),),)
+"""Whoever signs in at all."""
+
 
 class Finding(NamedTuple):
     """Whether a condition holds, and what makes it so."""

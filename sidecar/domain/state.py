@@ -178,6 +178,15 @@ class State(msgspec.Struct):
         return latest
 
 
+def unproven(state: State) -> State:
+    """The same, had nobody ever signed in to prove where the session is. It shares its tables."""
+    if not state.proven:
+        return state
+    twin = copy.copy(state)
+    twin.proven = {}
+    return twin
+
+
 _TABLES = tuple(
     field.name
     for field in msgspec.structs.fields(State)

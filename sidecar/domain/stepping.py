@@ -19,7 +19,7 @@ from sidecar.domain.risk import terms_of
 from sidecar.domain.scene import World
 from sidecar.domain.session import Surroundings, apply
 from sidecar.domain.standing import Compiled
-from sidecar.domain.state import State
+from sidecar.domain.state import State, unproven
 
 Restless: TypeAlias = tuple[Compiled, ...]
 
@@ -110,9 +110,10 @@ class Stepper(Evaluator):
     def _restless(self, state: State, moment: int) -> Restless:
         """The policies that time may change before another fact does.
 
-        Where nothing adds to the score and no signal is live, nothing is left that could fade; else
-        all that time can change are looked at, since the score's level must not be missed.
+        Where nothing adds to the score, or would had it not been proven, and no signal is live,
+        nothing is left that could fade; else all that time can change are looked at, since the
+        score's level must not be missed.
         """
-        if not self._timed or state.signals or terms_of(state, moment, self.world.rating):
+        if not self._timed or state.signals or terms_of(unproven(state), moment, self.world.rating):
             return self._timed
         return tuple(c for c in self._clocked if applies(c, state))

@@ -77,6 +77,8 @@ class Interpreter:
             key=lambda f: (f.stamp, isinstance(f, SignedIn), isinstance(f, Sighted)),
         )
         self.begun = self.facts[0].stamp.time if self.facts else 0
+        self.bare = False
+        """Judge as had nobody ever proven anything."""
 
     def until(self, count: int) -> list[Fact]:
         return self.facts[:count]
@@ -117,6 +119,8 @@ class Interpreter:
 
     def proven(self, count: int, proof: str, ways: Ways) -> bool:
         """Whether sign-ins that are one of these ways were made while this circumstance held."""
+        if self.bare:
+            return False
         made = self.made_in(count, proof)
         return any(
             all(any(shows(auth, control) for auth in made) for control in way) and bool(made)
@@ -475,8 +479,12 @@ class Interpreter:
             for count in (before, after):
                 if not count:
                     continue
+                level_before = level
                 level = self._level(level, self.score(count, moment))
                 holds, whys = self._holds(policy, count, moment, level)
+                if not holds and marks and self._waits(policy, marks, count, moment, level_before):
+                    holds = True
+                    continue
                 if not holds:
                     marks, known = (
                         (marks if policy.sticky and self._for(policy, count) else {}),
@@ -505,6 +513,20 @@ class Interpreter:
         self.level = level
         return marks, holds, begun if marks else None
 
+    def _waits(
+        self, policy: Policy, marks: dict[str, Why], count: int, now: int, before: RiskLevel
+    ) -> bool:
+        """Whether only sign-ins that do not meet the mark made its condition go away."""
+        since = max((w.since for w in marks.values() if w.since is not None), default=None)
+        if self._proof(count, self._needs(policy, count) or [frozenset()], since) >= 0:
+            return False
+        self.bare = True
+        try:
+            level = self._level(before, self.score(count, now))
+            return self._holds(policy, count, now, level)[0]
+        finally:
+            self.bare = False
+
     def _excused(
         self, policy: Policy, why: Why, count: int, now: int, prompted: int | None
     ) -> bool:
@@ -528,9 +550,9 @@ class Interpreter:
         ]
         return max(shown, default=-1)
 
-    def _level(self, beforee: RiskLevel, score: float) -> RiskLevel:
+    def _level(self, before: RiskLevel, score: float) -> RiskLevel:
         for level, begins in ((RiskLevel.HIGH, 70), (RiskLevel.MEDIUM, 40)):
-            if score >= begins or (beforee.height >= level.height and score >= begins - 10):
+            if score >= begins or (before.height >= level.height and score >= begins - 10):
                 return level
         return RiskLevel.LOW
 

@@ -313,7 +313,7 @@ POLICIES = st.builds(
     st.just("p"),
 )
 SECONDS = st.integers(1001, 1100)
-# Facts of one stamp come from one event, and no event is at two places: what differs has another id.
+# Facts of one stamp come from one event, which is at one place: what differs has another id.
 FACTS = st.one_of(
     st.builds(
         lambda s, ip: sighted(s, ip, f"e{s}{ip}"), SECONDS, st.sampled_from([HOME, AWAY, FAR])
