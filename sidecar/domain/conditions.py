@@ -71,7 +71,7 @@ def compile_condition(  # noqa: C901, PLR0912 - one case a kind
         case UserRisk():
             return suspicions.user_risk(condition.at_least)
         case SessionRisk():
-            return suspicions.session_risk(condition.at_least)
+            return suspicions.session_risk(condition.at_least, reported_only=condition.reported)
         case Score():
             return suspicions.score(condition.at_least)
         case Signals():
@@ -91,7 +91,9 @@ def is_timed(condition: Condition | None) -> bool:
             return any(is_timed(c) for c in condition.conditions)
         case Not():
             return is_timed(condition.condition)
-        case SessionRisk() | Score() | Signals() | TimeOfDay():
+        case SessionRisk():
+            return not condition.reported
+        case Score() | Signals() | TimeOfDay():
             return True
         case _:
             return False

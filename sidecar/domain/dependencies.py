@@ -107,7 +107,7 @@ _UNDERSTOOD: dict[type[msgspec.Struct], frozenset[str]] = {
     Device: frozenset({"compliant", "known"}),
     UserRisk: frozenset({"at_least"}),
     Claims: frozenset({"required"}),
-    SessionRisk: frozenset({"at_least"}),
+    SessionRisk: frozenset({"at_least", "reported"}),
     Score: frozenset({"at_least"}),
     Signals: frozenset({"include", "at_least"}),
 }
@@ -204,7 +204,7 @@ def _reads(condition: Condition) -> Parts:  # noqa: C901, PLR0912 - one case a k
             return _PLACED | TRAVEL
         case Device():
             return _DEVICE | COMPLIANCE
-        case UserRisk():
+        case UserRisk() | SessionRisk(reported=True):
             return RISK
         case Claims():
             return CLAIMS

@@ -149,9 +149,13 @@ class UserRisk(msgspec.Struct, frozen=True, tag="user_risk"):
 
 
 class SessionRisk(msgspec.Struct, frozen=True, tag="session_risk"):
-    """The session's risk level, reported or from its score, is at least this."""
+    """The session's risk level, reported or from its score, is at least this.
+
+    `reported`: only what was reported counts, and what was not is no level at all.
+    """
 
     at_least: RiskLevel
+    reported: bool = False
 
 
 class Score(msgspec.Struct, frozen=True, tag="score"):

@@ -38,6 +38,7 @@ MOST_ALTERNATIVES = 512
 
 _WEEK = (1 << 7 * 24 * 60) - 1
 _DEVICES = frozenset({"unknown", "unreported", "compliant", "not-compliant"})
+_RISK, _REPORTED = "session risk", "reported session risk"
 _RISKS = frozenset({"none", "low", "medium", "high"})
 
 
@@ -219,9 +220,11 @@ def _leaf(condition: Condition, *, holds: bool) -> Alternatives:  # noqa: C901, 
             return _one(Among("user risk", Values(_from(condition.at_least))), holds=holds)
         case SessionRisk():
             levels = _from(condition.at_least)
+            if condition.reported:
+                return _one(Among(_REPORTED, Values(levels)), holds=holds)
             if condition.at_least is RiskLevel.LOW:  # the score always gives a level
                 return _TRUE if holds else _FALSE
-            return _one(Among("session risk", Values(levels)), holds=holds)
+            return _one(Among(_RISK, Values(levels)), holds=holds)
         case Score():
             if condition.at_least <= 0:
                 return _TRUE if holds else _FALSE
@@ -310,7 +313,8 @@ def _consistent(literals: tuple[Literal, ...]) -> bool:
     whole: dict[str, Values] = {
         "device": Values(_DEVICES),
         "user risk": Values(_RISKS),
-        "session risk": Values(_RISKS - {"none"}),
+        _REPORTED: Values(_RISKS),
+        _RISK: Values(_RISKS - {"none"}),
     }
     minutes: dict[str, int] = {}
     for literal in literals:
@@ -341,6 +345,10 @@ def _entails(one: Atom, other: Atom) -> bool:
             return one.thing == other.thing and one.names <= other.names
         case Within(thing="anonymizer"), Opaque(what=("anonymizer",)):
             return True
+        case Among(thing="reported session risk"), Among(thing="session risk"):
+            return (
+                one.values.names <= other.values.names
+            )  # what is reported counts beside the score
         case Live(), Live():
             return one.names <= other.names and one.number >= other.number
         case _:

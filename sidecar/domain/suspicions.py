@@ -45,8 +45,10 @@ def user_risk(at_least: RiskLevel) -> Check:
     return Check("user_risk", test, f"at least {at_least}", value)
 
 
-def session_risk(at_least: RiskLevel) -> Check:
+def session_risk(at_least: RiskLevel, *, reported_only: bool = False) -> Check:
     """Whether the session's risk, reported or by its score, is at least this."""
+    if reported_only:
+        return _reported_session_risk(at_least)
 
     def test(scene: Scene, _needs: Needs) -> Finding:
         reported = _reached("session_risk", scene.state.session_risk, at_least)
@@ -58,6 +60,16 @@ def session_risk(at_least: RiskLevel) -> Check:
         return f"{_reported(scene.state.session_risk)}; by its score {scene.level}"
 
     return Check("session_risk", test, f"at least {at_least}", value)
+
+
+def _reported_session_risk(at_least: RiskLevel) -> Check:
+    def test(scene: Scene, _needs: Needs) -> Finding:
+        return _reached("session_risk", scene.state.session_risk, at_least)
+
+    def value(scene: Scene) -> str:
+        return _reported(scene.state.session_risk)
+
+    return Check("session_risk", test, f"at least {at_least}, as reported", value)
 
 
 def _score_cause(scene: Scene, kind: str, value: str) -> Cause:

@@ -40,6 +40,7 @@ ANONYMIZERS = frozenset({"vpn", "tor", "hosting", "public-proxy", "residential-p
 """The flags of `domain.location.Place.anonymizer`."""
 
 STRICT = "strict"
+REPORTED = "reported"
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _SIGNAL = re.compile(r"[a-z0-9._-]{1,64}")
 _TIME = re.compile(r"([01][0-9]|2[0-4]):([0-5][0-9])")
@@ -185,11 +186,11 @@ class Conditions:
             return None
         return Anonymizer(present=True, kinds=frozenset(name.text for name in names))
 
-    def _at_least(self, node: Node, field: str) -> tuple[Node, str] | None:
+    def _at_least(self, node: Node, field: str, *beside: str) -> tuple[Node, str] | None:
         """The value of `{at_least: X}`, or X itself."""
         if not isinstance(node, Table):
             return node, field
-        table = self._leaves.table(node, field, ("at_least",)) or {}
+        table = self._leaves.table(node, field, ("at_least", *beside)) or {}
         if "at_least" not in table:
             self._leaves.add(node, inside(field, "at_least"), "is required")
             return None
@@ -199,8 +200,8 @@ class Conditions:
         found = self._at_least(node, field)
         return None if found is None else self._leaves.number(*found, least, most)
 
-    def _level(self, node: Node, field: str) -> RiskLevel | None:
-        found = self._at_least(node, field)
+    def _level(self, node: Node, field: str, *beside: str) -> RiskLevel | None:
+        found = self._at_least(node, field, *beside)
         return None if found is None else self._leaves.choice(*found, RiskLevel)
 
     def _travel_speed(self, node: Node, field: str) -> Condition | None:
@@ -212,8 +213,11 @@ class Conditions:
         return None if level is None else UserRisk(level)
 
     def _session_risk(self, node: Node, field: str) -> Condition | None:
-        level = self._level(node, field)
-        return None if level is None else SessionRisk(level)
+        reported: bool | None = False
+        if isinstance(node, Table) and REPORTED in node.entries:
+            reported = self._leaves.boolean(node.entries[REPORTED].node, inside(field, REPORTED))
+        level = self._level(node, field, REPORTED)
+        return None if level is None or reported is None else SessionRisk(level, reported)
 
     def _score(self, node: Node, field: str) -> Condition | None:
         score = self._bounded(node, field, 0, 100)

@@ -1,7 +1,7 @@
 """Sets of Graph's risk levels, said exactly in terms of "at least".
 
-User risk: `none` < `low` < `medium` < `high`, where a level that was never reported is `none`.
-Session risk: `none` and `low` are one to us, since every session has a score.
+`none` < `low` < `medium` < `high`, where a level that was never reported is `none`. Entra's sign-in
+risk is what is reported of a session, whatever our own score of it is.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,8 +12,6 @@ from sidecar.wire.entra_shapes import Texts
 
 _LEVELS = {"low": RiskLevel.LOW, "medium": RiskLevel.MEDIUM, "high": RiskLevel.HIGH}
 _UNKNOWN = "is no risk level that signals report"
-_SCORED = "sign-in risk is what is reported of the session, or what its score amounts to"
-_ALIKE = "low and no sign-in risk are one here, since every session has a score"
 
 
 def user_risk(levels: Texts | None, at: str, ledger: Ledger) -> Condition | None:
@@ -24,21 +22,15 @@ def user_risk(levels: Texts | None, at: str, ledger: Ledger) -> Condition | None
 
 
 def session_risk(levels: Texts | None, at: str, ledger: Ledger) -> Condition | None:
-    """The condition that the session's risk is one of these."""
+    """The condition that the session's reported risk is one of these: its score does not count."""
     known = _known(levels, at, ledger, ("none", *_LEVELS))
+    ledger.carry(*(item for item, _ in known))
     told = {level for _, level in known}
-    both = {"none", "low"} <= told
-    if known:
-        ledger.note(at, _SCORED)
-    for item, level in known:
-        if both or level not in {"none", "low"}:
-            ledger.carry(item)
-        else:
-            ledger.lose(item, _ALIKE, Effect.WEAKER)
-    kept = told - {"none"} if both else told - {"none", "low"}
-    if levels and not kept:
-        ledger.idle.append("no level of sign-in risk is left that could be told")
-    return _among(kept, tuple(_LEVELS), SessionRisk) if levels else None
+    return _among(told, ("none", *_LEVELS), _reported) if levels else None
+
+
+def _reported(at_least: RiskLevel) -> Condition:
+    return SessionRisk(at_least, reported=True)
 
 
 def _known(

@@ -154,7 +154,8 @@ def condition_tree(condition: Condition) -> Tree:
         case UserRisk():
             return {"user_risk": {"at_least": condition.at_least.value}}
         case SessionRisk():
-            return {"session_risk": {"at_least": condition.at_least.value}}
+            only = {"reported": True} if condition.reported else {}
+            return {"session_risk": {"at_least": condition.at_least.value, **only}}
         case Device(compliant=bool() as compliant, known=None):
             return {"device": {"compliant": compliant}}
         case Claims():

@@ -145,7 +145,7 @@ def _kinds() -> Schema:
             {"compliant": {"type": "boolean"}, "known": {"type": "boolean"}}, minProperties=1
         ),
         "user_risk": risk,
-        "session_risk": risk,
+        "session_risk": _at_least({"enum": _LEVELS}, reported={"type": "boolean"}),
         "score": _at_least(points),
         "signals": {
             "anyOf": [
@@ -180,5 +180,5 @@ def _locations() -> Schema:
     return {"anyOf": [*short, sides]}
 
 
-def _at_least(value: Schema) -> Schema:
-    return {"anyOf": [value, _object({"at_least": value}, ["at_least"])]}
+def _at_least(value: Schema, **beside: Schema) -> Schema:
+    return {"anyOf": [value, _object({"at_least": value, **beside}, ["at_least"])]}

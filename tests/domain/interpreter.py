@@ -316,7 +316,7 @@ class Interpreter:
                 return self._risk("user_risk", Scope.USER, condition.at_least, count)
             case SessionRisk():
                 reported = self._risk("session_risk", Scope.SESSION, condition.at_least, count)
-                if reported[0] or level.height < condition.at_least.height:
+                if condition.reported or reported[0] or level.height < condition.at_least.height:
                     return reported
                 return True, [self._score_why("session_risk", f"score {level}", count, now)]
             case Score():

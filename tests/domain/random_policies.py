@@ -63,7 +63,7 @@ LEAVES: st.SearchStrategy[Condition] = st.one_of(
     st.builds(TravelSpeed, st.sampled_from([100.0, 900.0, 1e6])),
     st.builds(Device, st.none() | st.booleans(), st.none() | st.booleans()),
     st.builds(UserRisk, st.sampled_from(RiskLevel)),
-    st.builds(SessionRisk, st.sampled_from(RiskLevel)),
+    st.builds(SessionRisk, st.sampled_from(RiskLevel), st.booleans()),
     st.builds(Score, st.sampled_from([20.0, 40.0, 70.0])),
     st.builds(Signals, st.just(frozenset({"odd"})), st.sampled_from([1.0, 30.0])),
     st.builds(Claims, st.sampled_from([(("groups", frozenset({"staff", "admins"})),)])),

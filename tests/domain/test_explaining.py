@@ -23,6 +23,7 @@ from sidecar.domain.policy import (
     Score,
     Selection,
     SessionControls,
+    SessionRisk,
     State,
     UserRisk,
 )
@@ -236,3 +237,15 @@ def test_a_report_only_policy_is_told_but_does_not_fire() -> None:
     assert told.verdict is Verdict.ALLOW
     assert told.policies[0].outcome is Outcome.STEP_UP
     assert told.firing == ()
+
+
+@pytest.mark.parametrize(("reported", "holds"), [(False, True), (True, False)])
+def test_a_score_is_no_reported_session_risk(*, reported: bool, holds: bool) -> None:
+    rules = evaluator(policy(SessionRisk(RiskLevel.MEDIUM, reported=reported)))
+    risky = RiskReported(stamp=at(1010), scope=Scope.USER, level=RiskLevel.HIGH)
+    told = explain_call(rules, rules.fold("s", [*START, risky]), "app", C1, 1100)
+    assert told.score.level == "medium"
+    assert told.policies[0].holds is holds
+    alone = RiskReported(stamp=at(1010), scope=Scope.SESSION, level=RiskLevel.MEDIUM)
+    told = explain_call(rules, rules.fold("s", [*START, alone]), "app", C1, 1100)
+    assert told.policies[0].holds

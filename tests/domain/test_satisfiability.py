@@ -100,6 +100,7 @@ def test_what_contradicts_itself_cannot_hold() -> None:
         (UserRisk(RiskLevel.HIGH), Not(UserRisk(RiskLevel.MEDIUM))),
         (Score(50), Not(Score(40))),
         (TravelSpeed(900), Not(TravelSpeed(100))),
+        (SessionRisk(RiskLevel.HIGH, reported=True), Not(SessionRisk(RiskLevel.MEDIUM))),
         (Signals(frozenset({"a"}), 20), Not(Signals(frozenset({"a", "b"}), 10))),
         (Anonymizer(True, frozenset({"tor"})), Anonymizer(False)),
         (Claims((("c", frozenset({"x"})),)), Not(Claims((("c", frozenset({"x", "y"})),)))),
@@ -115,6 +116,7 @@ def test_what_only_looks_like_a_contradiction_can_hold() -> None:
         (MORNING, NIGHT),  # Sunday night lasts until Monday morning
         (MORNING, TimeOfDay(12 * 60, 13 * 60, frozenset({0}), "UTC")),
         (Score(50), Not(Score(60))),
+        (SessionRisk(RiskLevel.HIGH), Not(SessionRisk(RiskLevel.HIGH, reported=True))),
         (Changed((Circumstance.IP,)), Not(Changed((Circumstance.COUNTRY,)))),
     ):
         assert can_hold(All(parts)), parts
@@ -125,5 +127,6 @@ def test_what_holds_whatever_is_the_case() -> None:
     assert always_holds(SessionRisk(RiskLevel.LOW))
     assert always_holds(Score(0))
     assert always_holds(AnyOf((Device(known=True), Device(known=False))))
+    assert not always_holds(SessionRisk(RiskLevel.LOW, reported=True))
     assert not always_holds(UserRisk(RiskLevel.LOW))  # it may not be reported at all
     assert not always_holds(AnyOf((Device(compliant=True), Device(compliant=False))))

@@ -146,6 +146,10 @@ policies:
         ("{device: {known: true, compliant: false}}", Device(known=True, compliant=False)),
         ("{user_risk: high}", UserRisk(RiskLevel.HIGH)),
         ("{session_risk: {at_least: low}}", SessionRisk(RiskLevel.LOW)),
+        (
+            "{session_risk: {at_least: high, reported: true}}",
+            SessionRisk(RiskLevel.HIGH, reported=True),
+        ),
         ("{score: 70}", Score(70)),
         ("{signals: [a, b]}", Signals(frozenset({"a", "b"}))),
         ("{signals: {include: [a], at_least: 3}}", Signals(frozenset({"a"}), 3)),
