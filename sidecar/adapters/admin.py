@@ -1,23 +1,15 @@
 """The admin listener: metrics, health and, with a credential, sessions and policies.
 
-A small ASGI application and the hypercorn that serves it. Hypercorn closes its listeners at once
-on shutdown, so the daemon lets this one die last: `/readyz` says "draining" until the end. Slow
-headers are ended by hypercorn's keep-alive time-out (its read time-out does not end them); bodies
-are never read.
+Its listener closes at once on shutdown, so the daemon lets this one die last: `/readyz` says
+"draining" until the end. Bodies are never read.
 """
 
 import hmac
-import socket
 from collections.abc import Callable, Mapping
-from http import HTTPStatus
 from typing import Any, NamedTuple, Protocol, TypeVar, assert_never
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
-import trio
-from hypercorn.app_wrappers import ASGIWrapper
-from hypercorn.config import Config, Sockets
-from hypercorn.trio.run import worker_serve
 from hypercorn.typing import (
     ASGIReceiveCallable,
     ASGISendCallable,
@@ -27,23 +19,12 @@ from hypercorn.typing import (
 
 from sidecar.adapters import admin_letters
 from sidecar.adapters.admin_letters import Letters
+from sidecar.adapters.asgi import Reply, lifespan, problem, reply_to
 from sidecar.adapters.metrics import Exposition
 from sidecar.service.answers import Overloaded, Unavailable
 from sidecar.service.health import Health, Report
 from sidecar.service.inspection import ExplainQuery, InvalidQuery, SessionQuery
 from sidecar.service.observations import Observation, WorkerFailed
-
-HEADER_TIMEOUT = 5.0
-GRACE = 1.0
-
-_JSON = "application/json"
-_ALWAYS = (
-    (b"cache-control", b"no-store"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-)
 
 
 class Inspection(Protocol):
@@ -81,15 +62,6 @@ class Observed(Protocol):
         """Count and log."""
 
 
-class Reply(NamedTuple):
-    """An answer before its framing."""
-
-    status: int
-    body: bytes
-    content_type: str = _JSON
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-
-
 class _Request(NamedTuple):
     path: str
     query: bytes
@@ -98,14 +70,15 @@ class _Request(NamedTuple):
 class AdminApp:
     """The ASGI application. `token` gives the credential as it now is; empty: none is configured.
 
-    Without a credential everything but metrics and probes does not exist (404).
+    Without a credential, or with nothing to inspect, everything but metrics and probes does not
+    exist (404).
     """
 
     def __init__(
         self,
         health: Health,
         telemetry: Observed,
-        inspection: Inspection,
+        inspection: Inspection | None,
         token: Callable[[], str] = lambda: "",
         letters: Letters | None = None,
     ) -> None:
@@ -121,7 +94,7 @@ class AdminApp:
         """Answer a request and refuse a WebSocket."""
         match scope["type"]:
             case "lifespan":
-                await _lifespan(receive, send)
+                await lifespan(receive, send)
             case "websocket":
                 await send({"type": "websocket.close", "code": 1000, "reason": None})
             case "http":
@@ -137,7 +110,7 @@ class AdminApp:
             self._telemetry.record(WorkerFailed(where="admin", error=error))
             reply = problem(500, "something broke in here; the log says what")
         self._telemetry.answered(f"admin {route}", reply.status)
-        await _send(reply, scope["method"], send)
+        await reply_to(scope, reply, send)
 
     async def _answer(self, route: str, scope: HTTPScope) -> Reply:
         headers = {name.decode("latin-1"): v.decode("latin-1") for name, v in scope["headers"]}
@@ -183,9 +156,12 @@ class AdminApp:
 
     async def _inspect(self, route: str, request: _Request, method: str) -> Reply:
         where = admin_letters.where_of(request.path)
+        inspection = self._inspection
+        if inspection is None:
+            return problem(404, "there is nothing to inspect here")
         try:
             if where is None:
-                found = await self._found(route, request)
+                found = await _found(inspection, route, request)
             else:
                 letters = self._letters
                 found = letters and await admin_letters.answer(
@@ -202,63 +178,6 @@ class AdminApp:
                 404, f"no {'live session' if where is None else 'dead letter'} has this id"
             )
         return Reply(200, msgspec.json.encode(found))
-
-    async def _found(self, route: str, request: _Request) -> object | None:
-        """What is looked at; None where there is no such session."""
-        match route:
-            case "/v1/policies":
-                return await self._inspection.policies()
-            case "/v1/rescore":
-                return await self._inspection.rescore()
-            case "/v1/sessions":
-                return await self._inspection.sessions(_query(request.query, SessionQuery))
-        name = unquote(request.path.removeprefix("/v1/sessions/"))
-        if request.query:
-            query = _query(request.query, ExplainQuery)
-            return await self._inspection.explain(name, query)
-        return await self._inspection.session(name)
-
-
-class AdminListener:
-    """Serves the application at `bind` (`0.0.0.0:9090`, `[::]:9090`; port 0: any free one)."""
-
-    def __init__(self, bind: str, app: AdminApp, header_timeout: float = HEADER_TIMEOUT) -> None:
-        config = Config()
-        config.accesslog = None
-        config.errorlog = None
-        config.include_server_header = False
-        config.graceful_timeout = GRACE
-        config.keep_alive_timeout = header_timeout
-        config.h11_max_incomplete_size = 16384
-        self._bind = bind
-        self._config = config
-        self._app = app
-        self._stopping = trio.Event()
-
-    def stop(self) -> None:
-        """Close the listener and let requests end, for a second at most; `run` then returns."""
-        self._stopping.set()
-
-    async def run(
-        self, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
-    ) -> None:
-        """Serve until stopped or cancelled. Starts with the URLs; raises OSError if it cannot."""
-        # Bound here: hypercorn wraps the OSError in groups, and leaves the socket open.
-        listener = _bound(self._bind)
-        await worker_serve(
-            ASGIWrapper(self._app),
-            self._config,
-            sockets=Sockets([], [listener], []),
-            shutdown_trigger=self._stopping.wait,
-            task_status=task_status,
-        )
-
-
-def _bound(bind: str) -> socket.socket:
-    host, _, port = bind.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, int(port)), family=family)
 
 
 _NOWHERE = "nowhere"
@@ -300,6 +219,22 @@ def _query(raw: bytes, kind: type[_Q]) -> _Q:
         raise InvalidQuery("query", str(error)) from error
 
 
+async def _found(inspection: Inspection, route: str, request: _Request) -> object | None:
+    """What is looked at; None where there is no such session."""
+    match route:
+        case "/v1/policies":
+            return await inspection.policies()
+        case "/v1/rescore":
+            return await inspection.rescore()
+        case "/v1/sessions":
+            return await inspection.sessions(_query(request.query, SessionQuery))
+    name = unquote(request.path.removeprefix("/v1/sessions/"))
+    if request.query:
+        query = _query(request.query, ExplainQuery)
+        return await inspection.explain(name, query)
+    return await inspection.session(name)
+
+
 def _probe(report: Report) -> Reply:
     body = {
         "status": "ok" if report.ok else "failing",
@@ -311,39 +246,9 @@ def _probe(report: Report) -> Reply:
     return Reply(200 if report.ok else 503, msgspec.json.encode(body))
 
 
-def problem(status: int, detail: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Reply:
-    """Problem details (RFC 9457)."""
-    title = HTTPStatus(status).phrase
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-    return Reply(status, msgspec.json.encode(body), "application/problem+json", headers)
-
-
 def _challenge(value: bytes) -> tuple[tuple[bytes, bytes], ...]:
     return ((b"www-authenticate", value),)
 
 
 def _retry(seconds: int) -> tuple[tuple[bytes, bytes], ...]:
     return ((b"retry-after", str(seconds).encode()),)
-
-
-async def _send(reply: Reply, method: str, send: ASGISendCallable) -> None:
-    headers = [
-        (b"content-type", reply.content_type.encode()),
-        (b"content-length", str(len(reply.body)).encode()),
-        *_ALWAYS,
-        *reply.headers,
-    ]
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    body = b"" if method == "HEAD" else reply.body
-    await send({"type": "http.response.body", "body": body, "more_body": False})
-
-
-async def _lifespan(receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-    """Nothing begins or ends with the listener; hypercorn wants to be told so."""
-    while True:
-        event = await receive()
-        if event["type"] == "lifespan.startup":
-            await send({"type": "lifespan.startup.complete"})
-        elif event["type"] == "lifespan.shutdown":
-            await send({"type": "lifespan.shutdown.complete"})
-            return

@@ -13,7 +13,8 @@ import msgspec
 import trio
 
 from sidecar.adapters import clock
-from sidecar.adapters.admin import AdminApp, AdminListener
+from sidecar.adapters.admin import AdminApp
+from sidecar.adapters.asgi import Listener
 from sidecar.adapters.authzen_door import AuthzenDoor
 from sidecar.adapters.data_listener import DataListener
 from sidecar.adapters.embedded import EmbeddedStore
@@ -238,7 +239,7 @@ class Daemon:
             letters=journeys.letters,
             token=lambda: journeys.reloader.settings.admin.token,
         )
-        return tuple(await nursery.start(AdminListener(self.settings.admin.bind, app).run))
+        return tuple(await nursery.start(Listener(self.settings.admin.bind, app).run))
 
     async def _open_http(
         self, doors: trio.Nursery, journeys: Journeys, draining: trio.Event

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 import trio
 
-from sidecar.adapters.admin import AdminApp, AdminListener
+from sidecar.adapters.admin import AdminApp
+from sidecar.adapters.asgi import Listener
 from sidecar.adapters.logs import Lines
 from sidecar.adapters.telemetry import Telemetry
 from sidecar.service.answers import Unavailable
@@ -76,7 +77,7 @@ class Admin:
         self.book = Book()
         self.token = token
         app = AdminApp(self.health, self.telemetry, self.book, lambda: self.token)
-        self.listener = AdminListener("127.0.0.1:0", app, header_timeout=0.2)
+        self.listener = Listener("127.0.0.1:0", app, header_timeout=0.2)
         self.url = ""
 
     def all_good(self) -> None:
@@ -342,7 +343,7 @@ async def test_stopping_ends_the_listener_and_leaves_nothing_open() -> None:
 
 
 async def test_a_port_in_use_is_told_at_the_start(admin: Admin) -> None:
-    second = AdminListener(
+    second = Listener(
         f"127.0.0.1:{admin.port}", AdminApp(admin.health, admin.telemetry, admin.book)
     )
     with pytest.raises(OSError, match="in use"):
@@ -395,7 +396,7 @@ async def test_dead_letters_are_looked_at_put_back_and_dropped_with_the_credenti
 ) -> None:
     telemetry = Telemetry(Settings(), Lines(Sink()))  # type: ignore[arg-type]
     app = AdminApp(Health(), telemetry, Book(), lambda: TOKEN, Shelf())
-    listener = AdminListener("127.0.0.1:0", app)
+    listener = Listener("127.0.0.1:0", app)
     (url,) = await nursery.start(listener.run)
     async with httpx.AsyncClient(base_url=url) as client:
         bare = await client.request(method, path)

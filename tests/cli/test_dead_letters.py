@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from sidecar.adapters.admin import AdminApp, AdminListener
+from sidecar.adapters.admin import AdminApp
+from sidecar.adapters.asgi import Listener
 from sidecar.adapters.telemetry import Telemetry
 from sidecar.domain.policy import RiskLevel
 from sidecar.domain.signal import RiskLevelChange, Subject
@@ -35,7 +36,7 @@ class Admin:
         app = AdminApp(
             Health(), telemetry, self.pod.inspector, lambda: "admin-token", self.pod.letters
         )
-        self.listener = AdminListener("127.0.0.1:0", app)
+        self.listener = Listener("127.0.0.1:0", app)
         self.url = ""
 
     async def ask(self, *words: str) -> Done:

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from sidecar.adapters.admin import AdminApp, AdminListener
+from sidecar.adapters.admin import AdminApp
+from sidecar.adapters.asgi import Listener
 from sidecar.adapters.telemetry import Telemetry
 from sidecar.service.health import Health
 from sidecar.wire.settings import Log, Settings
@@ -93,7 +94,7 @@ async def test_counts_come_from_running_daemons(config: Path, nursery: trio.Nurs
     telemetry = Telemetry(Settings(log=Log(level="error")))
     for observation in SAID:
         telemetry.record(observation)
-    listener = AdminListener("127.0.0.1:0", AdminApp(Health(), telemetry, Book()))
+    listener = Listener("127.0.0.1:0", AdminApp(Health(), telemetry, Book()))
     (url,) = await nursery.start(listener.run)
     done = await promote(config, "p", "--metrics", f"{url}/metrics", "--json", "--dry-run")
     listener.stop()

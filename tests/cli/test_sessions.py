@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import trio
 
-from sidecar.adapters.admin import AdminApp, AdminListener
+from sidecar.adapters.admin import AdminApp
+from sidecar.adapters.asgi import Listener
 from sidecar.adapters.telemetry import Telemetry
 from sidecar.domain.explaining import explain_call
 from sidecar.domain.policy import Countries, Selection
@@ -91,7 +92,7 @@ class Admin:
         token_file.write_text(f"{self.token}\n")
         telemetry = Telemetry(Settings(log=Log(level="error")))
         app = AdminApp(Health(), telemetry, self.book, lambda: self.token)
-        self.listener = AdminListener("127.0.0.1:0", app)
+        self.listener = Listener("127.0.0.1:0", app)
         self.url = ""
 
     async def ask(self, *words: str, command: str = "sessions", **environ: str) -> Done:

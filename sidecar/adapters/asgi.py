@@ -1,0 +1,150 @@
+"""Small ASGI applications, and the hypercorn that serves them.
+
+Hypercorn closes its listeners at once on shutdown. Slow headers are ended by its keep-alive
+time-out (its read time-out does not end them); it bounds no body, so `body_of` does.
+"""
+
+import socket
+from http import HTTPStatus
+from typing import NamedTuple
+
+import msgspec
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config, Sockets
+from hypercorn.trio.run import worker_serve
+from hypercorn.typing import (
+    ASGIFramework,
+    ASGIReceiveCallable,
+    ASGISendCallable,
+    HTTPScope,
+)
+
+HEADER_TIMEOUT = 5.0
+BODY_TIMEOUT = 10.0
+GRACE = 1.0
+
+JSON = "application/json"
+_ALWAYS = (
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+)
+
+
+class BodyRefused(Exception):  # noqa: N818 - named by who must act: the client
+    """A body is too large (413), or did not come in time (408)."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+class Reply(NamedTuple):
+    """An answer before its framing."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = JSON
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+def problem(status: int, detail: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Reply:
+    """Problem details (RFC 9457)."""
+    title = HTTPStatus(status).phrase
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    return Reply(status, msgspec.json.encode(body), "application/problem+json", headers)
+
+
+async def reply_to(scope: HTTPScope, reply: Reply, send: ASGISendCallable) -> None:
+    """Send an answer; to HEAD without its body."""
+    headers = [*_ALWAYS, *reply.headers]
+    if reply.status != HTTPStatus.NO_CONTENT:
+        headers += [
+            (b"content-type", reply.content_type.encode()),
+            (b"content-length", str(len(reply.body)).encode()),
+        ]
+    # What an answer says of caching takes the place of what is said of all.
+    if any(name == b"cache-control" for name, _ in reply.headers):
+        headers.remove(_ALWAYS[0])
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    body = b"" if scope["method"] == "HEAD" else reply.body
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+async def body_of(receive: ASGIReceiveCallable, most: int) -> bytes:
+    """The body of a request; raises `BodyRefused`, and OSError where the client left."""
+    body = bytearray()
+    try:
+        with trio.fail_after(BODY_TIMEOUT):
+            while True:
+                message = await receive()
+                if message["type"] != "http.request":
+                    raise OSError("the client left")
+                body += message["body"]
+                if len(body) > most:
+                    raise BodyRefused(413, f"a body has at most {most} bytes")
+                if not message["more_body"]:
+                    return bytes(body)
+    except trio.TooSlowError:
+        raise BodyRefused(408, "the body did not come in time") from None
+
+
+async def lifespan(receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    """Nothing begins or ends with the listener; hypercorn wants to be told so."""
+    while True:
+        event = await receive()
+        if event["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        elif event["type"] == "lifespan.shutdown":
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+
+
+class Listener:
+    """Serves an application at `bind` (`0.0.0.0:9090`, `[::]:9090`; port 0: any free one)."""
+
+    def __init__(
+        self,
+        bind: str,
+        app: ASGIFramework,
+        header_timeout: float = HEADER_TIMEOUT,
+    ) -> None:
+        config = Config()
+        config.accesslog = None
+        config.errorlog = None
+        config.include_server_header = False
+        config.graceful_timeout = GRACE
+        config.keep_alive_timeout = header_timeout
+        config.h11_max_incomplete_size = 16384
+        self._bind = bind
+        self._config = config
+        self._app = app
+        self._stopping = trio.Event()
+
+    def stop(self) -> None:
+        """Close the listener and let requests end, for a second at most; `run` then returns."""
+        self._stopping.set()
+
+    async def run(
+        self, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Serve until stopped or cancelled. Starts with the URLs; raises OSError if it cannot."""
+        # Bound here: hypercorn wraps the OSError in groups, and leaves the socket open.
+        listener = _bound(self._bind)
+        await worker_serve(
+            ASGIWrapper(self._app),
+            self._config,
+            sockets=Sockets([], [listener], []),
+            shutdown_trigger=self._stopping.wait,
+            task_status=task_status,
+        )
+
+
+def _bound(bind: str) -> socket.socket:
+    host, _, port = bind.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, int(port)), family=family)
