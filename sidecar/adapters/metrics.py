@@ -30,6 +30,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from sidecar import __version__
+from sidecar.adapters.transmitter_metrics import TransmitterMetrics
 from sidecar.adapters.vocabulary import OTHER, Vocabulary
 from sidecar.domain.facts import SIGNALS
 from sidecar.service.answers import Verdict
@@ -175,6 +176,7 @@ class Metrics:
         self._define_counters()
         self._define_sessions()
         self._define_environment()
+        self.transmitter = TransmitterMetrics(self.registry)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, labels, registry=self.registry)

@@ -149,6 +149,23 @@ class RedisStore:
         self._observe(_kind_of(operations), trio.current_time() - begun)
         return [_unwrap(item) for item in ticket.items]
 
+    async def ask(self, key: bytes, use: Callable[[redis.Redis], T]) -> T:
+        """Use the client of the node that holds a key, in a thread.
+
+        It may happen twice, as it is tried again where the link breaks or a key has moved. Raises
+        `Unavailable`.
+        """
+        failures = 0
+        while True:
+            try:
+                return await self._in_thread(self._links.node_of(key), use)
+            except Unavailable:
+                if failures >= self._settings.retries:
+                    raise
+            await trio.sleep(self._pause(failures))
+            await self._refresh()
+            failures += 1
+
     async def keys(self, pattern: str) -> AsyncIterator[list[bytes]]:
         """The keys that match, in batches; one may come twice. Raises `Unavailable`."""
         bookmark = b""

@@ -43,6 +43,8 @@ from sidecar.service.observations import (
     StoreUp,
     TokenRefused,
     Told,
+    Transmission,
+    Transmitted,
     ViewEvicted,
     WorkClaimed,
     WorkerFailed,
@@ -135,6 +137,8 @@ class Telemetry:
                 self.metrics.security_event_tokens.labels(observation.outcome).inc()
             case Introspected():
                 self._introspected(observation)
+            case Transmitted():
+                self._transmitted(observation)
             case KeysRefreshed():
                 self._keys_refreshed(observation)
             case GeographyLoaded():
@@ -346,6 +350,21 @@ class Telemetry:
         else:
             self._silent.add(asked.issuer)
             self._log.warning("introspection-failed", issuer=asked.issuer, detail=asked.detail)
+
+    def _transmitted(self, told: Transmitted) -> None:
+        self.metrics.transmitter.count(told)
+        match told.outcome:
+            case Transmission.RECORDED | Transmission.HANDED | Transmission.DELIVERED:
+                log = self._log.debug
+            case Transmission.RETRIED | Transmission.REFUSED | Transmission.DROPPED:
+                log = self._log.warning
+            case Transmission.LOST | Transmission.GIVEN_UP:
+                log = self._log.error
+            case _:
+                assert_never(told.outcome)
+        who = {"recipient": told.recipient, "stream": told.stream}
+        what = {"type": told.event, "events": told.count, "detail": told.detail}
+        log(f"shared-signal-{told.outcome}", **who, **what)
 
     def _geography_failed(self, failed: GeographyFailed) -> None:
         self.metrics.geography_errors.inc()

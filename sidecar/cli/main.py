@@ -32,6 +32,7 @@ class Command(NamedTuple):
 
 COMMANDS = (
     Command("run", "run", "the daemon"),
+    Command("transmit", "transmit", "the transmitter of shared signals alone"),
     Command("demo", "demo", "the daemon with sample policies, and a story acted out over it"),
     Command("validate", "validate", "check configuration and policies, all errors at once"),
     Command("replay", "replay", "run recorded sign-ins and signals through policies"),

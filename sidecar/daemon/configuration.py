@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from sidecar.adapters.prefixes import InvalidPrefixes, Prefixes, load
+from sidecar.adapters.transmitter_files import InvalidFiles, paths_of, read_files
 from sidecar.domain.assurance import Ladder
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.location import Place
@@ -56,6 +57,7 @@ class Configuration(msgspec.Struct, frozen=True):
         files += self.databases
         files += [location.cidr_file for location in settings.locations]
         files += [network.cidr_file for network in settings.networks]
+        files += paths_of(settings.transmitter)
         return [self.file, *(Path(file) for file in files if file)]
 
 
@@ -72,6 +74,7 @@ def read_configuration(file: Path, environ: Mapping[str, str]) -> Configuration:
         routes = Routes(settings.routes)
     except InvalidRoute as error:
         problems.append(Problem(str(file), 0, error.field, str(error)))
+    problems += _transmitter_problems(file, settings)
     if problems:
         raise ConfigError(tuple(problems))
     return Configuration(
@@ -88,6 +91,37 @@ def read_configuration(file: Path, environ: Mapping[str, str]) -> Configuration:
 def ladder_of(settings: Settings) -> Ladder:
     """The levels of assurance, and the strengths beside them."""
     return Ladder(settings.assurance.levels, settings.assurance.strengths)
+
+
+def read_transmitter_settings(file: Path, environ: Mapping[str, str]) -> Settings:
+    """What `sidecar transmit` needs of the configuration. Raises `ConfigError`.
+
+    Policies and lists of addresses are not read: they may lie elsewhere.
+    """
+    settings = read_settings(_text(file), str(file), environ, _read)
+    problems = _transmitter_problems(file, settings)
+    if not settings.transmitter.issuer:
+        message = "is required: it is the `iss` of what is told"
+        problems.append(Problem(str(file), 0, "transmitter.issuer", message))
+    if not settings.store.url:
+        message = "is required: it is where the sidecars record what is to be told"
+        problems.append(Problem(str(file), 0, "store.url", message))
+    if not (settings.transmitter.deliver or settings.transmitter.bind):
+        message = "is false, and there is no transmitter.bind: nothing is left to do"
+        problems.append(Problem(str(file), 0, "transmitter.deliver", message))
+    if problems:
+        raise ConfigError(tuple(problems))
+    return settings
+
+
+def _transmitter_problems(file: Path, settings: Settings) -> list[Problem]:
+    if not settings.transmitter.issuer:
+        return []
+    try:
+        read_files(settings.transmitter)
+    except InvalidFiles as error:
+        return [Problem(str(file), 0, one.field, one.message) for one in error.wrong]
+    return []
 
 
 def evaluator_of(settings: Settings, policies: tuple[Policy, ...], prefixes: Prefixes) -> Evaluator:

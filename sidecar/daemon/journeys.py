@@ -24,6 +24,7 @@ from sidecar.adapters.telemetry import Telemetry
 from sidecar.adapters.tokens import TokenVerifier
 from sidecar.daemon.configuration import Configuration
 from sidecar.daemon.reloading import Reloader
+from sidecar.daemon.transmission import Transmission
 from sidecar.domain.facts import SIGNALS
 from sidecar.domain.signal import Signal
 from sidecar.service.answers import Accepted, Overloaded, Unavailable
@@ -70,6 +71,7 @@ class Journeys:
         self.watches = Watches()
         self.spool: Spool | None = None
         self.spooling: Spooling | None = None
+        self.transmission: Transmission | None = None
 
     def wire(self, news: News) -> None:
         """Build everything that needs the store and its news."""
@@ -91,6 +93,9 @@ class Journeys:
             bound=settings.sessions.view,
         )
         self.watches.bring = self.view.bring
+        if settings.transmitter.issuer:
+            self.transmission = Transmission(settings, store, telemetry, new_id)
+        announcer = self.transmission.announcer if self.transmission else None
         self.rescorer = Rescorer(
             store=store,
             view=self.view,
@@ -99,6 +104,7 @@ class Journeys:
             clock=clock.now,
             new_id=new_id,
             queue=settings.work.queue,
+            announcer=announcer,
         )
         backlogs = RedisBacklogs(store, names)
         # So that an operator can tell who works on what: in Kubernetes the pod's name.
@@ -229,6 +235,7 @@ class Journeys:
             resweeper=self.resweeper,
             clock=clock.now,
             new_id=new_id,
+            transmission=self.transmission,
         )
         self.watcher = FileWatcher(configuration.watched, self.reloader.changed, telemetry)
         self.reloader.watcher = self.watcher
@@ -318,6 +325,9 @@ class Journeys:
         await work.start(self.fan_out.run)
         await work.start(self.settler.run)
         await work.start(self.settler.answer)
+        if self.transmission is not None:
+            await self.transmission.load()
+            await self.transmission.start(work)
 
     async def finish(self) -> None:
         """Save and tell what is left, before the store goes. What is spooled may stay so."""

@@ -1,8 +1,10 @@
-"""`sidecar run`: the daemon as a process, with its signals and exit statuses."""
+"""The daemon, or the transmitter alone, as a process, with its signals and exit statuses."""
 
 import os
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Protocol, TypeAlias
 
 import trio
 
@@ -18,10 +20,28 @@ _EXPECTED = (ConfigError, AddressInUse, SpoolInUse, OSError, Unavailable)
 """What the operator can mend; anything else is ours, and ends with its traceback."""
 
 
-def main(config_file: str) -> int:
+class Program(Protocol):
+    """What a process does."""
+
+    def reload(self) -> None:
+        """Look at all files again, as SIGHUP asks."""
+
+    async def run(self, draining: trio.Event) -> None:
+        """Run until `draining` is set."""
+
+
+def daemon(config_file: Path, environ: Mapping[str, str]) -> Program:
+    """The sidecar; blocks. Raises `ConfigError`."""
+    return Daemon(read_configuration(config_file, environ), environ)
+
+
+Build: TypeAlias = Callable[[Path, Mapping[str, str]], Program]
+
+
+def main(config_file: str, build: Build = daemon) -> int:
     """Run until SIGTERM or SIGINT. 0: ended as asked; 2: it cannot be run like this."""
     try:
-        trio.run(_run, Path(config_file))
+        trio.run(_run, Path(config_file), build)
     except BaseExceptionGroup as group:
         expected, unexpected = group.split(_EXPECTED)
         if unexpected is not None:
@@ -43,18 +63,17 @@ def _tell(error: BaseException) -> None:
         print(f"sidecar: {error}", file=sys.stderr)  # noqa: T201 - to the operator
 
 
-async def _run(config_file: Path) -> None:
-    configuration = await trio.to_thread.run_sync(read_configuration, config_file, os.environ)
-    daemon = Daemon(configuration, os.environ)
+async def _run(config_file: Path, build: Build) -> None:
+    program = await trio.to_thread.run_sync(build, config_file, os.environ)
     draining = trio.Event()
     async with trio.open_nursery() as nursery:
         signals = Signals(
-            reload=daemon.reload,
+            reload=program.reload,
             stop=draining.set,
             stop_now=nursery.cancel_scope.cancel,
         )
         await nursery.start(signals.run)
-        await daemon.run(draining)
+        await program.run(draining)
         nursery.cancel_scope.cancel()
 
 

@@ -9,8 +9,10 @@ import trio.lowlevel
 from sidecar.adapters.files import FileWatcher
 from sidecar.adapters.geography import Geography
 from sidecar.adapters.keys import KeySource
+from sidecar.adapters.transmitter_files import paths_of
 from sidecar.daemon.configuration import Configuration, absolute, read_configuration
 from sidecar.daemon.generation import generation_of
+from sidecar.daemon.transmission import Transmission
 from sidecar.domain.facts import Sighted
 from sidecar.domain.stamp import MICROSECONDS, Stamp
 from sidecar.service.check import Checker
@@ -33,7 +35,7 @@ from sidecar.wire.settings import Settings
 SLICE = 100
 """Sessions that are re-scored before others get their turn."""
 
-FIXED = ("socket", "http", "store", "spool", "tokens", "work", "log")
+FIXED = ("socket", "http", "store", "spool", "tokens", "work", "transmitter", "log")
 """Sections that are read at the start only; a change there is told, and waits for a restart."""
 
 
@@ -55,7 +57,9 @@ class Reloader:
         resweeper: Resweeper,
         clock: Callable[[], float],
         new_id: Callable[[], str],
+        transmission: Transmission | None = None,
     ) -> None:
+        self._transmission = transmission
         self._configuration = configuration
         self._environ = environ
         self._view = view
@@ -84,6 +88,9 @@ class Reloader:
         for source in self._keys:
             if source.issuer.jwks_file and absolute(source.issuer.jwks_file) in paths:
                 source.reload()
+        secrets = map(absolute, paths_of(self.settings.transmitter))
+        if self._transmission is not None and not paths.isdisjoint(secrets):
+            await self._transmission.reload()
         await self._reload_configuration()
         await self.name_generation()
 

@@ -58,6 +58,7 @@ class Addresses(msgspec.Struct, frozen=True):
     http: tuple[str, ...]
     admin: tuple[str, ...]
     grpc: tuple[str, ...] = ()
+    transmitter: tuple[str, ...] = ()
 
 
 async def serve(
@@ -213,9 +214,12 @@ class Daemon:
                 http = await self._open_http(doors, journeys, draining)
                 grpc = await self._open_grpc(doors, journeys, draining)
                 socket = await self._open_socket(doors, journeys, draining)
+                transmitter: tuple[str, ...] = ()
+                if journeys.transmission is not None:
+                    transmitter = await journeys.transmission.open(work)
                 self.health.good("doors")
                 self.telemetry.record(Told(event="ready", fields={"socket": socket}))
-                task_status.started(Addresses(socket, http, admin, grpc))
+                task_status.started(Addresses(socket, http, admin, grpc, transmitter))
                 await draining.wait()
                 self.health.drain()
                 self.telemetry.record(Told(event="draining"))

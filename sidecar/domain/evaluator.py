@@ -80,6 +80,11 @@ class Evaluator:
         """The moment (microseconds) before which what was known is lost; 0: nothing is."""
         return self._around.floor
 
+    @property
+    def skew(self) -> int:
+        """By how many seconds clocks may disagree about a proof."""
+        return self._around.skew
+
     def above(self, floor: int) -> "Evaluator":
         """The same policies where all that was known before `floor` is lost."""
         if floor == self._around.floor:

@@ -76,6 +76,19 @@ class ReloadOutcome(StrEnum):
     REFUSED = "refused"
 
 
+class Transmission(StrEnum):
+    """What became of an event for others: `sidecar_transmitted_events_total{outcome}`."""
+
+    RECORDED = "recorded"  # found, and kept for the recipients
+    HANDED = "handed"  # to a recipient's stream
+    DELIVERED = "delivered"  # and acknowledged
+    RETRIED = "retried"  # not delivered, and tried again
+    REFUSED = "refused"  # the recipient does not want it as it is
+    DROPPED = "dropped"  # the stream's backlog was full
+    LOST = "lost"  # too many were recorded and not yet handed on
+    GIVEN_UP = "given-up"  # the stream was paused
+
+
 class Marked(msgspec.Struct, frozen=True, kw_only=True):
     """A policy marked a session, or (`report_only`) would have.
 
@@ -220,6 +233,20 @@ class Introspected(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
+class Transmitted(msgspec.Struct, frozen=True, kw_only=True):
+    """Events for others met a fate. `event` is a CAEP event's name, empty where several fell.
+
+    `recipient` is a configured name; `detail` says what went wrong, never what was sent.
+    """
+
+    event: str
+    outcome: Transmission
+    recipient: str = ""
+    stream: str = ""
+    detail: str = ""
+    count: int = 1
+
+
 class KeysRefreshed(msgspec.Struct, frozen=True, kw_only=True):
     """An issuer's keys were fetched, or could not be; `issuer` is one of the configured ones."""
 
@@ -321,6 +348,7 @@ Observation: TypeAlias = (
     | TokenRefused
     | SecurityEventTokenTaken
     | Introspected
+    | Transmitted
     | KeysRefreshed
     | GeographyLoaded
     | GeographyFailed

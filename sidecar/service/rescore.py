@@ -12,9 +12,11 @@ from typing import NamedTuple, Protocol
 import msgspec
 import trio
 
+from sidecar.domain.announcement import Present
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.lattice import BOUNDS, Record
 from sidecar.domain.stamp import MICROSECONDS
+from sidecar.service.announcing import Announcer
 from sidecar.service.answers import Overloaded, Refused, Unavailable
 from sidecar.service.assembly import Culprit, assemble, devices_of
 from sidecar.service.live import Live, Tracked
@@ -104,7 +106,9 @@ class Rescorer:
         clock: Callable[[], float],
         new_id: Callable[[], str],
         queue: int,
+        announcer: Announcer | None = None,
     ) -> None:
+        self._announcer = announcer
         self._store = store
         self._view = view
         self._names = names
@@ -234,7 +238,7 @@ class Rescorer:
         troubles: list[Exception] = []
         for count, session in enumerate(sessions, 1):
             try:
-                found = _untold(evaluator, session, now)
+                found = _untold(evaluator, session, now, self._announcer)
             except Exception as error:  # noqa: BLE001 - one session's trouble is not the others'
                 troubles.append(error)
                 continue
@@ -250,11 +254,14 @@ class Rescorer:
     async def _claim_all(self, joins: list[tuple[Join, Telling | None]], *, by_event: bool) -> None:
         if not joins:
             return
+        if self._announcer is not None:
+            # Before the claims: what is claimed has been recorded, whoever dies in between.
+            await self._announcer.record([telling for _, telling in joins if telling is not None])
         answers = await self._store.join(*(join for join, _ in joins))
         for (join, telling), answer in zip(joins, answers, strict=True):
             if answer.joined:
                 self._view.learn(join.key, join.fields)
-                if telling is not None:
+                if telling is not None and telling.observation is not None:
                     told = telling.observation
                     self._telemetry.record(told if by_event else _untimed(told))
 
@@ -264,7 +271,7 @@ class Rescorer:
         Its value is this sidecar's own, so that a join whose answer was lost can be done again
         without anything being told twice.
         """
-        claim = claim_field(telling.policy, telling.value)
+        claim = claim_field(telling.policy, telling.claimed)
         owner = f"{int(now * 1000):016d}{self._new_id()}".encode()
         fields = {claim: owner, told_field(telling.policy): telling.value}
         return self._join(session, fields, now, unless=claim)
@@ -292,10 +299,18 @@ class Rescorer:
             return False
         told = told_of(live.own.record)
         policies = [policy.id for policy in evaluator.policies]
-        known = Known(Whose(live.session, live.user), told, policies)
-        if tellings(known, live.state, standing, now):
+        whose = Whose(live.session, live.user)
+        missing = tellings(Known(whose, told, policies), live.state, standing, now)
+        announcer = self._announcer
+        if announcer is not None and not missing:
+            present = Present(evaluator, live.state, standing, int(now * MICROSECONDS))
+            missing = announcer.tellings(whose, told, present, ())
+        if missing:
             return True
-        if not any(demand.valid_until for demand in standing.demands):
+        timed = any(demand.valid_until for demand in standing.demands)
+        if announcer is not None:
+            timed |= announcer.fades(told) or not all(d.binds(now) for d in standing.demands)
+        if not timed:
             live.told = looked_at  # nothing can be missing until one of these is another
         return False
 
@@ -324,7 +339,9 @@ def _choked(culprits: Iterable[Culprit], event: str) -> list[Exception]:
     ]
 
 
-def _untold(evaluator: Evaluator, session: Assembled, now: float) -> _Untold:
+def _untold(
+    evaluator: Evaluator, session: Assembled, now: float, announcer: Announcer | None
+) -> _Untold:
     folded = assemble(evaluator, session.name.session, session.record, session.others)
     state, facts, before, culprits = folded
     if not state.established:
@@ -335,7 +352,11 @@ def _untold(evaluator: Evaluator, session: Assembled, now: float) -> _Untold:
         session.record.get(WHO_USER, b"").decode() or session.name.user,
     )
     policies = [policy.id for policy in evaluator.policies]
-    missing = tellings(Known(whose, told_of(session.record), policies), state, standing, now)
+    told = told_of(session.record)
+    missing = tellings(Known(whose, told, policies), state, standing, now)
+    if announcer is not None:
+        present = Present(evaluator, state, standing, int(now * MICROSECONDS))
+        missing = announcer.tellings(whose, told, present, missing)
     checkpointed: Record = {}
     # What was set aside stays open: a version that knows better is to take it up again.
     full = any(nearly_full(record, BOUNDS) for record in (session.record, *session.others))

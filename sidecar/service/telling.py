@@ -9,6 +9,7 @@ left untold is told by another.
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from sidecar.domain.announcement import REVOKED, TOPICS, News
 from sidecar.domain.assurance import is_later
 from sidecar.domain.decision import explain
 from sidecar.domain.stamp import MICROSECONDS
@@ -22,18 +23,30 @@ from sidecar.service.observations import (
     RevokedSession,
 )
 
-REVOKED = "!revoked"
 _SET = b"a"
 _CLEARED = b"b"
 _DIGITS = 16
 
 
 class Telling(NamedTuple):
-    """One thing to tell: the field of the record that must grow, its value, and what to say."""
+    """One thing to tell: the field of the record that must grow, its value, and what to say.
+
+    `observation` is for our own log and metrics, `news` for others; either may be None.
+    """
 
     policy: str
     value: bytes
-    observation: Observation
+    observation: Observation | None
+    news: News | None = None
+
+    @property
+    def claimed(self) -> bytes:
+        """What is claimed: this value; of a topic that others are told of, what follows the last.
+
+        A topic's values hold the time at which somebody looked, and so differ between sidecars.
+        """
+        news = self.news
+        return news.before if news is not None and news.topic in TOPICS else self.value
 
 
 class Whose(NamedTuple):
@@ -74,7 +87,8 @@ def tellings(before: Known, state: State, standing: Standing, now: float) -> lis
             missing.append(Telling(REVOKED, value, revoked))
     known = set(policies)
     for policy, value in told.items():
-        if policy not in waiting and policy != REVOKED and value.endswith(_SET):
+        is_topic = policy.startswith("!")  # no policy's name does
+        if policy not in waiting and not is_topic and value.endswith(_SET):
             missing.append(_cleared(whose, state, policy, value, known=policy in known))
     return missing
 

@@ -26,6 +26,7 @@ from sidecar.wire.settings import (
     Tokens,
 )
 from sidecar.wire.shapes import join, suggestion
+from sidecar.wire.transmitter_settings import Transmitter
 
 LEAST_STALENESS = 2.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -43,6 +44,7 @@ def check_coherence(root: Table, values: Mapping[str, Any], problems: Problems) 
     check.names("locations", "*", "name")
     check.names("networks", "*", "name")
     check.names("assurance", "levels", "*", "name")
+    check.names("transmitter", "recipients", "*", "name")
     check.contexts(values.get("contexts", {}))
     check.required(values.get("contexts", {}), values.get("assurance"))
     check.routes()
@@ -60,6 +62,8 @@ def check_coherence(root: Table, values: Mapping[str, Any], problems: Problems) 
                 check.sessions(section)
             case Store():
                 check.store(section)
+            case Transmitter():
+                check.transmitter(section)
             case _:
                 pass
     http, admin = values.get("http"), values.get("admin")
@@ -318,6 +322,25 @@ class _Checks:
             self._add("store.retry_base", f"must not be more than retry_cap ({store.retry_cap:g}s)")
         if (store.wait_replicas or store.wait_aof) and store.wait_timeout >= store.timeout:
             self._add("store.wait_timeout", f"must be less than timeout ({store.timeout:g}s)")
+
+    def transmitter(self, transmitter: Transmitter) -> None:
+        """What is told is signed and has somebody to tell it; pauses grow."""
+        if not transmitter.issuer:
+            return
+        if "?" in transmitter.issuer or transmitter.issuer.endswith("/"):
+            self._add(
+                "transmitter.issuer", "must be a URL without query, and without `/` at its end"
+            )
+        if (transmitter.deliver or transmitter.bind) and not transmitter.key_files:
+            self._add("transmitter.key_files", "is required: events are signed")
+        if transmitter.push.retry_base > transmitter.push.retry_cap:
+            message = f"must not be more than retry_cap ({transmitter.push.retry_cap:g}s)"
+            self._add("transmitter.push.retry_base", message)
+        nodes = _find(self._root, ("transmitter", "recipients", "*"))
+        for (field, node), one in zip(nodes, transmitter.recipients, strict=False):
+            if not one.credentials_file and (one.stream is None or not one.stream.push_to):
+                message = "is required: without it the recipient could have nothing"
+                self._problems.add(node.place, f"{field}.credentials_file", message)
 
     def grpc(self, grpc: Grpc, http: Http, admin: Admin) -> None:
         """A third listener needs a third address."""

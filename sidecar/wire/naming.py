@@ -10,6 +10,7 @@
     PREFIX:{aEVENT}:f      which sidecars have an event in their view
     PREFIX:{wN}:q          work log: events whose marks may be untold, by user or device
     PREFIX:{dead}:q        dead letters: events that nobody could deal with
+    PREFIX:{transmitter}:NAME  what is told to others: see `adapters.stream_store`
     PREFIX:{lWORK}:f       which sidecar does a piece of work that one is enough for
     PREFIX:{rescore}:f     the re-score of all sessions: what for, and whether it is done
     PREFIX:{rescore}:w:N   backlog N: work that sidecars share     :c:N  what it has counted
@@ -139,6 +140,10 @@ class Names:
     def dead_letters(self) -> bytes:
         """The queue of events that nobody could deal with."""
         return f"{self._prefix}:{{dead}}:q".encode()
+
+    def transmitter(self, name: str) -> bytes:
+        """A key of the transmitter's. All lie on one slot: its scripts use several."""
+        return f"{self._prefix}:{{transmitter}}:{name}".encode()
 
     def every_session(self) -> str:
         """A pattern that matches every session's record."""

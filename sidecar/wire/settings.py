@@ -38,6 +38,7 @@ from sidecar.wire.spellings import (
     WholeDuration,
 )
 from sidecar.wire.token_settings import ContextProof, Introspection, Issuer, Tokens
+from sidecar.wire.transmitter_settings import Transmitter
 
 __all__ = [
     "App",
@@ -371,6 +372,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     break_glass: BreakGlass = BreakGlass()
     sessions: Sessions = Sessions()
     work: Work = Work()
+    transmitter: Transmitter = Transmitter()
     log: Log = Log()
     policies: Policies = Policies()
 

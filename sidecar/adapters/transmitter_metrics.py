@@ -1,0 +1,54 @@
+"""The metrics of the transmitter of shared signals."""
+
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from sidecar.service.observations import Transmission, Transmitted
+from sidecar.wire.transmitter_settings import Announced
+
+SEVERAL = "several"
+"""The label `event` where events of several types met a fate together."""
+
+_EVENTS = frozenset({*Announced, "verification", "stream-updated"})
+
+
+class TransmitterMetrics:
+    """What was told to others, and what waits for them. Recipients are the configured ones."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._events = Counter(
+            "sidecar_transmitted_events_total",
+            "Events told to others as shared signals, by type and what became of them.",
+            ("event", "outcome"),
+            registry=registry,
+        )
+        for event in Announced:
+            for outcome in Transmission:
+                self._events.labels(event, outcome)
+        self._backlog = Gauge(
+            "sidecar_transmitter_backlog_events",
+            "Events that wait in a recipient's streams, as the delivering sidecar sees them.",
+            ("recipient",),
+            registry=registry,
+        )
+        self._delivering = Gauge(
+            "sidecar_transmitter_delivering",
+            "Whether this sidecar delivers shared signals.",
+            registry=registry,
+        )
+
+    def count(self, told: Transmitted) -> None:
+        """Count events and their fate."""
+        event = told.event if told.event in _EVENTS else SEVERAL
+        self._events.labels(event, told.outcome).inc(told.count)
+
+    def delivering(self, yes: bool) -> None:  # noqa: FBT001 - the one thing it is told
+        """Whether this sidecar delivers."""
+        self._delivering.set(yes)
+
+    def backlogs(self, counts: Mapping[str, int]) -> None:
+        """How many events wait, by recipient; who does not deliver knows nothing of it."""
+        self._backlog.clear()
+        for recipient, count in counts.items():
+            self._backlog.labels(recipient).set(count)

@@ -1,0 +1,36 @@
+"""`sidecar transmit`: the transmitter of shared signals alone."""
+
+import argparse
+import os
+
+from sidecar.cli.run import add_config
+from sidecar.cli.stopping import Stop
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.description = (
+        "Run the transmitter of shared signals and its listener, and nothing else: what the "
+        "sidecars on the same store have recorded is delivered to the configured recipients. Of "
+        "several, and of sidecars with `transmitter.deliver`, one delivers at a time. SIGHUP, and "
+        "a change of a key or credential, reloads keys and credentials."
+    )
+    parser.epilog = """\
+examples:
+  sidecar transmit --config /etc/sidecar/sidecar.yaml
+  SIDECAR_TRANSMITTER__BIND=0.0.0.0:8090 sidecar transmit
+"""
+    add_config(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the transmitter."""
+    if not os.path.exists(arguments.config):  # noqa: PTH110 - pathlib costs start-up time
+        raise Stop(
+            f"{arguments.config}: there is no such file",
+            "Name one with --config.",
+        )
+    from sidecar.daemon import main  # noqa: PLC0415 - a command starts quickly
+    from sidecar.daemon.transmitter import transmitter  # noqa: PLC0415 - likewise
+
+    return main(arguments.config, transmitter)

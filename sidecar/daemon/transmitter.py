@@ -1,0 +1,103 @@
+"""`sidecar transmit`: the transmitter of shared signals as a process of its own.
+
+It judges no session: it needs the store, its keys and its listener, and no policies.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import trio
+
+from sidecar.adapters.admin import AdminApp
+from sidecar.adapters.asgi import Listener
+from sidecar.adapters.files import FileWatcher
+from sidecar.adapters.redis_links import links_of
+from sidecar.adapters.store import RedisStore
+from sidecar.adapters.telemetry import Telemetry
+from sidecar.adapters.transmitter_files import paths_of
+from sidecar.daemon.configuration import read_transmitter_settings
+from sidecar.daemon.journeys import new_id
+from sidecar.daemon.serving import Addresses
+from sidecar.daemon.transmission import Transmission
+from sidecar.service.health import Health
+from sidecar.service.observations import StoreUp, Told
+from sidecar.wire.settings import Settings
+
+CONDITIONS = ("store", "doors")
+
+
+def transmitter(config_file: Path, environ: Mapping[str, str]) -> "Transmitter":
+    """Read the configuration; blocks. Raises `ConfigError`."""
+    return Transmitter(config_file, read_transmitter_settings(config_file, environ))
+
+
+class Transmitter:
+    """All parts of it."""
+
+    def __init__(self, file: Path, settings: Settings) -> None:
+        self._file = file
+        self._settings = settings
+        self._telemetry = Telemetry(settings)
+        self._health = Health(CONDITIONS)
+        self._watcher: FileWatcher | None = None
+
+    def reload(self) -> None:
+        """Look at keys and credentials again, as SIGHUP asks."""
+        if self._watcher is not None:
+            self._watcher.trigger()
+
+    async def run(
+        self,
+        draining: trio.Event,
+        *,
+        task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Run until `draining`, or until cancelled. What waits in streams is another's then."""
+        settings = self._settings
+        async with trio.open_nursery() as resources:
+            await resources.start(self._telemetry.run)
+            store = RedisStore(
+                links_of(settings.store),
+                settings.store,
+                observe=self._telemetry.stored,
+                on_up=self._store_up,
+            )
+            await resources.start(store.run)
+            transmission = Transmission(settings, store, self._telemetry, new_id)
+            await transmission.load()
+            await self._watch(resources, transmission)
+            admin = await self._open_admin(resources)
+            async with trio.open_nursery() as work:
+                await transmission.start(work)
+                listening = await transmission.open(work)
+                self._health.good("doors")
+                where = " ".join(listening) or "nowhere"
+                self._telemetry.record(Told(event="ready", fields={"transmitter": where}))
+                task_status.started(Addresses("", (), admin, (), listening))
+                await draining.wait()
+                self._health.drain()
+                self._telemetry.record(Told(event="draining"))
+                work.cancel_scope.cancel()
+            resources.cancel_scope.cancel()
+
+    async def _watch(self, nursery: trio.Nursery, transmission: Transmission) -> None:
+        async def changed(_: frozenset[Path]) -> None:
+            await transmission.reload()
+
+        paths = [Path(path) for path in paths_of(self._settings.transmitter)]
+        self._watcher = FileWatcher(paths, changed, self._telemetry)
+        await nursery.start(self._watcher.run)
+
+    async def _open_admin(self, nursery: trio.Nursery) -> tuple[str, ...]:
+        admin = self._settings.admin
+        if not admin.enabled:
+            return ()
+        app = AdminApp(telemetry=self._telemetry, health=self._health, inspection=None)
+        return tuple(await nursery.start(Listener(admin.bind, app).run))
+
+    def _store_up(self, up: bool) -> None:  # noqa: FBT001 - a hook's one argument
+        self._telemetry.record(StoreUp(up=up))
+        if up:
+            self._health.good("store")
+        else:
+            self._health.limping("store", "the store does not answer")

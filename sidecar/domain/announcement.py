@@ -1,0 +1,255 @@
+"""What is worth telling other systems of a session: how it stands now against what they know.
+
+Each *topic* of a session is told apart: its assurance, whether it is revoked, the level of its
+risk score, and where it is used from. What was told of a topic last is a text that only grows
+(a moment, then the value), so that sidecars which tell at the same time agree on what came last.
+
+An announcement's `id` follows from what it says and from what was told before it: sidecars that
+find the same tell it under the same id, however often they do.
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple, TypeAlias
+
+import msgspec
+
+from sidecar.domain.assurance import is_later
+from sidecar.domain.decision import explain
+from sidecar.domain.evaluator import Evaluator
+from sidecar.domain.policy import Circumstance, RiskLevel
+from sidecar.domain.risk import level_after
+from sidecar.domain.stamp import MICROSECONDS
+from sidecar.domain.standing import Demand, Standing
+from sidecar.domain.state import PLACE, State
+
+ASSURANCE = "!assurance"
+REVOKED = "!revoked"
+RISK = "!risk"
+PRESENTED = "!presented"
+TOPICS = (ASSURANCE, RISK, PRESENTED)
+"""The topics that have a claim of their own; a revocation has the one under which it is logged."""
+
+NOTHING_SHOWN = "none"
+"""The level of a session none of whose sign-ins counts."""
+
+_DIGITS = 16
+_LONGEST_TEXT = 500
+
+
+class AssuranceChanged(msgspec.Struct, frozen=True, tag="assurance", kw_only=True):
+    """The best level of assurance that counts is another: a mark voids what was shown before."""
+
+    previous: str
+    current: str
+    rose: bool
+
+
+class SessionOver(msgspec.Struct, frozen=True, tag="revoked"):
+    """The session was revoked."""
+
+
+class RiskChanged(msgspec.Struct, frozen=True, tag="risk", kw_only=True):
+    """The level of the session's score is another."""
+
+    previous: RiskLevel
+    current: RiskLevel
+
+
+class PresentedElsewhere(msgspec.Struct, frozen=True, tag="presented", kw_only=True):
+    """The session is used from another country or network operator than before."""
+
+    user_agent: str = ""
+
+
+Change: TypeAlias = AssuranceChanged | SessionOver | RiskChanged | PresentedElsewhere
+
+
+class Announcement(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing to tell: `at` is in whole seconds since the epoch; `device` may be empty.
+
+    `cause` names what brought it about, the same for all that came of it. `text` is for
+    administrators: which policies, which signals.
+    """
+
+    id: str
+    cause: str
+    at: int
+    session: str
+    user: str
+    device: str = ""
+    text: str = ""
+    change: Change
+
+
+class News(NamedTuple):
+    """An announcement under its topic; `value` is what has then been told of the topic.
+
+    `before` is what had been told until then: who claims it first tells what comes after it.
+    """
+
+    topic: str
+    before: bytes
+    value: bytes
+    announcement: Announcement
+
+
+class Whom(NamedTuple):
+    """The session and its user, by their identifiers."""
+
+    session: str
+    user: str
+
+
+class Present(NamedTuple):
+    """A session as it is at `now` (microseconds), and how policies judge it."""
+
+    evaluator: Evaluator
+    state: State
+    standing: Standing
+    now: int
+
+
+def news_of(whom: Whom, told: Mapping[str, bytes], present: Present) -> list[News]:
+    """What is worth telling now, given what was told by topic."""
+    if present.standing.revoked is not None:
+        return []  # that it is over is all there is to say of it
+    look = _Look(whom, told, *present)
+    return [*look.assurance(), *look.risk(), *look.presented()]
+
+
+def revocation(whom: Whom, state: State, value: bytes, since: int, text: str) -> News:
+    """The news that a session was revoked at `since` (microseconds); `value` as it is logged."""
+    name = _name(whom, REVOKED, value)
+    announcement = Announcement(
+        id=name,
+        cause=_cause(state, name),
+        at=since // MICROSECONDS,
+        session=whom.session,
+        user=whom.user,
+        device=state.device,
+        text=text[:_LONGEST_TEXT],
+        change=SessionOver(),
+    )
+    return News(REVOKED, b"", value, announcement)
+
+
+def fades(told: Mapping[str, bytes]) -> bool:
+    """Whether time alone may bring news: a level of risk that was told may be left."""
+    return _told(told.get(RISK, b""), "LOW") != "LOW"
+
+
+def counting_level(evaluator: Evaluator, state: State, standing: Standing, now: float) -> str:
+    """The best level that counts at `now` (seconds): of sign-ins since the latest open mark."""
+    open_marks = [demand.since for demand in _open(standing, now) if demand.since is not None]
+    second = max(open_marks) // MICROSECONDS if open_marks else None
+    rank = max(
+        (
+            shown.rank
+            for shown in evaluator.sign_ins(state)
+            if is_later(shown.authentication.auth_time, second, evaluator.skew)
+        ),
+        default=0,
+    )
+    return evaluator.world.ladder.name(rank) or NOTHING_SHOWN
+
+
+class _Look(NamedTuple):
+    whom: Whom
+    known: Mapping[str, bytes]
+    evaluator: Evaluator
+    state: State
+    standing: Standing
+    now: int
+
+    def assurance(self) -> Iterator[News]:
+        ladder = self.evaluator.world.ladder
+        before = self.known.get(ASSURANCE, b"")
+        shown = ladder.name(self.standing.rank) or NOTHING_SHOWN
+        previous = _told(before, shown)
+        seconds = self.now / MICROSECONDS
+        current = counting_level(self.evaluator, self.state, self.standing, seconds)
+        if current == previous:
+            return
+        rose = (ladder.rank_of_level(current) or 0) > (ladder.rank_of_level(previous) or 0)
+        change = AssuranceChanged(previous=previous, current=current, rose=rose)
+        demands = _open(self.standing, seconds)
+        at = self.now // MICROSECONDS if rose else _latest(demands, self.now) // MICROSECONDS
+        text = "; ".join(f"{d.policy}: {explain(d)}" for d in demands)
+        yield self._news(ASSURANCE, current, change, at, text)
+
+    def risk(self) -> Iterator[News]:
+        before = self.known.get(RISK, b"")
+        previous = RiskLevel[_told(before, "LOW")]
+        scene = self.evaluator.scene(self.state, self.now)
+        current = level_after(previous, scene.score, self.evaluator.world.rating.thresholds)
+        if current is not previous:
+            change = RiskChanged(previous=previous, current=current)
+            text = f"score {scene.score:.0f}"
+            at = self.now // MICROSECONDS
+            yield self._news(RISK, current.name, change, at, text)
+
+    def presented(self) -> Iterator[News]:
+        held = self.state.circumstances.get(PLACE)
+        before = self.known.get(PRESENTED, b"")
+        if held is None or held.since is None or before >= _moment(held.since):
+            return
+        agent = self.state.circumstances.get(Circumstance.USER_AGENT)
+        change = PresentedElsewhere(user_agent=agent.value if agent else "")
+        place = self.state.location
+        where = place.country or "an unknown country"
+        text = f"seen in {where}" + (f", AS{place.asn}" if place.asn else "")
+        at = held.since // MICROSECONDS
+        value = _moment(held.since) + b"."
+        name = _name(self.whom, PRESENTED, value)
+        yield News(PRESENTED, before, value, self._announcement(name, change, at, text))
+
+    def _news(self, topic: str, current: str, change: Change, at: int, text: str) -> News:
+        before = self.known.get(topic, b"")
+        # A moment no earlier than the last: two clocks may disagree.
+        moment = max(self.now, int(before[:_DIGITS] or b"0") + 1)
+        value = _moment(moment) + current.encode() + b"."
+        name = _name(self.whom, topic, before + b"|" + current.encode())
+        return News(topic, before, value, self._announcement(name, change, at, text))
+
+    def _announcement(self, name: str, change: Change, at: int, text: str) -> Announcement:
+        return Announcement(
+            id=name,
+            cause=_cause(self.state, name),
+            at=at,
+            session=self.whom.session,
+            user=self.whom.user,
+            device=self.state.device,
+            text=text[:_LONGEST_TEXT],
+            change=change,
+        )
+
+
+def _open(standing: Standing, now: float) -> list[Demand]:
+    """The demands that bind a session and are not met at `now` (seconds)."""
+    return [d for d in standing.demands if d.binds(now) and not d.is_met(now)]
+
+
+def _latest(demands: list[Demand], now: int) -> int:
+    return max((d.since for d in demands if d.since is not None), default=now)
+
+
+def _moment(microseconds: int) -> bytes:
+    return f"{microseconds:0{_DIGITS}d}".encode()
+
+
+def _told(value: bytes, otherwise: str) -> str:
+    return value[_DIGITS:-1].decode() if value else otherwise
+
+
+def _name(whom: Whom, topic: str, value: bytes) -> str:
+    return _digest(b"\0".join((whom.user.encode(), whom.session.encode(), topic.encode(), value)))
+
+
+def _cause(state: State, otherwise: str) -> str:
+    return _digest(state.last.encode().encode()) if state.last.id else otherwise
+
+
+def _digest(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(hashlib.blake2b(raw, digest_size=16).digest())[:22].decode()

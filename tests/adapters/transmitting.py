@@ -1,0 +1,155 @@
+"""The transmitter's parts on a real store, with a listener of their own."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import trio
+
+from sidecar.adapters.redis_links import links_of
+from sidecar.adapters.store import RedisStore
+from sidecar.adapters.stream_store import RedisStreams
+from sidecar.adapters.telemetry import Telemetry
+from sidecar.daemon.journeys import new_id
+from sidecar.daemon.transmission import Transmission
+from sidecar.domain.announcement import Announcement, AssuranceChanged, Change, News, SessionOver
+from sidecar.wire.naming import Names
+from sidecar.wire.settings import Log, Settings, Store
+from sidecar.wire.transmitter_settings import FixedStream, Push, Recipient, Transmitter
+from tests.adapters.recipients import key_file, secret_file
+
+ISSUER = "https://t.example"
+AUDIENCE = "https://r.example"
+MINE, OTHERS = "the-credential-of-mine", "the-credential-of-others"
+BEARER = {"Authorization": f"Bearer {MINE}"}
+STRANGER = {"Authorization": f"Bearer {OTHERS}"}
+CAEP = "https://schemas.openid.net/secevent/caep/event-type/"
+SSF = "https://schemas.openid.net/secevent/ssf/event-type/"
+PUSH, POLL = "urn:ietf:rfc:8935", "urn:ietf:rfc:8936"
+
+
+def settings_of(
+    directory: Path, url: str, push_to: str = "", prefixes: tuple[str, ...] = (), **more: Any
+) -> Settings:
+    """A transmitter with two recipients; with `push_to` the first has a fixed stream.
+
+    `prefixes`: where else a stream that it creates may push to.
+    """
+    fixed = FixedStream(push_to=push_to) if push_to else None
+    recipients = (
+        Recipient(
+            name="mine",
+            audience=(AUDIENCE,),
+            credentials_file=secret_file(directory, MINE),
+            push_prefixes=("https://r.example/ssf", *prefixes),
+            max_streams=2,
+            stream=fixed,
+        ),
+        Recipient(
+            name="others",
+            audience=("https://o.example", "https://o2.example"),
+            credentials_file=secret_file(directory, OTHERS),
+        ),
+    )
+    usual = Transmitter(
+        issuer=ISSUER,
+        bind="127.0.0.1:0",
+        key_files=(key_file(directory),),
+        recipients=recipients,
+        push=Push(timeout=5, retry_base=0.01, retry_cap=0.02),
+        poll_wait=10.0,
+    )
+    return Settings(
+        store=Store(url=url),
+        transmitter=msgspec.structs.replace(usual, **more),
+        log=Log(level="error"),
+    )
+
+
+class Running:
+    """A running transmitter: a client of its listener, and its store."""
+
+    def __init__(self, client: httpx.AsyncClient, streams: RedisStreams, names: Telemetry) -> None:
+        self.client = client
+        self.streams = streams
+        self.telemetry = names
+        self._moment = 0
+
+    async def tell(self, session: str, change: Change | None = None, user: str = "u") -> str:
+        """Record an announcement, as a sidecar does; gives its id."""
+        self._moment += 1
+        told = Announcement(
+            id=new_id(),
+            cause="c",
+            at=1_800_000_000,
+            session=session,
+            user=user,
+            change=change or SessionOver(),
+        )
+        value = f"{self._moment:016d}x.".encode()
+        await self.streams.record([News(f"!{new_id()}", b"", value, told)])
+        return told.id
+
+    def counted(self, event: str, outcome: str) -> float:
+        """The metric of what was told to others."""
+        labels = {"event": event, "outcome": outcome}
+        registry = self.telemetry.metrics.registry
+        return registry.get_sample_value("sidecar_transmitted_events_total", labels) or 0.0
+
+    async def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
+        """Ask as the first recipient."""
+        more.setdefault("headers", BEARER)
+        return await self.client.request(method, path, **more)
+
+    async def create(self, **more: Any) -> dict[str, Any]:
+        """A stream of the first recipient."""
+        answer = await self.ask("POST", "/ssf/stream", json=more)
+        assert answer.status_code == 201, answer.text
+        stream: dict[str, Any] = answer.json()
+        return stream
+
+    async def poll(self, stream: str, **more: Any) -> dict[str, Any]:
+        """What waits in a stream, at once."""
+        request = {"returnImmediately": True, **more}
+        answer = await self.ask("POST", f"/ssf/poll/{stream}", json=request)
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+
+LOWERED = AssuranceChanged(previous="mfa", current="none", rose=False)
+
+
+@asynccontextmanager
+async def transmitting(settings: Settings) -> AsyncIterator[Running]:
+    """Run the transmitter of one process."""
+    telemetry = Telemetry(settings)
+    store = RedisStore(links_of(settings.store), settings.store)
+    transmission = Transmission(settings, store, telemetry, new_id)
+    bounds = settings.transmitter
+    streams = RedisStreams(
+        store,
+        Names(settings.store.prefix),
+        max_recorded=bounds.max_recorded,
+        max_backlog=bounds.max_backlog,
+    )
+    async with trio.open_nursery() as nursery:
+        await nursery.start(telemetry.run)
+        await nursery.start(store.run)
+        await transmission.load()
+        await transmission.start(nursery)
+        (url,) = await transmission.open(nursery)
+        async with httpx.AsyncClient(base_url=url, timeout=20) as client:
+            yield Running(client, streams, telemetry)
+        nursery.cancel_scope.cancel()
+
+
+async def until(ask: Any, wanted: Any, within: float = 15.0) -> Any:
+    """Ask until the answer is as wanted."""
+    with trio.fail_after(within):
+        while not wanted(answer := await ask()):  # noqa: ASYNC110 - what is asked is elsewhere
+            await trio.sleep(0.01)
+    return answer

@@ -1,0 +1,199 @@
+"""`sidecar transmit` as processes: one is killed, keys are rotated, nothing is lost."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jwt
+import redis
+
+from sidecar.adapters.clock import now
+from tests.adapters.recipients import Recipient, key_file, pem, receiving, secret_file, verified
+from tests.adapters.servers import free_ports
+from tests.stories.running import eventually
+from tests.system.processes import daemons
+
+ISSUER = "https://t.example"
+AUDIENCE = "https://r.example"
+CREDENTIAL = "the-credential-of-iga"
+LEADING = "sidecar_transmitter_delivering 1.0"
+
+
+class Transmitter:
+    """One `sidecar transmit`."""
+
+    def __init__(self, directory: Path, name: str, store: str, settings: dict[str, Any]) -> None:
+        bind, admin = (f"127.0.0.1:{port}" for port in free_ports(2))
+        self.url, self.admin = f"http://{bind}", f"http://{admin}"
+        self.log = directory / f"{name}.log"
+        config = directory / f"{name}.yaml"
+        config.write_text(
+            json.dumps(
+                {
+                    "store": {"url": store},
+                    "admin": {"bind": admin},
+                    "transmitter": {**settings, "bind": bind},
+                }
+            )
+        )
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "sidecar", "transmit", "--config", str(config)],
+                stderr=log,
+                env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+            )
+
+    def answers(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            return httpx.get(f"{self.admin}/readyz").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def leads(self) -> bool:
+        return LEADING in httpx.get(f"{self.admin}/metrics").text
+
+    def key_set(self) -> dict[str, Any]:
+        keys: dict[str, Any] = httpx.get(f"{self.url}/jwks.json").json()
+        return keys
+
+
+def settings(directory: Path, push_to: str, **more: Any) -> dict[str, Any]:
+    return {
+        "issuer": ISSUER,
+        "key_files": [key_file(directory)],
+        "push": {"retry_base": 0.05, "retry_cap": 0.2},
+        "recipients": [
+            {
+                "name": "iga",
+                "audience": [AUDIENCE],
+                "credentials_file": secret_file(directory, CREDENTIAL),
+                "stream": {"push_to": push_to},
+            }
+        ],
+        **more,
+    }
+
+
+@contextmanager
+def transmitters(
+    directory: Path, store: str, wanted: dict[str, Any], *names: str
+) -> Iterator[list[Transmitter]]:
+    with ExitStack() as stack:
+        running = []
+        for name in names:
+            one = Transmitter(directory, name, store, wanted)
+            stack.callback(one.process.wait)
+            stack.callback(one.process.kill)
+            running.append(one)
+        for one in running:
+            eventually(one.answers, bool, within=20)
+        yield running
+
+
+def sessions_of(recipient: Recipient) -> list[str]:
+    """The sessions that are over, in the order of the first news of each."""
+    seen = [
+        one["sub_id"]["session"]["id"]
+        for one in recipient.claims
+        if any(uri.endswith("session-revoked") for uri in one["events"])
+    ]
+    return list(dict.fromkeys(seen))
+
+
+def test_the_leader_is_killed_and_another_delivers_the_rest(
+    valkey_url: str, valkey: redis.Redis, tmp_path: Path
+) -> None:
+    with receiving() as recipient, ExitStack() as stack:
+        wanted = settings(tmp_path, recipient.url)
+        both = stack.enter_context(transmitters(tmp_path, valkey_url, wanted, "one", "two"))
+        recording = {"transmitter": {**wanted, "deliver": False}}
+        (daemon,) = stack.enter_context(daemons(tmp_path, valkey_url, "pod", extra=recording))
+        eventually(lambda: valkey.hlen("su:{transmitter}:streams"), bool)
+        (leader,) = eventually(lambda: [one for one in both if one.leads()], lambda n: len(n) == 1)
+        (heir,) = (one for one in both if one is not leader)
+        told: list[str] = []
+        with httpx.Client(
+            transport=httpx.HTTPTransport(uds=str(daemon.config.parent / "pod.http"))
+        ) as pod:
+            for number in range(60):
+                told.append(f"s{number}")
+                events = [
+                    {
+                        "type": "session-established",
+                        "subject": {"user": f"u{number}", "session": f"s{number}"},
+                        "data": {"ip": "192.0.2.1", "auth_time": int(now()) - 60},
+                    },
+                    {"type": "session-revoked", "subject": {"session": f"s{number}"}},
+                ]
+                for event in events:
+                    pod.post("http://pod/v1/events", json=event).raise_for_status()
+                if number == 30:
+                    eventually(lambda: sessions_of(recipient), bool)
+                    leader.process.send_signal(signal.SIGKILL)
+        eventually(lambda: set(sessions_of(recipient)), lambda s: s == set(told), within=40)
+        assert heir.leads()
+        eventually(lambda: valkey.zcard("su:{transmitter}:order:iga"), lambda n: n == 0)
+        by_id = {one["jti"]: one["sub_id"]["session"]["id"] for one in recipient.claims}
+        assert len(by_id) == len(told), "each under one jti, however often it came"
+        for one in recipient.tokens:
+            verified(one, heir.key_set(), AUDIENCE, ISSUER)
+
+
+def test_a_key_is_rotated_under_load_and_every_token_can_be_verified(
+    valkey_url: str, tmp_path: Path
+) -> None:
+    with receiving() as recipient, ExitStack() as stack:
+        wanted = settings(tmp_path, recipient.url, key_lead=0.5, min_verification_interval=0)
+        (one,) = stack.enter_context(transmitters(tmp_path, valkey_url, wanted, "one"))
+        old = {key["kid"] for key in one.key_set()["keys"]}
+        bearer = {"Authorization": f"Bearer {CREDENTIAL}"}
+        eventually(
+            lambda: httpx.get(f"{one.url}/ssf/status?stream_id=iga", headers=bearer).status_code,
+            lambda status: status == 200,
+        )
+        published: list[dict[str, Any]] = []
+
+        def ask() -> set[str]:
+            published.append(one.key_set())
+            asked = {"stream_id": "iga", "state": str(len(published))}
+            httpx.post(f"{one.url}/ssf/verify", headers=bearer, json=asked).raise_for_status()
+            return {jwt.get_unverified_header(token)["kid"] for token in recipient.tokens}
+
+        eventually(ask, bool)
+        Path(wanted["key_files"][0]).write_bytes(pem("RS256", 0))
+        signers = eventually(ask, lambda kids: len(kids) == 2, within=20)
+        eventually(lambda: len(recipient.posts), lambda n: n == len(published))
+        assert old < signers
+        (new,) = signers - old
+        names = [{key["kid"] for key in keys["keys"]} for keys in published]
+        first = next(index for index, kids in enumerate(names) if new in kids)
+        by_state = {
+            next(iter(verified(token, published[-1], AUDIENCE, ISSUER)["events"].values()))[
+                "state"
+            ]: jwt.get_unverified_header(token)["kid"]
+            for token in recipient.tokens
+        }
+        assert by_state[str(first + 1)] in old, "it was published before it signed"
+        assert all(old <= kids for kids in names), "and the old one stays"
+
+
+def test_what_is_wrong_is_told_and_ends_with_status_2(tmp_path: Path) -> None:
+    config = tmp_path / "sidecar.yaml"
+    config.write_text("transmitter: {issuer: 'https://t.example', key_files: [absent.pem]}\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "sidecar", "transmit", "--config", str(config)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "transmitter.key_files[0]: " in done.stderr
+    assert "store.url: is required" in done.stderr
