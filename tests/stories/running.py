@@ -180,12 +180,12 @@ class Pods:
             client.close()
 
 
-def eventually(ask: Any, until: Any, within: float = 10.0) -> Any:
+def eventually(ask: Any, until: Any, within: float = 10.0, every: float = 0.005) -> Any:
     """Ask until the answer is as wanted; news takes its moment to reach other pods."""
     end = monotonic() + within
     while not until(answer := ask()):
         assert monotonic() < end, f"still {answer}"
-        sleep(0.005)
+        sleep(every)
     return answer
 
 

@@ -79,7 +79,8 @@ class Process:
 
     def lines(self, event: str) -> list[dict[str, Any]]:
         """The log's lines of an event."""
-        lines = [json.loads(line) for line in self.log.read_text().splitlines()]
+        name = json.dumps(event)
+        lines = [json.loads(one) for one in self.log.read_text().splitlines() if name in one]
         return [line for line in lines if line["event"] == event]
 
     def end(self) -> int:
