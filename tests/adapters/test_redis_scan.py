@@ -7,6 +7,7 @@ import pytest
 import trio
 
 from sidecar.adapters.redis_links import links_of
+from sidecar.adapters.redis_scan import Bookmark, Position, decode_bookmark, encode_bookmark
 from sidecar.adapters.store import RedisStore
 from sidecar.service.answers import Unavailable
 from tests.adapters.servers import Server, impatient, serving
@@ -109,3 +110,18 @@ async def test_a_bookmark_in_an_index_of_another_process_leads_to_its_beginning(
             with server.client() as client:
                 client.zadd("index", dict(MEMBERS.items()))
             assert await through_index(store, page.bookmark) == set(MEMBERS)
+
+
+def test_pages_come_from_each_node_in_turn_until_it_is_done() -> None:
+    nodes = ("a", "b", "c")
+    left = {"a": 2, "b": 1, "c": 3}
+    bookmark = Bookmark(b"", tuple(Position(node) for node in nodes))
+    asked = []
+    while bookmark.left:
+        at = bookmark.left[0]
+        asked.append(at.node)
+        left[at.node] -= 1
+        decoded = decode_bookmark(encode_bookmark(bookmark))
+        assert decoded == bookmark
+        bookmark = decoded.after(f"run of {at.node}", 7 if left[at.node] else 0)
+    assert asked == ["a", "b", "c", "a", "c", "c"]
