@@ -1,14 +1,11 @@
 """Backlogs on streams: `lua/backlog.lua`, by the names of `service.backlog`."""
 
-from importlib import resources
 from typing import Any
 
-from sidecar.adapters.redis_commands import Evaluate, Evaluated
+from sidecar.adapters.redis_commands import BACKLOG, Evaluate, Evaluated
 from sidecar.adapters.store import RedisStore
 from sidecar.service.backlog import STALE, Outlook, Taken
 from sidecar.wire.naming import Names
-
-SCRIPT = (resources.files("sidecar.adapters") / "lua" / "backlog.lua").read_text("ascii")
 
 LIFE = 30 * 86_400_000
 """Milliseconds after which a backlog that nobody works on is forgotten."""
@@ -55,7 +52,7 @@ class RedisBacklogs:
 
     async def _ask(self, name: str, verb: str, *arguments: bytes | str | int) -> Any:
         keys = (self._names.backlog(name), self._names.backlog_counts(name))
-        asked = Evaluate(keys, SCRIPT, (verb, LIFE, *arguments))
+        asked = Evaluate(keys, BACKLOG, (verb, LIFE, *arguments))
         replies = [
             found.reply
             for found in await self._store.submit([asked])

@@ -35,10 +35,10 @@ Command: TypeAlias = tuple[bytes | str | int, ...]
 
 
 class Evaluate(msgspec.Struct, frozen=True):
-    """Run a script: one of this package's, short, and seldom enough to be sent in full."""
+    """Run one of `SCRIPTS`, by its `sha`."""
 
     keys: tuple[bytes, ...]
-    script: str
+    sha: str
     arguments: Command
 
     @property
@@ -78,10 +78,10 @@ def _sha(script: str) -> str:
 
 
 SCRIPT = render_script()
-SCRIPTS = (SCRIPT, _read("append"), _read("claim"))
-"""What a server is taught: to join, to append to a queue, and to claim of one."""
+SCRIPTS = (SCRIPT, _read("append"), _read("claim"), _read("backlog"))
+"""What a server is taught: to join, to append to a queue and to claim of one, and backlogs."""
 
-SHA, _APPEND, _CLAIM = map(_sha, SCRIPTS)
+SHA, _APPEND, _CLAIM, BACKLOG = map(_sha, SCRIPTS)
 
 
 def commands_of(operation: Operation, *, again: bool = False) -> list[Command]:
@@ -96,7 +96,7 @@ def commands_of(operation: Operation, *, again: bool = False) -> list[Command]:
             return commands
         case Evaluate():
             keys = operation.keys
-            return [("EVAL", operation.script, len(keys), *keys, *operation.arguments)]
+            return [("EVALSHA", operation.sha, len(keys), *keys, *operation.arguments)]
         case Append(key=key, payload=payload, bound=bound, group=group):
             return [("EVALSHA", _APPEND, 1, key, payload, bound, group)]
         case Claim(key=key, group=group, idle=idle, count=count):
