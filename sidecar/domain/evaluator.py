@@ -103,13 +103,18 @@ class Evaluator:
             state = State()
         else:
             state = checkpoint.state.copy()
-            if set(state.holdings) != {c.policy.id for c in self._compiled}:
-                self._evaluate(state, state.last.time, self._compiled)
-            for step in steps:
-                stamp = step[0].stamp
-                if stamp <= checkpoint.state.last and digest(stamp) not in checkpoint.folded:
-                    self._late(state, step, around)
-            steps = [step for step in steps if step[0].stamp > checkpoint.state.last]
+            before = checkpoint.state.last
+            late = [
+                step
+                for step in steps
+                if step[0].stamp <= before and digest(step[0].stamp) not in checkpoint.folded
+            ]
+            for step in late:
+                self._late(state, step, around)
+            others = set(state.holdings) != {c.policy.id for c in self._compiled}
+            if state.established and (others or late):
+                self._evaluate(state, before.time, self._compiled)
+            steps = [step for step in steps if step[0].stamp > before]
         for step in steps:
             self._advance(state, step, around)
         return state
