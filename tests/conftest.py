@@ -2,10 +2,15 @@
 
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 import redis
 
 from tests.adapters.servers import Server, serving
+
+# No test asserts how long something took: a busy machine is no fault of the code.
+hypothesis.settings.register_profile("sidecar", deadline=None)
+hypothesis.settings.load_profile("sidecar")
 
 
 @pytest.fixture(scope="session")

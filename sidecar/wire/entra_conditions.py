@@ -24,9 +24,12 @@ _MODE = "the mode of this filter is not known here"
 
 
 def conditions_of(
-    told: Conditions, at: str, ledger: Ledger, places: Places
+    told: Conditions, at: str, ledger: Ledger, places: Places, *, strict: bool = False
 ) -> tuple[Condition, ...]:
-    """Translate the conditions, which stand at `at`; all of them must hold."""
+    """Translate the conditions, which stand at `at`; all of them must hold.
+
+    `strict`: locations are those of the very call.
+    """
     _clients(told.client_app_types, f"{at}.clientAppTypes", ledger)
     _platforms(told.platforms, f"{at}.platforms", ledger)
     ledger.lose(f"{at}.authenticationFlows", _NO_FLOW, Effect.WIDER)
@@ -36,7 +39,7 @@ def conditions_of(
     found = [
         user_risk(told.user_risk_levels, f"{at}.userRiskLevels", ledger),
         session_risk(told.sign_in_risk_levels, f"{at}.signInRiskLevels", ledger),
-        places.condition(told.locations, f"{at}.locations", ledger),
+        places.condition(told.locations, f"{at}.locations", ledger, strict=strict),
         *_devices(told.devices, f"{at}.devices", ledger),
         *_device_states(told.device_states, f"{at}.deviceStates", ledger),
     ]

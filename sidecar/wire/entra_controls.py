@@ -28,7 +28,8 @@ _COOKIES = "the browser's cookies at Entra ID are Entra ID's own"
 _PROXY = "Defender for Cloud Apps stands elsewhere"
 _RESTRICTED = "restrictions within an app are the app's own"
 _BOUND = "tokens that are bound to a device cannot be told from others"
-_CONTINUOUS = "every check is evaluated with its own address, and signals at once"
+_CONTINUOUS = "every check is evaluated, and signals at once"
+_STRICT_LOCATION = "strictLocation"
 _NOT_OFF = "continuous evaluation is what a sidecar does; it cannot be turned off for a policy"
 _FAIL_CLOSED = "`when_unknown: unavailable`, the default of every context, does that"
 
@@ -139,13 +140,24 @@ def _is_on(control: Switch | None, at: str, ledger: Ledger) -> bool:
 
 
 def _continuous(control: Switch | None, at: str, ledger: Ledger) -> None:
-    mode = control.mode if control is not None else None
-    if mode in {"strictEnforcement", "strictLocation"}:
+    mode = control.mode if control is not None and control.is_enabled is not False else None
+    if mode == _STRICT_LOCATION:
+        ledger.carry(f"{at}.mode")  # the policy's locations are strict
+    elif mode == "strictEnforcement":
         ledger.note(f"{at}.mode", _CONTINUOUS)
     elif mode == "disabled":
         ledger.lose(f"{at}.mode", _NOT_OFF, Effect.STRICTER)
+    elif mode is None:
+        ledger.carry(f"{at}.mode")
     if control is not None:
         ledger.carry(f"{at}.isEnabled")
+
+
+def is_strict(told: Exported | None) -> bool:
+    """Whether locations are those of the very call, not where the session was last seen."""
+    control = told.continuous_access_evaluation if told is not None else None
+    on = control is not None and control.is_enabled is not False
+    return on and control is not None and control.mode == _STRICT_LOCATION
 
 
 def _frequency(told: SignInFrequency | None, at: str, ledger: Ledger) -> int | None:

@@ -117,9 +117,9 @@ class Places:
         return any(location.trusted for location in known)
 
     def condition(
-        self, locations: LocationsCondition | None, at: str, ledger: Ledger
+        self, locations: LocationsCondition | None, at: str, ledger: Ledger, *, strict: bool = False
     ) -> Condition | None:
-        """The condition that the address lies where a policy says."""
+        """The condition that the address lies where a policy says; `strict`: that of the call."""
         if locations is None:
             return None
         included = self._side(locations.include_locations, f"{at}.includeLocations", ledger, "All")
@@ -132,8 +132,8 @@ class Places:
         if everywhere and not excluded:
             return None
         if not everywhere and not included:  # nothing is included: Graph takes it as everywhere
-            return Locations(Selection(None, excluded)) if excluded else None
-        return Locations(Selection(None if everywhere else included, excluded))
+            return Locations(Selection(None, excluded), strict) if excluded else None
+        return Locations(Selection(None if everywhere else included, excluded), strict)
 
     def _side(
         self, values: Texts | None, at: str, ledger: Ledger, everywhere: str

@@ -22,7 +22,7 @@ from sidecar.domain.policy import (
     State,
 )
 from sidecar.wire.entra_conditions import conditions_of
-from sidecar.wire.entra_controls import grant_of, session_of
+from sidecar.wire.entra_controls import grant_of, is_strict, session_of
 from sidecar.wire.entra_ledger import Effect, Ledger
 from sidecar.wire.entra_names import Names
 from sidecar.wire.entra_places import Places, slug
@@ -75,7 +75,8 @@ def import_policy(
     inside = f"{at}.conditions"
     users = whom(conditions.users, f"{inside}.users", ledger, around.names)
     guarded = target(conditions.applications, f"{inside}.applications", ledger, around.names)
-    holding = conditions_of(conditions, inside, ledger, around.places)
+    strict = is_strict(parts.session_controls)
+    holding = conditions_of(conditions, inside, ledger, around.places, strict=strict)
     grant = grant_of(parts.grant_controls, f"{at}.grantControls", ledger, around.strengths)
     session = session_of(parts.session_controls, f"{at}.sessionControls", ledger)
     was = _was(told, ledger)

@@ -131,6 +131,14 @@ def _principals_tree(principals: Principals) -> Tree:
     return {kind: sorted(names) for kind, names in kinds if names}
 
 
+def _locations_tree(condition: Locations) -> Tree:
+    selection = condition.selection
+    if not condition.strict:
+        return _selection_tree(selection)
+    sides = {"include": selection.include, "exclude": selection.exclude}
+    return {**{side: sorted(names) for side, names in sides.items() if names}, "strict": True}
+
+
 def _selection_tree(selection: Selection) -> Tree:
     tree: dict[str, Tree] = {}
     if selection.include is not None:
@@ -150,7 +158,7 @@ def condition_tree(condition: Condition) -> Tree:
         case Not():
             return {"not": condition_tree(condition.condition)}
         case Locations():
-            return {"locations": _selection_tree(condition.selection)}
+            return {"locations": _locations_tree(condition)}
         case UserRisk():
             return {"user_risk": {"at_least": condition.at_least.value}}
         case SessionRisk():

@@ -36,7 +36,7 @@ _BY_CLAIM = (
     "connections and service providers; name a group for GuestsOrExternalUsers in the names file"
 )
 _NO_TENANTS = "tokens do not tell which tenant a guest comes from"
-KEPT = "kept as it is: right where tokens carry ids; else name it in the names file"
+KEPT = "kept: right where tokens carry ids; else name it in the names file"
 _AGENTS = "agents sign in without a user; none reaches a sidecar as one"
 
 ROLES: Mapping[str, str] = MappingProxyType(

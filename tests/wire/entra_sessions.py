@@ -18,6 +18,7 @@ from sidecar.domain.facts import (
 )
 from sidecar.domain.location import Place
 from sidecar.domain.policy import Policy, RiskLevel
+from sidecar.domain.scene import CalledFrom
 from sidecar.domain.stamp import MICROSECONDS, at
 from sidecar.wire.settings import Settings
 
@@ -28,7 +29,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """A session: who, where, on what; what was reported, ten seconds later; and the call.
 
     `again`: a second sign-in with this `acr`, after that. `age`: seconds from the first sign-in
-    to the call. `compliant` None: nobody reported anything of the device.
+    to the call. `called_from`: the call's own address, where it is not the session's (empty: it
+    tells none). `compliant` None: nobody reported anything of the device.
     """
 
     user: str = "anna"
@@ -43,6 +45,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     age: int = 60
     app: str = "payroll"
     context: str = "c1"
+    called_from: str | None = None
 
 
 def facts_of(session: Session) -> list[Fact]:
@@ -71,6 +74,7 @@ def verdict(policies: tuple[Policy, ...], settings: Settings, session: Session) 
     """What the call of such a session gets."""
     rules = evaluator_of(settings, policies, load(settings.networks, settings.locations))
     now = BEGAN + session.age
-    standing = rules.standing(rules.fold("s", facts_of(session)), now * MICROSECONDS)
+    comes = None if session.called_from is None else CalledFrom(session.called_from)
+    standing = rules.standing(rules.fold("s", facts_of(session)), now * MICROSECONDS, comes)
     contexts = frozenset({session.context} - {"routine"})
     return decide(standing, session.app, contexts, now, rules.world.ladder).verdict
