@@ -28,6 +28,9 @@ from sidecar.wire.forwarded import (
 from sidecar.wire.http_messages import Request, Response
 from sidecar.wire.problems import Problem, problem
 from sidecar.wire.settings import Gateway, Http
+from sidecar.wire.token_settings import Binding
+
+NO_BINDING = Binding()
 
 _CHECK = b"/v1/check"
 _EVENTS = b"/v1/events"
@@ -55,6 +58,7 @@ class DataListener:
         skew: float,
         new_id: Callable[[], str],
         settling: Settling | None = None,
+        binding: Binding = NO_BINDING,
         others: Mapping[bytes, Handler] | None = None,
         on_incident: OnHttpIncident = _ignore,
         on_invalid: OnInvalid = ignore_invalid,
@@ -64,6 +68,7 @@ class DataListener:
             checks,
             settings,
             clock,
+            binding=binding,
             redirects=settings.gateway is not Gateway.NGINX,  # it passes on 401 and 403 alone
         )
         self._gateway = settings.gateway

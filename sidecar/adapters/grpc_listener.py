@@ -24,6 +24,9 @@ from sidecar.wire.forwarded import (
 from sidecar.wire.grpc_messages import CallRefused, Code
 from sidecar.wire.protobuf import MessageInvalid, number_field
 from sidecar.wire.settings import Grpc, Http
+from sidecar.wire.token_settings import Binding
+
+NO_BINDING = Binding()
 
 CHECK = b"/envoy.service.auth.v3.Authorization/Check"
 HEALTH = b"/grpc.health.v1.Health/Check"
@@ -35,10 +38,16 @@ class GrpcListener:
     """Answers Envoy's checks. `http` says where the token is and which proxies are believed."""
 
     def __init__(
-        self, settings: Grpc, http: Http, *, checks: Checks, on_incident: OnHttpIncident
+        self,
+        settings: Grpc,
+        http: Http,
+        *,
+        checks: Checks,
+        on_incident: OnHttpIncident,
+        binding: Binding = NO_BINDING,
     ) -> None:
         """Raises ValueError for a trusted proxy that is no address or network."""
-        self._calls = HttpCalls(checks, http)
+        self._calls = HttpCalls(checks, http, binding=binding, from_gateway=True)
         self._server = LeanGrpcServer(
             {CHECK: self._check, HEALTH: self._health}, settings, on_incident=on_incident
         )

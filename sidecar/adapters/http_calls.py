@@ -5,7 +5,8 @@ from collections.abc import Callable
 from sidecar.adapters import clock
 from sidecar.adapters.http_answers import overloaded, redirected, response_of, unavailable
 from sidecar.adapters.journeys import Checks
-from sidecar.service.answers import Answer, Call, Overloaded, Unavailable
+from sidecar.service.answers import Answer, Call, Overloaded, Shown, Unavailable
+from sidecar.wire.certificates import thumbprint
 from sidecar.wire.challenges import bearer
 from sidecar.wire.forwarded import (
     ClientAddresses,
@@ -13,11 +14,13 @@ from sidecar.wire.forwarded import (
     InvalidCredentials,
     Original,
     TokenSources,
+    dpop_proof,
 )
 from sidecar.wire.http_messages import Request, Response
 from sidecar.wire.problems import Problem, problem
 from sidecar.wire.redirects import Way, is_navigation, return_address, step_up_location
 from sidecar.wire.settings import Http
+from sidecar.wire.token_settings import Binding
 
 MAX_USER_AGENT = 1024
 
@@ -26,22 +29,28 @@ class HttpCalls:
     """Asks `checks`. `settings` say where the token is and which proxies are believed.
 
     `redirects`: the gateway passes a redirect of ours on to the client; one that does not is told
-    in a header where it could send a browser itself.
+    in a header where it could send a browser itself. `from_gateway`: requests are the gateway's
+    own, whatever their peer says.
 
     Raises ValueError for a trusted proxy that is no address or network.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what differs between two doors, by name
         self,
         checks: Checks,
         settings: Http,
         clock: Callable[[], float] = clock.now,
         *,
+        binding: Binding,
         redirects: bool = True,
+        from_gateway: bool = False,
     ) -> None:
         self._checks = checks
         self._clock = clock
         self._redirects = redirects
+        self._from_gateway = from_gateway
+        self._header = binding.certificate_header.lower().encode("latin-1")
+        self._form = binding.certificate_form
         self._tokens = TokenSources(settings)
         self._addresses = ClientAddresses(settings)
 
@@ -74,7 +83,22 @@ class HttpCalls:
             original.path,
             self._addresses.client(request),
             agent.decode("latin-1"),
+            Shown(dpop_proof(request), self._certificate(request)),
         )
+
+    def _certificate(self, request: Request) -> str:
+        """The thumbprint of the client's certificate, as a trusted gateway tells it."""
+        values = request.values(self._header) if self._header else ()
+        if not values or values == (b"",):
+            return ""
+        if not (self._from_gateway or self._addresses.is_from_proxy(request)):
+            return ""
+        if len(values) > 1:
+            raise InvalidCredentials("the client's certificate comes more than once")
+        try:
+            return thumbprint(values[0].decode("latin-1"), self._form)
+        except ValueError:
+            raise InvalidCredentials("the client's certificate cannot be read") from None
 
     def _location(self, answer: Answer, request: Request, original: Original) -> str:
         """Where a browser that opens a page is sent for a step-up; empty: nowhere."""

@@ -37,7 +37,7 @@ from sidecar.adapters.socket_replies import (
     standing_line,
     unavailable_reply,
 )
-from sidecar.service.answers import Call, Overloaded, StandingChange, Unavailable
+from sidecar.service.answers import Call, Overloaded, Shown, StandingChange, Unavailable
 from sidecar.wire.settings import Socket
 from sidecar.wire.socket_lines import (
     CheckRequest,
@@ -378,6 +378,8 @@ class _Connection:
 
 
 def _call(request: CheckRequest) -> Call:
+    # An app that tells neither has seen to it itself, or whoever stands before it has.
+    told = request.dpop or request.certificate
     return Call(
         request.token,
         request.contexts,
@@ -386,4 +388,5 @@ def _call(request: CheckRequest) -> Call:
         request.path,
         request.ip,
         request.user_agent,
+        Shown(request.dpop or None, request.certificate) if told else None,
     )

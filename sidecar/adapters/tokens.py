@@ -7,8 +7,8 @@ times, since it reads the clock itself and ours is an argument.
 It happens on the event loop: each token costs it once, some 0.2 ms (benchmarks/tokens.py), of
 which a thread could take off less than half. After that `cached` answers in about 2 us.
 
-Tokens are bearer tokens here: that a token is bound to a key of its client (`cnf`: RFC 9449,
-RFC 8705) is for the app or its proxy to check.
+What a token is bound to (`cnf`: RFC 9449, RFC 8705) is read here; that its client holds it is for
+`service.possession`, which sees the call.
 """
 
 import hashlib

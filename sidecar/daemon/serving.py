@@ -259,6 +259,7 @@ class Daemon:
             skew=settings.sessions.event_skew,
             new_id=new_id,
             settling=journeys.settler,
+            binding=settings.tokens.binding,
             others=AuthzenDoor(journeys.checker, settings.http.authzen_url).handlers(),
             on_incident=partial(self._incident, "http"),
             on_invalid=self._invalid,
@@ -284,6 +285,7 @@ class Daemon:
             settings.grpc,
             settings.http,
             checks=journeys.checker,
+            binding=settings.tokens.binding,
             on_incident=partial(self._incident, "grpc"),
         )
 

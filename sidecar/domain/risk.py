@@ -10,6 +10,9 @@ from sidecar.domain.state import Moment, RiskHeld, State
 
 SCORE_MAX = 100.0
 
+TOKEN_BINDING_CHANGE = "token-binding-change"  # noqa: S105 - a signal's name
+"""The daemon's own detection: a session's tokens are bound to another key or certificate."""
+
 
 class Weight(msgspec.Struct, frozen=True):
     """How many points a contribution is worth when new, and after how many seconds it halves.
@@ -47,6 +50,7 @@ def default_weights() -> dict[str, Weight]:
         "anonymizer": Weight(25),
         "travel": Weight(40, 86400),
         "credential-change": Weight(15, 86400),
+        TOKEN_BINDING_CHANGE: Weight(35, 43200),
     }
 
 

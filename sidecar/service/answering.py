@@ -1,6 +1,6 @@
 """Puts decisions into words that a client understands: status, challenge, reasons."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple, assert_never
 
 import msgspec
@@ -16,7 +16,7 @@ from sidecar.wire.challenges import (
     revocation_claims,
     step_up,
 )
-from sidecar.wire.claims import InvalidToken
+from sidecar.wire.claims import Flaw, InvalidToken
 from sidecar.wire.settings import (
     App,
     AppChallenges,
@@ -29,6 +29,8 @@ RETRY_AFTER = 1
 UNKNOWN_MAX_AGE = 60
 """Where it cannot be known how a session stands, a sign-in this fresh may be judged by itself."""
 
+_BAD_PROOFS = (Flaw.PROOF_INVALID, Flaw.PROOF_REPLAYED)
+_PROOF_FLAWS = (*_BAD_PROOFS, Flaw.PROOF_MISSING)
 _STEP_UP_TEXT = "A stronger or more recent authentication is required"
 _REVOKED_TEXT = "The session was revoked"
 _NOT_CAPABLE = (
@@ -40,7 +42,8 @@ _NOT_CAPABLE = (
 class Whom(NamedTuple):
     """The session that an answer is for, and the contexts that were judged (as a label).
 
-    `capable`: nothing says that the client could not handle a claims challenge.
+    `capable`: nothing says that the client could not handle a claims challenge. `scheme` is how the
+    token was sent, `Bearer` or `DPoP`: challenges answer in kind.
     """
 
     session: str
@@ -48,14 +51,20 @@ class Whom(NamedTuple):
     assurance: str
     context: str
     capable: bool = True
+    scheme: str = "Bearer"
 
 
 class Answerers:
     """An `Answerer` for each app: as `app` is configured, but for what `apps` says of one."""
 
-    def __init__(self, app: App, apps: Mapping[str, AppChallenges]) -> None:
-        self._usual = Answerer(app)
-        self._special = {name: Answerer(_special(app, own)) for name, own in apps.items()}
+    def __init__(
+        self, app: App, apps: Mapping[str, AppChallenges], dpop_algorithms: Iterable[str] = ()
+    ) -> None:
+        algorithms = " ".join(dpop_algorithms)
+        self._usual = Answerer(app, algorithms)
+        self._special = {
+            name: Answerer(_special(app, own), algorithms) for name, own in apps.items()
+        }
 
     def of(self, app: str = "") -> "Answerer":
         """The one for this app; empty: it is not known which."""
@@ -68,10 +77,14 @@ def _special(app: App, own: AppChallenges) -> App:
 
 
 class Answerer:
-    """Makes answers in the style that the app is configured for."""
+    """Makes answers in the style that the app is configured for.
 
-    def __init__(self, app: App) -> None:
+    `algorithms` are those that DPoP proofs may have, with spaces (RFC 9449, section 7.1).
+    """
+
+    def __init__(self, app: App, algorithms: str = "") -> None:
         self._app = app
+        self._algorithms = algorithms
 
     def no_token(self, context: str) -> Answer:
         """No credentials: a challenge without an error code (RFC 6750, section 3.1)."""
@@ -84,12 +97,15 @@ class Answerer:
             context=context,
         )
 
-    def invalid_token(self, error: InvalidToken, context: str) -> Answer:
-        """A token that is not believed (RFC 6750, section 3.1)."""
+    def invalid_token(self, error: InvalidToken, context: str, scheme: str = "Bearer") -> Answer:
+        """A token that is not believed (RFC 6750, 3.1), or a proof of its key (RFC 9449, 7.1)."""
+        if error.code in _PROOF_FLAWS:
+            scheme = "DPoP"
+        code = "invalid_dpop_proof" if scheme == "DPoP" and error.code in _BAD_PROOFS else ""
         return Answer(
             Verdict.DENY,
             401,
-            challenge=self._bearer("invalid_token", error.description),
+            challenge=self._bearer(code or "invalid_token", error.description, scheme),
             error="invalid_token",
             message=error.description,
             context=context,
@@ -135,7 +151,7 @@ class Answerer:
             whom.assurance,
             pending=True,
             challenge=self._challenge(
-                decision.acr_values, decision.max_age, decision.contexts or contexts
+                decision.acr_values, decision.max_age, decision.contexts or contexts, whom.scheme
             ),
             acr_values=" ".join(decision.acr_values),
             max_age=decision.max_age,
@@ -157,7 +173,11 @@ class Answerer:
         return self._app.challenge is ChallengeStyle.ENTRA
 
     def _challenge(
-        self, acr_values: tuple[str, ...], max_age: int | None, contexts: frozenset[str]
+        self,
+        acr_values: tuple[str, ...],
+        max_age: int | None,
+        contexts: frozenset[str],
+        scheme: str,
     ) -> str:
         """The challenge of a step-up.
 
@@ -169,13 +189,15 @@ class Answerer:
             return claims_challenge(
                 app.realm, app.authorization_uri, claims, _STEP_UP_TEXT, "authcontext"
             )
-        return step_up(app.realm, acr_values, max_age, _STEP_UP_TEXT)
+        return step_up(app.realm, acr_values, max_age, _STEP_UP_TEXT, scheme)
 
-    def _bearer(self, error: str = "", description: str = "") -> str:
+    def _bearer(self, error: str = "", description: str = "", scheme: str = "Bearer") -> str:
         app = self._app
         named = self._asks_for_claims and app.authorization_uri
         extra = (("authorization_uri", app.authorization_uri),) if named else ()
-        return bearer(app.realm, error, description, extra)
+        if scheme == "DPoP" and self._algorithms:
+            extra = (*extra, ("algs", self._algorithms))
+        return bearer(app.realm, error, description, extra, scheme)
 
     def _refused(
         self,
@@ -206,7 +228,7 @@ class Answerer:
         """The challenge of a revoked session: an invalid token, to those who know no better."""
         app = self._app
         if not (self._asks_for_claims and self._may_send_claims(whom)):
-            return self._bearer("invalid_token", _REVOKED_TEXT)
+            return self._bearer("invalid_token", _REVOKED_TEXT, whom.scheme)
         claims = revocation_claims((revoked.since or 0) // MICROSECONDS + 1)
         return claims_challenge(
             app.realm, app.authorization_uri, claims, "TokenIssuedBeforeRevocationTimestamp"
@@ -233,7 +255,7 @@ class Answerer:
                     answer,
                     verdict=Verdict.STEP_UP,
                     status=401,
-                    challenge=self._challenge((), UNKNOWN_MAX_AGE, contexts),
+                    challenge=self._challenge((), UNKNOWN_MAX_AGE, contexts, whom.scheme),
                     max_age=UNKNOWN_MAX_AGE,
                 )
             case Resilience.STEP_UP:

@@ -9,11 +9,23 @@ from sidecar.domain.explanation import Explanation
 from sidecar.wire.settings import Redirect
 
 
+class Shown(NamedTuple):
+    """How a token was shown: with which DPoP proof, over which client's certificate.
+
+    `dpop` None: as a bearer token; empty: as a DPoP token without a proof. `certificate` is a
+    thumbprint (RFC 8705, section 3.1), empty: none was shown.
+    """
+
+    dpop: str | None = None
+    certificate: str = ""
+
+
 class Call(msgspec.Struct, frozen=True):
     """One call of the app that asks to pass.
 
     `contexts` are those the app itself asks for; `method`, `host` and the normalised `path` add
-    those of the routes. `ip` is the client's address as text, empty where it is not known.
+    those of the routes. `ip` is the client's address as text, empty where it is not known. `shown`
+    is None where the door cannot tell how the token was shown.
     """
 
     token: str
@@ -23,6 +35,7 @@ class Call(msgspec.Struct, frozen=True):
     path: str = ""
     ip: str = ""
     user_agent: str = ""
+    shown: Shown | None = None
 
 
 class Reason(msgspec.Struct, frozen=True):

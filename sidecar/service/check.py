@@ -20,6 +20,7 @@ from sidecar.service.answering import UNKNOWN_MAX_AGE, Answerers, Whom
 from sidecar.service.answers import Answer, Call, Overloaded, Reason, Unavailable
 from sidecar.service.live import Live
 from sidecar.service.observations import BreakGlassUsed, Telemetry, TokenRefused
+from sidecar.service.possession import Possessions
 from sidecar.service.reporting import SEVERITY, Tried, checked
 from sidecar.service.sighting import Sightings
 from sidecar.service.view import View
@@ -41,12 +42,16 @@ class Verifier(Protocol):
 
 
 class Asked(NamedTuple):
-    """What a call asks for: its contexts, the same as a label, when (seconds), and from where."""
+    """What a call asks for: its contexts, the same as a label, when (seconds), and from where.
+
+    `scheme` is how its token was sent.
+    """
 
     contexts: frozenset[str]
     label: str
     now: float
     ip: str
+    scheme: str
 
 
 class Checker:
@@ -70,6 +75,7 @@ class Checker:
         self._place_of = place_of
         self._telemetry = telemetry
         self._clock = clock
+        self._possessions = Possessions(settings.tokens.binding)
         self._sightings = Sightings(
             settings=settings, view=view, names=names, place_of=place_of, new_id=new_id
         )
@@ -79,7 +85,9 @@ class Checker:
         """Answer by this configuration from now on."""
         self._settings = settings
         self._routes = routes
-        self._answerers = Answerers(settings.app, settings.apps)
+        self._answerers = Answerers(
+            settings.app, settings.apps, settings.tokens.binding.dpop_algorithms
+        )
         self._sightings.replace(settings)
         self._explains = settings.log.checks and settings.log.explain
 
@@ -121,14 +129,16 @@ class Checker:
             token, live = await self._believed(call, now)
         except InvalidToken as error:
             self._telemetry.record(TokenRefused(reason=error.code))
-            return self._answerers.of(self._settings.app.id).invalid_token(error, label)
+            return self._answerers.of(self._settings.app.id).invalid_token(
+                error, label, asked.scheme
+            )
         except Unavailable:
             # The issuer cannot be asked, or has no key yet: nothing is known of the token either.
             whom = Whom("", "", "", label)
             return self._answerers.of().unknown(Resilience.UNAVAILABLE, whom, asked.contexts)
         app = self._settings.app.id or token.app
         if live is None:
-            whom = Whom(token.session, token.user, "", label, token.claims_capable)
+            whom = Whom(token.session, token.user, "", label, token.claims_capable, asked.scheme)
             resilience = self._resilience(token, asked)
             return self._answerers.of(app).unknown(resilience, whom, asked.contexts)
         return self._judge_known(live, token, app, asked)
@@ -138,6 +148,7 @@ class Checker:
         token = self._verifier.cached(call.token, now)
         if token is None:
             token = await self._verifier.verify(call.token, now)
+        self._possessions.check(token, call, now)
         live = await self._live(token, call, now)
         if live is not None and token.confirmed_at:
             revoked = live.state.last_revocation
@@ -157,7 +168,7 @@ class Checker:
         contexts = frozenset(call.contexts)
         if call.path:
             contexts |= frozenset(self._routes.match(call.method, call.host, call.path))
-        return Asked(contexts, ",".join(sorted(contexts)), now, call.ip)
+        return Asked(contexts, ",".join(sorted(contexts)), now, call.ip, _scheme(call))
 
     def _judge_known(self, live: Live, token: Token | None, app: str, asked: Asked) -> Answer:
         unconfirmed = token is not None and token.unconfirmed
@@ -187,7 +198,7 @@ class Checker:
         return live
 
     def _judge(self, live: Live, token: Token | None, app: str, asked: Asked) -> Answer:
-        contexts, label, now, ip = asked
+        contexts, label, now, ip, scheme = asked
         evaluator = self._view.evaluator
         ladder = evaluator.world.ladder
         standing = live.standing(evaluator, now)
@@ -201,7 +212,7 @@ class Checker:
             for record in tried.records(standing.tried, contexts, label, now):
                 self._telemetry.record(record)
         capable = token is None or token.claims_capable
-        whom = Whom(live.session, live.user, ladder.name(standing.rank), label, capable)
+        whom = Whom(live.session, live.user, ladder.name(standing.rank), label, capable, scheme)
         reasons = _reasons(decision) if decision.demands else ()
         if evaluator.is_break_glass(live.state):
             used = BreakGlassUsed(
@@ -224,7 +235,7 @@ class Checker:
         if answer.verdict is not Verdict.ALLOW or resilience is Resilience.ALLOW:
             return answer
         capable = token is None or token.claims_capable
-        whom = Whom(live.session, live.user, answer.assurance, asked.label, capable)
+        whom = Whom(live.session, live.user, answer.assurance, asked.label, capable, asked.scheme)
         return self._answerers.of(app).unknown(resilience, whom, asked.contexts)
 
     def _resilience(self, token: Token | None, asked: Asked) -> Resilience:
@@ -250,6 +261,10 @@ _STRICTEST_FIRST = (
     Resilience.STEP_UP,
     Resilience.ALLOW,
 )
+
+
+def _scheme(call: Call) -> str:
+    return "Bearer" if call.shown is None or call.shown.dpop is None else "DPoP"
 
 
 def _reasons(decision: Decision) -> tuple[Reason, ...]:

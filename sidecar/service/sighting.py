@@ -5,8 +5,9 @@ it. In the steady state nothing is new, and nothing is done.
 """
 
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
-from sidecar.domain.assurance import Authentication
+from sidecar.domain.assurance import Authentication, is_later
 from sidecar.domain.facts import (
     AgentSeen,
     ClaimsSeen,
@@ -16,10 +17,12 @@ from sidecar.domain.facts import (
     Scope,
     Seen,
     Sighted,
+    SignalRaised,
     SignedIn,
 )
 from sidecar.domain.location import Place
 from sidecar.domain.policy import Circumstance
+from sidecar.domain.risk import TOKEN_BINDING_CHANGE
 from sidecar.domain.stamp import MICROSECONDS, Stamp
 from sidecar.service.answers import Call
 from sidecar.service.assembly import sighted_in
@@ -39,6 +42,14 @@ from sidecar.wire.records import (
 from sidecar.wire.settings import Settings
 
 AGENT_CHARACTERS = 256
+BINDINGS_KEPT = 8
+UNBOUND = "none"
+
+
+class _Binding(NamedTuple):
+    claim: str
+    known: tuple[str, ...]
+    is_suspicious: bool
 
 
 class Sightings:
@@ -121,9 +132,33 @@ class Sightings:
             if (held := state.claims.get(name)) is None
             or (held[0] != values and (held[1] or 0) < token.issued_at * MICROSECONDS)
         )
+        binding = self._binding(live, token)
+        if binding is not None:
+            changed = (*changed, (binding.claim, binding.known))
+            if binding.is_suspicious:
+                facts.append(
+                    SignalRaised(stamp=stamp, scope=Scope.SESSION, name=TOKEN_BINDING_CHANGE)
+                )
         if changed:
             facts.append(ClaimsSeen(stamp=stamp, scope=Scope.SESSION, claims=changed))
         return facts
+
+    def _binding(self, live: Live, token: Token) -> _Binding | None:
+        """What the session's tokens are bound to, where that is new; each app has its own clients.
+
+        A key or certificate that comes with a later sign-in is as good as that sign-in. Without
+        one, somebody else may have got hold of what the first was there to protect.
+        """
+        state = live.state
+        claim = f"cnf:{token.app}"
+        held = state.claims.get(claim)
+        name = token.binding.name or (UNBOUND if held else "")
+        known = held[0] if held else ()
+        if not name or name in known:
+            return None
+        second = ((held[1] if held else None) or state.established) // MICROSECONDS
+        suspicious = bool(held) and not is_later(token.authentication.auth_time, second)
+        return _Binding(claim, (*known[1 - BINDINGS_KEPT :], name), suspicious)
 
     def _claims_of(self, token: Token) -> tuple[tuple[str, tuple[str, ...]], ...]:
         wanted = [(name, values) for name, values in token.claims if name in self._claims]

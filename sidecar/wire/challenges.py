@@ -23,18 +23,31 @@ def challenge(parameters: Iterable[tuple[str, str]], scheme: str = "Bearer") -> 
 
 
 def bearer(
-    realm: str, error: str = "", description: str = "", extra: Iterable[tuple[str, str]] = ()
+    realm: str,
+    error: str = "",
+    description: str = "",
+    extra: Iterable[tuple[str, str]] = (),
+    scheme: str = "Bearer",
 ) -> str:
-    """A Bearer challenge (RFC 6750, section 3). Without `error`: no credentials were sent."""
+    """A Bearer challenge (RFC 6750, section 3), or a DPoP one, which has the same parameters.
+
+    Without `error`: no credentials were sent.
+    """
     parameters = [("realm", realm)] if realm else []
     if error:
         parameters.append(("error", error))
     if description:
         parameters.append(("error_description", description))
-    return challenge((*parameters, *extra))
+    return challenge((*parameters, *extra), scheme)
 
 
-def step_up(realm: str, acr_values: Iterable[str], max_age: int | None, description: str) -> str:
+def step_up(
+    realm: str,
+    acr_values: Iterable[str],
+    max_age: int | None,
+    description: str,
+    scheme: str = "Bearer",
+) -> str:
     """A step-up challenge (RFC 9470, section 3). `max_age` is in seconds."""
     extra = []
     acrs = " ".join(acr_values)
@@ -42,7 +55,7 @@ def step_up(realm: str, acr_values: Iterable[str], max_age: int | None, descript
         extra.append(("acr_values", acrs))
     if max_age is not None:
         extra.append(("max_age", str(max_age)))
-    return bearer(realm, "insufficient_user_authentication", description, extra)
+    return bearer(realm, "insufficient_user_authentication", description, extra, scheme)
 
 
 def claims_challenge(

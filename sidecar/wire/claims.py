@@ -6,6 +6,7 @@ it were skipped (groups that are no list of strings) refuses the token and names
 """
 
 import hashlib
+import json
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -38,6 +39,7 @@ _NOT_KEPT = frozenset(
     | {"uti", "aio", "rh", "xms_ftd"}  # Entra's opaque values, another one in each token
 )
 _SPACE_SEPARATED = frozenset({"scope", "scp"})  # RFC 9068, section 2.2.3; Entra's `scp`
+_THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")  # SHA-256 in base64url
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _UNFIT = re.compile(r"[^ !#-\[\]-~]")  # RFC 6750, section 3
 _CLIENT_CLAIMS = ("azp", "client_id", "appid")
@@ -58,6 +60,11 @@ class Flaw(StrEnum):
     EXPIRED = "expired"
     NOT_YET_VALID = "not-yet-valid"
     NOT_ACTIVE = "not-active"
+    NOT_BOUND = "not-bound"
+    WRONG_CERTIFICATE = "wrong-certificate"
+    PROOF_MISSING = "proof-missing"
+    PROOF_INVALID = "proof-invalid"
+    PROOF_REPLAYED = "proof-replayed"
     MISSING_CLAIM = "missing-claim"
     WRONG_TYPE = "wrong-type"
 
@@ -75,6 +82,26 @@ class InvalidToken(Exception):  # noqa: N818 - named by who must act: the sender
         super().__init__(f"{code.value}: {self.description}")
 
 
+class Bound(NamedTuple):
+    """What a token is bound to (`cnf`, RFC 7800): thumbprints of a key and of a certificate.
+
+    `other` is a digest of what it says besides, which is not known here.
+    """
+
+    key: str = ""
+    certificate: str = ""
+    other: str = ""
+
+    def __bool__(self) -> bool:
+        return any(self)
+
+    @property
+    def name(self) -> str:
+        """A short name for it; empty for a bearer token."""
+        told = zip(("jkt", "x5t", "cnf"), self, strict=True)
+        return " ".join(f"{kind}={value}" for kind, value in told if value)
+
+
 class Token(msgspec.Struct, frozen=True):
     """A believed token. Times are whole seconds since the epoch, 0 where the token does not tell.
 
@@ -88,8 +115,9 @@ class Token(msgspec.Struct, frozen=True):
     second `contexts_at`. `claims_capable`: the client says that it can handle a claims challenge
     (`xms_cc`: `cp1`).
 
-    `confirmed_at` is when the issuer was asked about it (seconds; 0: it is signed), `unconfirmed`
-    that it could not be asked again since: so it was, not so it is.
+    `binding` is what its client must hold to show it. `confirmed_at` is when the issuer was asked
+    about it (seconds; 0: it is signed), `unconfirmed` that it could not be asked again since: so it
+    was, not so it is.
     """
 
     issuer: str
@@ -108,6 +136,7 @@ class Token(msgspec.Struct, frozen=True):
     claims_capable: bool = False
     contexts: tuple[str, ...] = ()
     contexts_at: int = 0
+    binding: Bound = Bound()
     confirmed_at: float = 0.0
     unconfirmed: bool = False
 
@@ -162,6 +191,7 @@ def token_of(claims: Mapping[str, object], issuer: Issuer) -> Token:
         claims=_others(claims),
         token_id=_text(claims, "jti"),
         groups_known=not _overage(claims, issuer.groups_claim),
+        binding=_bound(claims),
         contexts=contexts,
         contexts_at=contexts_at,
         claims_capable=CLAIMS_CAPABLE in _scalars("xms_cc", claims.get("xms_cc")),
@@ -197,6 +227,26 @@ def _contexts(
             assert_never(never)
     found = {one for one in _scalars("acrs", claims.get("acrs")) if CONTEXT.fullmatch(one)}
     return (tuple(sorted(found)), at) if at else ((), 0)
+
+
+def _bound(claims: Mapping[str, object]) -> Bound:
+    confirmation = claims.get("cnf")
+    if confirmation is None:
+        return Bound()
+    if not isinstance(confirmation, Mapping) or not confirmation:
+        raise InvalidToken(Flaw.WRONG_TYPE, "the cnf claim is not an object with members")
+    more = {k: v for k, v in confirmation.items() if k not in ("jkt", "x5t#S256")}
+    other = hashlib.sha256(json.dumps(more, sort_keys=True).encode()).hexdigest() if more else ""
+    return Bound(_thumbprint(confirmation, "jkt"), _thumbprint(confirmation, "x5t#S256"), other)
+
+
+def _thumbprint(confirmation: Mapping[str, object], name: str) -> str:
+    value = confirmation.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str) or not _THUMBPRINT.fullmatch(value):
+        raise InvalidToken(Flaw.WRONG_TYPE, "the cnf claim has a thumbprint that is none")
+    return value
 
 
 def _app(claims: Mapping[str, object], issuer: Issuer) -> str:

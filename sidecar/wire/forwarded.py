@@ -171,7 +171,9 @@ def asked_contexts(request: Request) -> tuple[str, ...]:
 
 
 class TokenSources:
-    """Where the token is: `Authorization: Bearer` (RFC 6750), and a header or cookie if configured.
+    """Where the token is: `Authorization`, and a header or cookie if configured.
+
+    `Bearer` (RFC 6750) or `DPoP` (RFC 9449).
 
     Two different tokens in one request are an error (RFC 6750, section 2): the app might act on
     the one that was not checked.
@@ -207,7 +209,21 @@ class TokenSources:
 
 def _bearer(credentials: bytes) -> bytes:
     scheme, _, token = credentials.partition(b" ")
-    return token.strip() if scheme.lower() == b"bearer" else b""
+    return token.strip() if scheme.lower() in (b"bearer", b"dpop") else b""
+
+
+def dpop_proof(request: Request) -> str | None:
+    """The proof of a DPoP token, empty where it is missing; None for a token of another scheme.
+
+    Raises `InvalidCredentials` where there are several (RFC 9449, section 4.3).
+    """
+    scheme, _, _ = request.headers.get(b"authorization", b"").partition(b" ")
+    if scheme.lower() != b"dpop":
+        return None
+    proofs = request.values(b"dpop")
+    if len(proofs) > 1:
+        raise InvalidCredentials("the request has more than one DPoP proof")
+    return proofs[0].decode("latin-1") if proofs else ""
 
 
 class ClientAddresses:
@@ -239,6 +255,11 @@ class ClientAddresses:
         if self._real_ip and b"x-real-ip" in headers:
             return self._walk((_believed(request, b"x-real-ip") or b"",))
         return ""
+
+    def is_from_proxy(self, request: Request) -> bool:
+        """Whether the request came from a trusted proxy, or over a unix socket."""
+        peer = address.parse(request.peer) if request.peer else None
+        return peer is None or self._is_trusted(peer.packed)
 
     def _walk(self, values: Sequence[bytes]) -> str:
         nearest = ""

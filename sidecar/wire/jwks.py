@@ -109,6 +109,22 @@ def _key(jwk: object) -> Key | None:
     return Key(identity, key_id, algorithms, public)
 
 
+def key_of_client(jwk: object, algorithm: str) -> PublicKey | None:
+    """The public key that a client brings itself, if it fits the algorithm (RFC 9449, 4.2)."""
+    key = _key(jwk)
+    return None if key is None or algorithm not in key.algorithms else key.public
+
+
+def thumbprint_of_client(jwk: object) -> str:
+    """RFC 7638, section 3.2: only the members that its kind of key needs."""
+    members = jwk if isinstance(jwk, dict) else {}
+    names = _MEMBERS.get(str(members.get("kty")), ())
+    return _thumbprint({name: members[name] for name in names if name in members})
+
+
+_MEMBERS = {"RSA": ("e", "kty", "n"), "EC": ("crv", "kty", "x", "y"), "OKP": ("crv", "kty", "x")}
+
+
 def _meant_to_verify(jwk: Mapping[str, object]) -> bool:
     operations = jwk.get("key_ops", ["verify"])
     return (

@@ -18,13 +18,15 @@ _BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
 class Unverified(NamedTuple):
     """What a JWS says of itself: enough to pick the key, and nothing to act upon.
 
-    `type` is in lower case, empty where there is none. `claims` is the payload.
+    `type` is in lower case, empty where there is none. `claims` is the payload. `key` is what the
+    header brings as `jwk`: for proofs of that very key, and for nothing else.
     """
 
     algorithm: str
     key_id: str | None
     type: str
     claims: dict[str, object]
+    key: object = None
 
 
 def read(token: str, max_bytes: int) -> Unverified:
@@ -47,6 +49,7 @@ def read(token: str, max_bytes: int) -> Unverified:
         key_id=_member(header, "kid"),
         type=(_member(header, "typ") or "").lower(),
         claims=_object(parts[1], "payload"),
+        key=header.get("jwk"),
     )
 
 

@@ -28,6 +28,7 @@ Ref: TypeAlias = str | int | float | bool | msgspec.UnsetType | None
 
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f]")
 _CHECK_TEXTS = {"token": 65536, "method": 32, "host": 260, "path": 65536, "user_agent": 1024}
+_CHECK_TEXTS |= {"dpop": 8192, "certificate": 64}
 _KNOWN = {
     "check": frozenset({"op", "ref", "context", "ip", *_CHECK_TEXTS}),
     "watch": frozenset({"op", "ref", "sessions"}),
@@ -44,7 +45,10 @@ class EventRequest(msgspec.Struct, frozen=True):
 
 
 class CheckRequest(msgspec.Struct, frozen=True):
-    """May this call pass? `path` is normalised; empty texts are not told."""
+    """May this call pass? `path` is normalised; empty texts are not told.
+
+    `dpop` and `certificate` are what the client showed with its token (RFC 9449, RFC 8705).
+    """
 
     token: str
     contexts: tuple[str, ...] = ()
@@ -53,6 +57,8 @@ class CheckRequest(msgspec.Struct, frozen=True):
     path: str = ""
     ip: str = ""
     user_agent: str = ""
+    dpop: str = ""
+    certificate: str = ""
     ref: Ref = msgspec.UNSET
 
 

@@ -10,6 +10,7 @@ from sidecar.wire.spellings import (
     Duration,
     DurationOrZero,
     File,
+    HeaderName,
     PositiveInt,
     Size,
     Url,
@@ -78,10 +79,50 @@ class Issuer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     types: tuple[str, ...] = ("at+jwt", "application/at+jwt", "JWT", "")
 
 
+class Possession(enum.StrEnum):
+    """What a token that is bound to a key or certificate of its client (`cnf`) takes to be shown.
+
+    `accept`: no more than any other; who stands before us sees to it. `verify`: its key or
+    certificate. `require`: that, and no token passes that is not bound.
+    """
+
+    ACCEPT = "accept"
+    VERIFY = "verify"
+    REQUIRE = "require"
+
+
+class CertificateForm(enum.StrEnum):
+    """How a gateway tells the client's certificate.
+
+    `hex`, `base64`: its SHA-256 thumbprint. `pem`: itself, also with its line ends encoded or
+    without armour. `xfcc`: Envoy's `X-Forwarded-Client-Cert`. `rfc9440`: `Client-Cert`.
+    """
+
+    HEX = "hex"
+    BASE64 = "base64"
+    PEM = "pem"
+    XFCC = "xfcc"
+    RFC9440 = "rfc9440"
+
+
+class Binding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Tokens that are bound to their client: DPoP (RFC 9449) and mutual TLS (RFC 8705)."""
+
+    possession: Possession = Possession.ACCEPT  # whether the binding is verified here
+    dpop_algorithms: tuple[Algorithm, ...] = ("ES256", "EdDSA", "PS256", "RS256")  # of proofs
+    dpop_window: Duration = 60.0  # a proof counts so long before and after its `iat`
+    dpop_replays: PositiveInt = 100000  # proofs remembered, so that each counts once
+    # what proofs may be for, as `https://app.example`; empty: any with the call's own host
+    origins: tuple[Url, ...] = ()
+    certificate_header: HeaderName = ""  # in which the gateway tells the client's certificate
+    certificate_form: CertificateForm = CertificateForm.BASE64  # how it does
+
+
 class Tokens(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Verification of JWTs."""
 
     issuers: tuple[Issuer, ...] = ()  # whose tokens are believed
+    binding: Binding = Binding()  # to their client
     cache: PositiveInt = 20000  # verified tokens kept
     max_bytes: Size = 16384  # longer tokens are refused
     jwks_refresh: Duration = 300.0  # keys are fetched again after

@@ -44,10 +44,12 @@ def test_a_check_is_read_with_its_path_and_address_normalised() -> None:
         "path": "/x/../pay?y",
         "ip": "::ffff:203.0.113.9",
         "user_agent": "curl",
+        "dpop": "x.y.z",
+        "certificate": "t",
         "ref": None,
     }
     assert decode(line) == CheckRequest(
-        "a.b.c", ("c1", "c2"), "POST", "app", "/pay", "203.0.113.9", "curl", None
+        "a.b.c", ("c1", "c2"), "POST", "app", "/pay", "203.0.113.9", "curl", "x.y.z", "t", None
     )
     assert decode({"op": "check", "token": "t", "context": ["c1"]}) == CheckRequest("t", ("c1",))
     assert decode({"op": "check"}) == CheckRequest("")

@@ -37,6 +37,7 @@ local function request(r)
         .. line("X-Forwarded-Uri", target(r))
         .. line("X-Forwarded-For", r.useragent_ip)
         .. line("Authorization", r.headers_in["Authorization"])
+        .. line("DPoP", r.headers_in["DPoP"])
         -- .. line("Cookie", r.headers_in["Cookie"])     -- with http.token_cookie
         .. line("User-Agent", r.headers_in["User-Agent"])
         -- By these the sidecar tells a page that a browser opens, for `redirect`.

@@ -9,7 +9,9 @@ local DESTINATION = "abns@stepup-sidecar"
 local PATIENCE = 2500
 
 -- Of the client's headers, what the check needs. With http.token_cookie also "cookie".
-local FORWARDED = { "authorization", "user-agent", "accept", "sec-fetch-mode", "sec-fetch-dest" }
+local FORWARDED = {
+    "authorization", "dpop", "user-agent", "accept", "sec-fetch-mode", "sec-fetch-dest",
+}
 local TOLD = { "decision", "session", "subject", "assurance", "step-up" }
 local RETURNED = { "www-authenticate", "content-type", "cache-control", "retry-after", "location" }
 

@@ -1,0 +1,70 @@
+"""The client's certificate as a gateway tells it, as the thumbprint that tokens are bound to.
+
+`x5t#S256` (RFC 8705, section 3.1): SHA-256 over the DER, in base64url without padding.
+"""
+
+import base64
+import binascii
+import hashlib
+import re
+from typing import assert_never
+from urllib.parse import unquote
+
+from sidecar.wire.token_settings import CertificateForm
+
+_HEX = re.compile(r"[0-9a-f]{64}")
+_HASH = re.compile(r"(?:^|;)\s*hash=([0-9a-f]{64})(?=;|\s*$)", re.IGNORECASE)
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+_ARMOUR = re.compile(r"-----(?:BEGIN|END) CERTIFICATE-----")
+
+
+def thumbprint(value: str, form: CertificateForm) -> str:
+    """The thumbprint of what a header of this form says; raises ValueError for anything else.
+
+    Of a chain it is the client's own certificate; of several hops (`xfcc`) the last one's.
+    """
+    match form:
+        case CertificateForm.HEX:
+            digest = value.replace(":", "").strip().lower()
+            if not _HEX.fullmatch(digest):
+                raise ValueError("not 64 hexadecimal digits")
+            return _encoded(bytes.fromhex(digest))
+        case CertificateForm.BASE64:
+            raw = _base64(value.strip().replace("-", "+").replace("_", "/"))
+            if len(raw) != hashlib.sha256().digest_size:
+                raise ValueError("not 32 bytes")
+            return _encoded(raw)
+        case CertificateForm.XFCC:
+            # What is quoted may have commas and semicolons, but a hash never is.
+            last = _QUOTED.sub('""', value).split(",")[-1]
+            found = _HASH.findall(last)
+            if len(found) != 1:
+                raise ValueError("no hash")
+            return _encoded(bytes.fromhex(found[0]))
+        case CertificateForm.PEM:
+            lines = _ARMOUR.sub(" ", unquote(value)).split(",")[0].split()
+            return _of_der(_base64("".join(lines)))
+        case CertificateForm.RFC9440:
+            text = value.strip()
+            if len(text) < 2 or text[0] != ":" or text[-1] != ":":
+                raise ValueError("not a byte sequence")
+            return _of_der(_base64(text[1:-1]))
+        case _ as never:
+            assert_never(never)
+
+
+def _of_der(der: bytes) -> str:
+    if der[:1] != b"\x30":
+        raise ValueError("no certificate")
+    return _encoded(hashlib.sha256(der).digest())
+
+
+def _base64(text: str) -> bytes:
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except binascii.Error:
+        raise ValueError("not base64") from None
+
+
+def _encoded(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")

@@ -1,0 +1,59 @@
+"""The client's certificate, in each way that a gateway tells it."""
+
+import base64
+import contextlib
+import hashlib
+from urllib.parse import quote
+
+import pytest
+import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.wire.certificates import thumbprint
+from sidecar.wire.token_settings import CertificateForm
+
+PEM = trustme.CA().issue_cert("client.example").cert_chain_pems[0].bytes().decode()
+DER = x509.load_pem_x509_certificate(PEM.encode()).public_bytes(Encoding.DER)
+DIGEST = hashlib.sha256(DER).digest()
+EXPECTED = base64.urlsafe_b64encode(DIGEST).decode().rstrip("=")
+BODY = "".join(PEM.split("\n")[1:-2])
+OTHER = "Hash=" + "0" * 64
+
+
+@pytest.mark.parametrize(
+    ("form", "value"),
+    [
+        ("hex", DIGEST.hex()),
+        ("hex", DIGEST.hex(":").upper()),
+        ("base64", EXPECTED),
+        ("base64", base64.b64encode(DIGEST).decode()),
+        ("pem", PEM),
+        ("pem", quote(PEM)),
+        ("pem", PEM.replace("\n", " ")),
+        ("pem", BODY),
+        ("pem", quote(BODY, safe="")),
+        ("pem", f"{BODY},{base64.b64encode(b'0 another').decode()}"),
+        ("xfcc", f'By=spiffe://a;Hash={DIGEST.hex()};Subject="CN=x,O=y;z";URI=spiffe://b'),
+        ("xfcc", f'{OTHER};Subject="a, b",Hash={DIGEST.hex()}'),
+        ("xfcc", f'Subject="Hash={"0" * 64}";hash={DIGEST.hex()}'),
+        ("rfc9440", f":{base64.b64encode(DER).decode()}:"),
+    ],
+)
+def test_every_form_gives_the_thumbprint_that_tokens_are_bound_to(form: str, value: str) -> None:
+    assert thumbprint(value, CertificateForm(form)) == EXPECTED
+
+
+@pytest.mark.parametrize("form", list(CertificateForm))
+@pytest.mark.parametrize("value", ["", "x", "a" * 63, ":", "::", "Hash=", OTHER + ";" + OTHER])
+def test_what_is_none_is_refused(form: CertificateForm, value: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        thumbprint(value, form)
+
+
+@given(st.text(max_size=100), st.sampled_from(CertificateForm))
+def test_no_text_raises_anything_but_a_value_error(value: str, form: CertificateForm) -> None:
+    with contextlib.suppress(ValueError):
+        assert len(thumbprint(value, form)) == 43
