@@ -21,6 +21,7 @@ from sidecar.domain.friction import (
     proof_after,
     was_just_proven,
 )
+from sidecar.domain.lateness import still_latest
 from sidecar.domain.lifetime import lifetime_of, live_on
 from sidecar.domain.policy import Policy
 from sidecar.domain.policy import State as PolicyState
@@ -111,6 +112,8 @@ class Evaluator:
             ]
             for step in late:
                 self._late(state, step, around)
+            for step in still_latest(late, steps):
+                apply(state, step, around)
             others = set(state.holdings) != {c.policy.id for c in self._compiled}
             if state.established and (others or late):
                 self._evaluate(state, before.time, self._compiled)
@@ -190,8 +193,8 @@ class Evaluator:
     def _late(self, state: State, facts: Sequence[Fact], around: Surroundings) -> None:
         """Fold facts older than the checkpoint.
 
-        They no longer move a register, but sign-ins and revocations count, and a sticky policy
-        judges them as of their own time.
+        Sign-ins and revocations count, and a sticky policy judges them as of their own time. What
+        is still the latest of its kind moves its register, too (`lateness`).
         """
         moment = facts[0].stamp.time
         for fact in facts:

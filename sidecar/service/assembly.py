@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.facts import Fact, Revoked, SetAside, Sighted
+from sidecar.domain.lattice import BOUNDS, Record
 from sidecar.domain.stamp import Stamp
 from sidecar.domain.state import Checkpoint, State
 from sidecar.wire.records import (
@@ -19,6 +20,9 @@ from sidecar.wire.records import (
     decode_checkpoint,
     decode_facts,
     devices_in,
+    encode_checkpoint,
+    folded_of,
+    nearly_full,
     stamp_of,
 )
 
@@ -83,6 +87,31 @@ def assemble(
         culprits += choked
         state = evaluator.fold(session, facts, checkpoint)
     return Folded(state, facts, checkpoint, tuple(culprits))
+
+
+CHECKPOINT_KEEPS = 8
+"""How many of the latest steps a checkpoint leaves open to reordering."""
+
+
+def checkpoint_of(
+    evaluator: Evaluator,
+    session: str,
+    record: Mapping[bytes, bytes],
+    others: Iterable[Mapping[bytes, bytes]],
+) -> Record:
+    """A new checkpoint if it is time for one; else nothing.
+
+    What was set aside stays open: a version that knows better is to take it up again.
+    """
+    others = tuple(others)
+    folded_until = folded_of(record)
+    if not any(nearly_full(one, BOUNDS, folded_until) for one in (record, *others)):
+        return {}
+    folded = assemble(evaluator, session, record, others)
+    if not folded.state.established or any(culprit.error for culprit in folded.culprits):
+        return {}
+    checkpoint = evaluator.checkpoint(session, folded.facts, folded.checkpoint, CHECKPOINT_KEEPS)
+    return encode_checkpoint(checkpoint) if checkpoint is not None else {}
 
 
 def _without_culprits(

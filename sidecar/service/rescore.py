@@ -14,11 +14,11 @@ import trio
 
 from sidecar.domain.announcement import Present
 from sidecar.domain.evaluator import Evaluator
-from sidecar.domain.lattice import BOUNDS, Record
+from sidecar.domain.lattice import Record
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.service.announcing import Announcer
 from sidecar.service.answers import Overloaded, Refused, Unavailable
-from sidecar.service.assembly import Culprit, assemble, devices_of
+from sidecar.service.assembly import Culprit, assemble, checkpoint_of, devices_of
 from sidecar.service.live import Live, Tracked
 from sidecar.service.observations import (
     Marked,
@@ -36,8 +36,6 @@ from sidecar.wire.records import (
     WHO_SESSION,
     WHO_USER,
     claim_field,
-    encode_checkpoint,
-    nearly_full,
     told_field,
     told_of,
 )
@@ -45,9 +43,6 @@ from sidecar.wire.records import (
 BATCH = 256
 FOLDS = 8
 """Folds in a row. One is short, and a check must not wait for many."""
-
-CHECKPOINT_KEEPS = 8
-"""How many of the latest steps a checkpoint leaves open to reordering."""
 
 
 class Enlisted(Protocol):
@@ -343,7 +338,7 @@ def _untold(
     evaluator: Evaluator, session: Assembled, now: float, announcer: Announcer | None
 ) -> _Untold:
     folded = assemble(evaluator, session.name.session, session.record, session.others)
-    state, facts, before, culprits = folded
+    state, culprits = folded.state, folded.culprits
     if not state.established:
         return _Untold([], {}, culprits)
     standing = evaluator.standing(state, int(now * MICROSECONDS))
@@ -357,11 +352,5 @@ def _untold(
     if announcer is not None:
         present = Present(evaluator, state, standing, int(now * MICROSECONDS))
         missing = announcer.tellings(whose, told, present, missing)
-    checkpointed: Record = {}
-    # What was set aside stays open: a version that knows better is to take it up again.
-    full = any(nearly_full(record, BOUNDS) for record in (session.record, *session.others))
-    if full and not any(one.error for one in culprits):
-        checkpoint = evaluator.checkpoint(session.name.session, facts, before, CHECKPOINT_KEEPS)
-        if checkpoint is not None:
-            checkpointed = encode_checkpoint(checkpoint)
+    checkpointed = checkpoint_of(evaluator, session.name.session, session.record, session.others)
     return _Untold(missing, checkpointed, culprits)

@@ -17,7 +17,7 @@ from sidecar.domain.facts import Fact
 from sidecar.domain.lattice import join
 from sidecar.domain.standing import Standing
 from sidecar.service.answers import Overloaded, Reason, Refused, StandingChange, Unavailable
-from sidecar.service.assembly import facts_of
+from sidecar.service.assembly import checkpoint_of, facts_of
 from sidecar.service.live import Live, Tracked
 from sidecar.service.observations import Telemetry, ViewEvicted, WorkerFailed
 from sidecar.service.store import Load, Loaded, News, Reader
@@ -258,8 +258,23 @@ class View:
 
     def write(self, tracked: Tracked, fields: Mapping[bytes, bytes]) -> None:
         """Take up facts of this sidecar's own: at once here, soon in the store (`Saver`)."""
-        self._keep(tracked, fields)
+        kept = self._keep(tracked, fields)
         self.learn(tracked.key, fields)
+        for live in tuple(tracked.lives):
+            if live.own is tracked:
+                self._fold_for_good(live)
+        # What fell out of the record behind a checkpoint need not be saved any more.
+        if len(kept.unsaved) > len(tracked.record):
+            kept.unsaved = {f: v for f, v in kept.unsaved.items() if f in tracked.record}
+
+    def _fold_for_good(self, live: Live) -> None:
+        """Have a checkpoint made before the record lets facts go: checks can bring many of them."""
+        others = [tracked.record for tracked in live.tracked if tracked is not live.own]
+        name = live.name.session
+        checkpoint = checkpoint_of(self.evaluator, name, live.own.record, others)
+        if checkpoint:
+            self._keep(live.own, checkpoint)
+            live.own.record = join(live.own.record, checkpoint)
 
     def enlist(self, tracked: Tracked, index: bytes, member: bytes, expire_at: int) -> None:
         """Have `member` put into an index on the record's slot."""

@@ -59,10 +59,19 @@ _GROUPS: Mapping[str, type[Fact]] = {
     "signal": SignalRaised,
     "compliance": ComplianceReported,
     "revoked": Revoked,
+    "ended": Revoked,
+    "barred": Revoked,
+    "raised": SignalRaised,
     "seen": Seen,
     "move": Seen,
 }
-_GROUP_OF = {kind: group for group, kind in _GROUPS.items() if group != "move"}
+_COPIES = frozenset({"move", "ended", "barred", "raised"})
+_GROUP_OF = {kind: group for group, kind in _GROUPS.items() if group not in _COPIES}
+_LATEST = frozenset({b"seen", b"ended", b"barred", b"raised"})
+"""Groups that keep the latest of each kind, so that no number of others can push it out."""
+
+_HISTORY_OF = {b"ended": b"revoked:", b"barred": b"revoked:", b"raised": b"signal:"}
+
 _DECODERS = {group.encode(): msgspec.msgpack.Decoder(kind) for group, kind in _GROUPS.items()}
 _encode = msgspec.msgpack.Encoder().encode
 _checkpoint_decoder = msgspec.msgpack.Decoder(Checkpoint)
@@ -80,7 +89,7 @@ class InvalidRecord(Exception):  # noqa: N818 - named by who must act: whoever w
         group = group_of(field)
         self.field = field
         self.stamp = stamp_of(field, value)
-        self.ends = group == b"revoked"
+        self.ends = group in {b"revoked", b"ended", b"barred"}
         self.helps = group == b"auth"
 
 
@@ -98,13 +107,25 @@ def stamp_of(field: bytes, value: bytes) -> Stamp:
 
 
 def encode_facts(facts: Iterable[Fact]) -> Record:
-    """The fields of facts. A `Seen` fact is kept twice: the latest a session, and as a move."""
+    """The fields of facts.
+
+    Beside the history of all, the latest signal of each name is kept, the latest revocation of
+    each device, and apart from these the latest of all of a user's or a session's: none of them
+    can be pushed out by others, however many come.
+    """
     record: Record = {}
     for fact in facts:
         group = _GROUP_OF[type(fact)]
         stamp = fact.stamp.encode()
         value = stamp.encode() + b"\0" + _encode(fact)
         record[f"{group}:{stamp}".encode()] = value
+        match fact:
+            case Revoked(device=""):
+                record[b"ended:"] = value
+            case Revoked(device=device):
+                record[f"barred:{device}".encode()] = value
+            case SignalRaised(name=name):
+                record[f"raised:{name}".encode()] = value
     return record
 
 
@@ -127,13 +148,19 @@ def decode_facts(record: Mapping[bytes, bytes]) -> tuple[list[Fact], list[Invali
     broken: list[InvalidRecord] = []
     for field, value in record.items():
         decoder = _DECODERS.get(field.partition(b":")[0])
-        if decoder is None:
+        if decoder is None or _is_twice(field, value, record):
             continue
         try:
             facts.append(decoder.decode(value[value.index(b"\0") + 1 :]))
         except (msgspec.MsgspecError, ValueError, UnicodeDecodeError):
             broken.append(InvalidRecord(field, value))
     return facts, broken
+
+
+def _is_twice(field: bytes, value: bytes, record: Mapping[bytes, bytes]) -> bool:
+    """Whether this is the latest of its kind, and the history has it as well."""
+    history = _HISTORY_OF.get(group_of(field))
+    return history is not None and history + value.partition(b"\0")[0] in record
 
 
 def encode_checkpoint(checkpoint: Checkpoint) -> Record:
@@ -206,14 +233,26 @@ def told_of(record: Mapping[bytes, bytes]) -> dict[str, bytes]:
     }
 
 
-def nearly_full(record: Mapping[bytes, bytes], bounds: Mapping[bytes, int]) -> bool:
-    """Whether a group of facts has used three quarters of its bound: time for a checkpoint."""
+def nearly_full(
+    record: Mapping[bytes, bytes], bounds: Mapping[bytes, int], folded: bytes = b""
+) -> bool:
+    """Whether a group of facts has used half of its bound since the last checkpoint.
+
+    `folded` is the beginning of the checkpoint's value, up to which all is folded. Then it is time
+    for another one: what a bound lets go must have been folded before.
+    """
     counts: dict[bytes, int] = {}
-    for field in record:
-        group = field.partition(b":")[0]
-        counts[group] = counts.get(group, 0) + 1
+    for field, value in record.items():
+        if value > folded:
+            group = field.partition(b":")[0]
+            counts[group] = counts.get(group, 0) + 1
     return any(
-        count * 4 >= bounds[group] * 3
+        count * 2 >= bounds[group]
         for group, count in counts.items()
-        if group in _DECODERS and group != b"seen" and group in bounds
+        if group in _DECODERS and group not in _LATEST and group in bounds
     )
+
+
+def folded_of(record: Mapping[bytes, bytes]) -> bytes:
+    """Up to where a session's record is folded, as its values begin; empty: nothing is."""
+    return record.get(CHECKPOINT, b"").partition(b"\0")[0]

@@ -75,6 +75,7 @@ async def test_a_damaged_revocation_ends_the_session() -> None:
     store, tokens = MemoryStore(), Tokens()
     revoked = SessionRevoked(stamp=at(1001, "r"), subject=Subject("alice"))
     token = await session_with(store, tokens, revoked)
+    damage(store, b"ended")
     damage(store, b"revoked")
     pod = later(store, tokens)
     assert (await pod.check(token, "")).status == 401
@@ -92,7 +93,7 @@ async def test_a_damaged_sign_in_is_left_out_as_that_loosens_nothing() -> None:
 
 async def test_a_damaged_checkpoint_is_not_taken_for_none() -> None:
     store, tokens = MemoryStore(), Tokens()
-    events = [risk(1001 + n, f"r{n}") for n in range(14)]
+    events = [risk(1001 + n, f"r{n}") for n in range(24)]
     token = await session_with(store, tokens, *events)
     (own,) = (key for key, record in store.records.items() if b"checkpoint:state" in record)
     damage(store, b"checkpoint", own)
