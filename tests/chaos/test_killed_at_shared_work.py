@@ -1,4 +1,4 @@
-"""A sidecar is killed while it tells very many sessions of one event: another goes on."""
+"""A sidecar is killed at work on very many sessions, which it shares: another goes on."""
 
 from pathlib import Path
 
@@ -35,7 +35,9 @@ def test_the_sessions_of_a_large_event_are_told_once_though_a_sidecar_dies_on_th
         with Client(str(a.socket)) as sender:
             event = {"subject": {"user": "user-0"}, "data": {"current_level": "HIGH"}}
             assert sender.event("risk-level-change", id="rise", **event)["ok"]
-        eventually(lambda: len(told(a, b)), lambda count: count > SESSIONS / 10, within=30)
+        eventually(
+            lambda: len(told(a, b)), lambda count: count > SESSIONS / 10, within=30, every=0.05
+        )
         a.process.kill()
         a.process.wait()
         before = len(told(a, b))
@@ -44,6 +46,7 @@ def test_the_sessions_of_a_large_event_are_told_once_though_a_sidecar_dies_on_th
             lambda: level(b, "sidecar_fan_out_sessions_done "),
             lambda done: done >= SESSIONS,
             within=120,
+            every=0.1,
         )
         sessions = told(a, b)
         assert len(sessions) == len(set(sessions))
@@ -51,3 +54,34 @@ def test_the_sessions_of_a_large_event_are_told_once_though_a_sidecar_dies_on_th
         # What it had claimed and not yet logged when it died: a slice at most.
         assert len(sessions) >= SESSIONS - SLICE
         assert len(sessions) > before
+
+
+def test_a_re_score_of_all_sessions_is_finished_by_others_where_a_sidecar_dies(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    directory: Path = tmp_path_factory.mktemp("r")
+    with serving() as server, daemons(directory, server.url, "a", "b") as both:
+        a, b = both
+        # What they asked for at their start is done before there is anything to do.
+        known = len(eventually(lambda: rescored(*both), bool))
+        with server.client() as client:
+            settle(client, SESSIONS, risky=2)
+        (directory / "policies" / "two.yaml").write_text(RISKS)
+        eventually(lambda: len(told(a)), lambda count: count > SESSIONS / 20, within=30, every=0.05)
+        a.process.kill()
+        a.process.wait()
+        before = len(told(a, b))
+        lines = eventually(
+            lambda: rescored(a, b), lambda lines: len(lines) > known, within=120, every=0.1
+        )
+        assert max(line["sessions"] for line in lines) >= SESSIONS
+        sessions = told(a, b)
+        risky = {f"crowd-{n}" for n in range(SESSIONS) if n // 4 % 2 == 0}
+        assert len(sessions) == len(set(sessions))
+        assert set(sessions) <= risky
+        assert len(sessions) >= len(risky) - SLICE
+        assert len(sessions) > before
+
+
+def rescored(*sidecars: Process) -> list[dict[str, object]]:
+    return [line for one in sidecars for line in one.lines("all-sessions-rescored")]
