@@ -244,7 +244,8 @@ def _told(value: bytes, otherwise: str) -> str:
 
 
 def _name(whom: Whom, topic: str, value: bytes) -> str:
-    return _digest(b"\0".join((whom.user.encode(), whom.session.encode(), topic.encode(), value)))
+    names = (name.encode("utf-8", "surrogatepass") for name in (*whom, topic))
+    return _digest(b"\0".join((*names, value)))
 
 
 def _cause(state: State, otherwise: str) -> str:

@@ -12,6 +12,7 @@ from sidecar.domain.policy import Policy
 from sidecar.domain.session import Surroundings
 from sidecar.domain.signal import Signal
 from sidecar.domain.stamp import MICROSECONDS
+from sidecar.service.announcing import Announcer, Outbox
 from sidecar.service.answers import Accepted, Answer, Call, Refused, Unavailable
 from sidecar.service.backlog import STALE, Outlook, Taken
 from sidecar.service.check import Checker
@@ -310,6 +311,7 @@ class Pod:
         settings: Settings = SETTINGS,
         name: str = "a",
         reader: Reader | None = None,
+        outbox: Outbox | None = None,
     ) -> None:
         self.now = 1000.0
         self.places = PLACES
@@ -341,6 +343,7 @@ class Pod:
             clock=self.clock,
             new_id=lambda: f"{name}-claim{next(ids)}",
             queue=100,
+            announcer=Announcer(outbox, self.telemetry) if outbox else None,
         )
         backlogs = MemoryBacklogs(store, self.clock)
         self.fan_out = FanOut(

@@ -185,6 +185,29 @@ def test_a_key_is_rotated_under_load_and_every_token_can_be_verified(
         assert all(old <= kids for kids in names), "and the old one stays"
 
 
+def test_a_daemon_takes_up_a_changed_key_and_refuses_a_broken_one(
+    valkey_url: str, tmp_path: Path
+) -> None:
+    bind = f"127.0.0.1:{free_ports(1)[0]}"
+    wanted = settings(tmp_path, "http://127.0.0.1:9/", bind=bind)
+    key = Path(wanted["key_files"][0])
+    with daemons(tmp_path, valkey_url, "pod", extra={"transmitter": wanted}) as (daemon,):
+
+        def keys() -> int:
+            return len(httpx.get(f"http://{bind}/jwks.json").json()["keys"])
+
+        assert keys() == 1
+        key.write_bytes(pem("EdDSA", 0))
+        eventually(keys, lambda count: count == 2)
+        key.write_text("half a ke")
+        eventually(lambda: daemon.lines("reload-refused"), bool)
+        assert {line["what"] for line in daemon.lines("reload-refused")} <= {
+            "transmitter",
+            "config",
+        }
+        assert keys() == 2
+
+
 def test_what_is_wrong_is_told_and_ends_with_status_2(tmp_path: Path) -> None:
     config = tmp_path / "sidecar.yaml"
     config.write_text("transmitter: {issuer: 'https://t.example', key_files: [absent.pem]}\n")
