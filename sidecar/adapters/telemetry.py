@@ -43,7 +43,7 @@ from sidecar.service.observations import (
     StoreUp,
     TokenRefused,
     Told,
-    Transmission,
+    TransmissionOutcome,
     Transmitted,
     ViewEvicted,
     WorkClaimed,
@@ -354,11 +354,19 @@ class Telemetry:
     def _transmitted(self, told: Transmitted) -> None:
         self.metrics.transmitter.count(told)
         match told.outcome:
-            case Transmission.RECORDED | Transmission.HANDED | Transmission.DELIVERED:
+            case (
+                TransmissionOutcome.RECORDED
+                | TransmissionOutcome.HANDED
+                | TransmissionOutcome.DELIVERED
+            ):
                 log = self._log.debug
-            case Transmission.RETRIED | Transmission.REFUSED | Transmission.DROPPED:
+            case (
+                TransmissionOutcome.RETRIED
+                | TransmissionOutcome.REFUSED
+                | TransmissionOutcome.DROPPED
+            ):
                 log = self._log.warning
-            case Transmission.LOST | Transmission.GIVEN_UP:
+            case TransmissionOutcome.LOST | TransmissionOutcome.GIVEN_UP:
                 log = self._log.error
             case _:
                 assert_never(told.outcome)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from sidecar.service.observations import Transmission, Transmitted
+from sidecar.service.observations import TransmissionOutcome, Transmitted
 from sidecar.wire.transmitter_settings import Announced
 
 SEVERAL = "several"
@@ -24,7 +24,7 @@ class TransmitterMetrics:
             registry=registry,
         )
         for event in Announced:
-            for outcome in Transmission:
+            for outcome in TransmissionOutcome:
                 self._events.labels(event, outcome)
         self._backlog = Gauge(
             "sidecar_transmitter_backlog_events",

@@ -20,7 +20,7 @@ from sidecar.domain.announcement import (
     news_of,
     revocation,
 )
-from sidecar.service.observations import Telemetry, Transmission, Transmitted
+from sidecar.service.observations import Telemetry, TransmissionOutcome, Transmitted
 from sidecar.service.telling import Telling, Whose
 from sidecar.wire.announcements import kind_of
 
@@ -76,10 +76,12 @@ class Announcer:
         for one, fresh in zip(news, recorded.fresh, strict=True):
             if fresh:
                 event = kind_of(one.announcement.change)
-                self._telemetry.record(Transmitted(event=event, outcome=Transmission.RECORDED))
+                self._telemetry.record(
+                    Transmitted(event=event, outcome=TransmissionOutcome.RECORDED)
+                )
         if recorded.dropped:
             self._telemetry.record(
-                Transmitted(event="", outcome=Transmission.LOST, count=recorded.dropped)
+                Transmitted(event="", outcome=TransmissionOutcome.LOST, count=recorded.dropped)
             )
 
 

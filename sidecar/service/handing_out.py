@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 
 from sidecar.domain.announcement import Announcement
-from sidecar.service.observations import Telemetry, Transmission, Transmitted
+from sidecar.service.observations import Telemetry, TransmissionOutcome, Transmitted
 from sidecar.service.recipients import Recipients
 from sidecar.service.streams import Handout, StreamStore
 from sidecar.wire.announcements import URI_OF, Voice, kind_of, payload_of
@@ -59,32 +59,27 @@ class HandingOut:
             await self._look(batch.revision)
         if batch.until == batch.cursor:
             return False
-        handouts = [
-            (
-                one,
-                kind_of(announcement.change),
-                Handout(
-                    one.stream.id,
-                    announcement.id,
-                    payload_of(
-                        self._voice.token(announcement, one.recipient.audience, self._clock())
-                    ),
-                ),
-            )
+        wanted = [
+            (one, announcement)
             for announcement in batch.announcements
             if announcement is not None
             for one in self._known
             if _wants(one, announcement)
         ]
-        lost = await self._store.hand_out(batch, [handout for _, _, handout in handouts])
+        handouts = [self._handout(one, announcement) for one, announcement in wanted]
+        lost = await self._store.hand_out(batch, handouts)
         if lost is None:
             return True  # another did it
-        for one, kind, _ in handouts:
-            self._tell(one, kind.value, Transmission.HANDED)
+        for one, announcement in wanted:
+            self._tell(one, kind_of(announcement.change).value, TransmissionOutcome.HANDED)
         for one in self._known:
             if lost.get(one.stream.id):
-                self._tell(one, "", Transmission.DROPPED, lost[one.stream.id])
+                self._tell(one, "", TransmissionOutcome.DROPPED, lost[one.stream.id])
         return True
+
+    def _handout(self, one: _Known, announcement: Announcement) -> Handout:
+        token = self._voice.token(announcement, one.recipient.audience, self._clock())
+        return Handout(one.stream.id, announcement.id, payload_of(token))
 
     async def _look(self, revision: int) -> None:
         known = []
@@ -104,7 +99,7 @@ class HandingOut:
             )
         self._known, self._revision = known, revision
 
-    def _tell(self, one: _Known, event: str, fate: Transmission, count: int = 1) -> None:
+    def _tell(self, one: _Known, event: str, fate: TransmissionOutcome, count: int = 1) -> None:
         self._telemetry.record(
             Transmitted(
                 event=event,

@@ -76,7 +76,7 @@ class ReloadOutcome(StrEnum):
     REFUSED = "refused"
 
 
-class Transmission(StrEnum):
+class TransmissionOutcome(StrEnum):
     """What became of an event for others: `sidecar_transmitted_events_total{outcome}`."""
 
     RECORDED = "recorded"  # found, and kept for the recipients
@@ -240,7 +240,7 @@ class Transmitted(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     event: str
-    outcome: Transmission
+    outcome: TransmissionOutcome
     recipient: str = ""
     stream: str = ""
     detail: str = ""

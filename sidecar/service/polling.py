@@ -5,7 +5,7 @@ from typing import Protocol
 
 import trio
 
-from sidecar.service.observations import Telemetry, Transmission, Transmitted
+from sidecar.service.observations import Telemetry, TransmissionOutcome, Transmitted
 from sidecar.service.stream_management import NoSuchStream
 from sidecar.service.streams import StreamStore
 from sidecar.wire.outgoing_streams import Outgoing
@@ -74,14 +74,14 @@ class Polling:
         taken = await self._store.done(stream, request.ack)
         refused = await self._store.done(stream, tuple(request.set_errs))
         if taken:
-            self._tell(who, stream, Transmission.DELIVERED, len(taken))
+            self._tell(who, stream, TransmissionOutcome.DELIVERED, len(taken))
         for one in refused:
             err = request.set_errs[one].err
             detail = err if err in _ERRORS else "an error without a standard name"
-            self._tell(who, stream, Transmission.REFUSED, 1, detail)
+            self._tell(who, stream, TransmissionOutcome.REFUSED, 1, detail)
 
     def _tell(
-        self, who: Recipient, stream: str, fate: Transmission, count: int, detail: str = ""
+        self, who: Recipient, stream: str, fate: TransmissionOutcome, count: int, detail: str = ""
     ) -> None:
         self._telemetry.record(
             Transmitted(

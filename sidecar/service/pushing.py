@@ -13,7 +13,7 @@ from typing import Protocol, assert_never
 import msgspec
 import trio
 
-from sidecar.service.observations import Telemetry, Transmission, Transmitted
+from sidecar.service.observations import Telemetry, TransmissionOutcome, Transmitted
 from sidecar.service.polling import Signer
 from sidecar.service.recipients import Recipients
 from sidecar.service.streams import StreamStore, Waiting
@@ -105,11 +105,15 @@ class Pushing:
                 case Fate.ACCEPTED | Fate.REFUSED:
                     await self._store.done(stream.id, (one.id,))
                     accepted = answer.fate is Fate.ACCEPTED
-                    fate = Transmission.DELIVERED if accepted else Transmission.REFUSED
+                    fate = (
+                        TransmissionOutcome.DELIVERED if accepted else TransmissionOutcome.REFUSED
+                    )
                     self._tell(stream, _event_in(one.claims), fate, answer.detail)
                     return await self._note(stream, 0.0)
                 case Fate.FAILED:
-                    self._tell(stream, _event_in(one.claims), Transmission.RETRIED, answer.detail)
+                    self._tell(
+                        stream, _event_in(one.claims), TransmissionOutcome.RETRIED, answer.detail
+                    )
                 case _:
                     assert_never(answer.fate)
             noted = await self._note(stream, stream.failing_since or self._clock())
@@ -160,7 +164,7 @@ class Pushing:
         )
         if paused is None:
             return  # somebody changed it meanwhile: it is served as it now is
-        self._tell(stream, "", Transmission.GIVEN_UP, detail)
+        self._tell(stream, "", TransmissionOutcome.GIVEN_UP, detail)
         recipient = self._recipients.get(stream.recipient)
         if recipient is not None:
             event = StreamUpdated(status=StreamStatus.PAUSED, reason=reason)
@@ -169,7 +173,7 @@ class Pushing:
             )
             await self._post(stream, payload_of(token))
 
-    def _tell(self, stream: Outgoing, event: str, fate: Transmission, detail: str) -> None:
+    def _tell(self, stream: Outgoing, event: str, fate: TransmissionOutcome, detail: str) -> None:
         self._telemetry.record(
             Transmitted(
                 event=event,

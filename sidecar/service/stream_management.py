@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from sidecar.service.answers import Unavailable
-from sidecar.service.observations import Telemetry, Transmission, Transmitted
+from sidecar.service.observations import Telemetry, TransmissionOutcome, Transmitted
 from sidecar.service.streams import Handout, StreamStore
 from sidecar.wire.announcements import Voice, payload_of
 from sidecar.wire.naming import digest
@@ -190,7 +190,7 @@ class Management:
         token = self._voice.about_stream(self._new_id(), event, stream.id, who.audience, now)
         lost = await self._store.enqueue(Handout(stream.id, token.id, payload_of(token)))
         if lost:
-            dropped = Transmission.DROPPED
+            dropped = TransmissionOutcome.DROPPED
             self._telemetry.record(
                 Transmitted(event="", outcome=dropped, recipient=who.name, count=lost)
             )

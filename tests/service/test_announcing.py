@@ -9,7 +9,13 @@ from sidecar.domain.signal import RiskLevelChange, SessionRevoked, Subject
 from sidecar.domain.stamp import at
 from sidecar.service.announcing import Recorded
 from sidecar.service.answers import Unavailable
-from sidecar.service.observations import Cleared, Marked, RevokedSession, Transmission, Transmitted
+from sidecar.service.observations import (
+    Cleared,
+    Marked,
+    RevokedSession,
+    TransmissionOutcome,
+    Transmitted,
+)
 from tests.domain.scenes import policy
 from tests.service.memory import MemoryStore, Pod, Tokens
 
@@ -85,7 +91,7 @@ async def test_a_mark_its_proof_and_a_revocation_are_recorded_once_of_all() -> N
         one
         for pod in (a, b)
         for one in pod.telemetry.of(Transmitted)
-        if isinstance(one, Transmitted) and one.outcome is Transmission.RECORDED
+        if isinstance(one, Transmitted) and one.outcome is TransmissionOutcome.RECORDED
     ]
     assert len(recorded) == 4
 
