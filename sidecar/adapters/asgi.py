@@ -133,7 +133,7 @@ class Listener:
     ) -> None:
         """Serve until stopped or cancelled. Starts with the URLs; raises OSError if it cannot."""
         # Bound here: hypercorn wraps the OSError in groups, and leaves the socket open.
-        listener = _bound(self._bind)
+        listener = bound(self._bind)
         await worker_serve(
             ASGIWrapper(self._app),
             self._config,
@@ -143,7 +143,8 @@ class Listener:
         )
 
 
-def _bound(bind: str) -> socket.socket:
+def bound(bind: str) -> socket.socket:
+    """A socket that listens at `HOST:PORT` or `[IPv6]:PORT`; raises OSError."""
     host, _, port = bind.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -67,7 +67,7 @@ def _client(url: httpx.URL, tls: ssl.SSLContext) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         verify=tls,
         timeout=None,  # noqa: S113 - the caller's deadline covers all that belongs together
-        trust_env=not _is_loopback(url.host),
+        trust_env=not is_loopback(url.host),
         headers={"Accept": "application/json", "Accept-Encoding": "identity"},
         follow_redirects=False,  # each hop must pass `_parsed`
     )
@@ -118,13 +118,14 @@ def _parsed(text: str) -> httpx.URL:
     except httpx.InvalidURL as error:
         raise Unavailable("the address is not a URL") from error
     if not url.host or not (
-        url.scheme == "https" or (url.scheme == "http" and _is_loopback(url.host))
+        url.scheme == "https" or (url.scheme == "http" and is_loopback(url.host))
     ):
         raise Unavailable("the address must be https, or http on a loopback host")
     return url
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine itself."""
     if host == "localhost":
         return True
     try:

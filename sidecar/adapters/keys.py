@@ -9,9 +9,10 @@ When a fetch fails or brings no usable keys, those held stay, for `jwks_max_stal
 A key that a good document no longer has is gone at once, for cached tokens too (`holds`).
 """
 
+import contextlib
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 
 import trio
@@ -39,14 +40,19 @@ def _ignore(issuer: str, outcome: Refresh, detail: str) -> None:
     """Nobody listens."""
 
 
+def _unread(metadata: Mapping[str, object]) -> None:
+    """Nobody reads it."""
+
+
 class KeySource:
     """One issuer's keys. `run` keeps them fresh; `find` may be called without it.
 
     `on_refresh(issuer, outcome, detail)` is told of each refresh; `detail` is a sentence without
-    anything the document or a token said.
+    anything the document or a token said. `addresses` gives where the issuer's metadata may lie,
+    the likeliest first; `on_metadata` is handed what was found there.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - ports and hooks, by name
         self,
         issuer: Issuer,
         settings: Tokens,
@@ -54,12 +60,16 @@ class KeySource:
         documents: Documents | None = None,
         on_refresh: Callable[[str, Refresh, str], None] = _ignore,
         jitter: Callable[[], float] = random.random,
+        addresses: Callable[[str], tuple[str, ...]] | None = None,
+        on_metadata: Callable[[Mapping[str, object]], None] = _unread,
     ) -> None:
         self.issuer = issuer
         self._settings = settings
         self._documents = documents or Documents()
         self._on_refresh = on_refresh
         self._jitter = jitter
+        self._addresses = addresses or metadata_addresses
+        self._on_metadata = on_metadata
         self._keys = KeySet()
         self._fetched_at = -math.inf
         self._discovered = ""
@@ -184,26 +194,33 @@ class KeySource:
         return self._discovered
 
     async def _discover(self) -> str:
-        """OpenID Connect Discovery 1.0, section 4; where there is none, RFC 8414, section 3."""
-        openid, oauth = metadata_addresses(self.issuer.issuer)
-        try:
-            raw = await self._documents.fetch(openid)
-        except Unavailable:
-            raw = await self._documents.fetch(oauth)
+        """Ask for the issuer's metadata, in turn where it may lie."""
+        *others, last = self._addresses(self.issuer.issuer)
+        raw = None
+        for address in others:
+            with contextlib.suppress(Unavailable):
+                raw = await self._documents.fetch(address)
+                break
+        if raw is None:
+            raw = await self._documents.fetch(last)
         try:
             metadata = strict_object(raw)
         except ValueError:
             raise InvalidKeySet("the issuer's metadata is not a plain JSON object") from None
         if metadata.get("issuer") != self.issuer.issuer:
             raise InvalidKeySet("the metadata is another issuer's")
-        address = metadata.get("jwks_uri")
-        if not isinstance(address, str):
+        jwks_uri = metadata.get("jwks_uri")
+        if not isinstance(jwks_uri, str):
             raise InvalidKeySet("the metadata has no jwks_uri")
-        return address
+        self._on_metadata(metadata)
+        return jwks_uri
 
 
 def metadata_addresses(issuer: str) -> tuple[str, str]:
-    """Where an issuer's metadata lies, in OpenID's form and in RFC 8414's."""
+    """Where an identity provider's metadata lies.
+
+    OpenID Connect Discovery 1.0, section 4; where there is none, RFC 8414, section 3.
+    """
     base = issuer.removesuffix("/")
     scheme, _, rest = base.partition("://")
     host, slash, path = rest.partition("/")

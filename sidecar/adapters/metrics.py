@@ -30,6 +30,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from sidecar import __version__
+from sidecar.adapters.received_telemetry import ReceivedMetrics
 from sidecar.adapters.transmitter_metrics import TransmitterMetrics
 from sidecar.adapters.vocabulary import OTHER, Vocabulary
 from sidecar.domain.facts import SIGNALS
@@ -192,9 +193,7 @@ class Metrics:
         for kind in (*SIGNALS, UNKNOWN):
             for outcome in EventOutcome:
                 self.events.labels(kind, outcome)
-        self.security_event_tokens = self._counter(
-            "sidecar_security_event_tokens_total", "Security Event Tokens, by fate.", "outcome"
-        )
+        self.received = ReceivedMetrics(self.registry)
         self.invalid_tokens = self._counter(
             "sidecar_invalid_tokens_total", "Access tokens not believed, by reason.", "reason"
         )

@@ -12,6 +12,7 @@ from typing import assert_never
 from sidecar.adapters import clock
 from sidecar.adapters.logs import Lines, Logger, logger
 from sidecar.adapters.metrics import Exposition, Level, Metrics, Read
+from sidecar.adapters.received_telemetry import Received, record_received
 from sidecar.domain.policy import State
 from sidecar.service.observations import (
     BreakGlassUsed,
@@ -36,7 +37,6 @@ from sidecar.service.observations import (
     ReportedOnly,
     Rescored,
     RevokedSession,
-    SecurityEventTokenTaken,
     SpoolIncident,
     SpoolReplayed,
     SpoolTrouble,
@@ -107,6 +107,9 @@ class Telemetry:
 
     def record(self, observation: Observation) -> None:  # noqa: C901, PLR0912, PLR0915 - one a case
         """Count it and, where worth a line, log it. Safe to call from any thread."""
+        if isinstance(observation, Received):
+            record_received(observation, self.metrics.received, self._log)
+            return
         match observation:
             case Marked():
                 self._marked(observation)
@@ -133,8 +136,6 @@ class Telemetry:
             case TokenRefused():
                 self.metrics.invalid_tokens.labels(observation.reason).inc()
                 self._log.debug("token-refused", reason=observation.reason)
-            case SecurityEventTokenTaken():
-                self.metrics.security_event_tokens.labels(observation.outcome).inc()
             case Introspected():
                 self._introspected(observation)
             case Transmitted():
@@ -401,4 +402,6 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 def _positions(settings: Settings) -> dict[str, str]:
     issuers: Iterable[str] = (issuer.issuer for issuer in settings.tokens.issuers)
-    return {issuer: str(position) for position, issuer in enumerate(issuers)}
+    names = [f"transmitter {one.name}" for one in settings.receiver.transmitters]
+    positions = {issuer: str(position) for position, issuer in enumerate(issuers)}
+    return positions | dict(zip(names, names, strict=True))

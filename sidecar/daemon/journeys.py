@@ -23,6 +23,7 @@ from sidecar.adapters.store import RedisStore
 from sidecar.adapters.telemetry import Telemetry
 from sidecar.adapters.tokens import TokenVerifier
 from sidecar.daemon.configuration import Configuration
+from sidecar.daemon.reception import Reception
 from sidecar.daemon.reloading import Reloader
 from sidecar.daemon.transmission import Transmission
 from sidecar.domain.facts import SIGNALS
@@ -197,6 +198,14 @@ class Journeys:
         self.events: Events = self.intake
         if settings.spool.dir:
             self._wire_spool(settings.spool)
+        self.reception = Reception(
+            settings,
+            events=self.events,
+            store=store,
+            names=names,
+            telemetry=telemetry,
+            sidecar=new_id(),
+        )
         self.saver = Saver(
             view=self.view,
             store=store,
@@ -328,6 +337,7 @@ class Journeys:
         if self.transmission is not None:
             await self.transmission.load()
             await self.transmission.start(work)
+        await self.reception.start(work)
 
     async def finish(self) -> None:
         """Save and tell what is left, before the store goes. What is spooled may stay so."""

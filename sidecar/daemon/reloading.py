@@ -35,7 +35,10 @@ from sidecar.wire.settings import Settings
 SLICE = 100
 """Sessions that are re-scored before others get their turn."""
 
-FIXED = ("socket", "http", "store", "spool", "tokens", "work", "transmitter", "log")
+FIXED = (
+    *("socket", "http", "store", "spool", "tokens", "work"),
+    *("receiver", "transmitter", "log"),
+)
 """Sections that are read at the start only; a change there is told, and waits for a restart."""
 
 

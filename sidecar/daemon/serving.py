@@ -59,6 +59,7 @@ class Addresses(msgspec.Struct, frozen=True):
     admin: tuple[str, ...]
     grpc: tuple[str, ...] = ()
     transmitter: tuple[str, ...] = ()
+    receiver: tuple[str, ...] = ()
 
 
 async def serve(
@@ -213,13 +214,14 @@ class Daemon:
             async with trio.open_nursery() as doors:
                 http = await self._open_http(doors, journeys, draining)
                 grpc = await self._open_grpc(doors, journeys, draining)
+                receiver = await journeys.reception.open(doors, draining)
                 socket = await self._open_socket(doors, journeys, draining)
                 transmitter: tuple[str, ...] = ()
                 if journeys.transmission is not None:
                     transmitter = await journeys.transmission.open(work)
                 self.health.good("doors")
                 self.telemetry.record(Told(event="ready", fields={"socket": socket}))
-                task_status.started(Addresses(socket, http, admin, grpc, transmitter))
+                task_status.started(Addresses(socket, http, admin, grpc, transmitter, receiver))
                 await draining.wait()
                 self.health.drain()
                 self.telemetry.record(Told(event="draining"))

@@ -26,7 +26,7 @@ from sidecar.domain.lifetime import lifetime_of, live_on
 from sidecar.domain.policy import Policy
 from sidecar.domain.policy import State as PolicyState
 from sidecar.domain.scene import ALWAYS, ANY_SIGN_IN, NEVER_PROVEN, CalledFrom, Scene, World
-from sidecar.domain.session import Surroundings, apply, best_sign_ins
+from sidecar.domain.session import Surroundings, apply, best_sign_ins, counts
 from sidecar.domain.stamp import MICROSECONDS, Stamp
 from sidecar.domain.standing import (
     Compiled,
@@ -198,7 +198,7 @@ class Evaluator:
         """
         moment = facts[0].stamp.time
         for fact in facts:
-            if isinstance(fact, SignedIn):
+            if isinstance(fact, SignedIn) and counts(state, fact, around.skew):
                 state.sign_ins = best_sign_ins((*state.sign_ins, fact.authentication))
             elif isinstance(fact, ContextsShown):
                 keep_shown(state, fact.contexts, fact.second)

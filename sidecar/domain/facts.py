@@ -47,9 +47,14 @@ class DeviceBound(_Fact, frozen=True, kw_only=True, array_like=True):
 
 
 class SignedIn(_Fact, frozen=True, kw_only=True, array_like=True):
-    """This authentication was shown (the stamp is when, `auth_time` when it took place)."""
+    """This authentication was shown (the stamp is when, `auth_time` when it took place).
+
+    `everywhere`: of the user, by somebody who knows; it counts in the sessions that live then,
+    begins none, and brings none back that was revoked.
+    """
 
     authentication: Authentication
+    everywhere: bool = False
 
 
 class ContextsShown(_Fact, frozen=True, kw_only=True, array_like=True):
@@ -147,7 +152,13 @@ Fact: TypeAlias = (
 )
 
 ESTABLISHING = (Sighted, AgentSeen, DeviceBound, SignedIn)
-"""A session begins with the first of these."""
+"""A session begins with the first of these, if it `establishes`."""
+
+
+def establishes(fact: Fact) -> bool:
+    """Whether a session begins with this fact, if it has none before."""
+    return isinstance(fact, ESTABLISHING) and not (isinstance(fact, SignedIn) and fact.everywhere)
+
 
 SIGNALS = (
     "session-established",

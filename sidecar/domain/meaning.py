@@ -80,7 +80,10 @@ def meaning_of(signal: Signal, locate: Locate) -> Meaning:  # noqa: C901 - one c
             raised = SignalRaised(stamp=stamp, scope=Scope.USER, name="credential-change")
             return Meaning(Scope.USER, (raised,))
         case AssuranceLevelChange():
-            return Meaning(Scope.SESSION, (_assurance(signal),))
+            of_user = scope is Scope.USER
+            return Meaning(
+                Scope.USER if of_user else Scope.SESSION, (_assurance(signal, everywhere=of_user),)
+            )
         case TokenClaimsChange():
             claims = ClaimsSeen(stamp=stamp, scope=scope, claims=signal.claims)
             return Meaning(scope, (claims,))
@@ -131,7 +134,7 @@ def _revoked(signal: SessionRevoked) -> Meaning:
     """A complex subject revokes every session that matches all its members (CAEP 1.0, 3.1)."""
     subject = signal.subject
     if subject.session:
-        scope, device = Scope.SESSION, ""
+        scope, device = Scope.SESSION, subject.device
     elif subject.user:
         scope, device = Scope.USER, subject.device
     else:
@@ -140,9 +143,16 @@ def _revoked(signal: SessionRevoked) -> Meaning:
     return Meaning(scope, (revoked,))
 
 
-def _assurance(signal: AssuranceLevelChange) -> Fact:
-    """A rise is a sign-in at the event's time; a fall caps what was shown until then."""
+def _assurance(signal: AssuranceLevelChange, *, everywhere: bool) -> Fact:
+    """A rise is a sign-in at the event's time; a fall caps what was shown until then.
+
+    Levels of the namespace `RFC8176` are methods, all others are `acr` values.
+    """
     if signal.direction == "decrease":
         return AssuranceLowered(stamp=signal.stamp, level=signal.level)
-    authentication = Authentication(signal.stamp.second, signal.level)
-    return SignedIn(stamp=signal.stamp, authentication=authentication)
+    second = signal.stamp.second
+    if signal.namespace == "RFC8176":
+        authentication = Authentication(second, amr=tuple(signal.level.split()))
+    else:
+        authentication = Authentication(second, signal.level)
+    return SignedIn(stamp=signal.stamp, authentication=authentication, everywhere=everywhere)

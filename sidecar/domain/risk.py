@@ -51,6 +51,14 @@ def default_weights() -> dict[str, Weight]:
         "travel": Weight(40, 86400),
         "credential-change": Weight(15, 86400),
         TOKEN_BINDING_CHANGE: Weight(35, 43200),
+        # What other parties' events bring that has no event of its own (docs/shared-signals.md).
+        "ssf-credential-compromise": Weight(40, 604800),
+        "ssf-account-credential-change-required": Weight(30, 86400),
+        "ssf-recovery-activated": Weight(30, 86400),
+        "ssf-recovery-information-changed": Weight(20, 86400),
+        "ssf-identifier-changed": Weight(15, 86400),
+        "ssf-session-established": Weight(0),
+        "ssf-session-presented": Weight(0),
     }
 
 

@@ -35,7 +35,6 @@ import msgspec
 from sidecar.domain.assurance import Authentication, is_later
 from sidecar.domain.context_proofs import keep_shown
 from sidecar.domain.facts import (
-    ESTABLISHING,
     AgentSeen,
     AssuranceLowered,
     ClaimsSeen,
@@ -52,6 +51,7 @@ from sidecar.domain.facts import (
     Sighted,
     SignalRaised,
     SignedIn,
+    establishes,
 )
 from sidecar.domain.location import NotEvaluable, Travel, travel
 from sidecar.domain.policy import Circumstance, RiskLevel
@@ -93,7 +93,7 @@ def apply(state: State, facts: Sequence[Fact], around: Surroundings) -> None:
     """Fold facts of one stamp into `state`, which changes."""
     moment = facts[0].stamp.time
     since = moment if state.established else None
-    if not state.established and any(isinstance(fact, ESTABLISHING) for fact in facts):
+    if not state.established and any(establishes(fact) for fact in facts):
         state.established = moment
     for fact in sorted(facts, key=_order) if len(facts) > 1 else facts:
         _apply_one(state, fact, moment, since, around)
@@ -123,7 +123,8 @@ def _apply_one(  # noqa: C901, PLR0912 - one case a kind
             _hold(state, Circumstance.DEVICE, fact.device, since)
             _network_of_device(state)
         case SignedIn():
-            _sign_in(state, fact.authentication, around.skew)
+            if counts(state, fact, around.skew):
+                _sign_in(state, fact.authentication, around.skew)
         case ContextsShown():
             keep_shown(state, fact.contexts, fact.second)
         case AssuranceLowered():
@@ -228,6 +229,13 @@ def _travel(state: State, fact: Sighted, moment: int, least_distance_km: float) 
 
 def _arrival(journey: Travel, moment: int) -> TravelHeld:
     return TravelHeld(journey.speed, journey.distance, journey.hours, moment)
+
+
+def counts(state: State, fact: SignedIn, skew: int) -> bool:
+    """Whether a sign-in counts here: one of the user everywhere only where the session lives."""
+    if not fact.everywhere:
+        return True
+    return 0 < state.established <= fact.stamp.time and state.revoked(skew) is None
 
 
 def _sign_in(state: State, authentication: Authentication, skew: int) -> None:

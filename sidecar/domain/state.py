@@ -166,7 +166,9 @@ class State(msgspec.Struct):
         """The latest revocation that no later sign-in has made good; None: the session lives."""
         latest: Held | None = None
         for key, held in self.revocations.items():
-            if not self.concerns(key.partition("|")[2]):
+            scope, _, device = key.partition("|")
+            # A session that is named is meant, unless it is known to be on another device.
+            if not self.concerns(device) and (scope != "session" or self.device):
                 continue
             if latest is None or (held.since or 0) > (latest.since or 0):
                 latest = held

@@ -17,7 +17,7 @@ from sidecar.domain.facts import Fact, Scope, Seen, Sighted
 from sidecar.domain.lattice import Record
 from sidecar.domain.location import Place
 from sidecar.domain.meaning import Meaning, meaning_of
-from sidecar.domain.signal import SessionEstablished, SessionPresented, Signal
+from sidecar.domain.signal import SessionEstablished, SessionPresented, SessionRevoked, Signal
 from sidecar.service.answers import Accepted, Overloaded
 from sidecar.service.assembly import sighted_in
 from sidecar.service.observations import EventOutcome, EventTaken, Telemetry
@@ -157,7 +157,7 @@ class Intake:
                 return await self._join(signal, meaning.facts, place)
             case Scope.SESSION:
                 owner = await self._owner(signal, meaning)
-                if owner is None:
+                if owner is None or _misses(signal, owner.user):
                     return Accepted(event_id)
                 return await self._of_session(signal, meaning, owner)
             case _:
@@ -187,6 +187,8 @@ class Intake:
                 live = self._view.find_session(subject.session)
                 told = subject.user if isinstance(signal, SessionEstablished) else ""
                 user = live.user if live is not None else told
+                if live is not None and _misses(signal, user):
+                    return []
                 if not user:
                     return [(self._names.locator(digest(subject.session)), fields)]
                 name = session_name(user, subject.session)
@@ -291,7 +293,8 @@ class Intake:
         fields = _fields_of(signal, meaning.facts)
         fields[WHO_USER] = user.encode()
         fields[WHO_SESSION] = session.encode()
-        device = signal.subject.device
+        # Of a revocation the device is a condition, and binds no session to it.
+        device = "" if isinstance(signal, SessionRevoked) else signal.subject.device
         if device:
             fields[WHO_DEVICE] = device.encode()
         if isinstance(signal, SessionEstablished) and signal.app:
@@ -372,6 +375,11 @@ class Intake:
             return self._facts_expire()
         told = signal.exp if isinstance(signal, SessionEstablished) else 0
         return max(told * 1000, self._now() + int(self._settings.min_ttl * 1000))
+
+
+def _misses(signal: Signal, user: str) -> bool:
+    """Whether it revokes a session of another user's: members of a subject must all match."""
+    return isinstance(signal, SessionRevoked) and signal.subject.user not in {"", user}
 
 
 def _outcome_of(accepted: Accepted) -> EventOutcome:

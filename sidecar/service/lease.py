@@ -55,18 +55,22 @@ class Lease:
         term = self._term()
         if self._held > term:
             return True
+        if self._held < term and not await self._take(term):
+            return False
+        # Only who has this term reaches for the next, or whoever asks first in it would get it.
+        self._held = term
+        if await self._take(term + 1):
+            self._held = term + 1
+        return True
+
+    async def _take(self, term: int) -> bool:
         now = int(self._clock() * 1000)
+        field, value = lease_field(term), lease_value(term, self._sidecar)
         until = now + int(self._life * 1000)
-        mine = {lease_field(t): lease_value(t, self._sidecar) for t in (term, term + 1)}
-        answers = await self._store.join(
-            *(Join(self._key, {field: mine[field]}, until, now, unless=field) for field in mine)
+        (answer,) = await self._store.join(
+            Join(self._key, {field: value}, until, now, unless=field)
         )
-        this, following = (
-            answer.record.get(field) == mine[field]
-            for field, answer in zip(mine, answers, strict=True)
-        )
-        self._held = term + following if this else 0
-        return this
+        return answer.record.get(field) == value
 
     def _term(self) -> int:
         return int(self._clock() // TERM)

@@ -11,6 +11,12 @@ import msgspec
 
 from sidecar.domain.explanation import Explanation
 from sidecar.service.answers import Reason
+from sidecar.service.reception_records import (
+    Polled,
+    SecurityEventTokenTaken,
+    StreamChanged,
+    StreamVerified,
+)
 
 
 class EventOutcome(StrEnum):
@@ -211,15 +217,6 @@ class TokenRefused(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-class SecurityEventTokenTaken(msgspec.Struct, frozen=True, kw_only=True):
-    """A Security Event Token met its fate; `outcome` is "accepted", "duplicate" or RFC 8935's err.
-
-    See RFC 8935, section 2.4.
-    """
-
-    outcome: str
-
-
 class Introspected(msgspec.Struct, frozen=True, kw_only=True):
     """An issuer was asked about a token, or was not as it failed just now (`skipped`).
 
@@ -349,6 +346,9 @@ Observation: TypeAlias = (
     | SecurityEventTokenTaken
     | Introspected
     | Transmitted
+    | StreamVerified
+    | StreamChanged
+    | Polled
     | KeysRefreshed
     | GeographyLoaded
     | GeographyFailed

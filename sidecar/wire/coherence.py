@@ -12,6 +12,7 @@ from sidecar.domain.policy import BLOCK, COMPLIANT_DEVICE, ROUTINE
 from sidecar.wire.introspection import introspection_problems
 from sidecar.wire.paths import InvalidRoute, Routes
 from sidecar.wire.positions import Listing, Node, Place, Problems, Scalar, Table, shown
+from sidecar.wire.receiver_coherence import check_receiver
 from sidecar.wire.settings import (
     CONTEXT,
     Admin,
@@ -45,6 +46,8 @@ def check_coherence(root: Table, values: Mapping[str, Any], problems: Problems) 
     check.names("networks", "*", "name")
     check.names("assurance", "levels", "*", "name")
     check.names("transmitter", "recipients", "*", "name")
+    check.names("receiver", "transmitters", "*", "name")
+    check.unique("receiver", "transmitters", "*", "issuer")
     check.contexts(values.get("contexts", {}))
     check.required(values.get("contexts", {}), values.get("assurance"))
     check.routes()
@@ -66,6 +69,7 @@ def check_coherence(root: Table, values: Mapping[str, Any], problems: Problems) 
                 check.transmitter(section)
             case _:
                 pass
+    check_receiver(root, values, problems)
     http, admin = values.get("http"), values.get("admin")
     if isinstance(http, Http) and isinstance(admin, Admin):
         check.listeners(http, admin)

@@ -24,7 +24,9 @@ from sidecar.wire.positions import (
     read_tree,
     shown,
 )
-from sidecar.wire.secret_files import ReadFile, with_secrets
+from sidecar.wire.receiver_coherence import check_secret_files
+from sidecar.wire.receiver_settings import Receiver
+from sidecar.wire.secret_files import ReadFile, read_secret, with_secrets
 from sidecar.wire.settings import Settings
 from sidecar.wire.shapes import Shapes, refuse, suggestion
 from sidecar.wire.spellings import METHODS, READERS, DurationOrZero, Kind, Misspelt, Plain, text
@@ -57,6 +59,8 @@ def read_settings(
     values = shapes.fields(root, Settings, "")
     check_coherence(root, values, problems)
     values = with_secrets(root, values, read_file, problems)
+    if isinstance(receiver := values.get("receiver"), Receiver):
+        check_secret_files(root, receiver, lambda path: read_secret(path, read_file), problems)
     problems.check()
     return Settings(**values)
 

@@ -77,7 +77,7 @@ class _Reader:
         if not path:
             return ""
         try:
-            return _secret(path, self._read_file)
+            return read_secret(path, self._read_file)
         except Misspelt as error:
             self._problems.add(place, field, str(error))
             return ""
@@ -88,7 +88,7 @@ def _below(node: Node, name: str) -> Node | None:
     return None if entry is None else entry.node
 
 
-def _secret(path: str, read_file: ReadFile) -> str:
+def read_secret(path: str, read_file: ReadFile) -> str:
     """What a secret's file holds; raises Misspelt, which never quotes it."""
     try:
         content = read_file(path)

@@ -4,6 +4,7 @@ Signatures are no matter of this module. `InvalidSet` says it in the words that 
 delivery use for a refusal (RFC 8935, section 2.4; RFC 8936, section 2.6).
 """
 
+import hashlib
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import TypeAlias
@@ -118,6 +119,12 @@ def decode_claims(claims: Mapping[str, object]) -> SecurityEventToken:
         transaction=_transaction(claims.get("txn")),
         time_of_event=_time(claims, "toe"),
     )
+
+
+def event_id_of(issuer: str, token_id: str) -> str:
+    """The id under which a SET's event counts here: once, whichever sidecar it came to."""
+    text = f"{len(issuer)}:{issuer}{token_id}".encode("utf-8", "surrogatepass")
+    return f"set:{hashlib.blake2b(text, digest_size=16).hexdigest()}"
 
 
 def encode_claims(token: SecurityEventToken) -> dict[str, object]:

@@ -20,6 +20,7 @@ from sidecar.wire.app_settings import (
     ClaimsChallenges,
     Redirect,
 )
+from sidecar.wire.receiver_settings import Receiver
 from sidecar.wire.spellings import (
     Asn,
     Bind,
@@ -358,6 +359,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     http: Http = Http()
     grpc: Grpc = Grpc()
     admin: Admin = Admin()
+    receiver: Receiver = Receiver()
     store: Store = Store()
     spool: Spool = Spool()
     tokens: Tokens = Tokens()

@@ -39,7 +39,6 @@ from sidecar.service.observations import (
     ReportedOnly,
     Rescored,
     RevokedSession,
-    SecurityEventTokenTaken,
     SpoolIncident,
     SpoolReplayed,
     SpoolTrouble,
@@ -50,6 +49,7 @@ from sidecar.service.observations import (
     WorkClaimed,
     WorkerFailed,
 )
+from sidecar.service.reception_records import SecurityEventTokenTaken
 from sidecar.wire.explanations import MOST_BYTES
 from sidecar.wire.settings import Context, Issuer, Log, Settings, Tokens
 from tests.domain.scenes import established, evaluator, policy

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.domain.assurance import Authentication
 from sidecar.domain.decision import Verdict, coarse, decide
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.facts import (
@@ -17,6 +18,7 @@ from sidecar.domain.facts import (
     RiskReported,
     Scope,
     SignalRaised,
+    SignedIn,
 )
 from sidecar.domain.policy import (
     All,
@@ -414,3 +416,40 @@ def test_what_is_always_required_is_asked_for_there_and_pending_nowhere() -> Non
     moved = rules.standing(rules.fold("s", [*facts, sighted(1010, AWAY)]), 1011 * MICROSECONDS)
     assert decide(moved, "app", frozenset({"c2"}), 1011, LADDER).pending
     assert coarse(moved, 1011) == "step_up"
+
+
+def test_a_revocation_of_a_session_on_a_device_spares_it_where_it_is_known_to_be_on_another() -> (
+    None
+):
+    revoked = Revoked(stamp=at(1010), scope=Scope.SESSION, device="d1")
+    on_d2 = [*established(), DeviceBound(stamp=at(1000), device="d2"), revoked]
+    assert verdict(evaluator(), [*established(), revoked], 1011) is Verdict.DENY
+    assert verdict(evaluator(), on_d2, 1011) is Verdict.ALLOW
+
+
+def everywhere(time: int, acr: str = "phr") -> SignedIn:
+    return SignedIn(
+        stamp=at(time, f"e{time}"), authentication=Authentication(time, acr), everywhere=True
+    )
+
+
+def test_a_proof_of_a_user_counts_in_a_session_that_lives_then() -> None:
+    rules = evaluator(policy(MOVED))
+    marked = [*established(), sighted(1010, AWAY)]
+    assert verdict(rules, [*marked, everywhere(1020)], 1021) is Verdict.ALLOW
+    assert verdict(rules, [*marked, everywhere(1009)], 1021) is Verdict.STEP_UP
+
+
+def test_a_proof_of_a_user_begins_no_session_and_counts_in_none_that_begins_later() -> None:
+    rules = evaluator(policy(UserRisk(RiskLevel.HIGH), "phishing-resistant"))
+    risk = RiskReported(stamp=at(900), scope=Scope.USER, level=RiskLevel.HIGH)
+    assert rules.fold("s", [risk, everywhere(950)]).established == 0
+    assert verdict(rules, [risk, everywhere(950), *established()], 1011) is Verdict.STEP_UP
+
+
+def test_a_proof_of_a_user_brings_no_revoked_session_back() -> None:
+    revoked = Revoked(stamp=at(1010), scope=Scope.SESSION)
+    facts: list[Fact] = [*established(), revoked, everywhere(1020)]
+    assert verdict(evaluator(), facts, 1021, frozenset()) is Verdict.DENY
+    again = [*facts, signed_in(1030, 1029), everywhere(1040)]
+    assert verdict(evaluator(), again, 1041, frozenset()) is Verdict.ALLOW

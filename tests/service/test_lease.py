@@ -42,9 +42,20 @@ async def test_within_two_terms_a_dead_holder_is_followed() -> None:
     assert not await a.holds()
 
 
+async def test_whoever_does_not_hold_it_takes_no_term_ahead() -> None:
+    store, clock = MemoryStore(), Clock()
+    a, b = leases(store, clock, "a", "b")
+    assert await a.holds()
+    for _ in range(20):
+        assert [await one.holds() for one in (b, a)] == [False, True]
+        clock.now += TERM
+
+
 async def test_a_holder_asks_the_store_once_a_term() -> None:
     store, clock = MemoryStore(), Clock()
     (a,) = leases(store, clock, "a")
+    assert await a.holds()
+    clock.now += TERM
     before = store.round_trips
     for _ in range(50):
         assert await a.holds()

@@ -1,0 +1,294 @@
+"""The receiver listener: `POST /ssf/events` takes a Security Event Token (RFC 8935).
+
+A small ASGI application and the hypercorn that serves it, with TLS if it has a certificate: unlike
+the data listener it is there for others. A transmitter is known by the value of `Authorization`
+that it was given, if it was given one; all the rest the SET proves itself.
+
+| answer | when |
+| --- | --- |
+| 202, no body | it is durable, or was before |
+| 400 `{"err", "description"}` | the SET is refused (RFC 8935, section 2.4) |
+| 401, 403 | `Authorization` is missing or wrong, or is another transmitter's |
+| 413, 408 | the body is too large, or took too long |
+| 503 with `Retry-After` | it cannot be kept now: it is to be sent again |
+"""
+
+import hmac
+import ssl
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import NamedTuple, Protocol
+
+import msgspec
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config, Sockets
+from hypercorn.trio.run import worker_serve
+from hypercorn.typing import (
+    ASGIReceiveCallable,
+    ASGISendCallable,
+    HTTPScope,
+    Scope,
+)
+
+from sidecar.adapters.asgi import bound, lifespan
+from sidecar.service.answers import Overloaded, Unavailable
+from sidecar.service.observations import DoorIncident, Observation, WorkerFailed
+from sidecar.service.receiving import NotTheirs
+from sidecar.wire.receiver_settings import Receiver
+from sidecar.wire.security_event_tokens import MEDIA_TYPE, Fault, InvalidSet, SetError
+
+PATH = b"/ssf/events"
+GRACE = 1.0
+CERTIFICATE_INTERVAL = 60.0
+
+_CHALLENGE = (b"www-authenticate", b'Bearer realm="sidecar receiver"')
+_ALWAYS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+
+
+class Takes(Protocol):
+    """Takes SETs, as `Receiving` does."""
+
+    async def take(self, text: str, senders: Collection[str]) -> object:
+        """Raises `InvalidSet`, `Overloaded`, `Unavailable`."""
+
+
+class Observed(Protocol):
+    """What the listener asks of telemetry."""
+
+    def answered(self, route: str, status: int) -> None:
+        """Count a request."""
+
+    def record(self, observation: Observation) -> None:
+        """Count and log."""
+
+
+class Reply(NamedTuple):
+    """An answer before its framing."""
+
+    status: int
+    body: bytes = b""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class _TooLargeError(Exception):
+    """The body is larger than it may be."""
+
+
+class PushApp:
+    """The ASGI application.
+
+    `authorizations` gives, by a transmitter's name, what its `Authorization` must be; those that
+    are not in it may send without.
+    """
+
+    def __init__(
+        self,
+        settings: Receiver,
+        receiving: Takes,
+        authorizations: Mapping[str, Callable[[], Awaitable[str]]],
+        telemetry: Observed,
+    ) -> None:
+        self._settings = settings
+        self._receiving = receiving
+        self._authorizations = authorizations
+        self._open = [t.name for t in settings.transmitters if t.name not in authorizations]
+        self._telemetry = telemetry
+        self._working = 0
+
+    async def __call__(
+        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        """Answer a request."""
+        if scope["type"] == "lifespan":
+            await lifespan(receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000, "reason": None})
+        else:
+            await self._serve(scope, receive, send)
+
+    async def _serve(
+        self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        if self._working >= self._settings.max_requests:
+            self._telemetry.record(DoorIncident(door="receiver", incident="refused"))
+            reply = _unavailable(1)
+        else:
+            self._working += 1
+            try:
+                reply = await self._answer(scope, receive)
+            except Exception as error:  # noqa: BLE001 - the door: count, log, go on
+                self._telemetry.record(WorkerFailed(where="receiver", error=error))
+                reply = Reply(500)
+            finally:
+                self._working -= 1
+        route = "receiver /ssf/events" if scope["raw_path"] == PATH else "receiver nowhere"
+        self._telemetry.answered(route, reply.status)
+        await _send(reply, send)
+
+    async def _answer(self, scope: HTTPScope, receive: ASGIReceiveCallable) -> Reply:
+        if scope["raw_path"] != PATH:
+            return Reply(404)
+        if scope["method"] != "POST":
+            return Reply(405, headers=((b"allow", b"POST"),))
+        headers = list(scope["headers"])
+        senders = await self._senders(_values(headers, b"authorization"))
+        if not senders:
+            return _refusal(
+                InvalidSet(Fault.AUTHENTICATION_FAILED, "the transmitter is not known by this"),
+                401,
+                (_CHALLENGE,),
+            )
+        types = _values(headers, b"content-type")
+        media_type = types[0].partition(b";")[0].strip().lower() if len(types) == 1 else b""
+        if media_type != MEDIA_TYPE.encode():
+            fault = InvalidSet(Fault.INVALID_REQUEST, f"the content type must be {MEDIA_TYPE}")
+            return _refusal(fault)
+        try:
+            with trio.fail_after(self._settings.request_timeout):
+                body = await _read(receive, self._settings.max_body_bytes)
+        except _TooLargeError:
+            return _refusal(InvalidSet(Fault.INVALID_REQUEST, "the body is too large"), 413)
+        except trio.TooSlowError:
+            self._telemetry.record(DoorIncident(door="receiver", incident="slow-request"))
+            return _refusal(InvalidSet(Fault.INVALID_REQUEST, "the body took too long"), 408)
+        return await self._take(body, senders)
+
+    async def _take(self, body: bytes, senders: Collection[str]) -> Reply:
+        try:
+            # Lines that end in files and editors are no part of it.
+            await self._receiving.take(body.decode("latin-1").strip("\r\n"), senders)
+        except NotTheirs as error:
+            return _refusal(error, 403)
+        except InvalidSet as error:
+            return _refusal(error)
+        except Overloaded as error:
+            return _unavailable(error.retry_after)
+        except Unavailable:
+            return _unavailable(1)
+        return Reply(202)
+
+    async def _senders(self, given: list[bytes]) -> list[str]:
+        """The transmitters that may be speaking. Every one is compared, so that none shows."""
+        senders = list(self._open)
+        if len(given) == 1:
+            for name, authorization in self._authorizations.items():
+                wanted = (await authorization()).encode("utf-8", "surrogatepass")
+                if hmac.compare_digest(given[0], wanted):
+                    senders.append(name)
+        return senders
+
+
+class PushListener:
+    """Serves the application at the receiver's address.
+
+    A certificate that changes is taken up for new connections; one that cannot be read is told of,
+    and the old one stays.
+    """
+
+    def __init__(self, settings: Receiver, app: PushApp, telemetry: Observed) -> None:
+        config = _Config(_context(settings))
+        config.accesslog = None
+        config.errorlog = None
+        config.include_server_header = False
+        config.graceful_timeout = GRACE
+        config.keep_alive_timeout = settings.request_timeout
+        config.h11_max_incomplete_size = 16384
+        self._config = config
+        self._settings = settings
+        self._app = app
+        self._telemetry = telemetry
+
+    async def run(
+        self,
+        *,
+        draining: trio.Event,
+        task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve until `draining` or cancelled. Starts with the URLs; may raise OSError."""
+        listener = bound(self._settings.bind)
+        async with trio.open_nursery() as nursery:
+            if self._config.context is not None:
+                nursery.start_soon(self._renew_certificate, self._config.context)
+            secure = self._config.context is not None
+            await worker_serve(
+                ASGIWrapper(self._app),
+                self._config,
+                sockets=Sockets([listener], [], []) if secure else Sockets([], [listener], []),
+                shutdown_trigger=draining.wait,
+                task_status=task_status,
+            )
+            nursery.cancel_scope.cancel()
+
+    async def _renew_certificate(self, context: ssl.SSLContext) -> None:
+        while True:
+            await trio.sleep(CERTIFICATE_INTERVAL)
+            try:
+                await trio.to_thread.run_sync(_load, context, self._settings)
+            except (OSError, ssl.SSLError) as error:
+                self._telemetry.record(WorkerFailed(where="receiver-certificate", error=error))
+
+
+class _Config(Config):
+    """Hypercorn's configuration with a TLS context that we hold, to renew its certificate."""
+
+    def __init__(self, context: ssl.SSLContext | None) -> None:
+        super().__init__()
+        self.context = context
+
+    @property
+    def ssl_enabled(self) -> bool:
+        return self.context is not None
+
+    def create_ssl_context(self) -> ssl.SSLContext | None:
+        return self.context
+
+
+def _context(settings: Receiver) -> ssl.SSLContext | None:
+    """Raises OSError where the certificate or its key cannot be used."""
+    if not settings.tls_cert_file:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    _load(context, settings)
+    return context
+
+
+def _load(context: ssl.SSLContext, settings: Receiver) -> None:
+    context.load_cert_chain(settings.tls_cert_file, settings.tls_key_file)
+
+
+def _values(headers: Collection[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
+    return [value for key, value in headers if key == name]
+
+
+async def _read(receive: ASGIReceiveCallable, limit: int) -> bytes:
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return bytes(body)  # it has hung up
+        body += message["body"]
+        if len(body) > limit:
+            raise _TooLargeError
+        if not message["more_body"]:
+            return bytes(body)
+
+
+def _refusal(
+    error: InvalidSet, status: int = 400, headers: tuple[tuple[bytes, bytes], ...] = ()
+) -> Reply:
+    body = msgspec.json.encode(SetError(error.fault.value, error.description))
+    typed = ((b"content-type", b"application/json"), (b"content-language", b"en"))
+    return Reply(status, body, (*typed, *headers))
+
+
+def _unavailable(retry_after: int) -> Reply:
+    return Reply(503, headers=((b"retry-after", str(max(1, retry_after)).encode()),))
+
+
+async def _send(reply: Reply, send: ASGISendCallable) -> None:
+    length = (b"content-length", str(len(reply.body)).encode())
+    headers = [length, *_ALWAYS, *reply.headers]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body, "more_body": False})

@@ -1,0 +1,108 @@
+"""What came from transmitters, as metrics and log lines.
+
+The label `transmitter` holds configured names only.
+"""
+
+from typing import TypeAlias, assert_never
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from sidecar.adapters.logs import Logger
+from sidecar.service.reception_records import (
+    Polled,
+    SecurityEventTokenTaken,
+    SetOutcome,
+    StreamChanged,
+    StreamVerified,
+)
+from sidecar.wire.security_event_tokens import Fault
+
+Received: TypeAlias = SecurityEventTokenTaken | StreamVerified | StreamChanged | Polled
+
+_QUIET = (SetOutcome.ACCEPTED, SetOutcome.DUPLICATE)
+
+
+class ReceivedMetrics:
+    """The metrics of what came from transmitters."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.tokens = Counter(
+            "sidecar_security_event_tokens_total",
+            "Security Event Tokens, by fate.",
+            ("outcome",),
+            registry=registry,
+        )
+        for fate in (*SetOutcome, *Fault):
+            self.tokens.labels(fate)
+        self.polls = Counter(
+            "sidecar_polls_total",
+            "Polls of transmitters, by outcome.",
+            ("transmitter", "outcome"),
+            registry=registry,
+        )
+        self.verified = Gauge(
+            "sidecar_stream_verified_timestamp_seconds",
+            "When this sidecar last saw a transmitter's stream verified.",
+            ("transmitter",),
+            registry=registry,
+        )
+        self.enabled = Gauge(
+            "sidecar_stream_enabled",
+            "What a transmitter last told of its stream: 1 enabled, 0 paused or disabled.",
+            ("transmitter",),
+            registry=registry,
+        )
+
+
+def record_received(observation: Received, metrics: ReceivedMetrics, log: Logger) -> None:
+    """Count it and, where worth a line, log it."""
+    match observation:
+        case SecurityEventTokenTaken():
+            _token(observation, metrics, log)
+        case StreamVerified():
+            metrics.verified.labels(observation.transmitter).set(observation.at)
+            log.info(
+                "stream-verified",
+                transmitter=observation.transmitter,
+                asked_for=observation.asked_for,
+            )
+        case StreamChanged():
+            metrics.enabled.labels(observation.transmitter).set(observation.status == "enabled")
+            log.warning(
+                "stream-changed",
+                transmitter=observation.transmitter,
+                status=observation.status,
+                reason=observation.reason,
+            )
+        case Polled():
+            _polled(observation, metrics, log)
+        case _:
+            assert_never(observation)
+
+
+def _token(token: SecurityEventTokenTaken, metrics: ReceivedMetrics, log: Logger) -> None:
+    """What anybody can send is told at debug level only; the metric counts it."""
+    metrics.tokens.labels(token.outcome).inc()
+    quiet = token.outcome in _QUIET or not token.transmitter
+    write = log.debug if quiet else log.info
+    if token.transmitter and token.outcome in set(Fault):
+        write = log.warning
+    write(
+        "security-event-token",
+        outcome=token.outcome,
+        transmitter=token.transmitter,
+        type=token.event,
+        id=token.id,
+        transaction=token.transaction,
+        detail=token.detail,
+    )
+
+
+def _polled(polled: Polled, metrics: ReceivedMetrics, log: Logger) -> None:
+    metrics.polls.labels(polled.transmitter, "failed" if polled.failed else "done").inc()
+    if not polled.changed:
+        return
+    if polled.failed:
+        log.warning("poll-failed", transmitter=polled.transmitter, detail=polled.detail)
+    else:
+        log.info("poll-works-again", transmitter=polled.transmitter)

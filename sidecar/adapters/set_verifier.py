@@ -1,0 +1,101 @@
+"""Verification of Security Event Tokens: from the text on the wire to one that is believed.
+
+Form, keys and claims are judged by `wire.jws`, `wire.jwks` and `wire.security_event_tokens`. PyJWT
+verifies the signature, with one concrete key and an algorithm that this key is for. What is refused
+is refused in the words of RFC 8935, section 2.4.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import jwt
+
+from sidecar.adapters.keys import KeySource
+from sidecar.wire.claims import InvalidToken
+from sidecar.wire.jwks import ALGORITHMS, Key
+from sidecar.wire.jws import Unverified, read
+from sidecar.wire.receiver_settings import KnownTransmitter
+from sidecar.wire.security_event_tokens import (
+    Fault,
+    InvalidSet,
+    SecurityEventToken,
+    decode_claims,
+)
+
+
+class Verified(NamedTuple):
+    """A SET that is believed, and whose it is."""
+
+    token: SecurityEventToken
+    transmitter: KnownTransmitter
+
+
+class SetVerifier:
+    """Verifies the SETs of the transmitters that it is given, each with its keys."""
+
+    def __init__(self, known: Iterable[tuple[KnownTransmitter, KeySource]], max_bytes: int) -> None:
+        self._known = {transmitter.issuer: (transmitter, keys) for transmitter, keys in known}
+        self._max_bytes = max_bytes
+        self._jws = jwt.PyJWS()
+
+    async def verify(self, text: str, now: float) -> Verified:
+        """Verify a SET at `now`, in seconds since the epoch.
+
+        Raises `InvalidSet`; and `Unavailable` while its transmitter's keys cannot be had.
+        """
+        if not text.isascii():
+            raise InvalidSet(Fault.INVALID_REQUEST, "a SET is ASCII text")
+        try:
+            parts = read(text, self._max_bytes)
+        except InvalidToken as error:
+            raise InvalidSet(Fault.INVALID_REQUEST, error.description) from None
+        transmitter, keys = self._issuer(parts)
+        await self._check_signature(text, parts, transmitter, keys)
+        token = decode_claims(parts.claims)
+        if not set(token.audiences) & set(transmitter.audiences):
+            raise InvalidSet(Fault.INVALID_AUDIENCE, "the SET is for another audience")
+        _check_age(token, transmitter, now)
+        return Verified(token, transmitter)
+
+    def _issuer(self, parts: Unverified) -> tuple[KnownTransmitter, KeySource]:
+        """The transmitter that the SET names. Not yet believed."""
+        issuer = parts.claims.get("iss")
+        found = self._known.get(issuer) if isinstance(issuer, str) else None
+        if found is None:
+            raise InvalidSet(Fault.INVALID_ISSUER, "the issuer is not known here")
+        return found
+
+    async def _check_signature(
+        self, text: str, parts: Unverified, transmitter: KnownTransmitter, source: KeySource
+    ) -> None:
+        if parts.type not in {name.lower() for name in transmitter.types}:
+            raise InvalidSet(Fault.INVALID_REQUEST, "the typ header is not that of a SET")
+        algorithm = parts.algorithm
+        if algorithm not in transmitter.algorithms or algorithm not in ALGORITHMS:
+            raise InvalidSet(Fault.INVALID_KEY, "the algorithm is not allowed")
+        keys = await source.find(parts.key_id, algorithm)
+        if not keys:
+            raise InvalidSet(Fault.INVALID_KEY, "the key that signed the SET is not known")
+        if self._is_signed(text, algorithm, keys):
+            return
+        # Without a `kid` a rotation shows only as a signature that does not fit.
+        before = source.generation
+        renewed = parts.key_id is None and await source.renew() and source.generation != before
+        if not (renewed and self._is_signed(text, algorithm, source.held(None, algorithm))):
+            raise InvalidSet(Fault.AUTHENTICATION_FAILED, "the signature does not fit")
+
+    def _is_signed(self, text: str, algorithm: str, keys: tuple[Key, ...]) -> bool:
+        for key in keys:
+            try:
+                self._jws.decode(text, key.public, algorithms=[algorithm])
+            except jwt.PyJWTError:
+                continue
+            return True
+        return False
+
+
+def _check_age(token: SecurityEventToken, transmitter: KnownTransmitter, now: float) -> None:
+    if token.issued_at > now + transmitter.skew:
+        raise InvalidSet(Fault.INVALID_REQUEST, "iat lies in the future")
+    if transmitter.max_age and token.issued_at < now - transmitter.max_age - transmitter.skew:
+        raise InvalidSet(Fault.INVALID_REQUEST, "the SET was issued too long ago")

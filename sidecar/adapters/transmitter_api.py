@@ -1,0 +1,239 @@
+"""A transmitter's endpoints, over HTTP: its metadata, its streams, and events by poll.
+
+SSF 1.0, "Management API for SET Event Streams"; RFC 8936. What answers is not trusted: bodies are
+bounded, plain HTTP only reaches this machine itself, and no redirect is followed, since our token
+goes with each request.
+"""
+
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from typing import NamedTuple, TypeVar
+
+import httpx
+import trio
+
+from sidecar.adapters.documents import is_loopback, is_permitted
+from sidecar.service.answers import Overloaded, Unavailable
+from sidecar.wire.streams import (
+    Delivery,
+    InvalidMessage,
+    PollRequest,
+    PollResponse,
+    Status,
+    StreamConfiguration,
+    TransmitterMetadata,
+    decode_message,
+    decode_streams,
+    encode_message,
+    metadata_address,
+)
+
+MAX_BYTES = 16 * 1_048_576
+LONGEST_RETRY_AFTER = 3600
+_REASONS = {
+    400: "the request is not understood there",
+    401: "the token is not accepted there",
+    403: "it is not allowed",
+    404: "there is no such stream or subject",
+    409: "a stream exists already; show it, and update it",
+    429: "too many requests",
+}
+_M = TypeVar("_M")
+
+
+class Refused(Exception):  # noqa: N818 - named by who must act: the operator
+    """The transmitter does not do what was asked. `status` is that of its answer."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(
+            f"{_REASONS.get(status, 'the answer is not what was expected')} ({status})"
+        )
+        self.status = status
+
+
+class _Answer(NamedTuple):
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+
+class TransmitterApi:
+    """One transmitter. `token` gives what we show there, empty for nothing.
+
+    All calls raise `Unavailable` where it does not answer in `timeout` seconds, `Overloaded` where
+    it asks to wait, and, but for `poll`, `Refused`.
+    """
+
+    def __init__(
+        self,
+        issuer: str,
+        *,
+        token: Callable[[], Awaitable[str]],
+        timeout: float,
+        metadata_url: str = "",
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._issuer = issuer
+        self._token = token
+        self._timeout = timeout
+        self._metadata_url = metadata_url or metadata_address(issuer)
+        self._tls = tls
+
+    async def poll_at(self, url: str, request: PollRequest) -> PollResponse:
+        """Acknowledge, refuse and ask (RFC 8936, section 2)."""
+        try:
+            answer = await self._call("POST", url, request)
+        except Refused as error:
+            raise Unavailable(str(error)) from error
+        return _decoded(answer, PollResponse)
+
+    async def metadata(self) -> TransmitterMetadata:
+        """What the transmitter tells of itself; its issuer is the one that was asked."""
+        metadata = _decoded(await self._call("GET", self._metadata_url), TransmitterMetadata)
+        if metadata.issuer != self._issuer:
+            raise Unavailable("the metadata is another issuer's")
+        return metadata
+
+    async def create(
+        self, url: str, delivery: Delivery, events: tuple[str, ...], description: str
+    ) -> StreamConfiguration:
+        """Make a stream."""
+        body = {"delivery": delivery, "events_requested": events, "description": description}
+        wanted = {name: value for name, value in body.items() if value}
+        return self._stream(await self._call("POST", url, wanted))
+
+    async def streams(self, url: str, stream: str = "") -> tuple[StreamConfiguration, ...]:
+        """All streams of ours, or the one that is named."""
+        query = {"stream_id": stream} if stream else {}
+        answer = await self._call("GET", url, query=query)
+        try:
+            found = decode_streams(answer.body)
+        except InvalidMessage as error:
+            raise Unavailable(f"the answer is no list of streams: {error}") from None
+        for one in found:
+            self._check_issuer(one)
+        return found
+
+    async def update(self, url: str, stream: str, **changes: object) -> StreamConfiguration:
+        """Change what is given of a stream, and nothing else."""
+        return self._stream(await self._call("PATCH", url, {"stream_id": stream, **changes}))
+
+    async def delete(self, url: str, stream: str) -> None:
+        """Take a stream away."""
+        await self._call("DELETE", url, query={"stream_id": stream})
+
+    async def status(self, url: str, stream: str) -> Status:
+        """Whether a stream carries events."""
+        return _decoded(await self._call("GET", url, query={"stream_id": stream}), Status)
+
+    async def set_status(self, url: str, stream: str, status: str, reason: str) -> Status:
+        """Have a stream carry events, or wait, or not."""
+        wanted = Status(stream_id=stream, status=status, reason=reason)
+        return _decoded(await self._call("POST", url, wanted), Status)
+
+    async def subject(self, url: str, stream: str, subject: Mapping[str, object]) -> None:
+        """Add or remove a subject, as the endpoint does."""
+        await self._call("POST", url, {"stream_id": stream, "subject": subject})
+
+    async def verify(self, url: str, stream: str, state: str) -> None:
+        """Ask for a verification event."""
+        await self._call("POST", url, {"stream_id": stream, "state": state})
+
+    def _stream(self, answer: _Answer) -> StreamConfiguration:
+        stream = _decoded(answer, StreamConfiguration)
+        self._check_issuer(stream)
+        return stream
+
+    def _check_issuer(self, stream: StreamConfiguration) -> None:
+        """SSF 1.0, "Creating a Stream": the receiver must check it."""
+        if stream.iss != self._issuer:
+            raise Unavailable("the stream is another issuer's")
+
+    async def _call(
+        self,
+        method: str,
+        url: str,
+        body: object = None,
+        query: Mapping[str, str] | None = None,
+    ) -> _Answer:
+        if not is_permitted(url):
+            raise Unavailable("the address must be https, or http on a loopback host")
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+        token = await self._token()
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        content = None
+        if body is not None:
+            content = encode_message(body)
+            headers["Content-Type"] = "application/json"
+        request = httpx.Request(
+            method, httpx.URL(url, params=query or None), headers=headers, content=content
+        )
+        with trio.move_on_after(self._timeout):
+            return _judged(await self._send(request))
+        raise Unavailable("the transmitter did not answer in time")
+
+    async def _send(self, request: httpx.Request) -> _Answer:
+        client = httpx.AsyncClient(
+            verify=self._context(),
+            timeout=None,  # noqa: S113 - the deadline around covers all of it
+            trust_env=not is_loopback(request.url.host),
+            follow_redirects=False,
+        )
+        try:
+            async with client:
+                response = await client.send(request, stream=True)
+                try:
+                    return _Answer(response.status_code, response.headers, await _body(response))
+                finally:
+                    await response.aclose()
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+            raise Unavailable(f"the request failed: {type(error).__name__}") from error
+
+    def _context(self) -> ssl.SSLContext:
+        if self._tls is None:
+            self._tls = httpx.create_ssl_context()
+        return self._tls
+
+
+class PollEndpoint:
+    """A transmitter's poll endpoint, at one address."""
+
+    def __init__(self, api: TransmitterApi, url: str) -> None:
+        self._api = api
+        self._url = url
+
+    async def poll(self, request: PollRequest) -> PollResponse:
+        """Raises `Unavailable`, `Overloaded`."""
+        return await self._api.poll_at(self._url, request)
+
+
+async def _body(response: httpx.Response) -> bytes:
+    body = bytearray()
+    with trio.CancelScope() as enough:
+        async for chunk in response.aiter_raw():
+            body += chunk
+            if len(body) > MAX_BYTES:
+                # Not `break`: httpx's nested generators only clean up when they are unwound.
+                enough.cancel()
+    if len(body) > MAX_BYTES:
+        raise Unavailable("the answer is too large")
+    return bytes(body)
+
+
+def _judged(answer: _Answer) -> _Answer:
+    if 200 <= answer.status < 300:
+        return answer
+    if answer.status in (429, 503):
+        after = answer.headers.get("retry-after", "")
+        raise Overloaded(min(int(after), LONGEST_RETRY_AFTER) if after.isdecimal() else 1)
+    if answer.status >= 500:
+        raise Unavailable(f"the answer has status {answer.status}")
+    raise Refused(answer.status)
+
+
+def _decoded(answer: _Answer, kind: type[_M]) -> _M:
+    try:
+        return decode_message(answer.body, kind)
+    except InvalidMessage as error:
+        raise Unavailable(f"the answer is not what was expected: {error}") from None

@@ -1,0 +1,167 @@
+"""Shared Signals in, wired: keys of transmitters, the taking of their tokens, pollers, the door."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+
+import trio
+
+from sidecar.adapters import clock
+from sidecar.adapters.event_intake import Events
+from sidecar.adapters.keys import KeySource, Refresh
+from sidecar.adapters.push_listener import PushApp, PushListener
+from sidecar.adapters.secrets import SecretFile
+from sidecar.adapters.set_verifier import SetVerifier
+from sidecar.adapters.telemetry import Telemetry
+from sidecar.adapters.transmitter_api import PollEndpoint, TransmitterApi
+from sidecar.service.lease import Lease
+from sidecar.service.observations import KeysOutcome, KeysRefreshed, Told
+from sidecar.service.poller import Poller
+from sidecar.service.receiving import Receiving
+from sidecar.service.store import Store
+from sidecar.wire.naming import Names
+from sidecar.wire.receiver_settings import KnownTransmitter
+from sidecar.wire.settings import Issuer, Settings
+from sidecar.wire.streams import metadata_address
+from sidecar.wire.subject_rules import SubjectRules
+
+
+class Reception:
+    """All that a daemon needs to receive Shared Signals, by its settings."""
+
+    def __init__(  # noqa: PLR0913 - one place wires it
+        self,
+        settings: Settings,
+        *,
+        events: Events,
+        store: Store,
+        names: Names,
+        telemetry: Telemetry,
+        sidecar: str,
+    ) -> None:
+        receiver = settings.receiver
+        self._settings = settings
+        self._telemetry = telemetry
+        issuers = [issuer.issuer for issuer in settings.tokens.issuers]
+        self._rules = {
+            one.name: SubjectRules(one.subjects, {one.issuer, *issuers})
+            for one in receiver.transmitters
+        }
+        self.keys = [self._key_source(one) for one in receiver.transmitters]
+        self._authorizations = self._secrets("authorization_file")
+        self._tokens = self._secrets("token_file")
+        self.receiving = Receiving(
+            verifier=SetVerifier(
+                zip(receiver.transmitters, self.keys, strict=True), receiver.max_body_bytes
+            ),
+            events=events,
+            rules=self._rules,
+            state_secret=self._state_secret,
+            clock=clock.now,
+            skew=settings.sessions.event_skew,
+            telemetry=telemetry,
+        )
+        self.pollers = [
+            self._poller(one, store, names, sidecar)
+            for one in receiver.transmitters
+            if one.poll_url
+        ]
+
+    async def start(self, work: trio.Nursery) -> None:
+        """Fetch keys and begin to poll. Keys that are not to be had hold up nothing else."""
+        for source in self.keys:
+            work.start_soon(source.run)
+        for poller in self.pollers:
+            await work.start(poller.run)
+
+    async def open(self, doors: trio.Nursery, draining: trio.Event) -> tuple[str, ...]:
+        """Open the door for those who push, if there is one; raises OSError."""
+        receiver = self._settings.receiver
+        if not receiver.bind:
+            return ()
+        app = PushApp(receiver, self.receiving, self._authorizations, self._telemetry)
+        listener = PushListener(receiver, app, self._telemetry)
+        bound: list[str] = await doors.start(partial(listener.run, draining=draining))
+        return tuple(bound)
+
+    def _key_source(self, transmitter: KnownTransmitter) -> KeySource:
+        name, rules = transmitter.name, self._rules[transmitter.name]
+
+        def learn(metadata: Mapping[str, object]) -> None:
+            members = metadata.get("critical_subject_members")
+            if isinstance(members, list):
+                rules.learn_critical([member for member in members if isinstance(member, str)])
+
+        def refreshed(_issuer: str, outcome: Refresh, detail: str) -> None:
+            self._telemetry.record(
+                KeysRefreshed(
+                    issuer=f"transmitter {name}", outcome=KeysOutcome(outcome), detail=detail
+                )
+            )
+
+        return KeySource(
+            Issuer(
+                issuer=transmitter.issuer,
+                audiences=transmitter.audiences,
+                jwks_uri=transmitter.jwks_uri,
+                jwks_file=transmitter.jwks_file,
+                algorithms=transmitter.algorithms,
+            ),
+            self._settings.tokens,
+            on_refresh=refreshed,
+            addresses=partial(_addresses, transmitter.metadata_url),
+            on_metadata=learn,
+        )
+
+    def _poller(
+        self, transmitter: KnownTransmitter, store: Store, names: Names, sidecar: str
+    ) -> Poller:
+        api = TransmitterApi(
+            transmitter.issuer,
+            token=self._tokens.get(transmitter.name, _nothing),
+            timeout=transmitter.poll_timeout,
+        )
+        return Poller(
+            transmitter=transmitter,
+            polls=PollEndpoint(api, transmitter.poll_url),
+            receiving=self.receiving,
+            lease=Lease(
+                key=names.lease_record(f"poll {transmitter.issuer}"),
+                sidecar=sidecar,
+                store=store,
+                clock=clock.now,
+            ),
+            telemetry=self._telemetry,
+        )
+
+    def _secrets(self, field: str) -> dict[str, Callable[[], Awaitable[str]]]:
+        """By a transmitter's name how to read its secret, where it has one."""
+
+        def failed(name: str, reason: str) -> None:
+            fields: dict[str, str | int | float | bool] = {
+                "transmitter": name,
+                "field": field,
+                "reason": reason,
+            }
+            self._telemetry.record(Told(event="secret-not-read", fields=fields))
+
+        return {
+            one.name: SecretFile(path, partial(failed, one.name)).text
+            for one in self._settings.receiver.transmitters
+            if (path := getattr(one, field))
+        }
+
+    async def _state_secret(self, name: str) -> str:
+        """As `sidecar ssf verify` has it: the push secret, else the token, else none."""
+        secret = self._authorizations.get(name) or self._tokens.get(name)
+        return await secret() if secret else ""
+
+
+async def _nothing() -> str:
+    return ""
+
+
+def _addresses(metadata_url: str, issuer: str) -> tuple[str, ...]:
+    """SSF 1.0, "Obtaining Transmitter Configuration Metadata", and where RISC had it before."""
+    if metadata_url:
+        return (metadata_url,)
+    return (metadata_address(issuer), metadata_address(issuer, "risc-configuration"))

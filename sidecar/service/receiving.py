@@ -1,0 +1,202 @@
+"""Taking Security Event Tokens: verified, understood, matched, and durable before it is told.
+
+    SET --> verified --> meaning (one event of ours, or nothing) --> intake --> durable --> "202"
+
+A SET that concerns nobody who is known here is taken all the same: its sender must not learn who
+is. Each counts once, whichever sidecar it comes to and however often: its event's id is made of
+issuer and `jti`.
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import NamedTuple, Protocol
+
+from sidecar.domain.signal import Signal
+from sidecar.service.answers import Accepted, Overloaded, Unavailable
+from sidecar.service.observations import (
+    Telemetry,
+)
+from sidecar.service.reception_records import (
+    SecurityEventTokenTaken,
+    SetOutcome,
+    StreamChanged,
+    StreamVerified,
+)
+from sidecar.wire.received import Ignored, Terms, meaning_of
+from sidecar.wire.receiver_settings import KnownTransmitter
+from sidecar.wire.security_event_tokens import (
+    Event,
+    Fault,
+    InvalidSet,
+    SecurityEventToken,
+    UnknownEvent,
+    event_id_of,
+)
+from sidecar.wire.security_events import StreamUpdated, Verification, name_of, text_of
+from sidecar.wire.stream_states import is_ours
+from sidecar.wire.subject_rules import SubjectRules, Unmatched
+
+
+class Verified(Protocol):
+    """A SET that is believed, and whose it is."""
+
+    @property
+    def token(self) -> SecurityEventToken:
+        """What it says."""
+
+    @property
+    def transmitter(self) -> KnownTransmitter:
+        """Who says it."""
+
+
+class Verifier(Protocol):
+    """Knows which SETs to believe."""
+
+    async def verify(self, text: str, now: float) -> Verified:
+        """Raises `InvalidSet`, and `Unavailable` where that cannot be known now."""
+
+
+class Events(Protocol):
+    """Takes events durably."""
+
+    async def accept(self, signal: Signal) -> Accepted:
+        """Take it; returns once it is durable. Raises `Overloaded` and `Unavailable`."""
+
+
+class Taken(NamedTuple):
+    """The fate of a SET that is not refused; `detail` for the log."""
+
+    outcome: SetOutcome
+    detail: str = ""
+
+
+class NotTheirs(InvalidSet):
+    """The SET is another transmitter's than the one who brought it."""
+
+    def __init__(self) -> None:
+        super().__init__(Fault.ACCESS_DENIED, "the SET is another transmitter's")
+
+
+class Receiving:
+    """Takes SETs. `rules` are the transmitters' rules, by their names.
+
+    `state_secret` gives the secret by which a stream's state is known, empty for none; `skew` is
+    how far in the future an event may lie.
+    """
+
+    def __init__(  # noqa: PLR0913 - one place wires it
+        self,
+        *,
+        verifier: Verifier,
+        events: Events,
+        rules: Mapping[str, SubjectRules],
+        state_secret: Callable[[str], Awaitable[str]],
+        clock: Callable[[], float],
+        skew: float,
+        telemetry: Telemetry,
+    ) -> None:
+        self._verifier = verifier
+        self._events = events
+        self._rules = rules
+        self._state_secret = state_secret
+        self._clock = clock
+        self._skew = skew
+        self._telemetry = telemetry
+
+    async def take(self, text: str, senders: Collection[str]) -> Taken:
+        """Take a SET that one of these transmitters (by name) brought.
+
+        Returns once what follows from it is durable. Raises `InvalidSet` where it is refused
+        (`NotTheirs` for another's), `Overloaded` and `Unavailable` where it cannot be kept now.
+        """
+        told = SecurityEventTokenTaken(outcome="")
+        try:
+            verified = await self._verifier.verify(text, self._clock())
+            told = _described(verified)
+            if verified.transmitter.name not in senders:
+                raise NotTheirs
+            taken = await self._take(verified.token, verified.transmitter)
+        except InvalidSet as error:
+            self._tell(told, error.fault.value, error.description)
+            raise
+        except Overloaded:
+            self._tell(told, SetOutcome.OVERLOADED, "too much is waiting")
+            raise
+        except Unavailable as error:
+            self._tell(told, SetOutcome.UNAVAILABLE, str(error))
+            raise
+        self._tell(told, taken.outcome, taken.detail)
+        return taken
+
+    async def _take(self, token: SecurityEventToken, transmitter: KnownTransmitter) -> Taken:
+        event = token.event
+        if isinstance(event, Verification):
+            return await self._verified(event, transmitter)
+        if isinstance(event, StreamUpdated):
+            changed = StreamChanged(
+                transmitter=transmitter.name,
+                status=event.status.value,
+                reason=text_of(event.reason),
+            )
+            self._telemetry.record(changed)
+            return Taken(SetOutcome.ACCEPTED)
+        name = _name(event)
+        if name and transmitter.events and name not in transmitter.events:
+            raise InvalidSet(Fault.ACCESS_DENIED, "events of this type are not taken from it")
+        meaning = meaning_of(token, self._terms(token, transmitter))
+        if isinstance(meaning, Ignored):
+            return Taken(SetOutcome.IGNORED, meaning.reason)
+        if isinstance(meaning, Unmatched):
+            return Taken(SetOutcome.UNMATCHED, meaning.reason)
+        accepted = await self._events.accept(meaning)
+        return Taken(SetOutcome.DUPLICATE if accepted.duplicate else SetOutcome.ACCEPTED)
+
+    def _terms(self, token: SecurityEventToken, transmitter: KnownTransmitter) -> Terms:
+        return Terms(
+            rules=self._rules[transmitter.name],
+            event_id=event_id_of(token.issuer, token.id),
+            source=transmitter.name,
+            now=self._clock(),
+            skew=self._skew,
+            user_wide_proofs=transmitter.user_wide_proofs,
+        )
+
+    async def _verified(self, event: Verification, transmitter: KnownTransmitter) -> Taken:
+        """SSF 1.0, "Verification Event": a state must be the one that was given."""
+        now = self._clock()
+        if event.state:
+            secret = await self._state_secret(transmitter.name)
+            if secret and not is_ours(event.state, secret, now):
+                raise InvalidSet(Fault.INVALID_STATE, "the state is not the one that was given")
+        self._telemetry.record(
+            StreamVerified(transmitter=transmitter.name, at=now, asked_for=bool(event.state))
+        )
+        return Taken(SetOutcome.ACCEPTED)
+
+    def _tell(self, told: SecurityEventTokenTaken, outcome: str, detail: str) -> None:
+        self._telemetry.record(
+            SecurityEventTokenTaken(
+                outcome=outcome,
+                transmitter=told.transmitter,
+                event=told.event,
+                id=told.id,
+                transaction=told.transaction,
+                detail=detail,
+            )
+        )
+
+
+def _described(verified: Verified) -> SecurityEventTokenTaken:
+    """What may be logged of a SET: its id is ours, since theirs may say anything."""
+    token = verified.token
+    return SecurityEventTokenTaken(
+        outcome="",
+        transmitter=verified.transmitter.name,
+        event=_name(token.event),
+        id=event_id_of(token.issuer, token.id),
+        transaction=token.transaction,
+    )
+
+
+def _name(event: Event) -> str:
+    """The short name of an event's type; empty for one that is not known."""
+    return "" if isinstance(event, UnknownEvent) else name_of(type(event))

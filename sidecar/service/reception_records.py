@@ -1,0 +1,58 @@
+"""What became of what transmitters sent, as frozen records: part of `observations`."""
+
+from enum import StrEnum
+
+import msgspec
+
+
+class SetOutcome(StrEnum):
+    """What became of a Security Event Token that was not refused, in the label `outcome`."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    IGNORED = "ignored"  # understood, and nothing follows from it here
+    UNMATCHED = "unmatched"  # about nobody that is known here
+    OVERLOADED = "overloaded"
+    UNAVAILABLE = "unavailable"
+
+
+class SecurityEventTokenTaken(msgspec.Struct, frozen=True, kw_only=True):
+    """A Security Event Token met its fate.
+
+    `outcome` is a `SetOutcome`, or the `err` of a refusal (RFC 8935, section 2.4). `transmitter` is
+    the configured name, empty where it is none's; `event` the short name of the event's type;
+    `detail` quotes nothing of the token.
+    """
+
+    outcome: str
+    transmitter: str = ""
+    event: str = ""
+    id: str = ""
+    transaction: str = ""
+    detail: str = ""
+
+
+class StreamVerified(msgspec.Struct, frozen=True, kw_only=True):
+    """A verification event came through a transmitter's stream, `at` seconds since the epoch."""
+
+    transmitter: str
+    at: float
+    asked_for: bool
+
+
+class StreamChanged(msgspec.Struct, frozen=True, kw_only=True):
+    """The transmitter changed its stream's status by itself."""
+
+    transmitter: str
+    status: str
+    reason: str = ""
+
+
+class Polled(msgspec.Struct, frozen=True, kw_only=True):
+    """A poll of a transmitter brought `sets`, or failed; `changed`: unlike the one before."""
+
+    transmitter: str
+    failed: bool
+    sets: int = 0
+    changed: bool = False
+    detail: str = ""

@@ -1,0 +1,126 @@
+"""What does not fit together in the configuration of Shared Signals in."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from sidecar.wire.positions import Listing, Node, Place, Problems, Table
+from sidecar.wire.receiver_settings import KnownTransmitter, Receiver
+from sidecar.wire.security_events import URIS, name_of
+from sidecar.wire.shapes import suggestion
+from sidecar.wire.subject_rules import KINDS, check_match
+
+_EVENTS = frozenset(name_of(kind) for kind in URIS)
+_LOOPBACK = ("http://localhost", "http://127.", "http://[::1]")
+SECRET_FILES = ("authorization_file", "token_file")
+
+
+def check_receiver(root: Table, values: Mapping[str, Any], problems: Problems) -> None:
+    """Add what does not fit together in `receiver`, if that could be read."""
+    receiver = values.get("receiver")
+    if not isinstance(receiver, Receiver):
+        return
+    check = _Checks(root, problems)
+    check.listener(receiver, values)
+    for field, node, transmitter in transmitters(root, receiver):
+        check.keys(field, node.place, transmitter)
+        check.delivery(field, node.place, transmitter, receiver)
+        check.events(field, node.place, transmitter)
+        check.subjects(field, node.place, transmitter)
+
+
+def transmitters(root: Table, receiver: Receiver) -> Iterator[tuple[str, Node, KnownTransmitter]]:
+    """Each transmitter with its field and where it stands."""
+    section = root.entries["receiver"].node if "receiver" in root.entries else root
+    table = section.entries if isinstance(section, Table) else {}
+    listing = table["transmitters"].node if "transmitters" in table else section
+    nodes = listing.items if isinstance(listing, Listing) else ()
+    for index, transmitter in enumerate(receiver.transmitters):
+        node = nodes[index] if index < len(nodes) else root
+        yield f"receiver.transmitters[{index}]", node, transmitter
+
+
+def check_secret_files(
+    root: Table, receiver: Receiver, read: Callable[[str], str], problems: Problems
+) -> None:
+    """Add those files of secrets that hold none. `read` raises ValueError, which quotes nothing."""
+    for field, node, transmitter in transmitters(root, receiver):
+        for name in SECRET_FILES:
+            path = getattr(transmitter, name)
+            if not path:
+                continue
+            try:
+                read(path)
+            except ValueError as error:
+                problems.add(node.place, f"{field}.{name}", str(error))
+
+
+class _Checks:
+    def __init__(self, root: Table, problems: Problems) -> None:
+        self._root = root
+        self._problems = problems
+        entry = root.entries.get("receiver")
+        self._place = entry.place if entry else root.place
+
+    def listener(self, receiver: Receiver, values: Mapping[str, Any]) -> None:
+        """It has an address of its own, a whole certificate, and somebody to listen to."""
+        add = self._problems.add
+        if bool(receiver.tls_cert_file) != bool(receiver.tls_key_file):
+            missing = "tls_key_file" if receiver.tls_cert_file else "tls_cert_file"
+            message = "is required: a certificate and its key go together"
+            add(self._place, f"receiver.{missing}", message)
+        if not receiver.bind:
+            return
+        if not any(not transmitter.poll_url for transmitter in receiver.transmitters):
+            add(self._place, "receiver.bind", "is given, but no transmitter would push there")
+        for section in ("http", "grpc", "admin"):
+            other = values.get(section)
+            same = getattr(other, "bind", "") == receiver.bind and not receiver.bind.endswith(":0")
+            if same and getattr(other, "enabled", True):
+                message = f"is the address of `{section}.bind`; each needs its own"
+                add(self._place, "receiver.bind", message)
+
+    def keys(self, field: str, place: Place, transmitter: KnownTransmitter) -> None:
+        """Keys come from one place, and may be used."""
+        if transmitter.jwks_uri and transmitter.jwks_file:
+            message = "is given, and so is jwks_uri; give one of them"
+            self._problems.add(place, f"{field}.jwks_file", message)
+        found = transmitter.jwks_uri or transmitter.jwks_file or transmitter.metadata_url
+        if not found and not transmitter.issuer.startswith(("https://", "http://")):
+            message = "is no URL where metadata could be; give jwks_uri, jwks_file or metadata_url"
+            self._problems.add(place, f"{field}.issuer", message)
+        for name in ("algorithms", "types"):
+            if not getattr(transmitter, name):
+                self._problems.add(place, f"{field}.{name}", "must not be empty")
+
+    def delivery(
+        self, field: str, place: Place, transmitter: KnownTransmitter, receiver: Receiver
+    ) -> None:
+        """It pushes or is polled, and a token goes to nobody over a wire that all can read."""
+        url = transmitter.poll_url
+        if not url and not receiver.bind:
+            message = "is required: without receiver.bind it cannot push"
+            self._problems.add(place, f"{field}.poll_url", message)
+        if url and transmitter.authorization_file:
+            message = "is for a transmitter that pushes, and this one is polled"
+            self._problems.add(place, f"{field}.authorization_file", message)
+        if url.startswith("http://") and not url.startswith(_LOOPBACK):
+            message = "must be https, or http on a loopback host"
+            self._problems.add(place, f"{field}.poll_url", message)
+
+    def events(self, field: str, place: Place, transmitter: KnownTransmitter) -> None:
+        """It may send events that exist."""
+        for index, name in enumerate(transmitter.events):
+            if name not in _EVENTS:
+                message = f"{name[:64]!r} is no type of event{suggestion(name[:64], _EVENTS)}"
+                self._problems.add(place, f"{field}.events[{index}]", message)
+
+    def subjects(self, field: str, place: Place, transmitter: KnownTransmitter) -> None:
+        """Each rule can match something."""
+        subjects = transmitter.subjects
+        for kind in KINDS:
+            for index, match in enumerate(getattr(subjects, kind)):
+                try:
+                    check_match(match)
+                except ValueError as error:
+                    where = f"{field}.subjects.{kind}[{index}]"
+                    self._problems.add(place, where, str(error))

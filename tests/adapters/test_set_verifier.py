@@ -1,0 +1,161 @@
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+import trio
+
+from sidecar.adapters.keys import KeySource
+from sidecar.adapters.secrets import FRESH, SecretFile
+from sidecar.adapters.set_verifier import SetVerifier
+from sidecar.service.answers import Unavailable
+from sidecar.wire.receiver_settings import KnownTransmitter
+from sidecar.wire.security_event_tokens import Fault, InvalidSet
+from sidecar.wire.settings import Issuer, Tokens
+from sidecar.wire.streams import metadata_address
+from tests.adapters.identity import ALGORITHMS, Answer, Provider, Signer, key_set, serve
+
+NOW = 1_800_000_000.0
+OLD, NEW = Signer(kid="old"), Signer(kid="new", number=1)
+
+
+@pytest.fixture
+async def provider(nursery: trio.Nursery) -> Provider:
+    provider = await serve(nursery)
+    provider.paths["/jwks"] = Answer(key_set(OLD))
+    return provider
+
+
+def verifier(provider: Provider, **changes: Any) -> SetVerifier:
+    transmitter = KnownTransmitter(
+        name="idp", issuer=provider.url, audiences=("us", "them"), **changes
+    )
+    issuer = Issuer(issuer=provider.url, audiences=("us",), jwks_uri=f"{provider.url}/jwks")
+    return SetVerifier([(transmitter, KeySource(issuer, Tokens()))], 16384)
+
+
+def token(provider: Provider, signer: Signer = OLD, **changes: Any) -> str:
+    claims = {
+        "iss": provider.url,
+        "jti": "1",
+        "iat": int(NOW),
+        "aud": "us",
+        "events": {"urn:example:event": {}},
+        **changes,
+    }
+    named = {"kid": signer.kid} if signer.kid else {}
+    headers = {"typ": "secevent+jwt", **named}
+    return jwt.encode(claims, signer.private, signer.algorithm, headers=headers)
+
+
+async def refused(verifier_: SetVerifier, text: str) -> Fault:
+    with pytest.raises(InvalidSet) as caught:
+        await verifier_.verify(text, NOW)
+    return caught.value.fault
+
+
+async def test_a_set_is_believed_with_what_it_says_and_whose_it_is(provider: Provider) -> None:
+    verified = await verifier(provider).verify(token(provider, aud=["else", "them"]), NOW)
+    assert (verified.token.id, verified.transmitter.name) == ("1", "idp")
+
+
+async def test_a_key_that_was_rotated_in_a_moment_ago_is_fetched(provider: Provider) -> None:
+    known = verifier(provider)
+    await known.verify(token(provider), NOW)
+    provider.paths["/jwks"] = Answer(key_set(NEW))
+    await known.verify(token(provider, NEW), NOW)
+    assert await refused(known, token(provider, OLD)) is Fault.INVALID_KEY
+
+
+async def test_without_a_key_id_a_signature_that_does_not_fit_asks_for_new_keys(
+    provider: Provider,
+) -> None:
+    provider.paths["/jwks"] = Answer(key_set(Signer(kid=None)))
+    known = verifier(provider)
+    await known.verify(token(provider, Signer(kid=None)), NOW)
+    fresh = Signer(kid=None, number=3)
+    assert await refused(known, token(provider, fresh)) is Fault.AUTHENTICATION_FAILED
+    provider.paths["/jwks"] = Answer(key_set(fresh))
+    await known.verify(token(provider, fresh), NOW)
+
+
+async def test_while_the_keys_are_not_to_be_had_nothing_is_said_of_a_set(
+    provider: Provider,
+) -> None:
+    provider.paths.clear()
+    with pytest.raises(Unavailable):
+        await verifier(provider).verify(token(provider), NOW)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+async def test_every_allowed_algorithm_works_and_no_other(
+    provider: Provider, algorithm: str
+) -> None:
+    signer = Signer(algorithm, kid="k")
+    provider.paths["/jwks"] = Answer(key_set(signer))
+    await verifier(provider, algorithms=(algorithm,)).verify(token(provider, signer), NOW)
+    others = tuple(one for one in ALGORITHMS if one != algorithm)
+    assert await refused(verifier(provider, algorithms=others), token(provider, signer)) is (
+        Fault.INVALID_KEY
+    )
+
+
+async def test_an_age_has_bounds_and_clocks_may_differ(provider: Provider) -> None:
+    known = verifier(provider, max_age=3600.0, skew=30.0)
+    for iat in (NOW - 3629, NOW, NOW + 29):
+        await known.verify(token(provider, iat=iat), NOW)
+    for iat in (NOW - 3631, NOW + 31):
+        assert await refused(known, token(provider, iat=iat)) is Fault.INVALID_REQUEST
+    ageless = verifier(provider, max_age=0.0)
+    await ageless.verify(token(provider, iat=1), NOW)
+
+
+async def test_text_that_is_not_ascii_or_too_long_is_refused(provider: Provider) -> None:
+    known = verifier(provider)
+    assert await refused(known, "ä.b.c") is Fault.INVALID_REQUEST
+    assert await refused(known, "a" * 20000) is Fault.INVALID_REQUEST
+
+
+@pytest.mark.parametrize("name", ["ssf-configuration", "risc-configuration"])
+async def test_keys_are_found_by_the_metadata_of_a_transmitter_old_or_new(
+    provider: Provider, name: str
+) -> None:
+    body = f'{{"issuer": "{provider.url}", "jwks_uri": "{provider.url}/jwks",'
+    body += ' "critical_subject_members": ["tenant"]}'
+    provider.paths[f"/.well-known/{name}"] = Answer(body.encode())
+    told: list[object] = []
+    source = KeySource(
+        Issuer(issuer=provider.url, audiences=("us",)),
+        Tokens(),
+        addresses=lambda issuer: (
+            metadata_address(issuer),
+            metadata_address(issuer, "risc-configuration"),
+        ),
+        on_metadata=lambda metadata: told.append(metadata["critical_subject_members"]),
+    )
+    assert [key.key_id for key in await source.find("old", "ES256")] == ["old"]
+    assert told == [["tenant"]]
+
+
+async def test_a_secret_that_changes_is_read_again(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    file = tmp_path / "secret"
+    told: list[str] = []
+    secret = SecretFile(str(file), told.append)
+    with pytest.raises(Unavailable):
+        await secret.text()
+    file.write_text("one\n")
+    assert await secret.text() == "one"
+    file.write_text("two")
+    assert await secret.text() == "one"
+    await trio.sleep(FRESH)
+    assert await secret.text() == "two"
+    for broken in ("", "a\nb"):
+        file.write_text(broken)
+        await trio.sleep(FRESH)
+        assert await secret.text() == "two"
+    file.unlink()
+    await trio.sleep(FRESH)
+    assert await secret.text() == "two"
+    assert len(told) == 2
