@@ -104,6 +104,31 @@ def test_readiness_goes_before_the_doors_do(short: Path, valkey_server: Server) 
         assert a.process.wait(15) == 0
 
 
+def test_checks_in_flight_are_answered_when_a_daemon_is_told_to_end(
+    short: Path, valkey_server: Server
+) -> None:
+    with daemons(short, valkey_server.url, "a") as (a,), Client(str(a.socket)) as client:
+        asked = [
+            {
+                "op": "check",
+                "token": token(unique("user"), unique("session")),  # each must be read
+                "context": "c1",
+                "ip": "192.0.2.1",
+                "ref": number,
+            }
+            for number in range(40)
+        ]
+        client.send(*asked)
+        replies = [client.read()]
+        a.process.send_signal(signal.SIGTERM)
+        replies += [client.read() for _ in asked[1:]]
+        assert [(reply["ref"], reply["decision"]) for reply in replies] == [
+            (number, "allow") for number in range(40)
+        ]
+        assert a.process.wait(15) == 0
+        assert not a.socket.exists()
+
+
 def test_a_wrong_configuration_is_told_with_file_line_and_field(tmp_path: Path) -> None:
     config = tmp_path / "sidecar.yaml"
     config.write_text("contexts:\n  c1: {name: Payments}\nsokcet:\n  path: /x\n")
