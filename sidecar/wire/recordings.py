@@ -6,8 +6,9 @@ A line is one of
   (`context`, or `method`, `host`, `path`), of the place of its address (`place`), of the token's
   `claims`, and whether it was an attack (`label`);
 - a check: `{"op": "check", "time": ..., "session": ..., "user": ..., "ip": ..., "context": ...}`;
-- a line of the daemon's own log: `checked` is a call of that session, `session-marked` is kept to
-  be held against the replay, and all others are passed over.
+- a line of the daemon's own log: `checked` is a call of that session - with `log.explain` it also
+  tells the address, the device, the groups and the sign-in -, `session-marked` is kept to be held
+  against the replay, and all others are passed over.
 
 Times are seconds since the epoch, or ISO 8601. The format is told in docs/replay.md.
 """
@@ -159,7 +160,23 @@ def _logged(raw: Mapping[str, object], line: bytes) -> Recorded:
     for name in ("ip", "user_agent", "device", "app"):
         if isinstance(raw.get(name), str):
             check[name] = raw[name]
-    return _check(check, line)
+    return _check({**check, **_explained(raw.get("explanation"))}, line)
+
+
+def _explained(told: object) -> dict[str, object]:
+    """What a logged explanation tells of the session: where, on what, of whom, by which sign-in."""
+    session = told.get("session") if isinstance(told, Mapping) else None
+    if not isinstance(told, Mapping) or not isinstance(session, Mapping):
+        return {}
+    found: dict[str, object] = {"app": told.get("app")}
+    found |= {name: session[name] for name in ("ip", "device") if session.get(name)}
+    found["claims"] = {name: session.get(name) or [] for name in ("groups", "roles")}
+    sign_ins = session.get("sign_ins")
+    proofs = [s for s in sign_ins if isinstance(s, Mapping)] if isinstance(sign_ins, list) else []
+    if proofs:  # the latest comes first
+        latest = proofs[0]
+        found |= {name: latest[name] for name in ("acr", "amr", "auth_time") if latest.get(name)}
+    return found
 
 
 def _check(raw: Mapping[str, object], line: bytes) -> Occurrence:
