@@ -194,6 +194,7 @@ class Metrics:
             for outcome in EventOutcome:
                 self.events.labels(kind, outcome)
         self.received = ReceivedMetrics(self.registry)
+        self.proofs_spent = self._counter("sidecar_proofs_spent_total", "Proofs spent.", "outcome")
         self.invalid_tokens = self._counter(
             "sidecar_invalid_tokens_total", "Access tokens not believed, by reason.", "reason"
         )
@@ -242,9 +243,7 @@ class Metrics:
         )
         for reason in ClearReason:
             self.marks_cleared.labels(reason)
-        self.revocations = self._counter(
-            "sidecar_sessions_revoked_total", "Sessions that a revocation ended."
-        )
+        self.revocations = self._counter("sidecar_sessions_revoked_total", "Sessions revoked.")
         self.break_glass = self._counter(
             "sidecar_break_glass_checks_total",
             "Checks of emergency accounts, to which no policy applies.",

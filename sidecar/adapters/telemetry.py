@@ -31,6 +31,7 @@ from sidecar.service.observations import (
     LinkStatus,
     Marked,
     Observation,
+    ProofSpent,
     QueueRejected,
     Reloaded,
     ReloadOutcome,
@@ -133,6 +134,8 @@ class Telemetry:
                 self._store(observation)
             case LinkState():
                 self._link(observation)
+            case ProofSpent():
+                self.metrics.proofs_spent.labels(observation.outcome).inc()
             case TokenRefused():
                 self.metrics.invalid_tokens.labels(observation.reason).inc()
                 self._log.debug("token-refused", reason=observation.reason)

@@ -146,6 +146,9 @@ def _grant(branch: Tree, told: PolicyTold) -> None:
     if grant.sign_in_frequency is not None:
         until = f", met until {clock(grant.met_until)}" if grant.met_until else ""
         branch.add(_text(f"sign-in frequency {grant.sign_in_frequency} s{until}"))
+    if grant.every_time:
+        spent = f", the latest bought one {clock(grant.spent)}" if grant.spent else ""
+        branch.add(_text(f"each call needs a sign-in of its own{spent}"))
     if grant.max_lifetime is not None:
         ends = f", ends {clock(grant.life_ends)}" if grant.life_ends is not None else ""
         branch.add(_text(f"session lifetime {grant.max_lifetime} s{ends}"))

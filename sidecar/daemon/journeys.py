@@ -42,6 +42,7 @@ from sidecar.service.rescore import Rescorer
 from sidecar.service.resweep import Resweeper
 from sidecar.service.saver import Saver
 from sidecar.service.settling import Settler
+from sidecar.service.spending import Spender
 from sidecar.service.spooling import Spooling
 from sidecar.service.sweep import Sweeper
 from sidecar.service.view import View
@@ -139,6 +140,7 @@ class Journeys:
             telemetry=telemetry,
             clock=clock.now,
             new_id=new_id,
+            spender=Spender(store=store, view=self.view, telemetry=telemetry, new_id=new_id),
         )
         self.checker.want_claims(configuration.claims)
         self.settler = Settler(

@@ -12,11 +12,8 @@ import msgspec
 
 from sidecar.domain.assurance import is_later
 from sidecar.domain.stamp import MICROSECONDS
-from sidecar.domain.standing import Demand
+from sidecar.domain.standing import FOR_GOOD, Demand
 from sidecar.domain.state import State
-
-FOR_GOOD = 1 << 40
-"""Seconds: later than any that a session sees."""
 
 
 def keep_shown(state: State, contexts: tuple[str, ...], second: int) -> None:
@@ -27,7 +24,7 @@ def keep_shown(state: State, contexts: tuple[str, ...], second: int) -> None:
 
 def credited(demand: Demand, state: State, skew: int) -> Demand | None:
     """The demand with the contexts in which it is met; None where that is all of them, for good."""
-    if not state.shown_contexts or demand.block or demand.unsatisfiable:
+    if not state.shown_contexts or demand.block or demand.unsatisfiable or demand.each_call:
         return demand
     met = dict(_met(demand, _counting(state), skew))
     if not met:

@@ -8,6 +8,7 @@ from sidecar.domain.policy import (
     Policy,
     Principals,
     Selection,
+    SessionControls,
     State,
 )
 from sidecar.domain.satisfiability import implies
@@ -38,9 +39,7 @@ def _asks_as_soon(other: Policy, policy: Policy) -> bool:
 def _stronger(other: Policy, policy: Policy, ladder: Ladder) -> bool:
     if other.grant.block or policy.grant.block:
         return other.grant.block
-    frequency = policy.session.sign_in_frequency
-    others = other.session.sign_in_frequency
-    if frequency is not None and (others is None or others > frequency):
+    if not _as_often(other.session, policy.session):
         return False
     cap, others = policy.session.max_lifetime, other.session.max_lifetime
     if cap is not None and (others is None or others > cap):
@@ -49,6 +48,18 @@ def _stronger(other: Policy, policy: Policy, ladder: Ladder) -> bool:
     mine = policy.grant.alternatives or nothing
     theirs = other.grant.alternatives or nothing
     return all(any(includes(way, mine_too, ladder) for mine_too in mine) for way in theirs)
+
+
+def _as_often(other: SessionControls, session: SessionControls) -> bool:
+    """Whether `other` asks for a sign-in wherever `session` does for its age, or for each call."""
+    every, others = session.every_time, other.every_time
+    if every is not None:
+        return others is not None and others.grace <= every.grace and others.within <= every.within
+    frequency = session.sign_in_frequency
+    if frequency is None:
+        return True
+    oldest = others.within + others.grace if others is not None else other.sign_in_frequency
+    return oldest is not None and oldest <= frequency
 
 
 def _selects(wide: Selection, narrow: Selection) -> bool:

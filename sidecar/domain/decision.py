@@ -8,6 +8,7 @@ import msgspec
 from sidecar.domain.assurance import Ladder
 from sidecar.domain.lifetime import LIFETIME
 from sidecar.domain.policy import ROUTINE, Selection
+from sidecar.domain.spending import EMPTY, Due, Purse, due
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.standing import Demand, Standing
 from sidecar.domain.state import Cause
@@ -26,7 +27,8 @@ class Decision(msgspec.Struct, frozen=True):
 
     `acr_values` and `max_age` (seconds) are what the identity provider must be asked for;
     `pending` tells of marks in other contexts than the call's, and of those that do not bind yet;
-    `contexts` are those of the call that ask.
+    `contexts` are those of the call that ask. `spends`: it passes if it is the one to spend its
+    proof, see `spending`.
     """
 
     verdict: Verdict
@@ -36,41 +38,56 @@ class Decision(msgspec.Struct, frozen=True):
     acr_values: tuple[str, ...] = ()
     max_age: int | None = None
     contexts: frozenset[str] = frozenset()
+    spends: bool = False
 
 
 ALLOW = Decision(Verdict.ALLOW)
 ALLOW_PENDING = Decision(Verdict.ALLOW, pending=True)
 
 
-def decide(
-    standing: Standing, app: str, contexts: frozenset[str], now: float, ladder: Ladder
+def decide(  # noqa: PLR0913, PLR0917 - a call, and what it can pay with
+    standing: Standing,
+    app: str,
+    contexts: frozenset[str],
+    now: float,
+    ladder: Ladder,
+    purse: Purse = EMPTY,
 ) -> Decision:
     """Judge a call of `app` in `contexts` (empty: routine) at `now` (seconds)."""
     if standing.revoked is not None:
         return Decision(Verdict.DENY, revoked=True)
     if not standing.demands:
         return ALLOW
-    return judge(standing.demands, app, contexts, now, ladder)
+    return judge(standing.demands, app, contexts, now, ladder, purse)
 
 
-def judge(
-    demands: tuple[Demand, ...], app: str, contexts: frozenset[str], now: float, ladder: Ladder
+def judge(  # noqa: PLR0913, PLR0917 - as `decide`
+    demands: tuple[Demand, ...],
+    app: str,
+    contexts: frozenset[str],
+    now: float,
+    ladder: Ladder,
+    purse: Purse = EMPTY,
 ) -> Decision:
     """Join the demands: block beats step-up beats allow, the strongest and shortest win."""
     asked: list[Demand] = []
-    pending = False
+    pending = spends = False
     for demand in demands:
-        if app not in demand.apps or demand.is_met(now):
+        if app not in demand.apps or (demand.each_call is None and demand.is_met(now)):
             continue
-        if (
-            demand.binds(now)
-            and covers(demand.contexts, contexts, block=demand.block)
-            and not (demand.met_in and demand.is_met_in(contexts, now))
-        ):
+        concerns = demand.binds(now) and covers(demand.contexts, contexts, block=demand.block)
+        if concerns and demand.each_call is not None:
+            outcome = due(demand.each_call, purse, now)
+            spends = spends or outcome is Due.SPENDS
+            if outcome is Due.ASKED:
+                asked.append(demand)
+        elif concerns and not (demand.met_in and demand.is_met_in(contexts, now)):
             asked.append(demand)
-        else:
+        elif not demand.is_met(now):
             pending = pending or demand.is_mark
     if not asked:
+        if spends:
+            return Decision(Verdict.ALLOW, pending=pending, spends=True)
         return ALLOW_PENDING if pending else ALLOW
     if any(demand.block or demand.unsatisfiable for demand in asked):
         refusing = tuple(d for d in asked if d.block or d.unsatisfiable)
@@ -162,4 +179,6 @@ def explain(demand: Demand) -> str:
     if demand.addressless:
         return f"the app must tell the call's own address ({causes})"
     text = f"a compliant device is required ({causes})" if demand.unsatisfiable else causes
+    if demand.each_call is not None:
+        text += "; every call needs a sign-in of its own"
     return f"{text}; binding from {_clock(demand.binds_from)}" if demand.binds_from else text

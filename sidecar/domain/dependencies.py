@@ -26,6 +26,7 @@ from sidecar.domain.facts import (
     Sighted,
     SignalRaised,
     SignedIn,
+    Spent,
 )
 from sidecar.domain.policy import (
     All,
@@ -82,6 +83,7 @@ _CHANGES: dict[type[Fact], Parts] = {
     AssuranceLowered: 0,
     ContextsShown: 0,
     Revoked: 0,
+    Spent: 0,
     SignedIn: SIGN_INS,
     ClaimsSeen: CLAIMS,
     RiskReported: RISK,
@@ -96,7 +98,7 @@ _UNDERSTOOD: dict[type[msgspec.Struct], frozenset[str]] = {
             *("conditions", "session", "sticky", "grace", "min_interval"),
         }
     ),
-    SessionControls: frozenset({"sign_in_frequency", "max_lifetime"}),
+    SessionControls: frozenset({"sign_in_frequency", "every_time", "max_lifetime"}),
     Changed: frozenset({"circumstances"}),
     Locations: frozenset({"selection", "strict"}),
     Networks: frozenset({"selection"}),

@@ -5,7 +5,6 @@ pure; the evaluator is immutable and may be shared by any number of sessions.
 """
 
 import copy
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -13,7 +12,7 @@ import msgspec
 from sidecar.domain.assurance import Authentication, Shown
 from sidecar.domain.compiling import applies, compile_policy, matches
 from sidecar.domain.context_proofs import credited, keep_shown
-from sidecar.domain.facts import ContextsShown, Fact, Revoked, Sighted, SignedIn
+from sidecar.domain.facts import ContextsShown, Fact, Revoked, Sighted, SignedIn, Spent
 from sidecar.domain.friction import (
     Proving,
     begun_after,
@@ -27,6 +26,7 @@ from sidecar.domain.policy import Policy
 from sidecar.domain.policy import State as PolicyState
 from sidecar.domain.scene import ALWAYS, ANY_SIGN_IN, NEVER_PROVEN, CalledFrom, Scene, World
 from sidecar.domain.session import Surroundings, apply, best_sign_ins, counts
+from sidecar.domain.spending import keep_spent
 from sidecar.domain.stamp import MICROSECONDS, Stamp
 from sidecar.domain.standing import (
     Compiled,
@@ -44,9 +44,11 @@ from sidecar.domain.state import (
     Checkpoint,
     Held,
     Holding,
+    SpentHeld,
     State,
     unproven,
 )
+from sidecar.domain.steps import digest, steps_of
 
 _NOTHING = Holding()
 _STICKY_BOUND = 16
@@ -99,7 +101,7 @@ class Evaluator:
     ) -> State:
         """The state of a session from all that is known of it, in any order."""
         around = msgspec.structs.replace(self._around, session=session)
-        steps = _steps(facts)
+        steps = steps_of(facts)
         if checkpoint is None:
             state = State()
         else:
@@ -202,6 +204,8 @@ class Evaluator:
                 state.sign_ins = best_sign_ins((*state.sign_ins, fact.authentication))
             elif isinstance(fact, ContextsShown):
                 keep_shown(state, fact.contexts, fact.second)
+            elif isinstance(fact, Spent):
+                keep_spent(state, fact.auth_time, SpentHeld(fact.token, moment))
             elif isinstance(fact, Revoked):
                 key = f"{fact.scope}|{fact.device}"
                 known = state.revocations.get(key)
@@ -259,7 +263,8 @@ class Evaluator:
             tuple(tried),
             max((shown.rank for shown in sign_ins), default=0),
             max((shown.authentication.auth_time for shown in sign_ins), default=0),
-            self.timed or any(d.valid_until or d.met_in for d in enforced),
+            self.timed or any(d.lapses or d.met_in for d in enforced),
+            state.spent,
         )
 
     def _asked(
@@ -329,20 +334,6 @@ class Evaluator:
             rank = min(shown.rank, left.rank if ceiling is None else ceiling)
             return Shown(rank, shown.strengths & left.strengths, auth)
         return shown
-
-
-def digest(stamp: Stamp) -> int:
-    """A short name for a stamp: the same in every process (CRC-32 of its encoding)."""
-    return zlib.crc32(stamp.encode().encode())
-
-
-def _steps(facts: Iterable[Fact]) -> list[list[Fact]]:
-    steps: dict[Stamp, list[Fact]] = {}
-    for fact in facts:
-        step = steps.setdefault(fact.stamp, [])
-        if fact not in step:  # told twice, it is one fact
-            step.append(fact)
-    return [steps[stamp] for stamp in sorted(steps)]
 
 
 def _holding(compiled: Compiled, scene: Scene, before: Holding, skew: int) -> Holding:

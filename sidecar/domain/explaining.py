@@ -6,7 +6,7 @@ proofs by `Evaluator.looks`, the verdict by `decision`.
 
 from collections.abc import Iterable
 
-from sidecar.domain.assurance import Requirement, Shown
+from sidecar.domain.assurance import Requirement
 from sidecar.domain.decision import Decision, Verdict, covers, decide, describe, explain, judge
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.explanation import (
@@ -20,12 +20,12 @@ from sidecar.domain.explanation import (
     Outcome,
     PolicyTold,
     ScoreTold,
-    SessionTold,
-    SignInTold,
 )
 from sidecar.domain.policy import ROUTINE, Policy, Principals, Selection
 from sidecar.domain.risk import terms_of
 from sidecar.domain.scene import CalledFrom, Check, Needs, Scene
+from sidecar.domain.session_told import session_told
+from sidecar.domain.spending import Due, Proof, Purse, due
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.standing import Compiled, Demand, Look, is_compliant
 from sidecar.domain.state import Cause, Moment, State
@@ -45,6 +45,7 @@ class _Call:
         now: float,
         *,
         comes: CalledFrom | None,
+        purse: Purse | None,
     ) -> None:
         self.evaluator = evaluator
         self.app = app
@@ -54,10 +55,18 @@ class _Call:
         self.state = evaluator.at(state, self.moment)
         self.scene = evaluator.scene(self.state, self.moment)
         self.strict_scene = evaluator.scene(self.state, self.moment, comes)
+        self.purse = purse_of(evaluator, self.state) if purse is None else purse
 
     def scene_of(self, compiled: Compiled) -> Scene:
         """What the conditions of a policy see."""
         return self.strict_scene if compiled.strict else self.scene
+
+
+def purse_of(evaluator: Evaluator, state: State) -> Purse:
+    """What a call can pay with whose token shows the session's latest sign-in."""
+    latest = next(iter(state.sign_ins), None)
+    proof = None if latest is None else Proof(evaluator.shown(state, latest))
+    return Purse(proof, state.spent)
 
 
 def explain_call(  # noqa: PLR0913 - what a call is
@@ -68,15 +77,16 @@ def explain_call(  # noqa: PLR0913 - what a call is
     now: float,
     *,
     comes: CalledFrom | None = None,
+    purse: Purse | None = None,
 ) -> Explanation:
     """Why a call of `app` in `contexts` (empty: routine) gets what it gets at `now` (seconds).
 
     It `comes` from the address that the session was last seen at, or from another one, or tells
-    none.
+    none. `purse` is what it can pay with; None: a token of the session's latest sign-in.
     """
-    call = _Call(evaluator, state, app, contexts, now, comes=comes)
+    call = _Call(evaluator, state, app, contexts, now, comes=comes, purse=purse)
     standing = evaluator.standing(state, call.moment, comes)
-    decision = decide(standing, app, contexts, now, evaluator.world.ladder)
+    decision = decide(standing, app, contexts, now, evaluator.world.ladder, call.purse)
     looks = evaluator.looks(state, call.moment, comes)
     told = [_policy(call, look) for look in looks]
     known = {look.compiled.policy.id for look in looks}
@@ -92,9 +102,10 @@ def explain_call(  # noqa: PLR0913 - what a call is
         acr_values=decision.acr_values,
         max_age=decision.max_age,
         reasons=tuple(dict.fromkeys(demand.policy for demand in decision.demands)),
-        session=_session(call),
+        session=session_told(evaluator, call.state, call.moment),
         score=_score(call),
         policies=tuple(told),
+        spends=decision.spends,
     )
 
 
@@ -146,7 +157,8 @@ def _policy(call: _Call, look: Look) -> PolicyTold:
 
 def _judged(call: _Call, *demands: Demand) -> Decision:
     """What these demands alone make of the call."""
-    return judge(demands, call.app, call.contexts, call.now, call.evaluator.world.ladder)
+    ladder = call.evaluator.world.ladder
+    return judge(demands, call.app, call.contexts, call.now, ladder, call.purse)
 
 
 def _outcome(call: _Call, look: Look, apps: Match, contexts: Match) -> Outcome:
@@ -230,6 +242,10 @@ def _grant(call: _Call, look: Look) -> GrantTold:
         possible = compliant or not alternative.compliant_device
         asked = alternative.asks or frequency is not None
         recent = frequency is None or not look.after.holds or call.now <= shown + frequency
+        each_call = look.demand.each_call if look.demand is not None else None
+        if each_call is not None:
+            alone = each_call._replace(ways=(alternative.requirements,))
+            asked, recent = True, due(alone, call.purse, call.now) is not Due.ASKED
         alternatives.append(
             AlternativeTold(
                 alternative.controls,
@@ -244,14 +260,23 @@ def _grant(call: _Call, look: Look) -> GrantTold:
                 ),
             )
         )
-    until = None if look.demand is None else look.demand.valid_until
+    until = look.demand.valid_until if look.demand is not None and look.demand.lapses else None
     return GrantTold(
         alternatives=tuple(alternatives),
         sign_in_frequency=frequency,
         met_until=until or None,
         max_lifetime=policy.session.max_lifetime,
         life_ends=None if look.lifetime is None else look.lifetime.valid_until,
+        every_time=policy.session.every_time is not None,
+        spent=_spent(call) if policy.session.every_time is not None else None,
     )
+
+
+def _spent(call: _Call) -> float | None:
+    """When the session's latest sign-in bought a call."""
+    proof = call.purse.proof
+    held = None if proof is None else call.purse.spent.get(proof.auth_time)
+    return None if held is None else held.moment / MICROSECONDS
 
 
 def _users(compiled: Compiled, state: State, *, applies: bool) -> Match:
@@ -353,31 +378,3 @@ def _score(call: _Call) -> ScoreTold:
     terms = terms_of(call.state, call.moment, rating)
     at = rating.thresholds
     return ScoreTold(round(call.scene.score, 2), call.scene.level, at.medium, at.high, terms)
-
-
-def _sign_in(shown: Shown, level: str) -> SignInTold:
-    auth = shown.authentication
-    return SignInTold(auth.auth_time, auth.acr, auth.amr, level, tuple(sorted(shown.strengths)))
-
-
-def _session(call: _Call) -> SessionTold:
-    state, ladder = call.state, call.evaluator.world.ladder
-    compliance = state.compliance.get(state.device)
-    network = state.circumstances.get("network")
-    user = state.claims.get("user", ((), None))[0]
-    revoked = call.evaluator.standing(state, call.moment).revoked
-    return SessionTold(
-        user=user[0] if user else "",
-        groups=state.claims.get("groups", ((), None))[0],
-        roles=state.claims.get("roles", ((), None))[0],
-        ip=state.ip,
-        country=state.location.country,
-        network=network.value if network else "",
-        device=state.device,
-        compliance=compliance.value if compliance else "",
-        established=state.established / MICROSECONDS,
-        sign_ins=tuple(
-            _sign_in(shown, ladder.name(shown.rank)) for shown in call.evaluator.sign_ins(state)
-        ),
-        revoked="" if revoked is None else revoked.value or "revoked",
-    )

@@ -97,6 +97,7 @@ class GrantTold(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a policy asks for. Durations in seconds.
 
     `met_until`: until the sign-in is too old; `life_ends`: when the session needs a fresh one.
+    `every_time`: each call needs a sign-in of its own; `spent`: when the latest one bought a call.
     """
 
     block: bool = False
@@ -105,6 +106,8 @@ class GrantTold(msgspec.Struct, frozen=True, omit_defaults=True):
     met_until: float | None = None
     max_lifetime: int | None = None
     life_ends: float | None = None
+    every_time: bool = False
+    spent: float | None = None
 
 
 class PolicyTold(msgspec.Struct, frozen=True):
@@ -175,7 +178,8 @@ class SessionTold(msgspec.Struct, frozen=True):
 class Explanation(msgspec.Struct, frozen=True):
     """Why a call of `app` in `contexts` (empty: routine) gets this verdict at `time`.
 
-    `reasons` are the policies that the caller is told of.
+    `reasons` are the policies that the caller is told of. `spends`: the call passes if it is the
+    one to spend its proof; the session's latest sign-in is taken for what its token shows.
     """
 
     time: float
@@ -190,6 +194,7 @@ class Explanation(msgspec.Struct, frozen=True):
     session: SessionTold
     score: ScoreTold
     policies: tuple[PolicyTold, ...]
+    spends: bool = False
 
     @property
     def firing(self) -> tuple[str, ...]:

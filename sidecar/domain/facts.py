@@ -117,6 +117,16 @@ class Revoked(_Fact, frozen=True, kw_only=True, array_like=True):
     device: str = ""
 
 
+class Spent(_Fact, frozen=True, kw_only=True, array_like=True):
+    """The sign-in of `auth_time` has bought a call that needed one of its own; `token` showed it.
+
+    The stamp is no earlier than the sign-in.
+    """
+
+    auth_time: int
+    token: str
+
+
 class Seen(_Fact, frozen=True, kw_only=True, array_like=True):
     """The user was somewhere, in this or another session (`session` is the record's name)."""
 
@@ -147,6 +157,7 @@ Fact: TypeAlias = (
     | SignalRaised
     | ComplianceReported
     | Revoked
+    | Spent
     | Seen
     | SetAside
 )

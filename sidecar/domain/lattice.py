@@ -34,6 +34,7 @@ BOUNDS: Mapping[bytes, int] = {
     b"ended": 1,
     b"barred": 64,
     b"raised": 64,
+    b"spent": 64,
     b"seen": 32,
     b"move": 32,
     b"event": 128,

@@ -227,15 +227,27 @@ class Grant(msgspec.Struct, frozen=True):
     block: bool = False
 
 
+class EveryTime(msgspec.Struct, frozen=True):
+    """Each call needs a sign-in of its own, no older than `within` seconds.
+
+    For `grace` seconds after it has bought a call, its token may call again.
+    """
+
+    grace: int = 0
+    within: int = 300
+
+
 class SessionControls(msgspec.Struct, frozen=True):
     """What a policy asks of sign-ins while it holds, in seconds.
 
-    `sign_in_frequency`: none older than this. `max_lifetime`: so long after the sign-in with which
-    the session began a fresh one is needed, whatever was shown meanwhile; it begins a new life.
+    `sign_in_frequency`: none older than this; or `every_time`: each call its own. `max_lifetime`:
+    so long after the sign-in with which the session began a fresh one is needed, whatever was shown
+    meanwhile; it begins a new life.
     """
 
     sign_in_frequency: int | None = None
     max_lifetime: int | None = None
+    every_time: EveryTime | None = None
 
 
 class Policy(msgspec.Struct, frozen=True):

@@ -26,6 +26,7 @@ from sidecar.domain.facts import (
     Sighted,
     SignalRaised,
     SignedIn,
+    Spent,
 )
 from sidecar.domain.location import Place
 from sidecar.domain.meaning import meaning_of
@@ -192,6 +193,23 @@ class Rehearsal:
         known = [fact for fact in self._facts(session) if fact.stamp <= at(now, "\U0010ffff")]
         state = self._evaluator.fold(name, known)
         return explain_call(self._evaluator, state, app or session.app, contexts, now, comes=comes)
+
+    def call(
+        self,
+        name: str,
+        contexts: frozenset[str],
+        now: float,
+        app: str = "",
+        comes: CalledFrom | None = None,
+    ) -> Explanation:
+        """As `explain`, and the call is made: where it passes by a proof, that is spent."""
+        told = self.explain(name, contexts, now, app, comes)
+        if told.spends and told.session.sign_ins:
+            auth_time = told.session.sign_ins[0].auth_time
+            stamp = self._stamp(max(now, auth_time))
+            spent = Spent(stamp=stamp, auth_time=auth_time, token=name)
+            self._join(self._sessions[name], [spent])
+        return told
 
     def new_id(self) -> str:
         """An id for an event that has none: they order as they are made."""

@@ -51,10 +51,12 @@ from sidecar.domain.facts import (
     Sighted,
     SignalRaised,
     SignedIn,
+    Spent,
     establishes,
 )
 from sidecar.domain.location import NotEvaluable, Travel, travel
 from sidecar.domain.policy import Circumstance, RiskLevel
+from sidecar.domain.spending import keep_spent
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.state import (
     PLACE,
@@ -67,6 +69,7 @@ from sidecar.domain.state import (
     RiskHeld,
     Sighting,
     SignalHeld,
+    SpentHeld,
     State,
     TravelHeld,
 )
@@ -147,6 +150,8 @@ def _apply_one(  # noqa: C901, PLR0912 - one case a kind
             _compliance(state, fact, moment)
         case Revoked():
             state.revocations[f"{fact.scope}|{fact.device}"] = Held(fact.reason, moment)
+        case Spent():
+            keep_spent(state, fact.auth_time, SpentHeld(fact.token, moment))
         case Seen():
             if fact.session == around.session:
                 if state.own is not None and state.own.ip == fact.ip:

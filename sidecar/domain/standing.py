@@ -1,17 +1,19 @@
 """What a session must show: the demands of the policies that hold or whose marks wait."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
 
 from sidecar.domain.assurance import Requirement, Shown, is_later
-from sidecar.domain.policy import Policy, Principals, Selection
+from sidecar.domain.policy import EveryTime, Policy, Principals, Selection
 from sidecar.domain.policy import State as PolicyState
 from sidecar.domain.scene import ALWAYS, Check, Needs, Test
+from sidecar.domain.spending import EachCall
 from sidecar.domain.stamp import MICROSECONDS
-from sidecar.domain.state import Cause, Held, Holding, Moment, State
+from sidecar.domain.state import Cause, Held, Holding, Moment, SpentHeld, State
 
 
 class Alternative(NamedTuple):
@@ -28,6 +30,9 @@ class Alternative(NamedTuple):
 
 
 _NOTHING_ASKED = (Requirement(),)
+
+FOR_GOOD = 1 << 40
+"""Seconds: later than any that a session sees."""
 
 
 class Compiled(NamedTuple):
@@ -75,7 +80,8 @@ class Demand(msgspec.Struct, frozen=True):
     that. The demand is met until `valid_until` (seconds; 0: it is not met); `met_in` names the
     contexts in which it is met all the same, each with the second until which; before `binds_from`
     (seconds), where its policy grants some grace, it may wait. `addressless`: the call tells no
-    address, which nothing but an address helps.
+    address, which nothing but an address helps. `each_call` is what every call needs besides: then
+    the demand is met, of the session, where its mark is.
     """
 
     policy: str
@@ -92,6 +98,7 @@ class Demand(msgspec.Struct, frozen=True):
     met_in: tuple[tuple[str, int], ...] = ()
     binds_from: int = 0
     addressless: bool = False
+    each_call: EachCall | None = None
 
     def is_met_in(self, contexts: frozenset[str], now: float) -> bool:
         """Whether it is met in all contexts of a call that it concerns (at least one)."""
@@ -102,6 +109,11 @@ class Demand(msgspec.Struct, frozen=True):
     def is_met(self, now: float) -> bool:
         """Whether the demand is met at `now` (seconds)."""
         return now <= self.valid_until
+
+    @property
+    def lapses(self) -> bool:
+        """Whether it is met, and will not be for good."""
+        return 0 < self.valid_until < FOR_GOOD
 
     def missing(self, now: float) -> tuple[Requirement, ...]:
         """What is still to be shown at `now` (seconds): what one sign-in met need not come again.
@@ -143,6 +155,12 @@ class Standing(msgspec.Struct, frozen=True):
     rank: int
     auth_time: int
     timed: bool
+    spent: Mapping[int, SpentHeld] = MappingProxyType({})
+
+    @property
+    def asks_each_call(self) -> bool:
+        """Whether some calls need a sign-in of their own."""
+        return any(demand.each_call is not None for demand in (*self.demands, *self.tried))
 
 
 STORE_LOST = "store-lost"
@@ -238,6 +256,7 @@ def demand_of(
 ) -> Demand | None:
     """What a policy that holds, or whose mark waits, asks for; None where all is well for good."""
     policy = compiled.policy
+    every_time = policy.session.every_time if holding.holds else None
     base = Demand(
         policy.id,
         policy.contexts,
@@ -256,6 +275,8 @@ def demand_of(
     if not possible:
         return msgspec.structs.replace(base, unsatisfiable=True) if holding.holds else None
     second = None if holding.since is None else holding.since // MICROSECONDS
+    if every_time is not None:
+        return _each_call(base, every_time, possible, (sign_ins, skew))
     if frequency is None and not all(alternative.asks for alternative in possible):
         return None
     shown = [shown_for(alternative, second, sign_ins, skew) for alternative in possible]
@@ -287,6 +308,36 @@ def refused_without_address(compiled: Compiled, holding: Holding) -> Demand:
         block=policy.grant.block,
         unsatisfiable=not policy.grant.block,
         addressless=True,
+    )
+
+
+def _each_call(
+    base: Demand,
+    every_time: EveryTime,
+    possible: Sequence[Alternative],
+    shown_by: tuple[Sequence[Shown], int],
+) -> Demand:
+    """The demand of a policy that asks every call for a sign-in of its own.
+
+    Each sign-in must be enough by itself, so that all of the easiest way is asked for.
+    """
+    sign_ins, skew = shown_by
+    second = None if base.since is None else base.since // MICROSECONDS
+    met = any(min(shown_for(each, second, sign_ins, skew)) >= 0 for each in possible)
+    easiest = possible[0]
+    return msgspec.structs.replace(
+        base,
+        since=base.since if easiest.asks else None,
+        asks=tuple(Asked(requirement, -1) for requirement in easiest.requirements),
+        max_age=0,
+        valid_until=FOR_GOOD if met else 0,
+        each_call=EachCall(
+            tuple(each.requirements for each in possible),
+            second,
+            every_time.within,
+            every_time.grace,
+            skew,
+        ),
     )
 
 

@@ -18,6 +18,7 @@ PROVEN_BY_BOUND = 8
 
 SIGN_INS_BOUND = 16
 SIGNALS_BOUND = 64
+SPENT_BOUND = 64
 
 Moment = int | None
 """Microseconds since the epoch; None: from the start of the session."""
@@ -63,6 +64,13 @@ class SignalHeld(msgspec.Struct, frozen=True, array_like=True):
     half_life: float
     since: int
     device: str = ""
+
+
+class SpentHeld(msgspec.Struct, frozen=True, array_like=True):
+    """By which token a proof was spent, and when (microseconds)."""
+
+    token: str
+    moment: int
 
 
 class Cause(msgspec.Struct, frozen=True, array_like=True):
@@ -128,6 +136,7 @@ class State(msgspec.Struct):
     signals: dict[str, SignalHeld] = {}
     claims: dict[str, tuple[tuple[str, ...], Moment]] = {}
     revocations: dict[str, Held] = {}
+    spent: dict[int, SpentHeld] = {}
     score_level: RiskLevel = RiskLevel.LOW
     travel: TravelHeld | None = None
     own: Sighting | None = None

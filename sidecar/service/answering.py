@@ -5,8 +5,9 @@ from typing import NamedTuple, assert_never
 
 import msgspec
 
-from sidecar.domain.decision import Decision, Verdict
+from sidecar.domain.decision import Decision, Verdict, explain
 from sidecar.domain.stamp import MICROSECONDS
+from sidecar.domain.standing import Demand
 from sidecar.domain.state import Held
 from sidecar.service.answers import Answer, Reason
 from sidecar.wire.challenges import (
@@ -37,6 +38,11 @@ _NOT_CAPABLE = (
     "The client cannot be asked for it: its token does not say (xms_cc: cp1) that it can handle a"
     " claims challenge"
 )
+
+
+def reasons_of(demands: Iterable[Demand]) -> tuple[Reason, ...]:
+    """The reasons of all that is asked, in words."""
+    return tuple(Reason(demand.policy, demand.signal, explain(demand)) for demand in demands)
 
 
 class Whom(NamedTuple):

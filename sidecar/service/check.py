@@ -11,18 +11,21 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from sidecar.domain.decision import Decision, Verdict, decide, explain
+from sidecar.domain.decision import Verdict, decide
 from sidecar.domain.explaining import explain_call
 from sidecar.domain.location import Place
 from sidecar.domain.scene import CalledFrom
+from sidecar.domain.spending import Purse
 from sidecar.domain.stamp import MICROSECONDS
-from sidecar.service.answering import UNKNOWN_MAX_AGE, Answerers, Whom
-from sidecar.service.answers import Answer, Call, Overloaded, Reason, Unavailable
+from sidecar.domain.standing import Standing
+from sidecar.service.answering import UNKNOWN_MAX_AGE, Answerers, Whom, reasons_of
+from sidecar.service.answers import Answer, Call, Overloaded, Unavailable
 from sidecar.service.live import Live
 from sidecar.service.observations import BreakGlassUsed, Telemetry, TokenRefused
 from sidecar.service.possession import Possessions
 from sidecar.service.reporting import SEVERITY, Tried, checked
 from sidecar.service.sighting import Sightings
+from sidecar.service.spending import Spender
 from sidecar.service.view import View
 from sidecar.wire.claims import InvalidToken, Token
 from sidecar.wire.naming import Names
@@ -44,7 +47,7 @@ class Verifier(Protocol):
 class Asked(NamedTuple):
     """What a call asks for: its contexts, the same as a label, when (seconds), and from where.
 
-    `scheme` is how its token was sent.
+    `scheme` is how its token was sent, `token` as what.
     """
 
     contexts: frozenset[str]
@@ -52,6 +55,7 @@ class Asked(NamedTuple):
     now: float
     ip: str
     scheme: str
+    token: str
 
 
 class Checker:
@@ -69,7 +73,9 @@ class Checker:
         telemetry: Telemetry,
         clock: Callable[[], float],
         new_id: Callable[[], str],
+        spender: Spender,
     ) -> None:
+        self._spender = spender
         self._verifier = verifier
         self._view = view
         self._place_of = place_of
@@ -141,7 +147,7 @@ class Checker:
             whom = Whom(token.session, token.user, "", label, token.claims_capable, asked.scheme)
             resilience = self._resilience(token, asked)
             return self._answerers.of(app).unknown(resilience, whom, asked.contexts)
-        return self._judge_known(live, token, app, asked)
+        return await self._judge_known(live, token, app, asked)
 
     async def _believed(self, call: Call, now: float) -> tuple[Token, Live | None]:
         """The token and its session; raises `InvalidToken` or `Unavailable`."""
@@ -161,21 +167,30 @@ class Checker:
         self._sightings.take(live, None, call, now)
         # Without a token nothing tells the app but the session itself: the strictest counts.
         apps = (self._settings.app.id,) if self._settings.app.id else apps_of(live.own.record)
-        answers = [self._judge_known(live, None, app, asked) for app in apps or ("",)]
+        answers = [await self._judge_known(live, None, app, asked) for app in apps or ("",)]
         return max(answers, key=lambda answer: SEVERITY[answer.verdict])
 
     def _asked(self, call: Call, now: float) -> Asked:
         contexts = frozenset(call.contexts)
         if call.path:
             contexts |= frozenset(self._routes.match(call.method, call.host, call.path))
-        return Asked(contexts, ",".join(sorted(contexts)), now, call.ip, _scheme(call))
+        where = (call.ip, _scheme(call), call.token)
+        return Asked(contexts, ",".join(sorted(contexts)), now, *where)
 
-    def _judge_known(self, live: Live, token: Token | None, app: str, asked: Asked) -> Answer:
+    async def _judge_known(self, live: Live, token: Token | None, app: str, asked: Asked) -> Answer:
         unconfirmed = token is not None and token.unconfirmed
         stale = asked.contexts if unconfirmed else self._too_stale(asked.contexts)
+        standing, _ = self._standing(live, asked)
+        purse = self._spender.purse(live, standing, token, asked.token)
+        if purse.proof is not None and not stale:
+            try:
+                paying = (app, asked.contexts, asked.now)
+                purse = await self._spender.pay(live, standing, purse, *paying)
+            except (Unavailable, Overloaded):
+                stale = asked.contexts  # nobody knows whether it is spent
         if stale:
-            return self._stale(live, token, app, asked, stale)
-        return self._judge(live, token, app, asked)
+            return self._stale(live, token, app, asked, purse, stale)
+        return self._judge(live, token, app, asked, purse)
 
     def _too_stale(self, contexts: frozenset[str]) -> frozenset[str]:
         """Those of the contexts whose calls the view is too old to decide."""
@@ -197,23 +212,29 @@ class Checker:
             return None
         return live
 
-    def _judge(self, live: Live, token: Token | None, app: str, asked: Asked) -> Answer:
-        contexts, label, now, ip, scheme = asked
+    def _standing(self, live: Live, asked: Asked) -> tuple[Standing, CalledFrom | None]:
+        """How the session stands for this call, and whence that comes where a policy asks."""
+        evaluator = self._view.evaluator
+        if not evaluator.is_strict(live.state, asked.ip):
+            return live.standing(evaluator, asked.now), None
+        comes = CalledFrom(asked.ip, self._place_of(asked.ip) if asked.ip else Place())
+        return evaluator.standing(live.state, int(asked.now * MICROSECONDS), comes), comes
+
+    def _judge(
+        self, live: Live, token: Token | None, app: str, asked: Asked, purse: Purse
+    ) -> Answer:
+        contexts, label, now, scheme = asked.contexts, asked.label, asked.now, asked.scheme
         evaluator = self._view.evaluator
         ladder = evaluator.world.ladder
-        standing = live.standing(evaluator, now)
-        comes = None
-        if evaluator.is_strict(live.state, ip):
-            comes = CalledFrom(ip, self._place_of(ip) if ip else Place())
-            standing = evaluator.standing(live.state, int(now * MICROSECONDS), comes)
-        decision = decide(standing, app, contexts, now, ladder)
+        standing, comes = self._standing(live, asked)
+        decision = decide(standing, app, contexts, now, ladder, purse)
         if standing.tried:
-            tried = Tried(live, app, decision.verdict, ladder)
+            tried = Tried(live, app, decision.verdict, ladder, purse)
             for record in tried.records(standing.tried, contexts, label, now):
                 self._telemetry.record(record)
         capable = token is None or token.claims_capable
         whom = Whom(live.session, live.user, ladder.name(standing.rank), label, capable, scheme)
-        reasons = _reasons(decision) if decision.demands else ()
+        reasons = reasons_of(decision.demands)
         if evaluator.is_break_glass(live.state):
             used = BreakGlassUsed(
                 session=live.session, subject=live.user, decision=decision.verdict, context=label
@@ -223,14 +244,22 @@ class Checker:
         answer = answerer.decided(decision, whom, reasons, contexts, standing.revoked)
         if not self._explains:
             return answer
-        explanation = explain_call(evaluator, live.state, app, contexts, now, comes=comes)
+        explanation = explain_call(
+            evaluator, live.state, app, contexts, now, comes=comes, purse=purse
+        )
         return msgspec.structs.replace(answer, explanation=explanation)
 
-    def _stale(
-        self, live: Live, token: Token | None, app: str, asked: Asked, stale: frozenset[str]
+    def _stale(  # noqa: PLR0913, PLR0917 - as `_judge`, and in which contexts
+        self,
+        live: Live,
+        token: Token | None,
+        app: str,
+        asked: Asked,
+        purse: Purse,
+        stale: frozenset[str],
     ) -> Answer:
         """The view may have missed news. What it knows still binds; what it lacks may not pass."""
-        answer = self._judge(live, token, app, asked)
+        answer = self._judge(live, token, app, asked, purse)
         resilience = self._resilience(token, asked._replace(contexts=stale))
         if answer.verdict is not Verdict.ALLOW or resilience is Resilience.ALLOW:
             return answer
@@ -265,9 +294,3 @@ _STRICTEST_FIRST = (
 
 def _scheme(call: Call) -> str:
     return "Bearer" if call.shown is None or call.shown.dpop is None else "DPoP"
-
-
-def _reasons(decision: Decision) -> tuple[Reason, ...]:
-    return tuple(
-        Reason(demand.policy, demand.signal, explain(demand)) for demand in decision.demands
-    )

@@ -77,6 +77,7 @@ class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
     unsatisfiable: bool = False
     met_until: int = 0
     binds_from: int = 0
+    every_time: bool = False
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -324,7 +325,8 @@ def _mark(demand: Demand) -> Mark:
         report_only=demand.report_only,
         block=demand.block,
         unsatisfiable=demand.unsatisfiable,
-        met_until=demand.valid_until,
+        met_until=demand.valid_until if demand.lapses else 0,
+        every_time=demand.each_call is not None,
         binds_from=demand.binds_from,
     )
 

@@ -211,6 +211,20 @@ class LinkState(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
+class Spending(StrEnum):
+    """What came of the attempt to spend a proof on a call that needs one of its own."""
+
+    BOUGHT = "bought"
+    SPENT_BEFORE = "spent-before"
+    UNAVAILABLE = "unavailable"
+
+
+class ProofSpent(msgspec.Struct, frozen=True, kw_only=True):
+    """A call needed a proof of its own, and the store was asked whether it is spent."""
+
+    outcome: Spending
+
+
 class TokenRefused(msgspec.Struct, frozen=True, kw_only=True):
     """A token was not believed; `reason` is a kebab-case code of a closed set."""
 
@@ -342,6 +356,7 @@ Observation: TypeAlias = (
     | Reloaded
     | StoreUp
     | LinkState
+    | ProofSpent
     | TokenRefused
     | SecurityEventTokenTaken
     | Introspected

@@ -11,11 +11,13 @@ from typing import NamedTuple, Protocol
 
 from sidecar.domain.assurance import Authentication, Requirement
 from sidecar.domain.decision import Decision, Verdict, decide, judge
+from sidecar.domain.explaining import purse_of
 from sidecar.domain.facts import Fact, SignedIn
 from sidecar.domain.session import Surroundings
+from sidecar.domain.spending import EMPTY, Purse, keep_spent
 from sidecar.domain.stamp import MICROSECONDS, Stamp
 from sidecar.domain.standing import Demand, Standing
-from sidecar.domain.state import State
+from sidecar.domain.state import SpentHeld, State
 from sidecar.domain.stepping import Restless, Stepper
 from sidecar.service.replay_timeline import Life
 
@@ -232,9 +234,15 @@ class Walker:
         """Judge a call as the daemon does, and have the user act on the answer."""
         standing = self.look(life, passage, moment)
         seconds = moment.now / MICROSECONDS
-        decision = decide(standing, moment.app, contexts, seconds, self._ladder)
-        asking = [d for d in standing.demands if self._asks(d, contexts, moment)]
-        trying = [d for d in standing.tried if self._asks(d, contexts, moment)]
+        state = passage.state
+        purse = purse_of(self.stepper, state) if standing.asks_each_call else EMPTY
+        decision = decide(standing, moment.app, contexts, seconds, self._ladder, purse)
+        asking = [d for d in standing.demands if self._asks(d, contexts, moment, purse)]
+        trying = [d for d in standing.tried if self._asks(d, contexts, moment, purse)]
+        if decision.spends and purse.proof is not None:
+            auth_time = purse.proof.auth_time
+            paid_at = max(moment.now, auth_time * MICROSECONDS)
+            keep_spent(state, auth_time, SpentHeld("", paid_at))
         self.observer.judged(decision, [*asking, *trying])
         if trying:
             self._try(passage, trying)
@@ -244,9 +252,9 @@ class Walker:
             passage.detected.update(demand.policy for demand in (*asking, *trying))
         self._decide(life, passage, decision.verdict, decision.demands, moment)
 
-    def _asks(self, demand: Demand, contexts: frozenset[str], moment: Moment) -> bool:
+    def _asks(self, demand: Demand, contexts: frozenset[str], moment: Moment, purse: Purse) -> bool:
         seconds = moment.now / MICROSECONDS
-        judged = judge((demand,), moment.app, contexts, seconds, self._ladder)
+        judged = judge((demand,), moment.app, contexts, seconds, self._ladder, purse)
         return judged.verdict is not Verdict.ALLOW
 
     def _try(self, passage: Passage, trying: Sequence[Demand]) -> None:

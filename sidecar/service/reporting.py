@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from sidecar.domain.assurance import Ladder
 from sidecar.domain.decision import Verdict, judge
+from sidecar.domain.spending import EMPTY, Purse
 from sidecar.domain.standing import Demand
 from sidecar.service.answers import Answer
 from sidecar.service.live import Live
@@ -30,7 +31,10 @@ def checked(answer: Answer, seconds: float) -> Checked:
 class Tried:
     """What report-only policies would have made of a call that was answered with `answered`."""
 
-    def __init__(self, live: Live, app: str, answered: Verdict, ladder: Ladder) -> None:
+    def __init__(
+        self, live: Live, app: str, answered: Verdict, ladder: Ladder, purse: Purse = EMPTY
+    ) -> None:
+        self._purse = purse
         self._live = live
         self._app = app
         self._answered = answered
@@ -41,7 +45,7 @@ class Tried:
     ) -> Iterator[ReportedOnly]:
         """A record for each policy that asks something of the call; `label` is its contexts'."""
         for demand in demands:
-            verdict = judge((demand,), self._app, contexts, now, self._ladder).verdict
+            verdict = judge((demand,), self._app, contexts, now, self._ladder, self._purse).verdict
             if verdict is Verdict.ALLOW:
                 continue
             yield ReportedOnly(

@@ -302,7 +302,7 @@ class Rescorer:
             missing = announcer.tellings(whose, told, present, ())
         if missing:
             return True
-        timed = any(demand.valid_until for demand in standing.demands)
+        timed = any(demand.lapses for demand in standing.demands)
         if announcer is not None:
             timed |= announcer.fades(told) or not all(d.binds(now) for d in standing.demands)
         if not timed:

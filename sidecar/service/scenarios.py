@@ -99,7 +99,7 @@ def _ask(rehearsal: Rehearsal, check: Check, now: float, stage: Stage) -> Explan
         contexts |= frozenset(stage.contexts_of(check.method, check.host, check.path))
     app = stage.app or check.app
     comes = CalledFrom("") if check.addressless else None
-    return rehearsal.explain(check.session, contexts, now, check.app or app, comes)
+    return rehearsal.call(check.session, contexts, now, check.app or app, comes)
 
 
 def _differences(expected: Expected, got: Explanation) -> tuple[Difference, ...]:

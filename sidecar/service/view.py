@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import trio
 
-from sidecar.domain.decision import coarse, explain
+from sidecar.domain.decision import coarse
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.facts import Fact
 from sidecar.domain.lattice import join
 from sidecar.domain.standing import Standing
-from sidecar.service.answers import Overloaded, Reason, Refused, StandingChange, Unavailable
+from sidecar.service.answering import reasons_of
+from sidecar.service.answers import Overloaded, Refused, StandingChange, Unavailable
 from sidecar.service.assembly import checkpoint_of, facts_of
 from sidecar.service.live import Live, Tracked
 from sidecar.service.observations import Telemetry, ViewEvicted, WorkerFailed
@@ -357,5 +358,5 @@ class View:
 def _change(session: str, word: str, standing: Standing, now: float) -> StandingChange:
     waiting = [d for d in standing.demands if d.binds(now) and not d.is_met(now)]
     contexts = {c for demand in waiting for c in demand.contexts.include or ()}
-    reasons = tuple(Reason(d.policy, d.signal, explain(d)) for d in waiting)
+    reasons = reasons_of(waiting)
     return StandingChange(session, word, tuple(sorted(contexts)), reasons)

@@ -2,8 +2,9 @@
 
 from typing import Any, TypeAlias
 
-from sidecar.domain.policy import Circumstance, RiskLevel, SessionControls, State
+from sidecar.domain.policy import Circumstance, RiskLevel, State
 from sidecar.wire.conditions import ANONYMIZERS, DAYS, FASTEST, STRICT
+from sidecar.wire.session_controls import EVERY_TIME
 from sidecar.wire.spellings import DURATION_PATTERN, LONGEST
 
 Schema: TypeAlias = dict[str, Any]
@@ -71,7 +72,10 @@ def _policy() -> Schema:
     principals = {"$ref": "#/$defs/principals"}
     sides = _object({"include": principals, "exclude": principals}, minProperties=1)
     session = _object(
-        {key: {"$ref": "#/$defs/duration"} for key in SessionControls.__struct_fields__},
+        {
+            "sign_in_frequency": _frequency(),
+            "max_lifetime": {"$ref": "#/$defs/duration"},
+        },
         minProperties=1,
     )
     return _object(
@@ -92,6 +96,21 @@ def _policy() -> Schema:
         ["id"],
         anyOf=[{"required": ["grant"]}, {"required": ["session"]}],
     )
+
+
+def _frequency() -> Schema:
+    duration = {"$ref": "#/$defs/duration"}
+    every_time = {"const": EVERY_TIME}
+    grace = {"$ref": "#/$defs/duration_or_zero"}
+    return {
+        "description": "no sign-in older than this; every_time: each call needs one of its own",
+        "anyOf": [
+            every_time,
+            duration,
+            _object({"interval": duration}, ["interval"]),
+            _object({"interval": every_time, "grace": grace, "within": duration}, ["interval"]),
+        ],
+    }
 
 
 def _grant() -> Schema:

@@ -17,7 +17,6 @@ from sidecar.domain.policy import (
     SessionControls,
     State,
 )
-from sidecar.wire import spellings
 from sidecar.wire.conditions import Conditions, World
 from sidecar.wire.context_policies import context_policies, policy_ids
 from sidecar.wire.grants import Grants
@@ -31,6 +30,7 @@ from sidecar.wire.selections import (
     means_all,
     refuse_all,
 )
+from sidecar.wire.session_controls import read_session, seconds
 from sidecar.wire.settings import ALL_TRUSTED, CONTEXT, Settings
 from sidecar.wire.shapes import refuse
 from sidecar.wire.timezones import timezones
@@ -183,40 +183,17 @@ class _Reader:
         field = inside(field, "grace")
         if grant.block:
             self._leaves.add(table["grace"], field, "is not for `block`, which binds at once")
-        return self._seconds(table["grace"], field) or 0
+        return seconds(self._leaves, table["grace"], field) or 0
 
     def _interval(self, table: Mapping[str, Node], field: str) -> int | None:
         if "min_interval" not in table:
             return None
-        return self._seconds(table["min_interval"], inside(field, "min_interval"), least=0)
+        return seconds(self._leaves, table["min_interval"], inside(field, "min_interval"), least=0)
 
     def _session(self, table: Mapping[str, Node], field: str) -> SessionControls:
-        field = inside(field, "session")
         if "session" not in table:
             return SessionControls()
-        node = table["session"]
-        controls = self._leaves.table(node, field, SessionControls.__struct_fields__)
-        if controls is None:
-            return SessionControls()
-        if not controls and isinstance(node, Table) and not node.entries:
-            self._leaves.add(node, field, "must have `sign_in_frequency` or `max_lifetime`")
-        return SessionControls(
-            **{key: self._seconds(each, inside(field, key)) for key, each in controls.items()}
-        )
-
-    def _seconds(self, node: Node, field: str, least: int = 1) -> int | None:
-        if not isinstance(node, Scalar) or node.value is None:
-            refuse(self._problems, node, field, "a duration")
-            return None
-        try:
-            seconds = spellings.duration(node.value)
-        except ValueError as error:
-            self._leaves.add(node, field, str(error))
-            return None
-        if not least <= seconds <= spellings.LONGEST or seconds != int(seconds):
-            self._leaves.add(node, field, f"must be whole seconds, from {least}s to 3650d")
-            return None
-        return int(seconds)
+        return read_session(self._leaves, table["session"], inside(field, "session"))
 
     def _selection(self, table: Mapping[str, Node], field: str, key: str) -> Selection:
         if key not in table:

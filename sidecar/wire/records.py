@@ -33,6 +33,7 @@ from sidecar.domain.facts import (
     Sighted,
     SignalRaised,
     SignedIn,
+    Spent,
 )
 from sidecar.domain.lattice import Record, group_of
 from sidecar.domain.stamp import Stamp, decode
@@ -62,6 +63,7 @@ _GROUPS: Mapping[str, type[Fact]] = {
     "ended": Revoked,
     "barred": Revoked,
     "raised": SignalRaised,
+    "spent": Spent,
     "seen": Seen,
     "move": Seen,
 }
@@ -140,6 +142,12 @@ def encode_seen(fact: Seen, *, moved: bool) -> Record:
     if moved:
         record[f"move:{stamp}".encode()] = value
     return record
+
+
+def encode_spent(fact: Spent) -> tuple[bytes, bytes]:
+    """The field that tells that a proof is spent, and its value: one for each proof."""
+    value = fact.stamp.encode().encode() + b"\0" + _encode(fact)
+    return f"spent:{fact.auth_time}".encode(), value
 
 
 def decode_facts(record: Mapping[bytes, bytes]) -> tuple[list[Fact], list[InvalidRecord]]:

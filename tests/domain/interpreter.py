@@ -22,6 +22,7 @@ from sidecar.domain.facts import (
     Sighted,
     SignalRaised,
     SignedIn,
+    Spent,
 )
 from sidecar.domain.location import NotEvaluable, Place, travel
 from sidecar.domain.policy import (
@@ -383,7 +384,7 @@ class Interpreter:
         """
         marks, holds, begun = self._marks(policy, now)
         asked, since = self._asked(policy, now, marks, holds)
-        if policy.grace and begun is not None and asked in ("device", "step-up"):
+        if policy.grace and begun is not None and asked in ("device", "step-up", "every call"):
             binds = begun // MICRO + policy.grace
             if now / MICRO < binds:
                 return f"{asked} from {binds}", since
@@ -401,6 +402,8 @@ class Interpreter:
         ways = self._needs(policy, len(self.facts))
         if not ways:
             return ("device", since) if holds else ("nothing", None)
+        if holds and policy.session.every_time is not None:
+            return "every call", since if all(ways) else None
         if frequency is None and not all(ways):
             return "nothing", None
         shown = max(self.shown(way, since) for way in ways)
@@ -421,6 +424,29 @@ class Interpreter:
             self.judge(possible, count, now, self._needs(policy, count), self.level)[0]
             for possible in answers(condition)
         )
+
+    def pays(self, policy: Policy, now: int, auth: Authentication, token: str) -> str:
+        """What a call gets whose token shows `auth`, where each needs a sign-in of its own.
+
+        `asked` for another one; or it `spends` this one; or it is `paid` for.
+        """
+        marks, _, _ = self._marks(policy, now)
+        since = max((w.since for w in marks.values() if w.since is not None), default=None)
+        enough = any(
+            all(shows(auth, control) for control in way)
+            and (not way or since is None or auth.auth_time > since // MICRO)
+            for way in self._needs(policy, len(self.facts))
+        )
+        every_time = policy.session.every_time
+        assert every_time is not None
+        spent = [f for f in self.facts if isinstance(f, Spent) and f.auth_time == auth.auth_time]
+        if not enough:
+            return "asked"
+        if not spent:
+            return "spends" if now / MICRO <= auth.auth_time + every_time.within else "asked"
+        same = token in ("", spent[-1].token)
+        grace_ends = spent[-1].stamp.time + every_time.grace * MICRO
+        return "paid" if same and now < grace_ends else "asked"
 
     def life_ends(self, policy: Policy, now: int) -> int | None:
         """The second in which the session's present life ends; None where nothing ends it."""

@@ -11,6 +11,7 @@ from sidecar.domain.facts import (
     RiskReported,
     Scope,
     SignalRaised,
+    Spent,
 )
 from sidecar.domain.policy import (
     All,
@@ -24,6 +25,7 @@ from sidecar.domain.policy import (
     Condition,
     Countries,
     Device,
+    EveryTime,
     Grant,
     Locations,
     Networks,
@@ -98,6 +100,13 @@ GRANTS = st.just(Grant(block=True)) | st.builds(
 )
 
 
+CAPS = st.none() | st.sampled_from([60, 250])
+EVERY_TIME = st.builds(EveryTime, st.sampled_from([0, 20, 100]), st.sampled_from([60, 200]))
+SESSIONS = st.builds(SessionControls, st.none() | st.sampled_from([30, 120]), CAPS) | st.builds(
+    SessionControls, st.none(), CAPS, EVERY_TIME
+)
+
+
 def policies(name: str) -> st.SearchStrategy[Policy]:
     """Random policies of this name; their grant may ask for nothing but a frequency."""
     return st.builds(
@@ -109,11 +118,7 @@ def policies(name: str) -> st.SearchStrategy[Policy]:
         apps=st.just(Selection()) | _selection("app", "other"),
         contexts=st.just(Selection()) | _selection("c1", "c2", "routine"),
         conditions=st.none() | CONDITIONS,
-        session=st.builds(
-            SessionControls,
-            st.none() | st.sampled_from([30, 120]),
-            st.none() | st.sampled_from([60, 250]),
-        ),
+        session=SESSIONS,
         sticky=st.booleans(),
         grace=st.just(0) | st.sampled_from([10, 60]),
         min_interval=st.none() | st.sampled_from([0, 30, 90]),
@@ -157,6 +162,11 @@ _MAKERS = st.one_of(
     st.builds(
         lambda name: lambda s, n: NetworkReported(stamp=at(s, n), network=name),
         st.sampled_from(["restricted", "office"]),
+    ),
+    st.builds(
+        lambda back, token: lambda s, n: Spent(stamp=at(s, n), auth_time=s - back, token=token),
+        st.integers(0, 60),
+        st.sampled_from(["t1", "t2"]),
     ),
     st.builds(
         lambda weight: (

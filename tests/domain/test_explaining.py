@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.domain.decision import Verdict, decide, judge
-from sidecar.domain.explaining import explain_call
+from sidecar.domain.explaining import explain_call, purse_of
 from sidecar.domain.explanation import ConditionTold, Explanation, Fate, Outcome
 from sidecar.domain.facts import ComplianceReported, DeviceBound, Fact, RiskReported, Scope
 from sidecar.domain.policy import (
@@ -67,12 +67,13 @@ def test_every_outcome_is_the_evaluators(
     state = rules.fold("s", [*START, *life])
     standing = rules.standing(state, int(now * MICROSECONDS))
     told = explain_call(rules, state, "app", contexts, now)
-    decision = decide(standing, "app", contexts, now, LADDER)
+    purse = purse_of(rules, state)
+    decision = decide(standing, "app", contexts, now, LADDER, purse)
     assert (told.verdict, told.pending) == (decision.verdict, decision.pending)
     assert (told.acr_values, told.max_age) == (decision.acr_values, decision.max_age)
     for each in told.policies:
         demands = [d for d in (*standing.demands, *standing.tried) if d.policy == each.policy]
-        decided = judge(tuple(demands), "app", contexts, now, LADDER)
+        decided = judge(tuple(demands), "app", contexts, now, LADDER, purse)
         expected = {
             Verdict.STEP_UP: Outcome.STEP_UP,
             Verdict.DENY: Outcome.DENY,

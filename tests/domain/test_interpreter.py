@@ -1,19 +1,23 @@
 """The compiled evaluator against the slow interpreter of the same policies."""
 
+from collections.abc import Iterator
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sidecar.domain.assurance import Authentication
 from sidecar.domain.conditions import is_strict
-from sidecar.domain.facts import DeviceBound, Fact
+from sidecar.domain.facts import DeviceBound, Fact, SignedIn
 from sidecar.domain.lifetime import LIFETIME
 from sidecar.domain.location import Place
 from sidecar.domain.policy import Policy
 from sidecar.domain.scene import CalledFrom
+from sidecar.domain.spending import Proof, Purse, due
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.standing import Demand
 from tests.domain import random_policies
 from tests.domain.interpreter import Interpreter
-from tests.domain.scenes import AWAY, FAR, HOME, PLACES, established, evaluator, sighted
+from tests.domain.scenes import AWAY, FAR, HOME, PLACES, WORLD, established, evaluator, sighted
 from tests.domain.scenes import stamp as at
 
 START = [*established(), DeviceBound(stamp=at(1000), device="d1")]
@@ -24,12 +28,24 @@ def in_words(demand: Demand | None, now: float) -> tuple[str, int | None]:
         return "nothing", None
     if demand.block:
         return "block", demand.since
-    if demand.is_met(now):
+    if demand.each_call is None and demand.is_met(now):
         return f"met until {demand.valid_until}", None
     asked = "device" if demand.unsatisfiable else "step-up"
+    if demand.each_call is not None:
+        asked = "every call"
     if demand.binds(now):
         return asked, demand.since
     return f"{asked} from {demand.binds_from}", demand.since
+
+
+def _payments(
+    facts: list[Fact], demand: Demand | None
+) -> Iterator[tuple[Authentication, str, Demand]]:
+    """Each sign-in of a session as the proof of a call, shown by one token or another."""
+    if demand is not None and demand.each_call is not None:
+        for fact in facts:
+            if isinstance(fact, SignedIn):
+                yield from ((fact.authentication, token, demand) for token in ("", "t1", "t3"))
 
 
 @given(random_policies.policies("p"), random_policies.lives(), st.integers(1100, 1300))
@@ -45,6 +61,11 @@ def test_the_evaluator_asks_for_what_the_interpreter_asks_for(
     }
     told = Interpreter(facts)
     assert in_words(asked.get(False), now) == told.demand(rule, now * MICROSECONDS)
+    for auth, token, demand in _payments(facts, asked.get(False)):
+        assert demand.each_call is not None
+        purse = Purse(Proof(WORLD.ladder.shown(auth), token), standing.spent)
+        paid = due(demand.each_call, purse, now).value
+        assert paid == told.pays(rule, now * MICROSECONDS, auth, token)
     lifetime = asked.get(True)
     assert (lifetime and lifetime.valid_until) == told.life_ends(rule, now * MICROSECONDS)
 

@@ -18,6 +18,7 @@ from sidecar.domain.policy import (
     Condition,
     Countries,
     Device,
+    EveryTime,
     Grant,
     Locations,
     Networks,
@@ -317,6 +318,33 @@ def test_networks_are_told_where_nobody_names_them_or_they_nest() -> None:
     assert codes(moved, networks=(HQ,)) == []
     assert codes(policy(), networks=(HQ,)) == ["network-unused"]
     assert codes(named, networks=(HQ, HALL)) == ["network-overlap"]
+
+
+@pytest.mark.parametrize(
+    ("other", "rule", "shadowed"),
+    [
+        (EveryTime(), EveryTime(), True),
+        (EveryTime(), EveryTime(10), True),
+        (EveryTime(10), EveryTime(), False),
+        (EveryTime(within=60), EveryTime(within=300), True),
+        (EveryTime(within=300), EveryTime(within=60), False),
+        (EveryTime(10, 50), 60, True),
+        (EveryTime(11, 50), 60, False),
+        (60, EveryTime(), False),
+        (EveryTime(), None, True),
+    ],
+)
+def test_every_time_asks_as_often_as_its_grace_allows(
+    other: EveryTime | int, rule: EveryTime | int | None, shadowed: bool
+) -> None:
+    def session(asked: EveryTime | int | None) -> SessionControls:
+        if isinstance(asked, EveryTime):
+            return SessionControls(every_time=asked)
+        return SessionControls(asked)
+
+    rules = (policy("first", session=session(other)), policy("second", session=session(rule)))
+    found = [f for f in lint(Ground(rules, LADDER)) if f.where == ("policies", "second")]
+    assert [f.code for f in found] == (["shadowed"] if shadowed else [])
 
 
 STRENGTHS = {

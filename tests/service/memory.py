@@ -26,6 +26,7 @@ from sidecar.service.rescore import Rescorer
 from sidecar.service.resweep import Resweeper
 from sidecar.service.saver import Saver
 from sidecar.service.settling import Settler
+from sidecar.service.spending import Spender
 from sidecar.service.store import (
     MEMBERS_BOUND,
     Join,
@@ -377,6 +378,12 @@ class Pod:
             telemetry=self.telemetry,
             clock=self.clock,
             new_id=lambda: f"{name}{next(ids):06d}",
+            spender=Spender(
+                store=store,
+                view=self.view,
+                telemetry=self.telemetry,
+                new_id=lambda: f"{name}{next(ids):06d}",
+            ),
         )
         self.settler = Settler(
             sidecar=name,

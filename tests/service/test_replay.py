@@ -78,6 +78,24 @@ def test_the_figures_of_a_small_recording_are_those_counted_by_hand() -> None:
     assert figures.labels is None
 
 
+def test_every_time_each_recorded_call_costs_a_sign_in() -> None:
+    each = """policies:
+  - {id: each, contexts: [c1], session: {sign_in_frequency: {interval: every_time, grace: 5s}}}
+"""
+    calls = [
+        call(TEN + 60),  # by the sign-in of ten: passes
+        call(TEN + 64),  # within the grace
+        call(TEN + 70),  # asked
+        call(TEN + 100),  # answered: passes
+        call(TEN + 110),  # asked again
+        call(TEN + 120, "c2"),  # another context: passes
+        call(TEN + 1000),  # answered, but too long ago: asked once more
+    ]
+    figures = only(replay([begin(TEN), *calls], each))
+    assert (figures.verdicts.allow, figures.verdicts.step_up) == (4, 3)
+    assert (figures.prompts.total, figures.prompts.answered) == (3, 3)
+
+
 def test_the_answer_of_an_earlier_prompt_does_not_excuse_a_later_cause() -> None:
     soon = [begin(TEN), risk(TEN + 10), call(TEN + 20), risk(TEN + 30, "LOW"), risk(TEN + 50)]
     assert only(replay([*soon, call(TEN + 60)], RISK)).prompts.total == 2

@@ -21,6 +21,7 @@ from sidecar.domain.policy import (
     Condition,
     Countries,
     Device,
+    EveryTime,
     Grant,
     Locations,
     Networks,
@@ -252,6 +253,22 @@ def test_a_session_control_needs_no_grant() -> None:
 
 def test_routine_calls_can_be_included() -> None:
     assert policy("grant: mfa, contexts: [routine, c1]").contexts == some("routine", "c1")
+
+
+@pytest.mark.parametrize(
+    ("spelling", "expected"),
+    [
+        ("every_time", SessionControls(every_time=EveryTime(0, 300))),
+        ("{interval: every_time}", SessionControls(every_time=EveryTime())),
+        ("{interval: every_time, grace: 30s}", SessionControls(every_time=EveryTime(30, 300))),
+        ("{interval: every_time, within: 1m}", SessionControls(every_time=EveryTime(0, 60))),
+        ("{interval: 1h}", SessionControls(3600)),
+    ],
+)
+def test_a_sign_in_frequency_is_a_duration_or_every_time(
+    spelling: str, expected: SessionControls
+) -> None:
+    assert policy(f"session: {{sign_in_frequency: {spelling}}}").session == expected
 
 
 def test_networks_that_only_agents_know_can_be_named() -> None:

@@ -79,6 +79,9 @@ GOOD = [
     "session: {max_lifetime: 12h}",
     "grant: [mfa, {any: [compliant-device, passwordless]}], users: {exclude: []}",
     "session: {sign_in_frequency: 90}, apps: {include: all, exclude: [x]}",
+    "session: {sign_in_frequency: every_time}",
+    "session: {sign_in_frequency: {interval: every_time, grace: 0, within: 10m}}",
+    "grant: mfa, session: {sign_in_frequency: {interval: 1h}, max_lifetime: 12h}",
     "grant: block, conditions: [{asns: [1, AS2]}, {not: {anonymizer: true}}]",
     "grant: mfa, conditions: {claims: {acr: [1, true, x]}, travel_speed: 9, score: {at_least: 1}}",
     "grant: mfa, conditions: {signals: {include: a, at_least: 2}, device: {known: false}}",
@@ -104,6 +107,9 @@ BAD = [
     "session: {max_lifetime: 0}",
     "grant: mfa, min_interval: true",
     "session: {}",
+    "session: {sign_in_frequency: everytime}",
+    "session: {sign_in_frequency: {interval: 1h, grace: 1m}}",
+    "session: {sign_in_frequency: {grace: 1m}}",
 ]
 
 

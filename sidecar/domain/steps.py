@@ -1,0 +1,22 @@
+"""Facts in steps: those of one stamp are folded together."""
+
+import zlib
+from collections.abc import Iterable
+
+from sidecar.domain.facts import Fact
+from sidecar.domain.stamp import Stamp
+
+
+def steps_of(facts: Iterable[Fact]) -> list[list[Fact]]:
+    """The facts by their stamps, in order. One that is told twice is one fact."""
+    steps: dict[Stamp, list[Fact]] = {}
+    for fact in facts:
+        step = steps.setdefault(fact.stamp, [])
+        if fact not in step:
+            step.append(fact)
+    return [steps[stamp] for stamp in sorted(steps)]
+
+
+def digest(stamp: Stamp) -> int:
+    """A short name for a stamp: the same in every process (CRC-32 of its encoding)."""
+    return zlib.crc32(stamp.encode().encode())

@@ -1,0 +1,133 @@
+"""A proof is spent on a call that needs one of its own: the store says who is first.
+
+This is the one thing that a check waits for: see `domain.spending`.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from sidecar.domain.decision import decide
+from sidecar.domain.evaluator import Evaluator
+from sidecar.domain.facts import Spent
+from sidecar.domain.spending import EMPTY, Proof, Purse
+from sidecar.domain.stamp import MICROSECONDS, Stamp
+from sidecar.domain.standing import Standing
+from sidecar.domain.state import SpentHeld
+from sidecar.service.answers import Overloaded, Unavailable
+from sidecar.service.live import Live
+from sidecar.service.observations import ProofSpent, Spending, Telemetry
+from sidecar.service.store import Join, Joined
+from sidecar.wire.claims import Token
+from sidecar.wire.naming import digest
+from sidecar.wire.records import decode_facts, encode_spent
+
+
+class Joiner(Protocol):
+    """What it needs of the store."""
+
+    async def join(self, *joins: Join) -> list[Joined]:
+        """Join each; the answers are in order. Raises `Unavailable`, `Overloaded`."""
+
+
+class Learner(Protocol):
+    """What it needs of the view."""
+
+    @property
+    def evaluator(self) -> Evaluator:
+        """The policies that judge."""
+
+    def learn(self, key: bytes, fields: Mapping[bytes, bytes]) -> bool:
+        """Join what was written to a record."""
+
+
+class Spender:
+    """Spends proofs, each once among all sidecars."""
+
+    def __init__(
+        self,
+        *,
+        store: Joiner,
+        view: Learner,
+        telemetry: Telemetry,
+        new_id: Callable[[], str],
+    ) -> None:
+        self._store = store
+        self._view = view
+        self._telemetry = telemetry
+        self._new_id = new_id
+
+    def purse(self, live: Live, standing: Standing, token: Token | None, text: str) -> Purse:
+        """What a call can pay with: nothing where no call has to, or can.
+
+        `text` is the token as it was sent.
+        """
+        if token is None or not standing.asks_each_call:
+            return EMPTY
+        shown = self._view.evaluator.shown(live.state, token.authentication)
+        return Purse(Proof(shown, token_name(token, text)), standing.spent)
+
+    async def pay(  # noqa: PLR0913, PLR0917 - a session, and a call of it
+        self,
+        live: Live,
+        standing: Standing,
+        purse: Purse,
+        app: str,
+        contexts: frozenset[str],
+        now: float,
+    ) -> Purse:
+        """The purse after a call has paid, where that is all that it needs to pass.
+
+        Raises `Unavailable`, `Overloaded`, where nobody can know whether its proof is spent now;
+        it then buys nothing more.
+        """
+        ladder = self._view.evaluator.world.ladder
+        decision = decide(standing, app, contexts, now, ladder, purse)
+        if not decision.spends or purse.proof is None:
+            return purse
+        held = await self._spend(live, purse.proof, now)
+        if held is None:
+            return purse._replace(bought=True)
+        return purse._replace(spent={**purse.spent, purse.proof.auth_time: held})
+
+    async def _spend(self, live: Live, proof: Proof, now: float) -> SpentHeld | None:
+        """Spend a proof of this session; None: it is spent on this call, else who did it before."""
+        auth_time = proof.auth_time
+        stamp = Stamp(int(max(now, auth_time) * MICROSECONDS), self._new_id())
+        fact = Spent(stamp=stamp, auth_time=auth_time, token=proof.token)
+        field, value = encode_spent(fact)
+        own = live.own
+        join = Join(
+            own.key,
+            {field: value},
+            max(own.expire_at, int((now + 86400) * 1000)),
+            int(now * 1000),
+            unless=field,
+            publish=own.publish,
+            confirm=True,
+        )
+        try:
+            (joined,) = await self._store.join(join)
+        except (Unavailable, Overloaded):
+            self._telemetry.record(ProofSpent(outcome=Spending.UNAVAILABLE))
+            raise
+        self._view.learn(own.key, joined.record)
+        # A join whose answer was lost is done again, and then finds what it wrote itself.
+        if joined.joined or joined.record.get(field) == value:
+            self._telemetry.record(ProofSpent(outcome=Spending.BOUGHT))
+            return None
+        self._telemetry.record(ProofSpent(outcome=Spending.SPENT_BEFORE))
+        return _held(joined.record, field)
+
+
+def _held(record: Mapping[bytes, bytes], field: bytes) -> SpentHeld:
+    """By whom a proof was spent; one that cannot be read was spent by nobody who calls here."""
+    facts, _ = decode_facts({field: record.get(field, b"")})
+    for fact in facts:
+        if isinstance(fact, Spent):
+            return SpentHeld(fact.token, fact.stamp.time)
+    return SpentHeld("-", 0)
+
+
+def token_name(token: Token, text: str) -> str:
+    """What a token is known by: its `jti`, else all of it, digested."""
+    return digest(f"{token.issuer} {token.token_id}") if token.token_id else digest(text)
