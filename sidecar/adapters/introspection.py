@@ -20,17 +20,23 @@ import jwt
 import msgspec
 import trio
 
-from sidecar.adapters.documents import body_of, client_for, read_file
+from sidecar.adapters.documents import MAX_BYTES, body_of, client_for, read_file
+from sidecar.adapters.keys import KeySource
 from sidecar.service.answers import Unavailable
 from sidecar.wire.claims import Flaw, InvalidToken, Token
 from sidecar.wire.introspection import (
+    ANSWER_TYPES,
     Believed,
     InvalidAnswer,
     assertion_claims,
     authorization,
+    plain_answer,
     question,
     read_answer,
+    signed_answer,
 )
+from sidecar.wire.jwks import signed_by
+from sidecar.wire.jws import read
 from sidecar.wire.settings import Issuer
 
 FIRST_PAUSE = 1.0
@@ -72,19 +78,24 @@ _Entry = TypeVar("_Entry")
 
 
 class Introspector:
-    """Asks one issuer about its opaque tokens. `run` must be running."""
+    """Asks one issuer about its opaque tokens. `run` must be running.
+
+    `keys` are the issuer's, where its answers are signed.
+    """
 
     def __init__(
         self,
         issuer: Issuer,
         bound: int,
         *,
+        keys: KeySource | None = None,
         on_answer: OnAnswer = _ignore,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.issuer = issuer
         self._settings = issuer.introspection
         self._bound = bound
+        self._keys = keys
         self._on_answer = on_answer
         self._jitter = jitter
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
@@ -199,14 +210,15 @@ class Introspector:
 
     # The question
 
-    async def _answer(self, token: str, now: float) -> bytes:
-        """The body of a 200 answer; raises `_Failed` or `_Paused`."""
+    async def _answer(self, token: str, now: float) -> dict[str, object]:
+        """What a 200 answer says; raises `InvalidAnswer`, `_Failed` or `_Paused`."""
         if trio.current_time() < self._paused_until:
             raise _Paused
         try:
             with trio.fail_after(self._settings.timeout):
                 async with self._turns:
-                    return await self._post(token, now)
+                    body = await self._post(token, now)
+                return await self._opened(body, now) if self._keys else plain_answer(body)
         except trio.TooSlowError:
             raise _Failed("it did not answer in time") from None
         except Unavailable as error:
@@ -222,9 +234,25 @@ class Introspector:
         assertion = await self._assertion(now) if settings.private_key_file else ""
         asked = question(token, assertion)
         headers = authorization(settings)
+        if self._keys is not None:
+            headers["Accept"] = f"application/{ANSWER_TYPES[0]}"
         address = settings.endpoint
         async with self._client.stream("POST", address, data=asked, headers=headers) as response:
             return await body_of(response)
+
+    async def _opened(self, body: bytes, now: float) -> dict[str, object]:
+        """What a signed answer says (RFC 9701); one that is not signed is none."""
+        try:
+            text = body.decode("ascii").strip()
+            parts = read(text, MAX_BYTES)
+        except (UnicodeDecodeError, InvalidToken):
+            raise InvalidAnswer("the answer is no signed JWT") from None
+        if self._keys is None or parts.algorithm not in self.issuer.algorithms:
+            raise InvalidAnswer("the answer's algorithm is not allowed")
+        keys = await self._keys.find(parts.key_id, parts.algorithm)
+        if not any(signed_by(text, parts.algorithm, key.public) for key in keys):
+            raise InvalidAnswer("the answer is not signed by the issuer")
+        return signed_answer(parts, self.issuer, now)
 
     async def _assertion(self, now: float) -> str:
         """A fresh assertion; the key is read each time, so that a new one needs no restart."""

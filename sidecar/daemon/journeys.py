@@ -133,7 +133,11 @@ class Journeys:
         self.checker = Checker(
             settings=settings,
             routes=configuration.routes,
-            verifier=TokenVerifier(daemon.keys, settings.tokens, daemon.introspectors),
+            verifier=TokenVerifier(
+                [one for one in daemon.keys if not one.issuer.introspection.only],
+                settings.tokens,
+                daemon.introspectors,
+            ),
             view=self.view,
             names=names,
             place_of=daemon.geography.place,

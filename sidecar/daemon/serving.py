@@ -94,10 +94,16 @@ class Daemon:
         self.keys = [
             KeySource(issuer, settings.tokens, on_refresh=self._keys_refreshed)
             for issuer in settings.tokens.issuers
-            if not issuer.introspection.only
+            if issuer.introspection.signed or not issuer.introspection.only
         ]
+        keys = {source.issuer.issuer: source for source in self.keys}
         self.introspectors = [
-            Introspector(issuer, settings.tokens.cache, on_answer=self._introspected)
+            Introspector(
+                issuer,
+                settings.tokens.cache,
+                keys=keys[issuer.issuer] if issuer.introspection.signed else None,
+                on_answer=self._introspected,
+            )
             for issuer in settings.tokens.issuers
             if issuer.introspection.endpoint
         ]

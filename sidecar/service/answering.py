@@ -105,13 +105,13 @@ class Answerer:
 
     def invalid_token(self, error: InvalidToken, context: str, scheme: str = "Bearer") -> Answer:
         """A token that is not believed (RFC 6750, 3.1), or a proof of its key (RFC 9449, 7.1)."""
+        code = "invalid_dpop_proof" if error.code in _BAD_PROOFS else "invalid_token"
         if error.code in _PROOF_FLAWS:
-            scheme = "DPoP"
-        code = "invalid_dpop_proof" if scheme == "DPoP" and error.code in _BAD_PROOFS else ""
+            scheme = "DPoP"  # which is what the token takes, however it was sent
         return Answer(
             Verdict.DENY,
             401,
-            challenge=self._bearer(code or "invalid_token", error.description, scheme),
+            challenge=self._bearer(code, error.description, scheme),
             error="invalid_token",
             message=error.description,
             context=context,

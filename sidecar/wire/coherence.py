@@ -234,7 +234,7 @@ class _Checks:
                 self._problems.add(node.place, f"{field}.jwks_file", message)
             for key, message in introspection_problems(issuer.introspection):
                 self._problems.add(node.place, f"{field}.introspection.{key}", message)
-            if issuer.introspection.only:
+            if issuer.introspection.only and not issuer.introspection.signed:
                 continue
             discovered = not (issuer.jwks_uri or issuer.jwks_file)
             if discovered and not issuer.issuer.startswith(("https://", "http://")):

@@ -10,10 +10,8 @@ from collections.abc import Collection
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-import jwt
-
 from sidecar.wire.claims import Flaw, InvalidToken
-from sidecar.wire.jwks import key_of_client, thumbprint_of_client
+from sidecar.wire.jwks import key_of_client, signed_by, thumbprint_of_client
 from sidecar.wire.jws import read
 from sidecar.wire.paths import PathInvalid, normalise
 
@@ -57,9 +55,7 @@ def read_proof(text: str, algorithms: Collection[str], token: str, target: Targe
     key = key_of_client(parts.key, parts.algorithm)
     if key is None:
         raise _invalid("it brings no public key that fits its algorithm")
-    signed, _, signature = text.rpartition(".")
-    algorithm = jwt.PyJWS().get_algorithm_by_name(parts.algorithm)
-    if not algorithm.verify(signed.encode(), key, _decoded(signature)):
+    if not signed_by(text, parts.algorithm, key):
         raise _invalid("its signature does not fit")
     claims = parts.claims
     jti, issued_at = claims.get("jti"), claims.get("iat")
@@ -107,10 +103,6 @@ def _origin_of(address: str) -> tuple[str, str, int]:
 
 def _origin(scheme: str, host: str, port: int | None) -> tuple[str, str, int]:
     return scheme, host, port or (443 if scheme == "https" else 80)
-
-
-def _decoded(part: str) -> bytes:
-    return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
 
 
 def _invalid(why: str) -> InvalidToken:

@@ -14,11 +14,14 @@ from urllib.parse import quote_plus
 import msgspec
 
 from sidecar.wire.claims import Flaw, InvalidToken, Token, Validity, token_of, validity_of
-from sidecar.wire.jws import strict_object
+from sidecar.wire.jws import Unverified, strict_object
 from sidecar.wire.settings import Introspection, Issuer
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_LIFE = 60
+ANSWER_TYPES = ("token-introspection+jwt", "application/token-introspection+jwt")
+ANSWER_LIFE = 60
+"""Seconds that a signed answer may be old."""
 
 _LOOPBACK = re.compile(r"http://(?:localhost|127\.[0-9.]+|\[::1\])(?:[:/]|$)")
 
@@ -52,6 +55,8 @@ def introspection_problems(settings: Introspection) -> Iterator[tuple[str, str]]
         yield "client_secret_file", "is required: an issuer answers only whom it knows"
     if given and given[0] != "bearer_token" and not settings.client_id:
         yield "client_id", "is required: whose secret or key would it be?"
+    elif settings.signed and not settings.client_id:
+        yield "client_id", "is required: a signed answer says whom it is for"
     if not is_permitted(settings.endpoint):
         yield "endpoint", "must be https://, or http:// on this machine itself"
 
@@ -99,16 +104,47 @@ def assertion_claims(issuer: Issuer, now: float, jti: str) -> dict[str, str | in
     }
 
 
-def read_answer(raw: bytes, issuer: Issuer, now: float) -> Believed:
+def plain_answer(raw: bytes) -> dict[str, object]:
+    """The body of an answer that is not signed; raises `InvalidAnswer`."""
+    try:
+        return strict_object(raw)
+    except ValueError:
+        raise InvalidAnswer("the answer is not a plain JSON object") from None
+
+
+def signed_answer(parts: Unverified, issuer: Issuer, now: float) -> dict[str, object]:
+    """What a signed answer says to us now (RFC 9701, section 5); raises `InvalidAnswer`.
+
+    Its signature is for the caller to verify.
+    """
+    claims = parts.claims
+    if parts.type not in ANSWER_TYPES:
+        raise InvalidAnswer("the answer's type is not token-introspection+jwt")
+    if claims.get("iss") != issuer.issuer:
+        raise InvalidAnswer("the answer is another issuer's")
+    audiences = claims.get("aud")
+    if issuer.introspection.client_id not in (
+        audiences if isinstance(audiences, list) else [audiences]
+    ):
+        raise InvalidAnswer("the answer is for somebody else")
+    issued_at = claims.get("iat")
+    if isinstance(issued_at, bool) or not isinstance(issued_at, int | float):
+        raise InvalidAnswer("the answer does not say when it was given")
+    if abs(now - issued_at) > ANSWER_LIFE + issuer.leeway:
+        raise InvalidAnswer("the answer was not given just now")
+    answer = claims.get("token_introspection")
+    if not isinstance(answer, dict):
+        raise InvalidAnswer("the answer has no token_introspection")
+    return answer
+
+
+def read_answer(told: Mapping[str, object], issuer: Issuer, now: float) -> Believed:
     """An answer of 200 (RFC 7662, section 2.2).
 
     Raises `InvalidAnswer`, and `InvalidToken` where the token is not to be believed. What the
     answer leaves out - `iss`, `aud`, `exp` - the issuer has seen to.
     """
-    try:
-        answer = strict_object(raw)
-    except ValueError:
-        raise InvalidAnswer("the answer is not a plain JSON object") from None
+    answer = dict(told)
     active = answer.pop("active", None)
     if not isinstance(active, bool):
         raise InvalidAnswer("the answer has no member active that is true or false")

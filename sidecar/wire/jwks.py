@@ -109,6 +109,13 @@ def _key(jwk: object) -> Key | None:
     return Key(identity, key_id, algorithms, public)
 
 
+def signed_by(jws: str, algorithm: str, key: PublicKey) -> bool:
+    """Whether this key, one for the algorithm, signed a compact JWS that `wire.jws` has read."""
+    signed, _, signature = jws.rpartition(".")
+    raw = base64.urlsafe_b64decode(signature + "=" * (-len(signature) % 4))
+    return bool(jwt.PyJWS().get_algorithm_by_name(algorithm).verify(signed.encode(), key, raw))
+
+
 def key_of_client(jwk: object, algorithm: str) -> PublicKey | None:
     """The public key that a client brings itself, if it fits the algorithm (RFC 9449, 4.2)."""
     key = _key(jwk)

@@ -37,6 +37,7 @@ class Introspection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     endpoint: Url = ""  # its introspection endpoint; empty: its opaque tokens are not believed
     only: bool = False  # true: its tokens are never JWTs, and no keys are fetched
+    signed: bool = False  # true: its answers are signed with its keys (RFC 9701), and must be
     prefix: str = ""  # what its opaque tokens begin with, where several issuers have such
     client_id: str = ""  # this sidecar's, at the issuer
     client_secret: str = ""  # better by `client_secret_file`

@@ -9,17 +9,19 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import jwt
+import msgspec
 import pytest
 import trio
 import trio.testing
 from cryptography.hazmat.primitives import serialization
 
 from sidecar.adapters.introspection import FIRST_PAUSE, Introspector, Outcome
+from sidecar.adapters.keys import KeySource
 from sidecar.adapters.tokens import TokenVerifier
 from sidecar.service.answers import Unavailable
 from sidecar.wire.claims import Flaw, InvalidToken
 from sidecar.wire.settings import Introspection, Issuer, Tokens
-from tests.adapters.identity import AUDIENCE, ISSUER, NOW, Signer, private_key
+from tests.adapters.identity import AUDIENCE, ISSUER, NOW, Signer, key_set, private_key
 
 
 class Endpoint:
@@ -85,7 +87,9 @@ class World:
 
 
 @asynccontextmanager
-async def world(cache: int = 100, **settings: Any) -> AsyncIterator[World]:
+async def world(
+    cache: int = 100, jwks: Path | None = None, **settings: Any
+) -> AsyncIterator[World]:
     endpoint, told = Endpoint(), Told()
     endpoint.active["tok"] = {"sub": "alice", "sid": "s-1", "auth_time": int(NOW) - 9}
     async with trio.open_nursery() as nursery:
@@ -95,7 +99,11 @@ async def world(cache: int = 100, **settings: Any) -> AsyncIterator[World]:
         how = {"client_id": "sidecar", "client_secret": "s3cret"} | settings
         asked = Introspection(endpoint=f"http://127.0.0.1:{port}/introspect", **how)
         issuer = Issuer(issuer=ISSUER, audiences=(AUDIENCE,), introspection=asked)
-        introspector = Introspector(issuer, cache, on_answer=told, jitter=lambda: 0.0)
+        keys = None
+        if jwks is not None:
+            issuer = msgspec.structs.replace(issuer, jwks_file=str(jwks))
+            keys = KeySource(issuer, Tokens())
+        introspector = Introspector(issuer, cache, keys=keys, on_answer=told, jitter=lambda: 0.0)
         await nursery.start(introspector.run)
         yield World(endpoint, TokenVerifier([], Tokens(cache=cache), [introspector]), told)
         nursery.cancel_scope.cancel()
@@ -319,3 +327,48 @@ async def test_a_client_may_show_itself_with_an_assertion(tmp_path: Path) -> Non
         with pytest.raises(Unavailable):
             await one.verifier.verify("other", NOW)
         assert one.told[-1][1] == "the private key is not one for its algorithm"
+
+
+def signed(signer: Signer, **changes: Any) -> bytes:
+    """A signed answer that says `active` of alice."""
+    claims = {
+        "iss": ISSUER,
+        "aud": "sidecar",
+        "iat": NOW,
+        "token_introspection": {"active": True, "sub": "alice"},
+        **changes,
+    }
+    headers = {"typ": "token-introspection+jwt", "kid": signer.kid}
+    return jwt.encode(claims, signer.private, signer.algorithm, headers=headers).encode()
+
+
+async def test_a_signed_answer_is_believed_by_the_issuers_keys_alone(tmp_path: Path) -> None:
+    jwks = tmp_path / "jwks.json"
+    jwks.write_bytes(key_set(Signer()))
+    async with world(jwks=jwks, signed=True) as one:
+        one.endpoint.body = signed(Signer())
+        assert (await one.verifier.verify("tok", NOW)).user == "alice"
+        assert "Accept: application/token-introspection+jwt" in one.endpoint.headers[0]
+        one.endpoint.body = signed(Signer(), token_introspection={"active": False})
+        assert await one.flaw("gone") is Flaw.NOT_ACTIVE
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        signed(Signer(number=1)),
+        signed(Signer("ES384", "k1")),
+        signed(Signer(), aud="other"),
+        b'{"active":true,"sub":"alice"}',
+        b"\xff",
+    ],
+    ids=["another-key", "another-algorithm", "another-audience", "not-signed", "not-text"],
+)
+async def test_where_answers_are_to_be_signed_no_other_counts(tmp_path: Path, body: bytes) -> None:
+    jwks = tmp_path / "jwks.json"
+    jwks.write_bytes(key_set(Signer()))
+    async with world(jwks=jwks, signed=True) as one:
+        one.endpoint.body = body
+        with pytest.raises(Unavailable):
+            await one.verifier.verify("tok", NOW)
+        assert one.told.outcomes == [Outcome.INVALID]

@@ -18,9 +18,12 @@ from sidecar.wire.introspection import (
     authorization,
     introspection_problems,
     is_opaque,
+    plain_answer,
     question,
     read_answer,
+    signed_answer,
 )
+from sidecar.wire.jws import Unverified
 from sidecar.wire.settings import Introspection, Issuer
 
 NOW = 1000.0
@@ -29,7 +32,7 @@ ISSUER = Issuer(issuer="https://id.example", audiences=("api",), introspection=A
 
 
 def read(issuer: Issuer = ISSUER, now: float = NOW, **answer: Any) -> Believed:
-    return read_answer(json.dumps({"active": True, "sub": "alice", **answer}).encode(), issuer, now)
+    return read_answer({"active": True, "sub": "alice", **answer}, issuer, now)
 
 
 def flaw(**answer: Any) -> Flaw:
@@ -91,7 +94,7 @@ def test_one_that_is_active_but_not_for_us_is_not_believed(answer: Any, expected
 @pytest.mark.parametrize("raw", [b"", b"[]", b"{}", b'{"active":"true"}', b'{"active":1}', b"\xff"])
 def test_an_answer_that_says_nothing_is_no_answer(raw: bytes) -> None:
     with pytest.raises(InvalidAnswer):
-        read_answer(raw, ISSUER, NOW)
+        read_answer(plain_answer(raw), ISSUER, NOW)
 
 
 @given(
@@ -103,7 +106,37 @@ def test_an_answer_that_says_nothing_is_no_answer(raw: bytes) -> None:
 )
 def test_no_answer_raises_anything_but_its_two_errors(raw: bytes) -> None:
     with contextlib.suppress(InvalidAnswer, InvalidToken):
-        read_answer(raw, ISSUER, NOW)
+        read_answer(plain_answer(raw), ISSUER, NOW)
+
+
+GOOD = {
+    "iss": "https://id.example",
+    "aud": "sidecar",
+    "iat": NOW,
+    "token_introspection": {"active": True},
+}
+
+
+def opened(kind: str = "token-introspection+jwt", **changes: Any) -> dict[str, object]:
+    return signed_answer(Unverified("ES256", None, kind, {**GOOD, **changes}), ISSUER, NOW)
+
+
+def test_a_signed_answer_is_for_us_and_of_now() -> None:
+    assert opened() == {"active": True}
+    assert opened(aud=["other", "sidecar"], iat=NOW - 90) == {"active": True}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"kind": "at+jwt"}, {"kind": ""}, {"iss": "https://other"}, {"aud": "other"}),
+        *({"aud": None}, {"iat": NOW - 91}, {"iat": NOW + 91}, {"iat": "now"}, {"iat": True}),
+        *({"token_introspection": None}, {"token_introspection": "active"}),
+    ],
+)
+def test_any_other_signed_answer_is_none(changes: Any) -> None:
+    with pytest.raises(InvalidAnswer):
+        opened(**changes)
 
 
 @pytest.mark.parametrize(("token", "opaque"), [("abc", True), ("a.b", True), ("a.b.c", False)])
@@ -135,6 +168,7 @@ def test_a_client_shows_itself_in_one_of_three_ways() -> None:
         ({"endpoint": "http://i.example", "bearer_token": "t"}, ["endpoint"]),
         ({"endpoint": "http://127.0.0.1.evil/", "bearer_token": "t"}, ["endpoint"]),
         ({"only": True}, ["endpoint"]),
+        ({"endpoint": "https://i", "bearer_token": "t", "signed": True}, ["client_id"]),
         ({"bearer_token": "t"}, ["endpoint"]),
         (
             {"endpoint": "https://i", "client_id": "c", "client_secret": "s", "bearer_token": "t"},
