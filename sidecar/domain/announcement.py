@@ -19,7 +19,7 @@ from sidecar.domain.assurance import is_later
 from sidecar.domain.decision import explain
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.policy import Circumstance, RiskLevel
-from sidecar.domain.risk import level_after
+from sidecar.domain.risk import level_after, terms_of, total
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.standing import Demand, Standing
 from sidecar.domain.state import PLACE, State
@@ -30,6 +30,9 @@ RISK = "!risk"
 PRESENTED = "!presented"
 TOPICS = (ASSURANCE, RISK, PRESENTED)
 """The topics that have a claim of their own; a revocation has the one under which it is logged."""
+
+REPORTED = "session-risk-"
+"""How the contributions begin that others' reports of a session's risk make to its score."""
 
 NOTHING_SHOWN = "none"
 """The level of a session none of whose sign-ins counts."""
@@ -144,15 +147,18 @@ def counting_level(evaluator: Evaluator, state: State, standing: Standing, now: 
     """The best level that counts at `now` (seconds): of sign-ins since the latest open mark."""
     open_marks = [demand.since for demand in _open(standing, now) if demand.since is not None]
     second = max(open_marks) // MICROSECONDS if open_marks else None
-    rank = max(
-        (
-            shown.rank
-            for shown in evaluator.sign_ins(state)
-            if is_later(shown.authentication.auth_time, second, evaluator.skew)
-        ),
-        default=0,
+    return _best(evaluator, state, second)
+
+
+def _best(evaluator: Evaluator, state: State, second: int | None) -> str:
+    """The best level shown in a later second than this; what others lowered is not told on."""
+    ladder = evaluator.world.ladder
+    ranks = (
+        ladder.shown(auth).rank
+        for auth in state.sign_ins
+        if is_later(auth.auth_time, second, evaluator.skew)
     )
-    return evaluator.world.ladder.name(rank) or NOTHING_SHOWN
+    return ladder.name(max(ranks, default=0)) or NOTHING_SHOWN
 
 
 class _Look(NamedTuple):
@@ -166,8 +172,7 @@ class _Look(NamedTuple):
     def assurance(self) -> Iterator[News]:
         ladder = self.evaluator.world.ladder
         before = self.known.get(ASSURANCE, b"")
-        shown = ladder.name(self.standing.rank) or NOTHING_SHOWN
-        previous = _told(before, shown)
+        previous = _told(before, _best(self.evaluator, self.state, None))
         seconds = self.now / MICROSECONDS
         current = counting_level(self.evaluator, self.state, self.standing, seconds)
         if current == previous:
@@ -182,11 +187,15 @@ class _Look(NamedTuple):
     def risk(self) -> Iterator[News]:
         before = self.known.get(RISK, b"")
         previous = RiskLevel[_told(before, "LOW")]
-        scene = self.evaluator.scene(self.state, self.now)
-        current = level_after(previous, scene.score, self.evaluator.world.rating.thresholds)
+        rating = self.evaluator.world.rating
+        terms = terms_of(self.state, self.now, rating)
+        # What others report of the session is not told on: two that tell each other would keep
+        # each other's level up.
+        score = total(tuple(term for term in terms if not term.name.startswith(REPORTED)))
+        current = level_after(previous, score, rating.thresholds)
         if current is not previous:
             change = RiskChanged(previous=previous, current=current)
-            text = f"score {scene.score:.0f}"
+            text = f"score {score:.0f}"
             at = self.now // MICROSECONDS
             yield self._news(RISK, current.name, change, at, text)
 

@@ -20,15 +20,19 @@ from sidecar.domain.announcement import (
     revocation,
 )
 from sidecar.domain.evaluator import Evaluator
-from sidecar.domain.facts import Fact, Revoked, RiskReported, Scope, SignalRaised
+from sidecar.domain.facts import AssuranceLowered, Fact, Revoked, RiskReported, Scope, SignalRaised
 from sidecar.domain.policy import Changed, Circumstance, RiskLevel
+from sidecar.domain.risk import Rating, Thresholds, Weight
+from sidecar.domain.session import Surroundings
 from sidecar.domain.stamp import MICROSECONDS
 from tests.domain.scenes import (
     AWAY,
     FAR,
     HOME,
+    WORLD,
     established,
     evaluator,
+    network_of,
     policy,
     sighted,
     signed_in,
@@ -112,6 +116,16 @@ def test_a_score_that_rises_and_fades_is_told_both_times_with_hysteresis() -> No
     change = fall[RISK].announcement.change
     assert change == RiskChanged(previous=RiskLevel.HIGH, current=RiskLevel.LOW)
     assert not fades(told_after(fall, told))
+
+
+def test_what_others_tell_of_a_session_is_not_told_on() -> None:
+    reported = RiskReported(stamp=stamp(1500), scope=Scope.SESSION, level=RiskLevel.HIGH)
+    lowered = AssuranceLowered(stamp=stamp(1500, "l"), level="none")
+    world = Rating({"session-risk-high": Weight(90)}, Thresholds())
+    judge = Evaluator((), WORLD._replace(rating=world), Surroundings("", network_of))
+    facts = [*established(acr="mfa"), reported, lowered]
+    assert judge.scene(judge.fold("x", facts), 1501 * MICROSECONDS).score == 90
+    assert found(facts, 1501, judge=judge) == {}
 
 
 def test_another_country_is_told_and_another_address_there_is_not() -> None:
