@@ -245,9 +245,10 @@ class Metrics:
             self.marks_cleared.labels(reason)
         self.revocations = self._counter("sidecar_sessions_revoked_total", "Sessions revoked.")
         self.break_glass = self._counter(
-            "sidecar_break_glass_checks_total",
-            "Checks of emergency accounts, to which no policy applies.",
-            "decision",
+            "sidecar_break_glass_checks_total", "Checks of emergency accounts.", "decision"
+        )
+        self.over_budget = self._counter(
+            "sidecar_prompt_budget_exceeded_total", "Users who were asked too often."
         )
         self.report_only = self._counter(
             "sidecar_report_only_total",

@@ -9,6 +9,8 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from typing import assert_never
 
+import msgspec
+
 from sidecar.adapters import clock
 from sidecar.adapters.logs import Lines, Logger, logger
 from sidecar.adapters.metrics import Exposition, Level, Metrics, Read
@@ -31,6 +33,7 @@ from sidecar.service.observations import (
     LinkStatus,
     Marked,
     Observation,
+    PromptBudgetExceeded,
     ProofSpent,
     QueueRejected,
     Reloaded,
@@ -122,6 +125,8 @@ class Telemetry:
                 self._reported_only(observation)
             case BreakGlassUsed():
                 self._break_glass(observation)
+            case PromptBudgetExceeded():
+                self._over_budget(observation)
             case EventTaken():
                 self._event_taken(observation)
             case Rescored():
@@ -201,36 +206,21 @@ class Telemetry:
 
     def _revoked(self, revoked: RevokedSession) -> None:
         self.metrics.revocations.inc()
-        self._log.info(
-            "session-revoked",
-            session=revoked.session,
-            subject=revoked.subject,
-            reason=revoked.reason,
-        )
+        self._log.info("session-revoked", **msgspec.structs.asdict(revoked))
 
     def _reported_only(self, report: ReportedOnly) -> None:
         policy = self.metrics.policies[report.policy]
         self.metrics.report_only.labels(policy, report.decision, report.answered).inc()
         log = self._log.info if self._checks else self._log.debug
-        log(
-            "would-have-decided",
-            session=report.session,
-            subject=report.subject,
-            policy=report.policy,
-            decision=report.decision,
-            answered=report.answered,
-            context=report.context,
-        )
+        log("would-have-decided", **msgspec.structs.asdict(report))
 
     def _break_glass(self, used: BreakGlassUsed) -> None:
         self.metrics.break_glass.labels(used.decision).inc()
-        self._log.warning(
-            "break-glass-used",
-            session=used.session,
-            subject=used.subject,
-            decision=used.decision,
-            context=used.context,
-        )
+        self._log.warning("break-glass-used", **msgspec.structs.asdict(used))
+
+    def _over_budget(self, over: PromptBudgetExceeded) -> None:
+        self.metrics.over_budget.inc()
+        self._log.warning("prompt-budget-exceeded", **msgspec.structs.asdict(over))
 
     def _event_taken(self, event: EventTaken) -> None:
         kind = self.metrics.event_types[event.type]
@@ -313,12 +303,7 @@ class Telemetry:
 
     def _spool_replayed(self, replayed: SpoolReplayed) -> None:
         self.metrics.spool_replayed.inc(replayed.events)
-        self._log.info(
-            "spool-replayed",
-            events=replayed.events,
-            duplicates=replayed.duplicates,
-            left=replayed.left,
-        )
+        self._log.info("spool-replayed", **msgspec.structs.asdict(replayed))
 
     def _link(self, link: LinkState) -> None:
         match link.state:

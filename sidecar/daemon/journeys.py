@@ -29,6 +29,7 @@ from sidecar.daemon.transmission import Transmission
 from sidecar.domain.facts import SIGNALS
 from sidecar.domain.signal import Signal
 from sidecar.service.answers import Accepted, Overloaded, Unavailable
+from sidecar.service.budget import Budget
 from sidecar.service.check import Checker
 from sidecar.service.deadletters import DeadLetters
 from sidecar.service.fan_out import FanOut
@@ -98,6 +99,12 @@ class Journeys:
         if settings.transmitter.issuer:
             self.transmission = Transmission(settings, store, telemetry, new_id)
         announcer = self.transmission.announcer if self.transmission else None
+        budget = Budget(
+            settings=lambda: self.reloader.settings.friction,
+            store=store,
+            names=names,
+            telemetry=telemetry,
+        )
         self.rescorer = Rescorer(
             store=store,
             view=self.view,
@@ -107,6 +114,7 @@ class Journeys:
             new_id=new_id,
             queue=settings.work.queue,
             announcer=announcer,
+            budget=budget,
         )
         backlogs = RedisBacklogs(store, names)
         # So that an operator can tell who works on what: in Kubernetes the pod's name.

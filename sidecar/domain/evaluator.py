@@ -13,18 +13,12 @@ from sidecar.domain.assurance import Authentication, Shown
 from sidecar.domain.compiling import applies, compile_policy, matches
 from sidecar.domain.context_proofs import credited, keep_shown
 from sidecar.domain.facts import ContextsShown, Fact, Revoked, Sighted, SignedIn, Spent
-from sidecar.domain.friction import (
-    Proving,
-    begun_after,
-    prompted_after,
-    proof_after,
-    was_just_proven,
-)
+from sidecar.domain.holding import NOTHING, STICKY_BOUND, holding_of
 from sidecar.domain.lateness import still_latest
-from sidecar.domain.lifetime import lifetime_of, live_on
+from sidecar.domain.lifetime import lifetime_of
 from sidecar.domain.policy import Policy
 from sidecar.domain.policy import State as PolicyState
-from sidecar.domain.scene import ALWAYS, ANY_SIGN_IN, NEVER_PROVEN, CalledFrom, Scene, World
+from sidecar.domain.scene import CalledFrom, Scene, World
 from sidecar.domain.session import Surroundings, apply, best_sign_ins, counts
 from sidecar.domain.spending import keep_spent
 from sidecar.domain.stamp import MICROSECONDS, Stamp
@@ -40,18 +34,13 @@ from sidecar.domain.standing import (
     uncertain,
 )
 from sidecar.domain.state import (
-    Cause,
     Checkpoint,
     Held,
     Holding,
     SpentHeld,
     State,
-    unproven,
 )
 from sidecar.domain.steps import digest, steps_of
-
-_NOTHING = Holding()
-_STICKY_BOUND = 16
 
 
 class Evaluator:
@@ -172,8 +161,8 @@ class Evaluator:
         scene = self.scene(state, now, call)
         found = {}
         for compiled in self._strict:
-            before = state.holdings.get(compiled.policy.id, _NOTHING)
-            found[compiled.policy.id] = _holding(compiled, scene, before, self._around.skew)
+            before = state.holdings.get(compiled.policy.id, NOTHING)
+            found[compiled.policy.id] = holding_of(compiled, scene, before, self._around.skew)
         return found
 
     def is_break_glass(self, state: State) -> bool:
@@ -218,11 +207,11 @@ class Evaluator:
         apply(then, facts, around)
         scene = Scene(then, moment, self.world)
         for compiled in sticky:
-            before = state.holdings.get(compiled.policy.id, _NOTHING)
-            after = _holding(compiled, scene, before, around.skew)
+            before = state.holdings.get(compiled.policy.id, NOTHING)
+            after = holding_of(compiled, scene, before, around.skew)
             fresh = tuple(c for c in after.mark if c.since == moment and c not in before.mark)
             if fresh:
-                mark = (*before.mark, *fresh)[-_STICKY_BOUND:]
+                mark = (*before.mark, *fresh)[-STICKY_BOUND:]
                 begun = after.begun if before.begun is None else before.begun
                 state.holdings[compiled.policy.id] = msgspec.structs.replace(
                     before, mark=mark, begun=begun
@@ -232,8 +221,8 @@ class Evaluator:
         scene = Scene(state, now, self.world)
         for compiled in policies:
             name = compiled.policy.id
-            before = state.holdings.get(name, _NOTHING)
-            state.holdings[name] = _holding(compiled, scene, before, self._around.skew)
+            before = state.holdings.get(name, NOTHING)
+            state.holdings[name] = holding_of(compiled, scene, before, self._around.skew)
         if self.timed:
             state.score_level = scene.level
 
@@ -247,7 +236,7 @@ class Evaluator:
         tried: list[Demand] = []
         for compiled in self._compiled:
             name = compiled.policy.id
-            holding = strictly.get(name) or state.holdings.get(name, _NOTHING)
+            holding = strictly.get(name) or state.holdings.get(name, NOTHING)
             unknown = name in strictly and not (call and call.ip)
             for demand in self._asked(compiled, holding, state, sign_ins, addressless=unknown):
                 if demand is not None:
@@ -303,7 +292,7 @@ class Evaluator:
         looks = []
         for compiled in self._compiled:
             name = compiled.policy.id
-            holding = strictly.get(name) or after.holdings.get(name, _NOTHING)
+            holding = strictly.get(name) or after.holdings.get(name, NOTHING)
             second = None if holding.since is None else holding.since // MICROSECONDS
             unknown = name in strictly and not (call and call.ip)
             demand, lifetime = self._asked(compiled, holding, after, sign_ins, addressless=unknown)
@@ -311,7 +300,7 @@ class Evaluator:
                 Look(
                     compiled,
                     applies(compiled, after),
-                    state.holdings.get(name, _NOTHING),
+                    state.holdings.get(name, NOTHING),
                     holding,
                     demand,
                     tuple(shown_for(a, second, sign_ins, skew) for a in compiled.alternatives),
@@ -334,66 +323,3 @@ class Evaluator:
             rank = min(shown.rank, left.rank if ceiling is None else ceiling)
             return Shown(rank, shown.strengths & left.strengths, auth)
         return shown
-
-
-def _holding(compiled: Compiled, scene: Scene, before: Holding, skew: int) -> Holding:
-    proving = Proving(scene, compiled.needs(scene.state), skew)
-    after = _held(compiled, scene, before, proving)
-    cap = compiled.policy.session.max_lifetime
-    return after if cap is None else live_on(before, after, cap, proving)
-
-
-def _held(compiled: Compiled, scene: Scene, before: Holding, proving: Proving) -> Holding:
-    if not applies(compiled, scene.state):
-        return _NOTHING
-    finding = compiled.test(scene, proving.needs)
-    sticky = compiled.policy.sticky
-    if not finding.holds and _waits(compiled, before, proving):
-        return before
-    if not finding.holds:
-        if sticky and before.mark:
-            return Holding(False, (), before.mark, before.begun, before.prompted)
-        return Holding(False, prompted=before.prompted) if before.prompted else _NOTHING
-    causes = finding.causes or (ALWAYS,)
-    known = {cause.key for cause in before.causes}
-    marked = {cause.key: cause for cause in before.mark}
-    mark: dict[str, Cause] = dict(marked) if sticky else {}
-    fresh: list[Cause] = []
-    for cause in causes:
-        key = cause.key
-        if key in known:
-            if key in marked:
-                mark[key] = marked[key]
-        elif not _is_excused(cause, compiled, before, proving):
-            mark[key] = cause
-            fresh.append(cause)
-    kept = tuple(mark.values())[-_STICKY_BOUND:]
-    if before.holds and before.causes == causes and before.mark == kept:
-        return before
-    begun = begun_after(before, kept, fresh, proving) if compiled.policy.grace else None
-    prompted = prompted_after(before, fresh, compiled.min_interval, scene.now)
-    return Holding(True, causes, kept, begun, prompted)
-
-
-def _waits(compiled: Compiled, before: Holding, proving: Proving) -> bool:
-    """Whether a mark waits, and only sign-ins that do not meet it made its condition go away.
-
-    Somebody signed in at the new place, and *then* the mark came up: that sign-in proves the place,
-    not the mark. An older or weaker one never clears it, and not by this detour either. Where none
-    could meet it (a block), any that is later may take its condition away.
-    """
-    scene = proving.scene
-    if not before.mark or not scene.state.proven:
-        return False
-    if proof_after(before.since, proving._replace(needs=proving.needs or ANY_SIGN_IN)) >= 0:
-        return False
-    bare = Scene(unproven(scene.state), scene.now, scene.world, addressless=scene.addressless)
-    return compiled.test(bare, NEVER_PROVEN).holds
-
-
-def _is_excused(cause: Cause, compiled: Compiled, before: Holding, proving: Proving) -> bool:
-    """Whether nobody need be asked for a cause that came up: it is proven, there or just before."""
-    if cause.circumstance and proving.scene.proven(cause.circumstance, proving.needs):
-        return True
-    interval = compiled.min_interval
-    return bool(interval) and was_just_proven(cause, before, interval, proving)

@@ -45,6 +45,8 @@ BOUNDS: Mapping[bytes, int] = {
     b"want": 16,
     b"lease": 4,
     b"swept": 8,
+    b"prompt": 64,
+    b"alert": 4,
 }
 """How many fields of a group are kept. A group not named here keeps `DEFAULT_BOUND`."""
 

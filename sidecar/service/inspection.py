@@ -24,6 +24,7 @@ from sidecar.service.resweep import Resweeper
 from sidecar.service.store import Load, Store
 from sidecar.service.view import View
 from sidecar.wire.naming import Names, SessionName, digest, parse_name
+from sidecar.wire.prompts import prompts_since
 from sidecar.wire.records import WHO_SESSION, WHO_USER, apps_of
 from sidecar.wire.resweeps import Progress
 from sidecar.wire.settings import Settings
@@ -81,7 +82,10 @@ class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """A session as a line of a list. Times are in seconds since the epoch."""
+    """A session as a line of a list. Times are in seconds since the epoch.
+
+    `prompts`: how often its user was asked, in any session, within the prompt budget's last period.
+    """
 
     session: str
     user: str
@@ -97,6 +101,7 @@ class Summary(msgspec.Struct, frozen=True):
     network: str
     established: float
     marks: tuple[Mark, ...]
+    prompts: int = 0
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -263,12 +268,17 @@ class Inspector:
             fan_out=FannedOut(outlook.left, left, outlook.workers),
         )
 
+    def _summarised(self, session: Assembled, state: State, now: float) -> Summary:
+        prompts = prompts_since(session.of_user, now, self._settings().friction.per)
+        summary = _summarise(self._view.evaluator, session, state, now)
+        return msgspec.structs.replace(summary, prompts=prompts)
+
     def _summary(self, session: Assembled) -> Summary | None:
         now = self._clock()
         state = _fold(self._view.evaluator, session).state
         if not state.established:
             return None
-        return _summarise(self._view.evaluator, session, state, now)
+        return self._summarised(session, state, now)
 
     def _detail(self, session: Assembled) -> Detail | None:
         now = self._clock()
@@ -279,7 +289,7 @@ class Inspector:
         moment = int(now * MICROSECONDS)
         terms = terms_of(evaluator.at(state, moment), moment, evaluator.world.rating)
         return Detail(
-            _summarise(evaluator, session, state, now),
+            self._summarised(session, state, now),
             terms,
             tuple(state.proven),
             {str(name): held.value for name, held in state.circumstances.items()},

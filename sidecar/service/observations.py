@@ -156,6 +156,15 @@ class BreakGlassUsed(msgspec.Struct, frozen=True, kw_only=True):
     context: str = ""
 
 
+class PromptBudgetExceeded(msgspec.Struct, frozen=True, kw_only=True):
+    """A user was asked `prompts` times within `seconds`, more than the `budget`; told once."""
+
+    subject: str
+    prompts: int
+    budget: int
+    seconds: float
+
+
 class EventTaken(msgspec.Struct, frozen=True, kw_only=True):
     """An event met its fate at a door. `type` and `id` are as sent; `detail` says what was wrong.
 
@@ -350,6 +359,7 @@ Observation: TypeAlias = (
     | RevokedSession
     | ReportedOnly
     | BreakGlassUsed
+    | PromptBudgetExceeded
     | EventTaken
     | Rescored
     | Checked

@@ -19,6 +19,7 @@ from sidecar.domain.stamp import MICROSECONDS
 from sidecar.service.announcing import Announcer
 from sidecar.service.answers import Overloaded, Refused, Unavailable
 from sidecar.service.assembly import Culprit, assemble, checkpoint_of, devices_of
+from sidecar.service.budget import Budget, Prompted
 from sidecar.service.live import Live, Tracked
 from sidecar.service.observations import (
     Marked,
@@ -83,6 +84,11 @@ class Assembled:
         self.record = record
         self.others = others
 
+    @property
+    def of_user(self) -> Record:
+        """What is known of the user: the record beside the locator's."""
+        return self.others[1] if len(self.others) > 1 else {}
+
 
 class Rescorer:
     """Tells what has become of sessions.
@@ -102,8 +108,10 @@ class Rescorer:
         new_id: Callable[[], str],
         queue: int,
         announcer: Announcer | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self._announcer = announcer
+        self._budget = budget
         self._store = store
         self._view = view
         self._names = names
@@ -231,6 +239,7 @@ class Rescorer:
         evaluator = self._view.evaluator
         joins: list[tuple[Join, Telling | None]] = []
         troubles: list[Exception] = []
+        prompted: list[Prompted] = []
         for count, session in enumerate(sessions, 1):
             try:
                 found = _untold(evaluator, session, now, self._announcer)
@@ -239,10 +248,14 @@ class Rescorer:
                 continue
             troubles += _choked(found.culprits, event)
             joins += [(self._claim(session, telling, now), telling) for telling in found.missing]
+            prompted.append(_prompted(session, found.missing))
             if found.checkpoint:
                 joins.append((self._join(session, found.checkpoint, now), None))
             if count % FOLDS == 0:
                 await trio.lowlevel.checkpoint()
+        if self._budget is not None:
+            # Before the claims, as it can be done again: nothing is lost with a sidecar that dies.
+            await self._budget.count(prompted, now)
         await self._claim_all(joins, by_event=by_event)
         return troubles
 
@@ -308,6 +321,13 @@ class Rescorer:
         if not timed:
             live.told = looked_at  # nothing can be missing until one of these is another
         return False
+
+
+def _prompted(session: Assembled, missing: Iterable[Telling]) -> Prompted:
+    """The prompts among what is untold of a session."""
+    subject = session.record.get(WHO_USER, b"").decode() or session.name.user
+    moments = {telling.prompt for telling in missing if telling.prompt is not None}
+    return Prompted(session.name, subject, tuple(sorted(moments)))
 
 
 def _untimed(observation: Observation) -> Observation:

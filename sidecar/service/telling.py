@@ -31,13 +31,15 @@ _DIGITS = 16
 class Telling(NamedTuple):
     """One thing to tell: the field of the record that must grow, its value, and what to say.
 
-    `observation` is for our own log and metrics, `news` for others; either may be None.
+    `observation` is for our own log and metrics, `news` for others; either may be None. `prompt` is
+    the moment (microseconds) of a mark that asks for a sign-in.
     """
 
     policy: str
     value: bytes
     observation: Observation | None
     news: News | None = None
+    prompt: int | None = None
 
     @property
     def claimed(self) -> bytes:
@@ -76,7 +78,10 @@ def tellings(before: Known, state: State, standing: Standing, now: float) -> lis
         moment = demand.since if demand.since is not None else state.established
         value = _value(moment, _SET)
         if told.get(demand.policy, b"") < value:
-            missing.append(Telling(demand.policy, value, _marked(whose, demand, now)))
+            asks = not (demand.report_only or demand.block or demand.unsatisfiable)
+            prompt = moment if asks else None
+            marked = _marked(whose, demand, now)
+            missing.append(Telling(demand.policy, value, marked, prompt=prompt))
     if standing.revoked is not None:
         waiting.add(REVOKED)
         value = _value(standing.revoked.since or 0, _SET)

@@ -297,6 +297,9 @@ class Friction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     # for so long after a proof its cause does not ask again, unless a policy says otherwise
     min_interval: WholeDuration = 0
+    # a user who is asked more often than so within `per` is told of, once a period; 0: nobody is
+    prompts: Annotated[int, msgspec.Meta(ge=0, le=48)] = 0
+    per: Duration = 86400.0  # the period of `prompts`
 
 
 class BreakGlass(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -33,6 +33,7 @@ from sidecar.service.observations import (
     LinkStatus,
     Marked,
     Observation,
+    PromptBudgetExceeded,
     QueueRejected,
     Reloaded,
     ReloadOutcome,
@@ -99,6 +100,7 @@ EVERYTHING: tuple[Observation, ...] = (
     WorkClaimed(entries=2),
     WorkerFailed(where="evaluation", error=ValueError("innards")),
     Told(event="ready", fields={"socket": "/run/s.sock"}),
+    PromptBudgetExceeded(subject="ada", prompts=6, budget=5, seconds=86400.0),
     BreakGlassUsed(session="s1", subject="glass-1", decision="allow", context="c1"),
 )
 
@@ -343,6 +345,13 @@ def test_each_use_of_a_break_glass_account_is_counted_and_logged() -> None:
     assert recorded.value("sidecar_break_glass_checks_total", decision="allow") == 2
     assert [line["event"] for line in recorded.log] == ["break-glass-used"] * 2
     assert {line["level"] for line in recorded.log} == {"warning"}
+
+
+def test_an_exceeded_prompt_budget_names_the_user_in_the_log_and_in_no_metric() -> None:
+    recorded = Recorded().record(EVERYTHING[-2])
+    assert recorded.value("sidecar_prompt_budget_exceeded_total") == 1
+    (line,) = recorded.log
+    assert (line["event"], line["subject"], line["prompts"]) == ("prompt-budget-exceeded", "ada", 6)
 
 
 def test_checks_are_told_only_where_the_log_asks_for_them() -> None:

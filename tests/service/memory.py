@@ -15,6 +15,7 @@ from sidecar.domain.stamp import MICROSECONDS
 from sidecar.service.announcing import Announcer, Outbox
 from sidecar.service.answers import Accepted, Answer, Call, Refused, Unavailable
 from sidecar.service.backlog import STALE, Outlook, Taken
+from sidecar.service.budget import Budget
 from sidecar.service.check import Checker
 from sidecar.service.deadletters import DeadLetters
 from sidecar.service.fan_out import FanOut
@@ -345,6 +346,12 @@ class Pod:
             new_id=lambda: f"{name}-claim{next(ids)}",
             queue=100,
             announcer=Announcer(outbox, self.telemetry) if outbox else None,
+            budget=Budget(
+                settings=lambda: settings.friction,
+                store=store,
+                names=self.names,
+                telemetry=self.telemetry,
+            ),
         )
         backlogs = MemoryBacklogs(store, self.clock)
         self.fan_out = FanOut(
