@@ -1,5 +1,6 @@
 """An explanation as a tree for people, with nothing in it that steers the terminal."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from rich.console import Console, RenderableType
@@ -27,14 +28,23 @@ def print_explanation(told: Explanation, *, every: bool = True) -> None:
     Console(highlight=False).print(tree(told, every=every))
 
 
-def tree(told: Explanation, *, every: bool = True) -> RenderableType:
-    """The explanation as a tree: verdict, session, score, policies."""
+def tree(
+    told: Explanation, *, every: bool = True, named: frozenset[str] | None = None
+) -> RenderableType:
+    """The explanation as a tree: verdict, session, score, policies.
+
+    `named`: of policies whose conditions do not hold only these are told in full, others in a line.
+    """
     root = Tree(_verdict(told))
     _session(root, told)
     _score(root, told)
     shown = [p for p in told.policies if every or p.outcome not in _ELSEWHERE]
     for policy in shown:
-        _policy(root, policy)
+        if named is None or policy.outcome is not Outcome.NOT_MET or policy.policy in named:
+            _policy(root, policy)
+        else:
+            unmet = "; ".join(_unmet(policy.conditions))
+            root.add(_text(f"{policy.policy}: {policy.outcome}: {unmet}", "dim"))
     left = len(told.policies) - len(shown)
     if left:
         root.add(_text(f"{left} more for other users, apps or contexts", "dim"))
@@ -118,6 +128,20 @@ def _policy(root: Tree, told: PolicyTold) -> None:
     if told.outcome is Outcome.IN_GRACE and told.binds_from is not None:
         branch.add(_text(f"grace: {told.grace} s, it binds from {clock(told.binds_from)}"))
     _grant(branch, told)
+
+
+def _unmet(node: ConditionTold | None) -> Iterator[str]:
+    """The conditions without parts that keep a policy from holding."""
+    if node is None or node.holds:
+        return
+    if node.parts and node.kind != "not":
+        for part in node.parts:
+            yield from _unmet(part)
+    else:
+        asks = node.parts[0] if node.kind == "not" else node
+        negated = "not " if node.kind == "not" else ""
+        value = f": {asks.value}" if asks.value else ""
+        yield f"{negated}{asks.kind} ({asks.asks}){value}"
 
 
 def _fate(cause: CauseTold) -> str:

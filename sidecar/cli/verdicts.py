@@ -41,7 +41,10 @@ def _failure(checked: Checked, played: Played) -> Group:
             Text(plain(difference.expected), "green"),
             Text(plain(difference.got), "red"),
         )
-    return Group(Text(_where(checked, played)), table, tree(checked.explanation, every=False))
+    expected = checked.check.expected
+    named = (expected.reasons or frozenset()) | (expected.would or frozenset())
+    told = tree(checked.explanation, every=False, named=named)
+    return Group(Text(_where(checked, played)), table, told)
 
 
 def _where(checked: Checked, played: Played) -> str:

@@ -69,6 +69,29 @@ async def test_a_failed_expectation_is_told_with_its_line_and_why(config: Path) 
     assert "0 of 1 scenarios went as expected" in done.out
 
 
+async def test_of_a_failure_what_has_nothing_to_do_with_it_takes_a_line(config: Path) -> None:
+    others = """\
+policies:
+  - id: travels
+    contexts: [c1]
+    conditions:
+      any: [{changed: [ip]}, {not: {user_risk: high}}, {all: [{score: 90}, {user_risk: low}]}]
+    grant: mfa
+"""
+    rewrite(config.parent / "policies" / "q.yaml", others)
+    file = scenarios(config)
+    rewrite(file, SCENARIO.replace("{context: c1, verdict: step_up", "{context: c1, verdict: deny"))
+    done = await run(config, str(file))
+    assert (
+        "travels: conditions-not-met: changed (ip changed): unknown; "
+        "not user_risk (at least high): high; score (at least 90): 60.0 "
+    ) in done.out
+    assert "- changed (ip changed)" not in done.out
+    assert "+ user_risk (at least high): high" in done.out
+    rewrite(file, file.read_text().replace("reasons: [risky]", "reasons: [risky, travels]"))
+    assert "- changed (ip changed)" in (await run(config, str(file))).out
+
+
 async def test_a_mistake_in_a_file_is_told_with_its_line(config: Path) -> None:
     file = scenarios(config)
     rewrite(file, SCENARIO.replace("HIGH", "VERY").replace("c1, verdict: step_up", "c7"))
