@@ -60,7 +60,7 @@ ACTIVE = 0.1
 
 
 class Cost(NamedTuple):
-    """Memory and net bytes, commands (those in scripts among them), joins, seconds of CPU."""
+    """Memory and net bytes, commands (those in scripts among them), scripts, seconds of CPU."""
 
     memory: float
     commands: float
@@ -112,7 +112,7 @@ class Bench:
         self.sessions = sessions
         self.idle = self.asking = NOTHING
         self.links: list[trio.SocketStream] = []
-        self.table = Table("one", "memory B", "commands", "joins", "in B", "out B", "CPU us")
+        self.table = Table("one", "memory B", "commands", "scripts", "in B", "out B", "CPU us")
         for column in self.table.columns[1:]:
             column.justify = "right"
 
@@ -312,7 +312,7 @@ def limits(costs: dict[str, Cost], connection: float, runs: list[Run]) -> Table:
     row("answers to signals", SIGNALS * signal.sent / 2**20, "MiB/s", NODE_NETWORK / 2**20)
     table.add_row("so, masters (and as many replicas)", "", f"{math.ceil(max(needed)):,}")
     table.add_section()
-    row("joins of idle sidecars on one node", SIDECARS * idle.joins, "joins/s")
+    row("scripts of idle sidecars, on two slots", SIDECARS * idle.joins, "scripts/s")
     links = SIDECARS * (Store().threads + 1)
     row("connections at each node", links, f"({links * connection / 2**30:,.1f} GiB)")
     row("`wait: everywhere`, each event", SIDECARS * signal.cpu, "core seconds")

@@ -178,9 +178,9 @@ class WorkLog:
 
     async def look(self) -> bool:
         """Claim what is overdue and do it; True where there may be more of it."""
-        await self._letters.count()
         keys = self._names.work_logs()
-        lengths = await self._queues.lengths(*map(Length, keys))
+        asked = (*keys, self._names.dead_letters())
+        *lengths, self._letters.waiting = await self._queues.lengths(*map(Length, asked))
         self.waiting = sum(lengths)
         held = [key for key, length in zip(keys, lengths, strict=True) if length]
         if not held:
