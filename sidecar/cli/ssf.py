@@ -1,0 +1,134 @@
+"""`sidecar ssf`: set up and look after the streams of a transmitter of Shared Signals."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sidecar.cli.asking import plain, seconds
+from sidecar.cli.run import add_config
+from sidecar.cli.stopping import DONE, NEGATIVE, Stop
+
+if TYPE_CHECKING:  # loaded when it is needed
+    from sidecar.wire.receiver_settings import KnownTransmitter
+
+_STATUSES = {"enable": "enabled", "pause": "paused", "disable": "disabled"}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.description = (
+        "Ask a transmitter that `receiver.transmitters` names for its metadata, or for a stream of "
+        "events: make it, look at it, change it, have it verified. Prints the transmitter's answer "
+        "as JSON."
+    )
+    parser.epilog = """\
+examples:
+  sidecar ssf discover idp
+  sidecar ssf create idp --endpoint https://payroll.example.com/ssf/events
+  sidecar ssf create mdm --event device-compliance-change
+  sidecar ssf verify idp
+  sidecar ssf pause idp --reason "maintenance until noon"
+  sidecar ssf add-subject idp --subject '{"format": "email", "email": "ada@example.com"}'
+
+exit status: 0 done, 1 the transmitter refuses, 2 bad usage, or it does not answer
+"""
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True, dest="action")
+    actions.add_parser("discover", help="show its metadata")
+    _add_wishes(actions.add_parser("create", help="make a stream"))
+    actions.add_parser("show", help="show our streams, or one")
+    _add_wishes(actions.add_parser("update", help="change what is given of a stream"))
+    actions.add_parser("verify", help="have it send a verification event")
+    actions.add_parser("status", help="show whether a stream carries events")
+    for name, status in _STATUSES.items():
+        action = actions.add_parser(name, help=f"have a stream {status}")
+        action.add_argument("--reason", metavar="TEXT", default="", help="why, for the other end")
+    for name in ("add", "remove"):
+        action = actions.add_parser(f"{name}-subject", help=f"{name} a subject")
+        action.add_argument("--subject", metavar="JSON", required=True, help="as RFC 9493 has it")
+    actions.add_parser("delete", help="take a stream away")
+    for name, action in actions.choices.items():
+        action.add_argument("transmitter", metavar="NAME", help="as `receiver.transmitters` has it")
+        if name not in {"discover", "create"}:
+            action.add_argument(
+                "--stream", metavar="ID", default="", help="which; not needed if there is one"
+            )
+        action.add_argument(
+            "--token-file",
+            metavar="FILE",
+            default="",
+            help="a file with the token to show there (default: the transmitter's `token_file`)",
+        )
+        action.add_argument(
+            "--timeout", metavar="SECONDS", type=seconds, default=10.0, help="(default: 10)"
+        )
+        add_config(action)
+
+
+def _add_wishes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--endpoint",
+        metavar="URL",
+        default="",
+        help="where it is to push, with the `authorization_file`'s content; "
+        "without it a new stream is polled",
+    )
+    parser.add_argument(
+        "--event",
+        metavar="TYPE",
+        action="append",
+        default=[],
+        help="a type of events, such as session-revoked; may be repeated "
+        "(default for a new stream: the transmitter's `events`, else all that are known here)",
+    )
+    parser.add_argument("--description", metavar="TEXT", default="", help="for people there")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Ask, and print what comes back."""
+    import trio  # noqa: PLC0415 - a command starts quickly
+
+    from sidecar.adapters.transmitter_api import Refused  # noqa: PLC0415 - likewise
+    from sidecar.cli.ssf_actions import Session  # noqa: PLC0415 - likewise
+    from sidecar.service.answers import Overloaded, Unavailable  # noqa: PLC0415 - likewise
+
+    known = _transmitter(arguments)
+    session = Session(known, arguments)
+    try:
+        text, problem = trio.run(session.act)
+    except Refused as error:
+        raise Stop(f"sidecar ssf: {known.name}: {error}", status=NEGATIVE) from None
+    except Overloaded as error:
+        wait = f"asks to be left alone for {error.retry_after} s"
+        raise Stop(f"sidecar ssf: {known.name} {wait}") from None
+    except Unavailable as error:
+        raise Stop(f"sidecar ssf: {known.name}: {plain(str(error))}") from None
+    if text:
+        print(text)
+    if problem:
+        raise Stop(f"sidecar ssf: {known.name}: {plain(problem)}", status=NEGATIVE)
+    return DONE
+
+
+def _transmitter(arguments: argparse.Namespace) -> "KnownTransmitter":
+    from sidecar.wire.config import ConfigError, read_settings  # noqa: PLC0415 - starts quickly
+
+    file = arguments.config
+    try:
+        settings = read_settings(Path(file).read_text("utf-8"), file, os.environ, _read)
+    except OSError as error:
+        raise Stop(f"{file}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise Stop(f"{file}: is not UTF-8 text") from None
+    except ConfigError as error:
+        raise Stop(*(plain(str(problem)) for problem in error.problems)) from None
+    known = {one.name: one for one in settings.receiver.transmitters}
+    if arguments.transmitter not in known:
+        names = ", ".join(known) or "none"
+        name = plain(arguments.transmitter)
+        raise Stop(f"sidecar ssf: no transmitter {name!r} in {file}; there are: {names}")
+    return known[arguments.transmitter]
+
+
+def _read(file: str) -> str:
+    return Path(file).read_text("utf-8")
