@@ -186,7 +186,7 @@ class _Look(NamedTuple):
 
     def risk(self) -> Iterator[News]:
         before = self.known.get(RISK, b"")
-        previous = RiskLevel[_told(before, "LOW")]
+        previous = RiskLevel.__members__.get(_told(before, "LOW"), RiskLevel.LOW)
         rating = self.evaluator.world.rating
         terms = terms_of(self.state, self.now, rating)
         # What others report of the session is not told on: two that tell each other would keep
@@ -217,7 +217,8 @@ class _Look(NamedTuple):
     def _news(self, topic: str, current: str, change: Change, at: int, text: str) -> News:
         before = self.known.get(topic, b"")
         # A moment no earlier than the last: two clocks may disagree.
-        moment = max(self.now, int(before[:_DIGITS] or b"0") + 1)
+        last = int(before[:_DIGITS]) if before[:_DIGITS].isdigit() else 0
+        moment = max(self.now, last + 1)
         value = _moment(moment) + current.encode() + b"."
         name = _name(self.whom, topic, before + b"|" + current.encode())
         return News(topic, before, value, self._announcement(name, change, at, text))
@@ -249,7 +250,7 @@ def _moment(microseconds: int) -> bytes:
 
 
 def _told(value: bytes, otherwise: str) -> str:
-    return value[_DIGITS:-1].decode() if value else otherwise
+    return value[_DIGITS:-1].decode("utf-8", "replace") if value else otherwise
 
 
 def _name(whom: Whom, topic: str, value: bytes) -> str:

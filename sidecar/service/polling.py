@@ -1,6 +1,5 @@
 """Recipients fetch what waits for them (RFC 8936)."""
 
-from collections.abc import Callable
 from typing import Protocol
 
 import trio
@@ -30,7 +29,7 @@ class Signer(Protocol):
 class Polling:
     """Answers polls; `most` events in one answer, after `wait` seconds at the latest."""
 
-    def __init__(  # noqa: PLR0913 - one place wires it
+    def __init__(
         self,
         *,
         store: StreamStore,
@@ -38,14 +37,12 @@ class Polling:
         telemetry: Telemetry,
         most: int,
         wait: float,
-        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._store = store
         self._signer = signer
         self._telemetry = telemetry
         self._most = most
         self._wait = wait
-        self._stopping = stopping
 
     async def poll(self, who: Recipient, stream: str, request: PollRequest) -> PollResponse:
         """Take out what is acknowledged, then give what waits.
@@ -63,7 +60,7 @@ class Polling:
             found = await self._find(who, stream)
             carries = found.status is StreamStatus.ENABLED
             backlog = await self._store.backlog(stream, most if carries else 0)
-            waits = most and not (request.return_immediately or backlog.first or self._stopping())
+            waits = most and not (request.return_immediately or backlog.first)
             if not waits or trio.current_time() >= deadline:
                 break
             await trio.sleep(min(GLANCE, max(0.0, deadline - trio.current_time())))

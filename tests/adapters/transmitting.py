@@ -72,10 +72,17 @@ def settings_of(
 class Running:
     """A running transmitter: a client of its listener, and its store."""
 
-    def __init__(self, client: httpx.AsyncClient, streams: RedisStreams, names: Telemetry) -> None:
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        store: RedisStore,
+        streams: RedisStreams,
+        telemetry: Telemetry,
+    ) -> None:
         self.client = client
+        self.store = store
         self.streams = streams
-        self.telemetry = names
+        self.telemetry = telemetry
         self._moment = 0
 
     async def tell(self, session: str, change: Change | None = None, user: str = "u") -> str:
@@ -103,6 +110,10 @@ class Running:
         """Ask as the first recipient."""
         more.setdefault("headers", BEARER)
         return await self.client.request(method, path, **more)
+
+    async def is_up(self) -> bool:
+        """Whether the store answered when last asked."""
+        return self.store.up
 
     async def create(self, **more: Any) -> dict[str, Any]:
         """A stream of the first recipient."""
@@ -143,7 +154,7 @@ async def transmitting(settings: Settings) -> AsyncIterator[Running]:
         await transmission.start(nursery)
         (url,) = await transmission.open(nursery)
         async with httpx.AsyncClient(base_url=url, timeout=20) as client:
-            yield Running(client, streams, telemetry)
+            yield Running(client, store, streams, telemetry)
         nursery.cancel_scope.cancel()
 
 

@@ -207,3 +207,10 @@ def test_what_was_told_is_no_news_and_told_only_grows(facts: list[Fact], cut: in
         assert one.value > told.get(topic, b"")
         assert one.before == told.get(topic, b"")
     assert found(later, 2000, told_after(news, told)) == {}
+
+
+@given(st.binary(max_size=24))
+def test_whatever_the_store_says_was_told_there_is_an_answer(told: bytes) -> None:
+    facts = [*established(acr="mfa"), sighted(1500, AWAY)]
+    news = found(facts, 1501, {ASSURANCE: told, RISK: told, PRESENTED: told})
+    assert set(news) <= {ASSURANCE, RISK, PRESENTED}
