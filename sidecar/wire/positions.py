@@ -2,8 +2,9 @@
 
 Read as YAML 1.2's core schema (section 10.3.2), so that `NO` is Norway and `22:00` a time, which
 YAML 1.1 makes a boolean and a number. What two readers could understand differently is refused:
-keys given twice, keys that are not text, tags, merge keys, several documents. Anchors are allowed
-within a bound on what they expand to.
+keys given twice, keys that are not text, tags, several documents. Anchors are allowed within a
+bound on what they expand to, and so are merge keys (`<<: *anchor`, or a list of mappings): what a
+mapping says itself wins over what it merges, and of two that it merges the first.
 """
 
 import re
@@ -20,6 +21,8 @@ MAX_NODES = 500_000
 MAX_DEPTH = 64
 MAX_PROBLEMS = 500
 """After so many problems no more are told: the wrong file was named."""
+
+MERGE = "<<"
 
 WHOLE = "(file)"
 """Stands for the field of a problem that concerns a whole file."""
@@ -252,10 +255,15 @@ class _Reader:
 
     def _table(self, place: Place) -> Node:
         entries: dict[str, Entry] = {}
+        merged: list[tuple[Place, Node]] = []
         self._path.append("")
         while not isinstance(event := self._next(), yaml.MappingEndEvent):
             at = Place(self._file, self.line)
             self._path[-1] = ""
+            if _is_merge(event):
+                self._path[-1] = f".{MERGE}"
+                merged.append((at, self._node(self._next())))
+                continue
             key = self._key(self._node(event), at)
             self._path[-1] = f".{shown(key)}" if key is not None else ".?"
             if key in entries:
@@ -263,15 +271,27 @@ class _Reader:
             node = self._node(self._next())
             if key is not None:
                 entries.setdefault(key, Entry(at, node))
+        self._merge(entries, merged)
         self._path.pop()
         return Table(entries, place)
 
+    def _merge(self, entries: dict[str, Entry], merged: list[tuple[Place, Node]]) -> None:
+        """Take in what merge keys bring, where the mapping does not say otherwise itself."""
+        self._path[-1] = f".{MERGE}"
+        if len(merged) > 1:
+            self._add(merged[1][0], f"is given twice; first in line {merged[0][0].line}")
+        for at, node in merged[:1]:
+            for part in node.items if isinstance(node, Listing) else (node,):
+                if isinstance(part, Table):
+                    for key, entry in part.entries.items():
+                        entries.setdefault(key, entry)
+                elif not isinstance(part, Refused):
+                    self._add(at, "must merge mappings: an alias of one, or a list of those")
+
     def _key(self, node: Node, at: Place) -> str | None:
         if isinstance(node, Scalar) and isinstance(node.value, str):
-            if node.value != "<<":
-                return node.value
-            self._add(at, "merge keys ('<<') are not supported; write the keys here")
-        elif not isinstance(node, Refused):
+            return node.value
+        if not isinstance(node, Refused):
             self._add(at, "has a key that is not text; put it in quotes")
         return None
 
@@ -301,6 +321,11 @@ class _Reader:
 
     def _add(self, place: Place, message: str) -> None:
         self._problems.add(place, self.field, message)
+
+
+def _is_merge(event: yaml.Event) -> bool:
+    """Whether this is a merge key; in quotes it is a key like any other."""
+    return isinstance(event, yaml.ScalarEvent) and event.implicit[0] and event.value == MERGE
 
 
 def resolve(text: str) -> str | int | float | bool | None:

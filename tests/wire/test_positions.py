@@ -105,8 +105,11 @@ def test_every_node_and_key_knows_its_line() -> None:
         ("--- 1\n--- 2", ["2: (file): has more than one document; only one is read"]),
         ("1: a", ["1: (file): has a key that is not text; put it in quotes"]),
         ("a: {[x]: 1, null: 2}", ["1: a: has a key that is not text; put it in quotes"]),
-        ("a: &x {b: 1}\nc: {<<: *x}",
-         ["2: c: merge keys ('<<') are not supported; write the keys here"]),
+        ("a: &x [1]\nc: {<<: *x}",
+         ["2: c.<<: must merge mappings: an alias of one, or a list of those"]),
+        ("a: &x {b: 1}\nc: {<<: *x,\n <<: *x}", ["3: c.<<: is given twice; first in line 2"]),
+        ("a: {<<: *x}", ["1: a.<<: refers to the anchor 'x', which is not there"]),
+        ("a: &x {<<: *x}", ["1: a.<<: holds itself, by the anchor 'x'"]),
         ("a: *x", ["1: a: refers to the anchor 'x', which is not there"]),
         ("a: &x [*x]", ["1: a[0]: holds itself, by the anchor 'x'"]),
         ("a: b: c", ["1: a: is not valid YAML: mapping values are not allowed in this context"]),
@@ -118,6 +121,33 @@ def test_every_node_and_key_knows_its_line() -> None:
 )  # fmt: skip
 def test_what_could_be_read_in_two_ways_is_refused(text: str, expected: list[str]) -> None:
     assert problems(text) == [f"f:{line}" for line in expected]
+
+
+def test_a_merge_key_brings_what_the_mapping_does_not_say_itself() -> None:
+    text = "a: &x {k: 1, l: 2}\nb: &y {l: 3, m: 4}\nc: {l: 5, <<: *x}\nd: {<<: [*y, *x], n: 6}\n"
+    found = plain(tree(text))
+    assert isinstance(found, dict)
+    assert found["c"] == {"k": 1, "l": 5}
+    assert found["d"] == {"k": 1, "l": 3, "m": 4, "n": 6}
+
+
+def test_what_is_merged_stands_where_it_was_written() -> None:
+    table = tree("a: &x\n  k: 1\nb:\n  <<: *x\n")
+    assert isinstance(table, Table)
+    merged = table.entries["b"].node
+    assert isinstance(merged, Table)
+    assert merged.entries["k"].place.line == 2
+
+
+def test_a_merge_key_in_quotes_is_a_key() -> None:
+    assert plain(tree('a: {"<<": 1}')) == {"a": {"<<": 1}}
+
+
+def test_merge_keys_that_double_what_they_merge_are_counted() -> None:
+    lines = ["a0: &a0 {k: [1, 2, 3, 4, 5, 6, 7, 8]}"]
+    lines += [f"a{n}: &a{n} {{x: *a{n - 1}, y: *a{n - 1}, <<: *a{n - 1}}}" for n in range(1, 30)]
+    (told,) = problems("\n".join(lines))
+    assert "holds more than 500000 values, aliases expanded" in told
 
 
 def test_an_anchor_may_be_used_again() -> None:
@@ -171,7 +201,7 @@ def test_no_text_makes_the_pure_parser_leak(text: str) -> None:
 WORDS = st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "Zs"]))
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63) | WORDS,
-    lambda inner: st.lists(inner) | st.dictionaries(WORDS.filter(lambda key: key != "<<"), inner),
+    lambda inner: st.lists(inner) | st.dictionaries(WORDS, inner),
     max_leaves=8,
 )
 
