@@ -208,7 +208,7 @@ class Requires(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     assurance: str = ""  # the level or strength that a sign-in must show; empty: any
     max_age: WholeDuration = 0  # the age that the sign-in may have; 0: any
-    exclude: Principals = Principals()  # emergency accounts, of whom nothing is required
+    exclude: Principals = Principals()  # of whom it requires nothing, besides `break_glass`
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
