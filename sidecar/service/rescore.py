@@ -166,7 +166,8 @@ class Rescorer:
     async def _do(self, task: Task) -> None:
         """Do a task. Raises `Unavailable` and `Overloaded`; what else goes wrong is told."""
         try:
-            await self.rescore(task.cause, task.names, task.enlisted.event if task.enlisted else "")
+            event = task.enlisted.event if task.enlisted else ""
+            await self.rescore(task.cause, task.names, event, at_hand=True)
         except (Unavailable, Overloaded) as error:
             if task.enlisted is None or not isinstance(error, Refused):
                 raise
@@ -180,8 +181,13 @@ class Rescorer:
             if task.enlisted is not None:
                 await task.enlisted.ended(None)
 
-    async def rescore(self, cause: str, names: Sequence[SessionName], event: str = "") -> None:
+    async def rescore(
+        self, cause: str, names: Sequence[SessionName], event: str = "", *, at_hand: bool = False
+    ) -> None:
         """Look at these sessions now, in batches that give way to others.
+
+        `at_hand`: what is to be told came in here, so that sessions which the view holds need not
+        be read; what another left may not be known here yet.
 
         What goes wrong with one of them is told, or for an `event` raised when the others are
         done; so is that what the event said had to be set aside.
@@ -189,7 +195,9 @@ class Rescorer:
         troubles: list[Exception] = []
         for start in range(0, len(names), BATCH):
             batch = names[start : start + BATCH]
-            sessions = await self.read(batch)
+            sessions = self._held(batch) if at_hand else []
+            held = {session.name for session in sessions}
+            sessions += await self.read([name for name in batch if name not in held])
             troubles += await self._tell(sessions, event=event)
             self._telemetry.record(Rescored(cause=cause, sessions=len(sessions)))
             await trio.lowlevel.checkpoint()
@@ -204,8 +212,18 @@ class Rescorer:
             self._telemetry.record(WorkerFailed(where="resweep", error=error))
         self._telemetry.record(Rescored(cause=cause, sessions=len(sessions)))
 
+    def _held(self, names: Sequence[SessionName]) -> list[Assembled]:
+        sessions = []
+        for live in filter(None, map(self._view.held, names)):
+            others = [live.locator, live.users, *live.devices.values()]
+            record = live.own.record
+            sessions.append(Assembled(live.name, record, [one.record for one in others]))
+        return sessions
+
     async def read(self, names: Sequence[SessionName]) -> list[Assembled]:
         """Sessions with all their records: two round trips, however many they are."""
+        if not names:
+            return []
         users = {name.user: self._names.user_record(name.user) for name in names}
         loads = [Load(self._names.session_record(name)) for name in names]
         loads += [Load(self._names.locator(name.session)) for name in names]

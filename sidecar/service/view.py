@@ -23,7 +23,7 @@ from sidecar.service.live import Live, Tracked
 from sidecar.service.observations import Telemetry, ViewEvicted, WorkerFailed
 from sidecar.service.store import Load, Loaded, News, Reader
 from sidecar.service.watching import Watches
-from sidecar.wire.naming import Names, digest, session_name
+from sidecar.wire.naming import Names, SessionName, digest, session_name
 from sidecar.wire.records import WHO_USER, event_field
 
 LOADS_AT_ONCE = 512
@@ -84,6 +84,16 @@ class View:
     def find_session(self, session: str) -> Live | None:
         """The session by its identifier alone."""
         return self._by_session.get(session)
+
+    def held(self, name: SessionName) -> Live | None:
+        """The session of this name, where all of it is here, and nothing that the store lacks."""
+        own = self._records.get(self._names.session_record(name))
+        live = next((one for one in own.lives if one.own is own), None) if own else None
+        if live is None or self._lives.get((live.user, live.session)) is not live:
+            return None
+        if live.missing_device or any(tracked.unsaved for tracked in live.tracked):
+            return None
+        return live
 
     def staleness(self) -> float:
         """Seconds since it was last certain that the view had all news."""

@@ -11,8 +11,8 @@ from sidecar.domain.stamp import at
 from sidecar.service.answers import Unavailable
 from sidecar.service.backlog import STALE
 from sidecar.service.fan_out import BACKLOG
-from sidecar.service.observations import Marked, Rescored
-from sidecar.service.store import MEMBERS_BOUND
+from sidecar.service.observations import Cleared, Marked, Rescored
+from sidecar.service.store import MEMBERS_BOUND, Load, Loaded
 from tests.domain.scenes import policy
 from tests.service.memory import MemoryStore, Pod, Tokens
 
@@ -168,3 +168,43 @@ async def test_an_item_that_cannot_be_read_is_dropped_and_holds_up_nothing() -> 
     await work(a)
     assert marked(a) == ALL
     assert not (await a.fan_out.status()).left
+
+
+class Counting(MemoryStore):
+    """Counts the records that are read."""
+
+    read = 0
+
+    async def load(self, *loads: Load) -> list[Loaded]:
+        self.read += len(loads)
+        return await super().load(*loads)
+
+
+async def test_what_the_view_holds_is_told_of_without_being_read() -> None:
+    store, tokens = Counting(), Tokens()
+    here, there = (Pod(store, [RISKY], tokens, name=name) for name in "ab")
+    token = tokens.issue("t", user="bot", session="s")
+    await here.check(token)
+    await here.settle()
+    before = store.read
+    await here.intake.accept(RISE)
+    await here.rescorer.drain()
+    assert marked(here) == Counter(["s"])
+    assert store.read == before
+    # Elsewhere it is read.
+    fall = RiskLevelChange(stamp=at(1006, "fall"), subject=Subject(user="bot"), level=RiskLevel.LOW)
+    await there.intake.accept(fall)
+    await there.rescorer.drain()
+    assert store.read > before
+    assert there.telemetry.of(Cleared)
+
+
+async def test_what_is_not_saved_yet_is_not_told_of() -> None:
+    store, tokens = Counting(), Tokens()
+    pod = Pod(store, [RISKY], tokens)
+    await pod.check(tokens.issue("t", user="bot", session="s"))
+    await pod.intake.accept(RISE)
+    await pod.rescorer.drain()
+    assert not marked(pod)
+    await pod.settle()
+    assert marked(pod) == Counter(["s"])
