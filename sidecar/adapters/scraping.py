@@ -10,19 +10,25 @@ MOST_BYTES = 64 << 20
 
 
 def scrape(url: str, seconds: float) -> list[Sample]:
-    """All samples at `url`. Raises `Unavailable` where there are none to be had in that time."""
+    """All samples at `url`. Raises `Unavailable` where there are none to be had.
+
+    `seconds` is the time for a connection, and for each part of the answer.
+    """
     try:
-        response = httpx.get(url, timeout=seconds, trust_env=False)
-    except (httpx.TransportError, httpx.InvalidURL) as error:
+        with httpx.stream("GET", url, timeout=seconds, trust_env=False) as response:
+            if response.status_code != 200:
+                raise Unavailable(f"status {response.status_code}")
+            body = bytearray()
+            for part in response.iter_bytes():
+                body += part
+                if len(body) > MOST_BYTES:
+                    raise Unavailable("the answer is too long to be metrics")
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise Unavailable(f"nobody answers ({type(error).__name__})") from error
-    if response.status_code != 200:
-        raise Unavailable(f"status {response.status_code}")
-    if len(response.content) > MOST_BYTES:
-        raise Unavailable("the answer is too long to be metrics")
     try:
         return [
             Sample(sample.name, sample.labels, sample.value)
-            for family in text_string_to_metric_families(response.text)
+            for family in text_string_to_metric_families(body.decode())
             for sample in family.samples
         ]
     except ValueError as error:
