@@ -46,7 +46,16 @@ from sidecar.domain.steps import digest, steps_of
 class Evaluator:
     """All policies over one configuration. `session` arguments are records' names."""
 
-    __slots__ = ("_around", "_compiled", "_strict", "_timed", "resting", "timed", "world")
+    __slots__ = (
+        "_around",
+        "_compiled",
+        "_strict",
+        "_timed",
+        "each_call",
+        "resting",
+        "timed",
+        "world",
+    )
 
     def __init__(self, policies: Iterable[Policy], world: World, around: Surroundings) -> None:
         self.world = world
@@ -61,6 +70,8 @@ class Evaluator:
         self._timed = tuple(c for c in self._compiled if c.timed)
         self.timed = bool(self._timed)
         self._strict = tuple(c for c in self._compiled if c.strict)
+        # Whether any policy asks each call for a sign-in of its own.
+        self.each_call = any(c.policy.session.every_time for c in self._compiled)
 
     @property
     def policies(self) -> tuple[Policy, ...]:

@@ -15,7 +15,7 @@ from sidecar.domain.decision import Verdict, decide
 from sidecar.domain.explaining import explain_call
 from sidecar.domain.location import Place
 from sidecar.domain.scene import CalledFrom
-from sidecar.domain.spending import Purse
+from sidecar.domain.spending import EMPTY, Purse
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.standing import Standing
 from sidecar.service.answering import UNKNOWN_MAX_AGE, Answerers, Whom, reasons_of
@@ -180,14 +180,16 @@ class Checker:
     async def _judge_known(self, live: Live, token: Token | None, app: str, asked: Asked) -> Answer:
         unconfirmed = token is not None and token.unconfirmed
         stale = asked.contexts if unconfirmed else self._too_stale(asked.contexts)
-        standing, _ = self._standing(live, asked)
-        purse = self._spender.purse(live, standing, token, asked.token)
-        if purse.proof is not None and not stale:
-            try:
-                paying = (app, asked.contexts, asked.now)
-                purse = await self._spender.pay(live, standing, purse, *paying)
-            except (Unavailable, Overloaded):
-                stale = asked.contexts  # nobody knows whether it is spent
+        purse = EMPTY
+        if self._view.evaluator.each_call:
+            standing, _ = self._standing(live, asked)
+            purse = self._spender.purse(live, standing, token, asked.token)
+            if purse.proof is not None and not stale:
+                try:
+                    paying = (app, asked.contexts, asked.now)
+                    purse = await self._spender.pay(live, standing, purse, *paying)
+                except (Unavailable, Overloaded):
+                    stale = asked.contexts  # nobody knows whether it is spent
         if stale:
             return self._stale(live, token, app, asked, purse, stale)
         return self._judge(live, token, app, asked, purse)
