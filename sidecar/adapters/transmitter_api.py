@@ -14,6 +14,7 @@ import trio
 
 from sidecar.adapters.documents import is_loopback, is_permitted
 from sidecar.service.answers import Overloaded, Unavailable
+from sidecar.wire.jws import strict_object
 from sidecar.wire.streams import (
     Delivery,
     InvalidMessage,
@@ -30,6 +31,7 @@ from sidecar.wire.streams import (
 
 MAX_BYTES = 16 * 1_048_576
 LONGEST_RETRY_AFTER = 3600
+MAX_SAID = 200
 _REASONS = {
     400: "the request is not understood there",
     401: "the token is not accepted there",
@@ -42,12 +44,14 @@ _M = TypeVar("_M")
 
 
 class Refused(Exception):  # noqa: N818 - named by who must act: the operator
-    """The transmitter does not do what was asked. `status` is that of its answer."""
+    """The transmitter does not do what was asked. `status` is that of its answer.
 
-    def __init__(self, status: int) -> None:
-        super().__init__(
-            f"{_REASONS.get(status, 'the answer is not what was expected')} ({status})"
-        )
+    What it says of that is part of the message, as far as it can be printed.
+    """
+
+    def __init__(self, status: int, said: str = "") -> None:
+        reason = _REASONS.get(status, "the answer is not what was expected")
+        super().__init__(f"{reason} ({status}{f': {said}' if said else ''})")
         self.status = status
 
 
@@ -229,7 +233,18 @@ def _judged(answer: _Answer) -> _Answer:
         raise Overloaded(min(int(after), LONGEST_RETRY_AFTER) if after.isdecimal() else 1)
     if answer.status >= 500:
         raise Unavailable(f"the answer has status {answer.status}")
-    raise Refused(answer.status)
+    raise Refused(answer.status, _said(answer.body))
+
+
+def _said(body: bytes) -> str:
+    """What an error's body says to people: RFC 9457, RFC 6750 or RFC 8935."""
+    try:
+        members = strict_object(body)
+    except ValueError:
+        return ""
+    texts = (members.get(name) for name in ("detail", "error_description", "description", "title"))
+    said = next((text for text in texts if isinstance(text, str) and text), "")
+    return "".join(letter if letter.isprintable() else "?" for letter in said[:MAX_SAID])
 
 
 def _decoded(answer: _Answer, kind: type[_M]) -> _M:
