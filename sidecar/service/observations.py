@@ -397,13 +397,3 @@ class Telemetry(Protocol):
 
     def checked(self, verdict: str, context: str, seconds: float) -> None:
         """Count a check and how long it took; on the hot path. `context` as in `Answer`."""
-
-
-class Silent:
-    """Telemetry that forgets, for tools that only want the journeys."""
-
-    def record(self, observation: Observation) -> None:
-        """Do nothing."""
-
-    def checked(self, verdict: str, context: str, seconds: float) -> None:
-        """Do nothing."""
