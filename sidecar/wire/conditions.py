@@ -5,7 +5,7 @@ A mapping with several keys, and a list, mean that all of it holds.
 
 import re
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from sidecar.domain.policy import (
     All,
@@ -30,6 +30,7 @@ from sidecar.domain.policy import (
     UserRisk,
 )
 from sidecar.wire import spellings
+from sidecar.wire.definitions import USE, Definitions
 from sidecar.wire.leaves import Leaves, Named, inside
 from sidecar.wire.positions import Listing, Node, Scalar, Table, shown
 from sidecar.wire.selections import Selections
@@ -58,8 +59,11 @@ class World(NamedTuple):
 class Conditions:
     """Reads conditions; what is wrong goes to the leaves' problems."""
 
-    def __init__(self, leaves: Leaves, world: World) -> None:
+    def __init__(
+        self, leaves: Leaves, world: World, definitions: Definitions | None = None
+    ) -> None:
         self._leaves = leaves
+        self._definitions = definitions or Definitions(leaves)
         self._world = world
         self._selections = Selections(leaves)
         self._readers: Mapping[str, Callable[[Node, str], Condition | None]] = {
@@ -80,6 +84,7 @@ class Conditions:
             "signals": self._signals,
             "claims": self._claims,
             "time_of_day": self._time_of_day,
+            USE: self._use,
         }
 
     @property
@@ -100,6 +105,10 @@ class Conditions:
         read = [self._readers[key](below, inside(field, key)) for key, below in table.items()]
         found = tuple(condition for condition in read if condition is not None)
         return _one_or_all(found) if found and len(found) == len(read) else None
+
+    def _use(self, node: Node, field: str) -> Condition | None:
+        found = self._definitions.use("conditions", node, field, self.read)
+        return cast("Condition | None", found)  # mypy joins a union to its members' common base
 
     def _each(self, node: Node, field: str) -> tuple[Condition, ...] | None:
         if not isinstance(node, Listing):

@@ -9,11 +9,12 @@ from collections.abc import Iterable
 from typing import TypeAlias
 
 from sidecar.domain.policy import BLOCK, COMPLIANT_DEVICE, Grant
+from sidecar.wire.definitions import USE, Definitions
 from sidecar.wire.leaves import Leaves, Named, inside
 from sidecar.wire.positions import Listing, Node, Scalar, Table
 
 MAX_ALTERNATIVES = 64
-_KEYS = ("operator", "controls", "all", "any")
+_KEYS = ("operator", "controls", "all", "any", USE)
 _OPERATORS = ("AND", "OR")
 
 Alternatives: TypeAlias = frozenset[frozenset[str]]
@@ -22,8 +23,11 @@ Alternatives: TypeAlias = frozenset[frozenset[str]]
 class Grants:
     """Reads grants over the assurance levels and strengths that are named so."""
 
-    def __init__(self, leaves: Leaves, names: Iterable[str]) -> None:
+    def __init__(
+        self, leaves: Leaves, names: Iterable[str], definitions: Definitions | None = None
+    ) -> None:
         self._leaves = leaves
+        self._definitions = definitions or Definitions(leaves)
         self._controls = frozenset({*names, COMPLIANT_DEVICE, BLOCK})
 
     def read(self, node: Node, field: str) -> Grant | None:
@@ -38,6 +42,10 @@ class Grants:
             self._leaves.add(node, field, message)
             return None
         return Grant(tuple(sorted(found, key=lambda controls: (len(controls), sorted(controls)))))
+
+    def check(self) -> None:
+        """Read the grants that are defined, used or not."""
+        self._definitions.check("grants", self._alternatives)
 
     def _alternatives(self, node: Node, field: str) -> Alternatives | None:
         if isinstance(node, Listing):
@@ -58,11 +66,14 @@ class Grants:
             if table is not None and not node.entries:
                 self._leaves.add(node, field, "must name a control")
             return None
-        if "controls" in table and not table.keys() & {"all", "any"}:
+        if table.keys() == {USE}:
+            at = inside(field, USE)
+            return self._definitions.use("grants", table[USE], at, self._alternatives)
+        if "controls" in table and not table.keys() & {"all", "any", USE}:
             every = self._operator(table.get("operator"), inside(field, "operator"))
             return self._joined(table["controls"], inside(field, "controls"), every=every)
         if len(table) > 1 or "operator" in table:
-            message = "must have `controls` with an `operator`, or one of `all` and `any`"
+            message = "must have `controls` with an `operator`, or one of `all`, `any` and `use`"
             self._leaves.add(node, field, message)
             return None
         ((key, below),) = table.items()

@@ -4,6 +4,7 @@ from typing import Any, TypeAlias
 
 from sidecar.domain.policy import Circumstance, RiskLevel, State
 from sidecar.wire.conditions import ANONYMIZERS, DAYS, FASTEST, STRICT
+from sidecar.wire.definitions import USE
 from sidecar.wire.session_controls import EVERY_TIME
 from sidecar.wire.spellings import DURATION_PATTERN, LONGEST
 
@@ -21,13 +22,18 @@ def policy_schema() -> Schema:
     return {
         "title": "Policies of stepup-sidecar",
         **_object(
-            {"policies": {"type": "array", "items": {"$ref": "#/$defs/policy"}}}, ["policies"]
+            {
+                "policies": {"type": "array", "items": {"$ref": "#/$defs/policy"}},
+                "definitions": _definitions(),
+            },
+            anyOf=[{"required": ["policies"]}, {"required": ["definitions"]}],
         ),
         "$defs": {
             "policy": _policy(),
             "names": _one_or_many(_TEXT),
             "selection": _selection(_TEXT),
             "principals": _principals(),
+            "users": _users(),
             "grant": _grant(),
             "condition": _condition(),
             "duration": _duration(1),
@@ -68,9 +74,24 @@ def _principals() -> Schema:
     return {"anyOf": [*names["anyOf"], by_kind]}
 
 
-def _policy() -> Schema:
+def _users() -> Schema:
     principals = {"$ref": "#/$defs/principals"}
     sides = _object({"include": principals, "exclude": principals}, minProperties=1)
+    return {"anyOf": [{"$ref": "#/$defs/names"}, sides, _object({USE: _TEXT}, [USE])]}
+
+
+def _definitions() -> Schema:
+    """Parts with names, which policies of any file use."""
+    kinds = {"conditions": "condition", "grants": "grant", "users": "users"}
+    return _object(
+        {
+            kind: {"type": "object", "additionalProperties": {"$ref": f"#/$defs/{shape}"}}
+            for kind, shape in kinds.items()
+        }
+    )
+
+
+def _policy() -> Schema:
     session = _object(
         {
             "sign_in_frequency": _frequency(),
@@ -83,7 +104,7 @@ def _policy() -> Schema:
             "id": {"type": "string", "pattern": _ID},
             "description": _TEXT,
             "state": {"enum": [state.value for state in State]},
-            "users": {"anyOf": [{"$ref": "#/$defs/names"}, sides]},
+            "users": {"$ref": "#/$defs/users"},
             "apps": {"$ref": "#/$defs/selection"},
             "contexts": {"$ref": "#/$defs/selection"},
             "conditions": {"$ref": "#/$defs/condition"},
@@ -126,6 +147,7 @@ def _grant() -> Schema:
             _object({"operator": operator, "controls": nested}, ["controls"]),
             *controls["anyOf"][2:],
             _object({"any": nested}, ["any"]),
+            _object({USE: _TEXT}, [USE]),
         ],
     }
 
@@ -133,7 +155,8 @@ def _grant() -> Schema:
 def _condition() -> Schema:
     nested = {"$ref": "#/$defs/condition"}
     several = {"type": "array", "items": nested, **_NOT_EMPTY}
-    kinds = _object({"all": several, "any": several, "not": nested, **_kinds()}, minProperties=1)
+    parts = {"all": several, "any": several, "not": nested, USE: _TEXT}
+    kinds = _object({**parts, **_kinds()}, minProperties=1)
     return {
         "description": "several keys, and a list, mean that all of it holds",
         "anyOf": [kinds, several],

@@ -19,6 +19,7 @@ from sidecar.domain.policy import (
 )
 from sidecar.wire.conditions import Conditions, World
 from sidecar.wire.context_policies import context_policies, policy_ids
+from sidecar.wire.definitions import USE, Definitions
 from sidecar.wire.grants import Grants
 from sidecar.wire.leaves import Leaves, Named, inside
 from sidecar.wire.positions import Listing, Node, Place, Problems, Scalar, Table, read_tree, shown
@@ -50,6 +51,7 @@ _FIELDS = (
     "grace",
     "min_interval",
 )
+_FILE = ("policies", "definitions")
 _PRINCIPALS = ("users", "groups", "roles")
 
 
@@ -61,7 +63,9 @@ def read_policies(texts: Sequence[tuple[str, str]], settings: Settings) -> tuple
     """
     problems = Problems()
     reader = _Reader(problems, settings)
-    policies = [policy for file, text in texts for policy in reader.file(file, text)]
+    files = [table for file, text in texts if (table := reader.file(file, text)) is not None]
+    reader.check_definitions()
+    policies = [policy for table in files for policy in reader.policies(table)]
     problems.check()
     return (*policies, *context_policies(settings))
 
@@ -75,7 +79,8 @@ class _Reader:
         self._selections = Selections(self._leaves)
         assurance = settings.assurance
         levels = (level.name for level in assurance.levels)
-        self._grants = Grants(self._leaves, (*levels, *assurance.strengths))
+        self._definitions = Definitions(self._leaves)
+        self._grants = Grants(self._leaves, (*levels, *assurance.strengths), self._definitions)
         self._conditions = Conditions(
             self._leaves,
             World(
@@ -83,21 +88,35 @@ class _Reader:
                 frozenset(network.name for network in settings.networks),
                 timezones(),
             ),
+            self._definitions,
         )
         self._ids: dict[str, Place] = {}
 
-    def file(self, file: str, text: str) -> Iterable[Policy]:
-        """The policies of one file that could be read."""
+    def file(self, file: str, text: str) -> Mapping[str, Node] | None:
+        """What a file holds; its definitions are taken up. None where it cannot be read."""
         tree = read_tree(text, file, self._problems)
         if tree is None:
-            return
+            return None
         if isinstance(tree, Scalar) and tree.value is None:
             tree = Table({}, tree.place)
-        table = self._leaves.table(tree, "", ("policies",))
+        table = self._leaves.table(tree, "", _FILE)
         if table is None:
-            return
-        if "policies" not in table:
+            return None
+        if "definitions" in table:
+            self._definitions.take(table["definitions"], "definitions")
+        elif "policies" not in table:
             self._leaves.add(tree, "policies", "is required (a list; `[]` if there is no policy)")
+        return table
+
+    def check_definitions(self) -> None:
+        """Read all definitions, used or not."""
+        self._definitions.check("conditions", self._conditions.read)
+        self._grants.check()
+        self._definitions.check("users", self._assignment)
+
+    def policies(self, table: Mapping[str, Node]) -> Iterable[Policy]:
+        """The policies of one file that could be read."""
+        if "policies" not in table:
             return
         if not isinstance(table["policies"], Listing):
             refuse(self._problems, table["policies"], "policies", "a list of policies")
@@ -215,7 +234,12 @@ class _Reader:
     def _users(self, table: Mapping[str, Node], field: str) -> Assignment:
         if "users" not in table:
             return Assignment()
-        field, node = inside(field, "users"), table["users"]
+        return self._assignment(table["users"], inside(field, "users")) or Assignment()
+
+    def _assignment(self, node: Node, field: str) -> Assignment | None:
+        if isinstance(node, Table) and node.entries.keys() == {USE}:
+            used = node.entries[USE].node
+            return self._definitions.use("users", used, inside(field, USE), self._assignment)
         if not isinstance(node, Table):
             return Assignment(self._included(node, field))
         sides = self._leaves.table(node, field, KEYS)

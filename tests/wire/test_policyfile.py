@@ -376,3 +376,48 @@ def test_grace_and_the_least_interval_are_read_in_seconds() -> None:
     assert (found.grace, found.min_interval) == (600, 0)
     found = policy("grant: mfa")
     assert (found.grace, found.min_interval) == (0, None)
+
+
+COMMON = """
+definitions:
+  conditions:
+    away: {not: {locations: [office]}}
+    away-and-odd: {use: away, score: 20}
+  grants:
+    strong: {any: [phishing-resistant, {all: [mfa, compliant-device]}]}
+  users:
+    staff: {include: {groups: [staff]}, exclude: {users: [glass]}}
+"""
+
+
+def test_what_is_defined_in_one_file_is_used_in_another() -> None:
+    using = """
+policies:
+  - {id: a, users: {use: staff}, conditions: {use: away-and-odd}, grant: {use: strong}}
+"""
+    written_out = """
+policies:
+  - id: a
+    users: {include: {groups: [staff]}, exclude: {users: [glass]}}
+    conditions: {all: [{not: {locations: [office]}}, {score: 20}]}
+    grant: {any: [phishing-resistant, {all: [mfa, compliant-device]}]}
+"""
+    expected = read_policies([("w.yaml", written_out)], SETTINGS)
+    assert read_policies([("a.yaml", using), ("common.yaml", COMMON)], SETTINGS) == expected
+    assert read_policies([("common.yaml", COMMON), ("z.yaml", using)], SETTINGS) == expected
+
+
+def test_a_name_that_two_files_define_is_told_with_the_first() -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_policies([("a.yaml", COMMON), ("b.yaml", COMMON)], SETTINGS)
+    told = [str(problem) for problem in caught.value.problems]
+    assert "b.yaml:4: definitions.conditions.away: is defined already, in a.yaml:4" in told
+    assert len(told) == 4
+
+
+def test_definitions_that_double_each_other_are_refused() -> None:
+    lines = ["definitions:", "  conditions:", "    n0: {score: 20}"]
+    lines += [f"    n{n}: {{all: [{{use: n{n - 1}}}, {{use: n{n - 1}}}]}}" for n in range(1, 40)]
+    with pytest.raises(ConfigError) as caught:
+        read_policies([("p.yaml", "\n".join(lines))], SETTINGS)
+    assert "comes to more than 1000 uses of others" in str(caught.value.problems[0])

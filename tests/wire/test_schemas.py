@@ -75,6 +75,7 @@ def test_the_sample_configurations_fit_the_schema(path: str) -> None:
 
 GOOD = [
     "grant: mfa, users: all",
+    "grant: [mfa, {any: [mfa, compliant-device]}], conditions: {not: {score: 1}}",
     "grant: mfa, grace: 10m, min_interval: 0",
     "session: {max_lifetime: 12h}",
     "grant: [mfa, {any: [compliant-device, passwordless]}], users: {exclude: []}",
