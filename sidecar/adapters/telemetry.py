@@ -47,12 +47,11 @@ from sidecar.service.observations import (
     StoreUp,
     TokenRefused,
     Told,
-    TransmissionOutcome,
-    Transmitted,
     ViewEvicted,
     WorkClaimed,
     WorkerFailed,
 )
+from sidecar.service.transmitted import TransmissionOutcome, Transmitted
 from sidecar.wire.explanations import shortened
 from sidecar.wire.settings import Settings
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from sidecar.service.observations import TransmissionOutcome, Transmitted
+from sidecar.service.transmitted import TransmissionOutcome, Transmitted
 from sidecar.wire.transmitter_settings import Announced
 
 SEVERAL = "several"

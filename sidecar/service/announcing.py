@@ -20,8 +20,9 @@ from sidecar.domain.announcement import (
     news_of,
     revocation,
 )
-from sidecar.service.observations import Telemetry, TransmissionOutcome, Transmitted
+from sidecar.service.observations import Telemetry
 from sidecar.service.telling import Telling, Whose
+from sidecar.service.transmitted import TransmissionOutcome, Transmitted
 from sidecar.wire.announcements import kind_of
 
 

@@ -5,9 +5,10 @@ from collections.abc import Callable
 import msgspec
 
 from sidecar.domain.announcement import Announcement
-from sidecar.service.observations import Telemetry, TransmissionOutcome, Transmitted
+from sidecar.service.observations import Telemetry
 from sidecar.service.recipients import Recipients
 from sidecar.service.streams import Handout, StreamStore
+from sidecar.service.transmitted import TransmissionOutcome, Transmitted
 from sidecar.wire.announcements import URI_OF, Voice, kind_of, payload_of
 from sidecar.wire.outgoing_streams import Outgoing, delivered
 from sidecar.wire.security_events import StreamStatus

@@ -17,6 +17,7 @@ from sidecar.service.reception_records import (
     StreamChanged,
     StreamVerified,
 )
+from sidecar.service.transmitted import Transmitted
 
 
 class EventOutcome(StrEnum):
@@ -80,19 +81,6 @@ class ReloadOutcome(StrEnum):
     APPLIED = "applied"
     UNCHANGED = "unchanged"
     REFUSED = "refused"
-
-
-class TransmissionOutcome(StrEnum):
-    """What became of an event for others: `sidecar_transmitted_events_total{outcome}`."""
-
-    RECORDED = "recorded"  # found, and kept for the recipients
-    HANDED = "handed"  # to a recipient's stream
-    DELIVERED = "delivered"  # and acknowledged
-    RETRIED = "retried"  # not delivered, and tried again
-    REFUSED = "refused"  # the recipient does not want it as it is
-    DROPPED = "dropped"  # the stream's backlog was full
-    LOST = "lost"  # too many were recorded and not yet handed on
-    GIVEN_UP = "given-up"  # the stream was paused
 
 
 class Marked(msgspec.Struct, frozen=True, kw_only=True):
@@ -251,20 +239,6 @@ class Introspected(msgspec.Struct, frozen=True, kw_only=True):
     outcome: str
     seconds: float
     detail: str = ""
-
-
-class Transmitted(msgspec.Struct, frozen=True, kw_only=True):
-    """Events for others met a fate. `event` is a CAEP event's name, empty where several fell.
-
-    `recipient` is a configured name; `detail` says what went wrong, never what was sent.
-    """
-
-    event: str
-    outcome: TransmissionOutcome
-    recipient: str = ""
-    stream: str = ""
-    detail: str = ""
-    count: int = 1
 
 
 class KeysRefreshed(msgspec.Struct, frozen=True, kw_only=True):

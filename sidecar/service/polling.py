@@ -4,9 +4,10 @@ from typing import Protocol
 
 import trio
 
-from sidecar.service.observations import Telemetry, TransmissionOutcome, Transmitted
+from sidecar.service.observations import Telemetry
 from sidecar.service.stream_management import NoSuchStream
 from sidecar.service.streams import StreamStore
+from sidecar.service.transmitted import TransmissionOutcome, Transmitted
 from sidecar.wire.outgoing_streams import Outgoing
 from sidecar.wire.security_event_tokens import Fault
 from sidecar.wire.security_events import StreamStatus

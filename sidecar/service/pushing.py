@@ -13,10 +13,11 @@ from typing import Protocol, assert_never
 import msgspec
 import trio
 
-from sidecar.service.observations import Telemetry, TransmissionOutcome, Transmitted
+from sidecar.service.observations import Telemetry
 from sidecar.service.polling import Signer
 from sidecar.service.recipients import Recipients
 from sidecar.service.streams import StreamStore, Waiting
+from sidecar.service.transmitted import TransmissionOutcome, Transmitted
 from sidecar.wire.announcements import Voice, payload_of
 from sidecar.wire.outgoing_streams import Outgoing
 from sidecar.wire.security_events import KINDS, StreamStatus, StreamUpdated, name_of

@@ -8,8 +8,9 @@ from collections.abc import Callable
 import msgspec
 
 from sidecar.service.answers import Unavailable
-from sidecar.service.observations import Telemetry, TransmissionOutcome, Transmitted
+from sidecar.service.observations import Telemetry
 from sidecar.service.streams import Handout, StreamStore
+from sidecar.service.transmitted import TransmissionOutcome, Transmitted
 from sidecar.wire.announcements import Voice, payload_of
 from sidecar.wire.naming import digest
 from sidecar.wire.outgoing_streams import (

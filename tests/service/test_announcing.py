@@ -13,9 +13,8 @@ from sidecar.service.observations import (
     Cleared,
     Marked,
     RevokedSession,
-    TransmissionOutcome,
-    Transmitted,
 )
+from sidecar.service.transmitted import TransmissionOutcome, Transmitted
 from tests.domain.scenes import policy
 from tests.service.memory import MemoryStore, Pod, Tokens
 
