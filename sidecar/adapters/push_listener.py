@@ -78,7 +78,7 @@ class PushApp:
     """The ASGI application.
 
     `authorizations` gives, by a transmitter's name, what its `Authorization` must be; those that
-    are not in it may send without.
+    push and are not in it may send without.
     """
 
     def __init__(
@@ -91,7 +91,11 @@ class PushApp:
         self._settings = settings
         self._receiving = receiving
         self._authorizations = authorizations
-        self._open = [t.name for t in settings.transmitters if t.name not in authorizations]
+        self._open = [
+            one.name
+            for one in settings.transmitters
+            if one.name not in authorizations and not one.poll_url
+        ]
         self._telemetry = telemetry
         self._working = 0
 
@@ -116,6 +120,8 @@ class PushApp:
             self._working += 1
             try:
                 reply = await self._answer(scope, receive)
+            except Unavailable:
+                reply = _unavailable(1)  # a secret cannot be read, so nobody can be known by it
             except Exception as error:  # noqa: BLE001 - the door: count, log, go on
                 self._telemetry.record(WorkerFailed(where="receiver", error=error))
                 reply = Reply(500)

@@ -126,6 +126,36 @@ async def test_each_transmitter_shows_its_own_secret_or_none_if_it_has_none(
     assert senders == [("open",), ("open",), ("open", "friend")]
 
 
+async def test_a_transmitter_that_is_polled_opens_no_door(listening: Listening) -> None:
+    polled = KnownTransmitter(
+        name="polled", issuer="https://c.example", audiences=("us",), poll_url="https://c.example"
+    )
+    url = await listening.open(FRIEND, polled)
+    assert (await post(url)).status_code == 401
+    assert (await post(url, Authorization="Bearer secret")).status_code == 202
+    assert listening.taker.taken == [("a.b.c", ("friend",))]
+
+
+async def test_while_a_secret_cannot_be_read_nobody_is_sent_away_for_good(
+    nursery: trio.Nursery,
+) -> None:
+    async def unread() -> str:
+        raise Unavailable("the file cannot be read")
+
+    settings = Receiver(bind="127.0.0.1:0", transmitters=(FRIEND,))
+    telemetry = Telemetry(Settings(), Lines(io.BytesIO()))
+    app = PushApp(settings, Taker(), {FRIEND.name: unread}, telemetry)
+    listener = PushListener(settings, app, telemetry)
+    draining = trio.Event()
+
+    async def run(*, task_status: trio.TaskStatus[list[str]]) -> None:
+        await listener.run(draining=draining, task_status=task_status)
+
+    (bound,) = await nursery.start(run)
+    assert (await post(f"{bound}/ssf/events", Authorization="x")).status_code == 503
+    draining.set()
+
+
 async def test_a_secret_that_comes_twice_is_none(listening: Listening) -> None:
     url = await listening.open(FRIEND)
     async with httpx.AsyncClient(timeout=20) as client:
