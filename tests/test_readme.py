@@ -38,8 +38,9 @@ def test_a_link_leads_somewhere(target: str) -> None:
 def test_the_policy_is_one() -> None:
     file = ROOT / "config" / "sidecar.yaml"
     settings = read_settings(file.read_text(), str(file), {}, lambda _: "")
-    (policy,) = read_policies([("README.md", snippet("yaml"))], settings)
-    assert policy.contexts.include == frozenset({"c1"})
+    # Beside it stands what the configuration's contexts require at all times.
+    policies = {one.id: one for one in read_policies([("README.md", snippet("yaml"))], settings)}
+    assert policies["payroll-leaves-the-office"].contexts.include == frozenset({"c1"})
 
 
 def test_the_line_is_an_event() -> None:

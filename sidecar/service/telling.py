@@ -71,13 +71,15 @@ def tellings(before: Known, state: State, standing: Standing, now: float) -> lis
     whose, told, policies = before
     missing: list[Telling] = []
     waiting: set[str] = set()
+    newest: dict[str, bytes] = {}  # a policy may ask twice, for a mark and as a life has ended
     for demand in (*standing.demands, *standing.tried):
         if demand.is_met(now):
             continue
         waiting.add(demand.policy)
         moment = demand.since if demand.since is not None else state.established
         value = _value(moment, _SET)
-        if told.get(demand.policy, b"") < value:
+        if newest.get(demand.policy, told.get(demand.policy, b"")) < value:
+            newest[demand.policy] = value
             asks = not (demand.report_only or demand.block or demand.unsatisfiable)
             prompt = moment if asks else None
             marked = _marked(whose, demand, now)
