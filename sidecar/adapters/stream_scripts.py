@@ -3,25 +3,33 @@
 Each may be run again after its answer was lost.
 """
 
-# KEYS recorded, last...; ARGV bound, remembered (ms), then moment, id, announcement for each.
-# Gives how many older ones were dropped, then 1 for each that was new, 0 for others.
+# KEYS recorded, last...; ARGV bound, remembered (ms), patience (us), then for each: moment, moment
+# of what it follows (-1: of anything), id, announcement. Gives how many older ones were dropped,
+# then for each 1: it was new, 0: it was known or is outdated, 2: it does not follow the last, which
+# whoever recorded it may be about to claim.
 RECORD = """
 local stream, bound, answer = KEYS[1], tonumber(ARGV[1]), {0}
 for i = 2, #KEYS do
-  local at = 3 * (i - 1)
-  local moment, id = ARGV[at], ARGV[at + 1]
+  local at = 4 * (i - 1)
+  local moment, follows, id = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2]
   local last = redis.call('GET', KEYS[i])
-  local fresh = not last
+  local outcome = 1
   if last then
     local space = string.find(last, ' ', 1, true)
-    fresh = tonumber(moment) > tonumber(string.sub(last, 1, space - 1))
-      and id ~= string.sub(last, space + 1)
+    local then_ = tonumber(string.sub(last, 1, space - 1))
+    if id == string.sub(last, space + 1) then
+      outcome = 0
+    elseif follows >= 0 and follows < then_ and tonumber(moment) - then_ < tonumber(ARGV[3]) then
+      outcome = 2
+    elseif tonumber(moment) <= then_ then
+      outcome = 0
+    end
   end
-  if fresh then
-    redis.call('XADD', stream, '*', 'a', ARGV[at + 2])
+  if outcome == 1 then
+    redis.call('XADD', stream, '*', 'a', ARGV[at + 3])
     redis.call('SET', KEYS[i], moment .. ' ' .. id, 'PX', ARGV[2])
   end
-  answer[i] = fresh and 1 or 0
+  answer[i] = outcome
 end
 answer[1] = redis.call('XTRIM', stream, 'MAXLEN', bound)
 return answer

@@ -30,7 +30,7 @@ from sidecar.adapters.stream_scripts import (
     REPLACE,
 )
 from sidecar.domain.announcement import Announcement, News
-from sidecar.service.announcing import Recorded
+from sidecar.service.announcing import Recorded, Shelved
 from sidecar.service.streams import Backlog, Batch, Handout, Waiting
 from sidecar.wire.announcements import InvalidAnnouncement, decode_announcement, encode_announcement
 from sidecar.wire.naming import Names, digest
@@ -38,6 +38,11 @@ from sidecar.wire.outgoing_streams import Outgoing, decode_outgoing, encode_outg
 
 REMEMBERED = 86_400_000
 """Milliseconds for which the last announcement of a topic is known, to be told once."""
+
+PATIENCE = 10_000_000
+"""Microseconds that whoever recorded the last has to claim it; then it counts for dead."""
+
+_OUTCOMES = (Shelved.KNOWN, Shelved.FRESH, Shelved.BEHIND)
 
 KEPT = 30 * 86_400_000
 """Milliseconds after which what nobody touches is dropped: streams that left the configuration."""
@@ -65,14 +70,14 @@ class RedisStreams:
 
     async def record(self, news: Sequence[News]) -> Recorded:
         """Append what is not the last of its topic."""
-        arguments: list[bytes | str | int] = [self._max_recorded, REMEMBERED]
+        arguments: list[bytes | str | int] = [self._max_recorded, REMEMBERED, PATIENCE]
         keys = ["recorded"]
         for one in news:
             told = one.announcement
             keys.append("last:" + digest(f"{told.user}\0{told.session}\0{one.topic}"))
-            arguments += [one.value[:16], told.id, encode_announcement(told)]
-        dropped, *fresh = await self._script(RECORD, keys, arguments)
-        return Recorded(tuple(flag == 1 for flag in fresh), dropped)
+            arguments += [one.value[:16], one.follows, told.id, encode_announcement(told)]
+        dropped, *outcomes = await self._script(RECORD, keys, arguments)
+        return Recorded(tuple(map(_OUTCOMES.__getitem__, outcomes)), dropped)
 
     async def recorded(self, count: int) -> Batch:
         """What is not yet handed out."""

@@ -97,6 +97,13 @@ class News(NamedTuple):
     value: bytes
     announcement: Announcement
 
+    @property
+    def follows(self) -> int:
+        """The moment (microseconds) of what it follows; -1: its own moment tells its place."""
+        if self.topic not in (ASSURANCE, RISK):
+            return -1
+        return _moment_of(self.before)
+
 
 class Whom(NamedTuple):
     """The session and its user, by their identifiers."""
@@ -217,8 +224,7 @@ class _Look(NamedTuple):
     def _news(self, topic: str, current: str, change: Change, at: int, text: str) -> News:
         before = self.known.get(topic, b"")
         # A moment no earlier than the last: two clocks may disagree.
-        last = int(before[:_DIGITS]) if before[:_DIGITS].isdigit() else 0
-        moment = max(self.now, last + 1)
+        moment = max(self.now, _moment_of(before) + 1)
         value = _moment(moment) + current.encode() + b"."
         name = _name(self.whom, topic, before + b"|" + current.encode())
         return News(topic, before, value, self._announcement(name, change, at, text))
@@ -247,6 +253,10 @@ def _latest(demands: list[Demand], now: int) -> int:
 
 def _moment(microseconds: int) -> bytes:
     return f"{microseconds:0{_DIGITS}d}".encode()
+
+
+def _moment_of(value: bytes) -> int:
+    return int(value[:_DIGITS]) if value[:_DIGITS].isdigit() else 0
 
 
 def _told(value: bytes, otherwise: str) -> str:

@@ -7,6 +7,7 @@ was claimed has been recorded, and nothing is recorded twice in a row.
 """
 
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import Protocol
 
 import msgspec
@@ -26,10 +27,18 @@ from sidecar.service.transmitted import TransmissionOutcome, Transmitted
 from sidecar.wire.announcements import kind_of
 
 
-class Recorded(msgspec.Struct, frozen=True):
-    """What became of news: for each whether it was new; how many older ones had to go."""
+class Shelved(StrEnum):
+    """What became of news. `BEHIND`: others have recorded what it does not know of."""
 
-    fresh: tuple[bool, ...]
+    FRESH = "fresh"
+    KNOWN = "known"
+    BEHIND = "behind"
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """What became of each of several news, and how many older announcements had to go."""
+
+    outcomes: tuple[Shelved, ...]
     dropped: int = 0
 
 
@@ -68,14 +77,21 @@ class Announcer:
         """Whether time alone may bring news of a session."""
         return fades(told)
 
-    async def record(self, tellings: Sequence[Telling]) -> None:
-        """Record what these tell others. Raises `Unavailable`: then they must not be claimed."""
+    async def record(self, tellings: Sequence[Telling]) -> frozenset[str]:
+        """Record what these tell others; gives the ids of news that must not be claimed now.
+
+        Those are behind what another has recorded. It may be about to claim it; if it died, a
+        later look finds that nobody did. Raises `Unavailable`: then none must be claimed.
+        """
         news = [telling.news for telling in tellings if telling.news is not None]
         if not news:
-            return
+            return frozenset()
         recorded = await self._outbox.record(news)
-        for one, fresh in zip(news, recorded.fresh, strict=True):
-            if fresh:
+        behind = set()
+        for one, outcome in zip(news, recorded.outcomes, strict=True):
+            if outcome is Shelved.BEHIND:
+                behind.add(one.announcement.id)
+            elif outcome is Shelved.FRESH:
                 event = kind_of(one.announcement.change)
                 self._telemetry.record(
                     Transmitted(event=event, outcome=TransmissionOutcome.RECORDED)
@@ -84,6 +100,7 @@ class Announcer:
             self._telemetry.record(
                 Transmitted(event="", outcome=TransmissionOutcome.LOST, count=recorded.dropped)
             )
+        return frozenset(behind)
 
 
 def _with_news(telling: Telling, whom: Whom, present: Present) -> Telling:

@@ -282,7 +282,10 @@ class Rescorer:
             return
         if self._announcer is not None:
             # Before the claims: what is claimed has been recorded, whoever dies in between.
-            await self._announcer.record([telling for _, telling in joins if telling is not None])
+            behind = await self._announcer.record([one for _, one in joins if one is not None])
+            joins = [pair for pair in joins if pair[1] is None or pair[1].news_id not in behind]
+        if not joins:
+            return
         answers = await self._store.join(*(join for join, _ in joins))
         for (join, telling), answer in zip(joins, answers, strict=True):
             if answer.joined:

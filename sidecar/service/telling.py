@@ -42,6 +42,11 @@ class Telling(NamedTuple):
     prompt: int | None = None
 
     @property
+    def news_id(self) -> str:
+        """The id of its news; empty where it has none."""
+        return self.news.announcement.id if self.news is not None else ""
+
+    @property
     def claimed(self) -> bytes:
         """What is claimed: this value; of a topic that others are told of, what follows the last.
 

@@ -10,19 +10,25 @@ import trio
 from sidecar.adapters.redis_links import links_of
 from sidecar.adapters.store import RedisStore
 from sidecar.adapters.stream_store import RedisStreams
-from sidecar.domain.announcement import Announcement, News, SessionOver
+from sidecar.domain.announcement import RISK, Announcement, News, SessionOver
+from sidecar.service.announcing import Shelved
 from sidecar.service.streams import Handout
 from sidecar.wire.naming import Names
 from sidecar.wire.outgoing_streams import Outgoing
 from sidecar.wire.settings import Store
 from sidecar.wire.streams import POLL
 
+FRESH, KNOWN, BEHIND = Shelved.FRESH, Shelved.KNOWN, Shelved.BEHIND
 
-def news(moment: int, name: str, session: str = "s", topic: str = "!risk") -> News:
+
+def news(
+    moment: int, name: str, session: str = "s", topic: str = "!x", after: int | None = None
+) -> News:
     announcement = Announcement(
         id=name, cause="c", at=1, session=session, user="u", change=SessionOver()
     )
-    return News(topic, b"", f"{moment:016d}x.".encode(), announcement)
+    before = b"" if after is None else f"{after:016d}x.".encode()
+    return News(topic, before, f"{moment:016d}x.".encode(), announcement)
 
 
 @asynccontextmanager
@@ -47,8 +53,11 @@ async def ids(store: RedisStreams, name: str) -> list[str]:
 
 async def test_what_is_recorded_is_read_in_order(valkey_url: str) -> None:
     async with streams(valkey_url) as store:
-        assert (await store.record([news(1, "a"), news(1, "b", topic="!x")])).fresh == (True, True)
-        assert (await store.record([news(2, "c")])).fresh == (True,)
+        assert (await store.record([news(1, "a"), news(1, "b", topic="!y")])).outcomes == (
+            FRESH,
+            FRESH,
+        )
+        assert (await store.record([news(2, "c")])).outcomes == (FRESH,)
         batch = await store.recorded(10)
         assert [one.id for one in batch.announcements if one] == ["a", "b", "c"]
         assert batch.cursor == "0-0"
@@ -58,11 +67,28 @@ async def test_what_another_recorded_already_is_not_recorded_again(valkey_url: s
     async with streams(valkey_url) as store:
         await store.record([news(5, "a")])
         later, same = news(6, "a"), news(5, "b")
-        assert (await store.record([later])).fresh == (False,), "the same, found a moment later"
-        assert (await store.record([same])).fresh == (False,)
-        assert (await store.record([news(4, "c")])).fresh == (False,), "older than the last"
-        assert (await store.record([news(6, "d")])).fresh == (True,)
-        assert (await store.record([news(4, "a", session="t")])).fresh == (True,)
+        assert (await store.record([later])).outcomes == (KNOWN,), "the same, found a moment later"
+        assert (await store.record([same])).outcomes == (KNOWN,)
+        assert (await store.record([news(4, "c")])).outcomes == (KNOWN,), "older than the last"
+        assert (await store.record([news(6, "d")])).outcomes == (FRESH,)
+        assert (await store.record([news(4, "a", session="t")])).outcomes == (FRESH,)
+
+
+async def test_who_does_not_know_the_last_records_nothing_until_its_teller_counts_for_dead(
+    valkey_url: str,
+) -> None:
+    second = 1_000_000
+    async with streams(valkey_url) as store:
+        first = news(100 * second, "a", topic=RISK)
+        assert (await store.record([first])).outcomes == (FRESH,)
+        other = news(101 * second, "b", topic=RISK)
+        assert (await store.record([other])).outcomes == (BEHIND,)
+        same = news(101 * second, "a", topic=RISK)
+        assert (await store.record([same])).outcomes == (KNOWN,), "what a dead one recorded"
+        knows = news(102 * second, "c", topic=RISK, after=100 * second)
+        assert (await store.record([knows])).outcomes == (FRESH,)
+        late = news(112 * second, "d", topic=RISK, after=100 * second)
+        assert (await store.record([late])).outcomes == (FRESH,)
 
 
 async def test_of_too_much_that_is_recorded_the_oldest_go_and_are_counted(valkey_url: str) -> None:

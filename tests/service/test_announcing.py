@@ -7,7 +7,7 @@ from sidecar.domain.announcement import AssuranceChanged, News, RiskChanged, Ses
 from sidecar.domain.policy import RiskLevel, UserRisk
 from sidecar.domain.signal import RiskLevelChange, SessionRevoked, Subject
 from sidecar.domain.stamp import at
-from sidecar.service.announcing import Recorded
+from sidecar.service.announcing import Recorded, Shelved
 from sidecar.service.answers import Unavailable
 from sidecar.service.observations import (
     Cleared,
@@ -31,13 +31,16 @@ class Shelf:
         self.news: list[News] = []
         self.away = False
         self.then: Callable[[], None] = lambda: None
+        self.behind = False
 
     async def record(self, news: Sequence[News]) -> Recorded:
         if self.away:
             raise Unavailable("the store is away")
+        if self.behind:
+            return Recorded(tuple(Shelved.BEHIND for _ in news))
         self.news += news
         self.then()
-        return Recorded(tuple(True for _ in news))
+        return Recorded(tuple(Shelved.FRESH for _ in news))
 
     @property
     def ids(self) -> list[str]:
@@ -132,6 +135,21 @@ async def test_one_that_dies_between_record_and_claim_leaves_the_same_to_another
     await sweeps(b)
     assert len(b.telemetry.of(Marked)) == 1
     assert sorted(shelf.ids[2:]) == sorted(shelf.ids[:2])
+
+
+async def test_news_that_are_behind_are_told_when_nobody_else_has_claimed_them() -> None:
+    (a,), tokens, shelf = pods(1)
+    await a.check(tokens.issue("t1"))
+    await a.settle()
+    shelf.behind = True
+    await a.intake.accept(risk(1005))
+    await sweeps(a)
+    assert len(a.telemetry.of(Marked)) == 1, "a line of the log waits for nobody"
+    assert shelf.news == []
+    shelf.behind = False
+    await sweeps(a)
+    assert len(shelf.news) == 2
+    assert len(a.telemetry.of(Marked)) == 1
 
 
 async def test_without_recipients_nothing_is_recorded_and_all_is_told_as_before() -> None:
