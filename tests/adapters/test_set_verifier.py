@@ -1,9 +1,12 @@
+import json
 from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
 import trio
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sidecar.adapters.keys import KeySource
 from sidecar.adapters.secrets import FRESH, SecretFile
@@ -13,7 +16,7 @@ from sidecar.wire.receiver_settings import KnownTransmitter
 from sidecar.wire.security_event_tokens import Fault, InvalidSet
 from sidecar.wire.settings import Issuer, Tokens
 from sidecar.wire.streams import metadata_address
-from tests.adapters.identity import ALGORITHMS, Answer, Provider, Signer, key_set, serve
+from tests.adapters.identity import ALGORITHMS, Answer, Provider, Signer, encode, key_set, serve
 
 NOW = 1_800_000_000.0
 OLD, NEW = Signer(kid="old"), Signer(kid="new", number=1)
@@ -114,6 +117,42 @@ async def test_text_that_is_not_ascii_or_too_long_is_refused(provider: Provider)
     known = verifier(provider)
     assert await refused(known, "ä.b.c") is Fault.INVALID_REQUEST
     assert await refused(known, "a" * 20000) is Fault.INVALID_REQUEST
+
+
+HEADERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "alg": st.sampled_from(["ES256", "none", "HS256", "RS256", ""]),
+        "typ": st.sampled_from(["secevent+jwt", "JWT"]),
+        "kid": st.sampled_from(["old", "other"]) | st.none() | st.integers(),
+        "crit": st.lists(st.text()),
+    },
+)
+PAYLOADS = st.dictionaries(
+    st.sampled_from(["iss", "aud", "jti", "iat", "events", "sub_id", "exp"]),
+    st.just("https://idp.example") | st.none() | st.integers() | st.lists(st.text()),
+)
+
+
+def compact(header: Any, payload: Any, signature: bytes) -> str:
+    parts = (json.dumps(header).encode(), json.dumps(payload).encode(), signature)
+    return ".".join(encode(part) for part in parts)
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> str:
+    file = tmp_path_factory.mktemp("keys") / "jwks.json"
+    file.write_bytes(key_set(OLD))
+    return str(file)
+
+
+@given(text=st.text() | st.builds(compact, HEADERS, PAYLOADS, st.binary(max_size=80)))
+async def test_no_text_is_answered_with_anything_but_a_refusal(keys: str, text: str) -> None:
+    issuer = Issuer(issuer="https://idp.example", audiences=("us",), jwks_file=keys)
+    transmitter = KnownTransmitter(name="idp", issuer=issuer.issuer, audiences=("us",))
+    known = SetVerifier([(transmitter, KeySource(issuer, Tokens()))], 16384)
+    with pytest.raises(InvalidSet):
+        await known.verify(text, NOW)
 
 
 @pytest.mark.parametrize("name", ["ssf-configuration", "risc-configuration"])
