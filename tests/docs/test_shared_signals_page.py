@@ -1,0 +1,35 @@
+"""The page of Shared Signals says what the code does."""
+
+import re
+from pathlib import Path
+
+from sidecar.domain.risk import default_weights
+from sidecar.service.reception_records import SetOutcome
+from sidecar.wire.config import read_settings
+from sidecar.wire.security_event_tokens import Fault
+from sidecar.wire.security_events import URIS, name_of
+
+PAGE = (Path(__file__).parents[2] / "docs" / "shared-signals.md").read_text()
+
+
+def test_its_configuration_is_one() -> None:
+    (block,) = re.findall(r"```yaml\n(receiver:\n.*?)```", PAGE, re.DOTALL)
+    settings = read_settings(block, "s.yaml", {}, lambda _: "secret")
+    assert [one.name for one in settings.receiver.transmitters] == ["idp", "mdm"]
+
+
+def test_it_names_every_event_every_code_and_every_outcome() -> None:
+    for kind in URIS:
+        name = name_of(kind)
+        assert f"`{name}`" in PAGE or name.startswith("opt-out-")
+    for fate in (*Fault, *SetOutcome):
+        assert f"`{fate.value}`" in PAGE
+
+
+def test_it_tells_what_signals_weigh() -> None:
+    rows = [line for line in PAGE.splitlines() if line.startswith("|")]
+    for name, weight in default_weights().items():
+        if name.startswith("ssf-"):
+            told = name if f"`{name}`" in PAGE else name.removeprefix("ssf-")
+            (row,) = [row for row in rows if f"`{told}`" in row and "weight" in row]
+            assert f"weight {weight.weight:g}" in row
