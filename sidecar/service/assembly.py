@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from sidecar.domain.evaluator import Evaluator
-from sidecar.domain.facts import Fact, Revoked, SetAside, Sighted
+from sidecar.domain.facts import Fact, Revoked, SetAside
 from sidecar.domain.lattice import BOUNDS, Record
 from sidecar.domain.stamp import Stamp
 from sidecar.domain.state import Checkpoint, State
@@ -52,11 +52,6 @@ def facts_of(records: Iterable[Mapping[bytes, bytes]]) -> list[Fact]:
         # A sign-in only ever helps a session: without it nothing is loosened.
         facts += [SetAside(stamp=one.stamp, ends=one.ends) for one in broken if not one.helps]
     return facts
-
-
-def sighted_in(record: Mapping[bytes, bytes]) -> list[Sighted]:
-    """The sightings of a session in a record."""
-    return [fact for fact in facts_of((record,)) if isinstance(fact, Sighted)]
 
 
 def devices_of(record: Mapping[bytes, bytes]) -> set[str]:

@@ -19,7 +19,6 @@ from sidecar.domain.location import Place
 from sidecar.domain.meaning import Meaning, meaning_of
 from sidecar.domain.signal import SessionEstablished, SessionPresented, SessionRevoked, Signal
 from sidecar.service.answers import Accepted, Overloaded
-from sidecar.service.assembly import sighted_in
 from sidecar.service.observations import EventOutcome, EventTaken, Telemetry
 from sidecar.service.rescore import Enlisted, Rescorer
 from sidecar.service.store import MEMBERS_BOUND, Index, Join, Joined, Load, Store
@@ -35,6 +34,7 @@ from sidecar.wire.records import (
     event_field,
     fanned_field,
     keep_until,
+    sighted_in,
 )
 from sidecar.wire.settings import Sessions
 from sidecar.wire.worklog import Work, enclose

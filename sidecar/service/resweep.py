@@ -25,7 +25,6 @@ from sidecar.domain.lattice import Record, join
 from sidecar.domain.location import Place
 from sidecar.domain.stamp import MICROSECONDS, Stamp
 from sidecar.service.answers import Overloaded, Unavailable
-from sidecar.service.assembly import sighted_in
 from sidecar.service.backlog import STALE, Backlogs, Outlook, Taken
 from sidecar.service.observations import Telemetry, Told, WorkerFailed
 from sidecar.service.paging import Pager, Pause
@@ -41,7 +40,7 @@ from sidecar.wire.backlog_items import (
     page_of,
 )
 from sidecar.wire.naming import Names, SessionName
-from sidecar.wire.records import encode_facts
+from sidecar.wire.records import encode_facts, sighted_in
 from sidecar.wire.resweeps import (
     WANT,
     Asked,

@@ -25,7 +25,6 @@ from sidecar.domain.policy import Circumstance
 from sidecar.domain.risk import TOKEN_BINDING_CHANGE
 from sidecar.domain.stamp import MICROSECONDS, Stamp
 from sidecar.service.answers import Call
-from sidecar.service.assembly import sighted_in
 from sidecar.service.live import Live
 from sidecar.service.view import View
 from sidecar.wire.claims import Token
@@ -38,6 +37,7 @@ from sidecar.wire.records import (
     encode_facts,
     encode_seen,
     keep_until,
+    sighted_in,
 )
 from sidecar.wire.settings import Settings
 

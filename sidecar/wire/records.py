@@ -190,8 +190,18 @@ def decode_checkpoint(record: Mapping[bytes, bytes]) -> Checkpoint | None:
 
 def devices_in(record: Mapping[bytes, bytes]) -> set[str]:
     """The devices that a record binds its session to. What cannot be read is left out."""
-    bound = {field: value for field, value in record.items() if field.startswith(b"device:")}
-    return {fact.device for fact in decode_facts(bound)[0] if isinstance(fact, DeviceBound)}
+    facts = decode_facts(_group(record, b"device:"))[0]
+    return {fact.device for fact in facts if isinstance(fact, DeviceBound)}
+
+
+def sighted_in(record: Mapping[bytes, bytes]) -> list[Sighted]:
+    """The sightings of a session in a record. What cannot be read is left out."""
+    facts = decode_facts(_group(record, b"place:"))[0]
+    return [fact for fact in facts if isinstance(fact, Sighted)]
+
+
+def _group(record: Mapping[bytes, bytes], prefix: bytes) -> Record:
+    return {field: value for field, value in record.items() if field.startswith(prefix)}
 
 
 def event_field(event_id: str) -> bytes:
