@@ -147,7 +147,7 @@ class Daemons(RuleBasedStateMachine):
                     pod,
                     "assurance-level-change",
                     session,
-                    {"namespace": "RFC8176", "current_level": value},
+                    {"namespace": "RFC6711", "current_level": value},
                 )
 
     HAPPENING = st.one_of(
