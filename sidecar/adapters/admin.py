@@ -6,7 +6,7 @@ Its listener closes at once on shutdown, so the daemon lets this one die last: `
 
 import hmac
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol, TypeVar, assert_never
+from typing import Any, NamedTuple, Protocol, TypeVar
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
@@ -19,7 +19,7 @@ from hypercorn.typing import (
 
 from sidecar.adapters import admin_letters
 from sidecar.adapters.admin_letters import Letters
-from sidecar.adapters.asgi import Reply, lifespan, problem, reply_to
+from sidecar.adapters.asgi import Reply, dispatch, problem, reply_to
 from sidecar.adapters.metrics import Exposition
 from sidecar.service.answers import Overloaded, Unavailable
 from sidecar.service.health import Health, Report
@@ -92,15 +92,7 @@ class AdminApp:
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
         """Answer a request and refuse a WebSocket."""
-        match scope["type"]:
-            case "lifespan":
-                await lifespan(receive, send)
-            case "websocket":
-                await send({"type": "websocket.close", "code": 1000, "reason": None})
-            case "http":
-                await self._serve(scope, send)
-            case _:
-                assert_never(scope["type"])
+        await dispatch(scope, receive, send, lambda http: self._serve(http, send))
 
     async def _serve(self, scope: HTTPScope, send: ASGISendCallable) -> None:
         route = _route(scope["raw_path"].decode("latin-1"))

@@ -5,8 +5,9 @@ time-out (its read time-out does not end them); it bounds no body, so `body_of` 
 """
 
 import socket
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 import msgspec
 import trio
@@ -18,6 +19,7 @@ from hypercorn.typing import (
     ASGIReceiveCallable,
     ASGISendCallable,
     HTTPScope,
+    Scope,
 )
 
 HEADER_TIMEOUT = 5.0
@@ -92,7 +94,25 @@ async def body_of(receive: ASGIReceiveCallable, most: int) -> bytes:
         raise BodyRefused(408, "the body did not come in time") from None
 
 
-async def lifespan(receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+async def dispatch(
+    scope: Scope,
+    receive: ASGIReceiveCallable,
+    send: ASGISendCallable,
+    serve: Callable[[HTTPScope], Awaitable[None]],
+) -> None:
+    """Have a request served, and refuse a WebSocket."""
+    match scope["type"]:
+        case "lifespan":
+            await _lifespan(receive, send)
+        case "websocket":
+            await send({"type": "websocket.close", "code": 1000, "reason": None})
+        case "http":
+            await serve(scope)
+        case _:
+            assert_never(scope["type"])
+
+
+async def _lifespan(receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
     """Nothing begins or ends with the listener; hypercorn wants to be told so."""
     while True:
         event = await receive()

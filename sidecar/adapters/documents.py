@@ -100,15 +100,26 @@ async def body_of(response: httpx.Response) -> bytes:
         raise Unavailable(f"the answer has status {response.status_code}")
     if response.headers.get("content-encoding", "identity") != "identity":
         raise Unavailable("the answer is compressed, which was not asked for")
+    return await whole_of(response, MAX_BYTES)
+
+
+async def whole_of(response: httpx.Response, most: int) -> bytes:
+    """The body as it came; raises `Unavailable` where it has more bytes than `most`."""
+    body = await beginning_of(response, most)
+    if len(body) > most:
+        raise Unavailable("the answer is too large")
+    return body
+
+
+async def beginning_of(response: httpx.Response, most: int) -> bytes:
+    """The body as it came, read no further than just past `most` bytes."""
     body = bytearray()
     with trio.CancelScope() as enough:
         async for chunk in response.aiter_raw():
             body += chunk
-            if len(body) > MAX_BYTES:
+            if len(body) > most:
                 # Not `break`: httpx's nested generators only clean up when they are unwound.
                 enough.cancel()
-    if len(body) > MAX_BYTES:
-        raise Unavailable("the answer is too large")
     return bytes(body)
 
 

@@ -30,7 +30,7 @@ from hypercorn.typing import (
     Scope,
 )
 
-from sidecar.adapters.asgi import bound, lifespan
+from sidecar.adapters.asgi import bound, dispatch
 from sidecar.service.answers import Overloaded, Unavailable
 from sidecar.service.observations import DoorIncident, Observation, WorkerFailed
 from sidecar.service.receiving import NotTheirs
@@ -102,13 +102,8 @@ class PushApp:
     async def __call__(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
-        """Answer a request."""
-        if scope["type"] == "lifespan":
-            await lifespan(receive, send)
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1000, "reason": None})
-        else:
-            await self._serve(scope, receive, send)
+        """Answer a request and refuse a WebSocket."""
+        await dispatch(scope, receive, send, lambda http: self._serve(http, receive, send))
 
     async def _serve(
         self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable

@@ -8,6 +8,7 @@ import httpx
 import msgspec
 import trio
 
+from sidecar.adapters.documents import beginning_of
 from sidecar.service.pushing import Answer, Fate
 from sidecar.wire.security_event_tokens import MEDIA_TYPE, Fault
 
@@ -51,7 +52,7 @@ class Courier:
                 async with self._client.stream(
                     "POST", url, content=token.encode(), headers=headers
                 ) as response:
-                    body = await _beginning(response)
+                    body = (await beginning_of(response, MAX_ANSWER))[:MAX_ANSWER]
         except trio.TooSlowError:
             return Answer(Fate.FAILED, "no answer in time")
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ValueError) as error:
@@ -78,17 +79,6 @@ class Courier:
         except (ValueError, TypeError, OverflowError):
             return 0.0
         return min(max(0.0, at - self._clock()), LONGEST_RETRY_AFTER)
-
-
-async def _beginning(response: httpx.Response) -> bytes:
-    """As much of the body as an error may have; a longer one is not read to its end."""
-    body = bytearray()
-    with trio.CancelScope() as enough:
-        async for chunk in response.aiter_raw():
-            body += chunk
-            if len(body) > MAX_ANSWER:
-                enough.cancel()
-    return bytes(body[:MAX_ANSWER])
 
 
 def _error(body: bytes) -> str:

@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 import httpx
 import trio
 
-from sidecar.adapters.documents import is_loopback, is_permitted
+from sidecar.adapters.documents import is_loopback, is_permitted, whole_of
 from sidecar.service.answers import Overloaded, Unavailable
 from sidecar.wire.jws import strict_object
 from sidecar.wire.streams import (
@@ -188,7 +188,9 @@ class TransmitterApi:
             async with client:
                 response = await client.send(request, stream=True)
                 try:
-                    return _Answer(response.status_code, response.headers, await _body(response))
+                    return _Answer(
+                        response.status_code, response.headers, await whole_of(response, MAX_BYTES)
+                    )
                 finally:
                     await response.aclose()
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
@@ -210,19 +212,6 @@ class PollEndpoint:
     async def poll(self, request: PollRequest) -> PollResponse:
         """Raises `Unavailable`, `Overloaded`."""
         return await self._api.poll_at(self._url, request)
-
-
-async def _body(response: httpx.Response) -> bytes:
-    body = bytearray()
-    with trio.CancelScope() as enough:
-        async for chunk in response.aiter_raw():
-            body += chunk
-            if len(body) > MAX_BYTES:
-                # Not `break`: httpx's nested generators only clean up when they are unwound.
-                enough.cancel()
-    if len(body) > MAX_BYTES:
-        raise Unavailable("the answer is too large")
-    return bytes(body)
 
 
 def _judged(answer: _Answer) -> _Answer:

@@ -5,13 +5,13 @@ recipient's bearer credential (RFC 6750), and shows it nothing but its own strea
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol, TypeVar, assert_never
+from typing import Protocol, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 
-from sidecar.adapters.asgi import BodyRefused, Reply, body_of, lifespan, problem, reply_to
+from sidecar.adapters.asgi import BodyRefused, Reply, body_of, dispatch, problem, reply_to
 from sidecar.service.answers import Overloaded, Unavailable
 from sidecar.service.observations import Observation, WorkerFailed
 from sidecar.service.polling import Polling
@@ -144,15 +144,7 @@ class TransmitterDoor:
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
         """Answer a request and refuse a WebSocket."""
-        match scope["type"]:
-            case "lifespan":
-                await lifespan(receive, send)
-            case "websocket":
-                await send({"type": "websocket.close", "code": 1000, "reason": None})
-            case "http":
-                await self._serve(scope, receive, send)
-            case _:
-                assert_never(scope["type"])
+        await dispatch(scope, receive, send, lambda http: self._serve(http, receive, send))
 
     async def _serve(
         self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable
