@@ -23,6 +23,14 @@ class Level(msgspec.Struct, frozen=True):
     amr: tuple[frozenset[str], ...] = ()
 
 
+METHODS = frozenset(
+    {
+        *("face", "fpt", "geo", "hwk", "iris", "kba", "mca", "mfa", "otp", "pin", "pop"),
+        *("pwd", "rba", "retina", "sc", "sms", "swk", "tel", "user", "vbm", "wia"),
+    }
+)
+"""The values of `amr` that RFC 8176, section 2, registers."""
+
 DEFAULT_LEVELS = (
     Level("single-factor", ("single-factor",), (frozenset({"pwd"}), frozenset({"pin"}))),
     Level(

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple, assert_never
 
-from sidecar.domain.assurance import Authentication
+from sidecar.domain.assurance import METHODS, Authentication
 from sidecar.domain.facts import (
     AgentSeen,
     AssuranceLowered,
@@ -146,13 +146,15 @@ def _revoked(signal: SessionRevoked) -> Meaning:
 def _assurance(signal: AssuranceLevelChange, *, everywhere: bool) -> Fact:
     """A rise is a sign-in at the event's time; a fall caps what was shown until then.
 
-    Levels of the namespace `RFC8176` are methods, all others are `acr` values.
+    Levels of the namespace `RFC8176` are methods, all others are `acr` values; and so is what that
+    RFC does not register, since some who send an `acr` name it all the same.
     """
     if signal.direction == "decrease":
         return AssuranceLowered(stamp=signal.stamp, level=signal.level)
     second = signal.stamp.second
-    if signal.namespace == "RFC8176":
-        authentication = Authentication(second, amr=tuple(signal.level.split()))
+    words = tuple(signal.level.split())
+    if signal.namespace == "RFC8176" and METHODS.issuperset(words):
+        authentication = Authentication(second, amr=words)
     else:
         authentication = Authentication(second, signal.level)
     return SignedIn(stamp=signal.stamp, authentication=authentication, everywhere=everywhere)

@@ -37,6 +37,14 @@ def test_levels_of_rfc_8176_are_methods() -> None:
     assert fact == SignedIn(stamp=STAMP, authentication=Authentication(1000, amr=("mfa", "hwk")))
 
 
+def test_what_rfc_8176_does_not_register_is_an_acr_there_too() -> None:
+    signal = AssuranceLevelChange(
+        stamp=STAMP, subject=Subject(session="s"), namespace="RFC8176", level="phr"
+    )
+    (fact,) = meaning(signal).facts
+    assert fact == SignedIn(stamp=STAMP, authentication=Authentication(1000, "phr"))
+
+
 @pytest.mark.parametrize(
     ("subject", "scope"), [(Subject(user="u"), Scope.USER), (Subject(session="s"), Scope.SESSION)]
 )

@@ -19,9 +19,6 @@ LATER = policy(UserRisk(RiskLevel.HIGH), name="later")
 SESSIONS = 75
 
 
-pytestmark = pytest.mark.usefixtures("autojump_clock")
-
-
 async def crowd(store: MemoryStore, tokens: Tokens) -> None:
     """Sessions of as many users, each at high risk, that no view holds and nobody was told of."""
     maker = Pod(store, [], tokens, name="maker")
