@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 from sidecar.domain.assurance import Authentication, Ladder
 from sidecar.domain.decision import decide
-from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.explaining import explain_call
 from sidecar.domain.facts import (
     ClaimsSeen,
@@ -50,6 +49,7 @@ from sidecar.domain.risk import Rating
 from sidecar.domain.scene import World
 from sidecar.domain.session import Surroundings
 from sidecar.domain.stamp import MICROSECONDS, Stamp, at
+from sidecar.domain.stepping import Stepper
 from sidecar.wire.settings import Assurance, Risk
 
 START = 1_800_000_000
@@ -119,8 +119,8 @@ def facts() -> list[Fact]:
     return [*begun, *moves]
 
 
-def evaluator(count: int) -> Evaluator:
-    """An evaluator over so many policies."""
+def evaluator(count: int) -> Stepper:
+    """An evaluator over so many policies, of the kind that the daemon has."""
     risk = Risk()
     rating = Rating(risk.weights, risk.thresholds)
     world = World(
@@ -128,7 +128,7 @@ def evaluator(count: int) -> Evaluator:
         rating,
         lambda ip, _: frozenset({"headquarters"} if ip.startswith("192.0.2.") else ()),
     )
-    return Evaluator(policies(count), world, Surroundings("", lambda _: ""))
+    return Stepper(policies(count), world, Surroundings("", lambda _: ""))
 
 
 def rate(what: str, times: int, once: Callable[[], object]) -> None:
