@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -100,6 +101,7 @@ def test_under_load_a_mark_that_a_replica_confirmed_survives_the_death_of_its_ma
         with Loads(sockets, bound=BOUND) as loads:
             eventually(lambda: len(loads.acknowledged), at_least(20))
             servers[victim].stop()
+            died = monotonic()
             before = len(loads.acknowledged)
             replica = servers[MASTERS + victim]
             eventually(lambda: call(replica, "ROLE")[0], lambda role: role == b"master", within=30)
@@ -116,7 +118,7 @@ def test_under_load_a_mark_that_a_replica_confirmed_survives_the_death_of_its_ma
         assert loads.total("refused") > 0
         assert any(owner_of(one.user) == victim for one in loads.acknowledged)
         loads.must_hold(sockets)
-        told_once(pods, loads)
+        told_once(pods, loads, died)
     # A sidecar that starts now has nothing but the store to know it from.
     alive = f"127.0.0.1:{servers[1].port}"
     with running(f"redis+cluster://{alive}", POLICIES, count=1) as later:

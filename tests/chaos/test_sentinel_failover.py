@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import monotonic
 
 import redis
 
@@ -60,6 +61,7 @@ def test_under_load_a_mark_that_a_replica_confirmed_survives_a_sentinel_failover
             with Loads(sockets, bound=BOUND) as loads:
                 eventually(lambda: len(loads.acknowledged), lambda count: count >= 20)
                 master.stop()
+                died = monotonic()
                 before = len(loads.acknowledged)
                 # Recovery is automatic: one of the replicas has taken over, the other confirms.
                 eventually(
@@ -70,7 +72,7 @@ def test_under_load_a_mark_that_a_replica_confirmed_survives_a_sentinel_failover
                 eventually(lambda: loads.total("checks"), lambda count: count > 20, within=30)
             assert loads.total("refused") > 0
             loads.must_hold(sockets)
-            told_once(pods, loads)
+            told_once(pods, loads, died)
         # A sidecar that starts now has nothing but the new master to know it from.
         with running(url, POLICIES, count=1) as later:
             loads.must_hold([later.addresses[0].socket])
