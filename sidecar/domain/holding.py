@@ -11,7 +11,7 @@ from sidecar.domain.friction import (
 from sidecar.domain.lifetime import live_on
 from sidecar.domain.scene import ALWAYS, ANY_SIGN_IN, NEVER_PROVEN, Scene
 from sidecar.domain.standing import Compiled
-from sidecar.domain.state import Cause, Holding, unproven
+from sidecar.domain.state import Cause, Holding
 
 NOTHING = Holding()
 STICKY_BOUND = 16
@@ -70,8 +70,7 @@ def _waits(compiled: Compiled, before: Holding, proving: Proving) -> bool:
         return False
     if proof_after(before.since, proving._replace(needs=proving.needs or ANY_SIGN_IN)) >= 0:
         return False
-    bare = Scene(unproven(scene.state), scene.now, scene.world, addressless=scene.addressless)
-    return compiled.test(bare, NEVER_PROVEN).holds
+    return compiled.test(scene.bare, NEVER_PROVEN).holds
 
 
 def _is_excused(cause: Cause, compiled: Compiled, before: Holding, proving: Proving) -> bool:

@@ -7,7 +7,7 @@ from sidecar.domain.assurance import Authentication, Ladder, Requirement
 from sidecar.domain.location import Place
 from sidecar.domain.policy import Principals, RiskLevel
 from sidecar.domain.risk import Rating, level_after, terms_of, total
-from sidecar.domain.state import PLACE, Cause, Moment, State
+from sidecar.domain.state import PLACE, Cause, Moment, State, unproven
 
 ALWAYS = Cause("always", "", None, "policy")
 Needs: TypeAlias = tuple[tuple[Requirement, ...], ...]
@@ -55,7 +55,7 @@ class Scene:
     `addressless`: a call is judged that tells no address of its own.
     """
 
-    __slots__ = ("_level", "_score", "addressless", "now", "state", "world")
+    __slots__ = ("_bare", "_level", "_score", "addressless", "now", "state", "world")
 
     def __init__(self, state: State, now: int, world: World, *, addressless: bool = False) -> None:
         self.state = state
@@ -64,6 +64,15 @@ class Scene:
         self.world = world
         self._score: float | None = None
         self._level: RiskLevel | None = None
+        self._bare: Scene | None = None
+
+    @property
+    def bare(self) -> "Scene":
+        """The same, had nobody ever proven anything: one for all policies that ask."""
+        if self._bare is None:
+            state = unproven(self.state)
+            self._bare = Scene(state, self.now, self.world, addressless=self.addressless)
+        return self._bare
 
     @property
     def score(self) -> float:
