@@ -1,0 +1,75 @@
+"""Sources: who says something, and what their word may do (contract, "Sources").
+
+A source is what a door has authenticated, never what a message claims. The daemon itself is a
+source too: what a verified token or a call shows is its word. Every fact keeps its source's name,
+and the fold weighs the words of several sources by what the configuration says of them here.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+ITSELF = ""
+"""The daemon: what a verified token shows, where a call comes from, what is derived from these."""
+
+LOCAL_PREFIX = "local:"
+"""Begins the names of peers of a local socket that no configured source stands for: the app's."""
+
+OPERATOR_PREFIX = "operator:"
+"""Begins the names of operators, whose acts stand over all other sources."""
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """One source and its powers. Without any it may say everything that loosens nothing.
+
+    `may`: the event types that it may send (None: every one). `may_loosen`: those whose words of
+    it may take away what makes a session's standing strict. `over`: the sources whose older words
+    its newer ones replace. `may_prove`: its sign-ins and rises of assurance count as proofs.
+    `may_identify`: it may say which user, groups and roles a session has. `namespaces`: for the
+    names of which issuers it speaks (None: all). `may_watch`, `may_ask_sessions`: it may watch
+    every session of the pod, and ask about sessions without showing their token.
+    """
+
+    name: str
+    may: frozenset[str] | None = None
+    may_loosen: frozenset[str] = frozenset()
+    over: frozenset[str] = frozenset()
+    may_prove: bool = False
+    may_identify: bool = False
+    namespaces: frozenset[str] | None = None
+    may_watch: bool = False
+    may_ask_sessions: bool = False
+
+    def loosens(self, kind: str) -> bool:
+        """Whether its events of this type may loosen."""
+        return self.name == ITSELF or kind in self.may_loosen or is_operator(self.name)
+
+
+def is_operator(name: str) -> bool:
+    """Whether this names an operator."""
+    return name.startswith(OPERATOR_PREFIX)
+
+
+class Sources:
+    """All configured sources. What is not configured has the powers of a local peer: none."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self, sources: Iterable[Source] = ()) -> None:
+        self._known: Mapping[str, Source] = {source.name: source for source in sources}
+
+    def of(self, name: str) -> Source:
+        """The source of this name."""
+        return self._known.get(name) or Source(name=name)
+
+    def loosens(self, name: str, kind: str) -> bool:
+        """Whether the words of this source, in events of this type, may loosen."""
+        return self.of(name).loosens(kind)
+
+    def is_over(self, upper: str, lower: str) -> bool:
+        """Whether a newer word of `upper` replaces an older one of `lower`."""
+        if upper == lower:
+            return True
+        if is_operator(upper):
+            return not is_operator(lower)
+        return lower in self.of(upper).over

@@ -1,0 +1,40 @@
+"""What sources may do, as values."""
+
+from sidecar.domain.source import ITSELF, Source, Sources
+
+MDM = Source(
+    name="mdm",
+    may=frozenset({"device-compliance-change"}),
+    may_loosen=frozenset({"device-compliance-change"}),
+    over=frozenset({"app"}),
+)
+
+
+def test_a_source_that_is_not_configured_loosens_nothing() -> None:
+    assert not Sources([MDM]).loosens("local:payroll", "device-compliance-change")
+
+
+def test_a_source_loosens_only_what_it_is_named_for() -> None:
+    sources = Sources([MDM])
+    assert sources.loosens("mdm", "device-compliance-change")
+    assert not sources.loosens("mdm", "risk-level-change")
+
+
+def test_the_daemon_itself_and_operators_loosen() -> None:
+    assert Sources().loosens(ITSELF, "network-change")
+    assert Sources().loosens("operator:ada", "network-change")
+
+
+def test_a_source_stands_over_those_it_names_and_no_others() -> None:
+    sources = Sources([MDM])
+    assert sources.is_over("mdm", "app")
+    assert not sources.is_over("app", "mdm")
+    assert not sources.is_over("mdm", "idp")
+    assert not sources.is_over("mdm", ITSELF)
+
+
+def test_an_operator_stands_over_all_but_operators() -> None:
+    sources = Sources([MDM])
+    assert sources.is_over("operator:ada", "mdm")
+    assert sources.is_over("operator:ada", ITSELF)
+    assert not sources.is_over("operator:ada", "operator:bob")
