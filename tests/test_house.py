@@ -12,7 +12,7 @@ import sidecar
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "sidecar").rglob("*.py"))
-LONGEST = 400
+LONGEST = 600
 VAGUE = {
     "utils",
     "util",
