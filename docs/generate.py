@@ -86,9 +86,17 @@ def comments(cls: type) -> dict[str, str]:
     found = {}
     for node in body.body if isinstance(body, ast.ClassDef) else ():
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            text = beside.get(node.lineno) or above.get(node.lineno - 1, "")
-            found[node.target.id] = text
+            found[node.target.id] = beside.get(node.lineno) or _right_above(above, node.lineno)
     return found
+
+
+def _right_above(comments: dict[int, str], line: int) -> str:
+    """The lines of comment that end right above a line, as one."""
+    lines: list[str] = []
+    while (text := comments.get(line - 1)) is not None:
+        lines.insert(0, text)
+        line -= 1
+    return " ".join(lines)
 
 
 def page() -> str:
