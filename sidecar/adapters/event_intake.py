@@ -17,6 +17,7 @@ from sidecar.adapters.socket_replies import (
 )
 from sidecar.domain.signal import Signal
 from sidecar.service.answers import Accepted, Overloaded, Settlement, Unavailable
+from sidecar.wire.events import InvalidSignal
 from sidecar.wire.socket_lines import EventRequest, Ref, Refusal
 
 CONCURRENT = 64
@@ -33,7 +34,10 @@ class Events(Protocol):
     """Takes events durably."""
 
     async def accept(self, signal: Signal) -> Accepted:
-        """Take it; returns once it is durable. Raises `Overloaded` and `Unavailable`."""
+        """Take it; returns once it is durable.
+
+        Raises `InvalidSignal` where nobody can tell whom it concerns, `Overloaded`, `Unavailable`.
+        """
 
 
 class Settling(Protocol):
@@ -77,6 +81,8 @@ class EventIntake:
             if accepted.spooled:  # the others cannot have it: it is on this one's disk
                 return Taken(accepted, Settlement(have=1, live=0))
             return Taken(accepted, await self._settling.settled(accepted.id, request.wait))
+        except InvalidSignal as error:
+            return Refusal("invalid_event", error.message, error.field, request.ref)
         except (Overloaded, Unavailable) as error:
             return error
 

@@ -27,6 +27,7 @@ from sidecar.daemon.reception import Reception
 from sidecar.daemon.reloading import Reloader
 from sidecar.daemon.transmission import Transmission
 from sidecar.domain.facts import SIGNALS
+from sidecar.domain.namespaces import Namespaces
 from sidecar.domain.signal import Signal
 from sidecar.service.answers import Accepted, Overloaded, Unavailable
 from sidecar.service.budget import Budget
@@ -94,6 +95,7 @@ class Journeys:
             telemetry=telemetry,
             clock=clock.now,
             bound=settings.sessions.view,
+            namespaces=self._namespaces,
         )
         self.watches.bring = self.view.bring
         if settings.transmitter.issuer:
@@ -208,6 +210,7 @@ class Journeys:
             type_of=type_of,
             telemetry=telemetry,
             placed=self.settler.remember,
+            namespaces=self._namespaces,
         )
         self.events: Events = self.intake
         if settings.spool.dir:
@@ -275,6 +278,9 @@ class Journeys:
         telemetry.level(Level.DEAD_LETTERS, lambda: self.letters.waiting)
         telemetry.level(Level.WORK_LOG, lambda: self.worklog.waiting)
         telemetry.queue("rescore", lambda: self.rescorer.waiting)
+
+    def _namespaces(self) -> Namespaces:
+        return self.reloader.settings.tokens.namespaces
 
     async def _take_again(self, signal: Signal) -> Accepted:
         return await self.intake.take(signal)

@@ -37,6 +37,7 @@ BOUNDS: Mapping[bytes, int] = {
     b"spent": 64,
     b"seen": 32,
     b"move": 32,
+    b"owner": 64,
     b"event": 128,
     b"fanned": 16,
     b"told": 256,

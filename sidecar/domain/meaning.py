@@ -20,6 +20,7 @@ from sidecar.domain.facts import (
     SignedIn,
 )
 from sidecar.domain.location import Place
+from sidecar.domain.policy import RiskLevel
 from sidecar.domain.signal import (
     AssuranceLevelChange,
     CredentialChange,
@@ -43,6 +44,33 @@ class Meaning(NamedTuple):
 
     scope: Scope
     facts: tuple[Fact, ...]
+
+
+def tightens(signal: Signal) -> bool:
+    """Whether this can only make sessions' standings stricter, whatever was said before it.
+
+    What compares (a middling risk, a weight, a segment) can take the place of something stricter,
+    and what tells of a session, or of who its user is, can make a condition hold no more.
+    """
+    match signal:
+        case SessionRevoked() | CredentialChange():
+            return True
+        case DeviceComplianceChange():
+            return not signal.compliant
+        case RiskLevelChange():
+            return signal.level is RiskLevel.HIGH
+        case AssuranceLevelChange():
+            return signal.direction == "decrease"
+        case (
+            SessionEstablished()
+            | SessionPresented()
+            | NetworkChange()
+            | TokenClaimsChange()
+            | RiskSignal()
+        ):
+            return False
+        case _:
+            assert_never(signal)
 
 
 def scope_of(subject: Subject) -> Scope:

@@ -9,11 +9,15 @@ from sidecar.domain.stamp import Stamp
 
 
 class Subject(msgspec.Struct, frozen=True):
-    """Whom an event is about. Empty: not named."""
+    """Whom an event is about. Empty: not named.
+
+    `issuer`: whose names these are, by the issuer's identifier or its namespace.
+    """
 
     user: str = ""
     device: str = ""
     session: str = ""
+    issuer: str = ""
 
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True):

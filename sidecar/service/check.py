@@ -109,15 +109,18 @@ class Checker:
     async def check_session(self, session: str, call: Call) -> Answer | None:
         """Judge a known session without a token; None for one that is not known here.
 
+        Of several users who have a session of this name the strictest answer counts.
         It says how the session stands, not that the caller holds it: only for callers that have
         seen to that themselves. `call.token` is not looked at.
         """
         started = self._clock()
         await self._view.bring(session)
-        live = self._view.find_session(session)
-        if live is None or not live.state.established:
+        lives = [one for one in self._view.find_session(session) if one.state.established]
+        answers = [await self._answer_known(live, call, started) for live in lives]
+        if not answers:
             return None
-        return self._told(await self._answer_known(live, call, started), started)
+        strictest = max(answers, key=lambda answer: SEVERITY[answer.verdict])
+        return self._told(strictest, started)
 
     def _told(self, answer: Answer, started: float) -> Answer:
         seconds = max(0.0, self._clock() - started)
@@ -204,12 +207,13 @@ class Checker:
     async def _live(self, token: Token, call: Call, now: float) -> Live | None:
         """The session with what the call shows folded in; None where it cannot be known."""
         try:
-            live = self._view.find(token.user, token.session)
+            named = (token.namespace, token.user, token.session)
+            live = self._view.find(*named)
             if live is None:
-                live = await self._view.open(token.user, token.session, token.device)
+                live = await self._view.open(*named, token.device)
             self._sightings.take(live, token, call, now)
             if live.missing_device:
-                await self._view.open(token.user, token.session)
+                await self._view.open(*named)
         except (Unavailable, Overloaded):
             return None
         return live

@@ -19,6 +19,7 @@ from sidecar.domain.signal import Signal
 from sidecar.service.answers import Accepted, Overloaded, Unavailable
 from sidecar.service.observations import Buried, DeadReason, QueueRejected, Telemetry
 from sidecar.service.store import Append, Browse, Entry, Finish, Length, Queues
+from sidecar.wire.events import InvalidSignal
 from sidecar.wire.naming import Names
 from sidecar.wire.worklog import (
     InvalidEntry,
@@ -145,7 +146,7 @@ class DeadLetters:
             await self._take(disclose(decode_letter(entry.payload).signal))
         except InvalidEntry as error:
             return RetryOutcome(letter, Retried.UNREADABLE, str(error))
-        except (Unavailable, Overloaded) as error:
+        except (Unavailable, Overloaded, InvalidSignal) as error:
             return RetryOutcome(letter, Retried.FAILED, str(error))
         await self.drop(letter)
         return RetryOutcome(letter, Retried.DONE)

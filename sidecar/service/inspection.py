@@ -23,9 +23,9 @@ from sidecar.service.rescore import Assembled, Rescorer
 from sidecar.service.resweep import Resweeper
 from sidecar.service.store import Load, Store
 from sidecar.service.view import View
-from sidecar.wire.naming import Names, SessionName, digest, parse_name
+from sidecar.wire.naming import Names, SessionName, digest, parse_name, session_name
 from sidecar.wire.prompts import prompts_since
-from sidecar.wire.records import WHO_SESSION, WHO_USER, apps_of
+from sidecar.wire.records import WHO_SESSION, WHO_USER, apps_of, owners_of
 from sidecar.wire.resweeps import Progress
 from sidecar.wire.settings import Settings
 
@@ -44,6 +44,7 @@ class InvalidQuery(ValueError):  # noqa: N818 - named by who must act
 class SessionQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which sessions: of a user, on a device, of a standing (empty: any); `limit` of them.
 
+    `issuer` tells whose names these are, by the issuer's identifier or its namespace; empty: any.
     `cursor` is what the page before gave; empty for the first.
     """
 
@@ -52,6 +53,7 @@ class SessionQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     standing: str = ""
     limit: int = 100
     cursor: str = ""
+    issuer: str = ""
 
 
 class ExplainQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -84,11 +86,13 @@ class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
 class Summary(msgspec.Struct, frozen=True):
     """A session as a line of a list. Times are in seconds since the epoch.
 
+    `issuer` tells whose names these are: the issuer, or the namespace that several share.
     `prompts`: how often its user was asked, in any session, within the prompt budget's last period.
     """
 
     session: str
     user: str
+    issuer: str
     device: str
     apps: tuple[str, ...]
     standing: str
@@ -114,7 +118,10 @@ class Moment(msgspec.Struct, frozen=True):
 
 
 class Detail(msgspec.Struct, frozen=True):
-    """One session in full: its summary, the score's terms, and its timeline."""
+    """One session in full: its summary, the score's terms, and its timeline.
+
+    `others`: sessions of the same name that other users have, or users of other issuers.
+    """
 
     summary: Summary
     terms: tuple[Term, ...]
@@ -122,6 +129,7 @@ class Detail(msgspec.Struct, frozen=True):
     circumstances: Mapping[str, str]
     baseline: Mapping[str, str]
     timeline: tuple[Moment, ...]
+    others: tuple[Summary, ...] = ()
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -197,25 +205,44 @@ class Inspector:
     async def _candidates(self, query: SessionQuery) -> list[SessionName]:
         now = int(self._clock() * 1000)
         if query.user or query.device:
-            if query.user:
-                user = digest(query.user)
-                load = Load(self._names.user_record(user), self._names.user_index(user), now)
-            else:
-                device = query.device
-                load = Load(
-                    self._names.device_record(device), self._names.device_index(device), now
-                )
-            (loaded,) = await self._store.load(load)
-            return [name for member in loaded.members if (name := parse_name(member))]
+            loads = [self._index(query, namespace, now) for namespace in self._where(query.issuer)]
+            members = [one for found in await self._store.load(*loads) for one in found.members]
+            return [name for member in members if (name := parse_name(member))]
         names: set[SessionName] = set()
         async for keys in self._store.keys(self._names.every_session()):
             names.update(name for key in keys if (name := self._names.name_of_record(key)))
         return list(names)
 
+    def _where(self, issuer: str) -> tuple[str, ...]:
+        """The namespaces to look in. Raises `InvalidQuery` for an issuer that is not configured."""
+        namespaces = self._settings().tokens.namespaces
+        if not issuer:
+            return namespaces.all
+        named = namespaces.named(issuer)
+        if named is None:
+            raise InvalidQuery("issuer", f"is one of {', '.join(namespaces.all)}")
+        return (named,)
+
+    def _index(self, query: SessionQuery, namespace: str, now: int) -> Load:
+        names = self._names
+        if query.user:
+            user = digest(namespace, query.user)
+            return Load(names.user_record(user), names.user_index(user), now)
+        device = digest(namespace, query.device)
+        return Load(names.device_record(device), names.device_index(device), now)
+
     async def session(self, session: str, /) -> Detail | None:
-        """One session by its identifier; None where there is none."""
-        found = await self._find(session)
-        return None if found is None else self._detail(found)
+        """One session by its identifier; None where there is none.
+
+        Of several users who have a session of this name it is the one that stands worst; the
+        others are told beside it.
+        """
+        details = [d for found in await self._find(session) if (d := self._detail(found))]
+        if not details:
+            return None
+        first = max(details, key=lambda one: STANDINGS.index(one.summary.standing))
+        others = tuple(one.summary for one in details if one is not first)
+        return msgspec.structs.replace(first, others=others)
 
     async def explain(self, session: str, query: ExplainQuery, /) -> Explanation | None:
         """Why a call of a session would now get what it gets; None where there is no session.
@@ -223,19 +250,17 @@ class Inspector:
         Raises `InvalidQuery`, `Unavailable`.
         """
         contexts = self._contexts(query.explain)
-        found = await self._find(session)
-        if found is None:
-            return None
         evaluator, now = self._view.evaluator, self._clock()
-        state = _fold(evaluator, found).state
-        if not state.established:
-            return None
         app = query.app or self._settings().app.id
-        told = (
-            explain_call(evaluator, state, each, contexts, now)
-            for each in ((app,) if app else apps_of(found.record) or ("",))
-        )
-        return max(told, key=lambda one: SEVERITY[one.verdict])
+        told = []
+        for found in await self._find(session):
+            state = _fold(evaluator, found).state
+            if state.established:
+                told += [
+                    explain_call(evaluator, state, each, contexts, now)
+                    for each in ((app,) if app else apps_of(found.record) or ("",))
+                ]
+        return max(told, key=lambda one: SEVERITY[one.verdict], default=None)
 
     def _contexts(self, text: str) -> frozenset[str]:
         """Those of a query; one that is not configured would seem to let everything pass."""
@@ -246,14 +271,17 @@ class Inspector:
             raise InvalidQuery("explain", f"is of {', '.join(sorted(known))}")
         return names
 
-    async def _find(self, session: str) -> Assembled | None:
-        (located,) = await self._store.load(Load(self._names.locator(digest(session))))
-        owner = located.record.get(WHO_USER)
-        if owner is None:
-            return None
-        name = SessionName(digest(owner.decode()), digest(session))
-        read = await self._rescorer.read([name])
-        return read[0] if read else None
+    async def _find(self, session: str) -> list[Assembled]:
+        """All sessions of this name, whoever has them, at whichever issuer."""
+        namespaces = self._where("")
+        locators = [self._names.locator(digest(each, session)) for each in namespaces]
+        located = await self._store.load(*map(Load, locators))
+        names = [
+            session_name(namespace, owner.user, session)
+            for namespace, answer in zip(namespaces, located, strict=True)
+            for owner in owners_of(answer.record)
+        ]
+        return await self._rescorer.read(names)
 
     async def policies(self) -> tuple[Policy, ...]:
         """The policies in force, tried ones among them."""
@@ -310,6 +338,7 @@ def _summarise(evaluator: Evaluator, session: Assembled, state: State, now: floa
     return Summary(
         session=_text(session, WHO_SESSION, session.name.session),
         user=_text(session, WHO_USER, session.name.user),
+        issuer=session.namespace,
         device=state.device,
         apps=apps_of(session.record),
         standing=coarse(standing, now),

@@ -7,7 +7,8 @@
 
 One round trip joins the event, however many sessions it touches: they are not written, since
 their standing follows from the record that was. An event of a session costs one more, to find
-whose the session is; one that comes before its session waits where the session will look.
+who has a session of that name: it concerns all of them, and waits where whoever comes to have the
+session later will look.
 """
 
 from collections.abc import Awaitable, Callable
@@ -17,8 +18,17 @@ from sidecar.domain.facts import Fact, Scope, Seen, Sighted
 from sidecar.domain.lattice import Record
 from sidecar.domain.location import Place
 from sidecar.domain.meaning import Meaning, meaning_of
-from sidecar.domain.signal import SessionEstablished, SessionPresented, SessionRevoked, Signal
+from sidecar.domain.namespaces import Namespaces
+from sidecar.domain.signal import (
+    SessionEstablished,
+    SessionPresented,
+    SessionRevoked,
+    Signal,
+    Subject,
+)
+from sidecar.domain.source import Sources
 from sidecar.service.answers import Accepted, Overloaded
+from sidecar.service.attribution import Attribution
 from sidecar.service.observations import EventOutcome, EventTaken, Telemetry
 from sidecar.service.rescore import Enlisted, Rescorer
 from sidecar.service.store import MEMBERS_BOUND, Index, Join, Joined, Load, Store
@@ -26,6 +36,7 @@ from sidecar.service.view import View
 from sidecar.wire.naming import Names, SessionName, digest, parse_name, session_name
 from sidecar.wire.records import (
     WHO_DEVICE,
+    WHO_ISSUER,
     WHO_SESSION,
     WHO_USER,
     app_field,
@@ -34,6 +45,8 @@ from sidecar.wire.records import (
     event_field,
     fanned_field,
     keep_until,
+    owner_fields,
+    owners_of,
     sighted_in,
 )
 from sidecar.wire.settings import Sessions
@@ -50,7 +63,7 @@ class WorkLog(Protocol):
 class Placement(NamedTuple):
     """Where an event's facts go: one record, on one channel, and which sessions it touches.
 
-    `of` is the digest of the user, or the device, by `scope`.
+    `of` is the digest of the user or the device, by `scope`.
     """
 
     record: bytes
@@ -60,11 +73,16 @@ class Placement(NamedTuple):
     of: str
 
 
-class Owner(NamedTuple):
-    """Whose a session is, and where it was seen before anybody knew."""
+class Located(NamedTuple):
+    """Who has a session of this name, and where it was seen before anybody knew.
 
-    user: str
+    `joined`: what became of the event in the session's locator, where it waits for whoever comes to
+    have the session later; None: it is of the users alone.
+    """
+
+    users: tuple[str, ...]
     before: tuple[Fact, ...] = ()
+    joined: Accepted | None = None
 
 
 class Intake:
@@ -89,7 +107,17 @@ class Intake:
         type_of: Callable[[Signal], str],
         telemetry: Telemetry,
         placed: Callable[[str, bytes], None] = lambda _event, _record: None,
+        namespaces: Callable[[], Namespaces] = Namespaces,
+        sources: Callable[[], Sources] = Sources,
     ) -> None:
+        self._attribution = Attribution(
+            store=store,
+            view=view,
+            names=names,
+            namespaces=namespaces,
+            sources=sources,
+            clock=clock,
+        )
         self._store = store
         self._view = view
         self._rescorer = rescorer
@@ -130,12 +158,21 @@ class Intake:
         return accepted
 
     async def take(self, signal: Signal) -> Accepted:
-        """As `accept`, uncounted."""
+        """As `accept`, uncounted. Raises `InvalidSignal` where nobody can tell whom it concerns."""
+        taken = [await self._take(one) for one in await self._attribution.of(signal)]
+        return Accepted(signal.stamp.id, duplicate=all(one.duplicate for one in taken))
+
+    def check(self, signal: Signal) -> None:
+        """Raise `InvalidSignal` where no configured issuer's names can be meant."""
+        self._attribution.candidates(signal)
+
+    async def _take(self, signal: Signal) -> Accepted:
+        """Take an event that says whose names it means."""
         meaning = meaning_of(signal, self._place_of)
-        event_id = signal.stamp.id
+        subject = signal.subject
         match meaning.scope:
             case Scope.USER:
-                user = digest(signal.subject.user)
+                user = digest(subject.issuer, subject.user)
                 channel = self._names.user_channel(user)
                 place = Placement(
                     self._names.user_record(user),
@@ -146,7 +183,7 @@ class Intake:
                 )
                 return await self._join(signal, meaning.facts, place)
             case Scope.DEVICE:
-                device = signal.subject.device
+                device = digest(subject.issuer, subject.device)
                 place = Placement(
                     self._names.device_record(device),
                     self._names.device_channel(device),
@@ -156,10 +193,14 @@ class Intake:
                 )
                 return await self._join(signal, meaning.facts, place)
             case Scope.SESSION:
-                owner = await self._owner(signal, meaning)
-                if owner is None or _misses(signal, owner.user):
-                    return Accepted(event_id)
-                return await self._of_session(signal, meaning, owner)
+                located = await self._located(signal, meaning)
+                taken = [
+                    await self._of_session(signal, meaning, user, located.before)
+                    for user in located.users
+                ]
+                if located.joined is not None:
+                    taken.append(located.joined)
+                return Accepted(signal.stamp.id, duplicate=all(one.duplicate for one in taken))
             case _:
                 assert_never(meaning.scope)
 
@@ -169,7 +210,7 @@ class Intake:
         Returns what it brings to which records. Where nobody here knows whose a session is, that
         is where the session will look.
         """
-        placed = self._places(signal)
+        placed = [pair for one in self._attribution.here(signal) for pair in self._places(one)]
         for record, fields in placed:
             self._view.learn(record, fields)
         return placed
@@ -180,25 +221,38 @@ class Intake:
         subject = signal.subject
         match meaning.scope:
             case Scope.USER:
-                return [(self._names.user_record(digest(subject.user)), fields)]
+                user = digest(subject.issuer, subject.user)
+                return [(self._names.user_record(user), fields)]
             case Scope.DEVICE:
-                return [(self._names.device_record(subject.device), fields)]
+                device = digest(subject.issuer, subject.device)
+                return [(self._names.device_record(device), fields)]
             case Scope.SESSION:
-                live = self._view.find_session(subject.session)
-                told = subject.user if isinstance(signal, SessionEstablished) else ""
-                user = live.user if live is not None else told
-                if live is not None and _misses(signal, user):
-                    return []
-                if not user:
-                    return [(self._names.locator(digest(subject.session)), fields)]
-                name = session_name(user, subject.session)
-                seen = self._sightings(meaning.facts, name, b"")
-                return [
-                    (self._names.session_record(name), fields),
-                    *((join.key, dict(join.fields)) for join in seen),
-                ]
+                return self._places_of_session(signal, meaning, fields)
             case _:
                 assert_never(meaning.scope)
+
+    def _places_of_session(
+        self, signal: Signal, meaning: Meaning, fields: Record
+    ) -> list[tuple[bytes, Record]]:
+        subject = signal.subject
+        places: list[tuple[bytes, Record]] = []
+        users = self._users_here(subject)
+        if subject.user and (_is_theirs(signal) or subject.user in users):
+            users = (subject.user,)
+        else:
+            locator = self._names.locator(digest(subject.issuer, subject.session))
+            places.append((locator, fields))
+        for user in users:
+            name = session_name(subject.issuer, user, subject.session)
+            places.append((self._names.session_record(name), fields))
+            seen = self._sightings(meaning.facts, name, b"")
+            places.extend((join.key, dict(join.fields)) for join in seen)
+        return places
+
+    def _users_here(self, subject: Subject) -> tuple[str, ...]:
+        """Who has a session of this name in the view."""
+        lives = self._view.find_session(subject.session, (subject.issuer,))
+        return tuple(live.user for live in lives)
 
     async def _join(self, signal: Signal, facts: tuple[Fact, ...], place: Placement) -> Accepted:
         fields = _fields_of(signal, facts)
@@ -258,39 +312,51 @@ class Intake:
         expire_at = self._facts_expire()
         await self._one(Join(place.record, fields, expire_at, self._now(), want_record=False))
 
-    async def _owner(self, signal: Signal, meaning: Meaning) -> Owner | None:
-        """Whose the session is; None where nobody knows yet and its facts were left for it."""
-        session = signal.subject.session
-        live = self._view.find_session(session)
-        if live is not None:
-            return Owner(live.user)
-        locator = self._names.locator(digest(session))
-        if isinstance(signal, SessionEstablished) and signal.subject.user:
-            fields: Record = {
-                WHO_USER: signal.subject.user.encode(),
-                WHO_SESSION: session.encode(),
-            }
-            joined = await self._one(
-                Join(locator, fields, self._session_expire(signal), self._now(), confirm=True)
-            )
-            self._view.learn(locator, joined.record)
-            return Owner(joined.record[WHO_USER].decode(), tuple(sighted_in(joined.record)))
-        fields = _fields_of(signal, meaning.facts)
+    async def _located(self, signal: Signal, meaning: Meaning) -> Located:
+        """Who has the session. What concerns all of them waits for others there, too.
+
+        A user who is named along with a session narrows it down to that user's, where the session
+        is known to be that user's; of a revocation all that is named must match.
+        """
+        subject = signal.subject
+        locator = self._names.locator(digest(subject.issuer, subject.session))
         expire_at = self._session_expire(signal)
+        if subject.user and isinstance(signal, SessionEstablished):
+            owner = owner_fields(subject.user, shown=False)
+            joined = await self._one(Join(locator, owner, expire_at, self._now(), confirm=True))
+            self._view.learn(locator, joined.record)
+            return Located((subject.user,), tuple(sighted_in(joined.record)))
+        if subject.user and await self._is_narrowed(signal, locator):
+            return Located((subject.user,))
+        event = event_field(signal.stamp.id)
+        fields = _fields_of(signal, meaning.facts)
         joined = await self._one(
-            Join(locator, fields, expire_at, self._now(), unless=WHO_USER, confirm=True)
+            Join(locator, fields, expire_at, self._now(), unless=event, confirm=True)
         )
         self._view.learn(locator, joined.record)
         self._placed(signal.stamp.id, locator)
-        return None if joined.joined else Owner(joined.record[WHO_USER].decode())
+        users = (*(one.user for one in owners_of(joined.record)), *self._users_here(subject))
+        accepted = Accepted(signal.stamp.id, duplicate=not joined.joined)
+        return Located(tuple(dict.fromkeys(users)), joined=accepted)
 
-    async def _of_session(self, signal: Signal, meaning: Meaning, owner: Owner) -> Accepted:
-        session, user = signal.subject.session, owner.user
-        name = session_name(user, session)
+    async def _is_narrowed(self, signal: Signal, locator: bytes) -> bool:
+        """Whether the user that is named along with a session is the only one who is meant."""
+        subject = signal.subject
+        if _is_theirs(signal) or subject.user in self._users_here(subject):
+            return True
+        (loaded,) = await self._store.load(Load(locator))
+        return any(one.user == subject.user for one in owners_of(loaded.record))
+
+    async def _of_session(
+        self, signal: Signal, meaning: Meaning, user: str, before: tuple[Fact, ...]
+    ) -> Accepted:
+        session, namespace = signal.subject.session, signal.subject.issuer
+        name = session_name(namespace, user, session)
         record = self._names.session_record(name)
         channel = self._names.user_channel(name.user)
         expire_at = self._session_expire(signal)
         fields = _fields_of(signal, meaning.facts)
+        fields[WHO_ISSUER] = namespace.encode()
         fields[WHO_USER] = user.encode()
         fields[WHO_SESSION] = session.encode()
         # Of a revocation the device is a condition, and binds no session to it.
@@ -312,13 +378,13 @@ class Intake:
                 confirm=True,
             )
         ]
-        joins += self._sightings((*meaning.facts, *owner.before), name, channel)
+        joins += self._sightings((*meaning.facts, *before), name, channel)
         if expire_at > self._facts_expire():
             # What is told of the user must stop this token for as long as it can be shown.
             users = self._names.user_record(name.user)
             joins.append(Join(users, keep_until(expire_at), expire_at, self._now()))
         if device:
-            joins.append(self._enlist(device, name, expire_at))
+            joins.append(self._enlist(digest(namespace, device), name, expire_at))
         enlisted, answers = await self._enlisting(signal, Scope.SESSION, str(name), *joins)
         self._placed(signal.stamp.id, record)
         await self._learn(record, fields, answers[0])
@@ -377,9 +443,9 @@ class Intake:
         return max(told * 1000, self._now() + int(self._settings.min_ttl * 1000))
 
 
-def _misses(signal: Signal, user: str) -> bool:
-    """Whether it revokes a session of another user's: members of a subject must all match."""
-    return isinstance(signal, SessionRevoked) and signal.subject.user not in {"", user}
+def _is_theirs(signal: Signal) -> bool:
+    """Whether a session of this kind of event is that of the user who is named, whoever has it."""
+    return isinstance(signal, SessionEstablished | SessionRevoked)
 
 
 def _outcome_of(accepted: Accepted) -> EventOutcome:

@@ -1,6 +1,7 @@
 """A session as this sidecar holds it: the records it depends on, its state, its standing."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.facts import Fact
@@ -13,6 +14,14 @@ from sidecar.wire.naming import SessionName, session_name
 
 RESTANDING_INTERVAL = 1.0
 """Seconds for which a standing counts that may change by time alone."""
+
+
+class Identity(NamedTuple):
+    """What a session is known by, in plain text: whose names these are, its user, itself."""
+
+    namespace: str
+    user: str
+    session: str
 
 
 class Tracked:
@@ -34,7 +43,10 @@ class Tracked:
 
 
 class Live:
-    """A session in the view: its records, its state, its standing."""
+    """A session in the view: its records, its state, its standing.
+
+    `namespace` tells whose names `user`, `session` and its devices are.
+    """
 
     __slots__ = (
         "_standing",
@@ -47,6 +59,7 @@ class Live:
         "gone",
         "locator",
         "name",
+        "namespace",
         "own",
         "seen_at",
         "session",
@@ -57,12 +70,9 @@ class Live:
         "users",
     )
 
-    def __init__(
-        self, user: str, session: str, own: Tracked, users: Tracked, locator: Tracked
-    ) -> None:
-        self.user = user
-        self.session = session
-        self.name: SessionName = session_name(user, session)
+    def __init__(self, whose: Identity, own: Tracked, users: Tracked, locator: Tracked) -> None:
+        self.namespace, self.user, self.session = whose
+        self.name: SessionName = session_name(*whose)
         self.own = own
         self.users = users
         self.locator = locator
@@ -78,6 +88,11 @@ class Live:
         self.gone = False
         self._standing: Standing | None = None
         self._standing_at = 0.0
+
+    @property
+    def identity(self) -> Identity:
+        """What it is known by."""
+        return Identity(self.namespace, self.user, self.session)
 
     @property
     def tracked(self) -> Iterator[Tracked]:

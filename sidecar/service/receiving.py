@@ -21,6 +21,7 @@ from sidecar.service.reception_records import (
     StreamChanged,
     StreamVerified,
 )
+from sidecar.wire.events import InvalidSignal
 from sidecar.wire.received import Ignored, Terms, meaning_of
 from sidecar.wire.receiver_settings import KnownTransmitter
 from sidecar.wire.security_event_tokens import (
@@ -147,7 +148,10 @@ class Receiving:
             return Taken(SetOutcome.IGNORED, meaning.reason)
         if isinstance(meaning, Unmatched):
             return Taken(SetOutcome.UNMATCHED, meaning.reason)
-        accepted = await self._events.accept(meaning)
+        try:
+            accepted = await self._events.accept(meaning)
+        except InvalidSignal as error:
+            return Taken(SetOutcome.UNMATCHED, str(error))
         return Taken(SetOutcome.DUPLICATE if accepted.duplicate else SetOutcome.ACCEPTED)
 
     def _terms(self, token: SecurityEventToken, transmitter: KnownTransmitter) -> Terms:

@@ -32,8 +32,9 @@ from sidecar.service.observations import (
 from sidecar.service.store import Join, Load, Store
 from sidecar.service.telling import Known, Telling, Whose, tellings
 from sidecar.service.view import View
-from sidecar.wire.naming import Names, SessionName
+from sidecar.wire.naming import Names, SessionName, digest
 from sidecar.wire.records import (
+    WHO_ISSUER,
     WHO_SESSION,
     WHO_USER,
     claim_field,
@@ -83,6 +84,11 @@ class Assembled:
         self.name = name
         self.record = record
         self.others = others
+
+    @property
+    def namespace(self) -> str:
+        """Whose names it is known by."""
+        return self.record.get(WHO_ISSUER, b"").decode("utf-8", "replace")
 
     @property
     def of_user(self) -> Record:
@@ -231,7 +237,13 @@ class Rescorer:
         loaded = [answer.record for answer in await self._store.load(*loads)]
         count = len(names)
         of_user = dict(zip(users, loaded[2 * count :], strict=True))
-        devices = [devices_of(loaded[i]) | devices_of(loaded[count + i]) for i in range(count)]
+        devices = [
+            {
+                digest(loaded[i].get(WHO_ISSUER, b"").decode("utf-8", "replace"), device)
+                for device in devices_of(loaded[i]) | devices_of(loaded[count + i])
+            }
+            for i in range(count)
+        ]
         wanted = sorted(set().union(*devices))
         answers = []
         if wanted:

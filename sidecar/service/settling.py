@@ -1,8 +1,8 @@
 """Knowing that an event's outcome is everywhere: `"wait":"everywhere"` of the contract.
 
 Sidecars enlist in the store and keep their entry alive. To settle an event is to ask all of them,
-on a channel that all follow, whether their view has the record that the event went into, event
-included; each sees to it, reading the record if the news has not come yet, and says so.
+on a channel that all follow, whether their view has the records that the event went into, event
+included; each sees to it, reading a record if its news has not come yet, and says so.
 
 An entry outlives its sidecar's last sign of life by longer than a view may be stale (the longest
 `max_staleness` of any context): so a sidecar that cannot be heard, and is no longer waited for, no
@@ -27,7 +27,7 @@ QUESTIONS = 1024
 """Questions that may wait here to be answered; more go unanswered, and their event unsettled."""
 
 REMEMBERED = 8192
-"""Events taken here of which it is remembered which record they went into."""
+"""Events taken here of which it is remembered which records they went into."""
 
 ANSWERS_LIVE = 60.0
 _SETTLE = b"settle:"
@@ -37,10 +37,10 @@ _FIRST_LOOK, _LAST_LOOK = 0.002, 0.05
 
 
 class Question(NamedTuple):
-    """Asks whether this event of this record is in the view."""
+    """Asks whether this event of these records is in the view."""
 
     event: str
-    record: bytes
+    records: tuple[bytes, ...]
 
 
 class Settler:
@@ -66,7 +66,7 @@ class Settler:
         self._telemetry = telemetry
         self._clock = clock
         self._max_staleness = max_staleness
-        self._placed: OrderedDict[str, bytes] = OrderedDict()
+        self._placed: OrderedDict[str, dict[bytes, None]] = OrderedDict()
         self._send, self._receive = trio.open_memory_channel[Question](QUESTIONS)
 
     @property
@@ -74,19 +74,19 @@ class Settler:
         return max(15.0, 1.5 * self._max_staleness())
 
     def remember(self, event: str, record: bytes) -> None:
-        """An event taken here went into this record."""
-        self._placed[event] = record
+        """An event taken here went into this record, among others."""
+        self._placed.setdefault(event, {})[record] = None
         self._placed.move_to_end(event)
         while len(self._placed) > REMEMBERED:
             self._placed.popitem(last=False)
 
     async def settled(self, event: str, within: float) -> Settlement:
         """Ask all live sidecars, and wait until all have it, `within` seconds at most."""
-        record = self._placed.get(event)
-        if record is None:
+        records = self._placed.get(event)
+        if records is None:
             raise Unavailable("it is not known here where this event went")
         now = self._now()
-        question = msgspec.msgpack.encode(Question(event, record))
+        question = msgspec.msgpack.encode(Question(event, tuple(records)))
         have: set[bytes] = set()
         live: set[bytes] = {self._sidecar}
         with trio.move_on_after(within):
@@ -189,9 +189,15 @@ class Settler:
                 self._telemetry.record(WorkerFailed(where="settle", error=error))
 
     async def _answer(self, question: Question) -> None:
-        if not self._view.has_event(question.record, question.event):
-            (loaded,) = await self._store.load(Load(question.record))
-            self._view.learn(question.record, loaded.record)
+        missing = [
+            record
+            for record in question.records
+            if not self._view.has_event(record, question.event)
+        ]
+        if missing:
+            loaded = await self._store.load(*map(Load, missing))
+            for record, answer in zip(missing, loaded, strict=True):
+                self._view.learn(record, answer.record)
         now = self._now()
         await self._store.join(
             Join(

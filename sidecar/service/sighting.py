@@ -28,15 +28,17 @@ from sidecar.service.answers import Call
 from sidecar.service.live import Live
 from sidecar.service.view import View
 from sidecar.wire.claims import Token
-from sidecar.wire.naming import Names
+from sidecar.wire.naming import Names, digest
 from sidecar.wire.records import (
     WHO_DEVICE,
+    WHO_ISSUER,
     WHO_SESSION,
     WHO_USER,
     app_field,
     encode_facts,
     encode_seen,
     keep_until,
+    owner_fields,
     sighted_in,
 )
 from sidecar.wire.settings import Settings
@@ -189,6 +191,7 @@ class Sightings:
             live.users.expire_at = max(live.users.expire_at, expire_at)
             self._view.write(live.users, keep)
         fields: dict[bytes, bytes] = {
+            WHO_ISSUER: live.namespace.encode(),
             WHO_USER: live.user.encode(),
             WHO_SESSION: live.session.encode(),
         }
@@ -201,20 +204,23 @@ class Sightings:
         self._view.write(own, fields)
         self._view.enlist(own, self._names.user_index(name.user), member, expire_at)
         if device:
-            index = self._names.device_index(device)
-            on = self._view.device(device)
+            named = digest(live.namespace, device)
+            index = self._names.device_index(named)
+            on = self._view.device(named)
             if keep:
                 on.expire_at = max(on.expire_at, expire_at)
                 self._view.write(on, keep)
             self._view.enlist(on, index, member, expire_at)
-        if WHO_USER not in live.locator.record:  # what came before: now it is known whose it is
+        owner = owner_fields(live.user, shown=True)
+        if not owner.items() <= live.locator.record.items():
+            # What came before: now it is known that it was this user, too.
             for before in sighted_in(live.locator.record):
                 seen = Seen(
                     stamp=before.stamp, session=name.session, ip=before.ip, place=before.place
                 )
                 self._view.write(live.users, encode_seen(seen, moved=True))
         live.locator.expire_at = max(live.locator.expire_at, expire_at)
-        self._view.write(live.locator, {WHO_USER: live.user.encode()})
+        self._view.write(live.locator, owner)
 
 
 def _is_known(authentication: Authentication, known: tuple[Authentication, ...]) -> bool:

@@ -110,11 +110,13 @@ class Spooling:
         """Make an event durable, and see to it that it takes effect.
 
         Raises `Overloaded` where the spool is full, `Unavailable` where neither store nor disk
-        can keep it: then nothing is acknowledged.
+        can keep it, `InvalidSignal` where nobody can tell whom it concerns: then nothing is
+        acknowledged.
         """
         return await self._intake.counted(signal, self._take)
 
     async def _take(self, signal: Signal) -> Accepted:
+        self._intake.check(signal)
         if not self._away():
             try:
                 return await self._intake.take(signal)

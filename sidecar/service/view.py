@@ -6,8 +6,9 @@ here; so the view needs no reading back, and a check no waiting. When news may h
 `revalidate` reads every record again before the view counts as fresh.
 """
 
+import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import trio
 
@@ -15,18 +16,22 @@ from sidecar.domain.decision import coarse
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.facts import Fact
 from sidecar.domain.lattice import join
+from sidecar.domain.namespaces import Namespaces
 from sidecar.domain.standing import Standing
 from sidecar.service.answering import reasons_of
 from sidecar.service.answers import Overloaded, Refused, StandingChange, Unavailable
 from sidecar.service.assembly import checkpoint_of, facts_of
-from sidecar.service.live import Live, Tracked
+from sidecar.service.live import Identity, Live, Tracked
 from sidecar.service.observations import Telemetry, ViewEvicted, WorkerFailed
 from sidecar.service.store import Load, Loaded, News, Reader
 from sidecar.service.watching import Watches
 from sidecar.wire.naming import Names, SessionName, digest, session_name
-from sidecar.wire.records import WHO_USER, event_field
+from sidecar.wire.records import event_field, owners_of
 
 LOADS_AT_ONCE = 512
+
+BROUGHT_INTERVAL = 1.0
+"""Seconds for which it counts as known who has a session: others may have come to have it since."""
 
 
 class View:
@@ -43,6 +48,7 @@ class View:
         telemetry: Telemetry,
         clock: Callable[[], float],
         bound: int,
+        namespaces: Callable[[], Namespaces] = Namespaces,
     ) -> None:
         self.evaluator = evaluator
         self._store = store
@@ -52,10 +58,12 @@ class View:
         self._telemetry = telemetry
         self._clock = clock
         self._bound = bound
-        self._lives: OrderedDict[tuple[str, str], Live] = OrderedDict()
-        self._by_session: dict[str, Live] = {}
+        self._namespaces = namespaces
+        self._lives: OrderedDict[Identity, Live] = OrderedDict()
+        self._by_session: dict[str, dict[Live, None]] = {}
+        self._brought: dict[str, float] = {}
         self._records: dict[bytes, Tracked] = {}
-        self._opening: dict[tuple[str, str], trio.Event] = {}
+        self._opening: dict[Identity, trio.Event] = {}
         self._dirty: dict[bytes, Tracked] = {}
         self._has_dirty = trio.Event()
 
@@ -73,23 +81,29 @@ class View:
     def __iter__(self) -> Iterator[Live]:
         return iter(tuple(self._lives.values()))
 
-    def find(self, user: str, session: str) -> Live | None:
+    def find(self, namespace: str, user: str, session: str) -> Live | None:
         """The session if it is in the view."""
-        key = (user, session)
+        key = Identity(namespace, user, session)
         live = self._lives.get(key)
         if live is not None:
             self._lives.move_to_end(key)
         return live
 
-    def find_session(self, session: str) -> Live | None:
-        """The session by its identifier alone."""
-        return self._by_session.get(session)
+    def find_session(
+        self, session: str, namespaces: Collection[str] | None = None
+    ) -> tuple[Live, ...]:
+        """All sessions of this identifier, whoever has them, in these namespaces (None: in all)."""
+        return tuple(
+            live
+            for live in self._by_session.get(session, ())
+            if namespaces is None or live.namespace in namespaces
+        )
 
     def held(self, name: SessionName) -> Live | None:
         """The session of this name, where all of it is here, and nothing that the store lacks."""
         own = self._records.get(self._names.session_record(name))
         live = next((one for one in own.lives if one.own is own), None) if own else None
-        if live is None or self._lives.get((live.user, live.session)) is not live:
+        if live is None or self._lives.get(live.identity) is not live:
             return None
         if live.missing_device or any(tracked.unsaved for tracked in live.tracked):
             return None
@@ -99,23 +113,23 @@ class View:
         """Seconds since it was last certain that the view had all news."""
         return self._news.staleness()
 
-    async def open(self, user: str, session: str, device: str = "") -> Live:
+    async def open(self, namespace: str, user: str, session: str, device: str = "") -> Live:
         """Bring a session into the view. Raises `Unavailable` where the store cannot tell of it.
 
         Callers that ask for the same session at once share one reading.
         """
-        key = (user, session)
+        key = Identity(namespace, user, session)
         while (under_way := self._opening.get(key)) is not None:
             await under_way.wait()
-        live = self.find(user, session)
+        live = self.find(*key)
         if live is not None:
             if device or live.missing_device:
                 await self._attach(live, device or live.missing_device)
             return live
         self._opening[key] = done = trio.Event()
         try:
-            live = await self._read(user, session, device)
-            self._lives[key] = self._by_session[session] = live
+            live = self._lives[key] = await self._read(key, device)
+            self._by_session.setdefault(session, {})[live] = None
             self._make_room()
             return live
         finally:
@@ -123,24 +137,29 @@ class View:
             done.set()
 
     async def bring(self, session: str) -> None:
-        """Take a session into the view by its identifier alone, if it is known and can be read."""
-        if session in self._by_session:
+        """Take all sessions of this identifier into the view, that are known and can be read."""
+        now = self._clock()
+        if 0 <= now - self._brought.get(session, -math.inf) < BROUGHT_INTERVAL:
             return
+        namespaces = self._namespaces().all
+        locators = [self._names.locator(digest(each, session)) for each in namespaces]
         try:
-            (located,) = await self._store.load(Load(self._names.locator(digest(session))))
-            owner = located.record.get(WHO_USER)
-            if owner is not None:
-                await self.open(owner.decode(), session)
+            located = await self._store.load(*map(Load, locators))
+            for namespace, answer in zip(namespaces, located, strict=True):
+                for owner in owners_of(answer.record):
+                    await self.open(namespace, owner.user, session)
+            if session in self._by_session:
+                self._brought[session] = now
         except (Unavailable, Overloaded):
             return  # its first check brings it
 
-    async def _read(self, user: str, session: str, device: str) -> Live:
-        name = session_name(user, session)
+    async def _read(self, whose: Identity, device: str) -> Live:
+        name = session_name(*whose)
         channel = self._names.user_channel(name.user)
         own = self._track(self._names.session_record(name), channel)
         users = self._track(self._names.user_record(name.user), channel)
         locator = self._track(self._names.locator(name.session), None)
-        live = Live(user, session, own, users, locator)
+        live = Live(whose, own, users, locator)
         for tracked in live.tracked:
             tracked.lives.add(live)
         try:
@@ -163,8 +182,9 @@ class View:
     async def _attach(self, live: Live, device: str) -> None:
         if device in live.devices:
             return
-        channel = self._names.device_channel(device)
-        tracked = self._track(self._names.device_record(device), channel)
+        named = digest(live.namespace, device)
+        channel = self._names.device_channel(named)
+        tracked = self._track(self._names.device_record(named), channel)
         # From here on news of the device reaches the record, though the session is not yet on it.
         tracked.lives.add(live)
         attached = False
@@ -189,7 +209,7 @@ class View:
             live.channels.append(channel)
 
     def device(self, device: str) -> Tracked:
-        """A device's record, to write to, whether or not a session here is known to be on it."""
+        """A device's record (by digest) to write to, whether or not a session here is on it."""
         key = self._names.device_record(device)
         channel = self._names.device_channel(device)
         return self._records.get(key) or self._dirty.get(key) or Tracked(key, channel)
@@ -205,8 +225,11 @@ class View:
         for tracked in live.tracked:
             tracked.lives.discard(live)
             self._forget(tracked)
-        if self._by_session.get(live.session) is live:
-            del self._by_session[live.session]
+        namesakes = self._by_session.get(live.session, {})
+        namesakes.pop(live, None)
+        if not namesakes:
+            self._by_session.pop(live.session, None)
+            self._brought.pop(live.session, None)
         for channel in live.channels:
             self._news.unfollow(channel)
 
@@ -230,7 +253,7 @@ class View:
 
     def drop(self, live: Live) -> None:
         """Let a session go, as it has expired."""
-        if self._lives.pop((live.user, live.session), None) is not None:
+        if self._lives.pop(live.identity, None) is not None:
             self._untrack(live)
 
     def has_event(self, key: bytes, event: str) -> bool:

@@ -105,6 +105,8 @@ class Bound(NamedTuple):
 class Token(msgspec.Struct, frozen=True):
     """A believed token. Times are whole seconds since the epoch, 0 where the token does not tell.
 
+    `user`, `session`, `device` and `groups` are names of `namespace`.
+
     `session` is the configured claim, else a digest of issuer, subject, client and `auth_time`;
     never `jti`, which a refresh changes. `authentication.auth_time` is never taken from `iat`, or
     a refresh would launder a mark. `claims` holds the other claims as strings, sorted by name.
@@ -139,6 +141,7 @@ class Token(msgspec.Struct, frozen=True):
     binding: Bound = Bound()
     confirmed_at: float = 0.0
     unconfirmed: bool = False
+    namespace: str = ""
 
 
 class Validity(NamedTuple):
@@ -179,6 +182,7 @@ def token_of(claims: Mapping[str, object], issuer: Issuer) -> Token:
     contexts, contexts_at = _contexts(claims, issuer, auth_time)
     return Token(
         issuer=issuer.issuer,
+        namespace=issuer.names,
         user=_required(claims, issuer.user_claim),
         session=_session(claims, issuer, subject, auth_time),
         device=_text(claims, issuer.device_claim),

@@ -38,7 +38,7 @@ AS_CONFIGURED = -1.0
 
 _KEYS = frozenset({"type", "time", "id", "source", "subject", "data"})
 _DOOR_KEYS = frozenset({"op", "ref", "wait", "timeout"})
-_SUBJECT_KEYS = ("session", "user", "device")
+_SUBJECT_KEYS = ("session", "user", "device", "issuer")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _SIGNAL_NAME = re.compile(r"[a-z0-9._-]{1,64}")
 _SPACE_SEPARATED = ("scope", "scp")  # as `wire.claims` reads them

@@ -4,7 +4,7 @@
     PREFIX:{uUSER}:s:SID   record of one session             PREFIX:{uUSER}:x index of sessions
     PREFIX:{dDEVICE}:f     record of the device's facts      PREFIX:{dDEVICE} its channel
     PREFIX:{dDEVICE}:x     index of the sessions on it
-    PREFIX:{sSID}:l        who has the session; facts of it that came before anyone knew
+    PREFIX:{sSID}:l        who has the session; what was told of it, whoever has it
     PREFIX:{sidecars}:f    questions to all sidecars         PREFIX:{sidecars}  their channel
     PREFIX:{sidecars}:x    index of the live sidecars
     PREFIX:{aEVENT}:f      which sidecars have an event in their view
@@ -15,7 +15,8 @@
     PREFIX:{rescore}:f     the re-score of all sessions: what for, and whether it is done
     PREFIX:{rescore}:w:N   backlog N: work that sidecars share     :c:N  what it has counted
 
-USER, DEVICE and SID are digests: identifiers may be long, private, or full of braces.
+USER, DEVICE and SID are digests, each of a namespace and a name in it: the same text at two issuers
+is two things, and identifiers may be long, private, or full of braces.
 """
 
 import base64
@@ -29,10 +30,16 @@ WORK_LOGS = 16
 
 
 @functools.lru_cache(maxsize=65536)
-def digest(text: str) -> str:
-    """Sixteen bytes of BLAKE2b, as 22 characters of base64url."""
-    raw = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-    return base64.urlsafe_b64encode(raw)[:22].decode()
+def digest(*parts: str) -> str:
+    """Sixteen bytes of BLAKE2b over the parts, as 22 characters of base64url.
+
+    Each part goes in with its length, so that no two lists of parts are taken for one.
+    """
+    hashed = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        encoded = part.encode("utf-8", "surrogatepass")
+        hashed.update(len(encoded).to_bytes(8, "big") + encoded)
+    return base64.urlsafe_b64encode(hashed.digest())[:22].decode()
 
 
 class SessionName(NamedTuple):
@@ -45,9 +52,9 @@ class SessionName(NamedTuple):
         return f"{self.user}/{self.session}"
 
 
-def session_name(user: str, session: str) -> SessionName:
-    """The name of a session by its user's and its own identifier."""
-    return SessionName(digest(user), digest(session))
+def session_name(namespace: str, user: str, session: str) -> SessionName:
+    """The name of a session by its namespace, its user's and its own identifier."""
+    return SessionName(digest(namespace, user), digest(namespace, session))
 
 
 def parse_name(member: bytes) -> SessionName | None:
@@ -81,15 +88,15 @@ class Names:
         return self.user_channel(name.user) + b":s:" + name.session.encode()
 
     def device_channel(self, device: str) -> bytes:
-        """The channel of a device, by its identifier: news of the device's record."""
-        return f"{self._prefix}:{{d{digest(device)}}}".encode()
+        """The channel of a device (by digest): news of the device's record."""
+        return f"{self._prefix}:{{d{device}}}".encode()
 
     def device_record(self, device: str) -> bytes:
-        """The record of a device's facts, by its identifier."""
+        """The record of a device's facts, by the device's digest."""
         return self.device_channel(device) + b":f"
 
     def device_index(self, device: str) -> bytes:
-        """The index of the sessions on a device, by its identifier."""
+        """The index of the sessions on a device, by the device's digest."""
         return self.device_channel(device) + b":x"
 
     def locator(self, session: str) -> bytes:
@@ -129,7 +136,7 @@ class Names:
         return f"{self._prefix}:{{rescore}}:c:{name}".encode()
 
     def work_log(self, of: str) -> bytes:
-        """The queue of work that is left to do for a user (by digest) or device."""
+        """The queue of work that is left to do for a user or device (by digest) or session."""
         part = zlib.crc32(of.encode("utf-8", "surrogatepass")) % WORK_LOGS
         return f"{self._prefix}:{{w{part}}}:q".encode()
 

@@ -4,7 +4,10 @@ A field is `GROUP:STAMP`; its value is the stamp, a zero byte, and the fact in M
 two values the later fact is the greater one, which is what `lattice.join` keeps. Beside facts a
 record has
 
+    who:issuer                          whose names these are: the namespace
     who:user, who:session, who:device   identifiers in plain text
+    owner:USER                          in a locator, a user who has the session: `1` where a token
+                                        has shown it, `0` where an event has told it
     app:NAME                            the apps the session was used in
     event:ID                            ids that have counted already
     fanned:ID                           those whose many sessions are in the backlog
@@ -15,6 +18,7 @@ record has
 """
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import msgspec
 
@@ -39,6 +43,7 @@ from sidecar.domain.lattice import Record, group_of
 from sidecar.domain.stamp import Stamp, decode
 from sidecar.domain.state import Checkpoint
 
+WHO_ISSUER = b"who:issuer"
 WHO_USER = b"who:user"
 WHO_SESSION = b"who:session"
 WHO_DEVICE = b"who:device"
@@ -46,6 +51,7 @@ CHECKPOINT = b"checkpoint:state"
 _KEEP = b"keep:until"
 _TOLD = b"told:"
 _APP = b"app:"
+_OWNER = b"owner:"
 
 _GROUPS: Mapping[str, type[Fact]] = {
     "place": Sighted,
@@ -202,6 +208,32 @@ def sighted_in(record: Mapping[bytes, bytes]) -> list[Sighted]:
 
 def _group(record: Mapping[bytes, bytes], prefix: bytes) -> Record:
     return {field: value for field, value in record.items() if field.startswith(prefix)}
+
+
+class Owned(NamedTuple):
+    """Who has a session, by its locator: a user, and whether a token has shown it."""
+
+    user: str
+    shown: bool
+
+
+def owner_fields(user: str, *, shown: bool) -> Record:
+    """The field of a user who has a session.
+
+    Of two values that of a token is the greater one, so that no number of users whom events tell
+    can push one out whom a token has shown.
+    """
+    return {_OWNER + user.encode(): b"1" if shown else b"0"}
+
+
+def owners_of(record: Mapping[bytes, bytes]) -> tuple[Owned, ...]:
+    """All who have a session, by its locator: whom tokens have shown first."""
+    owners = [
+        Owned(field[len(_OWNER) :].decode("utf-8", "replace"), value == b"1")
+        for field, value in record.items()
+        if field.startswith(_OWNER)
+    ]
+    return tuple(sorted(owners, key=lambda one: (not one.shown, one.user)))
 
 
 def event_field(event_id: str) -> bytes:

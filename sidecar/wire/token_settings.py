@@ -5,6 +5,7 @@ from typing import Annotated
 
 import msgspec
 
+from sidecar.domain.namespaces import Namespaces
 from sidecar.wire.spellings import (
     Algorithm,
     Duration,
@@ -61,6 +62,9 @@ class Issuer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """
 
     issuer: str  # the `iss` of its tokens, exactly
+    # of its users, sessions, devices and groups; issuers of one namespace share all names; empty:
+    # a namespace of its own, called as the issuer is
+    namespace: str = ""
     # one of them must be in `aud`
     audiences: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     jwks_uri: Url = ""  # where its keys are
@@ -78,6 +82,11 @@ class Issuer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     introspection: Introspection = Introspection()  # for opaque tokens
     # of the `typ` header; "": none
     types: tuple[str, ...] = ("at+jwt", "application/at+jwt", "JWT", "")
+
+    @property
+    def names(self) -> str:
+        """The namespace of its names."""
+        return self.namespace or self.issuer
 
 
 class Possession(enum.StrEnum):
@@ -130,3 +139,8 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     jwks_min_interval: Duration = 5.0  # and for an unknown key no sooner than
     jwks_timeout: Duration = 3.0  # for one fetch
     jwks_max_staleness: Duration = 86400.0  # keys that cannot be renewed are dropped
+
+    @property
+    def namespaces(self) -> Namespaces:
+        """Whose names there are."""
+        return Namespaces({one.issuer: one.names for one in self.issuers})

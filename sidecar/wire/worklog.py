@@ -18,7 +18,7 @@ class InvalidEntry(Exception):  # noqa: N818 - named by who must act: whoever wr
 class Work(msgspec.Struct, frozen=True, array_like=True):
     """An event that is in force, and whose marks may be untold: whose sessions to look at.
 
-    `cause` is the event's type, `event` its id, `of` the digest of the user, the device, or the
+    `cause` is the event's type, `event` its id, `of` the digest of the user or device, or the
     name of the session, by `scope`. `signal` is the event itself, as the spool keeps it.
     """
 

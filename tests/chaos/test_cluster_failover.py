@@ -15,7 +15,7 @@ from tests.adapters.servers import Server, free_ports, serving
 from tests.chaos.load import Loads
 from tests.chaos.pods import BOUND, confirmed, told_once
 from tests.domain.scenes import policy
-from tests.stories.running import eventually, running
+from tests.stories.running import ISSUER, eventually, running
 
 POLICIES = (policy(Networks(Selection(frozenset({"restricted"}))), name="segment"),)
 MASTERS = 3
@@ -81,7 +81,7 @@ def replicate(replica: Server, node: Any) -> bool:
 
 
 def owner_of(user: str) -> int:
-    slot = slot_of(Names("su").user_record(digest(user)))
+    slot = slot_of(Names("su").user_record(digest(ISSUER, user)))
     return next(n for n in range(MASTERS) if slot < EDGES[n + 1])
 
 

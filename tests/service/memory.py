@@ -11,6 +11,7 @@ from sidecar.domain.location import Place
 from sidecar.domain.policy import Policy
 from sidecar.domain.session import Surroundings
 from sidecar.domain.signal import Signal
+from sidecar.domain.source import Sources
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.service.announcing import Announcer, Outbox
 from sidecar.service.answers import Accepted, Answer, Call, Refused, Unavailable
@@ -317,6 +318,8 @@ class Pod:
     ) -> None:
         self.now = 1000.0
         self.places = PLACES
+        self.tokens = tokens
+        self.sources = Sources()
         self.store = store
         self.news = MemoryNews(store)
         self.telemetry = Records()
@@ -334,6 +337,7 @@ class Pod:
             telemetry=self.telemetry,
             clock=self.clock,
             bound=settings.sessions.view,
+            namespaces=lambda: settings.tokens.namespaces,
         )
         self.news.view = self.view
         self.watches.bring = self.view.bring
@@ -445,6 +449,8 @@ class Pod:
             type_of=lambda signal: type(signal).__name__,
             telemetry=self.telemetry,
             placed=self.settler.remember,
+            namespaces=lambda: settings.tokens.namespaces,
+            sources=lambda: self.sources,
         )
         self.saver = Saver(
             view=self.view,

@@ -138,7 +138,7 @@ async def test_a_session_put_out_of_the_view_while_its_device_is_read_follows_no
     store, tokens = MemoryStore(), Tokens()
     pod = Pod(store, [RISKY], tokens)
     await pod.check(tokens.issue("t1"))
-    live = pod.view.find("alice", "s1")
+    live = pod.view.find("", "alice", "s1")
     assert live is not None
     followed, go_on = trio.Event(), trio.Event()
     follow = pod.news.follow
@@ -150,7 +150,7 @@ async def test_a_session_put_out_of_the_view_while_its_device_is_read_follows_no
 
     pod.news.follow = slowly  # type: ignore[method-assign] # a slow server
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(pod.view.open, "alice", "s1", "laptop")
+        nursery.start_soon(pod.view.open, "", "alice", "s1", "laptop")
         await followed.wait()
         pod.view.drop(live)
         go_on.set()
@@ -162,7 +162,7 @@ async def test_one_put_out_while_the_device_itself_is_being_read_leaves_nothing_
     store, tokens = MemoryStore(), Tokens()
     pod = Pod(store, [RISKY], tokens)
     await pod.check(tokens.issue("t1"))
-    live = pod.view.find("alice", "s1")
+    live = pod.view.find("", "alice", "s1")
     assert live is not None
     load = store.load
 
@@ -171,7 +171,7 @@ async def test_one_put_out_while_the_device_itself_is_being_read_leaves_nothing_
         return await load(*loads)  # type: ignore[arg-type] # handed on
 
     store.load = meanwhile  # type: ignore[assignment,method-assign] # at just this moment
-    await pod.view.open("alice", "s1", "laptop")
+    await pod.view.open("", "alice", "s1", "laptop")
     assert pod.news.channels == {}
     assert not pod.view._records  # noqa: SLF001 - likewise
 
@@ -181,15 +181,15 @@ async def test_a_record_that_the_store_refuses_holds_up_no_other() -> None:
     pod = Pod(store, [RISKY], tokens)
     for number in range(3):
         await pod.check(tokens.issue(f"t{number}", user=f"u{number}", session=f"s{number}"))
-    refused = pod.names.user_record(digest("u1"))
+    refused = pod.names.user_record(digest("", "u1"))
     store.refused.add(refused)
     await pod.settle()
     assert not pod.view.has_unsaved
     assert [one.where for one in pod.telemetry.seen if isinstance(one, WorkerFailed)] == ["saver"]
     for number in (0, 2):
-        assert pod.names.user_record(digest(f"u{number}")) in store.records
+        assert pod.names.user_record(digest("", f"u{number}")) in store.records
     await pod.reconnect()
-    assert pod.view.find("u1", "s1") is None
-    assert pod.view.find("u0", "s0") is not None
+    assert pod.view.find("", "u1", "s1") is None
+    assert pod.view.find("", "u0", "s0") is not None
     assert (await pod.check("t1")).error == "unavailable"
     assert (await pod.check("t0")).verdict is Verdict.ALLOW

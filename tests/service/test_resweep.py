@@ -263,9 +263,9 @@ async def test_an_address_that_is_elsewhere_by_new_data_moves_its_session() -> N
     _, (a,) = await scene("a")
     a.places = {HOME: LISBON, AWAY: BERLIN}
     await a.resweeper.turn()
-    read = await a.rescorer.read([live.name for live in [await a.view.open("user7", "s7")]])
+    read = await a.rescorer.read([live.name for live in [await a.view.open("", "user7", "s7")]])
     assert len(read) == 1
-    live = a.view.find("user7", "s7")
+    live = a.view.find("", "user7", "s7")
     assert live is not None
     assert live.state.location == LISBON
 

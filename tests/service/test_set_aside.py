@@ -17,7 +17,7 @@ from tests.domain.scenes import AWAY, HOME, policy
 from tests.service.memory import MemoryStore, Pod, Tokens
 
 RISKY = policy(UserRisk(RiskLevel.MEDIUM), name="risky")
-USER = b"t:{u" + digest("alice").encode() + b"}:f"
+USER = b"t:{u" + digest("", "alice").encode() + b"}:f"
 
 
 def risk(second: float, event: str, level: RiskLevel = RiskLevel.LOW) -> RiskLevelChange:

@@ -307,7 +307,7 @@ async def test_what_waits_is_replayed_and_not_saved_as_if_the_store_had_lost_it(
         store.away = False
         await a.pod.view.revalidate()
         assert not a.pod.view.has_unsaved
-        record = a.pod.names.user_record(digest("alice"))
+        record = a.pod.names.user_record(digest("", "alice"))
         assert not [f for f in store.records.get(record, {}) if f.startswith(b"risk:")]
         await a.spooling.replay()
         assert event_field("r1") in store.records[record]
@@ -324,13 +324,13 @@ async def test_a_spooled_sign_in_is_seen_across_the_users_sessions(
         await a.pod.settle()
         store.away = True
         await a.accept(established)
-        live = a.pod.view.find("alice", "s1")
+        live = a.pod.view.find("", "alice", "s1")
         assert live is not None
         assert live.state.elsewhere is not None
         assert live.state.elsewhere.ip == AWAY
         store.away = False
         assert await a.spooling.replay()
-        assert (await a.pod.view.open("alice", "s9")).state.ip == AWAY
+        assert (await a.pod.view.open("", "alice", "s9")).state.ip == AWAY
 
 
 async def test_events_go_past_the_spool_once_the_store_is_back_and_the_newest_wins(
@@ -451,7 +451,7 @@ async def test_the_worker_replays_when_the_store_is_back_and_waits_for_more(
             with trio.fail_after(20):
                 while a.spooling.waiting:  # noqa: ASYNC110 - the worker tells nobody
                     await trio.sleep(0.01)
-            record = a.pod.names.user_record(digest("alice"))
+            record = a.pod.names.user_record(digest("", "alice"))
             assert event_field(f"r{round_}") in store.records[record]
         nursery.cancel_scope.cancel()
 
@@ -479,7 +479,7 @@ async def test_what_the_store_refuses_for_good_leaves_the_spool_as_a_dead_letter
         for number in (1, 2, 3):
             await a.accept(risk(number, user=f"u{number}"))
         store.away = False
-        store.refused.add(a.pod.names.user_record(digest("u2")))
+        store.refused.add(a.pod.names.user_record(digest("", "u2")))
         for left in (1, 1, 1, 1, 0):
             assert await a.spooling.replay() is (left == 0)
             assert a.spooling.waiting == left
@@ -491,7 +491,7 @@ async def test_what_the_store_refuses_for_good_leaves_the_spool_as_a_dead_letter
         retried = await a.pod.letters.retry(letter.id)
         assert retried is not None
         assert retried.outcome is Retried.DONE
-        assert event_field("r2") in store.records[a.pod.names.user_record(digest("u2"))]
+        assert event_field("r2") in store.records[a.pod.names.user_record(digest("", "u2"))]
 
 
 async def test_it_waits_in_the_spool_while_there_is_no_room_for_a_letter(
@@ -502,7 +502,7 @@ async def test_it_waits_in_the_spool_while_there_is_no_room_for_a_letter(
         store.away = True
         await a.accept(risk())
         store.away = False
-        store.refused.add(a.pod.names.user_record(digest("alice")))
+        store.refused.add(a.pod.names.user_record(digest("", "alice")))
         for _ in range(7):
             assert not await a.spooling.replay()
         assert a.spooling.waiting == 1

@@ -243,7 +243,7 @@ async def test_a_letter_that_is_put_back_takes_effect_once_however_often() -> No
 async def test_a_letter_stays_where_it_cannot_be_put_back() -> None:
     store, tokens = MemoryStore(), Tokens()
     pod, letter = await buried(store, tokens)
-    record = pod.names.user_record(digest("alice"))
+    record = pod.names.user_record(digest("", "alice"))
     store.refused.add(record)
     outcome = await pod.letters.retry(letter)
     assert outcome is not None

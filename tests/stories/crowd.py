@@ -10,8 +10,15 @@ from sidecar.domain.meaning import meaning_of
 from sidecar.domain.policy import RiskLevel
 from sidecar.domain.signal import RiskLevelChange, SessionEstablished, Signal, Subject
 from sidecar.domain.stamp import at
-from sidecar.wire.naming import Names, digest, session_name
-from sidecar.wire.records import WHO_SESSION, WHO_USER, encode_facts, event_field
+from sidecar.wire.naming import Names, session_name
+from sidecar.wire.records import (
+    WHO_ISSUER,
+    WHO_SESSION,
+    WHO_USER,
+    encode_facts,
+    event_field,
+    owner_fields,
+)
 
 PER_USER = 4
 FAR = 4_000_000_000_000
@@ -20,7 +27,14 @@ Fields: TypeAlias = dict[Any, Any]
 """As redis-py types a mapping that it takes."""
 
 
-def settle(client: redis.Redis, sessions: int, *, risky: int, per_user: int = PER_USER) -> None:
+def settle(
+    client: redis.Redis,
+    sessions: int,
+    *,
+    risky: int,
+    per_user: int = PER_USER,
+    namespace: str = "https://id.example",
+) -> None:
     """So many sessions, `per_user` a user; every `risky`-th user is at high risk (0: none)."""
     names = Names("su")
     start = now() - 600
@@ -28,14 +42,19 @@ def settle(client: redis.Redis, sessions: int, *, risky: int, per_user: int = PE
         with client.pipeline(transaction=False) as pipe:
             for number in range(first, min(sessions, first + AT_ONCE)):
                 user, session = f"user-{number // per_user}", f"crowd-{number}"
-                name = session_name(user, session)
-                who: Fields = {WHO_USER: user.encode(), WHO_SESSION: session.encode()}
+                name = session_name(namespace, user, session)
+                who: Fields = {
+                    WHO_ISSUER: namespace.encode(),
+                    WHO_USER: user.encode(),
+                    WHO_SESSION: session.encode(),
+                }
                 index = f"{names.user_index(name.user).decode()}"
                 pipe.hset(names.session_record(name), mapping={**who, **_began(number, start)})
-                pipe.hset(names.locator(name.session), mapping=who)
+                owner: Fields = dict(owner_fields(user, shown=True).items())
+                pipe.hset(names.locator(name.session), mapping=owner)
                 pipe.zadd(index, {str(name): FAR})
                 if risky and number % per_user == 0 and number // per_user % risky == 0:
-                    pipe.hset(names.user_record(digest(user)), mapping=_rise(number, start))
+                    pipe.hset(names.user_record(name.user), mapping=_rise(number, start))
             pipe.execute()
 
 

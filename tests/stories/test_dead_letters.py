@@ -11,7 +11,7 @@ from sidecar.domain.policy import RiskLevel, UserRisk
 from sidecar.wire.naming import Names, digest
 from tests.adapters.servers import Server, serving
 from tests.domain.scenes import policy
-from tests.stories.running import Pods, eventually, running, token, unique
+from tests.stories.running import ISSUER, Pods, eventually, running, token, unique
 from tests.stories.test_spool import metric, with_spool
 
 RISKY = policy(UserRisk(RiskLevel.MEDIUM), name="risky")
@@ -40,7 +40,7 @@ def test_what_the_store_refuses_leaves_the_spool_and_takes_effect_when_it_is_put
     ):
         (client,) = pods.clients
         user, other = unique("user"), unique("user")
-        key = Names("su").user_record(digest(user))
+        key = Names("su").user_record(digest(ISSUER, user))
         store.set(key, "somebody else's")
         high = {"current_level": "HIGH"}
         reply = client.event("risk-level-change", {"user": user}, id="of-one", data=high)

@@ -1,0 +1,32 @@
+"""Namespaces: whose names users, sessions, devices and groups are (contract, "Words").
+
+Each issuer's names are its own, under the issuer's identifier, unless the configuration has several
+issuers share a namespace.
+"""
+
+from collections.abc import Mapping
+
+
+class Namespaces:
+    """The namespaces of the configured issuers. Where none is configured there is one, unnamed."""
+
+    __slots__ = ("_of",)
+
+    def __init__(self, of_issuers: Mapping[str, str] | None = None) -> None:
+        self._of = dict(of_issuers or {})
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Every namespace once, in the order of the issuers."""
+        return tuple(dict.fromkeys(self._of.values())) or ("",)
+
+    def named(self, text: str) -> str | None:
+        """The namespace that is called so, or that the issuer of this name has; None: neither."""
+        if text in self._of:
+            return self._of[text]
+        return text if text in self.all else None
+
+    def sole(self) -> str | None:
+        """The namespace where there is but one."""
+        everything = self.all
+        return everything[0] if len(everything) == 1 else None
