@@ -194,8 +194,9 @@ class _Look(NamedTuple):
     def risk(self) -> Iterator[News]:
         before = self.known.get(RISK, b"")
         previous = RiskLevel.__members__.get(_told(before, "LOW"), RiskLevel.LOW)
-        rating = self.evaluator.world.rating
-        terms = terms_of(self.state, self.now, rating)
+        world = self.evaluator.world
+        rating = world.rating
+        terms = terms_of(self.state, self.now, rating, world.sources)
         # What others report of the session is not told on: two that tell each other would keep
         # each other's level up.
         score = total(tuple(term for term in terms if not term.name.startswith(REPORTED)))

@@ -33,6 +33,7 @@ def compile_policy(policy: Policy, world: World) -> Compiled:
         world.min_interval if policy.min_interval is None else policy.min_interval,
         is_strict(policy.conditions),
         world.break_glass,
+        world.sources,
     )
 
 

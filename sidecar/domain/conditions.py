@@ -31,6 +31,7 @@ from sidecar.domain.policy import (
     TravelSpeed,
     UserRisk,
 )
+from sidecar.domain.precedence import COMPLIANCE_CHANGE, COMPLIANT, NOT_COMPLIANT, counting
 from sidecar.domain.scene import Check, Finding, Needs, Scene, Test
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.state import Cause
@@ -67,13 +68,15 @@ def compile_condition(  # noqa: C901, PLR0912 - one case a kind
         case TravelSpeed():
             return whereabouts.travel_speed(condition.at_least)
         case Device():
-            return _device(condition)
+            return _device(condition, inverted=inverted)
         case UserRisk():
-            return suspicions.user_risk(condition.at_least)
+            return suspicions.user_risk(condition.at_least, loosens=inverted)
         case SessionRisk():
-            return suspicions.session_risk(condition.at_least, reported_only=condition.reported)
+            return suspicions.session_risk(
+                condition.at_least, loosens=inverted, reported_only=condition.reported
+            )
         case Score():
-            return suspicions.score(condition.at_least)
+            return suspicions.score(condition.at_least, loosens=inverted)
         case Signals():
             return suspicions.signals(condition)
         case Claims():
@@ -162,33 +165,57 @@ def _not(inner: Test) -> Test:
     return test
 
 
-def _device(condition: Device) -> Check:
+def _device(condition: Device, *, inverted: bool) -> Check:
+    """Whether the session's device is (not) compliant, (not) known.
+
+    To ask whether it is compliant is to ask for what is well: what anybody else says may keep that
+    from holding only where this tightens.
+    """
     asked = []
     if condition.compliant is not None:
         asked.append("compliant" if condition.compliant else "not compliant")
     if condition.known is not None:
         asked.append("known" if condition.known else "not known")
+    loosens = inverted != bool(condition.compliant)
 
     def value(scene: Scene) -> str:
-        device = scene.state.device
-        held = scene.state.compliance.get(device) if device else None
-        return f"{device or 'unknown'}: {held.value if held else 'unreported'}"
+        return f"{scene.state.device or 'unknown'}: {scene.compliance or 'unreported'}"
 
     def test(scene: Scene, _needs: Needs) -> Finding:
-        state = scene.state
-        device = state.device
-        held = state.compliance.get(device) if device else None
+        seen = scene.seen_by(loosens=loosens)
+        device = seen.state.device
+        compliance = seen.compliance
         holds = True
         if condition.known is not None:
             holds = bool(device) == condition.known
         if condition.compliant is not None:
-            wanted = "compliant" if condition.compliant else "not-compliant"
-            holds = holds and held is not None and held.value == wanted
-        since = held.since if held else scene.since(Circumstance.DEVICE)
-        cause = Cause("device", value(scene), since, "device-compliance-change")
-        return Finding(holds, (cause,))
+            wanted = COMPLIANT if condition.compliant else NOT_COMPLIANT
+            holds = holds and compliance == wanted
+        return Finding(holds, _device_causes(seen, compliance, condition))
 
     return Check("device", test, " and ".join(asked), value)
+
+
+def _device_causes(scene: Scene, compliance: str, condition: Device) -> tuple[Cause, ...]:
+    """What is said of the device: a cause by each source that says what it is taken for.
+
+    Where nobody says it who may loosen, what they leave it at stays a cause beside those, of a
+    condition that asks for a compliant device: it would be one without the others.
+    """
+    state, sources = scene.state, scene.world.sources
+    name = state.device or "unknown"
+    causes = [
+        Cause("device", f"{name}: {said.value}", said.since, COMPLIANCE_CHANGE, source=source)
+        for source, said in counting(
+            state.compliance.get(state.device, {}), COMPLIANCE_CHANGE, sources
+        )
+        if said.value == compliance
+        and (compliance == NOT_COMPLIANT or sources.loosens(source, COMPLIANCE_CHANGE))
+    ]
+    if not causes or (condition.compliant and not scene.loosening.compliance):
+        since = scene.since(Circumstance.DEVICE)
+        causes.append(Cause("device", f"{name}: unreported", since, COMPLIANCE_CHANGE))
+    return tuple(causes)
 
 
 def _claims(condition: Claims) -> Check:

@@ -162,6 +162,8 @@ def describe(cause: Cause) -> str:
     text = (
         f"{subject} {cause.value}" if cause.kind == "time_of_day" else f"{subject}: {cause.value}"
     )
+    if cause.source:
+        text = f"{text} (said by {cause.source})"
     if cause.since is None:
         return f"{text}, since the sign-in"
     return f"{text}, since {_clock(cause.since // MICROSECONDS)}"

@@ -236,6 +236,7 @@ class Evaluator:
             state.holdings[name] = holding_of(compiled, scene, before, self._around.skew)
         if self.timed:
             state.score_level = scene.level
+            state.loosening_level = scene.loosening.level
 
     def standing(self, state: State, now: int, call: CalledFrom | None = None) -> Standing:
         """What the session must show at `now` (microseconds), for a `call` from where it comes."""

@@ -27,7 +27,7 @@ from sidecar.domain.scene import CalledFrom, Check, Needs, Scene
 from sidecar.domain.session_told import session_told
 from sidecar.domain.spending import Due, Proof, Purse, due
 from sidecar.domain.stamp import MICROSECONDS
-from sidecar.domain.standing import Compiled, Demand, Look, is_compliant
+from sidecar.domain.standing import Compiled, Demand, Look
 from sidecar.domain.state import Cause, Moment, State
 
 NOT_LOOKED_AT = "the policy is disabled, and was not looked at"
@@ -235,7 +235,7 @@ def _grant(call: _Call, look: Look) -> GrantTold:
         return GrantTold(block=True)
     ladder = call.evaluator.world.ladder
     frequency = policy.session.sign_in_frequency
-    compliant = is_compliant(call.state)
+    compliant = look.compiled.is_compliant(call.state)
     alternatives = []
     for alternative, each in zip(look.compiled.alternatives, look.shown, strict=True):
         shown = min(each)
@@ -374,7 +374,8 @@ def _resting(call: _Call, policy: Policy) -> PolicyTold:
 
 
 def _score(call: _Call) -> ScoreTold:
-    rating = call.evaluator.world.rating
-    terms = terms_of(call.state, call.moment, rating)
+    world = call.evaluator.world
+    rating = world.rating
+    terms = terms_of(call.state, call.moment, rating, world.sources)
     at = rating.thresholds
     return ScoreTold(round(call.scene.score, 2), call.scene.level, at.medium, at.high, terms)

@@ -24,7 +24,10 @@ class Scope(StrEnum):
 
 
 class _Fact(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """When it was observed, and who says so: a source's name, empty for the daemon itself."""
+
     stamp: Stamp
+    source: str = ""
 
 
 class Sighted(_Fact, frozen=True, kw_only=True, array_like=True):

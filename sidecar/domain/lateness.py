@@ -43,20 +43,20 @@ def _is_latest(fact: Fact, latest: dict[str, Stamp]) -> bool:
 
 
 def _registers(fact: Fact) -> Iterator[str]:
-    """What a fact is the latest of."""
+    """What a fact is the latest of: each source has its own last word."""
     match fact:
         case RiskReported():
-            yield f"risk|{fact.scope}|{fact.device}"
+            yield f"risk|{fact.scope}|{fact.device}|{fact.source}"
         case ComplianceReported():
-            yield f"compliance|{fact.device}"
+            yield f"compliance|{fact.device}|{fact.source}"
         case SignalRaised():
-            yield f"signal|{fact.scope}|{fact.device}|{fact.name}"
+            yield f"signal|{fact.scope}|{fact.device}|{fact.name}|{fact.source}"
         case AssuranceLowered():
-            yield "assurance"
+            yield f"assurance|{fact.source}"
         case SetAside():
             yield f"aside|{fact.stamp.encode()}"
         case ClaimsSeen():
             for name, _ in fact.claims:
-                yield f"claim|{name}"
+                yield f"claim|{name}|{fact.source}"
         case _:
             return

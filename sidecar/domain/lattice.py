@@ -3,7 +3,8 @@
 A *record* maps field names to values, both bytes. A field name is `GROUP:KEY`. To join two
 records, take for each field the greater value (bytewise), then keep in each group no more than
 its bound, the greatest by (value, field name). Values begin with an encoded stamp (see `stamp`),
-so "the greatest" is "the latest".
+so "the greatest" is "the latest". Facts of a source lie in groups of their own
+(`wire.records`), so that none can push out what another one says.
 
 Theory. Maps under per-key maximum are a join semilattice. Keeping the top K by (value, field) of
 such a map is again one: a dropped field has at least K fields of its group above it, those only
@@ -52,6 +53,11 @@ BOUNDS: Mapping[bytes, int] = {
 """How many fields of a group are kept. A group not named here keeps `DEFAULT_BOUND`."""
 
 
+def bound_of(group: bytes) -> int:
+    """How many fields of a group are kept."""
+    return BOUNDS.get(group, DEFAULT_BOUND)
+
+
 def group_of(field: bytes) -> bytes:
     """The part of a field's name before the first colon."""
     return field.partition(b":")[0]
@@ -72,7 +78,7 @@ def join(left: Mapping[bytes, bytes], right: Mapping[bytes, bytes]) -> Record:
 
 
 def _bound(record: Record, group: bytes) -> None:
-    bound = BOUNDS.get(group, DEFAULT_BOUND)
+    bound = bound_of(group)
     prefix = group + b":"
     members = [field for field in record if field.startswith(prefix)]
     if len(members) <= bound:

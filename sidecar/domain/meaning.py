@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import NamedTuple, assert_never
 
+import msgspec
+
 from sidecar.domain.assurance import METHODS, Authentication
 from sidecar.domain.facts import (
     AgentSeen,
@@ -80,8 +82,15 @@ def scope_of(subject: Subject) -> Scope:
     return Scope.DEVICE if subject.device else Scope.USER
 
 
-def meaning_of(signal: Signal, locate: Locate) -> Meaning:  # noqa: C901 - one case a kind
-    """What `signal` says. `locate` gives an address's place."""
+def meaning_of(signal: Signal, locate: Locate) -> Meaning:
+    """What `signal` says. `locate` gives an address's place. Its facts are the source's word."""
+    scope, facts = _meaning(signal, locate)
+    if signal.source:
+        facts = tuple(msgspec.structs.replace(fact, source=signal.source) for fact in facts)
+    return Meaning(scope, facts)
+
+
+def _meaning(signal: Signal, locate: Locate) -> Meaning:  # noqa: C901 - one case a kind
     stamp, subject = signal.stamp, signal.subject
     scope = scope_of(subject)
     device = subject.device if scope is Scope.DEVICE else ""

@@ -163,6 +163,8 @@ class Rehearsal:
         if signal.stamp.id in self._taken:
             return
         self._taken.add(signal.stamp.id)
+        source = self._evaluator.world.sources.labelled(signal.source)
+        signal = msgspec.structs.replace(signal, source=source)
         meaning = meaning_of(signal, self._place_of)
         subject = signal.subject
         match meaning.scope:

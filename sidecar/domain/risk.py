@@ -1,10 +1,12 @@
 """The risk score: named contributions that fade, added up, explained term by term."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
 from sidecar.domain.policy import RiskLevel
+from sidecar.domain.precedence import COMPLIANCE_CHANGE, NOT_COMPLIANT, RISK_CHANGE, counting
+from sidecar.domain.source import ITSELF, Sources
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.state import Moment, RiskHeld, State
 
@@ -66,7 +68,7 @@ class Term(msgspec.Struct, frozen=True):
     """One contribution as it counts now: `points` left of the `weight` it had at `since`.
 
     `since` is in seconds since the epoch, 0 for the start of the session; `signal` is the type of
-    the events that bring it.
+    the events that bring it, `source` who says so, empty for the daemon itself.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Term(msgspec.Struct, frozen=True):
     half_life: float
     since: float
     signal: str
+    source: str = ""
 
 
 def decayed(weight: float, half_life: float, age: float) -> float:
@@ -126,16 +129,25 @@ _CHANGES = (
     ("user_agent", "user-agent-changed", "session-presented"),
 )
 
-_Contribution = tuple[str, Moment, str]
+_Contribution = tuple[str, Moment, str, str]
 
 
-def terms_of(state: State, now: int, rating: Rating) -> tuple[Term, ...]:
-    """What the score of a session is made of at `now` (microseconds), greatest first."""
+def terms_of(state: State, now: int, rating: Rating, sources: Sources) -> tuple[Term, ...]:
+    """What the score of a session is made of at `now` (microseconds), greatest first.
+
+    Where several sources say something of one kind, that counts which makes most of it.
+    """
     terms = []
-    for name, since, signal in _contributions(state, rating):
-        weight = rating.weights.get(name)
-        if weight is not None:
-            terms.append(_term(name, since, signal, weight, now))
+    for contributions in _contributions(state, rating, sources):
+        greatest: Term | None = None
+        for name, since, signal, source in contributions:
+            weight = rating.weights.get(name)
+            if weight is not None:
+                term = _term(name, since, signal, weight, now, source)
+                if greatest is None or term.points > greatest.points:
+                    greatest = term
+        if greatest is not None:
+            terms.append(greatest)
     for held in state.signals.values():
         if state.concerns(held.device):
             points, half_life = rating.of_signal(held.name, held.weight, held.half_life)
@@ -153,20 +165,28 @@ LEAST_POINTS = 0.05
 """Less than this is forgotten."""
 
 
-def _term(name: str, since: Moment, signal: str, weight: Weight, now: int) -> Term:
+def _term(  # noqa: PLR0913, PLR0917 - what a term is
+    name: str, since: Moment, signal: str, weight: Weight, now: int, source: str = ITSELF
+) -> Term:
     began = (since or 0) / MICROSECONDS
     age = 0.0 if since is None else (now - since) / MICROSECONDS
     points = decayed(weight.weight, weight.half_life, age)
-    return Term(name, points, weight.weight, weight.half_life, began, signal)
+    return Term(name, points, weight.weight, weight.half_life, began, signal, source)
 
 
-def _contributions(state: State, rating: Rating) -> Iterator[_Contribution]:
-    yield from _levels("user-risk", state.user_risk)
-    yield from _levels("session-risk", state.session_risk)
-    yield from _levels("device-risk", state.device_risk.get(state.device))
-    compliance = state.compliance.get(state.device)
-    if compliance is not None and compliance.value != "compliant":
-        yield "device-not-compliant", compliance.since, "device-compliance-change"
+def _contributions(
+    state: State, rating: Rating, sources: Sources
+) -> Iterator[Sequence[_Contribution]]:
+    """What adds to the score: of each kind everything that is said of it."""
+    yield _levels("user-risk", state.user_risk, sources)
+    yield _levels("session-risk", state.session_risk, sources)
+    yield _levels("device-risk", state.device_risk.get(state.device, {}), sources)
+    compliance = state.compliance.get(state.device, {})
+    yield [
+        ("device-not-compliant", said.since, COMPLIANCE_CHANGE, source)
+        for source, said in counting(compliance, COMPLIANCE_CHANGE, sources)
+        if said.value == NOT_COMPLIANT
+    ]
     for circumstance, name, signal in _CHANGES:
         held = state.circumstances.get(circumstance)
         if (
@@ -174,16 +194,22 @@ def _contributions(state: State, rating: Rating) -> Iterator[_Contribution]:
             and held.value != state.baseline.get(circumstance)
             and f"{circumstance}={held.value}" not in state.proven
         ):
-            yield name, held.since, signal
+            yield [(name, held.since, signal, ITSELF)]
     if state.location.anonymizer:
         since = state.circumstances["ip"].since if "ip" in state.circumstances else None
-        yield "anonymizer", since, "session-presented"
+        yield [("anonymizer", since, "session-presented", ITSELF)]
     if state.travel is not None and state.travel.speed >= rating.travel_speed_kmh:
-        yield "travel", state.travel.since, "session-presented"
+        yield [("travel", state.travel.since, "session-presented", ITSELF)]
 
 
-def _levels(name: str, held: RiskHeld | None) -> Iterator[_Contribution]:
-    if held is None or held.level is RiskLevel.LOW:
-        return
-    since = held.high_since if held.level is RiskLevel.HIGH else held.medium_since
-    yield f"{name}-{held.level}", since, "risk-level-change"
+def _levels(name: str, words: Mapping[str, RiskHeld], sources: Sources) -> Sequence[_Contribution]:
+    return [
+        (
+            f"{name}-{held.level}",
+            held.high_since if held.level is RiskLevel.HIGH else held.medium_since,
+            RISK_CHANGE,
+            source,
+        )
+        for source, held in counting(words, RISK_CHANGE, sources)
+        if held.level is not RiskLevel.LOW
+    ]

@@ -6,7 +6,9 @@ from typing import NamedTuple, TypeAlias
 from sidecar.domain.assurance import Authentication, Ladder, Requirement
 from sidecar.domain.location import Place
 from sidecar.domain.policy import Principals, RiskLevel
+from sidecar.domain.precedence import compliance, loosening
 from sidecar.domain.risk import Rating, level_after, terms_of, total
+from sidecar.domain.source import Sources
 from sidecar.domain.state import PLACE, Cause, Moment, State, unproven
 
 ALWAYS = Cause("always", "", None, "policy")
@@ -32,7 +34,7 @@ class World(NamedTuple):
 
     `locations_of` gives the names of the named locations that an address and its place lie in;
     `min_interval` is that of the policies that name none. `break_glass` are those whom no policy
-    is for.
+    is for. `sources` are those that are configured.
     """
 
     ladder: Ladder
@@ -40,6 +42,7 @@ class World(NamedTuple):
     locations_of: Callable[[str, Place], frozenset[str]]
     min_interval: int = 0
     break_glass: Principals = Principals()
+    sources: Sources = Sources()
 
 
 class CalledFrom(NamedTuple):
@@ -55,7 +58,16 @@ class Scene:
     `addressless`: a call is judged that tells no address of its own.
     """
 
-    __slots__ = ("_bare", "_level", "_score", "addressless", "now", "state", "world")
+    __slots__ = (
+        "_bare",
+        "_level",
+        "_loosening",
+        "_score",
+        "addressless",
+        "now",
+        "state",
+        "world",
+    )
 
     def __init__(self, state: State, now: int, world: World, *, addressless: bool = False) -> None:
         self.state = state
@@ -65,6 +77,7 @@ class Scene:
         self._score: float | None = None
         self._level: RiskLevel | None = None
         self._bare: Scene | None = None
+        self._loosening: Scene | None = None
 
     @property
     def bare(self) -> "Scene":
@@ -75,10 +88,32 @@ class Scene:
         return self._bare
 
     @property
+    def loosening(self) -> "Scene":
+        """The same by the words of those alone who may loosen: what may keep a policy off."""
+        if self._loosening is None:
+            state = loosening(self.state, self.world.sources)
+            if state is self.state:
+                self._loosening = self
+            else:
+                self._loosening = Scene(state, self.now, self.world, addressless=self.addressless)
+        return self._loosening
+
+    def seen_by(self, *, loosens: bool) -> "Scene":
+        """What a test sees whose holding `loosens`, as below a `not`, or tightens."""
+        return self.loosening if loosens else self
+
+    @property
+    def compliance(self) -> str:
+        """What the device of the session is by all that count; empty: nobody says."""
+        return compliance(self.state, self.world.sources)
+
+    @property
     def score(self) -> float:
         """The risk score, 0..100."""
         if self._score is None:
-            self._score = total(terms_of(self.state, self.now, self.world.rating))
+            self._score = total(
+                terms_of(self.state, self.now, self.world.rating, self.world.sources)
+            )
         return self._score
 
     @property

@@ -56,6 +56,7 @@ from sidecar.domain.facts import (
 )
 from sidecar.domain.location import NotEvaluable, Travel, travel
 from sidecar.domain.policy import Circumstance, RiskLevel
+from sidecar.domain.precedence import COMPLIANT, NOT_COMPLIANT
 from sidecar.domain.spending import keep_spent
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.state import (
@@ -67,6 +68,7 @@ from sidecar.domain.state import (
     Held,
     Moment,
     RiskHeld,
+    Said,
     Sighting,
     SignalHeld,
     SpentHeld,
@@ -272,12 +274,15 @@ def best_sign_ins(
 def _risk(state: State, fact: RiskReported, moment: int) -> None:
     match fact.scope:
         case Scope.USER:
-            state.user_risk = _raised(state.user_risk, fact.level, moment)
+            before = state.user_risk.get(fact.source)
+            state.user_risk[fact.source] = _raised(before, fact.level, moment)
         case Scope.SESSION:
-            state.session_risk = _raised(state.session_risk, fact.level, moment)
+            before = state.session_risk.get(fact.source)
+            state.session_risk[fact.source] = _raised(before, fact.level, moment)
         case Scope.DEVICE:
-            before = state.device_risk.get(fact.device)
-            state.device_risk[fact.device] = _raised(before, fact.level, moment)
+            words = state.device_risk.get(fact.device, {})
+            raised = _raised(words.get(fact.source), fact.level, moment)
+            state.device_risk[fact.device] = {**words, fact.source: raised}
         case _:
             assert_never(fact.scope)
 
@@ -286,7 +291,7 @@ def _raised(before: RiskHeld | None, level: RiskLevel, moment: int) -> RiskHeld:
     height = before.level.height if before else 0
     medium = before.medium_since if before and height >= 1 else moment
     high = before.high_since if before and height >= 2 else moment
-    return RiskHeld(level, medium, high)
+    return RiskHeld(level, medium, high, moment)
 
 
 def _signal(state: State, fact: SignalRaised, moment: int) -> None:
@@ -298,7 +303,11 @@ def _signal(state: State, fact: SignalRaised, moment: int) -> None:
 
 
 def _compliance(state: State, fact: ComplianceReported, moment: int) -> None:
-    value = "compliant" if fact.compliant else "not-compliant"
-    held = state.compliance.get(fact.device)
-    if held is None or held.value != value:
-        state.compliance[fact.device] = Held(value, moment)
+    words = state.compliance.get(fact.device, {})
+    said = _said(words.get(fact.source), COMPLIANT if fact.compliant else NOT_COMPLIANT, moment)
+    state.compliance[fact.device] = {**words, fact.source: said}
+
+
+def _said(before: Said | None, value: str, moment: int) -> Said:
+    since = before.since if before is not None and before.value == value else moment
+    return Said(value, since, moment)

@@ -3,6 +3,7 @@
 from sidecar.domain.assurance import Shown
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.explanation import SessionTold, SignInTold
+from sidecar.domain.precedence import compliance
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.state import State
 
@@ -10,7 +11,6 @@ from sidecar.domain.state import State
 def session_told(evaluator: Evaluator, state: State, moment: int) -> SessionTold:
     """What is known of a session at `moment` (microseconds)."""
     ladder = evaluator.world.ladder
-    compliance = state.compliance.get(state.device)
     network = state.circumstances.get("network")
     user = state.claims.get("user", ((), None))[0]
     revoked = evaluator.standing(state, moment).revoked
@@ -22,7 +22,7 @@ def session_told(evaluator: Evaluator, state: State, moment: int) -> SessionTold
         country=state.location.country,
         network=network.value if network else "",
         device=state.device,
-        compliance=compliance.value if compliance else "",
+        compliance=compliance(state, evaluator.world.sources),
         established=state.established / MICROSECONDS,
         sign_ins=tuple(
             _sign_in(shown, ladder.name(shown.rank)) for shown in evaluator.sign_ins(state)

@@ -62,9 +62,24 @@ class Sources:
         """The source of this name."""
         return self._known.get(name) or Source(name=name)
 
+    def labelled(self, label: str) -> str:
+        """Return the source that a label names: a configured one, or else the daemon itself.
+
+        In files, which nobody sends and their author answers for: so what is told without a source
+        is believed, and so is a recording from before there were any.
+        """
+        return label if label in self._known else ITSELF
+
     def loosens(self, name: str, kind: str) -> bool:
         """Whether the words of this source, in events of this type, may loosen."""
         return self.of(name).loosens(kind)
+
+    def replaces(self, upper: str, lower: str, kind: str) -> bool:
+        """Whether a newer word of `upper`, in an event of this type, replaces one of `lower`.
+
+        To replace may be to loosen, so that `over` alone is not enough.
+        """
+        return upper == lower or (self.is_over(upper, lower) and self.loosens(upper, kind))
 
     def is_over(self, upper: str, lower: str) -> bool:
         """Whether a newer word of `upper` replaces an older one of `lower`."""

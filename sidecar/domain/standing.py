@@ -10,7 +10,9 @@ import msgspec
 from sidecar.domain.assurance import Requirement, Shown, is_later
 from sidecar.domain.policy import EveryTime, Policy, Principals, Selection
 from sidecar.domain.policy import State as PolicyState
+from sidecar.domain.precedence import COMPLIANT, compliance
 from sidecar.domain.scene import ALWAYS, Check, Needs, Test
+from sidecar.domain.source import Sources
 from sidecar.domain.spending import EachCall
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.state import Cause, Held, Holding, Moment, SpentHeld, State
@@ -40,6 +42,7 @@ class Compiled(NamedTuple):
 
     `check` tells of the condition; None where there is none. `min_interval` in seconds. `strict`:
     the condition asks for the call's own address. `break_glass`: whom no policy is for.
+    `sources`: those that are configured.
     """
 
     policy: Policy
@@ -53,16 +56,15 @@ class Compiled(NamedTuple):
     min_interval: int = 0
     strict: bool = False
     break_glass: Principals = Principals()
+    sources: Sources = Sources()
 
     def needs(self, state: State) -> Needs:
         """What could satisfy this policy as things are."""
-        return self.needs_when_compliant if is_compliant(state) else self.needs_otherwise
+        return self.needs_when_compliant if self.is_compliant(state) else self.needs_otherwise
 
-
-def is_compliant(state: State) -> bool:
-    """Whether the session is on a device that is known to be compliant."""
-    held = state.compliance.get(state.device)
-    return held is not None and held.value == "compliant"
+    def is_compliant(self, state: State) -> bool:
+        """Whether the session is on a device that is known to be compliant."""
+        return compliance(state, self.sources) == COMPLIANT
 
 
 class Asked(NamedTuple):
@@ -270,7 +272,7 @@ def demand_of(
     if policy.grant.block:
         return base
     frequency = policy.session.sign_in_frequency if holding.holds else None
-    compliant = is_compliant(state)
+    compliant = compiled.is_compliant(state)
     possible = [a for a in compiled.alternatives if compliant or not a.compliant_device]
     if not possible:
         return msgspec.structs.replace(base, unsatisfiable=True) if holding.holds else None

@@ -31,12 +31,24 @@ class Held(msgspec.Struct, frozen=True, array_like=True):
     since: Moment
 
 
+class Said(msgspec.Struct, frozen=True, array_like=True):
+    """What a source said last and when (`at`), and since when it has been saying so."""
+
+    value: str
+    since: int
+    at: int
+
+
 class RiskHeld(msgspec.Struct, frozen=True, array_like=True):
-    """A reported risk level, and since when it has been at least medium, and at least high."""
+    """A risk level that a source reported, and since when it has said at least medium, and high.
+
+    `at`: when it spoke last.
+    """
 
     level: RiskLevel
     medium_since: int
     high_since: int
+    at: int
 
 
 class TravelHeld(msgspec.Struct, frozen=True, array_like=True):
@@ -78,7 +90,7 @@ class Cause(msgspec.Struct, frozen=True, array_like=True):
 
     `kind` and `value` identify it; `circumstance` (`kind=value`) is what a sign-in would prove,
     empty where a sign-in proves nothing of the kind; `signal` the event type that brings such
-    causes.
+    causes; `source` who says so, empty for the daemon itself.
     """
 
     kind: str
@@ -86,11 +98,17 @@ class Cause(msgspec.Struct, frozen=True, array_like=True):
     since: Moment
     signal: str
     circumstance: str = ""
+    source: str = ""
 
     @property
     def key(self) -> str:
-        """What makes two causes the same one."""
-        return f"{self.kind}={self.value}"
+        """What makes two causes the same one.
+
+        What another source says is another cause: who has signed in after the word of one has
+        answered nothing that another one says later.
+        """
+        key = f"{self.kind}={self.value}"
+        return f"{key} (said by {self.source})" if self.source else key
 
 
 class Holding(msgspec.Struct, frozen=True, array_like=True):
@@ -115,7 +133,11 @@ class Holding(msgspec.Struct, frozen=True, array_like=True):
 
 
 class State(msgspec.Struct):
-    """What the fold keeps of a session. Mutable only inside `advance`; see the module's theory."""
+    """What the fold keeps of a session. Mutable only inside `advance`; see the module's theory.
+
+    What sources say is kept by source, and weighed by whoever reads it (`precedence`). A table in
+    a table is replaced, never changed: copies share it.
+    """
 
     last: Stamp = Stamp(0, "")
     established: int = 0
@@ -128,16 +150,17 @@ class State(msgspec.Struct):
     shown_contexts: dict[str, int] = {}
     lowered: Held | None = None
     network_reported: bool = False
-    user_risk: RiskHeld | None = None
-    session_risk: RiskHeld | None = None
-    device_risk: dict[str, RiskHeld] = {}
-    compliance: dict[str, Held] = {}
+    user_risk: dict[str, RiskHeld] = {}
+    session_risk: dict[str, RiskHeld] = {}
+    device_risk: dict[str, dict[str, RiskHeld]] = {}
+    compliance: dict[str, dict[str, Said]] = {}
     device_network: dict[str, Held] = {}
     signals: dict[str, SignalHeld] = {}
     claims: dict[str, tuple[tuple[str, ...], Moment]] = {}
     revocations: dict[str, Held] = {}
     spent: dict[int, SpentHeld] = {}
     score_level: RiskLevel = RiskLevel.LOW
+    loosening_level: RiskLevel = RiskLevel.LOW
     travel: TravelHeld | None = None
     own: Sighting | None = None
     elsewhere: Sighting | None = None

@@ -114,6 +114,11 @@ class Stepper(Evaluator):
         nothing is left that could fade; else all that time can change are looked at, since the
         score's level must not be missed.
         """
-        if not self._timed or state.signals or terms_of(unproven(state), moment, self.world.rating):
+        if not self._timed or state.signals or self._adds(state, moment):
             return self._timed
         return tuple(c for c in self._clocked if applies(c, state))
+
+    def _adds(self, state: State, moment: int) -> bool:
+        """Whether anything adds to the score, or would had it not been proven."""
+        world = self.world
+        return bool(terms_of(unproven(state), moment, world.rating, world.sources))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.facts import Fact, Revoked, SetAside
-from sidecar.domain.lattice import BOUNDS, Record
+from sidecar.domain.lattice import Record, bound_of
 from sidecar.domain.stamp import Stamp
 from sidecar.domain.state import Checkpoint, State
 from sidecar.wire.records import (
@@ -100,7 +100,7 @@ def checkpoint_of(
     """
     others = tuple(others)
     folded_until = folded_of(record)
-    if not any(nearly_full(one, BOUNDS, folded_until) for one in (record, *others)):
+    if not any(nearly_full(one, bound_of, folded_until) for one in (record, *others)):
         return {}
     folded = assemble(evaluator, session, record, others)
     if not folded.state.established or any(culprit.error for culprit in folded.culprits):

@@ -315,7 +315,8 @@ class Inspector:
         if not state.established:
             return None
         moment = int(now * MICROSECONDS)
-        terms = terms_of(evaluator.at(state, moment), moment, evaluator.world.rating)
+        world = evaluator.world
+        terms = terms_of(evaluator.at(state, moment), moment, world.rating, world.sources)
         return Detail(
             self._summarised(session, state, now),
             terms,

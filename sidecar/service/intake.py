@@ -14,6 +14,8 @@ session later will look.
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Protocol, assert_never
 
+import msgspec
+
 from sidecar.domain.facts import Fact, Scope, Seen, Sighted
 from sidecar.domain.lattice import Record
 from sidecar.domain.location import Place
@@ -26,7 +28,7 @@ from sidecar.domain.signal import (
     Signal,
     Subject,
 )
-from sidecar.domain.source import Sources
+from sidecar.domain.source import ITSELF, Sources
 from sidecar.service.answers import Accepted, Overloaded
 from sidecar.service.attribution import Attribution
 from sidecar.service.observations import EventOutcome, EventTaken, Telemetry
@@ -168,7 +170,7 @@ class Intake:
 
     async def _take(self, signal: Signal) -> Accepted:
         """Take an event that says whose names it means."""
-        meaning = meaning_of(signal, self._place_of)
+        meaning = meaning_of(_unlabelled(signal), self._place_of)
         subject = signal.subject
         match meaning.scope:
             case Scope.USER:
@@ -216,7 +218,7 @@ class Intake:
         return placed
 
     def _places(self, signal: Signal) -> list[tuple[bytes, Record]]:
-        meaning = meaning_of(signal, self._place_of)
+        meaning = meaning_of(_unlabelled(signal), self._place_of)
         fields = encode_facts(meaning.facts)
         subject = signal.subject
         match meaning.scope:
@@ -459,3 +461,11 @@ def _fields_of(signal: Signal, facts: tuple[Fact, ...]) -> Record:
     fields = encode_facts(facts)
     fields[event_field(signal.stamp.id)] = signal.stamp.encode().encode()
     return fields
+
+
+def _unlabelled(signal: Signal) -> Signal:
+    """The event as the daemon's own word: what it writes as its source is a label for people.
+
+    So it is until each door sets who it has authenticated.
+    """
+    return msgspec.structs.replace(signal, source=ITSELF)

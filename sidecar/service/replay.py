@@ -51,7 +51,7 @@ class Replay:
         min_ttl: float = 86400.0,
     ) -> None:
         calendar = Calendar(counting.timezone)
-        self.timeline = Timeline(locate, min_ttl)
+        self.timeline = Timeline(locate, min_ttl, sets[0].stepper.world.sources)
         self.activity = Activity(calendar)
         self.occurrences = 0
         self.calls = 0

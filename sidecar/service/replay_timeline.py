@@ -9,6 +9,8 @@ import heapq
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+import msgspec
+
 from sidecar.domain.assurance import Authentication
 from sidecar.domain.facts import (
     AgentSeen,
@@ -24,6 +26,7 @@ from sidecar.domain.lattice import BOUNDS
 from sidecar.domain.location import Place
 from sidecar.domain.meaning import Locate, Meaning, meaning_of
 from sidecar.domain.signal import SessionEstablished
+from sidecar.domain.source import Sources
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.wire.recordings import Occurrence
 
@@ -71,13 +74,17 @@ class Delivery(NamedTuple):
 
 
 class Timeline:
-    """The sessions of a recording. `min_ttl`: seconds for which one is kept at least."""
+    """The sessions of a recording. `min_ttl`: seconds for which one is kept at least.
 
-    def __init__(self, locate: Locate, min_ttl: float) -> None:
+    Of the sources that it names those are taken for such that are configured (`sources`).
+    """
+
+    def __init__(self, locate: Locate, min_ttl: float, sources: Sources) -> None:
         self.sessions = 0
         self.users: set[str] = set()
         self.ownerless = 0
         self._locate = locate
+        self._sources = sources
         self._min_ttl = int(min_ttl * MICROSECONDS)
         self._lives: dict[str, Life] = {}
         self._of_user: dict[str, list[Life]] = {}
@@ -91,7 +98,8 @@ class Timeline:
         signal = occurrence.signal
         place = occurrence.place
         locate = self._locate if place is None else (lambda _ip: place)
-        meaning = meaning_of(signal, locate)
+        source = self._sources.labelled(signal.source)
+        meaning = meaning_of(msgspec.structs.replace(signal, source=source), locate)
         match meaning.scope:
             case Scope.SESSION:
                 return self._of_session(occurrence, meaning)

@@ -1,7 +1,9 @@
 """Facts as fields of a record, and back.
 
-A field is `GROUP:STAMP`; its value is the stamp, a zero byte, and the fact in MessagePack: so of
-two values the later fact is the greater one, which is what `lattice.join` keeps. Beside facts a
+A field is `GROUP:STAMP`; its value is the stamp, a zero byte, a byte that tells the version of
+what follows, and the fact in MessagePack: so of two values the later fact is the greater one, which
+is what `lattice.join` keeps. What a source says lies in `GROUP@SOURCE:STAMP`, a group that is
+bounded by itself: no number of words of one source pushes out those of another. Beside facts a
 record has
 
     who:issuer                          whose names these are: the namespace
@@ -17,8 +19,9 @@ record has
     keep:until                          a token must be stopped for longer than facts are kept
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
+from urllib.parse import quote
 
 import msgspec
 
@@ -78,7 +81,11 @@ _GROUP_OF = {kind: group for group, kind in _GROUPS.items() if group not in _COP
 _LATEST = frozenset({b"seen", b"ended", b"barred", b"raised"})
 """Groups that keep the latest of each kind, so that no number of others can push it out."""
 
-_HISTORY_OF = {b"ended": b"revoked:", b"barred": b"revoked:", b"raised": b"signal:"}
+_HISTORY_OF = {b"ended": b"revoked", b"barred": b"revoked", b"raised": b"signal"}
+
+VERSION = b"\x02"
+"""Of the values of facts and checkpoints. Those of another version are set aside, never guessed at:
+the first had no version, and its facts no source."""
 
 _DECODERS = {group.encode(): msgspec.msgpack.Decoder(kind) for group, kind in _GROUPS.items()}
 _encode = msgspec.msgpack.Encoder().encode
@@ -86,7 +93,7 @@ _checkpoint_decoder = msgspec.msgpack.Decoder(Checkpoint)
 
 
 class InvalidRecord(Exception):  # noqa: N818 - named by who must act: whoever wrote the store
-    """A field that is not ours, or that a newer version wrote. Names the field, not its value.
+    """A field that is not ours, or that another version wrote. Names the field, not its value.
 
     `stamp` is the fact's, as far as it can be made out. `ends`: it may have been a revocation;
     `helps`: it can only have been to the session's advantage.
@@ -94,7 +101,7 @@ class InvalidRecord(Exception):  # noqa: N818 - named by who must act: whoever w
 
     def __init__(self, field: bytes, value: bytes) -> None:
         super().__init__(f"field {field[:64]!r} cannot be read")
-        group = group_of(field)
+        group = _kind_of(field)
         self.field = field
         self.stamp = stamp_of(field, value)
         self.ends = group in {b"revoked", b"ended", b"barred"}
@@ -118,23 +125,41 @@ def encode_facts(facts: Iterable[Fact]) -> Record:
     """The fields of facts.
 
     Beside the history of all, the latest signal of each name is kept, the latest revocation of
-    each device, and apart from these the latest of all of a user's or a session's: none of them
-    can be pushed out by others, however many come.
+    each device, and apart from these the latest of all of a user's or a session's, by each source:
+    none of them can be pushed out by others, however many come.
     """
     record: Record = {}
     for fact in facts:
         group = _GROUP_OF[type(fact)]
+        by = f"@{quote(fact.source, safe='')}" if fact.source else ""
         stamp = fact.stamp.encode()
-        value = stamp.encode() + b"\0" + _encode(fact)
-        record[f"{group}:{stamp}".encode()] = value
+        value = _value(fact)
+        record[f"{group}{by}:{stamp}".encode()] = value
         match fact:
             case Revoked(device=""):
-                record[b"ended:"] = value
+                record[f"ended{by}:".encode()] = value
             case Revoked(device=device):
-                record[f"barred:{device}".encode()] = value
+                record[f"barred{by}:{device}".encode()] = value
             case SignalRaised(name=name):
-                record[f"raised:{name}".encode()] = value
+                record[f"raised{by}:{name}".encode()] = value
     return record
+
+
+def _value(fact: Fact) -> bytes:
+    return fact.stamp.encode().encode() + b"\0" + VERSION + _encode(fact)
+
+
+def _payload(value: bytes) -> bytes:
+    """What a value holds after its stamp. Raises `ValueError` if another version wrote it."""
+    begin = value.index(b"\0") + 1
+    if value[begin : begin + 1] != VERSION:
+        raise ValueError("of another version")
+    return value[begin + 1 :]
+
+
+def _kind_of(field: bytes) -> bytes:
+    """The kind of facts that a field's group holds, whoever says them."""
+    return group_of(field).partition(b"@")[0]
 
 
 def encode_seen(fact: Seen, *, moved: bool) -> Record:
@@ -143,7 +168,7 @@ def encode_seen(fact: Seen, *, moved: bool) -> Record:
     One holds the session's latest; if the session moved, one more stays when it moves on.
     """
     stamp = fact.stamp.encode()
-    value = stamp.encode() + b"\0" + _encode(fact)
+    value = _value(fact)
     record: Record = {f"seen:{fact.session}".encode(): value}
     if moved:
         record[f"move:{stamp}".encode()] = value
@@ -152,8 +177,7 @@ def encode_seen(fact: Seen, *, moved: bool) -> Record:
 
 def encode_spent(fact: Spent) -> tuple[bytes, bytes]:
     """The field that tells that a proof is spent, and its value: one for each proof."""
-    value = fact.stamp.encode().encode() + b"\0" + _encode(fact)
-    return f"spent:{fact.auth_time}".encode(), value
+    return f"spent:{fact.auth_time}".encode(), _value(fact)
 
 
 def decode_facts(record: Mapping[bytes, bytes]) -> tuple[list[Fact], list[InvalidRecord]]:
@@ -161,11 +185,11 @@ def decode_facts(record: Mapping[bytes, bytes]) -> tuple[list[Fact], list[Invali
     facts: list[Fact] = []
     broken: list[InvalidRecord] = []
     for field, value in record.items():
-        decoder = _DECODERS.get(field.partition(b":")[0])
+        decoder = _DECODERS.get(_kind_of(field))
         if decoder is None or _is_twice(field, value, record):
             continue
         try:
-            facts.append(decoder.decode(value[value.index(b"\0") + 1 :]))
+            facts.append(decoder.decode(_payload(value)))
         except (msgspec.MsgspecError, ValueError, UnicodeDecodeError):
             broken.append(InvalidRecord(field, value))
     return facts, broken
@@ -173,14 +197,17 @@ def decode_facts(record: Mapping[bytes, bytes]) -> tuple[list[Fact], list[Invali
 
 def _is_twice(field: bytes, value: bytes, record: Mapping[bytes, bytes]) -> bool:
     """Whether this is the latest of its kind, and the history has it as well."""
-    history = _HISTORY_OF.get(group_of(field))
-    return history is not None and history + value.partition(b"\0")[0] in record
+    kind, at, source = group_of(field).partition(b"@")
+    history = _HISTORY_OF.get(kind)
+    if history is None:
+        return False
+    return history + at + source + b":" + value.partition(b"\0")[0] in record
 
 
 def encode_checkpoint(checkpoint: Checkpoint) -> Record:
     """The field of a checkpoint: of two, the one that reaches further is the greater."""
     stamp = checkpoint.state.last.encode().encode()
-    return {CHECKPOINT: stamp + b"\0" + _encode(checkpoint)}
+    return {CHECKPOINT: stamp + b"\0" + VERSION + _encode(checkpoint)}
 
 
 def decode_checkpoint(record: Mapping[bytes, bytes]) -> Checkpoint | None:
@@ -189,25 +216,26 @@ def decode_checkpoint(record: Mapping[bytes, bytes]) -> Checkpoint | None:
     if value is None:
         return None
     try:
-        return _checkpoint_decoder.decode(value[value.index(b"\0") + 1 :])
+        return _checkpoint_decoder.decode(_payload(value))
     except (msgspec.MsgspecError, ValueError, UnicodeDecodeError):
         return None
 
 
 def devices_in(record: Mapping[bytes, bytes]) -> set[str]:
     """The devices that a record binds its session to. What cannot be read is left out."""
-    facts = decode_facts(_group(record, b"device:"))[0]
+    facts = decode_facts(_of_kind(record, b"device"))[0]
     return {fact.device for fact in facts if isinstance(fact, DeviceBound)}
 
 
 def sighted_in(record: Mapping[bytes, bytes]) -> list[Sighted]:
     """The sightings of a session in a record. What cannot be read is left out."""
-    facts = decode_facts(_group(record, b"place:"))[0]
+    facts = decode_facts(_of_kind(record, b"place"))[0]
     return [fact for fact in facts if isinstance(fact, Sighted)]
 
 
-def _group(record: Mapping[bytes, bytes], prefix: bytes) -> Record:
-    return {field: value for field, value in record.items() if field.startswith(prefix)}
+def _of_kind(record: Mapping[bytes, bytes], kind: bytes) -> Record:
+    begins = (kind + b":", kind + b"@")
+    return {field: value for field, value in record.items() if field.startswith(begins)}
 
 
 class Owned(NamedTuple):
@@ -284,7 +312,7 @@ def told_of(record: Mapping[bytes, bytes]) -> dict[str, bytes]:
 
 
 def nearly_full(
-    record: Mapping[bytes, bytes], bounds: Mapping[bytes, int], folded: bytes = b""
+    record: Mapping[bytes, bytes], bound_of: Callable[[bytes], int], folded: bytes = b""
 ) -> bool:
     """Whether a group of facts has used half of its bound since the last checkpoint.
 
@@ -294,12 +322,12 @@ def nearly_full(
     counts: dict[bytes, int] = {}
     for field, value in record.items():
         if value > folded:
-            group = field.partition(b":")[0]
+            group = group_of(field)
             counts[group] = counts.get(group, 0) + 1
     return any(
-        count * 2 >= bounds[group]
+        count * 2 >= bound_of(group)
         for group, count in counts.items()
-        if group in _DECODERS and group not in _LATEST and group in bounds
+        if _kind_of(group) in _DECODERS and _kind_of(group) not in _LATEST
     )
 
 

@@ -51,9 +51,13 @@ def histories(draw: st.DrawFn) -> list[Fact]:
 
 def registers(state: State) -> dict[str, object]:
     return {
-        "user": state.user_risk and state.user_risk.level,
-        "session": state.session_risk and state.session_risk.level,
-        "compliance": {device: held.value for device, held in state.compliance.items()},
+        "user": {source: held.level for source, held in state.user_risk.items()},
+        "session": {source: held.level for source, held in state.session_risk.items()},
+        "compliance": {
+            (device, source): said.value
+            for device, words in state.compliance.items()
+            for source, said in words.items()
+        },
         "signals": {key: (one.since, one.weight) for key, one in state.signals.items()},
     }
 

@@ -1,0 +1,110 @@
+"""Which words of several sources about one thing count: a fact's weight is its source's.
+
+A *register* holds one thing that is said of a user, a device or a session: for each source its
+latest word. A word counts unless a newer one of a source that is over its own has replaced it, and
+of those that count the strictest decides. The words are kept by source and weighed when they are
+read, so that they may be learned late, twice or in any order, and so that a change of the
+configuration is obeyed at once.
+
+Two views follow. A condition that something said makes hold sees all words: whoever speaks may
+tighten. A condition that something said keeps from holding (it stands below a `not`, or asks for
+what is well) sees only the words of sources that may loosen: else anybody could undo it.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Protocol, TypeVar
+
+from sidecar.domain.source import Sources
+from sidecar.domain.state import RiskHeld, State
+
+COMPLIANT = "compliant"
+NOT_COMPLIANT = "not-compliant"
+
+COMPLIANCE_CHANGE = "device-compliance-change"
+RISK_CHANGE = "risk-level-change"
+
+
+class Word(Protocol):
+    """The latest that a source said of one thing; `at` is when (microseconds)."""
+
+    @property
+    def at(self) -> int:
+        """When it was said."""
+
+
+W = TypeVar("W", bound=Word)
+
+
+def counting(words: Mapping[str, W], kind: str, sources: Sources) -> Iterator[tuple[str, W]]:
+    """The words that count, each with its source, in the order of the sources' names.
+
+    `kind` is the event type that such words come in.
+    """
+    for source in sorted(words) if len(words) > 1 else words:
+        word = words[source]
+        if not any(
+            word.at < other.at and sources.replaces(upper, source, kind)
+            for upper, other in words.items()
+        ):
+            yield source, word
+
+
+def of_those_who_loosen(words: Mapping[str, W], kind: str, sources: Sources) -> Mapping[str, W]:
+    """The words of sources that may loosen by this event type; the same mapping if all may."""
+    if all(sources.loosens(source, kind) for source in words):
+        return words
+    return {source: word for source, word in words.items() if sources.loosens(source, kind)}
+
+
+def compliance(state: State, sources: Sources) -> str:
+    """What the session's device is; empty where nobody says, or the session has none.
+
+    Compliant it is by the word of who may loosen, where nobody says otherwise: the `compliant` of
+    any other source takes back what it said itself, and no more.
+    """
+    words = state.compliance.get(state.device)
+    if not words:
+        return ""
+    found = ""
+    for source, said in counting(words, COMPLIANCE_CHANGE, sources):
+        if said.value == NOT_COMPLIANT:
+            return NOT_COMPLIANT
+        if sources.loosens(source, COMPLIANCE_CHANGE):
+            found = COMPLIANT
+    return found
+
+
+def highest(words: Mapping[str, RiskHeld], sources: Sources) -> RiskHeld | None:
+    """The highest risk level that counts; None where nobody has reported any."""
+    held = [held for _, held in counting(words, RISK_CHANGE, sources)]
+    return max(held, key=lambda one: one.level.height, default=None)
+
+
+def loosening(state: State, sources: Sources) -> State:
+    """The state by the words of those alone who may loosen.
+
+    It shares tables with `state`, and is the same where nobody else has said anything.
+    """
+    changed: dict[str, Mapping[str, object]] = {}
+    for name, kind in _REGISTERS:
+        words = getattr(state, name)
+        kept = of_those_who_loosen(words, kind, sources)
+        if kept is not words:
+            changed[name] = kept
+    for name, kind in _TABLES_OF_REGISTERS:
+        table = getattr(state, name)
+        of_key = {key: of_those_who_loosen(words, kind, sources) for key, words in table.items()}
+        if any(of_key[key] is not words for key, words in table.items()):
+            changed[name] = of_key
+    if not changed:
+        return state
+    twin = copy.copy(state)
+    for name, table in changed.items():
+        setattr(twin, name, table)
+    twin.score_level = state.loosening_level
+    return twin
+
+
+_REGISTERS = (("user_risk", RISK_CHANGE), ("session_risk", RISK_CHANGE))
+_TABLES_OF_REGISTERS = (("device_risk", RISK_CHANGE), ("compliance", COMPLIANCE_CHANGE))

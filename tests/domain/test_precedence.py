@@ -1,0 +1,153 @@
+"""Between words of one source the newest counts, between sources the strictest (contract, 2.5)."""
+
+import msgspec
+import pytest
+
+from sidecar.domain.decision import Verdict, decide, explain
+from sidecar.domain.evaluator import Evaluator
+from sidecar.domain.facts import (
+    ComplianceReported,
+    DeviceBound,
+    Fact,
+    RiskReported,
+    Scope,
+)
+from sidecar.domain.policy import Condition, Device, Not, Policy, RiskLevel, Score, UserRisk
+from sidecar.domain.session import Surroundings
+from sidecar.domain.source import Source, Sources
+from sidecar.domain.stamp import MICROSECONDS
+from sidecar.domain.standing import Standing
+from tests.domain.scenes import LADDER, WORLD, established, network_of, policy, signed_in
+from tests.domain.scenes import stamp as at
+
+LOOSENING = frozenset({"risk-level-change", "device-compliance-change"})
+SOURCES = Sources(
+    [
+        Source(name="idp", may_loosen=LOOSENING, over=frozenset({"app"})),
+        Source(name="mdm", may_loosen=LOOSENING),
+        Source(name="eager", over=frozenset({"idp"})),
+    ]
+)
+C1 = frozenset({"c1"})
+START: list[Fact] = [*established(acr="mfa"), DeviceBound(stamp=at(1000), device="d1")]
+
+
+def evaluator(*policies: Policy) -> Evaluator:
+    world = WORLD._replace(sources=SOURCES)
+    return Evaluator(policies, world, Surroundings("", network_of))
+
+
+def standing(condition: Condition, facts: list[Fact], now: float) -> Standing:
+    rules = evaluator(policy(condition))
+    return rules.standing(rules.fold("s", [*START, *facts]), int(now * MICROSECONDS))
+
+
+def verdict(condition: Condition, facts: list[Fact], now: float) -> Verdict:
+    return decide(standing(condition, facts, now), "app", C1, now, LADDER).verdict
+
+
+def risk(second: float, level: RiskLevel, source: str = "") -> Fact:
+    return RiskReported(stamp=at(second), source=source, scope=Scope.USER, level=level)
+
+
+def device(second: float, source: str, *, compliant: bool) -> Fact:
+    return ComplianceReported(stamp=at(second), source=source, device="d1", compliant=compliant)
+
+
+HIGH, LOW = RiskLevel.HIGH, RiskLevel.LOW
+AT_RISK = UserRisk(RiskLevel.MEDIUM)
+BROKEN = Device(compliant=False)
+
+
+@pytest.mark.parametrize(
+    ("later", "expected"),
+    [
+        ("idp", Verdict.ALLOW),  # its own word
+        ("operator:ann", Verdict.ALLOW),  # over all
+        ("mdm", Verdict.STEP_UP),  # may loosen, but is not over it
+        ("app", Verdict.STEP_UP),  # may not even loosen
+        ("eager", Verdict.STEP_UP),  # is over it, and may not loosen
+    ],
+)
+def test_risk_is_lowered_by_who_raised_it_or_stands_over_them(
+    later: str, expected: Verdict
+) -> None:
+    facts = [risk(1010, HIGH, "idp"), risk(1020, LOW, later)]
+    assert verdict(AT_RISK, facts, 1021) is expected
+
+
+def test_only_a_newer_word_of_an_upper_source_replaces() -> None:
+    before = [risk(1010, LOW, "idp"), risk(1020, HIGH, "app")]
+    assert verdict(AT_RISK, before, 1031) is Verdict.STEP_UP
+    assert verdict(AT_RISK, [*before, risk(1030, LOW, "idp")], 1031) is Verdict.ALLOW
+
+
+def test_what_was_replaced_does_not_come_back_when_the_upper_source_says_so_again() -> None:
+    facts = [risk(1010, HIGH, "app"), risk(1020, LOW, "idp"), risk(1030, LOW, "idp")]
+    assert verdict(AT_RISK, facts, 1031) is Verdict.ALLOW
+
+
+def test_compliant_of_a_source_that_may_not_loosen_takes_back_its_own_word_and_no_more() -> None:
+    well, broken = device(1030, "app", compliant=True), device(1010, "app", compliant=False)
+    assert verdict(BROKEN, [broken], 1011) is Verdict.STEP_UP
+    assert verdict(BROKEN, [broken, well], 1031) is Verdict.ALLOW
+    of_mdm = device(1020, "mdm", compliant=False)
+    assert verdict(BROKEN, [broken, of_mdm, well], 1031) is Verdict.STEP_UP
+
+
+def test_a_device_is_compliant_only_by_the_word_of_who_may_say_so() -> None:
+    rules = evaluator(policy(None, "compliant-device"))
+
+    def asked(*facts: Fact) -> Verdict:
+        state = rules.fold("s", [*START, *facts])
+        now = rules.standing(state, 1050 * MICROSECONDS)
+        return decide(now, "app", C1, 1050, LADDER).verdict
+
+    assert asked(device(1010, "app", compliant=True)) is Verdict.DENY
+    assert asked(device(1010, "mdm", compliant=True)) is Verdict.ALLOW
+    told = [device(1010, "mdm", compliant=True), device(1005, "app", compliant=False)]
+    assert asked(*told) is Verdict.DENY
+
+
+def test_what_a_source_says_after_a_proof_is_asked_for_though_another_had_said_it_before() -> None:
+    facts = [risk(1010, HIGH, "app"), signed_in(1020, 1015)]
+    assert verdict(AT_RISK, facts, 1021) is Verdict.ALLOW
+    assert verdict(AT_RISK, [*facts, risk(1030, HIGH, "app")], 1031) is Verdict.ALLOW
+    assert verdict(AT_RISK, [*facts, risk(1030, HIGH, "idp")], 1031) is Verdict.STEP_UP
+
+
+def test_a_score_that_another_source_adds_to_is_a_cause_anew() -> None:
+    facts = [risk(1010, HIGH, "app"), signed_in(1020, 1015)]
+    assert verdict(Score(40), facts, 1021) is Verdict.ALLOW
+    assert verdict(Score(40), [*facts, risk(1030, HIGH, "mdm")], 1031) is Verdict.STEP_UP
+
+
+def test_below_a_not_the_word_of_who_may_not_loosen_counts_for_nothing() -> None:
+    rules = evaluator(policy(Not(AT_RISK), block=True))
+
+    def blocks(source: str) -> bool:
+        state = rules.fold("s", [*START, risk(1010, HIGH, source)])
+        return bool(rules.standing(state, 1021 * MICROSECONDS).demands)
+
+    assert blocks("app")
+    assert not blocks("idp")
+
+
+def test_who_is_not_compliant_by_anybodys_word_is_not_compliant_below_a_not() -> None:
+    unless_well = Not(Device(compliant=True))
+    well = device(1001, "mdm", compliant=True)
+    assert verdict(unless_well, [well], 1011) is Verdict.ALLOW
+    assert verdict(unless_well, [well, device(1010, "app", compliant=False)], 1011) is (
+        Verdict.STEP_UP
+    )
+    while_well = Device(compliant=True)
+    assert standing(while_well, [well, device(1010, "app", compliant=False)], 1011) == (
+        standing(while_well, [well], 1011)
+    )
+
+
+def test_reasons_tell_whose_word_it_is() -> None:
+    (demand,) = standing(AT_RISK, [risk(1010, HIGH, "idp")], 1011).demands
+    assert "user risk: high (said by idp), since 1970" in explain(demand)
+    itself = msgspec.structs.replace(demand.causes[-1], source="")
+    assert itself.key == "user_risk=high"
