@@ -35,7 +35,13 @@ from sidecar.adapters.transmitter_metrics import TransmitterMetrics
 from sidecar.adapters.vocabulary import OTHER, Vocabulary
 from sidecar.domain.facts import SIGNALS
 from sidecar.service.answers import Verdict
-from sidecar.service.observations import ClearReason, DeadReason, EventOutcome, SpoolTrouble
+from sidecar.service.observations import (
+    ClearReason,
+    DeadReason,
+    EventOutcome,
+    SpoolTrouble,
+    StoreLoss,
+)
 
 Read: TypeAlias = Callable[[], float]
 
@@ -266,6 +272,11 @@ class Metrics:
 
     def _define_environment(self) -> None:
         self.store_up = self._gauge("sidecar_store_up", "Whether the store answers.")
+        self.store_losses = self._counter(
+            "sidecar_store_losses_total", "Losses of the store, by how they were noticed.", "kind"
+        )
+        for loss in StoreLoss:
+            self.store_losses.labels(loss)
         self.link_up = self._gauge(
             "sidecar_news_up", "Whether this sidecar hears the other sidecars' news."
         )

@@ -23,6 +23,8 @@ from sidecar.service.store import (
     Counted,
     Entries,
     Entry,
+    Expires,
+    Expiry,
     Finish,
     Join,
     Joined,
@@ -30,6 +32,9 @@ from sidecar.service.store import (
     Load,
     Loaded,
 )
+
+FOR_EVER = 1 << 62
+"""The expiry, in milliseconds, of a key that has none."""
 
 Command: TypeAlias = tuple[bytes | str | int, ...]
 
@@ -53,8 +58,8 @@ class Evaluated(msgspec.Struct, frozen=True):
     reply: Any
 
 
-Operation: TypeAlias = Join | Load | Append | Finish | Claim | Browse | Length | Evaluate
-Outcome: TypeAlias = Joined | Loaded | Appended | Entries | Counted | Evaluated
+Operation: TypeAlias = Join | Load | Append | Finish | Claim | Browse | Length | Expiry | Evaluate
+Outcome: TypeAlias = Joined | Loaded | Appended | Entries | Counted | Expires | Evaluated
 
 
 def _lua_string(raw: bytes) -> str:
@@ -84,7 +89,9 @@ SCRIPTS = (SCRIPT, _read("append"), _read("claim"), _read("backlog"))
 SHA, _APPEND, _CLAIM, BACKLOG = map(_sha, SCRIPTS)
 
 
-def commands_of(operation: Operation, *, again: bool = False) -> list[Command]:
+def commands_of(  # noqa: C901 - one a case
+    operation: Operation, *, again: bool = False
+) -> list[Command]:
     """The commands of one operation, in order."""
     match operation:
         case Join():
@@ -108,6 +115,8 @@ def commands_of(operation: Operation, *, again: bool = False) -> list[Command]:
             return [("XRANGE", key, first or "-", "+", "COUNT", count)]
         case Length(key=key):
             return [("XLEN", key)]
+        case Expiry(key=key):
+            return [("PEXPIRETIME", key)]
         case never:
             assert_never(never)
 
@@ -151,10 +160,17 @@ def outcome_of(operation: Operation, replies: Sequence[Any]) -> Outcome:
             return Entries(tuple(Entry(name, what, times) for name, times, what in replies[0]))
         case Browse():
             return Entries(tuple(Entry(name, what[b"p"]) for name, what in replies[0]))
+        case Expiry():
+            return Expires(_expiry(replies[0]))
         case Finish() | Length():
             return Counted(replies[-1])
         case never:
             assert_never(never)
+
+
+def _expiry(reply: int) -> int:
+    """What PEXPIRETIME means (redis.io): -2, there is no key; -1, it stays for ever."""
+    return {-2: 0, -1: FOR_EVER}.get(reply, reply)
 
 
 def _record(flat: Sequence[bytes]) -> Record:

@@ -5,10 +5,10 @@ thread. redis-py itself never tries again here, as its own policy would turn a s
 many seconds; `store` and `news` do.
 """
 
-import binascii
+import itertools
 import random
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Protocol, assert_never
 
 import redis
@@ -23,7 +23,9 @@ from redis.connection import (
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
+from sidecar.domain.loss import ALL_SLOTS as SLOTS
 from sidecar.service.answers import Unavailable
+from sidecar.wire.losses import slot_of
 from sidecar.wire.settings import Store as StoreSettings
 from sidecar.wire.store_address import (
     Cluster,
@@ -35,7 +37,9 @@ from sidecar.wire.store_address import (
     parse_store_address,
 )
 
-SLOTS = 16384
+__all__ = ["SLOTS", "slot_of"]
+"""What others look for here, too."""
+
 ONLY = "only"
 """The name of the node where there is one."""
 
@@ -53,6 +57,9 @@ class Links(Protocol):
 
     def nodes(self) -> tuple[str, ...]:
         """All nodes that hold keys."""
+
+    def spans(self, node: str) -> tuple[tuple[int, int], ...]:
+        """The slots that a node has, as the first and last of each run; none where it has left."""
 
     def client(self, node: str) -> redis.Redis:
         """The client of a node."""
@@ -155,6 +162,10 @@ class OneServer:
         """The one node."""
         return (ONLY,)
 
+    def spans(self, node: str) -> tuple[tuple[int, int], ...]:  # noqa: ARG002 - there is one
+        """All slots."""
+        return ((0, SLOTS - 1),)
+
     def client(self, node: str) -> redis.Redis:  # noqa: ARG002 - there is one
         """The client."""
         return self._client
@@ -188,6 +199,7 @@ class ManyServers:
         self._hosts: dict[str, Host] = {}
         self._owners: tuple[str, ...] = ()
         self._nodes: tuple[str, ...] = ()
+        self._spans: dict[str, tuple[tuple[int, int], ...]] = {}
         self._lock = threading.Lock()
 
     def node_of(self, key: bytes) -> str:
@@ -200,6 +212,10 @@ class ManyServers:
     def nodes(self) -> tuple[str, ...]:
         """All masters."""
         return self._nodes
+
+    def spans(self, node: str) -> tuple[tuple[int, int], ...]:
+        """The slots that a node has."""
+        return self._spans.get(node, ())
 
     def client(self, node: str) -> redis.Redis:
         """The client of a node, which need not be known: a redirection names any."""
@@ -246,6 +262,7 @@ class ManyServers:
             owners[first : last + 1] = [node] * (last + 1 - first)
         self._owners = tuple(owners)
         self._nodes = tuple(sorted({owner for owner in owners if owner}))
+        self._spans = _spans_of(owners)
         with self._lock:
             kept = {*self._nodes, *map(str, self._seeds)}
             gone = [self._pools.pop(node) for node in set(self._pools) - kept]
@@ -260,11 +277,12 @@ class ManyServers:
             pool.disconnect(inuse_connections=False)
 
 
-def slot_of(key: bytes) -> int:
-    """The Cluster slot of a key or sharded channel: of its hash tag, if it has one."""
-    start = key.find(b"{")
-    if start >= 0:
-        end = key.find(b"}", start + 1)
-        if end > start + 1:
-            key = key[start + 1 : end]
-    return binascii.crc_hqx(key, 0) % SLOTS
+def _spans_of(owners: Sequence[str]) -> dict[str, tuple[tuple[int, int], ...]]:
+    """The runs of slots that each node has."""
+    spans: dict[str, list[tuple[int, int]]] = {}
+    slot = 0
+    for owner, run in itertools.groupby(owners):
+        first, slot = slot, slot + sum(1 for _ in run)
+        if owner:
+            spans.setdefault(owner, []).append((first, slot - 1))
+    return {owner: tuple(runs) for owner, runs in spans.items()}

@@ -37,8 +37,20 @@ from sidecar.adapters.redis_scan import (
     step,
     step_members,
 )
+from sidecar.adapters.redis_vitals import vitals_of
 from sidecar.service.answers import Unavailable
-from sidecar.service.store import Join, Joined, Load, Loaded, Scanned
+from sidecar.service.store import (
+    Expires,
+    Expiry,
+    Join,
+    Joined,
+    Load,
+    Loaded,
+    Scanned,
+    Shard,
+    Vitals,
+)
+from sidecar.wire.losses import tag_of
 from sidecar.wire.settings import Store as StoreSettings
 
 PROBE_UP = 5.0
@@ -222,6 +234,22 @@ class RedisStore:
         digest = hashlib.blake2b(repr(where).encode(), digest_size=8).digest()
         return Bookmark(digest, tuple(Position(node) for node in nodes))
 
+    # What is asked of each server
+
+    def shards(self) -> tuple[Shard, ...]:
+        """All servers that have records, as far as is known."""
+        spans = (self._links.spans(node) for node in self._links.nodes())
+        return tuple(Shard(one) for one in spans if one)
+
+    async def vitals(self, shard: Shard) -> Vitals | None:
+        """Ask a server about itself; None where it does not grant that. Raises `Unavailable`."""
+        return await self.ask(b"{%s}" % tag_of(shard.slot).encode(), vitals_of)
+
+    async def expiries(self, *keys: bytes) -> list[int]:
+        """When each key expires. Raises `Unavailable`, `Overloaded`."""
+        outcomes = await self.submit([Expiry(key) for key in keys])
+        return [outcome.at for outcome in outcomes if isinstance(outcome, Expires)]
+
     # The workers
 
     def _enqueue(self, operations: Sequence[Operation]) -> Ticket:
@@ -386,7 +414,7 @@ class RedisStore:
 def _kind_of(operations: Sequence[Operation]) -> str:
     if any(isinstance(one, Join) for one in operations):
         return "join"
-    return "load" if isinstance(operations[0], Load) else "queue"
+    return "load" if isinstance(operations[0], Load | Expiry) else "queue"
 
 
 def _unwrap(item: Item) -> Outcome:

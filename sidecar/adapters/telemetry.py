@@ -44,7 +44,11 @@ from sidecar.service.observations import (
     SpoolIncident,
     SpoolReplayed,
     SpoolTrouble,
+    StoreEvicts,
+    StoreLoss,
+    StoreLost,
     StoreUp,
+    StoreWrittenBack,
     TokenRefused,
     Told,
     ViewEvicted,
@@ -136,6 +140,12 @@ class Telemetry:
                 self._reloaded(observation)
             case StoreUp():
                 self._store(observation)
+            case StoreLost():
+                self._store_lost(observation)
+            case StoreWrittenBack():
+                self._log.info("store-written-back", records=observation.records)
+            case StoreEvicts():
+                self._store_evicts(observation)
             case LinkState():
                 self._link(observation)
             case ProofSpent():
@@ -283,6 +293,23 @@ class Telemetry:
         else:
             self._log.error("store-down", detail=store.detail)
 
+    def _store_lost(self, lost: StoreLost) -> None:
+        self.metrics.store_losses.labels(lost.loss).inc()
+        log = self._log.warning if lost.loss is StoreLoss.TOLD else self._log.error
+        log("store-lost", kind=lost.loss, floor=lost.floor, slots=_spans(lost.slots))
+
+    def _store_evicts(self, evicts: StoreEvicts) -> None:
+        slots = _spans(evicts.slots)
+        if not evicts.policy:
+            detail = "the user may not ask INFO: evicted records are noticed late, if at all"
+            self._log.warning("store-eviction-unknown", slots=slots, detail=detail)
+        elif evicts.policy == "noeviction":
+            self._log.info("store-keeps", slots=slots)
+        else:
+            detail = "marks and revocations may be evicted; users are asked to sign in each time"
+            policy = evicts.policy
+            self._log.warning("store-evicts", maxmemory_policy=policy, slots=slots, detail=detail)
+
     def _buried(self, buried: Buried) -> None:
         self.metrics.dead_letters.labels(buried.reason).inc()
         self._log.error(
@@ -392,3 +419,7 @@ def _positions(settings: Settings) -> dict[str, str]:
     names = [f"transmitter {one.name}" for one in settings.receiver.transmitters]
     positions = {issuer: str(position) for position, issuer in enumerate(issuers)}
     return positions | dict(zip(names, names, strict=True))
+
+
+def _spans(slots: tuple[tuple[int, int], ...]) -> list[str]:
+    return [f"{first}-{last}" for first, last in slots]

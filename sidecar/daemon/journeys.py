@@ -51,6 +51,7 @@ from sidecar.service.view import View
 from sidecar.service.watching import Watches
 from sidecar.service.worklog import WorkLog
 from sidecar.wire.naming import Names
+from sidecar.wire.settings import Eviction
 from sidecar.wire.settings import Spool as SpoolSettings
 
 
@@ -168,6 +169,7 @@ class Journeys:
             max_staleness=lambda: self.reloader.settings.longest_staleness,
         )
         self.guard = Guard(
+            sidecar=new_id(),
             store=store,
             view=self.view,
             names=names,
@@ -175,7 +177,12 @@ class Journeys:
             clock=clock.now,
             new_id=new_id,
             ttl=settings.sessions.facts_ttl,
+            max_staleness=lambda: self.reloader.settings.sessions.max_staleness,
+            revalidate_interval=lambda: self.reloader.settings.sessions.revalidate_interval,
+            accepts_eviction=lambda: self.reloader.settings.store.eviction is Eviction.ACCEPT,
+            trouble=self._lost_state,
         )
+        self.view.witness = self.guard
         queues = RedisQueues(store)
         self.letters = DeadLetters(
             queues=queues,
@@ -262,6 +269,7 @@ class Journeys:
             clock=clock.now,
             new_id=new_id,
             transmission=self.transmission,
+            taken_up=self.guard.remind,
         )
         self.watcher = FileWatcher(configuration.watched, self.reloader.changed, telemetry)
         self.reloader.watcher = self.watcher
@@ -307,6 +315,12 @@ class Journeys:
         else:
             self._daemon.health.good("spool")
 
+    def _lost_state(self, trouble: str) -> None:
+        if trouble:
+            self._daemon.health.limping("losses", trouble)
+        else:
+            self._daemon.health.good("losses")
+
     def _is_stale(self, context: str) -> bool:
         return self.view.staleness() > self.reloader.settings.max_staleness(context)
 
@@ -343,6 +357,7 @@ class Journeys:
             await work.start(self.spool.run)
             await work.start(self.spooling.run)
         await work.start(self.saver.run)
+        await work.start(self.guard.run)
         for _ in range(self._daemon.configuration.settings.work.workers):
             await work.start(self.rescorer.run)
         await work.start(self.worklog.run)

@@ -61,7 +61,9 @@ class Reloader:
         clock: Callable[[], float],
         new_id: Callable[[], str],
         transmission: Transmission | None = None,
+        taken_up: Callable[[], None] = lambda: None,
     ) -> None:
+        self._taken_up = taken_up
         self._transmission = transmission
         self._configuration = configuration
         self._environ = environ
@@ -125,6 +127,7 @@ class Reloader:
         self._checker.replace(after.settings, after.routes)
         self._checker.want_claims(after.claims)
         self._configured(after.settings)
+        self._taken_up()
         if self.watcher is not None:
             self.watcher.watch(after.watched)
         self._rescore("policy")

@@ -4,6 +4,7 @@ Three nurseries, each inside the one before: resources (store, news, keys, files
 telling, sweeping), doors (socket, HTTP). The doors close first and the resources last.
 """
 
+import contextlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -31,6 +32,8 @@ from sidecar.adapters.store import RedisStore
 from sidecar.adapters.telemetry import Telemetry
 from sidecar.daemon.configuration import Configuration, read_configuration
 from sidecar.daemon.journeys import Journeys, new_id
+from sidecar.service.answers import Unavailable
+from sidecar.service.guarding import KEEPS
 from sidecar.service.health import CONDITIONS, Health
 from sidecar.service.observations import (
     DoorIncident,
@@ -48,6 +51,7 @@ from sidecar.service.observations import (
     WorkerFailed,
 )
 from sidecar.wire.positions import ConfigError, Problem
+from sidecar.wire.settings import Eviction
 from sidecar.wire.socket_lines import Refusal
 
 
@@ -89,6 +93,7 @@ class Daemon:
         self.environ = environ
         self.settings = settings
         self.health = Health((*CONDITIONS, "spool") if settings.spool.dir else CONDITIONS)
+        self.health.good("losses")
         self.telemetry = Telemetry(settings)
         self.geography = Geography(settings.geography, on_failure=self._geography_failed)
         self.keys = [
@@ -167,6 +172,24 @@ class Daemon:
                 GeographyLoaded(database=outcome.database, built=float(outcome.build))
             )
 
+    async def _refuse_eviction(self, store: RedisStore) -> None:
+        """Raise `ConfigError` where a server that answers may evict records and may not."""
+        if self.settings.store.eviction is Eviction.ACCEPT:
+            return
+        policies = set()
+        for shard in store.shards():
+            with contextlib.suppress(Unavailable):  # it is looked at again once it is there
+                vitals = await store.vitals(shard)
+                policies.add(KEEPS if vitals is None else vitals.policy)
+        if policies <= {KEEPS}:
+            return
+        found = ", ".join(sorted(policies - {KEEPS}))
+        message = (
+            f"the store's maxmemory-policy is {found}, by which it may throw out marks and "
+            f"revocations: make it {KEEPS}, or set this to accept"
+        )
+        raise ConfigError((Problem(str(self.configuration.file), 0, "store.eviction", message),))
+
     @asynccontextmanager
     async def _resources(self) -> AsyncIterator[Journeys]:
         settings = self.settings
@@ -196,6 +219,7 @@ class Daemon:
             self._journeys = journeys
             self.watcher = journeys.watcher
             await nursery.start(store.run)
+            await self._refuse_eviction(store)
             await nursery.start(news.run)
             async with trio.open_nursery() as fetching:
                 for source in self.keys:

@@ -16,6 +16,7 @@ from sidecar.domain.facts import ContextsShown, Fact, Revoked, Sighted, SignedIn
 from sidecar.domain.holding import NOTHING, STICKY_BOUND, holding_of
 from sidecar.domain.lateness import still_latest
 from sidecar.domain.lifetime import lifetime_of
+from sidecar.domain.loss import NOTHING_LOST, Floors
 from sidecar.domain.policy import Policy
 from sidecar.domain.policy import State as PolicyState
 from sidecar.domain.scene import CalledFrom, Scene, World
@@ -52,6 +53,7 @@ class Evaluator:
         "_strict",
         "_timed",
         "each_call",
+        "floors",
         "resting",
         "timed",
         "world",
@@ -59,6 +61,7 @@ class Evaluator:
 
     def __init__(self, policies: Iterable[Policy], world: World, around: Surroundings) -> None:
         self.world = world
+        self.floors = NOTHING_LOST
         self._around = around
         everything = tuple(policies)
         self.resting = tuple(p for p in everything if p.state is PolicyState.DISABLED)
@@ -79,21 +82,16 @@ class Evaluator:
         return tuple(compiled.policy for compiled in self._compiled)
 
     @property
-    def floor(self) -> int:
-        """The moment (microseconds) before which what was known is lost; 0: nothing is."""
-        return self._around.floor
-
-    @property
     def skew(self) -> int:
         """By how many seconds clocks may disagree about a proof."""
         return self._around.skew
 
-    def above(self, floor: int) -> "Evaluator":
-        """The same policies where all that was known before `floor` is lost."""
-        if floor == self._around.floor:
+    def above(self, floors: Floors) -> "Evaluator":
+        """The same policies where this is what the store has lost."""
+        if floors == self.floors:
             return self
         twin = copy.copy(self)
-        twin._around = msgspec.structs.replace(self._around, floor=floor)  # noqa: SLF001 - its own
+        twin.floors = floors
         return twin
 
     def fold(
@@ -253,9 +251,9 @@ class Evaluator:
             for demand in self._asked(compiled, holding, state, sign_ins, addressless=unknown):
                 if demand is not None:
                     (tried if demand.report_only else enforced).append(demand)
-        floor = self._forgotten(state)
-        if floor:
-            enforced.extend(credited(one, state, skew) or one for one in lost(state, floor, skew))
+        before = self._forgotten(state)
+        if before:
+            enforced.extend(credited(one, state, skew) or one for one in lost(state, before, skew))
         if state.aside:
             enforced.extend(credited(one, state, skew) or one for one in uncertain(state, skew))
         return Standing(
@@ -293,7 +291,7 @@ class Evaluator:
         """The moment before which something may be forgotten of this session; 0: nothing is."""
         around = self._around
         kept = state.established - around.memory if around.memory else 0
-        return max(around.floor, kept)
+        return max(state.lost, kept)
 
     def looks(self, state: State, now: int, call: CalledFrom | None = None) -> tuple[Look, ...]:
         """Each policy as `standing` sees it at `now` (microseconds): for explanations."""

@@ -81,16 +81,15 @@ class Surroundings(msgspec.Struct, frozen=True):
     """What the fold must know of the configuration: pure look-ups and allowances.
 
     `session` is the record's name, to tell the session's own sightings from its siblings';
-    `network_of` maps an address to its named network segment, empty for none. `floor` is the
-    moment (microseconds) before which what was known is lost; 0: nothing is. `memory` is for how
-    long (microseconds) facts of users and devices are kept where no session needs them; 0: always.
+    `network_of` maps an address to its named network segment, empty for none. `memory` is for
+    how long (microseconds) facts of users and devices are kept where no session needs them; 0:
+    always.
     """
 
     session: str
     network_of: Callable[[str], str]
     skew: int = 0
     least_distance_km: float = 100.0
-    floor: int = 0
     memory: int = 0
 
 

@@ -169,20 +169,17 @@ STORE_LOST = "store-lost"
 """The policy that is named where a session's history is lost."""
 
 
-def lost(state: State, floor: int, skew: int) -> Iterator[Demand]:
-    """Have sessions sign in anew whose history nobody remembers.
+def lost(state: State, before: int, skew: int) -> Iterator[Demand]:
+    """Have a session sign in anew of whose history nobody remembers what was before a moment.
 
-    Those signed in before the floor and were first seen after it: they may have had marks. The
-    floor is where the store was emptied, or as far back as facts are kept from the moment that the
-    session was first seen.
+    It may have had marks then, and its user or device may have been revoked. The moment is that of
+    the store's loss, or as far back as facts are kept from when the session was first seen.
     """
-    second = floor // MICROSECONDS
-    if state.established >= floor and not any(
-        is_later(auth.auth_time, second, skew) for auth in state.sign_ins
-    ):
-        cause = Cause("store", "what was known is lost", floor, "policy")
+    second = before // MICROSECONDS
+    if not any(is_later(auth.auth_time, second, skew) for auth in state.sign_ins):
+        cause = Cause("store", "what was known is lost", before, "policy")
         everything = Selection()
-        yield Demand(STORE_LOST, everything, everything, False, (cause,), since=floor)
+        yield Demand(STORE_LOST, everything, everything, False, (cause,), since=before)
 
 
 SET_ASIDE = "set-aside"

@@ -137,6 +137,9 @@ class State(msgspec.Struct):
 
     What sources say is kept by source, and weighed by whoever reads it (`precedence`). A table in
     a table is replaced, never changed: copies share it.
+
+    `lost`: what was known before this moment (microseconds) may be lost; 0: nothing is. It is no
+    fact, and is set by whoever has the records: see `domain.loss`.
     """
 
     last: Stamp = Stamp(0, "")
@@ -166,6 +169,7 @@ class State(msgspec.Struct):
     elsewhere: Sighting | None = None
     holdings: dict[str, Holding] = {}
     aside: int = 0
+    lost: int = 0
 
     @property
     def device(self) -> str:

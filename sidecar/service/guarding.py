@@ -1,40 +1,122 @@
-"""Noticing that the store was emptied, so that a lost mark is not a cleared one.
+"""Noticing that the store has lost something, so that a lost mark is not a cleared one.
 
-The store carries an epoch, made by the first sidecar that finds none. A sidecar that has seen one
-epoch and then finds none, or another, knows that what the store held is gone. Sidecars then write
-back what is in their views (`View.revalidate`), which restores the sessions they serve; for all
-other sessions the *floor* is raised: a session first seen after it, that signed in before it, must
-sign in anew before its next sensitive call. Sidecars tell each other the floor through the store.
+Every server of the store has an *epoch*: a record with an id, made by the first sidecar that finds
+none. Once a second each sidecar looks at all of them, and writes a sign of its own life beside
+each. Of a server it knows, it takes for a loss
+
+    emptied    another epoch, or none
+    restored   a sign of its own that was acknowledged and is not there any more: an older backup,
+               or a replica that had not got everything
+    evicted    more keys evicted than when it looked last
+    vanished   a record in its view that is gone before its time, or began anew; the view is gone
+               through within `sessions.revalidate_interval`
+
+The epoch and the signs are also read behind the records of each session that comes into the view.
+
+Then a *floor* is raised: a moment before which what was known of that server's slots may be lost.
+A session of which any record is not known to be whole as of the floor must sign in anew before its
+next sensitive call. Sidecars tell each other, by their channel and in each epoch's record; each
+vouches for the records that it held all through the loss, and writes back what they lack.
 
 What nobody can know: where all sidecars are new as well, an empty store is simply a new one.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
+import trio
+
+from sidecar.domain.lattice import Record
+from sidecar.domain.loss import ALL_SLOTS, Floor, Floors
 from sidecar.domain.stamp import MICROSECONDS
-from sidecar.service.observations import Telemetry, Told
-from sidecar.service.store import Join, Load, Store
+from sidecar.service.answers import Overloaded, Unavailable
+from sidecar.service.live import Tracked
+from sidecar.service.observations import (
+    StoreEvicts,
+    StoreLoss,
+    StoreLost,
+    StoreWrittenBack,
+    Telemetry,
+    WorkerFailed,
+)
+from sidecar.service.store import GuardedStore, Join, Load, Loaded, Shard, Vitals
 from sidecar.service.view import View
+from sidecar.wire.losses import (
+    encode_floors,
+    encode_moment,
+    floors_in,
+    moment_in,
+    slot_of,
+    tag_of,
+)
 from sidecar.wire.naming import Names
 
+BEAT = 1.0
+"""Seconds between looks: with an answer's time a loss is noticed within two."""
+
+SIGNS_LIVE = 86400.0
+"""Seconds for which a sidecar's own signs are kept. One that was away for longer lacks them."""
+
+EPOCH_LIVES = 30 * 86400.0
+"""Seconds for which an epoch is kept at least after the last look of any sidecar."""
+
+KEEPS = "noeviction"
+"""The one policy under which a server that is full forgets nothing."""
+
 _EPOCH = b"epoch:id"
-_FLOOR = b"floor:at"
+_EVICTED = b"evicted:"
+_SIGNS = (b"beat:0", b"beat:1")
+
+
+class _Known:
+    """What is known of one server, as of the last look that found nothing amiss.
+
+    Of the two `signs` the one at `place` is written next; the other was acknowledged last.
+    """
+
+    def __init__(self) -> None:
+        self.epoch = b""
+        self.signs = [0, 0]
+        self.place = 0
+        self.run = ""
+        self.evicted = 0
+        self.floor = 0
+        self.turn = 0
+        self.looked = -float("inf")
+        self.looking = trio.Lock()
+
+    def is_other(self, epoch: Mapping[bytes, bytes]) -> bool:
+        """Whether another epoch than the known one began, or it is gone."""
+        return bool(self.epoch) and epoch.get(_EPOCH) != self.epoch
+
+    def is_older(self, signs: Mapping[bytes, bytes]) -> bool:
+        """Whether a sign of ours that was acknowledged is not there."""
+        return any(moment_in(signs, f) < at for f, at in zip(_SIGNS, self.signs, strict=True))
 
 
 class Guard:
-    """Watches over the store's epoch for one sidecar."""
+    """Watches over the store for one sidecar.
+
+    `max_staleness` and `revalidate_interval` (seconds) and `accepts_eviction` are asked for at each
+    look. `trouble` is told in words what is wrong; empty: nothing is.
+    """
 
     def __init__(  # noqa: PLR0913 - one place wires it
         self,
         *,
-        store: Store,
+        sidecar: str,
+        store: GuardedStore,
         view: View,
         names: Names,
         telemetry: Telemetry,
         clock: Callable[[], float],
         new_id: Callable[[], str],
         ttl: float,
+        max_staleness: Callable[[], float],
+        revalidate_interval: Callable[[], float],
+        accepts_eviction: Callable[[], bool],
+        trouble: Callable[[str], None] = lambda _: None,
     ) -> None:
+        self._sidecar = sidecar
         self._store = store
         self._view = view
         self._names = names
@@ -42,48 +124,312 @@ class Guard:
         self._clock = clock
         self._new_id = new_id
         self._ttl = ttl
-        self._epoch = b""
+        self._max_staleness = max_staleness
+        self._interval = revalidate_interval
+        self._accepts_eviction = accepts_eviction
+        self._trouble = trouble
+        self._known: dict[int, _Known] = {}
+        self._shards: tuple[Shard, ...] = ()
+        self._policies: dict[int, str | None] = {}
+        self._to_mend = trio.Event()
+
+    # Looking
 
     async def check(self) -> None:
-        """Look at the epoch, as is done whenever the link is whole again. Raises `Unavailable`."""
-        key = self._names.sidecars_record()
-        (loaded,) = await self._store.load(Load(key))
-        found = loaded.record.get(_EPOCH, b"")
-        self.heard(loaded.record)
-        if found and found == (self._epoch or found):
-            self._epoch = found
-            return
-        if not self._epoch:
-            self._epoch = await self._begin({})
-            return
-        floor = int(self._clock() * MICROSECONDS)
-        self._telemetry.record(Told(event="store-emptied", fields={"floor": floor / MICROSECONDS}))
-        self._view.raise_floor(floor)
-        self._epoch = await self._begin({_FLOOR: b"%016d" % floor})
+        """Look at all servers, as whenever the link is whole again. Raises `Unavailable`."""
+        for error in await self._look_at_all():
+            raise error
 
-    async def _begin(self, fields: Mapping[bytes, bytes]) -> bytes:
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Look once a second, and write back after a loss, for ever."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._beat)
+            nursery.start_soon(self._mend)
+            task_status.started()
+
+    async def _beat(self) -> None:
+        while True:
+            began = trio.current_time()
+            try:
+                await self.beat()
+            except Exception as error:  # noqa: BLE001 - a worker loop: counted, and on
+                self._telemetry.record(WorkerFailed(where="guard", error=error))
+            await trio.sleep_until(began + BEAT)
+
+    async def beat(self) -> None:
+        """Look at all servers, and whether the next of the view's records are there still."""
+        await self._look_at_all()
+        try:
+            vanished = await self._view.vanished(self._store, BEAT / self._interval())
+        except (Unavailable, Overloaded):
+            return
+        for shard in self._shards:
+            if any(shard.has(tracked.slot) for tracked in vanished):
+                await self._vanished(shard)
+
+    async def _vanished(self, shard: Shard) -> None:
+        try:
+            await self._raise(shard, StoreLoss.VANISHED)
+        except (Unavailable, Overloaded):
+            return  # what has vanished was written back, and what has not is looked at again
+
+    async def _look_at_all(self) -> list[Unavailable | Overloaded]:
+        self._shards = self._store.shards()
+        self._view.turn += 1
+        turn = self._view.turn
+        troubles: list[Unavailable | Overloaded] = []
+
+        async def look(shard: Shard) -> None:
+            try:
+                await self._look(shard, turn)
+            except (Unavailable, Overloaded) as error:
+                troubles.append(error)
+
+        async with trio.open_nursery() as nursery:
+            for shard in self._shards:
+                nursery.start_soon(look, shard)
+        return troubles
+
+    def evidence(self, keys: Iterable[bytes]) -> list[Load]:
+        """What is to be read behind records, by which it shows whether they were read whole."""
+        slots = set(map(slot_of, keys))
+        concerned = [shard for shard in self._shards if any(map(shard.has, slots))]
+        return [
+            Load(key)
+            for tag in (tag_of(shard.slot) for shard in concerned)
+            for key in (
+                self._names.epoch_record(tag),
+                self._names.beats_record(tag, self._sidecar),
+            )
+        ]
+
+    async def weigh(self, loads: Iterable[Load], loaded: Iterable[Loaded]) -> None:
+        """Look at once where evidence shows a loss. Raises `Unavailable`, `Overloaded`."""
+        found = {one.key: answer.record for one, answer in zip(loads, loaded, strict=True)}
+        for shard in self._shards:
+            tag = tag_of(shard.slot)
+            epoch = found.get(self._names.epoch_record(tag))
+            signs = found.get(self._names.beats_record(tag, self._sidecar))
+            known = self._known.get(shard.slot)
+            if epoch is None or signs is None or known is None:
+                continue
+            if known.is_other(epoch) or known.is_older(signs):
+                await self._look(shard, self._view.turn)
+
+    async def _look(self, shard: Shard, turn: int) -> None:
+        known = self._known.setdefault(shard.slot, _Known())
+        async with known.looking:
+            await self._examine(shard, known, turn)
+
+    async def _examine(self, shard: Shard, known: _Known, turn: int) -> None:
+        vitals = await self._store.vitals(shard)
+        self._note_policy(shard, vitals)
+        epoch, signs = await self._read(shard)
+        found = floors_in(epoch)
+        is_told = Floors(found).of(shard.slot) > known.floor and known.turn > 0
+        loss = self._loss(known, epoch, signs, vitals)
+        if loss is not None:
+            known.signs = [0, 0]  # those that are lost with it must not be missed once more
+        if loss is not None and not (is_told and loss is not StoreLoss.EVICTED):
+            epoch = await self._raise(shard, loss, epoch)
+        elif _EPOCH not in epoch:
+            epoch = await self._begin(shard, {})
+        self._take_up(floors_in(epoch))
+        await self._hand_on(shard, epoch, vitals)
+        known.epoch = epoch[_EPOCH]
+        if vitals is not None:
+            known.run, known.evicted = vitals.run, vitals.evicted
+        known.floor = self._view.evaluator.floors.of(shard.slot)
+        known.turn, known.looked = turn, self._clock()
+        await self._sign(shard, known)
+
+    def _loss(
+        self, known: _Known, epoch: Record, signs: Record, vitals: Vitals | None
+    ) -> StoreLoss | None:
+        """What is amiss by what was found, if anything is."""
+        away = self._clock() - known.looked
+        if known.is_other(epoch):
+            return StoreLoss.EMPTIED if away < self._epoch_lives / 2 else None
+        if known.is_older(signs) and away < SIGNS_LIVE / 2:
+            return StoreLoss.RESTORED
+        if vitals is not None and _EPOCH in epoch:
+            counted = moment_in(epoch, _EVICTED + vitals.run.encode())
+            if vitals.evicted > max(counted, known.evicted if known.run == vitals.run else 0):
+                return StoreLoss.EVICTED
+        return None
+
+    @property
+    def _epoch_lives(self) -> float:
+        return max(self._ttl, EPOCH_LIVES)
+
+    async def _read(self, shard: Shard) -> tuple[Record, Record]:
+        """The epoch's record and our own signs, both of which live on as they are looked at."""
         now = int(self._clock() * 1000)
-        key = self._names.sidecars_record()
-        expire_at = now + int(self._ttl * 1000)
-        channel = self._names.sidecars_channel()
+        tag = tag_of(shard.slot)
+        epoch, signs = await self._store.join(
+            Join(self._names.epoch_record(tag), {}, self._epoch_expires(), now),
+            Join(self._names.beats_record(tag, self._sidecar), {}, now, now),
+        )
+        return epoch.record, signs.record
+
+    async def _sign(self, shard: Shard, known: _Known) -> None:
+        """Write a sign of life, in two places by turns.
+
+        What is restored between a look and this has the older sign in the other place.
+        """
+        now, moment = int(self._clock() * 1000), int(self._clock() * MICROSECONDS)
+        sign = Join(
+            self._names.beats_record(tag_of(shard.slot), self._sidecar),
+            {_SIGNS[known.place]: encode_moment(moment)},
+            now + int(SIGNS_LIVE * 1000),
+            now,
+            want_record=False,
+            confirm=True,  # else a replica that takes over need not have it
+        )
+        try:
+            await self._store.join(sign)
+        except (Unavailable, Overloaded):
+            return  # it is not counted on
+        known.signs[known.place], known.place = moment, 1 - known.place
+
+    def _epoch_expires(self) -> int:
+        """Unix milliseconds, by the hour: it need not be written at each look."""
+        hour = 3600_000
+        return (int((self._clock() + self._epoch_lives) * 1000) // hour + 1) * hour
+
+    # What is told
+
+    async def _raise(
+        self, shard: Shard, loss: StoreLoss, epoch: Mapping[bytes, bytes] | None = None
+    ) -> Record:
+        """Raise the floor of a server's slots; gives the record of the `epoch` that was found."""
+        before = self._view.evaluator.floors
+        moment = max(int(self._clock() * MICROSECONDS), 1 + before.of(shard.slot))
+        spans = shard.spans if len(shard.spans) <= 8 else ((0, ALL_SLOTS - 1),)
+        vague = loss is StoreLoss.VANISHED
+        floors = [Floor(first, last, moment, vague) for first, last in spans]
+        fields = encode_floors(before.joined(floors))
+        # Of two who find it empty at once, one begins the epoch; the other takes up its floor.
+        began = await self._begin(shard, fields, anew=epoch is not None and _EPOCH not in epoch)
+        is_ours = Floors(floors_in(began)).of(shard.slot) == moment
+        self._take_up(floors_in(began), loss if is_ours else StoreLoss.TOLD)
+        now = int(self._clock() * 1000)
+        await self._store.join(
+            Join(
+                self._names.sidecars_record(),
+                fields,
+                now + int(self._ttl * 1000),
+                now,
+                publish=self._names.sidecars_channel(),
+                want_record=False,
+            )
+        )
+        return began
+
+    async def _begin(self, shard: Shard, fields: Record, *, anew: bool = True) -> Record:
+        """Join into the epoch's record, with a new epoch where there is none; gives the record."""
+        key = self._names.epoch_record(tag_of(shard.slot))
+        now, until = int(self._clock() * 1000), self._epoch_expires()
         epoch = {_EPOCH: self._new_id().encode()}
-        first, second = await self._store.join(
-            Join(key, epoch, expire_at, now, unless=_EPOCH, publish=channel),
-            Join(key, fields, expire_at, now, publish=channel),
+        unless = _EPOCH if anew else None
+        (joined,) = await self._store.join(
+            Join(key, {**fields, **(epoch if anew else {})}, until, now, unless=unless)
         )
-        self.heard(second.record)
-        return second.record.get(_EPOCH) or first.record[_EPOCH]
+        if _EPOCH not in joined.record:  # it went in this very moment
+            return await self._begin(shard, fields)
+        return joined.record
 
-    async def keep(self) -> None:
-        """Have the epoch outlive every session. Raises `Unavailable`."""
-        now = int(self._clock() * 1000)
-        join = Join(
-            self._names.sidecars_record(), {}, now + int(self._ttl * 1000), now, want_record=False
-        )
-        await self._store.join(join)
+    async def _hand_on(self, shard: Shard, epoch: Record, vitals: Vitals | None) -> None:
+        """Have the epoch's record tell what others must know: all floors, what was evicted."""
+        fields = encode_floors(self._view.evaluator.floors)
+        if vitals is not None and vitals.evicted:
+            fields[_EVICTED + vitals.run.encode()] = encode_moment(vitals.evicted)
+        lacking = {f: v for f, v in fields.items() if epoch.get(f, b"") < v}
+        if lacking:
+            now = int(self._clock() * 1000)
+            key = self._names.epoch_record(tag_of(shard.slot))
+            await self._store.join(
+                Join(key, lacking, self._epoch_expires(), now, want_record=False)
+            )
 
     def heard(self, fields: Mapping[bytes, bytes]) -> None:
-        """Take up another sidecar's floor."""
-        floor = fields.get(_FLOOR, b"")
-        if floor.isdigit():
-            self._view.raise_floor(int(floor))
+        """Take up another sidecar's floors."""
+        self._take_up(floors_in(fields))
+
+    def _take_up(self, found: Iterable[Floor], loss: StoreLoss = StoreLoss.TOLD) -> None:
+        before = self._view.evaluator.floors
+        since = (self._clock() - self._ttl) * MICROSECONDS  # older facts are forgotten anyway
+        floors = before.joined(one for one in found if one.moment > since)
+        if floors == before:
+            return
+        news = [one for one in floors if one not in before]
+        slots = tuple((first, last) for first, last, *_ in news)
+        moment = max(one.moment for one in news)
+        self._telemetry.record(StoreLost(loss=loss, floor=moment / MICROSECONDS, slots=slots))
+        is_fresh = self._view.staleness() <= self._max_staleness()
+        self._view.lose(floors, lambda tracked: is_fresh and self._was_held(tracked, floors))
+        self._to_mend.set()
+        self._say()
+
+    def _was_held(self, tracked: Tracked, floors: Floors) -> bool:
+        """Whether a record was read before the last look that found its server whole."""
+        shard = next((one for one in self._shards if one.has(tracked.slot)), None)
+        known = self._known.get(shard.slot) if shard is not None else None
+        if known is None:
+            return False
+        # What vanished may have done so at any time since the last round of looks.
+        rounds = int(2 * self._interval() / BEAT) + 2 if floors.is_vague(tracked.slot) else 0
+        return tracked.since < known.turn - rounds
+
+    # What is written back
+
+    async def _mend(self) -> None:
+        while True:
+            await self._to_mend.wait()
+            began = trio.current_time()
+            try:
+                await self.mend()
+            except (Unavailable, Overloaded):
+                self._to_mend.set()
+                await trio.sleep(BEAT / 4)
+                continue
+            except Exception as error:  # noqa: BLE001 - a worker loop: counted, and on
+                self._telemetry.record(WorkerFailed(where="guard", error=error))
+            # A store that keeps evicting must not keep all sidecars busy with reading their views.
+            await trio.sleep(10 * (trio.current_time() - began))
+
+    async def mend(self) -> None:
+        """Write back what the view holds and the store lacks. Raises `Unavailable`."""
+        self._to_mend = trio.Event()
+        records = await self._view.revalidate()
+        self._say()
+        self._telemetry.record(StoreWrittenBack(records=records))
+        for place, live in enumerate(self._view):
+            self._view.note(live)
+            if place % 100 == 99:
+                await trio.lowlevel.checkpoint()
+
+    def _note_policy(self, shard: Shard, vitals: Vitals | None) -> None:
+        """Say of each server, once and when it changes, that it may evict, or does not tell."""
+        policy = vitals.policy if vitals is not None else None
+        if self._policies.get(shard.slot, KEEPS) != policy:
+            self._telemetry.record(StoreEvicts(policy=policy or "", slots=shard.spans))
+        self._policies[shard.slot] = policy
+        self._say()
+
+    def remind(self) -> None:
+        """Say once more what servers do when they are full: the configuration was read again."""
+        self._policies.clear()
+
+    def _say(self) -> None:
+        """Say what is wrong now; empty: nothing is."""
+        evicting = sorted({one for one in self._policies.values() if one not in {KEEPS, None}})
+        if evicting and not self._accepts_eviction():
+            words = (
+                f"the store may evict records (maxmemory-policy {', '.join(map(str, evicting))})"
+            )
+            self._trouble(f"{words}: make it {KEEPS}, or set store.eviction to accept")
+        elif self._to_mend.is_set():
+            self._trouble("the store has lost records: what the view has is written back")
+        else:
+            self._trouble("")

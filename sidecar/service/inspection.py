@@ -23,6 +23,7 @@ from sidecar.service.rescore import Assembled, Rescorer
 from sidecar.service.resweep import Resweeper
 from sidecar.service.store import Load, Store
 from sidecar.service.view import View
+from sidecar.wire.losses import lost_before, slot_of
 from sidecar.wire.naming import Names, SessionName, digest, parse_name, session_name
 from sidecar.wire.prompts import prompts_since
 from sidecar.wire.records import WHO_SESSION, WHO_USER, apps_of, owners_of
@@ -254,7 +255,7 @@ class Inspector:
         app = query.app or self._settings().app.id
         told = []
         for found in await self._find(session):
-            state = _fold(evaluator, found).state
+            state = _fold(evaluator, found, self._names).state
             if state.established:
                 told += [
                     explain_call(evaluator, state, each, contexts, now)
@@ -303,7 +304,7 @@ class Inspector:
 
     def _summary(self, session: Assembled) -> Summary | None:
         now = self._clock()
-        state = _fold(self._view.evaluator, session).state
+        state = _fold(self._view.evaluator, session, self._names).state
         if not state.established:
             return None
         return self._summarised(session, state, now)
@@ -311,7 +312,7 @@ class Inspector:
     def _detail(self, session: Assembled) -> Detail | None:
         now = self._clock()
         evaluator = self._view.evaluator
-        state, facts, _, _ = _fold(evaluator, session)
+        state, facts, _, _ = _fold(evaluator, session, self._names)
         if not state.established:
             return None
         moment = int(now * MICROSECONDS)
@@ -327,8 +328,12 @@ class Inspector:
         )
 
 
-def _fold(evaluator: Evaluator, session: Assembled) -> Folded:
-    return assemble(evaluator, session.name.session, session.record, session.others)
+def _fold(evaluator: Evaluator, session: Assembled, names: Names) -> Folded:
+    folded = assemble(evaluator, session.name.session, session.record, session.others)
+    # The slot of its user's records stands for those of its devices: this is told, not decided by.
+    floor = evaluator.floors.of(slot_of(names.user_record(session.name.user)))
+    folded.state.lost = max(lost_before(one, floor) for one in (session.record, *session.others))
+    return folded
 
 
 def _summarise(evaluator: Evaluator, session: Assembled, state: State, now: float) -> Summary:

@@ -10,6 +10,7 @@ from sidecar.domain.stamp import MICROSECONDS, Stamp
 from sidecar.domain.standing import Standing
 from sidecar.domain.state import State
 from sidecar.service.assembly import assemble
+from sidecar.wire.losses import lost_before, slot_of
 from sidecar.wire.naming import SessionName, session_name
 
 RESTANDING_INTERVAL = 1.0
@@ -24,13 +25,30 @@ class Identity(NamedTuple):
     session: str
 
 
+UNREAD = 1 << 62
+"""The turn of a record that was not read yet."""
+
+
 class Tracked:
     """One record, shared by the sessions that depend on it, and what the store lacks of it.
 
-    `publish` is the channel on which its growth is told; `expire_at` is in unix milliseconds.
+    `publish` is the channel on which its growth is told; `expire_at` is in unix milliseconds, and
+    `expires_at` is when it was last seen to expire in the store (0: it never was there). `since` is
+    the view's turn in which it was first read: from then on nothing of it was missed.
     """
 
-    __slots__ = ("expire_at", "indexes", "key", "lives", "publish", "record", "unsaved")
+    __slots__ = (
+        "expire_at",
+        "expires_at",
+        "indexes",
+        "key",
+        "lives",
+        "publish",
+        "record",
+        "since",
+        "slot",
+        "unsaved",
+    )
 
     def __init__(self, key: bytes, publish: bytes | None = None) -> None:
         self.key = key
@@ -40,6 +58,9 @@ class Tracked:
         self.unsaved: Record = {}
         self.indexes: dict[tuple[bytes, bytes], int] = {}
         self.expire_at = 0
+        self.expires_at = 0
+        self.since = UNREAD
+        self.slot = slot_of(key)
 
 
 class Live:
@@ -106,6 +127,8 @@ class Live:
         """Fold everything anew: after a reload, a new device, or facts that came late."""
         others = [t.record for t in self.tracked if t is not self.own]
         self.state = assemble(evaluator, self.name.session, self.own.record, others).state
+        floors = evaluator.floors
+        self.state.lost = max(lost_before(t.record, floors.of(t.slot)) for t in self.tracked)
         self.evaluator = evaluator
         self._standing = None
 

@@ -201,6 +201,37 @@ class StoreUp(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
+class StoreLoss(StrEnum):
+    """How it was noticed that the store lost something: label `kind` of the metric of losses."""
+
+    EMPTIED = "emptied"  # a server has another epoch than before, or none
+    RESTORED = "restored"  # what this sidecar wrote is not there any more: an older copy
+    EVICTED = "evicted"  # a full server threw out keys
+    VANISHED = "vanished"  # a record that this sidecar holds is gone before its time
+    TOLD = "told"  # another sidecar noticed it
+
+
+class StoreLost(msgspec.Struct, frozen=True, kw_only=True):
+    """What was known of these slots before `floor` (seconds) may be lost."""
+
+    loss: StoreLoss
+    floor: float
+    slots: tuple[tuple[int, int], ...]
+
+
+class StoreWrittenBack(msgspec.Struct, frozen=True, kw_only=True):
+    """After a loss, so many records were given back what they lacked."""
+
+    records: int
+
+
+class StoreEvicts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a server of the store does when it is full; `policy` empty: it does not tell."""
+
+    policy: str
+    slots: tuple[tuple[int, int], ...]
+
+
 class LinkState(msgspec.Struct, frozen=True, kw_only=True):
     """The stream of news from the other sidecars broke or came back."""
 
@@ -339,6 +370,9 @@ Observation: TypeAlias = (
     | Checked
     | Reloaded
     | StoreUp
+    | StoreLost
+    | StoreWrittenBack
+    | StoreEvicts
     | LinkState
     | ProofSpent
     | TokenRefused

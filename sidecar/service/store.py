@@ -1,7 +1,7 @@
 """The port to the store: records that are joined, the news of their growth, queues of work."""
 
 from collections.abc import AsyncIterator, Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -133,10 +133,45 @@ class Length(msgspec.Struct, frozen=True):
     key: bytes
 
 
+class Expiry(msgspec.Struct, frozen=True):
+    """When the key expires."""
+
+    key: bytes
+
+
+class Expires(msgspec.Struct, frozen=True):
+    """The answer to an `Expiry`, in unix milliseconds; 0: there is no such key."""
+
+    at: int
+
+
 class Counted(msgspec.Struct, frozen=True):
     """The answer to a `Length` or `Finish`: how many there are, or were taken out."""
 
     count: int
+
+
+class Shard(NamedTuple):
+    """A server that has records: its slots, as the first and last of each run of them."""
+
+    spans: tuple[tuple[int, int], ...]
+
+    @property
+    def slot(self) -> int:
+        """The first of its slots, by which it is known."""
+        return self.spans[0][0]
+
+    def has(self, slot: int) -> bool:
+        """Whether the slot is one of its own."""
+        return any(first <= slot <= last for first, last in self.spans)
+
+
+class Vitals(NamedTuple):
+    """What a server says of itself: its process, what it does when full, what it has evicted."""
+
+    run: str
+    policy: str
+    evicted: int
 
 
 class Scanned(msgspec.Struct, frozen=True):
@@ -179,6 +214,23 @@ class Store(Protocol):
 
     async def members(self, index: bytes, now: int, bookmark: bytes = b"") -> Scanned:
         """Some of an index's members that have not expired by `now` (unix ms); as `scan`."""
+
+
+class Shards(Protocol):
+    """What is asked of each server of the store by itself."""
+
+    def shards(self) -> tuple[Shard, ...]:
+        """All servers that have records, as far as it is known; none before it is."""
+
+    async def vitals(self, shard: Shard) -> Vitals | None:
+        """Ask a server about itself; None where it does not grant that. Raises `Unavailable`."""
+
+    async def expiries(self, *keys: bytes) -> list[int]:
+        """When each key expires (unix ms); 0: there is none. Raises `Unavailable`, `Overloaded`."""
+
+
+class GuardedStore(Store, Shards, Protocol):
+    """A store whose losses can be noticed."""
 
 
 class Queues(Protocol):

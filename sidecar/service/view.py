@@ -6,9 +6,11 @@ here; so the view needs no reading back, and a check no waiting. When news may h
 `revalidate` reads every record again before the view counts as fresh.
 """
 
+import itertools
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
 
 import trio
 
@@ -16,26 +18,41 @@ from sidecar.domain.decision import coarse
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.facts import Fact
 from sidecar.domain.lattice import join
+from sidecar.domain.loss import Floors
 from sidecar.domain.namespaces import Namespaces
 from sidecar.domain.standing import Standing
 from sidecar.service.answering import reasons_of
 from sidecar.service.answers import Overloaded, Refused, StandingChange, Unavailable
 from sidecar.service.assembly import checkpoint_of, facts_of
-from sidecar.service.live import Identity, Live, Tracked
+from sidecar.service.live import UNREAD, Identity, Live, Tracked
 from sidecar.service.observations import Telemetry, ViewEvicted, WorkerFailed
-from sidecar.service.store import Load, Loaded, News, Reader
+from sidecar.service.store import Load, Loaded, News, Reader, Shards
 from sidecar.service.watching import Watches
+from sidecar.wire.losses import VOUCHERS, vouched
 from sidecar.wire.naming import Names, SessionName, digest, session_name
 from sidecar.wire.records import event_field, owners_of
 
 LOADS_AT_ONCE = 512
+CLOCKS_DIFFER = 60.0
+"""Seconds by which the store's clock may be ahead of ours: for so long a record may be gone."""
+
+
+class Witness(Protocol):
+    """Whether records were read before anything was lost of them."""
+
+    def evidence(self, keys: Iterable[bytes]) -> list[Load]:
+        """What is to be read behind these records."""
+
+    async def weigh(self, loads: Iterable[Load], loaded: Iterable[Loaded]) -> None:
+        """Take up a loss that it shows."""
+
 
 BROUGHT_INTERVAL = 1.0
 """Seconds for which it counts as known who has a session: others may have come to have it since."""
 
 
 class View:
-    """All sessions of this sidecar, judged by `evaluator`; `use` and `raise_floor` replace it."""
+    """All sessions of this sidecar, judged by `evaluator`; `use` and `lose` replace it."""
 
     def __init__(  # noqa: PLR0913 - one place wires it
         self,
@@ -66,14 +83,25 @@ class View:
         self._opening: dict[Identity, trio.Event] = {}
         self._dirty: dict[bytes, Tracked] = {}
         self._has_dirty = trio.Event()
+        self._turns: Iterator[Tracked] = iter(())
+        self.turn = 0
+        self.witness: Witness | None = None
 
     def use(self, evaluator: Evaluator) -> None:
         """Judge by these policies from now on; each session is folded anew when next looked at."""
-        self.evaluator = evaluator.above(self.evaluator.floor)
+        self.evaluator = evaluator.above(self.evaluator.floors)
 
-    def raise_floor(self, floor: int) -> None:
-        """What was known before this moment (microseconds) is lost: see `guarding`."""
-        self.evaluator = self.evaluator.above(max(floor, self.evaluator.floor))
+    def lose(self, floors: Floors, was_held: Callable[[Tracked], bool]) -> None:
+        """Take up what the store has lost; each session is judged by it when next looked at.
+
+        `was_held`: whether a record was held here all through the loss, and so is whole.
+        """
+        before = self.evaluator.floors
+        for tracked in self._records.values():
+            floor, known = floors.of(tracked.slot), before.of(tracked.slot)
+            if floor > known and was_held(tracked):
+                tracked.record = join(tracked.record, vouched(tracked.record, floor, known))
+        self.evaluator = self.evaluator.above(floors)
 
     def __len__(self) -> int:
         return len(self._lives)
@@ -175,9 +203,14 @@ class View:
         return live
 
     async def _load(self, *tracked: Tracked) -> None:
-        loaded = await self._store.load(*(Load(one.key) for one in tracked))
-        for one, answer in zip(tracked, loaded, strict=True):
+        evidence = self.witness.evidence(one.key for one in tracked) if self.witness else []
+        loaded = await self._store.load(*(Load(one.key) for one in tracked), *evidence)
+        records, shown = loaded[: len(tracked)], loaded[len(tracked) :]
+        for one, answer in zip(tracked, records, strict=True):
             one.record = join(one.record, answer.record)
+            one.since = min(one.since, self.turn)
+        if self.witness:
+            await self.witness.weigh(evidence, shown)
 
     async def _attach(self, live: Live, device: str) -> None:
         if device in live.devices:
@@ -218,6 +251,7 @@ class View:
         tracked = self._records.get(key)
         if tracked is None:
             tracked = self._records[key] = self._dirty.get(key) or Tracked(key, publish)
+            tracked.since = UNREAD  # what became of it while nobody followed it is not known
         return tracked
 
     def _untrack(self, live: Live) -> None:
@@ -279,6 +313,10 @@ class View:
         if facts:
             for live in tuple(tracked.lives):
                 self._advance(live, facts)
+        if not VOUCHERS.isdisjoint(grown):
+            for live in tuple(tracked.lives):
+                live.refold(self.evaluator)
+                self.note(live)
         return True
 
     def _advance(self, live: Live, facts: list[Fact]) -> None:
@@ -363,9 +401,13 @@ class View:
         if len(self._watches):
             self._watches.tell(_change(live.session, word, standing, now))
 
-    async def revalidate(self) -> None:
-        """Read all records again: news may have been missed."""
+    async def revalidate(self) -> int:
+        """Read all records again, as news may have been missed; write back what the store lacks.
+
+        Gives how many records lacked something.
+        """
         everything = tuple(self._records.values())
+        lacking = 0
         for start in range(0, len(everything), LOADS_AT_ONCE):
             batch = everything[start : start + LOADS_AT_ONCE]
             for tracked, answer in await self._read_again(batch):
@@ -373,6 +415,37 @@ class View:
                 missing = {f: v for f, v in tracked.record.items() if answer.record.get(f, b"") < v}
                 if missing:
                     self._keep(tracked, missing)
+                    lacking += 1
+        return lacking
+
+    async def vanished(self, store: Shards, share: float) -> list[Tracked]:
+        """Look whether the next records in turn are in the store still; gives those that are not.
+
+        `share` of all are looked at, so that each has its turn after `1 / share` looks. What has
+        vanished is written back.
+        """
+        count = math.ceil(len(self._records) * min(1.0, share))
+        vanished = []
+        while count > 0:
+            batch = self._next(min(count, LOADS_AT_ONCE))
+            count -= LOADS_AT_ONCE
+            expiries = await store.expiries(*(one.key for one in batch))
+            for tracked, expires_at in zip(batch, expiries, strict=True):
+                # An expiry only grows: an earlier one is that of another record under the same key.
+                known, tracked.expires_at = tracked.expires_at, expires_at
+                expired = not expires_at and known <= (self._clock() + CLOCKS_DIFFER) * 1000
+                if expires_at < known and not expired:
+                    self._keep(tracked, tracked.record)
+                    vanished.append(tracked)
+        return vanished
+
+    def _next(self, count: int) -> list[Tracked]:
+        """The next records in turn; from the first on after the last."""
+        batch = list(itertools.islice(self._turns, count))
+        if len(batch) < count:
+            self._turns = iter(tuple(self._records.values()))
+            batch += itertools.islice(self._turns, count - len(batch))
+        return [one for one in batch if self._records.get(one.key) is one]
 
     async def _read_again(self, batch: Sequence[Tracked]) -> list[tuple[Tracked, Loaded]]:
         """Read records; what the store refuses leaves the view, and does not hold up the others."""

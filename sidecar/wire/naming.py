@@ -7,6 +7,8 @@
     PREFIX:{sSID}:l        who has the session; what was told of it, whoever has it
     PREFIX:{sidecars}:f    questions to all sidecars         PREFIX:{sidecars}  their channel
     PREFIX:{sidecars}:x    index of the live sidecars
+    PREFIX:{TAG}:e         epoch of one server of the store, by a tag of its first slot; floors
+    PREFIX:{TAG}:b:SIDECAR the last signs of life that a sidecar wrote to that server
     PREFIX:{aEVENT}:f      which sidecars have an event in their view
     PREFIX:{wN}:q          work log: events whose marks may be untold, by user or device
     PREFIX:{dead}:q        dead letters: events that nobody could deal with
@@ -114,6 +116,14 @@ class Names:
     def sidecars_index(self) -> bytes:
         """The index of live sidecars."""
         return self.sidecars_channel() + b":x"
+
+    def epoch_record(self, tag: str) -> bytes:
+        """The record of the epoch of the server that has this hash tag's slot."""
+        return f"{self._prefix}:{{{tag}}}:e".encode()
+
+    def beats_record(self, tag: str, sidecar: str) -> bytes:
+        """The record of what a sidecar last wrote to that server."""
+        return f"{self._prefix}:{{{tag}}}:b:{sidecar}".encode()
 
     def answers_record(self, event: str) -> bytes:
         """The record of the sidecars that have an event."""

@@ -94,6 +94,17 @@ class Resilience(enum.StrEnum):
     ALLOW = "allow"
 
 
+class Eviction(enum.StrEnum):
+    """What is made of a store whose `maxmemory-policy` is another than `noeviction`.
+
+    `refuse`: the daemon does not start, since the store may throw out marks and revocations.
+    `accept`: it starts, and after each eviction sessions must sign in anew that nobody vouches for.
+    """
+
+    REFUSE = "refuse"
+    ACCEPT = "accept"
+
+
 class Socket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The local socket."""
 
@@ -181,6 +192,7 @@ class Store(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     wait_replicas: Natural = 0  # that must have an event before it is acknowledged
     wait_aof: bool = False  # whether it must be on disk as well (Redis 7.2, `appendonly yes`)
     wait_timeout: Duration = 0.5  # for both; then the event is refused, and may be sent again
+    eviction: Eviction = Eviction.REFUSE  # whether the store may evict records when it is full
     embedded_dir: str = ""  # where the embedded server keeps its data
 
 
@@ -317,7 +329,7 @@ class Sessions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     view: PositiveInt = 50000  # sessions this sidecar holds
     seen_interval: Duration = 300.0  # between records of an unchanged sighting
     max_staleness: Duration = 10.0  # an older view cannot decide sensitive calls
-    revalidate_interval: Duration = 30.0  # a session in the view is read again
+    revalidate_interval: Duration = 30.0  # each record in the view is looked for in the store
     event_skew: DurationOrZero = 60.0  # an event from further in the future is refused
     sweep_interval: Duration = 1.0  # between looks for what time has changed
 

@@ -8,6 +8,7 @@ from sidecar.domain.assurance import Authentication
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.lattice import Record, join
 from sidecar.domain.location import Place
+from sidecar.domain.loss import ALL_SLOTS
 from sidecar.domain.policy import Policy
 from sidecar.domain.session import Surroundings
 from sidecar.domain.signal import Signal
@@ -37,15 +38,18 @@ from sidecar.service.store import (
     Loaded,
     Reader,
     Scanned,
+    Shard,
+    Vitals,
 )
 from sidecar.service.sweep import Sweeper
 from sidecar.service.view import View
 from sidecar.service.watching import Watches
 from sidecar.service.worklog import WorkLog
 from sidecar.wire.claims import Flaw, InvalidToken, Token
+from sidecar.wire.losses import slot_of
 from sidecar.wire.naming import Names
 from sidecar.wire.paths import Routes
-from sidecar.wire.settings import App, Context, Route, Sessions, Settings
+from sidecar.wire.settings import App, Context, Eviction, Route, Sessions, Settings
 from tests.domain.scenes import PLACES, WORLD, network_of
 from tests.service.queues import MemoryQueues
 
@@ -58,13 +62,15 @@ class MemoryStore:
     def __init__(self) -> None:
         self.records: dict[bytes, Record] = {}
         self.indexes: dict[bytes, dict[bytes, int]] = {}
-        self.expiries: dict[bytes, int] = {}
+        self.expiries_of: dict[bytes, int] = {}
         self.pods: list[MemoryNews] = []
         self.backlogs: dict[str, Queue] = {}
         self.now = 0.0
         self.queues = MemoryQueues(self, lambda: self.now)
         self.refused: set[bytes] = set()
         self.away = False
+        self.servers: tuple[Shard, ...] = (Shard(((0, ALL_SLOTS - 1),)),)
+        self.vital: dict[int, Vitals | None] = {}
         self.round_trips = 0
 
     async def join(self, *joins: Join) -> list[Joined]:
@@ -86,7 +92,7 @@ class MemoryStore:
         changed = tuple(f for f in one.fields if before.get(f) != after.get(f))
         if after:
             self.records[one.key] = after
-            self.expiries[one.key] = max(self.expiries.get(one.key, 0), one.expire_at)
+            self.expiries_of[one.key] = max(self.expiries_of.get(one.key, 0), one.expire_at)
         if changed and one.publish is not None:
             told = {f: one.fields[f] for f in changed}
             for pod in self.pods:
@@ -119,14 +125,31 @@ class MemoryStore:
 
     def expire(self, now: float) -> None:
         """Forget what expires before `now` (seconds), as a server does by itself."""
-        for key in [key for key, until in self.expiries.items() if until < now * 1000]:
-            del self.records[key], self.expiries[key]
+        for key in [key for key, until in self.expiries_of.items() if until < now * 1000]:
+            del self.records[key], self.expiries_of[key]
 
     async def members(self, index: bytes, now: int, bookmark: bytes = b"") -> Scanned:
         self.trip()
         left = sorted(m for m in self._members(index, now) if m > bookmark)
         page = left[:SCANNED_AT_ONCE]
         return Scanned(page, page[-1] if len(left) > len(page) else b"")
+
+    def shards(self) -> tuple[Shard, ...]:
+        return self.servers
+
+    async def vitals(self, shard: Shard) -> Vitals | None:
+        self.trip()
+        return self.vital.get(shard.slot, Vitals("run", "noeviction", 0))
+
+    async def expiries(self, *keys: bytes) -> list[int]:
+        self.trip()
+        return [self.expiries_of.get(key, 0) if key in self.records else 0 for key in keys]
+
+    def lose(self, shard: Shard) -> None:
+        """Forget all records of one server."""
+        for kept in (self.records, self.indexes):
+            for key in [key for key in kept if shard.has(slot_of(key))]:
+                del kept[key]
 
     def trip(self) -> None:
         self.round_trips += 1
@@ -213,6 +236,7 @@ class MemoryNews:
         self.store = store
         self.view: View | None = None
         self.settler: Settler | None = None
+        self.guard: Guard | None = None
         self.channels: dict[bytes, int] = {}
         self.deaf = False
         self.stale = 0.0
@@ -223,6 +247,8 @@ class MemoryNews:
             return
         if self.settler is None or not self.settler.heard(key, fields):
             self.view.learn(key, fields)
+        elif self.guard is not None:
+            self.guard.heard(fields)
 
     async def follow(self, channel: bytes) -> None:
         if self.store.away:
@@ -408,6 +434,7 @@ class Pod:
         )
         self.news.settler = self.settler
         self.guard = Guard(
+            sidecar=name,
             store=store,
             view=self.view,
             names=self.names,
@@ -415,7 +442,11 @@ class Pod:
             clock=self.clock,
             new_id=lambda: f"{name}-epoch{next(ids)}",
             ttl=settings.sessions.facts_ttl,
+            max_staleness=lambda: settings.sessions.max_staleness,
+            revalidate_interval=lambda: settings.sessions.revalidate_interval,
+            accepts_eviction=lambda: settings.store.eviction is Eviction.ACCEPT,
         )
+        self.news.guard = self.view.witness = self.guard
         self.letters = DeadLetters(
             queues=store.queues,
             names=self.names,

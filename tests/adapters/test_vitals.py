@@ -1,0 +1,42 @@
+"""What servers tell of themselves, and when keys expire: against real ones."""
+
+from sidecar.service.store import Shard, Vitals
+from tests.adapters.servers import impatient, serving
+from tests.adapters.test_store import FAR, join, running
+
+WHOLE = Shard(((0, 16383),))
+
+
+async def test_a_server_tells_its_process_its_policy_and_how_much_it_evicted() -> None:
+    with serving("--maxmemory-policy", "allkeys-lru") as server:
+        async with running(impatient(server.url)) as (store, _):
+            assert store.shards() == (WHOLE,)
+            told = await store.vitals(WHOLE)
+            with server.client() as client:
+                run = client.info("server")["run_id"]
+                assert told == Vitals(run, "allkeys-lru", 0)
+                client.config_set("maxmemory", client.info("memory")["used_memory"] + 500_000)
+                for n in range(200):
+                    client.set(f"filler:{n}", b"x" * 10_000)
+            later = await store.vitals(WHOLE)
+            assert later is not None
+            assert later.evicted > 0
+
+
+async def test_a_user_who_may_not_ask_a_server_about_itself_is_told_nothing() -> None:
+    with serving() as server:
+        with server.client() as client:
+            client.execute_command("ACL SETUSER", "app", "on", ">pw", "~*", "&*", "+@all", "-info")
+        settings = impatient(server.url, username="app", password="pw")
+        async with running(settings) as (store, _):
+            assert await store.vitals(WHOLE) is None
+            assert store.up
+
+
+async def test_when_keys_expire_is_told_in_order_and_0_of_those_that_are_not_there() -> None:
+    with serving() as server:
+        async with running(impatient(server.url)) as (store, _):
+            await store.join(join(b"{a}:1", b"x"))
+            with server.client() as client:
+                client.set(b"{a}:3", b"for ever")
+            assert await store.expiries(b"{a}:2", b"{a}:1", b"{a}:3") == [0, FAR, 1 << 62]
