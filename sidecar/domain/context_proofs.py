@@ -12,7 +12,7 @@ import msgspec
 
 from sidecar.domain.assurance import is_later
 from sidecar.domain.stamp import MICROSECONDS
-from sidecar.domain.standing import FOR_GOOD, Demand
+from sidecar.domain.standing import FOR_GOOD, Demand, Evidence
 from sidecar.domain.state import State
 
 
@@ -22,11 +22,18 @@ def keep_shown(state: State, contexts: tuple[str, ...], second: int) -> None:
         state.shown_contexts[context] = max(second, state.shown_contexts.get(context, 0))
 
 
-def credited(demand: Demand, state: State, skew: int) -> Demand | None:
-    """The demand with the contexts in which it is met; None where that is all of them, for good."""
-    if not state.shown_contexts or demand.block or demand.unsatisfiable or demand.each_call:
+def credited(demand: Demand, state: State, evidence: Evidence) -> Demand | None:
+    """The demand with the contexts in which it is met; None where that is all of them, for good.
+
+    They are those that the token of a call shows itself, if it is judged by that alone.
+    """
+    shown: Mapping[str, int] = state.shown_contexts
+    presented = evidence.presented
+    if presented is not None and presented.alone:
+        shown = dict.fromkeys(presented.contexts, presented.contexts_at)
+    if not shown or demand.block or demand.unsatisfiable or demand.each_call:
         return demand
-    met = dict(_met(demand, _counting(state), skew))
+    met = dict(_met(demand, _counting(state, shown), evidence.skew))
     if not met:
         return demand
     include = demand.contexts.include
@@ -37,13 +44,13 @@ def credited(demand: Demand, state: State, skew: int) -> Demand | None:
     return msgspec.structs.replace(demand, met_in=tuple(sorted(met.items())))
 
 
-def _counting(state: State) -> Mapping[str, int]:
+def _counting(state: State, shown: Mapping[str, int]) -> Mapping[str, int]:
     """What was shown before the session's assurance was lowered counts no more."""
     lowered = state.lowered
     if lowered is None:
-        return state.shown_contexts
+        return shown
     since = lowered.since or 0
-    return {c: at for c, at in state.shown_contexts.items() if at * MICROSECONDS > since}
+    return {c: at for c, at in shown.items() if at * MICROSECONDS > since}
 
 
 def _met(demand: Demand, known: Mapping[str, int], skew: int) -> Iterator[tuple[str, int]]:

@@ -19,13 +19,15 @@ from sidecar.domain.lifetime import lifetime_of
 from sidecar.domain.loss import NOTHING_LOST, Floors
 from sidecar.domain.policy import Policy
 from sidecar.domain.policy import State as PolicyState
+from sidecar.domain.presented import Presented
 from sidecar.domain.scene import CalledFrom, Scene, World
-from sidecar.domain.session import Surroundings, apply, best_sign_ins, counts
+from sidecar.domain.session import Surroundings, apply, best_sign_ins, counting
 from sidecar.domain.spending import keep_spent
 from sidecar.domain.stamp import MICROSECONDS, Stamp
 from sidecar.domain.standing import (
     Compiled,
     Demand,
+    Evidence,
     Look,
     Standing,
     demand_of,
@@ -35,7 +37,9 @@ from sidecar.domain.standing import (
     uncertain,
 )
 from sidecar.domain.state import (
+    EARLIER_BOUND,
     Checkpoint,
+    Earlier,
     Held,
     Holding,
     SpentHeld,
@@ -95,15 +99,24 @@ class Evaluator:
         return twin
 
     def fold(
-        self, session: str, facts: Iterable[Fact], checkpoint: Checkpoint | None = None
+        self,
+        session: str,
+        facts: Iterable[Fact],
+        checkpoint: Checkpoint | None = None,
+        until: int | None = None,
     ) -> State:
-        """The state of a session from all that is known of it, in any order."""
-        around = msgspec.structs.replace(self._around, session=session)
+        """The state of a session from all that is known of it, in any order.
+
+        `until`: as of the sign-ins until that second, as if nobody had signed in later. By such a
+        state a call is judged whose own token shows no later one: so nobody else's proof, and none
+        of what it proved, can have it answered better. None: as of all.
+        """
+        around = msgspec.structs.replace(self._around, session=session, until=until)
         steps = steps_of(facts)
         if checkpoint is None:
             state = State()
         else:
-            state = checkpoint.state.copy()
+            state = checkpoint.as_of(until)
             before = checkpoint.state.last
             late = [
                 step
@@ -134,14 +147,29 @@ class Evaluator:
             return None
         older = [fact for fact in facts if fact.stamp <= horizon]
         state = self.fold(session, older, before)
-        return Checkpoint(state, frozenset(digest(fact.stamp) for fact in older))
+        folded = frozenset(digest(fact.stamp) for fact in older)
+        # Each of these is what some token may show, though a later one of its kind is kept instead.
+        seconds = {f.authentication.auth_time for f in older if isinstance(f, SignedIn)}
+        seconds.update(before.seconds if before is not None else ())
+        earlier = []
+        for until in sorted(seconds, reverse=True)[1 : EARLIER_BOUND + 1]:
+            then = self.fold(session, older, before, until)
+            levels = (then.score_level, then.loosening_level)
+            earlier.append(Earlier(until, then.sign_ins, then.proven, then.holdings, *levels))
+        return Checkpoint(state, folded, tuple(earlier))
 
-    def advance(self, session: str, state: State, facts: Sequence[Fact]) -> State | None:
-        """The state after more facts of one stamp; None where they are not the latest."""
+    def advance(
+        self, session: str, state: State, facts: Sequence[Fact], until: int | None = None
+    ) -> State | None:
+        """The state after more facts of one stamp; None where they are not the latest.
+
+        `until` is as for `fold`, the one by which the state was made.
+        """
         if not facts or facts[0].stamp <= state.last:
             return None
         after = state.copy()
-        self._advance(after, facts, msgspec.structs.replace(self._around, session=session))
+        around = msgspec.structs.replace(self._around, session=session, until=until)
+        self._advance(after, facts, around)
         return after
 
     def at(self, state: State, now: int) -> State:
@@ -198,8 +226,9 @@ class Evaluator:
         """
         moment = facts[0].stamp.time
         for fact in facts:
-            if isinstance(fact, SignedIn) and counts(state, fact, around.skew):
-                state.sign_ins = best_sign_ins((*state.sign_ins, fact.authentication))
+            if isinstance(fact, SignedIn):
+                late = counting(state, fact, around)
+                state.sign_ins = best_sign_ins((*state.sign_ins, *([late] if late else ())))
             elif isinstance(fact, ContextsShown):
                 keep_shown(state, fact.contexts, fact.second)
             elif isinstance(fact, Spent):
@@ -236,32 +265,45 @@ class Evaluator:
             state.score_level = scene.level
             state.loosening_level = scene.loosening.level
 
-    def standing(self, state: State, now: int, call: CalledFrom | None = None) -> Standing:
-        """What the session must show at `now` (microseconds), for a `call` from where it comes."""
+    def standing(
+        self,
+        state: State,
+        now: int,
+        call: CalledFrom | None = None,
+        presented: Presented | None = None,
+    ) -> Standing:
+        """What must be shown at `now` (microseconds), for a `call` from where it comes.
+
+        `presented` is what the call's own token shows, by which it is judged; the state is then
+        one `as_of` its sign-in. None: the session's standing, which all of its sign-ins bear.
+        """
         state = self.at(state, now)
         strictly = self._strictly(state, now, call)
         skew = self._around.skew
-        sign_ins = self.sign_ins(state)
+        evidence = self.evidence(state, presented)
+        sign_ins = evidence.sign_ins
+        own = evidence.own
         enforced: list[Demand] = []
         tried: list[Demand] = []
         for compiled in self._compiled:
             name = compiled.policy.id
             holding = strictly.get(name) or state.holdings.get(name, NOTHING)
             unknown = name in strictly and not (call and call.ip)
-            for demand in self._asked(compiled, holding, state, sign_ins, addressless=unknown):
+            for demand in self._asked(compiled, holding, state, evidence, addressless=unknown):
                 if demand is not None:
                     (tried if demand.report_only else enforced).append(demand)
         before = self._forgotten(state)
-        if before:
-            enforced.extend(credited(one, state, skew) or one for one in lost(state, before, skew))
+        own_demands = [*lost(before, evidence)] if before else []
         if state.aside:
-            enforced.extend(credited(one, state, skew) or one for one in uncertain(state, skew))
+            own_demands.extend(uncertain(state, evidence))
+        enforced.extend(credited(one, state, evidence) or one for one in own_demands)
+        counting = sign_ins if own is None else (own,)
         return Standing(
-            state.revoked(skew),
+            state.revoked(skew, None if presented is None else presented.authentication),
             tuple(enforced),
             tuple(tried),
-            max((shown.rank for shown in sign_ins), default=0),
-            max((shown.authentication.auth_time for shown in sign_ins), default=0),
+            max((shown.rank for shown in counting), default=0),
+            max((shown.authentication.auth_time for shown in counting), default=0),
             self.timed or any(d.lapses or d.met_in for d in enforced),
             state.spent,
         )
@@ -271,7 +313,7 @@ class Evaluator:
         compiled: Compiled,
         holding: Holding,
         state: State,
-        sign_ins: Sequence[Shown],
+        evidence: Evidence,
         *,
         addressless: bool,
     ) -> tuple[Demand | None, Demand | None]:
@@ -280,11 +322,11 @@ class Evaluator:
             return None, None
         if addressless and holding.holds:
             return refused_without_address(compiled, holding), None
-        skew = self._around.skew
-        demand = demand_of(compiled, holding, state, sign_ins, skew)
+        demand = demand_of(compiled, holding, state, evidence)
         lifetime = lifetime_of(compiled, holding, state)
-        return demand and credited(demand, state, skew), lifetime and credited(
-            lifetime, state, skew
+        return (
+            demand and credited(demand, state, evidence),
+            lifetime and credited(lifetime, state, evidence),
         )
 
     def _forgotten(self, state: State) -> int:
@@ -293,19 +335,24 @@ class Evaluator:
         kept = state.established - around.memory if around.memory else 0
         return max(state.lost, kept)
 
-    def looks(self, state: State, now: int, call: CalledFrom | None = None) -> tuple[Look, ...]:
+    def looks(
+        self,
+        state: State,
+        now: int,
+        call: CalledFrom | None = None,
+        presented: Presented | None = None,
+    ) -> tuple[Look, ...]:
         """Each policy as `standing` sees it at `now` (microseconds): for explanations."""
         after = self.at(state, now)
         strictly = self._strictly(after, now, call)
-        skew = self._around.skew
-        sign_ins = self.sign_ins(state)
+        evidence = self.evidence(state, presented)
         looks = []
         for compiled in self._compiled:
             name = compiled.policy.id
             holding = strictly.get(name) or after.holdings.get(name, NOTHING)
             second = None if holding.since is None else holding.since // MICROSECONDS
             unknown = name in strictly and not (call and call.ip)
-            demand, lifetime = self._asked(compiled, holding, after, sign_ins, addressless=unknown)
+            demand, lifetime = self._asked(compiled, holding, after, evidence, addressless=unknown)
             looks.append(
                 Look(
                     compiled,
@@ -313,11 +360,32 @@ class Evaluator:
                     state.holdings.get(name, NOTHING),
                     holding,
                     demand,
-                    tuple(shown_for(a, second, sign_ins, skew) for a in compiled.alternatives),
+                    tuple(shown_for(a, second, evidence) for a in compiled.alternatives),
                     lifetime,
                 )
             )
         return tuple(looks)
+
+    def until(self, state: State, presented: Presented) -> int | None:
+        """As of which second's sign-ins a call is judged whose token shows this; None: as of all.
+
+        `state` is as of all.
+        """
+        latest = next(iter(state.sign_ins), None)
+        own = presented.authentication.auth_time
+        if not presented.alone or latest is None or latest.auth_time <= own:
+            return None
+        return own
+
+    def evidence(self, state: State, presented: Presented | None = None) -> Evidence:
+        """What a call proves with, or a session: no sign-in later than the call's own counts."""
+        sign_ins = self.sign_ins(state)
+        if presented is None or not presented.alone:
+            return Evidence(sign_ins, self._around.skew, presented=presented)
+        own = self.shown(state, presented.authentication)
+        until = own.authentication.auth_time
+        known = [shown for shown in sign_ins if shown.authentication.auth_time <= until]
+        return Evidence((own, *known), self._around.skew, own, presented)
 
     def sign_ins(self, state: State) -> list[Shown]:
         """The session's sign-ins, each with what it counts for."""

@@ -22,6 +22,7 @@ from sidecar.domain.explanation import (
     ScoreTold,
 )
 from sidecar.domain.policy import ROUTINE, Policy, Principals, Selection
+from sidecar.domain.presented import Presented
 from sidecar.domain.risk import terms_of
 from sidecar.domain.scene import CalledFrom, Check, Needs, Scene
 from sidecar.domain.session_told import session_told
@@ -46,8 +47,10 @@ class _Call:
         *,
         comes: CalledFrom | None,
         purse: Purse | None,
+        presented: Presented | None,
     ) -> None:
         self.evaluator = evaluator
+        self.presented = presented
         self.app = app
         self.contexts = contexts
         self.now = now
@@ -78,16 +81,20 @@ def explain_call(  # noqa: PLR0913 - what a call is
     *,
     comes: CalledFrom | None = None,
     purse: Purse | None = None,
+    presented: Presented | None = None,
 ) -> Explanation:
     """Why a call of `app` in `contexts` (empty: routine) gets what it gets at `now` (seconds).
 
     It `comes` from the address that the session was last seen at, or from another one, or tells
     none. `purse` is what it can pay with; None: a token of the session's latest sign-in.
+    `presented` is what its token shows, and the state one `as_of` that; None: it has none.
     """
-    call = _Call(evaluator, state, app, contexts, now, comes=comes, purse=purse)
-    standing = evaluator.standing(state, call.moment, comes)
+    call = _Call(
+        evaluator, state, app, contexts, now, comes=comes, purse=purse, presented=presented
+    )
+    standing = evaluator.standing(state, call.moment, comes, presented)
     decision = decide(standing, app, contexts, now, evaluator.world.ladder, call.purse)
-    looks = evaluator.looks(state, call.moment, comes)
+    looks = evaluator.looks(state, call.moment, comes, presented)
     told = [_policy(call, look) for look in looks]
     known = {look.compiled.policy.id for look in looks}
     told += [_demanded(call, demand) for demand in standing.demands if demand.policy not in known]
@@ -102,7 +109,7 @@ def explain_call(  # noqa: PLR0913 - what a call is
         acr_values=decision.acr_values,
         max_age=decision.max_age,
         reasons=tuple(dict.fromkeys(demand.policy for demand in decision.demands)),
-        session=session_told(evaluator, call.state, call.moment),
+        session=session_told(evaluator, call.state, standing.revoked),
         score=_score(call),
         policies=tuple(told),
         spends=decision.spends,

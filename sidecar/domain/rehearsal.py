@@ -31,6 +31,7 @@ from sidecar.domain.facts import (
 from sidecar.domain.location import Place
 from sidecar.domain.meaning import meaning_of
 from sidecar.domain.policy import Circumstance, RiskLevel
+from sidecar.domain.presented import Presented
 from sidecar.domain.scene import CalledFrom
 from sidecar.domain.signal import Signal
 from sidecar.domain.stamp import Stamp, at
@@ -189,12 +190,22 @@ class Rehearsal:
     ) -> Explanation:
         """Why a call of this session gets what it gets. `app` empty: the session's own.
 
-        It `comes` from where the session was last seen, unless that is given.
+        It `comes` from where the session was last seen, unless that is given, and its token shows
+        the session's latest sign-in.
         """
         session = self._sessions[name]
         known = [fact for fact in self._facts(session) if fact.stamp <= at(now, "\U0010ffff")]
         state = self._evaluator.fold(name, known)
-        return explain_call(self._evaluator, state, app or session.app, contexts, now, comes=comes)
+        latest = next(iter(state.sign_ins), None)
+        return explain_call(
+            self._evaluator,
+            state,
+            app or session.app,
+            contexts,
+            now,
+            comes=comes,
+            presented=None if latest is None else Presented(latest),
+        )
 
     def call(
         self,

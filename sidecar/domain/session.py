@@ -83,7 +83,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     `session` is the record's name, to tell the session's own sightings from its siblings';
     `network_of` maps an address to its named network segment, empty for none. `memory` is for
     how long (microseconds) facts of users and devices are kept where no session needs them; 0:
-    always.
+    always. `until`: the session is folded as of the sign-ins until that second; None: as of all.
     """
 
     session: str
@@ -91,6 +91,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     skew: int = 0
     least_distance_km: float = 100.0
     memory: int = 0
+    until: int | None = None
 
 
 def apply(state: State, facts: Sequence[Fact], around: Surroundings) -> None:
@@ -127,8 +128,9 @@ def _apply_one(  # noqa: C901, PLR0912 - one case a kind
             _hold(state, Circumstance.DEVICE, fact.device, since)
             _network_of_device(state)
         case SignedIn():
-            if counts(state, fact, around.skew):
-                _sign_in(state, fact.authentication, around.skew)
+            sign_in = counting(state, fact, around)
+            if sign_in is not None:
+                _sign_in(state, sign_in, around.skew)
         case ContextsShown():
             keep_shown(state, fact.contexts, fact.second)
         case AssuranceLowered():
@@ -237,11 +239,19 @@ def _arrival(journey: Travel, moment: int) -> TravelHeld:
     return TravelHeld(journey.speed, journey.distance, journey.hours, moment)
 
 
-def counts(state: State, fact: SignedIn, skew: int) -> bool:
-    """Whether a sign-in counts here: one of the user everywhere only where the session lives."""
-    if not fact.everywhere:
-        return True
-    return 0 < state.established <= fact.stamp.time and state.revoked(skew) is None
+def counting(state: State, fact: SignedIn, around: Surroundings) -> Authentication | None:
+    """The sign-in as it counts here; None: it does not.
+
+    One of the user everywhere counts only where the session lives.
+    """
+    if fact.everywhere and not (
+        0 < state.established <= fact.stamp.time and state.revoked(around.skew) is None
+    ):
+        return None
+    sign_in = fact.authentication
+    if around.until is not None and sign_in.auth_time > around.until:
+        return None
+    return sign_in
 
 
 def _sign_in(state: State, authentication: Authentication, skew: int) -> None:

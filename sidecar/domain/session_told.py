@@ -5,15 +5,14 @@ from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.explanation import SessionTold, SignInTold
 from sidecar.domain.precedence import compliance
 from sidecar.domain.stamp import MICROSECONDS
-from sidecar.domain.state import State
+from sidecar.domain.state import Held, State
 
 
-def session_told(evaluator: Evaluator, state: State, moment: int) -> SessionTold:
-    """What is known of a session at `moment` (microseconds)."""
+def session_told(evaluator: Evaluator, state: State, revoked: Held | None) -> SessionTold:
+    """What is known of a session, and the revocation that a call of it is refused by, if any."""
     ladder = evaluator.world.ladder
     network = state.circumstances.get("network")
     user = state.claims.get("user", ((), None))[0]
-    revoked = evaluator.standing(state, moment).revoked
     return SessionTold(
         user=user[0] if user else "",
         groups=state.claims.get("groups", ((), None))[0],

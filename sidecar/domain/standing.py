@@ -11,6 +11,7 @@ from sidecar.domain.assurance import Requirement, Shown, is_later
 from sidecar.domain.policy import EveryTime, Policy, Principals, Selection
 from sidecar.domain.policy import State as PolicyState
 from sidecar.domain.precedence import COMPLIANT, compliance
+from sidecar.domain.presented import Presented
 from sidecar.domain.scene import ALWAYS, Check, Needs, Test
 from sidecar.domain.source import Sources
 from sidecar.domain.spending import EachCall
@@ -29,6 +30,22 @@ class Alternative(NamedTuple):
     def asks(self) -> bool:
         """Whether it asks for anything of a sign-in."""
         return self.requirements != _NOTHING_ASKED
+
+
+class Evidence(NamedTuple):
+    """The sign-ins that may count, and the call's own among them; None: any of them counts.
+
+    `skew` in seconds: by how much clocks may disagree. `presented` is what the call's token shows.
+    """
+
+    sign_ins: Sequence[Shown]
+    skew: int
+    own: Shown | None = None
+    presented: Presented | None = None
+
+    def any_later(self, second: int) -> bool:
+        """Whether any sign-in counts as later than what began in this second."""
+        return any(is_later(s.authentication.auth_time, second, self.skew) for s in self.sign_ins)
 
 
 _NOTHING_ASKED = (Requirement(),)
@@ -169,14 +186,13 @@ STORE_LOST = "store-lost"
 """The policy that is named where a session's history is lost."""
 
 
-def lost(state: State, before: int, skew: int) -> Iterator[Demand]:
+def lost(before: int, evidence: Evidence) -> Iterator[Demand]:
     """Have a session sign in anew of whose history nobody remembers what was before a moment.
 
     It may have had marks then, and its user or device may have been revoked. The moment is that of
     the store's loss, or as far back as facts are kept from when the session was first seen.
     """
-    second = before // MICROSECONDS
-    if not any(is_later(auth.auth_time, second, skew) for auth in state.sign_ins):
+    if not evidence.any_later(before // MICROSECONDS):
         cause = Cause("store", "what was known is lost", before, "policy")
         everything = Selection()
         yield Demand(STORE_LOST, everything, everything, False, (cause,), since=before)
@@ -186,26 +202,31 @@ SET_ASIDE = "set-aside"
 """The policy that is named where something of a session's history cannot be read or folded."""
 
 
-def uncertain(state: State, skew: int) -> Iterator[Demand]:
+def uncertain(state: State, evidence: Evidence) -> Iterator[Demand]:
     """Have a session sign in anew of whose history something was set aside.
 
     What was left out may have been what a policy marks for. A later sign-in would meet that mark.
     """
-    second = state.aside // MICROSECONDS
-    if state.aside and not any(is_later(auth.auth_time, second, skew) for auth in state.sign_ins):
+    if state.aside and not evidence.any_later(state.aside // MICROSECONDS):
         cause = Cause("history", "something of it cannot be read", state.aside, "policy")
         everything = Selection()
         yield Demand(SET_ASIDE, everything, everything, False, (cause,), since=state.aside)
 
 
-def shown_for(
-    alternative: Alternative, second: int | None, sign_ins: Sequence[Shown], skew: int
-) -> tuple[int, ...]:
+def shown_for(alternative: Alternative, second: int | None, evidence: Evidence) -> tuple[int, ...]:
     """For each requirement, when the latest sign-in was that meets it; -1: there was none.
 
-    They may be several sign-ins, all later than that second.
+    They may be several sign-ins, all later than that second. Of a call, one of the requirements
+    must be met by its own sign-in: what others have shown completes it, and never stands for it.
     """
-    return tuple(_latest_shown(each, second, sign_ins, skew) for each in alternative.requirements)
+    requirements, skew = alternative.requirements, evidence.skew
+    shown = tuple(_latest_shown(each, second, evidence.sign_ins, skew) for each in requirements)
+    if evidence.own is None or min(shown) < 0:
+        return shown
+    alone = (evidence.own,)
+    if any(_latest_shown(each, second, alone, skew) >= 0 for each in requirements):
+        return shown
+    return tuple(-1 for _ in requirements)
 
 
 def _latest_shown(
@@ -250,8 +271,7 @@ def demand_of(
     compiled: Compiled,
     holding: Holding,
     state: State,
-    sign_ins: Sequence[Shown],
-    skew: int,
+    evidence: Evidence,
 ) -> Demand | None:
     """What a policy that holds, or whose mark waits, asks for; None where all is well for good."""
     policy = compiled.policy
@@ -275,10 +295,10 @@ def demand_of(
         return msgspec.structs.replace(base, unsatisfiable=True) if holding.holds else None
     second = None if holding.since is None else holding.since // MICROSECONDS
     if every_time is not None:
-        return _each_call(base, every_time, possible, (sign_ins, skew))
+        return _each_call(base, every_time, possible, evidence)
     if frequency is None and not all(alternative.asks for alternative in possible):
         return None
-    shown = [shown_for(alternative, second, sign_ins, skew) for alternative in possible]
+    shown = [shown_for(alternative, second, evidence) for alternative in possible]
     best = max(min(each) for each in shown)
     if best >= 0 and frequency is None:
         return None
@@ -314,15 +334,14 @@ def _each_call(
     base: Demand,
     every_time: EveryTime,
     possible: Sequence[Alternative],
-    shown_by: tuple[Sequence[Shown], int],
+    evidence: Evidence,
 ) -> Demand:
     """The demand of a policy that asks every call for a sign-in of its own.
 
     Each sign-in must be enough by itself, so that all of the easiest way is asked for.
     """
-    sign_ins, skew = shown_by
     second = None if base.since is None else base.since // MICROSECONDS
-    met = any(min(shown_for(each, second, sign_ins, skew)) >= 0 for each in possible)
+    met = any(min(shown_for(each, second, evidence)) >= 0 for each in possible)
     easiest = possible[0]
     return msgspec.structs.replace(
         base,
@@ -335,7 +354,7 @@ def _each_call(
             second,
             every_time.within,
             every_time.grace,
-            skew,
+            evidence.skew,
         ),
     )
 

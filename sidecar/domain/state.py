@@ -198,8 +198,11 @@ class State(msgspec.Struct):
         )
         return max(moments, default=0) / MICROSECONDS
 
-    def revoked(self, skew: int) -> Held | None:
-        """The latest revocation that no later sign-in has made good; None: the session lives."""
+    def revoked(self, skew: int, own: Authentication | None = None) -> Held | None:
+        """The latest revocation that no later sign-in has made good; None: the session lives.
+
+        Of a call, none but its `own` sign-in can have made it good.
+        """
         latest: Held | None = None
         for key, held in self.revocations.items():
             scope, _, device = key.partition("|")
@@ -210,7 +213,7 @@ class State(msgspec.Struct):
                 latest = held
         if latest is None or any(
             is_later(auth.auth_time, (latest.since or 0) // MICROSECONDS, skew)
-            for auth in self.sign_ins
+            for auth in (self.sign_ins if own is None else (own,))
         ):
             return None
         return latest
@@ -232,11 +235,59 @@ _TABLES = tuple(
 )
 
 
+EARLIER_BOUND = 3
+"""Of so many seconds in which somebody signed in, before the latest one, a checkpoint tells."""
+
+
+class Earlier(msgspec.Struct, frozen=True, array_like=True):
+    """What a state is as of the sign-ins until a second, where that differs from the whole one."""
+
+    until: int
+    sign_ins: tuple[Authentication, ...]
+    proven: dict[str, tuple[Authentication, ...]]
+    holdings: dict[str, Holding]
+    score_level: RiskLevel
+    loosening_level: RiskLevel
+
+
 class Checkpoint(msgspec.Struct, frozen=True):
     """The state up to `state.last`, and the digests of the facts that are folded into it.
 
-    A fact that is no later than `state.last` and not in `folded` has arrived late.
+    A fact that is no later than `state.last` and not in `folded` has arrived late. `earlier` tells
+    what calls are judged by whose token is older than the session's latest sign-in.
     """
 
     state: State
     folded: frozenset[int] = frozenset()
+    earlier: tuple[Earlier, ...] = ()
+
+    @property
+    def seconds(self) -> tuple[int, ...]:
+        """The seconds of all sign-ins, latest first, as of which the session is known here."""
+        found = {auth.auth_time for auth in self.state.sign_ins}
+        found.update(one.until for one in self.earlier)
+        return tuple(sorted(found, reverse=True))
+
+    def as_of(self, until: int | None) -> State:
+        """The state, to be changed, as of the sign-ins until that second; None: as of all.
+
+        Where that is no longer known, nobody had signed in then: all that holds is to be proven.
+        """
+        state = self.state.copy()
+        latest = next(iter(state.sign_ins), None)
+        if until is None or latest is None or latest.auth_time <= until:
+            return state
+        known = [one for one in self.earlier if one.until <= until]
+        if known:
+            one = max(known, key=lambda each: each.until)
+            state.sign_ins, state.score_level = one.sign_ins, one.score_level
+            state.loosening_level = one.loosening_level
+            state.proven, state.holdings = dict(one.proven), dict(one.holdings)
+            return state
+        state.sign_ins, state.proven = (), {}
+        state.holdings = {
+            name: Holding(mark=held.mark, begun=held.begun)
+            for name, held in state.holdings.items()
+            if held.mark
+        }
+        return state

@@ -78,8 +78,11 @@ class Answerers:
 
 
 def _special(app: App, own: AppChallenges) -> App:
-    changes = msgspec.structs.asdict(own)
+    changes = {name: getattr(own, name) for name in _CHALLENGES}
     return msgspec.structs.replace(app, **{k: v for k, v in changes.items() if v is not None})
+
+
+_CHALLENGES = frozenset(App.__struct_fields__) & frozenset(AppChallenges.__struct_fields__)
 
 
 class Answerer:

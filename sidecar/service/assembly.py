@@ -68,19 +68,23 @@ def assemble(
     session: str,
     record: Mapping[bytes, bytes],
     others: Iterable[Mapping[bytes, bytes]],
+    until: int | None = None,
 ) -> Folded:
-    """Fold a session's record and those of its user and devices."""
+    """Fold a session's record and those of its user and devices.
+
+    `until`: as of the sign-ins until that second; None: as of all.
+    """
     facts = facts_of((record, *others))
     checkpoint = decode_checkpoint(record)
     if checkpoint is None and CHECKPOINT in record:
         facts.append(SetAside(stamp=stamp_of(CHECKPOINT, record[CHECKPOINT]), ends=True))
     culprits = [Culprit(fact.stamp) for fact in facts if isinstance(fact, SetAside)]
     try:
-        state = evaluator.fold(session, facts, checkpoint)
+        state = evaluator.fold(session, facts, checkpoint, until)
     except Exception:  # noqa: BLE001 - whatever it is, the session's other facts must count
         facts, choked = _without_culprits(evaluator, session, facts, checkpoint)
         culprits += choked
-        state = evaluator.fold(session, facts, checkpoint)
+        state = evaluator.fold(session, facts, checkpoint, until)
     return Folded(state, facts, checkpoint, tuple(culprits))
 
 

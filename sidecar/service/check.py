@@ -14,6 +14,7 @@ import msgspec
 from sidecar.domain.decision import Verdict, decide
 from sidecar.domain.explaining import explain_call
 from sidecar.domain.location import Place
+from sidecar.domain.presented import Presented
 from sidecar.domain.scene import CalledFrom
 from sidecar.domain.spending import EMPTY, Purse
 from sidecar.domain.stamp import MICROSECONDS
@@ -31,7 +32,7 @@ from sidecar.wire.claims import InvalidToken, Token
 from sidecar.wire.naming import Names
 from sidecar.wire.paths import Routes
 from sidecar.wire.records import apps_of
-from sidecar.wire.settings import Resilience, Settings
+from sidecar.wire.settings import ProofOf, Resilience, Settings
 
 
 class Verifier(Protocol):
@@ -185,7 +186,7 @@ class Checker:
         stale = asked.contexts if unconfirmed else self._too_stale(asked.contexts)
         purse = EMPTY
         if self._view.evaluator.each_call:
-            standing, _ = self._standing(live, asked)
+            standing, _ = self._standing(live, asked, self._presented(token, app))
             purse = self._spender.purse(live, standing, token, asked.token)
             if purse.proof is not None and not stale:
                 try:
@@ -218,13 +219,26 @@ class Checker:
             return None
         return live
 
-    def _standing(self, live: Live, asked: Asked) -> tuple[Standing, CalledFrom | None]:
-        """How the session stands for this call, and whence that comes where a policy asks."""
+    def _presented(self, token: Token | None, app: str) -> Presented | None:
+        """What the call is judged by, besides its session; None: by that alone."""
+        if token is None:
+            return None
+        alone = self._settings.proof_of(app) is ProofOf.TOKEN
+        return Presented(token.authentication, token.contexts, token.contexts_at, alone)
+
+    def _standing(
+        self, live: Live, asked: Asked, presented: Presented | None
+    ) -> tuple[Standing, CalledFrom | None]:
+        """How this call stands, and whence it comes where a policy asks for that."""
         evaluator = self._view.evaluator
         if not evaluator.is_strict(live.state, asked.ip):
-            return live.standing(evaluator, asked.now), None
+            if presented is None:
+                return live.standing(evaluator, asked.now), None
+            return live.judged(evaluator, asked.now, presented), None
         comes = CalledFrom(asked.ip, self._place_of(asked.ip) if asked.ip else Place())
-        return evaluator.standing(live.state, int(asked.now * MICROSECONDS), comes), comes
+        state = live.as_of(evaluator, presented)
+        moment = int(asked.now * MICROSECONDS)
+        return evaluator.standing(state, moment, comes, presented), comes
 
     def _judge(
         self, live: Live, token: Token | None, app: str, asked: Asked, purse: Purse
@@ -232,7 +246,8 @@ class Checker:
         contexts, label, now, scheme = asked.contexts, asked.label, asked.now, asked.scheme
         evaluator = self._view.evaluator
         ladder = evaluator.world.ladder
-        standing, comes = self._standing(live, asked)
+        presented = self._presented(token, app)
+        standing, comes = self._standing(live, asked, presented)
         decision = decide(standing, app, contexts, now, ladder, purse)
         if standing.tried:
             tried = Tried(live, app, decision.verdict, ladder, purse)
@@ -250,8 +265,9 @@ class Checker:
         answer = answerer.decided(decision, whom, reasons, contexts, standing.revoked)
         if not self._explains:
             return answer
+        state = live.as_of(evaluator, presented)
         explanation = explain_call(
-            evaluator, live.state, app, contexts, now, comes=comes, purse=purse
+            evaluator, state, app, contexts, now, comes=comes, purse=purse, presented=presented
         )
         return msgspec.structs.replace(answer, explanation=explanation)
 

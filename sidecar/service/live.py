@@ -1,11 +1,12 @@
 """A session as this sidecar holds it: the records it depends on, its state, its standing."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.facts import Fact
 from sidecar.domain.lattice import Record
+from sidecar.domain.presented import Presented
 from sidecar.domain.stamp import MICROSECONDS, Stamp
 from sidecar.domain.standing import Standing
 from sidecar.domain.state import State
@@ -63,13 +64,19 @@ class Tracked:
         self.slot = slot_of(key)
 
 
+JUDGED_BOUND = 8
+"""Tokens of a session, and seconds of sign-ins, whose standing is remembered."""
+
+
 class Live:
-    """A session in the view: its records, its state, its standing.
+    """A session in the view: its records, its state, its standing, and those of its tokens.
 
     `namespace` tells whose names `user`, `session` and its devices are.
     """
 
     __slots__ = (
+        "_earlier",
+        "_judged",
         "_standing",
         "_standing_at",
         "channels",
@@ -109,6 +116,8 @@ class Live:
         self.gone = False
         self._standing: Standing | None = None
         self._standing_at = 0.0
+        self._judged: dict[Presented, tuple[Standing, float]] = {}
+        self._earlier: dict[int, State] = {}
 
     @property
     def identity(self) -> Identity:
@@ -125,28 +134,43 @@ class Live:
 
     def refold(self, evaluator: Evaluator) -> None:
         """Fold everything anew: after a reload, a new device, or facts that came late."""
-        others = [t.record for t in self.tracked if t is not self.own]
-        self.state = assemble(evaluator, self.name.session, self.own.record, others).state
-        floors = evaluator.floors
-        self.state.lost = max(lost_before(t.record, floors.of(t.slot)) for t in self.tracked)
+        self.state = self._folded(evaluator)
         self.evaluator = evaluator
         self._standing = None
+        self._judged.clear()
+        self._earlier.clear()
+
+    def _folded(self, evaluator: Evaluator, until: int | None = None) -> State:
+        others = [t.record for t in self.tracked if t is not self.own]
+        state = assemble(evaluator, self.name.session, self.own.record, others, until).state
+        floors = evaluator.floors
+        state.lost = max(lost_before(t.record, floors.of(t.slot)) for t in self.tracked)
+        return state
 
     def advance(self, evaluator: Evaluator, facts: list[Fact]) -> None:
         """Take up new facts: one step if they are the latest, else all over again."""
         stamps: set[Stamp] = {fact.stamp for fact in facts}
         if self.evaluator is evaluator and len(stamps) == 1:
-            after = self._advanced(evaluator, facts)
+            after = self._advanced(evaluator, facts, self.state)
             if after is not None:
+                earlier = self._earlier
+                self._earlier = {}
+                for until, state in earlier.items():
+                    then = self._advanced(evaluator, facts, state, until)
+                    if then is not None:
+                        self._earlier[until] = then
                 self.state = after
                 self._standing = None
+                self._judged.clear()
                 return
         self.refold(evaluator)
 
-    def _advanced(self, evaluator: Evaluator, facts: list[Fact]) -> State | None:
+    def _advanced(
+        self, evaluator: Evaluator, facts: list[Fact], state: State, until: int | None = None
+    ) -> State | None:
         """The state after new facts; None where it must be folded from the beginning."""
         try:
-            return evaluator.advance(self.name.session, self.state, facts)
+            return evaluator.advance(self.name.session, state, facts, until)
         except Exception:  # noqa: BLE001 - what it is, `assemble` finds out and sets aside
             return None
 
@@ -163,8 +187,45 @@ class Live:
         self._standing, self._standing_at = standing, now
         return standing
 
+    def judged(self, evaluator: Evaluator, now: float, presented: Presented) -> Standing:
+        """How a call stands at `now` (seconds) whose token shows this: see `Evaluator.standing`."""
+        if self.evaluator is not evaluator:
+            self.refold(evaluator)
+        known = self._judged.get(presented)
+        if known is not None and not (
+            known[0].timed and abs(now - known[1]) >= RESTANDING_INTERVAL
+        ):
+            return known[0]
+        state = self.as_of(evaluator, presented)
+        standing = evaluator.standing(state, int(now * MICROSECONDS), presented=presented)
+        _remember(self._judged, presented, (standing, now))
+        return standing
+
+    def as_of(self, evaluator: Evaluator, presented: Presented | None) -> State:
+        """The state by which a call is judged whose token shows this (None: it has none)."""
+        until = None if presented is None else evaluator.until(self.state, presented)
+        if until is None:
+            return self.state
+        state = self._earlier.get(until)
+        if state is None:
+            state = self._folded(evaluator, until)
+            _remember(self._earlier, until, state)
+        return state
+
     @property
     def missing_device(self) -> str:
         """The device the session is on, where its record is not tracked yet."""
         device = self.state.device
         return "" if not device or device in self.devices else device
+
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+
+def _remember(memory: dict[_Key, _Value], key: _Key, value: _Value) -> None:
+    """Keep the latest few."""
+    memory.pop(key, None)
+    memory[key] = value
+    if len(memory) > JUDGED_BOUND:
+        del memory[next(iter(memory))]

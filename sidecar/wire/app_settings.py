@@ -26,6 +26,17 @@ class ClaimsChallenges(enum.StrEnum):
     ALWAYS = "always"
 
 
+class ProofOf(enum.StrEnum):
+    """Whose proof counts for a call: its own token's, or that of any token of its session.
+
+    With `session`, one client's step-up counts for all tokens of the session, also for one that was
+    stolen before. It never brings back a token from before a revocation.
+    """
+
+    TOKEN = "token"  # noqa: S105 - a word of the configuration
+    SESSION = "session"
+
+
 class Redirect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where a browser that opens a page is sent for a step-up; all other calls get the 401."""
 
@@ -52,6 +63,9 @@ class App(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 class AppChallenges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How one app among several is asked, where it differs from `app`; by the token's own app."""
+
+    # whose proof counts for its calls: null: as `assurance.proof_of`
+    proof_of: ProofOf | None = None
 
     challenge: ChallengeStyle | None = None  # null: as `app.challenge`
     realm: str | None = None  # null: as `app.realm`

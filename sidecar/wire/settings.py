@@ -18,6 +18,7 @@ from sidecar.wire.app_settings import (
     AppChallenges,
     ChallengeStyle,
     ClaimsChallenges,
+    ProofOf,
     Redirect,
 )
 from sidecar.wire.receiver_settings import Receiver
@@ -49,6 +50,7 @@ __all__ = [
     "ContextProof",
     "Introspection",
     "Issuer",
+    "ProofOf",
     "Redirect",
     "Tokens",
 ]
@@ -290,6 +292,8 @@ class Assurance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     # sets of what is allowed, by name; not comparable with levels, nor with each other
     strengths: dict[str, Strength] = {}
     skew: WholeDuration = 0  # whole seconds; 0: a proof lies in a later second than its mark
+    # whose proof counts for a call: its own `token`'s, or any of its `session`'s
+    proof_of: ProofOf = ProofOf.TOKEN
 
 
 class Risk(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -392,6 +396,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     transmitter: Transmitter = Transmitter()
     log: Log = Log()
     policies: Policies = Policies()
+
+    def proof_of(self, app: str) -> ProofOf:
+        """Whose proof counts for the calls of an app (empty: it is not known which)."""
+        own = self.apps.get(app)
+        return self.assurance.proof_of if own is None or own.proof_of is None else own.proof_of
 
     def max_staleness(self, context: str) -> float:
         """Seconds that a view may lag behind and still decide calls in this context."""

@@ -127,7 +127,8 @@ async def test_a_session_that_nobody_remembers_must_sign_in_anew() -> None:
     fresh = tokens.issue("t2", auth_time=1035)
     assert (await a.check(fresh)).verdict is Verdict.ALLOW
     await a.settle()
-    assert (await b.check(token)).verdict is Verdict.ALLOW
+    assert (await b.check(fresh)).verdict is Verdict.ALLOW
+    assert [r.policy for r in (await b.check(token)).reasons] == ["store-lost"], "it shows no more"
 
 
 async def test_whoever_reads_a_session_from_a_store_that_lost_it_notices_before_it_answers() -> (

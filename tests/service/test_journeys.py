@@ -41,7 +41,7 @@ from sidecar.service.observations import (
     Marked,
     RevokedSession,
 )
-from sidecar.wire.settings import Context, Resilience
+from sidecar.wire.settings import Context, ProofOf, Resilience
 from tests.domain.scenes import AWAY, HOME, network_of, policy
 from tests.service.memory import SETTINGS, MemoryStore, Pod, Tokens
 
@@ -112,11 +112,12 @@ async def test_a_stronger_later_token_through_either_clears_for_both_and_for_goo
     fresh = tokens.issue("t3", auth_time=1011, acr="mfa")
     assert (await b.check(fresh, ip=AWAY)).verdict is Verdict.ALLOW
     await b.settle()
-    assert (await a.check(old, ip=AWAY)).verdict is Verdict.ALLOW
+    assert (await a.check(old, ip=AWAY)).verdict is Verdict.STEP_UP, "it shows what it did"
     forward(10, a, b)
     assert (await a.check(fresh, ip=HOME)).verdict is Verdict.ALLOW
     await a.settle()
-    assert (await b.check(old, ip=AWAY)).verdict is Verdict.ALLOW
+    assert (await b.check(fresh, ip=AWAY)).verdict is Verdict.ALLOW
+    assert (await b.check(old, ip=AWAY)).verdict is Verdict.STEP_UP
 
 
 async def test_an_event_through_one_sidecar_is_seen_by_checks_of_the_other() -> None:
@@ -349,7 +350,12 @@ async def test_news_that_were_missed_are_read_again_before_the_view_counts_as_fr
 
 
 async def test_an_established_event_and_an_assurance_event_need_no_token() -> None:
-    a, b, tokens = two_pods(RISKY)
+    store, tokens = MemoryStore(), Tokens()
+    of_session = msgspec.structs.replace(
+        SETTINGS, assurance=msgspec.structs.replace(SETTINGS.assurance, proof_of=ProofOf.SESSION)
+    )
+    a, b = (Pod(store, (RISKY,), tokens, of_session, name=name) for name in ("a", "b"))
+    strict = Pod(store, (RISKY,), tokens, name="strict")
     established = SessionEstablished(
         stamp=at(1000, "e"),
         subject=Subject(user="alice", session="s1", device="d1"),
@@ -366,8 +372,11 @@ async def test_an_established_event_and_an_assurance_event_need_no_token() -> No
         stamp=at(1008, "l"), subject=Subject(session="s1"), namespace="RFC8176", level="mfa"
     )
     await a.intake.accept(rise)
-    forward(20, b)
+    forward(20, b, strict)
     assert (await b.check(tokens.issue("t1"))).verdict is Verdict.ALLOW
+    assert (await strict.check("t1")).verdict is Verdict.STEP_UP, "the token shows no rise"
+    await a.settle()
+    assert len(a.telemetry.of(Cleared)) == 1, "the session's mark is cleared all the same"
 
 
 async def test_the_inspector_shows_sessions_with_their_marks_and_timeline() -> None:
@@ -450,7 +459,8 @@ async def test_a_sidecar_that_learns_of_the_proof_before_the_mark_agrees() -> No
     await b.settle()
     await a.intake.accept(risk("alice", RiskLevel.HIGH, 1005))
     for pod in (a, b):
-        assert (await pod.check(old)).verdict is Verdict.ALLOW
+        assert (await pod.check(fresh)).verdict is Verdict.ALLOW
+        assert (await pod.check(old)).verdict is Verdict.STEP_UP
     await a.intake.accept(risk("alice", RiskLevel.LOW, 1012, "r2"))
     await a.intake.accept(risk("alice", RiskLevel.HIGH, 1013, "r3"))
     for pod in (a, b):

@@ -181,7 +181,15 @@ async def test_going_back_and_forth_between_known_bindings_signals_nothing_more(
     two = tokens.issue("two", binding=Bound("k" * 43))
     assert await verdicts(pod, one, two) == [ALLOW, STEP_UP]
     proof_of_both = tokens.issue("proof", binding=Bound("k" * 43), auth_time=1015, acr="mfa")
-    assert await verdicts(pod, proof_of_both, one, two, one) == [ALLOW] * 4
+    assert await verdicts(pod, proof_of_both, one, two, proof_of_both) == [
+        ALLOW,
+        STEP_UP,
+        STEP_UP,
+        ALLOW,
+    ], "each is judged by its own sign-in"
+    latest = tokens.issue("latest", binding=Bound(KEY), auth_time=1020, acr="mfa")
+    assert await verdicts(pod, latest) == [ALLOW]
+    assert await verdicts(pod, proof_of_both, latest) == [ALLOW, ALLOW]
 
 
 async def test_each_app_of_a_session_has_its_own_client() -> None:

@@ -167,10 +167,10 @@ class OneFails(Evaluator):
 
     __slots__ = ()
 
-    def standing(self, state: Any, now: int, call: Any = None) -> Any:
+    def standing(self, state: Any, now: int, call: Any = None, presented: Any = None) -> Any:
         if state.ip == AWAY:
             raise ZeroDivisionError("in some policy")
-        return super().standing(state, now, call)
+        return super().standing(state, now, call, presented)
 
 
 async def test_the_other_sessions_of_a_batch_are_told_of_although_one_fails() -> None:

@@ -1,7 +1,8 @@
 """Whole daemons against a model that a page holds: sign-ins, signals, checks and proofs.
 
 The model reads the delivered events in the order of their times, one after the other, with a few
-variables: what the daemons make of facts, timelines and joins must come to the same.
+variables: what the daemons make of facts, timelines and joins must come to the same. A call is
+judged by its own token: the model of it knows no later sign-in, and lets no other one stand for it.
 """
 
 from collections.abc import Iterator
@@ -74,19 +75,17 @@ class Model:
             if RANK[value] >= 2 and second > self.network_since:
                 self.proven.add(self.network)
 
-    def shown(self, rank: int, since: int) -> bool:
-        return any(second > since and held >= rank for second, held in self.sign_ins)
-
-    def verdict(self, context: str) -> str:
-        if self.revoked >= max(second for second, _ in self.sign_ins):
+    def verdict(self, context: str, own: tuple[int, str]) -> str:
+        signed_in, rank = own[0], RANK[own[1]]
+        if self.revoked >= signed_in:
             return "deny"
         asked = False
         if context == "c1" and self.risk_since:
-            asked = asked or not self.shown(2, max(self.risk_since.values()))
-        if context == "c1" and self.network == "restricted" and "restricted" not in self.proven:
-            asked = True
+            asked = rank < 2 or signed_in <= max(self.risk_since.values())
+        if context == "c1" and self.network == "restricted":
+            asked = asked or rank < 2 or "restricted" not in self.proven
         if context == "c2" and not self.compliant:
-            asked = asked or not self.shown(4, self.broken_since)
+            asked = rank < 4 or signed_in <= self.broken_since
         return "step_up" if asked else "allow"
 
 
@@ -103,12 +102,6 @@ class Daemons(RuleBasedStateMachine):
         self.delivered: list[tuple[int, str, str]] = []
         self.held: list[tuple[int, str, str]] = []
         self.number = 0
-        self.token = token(
-            self.subject["user"],
-            self.subject["session"],
-            age=now() - self.start,
-            deviceid=self.subject["device"],
-        )
         self._send(
             0,
             "session-established",
@@ -177,14 +170,28 @@ class Daemons(RuleBasedStateMachine):
         self.second = latest
         self.delivered.append(one)
 
-    @rule(pod=st.integers(0, 1), context=st.sampled_from(["c1", "c2", ""]))
-    def is_checked(self, pod: int, context: str) -> None:
+    @rule(
+        pod=st.integers(0, 1),
+        context=st.sampled_from(["c1", "c2", ""]),
+        which=st.integers(0, 10),
+    )
+    def is_checked(self, pod: int, context: str, which: int) -> None:
+        shown = [(s, value) for s, kind, value in self.delivered if kind == "sign-in"]
+        own = shown[-1 - which % len(shown)]
         model = Model()
         for second, kind, value in sorted(self.delivered):
-            model.take(second, kind, value)
-        expected = model.verdict(context)
+            if kind != "sign-in" or second <= own[0]:
+                model.take(second, kind, value)
+        expected = model.verdict(context, own)
+        called_with = token(
+            self.subject["user"],
+            self.subject["session"],
+            age=now() - own[0],
+            acr=own[1],
+            deviceid=self.subject["device"],
+        )
         eventually(
-            lambda: self.pods.clients[pod].check(self.token, context, "")["decision"],
+            lambda: self.pods.clients[pod].check(called_with, context, "")["decision"],
             lambda found: found == expected,
             within=3,
         )

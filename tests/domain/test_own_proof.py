@@ -1,0 +1,106 @@
+"""Whoever holds an older token is answered no better for what somebody else has proven."""
+
+from collections.abc import Sequence
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sidecar.domain.assurance import Authentication
+from sidecar.domain.decision import Verdict, decide
+from sidecar.domain.evaluator import Evaluator
+from sidecar.domain.facts import DeviceBound, Fact, SignedIn
+from sidecar.domain.policy import Policy
+from sidecar.domain.presented import Presented
+from sidecar.domain.stamp import MICROSECONDS
+from sidecar.domain.state import EARLIER_BOUND, Checkpoint
+from tests.domain import random_policies
+from tests.domain.scenes import LADDER, established, evaluator, signed_in
+from tests.domain.scenes import stamp as at
+
+START: list[Fact] = [*established(), DeviceBound(stamp=at(1000), device="d1")]
+SEVERITY = [Verdict.ALLOW, Verdict.STEP_UP, Verdict.DENY]
+RULES = st.tuples(random_policies.policies("p"), random_policies.policies("q"))
+OWN = st.builds(
+    lambda when, acr: signed_in(when, when, acr, "own"),
+    st.integers(1001, 1040),
+    st.sampled_from(["single-factor", "mfa", "phr", "partner"]),
+)
+OTHERS = st.lists(
+    st.tuples(
+        st.integers(1041, 1090),
+        st.integers(0, 10),
+        st.sampled_from(["single-factor", "mfa", "phr", "partner", "hardware"]),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+def verdict(
+    rules: Evaluator,
+    facts: Sequence[Fact],
+    own: Authentication,
+    now: int,
+    checkpoint: Checkpoint | None = None,
+) -> int:
+    """How severe the answer is to a call whose token shows this sign-in."""
+    presented = Presented(own)
+    state = rules.fold("s", facts, checkpoint)
+    until = rules.until(state, presented)
+    if until is not None:
+        state = rules.fold("s", facts, checkpoint, until)
+    standing = rules.standing(state, now * MICROSECONDS, presented=presented)
+    verdicts = (
+        decide(standing, "app", contexts, now, LADDER).verdict
+        for contexts in (frozenset({"c1"}), frozenset[str]())
+    )
+    return sum(SEVERITY.index(one) * 3**place for place, one in enumerate(verdicts))
+
+
+@given(RULES, random_policies.lives(), OWN, OTHERS, st.integers(1100, 1300))
+@settings(max_examples=300, deadline=None)
+def test_somebody_elses_proof_changes_nothing_for_an_older_token(
+    policies: tuple[Policy, Policy],
+    life: list[Fact],
+    own: SignedIn,
+    others: list[tuple[int, int, str]],
+    now: int,
+) -> None:
+    rules = evaluator(*policies)
+    until = own.authentication.auth_time
+    known = [*START, own, *(f for f in life if not _is_later(f, until))]
+    proofs = [
+        signed_in(auth_time + late, auth_time, acr, f"o{place}")
+        for place, (auth_time, late, acr) in enumerate(others)
+    ]
+    alone = verdict(rules, known, own.authentication, now)
+    assert verdict(rules, [*known, *proofs], own.authentication, now) == alone
+
+
+@given(RULES, random_policies.lives(), OWN, OTHERS, st.integers(1100, 1300), st.integers(1, 12))
+@settings(max_examples=300, deadline=None)
+def test_nor_does_it_where_the_proof_is_folded_for_good(  # noqa: PLR0917 - a life
+    policies: tuple[Policy, Policy],
+    life: list[Fact],
+    own: SignedIn,
+    others: list[tuple[int, int, str]],
+    now: int,
+    keep: int,
+) -> None:
+    rules = evaluator(*policies)
+    until = own.authentication.auth_time
+    known = [*START, own, *(f for f in life if not _is_later(f, until))]
+    proofs = [
+        signed_in(auth_time + late, auth_time, acr, f"o{place}")
+        for place, (auth_time, late, acr) in enumerate(others[:EARLIER_BOUND])
+    ]
+    every = [*known, *proofs]
+    checkpoint = rules.checkpoint("s", every, None, keep)
+    if checkpoint is None or own.stamp > checkpoint.state.last:
+        return
+    alone = verdict(rules, known, own.authentication, now)
+    assert verdict(rules, every, own.authentication, now, checkpoint) == alone
+
+
+def _is_later(fact: Fact, until: int) -> bool:
+    return isinstance(fact, SignedIn) and fact.authentication.auth_time > until
