@@ -152,6 +152,8 @@ def evaluator_of(settings: Settings, policies: tuple[Policy, ...], prefixes: Pre
         settings.assurance.skew,
         settings.geography.least_distance_km,
         memory=int(settings.sessions.facts_ttl * MICROSECONDS),
+        establish_within=settings.assurance.establish_within,
+        remember=int(settings.friction.remember * MICROSECONDS),
     )
     return Stepper(policies, world, around)
 

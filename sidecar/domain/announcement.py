@@ -210,7 +210,9 @@ class _Look(NamedTuple):
     def presented(self) -> Iterator[News]:
         held = self.state.circumstances.get(PLACE)
         before = self.known.get(PRESENTED, b"")
-        if held is None or held.since is None or before >= _moment(held.since):
+        if held is None or not self.state.left or held.since is None:
+            return  # never seen elsewhere
+        if before >= _moment(held.since):
             return
         agent = self.state.circumstances.get(Circumstance.USER_AGENT)
         change = PresentedElsewhere(user_agent=agent.value if agent else "")

@@ -20,6 +20,7 @@ from sidecar.domain.facts import (
     DeviceBound,
     Fact,
     NetworkReported,
+    PlaceProven,
     Revoked,
     RiskReported,
     Seen,
@@ -52,14 +53,14 @@ from sidecar.domain.policy import (
     TravelSpeed,
     UserRisk,
 )
-from sidecar.domain.state import PLACE, Held, State, TravelHeld
+from sidecar.domain.state import ANONYMIZER, PLACE, Held, State, TravelHeld
 
 Parts: TypeAlias = int
 """Parts of a state, a bit for each. A plain integer: it is computed for every step."""
 
 EVERYTHING: Parts = -1
 CIRCUMSTANCES: dict[str, Parts] = {
-    name: 1 << at for at, name in enumerate((*(c.value for c in Circumstance), PLACE))
+    name: 1 << at for at, name in enumerate((*(c.value for c in Circumstance), PLACE, ANONYMIZER))
 }
 LOCATION: Parts = 1 << 16
 TRAVEL: Parts = 1 << 17
@@ -85,6 +86,7 @@ _CHANGES: dict[type[Fact], Parts] = {
     Revoked: 0,
     Spent: 0,
     SignedIn: SIGN_INS,
+    PlaceProven: SIGN_INS,
     ClaimsSeen: CLAIMS,
     RiskReported: RISK,
     SignalRaised: SIGNALS,
@@ -121,12 +123,13 @@ class Before(msgspec.Struct, frozen=True):
     circumstances: dict[str, Held]
     ip: str
     location: object
-    travel: TravelHeld | None
+    arrivals: tuple[TravelHeld, ...]
+    on: tuple[str, ...]
 
 
 def before(state: State) -> Before:
     """Keep what `changes` compares."""
-    return Before(dict(state.circumstances), state.ip, state.location, state.travel)
+    return Before(dict(state.circumstances), state.ip, state.location, state.arrivals, state.on)
 
 
 def changes(was: Before, state: State, facts: Sequence[Fact]) -> Parts:
@@ -134,8 +137,10 @@ def changes(was: Before, state: State, facts: Sequence[Fact]) -> Parts:
     parts = 0
     for fact in facts:
         parts |= _CHANGES.get(type(fact), EVERYTHING)
-    if state.travel is not was.travel:
+    if state.arrivals is not was.arrivals:
         parts |= TRAVEL
+    if state.on != was.on:
+        parts |= SIGN_INS  # what is remembered of the device counts as proven
     if state.location is not was.location and (
         state.location != was.location or state.ip != was.ip
     ):
@@ -194,8 +199,10 @@ def _reads(condition: Condition) -> Parts:  # noqa: C901, PLR0912 - one case a k
             for circumstance in condition.circumstances:
                 parts |= CIRCUMSTANCES[circumstance]
             return parts
-        case Locations() | Anonymizer():
+        case Locations():
             return _PLACED | CIRCUMSTANCES[Circumstance.IP]
+        case Anonymizer():
+            return _PLACED | CIRCUMSTANCES[ANONYMIZER]
         case Networks():
             return _PLACED | CIRCUMSTANCES[Circumstance.NETWORK]
         case Countries():

@@ -12,7 +12,7 @@ import msgspec
 from sidecar.domain.assurance import Authentication, Shown
 from sidecar.domain.compiling import applies, compile_policy, matches
 from sidecar.domain.context_proofs import credited, keep_shown
-from sidecar.domain.facts import ContextsShown, Fact, Revoked, Sighted, SignedIn, Spent
+from sidecar.domain.facts import ContextsShown, Fact, PlaceProven, Revoked, Sighted, SignedIn, Spent
 from sidecar.domain.holding import NOTHING, STICKY_BOUND, holding_of
 from sidecar.domain.lateness import still_latest
 from sidecar.domain.lifetime import lifetime_of
@@ -21,7 +21,7 @@ from sidecar.domain.policy import Policy
 from sidecar.domain.policy import State as PolicyState
 from sidecar.domain.presented import Presented
 from sidecar.domain.scene import CalledFrom, Scene, World
-from sidecar.domain.session import Surroundings, apply, best_sign_ins, counting
+from sidecar.domain.session import Surroundings, apply, best_sign_ins, counting, proven_by
 from sidecar.domain.spending import keep_spent
 from sidecar.domain.stamp import MICROSECONDS, Stamp
 from sidecar.domain.standing import (
@@ -201,6 +201,10 @@ class Evaluator:
             before = state.holdings.get(compiled.policy.id, NOTHING)
             found[compiled.policy.id] = holding_of(compiled, scene, before, self._around.skew)
         return found
+
+    def proven_by(self, state: State, fact: SignedIn) -> tuple[PlaceProven, ...]:
+        """What a sign-in proves for later sessions on its device, shown in a session like this."""
+        return proven_by(state, fact, self._around) if self._around.remember else ()
 
     def is_break_glass(self, state: State) -> bool:
         """Whether the session is of an account that no policy is for."""

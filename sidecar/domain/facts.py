@@ -49,15 +49,32 @@ class DeviceBound(_Fact, frozen=True, kw_only=True, array_like=True):
     device: str
 
 
+class ShownWith(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+    """What came with a sign-in: all that it can prove. Empty: it does not say.
+
+    `key` is what the token that showed it is bound to. `made_there`: the sign-in itself says that
+    it was made at that address; else a call from there showed it.
+    """
+
+    ip: str = ""
+    place: Place = Place()
+    device: str = ""
+    key: str = ""
+    user_agent: str = ""
+    made_there: bool = False
+
+
 class SignedIn(_Fact, frozen=True, kw_only=True, array_like=True):
     """This authentication was shown (the stamp is when, `auth_time` when it took place).
 
-    `everywhere`: of the user, by somebody who knows; it counts in the sessions that live then,
-    begins none, and brings none back that was revoked.
+    `shown_with` is what came with it, and so what it can prove. `everywhere`: of the user, by
+    somebody who knows; it counts in the sessions that live then, begins none, and brings none
+    back that was revoked.
     """
 
     authentication: Authentication
     everywhere: bool = False
+    shown_with: ShownWith = ShownWith()
 
 
 class ContextsShown(_Fact, frozen=True, kw_only=True, array_like=True):
@@ -138,6 +155,18 @@ class Seen(_Fact, frozen=True, kw_only=True, array_like=True):
     place: Place
 
 
+class PlaceProven(_Fact, frozen=True, kw_only=True, array_like=True):
+    """The user has proven this place on this device, by this sign-in (`friction.remember`).
+
+    `device` is `id:NAME` or `key:BINDING`: what a later session must be on for it to count there.
+    """
+
+    device: str
+    ip: str
+    place: Place
+    authentication: Authentication
+
+
 class SetAside(_Fact, frozen=True, kw_only=True, array_like=True):
     """Stands for what cannot be read or folded. `ends`: it may have been a revocation.
 
@@ -162,6 +191,7 @@ Fact: TypeAlias = (
     | Revoked
     | Spent
     | Seen
+    | PlaceProven
     | SetAside
 )
 

@@ -39,6 +39,7 @@ BOUNDS: Mapping[bytes, int] = {
     b"seen": 32,
     b"move": 32,
     b"owner": 64,
+    b"proven": 64,
     b"event": 128,
     b"fanned": 16,
     b"told": 256,

@@ -15,8 +15,9 @@ class Place(msgspec.Struct, frozen=True, omit_defaults=True):
     are degrees, `accuracy_km` the databases' accuracy radius. `anonymizer` holds the flags of an
     anonymous-IP database (`vpn`, `tor`, `hosting`, `public-proxy`, `residential-proxy`, and
     `anonymous` where it does not say which).
-    `meaningless` tells that the network's location says nothing about its user. `build` is the
-    build epoch of the city database.
+    `meaningless` tells that the network's location says nothing about its user. `carrier`: it is
+    where a mobile carrier hands its users' traffic on, and they may be anywhere in its country.
+    `build` is the build epoch of the city database.
     """
 
     country: str = ""
@@ -30,6 +31,12 @@ class Place(msgspec.Struct, frozen=True, omit_defaults=True):
     anonymizer: tuple[str, ...] = ()
     meaningless: bool = False
     build: int = 0
+    carrier: bool = False
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether its coordinates say something about its user."""
+        return self.latitude is not None and self.longitude is not None and not self.meaningless
 
 
 class Travel(msgspec.Struct, frozen=True):
@@ -51,6 +58,9 @@ def distance_km(a: Place, b: Place) -> float | None:
     return 2 * EARTH_RADIUS_KM * math.asin(math.sqrt(max(0.0, min(1.0, h))))
 
 
+UNKNOWN_RADIUS_KM = 50.0
+"""How far around coordinates somebody may be where the database tells no radius: never exact."""
+
 SPEED_LIMIT_KMH = 1_079_252_848.8
 """The speed of light. Two sightings in one instant have no finite speed, and JSON no infinity:
 speeds are told as at most this, which no `travel_speed` condition can sensibly exceed."""
@@ -62,6 +72,7 @@ class Unmeasured(StrEnum):
     NEGATIVE_INTERVAL = "negative-interval"
     LOCATION_MEANINGLESS = "location-meaningless"
     NO_COORDINATES = "no-coordinates"
+    WITHIN_CARRIER = "within-the-country-of-a-carrier"
     DATABASE_CHANGED = "database-changed"
 
 
@@ -91,12 +102,18 @@ def travel(  # noqa: PLR0913, PLR0917 - two sightings of two parts each, and wha
         return NotEvaluable(Unmeasured.LOCATION_MEANINGLESS)
     if distance is None:
         return NotEvaluable(Unmeasured.NO_COORDINATES)
+    if (origin.carrier or destination.carrier) and origin.country == destination.country != "":
+        return NotEvaluable(Unmeasured.WITHIN_CARRIER)
     # The address stayed, and a newer database only puts it somewhere else.
     if origin_ip and origin_ip == destination_ip and origin.build != destination.build:
         return NotEvaluable(Unmeasured.DATABASE_CHANGED)
-    distance = max(0.0, distance - origin.accuracy_km - destination.accuracy_km)
+    distance = max(0.0, distance - _radius(origin) - _radius(destination))
     hours = seconds / 3600
     return Travel(speed=_speed(distance, hours, least_distance_km), distance=distance, hours=hours)
+
+
+def _radius(place: Place) -> float:
+    return place.accuracy_km or UNKNOWN_RADIUS_KM
 
 
 def _speed(distance: float, hours: float, least_distance: float) -> float:

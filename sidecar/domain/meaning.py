@@ -17,6 +17,7 @@ from sidecar.domain.facts import (
     Revoked,
     RiskReported,
     Scope,
+    ShownWith,
     Sighted,
     SignalRaised,
     SignedIn,
@@ -140,7 +141,15 @@ def _meaning(signal: Signal, locate: Locate) -> Meaning:  # noqa: C901 - one cas
 
 def _established(signal: SessionEstablished, locate: Locate) -> tuple[Fact, ...]:
     authentication = Authentication(signal.auth_time, signal.acr, signal.amr)
-    facts: list[Fact] = [SignedIn(stamp=signal.stamp, authentication=authentication)]
+    came = ShownWith(
+        ip=signal.ip,
+        place=locate(signal.ip) if signal.ip else Place(),
+        device=signal.subject.device,
+        user_agent=signal.user_agent,
+        made_there=bool(signal.ip),
+    )
+    signed_in = SignedIn(stamp=signal.stamp, authentication=authentication, shown_with=came)
+    facts: list[Fact] = [signed_in]
     if signal.subject.device:
         facts.append(DeviceBound(stamp=signal.stamp, device=signal.subject.device))
     if signal.subject.user:

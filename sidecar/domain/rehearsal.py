@@ -23,6 +23,7 @@ from sidecar.domain.facts import (
     RiskReported,
     Scope,
     Seen,
+    ShownWith,
     Sighted,
     SignalRaised,
     SignedIn,
@@ -33,6 +34,7 @@ from sidecar.domain.meaning import meaning_of
 from sidecar.domain.policy import Circumstance, RiskLevel
 from sidecar.domain.presented import Presented
 from sidecar.domain.scene import CalledFrom
+from sidecar.domain.session import came_from
 from sidecar.domain.signal import Signal
 from sidecar.domain.stamp import Stamp, at
 
@@ -103,7 +105,14 @@ class Rehearsal:
         self._report(session, described, device, signed_in - REPORTED_BEFORE)
         stamp = self._stamp(now)
         authentication = Authentication(int(signed_in), described.acr, described.amr)
-        facts: list[Fact] = [SignedIn(stamp=stamp, authentication=authentication)]
+        came = ShownWith(
+            ip=described.ip,
+            place=self._place_of(described.ip) if described.ip else Place(),
+            device=device,
+            user_agent=described.user_agent,
+        )
+        signed_in_there = SignedIn(stamp=stamp, authentication=authentication, shown_with=came)
+        facts: list[Fact] = [signed_in_there]
         claims = (
             ("user", (described.user,)),
             ("groups", described.groups),
@@ -142,9 +151,12 @@ class Rehearsal:
         self._join(session, mine)
 
     def sign_in(self, name: str, authentication: Authentication, now: float) -> None:
-        """A session shows another sign-in."""
-        fact = SignedIn(stamp=self._stamp(now), authentication=authentication)
-        self._join(self._sessions[name], [fact])
+        """A session shows another sign-in, from where it is."""
+        session = self._sessions[name]
+        state = self._evaluator.fold(name, self._facts(session))
+        came = came_from(state)
+        fact = SignedIn(stamp=self._stamp(now), authentication=authentication, shown_with=came)
+        self._join(session, [fact])
 
     def see(self, name: str, now: float, ip: str = "", user_agent: str = "") -> None:
         """A session is used; what is as it was is no news."""

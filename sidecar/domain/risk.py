@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
+from sidecar.domain.places import is_proven, sign_ins_of
 from sidecar.domain.policy import RiskLevel
 from sidecar.domain.precedence import COMPLIANCE_CHANGE, NOT_COMPLIANT, RISK_CHANGE, counting
 from sidecar.domain.source import ITSELF, Sources
@@ -192,14 +193,16 @@ def _contributions(
         if (
             held is not None
             and held.value != state.baseline.get(circumstance)
-            and f"{circumstance}={held.value}" not in state.proven
+            and not sign_ins_of(state, f"{circumstance}={held.value}")
         ):
             yield [(name, held.since, signal, ITSELF)]
     if state.location.anonymizer:
         since = state.circumstances["ip"].since if "ip" in state.circumstances else None
         yield [("anonymizer", since, "session-presented", ITSELF)]
-    if state.travel is not None and state.travel.speed >= rating.travel_speed_kmh:
-        yield [("travel", state.travel.since, "session-presented", ITSELF)]
+    journeys = [one for one in state.arrivals if one.speed >= rating.travel_speed_kmh]
+    unproven = [one.since for one in journeys if not is_proven(state, one)]
+    if unproven:
+        yield [("travel", max(unproven), "session-presented", ITSELF)]
 
 
 def _levels(name: str, words: Mapping[str, RiskHeld], sources: Sources) -> Sequence[_Contribution]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
+from sidecar.domain import places
 from sidecar.domain.assurance import Authentication, Ladder, Requirement
 from sidecar.domain.location import Place
 from sidecar.domain.policy import Principals, RiskLevel
@@ -10,6 +11,12 @@ from sidecar.domain.precedence import compliance, loosening
 from sidecar.domain.risk import Rating, level_after, terms_of, total
 from sidecar.domain.source import Sources
 from sidecar.domain.state import PLACE, Cause, Moment, State, unproven
+
+JOURNEY = "journey"
+"""Begins the circumstance "where a journey began and where it ended"."""
+
+LOCATION = "location"
+"""Begins the circumstance "in these named locations"."""
 
 ALWAYS = Cause("always", "", None, "policy")
 Needs: TypeAlias = tuple[tuple[Requirement, ...], ...]
@@ -125,8 +132,35 @@ class Scene:
         return self._level
 
     def proven(self, circumstance: str, needs: Needs) -> bool:
-        """Whether sign-ins that satisfy one of these ways were made in this circumstance."""
-        sign_ins = self.state.proven.get(circumstance, ())
+        """Whether sign-ins that satisfy one of these ways came with this circumstance.
+
+        Of a journey they must have come from both of its ends, or with the arrival itself.
+        """
+        state = self.state
+        kind, _, value = circumstance.partition("=")
+        if kind == PLACE:
+            return self._meet(places.sign_ins_at(state, state.ip, state.location), needs)
+        if kind == LOCATION:
+            return self._meet(self._signed_in_within(frozenset(value.split(","))), needs)
+        if kind == JOURNEY:
+            return any(
+                self._meet(one.proven_by, needs)
+                or all(self._meet(end, needs) for end in places.ends(state, one))
+                for one in state.arrivals
+                if one.text == value
+            )
+        return self._meet(places.sign_ins_of(state, circumstance), needs)
+
+    def _signed_in_within(self, names: frozenset[str]) -> tuple[Authentication, ...]:
+        """The sign-ins that came from an address in all of these named locations."""
+        return tuple(
+            auth
+            for ip, place, sign_ins in places.proven_sites(self.state)
+            if names <= self.world.locations_of(ip, place)
+            for auth in sign_ins
+        )
+
+    def _meet(self, sign_ins: tuple[Authentication, ...], needs: Needs) -> bool:
         return any(all(self._shown(each, sign_ins) for each in way) for way in needs)
 
     def _shown(self, requirement: Requirement, sign_ins: tuple[Authentication, ...]) -> bool:
@@ -141,8 +175,7 @@ class Scene:
     @property
     def place(self) -> str:
         """The circumstance that stands for where the session is."""
-        held = self.state.circumstances.get(PLACE)
-        return f"{PLACE}={held.value}" if held else ""
+        return places.here(self.state)
 
 
 Test: TypeAlias = Callable[[Scene, Needs], Finding]

@@ -9,7 +9,9 @@ What the fold keeps:
 
 - *circumstances*: where and with what the session is, each with the moment it began (`since`;
   None: it was so from the start), the *baseline* they are held against, and what is *proven*:
-  circumstances in which the user has signed in after they began.
+  circumstances that came with a sign-in (`places`). A sign-in belongs to the call that first shows
+  it if it was made shortly before, and after the session was last seen elsewhere; or to where it
+  says it was made. It proves nothing else, however old the circumstances are.
 - *registers*: risk, compliance, claims, live signals, the best sign-ins, the latest revocation.
 - for each policy a *holding*: the causes for which it holds now, and its *mark*: the causes that
   were fresh when they came up and that no circumstance proven before excuses.
@@ -32,6 +34,7 @@ from typing import assert_never
 
 import msgspec
 
+from sidecar.domain import places
 from sidecar.domain.assurance import Authentication, is_later
 from sidecar.domain.context_proofs import keep_shown
 from sidecar.domain.facts import (
@@ -43,30 +46,38 @@ from sidecar.domain.facts import (
     DeviceBound,
     Fact,
     NetworkReported,
+    PlaceProven,
     Revoked,
     RiskReported,
     Scope,
     Seen,
     SetAside,
+    ShownWith,
     Sighted,
     SignalRaised,
     SignedIn,
     Spent,
     establishes,
 )
-from sidecar.domain.location import NotEvaluable, Travel, travel
+from sidecar.domain.location import NotEvaluable, Place, travel
 from sidecar.domain.policy import Circumstance, RiskLevel
 from sidecar.domain.precedence import COMPLIANT, NOT_COMPLIANT
 from sidecar.domain.spending import keep_spent
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.state import (
+    ANONYMIZER,
+    ARRIVALS_BOUND,
+    IDENTITIES_BOUND,
     PLACE,
+    PLACES_BOUND,
     PROVEN_BOUND,
     PROVEN_BY_BOUND,
     SIGN_INS_BOUND,
     SIGNALS_BOUND,
     Held,
     Moment,
+    PlaceHeld,
+    Remembered,
     RiskHeld,
     Said,
     Sighting,
@@ -84,6 +95,8 @@ class Surroundings(msgspec.Struct, frozen=True):
     `network_of` maps an address to its named network segment, empty for none. `memory` is for
     how long (microseconds) facts of users and devices are kept where no session needs them; 0:
     always. `until`: the session is folded as of the sign-ins until that second; None: as of all.
+    A sign-in is a call's own for `establish_within` seconds; places that a user has proven on a
+    device are remembered for `remember` microseconds; 0: not at all.
     """
 
     session: str
@@ -92,6 +105,8 @@ class Surroundings(msgspec.Struct, frozen=True):
     least_distance_km: float = 100.0
     memory: int = 0
     until: int | None = None
+    establish_within: int = 300
+    remember: int = 0
 
 
 def apply(state: State, facts: Sequence[Fact], around: Surroundings) -> None:
@@ -100,6 +115,8 @@ def apply(state: State, facts: Sequence[Fact], around: Surroundings) -> None:
     since = moment if state.established else None
     if not state.established and any(establishes(fact) for fact in facts):
         state.established = moment
+        oldest = moment - around.remember
+        state.remembered = {k: one for k, one in state.remembered.items() if one.moment >= oldest}
     for fact in sorted(facts, key=_order) if len(facts) > 1 else facts:
         _apply_one(state, fact, moment, since, around)
     state.last = max(state.last, facts[0].stamp)
@@ -121,7 +138,7 @@ def _apply_one(  # noqa: C901, PLR0912 - one case a kind
 ) -> None:
     match fact:
         case Sighted():
-            _sighted(state, fact, moment, since, around)
+            _sighted(state, fact, moment, around)
         case AgentSeen():
             _hold(state, Circumstance.USER_AGENT, fact.user_agent, since)
         case DeviceBound():
@@ -130,7 +147,7 @@ def _apply_one(  # noqa: C901, PLR0912 - one case a kind
         case SignedIn():
             sign_in = counting(state, fact, around)
             if sign_in is not None:
-                _sign_in(state, sign_in, around.skew)
+                _sign_in(state, fact, sign_in, around)
         case ContextsShown():
             keep_shown(state, fact.contexts, fact.second)
         case AssuranceLowered():
@@ -138,6 +155,9 @@ def _apply_one(  # noqa: C901, PLR0912 - one case a kind
         case ClaimsSeen():
             for name, values in fact.claims:
                 state.claims[name] = (values, since)
+                if name.startswith(BOUND_TO) and values:
+                    bound = f"key:{values[-1]}"
+                    state.on = tuple(o for o in state.on if o == bound or o.startswith("id:"))
         case NetworkReported():
             if fact.device:
                 state.device_network[fact.device] = Held(fact.network, moment)
@@ -156,11 +176,9 @@ def _apply_one(  # noqa: C901, PLR0912 - one case a kind
         case Spent():
             keep_spent(state, fact.auth_time, SpentHeld(fact.token, moment))
         case Seen():
-            if fact.session == around.session:
-                if state.own is not None and state.own.ip == fact.ip:
-                    state.own = Sighting(fact.ip, fact.place, moment)
-            else:
-                state.elsewhere = Sighting(fact.ip, fact.place, moment)
+            _seen(state, fact, moment, around.session)
+        case PlaceProven():
+            _remember(state, fact, moment, around)
         case SetAside():
             # It may have been what a policy marks for, so it is taken to be.
             state.aside = max(state.aside, moment)
@@ -179,29 +197,32 @@ def _hold(state: State, circumstance: str, value: str, since: Moment) -> None:
     state.circumstances[circumstance] = Held(value, since)
 
 
-def _sighted(state: State, fact: Sighted, moment: int, since: Moment, around: Surroundings) -> None:
+def _sighted(state: State, fact: Sighted, moment: int, around: Surroundings) -> None:
     first = state.own is None
-    arrival = None if first else since
-    _travel(state, fact, moment, around.least_distance_km)
+    if state.own is not None and state.own.ip != fact.ip:
+        state.left = state.own.moment
+    sighting = Sighting(fact.ip, fact.place, moment)
+    _travel(state, sighting, around.least_distance_km)
     place = fact.place
-    _hold(state, Circumstance.IP, fact.ip, arrival)
+    _hold(state, Circumstance.IP, fact.ip, moment)
     for circumstance, value in (
         (Circumstance.COUNTRY, place.country),
         (Circumstance.REGION, place.region),
         (Circumstance.ASN, str(place.asn) if place.asn else ""),
     ):
         if value:
-            _hold(state, circumstance, value, arrival)
+            _hold(state, circumstance, value, moment)
         elif circumstance in state.circumstances and not first:
             # Unknown is neither here nor there: it is not a change, and not the old place either.
             _forget(state, circumstance)
-    _hold(state, PLACE, f"{place.country}/{place.asn}" if place.country else fact.ip, arrival)
+    _hold(state, PLACE, places.label(fact.ip, place), moment)
+    _hold(state, ANONYMIZER, ",".join(place.anonymizer) or places.NO_ANONYMIZER, moment)
     network = around.network_of(fact.ip)
     if network or not state.network_reported:
         state.network_reported = False
-        _hold(state, Circumstance.NETWORK, network, arrival)
+        _hold(state, Circumstance.NETWORK, network, moment)
     state.ip, state.location = fact.ip, place
-    state.own = Sighting(fact.ip, place, moment)
+    state.own = sighting
 
 
 def _forget(state: State, circumstance: str) -> None:
@@ -220,23 +241,100 @@ def _network_of_device(state: State) -> None:
     _hold(state, Circumstance.NETWORK, held.value, held.since)
 
 
-def _travel(state: State, fact: Sighted, moment: int, least_distance_km: float) -> None:
-    origin = state.own
-    if state.elsewhere is not None and (origin is None or state.elsewhere.moment > origin.moment):
-        origin = state.elsewhere
-    if origin is None:
+OWN, OTHER = "own", "other"
+CARRIED = "|carrier"
+"""Whose last placed sightings are kept; those at a carrier's egress apart, since they say less."""
+
+
+def _seen(state: State, fact: Seen, moment: int, session: str) -> None:
+    sighting = Sighting(fact.ip, fact.place, moment)
+    if fact.session != session:
+        state.elsewhere = sighting
+        _keep_placed(state, OTHER, sighting)
+    elif state.own is not None and state.own.ip == fact.ip:
+        state.own = sighting
+        for whose in (OWN, OWN + CARRIED):
+            held = state.placed.get(whose)
+            if held is not None and held.ip == fact.ip:
+                state.placed[whose] = sighting
+
+
+def _keep_placed(state: State, whose: str, sighting: Sighting) -> None:
+    """Keep what the next journey is held against: sightings without a place leave it alone."""
+    if not sighting.place.is_placed:
         return
-    seconds = (moment - origin.moment) / MICROSECONDS
-    journey = travel(origin.place, origin.ip, fact.place, fact.ip, seconds, least_distance_km)
-    if isinstance(journey, NotEvaluable):
-        return  # what cannot be known does not excuse an earlier arrival
-    if journey.speed == 0 and origin is state.own:
-        return  # still at the place of that arrival
-    state.travel = _arrival(journey, moment) if journey.speed else None
+    if sighting.place.carrier:
+        state.placed[whose + CARRIED] = sighting
+    else:
+        state.placed[whose] = sighting
+        state.placed.pop(whose + CARRIED, None)
 
 
-def _arrival(journey: Travel, moment: int) -> TravelHeld:
-    return TravelHeld(journey.speed, journey.distance, journey.hours, moment)
+def _travel(state: State, arrived: Sighting, least_distance_km: float) -> None:
+    """Hold a sighting against the last placed ones, whatever lay between.
+
+    Of the session's own the fastest journey counts; so does that of its siblings, where they were
+    seen since. What cannot be known does not excuse an earlier arrival, and who is still at the
+    place of that arrival has not arrived anew.
+    """
+    if not arrived.place.is_placed:
+        return
+    before = _placed(state, OWN)
+    own = _journeys(before, arrived, least_distance_km)
+    newest = max((one.moment for one in before), default=0)
+    siblings = [one for one in _placed(state, OTHER) if one.moment > newest]
+    others = _journeys(siblings, arrived, least_distance_km)
+    stays = not own or own[0].speed == 0 or _rests_with_carrier(state, arrived)
+    fastest = [max(each, key=_speed) for each in (own, others) if each]
+    found = [one for one in fastest if one.speed]
+    state.arrivals = (*(state.arrivals if stays else ()), *found)[-ARRIVALS_BOUND:]
+    _keep_placed(state, OWN, arrived)
+
+
+def _placed(state: State, whose: str) -> list[Sighting]:
+    """The last placed sightings of these, the latest first."""
+    found = [state.placed[one] for one in (whose + CARRIED, whose) if one in state.placed]
+    return sorted(found, key=_moment, reverse=True)
+
+
+def _moment(sighting: Sighting) -> int:
+    return sighting.moment
+
+
+def _rests_with_carrier(state: State, arrived: Sighting) -> bool:
+    """Whether a carrier handed the session on last, in the country where one does now."""
+    last = state.placed.get(OWN + CARRIED)
+    return (
+        last is not None
+        and arrived.place.carrier
+        and last.place.country == arrived.place.country != ""
+    )
+
+
+def _journeys(
+    origins: Sequence[Sighting], arrived: Sighting, least_distance_km: float
+) -> list[TravelHeld]:
+    """The journeys from these sightings of which anything can be said."""
+    found = []
+    for origin in origins:
+        seconds = (arrived.moment - origin.moment) / MICROSECONDS
+        journey = travel(
+            origin.place, origin.ip, arrived.place, arrived.ip, seconds, least_distance_km
+        )
+        if isinstance(journey, NotEvaluable):
+            continue
+        text = (
+            f"{journey.distance:.0f} km in {journey.hours:.2f} h, "
+            f"{places.label(origin.ip, origin.place)} to "
+            f"{places.label(arrived.ip, arrived.place)}"
+        )
+        told = (journey.speed, journey.distance, journey.hours, arrived.moment)
+        found.append(TravelHeld(*told, origin, arrived, text))
+    return found
+
+
+def _speed(journey: TravelHeld) -> float:
+    return journey.speed
 
 
 def counting(state: State, fact: SignedIn, around: Surroundings) -> Authentication | None:
@@ -254,16 +352,140 @@ def counting(state: State, fact: SignedIn, around: Surroundings) -> Authenticati
     return sign_in
 
 
-def _sign_in(state: State, authentication: Authentication, skew: int) -> None:
-    state.sign_ins = best_sign_ins((*state.sign_ins, authentication))
-    for circumstance, held in state.circumstances.items():
-        second = None if held.since is None else held.since // MICROSECONDS
-        if is_later(authentication.auth_time, second, skew):
-            key = f"{circumstance}={held.value}"
-            known = state.proven.pop(key, ())
-            state.proven[key] = best_sign_ins((*known, authentication), PROVEN_BY_BOUND)
+def belongs(
+    state: State, ip: str, authentication: Authentication, moment: int, around: Surroundings
+) -> bool:
+    """Whether a sign-in belongs to the call from `ip` that first shows it at `moment`.
+
+    It must have been made shortly before, and after the session was last seen elsewhere: who has
+    signed in earlier, or from where the session was then, has proven nothing of where it is now.
+    """
+    second = moment // MICROSECONDS
+    made = min(authentication.auth_time, second)
+    if made <= 0 or second - made > around.establish_within:
+        return False
+    moved = bool(ip) and state.own is not None and state.own.ip != ip
+    left = state.own.moment if moved and state.own is not None else state.left
+    return left == 0 or is_later(made, left // MICROSECONDS, around.skew)
+
+
+def is_shown(authentication: Authentication, before: Sequence[Authentication]) -> bool:
+    """Whether this sign-in, or a later one of its kind, is among those."""
+    return any(
+        (one.acr, one.amr) == (authentication.acr, authentication.amr)
+        and one.auth_time >= authentication.auth_time
+        for one in before
+    )
+
+
+def _sign_in(state: State, fact: SignedIn, auth: Authentication, around: Surroundings) -> None:
+    """Take up a sign-in, and make what came with it part of what is proven.
+
+    A later call that shows it again, from wherever that comes, proves nothing more.
+    """
+    came, moment = fact.shown_with, fact.stamp.time
+    first = not is_shown(auth, state.attached)
+    own = first and belongs(state, came.ip, auth, moment, around)
+    state.sign_ins = best_sign_ins((*state.sign_ins, auth))
+    if came.device or came.key:
+        state.on = identities(came.device, came.key)
+    if came.ip:
+        state.attached = best_sign_ins((*state.attached, auth))
+    if not (own or (came.made_there and came.ip)):
+        return
+    proven = [f"{Circumstance.DEVICE}={came.device}"] if came.device else []
+    if came.user_agent and own:
+        proven.append(f"{Circumstance.USER_AGENT}={came.user_agent}")
+    if came.ip:
+        proven += places.circumstances(came.ip, came.place)
+        proven += _segment(state, came.ip, auth, around)
+        _prove_place(state, came.ip, came.place, auth)
+    for key in proven:
+        state.proven[key] = best_sign_ins((*state.proven.pop(key, ()), auth), PROVEN_BY_BOUND)
     while len(state.proven) > PROVEN_BOUND:
         state.proven.pop(next(iter(state.proven)))
+    if own and any(one.since == moment for one in state.arrivals):
+        state.arrivals = tuple(
+            msgspec.structs.replace(one, proven_by=(*one.proven_by, auth))
+            if one.since == moment and one.destination.ip == came.ip
+            else one
+            for one in state.arrivals
+        )
+
+
+def proven_by(state: State, fact: SignedIn, around: Surroundings) -> tuple[PlaceProven, ...]:
+    """The places that a sign-in proves on its device, shown in a session that stands so.
+
+    One for the device and one for the key: a later session may show either.
+    """
+    came, auth = fact.shown_with, fact.authentication
+    if not came.ip or fact.everywhere:
+        return ()
+    first = not is_shown(auth, state.attached)
+    if not came.made_there and not (
+        first and belongs(state, came.ip, auth, fact.stamp.time, around)
+    ):
+        return ()
+    return tuple(
+        PlaceProven(stamp=fact.stamp, device=one, ip=came.ip, place=came.place, authentication=auth)
+        for one in identities(came.device, came.key)
+    )
+
+
+def came_from(state: State) -> ShownWith:
+    """What comes with a sign-in that a call shows from where the session is."""
+    agent = state.circumstances.get(Circumstance.USER_AGENT)
+    return ShownWith(
+        state.ip, state.location, state.device, user_agent=agent.value if agent else ""
+    )
+
+
+def identities(device: str, key: str) -> tuple[str, ...]:
+    """What a device is known by, as `PlaceProven.device` names it."""
+    named = (("id", device), ("key", key))
+    return tuple(f"{kind}:{name}" for kind, name in named if name)[:IDENTITIES_BOUND]
+
+
+BOUND_TO = "cnf:"
+"""Begins the claim that holds what a session's tokens are bound to, the present one last."""
+
+
+def _segment(
+    state: State, ip: str, authentication: Authentication, around: Surroundings
+) -> tuple[str, ...]:
+    """The network segment that came with a sign-in: the address's, or the one last reported."""
+    held = state.circumstances.get(Circumstance.NETWORK)
+    if state.ip != ip or held is None or not state.network_reported:
+        return (f"{Circumstance.NETWORK}={around.network_of(ip)}",)
+    since = None if held.since is None else held.since // MICROSECONDS
+    if is_later(authentication.auth_time, since, around.skew):
+        return (f"{Circumstance.NETWORK}={held.value}",)
+    return ()
+
+
+def _prove_place(state: State, ip: str, place: Place, authentication: Authentication) -> None:
+    key = places.label(ip, place)
+    before = state.proven_places.pop(key, None)
+    sign_ins = (*(before.sign_ins if before else ()), authentication)
+    state.proven_places[key] = PlaceHeld(ip, place, best_sign_ins(sign_ins, PROVEN_BY_BOUND))
+    while len(state.proven_places) > PLACES_BOUND:
+        state.proven_places.pop(next(iter(state.proven_places)))
+
+
+def _remember(state: State, fact: PlaceProven, moment: int, around: Surroundings) -> None:
+    """Take up what an earlier session has proven: what a session proves, it knows itself."""
+    if not around.remember or state.established:
+        return
+    auth = fact.authentication
+    key = f"{fact.device}|{places.label(fact.ip, fact.place)}|{auth.acr}|{' '.join(auth.amr)}"
+    state.remembered.pop(key, None)
+    told = (
+        *places.circumstances(fact.ip, fact.place),
+        f"{Circumstance.NETWORK}={around.network_of(fact.ip)}",
+    )
+    state.remembered[key] = Remembered(fact.device, fact.ip, fact.place, auth, moment, told)
+    while len(state.remembered) > PLACES_BOUND:
+        state.remembered.pop(next(iter(state.remembered)))
 
 
 def best_sign_ins(
@@ -307,6 +529,8 @@ def _signal(state: State, fact: SignalRaised, moment: int) -> None:
     key = f"{fact.scope}|{fact.device}|{fact.name}"
     state.signals.pop(key, None)
     state.signals[key] = SignalHeld(fact.name, fact.weight, fact.half_life, moment, fact.device)
+    if fact.scope is Scope.USER and fact.name == "credential-change":
+        state.credentials_changed = max(state.credentials_changed, moment)
     while len(state.signals) > SIGNALS_BOUND:
         state.signals.pop(next(iter(state.signals)))
 

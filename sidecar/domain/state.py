@@ -10,12 +10,20 @@ from sidecar.domain.policy import Circumstance, RiskLevel
 from sidecar.domain.stamp import MICROSECONDS, Stamp
 
 PLACE = "place"
-"""The circumstance "country and autonomous system together", which no policy names."""
+"""The circumstance "at these coordinates, in this network" (`places.label`): no policy names it."""
+
+ANONYMIZER = "anonymizer"
+"""The circumstance "behind these kinds of anonymizer", which no policy names as one either."""
 
 PROVEN_BOUND = 96
 PROVEN_BY_BOUND = 8
 """Ways of signing in that are kept of each circumstance that is proven."""
 
+PLACES_BOUND = 64
+"""Places that are proven in a session, and as many that are remembered of its user."""
+
+ARRIVALS_BOUND = 8
+IDENTITIES_BOUND = 4
 SIGN_INS_BOUND = 16
 SIGNALS_BOUND = 64
 SPENT_BOUND = 64
@@ -51,21 +59,50 @@ class RiskHeld(msgspec.Struct, frozen=True, array_like=True):
     at: int
 
 
-class TravelHeld(msgspec.Struct, frozen=True, array_like=True):
-    """How fast the session got where it is, and when it arrived."""
-
-    speed: float
-    distance: float
-    hours: float
-    since: int
-
-
 class Sighting(msgspec.Struct, frozen=True, array_like=True):
     """Where somebody was, and when."""
 
     ip: str
     place: Place
     moment: int
+
+
+class TravelHeld(msgspec.Struct, frozen=True, array_like=True):
+    """How fast the session got where it is, from where and to where, and when it arrived.
+
+    `proven_by` are the sign-ins that came with the arrival itself.
+    """
+
+    speed: float
+    distance: float
+    hours: float
+    since: int
+    origin: Sighting
+    destination: Sighting
+    text: str
+    proven_by: tuple[Authentication, ...] = ()
+
+
+class PlaceHeld(msgspec.Struct, frozen=True, array_like=True):
+    """A place, and the sign-ins that came from there."""
+
+    ip: str
+    place: Place
+    sign_ins: tuple[Authentication, ...]
+
+
+class Remembered(msgspec.Struct, frozen=True, array_like=True):
+    """A place that the user proved in an earlier session, on a device, by a sign-in, at a moment.
+
+    `circumstances` are what it says of the address, as `State.proven` names them.
+    """
+
+    device: str
+    ip: str
+    place: Place
+    authentication: Authentication
+    moment: int
+    circumstances: tuple[str, ...]
 
 
 class SignalHeld(msgspec.Struct, frozen=True, array_like=True):
@@ -140,6 +177,12 @@ class State(msgspec.Struct):
 
     `lost`: what was known before this moment (microseconds) may be lost; 0: nothing is. It is no
     fact, and is set by whoever has the records: see `domain.loss`.
+
+    `own` is the session's last sighting, `left` when it was last seen at another address than that,
+    `placed` the last sightings whose coordinates say something, by whose they are. `arrivals` are
+    the journeys that ended where it is. `proven` and `proven_places` are what sign-ins have proven,
+    `attached` the sign-ins that a call from some address has shown; `remembered` are places proven
+    in earlier sessions, and `on` the devices and keys that the latest sign-in came with.
     """
 
     last: Stamp = Stamp(0, "")
@@ -149,6 +192,10 @@ class State(msgspec.Struct):
     circumstances: dict[str, Held] = {}
     baseline: dict[str, str] = {}
     proven: dict[str, tuple[Authentication, ...]] = {}
+    proven_places: dict[str, PlaceHeld] = {}
+    remembered: dict[str, Remembered] = {}
+    on: tuple[str, ...] = ()
+    attached: tuple[Authentication, ...] = ()
     sign_ins: tuple[Authentication, ...] = ()
     shown_contexts: dict[str, int] = {}
     lowered: Held | None = None
@@ -164,9 +211,12 @@ class State(msgspec.Struct):
     spent: dict[int, SpentHeld] = {}
     score_level: RiskLevel = RiskLevel.LOW
     loosening_level: RiskLevel = RiskLevel.LOW
-    travel: TravelHeld | None = None
+    credentials_changed: int = 0
+    arrivals: tuple[TravelHeld, ...] = ()
     own: Sighting | None = None
+    left: int = 0
     elsewhere: Sighting | None = None
+    placed: dict[str, Sighting] = {}
     holdings: dict[str, Holding] = {}
     aside: int = 0
     lost: int = 0
@@ -176,6 +226,11 @@ class State(msgspec.Struct):
         """The device the session is on; empty where it is not known."""
         held = self.circumstances.get(Circumstance.DEVICE)
         return held.value if held else ""
+
+    @property
+    def travel(self) -> TravelHeld | None:
+        """The fastest journey that ended where the session is; None: there was none."""
+        return max(self.arrivals, key=_speed, default=None)
 
     def concerns(self, device: str) -> bool:
         """Whether what is said of `device` (empty: of none in particular) concerns this session."""
@@ -219,12 +274,16 @@ class State(msgspec.Struct):
         return latest
 
 
+def _speed(journey: TravelHeld) -> tuple[float, int]:
+    return journey.speed, journey.since
+
+
 def unproven(state: State) -> State:
     """The same, had nobody ever signed in to prove where the session is. It shares its tables."""
-    if not state.proven:
+    if not (state.proven or state.proven_places or state.remembered):
         return state
     twin = copy.copy(state)
-    twin.proven = {}
+    twin.proven, twin.proven_places, twin.remembered = {}, {}, {}
     return twin
 
 

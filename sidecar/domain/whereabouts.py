@@ -3,9 +3,10 @@
 from collections.abc import Callable
 
 from sidecar.domain.location import Place
+from sidecar.domain.places import NO_ANONYMIZER
 from sidecar.domain.policy import Anonymizer, Changed, Circumstance, Locations, Selection
-from sidecar.domain.scene import Check, Finding, Needs, Scene, Test
-from sidecar.domain.state import PLACE, Cause
+from sidecar.domain.scene import JOURNEY, LOCATION, Check, Finding, Needs, Scene, Test
+from sidecar.domain.state import ANONYMIZER, PLACE, Cause
 
 _SIGNAL_OF = {
     Circumstance.NETWORK: "network-change",
@@ -92,8 +93,14 @@ def locations(condition: Locations, *, inverted: bool) -> Check:
         if condition.strict and scene.addressless:
             return Finding(not inverted, (Cause("location", NO_ADDRESS, scene.now, "policy"),))
         names = names_of(scene)
-        inside = ",".join(sorted(names & wanted)) or f"outside ({scene.place.partition('=')[2]})"
-        cause = Cause("location", inside, scene.since(PLACE), "session-presented", scene.place)
+        inside = ",".join(sorted(names & wanted))
+        cause = Cause(
+            "location",
+            inside or f"outside ({scene.place.partition('=')[2]})",
+            scene.since(PLACE),
+            "session-presented",
+            f"{LOCATION}={inside}" if inside else scene.place,
+        )
         return Finding(_selects(selection, names), (cause,))
 
     def value(scene: Scene) -> str:
@@ -168,14 +175,12 @@ def anonymizer(condition: Anonymizer) -> Check:
     def test(scene: Scene, _needs: Needs) -> Finding:
         flags = frozenset(scene.state.location.anonymizer)
         shown = flags & condition.kinds if condition.kinds else flags
-        cause = Cause(
-            "anonymizer",
-            ",".join(sorted(shown)) or "none",
-            scene.since(Circumstance.IP),
-            "session-presented",
-            scene.place,
+        since = scene.since(ANONYMIZER)
+        causes = tuple(
+            Cause("anonymizer", kind, since, "session-presented", f"{ANONYMIZER}={kind}")
+            for kind in sorted(shown) or (NO_ANONYMIZER,)
         )
-        return Finding(bool(shown) == condition.present, (cause,))
+        return Finding(bool(shown) == condition.present, causes)
 
     def value(scene: Scene) -> str:
         return ", ".join(sorted(scene.state.location.anonymizer)) or "none"
@@ -188,12 +193,13 @@ def travel_speed(at_least: float) -> Check:
     """Whether the session got where it is at this speed or faster."""
 
     def test(scene: Scene, _needs: Needs) -> Finding:
-        travel = scene.state.travel
-        if travel is None:
-            return Finding(False, ())
-        value = f"{travel.distance:.0f} km in {travel.hours:.2f} h"
-        cause = Cause("travel", value, travel.since, "session-presented", scene.place)
-        return Finding(travel.speed >= at_least, (cause,))
+        arrivals = scene.state.arrivals
+        fast = tuple(one for one in arrivals if one.speed >= at_least)
+        causes = tuple(
+            Cause("travel", one.text, one.since, "session-presented", f"{JOURNEY}={one.text}")
+            for one in fast or arrivals
+        )
+        return Finding(bool(fast), causes)
 
     def value(scene: Scene) -> str:
         travel = scene.state.travel

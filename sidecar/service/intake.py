@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol, assert_never
 
 import msgspec
 
-from sidecar.domain.facts import Fact, Scope, Seen, Sighted
+from sidecar.domain.facts import Fact, Scope, Seen, Sighted, SignedIn
 from sidecar.domain.lattice import Record
 from sidecar.domain.location import Place
 from sidecar.domain.meaning import Meaning, meaning_of
@@ -29,6 +29,7 @@ from sidecar.domain.signal import (
     Subject,
 )
 from sidecar.domain.source import ITSELF, Sources
+from sidecar.domain.state import State
 from sidecar.service.answers import Accepted, Overloaded
 from sidecar.service.attribution import Attribution
 from sidecar.service.observations import EventOutcome, EventTaken, Telemetry
@@ -43,6 +44,7 @@ from sidecar.wire.records import (
     WHO_USER,
     app_field,
     encode_facts,
+    encode_proven,
     encode_seen,
     event_field,
     fanned_field,
@@ -396,23 +398,31 @@ class Intake:
         return Accepted(signal.stamp.id, duplicate=not answers[0].joined)
 
     def _sightings(self, facts: tuple[Fact, ...], name: SessionName, channel: bytes) -> list[Join]:
-        """Where a session was seen, its user was: travel is judged across sessions."""
-        joins = []
+        """Where a session was seen, its user was; and what that proved there is remembered.
+
+        Travel is judged across sessions, and so is what a user has proven on a device.
+        """
+        found: list[Record] = []
         for fact in facts:
             if isinstance(fact, Sighted):
                 seen = Seen(stamp=fact.stamp, session=name.session, ip=fact.ip, place=fact.place)
-                joins.append(
-                    Join(
-                        self._names.user_record(name.user),
-                        encode_seen(seen, moved=True),
-                        self._facts_expire(),
-                        self._now(),
-                        publish=channel,
-                        want_record=False,
-                        confirm=True,
-                    )
-                )
-        return joins
+                found.append(encode_seen(seen, moved=True))
+            elif isinstance(fact, SignedIn):
+                # Of an event counts only where it says that it was made: no state is needed.
+                found.append(encode_proven(self._view.evaluator.proven_by(State(), fact)))
+        return [
+            Join(
+                self._names.user_record(name.user),
+                fields,
+                self._facts_expire(),
+                self._now(),
+                publish=channel,
+                want_record=False,
+                confirm=True,
+            )
+            for fields in found
+            if fields
+        ]
 
     def _enlist(self, device: str, name: SessionName, expire_at: int) -> Join:
         index = Index(self._names.device_index(device), str(name).encode(), expire_at)

@@ -13,7 +13,7 @@ from sidecar.domain.assurance import Authentication, Requirement
 from sidecar.domain.decision import Decision, Verdict, decide, judge
 from sidecar.domain.explaining import purse_of
 from sidecar.domain.facts import Fact, SignedIn
-from sidecar.domain.session import Surroundings
+from sidecar.domain.session import Surroundings, came_from
 from sidecar.domain.spending import EMPTY, Purse, keep_spent
 from sidecar.domain.stamp import MICROSECONDS, Stamp
 from sidecar.domain.standing import Demand, Standing
@@ -304,4 +304,5 @@ class Walker:
         passage.asked.clear()
         self.observer.answered()
         shown = Authentication(at // MICROSECONDS, acr, amr)
-        return [SignedIn(stamp=Stamp(at, ""), authentication=shown)]
+        came = came_from(passage.state)
+        return [SignedIn(stamp=Stamp(at, ""), authentication=shown, shown_with=came)]

@@ -19,6 +19,7 @@ from sidecar.domain.facts import (
     Fact,
     Scope,
     Seen,
+    ShownWith,
     Sighted,
     SignedIn,
 )
@@ -237,7 +238,14 @@ class Timeline:
             _remember(life, occurrence)
         proof: Authentication | None = occurrence.authentication
         if proof is not None and self._is_new(life, f"acr {proof.acr} {proof.amr}", proof):
-            yield SignedIn(stamp=stamp, authentication=proof)
+            signal = occurrence.signal
+            ip = getattr(signal, "ip", "")
+            place = occurrence.place
+            if place is None:
+                place = self._locate(ip) if ip else Place()
+            agent, device = getattr(signal, "user_agent", ""), signal.subject.device
+            came = ShownWith(ip, place, device, user_agent=agent)
+            yield SignedIn(stamp=stamp, authentication=proof, shown_with=came)
         claims = tuple(c for c in occurrence.claims if self._is_new(life, f"claim {c[0]}", c[1]))
         if claims:
             yield ClaimsSeen(stamp=stamp, scope=Scope.SESSION, claims=claims)

@@ -4,18 +4,20 @@ Each is a fact like any other, known here before the call is answered; the `Save
 it. In the steady state nothing is new, and nothing is done.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from sidecar.domain.assurance import Authentication, is_later
+from sidecar.domain.assurance import is_later
 from sidecar.domain.facts import (
     AgentSeen,
     ClaimsSeen,
     ContextsShown,
     DeviceBound,
     Fact,
+    PlaceProven,
     Scope,
     Seen,
+    ShownWith,
     Sighted,
     SignalRaised,
     SignedIn,
@@ -23,6 +25,7 @@ from sidecar.domain.facts import (
 from sidecar.domain.location import Place
 from sidecar.domain.policy import Circumstance
 from sidecar.domain.risk import TOKEN_BINDING_CHANGE
+from sidecar.domain.session import is_shown
 from sidecar.domain.stamp import MICROSECONDS, Stamp
 from sidecar.service.answers import Call
 from sidecar.service.live import Live
@@ -36,6 +39,7 @@ from sidecar.wire.records import (
     WHO_USER,
     app_field,
     encode_facts,
+    encode_proven,
     encode_seen,
     keep_until,
     owner_fields,
@@ -104,24 +108,37 @@ class Sightings:
             facts.append(AgentSeen(stamp=stamp, user_agent=agent))
         if token is not None:
             if live.token is not token:
-                facts.extend(self._shown(live, token, stamp))
+                facts.extend(self._shown(live, token, call, stamp))
                 live.token = token
             self._extend(live, token, now, fresh=state.established == 0)
+        proven = self._proven(live, facts)
         if facts:
             self._view.write(live.own, encode_facts(facts))
+        if proven:
+            self._view.write(live.users, encode_proven(proven))
         ip = call.ip or state.ip
         if ip and (moved or now - live.seen_at >= interval):
             seen = Seen(stamp=stamp, session=live.name.session, ip=ip, place=self._place_of(ip))
             self._view.write(live.users, encode_seen(seen, moved=moved))
         live.seen_at = now
 
-    def _shown(self, live: Live, token: Token, stamp: Stamp) -> list[Fact]:
+    def _proven(self, live: Live, facts: Sequence[Fact]) -> list[PlaceProven]:
+        """What a sign-in has proven for the user's later sessions on its device."""
+        evaluator = self._view.evaluator
+        signed_in = (fact for fact in facts if isinstance(fact, SignedIn))
+        return [place for one in signed_in for place in evaluator.proven_by(live.state, one)]
+
+    def _shown(self, live: Live, token: Token, call: Call, stamp: Stamp) -> list[Fact]:
         state = live.state
         facts: list[Fact] = []
         if token.device and token.device != state.device:
             facts.append(DeviceBound(stamp=stamp, device=token.device))
-        if not _is_known(token.authentication, state.sign_ins) or not state.established:
-            facts.append(SignedIn(stamp=stamp, authentication=token.authentication))
+        shown = state.attached if call.ip else state.sign_ins
+        if not is_shown(token.authentication, shown) or not state.established:
+            came = self._came_with(token, call)
+            facts.append(
+                SignedIn(stamp=stamp, authentication=token.authentication, shown_with=came)
+            )
         known = state.shown_contexts
         if any(known.get(one, 0) < token.contexts_at for one in token.contexts):
             facts.append(
@@ -144,6 +161,20 @@ class Sightings:
         if changed:
             facts.append(ClaimsSeen(stamp=stamp, scope=Scope.SESSION, claims=changed))
         return facts
+
+    def _came_with(self, token: Token, call: Call) -> ShownWith:
+        """What a sign-in can prove: it says where it was made, or else this call first shows it."""
+        made_at = token.signed_in_ip
+        ip = made_at or call.ip
+        there = made_at in {"", call.ip}
+        return ShownWith(
+            ip,
+            self._place_of(ip) if ip else Place(),
+            token.device,
+            token.binding.name,
+            call.user_agent[:AGENT_CHARACTERS] if there else "",
+            made_there=bool(made_at),
+        )
 
     def _binding(self, live: Live, token: Token) -> _Binding | None:
         """What the session's tokens are bound to, where that is new; each app has its own clients.
@@ -221,12 +252,3 @@ class Sightings:
                 self._view.write(live.users, encode_seen(seen, moved=True))
         live.locator.expire_at = max(live.locator.expire_at, expire_at)
         self._view.write(live.locator, owner)
-
-
-def _is_known(authentication: Authentication, known: tuple[Authentication, ...]) -> bool:
-    return any(
-        one.acr == authentication.acr
-        and one.amr == authentication.amr
-        and one.auth_time >= authentication.auth_time
-        for one in known
-    )

@@ -15,6 +15,7 @@ from typing import NamedTuple, assert_never
 
 import msgspec
 
+from sidecar.domain.address import canonical
 from sidecar.domain.assurance import Authentication
 from sidecar.wire.settings import CONTEXT, ContextProof, Issuer
 
@@ -119,7 +120,7 @@ class Token(msgspec.Struct, frozen=True):
 
     `binding` is what its client must hold to show it. `confirmed_at` is when the issuer was asked
     about it (seconds; 0: it is signed), `unconfirmed` that it could not be asked again since: so it
-    was, not so it is.
+    was, not so it is. `signed_in_ip` is from where the issuer says that its user signed in.
     """
 
     issuer: str
@@ -142,6 +143,7 @@ class Token(msgspec.Struct, frozen=True):
     confirmed_at: float = 0.0
     unconfirmed: bool = False
     namespace: str = ""
+    signed_in_ip: str = ""
 
 
 class Validity(NamedTuple):
@@ -198,6 +200,7 @@ def token_of(claims: Mapping[str, object], issuer: Issuer) -> Token:
         binding=_bound(claims),
         contexts=contexts,
         contexts_at=contexts_at,
+        signed_in_ip=canonical(_text(claims, issuer.ip_claim)) if issuer.ip_claim else "",
         claims_capable=CLAIMS_CAPABLE in _scalars("xms_cc", claims.get("xms_cc")),
     )
 

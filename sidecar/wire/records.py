@@ -19,6 +19,7 @@ record has
     keep:until                          a token must be stopped for longer than facts are kept
 """
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 from urllib.parse import quote
@@ -34,6 +35,7 @@ from sidecar.domain.facts import (
     DeviceBound,
     Fact,
     NetworkReported,
+    PlaceProven,
     Revoked,
     RiskReported,
     Seen,
@@ -43,6 +45,7 @@ from sidecar.domain.facts import (
     Spent,
 )
 from sidecar.domain.lattice import Record, group_of
+from sidecar.domain.places import label
 from sidecar.domain.stamp import Stamp, decode
 from sidecar.domain.state import Checkpoint
 
@@ -75,10 +78,11 @@ _GROUPS: Mapping[str, type[Fact]] = {
     "spent": Spent,
     "seen": Seen,
     "move": Seen,
+    "proven": PlaceProven,
 }
 _COPIES = frozenset({"move", "ended", "barred", "raised"})
 _GROUP_OF = {kind: group for group, kind in _GROUPS.items() if group not in _COPIES}
-_LATEST = frozenset({b"seen", b"ended", b"barred", b"raised"})
+_LATEST = frozenset({b"seen", b"ended", b"barred", b"raised", b"proven"})
 """Groups that keep the latest of each kind, so that no number of others can push it out."""
 
 _HISTORY_OF = {b"ended": b"revoked", b"barred": b"revoked", b"raised": b"signal"}
@@ -172,6 +176,20 @@ def encode_seen(fact: Seen, *, moved: bool) -> Record:
     record: Record = {f"seen:{fact.session}".encode(): value}
     if moved:
         record[f"move:{stamp}".encode()] = value
+    return record
+
+
+def encode_proven(facts: Iterable[PlaceProven]) -> Record:
+    """The fields of places that a user has proven, in the user's record.
+
+    One holds the latest proof of each way of signing in, of each place and device.
+    """
+    record: Record = {}
+    for fact in facts:
+        auth = fact.authentication
+        told = (fact.device, label(fact.ip, fact.place), auth.acr, *auth.amr)
+        name = hashlib.blake2b("\0".join(told).encode(), digest_size=12).hexdigest()
+        record[f"proven:{name}".encode()] = _value(fact)
     return record
 
 

@@ -294,6 +294,8 @@ class Assurance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     skew: WholeDuration = 0  # whole seconds; 0: a proof lies in a later second than its mark
     # whose proof counts for a call: its own `token`'s, or any of its `session`'s
     proof_of: ProofOf = ProofOf.TOKEN
+    # a sign-in proves where the call comes from that first shows it, if made so shortly before
+    establish_within: WholeDuration = 300
 
 
 class Risk(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -316,6 +318,8 @@ class Friction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     # a user who is asked more often than so within `per` is told of, once a period; 0: nobody is
     prompts: Annotated[int, msgspec.Meta(ge=0, le=48)] = 0
     per: Duration = 86400.0  # the period of `prompts`
+    # places that a user has proven on a known device count in later sessions on it; 0: do not
+    remember: DurationOrZero = 2592000.0
 
 
 class BreakGlass(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -76,6 +76,7 @@ class Issuer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     device_claim: str = "deviceid"  # names the device
     groups_claim: str = "groups"  # lists the user's groups
     roles_claim: str = "roles"  # lists the user's roles
+    ip_claim: str = ""  # the address from which the user signed in (`ipaddr`); empty: none does
     app_claim: str = "azp"  # names the app
     # for Entra: whether `acrs` is proof (docs/decisions/0020)
     acrs_proof: ContextProof = ContextProof.NONE

@@ -68,6 +68,11 @@ class Circumstance(NamedTuple):
     since: int | None
 
 
+def spot(place: Place) -> str:
+    """A place as it is told: no two of the tests' places are one."""
+    return f"{place.country} AS{place.asn} {place.latitude:.2f},{place.longitude:.2f}"
+
+
 class Interpreter:
     """Everything that happened to one session, in order, and questions about it."""
 
@@ -96,14 +101,14 @@ class Interpreter:
             now: dict[str, tuple[str, int | None]] = {}
             match fact:
                 case Sighted():
-                    first = "ip" not in found
-                    arrived = None if first else since
+                    arrived = fact.stamp.time
                     place = fact.place
                     now["ip"] = (fact.ip, arrived)
                     now["country"] = (place.country, arrived)
                     now["region"] = (place.region, arrived)
                     now["asn"] = (str(place.asn), arrived)
-                    now["place"] = (f"{place.country}/{place.asn}", arrived)
+                    now["place"] = (spot(place), arrived)
+                    now["anonymizer"] = ("none", arrived)
                     if network_of(fact.ip) or not reported:
                         now["network"] = (network_of(fact.ip), arrived)
                 case DeviceBound():
@@ -116,12 +121,16 @@ class Interpreter:
                 if name not in found or found[name].value != value:
                     found[name] = Circumstance(value, moment)
         self.baseline = base
+        self.reported = reported
         return found
 
     def proven(self, count: int, proof: str, ways: Ways) -> bool:
-        """Whether sign-ins that are one of these ways were made while this circumstance held."""
+        """Whether sign-ins that are one of these ways came with this circumstance."""
         if self.bare:
             return False
+        if proof.startswith("journey="):
+            start, end = proof.removeprefix("journey=").split(" to ")
+            return all(self.proven(count, f"place={one}", ways) for one in (start, end))
         made = self.made_in(count, proof)
         return any(
             all(any(shows(auth, control) for auth in made) for control in way) and bool(made)
@@ -129,18 +138,59 @@ class Interpreter:
         )
 
     def made_in(self, count: int, proof: str) -> list[Authentication]:
-        """The sign-ins that were made while this circumstance held."""
+        """The sign-ins that came with this circumstance."""
         made = []
         for at in range(1, count + 1):
             fact = self.facts[at - 1]
-            if not isinstance(fact, SignedIn):
-                continue
-            auth = fact.authentication
-            for name, held in self.circumstances(at).items():
-                later = held.since is None or auth.auth_time > held.since // MICRO
-                if f"{name}={held.value}" == proof and later:
-                    made.append(auth)
+            if isinstance(fact, SignedIn) and proof in self._came_with(at, fact):
+                made.append(fact.authentication)
         return made
+
+    def _came_with(self, at: int, fact: SignedIn) -> set[str]:
+        """What the call proves that shows a sign-in, if that belongs to it."""
+        came, auth, second = fact.shown_with, fact.authentication, fact.stamp.time // MICRO
+        shown_before = any(
+            isinstance(one, SignedIn)
+            and one.shown_with.ip
+            and one.authentication.acr == auth.acr
+            and one.authentication.amr == auth.amr
+            and one.authentication.auth_time >= auth.auth_time
+            for one in self.until(at - 1)
+        )
+        now = self.place(at)[0]
+        elsewhere = [
+            one.stamp.time // MICRO
+            for one in self.until(at)
+            if isinstance(one, Sighted) and one.ip != (came.ip or now)
+        ]
+        made = min(auth.auth_time, second)
+        if shown_before or second - made > 300 or made <= max(elsewhere, default=0):
+            return set()
+        proven = {f"device={came.device}"} if came.device else set()
+        if not came.ip:
+            return proven
+        held, place = self.circumstances(at), came.place
+        segment = network_of(came.ip)
+        if now == came.ip and self.reported:
+            since = held["network"].since
+            segment = held["network"].value
+            if since is not None and auth.auth_time <= since // MICRO:
+                segment = "?"
+        names = locations_of(came.ip, place)
+        return proven | {
+            f"ip={came.ip}",
+            f"country={place.country}",
+            f"region={place.region}",
+            f"asn={place.asn}",
+            f"place={spot(place)}",
+            f"network={segment}",
+            "anonymizer=none",
+            *(
+                f"location={','.join(sorted(some))}"
+                for size in range(1, len(names) + 1)
+                for some in itertools.combinations(names, size)
+            ),
+        }
 
     def place(self, count: int) -> tuple[str, Place]:
         seen = [fact for fact in self.until(count) if isinstance(fact, Sighted)]
@@ -192,7 +242,7 @@ class Interpreter:
                 level = fact.level
         return level, since
 
-    def journey(self, count: int) -> tuple[float, str, int] | None:
+    def journey(self, count: int) -> tuple[float, str, int, str] | None:
         """The speed of the last arrival, how it is told, and when it was."""
         seen = [fact for fact in self.until(count) if isinstance(fact, Sighted)]
         found = None
@@ -200,8 +250,9 @@ class Interpreter:
             seconds = (after.stamp.time - before.stamp.time) / MICRO
             trip = travel(before.place, before.ip, after.place, after.ip, seconds, 100.0)
             if not isinstance(trip, NotEvaluable) and trip.speed:
-                text = f"{trip.distance:.0f} km in {trip.hours:.2f} h"
-                found = (trip.speed, text, after.stamp.time)
+                ends = f"{spot(before.place)} to {spot(after.place)}"
+                text = f"{trip.distance:.0f} km in {trip.hours:.2f} h, {ends}"
+                found = (trip.speed, text, after.stamp.time, ends)
         return found
 
     def live(self, count: int, now: int) -> list[tuple[SignalRaised, float]]:
@@ -284,8 +335,9 @@ class Interpreter:
             case Locations():
                 names = locations_of(ip, place) if ip else frozenset()
                 named = (condition.selection.include or frozenset()) | condition.selection.exclude
-                text = ",".join(sorted(names & named)) or f"outside ({here.partition('=')[2]})"
-                why = Why(f"location={text}", arrived, here)
+                inside = ",".join(sorted(names & named))
+                text = inside or f"outside ({here.partition('=')[2]})"
+                why = Why(f"location={text}", arrived, f"location={inside}" if inside else here)
                 return _chosen(condition.selection, *names), [why]
             case Networks():
                 network = held["network"].value if "network" in held else ""
@@ -302,14 +354,14 @@ class Interpreter:
                 )
                 return _chosen(condition.selection, *([value] if value else [])), [why]
             case Anonymizer():  # no place of the tests is one
-                since = held["ip"].since if "ip" in held else None
-                return not condition.present, [Why("anonymizer=none", since, here)]
+                since = held["anonymizer"].since if "anonymizer" in held else None
+                return not condition.present, [Why("anonymizer=none", since, "anonymizer=none")]
             case TravelSpeed():
                 journey = self.journey(count)
                 if journey is None:
                     return False, []
                 return journey[0] >= condition.at_least, [
-                    Why(f"travel={journey[1]}", journey[2], here)
+                    Why(f"travel={journey[1]}", journey[2], f"journey={journey[3]}")
                 ]
             case Device():
                 return self._device(condition, count)

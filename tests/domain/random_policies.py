@@ -132,8 +132,10 @@ _MAKERS = st.one_of(
         st.sampled_from([HOME, AWAY, FAR]),
     ),
     st.builds(
-        lambda back, shown: lambda s, n: signed_in(s, s - back, shown[0], n, shown[1]),
-        st.integers(0, 60),
+        lambda back, shown, ip, device: (
+            lambda s, n: signed_in(s, s - back, shown[0], n, shown[1], ip, device)
+        ),
+        st.integers(0, 60) | st.integers(0, 400),
         st.sampled_from(
             [
                 *((acr, ()) for acr in ("single-factor", "mfa", "phr", "partner", "hardware")),
@@ -142,6 +144,8 @@ _MAKERS = st.one_of(
                 ("", ("kba", "pop")),
             ]
         ),
+        st.sampled_from(["", HOME, AWAY, FAR]),
+        st.sampled_from(["", "d1"]),
     ),
     st.builds(
         lambda scope, level: lambda s, n: RiskReported(stamp=at(s, n), scope=scope, level=level),

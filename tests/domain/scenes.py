@@ -2,7 +2,7 @@
 
 from sidecar.domain.assurance import Authentication, Ladder, Strength
 from sidecar.domain.evaluator import Evaluator
-from sidecar.domain.facts import ClaimsSeen, Fact, Scope, Sighted, SignedIn
+from sidecar.domain.facts import ClaimsSeen, Fact, Scope, ShownWith, Sighted, SignedIn
 from sidecar.domain.location import Place
 from sidecar.domain.policy import Condition, Grant, Policy, Selection
 from sidecar.domain.risk import Rating, Thresholds, Weight
@@ -81,16 +81,25 @@ def sighted(second: float, ip: str = HOME, name: str = "") -> Sighted:
     return Sighted(stamp=stamp(second, name), ip=ip, place=PLACES[ip])
 
 
-def signed_in(
-    second: float, auth_time: int, acr: str = "mfa", name: str = "", amr: tuple[str, ...] = ()
+def signed_in(  # noqa: PLR0917 - a sign-in, and what came with it
+    second: float,
+    auth_time: int,
+    acr: str = "mfa",
+    name: str = "",
+    amr: tuple[str, ...] = (),
+    ip: str = "",
+    device: str = "",
 ) -> SignedIn:
-    return SignedIn(stamp=stamp(second, name), authentication=Authentication(auth_time, acr, amr))
+    """A sign-in that a call from `ip` shows; empty: it came without an address."""
+    came = ShownWith(ip, PLACES[ip] if ip else Place(), device)
+    shown = Authentication(auth_time, acr, amr)
+    return SignedIn(stamp=stamp(second, name), authentication=shown, shown_with=came)
 
 
 def established(second: float = 1000, acr: str = "single-factor", ip: str = HOME) -> list[Fact]:
     return [
         sighted(second, ip),
-        signed_in(second, int(second) - 1, acr),
+        signed_in(second, int(second) - 1, acr, ip=ip),
         ClaimsSeen(
             stamp=stamp(second),
             scope=Scope.SESSION,

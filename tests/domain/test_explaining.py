@@ -154,7 +154,8 @@ def test_a_cause_that_asks_for_a_proof_is_told_as_marked() -> None:
 
 def test_a_cause_in_a_proven_place_is_told_as_proven() -> None:
     abroad = policy(Countries(Selection(frozenset({"PT"}))))
-    known = (sighted(1010, AWAY), signed_in(1020, 1019), sighted(1030, HOME), sighted(1040, AWAY))
+    proof = signed_in(1020, 1019, ip=AWAY)
+    known = (sighted(1010, AWAY), proof, sighted(1030, HOME), sighted(1040, AWAY))
     assert fates(*known, rule=abroad) == [Fate.PROVEN]
 
 

@@ -1,5 +1,6 @@
 import math
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 from sidecar.domain.location import (
     EARTH_RADIUS_KM,
     SPEED_LIMIT_KMH,
+    UNKNOWN_RADIUS_KM,
     NotEvaluable,
     Place,
     Travel,
@@ -17,6 +19,7 @@ from sidecar.domain.location import (
 
 BERLIN = Place(country="DE", latitude=52.52, longitude=13.405, build=1)
 LISBON = Place(country="PT", latitude=38.7223, longitude=-9.1393, build=1)
+MUNICH = Place(country="DE", latitude=48.137, longitude=11.575, accuracy_km=20, build=1)
 HALF_ROUND = math.pi * EARTH_RADIUS_KM
 
 latitudes = st.floats(-90, 90)
@@ -25,7 +28,7 @@ places = st.builds(
     Place,
     latitude=latitudes,
     longitude=longitudes,
-    accuracy_km=st.floats(0, 1000),
+    accuracy_km=st.floats(1, 1000),  # 0: not told
     build=st.just(1),
 )
 seconds = st.floats(0, 1e9)
@@ -145,13 +148,33 @@ def test_both_accuracy_radii_shorten_the_distance() -> None:
     assert go(rough, vague, 3600).distance == pytest.approx(apart(BERLIN, LISBON) - 800)
 
 
+def test_coordinates_without_a_radius_are_not_taken_for_exact() -> None:
+    told = msgspec.structs.replace(BERLIN, accuracy_km=UNKNOWN_RADIUS_KM)
+    assert go(BERLIN, LISBON, 3600) == go(told, LISBON, 3600)
+
+
+def test_within_its_country_a_carriers_egress_says_nothing_of_its_users_journeys() -> None:
+    egress = msgspec.structs.replace(MUNICH, carrier=True)
+    assert go(BERLIN, MUNICH, 60).speed > 900
+    for a, b in ((BERLIN, egress), (egress, BERLIN), (egress, egress)):
+        told = travel(a, "192.0.2.1", b, "198.51.100.1", 60, 100.0)
+        assert told == NotEvaluable(Unmeasured.WITHIN_CARRIER)
+
+
+def test_a_carriers_egress_in_another_country_is_a_journey() -> None:
+    egress = msgspec.structs.replace(MUNICH, carrier=True)
+    assert go(LISBON, egress, 60).speed > 900
+    unknown = msgspec.structs.replace(egress, country="")
+    assert go(BERLIN, unknown, 60).speed > 900
+
+
 def test_overlapping_accuracy_radii_leave_no_distance() -> None:
     vague = Place(latitude=38.7223, longitude=-9.1393, accuracy_km=3000, build=1)
     assert go(BERLIN, vague, 0) == Travel(speed=0.0, distance=0.0, hours=0.0)
 
 
 def test_less_than_the_least_distance_counts_as_standing_still() -> None:
-    distance = apart(BERLIN, LISBON)
+    distance = apart(BERLIN, LISBON) - 2 * UNKNOWN_RADIUS_KM
     assert go(BERLIN, LISBON, 60, least=distance + 1).speed == 0
     assert go(BERLIN, LISBON, 60, least=distance).speed > 0
 

@@ -111,7 +111,7 @@ def test_a_stronger_proof_than_asked_clears() -> None:
 
 def test_moving_between_proven_places_does_not_ask_again() -> None:
     rules = evaluator(policy(MOVED))
-    facts = [*established(), sighted(1010, AWAY), signed_in(1020, 1019)]
+    facts = [*established(), sighted(1010, AWAY), signed_in(1020, 1019, ip=AWAY)]
     for second in range(1030, 1090, 20):
         facts += [sighted(second, HOME), sighted(second + 10, AWAY)]
         assert verdict(rules, facts, second + 11) is Verdict.ALLOW
@@ -119,7 +119,12 @@ def test_moving_between_proven_places_does_not_ask_again() -> None:
 
 def test_a_place_left_unproven_asks_again_on_return() -> None:
     rules = evaluator(policy(MOVED))
-    facts = [*established(), sighted(1010, FAR), sighted(1020, AWAY), signed_in(1022, 1021)]
+    facts = [
+        *established(),
+        sighted(1010, FAR),
+        sighted(1020, AWAY),
+        signed_in(1022, 1021, ip=AWAY),
+    ]
     assert verdict(rules, facts, 1023) is Verdict.ALLOW
     facts.append(sighted(1030, FAR))
     assert verdict(rules, facts, 1031) is Verdict.STEP_UP
@@ -189,7 +194,7 @@ def test_a_restricted_segment_asks_once_and_not_on_return() -> None:
     rules = evaluator(policy(RESTRICTED))
     facts = [*established(acr="mfa"), NetworkReported(stamp=at(1010), network="restricted")]
     assert verdict(rules, facts, 1011) is Verdict.STEP_UP
-    facts.append(signed_in(1020, 1019))
+    facts.append(signed_in(1020, 1019, ip=HOME))
     assert verdict(rules, facts, 1021) is Verdict.ALLOW
     facts.append(NetworkReported(stamp=at(1030), network="office"))
     facts.append(NetworkReported(stamp=at(1040), network="restricted"))

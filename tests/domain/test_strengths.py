@@ -100,9 +100,9 @@ def test_with_a_frequency_each_of_two_strengths_must_stay_fresh() -> None:
 def test_a_place_is_proven_by_the_sign_ins_that_satisfy_the_grant_there() -> None:
     rules = (both("partner", "hardware"),)
     back_and_forth = [sighted(1040, HOME), sighted(1050, AWAY)]
-    half = [*START, signed_in(1020, 1019, "hardware"), *back_and_forth]
+    half = [*START, signed_in(1020, 1019, "hardware", ip=AWAY), *back_and_forth]
     assert decision(rules, half, 1051).verdict is Verdict.STEP_UP
-    whole = [*half, signed_in(1030, 1029, "partner")]
+    whole = [*half, signed_in(1030, 1029, "partner", ip=AWAY)]
     assert decision(rules, whole, 1051).verdict is Verdict.ALLOW
 
 

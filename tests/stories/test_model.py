@@ -48,7 +48,6 @@ class Model:
     risk_since: dict[int, int] = field(default_factory=dict)
     network: str = ""
     network_since: int = 0
-    proven: set[str] = field(default_factory=set)
     compliant: bool = True
     broken_since: int = 0
     revoked: int = -1
@@ -71,9 +70,7 @@ class Model:
         elif kind == "revoked":
             self.revoked = second
         elif kind == "sign-in":
-            self.sign_ins.append((second, RANK[value]))
-            if RANK[value] >= 2 and second > self.network_since:
-                self.proven.add(self.network)
+            self.sign_ins.append((second, RANK[value]))  # told without an address: no place's proof
 
     def verdict(self, context: str, own: tuple[int, str]) -> str:
         signed_in, rank = own[0], RANK[own[1]]
@@ -83,7 +80,7 @@ class Model:
         if context == "c1" and self.risk_since:
             asked = rank < 2 or signed_in <= max(self.risk_since.values())
         if context == "c1" and self.network == "restricted":
-            asked = asked or rank < 2 or "restricted" not in self.proven
+            asked = asked or rank < 2 or signed_in <= self.network_since
         if context == "c2" and not self.compliant:
             asked = rank < 4 or signed_in <= self.broken_since
         return "step_up" if asked else "allow"
