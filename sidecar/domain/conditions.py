@@ -7,6 +7,7 @@ has what it takes to explain it (`Check`): the explanation asks the same tests t
 
 import datetime as dt
 import zoneinfo
+from collections.abc import Sequence
 from typing import assert_never
 
 from sidecar.domain import suspicions, whereabouts
@@ -31,10 +32,18 @@ from sidecar.domain.policy import (
     TravelSpeed,
     UserRisk,
 )
-from sidecar.domain.precedence import COMPLIANCE_CHANGE, COMPLIANT, NOT_COMPLIANT, counting
+from sidecar.domain.precedence import (
+    CLAIMS_CHANGE,
+    COMPLIANCE_CHANGE,
+    COMPLIANT,
+    NOT_COMPLIANT,
+    claim,
+    counting,
+)
 from sidecar.domain.scene import Check, Finding, Needs, Scene, Test
+from sidecar.domain.source import ITSELF
 from sidecar.domain.stamp import MICROSECONDS
-from sidecar.domain.state import Cause
+from sidecar.domain.state import Cause, ClaimSaid, said_by
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
@@ -78,9 +87,9 @@ def compile_condition(  # noqa: C901, PLR0912 - one case a kind
         case Score():
             return suspicions.score(condition.at_least, loosens=inverted)
         case Signals():
-            return suspicions.signals(condition)
+            return suspicions.signals(condition, loosens=inverted)
         case Claims():
-            return _claims(condition)
+            return _claims(condition, inverted=inverted)
         case TimeOfDay():
             return _time_of_day(condition)
         case _:
@@ -218,26 +227,41 @@ def _device_causes(scene: Scene, compliance: str, condition: Device) -> tuple[Ca
     return tuple(causes)
 
 
-def _claims(condition: Claims) -> Check:
+def _claims(condition: Claims, *, inverted: bool) -> Check:
+    """Whether claims have these values: by what any source says, or below a `not` by what all say.
+
+    So the policy is as strict as the strictest of them makes it.
+    """
+
     def test(scene: Scene, _needs: Needs) -> Finding:
+        seen = scene.seen_by(loosens=inverted)
         found: list[Cause] = []
         against: list[Cause] = []
         for name, wanted in condition.required:
-            values, since = scene.state.claims.get(name, ((), None))
-            shown = ",".join(values)
-            cause = Cause("claim", f"{name}: {shown}", since, "token-claims-change")
-            (against if wanted.isdisjoint(values) else found).append(cause)
+            has: list[Cause] = []
+            lacks: list[Cause] = []
+            for source, said in _said_of(seen, name):
+                value = f"{name}: {','.join(said.values)}"
+                cause = Cause("claim", value, said.since, CLAIMS_CHANGE, source=source)
+                (lacks if wanted.isdisjoint(said.values) else has).append(cause)
+            holds = not lacks if inverted else bool(has)
+            (found if holds else against).extend(has if holds else lacks)
         return Finding(not against, tuple(against or found))
 
     def value(scene: Scene) -> str:
-        claims = scene.state.claims
-        shown = (
-            (name, ",".join(claims.get(name, ((), None))[0])) for name, _ in condition.required
+        return "; ".join(
+            f"{name}: {','.join(said.values) or 'none'}{said_by(source)}"
+            for name, _ in condition.required
+            for source, said in _said_of(scene, name)
         )
-        return "; ".join(f"{name}: {text or 'none'}" for name, text in shown)
 
     asks = "; ".join(f"{name}: {' or '.join(sorted(v))}" for name, v in condition.required)
     return Check("claims", test, asks, value)
+
+
+def _said_of(scene: Scene, name: str) -> Sequence[tuple[str, ClaimSaid]]:
+    """What is said of a claim; where nobody says anything, that it has no value."""
+    return claim(scene.state, name, scene.world.sources) or ((ITSELF, ClaimSaid((), None, 0)),)
 
 
 def _time_of_day(condition: TimeOfDay) -> Check:

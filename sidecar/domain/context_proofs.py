@@ -46,10 +46,10 @@ def credited(demand: Demand, state: State, evidence: Evidence) -> Demand | None:
 
 def _counting(state: State, shown: Mapping[str, int]) -> Mapping[str, int]:
     """What was shown before the session's assurance was lowered counts no more."""
-    lowered = state.lowered
-    if lowered is None:
+    if not state.lowered:
         return shown
-    since = lowered.since or 0
+    # Whatever has been replaced is older than what has replaced it.
+    since = max(said.at for said in state.lowered.values())
     return {c: at for c, at in shown.items() if at * MICROSECONDS > since}
 
 

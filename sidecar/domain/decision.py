@@ -11,7 +11,7 @@ from sidecar.domain.policy import ROUTINE, Selection
 from sidecar.domain.spending import EMPTY, Due, Purse, due
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.standing import Demand, Standing
-from sidecar.domain.state import Cause
+from sidecar.domain.state import Cause, said_by
 
 
 class Verdict(StrEnum):
@@ -162,8 +162,7 @@ def describe(cause: Cause) -> str:
     text = (
         f"{subject} {cause.value}" if cause.kind == "time_of_day" else f"{subject}: {cause.value}"
     )
-    if cause.source:
-        text = f"{text} (said by {cause.source})"
+    text += said_by(cause.source)
     if cause.since is None:
         return f"{text}, since the sign-in"
     return f"{text}, since {_clock(cause.since // MICROSECONDS)}"

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from sidecar.domain import precedence
 from sidecar.domain.assurance import Authentication, Shown
 from sidecar.domain.compiling import applies, compile_policy, matches
 from sidecar.domain.context_proofs import credited, keep_shown
@@ -398,10 +399,12 @@ class Evaluator:
     def shown(self, state: State, auth: Authentication) -> Shown:
         """What a sign-in of this session counts for: no more than was left of it afterwards."""
         shown = self.world.ladder.shown(auth)
-        lowered = state.lowered
-        if lowered is not None and auth.auth_time * MICROSECONDS <= (lowered.since or 0):
-            left = self.world.ladder.shown(Authentication(auth.auth_time, lowered.value))
-            ceiling = self.world.ladder.rank_of_level(lowered.value)
-            rank = min(shown.rank, left.rank if ceiling is None else ceiling)
-            return Shown(rank, shown.strengths & left.strengths, auth)
+        for _, said in precedence.counting(
+            state.lowered, precedence.ASSURANCE_CHANGE, self.world.sources
+        ):
+            if auth.auth_time * MICROSECONDS <= said.at:
+                left = self.world.ladder.shown(Authentication(auth.auth_time, said.value))
+                ceiling = self.world.ladder.rank_of_level(said.value)
+                rank = min(shown.rank, left.rank if ceiling is None else ceiling)
+                shown = Shown(rank, shown.strengths & left.strengths, auth)
         return shown

@@ -12,17 +12,24 @@ what is well) sees only the words of sources that may loosen: else anybody could
 """
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol, TypeVar
 
-from sidecar.domain.source import Sources
-from sidecar.domain.state import RiskHeld, State
+from sidecar.domain.source import ITSELF, Sources
+from sidecar.domain.state import ClaimSaid, RiskHeld, SignalHeld, State
 
 COMPLIANT = "compliant"
 NOT_COMPLIANT = "not-compliant"
 
 COMPLIANCE_CHANGE = "device-compliance-change"
 RISK_CHANGE = "risk-level-change"
+ASSURANCE_CHANGE = "assurance-level-change"
+CLAIMS_CHANGE = "token-claims-change"
+RISK_SIGNAL = "risk-signal"
+CREDENTIAL_CHANGE = "credential-change"
+
+IDENTITY = frozenset({"user", "groups", "roles"})
+"""Claims that say who a user is."""
 
 
 class Word(Protocol):
@@ -81,6 +88,49 @@ def highest(words: Mapping[str, RiskHeld], sources: Sources) -> RiskHeld | None:
     return max(held, key=lambda one: one.level.height, default=None)
 
 
+def signal_type(held: SignalHeld) -> str:
+    """The type of the events that bring this signal."""
+    return CREDENTIAL_CHANGE if held.name == CREDENTIAL_CHANGE else RISK_SIGNAL
+
+
+def signals(state: State, sources: Sources) -> Iterator[Sequence[SignalHeld]]:
+    """What is raised on the session, its user or its device: of each thing all that counts."""
+    registers: dict[str, dict[str, SignalHeld]] = {}
+    for held in state.signals.values():
+        if state.concerns(held.device):
+            registers.setdefault(held.register, {})[held.source] = held
+    for words in registers.values():
+        kind = signal_type(next(iter(words.values())))
+        yield [held for _, held in counting(words, kind, sources)]
+
+
+def claim(state: State, name: str, sources: Sources) -> Sequence[tuple[str, ClaimSaid]]:
+    """All that counts of what is said of a claim, each with its source; what tokens show first."""
+    said = state.claims_said.get(name)
+    values, since = state.claims.get(name, ((), None))
+    shown = ClaimSaid(values, since, since or 0)
+    if not said:
+        return ((ITSELF, shown),) if name in state.claims else ()
+    words = {ITSELF: shown, **said} if name in state.claims else said
+    return tuple(counting(words, CLAIMS_CHANGE, sources))
+
+
+def values_of(state: State, name: str, sources: Sources) -> frozenset[str]:
+    """All values of a claim that anybody says who counts."""
+    return frozenset(value for _, said in claim(state, name, sources) for value in said.values)
+
+
+def _claims_of_those(
+    name: str, words: Mapping[str, ClaimSaid], sources: Sources
+) -> Mapping[str, ClaimSaid]:
+    """The words of those who may say so, of a claim that takes a user out of a policy's reach."""
+    if name not in IDENTITY:
+        return of_those_who_loosen(words, CLAIMS_CHANGE, sources)
+    if all(sources.identifies(source) for source in words):
+        return words
+    return {source: said for source, said in words.items() if sources.identifies(source)}
+
+
 def loosening(state: State, sources: Sources) -> State:
     """The state by the words of those alone who may loosen.
 
@@ -92,6 +142,17 @@ def loosening(state: State, sources: Sources) -> State:
         kept = of_those_who_loosen(words, kind, sources)
         if kept is not words:
             changed[name] = kept
+    signals = {
+        key: held
+        for key, held in state.signals.items()
+        if sources.loosens(held.source, signal_type(held))
+    }
+    if len(signals) < len(state.signals):
+        changed["signals"] = signals
+    claims = state.claims_said
+    said = {name: _claims_of_those(name, words, sources) for name, words in claims.items()}
+    if any(said[name] is not words for name, words in claims.items()):
+        changed["claims_said"] = said
     for name, kind in _TABLES_OF_REGISTERS:
         table = getattr(state, name)
         of_key = {key: of_those_who_loosen(words, kind, sources) for key, words in table.items()}

@@ -6,10 +6,17 @@ import msgspec
 
 from sidecar.domain.places import is_proven, sign_ins_of
 from sidecar.domain.policy import RiskLevel
-from sidecar.domain.precedence import COMPLIANCE_CHANGE, NOT_COMPLIANT, RISK_CHANGE, counting
+from sidecar.domain.precedence import (
+    COMPLIANCE_CHANGE,
+    NOT_COMPLIANT,
+    RISK_CHANGE,
+    counting,
+    signal_type,
+    signals,
+)
 from sidecar.domain.source import ITSELF, Sources
 from sidecar.domain.stamp import MICROSECONDS
-from sidecar.domain.state import Moment, RiskHeld, State
+from sidecar.domain.state import Moment, RiskHeld, SignalHeld, State
 
 SCORE_MAX = 100.0
 
@@ -149,11 +156,9 @@ def terms_of(state: State, now: int, rating: Rating, sources: Sources) -> tuple[
                     greatest = term
         if greatest is not None:
             terms.append(greatest)
-    for held in state.signals.values():
-        if state.concerns(held.device):
-            points, half_life = rating.of_signal(held.name, held.weight, held.half_life)
-            signal = held.name if held.name == "credential-change" else "risk-signal"
-            terms.append(_term(held.name, held.since, signal, Weight(points, half_life), now))
+    for raised in signals(state, sources):
+        each = [_signal_term(held, rating, now) for held in raised]
+        terms.append(max(each, key=lambda term: term.points))
     return tuple(
         sorted(
             (term for term in terms if term.points >= LEAST_POINTS),
@@ -173,6 +178,11 @@ def _term(  # noqa: PLR0913, PLR0917 - what a term is
     age = 0.0 if since is None else (now - since) / MICROSECONDS
     points = decayed(weight.weight, weight.half_life, age)
     return Term(name, points, weight.weight, weight.half_life, began, signal, source)
+
+
+def _signal_term(held: SignalHeld, rating: Rating, now: int) -> Term:
+    weight = Weight(*rating.of_signal(held.name, held.weight, held.half_life))
+    return _term(held.name, held.since, signal_type(held), weight, now, held.source)
 
 
 def _contributions(

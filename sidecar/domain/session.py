@@ -61,7 +61,8 @@ from sidecar.domain.facts import (
 )
 from sidecar.domain.location import NotEvaluable, Place, travel
 from sidecar.domain.policy import Circumstance, RiskLevel
-from sidecar.domain.precedence import COMPLIANT, NOT_COMPLIANT
+from sidecar.domain.precedence import COMPLIANT, CREDENTIAL_CHANGE, NOT_COMPLIANT
+from sidecar.domain.source import ITSELF
 from sidecar.domain.spending import keep_spent
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.state import (
@@ -74,6 +75,7 @@ from sidecar.domain.state import (
     PROVEN_BY_BOUND,
     SIGN_INS_BOUND,
     SIGNALS_BOUND,
+    ClaimSaid,
     Held,
     Moment,
     PlaceHeld,
@@ -151,13 +153,9 @@ def _apply_one(  # noqa: C901, PLR0912 - one case a kind
         case ContextsShown():
             keep_shown(state, fact.contexts, fact.second)
         case AssuranceLowered():
-            state.lowered = Held(fact.level, moment)
+            state.lowered[fact.source] = Said(fact.level, moment, moment)
         case ClaimsSeen():
-            for name, values in fact.claims:
-                state.claims[name] = (values, since)
-                if name.startswith(BOUND_TO) and values:
-                    bound = f"key:{values[-1]}"
-                    state.on = tuple(o for o in state.on if o == bound or o.startswith("id:"))
+            _claims(state, fact, moment, since)
         case NetworkReported():
             if fact.device:
                 state.device_network[fact.device] = Held(fact.network, moment)
@@ -526,13 +524,33 @@ def _raised(before: RiskHeld | None, level: RiskLevel, moment: int) -> RiskHeld:
 
 
 def _signal(state: State, fact: SignalRaised, moment: int) -> None:
-    key = f"{fact.scope}|{fact.device}|{fact.name}"
+    register = f"{fact.scope}|{fact.device}|{fact.name}"
+    key = f"{register}|{fact.source}"
     state.signals.pop(key, None)
-    state.signals[key] = SignalHeld(fact.name, fact.weight, fact.half_life, moment, fact.device)
-    if fact.scope is Scope.USER and fact.name == "credential-change":
+    state.signals[key] = SignalHeld(
+        fact.name, fact.weight, fact.half_life, moment, fact.device, fact.source, register
+    )
+    if fact.scope is Scope.USER and fact.name == CREDENTIAL_CHANGE:
         state.credentials_changed = max(state.credentials_changed, moment)
-    while len(state.signals) > SIGNALS_BOUND:
-        state.signals.pop(next(iter(state.signals)))
+    # A source that raises many of them loses its own oldest, and nobody else's.
+    own = [key for key, held in state.signals.items() if held.source == fact.source]
+    for key in own[:-SIGNALS_BOUND]:
+        del state.signals[key]
+
+
+def _claims(state: State, fact: ClaimsSeen, moment: int, since: Moment) -> None:
+    for name, values in fact.claims:
+        if fact.source == ITSELF:
+            state.claims[name] = (values, since)
+            if name.startswith(BOUND_TO) and values:
+                bound = f"key:{values[-1]}"
+                state.on = tuple(o for o in state.on if o == bound or o.startswith("id:"))
+            continue
+        words = state.claims_said.get(name, {})
+        before = words.get(fact.source)
+        began = before.since if before is not None and before.values == values else since
+        said = ClaimSaid(values, began, moment)
+        state.claims_said[name] = {**words, fact.source: said}
 
 
 def _compliance(state: State, fact: ComplianceReported, moment: int) -> None:

@@ -74,6 +74,10 @@ class Sources:
         """Whether the words of this source, in events of this type, may loosen."""
         return self.of(name).loosens(kind)
 
+    def identifies(self, name: str) -> bool:
+        """Whether this source may say who a user is."""
+        return name == ITSELF or is_operator(name) or self.of(name).may_identify
+
     def replaces(self, upper: str, lower: str, kind: str) -> bool:
         """Whether a newer word of `upper`, in an event of this type, replaces one of `lower`.
 

@@ -47,6 +47,14 @@ class Said(msgspec.Struct, frozen=True, array_like=True):
     at: int
 
 
+class ClaimSaid(msgspec.Struct, frozen=True, array_like=True):
+    """What a source said last of a claim and when (`at`), and since when it has been saying so."""
+
+    values: tuple[str, ...]
+    since: Moment
+    at: int
+
+
 class RiskHeld(msgspec.Struct, frozen=True, array_like=True):
     """A risk level that a source reported, and since when it has said at least medium, and high.
 
@@ -106,13 +114,23 @@ class Remembered(msgspec.Struct, frozen=True, array_like=True):
 
 
 class SignalHeld(msgspec.Struct, frozen=True, array_like=True):
-    """A raised signal; `device` names the device it was raised on, if any."""
+    """A signal that a source raised; `device` names the device it was raised on, if any.
+
+    `register` is what it is a word of: signals of one name, of a user, a session or a device.
+    """
 
     name: str
     weight: float
     half_life: float
     since: int
     device: str = ""
+    source: str = ""
+    register: str = ""
+
+    @property
+    def at(self) -> int:
+        """When it was said."""
+        return self.since
 
 
 class SpentHeld(msgspec.Struct, frozen=True, array_like=True):
@@ -120,6 +138,11 @@ class SpentHeld(msgspec.Struct, frozen=True, array_like=True):
 
     token: str
     moment: int
+
+
+def said_by(source: str) -> str:
+    """Whose word something is, in brackets; empty where it is the daemon's own."""
+    return f" (said by {source})" if source else ""
 
 
 class Cause(msgspec.Struct, frozen=True, array_like=True):
@@ -144,8 +167,7 @@ class Cause(msgspec.Struct, frozen=True, array_like=True):
         What another source says is another cause: who has signed in after the word of one has
         answered nothing that another one says later.
         """
-        key = f"{self.kind}={self.value}"
-        return f"{key} (said by {self.source})" if self.source else key
+        return f"{self.kind}={self.value}{said_by(self.source)}"
 
 
 class Holding(msgspec.Struct, frozen=True, array_like=True):
@@ -173,7 +195,8 @@ class State(msgspec.Struct):
     """What the fold keeps of a session. Mutable only inside `advance`; see the module's theory.
 
     What sources say is kept by source, and weighed by whoever reads it (`precedence`). A table in
-    a table is replaced, never changed: copies share it.
+    a table is replaced, never changed: copies share it. `claims` are those that tokens show, and
+    `claims_said` what others say of them.
 
     `lost`: what was known before this moment (microseconds) may be lost; 0: nothing is. It is no
     fact, and is set by whoever has the records: see `domain.loss`.
@@ -198,7 +221,7 @@ class State(msgspec.Struct):
     attached: tuple[Authentication, ...] = ()
     sign_ins: tuple[Authentication, ...] = ()
     shown_contexts: dict[str, int] = {}
-    lowered: Held | None = None
+    lowered: dict[str, Said] = {}
     network_reported: bool = False
     user_risk: dict[str, RiskHeld] = {}
     session_risk: dict[str, RiskHeld] = {}
@@ -207,6 +230,7 @@ class State(msgspec.Struct):
     device_network: dict[str, Held] = {}
     signals: dict[str, SignalHeld] = {}
     claims: dict[str, tuple[tuple[str, ...], Moment]] = {}
+    claims_said: dict[str, dict[str, ClaimSaid]] = {}
     revocations: dict[str, Held] = {}
     spent: dict[int, SpentHeld] = {}
     score_level: RiskLevel = RiskLevel.LOW

@@ -4,16 +4,17 @@ See `conditions`.
 """
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
 from sidecar.domain.policy import RiskLevel, Signals
-from sidecar.domain.precedence import RISK_CHANGE, counting
+from sidecar.domain.precedence import RISK_CHANGE, counting, signal_type
+from sidecar.domain.precedence import signals as raised_signals
 from sidecar.domain.risk import Term, decayed, terms_of
 from sidecar.domain.scene import Check, Finding, Needs, Scene
 from sidecar.domain.source import ITSELF
 from sidecar.domain.stamp import MICROSECONDS
-from sidecar.domain.state import Cause, Moment, RiskHeld
+from sidecar.domain.state import Cause, Moment, RiskHeld, SignalHeld, said_by
 
 Words: TypeAlias = Mapping[str, RiskHeld]
 
@@ -47,7 +48,7 @@ def _risk_cause(kind: str, level: RiskLevel, since: Moment, source: str) -> Caus
 
 def _reported(words: Words, scene: Scene) -> str:
     said = [
-        f"{held.level} (said by {source})" if source else str(held.level)
+        f"{held.level}{said_by(source)}"
         for source, held in counting(words, RISK_CHANGE, scene.world.sources)
     ]
     return ", ".join(said) or "not reported"
@@ -155,31 +156,34 @@ def score(at_least: float, *, loosens: bool) -> Check:
     return Check("score", test, reached, value)
 
 
-def signals(condition: Signals) -> Check:
+def signals(condition: Signals, *, loosens: bool) -> Check:
     """Whether any of these signals is live."""
 
-    def test(scene: Scene, _needs: Needs) -> Finding:
-        found = []
+    def live(scene: Scene) -> Iterator[tuple[SignalHeld, float]]:
         rating = scene.world.rating
-        for held in scene.state.signals.values():
-            if held.name not in condition.include or not scene.state.concerns(held.device):
-                continue
-            weight, half_life = rating.of_signal(held.name, held.weight, held.half_life)
-            age = (scene.now - held.since) / MICROSECONDS
-            if decayed(weight, half_life, age) >= condition.at_least:
-                when = _clock(held.since)
-                signal = held.name if held.name == "credential-change" else "risk-signal"
-                found.append(Cause("signal", f"{held.name} at {when}", held.since, signal))
+        for raised in raised_signals(scene.state, scene.world.sources):
+            for held in raised:
+                if held.name in condition.include:
+                    weight, half_life = rating.of_signal(held.name, held.weight, held.half_life)
+                    age = (scene.now - held.since) / MICROSECONDS
+                    yield held, decayed(weight, half_life, age)
+
+    def test(scene: Scene, _needs: Needs) -> Finding:
+        found = [
+            Cause(
+                "signal",
+                f"{held.name} at {_clock(held.since)}",
+                held.since,
+                signal_type(held),
+                source=held.source,
+            )
+            for held, left in live(scene.seen_by(loosens=loosens))
+            if left >= condition.at_least
+        ]
         return Finding(bool(found), tuple(found))
 
     def value(scene: Scene) -> str:
-        shown = []
-        for held in scene.state.signals.values():
-            if held.name in condition.include and scene.state.concerns(held.device):
-                rating = scene.world.rating
-                weight, half_life = rating.of_signal(held.name, held.weight, held.half_life)
-                age = (scene.now - held.since) / MICROSECONDS
-                shown.append(f"{held.name} {decayed(weight, half_life, age):.1f}")
+        shown = [f"{held.name} {left:.1f}{said_by(held.source)}" for held, left in live(scene)]
         return ", ".join(shown) or "none"
 
     names = " or ".join(sorted(condition.include))

@@ -6,13 +6,27 @@ import pytest
 from sidecar.domain.decision import Verdict, decide, explain
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.facts import (
+    AssuranceLowered,
+    ClaimsSeen,
     ComplianceReported,
     DeviceBound,
     Fact,
     RiskReported,
     Scope,
+    SignalRaised,
 )
-from sidecar.domain.policy import Condition, Device, Not, Policy, RiskLevel, Score, UserRisk
+from sidecar.domain.policy import (
+    Claims,
+    Condition,
+    Device,
+    Not,
+    Policy,
+    RiskLevel,
+    Score,
+    Signals,
+    UserRisk,
+)
+from sidecar.domain.risk import terms_of
 from sidecar.domain.session import Surroundings
 from sidecar.domain.source import Source, Sources
 from sidecar.domain.stamp import MICROSECONDS
@@ -25,6 +39,7 @@ SOURCES = Sources(
     [
         Source(name="idp", may_loosen=LOOSENING, over=frozenset({"app"})),
         Source(name="mdm", may_loosen=LOOSENING),
+        Source(name="hr", may_loosen=frozenset({"token-claims-change"})),
         Source(name="eager", over=frozenset({"idp"})),
     ]
 )
@@ -151,3 +166,68 @@ def test_reasons_tell_whose_word_it_is() -> None:
     assert "user risk: high (said by idp), since 1970" in explain(demand)
     itself = msgspec.structs.replace(demand.causes[-1], source="")
     assert itself.key == "user_risk=high"
+
+
+def odd(second: float, source: str, weight: float = 60) -> Fact:
+    return SignalRaised(
+        stamp=at(second), source=source, scope=Scope.SESSION, name="odd", weight=weight
+    )
+
+
+def test_of_a_signal_that_several_sources_raise_the_greatest_contribution_counts() -> None:
+    state = evaluator().fold("s", [*START, odd(1010, "idp"), odd(1011, "app", 20)])
+    terms = terms_of(state, 1011 * MICROSECONDS, WORLD.rating, SOURCES)
+    assert [(term.weight, term.source) for term in terms] == [(60, "idp")]
+
+
+@pytest.mark.parametrize("source", ["mdm", "app"])
+def test_a_signal_of_no_weight_takes_back_no_other_sources_word(source: str) -> None:
+    live = Signals(frozenset({"odd"}))
+    raised = [odd(1010, "idp")]
+    assert verdict(live, [*raised, odd(1020, source, 0)], 1021) is Verdict.STEP_UP
+    assert verdict(live, [*raised, odd(1020, "idp", 0)], 1021) is Verdict.ALLOW
+    assert verdict(Score(40), [*raised, odd(1020, source, 0)], 1021) is Verdict.STEP_UP
+
+
+def test_no_number_of_signals_of_one_source_pushes_out_another_sources() -> None:
+    flood: list[Fact] = [
+        SignalRaised(
+            stamp=at(1011 + n, f"f{n}"), source="app", scope=Scope.SESSION, name=f"n{n}", weight=0
+        )
+        for n in range(200)
+    ]
+    live = Signals(frozenset({"odd"}))
+    assert verdict(live, [odd(1010, "idp"), *flood], 1300) is Verdict.STEP_UP
+
+
+def lowered(second: float, level: str, source: str) -> Fact:
+    return AssuranceLowered(stamp=at(second), source=source, level=level)
+
+
+@pytest.mark.parametrize(("later", "expected"), [("app", Verdict.STEP_UP), ("idp", Verdict.ALLOW)])
+def test_a_later_and_higher_cap_of_another_source_lifts_none(later: str, expected: Verdict) -> None:
+    facts = [lowered(1010, "single-factor", "idp"), lowered(1020, "phishing-resistant", later)]
+    rules = evaluator(policy(None))
+    now = rules.standing(rules.fold("s", [*START, *facts]), 1021 * MICROSECONDS)
+    assert decide(now, "app", C1, 1021, LADDER).verdict is expected
+
+
+def claims(second: float, source: str, **values: str) -> Fact:
+    said = tuple((name, (value,)) for name, value in values.items())
+    return ClaimsSeen(stamp=at(second), source=source, scope=Scope.SESSION, claims=said)
+
+
+def test_claims_hold_by_any_sources_word_and_below_a_not_by_all_who_may_say_so() -> None:
+    sales = Claims((("unit", frozenset({"sales"})),))
+    assert verdict(sales, [claims(1001, "", unit="lab")], 1011) is Verdict.ALLOW
+    for source in ("app", "hr"):
+        for shown, said in (("sales", "lab"), ("lab", "sales")):
+            facts = [claims(1001, "", unit=shown), claims(1010, source, unit=said)]
+            assert verdict(sales, facts, 1011) is Verdict.STEP_UP
+    kept = standing(Not(sales), [claims(1001, "", unit="lab")], 1021)
+    assert (
+        standing(
+            Not(sales), [claims(1001, "", unit="lab"), claims(1010, "app", unit="sales")], 1021
+        )
+        == kept
+    )
