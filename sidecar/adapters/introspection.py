@@ -98,6 +98,7 @@ class Introspector:
         self._keys = keys
         self._on_answer = on_answer
         self._jitter = jitter
+        self._wanted = frozenset[str]()
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
         self._refused: OrderedDict[bytes, _Refusal] = OrderedDict()
         self._asking: dict[bytes, trio.Event] = {}
@@ -120,6 +121,12 @@ class Introspector:
     def prefix(self) -> str:
         """What this issuer's opaque tokens begin with."""
         return self._settings.prefix
+
+    def want_claims(self, names: frozenset[str]) -> None:
+        """Keep these claims, too: policies ask for them. What was read without them is dropped."""
+        if names != self._wanted:
+            self._wanted = names
+            self._known.clear()
 
     def cached(self, digest: bytes, now: float, since: float = 0.0) -> Token | None:
         """The token if it was confirmed lately, and not before `since`; nothing is waited for."""
@@ -163,7 +170,9 @@ class Introspector:
         began = trio.current_time()
         outcome, detail = Outcome.ACTIVE, ""
         try:
-            believed = read_answer(await self._answer(token, now), self.issuer, now)
+            wanted = self._wanted
+            answer = await self._answer(token, now)
+            believed = read_answer(answer, self.issuer, now, wanted)
         except InvalidToken as error:
             outcome = Outcome.REFUSED
             self._known.pop(digest, None)
@@ -184,7 +193,8 @@ class Introspector:
         else:
             self._failures = 0
             unconfirmed = msgspec.structs.replace(believed.token, unconfirmed=True)
-            _keep(self._known, digest, _Known(believed, unconfirmed), self._bound)
+            if wanted == self._wanted:
+                _keep(self._known, digest, _Known(believed, unconfirmed), self._bound)
             return believed.token
         finally:
             del self._asking[digest]

@@ -204,6 +204,12 @@ class Metrics:
         self.invalid_tokens = self._counter(
             "sidecar_invalid_tokens_total", "Access tokens not believed, by reason.", "reason"
         )
+        self.claims_missing = self._counter(
+            "sidecar_token_claims_missing_total",
+            "Verified tokens that lack a claim that is needed; the issuer by its position in "
+            "tokens.issuers.",
+            *("issuer", "claim"),
+        )
         self.reloads = self._counter(
             "sidecar_reloads_total", "Changed files taken up or refused.", "what", "outcome"
         )

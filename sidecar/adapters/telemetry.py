@@ -20,6 +20,7 @@ from sidecar.service.observations import (
     BreakGlassUsed,
     Buried,
     Checked,
+    ClaimMissing,
     Cleared,
     DoorIncident,
     EventOutcome,
@@ -56,6 +57,7 @@ from sidecar.service.observations import (
     WorkerFailed,
 )
 from sidecar.service.transmitted import TransmissionOutcome, Transmitted
+from sidecar.wire.claims import Need
 from sidecar.wire.explanations import shortened
 from sidecar.wire.settings import Settings
 
@@ -85,6 +87,7 @@ class Telemetry:
         self.stored = self.metrics.stored
         self._issuers = _positions(settings)
         self._store_up: bool | None = None
+        self._lacking: set[tuple[str, str]] = set()  # issuers and claims that their tokens lack
         self._silent: set[str] = set()  # issuers that do not answer about tokens
 
     def configured(self, settings: Settings) -> None:
@@ -153,6 +156,8 @@ class Telemetry:
             case TokenRefused():
                 self.metrics.invalid_tokens.labels(observation.reason).inc()
                 self._log.debug("token-refused", reason=observation.reason)
+            case ClaimMissing():
+                self._claim_missing(observation)
             case Introspected():
                 self._introspected(observation)
             case Transmitted():
@@ -350,6 +355,19 @@ class Telemetry:
         event = "keys-refreshed" if done else "keys-not-refreshed"
         log(event, issuer=keys.issuer, outcome=keys.outcome, detail=keys.detail)
 
+    def _claim_missing(self, missing: ClaimMissing) -> None:
+        position = self._issuers.get(missing.issuer, "other")
+        self.metrics.claims_missing.labels(position, missing.claim).inc()
+        if (missing.issuer, missing.claim) in self._lacking:
+            return  # told already
+        self._lacking.add((missing.issuer, missing.claim))
+        self._log.warning(
+            "token-claim-missing",
+            issuer=missing.issuer,
+            claim=missing.claim,
+            detail=_LACKING[missing.need],
+        )
+
     def _introspected(self, asked: Introspected) -> None:
         position = self._issuers.get(asked.issuer, "other")
         self.metrics.introspections.labels(position, asked.outcome).inc()
@@ -404,6 +422,16 @@ class Telemetry:
                 error=type(error).__name__,
                 trace=[f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
             )
+
+
+_LACKING = {
+    Need.SESSION: "sessions are known by what tokens.issuers[].session says instead",
+    Need.AUTH_TIME: "its tokens prove nothing, and clear no mark: token-without-auth-time",
+    Need.ASSURANCE: "neither acr nor amr: its sign-ins show no level of assurance",
+    Need.GROUPS: "groups are unknown: see tokens.issuers[].groups_unknown and groups_absent",
+    Need.ROLES: "roles are unknown: see tokens.issuers[].roles_unknown and roles_absent",
+    Need.CLAIM: "a policy asks for it: where it is unknown, its condition does not hold",
+}
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

@@ -77,6 +77,7 @@ class TokenVerifier:
         self._introspectors = sorted(introspectors, key=lambda one: -len(one.prefix))
         self._believed: OrderedDict[bytes, _Believed] = OrderedDict()
         self._refused: OrderedDict[bytes, _Refused] = OrderedDict()
+        self._wanted = frozenset[str]()
         self.replace(sources, settings)
 
     def replace(self, sources: Iterable[KeySource], settings: Tokens) -> None:
@@ -86,6 +87,14 @@ class TokenVerifier:
         # New dictionaries, so that a verification under way cannot write into them.
         self._believed = OrderedDict()
         self._refused = OrderedDict()
+
+    def want_claims(self, names: frozenset[str]) -> None:
+        """Keep these claims, too: policies ask for them. What was read without them is dropped."""
+        if names != self._wanted:
+            self._wanted = names
+            self._believed = OrderedDict()
+        for introspector in self._introspectors:
+            introspector.want_claims(names)
 
     def cached(self, token: str, now: float) -> Token | None:
         """The token if it was verified before and still counts; no cryptography, no waiting."""
@@ -140,7 +149,7 @@ class TokenVerifier:
         try:
             parts = read(token, self._settings.max_bytes)
             source = self._source(parts)
-            entry = await _verified(token, parts, source, now)
+            entry = await _verified(token, parts, source, now, self._wanted)
         except InvalidToken as refusal:
             if refusal.code in _LASTING:
                 generation = source.generation if source else 0
@@ -174,7 +183,9 @@ class TokenVerifier:
         del self._refused[digest]
 
 
-async def _verified(token: str, parts: Unverified, source: KeySource, now: float) -> _Believed:
+async def _verified(
+    token: str, parts: Unverified, source: KeySource, now: float, wanted: frozenset[str]
+) -> _Believed:
     keys = await source.find(parts.key_id, parts.algorithm)
     if not keys:
         raise InvalidToken(Flaw.UNKNOWN_KEY, "the key that signed the token is not known")
@@ -190,7 +201,7 @@ async def _verified(token: str, parts: Unverified, source: KeySource, now: float
         key = _signer(token, parts.algorithm, source.held(None, parts.algorithm), source)
     validity = validity_of(parts.claims, source.issuer.leeway)
     validity.check(now)
-    return _Believed(token_of(parts.claims, source.issuer), validity, source, key.id)
+    return _Believed(token_of(parts.claims, source.issuer, wanted), validity, source, key.id)
 
 
 def _signer(token: str, algorithm: str, keys: tuple[Key, ...], source: KeySource) -> Key:

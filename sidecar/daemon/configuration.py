@@ -13,6 +13,7 @@ from sidecar.adapters.transmitter_files import InvalidFiles, paths_of, read_file
 from sidecar.domain.assurance import Ladder
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.location import Place
+from sidecar.domain.memberships import GROUPS, ROLES
 from sidecar.domain.policy import All, AnyOf, Claims, Condition, Not, Policy, Principals
 from sidecar.domain.risk import Rating
 from sidecar.domain.scene import World
@@ -84,7 +85,7 @@ def read_configuration(file: Path, environ: Mapping[str, str]) -> Configuration:
         prefixes,
         routes,
         evaluator_of(settings, policies, prefixes),
-        claims_of(policies),
+        claims_of(policies) | _identities_of(policies, break_glass_of(settings)),
     )
 
 
@@ -174,6 +175,14 @@ def claims_of(policies: tuple[Policy, ...]) -> frozenset[str]:
     return frozenset(
         name for policy in policies if policy.conditions for name in _claims(policy.conditions)
     )
+
+
+def _identities_of(policies: tuple[Policy, ...], break_glass: Principals) -> frozenset[str]:
+    """Which of groups and roles policies, or the emergency accounts, ask for."""
+    named = [break_glass, *(policy.users.exclude for policy in policies)]
+    named += [policy.users.include for policy in policies if policy.users.include is not None]
+    groups = {GROUPS} if any(one.groups for one in named) else set()
+    return frozenset(groups | ({ROLES} if any(one.roles for one in named) else set()))
 
 
 def _claims(condition: Condition) -> frozenset[str]:

@@ -271,6 +271,7 @@ def is_later(auth_time: int, moment: int | None, skew: int = 0) -> bool:
     """Whether a sign-in at `auth_time` counts as a proof for what began in second `moment`.
 
     `auth_time` has whole seconds, so it must lie in a later second, less the allowance `skew`
-    (contract, "proof"). What has always been so (`None`) is proven by any sign-in.
+    (contract, "proof"). What has always been so (`None`) is proven by any sign-in that tells when
+    it was; one that does not (0) proves nothing.
     """
-    return moment is None or auth_time + skew > moment
+    return auth_time > 0 and (moment is None or auth_time + skew > moment)

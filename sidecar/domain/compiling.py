@@ -1,6 +1,7 @@
 """Policies, compiled: the condition as a test, the grant as what sign-ins must show."""
 
 from sidecar.domain.conditions import compile_condition, is_strict, is_timed
+from sidecar.domain.memberships import DENY, GROUPS, INCLUDED, ROLES
 from sidecar.domain.policy import COMPLIANT_DEVICE, Assignment, Policy, Principals
 from sidecar.domain.scene import ALWAYS, Finding, Needs, Scene, World
 from sidecar.domain.standing import Alternative, Compiled
@@ -49,22 +50,67 @@ def _always(_scene: Scene, _needs: Needs) -> Finding:
 
 
 def applies(compiled: Compiled, state: State) -> bool:
-    """Whether the policy is for this session's user: never for a break-glass account."""
+    """Whether the policy is for this session's user: never for a break-glass account.
+
+    A user whose groups are unknown is taken for a member of those that a policy includes, as its
+    issuer is configured, and never of those that it excludes.
+    """
     if compiled.everybody:
         return True
     users = compiled.policy.users
-    included = users.include is None or matches(users.include, state)
-    excluded = matches(users.exclude, state) or matches(compiled.break_glass, state)
-    return included and not excluded
+    if users.include is not None and not matches(users.include, state):
+        named = users.include
+        if not (told_once(named, state) or assumed(named, state)):
+            return False
+    return not matches(users.exclude, state) and not matches(compiled.break_glass, state)
 
 
 def matches(principals: Principals, state: State) -> bool:
-    """Whether the session's user is one of these, by id, group or role."""
-    for claim, wanted in (
-        ("user", principals.users),
-        ("groups", principals.groups),
-        ("roles", principals.roles),
-    ):
+    """Whether the session's user is one of these, by id, group or role, as was told last."""
+    for claim, wanted in _by_claim(principals):
         if wanted and not wanted.isdisjoint(state.claims.get(claim, ((), None))[0]):
             return True
     return False
+
+
+def told_once(principals: Principals, state: State) -> bool:
+    """Whether any token of the session's latest sign-in told that its user is one of these."""
+    for kind, wanted in ((GROUPS, principals.groups), (ROLES, principals.roles)):
+        held = state.memberships.get(kind)
+        if wanted and held is not None and not wanted.isdisjoint(held.names):
+            return True
+    return False
+
+
+def assumed(principals: Principals, state: State) -> tuple[str, ...]:
+    """By what that is unknown of the session's user he is taken for one of these."""
+    return tuple(
+        kind
+        for kind, wanted in ((GROUPS, principals.groups), (ROLES, principals.roles))
+        if wanted and unknown_of(state, kind) in {INCLUDED, DENY}
+    )
+
+
+def unknown_of(state: State, kind: str) -> str:
+    """What is configured for a user whose groups or roles are unknown; empty: they are known."""
+    held = state.memberships.get(kind)
+    if kind in state.claims or (held is not None and held.known):
+        return ""
+    return INCLUDED if held is None else held.unknown
+
+
+def presumed(compiled: Compiled, state: State) -> tuple[tuple[str, ...], bool]:
+    """By what unknown alone a policy that applies is for this user; whether that is a refusal."""
+    include = compiled.policy.users.include
+    if include is None or matches(include, state) or told_once(include, state):
+        return (), False
+    kinds = assumed(include, state)
+    return kinds, any(unknown_of(state, kind) == DENY for kind in kinds)
+
+
+def _by_claim(principals: Principals) -> tuple[tuple[str, frozenset[str]], ...]:
+    return (
+        ("user", principals.users),
+        (GROUPS, principals.groups),
+        (ROLES, principals.roles),
+    )

@@ -174,12 +174,24 @@ def _clock(second: int) -> str:
 
 def explain(demand: Demand) -> str:
     """A demand in words, for a challenge's reasons and the log."""
+    text = _asked(demand)
+    if demand.unknown:
+        text += f"; the user's {' and '.join(demand.unknown)} are unknown"
+    if demand.untimed:
+        text += "; the token tells no auth_time, and so proves nothing"
+    return f"{text}; binding from {_clock(demand.binds_from)}" if demand.binds_from else text
+
+
+def _asked(demand: Demand) -> str:
     causes = "; ".join(describe(cause) for cause in demand.causes)
     if demand.block:
         return f"blocked ({causes})"
     if demand.addressless:
         return f"the app must tell the call's own address ({causes})"
-    text = f"a compliant device is required ({causes})" if demand.unsatisfiable else causes
+    if demand.refuses_unknown:
+        return f"who the policy is for must be told ({causes})"
+    if demand.unsatisfiable:
+        return f"a compliant device is required ({causes})"
     if demand.each_call is not None:
-        text += "; every call needs a sign-in of its own"
-    return f"{text}; binding from {_clock(demand.binds_from)}" if demand.binds_from else text
+        return f"{causes}; every call needs a sign-in of its own"
+    return causes

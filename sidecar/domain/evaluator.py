@@ -11,7 +11,7 @@ import msgspec
 
 from sidecar.domain import precedence
 from sidecar.domain.assurance import Authentication, Shown
-from sidecar.domain.compiling import applies, compile_policy, matches
+from sidecar.domain.compiling import applies, compile_policy, matches, presumed
 from sidecar.domain.context_proofs import credited, keep_shown
 from sidecar.domain.facts import ContextsShown, Fact, PlaceProven, Revoked, Sighted, SignedIn, Spent
 from sidecar.domain.holding import NOTHING, STICKY_BOUND, holding_of
@@ -33,6 +33,7 @@ from sidecar.domain.standing import (
     Standing,
     demand_of,
     lost,
+    refused_unknown,
     refused_without_address,
     shown_for,
     uncertain,
@@ -327,7 +328,13 @@ class Evaluator:
             return None, None
         if addressless and holding.holds:
             return refused_without_address(compiled, holding), None
+        unknown, refuses = presumed(compiled, state)
+        if refuses:
+            return refused_unknown(compiled, holding, unknown), None
         demand = demand_of(compiled, holding, state, evidence)
+        if demand is not None and (unknown or evidence.is_untimed):
+            untimed = evidence.is_untimed and not (demand.block or demand.unsatisfiable)
+            demand = msgspec.structs.replace(demand, unknown=unknown, untimed=untimed)
         lifetime = lifetime_of(compiled, holding, state)
         return (
             demand and credited(demand, state, evidence),
@@ -335,9 +342,14 @@ class Evaluator:
         )
 
     def _forgotten(self, state: State) -> int:
-        """The moment before which something may be forgotten of this session; 0: nothing is."""
+        """The moment before which something may be forgotten of this session; 0: nothing is.
+
+        Where no sign-in tells when it was, none could ever be later than what is forgotten in the
+        course of time: that is no reason to refuse the session (see `TOKEN_WITHOUT_AUTH_TIME`).
+        """
         around = self._around
-        kept = state.established - around.memory if around.memory else 0
+        timed = any(auth.auth_time for auth in state.sign_ins)
+        kept = state.established - around.memory if around.memory and timed else 0
         return max(state.lost, kept)
 
     def looks(

@@ -7,6 +7,7 @@ proofs by `Evaluator.looks`, the verdict by `decision`.
 from collections.abc import Iterable
 
 from sidecar.domain.assurance import Requirement
+from sidecar.domain.compiling import assumed, unknown_of
 from sidecar.domain.decision import Decision, Verdict, covers, decide, describe, explain, judge
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.explanation import (
@@ -21,6 +22,7 @@ from sidecar.domain.explanation import (
     PolicyTold,
     ScoreTold,
 )
+from sidecar.domain.memberships import GROUPS, ROLES
 from sidecar.domain.policy import ROUTINE, Policy, Principals, Selection
 from sidecar.domain.presented import Presented
 from sidecar.domain.risk import terms_of
@@ -296,18 +298,34 @@ def _users(compiled: Compiled, state: State, *, applies: bool) -> Match:
         return Match(applies, f"excluded as {excluded}")
     if users.include is None:
         return Match(applies, "everybody")
-    included = _named(users.include, state)
-    return Match(applies, f"included as {included}" if included else "not among the included")
+    included = _named(users.include, state, told_once=True)
+    if included:
+        return Match(applies, f"included as {included}")
+    unknown = [f"the {kind} are unknown" for kind in assumed(users.include, state)]
+    if unknown:
+        return Match(applies, f"taken for one of the included: {' and '.join(unknown)}")
+    left_out = [
+        f"the {kind} are unknown, which counts as having none"
+        for kind, wanted in ((GROUPS, users.include.groups), (ROLES, users.include.roles))
+        if wanted and unknown_of(state, kind)
+    ]
+    return Match(applies, "; ".join(["not among the included", *left_out]))
 
 
-def _named(principals: Principals, state: State) -> str:
-    """By which of its names a session's user is one of these; empty: it is none."""
+def _named(principals: Principals, state: State, *, told_once: bool = False) -> str:
+    """By which of its names a session's user is one of these; empty: it is none.
+
+    `told_once`: also by what any token of the latest sign-in told.
+    """
     for claim, kind, wanted in (
         ("user", "user", principals.users),
-        ("groups", "group", principals.groups),
-        ("roles", "role", principals.roles),
+        (GROUPS, "group", principals.groups),
+        (ROLES, "role", principals.roles),
     ):
-        shown = sorted(wanted.intersection(state.claims.get(claim, ((), None))[0]))
+        names = set(state.claims.get(claim, ((), None))[0])
+        if told_once and (held := state.memberships.get(claim)) is not None:
+            names.update(held.names)
+        shown = sorted(wanted & names)
         if shown:
             return f"{kind} {', '.join(shown)}"
     return ""

@@ -160,7 +160,11 @@ class SignInTold(msgspec.Struct, frozen=True):
 
 
 class SessionTold(msgspec.Struct, frozen=True):
-    """What is known of the session. Empty: not known."""
+    """What is known of the session. Empty: not known.
+
+    `groups` and `roles` are empty, too, where the user has none; `unknown` tells which of the two
+    nobody has told.
+    """
 
     user: str
     groups: tuple[str, ...]
@@ -173,6 +177,7 @@ class SessionTold(msgspec.Struct, frozen=True):
     established: float
     sign_ins: tuple[SignInTold, ...]
     revoked: str = ""
+    unknown: tuple[str, ...] = ()
 
 
 class Explanation(msgspec.Struct, frozen=True):

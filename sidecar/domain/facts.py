@@ -11,6 +11,7 @@ import msgspec
 
 from sidecar.domain.assurance import Authentication
 from sidecar.domain.location import Place
+from sidecar.domain.memberships import Telling
 from sidecar.domain.policy import RiskLevel
 from sidecar.domain.stamp import Stamp
 
@@ -95,6 +96,12 @@ class ClaimsSeen(_Fact, frozen=True, kw_only=True, array_like=True):
 
     scope: Scope
     claims: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+class MembershipTold(_Fact, frozen=True, kw_only=True, array_like=True):
+    """What a token of the session tells, or leaves out, of its user's groups and roles, by kind."""
+
+    tellings: tuple[tuple[str, Telling], ...]
 
 
 class NetworkReported(_Fact, frozen=True, kw_only=True, array_like=True):
@@ -184,6 +191,7 @@ Fact: TypeAlias = (
     | ContextsShown
     | AssuranceLowered
     | ClaimsSeen
+    | MembershipTold
     | NetworkReported
     | RiskReported
     | SignalRaised

@@ -15,6 +15,7 @@ from sidecar.domain.facts import (
     ClaimsSeen,
     ComplianceReported,
     Fact,
+    MembershipTold,
     RiskReported,
     SetAside,
     SignalRaised,
@@ -53,6 +54,9 @@ def _registers(fact: Fact) -> Iterator[str]:
             yield f"signal|{fact.scope}|{fact.device}|{fact.name}|{fact.source}"
         case AssuranceLowered():
             yield f"assurance|{fact.source}"
+        case MembershipTold():
+            # It does not matter when it is known: of one sign-in all that is told adds up.
+            yield f"membership|{fact.stamp.encode()}"
         case SetAside():
             yield f"aside|{fact.stamp.encode()}"
         case ClaimsSeen():

@@ -31,6 +31,7 @@ BOUNDS: Mapping[bytes, int] = {
     b"assurance": 8,
     b"compliance": 32,
     b"claims": 32,
+    b"member": 32,
     b"revoked": 32,
     b"ended": 1,
     b"barred": 64,

@@ -45,6 +45,7 @@ from sidecar.domain.facts import (
     ContextsShown,
     DeviceBound,
     Fact,
+    MembershipTold,
     NetworkReported,
     PlaceProven,
     Revoked,
@@ -60,6 +61,7 @@ from sidecar.domain.facts import (
     establishes,
 )
 from sidecar.domain.location import NotEvaluable, Place, travel
+from sidecar.domain.memberships import told
 from sidecar.domain.policy import Circumstance, RiskLevel
 from sidecar.domain.precedence import COMPLIANT, CREDENTIAL_CHANGE, NOT_COMPLIANT
 from sidecar.domain.source import ITSELF
@@ -156,6 +158,9 @@ def _apply_one(  # noqa: C901, PLR0912 - one case a kind
             state.lowered[fact.source] = Said(fact.level, moment, moment)
         case ClaimsSeen():
             _claims(state, fact, moment, since)
+        case MembershipTold():
+            for kind, telling in fact.tellings:
+                state.memberships[kind] = told(state.memberships.get(kind), telling)
         case NetworkReported():
             if fact.device:
                 state.device_network[fact.device] = Held(fact.network, moment)

@@ -1,8 +1,10 @@
 """What an explanation tells of the session itself."""
 
 from sidecar.domain.assurance import Shown
+from sidecar.domain.compiling import unknown_of
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.explanation import SessionTold, SignInTold
+from sidecar.domain.memberships import GROUPS, KINDS, ROLES
 from sidecar.domain.precedence import compliance
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.state import Held, State
@@ -15,8 +17,8 @@ def session_told(evaluator: Evaluator, state: State, revoked: Held | None) -> Se
     user = state.claims.get("user", ((), None))[0]
     return SessionTold(
         user=user[0] if user else "",
-        groups=state.claims.get("groups", ((), None))[0],
-        roles=state.claims.get("roles", ((), None))[0],
+        groups=_names(state, GROUPS),
+        roles=_names(state, ROLES),
         ip=state.ip,
         country=state.location.country,
         network=network.value if network else "",
@@ -27,7 +29,15 @@ def session_told(evaluator: Evaluator, state: State, revoked: Held | None) -> Se
             _sign_in(shown, ladder.name(shown.rank)) for shown in evaluator.sign_ins(state)
         ),
         revoked="" if revoked is None else revoked.value or "revoked",
+        unknown=tuple(kind for kind in KINDS if unknown_of(state, kind)),
     )
+
+
+def _names(state: State, kind: str) -> tuple[str, ...]:
+    """All of a user's groups or roles that count for what a policy includes."""
+    last = state.claims.get(kind, ((), None))[0]
+    held = state.memberships.get(kind)
+    return last if held is None else tuple(dict.fromkeys((*last, *held.names)))
 
 
 def _sign_in(shown: Shown, level: str) -> SignInTold:

@@ -47,6 +47,12 @@ class Evidence(NamedTuple):
         """Whether any sign-in counts as later than what began in this second."""
         return any(is_later(s.authentication.auth_time, second, self.skew) for s in self.sign_ins)
 
+    @property
+    def is_untimed(self) -> bool:
+        """Whether sign-ins were shown that would count, and none of them tells when it was."""
+        counting = self.sign_ins if self.own is None else (self.own,)
+        return bool(counting) and not any(one.authentication.auth_time for one in counting)
+
 
 _NOTHING_ASKED = (Requirement(),)
 
@@ -99,7 +105,10 @@ class Demand(msgspec.Struct, frozen=True):
     that. The demand is met until `valid_until` (seconds; 0: it is not met); `met_in` names the
     contexts in which it is met all the same, each with the second until which; before `binds_from`
     (seconds), where its policy grants some grace, it may wait. `addressless`: the call tells no
-    address, which nothing but an address helps. `each_call` is what every call needs besides: then
+    address, which nothing but an address helps. `unknown` names what nobody has told of the user
+    and by which alone the policy is taken to be for them; with `refuses_unknown` nothing helps but
+    that it is told. `untimed`: sign-ins were shown, and none of them tells when it was. `each_call`
+    is what every call needs besides: then
     the demand is met, of the session, where its mark is.
     """
 
@@ -118,6 +127,9 @@ class Demand(msgspec.Struct, frozen=True):
     binds_from: int = 0
     addressless: bool = False
     each_call: EachCall | None = None
+    unknown: tuple[str, ...] = ()
+    refuses_unknown: bool = False
+    untimed: bool = False
 
     def is_met_in(self, contexts: frozenset[str], now: float) -> bool:
         """Whether it is met in all contexts of a call that it concerns (at least one)."""
@@ -186,6 +198,10 @@ STORE_LOST = "store-lost"
 """The policy that is named where a session's history is lost."""
 
 
+TOKEN_WITHOUT_AUTH_TIME = "token-without-auth-time"  # noqa: S105 - a name, no secret
+"""The policy that is named where sign-ins prove nothing, since none tells when it was."""
+
+
 def lost(before: int, evidence: Evidence) -> Iterator[Demand]:
     """Have a session sign in anew of whose history nobody remembers what was before a moment.
 
@@ -195,7 +211,10 @@ def lost(before: int, evidence: Evidence) -> Iterator[Demand]:
     if not evidence.any_later(before // MICROSECONDS):
         cause = Cause("store", "what was known is lost", before, "policy")
         everything = Selection()
-        yield Demand(STORE_LOST, everything, everything, False, (cause,), since=before)
+        untimed = evidence.is_untimed
+        yield Demand(
+            STORE_LOST, everything, everything, False, (cause,), since=before, untimed=untimed
+        )
 
 
 SET_ASIDE = "set-aside"
@@ -327,6 +346,22 @@ def refused_without_address(compiled: Compiled, holding: Holding) -> Demand:
         block=policy.grant.block,
         unsatisfiable=not policy.grant.block,
         addressless=True,
+    )
+
+
+def refused_unknown(compiled: Compiled, holding: Holding, unknown: tuple[str, ...]) -> Demand:
+    """What a policy makes of a user of whom its assignment asks what nobody tells: a refusal."""
+    policy = compiled.policy
+    return Demand(
+        policy.id,
+        policy.contexts,
+        policy.apps,
+        policy.state is PolicyState.REPORT_ONLY,
+        holding.mark or holding.causes,
+        block=policy.grant.block,
+        unsatisfiable=not policy.grant.block,
+        unknown=unknown,
+        refuses_unknown=True,
     )
 
 

@@ -6,6 +6,7 @@ import msgspec
 
 from sidecar.domain.assurance import Authentication, is_later
 from sidecar.domain.location import Place
+from sidecar.domain.memberships import Membership
 from sidecar.domain.policy import Circumstance, RiskLevel
 from sidecar.domain.stamp import MICROSECONDS, Stamp
 
@@ -231,6 +232,7 @@ class State(msgspec.Struct):
     signals: dict[str, SignalHeld] = {}
     claims: dict[str, tuple[tuple[str, ...], Moment]] = {}
     claims_said: dict[str, dict[str, ClaimSaid]] = {}
+    memberships: dict[str, Membership] = {}
     revocations: dict[str, Held] = {}
     spent: dict[int, SpentHeld] = {}
     score_level: RiskLevel = RiskLevel.LOW

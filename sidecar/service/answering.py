@@ -7,7 +7,7 @@ import msgspec
 
 from sidecar.domain.decision import Decision, Verdict, explain
 from sidecar.domain.stamp import MICROSECONDS
-from sidecar.domain.standing import Demand
+from sidecar.domain.standing import TOKEN_WITHOUT_AUTH_TIME, Demand
 from sidecar.domain.state import Held
 from sidecar.service.answers import Answer, Reason
 from sidecar.wire.challenges import (
@@ -34,6 +34,12 @@ _BAD_PROOFS = (Flaw.PROOF_INVALID, Flaw.PROOF_REPLAYED)
 _PROOF_FLAWS = (*_BAD_PROOFS, Flaw.PROOF_MISSING)
 _STEP_UP_TEXT = "A stronger or more recent authentication is required"
 _REVOKED_TEXT = "The session was revoked"
+_UNTIMED = Reason(
+    TOKEN_WITHOUT_AUTH_TIME,
+    "policy",
+    "the token has no auth_time, and so proves nothing: have the identity provider put that claim"
+    " into its access tokens",
+)
 _NOT_CAPABLE = (
     "The client cannot be asked for it: its token does not say (xms_cc: cp1) that it can handle a"
     " claims challenge"
@@ -41,8 +47,10 @@ _NOT_CAPABLE = (
 
 
 def reasons_of(demands: Iterable[Demand]) -> tuple[Reason, ...]:
-    """The reasons of all that is asked, in words."""
-    return tuple(Reason(demand.policy, demand.signal, explain(demand)) for demand in demands)
+    """The reasons of all that is asked, in words; and why nothing that was shown could meet it."""
+    asked = tuple(demands)
+    reasons = tuple(Reason(demand.policy, demand.signal, explain(demand)) for demand in asked)
+    return (*reasons, _UNTIMED) if any(demand.untimed for demand in asked) else reasons
 
 
 class Whom(NamedTuple):

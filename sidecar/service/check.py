@@ -22,7 +22,7 @@ from sidecar.domain.standing import Standing
 from sidecar.service.answering import UNKNOWN_MAX_AGE, Answerers, Whom, reasons_of
 from sidecar.service.answers import Answer, Call, Overloaded, Unavailable
 from sidecar.service.live import Live
-from sidecar.service.observations import BreakGlassUsed, Telemetry, TokenRefused
+from sidecar.service.observations import BreakGlassUsed, ClaimMissing, Telemetry, TokenRefused
 from sidecar.service.possession import Possessions
 from sidecar.service.reporting import SEVERITY, Tried, checked
 from sidecar.service.sighting import Sightings
@@ -37,6 +37,9 @@ from sidecar.wire.settings import ProofOf, Resilience, Settings
 
 class Verifier(Protocol):
     """Believes tokens, or raises `InvalidToken`."""
+
+    def want_claims(self, names: frozenset[str]) -> None:
+        """Keep these claims of tokens from now on, too: policies ask for them."""
 
     def cached(self, token: str, now: float) -> Token | None:
         """A token that was verified before and still counts."""
@@ -100,7 +103,9 @@ class Checker:
 
     def want_claims(self, names: Iterable[str]) -> None:
         """Keep these claims of tokens: policies ask for them."""
-        self._sightings.want_claims(names)
+        wanted = frozenset(names)
+        self._verifier.want_claims(wanted)
+        self._sightings.want_claims(wanted)
 
     async def check(self, call: Call) -> Answer:
         """Answer a call. Never raises for what the caller sent."""
@@ -158,6 +163,8 @@ class Checker:
         token = self._verifier.cached(call.token, now)
         if token is None:
             token = await self._verifier.verify(call.token, now)
+            for need, claim in token.missing:
+                self._telemetry.record(ClaimMissing(issuer=token.issuer, claim=claim, need=need))
         self._possessions.check(token, call, now)
         live = await self._live(token, call, now)
         if live is not None and token.confirmed_at:

@@ -18,6 +18,7 @@ from sidecar.service.reception_records import (
     StreamVerified,
 )
 from sidecar.service.transmitted import Transmitted
+from sidecar.wire.claims import Need
 
 
 class EventOutcome(StrEnum):
@@ -259,6 +260,14 @@ class TokenRefused(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class ClaimMissing(msgspec.Struct, frozen=True, kw_only=True):
+    """A verified token lacks a claim. `need`, of a closed set, is what the claim is needed for."""
+
+    issuer: str
+    claim: str
+    need: Need
+
+
 class Introspected(msgspec.Struct, frozen=True, kw_only=True):
     """An issuer was asked about a token, or was not as it failed just now (`skipped`).
 
@@ -376,6 +385,7 @@ Observation: TypeAlias = (
     | LinkState
     | ProofSpent
     | TokenRefused
+    | ClaimMissing
     | SecurityEventTokenTaken
     | Introspected
     | Transmitted

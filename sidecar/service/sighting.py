@@ -4,7 +4,7 @@ Each is a fact like any other, known here before the call is answered; the `Save
 it. In the steady state nothing is new, and nothing is done.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from sidecar.domain.assurance import is_later
@@ -15,6 +15,7 @@ from sidecar.domain.facts import (
     DeviceBound,
     Fact,
     PlaceProven,
+    MembershipTold,
     Scope,
     Seen,
     ShownWith,
@@ -23,10 +24,12 @@ from sidecar.domain.facts import (
     SignedIn,
 )
 from sidecar.domain.location import Place
+from sidecar.domain.memberships import GROUPS, INCLUDED, ROLES, Telling, told
 from sidecar.domain.policy import Circumstance
 from sidecar.domain.risk import TOKEN_BINDING_CHANGE
 from sidecar.domain.session import is_shown
 from sidecar.domain.stamp import MICROSECONDS, Stamp
+from sidecar.domain.state import State
 from sidecar.service.answers import Call
 from sidecar.service.live import Live
 from sidecar.service.view import View
@@ -50,6 +53,8 @@ from sidecar.wire.settings import Settings
 AGENT_CHARACTERS = 256
 BINDINGS_KEPT = 8
 UNBOUND = "none"
+_OURS = frozenset({"user", GROUPS, ROLES})
+"""What policies' `claims` call so is read as the issuer's settings say, not by that name."""
 
 
 class _Binding(NamedTuple):
@@ -79,6 +84,7 @@ class Sightings:
     def replace(self, settings: Settings) -> None:
         """Go by this configuration from now on; no claims are wanted until it is said anew."""
         self._settings = settings
+        self._issuers = {one.issuer: one for one in settings.tokens.issuers}
         self._claims = frozenset[str]()
 
     def want_claims(self, names: Iterable[str]) -> None:
@@ -144,10 +150,16 @@ class Sightings:
             facts.append(
                 ContextsShown(stamp=stamp, contexts=token.contexts, second=token.contexts_at)
             )
-        claims = self._claims_of(token)
+        tellings = tuple(
+            (kind, telling)
+            for kind, telling in self._tellings(token)
+            if told(state.memberships.get(kind), telling) != state.memberships.get(kind)
+        )
+        if tellings:
+            facts.append(MembershipTold(stamp=stamp, tellings=tellings))
         changed = tuple(
             (name, values)
-            for name, values in claims
+            for name, values in self._claims_of(state, token)
             if (held := state.claims.get(name)) is None
             or (held[0] != values and (held[1] or 0) < token.issued_at * MICROSECONDS)
         )
@@ -177,13 +189,13 @@ class Sightings:
         )
 
     def _binding(self, live: Live, token: Token) -> _Binding | None:
-        """What the session's tokens are bound to, where that is new; each app has its own clients.
+        """What the session's tokens are bound to, where that is new; each client has its own keys.
 
         A key or certificate that comes with a later sign-in is as good as that sign-in. Without
         one, somebody else may have got hold of what the first was there to protect.
         """
         state = live.state
-        claim = f"cnf:{token.app}"
+        claim = f"cnf:{token.client or token.app}"
         held = state.claims.get(claim)
         name = token.binding.name or (UNBOUND if held else "")
         known = held[0] if held else ()
@@ -193,11 +205,37 @@ class Sightings:
         suspicious = bool(held) and not is_later(token.authentication.auth_time, second)
         return _Binding(claim, (*known[1 - BINDINGS_KEPT :], name), suspicious)
 
-    def _claims_of(self, token: Token) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        wanted = [(name, values) for name, values in token.claims if name in self._claims]
-        if token.groups_known:  # else what is known of them already stays
-            wanted.append(("groups", tuple(sorted(token.groups))))
-        return (("user", (token.user,)), ("roles", tuple(sorted(token.roles))), *wanted)
+    def _claims_of(self, state: State, token: Token) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """The claims that a token tells, or that its leaving them out is taken to tell."""
+        yield "user", (token.user,)
+        for kind, telling in self._tellings(token):
+            held = state.memberships.get(kind)
+            # An issuer's leaving a claim out takes nothing from a session without a new sign-in.
+            if telling.names is not None and (
+                telling.listed or held is None or 0 < held.signed_in < telling.signed_in
+            ):
+                yield kind, telling.names
+        for name, values in token.claims:
+            if name in self._claims and name not in _OURS:
+                yield name, values
+
+    def _tellings(self, token: Token) -> tuple[tuple[str, Telling], ...]:
+        """What a token tells of its user's groups and roles."""
+        issuer = self._issuers.get(token.issuer)
+        times = (token.authentication.auth_time, token.issued_at)
+        return tuple(
+            (kind, Telling(tuple(sorted(names)) if known else None, listed, *times, unknown))
+            for kind, names, known, listed, unknown in (
+                (
+                    *(GROUPS, token.groups, token.groups_known, token.groups_listed),
+                    issuer.groups_unknown.value if issuer else INCLUDED,
+                ),
+                (
+                    *(ROLES, token.roles, token.roles_known, token.roles_listed),
+                    issuer.roles_unknown.value if issuer else INCLUDED,
+                ),
+            )
+        )
 
     def _extend(self, live: Live, token: Token, now: float, *, fresh: bool) -> None:
         """Keep the session for as long as its newest token may be shown, and a while."""

@@ -27,9 +27,9 @@ from typing import TypeAlias
 import msgspec
 
 from sidecar.domain import address
-from sidecar.wire.claims import MAX_NAME
 from sidecar.wire.forwarded import InvalidCall, contexts_of
 from sidecar.wire.jws import strict_object
+from sidecar.wire.names import InvalidName, is_fit, name_of
 from sidecar.wire.paths import PathInvalid, bare_host, normalise
 
 MAX_EVALUATIONS = 512
@@ -41,7 +41,6 @@ _METHODS = frozenset(
 )
 _BY_ID = frozenset(("route", "path", "uri", "url"))
 _PARTS = ("subject", "action", "resource", "context")
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f]")
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)([^#]*)", re.DOTALL)
 _HOST = re.compile(r"(?:[a-z0-9._~-]{1,253}|\[[0-9a-f:.]{2,45}\])")
 
@@ -247,7 +246,7 @@ def _text(values: Mapping[str, object], name: str, field: str, limit: str = "") 
     if value is None:
         return ""
     longest = _LONGEST[limit or name]
-    if not isinstance(value, str) or len(value) > longest or _UNSAFE.search(value):
+    if not isinstance(value, str) or len(value) > longest or not is_fit(value):
         raise InvalidEvaluation(
             field, f"must be a string of at most {longest} characters, none of them control ones"
         )
@@ -264,12 +263,12 @@ def _who(
     if len(tokens) > 1:
         raise InvalidEvaluation("context.token", "is another than subject.properties.token")
     token = tokens.pop() if tokens else ""
-    name = str(subject["id"])
-    if subject["type"] == "session":
-        if len(name) > MAX_NAME or _UNSAFE.search(name):
-            raise InvalidEvaluation("subject.id", "cannot be a session")
-        return BySession(name, token)
-    return ByToken(token, name if subject["type"] == "user" else "")
+    try:
+        if subject["type"] == "session":
+            return BySession(name_of(str(subject["id"])), token)
+        return ByToken(token, name_of(str(subject["id"])) if subject["type"] == "user" else "")
+    except InvalidName as error:
+        raise InvalidEvaluation("subject.id", str(error)) from None
 
 
 def _contexts(resource: Mapping[str, object], what: Mapping[str, object]) -> tuple[str, ...]:

@@ -2,12 +2,13 @@
 
 Nothing here verifies a signature: `adapters.tokens` does, and hands the claims on. What is harmless
 to read tolerantly is read so (an `amr` that is one string); what would silently weaken a policy if
-it were skipped (groups that are no list of strings) refuses the token and names the claim.
+it were skipped (groups that are no list of strings) refuses the token and names the claim. A claim
+that is null is absent, and what is absent is unknown: never empty, unless the issuer's settings say
+so (tests/wire/test_claim_readers.py has the table).
 """
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
@@ -17,19 +18,20 @@ import msgspec
 
 from sidecar.domain.address import canonical
 from sidecar.domain.assurance import Authentication
-from sidecar.wire.settings import CONTEXT, ContextProof, Issuer
+from sidecar.wire.claim_paths import find, parts_of
+from sidecar.wire.claim_values import claim_text, number_text
+from sidecar.wire.names import InvalidName, composed, name_of
+from sidecar.wire.settings import CONTEXT
+from sidecar.wire.token_settings import Absent, ContextProof, Issuer, SessionNaming
 
 LATEST_TIME = 9_999_999_999
 """The last second a stamp can carry; a claim beyond it is no time."""
 
-MAX_NAME = 512
-"""Characters of a user, session, device, app, group, role, `acr`, `amr` or `jti`."""
-
 MAX_CLAIMS = 64
-"""How many other claims are kept, the first by name."""
+"""How many other claims are kept: all that policies ask for, then the first by name."""
 
-MAX_CLAIM_VALUE = 512
-"""Characters of another claim's value; a longer value is left out, since a cut one would lie."""
+MAX_CLAIM_NAME = 512
+"""Characters of another claim's name; one that has more is left out."""
 
 CLAIMS_CAPABLE = "cp1"
 """What `xms_cc` has where the client can handle Microsoft's claims challenge."""
@@ -41,7 +43,6 @@ _NOT_KEPT = frozenset(
 )
 _SPACE_SEPARATED = frozenset({"scope", "scp"})  # RFC 9068, section 2.2.3; Entra's `scp`
 _THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")  # SHA-256 in base64url
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _UNFIT = re.compile(r"[^ !#-\[\]-~]")  # RFC 6750, section 3
 _CLIENT_CLAIMS = ("azp", "client_id", "appid")
 
@@ -103,17 +104,39 @@ class Bound(NamedTuple):
         return " ".join(f"{kind}={value}" for kind, value in told if value)
 
 
+class Need(StrEnum):
+    """What a claim is needed for: a closed set."""
+
+    SESSION = "session"
+    AUTH_TIME = "auth_time"
+    ASSURANCE = "assurance"
+    GROUPS = "groups"
+    ROLES = "roles"
+    CLAIM = "claim"
+
+
+class Missing(NamedTuple):
+    """A claim that a token lacks, by the issuer's or a policy's name for it, and what needs it."""
+
+    need: Need
+    claim: str
+
+
 class Token(msgspec.Struct, frozen=True):
     """A believed token. Times are whole seconds since the epoch, 0 where the token does not tell.
 
     `user`, `session`, `device` and `groups` are names of `namespace`.
 
-    `session` is the configured claim, else a digest of issuer, subject, client and `auth_time`;
-    never `jti`, which a refresh changes. `authentication.auth_time` is never taken from `iat`, or
-    a refresh would launder a mark. `claims` holds the other claims as strings, sorted by name.
+    `session` is the configured claim, else what the issuer's `session` says; never `jti`, which a
+    refresh changes. `authentication.auth_time` is never taken from `iat`, or a refresh would
+    launder a mark; it is 0 where the token does not tell it, and then proves nothing. `claims`
+    holds the other claims as strings, sorted by name, those that policies ask for among them.
 
-    `groups_known` is False where Entra left the groups out because there are too many ("overage":
-    `hasgroups`, or `groups` among `_claim_names`): then `groups` is empty and says nothing.
+    `groups_known` is False where the token leaves the groups out: then `groups` is empty and says
+    nothing. `groups_listed` is False where it leaves them out and that is taken for having none.
+    The same for roles. `missing` tells which claims the token lacks that something needs.
+    `app` is the audience that the token is for, and `audiences` are all of them that are
+    configured; `client` is whom it was issued to.
     `contexts` are the authentication contexts that the issuer is trusted to have enforced as of
     second `contexts_at`. `claims_capable`: the client says that it can handle a claims challenge
     (`xms_cc`: `cp1`).
@@ -136,6 +159,12 @@ class Token(msgspec.Struct, frozen=True):
     claims: tuple[tuple[str, tuple[str, ...]], ...] = ()
     token_id: str = ""
     groups_known: bool = True
+    groups_listed: bool = True
+    roles_known: bool = True
+    roles_listed: bool = True
+    missing: tuple[Missing, ...] = ()
+    audiences: tuple[str, ...] = ()
+    client: str = ""
     claims_capable: bool = False
     contexts: tuple[str, ...] = ()
     contexts_at: int = 0
@@ -173,31 +202,54 @@ def validity_of(claims: Mapping[str, object], leeway: float) -> Validity:
     return Validity(max((start or 0.0) for start in starts) - leeway, expires + leeway)
 
 
-def token_of(claims: Mapping[str, object], issuer: Issuer) -> Token:
+def token_of(
+    claims: Mapping[str, object], issuer: Issuer, wanted: frozenset[str] = frozenset()
+) -> Token:
     """Read verified claims as the issuer's settings say; raises `InvalidToken`.
 
-    The names in the settings may be dotted paths into nested claims (`realm_access.roles`); a
-    claim that bears the whole name comes first.
+    The names in the settings and in `wanted`, the claims that policies ask for, may be paths into
+    nested claims (`claim_paths`).
     """
     subject = _required(claims, "sub")
     auth_time = int(_time(claims, "auth_time") or 0)
     contexts, contexts_at = _contexts(claims, issuer, auth_time)
+    authentication = Authentication(auth_time, _acr(claims), _texts(claims, "amr") or ())
+    groups = _listed(claims, issuer.groups_claim, issuer.groups_absent)
+    roles = _listed(claims, issuer.roles_claim, issuer.roles_absent)
+    binding = _bound(claims)
+    named = _session_named(claims, issuer)
+    audiences = _audiences(claims, issuer)
+    kept = _others(claims, wanted)
+    needed = (
+        (Missing(Need.SESSION, issuer.session_claim), named),
+        (Missing(Need.AUTH_TIME, "auth_time"), auth_time),
+        (Missing(Need.ASSURANCE, "acr"), authentication.acr or authentication.amr),
+        (Missing(Need.GROUPS, issuer.groups_claim), groups.known or "groups" not in wanted),
+        (Missing(Need.ROLES, issuer.roles_claim), roles.known or "roles" not in wanted),
+        *((Missing(Need.CLAIM, name), name in dict(kept)) for name in wanted - _OURS),
+    )
     return Token(
         issuer=issuer.issuer,
         namespace=issuer.names,
         user=_required(claims, issuer.user_claim),
-        session=_session(claims, issuer, subject, auth_time),
+        session=named or _stand_in(claims, issuer, subject, binding.name),
         device=_text(claims, issuer.device_claim),
-        app=_app(claims, issuer),
-        authentication=Authentication(auth_time, _acr(claims), _texts(claims, "amr")),
+        app=_app(claims, issuer, audiences),
+        authentication=authentication,
         issued_at=int(_time(claims, "iat") or 0),
         expires_at=int(_time(claims, "exp") or 0),
-        groups=frozenset(_texts(claims, issuer.groups_claim)),
-        roles=frozenset(_texts(claims, issuer.roles_claim)),
-        claims=_others(claims),
+        groups=groups.names,
+        roles=roles.names,
+        claims=kept,
         token_id=_text(claims, "jti"),
-        groups_known=not _overage(claims, issuer.groups_claim),
-        binding=_bound(claims),
+        groups_known=groups.known,
+        groups_listed=groups.listed,
+        roles_known=roles.known,
+        roles_listed=roles.listed,
+        missing=tuple(missing for missing, is_told in needed if not is_told),
+        audiences=audiences,
+        client=_client(claims),
+        binding=binding,
         contexts=contexts,
         contexts_at=contexts_at,
         signed_in_ip=canonical(_text(claims, issuer.ip_claim)) if issuer.ip_claim else "",
@@ -205,18 +257,34 @@ def token_of(claims: Mapping[str, object], issuer: Issuer) -> Token:
     )
 
 
-def _session(claims: Mapping[str, object], issuer: Issuer, subject: str, auth_time: int) -> str:
-    # Even if it is configured: a refreshed token would shed the marks.
-    named = "" if issuer.session_claim == "jti" else _text(claims, issuer.session_claim)
-    if named:
-        return named
-    # The client is read by fixed names: a change of `app_claim` must not rename every session.
-    client = next(filter(None, (_text(claims, name) for name in _CLIENT_CLAIMS)), "")
+_OURS = frozenset({"user", "groups", "roles"})
+"""Names that policies' `claims` have for what the issuer's settings say where to find."""
+
+
+def _session_named(claims: Mapping[str, object], issuer: Issuer) -> str:
+    if issuer.session_claim == "jti":  # a refreshed token would shed the marks
+        return ""
+    named = _text(claims, issuer.session_claim)
+    if not named and issuer.session is SessionNaming.REQUIRED:
+        message = f"the {issuer.session_claim} claim is missing or empty"
+        raise InvalidToken(Flaw.MISSING_CLAIM, message)
+    return named
+
+
+def _stand_in(claims: Mapping[str, object], issuer: Issuer, subject: str, key: str) -> str:
+    """The session of a token that names none: its user's at that client, or its sign-in's."""
+    by_sign_in = issuer.session is SessionNaming.SIGN_IN
+    last = str(int(_time(claims, "auth_time") or 0)) if by_sign_in else key
     digest = hashlib.blake2b(digest_size=16, person=b"sidecar-session")
-    for part in (issuer.issuer, subject, client, str(auth_time)):
+    for part in (issuer.issuer, subject, _client(claims), last):
         encoded = part.encode()
         digest.update(len(encoded).to_bytes(8, "big") + encoded)
-    return f"d-{digest.hexdigest()}"
+    return f"{'d' if by_sign_in else 'u'}-{digest.hexdigest()}"
+
+
+def _client(claims: Mapping[str, object]) -> str:
+    """The client that a token was issued to, by fixed names: no setting renames sessions."""
+    return next(filter(None, (_text(claims, name) for name in _CLIENT_CLAIMS)), "")
 
 
 def _contexts(
@@ -256,73 +324,86 @@ def _thumbprint(confirmation: Mapping[str, object], name: str) -> str:
     return value
 
 
-def _app(claims: Mapping[str, object], issuer: Issuer) -> str:
-    audiences = _texts(claims, "aud")
-    return (
-        _text(claims, issuer.app_claim)
-        or _text(claims, "client_id")
-        or (audiences[0] if audiences else "")
-    )
+def _audiences(claims: Mapping[str, object], issuer: Issuer) -> tuple[str, ...]:
+    """Those of the token's audiences that are configured, in the order of the configuration.
+
+    All of them where the token tells none, which only the answer about an opaque token may.
+    """
+    told = claims.get("aud")
+    if told is None:
+        return tuple(_name(one, "aud") for one in issuer.audiences)
+    named = {one for one in (told if isinstance(told, list) else [told]) if isinstance(one, str)}
+    return tuple(_name(one, "aud") for one in issuer.audiences if one in named)
+
+
+def _app(claims: Mapping[str, object], issuer: Issuer, audiences: tuple[str, ...]) -> str:
+    """The resource that the token is for; a claim that its client chooses only where one is set."""
+    chosen = _text(claims, issuer.app_claim) if issuer.app_claim else ""
+    return chosen or (audiences[0] if audiences else "")
 
 
 def _acr(claims: Mapping[str, object]) -> str:
     value = claims.get("acr")
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)  # levels of some providers are numbers
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return number_text(value) or ""  # levels of some providers are numbers
     return _text(claims, "acr")
 
 
-def _overage(claims: Mapping[str, object], groups_claim: str) -> bool:
-    if _lookup(claims, groups_claim) is not None:
-        return False
+class _Listed(NamedTuple):
+    """Groups or roles as a token tells them: see `Token`."""
+
+    names: frozenset[str]
+    known: bool
+    listed: bool
+
+
+def _listed(claims: Mapping[str, object], name: str, absent: Absent) -> _Listed:
+    names = _texts(claims, name)
+    elsewhere = _overage(claims, name)
+    if names or (names is not None and not elsewhere):
+        return _Listed(frozenset(names), known=True, listed=True)
+    return _Listed(frozenset(), known=absent is Absent.EMPTY and not elsewhere, listed=False)
+
+
+def _overage(claims: Mapping[str, object], name: str) -> bool:
+    """Whether the token says that there are too many to list (OpenID Connect Core, 5.6.2; Entra).
+
+    `_claim_names` tells that a claim is to be had elsewhere, `hasgroups` that groups are.
+    """
     elsewhere = claims.get("_claim_names")
-    named_elsewhere = isinstance(elsewhere, Mapping) and groups_claim in elsewhere
-    return named_elsewhere or claims.get("hasgroups") in (True, "true")
+    if isinstance(elsewhere, Mapping) and (name in elsewhere or parts_of(name)[0] in elsewhere):
+        return True
+    return claims.get("hasgroups") in (True, "true")
 
 
-def _others(claims: Mapping[str, object]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    kept: list[tuple[str, tuple[str, ...]]] = []
+def _others(
+    claims: Mapping[str, object], wanted: frozenset[str]
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The claims that policies ask for, by name or by path; and of the others as many as fit."""
+    kept: dict[str, tuple[str, ...]] = {}
+    for name in wanted - _OURS:
+        values = tuple(_scalars(name, find(claims, name)))
+        if values:
+            kept[name] = values
     for name in sorted(claims):
-        if name in _NOT_KEPT or len(name) > MAX_NAME:
+        if len(kept) >= MAX_CLAIMS:
+            break
+        spelled = composed(name)
+        if spelled in kept or name in _NOT_KEPT or len(name) > MAX_CLAIM_NAME:
             continue
         values = tuple(_scalars(name, claims[name]))
         if values:
-            kept.append((name, values))
-        if len(kept) == MAX_CLAIMS:
-            break
-    return tuple(kept)
+            kept[spelled] = values
+    return tuple(sorted(kept.items()))
 
 
 def _scalars(name: str, value: object) -> Iterator[str]:
     if isinstance(value, str) and name in _SPACE_SEPARATED:
         value = value.split()
     for item in value if isinstance(value, list) else (value,):
-        text = _scalar(item)
-        if text is not None and len(text) <= MAX_CLAIM_VALUE:
+        text = claim_text(item)
+        if text is not None:
             yield text
-
-
-def _scalar(value: object) -> str | None:
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case str():
-            return value
-        case int():
-            return str(value)
-        case float() if math.isfinite(value):
-            return repr(value)
-        case _:
-            return None
-
-
-def _lookup(claims: Mapping[str, object], name: str) -> object:
-    if name in claims:
-        return claims[name]
-    value: object = claims
-    for part in name.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
 
 
 def _time(claims: Mapping[str, object], name: str) -> float | None:
@@ -345,25 +426,26 @@ def _required(claims: Mapping[str, object], name: str) -> str:
 
 
 def _text(claims: Mapping[str, object], name: str) -> str:
-    value = _lookup(claims, name)
-    return "" if value is None else _checked(value, name)
+    """A name; empty where the claim is absent, null or empty."""
+    value = find(claims, name)
+    return "" if value is None or value == "" else _name(value, name)
 
 
-def _texts(claims: Mapping[str, object], name: str) -> tuple[str, ...]:
-    value = _lookup(claims, name)
-    if value is None:
-        return ()
+def _texts(claims: Mapping[str, object], name: str) -> tuple[str, ...] | None:
+    """Names; None where the claim is absent, null or the empty text."""
+    value = find(claims, name)
+    if value is None or value == "":
+        return None
     if isinstance(value, list):
-        return tuple(_checked(item, name) for item in value)
-    return (_checked(value, name),)
+        return tuple(_name(item, name) for item in value)
+    return (_name(value, name),)
 
 
-def _checked(value: object, name: str) -> str:
+def _name(value: object, claim: str) -> str:
     if not isinstance(value, str):
-        raise InvalidToken(Flaw.WRONG_TYPE, f"the {name} claim is not text")
-    if len(value) > MAX_NAME:
-        raise InvalidToken(Flaw.TOO_LARGE, f"the {name} claim is too long")
-    if _CONTROL.search(value):
-        # these go on into headers, logs and keys of the store
-        raise InvalidToken(Flaw.WRONG_TYPE, f"the {name} claim has control characters")
-    return value
+        raise InvalidToken(Flaw.WRONG_TYPE, f"the {claim} claim is not text")
+    try:
+        return name_of(value)
+    except InvalidName as error:
+        flaw = Flaw.TOO_LARGE if error.too_long else Flaw.WRONG_TYPE
+        raise InvalidToken(flaw, f"the {claim} claim {error}") from None

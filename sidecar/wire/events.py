@@ -5,7 +5,6 @@ misspelt `subject.session` beside a right `subject.user` would revoke too much. 
 hold more than is known here, since CAEP's events are extensible.
 """
 
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, NoReturn
@@ -26,8 +25,10 @@ from sidecar.domain.signal import (
     Subject,
     TokenClaimsChange,
 )
-from sidecar.wire.claims import LATEST_TIME, MAX_CLAIM_VALUE, MAX_CLAIMS, MAX_NAME
+from sidecar.wire.claim_values import MAX_CLAIM_VALUE, claim_text
+from sidecar.wire.claims import LATEST_TIME, MAX_CLAIMS
 from sidecar.wire.jws import strict_object
+from sidecar.wire.names import MAX_NAME, InvalidName, composed, is_fit, name_of
 
 MAX_EVENT_ID = 128
 MAX_TEXT = 1024
@@ -39,7 +40,6 @@ AS_CONFIGURED = -1.0
 _KEYS = frozenset({"type", "time", "id", "source", "subject", "data"})
 _DOOR_KEYS = frozenset({"op", "ref", "wait", "timeout"})
 _SUBJECT_KEYS = ("session", "user", "device", "issuer")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _SIGNAL_NAME = re.compile(r"[a-z0-9._-]{1,64}")
 _SPACE_SEPARATED = ("scope", "scp")  # as `wire.claims` reads them
 _LEVELS = {"LOW": RiskLevel.LOW, "MEDIUM": RiskLevel.MEDIUM, "HIGH": RiskLevel.HIGH}
@@ -117,7 +117,7 @@ class _Fields(NamedTuple):
         least = 1 if required else 0
         if not isinstance(value, str) or not _is_text(value, least, limit):
             self.refuse(name, f"must be {least} to {limit} characters without control characters")
-        return value
+        return composed(value)
 
     def texts(self, name: str) -> tuple[str, ...]:
         value = self.values.get(name)
@@ -128,7 +128,7 @@ class _Fields(NamedTuple):
         for item in value:
             if not isinstance(item, str) or not _is_text(item, 1, MAX_NAME):
                 self.refuse(name, f"must hold strings of 1 to {MAX_NAME} characters")
-        return tuple(value)
+        return tuple(composed(item) for item in value)
 
     def choice(self, name: str, allowed: Sequence[str], *, required: bool = False) -> str:
         value = self.values.get(name)
@@ -158,7 +158,14 @@ class _Fields(NamedTuple):
 
 
 def _is_text(value: str, least: int, most: int) -> bool:
-    return least <= len(value) <= most and _CONTROL.search(value) is None
+    """Whether it is a name, as `wire.names` says; or empty, or longer, where that may be."""
+    if not value:
+        return not least
+    try:
+        name_of(value, most)
+    except InvalidName:
+        return False
+    return True
 
 
 def _mapping(value: object, field: str) -> Mapping[str, object]:
@@ -173,7 +180,7 @@ def _refuse_unknown(values: Mapping[str, object], known: frozenset[str], prefix:
     if not values.keys() <= known:
         name = min((key for key in values if key not in known), key=str)
         allowed = ", ".join(sorted(known - _DOOR_KEYS))
-        shown = _CONTROL.sub("?", name[:64])
+        shown = name[:64] if is_fit(name[:64]) else "?"
         raise InvalidSignal(f"{prefix}{shown}", f"is not known here; known are {allowed}")
 
 
@@ -301,7 +308,7 @@ def _claims(data: _Fields, envelope: _Envelope) -> Signal:
         stamp=envelope.stamp,
         subject=envelope.subject,
         source=envelope.source,
-        claims=tuple((name, _claim(name, claims[name])) for name in sorted(claims)),
+        claims=tuple((composed(name), _claim(name, claims[name])) for name in sorted(claims)),
     )
 
 
@@ -318,21 +325,14 @@ def _claim(name: str, value: object) -> tuple[str, ...]:
 
 
 def _claim_value(name: str, value: object) -> str:
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case str() if _is_text(value, 0, MAX_CLAIM_VALUE):
-            return value
-        case int() if abs(value) < 2**64:
-            return str(value)
-        case float() if math.isfinite(value):
-            return repr(value)
-        case _:
-            raise InvalidSignal(
-                f"data.claims.{name}",
-                f"must be a text of at most {MAX_CLAIM_VALUE} characters, a number, true or false,"
-                " or a list of these",
-            )
+    text = claim_text(value)
+    if text is None:
+        raise InvalidSignal(
+            f"data.claims.{name}",
+            f"must be a text of at most {MAX_CLAIM_VALUE} characters, a number, true or false,"
+            " or a list of these",
+        )
+    return text
 
 
 def _risk_signal(data: _Fields, envelope: _Envelope) -> Signal:

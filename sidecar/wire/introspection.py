@@ -138,8 +138,10 @@ def signed_answer(parts: Unverified, issuer: Issuer, now: float) -> dict[str, ob
     return answer
 
 
-def read_answer(told: Mapping[str, object], issuer: Issuer, now: float) -> Believed:
-    """An answer of 200 (RFC 7662, section 2.2).
+def read_answer(
+    told: Mapping[str, object], issuer: Issuer, now: float, wanted: frozenset[str] = frozenset()
+) -> Believed:
+    """An answer of 200 (RFC 7662, section 2.2); policies ask for the `wanted` claims.
 
     Raises `InvalidAnswer`, and `InvalidToken` where the token is not to be believed. What the
     answer leaves out - `iss`, `aud`, `exp` - the issuer has seen to.
@@ -156,7 +158,7 @@ def read_answer(told: Mapping[str, object], issuer: Issuer, now: float) -> Belie
     validity = validity_of({"exp": longest, **answer}, issuer.leeway)
     validity.check(now)
     # Its claims are as of now, whenever the token was issued.
-    read = token_of(answer, issuer)
+    read = token_of(answer, issuer, wanted)
     token = msgspec.structs.replace(read, issued_at=int(now), confirmed_at=now)
     return Believed(token, validity)
 

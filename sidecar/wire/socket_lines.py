@@ -5,7 +5,6 @@ misspelt `sessions` would watch all of them.
 """
 
 import math
-import re
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
@@ -13,10 +12,10 @@ import msgspec
 
 from sidecar.domain import address
 from sidecar.domain.signal import Signal
-from sidecar.wire.claims import MAX_NAME
 from sidecar.wire.events import InvalidSignal, decode_event
 from sidecar.wire.forwarded import InvalidCall, contexts_of
 from sidecar.wire.jws import strict_object
+from sidecar.wire.names import MAX_NAME, InvalidName, is_fit, name_of
 from sidecar.wire.paths import PathInvalid, normalise
 
 MAX_REF = 256
@@ -26,7 +25,6 @@ DEFAULT_WAIT = 5.0
 Ref: TypeAlias = str | int | float | bool | msgspec.UnsetType | None
 """What the request wants to have back; UNSET: nothing."""
 
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f]")
 _CHECK_TEXTS = {"token": 65536, "method": 32, "host": 260, "path": 65536, "user_agent": 1024}
 _CHECK_TEXTS |= {"dpop": 8192, "certificate": 64}
 _KNOWN = {
@@ -173,7 +171,7 @@ def _text(values: Mapping[str, object], name: str, limit: int) -> str:
     value = values.get(name)
     if value is None:
         return ""
-    if not isinstance(value, str) or len(value) > limit or _UNSAFE.search(value):
+    if not isinstance(value, str) or len(value) > limit or not is_fit(value):
         raise InvalidSignal(name, f"must be at most {limit} characters, none of them control ones")
     return value
 
@@ -196,10 +194,12 @@ def _sessions(value: object) -> frozenset[str] | None:
         return None
     if not isinstance(value, list):
         raise InvalidSignal("sessions", "must be a list of session names")
-    sessions = frozenset(name for name in value if isinstance(name, str) and name)
-    if len(sessions) != len(set(map(repr, value))) or any(len(s) > MAX_NAME for s in sessions):
+    if not all(isinstance(name, str) for name in value):
         raise InvalidSignal("sessions", f"must hold strings of 1 to {MAX_NAME} characters")
-    return sessions
+    try:
+        return frozenset(map(name_of, value))
+    except InvalidName as error:
+        raise InvalidSignal("sessions", f"must hold names, and one {error}") from None
 
 
 def _refuse_unknown(values: Mapping[str, object], op: str) -> None:

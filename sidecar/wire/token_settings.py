@@ -29,6 +29,42 @@ class ContextProof(enum.StrEnum):
     ISSUED_AT = "issued_at"
 
 
+class SessionNaming(enum.StrEnum):
+    """What stands in for the session where a token does not name it.
+
+    `user-client`: issuer, user and client, and the key where the token is bound to one: the user's
+    sign-ins at that client share their marks. `sign-in`: `auth_time` in place of the key, so that a
+    new sign-in sheds the marks of the one before. `required`: nothing does, the token is refused.
+    """
+
+    USER_CLIENT = "user-client"
+    SIGN_IN = "sign-in"
+    REQUIRED = "required"
+
+
+class Unknown(enum.StrEnum):
+    """What a policy that includes a group (or role) makes of a user whose groups are unknown.
+
+    `included`: it is for them. `excluded`: it is not. `deny`: where it is, they are refused. A
+    policy that excludes a group never takes them for members of it.
+    """
+
+    INCLUDED = "included"
+    EXCLUDED = "excluded"
+    DENY = "deny"
+
+
+class Absent(enum.StrEnum):
+    """What it means that a token has no claim for groups (or roles).
+
+    `unknown`: nobody has said. `empty`: the user has none; but what was known of a session is lost
+    by a new sign-in only.
+    """
+
+    UNKNOWN = "unknown"
+    EMPTY = "empty"
+
+
 class Introspection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How an issuer is asked about opaque tokens (RFC 7662), and who asks.
 
@@ -72,12 +108,18 @@ class Issuer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     algorithms: tuple[Algorithm, ...] = ("RS256", "PS256", "ES256", "EdDSA")  # asymmetric ones only
     leeway: DurationOrZero = 30.0  # by which clocks may differ
     user_claim: str = "sub"  # names the user
-    session_claim: str = "sid"  # names the session; absent in a token: a digest does
+    session_claim: str = "sid"  # names the session
+    session: SessionNaming = SessionNaming.USER_CLIENT  # stands in where a token has none
     device_claim: str = "deviceid"  # names the device
     groups_claim: str = "groups"  # lists the user's groups
     roles_claim: str = "roles"  # lists the user's roles
     ip_claim: str = ""  # the address from which the user signed in (`ipaddr`); empty: none does
-    app_claim: str = "azp"  # names the app
+    groups_unknown: Unknown = Unknown.INCLUDED  # whom policies for a group are for
+    roles_unknown: Unknown = Unknown.INCLUDED  # whom policies for a role are for
+    groups_absent: Absent = Absent.UNKNOWN  # what a token without `groups_claim` says
+    roles_absent: Absent = Absent.UNKNOWN  # what a token without `roles_claim` says
+    # names the app, in place of the audience; its client chooses what stands there
+    app_claim: str = ""
     # for Entra: whether `acrs` is proof (docs/decisions/0020)
     acrs_proof: ContextProof = ContextProof.NONE
     introspection: Introspection = Introspection()  # for opaque tokens

@@ -66,7 +66,7 @@ async def test_a_token_of_every_algorithm_is_verified(file: Path, signer: Signer
     publish(file, *EVERY)
     verifier = verifier_of(file, algorithms=ALGORITHMS)
     token = await verifier.verify(signer.token(), NOW)
-    assert (token.user, token.session, token.app) == ("alice", "s-1", "portal")
+    assert (token.user, token.session, token.app) == ("alice", "s-1", "payroll-api")
     assert token.authentication.auth_time == NOW - 100
 
 

@@ -294,6 +294,9 @@ class Tokens:
         )
         return name
 
+    def want_claims(self, names: frozenset[str]) -> None:
+        """Its tokens have the claims that they were issued with."""
+
     def cached(self, token: str, now: float) -> Token | None:
         return self.known.get(token)
 

@@ -17,6 +17,7 @@ from sidecar.wire.claims import (
     validity_of,
 )
 from sidecar.wire.settings import ContextProof, Issuer
+from sidecar.wire.token_settings import Absent, SessionNaming
 
 ISSUER = Issuer(issuer="https://id.example", audiences=("api",))
 CLAIMS = {"iss": "https://id.example", "sub": "alice", "aud": "api", "exp": 2000}
@@ -46,7 +47,8 @@ def test_the_configured_claims_become_the_token() -> None:
         jti="t-1",
     )
     assert (token.issuer, token.user, token.session) == (ISSUER.issuer, "alice", "s-1")
-    assert (token.device, token.app, token.token_id) == ("d-1", "portal", "t-1")
+    assert (token.device, token.app, token.client) == ("d-1", "api", "portal")
+    assert token.token_id == "t-1"
     assert token.authentication == Authentication(1000, "mfa", ("pwd", "otp"))
     assert (token.issued_at, token.expires_at) == (1500, 2000)
     assert token.groups == {"finance"}
@@ -57,18 +59,44 @@ def test_a_missing_auth_time_is_never_taken_from_iat() -> None:
     assert read(iat=1500).authentication.auth_time == 0
 
 
-def test_without_sid_a_refreshed_token_is_the_same_session() -> None:
-    before = read(auth_time=1000, azp="portal", jti="t-1", iat=1001, exp=2000)
-    after = read(auth_time=1000, azp="portal", jti="t-2", iat=1900, exp=3000)
+def named(session: str, **changes: Any) -> Issuer:
+    return Issuer(
+        issuer=ISSUER.issuer, audiences=("api",), session=SessionNaming(session), **changes
+    )
+
+
+@pytest.mark.parametrize("session", ["user-client", "sign-in"])
+def test_without_sid_a_refreshed_token_is_the_same_session(session: str) -> None:
+    before = read(named(session), auth_time=1000, azp="portal", jti="t-1", iat=1001, exp=2000)
+    after = read(named(session), auth_time=1000, azp="portal", jti="t-2", iat=1900, exp=3000)
     assert before.session == after.session
+
+
+def test_without_sid_a_new_sign_in_at_the_same_client_is_the_same_session() -> None:
+    assert read(auth_time=1000, azp="portal").session == read(auth_time=2000, azp="portal").session
+
+
+def test_without_sid_a_session_by_sign_in_begins_anew_with_each() -> None:
+    before, after = (read(named("sign-in"), auth_time=at, azp="portal") for at in (1000, 2000))
+    assert before.session != after.session
+
+
+@pytest.mark.parametrize("sid", [None, ""])
+def test_where_sid_is_required_a_token_without_it_is_refused(sid: Any) -> None:
+    expected = (Flaw.MISSING_CLAIM, "the sid claim is missing or empty")
+    assert flaw(named("required"), sid=sid) == expected
+    assert read(named("required"), sid="s-1").session == "s-1"
+
+
+KEY = "a" * 43
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"sub": "bob"}, {"azp": "other"}, {"auth_time": 1001}, {"client_id": "p", "azp": None}],
+    [{"sub": "bob"}, {"azp": "other"}, {"client_id": "p", "azp": None}, {"cnf": {"jkt": KEY}}],
     ids=str,
 )
-def test_without_sid_each_part_of_the_sign_in_tells_sessions_apart(change: Any) -> None:
+def test_without_sid_user_client_and_key_tell_sessions_apart(change: Any) -> None:
     sign_in = {"auth_time": 1000, "azp": "portal"}
     assert read(**sign_in).session != read(**{**sign_in, **change}).session
 
@@ -82,22 +110,26 @@ def test_jti_is_never_the_session_even_if_it_is_configured() -> None:
     assert read(issuer, jti="t-1").session == read(issuer, jti="t-2").session
 
 
-def test_the_fallback_session_does_not_depend_on_app_claim() -> None:
+def test_the_session_that_stands_in_does_not_depend_on_app_claim() -> None:
     other = Issuer(issuer=ISSUER.issuer, audiences=("api",), app_claim="appname")
     assert read(azp="portal").session == read(other, azp="portal", appname="x").session
 
 
-@pytest.mark.parametrize(
-    ("claims", "app"),
-    [
-        ({"azp": "a", "client_id": "b"}, "a"),
-        ({"client_id": "b"}, "b"),
-        ({}, "api"),
-        ({"aud": ["first", "second"]}, "first"),
-    ],
-)
-def test_the_app_is_azp_else_client_id_else_the_first_audience(claims: Any, app: str) -> None:
-    assert read(**claims).app == app
+def test_the_app_is_what_the_token_is_for_and_never_its_client() -> None:
+    assert read(azp="a", client_id="b").app == "api"
+    assert read(aud=["first", "api"]).app == "api"
+
+
+def test_of_several_audiences_those_that_are_configured_count_in_their_order() -> None:
+    issuer = Issuer(issuer=ISSUER.issuer, audiences=("payroll", "api"))
+    token = read(issuer, aud=["api", "other", "payroll"])
+    assert (token.app, token.audiences) == ("payroll", ("payroll", "api"))
+
+
+def test_a_claim_names_the_app_only_where_one_is_configured() -> None:
+    issuer = Issuer(issuer=ISSUER.issuer, audiences=("api",), app_claim="azp")
+    assert read(issuer, azp="portal").app == "portal"
+    assert read(issuer).app == "api"
 
 
 def test_amr_that_is_one_string_is_read_as_a_list_of_one() -> None:
@@ -185,9 +217,31 @@ def test_groups_that_entra_left_out_are_unknown(overage: Any) -> None:
     assert read(**overage, groups=["finance"]).groups_known
 
 
-def test_groups_are_known_where_there_are_none() -> None:
-    assert read().groups_known
-    assert read(hasgroups=[]).groups_known
+def test_only_an_empty_list_says_that_there_are_no_groups() -> None:
+    assert read(groups=[]).groups_known
+    assert not read().groups_known
+    assert not read(groups=None).groups_known
+    assert read(groups=[], hasgroups=[]).groups_known
+
+
+@pytest.mark.parametrize("overage", [{"_claim_names": {"roles": "src1"}}, {}], ids=str)
+def test_roles_that_are_left_out_are_unknown(overage: Any) -> None:
+    assert not read(**overage).roles_known
+    assert read(roles=[]).roles_known
+
+
+def test_an_issuer_may_be_known_to_leave_a_claim_out_where_there_are_none() -> None:
+    issuer = Issuer(
+        issuer=ISSUER.issuer,
+        audiences=("api",),
+        groups_absent=Absent.EMPTY,
+        roles_absent=Absent.EMPTY,
+    )
+    token = read(issuer)
+    assert (token.groups_known, token.groups_listed) == (True, False)
+    assert (token.roles_known, token.roles_listed) == (True, False)
+    assert not read(issuer, hasgroups=True).groups_known
+    assert not read(issuer, _claim_names={"roles": "src1"}).roles_known
 
 
 def test_other_claims_are_kept_as_sorted_strings() -> None:

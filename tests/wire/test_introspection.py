@@ -53,7 +53,8 @@ def test_an_answer_is_read_as_a_tokens_claims_are() -> None:
         exp=2000,
         scope="read pay",
     ).token
-    assert (token.user, token.session, token.app) == ("alice", "s-1", "portal")
+    assert (token.user, token.session, token.app) == ("alice", "s-1", "api")
+    assert token.client == "portal"
     assert token.authentication == Authentication(900, "mfa", ("pwd", "otp"))
     assert (token.expires_at, token.confirmed_at, token.unconfirmed) == (2000, NOW, False)
     assert ("scope", ("read", "pay")) in token.claims
