@@ -11,15 +11,21 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from sidecar.domain.assurance import is_later
+from sidecar.domain.first_shown import context_counted, show_context
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.standing import FOR_GOOD, Demand, Evidence
 from sidecar.domain.state import State
 
 
-def keep_shown(state: State, contexts: tuple[str, ...], second: int) -> None:
-    """Keep for each context when it was shown last; `state` changes."""
+def keep_shown(state: State, contexts: tuple[str, ...], second: int, shown: int) -> None:
+    """Keep as of when each context was shown last, here in second `shown`; `state` changes."""
     for context in contexts:
-        state.shown_contexts[context] = max(second, state.shown_contexts.get(context, 0))
+        before = context_counted(state, context, second)
+        counts = show_context(state, context, second, shown)
+        known = state.shown_contexts.get(context, 0)
+        if counts < before == known:  # it was shown before already: that showing came late
+            known = 0
+        state.shown_contexts[context] = max(counts, known)
 
 
 def credited(demand: Demand, state: State, evidence: Evidence) -> Demand | None:
@@ -30,7 +36,8 @@ def credited(demand: Demand, state: State, evidence: Evidence) -> Demand | None:
     shown: Mapping[str, int] = state.shown_contexts
     presented = evidence.presented
     if presented is not None and presented.alone:
-        shown = dict.fromkeys(presented.contexts, presented.contexts_at)
+        second = presented.contexts_at
+        shown = {one: context_counted(state, one, second) for one in presented.contexts}
     if not shown or demand.block or demand.unsatisfiable or demand.each_call:
         return demand
     met = dict(_met(demand, _counting(state, shown), evidence.skew))

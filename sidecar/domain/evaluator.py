@@ -14,6 +14,7 @@ from sidecar.domain.assurance import Authentication, Shown
 from sidecar.domain.compiling import applies, compile_policy, matches, presumed
 from sidecar.domain.context_proofs import credited, keep_shown
 from sidecar.domain.facts import ContextsShown, Fact, PlaceProven, Revoked, Sighted, SignedIn, Spent
+from sidecar.domain.first_shown import counted
 from sidecar.domain.holding import NOTHING, STICKY_BOUND, holding_of
 from sidecar.domain.lateness import still_latest
 from sidecar.domain.lifetime import lifetime_of
@@ -22,7 +23,7 @@ from sidecar.domain.policy import Policy
 from sidecar.domain.policy import State as PolicyState
 from sidecar.domain.presented import Presented
 from sidecar.domain.scene import CalledFrom, Scene, World
-from sidecar.domain.session import Surroundings, apply, best_sign_ins, counting, proven_by
+from sidecar.domain.session import Surroundings, apply, proven_by, sign_in_late
 from sidecar.domain.spending import keep_spent
 from sidecar.domain.stamp import MICROSECONDS, Stamp
 from sidecar.domain.standing import (
@@ -153,11 +154,10 @@ class Evaluator:
         # Each of these is what some token may show, though a later one of its kind is kept instead.
         seconds = {f.authentication.auth_time for f in older if isinstance(f, SignedIn)}
         seconds.update(before.seconds if before is not None else ())
-        earlier = []
-        for until in sorted(seconds, reverse=True)[1 : EARLIER_BOUND + 1]:
-            then = self.fold(session, older, before, until)
-            levels = (then.score_level, then.loosening_level)
-            earlier.append(Earlier(until, then.sign_ins, then.proven, then.holdings, *levels))
+        earlier = (
+            Earlier.of(until, self.fold(session, older, before, until))
+            for until in sorted(seconds, reverse=True)[1 : EARLIER_BOUND + 1]
+        )
         return Checkpoint(state, folded, tuple(earlier))
 
     def advance(
@@ -233,10 +233,9 @@ class Evaluator:
         moment = facts[0].stamp.time
         for fact in facts:
             if isinstance(fact, SignedIn):
-                late = counting(state, fact, around)
-                state.sign_ins = best_sign_ins((*state.sign_ins, *([late] if late else ())))
+                sign_in_late(state, fact, around)
             elif isinstance(fact, ContextsShown):
-                keep_shown(state, fact.contexts, fact.second)
+                keep_shown(state, fact.contexts, fact.second, fact.stamp.second)
             elif isinstance(fact, Spent):
                 keep_spent(state, fact.auth_time, SpentHeld(fact.token, moment))
             elif isinstance(fact, Revoked):
@@ -305,7 +304,7 @@ class Evaluator:
         enforced.extend(credited(one, state, evidence) or one for one in own_demands)
         counting = sign_ins if own is None else (own,)
         return Standing(
-            state.revoked(skew, None if presented is None else presented.authentication),
+            state.revoked(skew, presented and counted(state, presented.authentication)),
             tuple(enforced),
             tuple(tried),
             max((shown.rank for shown in counting), default=0),
@@ -389,7 +388,7 @@ class Evaluator:
         `state` is as of all.
         """
         latest = next(iter(state.sign_ins), None)
-        own = presented.authentication.auth_time
+        own = counted(state, presented.authentication).auth_time
         if not presented.alone or latest is None or latest.auth_time <= own:
             return None
         return own
@@ -399,7 +398,7 @@ class Evaluator:
         sign_ins = self.sign_ins(state)
         if presented is None or not presented.alone:
             return Evidence(sign_ins, self._around.skew, presented=presented)
-        own = self.shown(state, presented.authentication)
+        own = self.shown(state, counted(state, presented.authentication))
         until = own.authentication.auth_time
         known = [shown for shown in sign_ins if shown.authentication.auth_time <= until]
         return Evidence((own, *known), self._around.skew, own, presented)

@@ -70,7 +70,7 @@ class _Call:
 def purse_of(evaluator: Evaluator, state: State) -> Purse:
     """What a call can pay with whose token shows the session's latest sign-in."""
     latest = next(iter(state.sign_ins), None)
-    proof = None if latest is None else Proof(evaluator.shown(state, latest))
+    proof = None if latest is None else Proof(evaluator.shown(state, latest), latest.auth_time)
     return Purse(proof, state.spent)
 
 
@@ -284,7 +284,7 @@ def _grant(call: _Call, look: Look) -> GrantTold:
 def _spent(call: _Call) -> float | None:
     """When the session's latest sign-in bought a call."""
     proof = call.purse.proof
-    held = None if proof is None else call.purse.spent.get(proof.auth_time)
+    held = None if proof is None else call.purse.spent.get(proof.known_by)
     return None if held is None else held.moment / MICROSECONDS
 
 

@@ -147,7 +147,7 @@ class Revoked(_Fact, frozen=True, kw_only=True, array_like=True):
 class Spent(_Fact, frozen=True, kw_only=True, array_like=True):
     """The sign-in of `auth_time` has bought a call that needed one of its own; `token` showed it.
 
-    The stamp is no earlier than the sign-in.
+    The stamp is when; a sign-in that is dated ahead may be spent before its `auth_time`.
     """
 
     auth_time: int

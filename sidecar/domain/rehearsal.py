@@ -231,8 +231,7 @@ class Rehearsal:
         told = self.explain(name, contexts, now, app, comes)
         if told.spends and told.session.sign_ins:
             auth_time = told.session.sign_ins[0].auth_time
-            stamp = self._stamp(max(now, auth_time))
-            spent = Spent(stamp=stamp, auth_time=auth_time, token=name)
+            spent = Spent(stamp=self._stamp(now), auth_time=auth_time, token=name)
             self._join(self._sessions[name], [spent])
         return told
 

@@ -60,6 +60,7 @@ from sidecar.domain.facts import (
     Spent,
     establishes,
 )
+from sidecar.domain.first_shown import counted, show
 from sidecar.domain.location import NotEvaluable, Place, travel
 from sidecar.domain.memberships import told
 from sidecar.domain.policy import Circumstance, RiskLevel
@@ -153,7 +154,7 @@ def _apply_one(  # noqa: C901, PLR0912 - one case a kind
             if sign_in is not None:
                 _sign_in(state, fact, sign_in, around)
         case ContextsShown():
-            keep_shown(state, fact.contexts, fact.second)
+            keep_shown(state, fact.contexts, fact.second, fact.stamp.second)
         case AssuranceLowered():
             state.lowered[fact.source] = Said(fact.level, moment, moment)
         case ClaimsSeen():
@@ -349,7 +350,7 @@ def counting(state: State, fact: SignedIn, around: Surroundings) -> Authenticati
         0 < state.established <= fact.stamp.time and state.revoked(around.skew) is None
     ):
         return None
-    sign_in = fact.authentication
+    sign_in = show(state, fact.authentication, fact.stamp.second)
     if around.until is not None and sign_in.auth_time > around.until:
         return None
     return sign_in
@@ -421,7 +422,7 @@ def proven_by(state: State, fact: SignedIn, around: Surroundings) -> tuple[Place
 
     One for the device and one for the key: a later session may show either.
     """
-    came, auth = fact.shown_with, fact.authentication
+    came, auth = fact.shown_with, counted(state, fact.authentication)
     if not came.ip or fact.everywhere:
         return ()
     first = not is_shown(auth, state.attached)
@@ -489,6 +490,41 @@ def _remember(state: State, fact: PlaceProven, moment: int, around: Surroundings
     state.remembered[key] = Remembered(fact.device, fact.ip, fact.place, auth, moment, told)
     while len(state.remembered) > PLACES_BOUND:
         state.remembered.pop(next(iter(state.remembered)))
+
+
+def sign_in_late(state: State, fact: SignedIn, around: Surroundings) -> None:
+    """Fold a sign-in that is older than the checkpoint; `state` changes.
+
+    Where it turns out that one which counts already was shown before its own time, it counts as of
+    then; what it has proven since is not known to be proven.
+    """
+    before = counted(state, fact.authentication)
+    sign_in = counting(state, fact, around)
+    known: tuple[Authentication, ...] = state.sign_ins
+    if counted(state, fact.authentication) != before and before in known:
+        shown_then = [e.sign_in for e in state.early.values() if e.sign_in is not None]
+        others = (one for each in shown_then if (one := counted(state, each)) == before)
+        known = (*(one for one in known if one != before), *others)
+        _withdraw(state, before)
+    state.sign_ins = best_sign_ins((*known, *(() if sign_in is None else (sign_in,))))
+
+
+def _withdraw(state: State, sign_in: Authentication) -> None:
+    """Take back what a sign-in has proven."""
+
+    def without(sign_ins: tuple[Authentication, ...]) -> tuple[Authentication, ...]:
+        return tuple(one for one in sign_ins if one != sign_in)
+
+    proven = ((circumstance, without(by)) for circumstance, by in state.proven.items())
+    state.proven = {circumstance: by for circumstance, by in proven if by}
+    places_proven = (
+        (name, PlaceHeld(held.ip, held.place, without(held.sign_ins)))
+        for name, held in state.proven_places.items()
+    )
+    state.proven_places = {name: held for name, held in places_proven if held.sign_ins}
+    state.arrivals = tuple(
+        msgspec.structs.replace(one, proven_by=without(one.proven_by)) for one in state.arrivals
+    )
 
 
 def best_sign_ins(

@@ -39,14 +39,19 @@ class EachCall(NamedTuple):
 
 
 class Proof(NamedTuple):
-    """What the token of a call proves. `token` names it; empty: whichever spent the proof."""
+    """What the token of a call proves. `token` names it; empty: whichever spent the proof.
+
+    `known_by` is its `auth_time` as the token tells it, by which it is known in its session; what
+    it counts for is as of when it was `first_shown`.
+    """
 
     shown: Shown
+    known_by: int
     token: str = ""
 
     @property
     def auth_time(self) -> int:
-        """What the proof is known by in its session."""
+        """The second from which it counts."""
         return self.shown.authentication.auth_time
 
 
@@ -82,7 +87,7 @@ def due(each: EachCall, purse: Purse, now: float) -> Due:
         return Due.ASKED
     if purse.bought:
         return Due.PAID
-    held = purse.spent.get(proof.auth_time)
+    held = purse.spent.get(proof.known_by)
     if held is None:
         fresh = now <= proof.auth_time + each.within and not _forgotten(proof, purse.spent)
         return Due.SPENDS if fresh else Due.ASKED

@@ -146,6 +146,17 @@ def said_by(source: str) -> str:
     return f" (said by {source})" if source else ""
 
 
+class Early(msgspec.Struct, frozen=True, array_like=True):
+    """What was shown before its own time: the second that it claims, and the one it was shown in.
+
+    `sign_in` is what was shown; None: a context was.
+    """
+
+    claimed: int
+    shown: int
+    sign_in: Authentication | None = None
+
+
 class Cause(msgspec.Struct, frozen=True, array_like=True):
     """One thing that makes a condition hold.
 
@@ -223,6 +234,8 @@ class State(msgspec.Struct):
     sign_ins: tuple[Authentication, ...] = ()
     shown_contexts: dict[str, int] = {}
     lowered: dict[str, Said] = {}
+    early: dict[str, Early] = {}
+    early_by: int = 0
     network_reported: bool = False
     user_risk: dict[str, RiskHeld] = {}
     session_risk: dict[str, RiskHeld] = {}
@@ -328,11 +341,25 @@ class Earlier(msgspec.Struct, frozen=True, array_like=True):
     """What a state is as of the sign-ins until a second, where that differs from the whole one."""
 
     until: int
-    sign_ins: tuple[Authentication, ...]
-    proven: dict[str, tuple[Authentication, ...]]
-    holdings: dict[str, Holding]
-    score_level: RiskLevel
-    loosening_level: RiskLevel
+    state: State
+
+    @classmethod
+    def of(cls, until: int, state: State) -> "Earlier":
+        """What is kept of a state as of that second."""
+        return cls(until, State(**{name: getattr(state, name) for name in _PROVEN}))
+
+    def restore(self, state: State) -> None:
+        """Make a state, which changes and is the whole one, what it is as of that second."""
+        for name in _PROVEN:
+            value = getattr(self.state, name)
+            setattr(state, name, dict(value) if isinstance(value, dict) else value)
+
+
+_PROVEN = (
+    *("sign_ins", "attached", "proven", "proven_places", "on", "arrivals"),
+    *("holdings", "score_level", "loosening_level"),
+)
+"""What of a state depends on sign-ins."""
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -364,12 +391,10 @@ class Checkpoint(msgspec.Struct, frozen=True):
             return state
         known = [one for one in self.earlier if one.until <= until]
         if known:
-            one = max(known, key=lambda each: each.until)
-            state.sign_ins, state.score_level = one.sign_ins, one.score_level
-            state.loosening_level = one.loosening_level
-            state.proven, state.holdings = dict(one.proven), dict(one.holdings)
+            max(known, key=lambda each: each.until).restore(state)
             return state
-        state.sign_ins, state.proven = (), {}
+        state.sign_ins, state.attached, state.proven, state.proven_places = (), (), {}, {}
+        state.arrivals = tuple(msgspec.structs.replace(one, proven_by=()) for one in state.arrivals)
         state.holdings = {
             name: Holding(mark=held.mark, begun=held.begun)
             for name, held in state.holdings.items()

@@ -7,7 +7,7 @@ it. In the steady state nothing is new, and nothing is done.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from sidecar.domain.assurance import is_later
+from sidecar.domain.assurance import Authentication, is_later
 from sidecar.domain.facts import (
     AgentSeen,
     ClaimsSeen,
@@ -23,6 +23,7 @@ from sidecar.domain.facts import (
     SignalRaised,
     SignedIn,
 )
+from sidecar.domain.first_shown import context_counted, counted, is_context_noted, is_noted
 from sidecar.domain.location import Place
 from sidecar.domain.memberships import GROUPS, INCLUDED, ROLES, Telling, told
 from sidecar.domain.policy import Circumstance
@@ -140,13 +141,12 @@ class Sightings:
         if token.device and token.device != state.device:
             facts.append(DeviceBound(stamp=stamp, device=token.device))
         shown = state.attached if call.ip else state.sign_ins
-        if not is_shown(token.authentication, shown) or not state.established:
+        if not _is_known(live, token, shown, stamp.second) or not state.established:
             came = self._came_with(token, call)
             facts.append(
                 SignedIn(stamp=stamp, authentication=token.authentication, shown_with=came)
             )
-        known = state.shown_contexts
-        if any(known.get(one, 0) < token.contexts_at for one in token.contexts):
+        if not _are_known(state, token.contexts, token.contexts_at, stamp.second):
             facts.append(
                 ContextsShown(stamp=stamp, contexts=token.contexts, second=token.contexts_at)
             )
@@ -163,7 +163,7 @@ class Sightings:
             if (held := state.claims.get(name)) is None
             or (held[0] != values and (held[1] or 0) < token.issued_at * MICROSECONDS)
         )
-        binding = self._binding(live, token)
+        binding = self._binding(live, token, stamp.second)
         if binding is not None:
             changed = (*changed, (binding.claim, binding.known))
             if binding.is_suspicious:
@@ -188,11 +188,12 @@ class Sightings:
             made_there=bool(made_at),
         )
 
-    def _binding(self, live: Live, token: Token) -> _Binding | None:
+    def _binding(self, live: Live, token: Token, seen: int) -> _Binding | None:
         """What the session's tokens are bound to, where that is new; each client has its own keys.
 
         A key or certificate that comes with a later sign-in is as good as that sign-in. Without
-        one, somebody else may have got hold of what the first was there to protect.
+        one, somebody else may have got hold of what the first was there to protect. The token is
+        `seen` in that second.
         """
         state = live.state
         claim = f"cnf:{token.client or token.app}"
@@ -202,7 +203,8 @@ class Sightings:
         if not name or name in known:
             return None
         second = ((held[1] if held else None) or state.established) // MICROSECONDS
-        suspicious = bool(held) and not is_later(token.authentication.auth_time, second)
+        signed_in = min(counted(state, token.authentication).auth_time, seen)
+        suspicious = bool(held) and not is_later(signed_in, second)
         return _Binding(claim, (*known[1 - BINDINGS_KEPT :], name), suspicious)
 
     def _claims_of(self, state: State, token: Token) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -290,3 +292,23 @@ class Sightings:
                 self._view.write(live.users, encode_seen(seen, moved=True))
         live.locator.expire_at = max(live.locator.expire_at, expire_at)
         self._view.write(live.locator, owner)
+
+
+def _is_known(live: Live, token: Token, before: Sequence[Authentication], second: int) -> bool:
+    """Whether a sign-in that is shown in this second tells nothing new beside those before.
+
+    Of one that is dated ahead, that it was shown already is news, whatever else is known.
+    """
+    state, authentication = live.state, token.authentication
+    if authentication.auth_time > second and not is_noted(state, authentication):
+        return False
+    return is_shown(counted(state, authentication), before)
+
+
+def _are_known(state: State, contexts: tuple[str, ...], at: int, second: int) -> bool:
+    """Likewise of contexts that are shown as of second `at`."""
+    return all(
+        (at <= second or is_context_noted(state, one, at))
+        and state.shown_contexts.get(one, 0) >= context_counted(state, one, at)
+        for one in contexts
+    )

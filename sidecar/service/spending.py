@@ -9,6 +9,7 @@ from typing import Protocol
 from sidecar.domain.decision import decide
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.facts import Spent
+from sidecar.domain.first_shown import counted
 from sidecar.domain.spending import EMPTY, Proof, Purse
 from sidecar.domain.stamp import MICROSECONDS, Stamp
 from sidecar.domain.standing import Standing
@@ -63,8 +64,10 @@ class Spender:
         """
         if token is None or not standing.asks_each_call:
             return EMPTY
-        shown = self._view.evaluator.shown(live.state, token.authentication)
-        return Purse(Proof(shown, token_name(token, text)), standing.spent)
+        authentication = token.authentication
+        shown = self._view.evaluator.shown(live.state, counted(live.state, authentication))
+        proof = Proof(shown, authentication.auth_time, token_name(token, text))
+        return Purse(proof, standing.spent)
 
     async def pay(  # noqa: PLR0913, PLR0917 - a session, and a call of it
         self,
@@ -87,13 +90,12 @@ class Spender:
         held = await self._spend(live, purse.proof, now)
         if held is None:
             return purse._replace(bought=True)
-        return purse._replace(spent={**purse.spent, purse.proof.auth_time: held})
+        return purse._replace(spent={**purse.spent, purse.proof.known_by: held})
 
     async def _spend(self, live: Live, proof: Proof, now: float) -> SpentHeld | None:
         """Spend a proof of this session; None: it is spent on this call, else who did it before."""
-        auth_time = proof.auth_time
-        stamp = Stamp(int(max(now, auth_time) * MICROSECONDS), self._new_id())
-        fact = Spent(stamp=stamp, auth_time=auth_time, token=proof.token)
+        stamp = Stamp(int(now * MICROSECONDS), self._new_id())
+        fact = Spent(stamp=stamp, auth_time=proof.known_by, token=proof.token)
         field, value = encode_spent(fact)
         own = live.own
         join = Join(

@@ -100,6 +100,8 @@ def test_nor_does_it_where_the_proof_is_folded_for_good(  # noqa: PLR0917 - a li
         return
     alone = verdict(rules, known, own.authentication, now)
     assert verdict(rules, every, own.authentication, now, checkpoint) == alone
+    then = rules.fold("s", every, checkpoint, until)
+    assert then == rules.fold("s", every, None, until), "what depends on sign-ins is all kept"
 
 
 def _is_later(fact: Fact, until: int) -> bool:

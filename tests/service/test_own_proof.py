@@ -1,12 +1,23 @@
-"""Each call is judged by the sign-in that its own token shows (contract, "Meaning" 4; RFC 9470)."""
+"""Each call is judged by the sign-in that its own token shows (contract, "Meaning" 4; RFC 9470).
+
+And that counts as of the earlier of its `auth_time` and the moment it was first shown.
+"""
 
 import msgspec
 import pytest
 
-from sidecar.domain.policy import Changed, Circumstance, EveryTime, Grant, RiskLevel, UserRisk
+from sidecar.domain.policy import (
+    Changed,
+    Circumstance,
+    EveryTime,
+    Grant,
+    Policy,
+    RiskLevel,
+    UserRisk,
+)
 from sidecar.domain.policy import SessionControls as Controls
 from sidecar.domain.presented import Presented
-from sidecar.domain.signal import RiskLevelChange, SessionRevoked, Subject
+from sidecar.domain.signal import RiskLevelChange, SessionEstablished, SessionRevoked, Subject
 from sidecar.domain.stamp import at
 from sidecar.service.answers import Call, Verdict
 from sidecar.service.inspection import ExplainQuery
@@ -215,3 +226,66 @@ async def test_a_step_up_that_every_call_needs_is_the_tokens_own() -> None:
     assert (await pod.check(old)).verdict is Verdict.STEP_UP
     assert (await pod.check(new)).verdict is Verdict.ALLOW
     assert (await pod.check(new)).verdict is Verdict.STEP_UP
+
+
+def pair(*policies: Policy) -> tuple[Pod, Pod, Tokens]:
+    store, tokens = MemoryStore(), Tokens()
+    return Pod(store, policies, tokens, name="a"), Pod(store, policies, tokens, name="b"), tokens
+
+
+@pytest.mark.parametrize("subject", [Subject(session="s1"), Subject(user="alice")])
+async def test_a_token_that_is_dated_ahead_is_revoked_for_good_by_what_comes_until_then(
+    subject: Subject,
+) -> None:
+    a, b, tokens = pair(RISKY)
+    a.now = 1000.2
+    ahead = tokens.issue("ahead", auth_time=1001, acr="phr")
+    assert (await a.check(ahead)).verdict is Verdict.ALLOW
+    await a.settle()
+    a.now = 1000.5
+    await a.intake.accept(SessionRevoked(stamp=at(1000.5, "x"), subject=subject))
+    await a.settle()
+    for second in (1000.6, 1003, 1035):
+        for pod in (a, b):
+            pod.now = second
+            refused = await pod.check(ahead)
+            assert (refused.verdict, refused.status) == (Verdict.DENY, 401)
+            await pod.settle()
+    a.now = 1040
+    assert (await a.check(tokens.issue("next", auth_time=1039))).verdict is Verdict.ALLOW
+    assert (await a.check(ahead)).verdict is Verdict.DENY
+
+
+async def test_a_sign_in_that_an_event_dates_ahead_counts_as_of_the_event() -> None:
+    a, _, tokens = pair(RISKY)
+    told = SessionEstablished(
+        stamp=at(1000, "e"),
+        subject=Subject(user="alice", session="s1"),
+        ip=HOME,
+        app="payroll",
+        acr="phr",
+        auth_time=1059,
+    )
+    await a.intake.accept(told)
+    ahead = tokens.issue("ahead", auth_time=1059, acr="phr")
+    a.now = 1031
+    await a.intake.accept(risk(RiskLevel.HIGH, 1005))
+    await a.intake.accept(SessionRevoked(stamp=at(1010, "x"), subject=Subject(session="s1")))
+    for second in (1031, 1060, 1095):
+        a.now = second
+        assert (await a.check(ahead)).verdict is Verdict.DENY
+
+
+async def test_alternating_tokens_that_are_dated_ahead_write_nothing_more() -> None:
+    a, _, tokens = pair(RISKY)
+    a.now = 1000.5
+    names = [tokens.issue(f"t{n}", auth_time=1001 + n, acr="mfa") for n in range(4)]
+    for name in names:
+        await a.check(name)
+    (live,) = a.view
+    known = len(live.own.record)
+    for _ in range(3):
+        for name in names:
+            a.now += 3
+            await a.check(name)
+    assert len(live.own.record) == known
