@@ -11,7 +11,7 @@ import inspect
 import io
 import sys
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ import msgspec.inspect as mi
 
 from sidecar.wire.config import REFINED
 from sidecar.wire.positions import Problems
+from sidecar.wire.restarts import LIVE, WAITING
 from sidecar.wire.settings import Settings
 from sidecar.wire.shapes import Shapes, default_of, struct_type
 from sidecar.wire.spellings import Kind
@@ -44,6 +45,9 @@ a default, but for those that say *required*. `sidecar validate` tells all mista
   environment wins over the file. `SIDECAR_SOCKET` is short for `SIDECAR_SOCKET__PATH`.
 - **Secrets** (`admin.token`, `store.password`, ...) may each stand in a file, named by the key with
   `_file` after it; a newline at its end does not count. Give one of the two.
+- **Reload**: a changed file is taken up while the daemon runs, or refused as a whole. These keys,
+  with all below them, are in force at once: {live}. All others wait for a restart, also {waiting};
+  the log (`restart-required`), `/readyz` and `sidecar_restart_required` tell which have changed.
 """
 _KINDS = {
     Kind.DURATION: "duration",
@@ -101,10 +105,14 @@ def _right_above(comments: dict[int, str], line: int) -> str:
 
 def page() -> str:
     """The whole page."""
-    parts = [HEAD]
+    parts = [HEAD.replace("{live}", _keys(LIVE)).replace("{waiting}", _keys(WAITING))]
     for member in struct_type(Settings).fields:
         parts.extend(_section(member.type, member.encode_name, "##", default_of(member)))
     return "\n".join(parts)
+
+
+def _keys(keys: Iterable[str]) -> str:
+    return ", ".join(f"`{key}`" for key in sorted(keys) if hasattr(Settings(), key.split(".")[0]))
 
 
 def _section(kind: mi.Type, path: str, level: str, default: Any) -> Iterator[str]:

@@ -95,7 +95,7 @@ class Introspector:
         self.issuer = issuer
         self._settings = issuer.introspection
         self._bound = bound
-        self._keys = keys
+        self.keys = keys
         self._on_answer = on_answer
         self._jitter = jitter
         self._wanted = frozenset[str]()
@@ -228,7 +228,7 @@ class Introspector:
             with trio.fail_after(self._settings.timeout):
                 async with self._turns:
                     body = await self._post(token, now)
-                return await self._opened(body, now) if self._keys else plain_answer(body)
+                return await self._opened(body, now) if self.keys else plain_answer(body)
         except trio.TooSlowError:
             raise _Failed("it did not answer in time") from None
         except Unavailable as error:
@@ -244,7 +244,7 @@ class Introspector:
         assertion = await self._assertion(now) if settings.private_key_file else ""
         asked = question(token, assertion)
         headers = authorization(settings)
-        if self._keys is not None:
+        if self.keys is not None:
             headers["Accept"] = f"application/{ANSWER_TYPES[0]}"
         address = settings.endpoint
         async with self._client.stream("POST", address, data=asked, headers=headers) as response:
@@ -257,9 +257,9 @@ class Introspector:
             parts = read(text, MAX_BYTES)
         except (UnicodeDecodeError, InvalidToken):
             raise InvalidAnswer("the answer is no signed JWT") from None
-        if self._keys is None or parts.algorithm not in self.issuer.algorithms:
+        if self.keys is None or parts.algorithm not in self.issuer.algorithms:
             raise InvalidAnswer("the answer's algorithm is not allowed")
-        keys = await self._keys.find(parts.key_id, parts.algorithm)
+        keys = await self.keys.find(parts.key_id, parts.algorithm)
         if not any(signed_by(text, parts.algorithm, key.public) for key in keys):
             raise InvalidAnswer("the answer is not signed by the issuer")
         return signed_answer(parts, self.issuer, now)

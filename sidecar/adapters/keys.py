@@ -81,6 +81,13 @@ class KeySource:
         self._failures = 0
         self.generation = 0
 
+    def configure(self, issuer: Issuer, settings: Tokens) -> None:
+        """Go on as configured now; keys come from where they came from."""
+        self.issuer = issuer
+        if settings.jwks_min_interval != self._settings.jwks_min_interval:
+            self._bucket = _Bucket(BURST, settings.jwks_min_interval)
+        self._settings = settings
+
     @property
     def ready(self) -> bool:
         """Whether any keys are held."""

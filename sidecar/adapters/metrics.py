@@ -277,6 +277,20 @@ class Metrics:
         )
 
     def _define_environment(self) -> None:
+        self.reload_successful = self._gauge(
+            "sidecar_config_last_reload_successful",
+            "Whether the configuration could be taken up when it was read last.",
+        )
+        self.reload_succeeded_at = self._gauge(
+            "sidecar_config_last_reload_success_timestamp_seconds",
+            "When the configuration was taken up last.",
+        )
+        self.restart_required = self._gauge(
+            "sidecar_restart_required", "Whether changed configuration waits for a restart."
+        )
+        self.policy_set = self._gauge(
+            "sidecar_policy_set_info", "A digest of the policies in force.", "hash"
+        )
         self.store_up = self._gauge("sidecar_store_up", "Whether the store answers.")
         self.store_losses = self._counter(
             "sidecar_store_losses_total", "Losses of the store, by how they were noticed.", "kind"

@@ -22,6 +22,7 @@ from sidecar.service.observations import (
     Checked,
     ClaimMissing,
     Cleared,
+    ConfigurationRead,
     DoorIncident,
     EventOutcome,
     EventTaken,
@@ -41,6 +42,7 @@ from sidecar.service.observations import (
     ReloadOutcome,
     ReportedOnly,
     Rescored,
+    RestartRequired,
     RevokedSession,
     SpoolIncident,
     SpoolReplayed,
@@ -88,6 +90,8 @@ class Telemetry:
         self._issuers = _positions(settings)
         self._store_up: bool | None = None
         self._lacking: set[tuple[str, str]] = set()  # issuers and claims that their tokens lack
+        self._waiting: tuple[str, ...] = ()
+        self._now = now
         self._silent: set[str] = set()  # issuers that do not answer about tokens
 
     def configured(self, settings: Settings) -> None:
@@ -141,6 +145,10 @@ class Telemetry:
                 self._checked(observation)
             case Reloaded():
                 self._reloaded(observation)
+            case ConfigurationRead():
+                self._configuration_read(observation)
+            case RestartRequired():
+                self._restart_required(observation)
             case StoreUp():
                 self._store(observation)
             case StoreLost():
@@ -287,6 +295,20 @@ class Telemetry:
                 self._log.error("reload-refused", what=what, detail=detail)
             case _:
                 assert_never(outcome)
+
+    def _configuration_read(self, read: ConfigurationRead) -> None:
+        metrics = self.metrics
+        metrics.reload_successful.set(read.successful)
+        if read.successful:
+            metrics.reload_succeeded_at.set(self._now())
+            metrics.policy_set.clear()
+            metrics.policy_set.labels(read.policy_set).set(1)
+
+    def _restart_required(self, restart: RestartRequired) -> None:
+        self.metrics.restart_required.set(bool(restart.keys))
+        if restart.keys and restart.keys != self._waiting:
+            self._log.warning("restart-required", keys=restart.keys)
+        self._waiting = restart.keys
 
     def _store(self, store: StoreUp) -> None:
         self.metrics.store_up.set(store.up)

@@ -73,15 +73,20 @@ class TokenVerifier:
         settings: Tokens,
         introspectors: Iterable[Introspector] = (),
     ) -> None:
-        # The longest prefix first: it is the narrowest.
-        self._introspectors = sorted(introspectors, key=lambda one: -len(one.prefix))
         self._believed: OrderedDict[bytes, _Believed] = OrderedDict()
         self._refused: OrderedDict[bytes, _Refused] = OrderedDict()
         self._wanted = frozenset[str]()
-        self.replace(sources, settings)
+        self.replace(sources, settings, introspectors)
 
-    def replace(self, sources: Iterable[KeySource], settings: Tokens) -> None:
+    def replace(
+        self,
+        sources: Iterable[KeySource],
+        settings: Tokens,
+        introspectors: Iterable[Introspector] = (),
+    ) -> None:
         """Believe these issuers from now on, and forget what was believed before."""
+        # The longest prefix first: it is the narrowest.
+        self._introspectors = sorted(introspectors, key=lambda one: -len(one.prefix))
         self._sources = {source.issuer.issuer: source for source in sources}
         self._settings = settings
         # New dictionaries, so that a verification under way cannot write into them.
@@ -130,6 +135,14 @@ class TokenVerifier:
         case *nothing* is known of the token: it must not be let pass, whatever the context's
         resilience says, since anybody can write such a token.
         """
+        while True:
+            believed = self._believed
+            found = await self._verify(token, now, since)
+            if self._believed is believed:
+                return found
+            # Meanwhile others are believed: whoever vouched for it may not be one of them.
+
+    async def _verify(self, token: str, now: float, since: float) -> Token:
         known = self.cached(token, now)
         if known is not None and not 0 < known.confirmed_at < since:
             return known

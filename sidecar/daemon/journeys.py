@@ -12,8 +12,6 @@ from sidecar.adapters import clock
 from sidecar.adapters.event_intake import Events
 from sidecar.adapters.files import FileWatcher
 from sidecar.adapters.geography import Geography
-from sidecar.adapters.introspection import Introspector
-from sidecar.adapters.keys import KeySource
 from sidecar.adapters.metrics import Level
 from sidecar.adapters.news import News
 from sidecar.adapters.redis_backlog import RedisBacklogs
@@ -21,11 +19,11 @@ from sidecar.adapters.redis_queues import RedisQueues
 from sidecar.adapters.spool import Spool
 from sidecar.adapters.store import RedisStore
 from sidecar.adapters.telemetry import Telemetry
-from sidecar.adapters.tokens import TokenVerifier
 from sidecar.daemon.configuration import Configuration
 from sidecar.daemon.reception import Reception
 from sidecar.daemon.reloading import Reloader
 from sidecar.daemon.transmission import Transmission
+from sidecar.daemon.trust import Trust
 from sidecar.domain.facts import SIGNALS
 from sidecar.domain.namespaces import Namespaces
 from sidecar.domain.signal import Signal
@@ -63,8 +61,7 @@ class Parts(Protocol):
     telemetry: Telemetry
     health: Health
     geography: Geography
-    keys: list[KeySource]
-    introspectors: list[Introspector]
+    trust: Trust
 
 
 class Journeys:
@@ -144,11 +141,7 @@ class Journeys:
         self.checker = Checker(
             settings=settings,
             routes=configuration.routes,
-            verifier=TokenVerifier(
-                [one for one in daemon.keys if not one.issuer.introspection.only],
-                settings.tokens,
-                daemon.introspectors,
-            ),
+            verifier=daemon.trust.verifier,
             view=self.view,
             names=names,
             place_of=daemon.geography.place,
@@ -261,7 +254,7 @@ class Journeys:
             view=self.view,
             checker=self.checker,
             geography=daemon.geography,
-            keys=daemon.keys,
+            trust=daemon.trust,
             telemetry=telemetry,
             health=daemon.health,
             configured=telemetry.configured,
@@ -365,6 +358,7 @@ class Journeys:
         await work.start(self.reloader.run)
         await work.start(self.watcher.run)
         await self.reloader.name_generation()
+        self.reloader.tell_configuration()
         await work.start(self.resweeper.run)
         await work.start(self.fan_out.run)
         await work.start(self.settler.run)

@@ -8,21 +8,23 @@ import trio.lowlevel
 
 from sidecar.adapters.files import FileWatcher
 from sidecar.adapters.geography import Geography
-from sidecar.adapters.keys import KeySource
 from sidecar.adapters.transmitter_files import paths_of
 from sidecar.daemon.configuration import Configuration, absolute, read_configuration
-from sidecar.daemon.generation import generation_of
+from sidecar.daemon.generation import generation_of, policy_set_of
 from sidecar.daemon.transmission import Transmission
+from sidecar.daemon.trust import Trust
 from sidecar.domain.facts import Sighted
 from sidecar.domain.stamp import MICROSECONDS, Stamp
 from sidecar.service.check import Checker
 from sidecar.service.health import Health
 from sidecar.service.live import Live
 from sidecar.service.observations import (
+    ConfigurationRead,
     GeographyLoaded,
     Reloaded,
     ReloadOutcome,
     Rescored,
+    RestartRequired,
     Telemetry,
     Told,
 )
@@ -30,16 +32,11 @@ from sidecar.service.resweep import Resweeper
 from sidecar.service.view import View
 from sidecar.wire.positions import ConfigError
 from sidecar.wire.records import encode_facts
+from sidecar.wire.restarts import is_taken_up, waiting
 from sidecar.wire.settings import Settings
 
 SLICE = 100
 """Sessions that are re-scored before others get their turn."""
-
-FIXED = (
-    *("socket", "http", "store", "spool", "tokens", "work"),
-    *("receiver", "transmitter", "log"),
-)
-"""Sections that are read at the start only; a change there is told, and waits for a restart."""
 
 
 class Reloader:
@@ -53,7 +50,7 @@ class Reloader:
         view: View,
         checker: Checker,
         geography: Geography,
-        keys: list[KeySource],
+        trust: Trust,
         telemetry: Telemetry,
         health: Health,
         configured: Callable[[Settings], None],
@@ -70,7 +67,8 @@ class Reloader:
         self._view = view
         self._checker = checker
         self._geography = geography
-        self._keys = keys
+        self._trust = trust
+        self._started = configuration.settings
         self._telemetry = telemetry
         self._health = health
         self._configured = configured
@@ -90,9 +88,7 @@ class Reloader:
         """Some of the watched files changed (or a signal asks to look at all of them)."""
         if not paths.isdisjoint(map(absolute, self._configuration.databases)):
             await self._reload_geography()
-        for source in self._keys:
-            if source.issuer.jwks_file and absolute(source.issuer.jwks_file) in paths:
-                source.reload()
+        self._trust.changed(lambda file: absolute(file) in paths)
         secrets = map(absolute, paths_of(self.settings.transmitter))
         if self._transmission is not None and not paths.isdisjoint(secrets):
             await self._transmission.reload()
@@ -116,13 +112,16 @@ class Reloader:
                 Reloaded(what="config", outcome=ReloadOutcome.REFUSED, detail=detail)
             )
             self._health.limping("policies", "the changed configuration is refused: see the log")
+            self._telemetry.record(ConfigurationRead(successful=False))
             return
         self._health.good("policies")
         policies = before.policies != after.policies
-        settings = before.settings != after.settings
+        settings = is_taken_up(before.settings, after.settings)
         self._say("policies", changed=policies)
-        self._say("config", changed=settings, detail=_waiting(before.settings, after.settings))
+        self._say("config", changed=settings)
         self._configuration = after
+        self._trust.replace(after.settings.tokens)
+        self._forget_sessions()
         self._view.use(after.evaluator)
         self._checker.replace(after.settings, after.routes)
         self._checker.want_claims(after.claims)
@@ -130,7 +129,26 @@ class Reloader:
         self._taken_up()
         if self.watcher is not None:
             self.watcher.watch(after.watched)
+        self.tell_configuration()
         self._rescore("policy")
+
+    def _forget_sessions(self) -> None:
+        """Let go the sessions of namespaces that no issuer speaks for any more."""
+        known = self.settings.tokens.namespaces.all
+        for live in self._view:
+            if live.namespace not in known:
+                self._view.drop(live)
+
+    def tell_configuration(self) -> None:
+        """Tell which configuration is in force, and what of it waits for a restart."""
+        digest = policy_set_of(self._configuration)
+        self._telemetry.record(ConfigurationRead(successful=True, policy_set=digest))
+        keys = waiting(self._started, self.settings)
+        self._telemetry.record(RestartRequired(keys=keys))
+        if keys:
+            self._health.limping("restart", f"restart to take up: {', '.join(keys)}")
+        else:
+            self._health.good("restart")
 
     def _say(self, what: str, *, changed: bool, detail: str = "") -> None:
         outcome = ReloadOutcome.APPLIED if changed else ReloadOutcome.UNCHANGED
@@ -194,8 +212,3 @@ class Reloader:
             stamp = Stamp(int(self._clock() * MICROSECONDS), self._new_id())
             sighted = Sighted(stamp=stamp, ip=state.ip, place=place)
             self._view.write(live.own, encode_facts((sighted,)))
-
-
-def _waiting(before: Settings, after: Settings) -> str:
-    changed = [name for name in FIXED if getattr(before, name) != getattr(after, name)]
-    return f"restart to take up: {', '.join(changed)}" if changed else ""

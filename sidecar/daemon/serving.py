@@ -22,8 +22,8 @@ from sidecar.adapters.embedded import EmbeddedStore
 from sidecar.adapters.files import FileWatcher
 from sidecar.adapters.geography import Failure, Geography
 from sidecar.adapters.grpc_listener import GrpcListener
-from sidecar.adapters.introspection import Introspector, Outcome
-from sidecar.adapters.keys import KeySource, Refresh
+from sidecar.adapters.introspection import Outcome
+from sidecar.adapters.keys import Refresh
 from sidecar.adapters.lean_http import HttpIncident
 from sidecar.adapters.local_socket import LocalSocket, SocketIncident
 from sidecar.adapters.news import News
@@ -32,6 +32,7 @@ from sidecar.adapters.store import RedisStore
 from sidecar.adapters.telemetry import Telemetry
 from sidecar.daemon.configuration import Configuration, read_configuration
 from sidecar.daemon.journeys import Journeys, new_id
+from sidecar.daemon.trust import Keys, Trust
 from sidecar.service.answers import Unavailable
 from sidecar.service.guarding import KEEPS
 from sidecar.service.health import CONDITIONS, Health
@@ -96,23 +97,12 @@ class Daemon:
         self.health.good("losses")
         self.telemetry = Telemetry(settings)
         self.geography = Geography(settings.geography, on_failure=self._geography_failed)
-        self.keys = [
-            KeySource(issuer, settings.tokens, on_refresh=self._keys_refreshed)
-            for issuer in settings.tokens.issuers
-            if issuer.introspection.signed or not issuer.introspection.only
-        ]
-        keys = {source.issuer.issuer: source for source in self.keys}
-        self.introspectors = [
-            Introspector(
-                issuer,
-                settings.tokens.cache,
-                keys=keys[issuer.issuer] if issuer.introspection.signed else None,
-                on_answer=self._introspected,
-            )
-            for issuer in settings.tokens.issuers
-            if issuer.introspection.endpoint
-        ]
-
+        self.trust = Trust(
+            settings.tokens,
+            on_refresh=self._keys_refreshed,
+            on_answer=self._introspected,
+            judged=self._judge_keys,
+        )
         self.watcher: FileWatcher | None = None
         self._journeys: Journeys | None = None
 
@@ -130,19 +120,21 @@ class Daemon:
         self.telemetry.record(
             KeysRefreshed(issuer=issuer, outcome=KeysOutcome(outcome), detail=detail)
         )
-        self._judge_keys()
 
     def _introspected(self, issuer: str, outcome: Outcome, seconds: float, detail: str) -> None:
         self.telemetry.record(
             Introspected(issuer=issuer, outcome=outcome, seconds=seconds, detail=detail)
         )
 
-    def _judge_keys(self) -> None:
-        missing = [source.issuer.issuer for source in self.keys if not source.ready]
-        if missing:
-            self.health.bad("keys", f"no keys of {', '.join(missing)}")
-        else:
+    def _judge_keys(self, keys: Keys) -> None:
+        """One issuer whose keys are missing concerns its own users alone."""
+        words = f"no keys of {', '.join(keys.missing)}"
+        if not keys.missing:
             self.health.good("keys")
+        elif keys.held:
+            self.health.limping("keys", words)
+        else:
+            self.health.bad("keys", words)
 
     def _store_up(self, up: bool) -> None:  # noqa: FBT001 - a hook's one argument
         self.telemetry.record(StoreUp(up=up))
@@ -221,12 +213,7 @@ class Daemon:
             await nursery.start(store.run)
             await self._refuse_eviction(store)
             await nursery.start(news.run)
-            async with trio.open_nursery() as fetching:
-                for source in self.keys:
-                    fetching.start_soon(nursery.start, source.run)
-            self._judge_keys()
-            for introspector in self.introspectors:
-                await nursery.start(introspector.run)
+            await nursery.start(self.trust.run)
             self.health.good("policies")
             yield journeys
             nursery.cancel_scope.cancel()

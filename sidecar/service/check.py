@@ -94,6 +94,7 @@ class Checker:
     def replace(self, settings: Settings, routes: Routes) -> None:
         """Answer by this configuration from now on."""
         self._settings = settings
+        self._possessions.replace(settings.tokens.binding)
         self._routes = routes
         self._answerers = Answerers(
             settings.app, settings.apps, settings.tokens.binding.dpop_algorithms

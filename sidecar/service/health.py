@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import msgspec
 
-CONDITIONS = ("store", "losses", "keys", "policies", "view", "doors")
+CONDITIONS = ("store", "losses", "keys", "policies", "restart", "view", "doors")
 """What must be good before the first check; `draining` is added when it begins."""
 
 DRAINING = "draining"

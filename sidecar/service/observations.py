@@ -195,6 +195,19 @@ class Reloaded(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
+class ConfigurationRead(msgspec.Struct, frozen=True, kw_only=True):
+    """The configuration was read; `policy_set` is a digest of the policies that are in force."""
+
+    successful: bool
+    policy_set: str = ""
+
+
+class RestartRequired(msgspec.Struct, frozen=True, kw_only=True):
+    """These keys of the configuration have changed since the start and wait for the next one."""
+
+    keys: tuple[str, ...]
+
+
 class StoreUp(msgspec.Struct, frozen=True, kw_only=True):
     """The store answers, or does not."""
 
@@ -378,6 +391,8 @@ Observation: TypeAlias = (
     | Rescored
     | Checked
     | Reloaded
+    | ConfigurationRead
+    | RestartRequired
     | StoreUp
     | StoreLost
     | StoreWrittenBack

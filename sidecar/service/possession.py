@@ -20,6 +20,10 @@ class Possessions:
         self._settings = settings
         self._proofs: OrderedDict[bytes, float] = OrderedDict()
 
+    def replace(self, settings: Binding) -> None:
+        """Ask for what is configured now. Proofs that came before still count once."""
+        self._settings = settings
+
     def check(self, token: Token, call: Call, now: float) -> None:
         """Raise `InvalidToken` where the caller does not show what the token is bound to.
 

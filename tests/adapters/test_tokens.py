@@ -321,10 +321,16 @@ async def test_a_verification_under_way_does_not_outlive_a_replacement(
     verifier = TokenVerifier([KeySource(issuer, Tokens())], Tokens())
     token = EC.token()
     async with trio.open_nursery() as callers:
-        callers.start_soon(verifier.verify, token, NOW)
+        flaws: list[Flaw] = []
+
+        async def call() -> None:
+            flaws.append(await flaw(verifier, token))
+
+        callers.start_soon(call)
         await provider.asked_now.wait()
         verifier.replace([], Tokens())
         gate.set()
+    assert flaws == [Flaw.UNKNOWN_ISSUER]
     assert verifier.cached(token, NOW) is None
     assert await flaw(verifier, token) is Flaw.UNKNOWN_ISSUER
     nursery.cancel_scope.cancel()

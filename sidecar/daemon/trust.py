@@ -1,0 +1,152 @@
+"""The issuers whose tokens are believed, as configured just now: keys, introspection, verifier.
+
+A changed configuration is taken up between two calls: who is left out is believed no longer, also
+where its tokens were verified before or are being verified; who is new is asked for its keys.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import trio
+
+from sidecar.adapters.introspection import Introspector, OnAnswer
+from sidecar.adapters.keys import KeySource, Refresh
+from sidecar.adapters.tokens import TokenVerifier
+from sidecar.wire.settings import Issuer, Tokens
+
+_Part: TypeAlias = KeySource | Introspector
+
+
+class Keys(NamedTuple):
+    """Whose keys are held, and whose are not."""
+
+    held: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+class Trust:
+    """Believes the tokens of these issuers. `run` must be running.
+
+    `judged` is told whenever keys came, or went, or others are asked for.
+    """
+
+    def __init__(
+        self,
+        tokens: Tokens,
+        *,
+        on_refresh: Callable[[str, Refresh, str], None],
+        on_answer: OnAnswer,
+        judged: Callable[[Keys], None],
+    ) -> None:
+        self._on_refresh = on_refresh
+        self._on_answer = on_answer
+        self._judged = judged
+        self._tokens = tokens
+        self._keys: dict[str, KeySource] = {}
+        self._introspectors: dict[str, Introspector] = {}
+        self._scopes: dict[_Part, trio.CancelScope] = {}
+        self._nursery: trio.Nursery | None = None
+        self._build(tokens)
+        self.verifier = TokenVerifier(self._sources(), tokens, self._introspectors.values())
+
+    @property
+    def keys(self) -> Keys:
+        """Whose keys are held, and whose are not."""
+        by_ready: dict[bool, list[str]] = {True: [], False: []}
+        for name, source in self._keys.items():
+            by_ready[source.ready].append(name)
+        return Keys(tuple(by_ready[True]), tuple(by_ready[False]))
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep keys fresh and connections open. Started once each was tried a first time."""
+        async with trio.open_nursery() as nursery:
+            async with trio.open_nursery() as first:
+                for part in self._parts():
+                    first.start_soon(self._start, nursery, part)
+            self._nursery = nursery
+            self._judged(self.keys)
+            task_status.started()
+            await trio.sleep_forever()
+
+    async def _start(self, nursery: trio.Nursery, part: _Part) -> None:
+        self._scopes[part] = scope = trio.CancelScope()
+        await nursery.start(self._keep, part, scope)
+
+    async def _keep(
+        self,
+        part: _Part,
+        scope: trio.CancelScope,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        with scope:
+            await part.run(task_status=task_status)
+
+    def changed(self, is_changed: Callable[[str], bool]) -> None:
+        """Read files of keys again, where they have changed."""
+        for source in self._keys.values():
+            if source.issuer.jwks_file and is_changed(source.issuer.jwks_file):
+                source.reload()
+
+    def replace(self, tokens: Tokens) -> None:
+        """Believe these issuers, as they are configured now, and no others."""
+        if tokens == self._tokens:
+            return
+        before = self._parts()
+        self._build(tokens)
+        self._tokens = tokens
+        after = self._parts()
+        for part in before - after:
+            if (scope := self._scopes.pop(part, None)) is not None:
+                scope.cancel()
+        self.verifier.replace(self._sources(), tokens, self._introspectors.values())
+        if self._nursery is not None:
+            for part in after - before:
+                self._scopes[part] = scope = trio.CancelScope()
+                self._nursery.start_soon(self._keep, part, scope)
+        self._judged(self.keys)
+
+    def _parts(self) -> set[_Part]:
+        return {*self._keys.values(), *self._introspectors.values()}
+
+    def _build(self, tokens: Tokens) -> None:
+        """Keep what can be kept: keys of the same place, introspection of the same issuer."""
+        keys: dict[str, KeySource] = {}
+        asked: dict[str, Introspector] = {}
+        for issuer in tokens.issuers:
+            name = issuer.issuer
+            if issuer.introspection.signed or not issuer.introspection.only:
+                keys[name] = self._source_of(issuer, tokens)
+            if issuer.introspection.endpoint:
+                signed = keys[name] if issuer.introspection.signed else None
+                asked[name] = self._introspector_of(issuer, tokens, signed)
+        self._keys, self._introspectors = keys, asked
+
+    def _source_of(self, issuer: Issuer, tokens: Tokens) -> KeySource:
+        known = self._keys.get(issuer.issuer)
+        if known is not None and _place(known.issuer) == _place(issuer):
+            known.configure(issuer, tokens)
+            return known
+        return KeySource(issuer, tokens, on_refresh=self._refreshed)
+
+    def _introspector_of(
+        self, issuer: Issuer, tokens: Tokens, keys: KeySource | None
+    ) -> Introspector:
+        known = self._introspectors.get(issuer.issuer)
+        same = known is not None and known.issuer == issuer and known.keys is keys
+        if known is not None and same and tokens.cache == self._tokens.cache:
+            return known
+        return Introspector(issuer, tokens.cache, keys=keys, on_answer=self._on_answer)
+
+    def _sources(self) -> list[KeySource]:
+        return [one for one in self._keys.values() if not one.issuer.introspection.only]
+
+    def _refreshed(self, issuer: str, outcome: Refresh, detail: str) -> None:
+        self._on_refresh(issuer, outcome, detail)
+        if self._nursery is not None:
+            self._judged(self.keys)
+
+
+def _place(issuer: Issuer) -> tuple[str, str]:
+    """Where its keys come from; what it signs with is looked at for each token."""
+    return issuer.jwks_uri, issuer.jwks_file
