@@ -23,6 +23,7 @@ from jwt.exceptions import InvalidJTIError, InvalidSubjectError
 from sidecar.adapters.introspection import Introspector
 from sidecar.adapters.keys import KeySource
 from sidecar.wire.claims import Flaw, InvalidToken, Token, Validity, token_of, validity_of
+from sidecar.wire.identifying import limited
 from sidecar.wire.introspection import is_opaque
 from sidecar.wire.jwks import ALGORITHMS, Key
 from sidecar.wire.jws import Unverified, read
@@ -214,7 +215,8 @@ async def _verified(
         key = _signer(token, parts.algorithm, source.held(None, parts.algorithm), source)
     validity = validity_of(parts.claims, source.issuer.leeway)
     validity.check(now)
-    return _Believed(token_of(parts.claims, source.issuer, wanted), validity, source, key.id)
+    read = limited(token_of(parts.claims, source.issuer, wanted), source.issuer)
+    return _Believed(read, validity, source, key.id)
 
 
 def _signer(token: str, algorithm: str, keys: tuple[Key, ...], source: KeySource) -> Key:

@@ -114,7 +114,9 @@ def _read(arguments: argparse.Namespace) -> _Scenes:
 
     config = Path(arguments.config)
     configuration, stage = read_stage(config, os.environ, arguments.policies)
-    scenarios = read_scenarios(_texts(arguments.paths, config), configuration.settings.contexts)
+    settings = configuration.settings
+    texts = _texts(arguments.paths, config)
+    scenarios = read_scenarios(texts, settings.contexts, settings.tokens.namespaces)
     wanted = [scenario for scenario in scenarios if arguments.only in scenario.name]
     if not wanted:
         raise Stop("sidecar test: no scenario has that in its name")

@@ -76,8 +76,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _accounts(named: "BreakGlass") -> str:
-    told = (("users", named.users), ("groups", named.groups))
-    return "; ".join(f"{kind} {', '.join(names)}" for kind, names in told if names)
+    of = [("", named.users, named.groups)]
+    of += [(f" of {one.issuer}", one.users, one.groups) for one in named.accounts]
+    return "; ".join(
+        f"{kind} {', '.join(names)}{whose}"
+        for whose, users, groups in of
+        for kind, names in (("users", users), ("groups", groups))
+        if names
+    )
 
 
 def _warnings(found: "Configuration", allowed: Sequence[str]) -> list[str]:

@@ -14,6 +14,7 @@ from sidecar.cli.run import add_config
 from sidecar.cli.stopping import DONE, MISTAKE, NEGATIVE, Stop
 
 if TYPE_CHECKING:  # loaded when they are needed
+    from sidecar.domain.namespaces import Namespaces
     from sidecar.service.scenarios import Stage
     from sidecar.service.what_if import Question, Told
 
@@ -67,6 +68,7 @@ what --then understands, with commas between what happens at once:
 
 def _add_session(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--user", default="user")
+    group.add_argument("--issuer", default="", help="whose user it is, where there are several")
     group.add_argument("--group", action="append", default=[], help="may be given several times")
     group.add_argument("--role", action="append", default=[], help="likewise")
     group.add_argument("--claim", metavar="NAME=VALUE", action="append", default=[])
@@ -109,6 +111,7 @@ def run(arguments: argparse.Namespace) -> int:
             print(plain(str(problem)), file=sys.stderr)
         return MISTAKE
     _known(arguments.context, configuration.settings.contexts)
+    _issuer(arguments.issuer, configuration.settings.tokens.namespaces)
     try:
         answers = answer(_question(arguments, stage), stage)
     except InvalidChange as error:
@@ -154,6 +157,18 @@ def _known(contexts: Sequence[str], configured: Iterable[str]) -> None:
             raise Stop(f"sidecar what-if: --context: {plain(name)!r} is not in `contexts`{hint}")
 
 
+def _issuer(issuer: str, namespaces: "Namespaces") -> None:
+    """Stop for an issuer that is not configured, and where nobody says which of several."""
+    from sidecar.wire.shapes import suggestion  # noqa: PLC0415 - a command starts quickly
+
+    known = ", ".join(namespaces.words)
+    if issuer and namespaces.named(issuer) is None:
+        hint = suggestion(issuer, namespaces.words)
+        raise Stop(f"sidecar what-if: --issuer: {plain(issuer)!r} is not in `tokens.issuers`{hint}")
+    if not issuer and namespaces.sole() is None:
+        raise Stop(f"sidecar what-if: --issuer: is required, as there are several: {plain(known)}")
+
+
 def _question(arguments: argparse.Namespace, stage: "Stage") -> "Question":
     """The question that was typed; raises InvalidChange."""
     from sidecar.domain.policy import RiskLevel  # noqa: PLC0415 - a command starts quickly
@@ -178,6 +193,7 @@ def _question(arguments: argparse.Namespace, stage: "Stage") -> "Question":
 
     described = Described(
         user=arguments.user,
+        issuer=arguments.issuer,
         groups=tuple(arguments.group),
         roles=tuple(arguments.role),
         claims=tuple(read_claim(text) for text in arguments.claim),

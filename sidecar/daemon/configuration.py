@@ -3,7 +3,7 @@
 Reading blocks; the daemon does it in a thread, at the start and again for each reload.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -14,7 +14,7 @@ from sidecar.domain.assurance import Ladder
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.location import Place
 from sidecar.domain.memberships import GROUPS, ROLES
-from sidecar.domain.policy import All, AnyOf, Claims, Condition, Not, Policy, Principals
+from sidecar.domain.policy import NOBODY, All, AnyOf, Claims, Condition, Not, Policy, Principals
 from sidecar.domain.risk import Rating
 from sidecar.domain.scene import World
 from sidecar.domain.session import Surroundings
@@ -85,7 +85,7 @@ def read_configuration(file: Path, environ: Mapping[str, str]) -> Configuration:
         prefixes,
         routes,
         evaluator_of(settings, policies, prefixes),
-        claims_of(policies) | _identities_of(policies, break_glass_of(settings)),
+        claims_of(policies) | _identities_of(policies, break_glass_of(settings).values()),
     )
 
 
@@ -159,10 +159,21 @@ def evaluator_of(settings: Settings, policies: tuple[Policy, ...], prefixes: Pre
     return Stepper(policies, world, around)
 
 
-def break_glass_of(settings: Settings) -> Principals:
-    """The emergency accounts, whom no policy is for."""
-    named = settings.break_glass
-    return Principals(users=frozenset(named.users), groups=frozenset(named.groups))
+def break_glass_of(settings: Settings) -> dict[str, Principals]:
+    """The emergency accounts, whom no policy is for, by the namespaces of their issuers."""
+    named, namespaces = settings.break_glass, settings.tokens.namespaces
+    found: dict[str, Principals] = {}
+    sole = namespaces.sole()
+    for issuer, users, groups in (
+        (sole, named.users, named.groups),
+        *((namespaces.named(one.issuer), one.users, one.groups) for one in named.accounts),
+    ):
+        if issuer is not None and (users or groups):
+            known = found.get(issuer, NOBODY)
+            both = (known.users | set(users), known.groups | set(groups))
+            found[issuer] = Principals(*both)
+    may = settings.tokens.break_glass_namespaces
+    return {issuer: principals for issuer, principals in found.items() if issuer in may}
 
 
 def read_policy_set(path: Path, settings: Settings) -> tuple[Policy, ...]:
@@ -177,9 +188,11 @@ def claims_of(policies: tuple[Policy, ...]) -> frozenset[str]:
     )
 
 
-def _identities_of(policies: tuple[Policy, ...], break_glass: Principals) -> frozenset[str]:
+def _identities_of(
+    policies: tuple[Policy, ...], break_glass: Iterable[Principals]
+) -> frozenset[str]:
     """Which of groups and roles policies, or the emergency accounts, ask for."""
-    named = [break_glass, *(policy.users.exclude for policy in policies)]
+    named = [*break_glass, *(policy.users.exclude for policy in policies)]
     named += [policy.users.include for policy in policies if policy.users.include is not None]
     groups = {GROUPS} if any(one.groups for one in named) else set()
     return frozenset(groups | ({ROLES} if any(one.roles for one in named) else set()))

@@ -20,7 +20,8 @@ from sidecar.wire.positions import (
     read_tree,
 )
 from sidecar.wire.route_overlaps import overlaps
-from sidecar.wire.settings import ALL_TRUSTED, NamedLocation, Network, Settings
+from sidecar.wire.settings import ALL_TRUSTED, NamedLocation, Network, Settings, Tokens
+from sidecar.wire.token_settings import Identifying
 
 
 def lint_configuration(configuration: Configuration) -> tuple[tuple[str, Problem], ...]:
@@ -50,7 +51,16 @@ def ground_of(configuration: Configuration) -> lint.Ground:
         ALL_TRUSTED,
         tuple(lint.Overlap(*each) for each in overlaps(settings.routes)),
         break_glass_of(settings),
+        settings.tokens.namespaces.all,
+        _unsaid(settings.tokens),
     )
+
+
+def _unsaid(tokens: Tokens) -> tuple[int, ...]:
+    """The issuers of which nothing says what they may say, where there are several such."""
+    said = [(one.namespace, one.assurance_at_most, one.may_identify) for one in tokens.issuers]
+    unsaid = tuple(at for at, words in enumerate(said) if words == ("", "", Identifying()))
+    return unsaid if len(unsaid) > 1 else ()
 
 
 def _databases(settings: Settings) -> frozenset[str]:
@@ -79,6 +89,8 @@ def _places(configuration: Configuration) -> Iterator[tuple[Where, Place]]:
     for name, entry in _entries(tree, "contexts").items():
         yield ("contexts", name), entry.place
         yield ("policies", f"{PREFIX}{name}"), entry.place
+    for index, node in enumerate(_items(_table(tree, "tokens"), "issuers")):
+        yield ("tokens", "issuers", str(index)), node.place
     for index, node in enumerate(_items(tree, "routes")):
         yield ("routes", str(index)), node.place
     for name, entry in _entries(_table(tree, "assurance"), "strengths").items():

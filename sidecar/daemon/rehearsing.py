@@ -43,7 +43,8 @@ def place_of(configuration: Configuration) -> Callable[[str], Place]:
 def stage_of(configuration: Configuration, place_of: Callable[[str], Place]) -> Stage:
     """The stage for the configured policies."""
     routes, settings = configuration.routes, configuration.settings
-    return Stage(configuration.evaluator, place_of, routes.match, settings.app.id)
+    namespaces = settings.tokens.namespaces
+    return Stage(configuration.evaluator, place_of, routes.match, settings.app.id, namespaces)
 
 
 def with_policies(configuration: Configuration, stage: Stage, paths: Sequence[str]) -> Stage:

@@ -82,11 +82,15 @@ class Strength(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Authentication(msgspec.Struct, frozen=True):
-    """One act of signing in: `auth_time` in whole seconds since the epoch (0: not told)."""
+    """One act of signing in: `auth_time` in whole seconds since the epoch (0: not told).
+
+    `at_most`: the level that it counts for at most, whatever it shows; empty: any.
+    """
 
     auth_time: int
     acr: str = ""
     amr: tuple[str, ...] = ()
+    at_most: str = ""
 
 
 class Requirement(NamedTuple):
@@ -183,6 +187,10 @@ class Ladder:
     def shown(self, authentication: Authentication) -> Shown:
         """What a sign-in counts for."""
         rank, strengths = self._counts(authentication.acr, authentication.amr)
+        if authentication.at_most:
+            # Of strengths what an `acr` of that level's name has: they are in no order with levels.
+            rank = min(rank, self._ranks.get(authentication.at_most, 0))
+            strengths &= self._counts(authentication.at_most, ())[1]
         return Shown(rank, strengths, authentication)
 
     def _count(self, acr: str, amr: tuple[str, ...]) -> tuple[int, frozenset[str]]:

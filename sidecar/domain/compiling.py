@@ -1,8 +1,17 @@
 """Policies, compiled: the condition as a test, the grant as what sign-ins must show."""
 
+from collections.abc import Mapping
+
 from sidecar.domain.conditions import compile_condition, is_strict, is_timed
 from sidecar.domain.memberships import DENY, GROUPS, INCLUDED, ROLES
-from sidecar.domain.policy import COMPLIANT_DEVICE, Assignment, Policy, Principals
+from sidecar.domain.policy import (
+    COMPLIANT_DEVICE,
+    NOBODY,
+    Assignment,
+    Policy,
+    Principals,
+    Selection,
+)
 from sidecar.domain.scene import ALWAYS, Finding, Needs, Scene, World
 from sidecar.domain.standing import Alternative, Compiled
 from sidecar.domain.state import State
@@ -29,7 +38,7 @@ def compile_policy(policy: Policy, world: World) -> Compiled:
         tuple(a.requirements for a in alternatives),
         tuple(a.requirements for a in alternatives if not a.compliant_device),
         is_timed(policy.conditions),
-        policy.users == Assignment() and world.break_glass == Principals(),
+        policy.users == Assignment() and policy.issuers == Selection() and not world.break_glass,
         check,
         world.min_interval if policy.min_interval is None else policy.min_interval,
         is_strict(policy.conditions),
@@ -57,12 +66,19 @@ def applies(compiled: Compiled, state: State) -> bool:
     """
     if compiled.everybody:
         return True
+    if state.issuer not in compiled.policy.issuers:
+        return False
     users = compiled.policy.users
     if users.include is not None and not matches(users.include, state):
         named = users.include
         if not (told_once(named, state) or assumed(named, state)):
             return False
-    return not matches(users.exclude, state) and not matches(compiled.break_glass, state)
+    return not matches(users.exclude, state) and not is_spared(compiled.break_glass, state)
+
+
+def is_spared(break_glass: Mapping[str, Principals], state: State) -> bool:
+    """Whether the session's user is a break-glass account of its issuer."""
+    return matches(break_glass.get(state.issuer, NOBODY), state)
 
 
 def matches(principals: Principals, state: State) -> bool:

@@ -25,6 +25,7 @@ def covers(other: Policy, policy: Policy, ladder: Ladder) -> bool:
         and _selects(other.apps, policy.apps)
         and _selects(other.contexts, policy.contexts)
         and _assigns(other.users, policy.users)
+        and _selects(other.issuers, policy.issuers)
         and implies(policy.conditions, other.conditions)
     )
 

@@ -11,7 +11,7 @@ import msgspec
 
 from sidecar.domain import precedence
 from sidecar.domain.assurance import Authentication, Shown
-from sidecar.domain.compiling import applies, compile_policy, matches, presumed
+from sidecar.domain.compiling import applies, compile_policy, is_spared, presumed
 from sidecar.domain.context_proofs import credited, keep_shown
 from sidecar.domain.facts import ContextsShown, Fact, PlaceProven, Revoked, Sighted, SignedIn, Spent
 from sidecar.domain.first_shown import counted
@@ -107,8 +107,10 @@ class Evaluator:
         facts: Iterable[Fact],
         checkpoint: Checkpoint | None = None,
         until: int | None = None,
+        *,
+        issuer: str = "",
     ) -> State:
-        """The state of a session from all that is known of it, in any order.
+        """The state of a session of `issuer`'s from all that is known of it, in any order.
 
         `until`: as of the sign-ins until that second, as if nobody had signed in later. By such a
         state a call is judged whose own token shows no later one: so nobody else's proof, and none
@@ -117,9 +119,10 @@ class Evaluator:
         around = msgspec.structs.replace(self._around, session=session, until=until)
         steps = steps_of(facts)
         if checkpoint is None:
-            state = State()
+            state = State(issuer=issuer)
         else:
             state = checkpoint.as_of(until)
+            state.issuer = issuer
             before = checkpoint.state.last
             late = [
                 step
@@ -139,7 +142,13 @@ class Evaluator:
         return state
 
     def checkpoint(
-        self, session: str, facts: Sequence[Fact], before: Checkpoint | None, keep: int
+        self,
+        session: str,
+        facts: Sequence[Fact],
+        before: Checkpoint | None,
+        keep: int,
+        *,
+        issuer: str = "",
     ) -> Checkpoint | None:
         """Fold all but the latest `keep` steps for good; None where there are no more than that."""
         stamps = sorted({fact.stamp for fact in facts})
@@ -149,13 +158,13 @@ class Evaluator:
         if before is not None and horizon <= before.state.last:
             return None
         older = [fact for fact in facts if fact.stamp <= horizon]
-        state = self.fold(session, older, before)
+        state = self.fold(session, older, before, issuer=issuer)
         folded = frozenset(digest(fact.stamp) for fact in older)
         # Each of these is what some token may show, though a later one of its kind is kept instead.
         seconds = {f.authentication.auth_time for f in older if isinstance(f, SignedIn)}
         seconds.update(before.seconds if before is not None else ())
         earlier = (
-            Earlier.of(until, self.fold(session, older, before, until))
+            Earlier.of(until, self.fold(session, older, before, until, issuer=issuer))
             for until in sorted(seconds, reverse=True)[1 : EARLIER_BOUND + 1]
         )
         return Checkpoint(state, folded, tuple(earlier))
@@ -210,7 +219,7 @@ class Evaluator:
 
     def is_break_glass(self, state: State) -> bool:
         """Whether the session is of an account that no policy is for."""
-        return matches(self.world.break_glass, state)
+        return is_spared(self.world.break_glass, state)
 
     def is_strict(self, state: State, ip: str) -> bool:
         """Whether a call of `ip` (empty: none) is judged otherwise than where the session is."""

@@ -23,7 +23,7 @@ from sidecar.domain.explanation import (
     ScoreTold,
 )
 from sidecar.domain.memberships import GROUPS, ROLES
-from sidecar.domain.policy import ROUTINE, Policy, Principals, Selection
+from sidecar.domain.policy import NOBODY, ROUTINE, Policy, Principals, Selection
 from sidecar.domain.presented import Presented
 from sidecar.domain.risk import terms_of
 from sidecar.domain.scene import CalledFrom, Check, Needs, Scene
@@ -289,7 +289,11 @@ def _spent(call: _Call) -> float | None:
 
 
 def _users(compiled: Compiled, state: State, *, applies: bool) -> Match:
-    emergency = _named(compiled.break_glass, state)
+    issuers = compiled.policy.issuers
+    if state.issuer not in issuers:
+        whose = state.issuer or "an unnamed issuer"
+        return Match(applies, f"a user of {whose}, which {_place_in(issuers, {state.issuer})}")
+    emergency = _named(compiled.break_glass.get(state.issuer, NOBODY), state)
     if emergency:
         return Match(applies, f"a break-glass account, as {emergency}: no policy is for those")
     users = compiled.policy.users

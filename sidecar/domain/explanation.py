@@ -178,6 +178,7 @@ class SessionTold(msgspec.Struct, frozen=True):
     sign_ins: tuple[SignInTold, ...]
     revoked: str = ""
     unknown: tuple[str, ...] = ()
+    issuer: str = ""
 
 
 class Explanation(msgspec.Struct, frozen=True):

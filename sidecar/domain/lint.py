@@ -5,6 +5,7 @@ Pure: policies and the names around them go in, findings come out. `CODES` tells
 
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network
+from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 import msgspec
@@ -14,6 +15,7 @@ from sidecar.domain.controls import never_needed, superfluous
 from sidecar.domain.covering import covers, within
 from sidecar.domain.policy import (
     COMPLIANT_DEVICE,
+    NOBODY,
     Anonymizer,
     Asns,
     Assignment,
@@ -54,6 +56,7 @@ CODES: Mapping[str, str] = {
     "network-overlap": "a network segment lies within another",
     "strength-unused": "no policy asks for the strength",
     "strength-unaskable": "a policy asks for a strength without `acr`: no challenge can name it",
+    "issuers-alike": "nothing says that one of several issuers may say less than another",
 }
 ADVICE: Mapping[str, str] = {
     "never-fires": "correct it, or remove it",
@@ -74,6 +77,7 @@ ADVICE: Mapping[str, str] = {
     "network-overlap": "part them, unless the narrower is meant to win",
     "strength-unused": "name it in a policy, or remove it",
     "strength-unaskable": "give it an `acr`, or expect that users are asked in vain",
+    "issuers-alike": "say its `namespace` (its own), `assurance_at_most` or `may_identify`",
 }
 """What to do about each."""
 
@@ -115,7 +119,9 @@ class Ground(NamedTuple):
 
     `routes` are the contexts of each route; `databases` the geography databases there are: `city`,
     `asn`, `anonymous_ip`; `all_trusted` the name that stands for all trusted locations;
-    `break_glass` those whom no policy is for.
+    `break_glass` those whom no policy is for, by namespace; `namespaces` all that there are.
+    `unsaid_issuers` are those, by their places, of which the configuration does not say what they
+    may say.
     """
 
     policies: tuple[Policy, ...]
@@ -127,7 +133,9 @@ class Ground(NamedTuple):
     databases: frozenset[str] = frozenset({"city", "asn", "anonymous_ip"})
     all_trusted: str = "all-trusted"
     overlaps: tuple[Overlap, ...] = ()
-    break_glass: Principals = Principals()
+    break_glass: Mapping[str, Principals] = MappingProxyType({})
+    namespaces: tuple[str, ...] = ("",)
+    unsaid_issuers: tuple[int, ...] = ()
 
 
 def lint(ground: Ground) -> tuple[Finding, ...]:
@@ -136,12 +144,15 @@ def lint(ground: Ground) -> tuple[Finding, ...]:
     found: list[Finding] = []
     for index, policy in enumerate(awake):
         found += _policy(policy, ground)
-        if not _never(policy, ground.break_glass):
+        if not _never(policy, ground):
             found += _shadows(policy, awake[:index], awake[index + 1 :], ground.ladder)
     found += _contexts(awake, ground)
     found += _named("location", ground.locations, _locations_used(awake, ground))
     found += _named("network", ground.networks, _networks_used(awake))
     found += _strengths(awake, ground.ladder)
+    for place in ground.unsaid_issuers:
+        message = "it is one of several issuers, and may say of its users whatever the others may"
+        found.append(Finding(("tokens", "issuers", str(place)), "issuers-alike", message))
     return tuple(found)
 
 
@@ -150,13 +161,13 @@ def _about(policy: Policy, code: str, message: str) -> Finding:
 
 
 def _policy(policy: Policy, ground: Ground) -> Iterator[Finding]:
-    why = _never(policy, ground.break_glass)
+    why = _never(policy, ground)
     if why:
         yield _about(policy, "never-fires", why)
     elif policy.conditions is not None and always_holds(policy.conditions):
         yield _about(policy, "always-holds", "its conditions always hold")
     if not why:
-        yield from _refusal(policy, ground.break_glass)
+        yield from _refusal(policy, ground)
     yield from _grant(policy, ground.ladder)
     yield from _thresholds(policy)
     missing = sorted(_databases(policy.conditions) - ground.databases)
@@ -165,17 +176,26 @@ def _policy(policy: Policy, ground: Ground) -> Iterator[Finding]:
         yield _about(policy, "needs-geography", f"it has conditions on places, but no {names}")
 
 
-def _never(policy: Policy, break_glass: Principals) -> str:
+def _never(policy: Policy, ground: Ground) -> str:
     """Why a policy can never ask for anything; empty: it can."""
     if not can_hold(policy.conditions):
         return "its conditions can never hold together"
-    for name, selection in (("apps", policy.apps), ("contexts", policy.contexts)):
+    selections = (
+        ("issuers", policy.issuers),
+        ("apps", policy.apps),
+        ("contexts", policy.contexts),
+    )
+    for name, selection in selections:
         if selection.include is not None and selection.include <= selection.exclude:
             return f"it excludes all {name} that it includes"
     users = policy.users
     if users.include is not None and within(users.include, users.exclude):
         return "it excludes all users that it includes"
-    if users.include is not None and within(users.include, break_glass):
+    if users.include is not None and all(
+        within(users.include, ground.break_glass.get(namespace, NOBODY))
+        for namespace in ground.namespaces
+        if namespace in policy.issuers
+    ):
         return "it includes break-glass accounts only, whom no policy is for"
     return ""
 
@@ -186,12 +206,13 @@ def refuses(policy: Policy) -> bool:
     return policy.grant.block or (bool(ways) and all(COMPLIANT_DEVICE in way for way in ways))
 
 
-def _refusal(policy: Policy, break_glass: Principals) -> Iterator[Finding]:
+def _refusal(policy: Policy, ground: Ground) -> Iterator[Finding]:
     if policy.state is not State.ENABLED or not refuses(policy):
         return
     users = policy.users
-    spared = users.exclude != Principals() or break_glass != Principals()
-    if users == Assignment() and policy.grant.block and always_holds(policy.conditions):
+    spared = users.exclude != NOBODY or any(one in policy.issuers for one in ground.break_glass)
+    everybody = users == Assignment() and policy.issuers == Selection()
+    if everybody and policy.grant.block and always_holds(policy.conditions):
         where = "everywhere" if policy.contexts.include is None else "in its contexts"
         message = f"it blocks everybody {where}, always"
         yield _about(policy, "locks-out-everyone", message)

@@ -20,6 +20,11 @@ class Namespaces:
         """Every namespace once, in the order of the issuers."""
         return tuple(dict.fromkeys(self._of.values())) or ("",)
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What `named` understands: the issuers, and the namespaces that are called otherwise."""
+        return tuple(dict.fromkeys((*self._of, *self._of.values())))
+
     def named(self, text: str) -> str | None:
         """The namespace that is called so, or that the issuer of this name has; None: neither."""
         if text in self._of:

@@ -63,6 +63,9 @@ class Principals(msgspec.Struct, frozen=True):
     roles: frozenset[str] = frozenset()  # by their `roles_claim`
 
 
+NOBODY = Principals()
+
+
 class Assignment(msgspec.Struct, frozen=True):
     """Whom a policy is for. `include` None: everybody; exclusion beats inclusion."""
 
@@ -253,6 +256,7 @@ class SessionControls(msgspec.Struct, frozen=True):
 class Policy(msgspec.Struct, frozen=True):
     """One policy, as its author wrote it.
 
+    `issuers`: at whose users' sessions it looks, by their namespaces.
     `grace`: so many seconds a mark waits before it binds. `min_interval`: for so many seconds after
     a proof its cause does not ask again (None: as configured for all).
     """
@@ -262,6 +266,7 @@ class Policy(msgspec.Struct, frozen=True):
     description: str = ""
     state: State = State.ENABLED
     users: Assignment = Assignment()
+    issuers: Selection = Selection()
     apps: Selection = Selection()
     contexts: Selection = Selection()
     conditions: Condition | None = None

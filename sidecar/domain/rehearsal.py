@@ -35,7 +35,7 @@ from sidecar.domain.policy import Circumstance, RiskLevel
 from sidecar.domain.presented import Presented
 from sidecar.domain.scene import CalledFrom
 from sidecar.domain.session import came_from
-from sidecar.domain.signal import Signal
+from sidecar.domain.signal import Signal, Subject
 from sidecar.domain.stamp import Stamp, at
 
 REPORTED_BEFORE = 60
@@ -51,10 +51,11 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
     """A session as its author describes it; empty or None: not known.
 
     `signed_in_ago` in seconds before the session begins. Risks, compliance, network and signals
-    were reported before the sign-in.
+    were reported before the sign-in. `issuer` tells whose names its user's and device's are.
     """
 
     user: str = "user"
+    issuer: str = ""
     groups: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     claims: Claims = ()
@@ -73,11 +74,16 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
     signals: tuple[tuple[str, float], ...] = ()
 
 
+_Named = tuple[str, str]
+"""An issuer, and a name of its."""
+
+
 class _Session:
     """One session: whose it is, its own facts, and where it was last seen."""
 
     def __init__(self, described: Described) -> None:
         self.user = described.user
+        self.issuer = described.issuer
         self.app = described.app
         self.facts: list[Fact] = []
         self.devices: set[str] = set()
@@ -90,8 +96,8 @@ class Rehearsal:
         self._evaluator = evaluator
         self._place_of = place_of
         self._sessions: dict[str, _Session] = {}
-        self._users: dict[str, list[Fact]] = {}
-        self._devices: dict[str, list[Fact]] = {}
+        self._users: dict[_Named, list[Fact]] = {}
+        self._devices: dict[_Named, list[Fact]] = {}
         self._taken: set[str] = set()
         self._count = 0
 
@@ -130,10 +136,11 @@ class Rehearsal:
 
     def _report(self, session: _Session, described: Described, device: str, when: float) -> None:
         stamp = self._stamp(when)
+        issuer = described.issuer
         mine: list[Fact] = []
         for scope, level, facts in (
-            (Scope.USER, described.user_risk, self._users.setdefault(described.user, [])),
-            (Scope.DEVICE, described.device_risk, self._devices.setdefault(device, [])),
+            (Scope.USER, described.user_risk, self._users.setdefault((issuer, described.user), [])),
+            (Scope.DEVICE, described.device_risk, self._devices.setdefault((issuer, device), [])),
             (Scope.SESSION, described.session_risk, mine),
         ):
             if level is not None:
@@ -141,7 +148,7 @@ class Rehearsal:
                 facts.append(RiskReported(stamp=stamp, scope=scope, level=level, device=of))
         if described.compliant is not None:
             report = ComplianceReported(stamp=stamp, device=device, compliant=described.compliant)
-            self._devices[device].append(report)
+            self._devices[issuer, device].append(report)
         if described.network:
             mine.append(NetworkReported(stamp=stamp, network=described.network))
         mine += [
@@ -153,7 +160,7 @@ class Rehearsal:
     def sign_in(self, name: str, authentication: Authentication, now: float) -> None:
         """A session shows another sign-in, from where it is."""
         session = self._sessions[name]
-        state = self._evaluator.fold(name, self._facts(session))
+        state = self._evaluator.fold(name, self._facts(session), issuer=session.issuer)
         came = came_from(state)
         fact = SignedIn(stamp=self._stamp(now), authentication=authentication, shown_with=came)
         self._join(session, [fact])
@@ -161,7 +168,7 @@ class Rehearsal:
     def see(self, name: str, now: float, ip: str = "", user_agent: str = "") -> None:
         """A session is used; what is as it was is no news."""
         session = self._sessions[name]
-        state = self._evaluator.fold(name, self._facts(session))
+        state = self._evaluator.fold(name, self._facts(session), issuer=session.issuer)
         agent = state.circumstances.get(Circumstance.USER_AGENT)
         stamp = self._stamp(now)
         facts: list[Fact] = []
@@ -182,15 +189,23 @@ class Rehearsal:
         subject = signal.subject
         match meaning.scope:
             case Scope.USER:
-                self._users.setdefault(subject.user, []).extend(meaning.facts)
+                for issuer in self._issuers(subject):
+                    self._users.setdefault((issuer, subject.user), []).extend(meaning.facts)
             case Scope.DEVICE:
-                self._devices.setdefault(subject.device, []).extend(meaning.facts)
+                for issuer in self._issuers(subject):
+                    self._devices.setdefault((issuer, subject.device), []).extend(meaning.facts)
             case Scope.SESSION:
                 session = self._sessions[subject.session]
                 for fact in meaning.facts:
                     if isinstance(fact, Sighted):
                         self._sighted(subject.session, fact.stamp, fact.ip)
                 self._join(session, meaning.facts)
+
+    def _issuers(self, subject: Subject) -> list[str]:
+        """Whose names a subject's are that names no session: all, where it does not say."""
+        if subject.issuer:
+            return [subject.issuer]
+        return sorted({session.issuer for session in self._sessions.values()})
 
     def explain(
         self,
@@ -207,7 +222,7 @@ class Rehearsal:
         """
         session = self._sessions[name]
         known = [fact for fact in self._facts(session) if fact.stamp <= at(now, "\U0010ffff")]
-        state = self._evaluator.fold(name, known)
+        state = self._evaluator.fold(name, known, issuer=session.issuer)
         latest = next(iter(state.sign_ins), None)
         return explain_call(
             self._evaluator,
@@ -247,7 +262,8 @@ class Rehearsal:
         """Where a session was seen, its user was, too."""
         place = self._place_of(ip)
         seen = Seen(stamp=stamp, session=name, ip=ip, place=place)
-        self._users.setdefault(self._sessions[name].user, []).append(seen)
+        session = self._sessions[name]
+        self._users.setdefault((session.issuer, session.user), []).append(seen)
         return Sighted(stamp=stamp, ip=ip, place=place)
 
     def _join(self, session: _Session, facts: "list[Fact] | tuple[Fact, ...]") -> None:
@@ -255,7 +271,7 @@ class Rehearsal:
         session.devices |= {fact.device for fact in facts if isinstance(fact, DeviceBound)}
 
     def _facts(self, session: _Session) -> list[Fact]:
-        facts = [*session.facts, *self._users.get(session.user, ())]
+        facts = [*session.facts, *self._users.get((session.issuer, session.user), ())]
         for device in session.devices:
-            facts += self._devices.get(device, ())
+            facts += self._devices.get((session.issuer, device), ())
         return facts

@@ -1,6 +1,7 @@
 """What conditions see of a session at a moment, and what they answer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 from sidecar.domain import places
@@ -41,14 +42,14 @@ class World(NamedTuple):
 
     `locations_of` gives the names of the named locations that an address and its place lie in;
     `min_interval` is that of the policies that name none. `break_glass` are those whom no policy
-    is for. `sources` are those that are configured.
+    is for, by whose names theirs are; `sources` are those that are configured.
     """
 
     ladder: Ladder
     rating: Rating
     locations_of: Callable[[str, Place], frozenset[str]]
     min_interval: int = 0
-    break_glass: Principals = Principals()
+    break_glass: Mapping[str, Principals] = MappingProxyType({})
     sources: Sources = Sources()
 
 

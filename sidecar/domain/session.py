@@ -377,6 +377,7 @@ def is_shown(authentication: Authentication, before: Sequence[Authentication]) -
     """Whether this sign-in, or a later one of its kind, is among those."""
     return any(
         (one.acr, one.amr) == (authentication.acr, authentication.amr)
+        and one.at_most == authentication.at_most
         and one.auth_time >= authentication.auth_time
         for one in before
     )
@@ -531,13 +532,13 @@ def best_sign_ins(
     sign_ins: Sequence[Authentication], bound: int = SIGN_INS_BOUND
 ) -> tuple[Authentication, ...]:
     """For each way of signing in the latest, the `bound` latest of them, latest first."""
-    latest: dict[tuple[str, tuple[str, ...]], Authentication] = {}
+    latest: dict[tuple[str, tuple[str, ...], str], Authentication] = {}
     for sign_in in sign_ins:
-        key = (sign_in.acr, sign_in.amr)
+        key = (sign_in.acr, sign_in.amr, sign_in.at_most)
         known = latest.get(key)
         if known is None or known.auth_time < sign_in.auth_time:
             latest[key] = sign_in
-    ordered = sorted(latest.values(), key=lambda a: (-a.auth_time, a.acr, a.amr))
+    ordered = sorted(latest.values(), key=lambda a: (-a.auth_time, a.acr, a.amr, a.at_most))
     return tuple(ordered[:bound])
 
 

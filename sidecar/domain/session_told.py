@@ -28,6 +28,7 @@ def session_told(evaluator: Evaluator, state: State, revoked: Held | None) -> Se
         sign_ins=tuple(
             _sign_in(shown, ladder.name(shown.rank)) for shown in evaluator.sign_ins(state)
         ),
+        issuer=state.issuer,
         revoked="" if revoked is None else revoked.value or "revoked",
         unknown=tuple(kind for kind in KINDS if unknown_of(state, kind)),
     )

@@ -78,7 +78,7 @@ class Compiled(NamedTuple):
     check: Check | None = None
     min_interval: int = 0
     strict: bool = False
-    break_glass: Principals = Principals()
+    break_glass: Mapping[str, Principals] = MappingProxyType({})
     sources: Sources = Sources()
 
     def needs(self, state: State) -> Needs:

@@ -218,6 +218,8 @@ class State(msgspec.Struct):
     the journeys that ended where it is. `proven` and `proven_places` are what sign-ins have proven,
     `attached` the sign-ins that a call from some address has shown; `remembered` are places proven
     in earlier sessions, and `on` the devices and keys that the latest sign-in came with.
+
+    `issuer` tells whose names its user's, groups' and devices' are: the namespace.
     """
 
     last: Stamp = Stamp(0, "")
@@ -259,6 +261,7 @@ class State(msgspec.Struct):
     holdings: dict[str, Holding] = {}
     aside: int = 0
     lost: int = 0
+    issuer: str = ""
 
     @property
     def device(self) -> str:

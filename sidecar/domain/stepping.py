@@ -14,7 +14,7 @@ from sidecar.domain import dependencies
 from sidecar.domain.compiling import applies
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.facts import Fact
-from sidecar.domain.policy import Policy, Principals
+from sidecar.domain.policy import Policy
 from sidecar.domain.risk import terms_of
 from sidecar.domain.scene import World
 from sidecar.domain.session import Surroundings, apply
@@ -31,7 +31,7 @@ class Stepper(Evaluator):
 
     def __init__(self, policies: Iterable[Policy], world: World, around: Surroundings) -> None:
         super().__init__(policies, world, around)
-        whose = 0 if world.break_glass == Principals() else dependencies.CLAIMS
+        whose = dependencies.CLAIMS if world.break_glass else 0
         self._reads = tuple(
             dependencies.EVERYTHING
             if compiled.timed

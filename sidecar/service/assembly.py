@@ -63,14 +63,16 @@ def devices_of(record: Mapping[bytes, bytes]) -> set[str]:
     return devices
 
 
-def assemble(
+def assemble(  # noqa: PLR0913 - a session, and as of when
     evaluator: Evaluator,
     session: str,
     record: Mapping[bytes, bytes],
     others: Iterable[Mapping[bytes, bytes]],
     until: int | None = None,
+    *,
+    issuer: str = "",
 ) -> Folded:
-    """Fold a session's record and those of its user and devices.
+    """Fold a session's record and those of its user and devices, whose names are `issuer`'s.
 
     `until`: as of the sign-ins until that second; None: as of all.
     """
@@ -80,11 +82,11 @@ def assemble(
         facts.append(SetAside(stamp=stamp_of(CHECKPOINT, record[CHECKPOINT]), ends=True))
     culprits = [Culprit(fact.stamp) for fact in facts if isinstance(fact, SetAside)]
     try:
-        state = evaluator.fold(session, facts, checkpoint, until)
+        state = evaluator.fold(session, facts, checkpoint, until, issuer=issuer)
     except Exception:  # noqa: BLE001 - whatever it is, the session's other facts must count
         facts, choked = _without_culprits(evaluator, session, facts, checkpoint)
         culprits += choked
-        state = evaluator.fold(session, facts, checkpoint, until)
+        state = evaluator.fold(session, facts, checkpoint, until, issuer=issuer)
     return Folded(state, facts, checkpoint, tuple(culprits))
 
 
@@ -97,6 +99,8 @@ def checkpoint_of(
     session: str,
     record: Mapping[bytes, bytes],
     others: Iterable[Mapping[bytes, bytes]],
+    *,
+    issuer: str = "",
 ) -> Record:
     """A new checkpoint if it is time for one; else nothing.
 
@@ -106,10 +110,12 @@ def checkpoint_of(
     folded_until = folded_of(record)
     if not any(nearly_full(one, bound_of, folded_until) for one in (record, *others)):
         return {}
-    folded = assemble(evaluator, session, record, others)
+    folded = assemble(evaluator, session, record, others, issuer=issuer)
     if not folded.state.established or any(culprit.error for culprit in folded.culprits):
         return {}
-    checkpoint = evaluator.checkpoint(session, folded.facts, folded.checkpoint, CHECKPOINT_KEEPS)
+    checkpoint = evaluator.checkpoint(
+        session, folded.facts, folded.checkpoint, CHECKPOINT_KEEPS, issuer=issuer
+    )
     return encode_checkpoint(checkpoint) if checkpoint is not None else {}
 
 

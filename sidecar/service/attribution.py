@@ -145,8 +145,8 @@ def _of(signal: Signal, namespace: str) -> Signal:
 
 
 def _known(namespaces: Namespaces) -> str:
-    named = [one for one in namespaces.all if one]
-    return f"known are {', '.join(named)}" if named else "no issuer is (tokens.issuers)"
+    named = ", ".join(namespaces.words)
+    return f"known are {named}" if named else "no issuer is (tokens.issuers)"
 
 
 def _refuse(message: str) -> NoReturn:

@@ -221,7 +221,7 @@ class Inspector:
             return namespaces.all
         named = namespaces.named(issuer)
         if named is None:
-            raise InvalidQuery("issuer", f"is one of {', '.join(namespaces.all)}")
+            raise InvalidQuery("issuer", f"is one of {', '.join(namespaces.words)}")
         return (named,)
 
     def _index(self, query: SessionQuery, namespace: str, now: int) -> Load:
@@ -329,7 +329,8 @@ class Inspector:
 
 
 def _fold(evaluator: Evaluator, session: Assembled, names: Names) -> Folded:
-    folded = assemble(evaluator, session.name.session, session.record, session.others)
+    records = (session.record, session.others)
+    folded = assemble(evaluator, session.name.session, *records, issuer=session.namespace)
     # The slot of its user's records stands for those of its devices: this is told, not decided by.
     floor = evaluator.floors.of(slot_of(names.user_record(session.name.user)))
     folded.state.lost = max(lost_before(one, floor) for one in (session.record, *session.others))

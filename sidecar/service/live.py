@@ -105,7 +105,7 @@ class Live:
         self.users = users
         self.locator = locator
         self.devices: dict[str, Tracked] = {}
-        self.state = State()
+        self.state = State(issuer=self.namespace)
         self.evaluator: Evaluator | None = None
         self.expires_at = 0.0
         self.seen_at = 0.0
@@ -142,7 +142,8 @@ class Live:
 
     def _folded(self, evaluator: Evaluator, until: int | None = None) -> State:
         others = [t.record for t in self.tracked if t is not self.own]
-        state = assemble(evaluator, self.name.session, self.own.record, others, until).state
+        records, issuer = (self.own.record, others), self.namespace
+        state = assemble(evaluator, self.name.session, *records, until, issuer=issuer).state
         floors = evaluator.floors
         state.lost = max(lost_before(t.record, floors.of(t.slot)) for t in self.tracked)
         return state

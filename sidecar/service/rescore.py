@@ -390,7 +390,8 @@ def _choked(culprits: Iterable[Culprit], event: str) -> list[Exception]:
 def _untold(
     evaluator: Evaluator, session: Assembled, now: float, announcer: Announcer | None
 ) -> _Untold:
-    folded = assemble(evaluator, session.name.session, session.record, session.others)
+    records, issuer = (session.record, session.others), session.namespace
+    folded = assemble(evaluator, session.name.session, *records, issuer=issuer)
     state, culprits = folded.state, folded.culprits
     if not state.established:
         return _Untold([], {}, culprits)
@@ -405,5 +406,5 @@ def _untold(
     if announcer is not None:
         present = Present(evaluator, state, standing, int(now * MICROSECONDS))
         missing = announcer.tellings(whose, told, present, missing)
-    checkpointed = checkpoint_of(evaluator, session.name.session, session.record, session.others)
+    checkpointed = checkpoint_of(evaluator, session.name.session, *records, issuer=issuer)
     return _Untold(missing, checkpointed, culprits)

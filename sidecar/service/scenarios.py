@@ -3,10 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.explanation import Explanation
 from sidecar.domain.location import Place
-from sidecar.domain.rehearsal import Rehearsal
+from sidecar.domain.namespaces import Namespaces
+from sidecar.domain.rehearsal import Described, Rehearsal
 from sidecar.domain.scene import CalledFrom
 from sidecar.wire.scenario_when import Action, SignIn
 from sidecar.wire.scenariofile import Check, Expected, Scenario, Step
@@ -16,12 +19,26 @@ ContextsOf = Callable[[str, str, str], tuple[str, ...]]
 
 
 class Stage(NamedTuple):
-    """What scenarios are acted out on: policies, places, routes, and the app's name."""
+    """What scenarios are acted out on: policies, places, routes, the app's name, whose names."""
 
     evaluator: Evaluator
     place_of: Callable[[str], Place]
     contexts_of: ContextsOf
     app: str = ""
+    namespaces: Namespaces = Namespaces()
+
+    def whose(self, described: Described) -> Described:
+        """A session that says whose names its are: where there is one issuer, that one's."""
+        named = self.namespaces.named(described.issuer) or self.namespaces.sole()
+        return msgspec.structs.replace(described, issuer=named or described.issuer)
+
+    def of_issuer(self, action: Action) -> Action:
+        """An action that says whose names it means as the sessions say theirs."""
+        if isinstance(action, SignIn) or not action.subject.issuer:
+            return action
+        named = self.namespaces.named(action.subject.issuer) or action.subject.issuer
+        subject = msgspec.structs.replace(action.subject, issuer=named)
+        return msgspec.structs.replace(action, subject=subject)
 
 
 class Difference(NamedTuple):
@@ -57,11 +74,11 @@ def play(scenario: Scenario, stage: Stage) -> Played:
     """Act a scenario out, to its end even where expectations are not met."""
     rehearsal = Rehearsal(stage.evaluator, placed(scenario.places, stage.place_of))
     for name, described in scenario.sessions:
-        rehearsal.begin(name, described, scenario.start)
+        rehearsal.begin(name, stage.whose(described), scenario.start)
     checks = []
     for step in scenario.steps:
         for action in step.actions:
-            act(rehearsal, action, step.time)
+            act(rehearsal, stage.of_issuer(action), step.time)
         for check in step.checks:
             explanation = _ask(rehearsal, check, step.time, stage)
             checks.append(

@@ -343,7 +343,8 @@ class View:
         """Have a checkpoint made before the record lets facts go: checks can bring many of them."""
         others = [tracked.record for tracked in live.tracked if tracked is not live.own]
         name = live.name.session
-        checkpoint = checkpoint_of(self.evaluator, name, live.own.record, others)
+        record, issuer = live.own.record, live.namespace
+        checkpoint = checkpoint_of(self.evaluator, name, record, others, issuer=issuer)
         if checkpoint:
             self._keep(live.own, checkpoint)
             live.own.record = join(live.own.record, checkpoint)

@@ -55,9 +55,9 @@ def answer(question: Question, stage: Stage) -> Sequence[Told]:
         return Told(change, rehearsal.explain(SESSION, contexts, now, app))
 
     now = question.at
-    rehearsal.begin(SESSION, question.described, now)
+    described = stage.whose(question.described)
+    rehearsal.begin(SESSION, described, now)
     answers = [ask("", now)]
-    described = question.described
     for number, text in enumerate(question.thens, 1):
         try:
             now += pause_of(text)

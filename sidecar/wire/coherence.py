@@ -10,6 +10,7 @@ from typing import Any
 
 from sidecar.domain.policy import BLOCK, COMPLIANT_DEVICE, ROUTINE
 from sidecar.wire.introspection import introspection_problems
+from sidecar.wire.issuer_coherence import check_issuers
 from sidecar.wire.paths import InvalidRoute, Routes
 from sidecar.wire.positions import Listing, Node, Place, Problems, Scalar, Table, shown
 from sidecar.wire.receiver_coherence import check_receiver
@@ -70,6 +71,7 @@ def check_coherence(root: Table, values: Mapping[str, Any], problems: Problems) 
             case _:
                 pass
     check_receiver(root, values, problems)
+    check_issuers(root, values, problems)
     http, admin = values.get("http"), values.get("admin")
     if isinstance(http, Http) and isinstance(admin, Admin):
         check.listeners(http, admin)

@@ -98,7 +98,7 @@ def event_schema() -> Schema:
             "source": {"type": "string", "maxLength": 512},
             "subject": {
                 "type": "object",
-                "properties": {"user": _NAME, "device": _NAME, "session": _NAME},
+                "properties": {"user": _NAME, "device": _NAME, "session": _NAME, "issuer": _NAME},
                 "additionalProperties": False,
             },
             "data": {"type": "object"},

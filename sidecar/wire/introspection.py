@@ -14,6 +14,7 @@ from urllib.parse import quote_plus
 import msgspec
 
 from sidecar.wire.claims import Flaw, InvalidToken, Token, Validity, token_of, validity_of
+from sidecar.wire.identifying import limited
 from sidecar.wire.jws import Unverified, strict_object
 from sidecar.wire.settings import Introspection, Issuer
 
@@ -158,7 +159,7 @@ def read_answer(
     validity = validity_of({"exp": longest, **answer}, issuer.leeway)
     validity.check(now)
     # Its claims are as of now, whenever the token was issued.
-    read = token_of(answer, issuer, wanted)
+    read = limited(token_of(answer, issuer, wanted), issuer)
     token = msgspec.structs.replace(read, issued_at=int(now), confirmed_at=now)
     return Believed(token, validity)
 

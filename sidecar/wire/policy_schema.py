@@ -105,6 +105,7 @@ def _policy() -> Schema:
             "description": _TEXT,
             "state": {"enum": [state.value for state in State]},
             "users": {"$ref": "#/$defs/users"},
+            "issuers": {"$ref": "#/$defs/selection"},
             "apps": {"$ref": "#/$defs/selection"},
             "contexts": {"$ref": "#/$defs/selection"},
             "conditions": {"$ref": "#/$defs/condition"},

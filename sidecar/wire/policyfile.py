@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from sidecar.domain.policy import (
+    NOBODY,
     ROUTINE,
     Assignment,
     Grant,
@@ -42,6 +43,7 @@ _FIELDS = (
     "description",
     "state",
     "users",
+    "issuers",
     "apps",
     "contexts",
     "conditions",
@@ -75,6 +77,7 @@ class _Reader:
         self._problems = problems
         self._leaves = Leaves(problems)
         self._contexts = frozenset(settings.contexts)
+        self._namespaces = settings.tokens.namespaces
         self._made = policy_ids(settings.contexts)
         self._selections = Selections(self._leaves)
         assurance = settings.assurance
@@ -141,6 +144,7 @@ class _Reader:
             description=self._description(table, field),
             state=self._state(table, field),
             users=self._users(table, field),
+            issuers=self._selection(table, field, "issuers"),
             apps=self._selection(table, field, "apps"),
             contexts=self._selection(table, field, "contexts"),
             conditions=conditions,
@@ -217,7 +221,7 @@ class _Reader:
     def _selection(self, table: Mapping[str, Node], field: str, key: str) -> Selection:
         if key not in table:
             return Selection()
-        known = self._context if key == "contexts" else _as_it_is
+        known = {"contexts": self._context, "issuers": self._issuer}.get(key, _as_it_is)
         return self._selections.read(table[key], inside(field, key), known) or Selection()
 
     def _context(self, name: Named) -> str | None:
@@ -231,10 +235,25 @@ class _Reader:
             self._problems.add(name.place, name.field, message)
         return name.text
 
+    def _issuer(self, name: Named) -> str | None:
+        """An issuer's namespace: its names are known by that."""
+        namespace = self._namespaces.named(name.text)
+        if namespace is None:
+            known = frozenset(self._namespaces.words)
+            self._leaves.all_of([name], known, "in `tokens.issuers`")
+        return namespace
+
     def _users(self, table: Mapping[str, Node], field: str) -> Assignment:
         if "users" not in table:
             return Assignment()
-        return self._assignment(table["users"], inside(field, "users")) or Assignment()
+        users = self._assignment(table["users"], inside(field, "users")) or Assignment()
+        if users.exclude != NOBODY and "issuers" not in table and self._namespaces.sole() is None:
+            message = (
+                "would leave out users of these names at every issuer: say `issuers` beside, as"
+                " there are several"
+            )
+            self._leaves.add(table["users"], inside(field, "users.exclude"), message)
+        return users
 
     def _assignment(self, node: Node, field: str) -> Assignment | None:
         if isinstance(node, Table) and node.entries.keys() == {USE}:

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from sidecar.domain import address
 from sidecar.domain.location import Place as Somewhere
+from sidecar.domain.namespaces import Namespaces
 from sidecar.domain.policy import RiskLevel
 from sidecar.domain.rehearsal import Described
 from sidecar.wire import spellings
@@ -33,10 +34,14 @@ def moment(text: str) -> float:
 
 
 class Givens:
-    """Reads what is given; what is wrong goes to the leaves' problems."""
+    """Reads what is given; what is wrong goes to the leaves' problems.
 
-    def __init__(self, leaves: Leaves) -> None:
+    `namespaces` are those that issuers may have; None: any.
+    """
+
+    def __init__(self, leaves: Leaves, namespaces: Namespaces | None = None) -> None:
         self._leaves = leaves
+        self._namespaces = namespaces
 
     def places(self, node: Node | None, field: str) -> dict[str, Somewhere]:
         """A mapping of addresses to places."""
@@ -101,6 +106,21 @@ class Givens:
             self._leaves.add(node, at, str(error))
             return absent
 
+    def _issuer(self, table: Mapping[str, Node], field: str) -> str:
+        """The issuer of a session, which must be told where there are several."""
+        issuer, known = self.text(table, field, "issuer"), self._namespaces
+        if known is None:
+            return issuer
+        if issuer and known.named(issuer) is None:
+            named = Named(issuer, inside(field, "issuer"), table["issuer"].place)
+            self._leaves.unknown(named, known.words, "in `tokens.issuers`")
+        elif not issuer and known.sole() is None:
+            place = next(iter(table.values())).place if table else None
+            message = "is required, as there are several issuers"
+            if place is not None:
+                self._leaves.problems.add(place, inside(field, "issuer"), message)
+        return issuer
+
     def session(self, node: Node, field: str) -> Described:
         """A session as it begins."""
         table = self._leaves.table(node, field, _SESSION)
@@ -116,6 +136,7 @@ class Givens:
             ago = self.duration(table["signed_in_ago"], inside(field, "signed_in_ago"))
         return Described(
             user=self.text(table, field, "user") or Described().user,
+            issuer=self._issuer(table, field),
             groups=self.texts(table, field, "groups") or (),
             roles=self.texts(table, field, "roles") or (),
             claims=self._claims(table.get("claims"), inside(field, "claims")),

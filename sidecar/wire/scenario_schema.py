@@ -83,6 +83,7 @@ def _session() -> Schema:
     return _object(
         {
             "user": _TEXT,
+            "issuer": _TEXT,
             "groups": _TEXTS,
             "roles": _TEXTS,
             "claims": {

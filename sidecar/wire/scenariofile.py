@@ -11,6 +11,7 @@ import msgspec
 
 from sidecar.domain.decision import Verdict
 from sidecar.domain.location import Place as Somewhere
+from sidecar.domain.namespaces import Namespaces
 from sidecar.domain.rehearsal import Described
 from sidecar.wire.leaves import Leaves, inside
 from sidecar.wire.positions import (
@@ -113,26 +114,36 @@ class Scenario(msgspec.Struct, frozen=True):
 
 
 def read_scenarios(
-    texts: Sequence[tuple[str, str]], contexts: Iterable[str] = ()
+    texts: Sequence[tuple[str, str]],
+    contexts: Iterable[str] = (),
+    namespaces: Namespaces | None = None,
 ) -> tuple[Scenario, ...]:
     """Read scenario files, each as its name and text. Raises ConfigError with all that is wrong.
 
-    `contexts` are those that may be named; empty: any.
+    `contexts` are those that may be named; empty: any. `namespaces` are the issuers'; None: any.
     """
     problems = Problems()
     known = frozenset(contexts)
-    found = [each for file, text in texts for each in _File(file, problems, known).read(text)]
+    found = [
+        each for file, text in texts for each in _File(file, problems, known, namespaces).read(text)
+    ]
     problems.check()
     return tuple(found)
 
 
 class _File:
-    def __init__(self, file: str, problems: Problems, contexts: frozenset[str]) -> None:
+    def __init__(
+        self,
+        file: str,
+        problems: Problems,
+        contexts: frozenset[str],
+        namespaces: Namespaces | None,
+    ) -> None:
         self._file = file
         self._contexts = contexts
         self._problems = problems
         self._leaves = Leaves(problems)
-        self._givens = Givens(self._leaves)
+        self._givens = Givens(self._leaves, namespaces)
         self._whens = Whens(self._leaves)
         self._names: dict[str, Place] = {}
 

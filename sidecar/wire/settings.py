@@ -322,11 +322,23 @@ class Friction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     remember: DurationOrZero = 2592000.0
 
 
+class Emergency(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Emergency accounts of one issuer."""
+
+    issuer: str  # whose names these are: an issuer's `issuer` or its `namespace`
+    users: tuple[str, ...] = ()  # by the id that tokens tell
+    groups: tuple[str, ...] = ()  # and whoever is in one of these
+
+
 class BreakGlass(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Emergency accounts: no policy touches them, a revocation does. Each use is told."""
+    """Emergency accounts: no policy touches them, a revocation does. Each use is told.
+
+    Where the issuers have several namespaces, `accounts` says whose they are.
+    """
 
     users: tuple[str, ...] = ()  # by the id that tokens tell
     groups: tuple[str, ...] = ()  # and whoever is in one of these
+    accounts: tuple[Emergency, ...] = ()  # of one issuer each
 
 
 class Sessions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -91,6 +91,14 @@ class Introspection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     concurrent: PositiveInt = 16  # questions at a time
 
 
+class Identifying(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an issuer's tokens may say of who their users are."""
+
+    groups: bool = True  # false: its groups are not taken, and so not known
+    roles: bool = True  # false: nor its roles
+    break_glass: bool = True  # false: none of its users is an emergency account
+
+
 class Issuer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An identity provider whose tokens are believed, and how its claims are read.
 
@@ -122,6 +130,9 @@ class Issuer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     app_claim: str = ""
     # for Entra: whether `acrs` is proof (docs/decisions/0020)
     acrs_proof: ContextProof = ContextProof.NONE
+    # the level that its sign-ins count for at most, whatever their `acr` and `amr` say; empty: any
+    assurance_at_most: str = ""
+    may_identify: Identifying = Identifying()  # what its tokens may say of who users are
     introspection: Introspection = Introspection()  # for opaque tokens
     # of the `typ` header; "": none
     types: tuple[str, ...] = ("at+jwt", "application/at+jwt", "JWT", "")
@@ -182,6 +193,12 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     jwks_min_interval: Duration = 5.0  # and for an unknown key no sooner than
     jwks_timeout: Duration = 3.0  # for one fetch
     jwks_max_staleness: Duration = 86400.0  # keys that cannot be renewed are dropped
+
+    @property
+    def break_glass_namespaces(self) -> frozenset[str]:
+        """Those of whose users any may be an emergency account: all issuers of them say so."""
+        refused = {one.names for one in self.issuers if not one.may_identify.break_glass}
+        return frozenset(self.namespaces.all) - refused
 
     @property
     def namespaces(self) -> Namespaces:

@@ -7,7 +7,7 @@ from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.explaining import explain_call
 from sidecar.domain.explanation import Outcome
 from sidecar.domain.facts import ClaimsSeen, Fact, Revoked, Scope
-from sidecar.domain.policy import Assignment, Policy, Principals
+from sidecar.domain.policy import Assignment, Policy, Principals, Selection
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.standing import Standing
 from sidecar.domain.stepping import Stepper
@@ -19,7 +19,7 @@ ALWAYS = policy(None, block=True)
 
 def rules(exempt: Principals, rule: Policy = ALWAYS) -> Evaluator:
     around = evaluator()._around  # noqa: SLF001 - the tests' own surroundings
-    return Evaluator((rule,), WORLD._replace(break_glass=exempt), around)
+    return Evaluator((rule,), WORLD._replace(break_glass={"": exempt}), around)
 
 
 def users(*names: str) -> Principals:
@@ -50,6 +50,29 @@ def test_every_policy_is_for_everybody_else() -> None:
     judge = rules(users("glass"))
     assert len(standing(judge, established()).demands) == 1
     assert not judge.is_break_glass(judge.fold("s", established()))
+
+
+def test_a_user_of_that_name_at_another_issuer_is_not_exempt() -> None:
+    around = evaluator()._around  # noqa: SLF001 - the tests' own surroundings
+    world = WORLD._replace(break_glass={"i": users("alice")})
+    judge = Stepper((ALWAYS,), world, around)
+    ours, theirs = (judge.fold("s", established(), issuer=issuer) for issuer in ("i", "j"))
+    assert judge.is_break_glass(ours)
+    assert not judge.is_break_glass(theirs)
+    assert not judge.standing(ours, 2000 * MICROSECONDS).demands
+    assert judge.standing(theirs, 2000 * MICROSECONDS).demands
+
+
+def test_a_policy_is_for_users_of_the_issuers_that_it_selects() -> None:
+    around = evaluator()._around  # noqa: SLF001 - the tests' own surroundings
+    rule = msgspec.structs.replace(ALWAYS, issuers=Selection(frozenset({"i"})))
+    judge = Stepper((rule,), WORLD, around)
+    ours, theirs = (judge.fold("s", established(), issuer=issuer) for issuer in ("i", "j"))
+    assert judge.standing(ours, 2000 * MICROSECONDS).demands
+    assert not judge.standing(theirs, 2000 * MICROSECONDS).demands
+    (told,) = explain_call(judge, theirs, "app", C1, 2000).policies
+    assert told.outcome is Outcome.OTHER_USER
+    assert told.why == "not for this user: a user of j, which is not one of i"
 
 
 def test_a_revocation_ends_the_session_of_a_break_glass_account_too() -> None:

@@ -403,18 +403,37 @@ def test_every_code_is_made_by_some_case() -> None:
         "network-overlap",
         "strength-unused",
         "strength-unaskable",
+        "issuers-alike",
     }
     assert made == set(CODES)
+
+
+def test_issuers_that_may_all_say_the_same_are_told() -> None:
+    found = lint(Ground((), LADDER, unsaid_issuers=(0, 2)))
+    assert [f.where for f in found] == [("tokens", "issuers", "0"), ("tokens", "issuers", "2")]
+    assert {f.code for f in found} == {"issuers-alike"}
+
+
+def test_a_policy_of_other_issuers_neither_shadows_nor_is_for_their_emergency_accounts() -> None:
+    ours, theirs = Selection(frozenset({"i"})), Selection(frozenset({"j"}))
+    one, other = policy("one", issuers=ours), policy("other", issuers=theirs)
+    assert codes(one, other) == []
+    assert codes(one, policy("all")) == ["shadowed"]
+    glass = Principals(users=frozenset({"glass"}))
+    rule = policy(users=Assignment(glass), issuers=ours)
+    both = ("i", "j")
+    assert codes(rule, break_glass={"i": glass}, namespaces=both) == ["never-fires"]
+    assert codes(rule, break_glass={"j": glass}, namespaces=both) == []
 
 
 def test_configured_break_glass_accounts_are_emergency_accounts() -> None:
     emergency = Principals(users=frozenset({"glass"}), groups=frozenset({"emergency"}))
     assert codes(policy(grant=BLOCK)) == ["no-break-glass"]
-    assert codes(policy(grant=BLOCK), break_glass=emergency) == []
+    assert codes(policy(grant=BLOCK), break_glass={"": emergency}) == []
 
 
 def test_a_policy_for_break_glass_accounts_alone_never_fires() -> None:
     glass = Principals(users=frozenset({"glass"}))
     rule = policy(users=Assignment(glass))
-    assert codes(rule, break_glass=glass) == ["never-fires"]
+    assert codes(rule, break_glass={"": glass}) == ["never-fires"]
     assert codes(rule) == []

@@ -505,7 +505,7 @@ async def test_each_check_of_a_break_glass_account_is_told_and_passes() -> None:
     a, _, tokens = two_pods(policy(None, block=True))
     evaluator = a.view.evaluator
     glass = Principals(users=frozenset({"alice"}))
-    exempt = evaluator.world._replace(break_glass=glass)
+    exempt = evaluator.world._replace(break_glass={"": glass})
     a.view.use(Evaluator(evaluator.policies, exempt, Surroundings("", network_of)))
     answer = await a.check(tokens.issue("t1", user="alice"))
     assert answer.verdict is Verdict.ALLOW

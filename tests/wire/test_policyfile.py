@@ -1,6 +1,7 @@
 """Reading policy files: what is written means what it says, or is refused with its line."""
 
 import contextlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,15 @@ from sidecar.domain.policy import (
 from sidecar.wire.config import read_settings
 from sidecar.wire.policyfile import read_policies
 from sidecar.wire.positions import ConfigError
-from sidecar.wire.settings import Context, NamedLocation, Network, Requires, Settings
+from sidecar.wire.settings import (
+    Context,
+    Issuer,
+    NamedLocation,
+    Network,
+    Requires,
+    Settings,
+    Tokens,
+)
 
 ROOT = Path(__file__).parents[2]
 CASES = yaml.safe_load((ROOT / "tests/cases/refused-policies.yaml").read_text())
@@ -421,3 +430,44 @@ def test_definitions_that_double_each_other_are_refused() -> None:
     with pytest.raises(ConfigError) as caught:
         read_policies([("p.yaml", "\n".join(lines))], SETTINGS)
     assert "comes to more than 1000 uses of others" in str(caught.value.problems[0])
+
+
+SEVERAL = Settings(
+    tokens=Tokens(
+        issuers=(
+            Issuer(issuer="https://a.example", audiences=("x",)),
+            Issuer(issuer="https://b.example", audiences=("x",), namespace="partners"),
+        )
+    )
+)
+
+
+@pytest.mark.parametrize("named", ["https://b.example", "partners"])
+def test_a_policy_names_issuers_by_themselves_or_their_namespace(named: str) -> None:
+    found = policy(f"grant: mfa, issuers: {{exclude: [{named!r}]}}", SEVERAL)
+    assert found.issuers == Selection(exclude=frozenset({"partners"}))
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (
+            "issuers: [https://c.example]",
+            "issuers[0]: 'https://c.example' is not in `tokens.issuers`; did you mean",
+        ),
+        (
+            "users: {exclude: {users: [glass]}}",
+            "users.exclude: would leave out users of these names at every issuer: say `issuers`",
+        ),
+    ],
+)
+def test_an_issuer_must_be_known_and_whoever_is_left_out_must_be_of_one(
+    body: str, told: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"p.yaml:1: policies[0].{told}")):
+        policy(f"grant: mfa, {body}", SEVERAL)
+
+
+def test_users_may_be_left_out_at_every_issuer_where_a_policy_says_so() -> None:
+    found = policy("grant: mfa, issuers: all, users: {exclude: {users: [glass]}}", SEVERAL)
+    assert found.issuers == Selection()
