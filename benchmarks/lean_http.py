@@ -46,9 +46,10 @@ def serve_listener() -> None:
     import trio  # noqa: PLC0415 - only in the child
 
     from sidecar.adapters.data_listener import DataListener  # noqa: PLC0415
+    from sidecar.adapters.speakers import Speakers  # noqa: PLC0415
     from sidecar.domain.signal import Signal  # noqa: PLC0415
     from sidecar.service.answers import Accepted, Answer, Call, Verdict  # noqa: PLC0415
-    from sidecar.wire.settings import Gateway, Http  # noqa: PLC0415
+    from sidecar.wire.settings import Gateway, Http, Settings  # noqa: PLC0415
 
     allowed = Answer(Verdict.ALLOW, 200, "s1", "u1", "mfa")
 
@@ -63,6 +64,7 @@ def serve_listener() -> None:
         Http(bind="127.0.0.1:0", gateway=Gateway.TRAEFIK),
         checks=Services(),
         events=Services(),
+        speakers=Speakers(Settings),
         clock=time.time,  # noqa: TID251 - what is measured is the server
         skew=60.0,
         new_id=lambda: "e1",

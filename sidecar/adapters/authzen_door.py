@@ -7,20 +7,25 @@
 | `GET /.well-known/authzen-configuration` | tells where the two are |
 
 A denied request is answered with 200 and `"decision":false`; a step-up is that with our challenge
-in `context`. Other statuses tell of the API itself: 400 for a malformed request, 503 with
-`Retry-After` where a single call cannot be decided. Nobody has to sign in here: whoever reaches the
-data listener is the pod's own app or proxy, and trusted to ask for any session.
+in `context`. Other statuses tell of the API itself: 400 for a malformed request, 403 for one that
+a browser sent on another page's behalf, 503 with `Retry-After` where a single call cannot be
+decided.
+
+Whoever reaches the listener may ask about a call by its token. To ask about a session without one
+takes a source with `may_ask_sessions`, by its credential or, on a unix socket, its uid.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Protocol, assert_never
 
 import msgspec
 import trio
 
+from sidecar.adapters.foreign_calls import ForeignCalls
 from sidecar.adapters.http_answers import overloaded, response_of, unavailable
 from sidecar.adapters.lean_http import Handler
+from sidecar.adapters.speakers import Speakers
 from sidecar.service.answers import Answer, Call, Overloaded, Unavailable, Verdict
 from sidecar.wire.authzen import (
     Batch,
@@ -38,9 +43,11 @@ from sidecar.wire.authzen import (
 )
 from sidecar.wire.http_messages import Request, Response, fields_of
 from sidecar.wire.problems import Problem, problem
+from sidecar.wire.settings import Http
 
 _FIELDS = fields_of((("Content-Type", "application/json"), ("Cache-Control", "no-store")))
 _JSON = re.compile(rb"\s*application/(?:[a-z0-9.+-]+\+)?json\s*(?:;|\Z)", re.IGNORECASE)
+_BEARER = (("WWW-Authenticate", 'Bearer realm="access"'),)
 _OTHER_SUBJECT = "the token is another subject's"
 _OTHER_SESSION = "the token is another session's"
 _NO_SESSION = "no session of this name is known"
@@ -57,11 +64,22 @@ class Checks(Protocol):
 
 
 class AuthzenDoor:
-    """Answers AuthZEN requests. `base` is the address in the metadata; empty: as it was asked."""
+    """Answers AuthZEN requests.
 
-    def __init__(self, checks: Checks, base: str = "") -> None:
+    The metadata's address is `http.authzen_url`, else where the listener is bound.
+    """
+
+    def __init__(self, checks: Checks, settings: Http, speakers: Speakers) -> None:
         self._checks = checks
-        self._base = base.rstrip("/")
+        self._configured = settings.authzen_url.rstrip("/")
+        self._base = self._configured or f"http://{settings.bind}"
+        self._foreign = ForeignCalls(settings)
+        self._speakers = speakers
+
+    def listens_at(self, address: str) -> None:
+        """Name this address (`HOST:PORT`) in the metadata, unless another one is configured."""
+        if not self._configured:
+            self._base = f"http://{address}"
 
     def handlers(self) -> Mapping[bytes, Handler]:
         """The handlers by their exact paths."""
@@ -93,22 +111,57 @@ class AuthzenDoor:
         return handle
 
     async def _evaluation(self, request: Request) -> Response:
-        refusal = _refusal(request)
-        return refusal or await self._single(decode_evaluation(request.body))
+        refusal = self._refusal(request)
+        if refusal is not None:
+            return refusal
+        question = decode_evaluation(request.body)
+        return self._unasked(request, (question,)) or await self._single(question)
 
     async def _evaluations(self, request: Request) -> Response:
-        refusal = _refusal(request)
+        refusal = self._refusal(request)
         if refusal is not None:
             return refusal
         asked = decode_evaluations(request.body)
         if isinstance(asked, Question):
-            return await self._single(asked)
+            return self._unasked(request, (asked,)) or await self._single(asked)
+        unasked = self._unasked(request, asked.items)
+        if unasked is not None:
+            return unasked
         return Response(200, _FIELDS, encode_results(await self._batch(asked)))
 
     async def _configuration(self, request: Request) -> Response:
         if request.method not in {"GET", "HEAD"}:
             return problem(Problem.WRONG_METHOD, fields=(("Allow", "GET, HEAD"),))
-        return Response(200, _FIELDS, metadata(self._base or f"http://{request.host.decode()}"))
+        return self._foreign.refusal(request) or Response(200, _FIELDS, metadata(self._base))
+
+    def _refusal(self, request: Request) -> Response | None:
+        if request.method != "POST":
+            return problem(Problem.WRONG_METHOD, fields=(("Allow", "POST"),))
+        foreign = self._foreign.refusal(request)
+        if foreign is not None:
+            return foreign
+        # A page in a browser of this machine can post any type but this one without asking first.
+        kind = request.headers.get(b"content-type")
+        if kind is not None and not _JSON.match(kind):
+            return problem(Problem.INVALID_REQUEST, "the body must be application/json")
+        return None
+
+    def _unasked(
+        self, request: Request, items: Iterable[Question | InvalidEvaluation]
+    ) -> Response | None:
+        """Return why questions about sessions are refused; None where they are answered."""
+        if not any(_is_about_a_session(item) for item in items):
+            return None
+        name = self._speakers.caller(request)
+        if not name:
+            return problem(Problem.NO_CREDENTIAL, "the credential is no source's", fields=_BEARER)
+        if self._speakers.source(name).may_ask_sessions:
+            return None
+        message = (
+            "to ask about a session without its token takes a source with `may_ask_sessions: true`"
+            " in `sources`"
+        )
+        return problem(Problem.NOT_ALLOWED, message, members={"field": "subject"})
 
     async def _single(self, question: Question) -> Response:
         answer = await self._judge(question)
@@ -180,14 +233,8 @@ def result_of(answer: Answer) -> Result:
     return Result(answer.verdict is Verdict.ALLOW and answer.status == 200, context)
 
 
-def _refusal(request: Request) -> Response | None:
-    if request.method != "POST":
-        return problem(Problem.WRONG_METHOD, fields=(("Allow", "POST"),))
-    kind = request.headers.get(b"content-type")
-    # A page in a browser of this machine can post any type but this one without asking first.
-    if kind is not None and not _JSON.match(kind):
-        return problem(Problem.INVALID_REQUEST, "the body must be application/json")
-    return None
+def _is_about_a_session(item: Question | InvalidEvaluation) -> bool:
+    return isinstance(item, Question) and isinstance(item.who, BySession) and not item.who.token
 
 
 def _call(question: Question, token: str = "") -> Call:

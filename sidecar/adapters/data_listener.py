@@ -15,9 +15,11 @@ import trio
 
 from sidecar.adapters.event_door import EventDoor
 from sidecar.adapters.event_intake import Events, OnInvalid, Settling, ignore_invalid
+from sidecar.adapters.foreign_calls import ForeignCalls
 from sidecar.adapters.http_calls import HttpCalls, refused
 from sidecar.adapters.journeys import Checks
 from sidecar.adapters.lean_http import Handler, HttpIncident, LeanServer, OnHttpIncident
+from sidecar.adapters.speakers import Speakers
 from sidecar.wire.forwarded import (
     EXT_AUTHZ,
     InvalidCall,
@@ -54,6 +56,7 @@ class DataListener:
         *,
         checks: Checks,
         events: Events,
+        speakers: Speakers,
         clock: Callable[[], float],
         skew: float,
         new_id: Callable[[], str],
@@ -75,6 +78,9 @@ class DataListener:
         door = EventDoor(
             events,
             settling,
+            settings=settings,
+            speakers=speakers,
+            foreign=ForeignCalls(settings),
             clock=clock,
             skew=skew,
             new_id=new_id,

@@ -1,11 +1,10 @@
 """`POST /v1/events`: one event, or many as NDJSON, with the socket's meaning.
 
-One event: 202, or a problem. NDJSON: one result line for each line that is not blank, as the
-socket would reply; the status is 503 if any of them should be sent again (sending all again is
-safe, as an id counts once), else 200.
+Who sends it is who its credential says, or on a unix socket its uid. One event: 202, or a problem.
+NDJSON: one result line for each line that is not blank, as the socket would reply; the status is
+503 if any of them should be sent again (sending all again is safe, as an id counts once), else 200.
 """
 
-import re
 from collections.abc import Callable
 
 from sidecar.adapters.event_intake import (
@@ -18,30 +17,46 @@ from sidecar.adapters.event_intake import (
     ignore_invalid,
     reply_to,
 )
+from sidecar.adapters.foreign_calls import ForeignCalls, is_of
 from sidecar.adapters.http_answers import overloaded, unavailable
+from sidecar.adapters.speakers import Speakers
 from sidecar.service.answers import Overloaded, Unavailable
 from sidecar.wire.events import InvalidSignal
 from sidecar.wire.http_messages import Request, Response, fields_of
 from sidecar.wire.jws import strict_object
 from sidecar.wire.problems import Problem, problem
+from sidecar.wire.settings import Http, HttpEvents
 from sidecar.wire.socket_lines import EventRequest, Refusal, event_request, ref_of
 
-_NDJSON = re.compile(
-    rb"application/(?:x-ndjson|ndjson|jsonl|x-jsonlines|json-lines)\b", re.IGNORECASE
+_NDJSON = frozenset(
+    f"application/{name}" for name in ("x-ndjson", "ndjson", "jsonl", "x-jsonlines", "json-lines")
 )
+_EVENT_TYPES = _NDJSON | {"application/json"}
 _JSON_FIELDS = fields_of((("Content-Type", "application/json"), ("Cache-Control", "no-store")))
 _LINES_FIELDS = fields_of((("Content-Type", "application/x-ndjson"), ("Cache-Control", "no-store")))
 _ONE_OBJECT = "must be one JSON object without repeated members"
+_NO_CREDENTIAL = problem(
+    Problem.NO_CREDENTIAL,
+    "show the credential of a source in `sources`",
+    fields=(("WWW-Authenticate", 'Bearer realm="events"'),),
+)
 
 
 class EventDoor:
-    """Reads events out of requests and hands them in."""
+    """Reads events out of requests and hands them in.
+
+    Over TCP it takes those that `http.events` says; on a unix socket, where the peer's uid is
+    known, it takes them as the local socket does. `foreign` turns away what browsers send.
+    """
 
     def __init__(  # noqa: PLR0913 - ports and settings, by name
         self,
         events: Events,
         settling: Settling | None,
         *,
+        settings: Http,
+        speakers: Speakers,
+        foreign: ForeignCalls,
         clock: Callable[[], float],
         skew: float,
         new_id: Callable[[], str],
@@ -49,6 +64,9 @@ class EventDoor:
         on_invalid: OnInvalid = ignore_invalid,
     ) -> None:
         self._intake = EventIntake(events, settling, on_crash)
+        self._taken = settings.events
+        self._speakers = speakers
+        self._foreign = foreign
         self._clock = clock
         self._skew = skew
         self._new_id = new_id
@@ -56,32 +74,53 @@ class EventDoor:
 
     async def handle(self, request: Request) -> Response:
         """Answer a request for `/v1/events`."""
+        if request.peer and self._taken is HttpEvents.OFF:
+            return problem(Problem.NOT_FOUND, "http.events is off: events are not taken over TCP")
         if request.method != "POST":
             return problem(Problem.WRONG_METHOD, fields=(("Allow", "POST"),))
-        if _NDJSON.match(request.headers.get(b"content-type", b"")):
-            return await self._many(request.body)
+        refusal = self._foreign.refusal(request)
+        if refusal is not None:
+            return refusal
+        kind = request.headers.get(b"content-type")
+        if not is_of(kind, _EVENT_TYPES):
+            message = "an event is application/json, many are application/x-ndjson"
+            return problem(Problem.MEDIA_TYPE, message)
+        source = self._source(request)
+        if not source:
+            return _NO_CREDENTIAL
+        if is_of(kind, _NDJSON):
+            return await self._many(request.body, source)
         lines = request.body.strip().splitlines()
         # Shippers send NDJSON under any name. An object over several lines is none in the first.
         if len(lines) > 1 and _is_object(lines[0]):
-            return await self._many(request.body)
-        return await self._one(request.body)
+            return await self._many(request.body, source)
+        return await self._one(request.body, source)
 
-    async def _one(self, body: bytes) -> Response:
-        event = self._decoded(body)
+    def _source(self, request: Request) -> str:
+        """Return who sends a request; empty where that is nobody whose events are taken."""
+        shown = request.headers.get(b"authorization") is not None
+        if shown or not request.peer or self._taken is HttpEvents.LOCAL:
+            return self._speakers.caller(request)
+        return ""
+
+    async def _one(self, body: bytes, source: str) -> Response:
+        event = self._decoded(body, source)
         outcome = event if isinstance(event, Refusal) else await self._intake.take(event)
         match outcome:
             case Taken():
                 return Response(202, _JSON_FIELDS, reply_to(outcome, event.ref))
             case Refusal():
                 members = {"field": outcome.field} if outcome.field else {}
-                return problem(Problem.INVALID_EVENT, outcome.message, members=members)
+                forbidden = outcome.error == "not_allowed"
+                kind = Problem.NOT_ALLOWED if forbidden else Problem.INVALID_EVENT
+                return problem(kind, outcome.message, members=members)
             case Overloaded():
                 return overloaded(outcome)
             case Unavailable():
                 return unavailable()
 
-    async def _many(self, body: bytes) -> Response:
-        read = [self._decoded(line) for line in body.split(b"\n") if line.strip()]
+    async def _many(self, body: bytes, source: str) -> Response:
+        read = [self._decoded(line, source) for line in body.split(b"\n") if line.strip()]
         events = [item for item in read if isinstance(item, EventRequest)]
         taken = iter(await self._intake.take_all(events))
         outcomes: list[Outcome] = [
@@ -94,13 +133,13 @@ class EventDoor:
             return Response(503, _LINES_FIELDS + b"Retry-After: 1\r\n", result)
         return Response(200, _LINES_FIELDS, result)
 
-    def _decoded(self, raw: bytes) -> EventRequest | Refusal:
-        decoded = self._decode(raw)
+    def _decoded(self, raw: bytes, source: str) -> EventRequest | Refusal:
+        decoded = self._decode(raw, source)
         if isinstance(decoded, Refusal):
             self._on_invalid(decoded)
         return decoded
 
-    def _decode(self, raw: bytes) -> EventRequest | Refusal:
+    def _decode(self, raw: bytes, source: str) -> EventRequest | Refusal:
         try:
             values = strict_object(raw)
         except ValueError:
@@ -108,7 +147,12 @@ class EventDoor:
         try:
             ref = ref_of(values)
             return event_request(
-                values, ref, now=self._clock(), skew=self._skew, new_id=self._new_id
+                values,
+                ref,
+                now=self._clock(),
+                skew=self._skew,
+                new_id=self._new_id,
+                source=source,
             )
         except InvalidSignal as error:
             return Refusal("invalid_event", error.message, error.field)

@@ -16,7 +16,7 @@ from sidecar.adapters.socket_replies import (
     unavailable_reply,
 )
 from sidecar.domain.signal import Signal
-from sidecar.service.answers import Accepted, Overloaded, Settlement, Unavailable
+from sidecar.service.answers import Accepted, Forbidden, Overloaded, Settlement, Unavailable
 from sidecar.wire.events import InvalidSignal
 from sidecar.wire.socket_lines import EventRequest, Ref, Refusal
 
@@ -36,7 +36,8 @@ class Events(Protocol):
     async def accept(self, signal: Signal) -> Accepted:
         """Take it; returns once it is durable.
 
-        Raises `InvalidSignal` where nobody can tell whom it concerns, `Overloaded`, `Unavailable`.
+        Raises `Forbidden` where its source may not say so, `InvalidSignal` where its id counts for
+        another event or nobody can tell whom it concerns, `Overloaded` and `Unavailable`.
         """
 
 
@@ -80,11 +81,14 @@ class EventIntake:
                 return Taken(accepted)
             if accepted.spooled:  # the others cannot have it: it is on this one's disk
                 return Taken(accepted, Settlement(have=1, live=0))
-            return Taken(accepted, await self._settling.settled(accepted.id, request.wait))
-        except InvalidSignal as error:
-            return Refusal("invalid_event", error.message, error.field, request.ref)
+            key = accepted.key or accepted.id
+            return Taken(accepted, await self._settling.settled(key, request.wait))
         except (Overloaded, Unavailable) as error:
             return error
+        except Forbidden as error:
+            return Refusal("not_allowed", error.message, error.field, request.ref)
+        except InvalidSignal as error:
+            return Refusal("invalid_event", error.message, error.field, request.ref)
 
     async def take_all(self, requests: Sequence[EventRequest]) -> list[Outcome]:
         """Hand in many, `CONCURRENT` at a time; the outcomes are in their order."""

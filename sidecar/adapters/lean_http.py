@@ -23,6 +23,7 @@ from trio.socket import SocketType
 from sidecar.adapters.accepting import Acceptor, linger, send_all
 from sidecar.adapters.request_parser import BODY, IDLE, Exchange, RequestParser
 from sidecar.adapters.socket_files import SocketFile
+from sidecar.adapters.speakers import uid_of
 from sidecar.wire.http_messages import Request, Response
 from sidecar.wire.problems import Problem, problem
 from sidecar.wire.settings import Http
@@ -181,7 +182,8 @@ class _Connection:
         settings = server.settings
         self._server = server
         self._stream = stream
-        self._parser = RequestParser(peer, settings.max_header_bytes, settings.max_body_bytes)
+        uid = None if peer else uid_of(stream)
+        self._parser = RequestParser(peer, settings.max_header_bytes, settings.max_body_bytes, uid)
         self._scope = trio.CancelScope()
         self._reading = False
         self._writing = False

@@ -8,12 +8,11 @@ from either. A watcher cannot be held back like that: what it does not read is k
 """
 
 import math
-import socket
-import struct
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import TypeAlias, assert_never
 
+import msgspec
 import trio
 from trio.socket import SocketType
 
@@ -37,6 +36,7 @@ from sidecar.adapters.socket_replies import (
     standing_line,
     unavailable_reply,
 )
+from sidecar.adapters.speakers import Speakers, uid_of
 from sidecar.service.answers import Call, Overloaded, Shown, StandingChange, Unavailable
 from sidecar.wire.settings import Socket
 from sidecar.wire.socket_lines import (
@@ -54,7 +54,6 @@ READ_SIZE = 65536
 ENOUGH = 32768
 """Bytes of replies that are sent without waiting for more."""
 
-_PEER = struct.Struct("3i")  # struct ucred: pid, uid, gid
 _INTERNAL = "something went wrong here"
 
 
@@ -92,6 +91,7 @@ class LocalSocket:
         checks: Checks,
         events: Events,
         watches: Watches,
+        speakers: Speakers,
         clock: Callable[[], float],
         skew: float,
         new_id: Callable[[], str],
@@ -102,6 +102,7 @@ class LocalSocket:
         self.settings = settings
         self.checks = checks
         self.watches = watches
+        self.speakers = speakers
         self.on_incident = on_incident
         self.on_invalid = on_invalid
         self.intake = EventIntake(
@@ -142,15 +143,39 @@ class LocalSocket:
                 await nursery.start(acceptor.run, [listener], draining)
                 task_status.started(settings.path)
 
-    def decode(self, line: bytes) -> LineRequest:
-        """Read one request line."""
-        return decode_line(line, now=self._clock(), skew=self._skew, new_id=self._new_id)
+    def decode(self, line: bytes, uid: int | None) -> LineRequest:
+        """Read one request line of a peer, as the source that it is or shows itself to be."""
+        request = decode_line(
+            line,
+            now=self._clock(),
+            skew=self._skew,
+            new_id=self._new_id,
+            source=self.speakers.peer(uid),
+        )
+        if not isinstance(request, EventRequest | WatchRequest):
+            return request
+        name = self.speakers.peer(uid)
+        if request.credential:
+            name = self.speakers.bearer(request.credential)
+            if not name:
+                return Refusal("not_allowed", "is no source's", "credential", request.ref)
+        if isinstance(request, EventRequest):
+            signal = msgspec.structs.replace(request.signal, source=name)
+            return msgspec.structs.replace(request, signal=signal, credential="")
+        if request.sessions is None and not self.speakers.source(name).may_watch:
+            message = (
+                "is required: to watch every session takes a source with `may_watch: true` in"
+                " `sources`"
+            )
+            return Refusal("not_allowed", message, "sessions", request.ref)
+        return request
 
     async def _serve(self, stream: SocketType, _peer: str) -> None:
-        if not self._is_allowed(stream):
+        uid = uid_of(stream)
+        if not self._is_allowed(uid):
             self.on_incident(SocketIncident.FORBIDDEN, None)
             return
-        connection = _Connection(self, stream)
+        connection = _Connection(self, stream, uid)
         self._connections.add(connection)
         try:
             await connection.run()
@@ -159,12 +184,9 @@ class LocalSocket:
         finally:
             self._connections.discard(connection)
 
-    def _is_allowed(self, stream: SocketType) -> bool:
+    def _is_allowed(self, uid: int | None) -> bool:
         allowed = self.settings.allowed_uids
-        if allowed is None:
-            return True
-        peer = stream.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
-        return _PEER.unpack(peer)[1] in allowed
+        return allowed is None or uid in allowed
 
     def _drain(self) -> None:
         self.draining = True
@@ -175,9 +197,10 @@ class LocalSocket:
 class _Connection:
     """One client: reads lines, replies in order, and pushes changes if it watches."""
 
-    def __init__(self, server: LocalSocket, stream: SocketType) -> None:
+    def __init__(self, server: LocalSocket, stream: SocketType, uid: int | None) -> None:
         self._server = server
         self._stream = stream
+        self._uid = uid
         self._life = trio.CancelScope()
         self._waiting = trio.CancelScope()
         self._sending = trio.Lock()
@@ -253,7 +276,7 @@ class _Connection:
     async def _do(self, lines: Sequence[bytes]) -> None:
         events: list[EventRequest] = []
         for line in lines:
-            request = self._server.decode(line)
+            request = self._server.decode(line, self._uid)
             if isinstance(request, EventRequest):
                 events.append(request)
                 if len(events) < CONCURRENT:

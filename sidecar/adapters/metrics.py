@@ -200,6 +200,12 @@ class Metrics:
             for outcome in EventOutcome:
                 self.events.labels(kind, outcome)
         self.received = ReceivedMetrics(self.registry)
+        self.not_allowed = self._counter(
+            "sidecar_not_allowed_total",
+            "Events that their source may not say, by source and type.",
+            "source",
+            "type",
+        )
         self.proofs_spent = self._counter("sidecar_proofs_spent_total", "Proofs spent.", "outcome")
         self.invalid_tokens = self._counter(
             "sidecar_invalid_tokens_total", "Access tokens not believed, by reason.", "reason"

@@ -37,12 +37,15 @@ class _Fault(Exception):  # noqa: N818 - leaves the parser at once; never leaves
 class RequestParser:
     """Fed with bytes, fills `ready` with whole requests. `fault` is the answer that ends it all."""
 
-    def __init__(self, peer: str, max_header_bytes: int, max_body_bytes: int) -> None:
+    def __init__(
+        self, peer: str, max_header_bytes: int, max_body_bytes: int, uid: int | None = None
+    ) -> None:
         self.ready: deque[Exchange] = deque()
         self.fault: Response | None = None
         self.phase = IDLE
         self.wants_continue = False
         self._peer = peer
+        self._uid = uid
         self._max_head = max_header_bytes
         self._max_body = max_body_bytes
         self._quiet = 0
@@ -156,6 +159,7 @@ class RequestParser:
             b"".join(self._body) if self._body else b"",
             self._peer,
             self._repeated,
+            self._uid,
         )
         self.ready.append(Exchange(request, self._keep_alive, self._http_1_0))
 

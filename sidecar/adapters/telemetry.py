@@ -15,6 +15,7 @@ from sidecar.adapters import clock
 from sidecar.adapters.logs import Lines, Logger, logger
 from sidecar.adapters.metrics import Exposition, Level, Metrics, Read
 from sidecar.adapters.received_telemetry import Received, record_received
+from sidecar.domain.facts import SIGNALS
 from sidecar.domain.policy import State
 from sidecar.service.observations import (
     BreakGlassUsed,
@@ -24,6 +25,7 @@ from sidecar.service.observations import (
     Cleared,
     ConfigurationRead,
     DoorIncident,
+    EventNotAllowed,
     EventOutcome,
     EventTaken,
     GeographyFailed,
@@ -62,8 +64,11 @@ from sidecar.service.transmitted import TransmissionOutcome, Transmitted
 from sidecar.wire.claims import Need
 from sidecar.wire.explanations import shortened
 from sidecar.wire.settings import Settings
+from sidecar.wire.sources import local_source
 
 _TRACE_LIMIT = 12
+_NOT_ALLOWED_EVERY = 60.0
+"""Seconds between two log lines of the same source that wants more than it may."""
 
 
 class Telemetry:
@@ -87,7 +92,10 @@ class Telemetry:
         # The hot ones, without a step between.
         self.checked = self.metrics.checked
         self.stored = self.metrics.stored
+        self._now = now
         self._issuers = _positions(settings)
+        self._sources = self._sources_of(settings)
+        self._not_allowed_at: dict[tuple[str, str], float] = {}
         self._store_up: bool | None = None
         self._lacking: set[tuple[str, str]] = set()  # issuers and claims that their tokens lack
         self._waiting: tuple[str, ...] = ()
@@ -98,6 +106,16 @@ class Telemetry:
         """Take over what a reload may change: contexts and issuers."""
         self.metrics.configured(settings.contexts)
         self._issuers = _positions(settings)
+        self._sources = self._sources_of(settings)
+
+    def _sources_of(self, settings: Settings) -> dict[str, str]:
+        """Return the sources that a metric may name, each of which has its series from now on."""
+        named = [*(one.name for one in settings.sources), local_source(settings)]
+        named += [one.name for one in settings.receiver.transmitters]
+        for source in named:
+            for kind in SIGNALS:
+                self.metrics.not_allowed.labels(source, kind)
+        return dict(zip(named, named, strict=True))
 
     def answered(self, route: str, status: int) -> None:
         """Count an HTTP request. `route` is the route's template or a fixed name, not the path."""
@@ -139,6 +157,8 @@ class Telemetry:
                 self._over_budget(observation)
             case EventTaken():
                 self._event_taken(observation)
+            case EventNotAllowed():
+                self._not_allowed(observation)
             case Rescored():
                 self._rescored(observation)
             case Checked():
@@ -259,8 +279,20 @@ class Telemetry:
             type=event.type,
             id=event.id,
             source=event.source,
+            label=event.label,
             detail=event.detail,
         )
+
+    def _not_allowed(self, refused: EventNotAllowed) -> None:
+        """Count it, and log each source's first of a type in a minute: a flood is one line."""
+        source = self._sources.get(refused.source, "other")
+        kind = self.metrics.event_types[refused.type]
+        self.metrics.not_allowed.labels(source, kind).inc()
+        now, last = self._now(), self._not_allowed_at.get((source, kind), -_NOT_ALLOWED_EVERY)
+        if now - last < _NOT_ALLOWED_EVERY:
+            return
+        self._not_allowed_at[source, kind] = now
+        self._log.warning("event-not-allowed", **msgspec.structs.asdict(refused))
 
     def _rescored(self, rescored: Rescored) -> None:
         cause = self.metrics.causes[rescored.cause]

@@ -25,6 +25,7 @@ from sidecar.wire.paths import InvalidRoute, Routes
 from sidecar.wire.policyfile import read_policies
 from sidecar.wire.positions import ConfigError, Problem
 from sidecar.wire.settings import ALL_TRUSTED, Settings
+from sidecar.wire.sources import sources_of
 
 
 def absolute(file: str) -> Path:
@@ -146,6 +147,7 @@ def evaluator_of(settings: Settings, policies: tuple[Policy, ...], prefixes: Pre
         locations_of,
         settings.friction.min_interval,
         break_glass_of(settings),
+        sources_of(settings),
     )
     around = Surroundings(
         "",

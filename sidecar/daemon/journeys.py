@@ -16,6 +16,7 @@ from sidecar.adapters.metrics import Level
 from sidecar.adapters.news import News
 from sidecar.adapters.redis_backlog import RedisBacklogs
 from sidecar.adapters.redis_queues import RedisQueues
+from sidecar.adapters.speakers import Speakers
 from sidecar.adapters.spool import Spool
 from sidecar.adapters.store import RedisStore
 from sidecar.adapters.telemetry import Telemetry
@@ -27,6 +28,8 @@ from sidecar.daemon.trust import Trust
 from sidecar.domain.facts import SIGNALS
 from sidecar.domain.namespaces import Namespaces
 from sidecar.domain.signal import Signal
+from sidecar.domain.source import Sources
+from sidecar.service.admission import Admission
 from sidecar.service.answers import Accepted, Overloaded, Unavailable
 from sidecar.service.budget import Budget
 from sidecar.service.check import Checker
@@ -71,6 +74,7 @@ class Journeys:
         self._daemon = daemon
         self._store = store
         self.watches = Watches()
+        self.events: Events
         self.spool: Spool | None = None
         self.spooling: Spooling | None = None
         self.transmission: Transmission | None = None
@@ -211,10 +215,9 @@ class Journeys:
             telemetry=telemetry,
             placed=self.settler.remember,
             namespaces=self._namespaces,
+            sources=self._sources,
         )
-        self.events: Events = self.intake
-        if settings.spool.dir:
-            self._wire_spool(settings.spool)
+        self._wire_admission(names)
         self.reception = Reception(
             settings,
             events=self.events,
@@ -222,6 +225,7 @@ class Journeys:
             names=names,
             telemetry=telemetry,
             sidecar=new_id(),
+            current=lambda: self.reloader.settings,
         )
         self.saver = Saver(
             view=self.view,
@@ -301,6 +305,28 @@ class Journeys:
         )
         self.spool, self.events = spool, self.spooling
         daemon.telemetry.level(Level.SPOOL_EVENTS, lambda: spool.waiting)
+
+    def _sources(self) -> Sources:
+        return self.admission.sources
+
+    def _wire_admission(self, names: Names) -> None:
+        """Put between the doors and the write path who may say what."""
+        self.events = self.intake
+        spool = self._daemon.configuration.settings.spool
+        if spool.dir:
+            self._wire_spool(spool)
+        telemetry = self._daemon.telemetry
+        self.speakers = Speakers(lambda: self.reloader.settings, telemetry.record)
+        self.events = self.admission = Admission(
+            events=self.events,
+            view=self.view,
+            store=self.pending if self.spool is not None else self._store,
+            names=names,
+            namespaces_of=self.intake.namespaces_of,
+            settings=lambda: self.reloader.settings,
+            clock=clock.now,
+            telemetry=telemetry,
+        )
 
     def _spool_state(self, trouble: str) -> None:
         if trouble:

@@ -21,6 +21,7 @@ from sidecar.service.store import Store
 from sidecar.wire.naming import Names
 from sidecar.wire.receiver_settings import KnownTransmitter
 from sidecar.wire.settings import Issuer, Settings
+from sidecar.wire.sources import issuers_of_transmitter, source_of_transmitter
 from sidecar.wire.streams import metadata_address
 from sidecar.wire.subject_rules import SubjectRules
 
@@ -37,13 +38,13 @@ class Reception:
         names: Names,
         telemetry: Telemetry,
         sidecar: str,
+        current: Callable[[], Settings],
     ) -> None:
         receiver = settings.receiver
         self._settings = settings
         self._telemetry = telemetry
-        issuers = [issuer.issuer for issuer in settings.tokens.issuers]
         self._rules = {
-            one.name: SubjectRules(one.subjects, {one.issuer, *issuers})
+            one.name: SubjectRules(one.subjects, issuers_of_transmitter(settings, one))
             for one in receiver.transmitters
         }
         self.keys = [self._key_source(one) for one in receiver.transmitters]
@@ -55,6 +56,7 @@ class Reception:
             ),
             events=events,
             rules=self._rules,
+            source_of=lambda name: source_of_transmitter(current(), name),
             state_secret=self._state_secret,
             clock=clock.now,
             skew=settings.sessions.event_skew,

@@ -270,16 +270,18 @@ class Daemon:
         settings = self.settings
         if not settings.http.enabled:
             return ()
+        authzen = AuthzenDoor(journeys.checker, settings.http, journeys.speakers)
         listener = DataListener(
             settings.http,
             checks=journeys.checker,
             events=journeys.events,
+            speakers=journeys.speakers,
             clock=clock.now,
             skew=settings.sessions.event_skew,
             new_id=new_id,
             settling=journeys.settler,
             binding=settings.tokens.binding,
-            others=AuthzenDoor(journeys.checker, settings.http.authzen_url).handlers(),
+            others=authzen.handlers(),
             on_incident=partial(self._incident, "http"),
             on_invalid=self._invalid,
         )
@@ -292,6 +294,7 @@ class Daemon:
             )
 
         bound: list[str] = await doors.start(run)
+        authzen.listens_at(bound[0])
         return tuple(one if one.startswith("unix:") else f"http://{one}" for one in bound)
 
     async def _open_grpc(
@@ -327,6 +330,7 @@ class Daemon:
             checks=journeys.checker,
             events=journeys.events,
             watches=journeys.watches,
+            speakers=journeys.speakers,
             clock=clock.now,
             skew=settings.sessions.event_skew,
             new_id=new_id,

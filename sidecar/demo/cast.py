@@ -28,6 +28,12 @@ PATIENCE = 5.0
 """Seconds until something that must come is missed."""
 _MARGIN = 0.005
 _POLL = 0.02
+_SOURCE_OF = {
+    "risk-level-change": "idp",
+    "session-revoked": "idp",
+    "device-compliance-change": "mdm",
+    "network-change": "nac",
+}
 
 _SAMPLE = re.compile(r"(?P<name>\w+)(?:\{(?P<labels>[^}]*)\})? (?P<value>\S+)")
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
@@ -62,13 +68,14 @@ class Took(NamedTuple):
 class Watcher:
     """An app with open streams: it is told when a session's standing changes."""
 
-    def __init__(self, lines: Lines) -> None:
+    def __init__(self, lines: Lines, credential: str) -> None:
         self._lines = lines
+        self._credential = credential
         self._send, self._receive = trio.open_memory_channel[Change](1000)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow until cancelled, or the daemon ends it: then nothing is told any more."""
-        reply = await self._lines.ask({"op": "watch"})
+        reply = await self._lines.ask({"op": "watch", "credential": self._credential})
         if not reply.get("ok"):
             raise Astray(f"watching is refused: {reply}")
         task_status.started()
@@ -115,9 +122,13 @@ class Cast(NamedTuple):
         return _called(answer)
 
     async def event(self, kind: str, subject: Mapping[str, str], **more: Any) -> dict[str, Any]:
-        """Push an event into the socket; raises `Astray` where it is refused."""
+        """Push an event into the socket, as the source whose word it is.
+
+        Raises `Astray` where it is refused.
+        """
+        shown = {"credential": self.stage.credential(_SOURCE_OF[kind])}
         reply = await self.pusher.ask(
-            {"op": "event", "type": kind, "subject": subject, "source": "demo", **more}
+            {"op": "event", "type": kind, "subject": subject, **shown, **more}
         )
         if not reply.get("ok"):
             raise Astray(f"the event is refused: {reply}")
@@ -211,7 +222,8 @@ async def gathered(stage: Stage, timeline: Timeline) -> AsyncIterator[Cast]:
             http = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
             return Browser(http, stage.provider.issuer, CLIENT, person)
 
-        watcher = Watcher(await stack.enter_async_context(connected(stage.socket)))
+        lines = await stack.enter_async_context(connected(stage.socket))
+        watcher = Watcher(lines, stage.credential("app"))
         await nursery.start(watcher.run)
         yield Cast(
             stage=stage,

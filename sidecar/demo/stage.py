@@ -24,6 +24,19 @@ from sidecar.service.answers import Unavailable
 APP = "payroll"
 CLIENT = Client("payroll-web", "https://payroll.example/callback")
 SENSITIVE = "c1"
+SOURCES: Mapping[str, Mapping[str, object]] = {
+    "idp": {
+        "may": ["risk-level-change", "session-revoked"],
+        "may_loosen": ["risk-level-change"],
+    },
+    "mdm": {
+        "may": ["device-compliance-change"],
+        "may_loosen": ["device-compliance-change"],
+    },
+    "nac": {"may": ["network-change"], "may_loosen": ["network-change"]},
+    "app": {"may": ["session-presented"], "may_watch": True},
+}
+"""Who says what in the story, each by a credential of its own, and what its word may do."""
 _PATIENCE = 5.0
 
 
@@ -36,6 +49,10 @@ class Stage(NamedTuple):
     admin: str
     admin_token: Path
     provider: Provider
+
+    def credential(self, source: str) -> str:
+        """Return what a source of the demo shows."""
+        return _credential_file(self.directory, source).read_text()
 
 
 @asynccontextmanager
@@ -86,12 +103,18 @@ def prepare(directory: Path, issuer: str) -> Path:
         ) from error
     token = directory / "admin.token"
     write_secret(token, secrets.token_urlsafe(24))
+    for source in SOURCES:
+        write_secret(_credential_file(directory, source), secrets.token_urlsafe(24))
     shutil.copytree(Path(str(resources.files("sidecar.demo"))) / "policies", directory / "policies")
     databases = {name: str(file) for name, file in geography.build(directory)._asdict().items()}
     path = directory / "sidecar.yaml"
     content = yaml.safe_dump(_configuration(directory, issuer, databases), sort_keys=False)
     path.write_text(f"# The configuration of the running demo.\n{content}")
     return path
+
+
+def _credential_file(directory: Path, source: str) -> Path:
+    return directory / f"{source}.credential"
 
 
 def write_secret(path: Path, secret: str) -> None:
@@ -110,6 +133,10 @@ def _configuration(
         "socket": {"path": str(directory / "sidecar.sock"), "mode": "0600"},
         "http": {"bind": "127.0.0.1:0", "gateway": "caddy"},
         "admin": {"bind": "127.0.0.1:0", "token_file": str(directory / "admin.token")},
+        "sources": [
+            {"name": name, "token_file": str(_credential_file(directory, name)), **powers}
+            for name, powers in SOURCES.items()
+        ],
         "tokens": {"issuers": [{"issuer": issuer, "audiences": [APP]}]},
         "contexts": {SENSITIVE: {"name": "Change of bank details"}},
         "routes": [{"path": "/bank-details", "methods": ["PUT"], "contexts": [SENSITIVE]}],

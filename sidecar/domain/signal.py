@@ -1,5 +1,6 @@
 """The events of the contract, as values. `wire.events` reads them; `facts` says what they mean."""
 
+from collections.abc import Mapping
 from typing import TypeAlias
 
 import msgspec
@@ -21,9 +22,18 @@ class Subject(msgspec.Struct, frozen=True):
 
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True):
+    """What every event has.
+
+    `source` names who said it, as the door has authenticated it; `label` is what the event calls
+    its source itself, for people, and is believed by nobody. `content` is the digest of what the
+    event says, where its sender gave it an id: the same id with other content is an error.
+    """
+
     stamp: Stamp
     subject: Subject
     source: str = ""
+    label: str = ""
+    content: str = ""
 
 
 class SessionEstablished(_Event, frozen=True, kw_only=True):
@@ -111,3 +121,21 @@ Signal: TypeAlias = (
     | TokenClaimsChange
     | RiskSignal
 )
+
+_TYPES: Mapping[type, str] = {
+    SessionEstablished: "session-established",
+    SessionPresented: "session-presented",
+    SessionRevoked: "session-revoked",
+    NetworkChange: "network-change",
+    DeviceComplianceChange: "device-compliance-change",
+    RiskLevelChange: "risk-level-change",
+    CredentialChange: "credential-change",
+    AssuranceLevelChange: "assurance-level-change",
+    TokenClaimsChange: "token-claims-change",
+    RiskSignal: "risk-signal",
+}
+
+
+def type_of(signal: Signal) -> str:
+    """Return the event type of a signal, as on the wire."""
+    return _TYPES[type(signal)]

@@ -76,11 +76,16 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Accepted(msgspec.Struct, frozen=True):
-    """An event is durable. `duplicate`: its id was known, and nothing changed."""
+    """An event is durable. `duplicate`: its id was known, and nothing changed.
+
+    `key` is the id within all sources, by which sidecars speak of the event among themselves;
+    empty: the same.
+    """
 
     id: str
     duplicate: bool = False
     spooled: bool = False
+    key: str = ""
 
 
 class Settlement(NamedTuple):
@@ -121,3 +126,13 @@ class Unavailable(Exception):  # noqa: N818 - named by who must act
 
 class Refused(Unavailable):
     """The store refuses this for good: it says the same however often it is asked."""
+
+
+class Forbidden(Exception):  # noqa: N818 - named by who must act: the operator, or the sender
+    """The source may not say so. `key` of its `sources` entry would allow it; `field` says it."""
+
+    def __init__(self, key: str, field: str, message: str) -> None:
+        super().__init__(message)
+        self.key = key
+        self.field = field
+        self.message = message

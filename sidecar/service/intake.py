@@ -14,8 +14,6 @@ session later will look.
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Protocol, assert_never
 
-import msgspec
-
 from sidecar.domain.facts import Fact, Scope, Seen, Sighted, SignedIn
 from sidecar.domain.lattice import Record
 from sidecar.domain.location import Place
@@ -28,7 +26,7 @@ from sidecar.domain.signal import (
     Signal,
     Subject,
 )
-from sidecar.domain.source import ITSELF, Sources
+from sidecar.domain.source import Sources
 from sidecar.domain.state import State
 from sidecar.service.answers import Accepted, Overloaded
 from sidecar.service.attribution import Attribution
@@ -36,6 +34,7 @@ from sidecar.service.observations import EventOutcome, EventTaken, Telemetry
 from sidecar.service.rescore import Enlisted, Rescorer
 from sidecar.service.store import MEMBERS_BOUND, Index, Join, Joined, Load, Store
 from sidecar.service.view import View
+from sidecar.wire.events import InvalidSignal
 from sidecar.wire.naming import Names, SessionName, digest, parse_name, session_name
 from sidecar.wire.records import (
     WHO_DEVICE,
@@ -43,10 +42,13 @@ from sidecar.wire.records import (
     WHO_SESSION,
     WHO_USER,
     app_field,
+    counts_for_another,
+    encode_event,
     encode_facts,
     encode_proven,
     encode_seen,
     event_field,
+    event_key,
     fanned_field,
     keep_until,
     owner_fields,
@@ -55,6 +57,8 @@ from sidecar.wire.records import (
 )
 from sidecar.wire.settings import Sessions
 from sidecar.wire.worklog import Work, enclose
+
+OTHER_EVENT = "has counted for another event of this source already"
 
 
 class WorkLog(Protocol):
@@ -150,6 +154,9 @@ class Intake:
         except Overloaded:
             outcome = EventOutcome.OVERLOADED
             raise
+        except InvalidSignal:
+            outcome = EventOutcome.INVALID
+            raise
         finally:
             self._telemetry.record(
                 EventTaken(
@@ -157,6 +164,7 @@ class Intake:
                     outcome=outcome,
                     id=signal.stamp.id,
                     source=signal.source,
+                    label=signal.label,
                 )
             )
         return accepted
@@ -164,7 +172,11 @@ class Intake:
     async def take(self, signal: Signal) -> Accepted:
         """As `accept`, uncounted. Raises `InvalidSignal` where nobody can tell whom it concerns."""
         taken = [await self._take(one) for one in await self._attribution.of(signal)]
-        return Accepted(signal.stamp.id, duplicate=all(one.duplicate for one in taken))
+        return _accepted(signal, duplicate=all(one.duplicate for one in taken))
+
+    def namespaces_of(self, signal: Signal) -> tuple[str, ...]:
+        """Whose names an event may mean. Raises `InvalidSignal` where there are none."""
+        return self._attribution.candidates(signal)
 
     def check(self, signal: Signal) -> None:
         """Raise `InvalidSignal` where no configured issuer's names can be meant."""
@@ -172,7 +184,7 @@ class Intake:
 
     async def _take(self, signal: Signal) -> Accepted:
         """Take an event that says whose names it means."""
-        meaning = meaning_of(_unlabelled(signal), self._place_of)
+        meaning = meaning_of(signal, self._place_of)
         subject = signal.subject
         match meaning.scope:
             case Scope.USER:
@@ -204,7 +216,7 @@ class Intake:
                 ]
                 if located.joined is not None:
                     taken.append(located.joined)
-                return Accepted(signal.stamp.id, duplicate=all(one.duplicate for one in taken))
+                return _accepted(signal, duplicate=all(one.duplicate for one in taken))
             case _:
                 assert_never(meaning.scope)
 
@@ -220,7 +232,7 @@ class Intake:
         return placed
 
     def _places(self, signal: Signal) -> list[tuple[bytes, Record]]:
-        meaning = meaning_of(_unlabelled(signal), self._place_of)
+        meaning = meaning_of(signal, self._place_of)
         fields = encode_facts(meaning.facts)
         subject = signal.subject
         match meaning.scope:
@@ -269,19 +281,19 @@ class Intake:
                 fields,
                 self._facts_expire(),
                 self._now(),
-                unless=event_field(signal.stamp.id),
+                unless=event_field(event_key(signal)),
                 publish=place.channel,
                 members_of=place.members_of,
                 want_record=False,
                 confirm=True,
             ),
         )
-        self._placed(signal.stamp.id, place.record)
+        self._placed(event_key(signal), place.record)
         kind, names = self._type_of(signal), list[SessionName]()
-        known = await self._learn(place.record, fields, joined)
+        known = await self._learn(signal, place.record, fields, joined)
         if len(joined.members) < MEMBERS_BOUND:
             names = [name for member in joined.members if (name := parse_name(member))]
-        elif fanned_field(signal.stamp.id) not in known:
+        elif fanned_field(event_key(signal)) not in known:
             # Who joined it may have died before this; it was not acknowledged, and comes again.
             await self._fan_out(kind, place.members_of)
             await self._note_fanned_out(signal, place)
@@ -290,7 +302,7 @@ class Intake:
             self._rescorer.put(kind, names, enlisted)
         elif enlisted is not None:
             await enlisted.ended(None)  # there is nothing to tell, or the backlog has it
-        return Accepted(signal.stamp.id, duplicate=not joined.joined)
+        return _accepted(signal, duplicate=not joined.joined)
 
     async def _enlisting(
         self, signal: Signal, scope: Scope, of: str, *joins: Join
@@ -299,20 +311,22 @@ class Intake:
         work = Work(self._type_of(signal), signal.stamp.id, scope, of, enclose(signal))
         return await self._worklog.enlist(work, *joins)
 
-    async def _learn(self, record: bytes, fields: Record, joined: Joined) -> Record:
+    async def _learn(self, signal: Signal, record: bytes, fields: Record, joined: Joined) -> Record:
         """Have the view know an event before it is acknowledged; gives what there is to know.
 
         One that had counted already may have been joined elsewhere a moment ago, and its news be
-        under way.
+        under way. Raises `InvalidSignal` where its id has counted for another event.
         """
         if not joined.joined:
             (loaded,) = await self._store.load(Load(record))
             fields = loaded.record
+            if counts_for_another(fields, signal):
+                raise InvalidSignal("id", OTHER_EVENT)
         self._view.learn(record, fields)
         return fields
 
     async def _note_fanned_out(self, signal: Signal, place: Placement) -> None:
-        fields = {fanned_field(signal.stamp.id): signal.stamp.encode().encode()}
+        fields = {fanned_field(event_key(signal)): signal.stamp.encode().encode()}
         expire_at = self._facts_expire()
         await self._one(Join(place.record, fields, expire_at, self._now(), want_record=False))
 
@@ -332,15 +346,17 @@ class Intake:
             return Located((subject.user,), tuple(sighted_in(joined.record)))
         if subject.user and await self._is_narrowed(signal, locator):
             return Located((subject.user,))
-        event = event_field(signal.stamp.id)
+        event = event_field(event_key(signal))
         fields = _fields_of(signal, meaning.facts)
         joined = await self._one(
             Join(locator, fields, expire_at, self._now(), unless=event, confirm=True)
         )
+        if not joined.joined and counts_for_another(joined.record, signal):
+            raise InvalidSignal("id", OTHER_EVENT)
         self._view.learn(locator, joined.record)
-        self._placed(signal.stamp.id, locator)
+        self._placed(event_key(signal), locator)
         users = (*(one.user for one in owners_of(joined.record)), *self._users_here(subject))
-        accepted = Accepted(signal.stamp.id, duplicate=not joined.joined)
+        accepted = _accepted(signal, duplicate=not joined.joined)
         return Located(tuple(dict.fromkeys(users)), joined=accepted)
 
     async def _is_narrowed(self, signal: Signal, locator: bytes) -> bool:
@@ -376,7 +392,7 @@ class Intake:
                 expire_at,
                 self._now(),
                 (Index(self._names.user_index(name.user), str(name).encode(), expire_at),),
-                unless=event_field(signal.stamp.id),
+                unless=event_field(event_key(signal)),
                 publish=channel,
                 want_record=False,
                 confirm=True,
@@ -390,12 +406,12 @@ class Intake:
         if device:
             joins.append(self._enlist(digest(namespace, device), name, expire_at))
         enlisted, answers = await self._enlisting(signal, Scope.SESSION, str(name), *joins)
-        self._placed(signal.stamp.id, record)
-        await self._learn(record, fields, answers[0])
+        self._placed(event_key(signal), record)
+        await self._learn(signal, record, fields, answers[0])
         for join in joins[1:]:
             self._view.learn(join.key, join.fields)
         self._rescorer.put(self._type_of(signal), (name,), enlisted)
-        return Accepted(signal.stamp.id, duplicate=not answers[0].joined)
+        return _accepted(signal, duplicate=not answers[0].joined)
 
     def _sightings(self, facts: tuple[Fact, ...], name: SessionName, channel: bytes) -> list[Join]:
         """Where a session was seen, its user was; and what that proved there is remembered.
@@ -469,13 +485,9 @@ def _outcome_of(accepted: Accepted) -> EventOutcome:
 def _fields_of(signal: Signal, facts: tuple[Fact, ...]) -> Record:
     """What an event brings to a record: its facts, and that its id has counted."""
     fields = encode_facts(facts)
-    fields[event_field(signal.stamp.id)] = signal.stamp.encode().encode()
-    return fields
+    return {**fields, **encode_event(signal)}
 
 
-def _unlabelled(signal: Signal) -> Signal:
-    """The event as the daemon's own word: what it writes as its source is a label for people.
-
-    So it is until each door sets who it has authenticated.
-    """
-    return msgspec.structs.replace(signal, source=ITSELF)
+def _accepted(signal: Signal, *, duplicate: bool = False) -> Accepted:
+    key = event_key(signal) if signal.source else ""
+    return Accepted(signal.stamp.id, duplicate=duplicate, key=key)

@@ -27,6 +27,7 @@ class EventOutcome(StrEnum):
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
     INVALID = "invalid"
+    NOT_ALLOWED = "not_allowed"
     OVERLOADED = "overloaded"
     SPOOLED = "spooled"
     FAILED = "failed"
@@ -157,14 +158,25 @@ class PromptBudgetExceeded(msgspec.Struct, frozen=True, kw_only=True):
 class EventTaken(msgspec.Struct, frozen=True, kw_only=True):
     """An event met its fate at a door. `type` and `id` are as sent; `detail` says what was wrong.
 
-    `detail` names a field and a rule, never a value of the payload.
+    `source` is who said it, `label` what the event calls its source. `detail` names a field and a
+    rule, never a value of the payload.
     """
 
     type: str
     outcome: EventOutcome
     id: str = ""
     source: str = ""
+    label: str = ""
     detail: str = ""
+
+
+class EventNotAllowed(msgspec.Struct, frozen=True, kw_only=True):
+    """A source wanted more than it may: `key` of its `sources` entry would allow it."""
+
+    source: str
+    type: str
+    key: str
+    detail: str
 
 
 class Rescored(msgspec.Struct, frozen=True, kw_only=True):
@@ -387,6 +399,7 @@ Observation: TypeAlias = (
     | ReportedOnly
     | BreakGlassUsed
     | PromptBudgetExceeded
+    | EventNotAllowed
     | EventTaken
     | Rescored
     | Checked

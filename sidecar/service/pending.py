@@ -14,13 +14,13 @@ from sidecar.domain.lattice import Record, join_all
 from sidecar.domain.signal import Signal, Subject
 from sidecar.service.store import Load, Loaded, Reader
 
-Key: TypeAlias = tuple[str, Subject]
-"""What makes an event the same event: its id, of this subject."""
+Key: TypeAlias = tuple[str, str, Subject]
+"""What makes an event the same event: its source, its id, of this subject."""
 
 
 def key_of(signal: Signal) -> Key:
     """The key of an event."""
-    return signal.stamp.id, signal.subject
+    return signal.source, signal.stamp.id, signal.subject
 
 
 class Pending:

@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import NamedTuple, Protocol
 
 from sidecar.domain.signal import Signal
-from sidecar.service.answers import Accepted, Overloaded, Unavailable
+from sidecar.domain.source import Source
+from sidecar.service.answers import Accepted, Forbidden, Overloaded, Unavailable
 from sidecar.service.observations import (
     Telemetry,
 )
@@ -80,6 +81,7 @@ class NotTheirs(InvalidSet):
 class Receiving:
     """Takes SETs. `rules` are the transmitters' rules, by their names.
 
+    `source_of` gives the source that a transmitter is, and its powers, by its name.
     `state_secret` gives the secret by which a stream's state is known, empty for none; `skew` is
     how far in the future an event may lie.
     """
@@ -90,6 +92,7 @@ class Receiving:
         verifier: Verifier,
         events: Events,
         rules: Mapping[str, SubjectRules],
+        source_of: Callable[[str], Source],
         state_secret: Callable[[str], Awaitable[str]],
         clock: Callable[[], float],
         skew: float,
@@ -98,6 +101,7 @@ class Receiving:
         self._verifier = verifier
         self._events = events
         self._rules = rules
+        self._source_of = source_of
         self._state_secret = state_secret
         self._clock = clock
         self._skew = skew
@@ -150,15 +154,21 @@ class Receiving:
             return Taken(SetOutcome.UNMATCHED, meaning.reason)
         try:
             accepted = await self._events.accept(meaning)
+        except Forbidden as error:
+            raise InvalidSet(Fault.ACCESS_DENIED, error.message) from None
         except InvalidSignal as error:
+            if error.field == "id":
+                raise InvalidSet(Fault.INVALID_REQUEST, f"jti: {error.message}") from None
             return Taken(SetOutcome.UNMATCHED, str(error))
         return Taken(SetOutcome.DUPLICATE if accepted.duplicate else SetOutcome.ACCEPTED)
 
     def _terms(self, token: SecurityEventToken, transmitter: KnownTransmitter) -> Terms:
+        source = self._source_of(transmitter.name)
         return Terms(
             rules=self._rules[transmitter.name],
             event_id=event_id_of(token.issuer, token.id),
-            source=transmitter.name,
+            source=source.name,
+            may_prove=source.may_prove,
             now=self._clock(),
             skew=self._skew,
             user_wide_proofs=transmitter.user_wide_proofs,

@@ -28,6 +28,7 @@ from sidecar.wire.settings import (
     Tokens,
 )
 from sidecar.wire.shapes import join, suggestion
+from sidecar.wire.source_coherence import check_sources
 from sidecar.wire.transmitter_settings import Transmitter
 
 LEAST_STALENESS = 2.0
@@ -49,6 +50,7 @@ def check_coherence(root: Table, values: Mapping[str, Any], problems: Problems) 
     check.names("transmitter", "recipients", "*", "name")
     check.names("receiver", "transmitters", "*", "name")
     check.unique("receiver", "transmitters", "*", "issuer")
+    check.names("sources", "*", "name")
     check.contexts(values.get("contexts", {}))
     check.required(values.get("contexts", {}), values.get("assurance"))
     check.routes()
@@ -72,6 +74,7 @@ def check_coherence(root: Table, values: Mapping[str, Any], problems: Problems) 
                 pass
     check_receiver(root, values, problems)
     check_issuers(root, values, problems)
+    check_sources(root, values, problems)
     http, admin = values.get("http"), values.get("admin")
     if isinstance(http, Http) and isinstance(admin, Admin):
         check.listeners(http, admin)

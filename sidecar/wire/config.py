@@ -29,6 +29,7 @@ from sidecar.wire.receiver_settings import Receiver
 from sidecar.wire.secret_files import ReadFile, read_secret, with_secrets
 from sidecar.wire.settings import Settings
 from sidecar.wire.shapes import Shapes, refuse, suggestion
+from sidecar.wire.source_coherence import check_credentials
 from sidecar.wire.spellings import METHODS, READERS, DurationOrZero, Kind, Misspelt, Plain, text
 
 __all__ = ["REFINED", "ConfigError", "read_settings"]
@@ -61,6 +62,9 @@ def read_settings(
     values = with_secrets(root, values, read_file, problems)
     if isinstance(receiver := values.get("receiver"), Receiver):
         check_secret_files(root, receiver, lambda path: read_secret(path, read_file), problems)
+    sources = values.get("sources")
+    if isinstance(sources, tuple):
+        check_credentials(root, sources, lambda path: read_secret(path, read_file), problems)
     problems.check()
     return Settings(**values)
 

@@ -5,9 +5,12 @@ misspelt `subject.session` beside a right `subject.user` would revoke too much. 
 hold more than is known here, since CAEP's events are extensible.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, NoReturn
+
+import msgspec
 
 from sidecar.domain import address, stamp
 from sidecar.domain.policy import RiskLevel
@@ -29,6 +32,7 @@ from sidecar.wire.claim_values import MAX_CLAIM_VALUE, claim_text
 from sidecar.wire.claims import LATEST_TIME, MAX_CLAIMS
 from sidecar.wire.jws import strict_object
 from sidecar.wire.names import MAX_NAME, InvalidName, composed, is_fit, name_of
+from sidecar.wire.naming import content_digest
 
 MAX_EVENT_ID = 128
 MAX_TEXT = 1024
@@ -38,8 +42,8 @@ AS_CONFIGURED = -1.0
 """The `weight` and `half_life` of a risk signal that does not tell its own."""
 
 _KEYS = frozenset({"type", "time", "id", "source", "subject", "data"})
-_DOOR_KEYS = frozenset({"op", "ref", "wait", "timeout"})
 _SUBJECT_KEYS = ("session", "user", "device", "issuer")
+_DOOR_KEYS = frozenset({"op", "ref", "wait", "timeout", "credential"})
 _SIGNAL_NAME = re.compile(r"[a-z0-9._-]{1,64}")
 _SPACE_SEPARATED = ("scope", "scp")  # as `wire.claims` reads them
 _LEVELS = {"LOW": RiskLevel.LOW, "MEDIUM": RiskLevel.MEDIUM, "HIGH": RiskLevel.HIGH}
@@ -58,13 +62,20 @@ class InvalidSignal(Exception):  # noqa: N818 - named by who must act: the sende
 
 
 def decode_event(
-    raw: Mapping[str, object] | bytes, *, now: float, skew: float, new_id: str
+    raw: Mapping[str, object] | bytes,
+    *,
+    now: float,
+    skew: float,
+    new_id: str,
+    source: str | None = None,
 ) -> Signal:
     """Read one event; raises `InvalidSignal`.
 
     `now` (seconds since the epoch) and `new_id` are the time and id of an event that has none.
     A time above `now + skew` is refused, since it would freeze its fact (contract, "Meaning" 5).
-    The doors' own keys (`op`, `ref`, `wait`, `timeout`) are passed over.
+    `source` is who says it, as the door has authenticated it; what the event itself calls its
+    source is then a label. None: there is no door, but a file whose author is believed.
+    The doors' own keys (`op`, `ref`, `wait`, `timeout`, `credential`) are passed over.
     """
     event = raw if isinstance(raw, Mapping) else _parse(raw)
     _refuse_unknown(event, _KEYS | _DOOR_KEYS, "")
@@ -76,13 +87,26 @@ def decode_event(
     data = _Fields(_mapping(event.get("data"), "data"), "data.")
     latest = now + skew
     time = top.number("time", 0, latest)
+    label = top.text("source", MAX_NAME)
     envelope = _Envelope(
         stamp=stamp.at(now if time is None else time, _event_id(event.get("id"), new_id)),
         subject=_subject(event.get("subject"), shape.touches),
-        source=top.text("source", MAX_NAME),
+        source=label if source is None else source,
         latest=latest,
     )
-    return shape.read(data, envelope)
+    signal = shape.read(data, envelope)
+    if source is None:
+        return signal
+    content = _content_of(event) if event.get("id") is not None else ""
+    if not (label or content):
+        return signal
+    return msgspec.structs.replace(signal, label=label, content=content)
+
+
+def _content_of(event: Mapping[str, object]) -> str:
+    """Return the digest of what an event says, without its id and what only its sender calls it."""
+    said = {name: event.get(name) for name in ("type", "subject", "data", "time")}
+    return content_digest(json.dumps(said, sort_keys=True).encode())
 
 
 def _parse(raw: bytes) -> Mapping[str, object]:

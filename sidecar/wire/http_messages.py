@@ -12,7 +12,8 @@ class Request(msgspec.Struct, frozen=True, gc=False):
 
     `target` is in origin form (RFC 9112, section 3.2.1) or `*`. `headers` holds the first value of
     each field by its name in lower case, `repeated` all values of those that came more than once.
-    `peer` is the other end's address, empty on a unix socket.
+    `peer` is the other end's address, empty on a unix socket; `uid` its user there, None where
+    that is not known.
     """
 
     method: str
@@ -22,6 +23,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     body: bytes = b""
     peer: str = ""
     repeated: Mapping[bytes, tuple[bytes, ...]] = _NO_FIELDS
+    uid: int | None = None
 
     @property
     def path(self) -> bytes:

@@ -44,6 +44,12 @@ def digest(*parts: str) -> str:
     return base64.urlsafe_b64encode(hashed.digest())[:22].decode()
 
 
+def content_digest(content: bytes) -> str:
+    """Return sixteen bytes of BLAKE2b over the content, in the same spelling."""
+    raw = hashlib.blake2b(content, digest_size=16).digest()
+    return base64.urlsafe_b64encode(raw)[:22].decode()
+
+
 class SessionName(NamedTuple):
     """What an index holds of a session: the digests of its user and of itself."""
 

@@ -62,7 +62,8 @@ Meaning: TypeAlias = Signal | Ignored | Unmatched
 class Terms(NamedTuple):
     """How to take a transmitter's event: its rules, our id and time for it, and its source.
 
-    `now` in seconds since the epoch: an event of later than `now + skew` is refused.
+    `now` in seconds since the epoch: an event of later than `now + skew` is refused. `may_prove`:
+    what it says of a sign-in is a proof; else it is left out of a session's beginning.
     """
 
     rules: SubjectRules
@@ -71,6 +72,7 @@ class Terms(NamedTuple):
     now: float
     skew: float
     user_wide_proofs: bool = False
+    may_prove: bool = False
 
 
 class _Said(NamedTuple):
@@ -90,7 +92,7 @@ def meaning_of(token: SecurityEventToken, terms: Terms) -> Meaning:
     event = token.event
     if isinstance(event, UnknownEvent):
         return Ignored("the event type is not known here")
-    said = _said(event)
+    said = _said(event, terms)
     if isinstance(said, Ignored):
         return said
     if token.subject is None:
@@ -109,7 +111,7 @@ def meaning_of(token: SecurityEventToken, terms: Terms) -> Meaning:
     return _signal(said, subject, token, terms)
 
 
-def _said(event: SecurityEvent) -> _Said | Ignored:  # noqa: C901, PLR0912 - one case a kind
+def _said(event: SecurityEvent, terms: Terms) -> _Said | Ignored:  # noqa: C901, PLR0912 - one case a kind
     match event:
         case SessionRevoked():
             reason = text_of(event.reason_admin) or text_of(event.reason_user)
@@ -130,7 +132,7 @@ def _said(event: SecurityEvent) -> _Said | Ignored:  # noqa: C901, PLR0912 - one
             status = {"current_status": event.current_status.value}
             return _Said("device-compliance-change", ("device",), status)
         case SessionEstablished():
-            shown = {"acr": event.acr, "amr": list(event.amr)}
+            shown = {"acr": event.acr, "amr": list(event.amr)} if terms.may_prove else {}
             return _Said("session-established", ("session", "user", "device"), shown)
         case SessionPresented():
             return _Said("session-presented", ("session", "user", "device"))
@@ -229,12 +231,13 @@ def _signal(said: _Said, subject: Subject, token: SecurityEventToken, terms: Ter
         "type": said.kind,
         "time": token.time,
         "id": terms.event_id,
-        "source": terms.source,
         "subject": named,
         "data": said.data,
     }
     try:
-        return decode_event(raw, now=terms.now, skew=terms.skew, new_id=terms.event_id)
+        return decode_event(
+            raw, now=terms.now, skew=terms.skew, new_id=terms.event_id, source=terms.source
+        )
     except InvalidSignal as error:
         field = error.field.replace("data.", "events.")
         raise InvalidSet(Fault.INVALID_REQUEST, f"{field}: {error.message}") from None

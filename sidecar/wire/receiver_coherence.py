@@ -108,7 +108,10 @@ class _Checks:
             self._problems.add(place, f"{field}.poll_url", message)
 
     def events(self, field: str, place: Place, transmitter: KnownTransmitter) -> None:
-        """It may send events that exist."""
+        """It may send some events, and they exist: nobody is believed in everything."""
+        if not transmitter.events:
+            message = "is required: the types of events that it may send"
+            self._problems.add(place, f"{field}.events", message)
         for index, name in enumerate(transmitter.events):
             if name not in _EVENTS:
                 message = f"{name[:64]!r} is no type of event{suggestion(name[:64], _EVENTS)}"

@@ -26,7 +26,7 @@ class Match(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     format: str  # of RFC 9493 or SSF, such as `iss_sub` or `email`, or one of your own
     value: str = ""  # see above; empty: the member that names it, such as `{sub}`
     # whose identifiers count, where the format names an issuer; empty: the transmitter's own and
-    # those of `tokens.issuers`
+    # the `issuers` of its `sources` entry
     issuers: tuple[str, ...] = ()
     strip: str = ""  # a beginning that is taken away before, such as `acct:`
     lower: bool = False  # in lower case, as e-mail addresses often are
@@ -66,11 +66,11 @@ class KnownTransmitter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     types: tuple[str, ...] = ("secevent+jwt", "application/secevent+jwt")
     skew: DurationOrZero = 60.0  # by which clocks may differ
     max_age: DurationOrZero = 604800.0  # since it was issued; older ones are refused; 0: any
-    # types of events that it may send, such as `session-revoked`; empty: all that are known
+    # required: the types of events that it may send, such as `session-revoked`
     events: tuple[str, ...] = ()
     subjects: Subjects = Subjects()  # how its subjects line up with ours
     # an assurance that rose for a user, not for one session, proves it for every live session of
-    # the user: also for one that somebody else holds
+    # the user, also for one that somebody else holds; takes `may_prove` of its `sources` entry, too
     user_wide_proofs: bool = False
     authorization_file: File = ""  # a file with what `Authorization` must say when it pushes
     token_file: File = ""  # a file with the token that we show at its endpoints

@@ -11,8 +11,8 @@ record has
     owner:USER                          in a locator, a user who has the session: `1` where a token
                                         has shown it, `0` where an event has told it
     app:NAME                            the apps the session was used in
-    event:ID                            ids that have counted already
-    fanned:ID                           those whose many sessions are in the backlog
+    event:SOURCE/ID                     ids that have counted already, and for what
+    fanned:SOURCE/ID                    those whose many sessions are in the backlog
     told:POLICY                         what was last logged and counted of a policy's mark
     claim:POLICY|VALUE                  which sidecar told it
     checkpoint:state                    the state up to some stamp
@@ -47,6 +47,7 @@ from sidecar.domain.facts import (
 )
 from sidecar.domain.lattice import Record, group_of
 from sidecar.domain.places import label
+from sidecar.domain.signal import Signal
 from sidecar.domain.stamp import Stamp, decode
 from sidecar.domain.state import Checkpoint
 
@@ -284,9 +285,30 @@ def owners_of(record: Mapping[bytes, bytes]) -> tuple[Owned, ...]:
     return tuple(sorted(owners, key=lambda one: (not one.shown, one.user)))
 
 
-def event_field(event_id: str) -> bytes:
-    """The field that tells that an event id has counted."""
-    return f"event:{event_id}".encode()
+def event_key(signal: Signal) -> str:
+    """Return an event's id within all sources: ids are each source's own."""
+    if not signal.source:
+        return signal.stamp.id
+    return f"{quote(signal.source, safe=':')}/{signal.stamp.id}"
+
+
+def event_field(event: str) -> bytes:
+    """The field that tells that an event, by its key, has counted."""
+    return f"event:{event}".encode()
+
+
+def encode_event(signal: Signal) -> Record:
+    """Return the field that tells that an event has counted, and for what."""
+    value = (
+        f"{signal.stamp.encode()}\0{signal.content}" if signal.content else signal.stamp.encode()
+    )
+    return {event_field(event_key(signal)): value.encode()}
+
+
+def counts_for_another(record: Mapping[bytes, bytes], signal: Signal) -> bool:
+    """Return whether an event's id has counted in a record for an event that says otherwise."""
+    known = record.get(event_field(event_key(signal)), b"").partition(b"\0")[2]
+    return bool(known and signal.content) and known != signal.content.encode()
 
 
 def keep_until(expire_at: int) -> Record:
@@ -297,9 +319,9 @@ def keep_until(expire_at: int) -> Record:
     return {_KEEP: b"%016d" % expire_at}
 
 
-def fanned_field(event_id: str) -> bytes:
+def fanned_field(event: str) -> bytes:
     """The field that tells that the sessions of an event are in the backlog (`fan_out`)."""
-    return f"fanned:{event_id}".encode()
+    return f"fanned:{event}".encode()
 
 
 def app_field(app: str) -> bytes:

@@ -22,6 +22,7 @@ from sidecar.wire.app_settings import (
     Redirect,
 )
 from sidecar.wire.receiver_settings import Receiver
+from sidecar.wire.source_settings import Limits, SourceSettings
 from sidecar.wire.spellings import (
     Asn,
     Bind,
@@ -107,6 +108,18 @@ class Eviction(enum.StrEnum):
     ACCEPT = "accept"
 
 
+class HttpEvents(enum.StrEnum):
+    """Whose events the data listener takes over TCP; its unix socket takes them in any case.
+
+    `off`: nobody's. `on`: those of a source that shows its credential. `local`: also those of
+    whoever can connect, as a local peer: any process of the pod, whatever its uid.
+    """
+
+    OFF = "off"
+    ON = "on"
+    LOCAL = "local"
+
+
 class Socket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The local socket."""
 
@@ -134,7 +147,10 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     client_address: ClientAddress = ClientAddress.EITHER  # the header that tells it
     token_cookie: HeaderName = ""  # cookie to take the token from
     token_header: HeaderName = ""  # header to take the token from
-    authzen_url: Url = ""  # of this listener in AuthZEN's metadata; empty: as it was asked
+    events: HttpEvents = HttpEvents.OFF  # whose events it takes over TCP: `off`, `on` or `local`
+    # host names that this listener is called by, besides loopback's and the one it binds
+    hosts: tuple[str, ...] = ()
+    authzen_url: Url = ""  # of this listener in AuthZEN's metadata; empty: where it listens
     max_header_bytes: Size = 32768  # of one request
     max_body_bytes: Size = 1048576  # of one request
     header_timeout: Duration = 5.0  # for all of a request's head to arrive
@@ -395,6 +411,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     grpc: Grpc = Grpc()
     admin: Admin = Admin()
     receiver: Receiver = Receiver()
+    sources: tuple[SourceSettings, ...] = ()
+    limits: Limits = Limits()
     store: Store = Store()
     spool: Spool = Spool()
     tokens: Tokens = Tokens()

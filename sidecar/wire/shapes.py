@@ -23,7 +23,7 @@ Refined: TypeAlias = Mapping[tuple[type, str], Any]
 """What a field of a struct may be where it is configured, if its own type does not say."""
 
 _CHOICES = re.compile(r"\^\((\w+(?:\|\w+)*)\)\$")
-_FEW = 24
+_FEW = 32
 _INT64 = 2**63 - 1
 
 

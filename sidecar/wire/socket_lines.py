@@ -19,6 +19,7 @@ from sidecar.wire.names import MAX_NAME, InvalidName, is_fit, name_of
 from sidecar.wire.paths import PathInvalid, normalise
 
 MAX_REF = 256
+MAX_CREDENTIAL = 8192
 MAX_WAIT = 60.0
 DEFAULT_WAIT = 5.0
 
@@ -29,17 +30,21 @@ _CHECK_TEXTS = {"token": 65536, "method": 32, "host": 260, "path": 65536, "user_
 _CHECK_TEXTS |= {"dpop": 8192, "certificate": 64}
 _KNOWN = {
     "check": frozenset({"op", "ref", "context", "ip", *_CHECK_TEXTS}),
-    "watch": frozenset({"op", "ref", "sessions"}),
+    "watch": frozenset({"op", "ref", "sessions", "credential"}),
     "ping": frozenset({"op", "ref"}),
 }
 
 
 class EventRequest(msgspec.Struct, frozen=True):
-    """Take this event. `wait`: answer when every sidecar has, after so many seconds at the most."""
+    """Take this event. `wait`: answer when every sidecar has, after so many seconds at the most.
+
+    `credential`: what its sender shows, to speak as the source that it belongs to.
+    """
 
     signal: Signal
     wait: float | None = None
     ref: Ref = msgspec.UNSET
+    credential: str = ""
 
 
 class CheckRequest(msgspec.Struct, frozen=True):
@@ -65,6 +70,7 @@ class WatchRequest(msgspec.Struct, frozen=True):
 
     sessions: frozenset[str] | None = None
     ref: Ref = msgspec.UNSET
+    credential: str = ""
 
 
 class PingRequest(msgspec.Struct, frozen=True):
@@ -86,11 +92,17 @@ LineRequest: TypeAlias = EventRequest | CheckRequest | WatchRequest | PingReques
 
 
 def decode_line(
-    line: bytes | bytearray, *, now: float, skew: float, new_id: Callable[[], str]
+    line: bytes | bytearray,
+    *,
+    now: float,
+    skew: float,
+    new_id: Callable[[], str],
+    source: str = "",
 ) -> LineRequest:
     """Read one line without its end. Never raises: what is wrong with it becomes a `Refusal`.
 
-    `new_id` names an event that has no id; `now` and `skew` as for `events.decode_event`.
+    `new_id` names an event that has no id; `now`, `skew` and `source` as for
+    `events.decode_event`.
     """
     try:
         values = strict_object(bytes(line))
@@ -101,18 +113,34 @@ def decode_line(
     except InvalidSignal as error:
         return Refusal("invalid_event", error.message, error.field)
     try:
-        return _request(values, ref, now, skew, new_id)
+        if values.get("op") == "event":
+            return event_request(values, ref, now=now, skew=skew, new_id=new_id, source=source)
+        return _request(values, ref)
     except InvalidSignal as error:
         return Refusal("invalid_event", error.message, error.field, ref)
 
 
-def event_request(
-    values: Mapping[str, object], ref: Ref, *, now: float, skew: float, new_id: Callable[[], str]
+def event_request(  # noqa: PLR0913 - what a door knows, by name
+    values: Mapping[str, object],
+    ref: Ref,
+    *,
+    now: float,
+    skew: float,
+    new_id: Callable[[], str],
+    source: str,
 ) -> EventRequest:
     """Read an event and how long its sender wants to wait; raises `InvalidSignal`."""
     fresh = new_id() if values.get("id") is None else ""
-    signal = decode_event(values, now=now, skew=skew, new_id=fresh)
-    return EventRequest(signal, wait_of(values), ref)
+    signal = decode_event(values, now=now, skew=skew, new_id=fresh, source=source)
+    return EventRequest(signal, wait_of(values), ref, credential_of(values))
+
+
+def credential_of(values: Mapping[str, object]) -> str:
+    """Return what the sender shows to speak as another source; raises `InvalidSignal`."""
+    credential = values.get("credential", "")
+    if not isinstance(credential, str) or len(credential) > MAX_CREDENTIAL:
+        raise InvalidSignal("credential", f"must be a text of at most {MAX_CREDENTIAL} characters")
+    return credential
 
 
 def wait_of(values: Mapping[str, object]) -> float | None:
@@ -131,18 +159,14 @@ def wait_of(values: Mapping[str, object]) -> float | None:
     return None if wait is None else float(timeout)
 
 
-def _request(
-    values: Mapping[str, object], ref: Ref, now: float, skew: float, new_id: Callable[[], str]
-) -> LineRequest:
+def _request(values: Mapping[str, object], ref: Ref) -> LineRequest:
     match values.get("op"):
-        case "event":
-            return event_request(values, ref, now=now, skew=skew, new_id=new_id)
         case "check":
             _refuse_unknown(values, "check")
             return _check(values, ref)
         case "watch":
             _refuse_unknown(values, "watch")
-            return WatchRequest(_sessions(values.get("sessions")), ref)
+            return WatchRequest(_sessions(values.get("sessions")), ref, credential_of(values))
         case "ping":
             _refuse_unknown(values, "ping")
             return PingRequest(ref)

@@ -1,11 +1,15 @@
 """What stands behind the doors in their tests: small services in memory, and a raw client."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import os
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import trio
 
+from sidecar.adapters.speakers import Speakers
 from sidecar.domain.signal import SessionRevoked, Signal
 from sidecar.service.answers import (
     Accepted,
@@ -17,6 +21,11 @@ from sidecar.service.answers import (
     Verdict,
 )
 from sidecar.service.watching import Watches
+from sidecar.wire.settings import Settings
+from sidecar.wire.source_settings import SourceSettings
+
+POWERFUL = "somebody"
+"""The source that the peers of a test's door are, by this process's own uid."""
 
 EPOCH = 1_800_000_000.0
 SKEW = 60.0
@@ -24,6 +33,28 @@ SKEW = 60.0
 
 def clock() -> float:
     return EPOCH
+
+
+def speakers(**powers: Any) -> Speakers:
+    """Peers of this process's uid are one source, with these powers."""
+    one = SourceSettings(name=POWERFUL, uids=(os.getuid(),), **{"may_watch": True, **powers})
+    settings = Settings(sources=(one,))
+    return Speakers(lambda: settings)
+
+
+CREDENTIAL = "a-credential-of-the-tests"
+SHOWN = {"Authorization": f"Bearer {CREDENTIAL}"}
+
+
+@contextmanager
+def credential(**powers: Any) -> Iterator[Speakers]:
+    """Whoever shows `CREDENTIAL` is a source with these powers; all others are local peers."""
+    with tempfile.TemporaryDirectory(prefix="credential-") as directory:
+        file = Path(directory, "token")
+        file.write_text(CREDENTIAL + "\n")
+        one = SourceSettings(name=POWERFUL, token_file=str(file), **powers)
+        settings = Settings(sources=(one,))
+        yield Speakers(lambda: settings)
 
 
 class Numbers:

@@ -13,7 +13,16 @@ from sidecar.adapters.authzen_door import AuthzenDoor
 from sidecar.adapters.data_listener import DataListener
 from sidecar.service.answers import Answer, Call, Overloaded, Unavailable
 from sidecar.wire.settings import Http
-from tests.adapters.doors import SKEW, Incidents, Numbers, Services, clock, running
+from tests.adapters.doors import (
+    SHOWN,
+    SKEW,
+    Incidents,
+    Numbers,
+    Services,
+    clock,
+    credential,
+    running,
+)
 from tests.wire.test_authzen import REQUESTS
 
 ONE, MANY = "/access/v1/evaluation", "/access/v1/evaluations"
@@ -52,21 +61,26 @@ class Pod:
 @asynccontextmanager
 async def pod(base: str = "") -> AsyncIterator[Pod]:
     services, incidents = Sessions(), Incidents()
-    listener = DataListener(
-        Http(bind="127.0.0.1:0"),
-        checks=services,
-        events=services,
-        clock=clock,
-        skew=SKEW,
-        new_id=Numbers(),
-        others=AuthzenDoor(services, base).handlers(),
-        on_incident=incidents,
-    )
-    async with (
-        running(listener.run) as (address,),
-        httpx.AsyncClient(base_url=f"http://{address}") as client,
-    ):
-        yield Pod(services, incidents, client)
+    listening = Http(bind="127.0.0.1:0", authzen_url=base)
+    with credential(may_ask_sessions=True) as known:
+        door = AuthzenDoor(services, listening, known)
+        listener = DataListener(
+            listening,
+            checks=services,
+            events=services,
+            speakers=known,
+            clock=clock,
+            skew=SKEW,
+            new_id=Numbers(),
+            others=door.handlers(),
+            on_incident=incidents,
+        )
+        async with (
+            running(listener.run) as (address,),
+            httpx.AsyncClient(base_url=f"http://{address}", headers=SHOWN) as client,
+        ):
+            door.listens_at(address)
+            yield Pod(services, incidents, client)
 
 
 async def test_a_permitted_call_is_a_true_decision() -> None:

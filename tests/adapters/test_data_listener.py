@@ -10,8 +10,8 @@ from sidecar.adapters.data_listener import DataListener
 from sidecar.adapters.lean_http import HttpIncident
 from sidecar.service.answers import Overloaded, Unavailable
 from sidecar.wire.http_messages import Response
-from sidecar.wire.settings import Gateway, Http
-from tests.adapters.doors import SKEW, Incidents, Numbers, Services, clock, running
+from sidecar.wire.settings import Gateway, Http, HttpEvents
+from tests.adapters.doors import SKEW, Incidents, Numbers, Services, clock, running, speakers
 
 EVENT = {"type": "session-revoked", "subject": {"session": "s1"}}
 BEARER = {"Authorization": "Bearer s1"}
@@ -39,10 +39,12 @@ class Pod:
 @asynccontextmanager
 async def pod(others: Any = None, **settings: Any) -> AsyncIterator[Any]:
     services, incidents = Services(), Incidents()
+    settings.setdefault("events", HttpEvents.LOCAL)
     listener = DataListener(
         Http(bind="127.0.0.1:0", **settings),
         checks=services,
         events=services,
+        speakers=speakers(),
         settling=services,
         clock=clock,
         skew=SKEW,
@@ -243,7 +245,7 @@ async def test_an_invalid_event_is_refused_by_its_field(event: Any, field: str |
         assert answer.json().get("field") == field
 
 
-@pytest.mark.parametrize("kind", ["application/x-ndjson", "application/x-www-form-urlencoded"])
+@pytest.mark.parametrize("kind", ["application/x-ndjson", "application/json"])
 async def test_ndjson_gets_a_result_for_each_line_in_order(kind: str) -> None:
     lines = [json.dumps({**EVENT, "id": f"x{n}", "ref": n}).encode() for n in range(300)]
     lines[7] = b'{"type":"x","ref":7}'

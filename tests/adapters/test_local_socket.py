@@ -24,6 +24,7 @@ from tests.adapters.doors import (
     clock,
     connect,
     running,
+    speakers,
     until,
 )
 
@@ -61,6 +62,7 @@ class Door:
             checks=self.services,
             events=self.services,
             watches=more.pop("watches", self.services.watches),
+            speakers=more.pop("speakers", None) or speakers(),
             clock=clock,
             skew=SKEW,
             new_id=Numbers(),

@@ -19,6 +19,7 @@ from sidecar.service.answers import (
 )
 from sidecar.service.watching import Watches
 from sidecar.wire.settings import Socket
+from tests.adapters.doors import speakers
 
 REASON = Reason("p1", "risk-level-change", "the user's risk is high")
 
@@ -49,6 +50,7 @@ class Sidecar:
             events=self,
             watches=self,
             settling=self,
+            speakers=speakers(),
             clock=lambda: 1_700_000_000.0,
             skew=1e9,
             new_id=lambda: f"new-{len(self.signals)}",

@@ -133,7 +133,7 @@ async def test_a_watcher_whose_daemon_is_gone_is_told_nothing(tmp_path: Path) ->
         await listening.bind(path)
         listening.listen()
         async with connected(Path(path)) as lines, trio.open_nursery() as nursery:
-            watcher = Watcher(lines)
+            watcher = Watcher(lines, "a-credential")
             accepted, _ = await listening.accept()
             with accepted:
                 await accepted.send(b'{"ok":true}\n')
@@ -156,4 +156,4 @@ async def test_a_daemon_that_refuses_to_be_watched_leads_astray(tmp_path: Path) 
             with accepted:
                 await accepted.send(b'{"ok":false,"error":"overloaded"}\n')
                 with pytest.raises(Astray, match="overloaded"):
-                    await Watcher(lines).run()
+                    await Watcher(lines, "a-credential").run()

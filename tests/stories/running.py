@@ -14,6 +14,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Self
 
+import msgspec
 import trio
 from anyio.from_thread import start_blocking_portal
 
@@ -22,6 +23,7 @@ from sidecar.adapters.prefixes import load
 from sidecar.daemon.configuration import Configuration, claims_of, evaluator_of
 from sidecar.daemon.serving import Addresses, Daemon
 from sidecar.demo.geography import Databases, build
+from sidecar.domain.facts import SIGNALS
 from sidecar.domain.policy import Policy
 from sidecar.wire.paths import Routes
 from sidecar.wire.settings import (
@@ -30,6 +32,7 @@ from sidecar.wire.settings import (
     Context,
     Geography,
     Http,
+    HttpEvents,
     Issuer,
     Log,
     Network,
@@ -42,6 +45,7 @@ from sidecar.wire.settings import (
     Tokens,
     Work,
 )
+from sidecar.wire.source_settings import SourceSettings
 from tests.adapters.identity import Signer, key_set
 
 ISSUER = "https://id.example"
@@ -75,12 +79,47 @@ def token(
     )
 
 
+CREDENTIAL = "the-credential-of-the-identity-provider"
+"""What `idp` shows: a source with every power, for what a test's local peer may not say."""
+
+
+def powerful(file: Path) -> SourceSettings:
+    """The source that shows `CREDENTIAL`."""
+    file.write_text(CREDENTIAL)
+    return SourceSettings(
+        name="idp",
+        token_file=str(file),
+        may_loosen=SIGNALS,
+        may_prove=True,
+        may_identify=True,
+        may_watch=True,
+        may_ask_sessions=True,
+    )
+
+
+def empowered(settings: Settings, *transmitters: str) -> Settings:
+    """The settings with every power for these transmitters, which otherwise have none."""
+    powers = tuple(
+        SourceSettings(
+            name=name,
+            transmitter=name,
+            may_loosen=SIGNALS,
+            may_prove=True,
+            may_identify=True,
+            issuers=(ISSUER,),
+        )
+        for name in transmitters
+    )
+    return msgspec.structs.replace(settings, sources=(*settings.sources, *powers))
+
+
 def settings_for(directory: Path, url: str, geography: Databases, name: str) -> Settings:
     """A configuration of one pod."""
     return Settings(
         app=App(id="payroll"),
         socket=Socket(path=str(directory / f"{name}.sock")),
-        http=Http(bind="127.0.0.1:0"),
+        http=Http(bind="127.0.0.1:0", events=HttpEvents.LOCAL),
+        sources=(powerful(directory / "credential"),),
         admin=Admin(bind="127.0.0.1:0", token="operator"),
         store=Store(url=url),
         tokens=Tokens(
@@ -151,8 +190,12 @@ class Client:
         return self.ask(**request, **({"context": context} if context else {}))
 
     def event(self, type: str, subject: dict[str, str], **more: Any) -> Any:  # noqa: A002
-        """Push an event."""
+        """Push an event, as the local peer that this client is."""
         return self.ask(op="event", type=type, subject=subject, **more)
+
+    def trusted(self, type: str, subject: dict[str, str], **more: Any) -> Any:  # noqa: A002
+        """Push an event, as the source with every power."""
+        return self.event(type, subject, credential=CREDENTIAL, **more)
 
     def __enter__(self) -> Self:
         return self

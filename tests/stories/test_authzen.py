@@ -9,7 +9,7 @@ import pytest
 from sidecar.domain.policy import Networks, Selection
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
-from tests.stories.running import Pods, eventually, running, token, unique
+from tests.stories.running import CREDENTIAL, Pods, eventually, running, token, unique
 
 POLICIES = (policy(Networks(Selection(frozenset({"restricted"}))), name="segment"),)
 
@@ -22,7 +22,8 @@ def pods(valkey_server: Server) -> Iterator[Pods]:
 
 def evaluate(pods: Pods, index: int = 1, **members: Any) -> Any:
     url = pods.addresses[index].http[0] + "/access/v1/evaluation"
-    return httpx.post(url, json={"action": {"name": "POST"}, **members}).json()
+    shown = {"Authorization": f"Bearer {CREDENTIAL}"}
+    return httpx.post(url, json={"action": {"name": "POST"}, **members}, headers=shown).json()
 
 
 PAY = {"type": "route", "id": "/pay/{id}", "properties": {"path": "/pay/7"}}

@@ -10,7 +10,7 @@ from sidecar.adapters.clock import now
 from sidecar.domain.policy import Device, RiskLevel, UserRisk
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
-from tests.stories.running import Pods, eventually, running, token
+from tests.stories.running import CREDENTIAL, Pods, eventually, running, token
 
 SESSIONS, DEVICES, USERS = 10_000, 400, 2_500
 POLICIES = (
@@ -49,7 +49,10 @@ def establish(pods: Pods) -> None:
     for begin in range(0, SESSIONS, 500):
         url = pods.addresses[(begin // 500) % 2].http[0] + "/v1/events"
         lines = "\n".join(json.dumps(event) for event in events[begin : begin + 500])
-        headers = {"Content-Type": "application/x-ndjson"}
+        headers = {
+            "Content-Type": "application/x-ndjson",
+            "Authorization": f"Bearer {CREDENTIAL}",
+        }
         answer = httpx.post(url, content=lines, headers=headers, timeout=60)
         assert answer.status_code == 200, answer.text
         assert all(json.loads(line)["ok"] for line in answer.text.splitlines())

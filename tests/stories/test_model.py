@@ -24,7 +24,7 @@ from sidecar.adapters.clock import now
 from sidecar.domain.policy import Device, Networks, RiskLevel, Selection, UserRisk
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
-from tests.stories.running import Pods, eventually, running, token, unique
+from tests.stories.running import CREDENTIAL, Pods, eventually, running, token, unique
 
 POLICIES = (
     policy(UserRisk(RiskLevel.MEDIUM), name="risk"),
@@ -112,7 +112,8 @@ class Daemons(RuleBasedStateMachine):
         reply = self.pods.clients[pod].ask(
             op="event",
             type=kind,
-            id=f"n{self.number}",
+            id=f"n{self.number}-{self.subject['session']}",
+            credential=CREDENTIAL,
             time=self.second,
             subject=subject,
             data=data,

@@ -24,7 +24,7 @@ from sidecar.domain.policy import (
 )
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
-from tests.stories.running import Pods, eventually, running, token, unique
+from tests.stories.running import CREDENTIAL, Pods, eventually, running, token, unique
 
 RESTRICTED = Networks(Selection(frozenset({"restricted"})))
 POLICIES = (
@@ -90,7 +90,7 @@ class Script:
         self.subject = {name: unique(name) for name in ("user", "device", "session")}
         established = {
             "type": "session-established",
-            "id": "e0",
+            "id": f"e0-{self.subject['session']}",
             "time": start,
             "subject": self.subject,
             "data": {
@@ -106,7 +106,7 @@ class Script:
             self.events.append(
                 {
                     "type": kind,
-                    "id": f"e{number}",
+                    "id": f"e{number}-{self.subject['session']}",
                     "time": start + 10 * number,
                     "subject": {part: self.subject[part]},
                     "data": data,
@@ -116,7 +116,7 @@ class Script:
     def play(self, pods: Pods, events: list[dict[str, Any]], choose: random.Random) -> None:
         for event in events:
             client = choose.choice(pods.clients)
-            reply = client.ask(op="event", **event)
+            reply = client.ask(op="event", credential=CREDENTIAL, **event)
             assert reply["ok"] is True, reply
 
     def outcome(self, pods: Pods, pod: int) -> dict[str, Any]:

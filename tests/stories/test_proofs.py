@@ -78,7 +78,7 @@ def test_a_rise_of_assurance_told_by_an_event_clears_and_a_fall_asks_again(pods:
     eventually(now, lambda at: int(at) > int(marked))  # a proof counts from the next second on
 
     level = {"namespace": "urn:example:levels", "current_level": "mfa"}
-    a.event(
+    a.trusted(
         "assurance-level-change",
         {"session": session},
         data={**level, "change_direction": "increase"},

@@ -17,7 +17,7 @@ from sidecar.wire.settings import Settings
 from sidecar.wire.transmitter_settings import Push, Recipient, Transmitter
 from tests.adapters.recipients import key_file, secret_file
 from tests.adapters.servers import Server
-from tests.stories.running import Pods, eventually, running, token, unique
+from tests.stories.running import Pods, empowered, eventually, running, token, unique
 
 AUDIENCE = "https://theirs.example"
 CREDENTIAL, AUTHORIZATION = "a-credential-of-theirs", "Bearer shown-when-it-pushes"
@@ -74,7 +74,8 @@ class Companies:
 
         def change(settings: Settings, _: int) -> Settings:
             store = msgspec.structs.replace(settings.store, prefix="theirs")
-            return msgspec.structs.replace(settings, store=store, receiver=receiver)
+            settings = msgspec.structs.replace(settings, store=store, receiver=receiver)
+            return empowered(settings, "ours")
 
         return running(self._server.url, (), 1, change)
 
@@ -85,6 +86,7 @@ class Companies:
             "name": "ours",
             "issuer": self.issuer,
             "audiences": [AUDIENCE],
+            "events": ["session-revoked"],
             "token_file": self.token_file,
             "authorization_file": self.authorization_file,
         }

@@ -13,7 +13,7 @@ from sidecar.domain.assurance import DEFAULT_LEVELS, Level
 from sidecar.wire.receiver_settings import KnownTransmitter, Match, Receiver, Subjects
 from sidecar.wire.settings import Assurance, Settings
 from tests.adapters.identity import Signer, key_set
-from tests.stories.running import unique
+from tests.stories.running import empowered, unique
 
 EXAMPLES: list[dict[str, Any]] = json.loads(
     (Path(__file__).parents[1] / "cases" / "shared-signals.json").read_text()
@@ -75,6 +75,7 @@ def receiving(settings: Settings, **changes: Any) -> Settings:
     directory = Path(settings.socket.path).parent
     levels = tuple(_with_levels(level) for level in DEFAULT_LEVELS)
     receiver = Receiver(bind="127.0.0.1:0", transmitters=transmitters(directory, **changes))
+    settings = empowered(settings, *(one.name for one in receiver.transmitters))
     return msgspec.structs.replace(settings, receiver=receiver, assurance=Assurance(levels=levels))
 
 
