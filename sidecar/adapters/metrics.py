@@ -297,7 +297,9 @@ class Metrics:
         self.policy_set = self._gauge(
             "sidecar_policy_set_info", "A digest of the policies in force.", "hash"
         )
-        self.store_up = self._gauge("sidecar_store_up", "Whether the store answers.")
+        self.store_up = self._gauge(
+            "sidecar_store_up", "Whether the store answers and takes writes."
+        )
         self.store_losses = self._counter(
             "sidecar_store_losses_total", "Losses of the store, by how they were noticed.", "kind"
         )

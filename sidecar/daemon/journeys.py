@@ -66,6 +66,9 @@ class Parts(Protocol):
     geography: Geography
     trust: Trust
 
+    def store_refuses(self, reason: str) -> None:
+        """The store takes no writes; empty: it does."""
+
 
 class Journeys:
     """The journeys of one daemon, on its store."""
@@ -178,6 +181,7 @@ class Journeys:
             revalidate_interval=lambda: self.reloader.settings.sessions.revalidate_interval,
             accepts_eviction=lambda: self.reloader.settings.store.eviction is Eviction.ACCEPT,
             trouble=self._lost_state,
+            refused=self._daemon.store_refuses,
         )
         self.view.witness = self.guard
         queues = RedisQueues(store)

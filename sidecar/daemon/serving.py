@@ -103,6 +103,8 @@ class Daemon:
             on_answer=self._introspected,
             judged=self._judge_keys,
         )
+        self._answers = False
+        self._refusal = ""
         self.watcher: FileWatcher | None = None
         self._journeys: Journeys | None = None
 
@@ -137,11 +139,22 @@ class Daemon:
             self.health.bad("keys", words)
 
     def _store_up(self, up: bool) -> None:  # noqa: FBT001 - a hook's one argument
-        self.telemetry.record(StoreUp(up=up))
-        if up:
-            self.health.good("store")
+        self._answers = up
+        self._judge_store()
+
+    def store_refuses(self, reason: str) -> None:
+        """The store takes no writes, and is as good as away; empty: it does."""
+        if reason != self._refusal:
+            self._refusal = reason
+            self._judge_store()
+
+    def _judge_store(self) -> None:
+        trouble = self._refusal if self._answers else "the store does not answer"
+        self.telemetry.record(StoreUp(up=not trouble, detail=trouble))
+        if trouble:
+            self.health.limping("store", trouble)
         else:
-            self.health.limping("store", "the store does not answer")
+            self.health.good("store")
 
     def _link_lost(self) -> None:
         self.telemetry.record(LinkState(state=LinkStatus.LOST))

@@ -23,6 +23,7 @@ What nobody can know: where all sidecars are new as well, an empty store is simp
 
 from collections.abc import Callable, Iterable, Mapping
 
+import msgspec
 import trio
 
 from sidecar.domain.lattice import Record
@@ -82,6 +83,8 @@ class _Known:
         self.floor = 0
         self.turn = 0
         self.looked = -float("inf")
+        self.written = -float("inf")
+        self.refusal = ""
         self.looking = trio.Lock()
 
     def is_other(self, epoch: Mapping[bytes, bytes]) -> bool:
@@ -97,7 +100,8 @@ class Guard:
     """Watches over the store for one sidecar.
 
     `max_staleness` and `revalidate_interval` (seconds) and `accepts_eviction` are asked for at each
-    look. `trouble` is told in words what is wrong; empty: nothing is.
+    look. `trouble` is told in words what is wrong, and `refused` why a server takes no writes;
+    empty: nothing is.
     """
 
     def __init__(  # noqa: PLR0913 - one place wires it
@@ -115,6 +119,7 @@ class Guard:
         revalidate_interval: Callable[[], float],
         accepts_eviction: Callable[[], bool],
         trouble: Callable[[str], None] = lambda _: None,
+        refused: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._sidecar = sidecar
         self._store = store
@@ -128,6 +133,7 @@ class Guard:
         self._interval = revalidate_interval
         self._accepts_eviction = accepts_eviction
         self._trouble = trouble
+        self._refused = refused
         self._known: dict[int, _Known] = {}
         self._shards: tuple[Shard, ...] = ()
         self._policies: dict[int, str | None] = {}
@@ -263,34 +269,59 @@ class Guard:
         return max(self._ttl, EPOCH_LIVES)
 
     async def _read(self, shard: Shard) -> tuple[Record, Record]:
-        """The epoch's record and our own signs, both of which live on as they are looked at."""
-        now = int(self._clock() * 1000)
+        """The epoch's record and our own signs."""
         tag = tag_of(shard.slot)
-        epoch, signs = await self._store.join(
-            Join(self._names.epoch_record(tag), {}, self._epoch_expires(), now),
-            Join(self._names.beats_record(tag, self._sidecar), {}, now, now),
+        epoch, signs = await self._store.load(
+            Load(self._names.epoch_record(tag)),
+            Load(self._names.beats_record(tag, self._sidecar)),
         )
         return epoch.record, signs.record
 
     async def _sign(self, shard: Shard, known: _Known) -> None:
-        """Write a sign of life, in two places by turns.
+        """Write a sign of life, in two places by turns, and have the epoch live on.
 
         What is restored between a look and this has the older sign in the other place.
         """
         now, moment = int(self._clock() * 1000), int(self._clock() * MICROSECONDS)
+        tag = tag_of(shard.slot)
+        epoch = Join(
+            self._names.epoch_record(tag), {}, self._epoch_expires(), now, want_record=False
+        )
         sign = Join(
-            self._names.beats_record(tag_of(shard.slot), self._sidecar),
+            self._names.beats_record(tag, self._sidecar),
             {_SIGNS[known.place]: encode_moment(moment)},
             now + int(SIGNS_LIVE * 1000),
             now,
             want_record=False,
-            confirm=True,  # else a replica that takes over need not have it
         )
         try:
-            await self._store.join(sign)
+            # Confirmed: else a replica that takes over need not have it, and it would be missed.
+            await self._store.join(msgspec.structs.replace(sign, confirm=True), epoch)
         except (Unavailable, Overloaded):
-            return  # it is not counted on
-        known.signs[known.place], known.place = moment, 1 - known.place
+            if await self._is_taken(known, sign, epoch):
+                known.written = trio.current_time()  # though it is not counted on
+        else:
+            known.signs[known.place], known.place = moment, 1 - known.place
+            known.written, known.refusal = trio.current_time(), ""
+        self._refused("; ".join(sorted({one.refusal for one in self._known.values()} - {""})))
+
+    async def _is_taken(self, known: _Known, *joins: Join) -> bool:
+        """Whether a server takes a write at all, though no replica may have it."""
+        try:
+            await self._store.join(*joins)
+        except (Unavailable, Overloaded) as error:
+            known.refusal = str(error)
+            return False
+        known.refusal = ""
+        return True
+
+    def staleness(self) -> float:
+        """Seconds since every server took a write of ours; 0 before there is any to be asked.
+
+        One that takes none takes none of the others' either: what they are told stays with them.
+        """
+        shards = [self._known[one.slot] for one in self._shards if one.slot in self._known]
+        return max((trio.current_time() - one.written for one in shards), default=0.0)
 
     def _epoch_expires(self) -> int:
         """Unix milliseconds, by the hour: it need not be written at each look."""
@@ -310,7 +341,11 @@ class Guard:
         floors = [Floor(first, last, moment, vague) for first, last in spans]
         fields = encode_floors(before.joined(floors))
         # Of two who find it empty at once, one begins the epoch; the other takes up its floor.
-        began = await self._begin(shard, fields, anew=epoch is not None and _EPOCH not in epoch)
+        try:
+            began = await self._begin(shard, fields, anew=epoch is not None and _EPOCH not in epoch)
+        except (Unavailable, Overloaded):
+            self._take_up(floors, loss)  # what cannot be told to others counts here all the same
+            raise
         is_ours = Floors(floors_in(began)).of(shard.slot) == moment
         self._take_up(floors_in(began), loss if is_ours else StoreLoss.TOLD)
         now = int(self._clock() * 1000)

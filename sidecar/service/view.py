@@ -46,6 +46,9 @@ class Witness(Protocol):
     async def weigh(self, loads: Iterable[Load], loaded: Iterable[Loaded]) -> None:
         """Take up a loss that it shows."""
 
+    def staleness(self) -> float:
+        """Seconds since it was last certain that the store takes what all have to say."""
+
 
 BROUGHT_INTERVAL = 1.0
 """Seconds for which it counts as known who has a session: others may have come to have it since."""
@@ -139,7 +142,8 @@ class View:
 
     def staleness(self) -> float:
         """Seconds since it was last certain that the view had all news."""
-        return self._news.staleness()
+        heard = self._news.staleness()
+        return heard if self.witness is None else max(heard, self.witness.staleness())
 
     async def open(self, namespace: str, user: str, session: str, device: str = "") -> Live:
         """Bring a session into the view. Raises `Unavailable` where the store cannot tell of it.

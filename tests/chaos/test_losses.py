@@ -226,3 +226,35 @@ def test_records_that_a_full_store_evicts_let_nobody_in_once_it_is_noticed() -> 
         company.watch_until_all_notice(before)
         eventually(lambda: losses(pods), lambda found: min(found) > 0)
         lone.watch_until_all_notice([0.0, 0.0])
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "words"),
+    [("maxmemory", "1", "used memory"), ("min-replicas-to-write", "1", "good replicas")],
+)
+def test_a_store_that_takes_no_writes_is_as_good_as_away_and_says_why(
+    setting: str, value: str, words: str
+) -> None:
+    with serving() as server, running(server.url, POLICIES, change=impatient) as pods:
+        ada = token(unique("ada"), unique("s"))
+        client = pods.clients[1]
+        assert client.check(ada)["decision"] == "allow"
+        call(server, "CONFIG", "SET", setting, value)
+        eventually(lambda: client.check(ada).get("status"), lambda one: one == 503, within=20)
+        assert client.check(ada, context="")["decision"] == "allow"
+        admin = pods.addresses[1].admin[0]
+        report = httpx.get(f"{admin}/readyz").json()
+        (store,) = (check for check in report["checks"] if check["name"] == "store")
+        assert store["state"] == "limping"
+        assert words in store["reason"]
+        assert "sidecar_store_up 0.0" in httpx.get(f"{admin}/metrics").text
+        call(server, "CONFIG", "SET", setting, "0")
+        eventually(lambda: client.check(ada).get("decision"), lambda one: one == "allow")
+        eventually(
+            lambda: httpx.get(f"{admin}/metrics").text, lambda text: "sidecar_store_up 1.0" in text
+        )
+
+
+def impatient(settings: Settings, _: int) -> Settings:
+    sessions = msgspec.structs.replace(settings.sessions, max_staleness=3.0)
+    return msgspec.structs.replace(settings, sessions=sessions)
