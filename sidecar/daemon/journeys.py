@@ -101,6 +101,7 @@ class Journeys:
             clock=clock.now,
             bound=settings.sessions.view,
             namespaces=self._namespaces,
+            waiting=self.pending.waiting,
         )
         self.watches.bring = self.view.bring
         if settings.transmitter.issuer:

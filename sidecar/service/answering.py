@@ -251,8 +251,17 @@ class Answerer:
             app.realm, app.authorization_uri, claims, "TokenIssuedBeforeRevocationTimestamp"
         )
 
-    def unknown(self, resilience: Resilience, whom: Whom, contexts: frozenset[str]) -> Answer:
-        """What a call gets when it cannot be known how its session stands."""
+    def unknown(
+        self,
+        resilience: Resilience,
+        whom: Whom,
+        contexts: frozenset[str],
+        acr_values: tuple[str, ...] = (),
+    ) -> Answer:
+        """What a call gets when it cannot be known how its session stands.
+
+        A step-up is asked for by `acr_values`, so that it is worth what the call needs besides.
+        """
         message = "the state of the session cannot be known now"
         reasons = (Reason("", "policy", message),)
         answer = Answer(
@@ -272,7 +281,8 @@ class Answerer:
                     answer,
                     verdict=Verdict.STEP_UP,
                     status=401,
-                    challenge=self._challenge((), UNKNOWN_MAX_AGE, contexts, whom.scheme),
+                    challenge=self._challenge(acr_values, UNKNOWN_MAX_AGE, contexts, whom.scheme),
+                    acr_values=" ".join(acr_values),
                     max_age=UNKNOWN_MAX_AGE,
                 )
             case Resilience.STEP_UP:

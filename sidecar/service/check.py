@@ -11,8 +11,10 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from sidecar.domain.assurance import Authentication
 from sidecar.domain.decision import Verdict, decide
 from sidecar.domain.explaining import explain_call
+from sidecar.domain.first_shown import counted
 from sidecar.domain.location import Place
 from sidecar.domain.presented import Presented
 from sidecar.domain.scene import CalledFrom
@@ -154,9 +156,7 @@ class Checker:
             return self._answerers.of().unknown(Resilience.UNAVAILABLE, whom, asked.contexts)
         app = self._settings.app.id or token.app
         if live is None:
-            whom = Whom(token.session, token.user, "", label, token.claims_capable, asked.scheme)
-            resilience = self._resilience(token, asked)
-            return self._answerers.of(app).unknown(resilience, whom, asked.contexts)
+            return self._unread(token, app, call, asked)
         return await self._judge_known(live, token, app, asked)
 
     async def _believed(self, call: Call, now: float) -> tuple[Token, Live | None]:
@@ -279,6 +279,23 @@ class Checker:
         )
         return msgspec.structs.replace(answer, explanation=explanation)
 
+    def _unread(self, token: Token, app: str, call: Call, asked: Asked) -> Answer:
+        """Judge a call of a session that nobody can tell of now.
+
+        Where it might pass all the same, its own token is judged as every token is, as that of a
+        session which is made of it alone and of what is known here of its user and device.
+        """
+        resilience = self._resilience(asked)
+        if resilience in {Resilience.DENY, Resilience.UNAVAILABLE}:
+            whom = Whom(
+                token.session, token.user, "", asked.label, token.claims_capable, asked.scheme
+            )
+            return self._answerers.of(app).unknown(resilience, whom, asked.contexts)
+        live = self._sightings.unread(token, call, asked.now)
+        standing, _ = self._standing(live, asked, self._presented(token, app))
+        purse = self._spender.purse(live, standing, token, asked.token)
+        return self._stale(live, token, app, asked, purse, asked.contexts)
+
     def _stale(  # noqa: PLR0913, PLR0917 - as `_judge`, and in which contexts
         self,
         live: Live,
@@ -290,17 +307,28 @@ class Checker:
     ) -> Answer:
         """The view may have missed news. What it knows still binds; what it lacks may not pass."""
         answer = self._judge(live, token, app, asked, purse)
-        resilience = self._resilience(token, asked._replace(contexts=stale))
+        resilience = self._resilience(asked._replace(contexts=stale))
         if answer.verdict is not Verdict.ALLOW or resilience is Resilience.ALLOW:
+            return answer
+        if resilience is Resilience.STEP_UP and _is_fresh(live, token, asked.now):
             return answer
         capable = token is None or token.claims_capable
         whom = Whom(live.session, live.user, answer.assurance, asked.label, capable, asked.scheme)
-        return self._answerers.of(app).unknown(resilience, whom, asked.contexts)
+        acr_values = self._acr_values(live, app, asked)
+        return self._answerers.of(app).unknown(resilience, whom, asked.contexts, acr_values)
 
-    def _resilience(self, token: Token | None, asked: Asked) -> Resilience:
+    def _acr_values(self, live: Live, app: str, asked: Asked) -> tuple[str, ...]:
+        """What the call needs of whoever signs in now, whatever was shown before."""
+        evaluator = self._view.evaluator
+        anybody = Presented(Authentication(int(asked.now)))
+        standing = live.judged(evaluator, asked.now, anybody)
+        ladder = evaluator.world.ladder
+        return decide(standing, app, asked.contexts, asked.now, ladder).acr_values
+
+    def _resilience(self, asked: Asked) -> Resilience:
         """What a call gets where we cannot know: the strictest of what its contexts say.
 
-        Routine calls pass. Where a step-up is asked for, a sign-in that has just been made is one.
+        Routine calls pass.
         """
         if not asked.contexts:
             return Resilience.ALLOW
@@ -309,9 +337,15 @@ class Checker:
             known[name].when_unknown if name in known else Resilience.UNAVAILABLE
             for name in asked.contexts
         }
-        strictest = next(option for option in _STRICTEST_FIRST if option in chosen)
-        fresh = token is not None and asked.now - token.authentication.auth_time <= UNKNOWN_MAX_AGE
-        return Resilience.ALLOW if strictest is Resilience.STEP_UP and fresh else strictest
+        return next(option for option in _STRICTEST_FIRST if option in chosen)
+
+
+def _is_fresh(live: Live, token: Token | None, now: float) -> bool:
+    """Whether the call's own sign-in has just been made, which a step-up would ask for."""
+    if token is None:
+        return False
+    signed_in = counted(live.state, token.authentication).auth_time
+    return now - signed_in <= UNKNOWN_MAX_AGE
 
 
 _STRICTEST_FIRST = (

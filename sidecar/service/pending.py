@@ -49,6 +49,10 @@ class Pending:
             if not waiting:
                 del self._records[record]
 
+    def waiting(self, record: bytes) -> Record:
+        """What waits for the store of a record."""
+        return join_all(self._records.get(record, {}).values())
+
     async def load(self, *loads: Load) -> list[Loaded]:
         """Read each, with what waits joined in. Raises `Unavailable`, `Overloaded`."""
         # Taken before the store is asked: what it gets meanwhile is in one of the two at least.

@@ -32,7 +32,7 @@ from sidecar.domain.session import is_shown
 from sidecar.domain.stamp import MICROSECONDS, Stamp
 from sidecar.domain.state import State
 from sidecar.service.answers import Call
-from sidecar.service.live import Live
+from sidecar.service.live import Identity, Live
 from sidecar.service.view import View
 from sidecar.wire.claims import Token
 from sidecar.wire.naming import Names, digest
@@ -128,6 +128,22 @@ class Sightings:
             seen = Seen(stamp=stamp, session=live.name.session, ip=ip, place=self._place_of(ip))
             self._view.write(live.users, encode_seen(seen, moved=moved))
         live.seen_at = now
+
+    def unread(self, token: Token, call: Call, now: float) -> Live:
+        """A session that cannot be read now, made of what is known here and of what the call shows.
+
+        Nothing of it is kept: it is there to judge this call by.
+        """
+        whose = Identity(token.namespace, token.user, token.session)
+        live = self._view.unread(whose, token.device, {})
+        stamp = Stamp(int(now * MICROSECONDS), self._new_id())
+        facts = self._shown(live, token, call, stamp)
+        agent = call.user_agent[:AGENT_CHARACTERS]
+        if call.ip and call.ip != live.state.ip:
+            facts.append(Sighted(stamp=stamp, ip=call.ip, place=self._place_of(call.ip)))
+        if agent:
+            facts.append(AgentSeen(stamp=stamp, user_agent=agent))
+        return self._view.unread(whose, token.device, encode_facts(facts))
 
     def _proven(self, live: Live, facts: Sequence[Fact]) -> list[PlaceProven]:
         """What a sign-in has proven for the user's later sessions on its device."""

@@ -17,7 +17,7 @@ import trio
 from sidecar.domain.decision import coarse
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.facts import Fact
-from sidecar.domain.lattice import join
+from sidecar.domain.lattice import Record, join
 from sidecar.domain.loss import Floors
 from sidecar.domain.namespaces import Namespaces
 from sidecar.domain.standing import Standing
@@ -55,7 +55,10 @@ BROUGHT_INTERVAL = 1.0
 
 
 class View:
-    """All sessions of this sidecar, judged by `evaluator`; `use` and `lose` replace it."""
+    """All sessions of this sidecar, judged by `evaluator`; `use` and `lose` replace it.
+
+    `waiting` gives what waits for the store of a record, as events in the spool do.
+    """
 
     def __init__(  # noqa: PLR0913 - one place wires it
         self,
@@ -69,6 +72,7 @@ class View:
         clock: Callable[[], float],
         bound: int,
         namespaces: Callable[[], Namespaces] = Namespaces,
+        waiting: Callable[[bytes], Record] = lambda _: {},
     ) -> None:
         self.evaluator = evaluator
         self._store = store
@@ -79,6 +83,7 @@ class View:
         self._clock = clock
         self._bound = bound
         self._namespaces = namespaces
+        self._waiting = waiting
         self._lives: OrderedDict[Identity, Live] = OrderedDict()
         self._by_session: dict[str, dict[Live, None]] = {}
         self._brought: dict[str, float] = {}
@@ -205,6 +210,32 @@ class View:
             raise
         live.coarse = coarse(live.standing(self.evaluator, self._clock()), self._clock())
         return live
+
+    def unread(self, whose: Identity, device: str, shown: Record) -> Live:
+        """What is known here of a session that cannot be read now, and what a call `shown` of it.
+
+        It is no session of the view: nothing that is learned reaches it, and nothing of it is kept.
+        """
+        name = session_name(*whose)
+        own = self._known(self._names.session_record(name))
+        own.record = join(own.record, shown)
+        users = self._known(self._names.user_record(name.user))
+        live = Live(whose, own, users, self._known(self._names.locator(name.session)))
+        if device:
+            key = self._names.device_record(digest(live.namespace, device))
+            live.devices[device] = self._known(key)
+        live.refold(self.evaluator)
+        return live
+
+    def _known(self, key: bytes) -> Tracked:
+        """A copy of a record as far as it is known here."""
+        copy = Tracked(key)
+        for tracked in (self._records.get(key), self._dirty.get(key)):
+            if tracked is not None:
+                copy.record = join(copy.record, join(tracked.record, tracked.unsaved))
+                copy.since = min(copy.since, tracked.since)
+        copy.record = join(copy.record, self._waiting(key))
+        return copy
 
     async def _load(self, *tracked: Tracked) -> None:
         evidence = self.witness.evidence(one.key for one in tracked) if self.witness else []

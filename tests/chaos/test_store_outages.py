@@ -3,9 +3,19 @@
 from collections.abc import Iterator
 
 import httpx
+import msgspec
 import pytest
 
-from sidecar.domain.policy import Networks, RiskLevel, Selection, UserRisk
+from sidecar.domain.policy import (
+    Assignment,
+    Networks,
+    Principals,
+    RiskLevel,
+    Selection,
+    UserRisk,
+)
+from sidecar.wire.context_policies import context_policies
+from sidecar.wire.settings import Context, Requires, Resilience, Settings
 from tests.adapters.servers import Server, serving
 from tests.domain.scenes import policy
 from tests.stories.running import Pods, eventually, running, token, unique
@@ -99,3 +109,47 @@ def test_a_store_that_comes_back_empty_gets_back_what_the_sidecars_know(server: 
             within=20,
         )
         assert b.check(forgotten, context="")["decision"] == "allow"
+
+
+BLOCKED = policy(None, name="blocked", block=True, contexts=frozenset({"c3"}))
+CONTRACTORS = Assignment(include=Principals(groups=frozenset({"contractors"})))
+STRONG = Context(
+    name="Administration",
+    when_unknown=Resilience.STEP_UP,
+    requires=Requires(assurance="phishing-resistant"),
+)
+
+
+def with_a_strong_context(settings: Settings, _: int) -> Settings:
+    return msgspec.structs.replace(settings, contexts={**settings.contexts, "c3": STRONG})
+
+
+def test_without_a_store_a_call_is_judged_by_its_own_token(server: Server) -> None:
+    blocked = msgspec.structs.replace(BLOCKED, users=CONTRACTORS)
+    policies = (*POLICIES, blocked, *context_policies(Settings(contexts={"c3": STRONG})))
+    with running(server.url, policies, 1, with_a_strong_context) as pods:
+        (pod,) = pods.clients
+        gone, revoked = unique("user"), unique("session")
+        known = token(gone, revoked)
+        assert pod.check(known, "")["decision"] == "allow"
+        assert pod.event("session-revoked", {"user": gone})["ok"] is True
+        server.stop()
+        eventually(lambda: store_up(pods, 0), lambda up: up == 0)
+
+        weak = pod.check(token(unique("user"), unique("session"), age=2, groups=[]), "c3")
+        assert (weak["decision"], weak["status"]) == ("step_up", 401)
+        assert weak["acr_values"].split()[0] == "phr"
+        old = pod.check(
+            token(unique("user"), unique("session"), age=120, acr="phr", groups=[]), "c3"
+        )
+        assert (old["decision"], old["max_age"]) == ("step_up", 60)
+        assert old["acr_values"].split()[0] == "phr"
+        strong = token(unique("user"), unique("session"), age=2, acr="phr", groups=[])
+        assert pod.check(strong, "c3")["decision"] == "allow"
+        contractor = token(
+            unique("user"), unique("session"), age=2, acr="phr", groups=["contractors"]
+        )
+        assert pod.check(contractor, "c3")["decision"] == "deny"
+        before = token(gone, unique("session"), age=30, acr="phr", groups=[])
+        assert pod.check(before, "c3")["decision"] == "deny", "the user was revoked since"
+        assert pod.check(before, "")["decision"] == "deny"

@@ -346,6 +346,7 @@ class Pod:
         outbox: Outbox | None = None,
     ) -> None:
         self.now = 1000.0
+        self.waiting: dict[bytes, Record] = {}
         self.places = PLACES
         self.tokens = tokens
         self.sources = Sources()
@@ -367,6 +368,7 @@ class Pod:
             clock=self.clock,
             bound=settings.sessions.view,
             namespaces=lambda: settings.tokens.namespaces,
+            waiting=lambda key: self.waiting.get(key, {}),
         )
         self.news.view = self.view
         self.watches.bring = self.view.bring
