@@ -102,9 +102,9 @@ async def restricted_network(cast: Cast, plot: Plot) -> None:
     called = await cast.call(old, SENSITIVE, BERLIN)
     cast.timeline.step(
         "Alice",
-        f"{SENSITIVE} with the older token: the session is clear",
+        f"{SENSITIVE} with the older token: each call is judged by its own",
         called.outcome,
-        expected=ALLOWED,
+        expected=STEP_UP,
         why=called.why,
     )
 

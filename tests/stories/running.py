@@ -37,6 +37,7 @@ from sidecar.wire.settings import (
     Log,
     Network,
     Policies,
+    ProofOf,
     Route,
     Sessions,
     Settings,
@@ -142,6 +143,12 @@ def settings_for(directory: Path, url: str, geography: Databases, name: str) -> 
         log=Log(level="error"),
         policies=Policies(path=str(directory)),
     )
+
+
+def proofs_of_sessions(settings: Settings) -> Settings:
+    """The same, where any sign-in of a session counts for all of its tokens."""
+    assurance = msgspec.structs.replace(settings.assurance, proof_of=ProofOf.SESSION)
+    return msgspec.structs.replace(settings, assurance=assurance)
 
 
 def configuration(settings: Settings, policies: Sequence[Policy], directory: Path) -> Configuration:

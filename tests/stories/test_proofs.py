@@ -13,10 +13,10 @@ from azure.core.rest import HttpRequest, HttpResponse
 
 from sidecar.adapters.clock import now
 from sidecar.domain.policy import Networks, Selection
-from sidecar.wire.settings import App, ChallengeStyle, ContextProof, ProofOf, Settings
+from sidecar.wire.settings import App, ChallengeStyle, ContextProof, Settings
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
-from tests.stories.running import Pods, eventually, running, token, unique
+from tests.stories.running import Pods, eventually, proofs_of_sessions, running, token, unique
 
 POLICIES = (policy(Networks(Selection(frozenset({"restricted"}))), name="segment"),)
 
@@ -37,10 +37,7 @@ def of_entra(settings: Settings, _: int) -> Settings:
 
 def by_session(settings: Settings, number: int) -> Settings:
     """The first pod takes a proof for all tokens of the session, the second for the token's own."""
-    if number:
-        return settings
-    assurance = msgspec.structs.replace(settings.assurance, proof_of=ProofOf.SESSION)
-    return msgspec.structs.replace(settings, assurance=assurance)
+    return settings if number else proofs_of_sessions(settings)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,15 @@ from sidecar.adapters.clock import now
 from sidecar.domain.policy import Claims, Device, RiskLevel, Signals, UserRisk
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
-from tests.stories.running import Client, Pods, eventually, running, token, unique
+from tests.stories.running import (
+    Client,
+    Pods,
+    eventually,
+    proofs_of_sessions,
+    running,
+    token,
+    unique,
+)
 from tests.stories.transmitting import EXAMPLES, fresh, push, receiving, signed, stamped
 
 RISC = frozenset(
@@ -54,8 +62,11 @@ RISC_BASE = f"{BASE}risc/event-type/"
 def pods(valkey_server: Server) -> Iterator[Pods]:
     with valkey_server.client() as client:
         client.flushall()
+    # A proof that comes as a SET is in no token that was issued before it.
     with running(
-        valkey_server.url, POLICIES, change=lambda settings, _: receiving(settings)
+        valkey_server.url,
+        POLICIES,
+        change=lambda settings, _: proofs_of_sessions(receiving(settings)),
     ) as both:
         yield both
 

@@ -15,7 +15,15 @@ from sidecar.wire.transmitter_settings import FixedStream, Push, Recipient, Tran
 from tests.adapters.recipients import key_file, secret_file
 from tests.adapters.servers import Server, free_ports
 from tests.domain.scenes import policy
-from tests.stories.running import Pods, empowered, eventually, running, token, unique
+from tests.stories.running import (
+    Pods,
+    empowered,
+    eventually,
+    proofs_of_sessions,
+    running,
+    token,
+    unique,
+)
 
 ISSUER = "https://signals.example"
 AUDIENCE = "https://other-fleet.example"
@@ -73,7 +81,8 @@ def fleets(valkey_server: Server, tmp_path: Path, request: pytest.FixtureRequest
         settings = msgspec.structs.replace(settings, store=store)
         if number == 0:
             return msgspec.structs.replace(settings, transmitter=transmitter)
-        return empowered(msgspec.structs.replace(settings, receiver=receiver), "first")
+        settings = msgspec.structs.replace(settings, receiver=receiver)
+        return proofs_of_sessions(empowered(settings, "first"))  # it learns of proofs by events
 
     with running(valkey_server.url, POLICIES, change=change) as both:
         yield both
