@@ -7,7 +7,7 @@ those; the metric counts them).
 
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from typing import assert_never
+from typing import Any, assert_never
 
 import msgspec
 
@@ -228,6 +228,7 @@ class Telemetry:
             "session-would-be-marked" if mark.report_only else "session-marked",
             session=mark.session,
             subject=mark.subject,
+            **_issuer(mark.issuer),
             policy=mark.policy,
             signal=mark.signal,
             contexts=mark.contexts,
@@ -241,6 +242,7 @@ class Telemetry:
             "mark-cleared",
             session=mark.session,
             subject=mark.subject,
+            **_issuer(mark.issuer),
             policy=mark.policy,
             cleared_by=mark.reason,
             reason=mark.text,
@@ -248,21 +250,21 @@ class Telemetry:
 
     def _revoked(self, revoked: RevokedSession) -> None:
         self.metrics.revocations.inc()
-        self._log.info("session-revoked", **msgspec.structs.asdict(revoked))
+        self._log.info("session-revoked", **_told(revoked))
 
     def _reported_only(self, report: ReportedOnly) -> None:
         policy = self.metrics.policies[report.policy]
         self.metrics.report_only.labels(policy, report.decision, report.answered).inc()
         log = self._log.info if self._checks else self._log.debug
-        log("would-have-decided", **msgspec.structs.asdict(report))
+        log("would-have-decided", **_told(report))
 
     def _break_glass(self, used: BreakGlassUsed) -> None:
         self.metrics.break_glass.labels(used.decision).inc()
-        self._log.warning("break-glass-used", **msgspec.structs.asdict(used))
+        self._log.warning("break-glass-used", **_told(used))
 
     def _over_budget(self, over: PromptBudgetExceeded) -> None:
         self.metrics.over_budget.inc()
-        self._log.warning("prompt-budget-exceeded", **msgspec.structs.asdict(over))
+        self._log.warning("prompt-budget-exceeded", **_told(over))
 
     def _event_taken(self, event: EventTaken) -> None:
         kind = self.metrics.event_types[event.type]
@@ -309,6 +311,7 @@ class Telemetry:
                 context=check.context,
                 session=check.session,
                 subject=check.subject,
+                **_issuer(check.issuer),
                 status=check.status,
                 seconds=round(check.seconds, 6),
                 reasons=[f"{reason.policy}: {reason.text}" for reason in check.reasons],
@@ -486,6 +489,17 @@ _LACKING = {
     Need.ROLES: "roles are unknown: see tokens.issuers[].roles_unknown and roles_absent",
     Need.CLAIM: "a policy asks for it: where it is unknown, its condition does not hold",
 }
+
+
+def _issuer(issuer: str) -> dict[str, str]:
+    """Whose names a line tells, where there is an issuer."""
+    return {"issuer": issuer} if issuer else {}
+
+
+def _told(seen: msgspec.Struct) -> dict[str, Any]:
+    """An observation as a line tells it."""
+    fields = msgspec.structs.asdict(seen)
+    return {name: value for name, value in fields.items() if name != "issuer" or value}
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

@@ -41,6 +41,7 @@ examples:
     event.add_argument("--user", help="whom it is about")
     event.add_argument("--device")
     event.add_argument("--session")
+    event.add_argument("--issuer", help="whose names these are, where there are several issuers")
     event.add_argument(
         "--data",
         action="append",
@@ -101,7 +102,7 @@ def _fate(receipt: Receipt) -> str:
 def _event(arguments: argparse.Namespace) -> dict[str, Any]:
     subject = {
         name: value
-        for name in ("user", "device", "session")
+        for name in ("user", "device", "session", "issuer")
         if (value := getattr(arguments, name)) is not None
     }
     event: dict[str, Any] = {"type": arguments.type, "subject": subject}

@@ -12,7 +12,10 @@ from sidecar.cli.asking_admin import AdminClient, add_admin, asking_admin
 from sidecar.cli.stopping import DONE, Stop
 
 _ENOUGH_PAGES = 1000
-_COLUMNS = ("session", "user", "device", "standing", "score", "level", "ip", "country", "network")
+_COLUMNS = (
+    *("session", "user", "issuer", "device", "standing", "score", "level", "ip", "country"),
+    "network",
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +41,7 @@ examples:
     )
     parser.add_argument("--user", help="only sessions of this user")
     parser.add_argument("--device", help="only sessions on this device")
+    parser.add_argument("--issuer", help="whose names these are, where there are several issuers")
     parser.add_argument("--standing", choices=("clear", "step_up", "revoked"))
     parser.add_argument("--limit", type=int, default=100, help="at most so many (default: 100)")
     add_admin(parser)
@@ -57,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _list(client: AdminClient, arguments: argparse.Namespace) -> int:
-    asked = {name: getattr(arguments, name) for name in ("user", "device", "standing")}
+    asked = {name: getattr(arguments, name) for name in ("user", "device", "issuer", "standing")}
     query: dict[str, Any] = {name: value for name, value in asked.items() if value}
     sessions: list[Mapping[str, Any]] = []
     more = True

@@ -137,6 +137,10 @@ def _max_age(demands: list[Demand], now: float) -> int | None:
     return min(ages, default=None)
 
 
+STANDINGS = ("clear", "step_up", "revoked")
+"""What `coarse` says, by how much it keeps from passing."""
+
+
 def coarse(standing: Standing, now: float) -> str:
     """A standing in one word: `revoked`, `step_up` (a mark that binds is not met) or `clear`.
 

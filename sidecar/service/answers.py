@@ -54,7 +54,7 @@ class Answer(msgspec.Struct, frozen=True):
     session's level; `pending` tells that a mark waits in another context; `context` the contexts
     that were judged, for the metric (empty: a routine call). `redirect`: where a browser that
     opens a page may be sent instead. `explanation` is for the log, and only there where
-    `log.explain` asks for it: doors do not show it.
+    `log.explain` asks for it: doors do not show it. Likewise `issuer`, whose names these are.
     """
 
     verdict: Verdict
@@ -73,6 +73,7 @@ class Answer(msgspec.Struct, frozen=True):
     context: str = ""
     redirect: Redirect | None = None
     explanation: Explanation | None = None
+    issuer: str = ""
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -104,7 +105,10 @@ class Settlement(NamedTuple):
 
 
 class StandingChange(msgspec.Struct, frozen=True):
-    """A session's standing became `step_up`, `revoked` or `clear`."""
+    """A session's standing became `step_up`, `revoked` or `clear`.
+
+    Where several users have a session of this name, it is that of the one who stands worst.
+    """
 
     session: str
     standing: str

@@ -23,6 +23,7 @@ class Prompted(msgspec.Struct, frozen=True):
     name: SessionName
     subject: str
     moments: tuple[int, ...]
+    issuer: str = ""
 
 
 class Budget:
@@ -70,6 +71,7 @@ class Budget:
                 self._telemetry.record(
                     PromptBudgetExceeded(
                         subject=each.subject,
+                        issuer=each.issuer,
                         prompts=used,
                         budget=settings.prompts,
                         seconds=settings.per,

@@ -266,11 +266,17 @@ class Checker:
         reasons = reasons_of(decision.demands)
         if evaluator.is_break_glass(live.state):
             used = BreakGlassUsed(
-                session=live.session, subject=live.user, decision=decision.verdict, context=label
+                session=live.session,
+                subject=live.user,
+                issuer=live.namespace,
+                decision=decision.verdict,
+                context=label,
             )
             self._telemetry.record(used)
         answerer = self._answerers.of(app)
         answer = answerer.decided(decision, whom, reasons, contexts, standing.revoked)
+        if self._settings.log.checks:
+            answer = msgspec.structs.replace(answer, issuer=live.namespace)
         if not self._explains:
             return answer
         state = live.as_of(evaluator, presented)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from sidecar.domain.decision import coarse, explain
+from sidecar.domain.decision import STANDINGS, coarse, explain
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.explaining import explain_call
 from sidecar.domain.explanation import Explanation
@@ -30,7 +30,6 @@ from sidecar.wire.records import WHO_SESSION, WHO_USER, apps_of, owners_of
 from sidecar.wire.resweeps import Progress
 from sidecar.wire.settings import Settings
 
-STANDINGS = ("clear", "step_up", "revoked")
 PAGE_BOUND = 1000
 
 

@@ -102,6 +102,7 @@ class Marked(msgspec.Struct, frozen=True, kw_only=True):
     contexts: tuple[str, ...] = ()
     report_only: bool = False
     signal_to_mark_seconds: float | None = None
+    issuer: str = ""
 
 
 class Cleared(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,6 +113,7 @@ class Cleared(msgspec.Struct, frozen=True, kw_only=True):
     policy: str
     reason: ClearReason
     text: str = ""
+    issuer: str = ""
 
 
 class RevokedSession(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,6 +122,7 @@ class RevokedSession(msgspec.Struct, frozen=True, kw_only=True):
     session: str
     subject: str
     reason: str = ""
+    issuer: str = ""
 
 
 class ReportedOnly(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,6 +138,7 @@ class ReportedOnly(msgspec.Struct, frozen=True, kw_only=True):
     decision: str
     answered: str
     context: str = ""
+    issuer: str = ""
 
 
 class BreakGlassUsed(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,6 +148,7 @@ class BreakGlassUsed(msgspec.Struct, frozen=True, kw_only=True):
     subject: str
     decision: str
     context: str = ""
+    issuer: str = ""
 
 
 class PromptBudgetExceeded(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,6 +158,7 @@ class PromptBudgetExceeded(msgspec.Struct, frozen=True, kw_only=True):
     prompts: int
     budget: int
     seconds: float
+    issuer: str = ""
 
 
 class EventTaken(msgspec.Struct, frozen=True, kw_only=True):
@@ -197,6 +203,7 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     reasons: tuple[Reason, ...] = ()
     explanation: Explanation | None = None
+    issuer: str = ""
 
 
 class Reloaded(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ def checked(answer: Answer, seconds: float) -> Checked:
         context=answer.context,
         session=answer.session,
         subject=answer.subject,
+        issuer=answer.issuer,
         status=answer.status,
         seconds=seconds,
         reasons=answer.reasons,
@@ -51,6 +52,7 @@ class Tried:
             yield ReportedOnly(
                 session=self._live.session,
                 subject=self._live.user,
+                issuer=self._live.namespace,
                 policy=demand.policy,
                 decision=max(verdict, self._answered, key=SEVERITY.__getitem__),
                 answered=self._answered,

@@ -340,7 +340,7 @@ class Rescorer:
             return False
         told = told_of(live.own.record)
         policies = [policy.id for policy in evaluator.policies]
-        whose = Whose(live.session, live.user)
+        whose = Whose(live.session, live.user, live.namespace)
         missing = tellings(Known(whose, told, policies), live.state, standing, now)
         announcer = self._announcer
         if announcer is not None and not missing:
@@ -360,7 +360,7 @@ def _prompted(session: Assembled, missing: Iterable[Telling]) -> Prompted:
     """The prompts among what is untold of a session."""
     subject = session.record.get(WHO_USER, b"").decode() or session.name.user
     moments = {telling.prompt for telling in missing if telling.prompt is not None}
-    return Prompted(session.name, subject, tuple(sorted(moments)))
+    return Prompted(session.name, subject, tuple(sorted(moments)), session.namespace)
 
 
 def _untimed(observation: Observation) -> Observation:
@@ -399,6 +399,7 @@ def _untold(
     whose = Whose(
         session.record.get(WHO_SESSION, b"").decode() or session.name.session,
         session.record.get(WHO_USER, b"").decode() or session.name.user,
+        session.namespace,
     )
     policies = [policy.id for policy in evaluator.policies]
     told = told_of(session.record)

@@ -57,10 +57,11 @@ class Telling(NamedTuple):
 
 
 class Whose(NamedTuple):
-    """The session and subject that a telling names, in plain text."""
+    """The session and subject that a telling names, in plain text, and whose names these are."""
 
     session: str
     subject: str
+    issuer: str = ""
 
 
 class Known(NamedTuple):
@@ -94,7 +95,10 @@ def tellings(before: Known, state: State, standing: Standing, now: float) -> lis
         value = _value(standing.revoked.since or 0, _SET)
         if told.get(REVOKED, b"") < value:
             revoked = RevokedSession(
-                session=whose.session, subject=whose.subject, reason=standing.revoked.value
+                session=whose.session,
+                subject=whose.subject,
+                issuer=whose.issuer,
+                reason=standing.revoked.value,
             )
             missing.append(Telling(REVOKED, value, revoked))
     known = set(policies)
@@ -114,6 +118,7 @@ def _marked(whose: Whose, demand: Demand, now: float) -> Marked:
     return Marked(
         session=whose.session,
         subject=whose.subject,
+        issuer=whose.issuer,
         policy=demand.policy,
         signal=demand.signal,
         text=explain(demand),
@@ -135,5 +140,11 @@ def _cleared(whose: Whose, state: State, policy: str, value: bytes, *, known: bo
         reason = ClearReason.PROOF
     else:
         reason = ClearReason.WITHDRAWN
-    cleared = Cleared(session=whose.session, subject=whose.subject, policy=policy, reason=reason)
+    cleared = Cleared(
+        session=whose.session,
+        subject=whose.subject,
+        issuer=whose.issuer,
+        policy=policy,
+        reason=reason,
+    )
     return Telling(policy, _value(moment, _CLEARED), cleared)

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import trio
 
-from sidecar.domain.decision import coarse
+from sidecar.domain.decision import STANDINGS, coarse
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.facts import Fact
 from sidecar.domain.lattice import Record, join
@@ -427,7 +427,11 @@ class View:
         )
 
     def note(self, live: Live) -> None:
-        """Tell watchers if the session's standing has changed."""
+        """Tell watchers if the session's standing has changed.
+
+        They know sessions by their names alone: of several that bear it, the one counts that stands
+        worst.
+        """
         now = self._clock()
         standing = live.standing(self.evaluator, now)
         word = coarse(standing, now)
@@ -435,7 +439,12 @@ class View:
             return
         live.coarse = word
         if len(self._watches):
-            self._watches.tell(_change(live.session, word, standing, now))
+            worst = max(
+                (live, *self._by_session.get(live.session, ())),
+                key=lambda one: STANDINGS.index(one.coarse),
+            )
+            standing = worst.standing(self.evaluator, now)
+            self._watches.tell(_change(live.session, worst.coarse, standing, now))
 
     async def revalidate(self) -> int:
         """Read all records again, as news may have been missed; write back what the store lacks.

@@ -60,13 +60,19 @@ def unique(prefix: str) -> str:
 
 
 def token(
-    user: str, session: str, *, age: float = 60, acr: str = "single-factor", **more: Any
+    user: str,
+    session: str,
+    *,
+    age: float = 60,
+    acr: str = "single-factor",
+    issuer: str = ISSUER,
+    **more: Any,
 ) -> str:
     """A real token of a sign-in `age` seconds ago."""
     issued = int(now())
     signed_in = int(now() - age)
     return SIGNER.token(
-        iss=ISSUER,
+        iss=issuer,
         aud="payroll",
         azp="payroll",
         sub=user,
