@@ -44,7 +44,9 @@ class Reception:
         self._settings = settings
         self._telemetry = telemetry
         self._rules = {
-            one.name: SubjectRules(one.subjects, issuers_of_transmitter(settings, one))
+            one.name: SubjectRules(
+                one.subjects, issuers_of_transmitter(settings, one), settings.tokens.namespaces
+            )
             for one in receiver.transmitters
         }
         self.keys = [self._key_source(one) for one in receiver.transmitters]

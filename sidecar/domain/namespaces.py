@@ -35,3 +35,7 @@ class Namespaces:
         """The namespace where there is but one."""
         everything = self.all
         return everything[0] if len(everything) == 1 else None
+
+
+NO_NAMESPACES = Namespaces()
+"""Where no issuer is configured."""

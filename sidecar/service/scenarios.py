@@ -8,7 +8,7 @@ import msgspec
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.explanation import Explanation
 from sidecar.domain.location import Place
-from sidecar.domain.namespaces import Namespaces
+from sidecar.domain.namespaces import NO_NAMESPACES, Namespaces
 from sidecar.domain.rehearsal import Described, Rehearsal
 from sidecar.domain.scene import CalledFrom
 from sidecar.wire.scenario_when import Action, SignIn
@@ -25,7 +25,7 @@ class Stage(NamedTuple):
     place_of: Callable[[str], Place]
     contexts_of: ContextsOf
     app: str = ""
-    namespaces: Namespaces = Namespaces()
+    namespaces: Namespaces = NO_NAMESPACES
 
     def whose(self, described: Described) -> Described:
         """A session that says whose names its are: where there is one issuer, that one's."""

@@ -106,7 +106,7 @@ def meaning_of(token: SecurityEventToken, terms: Terms) -> Meaning:
     if said.kind.startswith("session-") and said.kind != "session-revoked" and not subject.session:
         said = _named_signal(event, _USER)
     subject = _restricted(subject, said.about)
-    if subject == Subject():
+    if subject == Subject(issuer=subject.issuer):
         return Unmatched(f"the subject does not name a {' or '.join(said.about)}")
     return _signal(said, subject, token, terms)
 
@@ -213,19 +213,24 @@ def _of_all_sessions(
     # Read as if it were of a session, for the same limits.
     said = _Said("assurance-level-change", _SESSION, _assurance(event))
     of_one = _signal(said, Subject(session="any"), token, terms)
-    return msgspec.structs.replace(of_one, subject=Subject(user=subject.user))
+    return msgspec.structs.replace(
+        of_one, subject=Subject(user=subject.user, issuer=subject.issuer)
+    )
 
 
 def _restricted(subject: Subject, about: tuple[Kind, ...]) -> Subject:
     """Only what the event is about: of risk that is a user's, the device is no part."""
     if about == ("session", "device", "user"):
         about = next(((kind,) for kind in about if getattr(subject, kind)), about)
-    return Subject(**{kind: getattr(subject, kind) for kind in about})
+    named = {kind: getattr(subject, kind) for kind in about}
+    return Subject(**named, issuer=subject.issuer)
 
 
 def _signal(said: _Said, subject: Subject, token: SecurityEventToken, terms: Terms) -> Signal:
     named = {
-        kind: name for kind in ("user", "device", "session") if (name := getattr(subject, kind))
+        kind: name
+        for kind in ("user", "device", "session", "issuer")
+        if (name := getattr(subject, kind))
     }
     raw = {
         "type": said.kind,

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from sidecar.domain.namespaces import NO_NAMESPACES, Namespaces
 from sidecar.domain.signal import Subject
 from sidecar.wire.receiver_settings import Match, Subjects
 from sidecar.wire.subject_ids import (
@@ -51,13 +52,27 @@ class Unmatched(NamedTuple):
     reason: str
 
 
+class _Found(NamedTuple):
+    """A name, and whose it is as far as its identifier tells."""
+
+    name: str
+    issuer: str
+
+
 class SubjectRules:
     """The rules of one transmitter. `issuers`: whose identifiers count where a rule names none.
 
-    Raises ValueError for a rule that could never match.
+    `namespaces` are those of our tokens' issuers: an identifier that one of them issued is a name
+    of its. Raises ValueError for a rule that could never match.
     """
 
-    def __init__(self, subjects: Subjects, issuers: Collection[str]) -> None:
+    def __init__(
+        self,
+        subjects: Subjects,
+        issuers: Collection[str],
+        namespaces: Namespaces = NO_NAMESPACES,
+    ) -> None:
+        self._namespaces = namespaces
         self._subjects = subjects
         self._issuers = frozenset(issuers)
         self.critical = frozenset(subjects.critical)
@@ -74,19 +89,21 @@ class SubjectRules:
         if isinstance(subject, Complex):
             return self._complex(subject)
         for kind in about:
-            name = self._named(subject, getattr(self._subjects, kind))
-            if name:
-                return Subject(**{kind: name})
+            found = self._named(subject, getattr(self._subjects, kind))
+            if found is not None:
+                return Subject(**{kind: found.name}, issuer=found.issuer)
         return Unmatched(f"no rule of {', '.join(about)} fits {_format(subject)}")
 
     def _complex(self, subject: Complex) -> Subject | Unmatched:
         named: dict[str, str] = {}
+        issuers = set[str]()
         for member, identifier in subject.members:
             if member in KINDS:
-                name = self._named(identifier, getattr(self._subjects, member))
-                if not name:
+                found = self._named(identifier, getattr(self._subjects, member))
+                if found is None:
                     return Unmatched(f"no rule of {member} fits {_format(identifier)}")
-                named[member] = name
+                named[member] = found.name
+                issuers |= {found.issuer} - {""}
             elif member == "tenant" and self._subjects.tenants:
                 if not self._is_ours(identifier):
                     return Unmatched("the tenant is none of ours")
@@ -94,25 +111,28 @@ class SubjectRules:
                 return Unmatched("a critical member of the subject is not understood here")
         if not named:
             return Unmatched("the subject names neither user, device nor session")
-        return Subject(**named)
+        if len(issuers) > 1:
+            return Unmatched("the subject's members are names of several issuers")
+        return Subject(**named, issuer=next(iter(issuers), ""))
 
-    def _named(self, subject: Simple, rules: Sequence[Match]) -> str:
+    def _named(self, subject: Simple, rules: Sequence[Match]) -> "_Found | None":
         identifiers = list(_identifiers(subject))
         for rule in rules:
             for identifier in identifiers:
-                name = self._name(identifier, rule)
-                if name:
-                    return name
-        return ""
+                found = self._name(identifier, rule)
+                if found is not None:
+                    return found
+        return None
 
-    def _name(self, identifier: Identifier, rule: Match) -> str:
+    def _name(self, identifier: Identifier, rule: Match) -> "_Found | None":
         members = members_of(identifier)
         if members.get("format") != rule.format:
-            return ""
+            return None
         issuer = members.get(_ISSUER.get(rule.format, ""))
         if issuer is not None and issuer not in (rule.issuers or self._issuers):
-            return ""
-        return _filled(rule, members)
+            return None
+        name = _filled(rule, members)
+        return _Found(name, self._namespaces.named(issuer or "") or "") if name else None
 
     def _is_ours(self, tenant: Simple) -> bool:
         return any(

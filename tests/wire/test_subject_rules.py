@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from sidecar.domain.namespaces import Namespaces
 from sidecar.domain.signal import Subject
 from sidecar.wire.receiver_settings import Match, Subjects
 from sidecar.wire.subject_ids import decode_subject
@@ -170,3 +171,22 @@ def test_a_reason_names_no_identifier() -> None:
 def test_a_rule_that_could_never_match_is_refused(match: Match) -> None:
     with pytest.raises(ValueError, match=r"value|format"):
         check_match(match)
+
+
+OURS = Namespaces({ISSUER: "staff", "https://partner.example": "partners"})
+
+
+def test_what_an_issuer_of_our_tokens_names_is_a_name_of_its() -> None:
+    found = SubjectRules(Subjects(), (ISSUER, "https://partner.example"), OURS)
+    ours = {"format": "iss_sub", "iss": ISSUER, "sub": "ada"}
+    assert matched(found, ours, ("user",)) == Subject(user="ada", issuer="staff")
+    assert matched(found, complex_(user=ours)) == Subject(user="ada", issuer="staff")
+    opaque = {"format": "opaque", "id": "s1"}
+    assert matched(found, opaque, ("session",)) == Subject(session="s1")
+
+
+def test_a_subject_of_two_issuers_names_is_nobody() -> None:
+    found = SubjectRules(Subjects(), (ISSUER, "https://partner.example"), OURS)
+    theirs = {"format": "iss_sub", "iss": "https://partner.example", "sub": "laptop"}
+    both = complex_(user={"format": "iss_sub", "iss": ISSUER, "sub": "ada"}, device=theirs)
+    assert isinstance(matched(found, both), Unmatched)
