@@ -64,9 +64,7 @@ class Attribution:
                 _refuse("is none for whose users this source may speak (sources: `issuers`)")
             return (namespace,)
         if not speaks_for:
-            _refuse(
             _refuse("is needed: this source speaks for users of no configured issuer (`issuers`)")
-            )
         return speaks_for
 
     async def of(self, signal: Signal) -> tuple[Signal, ...]:
