@@ -63,11 +63,11 @@ def compile_condition(  # noqa: C901, PLR0912 - one case a kind
             inner = compile_condition(condition.condition, inverted=not inverted)
             return Check("not", _not(inner.test), "this does not hold", _nothing, (inner,))
         case Changed():
-            return whereabouts.changed(condition)
+            return whereabouts.changed(condition, inverted=inverted)
         case Locations():
             return whereabouts.locations(condition, inverted=inverted)
         case Networks():
-            return whereabouts.networks(condition.selection)
+            return whereabouts.networks(condition.selection, inverted=inverted)
         case Countries():
             return whereabouts.countries(condition.selection)
         case Asns():

@@ -79,7 +79,6 @@ _CHANGES: dict[type[Fact], Parts] = {
     Sighted: 0,
     AgentSeen: 0,
     DeviceBound: 0,
-    NetworkReported: 0,
     # Conditions do not read these: they count in a standing, or in the next journey.
     Seen: 0,
     AssuranceLowered: 0,
@@ -93,6 +92,7 @@ _CHANGES: dict[type[Fact], Parts] = {
     RiskReported: RISK,
     SignalRaised: SIGNALS,
     ComplianceReported: COMPLIANCE,
+    NetworkReported: CIRCUMSTANCES[Circumstance.NETWORK],
 }
 
 _UNDERSTOOD: dict[type[msgspec.Struct], frozenset[str]] = {

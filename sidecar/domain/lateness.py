@@ -5,7 +5,8 @@ that must count, however many steps of other kinds were folded meanwhile. A reco
 facts of each group, so whatever would supersede a fact that is there is there as well.
 
 Where a session is and with what (address, agent, device, network) is left out: those are known to
-the sidecars that serve the session at once, and each is superseded by the next call.
+the sidecars that serve the session at once, and each is superseded by the next call. What another
+source reports of the network is not.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +17,7 @@ from sidecar.domain.facts import (
     ComplianceReported,
     Fact,
     MembershipTold,
+    NetworkReported,
     RiskReported,
     SetAside,
     SignalRaised,
@@ -52,6 +54,8 @@ def _registers(fact: Fact) -> Iterator[str]:
             yield f"compliance|{fact.device}|{fact.source}"
         case SignalRaised():
             yield f"signal|{fact.scope}|{fact.device}|{fact.name}|{fact.source}"
+        case NetworkReported() if fact.source:
+            yield f"network|{fact.device}|{fact.source}"
         case AssuranceLowered():
             yield f"assurance|{fact.source}"
         case MembershipTold():

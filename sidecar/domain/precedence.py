@@ -24,6 +24,7 @@ NOT_COMPLIANT = "not-compliant"
 COMPLIANCE_CHANGE = "device-compliance-change"
 RISK_CHANGE = "risk-level-change"
 ASSURANCE_CHANGE = "assurance-level-change"
+NETWORK_CHANGE = "network-change"
 CLAIMS_CHANGE = "token-claims-change"
 RISK_SIGNAL = "risk-signal"
 CREDENTIAL_CHANGE = "credential-change"
@@ -167,5 +168,13 @@ def loosening(state: State, sources: Sources) -> State:
     return twin
 
 
-_REGISTERS = (("user_risk", RISK_CHANGE), ("session_risk", RISK_CHANGE))
-_TABLES_OF_REGISTERS = (("device_risk", RISK_CHANGE), ("compliance", COMPLIANCE_CHANGE))
+_REGISTERS = (
+    ("user_risk", RISK_CHANGE),
+    ("session_risk", RISK_CHANGE),
+    ("segments", NETWORK_CHANGE),
+)
+_TABLES_OF_REGISTERS = (
+    ("device_risk", RISK_CHANGE),
+    ("compliance", COMPLIANCE_CHANGE),
+    ("device_network", NETWORK_CHANGE),
+)

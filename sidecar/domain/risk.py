@@ -8,12 +8,15 @@ from sidecar.domain.places import is_proven, sign_ins_of
 from sidecar.domain.policy import RiskLevel
 from sidecar.domain.precedence import (
     COMPLIANCE_CHANGE,
+    NETWORK_CHANGE,
     NOT_COMPLIANT,
     RISK_CHANGE,
     counting,
     signal_type,
     signals,
 )
+from sidecar.domain.segments import changes
+from sidecar.domain.segments import circumstance as circumstance_of
 from sidecar.domain.source import ITSELF, Sources
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.state import Moment, RiskHeld, SignalHeld, State
@@ -132,7 +135,6 @@ class Rating(msgspec.Struct, frozen=True):
 _CHANGES = (
     ("country", "country-changed", "session-presented"),
     ("asn", "asn-changed", "session-presented"),
-    ("network", "network-changed", "network-change"),
     ("device", "device-changed", "session-established"),
     ("user_agent", "user-agent-changed", "session-presented"),
 )
@@ -206,6 +208,11 @@ def _contributions(
             and not sign_ins_of(state, f"{circumstance}={held.value}")
         ):
             yield [(name, held.since, signal, ITSELF)]
+    yield [
+        ("network-changed", said.since, NETWORK_CHANGE, source)
+        for source, said, is_new in changes(state, sources)
+        if is_new and not sign_ins_of(state, circumstance_of(source, said.value))
+    ]
     if state.location.anonymizer:
         since = state.circumstances["ip"].since if "ip" in state.circumstances else None
         yield [("anonymizer", since, "session-presented", ITSELF)]

@@ -29,12 +29,12 @@ may be dropped. A fact that arrives later than the checkpoint with an older stam
 into the registers only where it is newer than what they hold.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import assert_never
 
 import msgspec
 
-from sidecar.domain import places
+from sidecar.domain import places, segments
 from sidecar.domain.assurance import Authentication, is_later
 from sidecar.domain.context_proofs import keep_shown
 from sidecar.domain.facts import (
@@ -163,12 +163,7 @@ def _apply_one(  # noqa: C901, PLR0912 - one case a kind
             for kind, telling in fact.tellings:
                 state.memberships[kind] = told(state.memberships.get(kind), telling)
         case NetworkReported():
-            if fact.device:
-                state.device_network[fact.device] = Held(fact.network, moment)
-                _network_of_device(state)
-            else:
-                state.network_reported = True
-                _hold(state, Circumstance.NETWORK, fact.network, moment)
+            _network(state, fact, moment)
         case RiskReported():
             _risk(state, fact, moment)
         case SignalRaised():
@@ -236,13 +231,26 @@ def _forget(state: State, circumstance: str) -> None:
         state.circumstances[circumstance] = Held(baseline, held.since)
 
 
+def _network(state: State, fact: NetworkReported, moment: int) -> None:
+    if fact.source != ITSELF:
+        segments.report(state, fact.source, fact.network, fact.device, moment)
+    elif fact.device:
+        words = state.device_network.get(fact.device, {})
+        said = Said(fact.network, moment, moment)
+        state.device_network[fact.device] = {**words, ITSELF: said}
+        _network_of_device(state)
+    else:
+        state.network_reported = True
+        _hold(state, Circumstance.NETWORK, fact.network, moment)
+
+
 def _network_of_device(state: State) -> None:
-    held = state.device_network.get(state.device)
+    said = state.device_network.get(state.device, {}).get(ITSELF)
     current = state.circumstances.get(Circumstance.NETWORK)
-    if held is None or (current is not None and (current.since or 0) > (held.since or 0)):
+    if said is None or (current is not None and (current.since or 0) > said.at):
         return
     state.network_reported = True
-    _hold(state, Circumstance.NETWORK, held.value, held.since)
+    _hold(state, Circumstance.NETWORK, said.value, said.since)
 
 
 OWN, OTHER = "own", "other"
@@ -404,6 +412,7 @@ def _sign_in(state: State, fact: SignedIn, auth: Authentication, around: Surroun
     if came.ip:
         proven += places.circumstances(came.ip, came.place)
         proven += _segment(state, came.ip, auth, around)
+        proven += _reported_segments(state, came.ip, auth, around)
         _prove_place(state, came.ip, came.place, auth)
     for key in proven:
         state.proven[key] = best_sign_ins((*state.proven.pop(key, ()), auth), PROVEN_BY_BOUND)
@@ -466,6 +475,18 @@ def _segment(
     if is_later(authentication.auth_time, since, around.skew):
         return (f"{Circumstance.NETWORK}={held.value}",)
     return ()
+
+
+def _reported_segments(
+    state: State, ip: str, authentication: Authentication, around: Surroundings
+) -> Iterator[str]:
+    """The segments that others had reported when a sign-in was made where the session is."""
+    if state.ip != ip:
+        return
+    for source, said in segments.reported(state).items():
+        since = None if said.since is None else said.since // MICROSECONDS
+        if is_later(authentication.auth_time, since, around.skew):
+            yield segments.circumstance(source, said.value)
 
 
 def _prove_place(state: State, ip: str, place: Place, authentication: Authentication) -> None:

@@ -6,6 +6,7 @@ from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.explanation import SessionTold, SignInTold
 from sidecar.domain.memberships import GROUPS, KINDS, ROLES
 from sidecar.domain.precedence import compliance
+from sidecar.domain.segments import told_segments
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.state import Held, State
 
@@ -13,7 +14,6 @@ from sidecar.domain.state import Held, State
 def session_told(evaluator: Evaluator, state: State, revoked: Held | None) -> SessionTold:
     """What is known of a session, and the revocation that a call of it is refused by, if any."""
     ladder = evaluator.world.ladder
-    network = state.circumstances.get("network")
     user = state.claims.get("user", ((), None))[0]
     return SessionTold(
         user=user[0] if user else "",
@@ -21,7 +21,7 @@ def session_told(evaluator: Evaluator, state: State, revoked: Held | None) -> Se
         roles=_names(state, ROLES),
         ip=state.ip,
         country=state.location.country,
-        network=network.value if network else "",
+        network=told_segments(state, evaluator.world.sources),
         device=state.device,
         compliance=compliance(state, evaluator.world.sources),
         established=state.established / MICROSECONDS,

@@ -44,7 +44,7 @@ class Said(msgspec.Struct, frozen=True, array_like=True):
     """What a source said last and when (`at`), and since when it has been saying so."""
 
     value: str
-    since: int
+    since: Moment
     at: int
 
 
@@ -208,7 +208,7 @@ class State(msgspec.Struct):
 
     What sources say is kept by source, and weighed by whoever reads it (`precedence`). A table in
     a table is replaced, never changed: copies share it. `claims` are those that tokens show, and
-    `claims_said` what others say of them.
+    `claims_said` what others say of them; `segments` are what others report of its network.
 
     `lost`: what was known before this moment (microseconds) may be lost; 0: nothing is. It is no
     fact, and is set by whoever has the records: see `domain.loss`.
@@ -243,7 +243,8 @@ class State(msgspec.Struct):
     session_risk: dict[str, RiskHeld] = {}
     device_risk: dict[str, dict[str, RiskHeld]] = {}
     compliance: dict[str, dict[str, Said]] = {}
-    device_network: dict[str, Held] = {}
+    device_network: dict[str, dict[str, Said]] = {}
+    segments: dict[str, Said] = {}
     signals: dict[str, SignalHeld] = {}
     claims: dict[str, tuple[tuple[str, ...], Moment]] = {}
     claims_said: dict[str, dict[str, ClaimSaid]] = {}

@@ -1,62 +1,69 @@
 """Conditions on where a session is and what of its surroundings changed. See `conditions`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+from sidecar.domain import segments
 from sidecar.domain.location import Place
 from sidecar.domain.places import NO_ANONYMIZER
 from sidecar.domain.policy import Anonymizer, Changed, Circumstance, Locations, Selection
+from sidecar.domain.precedence import NETWORK_CHANGE
 from sidecar.domain.scene import JOURNEY, LOCATION, Check, Finding, Needs, Scene, Test
-from sidecar.domain.state import ANONYMIZER, PLACE, Cause
+from sidecar.domain.state import ANONYMIZER, PLACE, Cause, said_by
 
-_SIGNAL_OF = {
-    Circumstance.NETWORK: "network-change",
-    Circumstance.DEVICE: "session-established",
-}
+_NETWORK = Circumstance.NETWORK
+_SIGNAL_OF = {Circumstance.DEVICE: "session-established"}
 
 
-def changed(condition: Changed) -> Check:
+def changed(condition: Changed, *, inverted: bool) -> Check:
     """Whether any of these circumstances is neither the baseline's nor proven since."""
     names = tuple(c.value for c in condition.circumstances)
-    each = tuple(_changed_one(name) for name in names)
+    each = tuple(_changed_one(name, inverted=inverted) for name in names)
     if len(each) == 1:
         return each[0]
-    return Check("changed", _changed(names), f"any of {', '.join(names)} changed", _silent, each)
+    test = _changed(names, inverted=inverted)
+    return Check("changed", test, f"any of {', '.join(names)} changed", _silent, each)
 
 
 def _silent(_scene: Scene) -> str:
     return ""
 
 
-def _changed_one(name: str) -> Check:
+def _changed_one(name: str, *, inverted: bool) -> Check:
     def value(scene: Scene) -> str:
-        held = scene.state.circumstances.get(name)
-        if held is None:
-            return "unknown"
         baseline = scene.state.baseline.get(name)
-        if held.value == baseline:
-            return f"{held.value or 'none'}, as at the start"
-        return f"{held.value or 'none'}, at the start {baseline or 'none'}"
+        told = []
+        for cause, is_new in _circumstances(scene, name):
+            start = f"at the start {baseline or 'none'}" if is_new else "as at the start"
+            told.append(f"{cause.value or 'none'}{said_by(cause.source)}, {start}")
+        return "; ".join(told) or "unknown"
 
-    return Check("changed", _changed((name,)), f"{name} changed", value)
+    return Check("changed", _changed((name,), inverted=inverted), f"{name} changed", value)
 
 
-def _changed(circumstances: tuple[str, ...]) -> Test:
-    signals = [(c, _SIGNAL_OF.get(Circumstance(c), "session-presented")) for c in circumstances]
+def _circumstances(scene: Scene, name: str) -> Iterator[tuple[Cause, bool]]:
+    """What a circumstance is, by whoever says so; whether that is another one than at the start."""
+    state = scene.state
+    if name == Circumstance.NETWORK:
+        for source, said, is_new in segments.changes(state, scene.world.sources):
+            key = segments.circumstance(source, said.value)
+            yield Cause(name, said.value, said.since, NETWORK_CHANGE, key, source), is_new
+        return
+    held = state.circumstances.get(name)
+    if held is not None:
+        signal = _SIGNAL_OF.get(Circumstance(name), "session-presented")
+        cause = Cause(name, held.value, held.since, signal, f"{name}={held.value}")
+        yield cause, held.value != state.baseline.get(name)
 
+
+def _changed(names: tuple[str, ...], *, inverted: bool) -> Test:
     def test(scene: Scene, needs: Needs) -> Finding:
-        state = scene.state
+        seen = scene.seen_by(loosens=inverted)
         found: list[Cause] = []
         against: list[Cause] = []
-        for circumstance, signal in signals:
-            held = state.circumstances.get(circumstance)
-            if held is None:
-                continue
-            key = f"{circumstance}={held.value}"
-            cause = Cause(circumstance, held.value, held.since, signal, key)
-            if held.value == state.baseline.get(circumstance) or scene.proven(key, needs):
-                against.append(cause)
-            else:
-                found.append(cause)
+        for name in names:
+            for cause, is_new in _circumstances(seen, name):
+                new = is_new and not seen.proven(cause.circumstance, needs)
+                (found if new else against).append(cause)
         return Finding(bool(found), tuple(found or against))
 
     return test
@@ -112,25 +119,31 @@ def locations(condition: Locations, *, inverted: bool) -> Check:
     return Check("locations", test, _asks(selection) + strictly, value)
 
 
-def networks(selection: Selection) -> Check:
-    """Whether the session's network segment is one of these (or none of those)."""
+def networks(selection: Selection, *, inverted: bool) -> Check:
+    """Whether the session's network segment is one of these (or none of those).
+
+    By any source's word, or below a `not` by that of all who may say so: so the policy is as strict
+    as the strictest of them makes it.
+    """
 
     def test(scene: Scene, _needs: Needs) -> Finding:
-        held = scene.state.circumstances.get(Circumstance.NETWORK)
-        name = held.value if held else ""
-        circumstance = f"{Circumstance.NETWORK}={name}" if name else scene.place
-        cause = Cause(
-            Circumstance.NETWORK,
-            name or "none",
-            held.since if held else None,
-            "network-change",
-            circumstance,
-        )
-        return Finding(_selects(selection, frozenset({name} if name else ())), (cause,))
+        seen = scene.seen_by(loosens=inverted)
+        found: list[Cause] = []
+        against: list[Cause] = []
+        for source, said in segments.segments(seen.state, seen.world.sources):
+            name = said.value
+            key = segments.circumstance(source, name) if name else seen.place
+            cause = Cause(_NETWORK, name or "none", said.since, NETWORK_CHANGE, key, source)
+            names = frozenset({name} if name else ())
+            (found if _selects(selection, names) else against).append(cause)
+        holds = not against if inverted else bool(found)
+        return Finding(holds, tuple(found if holds else against))
 
     def value(scene: Scene) -> str:
-        held = scene.state.circumstances.get(Circumstance.NETWORK)
-        return held.value if held and held.value else "none"
+        return ", ".join(
+            f"{said.value or 'none'}{said_by(source)}"
+            for source, said in segments.segments(scene.state, scene.world.sources)
+        )
 
     return Check("networks", test, _asks(selection), value)
 

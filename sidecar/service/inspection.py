@@ -13,6 +13,7 @@ from sidecar.domain.explanation import Explanation
 from sidecar.domain.facts import Fact
 from sidecar.domain.policy import ROUTINE, Policy
 from sidecar.domain.risk import Term, terms_of
+from sidecar.domain.segments import told_segments
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.standing import Demand
 from sidecar.domain.state import State
@@ -340,7 +341,6 @@ def _summarise(evaluator: Evaluator, session: Assembled, state: State, now: floa
     moment = int(now * MICROSECONDS)
     standing = evaluator.standing(state, moment)
     scene = evaluator.scene(evaluator.at(state, moment), moment)
-    network = state.circumstances.get("network")
     return Summary(
         session=_text(session, WHO_SESSION, session.name.session),
         user=_text(session, WHO_USER, session.name.user),
@@ -354,7 +354,7 @@ def _summarise(evaluator: Evaluator, session: Assembled, state: State, now: floa
         auth_time=standing.auth_time,
         ip=state.ip,
         country=state.location.country,
-        network=network.value if network else "",
+        network=told_segments(state, evaluator.world.sources),
         established=state.established / MICROSECONDS,
         marks=tuple(_mark(demand) for demand in (*standing.demands, *standing.tried)),
     )

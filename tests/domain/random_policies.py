@@ -1,13 +1,17 @@
 """Random policies over every kind of condition, and random lives of a session, for properties."""
 
+from collections.abc import Callable
+
 from hypothesis import strategies as st
 
 from sidecar.domain.facts import (
+    AssuranceLowered,
     ClaimsSeen,
     ComplianceReported,
     DeviceBound,
     Fact,
     NetworkReported,
+    Revoked,
     RiskReported,
     Scope,
     SignalRaised,
@@ -196,3 +200,81 @@ def lives(draw: st.DrawFn) -> list[Fact]:
     """What happens to a session after it began, each thing at a stamp of its own."""
     made = draw(st.lists(st.tuples(SECONDS, _MAKERS), max_size=12))
     return [make(second, f"n{index:02}") for index, (second, make) in enumerate(made)]
+
+
+def _words(source: str) -> st.SearchStrategy[Callable[[int, str], Fact]]:
+    """Everything that an event of a source can say that is kept by source."""
+    by = {"source": source}
+    scopes = st.sampled_from([Scope.USER, Scope.SESSION])
+    devices = st.sampled_from(["d1", "d2"])
+    return st.one_of(
+        st.builds(
+            lambda scope, level: (
+                lambda s, n: RiskReported(stamp=at(s, n), scope=scope, level=level, **by)
+            ),
+            scopes,
+            st.sampled_from(RiskLevel),
+        ),
+        st.builds(
+            lambda device, level: (
+                lambda s, n: RiskReported(
+                    stamp=at(s, n), scope=Scope.DEVICE, level=level, device=device, **by
+                )
+            ),
+            devices,
+            st.sampled_from(RiskLevel),
+        ),
+        st.builds(
+            lambda device, ok: (
+                lambda s, n: ComplianceReported(stamp=at(s, n), device=device, compliant=ok, **by)
+            ),
+            devices,
+            st.booleans(),
+        ),
+        st.builds(
+            lambda device, name: (
+                lambda s, n: NetworkReported(stamp=at(s, n), network=name, device=device, **by)
+            ),
+            st.just("") | devices,
+            st.sampled_from(["restricted", "office"]),
+        ),
+        st.builds(
+            lambda scope, weight: (
+                lambda s, n: SignalRaised(
+                    stamp=at(s, n), scope=scope, name="odd", weight=weight, half_life=40, **by
+                )
+            ),
+            scopes,
+            st.sampled_from([0.0, 20.0, 50.0]),
+        ),
+        st.builds(
+            lambda groups: (
+                lambda s, n: ClaimsSeen(
+                    stamp=at(s, n), scope=Scope.USER, claims=(("groups", tuple(groups)),), **by
+                )
+            ),
+            st.lists(st.sampled_from(["staff", "admins"]), max_size=2, unique=True),
+        ),
+        st.builds(
+            lambda level: lambda s, n: AssuranceLowered(stamp=at(s, n), level=level, **by),
+            st.sampled_from(["single-factor", "mfa", "phr", "unknown"]),
+        ),
+        st.builds(
+            lambda device: (
+                lambda s, n: Revoked(stamp=at(s, n), scope=Scope.USER, device=device, **by)
+            ),
+            st.just("") | devices,
+        ),
+    )
+
+
+@st.composite
+def said_by(draw: st.DrawFn, *sources: str) -> list[Fact]:
+    """What these sources say of a session, also before it began, each at a stamp of its own."""
+    words = st.one_of(
+        [st.tuples(st.integers(950, 1100), _words(source), st.just(source)) for source in sources]
+    )
+    made = draw(st.lists(words, max_size=10))
+    return [
+        make(second, f"{source}{index:02}") for index, (second, make, source) in enumerate(made)
+    ]

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from sidecar.domain.assurance import Authentication
 from sidecar.domain.decision import Verdict, decide, explain
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.facts import (
@@ -11,18 +12,25 @@ from sidecar.domain.facts import (
     ComplianceReported,
     DeviceBound,
     Fact,
+    NetworkReported,
     RiskReported,
     Scope,
+    ShownWith,
     SignalRaised,
+    SignedIn,
 )
 from sidecar.domain.policy import (
+    Changed,
+    Circumstance,
     Claims,
     Condition,
     Device,
+    Networks,
     Not,
     Policy,
     RiskLevel,
     Score,
+    Selection,
     Signals,
     UserRisk,
 )
@@ -31,7 +39,16 @@ from sidecar.domain.session import Surroundings
 from sidecar.domain.source import Source, Sources
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.standing import Standing
-from tests.domain.scenes import LADDER, WORLD, established, network_of, policy, signed_in
+from tests.domain.scenes import (
+    HOME,
+    LADDER,
+    PLACES,
+    WORLD,
+    established,
+    network_of,
+    policy,
+    signed_in,
+)
 from tests.domain.scenes import stamp as at
 
 LOOSENING = frozenset({"risk-level-change", "device-compliance-change"})
@@ -39,6 +56,7 @@ SOURCES = Sources(
     [
         Source(name="idp", may_loosen=LOOSENING, over=frozenset({"app"})),
         Source(name="mdm", may_loosen=LOOSENING),
+        Source(name="nac", may_loosen=frozenset({"network-change"})),
         Source(name="hr", may_loosen=frozenset({"token-claims-change"})),
         Source(name="eager", over=frozenset({"idp"})),
     ]
@@ -230,4 +248,62 @@ def test_claims_hold_by_any_sources_word_and_below_a_not_by_all_who_may_say_so()
             Not(sales), [claims(1001, "", unit="lab"), claims(1010, "app", unit="sales")], 1021
         )
         == kept
+    )
+
+
+def segment(second: float, name: str, source: str, on: str = "") -> Fact:
+    return NetworkReported(stamp=at(second), source=source, network=name, device=on)
+
+
+IN_RESTRICTED = Networks(Selection(frozenset({"restricted"})))
+OUTSIDE_OFFICE = Networks(Selection(None, frozenset({"office"})))
+MOVED = Changed((Circumstance.NETWORK,))
+
+
+@pytest.mark.parametrize("device_named", ["", "d1"])
+def test_a_segment_in_place_of_another_takes_back_no_other_sources_word(device_named: str) -> None:
+    restricted = segment(1010, "restricted", "nac", device_named)
+    for source, expected in (
+        ("nac", Verdict.ALLOW),
+        ("operator:ann", Verdict.ALLOW),
+        ("app", Verdict.STEP_UP),
+        ("", Verdict.STEP_UP),
+    ):
+        facts = [restricted, segment(1020, "office", source, device_named)]
+        assert verdict(IN_RESTRICTED, facts, 1021) is expected
+
+
+def test_a_segment_that_anybody_reports_takes_nobody_out_of_a_policy_for_those_outside() -> None:
+    late = signed_in(1005, 900, "single-factor")
+    rules = evaluator(policy(OUTSIDE_OFFICE, block=True))
+
+    def blocks(*facts: Fact) -> bool:
+        state = rules.fold("s", [*START, late, *facts])
+        return bool(rules.standing(state, 1021 * MICROSECONDS).demands)
+
+    assert blocks()
+    assert blocks(segment(1010, "office", "app"))
+    assert not blocks(segment(1010, "office", "nac"))
+    assert blocks(segment(1010, "office", "nac"), segment(1011, "lab", "app"))
+
+
+def test_another_segment_than_at_the_start_is_a_change_by_whoever_says_so() -> None:
+    assert verdict(MOVED, [segment(1010, "restricted", "app")], 1011) is Verdict.STEP_UP
+    before = [segment(900, "office", "nac"), segment(1010, "lab", "app")]
+    assert verdict(MOVED, before[:1], 1011) is Verdict.ALLOW
+    assert verdict(MOVED, before, 1011) is Verdict.STEP_UP
+    taken_back = [*before[:1], segment(1010, "lab", "nac"), segment(1020, "office", "nac")]
+    assert verdict(MOVED, taken_back[:2], 1011) is Verdict.STEP_UP
+    assert verdict(MOVED, taken_back, 1021) is Verdict.ALLOW
+
+
+def test_a_segment_that_was_proven_is_not_asked_for_again() -> None:
+    came = ShownWith(HOME, PLACES[HOME])
+    proof = SignedIn(stamp=at(1020), authentication=Authentication(1019, "mfa"), shown_with=came)
+    facts = [segment(1010, "restricted", "nac"), proof]
+    back = [segment(1030, "office", "nac"), segment(1040, "restricted", "nac")]
+    assert verdict(IN_RESTRICTED, facts[:1], 1021) is Verdict.STEP_UP
+    assert verdict(IN_RESTRICTED, [*facts, *back], 1041) is Verdict.ALLOW
+    assert verdict(IN_RESTRICTED, [*facts, *back, segment(1050, "restricted", "app")], 1051) is (
+        Verdict.STEP_UP
     )

@@ -1,0 +1,104 @@
+"""In which network segments a session is: by its address, and by what sources report of it.
+
+The daemon's own word is the segment of the session's address, and what an event of no other source
+has reported: that is a circumstance like any other. What other sources report, of the session or of
+the device that it is on, is kept beside it, each with the value that it had at the start, so that
+none of them can take the place of another (`precedence`).
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
+
+from sidecar.domain.policy import Circumstance
+from sidecar.domain.precedence import NETWORK_CHANGE, counting
+from sidecar.domain.source import ITSELF, Sources
+from sidecar.domain.state import Said, State, said_by
+
+Segment: TypeAlias = tuple[str, Said]
+"""Who says so, and in which segment; empty: in none."""
+
+_KIND = Circumstance.NETWORK
+
+
+def report(state: State, source: str, segment: str, device: str, moment: int) -> None:
+    """Keep what another source than the daemon reports of the session, or of a device."""
+    words = state.device_network.get(device, {}) if device else state.segments
+    before = words.get(source)
+    since = before.since if before is not None and before.value == segment else moment
+    said = Said(segment, since, moment)
+    if device:
+        state.device_network[device] = {**words, source: said}
+    else:
+        state.segments[source] = said
+    key = _baseline_key(source, device)
+    if not state.established or (key not in state.baseline and _KIND not in state.baseline):
+        state.baseline[key] = segment
+
+
+def _baseline_key(source: str, device: str) -> str:
+    return f"{_KIND}@{source}|{device}" if device else f"{_KIND}@{source}"
+
+
+def circumstance(source: str, segment: str) -> str:
+    """What a sign-in in this segment proves: of each source's word by itself."""
+    return f"{_KIND}@{source}={segment}" if source else f"{_KIND}={segment}"
+
+
+def reported(state: State) -> dict[str, Said]:
+    """The latest word of each other source, of the session or of its device."""
+    words = dict(state.segments)
+    for source, said in state.device_network.get(state.device, {}).items():
+        if source != ITSELF and (source not in words or words[source].at < said.at):
+            words[source] = said
+    return words
+
+
+def segments(state: State, sources: Sources) -> Sequence[Segment]:
+    """All segments that the session is in by a word that counts.
+
+    It is in none only where nobody says otherwise who may loosen: else anybody who reports a
+    segment would take a session out of a policy for those who are in none.
+    """
+    words = reported(state)
+    own = _own(state)
+    if not words:
+        return ((ITSELF, own),)
+    if own.value:
+        words[ITSELF] = own
+    found = list(counting(words, NETWORK_CHANGE, sources))
+    if not any(sources.loosens(source, NETWORK_CHANGE) for source, _ in found):
+        found.append((ITSELF, own))
+    return found
+
+
+def told_segments(state: State, sources: Sources) -> str:
+    """In which segments the session is, for people; empty: in none that is known."""
+    found = segments(state, sources)
+    return ", ".join(f"{said.value}{said_by(source)}" for source, said in found if said.value)
+
+
+def _own(state: State) -> Said:
+    """The daemon's own word; it is renewed at every sighting in a segment that is configured."""
+    held = state.circumstances.get(_KIND)
+    if held is None:
+        return Said("", None, 0)
+    at = held.since or 0
+    if state.own is not None and not state.network_reported:
+        at = max(at, state.own.moment)
+    return Said(held.value, held.since, at)
+
+
+def changes(state: State, sources: Sources) -> Iterator[tuple[str, Said, bool]]:
+    """Each word on the session's segment, and whether that is another one than at the start."""
+    held = state.circumstances.get(_KIND)
+    words = reported(state)
+    if held is not None:
+        words[ITSELF] = _own(state)
+    of_device = state.device_network.get(state.device, {})
+    for source, said in counting(words, NETWORK_CHANGE, sources):
+        key = _KIND.value
+        if source != ITSELF:
+            device = state.device if of_device.get(source) == said else ""
+            key = _baseline_key(source, device)
+        base = state.baseline.get(key, state.baseline.get(_KIND))
+        yield source, said, said.value != base
