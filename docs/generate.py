@@ -63,6 +63,8 @@ _KINDS = {
     Kind.URL: "URL",
     Kind.METHOD: "HTTP method",
     Kind.HEADER: "name",
+    Kind.NAME: "name",
+    Kind.CLAIM: "claim",
 }
 
 

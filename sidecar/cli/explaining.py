@@ -15,6 +15,7 @@ from sidecar.domain.explanation import (
     Explanation,
     Outcome,
     PolicyTold,
+    SessionTold,
 )
 
 _STYLE = {"allow": "bold green", "step_up": "bold yellow", "deny": "bold red"}
@@ -78,8 +79,8 @@ def _session(root: Tree, told: Explanation) -> None:
     session = told.session
     facts = {
         "user": session.user,
-        "groups": ", ".join(session.groups),
-        "roles": ", ".join(session.roles),
+        "groups": ", ".join(session.groups) or _unknown(session, "groups"),
+        "roles": ", ".join(session.roles) or _unknown(session, "roles"),
         "app": told.app,
         "ip": session.ip,
         "country": session.country,
@@ -95,6 +96,10 @@ def _session(root: Tree, told: Explanation) -> None:
         shown = " ".join(part for part in (sign_in.acr, "+".join(sign_in.amr)) if part) or "none"
         counts = ", ".join((sign_in.level or "no known level", *sign_in.strengths))
         branch.add(_text(f"signed in {clock(sign_in.auth_time)}, {shown}: {counts}"))
+
+
+def _unknown(session: SessionTold, kind: str) -> str:
+    return "unknown" if kind in session.unknown else ""
 
 
 def _score(root: Tree, told: Explanation) -> None:

@@ -71,6 +71,14 @@ def _add_session(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--issuer", default="", help="whose user it is, where there are several")
     group.add_argument("--group", action="append", default=[], help="may be given several times")
     group.add_argument("--role", action="append", default=[], help="likewise")
+    group.add_argument(
+        "--unknown",
+        metavar="WHAT",
+        action="append",
+        default=[],
+        choices=["groups", "roles"],
+        help="nobody has told the user's groups, or roles: what a token that leaves them out means",
+    )
     group.add_argument("--claim", metavar="NAME=VALUE", action="append", default=[])
     group.add_argument("--ip", default="", help="where it is; databases and named places count")
     group.add_argument("--country", help="instead of what the databases say, or without --ip")
@@ -180,6 +188,7 @@ def _question(arguments: argparse.Namespace, stage: "Stage") -> "Question":
         read_place,
         read_signal,
     )
+    from sidecar.wire.names import composed  # noqa: PLC0415 - likewise
     from sidecar.wire.paths import PathInvalid, normalise  # noqa: PLC0415 - likewise
 
     at = _time(arguments.at)
@@ -191,11 +200,14 @@ def _question(arguments: argparse.Namespace, stage: "Stage") -> "Question":
         value = getattr(arguments, name)
         return RiskLevel(value) if value else None
 
+    def names(given: list[str]) -> tuple[str, ...]:
+        return tuple(composed(name) for name in given)
+
     described = Described(
-        user=arguments.user,
+        user=composed(arguments.user),
         issuer=arguments.issuer,
-        groups=tuple(arguments.group),
-        roles=tuple(arguments.role),
+        groups=None if "groups" in arguments.unknown else names(arguments.group),
+        roles=None if "roles" in arguments.unknown else names(arguments.role),
         claims=tuple(read_claim(text) for text in arguments.claim),
         device=arguments.device,
         compliant=arguments.compliant,

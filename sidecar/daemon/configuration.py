@@ -86,7 +86,7 @@ def read_configuration(file: Path, environ: Mapping[str, str]) -> Configuration:
         prefixes,
         routes,
         evaluator_of(settings, policies, prefixes),
-        claims_of(policies) | _identities_of(policies, break_glass_of(settings).values()),
+        claims_of(policies, break_glass_of(settings).values()),
     )
 
 
@@ -183,11 +183,14 @@ def read_policy_set(path: Path, settings: Settings) -> tuple[Policy, ...]:
     return read_policies(_policy_texts(path), settings)
 
 
-def claims_of(policies: tuple[Policy, ...]) -> frozenset[str]:
-    """The claims that policies ask for."""
-    return frozenset(
+def claims_of(
+    policies: tuple[Policy, ...], break_glass: Iterable[Principals] = ()
+) -> frozenset[str]:
+    """The claims that policies ask for; and groups and roles, where anything asks for them."""
+    asked = {
         name for policy in policies if policy.conditions for name in _claims(policy.conditions)
-    )
+    }
+    return frozenset(asked) | _identities_of(policies, break_glass)
 
 
 def _identities_of(

@@ -21,7 +21,7 @@ from sidecar.wire.positions import (
 )
 from sidecar.wire.route_overlaps import overlaps
 from sidecar.wire.settings import ALL_TRUSTED, NamedLocation, Network, Settings, Tokens
-from sidecar.wire.token_settings import Identifying
+from sidecar.wire.token_settings import Identifying, SessionNaming
 
 
 def lint_configuration(configuration: Configuration) -> tuple[tuple[str, Problem], ...]:
@@ -53,6 +53,11 @@ def ground_of(configuration: Configuration) -> lint.Ground:
         break_glass_of(settings),
         settings.tokens.namespaces.all,
         _unsaid(settings.tokens),
+        tuple(
+            lint.Reading(issuer.session is SessionNaming.SIGN_IN, bool(issuer.app_claim))
+            for issuer in settings.tokens.issuers
+        ),
+        _apps(settings),
     )
 
 
@@ -61,6 +66,11 @@ def _unsaid(tokens: Tokens) -> tuple[int, ...]:
     said = [(one.namespace, one.assurance_at_most, one.may_identify) for one in tokens.issuers]
     unsaid = tuple(at for at, words in enumerate(said) if words == ("", "", Identifying()))
     return unsaid if len(unsaid) > 1 else ()
+
+
+def _apps(settings: Settings) -> frozenset[str] | None:
+    """The apps that calls can be of, where that is known."""
+    return frozenset({settings.app.id}) if settings.app.id else None
 
 
 def _databases(settings: Settings) -> frozenset[str]:
@@ -95,6 +105,8 @@ def _places(configuration: Configuration) -> Iterator[tuple[Where, Place]]:
         yield ("routes", str(index)), node.place
     for name, entry in _entries(_table(tree, "assurance"), "strengths").items():
         yield ("assurance", "strengths", name), entry.place
+    for index, node in enumerate(_items(_table(tree, "tokens"), "issuers")):
+        yield ("tokens", "issuers", str(index)), node.place
     for section in ("locations", "networks"):
         for node in _items(tree, section):
             yield (section, _text(node, "name")), node.place

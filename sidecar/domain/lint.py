@@ -54,6 +54,9 @@ CODES: Mapping[str, str] = {
     "location-overlap": "two locations share addresses",
     "network-unused": "no policy names the network segment",
     "network-overlap": "a network segment lies within another",
+    "session-by-sign-in": "a new sign-in sheds the marks of the session before it",
+    "app-by-client": "the client of a token chooses which policies are for it",
+    "app-unknown": "a policy names an app that no call here can be of",
     "strength-unused": "no policy asks for the strength",
     "strength-unaskable": "a policy asks for a strength without `acr`: no challenge can name it",
     "issuers-alike": "nothing says that one of several issuers may say less than another",
@@ -75,6 +78,9 @@ ADVICE: Mapping[str, str] = {
     "location-overlap": "part them, unless an address may lie in both",
     "network-unused": "name it in a policy, or remove it",
     "network-overlap": "part them, unless the narrower is meant to win",
+    "session-by-sign-in": "have the issuer tell its sessions (`sid`), or say `user-client`",
+    "app-by-client": "leave `app_claim` out, or give `app.id`",
+    "app-unknown": "correct it, unless these policies are for other apps, too",
     "strength-unused": "name it in a policy, or remove it",
     "strength-unaskable": "give it an `acr`, or expect that users are asked in vain",
     "issuers-alike": "say its `namespace` (its own), `assurance_at_most` or `may_identify`",
@@ -114,6 +120,13 @@ class Overlap(NamedTuple):
     within: bool
 
 
+class Reading(NamedTuple):
+    """How an issuer's tokens are read, by what of it loosens."""
+
+    session_by_sign_in: bool = False
+    app_by_client: bool = False
+
+
 class Ground(NamedTuple):
     """What of a configuration policies stand on.
 
@@ -121,7 +134,8 @@ class Ground(NamedTuple):
     `asn`, `anonymous_ip`; `all_trusted` the name that stands for all trusted locations;
     `break_glass` those whom no policy is for, by namespace; `namespaces` all that there are.
     `unsaid_issuers` are those, by their places, of which the configuration does not say what they
-    may say.
+    may say. `issuers` is how each one's tokens are read, `apps` the apps that calls can be
+    of (None: any).
     """
 
     policies: tuple[Policy, ...]
@@ -136,6 +150,8 @@ class Ground(NamedTuple):
     break_glass: Mapping[str, Principals] = MappingProxyType({})
     namespaces: tuple[str, ...] = ("",)
     unsaid_issuers: tuple[int, ...] = ()
+    issuers: tuple[Reading, ...] = ()
+    apps: frozenset[str] | None = None
 
 
 def lint(ground: Ground) -> tuple[Finding, ...]:
@@ -153,7 +169,25 @@ def lint(ground: Ground) -> tuple[Finding, ...]:
     for place in ground.unsaid_issuers:
         message = "it is one of several issuers, and may say of its users whatever the others may"
         found.append(Finding(("tokens", "issuers", str(place)), "issuers-alike", message))
+    found += _issuers(ground.issuers)
     return tuple(found)
+
+
+def _issuers(issuers: tuple[Reading, ...]) -> Iterator[Finding]:
+    for index, issuer in enumerate(issuers):
+        where = ("tokens", "issuers", str(index))
+        if issuer.session_by_sign_in:
+            message = "without `sid`, a mark ends with the sign-in: a bare password sheds it"
+            yield Finding(where, "session-by-sign-in", message)
+        if issuer.app_by_client:
+            message = "what `app_claim` names is chosen by the token's client, not by the app"
+            yield Finding(where, "app-by-client", message)
+
+
+def _strangers(policy: Policy, apps: frozenset[str]) -> Iterator[Finding]:
+    named = (policy.apps.include or frozenset()) | policy.apps.exclude
+    for app in sorted(named - apps):
+        yield _about(policy, "app-unknown", f"{app!r} is not `app.id`")
 
 
 def _about(policy: Policy, code: str, message: str) -> Finding:
@@ -169,6 +203,8 @@ def _policy(policy: Policy, ground: Ground) -> Iterator[Finding]:
     if not why:
         yield from _refusal(policy, ground)
     yield from _grant(policy, ground.ladder)
+    if ground.apps is not None:
+        yield from _strangers(policy, ground.apps)
     yield from _thresholds(policy)
     missing = sorted(_databases(policy.conditions) - ground.databases)
     if missing:

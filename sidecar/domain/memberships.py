@@ -78,6 +78,17 @@ def told(held: Membership | None, telling: Telling) -> Membership:
     )
 
 
+def is_news(held: Membership, telling: Telling) -> bool:
+    """Whether what a token tells is later than all that is known.
+
+    That an issuer leaves a claim out takes nothing from a session without a new sign-in.
+    """
+    if not held.known or _is_before(held.signed_in, telling.signed_in):
+        return True
+    older = _is_before(telling.signed_in, held.signed_in)
+    return telling.listed and not older and telling.issued_at > held.issued_at
+
+
 def _begun(telling: Telling) -> Membership:
     names = telling.names
     return Membership(

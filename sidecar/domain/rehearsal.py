@@ -31,6 +31,7 @@ from sidecar.domain.facts import (
 )
 from sidecar.domain.location import Place
 from sidecar.domain.meaning import meaning_of
+from sidecar.domain.memberships import GROUPS, ROLES
 from sidecar.domain.policy import Circumstance, RiskLevel
 from sidecar.domain.presented import Presented
 from sidecar.domain.scene import CalledFrom
@@ -50,14 +51,15 @@ Claims = tuple[tuple[str, tuple[str, ...]], ...]
 class Described(msgspec.Struct, frozen=True, kw_only=True):
     """A session as its author describes it; empty or None: not known.
 
+    A user without `groups` or `roles` has none; with None it is unknown which.
     `signed_in_ago` in seconds before the session begins. Risks, compliance, network and signals
     were reported before the sign-in. `issuer` tells whose names its user's and device's are.
     """
 
     user: str = "user"
     issuer: str = ""
-    groups: tuple[str, ...] = ()
-    roles: tuple[str, ...] = ()
+    groups: tuple[str, ...] | None = ()
+    roles: tuple[str, ...] | None = ()
     claims: Claims = ()
     app: str = ""
     device: str = ""
@@ -76,6 +78,10 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
 
 _Named = tuple[str, str]
 """An issuer, and a name of its."""
+
+
+def _told(kind: str, names: tuple[str, ...] | None) -> Claims:
+    return () if names is None else ((kind, names),)
 
 
 class _Session:
@@ -121,8 +127,8 @@ class Rehearsal:
         facts: list[Fact] = [signed_in_there]
         claims = (
             ("user", (described.user,)),
-            ("groups", described.groups),
-            ("roles", described.roles),
+            *_told(GROUPS, described.groups),
+            *_told(ROLES, described.roles),
             *described.claims,
         )
         facts.append(ClaimsSeen(stamp=stamp, scope=Scope.SESSION, claims=claims))

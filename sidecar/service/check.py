@@ -6,7 +6,7 @@ What a call shows - a new address, a new device, a fresh sign-in - is a fact lik
 folded in before the call is answered, and the `Saver` spreads it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -154,10 +154,18 @@ class Checker:
             # The issuer cannot be asked, or has no key yet: nothing is known of the token either.
             whom = Whom("", "", "", label)
             return self._answerers.of().unknown(Resilience.UNAVAILABLE, whom, asked.contexts)
-        app = self._settings.app.id or token.app
+        apps = (self._settings.app.id,) if self._settings.app.id else token.apps
         if live is None:
-            return self._unread(token, app, call, asked)
-        return await self._judge_known(live, token, app, asked)
+            unread = [self._unread(token, app, call, asked) for app in apps]
+            return max(unread, key=lambda answer: SEVERITY[answer.verdict])
+        return await self._strictest(live, token, apps, asked)
+
+    async def _strictest(
+        self, live: Live, token: Token | None, apps: Sequence[str], asked: Asked
+    ) -> Answer:
+        """The strictest of what the call gets as one of each of these apps."""
+        answers = [await self._judge_known(live, token, app, asked) for app in apps]
+        return max(answers, key=lambda answer: SEVERITY[answer.verdict])
 
     async def _believed(self, call: Call, now: float) -> tuple[Token, Live | None]:
         """The token and its session; raises `InvalidToken` or `Unavailable`."""
@@ -179,8 +187,7 @@ class Checker:
         self._sightings.take(live, None, call, now)
         # Without a token nothing tells the app but the session itself: the strictest counts.
         apps = (self._settings.app.id,) if self._settings.app.id else apps_of(live.own.record)
-        answers = [await self._judge_known(live, None, app, asked) for app in apps or ("",)]
-        return max(answers, key=lambda answer: SEVERITY[answer.verdict])
+        return await self._strictest(live, None, apps or ("",), asked)
 
     def _asked(self, call: Call, now: float) -> Asked:
         contexts = frozenset(call.contexts)

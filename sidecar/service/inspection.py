@@ -25,6 +25,7 @@ from sidecar.service.resweep import Resweeper
 from sidecar.service.store import Load, Store
 from sidecar.service.view import View
 from sidecar.wire.losses import lost_before, slot_of
+from sidecar.wire.names import composed
 from sidecar.wire.naming import Names, SessionName, digest, parse_name, session_name
 from sidecar.wire.prompts import prompts_since
 from sidecar.wire.records import WHO_SESSION, WHO_USER, apps_of, owners_of
@@ -227,9 +228,9 @@ class Inspector:
     def _index(self, query: SessionQuery, namespace: str, now: int) -> Load:
         names = self._names
         if query.user:
-            user = digest(namespace, query.user)
+            user = digest(namespace, composed(query.user))
             return Load(names.user_record(user), names.user_index(user), now)
-        device = digest(namespace, query.device)
+        device = digest(namespace, composed(query.device))
         return Load(names.device_record(device), names.device_index(device), now)
 
     async def session(self, session: str, /) -> Detail | None:
@@ -275,6 +276,7 @@ class Inspector:
     async def _find(self, session: str) -> list[Assembled]:
         """All sessions of this name, whoever has them, at whichever issuer."""
         namespaces = self._where("")
+        session = composed(session)
         locators = [self._names.locator(digest(each, session)) for each in namespaces]
         located = await self._store.load(*map(Load, locators))
         names = [

@@ -25,7 +25,7 @@ from sidecar.domain.facts import (
 )
 from sidecar.domain.first_shown import context_counted, counted, is_context_noted, is_noted
 from sidecar.domain.location import Place
-from sidecar.domain.memberships import GROUPS, INCLUDED, ROLES, Telling, told
+from sidecar.domain.memberships import GROUPS, INCLUDED, ROLES, Telling, is_news, told
 from sidecar.domain.policy import Circumstance
 from sidecar.domain.risk import TOKEN_BINDING_CHANGE
 from sidecar.domain.session import is_shown
@@ -173,12 +173,7 @@ class Sightings:
         )
         if tellings:
             facts.append(MembershipTold(stamp=stamp, tellings=tellings))
-        changed = tuple(
-            (name, values)
-            for name, values in self._claims_of(state, token)
-            if (held := state.claims.get(name)) is None
-            or (held[0] != values and (held[1] or 0) < token.issued_at * MICROSECONDS)
-        )
+        changed = (*self._members_of(state, token), *self._claims_of(state, token))
         binding = self._binding(live, token, stamp.second)
         if binding is not None:
             changed = (*changed, (binding.claim, binding.known))
@@ -224,18 +219,26 @@ class Sightings:
         return _Binding(claim, (*known[1 - BINDINGS_KEPT :], name), suspicious)
 
     def _claims_of(self, state: State, token: Token) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """The claims that a token tells, or that its leaving them out is taken to tell."""
-        yield "user", (token.user,)
-        for kind, telling in self._tellings(token):
-            held = state.memberships.get(kind)
-            # An issuer's leaving a claim out takes nothing from a session without a new sign-in.
-            if telling.names is not None and (
-                telling.listed or held is None or 0 < held.signed_in < telling.signed_in
+        """The claims that a token tells, as far as they are news."""
+        told_by = (("user", (token.user,)), *token.claims)
+        for name, values in told_by:
+            if name != "user" and (name in _OURS or name not in self._claims):
+                continue
+            held = state.claims.get(name)
+            if held is None or (
+                held[0] != values and (held[1] or 0) < token.issued_at * MICROSECONDS
             ):
-                yield kind, telling.names
-        for name, values in token.claims:
-            if name in self._claims and name not in _OURS:
                 yield name, values
+
+    def _members_of(self, state: State, token: Token) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """The groups and roles that a token tells, as far as no later token has told others."""
+        for kind, telling in self._tellings(token):
+            names, known = telling.names, state.memberships.get(kind)
+            held = state.claims.get(kind)
+            if names is None or (held is not None and held[0] == names):
+                continue
+            if held is None or known is None or is_news(known, telling):
+                yield kind, names
 
     def _tellings(self, token: Token) -> tuple[tuple[str, Telling], ...]:
         """What a token tells of its user's groups and roles."""
@@ -262,8 +265,9 @@ class Sightings:
         until = max(token.expires_at + leeway, now + settings.sessions.min_ttl)
         # Times move in steps, so that a session in use is not written at every call.
         step = settings.sessions.seen_interval
-        app = settings.app.id or token.app
-        new_app = bool(app) and app_field(app) not in live.own.record
+        wanted = (settings.app.id,) if settings.app.id else token.apps
+        apps = {app_field(app): b"1" for app in wanted if app}
+        new_app = not apps.keys() <= live.own.record.keys()
         if not (fresh or new_app) and until < live.expires_at + step:
             return
         live.expires_at = until = max(until, live.expires_at)
@@ -282,8 +286,7 @@ class Sightings:
             WHO_USER: live.user.encode(),
             WHO_SESSION: live.session.encode(),
         }
-        if app:
-            fields[app_field(app)] = b"1"
+        fields |= apps
         device = token.device or live.state.device
         if device:
             fields[WHO_DEVICE] = device.encode()

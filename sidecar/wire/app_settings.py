@@ -5,7 +5,7 @@ from typing import Annotated
 
 import msgspec
 
-from sidecar.wire.spellings import File, Url
+from sidecar.wire.spellings import File, Name, Url
 
 
 class ChallengeStyle(enum.StrEnum):
@@ -51,7 +51,7 @@ class Redirect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class App(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The app this sidecar stands beside."""
 
-    id: str = ""  # its name in policies and metrics; empty: the token's own app
+    id: Name = ""  # its name in policies and metrics; empty: the audience of the token
     # `rfc9470` or `entra` (Microsoft's claims challenge)
     challenge: ChallengeStyle = ChallengeStyle.RFC9470
     realm: str = ""  # the realm that challenges name

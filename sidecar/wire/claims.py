@@ -172,6 +172,12 @@ class Token(msgspec.Struct, frozen=True):
     confirmed_at: float = 0.0
     unconfirmed: bool = False
     namespace: str = ""
+
+    @property
+    def apps(self) -> tuple[str, ...]:
+        """The apps that a call with this token may be of: all that it is for."""
+        return self.audiences if self.app in self.audiences else (self.app,)
+
     signed_in_ip: str = ""
 
 
@@ -262,7 +268,7 @@ _OURS = frozenset({"user", "groups", "roles"})
 
 
 def _session_named(claims: Mapping[str, object], issuer: Issuer) -> str:
-    if issuer.session_claim == "jti":  # a refreshed token would shed the marks
+    if issuer.session_claim == "jti":  # refused by the configuration: it would shed the marks
         return ""
     named = _text(claims, issuer.session_claim)
     if not named and issuer.session is SessionNaming.REQUIRED:

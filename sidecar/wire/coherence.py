@@ -234,6 +234,9 @@ class _Checks:
         for (field, node), issuer in zip(
             _find(self._root, ("tokens", "issuers", "*")), tokens.issuers, strict=False
         ):
+            if issuer.session_claim == "jti":
+                message = "must not be jti: a refreshed token would shed the marks; see `session`"
+                self._problems.add(node.place, f"{field}.session_claim", message)
             if issuer.jwks_uri and issuer.jwks_file:
                 message = "is given, and so is jwks_uri; give one of them"
                 self._problems.add(node.place, f"{field}.jwks_file", message)

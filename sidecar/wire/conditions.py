@@ -30,8 +30,11 @@ from sidecar.domain.policy import (
     UserRisk,
 )
 from sidecar.wire import spellings
+from sidecar.wire.claim_paths import InvalidPath, parts_of
+from sidecar.wire.claim_values import number_text
 from sidecar.wire.definitions import USE, Definitions
 from sidecar.wire.leaves import Leaves, Named, inside
+from sidecar.wire.names import composed
 from sidecar.wire.positions import Listing, Node, Scalar, Table, shown
 from sidecar.wire.selections import Selections
 from sidecar.wire.shapes import refuse
@@ -270,8 +273,12 @@ class Conditions:
         required = []
         for name, entry in node.entries.items():
             values = self._leaves.names(_texts(entry.node), inside(field, name))
+            try:
+                parts_of(name)
+            except InvalidPath as error:
+                self._leaves.problems.add(entry.place, inside(field, name), str(error))
             if values:
-                required.append((name, frozenset(value.text for value in values)))
+                required.append((composed(name), frozenset(value.text for value in values)))
         return Claims(tuple(required)) if len(required) == len(node.entries) else None
 
     def _time_of_day(self, node: Node, field: str) -> Condition | None:
@@ -331,7 +338,7 @@ def _texts(node: Node) -> Node:
         case Scalar(value=bool() as truth):
             return Scalar("true" if truth else "false", node.place)
         case Scalar(value=int() | float() as number):
-            return Scalar(shown(repr(number)), node.place)
+            return Scalar(number_text(number) or shown(repr(number)), node.place)
         case Listing():
             return Listing(tuple(_texts(item) for item in node.items), node.place)
         case Table():

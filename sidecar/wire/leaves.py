@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import NamedTuple, TypeVar
 
+from sidecar.wire.names import composed
 from sidecar.wire.positions import Listing, Node, Place, Problems, Refused, Scalar, Table, shown
 from sidecar.wire.shapes import join, refuse, refuse_unknown, suggestion
 
@@ -41,10 +42,10 @@ class Leaves:
         return {key: entry.node for key, entry in node.entries.items() if key in names}
 
     def text(self, node: Node, field: str) -> str | None:
-        """Text that is not empty."""
+        """Text that is not empty, in normalisation form C, as all doors have it."""
         if isinstance(node, Scalar) and isinstance(node.value, str):
             if 0 < len(node.value) <= MAX_TEXT:
-                return node.value
+                return composed(node.value)
             self.add(node, field, f"must be 1 to {MAX_TEXT} characters")
         else:
             refuse(self.problems, node, field, "text (put it in quotes)" if _odd(node) else "text")

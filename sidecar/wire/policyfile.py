@@ -23,6 +23,7 @@ from sidecar.wire.context_policies import context_policies, policy_ids
 from sidecar.wire.definitions import USE, Definitions
 from sidecar.wire.grants import Grants
 from sidecar.wire.leaves import Leaves, Named, inside
+from sidecar.wire.names import InvalidName, composed, name_of
 from sidecar.wire.positions import Listing, Node, Place, Problems, Scalar, Table, read_tree, shown
 from sidecar.wire.selections import (
     EVERYTHING,
@@ -78,6 +79,7 @@ class _Reader:
         self._leaves = Leaves(problems)
         self._contexts = frozenset(settings.contexts)
         self._namespaces = settings.tokens.namespaces
+        self._apps = _apps(settings)
         self._made = policy_ids(settings.contexts)
         self._selections = Selections(self._leaves)
         assurance = settings.assurance
@@ -221,7 +223,8 @@ class _Reader:
     def _selection(self, table: Mapping[str, Node], field: str, key: str) -> Selection:
         if key not in table:
             return Selection()
-        known = {"contexts": self._context, "issuers": self._issuer}.get(key, _as_it_is)
+        kinds = {"contexts": self._context, "issuers": self._issuer, "apps": self._app}
+        known = kinds[key]
         return self._selections.read(table[key], inside(field, key), known) or Selection()
 
     def _context(self, name: Named) -> str | None:
@@ -301,9 +304,32 @@ class _Reader:
         for name in names:
             if name.text == EVERYTHING:
                 refuse_all(self._leaves, name)
-            found.add(name.text)
+            found.add(self._name(name))
         return frozenset(found)
 
+    def _name(self, name: Named) -> str:
+        """A name as tokens and events have it; what could be in none of them is told."""
+        try:
+            return name_of(name.text)
+        except InvalidName as error:
+            self._problems.add(name.place, name.field, str(error))
+            return name.text
 
-def _as_it_is(name: Named) -> str:
-    return name.text
+    def _app(self, name: Named) -> str:
+        """The name of an app, which must be one that a call can be of."""
+        app = self._name(name)
+        if self._apps is not None and app not in self._apps:
+            where = "an audience of an issuer; else give `app.id`"
+            self._leaves.unknown(Named(app, name.field, name.place), self._apps, where)
+        return app
+
+
+def _apps(settings: Settings) -> frozenset[str] | None:
+    """The apps that calls can be of: the tokens' audiences; None: they may have any name.
+
+    Beside one app with an `id` the same policies may be for others, too.
+    """
+    issuers = settings.tokens.issuers
+    if settings.app.id or not issuers or any(one.app_claim for one in issuers):
+        return None
+    return frozenset(composed(name) for one in issuers for name in one.audiences)

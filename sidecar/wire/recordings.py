@@ -22,9 +22,11 @@ import msgspec
 
 from sidecar.domain.assurance import Authentication
 from sidecar.domain.location import Place
-from sidecar.domain.signal import SessionPresented, Signal
+from sidecar.domain.signal import SessionEstablished, SessionPresented, Signal
 from sidecar.domain.stamp import Stamp
+from sidecar.wire.claim_values import claim_text
 from sidecar.wire.events import InvalidSignal, decode_event
+from sidecar.wire.names import composed
 from sidecar.wire.paths import PathInvalid, normalise
 
 SKEW = 60.0
@@ -117,6 +119,9 @@ def read(raw: dict[str, object], line: bytes) -> Recorded:
         told = {**{name: data[name] for name in _EXTRAS if name in data}, **told}
     time = raw["time"] = _time(raw.get("time"))
     signal = decode_event(raw, now=time, skew=SKEW, new_id=_id(line) if "id" not in raw else "")
+    if isinstance(signal, SessionEstablished) and not signal.auth_time:
+        # Who recorded a sign-in recorded when it was.
+        signal = msgspec.structs.replace(signal, auth_time=int(time))
     if not told:
         return Occurrence(signal)
     return Occurrence(
@@ -170,7 +175,10 @@ def _explained(told: object) -> dict[str, object]:
         return {}
     found: dict[str, object] = {"app": told.get("app")}
     found |= {name: session[name] for name in ("ip", "device") if session.get(name)}
-    found["claims"] = {name: session.get(name) or [] for name in ("groups", "roles")}
+    unknown = session.get("unknown") or []
+    found["claims"] = {
+        name: session.get(name) or [] for name in ("groups", "roles") if name not in unknown
+    }
     sign_ins = session.get("sign_ins")
     proofs = [s for s in sign_ins if isinstance(s, Mapping)] if isinstance(sign_ins, list) else []
     if proofs:  # the latest comes first
@@ -267,7 +275,18 @@ def _claims(told: Mapping[str, object]) -> tuple[tuple[str, tuple[str, ...]], ..
         return ()
     if not isinstance(claims, Mapping):
         raise InvalidSignal("claims", "must be an object")
-    return tuple((str(name), _texts(claims, name)) for name in sorted(claims))
+    return tuple((composed(str(name)), _values(name, claims[name])) for name in sorted(claims))
+
+
+def _values(name: str, value: object) -> tuple[str, ...]:
+    """The values of a claim, as those of a token are read."""
+    if value is None or value == "":
+        return ()
+    texts = [claim_text(one) for one in (value if isinstance(value, list) else [value])]
+    found = tuple(text for text in texts if text is not None)
+    if len(found) < len(texts):
+        raise InvalidSignal(f"claims.{name}", "must be a text, a number, true or false, or a list")
+    return found
 
 
 def _place(told: Mapping[str, object]) -> Place | None:

@@ -10,8 +10,10 @@ from sidecar.domain.namespaces import Namespaces
 from sidecar.domain.policy import RiskLevel
 from sidecar.domain.rehearsal import Described
 from sidecar.wire import spellings
+from sidecar.wire.claim_values import claim_text
 from sidecar.wire.conditions import ANONYMIZERS
 from sidecar.wire.leaves import Leaves, Named, inside
+from sidecar.wire.names import composed
 from sidecar.wire.paths import PathInvalid, normalise
 from sidecar.wire.positions import Node, Scalar, Table
 from sidecar.wire.shapes import refuse
@@ -19,6 +21,8 @@ from sidecar.wire.shapes import refuse
 T = TypeVar("T")
 _PLACE = ("country", "region", "city", "asn", "latitude", "longitude", "accuracy_km", "anonymizer")
 _SESSION = tuple(Described.__struct_fields__)
+UNKNOWN = "unknown"
+"""Where groups or roles would stand: nobody has told which the user has."""
 _LATEST = 253_370_764_800.0  # the year 9999
 
 
@@ -137,8 +141,8 @@ class Givens:
         return Described(
             user=self.text(table, field, "user") or Described().user,
             issuer=self._issuer(table, field),
-            groups=self.texts(table, field, "groups") or (),
-            roles=self.texts(table, field, "roles") or (),
+            groups=self._memberships(table, field, "groups"),
+            roles=self._memberships(table, field, "roles"),
             claims=self._claims(table.get("claims"), inside(field, "claims")),
             app=self.text(table, field, "app"),
             device=self.text(table, field, "device"),
@@ -153,6 +157,15 @@ class Givens:
             **levels,
         )
 
+    def _memberships(
+        self, table: Mapping[str, Node], field: str, key: str
+    ) -> tuple[str, ...] | None:
+        """Groups or roles; none where they are left out, None where they are unknown."""
+        node = table.get(key)
+        if isinstance(node, Scalar) and node.value == UNKNOWN:
+            return None
+        return self.texts(table, field, key) or ()
+
     def _claims(self, node: Node | None, field: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
         if node is None:
             return ()
@@ -160,7 +173,7 @@ class Givens:
             refuse(self._leaves.problems, node, field, "a mapping of claims to values")
             return ()
         read = [
-            (name, self.texts({name: _text_of(entry.node)}, field, name) or ())
+            (composed(name), self.texts({name: _text_of(entry.node)}, field, name) or ())
             for name, entry in node.entries.items()
         ]
         return tuple(read)
@@ -248,6 +261,5 @@ class Givens:
 def _text_of(node: Node) -> Node:
     """A number or truth as the text that it is in a token's claims."""
     if isinstance(node, Scalar) and isinstance(node.value, bool | int | float):
-        value = str(node.value).lower() if isinstance(node.value, bool) else repr(node.value)
-        return Scalar(value, node.place)
+        return Scalar(claim_text(node.value), node.place)
     return node

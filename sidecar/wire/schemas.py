@@ -13,6 +13,7 @@ import msgspec
 from sidecar.wire.config import REFINED
 from sidecar.wire.event_schema import event_schema
 from sidecar.wire.jwks import ALGORITHMS
+from sidecar.wire.names import MAX_NAME
 from sidecar.wire.policy_schema import policy_schema
 from sidecar.wire.scenario_schema import scenario_schema
 from sidecar.wire.settings import CONTEXT, Settings
@@ -99,6 +100,8 @@ _SPELL: Mapping[Kind, Callable[[Schema], None]] = {
     ),
     Kind.URL: _with(pattern="^$|^https?://"),
     Kind.METHOD: _with(description=f"one of {', '.join(sorted(METHODS))}"),
+    Kind.NAME: _with(maxLength=MAX_NAME),
+    Kind.CLAIM: _with(description="a claim, or a path to one: realm_access.roles"),
     Kind.HEADER: _with(pattern="^[!#$%&'*+.^_`|~0-9A-Za-z-]*$"),
 }
 SCHEMAS: Mapping[str, Callable[[], Schema]] = {

@@ -34,6 +34,7 @@ from sidecar.wire.spellings import (
     HeaderName,
     Method,
     Mode,
+    Name,
     PositiveInt,
     Size,
     StoreUrl,
@@ -342,8 +343,8 @@ class Emergency(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Emergency accounts of one issuer."""
 
     issuer: str  # whose names these are: an issuer's `issuer` or its `namespace`
-    users: tuple[str, ...] = ()  # by the id that tokens tell
-    groups: tuple[str, ...] = ()  # and whoever is in one of these
+    users: tuple[Name, ...] = ()  # by the id that tokens tell
+    groups: tuple[Name, ...] = ()  # and whoever is in one of these
 
 
 class BreakGlass(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -352,8 +353,8 @@ class BreakGlass(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     Where the issuers have several namespaces, `accounts` says whose they are.
     """
 
-    users: tuple[str, ...] = ()  # by the id that tokens tell
-    groups: tuple[str, ...] = ()  # and whoever is in one of these
+    users: tuple[Name, ...] = ()  # by the id that tokens tell
+    groups: tuple[Name, ...] = ()  # and whoever is in one of these
     accounts: tuple[Emergency, ...] = ()  # of one issuer each
 
 

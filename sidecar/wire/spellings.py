@@ -13,6 +13,8 @@ from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
+from sidecar.wire.claim_paths import InvalidPath, parts_of
+from sidecar.wire.names import InvalidName, name_of
 from sidecar.wire.store_address import parse_store_address
 
 LONGEST = 315_360_000
@@ -42,6 +44,8 @@ class Kind(StrEnum):
     URL = "url"
     METHOD = "method"
     HEADER = "header"
+    NAME = "name"
+    CLAIM = "claim"
 
 
 def _marked(kind: Kind, **bounds: Any) -> msgspec.Meta:
@@ -66,6 +70,10 @@ StoreUrl = Annotated[str, _marked(Kind.STORE)]
 Url = Annotated[str, _marked(Kind.URL)]
 Method = Annotated[str, _marked(Kind.METHOD)]
 HeaderName = Annotated[str, _marked(Kind.HEADER)]
+Name = Annotated[str, _marked(Kind.NAME)]
+"""What `wire.names` says that a name is; empty for none."""
+ClaimPath = Annotated[str, _marked(Kind.CLAIM)]
+"""A claim, or the path to one (`wire.claim_paths`); empty for none."""
 PositiveInt = Annotated[int, msgspec.Meta(gt=0)]
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -216,6 +224,24 @@ def header(value: Plain) -> str:
     return spelled
 
 
+def name(value: Plain) -> str:
+    """A name as all doors read it; empty for none."""
+    spelled = text(value)
+    try:
+        return name_of(spelled) if spelled else ""
+    except InvalidName as error:
+        raise Misspelt(str(error)) from None
+
+
+def claim(value: Plain) -> str:
+    """The name of a claim, or the path to one; empty for none."""
+    spelled = text(value)
+    try:
+        return spelled if not spelled or parts_of(spelled) else ""
+    except InvalidPath as error:
+        raise Misspelt(str(error)) from None
+
+
 READERS: Mapping[Kind, Callable[[Plain], Plain]] = {
     Kind.DURATION: duration,
     Kind.SIZE: size,
@@ -230,5 +256,7 @@ READERS: Mapping[Kind, Callable[[Plain], Plain]] = {
     Kind.URL: url,
     Kind.METHOD: text,
     Kind.HEADER: header,
+    Kind.NAME: name,
+    Kind.CLAIM: claim,
 }
 """How each kind is read. `config` replaces those that depend on more than the value."""

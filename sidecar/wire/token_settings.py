@@ -8,6 +8,7 @@ import msgspec
 from sidecar.domain.namespaces import Namespaces
 from sidecar.wire.spellings import (
     Algorithm,
+    ClaimPath,
     Duration,
     DurationOrZero,
     File,
@@ -115,19 +116,19 @@ class Issuer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     jwks_file: File = ""  # or a file of them
     algorithms: tuple[Algorithm, ...] = ("RS256", "PS256", "ES256", "EdDSA")  # asymmetric ones only
     leeway: DurationOrZero = 30.0  # by which clocks may differ
-    user_claim: str = "sub"  # names the user
-    session_claim: str = "sid"  # names the session
+    user_claim: ClaimPath = "sub"  # names the user
+    session_claim: ClaimPath = "sid"  # names the session
     session: SessionNaming = SessionNaming.USER_CLIENT  # stands in where a token has none
-    device_claim: str = "deviceid"  # names the device
-    groups_claim: str = "groups"  # lists the user's groups
-    roles_claim: str = "roles"  # lists the user's roles
-    ip_claim: str = ""  # the address from which the user signed in (`ipaddr`); empty: none does
+    device_claim: ClaimPath = "deviceid"  # names the device
+    groups_claim: ClaimPath = "groups"  # lists the user's groups
+    roles_claim: ClaimPath = "roles"  # lists the user's roles
+    ip_claim: ClaimPath = ""  # tells where the user signed in (`ipaddr`); empty: none does
     groups_unknown: Unknown = Unknown.INCLUDED  # whom policies for a group are for
     roles_unknown: Unknown = Unknown.INCLUDED  # whom policies for a role are for
     groups_absent: Absent = Absent.UNKNOWN  # what a token without `groups_claim` says
     roles_absent: Absent = Absent.UNKNOWN  # what a token without `roles_claim` says
     # names the app, in place of the audience; its client chooses what stands there
-    app_claim: str = ""
+    app_claim: ClaimPath = ""
     # for Entra: whether `acrs` is proof (docs/decisions/0020)
     acrs_proof: ContextProof = ContextProof.NONE
     # the level that its sign-ins count for at most, whatever their `acr` and `amr` say; empty: any
