@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from sidecar.domain.assurance import Ladder, Strength
-from sidecar.domain.lint import ADVICE, CODES, Ground, Named, Overlap, lint
+from sidecar.domain.lint import ADVICE, CODES, Ground, Named, Overlap, Reading, lint
 from sidecar.domain.policy import (
     All,
     Anonymizer,
@@ -404,8 +404,26 @@ def test_every_code_is_made_by_some_case() -> None:
         "strength-unused",
         "strength-unaskable",
         "issuers-alike",
+        "session-by-sign-in",
+        "app-by-client",
+        "app-unknown",
     }
     assert made == set(CODES)
+
+
+def test_an_issuer_whose_sessions_or_apps_shed_marks_is_told() -> None:
+    readings = (Reading(), Reading(session_by_sign_in=True), Reading(app_by_client=True))
+    found = lint(Ground((), LADDER, issuers=readings))
+    assert [(f.where, f.code) for f in found] == [
+        (("tokens", "issuers", "1"), "session-by-sign-in"),
+        (("tokens", "issuers", "2"), "app-by-client"),
+    ]
+
+
+def test_an_app_that_no_call_can_be_of_is_told() -> None:
+    rule = policy(apps=names("payroll", "payrol"))
+    assert codes(rule, apps=frozenset({"payroll"})) == ["app-unknown"]
+    assert codes(rule) == []
 
 
 def test_issuers_that_may_all_say_the_same_are_told() -> None:

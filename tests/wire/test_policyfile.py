@@ -44,6 +44,7 @@ from sidecar.wire.config import read_settings
 from sidecar.wire.policyfile import read_policies
 from sidecar.wire.positions import ConfigError
 from sidecar.wire.settings import (
+    App,
     Context,
     Issuer,
     NamedLocation,
@@ -471,3 +472,48 @@ def test_an_issuer_must_be_known_and_whoever_is_left_out_must_be_of_one(
 def test_users_may_be_left_out_at_every_issuer_where_a_policy_says_so() -> None:
     found = policy("grant: mfa, issuers: all, users: {exclude: {users: [glass]}}", SEVERAL)
     assert found.issuers == Selection()
+
+
+def of_audiences(app: str = "") -> Settings:
+    issuer = Issuer(issuer="https://id.example", audiences=("payroll", "reports"))
+    return Settings(app=App(id=app), tokens=Tokens(issuers=(issuer,)))
+
+
+APPS = "policies: [{id: a, grant: mfa, apps: [payroll, payrol]}]"
+
+
+def test_an_app_is_an_audience_where_the_app_has_no_id() -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_policies([("p.yaml", APPS)], of_audiences())
+    (problem,) = caught.value.problems
+    assert problem.field == "policies[0].apps[1]"
+    assert "'payrol' is not an audience of an issuer; else give `app.id`" in problem.message
+    assert "did you mean 'payroll'" in problem.message
+
+
+def test_beside_an_app_with_an_id_policies_may_be_for_others_too() -> None:
+    assert read_policies([("p.yaml", APPS)], of_audiences("payroll"))
+
+
+def test_names_are_read_in_one_form_and_what_no_token_could_name_is_told() -> None:
+    composed, decomposed = "Jos\u00e9", "Jose\u0301"
+    text = f"policies: [{{id: a, grant: mfa, users: ['{decomposed}']}}]"
+    (policy,) = read_policies([("p.yaml", text)], Settings())
+    assert policy.users.include == Principals(users=frozenset({composed}))
+    with pytest.raises(ConfigError) as caught:
+        read_policies([("p.yaml", 'policies: [{id: a, grant: mfa, users: ["a\\tb"]}]')], Settings())
+    assert "control characters" in str(caught.value.problems[0])
+
+
+@pytest.mark.parametrize("spelled", ["3", "3.0", "3e0", "'3'"])
+def test_a_number_of_a_claim_is_one_text_however_it_is_written(spelled: str) -> None:
+    text = f"policies: [{{id: a, grant: mfa, conditions: {{claims: {{level: {spelled}}}}}}}]"
+    (policy,) = read_policies([("p.yaml", text)], Settings())
+    assert policy.conditions == Claims((("level", frozenset({"3"})),))
+
+
+def test_a_path_that_leads_to_no_claim_is_told() -> None:
+    text = "policies: [{id: a, grant: mfa, conditions: {claims: {'a\\b': x}}}]"
+    with pytest.raises(ConfigError) as caught:
+        read_policies([("p.yaml", text)], Settings())
+    assert "must be names with dots between them" in str(caught.value.problems[0])

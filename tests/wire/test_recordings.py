@@ -135,7 +135,10 @@ def test_without_an_id_the_line_itself_is_one() -> None:
             "place",
         ),
         ({"type": "session-presented", "time": 1, "subject": SESSION, "claims": [1]}, "claims"),
-        ({"type": "session-presented", "time": 1, "subject": SESSION, "claims": {"a": 1}}, "a"),
+        (
+            {"type": "session-presented", "time": 1, "subject": SESSION, "claims": {"a": {}}},
+            "claims.a",
+        ),
         (
             {
                 "type": "session-established",

@@ -1,0 +1,125 @@
+"""What tokens tell of groups, in any order, and what leaving it out can never do."""
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.domain.compiling import applies, compile_policy
+from sidecar.domain.facts import ClaimsSeen, Fact, MembershipTold, Scope
+from sidecar.domain.memberships import GROUPS, Membership, Telling, is_news, told
+from sidecar.domain.policy import Assignment, Grant, Policy, Principals
+from sidecar.domain.session import Surroundings
+from sidecar.domain.session import apply as fold
+from sidecar.domain.stamp import at
+from sidecar.domain.state import State
+from tests.domain.scenes import WORLD, network_of
+
+NAMES = st.sampled_from(["finance", "staff", "emergency"])
+names = st.lists(NAMES, max_size=2, unique=True).map(tuple)
+seconds = st.integers(0, 4)
+
+
+def telling(told: Any, listed: bool = True, signed_in: int = 0, issued_at: int = 0) -> Telling:
+    return Telling(told, listed, signed_in, issued_at)
+
+
+tellings = st.builds(telling, st.none() | names, st.just(True), seconds, seconds)
+
+
+def known_after(tellings: list[Telling]) -> Membership | None:
+    held: Membership | None = None
+    for one in tellings:
+        held = told(held, one)
+    return held
+
+
+@given(st.lists(tellings, max_size=6))
+def test_what_is_told_twice_is_told_once(life: list[Telling]) -> None:
+    for one in life:
+        assert known_after([*life, one, one]) == known_after([*life, one])
+
+
+@given(st.lists(tellings, min_size=1, max_size=6))
+def test_leaving_it_out_never_takes_a_name_away(life: list[Telling]) -> None:
+    held = known_after(life)
+    after = told(held, telling(None, signed_in=9, issued_at=9))
+    assert held is not None
+    assert (after.names, after.known) == (held.names, held.known)
+
+
+@given(st.lists(tellings, min_size=1, max_size=6), names)
+def test_an_older_sign_in_changes_nothing(life: list[Telling], old: tuple[str, ...]) -> None:
+    held = known_after([*life, telling((), signed_in=9, issued_at=9)])
+    assert told(held, telling(old, signed_in=8, issued_at=10)) == held
+
+
+@given(
+    st.lists(
+        st.builds(
+            telling,
+            st.lists(NAMES, min_size=1, max_size=2).map(tuple),
+            st.just(True),
+            st.just(1),
+            seconds,
+        ),
+        max_size=5,
+    )
+)
+def test_of_one_sign_in_the_order_does_not_matter(life: list[Telling]) -> None:
+    forth, back = known_after(life), known_after(life[::-1])
+    assert forth == back
+    if forth is not None:
+        assert set(forth.names) == {name for one in life for name in one.names or ()}
+
+
+def test_an_issuer_that_leaves_out_empty_claims_takes_nothing_without_a_new_sign_in() -> None:
+    held = told(None, telling(("finance",), signed_in=1, issued_at=1))
+    same = telling((), listed=False, signed_in=1, issued_at=5)
+    later = telling((), listed=False, signed_in=2, issued_at=5)
+    assert told(held, same).names == ("finance",)
+    assert not is_news(held, same)
+    assert told(held, later).names == ()
+    assert is_news(held, later)
+
+
+def state_of(tokens: list[tuple[tuple[str, ...] | None, int]]) -> State:
+    """The session of these tokens of one sign-in, each with its groups and its issue."""
+    state = State()
+    for second, (groups, issued) in enumerate(tokens, 1):
+        one = telling(groups, signed_in=1, issued_at=issued)
+        held = state.memberships.get(GROUPS)
+        facts: list[Fact] = [MembershipTold(stamp=at(second, "e"), tellings=((GROUPS, one),))]
+        if groups is not None and (held is None or is_news(held, one)):
+            claims = ((GROUPS, groups),)
+            facts.append(ClaimsSeen(stamp=at(second, "e"), scope=Scope.SESSION, claims=claims))
+        fold(state, facts, Surroundings("", network_of))
+    return state
+
+
+principals = st.builds(Principals, groups=st.frozensets(NAMES, max_size=2))
+
+
+@given(
+    st.none() | principals.filter(lambda one: bool(one.groups)),
+    principals,
+    principals,
+    names,
+    st.lists(st.booleans(), min_size=1, max_size=4),
+    st.integers(0, 3),
+)
+def test_removing_the_groups_from_a_token_never_takes_a_session_out_of_a_policy(  # noqa: PLR0917 - each is drawn
+    include: Principals | None,
+    exclude: Principals,
+    emergency: Principals,
+    groups: tuple[str, ...],
+    tell: list[bool],
+    removed: int,
+) -> None:
+    world = WORLD._replace(break_glass={"": emergency})
+    policy = Policy("p", Grant((frozenset({"mfa"}),)), users=Assignment(include, exclude))
+    compiled = compile_policy(policy, world)
+    whole = [(groups if told else None, at) for at, told in enumerate(tell, 1)]
+    less = [(None, at) if at == removed % len(tell) + 1 else (shown, at) for shown, at in whole]
+    if applies(compiled, state_of(whole)):
+        assert applies(compiled, state_of(less))
