@@ -21,7 +21,8 @@ vouches for the records that it held all through the loss, and writes back what 
 What nobody can know: where all sidecars are new as well, an empty store is simply a new one.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 import msgspec
 import trio
@@ -138,6 +139,7 @@ class Guard:
         self._shards: tuple[Shard, ...] = ()
         self._policies: dict[int, str | None] = {}
         self._to_mend = trio.Event()
+        self._written = -math.inf
 
     # Looking
 
@@ -194,6 +196,8 @@ class Guard:
         async with trio.open_nursery() as nursery:
             for shard in self._shards:
                 nursery.start_soon(look, shard)
+        written = (self._known[shard.slot].written for shard in self._shards)
+        self._written = min(written, default=-math.inf)
         return troubles
 
     def evidence(self, keys: Iterable[bytes]) -> list[Load]:
@@ -209,8 +213,14 @@ class Guard:
             )
         ]
 
-    async def weigh(self, loads: Iterable[Load], loaded: Iterable[Loaded]) -> None:
-        """Look at once where evidence shows a loss. Raises `Unavailable`, `Overloaded`."""
+    async def weigh(
+        self, loads: Iterable[Load], loaded: Iterable[Loaded], absent: Collection[bytes]
+    ) -> None:
+        """Look at once where evidence shows a loss, or may hide one.
+
+        Of records that are `absent` on a server that may evict, the count of evictions tells
+        whether they were there. Raises `Unavailable`, `Overloaded`.
+        """
         found = {one.key: answer.record for one, answer in zip(loads, loaded, strict=True)}
         for shard in self._shards:
             tag = tag_of(shard.slot)
@@ -219,7 +229,9 @@ class Guard:
             known = self._known.get(shard.slot)
             if epoch is None or signs is None or known is None:
                 continue
-            if known.is_other(epoch) or known.is_older(signs):
+            evicts = self._policies.get(shard.slot, KEEPS) not in {KEEPS, None}
+            may_hide = evicts and any(shard.has(slot_of(key)) for key in absent)
+            if may_hide or known.is_other(epoch) or known.is_older(signs):
                 await self._look(shard, self._view.turn)
 
     async def _look(self, shard: Shard, turn: int) -> None:
@@ -320,8 +332,7 @@ class Guard:
 
         One that takes none takes none of the others' either: what they are told stays with them.
         """
-        shards = [self._known[one.slot] for one in self._shards if one.slot in self._known]
-        return max((trio.current_time() - one.written for one in shards), default=0.0)
+        return trio.current_time() - self._written if self._shards else 0.0
 
     def _epoch_expires(self) -> int:
         """Unix milliseconds, by the hour: it need not be written at each look."""

@@ -43,8 +43,10 @@ class Witness(Protocol):
     def evidence(self, keys: Iterable[bytes]) -> list[Load]:
         """What is to be read behind these records."""
 
-    async def weigh(self, loads: Iterable[Load], loaded: Iterable[Loaded]) -> None:
-        """Take up a loss that it shows."""
+    async def weigh(
+        self, loads: Iterable[Load], loaded: Iterable[Loaded], absent: Collection[bytes]
+    ) -> None:
+        """Take up a loss that it shows, or hides behind records that are absent."""
 
     def staleness(self) -> float:
         """Seconds since it was last certain that the store takes what all have to say."""
@@ -108,7 +110,8 @@ class View:
         for tracked in self._records.values():
             floor, known = floors.of(tracked.slot), before.of(tracked.slot)
             if floor > known and was_held(tracked):
-                tracked.record = join(tracked.record, vouched(tracked.record, floor, known))
+                # These only grow, and there is one of each: no need of a whole join.
+                tracked.record = {**tracked.record, **vouched(tracked.record, floor, known)}
         self.evaluator = self.evaluator.above(floors)
 
     def __len__(self) -> int:
@@ -245,7 +248,8 @@ class View:
             one.record = join(one.record, answer.record)
             one.since = min(one.since, self.turn)
         if self.witness:
-            await self.witness.weigh(evidence, shown)
+            absent = [one.key for one in tracked if not one.record]
+            await self.witness.weigh(evidence, shown, absent)
 
     async def _attach(self, live: Live, device: str) -> None:
         if device in live.devices:

@@ -1,6 +1,8 @@
 """The store loses something: it is noticed at the next look, and no mark is laundered."""
 
 import pytest
+import trio
+import trio.testing
 
 from sidecar.domain.lattice import Record
 from sidecar.domain.loss import ALL_SLOTS
@@ -146,9 +148,21 @@ async def test_whoever_reads_a_session_from_a_store_that_lost_it_notices_before_
     assert losses(a) == [StoreLoss.EMPTIED]
 
 
-async def test_a_session_that_was_read_after_an_eviction_that_is_noticed_later_is_not_whole() -> (
+async def test_whoever_finds_no_record_at_a_server_that_evicts_looks_whether_it_was_evicted() -> (
     None
 ):
+    a, b, tokens = await pair()
+    for pod in (a, b):
+        pod.store.vital[0] = Vitals("run", "allkeys-lru", 0)
+        await beat(pod)
+    await a.intake.accept(RISE)
+    del a.store.records[a.names.user_record(digest("", "alice"))]
+    a.store.vital[0] = Vitals("run", "allkeys-lru", 1)
+    assert policies_of(await b.check(tokens.issue("t1"))) == ["store-lost"]
+    assert losses(b) == [StoreLoss.EVICTED]
+
+
+async def test_a_session_that_was_read_after_a_loss_that_is_noticed_later_is_not_whole() -> None:
     a, b, tokens = await pair()
     token = tokens.issue("t1")
     await a.intake.accept(RISE)
@@ -158,6 +172,27 @@ async def test_a_session_that_was_read_after_an_eviction_that_is_noticed_later_i
     await beat(a, b)
     assert policies_of(await a.check(token)) == ["store-lost"]
     assert policies_of(await b.check(token)) == ["store-lost"]
+
+
+async def test_the_loop_notices_within_two_seconds_and_goes_on_after_an_outage(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    a, _, _ = await pair()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(a.guard.run)
+        await trio.sleep(5)
+        a.store.lose(WHOLE)
+        await trio.sleep(2)
+        assert losses(a) == [StoreLoss.EMPTIED]
+        a.store.away = True
+        await trio.sleep(60)
+        assert a.guard.staleness() > 59
+        a.store.away = False
+        a.store.lose(WHOLE)
+        await trio.sleep(2)
+        assert losses(a) == [StoreLoss.EMPTIED, StoreLoss.EMPTIED]
+        assert a.guard.staleness() <= 2
+        nursery.cancel_scope.cancel()
 
 
 async def test_what_was_not_certain_before_one_loss_is_not_certain_after_the_next() -> None:
