@@ -34,9 +34,18 @@ class SetVerifier:
     """Verifies the SETs of the transmitters that it is given, each with its keys."""
 
     def __init__(self, known: Iterable[tuple[KnownTransmitter, KeySource]], max_bytes: int) -> None:
-        self._known = {transmitter.issuer: (transmitter, keys) for transmitter, keys in known}
+        self._keys = {(one.name, one.issuer): (one, keys) for one, keys in known}
+        self._known = {one.issuer: (one, keys) for one, keys in self._keys.values()}
         self._max_bytes = max_bytes
         self._jws = jwt.PyJWS()
+
+    def replace(self, transmitters: Iterable[KnownTransmitter]) -> None:
+        """Believe those of its transmitters that are among these, as they are configured now."""
+        self._known = {
+            one.issuer: (one, self._keys[one.name, one.issuer][1])
+            for one in transmitters
+            if (one.name, one.issuer) in self._keys
+        }
 
     async def verify(self, text: str, now: float) -> Verified:
         """Verify a SET at `now`, in seconds since the epoch.
@@ -55,6 +64,8 @@ class SetVerifier:
         if not set(token.audiences) & set(transmitter.audiences):
             raise InvalidSet(Fault.INVALID_AUDIENCE, "the SET is for another audience")
         _check_age(token, transmitter, now)
+        if self._known.get(transmitter.issuer) != (transmitter, keys):
+            return await self.verify(text, now)  # meanwhile it is trusted otherwise, or not at all
         return Verified(token, transmitter)
 
     def _issuer(self, parts: Unverified) -> tuple[KnownTransmitter, KeySource]:

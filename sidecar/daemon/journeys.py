@@ -271,7 +271,7 @@ class Journeys:
             clock=clock.now,
             new_id=new_id,
             transmission=self.transmission,
-            taken_up=self.guard.remind,
+            taken_up=self._taken_up,
         )
         self.watcher = FileWatcher(configuration.watched, self.reloader.changed, telemetry)
         self.reloader.watcher = self.watcher
@@ -338,6 +338,10 @@ class Journeys:
             self._daemon.health.limping("spool", trouble)
         else:
             self._daemon.health.good("spool")
+
+    def _taken_up(self) -> None:
+        self.guard.remind()
+        self.reception.replace(self.reloader.settings)
 
     def _lost_state(self, trouble: str) -> None:
         if trouble:

@@ -43,19 +43,15 @@ class Reception:
         receiver = settings.receiver
         self._settings = settings
         self._telemetry = telemetry
-        self._rules = {
-            one.name: SubjectRules(
-                one.subjects, issuers_of_transmitter(settings, one), settings.tokens.namespaces
-            )
-            for one in receiver.transmitters
-        }
+        self._rules = _rules_of(settings)
         self.keys = [self._key_source(one) for one in receiver.transmitters]
         self._authorizations = self._secrets("authorization_file")
         self._tokens = self._secrets("token_file")
+        self._verifier = SetVerifier(
+            zip(receiver.transmitters, self.keys, strict=True), receiver.max_body_bytes
+        )
         self.receiving = Receiving(
-            verifier=SetVerifier(
-                zip(receiver.transmitters, self.keys, strict=True), receiver.max_body_bytes
-            ),
+            verifier=self._verifier,
             events=events,
             rules=self._rules,
             source_of=lambda name: source_of_transmitter(current(), name),
@@ -69,6 +65,17 @@ class Reception:
             for one in receiver.transmitters
             if one.poll_url
         ]
+
+    def replace(self, settings: Settings) -> None:
+        """Take up what transmitters may say, and of whom; one that is left out may say nothing.
+
+        A new one, another place of keys and how events are fetched wait for a restart.
+        """
+        self._verifier.replace(settings.receiver.transmitters)
+        for name, rules in _rules_of(settings).items():
+            if (before := self._rules.get(name)) is not None:
+                rules.learn_critical(before.critical)
+                self._rules[name] = rules
 
     async def start(self, work: trio.Nursery) -> None:
         """Fetch keys and begin to poll. Keys that are not to be had hold up nothing else."""
@@ -88,12 +95,14 @@ class Reception:
         return tuple(bound)
 
     def _key_source(self, transmitter: KnownTransmitter) -> KeySource:
-        name, rules = transmitter.name, self._rules[transmitter.name]
+        name = transmitter.name
 
         def learn(metadata: Mapping[str, object]) -> None:
             members = metadata.get("critical_subject_members")
             if isinstance(members, list):
-                rules.learn_critical([member for member in members if isinstance(member, str)])
+                self._rules[name].learn_critical(
+                    [member for member in members if isinstance(member, str)]
+                )
 
         def refreshed(_issuer: str, outcome: Refresh, detail: str) -> None:
             self._telemetry.record(
@@ -158,6 +167,16 @@ class Reception:
         """As `sidecar ssf verify` has it: the push secret, else the token, else none."""
         secret = self._authorizations.get(name) or self._tokens.get(name)
         return await secret() if secret else ""
+
+
+def _rules_of(settings: Settings) -> dict[str, SubjectRules]:
+    """How each transmitter's subjects are read, by its name."""
+    return {
+        one.name: SubjectRules(
+            one.subjects, issuers_of_transmitter(settings, one), settings.tokens.namespaces
+        )
+        for one in settings.receiver.transmitters
+    }
 
 
 async def _nothing() -> str:

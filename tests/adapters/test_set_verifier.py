@@ -198,3 +198,39 @@ async def test_a_secret_that_changes_is_read_again(
     await trio.sleep(FRESH)
     assert await secret.text() == "two"
     assert len(told) == 2
+
+
+async def test_a_transmitter_is_believed_as_it_is_configured_now_and_not_where_it_is_left_out(
+    provider: Provider,
+) -> None:
+    known = verifier(provider)
+    text = token(provider)
+    assert (await known.verify(text, NOW)).transmitter.name == "idp"
+    narrower = KnownTransmitter(name="idp", issuer=provider.url, audiences=("them",))
+    known.replace([narrower])
+    assert await refused(known, text) is Fault.INVALID_AUDIENCE
+    other = KnownTransmitter(name="other", issuer=provider.url, audiences=("us",))
+    known.replace([other])  # a new one's keys are not held
+    assert await refused(known, text) is Fault.INVALID_ISSUER
+    known.replace([KnownTransmitter(name="idp", issuer=provider.url, audiences=("us",))])
+    assert (await known.verify(text, NOW)).transmitter.name == "idp"
+
+
+async def test_a_set_under_way_does_not_outlive_the_trust_in_its_transmitter(
+    provider: Provider, nursery: trio.Nursery
+) -> None:
+    gate = trio.Event()
+    provider.paths["/jwks"] = Answer(key_set(OLD), gate=gate)
+    known = verifier(provider)
+    faults: list[Fault] = []
+
+    async def call() -> None:
+        faults.append(await refused(known, token(provider)))
+
+    async with trio.open_nursery() as callers:
+        callers.start_soon(call)
+        await provider.asked_now.wait()
+        known.replace([])
+        gate.set()
+    assert faults == [Fault.INVALID_ISSUER]
+    nursery.cancel_scope.cancel()

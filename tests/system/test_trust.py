@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -198,3 +199,22 @@ def test_metrics_tell_when_the_configuration_was_taken_up_and_which_policies_are
 def hashes(daemon: Process) -> list[str]:
     text = httpx.get(f"{daemon.admin}/metrics").text
     return [line for line in text.splitlines() if line.startswith("sidecar_policy_set_info{")]
+
+
+def test_what_a_source_may_say_no_longer_is_refused_without_a_restart(daemon: Process) -> None:
+    with Client(str(daemon.socket)) as client:
+        session = unique("session")
+        assert answer(client, token(unique("user"), session)) == "allow"
+
+        def revoke() -> str:
+            told = client.event("session-revoked", {"session": session}, id=unique("id"))
+            return str(told.get("error") or told["ok"])
+
+        assert revoke() == "True"
+        uid = os.getuid()
+        app = {"name": "app", "uids": [uid], "may": ["risk-signal"]}
+        change(daemon, lambda told: told.update(sources=[app]))
+        eventually(revoke, lambda one: one == "not_allowed")
+        change(daemon, lambda told: told.update(sources=[]))
+        eventually(revoke, lambda one: one == "True")
+    assert level(daemon, "sidecar_restart_required ") == 0
