@@ -279,6 +279,7 @@ class Tokens:
             "app": "payroll",
             "auth_time": 999,
             "acr": "single-factor",
+            "groups": frozenset({"staff"}),
             **fields,
         }
         authentication = Authentication(values.pop("auth_time"), values.pop("acr"))  # type: ignore[arg-type]
@@ -286,7 +287,6 @@ class Tokens:
             authentication=authentication,
             issued_at=authentication.auth_time,
             expires_at=authentication.auth_time + 3600,
-            groups=frozenset({"staff"}),
             roles=frozenset(),
             claims=(),
             token_id=name,
