@@ -6,7 +6,7 @@ proofs by `Evaluator.looks`, the verdict by `decision`.
 
 from collections.abc import Iterable
 
-from sidecar.domain.assurance import Requirement
+from sidecar.domain.assurance import Authentication, Requirement
 from sidecar.domain.compiling import assumed, unknown_of
 from sidecar.domain.decision import Decision, Verdict, covers, decide, describe, explain, judge
 from sidecar.domain.evaluator import Evaluator
@@ -22,6 +22,7 @@ from sidecar.domain.explanation import (
     PolicyTold,
     ScoreTold,
 )
+from sidecar.domain.first_shown import counted
 from sidecar.domain.memberships import GROUPS, ROLES
 from sidecar.domain.policy import NOBODY, ROUTINE, Policy, Principals, Selection
 from sidecar.domain.presented import Presented
@@ -60,17 +61,20 @@ class _Call:
         self.state = evaluator.at(state, self.moment)
         self.scene = evaluator.scene(self.state, self.moment)
         self.strict_scene = evaluator.scene(self.state, self.moment, comes)
-        self.purse = purse_of(evaluator, self.state) if purse is None else purse
+        own = None if presented is None else presented.authentication
+        self.purse = purse_of(evaluator, self.state, own) if purse is None else purse
 
     def scene_of(self, compiled: Compiled) -> Scene:
         """What the conditions of a policy see."""
         return self.strict_scene if compiled.strict else self.scene
 
 
-def purse_of(evaluator: Evaluator, state: State) -> Purse:
-    """What a call can pay with whose token shows the session's latest sign-in."""
-    latest = next(iter(state.sign_ins), None)
-    proof = None if latest is None else Proof(evaluator.shown(state, latest), latest.auth_time)
+def purse_of(evaluator: Evaluator, state: State, own: Authentication | None = None) -> Purse:
+    """What a call can pay with whose token shows this sign-in; None: the session's latest one."""
+    shown = next(iter(state.sign_ins), None) if own is None else own
+    if shown is None:
+        return Purse(None, state.spent)
+    proof = Proof(evaluator.shown(state, counted(state, shown)), shown.auth_time)
     return Purse(proof, state.spent)
 
 
@@ -111,7 +115,7 @@ def explain_call(  # noqa: PLR0913 - what a call is
         acr_values=decision.acr_values,
         max_age=decision.max_age,
         reasons=tuple(dict.fromkeys(demand.policy for demand in decision.demands)),
-        session=session_told(evaluator, call.state, standing.revoked),
+        session=session_told(evaluator, call.state, standing.revoked, presented),
         score=_score(call),
         policies=tuple(told),
         spends=decision.spends,

@@ -6,13 +6,22 @@ from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.explanation import SessionTold, SignInTold
 from sidecar.domain.memberships import GROUPS, KINDS, ROLES
 from sidecar.domain.precedence import compliance
+from sidecar.domain.presented import Presented
 from sidecar.domain.segments import told_segments
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.state import Held, State
 
 
-def session_told(evaluator: Evaluator, state: State, revoked: Held | None) -> SessionTold:
-    """What is known of a session, and the revocation that a call of it is refused by, if any."""
+def session_told(
+    evaluator: Evaluator,
+    state: State,
+    revoked: Held | None,
+    presented: Presented | None = None,
+) -> SessionTold:
+    """What is known of a session, and the revocation that a call of it is refused by, if any.
+
+    Of a call whose token shows what is `presented`, that sign-in comes first.
+    """
     ladder = evaluator.world.ladder
     user = state.claims.get("user", ((), None))[0]
     return SessionTold(
@@ -26,7 +35,8 @@ def session_told(evaluator: Evaluator, state: State, revoked: Held | None) -> Se
         compliance=compliance(state, evaluator.world.sources),
         established=state.established / MICROSECONDS,
         sign_ins=tuple(
-            _sign_in(shown, ladder.name(shown.rank)) for shown in evaluator.sign_ins(state)
+            _sign_in(shown, ladder.name(shown.rank))
+            for shown in dict.fromkeys(evaluator.evidence(state, presented).sign_ins)
         ),
         issuer=state.issuer,
         revoked="" if revoked is None else revoked.value or "revoked",

@@ -112,7 +112,8 @@ class Replay:
             return
         for run in self._runs:
             app = run.policies.app or life.app
-            run.call(life, occurrence.call, Moment(now, app, occurrence.attack is True))
+            attack = occurrence.attack is True
+            run.call(life, occurrence.call, Moment(now, app, attack, occurrence.authentication))
 
     def finish(self) -> tuple[Outcome, ...]:
         """The recording is over: what each policy set came to."""

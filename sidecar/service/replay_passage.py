@@ -13,6 +13,7 @@ from sidecar.domain.assurance import Authentication, Requirement
 from sidecar.domain.decision import Decision, Verdict, decide, judge
 from sidecar.domain.explaining import purse_of
 from sidecar.domain.facts import Fact, SignedIn
+from sidecar.domain.presented import Presented
 from sidecar.domain.session import Surroundings, came_from
 from sidecar.domain.spending import EMPTY, Purse, keep_spent
 from sidecar.domain.stamp import MICROSECONDS, Stamp
@@ -29,7 +30,7 @@ class Passage:
     """A session under a policy set: its state, what it was told and asked, and counts.
 
     `answer_at` (microseconds) is when a sign-in is due, 0 for none, `answer_with` what it must
-    show; `asked` are demands that
+    show, and `answered` the last one that was made; `asked` are demands that
     nobody answers, `refused` and `tried` those that were counted already. `asked_by` are the
     policies that had a part in asking, `would` what report-only ones would have done. `forks` are
     its twins under other thresholds, from where they part.
@@ -38,6 +39,7 @@ class Passage:
     __slots__ = (
         "answer_at",
         "answer_with",
+        "answered",
         "around",
         "asked",
         "asked_by",
@@ -65,6 +67,7 @@ class Passage:
         self.marked_at: dict[str, int] = {}
         self.answer_at = 0
         self.answer_with: tuple[Requirement, ...] = ()
+        self.answered: Authentication | None = None
         self.asked: set[Key] = set()
         self.refused: set[Key] = set()
         self.tried: set[Key] = set()
@@ -81,6 +84,7 @@ class Passage:
         twin = Passage(self.state.copy(), self.around)
         twin.told, twin.marked_at = dict(self.told), dict(self.marked_at)
         twin.answer_at, twin.answer_with = self.answer_at, self.answer_with
+        twin.answered = self.answered
         twin.asked, twin.refused, twin.tried = set(self.asked), set(self.refused), set(self.tried)
         twin.asked_by, twin.detected = set(self.asked_by), set(self.detected)
         twin.prompts, twin.refusals = self.prompts, self.refusals
@@ -139,11 +143,15 @@ class Model(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """When (microseconds), in which app, and whether an attack is under way."""
+    """When (microseconds), in which app, and whether an attack is under way.
+
+    `own` is the sign-in that a call's token showed, as recorded; None: that is not known.
+    """
 
     now: int
     app: str
     attack: bool
+    own: Authentication | None = None
 
 
 class Walker:
@@ -235,14 +243,15 @@ class Walker:
         standing = self.look(life, passage, moment)
         seconds = moment.now / MICROSECONDS
         state = passage.state
-        purse = purse_of(self.stepper, state) if standing.asks_each_call else EMPTY
+        own = _own(passage, moment)
+        if own is not None and (own,) != state.sign_ins:
+            standing = self.stepper.standing(state, moment.now, presented=Presented(own))
+        purse = purse_of(self.stepper, state, own) if standing.asks_each_call else EMPTY
         decision = decide(standing, moment.app, contexts, seconds, self._ladder, purse)
         asking = [d for d in standing.demands if self._asks(d, contexts, moment, purse)]
         trying = [d for d in standing.tried if self._asks(d, contexts, moment, purse)]
         if decision.spends and purse.proof is not None:
-            auth_time = purse.proof.auth_time
-            paid_at = max(moment.now, auth_time * MICROSECONDS)
-            keep_spent(state, auth_time, SpentHeld("", paid_at))
+            keep_spent(state, purse.proof.known_by, SpentHeld("", moment.now))
         self.observer.judged(decision, [*asking, *trying])
         if trying:
             self._try(passage, trying)
@@ -303,6 +312,22 @@ class Walker:
         acr, amr = self._ladder.answer(passage.answer_with, max(ranks, default=0))
         passage.asked.clear()
         self.observer.answered()
-        shown = Authentication(at // MICROSECONDS, acr, amr)
+        shown = passage.answered = Authentication(at // MICROSECONDS, acr, amr)
         came = came_from(passage.state)
         return [SignedIn(stamp=Stamp(at, ""), authentication=shown, shown_with=came)]
+
+
+def _own(passage: Passage, moment: Moment) -> Authentication | None:
+    """The sign-in by which a call is judged: that of its token.
+
+    An attacker shows what was recorded. A user's client has the newest token: that of an answer
+    which nobody recorded, if it is the later one; where no sign-in was recorded with the call, that
+    of the session's latest one.
+    """
+    recorded, answered = moment.own, passage.answered
+    if moment.attack:
+        return recorded
+    if recorded is None:
+        return next(iter(passage.state.sign_ins), None)
+    later = answered is not None and answered.auth_time > recorded.auth_time
+    return answered if later else recorded

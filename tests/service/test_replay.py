@@ -304,3 +304,28 @@ def test_routes_give_calls_their_contexts() -> None:
 def test_the_report_can_be_read_back() -> None:
     report = replay(TINY, BOTH, COUNTRY, thresholds=["risky"])
     assert msgspec.json.decode(encode(report), type=Report) == report
+
+
+def test_an_attack_with_an_older_token_gains_nothing_by_an_answer() -> None:
+    stolen: dict[str, Any] = {"acr": "single-factor", "auth_time": int(TEN) - 60}
+    recording = [
+        begin(TEN - 50, acr="single-factor", auth_time=int(TEN) - 60),
+        call(TEN, **stolen),
+        risk(TEN + 10),
+        call(TEN + 20),  # its owner is asked, and answers
+        call(TEN + 60),
+        call(TEN + 70, label="attack", **stolen),
+        call(TEN + 80),
+    ]
+    figures = only(replay(recording, RISK))
+    assert (figures.verdicts.allow, figures.verdicts.step_up) == (3, 2)
+    assert figures.prompts.answered == 1
+    assert figures.labels is not None
+    assert figures.labels.detected == 1
+
+
+def test_a_user_whose_calls_were_recorded_with_an_old_sign_in_answers_once() -> None:
+    known: dict[str, Any] = {"acr": "mfa", "auth_time": int(TEN) - 1}
+    later = [call(TEN + second, **known) for second in (20, 60, 90, 300)]
+    figures = only(replay([begin(TEN), risk(TEN + 10), *later], RISK))
+    assert (figures.prompts.total, figures.verdicts.step_up) == (1, 1)
