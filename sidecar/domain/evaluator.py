@@ -340,10 +340,10 @@ class Evaluator:
         if refuses:
             return refused_unknown(compiled, holding, unknown), None
         demand = demand_of(compiled, holding, state, evidence)
-        if demand is not None and (unknown or evidence.is_untimed):
-            untimed = evidence.is_untimed and not (demand.block or demand.unsatisfiable)
-            demand = msgspec.structs.replace(demand, unknown=unknown, untimed=untimed)
         lifetime = lifetime_of(compiled, holding, state)
+        if unknown or evidence.is_untimed:
+            demand = demand and _explained(demand, unknown, evidence)
+            lifetime = lifetime and _explained(lifetime, unknown, evidence)
         return (
             demand and credited(demand, state, evidence),
             lifetime and credited(lifetime, state, evidence),
@@ -428,3 +428,9 @@ class Evaluator:
                 rank = min(shown.rank, left.rank if ceiling is None else ceiling)
                 shown = Shown(rank, shown.strengths & left.strengths, auth)
         return shown
+
+
+def _explained(demand: Demand, unknown: tuple[str, ...], evidence: Evidence) -> Demand:
+    """The demand with what of the user is unknown, and whether no sign-in could meet it."""
+    untimed = evidence.is_untimed and not (demand.block or demand.unsatisfiable)
+    return msgspec.structs.replace(demand, unknown=unknown, untimed=untimed)

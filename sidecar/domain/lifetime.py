@@ -1,9 +1,10 @@
 """How long a session may live on one sign-in, however often it is proven meanwhile.
 
-A life begins with the first sign-in that is known of the session (where none tells its time, when
-the session was first seen) and lasts for `max_lifetime`. A sign-in within it, a step-up, does not
-lengthen it; the first one after its end that suffices for the policy begins the next life. So the
-cap is absolute, where a `sign_in_frequency` starts anew with every sign-in.
+A life begins with the first sign-in that is known of the session (where there is none, when the
+session was first seen; where none tells its time, nobody knows when) and lasts for `max_lifetime`.
+A sign-in within it, a step-up, does not lengthen it; the first one after its end that suffices for
+the policy begins the next life. So the cap is absolute, where a `sign_in_frequency` starts anew
+with every sign-in.
 """
 
 import msgspec
@@ -32,9 +33,13 @@ def _life(before: int | None, cap: int, proving: Proving) -> int:
 
 
 def _first_sign_in(state: State) -> int:
-    """The second of the first sign-in; of the first sighting, where no sign-in tells its time."""
+    """The second of the first sign-in; of the first sighting, where there was none.
+
+    0 where sign-ins were shown and none tells its time: nobody knows that the life is not over.
+    """
     times = [auth.auth_time for auth in state.sign_ins if auth.auth_time]
-    return min(times, default=state.established // MICROSECONDS)
+    unknown = 0 if state.sign_ins else state.established // MICROSECONDS
+    return min(times, default=unknown)
 
 
 def lifetime_of(compiled: Compiled, holding: Holding, state: State) -> Demand | None:

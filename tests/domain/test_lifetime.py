@@ -3,10 +3,11 @@
 import msgspec
 import pytest
 
+from sidecar.domain.assurance import Authentication
 from sidecar.domain.decision import Decision, Verdict, decide
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.explaining import explain_call
-from sidecar.domain.facts import Fact, RiskReported, Scope
+from sidecar.domain.facts import Fact, RiskReported, Scope, SignedIn
 from sidecar.domain.policy import Grant, Policy, RiskLevel, SessionControls, State, UserRisk
 from sidecar.domain.stamp import MICROSECONDS
 from tests.domain.scenes import LADDER, established, evaluator, policy, signed_in, stamp
@@ -52,6 +53,19 @@ def test_the_cap_is_for_as_long_as_the_policy_holds_and_counts_from_the_sign_in_
     risky = RiskReported(stamp=stamp(1650), scope=Scope.USER, level=RiskLevel.MEDIUM)
     assert ask(rules, established(), 1660).verdict is Verdict.ALLOW
     assert ask(rules, [*established(), risky], 1660).verdict is Verdict.STEP_UP
+
+
+def test_nobody_knows_that_a_life_is_not_over_whose_sign_in_tells_no_time() -> None:
+    untimed = [
+        msgspec.structs.replace(fact, authentication=Authentication(0, "mfa"))
+        if isinstance(fact, SignedIn)
+        else fact
+        for fact in established()
+    ]
+    asked = ask(evaluator(CAPPED), untimed, 1010)
+    assert asked.verdict is Verdict.STEP_UP
+    assert asked.demands[0].untimed
+    assert ask(evaluator(CAPPED), [*untimed, signed_in(1020, 1020)], 1030).verdict is Verdict.ALLOW
 
 
 def test_a_report_only_cap_asks_nobody() -> None:
