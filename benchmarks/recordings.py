@@ -43,6 +43,12 @@ def _site(prefix: str, country: str, asn: int, latitude: float, longitude: float
     return Site(prefix, place)
 
 
+def _carrier(prefix: str, country: str, asn: int, latitude: float, longitude: float) -> Site:
+    """Where a mobile carrier hands its users' traffic on, as databases of connection types say."""
+    site = _site(prefix, country, asn, latitude, longitude)
+    return Site(prefix, {**site.place, "carrier": True})
+
+
 OFFICES = (
     _site("203.0.113.", "DE", 64496, 52.52, 13.40),
     _site("203.0.113.", "NO", 64496, 59.91, 10.75),
@@ -54,9 +60,9 @@ HOMES = (
     _site("192.0.2.", "SE", 64502, 59.20, 17.83),
 )
 MOBILE = (
-    _site("100.64.0.", "DE", 64505, 50.11, 8.68),
-    _site("100.64.1.", "NO", 64506, 60.39, 5.32),
-    _site("100.64.2.", "SE", 64507, 57.71, 11.97),
+    _carrier("100.64.0.", "DE", 64505, 50.11, 8.68),
+    _carrier("100.64.1.", "NO", 64506, 60.39, 5.32),
+    _carrier("100.64.2.", "SE", 64507, 57.71, 11.97),
 )
 ABROAD = (
     _site("198.51.100.", "PT", 64510, 38.72, -9.14),
@@ -92,8 +98,24 @@ class Person:
         self.sessions = 0
 
 
-def recording(seed: int = 7, users: int = 500) -> Iterator[Line]:
-    """Occurrences in order, without end: each person's days, one after the other."""
+def recording(seed: int = 7, users: int = 500, *, carriers: bool = True) -> Iterator[Line]:
+    """Occurrences in order, without end: each person's days, one after the other.
+
+    `carriers`: databases tell which addresses are a mobile carrier's.
+    """
+    lines = _recording(seed, users)
+    return lines if carriers else map(_without_carrier, lines)
+
+
+def _without_carrier(line: Line) -> Line:
+    data = line["data"]
+    if "place" not in data:
+        return line
+    place = {name: value for name, value in data["place"].items() if name != "carrier"}
+    return {**line, "data": {**data, "place": place}}
+
+
+def _recording(seed: int, users: int) -> Iterator[Line]:
     dice = random.Random(seed)
     people = [Person(number, dice) for number in range(users)]
     streams = [_life(person, random.Random(f"{seed}/{person.name}")) for person in people]

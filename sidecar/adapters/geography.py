@@ -5,6 +5,7 @@ new one and swaps it in by one assignment, so that a lookup sees the old or the 
 and a place is never remembered longer than the database it came from.
 """
 
+import ipaddress
 import threading
 from collections.abc import Callable, Mapping
 from enum import StrEnum
@@ -27,6 +28,7 @@ class Database(StrEnum):
     CITY = "city"
     ASN = "asn"
     ANONYMOUS_IP = "anonymous_ip"
+    CONNECTION_TYPE = "connection_type"
 
 
 class Outcome(NamedTuple):
@@ -56,6 +58,21 @@ class Failure(NamedTuple):
     message: str
 
 
+class Carriers(NamedTuple):
+    """The networks of mobile carriers that are configured."""
+
+    asns: frozenset[int]
+    networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
+
+    def has(self, ip: address.Address, asn: int) -> bool:
+        """Whether this address is one of theirs."""
+        if asn in self.asns:
+            return True
+        return bool(self.networks) and any(
+            ipaddress.ip_address(ip.packed) in network for network in self.networks
+        )
+
+
 OnFailure = Callable[[Failure], None]
 
 
@@ -82,11 +99,16 @@ class Geography:
             Database.CITY: configured.city,
             Database.ASN: configured.asn,
             Database.ANONYMOUS_IP: configured.anonymous_ip,
+            Database.CONNECTION_TYPE: configured.connection_type,
         }
         self._files = {database: file for database, file in files.items() if file}
         self._base = base
         self._fields = Fields(configured.fields)
         self._meaningless_asns = frozenset(configured.meaningless_asns)
+        self._carriers = Carriers(
+            frozenset(configured.carrier_asns),
+            tuple(ipaddress.ip_network(one, strict=False) for one in configured.carrier_networks),
+        )
         self._on_failure = on_failure
         self._remembered = remembered
         self._reloading = threading.Lock()
@@ -144,14 +166,16 @@ class Geography:
     def _generation_of(self, databases: Mapping[Database, Mmdb]) -> _Generation:
         # The cache must not refer to what refers to it: a cycle would keep a database of a
         # hundred megabytes until the garbage collector comes by.
-        find = partial(_find, databases, self._fields, self._meaningless_asns, self._on_failure)
+        operators = (self._meaningless_asns, self._carriers)
+        find = partial(_find, databases, self._fields, *operators, self._on_failure)
         return _Generation(databases, lru_cache(maxsize=self._remembered)(find))
 
 
-def _find(
+def _find(  # noqa: PLR0913, PLR0917 - what is looked up, and all that is known
     databases: Mapping[Database, Mmdb],
     fields: Fields,
     meaningless_asns: frozenset[int],
+    carriers: Carriers,
     on_failure: OnFailure,
     ip: address.Address,
 ) -> Place:
@@ -167,7 +191,7 @@ def _find(
                     location = fields.location(record)
                 case Database.ASN:
                     operator = fields.operator(record)
-                case Database.ANONYMOUS_IP:
+                case Database.ANONYMOUS_IP | Database.CONNECTION_TYPE:
                     pass
                 case _:
                     assert_never(database)
@@ -189,6 +213,7 @@ def _find(
         anonymizer=anonymizer,
         meaningless=elsewhere or bool(anonymizer),
         build=city.build if city else 0,
+        carrier=any(flag.carrier for flag in told) or carriers.has(ip, operator.asn),
     )
 
 
@@ -208,13 +233,20 @@ def _probe(database: Database, mmdb: Mmdb, fields: Fields) -> None:
                     says_something |= fields.operator(record) != Operator()
                 case Database.ANONYMOUS_IP:
                     says_something |= flags(record).told
+                case Database.CONNECTION_TYPE:
+                    says_something |= flags(record).told_connection
                 case _:
                     assert_never(database)
     except InvalidRecord as error:
         raise InvalidDatabase(f"a record is broken: {error}") from error
     if not says_something:
-        raise InvalidDatabase(
-            "no record that was probed says anything in the fields of `geography.fields`"
-            if database is not Database.ANONYMOUS_IP
-            else "no record that was probed has a flag of an anonymous-IP database"
-        )
+        raise InvalidDatabase(f"no record that was probed {_SAYS_NOTHING[database]}")
+
+
+_IN_NO_FIELD = "says anything in the fields of `geography.fields`"
+_SAYS_NOTHING = {
+    Database.CITY: _IN_NO_FIELD,
+    Database.ASN: _IN_NO_FIELD,
+    Database.ANONYMOUS_IP: "has a flag of an anonymous-IP database",
+    Database.CONNECTION_TYPE: "tells a type of connection or a mobile carrier",
+}

@@ -48,7 +48,7 @@ class Configuration(msgspec.Struct, frozen=True):
     def databases(self) -> list[str]:
         """The geography databases that are configured."""
         geography = self.settings.geography
-        files = (geography.city, geography.asn, geography.anonymous_ip)
+        files = (geography.city, geography.asn, geography.anonymous_ip, geography.connection_type)
         return [file for file in files if file]
 
     @property

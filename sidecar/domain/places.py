@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from sidecar.domain.address import parse
 from sidecar.domain.assurance import Authentication
+from sidecar.domain.facts import PlaceProven
 from sidecar.domain.location import Place, distance_km
 from sidecar.domain.policy import Circumstance
 from sidecar.domain.stamp import MICROSECONDS
@@ -141,6 +142,12 @@ def ends(state: State, journey: TravelHeld) -> tuple[tuple[Authentication, ...],
 def is_proven(state: State, journey: TravelHeld) -> bool:
     """Whether any sign-in at all came with a journey, or from both of its ends."""
     return bool(journey.proven_by) or all(ends(state, journey))
+
+
+def proof_key(fact: PlaceProven) -> str:
+    """What a remembered proof is of: of two of one key the later counts."""
+    auth = fact.authentication
+    return "\0".join((fact.device, label(fact.ip, fact.place), auth.acr, *auth.amr))
 
 
 def here(state: State) -> str:

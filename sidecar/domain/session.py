@@ -502,8 +502,7 @@ def _remember(state: State, fact: PlaceProven, moment: int, around: Surroundings
     """Take up what an earlier session has proven: what a session proves, it knows itself."""
     if not around.remember or state.established:
         return
-    auth = fact.authentication
-    key = f"{fact.device}|{places.label(fact.ip, fact.place)}|{auth.acr}|{' '.join(auth.amr)}"
+    auth, key = fact.authentication, places.proof_key(fact)
     state.remembered.pop(key, None)
     told = (
         *places.circumstances(fact.ip, fact.place),

@@ -103,7 +103,7 @@ def locations(condition: Locations, *, inverted: bool) -> Check:
         inside = ",".join(sorted(names & wanted))
         cause = Cause(
             "location",
-            inside or f"outside ({scene.place.partition('=')[2]})",
+            inside or _nowhere_else("outside", scene),
             scene.since(PLACE),
             "session-presented",
             f"{LOCATION}={inside}" if inside else scene.place,
@@ -117,6 +117,12 @@ def locations(condition: Locations, *, inverted: bool) -> Check:
 
     strictly = ", by the call's own address" if condition.strict else ""
     return Check("locations", test, _asks(selection) + strictly, value)
+
+
+def _nowhere_else(word: str, scene: Scene) -> str:
+    """Name what has no name of its own by where it is: two such are not the same."""
+    place = scene.place.partition("=")[2]
+    return f"{word} ({place})" if place else word
 
 
 def networks(selection: Selection, *, inverted: bool) -> Check:
@@ -133,7 +139,11 @@ def networks(selection: Selection, *, inverted: bool) -> Check:
         for source, said in segments.segments(seen.state, seen.world.sources):
             name = said.value
             key = segments.circumstance(source, name) if name else seen.place
-            cause = Cause(_NETWORK, name or "none", said.since, NETWORK_CHANGE, key, source)
+            since = said.since
+            if not name:
+                since = max(since or 0, seen.since(PLACE) or 0) or None
+            named = name or _nowhere_else("none", seen)
+            cause = Cause(_NETWORK, named, since, NETWORK_CHANGE, key, source)
             names = frozenset({name} if name else ())
             (found if _selects(selection, names) else against).append(cause)
         holds = not against if inverted else bool(found)
@@ -173,7 +183,8 @@ def _placed(
         value = value_of(scene.state.location)
         circumstance = f"{kind}={value}" if value else scene.place
         since = scene.since(kind if value else PLACE)
-        cause = Cause(kind, value or "unknown", since, "session-presented", circumstance)
+        named = value or _nowhere_else("unknown", scene)
+        cause = Cause(kind, named, since, "session-presented", circumstance)
         return Finding(_selects(selection, frozenset({value} if value else ())), (cause,))
 
     def value(scene: Scene) -> str:

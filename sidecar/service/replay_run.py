@@ -12,10 +12,19 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from sidecar.domain import dependencies
-from sidecar.domain.facts import AssuranceLowered, ComplianceReported, Fact, Revoked, SignedIn
+from sidecar.domain.facts import (
+    AssuranceLowered,
+    ComplianceReported,
+    Fact,
+    PlaceProven,
+    Revoked,
+    SignedIn,
+)
+from sidecar.domain.places import proof_key
 from sidecar.domain.policy import Policy
 from sidecar.domain.session import apply
 from sidecar.domain.stamp import Stamp
+from sidecar.domain.state import PLACES_BOUND, State
 from sidecar.domain.stepping import Stepper
 from sidecar.domain.thresholds import Value
 from sidecar.service.replay_passage import Model, Moment, Observer, Passage, Walker
@@ -87,6 +96,7 @@ class Run:
         self._walkers = [Walker(v.stepper, model, silent) for v in policies.variants]
         self._walkers.append(Walker(policies.stepper, model, observer))  # at BASE
         self._due: list[tuple[int, int, Life, int]] = []
+        self._proven: dict[tuple[int, str], dict[str, PlaceProven]] = {}
         self._count = 0
         self._contexts: dict[Call, frozenset[str]] = {}
 
@@ -106,7 +116,7 @@ class Run:
         changed = [
             (at, twin)
             for at, twin in passage.twins(BASE)
-            if self._step(twin, facts, history, at) or moment.attack
+            if self._step(life, twin, facts, history, at) or moment.attack
         ]
         for at in self._part(life, passage):
             self._look(life, passage.forks[at], moment, at)
@@ -153,25 +163,55 @@ class Run:
         if facts[0].stamp <= twin.state.last:
             return
         moment = Moment(now, self.policies.app or life.app, attack=False)
-        self._step(twin, facts, (), at)
+        self._step(life, twin, facts, (), at)
         if at == BASE:
             for parted in self._part(life, passage):
                 self._look(life, passage.forks[parted], moment, parted)
         self._look(life, twin, moment, at)
 
     def _begin(self, life: Life, facts: Sequence[Fact]) -> Passage:
-        passage = _folded(self.policies.stepper, life, facts)
+        stepper, base = self.policies.stepper, self._proven.get((BASE, life.user), {})
+        known = [*base.values(), *facts]
+        passage = _folded(stepper, life, known)
         life.passages[self._index] = passage
         if self.policies.shadows is not None:
-            passage.state.holdings |= self.policies.shadows.fold(life.session, facts).holdings
+            passage.state.holdings |= self.policies.shadows.fold(life.session, known).holdings
         for at, variant in enumerate(self.policies.variants):
-            if not variant.shadow:
-                passage.forks[at] = _folded(variant.stepper, life, facts)
+            proven = self._proven.get((at, life.user), base)
+            if not variant.shadow or proven != base:
+                passage.forks[at] = _folded(variant.stepper, life, [*proven.values(), *facts])
+        for at, _ in passage.twins(BASE):
+            self._remember(life, passage, State(), facts, at)
         self._part(life, passage)
         return passage
 
+    def _remember(
+        self, life: Life, passage: Passage, state: State, facts: Sequence[Fact], at: int
+    ) -> None:
+        """Keep what sign-ins prove for the user's later sessions.
+
+        Under another threshold it is the same, until a session that has parted proves otherwise.
+        """
+        signed_in = [fact for fact in facts if isinstance(fact, SignedIn)]
+        if not signed_in or not life.user:
+            return
+        stepper = self._walkers[at].stepper
+        found = [place for one in signed_in for place in stepper.proven_by(state, one)]
+        if not found:
+            return
+        base = self._proven.setdefault((BASE, life.user), {})
+        concerned = [at]
+        if at == BASE:
+            for other in range(len(self.policies.variants)):
+                if other in passage.forks:
+                    self._proven.setdefault((other, life.user), dict(base))
+                elif (other, life.user) in self._proven:
+                    concerned.append(other)
+        for one in concerned:
+            _keep(self._proven.setdefault((one, life.user), dict(base)), found)
+
     def _step(
-        self, passage: Passage, facts: Sequence[Fact], history: Sequence[Fact], at: int
+        self, life: Life, passage: Passage, facts: Sequence[Fact], history: Sequence[Fact], at: int
     ) -> bool:
         """Fold facts into a passage; whether there may be something to tell."""
         walker = self._walkers[at]
@@ -179,6 +219,7 @@ class Run:
         held = dict(state.holdings)
         device = state.device
         shadows = self.policies.shadows if at == BASE else None
+        self._remember(life, passage, state, facts, at)
         if history:
             _recall(passage, history)
         if facts:
@@ -221,6 +262,15 @@ class Run:
         if passage.answer_at not in {0, due}:
             self._count += 1
             heapq.heappush(self._due, (passage.answer_at, self._count, life, at))
+
+
+def _keep(kept: dict[str, PlaceProven], found: Sequence[PlaceProven]) -> None:
+    for place in found:
+        key = proof_key(place)
+        kept.pop(key, None)
+        kept[key] = place
+    while len(kept) > PLACES_BOUND:
+        kept.pop(next(iter(kept)))
 
 
 def _folded(stepper: Stepper, life: Life, facts: Sequence[Fact]) -> Passage:

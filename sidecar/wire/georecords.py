@@ -35,6 +35,12 @@ _ANONYMIZERS = {
 _ELSEWHERE = frozenset({"is_satellite_provider", "is_anycast", "relay"})
 """Flags of networks whose users are not where the network is, without being anonymizers."""
 
+_CELLULAR = frozenset({"cellular", "mobile", "mob"})
+_CONNECTION = ("connection_type", "user_type", "usage_type")
+_CARRIER_CODES = ("mobile_country_code", "mobile_network_code", "mcc", "mnc")
+_CARRIER_FLAGS = ("is_mobile", "mobile")
+"""How databases tell a mobile carrier: a type of connection, its codes (ITU-T E.212), or a flag."""
+
 _KNOWN_FLAGS = frozenset(_ANONYMIZERS) | _ELSEWHERE | {"is_anonymous"}
 _YES = frozenset({"true", "1", "yes"})
 
@@ -66,12 +72,15 @@ class Operator(NamedTuple):
 class Flags(NamedTuple):
     """What databases say of an address's users: kinds of anonymizer, and if they are elsewhere.
 
-    `told` is whether the record has any such flag, set or not.
+    `carrier`: they use a mobile carrier, which hands their traffic on here. `told` is whether the
+    record has any flag of an anonymizer, set or not; `told_connection` likewise of a connection.
     """
 
     anonymizer: tuple[str, ...] = ()
     elsewhere: bool = False
     told: bool = False
+    carrier: bool = False
+    told_connection: bool = False
 
 
 class Fields:
@@ -124,7 +133,34 @@ def flags(record: object) -> Flags:
     kinds = {_ANONYMIZERS[flag] for flag in raised if flag in _ANONYMIZERS}
     if not kinds and "is_anonymous" in raised:
         kinds = {"anonymous"}
-    return Flags(tuple(sorted(kinds)), bool(raised & _ELSEWHERE), bool(told))
+    types = {str(values[name]).lower() for name in _CONNECTION if values.get(name)}
+    return Flags(
+        tuple(sorted(kinds)),
+        bool(raised & _ELSEWHERE) or "satellite" in types,
+        bool(told),
+        _is_carrier(values, types),
+        bool(types or _told_of_carrier(values)),
+    )
+
+
+def _told_of_carrier(values: Mapping[Any, Any]) -> bool:
+    known = (*_CARRIER_CODES, *_CARRIER_FLAGS, "carrier")
+    return any(values.get(name) is not None for name in known)
+
+
+def _is_carrier(values: Mapping[Any, Any], types: set[str]) -> bool:
+    carrier = values.get("carrier")
+    if isinstance(carrier, Mapping) and any(_is_said(one) for one in carrier.values()):
+        return True
+    return (
+        bool(types & _CELLULAR)
+        or any(_is_said(values.get(name)) for name in _CARRIER_CODES)
+        or any(_is_set(values.get(name)) for name in _CARRIER_FLAGS)
+    )
+
+
+def _is_said(value: object) -> bool:
+    return bool(value) and not (isinstance(value, str) and value in _NOT_SAID)
 
 
 def _is_set(value: object) -> bool:

@@ -33,6 +33,7 @@ _MEMBERS = frozenset(
         *("data.change_direction", "data.name", "data.weight", "data.half_life"),
         *("place.country", "place.region", "place.city", "place.asn", "place.organization"),
         *("place.latitude", "place.longitude", "place.accuracy_km", "place.anonymizer"),
+        "place.carrier",
     }
 )
 _FREE = re.compile(r"(?:data\.)?claims\.[^.]{1,256}")
@@ -44,6 +45,8 @@ _NUMBERS = frozenset(
     }
 )
 _LISTS = frozenset({"contexts", "data.amr", "place.anonymizer"})
+_TRUTHS = frozenset({"place.carrier"})
+_SAID = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _KEYS = ("column", "constant", "values", "split", "default")
 
 Row = dict[str, object]
@@ -195,6 +198,8 @@ def _conversion(column: Column) -> Callable[[str], object]:
         return _whole
     if column.member in _NUMBERS:
         return _number
+    if column.member in _TRUTHS:
+        return lambda text: _SAID.get(text.strip().lower(), text)
     return str
 
 

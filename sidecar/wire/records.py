@@ -46,7 +46,7 @@ from sidecar.domain.facts import (
     Spent,
 )
 from sidecar.domain.lattice import Record, group_of
-from sidecar.domain.places import label
+from sidecar.domain.places import proof_key
 from sidecar.domain.signal import Signal
 from sidecar.domain.stamp import Stamp, decode
 from sidecar.domain.state import Checkpoint
@@ -189,9 +189,7 @@ def encode_proven(facts: Iterable[PlaceProven]) -> Record:
     """
     record: Record = {}
     for fact in facts:
-        auth = fact.authentication
-        told = (fact.device, label(fact.ip, fact.place), auth.acr, *auth.amr)
-        name = hashlib.blake2b("\0".join(told).encode(), digest_size=12).hexdigest()
+        name = hashlib.blake2b(proof_key(fact).encode(), digest_size=12).hexdigest()
         record[f"proven:{name}".encode()] = _value(fact)
     return record
 

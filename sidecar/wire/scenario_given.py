@@ -19,7 +19,10 @@ from sidecar.wire.positions import Node, Scalar, Table
 from sidecar.wire.shapes import refuse
 
 T = TypeVar("T")
-_PLACE = ("country", "region", "city", "asn", "latitude", "longitude", "accuracy_km", "anonymizer")
+_PLACE = (
+    *("country", "region", "city", "asn", "latitude", "longitude", "accuracy_km", "anonymizer"),
+    "carrier",
+)
 _SESSION = tuple(Described.__struct_fields__)
 UNKNOWN = "unknown"
 """Where groups or roles would stand: nobody has told which the user has."""
@@ -87,6 +90,8 @@ class Givens:
             longitude=number.get("longitude"),
             accuracy_km=number.get("accuracy_km") or 0.0,
             anonymizer=anonymizer,
+            meaningless=bool(anonymizer),
+            carrier=bool(self.truth(table, field, "carrier")),
         )
 
     def _spelled(

@@ -122,6 +122,7 @@ def _place() -> Schema:
             "longitude": {"type": "number", "minimum": -180, "maximum": 180},
             "accuracy_km": {"type": "number", "minimum": 0, "maximum": 20000},
             "anonymizer": {"anyOf": [kinds, {"type": "array", "items": kinds}]},
+            "carrier": {"type": "boolean"},
         }
     )
 

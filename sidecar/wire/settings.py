@@ -294,9 +294,13 @@ class Geography(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     city: File = ""  # MMDB of cities or countries
     asn: File = ""  # MMDB of autonomous systems
     anonymous_ip: File = ""  # MMDB of anonymizers
+    connection_type: File = ""  # MMDB of connection types, or of mobile carriers
     fields: FieldMap = FieldMap()  # for files that are not in MaxMind's schema
     # networks whose place is not their users'
     meaningless_asns: tuple[Asn, ...] = (14593, 18747, 22351, 36492, 64294, 714, 13335, 54113)
+    # of mobile carriers, where no database says so: users are somewhere in the country
+    carrier_asns: tuple[Asn, ...] = ()
+    carrier_networks: tuple[Cidr, ...] = ()  # likewise, by address
     # nearer sightings are no journey
     least_distance_km: Annotated[float, msgspec.Meta(ge=0)] = 100.0
 

@@ -105,6 +105,34 @@ def test_an_address_that_no_database_knows_still_has_the_build_that_did_not_know
     assert loaded(configured(files)).place("8.8.8.8") == Place(build=demo.BUILT)
 
 
+def test_a_database_of_connection_types_tells_carriers(
+    files: demo.Databases, tmp_path: Path
+) -> None:
+    types = {
+        "192.0.2.0/25": {"connection_type": "Cellular"},
+        "192.0.2.128/25": {"connection_type": "Corporate"},
+    }
+    database = write(tmp_path / "types.mmdb", types)
+    geography = loaded(configured(files, connection_type=str(database)))
+    assert geography.place("192.0.2.1").carrier
+    assert not geography.place("192.0.2.129").carrier
+
+
+def test_carriers_that_no_database_tells_can_be_listed(files: demo.Databases) -> None:
+    by_asn = loaded(configured(files, carrier_asns=(64496,)))
+    by_network = loaded(configured(files, carrier_networks=("192.0.2.0/25", "2001:db8::/48")))
+    for geography in (by_asn, by_network):
+        assert geography.place("192.0.2.1").carrier
+        assert not geography.place("198.51.100.1").carrier
+    assert by_network.place("2001:db8::1").carrier
+
+
+def test_a_database_that_tells_no_connections_is_refused(files: demo.Databases) -> None:
+    geography = Geography(settings.Geography(connection_type=str(files.city)))
+    (outcome,) = geography.reload()
+    assert "tells a type of connection" in outcome.error
+
+
 def test_a_network_of_a_meaningless_operator_is_meaningless_without_being_an_anonymizer(
     files: demo.Databases,
 ) -> None:

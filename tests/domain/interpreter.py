@@ -344,7 +344,11 @@ class Interpreter:
                 since = held["network"].since if "network" in held else None
                 proof = f"network={network}" if network else here
                 chosen = _chosen(condition.selection, *([network] if network else []))
-                return chosen, [Why(f"network={network or 'none'}", since, proof)]
+                told = network
+                if not network:
+                    told = f"none ({here.partition('=')[2]})" if here else "none"
+                    since = max(since or 0, arrived or 0) or None
+                return chosen, [Why(f"network={told}", since, proof)]
             case Countries() | Asns():
                 kind = "country" if isinstance(condition, Countries) else "asn"
                 value = place.country if kind == "country" else str(place.asn or "")

@@ -1,6 +1,7 @@
 """What a sign-in proves: just what came with it (contract, "Meaning" 4)."""
 
 import itertools
+from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -27,8 +28,10 @@ from sidecar.domain.policy import (
     Asns,
     Changed,
     Circumstance,
+    Condition,
     Countries,
     Locations,
+    Networks,
     Not,
     Policy,
     Selection,
@@ -371,3 +374,86 @@ def test_within_the_radius_and_in_the_network_it_is_the_same_place() -> None:
     assert not is_same("192.0.2.1", NEW_YORK, "203.0.113.1", msgspec.structs.replace(near, asn=1))
     vague = msgspec.structs.replace(NEW_YORK, accuracy_km=1000)
     assert not is_same("192.0.2.1", NEW_YORK, "203.0.113.1", vague)
+
+
+def _at(country: str, asn: int, latitude: float, *flags: str, region: str = "") -> Place:
+    return Place(
+        country=country,
+        region=region,
+        asn=asn,
+        latitude=latitude,
+        longitude=10.0,
+        accuracy_km=20,
+        anonymizer=flags,
+        meaningless=bool(flags),
+    )
+
+
+NEUTRAL = ("192.0.2.1", _at("SE", 1, 60.0))
+SPOTS = (
+    ("198.51.100.1", _at("DE", 2, 50.0, region="DE-A")),
+    ("198.51.100.2", _at("DE", 2, 45.0, region="DE-B")),
+    ("198.51.100.3", _at("DE", 3, 50.0)),
+    ("198.51.100.4", _at("PT", 2, 40.0)),
+    ("198.51.100.5", _at("DE", 2, 50.0, "tor")),
+    ("198.51.100.6", _at("DE", 2, 50.0, "vpn")),
+    ("198.51.100.7", _at("DE", 2, 50.0, "tor", "vpn")),
+    ("203.0.113.1", Place(country="DE")),
+    ("203.0.114.1", Place(country="DE")),
+    ("203.0.115.1", Place(country="DE", asn=2)),
+    ("10.0.0.1", Place()),
+    ("10.1.0.1", Place()),
+)
+TORS = frozenset({"tor", "vpn"})
+LOOKED_AT: tuple[tuple[Condition, Callable[[str, Place], object]], ...] = (
+    (Changed((Circumstance.IP,)), lambda ip, _: ip),
+    (Changed((Circumstance.COUNTRY,)), lambda _, place: place.country),
+    (Changed((Circumstance.REGION,)), lambda _, place: place.region),
+    (Changed((Circumstance.ASN,)), lambda _, place: place.asn),
+    (Changed((Circumstance.NETWORK,)), lambda ip, _: segment(ip)),
+    (Countries(Selection(None, frozenset({"SE"}))), lambda ip, place: place.country or ip),
+    (Asns(Selection(None, frozenset({"1"}))), lambda ip, place: place.asn or ip),
+    (Networks(Selection(None, frozenset({"home"}))), lambda ip, _: segment(ip) or ip),
+    (Not(Locations(Selection(frozenset({"trusted"})))), label),
+    (Locations(Selection(None, frozenset({"trusted"}))), label),
+    (
+        Anonymizer(present=True, kinds=TORS),
+        lambda _, place: frozenset(place.anonymizer) & TORS,
+    ),
+    (TravelSpeed(1), lambda _, place: place.latitude),
+)
+
+
+def segment(ip: str) -> str:
+    named = {"192.0.2": "home", "198.51.100": "lab", "203.0.113": "shop"}
+    return named.get(ip.rpartition(".")[0], "")
+
+
+def _is_part(some: object, more: object) -> bool:
+    """Whether all kinds of the one were among those of the other."""
+    return isinstance(some, frozenset) and isinstance(more, frozenset) and some < more
+
+
+@pytest.mark.parametrize(("condition", "value"), LOOKED_AT)
+def test_what_one_value_has_proven_excuses_no_other(
+    condition: Condition, value: Callable[[str, Place], object]
+) -> None:
+    judge = Evaluator([policy(condition)], WORLD, Surroundings("", segment))
+    begin: list[Fact] = [seen(1000, *NEUTRAL), proof(1000, 999, *NEUTRAL)]
+    asked = 0
+    for one, other in itertools.product(SPOTS, repeat=2):
+        proven = [*begin, seen(2000, *one), proof(2010, 2009, *one)]
+        facts = [*proven, seen(3000, *other)]
+        before = judge.fold("s", proven).holdings["p"]
+        after = judge.fold("s", facts).holdings["p"]
+        unplaced = not (one[1].is_placed and other[1].is_placed)
+        if not after.holds or (unplaced and isinstance(condition, TravelSpeed)):
+            continue
+        fresh = {cause.key for cause in after.causes} - {cause.key for cause in before.causes}
+        if value(*one) == value(*other):
+            assert verdict(judge, facts, 3001) is Verdict.ALLOW, (one, other)
+        elif not _is_part(value(*other), value(*one)):
+            asked += 1
+            assert fresh, (one, other)
+            assert verdict(judge, facts, 3001) is Verdict.STEP_UP, (one, other)
+    assert asked

@@ -245,7 +245,7 @@ def test_a_change_of_policies_is_told_before_and_after() -> None:
 
 
 def sample(count: int = 2500, users: int = 12) -> list[dict[str, Any]]:
-    return list(islice(recording(seed=3, users=users), count))
+    return list(islice(recording(seed=3, users=users, carriers=False), count))
 
 
 POLICIES = f"""\

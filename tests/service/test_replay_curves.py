@@ -9,7 +9,7 @@ from sidecar.wire.replay_report import SetFigures
 from tests.service.replaying import SETTINGS, replay
 from tests.service.test_replay import POLICIES
 
-LINES = list(islice(recording(seed=11, users=15), 2500))
+LINES = list(islice(recording(seed=13, users=15, carriers=False), 2500))
 ENFORCED = POLICIES.replace("    state: report-only\n", "")
 
 

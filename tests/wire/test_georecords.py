@@ -216,3 +216,41 @@ def test_what_is_read_is_always_a_location_on_earth(record: Any) -> None:
     assert location.latitude is None or -90 <= location.latitude <= 90
     assert location.longitude is None or -180 <= location.longitude <= 180
     assert len(location.country) in (0, 2)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"connection_type": "Cellular"},  # GeoIP2 Connection-Type
+        {"traits": {"connection_type": "Cellular"}},  # GeoIP2 Enterprise
+        {"traits": {"user_type": "cellular"}},  # GeoIP2 Insights
+        {"mobile_country_code": "262", "mobile_network_code": "01"},  # GeoIP2 ISP
+        {"carrier": {"name": "Example Mobile", "mcc": "262", "mnc": "01"}},  # IPinfo
+        {"is_mobile": True},
+        {"mobile": "true"},
+        {"usage_type": "MOB"},  # IP2Location
+        {"mcc": "262"},
+    ],
+)
+def test_a_mobile_carrier_is_told_in_many_ways(record: dict[str, object]) -> None:
+    assert flags(record).carrier
+    assert flags(record).told_connection
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"connection_type": "Cable/DSL"},
+        {"mobile_country_code": "-"},
+        {"carrier": {"name": ""}},
+        {"is_mobile": False},
+        {"usage_type": "ISP/MOB"},  # one or the other
+        {},
+    ],
+)
+def test_what_may_be_no_carrier_is_none(record: dict[str, object]) -> None:
+    assert not flags(record).carrier
+
+
+def test_a_satellites_users_are_not_where_its_network_is() -> None:
+    assert flags({"connection_type": "Satellite"}).elsewhere
