@@ -74,7 +74,7 @@ class RedisStreams:
         keys = ["recorded"]
         for one in news:
             told = one.announcement
-            keys.append("last:" + digest(f"{told.user}\0{told.session}\0{one.topic}"))
+            keys.append("last:" + digest(told.issuer, told.user, told.session, one.topic))
             arguments += [one.value[:16], one.follows, told.id, encode_announcement(told)]
         dropped, *outcomes = await self._script(RECORD, keys, arguments)
         return Recorded(tuple(map(_OUTCOMES.__getitem__, outcomes)), dropped)

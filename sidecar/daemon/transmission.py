@@ -35,7 +35,24 @@ def voice_of(settings: Settings) -> Voice:
         transmitter.issuer,
         transmitter.namespace or transmitter.issuer,
         transmitter.subject_issuer or only,
+        _subject_issuers(settings),
     )
+
+
+def _subject_issuers(settings: Settings) -> dict[str, str]:
+    """The issuer of the users of each namespace, where there are several.
+
+    Of issuers that share one it is the configured one, if that is among them.
+    """
+    tokens, chosen = settings.tokens, settings.transmitter.subject_issuer
+    if tokens.namespaces.sole() is not None:
+        return {}
+    found: dict[str, str] = {}
+    for one in tokens.issuers:
+        shared = sum(other.names == one.names for other in tokens.issuers) > 1
+        if not shared or one.issuer == chosen:
+            found[one.names] = one.issuer
+    return found
 
 
 class Transmission:

@@ -72,6 +72,7 @@ Change: TypeAlias = AssuranceChanged | SessionOver | RiskChanged | PresentedElse
 class Announcement(msgspec.Struct, frozen=True, kw_only=True):
     """One thing to tell: `at` is in whole seconds since the epoch; `device` may be empty.
 
+    `issuer` tells whose names these are: the namespace.
     `cause` names what brought it about, the same for all that came of it. `text` is for
     administrators: which policies, which signals.
     """
@@ -84,6 +85,7 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True):
     device: str = ""
     text: str = ""
     change: Change
+    issuer: str = ""
 
 
 class News(NamedTuple):
@@ -106,10 +108,11 @@ class News(NamedTuple):
 
 
 class Whom(NamedTuple):
-    """The session and its user, by their identifiers."""
+    """The session and its user, by their identifiers, and whose names these are."""
 
     session: str
     user: str
+    issuer: str = ""
 
 
 class Present(NamedTuple):
@@ -138,6 +141,7 @@ def revocation(whom: Whom, state: State, value: bytes, since: int, text: str) ->
         at=since // MICROSECONDS,
         session=whom.session,
         user=whom.user,
+        issuer=whom.issuer,
         device=state.device,
         text=text[:_LONGEST_TEXT],
         change=SessionOver(),
@@ -239,6 +243,7 @@ class _Look(NamedTuple):
             at=at,
             session=self.whom.session,
             user=self.whom.user,
+            issuer=self.whom.issuer,
             device=self.state.device,
             text=text[:_LONGEST_TEXT],
             change=change,

@@ -67,7 +67,7 @@ class Announcer:
         missing: Sequence[Telling],
     ) -> list[Telling]:
         """`missing` with its news, and what else is news of a session, given what was told."""
-        whom = Whom(whose.session, whose.subject)
+        whom = Whom(whose.session, whose.subject, whose.issuer)
         return [
             *(_with_news(telling, whom, present) for telling in missing),
             *(Telling(one.topic, one.value, None, one) for one in news_of(whom, told, present)),

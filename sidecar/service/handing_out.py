@@ -95,7 +95,7 @@ class HandingOut:
                     stream,
                     recipient,
                     frozenset(delivered(stream, recipient.events)),
-                    Subjects(found, self._voice.subject_issuer),
+                    Subjects(found, self._voice.subject_issuer, self._voice.subject_issuers),
                 )
             )
         self._known, self._revision = known, revision

@@ -137,12 +137,30 @@ def subject_of(announcement: Announcement, subject_issuer: str) -> Complex:
     return Complex(tuple(sorted(members.items())))
 
 
+def issuer_of(
+    announcement: Announcement, subject_issuer: str, subject_issuers: Mapping[str, str]
+) -> str:
+    """The issuer of the user whom it is about; empty: that is not known."""
+    if not subject_issuers:
+        return subject_issuer
+    return subject_issuers.get(announcement.issuer, "")
+
+
 class Voice(msgspec.Struct, frozen=True):
-    """How this transmitter speaks: `iss`, the namespace of levels, and whose users they are."""
+    """How this transmitter speaks: `iss`, the namespace of levels, and whose users they are.
+
+    `subject_issuers` are the `iss` of the users of each namespace, where there are several; a user
+    of one that has none is told as an opaque identifier.
+    """
 
     issuer: str
     namespace: str
     subject_issuer: str
+    subject_issuers: Mapping[str, str] = msgspec.field(default_factory=dict)
+
+    def whose(self, announcement: Announcement) -> str:
+        """The issuer of the user whom it is about; empty: that is not told."""
+        return issuer_of(announcement, self.subject_issuer, self.subject_issuers)
 
     def token(
         self, announcement: Announcement, audiences: tuple[str, ...], now: float
@@ -154,7 +172,7 @@ class Voice(msgspec.Struct, frozen=True):
             issued_at=int(now),
             audiences=audiences,
             event=event_of(announcement, self.namespace),
-            subject=subject_of(announcement, self.subject_issuer),
+            subject=subject_of(announcement, self.whose(announcement)),
             transaction=announcement.cause,
         )
 

@@ -23,6 +23,7 @@ from sidecar.domain.policy import (
     RiskLevel,
     Selection,
     SessionRisk,
+    TravelSpeed,
     UserRisk,
 )
 from sidecar.domain.session import Surroundings
@@ -43,7 +44,7 @@ from sidecar.domain.signal import (
 from sidecar.domain.source import Source, Sources
 from sidecar.domain.stamp import Stamp, at
 from sidecar.service.answers import Call
-from tests.domain.scenes import AWAY, HOME, WORLD, network_of, policy
+from tests.domain.scenes import AWAY, FAR, HOME, WORLD, network_of, policy
 from tests.service.memory import MemoryStore, Pod, Tokens
 from tests.service.test_namespaces import OURS, THEIRS, issuers
 
@@ -53,6 +54,7 @@ POLICIES = (
     policy(SessionRisk(RiskLevel.HIGH), "phishing-resistant", name="session-risk"),
     policy(Device(compliant=False), name="device"),
     policy(Networks(Selection(frozenset({"restricted"}))), name="network"),
+    policy(TravelSpeed(900.0), name="travel"),
     policy(Changed((Circumstance.IP, Circumstance.DEVICE)), name="moved"),
     msgspec.structs.replace(
         policy(None, name="staff"), users=Assignment(Principals(groups=frozenset({"staff"})))
@@ -72,7 +74,7 @@ class Step(NamedTuple):
 
 
 USERS, SESSIONS, DEVICES = st.sampled_from(("ada", "bob")), st.sampled_from("st"), st.just("d")
-IPS = st.sampled_from((HOME, AWAY))
+IPS = st.sampled_from((HOME, AWAY, FAR))
 TOKENS = st.fixed_dictionaries(
     {
         "user": USERS,

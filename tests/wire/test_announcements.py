@@ -27,7 +27,7 @@ from sidecar.wire.announcements import (
 )
 from sidecar.wire.security_event_tokens import decode_claims, encode_claims
 from sidecar.wire.security_events import SessionPresented, StreamStatus, StreamUpdated
-from sidecar.wire.subject_ids import Opaque
+from sidecar.wire.subject_ids import Complex, IssuerSubject, Opaque
 
 VOICE = Voice("https://t.example", "https://t.example/levels", "https://id.example")
 _TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=40)
@@ -117,3 +117,17 @@ def test_of_a_stream_it_speaks_as_of_an_opaque_subject() -> None:
     token = VOICE.about_stream("j", event, "stream-1", ("a",), 1)
     assert token.subject == Opaque("stream-1")
     assert decode_claims(encode_claims(token)) == token
+
+
+def test_a_user_is_told_as_one_of_the_issuer_whose_names_they_are() -> None:
+    issuers = {"staff": "https://id.example", "partners": "https://partner.example"}
+    voice = msgspec.structs.replace(VOICE, subject_issuers=issuers)
+    found = []
+    for namespace in (*issuers, "shared"):
+        one = Announcement(
+            id="j", cause="c", at=1, session="s", user="u", change=SessionOver(), issuer=namespace
+        )
+        subject = voice.token(one, ("r",), 2.0).subject
+        assert isinstance(subject, Complex)
+        found.append(dict(subject.members)["user"])
+    assert found == [*(IssuerSubject(iss, "u") for iss in issuers.values()), Opaque("u")]

@@ -77,3 +77,19 @@ def test_without_an_issuer_of_ours_any_will_do() -> None:
 def test_no_subjects_match_nothing() -> None:
     told = Announcement(id="j", cause="c", at=1, session="s", user="u", change=SessionOver())
     assert not Subjects([], ISSUER).match(told)
+
+
+def test_a_user_of_one_issuer_is_not_that_of_another() -> None:
+    issuers = {"staff": ISSUER, "partners": "https://partner.example"}
+    for namespace, matched in (("staff", True), ("partners", False), ("", False)):
+        told = Announcement(
+            id="j",
+            cause="c",
+            at=1,
+            session="s1",
+            user="bob",
+            change=SessionOver(),
+            issuer=namespace,
+        )
+        for subject in (BOB, complex_(user=BOB)):
+            assert Subjects([decode_subject(subject)], "", issuers).match(told) is matched
