@@ -201,7 +201,7 @@ class Checker:
         stale = asked.contexts if unconfirmed else self._too_stale(asked.contexts)
         purse = EMPTY
         if self._view.evaluator.each_call:
-            standing, _ = self._standing(live, asked, self._presented(token, app))
+            standing, _ = self._standing(live, asked, self._presented(live, token, app))
             purse = self._spender.purse(live, standing, token, asked.token)
             if purse.proof is not None and not stale:
                 try:
@@ -234,12 +234,18 @@ class Checker:
             return None
         return live
 
-    def _presented(self, token: Token | None, app: str) -> Presented | None:
+    def _presented(self, live: Live, token: Token | None, app: str) -> Presented | None:
         """What the call is judged by, besides its session; None: by that alone."""
         if token is None:
             return None
+        if live.presented is not None:  # most calls show the token that the last one showed
+            known, settings, known_app, presented = live.presented
+            if known is token and settings is self._settings and known_app == app:
+                return presented
         alone = self._settings.proof_of(app) is ProofOf.TOKEN
-        return Presented(token.authentication, token.contexts, token.contexts_at, alone)
+        presented = Presented(token.authentication, token.contexts, token.contexts_at, alone)
+        live.presented = (token, self._settings, app, presented)
+        return presented
 
     def _standing(
         self, live: Live, asked: Asked, presented: Presented | None
@@ -261,7 +267,7 @@ class Checker:
         contexts, label, now, scheme = asked.contexts, asked.label, asked.now, asked.scheme
         evaluator = self._view.evaluator
         ladder = evaluator.world.ladder
-        presented = self._presented(token, app)
+        presented = self._presented(live, token, app)
         standing, comes = self._standing(live, asked, presented)
         decision = decide(standing, app, contexts, now, ladder, purse)
         if standing.tried:
@@ -305,7 +311,7 @@ class Checker:
             )
             return self._answerers.of(app).unknown(resilience, whom, asked.contexts)
         live = self._sightings.unread(token, call, asked.now)
-        standing, _ = self._standing(live, asked, self._presented(token, app))
+        standing, _ = self._standing(live, asked, self._presented(live, token, app))
         purse = self._spender.purse(live, standing, token, asked.token)
         return self._stale(live, token, app, asked, purse, asked.contexts)
 

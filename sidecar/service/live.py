@@ -77,6 +77,7 @@ class Live:
     __slots__ = (
         "_earlier",
         "_judged",
+        "_latest",
         "_standing",
         "_standing_at",
         "channels",
@@ -89,6 +90,7 @@ class Live:
         "name",
         "namespace",
         "own",
+        "presented",
         "seen_at",
         "session",
         "state",
@@ -117,6 +119,8 @@ class Live:
         self._standing: Standing | None = None
         self._standing_at = 0.0
         self._judged: dict[Presented, tuple[Standing, float]] = {}
+        self._latest: tuple[Presented, Standing, float] | None = None
+        self.presented: tuple[object, object, str, Presented] | None = None
         self._earlier: dict[int, State] = {}
 
     @property
@@ -137,7 +141,7 @@ class Live:
         self.state = self._folded(evaluator)
         self.evaluator = evaluator
         self._standing = None
-        self._judged.clear()
+        self._forget_judged()
         self._earlier.clear()
 
     def _folded(self, evaluator: Evaluator, until: int | None = None) -> State:
@@ -162,7 +166,7 @@ class Live:
                         self._earlier[until] = then
                 self.state = after
                 self._standing = None
-                self._judged.clear()
+                self._forget_judged()
                 return
         self.refold(evaluator)
 
@@ -180,27 +184,30 @@ class Live:
         if self.evaluator is not evaluator:
             self.refold(evaluator)
         standing = self._standing
-        if standing is not None and not (
-            standing.timed and abs(now - self._standing_at) >= RESTANDING_INTERVAL
-        ):
+        if standing is not None and _counts(standing, self._standing_at, now):
             return standing
         standing = evaluator.standing(self.state, int(now * MICROSECONDS))
         self._standing, self._standing_at = standing, now
         return standing
 
+    def _forget_judged(self) -> None:
+        self._judged.clear()
+        self._latest = None
+
     def judged(self, evaluator: Evaluator, now: float, presented: Presented) -> Standing:
         """How a call stands at `now` (seconds) whose token shows this: see `Evaluator.standing`."""
         if self.evaluator is not evaluator:
             self.refold(evaluator)
+        latest = self._latest
+        if latest is not None and latest[0] is presented and _counts(latest[1], latest[2], now):
+            return latest[1]
         known = self._judged.get(presented)
-        if known is not None and not (
-            known[0].timed and abs(now - known[1]) >= RESTANDING_INTERVAL
-        ):
-            return known[0]
-        state = self.as_of(evaluator, presented)
-        standing = evaluator.standing(state, int(now * MICROSECONDS), presented=presented)
-        _remember(self._judged, presented, (standing, now))
-        return standing
+        if known is None or not _counts(*known, now):
+            state = self.as_of(evaluator, presented)
+            known = evaluator.standing(state, int(now * MICROSECONDS), presented=presented), now
+            _remember(self._judged, presented, known)
+        self._latest = (presented, *known)
+        return known[0]
 
     def as_of(self, evaluator: Evaluator, presented: Presented | None) -> State:
         """The state by which a call is judged whose token shows this (None: it has none)."""
@@ -218,6 +225,11 @@ class Live:
         """The device the session is on, where its record is not tracked yet."""
         device = self.state.device
         return "" if not device or device in self.devices else device
+
+
+def _counts(standing: Standing, at: float, now: float) -> bool:
+    """Whether a standing of then counts now, where no new fact has come."""
+    return not standing.timed or abs(now - at) < RESTANDING_INTERVAL
 
 
 _Key = TypeVar("_Key")
