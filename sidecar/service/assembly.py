@@ -15,6 +15,8 @@ from sidecar.domain.facts import Fact, Revoked, SetAside
 from sidecar.domain.lattice import Record, bound_of
 from sidecar.domain.stamp import Stamp
 from sidecar.domain.state import Checkpoint, State
+from sidecar.wire.losses import lost_before
+from sidecar.wire.naming import SessionName, slot_of_user
 from sidecar.wire.records import (
     CHECKPOINT,
     decode_checkpoint,
@@ -88,6 +90,18 @@ def assemble(  # noqa: PLR0913 - a session, and as of when
         culprits += choked
         state = evaluator.fold(session, facts, checkpoint, until, issuer=issuer)
     return Folded(state, facts, checkpoint, tuple(culprits))
+
+
+def forgotten(
+    evaluator: Evaluator, name: SessionName, records: Iterable[Mapping[bytes, bytes]]
+) -> int:
+    """The moment before which something of a session's records may be lost; 0: nothing is.
+
+    The slot of its user's records stands for those of its devices and its locator: this is for what
+    is told of sessions. A call is decided by each record's own slot (`Live.refold`).
+    """
+    floor = evaluator.floors.of(slot_of_user(name.user))
+    return max((lost_before(one, floor) for one in records), default=0)
 
 
 CHECKPOINT_KEEPS = 8

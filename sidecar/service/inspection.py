@@ -17,14 +17,13 @@ from sidecar.domain.segments import told_segments
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.standing import Demand
 from sidecar.domain.state import State
-from sidecar.service.assembly import Folded, assemble
+from sidecar.service.assembly import Folded, assemble, forgotten
 from sidecar.service.fan_out import FanOut
 from sidecar.service.reporting import SEVERITY
 from sidecar.service.rescore import Assembled, Rescorer
 from sidecar.service.resweep import Resweeper
 from sidecar.service.store import Load, Store
 from sidecar.service.view import View
-from sidecar.wire.losses import lost_before, slot_of
 from sidecar.wire.names import composed
 from sidecar.wire.naming import Names, SessionName, digest, parse_name, session_name
 from sidecar.wire.prompts import prompts_since
@@ -256,7 +255,7 @@ class Inspector:
         app = query.app or self._settings().app.id
         told = []
         for found in await self._find(session):
-            state = _fold(evaluator, found, self._names).state
+            state = _fold(evaluator, found).state
             if state.established:
                 told += [
                     explain_call(evaluator, state, each, contexts, now)
@@ -306,7 +305,7 @@ class Inspector:
 
     def _summary(self, session: Assembled) -> Summary | None:
         now = self._clock()
-        state = _fold(self._view.evaluator, session, self._names).state
+        state = _fold(self._view.evaluator, session).state
         if not state.established:
             return None
         return self._summarised(session, state, now)
@@ -314,7 +313,7 @@ class Inspector:
     def _detail(self, session: Assembled) -> Detail | None:
         now = self._clock()
         evaluator = self._view.evaluator
-        state, facts, _, _ = _fold(evaluator, session, self._names)
+        state, facts, _, _ = _fold(evaluator, session)
         if not state.established:
             return None
         moment = int(now * MICROSECONDS)
@@ -330,12 +329,10 @@ class Inspector:
         )
 
 
-def _fold(evaluator: Evaluator, session: Assembled, names: Names) -> Folded:
+def _fold(evaluator: Evaluator, session: Assembled) -> Folded:
     records = (session.record, session.others)
     folded = assemble(evaluator, session.name.session, *records, issuer=session.namespace)
-    # The slot of its user's records stands for those of its devices: this is told, not decided by.
-    floor = evaluator.floors.of(slot_of(names.user_record(session.name.user)))
-    folded.state.lost = max(lost_before(one, floor) for one in (session.record, *session.others))
+    folded.state.lost = forgotten(evaluator, session.name, (session.record, *session.others))
     return folded
 
 

@@ -18,7 +18,7 @@ from sidecar.domain.lattice import Record
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.service.announcing import Announcer
 from sidecar.service.answers import Overloaded, Refused, Unavailable
-from sidecar.service.assembly import Culprit, assemble, checkpoint_of, devices_of
+from sidecar.service.assembly import Culprit, assemble, checkpoint_of, devices_of, forgotten
 from sidecar.service.budget import Budget, Prompted
 from sidecar.service.live import Live, Tracked
 from sidecar.service.observations import (
@@ -392,6 +392,7 @@ def _untold(
 ) -> _Untold:
     records, issuer = (session.record, session.others), session.namespace
     folded = assemble(evaluator, session.name.session, *records, issuer=issuer)
+    folded.state.lost = forgotten(evaluator, session.name, (session.record, *session.others))
     state, culprits = folded.state, folded.culprits
     if not state.established:
         return _Untold([], {}, culprits)

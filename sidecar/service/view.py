@@ -34,7 +34,7 @@ from sidecar.wire.records import event_field, owners_of
 
 LOADS_AT_ONCE = 512
 CLOCKS_DIFFER = 60.0
-"""Seconds by which the store's clock may be ahead of ours: for so long a record may be gone."""
+"""Seconds by which the store's clocks may differ from ours, and from each other."""
 
 
 class Witness(Protocol):
@@ -481,9 +481,10 @@ class View:
             expiries = await store.expiries(*(one.key for one in batch))
             for tracked, expires_at in zip(batch, expiries, strict=True):
                 # An expiry only grows: an earlier one is that of another record under the same key.
+                # It may shift by as much as clocks differ where its slot moves to another server.
                 known, tracked.expires_at = tracked.expires_at, expires_at
                 expired = not expires_at and known <= (self._clock() + CLOCKS_DIFFER) * 1000
-                if expires_at < known and not expired:
+                if expires_at < known - CLOCKS_DIFFER * 1000 and not expired:
                     self._keep(tracked, tracked.record)
                     vanished.append(tracked)
         return vanished

@@ -27,6 +27,8 @@ import hashlib
 import zlib
 from typing import NamedTuple
 
+from sidecar.wire.losses import slot_of
+
 WORK_LOGS = 16
 """Parts of the work log. All sidecars of a release must agree on it."""
 
@@ -63,6 +65,11 @@ class SessionName(NamedTuple):
 def session_name(namespace: str, user: str, session: str) -> SessionName:
     """The name of a session by its namespace, its user's and its own identifier."""
     return SessionName(digest(namespace, user), digest(namespace, session))
+
+
+def slot_of_user(user: str) -> int:
+    """The slot of all records of a user (by digest), whatever the prefix."""
+    return slot_of(b"{u%s}" % user.encode())
 
 
 def parse_name(member: bytes) -> SessionName | None:
