@@ -34,7 +34,7 @@ from typing import assert_never
 
 import msgspec
 
-from sidecar.domain import places, segments
+from sidecar.domain import arrivals, places, segments
 from sidecar.domain.assurance import Authentication, is_later
 from sidecar.domain.context_proofs import keep_shown
 from sidecar.domain.facts import (
@@ -61,7 +61,7 @@ from sidecar.domain.facts import (
     establishes,
 )
 from sidecar.domain.first_shown import counted, show
-from sidecar.domain.location import NotEvaluable, Place, travel
+from sidecar.domain.location import Place
 from sidecar.domain.memberships import told
 from sidecar.domain.policy import Circumstance, RiskLevel
 from sidecar.domain.precedence import COMPLIANT, CREDENTIAL_CHANGE, NOT_COMPLIANT
@@ -70,7 +70,6 @@ from sidecar.domain.spending import keep_spent
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.state import (
     ANONYMIZER,
-    ARRIVALS_BOUND,
     IDENTITIES_BOUND,
     PLACE,
     PLACES_BOUND,
@@ -89,7 +88,6 @@ from sidecar.domain.state import (
     SignalHeld,
     SpentHeld,
     State,
-    TravelHeld,
 )
 
 
@@ -175,7 +173,7 @@ def _apply_one(  # noqa: C901, PLR0912 - one case a kind
         case Spent():
             keep_spent(state, fact.auth_time, SpentHeld(fact.token, moment))
         case Seen():
-            _seen(state, fact, moment, around.session)
+            arrivals.see(state, fact, moment, around.session)
         case PlaceProven():
             _remember(state, fact, moment, around)
         case SetAside():
@@ -201,7 +199,7 @@ def _sighted(state: State, fact: Sighted, moment: int, around: Surroundings) -> 
     if state.own is not None and state.own.ip != fact.ip:
         state.left = state.own.moment
     sighting = Sighting(fact.ip, fact.place, moment)
-    _travel(state, sighting, around.least_distance_km)
+    arrivals.arrive(state, sighting, around.least_distance_km)
     place = fact.place
     _hold(state, Circumstance.IP, fact.ip, moment)
     for circumstance, value in (
@@ -251,102 +249,6 @@ def _network_of_device(state: State) -> None:
         return
     state.network_reported = True
     _hold(state, Circumstance.NETWORK, said.value, said.since)
-
-
-OWN, OTHER = "own", "other"
-CARRIED = "|carrier"
-"""Whose last placed sightings are kept; those at a carrier's egress apart, since they say less."""
-
-
-def _seen(state: State, fact: Seen, moment: int, session: str) -> None:
-    sighting = Sighting(fact.ip, fact.place, moment)
-    if fact.session != session:
-        state.elsewhere = sighting
-        _keep_placed(state, OTHER, sighting)
-    elif state.own is not None and state.own.ip == fact.ip:
-        state.own = sighting
-        for whose in (OWN, OWN + CARRIED):
-            held = state.placed.get(whose)
-            if held is not None and held.ip == fact.ip:
-                state.placed[whose] = sighting
-
-
-def _keep_placed(state: State, whose: str, sighting: Sighting) -> None:
-    """Keep what the next journey is held against: sightings without a place leave it alone."""
-    if not sighting.place.is_placed:
-        return
-    if sighting.place.carrier:
-        state.placed[whose + CARRIED] = sighting
-    else:
-        state.placed[whose] = sighting
-        state.placed.pop(whose + CARRIED, None)
-
-
-def _travel(state: State, arrived: Sighting, least_distance_km: float) -> None:
-    """Hold a sighting against the last placed ones, whatever lay between.
-
-    Of the session's own the fastest journey counts; so does that of its siblings, where they were
-    seen since. What cannot be known does not excuse an earlier arrival, and who is still at the
-    place of that arrival has not arrived anew.
-    """
-    if not arrived.place.is_placed:
-        return
-    before = _placed(state, OWN)
-    own = _journeys(before, arrived, least_distance_km)
-    newest = max((one.moment for one in before), default=0)
-    siblings = [one for one in _placed(state, OTHER) if one.moment > newest]
-    others = _journeys(siblings, arrived, least_distance_km)
-    stays = not own or own[0].speed == 0 or _rests_with_carrier(state, arrived)
-    fastest = [max(each, key=_speed) for each in (own, others) if each]
-    found = [one for one in fastest if one.speed]
-    state.arrivals = (*(state.arrivals if stays else ()), *found)[-ARRIVALS_BOUND:]
-    _keep_placed(state, OWN, arrived)
-
-
-def _placed(state: State, whose: str) -> list[Sighting]:
-    """The last placed sightings of these, the latest first."""
-    found = [state.placed[one] for one in (whose + CARRIED, whose) if one in state.placed]
-    return sorted(found, key=_moment, reverse=True)
-
-
-def _moment(sighting: Sighting) -> int:
-    return sighting.moment
-
-
-def _rests_with_carrier(state: State, arrived: Sighting) -> bool:
-    """Whether a carrier handed the session on last, in the country where one does now."""
-    last = state.placed.get(OWN + CARRIED)
-    return (
-        last is not None
-        and arrived.place.carrier
-        and last.place.country == arrived.place.country != ""
-    )
-
-
-def _journeys(
-    origins: Sequence[Sighting], arrived: Sighting, least_distance_km: float
-) -> list[TravelHeld]:
-    """The journeys from these sightings of which anything can be said."""
-    found = []
-    for origin in origins:
-        seconds = (arrived.moment - origin.moment) / MICROSECONDS
-        journey = travel(
-            origin.place, origin.ip, arrived.place, arrived.ip, seconds, least_distance_km
-        )
-        if isinstance(journey, NotEvaluable):
-            continue
-        text = (
-            f"{journey.distance:.0f} km in {journey.hours:.2f} h, "
-            f"{places.label(origin.ip, origin.place)} to "
-            f"{places.label(arrived.ip, arrived.place)}"
-        )
-        told = (journey.speed, journey.distance, journey.hours, arrived.moment)
-        found.append(TravelHeld(*told, origin, arrived, text))
-    return found
-
-
-def _speed(journey: TravelHeld) -> float:
-    return journey.speed
 
 
 def counting(state: State, fact: SignedIn, around: Surroundings) -> Authentication | None:
@@ -400,6 +302,8 @@ def _sign_in(state: State, fact: SignedIn, auth: Authentication, around: Surroun
     first = not is_shown(auth, state.attached)
     own = first and belongs(state, came.ip, auth, moment, around)
     state.sign_ins = best_sign_ins((*state.sign_ins, auth))
+    if not auth.auth_time:
+        return  # of when nobody knows, it proves nothing
     if came.device or came.key:
         state.on = identities(came.device, came.key)
     if came.ip:
@@ -433,7 +337,7 @@ def proven_by(state: State, fact: SignedIn, around: Surroundings) -> tuple[Place
     One for the device and one for the key: a later session may show either.
     """
     came, auth = fact.shown_with, counted(state, fact.authentication)
-    if not came.ip or fact.everywhere:
+    if not came.ip or fact.everywhere or not auth.auth_time:
         return ()
     first = not is_shown(auth, state.attached)
     if not came.made_there and not (
