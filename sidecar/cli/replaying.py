@@ -79,6 +79,7 @@ def _replay(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Report
             model=model,
             counting=counting,
             min_ttl=settings.sessions.min_ttl,
+            namespaces=settings.tokens.namespaces,
         )
         _run(running, ordering, itertools.chain(peeked, occurrences), files, arguments)
     outcomes = running.finish()

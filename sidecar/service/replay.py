@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from sidecar.domain.meaning import Locate
+from sidecar.domain.namespaces import NO_NAMESPACES, Namespaces
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.service.replay_passage import Model, Moment
 from sidecar.service.replay_run import PolicySet, Run
@@ -41,7 +42,7 @@ class Outcome(NamedTuple):
 class Replay:
     """A replay under way. Occurrences must come in the order of their stamps (`replay_order`)."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one place wires it
         self,
         sets: Sequence[PolicySet],
         locate: Locate,
@@ -49,9 +50,11 @@ class Replay:
         model: Model,
         counting: Counting,
         min_ttl: float = 86400.0,
+        namespaces: Namespaces = NO_NAMESPACES,
     ) -> None:
         calendar = Calendar(counting.timezone)
-        self.timeline = Timeline(locate, min_ttl, sets[0].stepper.world.sources)
+        sources = sets[0].stepper.world.sources
+        self.timeline = Timeline(locate, min_ttl, sources, namespaces)
         self.activity = Activity(calendar)
         self.occurrences = 0
         self.calls = 0
@@ -98,10 +101,10 @@ class Replay:
                 app = run.policies.app or life.app
                 run.deliver(delivery, Moment(now, app, attack and life.session == session))
         if session:
-            self._of_session(occurrence, session, now)
+            self._of_session(occurrence, now)
 
-    def _of_session(self, occurrence: Occurrence, session: str, now: int) -> None:
-        life = self.timeline.find(session)
+    def _of_session(self, occurrence: Occurrence, now: int) -> None:
+        life = self.timeline.find(occurrence.signal.subject)
         if life is None:
             return
         self.activity.seen(life.user or life.session, now)

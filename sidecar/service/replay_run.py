@@ -175,7 +175,9 @@ class Run:
         passage = _folded(stepper, life, known)
         life.passages[self._index] = passage
         if self.policies.shadows is not None:
-            passage.state.holdings |= self.policies.shadows.fold(life.session, known).holdings
+            passage.state.holdings |= self.policies.shadows.fold(
+                life.session, known, issuer=life.issuer
+            ).holdings
         for at, variant in enumerate(self.policies.variants):
             proven = self._proven.get((at, life.user), base)
             if not variant.shadow or proven != base:
@@ -274,7 +276,8 @@ def _keep(kept: dict[str, PlaceProven], found: Sequence[PlaceProven]) -> None:
 
 
 def _folded(stepper: Stepper, life: Life, facts: Sequence[Fact]) -> Passage:
-    return Passage(stepper.fold(life.session, facts), stepper.surroundings(life.session))
+    state = stepper.fold(life.session, facts, issuer=life.issuer)
+    return Passage(state, stepper.surroundings(life.session))
 
 
 def _stamp(fact: Fact) -> Stamp:

@@ -26,7 +26,8 @@ from sidecar.domain.facts import (
 from sidecar.domain.lattice import BOUNDS
 from sidecar.domain.location import Place
 from sidecar.domain.meaning import Locate, Meaning, meaning_of
-from sidecar.domain.signal import SessionEstablished
+from sidecar.domain.namespaces import NO_NAMESPACES, Namespaces
+from sidecar.domain.signal import SessionEstablished, Subject
 from sidecar.domain.source import Sources
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.wire.recordings import Occurrence
@@ -37,11 +38,19 @@ KEPT = max(BOUNDS.values())
 _PRUNED_AT = 2 * KEPT
 
 
+class _Session(NamedTuple):
+    """What a session is known by: whose name it is, and the name."""
+
+    issuer: str
+    session: str
+
+
 class Life:
     """A session while it lives, and what each policy set makes of it (`passages`).
 
-    `known` are the values last told by checks, by what they are of; `attacked` tells that some
-    occurrence of it is labelled an attack.
+    `issuer` tells whose names its are, and `user` is the user's with that. `known` are the values
+    last told by checks, by what they are of; `attacked` tells that some occurrence of it is
+    labelled an attack.
     """
 
     __slots__ = (
@@ -49,15 +58,17 @@ class Life:
         "attacked",
         "devices",
         "expires_at",
+        "issuer",
         "known",
         "passages",
         "session",
         "user",
     )
 
-    def __init__(self, session: str, user: str) -> None:
+    def __init__(self, session: str, user: str, issuer: str = "") -> None:
         self.session = session
         self.user = user
+        self.issuer = issuer
         self.app = ""
         self.devices: set[str] = set()
         self.expires_at = 0
@@ -77,22 +88,31 @@ class Delivery(NamedTuple):
 class Timeline:
     """The sessions of a recording. `min_ttl`: seconds for which one is kept at least.
 
-    Of the sources that it names those are taken for such that are configured (`sources`).
+    Of the sources that it names those are taken for such that are configured (`sources`), and of
+    the issuers likewise (`namespaces`). What names none is of the only one; where there are
+    several, of none in particular, and what concerns no session concerns all of them.
     """
 
-    def __init__(self, locate: Locate, min_ttl: float, sources: Sources) -> None:
+    def __init__(
+        self,
+        locate: Locate,
+        min_ttl: float,
+        sources: Sources,
+        namespaces: Namespaces = NO_NAMESPACES,
+    ) -> None:
+        self._namespaces = namespaces
         self.sessions = 0
         self.users: set[str] = set()
         self.ownerless = 0
         self._locate = locate
         self._sources = sources
         self._min_ttl = int(min_ttl * MICROSECONDS)
-        self._lives: dict[str, Life] = {}
+        self._lives: dict[_Session, Life] = {}
         self._of_user: dict[str, list[Life]] = {}
         self._of_device: dict[str, list[Life]] = {}
         self._facts: dict[tuple[Scope, str], list[Fact]] = {}
         self._seen: dict[str, Seen] = {}
-        self._expiring: list[tuple[int, str]] = []
+        self._expiring: list[tuple[int, _Session]] = []
 
     def take(self, occurrence: Occurrence) -> list[Delivery]:
         """Whom an occurrence concerns; the session that it is of comes first."""
@@ -105,24 +125,36 @@ class Timeline:
             case Scope.SESSION:
                 return self._of_session(occurrence, meaning)
             case Scope.USER:
-                return self._shared(Scope.USER, signal.subject.user, meaning.facts)
+                return self._shared(Scope.USER, signal.subject.user, signal.subject, meaning.facts)
             case Scope.DEVICE:
-                return self._shared(Scope.DEVICE, signal.subject.device, meaning.facts)
+                named = signal.subject.device
+                return self._shared(Scope.DEVICE, named, signal.subject, meaning.facts)
 
-    def find(self, session: str) -> Life | None:
-        """The session, if it lives."""
-        return self._lives.get(session)
+    def find(self, subject: Subject) -> Life | None:
+        """The session that a subject names, if it lives."""
+        return self._lives.get(_Session(self._issuer(subject), subject.session))
+
+    def _issuer(self, subject: Subject) -> str:
+        """Whose names a subject's are; empty: that is not known."""
+        if subject.issuer:
+            return self._namespaces.named(subject.issuer) or subject.issuer
+        return self._namespaces.sole() or ""
+
+    def _label(self, issuer: str, name: str) -> str:
+        """A name with whose it is, where there are several issuers; empty for none."""
+        alone = not issuer or self._namespaces.sole() is not None
+        return name if alone or not name else f"{name} ({issuer})"
 
     def expired(self, now: int) -> Iterator[Life]:
         """Sessions that end before `now` (microseconds); they are forgotten."""
         expiring = self._expiring
         while expiring and expiring[0][0] < now:
-            at, session = heapq.heappop(expiring)
-            life = self._lives.get(session)
+            at, named = heapq.heappop(expiring)
+            life = self._lives.get(named)
             if life is None:
                 continue
             if life.expires_at > at:
-                heapq.heappush(expiring, (life.expires_at, session))
+                heapq.heappush(expiring, (life.expires_at, named))
                 continue
             self._forget(life)
             yield life
@@ -133,12 +165,23 @@ class Timeline:
         yield from lives.values()
 
     def _forget(self, life: Life) -> None:
-        del self._lives[life.session]
+        del self._lives[_Session(life.issuer, life.session)]
         _leave(self._of_user, life.user, life)
         for device in life.devices:
-            _leave(self._of_device, device, life)
+            _leave(self._of_device, self._label(life.issuer, device), life)
 
-    def _shared(self, scope: Scope, name: str, facts: tuple[Fact, ...]) -> list[Delivery]:
+    def _shared(
+        self, scope: Scope, name: str, subject: Subject, facts: tuple[Fact, ...]
+    ) -> list[Delivery]:
+        issuer = self._issuer(subject)
+        issuers = (issuer,) if issuer else ("", *self._namespaces.all)
+        return [
+            delivery
+            for one in dict.fromkeys(issuers)
+            for delivery in self._of_one(scope, self._label(one, name), facts)
+        ]
+
+    def _of_one(self, scope: Scope, name: str, facts: tuple[Fact, ...]) -> list[Delivery]:
         kept = self._facts.setdefault((scope, name), [])
         kept.extend(facts)
         if len(kept) > _PRUNED_AT:
@@ -150,31 +193,34 @@ class Timeline:
         signal = occurrence.signal
         subject, stamp = signal.subject, signal.stamp
         history: list[Fact] = []
-        life = self._lives.get(subject.session)
+        issuer = self._issuer(subject)
+        user = self._label(issuer, subject.user)
+        life = self._lives.get(_Session(issuer, subject.session))
         born = life is None
         if life is None:
-            life = self._begin(subject.session, subject.user)
+            life = self._begin(_Session(issuer, subject.session), user)
             history += self._history(Scope.USER, life.user)
-        elif not life.user and subject.user:
-            life.user = subject.user
+        elif not life.user and user:
+            life.user = user
             self._own(life)
             history += self._history(Scope.USER, life.user)
         facts = list(meaning.facts) if occurrence.is_event else self._news(life, meaning.facts)
         facts += self._shown(life, occurrence)
         if subject.device and subject.device not in life.devices:
             life.devices.add(subject.device)
-            self._of_device.setdefault(subject.device, []).append(life)
-            history += self._facts.get((Scope.DEVICE, subject.device), ())
+            device = self._label(issuer, subject.device)
+            self._of_device.setdefault(device, []).append(life)
+            history += self._facts.get((Scope.DEVICE, device), ())
         if life.user and "user" not in life.known:
             life.known["user"] = life.user
             if not (isinstance(signal, SessionEstablished) and subject.user):
-                claims = (("user", (life.user,)),)
+                claims = (("user", (subject.user,)),)
                 facts.append(ClaimsSeen(stamp=stamp, scope=Scope.SESSION, claims=claims))
         life.app = occurrence.app or getattr(signal, "app", "") or life.app
         life.attacked = life.attacked or occurrence.attack is True
         until = max(getattr(signal, "exp", 0) * MICROSECONDS, stamp.time + self._min_ttl)
         if born:
-            heapq.heappush(self._expiring, (until, life.session))
+            heapq.heappush(self._expiring, (until, _Session(issuer, life.session)))
         life.expires_at = max(life.expires_at, until)
         return self._spread(life, facts, history)
 
@@ -194,8 +240,8 @@ class Timeline:
                 deliveries += [Delivery(one, [seen], []) for one in siblings if one is not life]
         return deliveries
 
-    def _begin(self, session: str, user: str) -> Life:
-        life = self._lives[session] = Life(session, user)
+    def _begin(self, named: _Session, user: str) -> Life:
+        life = self._lives[named] = Life(named.session, user, named.issuer)
         self.sessions += 1
         if user:
             self._own(life)

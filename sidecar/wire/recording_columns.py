@@ -26,7 +26,7 @@ _MEMBERS = frozenset(
     {
         *("type", "op", "time", "id", "source", "label", "app"),
         *("context", "contexts", "method", "host", "path"),
-        *("subject.user", "subject.device", "subject.session"),
+        *("subject.user", "subject.device", "subject.session", "subject.issuer"),
         *("data.ip", "data.user_agent", "data.acr", "data.amr", "data.auth_time", "data.exp"),
         *("data.app", "data.reason", "data.segment", "data.current_status"),
         *("data.current_level", "data.credential_type", "data.change_type", "data.namespace"),

@@ -36,6 +36,7 @@ _EXTRAS = ("label", "context", "contexts", "method", "host", "path", "app", "pla
 _CHECK_KEYS = frozenset(
     {
         *("op", "type", "ref", "time", "id", "source", "subject", "session", "user", "device"),
+        "issuer",
         *("ip", "user_agent", "acr", "amr", "auth_time", "token", *_EXTRAS),
     }
 )
@@ -162,7 +163,7 @@ def _logged(raw: Mapping[str, object], line: bytes) -> Recorded:
     for name, theirs in (("time", "time"), ("session", "session"), ("user", "subject")):
         if raw.get(theirs):
             check[name] = raw[theirs]
-    for name in ("ip", "user_agent", "device", "app"):
+    for name in ("ip", "user_agent", "device", "app", "issuer"):
         if isinstance(raw.get(name), str):
             check[name] = raw[name]
     return _check({**check, **_explained(raw.get("explanation"))}, line)
@@ -196,7 +197,7 @@ def _check(raw: Mapping[str, object], line: bytes) -> Occurrence:
         raise InvalidSignal(min(unknown, key=str), "is not known here")
     subject = raw.get("subject")
     subject = dict(subject) if isinstance(subject, Mapping) else {}
-    for name in ("session", "user", "device"):
+    for name in ("session", "user", "device", "issuer"):
         if raw.get(name) is not None:
             subject[name] = raw[name]
     if "session" not in subject:

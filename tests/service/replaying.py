@@ -64,7 +64,13 @@ def replay(
     found = [(f"set{at}", configuration(text, settings)) for at, text in enumerate(policies)]
     model = Model(at_mark=at_mark, answers=answers, flap_within=flap_within * MICROSECONDS)
     counting = Counting()
-    running = Replay(policy_sets(found, list(thresholds)), nowhere, model=model, counting=counting)
+    running = Replay(
+        policy_sets(found, list(thresholds)),
+        nowhere,
+        model=model,
+        counting=counting,
+        namespaces=found[0][1].settings.tokens.namespaces,
+    )
     reading, ordering = Reading(strict=True), Ordering(window)
     lines = (msgspec.json.encode(occurrence) for occurrence in occurrences)
     for occurrence in ordering.sorted(reading.lines("recording", lines)):

@@ -8,7 +8,7 @@ import pytest
 from benchmarks.recordings import recording
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.wire.replay_report import Report, SetFigures, encode
-from tests.service.replaying import begin, call, replay, risk
+from tests.service.replaying import SETTINGS, begin, call, replay, risk
 
 DAY = 1_790_035_200
 """2026-09-22T00:00:00Z."""
@@ -329,3 +329,43 @@ def test_a_user_whose_calls_were_recorded_with_an_old_sign_in_answers_once() -> 
     later = [call(TEN + second, **known) for second in (20, 60, 90, 300)]
     figures = only(replay([begin(TEN), risk(TEN + 10), *later], RISK))
     assert (figures.prompts.total, figures.verdicts.step_up) == (1, 1)
+
+
+ISSUERS = """
+tokens:
+  issuers:
+    - {issuer: https://home.example, audiences: [payroll]}
+    - {issuer: https://partner.example, audiences: [payroll], namespace: partners}
+"""
+HOME, PARTNER = {"issuer": "https://home.example"}, {"issuer": "https://partner.example"}
+
+
+def of(issuer: dict[str, str], occurrence: dict[str, Any]) -> dict[str, Any]:
+    """The same at an issuer."""
+    subject = {**occurrence.get("subject", {}), **issuer}
+    told = {**occurrence, "subject": subject}
+    return {**told, "id": f"{occurrence.get('id', occurrence['time'])} {issuer['issuer']}"}
+
+
+def test_a_user_of_one_issuer_is_not_that_of_another() -> None:
+    told = [of(each, begin(TEN)) for each in (HOME, PARTNER)]
+    told += [of(PARTNER, risk(TEN + 10, "HIGH"))]
+    told += [of(each, call(TEN + 20 + at)) for at, each in enumerate((HOME, PARTNER))]
+    report = replay(told, RISK, settings=SETTINGS + ISSUERS)
+    assert (report.recording.sessions, report.recording.users) == (2, 2)
+    assert [one.user for one in only(report).worst_users] == ["ada (partners)"]
+
+
+def test_what_names_no_issuer_concerns_users_of_that_name_at_all_of_them() -> None:
+    told = [of(each, begin(TEN)) for each in (HOME, PARTNER)]
+    told += [risk(TEN + 10, "HIGH")]
+    told += [of(each, call(TEN + 20 + at)) for at, each in enumerate((HOME, PARTNER))]
+    users = only(replay(told, RISK, settings=SETTINGS + ISSUERS)).worst_users
+    assert sorted(one.user for one in users) == ["ada (https://home.example)", "ada (partners)"]
+
+
+def test_policies_select_the_issuers_of_a_recording() -> None:
+    partners = RISK.replace("    grant: mfa", "    issuers: [partners]\n    grant: mfa")
+    told = [of(HOME, begin(TEN)), of(HOME, risk(TEN + 10, "HIGH")), of(HOME, call(TEN + 20))]
+    assert only(replay(told, partners, settings=SETTINGS + ISSUERS)).prompts.total == 0
+    assert only(replay(told, RISK, settings=SETTINGS + ISSUERS)).prompts.total == 1
