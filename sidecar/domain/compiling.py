@@ -12,7 +12,10 @@ from sidecar.domain.policy import (
     Principals,
     Selection,
 )
+from sidecar.domain.precedence import claim as said_of
+from sidecar.domain.precedence import values_of
 from sidecar.domain.scene import ALWAYS, Finding, Needs, Scene, World
+from sidecar.domain.source import Sources
 from sidecar.domain.standing import Alternative, Compiled
 from sidecar.domain.state import State
 
@@ -68,60 +71,84 @@ def applies(compiled: Compiled, state: State) -> bool:
         return True
     if state.issuer not in compiled.policy.issuers:
         return False
-    users = compiled.policy.users
-    if users.include is not None and not matches(users.include, state):
-        named = users.include
-        if not (told_once(named, state) or assumed(named, state)):
-            return False
-    return not matches(users.exclude, state) and not is_spared(compiled.break_glass, state)
+    users, sources = compiled.policy.users, compiled.sources
+    if users.include is not None and not (
+        matches(users.include, state, sources) or assumed(users.include, state, sources)
+    ):
+        return False
+    return not is_exempt(users.exclude, state, sources) and not is_spared(
+        compiled.break_glass, state, sources
+    )
 
 
-def is_spared(break_glass: Mapping[str, Principals], state: State) -> bool:
+def is_spared(break_glass: Mapping[str, Principals], state: State, sources: Sources) -> bool:
     """Whether the session's user is a break-glass account of its issuer."""
-    return matches(break_glass.get(state.issuer, NOBODY), state)
+    return is_exempt(break_glass.get(state.issuer, NOBODY), state, sources)
 
 
-def matches(principals: Principals, state: State) -> bool:
-    """Whether the session's user is one of these, by id, group or role, as was told last."""
-    for claim, wanted in _by_claim(principals):
-        if wanted and not wanted.isdisjoint(state.claims.get(claim, ((), None))[0]):
-            return True
-    return False
+def matches(principals: Principals, state: State, sources: Sources) -> bool:
+    """Whether the session's user is one of these, by id, group or role, by anybody's word."""
+    return any(
+        wanted and not wanted.isdisjoint(names_told(state, claim, sources))
+        for claim, wanted in _by_claim(principals)
+    )
 
 
-def told_once(principals: Principals, state: State) -> bool:
-    """Whether any token of the session's latest sign-in told that its user is one of these."""
-    for kind, wanted in ((GROUPS, principals.groups), (ROLES, principals.roles)):
-        held = state.memberships.get(kind)
-        if wanted and held is not None and not wanted.isdisjoint(held.names):
-            return True
-    return False
+def is_exempt(principals: Principals, state: State, sources: Sources) -> bool:
+    """Whether all who may say so say last that the session's user is one of these."""
+    return any(
+        wanted and not wanted.isdisjoint(names_agreed(state, claim, sources))
+        for claim, wanted in _by_claim(principals)
+    )
 
 
-def assumed(principals: Principals, state: State) -> tuple[str, ...]:
+def names_told(state: State, claim: str, sources: Sources) -> frozenset[str]:
+    """All that anybody tells of a user: also what a token of the latest sign-in once told."""
+    held = state.memberships.get(claim)
+    once = held.names if held is not None else ()
+    if claim not in state.claims_said:
+        return frozenset((*state.claims.get(claim, ((), None))[0], *once))
+    return values_of(state, claim, sources).union(once)
+
+
+def names_agreed(state: State, claim: str, sources: Sources) -> frozenset[str]:
+    """What all tell last of a user who may say who users are."""
+    if claim not in state.claims_said:
+        return frozenset(state.claims.get(claim, ((), None))[0])
+    words = [
+        frozenset(said.values)
+        for source, said in said_of(state, claim, sources)
+        if sources.identifies(source)
+    ]
+    return frozenset.intersection(*words) if words else frozenset()
+
+
+def assumed(principals: Principals, state: State, sources: Sources) -> tuple[str, ...]:
     """By what that is unknown of the session's user he is taken for one of these."""
     return tuple(
         kind
         for kind, wanted in ((GROUPS, principals.groups), (ROLES, principals.roles))
-        if wanted and unknown_of(state, kind) in {INCLUDED, DENY}
+        if wanted and unknown_of(state, kind, sources) in {INCLUDED, DENY}
     )
 
 
-def unknown_of(state: State, kind: str) -> str:
+def unknown_of(state: State, kind: str, sources: Sources) -> str:
     """What is configured for a user whose groups or roles are unknown; empty: they are known."""
     held = state.memberships.get(kind)
     if kind in state.claims or (held is not None and held.known):
+        return ""
+    if any(sources.identifies(source) for source in state.claims_said.get(kind, ())):
         return ""
     return INCLUDED if held is None else held.unknown
 
 
 def presumed(compiled: Compiled, state: State) -> tuple[tuple[str, ...], bool]:
     """By what unknown alone a policy that applies is for this user; whether that is a refusal."""
-    include = compiled.policy.users.include
-    if include is None or matches(include, state) or told_once(include, state):
+    include, sources = compiled.policy.users.include, compiled.sources
+    if include is None or matches(include, state, sources):
         return (), False
-    kinds = assumed(include, state)
-    return kinds, any(unknown_of(state, kind) == DENY for kind in kinds)
+    kinds = assumed(include, state, sources)
+    return kinds, any(unknown_of(state, kind, sources) == DENY for kind in kinds)
 
 
 def _by_claim(principals: Principals) -> tuple[tuple[str, frozenset[str]], ...]:

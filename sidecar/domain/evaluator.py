@@ -27,6 +27,8 @@ from sidecar.domain.session import Surroundings, apply, proven_by, sign_in_late
 from sidecar.domain.spending import keep_spent
 from sidecar.domain.stamp import MICROSECONDS, Stamp
 from sidecar.domain.standing import (
+    HISTORY_EXPIRED,
+    STORE_LOST,
     Compiled,
     Demand,
     Evidence,
@@ -219,7 +221,7 @@ class Evaluator:
 
     def is_break_glass(self, state: State) -> bool:
         """Whether the session is of an account that no policy is for."""
-        return is_spared(self.world.break_glass, state)
+        return is_spared(self.world.break_glass, state, self.world.sources)
 
     def is_strict(self, state: State, ip: str) -> bool:
         """Whether a call of `ip` (empty: none) is judged otherwise than where the session is."""
@@ -306,8 +308,10 @@ class Evaluator:
             for demand in self._asked(compiled, holding, state, evidence, addressless=unknown):
                 if demand is not None:
                     (tried if demand.report_only else enforced).append(demand)
-        before = self._forgotten(state)
-        own_demands = [*lost(before, evidence)] if before else []
+        kept_from = self._kept_from(state)
+        before = max(state.lost, kept_from)
+        why = STORE_LOST if state.lost >= kept_from else HISTORY_EXPIRED
+        own_demands = [*lost(before, evidence, why)] if before else []
         if state.aside:
             own_demands.extend(uncertain(state, evidence))
         enforced.extend(credited(one, state, evidence) or one for one in own_demands)
@@ -349,16 +353,15 @@ class Evaluator:
             lifetime and credited(lifetime, state, evidence),
         )
 
-    def _forgotten(self, state: State) -> int:
-        """The moment before which something may be forgotten of this session; 0: nothing is.
+    def _kept_from(self, state: State) -> int:
+        """The moment before which facts of this session are kept no longer; 0: all are kept.
 
         Where no sign-in tells when it was, none could ever be later than what is forgotten in the
         course of time: that is no reason to refuse the session (see `TOKEN_WITHOUT_AUTH_TIME`).
         """
         around = self._around
         timed = any(auth.auth_time for auth in state.sign_ins)
-        kept = state.established - around.memory if around.memory and timed else 0
-        return max(state.lost, kept)
+        return max(0, state.established - around.memory) if around.memory and timed else 0
 
     def looks(
         self,

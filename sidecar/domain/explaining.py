@@ -4,10 +4,10 @@ Conditions are told by the very tests that were compiled (`scene.Check`), holdin
 proofs by `Evaluator.looks`, the verdict by `decision`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from sidecar.domain.assurance import Authentication, Requirement
-from sidecar.domain.compiling import assumed, unknown_of
+from sidecar.domain.compiling import assumed, names_agreed, names_told, unknown_of
 from sidecar.domain.decision import Decision, Verdict, covers, decide, describe, explain, judge
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.explanation import (
@@ -29,6 +29,7 @@ from sidecar.domain.presented import Presented
 from sidecar.domain.risk import terms_of
 from sidecar.domain.scene import CalledFrom, Check, Needs, Scene
 from sidecar.domain.session_told import session_told
+from sidecar.domain.source import Sources
 from sidecar.domain.spending import Due, Proof, Purse, due
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.standing import Compiled, Demand, Look
@@ -297,43 +298,44 @@ def _users(compiled: Compiled, state: State, *, applies: bool) -> Match:
     if state.issuer not in issuers:
         whose = state.issuer or "an unnamed issuer"
         return Match(applies, f"a user of {whose}, which {_place_in(issuers, {state.issuer})}")
-    emergency = _named(compiled.break_glass.get(state.issuer, NOBODY), state)
+    sources = compiled.sources
+    emergencies = compiled.break_glass.get(state.issuer, NOBODY)
+    emergency = _named(emergencies, state, sources, names_agreed)
     if emergency:
         return Match(applies, f"a break-glass account, as {emergency}: no policy is for those")
     users = compiled.policy.users
-    excluded = _named(users.exclude, state)
+    excluded = _named(users.exclude, state, sources, names_agreed)
     if excluded:
         return Match(applies, f"excluded as {excluded}")
     if users.include is None:
         return Match(applies, "everybody")
-    included = _named(users.include, state, told_once=True)
+    included = _named(users.include, state, sources, names_told)
     if included:
         return Match(applies, f"included as {included}")
-    unknown = [f"the {kind} are unknown" for kind in assumed(users.include, state)]
+    unknown = [f"the {kind} are unknown" for kind in assumed(users.include, state, sources)]
     if unknown:
         return Match(applies, f"taken for one of the included: {' and '.join(unknown)}")
     left_out = [
         f"the {kind} are unknown, which counts as having none"
         for kind, wanted in ((GROUPS, users.include.groups), (ROLES, users.include.roles))
-        if wanted and unknown_of(state, kind)
+        if wanted and unknown_of(state, kind, sources)
     ]
     return Match(applies, "; ".join(["not among the included", *left_out]))
 
 
-def _named(principals: Principals, state: State, *, told_once: bool = False) -> str:
-    """By which of its names a session's user is one of these; empty: it is none.
-
-    `told_once`: also by what any token of the latest sign-in told.
-    """
+def _named(
+    principals: Principals,
+    state: State,
+    sources: Sources,
+    names: Callable[[State, str, Sources], frozenset[str]],
+) -> str:
+    """By which of its `names` a session's user is one of these; empty: it is none."""
     for claim, kind, wanted in (
         ("user", "user", principals.users),
         (GROUPS, "group", principals.groups),
         (ROLES, "role", principals.roles),
     ):
-        names = set(state.claims.get(claim, ((), None))[0])
-        if told_once and (held := state.memberships.get(claim)) is not None:
-            names.update(held.names)
-        shown = sorted(wanted & names)
+        shown = sorted(wanted & names(state, claim, sources)) if wanted else ()
         if shown:
             return f"{kind} {', '.join(shown)}"
     return ""

@@ -1,7 +1,7 @@
 """What an explanation tells of the session itself."""
 
 from sidecar.domain.assurance import Shown
-from sidecar.domain.compiling import unknown_of
+from sidecar.domain.compiling import names_told, unknown_of
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.explanation import SessionTold, SignInTold
 from sidecar.domain.memberships import GROUPS, KINDS, ROLES
@@ -22,17 +22,21 @@ def session_told(
 
     Of a call whose token shows what is `presented`, that sign-in comes first.
     """
-    ladder = evaluator.world.ladder
+    ladder, sources = evaluator.world.ladder, evaluator.world.sources
+
+    def told(claim: str) -> tuple[str, ...]:
+        return tuple(sorted(names_told(state, claim, sources)))
+
     user = state.claims.get("user", ((), None))[0]
     return SessionTold(
-        user=user[0] if user else "",
-        groups=_names(state, GROUPS),
-        roles=_names(state, ROLES),
+        user=user[0] if user else next(iter(told("user")), ""),
+        groups=told(GROUPS),
+        roles=told(ROLES),
         ip=state.ip,
         country=state.location.country,
-        network=told_segments(state, evaluator.world.sources),
+        network=told_segments(state, sources),
         device=state.device,
-        compliance=compliance(state, evaluator.world.sources),
+        compliance=compliance(state, sources),
         established=state.established / MICROSECONDS,
         sign_ins=tuple(
             _sign_in(shown, ladder.name(shown.rank))
@@ -40,15 +44,8 @@ def session_told(
         ),
         issuer=state.issuer,
         revoked="" if revoked is None else revoked.value or "revoked",
-        unknown=tuple(kind for kind in KINDS if unknown_of(state, kind)),
+        unknown=tuple(kind for kind in KINDS if unknown_of(state, kind, sources)),
     )
-
-
-def _names(state: State, kind: str) -> tuple[str, ...]:
-    """All of a user's groups or roles that count for what a policy includes."""
-    last = state.claims.get(kind, ((), None))[0]
-    held = state.memberships.get(kind)
-    return last if held is None else tuple(dict.fromkeys((*last, *held.names)))
 
 
 def _sign_in(shown: Shown, level: str) -> SignInTold:

@@ -202,19 +202,23 @@ TOKEN_WITHOUT_AUTH_TIME = "token-without-auth-time"  # noqa: S105 - a name, no s
 """The policy that is named where sign-ins prove nothing, since none tells when it was."""
 
 
-def lost(before: int, evidence: Evidence) -> Iterator[Demand]:
+HISTORY_EXPIRED = "history-expired"
+"""The policy that is named where a session's sign-in is older than facts are kept."""
+
+
+def lost(before: int, evidence: Evidence, policy: str = STORE_LOST) -> Iterator[Demand]:
     """Have a session sign in anew of whose history nobody remembers what was before a moment.
 
     It may have had marks then, and its user or device may have been revoked. The moment is that of
-    the store's loss, or as far back as facts are kept from when the session was first seen.
+    the store's loss, or as far back as facts are kept from when the session was first seen
+    (`policy` tells which).
     """
     if not evidence.any_later(before // MICROSECONDS):
-        cause = Cause("store", "what was known is lost", before, "policy")
+        what = "lost" if policy == STORE_LOST else "kept no longer"
+        cause = Cause("store", f"what was known is {what}", before, "policy")
         everything = Selection()
         untimed = evidence.is_untimed
-        yield Demand(
-            STORE_LOST, everything, everything, False, (cause,), since=before, untimed=untimed
-        )
+        yield Demand(policy, everything, everything, False, (cause,), since=before, untimed=untimed)
 
 
 SET_ASIDE = "set-aside"

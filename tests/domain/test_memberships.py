@@ -11,6 +11,7 @@ from sidecar.domain.memberships import GROUPS, Membership, Telling, is_news, tol
 from sidecar.domain.policy import Assignment, Grant, Policy, Principals
 from sidecar.domain.session import Surroundings
 from sidecar.domain.session import apply as fold
+from sidecar.domain.source import Source, Sources
 from sidecar.domain.stamp import at
 from sidecar.domain.state import State
 from tests.domain.scenes import WORLD, network_of
@@ -123,3 +124,45 @@ def test_removing_the_groups_from_a_token_never_takes_a_session_out_of_a_policy(
     less = [(None, at) if at == removed % len(tell) + 1 else (shown, at) for shown, at in whole]
     if applies(compiled, state_of(whole)):
         assert applies(compiled, state_of(less))
+
+
+def said(source: str, *told: str) -> State:
+    """A session whose token tells that its user is staff, and of whom a source says more."""
+    state = State(memberships={GROUPS: Membership(("staff",), known=True)})
+    for at_, who, groups in ((1, "", ("staff",)), (2, source, told)):
+        claims = ((GROUPS, groups),)
+        fact = ClaimsSeen(stamp=at(at_, "e"), scope=Scope.SESSION, claims=claims, source=who)
+        fold(state, [fact], Surroundings("", network_of))
+    return state
+
+
+def is_for(users: Assignment, state: State, *sources: Source) -> bool:
+    world = WORLD._replace(sources=Sources(sources))
+    policy = Policy("p", Grant((frozenset({"mfa"}),)), users=users)
+    return applies(compile_policy(policy, world), state)
+
+
+IDP = Source(name="idp", may_identify=True)
+FINANCE = Principals(groups=frozenset({"finance"}))
+STAFF = Principals(groups=frozenset({"staff"}))
+
+
+def test_whoever_says_so_brings_a_user_into_a_policy_for_a_group() -> None:
+    assert not is_for(Assignment(FINANCE), said("idp"), IDP)
+    assert is_for(Assignment(FINANCE), said("idp", "finance"), IDP)
+    assert is_for(Assignment(FINANCE), said("local:app", "finance"))
+
+
+def test_a_user_is_exempt_where_all_say_so_who_may_say_who_users_are() -> None:
+    assert not is_for(Assignment(None, STAFF), said("idp", "staff"), IDP)
+    assert is_for(Assignment(None, STAFF), said("idp"), IDP)
+    assert is_for(Assignment(None, FINANCE), said("idp", "finance"), IDP)
+    assert not is_for(Assignment(None, STAFF), said("local:app"))
+    assert is_for(Assignment(None, FINANCE), said("local:app", "finance"))
+
+
+def test_only_who_may_say_who_users_are_makes_groups_known() -> None:
+    for source, expected in ((IDP, False), (Source(name="idp"), True)):
+        state = said("idp", "staff")
+        state.claims, state.memberships = {}, {}
+        assert is_for(Assignment(FINANCE), state, source) is expected

@@ -129,7 +129,7 @@ async def test_a_sign_in_older_than_anything_that_is_kept_is_no_longer_enough() 
     pod.now = 1000 + 40 * DAY
     answer = await pod.check(lasting(tokens, "t1", days=90))
     assert answer.verdict is Verdict.STEP_UP
-    assert [reason.policy for reason in answer.reasons] == ["store-lost"]
+    assert [reason.policy for reason in answer.reasons] == ["history-expired"]
     fresh = lasting(tokens, "t2", days=90, auth_time=int(pod.now) - 5)
     assert (await pod.check(fresh)).verdict is Verdict.ALLOW
 
