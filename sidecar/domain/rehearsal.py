@@ -6,6 +6,7 @@ stands is the evaluator's word.
 """
 
 from collections.abc import Callable
+from enum import StrEnum
 
 import msgspec
 
@@ -38,6 +39,7 @@ from sidecar.domain.scene import CalledFrom
 from sidecar.domain.session import came_from
 from sidecar.domain.signal import Signal, Subject
 from sidecar.domain.stamp import Stamp, at
+from sidecar.domain.state import State
 
 REPORTED_BEFORE = 60
 """So many seconds before the sign-in was reported what is described of user and device."""
@@ -82,6 +84,16 @@ _Named = tuple[str, str]
 
 def _told(kind: str, names: tuple[str, ...] | None) -> Claims:
     return () if names is None else ((kind, names),)
+
+
+class Token(StrEnum):
+    """Which token of its session a call is made with: that of the latest sign-in, or of the first.
+
+    The first one is what somebody has who stole it before its owner signed in again.
+    """
+
+    LATEST = "latest"
+    FIRST = "first"
 
 
 class _Session:
@@ -213,23 +225,27 @@ class Rehearsal:
             return [subject.issuer]
         return sorted({session.issuer for session in self._sessions.values()})
 
-    def explain(
+    def explain(  # noqa: PLR0913 - what a call is
         self,
         name: str,
         contexts: frozenset[str],
         now: float,
         app: str = "",
         comes: CalledFrom | None = None,
+        *,
+        token: Token = Token.LATEST,
     ) -> Explanation:
         """Why a call of this session gets what it gets. `app` empty: the session's own.
 
-        It `comes` from where the session was last seen, unless that is given, and its token shows
-        the session's latest sign-in.
+        It `comes` from where the session was last seen, unless that is given.
         """
         session = self._sessions[name]
         known = [fact for fact in self._facts(session) if fact.stamp <= at(now, "\U0010ffff")]
         state = self._evaluator.fold(name, known, issuer=session.issuer)
-        latest = next(iter(state.sign_ins), None)
+        presented = _presented(token, state, session)
+        until = presented and self._evaluator.until(state, presented)
+        if until is not None:
+            state = self._evaluator.fold(name, known, until=until, issuer=session.issuer)
         return explain_call(
             self._evaluator,
             state,
@@ -237,19 +253,21 @@ class Rehearsal:
             contexts,
             now,
             comes=comes,
-            presented=None if latest is None else Presented(latest),
+            presented=presented,
         )
 
-    def call(
+    def call(  # noqa: PLR0913 - likewise
         self,
         name: str,
         contexts: frozenset[str],
         now: float,
         app: str = "",
         comes: CalledFrom | None = None,
+        *,
+        token: Token = Token.LATEST,
     ) -> Explanation:
         """As `explain`, and the call is made: where it passes by a proof, that is spent."""
-        told = self.explain(name, contexts, now, app, comes)
+        told = self.explain(name, contexts, now, app, comes, token=token)
         if told.spends and told.session.sign_ins:
             auth_time = told.session.sign_ins[0].auth_time
             spent = Spent(stamp=self._stamp(now), auth_time=auth_time, token=name)
@@ -281,3 +299,13 @@ class Rehearsal:
         for device in session.devices:
             facts += self._devices.get((session.issuer, device), ())
         return facts
+
+
+def _presented(token: Token, state: State, session: _Session) -> Presented | None:
+    """What the token of a call shows; None where nobody has signed in."""
+    if token is Token.FIRST:
+        signed_in = (fact for fact in session.facts if isinstance(fact, SignedIn))
+        shown = next((fact.authentication for fact in signed_in), None)
+    else:
+        shown = next(iter(state.sign_ins), None)
+    return None if shown is None else Presented(shown)

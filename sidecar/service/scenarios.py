@@ -116,7 +116,8 @@ def _ask(rehearsal: Rehearsal, check: Check, now: float, stage: Stage) -> Explan
         contexts |= frozenset(stage.contexts_of(check.method, check.host, check.path))
     app = stage.app or check.app
     comes = CalledFrom("") if check.addressless else None
-    return rehearsal.call(check.session, contexts, now, check.app or app, comes)
+    app = check.app or app
+    return rehearsal.call(check.session, contexts, now, app, comes, token=check.token)
 
 
 def _differences(expected: Expected, got: Explanation) -> tuple[Difference, ...]:

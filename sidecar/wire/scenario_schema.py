@@ -4,6 +4,7 @@ from typing import Any, TypeAlias
 
 from sidecar.domain.decision import Verdict
 from sidecar.domain.policy import RiskLevel
+from sidecar.domain.rehearsal import Token
 from sidecar.wire.conditions import ANONYMIZERS
 from sidecar.wire.event_schema import event_schema
 from sidecar.wire.spellings import DURATION_PATTERN, LONGEST
@@ -190,6 +191,7 @@ def _check() -> Schema:
             "path": _TEXT,
             "ip": _TEXT,
             "user_agent": _TEXT,
+            "token": {"enum": [one.value for one in Token]},
             "verdict": {"enum": _verdicts()},
             "acr_values": _TEXTS,
             "max_age": {"$ref": "#/$defs/duration"},

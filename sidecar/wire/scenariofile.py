@@ -12,7 +12,7 @@ import msgspec
 from sidecar.domain.decision import Verdict
 from sidecar.domain.location import Place as Somewhere
 from sidecar.domain.namespaces import Namespaces
-from sidecar.domain.rehearsal import Described
+from sidecar.domain.rehearsal import Described, Token
 from sidecar.wire.leaves import Leaves, inside
 from sidecar.wire.positions import (
     Entry,
@@ -52,6 +52,7 @@ _THEN = (
     "path",
     "ip",
     "user_agent",
+    "token",
     "verdict",
     "acr_values",
     "max_age",
@@ -89,6 +90,7 @@ class Check(msgspec.Struct, frozen=True):
     ip: str = ""
     user_agent: str = ""
     addressless: bool = False
+    token: Token = Token.LATEST
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -339,7 +341,13 @@ class _File:
             ip="" if nowhere else given.address(table, field),
             addressless=nowhere,
             user_agent=given.text(table, field, "user_agent"),
+            token=self._token(table, field),
         )
+
+    def _token(self, table: Mapping[str, Node], field: str) -> Token:
+        if "token" not in table:
+            return Token.LATEST
+        return self._leaves.choice(table["token"], inside(field, "token"), Token) or Token.LATEST
 
     def _context(self, table: Mapping[str, Node], field: str) -> tuple[str, ...]:
         """The call's contexts: a misspelt one would be one that no policy is for."""

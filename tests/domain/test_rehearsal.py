@@ -4,7 +4,7 @@ from sidecar.domain.assurance import Authentication
 from sidecar.domain.decision import Verdict
 from sidecar.domain.location import Place
 from sidecar.domain.policy import Changed, Circumstance, Device, RiskLevel, TravelSpeed, UserRisk
-from sidecar.domain.rehearsal import Described, Rehearsal
+from sidecar.domain.rehearsal import Described, Rehearsal, Token
 from sidecar.domain.signal import (
     DeviceComplianceChange,
     RiskLevelChange,
@@ -118,3 +118,13 @@ def test_an_event_about_a_session_moves_it() -> None:
     seen = SessionPresented(stamp=at(START + 5, "x"), subject=Subject(session="s"), ip=AWAY)
     made.take(seen)
     assert verdict(made, START + 6) is Verdict.STEP_UP
+
+
+def test_a_call_is_made_with_the_latest_token_unless_it_is_said_to_be_the_first() -> None:
+    made = rehearsal(UserRisk(RiskLevel.HIGH), Changed((Circumstance.IP,)), s=ADA)
+    made.take(risk(RiskLevel.HIGH, START + 10))
+    made.see("s", START + 12, ip=AWAY)
+    made.sign_in("s", Authentication(int(START) + 20, "mfa"), START + 20)
+    assert verdict(made, START + 21) is Verdict.ALLOW
+    stolen = made.explain("s", C1, START + 21, token=Token.FIRST)
+    assert (stolen.verdict, stolen.firing) == (Verdict.STEP_UP, ("p0", "p1"))
