@@ -163,7 +163,8 @@ class Evaluator:
         state = self.fold(session, older, before, issuer=issuer)
         folded = frozenset(digest(fact.stamp) for fact in older)
         # Each of these is what some token may show, though a later one of its kind is kept instead.
-        seconds = {f.authentication.auth_time for f in older if isinstance(f, SignedIn)}
+        shown = (f.authentication for f in older if isinstance(f, SignedIn))
+        seconds = {counted(state, one).auth_time for one in shown}
         seconds.update(before.seconds if before is not None else ())
         earlier = (
             Earlier.of(until, self.fold(session, older, before, until, issuer=issuer))

@@ -211,6 +211,8 @@ class Live:
 
     def as_of(self, evaluator: Evaluator, presented: Presented | None) -> State:
         """The state by which a call is judged whose token shows this (None: it has none)."""
+        if self.evaluator is not evaluator:
+            self.refold(evaluator)
         until = None if presented is None else evaluator.until(self.state, presented)
         if until is None:
             return self.state

@@ -9,12 +9,21 @@ from sidecar.domain.assurance import Authentication
 from sidecar.domain.decision import Verdict, decide
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.facts import DeviceBound, Fact, SignedIn
-from sidecar.domain.policy import Policy
+from sidecar.domain.policy import Changed, Circumstance, Policy
 from sidecar.domain.presented import Presented
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.state import EARLIER_BOUND, Checkpoint
 from tests.domain import random_policies
-from tests.domain.scenes import LADDER, established, evaluator, signed_in
+from tests.domain.scenes import (
+    AWAY,
+    HOME,
+    LADDER,
+    established,
+    evaluator,
+    policy,
+    sighted,
+    signed_in,
+)
 from tests.domain.scenes import stamp as at
 
 START: list[Fact] = [*established(), DeviceBound(stamp=at(1000), device="d1")]
@@ -106,3 +115,16 @@ def test_nor_does_it_where_the_proof_is_folded_for_good(  # noqa: PLR0917 - a li
 
 def _is_later(fact: Fact, until: int) -> bool:
     return isinstance(fact, SignedIn) and fact.authentication.auth_time > until
+
+
+def test_a_checkpoint_knows_the_seconds_from_which_sign_ins_count() -> None:
+    rules = evaluator(policy(Changed((Circumstance.COUNTRY,)), name="moved", sticky=True))
+    ahead = signed_in(1010.2, 1015, "mfa", "ahead")
+    moved = [sighted(1020, AWAY), sighted(1021, HOME)]
+    proof = signed_in(1030, 1030, "mfa", "proof")
+    facts = [*START, ahead, *moved, proof]
+    checkpoint = rules.checkpoint("s", facts, None, 0)
+    assert checkpoint is not None
+    assert [one.until for one in checkpoint.earlier] == [1010, 999]
+    own = ahead.authentication
+    assert verdict(rules, facts, own, 1100, checkpoint) == verdict(rules, facts, own, 1100) > 0
