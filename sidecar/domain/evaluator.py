@@ -71,7 +71,7 @@ class Evaluator:
     def __init__(self, policies: Iterable[Policy], world: World, around: Surroundings) -> None:
         self.world = world
         self.floors = NOTHING_LOST
-        self._around = around
+        self._around = msgspec.structs.replace(around, sources=world.sources)
         everything = tuple(policies)
         self.resting = tuple(p for p in everything if p.state is PolicyState.DISABLED)
         self._compiled = tuple(
@@ -119,6 +119,7 @@ class Evaluator:
         of what it proved, can have it answered better. None: as of all.
         """
         around = msgspec.structs.replace(self._around, session=session, until=until)
+        facts = tuple(facts)
         steps = steps_of(facts)
         if checkpoint is None:
             state = State(issuer=issuer)
@@ -126,11 +127,11 @@ class Evaluator:
             state = checkpoint.as_of(until)
             state.issuer = issuer
             before = checkpoint.state.last
-            late = [
-                step
-                for step in steps
-                if step[0].stamp <= before and digest(step[0].stamp) not in checkpoint.folded
-            ]
+            late = steps_of(
+                fact
+                for fact in facts
+                if fact.stamp <= before and digest(fact) not in checkpoint.folded
+            )
             for step in late:
                 self._late(state, step, around)
             for step in still_latest(late, steps):
@@ -161,7 +162,7 @@ class Evaluator:
             return None
         older = [fact for fact in facts if fact.stamp <= horizon]
         state = self.fold(session, older, before, issuer=issuer)
-        folded = frozenset(digest(fact.stamp) for fact in older)
+        folded = frozenset(digest(fact) for fact in older)
         # Each of these is what some token may show, though a later one of its kind is kept instead.
         shown = (f.authentication for f in older if isinstance(f, SignedIn))
         seconds = {counted(state, one).auth_time for one in shown}

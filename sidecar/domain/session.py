@@ -65,7 +65,7 @@ from sidecar.domain.location import Place
 from sidecar.domain.memberships import told
 from sidecar.domain.policy import Circumstance, RiskLevel
 from sidecar.domain.precedence import COMPLIANT, CREDENTIAL_CHANGE, NOT_COMPLIANT
-from sidecar.domain.source import ITSELF
+from sidecar.domain.source import ITSELF, Sources
 from sidecar.domain.spending import keep_spent
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.state import (
@@ -99,7 +99,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     how long (microseconds) facts of users and devices are kept where no session needs them; 0:
     always. `until`: the session is folded as of the sign-ins until that second; None: as of all.
     A sign-in is a call's own for `establish_within` seconds; places that a user has proven on a
-    device are remembered for `remember` microseconds; 0: not at all.
+    device are remembered for `remember` microseconds; 0: not at all. `sources` are the world's.
     """
 
     session: str
@@ -110,6 +110,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     until: int | None = None
     establish_within: int = 300
     remember: int = 0
+    sources: Sources = Sources()
 
 
 def apply(state: State, facts: Sequence[Fact], around: Surroundings) -> None:
@@ -125,15 +126,15 @@ def apply(state: State, facts: Sequence[Fact], around: Surroundings) -> None:
     state.last = max(state.last, facts[0].stamp)
 
 
-def _order(fact: Fact) -> int:
-    """Order the facts of one stamp.
+def _order(fact: Fact) -> tuple[int, str]:
+    """Order the facts of one stamp, which several sources may have given their events.
 
     The device comes before the address, since its network is the better known one; sign-ins come
     last, since they prove where the session then is.
     """
     if isinstance(fact, SignedIn):
-        return 2
-    return 1 if isinstance(fact, Sighted) else 0
+        return 2, fact.source
+    return 1 if isinstance(fact, Sighted) else 0, fact.source
 
 
 def _apply_one(  # noqa: C901, PLR0912 - one case a kind
@@ -145,8 +146,10 @@ def _apply_one(  # noqa: C901, PLR0912 - one case a kind
         case AgentSeen():
             _hold(state, Circumstance.USER_AGENT, fact.user_agent, since)
         case DeviceBound():
-            _hold(state, Circumstance.DEVICE, fact.device, since)
-            _network_of_device(state)
+            if _may_bind(state, fact, around.sources):
+                state.bound_by = fact.source
+                _hold(state, Circumstance.DEVICE, fact.device, since)
+                _network_of_device(state)
         case SignedIn():
             sign_in = counting(state, fact, around)
             if sign_in is not None:
@@ -183,6 +186,19 @@ def _apply_one(  # noqa: C901, PLR0912 - one case a kind
                 state.revocations["set-aside|"] = Held("a revocation cannot be read", moment)
         case _:
             assert_never(fact)
+
+
+def _may_bind(state: State, fact: DeviceBound, sources: Sources) -> bool:
+    """Whether a source may say this of the session's device: to replace one is to loosen."""
+    return (
+        not state.device
+        or fact.source == state.bound_by
+        or any(sources.loosens(fact.source, kind) for kind in BINDING)
+    )
+
+
+BINDING = ("session-established", "session-presented")
+"""The types of the events that tell which device a session is on."""
 
 
 def _hold(state: State, circumstance: str, value: str, since: Moment) -> None:
@@ -251,16 +267,25 @@ def _network_of_device(state: State) -> None:
     _hold(state, Circumstance.NETWORK, said.value, said.since)
 
 
+NOTHING_SHOWN = Authentication(0)
+"""A sign-in that tells neither when it was nor how."""
+
+
+def _told(fact: SignedIn, sources: Sources) -> Authentication:
+    return fact.authentication if sources.proves(fact.source) else NOTHING_SHOWN
+
+
 def counting(state: State, fact: SignedIn, around: Surroundings) -> Authentication | None:
     """The sign-in as it counts here; None: it does not.
 
-    One of the user everywhere counts only where the session lives.
+    One of the user everywhere counts only where the session lives; one that a source tells which
+    may not prove anything shows nothing.
     """
     if fact.everywhere and not (
         0 < state.established <= fact.stamp.time and state.revoked(around.skew) is None
     ):
         return None
-    sign_in = show(state, fact.authentication, fact.stamp.second)
+    sign_in = show(state, _told(fact, around.sources), fact.stamp.second)
     if around.until is not None and sign_in.auth_time > around.until:
         return None
     return sign_in
@@ -336,7 +361,7 @@ def proven_by(state: State, fact: SignedIn, around: Surroundings) -> tuple[Place
 
     One for the device and one for the key: a later session may show either.
     """
-    came, auth = fact.shown_with, counted(state, fact.authentication)
+    came, auth = fact.shown_with, counted(state, _told(fact, around.sources))
     if not came.ip or fact.everywhere or not auth.auth_time:
         return ()
     first = not is_shown(auth, state.attached)

@@ -74,6 +74,10 @@ class Sources:
         """Whether the words of this source, in events of this type, may loosen."""
         return self.of(name).loosens(kind)
 
+    def proves(self, name: str) -> bool:
+        """Whether this source's sign-ins, and its rises of assurance, count as proofs."""
+        return name == ITSELF or is_operator(name) or self.of(name).may_prove
+
     def identifies(self, name: str) -> bool:
         """Whether this source may say who a user is."""
         return name == ITSELF or is_operator(name) or self.of(name).may_identify

@@ -208,7 +208,8 @@ class State(msgspec.Struct):
 
     What sources say is kept by source, and weighed by whoever reads it (`precedence`). A table in
     a table is replaced, never changed: copies share it. `claims` are those that tokens show, and
-    `claims_said` what others say of them; `segments` are what others report of its network.
+    `claims_said` what others say of them; `segments` are what others report of its network,
+    `bound_by` who says which device it is on.
 
     `lost`: what was known before this moment (microseconds) may be lost; 0: nothing is. It is no
     fact, and is set by whoever has the records: see `domain.loss`.
@@ -228,6 +229,7 @@ class State(msgspec.Struct):
     location: Place = Place()
     circumstances: dict[str, Held] = {}
     baseline: dict[str, str] = {}
+    bound_by: str = ""
     proven: dict[str, tuple[Authentication, ...]] = {}
     proven_places: dict[str, PlaceHeld] = {}
     remembered: dict[str, Remembered] = {}

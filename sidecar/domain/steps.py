@@ -17,6 +17,9 @@ def steps_of(facts: Iterable[Fact]) -> list[list[Fact]]:
     return [steps[stamp] for stamp in sorted(steps)]
 
 
-def digest(stamp: Stamp) -> int:
-    """A short name for a stamp: the same in every process (CRC-32 of its encoding)."""
-    return zlib.crc32(stamp.encode().encode())
+def digest(fact: Fact) -> int:
+    """A short name for what a source said at a stamp: the same in every process (CRC-32).
+
+    Two sources may give their events one time and one id, and neither has then said the other's.
+    """
+    return zlib.crc32(f"{fact.stamp.encode()}\0{fact.source}".encode())

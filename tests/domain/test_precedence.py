@@ -57,6 +57,8 @@ SOURCES = Sources(
         Source(name="idp", may_loosen=LOOSENING, over=frozenset({"app"})),
         Source(name="mdm", may_loosen=LOOSENING),
         Source(name="nac", may_loosen=frozenset({"network-change"})),
+        Source(name="binder", may_loosen=frozenset({"session-presented"})),
+        Source(name="prover", may_prove=True),
         Source(name="hr", may_loosen=frozenset({"token-claims-change"})),
         Source(name="eager", over=frozenset({"idp"})),
     ]
@@ -307,3 +309,42 @@ def test_a_segment_that_was_proven_is_not_asked_for_again() -> None:
     assert verdict(IN_RESTRICTED, [*facts, *back, segment(1050, "restricted", "app")], 1051) is (
         Verdict.STEP_UP
     )
+
+
+def bound(second: float, name: str, source: str) -> Fact:
+    return DeviceBound(stamp=at(second), source=source, device=name)
+
+
+def device_after(*facts: Fact) -> str:
+    return evaluator().fold("s", [*established(), *facts]).device
+
+
+def test_a_device_replaces_another_by_its_own_source_or_one_that_may_loosen() -> None:
+    assert device_after(bound(1010, "d1", "app")) == "d1"
+    assert device_after(bound(1010, "d1", "app"), bound(1020, "d2", "app")) == "d2"
+    assert device_after(bound(1010, "d1", "app"), bound(1020, "d2", "")) == "d2"
+    assert device_after(bound(1010, "d1", ""), bound(1020, "d2", "app")) == "d1"
+    assert device_after(bound(1010, "d1", "mdm"), bound(1020, "d2", "app")) == "d1"
+    assert device_after(bound(1010, "d1", "mdm"), bound(1020, "d2", "binder")) == "d2"
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [("app", Verdict.STEP_UP), ("prover", Verdict.ALLOW), ("operator:ann", Verdict.ALLOW)],
+)
+def test_a_sign_in_proves_by_the_word_of_who_may_prove(source: str, expected: Verdict) -> None:
+    proof = msgspec.structs.replace(signed_in(1020, 1019), source=source)
+    assert verdict(AT_RISK, [risk(1010, HIGH), proof], 1021) is expected
+
+
+def test_one_time_and_id_of_two_sources_are_two_events_also_behind_a_checkpoint() -> None:
+    rules = evaluator(policy(AT_RISK))
+    burnt = [
+        msgspec.structs.replace(risk(1010, LOW, "app"), stamp=at(1010, "same")),
+        *(odd(1020 + n, "app", 0) for n in range(12)),
+    ]
+    cut = rules.checkpoint("s", [*START, *burnt], None, 2)
+    assert cut is not None
+    late = msgspec.structs.replace(risk(1010, HIGH, "idp"), stamp=at(1010, "same"))
+    state = rules.fold("s", [*START, *burnt, late], cut)
+    assert rules.standing(state, 1050 * MICROSECONDS).demands
