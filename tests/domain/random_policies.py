@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import msgspec
 from hypothesis import strategies as st
 
 from sidecar.domain.facts import (
@@ -254,6 +255,17 @@ def _words(source: str) -> st.SearchStrategy[Callable[[int, str], Fact]]:
                 )
             ),
             st.lists(st.sampled_from(["staff", "admins"]), max_size=2, unique=True),
+        ),
+        st.builds(
+            lambda device: lambda s, n: DeviceBound(stamp=at(s, n), device=device, **by),
+            devices,
+        ),
+        st.builds(
+            lambda back, acr: (
+                lambda s, n: msgspec.structs.replace(signed_in(s, s - back, acr, n), **by)
+            ),
+            st.integers(0, 60),
+            st.sampled_from(["single-factor", "mfa", "phr"]),
         ),
         st.builds(
             lambda level: lambda s, n: AssuranceLowered(stamp=at(s, n), level=level, **by),
