@@ -95,6 +95,7 @@ class Telemetry:
         self._now = now
         self._issuers = _positions(settings)
         self._sources = self._sources_of(settings)
+        self._count_claims(settings)
         self._not_allowed_at: dict[tuple[str, str], float] = {}
         self._store_up: bool | None = None
         self._lacking: set[tuple[str, str]] = set()  # issuers and claims that their tokens lack
@@ -107,6 +108,14 @@ class Telemetry:
         self.metrics.configured(settings.contexts)
         self._issuers = _positions(settings)
         self._sources = self._sources_of(settings)
+        self._count_claims(settings)
+
+    def _count_claims(self, settings: Settings) -> None:
+        """Have a series of each claim that the tokens of an issuer may lack, from the start."""
+        for position, issuer in enumerate(settings.tokens.issuers):
+            names = (issuer.session_claim, "auth_time", "acr")
+            for claim in (*names, issuer.groups_claim, issuer.roles_claim):
+                self.metrics.claims_missing.labels(str(position), claim)
 
     def _sources_of(self, settings: Settings) -> dict[str, str]:
         """Return the sources that a metric may name, each of which has its series from now on."""

@@ -164,6 +164,8 @@ class Checker:
         self, live: Live, token: Token | None, apps: Sequence[str], asked: Asked
     ) -> Answer:
         """The strictest of what the call gets as one of each of these apps."""
+        if len(apps) == 1:
+            return await self._judge_known(live, token, apps[0], asked)
         answers = [await self._judge_known(live, token, app, asked) for app in apps]
         return max(answers, key=lambda answer: SEVERITY[answer.verdict])
 

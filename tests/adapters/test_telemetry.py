@@ -20,6 +20,7 @@ from sidecar.service.observations import (
     BreakGlassUsed,
     Buried,
     Checked,
+    ClaimMissing,
     Cleared,
     ClearReason,
     DeadReason,
@@ -51,6 +52,7 @@ from sidecar.service.observations import (
     WorkerFailed,
 )
 from sidecar.service.reception_records import SecurityEventTokenTaken
+from sidecar.wire.claims import Need
 from sidecar.wire.explanations import MOST_BYTES
 from sidecar.wire.settings import Context, Issuer, Log, Settings, Tokens
 from tests.domain.scenes import established, evaluator, policy
@@ -160,6 +162,7 @@ CONTRACT = {
     "sidecar_queue_depth": {"queue"},
     "sidecar_queue_rejected": {"queue"},
     "sidecar_invalid_tokens": {"reason"},
+    "sidecar_token_claims_missing": {"issuer", "claim"},
     "sidecar_jwks_refreshes": {"issuer", "outcome"},
     "sidecar_http_requests": {"route", "status"},
     "sidecar_geo_lookup_errors": set(),
@@ -338,6 +341,24 @@ def test_a_report_only_mark_is_no_enabled_one() -> None:
 def test_marks_clearings_and_revocations_are_always_told() -> None:
     events = [line["event"] for line in Recorded().record(*EVERYTHING[:3]).log]
     assert events == ["session-marked", "mark-cleared", "session-revoked"]
+
+
+def test_a_claim_that_tokens_lack_is_counted_each_time_and_told_once() -> None:
+    recorded = Recorded()
+    series = "sidecar_token_claims_missing_total"
+    assert recorded.value(series, issuer="0", claim="auth_time") == 0
+    missing = [
+        ClaimMissing(issuer="https://a.example", claim=claim, need=need)
+        for claim, need in (("auth_time", Need.AUTH_TIME), ("sid", Need.SESSION))
+    ]
+    recorded.record(*missing, *missing)
+    assert recorded.value(series, issuer="0", claim="auth_time") == 2
+    told = [line for line in recorded.log if line["event"] == "token-claim-missing"]
+    assert [(line["issuer"], line["claim"]) for line in told] == [
+        ("https://a.example", "auth_time"),
+        ("https://a.example", "sid"),
+    ]
+    assert "token-without-auth-time" in told[0]["detail"]
 
 
 def test_each_use_of_a_break_glass_account_is_counted_and_logged() -> None:

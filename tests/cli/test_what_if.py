@@ -109,6 +109,18 @@ async def test_a_described_session_is_what_it_is_described_as(config: Path) -> N
     assert told["contexts"] == ["c1"]
 
 
+async def test_what_a_token_leaves_out_can_be_described(config: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.yaml"
+    users = "{include: {groups: [finance]}, exclude: {roles: [clerk]}}"
+    rewrite(other, f"policies: [{{id: shut, users: {users}, contexts: [c1], grant: block}}]")
+    asked = ("--context", "c1", "--policies", str(other))
+    assert (await what_if(config, *asked)).status == 0
+    done = await what_if(config, *asked, "--unknown", "groups", "--unknown", "roles")
+    assert done.status == 1
+    assert "groups unknown; roles unknown" in done.out
+    assert "taken for one of the included: the groups are unknown" in done.out
+
+
 async def test_other_policies_can_be_tried(config: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.yaml"
     rewrite(other, "policies: [{id: shut, contexts: [c1], grant: block}]")

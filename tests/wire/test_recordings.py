@@ -69,6 +69,24 @@ def test_an_event_may_tell_of_a_call_its_place_its_claims_and_its_label() -> Non
     assert (found.attack, found.app, found.is_event) == (True, "payroll", True)
 
 
+def test_a_sign_in_that_does_not_tell_when_it_was_was_made_at_its_time() -> None:
+    data = {"acr": "mfa"}
+    found = occurrence(type="session-established", time=100.7, subject=SESSION, data=data)
+    assert isinstance(found.signal, SessionEstablished)
+    assert found.signal.auth_time == 100
+
+
+def test_claims_are_read_as_those_of_tokens_are() -> None:
+    claims = {"level": 3.0, "external": True, "none": None, "team": ["a", "Jose\u0301"]}
+    found = occurrence(type="session-presented", time=1, subject=SESSION, claims=claims)
+    assert dict(found.claims) == {
+        "level": ("3",),
+        "external": ("true",),
+        "none": (),
+        "team": ("a", "Jos\u00e9"),
+    }
+
+
 def test_a_check_is_a_sighting_with_a_call_and_maybe_a_proof() -> None:
     found = occurrence(
         op="check",

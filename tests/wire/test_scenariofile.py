@@ -206,3 +206,14 @@ def test_the_schema_refuses_what_the_reader_refuses(steps: str) -> None:
 def test_no_text_makes_the_reader_raise_anything_else(text: str) -> None:
     with contextlib.suppress(ConfigError):
         read_scenarios([("f", text)])
+
+
+def test_groups_and_roles_are_none_where_left_out_and_unknown_where_said_so() -> None:
+    steps = "- then:\n    context: c1\n    verdict: allow"
+    for given_, groups, roles in (
+        ("session: {user: ada}", (), ()),
+        ("session: {user: ada, groups: unknown, roles: unknown}", None, None),
+        ("session: {user: ada, groups: [unknown], roles: []}", ("unknown",), ()),
+    ):
+        described = read(scenario(steps, given_), "c1").sessions[0][1]
+        assert (described.groups, described.roles) == (groups, roles)
