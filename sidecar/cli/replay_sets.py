@@ -105,6 +105,7 @@ def _set(
         tuple(curves),
         tuple(variants),
         Stepper.over(evaluator, shadows, world) if shadows else None,
+        configuration.settings.is_alone,
     )
 
 

@@ -44,7 +44,8 @@ def stage_of(configuration: Configuration, place_of: Callable[[str], Place]) -> 
     """The stage for the configured policies."""
     routes, settings = configuration.routes, configuration.settings
     namespaces = settings.tokens.namespaces
-    return Stage(configuration.evaluator, place_of, routes.match, settings.app.id, namespaces)
+    known = (configuration.evaluator, place_of, routes.match, settings.app.id, namespaces)
+    return Stage(*known, settings.is_alone)
 
 
 def with_policies(configuration: Configuration, stage: Stage, paths: Sequence[str]) -> Stage:

@@ -5,7 +5,8 @@ stronger or later sign-in of the session is told by the tokens that were issued 
 no others: whoever holds an older token must show it before the call may pass.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 from sidecar.domain.assurance import Authentication
 
@@ -22,3 +23,12 @@ class Presented(NamedTuple):
     contexts: tuple[str, ...] = ()
     contexts_at: int = 0
     alone: bool = True
+
+
+Alone: TypeAlias = Callable[[str], bool]
+"""Whether the calls of an app (empty: unknown) are judged by their own token alone."""
+
+
+def always_alone(_app: str) -> bool:
+    """Judge all calls so, which is the default."""
+    return True

@@ -34,7 +34,7 @@ from sidecar.domain.location import Place
 from sidecar.domain.meaning import meaning_of
 from sidecar.domain.memberships import GROUPS, ROLES
 from sidecar.domain.policy import Circumstance, RiskLevel
-from sidecar.domain.presented import Presented
+from sidecar.domain.presented import Alone, Presented, always_alone
 from sidecar.domain.scene import CalledFrom
 from sidecar.domain.session import came_from
 from sidecar.domain.signal import Signal, Subject
@@ -108,11 +108,17 @@ class _Session:
 
 
 class Rehearsal:
-    """Sessions by name. `place_of` tells where an address is."""
+    """Sessions by name. `place_of` tells where an address is, `alone` what calls are judged by."""
 
-    def __init__(self, evaluator: Evaluator, place_of: Callable[[str], Place]) -> None:
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        place_of: Callable[[str], Place],
+        alone: Alone = always_alone,
+    ) -> None:
         self._evaluator = evaluator
         self._place_of = place_of
+        self._alone = alone
         self._sessions: dict[str, _Session] = {}
         self._users: dict[_Named, list[Fact]] = {}
         self._devices: dict[_Named, list[Fact]] = {}
@@ -242,7 +248,9 @@ class Rehearsal:
         session = self._sessions[name]
         known = [fact for fact in self._facts(session) if fact.stamp <= at(now, "\U0010ffff")]
         state = self._evaluator.fold(name, known, issuer=session.issuer)
-        presented = _presented(token, state, session)
+        shown = _shown(token, state, session)
+        alone = self._alone(app or session.app)
+        presented = None if shown is None else Presented(shown, alone=alone)
         until = presented and self._evaluator.until(state, presented)
         if until is not None:
             state = self._evaluator.fold(name, known, until=until, issuer=session.issuer)
@@ -301,11 +309,9 @@ class Rehearsal:
         return facts
 
 
-def _presented(token: Token, state: State, session: _Session) -> Presented | None:
-    """What the token of a call shows; None where nobody has signed in."""
-    if token is Token.FIRST:
-        signed_in = (fact for fact in session.facts if isinstance(fact, SignedIn))
-        shown = next((fact.authentication for fact in signed_in), None)
-    else:
-        shown = next(iter(state.sign_ins), None)
-    return None if shown is None else Presented(shown)
+def _shown(token: Token, state: State, session: _Session) -> Authentication | None:
+    """The sign-in that the token of a call shows; None where nobody has signed in."""
+    if token is Token.LATEST:
+        return next(iter(state.sign_ins), None)
+    signed_in = (fact for fact in session.facts if isinstance(fact, SignedIn))
+    return next((fact.authentication for fact in signed_in), None)

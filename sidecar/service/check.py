@@ -34,7 +34,7 @@ from sidecar.wire.claims import InvalidToken, Token
 from sidecar.wire.naming import Names
 from sidecar.wire.paths import Routes
 from sidecar.wire.records import apps_of
-from sidecar.wire.settings import ProofOf, Resilience, Settings
+from sidecar.wire.settings import Resilience, Settings
 
 
 class Verifier(Protocol):
@@ -244,7 +244,7 @@ class Checker:
             known, settings, known_app, presented = live.presented
             if known is token and settings is self._settings and known_app == app:
                 return presented
-        alone = self._settings.proof_of(app) is ProofOf.TOKEN
+        alone = self._settings.is_alone(app)
         presented = Presented(token.authentication, token.contexts, token.contexts_at, alone)
         live.presented = (token, self._settings, app, presented)
         return presented

@@ -13,7 +13,7 @@ from sidecar.domain.assurance import Authentication, Requirement
 from sidecar.domain.decision import Decision, Verdict, decide, judge
 from sidecar.domain.explaining import purse_of
 from sidecar.domain.facts import Fact, SignedIn
-from sidecar.domain.presented import Presented
+from sidecar.domain.presented import Alone, Presented, always_alone
 from sidecar.domain.session import Surroundings, came_from
 from sidecar.domain.spending import EMPTY, Purse, keep_spent
 from sidecar.domain.stamp import MICROSECONDS, Stamp
@@ -157,10 +157,13 @@ class Moment(NamedTuple):
 class Walker:
     """Moves passages forward under one policy set."""
 
-    def __init__(self, stepper: Stepper, model: Model, observer: Observer) -> None:
+    def __init__(
+        self, stepper: Stepper, model: Model, observer: Observer, alone: Alone = always_alone
+    ) -> None:
         self.stepper = stepper
         self.observer = observer
         self._model = model
+        self._alone = alone
         self._ladder = stepper.world.ladder
 
     def look(self, life: Life, passage: Passage, moment: Moment) -> Standing:
@@ -245,7 +248,8 @@ class Walker:
         state = passage.state
         own = _own(passage, moment)
         if own is not None and (own,) != state.sign_ins:
-            standing = self.stepper.standing(state, moment.now, presented=Presented(own))
+            presented = Presented(own, alone=self._alone(moment.app))
+            standing = self.stepper.standing(state, moment.now, presented=presented)
         purse = purse_of(self.stepper, state, own) if standing.asks_each_call else EMPTY
         decision = decide(standing, moment.app, contexts, seconds, self._ladder, purse)
         asking = [d for d in standing.demands if self._asks(d, contexts, moment, purse)]

@@ -22,6 +22,7 @@ from sidecar.domain.facts import (
 )
 from sidecar.domain.places import proof_key
 from sidecar.domain.policy import Policy
+from sidecar.domain.presented import Alone, always_alone
 from sidecar.domain.session import apply
 from sidecar.domain.stamp import Stamp
 from sidecar.domain.state import PLACES_BOUND, State
@@ -73,7 +74,10 @@ class CurveOf(NamedTuple):
 
 
 class PolicySet(NamedTuple):
-    """Policies to replay under, compiled; `policies` with those that are disabled."""
+    """Policies to replay under, compiled; `policies` with those that are disabled.
+
+    `alone`: whether calls are judged by their own token alone.
+    """
 
     name: str
     stepper: Stepper
@@ -83,6 +87,7 @@ class PolicySet(NamedTuple):
     curves: tuple[CurveOf, ...] = ()
     variants: tuple[Variant, ...] = ()
     shadows: Stepper | None = None
+    alone: Alone = always_alone
 
 
 class Run:
@@ -93,8 +98,9 @@ class Run:
     ) -> None:
         self.policies = policies
         self._index = index
-        self._walkers = [Walker(v.stepper, model, silent) for v in policies.variants]
-        self._walkers.append(Walker(policies.stepper, model, observer))  # at BASE
+        alone = policies.alone
+        self._walkers = [Walker(v.stepper, model, silent, alone) for v in policies.variants]
+        self._walkers.append(Walker(policies.stepper, model, observer, alone))  # at BASE
         self._due: list[tuple[int, int, Life, int]] = []
         self._proven: dict[tuple[int, str], dict[str, PlaceProven]] = {}
         self._count = 0

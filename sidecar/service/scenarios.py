@@ -9,6 +9,7 @@ from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.explanation import Explanation
 from sidecar.domain.location import Place
 from sidecar.domain.namespaces import NO_NAMESPACES, Namespaces
+from sidecar.domain.presented import Alone, always_alone
 from sidecar.domain.rehearsal import Described, Rehearsal
 from sidecar.domain.scene import CalledFrom
 from sidecar.wire.scenario_when import Action, SignIn
@@ -19,13 +20,17 @@ ContextsOf = Callable[[str, str, str], tuple[str, ...]]
 
 
 class Stage(NamedTuple):
-    """What scenarios are acted out on: policies, places, routes, the app's name, whose names."""
+    """What scenarios are acted out on: policies, places, routes, the app's name, whose names.
+
+    `alone`: whether calls are judged by their own token alone.
+    """
 
     evaluator: Evaluator
     place_of: Callable[[str], Place]
     contexts_of: ContextsOf
     app: str = ""
     namespaces: Namespaces = NO_NAMESPACES
+    alone: Alone = always_alone
 
     def whose(self, described: Described) -> Described:
         """A session that says whose names its are: where there is one issuer, that one's."""
@@ -72,7 +77,7 @@ class Played(NamedTuple):
 
 def play(scenario: Scenario, stage: Stage) -> Played:
     """Act a scenario out, to its end even where expectations are not met."""
-    rehearsal = Rehearsal(stage.evaluator, placed(scenario.places, stage.place_of))
+    rehearsal = Rehearsal(stage.evaluator, placed(scenario.places, stage.place_of), stage.alone)
     for name, described in scenario.sessions:
         rehearsal.begin(name, stage.whose(described), scenario.start)
     checks = []

@@ -45,7 +45,7 @@ def answer(question: Question, stage: Stage) -> Sequence[Told]:
         found = places.get(ip)
         return stage.place_of(ip) if found is None else found
 
-    rehearsal = Rehearsal(stage.evaluator, place_of)
+    rehearsal = Rehearsal(stage.evaluator, place_of, stage.alone)
     contexts = frozenset(question.contexts)
     if question.path:
         contexts |= frozenset(stage.contexts_of(question.method, question.host, question.path))

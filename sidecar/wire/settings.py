@@ -441,6 +441,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         own = self.apps.get(app)
         return self.assurance.proof_of if own is None or own.proof_of is None else own.proof_of
 
+    def is_alone(self, app: str) -> bool:
+        """Whether the calls of an app are judged by their own token alone."""
+        return self.proof_of(app) is ProofOf.TOKEN
+
     def max_staleness(self, context: str) -> float:
         """Seconds that a view may lag behind and still decide calls in this context."""
         known = self.contexts.get(context)

@@ -128,3 +128,13 @@ def test_a_call_is_made_with_the_latest_token_unless_it_is_said_to_be_the_first(
     assert verdict(made, START + 21) is Verdict.ALLOW
     stolen = made.explain("s", C1, START + 21, token=Token.FIRST)
     assert (stolen.verdict, stolen.firing) == (Verdict.STEP_UP, ("p0", "p1"))
+
+
+def test_where_proofs_are_the_sessions_the_first_token_passes_with_the_latest() -> None:
+    rules = evaluator(policy(UserRisk(RiskLevel.HIGH)))
+    made = Rehearsal(rules, lambda ip: PLACES.get(ip, Place()), lambda app: app == "other")
+    made.begin("s", ADA, START)
+    made.take(risk(RiskLevel.HIGH, START + 10))
+    made.sign_in("s", Authentication(int(START) + 20, "mfa"), START + 20)
+    for app, expected in (("payroll", Verdict.ALLOW), ("other", Verdict.STEP_UP)):
+        assert made.explain("s", C1, START + 21, app, token=Token.FIRST).verdict is expected

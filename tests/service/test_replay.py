@@ -322,6 +322,9 @@ def test_an_attack_with_an_older_token_gains_nothing_by_an_answer() -> None:
     assert figures.prompts.answered == 1
     assert figures.labels is not None
     assert figures.labels.detected == 1
+    of_session = f"{SETTINGS}assurance: {{proof_of: session}}\n"
+    lenient = only(replay(recording, RISK, settings=of_session))
+    assert (lenient.verdicts.allow, lenient.verdicts.step_up) == (4, 1)
 
 
 def test_a_user_whose_calls_were_recorded_with_an_old_sign_in_answers_once() -> None:
