@@ -65,8 +65,8 @@ class Reason:
 class Decision:
     """The answer to a check. `status` and `www_authenticate` are what the app should answer.
 
-    `assurance` names the level of the session. `decided` is false where nobody was asked: the
-    sidecar was gone, and the app is configured to let such calls pass.
+    `assurance` names the level that the call's own token shows. `decided` is false where nobody was
+    asked: the sidecar was gone, and the app is configured to let such calls pass.
     """
 
     decision: str

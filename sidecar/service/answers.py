@@ -49,12 +49,13 @@ class Reason(msgspec.Struct, frozen=True):
 class Answer(msgspec.Struct, frozen=True):
     """The answer to a `Call`.
 
-    `status` is the HTTP status; `challenge` the value of `WWW-Authenticate` (empty: none);
-    `error` one of "" (decided), "invalid_token" or "unavailable"; `assurance` the name of the
-    session's level; `pending` tells that a mark waits in another context; `context` the contexts
-    that were judged, for the metric (empty: a routine call). `redirect`: where a browser that
-    opens a page may be sent instead. `explanation` is for the log, and only there where
-    `log.explain` asks for it: doors do not show it. Likewise `issuer`, whose names these are.
+    `status` is the HTTP status; `challenge` the value of `WWW-Authenticate` (empty: none); `error`
+    one of "" (decided), "invalid_token" or "unavailable"; `assurance` the name of the level that
+    the call's own token shows (of the session's, where there is none); `pending` tells that a mark
+    waits in another context; `context` the contexts that were judged, for the metric (empty: a
+    routine call). `redirect`: where a browser that opens a page may be sent instead. `explanation`
+    is for the log, and only there where `log.explain` asks for it: doors do not show it. Likewise
+    `issuer`, whose names these are.
     """
 
     verdict: Verdict
