@@ -162,3 +162,25 @@ async def test_bad_usage_ends_with_status_2(config: Path, words: tuple[str, ...]
     done = await run(config, *words)
     assert (done.status, done.out) == (2, "")
     assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("session", "told"),
+    [
+        ("{user: ada, acr: mfa}", "issuer: is required, as there are several issuers"),
+        ("{issuer: https://home.exampel}", "is not in `tokens.issuers`; did you mean"),
+    ],
+)
+async def test_a_session_is_of_one_of_several_issuers(
+    config: Path, session: str, told: str
+) -> None:
+    issuers = "".join(
+        f"    - {{issuer: https://{name}.example, audiences: [x]}}\n"
+        for name in ("home", "partner")
+    )
+    rewrite(config, f"{CONFIG}tokens:\n  issuers:\n{issuers}")
+    rewrite(scenarios(config), SCENARIO.replace("{user: ada, acr: mfa}", session))
+    done = await run(config)
+    assert done.status == 2
+    assert f"{scenarios(config)}:3: scenarios[0].given.session.issuer: " in done.err
+    assert told in done.err

@@ -159,3 +159,27 @@ async def test_a_broken_configuration_is_told_with_its_line(config: Path) -> Non
     done = await what_if(config)
     assert done.status == 2
     assert done.err.startswith(f"{config}:5: sokcet: ")
+
+
+SEVERAL = """\
+tokens:
+  issuers:
+    - {issuer: https://home.example, audiences: [payroll]}
+    - {issuer: https://partner.example, audiences: [payroll], namespace: partners}
+"""
+
+
+async def test_a_session_is_of_one_of_several_issuers(config: Path) -> None:
+    rewrite(config, CONFIG + SEVERAL)
+    (config.parent / "policies" / "home.yaml").write_text(
+        "policies: [{id: partner, contexts: [c1], issuers: [partners], grant: phishing-resistant}]"
+    )
+    words = ("--acr", "mfa", "--context", "c1")
+    for issuer, status in (("https://partner.example", 1), ("https://home.example", 0)):
+        assert (await what_if(config, *words, "--issuer", issuer)).status == status
+    done = await what_if(config, *words)
+    assert done.status == 2
+    assert "--issuer: is required, as there are several: https://home.example" in done.err
+    done = await what_if(config, *words, "--issuer", "https://partner.exampel")
+    assert done.status == 2
+    assert "did you mean 'https://partner.example'?" in done.err

@@ -70,7 +70,9 @@ def geography(directory: Path) -> Geography:
 
 
 def shipped() -> tuple[Policy, ...]:
-    settings = read_settings((CONFIG / "sidecar.yaml").read_text(), "sidecar.yaml", {}, lambda _: "")
+    settings = read_settings(
+        (CONFIG / "sidecar.yaml").read_text(), "sidecar.yaml", {}, lambda _: ""
+    )
     files = sorted((CONFIG / "policies").glob("*.yaml"))
     wanted = {"impossible-travel", "anonymizer"}
     policies = read_policies([(file.name, file.read_text()) for file in files], settings)
