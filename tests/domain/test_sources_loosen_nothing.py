@@ -2,18 +2,36 @@
 
 import random
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.domain.decision import Verdict, decide
 from sidecar.domain.evaluator import Evaluator
-from sidecar.domain.facts import DeviceBound, Fact
-from sidecar.domain.policy import Policy
+from sidecar.domain.facts import (
+    ComplianceReported,
+    DeviceBound,
+    Fact,
+    RiskReported,
+    Scope,
+    SignalRaised,
+)
+from sidecar.domain.lattice import join_all
+from sidecar.domain.policy import (
+    Device,
+    Policy,
+    RiskLevel,
+    Score,
+    SessionRisk,
+    Signals,
+    UserRisk,
+)
 from sidecar.domain.session import Surroundings
 from sidecar.domain.source import Source, Sources
 from sidecar.domain.stamp import MICROSECONDS
+from sidecar.wire.records import decode_facts, encode_facts
 from tests.domain import random_policies
-from tests.domain.scenes import LADDER, WORLD, established, network_of
+from tests.domain.scenes import LADDER, WORLD, established, network_of, policy
 from tests.domain.scenes import stamp as at
 
 ALL = frozenset(
@@ -75,3 +93,85 @@ def test_facts_of_a_source_that_may_not_loosen_never_loosen(
         before = strictness(evaluator, so_far, now)
         after = strictness(evaluator, with_more, now)
         assert all(one <= other for one, other in zip(before, after, strict=True))
+
+
+def milder(source: str, name: str) -> list[Fact]:
+    """Words by which a source takes back all that it has said of risk, device and segment."""
+    later = [at(1200 + n, f"{name}{n}") for n in range(8)]
+    return [
+        RiskReported(stamp=later[0], source=source, scope=Scope.USER, level=RiskLevel.LOW),
+        RiskReported(stamp=later[1], source=source, scope=Scope.SESSION, level=RiskLevel.LOW),
+        *(
+            RiskReported(
+                stamp=later[2 + n],
+                source=source,
+                scope=Scope.DEVICE,
+                device=device,
+                level=RiskLevel.LOW,
+            )
+            for n, device in enumerate(("d1", "d2"))
+        ),
+        *(
+            ComplianceReported(stamp=later[4 + n], source=source, device=device, compliant=True)
+            for n, device in enumerate(("d1", "d2"))
+        ),
+        *(
+            SignalRaised(stamp=later[6 + n], source=source, scope=scope, name="odd", weight=0)
+            for n, scope in enumerate((Scope.USER, Scope.SESSION))
+        ),
+    ]
+
+
+REGISTERS = (UserRisk(RiskLevel.MEDIUM), SessionRisk(RiskLevel.MEDIUM, reported=True))
+TAKEN_BACK = (*REGISTERS, Device(compliant=False), Signals(frozenset({"odd"})), Score(40))
+
+
+@given(random_policies.said_by("idp"), random_policies.said_by("app"))
+@settings(max_examples=60, deadline=None)
+def test_a_source_takes_back_its_own_words_and_no_others(
+    said: list[Fact], taken_back: list[Fact]
+) -> None:
+    kinds = RiskReported | ComplianceReported | SignalRaised
+    own = [fact for fact in taken_back if isinstance(fact, kinds)]
+    others = [fact for fact in said if isinstance(fact, kinds)]
+    for condition in TAKEN_BACK:
+        evaluator = rules(policy(condition))
+        without = evaluator.fold("s", [*START, *others])
+        state = evaluator.fold("s", [*START, *others, *own, *milder("app", "m")])
+        now = 1300 * MICROSECONDS
+        test = evaluator.looks(state, now)[0].after.holds
+        assert test == evaluator.looks(without, now)[0].after.holds
+
+
+@given(
+    random_policies.policies("p"),
+    random_policies.lives(),
+    random_policies.said_by("idp", "edr", "app"),
+    st.randoms(use_true_random=False),
+)
+@settings(max_examples=60, deadline=None)
+def test_words_of_sources_in_any_order_and_doubled_give_the_same_standing(
+    rule: Policy, life: list[Fact], said: list[Fact], order: random.Random
+) -> None:
+    evaluator = rules(rule)
+    everything = [*START, *life, *said]
+    mixed = everything * 2
+    order.shuffle(mixed)
+    now = 1200 * MICROSECONDS
+    told = evaluator.standing(evaluator.fold("s", everything), now)
+    assert evaluator.standing(evaluator.fold("s", mixed), now) == told
+
+
+@given(random_policies.said_by("idp", "edr"), random_policies.said_by("app"))
+@settings(max_examples=60, deadline=None)
+def test_a_flood_of_one_source_leaves_what_others_said_in_a_record(
+    said: list[Fact], words: list[Fact]
+) -> None:
+    flood = [
+        msgspec.structs.replace(fact, stamp=at(2000 + n, f"f{n}"))
+        for n, fact in enumerate(words * 40)
+    ]
+    record = join_all([encode_facts(said), *(encode_facts([fact]) for fact in flood)])
+    kept, broken = decode_facts(record)
+    assert not broken
+    assert [fact for fact in kept if fact.source != "app"] == [*decode_facts(encode_facts(said))[0]]
