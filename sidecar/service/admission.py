@@ -37,7 +37,7 @@ from sidecar.service.store import Load, Reader
 from sidecar.service.view import View
 from sidecar.wire.events import InvalidSignal
 from sidecar.wire.naming import Names, digest, session_name
-from sidecar.wire.records import decode_facts, owners_of
+from sidecar.wire.records import bindings_in, decode_facts, owners_of
 from sidecar.wire.settings import Settings
 from sidecar.wire.sources import Share, identity_claims, share_of, sources_of
 
@@ -228,7 +228,7 @@ class _SubjectRecords:
             )
         )
         return any(
-            isinstance(fact, ComplianceReported) and _source_of(fact) == signal.source
+            isinstance(fact, ComplianceReported) and fact.source == signal.source
             for one in loaded
             for fact in decode_facts(one.record)[0]
         )
@@ -259,16 +259,11 @@ def _devices(records: Iterable[Record], source: str) -> frozenset[str]:
     """Return the device that each other source last said each session is on."""
     devices: set[str] = set()
     for record in records:
-        facts, _ = decode_facts({f: v for f, v in record.items() if f.startswith(b"device:")})
         latest: dict[str, DeviceBound] = {}
-        for fact in facts:
-            if isinstance(fact, DeviceBound) and (by := _source_of(fact)) != source:
-                before = latest.get(by)
+        for fact in bindings_in(record):
+            if fact.source != source:
+                before = latest.get(fact.source)
                 if before is None or before.stamp < fact.stamp:
-                    latest[by] = fact
+                    latest[fact.source] = fact
         devices.update(fact.device for fact in latest.values())
     return frozenset(devices)
-
-
-def _source_of(fact: ComplianceReported | DeviceBound) -> str:
-    return str(getattr(fact, "source", ""))

@@ -242,8 +242,13 @@ def decode_checkpoint(record: Mapping[bytes, bytes]) -> Checkpoint | None:
 
 def devices_in(record: Mapping[bytes, bytes]) -> set[str]:
     """The devices that a record binds its session to. What cannot be read is left out."""
+    return {fact.device for fact in bindings_in(record)}
+
+
+def bindings_in(record: Mapping[bytes, bytes]) -> list[DeviceBound]:
+    """All that is said in a session's record of its device. What cannot be read is left out."""
     facts = decode_facts(_of_kind(record, b"device"))[0]
-    return {fact.device for fact in facts if isinstance(fact, DeviceBound)}
+    return [fact for fact in facts if isinstance(fact, DeviceBound)]
 
 
 def sighted_in(record: Mapping[bytes, bytes]) -> list[Sighted]:

@@ -100,6 +100,21 @@ async def test_a_damaged_checkpoint_is_not_taken_for_none() -> None:
     assert (await later(store, tokens).check(token)).status == 401
 
 
+async def test_a_fact_of_another_version_is_set_aside_aloud() -> None:
+    """One without its source, as it was written before facts had any, is not believed."""
+    store, tokens = MemoryStore(), Tokens()
+    token = await session_with(store, tokens, risk(1001, "r1"))
+    record = store.records[USER]
+    (field,) = (field for field in record if field.startswith(b"risk:"))
+    stamp, _, payload = record[field].partition(b"\0")
+    record[field] = stamp + b"\0" + payload[1:]
+    pod = later(store, tokens)
+    answer = await pod.check(token)
+    assert [reason.policy for reason in answer.reasons] == ["set-aside"]
+    await pod.settle()
+    assert [mark.policy for mark in marks(pod)] == ["set-aside"]
+
+
 class Choking(Evaluator):
     """Policies with a bug: they cannot fold a risk reported by one event."""
 
