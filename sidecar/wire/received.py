@@ -210,11 +210,11 @@ def _of_all_sessions(
     lowered = event.change_direction is Direction.DECREASE
     if not (lowered or terms.user_wide_proofs):
         return Ignored("it would prove every session of the user: user_wide_proofs is off")
-    # Read as if it were of a session, for the same limits.
+    # Read as if it were of a session of that name, for the same limits.
     said = _Said("assurance-level-change", _SESSION, _assurance(event))
-    of_one = _signal(said, Subject(session="any"), token, terms)
+    of_one = _signal(said, Subject(session=subject.user), token, terms)
     return msgspec.structs.replace(
-        of_one, subject=Subject(user=subject.user, issuer=subject.issuer)
+        of_one, subject=Subject(user=of_one.subject.session, issuer=subject.issuer)
     )
 
 

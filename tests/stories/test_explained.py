@@ -53,7 +53,7 @@ def test_any_pod_explains_what_another_one_answers(pods: Pods) -> None:
     outcomes = {each["policy"]: each["outcome"] for each in told["policies"]}
     assert outcomes["segment"] == "step-up"
     assert outcomes["on-trial"] == "deny"
-    assert told["session"]["network"] == "restricted"
+    assert told["session"]["network"] == "restricted (said by local:payroll)"
     routine = explained(pods, session, "")
     assert (routine["verdict"], routine["pending"]) == ("allow", True)
 

@@ -160,6 +160,20 @@ def test_without_a_session_it_is_a_signal_that_weighs_what_is_configured(event: 
     )
 
 
+@pytest.mark.parametrize(
+    ("event", "payload"),
+    [
+        ("session-revoked", {}),
+        ("assurance-level-change", {"current_level": "aal1", "change_direction": "decrease"}),
+    ],
+)
+def test_a_subject_is_a_name_as_tokens_have_it(event: str, payload: Any) -> None:
+    jose = {**ADA, "sub": "Jose\u0301"}
+    assert caep(event, payload, jose).subject.user == "Jos\u00e9"
+    with pytest.raises(InvalidSet):
+        caep(event, payload, {**ADA, "sub": "x" * 513})
+
+
 def test_an_assurance_that_rose_for_a_user_proves_nothing_unless_it_may() -> None:
     rise = {"current_level": "aal2"}
     assert isinstance(caep("assurance-level-change", rise), Ignored)
