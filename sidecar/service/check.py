@@ -306,6 +306,7 @@ class Checker:
         Where it might pass all the same, its own token is judged as every token is, as that of a
         session which is made of it alone and of what is known here of its user and device.
         """
+        self._sightings.note_ahead(token, asked.now)
         resilience = self._resilience(asked)
         if resilience in {Resilience.DENY, Resilience.UNAVAILABLE}:
             whom = Whom(

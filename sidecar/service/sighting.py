@@ -132,7 +132,7 @@ class Sightings:
     def unread(self, token: Token, call: Call, now: float) -> Live:
         """A session that cannot be read now, made of what is known here and of what the call shows.
 
-        Nothing of it is kept: it is there to judge this call by.
+        It is there to judge this call by, and not kept.
         """
         whose = Identity(token.namespace, token.user, token.session)
         live = self._view.unread(whose, token.device, {})
@@ -144,6 +144,22 @@ class Sightings:
         if agent:
             facts.append(AgentSeen(stamp=stamp, user_agent=agent))
         return self._view.unread(whose, token.device, encode_facts(facts))
+
+    def note_ahead(self, token: Token, now: float) -> None:
+        """Keep that a sign-in which is dated ahead is shown, of a session that cannot be read now.
+
+        Else it would count from its own time on, wherever it is shown next.
+        """
+        authentication = token.authentication
+        if authentication.auth_time <= now:
+            return
+        whose = Identity(token.namespace, token.user, token.session)
+        if is_noted(self._view.unread(whose, token.device, {}).state, authentication):
+            return
+        stamp = Stamp(int(now * MICROSECONDS), self._new_id())
+        fields = encode_facts([SignedIn(stamp=stamp, authentication=authentication)])
+        until = max(token.expires_at, now + self._settings.sessions.min_ttl)
+        self._view.remember(whose, fields, int(until * 1000))
 
     def _proven(self, live: Live, facts: Sequence[Fact]) -> list[PlaceProven]:
         """What a sign-in has proven for the user's later sessions on its device."""

@@ -230,6 +230,13 @@ class View:
         live.refold(self.evaluator)
         return live
 
+    def remember(self, whose: Identity, fields: Record, expire_at: int) -> None:
+        """Have fields of a session that cannot be read now saved, once that can be."""
+        name = session_name(*whose)
+        own = Tracked(self._names.session_record(name), self._names.user_channel(name.user))
+        own.record, own.expire_at = dict(fields), expire_at
+        self._keep(own, fields)
+
     def _known(self, key: bytes) -> Tracked:
         """A copy of a record as far as it is known here."""
         copy = Tracked(key)

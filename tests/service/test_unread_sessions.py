@@ -216,3 +216,21 @@ async def test_a_view_that_is_too_old_is_no_better_than_none() -> None:
     fresh = tokens.issue("fresh", auth_time=1998, acr="phr")
     assert (await pod.check(fresh, "c3")).verdict is Verdict.ALLOW
     assert (await pod.check(weak, "c3")).verdict is Verdict.STEP_UP
+
+
+@pytest.mark.parametrize("context", ["", "c1", "c4"])
+async def test_a_sign_in_that_is_dated_ahead_is_remembered_until_its_session_can_be_read(
+    context: str,
+) -> None:
+    pod, tokens = away()
+    ahead = tokens.issue("ahead", auth_time=2020, acr="phr")
+    for _ in range(3):
+        await pod.check(ahead, context)
+    pod.now = 2001
+    pod.store.away = False
+    await pod.settle()
+    assert sum(key.startswith(b"auth:") for r in pod.store.records.values() for key in r) == 1
+    await pod.intake.accept(SessionRevoked(stamp=at(2001, "x"), subject=Subject(user="alice")))
+    for second in (2002, 2025):
+        pod.now = second
+        assert (await pod.check(ahead, "c1")).verdict is Verdict.DENY
