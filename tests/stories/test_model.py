@@ -40,18 +40,18 @@ HEIGHT = {"LOW": 0, "MEDIUM": 1, "HIGH": 2}
 RANK = {"single-factor": 1, "mfa": 2, "phr": 4}
 
 
-@dataclass
-class Model:
-    """One session, told in order."""
+IDP, PEER = "idp", "peer"
 
-    risk: str = "LOW"
+
+@dataclass
+class Said:
+    """What one source says of a session, told in order: its newest word counts."""
+
     risk_since: dict[int, int] = field(default_factory=dict)
     network: str = ""
     network_since: int = 0
     compliant: bool = True
     broken_since: int = 0
-    revoked: int = -1
-    sign_ins: list[tuple[int, int]] = field(default_factory=list)
 
     def take(self, second: int, kind: str, value: str) -> None:
         if kind == "risk":
@@ -60,29 +60,39 @@ class Model:
                     self.risk_since.pop(height, None)
                 else:
                     self.risk_since.setdefault(height, second)
-            self.risk = value
         elif kind == "network" and value != self.network:
             self.network, self.network_since = value, second
         elif kind == "compliance":
             if self.compliant and value == "not-compliant":
                 self.broken_since = second
             self.compliant = value == "compliant"
-        elif kind == "revoked":
+
+
+@dataclass
+class Model:
+    """One session: of what several sources say the strictest counts."""
+
+    said: dict[str, Said] = field(default_factory=lambda: {IDP: Said(), PEER: Said()})
+    revoked: int = -1
+
+    def take(self, second: int, kind: str, value: str, source: str) -> None:
+        if kind == "revoked":
             self.revoked = second
-        elif kind == "sign-in":
-            self.sign_ins.append((second, RANK[value]))  # told without an address: no place's proof
+        else:
+            self.said[source].take(second, kind, value)
 
     def verdict(self, context: str, own: tuple[int, str]) -> str:
         signed_in, rank = own[0], RANK[own[1]]
         if self.revoked >= signed_in:
             return "deny"
         asked = False
-        if context == "c1" and self.risk_since:
-            asked = rank < 2 or signed_in <= max(self.risk_since.values())
-        if context == "c1" and self.network == "restricted":
-            asked = asked or rank < 2 or signed_in <= self.network_since
-        if context == "c2" and not self.compliant:
-            asked = rank < 4 or signed_in <= self.broken_since
+        for said in self.said.values():
+            if context == "c1" and said.risk_since:
+                asked = asked or rank < 2 or signed_in <= max(said.risk_since.values())
+            if context == "c1" and said.network == "restricted":
+                asked = asked or rank < 2 or signed_in <= said.network_since
+            if context == "c2" and not said.compliant:
+                asked = asked or rank < 4 or signed_in <= said.broken_since
         return "step_up" if asked else "allow"
 
 
@@ -96,61 +106,75 @@ class Daemons(RuleBasedStateMachine):
         self.start = int(now()) - 80_000
         self.second = self.start
         self.subject = {name: unique(name) for name in ("user", "device", "session")}
-        self.delivered: list[tuple[int, str, str]] = []
-        self.held: list[tuple[int, str, str]] = []
+        self.delivered: list[tuple[int, str, str, str]] = []
+        self.held: list[tuple[int, str, str, str]] = []
         self.number = 0
         self._send(
             0,
             "session-established",
             self.subject,
             {"ip": "192.0.2.1", "acr": "single-factor", "auth_time": self.start},
+            IDP,
         )
-        self.delivered.append((self.start, "sign-in", "single-factor"))
+        self.delivered.append((self.start, "sign-in", "single-factor", IDP))
 
-    def _send(self, pod: int, kind: str, subject: dict[str, str], data: dict[str, Any]) -> None:
+    def _send(
+        self, pod: int, kind: str, subject: dict[str, str], data: dict[str, Any], source: str
+    ) -> None:
         self.number += 1
+        credential = {"credential": CREDENTIAL} if source == IDP else {}
         reply = self.pods.clients[pod].ask(
             op="event",
             type=kind,
             id=f"n{self.number}-{self.subject['session']}",
-            credential=CREDENTIAL,
             time=self.second,
             subject=subject,
             data=data,
+            **credential,
         )
         assert reply["ok"] is True, reply
 
-    def _event(self, pod: int, kind: str, value: str) -> None:
+    def _event(self, pod: int, kind: str, value: str, source: str) -> None:
         session = {"session": self.subject["session"]}
         match kind:
             case "risk":
                 user = {"user": self.subject["user"]}
-                self._send(pod, "risk-level-change", user, {"current_level": value})
+                self._send(pod, "risk-level-change", user, {"current_level": value}, source)
             case "network":
-                self._send(pod, "network-change", session, {"segment": value})
+                self._send(pod, "network-change", session, {"segment": value}, source)
             case "compliance":
                 device = {"device": self.subject["device"]}
-                self._send(pod, "device-compliance-change", device, {"current_status": value})
+                status = {"current_status": value}
+                self._send(pod, "device-compliance-change", device, status, source)
             case "revoked":
-                self._send(pod, "session-revoked", session, {})
+                self._send(pod, "session-revoked", session, {}, source)
             case _:
                 self._send(
                     pod,
                     "assurance-level-change",
                     session,
                     {"namespace": "RFC6711", "current_level": value},
+                    source,
                 )
 
     HAPPENING = st.one_of(
-        st.tuples(st.just("risk"), st.sampled_from(sorted(HEIGHT))),
-        st.tuples(st.just("network"), st.sampled_from(["restricted", "office"])),
-        st.tuples(st.just("compliance"), st.sampled_from(["compliant", "not-compliant"])),
-        st.tuples(st.just("sign-in"), st.sampled_from(sorted(RANK))),
-        st.tuples(st.just("revoked"), st.just("")),
+        st.tuples(st.just("risk"), st.sampled_from(sorted(HEIGHT)), st.sampled_from([IDP, PEER])),
+        st.tuples(
+            st.just("network"),
+            st.sampled_from(["restricted", "office"]),
+            st.sampled_from([IDP, PEER]),
+        ),
+        # A peer may say that a device is well only where it has said otherwise itself.
+        st.tuples(
+            st.just("compliance"), st.sampled_from(["compliant", "not-compliant"]), st.just(IDP)
+        ),
+        st.tuples(st.just("compliance"), st.just("not-compliant"), st.just(PEER)),
+        st.tuples(st.just("sign-in"), st.sampled_from(sorted(RANK)), st.just(IDP)),
+        st.tuples(st.just("revoked"), st.just(""), st.sampled_from([IDP, PEER])),
     )
 
     @rule(pod=st.integers(0, 1), happening=HAPPENING, late=st.integers(0, 3))
-    def happens(self, pod: int, happening: tuple[str, str], late: int) -> None:
+    def happens(self, pod: int, happening: tuple[str, str, str], late: int) -> None:
         self.second += 10
         one = (self.second, *happening)
         if late == 0:
@@ -174,12 +198,12 @@ class Daemons(RuleBasedStateMachine):
         which=st.integers(0, 10),
     )
     def is_checked(self, pod: int, context: str, which: int) -> None:
-        shown = [(s, value) for s, kind, value in self.delivered if kind == "sign-in"]
+        shown = [(s, value) for s, kind, value, _ in self.delivered if kind == "sign-in"]
         own = shown[-1 - which % len(shown)]
         model = Model()
-        for second, kind, value in sorted(self.delivered):
-            if kind != "sign-in" or second <= own[0]:
-                model.take(second, kind, value)
+        for second, kind, value, source in sorted(self.delivered):
+            if kind != "sign-in":
+                model.take(second, kind, value, source)
         expected = model.verdict(context, own)
         called_with = token(
             self.subject["user"],
