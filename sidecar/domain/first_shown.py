@@ -31,6 +31,14 @@ def counted(state: State, sign_in: Authentication) -> Authentication:
     return msgspec.structs.replace(sign_in, auth_time=second)
 
 
+def counted_when(state: State, sign_in: Authentication, second: int) -> Authentication:
+    """The sign-in as it counts if it is shown in this second."""
+    known = counted(state, sign_in)
+    if known.auth_time <= second:
+        return known
+    return msgspec.structs.replace(known, auth_time=second)
+
+
 def show(state: State, sign_in: Authentication, second: int) -> Authentication:
     """Note that a sign-in was shown in this second; `state` changes. Returns it as it counts."""
     if second < sign_in.auth_time:

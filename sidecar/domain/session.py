@@ -60,7 +60,7 @@ from sidecar.domain.facts import (
     Spent,
     establishes,
 )
-from sidecar.domain.first_shown import counted, show
+from sidecar.domain.first_shown import counted, counted_when, show
 from sidecar.domain.location import Place
 from sidecar.domain.memberships import told
 from sidecar.domain.policy import Circumstance, RiskLevel
@@ -361,7 +361,8 @@ def proven_by(state: State, fact: SignedIn, around: Surroundings) -> tuple[Place
 
     One for the device and one for the key: a later session may show either.
     """
-    came, auth = fact.shown_with, counted(state, _told(fact, around.sources))
+    came = fact.shown_with
+    auth = counted_when(state, _told(fact, around.sources), fact.stamp.second)
     if not came.ip or fact.everywhere or not auth.auth_time:
         return ()
     first = not is_shown(auth, state.attached)
@@ -448,10 +449,11 @@ def sign_in_late(state: State, fact: SignedIn, around: Surroundings) -> None:
     Where it turns out that one which counts already was shown before its own time, it counts as of
     then; what it has proven since is not known to be proven.
     """
-    before = counted(state, fact.authentication)
+    said = _told(fact, around.sources)
+    before = counted(state, said)
     sign_in = counting(state, fact, around)
     known: tuple[Authentication, ...] = state.sign_ins
-    if counted(state, fact.authentication) != before and before in known:
+    if counted(state, said) != before and before in known:
         shown_then = [e.sign_in for e in state.early.values() if e.sign_in is not None]
         others = (one for each in shown_then if (one := counted(state, each)) == before)
         known = (*(one for one in known if one != before), *others)

@@ -23,7 +23,13 @@ from sidecar.domain.facts import (
     SignalRaised,
     SignedIn,
 )
-from sidecar.domain.first_shown import context_counted, counted, is_context_noted, is_noted
+from sidecar.domain.first_shown import (
+    context_counted,
+    counted,
+    counted_when,
+    is_context_noted,
+    is_noted,
+)
 from sidecar.domain.location import Place
 from sidecar.domain.memberships import GROUPS, INCLUDED, ROLES, Telling, is_news, told
 from sidecar.domain.policy import Circumstance
@@ -230,7 +236,7 @@ class Sightings:
         if not name or name in known:
             return None
         second = ((held[1] if held else None) or state.established) // MICROSECONDS
-        signed_in = min(counted(state, token.authentication).auth_time, seen)
+        signed_in = counted_when(state, token.authentication, seen).auth_time
         suspicious = bool(held) and not is_later(signed_in, second)
         return _Binding(claim, (*known[1 - BINDINGS_KEPT :], name), suspicious)
 

@@ -7,14 +7,33 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.domain.assurance import Authentication
-from sidecar.domain.facts import ContextsShown, Fact, Revoked, RiskReported, Scope, SignedIn, Spent
+from sidecar.domain.facts import (
+    ContextsShown,
+    Fact,
+    Revoked,
+    RiskReported,
+    Scope,
+    ShownWith,
+    SignedIn,
+    Spent,
+)
 from sidecar.domain.first_shown import EARLY_BOUND, counted, show
 from sidecar.domain.policy import RiskLevel, UserRisk
 from sidecar.domain.presented import Presented
+from sidecar.domain.session import Surroundings, proven_by
 from sidecar.domain.spending import Due, EachCall, Proof, Purse, due
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.state import SPENT_BOUND, SpentHeld, State
-from tests.domain.scenes import LADDER, established, evaluator, policy, signed_in
+from tests.domain.scenes import (
+    HOME,
+    LADDER,
+    PLACES,
+    established,
+    evaluator,
+    network_of,
+    policy,
+    signed_in,
+)
 from tests.domain.scenes import stamp as at
 
 RULES = evaluator(policy(UserRisk(RiskLevel.HIGH), name="risky"))
@@ -164,3 +183,11 @@ def test_a_spent_proof_that_is_dated_ahead_is_known_by_its_own_time() -> None:
     state = RULES.fold("s", facts)
     assert list(state.spent) == [1030]
     assert state.last == at(1002, "s"), "nothing is dated ahead of what comes next"
+
+
+def test_a_place_is_proven_for_later_sessions_as_of_when_the_sign_in_was_shown() -> None:
+    state = RULES.fold("s", BEGIN)
+    came = ShownWith(ip=HOME, place=PLACES[HOME], device="d1")
+    fact = SignedIn(stamp=at(1001.5, "n"), authentication=AHEAD, shown_with=came)
+    places = proven_by(state, fact, Surroundings("s", network_of, remember=1 << 40))
+    assert [one.authentication.auth_time for one in places] == [1001]
