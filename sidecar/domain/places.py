@@ -63,16 +63,26 @@ def is_same(one_ip: str, one: Place, other_ip: str, other: Place) -> bool:
     return apart <= min(max(one.accuracy_km, other.accuracy_km), SAME_PLACE_KM)
 
 
-def circumstances(ip: str, place: Place) -> Iterator[str]:
-    """What an address and its place say, each as `State.proven` names it; but for the segment."""
-    yield f"{Circumstance.IP}={ip}"
-    for name, value in (
+UNKNOWN = "unknown ("
+"""Begins what stands for a country, region or network that no database tells: named by its place,
+since two of them are not the same."""
+
+
+def values(ip: str, place: Place) -> Iterator[tuple[Circumstance, str]]:
+    """What the databases say of an address, by circumstance."""
+    for circumstance, value in (
         (Circumstance.COUNTRY, place.country),
         (Circumstance.REGION, place.region),
         (Circumstance.ASN, str(place.asn) if place.asn else ""),
     ):
-        if value:
-            yield f"{name}={value}"
+        yield circumstance, value or f"{UNKNOWN}{label(ip, place)})"
+
+
+def circumstances(ip: str, place: Place) -> Iterator[str]:
+    """What an address and its place say, each as `State.proven` names it; but for the segment."""
+    yield f"{Circumstance.IP}={ip}"
+    for name, value in values(ip, place):
+        yield f"{name}={value}"
     for kind in place.anonymizer or (NO_ANONYMIZER,):
         yield f"{ANONYMIZER}={kind}"
 

@@ -211,23 +211,17 @@ def _hold(state: State, circumstance: str, value: str, since: Moment) -> None:
 
 
 def _sighted(state: State, fact: Sighted, moment: int, around: Surroundings) -> None:
-    first = state.own is None
     if state.own is not None and state.own.ip != fact.ip:
         state.left = state.own.moment
     sighting = Sighting(fact.ip, fact.place, moment)
     arrivals.arrive(state, sighting, around.least_distance_km)
     place = fact.place
     _hold(state, Circumstance.IP, fact.ip, moment)
-    for circumstance, value in (
-        (Circumstance.COUNTRY, place.country),
-        (Circumstance.REGION, place.region),
-        (Circumstance.ASN, str(place.asn) if place.asn else ""),
-    ):
-        if value:
+    for circumstance, value in places.values(fact.ip, place):
+        # Where it was never known, there is nothing that could have changed; else what is not
+        # known is not known to be as before.
+        if not value.startswith(places.UNKNOWN) or circumstance in state.circumstances:
             _hold(state, circumstance, value, moment)
-        elif circumstance in state.circumstances and not first:
-            # Unknown is neither here nor there: it is not a change, and not the old place either.
-            _forget(state, circumstance)
     _hold(state, PLACE, places.label(fact.ip, place), moment)
     _hold(state, ANONYMIZER, ",".join(place.anonymizer) or places.NO_ANONYMIZER, moment)
     network = around.network_of(fact.ip)
@@ -236,13 +230,6 @@ def _sighted(state: State, fact: Sighted, moment: int, around: Surroundings) -> 
         _hold(state, Circumstance.NETWORK, network, moment)
     state.ip, state.location = fact.ip, place
     state.own = sighting
-
-
-def _forget(state: State, circumstance: str) -> None:
-    baseline = state.baseline[circumstance]
-    held = state.circumstances[circumstance]
-    if held.value != baseline:
-        state.circumstances[circumstance] = Held(baseline, held.since)
 
 
 def _network(state: State, fact: NetworkReported, moment: int) -> None:

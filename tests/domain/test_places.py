@@ -188,6 +188,21 @@ def test_who_signed_in_after_the_session_was_seen_elsewhere_is_not_asked_for_whe
     assert verdict(rules(FAST), facts, 1201) is expected
 
 
+def test_what_is_not_known_any_more_is_not_unchanged() -> None:
+    moved = policy(Changed((Circumstance.COUNTRY,)))
+    facts = [*START, seen(1100, "10.0.0.1", LAN)]
+    assert verdict(rules(moved), facts, 1101) is Verdict.STEP_UP
+    proven = [*facts, proof(1110, 1109, "10.0.0.1", LAN), seen(1200, "192.0.2.1", NEW_YORK)]
+    assert verdict(rules(moved), [*proven, seen(1300, "10.0.0.2", LAN)], 1301) is Verdict.ALLOW
+    assert verdict(rules(moved), [*proven, seen(1300, "10.9.0.1", LAN)], 1301) is Verdict.STEP_UP
+
+
+def test_what_was_never_known_has_not_changed() -> None:
+    moved = policy(Changed((Circumstance.COUNTRY, Circumstance.ASN)))
+    facts: list[Fact] = [seen(1000, "192.0.2.1", LAN), seen(1100, "198.51.100.1", LAN)]
+    assert verdict(rules(moved), facts, 1101) is Verdict.ALLOW
+
+
 def test_a_proof_without_an_address_proves_no_place() -> None:
     moved = policy(Changed((Circumstance.IP,)))
     thief = [*START, seen(1100, "198.51.100.1", LONDON)]
@@ -407,9 +422,9 @@ SPOTS = (
 TORS = frozenset({"tor", "vpn"})
 LOOKED_AT: tuple[tuple[Condition, Callable[[str, Place], object]], ...] = (
     (Changed((Circumstance.IP,)), lambda ip, _: ip),
-    (Changed((Circumstance.COUNTRY,)), lambda _, place: place.country),
-    (Changed((Circumstance.REGION,)), lambda _, place: place.region),
-    (Changed((Circumstance.ASN,)), lambda _, place: place.asn),
+    (Changed((Circumstance.COUNTRY,)), lambda ip, place: place.country or label(ip, place)),
+    (Changed((Circumstance.REGION,)), lambda ip, place: place.region or label(ip, place)),
+    (Changed((Circumstance.ASN,)), lambda ip, place: place.asn or label(ip, place)),
     (Changed((Circumstance.NETWORK,)), lambda ip, _: segment(ip)),
     (Countries(Selection(None, frozenset({"SE"}))), lambda ip, place: place.country or ip),
     (Asns(Selection(None, frozenset({"1"}))), lambda ip, place: place.asn or ip),
