@@ -1,7 +1,8 @@
 # ruff: noqa: INP001 - a script, no package
 """Writes the configuration reference from the settings' own docstrings, comments and defaults.
 
-`python docs/generate.py` writes it; a test sees to it that the page in the repository is current.
+And the table of powers from its description. `python docs/generate.py` writes both; tests see to it
+that the pages in the repository are current.
 """
 
 import ast
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple
 import msgspec
 import msgspec.inspect as mi
 
+from sidecar.domain import powers
 from sidecar.wire.config import REFINED
 from sidecar.wire.positions import Problems
 from sidecar.wire.restarts import LIVE, WAITING
@@ -26,6 +28,7 @@ from sidecar.wire.shapes import Shapes, default_of, struct_type
 from sidecar.wire.spellings import Kind
 
 PAGE = Path(__file__).parent / "reference" / "configuration.md"
+SOURCES = Path(__file__).parent / "sources.md"
 HEAD = """\
 # Configuration
 
@@ -228,10 +231,19 @@ def _duration(seconds: float) -> str:
     return f"{seconds * 1000:g}ms" if seconds else "0s"
 
 
+def sources_page() -> str:
+    """Return the page of sources, with the table of powers in it."""
+    text = SOURCES.read_text(encoding="utf-8")
+    before, begin, rest = text.partition("<!-- powers: begin -->\n")
+    _, end, after = rest.partition("<!-- powers: end -->\n")
+    return f"{before}{begin}\n{powers.table()}\n{end}{after}"
+
+
 def main() -> int:
-    """Write the page."""
+    """Write the pages."""
     PAGE.parent.mkdir(parents=True, exist_ok=True)
     PAGE.write_text(page(), encoding="utf-8")
+    SOURCES.write_text(sources_page(), encoding="utf-8")
     return 0
 
 

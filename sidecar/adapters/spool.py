@@ -2,21 +2,23 @@
 
 Whoever keeps an event queues it; one writer takes all that has queued up, writes it in a thread
 and syncs it once, so that many events at a time cost one sync. What may wait is bounded in number
-and bytes, the queue included: beyond that callers get `Overloaded`. Where the disk does not take
-an event, its caller gets `Unavailable`, and the writer goes on with the next one.
+and bytes, the queue included: beyond that callers get `Overloaded`. No source may fill more than
+its share with anything but revocations, for which a tenth is kept free: they are the last to be
+refused. Where the disk does not take an event, its caller gets `Unavailable`, and the writer goes
+on with the next one.
 
 What is wrong is told once, when it begins: to `tell` as it happens, and to `on_state` as words
 for a probe (empty: all is well).
 """
 
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 
 import trio
 
 from sidecar.adapters.spool_files import SpoolFiles, SpoolInUse
-from sidecar.domain.signal import Signal
+from sidecar.domain.signal import SessionRevoked, Signal
 from sidecar.service.answers import Overloaded, Unavailable
 from sidecar.service.observations import SpoolIncident, SpoolTrouble
 from sidecar.wire.settings import Spool as SpoolSettings
@@ -33,6 +35,9 @@ from sidecar.wire.spool_records import (
 BATCH = 1024
 """Events that are written together at most."""
 
+KEPT_FREE = 10
+"""One part in so many is kept free for revocations."""
+
 RETRY_AFTER = 5
 """What a sender is told to wait when the spool is full, in seconds."""
 
@@ -40,10 +45,12 @@ RETRY_AFTER = 5
 class _Ticket:
     """An event whose sender waits for it to be on the disk."""
 
-    __slots__ = ("done", "payload", "trouble")
+    __slots__ = ("done", "payload", "revokes", "source", "trouble")
 
-    def __init__(self, payload: bytes) -> None:
-        self.payload = payload
+    def __init__(self, signal: Signal) -> None:
+        self.payload = encode_signal(signal)
+        self.source = signal.source
+        self.revokes = isinstance(signal, SessionRevoked)
         self.trouble = ""
         self.done = trio.Event()
 
@@ -67,8 +74,11 @@ class Spool:
         tell: Callable[[SpoolIncident], None],
         on_state: Callable[[str], None],
         sync: Callable[[int], None] = os.fsync,
+        share_of: Callable[[str], float] = lambda _source: 1.0,
     ) -> None:
         self._settings = settings
+        self._share_of = share_of
+        self._of_source = Counter[str]()
         self._tell = tell
         self._on_state = on_state
         self._sync = sync if settings.fsync else _no_sync
@@ -120,7 +130,7 @@ class Spool:
 
     async def keep(self, signal: Signal) -> None:
         """Return once the event is on the disk. Raises `Overloaded`, `Unavailable`."""
-        ticket = _Ticket(encode_signal(signal))
+        ticket = _Ticket(signal)
         if not self._running:
             raise Unavailable("the spool is closed")
         self._reserve(ticket)
@@ -133,13 +143,21 @@ class Spool:
     def _reserve(self, ticket: _Ticket) -> None:
         settings = self._settings
         used = self._reserved_bytes + (self._files.bytes if self._files is not None else 0)
-        if self._waiting + self._reserved >= settings.max_events:
+        events, size = settings.max_events, settings.max_bytes
+        if not ticket.revokes:
+            events -= events // KEPT_FREE
+            size -= size // KEPT_FREE
+        share = self._share_of(ticket.source)
+        if self._waiting + self._reserved >= events:
             full = f"{self._waiting} events wait"
-        elif used + ticket.size > settings.max_bytes:
+        elif used + ticket.size > size:
             full = f"it has {used} of {settings.max_bytes} bytes"
+        elif not ticket.revokes and self._of_source[ticket.source] >= share * events:
+            raise Overloaded(RETRY_AFTER)  # that is no trouble of the spool's
         else:
             self._reserved += 1
             self._reserved_bytes += ticket.size
+            self._of_source[ticket.source] += 1
             return
         if SpoolTrouble.FULL not in self._troubles:
             self._trouble(SpoolTrouble.FULL, f"the spool is full: {full}")
@@ -155,6 +173,8 @@ class Spool:
             self._reserved -= len(batch)
             self._reserved_bytes -= sum(ticket.size for ticket in batch)
             for place, ticket in enumerate(batch):
+                if place >= kept:
+                    self._leaves(ticket.source)
                 ticket.settle("" if place < kept else trouble)
 
     async def _append(self, payloads: list[bytes]) -> tuple[int, str]:
@@ -220,9 +240,15 @@ class Spool:
         self._trouble(SpoolTrouble.DAMAGED, detail)
         return reading.flaw if reading.flaw is Flaw.DAMAGED else Flaw.FOREIGN
 
-    def accepted(self, events: int) -> None:
-        """So many of those that were read need not wait any longer."""
-        self._waiting = max(0, self._waiting - events)
+    def accepted(self, signal: Signal) -> None:
+        """One of those that were read need not wait any longer."""
+        self._waiting = max(0, self._waiting - 1)
+        self._leaves(signal.source)
+
+    def _leaves(self, source: str) -> None:
+        self._of_source[source] -= 1
+        if self._of_source[source] <= 0:
+            del self._of_source[source]
 
     async def remove(self, segment: int) -> None:
         """Everything that was read of a segment has been accepted. Raises `Unavailable`.
@@ -265,7 +291,8 @@ class Spool:
         except OSError as error:
             self._trouble(SpoolTrouble.OPEN, f"the spool cannot be opened: {_words(error)}")
         else:
-            self._waiting += waiting
+            self._waiting += waiting.total()
+            self._of_source.update(waiting)
             self._fine(SpoolTrouble.OPEN)
 
     # Telling
@@ -291,16 +318,21 @@ class Spool:
 
 def _open(
     directory: str, segment_bytes: int, sync: Callable[[int], None]
-) -> tuple[SpoolFiles, int]:
+) -> tuple[SpoolFiles, Counter[str]]:
+    """Open the files; with how many events of each source wait in them."""
     files = SpoolFiles(directory, segment_bytes, sync)
-    return files, sum(_count(files, number) for number in files.segments)
+    waiting = Counter[str]()
+    for number in files.segments:
+        waiting.update(_sources_in(files, number))
+    return files, waiting
 
 
-def _count(files: SpoolFiles, number: int) -> int:
+def _sources_in(files: SpoolFiles, number: int) -> list[str]:
     try:
-        return sum(_known(payload) is not None for payload in files.read(number).payloads)
+        known = map(_known, files.read(number).payloads)
+        return [signal.source for signal in known if signal is not None]
     except OSError:
-        return 0  # told when it is read to be handed on
+        return []  # told when it is read to be handed on
 
 
 def _known(payload: bytes) -> Signal | None:

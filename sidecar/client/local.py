@@ -103,7 +103,9 @@ class LocalClient(Calls):
                     self.close()
 
     def watch(self, sessions: Iterable[str] | None = None) -> Generator[Change, None, None]:
-        """Changes of these sessions' standing (None: of all that the sidecar serves), as they come.
+        """Changes of these sessions' standing, as they come.
+
+        None: of all that the sidecar serves, which takes a source that may (`may_watch`).
 
         It waits for as long as it takes, and holds the connection while it lasts: have a client of
         its own for it. Raises `Unreachable` where changes may have been missed: watch anew, and
@@ -123,8 +125,25 @@ class LocalClient(Calls):
         self.ask(watch_request(sessions))
 
     def next_change(self) -> Change | None:
-        """Wait for a line of a watch; None for one that tells of no change."""
-        return change_of(self._receive(None))
+        """Wait for a line of a watch; None for one that tells of no change.
+
+        Raises `Refused` where the watch that `watch_also` asked for is refused.
+        """
+        line = self._receive(None)
+        return change_of(line if "ok" not in line else accepted(line))
+
+    def watch_also(self, sessions: Iterable[str]) -> None:
+        """From another thread: have the open watch be of these sessions instead.
+
+        `next_change` returns None when it is. Does nothing where no watch is open.
+        """
+        connection = self._socket
+        if connection is None:
+            return
+        line = encoded(watch_request(sessions))
+        with suppress(OSError):  # it was closed meanwhile
+            if connection.send(line) < len(line):
+                self.interrupt()
 
     def interrupt(self) -> None:
         """From another thread: have what waits in this client fail with `Unreachable` at once."""

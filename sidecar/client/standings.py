@@ -1,8 +1,10 @@
-"""One watch for a whole process: however many streams are open, the sidecar has one watcher.
+"""Watches for a whole process: many streams share a connection, which watches their sessions.
 
-A thread holds the connection while somebody follows. It wakes those whose session's standing has
-changed, and everybody when it is connected anew or cut off, since changes may have been missed:
-who is woken asks again. So the waking may be too often, and is never too seldom.
+Only those are watched that somebody here follows: to watch every session of the sidecar would take
+a power that an app need not have. A thread holds each connection while somebody follows. It wakes
+those whose session's standing has changed, and everybody when it watches anew or is cut off, since
+changes may have been missed: who is woken asks again. So the waking may be too often, and is never
+too seldom.
 """
 
 import os
@@ -17,6 +19,9 @@ from sidecar.client.protocol import Refused, Unreachable, socket_path
 
 RETRY = 1.0
 """Seconds between attempts to reach the sidecar."""
+
+TOGETHER = 128
+"""Sessions that are watched on one connection, so that a request line stays a short one."""
 
 
 class Woken:
@@ -52,7 +57,7 @@ class Standings:
         self._process = os.getpid()
         self._lock = threading.Lock()
         self._followers: defaultdict[str, list[Callable[[], None]]] = defaultdict(list)
-        self._watch: _Watch | None = None
+        self._watches: list[_Watch] = []
 
     @contextmanager
     def following(self, session: str, wake: Callable[[], None]) -> Iterator[None]:
@@ -60,10 +65,9 @@ class Standings:
         if self._process != os.getpid():
             self._renew()  # a fork has no threads
         with self._lock:
+            if session not in self._followers:
+                self._watch(session)
             self._followers[session].append(wake)
-            if self._watch is None:
-                self._watch = _Watch(LocalClient(self._path, self._timeout), self._tell)
-                self._watch.start()
         try:
             yield
         finally:
@@ -71,9 +75,24 @@ class Standings:
                 self._followers[session].remove(wake)
                 if not self._followers[session]:
                     del self._followers[session]
-                if not self._followers and self._watch is not None:
-                    self._watch.end()
-                    self._watch = None
+                    self._unwatch(session)
+
+    def _watch(self, session: str) -> None:
+        """Have a session watched, together with others where there is room."""
+        for watch in self._watches:
+            if len(watch) < TOGETHER:
+                watch.add(session)
+                return
+        watch = _Watch(session, LocalClient(self._path, self._timeout), self._tell)
+        self._watches.append(watch)
+        watch.start()
+
+    def _unwatch(self, session: str) -> None:
+        for watch in self._watches:
+            watch.discard(session)
+            if not watch:
+                watch.end()
+        self._watches = [watch for watch in self._watches if watch]
 
     def _tell(self, session: str | None) -> None:
         with self._lock:
@@ -86,13 +105,31 @@ class Standings:
 
 
 class _Watch(threading.Thread):
-    """Watches all sessions until it is ended; tells their names, None for all."""
+    """Watches some sessions until it is ended; tells their names, None for all."""
 
-    def __init__(self, client: LocalClient, tell: Callable[[str | None], None]) -> None:
+    def __init__(
+        self, session: str, client: LocalClient, tell: Callable[[str | None], None]
+    ) -> None:
         super().__init__(name="sidecar-standings", daemon=True)
+        self._sessions = {session}
+        self._asking = threading.Lock()
         self._client = client
         self._tell = tell
         self._ended = threading.Event()
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def add(self, session: str) -> None:
+        """Watch this one, too: also where the connection is only being made."""
+        with self._asking:
+            self._sessions.add(session)
+            self._client.watch_also(self._sessions)
+
+    def discard(self, session: str) -> None:
+        """Let this one go: when next another one is added, it is watched no longer."""
+        with self._asking:
+            self._sessions.discard(session)
 
     def end(self) -> None:
         """End soon."""
@@ -111,9 +148,9 @@ class _Watch(threading.Thread):
         self._client.close()
 
     def _follow(self) -> None:
-        self._client.start_watching()
+        with self._asking:  # a session that is added meanwhile is asked for after these
+            self._client.start_watching(self._sessions)
         self._tell(None)
         while not self._ended.is_set():
             change = self._client.next_change()
-            if change is not None:
-                self._tell(change.session)
+            self._tell(None if change is None else change.session)

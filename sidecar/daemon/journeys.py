@@ -54,6 +54,7 @@ from sidecar.service.worklog import WorkLog
 from sidecar.wire.naming import Names
 from sidecar.wire.settings import Eviction
 from sidecar.wire.settings import Spool as SpoolSettings
+from sidecar.wire.sources import share_of
 
 
 class Parts(Protocol):
@@ -297,7 +298,12 @@ class Journeys:
 
     def _wire_spool(self, settings: SpoolSettings) -> None:
         daemon, store = self._daemon, self._store
-        spool = Spool(settings, tell=daemon.telemetry.record, on_state=self._spool_state)
+        spool = Spool(
+            settings,
+            tell=daemon.telemetry.record,
+            on_state=self._spool_state,
+            share_of=lambda source: share_of(self.reloader.settings, source).spool,
+        )
         self.spooling = Spooling(
             intake=self.intake,
             spool=spool,

@@ -58,8 +58,8 @@ class Spool(Protocol):
     async def read(self, segment: int) -> list[Signal]:
         """The events of a segment, in order. Raises `Unavailable`."""
 
-    def accepted(self, events: int) -> None:
-        """So many of a segment that was read need not wait any longer."""
+    def accepted(self, signal: Signal) -> None:
+        """One of a segment that was read need not wait any longer."""
 
     async def remove(self, segment: int) -> None:
         """All of a segment was accepted. Raises `Unavailable`."""
@@ -248,7 +248,7 @@ class Spooling:
 
     def _over(self, signal: Signal, where: tuple[int, int]) -> None:
         self._failures.pop(where, None)
-        self._spool.accepted(1)
+        self._spool.accepted(signal)
         self._pending.drop(key_of(signal))
 
 

@@ -17,7 +17,8 @@ import trio.testing
 
 from sidecar.adapters.spool import Spool
 from sidecar.adapters.spool_files import SpoolInUse
-from sidecar.domain.signal import Signal
+from sidecar.domain.signal import CredentialChange, SessionRevoked, Signal, Subject
+from sidecar.domain.stamp import Stamp
 from sidecar.service.answers import Overloaded, Unavailable
 from sidecar.service.observations import SpoolIncident, SpoolTrouble
 from sidecar.wire.settings import Spool as SpoolSettings
@@ -54,13 +55,17 @@ class Opened:
     async def accept_all(self) -> None:
         """As if the store had taken everything."""
         for segment in await self.spool.segments():
-            self.spool.accepted(len(await self.spool.read(segment)))
+            for signal in await self.spool.read(segment):
+                self.spool.accepted(signal)
             await self.spool.remove(segment)
 
 
 @asynccontextmanager
 async def opened(
-    directory: Path, sync: Callable[[int], None] = os.fsync, **settings: object
+    directory: Path,
+    sync: Callable[[int], None] = os.fsync,
+    share_of: Callable[[str], float] = lambda _source: 1.0,
+    **settings: object,
 ) -> AsyncIterator[Opened]:
     told: list[SpoolIncident] = []
     states: list[str] = []
@@ -69,6 +74,7 @@ async def opened(
         tell=told.append,
         on_state=states.append,
         sync=sync,
+        share_of=share_of,
     )
     async with trio.open_nursery() as nursery:
         await nursery.start(spool.run)
@@ -126,7 +132,8 @@ async def test_segments_are_bounded_and_go_one_by_one(directory: Path) -> None:
         assert len(segments) > 5
         assert max(file.stat().st_size for file in files(directory)) < 700
         first = await one.spool.read(segments[0])
-        one.spool.accepted(len(first))
+        for signal in first:
+            one.spool.accepted(signal)
         await one.spool.remove(segments[0])
         assert one.spool.waiting == 40 - len(first)
         assert [int(s.stamp.id[1:]) for s in await one.all()] == list(range(len(first), 40))
@@ -248,6 +255,36 @@ async def test_a_full_spool_refuses_and_has_room_again_once_replayed(directory: 
         await one.keep(4)
 
 
+async def test_a_source_fills_its_share_alone_and_revocations_are_the_last_to_be_refused(
+    directory: Path,
+) -> None:
+    def said(number: int, source: str, *, revokes: bool = False) -> Signal:
+        kind = SessionRevoked if revokes else CredentialChange
+        stamp = Stamp(1_700_000_000_000_000 + number, f"e{number}")
+        return kind(stamp=stamp, subject=Subject("ada"), source=source)
+
+    shares = {"app": 0.5, "idp": 1.0}
+    async with opened(directory, max_events=20, share_of=shares.__getitem__) as one:
+        for number in range(9):  # of the twenty two are kept free for revocations
+            await one.spool.keep(said(number, "app"))
+        with pytest.raises(Overloaded):
+            await one.spool.keep(said(9, "app"))
+        assert one.states[-1:] == [""], "that a source has used up its share is no trouble"
+        for number in range(10, 19):
+            await one.spool.keep(said(number, "idp"))
+        with pytest.raises(Overloaded):
+            await one.spool.keep(said(19, "idp"))
+        for number in (20, 21):
+            await one.spool.keep(said(number, "app", revokes=True))
+        with pytest.raises(Overloaded):
+            await one.spool.keep(said(22, "idp", revokes=True))
+    async with opened(directory, max_events=40, share_of=shares.__getitem__) as again:
+        for number in range(30, 37):  # what an earlier daemon left counts, too
+            await again.spool.keep(said(number, "app"))
+        with pytest.raises(Overloaded):
+            await again.spool.keep(said(37, "app"))
+
+
 async def test_the_bound_on_events_holds_with_many_at_once(directory: Path) -> None:
     refused: list[int] = []
 
@@ -261,8 +298,8 @@ async def test_the_bound_on_events_holds_with_many_at_once(directory: Path) -> N
         async with trio.open_nursery() as nursery:
             for number in range(50):
                 nursery.start_soon(keep, number)
-        assert len(refused) == 40
-        assert len(await one.all()) == one.spool.waiting == 10
+        assert len(refused) == 41  # one is kept free for a revocation
+        assert len(await one.all()) == one.spool.waiting == 9
 
 
 async def test_the_bound_on_bytes_holds_with_many_at_once_and_after_a_restart(

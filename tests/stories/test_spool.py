@@ -12,6 +12,7 @@ import pytest
 
 from sidecar.domain.policy import Networks, RiskLevel, Selection, UserRisk
 from sidecar.wire.settings import Settings, Spool
+from sidecar.wire.source_settings import Limits
 from tests.adapters.servers import Server, impatient, serving
 from tests.domain.scenes import policy
 from tests.stories.running import Client, Pods, eventually, running, token, unique
@@ -119,7 +120,12 @@ def test_events_while_the_store_hangs_bind_here_at_once_and_everywhere_afterward
 def test_a_full_spool_says_overloaded_and_loses_nothing_that_it_acknowledged(
     server: Server, tmp_path: Path
 ) -> None:
-    change = with_spool(tmp_path, server.url, max_events=5)
+    spooled = with_spool(tmp_path, server.url, max_events=5)
+
+    def change(settings: Settings, number: int) -> Settings:
+        changed: Settings = spooled(settings, number)
+        return msgspec.structs.replace(changed, limits=Limits(share=1.0))
+
     with running(server.url, POLICIES, 2, change) as pods:
         a, b = pods.clients
         sessions = [unique("session") for _ in range(8)]
