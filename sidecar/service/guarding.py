@@ -21,8 +21,10 @@ vouches for the records that it held all through the loss, and writes back what 
 What nobody can know: where all sidecars are new as well, an empty store is simply a new one.
 """
 
+import contextlib
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from functools import partial
 
 import msgspec
 import trio
@@ -149,28 +151,42 @@ class Guard:
             raise error
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Look once a second, and write back after a loss, for ever."""
+        """Look once a second, and write back after a loss, for ever.
+
+        A server that does not answer holds up nobody's look at the others.
+        """
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._beat)
+            nursery.start_soon(self._keep_doing, self._go_round, BEAT)
             nursery.start_soon(self._mend)
             task_status.started()
+            while True:
+                turn = self._next_turn()
+                for shard in self._shards:
+                    if not self._known_of(shard).looking.locked():
+                        nursery.start_soon(self._keep_doing, partial(self._look, shard, turn), 0)
+                await trio.sleep(BEAT)
 
-    async def _beat(self) -> None:
+    async def _keep_doing(self, work: Callable[[], Awaitable[None]], pause: float) -> None:
+        """Do it, once or with pauses for ever; what goes wrong is counted, and on."""
         while True:
-            began = trio.current_time()
             try:
-                await self.beat()
+                await work()
+            except (Unavailable, Overloaded):
+                pass  # `staleness` tells, and the next turn tries again
             except Exception as error:  # noqa: BLE001 - a worker loop: counted, and on
                 self._telemetry.record(WorkerFailed(where="guard", error=error))
-            await trio.sleep_until(began + BEAT)
+            if not pause:
+                return
+            await trio.sleep(pause)
 
     async def beat(self) -> None:
         """Look at all servers, and whether the next of the view's records are there still."""
         await self._look_at_all()
-        try:
-            vanished = await self._view.vanished(self._store, BEAT / self._interval())
-        except (Unavailable, Overloaded):
-            return
+        with contextlib.suppress(Unavailable, Overloaded):
+            await self._go_round()
+
+    async def _go_round(self) -> None:
+        vanished = await self._view.vanished(self._store, BEAT / self._interval())
         for shard in self._shards:
             if any(shard.has(tracked.slot) for tracked in vanished):
                 await self._vanished(shard)
@@ -181,10 +197,22 @@ class Guard:
         except (Unavailable, Overloaded):
             return  # what has vanished was written back, and what has not is looked at again
 
-    async def _look_at_all(self) -> list[Unavailable | Overloaded]:
+    def _next_turn(self) -> int:
         self._shards = self._store.shards()
         self._view.turn += 1
-        turn = self._view.turn
+        self._reckon()
+        return self._view.turn
+
+    def _known_of(self, shard: Shard) -> _Known:
+        return self._known.setdefault(shard.slot, _Known())
+
+    def _reckon(self) -> None:
+        """Work out since when every server takes our writes."""
+        written = (self._known_of(shard).written for shard in self._shards)
+        self._written = min(written, default=-math.inf)
+
+    async def _look_at_all(self) -> list[Unavailable | Overloaded]:
+        turn = self._next_turn()
         troubles: list[Unavailable | Overloaded] = []
 
         async def look(shard: Shard) -> None:
@@ -196,8 +224,6 @@ class Guard:
         async with trio.open_nursery() as nursery:
             for shard in self._shards:
                 nursery.start_soon(look, shard)
-        written = (self._known[shard.slot].written for shard in self._shards)
-        self._written = min(written, default=-math.inf)
         return troubles
 
     def evidence(self, keys: Iterable[bytes]) -> list[Load]:
@@ -235,9 +261,10 @@ class Guard:
                 await self._look(shard, self._view.turn)
 
     async def _look(self, shard: Shard, turn: int) -> None:
-        known = self._known.setdefault(shard.slot, _Known())
+        known = self._known_of(shard)
         async with known.looking:
             await self._examine(shard, known, turn)
+            self._reckon()
 
     async def _examine(self, shard: Shard, known: _Known, turn: int) -> None:
         vitals = await self._store.vitals(shard)

@@ -435,3 +435,28 @@ async def test_an_operator_who_looks_at_a_session_is_told_that_its_history_is_lo
     found = await b.inspector.session("s1")
     assert found is not None
     assert [mark.policy for mark in found.summary.marks] == ["store-lost"]
+
+
+class Hanging(MemoryStore):
+    """One of whose servers the second does not answer."""
+
+    async def vitals(self, shard: Shard) -> Vitals | None:
+        if shard == HALVES[1]:
+            await trio.sleep_forever()
+        return await super().vitals(shard)
+
+
+async def test_a_server_that_does_not_answer_holds_up_no_look_at_the_others(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store = Hanging()
+    store.servers = HALVES
+    pod = Pod(store, [RISKY], Tokens())
+    async with trio.open_nursery() as nursery:
+        await nursery.start(pod.guard.run)
+        await trio.sleep(5)
+        store.lose(HALVES[0])
+        await trio.sleep(2)
+        assert losses(pod) == [StoreLoss.EMPTIED]
+        assert pod.guard.staleness() > 60
+        nursery.cancel_scope.cancel()
