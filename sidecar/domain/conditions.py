@@ -250,7 +250,7 @@ def _claims(condition: Claims, *, inverted: bool) -> Check:
 
     def value(scene: Scene) -> str:
         return "; ".join(
-            f"{name}: {','.join(said.values) or 'none'}{said_by(source)}"
+            f"{name}: {_words(said)}{said_by(source)}"
             for name, _ in condition.required
             for source, said in _said_of(scene, name)
         )
@@ -261,7 +261,15 @@ def _claims(condition: Claims, *, inverted: bool) -> Check:
 
 def _said_of(scene: Scene, name: str) -> Sequence[tuple[str, ClaimSaid]]:
     """What is said of a claim; where nobody says anything, that it has no value."""
-    return claim(scene.state, name, scene.world.sources) or ((ITSELF, ClaimSaid((), None, 0)),)
+    return claim(scene.state, name, scene.world.sources) or ((ITSELF, _UNKNOWN),)
+
+
+_UNKNOWN = ClaimSaid((), None, 0)
+"""What is said of a claim where nobody says anything."""
+
+
+def _words(said: ClaimSaid) -> str:
+    return "unknown" if said is _UNKNOWN else ",".join(said.values) or "none"
 
 
 def _time_of_day(condition: TimeOfDay) -> Check:

@@ -6,9 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.domain.compiling import applies, compile_policy
+from sidecar.domain.conditions import compile_condition
 from sidecar.domain.facts import ClaimsSeen, Fact, MembershipTold, Scope
 from sidecar.domain.memberships import GROUPS, Membership, Telling, is_news, told
-from sidecar.domain.policy import Assignment, Grant, Policy, Principals
+from sidecar.domain.policy import Assignment, Claims, Grant, Policy, Principals
+from sidecar.domain.scene import Scene
 from sidecar.domain.session import Surroundings
 from sidecar.domain.session import apply as fold
 from sidecar.domain.source import Source, Sources
@@ -166,3 +168,11 @@ def test_only_who_may_say_who_users_are_makes_groups_known() -> None:
         state = said("idp", "staff")
         state.claims, state.memberships = {}, {}
         assert is_for(Assignment(FINANCE), state, source) is expected
+
+
+def test_an_explanation_tells_a_claim_that_is_unknown_from_one_that_is_empty() -> None:
+    check = compile_condition(Claims((("team", frozenset({"red"})),)))
+    state = State()
+    assert check.value(Scene(state, 0, WORLD)) == "team: unknown"
+    state.claims["team"] = ((), None)
+    assert check.value(Scene(state, 0, WORLD)) == "team: none"
