@@ -1,5 +1,7 @@
 """A policy's holding: whether it holds for a session, its causes, and what becomes of its mark."""
 
+from collections.abc import Mapping, Sequence
+
 from sidecar.domain.compiling import applies
 from sidecar.domain.friction import (
     Proving,
@@ -11,7 +13,7 @@ from sidecar.domain.friction import (
 from sidecar.domain.lifetime import live_on
 from sidecar.domain.scene import ALWAYS, ANY_SIGN_IN, NEVER_PROVEN, Scene
 from sidecar.domain.standing import Compiled
-from sidecar.domain.state import Cause, Holding
+from sidecar.domain.state import Cause, Holding, Moment
 
 NOTHING = Holding()
 STICKY_BOUND = 16
@@ -50,10 +52,11 @@ def _held(compiled: Compiled, scene: Scene, before: Holding, proving: Proving) -
         elif not _is_excused(cause, compiled, before, proving):
             mark[key] = cause
             fresh.append(cause)
+    mark.update(_waiting(compiled, before, mark, proving))
     kept = tuple(mark.values())[-STICKY_BOUND:]
     if before.holds and before.causes == causes and before.mark == kept:
         return before
-    begun = begun_after(before, kept, fresh, proving) if compiled.policy.grace else None
+    begun = _begun(compiled, before, kept, fresh, proving)
     prompted = prompted_after(before, fresh, compiled.min_interval, scene.now)
     return Holding(True, causes, kept, begun, prompted)
 
@@ -65,12 +68,53 @@ def _waits(compiled: Compiled, before: Holding, proving: Proving) -> bool:
     not the mark. An older or weaker one never clears it, and not by this detour either. Where none
     could meet it (a block), any that is later may take its condition away.
     """
-    scene = proving.scene
-    if not before.mark or not scene.state.proven:
+    if not _is_unmet(before, proving):
         return False
-    if proof_after(before.since, proving._replace(needs=proving.needs or ANY_SIGN_IN)) >= 0:
+    return compiled.test(proving.scene.bare, NEVER_PROVEN).holds
+
+
+def _waiting(
+    compiled: Compiled, before: Holding, mark: Mapping[str, Cause], proving: Proving
+) -> dict[str, Cause]:
+    """The marked causes that wait so (`_waits`), while something else makes the condition hold.
+
+    Else whoever makes it hold, at whatever time, would have taken a mark away from the session.
+    """
+    gone = {cause.key: cause for cause in before.mark if cause.key not in mark}
+    if not gone or not _is_unmet(before, proving):
+        return {}
+    bare = compiled.test(proving.scene.bare, NEVER_PROVEN)
+    present = {cause.key for cause in bare.causes} if bare.holds else set()
+    return {key: cause for key, cause in gone.items() if key in present}
+
+
+def _is_unmet(before: Holding, proving: Proving) -> bool:
+    """Whether there is a mark, and sign-ins that may have made causes go away do not meet it."""
+    if not before.mark or not proving.scene.state.proven:
         return False
-    return compiled.test(scene.bare, NEVER_PROVEN).holds
+    proving = proving._replace(needs=proving.needs or ANY_SIGN_IN)
+    return proof_after(before.since, proving) < 0
+
+
+def _begun(
+    compiled: Compiled,
+    before: Holding,
+    mark: Sequence[Cause],
+    fresh: Sequence[Cause],
+    proving: Proving,
+) -> Moment:
+    """When the grace of a mark began.
+
+    A policy that also asks how old a sign-in is, or each call for one, has one grace only, from
+    when it began to hold: else another cause, whoever brings it, would put off all that it asks.
+    """
+    if not compiled.policy.grace:
+        return None
+    session = compiled.policy.session
+    lasts = session.sign_in_frequency is not None or session.every_time is not None
+    if lasts and (before.holds or before.mark):
+        return before.begun if mark else None
+    return begun_after(before, mark, fresh, proving)
 
 
 def _is_excused(cause: Cause, compiled: Compiled, before: Holding, proving: Proving) -> bool:

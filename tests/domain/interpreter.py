@@ -542,7 +542,7 @@ class Interpreter:
             for control in way
         )
 
-    def _marks(  # noqa: C901 - the whole life of a mark, in one place
+    def _marks(  # noqa: C901, PLR0912 - the whole life of a mark, in one place
         self, policy: Policy, now: int
     ) -> tuple[dict[str, Why], bool, int | None]:
         """The mark's causes by name, whether the policy holds, and since when the mark waits."""
@@ -551,6 +551,7 @@ class Interpreter:
         begun: int | None = None
         prompted: dict[str, int] = {}
         holds = False
+        lasts = bool(policy.session.sign_in_frequency or policy.session.every_time)
         level = RiskLevel.LOW
         counts = self._steps()
         moments = [self.facts[i - 1].stamp.time for i in counts]
@@ -561,7 +562,7 @@ class Interpreter:
             for count in (before, after):
                 if not count:
                     continue
-                level_before = level
+                level_before, held = level, holds
                 level = self._level(level, self.score(count, moment))
                 holds, whys = self._holds(policy, count, moment, level)
                 if not holds and marks and self._waits(policy, marks, count, moment, level_before):
@@ -586,11 +587,18 @@ class Interpreter:
                     elif not self._excused(policy, why, count, moment, prompted.get(why.name)):
                         kept[why.name] = why
                         fresh.append(why)
+                gone = {name: why for name, why in marks.items() if name not in kept}
+                if gone and self._waits(policy, marks, count, moment, level_before):
+                    bare = self._bare(policy, count, moment, level_before)
+                    kept |= {name: why for name, why in gone.items() if name in bare}
                 prompted |= {why.name: moment for why in fresh}
                 before_since = max((w.since for w in marks.values() if w.since), default=None)
-                if fresh and (not marks or self._proof(count, needs, before_since) >= 0):
+                if lasts and (held or marks):
+                    pass  # the grace of what lasts is not renewed
+                elif fresh and (not marks or self._proof(count, needs, before_since) >= 0):
                     begun = min(w.since or self.begun for w in fresh)
                 marks = dict(list(kept.items())[-16:])
+                begun = begun if marks else None
                 known = {why.name for why in whys or [Why("always", None, "")]}
         self.level = level
         return marks, holds, begun if marks else None
@@ -606,6 +614,15 @@ class Interpreter:
         try:
             level = self._level(before, self.score(count, now))
             return self._holds(policy, count, now, level)[0]
+        finally:
+            self.bare = False
+
+    def _bare(self, policy: Policy, count: int, now: int, before: RiskLevel) -> set[str]:
+        """The names of what makes the policy hold, had nobody ever proven anything."""
+        self.bare = True
+        try:
+            level = self._level(before, self.score(count, now))
+            return {why.name for why in self._holds(policy, count, now, level)[1]}
         finally:
             self.bare = False
 

@@ -20,6 +20,8 @@ from sidecar.domain.facts import (
     SignedIn,
 )
 from sidecar.domain.policy import (
+    All,
+    AnyOf,
     Changed,
     Circumstance,
     Claims,
@@ -31,6 +33,8 @@ from sidecar.domain.policy import (
     RiskLevel,
     Score,
     Selection,
+    SessionControls,
+    SessionRisk,
     Signals,
     UserRisk,
 )
@@ -40,6 +44,7 @@ from sidecar.domain.source import Source, Sources
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.standing import Standing
 from tests.domain.scenes import (
+    AWAY,
     HOME,
     LADDER,
     PLACES,
@@ -47,6 +52,7 @@ from tests.domain.scenes import (
     established,
     network_of,
     policy,
+    sighted,
     signed_in,
 )
 from tests.domain.scenes import stamp as at
@@ -348,3 +354,33 @@ def test_one_time_and_id_of_two_sources_are_two_events_also_behind_a_checkpoint(
     late = msgspec.structs.replace(risk(1010, HIGH, "idp"), stamp=at(1010, "same"))
     state = rules.fold("s", [*START, *burnt, late], cut)
     assert rules.standing(state, 1050 * MICROSECONDS).demands
+
+
+def test_another_sources_cause_puts_off_nothing_that_lasts() -> None:
+    hourly = msgspec.structs.replace(
+        policy(AT_RISK), grace=60, session=SessionControls(sign_in_frequency=30)
+    )
+    rules = evaluator(hourly)
+    facts = [*START, risk(1010, HIGH, "idp"), signed_in(1016, 1015)]
+
+    def at_1100(*more: Fact) -> Verdict:
+        now = rules.standing(rules.fold("s", [*facts, *more]), 1100 * MICROSECONDS)
+        return decide(now, "app", C1, 1100, LADDER).verdict
+
+    assert at_1100() is Verdict.STEP_UP
+    assert at_1100(risk(1090, HIGH, "app")) is Verdict.STEP_UP
+
+
+def test_a_mark_waits_also_where_another_source_makes_the_condition_hold() -> None:
+    """A sign-in from before the mark proves the place, and takes the mark away from nobody."""
+    moved = All((Changed((Circumstance.COUNTRY,)), AT_RISK))
+    either = AnyOf((moved, SessionRisk(RiskLevel.HIGH, reported=True)))
+    late = SignedIn(
+        stamp=at(1025),
+        authentication=Authentication(1012, "mfa"),
+        shown_with=ShownWith(AWAY, PLACES[AWAY]),
+    )
+    facts = [sighted(1010, AWAY), risk(1020, HIGH, "idp"), late]
+    suspect = RiskReported(stamp=at(1003), source="app", scope=Scope.SESSION, level=HIGH)
+    assert verdict(either, facts, 1030) is Verdict.STEP_UP
+    assert verdict(either, [suspect, signed_in(1006, 1005), *facts], 1030) is Verdict.STEP_UP
