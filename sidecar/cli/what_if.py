@@ -86,6 +86,13 @@ def _add_session(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--asn", help="likewise")
     group.add_argument("--coordinates", metavar="LAT/LON", help="likewise")
     group.add_argument("--anonymizer", metavar="KIND", help="likewise: vpn, tor, ...")
+    group.add_argument(
+        "--proven",
+        action="append",
+        default=[],
+        metavar="IP",
+        help="from where the user has signed in before on the device; may be repeated",
+    )
     group.add_argument("--network", default="", help="the segment that an agent reports")
     group.add_argument("--user-agent", default="")
     group.add_argument("--device", default="")
@@ -217,6 +224,7 @@ def _question(arguments: argparse.Namespace, stage: "Stage") -> "Question":
         acr=arguments.acr,
         amr=tuple(arguments.amr),
         signed_in_ago=_ago(arguments, at),
+        proven=_addresses(arguments.proven),
         user_risk=level("user_risk"),
         session_risk=level("session_risk"),
         device_risk=level("device_risk"),
@@ -249,6 +257,16 @@ def _time(text: str | None) -> float:
         return moment(text)
     except ValueError as error:
         raise Stop(f"sidecar what-if: --at: {error}") from error
+
+
+def _addresses(texts: list[str]) -> tuple[str, ...]:
+    from sidecar.domain.address import canonical  # noqa: PLC0415 - likewise
+    from sidecar.wire.changes import InvalidChange  # noqa: PLC0415 - likewise
+
+    for text in texts:
+        if not canonical(text):
+            raise InvalidChange(f"--proven: {text} is no IP address")
+    return tuple(map(canonical, texts))
 
 
 def _ago(arguments: argparse.Namespace, at: float) -> float:

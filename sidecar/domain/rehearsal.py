@@ -54,8 +54,10 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
     """A session as its author describes it; empty or None: not known.
 
     A user without `groups` or `roles` has none; with None it is unknown which.
-    `signed_in_ago` in seconds before the session begins. Risks, compliance, network and signals
-    were reported before the sign-in. `issuer` tells whose names its user's and device's are.
+    `signed_in_ago` in seconds before the session begins. `proven` are addresses that the user has
+    proven on the device in an earlier session, by a sign-in like the one it begins with. Risks,
+    compliance, network and signals were reported before the sign-in. `issuer` tells whose names
+    its user's and device's are.
     """
 
     user: str = "user"
@@ -72,6 +74,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
     acr: str = ""
     amr: tuple[str, ...] = ()
     signed_in_ago: float = 0.0
+    proven: tuple[str, ...] = ()
     user_risk: RiskLevel | None = None
     session_risk: RiskLevel | None = None
     device_risk: RiskLevel | None = None
@@ -133,6 +136,7 @@ class Rehearsal:
             device = SOME_DEVICE
         signed_in = now - described.signed_in_ago
         self._report(session, described, device, signed_in - REPORTED_BEFORE)
+        self._prove(described, device, int(signed_in) - REPORTED_BEFORE)
         stamp = self._stamp(now)
         authentication = Authentication(int(signed_in), described.acr, described.amr)
         came = ShownWith(
@@ -157,6 +161,16 @@ class Rehearsal:
         if described.ip:
             facts.append(self._sighted(name, stamp, described.ip))
         self._join(session, facts)
+
+    def _prove(self, described: Described, device: str, second: int) -> None:
+        """The user has signed in before, from other addresses and on the same device."""
+        before = Authentication(second, described.acr, described.amr)
+        known = self._users.setdefault((described.issuer, described.user), [])
+        for ip in described.proven if device else ():
+            place = self._place_of(ip)
+            came = ShownWith(ip, place, device, made_there=True)
+            signed_in = SignedIn(stamp=self._stamp(second), authentication=before, shown_with=came)
+            known += self._evaluator.proven_by(State(), signed_in)
 
     def _report(self, session: _Session, described: Described, device: str, when: float) -> None:
         stamp = self._stamp(when)

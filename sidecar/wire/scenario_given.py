@@ -158,6 +158,7 @@ class Givens:
             acr=self.text(table, field, "acr"),
             amr=self.texts(table, field, "amr") or (),
             signed_in_ago=ago,
+            proven=self._addresses(table, field, "proven"),
             signals=self._signals(table.get("signals"), inside(field, "signals")),
             **levels,
         )
@@ -253,6 +254,14 @@ class Givens:
         except PathInvalid as error:
             self._leaves.add(table["path"], inside(field, "path"), str(error))
             return ""
+
+    def _addresses(self, table: Mapping[str, Node], field: str, key: str) -> tuple[str, ...]:
+        """Addresses in their canonical spelling."""
+        found = self.texts(table, field, key) or ()
+        for text in found:
+            if not address.canonical(text):
+                self._leaves.add(table[key], inside(field, key), f"{text} is no IP address")
+        return tuple(filter(None, map(address.canonical, found)))
 
     def address(self, table: Mapping[str, Node], field: str) -> str:
         """An address in its canonical spelling; empty where it is absent."""

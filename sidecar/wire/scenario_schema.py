@@ -100,6 +100,7 @@ def _session() -> Schema:
             "acr": _TEXT,
             "amr": _TEXTS,
             "signed_in_ago": {"$ref": "#/$defs/duration"},
+            "proven": _TEXTS,
             "user_risk": _LEVEL,
             "session_risk": _LEVEL,
             "device_risk": _LEVEL,

@@ -183,3 +183,17 @@ async def test_a_session_is_of_one_of_several_issuers(config: Path) -> None:
     done = await what_if(config, *words, "--issuer", "https://partner.exampel")
     assert done.status == 2
     assert "did you mean 'https://partner.example'?" in done.err
+
+
+async def test_addresses_that_were_proven_on_the_device_before_are_not_asked_for(
+    config: Path,
+) -> None:
+    moved = POLICY.replace("changed: [country]", "changed: [ip]")
+    rewrite(config.parent / "policies" / "home.yaml", moved)
+    call = ("--group", "finance", "--acr", "phr", "--context", "c1", "--ip", "192.0.2.1")
+    travels = (*call, "--signed-in-ago", "1h", "--then", "ip=192.0.2.9")
+    before = ("--proven", "192.0.2.9")
+    assert (await what_if(config, *travels, *before, "--device", "laptop")).status == 0
+    assert (await what_if(config, *travels, *before)).status == 1
+    refused = await what_if(config, *travels, "--proven", "nowhere")
+    assert (refused.status, "nowhere is no IP address" in refused.err) == (2, True)

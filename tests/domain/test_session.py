@@ -326,10 +326,11 @@ FACTS = st.one_of(
         lambda s, ip: sighted(s, ip, f"e{s}{ip}"), SECONDS, st.sampled_from([HOME, AWAY, FAR])
     ),
     st.builds(
-        lambda s, back, acr: signed_in(s, s - back, acr, f"a{s}{back}{acr}"),
+        lambda s, back, acr, ip: signed_in(s, s - back, acr, f"a{s}{back}{acr}{ip}", ip=ip),
         SECONDS,
         st.integers(0, 60),
         st.sampled_from(["single-factor", "mfa", "phr"]),
+        st.sampled_from(["", HOME, AWAY, FAR]),
     ),
     st.builds(
         lambda s, level: RiskReported(stamp=at(s, f"r{s}{level}"), scope=Scope.USER, level=level),
