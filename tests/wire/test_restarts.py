@@ -33,18 +33,32 @@ def structs(kind: mi.Type) -> Iterator[type]:
                 yield from structs(one)
 
 
-def read_somewhere() -> set[str]:
-    """Names that are read of anything, by attribute or by `getattr`, outside of declarations."""
+def read_in(tree: ast.AST) -> set[str]:
+    """Names that are read of anything, by attribute or in a pattern."""
     names: set[str] = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(attr=name, ctx=ast.Load()):
+                names.add(name)
+            case ast.MatchClass(kwd_attrs=found):
+                names.update(found)
+    return names
+
+
+def read_somewhere() -> set[str]:
+    """Names that are read outside of declarations, or by what of these is read there."""
+    names: set[str] = set()
+    helping: dict[str, set[str]] = {}
     for file in ROOT.rglob("*.py"):
-        if file.name.endswith(DECLARED):
+        tree = ast.parse(file.read_text())
+        if not file.name.endswith(DECLARED):
+            names |= read_in(tree)
             continue
-        for node in ast.walk(ast.parse(file.read_text())):
-            match node:
-                case ast.Attribute(attr=name, ctx=ast.Load()):
-                    names.add(name)
-                case ast.MatchClass(kwd_attrs=found):
-                    names.update(found)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                helping.setdefault(node.name, set()).update(read_in(node) - {node.name})
+    while more := set().union(*(helping[name] for name in names & helping.keys())) - names:
+        names |= more
     return names
 
 
