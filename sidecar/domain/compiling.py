@@ -1,6 +1,6 @@
 """Policies, compiled: the condition as a test, the grant as what sign-ins must show."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from sidecar.domain.conditions import compile_condition, is_strict, is_timed
 from sidecar.domain.memberships import DENY, GROUPS, INCLUDED, ROLES
@@ -13,9 +13,8 @@ from sidecar.domain.policy import (
     Selection,
 )
 from sidecar.domain.precedence import claim as said_of
-from sidecar.domain.precedence import values_of
 from sidecar.domain.scene import ALWAYS, Finding, Needs, Scene, World
-from sidecar.domain.source import Sources
+from sidecar.domain.source import ITSELF, Sources
 from sidecar.domain.standing import Alternative, Compiled
 from sidecar.domain.state import State
 
@@ -102,25 +101,34 @@ def is_exempt(principals: Principals, state: State, sources: Sources) -> bool:
     )
 
 
-def names_told(state: State, claim: str, sources: Sources) -> frozenset[str]:
+def _shown(state: State, claim: str) -> tuple[str, ...]:
+    """What the session's tokens tell last."""
+    return state.claims.get(claim, ((), None))[0]
+
+
+def names_told(state: State, claim: str, sources: Sources) -> Collection[str]:
     """All that anybody tells of a user: also what a token of the latest sign-in once told."""
     held = state.memberships.get(claim)
-    once = held.names if held is not None else ()
     if claim not in state.claims_said:
-        return frozenset((*state.claims.get(claim, ((), None))[0], *once))
-    return values_of(state, claim, sources).union(once)
+        shown = _shown(state, claim)
+        return shown if held is None or held.names == shown else {*shown, *held.names}
+    words = said_of(state, claim, sources)
+    names = {name for _, said in words for name in said.values}
+    if held is not None and any(source == ITSELF for source, _ in words):
+        names.update(held.names)
+    return names
 
 
-def names_agreed(state: State, claim: str, sources: Sources) -> frozenset[str]:
+def names_agreed(state: State, claim: str, sources: Sources) -> Collection[str]:
     """What all tell last of a user who may say who users are."""
     if claim not in state.claims_said:
-        return frozenset(state.claims.get(claim, ((), None))[0])
+        return _shown(state, claim)
     words = [
         frozenset(said.values)
         for source, said in said_of(state, claim, sources)
         if sources.identifies(source)
     ]
-    return frozenset.intersection(*words) if words else frozenset()
+    return frozenset.intersection(*words) if words else ()
 
 
 def assumed(principals: Principals, state: State, sources: Sources) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ Conditions are told by the very tests that were compiled (`scene.Check`), holdin
 proofs by `Evaluator.looks`, the verdict by `decision`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from sidecar.domain.assurance import Authentication, Requirement
 from sidecar.domain.compiling import assumed, names_agreed, names_told, unknown_of
@@ -327,7 +327,7 @@ def _named(
     principals: Principals,
     state: State,
     sources: Sources,
-    names: Callable[[State, str, Sources], frozenset[str]],
+    names: Callable[[State, str, Sources], Collection[str]],
 ) -> str:
     """By which of its `names` a session's user is one of these; empty: it is none."""
     for claim, kind, wanted in (
@@ -335,7 +335,7 @@ def _named(
         (GROUPS, "group", principals.groups),
         (ROLES, "role", principals.roles),
     ):
-        shown = sorted(wanted & names(state, claim, sources)) if wanted else ()
+        shown = sorted(wanted.intersection(names(state, claim, sources))) if wanted else ()
         if shown:
             return f"{kind} {', '.join(shown)}"
     return ""

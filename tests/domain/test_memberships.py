@@ -176,3 +176,11 @@ def test_an_explanation_tells_a_claim_that_is_unknown_from_one_that_is_empty() -
     assert check.value(Scene(state, 0, WORLD)) == "team: unknown"
     state.claims["team"] = ((), None)
     assert check.value(Scene(state, 0, WORLD)) == "team: none"
+
+
+def test_an_operators_later_word_replaces_what_tokens_told() -> None:
+    state = said("operator:root", "finance")
+    assert is_for(Assignment(FINANCE), state)
+    assert not is_for(Assignment(STAFF), state)
+    assert not is_for(Assignment(None, FINANCE), state)
+    assert is_for(Assignment(None, STAFF), state)
