@@ -14,6 +14,7 @@ LIVE = frozenset(
     {
         *("app", "apps", "assurance", "break_glass", "contexts", "friction", "locations"),
         *("networks", "policies", "risk", "routes", "sources", "tokens"),
+        "limits",
         *("admin.token", "admin.token_file", "geography.least_distance_km", "store.eviction"),
         *("sessions.max_staleness", "sessions.revalidate_interval", "sessions.seen_interval"),
     }

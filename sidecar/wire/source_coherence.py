@@ -6,6 +6,7 @@ from typing import Any
 from sidecar.domain.facts import SIGNALS
 from sidecar.domain.source import LOCAL_PREFIX, OPERATOR_PREFIX
 from sidecar.wire.positions import Listing, Place, Problems, Table, shown
+from sidecar.wire.receiver_coherence import transmitters
 from sidecar.wire.receiver_settings import Receiver
 from sidecar.wire.shapes import suggestion
 from sidecar.wire.source_settings import SourceSettings
@@ -27,6 +28,7 @@ def check_sources(root: Table, values: Mapping[str, Any], problems: Problems) ->
     tokens = values.get("tokens")
     if isinstance(tokens, Tokens):
         check.issuers(tokens)
+        check.transmitters(tokens, values.get("receiver"))
 
 
 def check_credentials(
@@ -156,6 +158,20 @@ class _Checks:
                     hint = suggestion(name, known)
                     message = f"{shown(name)!r} is neither issuer nor namespace of a token{hint}"
                     self._problems.add(place, f"{field}.issuers", message)
+
+    def transmitters(self, tokens: Tokens, receiver: object) -> None:
+        """A transmitter speaks for somebody: for users of its own issuer, or as its entry says."""
+        if not (isinstance(receiver, Receiver) and tokens.issuers):
+            return
+        mapped = {source.transmitter for source in self._sources if source.issuers}
+        for field, node, transmitter in transmitters(self._root, receiver):
+            named = tokens.namespaces.named(transmitter.issuer)
+            if named is None and transmitter.name not in mapped:
+                message = (
+                    "is no issuer of `tokens`, so that it speaks for nobody; give it an entry in"
+                    " `sources` with `transmitter` and `issuers`"
+                )
+                self._problems.add(node.place, f"{field}.issuer", message)
 
 
 def _stands_over_itself(name: str, below: Mapping[str, Collection[str]]) -> bool:
