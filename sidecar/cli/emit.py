@@ -16,6 +16,7 @@ from sidecar.cli.asking import add_socket, asking, plain, print_json
 from sidecar.cli.stopping import DONE, MISTAKE, NEGATIVE, Stop
 from sidecar.client.local import WINDOW, Receipt, Refused
 from sidecar.domain.facts import SIGNALS
+from sidecar.wire.secret_files import read_secret
 
 _NUMBERS = frozenset({"weight", "half_life", "auth_time", "exp"})
 _THEIRS = frozenset({"overloaded", "unavailable"})
@@ -34,6 +35,8 @@ examples:
   sidecar emit --type device-compliance-change --device d1 \\
       --data '{"current_status": "not-compliant"}' --wait
   sidecar emit events.ndjson
+  sidecar emit --credential-file secrets/mdm --type device-compliance-change --device d1 \\
+      --data current_status=compliant
 """
     parser.add_argument("file", metavar="FILE", nargs="?", help="NDJSON instead of the options")
     event = parser.add_argument_group("the event")
@@ -51,7 +54,12 @@ examples:
     )
     event.add_argument("--time", help="seconds since the epoch, or ISO 8601 (default: now)")
     event.add_argument("--id", help="its id (default: a new one); an id counts once")
-    event.add_argument("--source", help="who says so")
+    event.add_argument("--source", help="what to call who says so: a label, for people")
+    parser.add_argument(
+        "--credential-file",
+        metavar="FILE",
+        help="speak as the source whose credential FILE holds (default: as this uid)",
+    )
     event.add_argument(
         "--wait", action="store_true", help="until every live sidecar has taken it, or --timeout"
     )
@@ -70,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _emit_one(arguments: argparse.Namespace) -> int:
-    event = _event(arguments)
+    event = {**_event(arguments), **_shown(arguments)}
     with asking(arguments) as client:
         try:
             receipt = client.event(
@@ -86,6 +94,20 @@ def _emit_one(arguments: argparse.Namespace) -> int:
     else:
         print(f"{plain(receipt.id)}{_fate(receipt)}")
     return NEGATIVE if receipt.settled is False else DONE
+
+
+def _shown(arguments: argparse.Namespace) -> dict[str, str]:
+    """Return the credential that is to be shown; nothing where none is named."""
+    if arguments.credential_file is None:
+        return {}
+    try:
+        return {"credential": read_secret(arguments.credential_file, _text)}
+    except ValueError as error:
+        raise Stop(f"sidecar emit: --credential-file: {plain(str(error))}") from error
+
+
+def _text(path: str) -> str:
+    return Path(path).read_text(encoding="utf-8")
 
 
 def _fate(receipt: Receipt) -> str:
@@ -156,7 +178,8 @@ def _emit_file(arguments: argparse.Namespace) -> int:
     fates: Counter[str] = Counter()
     with _opened(arguments.file) as lines, asking(arguments) as client:
         numbers: list[int] = []
-        events = _events(lines, name, numbers, fates)
+        shown = _shown(arguments)
+        events = ({**event, **shown} for event in _events(lines, name, numbers, fates))
         # What comes through a pipe may come slowly: it is not held back to fill a window.
         window = WINDOW if stat.S_ISREG(os.fstat(lines.fileno()).st_mode) else 1
         for number, outcome in enumerate(client.events(events, window)):

@@ -191,3 +191,18 @@ async def test_replies_as_json_are_one_a_line(daemon: Sidecar) -> None:
     done = await emit(daemon, "-", "--json", given=line("e1") + line("e1"))
     replies = [json.loads(reply) for reply in done.out.splitlines()]
     assert [reply.get("duplicate", False) for reply in replies] == [False, True]
+
+
+async def test_a_credential_that_is_shown_is_no_sources_here(
+    daemon: Sidecar, tmp_path: Path
+) -> None:
+    file = tmp_path / "credential"
+    file.write_text("nobody's\n")
+    words = ("--type", "session-revoked", "--session", "s1", "--credential-file", str(file))
+    refused = await emit(daemon, *words)
+    assert refused.status == 2
+    assert "not_allowed" in refused.err
+    assert "nobody's" not in refused.out + refused.err
+    missing = await emit(daemon, *words[:-1], str(tmp_path / "missing"))
+    assert missing.status == 2
+    assert "cannot be read" in missing.err
