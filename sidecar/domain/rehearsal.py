@@ -125,7 +125,7 @@ class Rehearsal:
         self._sessions: dict[str, _Session] = {}
         self._users: dict[_Named, list[Fact]] = {}
         self._devices: dict[_Named, list[Fact]] = {}
-        self._taken: set[str] = set()
+        self._taken: set[tuple[str, str]] = set()
         self._count = 0
 
     def begin(self, name: str, described: Described, now: float) -> None:
@@ -217,11 +217,14 @@ class Rehearsal:
         self._join(session, facts)
 
     def take(self, signal: Signal) -> None:
-        """An event arrives. Its subject names sessions as the rehearsal does; an id counts once."""
-        if signal.stamp.id in self._taken:
-            return
-        self._taken.add(signal.stamp.id)
+        """An event arrives. Its subject names sessions as the rehearsal does.
+
+        An id counts once for its source.
+        """
         source = self._evaluator.world.sources.labelled(signal.source)
+        if (source, signal.stamp.id) in self._taken:
+            return
+        self._taken.add((source, signal.stamp.id))
         signal = msgspec.structs.replace(signal, source=source)
         meaning = meaning_of(signal, self._place_of)
         subject = signal.subject

@@ -63,12 +63,12 @@ class Sources:
         return self._known.get(name) or Source(name=name)
 
     def labelled(self, label: str) -> str:
-        """Return the source that a label names: a configured one, or else the daemon itself.
+        """Return whom a label names: a configured source, or a local peer; else the daemon itself.
 
         In files, which nobody sends and their author answers for: so what is told without a source
         is believed, and so is a recording from before there were any.
         """
-        return label if label in self._known else ITSELF
+        return label if label in self._known or label.startswith(LOCAL_PREFIX) else ITSELF
 
     def loosens(self, name: str, kind: str) -> bool:
         """Whether the words of this source, in events of this type, may loosen."""

@@ -1,5 +1,7 @@
 """A rehearsal is as the daemon would have it: the fold decides, and records are shared."""
 
+import msgspec
+
 from sidecar.domain.assurance import Authentication
 from sidecar.domain.decision import Verdict
 from sidecar.domain.location import Place
@@ -138,3 +140,15 @@ def test_where_proofs_are_the_sessions_the_first_token_passes_with_the_latest() 
     made.sign_in("s", Authentication(int(START) + 20, "mfa"), START + 20)
     for app, expected in (("payroll", Verdict.ALLOW), ("other", Verdict.STEP_UP)):
         assert made.explain("s", C1, START + 21, app, token=Token.FIRST).verdict is expected
+
+
+def test_an_event_is_believed_unless_it_is_said_by_a_source_that_may_not_loosen() -> None:
+    def told(source: str) -> Verdict:
+        made = rehearsal(UserRisk(RiskLevel.HIGH), s=ADA)
+        made.take(risk(RiskLevel.HIGH, START + 10))
+        low = risk(RiskLevel.LOW, START + 20)
+        made.take(msgspec.structs.replace(low, source=source))
+        return verdict(made, START + 21)
+
+    assert told("") is Verdict.ALLOW
+    assert told("local:app") is Verdict.STEP_UP

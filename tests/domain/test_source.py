@@ -38,3 +38,20 @@ def test_an_operator_stands_over_all_but_operators() -> None:
     assert sources.is_over("operator:ada", "mdm")
     assert sources.is_over("operator:ada", ITSELF)
     assert not sources.is_over("operator:ada", "operator:bob")
+
+
+def test_a_label_in_a_file_names_a_configured_source_or_a_local_peer_else_nobody() -> None:
+    sources = Sources([Source(name="mdm")])
+    assert sources.labelled("mdm") == "mdm"
+    assert sources.labelled("local:app") == "local:app"
+    for label in ("", "edr", "operator:ann"):
+        assert sources.labelled(label) == ITSELF
+
+
+def test_over_replaces_only_by_a_word_that_may_loosen() -> None:
+    mdm = Source(name="mdm", may_loosen=frozenset({"risk-level-change"}), over=frozenset({"app"}))
+    sources = Sources([mdm, Source(name="edr", over=frozenset({"app"}))])
+    assert sources.replaces("mdm", "app", "risk-level-change")
+    assert not sources.replaces("mdm", "app", "device-compliance-change")
+    assert not sources.replaces("edr", "app", "risk-level-change")
+    assert sources.replaces("edr", "edr", "risk-level-change")
