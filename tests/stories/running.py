@@ -105,11 +105,12 @@ def powerful(file: Path) -> SourceSettings:
 
 
 def empowered(settings: Settings, *transmitters: str) -> Settings:
-    """The settings with every power for these transmitters, which otherwise have none."""
+    """The settings with every power for these transmitters, also over the pod's local peers."""
     powers = tuple(
         SourceSettings(
             name=name,
             transmitter=name,
+            over=(f"local:{settings.app.id}",),
             may_loosen=SIGNALS,
             may_prove=True,
             may_identify=True,

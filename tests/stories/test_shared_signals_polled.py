@@ -12,10 +12,11 @@ from sidecar.adapters.clock import now
 from sidecar.domain.policy import RiskLevel, UserRisk
 from sidecar.wire.receiver_settings import KnownTransmitter, Receiver
 from sidecar.wire.settings import Settings
+from sidecar.wire.source_settings import SourceSettings
 from tests.adapters.servers import Server
 from tests.adapters.transmitter import TOKEN, Transmitter, transmit
 from tests.domain.scenes import policy
-from tests.stories.running import Pods, eventually, running, token, unique
+from tests.stories.running import ISSUER, Pods, eventually, running, token, unique
 from tests.stories.transmitting import SETS, signed
 
 
@@ -45,7 +46,11 @@ def pods(
             poll_interval=0.01,
             token_file=str(Path(secret)),
         )
-        return msgspec.structs.replace(settings, receiver=Receiver(transmitters=(known,)))
+        receiver = Receiver(transmitters=(known,))
+        # It is no issuer of tokens itself, and speaks for the users of one.
+        speaks_for = SourceSettings(name="hub", transmitter="idp", issuers=(ISSUER,))
+        sources = (*settings.sources, speaks_for)
+        return msgspec.structs.replace(settings, receiver=receiver, sources=sources)
 
     policies = (policy(UserRisk(RiskLevel.MEDIUM), name="risk"),)
     with running(valkey_server.url, policies, change=polling) as both:
@@ -60,7 +65,7 @@ def risk(transmitter: Transmitter, user: str, **more: Any) -> tuple[str, str]:
         "jti": token_id,
         "iat": int(now()),
         "aud": "us",
-        "sub_id": {"format": "iss_sub", "iss": transmitter.url, "sub": user},
+        "sub_id": {"format": "iss_sub", "iss": ISSUER, "sub": user},
         "events": {event: {"principal": "USER", "current_level": "HIGH"}},
         **more,
     }
