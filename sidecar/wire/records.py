@@ -112,7 +112,7 @@ class InvalidRecord(Exception):  # noqa: N818 - named by who must act: whoever w
         self.field = field
         self.stamp = stamp_of(field, value)
         self.ends = group in {b"revoked", b"ended", b"barred"}
-        self.helps = group == b"auth"
+        self.helps = group in {b"auth", b"proven"}
 
 
 def stamp_of(field: bytes, value: bytes) -> Stamp:

@@ -91,6 +91,14 @@ async def test_a_damaged_sign_in_is_left_out_as_that_loosens_nothing() -> None:
     assert [reason.policy for reason in answer.reasons] == []
 
 
+async def test_a_damaged_proof_of_a_place_is_left_out_as_that_loosens_nothing() -> None:
+    store, tokens = MemoryStore(), Tokens()
+    token = await session_with(store, tokens)
+    store.records[USER][b"proven:0"] = b"0000001000000000p\0\xc1 damaged"
+    answer = await later(store, tokens).check(token)
+    assert answer.verdict is Verdict.ALLOW
+
+
 async def test_a_damaged_checkpoint_is_not_taken_for_none() -> None:
     store, tokens = MemoryStore(), Tokens()
     events = [risk(1001 + n, f"r{n}") for n in range(24)]
