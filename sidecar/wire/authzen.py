@@ -41,7 +41,9 @@ _METHODS = frozenset(
 )
 _BY_ID = frozenset(("route", "path", "uri", "url"))
 _PARTS = ("subject", "action", "resource", "context")
-_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)([^#]*)", re.DOTALL)
+# A fragment has to be left out before: `[^#]*` behind `[^/?#]*` would look n times at what ends in
+# one, and a body may have a megabyte.
+_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)(.*)", re.DOTALL)
 _HOST = re.compile(r"(?:[a-z0-9._~-]{1,253}|\[[0-9a-f:.]{2,45}\])")
 
 
@@ -317,7 +319,7 @@ def _is_told(what: Mapping[str, object], name: str) -> bool:
 
 
 def _split(uri: str) -> tuple[str, str]:
-    absolute = _ABSOLUTE.fullmatch(uri)
+    absolute = None if "#" in uri else _ABSOLUTE.fullmatch(uri)
     if absolute is None:
         return "", uri
     # User information is no host: `https://public.example@private.example/`.

@@ -124,6 +124,15 @@ def test_a_resource_names_a_call(resource: Any, host: str, path: str) -> None:
     assert (found.host, found.path) == (host, path)
 
 
+@pytest.mark.parametrize("uri", ["a://{}#", "{}://a#", "a://a/{}#", "a:{}"])
+def test_an_address_as_long_as_a_body_may_be_is_read_character_by_character(uri: str) -> None:
+    # A reader that goes back would need hours for this.
+    with pytest.raises(InvalidEvaluation):
+        decoded(
+            resource={"type": "uri", "id": "1", "properties": {"uri": uri.format("x" * 1_000_000)}}
+        )
+
+
 @pytest.mark.parametrize(
     "properties",
     [
