@@ -12,7 +12,7 @@ import jwt
 
 from sidecar.adapters.keys import KeySource
 from sidecar.wire.claims import InvalidToken
-from sidecar.wire.jwks import ALGORITHMS, Key
+from sidecar.wire.jwks import ALGORITHMS, JWS, Key
 from sidecar.wire.jws import Unverified, read
 from sidecar.wire.receiver_settings import KnownTransmitter
 from sidecar.wire.security_event_tokens import (
@@ -37,7 +37,7 @@ class SetVerifier:
         self._keys = {(one.name, one.issuer): (one, keys) for one, keys in known}
         self._known = {one.issuer: (one, keys) for one, keys in self._keys.values()}
         self._max_bytes = max_bytes
-        self._jws = jwt.PyJWS()
+        self._jws = JWS
 
     def replace(self, transmitters: Iterable[KnownTransmitter]) -> None:
         """Believe those of its transmitters that are among these, as they are configured now."""

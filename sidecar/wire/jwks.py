@@ -1,19 +1,21 @@
 """JWK Sets: which of their keys may verify which tokens (RFC 7517; RFC 8725, section 3).
 
-PyJWT makes the key objects but looks at neither `use`, nor `key_ops`, nor the key's `alg`.
+PyJWT makes the key objects but looks at neither `use`, nor `key_ops`, nor the key's `alg`. It does
+not know `Ed25519`, the name that RFC 9864 has for what `EdDSA` means with such a key.
 """
 
 import base64
+import contextlib
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, TypeAlias, cast
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
+from jwt.algorithms import Algorithm, ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from sidecar.wire.jws import strict_object
 
@@ -28,8 +30,20 @@ MAX_CANDIDATES = 4
 
 _CURVES = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
 _RSA = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
-ALGORITHMS = frozenset({*_RSA, *_CURVES.values(), "EdDSA"})
+_ED25519 = ("EdDSA", "Ed25519")  # RFC 8037; RFC 9864, which deprecates the first
+ALGORITHMS = frozenset({*_RSA, *_CURVES.values(), *_ED25519})
 """What an issuer may be configured to sign with; never `none`, never a shared secret."""
+
+
+def _register(register: Callable[[str, Algorithm], None]) -> None:
+    with contextlib.suppress(ValueError):  # a later PyJWT may know it
+        register("Ed25519", OKPAlgorithm())
+
+
+JWS = jwt.PyJWS()
+"""PyJWT's signatures by each of `ALGORITHMS`; `jwt.encode` and `jwt.decode` know them, too."""
+_register(JWS.register_algorithm)
+_register(jwt.register_algorithm)
 
 
 class InvalidKeySet(Exception):  # noqa: N818 - named by who must act: who serves the keys
@@ -113,7 +127,7 @@ def signed_by(jws: str, algorithm: str, key: PublicKey) -> bool:
     """Whether this key, one for the algorithm, signed a compact JWS that `wire.jws` has read."""
     signed, _, signature = jws.rpartition(".")
     raw = base64.urlsafe_b64decode(signature + "=" * (-len(signature) % 4))
-    return bool(jwt.PyJWS().get_algorithm_by_name(algorithm).verify(signed.encode(), key, raw))
+    return bool(JWS.get_algorithm_by_name(algorithm).verify(signed.encode(), key, raw))
 
 
 def key_of_client(jwk: object, algorithm: str) -> PublicKey | None:
@@ -155,7 +169,7 @@ def _public(jwk: dict[str, object]) -> tuple[PublicKey, frozenset[str]]:
                 {_CURVES[curve]}
             )
         case "OKP", "Ed25519":
-            return cast("Ed25519PublicKey", OKPAlgorithm.from_jwk(jwk)), frozenset({"EdDSA"})
+            return cast("Ed25519PublicKey", OKPAlgorithm.from_jwk(jwk)), frozenset(_ED25519)
         case _:  # `oct` among them: a secret that is published is none
             raise ValueError("no kind of key that verifies tokens")
 

@@ -61,7 +61,8 @@ class KnownTransmitter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     metadata_url: Url = ""
     jwks_uri: Url = ""  # where its keys are
     jwks_file: File = ""  # or a file of them
-    algorithms: tuple[Algorithm, ...] = ("RS256", "PS256", "ES256", "EdDSA")  # asymmetric ones only
+    # asymmetric ones only
+    algorithms: tuple[Algorithm, ...] = ("RS256", "PS256", "ES256", "EdDSA", "Ed25519")
     # of the `typ` header
     types: tuple[str, ...] = ("secevent+jwt", "application/secevent+jwt")
     skew: DurationOrZero = 60.0  # by which clocks may differ

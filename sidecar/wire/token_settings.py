@@ -114,7 +114,8 @@ class Issuer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     audiences: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     jwks_uri: Url = ""  # where its keys are
     jwks_file: File = ""  # or a file of them
-    algorithms: tuple[Algorithm, ...] = ("RS256", "PS256", "ES256", "EdDSA")  # asymmetric ones only
+    # asymmetric ones only
+    algorithms: tuple[Algorithm, ...] = ("RS256", "PS256", "ES256", "EdDSA", "Ed25519")
     leeway: DurationOrZero = 30.0  # by which clocks may differ
     user_claim: ClaimPath = "sub"  # names the user
     session_claim: ClaimPath = "sid"  # names the session
@@ -174,7 +175,8 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Tokens that are bound to their client: DPoP (RFC 9449) and mutual TLS (RFC 8705)."""
 
     possession: Possession = Possession.ACCEPT  # whether the binding is verified here
-    dpop_algorithms: tuple[Algorithm, ...] = ("ES256", "EdDSA", "PS256", "RS256")  # of proofs
+    # of proofs
+    dpop_algorithms: tuple[Algorithm, ...] = ("ES256", "EdDSA", "Ed25519", "PS256", "RS256")
     dpop_window: Duration = 60.0  # a proof counts so long before and after its `iat`
     dpop_replays: PositiveInt = 100000  # proofs remembered, so that each counts once
     # what proofs may be for, as `https://app.example`; empty: any with the call's own host

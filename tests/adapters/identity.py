@@ -12,6 +12,8 @@ import trio
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
+from sidecar.wire.jwks import JWS
+
 NOW = 1_800_000_000.0
 ISSUER = "https://id.example"
 AUDIENCE = "payroll-api"
@@ -20,7 +22,7 @@ CURVES: dict[str, ec.EllipticCurve] = {
     "ES384": ec.SECP384R1(),
     "ES512": ec.SECP521R1(),
 }
-ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", *CURVES, "EdDSA")
+ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", *CURVES, "EdDSA", "Ed25519")
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
@@ -30,7 +32,7 @@ def private_key(algorithm: str, number: int = 0, bits: int = 2048) -> PrivateKey
     """The `number`th key of a kind; made once, as RSA keys take their time."""
     if algorithm in CURVES:
         return ec.generate_private_key(CURVES[algorithm])
-    if algorithm == "EdDSA":
+    if algorithm in ("EdDSA", "Ed25519"):
         return ed25519.Ed25519PrivateKey.generate()
     return rsa.generate_private_key(65537, bits)
 
@@ -95,7 +97,7 @@ class Signer:
     def raw(self, header: bytes, payload: bytes) -> str:
         """A token over these very bytes, signed as `algorithm` says, whatever the header says."""
         signed = encode(header) + "." + encode(payload)
-        algorithm = jwt.PyJWS().get_algorithm_by_name(self.algorithm)
+        algorithm = JWS.get_algorithm_by_name(self.algorithm)
         return signed + "." + encode(algorithm.sign(signed.encode(), self.private))
 
 

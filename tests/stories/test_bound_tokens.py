@@ -74,7 +74,7 @@ def test_a_token_of_a_key_passes_with_a_proof_and_once_a_proof(pods: Pods) -> No
     assert again.status_code == 401
     challenge = again.headers["www-authenticate"]
     assert challenge.startswith('DPoP error="invalid_dpop_proof", error_description="')
-    assert 'algs="ES256 EdDSA PS256 RS256"' in challenge
+    assert 'algs="ES256 EdDSA Ed25519 PS256 RS256"' in challenge
     assert call(pods, mine, DPoP=shown(mine)).status_code == 200
 
 

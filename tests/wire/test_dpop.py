@@ -17,7 +17,7 @@ from tests.adapters.identity import Signer
 TOKEN = "the-token"
 CLIENT = Signer("ES256")
 TARGET = Target("POST", "app.example", "/pay/7")
-ALGORITHMS = ("ES256", "EdDSA", "RS256")
+ALGORITHMS = ("ES256", "EdDSA", "Ed25519", "RS256")
 
 
 def proof(signer: Signer = CLIENT, header: Any = None, **changes: Any) -> str:

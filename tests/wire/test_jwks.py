@@ -39,7 +39,7 @@ def test_a_key_of_every_algorithm_is_found_by_its_kid(algorithm: str) -> None:
         (RSA, {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}),
         (EC, {"ES256"}),
         (Signer("ES384"), {"ES384"}),
-        (ED, {"EdDSA"}),
+        (ED, {"EdDSA", "Ed25519"}),
     ],
     ids=lambda value: getattr(value, "algorithm", ""),
 )
@@ -51,6 +51,8 @@ def test_a_key_fits_only_the_algorithms_of_its_kind_and_curve(
 
 def test_the_alg_of_a_key_restricts_it() -> None:
     assert fitting(RSA.jwk(alg="PS256")) == {"PS256"}
+    assert fitting(ED.jwk(alg="Ed25519")) == {"Ed25519"}
+    assert fitting(ED.jwk(alg="EdDSA")) == {"EdDSA"}
 
 
 @pytest.mark.parametrize(
