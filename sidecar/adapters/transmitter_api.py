@@ -219,7 +219,9 @@ def _judged(answer: _Answer) -> _Answer:
         return answer
     if answer.status in (429, 503):
         after = answer.headers.get("retry-after", "")
-        raise Overloaded(min(int(after), LONGEST_RETRY_AFTER) if after.isdecimal() else 1)
+        is_number = after.isascii() and after.isdecimal()
+        seconds = int(after[:9]) if is_number else 1  # int() refuses thousands of digits
+        raise Overloaded(min(seconds, LONGEST_RETRY_AFTER))
     if answer.status >= 500:
         raise Unavailable(f"the answer has status {answer.status}")
     raise Refused(answer.status, _said(answer.body))

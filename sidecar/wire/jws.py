@@ -6,6 +6,7 @@ that base64 ignores, members named twice. All of these are refused here.
 
 import base64
 import json
+import math
 import re
 from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
@@ -56,11 +57,19 @@ def read(token: str, max_bytes: int) -> Unverified:
 def strict_object(raw: bytes) -> dict[str, object]:
     """Read a JSON object that every reader reads alike; raises ValueError for anything else.
 
-    No member is named twice, nothing is `NaN` or `Infinity`, every string can be encoded.
+    No member is named twice, every string can be encoded, and every number is one that a double
+    can hold (RFC 7493, section 2.2): neither `NaN` nor `Infinity`, nor `1e999` or 400 digits, which
+    would be the same to some readers and break others.
     """
     text = raw.decode()
     try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_not_json)
+        value = json.loads(
+            text,
+            object_pairs_hook=_unique,
+            parse_constant=_not_json,
+            parse_float=_fraction,
+            parse_int=_whole,
+        )
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode()  # finds a lone surrogate
     except RecursionError:
@@ -99,6 +108,18 @@ def _unique(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
     if len(members) != len(pairs):
         raise ValueError("a member is named twice")
     return members
+
+
+def _fraction(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("a number is out of range")
+    return value
+
+
+def _whole(text: str) -> int:
+    _fraction(text)
+    return int(text)
 
 
 def _not_json(constant: str) -> NoReturn:

@@ -78,6 +78,14 @@ def test_a_token_of_a_key_passes_with_a_proof_and_once_a_proof(pods: Pods) -> No
     assert call(pods, mine, DPoP=shown(mine)).status_code == 200
 
 
+@pytest.mark.parametrize("iat", [int("9" * 400), -int("9" * 400), "1000", True, 10**300])
+def test_a_proof_of_whatever_time_is_refused_and_breaks_nothing(pods: Pods, iat: Any) -> None:
+    mine = token(unique("user"), unique("session"), **bound(KEYS[0]))
+    refused = call(pods, mine, DPoP=shown(mine, iat=iat))
+    assert refused.status_code == 401
+    assert 'error="invalid_dpop_proof"' in refused.headers["www-authenticate"]
+
+
 @pytest.mark.parametrize("scheme", ["Bearer", "DPoP"])
 def test_a_stolen_token_is_no_use_without_its_key(pods: Pods, scheme: str) -> None:
     mine = token(unique("user"), unique("session"), **bound(KEYS[0]))

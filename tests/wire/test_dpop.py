@@ -131,6 +131,13 @@ def test_an_algorithm_that_is_not_allowed_is_refused() -> None:
     assert flaw(proof(Signer("ES384"))) is Flaw.PROOF_INVALID
 
 
+@pytest.mark.parametrize("iat", [int("9" * 400), -int("9" * 400), 10**308])
+def test_no_number_is_too_large_to_be_refused(iat: int) -> None:
+    with contextlib.suppress(InvalidToken):
+        assert read(proof(iat=iat)).issued_at == float(iat)
+    assert flaw(proof(iat=int("9" * 400))) is Flaw.PROOF_INVALID
+
+
 @pytest.mark.parametrize("part", [0, 1, 2])
 def test_a_proof_with_any_part_from_another_is_refused(part: int) -> None:
     mine, other = proof().split("."), proof(Signer("ES256", number=1), jti="j2").split(".")

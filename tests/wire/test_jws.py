@@ -97,12 +97,19 @@ def test_headers_of_another_type_are_malformed(header: Any) -> None:
         b"[" * 100_000,
         b'{"a":' * 50_000,
         b'{"a":' + b"9" * 5000 + b"}",
+        b'{"a":' + b"9" * 400 + b"}",
+        b'{"a":[-' + b"9" * 400 + b"]}",
+        b'{"a":1e999}',
     ],
     ids=lambda document: repr(document[:20]),
 )
 def test_json_that_readers_could_read_differently_is_no_document(document: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the claim is the type
         strict_object(document)
+
+
+def test_numbers_that_a_double_can_hold_are_read_as_they_are() -> None:
+    assert strict_object(b'{"a":18446744073709551617,"b":1e308}') == {"a": 2**64 + 1, "b": 1e308}
 
 
 def test_escapes_that_stand_for_characters_are_read() -> None:
