@@ -145,9 +145,9 @@ def read_answer(
     """An answer of 200 (RFC 7662, section 2.2); policies ask for the `wanted` claims.
 
     Raises `InvalidAnswer`, and `InvalidToken` where the token is not to be believed. What the
-    answer leaves out - `iss`, `aud`, `exp` - the issuer has seen to.
+    answer leaves out - `iss`, `aud`, `exp` - the issuer has seen to; some write `null` for that.
     """
-    answer = dict(told)
+    answer = {name: value for name, value in told.items() if value is not None}
     active = answer.pop("active", None)
     if not isinstance(active, bool):
         raise InvalidAnswer("the answer has no member active that is true or false")

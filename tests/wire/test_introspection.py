@@ -92,6 +92,21 @@ def test_one_that_is_active_but_not_for_us_is_not_believed(answer: Any, expected
     assert flaw(**answer) is expected
 
 
+MEMBERS = ("iss", "aud", "exp", "nbf", "iat", "auth_time", "sid", "acr", "amr", "scope", "cnf")
+MORE_MEMBERS = ("client_id", "azp", "groups", "roles", "jti", "deviceid", "token_type", "xms_cc")
+
+
+@pytest.mark.parametrize("name", [*MEMBERS, *MORE_MEMBERS])
+def test_a_member_that_is_null_is_one_that_is_left_out(name: str) -> None:
+    assert read(**dict[str, Any]({name: None})) == read()
+
+
+@pytest.mark.parametrize("name", ["sub", "active"])
+def test_a_member_that_is_required_may_not_be_null(name: str) -> None:
+    with pytest.raises((InvalidToken, InvalidAnswer)):
+        read(**dict[str, Any]({name: None}))
+
+
 @pytest.mark.parametrize("raw", [b"", b"[]", b"{}", b'{"active":"true"}', b'{"active":1}', b"\xff"])
 def test_an_answer_that_says_nothing_is_no_answer(raw: bytes) -> None:
     with pytest.raises(InvalidAnswer):
