@@ -163,6 +163,8 @@ def _public(jwk: dict[str, object]) -> tuple[PublicKey, frozenset[str]]:
             exponent = rsa.public_numbers().e
             if not MIN_RSA_BITS <= rsa.key_size <= MAX_RSA_BITS or exponent > MAX_RSA_EXPONENT:
                 raise ValueError("an RSA key of this size is not safe to use")
+            if _is_roca(rsa.public_numbers().n):
+                raise ValueError("an RSA key of this kind can be factored")
             return rsa, frozenset(_RSA)
         case "EC", str(curve) if curve in _CURVES:
             return cast("EllipticCurvePublicKey", ECAlgorithm.from_jwk(jwk)), frozenset(
@@ -172,6 +174,20 @@ def _public(jwk: dict[str, object]) -> tuple[PublicKey, frozenset[str]]:
             return cast("Ed25519PublicKey", OKPAlgorithm.from_jwk(jwk)), frozenset(_ED25519)
         case _:  # `oct` among them: a secret that is published is none
             raise ValueError("no kind of key that verifies tokens")
+
+
+_PRIMES = tuple(n for n in range(3, 168) if all(n % m for m in range(2, n)))
+_POWERS = tuple((prime, frozenset(pow(65537, n, prime) for n in range(prime))) for prime in _PRIMES)
+
+
+def _is_roca(modulus: int) -> bool:
+    """Whether a chip made the key whose primes can be found from its modulus (CVE-2017-15361).
+
+    Infineon's library took primes of the form `k * M + 65537**a mod M`, where M is a product of
+    small primes. So the modulus is a power of 65537 modulo each of them, as one of another kind is
+    with a chance of one to 2**150 or so.
+    """
+    return all(modulus % prime in powers for prime, powers in _POWERS)
 
 
 def _thumbprint(jwk: Mapping[str, object]) -> str:

@@ -1,4 +1,5 @@
 import json
+import math
 from typing import Any
 
 import pytest
@@ -10,10 +11,11 @@ from sidecar.wire.jwks import (
     MAX_CANDIDATES,
     MAX_KEYS,
     InvalidKeySet,
+    key_of_client,
     key_set_of,
 )
 from tests.adapters.identity import ALGORITHMS as SIGNED
-from tests.adapters.identity import Signer, key_set
+from tests.adapters.identity import Signer, encode, key_set
 
 RSA = Signer("RS256", "r")
 EC = Signer("ES256", "e")
@@ -95,6 +97,24 @@ def test_a_key_that_must_not_verify_is_left_out_and_the_others_stay(jwk: Any) ->
     keys = key_set_of(json.dumps({"keys": [jwk, ED.jwk()]}).encode())
     assert [key.key_id for key in keys.candidates(None, "EdDSA")] == ["d"]
     assert len(keys.ids) == 1
+
+
+def of_a_weak_chip(power: int) -> dict[str, Any]:
+    """An RSA key with a modulus as CVE-2017-15361 makes them."""
+    primes = [n for n in range(2, 702) if all(n % m for m in range(2, n))]
+    product = math.prod(primes)
+    modulus = pow(65537, power, product) + product * (2**2047 // product + 1)
+    assert modulus.bit_length() == 2048
+    return RSA.jwk(n=encode(modulus.to_bytes(256, "big")), kid="chip")
+
+
+@pytest.mark.parametrize("power", [1, 12345, 2**200 + 1])
+def test_a_key_of_a_chip_whose_keys_can_be_factored_is_left_out(power: int) -> None:
+    keys = key_set_of(key_set(of_a_weak_chip(power), RSA))
+    assert [key.key_id for key in keys.candidates(None, "RS256")] == ["r"]
+    with pytest.raises(InvalidKeySet):
+        key_set_of(key_set(of_a_weak_chip(power)))
+    assert key_of_client(of_a_weak_chip(power), "RS256") is None
 
 
 @pytest.mark.parametrize(
