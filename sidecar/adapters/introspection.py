@@ -260,7 +260,11 @@ class Introspector:
         if self.keys is None or parts.algorithm not in self.issuer.algorithms:
             raise InvalidAnswer("the answer's algorithm is not allowed")
         keys = await self.keys.find(parts.key_id, parts.algorithm)
-        if not any(signed_by(text, parts.algorithm, key.public) for key in keys):
+        signed = any(signed_by(text, parts.algorithm, key.public) for key in keys)
+        if not signed and await self.keys.renewed(keys):
+            keys = self.keys.held(parts.key_id, parts.algorithm)
+            signed = any(signed_by(text, parts.algorithm, key.public) for key in keys)
+        if not signed:
             raise InvalidAnswer("the answer is not signed by the issuer")
         return signed_answer(parts, self.issuer, now)
 

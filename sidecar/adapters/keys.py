@@ -12,7 +12,7 @@ A key that a good document no longer has is gone at once, for cached tokens too 
 import contextlib
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 
 import trio
@@ -127,6 +127,18 @@ class KeySource:
                 return False
             await self._refresh(rediscover=False)
             return True
+
+    async def renewed(self, tried: Sequence[Key]) -> bool:
+        """Ask the issuer, as `renew` does, for others than these, which did not sign.
+
+        Whether its keys have changed. Anybody can show a signature that does not fit, so this too
+        is bounded by the bucket of all fetches; what a fetch brings counts for all.
+        """
+        if all(map(self.holds, (key.id for key in tried))):
+            before = self.generation
+            await self.renew()
+            return self.generation != before
+        return True
 
     def reload(self) -> None:
         """Have `run` refresh at once: the file changed, or the operator asked."""

@@ -89,10 +89,9 @@ class SetVerifier:
             raise InvalidSet(Fault.INVALID_KEY, "the key that signed the SET is not known")
         if self._is_signed(text, algorithm, keys):
             return
-        # Without a `kid` a rotation shows only as a signature that does not fit.
-        before = source.generation
-        renewed = parts.key_id is None and await source.renew() and source.generation != before
-        if not (renewed and self._is_signed(text, algorithm, source.held(None, algorithm))):
+        # A rotation without a `kid`, or within one, shows only as a signature that does not fit.
+        renewed = await source.renewed(keys)
+        if not (renewed and self._is_signed(text, algorithm, source.held(parts.key_id, algorithm))):
             raise InvalidSet(Fault.AUTHENTICATION_FAILED, "the signature does not fit")
 
     def _is_signed(self, text: str, algorithm: str, keys: tuple[Key, ...]) -> bool:

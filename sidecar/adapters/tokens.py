@@ -206,13 +206,10 @@ async def _verified(
     try:
         key = _signer(token, parts.algorithm, keys, source)
     except InvalidToken as refusal:
-        # Without a `kid` a rotation shows only as a signature that does not fit.
-        if parts.key_id is not None or refusal.code is not Flaw.BAD_SIGNATURE:
+        # A rotation without a `kid`, or within one, shows only as a signature that does not fit.
+        if refusal.code is not Flaw.BAD_SIGNATURE or not await source.renewed(keys):
             raise
-        before = source.generation
-        if not await source.renew() or source.generation == before:
-            raise
-        key = _signer(token, parts.algorithm, source.held(None, parts.algorithm), source)
+        key = _signer(token, parts.algorithm, source.held(parts.key_id, parts.algorithm), source)
     validity = validity_of(parts.claims, source.issuer.leeway)
     validity.check(now)
     read = limited(token_of(parts.claims, source.issuer, wanted), source.issuer)

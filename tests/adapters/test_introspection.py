@@ -353,6 +353,17 @@ async def test_a_signed_answer_is_believed_by_the_issuers_keys_alone(tmp_path: P
         assert await one.flaw("gone") is Flaw.NOT_ACTIVE
 
 
+async def test_a_key_of_signed_answers_may_be_replaced_under_its_kid(tmp_path: Path) -> None:
+    jwks = tmp_path / "jwks.json"
+    jwks.write_bytes(key_set(Signer()))
+    async with world(jwks=jwks, signed=True) as one:
+        one.endpoint.body = signed(Signer())
+        await one.verifier.verify("tok", NOW)
+        jwks.write_bytes(key_set(Signer(number=1)))
+        one.endpoint.body = signed(Signer(number=1))
+        assert (await one.verifier.verify("other", NOW)).user == "alice"
+
+
 @pytest.mark.parametrize(
     "body",
     [

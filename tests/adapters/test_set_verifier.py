@@ -82,6 +82,17 @@ async def test_without_a_key_id_a_signature_that_does_not_fit_asks_for_new_keys(
     await known.verify(token(provider, fresh), NOW)
 
 
+async def test_a_key_that_was_replaced_under_its_kid_is_fetched_at_the_first_set(
+    provider: Provider,
+) -> None:
+    known = verifier(provider)
+    await known.verify(token(provider), NOW)
+    replaced = Signer(kid="old", number=3)
+    provider.paths["/jwks"] = Answer(key_set(replaced))
+    await known.verify(token(provider, replaced), NOW)
+    assert await refused(known, token(provider, OLD)) is Fault.AUTHENTICATION_FAILED
+
+
 async def test_while_the_keys_are_not_to_be_had_nothing_is_said_of_a_set(
     provider: Provider,
 ) -> None:

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.adapters.keys import KeySource
+from sidecar.adapters.keys import BURST, KeySource
 from sidecar.adapters.tokens import REFUSAL_LIFE, TokenVerifier
 from sidecar.service.answers import Unavailable
 from sidecar.wire.claims import Flaw, InvalidToken, Token
@@ -392,6 +392,40 @@ async def test_a_token_refused_before_its_key_was_known_is_accepted_after(file: 
 async def test_a_token_without_kid_tries_the_keys_that_fit(file: Path) -> None:
     publish(file, Signer(kid="a", number=1), Signer("RS256"), Signer(kid=None))
     assert (await verifier_of(file).verify(Signer(kid=None).token(), NOW)).user == "alice"
+
+
+async def test_a_key_that_was_replaced_under_its_kid_is_fetched_at_the_first_token(
+    nursery: trio.Nursery,
+) -> None:
+    provider = await serve(nursery)
+    provider.paths["/jwks"] = Answer(key_set(EC))
+    issuer = Issuer(issuer=ISSUER, audiences=(AUDIENCE,), jwks_uri=provider.url + "/jwks")
+    settings = Tokens(jwks_min_interval=3600.0)
+    verifier = TokenVerifier([KeySource(issuer, settings)], settings)
+    old = EC.token()
+    await verifier.verify(old, NOW)
+    replaced = Signer("ES256", "ec", number=1)
+    provider.paths["/jwks"] = Answer(key_set(replaced))
+    assert (await verifier.verify(replaced.token(), NOW)).user == "alice"
+    assert verifier.cached(old, NOW) is None
+    assert await flaw(verifier, old) is Flaw.BAD_SIGNATURE
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_flood_of_forged_tokens_fetches_no_more_than_the_burst(
+    nursery: trio.Nursery,
+) -> None:
+    provider = await serve(nursery)
+    provider.paths["/jwks"] = Answer(key_set(EC))
+    issuer = Issuer(issuer=ISSUER, audiences=(AUDIENCE,), jwks_uri=provider.url + "/jwks")
+    settings = Tokens(jwks_min_interval=3600.0)
+    verifier = TokenVerifier([KeySource(issuer, settings)], settings)
+    forger = Signer("ES256", "ec", number=1)
+    for number in range(50):
+        assert await flaw(verifier, forger.token(jti=str(number))) is Flaw.BAD_SIGNATURE
+    assert len(provider.asked) == BURST
+    assert (await verifier.verify(EC.token(), NOW)).user == "alice"
+    nursery.cancel_scope.cancel()
 
 
 async def test_a_rotation_is_noticed_without_kids(file: Path) -> None:
