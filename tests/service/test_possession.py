@@ -1,13 +1,16 @@
 """Whether who shows a token holds what it is bound to; and what a change of that is worth."""
 
+import contextlib
 import itertools
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sidecar.domain.policy import Signals
-from sidecar.service.answers import Call, Shown, Verdict
-from sidecar.service.possession import Possessions
+from sidecar.service.answers import Call, Overloaded, Shown, Verdict
+from sidecar.service.possession import SHARE, Possessions, Proofs, ShownProof
 from sidecar.wire.claims import Bound, Flaw, InvalidToken, Token
 from sidecar.wire.jwks import thumbprint_of_client
 from sidecar.wire.token_settings import Binding, Possession
@@ -36,8 +39,8 @@ def call(dpop: str | None = None, certificate: str = "") -> Call:
     return Call(TOKEN, method="POST", host="app.example", path="/pay/7", shown=shown)
 
 
-def fresh(**changes: Any) -> str:
-    return proof(jti=f"fresh-{next(_numbers)}", **changes)
+def fresh(*, signer: Signer = CLIENT, **changes: Any) -> str:
+    return proof(signer, jti=f"fresh-{next(_numbers)}", **changes)
 
 
 def flaw(possessions: Possessions, token: Token, what: Call, now: float = NOW) -> Flaw:
@@ -74,14 +77,68 @@ def test_no_moment_lets_a_proof_count_twice() -> None:
     assert flaw(possessions, KEYED, shown, NOW + 121) is Flaw.PROOF_INVALID
 
 
-def test_no_more_proofs_are_remembered_than_are_to_be() -> None:
-    possessions = Possessions(Binding(possession=Possession.VERIFY, dpop_replays=2))
-    shown = [call(fresh()) for _ in range(4)]
-    for one in shown:
-        possessions.check(KEYED, one, NOW)
-    assert flaw(possessions, KEYED, shown[-1]) is Flaw.PROOF_REPLAYED
-    assert flaw(possessions, KEYED, shown[-2]) is Flaw.PROOF_REPLAYED
-    possessions.check(KEYED, shown[0], NOW)
+OTHERS = [Signer("ES256", number=number) for number in range(1, 9)]
+
+
+def flood(possessions: Possessions, key: Signer, count: int, now: float = NOW) -> list[Call]:
+    """Show proofs by a key; those that were taken."""
+    keyed = token_bound_to(key=thumbprint_of_client(key.jwk()))
+    taken = []
+    for _ in range(count):
+        shown = call(fresh(signer=key, iat=now))
+        with contextlib.suppress(Overloaded):
+            possessions.check(keyed, shown, now)
+            taken.append(shown)
+    return taken
+
+
+def small(bound: int) -> Possessions:
+    return Possessions(Binding(possession=Possession.VERIFY, dpop_replays=bound))
+
+
+def test_a_flood_by_one_key_makes_no_proof_good_again_and_keeps_nobody_out() -> None:
+    possessions = small(200)
+    (ada,) = flood(possessions, CLIENT, 1)
+    mallory = flood(possessions, OTHERS[0], 205)
+    assert len(mallory) == 200 // SHARE
+    assert flaw(possessions, KEYED, ada) is Flaw.PROOF_REPLAYED
+    assert len(flood(possessions, CLIENT, 20)) == 20
+
+
+def test_a_flood_by_many_keys_leaves_room_for_those_that_show_few() -> None:
+    possessions = small(400)
+    (ada,) = flood(possessions, CLIENT, 1)
+    taken = [len(flood(possessions, key, 110)) for key in OTHERS]
+    assert taken == [100, 100, 99, 16, 16, 16, 16, 16]
+    assert flaw(possessions, KEYED, ada) is Flaw.PROOF_REPLAYED
+    assert len(flood(possessions, CLIENT, 5)) == 5
+
+
+def test_where_the_memory_is_full_proofs_are_turned_away_until_others_have_ended() -> None:
+    possessions = small(4)
+    (first,) = flood(possessions, CLIENT, 1)
+    assert [len(flood(possessions, key, 2)) for key in OTHERS[:4]] == [1, 1, 1, 0]
+    assert flaw(possessions, KEYED, first) is Flaw.PROOF_REPLAYED
+    with pytest.raises(Overloaded):
+        possessions.check(KEYED, call(fresh()), NOW)
+    assert len(flood(possessions, CLIENT, 1, NOW + 61)) == 1
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5), st.integers(0, 240)), max_size=60),
+    st.integers(1, 12),
+)
+def test_no_proof_ever_counts_twice(calls: list[tuple[int, int, int]], bound: int) -> None:
+    settings = Binding(possession=Possession.VERIFY, dpop_replays=bound)
+    proofs = Proofs()
+    taken: set[tuple[int, int]] = set()
+    for key, number, at in sorted(calls, key=lambda one: one[2]):
+        ended = 240.0 + number  # whenever it is shown, it is still good
+        with contextlib.suppress(Overloaded, InvalidToken):
+            proofs.remember(ShownProof(ended, f"k{key}", bytes([number])), at, settings)
+            assert (key, number) not in taken
+            taken.add((key, number))
+    assert len(taken) <= bound
 
 
 @pytest.mark.parametrize(
