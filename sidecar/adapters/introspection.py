@@ -2,11 +2,17 @@
 
 A positive answer counts for `cache_for` and never longer than the token; a negative one for
 `cache_refusals_for`. Both caches are keyed by a digest of the token and bounded. Concurrent callers
-with one token share a question. With the issuer slow or gone, questions pause (`FIRST_PAUSE`, then
-twice as long each time, up to `LONGEST_PAUSE`); a token that was active a short while ago
-(`max_staleness`) is then handed out as `unconfirmed`, and nothing is said of one that is new.
+with one token share a question. With the issuer slow or gone, questions pause (`circuit_breaker`);
+a token that was active a short while ago (`max_staleness`) is then handed out as `unconfirmed`, and
+nothing is said of one that is new.
+
+An answer that says nothing concerns the token that was asked about and no other: that one is not
+asked about again for `FIRST_PAUSE`. So do a 400, with which some issuers and firewalls answer to
+what is no token of theirs, and a 403. Failures of the issuer are: no connection, no answer in time,
+a status from 500 on, 429, and 401, which is about our own credential.
 """
 
+import contextlib
 import math
 import random
 import uuid
@@ -20,6 +26,7 @@ import jwt
 import msgspec
 import trio
 
+from sidecar.adapters.circuit_breaker import FIRST_PAUSE, Breaker
 from sidecar.adapters.documents import MAX_BYTES, body_of, client_for, read_file
 from sidecar.adapters.keys import KeySource
 from sidecar.service.answers import Unavailable
@@ -39,8 +46,7 @@ from sidecar.wire.jwks import signed_by
 from sidecar.wire.jws import read
 from sidecar.wire.settings import Issuer
 
-FIRST_PAUSE = 1.0
-LONGEST_PAUSE = 30.0
+_OF_THE_ISSUER = (httpx.codes.UNAUTHORIZED, httpx.codes.TOO_MANY_REQUESTS)
 
 
 class Outcome(StrEnum):
@@ -48,8 +54,8 @@ class Outcome(StrEnum):
 
     ACTIVE = "active"
     REFUSED = "refused"  # not active, or not for us
-    INVALID = "invalid"  # an answer that says nothing
-    FAILED = "failed"  # no answer
+    INVALID = "invalid"  # an answer that says nothing of the token
+    FAILED = "failed"  # no answer: the issuer's failure, or ours
     SKIPPED = "skipped"  # not asked: it failed just now
 
 
@@ -97,15 +103,17 @@ class Introspector:
         self._bound = bound
         self.keys = keys
         self._on_answer = on_answer
-        self._jitter = jitter
+        self._breaker = Breaker(jitter)
         self._wanted = frozenset[str]()
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
         self._refused: OrderedDict[bytes, _Refusal] = OrderedDict()
         self._asking: dict[bytes, trio.Event] = {}
-        self._turns = trio.Semaphore(self._settings.concurrent)
+        self._set_aside: OrderedDict[bytes, float] = OrderedDict()
+        concurrent = self._settings.concurrent
+        self._turns = trio.Semaphore(concurrent)
+        # A quarter is kept for tokens that were active, which nobody can make up.
+        self._turns_of_new = trio.Semaphore(concurrent - concurrent // 4)
         self._client: httpx.AsyncClient | None = None
-        self._failures = 0
-        self._paused_until = -math.inf
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hold the connections open until cancelled."""
@@ -171,10 +179,11 @@ class Introspector:
         outcome, detail = Outcome.ACTIVE, ""
         try:
             wanted = self._wanted
-            answer = await self._answer(token, now)
+            answer = await self._answer(token, digest, now)
             believed = read_answer(answer, self.issuer, now, wanted)
         except InvalidToken as error:
             outcome = Outcome.REFUSED
+            self._breaker.answered()
             self._known.pop(digest, None)
             refusal = _Refusal(error.code, error.description, now)
             _keep(self._refused, digest, refusal, self._bound)
@@ -182,7 +191,10 @@ class Introspector:
         except (InvalidAnswer, _Failed) as error:
             outcome = Outcome.INVALID if isinstance(error, InvalidAnswer) else Outcome.FAILED
             detail = str(error)
-            self._pause()
+            if isinstance(error, _IssuerFailed):
+                self._breaker.failed(digest)
+            until = trio.current_time() + FIRST_PAUSE
+            _keep(self._set_aside, digest, until, self._bound)
             return self._unconfirmed(digest, now)
         except _Paused:
             outcome = Outcome.SKIPPED
@@ -191,12 +203,13 @@ class Introspector:
             outcome, detail = Outcome.FAILED, "nobody waits for the answer any more"
             raise
         else:
-            self._failures = 0
+            self._breaker.answered()
             unconfirmed = msgspec.structs.replace(believed.token, unconfirmed=True)
             if wanted == self._wanted:
                 _keep(self._known, digest, _Known(believed, unconfirmed), self._bound)
             return believed.token
         finally:
+            self._breaker.ended(digest)
             del self._asking[digest]
             done.set()
             self._on_answer(self.issuer.issuer, outcome, trio.current_time() - began, detail)
@@ -212,30 +225,31 @@ class Introspector:
                 return known.unconfirmed
         raise Unavailable("the token's issuer cannot be asked about it")
 
-    def _pause(self) -> None:
-        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self._failures, 32))
-        self._failures += 1
-        # Spread over the last fifth, so that a fleet does not ask in step.
-        self._paused_until = trio.current_time() + pause * (1 - 0.2 * self._jitter())
-
     # The question
 
-    async def _answer(self, token: str, now: float) -> dict[str, object]:
+    async def _answer(self, token: str, digest: bytes, now: float) -> dict[str, object]:
         """What a 200 answer says; raises `InvalidAnswer`, `_Failed` or `_Paused`."""
-        if trio.current_time() < self._paused_until:
+        known = digest in self._known
+        if trio.current_time() < self._set_aside.get(digest, -math.inf):
             raise _Paused
+        if not self._breaker.admit(digest, known=known):
+            raise _Paused
+        is_asked = False
         try:
             with trio.fail_after(self._settings.timeout):
-                async with self._turns:
+                async with contextlib.nullcontext() if known else self._turns_of_new, self._turns:
+                    is_asked = True
                     body = await self._post(token, now)
                 return await self._opened(body, now) if self.keys else plain_answer(body)
         except trio.TooSlowError:
-            raise _Failed("it did not answer in time") from None
+            if not is_asked:
+                raise _Failed("too many other questions are under way") from None
+            raise _IssuerFailed("it did not answer in time") from None
         except Unavailable as error:
             raise _Failed(str(error)) from error
         except (httpx.HTTPError, httpx.StreamError) as error:
             # Only its kind: a message may quote the request.
-            raise _Failed(f"it cannot be asked: {type(error).__name__}") from None
+            raise _IssuerFailed(f"it cannot be asked: {type(error).__name__}") from None
 
     async def _post(self, token: str, now: float) -> bytes:
         if self._client is None:
@@ -248,7 +262,13 @@ class Introspector:
             headers["Accept"] = f"application/{ANSWER_TYPES[0]}"
         address = settings.endpoint
         async with self._client.stream("POST", address, data=asked, headers=headers) as response:
-            return await body_of(response)
+            status = response.status_code
+            if status >= httpx.codes.INTERNAL_SERVER_ERROR or status in _OF_THE_ISSUER:
+                raise _IssuerFailed(f"the answer has status {status}")
+            try:
+                return await body_of(response)
+            except Unavailable as error:
+                raise InvalidAnswer(str(error)) from None
 
     async def _opened(self, body: bytes, now: float) -> dict[str, object]:
         """What a signed answer says (RFC 9701); one that is not signed is none."""
@@ -282,6 +302,10 @@ class Introspector:
 
 class _Failed(Exception):  # noqa: N818 - stays in here
     """There was no answer."""
+
+
+class _IssuerFailed(_Failed):
+    """The issuer itself failed, whatever it was asked about."""
 
 
 class _Paused(Exception):  # noqa: N818 - stays in here

@@ -18,6 +18,7 @@ from sidecar.adapters.received_telemetry import Received, record_received
 from sidecar.domain.facts import SIGNALS
 from sidecar.domain.policy import State
 from sidecar.service.observations import (
+    AdminRefused,
     BreakGlassUsed,
     Buried,
     Checked,
@@ -67,7 +68,7 @@ from sidecar.wire.settings import Settings
 from sidecar.wire.sources import local_source
 
 _TRACE_LIMIT = 12
-_NOT_ALLOWED_EVERY = 60.0
+_LINE_EVERY = 60.0
 """Seconds between two log lines of the same source that wants more than it may."""
 
 
@@ -96,7 +97,7 @@ class Telemetry:
         self._issuers = _positions(settings)
         self._sources = self._sources_of(settings)
         self._count_claims(settings)
-        self._not_allowed_at: dict[tuple[str, str], float] = {}
+        self._said: dict[tuple[str, ...], tuple[float, int]] = {}
         self._store_up: bool | None = None
         self._lacking: set[tuple[str, str]] = set()  # issuers and claims that their tokens lack
         self._waiting: tuple[str, ...] = ()
@@ -193,6 +194,8 @@ class Telemetry:
             case TokenRefused():
                 self.metrics.invalid_tokens.labels(observation.reason).inc()
                 self._log.debug("token-refused", reason=observation.reason)
+            case AdminRefused():
+                self._admin_refused(observation)
             case ClaimMissing():
                 self._claim_missing(observation)
             case Introspected():
@@ -299,11 +302,27 @@ class Telemetry:
         source = self._sources.get(refused.source, "other")
         kind = self.metrics.event_types[refused.type]
         self.metrics.not_allowed.labels(source, kind).inc()
-        now, last = self._now(), self._not_allowed_at.get((source, kind), -_NOT_ALLOWED_EVERY)
-        if now - last < _NOT_ALLOWED_EVERY:
-            return
-        self._not_allowed_at[source, kind] = now
-        self._log.warning("event-not-allowed", **msgspec.structs.asdict(refused))
+        if self._unsaid("event-not-allowed", source, kind) is not None:
+            self._log.warning("event-not-allowed", **msgspec.structs.asdict(refused))
+
+    def _unsaid(self, event: str, *of: str) -> int | None:
+        """Say how many lines were left out since the last; None: this one is to be left out, too.
+
+        A line of each kind in a minute. `of`, like the event, is of a closed set.
+        """
+        now = self._now()
+        said_at, unsaid = self._said.get((event, *of), (-_LINE_EVERY, 0))
+        if now - said_at < _LINE_EVERY:
+            self._said[event, *of] = said_at, unsaid + 1
+            return None
+        self._said[event, *of] = now, 0
+        return unsaid
+
+    def _admin_refused(self, refused: AdminRefused) -> None:
+        unsaid = self._unsaid("admin-credential-refused")
+        if unsaid is not None:
+            address = refused.address
+            self._log.warning("admin-credential-refused", address=address, unsaid=unsaid)
 
     def _rescored(self, rescored: Rescored) -> None:
         cause = self.metrics.causes[rescored.cause]
@@ -440,13 +459,20 @@ class Telemetry:
         if asked.outcome == "skipped":
             return
         self.metrics.introspection_seconds.observe(asked.seconds)
+        if asked.outcome == "invalid":
+            # Of one token: whoever sends such ones must not fill the log.
+            unsaid = self._unsaid("introspection-unclear", position)
+            if unsaid is not None:
+                told = {"issuer": asked.issuer, "detail": asked.detail}
+                self._log.warning("introspection-unclear", **told, unsaid=unsaid)
+            return
         answers = asked.outcome in ("active", "refused")
         if answers is not (asked.issuer in self._silent):
             return  # told already
         if answers:
             self._silent.discard(asked.issuer)
             self._log.info("introspection-restored", issuer=asked.issuer)
-        else:
+        elif self._unsaid("introspection-failed", position) is not None:
             self._silent.add(asked.issuer)
             self._log.warning("introspection-failed", issuer=asked.issuer, detail=asked.detail)
 

@@ -286,6 +286,12 @@ class ProofSpent(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Spending
 
 
+class AdminRefused(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody at this address showed an admin credential that is wrong, or one too many."""
+
+    address: str
+
+
 class TokenRefused(msgspec.Struct, frozen=True, kw_only=True):
     """A token was not believed; `reason` is a kebab-case code of a closed set."""
 
@@ -419,6 +425,7 @@ Observation: TypeAlias = (
     | StoreEvicts
     | LinkState
     | ProofSpent
+    | AdminRefused
     | TokenRefused
     | ClaimMissing
     | SecurityEventTokenTaken

@@ -15,7 +15,8 @@ import trio
 import trio.testing
 from cryptography.hazmat.primitives import serialization
 
-from sidecar.adapters.introspection import FIRST_PAUSE, Introspector, Outcome
+from sidecar.adapters.circuit_breaker import FAILURES, FIRST_PAUSE
+from sidecar.adapters.introspection import Introspector, Outcome
 from sidecar.adapters.keys import KeySource
 from sidecar.adapters.tokens import TokenVerifier
 from sidecar.service.answers import Unavailable
@@ -33,6 +34,8 @@ class Endpoint:
         self.headers: list[str] = []
         self.status = 200
         self.body: bytes | None = None
+        self.odd: tuple[int, bytes] | None = None  # what is answered to odd tokens
+        self.free: set[str] = set()  # tokens that do not wait for the gate
         self.gate: trio.Event | None = None
         self.arrived = trio.Event()
 
@@ -55,12 +58,15 @@ class Endpoint:
             asked = {name: value for name, (value,) in parse_qs(body.decode()).items()}
             self.asked.append(asked)
             self.arrived.set()
-            if self.gate is not None:
+            if self.gate is not None and asked["token"] not in self.free:
                 await self.gate.wait()
             known = self.active.get(asked["token"])
             told = {"active": False} if known is None else {"active": True, **known}
             answer = json.dumps(told).encode() if self.body is None else self.body
-            start = f"HTTP/1.1 {self.status} X\r\nConnection: close\r\n"
+            status = self.status
+            if self.odd is not None and asked["token"].startswith("odd"):
+                status, answer = self.odd
+            start = f"HTTP/1.1 {status} X\r\nConnection: close\r\n"
             await stream.send_all(f"{start}Content-Length: {len(answer)}\r\n\r\n".encode() + answer)
             await stream.aclose()
 
@@ -201,10 +207,15 @@ async def test_a_caller_that_leaves_takes_nobodys_answer_with_it() -> None:
     [
         (500, b"", Outcome.FAILED),
         (401, b"", Outcome.FAILED),
-        (302, b"", Outcome.FAILED),
+        (503, b"", Outcome.FAILED),
+        (429, b"", Outcome.FAILED),
+        (302, b"", Outcome.INVALID),
+        (400, b'{"error":"invalid_request"}', Outcome.INVALID),
+        (403, b"<html>", Outcome.INVALID),
+        (404, b"", Outcome.INVALID),
         (200, b"<html>", Outcome.INVALID),
         (200, b'{"active":"yes"}', Outcome.INVALID),
-        (200, b"x" * 2_000_000, Outcome.FAILED),
+        (200, b"x" * 2_000_000, Outcome.INVALID),
     ],
 )
 async def test_no_answer_says_nothing_of_a_new_token(
@@ -218,15 +229,104 @@ async def test_no_answer_says_nothing_of_a_new_token(
         assert not any("tok" in detail for _, detail in one.told)
 
 
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, b'{"error":"invalid_token"}'),
+        (403, b"<html>"),
+        (404, b""),
+        (200, b"<html>"),
+        (200, b'{"active":"true"}'),
+    ],
+)
+async def test_what_is_answered_of_one_token_concerns_no_other(status: int, body: bytes) -> None:
+    async with world() as one:
+        one.endpoint.odd = (status, body)
+        for number in range(40):
+            with pytest.raises(Unavailable):
+                await one.verifier.verify(f"odd/./../etc/passwd/{number}", NOW)
+            user = f"user{number}"
+            one.endpoint.active[user] = {"sub": user}
+            assert (await one.verifier.verify(user, NOW)).user == user
+            assert (await one.verifier.verify("tok", NOW + 61 * number)).unconfirmed is False
+        assert one.told.outcomes.count(Outcome.SKIPPED) == 0
+
+
+@pytest.mark.parametrize("status", [401, 429, 500, 503])
+async def test_one_token_that_its_issuer_stumbles_over_stops_nobody(status: int) -> None:
+    async with world() as one:
+        one.endpoint.odd = (status, b"")
+        for _ in range(3 * FAILURES):
+            with pytest.raises(Unavailable):
+                await one.verifier.verify("odd/./../etc/passwd", NOW)
+        assert [asked["token"] for asked in one.endpoint.asked] == ["odd/./../etc/passwd"]
+        assert (await one.verifier.verify("tok", NOW)).user == "alice"
+
+
+async def test_tokens_that_their_issuer_stumbles_over_stop_no_known_one_for_long(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    async with world() as one:
+        await one.verifier.verify("tok", NOW)
+        one.endpoint.odd = (500, b"")
+        for number in range(3 * FAILURES):
+            with pytest.raises(Unavailable):
+                await one.verifier.verify(f"odd{number}", NOW)
+        assert one.told.outcomes[1:] == [Outcome.FAILED] * FAILURES + [Outcome.SKIPPED] * 10
+        assert (await one.verifier.verify("tok", NOW + 61)).unconfirmed
+        for pause in (1, 2, 4):  # they prolong the pause for others alone
+            mock_clock.jump(pause)
+            with pytest.raises(Unavailable):
+                await one.verifier.verify(f"odd/{pause}", NOW)
+        assert one.told.outcomes[-3:] == [Outcome.FAILED] * 3
+        mock_clock.jump(FIRST_PAUSE)
+        assert not (await one.verifier.verify("tok", NOW + 61)).unconfirmed
+        one.endpoint.active["new"] = {"sub": "bob"}
+        assert (await one.verifier.verify("new", NOW)).user == "bob"
+
+
+async def test_questions_about_new_tokens_leave_turns_for_known_ones() -> None:
+    async with world(concurrent=4, timeout=5.0) as one:
+        await one.verifier.verify("tok", NOW)
+        one.endpoint.gate = trio.Event()
+        async with trio.open_nursery() as flood:
+            for number in range(20):
+                flood.start_soon(one.flaw, f"slow{number}")
+            while len(one.endpoint.asked) < 4:  # and no more than three of them come through
+                one.endpoint.arrived = trio.Event()
+                await one.endpoint.arrived.wait()
+            one.endpoint.free.add("tok")
+            assert not (await one.verifier.verify("tok", NOW + 61)).unconfirmed
+            one.endpoint.gate.set()
+
+
+async def test_waiting_for_a_turn_is_no_failure_of_the_issuer() -> None:
+    async with world(concurrent=1, timeout=0.2) as one:
+        one.endpoint.gate = trio.Event()
+        async with trio.open_nursery() as flood:
+
+            async def ask(token: str) -> None:
+                with contextlib.suppress(Unavailable, InvalidToken):
+                    await one.verifier.verify(token, NOW)
+
+            for number in range(3 * FAILURES):
+                flood.start_soon(ask, f"slow{number}")
+        details = [detail for _, detail in one.told]
+        assert details.count("it did not answer in time") < FAILURES
+        one.endpoint.gate = None
+        assert (await one.verifier.verify("tok", NOW)).user == "alice"
+
+
 async def test_an_issuer_that_fails_is_left_alone_for_a_while() -> None:
     async with world() as one:
         one.endpoint.status = 503
+        for number in range(FAILURES):
+            with pytest.raises(Unavailable):
+                await one.verifier.verify(f"other{number}", NOW)
         with pytest.raises(Unavailable):
             await one.verifier.verify("tok", NOW)
-        with pytest.raises(Unavailable):
-            await one.verifier.verify("other", NOW)
-        assert len(one.endpoint.asked) == 1
-        assert one.told.outcomes == [Outcome.FAILED, Outcome.SKIPPED]
+        assert len(one.endpoint.asked) == FAILURES
+        assert one.told.outcomes == [Outcome.FAILED] * FAILURES + [Outcome.SKIPPED]
         one.endpoint.status = 200
         with trio.fail_after(10 * FIRST_PAUSE):
             while one.told.outcomes[-1] is not Outcome.ACTIVE:

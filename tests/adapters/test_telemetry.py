@@ -17,6 +17,7 @@ from sidecar.domain.explaining import explain_call
 from sidecar.domain.facts import SIGNALS
 from sidecar.service.answers import Reason
 from sidecar.service.observations import (
+    AdminRefused,
     BreakGlassUsed,
     Buried,
     Checked,
@@ -28,6 +29,7 @@ from sidecar.service.observations import (
     EventTaken,
     GeographyFailed,
     GeographyLoaded,
+    Introspected,
     KeysOutcome,
     KeysRefreshed,
     LinkState,
@@ -105,6 +107,51 @@ EVERYTHING: tuple[Observation, ...] = (
     PromptBudgetExceeded(subject="ada", prompts=6, budget=5, seconds=86400.0),
     BreakGlassUsed(session="s1", subject="glass-1", decision="allow", context="c1"),
 )
+
+
+class Said:
+    """A telemetry at a time that the test tells, and the lines it wrote."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.stream = io.BytesIO()
+        settings = Settings(tokens=Tokens(issuers=ISSUERS))
+        self.telemetry = Telemetry(settings, Lines(self.stream), lambda: self.now)
+
+    def events(self) -> list[tuple[str, Any]]:
+        lines = map(json.loads, self.stream.getvalue().splitlines())
+        return [(line["event"], line.get("unsaid")) for line in lines]
+
+
+def asked_about(outcome: str, detail: str = "") -> Introspected:
+    return Introspected(issuer="https://a.example", outcome=outcome, seconds=0.1, detail=detail)
+
+
+def test_a_flood_of_what_anybody_may_send_is_a_line_a_minute_with_a_count() -> None:
+    said = Said()
+    flood: list[Observation] = [
+        AdminRefused(address="10.0.0.1"),
+        asked_about("invalid", "the answer has status 400"),
+    ]
+    for _ in range(1000):
+        for one in flood:
+            said.telemetry.record(one)
+    said.now += 60
+    for one in flood:
+        said.telemetry.record(one)
+    names = ["admin-credential-refused", "introspection-unclear"]
+    assert said.events() == [(name, unsaid) for unsaid in (0, 999) for name in names]
+
+
+def test_an_issuer_that_fails_now_and_then_is_told_of_once_a_minute() -> None:
+    said = Said()
+    for _ in range(100):
+        said.telemetry.record(asked_about("failed", "the answer has status 500"))
+        said.telemetry.record(asked_about("active"))
+    assert [event for event, _ in said.events()] == [
+        "introspection-failed",
+        "introspection-restored",
+    ]
 
 
 class Recorded:
