@@ -20,11 +20,12 @@ from hypercorn.typing import (
 from sidecar.adapters import admin_letters
 from sidecar.adapters.admin_letters import Letters
 from sidecar.adapters.asgi import Reply, dispatch, problem, reply_to
+from sidecar.adapters.guesses import Guesses
 from sidecar.adapters.metrics import Exposition
 from sidecar.service.answers import Overloaded, Unavailable
 from sidecar.service.health import Health, Report
 from sidecar.service.inspection import ExplainQuery, InvalidQuery, SessionQuery
-from sidecar.service.observations import Observation, WorkerFailed
+from sidecar.service.observations import AdminRefused, Observation, WorkerFailed
 
 
 class Inspection(Protocol):
@@ -74,19 +75,21 @@ class AdminApp:
     exist (404).
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - ports
         self,
         health: Health,
         telemetry: Observed,
         inspection: Inspection | None,
         token: Callable[[], str] = lambda: "",
         letters: Letters | None = None,
+        guesses: Guesses | None = None,
     ) -> None:
         self._health = health
         self._telemetry = telemetry
         self._inspection = inspection
         self._letters = letters
         self._token = token
+        self._guesses = guesses or Guesses()
 
     async def __call__(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
@@ -124,7 +127,10 @@ class AdminApp:
                 return _probe(self._health.started())
             case _:
                 method = scope["method"]
-                return self._refusal(headers) or await self._inspect(route, request, method)
+                address, _ = scope["client"] or ("", 0)
+                return self._refusal(headers, address) or await self._inspect(
+                    route, request, method
+                )
 
     def _metrics(self, headers: Mapping[str, str]) -> Reply:
         accept, encoding = headers.get("accept", ""), headers.get("accept-encoding", "")
@@ -134,15 +140,23 @@ class AdminApp:
             extra.append((b"content-encoding", exposition.encoding.encode()))
         return Reply(200, exposition.body, exposition.content_type, tuple(extra))
 
-    def _refusal(self, headers: Mapping[str, str]) -> Reply | None:
-        """None where the credential is right (RFC 6750, section 3 where it is not)."""
+    def _refusal(self, headers: Mapping[str, str], address: str) -> Reply | None:
+        """None where the credential is right (RFC 6750, section 3 where it is not).
+
+        Of an address that has shown too many wrong ones none is looked at.
+        """
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             challenge = b'Bearer realm="sidecar admin"'
             return problem(401, "an admin credential is asked for", _challenge(challenge))
+        if not self._guesses.left(address):
+            self._telemetry.record(AdminRefused(address=address))
+            return problem(429, "too many wrong credentials; try again later", _retry(1))
         wanted = self._token().encode()
         if hmac.compare_digest(given.strip().encode("latin-1"), wanted):
             return None
+        self._guesses.wrong(address)
+        self._telemetry.record(AdminRefused(address=address))
         challenge = b'Bearer realm="sidecar admin", error="invalid_token"'
         return problem(401, "this is not the admin credential", _challenge(challenge))
 

@@ -8,6 +8,7 @@ import trio
 
 from sidecar.adapters.admin import AdminApp
 from sidecar.adapters.asgi import Listener
+from sidecar.adapters.guesses import ADDRESSES, AT_ONCE, Guesses
 from sidecar.adapters.logs import Lines
 from sidecar.adapters.telemetry import Telemetry
 from sidecar.service.answers import Unavailable
@@ -76,7 +77,9 @@ class Admin:
         self.telemetry = Telemetry(Settings(), Lines(self.sink))  # type: ignore[arg-type]
         self.book = Book()
         self.token = token
-        app = AdminApp(self.health, self.telemetry, self.book, lambda: self.token)
+        self.seconds = 0.0
+        guesses = Guesses(lambda: self.seconds)
+        app = AdminApp(self.health, self.telemetry, self.book, lambda: self.token, guesses=guesses)
         self.listener = Listener("127.0.0.1:0", app, header_timeout=0.2)
         self.url = ""
 
@@ -103,6 +106,20 @@ async def admin(nursery: trio.Nursery) -> AsyncIterator[Admin]:
     admin.listener.stop()
 
 
+def test_what_one_address_has_tried_is_not_held_against_another() -> None:
+    guesses = Guesses(lambda: 0.0)
+    for address in ["10.0.0.1"] * AT_ONCE + [f"2001:db8::{n}" for n in range(AT_ONCE)]:
+        assert guesses.left(address)
+        guesses.wrong(address)
+    assert not guesses.left("10.0.0.1")
+    assert not guesses.left("2001:db8::ffff"), "a host has its whole /64"
+    assert guesses.left("10.0.0.2")
+    assert guesses.left("2001:db8:0:1::1")
+    for number in range(ADDRESSES):
+        guesses.wrong(f"10.{1 + number // 65536}.{number // 256 % 256}.{number % 256}")
+    assert guesses.left("10.0.0.1"), "it leaves first"
+
+
 async def test_metrics_are_plain_text_unless_openmetrics_is_accepted(admin: Admin) -> None:
     plain = await admin.ask("/metrics", headers={"Accept": "*/*"})
     assert plain.status_code == 200
@@ -113,6 +130,35 @@ async def test_metrics_are_plain_text_unless_openmetrics_is_accepted(admin: Admi
     rich = await admin.ask("/metrics", headers={"Accept": accept})
     assert rich.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
     assert rich.text.endswith("# EOF\n")
+
+
+async def test_a_thousand_wrong_credentials_meet_a_limit_and_are_one_line_in_the_log(
+    admin: Admin,
+) -> None:
+    statuses = []
+    async with httpx.AsyncClient(base_url=admin.url) as client:
+        for number in range(1000):
+            wrong = {"Authorization": f"Bearer wrong{number}"}
+            reply = await client.get("/v1/policies", headers=wrong)
+            statuses.append(reply.status_code)
+        assert set(statuses) == {401, 429}
+        assert statuses[:AT_ONCE] == [401] * AT_ONCE
+        assert reply.status_code == 429
+        assert reply.headers["retry-after"] == "1"
+        # Who cannot guess on cannot guess right, either.
+        assert (await client.get("/v1/policies", headers=BEARER)).status_code == 429
+        assert (await client.get("/v1/policies")).status_code == 401
+        assert (await client.get("/metrics")).status_code == 200
+    admin.seconds += 1.0
+    assert (await admin.ask("/v1/policies", headers=BEARER)).status_code == 200
+    (line,) = [
+        one
+        for one in map(msgspec.json.decode, admin.sink.data.splitlines())
+        if one["event"] == "admin-credential-refused"
+    ]
+    assert line["level"] == "warning"
+    assert line["address"] == "127.0.0.1"
+    assert "wrong" not in str(line)
 
 
 async def test_metrics_are_compressed_only_for_whom_accepts_gzip(admin: Admin) -> None:

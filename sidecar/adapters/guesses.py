@@ -1,0 +1,59 @@
+"""How often a credential may be guessed: a few times at once, then once a second, by address.
+
+What an address has left says nothing of others, so that nobody can lock out whoever calls from
+elsewhere. IPv6 addresses share by /64, since one host has as many as it likes of these.
+"""
+
+import ipaddress
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import NamedTuple
+
+import trio
+
+AT_ONCE = 20
+EVERY = 1.0
+"""Seconds after which an address may try once more."""
+ADDRESSES = 4096
+"""How many are remembered; the one that tried longest ago leaves first."""
+
+
+class _Left(NamedTuple):
+    tries: float
+    at: float
+
+
+class Guesses:
+    """Counts wrong credentials. The caller looks at none where `left` says that none is left."""
+
+    def __init__(self, clock: Callable[[], float] = trio.current_time) -> None:
+        self._clock = clock
+        self._left: OrderedDict[str, _Left] = OrderedDict()
+
+    def left(self, address: str) -> bool:
+        """Whether another credential of this address may be looked at."""
+        return self._tries(_network(address)) >= 1
+
+    def wrong(self, address: str) -> None:
+        """Take note that the address has shown a wrong one."""
+        network = _network(address)
+        self._left[network] = _Left(self._tries(network) - 1, self._clock())
+        self._left.move_to_end(network)
+        while len(self._left) > ADDRESSES:
+            self._left.popitem(last=False)
+
+    def _tries(self, network: str) -> float:
+        left = self._left.get(network)
+        if left is None:
+            return AT_ONCE
+        return min(AT_ONCE, left.tries + (self._clock() - left.at) / EVERY)
+
+
+def _network(address: str) -> str:
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is None:
+        return str(ipaddress.ip_network((found, 64), strict=False))
+    return str(found)
