@@ -1,10 +1,14 @@
 """Small documents from elsewhere: an issuer's keys and metadata, over HTTP or from a file.
 
 What answers is not trusted: bodies are bounded, plain HTTP only reaches this machine itself, and a
-redirect may change the host but not the scheme.
+redirect may change the host but not the scheme. Neither a redirect nor what a document names leads
+from elsewhere to this machine, nor here to another port: other programs listen there, which take
+whoever calls for a neighbour.
 """
 
+import contextlib
 import ipaddress
+import socket
 import ssl
 
 import httpx
@@ -14,6 +18,14 @@ from sidecar.service.answers import Unavailable
 
 MAX_BYTES = 1_048_576
 MAX_REDIRECTS = 3
+
+
+class Unanswered(Unavailable):
+    """An address did not answer with 200. `status` is what it answered."""
+
+    def __init__(self, url: httpx.URL, status: int) -> None:
+        super().__init__(f"{shown(url)}: the answer has status {status}")
+        self.status = status
 
 
 class Documents:
@@ -27,7 +39,7 @@ class Documents:
         self._tls = tls
 
     async def fetch(self, url: str) -> bytes:
-        """The body of a 200 answer; raises `Unavailable` (which names no more than the reason)."""
+        """The body of a 200 answer; raises `Unavailable`, with the address and the reason."""
         target = _parsed(url)
         for _ in range(MAX_REDIRECTS + 1):
             body, location = await self._get(target)
@@ -35,9 +47,10 @@ class Documents:
                 return body
             onward = _parsed(str(target.join(location)))
             if onward.scheme != target.scheme:
-                raise Unavailable("a redirect changes the scheme")
+                raise Unavailable(f"{shown(target)}: a redirect changes the scheme")
+            check_onward(target, onward)
             target = onward
-        raise Unavailable("too many redirects")
+        raise Unavailable(f"{shown(target)}: too many redirects")
 
     async def _get(self, url: httpx.URL) -> tuple[bytes, str | None]:
         client = _client(url, self._context())
@@ -45,14 +58,23 @@ class Documents:
             async with client, client.stream("GET", url) as response:
                 if response.has_redirect_location:
                     return b"", response.headers["location"]
-                return await body_of(response), None
+                return await _document(url, response), None
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-            raise Unavailable(f"the fetch failed: {type(error).__name__}") from error
+            raise Unavailable(f"{shown(url)}: the fetch failed: {type(error).__name__}") from error
 
     def _context(self) -> ssl.SSLContext:
         if self._tls is None:
             self._tls = httpx.create_ssl_context()
         return self._tls
+
+
+async def _document(url: httpx.URL, response: httpx.Response) -> bytes:
+    if response.status_code != httpx.codes.OK:
+        raise Unanswered(url, response.status_code)
+    try:
+        return await body_of(response)
+    except Unavailable as error:
+        raise Unavailable(f"{shown(url)}: {error}") from None
 
 
 def client_for(url: str) -> httpx.AsyncClient:
@@ -133,6 +155,44 @@ def _parsed(text: str) -> httpx.URL:
     ):
         raise Unavailable("the address must be https, or http on a loopback host")
     return url
+
+
+def check_onward(here: str | httpx.URL, there: str | httpx.URL) -> None:
+    """Raise `Unavailable` where an address must not send us to another one.
+
+    `here` has redirected us, or is where the document was that names `there`.
+    """
+    begin, end = httpx.URL(here), _parsed(str(there))
+    if not _is_this_machine(end.host):
+        return
+    same = (begin.scheme, _port(begin)) == (end.scheme, _port(end))
+    if not (same and _is_this_machine(begin.host)):
+        raise Unavailable(f"{shown(begin)} must not send us to {shown(end)}, on this machine")
+
+
+def shown(url: httpx.URL) -> str:
+    """The address without what may be secret in it: user, password and query."""
+    path = url.raw_path.partition(b"?")[0]
+    return f"{url.scheme}://{url.netloc.decode('ascii')}{path.decode('ascii')}"
+
+
+def _port(url: httpx.URL) -> int:
+    return url.port or (443 if url.scheme == "https" else 80)
+
+
+def _is_this_machine(host: str) -> bool:
+    """As `is_loopback`, and also what no one configures but resolvers take for it."""
+    name = host.rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    with contextlib.suppress(OSError):
+        name = socket.inet_ntoa(socket.inet_aton(name))  # 127.1, 0x7f000001
+    try:
+        found = ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return any(one.is_loopback or one.is_unspecified for one in (found, mapped) if one is not None)
 
 
 def is_loopback(host: str) -> bool:

@@ -9,7 +9,6 @@ When a fetch fails or brings no usable keys, those held stay, for `jwks_max_stal
 A key that a good document no longer has is gone at once, for cached tokens too (`holds`).
 """
 
-import contextlib
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +16,7 @@ from enum import StrEnum
 
 import trio
 
-from sidecar.adapters.documents import Documents, read_file
+from sidecar.adapters.documents import Documents, Unanswered, check_onward, read_file
 from sidecar.service.answers import Unavailable
 from sidecar.wire.jwks import InvalidKeySet, Key, KeySet, key_set_of
 from sidecar.wire.jws import strict_object
@@ -203,7 +202,8 @@ class KeySource:
             with trio.fail_after(self._settings.jwks_timeout):
                 return await self._documents.fetch(await self._address(rediscover=rediscover))
         except trio.TooSlowError:
-            raise Unavailable("the issuer did not answer in time") from None
+            where = self._discovered or self.issuer.jwks_uri or self.issuer.issuer
+            raise Unavailable(f"{where}: did not answer in time") from None
 
     async def _address(self, *, rediscover: bool) -> str:
         if self.issuer.jwks_uri:
@@ -214,25 +214,34 @@ class KeySource:
 
     async def _discover(self) -> str:
         """Ask for the issuer's metadata, in turn where it may lie."""
-        *others, last = self._addresses(self.issuer.issuer)
-        raw = None
-        for address in others:
-            with contextlib.suppress(Unavailable):
-                raw = await self._documents.fetch(address)
-                break
-        if raw is None:
-            raw = await self._documents.fetch(last)
+        address, raw = await self._metadata()
         try:
             metadata = strict_object(raw)
         except ValueError:
-            raise InvalidKeySet("the issuer's metadata is not a plain JSON object") from None
+            raise InvalidKeySet(f"{address}: is not a plain JSON object") from None
         if metadata.get("issuer") != self.issuer.issuer:
-            raise InvalidKeySet("the metadata is another issuer's")
+            raise InvalidKeySet(f"{address}: the metadata is another issuer's")
         jwks_uri = metadata.get("jwks_uri")
         if not isinstance(jwks_uri, str):
-            raise InvalidKeySet("the metadata has no jwks_uri")
+            raise InvalidKeySet(f"{address}: the metadata has no jwks_uri")
+        check_onward(address, jwks_uri)
         self._on_metadata(metadata)
         return jwks_uri
+
+    async def _metadata(self) -> tuple[str, bytes]:
+        """The metadata, and where it was.
+
+        Where none answers the one is told of that is there but does not answer well; that there is
+        nothing at an address says only that the issuer follows another standard.
+        """
+        failures: list[Unavailable] = []
+        for address in self._addresses(self.issuer.issuer):
+            try:
+                return address, await self._documents.fetch(address)
+            except Unavailable as error:
+                failures.append(error)
+        told = [one for one in failures if not (isinstance(one, Unanswered) and one.status == 404)]
+        raise (told or failures)[0]
 
 
 def metadata_addresses(issuer: str) -> tuple[str, str]:

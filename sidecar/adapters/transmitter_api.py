@@ -10,9 +10,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple, TypeVar
 
 import httpx
+import msgspec
 import trio
 
-from sidecar.adapters.documents import is_loopback, is_permitted, whole_of
+from sidecar.adapters.documents import check_onward, is_loopback, is_permitted, whole_of
 from sidecar.service.answers import Overloaded, Unavailable
 from sidecar.wire.jws import strict_object
 from sidecar.wire.streams import (
@@ -96,6 +97,9 @@ class TransmitterApi:
         metadata = _decoded(await self._call("GET", self._metadata_url), TransmitterMetadata)
         if metadata.issuer != self._issuer:
             raise Unavailable("the metadata is another issuer's")
+        for name, value in msgspec.structs.asdict(metadata).items():
+            if name.endswith("_endpoint") and value:
+                check_onward(self._metadata_url, value)  # our token goes there
         return metadata
 
     async def create(

@@ -4,7 +4,13 @@ from pathlib import Path
 import pytest
 import trio
 
-from sidecar.adapters.documents import MAX_BYTES, Documents, is_permitted, read_file
+from sidecar.adapters.documents import (
+    MAX_BYTES,
+    Documents,
+    check_onward,
+    is_permitted,
+    read_file,
+)
 from sidecar.service.answers import Unavailable
 from tests.adapters.identity import Answer, Provider, serve
 
@@ -56,6 +62,60 @@ async def test_a_redirect_out_of_bounds_is_refused_unasked(provider: Provider, t
     provider.paths["/old"] = Answer(status=301, headers={"Location": target})
     message = await refused(provider.url + "/old")
     assert "scheme" in message or "must be https" in message
+
+
+async def test_a_redirect_leads_to_no_other_port_of_this_machine(
+    provider: Provider, nursery: trio.Nursery
+) -> None:
+    neighbour = await serve(nursery)
+    neighbour.paths["/admin"] = Answer(b"{}")
+    for host in ("127.0.0.1", "localhost", "127.9.9.9"):
+        provider.paths["/old"] = Answer(
+            status=302, headers={"Location": f"http://{host}:{neighbour.port}/admin"}
+        )
+        assert "must not send us to" in await refused(provider.url + "/old")
+    assert neighbour.asked == []
+
+
+HERE = ("https://id.example/x", "https://localhost:8443/x", "http://127.0.0.1:8080/x")
+
+
+@pytest.mark.parametrize(
+    ("there", "from_where"),
+    [
+        ("https://other.example:8443/jwks", HERE),
+        ("https://127.0.0.1:8443/jwks", HERE[1:2]),
+        ("http://localhost:8080/jwks", HERE[2:]),
+        ("http://127.0.0.1:8443/jwks", ()),
+        ("http://127.0.0.1:9090/jwks", ()),
+        ("https://[::1]:9090/jwks", ()),
+        ("https://127.1:9090/jwks", ()),
+        ("https://0x7f000001/jwks", ()),
+        ("https://0.0.0.0:9090/jwks", ()),
+        ("https://[::]/jwks", ()),
+        ("https://[::ffff:127.0.0.1]/jwks", ()),
+        ("https://a.localhost./jwks", ()),
+        ("http://id.example/jwks", ()),
+        ("jwks", ()),
+    ],
+)
+def test_a_document_leads_from_nowhere_else_to_this_machine(
+    there: str, from_where: tuple[str, ...]
+) -> None:
+    for here in HERE:
+        if here in from_where:
+            check_onward(here, there)
+        else:
+            with pytest.raises(Unavailable):
+                check_onward(here, there)
+
+
+async def test_a_failure_names_the_address_and_nothing_that_is_secret_in_it(
+    provider: Provider,
+) -> None:
+    provider.paths["/jwks?key=s3cret"] = Answer(status=503)
+    message = await refused(f"http://me:s3cret@127.0.0.1:{provider.port}/jwks?key=s3cret")
+    assert message == f"{provider.url}/jwks: the answer has status 503"
 
 
 async def test_redirects_that_never_end_do(provider: Provider) -> None:

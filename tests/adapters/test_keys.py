@@ -305,6 +305,52 @@ async def test_keys_are_discovered_by_openid_metadata(provider: Provider) -> Non
     assert await discovering(provider, "/tenant/").find("old", "ES256")
 
 
+@pytest.mark.parametrize("status", [503, 500, 403])
+@pytest.mark.parametrize("other", [404, 503])
+async def test_metadata_that_answers_badly_is_told_as_it_answers(
+    provider: Provider, status: int, other: int
+) -> None:
+    told: list[str] = []
+    provider.paths["/t/.well-known/openid-configuration"] = Answer(status=status)
+    provider.paths["/.well-known/oauth-authorization-server/t"] = Answer(status=other)
+    issuer = Issuer(issuer=provider.url + "/t", audiences=("api",))
+    source = KeySource(
+        issuer, Tokens(), on_refresh=lambda _issuer, _outcome, detail: told.append(detail)
+    )
+    await source.renew()
+    well_known = f"{provider.url}/t/.well-known/openid-configuration"
+    assert told == [f"{well_known}: the answer has status {status}"]
+
+
+async def test_where_only_the_other_standard_answers_badly_that_is_told(
+    provider: Provider,
+) -> None:
+    told: list[str] = []
+    well_known = "/.well-known/oauth-authorization-server"
+    provider.paths[well_known] = Answer(status=502)
+    issuer = Issuer(issuer=provider.url, audiences=("api",))
+    source = KeySource(
+        issuer, Tokens(), on_refresh=lambda _issuer, _outcome, detail: told.append(detail)
+    )
+    await source.renew()
+    assert told == [f"{provider.url}{well_known}: the answer has status 502"]
+
+
+async def test_discovery_leads_to_no_other_port_of_this_machine(
+    provider: Provider, nursery: trio.Nursery
+) -> None:
+    neighbour = await serve(nursery)
+    told = Told()
+    provider.paths["/.well-known/openid-configuration"] = metadata(
+        provider, jwks_uri=f"{neighbour.url}/jwks"
+    )
+    with pytest.raises(Unavailable):
+        await discovering(provider, told=told).find("old", "ES256")
+    assert await told.next() is Refresh.FAILED
+    assert neighbour.asked == []
+    nursery.cancel_scope.cancel()
+
+
 async def test_keys_are_discovered_by_oauth_metadata(provider: Provider) -> None:
     well_known = "/.well-known/oauth-authorization-server/tenant"
     provider.paths[well_known] = metadata(provider, "/tenant")
