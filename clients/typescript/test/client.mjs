@@ -153,3 +153,20 @@ test("a stream lives on where its call would pass unasked", async () => {
     assert.equal(await Promise.race([ended, lives]), false);
   });
 });
+
+test("cookies are read character by character, whatever is in them", async () => {
+  const stepUp = makeStepUp({ cookie: "token" });
+  const app = createHttpServer((request, response) => stepUp()(request, response, () => response.end("passed")));
+  await new Promise((listening) => app.listen(0, "127.0.0.1", listening));
+  const url = `http://127.0.0.1:${app.address().port}/`;
+  const get = (cookie) => fetch(url, { headers: { cookie } });
+  // A reader that goes back would need hours for the blanks.
+  for (const cookie of [`a${" ".repeat(12_000)}b`, `token=${" ".repeat(12_000)}b`]) {
+    assert.equal((await get(cookie)).status, 401);
+  }
+  for (const spelled of [TOKEN, `"${TOKEN}"`, `  "${TOKEN}"  `]) {
+    assert.equal((await get(`other=1;  token = ${spelled}`)).status, 200);
+  }
+  app.closeAllConnections();
+  app.close();
+});
