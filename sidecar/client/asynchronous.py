@@ -1,9 +1,11 @@
 """The client for event loops, but for the loop: `on_asyncio` and `on_trio` bring theirs.
 
 Connections are plain sockets that no loop owns, so one client may serve one loop after another, as
-test clients make them. At most `connections` calls are under way; a further one waits for its turn.
+test clients make them, also in several threads. At most `connections` calls of a loop are under
+way; a further one waits for its turn. A process that was forked opens connections of its own.
 """
 
+import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -24,11 +26,12 @@ from sidecar.client.protocol import (
     check_request,
     decision_of,
     decoded,
-    encoded,
     event_request,
+    matched,
     may_repeat,
     ping_request,
     receipt_of,
+    referred,
     socket_path,
     unreachable,
     watch_request,
@@ -116,6 +119,7 @@ class AsyncClient:
         self._timeout = timeout
         self._connections = connections
         self._idle: list[_Connection] = []
+        self._process = os.getpid()
 
     async def __aenter__(self) -> Self:
         return self
@@ -222,6 +226,10 @@ class AsyncClient:
             ) from None
 
     async def _ask_once(self, request: Mapping[str, Any], patience: float) -> Mapping[str, Any]:
+        if self._process != os.getpid():
+            self._process = os.getpid()
+            self.close()  # here only: two processes would read each other's replies
+        process = self._process
         connection = self._fresh() or await self._connect(patience)
         whole = False
         try:
@@ -229,7 +237,7 @@ class AsyncClient:
             whole = True
         finally:
             # A reply that nobody has read, as the caller was cancelled, would answer the next.
-            if not whole:
+            if not whole or process != os.getpid():
                 connection.socket.close()
             else:
                 self._idle.append(connection)
@@ -261,7 +269,7 @@ class AsyncClient:
     async def _exchange(
         self, connection: _Connection, request: Mapping[str, Any], patience: float
     ) -> Mapping[str, Any]:
-        line = encoded(request)
+        line, ref = referred(request)
         try:
             async with self.loop.within(patience):
                 await self.loop.send(connection.socket, line)
@@ -273,7 +281,7 @@ class AsyncClient:
                 raise Stale(str(told), told.hint) from error
             raise told from error
         connection.used = True
-        return reply
+        return matched(reply, ref, self.path)
 
     async def _receive(self, connection: _Connection) -> Mapping[str, Any]:
         while (line := connection.lines.next()) is None:

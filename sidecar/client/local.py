@@ -6,13 +6,16 @@
             return decision.status, {"WWW-Authenticate": decision.www_authenticate}
 
 It speaks the protocol of the manual's "local socket": one JSON object a line, replies in order. It
-connects when first used, and once again where the daemon closed a connection that lay idle. One
-client is for one thread at a time; `pool.PooledClient` is for many.
+connects when first used, and once again where the daemon closed a connection that lay idle. A
+process that was forked opens a connection of its own. Threads take turns, one call at a time;
+`pool.PooledClient` has their calls run side by side. A watch needs a client of its own.
 """
 
+import os
 import socket
-from collections.abc import Generator, Iterable, Mapping
-from contextlib import suppress
+import threading
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Any, Self
 
@@ -23,6 +26,7 @@ from sidecar.client.protocol import (
     Change,
     Decision,
     Lines,
+    Mismatched,
     Reason,
     Receipt,
     Refused,
@@ -31,9 +35,10 @@ from sidecar.client.protocol import (
     accepted,
     change_of,
     decoded,
-    encoded,
     event_request,
+    matched,
     receipt_of,
+    referred,
     socket_path,
     unreachable,
     watch_request,
@@ -46,6 +51,7 @@ __all__ = (
     "Change",
     "Decision",
     "LocalClient",
+    "Mismatched",
     "Reason",
     "Receipt",
     "Refused",
@@ -59,16 +65,20 @@ WINDOW = 64
 class LocalClient(Calls):
     """A connection to the sidecar at `path` (default: `SIDECAR_SOCKET`, else the usual place).
 
-    `timeout` is in seconds, for connecting and for each reply. Every method raises `Unreachable`,
-    and those that can be refused raise `Refused`.
+    `timeout` is in seconds, for a turn, for connecting and for each reply. Every method raises
+    `Unreachable`, and those that can be refused raise `Refused`.
     """
 
     def __init__(self, path: str = "", timeout: float = 5.0) -> None:
         self.path = socket_path(path)
         self._timeout = timeout
         self._socket: socket.socket | None = None
-        self._lines = Lines()
-        self._used = False
+        self._renew()
+
+    def _renew(self) -> None:
+        self._process = os.getpid()
+        self._turn = threading.Lock()  # a thread of the other process may hold the one before
+        self.close()  # here only: the other process keeps its own
 
     def __enter__(self) -> Self:
         return self
@@ -81,26 +91,39 @@ class LocalClient(Calls):
         if self._socket is not None:
             self._socket.close()
         self._socket, self._lines, self._used = None, Lines(), False
+        self._watching: set[str] = set()
 
     def events(
         self, events: Iterable[Mapping[str, Any]], window: int = WINDOW
     ) -> Generator[Receipt | Refused, None, None]:
         """Push many, `window` under way at once; gives what became of each, in their order."""
         coming = iter(events)
-        while batch := [_encoded(event) for event in islice(coming, window)]:
-            self._send(b"".join(line for line in batch if isinstance(line, bytes)))
-            settled = False
+        while batch := [_referred(event) for event in islice(coming, window)]:
+            outcomes: list[Receipt | Refused] = []
+            # Replies that nobody has read would stand in the way of another call: all are read
+            # before the first is told. Where some are not known, those before them still are.
             try:
-                for line in batch:
-                    if isinstance(line, Refused):
-                        yield line
-                        continue
-                    reply = self._receive(self._timeout)
-                    yield receipt_of(reply) if reply.get("ok") else Refused(reply)
-                settled = True
-            finally:
-                if not settled:  # replies that nobody reads would answer the next request
-                    self.close()
+                self._exchange(batch, outcomes)
+            except Unreachable:
+                yield from outcomes
+                raise
+            yield from outcomes
+
+    def _exchange(
+        self, batch: Iterable[tuple[bytes, str] | Refused], outcomes: list[Receipt | Refused]
+    ) -> None:
+        """Send events, and add what became of each to `outcomes`."""
+        with self._our_turn(self._timeout):
+            self._send(b"".join(one[0] for one in batch if not isinstance(one, Refused)))
+            for one in batch:
+                if isinstance(one, Refused):
+                    outcomes.append(one)
+                    continue
+                try:
+                    reply = matched(self._receive(self._timeout), one[1], self.path)
+                except Refused as error:  # the connection, and so all that is still to come
+                    raise Unreachable(f"{self.path}: {error}") from error
+                outcomes.append(receipt_of(reply) if reply.get("ok") else Refused(reply))
 
     def watch(self, sessions: Iterable[str] | None = None) -> Generator[Change, None, None]:
         """Changes of these sessions' standing, as they come.
@@ -130,7 +153,14 @@ class LocalClient(Calls):
         Raises `Refused` where the watch that `watch_also` asked for is refused.
         """
         line = self._receive(None)
-        return change_of(line if "ok" not in line else accepted(line))
+        if "ok" not in line:
+            return change_of(line)
+        ref = str(line.get("ref"))
+        if ref not in self._watching:
+            self.close()
+            raise Mismatched(f"what came from {self.path} answers another request")
+        self._watching.discard(ref)
+        return change_of(accepted(line))
 
     def watch_also(self, sessions: Iterable[str]) -> None:
         """From another thread: have the open watch be of these sessions instead.
@@ -140,7 +170,8 @@ class LocalClient(Calls):
         connection = self._socket
         if connection is None:
             return
-        line = encoded(watch_request(sessions))
+        line, ref = referred(watch_request(sessions))
+        self._watching.add(ref)
         with suppress(OSError):  # it was closed meanwhile
             if connection.send(line) < len(line):
                 self.interrupt()
@@ -154,15 +185,32 @@ class LocalClient(Calls):
 
     def ask(self, request: Mapping[str, Any], timeout: float | None = None) -> Mapping[str, Any]:
         """One request, its reply. Raises `Stale` where a connection from before had broken."""
-        received = False
-        try:
-            self._send(encoded(request))
-            reply = self._receive(timeout or self._timeout)
-            received = True
-        finally:
-            if not received:  # a reply that comes later would answer the next request
-                self.close()
+        patience = timeout or self._timeout
+        with self._our_turn(patience):
+            line, ref = referred(request)
+            self._send(line)
+            reply = matched(self._receive(patience), ref, self.path)
         return accepted(reply)
+
+    @contextmanager
+    def _our_turn(self, patience: float) -> Iterator[None]:
+        """Have the connection to ourselves; it is closed where the body fails."""
+        if self._process != os.getpid():
+            self._renew()  # two processes that read one socket would read each other's replies
+        turn = self._turn
+        if not turn.acquire(timeout=patience):
+            raise Unreachable(
+                f"another thread has used the connection to {self.path} for {patience:g} s",
+                "Have a PooledClient for many threads, and a client of its own for each watch.",
+            )
+        settled = False
+        try:
+            yield
+            settled = True
+        finally:
+            if not settled:  # a reply that comes later would answer the next request
+                self.close()
+            turn.release()
 
     def _send(self, data: bytes) -> None:
         if self._socket is not None and is_closed(self._socket):
@@ -230,8 +278,8 @@ def is_closed(connection: socket.socket) -> bool:
         return True
 
 
-def _encoded(event: Mapping[str, Any]) -> bytes | Refused:
+def _referred(event: Mapping[str, Any]) -> tuple[bytes, str] | Refused:
     try:
-        return encoded(event_request(event))
+        return referred(event_request(event))
     except Refused as refused:
         return refused

@@ -2,12 +2,16 @@
 
 The synchronous, asyncio and trio clients share it, so that they are one logic. It is one JSON
 object a line, at most 64 KiB; one reply line for each request line, in order.
+
+Each request has a `ref` that its reply repeats. So a reply that belongs to another request (two
+processes or threads read one connection, or a reply was left unread) is an error, never an answer.
 """
 
 import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 DEFAULT_PATH = "/run/sidecar/sidecar.sock"
@@ -15,6 +19,8 @@ LONGEST_LINE = 65536
 LONGEST_REPLY = 1 << 20
 MARGIN = 1.0
 """Seconds that an answer may come later than the time-out that the daemon was told."""
+
+_numbers = count(1)
 
 
 class Refused(Exception):  # noqa: N818 - named by what happened
@@ -50,6 +56,13 @@ class Unreachable(Exception):  # noqa: N818 - named by what happened
 
 class Stale(Unreachable):
     """A connection that had lain idle broke before it gave a byte: another may be better."""
+
+
+class Mismatched(Unreachable):
+    """The reply was to another request, so that nothing is known of this one.
+
+    The connection is dropped. Somebody else has used it: another process, or another thread.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +138,15 @@ def encoded(request: Mapping[str, Any]) -> bytes:
         reply = {"error": "too_large", "message": f"a request has at most {LONGEST_LINE} bytes"}
         raise Refused({**reply, "status": 400})
     return line
+
+
+def referred(request: Mapping[str, Any]) -> tuple[bytes, str]:
+    """Return a request line with a `ref` of its own, and the `ref`; raises as `encoded`.
+
+    No two requests of a process have the same one, nor have those of a process and its forks.
+    """
+    ref = f"{os.getpid():x}-{next(_numbers):x}"
+    return encoded({**request, "ref": ref}), ref
 
 
 def ping_request() -> dict[str, Any]:
@@ -211,6 +233,24 @@ def decoded(line: bytes, path: str) -> Mapping[str, Any]:
     if not isinstance(reply, dict):
         raise Unreachable(f"what answers at {path} is no sidecar")
     return reply
+
+
+def matched(reply: Mapping[str, Any], ref: str, path: str) -> Mapping[str, Any]:
+    """Return the reply, without its `ref`, if it is to the request that has this one.
+
+    Raises `Mismatched` if it is to another.
+
+    A refusal without any `ref` concerns the whole connection (too many of them are open, the line
+    was too long): raises it as `Refused`.
+    """
+    if reply.get("ref") == ref:
+        return {name: value for name, value in reply.items() if name != "ref"}
+    if "ref" not in reply and reply.get("ok") is False:
+        raise Refused(reply)
+    raise Mismatched(
+        f"what came from {path} answers another request",
+        "Have a client for each process and each watch, or a PooledClient for many threads.",
+    )
 
 
 def accepted(reply: Mapping[str, Any]) -> Mapping[str, Any]:

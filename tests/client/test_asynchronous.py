@@ -1,6 +1,7 @@
 """The asyncio and trio clients are one logic: every claim is held on both."""
 
 import json
+import multiprocessing
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -9,11 +10,12 @@ from typing import Any
 
 import anyio
 import pytest
+from anyio.abc import SocketStream
 
 from sidecar.client.asynchronous import AsyncClient
 from sidecar.client.on_asyncio import AsyncioClient
 from sidecar.client.on_trio import TrioClient
-from sidecar.client.protocol import Change, Refused, Unreachable
+from sidecar.client.protocol import Change, Mismatched, Refused, Unreachable
 from tests.client.daemon import Daemon, daemon
 from tests.client.test_local import event
 
@@ -171,6 +173,59 @@ def test_a_client_outlives_the_daemon_and_the_loop(loop: str, running: Daemon) -
     running.start()
     anyio.run(client.ping, backend=loop)
     client.close()
+
+
+def test_a_reply_to_another_request_is_an_error_and_the_connection_is_dropped(
+    loop: str, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        path = str(tmp_path / "mixed.sock")
+        async with (
+            await anyio.create_unix_listener(path) as listener,
+            anyio.create_task_group() as tasks,
+            CLIENTS[loop](path) as client,
+        ):
+            tasks.start_soon(listener.serve, _answer_another)
+            for _ in range(2):
+                with pytest.raises(Mismatched, match="answers another request"):
+                    await client.check("good")
+            with pytest.raises(Mismatched):
+                async with client.watch(["s1"]):
+                    pass
+            tasks.cancel_scope.cancel()
+
+    anyio.run(main, backend=loop)
+
+
+async def _answer_another(stream: SocketStream) -> None:
+    async with stream:
+        await stream.receive()
+        await stream.send(b'{"ok":true,"decision":"allow","status":200,"ref":"0-0"}\n')
+
+
+def _check_in_child(loop: str, client: AsyncClient, answers: Any) -> None:
+    async def check() -> list[str]:
+        return [(await client.check("good", context="c2")).decision for _ in range(100)]
+
+    answers.put(anyio.run(check, backend=loop))
+
+
+def test_a_forked_process_has_connections_of_its_own(loop: str, running: Daemon) -> None:
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+    client = CLIENTS[loop](str(running.path))
+    anyio.run(client.ping, backend=loop)
+    child = context.Process(target=_check_in_child, args=(loop, client, answers))
+    child.start()
+
+    async def check() -> list[str]:
+        return [(await client.check("good", context="c1")).decision for _ in range(100)]
+
+    assert anyio.run(check, backend=loop) == ["step_up"] * 100
+    assert answers.get(timeout=20) == ["allow"] * 100
+    child.join()
+    client.close()
+    assert running.sidecar.connections == 2
 
 
 def test_only_the_trio_client_needs_more_than_the_standard_library() -> None:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,16 @@ import trio
 from sidecar.client.local import (
     LONGEST_LINE,
     WINDOW,
+    Change,
     Decision,
     LocalClient,
+    Mismatched,
     Reason,
     Receipt,
     Refused,
     Unreachable,
 )
+from sidecar.service.answers import StandingChange
 from tests.client.sidecar import Sidecar
 
 
@@ -174,7 +178,10 @@ def test_the_path_comes_from_the_environment(
 
 @pytest.fixture
 def script(tmp_path: Path) -> Iterator[Callable[..., str]]:
-    """A peer that answers each line with the next of the given replies (None: closes)."""
+    """A peer that answers each line with the next of the given replies (None: closes).
+
+    `REF` in a reply becomes the `ref` of the line.
+    """
     threads = []
     listener = socket.socket(socket.AF_UNIX)
 
@@ -187,10 +194,11 @@ def script(tmp_path: Path) -> Iterator[Callable[..., str]]:
             peer, _ = listener.accept()
             with peer, peer.makefile("rb") as lines:
                 for reply in replies:
-                    lines.readline()
+                    line = lines.readline()
                     if reply is None:
                         return
-                    peer.sendall(reply)
+                    ref = json.loads(line)["ref"].encode()
+                    peer.sendall(reply.replace(b"REF", ref))
                 lines.readline()
 
         threads.append(threading.Thread(target=serve))
@@ -228,8 +236,69 @@ def test_what_is_no_sidecar_is_told_so(script: Callable[..., str], reply: bytes)
 
 
 def test_a_check_without_a_decision_is_no_permission(script: Callable[..., str]) -> None:
-    with LocalClient(script(b'{"ok":true}\n')) as client:
+    with LocalClient(script(b'{"ok":true,"ref":"REF"}\n')) as client:
         assert not client.check("t").allowed
+
+
+ALLOW = b'{"ok":true,"ref":"REF","decision":"allow","status":200}\n'
+
+
+@pytest.mark.parametrize("ref", [b'"ref":"1-1"', b'"ref":null', b'"also":"REF"'])
+def test_a_reply_to_another_request_is_an_error_and_the_connection_is_dropped(
+    script: Callable[..., str], ref: bytes
+) -> None:
+    with LocalClient(script(ALLOW, ALLOW.replace(b'"ref":"REF"', ref))) as client:
+        assert client.check("t").allowed
+        with pytest.raises(Mismatched, match="answers another request"):
+            client.check("t")
+        assert client._socket is None  # noqa: SLF001 - what is still to come must answer nothing
+
+
+def test_an_event_whose_reply_is_anothers_is_not_taken_for_durable(
+    script: Callable[..., str],
+) -> None:
+    good, other = b'{"ok":true,"id":"e1","ref":"REF"}\n', b'{"ok":true,"id":"e2","ref":"0"}\n'
+    with LocalClient(script(good, other)) as client:
+        outcomes = client.events([event("e1"), event("e2")])
+        assert next(outcomes) == Receipt("e1")
+        with pytest.raises(Mismatched):
+            next(outcomes)
+
+
+def test_a_refusal_of_the_whole_connection_needs_no_ref(script: Callable[..., str]) -> None:
+    with (
+        LocalClient(script(b'{"ok":false,"error":"overloaded"}\n')) as client,
+        pytest.raises(Refused, match="overloaded"),
+    ):
+        client.ping()
+
+
+async def test_two_threads_that_share_a_client_each_get_their_own_answer(
+    sidecar: Sidecar,
+) -> None:
+    def work() -> None:
+        with LocalClient(str(sidecar.path), timeout=10) as client, ThreadPoolExecutor(8) as pool:
+            contexts = ["c1", "c2"] * 200
+            decisions = pool.map(lambda name: client.check("good", context=name), contexts)
+            assert [one.decision for one in decisions] == ["step_up", "allow"] * 200
+
+    await trio.to_thread.run_sync(work)
+    assert sidecar.connections == 1
+
+
+async def test_a_call_over_a_connection_that_watches_is_never_answered_by_a_change(
+    sidecar: Sidecar,
+) -> None:
+    def work() -> None:
+        with LocalClient(str(sidecar.path), timeout=10) as client:
+            client.start_watching(["s1"])
+            trio.from_thread.run(sidecar.tell, StandingChange("s1", "step_up"))
+            assert client.next_change() == Change("s1", "step_up")
+            trio.from_thread.run(sidecar.tell, StandingChange("s1", "clear"))
+            with pytest.raises(Mismatched):
+                client.check("good")
+
+    await trio.to_thread.run_sync(work)
 
 
 def test_the_client_needs_only_the_standard_library() -> None:

@@ -1,3 +1,4 @@
+import json
 import multiprocessing
 import socket
 import threading
@@ -8,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from sidecar.client.calls import Calls
+from sidecar.client.local import LocalClient
 from sidecar.client.pool import PooledClient
 from sidecar.client.protocol import Change, Refused, Stale, Unreachable
 from tests.client.daemon import Daemon, daemon
@@ -84,7 +87,8 @@ class Breaking:
                 return
             with peer, peer.makefile("rb") as lines:
                 self.seen.append(lines.readline())
-                peer.sendall(b'{"ok":true,"id":"x"}\n')
+                reply = {"ok": True, "id": "x", "ref": json.loads(self.seen[-1])["ref"]}
+                peer.sendall(json.dumps(reply).encode() + b"\n")
                 self.seen.append(lines.readline())
 
     def close(self) -> None:
@@ -146,20 +150,24 @@ def test_no_turn_in_time_is_an_error(tmp_path: Path) -> None:
     assert any("busy" in failure for failure in failures)
 
 
-def _ping_in_child(client: PooledClient, answers: Any) -> None:
-    client.ping()
-    answers.put("pong")
+def _check_in_child(client: Calls, answers: Any) -> None:
+    answers.put([client.check("good", context="c2").decision for _ in range(200)])
 
 
-def test_a_forked_process_has_connections_of_its_own(running: Daemon) -> None:
+@pytest.mark.parametrize("kind", [LocalClient, PooledClient])
+def test_a_forked_process_has_connections_of_its_own(
+    running: Daemon, kind: type[LocalClient] | type[PooledClient]
+) -> None:
     # A thread of the parent may hold any lock at the fork: only the client is in question here.
     context = multiprocessing.get_context("fork")
     answers = context.Queue()
-    with PooledClient(str(running.path)) as client:
+    with kind(str(running.path)) as client:
         client.ping()
-        child = context.Process(target=_ping_in_child, args=(client, answers))
+        child = context.Process(target=_check_in_child, args=(client, answers))
         child.start()
-        assert answers.get(timeout=20) == "pong"
+        own = [client.check("good", context="c1").decision for _ in range(200)]
+        assert answers.get(timeout=20) == ["allow"] * 200
         child.join()
+        assert own == ["step_up"] * 200
         client.ping()
     assert running.sidecar.connections == 2
