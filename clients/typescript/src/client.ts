@@ -9,7 +9,9 @@ import {
   decisionOf,
   decoded,
   encoded,
+  matched,
   receiptOf,
+  referred,
   type Change,
   type Check,
   type Decision,
@@ -87,9 +89,11 @@ export class SidecarClient {
     if (signal?.aborted) leave();
     else signal?.addEventListener("abort", leave, { once: true });
     const done = () => (signal?.removeEventListener("abort", leave), leave());
-    const request = sessions === undefined ? { op: "watch" } : { op: "watch", sessions: [...sessions] };
+    const which = sessions === undefined ? {} : { sessions: [...sessions] };
+    const request = referred({ op: "watch", ...which });
     try {
-      this.#accepted(await connection.ask(encoded(request), this.#timeout));
+      const line = await connection.ask(encoded(request), this.#timeout);
+      accepted(matched(decoded(line, this.path), request.ref, this.path));
     } catch (error) {
       done();
       if (!signal?.aborted) throw error;
@@ -119,34 +123,36 @@ export class SidecarClient {
     for (const connection of this.#idle.splice(0)) connection.close();
   }
 
-  async #asked(request: Members, timeout: number, mayRepeat: boolean): Promise<Members> {
+  async #asked(asked: Members, timeout: number, mayRepeat: boolean): Promise<Members> {
+    const request = referred(asked);
     const line = encoded(request);
     await this.#turn();
     try {
       const before = this.#kept();
       if (before !== undefined) {
         try {
-          return this.#accepted(await this.#over(before, line, timeout));
+          return accepted(await this.#over(before, line, request.ref, timeout));
         } catch (error) {
           if (!(error instanceof Stale && mayRepeat)) throw error;
         }
       }
-      return this.#accepted(await this.#over(new Connection(this.path), line, timeout));
+      return accepted(await this.#over(new Connection(this.path), line, request.ref, timeout));
     } finally {
       this.#next();
     }
   }
 
-  async #over(connection: Connection, line: string, timeout: number): Promise<string> {
+  async #over(connection: Connection, line: string, ref: string, timeout: number): Promise<Members> {
     const isOld = connection.isUsed;
     try {
-      const reply = await connection.ask(line, timeout);
+      const reply = matched(decoded(await connection.ask(line, timeout), this.path), ref, this.path);
       connection.release();
       this.#idle.push(connection);
       return reply;
     } catch (error) {
+      const isCut = connection.isBroken && !connection.isLate;
       connection.close(); // a reply that comes later would answer the next request
-      if (isOld && !connection.isLate && error instanceof Unreachable) {
+      if (isOld && isCut && error instanceof Unreachable) {
         throw new Stale(error.message, { cause: error });
       }
       throw error;
@@ -160,12 +166,6 @@ export class SidecarClient {
       return one;
     }
     return undefined;
-  }
-
-  #accepted(line: string): Members {
-    const reply = decoded(line, this.path);
-    if (reply["ok"] !== true) throw new Refused(reply);
-    return reply;
   }
 
   /** Wait for one of the connections to be free. */
@@ -193,3 +193,8 @@ export class SidecarClient {
 
 /** A connection that had lain idle broke: another may be better. */
 class Stale extends Unreachable {}
+
+function accepted(reply: Members): Members {
+  if (reply["ok"] !== true) throw new Refused(reply);
+  return reply;
+}

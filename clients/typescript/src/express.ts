@@ -51,6 +51,17 @@ export interface StepUpOptions extends ClientOptions, Gate {
   readonly patience?: number;
 }
 
+/** What one `stepUp` has demanded of a request, also where an inner one has demanded less. */
+interface Guard {
+  readonly contexts: Set<string>;
+  ask(): Promise<Decision | Reply>;
+  /** Resolves once the call would not pass this guard any more, or on the signal. */
+  untilLost(gone: AbortSignal): Promise<void>;
+}
+
+/** Every guard that a request has come by: those of several settings, too, by their clients. */
+const guardsOf = new WeakMap<Request, Map<SidecarClient, Guard>>();
+
 /** A `stepUp` of your own settings. */
 export function makeStepUp(options: StepUpOptions = {}): StepUp {
   if (typeof options.fail === "string" && options.fail !== "closed" && options.fail !== "open") {
@@ -58,24 +69,44 @@ export function makeStepUp(options: StepUpOptions = {}): StepUp {
   }
   const client = new SidecarClient({ timeout: 2, ...options });
   const warn = options.warn ?? ((message: string) => console.warn(message));
-  const contextsOf = new WeakMap<Request, readonly string[]>();
-  const ask = (request: Request) =>
-    judge(client, options, contextsOf.get(request) ?? [], incomingOf(request), warn);
+  const { recheck = 30, patience = 10 } = options;
+
+  const guard = (request: Request, contexts: readonly string[]): Guard => {
+    const guards = guardsOf.get(request) ?? new Map<SidecarClient, Guard>();
+    guardsOf.set(request, guards);
+    const all = guards.get(client)?.contexts ?? new Set<string>();
+    for (const context of contexts) all.add(context);
+    const ask = () => judge(client, options, [...all], incomingOf(request), warn);
+    const session = () => request.sidecar?.session ?? "";
+    const made: Guard = {
+      contexts: all,
+      ask,
+      untilLost: (gone) => untilLost(client, session(), ask, { recheck, patience }, gone),
+    };
+    guards.set(client, made);
+    return made;
+  };
 
   const stepUp = (...contexts: string[]): Middleware => {
     if (contexts.some((context) => typeof context !== "string")) {
       throw new TypeError('write stepUp("c1"), or stepUp() for routine calls');
     }
     return (request, response, next) => {
-      contextsOf.set(request, contexts);
-      ask(request).then((answer) => {
-        if (isReply(answer)) {
-          refuse(response, answer);
-        } else {
-          request.sidecar = answer;
-          next();
-        }
-      }, next);
+      guard(request, contexts)
+        .ask()
+        .then((answer) => {
+          // Answered by somebody else meanwhile, or its client has gone: nothing is left to do.
+          if (isOver(response)) return;
+          if (isReply(answer)) {
+            refuse(response, answer);
+          } else {
+            request.sidecar = answer;
+            next();
+          }
+        })
+        .catch((error: unknown) => {
+          if (!isOver(response)) next(error);
+        });
     };
   };
   return Object.assign(stepUp, {
@@ -84,9 +115,13 @@ export function makeStepUp(options: StepUpOptions = {}): StepUp {
       const gone = new AbortController();
       response.once("close", () => gone.abort());
       if (response.destroyed) return;
-      const { recheck = 30, patience = 10 } = options;
-      const session = request.sidecar?.session ?? "";
-      await untilLost(client, session, () => ask(request), { recheck, patience }, gone.signal);
+      if (!guardsOf.has(request)) guard(request, []);
+      const guards = [...(guardsOf.get(request)?.values() ?? [])];
+      try {
+        await Promise.race(guards.map((one) => one.untilLost(gone.signal)));
+      } finally {
+        gone.abort();
+      }
     },
   });
 }
@@ -126,6 +161,11 @@ function incomingOf(request: IncomingMessage & { originalUrl?: string }): Incomi
     headers: request.headers,
     rawHeaders: request.rawHeaders,
   };
+}
+
+/** Whether nothing can be answered any more: it was, or there is nobody. */
+function isOver(response: ServerResponse): boolean {
+  return response.headersSent || response.writableEnded || response.destroyed;
 }
 
 function refuse(response: ServerResponse, reply: Reply): void {

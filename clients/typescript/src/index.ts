@@ -2,6 +2,7 @@ export { SidecarClient, type ClientOptions } from "./client.js";
 export {
   DEFAULT_PATH,
   LONGEST_LINE,
+  Mismatched,
   Refused,
   Unreachable,
   type Change,

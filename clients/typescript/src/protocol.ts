@@ -1,7 +1,8 @@
 /**
  * The local socket's protocol, without I/O: request lines out, replies in.
  *
- * One JSON object a line, at most 64 KiB; one reply line for each request line, in order.
+ * One JSON object a line, at most 64 KiB; one reply line for each request line, in order. Each
+ * request has a `ref` that its reply repeats, so that a reply to another request is an error.
  */
 
 export const DEFAULT_PATH = "/run/sidecar/sidecar.sock";
@@ -108,6 +109,28 @@ export class Refused extends Error {
 /** There is no sidecar at the socket, or it is too slow: the environment must recover. */
 export class Unreachable extends Error {
   override readonly name = "Unreachable";
+}
+
+/** The reply was to another request, so that nothing is known of this one. The connection is dropped. */
+export class Mismatched extends Unreachable {}
+
+let requests = 0;
+
+/** A request with a `ref` that no other one of this process has. */
+export function referred(request: Members): Members & { readonly ref: string } {
+  requests += 1;
+  return { ...request, ref: `${process.pid.toString(36)}-${requests.toString(36)}` };
+}
+
+/**
+ * The reply, if it is to the request with this `ref`; throws `Mismatched` where it is to another.
+ *
+ * A refusal without any `ref` concerns the whole connection: throws it as `Refused`.
+ */
+export function matched(reply: Members, ref: string, path: string): Members {
+  if (reply["ref"] === ref) return reply;
+  if (reply["ref"] === undefined && reply["ok"] === false) throw new Refused(reply);
+  throw new Mismatched(`what came from ${path} answers another request`);
 }
 
 /** A request line. Throws `Refused` (`too_large`) for one that the daemon would not take. */

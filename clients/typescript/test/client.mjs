@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import { createServer as createHttpServer } from "node:http";
 import { createServer } from "node:net";
+import { createInterface } from "node:readline";
 import { test } from "node:test";
-import { Refused, SidecarClient, Unreachable } from "stepup-sidecar";
+import { Mismatched, Refused, SidecarClient, Unreachable } from "stepup-sidecar";
 import { makeStepUp } from "stepup-sidecar/express";
 
 const { TOKEN, SESSION, SHORT } = process.env;
@@ -29,6 +30,22 @@ async function standIn(name, serve, use) {
   } finally {
     away();
   }
+}
+
+/** A promise, and what resolves it. */
+function deferred() {
+  let resolve;
+  const promise = new Promise((resolved) => (resolve = resolved));
+  return { promise, resolve };
+}
+
+/** Answer each line with what `reply` makes of the request; undefined: with nothing. */
+function answering(socket, reply) {
+  createInterface({ input: socket }).on("line", (line) => {
+    const { ref, ...request } = JSON.parse(line);
+    const said = reply(request);
+    if (said !== undefined) socket.write(`${JSON.stringify({ ref, ...said })}\n`);
+  });
 }
 
 test("many calls at a time each get their own answer", async () => {
@@ -76,7 +93,7 @@ test("a connection that broke while it lay idle is replaced", async () => {
   let connections = 0;
   const once = (socket) => {
     connections += 1;
-    socket.once("data", () => socket.end('{"ok":true}\n'));
+    socket.once("data", (line) => socket.end(`${JSON.stringify({ ok: true, ref: JSON.parse(line).ref })}\n`));
   };
   await standIn("idle", once, async (path) => {
     const other = new SidecarClient({ path });
@@ -89,7 +106,7 @@ test("a connection that broke while it lay idle is replaced", async () => {
 test("an event without an id is not sent twice", async () => {
   let requests = 0;
   const dying = (socket) => {
-    socket.on("data", () => (++requests === 1 ? socket.write('{"ok":true}\n') : socket.destroy()));
+    answering(socket, () => (++requests === 1 ? { ok: true } : void socket.destroy()));
   };
   await standIn("dying", dying, async (path) => {
     const other = new SidecarClient({ path });
@@ -111,10 +128,114 @@ test("who does not answer, is none, or is not there, is unreachable", async () =
   await assert.rejects(new SidecarClient({ path: `${SHORT}/nothing` }).ping(), /no such socket/);
 });
 
-const kind = (socket) => {
-  const answer = JSON.stringify({ ok: true, decision: "allow", status: 200, session: "s" });
-  socket.on("data", (lines) => socket.write(`${answer}\n`.repeat(lines.toString().split("\n").length - 1)));
-};
+test("a reply to another request is an error, and its connection is dropped", async () => {
+  let connections = 0;
+  const mixing = (socket) => {
+    connections += 1;
+    let earlier = null; // each is answered with the ref of the one before
+    answering(socket, ({ op }) => ({ ...ALLOW, ...(earlier === null ? {} : { ref: earlier }), was: (earlier = op) }));
+  };
+  await standIn("mixing", mixing, async (path) => {
+    const other = new SidecarClient({ path });
+    assert.ok((await other.check({ token: "t" })).allowed);
+    await assert.rejects(other.check({ token: "t" }), Mismatched);
+    assert.ok((await other.check({ token: "t" })).allowed);
+    assert.equal(connections, 2);
+  });
+});
+
+const ALLOW = { ok: true, decision: "allow", status: 200, session: "s" };
+const kind = (socket) => answering(socket, () => ALLOW);
+
+/** The address of an HTTP server that `handle` answers for, while `use` runs. */
+async function served(handle, use) {
+  const server = createHttpServer(handle);
+  await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
+  try {
+    await use(`http://127.0.0.1:${server.address().port}/`);
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
+}
+
+test("a call that was answered meanwhile is left alone, and nothing runs for it", async () => {
+  await standIn("hangs", () => {}, async (path) => {
+    const told = deferred();
+    const stepUp = makeStepUp({ path, timeout: 0.2, warn: told.resolve });
+    const nexts = [];
+    const late = async (url) => {
+      const answer = await fetch(url);
+      assert.deepEqual([answer.status, await answer.text()], [503, "too late"]);
+      await told.promise;
+      await new Promise(setImmediate);
+      assert.deepEqual(nexts, []);
+    };
+    await served((request, response) => {
+      stepUp("c1")(request, response, (error) => nexts.push(error));
+      response.writeHead(503).end("too late"); // as a time-out middleware does
+    }, late);
+  });
+});
+
+test("a handler does not run for a client that has gone meanwhile", async () => {
+  const asked = deferred();
+  const answer = deferred();
+  const slow = (socket) => createInterface({ input: socket }).on("line", async (line) => {
+    asked.resolve();
+    await answer.promise;
+    socket.write(`${JSON.stringify({ ...ALLOW, ref: JSON.parse(line).ref })}\n`);
+  });
+  await standIn("slow", slow, async (path) => {
+    const stepUp = makeStepUp({ path, connections: 1 });
+    const nexts = [];
+    const gone = deferred();
+    const leaving = new AbortController();
+    await served((request, response) => {
+      response.once("close", gone.resolve);
+      stepUp()(request, response, (error) => nexts.push(error));
+    }, async (url) => {
+      const left = assert.rejects(fetch(url, { signal: leaving.signal }));
+      await asked.promise;
+      leaving.abort();
+      await left;
+      await gone.promise;
+      answer.resolve();
+      await stepUp.client.ping(); // its turn comes after the other one's
+      assert.deepEqual(nexts, []);
+    });
+  });
+});
+
+for (const another of [false, true]) {
+  test(`a stream ends when what an outer ${another ? "guard of other settings" : "stepUp"} demands is lost`, async () => {
+    let marked = false;
+    const asked = [];
+    const marking = (socket) => answering(socket, ({ op, context = [] }) => {
+      if (op === "check") asked.push(context);
+      const lost = marked && context.includes("c1");
+      return lost ? { ...ALLOW, decision: "step_up", status: 401 } : ALLOW;
+    });
+    await standIn("marking", marking, async (path) => {
+      const outer = makeStepUp({ path, recheck: 0.05 });
+      const inner = another ? makeStepUp({ path, recheck: 0.05 }) : outer;
+      await served((request, response) =>
+        outer("c1")(request, response, () =>
+          inner()(request, response, async () => {
+            response.write("1");
+            await inner.untilLost(request, response);
+            response.end("2");
+          }),
+        ), async (url) => {
+        const chunks = (await fetch(url)).body.getReader();
+        await chunks.read();
+        marked = true;
+        assert.equal(new TextDecoder().decode((await chunks.read()).value), "2");
+        assert.deepEqual(asked.slice(0, 2), [["c1"], another ? [] : ["c1"]]);
+      });
+    });
+  });
+}
 
 /** A stream of an app whose sidecar goes away once it has begun. */
 async function streamed(options, then) {

@@ -88,7 +88,7 @@ def test_the_client_keeps_its_promises(pods: Pods) -> None:
             check=False,
         )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "pass 10" in done.stdout
+    assert "pass 15" in done.stdout
 
 
 def test_a_handler_is_protected_in_one_line(person: Person) -> None:
