@@ -3,7 +3,7 @@
 A page that redirects to whatever a parameter says is an open redirect. The sidecar only ever makes
 paths of the app's own origin; anybody can write another value into the address bar.
 
-    target = returning.address(request.query["return_to"])                      # "/" if unfit
+    target = returning.address(request.query.get("return_to"))                  # "/" if unfit
     target = returning.signed_address(request.query, key=KEY, now=time.time())  # and signed
 """
 
@@ -23,19 +23,20 @@ _ADDRESS = re.compile(
 _ENCODED_TRAPS = re.compile(r"%(?:2[ef]|5c|[01][0-9a-f]|7f)", re.IGNORECASE)
 
 
-def address(value: str, default: str = "/") -> str:
+def address(value: str | None, default: str = "/") -> str:
     """The value if it is a path (with a query) of this very origin, else `default`.
 
+    So it is for a parameter that is missing (None), or of any other type than text.
     A path has no empty and no dot segments, encoded ones included, and no backslash, `@`, control
     character or anything else that some reader takes for the start of another address.
     """
-    if len(value) > LONGEST or not _ADDRESS.fullmatch(value):
+    if not isinstance(value, str) or len(value) > LONGEST or not _ADDRESS.fullmatch(value):
         return default
     return default if _ENCODED_TRAPS.search(value.partition("?")[0]) else value
 
 
 def signed_address(
-    query: Mapping[str, str],
+    query: Mapping[str, str | None],
     *,
     key: str,
     now: float,
@@ -46,8 +47,10 @@ def signed_address(
 
     `now` is in seconds since the epoch.
     """
-    value = query.get(parameter, "")
-    expires, _, mac = query.get(f"{parameter}_signature", "").partition(".")
+    value, signature = query.get(parameter), query.get(f"{parameter}_signature")
+    if not isinstance(value, str) or not isinstance(signature, str):
+        return default
+    expires, _, mac = signature.partition(".")
     if not re.fullmatch(r"[0-9]{1,12}", expires) or int(expires) < now:
         return default
     try:

@@ -193,3 +193,11 @@ def test_a_signed_way_back_counts_for_a_while_and_as_it_was_signed() -> None:
     ):
         assert returning.signed_address({**query, **changes}, key=key, now=now) == "/"
     assert returning.signed_address({}, key="k", now=NOW, default="/home") == "/home"
+
+
+@pytest.mark.parametrize("value", [None, [], ["/pay"], 7, b"/pay"])
+def test_a_parameter_that_is_missing_or_no_text_leads_to_the_default(value: Any) -> None:
+    assert returning.address(value) == "/"
+    assert returning.address(value, "/home") == "/home"
+    for query in ({"return_to": value}, {"return_to": "/pay", "return_to_signature": value}):
+        assert returning.signed_address(query, key="k", now=NOW) == "/"
