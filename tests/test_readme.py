@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from sidecar.wire.config import read_settings
 from sidecar.wire.policyfile import read_policies
 from sidecar.wire.settings import Settings
 from sidecar.wire.socket_lines import EventRequest, decode_line
+from tests.client.daemon import daemon
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -51,9 +53,17 @@ def test_the_line_is_an_event() -> None:
     assert isinstance(request.signal, RiskLevelChange)
 
 
-def test_the_python_is_python() -> None:
-    body = "\n".join(f"    {line}" for line in snippet("python").splitlines())
-    compile(f"def answer(token):\n{body}\n", "README.md", "exec")
+def test_the_python_answers_whatever_the_sidecar_says_and_without_one(tmp_path: Path) -> None:
+    lines = snippet("python").replace("/run/sidecar/sidecar.sock", str(tmp_path / "s.sock"))
+    body = "\n".join(f"    {line}" for line in lines.splitlines())
+    written: dict[str, Any] = {}
+    exec(compile(f"def answer(token):\n{body}\n", "README.md", "exec"), written)
+    answer = written["answer"]
+    assert answer("good") == (503, {"Retry-After": "1"})
+    with daemon(tmp_path):
+        status, headers = answer("good")
+        assert (status, list(headers)) == (401, ["WWW-Authenticate"])
+        assert answer("bad") == (401, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
 
 
 def test_the_commands_exist() -> None:

@@ -20,6 +20,11 @@ LONGEST_REPLY = 1 << 20
 MARGIN = 1.0
 """Seconds that an answer may come later than the time-out that the daemon was told."""
 
+_STATUS = {"invalid_token": 401, "not_allowed": 403} | dict.fromkeys(
+    ("overloaded", "unavailable", "refused"), 503
+)
+"""The HTTP status of a refusal that names none; of any other code it is 400."""
+
 _numbers = count(1)
 
 
@@ -27,8 +32,8 @@ class Refused(Exception):  # noqa: N818 - named by what happened
     """The sidecar answered that it will not: whoever sent the request must act.
 
     `error` is the code (`invalid_event`, `invalid_token`, ...), `field` what is to blame, if any;
-    `status` and `www_authenticate` what the app should answer where a check was refused; `reply`
-    the whole answer.
+    `status`, `www_authenticate` and `headers` what the app should answer where a check was refused;
+    `reply` the whole answer.
     """
 
     def __init__(self, reply: Mapping[str, Any]) -> None:
@@ -36,17 +41,24 @@ class Refused(Exception):  # noqa: N818 - named by what happened
         self.error = str(reply.get("error", "refused"))
         self.field = str(reply.get("field", ""))
         self.message = str(reply.get("message", ""))
-        self.status = _whole(reply.get("status"), 503)
+        self.status = _whole(reply.get("status"), _STATUS.get(self.error, 400))
         self.retry_after = _whole(reply.get("retry_after"), 1)
         self.www_authenticate = str(reply.get("www_authenticate", ""))
         parts = (self.error, self.field, self.message)
         super().__init__(": ".join(part for part in parts if part))
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """What belongs into the app's answer: `WWW-Authenticate`, and `Retry-After` with a 503."""
+        retry = {"Retry-After": str(max(1, self.retry_after))} if self.status == 503 else {}
+        return _challenge(self.www_authenticate) | retry
+
 
 class Unreachable(Exception):  # noqa: N818 - named by what happened
     """There is no sidecar at the socket, or it is too slow: the environment must recover.
 
-    `hint` says what to do next.
+    Nothing is known then: a check was not decided, and an event may or may not have been taken
+    (with an `id` it may safely be sent again). `hint` says what to do next.
     """
 
     def __init__(self, message: str, hint: str = "") -> None:
@@ -100,6 +112,11 @@ class Decision:
     def allowed(self) -> bool:
         """Whether the call may pass."""
         return self.decision == "allow"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What belongs into the app's answer: `WWW-Authenticate`, where there is a challenge."""
+        return _challenge(self.www_authenticate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,6 +344,10 @@ def _reasons(reply: Mapping[str, Any]) -> tuple[Reason, ...]:
         for why in reply.get("reasons") or ()
         if isinstance(why, dict)
     )
+
+
+def _challenge(www_authenticate: str) -> dict[str, str]:
+    return {"WWW-Authenticate": www_authenticate} if www_authenticate else {}
 
 
 def _text(reply: Mapping[str, Any], name: str) -> str:

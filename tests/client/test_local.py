@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import trio
 
+from sidecar import client
 from sidecar.client.local import (
     LONGEST_LINE,
     WINDOW,
@@ -88,6 +89,31 @@ async def test_a_token_that_is_not_believed_is_refused_with_its_challenge(
         await asked(sidecar, lambda client: client.check("bad"))
     assert (raised.value.error, raised.value.status) == ("invalid_token", 401)
     assert raised.value.www_authenticate == 'Bearer error="invalid_token"'
+
+
+@pytest.mark.parametrize(
+    ("reply", "status", "headers"),
+    [
+        ({"error": "invalid_event"}, 400, {}),
+        ({"error": "unknown_context"}, 400, {}),
+        ({"error": "not_allowed"}, 403, {}),
+        ({"error": "invalid_token", "www_authenticate": "B"}, 401, {"WWW-Authenticate": "B"}),
+        ({"error": "overloaded", "retry_after": 3}, 503, {"Retry-After": "3"}),
+        ({"error": "unavailable", "status": 503}, 503, {"Retry-After": "1"}),
+        ({"error": "unavailable", "retry_after": 0}, 503, {"Retry-After": "1"}),
+    ],
+)
+def test_a_refusal_says_what_to_answer(
+    reply: dict[str, Any], status: int, headers: dict[str, str]
+) -> None:
+    refused = Refused(reply)
+    assert (refused.status, refused.headers) == (status, headers)
+
+
+def test_what_clients_give_and_raise_is_imported_from_one_place() -> None:
+    assert client.Refused is Refused
+    assert issubclass(client.Mismatched, client.Unreachable)
+    assert all(hasattr(client, name) for name in client.__all__)
 
 
 async def test_an_event_is_durable_when_it_returns(sidecar: Sidecar) -> None:

@@ -101,7 +101,7 @@ export function undecided(gate: Gate, contexts: readonly string[], error: Refuse
   const detail = error.detail ? { detail: error.detail } : {};
   switch (error.code) {
     case "invalid_token":
-      return reply("invalid-token", error.status ?? 401, detail, error.wwwAuthenticate);
+      return reply("invalid-token", error.status, detail, error.wwwAuthenticate);
     case "unavailable":
     case "refused":
       // It was asked, and `when_unknown` says that such a call must wait.

@@ -77,6 +77,15 @@ export interface Change {
 
 export type Members = Readonly<Record<string, unknown>>;
 
+/** The HTTP status of a refusal that names none; of any other code it is 400. */
+const STATUS: Readonly<Record<string, number>> = {
+  invalid_token: 401,
+  not_allowed: 403,
+  overloaded: 503,
+  unavailable: 503,
+  refused: 503,
+};
+
 /**
  * The sidecar answered that it will not: whoever sent the request must act.
  *
@@ -88,7 +97,7 @@ export class Refused extends Error {
   readonly code: string;
   readonly field: string;
   readonly detail: string;
-  readonly status: number | undefined;
+  readonly status: number;
   readonly retryAfter: number;
   readonly wwwAuthenticate: string;
 
@@ -100,7 +109,7 @@ export class Refused extends Error {
     this.code = code;
     this.field = field;
     this.detail = detail;
-    this.status = whole(reply, "status");
+    this.status = whole(reply, "status") ?? STATUS[code] ?? 400;
     this.retryAfter = whole(reply, "retry_after") ?? 1;
     this.wwwAuthenticate = text(reply, "www_authenticate");
   }
