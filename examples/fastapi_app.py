@@ -7,10 +7,10 @@ uvicorn --app-dir examples fastapi_app:app
 from collections.abc import AsyncIterator
 
 import anyio
-from fastapi import FastAPI, Request, WebSocket
+from fastapi import Depends, FastAPI, Request, WebSocket
 from fastapi.responses import StreamingResponse
 
-from sidecar.client.fastapi import step_up
+from sidecar.client.fastapi import requires, step_up
 
 app = FastAPI()
 
@@ -23,11 +23,17 @@ def accounts(request: Request) -> dict[str, object]:
     return {"subject": decision.subject, "step_up_pending": decision.step_up_pending}
 
 
-@app.post("/payments/{number}")
-@step_up("c1")
+@app.post("/payments/{number}", dependencies=[Depends(requires("c1"))])
 async def pay(number: int) -> dict[str, int]:
     """A sensitive one: it is challenged as soon as a signal has marked the session."""
     return {"paid": number}
+
+
+@app.post("/transfers/{number}")
+@step_up("c1")
+async def transfer(number: int) -> dict[str, int]:
+    """The same by a decorator, for what has no body and no dependencies to hide."""
+    return {"transferred": number}
 
 
 @app.get("/rates")

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from sidecar.client.doors import AsyncDoor
-from sidecar.client.gate import Gate, Incoming, Public, Reply, is_event_stream
+from sidecar.client.gate import Gate, Incoming, Public, Reply, is_event_stream, with_kept
 from sidecar.client.protocol import Decision
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -65,15 +65,21 @@ class StepUpMiddleware:
 
 
 class Passage:
-    """How calls in some contexts are checked."""
+    """How calls in some contexts are checked.
 
-    def __init__(self, door: AsyncDoor, contexts: Collection[str]) -> None:
+    `incoming`: the call, where its framework has read it; else it is read from the scope.
+    """
+
+    def __init__(
+        self, door: AsyncDoor, contexts: Collection[str], incoming: Incoming | None = None
+    ) -> None:
         self.door = door
         self.contexts = contexts
+        self._incoming = incoming
 
     async def run(self, app: App, scope: Scope, receive: Receive, send: Send) -> None:
         """Check an ASGI call, then run the app or answer."""
-        found = await self.door.ask(incoming_of(scope), self.contexts)
+        found = await self.door.ask(self._read(scope), self.contexts)
         if isinstance(found, Reply):
             await answer(found, scope, receive, send)
             return
@@ -101,7 +107,10 @@ class Passage:
     async def why_lost(self, scope: Scope) -> str:
         """Return when the call would not pass any more: why, as the end of a problem's URN."""
         session = decision_of(scope).session
-        return (await self.door.until_lost(incoming_of(scope), self.contexts, session)).kind
+        return (await self.door.until_lost(self._read(scope), self.contexts, session)).kind
+
+    def _read(self, scope: Scope) -> Incoming:
+        return self._incoming or with_kept(self.door.gate, incoming_of(scope), scope)
 
 
 class _Ending:

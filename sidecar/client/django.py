@@ -19,7 +19,7 @@ from typing import Any, TypeVar, cast
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 
 from sidecar.client.decorating import Doors, named
-from sidecar.client.gate import Gate, Incoming, Reply, is_event_stream
+from sidecar.client.gate import Gate, Incoming, Reply, is_event_stream, with_kept
 from sidecar.client.wsgi import incoming_of
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -44,7 +44,7 @@ class StepUp:
     def _sync(self, view: Callable[..., Any], contexts: tuple[str, ...]) -> Any:
         @wraps(view)
         def protected(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-            incoming = _incoming(request)
+            incoming = with_kept(self.doors.gate, _incoming(request), request)
             found = self.doors.sync.ask(incoming, contexts)
             if isinstance(found, Reply):
                 return _refusal(found)
@@ -56,7 +56,7 @@ class StepUp:
     def _on_loop(self, view: Callable[..., Any], contexts: tuple[str, ...]) -> Any:
         @wraps(view)
         async def protected(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-            incoming = _incoming(request)
+            incoming = with_kept(self.doors.gate, _incoming(request), request)
             found = await self.doors.on_loop.ask(incoming, contexts)
             if isinstance(found, Reply):
                 return _refusal(found)

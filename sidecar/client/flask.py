@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 import flask
 
 from sidecar.client.decorating import Doors, named
-from sidecar.client.gate import Gate, Reply, is_event_stream
+from sidecar.client.gate import Gate, Reply, is_event_stream, with_kept
 from sidecar.client.wsgi import incoming_of
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -35,8 +35,9 @@ class StepUp:
         def decorate(view: F) -> F:
             @wraps(view)
             def protected(*args: Any, **kwargs: Any) -> Any:
-                incoming = incoming_of(flask.request.environ)
                 door = self.doors.sync
+                incoming = incoming_of(flask.request.environ)
+                incoming = with_kept(door.gate, incoming, flask.request)
                 found = door.ask(incoming, names)
                 if isinstance(found, Reply):
                     return flask.Response(found.body, found.status, list(found.headers))

@@ -7,7 +7,7 @@ import ipaddress
 import json
 import logging
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 from urllib.parse import quote
@@ -39,6 +39,9 @@ class Gate:
     seconds, for each step; `connections` at a time.
 
     `cookie`: take the token from this cookie where `Authorization: Bearer` brings none.
+    `token`: the same for an app that keeps the token itself, as in a session on the server: it is
+    called with the framework's request and gives the token, or None. Where there is one, a request
+    that brings another one is refused.
     `trusted_proxies`: how many proxies of your own append to `X-Forwarded-For` before a request
     is here; 0 takes the address that the server tells.
 
@@ -58,6 +61,7 @@ class Gate:
     timeout: float = 2.0
     connections: int = 16
     cookie: str = ""
+    token: Callable[[Any], str | None] | None = None
     trusted_proxies: int = 0
     fail: Literal["closed", "open"] | Collection[str] = "closed"
     unchecked: Collection[str] = ()
@@ -72,6 +76,8 @@ class Gate:
             raise ValueError("fail is 'closed', 'open' or a collection of contexts")
         if isinstance(self.unchecked, str):
             raise ValueError("unchecked is a collection of methods")  # noqa: TRY004 - its content
+        if self.token is not None and not callable(self.token):
+            raise TypeError("token is a function of the request")
 
     def is_open_for(self, contexts: Collection[str]) -> bool:
         """Whether a call passes where nobody can be asked."""
@@ -81,7 +87,10 @@ class Gate:
 
 
 class Incoming(NamedTuple):
-    """A request as the server tells it. `path` is decoded, as the app's own routing reads it."""
+    """A request as the server tells it. `path` is decoded, as the app's own routing reads it.
+
+    `kept` is the token that the app itself keeps for whoever calls (`Gate.token`).
+    """
 
     method: str
     path: str
@@ -91,6 +100,7 @@ class Incoming(NamedTuple):
     forwarded_for: tuple[str, ...] = ()
     user_agent: str = ""
     is_preflight: bool = False
+    kept: str = ""
 
 
 class Reply(NamedTuple):
@@ -107,6 +117,11 @@ def passes_unasked(gate: Gate, incoming: Incoming) -> bool:
     return incoming.method in gate.unchecked or (gate.preflight and incoming.is_preflight)
 
 
+def with_kept(gate: Gate, incoming: Incoming, request: Any) -> Incoming:
+    """Return the request with the token that the app keeps for it (`Gate.token`)."""
+    return incoming if gate.token is None else incoming._replace(kept=gate.token(request) or "")
+
+
 def question(gate: Gate, incoming: Incoming, contexts: Collection[str]) -> dict[str, Any] | Reply:
     """What `check` is called with; or the answer to a request that cannot be asked about."""
     if len(incoming.authorization) > 1:
@@ -114,6 +129,8 @@ def question(gate: Gate, incoming: Incoming, contexts: Collection[str]) -> dict[
     tokens = {_bearer(value) for value in incoming.authorization} - {""}
     if gate.cookie:
         tokens |= _cookie_values(incoming.cookies, gate.cookie)
+    if incoming.kept:
+        tokens.add(_plain(incoming.kept))
     if len(tokens) > 1:
         # RFC 6750, section 2: the app might act on the one that was not checked.
         return _reply("invalid-request", 400, "the request has more than one token")

@@ -28,7 +28,7 @@ from sidecar.client.asgi import (
     incoming_of,
 )
 from sidecar.client.decorating import Doors, named
-from sidecar.client.gate import Gate, Reply, is_event_stream
+from sidecar.client.gate import Gate, Incoming, Reply, is_event_stream, with_kept
 from sidecar.client.protocol import Decision
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -39,6 +39,11 @@ class StepUp:
 
     def __init__(self, gate: Gate | None = None) -> None:
         self.doors = Doors(gate)
+
+    @property
+    def gate(self) -> Gate:
+        """How calls are checked."""
+        return self.doors.gate
 
     def __call__(self, *contexts: str) -> Callable[[F], F]:
         """Protect an endpoint; without contexts as a routine call."""
@@ -57,36 +62,18 @@ class StepUp:
         @wraps(endpoint)
         async def protected(*args: Any, **kwargs: Any) -> Any:
             connection = connection_of(args, kwargs)
-            found = await door.ask(incoming_of(connection.scope), contexts)
+            incoming = incoming_from(self.gate, connection)
+            passage = Passage(door, contexts, incoming)
+            found = await door.ask(incoming, contexts)
             if isinstance(connection, WebSocket):
                 run = partial(endpoint, *args, **kwargs)
-                return await self._converse(connection, found, contexts, run)
+                return await _converse(connection, found, passage, run)
             if isinstance(found, Reply):
                 return Refusal(found)
             connection.scope[KEY] = found
-            return self._guarded(await endpoint(*args, **kwargs), contexts)
+            return guarded(await endpoint(*args, **kwargs), passage)
 
         return protected
-
-    async def _converse(
-        self,
-        socket: WebSocket,
-        found: Decision | Reply,
-        contexts: tuple[str, ...],
-        run: Callable[[], Awaitable[Any]],
-    ) -> None:
-        """Run a WebSocket's endpoint until its session loses its standing, or turn it away."""
-        if isinstance(found, Reply):
-            await answer(found, socket.scope, socket.receive, socket.send)
-            return
-        socket.scope[KEY] = found
-        passage = Passage(self.doors.on_loop, contexts)
-        async with passage.door.client.loop.cutting() as cut:
-            if found.session:
-                cut.watch(partial(passage.why_lost, socket.scope))
-            await run()
-        if cut.why and socket.application_state is not WebSocketState.DISCONNECTED:
-            await socket.close(POLICY_VIOLATION, cut.why)
 
     def _in_thread(self, endpoint: Callable[..., Any], contexts: tuple[str, ...]) -> Any:
         door = self.doors.sync
@@ -94,20 +81,43 @@ class StepUp:
         @wraps(endpoint)
         def protected(*args: Any, **kwargs: Any) -> Any:
             connection = connection_of(args, kwargs)
-            found = door.ask(incoming_of(connection.scope), contexts)
+            incoming = incoming_from(self.gate, connection)
+            found = door.ask(incoming, contexts)
             if isinstance(found, Reply):
                 return Refusal(found)
             connection.scope[KEY] = found
-            return self._guarded(endpoint(*args, **kwargs), contexts)
+            passage = Passage(self.doors.on_loop, contexts, incoming)
+            return guarded(endpoint(*args, **kwargs), passage)
 
         return protected
 
-    def _guarded(self, result: Any, contexts: tuple[str, ...]) -> Any:
-        if not isinstance(result, Response):
-            return result
-        if not is_event_stream(result.headers.get("content-type", "")):
-            return result
-        return _Guarded(result, Passage(self.doors.on_loop, contexts))
+
+async def _converse(
+    socket: WebSocket,
+    found: Decision | Reply,
+    passage: Passage,
+    run: Callable[[], Awaitable[Any]],
+) -> None:
+    """Run a WebSocket's endpoint until its session loses its standing, or turn it away."""
+    if isinstance(found, Reply):
+        await answer(found, socket.scope, socket.receive, socket.send)
+        return
+    socket.scope[KEY] = found
+    async with passage.door.client.loop.cutting() as cut:
+        if found.session:
+            cut.watch(partial(passage.why_lost, socket.scope))
+        await run()
+    if cut.why and socket.application_state is not WebSocketState.DISCONNECTED:
+        await socket.close(POLICY_VIOLATION, cut.why)
+
+
+def guarded(result: Any, passage: Passage) -> Any:
+    """Have an event stream end when its session loses its standing; else what it was."""
+    if not isinstance(result, Response):
+        return result
+    if not is_event_stream(result.headers.get("content-type", "")):
+        return result
+    return _Guarded(result, passage)
 
 
 class Refusal(Response):
@@ -139,6 +149,11 @@ class _Guarded(Response):
         """Send the stream. Its own background tasks run as it would have run them."""
         self._stream.background = self.background
         await self._passage.guard(self._stream, scope, receive, send)
+
+
+def incoming_from(gate: Gate, connection: HTTPConnection) -> Incoming:
+    """The request as this gate reads it."""
+    return with_kept(gate, incoming_of(connection.scope), connection)
 
 
 def connection_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> HTTPConnection:

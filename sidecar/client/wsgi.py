@@ -13,7 +13,7 @@ from itertools import chain, islice
 from typing import Any, TypeAlias
 
 from sidecar.client.doors import SyncDoor
-from sidecar.client.gate import Gate, Incoming, Public, Reply, is_event_stream
+from sidecar.client.gate import Gate, Incoming, Public, Reply, is_event_stream, with_kept
 from sidecar.client.protocol import Decision
 
 Environ: TypeAlias = MutableMapping[str, Any]
@@ -50,6 +50,7 @@ class StepUpMiddleware:
         incoming = incoming_of(environ)
         if self._public.covers(incoming.path):
             return self.app(environ, start_response)
+        incoming = with_kept(self.door.gate, incoming, environ)
         found = self.door.ask(incoming, self._contexts)
         if isinstance(found, Reply):
             start_response(status_line(found.status), list(found.headers))

@@ -155,7 +155,7 @@ def test_a_web_socket_is_closed_when_its_session_is_marked(app: App) -> None:
     assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1008, "step-up-required")
 
 
-@pytest.mark.parametrize("url", ["django-asgi"], indirect=True)
+@pytest.mark.parametrize("url", ["django-asgi", "fastapi"], indirect=True)
 def test_a_coroutine_view_is_protected_like_any_other(app: App) -> None:
     assert app.post("/transfers/7").json() == {"transferred": 7}
     app.mark()

@@ -183,6 +183,35 @@ def test_without_a_sidecar_chosen_calls_pass_and_are_told_so(kind: str, tmp_path
         assert [one.decided for one in here.app.decisions] == [False, False]
 
 
+def kept_for(request: Any) -> str | None:
+    """The token that the app keeps in its own session, by a cookie's value."""
+    if "headers" in request:  # an ASGI scope
+        sid = dict(request["headers"]).get(b"cookie", b"").decode()
+    else:
+        sid = request.get("HTTP_COOKIE", "")
+    return {"sid=1": "good", "sid=2": "bad"}.get(sid)
+
+
+def test_a_token_that_the_app_keeps_in_its_own_session_is_checked(
+    kind: str, running: Daemon
+) -> None:
+    with site(kind, running.path, token=kept_for) as here:
+        del here.client.headers["Authorization"]
+        assert here.client.get("/", headers={"Cookie": "sid=1"}).text == "hello"
+        assert here.client.get("/", headers={"Cookie": "sid=2"}).status_code == 401
+        # Two different tokens: the app might act on the one that was not checked.
+        two = {"Cookie": "sid=1", "Authorization": "Bearer other"}
+        assert here.client.get("/", headers=two).status_code == 400
+        with here.client.stream("GET", "/events", headers={"Cookie": "sid=1"}) as stream:
+            chunks = stream.iter_text()
+            next(chunks)
+            running.do(running.sidecar.until_watched)
+            running.sidecar.revoked.add("good")
+            running.tell("s1", "revoked")
+            drain(chunks)
+    assert [one.subject for one in here.app.decisions] == ["ada", "ada"]
+
+
 def test_a_preflight_is_asked_about_unless_it_was_chosen(kind: str, running: Daemon) -> None:
     headers = {"Origin": "https://a.example", "Access-Control-Request-Method": "POST"}
     with site(kind, running.path, ("c1",)) as here:
