@@ -11,6 +11,7 @@ from sidecar.adapters.lean_http import HttpIncident
 from sidecar.service.answers import Overloaded, Unavailable
 from sidecar.wire.http_messages import Response
 from sidecar.wire.settings import Gateway, Http, HttpEvents
+from sidecar.wire.token_settings import Binding, CertificateForm, Possession
 from tests.adapters.doors import SKEW, Incidents, Numbers, Services, clock, running, speakers
 
 EVENT = {"type": "session-revoked", "subject": {"session": "s1"}}
@@ -37,7 +38,9 @@ class Pod:
 
 
 @asynccontextmanager
-async def pod(others: Any = None, **settings: Any) -> AsyncIterator[Any]:
+async def pod(
+    others: Any = None, binding: Binding | None = None, **settings: Any
+) -> AsyncIterator[Any]:
     services, incidents = Services(), Incidents()
     settings.setdefault("events", HttpEvents.LOCAL)
     listener = DataListener(
@@ -50,6 +53,7 @@ async def pod(others: Any = None, **settings: Any) -> AsyncIterator[Any]:
         skew=SKEW,
         new_id=Numbers(),
         others=others,
+        binding=binding or Binding(),
         on_incident=incidents,
     )
     async with (
@@ -71,6 +75,21 @@ async def test_a_check_of_any_method_is_answered_with_the_decision(method: str) 
         assert answer.headers["cache-control"] == "no-store"
         assert "x-sidecar-step-up" not in answer.headers
         assert answer.content == b""
+
+
+@pytest.mark.parametrize("text", ['\\"', '"\\', ";Hash=", '";', "; "])
+async def test_no_certificate_header_holds_the_others_up(text: str) -> None:
+    binding = Binding(
+        possession=Possession.VERIFY,
+        certificate_header="X-Forwarded-Client-Cert",
+        certificate_form=CertificateForm.XFCC,
+    )
+    # As much as a head may have; a reader that goes back takes seconds for each.
+    hostile = {**BEARER, "X-Forwarded-Client-Cert": f'Subject="{text * (30_000 // len(text))}x'}
+    async with pod(binding=binding, trusted_proxies=("127.0.0.0/8",)) as here:
+        for _ in range(5):
+            assert (await here.check(headers=hostile)).status_code == 400
+        assert (await here.check()).status_code == 200
 
 
 async def test_a_head_check_is_answered_without_a_body() -> None:
