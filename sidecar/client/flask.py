@@ -9,8 +9,10 @@ that it returns ends before its next chunk once its session has lost its standin
 see `sidecar.client.wsgi`: `app.wsgi_app = StepUpMiddleware(app.wsgi_app)`.
 """
 
+import gc
 from collections.abc import Callable, Iterable
 from functools import wraps
+from types import CellType, FunctionType
 from typing import Any, TypeVar, cast
 
 import flask
@@ -29,10 +31,19 @@ class StepUp:
         self.doors = Doors(gate)
 
     def __call__(self, *contexts: str) -> Callable[[F], F]:
-        """Protect a view; without contexts as a routine call."""
+        """Protect a view; without contexts as a routine call.
+
+        Raises TypeError above the route's own decorator, where it would protect nothing.
+        """
         names = named(contexts)
 
         def decorate(view: F) -> F:
+            if _is_routed(view):
+                raise TypeError(
+                    f"{view.__qualname__} is the view of a route already, which would run it"
+                    " unprotected: write @step_up(...) below the route's decorator"
+                )
+
             @wraps(view)
             def protected(*args: Any, **kwargs: Any) -> Any:
                 door = self.doors.sync
@@ -55,6 +66,33 @@ class StepUp:
             return cast("F", protected)
 
         return decorate
+
+
+def _is_routed(view: Callable[..., Any]) -> bool:
+    """Whether an app, or a blueprint that waits for one, runs this very function already.
+
+    A route's decorator gives back what it was given, so that only the app itself tells.
+    """
+    for holder in gc.get_referrers(view):
+        if isinstance(holder, dict) and any(
+            holder is getattr(one, "view_functions", None)
+            or (isinstance(one, dict) and one.get("view_functions") is holder)
+            for one in gc.get_referrers(holder)
+        ):
+            return True
+        if isinstance(holder, CellType) and _is_flasks(holder):
+            return True
+    return False
+
+
+def _is_flasks(cell: CellType) -> bool:
+    """Whether it belongs to what a blueprint will do, once it is registered."""
+    return any(
+        isinstance(one, FunctionType) and one.__module__.startswith("flask.")
+        for closure in gc.get_referrers(cell)
+        if isinstance(closure, tuple)
+        for one in gc.get_referrers(closure)
+    )
 
 
 step_up = StepUp()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import flask
 import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
@@ -311,3 +312,37 @@ def test_a_decorator_without_its_parentheses_is_an_error_at_once() -> None:
 
     with pytest.raises(TypeError, match="step_up"):
         step_up(lambda: None)  # type: ignore[arg-type] # what is tested
+
+
+@pytest.mark.parametrize("kind", ["app", "blueprint"])
+def test_a_flask_decorator_above_its_routes_is_an_error_at_import(kind: str) -> None:
+    from sidecar.client.flask import StepUp  # noqa: PLC0415 - only here
+
+    routes = flask.Flask("here") if kind == "app" else flask.Blueprint("here", "here")
+
+    def pay() -> str:
+        return "paid"
+
+    # As written: @step_up("c1") in the first line, the route's decorator in the second.
+    routed = routes.post("/pay")(pay)
+    with pytest.raises(TypeError, match="below the route's decorator"):
+        StepUp()("c1")(routed)
+
+
+def test_a_flask_decorator_below_its_routes_may_stand_on_others() -> None:
+    from sidecar.client.flask import StepUp  # noqa: PLC0415 - only here
+
+    app = flask.Flask("here")
+    seen: dict[str, Any] = {}
+
+    def remembered(view: Any) -> Any:
+        seen[view.__name__] = view
+        return view
+
+    def pay() -> str:
+        return "paid"
+
+    remembered(pay)
+    for path in ("/one", "/two"):
+        app.post(path, endpoint=path)(StepUp()("c1")(pay))
+    assert len(app.view_functions) == 3
