@@ -204,7 +204,7 @@ def _contributions(
         held = state.circumstances.get(circumstance)
         if (
             held is not None
-            and held.value != state.baseline.get(circumstance)
+            and not state.began_with(circumstance, held.value)
             and not sign_ins_of(state, f"{circumstance}={held.value}")
         ):
             yield [(name, held.since, signal, ITSELF)]

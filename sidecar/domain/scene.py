@@ -173,6 +173,10 @@ class Scene:
         held = self.state.circumstances.get(circumstance)
         return held.since if held else None
 
+    def told_by(self, circumstance: str) -> str:
+        """By whose word alone the present value is known; empty: a call has shown it."""
+        return self.state.hearsay.get(circumstance, "")
+
     @property
     def place(self) -> str:
         """The circumstance that stands for where the session is."""

@@ -100,5 +100,8 @@ def changes(state: State, sources: Sources) -> Iterator[tuple[str, Said, bool]]:
         if source != ITSELF:
             device = state.device if of_device.get(source) == said else ""
             key = _baseline_key(source, device)
-        base = state.baseline.get(key, state.baseline.get(_KIND))
-        yield source, said, said.value != base
+        yield (
+            source,
+            said,
+            not state.began_with(key if key in state.baseline else _KIND, said.value),
+        )

@@ -144,11 +144,13 @@ def _apply_one(  # noqa: C901, PLR0912 - one case a kind
         case Sighted():
             _sighted(state, fact, moment, around)
         case AgentSeen():
-            _hold(state, Circumstance.USER_AGENT, fact.user_agent, since)
+            hearsay = _hearsay(fact, around.sources)
+            _hold(state, Circumstance.USER_AGENT, fact.user_agent, since, hearsay=hearsay)
         case DeviceBound():
             if _may_bind(state, fact, around.sources):
                 state.bound_by = fact.source
-                _hold(state, Circumstance.DEVICE, fact.device, since)
+                hearsay = _hearsay(fact, around.sources)
+                _hold(state, Circumstance.DEVICE, fact.device, since, hearsay=hearsay)
                 _network_of_device(state)
         case SignedIn():
             sign_in = counting(state, fact, around)
@@ -190,23 +192,39 @@ def _apply_one(  # noqa: C901, PLR0912 - one case a kind
 
 def _may_bind(state: State, fact: DeviceBound, sources: Sources) -> bool:
     """Whether a source may say this of the session's device: to replace one is to loosen."""
-    return (
-        not state.device
-        or fact.source == state.bound_by
-        or any(sources.loosens(fact.source, kind) for kind in BINDING)
-    )
+    return not state.device or fact.source == state.bound_by or not _hearsay(fact, sources)
 
 
 BINDING = ("session-established", "session-presented")
-"""The types of the events that tell which device a session is on."""
+"""The types of the events that tell where a session is, with what, and on which device."""
 
 
-def _hold(state: State, circumstance: str, value: str, since: Moment) -> None:
+def _hearsay(fact: Fact, sources: Sources) -> str:
+    """Who tells this of a session's surroundings and may not loosen by it; empty: who may."""
+    may = any(sources.loosens(fact.source, kind) for kind in BINDING)
+    return ITSELF if may else fact.source
+
+
+def _hold(
+    state: State, circumstance: str, value: str, since: Moment, *, hearsay: str = ITSELF
+) -> None:
+    """Take up what a circumstance is from now on.
+
+    What is hearsay may be dated as its source likes. So it neither makes the baseline alone, nor
+    makes what others say later any older: by them it is another cause, from when they say so.
+    """
     held = state.circumstances.get(circumstance)
     if held is None:
         state.baseline[circumstance] = value
-    elif held.value == value:
+    if not hearsay:
+        state.witnessed.setdefault(circumstance, value)
+    same = held is not None and held.value == value
+    if same and (hearsay or circumstance not in state.hearsay):
         return
+    if hearsay:
+        state.hearsay[circumstance] = hearsay
+    else:
+        state.hearsay.pop(circumstance, None)
     state.circumstances[circumstance] = Held(value, since)
 
 
@@ -215,19 +233,23 @@ def _sighted(state: State, fact: Sighted, moment: int, around: Surroundings) -> 
         state.left = state.own.moment
     sighting = Sighting(fact.ip, fact.place, moment)
     arrivals.arrive(state, sighting, around.least_distance_km)
-    place = fact.place
-    _hold(state, Circumstance.IP, fact.ip, moment)
+    place, hearsay = fact.place, _hearsay(fact, around.sources)
+
+    def hold(circumstance: str, value: str) -> None:
+        _hold(state, circumstance, value, moment, hearsay=hearsay)
+
+    hold(Circumstance.IP, fact.ip)
     for circumstance, value in places.values(fact.ip, place):
         # Where it was never known, there is nothing that could have changed; else what is not
         # known is not known to be as before.
         if not value.startswith(places.UNKNOWN) or circumstance in state.circumstances:
-            _hold(state, circumstance, value, moment)
-    _hold(state, PLACE, places.label(fact.ip, place), moment)
-    _hold(state, ANONYMIZER, ",".join(place.anonymizer) or places.NO_ANONYMIZER, moment)
+            hold(circumstance, value)
+    hold(PLACE, places.label(fact.ip, place))
+    hold(ANONYMIZER, ",".join(place.anonymizer) or places.NO_ANONYMIZER)
     network = around.network_of(fact.ip)
     if network or not state.network_reported:
         state.network_reported = False
-        _hold(state, Circumstance.NETWORK, network, moment)
+        hold(Circumstance.NETWORK, network)
     state.ip, state.location = fact.ip, place
     state.own = sighting
 

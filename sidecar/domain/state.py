@@ -211,6 +211,10 @@ class State(msgspec.Struct):
     `claims_said` what others say of them; `segments` are what others report of its network,
     `bound_by` who says which device it is on.
 
+    `baseline` is what the circumstances were at first, by whoever told, and `witnessed` what they
+    were by those alone whose word may loosen: what differs from either has changed. `hearsay` are
+    those that hold by the word of another alone, and whose word it is.
+
     `lost`: what was known before this moment (microseconds) may be lost; 0: nothing is. It is no
     fact, and is set by whoever has the records: see `domain.loss`.
 
@@ -229,6 +233,8 @@ class State(msgspec.Struct):
     location: Place = Place()
     circumstances: dict[str, Held] = {}
     baseline: dict[str, str] = {}
+    witnessed: dict[str, str] = {}
+    hearsay: dict[str, str] = {}
     bound_by: str = ""
     proven: dict[str, tuple[Authentication, ...]] = {}
     proven_places: dict[str, PlaceHeld] = {}
@@ -276,6 +282,10 @@ class State(msgspec.Struct):
     def travel(self) -> TravelHeld | None:
         """The fastest journey that ended where the session is; None: there was none."""
         return max(self.arrivals, key=_speed, default=None)
+
+    def began_with(self, circumstance: str, value: str) -> bool:
+        """Whether a circumstance was this at the start, by all who have told."""
+        return value == self.baseline.get(circumstance) == self.witnessed.get(circumstance, value)
 
     def concerns(self, device: str) -> bool:
         """Whether what is said of `device` (empty: of none in particular) concerns this session."""

@@ -46,13 +46,15 @@ def _circumstances(scene: Scene, name: str) -> Iterator[tuple[Cause, bool]]:
     if name == Circumstance.NETWORK:
         for source, said, is_new in segments.changes(state, scene.world.sources):
             key = segments.circumstance(source, said.value)
-            yield Cause(name, said.value, said.since, NETWORK_CHANGE, key, source), is_new
+            told_by = source or scene.told_by(name)
+            yield Cause(name, said.value, said.since, NETWORK_CHANGE, key, told_by), is_new
         return
     held = state.circumstances.get(name)
     if held is not None:
         signal = _SIGNAL_OF.get(Circumstance(name), "session-presented")
-        cause = Cause(name, held.value, held.since, signal, f"{name}={held.value}")
-        yield cause, held.value != state.baseline.get(name)
+        told_by = scene.told_by(name)
+        cause = Cause(name, held.value, held.since, signal, f"{name}={held.value}", told_by)
+        yield cause, not state.began_with(name, held.value)
 
 
 def _changed(names: tuple[str, ...], *, inverted: bool) -> Test:
@@ -107,6 +109,7 @@ def locations(condition: Locations, *, inverted: bool) -> Check:
             scene.since(PLACE),
             "session-presented",
             f"{LOCATION}={inside}" if inside else scene.place,
+            scene.told_by(PLACE),
         )
         return Finding(_selects(selection, names), (cause,))
 
@@ -143,7 +146,8 @@ def networks(selection: Selection, *, inverted: bool) -> Check:
             if not name:
                 since = max(since or 0, seen.since(PLACE) or 0) or None
             named = name or _nowhere_else("none", seen)
-            cause = Cause(_NETWORK, named, since, NETWORK_CHANGE, key, source)
+            told_by = source or seen.told_by(_NETWORK if name else PLACE)
+            cause = Cause(_NETWORK, named, since, NETWORK_CHANGE, key, told_by)
             names = frozenset({name} if name else ())
             (found if _selects(selection, names) else against).append(cause)
         holds = not against if inverted else bool(found)
@@ -182,9 +186,10 @@ def _placed(
     def test(scene: Scene, _needs: Needs) -> Finding:
         value = value_of(scene.state.location)
         circumstance = f"{kind}={value}" if value else scene.place
-        since = scene.since(kind if value else PLACE)
+        held = kind if value else PLACE
         named = value or _nowhere_else("unknown", scene)
-        cause = Cause(kind, named, since, "session-presented", circumstance)
+        told = scene.since(held), "session-presented", circumstance, scene.told_by(held)
+        cause = Cause(kind, named, *told)
         return Finding(_selects(selection, frozenset({value} if value else ())), (cause,))
 
     def value(scene: Scene) -> str:
@@ -199,9 +204,9 @@ def anonymizer(condition: Anonymizer) -> Check:
     def test(scene: Scene, _needs: Needs) -> Finding:
         flags = frozenset(scene.state.location.anonymizer)
         shown = flags & condition.kinds if condition.kinds else flags
-        since = scene.since(ANONYMIZER)
+        since, told_by = scene.since(ANONYMIZER), scene.told_by(ANONYMIZER)
         causes = tuple(
-            Cause("anonymizer", kind, since, "session-presented", f"{ANONYMIZER}={kind}")
+            Cause("anonymizer", kind, since, "session-presented", f"{ANONYMIZER}={kind}", told_by)
             for kind in sorted(shown) or (NO_ANONYMIZER,)
         )
         return Finding(bool(shown) == condition.present, causes)
