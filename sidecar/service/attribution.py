@@ -85,6 +85,16 @@ class Attribution:
             candidates = known
         return tuple(_of(signal, namespace) for namespace in candidates)
 
+    def beforehand(self, signal: Signal) -> tuple[Signal, ...]:
+        """As `of`, as far as the configuration alone tells; else the event as it is.
+
+        Raises `InvalidSignal` where it can concern nobody's names.
+        """
+        candidates = self.candidates(signal)
+        if len(candidates) > 1 and not tightens(signal):
+            return (signal,)
+        return tuple(_of(signal, namespace) for namespace in candidates)
+
     def here(self, signal: Signal) -> tuple[Signal, ...]:
         """As `of`, by what this sidecar serves; nothing where that does not tell. Never raises."""
         try:

@@ -178,9 +178,13 @@ class Intake:
         """Whose names an event may mean. Raises `InvalidSignal` where there are none."""
         return self._attribution.candidates(signal)
 
-    def check(self, signal: Signal) -> None:
-        """Raise `InvalidSignal` where no configured issuer's names can be meant."""
-        self._attribution.candidates(signal)
+    def attributed(self, signal: Signal) -> tuple[Signal, ...]:
+        """The event, once for each issuer whose names it is known to mean, else as it is.
+
+        So it means these still where it is taken later, whatever its source may speak for by then.
+        Raises `InvalidSignal` where no configured issuer's names can be meant.
+        """
+        return self._attribution.beforehand(signal)
 
     async def _take(self, signal: Signal) -> Accepted:
         """Take an event that says whose names it means."""

@@ -29,6 +29,7 @@ from sidecar.service.deadletters import DeadLetters, describe
 from sidecar.service.intake import Intake
 from sidecar.service.observations import DeadReason, SpoolReplayed, Telemetry, WorkerFailed
 from sidecar.service.pending import Pending, key_of
+from sidecar.wire.events import InvalidSignal
 from sidecar.wire.worklog import Letter, enclose
 
 CONCURRENT = 64
@@ -116,7 +117,7 @@ class Spooling:
         return await self._intake.counted(signal, self._take)
 
     async def _take(self, signal: Signal) -> Accepted:
-        self._intake.check(signal)
+        attributed = self._intake.attributed(signal)
         if not self._away():
             try:
                 return await self._intake.take(signal)
@@ -125,15 +126,17 @@ class Spooling:
             except Overloaded:
                 if not self._away():
                     raise
-        return await self._keep(signal)
+        kept = [await self._keep(one) for one in attributed]
+        return Accepted(signal.stamp.id, duplicate=not any(kept), spooled=True)
 
-    async def _keep(self, signal: Signal) -> Accepted:
+    async def _keep(self, signal: Signal) -> bool:
+        """Keep an event on the disk; False where it waits there already."""
         if key_of(signal) in self._pending:
-            return Accepted(signal.stamp.id, duplicate=True, spooled=True)
+            return False
         await self._spool.keep(signal)
         self._learn(signal)
         self._wake.set()
-        return Accepted(signal.stamp.id, spooled=True)
+        return True
 
     def _learn(self, signal: Signal) -> None:
         # Before any checkpoint: nobody is told of the event while this sidecar does not know it.
@@ -213,7 +216,7 @@ class Spooling:
         """Hand an event to the store; True where it need not wait any longer."""
         try:
             accepted = await self._intake.take(signal)
-        except Refused as error:
+        except (Refused, InvalidSignal) as error:
             self._fruitless += 1
             return await self._failed(signal, where, DeadReason.REFUSED, str(error))
         except (Unavailable, Overloaded):

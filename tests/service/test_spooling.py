@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 
@@ -27,6 +28,7 @@ from sidecar.domain.signal import (
     Signal,
     Subject,
 )
+from sidecar.domain.source import Source, Sources
 from sidecar.domain.stamp import at
 from sidecar.service.answers import Accepted, Overloaded, Unavailable, Verdict
 from sidecar.service.deadletters import Retried
@@ -43,9 +45,11 @@ from sidecar.service.pending import Pending, key_of
 from sidecar.service.spooling import FRUITLESS, Spooling
 from sidecar.wire.naming import digest
 from sidecar.wire.records import event_field
+from sidecar.wire.settings import Issuer, Settings
 from sidecar.wire.settings import Spool as SpoolSettings
+from sidecar.wire.settings import Tokens as TokenSettings
 from tests.domain.scenes import AWAY, policy
-from tests.service.memory import MemoryStore, Pod, Tokens
+from tests.service.memory import SETTINGS, MemoryStore, Pod, Tokens
 
 POLICIES = (
     policy(UserRisk(RiskLevel.MEDIUM), name="risky"),
@@ -82,10 +86,11 @@ async def spooled(
     settings: SpoolSettings | None = None,
     away: Callable[[], bool] | None = None,
     intake: Callable[[Intake], Intake] = lambda intake: intake,
+    about: Settings = SETTINGS,
 ) -> AsyncIterator[Spooled]:
     """`away` is what the store's adapter knows: by default at once, and nothing of single keys."""
     pending = Pending(store)
-    pod = Pod(store, POLICIES, tokens, reader=pending)
+    pod = Pod(store, POLICIES, tokens, about, reader=pending)
     spool = Spool(
         settings or SpoolSettings(dir=str(directory)),
         tell=pod.telemetry.record,
@@ -492,6 +497,54 @@ async def test_what_the_store_refuses_for_good_leaves_the_spool_as_a_dead_letter
         assert retried is not None
         assert retried.outcome is Retried.DONE
         assert event_field("r2") in store.records[a.pod.names.user_record(digest("", "u2"))]
+
+
+OURS, THEIRS = "https://i.example", "https://j.example"
+TWO_ISSUERS = msgspec.structs.replace(
+    SETTINGS,
+    tokens=TokenSettings(
+        issuers=tuple(Issuer(issuer=one, audiences=("app",)) for one in (OURS, THEIRS))
+    ),
+)
+
+
+async def test_what_waits_means_the_users_for_whom_its_source_spoke_when_it_was_taken(
+    tmp_path: Path, store: MemoryStore, tokens: Tokens
+) -> None:
+    async with spooled(tmp_path, store, tokens, about=TWO_ISSUERS) as a:
+        a.pod.sources = Sources([Source(name="partner", namespaces=frozenset({THEIRS}))])
+        store.away = True
+        signals = (
+            risk(1),
+            risk(2, level=RiskLevel.LOW),
+            SessionRevoked(stamp=at(1001, "x"), subject=Subject("alice")),
+        )
+        for signal in signals:
+            told = msgspec.structs.replace(signal, source="partner")
+            assert (await a.accept(told)).spooled
+            assert (await a.accept(told)).duplicate
+        assert a.spooling.waiting == 3
+        a.pod.sources = Sources()  # it is taken out of the configuration
+        store.away = False
+        assert await a.spooling.replay()
+        names = a.pod.names
+        assert names.user_record(digest(OURS, "alice")) not in store.records
+        assert event_field("partner/x") in store.records[names.user_record(digest(THEIRS, "alice"))]
+
+
+async def test_what_concerns_nobody_in_particular_becomes_a_dead_letter_and_no_crash(
+    tmp_path: Path, store: MemoryStore, tokens: Tokens
+) -> None:
+    async with spooled(tmp_path, store, tokens, about=TWO_ISSUERS) as a:
+        store.away = True
+        await a.accept(risk(1, level=RiskLevel.LOW))
+        store.away = False
+        for left in (1, 1, 1, 1, 0):
+            assert await a.spooling.replay() is (left == 0)
+        (letter,) = (await a.pod.letters.page(10)).letters
+        assert (letter.event, letter.reason) == ("r1", DeadReason.REFUSED)
+        assert "subject.issuer" in letter.error
+        assert a.pod.telemetry.of(WorkerFailed) == []
 
 
 async def test_it_waits_in_the_spool_while_there_is_no_room_for_a_letter(
