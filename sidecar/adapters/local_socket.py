@@ -162,13 +162,21 @@ class LocalSocket:
         if isinstance(request, EventRequest):
             signal = msgspec.structs.replace(request.signal, source=name)
             return msgspec.structs.replace(request, signal=signal, credential="")
-        if request.sessions is None and not self.speakers.source(name).may_watch:
+        if not self.may_watch(request, uid):
             message = (
                 "is required: to watch every session takes a source with `may_watch: true` in"
                 " `sources`"
             )
             return Refusal("not_allowed", message, "sessions", request.ref)
         return request
+
+    def may_watch(self, request: WatchRequest, uid: int | None) -> bool:
+        """Whether a peer may watch this, as sources and their credentials now are."""
+        if request.sessions is not None:
+            return True
+        shown = request.credential
+        name = self.speakers.bearer(shown) if shown else self.speakers.peer(uid)
+        return bool(name) and self.speakers.source(name).may_watch
 
     async def _serve(self, stream: SocketType, _peer: str) -> None:
         uid = uid_of(stream)
@@ -341,9 +349,12 @@ class _Connection:
                     started = True
                     task_status.started(scope)
                     async for change in changes:
+                        if not self._server.may_watch(request, self._uid):
+                            break
                         self._tell(change)
                         self._tell_waiting(changes)
-                # Changes are lost, or there will be none: the client must not trust its silence.
+                # Changes are lost, there will be none, or they are not for it any more: the client
+                # must not trust its silence.
                 self._end(SocketIncident.WATCH_ENDED)
         except Overloaded as error:
             self._fail(overloaded_reply(error, ref), started=started)

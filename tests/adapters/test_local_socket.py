@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from sidecar.adapters.local_socket import LocalSocket, SocketIncident
 from sidecar.adapters.socket_files import AddressInUse
+from sidecar.adapters.speakers import Speakers
 from sidecar.service.answers import Overloaded, StandingChange, Unavailable
-from sidecar.wire.settings import Socket
+from sidecar.wire.settings import Settings, Socket
+from sidecar.wire.source_settings import SourceSettings
 from tests.adapters.doors import (
     SKEW,
     Incidents,
@@ -374,6 +376,21 @@ async def test_a_watcher_hears_of_the_sessions_it_named_only_and_may_name_others
         door.services.watches.tell(StandingChange("s1", "clear"))
         door.services.watches.tell(StandingChange("s2", "clear"))
         assert (await client.reply())["session"] == "s2"
+
+
+async def test_a_watch_of_every_session_ends_where_its_power_is_taken_back(path: Path) -> None:
+    may = Settings(sources=(SourceSettings(name="app", uids=(os.getuid(),), may_watch=True),))
+    may_not = Settings(sources=(SourceSettings(name="app", uids=(os.getuid(),)),))
+    current = [may]
+    async with opened(path, speakers=Speakers(lambda: current[-1])) as door:
+        every, one = await door.client(), await door.client()
+        assert await every.call({"op": "watch"}) == {"ok": True}
+        assert await one.call({"op": "watch", "sessions": ["s1"]}) == {"ok": True}
+        current.append(may_not)
+        door.services.watches.tell(StandingChange("s1", "revoked"))
+        assert (await one.reply())["session"] == "s1"
+        assert await every.rest() == b""
+        assert door.incidents == [SocketIncident.WATCH_ENDED]
 
 
 async def test_a_watch_ends_with_its_connection(path: Path) -> None:
