@@ -11,6 +11,7 @@ from typing import NamedTuple
 import jwt
 
 from sidecar.adapters.keys import KeySource
+from sidecar.service.answers import Unavailable
 from sidecar.wire.claims import InvalidToken
 from sidecar.wire.jwks import ALGORITHMS, JWS, Key
 from sidecar.wire.jws import Unverified, read
@@ -36,11 +37,20 @@ class SetVerifier:
     def __init__(self, known: Iterable[tuple[KnownTransmitter, KeySource]], max_bytes: int) -> None:
         self._keys = {(one.name, one.issuer): (one, keys) for one, keys in known}
         self._known = {one.issuer: (one, keys) for one, keys in self._keys.values()}
+        self._awaited = frozenset[str]()
         self._max_bytes = max_bytes
         self._jws = JWS
 
     def replace(self, transmitters: Iterable[KnownTransmitter]) -> None:
-        """Believe those of its transmitters that are among these, as they are configured now."""
+        """Believe those of its transmitters that are among these, as they are configured now.
+
+        Of one that is new, or has another name, SETs are neither believed nor refused for good: its
+        keys are only had after a restart, and what is refused never comes again.
+        """
+        transmitters = tuple(transmitters)
+        self._awaited = frozenset(
+            one.issuer for one in transmitters if (one.name, one.issuer) not in self._keys
+        )
         self._known = {
             one.issuer: (one, self._keys[one.name, one.issuer][1])
             for one in transmitters
@@ -71,10 +81,13 @@ class SetVerifier:
     def _issuer(self, parts: Unverified) -> tuple[KnownTransmitter, KeySource]:
         """The transmitter that the SET names. Not yet believed."""
         issuer = parts.claims.get("iss")
-        found = self._known.get(issuer) if isinstance(issuer, str) else None
-        if found is None:
-            raise InvalidSet(Fault.INVALID_ISSUER, "the issuer is not known here")
-        return found
+        if isinstance(issuer, str):
+            found = self._known.get(issuer)
+            if found is not None:
+                return found
+            if issuer in self._awaited:
+                raise Unavailable("the transmitter's keys are only had after a restart")
+        raise InvalidSet(Fault.INVALID_ISSUER, "the issuer is not known here")
 
     async def _check_signature(
         self, text: str, parts: Unverified, transmitter: KnownTransmitter, source: KeySource
