@@ -34,6 +34,7 @@ _NDJSON = frozenset(
 _EVENT_TYPES = _NDJSON | {"application/json"}
 _JSON_FIELDS = fields_of((("Content-Type", "application/json"), ("Cache-Control", "no-store")))
 _LINES_FIELDS = fields_of((("Content-Type", "application/x-ndjson"), ("Cache-Control", "no-store")))
+_NOT_HERE = "is shown in the Authorization header here"
 _ONE_OBJECT = "must be one JSON object without repeated members"
 _NO_CREDENTIAL = problem(
     Problem.NO_CREDENTIAL,
@@ -146,6 +147,8 @@ class EventDoor:
             return Refusal("invalid_json", _ONE_OBJECT)
         try:
             ref = ref_of(values)
+            if "credential" in values:
+                return Refusal("invalid_event", _NOT_HERE, "credential", ref)
             return event_request(
                 values,
                 ref,

@@ -111,15 +111,21 @@ class Speakers:
     def caller(self, request: Request) -> str:
         """Return who sent a request over HTTP: by its credential, else as a local peer.
 
-        Empty: the credential that it shows is nobody's.
+        Empty: the credential that it shows is nobody's, or it shows none and its uid is not among
+        those that `socket.allowed_uids` lets in.
         """
         authorization = request.headers.get(b"authorization")
         if authorization is None:
-            return self.peer(request.uid)
+            return self.peer(request.uid) if self._is_let_in(request) else ""
         scheme, _, credential = authorization.partition(b" ")
         if scheme.lower() != b"bearer" or b"authorization" in request.repeated:
             return ""
         return self.bearer(credential.strip().decode("utf-8", "surrogateescape"))
+
+    def _is_let_in(self, request: Request) -> bool:
+        """Whether a local peer may speak without a credential, by whichever socket it comes."""
+        allowed = self._settings().socket.allowed_uids
+        return bool(request.peer) or allowed is None or request.uid in allowed
 
     def source(self, name: str) -> Source:
         """Return the powers of a source."""

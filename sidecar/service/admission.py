@@ -32,6 +32,7 @@ from sidecar.domain.signal import (
 from sidecar.domain.source import Source, Sources
 from sidecar.service.answers import Accepted, Forbidden, Overloaded, Unavailable
 from sidecar.service.intake import OTHER_EVENT
+from sidecar.service.live import Live
 from sidecar.service.observations import EventNotAllowed, EventOutcome, EventTaken, Telemetry
 from sidecar.service.store import Load, Reader
 from sidecar.service.view import View
@@ -238,9 +239,12 @@ class _SubjectRecords:
         session, namespaces = signal.subject.session, self._namespaces_of(signal)
         lives = self._view.find_session(session, namespaces)
         if lives:
-            ends = [float(getattr(live.token, "expires_at", 0.0)) for live in lives]
+            # One whose token nobody has shown here says nothing of when the others' end.
+            ends = [end for live in lives if (end := _end_of(live))]
             records = [live.own.record for live in lives]
-            return Known(devices=_devices(records, signal.source), expires_at=min(ends))
+            return Known(
+                devices=_devices(records, signal.source), expires_at=min(ends, default=0.0)
+            )
         located = await self._store.load(
             *(Load(self._names.locator(digest(namespace, session))) for namespace in namespaces)
         )
@@ -253,6 +257,11 @@ class _SubjectRecords:
         loaded = await self._store.load(*own) if own else []
         records = [one.record for one in (*located, *loaded)]
         return Known(devices=_devices(records, signal.source))
+
+
+def _end_of(live: Live) -> float:
+    """Return when the newest token of a session ends; 0: none has been seen here."""
+    return float(getattr(live.token, "expires_at", 0.0))
 
 
 def _devices(records: Iterable[Record], source: str) -> frozenset[str]:

@@ -10,14 +10,17 @@ import msgspec
 import pytest
 
 from sidecar.adapters.clock import now
-from sidecar.domain.policy import RiskLevel, UserRisk
+from sidecar.domain.policy import Changed, Circumstance, RiskLevel, UserRisk
 from sidecar.wire.settings import HttpEvents, Settings
 from sidecar.wire.source_settings import SourceSettings
 from tests.adapters.servers import Server
-from tests.domain.scenes import policy
+from tests.domain.scenes import AWAY, policy
 from tests.stories.running import CREDENTIAL, Client, Pods, eventually, running, token, unique
 
-POLICIES = (policy(UserRisk(RiskLevel.HIGH), name="risk"),)
+POLICIES = (
+    policy(UserRisk(RiskLevel.HIGH), name="risk"),
+    policy(Changed((Circumstance.COUNTRY,)), name="moved"),
+)
 SHOWN = {"Authorization": f"Bearer {CREDENTIAL}"}
 SLOW = "the-credential-of-a-source-with-a-rate"
 ON, OFF = 0, 1
@@ -132,6 +135,38 @@ def test_to_watch_every_session_takes_a_power_and_named_ones_none(pods: Pods) ->
         assert watcher.ask(op="watch", credential=CREDENTIAL) == {"ok": True}
         wrong = watcher.ask(op="watch", credential="nobody's")
         assert (wrong["error"], wrong["field"]) == ("not_allowed", "credential")
+
+
+def test_a_credential_is_no_member_of_an_event_over_http(pods: Pods) -> None:
+    event = risk(unique("user"), credential=CREDENTIAL)
+    for answer in (post(pods, ON, event, **SHOWN), over_unix(pods, OFF, event)):
+        assert (answer.status_code, answer.json()["field"]) == (400, "credential")
+
+
+def test_a_namesake_without_a_token_hides_from_nobody_when_a_session_ends(pods: Pods) -> None:
+    user, session, peer = unique("user"), unique("session"), pods.clients[OFF]
+    assert peer.check(token(user, session))["decision"] == "allow"
+    far = {"exp": int(now()) + 20 * 86400}
+    subject = {"session": session, "user": user}
+    refused = peer.event("session-established", subject, data=far)
+    assert (refused["error"], refused["field"]) == ("not_allowed", "data.exp")
+    assert peer.event("session-established", {**subject, "user": unique("other")})["ok"]
+    with Client(pods.addresses[OFF].socket) as watcher:  # brings both into the view
+        assert watcher.ask(op="watch", sessions=[session]) == {"ok": True}
+        refused = peer.event("session-established", subject, data=far)
+        assert (refused["error"], refused["field"]) == ("not_allowed", "data.exp")
+
+
+def test_where_a_session_is_told_to_have_been_before_excuses_no_call(pods: Pods) -> None:
+    user, session, peer = unique("user"), unique("session"), pods.clients[OFF]
+    mine = token(user, session, age=600, acr="mfa")
+    assert peer.check(mine)["decision"] == "allow"
+    assert peer.check(mine, ip=AWAY)["decision"] == "step_up"
+    for before in (3600, 300):
+        earlier = {"time": now() - before, "data": {"ip": AWAY}}
+        assert peer.event("session-presented", {"session": session}, **earlier)["ok"]
+    for pod in pods.clients:
+        assert pod.check(mine, ip=AWAY)["decision"] == "step_up"
 
 
 def test_a_peer_cannot_burn_an_id_of_the_identity_provider(pods: Pods) -> None:
