@@ -19,7 +19,7 @@ import trio
 from sidecar.adapters.documents import Documents, Unanswered, check_onward, read_file
 from sidecar.service.answers import Unavailable
 from sidecar.wire.jwks import InvalidKeySet, Key, KeySet, key_set_of
-from sidecar.wire.jws import strict_object
+from sidecar.wire.jws import bounded_object
 from sidecar.wire.settings import Issuer, Tokens
 
 BURST = 3
@@ -216,7 +216,7 @@ class KeySource:
         """Ask for the issuer's metadata, in turn where it may lie."""
         address, raw = await self._metadata()
         try:
-            metadata = strict_object(raw)
+            metadata = bounded_object(raw)
         except ValueError:
             raise InvalidKeySet(f"{address}: is not a plain JSON object") from None
         if metadata.get("issuer") != self.issuer.issuer:

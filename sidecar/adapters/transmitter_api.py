@@ -15,7 +15,7 @@ import trio
 
 from sidecar.adapters.documents import check_onward, is_loopback, is_permitted, whole_of
 from sidecar.service.answers import Overloaded, Unavailable
-from sidecar.wire.jws import strict_object
+from sidecar.wire.jws import bounded_object
 from sidecar.wire.streams import (
     Delivery,
     InvalidMessage,
@@ -234,7 +234,7 @@ def _judged(answer: _Answer) -> _Answer:
 def _said(body: bytes) -> str:
     """What an error's body says to people: RFC 9457, RFC 6750 or RFC 8935."""
     try:
-        members = strict_object(body)
+        members = bounded_object(body)
     except ValueError:
         return ""
     texts = (members.get(name) for name in ("detail", "error_description", "description", "title"))

@@ -15,7 +15,7 @@ import msgspec
 
 from sidecar.wire.claims import Flaw, InvalidToken, Token, Validity, token_of, validity_of
 from sidecar.wire.identifying import limited
-from sidecar.wire.jws import Unverified, strict_object
+from sidecar.wire.jws import Unverified, bounded_object
 from sidecar.wire.settings import Introspection, Issuer
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -108,7 +108,7 @@ def assertion_claims(issuer: Issuer, now: float, jti: str) -> dict[str, str | in
 def plain_answer(raw: bytes) -> dict[str, object]:
     """The body of an answer that is not signed; raises `InvalidAnswer`."""
     try:
-        return strict_object(raw)
+        return bounded_object(raw)
     except ValueError:
         raise InvalidAnswer("the answer is not a plain JSON object") from None
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt.algorithms import Algorithm, ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-from sidecar.wire.jws import strict_object
+from sidecar.wire.jws import bounded_object
 
 PublicKey: TypeAlias = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
 
@@ -92,7 +92,7 @@ def key_set_of(raw: bytes) -> KeySet:
     Keys that cannot or must not verify tokens are left out, as RFC 7517, section 5, advises.
     """
     try:
-        members = strict_object(raw).get("keys")
+        members = bounded_object(raw).get("keys")
     except ValueError:
         raise InvalidKeySet("the key set is not a plain JSON object") from None
     if not isinstance(members, list):

@@ -8,7 +8,7 @@ import base64
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, NoReturn
 
 from sidecar.wire.claims import Flaw, InvalidToken
@@ -57,18 +57,29 @@ def read(token: str, max_bytes: int) -> Unverified:
 def strict_object(raw: bytes) -> dict[str, object]:
     """Read a JSON object that every reader reads alike; raises ValueError for anything else.
 
-    No member is named twice, every string can be encoded, and every number is one that a double
-    can hold (RFC 7493, section 2.2): neither `NaN` nor `Infinity`, nor `1e999` or 400 digits, which
-    would be the same to some readers and break others.
+    No member is named twice, nothing is `NaN` or `Infinity`, every string can be encoded. Whoever
+    asks for numbers has to compare them with their bounds first: `1e999` is infinite, and 400
+    digits fit into no float. `bounded_object` has neither.
     """
+    return _plain_object(raw, None, None)
+
+
+def bounded_object(raw: bytes) -> dict[str, object]:
+    """Read as `strict_object` does, with numbers that a double can hold (RFC 7493, section 2.2)."""
+    return _plain_object(raw, _fraction, _whole)
+
+
+def _plain_object(
+    raw: bytes, fraction: Callable[[str], float] | None, whole: Callable[[str], int] | None
+) -> dict[str, object]:
     text = raw.decode()
     try:
         value = json.loads(
             text,
             object_pairs_hook=_unique,
             parse_constant=_not_json,
-            parse_float=_fraction,
-            parse_int=_whole,
+            parse_float=fraction,
+            parse_int=whole,
         )
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode()  # finds a lone surrogate
@@ -82,7 +93,7 @@ def strict_object(raw: bytes) -> dict[str, object]:
 def _object(part: str, name: str) -> dict[str, object]:
     raw = _decode(part, name)
     try:
-        return strict_object(raw)
+        return bounded_object(raw)
     except ValueError:
         raise InvalidToken(Flaw.MALFORMED, f"the {name} is not a plain JSON object") from None
 

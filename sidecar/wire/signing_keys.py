@@ -18,7 +18,7 @@ from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from jwt.api_jws import PyJWS
 
 from sidecar.wire.jwks import MAX_RSA_BITS, MIN_RSA_BITS
-from sidecar.wire.jws import strict_object
+from sidecar.wire.jws import bounded_object
 
 PrivateKey: TypeAlias = RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey
 
@@ -65,7 +65,7 @@ def read_signing_key(raw: bytes) -> SigningKey:
 
 def _from_jwk(raw: bytes) -> SigningKey:
     try:
-        jwk = strict_object(raw)
+        jwk = bounded_object(raw)
     except ValueError:
         raise InvalidSigningKey("is not a JWK: it is no plain JSON object") from None
     if "keys" in jwk:

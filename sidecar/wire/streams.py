@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 
 import msgspec
 
-from sidecar.wire.jws import strict_object
+from sidecar.wire.jws import bounded_object
 from sidecar.wire.security_event_tokens import SetError
 
 PUSH = "urn:ietf:rfc:8935"
@@ -100,7 +100,7 @@ class PollResponse(msgspec.Struct, frozen=True, kw_only=True):
 def decode_message(raw: bytes, kind: type[_M]) -> _M:
     """Read a message; raises `InvalidMessage`."""
     try:
-        return msgspec.convert(strict_object(raw), kind)
+        return msgspec.convert(bounded_object(raw), kind)
     except msgspec.ValidationError as error:
         raise InvalidMessage(str(error)) from None
     except ValueError:

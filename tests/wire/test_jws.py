@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.wire.claims import Flaw, InvalidToken
-from sidecar.wire.jws import Unverified, read, strict_object
+from sidecar.wire.jws import Unverified, bounded_object, read, strict_object
 
 HEADER = b'{"alg":"ES256","kid":"k1","typ":"AT+JWT"}'
 
@@ -97,9 +97,6 @@ def test_headers_of_another_type_are_malformed(header: Any) -> None:
         b"[" * 100_000,
         b'{"a":' * 50_000,
         b'{"a":' + b"9" * 5000 + b"}",
-        b'{"a":' + b"9" * 400 + b"}",
-        b'{"a":[-' + b"9" * 400 + b"]}",
-        b'{"a":1e999}',
     ],
     ids=lambda document: repr(document[:20]),
 )
@@ -108,8 +105,17 @@ def test_json_that_readers_could_read_differently_is_no_document(document: bytes
         strict_object(document)
 
 
+@pytest.mark.parametrize("number", [b"9" * 400, b"[-" + b"9" * 400 + b"]", b"1e999", b"-1e999"])
+def test_numbers_that_no_double_can_hold_are_in_no_token(number: bytes) -> None:
+    document = b'{"a":' + number + b"}"
+    with pytest.raises(ValueError, match="out of range"):
+        bounded_object(document)
+    assert flaw(compact(payload=document)) is Flaw.MALFORMED
+    assert strict_object(document), "its readers compare numbers before they convert them"
+
+
 def test_numbers_that_a_double_can_hold_are_read_as_they_are() -> None:
-    assert strict_object(b'{"a":18446744073709551617,"b":1e308}') == {"a": 2**64 + 1, "b": 1e308}
+    assert bounded_object(b'{"a":18446744073709551617,"b":1e308}') == {"a": 2**64 + 1, "b": 1e308}
 
 
 def test_escapes_that_stand_for_characters_are_read() -> None:
