@@ -178,24 +178,25 @@ def _device(condition: Device, *, inverted: bool) -> Check:
     """Whether the session's device is (not) compliant, (not) known.
 
     To ask whether it is compliant is to ask for what is well: what anybody else says may keep that
-    from holding only where this tightens.
+    from holding only where this tightens. Of a device that is not known the same is true.
     """
     asked = []
     if condition.compliant is not None:
         asked.append("compliant" if condition.compliant else "not compliant")
     if condition.known is not None:
         asked.append("known" if condition.known else "not known")
-    loosens = inverted != bool(condition.compliant)
+    by_known = inverted == condition.known
+    loosens = by_known if condition.compliant is None else inverted == (not condition.compliant)
 
     def value(scene: Scene) -> str:
         return f"{scene.state.device or 'unknown'}: {scene.compliance or 'unreported'}"
 
     def test(scene: Scene, _needs: Needs) -> Finding:
         seen = scene.seen_by(loosens=loosens)
-        device = seen.state.device
         compliance = seen.compliance
         holds = True
         if condition.known is not None:
+            device = scene.seen_by(loosens=by_known).state.device
             holds = bool(device) == condition.known
         if condition.compliant is not None:
             wanted = COMPLIANT if condition.compliant else NOT_COMPLIANT

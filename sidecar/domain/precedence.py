@@ -15,6 +15,7 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol, TypeVar
 
+from sidecar.domain.policy import Circumstance
 from sidecar.domain.source import ITSELF, Sources
 from sidecar.domain.state import ClaimSaid, RiskHeld, SignalHeld, State
 
@@ -69,7 +70,8 @@ def compliance(state: State, sources: Sources) -> str:
     """What the session's device is; empty where nobody says, or the session has none.
 
     Compliant it is by the word of who may loosen, where nobody says otherwise: the `compliant` of
-    any other source takes back what it said itself, and no more.
+    any other source takes back what it said itself, and no more. And so must be who says that this
+    is the session's device: else anybody could put it on one that is compliant.
     """
     words = state.compliance.get(state.device)
     if not words:
@@ -78,7 +80,7 @@ def compliance(state: State, sources: Sources) -> str:
     for source, said in counting(words, COMPLIANCE_CHANGE, sources):
         if said.value == NOT_COMPLIANT:
             return NOT_COMPLIANT
-        if sources.loosens(source, COMPLIANCE_CHANGE):
+        if state.vouched and sources.loosens(source, COMPLIANCE_CHANGE):
             found = COMPLIANT
     return found
 
@@ -159,6 +161,9 @@ def loosening(state: State, sources: Sources) -> State:
         of_key = {key: of_those_who_loosen(words, kind, sources) for key, words in table.items()}
         if any(of_key[key] is not words for key, words in table.items()):
             changed[name] = of_key
+    if state.device and not state.vouched:
+        told = state.circumstances.items()
+        changed["circumstances"] = {k: held for k, held in told if k != Circumstance.DEVICE}
     if not changed:
         return state
     twin = copy.copy(state)

@@ -44,13 +44,26 @@ def circumstance(source: str, segment: str) -> str:
     return f"{_KIND}@{source}={segment}" if source else f"{_KIND}={segment}"
 
 
-def reported(state: State) -> dict[str, Said]:
+def reported(state: State) -> Iterator[Segment]:
     """The latest word of each other source, of the session or of its device."""
+    return (segment for words in _registers(state) for segment in words.items())
+
+
+def _registers(state: State) -> tuple[dict[str, Said], dict[str, Said]]:
+    """What is said of the session, its device included, and what else is said of that.
+
+    Where nobody vouches for it that the session is on that device, the words of the one replace
+    none of the other: else a session would be taken out of a segment with its device.
+    """
     words = dict(state.segments)
-    for source, said in state.device_network.get(state.device, {}).items():
-        if source != ITSELF and (source not in words or words[source].at < said.at):
+    others = state.device_network.get(state.device, {})
+    of_device = {source: said for source, said in others.items() if source != ITSELF}
+    if not state.vouched:
+        return words, of_device
+    for source, said in of_device.items():
+        if source not in words or words[source].at < said.at:
             words[source] = said
-    return words
+    return words, {}
 
 
 def segments(state: State, sources: Sources) -> Sequence[Segment]:
@@ -59,15 +72,14 @@ def segments(state: State, sources: Sources) -> Sequence[Segment]:
     It is in none only where nobody says otherwise who may loosen: else anybody who reports a
     segment would take a session out of a policy for those who are in none.
     """
-    words = reported(state)
+    words, of_device = _registers(state)
     own = _own(state)
-    if not words:
-        return ((ITSELF, own),)
     if own.value:
         words[ITSELF] = own
     found = list(counting(words, NETWORK_CHANGE, sources))
     if not any(sources.loosens(source, NETWORK_CHANGE) for source, _ in found):
         found.append((ITSELF, own))
+    found.extend(counting(of_device, NETWORK_CHANGE, sources))
     return found
 
 
@@ -91,11 +103,12 @@ def _own(state: State) -> Said:
 def changes(state: State, sources: Sources) -> Iterator[tuple[str, Said, bool]]:
     """Each word on the session's segment, and whether that is another one than at the start."""
     held = state.circumstances.get(_KIND)
-    words = reported(state)
+    words, others = _registers(state)
     if held is not None:
         words[ITSELF] = _own(state)
     of_device = state.device_network.get(state.device, {})
-    for source, said in counting(words, NETWORK_CHANGE, sources):
+    counted = [*counting(words, NETWORK_CHANGE, sources)]
+    for source, said in (*counted, *counting(others, NETWORK_CHANGE, sources)):
         key = _KIND.value
         if source != ITSELF:
             device = state.device if of_device.get(source) == said else ""

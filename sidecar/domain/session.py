@@ -147,11 +147,7 @@ def _apply_one(  # noqa: C901, PLR0912 - one case a kind
             hearsay = _hearsay(fact, around.sources)
             _hold(state, Circumstance.USER_AGENT, fact.user_agent, since, hearsay=hearsay)
         case DeviceBound():
-            if _may_bind(state, fact, around.sources):
-                state.bound_by = fact.source
-                hearsay = _hearsay(fact, around.sources)
-                _hold(state, Circumstance.DEVICE, fact.device, since, hearsay=hearsay)
-                _network_of_device(state)
+            _bind(state, fact, since, around.sources)
         case SignedIn():
             sign_in = counting(state, fact, around)
             if sign_in is not None:
@@ -190,9 +186,21 @@ def _apply_one(  # noqa: C901, PLR0912 - one case a kind
             assert_never(fact)
 
 
-def _may_bind(state: State, fact: DeviceBound, sources: Sources) -> bool:
-    """Whether a source may say this of the session's device: to replace one is to loosen."""
-    return not state.device or fact.source == state.bound_by or not _hearsay(fact, sources)
+def _bind(state: State, fact: DeviceBound, since: Moment, sources: Sources) -> None:
+    """Take up on which device the session is. To replace one is to loosen.
+
+    Who may loosen says so as if nobody else had: also what was there at the start.
+    """
+    hearsay = _hearsay(fact, sources)
+    vouched = not hearsay
+    if not vouched and state.device and fact.source != state.bound_by:
+        return
+    if vouched and not state.vouched:
+        state.circumstances.pop(Circumstance.DEVICE, None)
+        state.baseline.pop(Circumstance.DEVICE, None)
+    state.bound_by, state.vouched = fact.source, vouched
+    _hold(state, Circumstance.DEVICE, fact.device, since, hearsay=hearsay)
+    _network_of_device(state)
 
 
 BINDING = ("session-established", "session-presented")
@@ -422,7 +430,7 @@ def _reported_segments(
     """The segments that others had reported when a sign-in was made where the session is."""
     if state.ip != ip:
         return
-    for source, said in segments.reported(state).items():
+    for source, said in segments.reported(state):
         since = None if said.since is None else said.since // MICROSECONDS
         if is_later(authentication.auth_time, since, around.skew):
             yield segments.circumstance(source, said.value)

@@ -209,7 +209,7 @@ class State(msgspec.Struct):
     What sources say is kept by source, and weighed by whoever reads it (`precedence`). A table in
     a table is replaced, never changed: copies share it. `claims` are those that tokens show, and
     `claims_said` what others say of them; `segments` are what others report of its network,
-    `bound_by` who says which device it is on.
+    `bound_by` who says which device it is on, and `vouched` that it may loosen by saying so.
 
     `baseline` is what the circumstances were at first, by whoever told, and `witnessed` what they
     were by those alone whose word may loosen: what differs from either has changed. `hearsay` are
@@ -236,6 +236,7 @@ class State(msgspec.Struct):
     witnessed: dict[str, str] = {}
     hearsay: dict[str, str] = {}
     bound_by: str = ""
+    vouched: bool = False
     proven: dict[str, tuple[Authentication, ...]] = {}
     proven_places: dict[str, PlaceHeld] = {}
     remembered: dict[str, Remembered] = {}
@@ -316,8 +317,9 @@ class State(msgspec.Struct):
         latest: Held | None = None
         for key, held in self.revocations.items():
             scope, _, device = key.partition("|")
-            # A session that is named is meant, unless it is known to be on another device.
-            if not self.concerns(device) and (scope != "session" or self.device):
+            # A session that is named is meant, unless it is known to be on another device: by the
+            # word of who may loosen, since else anybody could call its revocation off.
+            if not self.concerns(device) and (scope != "session" or self.vouched):
                 continue
             if latest is None or (held.since or 0) > (latest.since or 0):
                 latest = held

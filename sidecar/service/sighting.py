@@ -176,7 +176,7 @@ class Sightings:
     def _shown(self, live: Live, token: Token, call: Call, stamp: Stamp) -> list[Fact]:
         state = live.state
         facts: list[Fact] = []
-        if token.device and token.device != state.device:
+        if token.device and not (token.device == state.device and state.vouched):
             facts.append(DeviceBound(stamp=stamp, device=token.device))
         shown = state.attached if call.ip else state.sign_ins
         if not _is_known(live, token, shown, stamp.second) or not state.established:

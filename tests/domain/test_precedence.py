@@ -13,6 +13,7 @@ from sidecar.domain.facts import (
     DeviceBound,
     Fact,
     NetworkReported,
+    Revoked,
     RiskReported,
     Scope,
     ShownWith,
@@ -384,3 +385,58 @@ def test_a_mark_waits_also_where_another_source_makes_the_condition_hold() -> No
     suspect = RiskReported(stamp=at(1003), source="app", scope=Scope.SESSION, level=HIGH)
     assert verdict(either, facts, 1030) is Verdict.STEP_UP
     assert verdict(either, [suspect, signed_in(1006, 1005), *facts], 1030) is Verdict.STEP_UP
+
+
+UNTOLD: list[Fact] = [
+    *established(acr="mfa"),
+    device(900, "mdm", compliant=True),
+    NetworkReported(stamp=at(901), source="nac", network="restricted"),
+    NetworkReported(stamp=at(902), source="nac", device="d1", network="office"),
+]
+"""A session of which nobody has told on which device it is, and one that is well."""
+BOUND = [DeviceBound(stamp=at(1100), source="app", device="d1")]
+IN_RESTRICTED = Networks(Selection(frozenset({"restricted"})))
+
+
+def of_untold(rule: Policy, facts: list[Fact], now: int = 1300) -> Verdict:
+    rules = evaluator(rule)
+    standing = rules.standing(rules.fold("s", [*UNTOLD, *facts]), now * MICROSECONDS)
+    return decide(standing, "app", C1, now, LADDER).verdict
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        policy(None, "compliant-device"),
+        policy(Device(known=False), block=True),
+        policy(Not(Device(known=True)), block=True),
+        policy(Not(Device(compliant=True)), block=True),
+        policy(IN_RESTRICTED, block=True),
+    ],
+)
+def test_who_may_not_loosen_puts_no_session_on_a_device_that_is_well(rule: Policy) -> None:
+    assert of_untold(rule, []) is Verdict.DENY
+    assert of_untold(rule, BOUND) is Verdict.DENY
+    vouched = msgspec.structs.replace(BOUND[0], stamp=at(1101), source="binder")
+    assert of_untold(rule, [*BOUND, vouched]) is Verdict.ALLOW
+
+
+def test_nor_takes_a_session_away_from_its_revocation() -> None:
+    revoked = Revoked(stamp=at(1050), source="idp", scope=Scope.SESSION, device="stolen")
+    assert of_untold(policy(AT_RISK), [revoked, *BOUND]) is Verdict.DENY
+    shown = DeviceBound(stamp=at(1101), device="d1")
+    assert of_untold(policy(AT_RISK), [revoked, *BOUND, shown]) is Verdict.ALLOW
+
+
+def test_it_does_tell_of_what_is_wrong_with_its_device() -> None:
+    broken = device(1200, "mdm", compliant=False)
+    assert of_untold(policy(BROKEN, block=True), [*BOUND, broken]) is Verdict.DENY
+    assert of_untold(policy(Device(known=True), block=True), BOUND) is Verdict.DENY
+
+
+def test_what_was_there_at_the_start_is_for_those_to_say_who_may_loosen() -> None:
+    shown = DeviceBound(stamp=at(1200), device="d2")
+    changed = Changed((Circumstance.DEVICE,))
+    assert of_untold(policy(changed, block=True), [*BOUND, shown]) is Verdict.ALLOW
+    assert of_untold(policy(Not(changed), block=True), [shown]) is Verdict.DENY
+    assert of_untold(policy(Not(changed), block=True), [*BOUND, shown]) is Verdict.DENY

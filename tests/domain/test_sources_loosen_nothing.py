@@ -175,3 +175,36 @@ def test_a_flood_of_one_source_leaves_what_others_said_in_a_record(
     kept, broken = decode_facts(record)
     assert not broken
     assert [fact for fact in kept if fact.source != "app"] == [*decode_facts(encode_facts(said))[0]]
+
+
+@given(
+    random_policies.policies("p"),
+    random_policies.lives(),
+    st.tuples(random_policies.said_by("idp", "edr", "mdm"), random_policies.said_by("app")),
+    st.lists(st.integers(1000, 1300), min_size=1, max_size=4),
+    st.randoms(use_true_random=False),
+)
+@settings(max_examples=300, deadline=None)
+def test_nor_do_they_where_tokens_do_not_tell_the_device(
+    rule: Policy,
+    life: list[Fact],
+    said: tuple[list[Fact], list[Fact]],
+    moments: list[int],
+    order: random.Random,
+) -> None:
+    evaluator = rules(rule)
+    trusted, added = said
+    # Of several who may not replace a device the first one tells which it is.
+    known = [*established(), *life, *(fact for fact in trusted if not _binds(fact))]
+    more = [*known, *added, *added]
+    order.shuffle(more)
+    for now in moments:
+        so_far = [fact for fact in known if fact.stamp.time <= now * MICROSECONDS]
+        with_more = [fact for fact in more if fact.stamp.time <= now * MICROSECONDS]
+        before = strictness(evaluator, so_far, now)
+        after = strictness(evaluator, with_more, now)
+        assert all(one <= other for one, other in zip(before, after, strict=True))
+
+
+def _binds(fact: Fact) -> bool:
+    return isinstance(fact, DeviceBound)

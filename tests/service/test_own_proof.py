@@ -17,7 +17,13 @@ from sidecar.domain.policy import (
 )
 from sidecar.domain.policy import SessionControls as Controls
 from sidecar.domain.presented import Presented
-from sidecar.domain.signal import RiskLevelChange, SessionEstablished, SessionRevoked, Subject
+from sidecar.domain.signal import (
+    RiskLevelChange,
+    SessionEstablished,
+    SessionPresented,
+    SessionRevoked,
+    Subject,
+)
 from sidecar.domain.stamp import at
 from sidecar.service.answers import Call, Verdict
 from sidecar.service.inspection import ExplainQuery
@@ -289,3 +295,21 @@ async def test_alternating_tokens_that_are_dated_ahead_write_nothing_more() -> N
             a.now += 3
             await a.check(name)
     assert len(live.own.record) == known
+
+
+async def test_the_device_that_a_token_shows_is_vouched_for_whoever_told_it_before() -> None:
+    tokens = Tokens()
+    pod = Pod(MemoryStore(), [RISKY], tokens)
+    without = tokens.issue("without")
+    await pod.check(without)
+    told = SessionPresented(
+        stamp=at(1002, "told"),
+        source="local:app",
+        subject=Subject(session="s1", device="d1"),
+    )
+    await pod.intake.accept(told)
+    (live,) = pod.view.find_session("s1")
+    assert (live.state.device, live.state.vouched) == ("d1", False)
+    pod.now = 1005
+    await pod.check(tokens.issue("with", device="d1"))
+    assert (live.state.device, live.state.vouched) == ("d1", True)
