@@ -54,6 +54,7 @@ from sidecar.domain.policy import (
     TravelSpeed,
     UserRisk,
 )
+from sidecar.domain.precedence import CREDENTIAL_CHANGE
 from sidecar.domain.state import ANONYMIZER, PLACE, Held, State, TravelHeld
 
 Parts: TypeAlias = int
@@ -83,8 +84,9 @@ _CHANGES: dict[type[Fact], Parts] = {
     Seen: 0,
     AssuranceLowered: 0,
     ContextsShown: 0,
-    Revoked: 0,
     Spent: 0,
+    # What an earlier session has proven is void after it.
+    Revoked: SIGN_INS,
     SignedIn: SIGN_INS,
     PlaceProven: SIGN_INS,
     ClaimsSeen: CLAIMS,
@@ -139,6 +141,8 @@ def changes(was: Before, state: State, facts: Sequence[Fact]) -> Parts:
     parts = 0
     for fact in facts:
         parts |= _CHANGES.get(type(fact), EVERYTHING)
+        if isinstance(fact, SignalRaised) and fact.name == CREDENTIAL_CHANGE:
+            parts |= SIGN_INS  # likewise
     if state.arrivals is not was.arrivals:
         parts |= TRAVEL
     if state.on != was.on:

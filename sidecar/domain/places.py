@@ -103,7 +103,7 @@ def remembered(state: State) -> Iterator[Remembered]:
             state.credentials_changed,
             *(
                 held.since or 0
-                for key in ("user|", f"user|{device}", f"device|{device}")
+                for key in ("user|", f"user|{state.device}", f"device|{state.device}")
                 if (held := state.revocations.get(key)) is not None
             ),
             0,

@@ -347,6 +347,25 @@ def test_what_is_remembered_counts_for_no_more_than_it_is(
     assert verdict(judge, [*facts, *session], begins + 61) is not Verdict.ALLOW
 
 
+@pytest.mark.parametrize(
+    "revoked",
+    [
+        Revoked(stamp=at(DAY + 5), scope=Scope.DEVICE, device="laptop"),
+        Revoked(stamp=at(DAY + 5), scope=Scope.USER, device="laptop"),
+    ],
+)
+def test_a_revoked_device_proves_nothing_by_the_key_that_it_holds(revoked: Revoked) -> None:
+    judge = rules(FAST, **REMEMBERING)
+    begins = 2 * DAY
+    (bound, home, signed, away) = later(begins)
+    assert isinstance(signed, SignedIn)
+    came = msgspec.structs.replace(signed.shown_with, key="jkt=k")
+    session = [bound, home, msgspec.structs.replace(signed, shown_with=came), away]
+    facts = [*remembered("key:jkt=k"), *session]
+    assert verdict(judge, facts, begins + 61) is Verdict.ALLOW
+    assert verdict(judge, [*facts, revoked], begins + 61) is Verdict.STEP_UP
+
+
 def test_remembering_can_be_turned_off() -> None:
     facts = [*remembered(), *later(2 * DAY)]
     assert verdict(rules(FAST), facts, 2 * DAY + 61) is Verdict.STEP_UP

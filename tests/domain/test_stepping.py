@@ -1,11 +1,25 @@
 import random
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.domain import dependencies
-from sidecar.domain.facts import Fact, RiskReported, Scope, Seen, SignalRaised
+from sidecar.domain.assurance import Authentication
+from sidecar.domain.evaluator import Evaluator
+from sidecar.domain.facts import (
+    DeviceBound,
+    Fact,
+    PlaceProven,
+    Revoked,
+    RiskReported,
+    Scope,
+    Seen,
+    ShownWith,
+    SignalRaised,
+    SignedIn,
+)
 from sidecar.domain.policy import (
     Assignment,
     Changed,
@@ -20,6 +34,7 @@ from sidecar.domain.policy import (
     UserRisk,
 )
 from sidecar.domain.session import Surroundings
+from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.stepping import Stepper
 from tests.domain.random_policies import SECONDS, lives, policies
 from tests.domain.scenes import (
@@ -96,6 +111,38 @@ def test_folding_by_steps_gives_what_evaluating_everything_gives(
         assert stepping.fold("", facts, checkpoint) == folded
         now = folded.last.time + 30 * 1_000_000
         assert stepping.standing(folded, now) == whole.standing(folded, now)
+
+
+@pytest.mark.parametrize(
+    "voiding",
+    [
+        Revoked(stamp=stamp(1020), scope=Scope.USER),
+        SignalRaised(stamp=stamp(1020), scope=Scope.USER, name="credential-change"),
+    ],
+)
+def test_no_policy_misses_that_a_remembered_proof_is_void(voiding: Fact) -> None:
+    moved = policy(Changed((Circumstance.COUNTRY,)), name="moved")
+    around = Surroundings("", network_of, remember=MICROSECONDS * 86400)
+    whole, stepping = Evaluator([moved], WORLD, around), Stepper([moved], WORLD, around)
+    proven = PlaceProven(
+        stamp=stamp(900),
+        device="id:d1",
+        ip=AWAY,
+        place=PLACES[AWAY],
+        authentication=Authentication(900, "mfa"),
+    )
+    came = ShownWith(HOME, PLACES[HOME], "d1")
+    begun = [
+        DeviceBound(stamp=stamp(1000), device="d1"),
+        sighted(1000, HOME, "e1000"),
+        SignedIn(stamp=stamp(1000), authentication=Authentication(999, "mfa"), shown_with=came),
+    ]
+    facts = [proven, *begun, sighted(1010, AWAY), voiding]
+    state = stepping.fold("", [proven])
+    for step in steps(facts)[1:]:
+        stepping.step(state, step, stepping.surroundings(""))
+    assert state == whole.fold("", facts)
+    assert state.holdings["moved"].holds
 
 
 def test_a_calm_session_waits_for_facts_and_a_clock_does_not() -> None:
