@@ -268,9 +268,9 @@ class Evaluator:
             fresh = tuple(c for c in after.mark if c.since == moment and c not in before.mark)
             if fresh:
                 mark = (*before.mark, *fresh)[-STICKY_BOUND:]
-                begun = after.begun if before.begun is None else before.begun
+                waits = after if before.begun is None else before
                 state.holdings[compiled.policy.id] = msgspec.structs.replace(
-                    before, mark=mark, begun=begun
+                    before, mark=mark, begun=waits.begun, begun_otherwise=waits.begun_otherwise
                 )
 
     def _evaluate(self, state: State, now: int, policies: Sequence[Compiled]) -> None:

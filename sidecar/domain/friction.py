@@ -70,16 +70,20 @@ def prompted_after(
 
 
 def begun_after(
-    before: Holding, mark: Sequence[Cause], fresh: Sequence[Cause], proving: Proving
+    begun: Moment,
+    before: Holding,
+    mark: Sequence[Cause],
+    fresh: Sequence[Cause],
+    proving: Proving,
 ) -> Moment:
     """When the first cause came up that nobody has proven since: grace is counted from there.
 
-    None where nothing is marked.
+    None where nothing is marked. `begun` is what it was before.
     """
     if not mark:
         return None
     if not fresh or (before.mark and proof_after(before.since, proving) < 0):
-        return before.begun
+        return begun
     return min(_began(cause, proving.scene.state) for cause in fresh)
 
 

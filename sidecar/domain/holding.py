@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from sidecar.domain.compiling import applies
 from sidecar.domain.friction import (
     Proving,
@@ -37,7 +39,7 @@ def _held(compiled: Compiled, scene: Scene, before: Holding, proving: Proving) -
         return before
     if not finding.holds:
         if sticky and before.mark:
-            return Holding(False, (), before.mark, before.begun, before.prompted)
+            return msgspec.structs.replace(before, holds=False, causes=(), life=None)
         return Holding(False, prompted=before.prompted) if before.prompted else NOTHING
     causes = finding.causes or (ALWAYS,)
     known = {cause.key for cause in before.causes}
@@ -56,9 +58,9 @@ def _held(compiled: Compiled, scene: Scene, before: Holding, proving: Proving) -
     kept = tuple(mark.values())[-STICKY_BOUND:]
     if before.holds and before.causes == causes and before.mark == kept:
         return before
-    begun = _begun(compiled, before, kept, fresh, proving)
+    begun, otherwise = _begun(compiled, before, kept, fresh, proving)
     prompted = prompted_after(before, fresh, compiled.min_interval, scene.now)
-    return Holding(True, causes, kept, begun, prompted)
+    return Holding(True, causes, kept, begun, prompted, begun_otherwise=otherwise)
 
 
 def _waits(compiled: Compiled, before: Holding, proving: Proving) -> bool:
@@ -102,19 +104,27 @@ def _begun(
     mark: Sequence[Cause],
     fresh: Sequence[Cause],
     proving: Proving,
-) -> Moment:
-    """When the grace of a mark began.
+) -> tuple[Moment, Moment]:
+    """When the grace of a mark began: on a compliant device, and on another one.
+
+    A device may become compliant or cease to be while a mark waits, and what suffices with it: a
+    cause that is proven on such a device alone has not been proven without it.
 
     A policy that also asks how old a sign-in is, or each call for one, has one grace only, from
     when it began to hold: else another cause, whoever brings it, would put off all that it asks.
     """
     if not compiled.policy.grace:
-        return None
+        return None, None
     session = compiled.policy.session
     lasts = session.sign_in_frequency is not None or session.every_time is not None
     if lasts and (before.holds or before.mark):
-        return before.begun if mark else None
-    return begun_after(before, mark, fresh, proving)
+        return (before.begun, before.begun_otherwise) if mark else (None, None)
+    compliant = proving._replace(needs=compiled.needs_when_compliant)
+    begun = begun_after(before.begun, before, mark, fresh, compliant)
+    if compiled.needs_otherwise == compiled.needs_when_compliant:
+        return begun, begun
+    other = proving._replace(needs=compiled.needs_otherwise)
+    return begun, begun_after(before.begun_otherwise, before, mark, fresh, other)
 
 
 def _is_excused(cause: Cause, compiled: Compiled, before: Holding, proving: Proving) -> bool:

@@ -299,6 +299,7 @@ def demand_of(
     """What a policy that holds, or whose mark waits, asks for; None where all is well for good."""
     policy = compiled.policy
     every_time = policy.session.every_time if holding.holds else None
+    compliant = compiled.is_compliant(state)
     base = Demand(
         policy.id,
         policy.contexts,
@@ -307,12 +308,11 @@ def demand_of(
         holding.mark or holding.causes,
         since=holding.since,
         block=policy.grant.block,
-        binds_from=_binds_from(policy, holding),
+        binds_from=_binds_from(policy, holding, compliant=compliant),
     )
     if policy.grant.block:
         return base
     frequency = policy.session.sign_in_frequency if holding.holds else None
-    compliant = compiled.is_compliant(state)
     possible = [a for a in compiled.alternatives if compliant or not a.compliant_device]
     if not possible:
         return msgspec.structs.replace(base, unsatisfiable=True) if holding.holds else None
@@ -405,8 +405,9 @@ def _good_until(shown: int, frequency: int | None) -> float:
     return math.inf if frequency is None else shown + frequency
 
 
-def _binds_from(policy: Policy, holding: Holding) -> int:
+def _binds_from(policy: Policy, holding: Holding, *, compliant: bool) -> int:
     """When a mark begins to bind, in seconds; 0: at once, as every block does."""
-    if not policy.grace or policy.grant.block or holding.begun is None:
+    begun = holding.begun if compliant else holding.begun_otherwise
+    if not policy.grace or policy.grant.block or begun is None:
         return 0
-    return holding.begun // MICROSECONDS + policy.grace
+    return begun // MICROSECONDS + policy.grace

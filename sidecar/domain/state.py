@@ -185,7 +185,8 @@ class Cause(msgspec.Struct, frozen=True, array_like=True):
 class Holding(msgspec.Struct, frozen=True, array_like=True):
     """A policy as it stands for a session: whether it holds, why, and its mark's causes.
 
-    `begun`, of a policy with a grace period: since when the mark waits. `prompted`, of one with a
+    `begun`, of a policy with a grace period: since when the mark waits on a compliant device, and
+    `begun_otherwise` on one that is not known to be compliant. `prompted`, of one with a
     least interval: the causes that were marked and when, latest last. `life`, of one with a session
     lifetime: the second of the sign-in with which the present one began.
     """
@@ -196,6 +197,7 @@ class Holding(msgspec.Struct, frozen=True, array_like=True):
     begun: Moment = None
     prompted: tuple[tuple[str, int], ...] = ()
     life: int | None = None
+    begun_otherwise: Moment = None
 
     @property
     def since(self) -> Moment:
@@ -414,7 +416,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
         state.sign_ins, state.attached, state.proven, state.proven_places = (), (), {}, {}
         state.arrivals = tuple(msgspec.structs.replace(one, proven_by=()) for one in state.arrivals)
         state.holdings = {
-            name: Holding(mark=held.mark, begun=held.begun)
+            name: Holding(mark=held.mark, begun=held.begun, begun_otherwise=held.begun_otherwise)
             for name, held in state.holdings.items()
             if held.mark
         }

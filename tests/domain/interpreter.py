@@ -438,7 +438,8 @@ class Interpreter:
         One of `nothing`, `block`, `device`, `step-up`; or the second until which it is met, or
         from which it binds.
         """
-        marks, holds, begun = self._marks(policy, now)
+        marks, holds, waits = self._marks(policy, now)
+        begun = waits[self.compliance(len(self.facts)) is True]
         asked, since = self._asked(policy, now, marks, holds)
         if policy.grace and begun is not None and asked in ("device", "step-up", "every call"):
             binds = begun // MICRO + policy.grace
@@ -544,11 +545,14 @@ class Interpreter:
 
     def _marks(  # noqa: C901, PLR0912 - the whole life of a mark, in one place
         self, policy: Policy, now: int
-    ) -> tuple[dict[str, Why], bool, int | None]:
-        """The mark's causes by name, whether the policy holds, and since when the mark waits."""
+    ) -> tuple[dict[str, Why], bool, dict[bool, int | None]]:
+        """The mark's causes by name, whether the policy holds, and since when the mark waits.
+
+        That depends on whether the device is compliant, which it may cease to be.
+        """
         marks: dict[str, Why] = {}
         known: set[str] = set()
-        begun: int | None = None
+        begun: dict[bool, int | None] = {True: None, False: None}
         prompted: dict[str, int] = {}
         holds = False
         lasts = bool(policy.session.sign_in_frequency or policy.session.every_time)
@@ -573,11 +577,10 @@ class Interpreter:
                         (marks if policy.sticky and self._for(policy, count) else {}),
                         set(),
                     )
-                    begun = begun if marks else None
+                    begun = begun if marks else dict.fromkeys(begun)
                     if not self._for(policy, count):
                         prompted = {}
                     continue
-                needs = self._needs(policy, count)
                 kept = dict(marks) if policy.sticky else {}
                 fresh: list[Why] = []
                 for why in whys or [Why("always", None, "")]:
@@ -595,13 +598,20 @@ class Interpreter:
                 before_since = max((w.since for w in marks.values() if w.since), default=None)
                 if lasts and (held or marks):
                     pass  # the grace of what lasts is not renewed
-                elif fresh and (not marks or self._proof(count, needs, before_since) >= 0):
-                    begun = min(w.since or self.begun for w in fresh)
+                elif fresh:
+                    anew = min(w.since or self.begun for w in fresh)
+                    begun = {
+                        compliant: anew
+                        if not marks
+                        or self._proof(count, self._ways(policy, compliant), before_since) >= 0
+                        else began
+                        for compliant, began in begun.items()
+                    }
                 marks = dict(list(kept.items())[-16:])
-                begun = begun if marks else None
+                begun = begun if marks else dict.fromkeys(begun)
                 known = {why.name for why in whys or [Why("always", None, "")]}
         self.level = level
-        return marks, holds, begun if marks else None
+        return marks, holds, begun if marks else dict.fromkeys(begun)
 
     def _waits(
         self, policy: Policy, marks: dict[str, Why], count: int, now: int, before: RiskLevel
@@ -676,9 +686,12 @@ class Interpreter:
 
     def _needs(self, policy: Policy, count: int) -> Ways:
         """The ways that a sign-in can satisfy as things are, each as what it must show."""
+        return self._ways(policy, self.compliance(count) is True)
+
+    @staticmethod
+    def _ways(policy: Policy, compliant: bool) -> Ways:
         if policy.grant.block:
             return []
-        compliant = self.compliance(count) is True
         return [
             way - {"compliant-device"}
             for way in policy.grant.alternatives or (frozenset[str](),)

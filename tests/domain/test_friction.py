@@ -9,9 +9,11 @@ from sidecar.domain.explaining import explain_call
 from sidecar.domain.explanation import Fate, Outcome
 from sidecar.domain.facts import ComplianceReported, DeviceBound, Fact, RiskReported, Scope
 from sidecar.domain.policy import (
+    AnyOf,
     Changed,
     Circumstance,
     Device,
+    Grant,
     Policy,
     RiskLevel,
     SessionControls,
@@ -104,6 +106,26 @@ def test_a_device_has_its_grace_to_become_compliant() -> None:
     ]
     assert ask(rules, facts, 2599).verdict is Verdict.ALLOW
     assert ask(rules, facts, 2600).verdict is Verdict.DENY
+
+
+def test_a_cause_proven_on_a_compliant_device_wins_no_time_where_it_is_so_no_more() -> None:
+    ways = (frozenset({"phishing-resistant"}), frozenset({"mfa", "compliant-device"}))
+    rules = kind(policy(AnyOf((ABROAD, RISKY))), grace=600, grant=Grant(ways))
+    before = [
+        *established(),
+        DeviceBound(stamp=stamp(1000), device="d1"),
+        ComplianceReported(stamp=stamp(1001), device="d1", compliant=True),
+        sighted(2000, AWAY),
+        signed_in(2100, 2100),
+    ]
+    another = risk(2500, RiskLevel.HIGH)
+    broken = ComplianceReported(stamp=stamp(2550), device="d1", compliant=False)
+    assert ask(rules, [*before, broken], 2600).verdict is Verdict.STEP_UP
+    assert ask(rules, [*before, another, broken], 2600).verdict is Verdict.STEP_UP
+    assert ask(rules, [*before, another], 3099).verdict is Verdict.ALLOW  # its own grace
+    assert ask(rules, [*before, another], 3100).verdict is Verdict.STEP_UP
+    mended = ComplianceReported(stamp=stamp(2700), device="d1", compliant=True)
+    assert ask(rules, [*before, another, broken, mended], 2700).verdict is Verdict.ALLOW
 
 
 def test_a_sign_in_that_grows_too_old_has_no_grace() -> None:
