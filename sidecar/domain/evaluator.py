@@ -17,7 +17,7 @@ from sidecar.domain.facts import ContextsShown, Fact, PlaceProven, Revoked, Sigh
 from sidecar.domain.first_shown import counted
 from sidecar.domain.holding import NOTHING, STICKY_BOUND, holding_of
 from sidecar.domain.lateness import still_latest
-from sidecar.domain.lifetime import lifetime_of
+from sidecar.domain.lifetime import begin_lives, lifetime_of
 from sidecar.domain.loss import NOTHING_LOST, Floors
 from sidecar.domain.policy import Policy
 from sidecar.domain.policy import State as PolicyState
@@ -167,11 +167,14 @@ class Evaluator:
         shown = (f.authentication for f in older if isinstance(f, SignedIn))
         seconds = {counted(state, one).auth_time for one in shown}
         seconds.update(before.seconds if before is not None else ())
-        earlier = (
+        seconds.discard(0)
+        earlier = [
             Earlier.of(until, self.fold(session, older, before, until, issuer=issuer))
             for until in sorted(seconds, reverse=True)[1 : EARLIER_BOUND + 1]
-        )
-        return Checkpoint(state, folded, tuple(earlier))
+        ]
+        nobody = self.fold(session, older, before, 0, issuer=issuer)
+        begin_lives(nobody, min(seconds, default=0))
+        return Checkpoint(state, folded, (*earlier, Earlier.of(0, nobody)))
 
     def advance(
         self, session: str, state: State, facts: Sequence[Fact], until: int | None = None

@@ -42,6 +42,17 @@ def _first_sign_in(state: State) -> int:
     return min(times, default=unknown)
 
 
+def begin_lives(state: State, second: int) -> None:
+    """Have lives begin no later than in that second (0: not known); `state` changes."""
+    if second:
+        state.holdings = {
+            name: held
+            if held.life is None or held.life <= second
+            else msgspec.structs.replace(held, life=second)
+            for name, held in state.holdings.items()
+        }
+
+
 def lifetime_of(compiled: Compiled, holding: Holding, state: State) -> Demand | None:
     """What a policy that holds asks for at the end of a life; None where it sets no end."""
     policy = compiled.policy

@@ -386,7 +386,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
     """The state up to `state.last`, and the digests of the facts that are folded into it.
 
     A fact that is no later than `state.last` and not in `folded` has arrived late. `earlier` tells
-    what calls are judged by whose token is older than the session's latest sign-in.
+    what calls are judged by whose token is older than the session's latest sign-in; as of second 0
+    what it is had nobody signed in.
     """
 
     state: State
@@ -403,21 +404,16 @@ class Checkpoint(msgspec.Struct, frozen=True):
     def as_of(self, until: int | None) -> State:
         """The state, to be changed, as of the sign-ins until that second; None: as of all.
 
-        Where that is no longer known, nobody had signed in then: all that holds is to be proven.
+        Where that is no longer known, nobody had signed in then: a checkpoint tells of that, too.
         """
         state = self.state.copy()
         latest = next(iter(state.sign_ins), None)
         if until is None or latest is None or latest.auth_time <= until:
             return state
         known = [one for one in self.earlier if one.until <= until]
-        if known:
-            max(known, key=lambda each: each.until).restore(state)
-            return state
-        state.sign_ins, state.attached, state.proven, state.proven_places = (), (), {}, {}
-        state.arrivals = tuple(msgspec.structs.replace(one, proven_by=()) for one in state.arrivals)
-        state.holdings = {
-            name: Holding(mark=held.mark, begun=held.begun, begun_otherwise=held.begun_otherwise)
-            for name, held in state.holdings.items()
-            if held.mark
-        }
+        max(known, key=lambda each: each.until, default=_UNKNOWN).restore(state)
         return state
+
+
+_UNKNOWN = Earlier.of(0, State())
+"""Nothing is known: all that holds is to be proven."""

@@ -394,7 +394,7 @@ UNTOLD: list[Fact] = [
     NetworkReported(stamp=at(902), source="nac", device="d1", network="office"),
 ]
 """A session of which nobody has told on which device it is, and one that is well."""
-BOUND = [DeviceBound(stamp=at(1100), source="app", device="d1")]
+BOUND: list[Fact] = [DeviceBound(stamp=at(1100), source="app", device="d1")]
 IN_RESTRICTED = Networks(Selection(frozenset({"restricted"})))
 
 

@@ -132,7 +132,7 @@ def test_no_policy_misses_that_a_remembered_proof_is_void(voiding: Fact) -> None
         authentication=Authentication(900, "mfa"),
     )
     came = ShownWith(HOME, PLACES[HOME], "d1")
-    begun = [
+    begun: list[Fact] = [
         DeviceBound(stamp=stamp(1000), device="d1"),
         sighted(1000, HOME, "e1000"),
         SignedIn(stamp=stamp(1000), authentication=Authentication(999, "mfa"), shown_with=came),
