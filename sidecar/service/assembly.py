@@ -7,7 +7,8 @@ and of the program alone: all sidecars of a version do the same, without telling
 version that knows better takes the fact up again.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 from sidecar.domain.evaluator import Evaluator
@@ -83,12 +84,13 @@ def assemble(  # noqa: PLR0913 - a session, and as of when
     if checkpoint is None and CHECKPOINT in record:
         facts.append(SetAside(stamp=stamp_of(CHECKPOINT, record[CHECKPOINT]), ends=True))
     culprits = [Culprit(fact.stamp) for fact in facts if isinstance(fact, SetAside)]
+    fold = partial(evaluator.fold, session, checkpoint=checkpoint, until=until, issuer=issuer)
     try:
-        state = evaluator.fold(session, facts, checkpoint, until, issuer=issuer)
+        state = fold(facts)
     except Exception:  # noqa: BLE001 - whatever it is, the session's other facts must count
-        facts, choked = _without_culprits(evaluator, session, facts, checkpoint)
+        facts, choked = _without_culprits(fold, facts)
         culprits += choked
-        state = evaluator.fold(session, facts, checkpoint, until, issuer=issuer)
+        state = fold(facts)
     return Folded(state, facts, checkpoint, tuple(culprits))
 
 
@@ -134,7 +136,7 @@ def checkpoint_of(
 
 
 def _without_culprits(
-    evaluator: Evaluator, session: str, facts: list[Fact], checkpoint: Checkpoint | None
+    fold: Callable[[list[Fact]], State], facts: list[Fact]
 ) -> tuple[list[Fact], list[Culprit]]:
     """The facts with those replaced that the fold chokes on: one step more at a time is folded."""
     steps: dict[Stamp, list[Fact]] = {}
@@ -144,7 +146,7 @@ def _without_culprits(
     culprits: list[Culprit] = []
     for stamp in sorted(steps):
         try:
-            evaluator.fold(session, [*kept, *steps[stamp]], checkpoint)
+            fold([*kept, *steps[stamp]])
         except Exception as error:  # noqa: BLE001 - likewise
             culprits.append(Culprit(stamp, error))
             ends = any(isinstance(fact, Revoked) for fact in steps[stamp])

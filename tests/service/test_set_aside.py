@@ -6,14 +6,19 @@ import pytest
 
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.facts import RiskReported
+from sidecar.domain.location import Place
+from sidecar.domain.meaning import meaning_of
 from sidecar.domain.policy import RiskLevel, UserRisk
+from sidecar.domain.session import Surroundings
 from sidecar.domain.signal import RiskLevelChange, SessionRevoked, Subject
 from sidecar.domain.stamp import at
 from sidecar.service.answers import Verdict
+from sidecar.service.assembly import assemble
 from sidecar.service.observations import Buried, Marked
 from sidecar.service.worklog import OVERDUE
 from sidecar.wire.naming import digest
-from tests.domain.scenes import AWAY, HOME, policy
+from sidecar.wire.records import encode_facts
+from tests.domain.scenes import AWAY, HOME, WORLD, established, network_of, policy
 from tests.service.memory import MemoryStore, Pod, Tokens
 
 RISKY = policy(UserRisk(RiskLevel.MEDIUM), name="risky")
@@ -159,6 +164,29 @@ async def test_an_event_that_the_fold_chokes_on_does_not_disturb_its_session(fir
     await pod.intake.accept(risk(1060, "good", RiskLevel.HIGH))
     answer = await pod.check(fresh)
     assert [reason.policy for reason in answer.reasons] == ["risky"]
+
+
+class ChokingThere(Choking):
+    """One with a bug that concerns the users of one issuer, or calls by an older token, alone."""
+
+    __slots__ = ()
+
+    def _advance(self, state: Any, facts: Any, around: Any) -> None:
+        if state.issuer == "https://id.example" or around.until is not None:
+            super()._advance(state, facts, around)
+        else:
+            Evaluator._advance(self, state, facts, around)  # noqa: SLF001 - of its own kind
+
+
+@pytest.mark.parametrize(("issuer", "until"), [("https://id.example", None), ("", 999)])
+def test_what_the_fold_chokes_on_is_found_as_it_is_folded(issuer: str, until: int | None) -> None:
+    rules = ChokingThere([RISKY], WORLD, Surroundings("", network_of))
+    rules.poison = "bad"
+    record = encode_facts(established())
+    user = encode_facts(meaning_of(risk(1001, "bad"), lambda _: Place()).facts)
+    folded = assemble(rules, "s", record, [user], until, issuer=issuer)
+    assert [one.stamp.id for one in folded.culprits] == ["bad"]
+    assert folded.state.aside
 
 
 async def test_it_becomes_a_dead_letter_and_takes_effect_once_when_a_version_can_fold_it() -> None:
