@@ -4,6 +4,8 @@ An issuer's clock may be ahead of ours, and an event may be dated ahead: up to a
 believed. Such a sign-in would be the later one of whatever comes until then, of revocations too,
 though it was shown before. So a sign-in counts as of the earlier of its `auth_time` and the moment
 it was first shown, whenever and wherever it is shown again; and so does a context that is shown.
+Tokens of one sign-in need not tell of it alike (each client asks for its own `acr`): what claims
+the same second is one sign-in here, and who shows one of its tokens has shown all of them.
 
 Theory of operation. What matters are only those that were first shown before their own time, and
 of each of them the earliest showing. That is a set of names under a minimum, of which the latest
@@ -25,7 +27,9 @@ def counted(state: State, sign_in: Authentication) -> Authentication:
     """The sign-in as of the second from which it counts."""
     if not state.early:
         return sign_in
-    second = _second(state, _name(sign_in), sign_in.auth_time)
+    claimed = sign_in.auth_time
+    shown = [e.shown for e in state.early.values() if e.claimed == claimed and e.sign_in]
+    second = min([*shown, _second(state, _name(sign_in), claimed)])
     if second == sign_in.auth_time:
         return sign_in
     return msgspec.structs.replace(sign_in, auth_time=second)

@@ -467,14 +467,18 @@ def sign_in_late(state: State, fact: SignedIn, around: Surroundings) -> None:
     then; what it has proven since is not known to be proven.
     """
     said = _told(fact, around.sources)
-    before = counted(state, said)
+    before = counted(state, said).auth_time
     sign_in = counting(state, fact, around)
     known: tuple[Authentication, ...] = state.sign_ins
-    if counted(state, said) != before and before in known:
+    since = counted(state, said).auth_time
+    if since != before:
+        moved = [one for one in known if one.auth_time == before]
         shown_then = [e.sign_in for e in state.early.values() if e.sign_in is not None]
-        others = (one for each in shown_then if (one := counted(state, each)) == before)
-        known = (*(one for one in known if one != before), *others)
-        _withdraw(state, before)
+        others = [one for each in shown_then if (one := counted(state, each)).auth_time == before]
+        again = [msgspec.structs.replace(one, auth_time=since) for one in moved]
+        known = (*(one for one in known if one not in moved), *others, *again)
+        for one in moved:
+            _withdraw(state, one)
     state.sign_ins = best_sign_ins((*known, *(() if sign_in is None else (sign_in,))))
 
 
