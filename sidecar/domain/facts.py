@@ -92,10 +92,15 @@ class AssuranceLowered(_Fact, frozen=True, kw_only=True, array_like=True):
 
 
 class ClaimsSeen(_Fact, frozen=True, kw_only=True, array_like=True):
-    """Claims of the session or user; a claim named here replaces what was known of it."""
+    """Claims of the session or user; a claim named here replaces what was known of it.
+
+    `issued_at` is when the token was issued that shows them (seconds): of two tokens the later one
+    tells how it is, whichever was shown last. 0: they are of no token, or it does not tell.
+    """
 
     scope: Scope
     claims: tuple[tuple[str, tuple[str, ...]], ...]
+    issued_at: int = 0
 
 
 class MembershipTold(_Fact, frozen=True, kw_only=True, array_like=True):

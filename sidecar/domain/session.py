@@ -64,7 +64,7 @@ from sidecar.domain.first_shown import counted, counted_when, show
 from sidecar.domain.location import Place
 from sidecar.domain.memberships import told
 from sidecar.domain.policy import Circumstance, RiskLevel
-from sidecar.domain.precedence import COMPLIANT, CREDENTIAL_CHANGE, NOT_COMPLIANT
+from sidecar.domain.precedence import COMPLIANT, CREDENTIAL_CHANGE, IDENTITY, NOT_COMPLIANT
 from sidecar.domain.source import ITSELF, Sources
 from sidecar.domain.spending import keep_spent
 from sidecar.domain.stamp import MICROSECONDS
@@ -555,8 +555,13 @@ def _signal(state: State, fact: SignalRaised, moment: int) -> None:
 def _claims(state: State, fact: ClaimsSeen, moment: int, since: Moment) -> None:
     for name, values in fact.claims:
         if fact.source == ITSELF:
+            is_key = name.startswith(BOUND_TO)
+            if fact.issued_at and not is_key and name not in IDENTITY:
+                if fact.issued_at < state.claims_issued.get(name, 0):
+                    continue
+                state.claims_issued[name] = fact.issued_at
             state.claims[name] = (values, since)
-            if name.startswith(BOUND_TO) and values:
+            if is_key and values:
                 bound = f"key:{values[-1]}"
                 state.on = tuple(o for o in state.on if o == bound or o.startswith("id:"))
             continue

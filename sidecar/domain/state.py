@@ -227,6 +227,7 @@ class State(msgspec.Struct):
     in earlier sessions, and `on` the devices and keys that the latest sign-in came with.
 
     `issuer` tells whose names its user's, groups' and devices' are: the namespace.
+    `claims_issued` is when the tokens were issued that told the claims of tokens.
     """
 
     last: Stamp = Stamp(0, "")
@@ -258,6 +259,7 @@ class State(msgspec.Struct):
     segments: dict[str, Said] = {}
     signals: dict[str, SignalHeld] = {}
     claims: dict[str, tuple[tuple[str, ...], Moment]] = {}
+    claims_issued: dict[str, int] = {}
     claims_said: dict[str, dict[str, ClaimSaid]] = {}
     memberships: dict[str, Membership] = {}
     revocations: dict[str, Held] = {}

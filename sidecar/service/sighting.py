@@ -204,7 +204,8 @@ class Sightings:
                     SignalRaised(stamp=stamp, scope=Scope.SESSION, name=TOKEN_BINDING_CHANGE)
                 )
         if changed:
-            facts.append(ClaimsSeen(stamp=stamp, scope=Scope.SESSION, claims=changed))
+            at = token.issued_at
+            facts.append(ClaimsSeen(stamp=stamp, scope=Scope.SESSION, claims=changed, issued_at=at))
         return facts
 
     def _came_with(self, token: Token, call: Call) -> ShownWith:
@@ -247,9 +248,8 @@ class Sightings:
             if name != "user" and (name in _OURS or name not in self._claims):
                 continue
             held = state.claims.get(name)
-            if held is None or (
-                held[0] != values and (held[1] or 0) < token.issued_at * MICROSECONDS
-            ):
+            later = token.issued_at > state.claims_issued.get(name, 0)
+            if held is None or (held[0] != values and later):
                 yield name, values
 
     def _members_of(self, state: State, token: Token) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.domain.facts import ClaimsSeen, Fact, Scope
 from sidecar.domain.policy import (
     Assignment,
     Changed,
     Circumstance,
+    Claims,
     Condition,
     Grant,
     Not,
@@ -30,7 +32,7 @@ from sidecar.service.reporting import SEVERITY
 from sidecar.wire.claims import InvalidToken, token_of
 from sidecar.wire.settings import Issuer
 from tests.domain.random_policies import GRANTS
-from tests.domain.scenes import AWAY, HOME
+from tests.domain.scenes import AWAY, HOME, established, evaluator
 from tests.service.memory import SETTINGS, MemoryStore, Pod, Tokens
 
 NOW = 1000
@@ -123,3 +125,37 @@ async def test_removing_a_claim_from_a_token_never_loosens(
     whole = await verdict(rules, claims, context)
     less = {name: value for name, value in claims.items() if name != claim}
     assert SEVERITY[await verdict(rules, less, context)] >= SEVERITY[whole]
+
+
+async def test_an_older_token_takes_back_no_claim_that_a_newer_one_tells() -> None:
+    tokens = Tokens()
+    risky = Claims((("acct_risk", frozenset({"high"})),))
+    rule = Policy("risky", Grant((frozenset({"mfa"}),)), conditions=risky)
+    pod = Pod(MemoryStore(), [rule], tokens)
+    pod.checker.want_claims({"acct_risk"})
+    for name, issued_at, level in (("old", 900, "low"), ("new", 990, "high")):
+        known = tokens.known[tokens.issue(name)]
+        tokens.known[name] = msgspec.structs.replace(
+            known, issued_at=issued_at, claims=(("acct_risk", (level,)),)
+        )
+    assert (await pod.check("new")).verdict is Verdict.STEP_UP
+    pod.now += 10
+    assert (await pod.check("old")).verdict is Verdict.STEP_UP
+    pod.now += 10
+    lower = msgspec.structs.replace(
+        tokens.known["old"], issued_at=1005, claims=(("acct_risk", ("low",)),)
+    )
+    tokens.known["newest"] = lower
+    assert (await pod.check("newest")).verdict is Verdict.ALLOW
+
+
+def test_of_two_tokens_told_by_two_sidecars_the_later_one_tells_how_it_is() -> None:
+    def seen(second: float, issued_at: int, level: str) -> Fact:
+        claims = (("acct_risk", (level,)),)
+        stamp = at(second, f"c{second}")
+        return ClaimsSeen(stamp=stamp, scope=Scope.SESSION, claims=claims, issued_at=issued_at)
+
+    rules = evaluator()
+    facts = [*established(), seen(1010, 990, "high"), seen(1020, 900, "low")]
+    assert rules.fold("s", facts).claims["acct_risk"][0] == ("high",)
+    assert rules.fold("s", [*facts, seen(1030, 1000, "low")]).claims["acct_risk"][0] == ("low",)
