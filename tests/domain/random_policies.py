@@ -251,7 +251,10 @@ def _words(source: str) -> st.SearchStrategy[Callable[[int, str], Fact]]:
         st.builds(
             lambda groups: (
                 lambda s, n: ClaimsSeen(
-                    stamp=at(s, n), scope=Scope.USER, claims=(("groups", tuple(groups)),), **by
+                    stamp=at(s, n),
+                    source=source,
+                    scope=Scope.USER,
+                    claims=(("groups", tuple(groups)),),
                 )
             ),
             st.lists(st.sampled_from(["staff", "admins"]), max_size=2, unique=True),
