@@ -184,7 +184,13 @@ def incoming_of(scope: Scope) -> Incoming:
         "".join(values(b"user-agent")[:1]),
         method == "OPTIONS"
         and bool(values(b"origin") and values(b"access-control-request-method")),
+        target_of(scope),
     )
+
+
+def target_of(scope: Scope) -> str:
+    """The undecoded path, empty where the server does not tell it."""
+    return bytes(scope.get("raw_path") or b"").decode("latin-1")
 
 
 def decision_of(scope: Scope) -> Decision:

@@ -18,6 +18,7 @@ from typing import Any, TypeVar, cast
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 
+from sidecar.client.asgi import target_of
 from sidecar.client.decorating import Doors, named
 from sidecar.client.gate import Gate, Incoming, Reply, is_event_stream, with_kept
 from sidecar.client.wsgi import incoming_of
@@ -88,7 +89,11 @@ class StepUp:
 
 def _incoming(request: HttpRequest) -> Incoming:
     # META is a WSGI environ in both of Django's worlds, but for the path, which it has decoded.
-    return incoming_of(request.META)._replace(method=request.method or "", path=request.path or "/")
+    incoming = incoming_of(request.META)._replace(
+        method=request.method or "", path=request.path or "/"
+    )
+    scope = getattr(request, "scope", None)  # an ASGI request's
+    return incoming if scope is None else incoming._replace(target=target_of(scope))
 
 
 def _refusal(reply: Reply) -> HttpResponse:

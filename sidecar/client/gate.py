@@ -28,6 +28,8 @@ _TITLES = {
     "invalid-request": "The request is not valid",
 }
 _AMBIGUOUS = re.compile(r"//|/\.\.?(?:/|$)|[\\;%]")
+_UNCLEAR = re.compile(r"//|/\.\.?(?:/|$)|\\")
+_ENCODED_SEPARATOR = re.compile(r"%(?:2f|5c)", re.IGNORECASE)
 _EVENT_STREAM = re.compile(r"\s*text/event-stream\s*(;|$)", re.IGNORECASE)
 
 
@@ -90,6 +92,7 @@ class Incoming(NamedTuple):
     """A request as the server tells it. `path` is decoded, as the app's own routing reads it.
 
     `kept` is the token that the app itself keeps for whoever calls (`Gate.token`).
+    `target` is the request line's path, undecoded; empty where the server does not tell it.
     """
 
     method: str
@@ -100,6 +103,7 @@ class Incoming(NamedTuple):
     forwarded_for: tuple[str, ...] = ()
     user_agent: str = ""
     is_preflight: bool = False
+    target: str = ""
     kept: str = ""
 
 
@@ -134,6 +138,9 @@ def question(gate: Gate, incoming: Incoming, contexts: Collection[str]) -> dict[
     if len(tokens) > 1:
         # RFC 6750, section 2: the app might act on the one that was not checked.
         return _reply("invalid-request", 400, "the request has more than one token")
+    if gate.routes and is_unclear(incoming):
+        # Nobody is asked: `fail: open` must not let pass what would be refused anyway.
+        return _reply("invalid-request", 400, "servers read this path in different ways")
     asked: dict[str, Any] = {
         "token": tokens.pop() if tokens else "",
         "context": tuple(contexts),
@@ -144,6 +151,15 @@ def question(gate: Gate, incoming: Incoming, contexts: Collection[str]) -> dict[
         asked["method"] = incoming.method
         asked["path"] = quote(incoming.path, safe=_SEGMENT_SAFE, errors="surrogatepass")
     return asked
+
+
+def is_unclear(incoming: Incoming) -> bool:
+    """Whether servers are known to read the path in different ways: which handler it means.
+
+    The sidecar refuses more of the kind; this is what the app's own routing could be led by.
+    """
+    target = incoming.target.partition("?")[0]
+    return bool(_UNCLEAR.search(incoming.path) or _ENCODED_SEPARATOR.search(target))
 
 
 def client_address(gate: Gate, incoming: Incoming) -> str:

@@ -129,6 +129,8 @@ def incoming_of(environ: MutableMapping[str, Any]) -> Incoming:
         method == "OPTIONS"
         and "HTTP_ORIGIN" in environ
         and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ,
+        # Not in PEP 3333, but most servers tell it under one of these names.
+        str(environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""),
     )
 
 

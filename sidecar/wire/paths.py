@@ -1,16 +1,18 @@
 """Paths: one spelling for each, and which authentication contexts a route asks for.
 
 A path is mapped to contexts here and to a resource in the app. Where the two could read it
-differently, a sensitive resource would be reachable under a name that is not marked. So the usual
-equivalences are applied (RFC 3986, section 6.2.2: percent-encoding, dot segments; repeated
-slashes), and what servers are known to read differently is refused:
+differently, a sensitive resource would be reachable under a name that is not marked. So a path is
+judged only where all servers read it alike: percent-encoding is undone where it means nothing (RFC
+3986, section 6.2.2.2), and what servers are known to read differently is refused:
 
+- dot segments, raw or encoded: some servers resolve them (RFC 3986, section 5.2.4), while the
+  frameworks of most apps hand `/pay/../x` to the handler of `/pay/`;
+- an empty segment (`//`) before the end: some merge it away, others do not;
 - an encoded slash, backslash or control character, a raw backslash or control character;
 - a percent sign that is encoded itself and begins another encoding ("double encoding");
 - bytes that are not UTF-8 (overlong forms hide slashes);
 - `;`, raw or encoded: some servers cut "path parameters" off before they match, others do not;
-- `#`, raw: it has no place in a request, and servers differ on whether it ends the path;
-- `..` that would take back an empty segment (`/a//..`): it depends on what is merged first.
+- `#`, raw: it has no place in a request, and servers differ on whether it ends the path.
 
 Matching takes the cautious reading: the case of letters and a slash at the end do not count, HEAD
 is a GET, a method or host that is not known could be any, and all routes that match add up.
@@ -53,7 +55,12 @@ def normalise(path: str | bytes) -> str:
         decoded.decode("utf-8")
     except UnicodeDecodeError:
         raise PathInvalid("the path is not UTF-8") from None
-    return "/" + "/".join(_encoded(segment) for segment in _without_dots(decoded))
+    segments = decoded.split(b"/")[1:]
+    if b"." in segments or b".." in segments:
+        raise PathInvalid("the path has a dot segment")
+    if b"" in segments[:-1]:
+        raise PathInvalid("the path has a repeated slash")
+    return "/" + "/".join(map(_encoded, segments))
 
 
 def _bytes(path: str | bytes) -> bytes:
@@ -84,23 +91,6 @@ def _decoded(raw: bytes) -> Iterator[int]:
         if byte == 0x3B:
             raise PathInvalid("the path has parameters (';')")
         yield byte
-
-
-def _without_dots(path: bytes) -> list[bytes]:
-    """The segments after the first slash, without dot segments (RFC 3986, section 5.2.4)."""
-    kept: list[bytes] = []
-    segments = path.split(b"/")[1:]
-    for segment in segments:
-        if segment == b".":
-            continue
-        if segment != b"..":
-            kept.append(segment)
-        elif kept and not kept.pop():
-            raise PathInvalid("a '..' follows a repeated slash")
-    merged = [segment for segment in kept if segment]
-    if merged and segments[-1] in (b"", b".", b".."):
-        merged.append(b"")
-    return merged
 
 
 def _encoded(segment: bytes) -> str:

@@ -117,7 +117,7 @@ async def test_a_denied_call_is_a_false_decision_with_its_reasons() -> None:
 
 async def test_a_call_is_handed_on_as_it_is_described() -> None:
     async with pod() as here:
-        resource = {"type": "route", "id": "x", "properties": {"uri": "https://a.example/x/../pay"}}
+        resource = {"type": "route", "id": "x", "properties": {"uri": "https://a.example/p%61y"}}
         context = {"ip": "::FFFF:203.0.113.9", "user_agent": "curl"}
         await here.ask(subject=HOLDER, resource=resource, context=context)
         (call,) = here.services.calls

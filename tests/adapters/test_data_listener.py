@@ -167,7 +167,7 @@ async def test_a_check_hands_on_the_call_as_the_gateway_tells_it() -> None:
                 **BEARER,
                 "X-Forwarded-Method": "POST",
                 "X-Forwarded-Host": "shop.example",
-                "X-Forwarded-Uri": "/x/../pay?y",
+                "X-Forwarded-Uri": "/p%61y?y",
                 "X-Forwarded-For": "1.1.1.1, 203.0.113.9",
                 "X-Auth-Context": "c2,c3",
                 "User-Agent": "Firefox",

@@ -126,6 +126,9 @@ async def test_no_token_is_a_plain_challenge() -> None:
     "more",
     [
         {"path": "/pay%2f7"},
+        {"path": "/pay/../x"},
+        {"path": "/pay/%2E%2E/x"},
+        {"path": "//pay/7"},
         {"path": "*"},
         {"path": ""},
         {"method": "G T"},

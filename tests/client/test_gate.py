@@ -122,9 +122,48 @@ def test_any_request_can_be_asked_about_or_is_answered(
     path: str, peer: str, authorization: str, agent: str
 ) -> None:
     found = asked(Incoming("GET", "/" + path, peer, (authorization,), (), (), agent))
+    if isinstance(found, Reply):
+        assert found.status == 400
+        return
     line = json.dumps(found)
     assert found["path"].isascii()
     assert "\n" not in line
+
+
+UNCLEAR = [
+    ("/pay/../x", ""),
+    ("/pay/..", ""),
+    ("/./pay/7", ""),
+    ("//pay/7", ""),
+    ("/pay//7", ""),
+    ("/pay\\7", ""),
+    ("/pay/../x", "/pay/%2e%2e/x"),
+    ("/pay/7", "/pay%2F7"),
+    ("/pay/7", "/pay%2f7?x=1"),
+    ("/pay7", "/pay%5C7"),
+]
+
+
+@pytest.mark.parametrize(("path", "target"), UNCLEAR)
+@pytest.mark.parametrize("fail", ["closed", "open"])
+def test_a_path_that_servers_read_differently_is_refused_and_nobody_is_asked(
+    path: str, target: str, fail: Any
+) -> None:
+    found = asked(CALL._replace(path=path, target=target), Gate(fail=fail))
+    assert isinstance(found, Reply)
+    assert (found.status, found.kind) == (400, "invalid-request")
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [("/pay/7", "/pay/7?next=%2Fx/../y//z"), ("/a...b/.well-known", ""), ("/pay/", "/%70ay/")],
+)
+def test_a_path_that_all_servers_read_alike_is_asked_about(path: str, target: str) -> None:
+    assert asked(CALL._replace(path=path, target=target))["path"] == path
+
+
+def test_a_handler_that_names_its_contexts_itself_needs_no_reading_of_the_path() -> None:
+    assert "path" not in asked(CALL._replace(path="/pay/../x"), Gate(routes=False))
 
 
 def test_a_step_up_is_answered_with_the_challenge_and_its_reasons() -> None:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,32 @@ def site(kind: str, socket: Path, contexts: Any = (), public: Any = (), **gate: 
         yield Site(app, client)
         if kind.startswith("wsgi"):
             middleware.door.close()
+
+
+@pytest.mark.parametrize(
+    "target", ["/pay/../x", "/pay/%2e%2e/x", "/pay/.%2E/x", "/pay//7", "/pay/%5c../x", "/pay\\x"]
+)
+def test_a_path_that_servers_read_differently_does_not_reach_the_app(
+    kind: str, running: Daemon, target: str
+) -> None:
+    with site(kind, running.path) as here:
+        connection = HTTPConnection(here.client.base_url.host, here.client.base_url.port)
+        connection.request("GET", target, headers=GOOD)  # as it is: httpx would resolve it
+        answer = connection.getresponse()
+        body = answer.read()
+        connection.close()
+        assert (answer.status, b":invalid-request" in body) == (400, True)
+        assert here.app.decisions == []
+    assert running.sidecar.calls == []
+
+
+def test_an_encoded_slash_does_not_reach_an_app_whose_server_tells_the_target(
+    running: Daemon,
+) -> None:
+    for kind in ("asyncio", "trio"):
+        with site(kind, running.path) as here:
+            assert here.client.get("/pay%2F7").status_code == 400
+            assert here.app.decisions == []
 
 
 def test_a_call_that_passes_reaches_the_app_with_its_decision(kind: str, running: Daemon) -> None:

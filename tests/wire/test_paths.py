@@ -23,22 +23,13 @@ def found(path: Any, *templates: Any) -> Any:
     ("path", "normal"),
     [
         ("/", "/"),
-        ("//", "/"),
         ("/admin", "/admin"),
         ("/admin/", "/admin/"),
         ("/%61dmin", "/admin"),
         ("/%7Eu", "/~u"),
-        ("//admin", "/admin"),
-        ("/a//b", "/a/b"),
-        ("/pay/../admin", "/admin"),
-        ("/pay/%2e%2E/admin", "/admin"),
-        ("/pay/.%2e/admin", "/admin"),
-        ("/admin/.", "/admin/"),
-        ("/./admin", "/admin"),
-        ("/a/b/..", "/a/"),
-        ("/../admin", "/admin"),
-        ("/..", "/"),
         ("/a/...", "/a/..."),
+        ("/a%2e", "/a."),
+        ("/.a/..b", "/.a/..b"),
         ("/.well-known/x", "/.well-known/x"),
         ("/admin?x=/../y", "/admin"),
         ("/a%3fb", "/a%3Fb"),
@@ -84,6 +75,20 @@ def test_a_path_has_one_spelling(path: str, normal: Any) -> None:
         "/public/..;/admin",
         "/admin;x=y",
         "/admin%3Bx",
+        "//",
+        "//admin",
+        "/a//b",
+        "/a//",
+        "/pay/../admin",
+        "/pay/%2e%2E/admin",
+        "/pay/.%2e/admin",
+        "/admin/.",
+        "/admin/%2e",
+        "/./admin",
+        "/a/b/..",
+        "/../admin",
+        "/..",
+        "/.",
         "/a//../admin",
         "//../admin",
         "/%c0%af",
@@ -138,28 +143,17 @@ def test_what_a_decoding_server_calls_admin_is_never_called_otherwise(segments: 
         normal = normalise(path)
     except PathInvalid:
         return
-    kept: list[str] = []
-    for segment in unquote(path).split("/"):
-        if segment == "..":
-            del kept[-1:]
-        elif segment not in ("", "."):
-            kept.append(segment)
-    assert normal.strip("/") == "/".join(kept)
+    assert normal == unquote(path), "no server resolves or merges anything in it"
 
 
 @pytest.mark.parametrize(
     "path",
     [
         "/admin",
-        "/pay/../admin",
         "/%61dmin",
-        "//admin",
-        "/admin/.",
         "/admin/",
-        "/./admin",
-        "/x/%2e%2e/admin?y",
+        "/%41DMIN?y",
         "/ADMIN",
-        "/x/./..//admin",
     ],
 )
 @pytest.mark.parametrize("template", ["/admin", "/admin/**", "/%61dmin", "/{name}", "/*", "/**"])
@@ -174,8 +168,8 @@ def disguises(draw: Any, name: Any) -> Any:
         )
         for letter in name
     )
-    before = draw(st.sampled_from(["/", "//", "/./", "/x/../", "/x/y/../../", "/%2e/", "/x/%2E./"]))
-    after = draw(st.sampled_from(["", "/", "/.", "//", "/x/..", "/./", "?q", "?/../x"]))
+    before = draw(st.sampled_from(["/", "//", "/./", "/x/../"]))
+    after = draw(st.sampled_from(["", "/", "/.", "?q", "?/../x"]))
     return before + spelt + after
 
 

@@ -54,7 +54,7 @@ def test_an_event_may_tell_of_a_call_its_place_its_claims_and_its_label() -> Non
         data={
             "ip": "192.0.2.1",
             "method": "POST",
-            "path": "/pay//1?x=2",
+            "path": "/p%61y/1?x=2",
             "place": {"country": "DE", "latitude": 52.5, "longitude": 13.4},
             "claims": {"groups": ["finance", "staff"], "tenant": "a"},
         },

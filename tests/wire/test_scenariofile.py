@@ -97,7 +97,7 @@ def test_an_expectation_is_read_whole() -> None:
     found = read(
         scenario(
             "- then:\n"
-            "    context: c1\n    path: //pay/./7\n    verdict: step_up\n"
+            "    context: c1\n    path: /p%61y/7\n    verdict: step_up\n"
             "    acr_values: [phr, phrh]\n    max_age: 5m\n    reasons: p\n    would: []\n"
             "    pending: true\n"
         )
@@ -132,6 +132,8 @@ WRONG = [
     ("- when: {sign_in: {}}", "must have `acr` or `amr`"),
     ("- then: {verdict: allow, ip: 1.2.3}", "is no IP address"),
     ("- then: {verdict: allow, path: /a%2fb}", "the path has an encoded slash"),
+    ("- then: {verdict: allow, path: /a/../b}", "the path has a dot segment"),
+    ("- then: {verdict: allow, path: //pay/7}", "the path has a repeated slash"),
     ("- then: {verdict: allow, context: c9}", "'c9' is not in `contexts`"),
 ]
 

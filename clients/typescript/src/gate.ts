@@ -38,6 +38,8 @@ export interface Reply {
 }
 
 const LONGEST_AGENT = 1024;
+/** Dot segments, inner `//`, backslashes and encoded slashes: which handler is meant depends. */
+const UNCLEAR = /\/\/|\/(?:\.|%2e){1,2}(?:\/|$)|\\|%5c|%2f/i;
 const TITLES = {
   "step-up-required": "A stronger or fresher sign-in is required",
   "invalid-token": "A valid token is required",
@@ -58,13 +60,18 @@ export function question(gate: Gate, incoming: Incoming, contexts: readonly stri
     return reply("invalid-request", 400, { detail: "the request has more than one token" });
   }
   const [token = ""] = tokens;
+  const path = pathOf(incoming.target);
+  if (gate.routes !== false && UNCLEAR.test(path)) {
+    // Nobody is asked: `fail: "open"` must not let pass what would be refused anyway.
+    return reply("invalid-request", 400, { detail: "servers read this path in different ways" });
+  }
   return {
     token,
     context: contexts,
     ip: clientAddress(gate, incoming),
     user_agent: plain(incoming.headers["user-agent"] ?? "").slice(0, LONGEST_AGENT),
     // The host is not told: a client chooses it, and must not choose its route by it.
-    ...(gate.routes === false ? {} : { method: incoming.method, path: pathOf(incoming.target) }),
+    ...(gate.routes === false ? {} : { method: incoming.method, path }),
   };
 }
 

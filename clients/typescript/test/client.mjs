@@ -1,6 +1,6 @@
 // Against a running daemon: `TOKEN` of a session `SESSION` that policies mark in segment "restricted".
 import assert from "node:assert/strict";
-import { createServer as createHttpServer } from "node:http";
+import { createServer as createHttpServer, get } from "node:http";
 import { createServer } from "node:net";
 import { createInterface } from "node:readline";
 import { test } from "node:test";
@@ -236,6 +236,24 @@ for (const another of [false, true]) {
     });
   });
 }
+
+test("a path that servers read in different ways is refused, and nobody is asked", async () => {
+  const stepUp = makeStepUp({ path: `${SHORT}/nothing`, fail: "open", warn: () => {} });
+  const app = createHttpServer((request, response) => stepUp("c1")(request, response, () => response.end("in")));
+  await new Promise((listening) => app.listen(0, "127.0.0.1", listening));
+  const statusOf = (path) =>
+    new Promise((found, failed) => {
+      const asked = get({ port: app.address().port, host: "127.0.0.1", path, agent: false }, (answer) => {
+        answer.resume();
+        found(answer.statusCode);
+      });
+      asked.on("error", failed);
+    });
+  const unclear = ["/pay/../x", "/pay/%2e%2E/x", "/pay/.%2e", "/pay/.", "//pay/7", "/pay//7", "/pay%2f7", "/pay/%5c../x"];
+  for (const path of unclear) assert.equal(await statusOf(path), 400, path);
+  for (const path of ["/pay/7", "/pay/", "/.a/b..?x=/../y//z"]) assert.equal(await statusOf(path), 200, path);
+  app.close();
+});
 
 /** A stream of an app whose sidecar goes away once it has begun. */
 async function streamed(options, then) {

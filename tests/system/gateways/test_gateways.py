@@ -78,6 +78,19 @@ TO_PAY = [
     "/p%C0%A1y/7",
 ]
 
+REPORTS = [
+    "/reports",
+    "/reports/",
+    "/reports?x",
+    "/REPORTS/1",
+    "/Reports",
+    "/%72eports/1",
+    "/%52EPORTS/1",
+    "//reports/1",
+    "/./reports/1",
+    "/x/../reports/1",
+]
+
 
 @pytest.fixture(scope="module", params=GATEWAYS)
 def stack(request: Any, valkey_server: Server) -> Iterator[Stack]:
@@ -199,17 +212,21 @@ def test_no_spelling_of_a_path_gets_around_its_context(stack: Stack) -> None:
     calls = len(stack.app.seen)
     refused = {target: stack.get(target, bearer(weak)).status for target in TO_PAY}
     assert set(refused.values()) <= {400, 401, 404}, refused
-    assert refused["//pay/7"] == refused["/public/../pay/7"] == refused["/%70ay/7"] == 401
+    assert {refused["//pay/7"], refused["/public/../pay/7"]} <= {400, 401}, "401: made one before"
+    assert refused["/%70ay/7"] == 401
     assert len(stack.app.seen) == calls
 
 
-def test_what_the_app_serves_is_what_was_judged(stack: Stack) -> None:
+def test_no_app_is_left_to_read_a_path_that_servers_read_differently(stack: Stack) -> None:
     _, _, weak = session_of(stack, "restricted")
-    for target in ("/pay/../public/x", "//public//x", "/%70ublic/x", "/pay/%2e%2e/public/x"):
-        assert stack.get(target, bearer(weak)).status == 200, target
-        assert "pay" not in stack.app.seen[-1].target.replace("/pay/../", "/").replace(
-            "/pay/%2e%2e/", "/"
-        )
+    assert stack.get("/%70ublic/x", bearer(weak)).status == 200
+    for target in ("/pay/../public/x", "//public//x", "/public/.", "/pay/%2e%2e/public/x"):
+        calls = len(stack.app.seen)
+        status = stack.get(target, bearer(weak)).status
+        if status == 200:  # the gateway has made one reading of it, and passes that on
+            assert stack.app.seen[-1].target in {"/public/x", "/public/"}
+        else:
+            assert (status, len(stack.app.seen)) == (400, calls), target
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
@@ -244,6 +261,9 @@ def test_a_context_that_the_gateway_asks_for_cannot_be_taken_away(stack: Stack) 
     ]
     for fields in attempts:
         assert stack.get("/reports/2026", bearer(weak), *fields).status == 401, fields
+    for target in REPORTS:
+        assert stack.get(target, bearer(weak)).status in {400, 401}, target
+    assert stack.get("/%72eports/1", bearer(weak)).status == 401
     assert len(stack.app.seen) == calls
     assert stack.get("/pay/7", bearer(weak)).status == 200
 
