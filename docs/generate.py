@@ -112,8 +112,21 @@ def page() -> str:
     """The whole page."""
     parts = [HEAD.replace("{live}", _keys(LIVE)).replace("{waiting}", _keys(WAITING))]
     for member in struct_type(Settings).fields:
-        parts.extend(_section(member.type, member.encode_name, "##", default_of(member)))
+        section = list(_section(member.type, member.encode_name, "##", default_of(member)))
+        parts.extend(section or _value(member))
     return "\n".join(parts)
+
+
+def _value(member: mi.Field) -> Iterator[str]:
+    """A key that is a value by itself, and no section."""
+    inner = _bare(member.type)
+    yield f"## {member.encode_name}\n"
+    if isinstance(inner, mi.EnumType):
+        yield inspect.cleandoc(inner.cls.__doc__ or "") + "\n"
+    yield "| key | is | default | |\n| --- | --- | --- | --- |"
+    shown = _default(default_of(member), member.type)
+    meaning = comments(Settings)[member.name]
+    yield f"| `{member.encode_name}` | {_kind(member.type)} | {shown} | {meaning} |\n"
 
 
 def _keys(keys: Iterable[str]) -> str:

@@ -7,7 +7,8 @@
 | `GET /.well-known/authzen-configuration` | tells where the two are |
 
 A denied request is answered with 200 and `"decision":false`; a step-up is that with our challenge
-in `context`. Other statuses tell of the API itself: 400 for a malformed request, 403 for one that
+in `context`. Other statuses tell of the API itself: 400 for a malformed request and for
+a context that is not configured, 403 for one that
 a browser sent on another page's behalf, 503 with `Retry-After` where a single call cannot be
 decided.
 
@@ -26,7 +27,7 @@ from sidecar.adapters.foreign_calls import ForeignCalls
 from sidecar.adapters.http_answers import overloaded, response_of, unavailable
 from sidecar.adapters.lean_http import Handler
 from sidecar.adapters.speakers import Speakers
-from sidecar.service.answers import Answer, Call, Overloaded, Unavailable, Verdict
+from sidecar.service.answers import UNKNOWN_CONTEXT, Answer, Call, Overloaded, Unavailable, Verdict
 from sidecar.wire.authzen import (
     Batch,
     BySession,
@@ -166,7 +167,7 @@ class AuthzenDoor:
     async def _single(self, question: Question) -> Response:
         answer = await self._judge(question)
         if isinstance(answer, Answer):
-            if answer.error == "unavailable":
+            if answer.error in ("unavailable", UNKNOWN_CONTEXT):
                 return response_of(answer)
             answer = result_of(answer)
         return Response(200, _FIELDS, encode_result(answer))

@@ -23,9 +23,9 @@ from sidecar.adapters.speakers import Speakers
 from sidecar.wire.forwarded import (
     EXT_AUTHZ,
     InvalidCall,
+    asked_call,
     asked_contexts,
     ext_authz_call,
-    original_call,
 )
 from sidecar.wire.http_messages import Request, Response
 from sidecar.wire.problems import Problem, problem
@@ -118,8 +118,8 @@ class DataListener:
 
     async def _check(self, request: Request) -> Response:
         try:
-            original = original_call(request, self._gateway)
-            return await self._calls.answer(request, original, asked_contexts(request))
+            original, contexts = asked_call(request, self._gateway)
+            return await self._calls.answer(request, original, contexts)
         except InvalidCall as error:
             return refused(error)
 

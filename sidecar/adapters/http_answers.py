@@ -5,7 +5,7 @@ Pure; it stands on this floor because `Answer` belongs to the services.
 
 import re
 
-from sidecar.service.answers import Answer, Overloaded, Verdict
+from sidecar.service.answers import UNKNOWN_CONTEXT, Answer, Overloaded, Verdict
 from sidecar.wire.http_messages import Response, fields_of, printable
 from sidecar.wire.problems import Problem, problem
 
@@ -27,6 +27,9 @@ def response_of(answer: Answer, elsewhere: str = "") -> Response:
     """
     if answer.verdict is Verdict.ALLOW and answer.status == 200:
         return Response(200, _allowed(answer))
+    if answer.error == UNKNOWN_CONTEXT:
+        code = {"error": UNKNOWN_CONTEXT, "field": "context"}
+        return problem(Problem.UNKNOWN_CONTEXT, answer.message, members=code)
     kind = _kind(answer)
     fields = [("X-Sidecar-Decision", answer.verdict.value)]
     members: dict[str, object] = {}

@@ -34,7 +34,7 @@ from sidecar.adapters.received_telemetry import ReceivedMetrics
 from sidecar.adapters.transmitter_metrics import TransmitterMetrics
 from sidecar.adapters.vocabulary import OTHER, Vocabulary
 from sidecar.domain.facts import SIGNALS
-from sidecar.service.answers import Verdict
+from sidecar.service.answers import UNKNOWN_CONTEXT, Verdict
 from sidecar.service.observations import (
     ClearReason,
     DeadReason,
@@ -62,7 +62,10 @@ SEVERAL = "several"
 UNKNOWN = "unknown"
 _CAP = 1000
 
-VERDICTS = (*(verdict.value for verdict in Verdict), "invalid_token", "unavailable")
+VERDICTS = (
+    *(verdict.value for verdict in Verdict),
+    *("invalid_token", "unavailable", UNKNOWN_CONTEXT),
+)
 
 
 class Level(StrEnum):

@@ -5,7 +5,14 @@ Pure; it stands on this floor because `Answer` belongs to the services.
 
 import msgspec
 
-from sidecar.service.answers import Accepted, Answer, Overloaded, Settlement, StandingChange
+from sidecar.service.answers import (
+    UNKNOWN_CONTEXT,
+    Accepted,
+    Answer,
+    Overloaded,
+    Settlement,
+    StandingChange,
+)
 from sidecar.wire.socket_lines import Ref, Refusal
 
 _encode = msgspec.json.Encoder().encode
@@ -33,6 +40,9 @@ def event_reply(accepted: Accepted, ref: Ref, settlement: Settlement | None = No
 
 def check_reply(answer: Answer, ref: Ref) -> bytes:
     """The reply to a check. A token that is not believed, and no decision at all, are errors."""
+    if answer.error == UNKNOWN_CONTEXT:
+        refusal = Refusal(UNKNOWN_CONTEXT, answer.message, "context", ref)
+        return refusal_reply(refusal, status=answer.status)
     if answer.error == "invalid_token" or (answer.error and answer.status == 503):
         return _undecided(answer, ref)
     reply: dict[str, object] = {
@@ -56,12 +66,14 @@ def check_reply(answer: Answer, ref: Ref) -> bytes:
     return _line(reply, ref)
 
 
-def refusal_reply(refusal: Refusal) -> bytes:
-    """The reply to a line that is refused."""
+def refusal_reply(refusal: Refusal, *, status: int = 0) -> bytes:
+    """The reply to a line that is refused; `status` is what the app should answer, where known."""
     reply: dict[str, object] = {"ok": False, "error": refusal.error}
     if refusal.field:
         reply["field"] = refusal.field
     reply["message"] = refusal.message
+    if status:
+        reply["status"] = status
     return _line(reply, refusal.ref)
 
 

@@ -26,6 +26,7 @@ _TITLES = {
     "denied": "Access is denied",
     "unavailable": "This cannot be decided now",
     "invalid-request": "The request is not valid",
+    "unknown-context": "The context is not configured",
 }
 _AMBIGUOUS = re.compile(r"//|/\.\.?(?:/|$)|[\\;%]")
 _UNCLEAR = re.compile(r"//|/\.\.?(?:/|$)|\\")
@@ -206,6 +207,10 @@ def refused(gate: Gate, contexts: Collection[str], error: Refused) -> Decision |
         case "unavailable" | "refused":
             # It was asked, and `when_unknown` says that such a call must wait.
             return _reply("unavailable", 503, error.message, retry_after=error.retry_after)
+        case "unknown_context":
+            # The handler names it, and no client can help that: whoever wrote it must see it.
+            logger.error("a call is refused: %s", error)
+            return _reply("unknown-context", 400, error.message)
         case _:
             return _reply("invalid-request", 400, error.message)
 

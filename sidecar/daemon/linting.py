@@ -20,7 +20,7 @@ from sidecar.wire.positions import (
     read_tree,
 )
 from sidecar.wire.route_overlaps import overlaps
-from sidecar.wire.settings import ALL_TRUSTED, NamedLocation, Network, Settings, Tokens
+from sidecar.wire.settings import ALL_TRUSTED, Gateway, NamedLocation, Network, Settings, Tokens
 from sidecar.wire.token_settings import Identifying, SessionNaming
 
 
@@ -58,6 +58,7 @@ def ground_of(configuration: Configuration) -> lint.Ground:
             for issuer in settings.tokens.issuers
         ),
         _apps(settings),
+        _are_paths_told(settings),
     )
 
 
@@ -66,6 +67,12 @@ def _unsaid(tokens: Tokens) -> tuple[int, ...]:
     said = [(one.namespace, one.assurance_at_most, one.may_identify) for one in tokens.issuers]
     unsaid = tuple(at for at, words in enumerate(said) if words == ("", "", Identifying()))
     return unsaid if len(unsaid) > 1 else ()
+
+
+def _are_paths_told(settings: Settings) -> bool:
+    """Whether a gateway tells paths to one of the doors that are open for it, if any is."""
+    http = settings.http
+    return not http.enabled or http.gateway is not Gateway.NONE or bool(settings.grpc.bind)
 
 
 def _apps(settings: Settings) -> frozenset[str] | None:

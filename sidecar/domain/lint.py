@@ -49,6 +49,7 @@ CODES: Mapping[str, str] = {
     "context-unreached": "no route leads to the context: only an app that names it gets there",
     "context-unprotected": "no enabled policy is for the context",
     "route-unknown-context": "a route names a context that is not configured",
+    "routes-unreached": "no gateway's question leads to the routes",
     "route-overlap": "another route matches some of the same calls, and adds its contexts",
     "location-unused": "no policy names the location",
     "location-overlap": "two locations share addresses",
@@ -73,6 +74,8 @@ ADVICE: Mapping[str, str] = {
     "context-unreached": "add a route, unless the app itself names the context",
     "context-unprotected": "write a policy for it, or remove it",
     "route-unknown-context": "define it there, or correct its name",
+    "routes-unreached": "name the gateway in `http.gateway`; where only the app asks, on the"
+    " socket, say `http: {enabled: false}`",
     "route-overlap": "name all of them in the narrower route, or let only one of the two match",
     "location-unused": "name it in a policy, or remove it",
     "location-overlap": "part them, unless an address may lie in both",
@@ -134,7 +137,8 @@ class Ground(NamedTuple):
     `asn`, `anonymous_ip`; `all_trusted` the name that stands for all trusted locations;
     `break_glass` those whom no policy is for, by namespace; `namespaces` all that there are.
     `unsaid_issuers` are those, by their places, of which the configuration does not say what they
-    may say. `issuers` is how each one's tokens are read, `apps` the apps that calls can be
+    may say. `paths_told`: whether a door that is open for gateways is told paths, which routes map.
+    `issuers` is how each one's tokens are read, `apps` the apps that calls can be
     of (None: any).
     """
 
@@ -152,6 +156,7 @@ class Ground(NamedTuple):
     unsaid_issuers: tuple[int, ...] = ()
     issuers: tuple[Reading, ...] = ()
     apps: frozenset[str] | None = None
+    paths_told: bool = True
 
 
 def lint(ground: Ground) -> tuple[Finding, ...]:
@@ -354,6 +359,9 @@ def _contexts(policies: list[Policy], ground: Ground) -> Iterator[Finding]:
         if strangers:
             message = f"{', '.join(strangers)}: not in `contexts`"
             yield Finding(("routes", str(index)), "route-unknown-context", message)
+    if ground.routes and not ground.paths_told:
+        message = "`http.gateway` is none: /v1/check is told no path, and refuses calls without one"
+        yield Finding(("routes", "0"), "routes-unreached", message)
     yield from _overlaps(ground)
 
 

@@ -9,7 +9,7 @@ from sidecar.domain.decision import Decision, Verdict, explain
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.standing import TOKEN_WITHOUT_AUTH_TIME, Demand
 from sidecar.domain.state import Held
-from sidecar.service.answers import Answer, Reason
+from sidecar.service.answers import UNKNOWN_CONTEXT, Answer, Reason
 from sidecar.wire.challenges import (
     bearer,
     claims_challenge,
@@ -51,6 +51,11 @@ def reasons_of(demands: Iterable[Demand]) -> tuple[Reason, ...]:
     asked = tuple(demands)
     reasons = tuple(Reason(demand.policy, demand.signal, explain(demand)) for demand in asked)
     return (*reasons, _UNTIMED) if any(demand.untimed for demand in asked) else reasons
+
+
+def unknown_context(message: str) -> Answer:
+    """The answer to a call in a context that is not configured: whoever named it must act."""
+    return Answer(Verdict.DENY, 400, error=UNKNOWN_CONTEXT, message=message)
 
 
 class Whom(NamedTuple):

@@ -8,6 +8,9 @@ from sidecar.domain.decision import Verdict as Verdict  # noqa: PLC0414 - part o
 from sidecar.domain.explanation import Explanation
 from sidecar.wire.settings import Redirect
 
+UNKNOWN_CONTEXT = "unknown_context"
+"""The error of a call that names a context which is not configured."""
+
 
 class Shown(NamedTuple):
     """How a token was shown: with which DPoP proof, over which client's certificate.
@@ -50,12 +53,12 @@ class Answer(msgspec.Struct, frozen=True):
     """The answer to a `Call`.
 
     `status` is the HTTP status; `challenge` the value of `WWW-Authenticate` (empty: none); `error`
-    one of "" (decided), "invalid_token" or "unavailable"; `assurance` the name of the level that
-    the call's own token shows (of the session's, where there is none); `pending` tells that a mark
-    waits in another context; `context` the contexts that were judged, for the metric (empty: a
-    routine call). `redirect`: where a browser that opens a page may be sent instead. `explanation`
-    is for the log, and only there where `log.explain` asks for it: doors do not show it. Likewise
-    `issuer`, whose names these are.
+    one of "" (decided), "invalid_token", "unavailable" or `UNKNOWN_CONTEXT`; `assurance` the name
+    of the level that the call's own token shows (of the session's, where there is none); `pending`
+    tells that a mark waits in another context; `context` the contexts that were judged, for the
+    metric (empty: a routine call). `redirect`: where a browser that opens a page may be sent
+    instead. `explanation` is for the log, and only there where `log.explain` asks for it: doors do
+    not show it. Likewise `issuer`, whose names these are.
     """
 
     verdict: Verdict

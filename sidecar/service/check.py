@@ -21,7 +21,13 @@ from sidecar.domain.scene import CalledFrom
 from sidecar.domain.spending import EMPTY, Purse
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.standing import Standing
-from sidecar.service.answering import UNKNOWN_MAX_AGE, Answerers, Whom, reasons_of
+from sidecar.service.answering import (
+    UNKNOWN_MAX_AGE,
+    Answerers,
+    Whom,
+    reasons_of,
+    unknown_context,
+)
 from sidecar.service.answers import Answer, Call, Overloaded, Unavailable
 from sidecar.service.live import Live
 from sidecar.service.observations import BreakGlassUsed, ClaimMissing, Telemetry, TokenRefused
@@ -34,7 +40,8 @@ from sidecar.wire.claims import InvalidToken, Token
 from sidecar.wire.naming import Names
 from sidecar.wire.paths import Routes
 from sidecar.wire.records import apps_of
-from sidecar.wire.settings import Resilience, Settings
+from sidecar.wire.settings import Resilience, Settings, UnknownContexts
+from sidecar.wire.shapes import suggestion
 
 
 class Verifier(Protocol):
@@ -53,7 +60,8 @@ class Verifier(Protocol):
 class Asked(NamedTuple):
     """What a call asks for: its contexts, the same as a label, when (seconds), and from where.
 
-    `scheme` is how its token was sent, `token` as what.
+    `scheme` is how its token was sent, `token` as what. `unknown` says which of the contexts that
+    the call named is not configured; empty: all are.
     """
 
     contexts: frozenset[str]
@@ -62,6 +70,7 @@ class Asked(NamedTuple):
     ip: str
     scheme: str
     token: str
+    unknown: str = ""
 
 
 class Checker:
@@ -123,6 +132,9 @@ class Checker:
         seen to that themselves. `call.token` is not looked at.
         """
         started = self._clock()
+        asked = self._asked(call, started)
+        if asked.unknown:
+            return self._told(unknown_context(asked.unknown), started)
         await self._view.bring(session)
         lives = [one for one in self._view.find_session(session) if one.state.established]
         answers = [await self._answer_known(live, call, started) for live in lives]
@@ -141,6 +153,8 @@ class Checker:
     async def _answer(self, call: Call, now: float) -> Answer:
         asked = self._asked(call, now)
         label = asked.label
+        if asked.unknown:
+            return unknown_context(asked.unknown)
         if not call.token:
             return self._answerers.of(self._settings.app.id).no_token(label)
         try:
@@ -193,10 +207,26 @@ class Checker:
 
     def _asked(self, call: Call, now: float) -> Asked:
         contexts = frozenset(call.contexts)
+        unknown = ""
+        if contexts and (strangers := self._settings.strangers(contexts)):
+            contexts, unknown = self._in_place_of(strangers, contexts)
         if call.path:
             contexts |= frozenset(self._routes.match(call.method, call.host, call.path))
-        where = (call.ip, _scheme(call), call.token)
+        where = (call.ip, _scheme(call), call.token, unknown)
         return Asked(contexts, ",".join(sorted(contexts)), now, *where)
+
+    def _in_place_of(
+        self, strangers: frozenset[str], contexts: frozenset[str]
+    ) -> tuple[frozenset[str], str]:
+        """The contexts that are judged where some are not configured, and what to say of these."""
+        settings = self._settings
+        if settings.unknown_contexts is UnknownContexts.STRICTEST:
+            return frozenset(settings.contexts), ""
+        stranger = min(strangers)
+        return (
+            contexts,
+            f"{stranger!r} is not in `contexts`{suggestion(stranger, settings.contexts)}",
+        )
 
     async def _judge_known(self, live: Live, token: Token | None, app: str, asked: Asked) -> Answer:
         unconfirmed = token is not None and token.unconfirmed

@@ -141,6 +141,10 @@ class _Checks:
 
     def contexts(self, contexts: Mapping[str, Context]) -> None:
         """Contexts are named c1 to c99, and ask for no freshness that cannot be had."""
+        for _, node in _find(self._root, ("contexts.unknown",)):
+            if not contexts and isinstance(node, Scalar) and node.value == "strictest":
+                message = "must have contexts beside it: the strictest of none would be nothing"
+                self._problems.add(node.place, "contexts.unknown", message)
         for name, context in contexts.items():
             if context.max_staleness is not None:
                 self.staleness(f"contexts.{name}.max_staleness", context.max_staleness)

@@ -17,6 +17,7 @@ from sidecar.wire.environment import overlay
 from sidecar.wire.jwks import ALGORITHMS
 from sidecar.wire.positions import (
     ConfigError,
+    Entry,
     Place,
     Problems,
     Scalar,
@@ -56,7 +57,7 @@ def read_settings(
     problems = Problems()
     shapes = Shapes(problems, REFINED, _readers(posixpath.dirname(file)))
     root = _root(text, file, problems)
-    root = overlay(root, environ, shapes, problems)
+    root = _with_unknown_contexts(overlay(root, environ, shapes, problems))
     values = shapes.fields(root, Settings, "")
     check_coherence(root, values, problems)
     values = with_secrets(root, values, read_file, problems)
@@ -76,6 +77,20 @@ def _root(text: str, file: str, problems: Problems) -> Table:
     if tree is not None and not (isinstance(tree, Scalar) and tree.value is None):
         refuse(problems, tree, "", "a mapping")
     return Table({}, Place(file, 1))
+
+
+def _with_unknown_contexts(root: Table) -> Table:
+    """Make `contexts.unknown` a key of its own: what else `contexts` has are contexts by name."""
+    contexts = root.entries.get("contexts")
+    if contexts is None or not isinstance(contexts.node, Table):
+        return root
+    named = dict(contexts.node.entries)
+    unknown = named.get("unknown")
+    if unknown is None or isinstance(unknown.node, Table):
+        return root
+    del named["unknown"]
+    kept = Entry(contexts.place, Table(named, contexts.node.place))
+    return Table({**root.entries, "contexts": kept, "contexts.unknown": unknown}, root.place)
 
 
 def _readers(directory: str) -> Mapping[Kind, Callable[[Plain], Plain]]:

@@ -13,7 +13,8 @@ header that comes twice was sent by the client as well, and the call is refused.
 
 A method or host that is not told stays empty, and `paths.Routes` then takes it for any. A path
 that is not told is an error: with a gateway that was set up wrongly, every call would be routine.
-With `none` only `X-Auth-Context` counts on `/v1/check`.
+With `none` and `envoy` only `X-Auth-Context` counts on `/v1/check`, and a call without it is an
+error, too.
 """
 
 import ipaddress
@@ -168,6 +169,22 @@ def asked_contexts(request: Request) -> tuple[str, ...]:
     if b"x-auth-context" not in request.headers:
         return ()
     return contexts_of(value.decode("latin-1") for value in request.values(b"x-auth-context"))
+
+
+def asked_call(request: Request, gateway: Gateway) -> tuple[Original, tuple[str, ...]]:
+    """The original call of a request for `/v1/check`, and the contexts that it asks for itself.
+
+    Raises `InvalidCall`, also where it tells neither a path nor a context: what is absent is not
+    routine.
+    """
+    original = original_call(request, gateway)
+    contexts = asked_contexts(request)
+    if not (original.path or contexts):
+        raise InvalidCall(
+            f"neither a path nor a context is told: with http.gateway {gateway.value} only"
+            " X-Auth-Context counts here"
+        )
+    return original, contexts
 
 
 class TokenSources:

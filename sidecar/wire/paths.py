@@ -31,6 +31,11 @@ _PCHAR = frozenset(
 
 _CLEAN = re.compile(rb"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9\-._~!$&'()*+,=:@]+)*/?")
 _HEX = re.compile(rb"[0-9A-Fa-f]{2}")
+_HOST = re.compile(r"[a-z0-9_~-]+(?:\.[a-z0-9_~-]+)*|\[[0-9a-f:.]{2,45}\]")
+_NO_MORE = re.compile(r"[^:/@\[]+(?::[0-9]*)?|\[[^/@\[]*", re.DOTALL)
+_DEVIATING = re.compile("[\u00df\u03c2\u200c\u200d]")
+"""Sharp s, final sigma and the joiners (UTS 46, section 2.2): which name they make depends."""
+
 _ENCODED = re.compile(rb"%[0-9A-Fa-f]{2}")
 
 
@@ -150,7 +155,8 @@ class Routes:
     """The configured routes, compiled.
 
     Templates: a segment `{id}` or `*` is any one segment, `v{n}` one that begins so, and `**` at
-    the end is the path up to there and all below. A host `*.example.com` is any below it.
+    the end is the path up to there and all below. A host `*.example.com` is any below it; one that
+    is not ASCII is compared as browsers send it, in punycode.
     """
 
     def __init__(self, routes: Sequence[Route]) -> None:
@@ -179,7 +185,7 @@ class Routes:
             return ()
         method = method.upper()
         method = "GET" if method == "HEAD" else method
-        host = bare_host(host)
+        host = _as_sent(bare_host(host))
         fitting = sorted(rule for rule in found if rule.concerns(method, host))
         return tuple(dict.fromkeys(name for rule in fitting for name in rule.contexts))
 
@@ -196,9 +202,7 @@ class Routes:
             yield from node.here
 
     def _add(self, index: int, route: Route) -> None:
-        hosts = tuple(bare_host(host) for host in route.hosts)
-        if any(host in ("", "*") or "*" in host.removeprefix("*.") for host in hosts):
-            raise InvalidRoute(index, "hosts", "must be host names, or '*.' and a domain")
+        hosts = tuple(_route_host(index, host) for host in route.hosts)
         rule = _Rule(
             index,
             route.contexts,
@@ -268,6 +272,35 @@ def _literal(index: int, text: str, *, whole: bool = False) -> str:
     if whole and not literal:
         raise InvalidRoute(index, "path", "may have no dot segment")
     return literal.lower()
+
+
+def _route_host(index: int, text: str) -> str:
+    """A route's host as clients send it, `*.` before it kept. Raises `InvalidRoute`."""
+    host = bare_host(text)
+    below = "*." if host.startswith("*.") else ""
+    named = _as_sent(host.removeprefix("*."))
+    if _HOST.fullmatch(named) and _NO_MORE.fullmatch(text):
+        return below + named
+    if host and not host.isascii():
+        message = "cannot be sent as it stands: write it as browsers do (`xn--...`)"
+        raise InvalidRoute(index, "hosts", message)
+    raise InvalidRoute(index, "hosts", "must be host names, or '*.' and a domain")
+
+
+def _as_sent(host: str) -> str:
+    """A host as clients send it (RFC 5891: `xn--bcher-kva`); empty where that is not clear.
+
+    The standard library has IDNA of 2003. What that of 2008 reads in another way is not clear.
+    """
+    if host.isascii():
+        return host
+    if _DEVIATING.search(host):
+        return ""
+    try:
+        sent = host.encode("idna").decode("ascii").lower()
+    except UnicodeError:
+        return ""
+    return "" if ".." in sent else sent
 
 
 def bare_host(host: str) -> str:

@@ -31,6 +31,7 @@ class Problem(Enum):
     OVERLOADED = _Kind("overloaded", 503, "Too much is waiting")
     TOO_MANY = _Kind("too-many-connections", 503, "Too many connections are open")
     INVALID_REQUEST = _Kind("invalid-request", 400, "The request is not valid")
+    UNKNOWN_CONTEXT = _Kind("unknown-context", 400, "The context is not configured")
     INVALID_EVENT = _Kind("invalid-event", 400, "The event is not valid")
     NOT_ALLOWED = _Kind("not-allowed", 403, "The source may not say so")
     NO_CREDENTIAL = _Kind("invalid-credential", 401, "A source's credential is required")

@@ -47,8 +47,10 @@ def _changed(before: Any, after: Any, at: str = "") -> Iterator[str]:
     if before == after:
         return
     if isinstance(before, msgspec.Struct) and type(before) is type(after):
-        for name in before.__struct_fields__:
-            key = f"{at}.{name}" if at else name
+        for name, told in zip(
+            before.__struct_fields__, before.__struct_encode_fields__, strict=True
+        ):
+            key = f"{at}.{told}" if at else told
             yield from _changed(getattr(before, name), getattr(after, name), key)
     else:
         yield at

@@ -46,8 +46,10 @@ def config_schema() -> Schema:
             definition["additionalProperties"] = False
         definition["description"] = inspect.cleandoc(definition.get("description", ""))
     _spell(found)
-    contexts = definitions["Settings"]["properties"]["contexts"]
-    contexts["propertyNames"] = {"pattern": f"^{CONTEXT.pattern}$"}
+    properties = definitions["Settings"]["properties"]
+    contexts = properties["contexts"]
+    contexts["propertyNames"] = {"pattern": f"^(?:{CONTEXT.pattern}|unknown)$"}
+    contexts["properties"] = {"unknown": properties.pop("contexts.unknown")}
     plain: Schema = msgspec.to_builtins(found)
     return {"title": "Configuration of stepup-sidecar", **plain}
 

@@ -6,6 +6,7 @@ Durations are seconds.
 
 import enum
 import re
+from collections.abc import Collection
 from typing import Annotated
 
 import msgspec
@@ -96,6 +97,16 @@ class Resilience(enum.StrEnum):
     DENY = "deny"
     STEP_UP = "step_up"
     ALLOW = "allow"
+
+
+class UnknownContexts(enum.StrEnum):
+    """What a call gets that asks for a context which is not configured.
+
+    `error`: none of its own; it is refused (400). `strictest`: it is judged as of all contexts.
+    """
+
+    ERROR = "error"
+    STRICTEST = "strictest"
 
 
 class Eviction(enum.StrEnum):
@@ -422,6 +433,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     spool: Spool = Spool()
     tokens: Tokens = Tokens()
     contexts: dict[str, Context] = {}
+    # what a call in a context gets that is not configured: `error`, or as of all: `strictest`
+    unknown_contexts: UnknownContexts = msgspec.field(
+        default=UnknownContexts.ERROR, name="contexts.unknown"
+    )
     routes: tuple[Route, ...] = ()
     locations: tuple[NamedLocation, ...] = ()
     networks: tuple[Network, ...] = ()
@@ -444,6 +459,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def is_alone(self, app: str) -> bool:
         """Whether the calls of an app are judged by their own token alone."""
         return self.proof_of(app) is ProofOf.TOKEN
+
+    def strangers(self, contexts: Collection[str]) -> frozenset[str]:
+        """Those of the contexts that are not configured.
+
+        Where `contexts` is left out, all of c1 to c99 count as configured.
+        """
+        if self.contexts:
+            return frozenset(name for name in contexts if name not in self.contexts)
+        return frozenset(name for name in contexts if not CONTEXT.fullmatch(name))
 
     def max_staleness(self, context: str) -> float:
         """Seconds that a view may lag behind and still decide calls in this context."""

@@ -74,9 +74,10 @@ def refuse(problems: Problems, node: Node, field: str, wanted: str) -> Missing:
 def refuse_unknown(problems: Problems, table: Table, field: str, known: Iterable[str]) -> None:
     """Tell of keys that are not known here."""
     names = frozenset(known)
+    here = {name for name in names if "." not in name}  # others stand below one of these
     for key, entry in table.entries.items():
         if key not in names and not problems.full:
-            problems.add(entry.place, join(field, key), f"unknown key{suggestion(key, names)}")
+            problems.add(entry.place, join(field, key), f"unknown key{suggestion(key, here)}")
 
 
 def join(field: str, key: str) -> str:

@@ -11,6 +11,7 @@ import trio
 
 from sidecar.adapters.speakers import Speakers
 from sidecar.domain.signal import SessionRevoked, Signal
+from sidecar.service.answering import unknown_context
 from sidecar.service.answers import (
     Accepted,
     Answer,
@@ -98,6 +99,8 @@ class Services:
         if call.token in self.revoked:
             reason = Reason("p1", "session-revoked", "it was revoked")
             return Answer(Verdict.DENY, 403, session=call.token, reasons=(reason,))
+        if "c99" in call.contexts:
+            return unknown_context("'c99' is not in `contexts`")
         if "c1" in call.contexts:
             return Answer(
                 Verdict.STEP_UP,

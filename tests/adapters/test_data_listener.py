@@ -43,6 +43,8 @@ async def pod(
 ) -> AsyncIterator[Any]:
     services, incidents = Services(), Incidents()
     settings.setdefault("events", HttpEvents.LOCAL)
+    told = {} if "gateway" in settings else {"X-Forwarded-Uri": "/routine"}
+    settings.setdefault("gateway", Gateway.CADDY)
     listener = DataListener(
         Http(bind="127.0.0.1:0", **settings),
         checks=services,
@@ -58,7 +60,7 @@ async def pod(
     )
     async with (
         running(listener.run) as (address,),
-        httpx.AsyncClient(base_url=f"http://{address}") as client,
+        httpx.AsyncClient(base_url=f"http://{address}", headers=told) as client,
     ):
         yield Pod(services, incidents, client)
 
@@ -192,6 +194,11 @@ async def test_headers_of_another_gateway_change_nothing() -> None:
         (Gateway.NGINX, {}),
         (Gateway.NGINX, {"X-Original-URI": "/a%2Fb"}),
         (Gateway.NONE, {"X-Auth-Context": "c 1"}),
+        (Gateway.NONE, {}),
+        (Gateway.NONE, {"X-Auth-Context": ","}),
+        (Gateway.NONE, {"X-Original-URI": "/pay", "X-Forwarded-Uri": "/pay"}),
+        (Gateway.ENVOY, {}),
+        (Gateway.ENVOY, {"X-Forwarded-Uri": "/pay"}),
     ],
 )
 async def test_a_call_that_is_not_described_is_refused(gateway: Gateway, headers: Any) -> None:
@@ -200,6 +207,15 @@ async def test_a_call_that_is_not_described_is_refused(gateway: Gateway, headers
         assert answer.status_code == 400
         assert answer.json()["type"].endswith(":invalid-request")
         assert here.services.calls == []
+
+
+@pytest.mark.parametrize("gateway", [Gateway.ENVOY, Gateway.NONE])
+async def test_where_no_gateway_describes_calls_the_context_must_be_told(gateway: Gateway) -> None:
+    async with pod(gateway=gateway) as here:
+        answer = await here.check(headers={**BEARER, "X-Auth-Context": "c2"})
+        assert answer.status_code == 200
+        (call,) = here.services.calls
+        assert (call.contexts, call.path) == (("c2",), "")
 
 
 async def test_two_tokens_are_refused() -> None:

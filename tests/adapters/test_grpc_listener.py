@@ -117,6 +117,15 @@ async def test_a_context_is_challenged_with_status_headers_and_body() -> None:
         assert b"step-up-required" in denied.text(3)
 
 
+async def test_a_context_that_is_not_configured_is_refused() -> None:
+    async with door() as here:
+        for asked in ({"contexts": "c99"}, {"contexts": "c2,c99"}):
+            status, denied = await here.check(BEARER, **asked)
+            assert status == 400
+            assert b"unknown_context" in denied.text(3)
+        assert (await here.check({**BEARER, "x-auth-context": "c99"}))[0] == 400
+
+
 async def test_no_token_is_a_plain_challenge() -> None:
     async with door() as here:
         assert (await here.check({}))[0] == 401

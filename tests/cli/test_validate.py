@@ -17,6 +17,7 @@ policies:
     conditions: {changed: [device]}
     grant: {operator: OR, controls: [mfa]}
 """
+GATEWAY = {"SIDECAR_HTTP__GATEWAY": "nginx"}
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def write(path: Path, text: str) -> None:
 
 
 async def test_what_is_right_is_counted(config: Path) -> None:
-    done = await sidecar("validate", "--config", str(config))
+    done = await sidecar("validate", "--config", str(config), SIDECAR_HTTP__GATEWAY="nginx")
     assert done == (0, "ok: 1 policy (1 enabled), 1 context, 1 route, 0 issuers\n", "")
 
 
@@ -89,7 +90,7 @@ async def test_what_is_probably_not_meant_is_a_warning_with_its_line(config: Pat
     policy = config.parent / "policies" / "home.yaml"
     write(policy, POLICY.replace("{changed: [device]}", "{score: 0}"))
     write(config, CONFIG + "networks:\n  - name: hall\n    cidrs: [192.0.2.0/24]\n")
-    done = await sidecar("validate", "--config", str(config))
+    done = await sidecar("validate", "--config", str(config), **GATEWAY)
     assert done.status == 0
     assert done.out.startswith("ok: 1 policy")
     at = f"{policy}:2: policies.home"
@@ -112,7 +113,7 @@ async def test_a_finding_about_what_a_context_requires_is_told_where_that_stands
     )
     requiring = "{c1: {name: Payroll, requires: {assurance: mfa}}}"
     write(config, CONFIG.replace("{c1: {name: Payroll}}", requiring))
-    done = await sidecar("validate", "--config", str(config))
+    done = await sidecar("validate", "--config", str(config), **GATEWAY)
     assert done.err.startswith(f"{config}:2: policies.context-c1: warning: ")
     assert done.err.endswith("(shadowed)\n")
 
@@ -123,7 +124,7 @@ async def test_routes_that_meet_are_told_with_a_call_that_shows_it(config: Path)
     contexts = "contexts: {c1: {name: Payroll}, c2: {name: Keys}}\n"
     write(config, contexts + narrow)
     words = ("validate", "--config", str(config), "--allow", "context-unprotected")
-    done = await sidecar(*words)
+    done = await sidecar(*words, **GATEWAY)
     assert done.status == 0
     assert done.err == (
         f"{config}:4: routes.1: warning: a call such as POST /pay/keys also matches routes.0, and "
@@ -136,13 +137,44 @@ async def test_where_it_is_strict_a_warning_is_an_error_unless_allowed(config: P
     policy = config.parent / "policies" / "home.yaml"
     write(policy, POLICY.replace("[device]", "[country]"))
     words = ("validate", "--strict", "--config", str(config))
-    done = await sidecar(*words)
+    done = await sidecar(*words, **GATEWAY)
     assert (done.status, done.out) == (2, "")
     assert "(needs-geography)" in done.err
-    assert (await sidecar(*words, "--allow", "needs-geography")).status == 0
+    assert (await sidecar(*words, "--allow", "needs-geography", **GATEWAY)).status == 0
 
 
 async def test_a_code_that_is_none_is_bad_usage(config: Path) -> None:
     done = await sidecar("validate", "--config", str(config), "--allow", "geography")
     assert done.status == 2
     assert "needs-geography" in done.err
+
+
+@pytest.mark.parametrize(
+    ("more", "warned"),
+    [
+        ("", True),
+        ("http: {gateway: none}", True),
+        ("http: {gateway: envoy}", False),
+        ("http: {gateway: nginx}", False),
+        ("http: {enabled: false}", False),
+        ('grpc: {bind: "127.0.0.1:8182"}', False),
+    ],
+)
+async def test_routes_that_no_gateway_leads_to_are_told(
+    config: Path, more: str, warned: bool
+) -> None:
+    write(config, f"{CONFIG}{more}\n")
+    done = await sidecar("validate", "--config", str(config))
+    assert done.status == 0
+    assert ("(routes-unreached)" in done.err) is warned
+    assert (f"{config}:3: routes.0: warning: " in done.err) is warned
+
+
+async def test_hosts_that_no_call_can_have_are_refused(config: Path) -> None:
+    routes = "routes: [{path: /pay/**, contexts: [c1], hosts: [bücher.example]}]\n"
+    write(config, CONFIG.partition("routes")[0] + routes)
+    assert (await sidecar("validate", "--config", str(config))).status == 0
+    write(config, CONFIG.partition("routes")[0] + routes.replace("bücher", "straße"))
+    done = await sidecar("validate", "--config", str(config))
+    assert done.status == 2
+    assert "routes[0].hosts[0]: cannot be sent as it stands" in done.err

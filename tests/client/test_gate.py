@@ -187,6 +187,10 @@ def test_a_step_up_is_answered_with_the_challenge_and_its_reasons() -> None:
     ("kind", "reply"),
     [
         (Problem.STEP_UP, outcome(STEP_UP)),
+        (
+            Problem.UNKNOWN_CONTEXT,
+            refused(Gate(fail="open"), ("c11",), Refused({"error": "unknown_context"})),
+        ),
         (Problem.DENIED, outcome(Decision("deny", 403))),
         (Problem.INVALID_TOKEN, refused(Gate(), (), Refused({"error": "invalid_token"}))),
         (Problem.UNAVAILABLE, unreached(Gate(), (), Unreachable("gone"))),

@@ -397,6 +397,7 @@ def test_every_code_is_made_by_some_case() -> None:
         "context-unprotected",
         "route-unknown-context",
         "route-overlap",
+        "routes-unreached",
         "location-unused",
         "location-overlap",
         "network-unused",
@@ -409,6 +410,14 @@ def test_every_code_is_made_by_some_case() -> None:
         "app-unknown",
     }
     assert made == set(CODES)
+
+
+def test_routes_are_told_that_no_gateways_question_leads_to() -> None:
+    routes = (("c1",), ("c1",))
+    for paths_told, found in ((False, [(("routes", "0"), "routes-unreached")]), (True, [])):
+        ground = Ground((policy(),), LADDER, ("c1",), routes, paths_told=paths_told)
+        assert [(f.where, f.code) for f in lint(ground)] == found
+    assert lint(Ground((policy(),), LADDER, paths_told=False)) == ()
 
 
 def test_an_issuer_whose_sessions_or_apps_shed_marks_is_told() -> None:

@@ -73,7 +73,8 @@ def test_a_thiefs_old_token_gains_nothing_by_its_owners_step_up(pods: Pods) -> N
         assert refused.status_code == 401
         assert "insufficient_user_authentication" in refused.headers["WWW-Authenticate"]
         routine = httpx.get(
-            pods.addresses[pod].http[0] + "/v1/check", headers={"Authorization": f"Bearer {old}"}
+            pods.addresses[pod].http[0] + "/v1/ext_authz/routine",
+            headers={"Authorization": f"Bearer {old}"},
         )
         assert routine.status_code == 200
         assert routine.headers["X-Sidecar-Assurance"] == "single-factor"

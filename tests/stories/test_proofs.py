@@ -111,7 +111,8 @@ def call(pods: Pods, credential: Credential, context: str = "c1") -> HttpRespons
     bearer = BearerTokenCredentialPolicy(credential, "api://payroll/.default")
     with PipelineClient[HttpRequest, HttpResponse](url, policies=[bearer]) as client:
         headers = {"X-Auth-Context": context} if context else {}
-        request = HttpRequest("GET", f"{url}/v1/check", headers=headers)
+        target = "/v1/check" if context else "/v1/ext_authz/routine"
+        request = HttpRequest("GET", f"{url}{target}", headers=headers)
         return client.send_request(request, enforce_https=False)
 
 

@@ -142,7 +142,9 @@ def test_a_check_over_http_is_challenged_as_over_the_socket(pods: Pods) -> None:
     assert challenge.startswith('Bearer error="insufficient_user_authentication"')
     assert 'acr_values="mfa"' in challenge
     assert refused.headers["Content-Type"] == "application/problem+json"
-    routine = httpx.get(url, headers={"Authorization": f"Bearer {weak}"})
+    routine = httpx.get(
+        url.replace("check", "ext_authz/routine"), headers={"Authorization": f"Bearer {weak}"}
+    )
     assert (routine.status_code, routine.headers["X-Sidecar-Step-Up"]) == (200, "pending")
 
 

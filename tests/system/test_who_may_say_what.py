@@ -417,7 +417,7 @@ def test_an_old_token_does_not_ride_on_its_owners_step_up(fleet: Fleet) -> None:
     everywhere(fleet, old, "step_up")
     with http_of(fleet.a) as client:
         for shown, level in ((old, "single-factor"), (new, "phishing-resistant")):
-            answer = client.get("/v1/check", headers={"Authorization": f"Bearer {shown}"})
+            answer = client.get("/v1/ext_authz/x", headers={"Authorization": f"Bearer {shown}"})
             assert answer.headers["X-Sidecar-Assurance"] == level
 
 

@@ -365,3 +365,16 @@ def test_freshness_that_cannot_be_had_and_facts_that_die_before_sessions_are_ref
     assert problem.startswith(
         "etc/s.yaml:1: sessions.facts_ttl: must be at least min_ttl (172800s)"
     )
+
+
+def test_what_an_unknown_context_gets_stands_among_the_contexts() -> None:
+    text = "contexts:\n  unknown: strictest\n  c1: {name: Payments}\n"
+    settings = read(text)
+    assert (settings.unknown_contexts, list(settings.contexts)) == ("strictest", ["c1"])
+    assert read("contexts: {c1: {name: Payments}}").unknown_contexts == "error"
+    told = read("contexts: {c1: {name: P}}", {"SIDECAR_CONTEXTS__UNKNOWN": "strictest"})
+    assert told.unknown_contexts == "strictest"
+    (problem,) = problems("contexts: {unknown: routine, c1: {name: P}}")
+    assert "contexts.unknown: 'routine' is not known" in problem
+    (problem,) = problems("contexts: {unknown: strictest}")
+    assert "contexts.unknown: must have contexts beside it" in problem

@@ -238,6 +238,20 @@ def test_methods_and_hosts_narrow_a_route_unless_they_are_not_known() -> None:
     assert table.match("POST", "", "/pay")
 
 
+@pytest.mark.parametrize("host", ["bücher.example", "BÜCHER.example.", "xn--bcher-kva.example"])
+@pytest.mark.parametrize(
+    "sent", ["xn--bcher-kva.example", "XN--BCHER-KVA.example:443", "bücher.example"]
+)
+def test_an_international_host_is_compared_as_browsers_send_it(host: str, sent: str) -> None:
+    assert routes("/pay", hosts=(host,)).match("GET", sent, "/pay") == ("c0",)
+    assert routes("/pay", hosts=(f"*.{host}",)).match("GET", f"shop.{sent}", "/pay") == ("c0",)
+    assert not routes("/pay", hosts=(host,)).match("GET", "bucher.example", "/pay")
+
+
+def test_a_host_that_can_be_read_in_two_ways_could_be_any() -> None:
+    assert routes("/pay", hosts=("app.example",)).match("GET", "stra\u00dfe.example", "/pay")
+
+
 def test_a_call_without_a_path_matches_no_route() -> None:
     assert routes("/**").match("GET", "app", "") == ()
 
@@ -259,6 +273,12 @@ def test_a_call_without_a_path_matches_no_route() -> None:
         ("/a;b", (), "path"),
         ("/a", ("*",), "hosts"),
         ("/a", ("a.*.b",), "hosts"),
+        ("/a", ("",), "hosts"),
+        ("/a", ("https://app.example",), "hosts"),
+        ("/a", ("app.example/x",), "hosts"),
+        ("/a", ("a b",), "hosts"),
+        ("/a", ("stra\u00dfe.example",), "hosts"),
+        ("/a", ("\u2488.example",), "hosts"),
     ],
 )
 def test_a_route_that_cannot_be_used_is_refused_by_place_and_field(

@@ -46,6 +46,7 @@ const TITLES = {
   denied: "Access is denied",
   unavailable: "This cannot be decided now",
   "invalid-request": "The request is not valid",
+  "unknown-context": "The context is not configured",
 } as const;
 type Kind = keyof typeof TITLES;
 
@@ -113,6 +114,8 @@ export function undecided(gate: Gate, contexts: readonly string[], error: Refuse
     case "refused":
       // It was asked, and `when_unknown` says that such a call must wait.
       return reply("unavailable", 503, detail, "", error.retryAfter);
+    case "unknown_context":
+      return reply("unknown-context", 400, detail);
     default:
       return reply("invalid-request", 400, detail);
   }

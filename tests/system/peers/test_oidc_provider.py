@@ -47,7 +47,7 @@ class Person:
         headers = {"Authorization": f"Bearer {self.token}", "X-Auth-Context": ""}
         if path.startswith("/pay/"):
             headers["X-Auth-Context"] = "c1"
-        return httpx.get(f"{self.pods.addresses[0].http[0]}/v1/check", headers=headers)
+        return httpx.get(f"{self.pods.addresses[0].http[0]}/v1/ext_authz{path}", headers=headers)
 
     def mark(self) -> None:
         data = {"segment": "restricted"}
