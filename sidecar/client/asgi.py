@@ -12,7 +12,15 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from sidecar.client.doors import AsyncDoor
-from sidecar.client.gate import Gate, Incoming, Public, Reply, is_event_stream, with_kept
+from sidecar.client.gate import (
+    Gate,
+    Incoming,
+    Public,
+    Reply,
+    is_event_stream,
+    is_overriding,
+    with_kept,
+)
 from sidecar.client.protocol import Decision
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -185,6 +193,10 @@ def incoming_of(scope: Scope) -> Incoming:
         method == "OPTIONS"
         and bool(values(b"origin") and values(b"access-control-request-method")),
         target_of(scope),
+        is_overriding(
+            (key.decode("latin-1") for key, _ in headers),
+            bytes(scope.get("query_string") or b"").decode("latin-1"),
+        ),
     )
 
 

@@ -31,6 +31,8 @@ _TITLES = {
 _AMBIGUOUS = re.compile(r"//|/\.\.?(?:/|$)|[\\;%]")
 _UNCLEAR = re.compile(r"//|/\.\.?(?:/|$)|\\")
 _ENCODED_SEPARATOR = re.compile(r"%(?:2f|5c)", re.IGNORECASE)
+_OVERRIDING = re.compile(r"x[^a-z0-9](?:http[^a-z0-9])?method(?:[^a-z0-9]override)?", re.IGNORECASE)
+_METHOD_IN_QUERY = re.compile(r"(?:_|%5f)method", re.IGNORECASE)
 _EVENT_STREAM = re.compile(r"\s*text/event-stream\s*(;|$)", re.IGNORECASE)
 
 
@@ -94,6 +96,7 @@ class Incoming(NamedTuple):
 
     `kept` is the token that the app itself keeps for whoever calls (`Gate.token`).
     `target` is the request line's path, undecoded; empty where the server does not tell it.
+    `overrides`: something in it (`X-HTTP-Method-Override`) may make the app run another method.
     """
 
     method: str
@@ -105,6 +108,7 @@ class Incoming(NamedTuple):
     user_agent: str = ""
     is_preflight: bool = False
     target: str = ""
+    overrides: bool = False
     kept: str = ""
 
 
@@ -119,6 +123,8 @@ class Reply(NamedTuple):
 
 def passes_unasked(gate: Gate, incoming: Incoming) -> bool:
     """Whether the request is one that is not asked about."""
+    if incoming.overrides:  # nobody here knows which method the app will run
+        return False
     return incoming.method in gate.unchecked or (gate.preflight and incoming.is_preflight)
 
 
@@ -149,9 +155,19 @@ def question(gate: Gate, incoming: Incoming, contexts: Collection[str]) -> dict[
         "user_agent": _plain(incoming.user_agent)[:_LONGEST_AGENT],
     }
     if gate.routes:
-        asked["method"] = incoming.method
+        # A method that is not told could be any: all routes of the path count.
+        asked["method"] = "" if incoming.overrides else incoming.method
         asked["path"] = quote(incoming.path, safe=_SEGMENT_SAFE, errors="surrogatepass")
     return asked
+
+
+def is_overriding(header_names: Iterable[str], query: str) -> bool:
+    """Whether frameworks may run another method for a request than its own.
+
+    They read a header, however its name is spelled, or `_method` in the query. What stands in a
+    body cannot be seen here.
+    """
+    return bool(_METHOD_IN_QUERY.search(query)) or any(map(_OVERRIDING.fullmatch, header_names))
 
 
 def is_unclear(incoming: Incoming) -> bool:

@@ -13,7 +13,15 @@ from itertools import chain, islice
 from typing import Any, TypeAlias
 
 from sidecar.client.doors import SyncDoor
-from sidecar.client.gate import Gate, Incoming, Public, Reply, is_event_stream, with_kept
+from sidecar.client.gate import (
+    Gate,
+    Incoming,
+    Public,
+    Reply,
+    is_event_stream,
+    is_overriding,
+    with_kept,
+)
 from sidecar.client.protocol import Decision
 
 Environ: TypeAlias = MutableMapping[str, Any]
@@ -131,6 +139,10 @@ def incoming_of(environ: MutableMapping[str, Any]) -> Incoming:
         and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ,
         # Not in PEP 3333, but most servers tell it under one of these names.
         str(environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""),
+        is_overriding(
+            (name.removeprefix("HTTP_") for name in environ if name.startswith("HTTP_X_")),
+            str(environ.get("QUERY_STRING") or ""),
+        ),
     )
 
 

@@ -12,6 +12,7 @@ from sidecar.client.gate import (
     Reply,
     client_address,
     is_event_stream,
+    is_overriding,
     outcome,
     passes_unasked,
     question,
@@ -160,6 +161,32 @@ def test_a_path_that_servers_read_differently_is_refused_and_nobody_is_asked(
 )
 def test_a_path_that_all_servers_read_alike_is_asked_about(path: str, target: str) -> None:
     assert asked(CALL._replace(path=path, target=target))["path"] == path
+
+
+@pytest.mark.parametrize(
+    ("names", "query", "overriding"),
+    [
+        (["X-HTTP-Method-Override"], "", True),
+        (["x-http-method"], "", True),
+        (["X_METHOD_OVERRIDE"], "", True),
+        (["Accept", "X.Http-Method"], "", True),
+        ([], "a=1&_method=PUT", True),
+        ([], "%5Fmethod=PUT", True),
+        (["X-Methodist", "X-Forwarded-Method"], "method=card", False),
+    ],
+)
+def test_what_makes_an_app_run_another_method_is_seen(
+    names: Any, query: str, overriding: bool
+) -> None:
+    assert is_overriding(names, query) is overriding
+
+
+def test_of_a_call_that_may_run_as_another_method_no_method_is_told_and_none_passes_unasked() -> (
+    None
+):
+    call = CALL._replace(method="OPTIONS", is_preflight=True, overrides=True)
+    assert asked(call)["method"] == ""
+    assert not passes_unasked(Gate(unchecked=("OPTIONS",), preflight=True), call)
 
 
 def test_a_handler_that_names_its_contexts_itself_needs_no_reading_of_the_path() -> None:

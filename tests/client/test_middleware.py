@@ -146,6 +146,16 @@ def test_a_path_that_servers_read_differently_does_not_reach_the_app(
     assert running.sidecar.calls == []
 
 
+def test_of_a_call_that_overrides_its_method_the_sidecar_is_told_none(
+    kind: str, running: Daemon
+) -> None:
+    with site(kind, running.path, unchecked=("GET",)) as here:
+        here.client.get("/a", headers={"X-HTTP-Method-Override": "PUT"})
+        here.client.get("/b?_method=PUT")
+        here.client.get("/c")
+    assert [(call.method, call.path) for call in running.sidecar.calls] == [("", "/a"), ("", "/b")]
+
+
 def test_an_encoded_slash_does_not_reach_an_app_whose_server_tells_the_target(
     running: Daemon,
 ) -> None:

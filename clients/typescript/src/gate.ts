@@ -40,6 +40,8 @@ export interface Reply {
 const LONGEST_AGENT = 1024;
 /** Dot segments, inner `//`, backslashes and encoded slashes: which handler is meant depends. */
 const UNCLEAR = /\/\/|\/(?:\.|%2e){1,2}(?:\/|$)|\\|%5c|%2f/i;
+/** Header names by which frameworks run another method than the request's. */
+const OVERRIDING = /^x[^a-z0-9](?:http[^a-z0-9])?method(?:[^a-z0-9]override)?$/i;
 const TITLES = {
   "step-up-required": "A stronger or fresher sign-in is required",
   "invalid-token": "A valid token is required",
@@ -72,7 +74,7 @@ export function question(gate: Gate, incoming: Incoming, contexts: readonly stri
     ip: clientAddress(gate, incoming),
     user_agent: plain(incoming.headers["user-agent"] ?? "").slice(0, LONGEST_AGENT),
     // The host is not told: a client chooses it, and must not choose its route by it.
-    ...(gate.routes === false ? {} : { method: incoming.method, path }),
+    ...(gate.routes === false ? {} : { method: overrides(incoming) ? "" : incoming.method, path }),
   };
 }
 
@@ -160,6 +162,12 @@ function reply(kind: Kind, status: number, members: Members = {}, challenge = ""
 }
 
 type Members = Readonly<Record<string, unknown>>;
+
+/** Whether the app may run another method than the request's: then it is not told, and could be any. */
+function overrides({ target, rawHeaders }: Incoming): boolean {
+  const names = rawHeaders.filter((_, at) => at % 2 === 0);
+  return names.some((name) => OVERRIDING.test(name)) || /(?:_|%5f)method/i.test(target.replace(/^[^?]*/s, ""));
+}
 
 function pathOf(target: string): string {
   // An absolute target (RFC 9112, section 3.2.2) is one of a proxy; its path is what the app serves.

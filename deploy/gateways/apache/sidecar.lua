@@ -89,11 +89,19 @@ local function away(r)
 end
 
 -- What the client may not say. An app on CGI or WSGI takes X_Sidecar_Subject, and maybe
--- X.Sidecar.Subject, for X-Sidecar-Subject.
+-- X.Sidecar.Subject, for X-Sidecar-Subject. With the others (X-HTTP-Method-Override) it may run
+-- another method than the one that is judged.
+local STRIPPED = {
+    "^x[^%w]sidecar[^%w]", "^x[^%w]http[^%w]method$", "^x[^%w]http[^%w]method[^%w]",
+    "^x[^%w]method[^%w]override$",
+}
+
 local function strip(r)
     for name in pairs(r:headers_in_table()) do
-        if name:lower():find("^x[^%w]sidecar[^%w]") then
-            r.headers_in[name] = nil
+        for _, pattern in ipairs(STRIPPED) do
+            if name:lower():find(pattern) then
+                r.headers_in[name] = nil
+            end
         end
     end
 end

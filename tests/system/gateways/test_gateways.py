@@ -78,6 +78,15 @@ TO_PAY = [
     "/p%C0%A1y/7",
 ]
 
+OVERRIDES = [
+    "X-HTTP-Method-Override",
+    "x-http-method-override",
+    "X-HTTP-Method",
+    "X-Method-Override",
+    "X_HTTP_METHOD_OVERRIDE",
+    "X-HTTP_Method",
+    "X.Method.Override",
+]
 REPORTS = [
     "/reports",
     "/reports/",
@@ -205,6 +214,15 @@ def test_the_app_is_told_nothing_that_the_client_made_up(stack: Stack, connectio
     assert "203.0.113.7" not in str(seen.headers)
     assert "other.example" not in str(seen.headers)
     assert stack.sidecar.session(session)["summary"]["ip"] == CLIENT
+
+
+def test_no_header_makes_the_app_run_another_method(stack: Stack) -> None:
+    _, _, weak = session_of(stack)
+    for name in OVERRIDES:
+        assert stack.get("/public", bearer(weak), (name, "PUT"), method="POST").status in {200, 400}
+    assert stack.get("/public", bearer(weak), method="POST").status == 200
+    for seen in stack.app.seen:
+        assert not [name for name, _ in seen.headers if "method" in name.lower()], seen.headers
 
 
 def test_no_spelling_of_a_path_gets_around_its_context(stack: Stack) -> None:
