@@ -226,7 +226,8 @@ class Evaluator:
 
     def is_break_glass(self, state: State) -> bool:
         """Whether the session is of an account that no policy is for."""
-        return is_spared(self.world.break_glass, state, self.world.sources)
+        accounts = self.world.break_glass
+        return bool(accounts) and is_spared(accounts, state, self.world.sources)
 
     def is_strict(self, state: State, ip: str) -> bool:
         """Whether a call of `ip` (empty: none) is judged otherwise than where the session is."""
