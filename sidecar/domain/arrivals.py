@@ -4,6 +4,10 @@ Most addresses have coordinates that say something of their user. Those that do 
 network, one that no database lists, an anonymizer, a relay) end no journey and begin none, so that
 they cannot come between two that do. A mobile carrier's egress says in which country its user is,
 and is kept beside the last place that says more.
+
+What a source that may not loosen tells of (hearsay) is kept apart until the next sighting that is
+shown. It begins and ends journeys like any, and so tightens. It takes none away: a shown sighting
+is held against the last shown one as well, whatever was told of between them.
 """
 
 from collections.abc import Sequence
@@ -17,14 +21,18 @@ from sidecar.domain.state import ARRIVALS_BOUND, Sighting, State, TravelHeld
 OWN, OTHER = "own", "other"
 CARRIED = "|carrier"
 """Whose last placed sightings are kept; those at a carrier's egress apart, since they say less."""
+TOLD = "|told"
+"""Marks the places that are hearsay."""
 
 
-def see(state: State, fact: Seen, moment: int, session: str) -> None:
+def see(state: State, fact: Seen, moment: int, session: str, *, hearsay: bool = False) -> None:
     """Take up where the user was seen, in this session or another."""
     sighting = Sighting(fact.ip, fact.place, moment)
     if fact.session != session:
         state.elsewhere = sighting
-        _keep_placed(state, OTHER, sighting)
+        _keep_placed(state, OTHER, sighting, hearsay=hearsay)
+    elif hearsay:
+        return  # the session's own facts tell of it
     elif state.own is not None and state.own.ip == fact.ip:
         state.own = sighting
         for whose in (OWN, OWN + CARRIED):
@@ -33,10 +41,15 @@ def see(state: State, fact: Seen, moment: int, session: str) -> None:
                 state.placed[whose] = sighting
 
 
-def _keep_placed(state: State, whose: str, sighting: Sighting) -> None:
+def _keep_placed(state: State, whose: str, sighting: Sighting, *, hearsay: bool) -> None:
     """Keep what the next journey is held against: sightings without a place leave it alone."""
     if not sighting.place.is_placed:
         return
+    if hearsay:
+        whose += TOLD
+    else:
+        for told in (whose + TOLD, whose + TOLD + CARRIED):
+            state.placed.pop(told, None)
     if sighting.place.carrier:
         state.placed[whose + CARRIED] = sighting
     else:
@@ -44,7 +57,9 @@ def _keep_placed(state: State, whose: str, sighting: Sighting) -> None:
         state.placed.pop(whose + CARRIED, None)
 
 
-def arrive(state: State, arrived: Sighting, least_distance_km: float) -> None:
+def arrive(
+    state: State, arrived: Sighting, least_distance_km: float, *, hearsay: bool = False
+) -> None:
     """Hold a sighting against the last placed ones, whatever lay between.
 
     Of the session's own the fastest journey counts; so does that of its siblings, where they were
@@ -53,16 +68,19 @@ def arrive(state: State, arrived: Sighting, least_distance_km: float) -> None:
     """
     if not arrived.place.is_placed:
         return
-    before = _placed(state, OWN)
+    shown, told = _placed(state, OWN), _placed(state, OWN + TOLD)
+    before = (told or shown) if hearsay else shown
     own = _journeys(before, arrived, least_distance_km)
     newest = max((one.moment for one in before), default=0)
-    siblings = [one for one in _placed(state, OTHER) if one.moment > newest]
-    others = _journeys(siblings, arrived, least_distance_km)
-    stays = not own or own[0].speed == 0 or _rests_with_carrier(state, arrived)
-    fastest = [max(each, key=_speed) for each in (own, others) if each]
+    groups = [own] if hearsay else [own, _journeys(told, arrived, least_distance_km)]
+    for whose in (OTHER, OTHER + TOLD):
+        siblings = [one for one in _placed(state, whose) if one.moment > newest]
+        groups.append(_journeys(siblings, arrived, least_distance_km))
+    stays = hearsay or not own or own[0].speed == 0 or _rests_with_carrier(state, arrived)
+    fastest = [max(each, key=_speed) for each in groups if each]
     found = [one for one in fastest if one.speed]
     state.arrivals = (*(state.arrivals if stays else ()), *found)[-ARRIVALS_BOUND:]
-    _keep_placed(state, OWN, arrived)
+    _keep_placed(state, OWN, arrived, hearsay=hearsay)
 
 
 def _placed(state: State, whose: str) -> list[Sighting]:

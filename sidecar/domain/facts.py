@@ -208,6 +208,12 @@ Fact: TypeAlias = (
     | SetAside
 )
 
+
+def seen_in(fact: Sighted, session: str) -> Seen:
+    """Return what a sighting says of the user, by the same source; `session` is its record."""
+    return Seen(stamp=fact.stamp, source=fact.source, session=session, ip=fact.ip, place=fact.place)
+
+
 ESTABLISHING = (Sighted, AgentSeen, DeviceBound, SignedIn)
 """A session begins with the first of these, if it `establishes`."""
 

@@ -174,7 +174,8 @@ def _apply_one(  # noqa: C901, PLR0912 - one case a kind
         case Spent():
             keep_spent(state, fact.auth_time, SpentHeld(fact.token, moment))
         case Seen():
-            arrivals.see(state, fact, moment, around.session)
+            doubtful = bool(_hearsay(fact, around.sources))
+            arrivals.see(state, fact, moment, around.session, hearsay=doubtful)
         case PlaceProven():
             _remember(state, fact, moment, around)
         case SetAside():
@@ -240,8 +241,8 @@ def _sighted(state: State, fact: Sighted, moment: int, around: Surroundings) -> 
     if state.own is not None and state.own.ip != fact.ip:
         state.left = state.own.moment
     sighting = Sighting(fact.ip, fact.place, moment)
-    arrivals.arrive(state, sighting, around.least_distance_km)
     place, hearsay = fact.place, _hearsay(fact, around.sources)
+    arrivals.arrive(state, sighting, around.least_distance_km, hearsay=bool(hearsay))
 
     def hold(circumstance: str, value: str) -> None:
         _hold(state, circumstance, value, moment, hearsay=hearsay)

@@ -14,7 +14,7 @@ session later will look.
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Protocol, assert_never
 
-from sidecar.domain.facts import Fact, Scope, Seen, Sighted, SignedIn
+from sidecar.domain.facts import Fact, Scope, Sighted, SignedIn, seen_in
 from sidecar.domain.lattice import Record
 from sidecar.domain.location import Place
 from sidecar.domain.meaning import Meaning, meaning_of
@@ -425,7 +425,7 @@ class Intake:
         found: list[Record] = []
         for fact in facts:
             if isinstance(fact, Sighted):
-                seen = Seen(stamp=fact.stamp, session=name.session, ip=fact.ip, place=fact.place)
+                seen = seen_in(fact, name.session)
                 found.append(encode_seen(seen, moved=True))
             elif isinstance(fact, SignedIn):
                 # Of an event counts only where it says that it was made: no state is needed.

@@ -22,6 +22,7 @@ from sidecar.domain.facts import (
     ShownWith,
     Sighted,
     SignedIn,
+    seen_in,
 )
 from sidecar.domain.lattice import BOUNDS
 from sidecar.domain.location import Place
@@ -232,7 +233,7 @@ class Timeline:
         for fact in tuple(facts):
             if not isinstance(fact, Sighted):
                 continue
-            seen = Seen(stamp=fact.stamp, session=life.session, ip=fact.ip, place=fact.place)
+            seen = seen_in(fact, life.session)
             self._seen[life.user] = seen
             facts.append(seen)
             siblings = self._of_user[life.user]

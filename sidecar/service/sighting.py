@@ -22,6 +22,7 @@ from sidecar.domain.facts import (
     Sighted,
     SignalRaised,
     SignedIn,
+    seen_in,
 )
 from sidecar.domain.first_shown import (
     context_counted,
@@ -327,9 +328,7 @@ class Sightings:
         if not owner.items() <= live.locator.record.items():
             # What came before: now it is known that it was this user, too.
             for before in sighted_in(live.locator.record):
-                seen = Seen(
-                    stamp=before.stamp, session=name.session, ip=before.ip, place=before.place
-                )
+                seen = seen_in(before, name.session)
                 self._view.write(live.users, encode_seen(seen, moved=True))
         live.locator.expire_at = max(live.locator.expire_at, expire_at)
         self._view.write(live.locator, owner)

@@ -138,7 +138,7 @@ def encode_facts(facts: Iterable[Fact]) -> Record:
     record: Record = {}
     for fact in facts:
         group = _GROUP_OF[type(fact)]
-        by = f"@{quote(fact.source, safe='')}" if fact.source else ""
+        by = _by(fact)
         stamp = fact.stamp.encode()
         value = _value(fact)
         record[f"{group}{by}:{stamp}".encode()] = value
@@ -150,6 +150,11 @@ def encode_facts(facts: Iterable[Fact]) -> Record:
             case SignalRaised(name=name):
                 record[f"raised{by}:{name}".encode()] = value
     return record
+
+
+def _by(fact: Fact) -> str:
+    """What tells the groups of a source from those of all others."""
+    return f"@{quote(fact.source, safe='')}" if fact.source else ""
 
 
 def _value(fact: Fact) -> bytes:
@@ -172,13 +177,14 @@ def _kind_of(field: bytes) -> bytes:
 def encode_seen(fact: Seen, *, moved: bool) -> Record:
     """The fields of a sighting in the user's record.
 
-    One holds the session's latest; if the session moved, one more stays when it moves on.
+    One holds the session's latest, by each source; if the session moved, one more stays when it
+    moves on.
     """
-    stamp = fact.stamp.encode()
+    stamp, by = fact.stamp.encode(), _by(fact)
     value = _value(fact)
-    record: Record = {f"seen:{fact.session}".encode(): value}
+    record: Record = {f"seen{by}:{fact.session}".encode(): value}
     if moved:
-        record[f"move:{stamp}".encode()] = value
+        record[f"move{by}:{stamp}".encode()] = value
     return record
 
 

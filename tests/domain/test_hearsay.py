@@ -9,15 +9,24 @@ import pytest
 
 from sidecar.domain.decision import Verdict, decide
 from sidecar.domain.evaluator import Evaluator
-from sidecar.domain.facts import AgentSeen, DeviceBound, Fact, NetworkReported
-from sidecar.domain.policy import Changed, Circumstance, Condition, Countries, Selection
+from sidecar.domain.facts import AgentSeen, DeviceBound, Fact, NetworkReported, Seen
+from sidecar.domain.policy import (
+    Changed,
+    Circumstance,
+    Condition,
+    Countries,
+    Selection,
+    TravelSpeed,
+)
 from sidecar.domain.session import Surroundings
 from sidecar.domain.source import Source, Sources
 from sidecar.domain.stamp import MICROSECONDS
 from tests.domain.scenes import (
     AWAY,
+    FAR,
     HOME,
     LADDER,
+    PLACES,
     WORLD,
     established,
     network_of,
@@ -41,6 +50,10 @@ def agent(second: float, name: str) -> Fact:
 
 def device(second: float, name: str) -> Fact:
     return DeviceBound(stamp=stamp(second, f"d{second}"), device=name)
+
+
+def seen(second: float, ip: str) -> Seen:
+    return Seen(stamp=stamp(second, f"o{second}"), session="other", ip=ip, place=PLACES[ip])
 
 
 def verdict(condition: Condition, *facts: Fact) -> Verdict:
@@ -92,3 +105,27 @@ def test_a_sign_in_excuses_no_place_that_only_somebody_told_of_before_it() -> No
 
 def test_what_is_told_marks_at_once() -> None:
     assert verdict(PORTUGAL, *established(), told(sighted(1100, AWAY))) is Verdict.STEP_UP
+
+
+JOURNEY = TravelSpeed(900)
+
+
+def test_a_place_that_is_told_takes_no_journey_away_from_a_call() -> None:
+    facts = [*established(), signed_in(1060, 1050, "mfa", "mfa"), sighted(1100, FAR)]
+    assert verdict(JOURNEY, *facts) is Verdict.STEP_UP
+    assert verdict(JOURNEY, *facts, told(sighted(1040, FAR))) is Verdict.STEP_UP
+    assert verdict(JOURNEY, *facts, told(sighted(1101, FAR))) is Verdict.STEP_UP
+    assert verdict(JOURNEY, *facts, told(sighted(1101, HOME))) is Verdict.STEP_UP
+
+
+def test_a_sibling_that_is_told_of_takes_no_journey_away() -> None:
+    elsewhere = seen(1050, HOME)
+    begins: list[Fact] = [sighted(1100, FAR), signed_in(1100, 500, "single-factor")]
+    assert verdict(JOURNEY, elsewhere, *begins) is Verdict.STEP_UP
+    assert verdict(JOURNEY, elsewhere, told(seen(1060, FAR)), *begins) is Verdict.STEP_UP
+    assert verdict(JOURNEY, elsewhere, seen(1060, FAR), *begins) is Verdict.ALLOW
+
+
+def test_a_journey_between_places_that_are_told_counts() -> None:
+    facts = [told(sighted(1040, HOME)), told(sighted(1100, FAR))]
+    assert verdict(JOURNEY, *established(), *facts) is Verdict.STEP_UP

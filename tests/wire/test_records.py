@@ -1,9 +1,11 @@
 """Facts in records: each source has room of its own, and other versions are told from ours."""
 
+import msgspec
 import pytest
 
-from sidecar.domain.facts import Fact, Revoked, RiskReported, Scope, SignalRaised
+from sidecar.domain.facts import Fact, Revoked, RiskReported, Scope, Seen, SignalRaised
 from sidecar.domain.lattice import Record, join_all
+from sidecar.domain.location import Place
 from sidecar.domain.policy import RiskLevel
 from sidecar.domain.stamp import at
 from sidecar.domain.state import Checkpoint, State
@@ -13,8 +15,10 @@ from sidecar.wire.records import (
     decode_facts,
     encode_checkpoint,
     encode_facts,
+    encode_seen,
 )
 
+SHOWN = Seen(stamp=at(4, "shown"), session="s", ip="192.0.2.1", place=Place(country="DE"))
 HIGH = RiskReported(stamp=at(1, "first"), source="idp", scope=Scope.USER, level=RiskLevel.HIGH)
 ODD = SignalRaised(stamp=at(2, "odd"), source="idp", scope=Scope.USER, name="odd")
 OVER = Revoked(stamp=at(3, "over"), source="idp", scope=Scope.USER)
@@ -69,3 +73,12 @@ def test_a_checkpoint_of_another_version_is_none() -> None:
     assert decode_checkpoint(record) == Checkpoint(State(last=at(5, "x")))
     stamp, _, payload = record[CHECKPOINT].partition(b"\0")
     assert decode_checkpoint({CHECKPOINT: stamp + b"\0" + payload[1:]}) is None
+
+
+def test_where_a_source_saw_a_session_last_replaces_nothing_that_a_call_has_shown() -> None:
+    told = msgspec.structs.replace(SHOWN, stamp=at(5, "told"), source="local:app", ip="203.0.113.1")
+    record = join_all([encode_seen(SHOWN, moved=False), encode_seen(told, moved=True)])
+    kept, broken = decode_facts(record)
+    assert not broken
+    assert SHOWN in kept
+    assert told in kept
