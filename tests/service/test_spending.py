@@ -165,7 +165,8 @@ async def test_it_may_hold_only_under_conditions() -> None:
 async def test_with_the_store_away_a_call_gets_what_its_context_says(
     when_unknown: Resilience, age: int, status: int
 ) -> None:
-    contexts = {"c1": Context(name="Payments", when_unknown=when_unknown)}
+    payments = Context(name="Payments", when_unknown=when_unknown)
+    contexts = {"c1": payments, "c2": Context(name="Reports")}
     store, tokens = MemoryStore(), Tokens()
     settings = msgspec.structs.replace(SETTINGS, contexts=contexts)
     pod = Pod(store, [every_time()], tokens, settings)
