@@ -33,7 +33,8 @@ test: $(READY) $(PEERS) ## every test but the long ones
 
 test-long: $(READY) $(PEERS) ## the long forms of property, chaos and scale tests
 	@SIDECAR_CHAOS_SECONDS=60 SIDECAR_SCALE_SESSIONS=1000000 \
-	    $(PYTHON) -m pytest tests/chaos tests/stories/test_all_sessions.py $(ARGS)
+	    $(PYTHON) -m pytest tests/chaos tests/stories/test_all_sessions.py \
+	    tests/docs/test_friction_page.py $(ARGS)
 
 bench: $(READY) ## every benchmark in turn
 	@set -e; for bench in benchmarks/*.py; do echo "== $$bench"; $(PYTHON) "$$bench" $(ARGS); done

@@ -150,7 +150,9 @@ def user_of(master: int, kind: str) -> str:
             return user
 
 
-@pytest.mark.parametrize("victim", range(MASTERS))
+@pytest.mark.parametrize(
+    "victim", [0, *(pytest.param(other, marks=pytest.mark.long) for other in range(1, MASTERS))]
+)
 def test_one_shard_of_a_cluster_that_comes_back_empty_lets_nobody_in(victim: int) -> None:
     with cluster() as servers:
         hosts = ",".join(f"127.0.0.1:{server.port}" for server in servers)
