@@ -172,14 +172,14 @@ class Checker:
         if live is None:
             unread = [self._unread(token, app, call, asked) for app in apps]
             return max(unread, key=lambda answer: SEVERITY[answer.verdict])
+        if len(apps) == 1:  # as most are: one coroutine less for each call
+            return await self._judge_known(live, token, apps[0], asked)
         return await self._strictest(live, token, apps, asked)
 
     async def _strictest(
         self, live: Live, token: Token | None, apps: Sequence[str], asked: Asked
     ) -> Answer:
         """The strictest of what the call gets as one of each of these apps."""
-        if len(apps) == 1:
-            return await self._judge_known(live, token, apps[0], asked)
         answers = [await self._judge_known(live, token, app, asked) for app in apps]
         return max(answers, key=lambda answer: SEVERITY[answer.verdict])
 
