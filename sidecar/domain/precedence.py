@@ -118,11 +118,6 @@ def claim(state: State, name: str, sources: Sources) -> Sequence[tuple[str, Clai
     return tuple(counting(words, CLAIMS_CHANGE, sources))
 
 
-def values_of(state: State, name: str, sources: Sources) -> frozenset[str]:
-    """All values of a claim that anybody says who counts."""
-    return frozenset(value for _, said in claim(state, name, sources) for value in said.values)
-
-
 def _claims_of_those(
     name: str, words: Mapping[str, ClaimSaid], sources: Sources
 ) -> Mapping[str, ClaimSaid]:

@@ -97,12 +97,11 @@ def decode_line(
     now: float,
     skew: float,
     new_id: Callable[[], str],
-    source: str = "",
 ) -> LineRequest:
     """Read one line without its end. Never raises: what is wrong with it becomes a `Refusal`.
 
-    `new_id` names an event that has no id; `now`, `skew` and `source` as for
-    `events.decode_event`.
+    `new_id` names an event that has no id; `now` and `skew` as for `events.decode_event`. An event
+    has no source yet: that is for the door to say, and what it calls its source is a label.
     """
     try:
         values = strict_object(bytes(line))
@@ -114,7 +113,7 @@ def decode_line(
         return Refusal("invalid_event", error.message, error.field)
     try:
         if values.get("op") == "event":
-            return event_request(values, ref, now=now, skew=skew, new_id=new_id, source=source)
+            return event_request(values, ref, now=now, skew=skew, new_id=new_id, source="")
         return _request(values, ref)
     except InvalidSignal as error:
         return Refusal("invalid_event", error.message, error.field, ref)
