@@ -12,6 +12,9 @@ from collections.abc import Awaitable, Callable, Sequence
 import trio
 from trio.socket import SocketType
 
+from sidecar.adapters.seats import Seat, Seats, address_owner, uid_owner
+from sidecar.adapters.speakers import uid_of
+
 MAX_REFUSING = 64
 LINGER = 1.0
 LINGER_BYTES = 1_048_576
@@ -20,15 +23,19 @@ CAPACITY_PAUSE = 0.1
 _CAPACITY = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 _BROKEN = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EFAULT})
 
-Serve = Callable[[SocketType, str], Awaitable[None]]
-"""Serves a connection to its end; the text is the peer's IP address, empty on a unix socket."""
+Serve = Callable[[SocketType, str, Seat], Awaitable[None]]
+"""Serves a connection to its end; the text is the peer's IP address, empty on a unix socket.
+
+It tells the seat when the connection waits for its client and when it works.
+"""
 
 
 class Acceptor:
-    """Serves at most `limit` connections at once; one more gets `refusal` and is closed.
+    """Serves at most `limit` connections at once, with shares for each peer (`seats`).
 
-    `drain` is called once, when no more connections are accepted: it tells the open ones to end.
-    `on_refused` counts the refused.
+    One more takes the place of one that waits for its client, counted by `on_made_room`; where
+    there is none it gets `refusal` and is closed, counted by `on_refused`. `drain` is called once,
+    when no more connections are accepted: it tells the open ones to end.
     """
 
     def __init__(  # noqa: PLR0913 - ports and settings, by name
@@ -40,14 +47,15 @@ class Acceptor:
         drain: Callable[[], None],
         drain_timeout: float,
         on_refused: Callable[[], None],
+        on_made_room: Callable[[], None],
     ) -> None:
         self._serve = serve
-        self._limit = limit
+        self._seats = Seats(limit)
         self._refusal = refusal
         self._drain = drain
         self._drain_timeout = drain_timeout
         self._on_refused = on_refused
-        self._open = 0
+        self._on_made_room = on_made_room
         self._refusing = 0
         self._over = trio.Event()
 
@@ -96,9 +104,14 @@ class Acceptor:
                 # one connection that could not be accepted.
                 await trio.sleep(CAPACITY_PAUSE if error.errno in _CAPACITY else 0)
                 continue
-            if self._open < self._limit:
-                self._open += 1
-                connections.start_soon(self._serve_one, connection, _address(peer))
+            address = _address(peer)
+            seat, left = self._seats.take(
+                address_owner(address) if address else uid_owner(uid_of(connection))
+            )
+            if left is not None:
+                self._on_made_room()
+            if seat is not None:
+                connections.start_soon(self._serve_one, connection, address, seat)
                 continue
             self._on_refused()
             if self._refusing < MAX_REFUSING:
@@ -107,12 +120,12 @@ class Acceptor:
             else:
                 connection.close()
 
-    async def _serve_one(self, connection: SocketType, peer: str) -> None:
+    async def _serve_one(self, connection: SocketType, peer: str, seat: Seat) -> None:
         try:
-            with connection:
-                await self._serve(connection, peer)
+            with connection, seat.scope:
+                await self._serve(connection, peer, seat)
         finally:
-            self._open -= 1
+            self._seats.leave(seat)
 
     async def _refuse(self, connection: SocketType) -> None:
         try:

@@ -4,12 +4,13 @@ What an address has left says nothing of others, so that nobody can lock out who
 elsewhere. IPv6 addresses share by /64, since one host has as many as it likes of these.
 """
 
-import ipaddress
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
 
 import trio
+
+from sidecar.adapters.seats import address_owner
 
 AT_ONCE = 20
 EVERY = 1.0
@@ -32,11 +33,11 @@ class Guesses:
 
     def left(self, address: str) -> bool:
         """Whether another credential of this address may be looked at."""
-        return self._tries(_network(address)) >= 1
+        return self._tries(address_owner(address)) >= 1
 
     def wrong(self, address: str) -> None:
         """Take note that the address has shown a wrong one."""
-        network = _network(address)
+        network = address_owner(address)
         self._left[network] = _Left(self._tries(network) - 1, self._clock())
         self._left.move_to_end(network)
         while len(self._left) > ADDRESSES:
@@ -47,13 +48,3 @@ class Guesses:
         if left is None:
             return AT_ONCE
         return min(AT_ONCE, left.tries + (self._clock() - left.at) / EVERY)
-
-
-def _network(address: str) -> str:
-    try:
-        found = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is None:
-        return str(ipaddress.ip_network((found, 64), strict=False))
-    return str(found)

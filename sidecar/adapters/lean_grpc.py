@@ -39,6 +39,7 @@ from trio.socket import SocketType
 
 from sidecar.adapters.accepting import Acceptor, linger, send_all
 from sidecar.adapters.lean_http import HttpIncident, OnHttpIncident
+from sidecar.adapters.seats import Seat
 from sidecar.wire.grpc_messages import (
     HEAD,
     PREFIX_SIZE,
@@ -93,13 +94,14 @@ class LeanGrpcServer:
                 drain=self._drain,
                 drain_timeout=drain_timeout,
                 on_refused=lambda: self.on_incident(HttpIncident.REFUSED, None),
+                on_made_room=lambda: self.on_incident(HttpIncident.MADE_ROOM, None),
             )
             async with trio.open_nursery() as nursery:
                 await nursery.start(acceptor.run, listeners, draining)
                 task_status.started([_shown(one.getsockname()) for one in listeners])
 
-    async def _serve(self, stream: SocketType, _peer: str) -> None:
-        connection = _Connection(self, stream)
+    async def _serve(self, stream: SocketType, _peer: str, seat: Seat) -> None:
+        connection = _Connection(self, stream, seat)
         self._connections.add(connection)
         try:
             stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -139,8 +141,9 @@ class _Stream:
 class _Connection:
     """One HTTP/2 connection."""
 
-    def __init__(self, server: LeanGrpcServer, stream: SocketType) -> None:
+    def __init__(self, server: LeanGrpcServer, stream: SocketType, seat: Seat) -> None:
         self._server = server
+        self._seat = seat
         self._limits = server.settings
         self._stream = stream
         self._streams: dict[int, _Stream] = {}
@@ -184,8 +187,11 @@ class _Connection:
     def _set_patience(self) -> None:
         """How long nothing may come: while calls are open, as long as they take."""
         if self._streams:
+            self._seat.works()
             self._patience.deadline = math.inf
-        elif self._last >= 0:
+            return
+        self._seat.waits()
+        if self._last >= 0:
             self._patience.deadline = -math.inf
         else:
             self._patience.deadline = trio.current_time() + self._limits.idle_timeout

@@ -22,6 +22,7 @@ from trio.socket import SocketType
 
 from sidecar.adapters.accepting import Acceptor, linger, send_all
 from sidecar.adapters.request_parser import BODY, IDLE, Exchange, RequestParser
+from sidecar.adapters.seats import Seat
 from sidecar.adapters.socket_files import SocketFile
 from sidecar.adapters.speakers import uid_of
 from sidecar.wire.http_messages import Request, Response
@@ -43,6 +44,7 @@ class HttpIncident(StrEnum):
     """What went wrong with a connection or request: a closed set, fit for a metric's label."""
 
     REFUSED = "refused"  # too many connections
+    MADE_ROOM = "made-room"  # it waited for its client, and a new one needed the place
     MALFORMED = "malformed"
     SLOW_REQUEST = "slow-request"
     SLOW_READER = "slow-reader"
@@ -101,6 +103,7 @@ class LeanServer:
                 drain=self._drain,
                 drain_timeout=drain_timeout,
                 on_refused=lambda: self.on_incident(HttpIncident.REFUSED, None),
+                on_made_room=lambda: self.on_incident(HttpIncident.MADE_ROOM, None),
             )
             async with trio.open_nursery() as nursery:
                 await nursery.start(acceptor.run, listeners, draining)
@@ -150,8 +153,8 @@ class LeanServer:
             bound.append(f"unix:{file.path}")
         return listeners, bound
 
-    async def _serve(self, stream: SocketType, peer: str) -> None:
-        connection = _Connection(self, stream, peer)
+    async def _serve(self, stream: SocketType, peer: str, seat: Seat) -> None:
+        connection = _Connection(self, stream, peer, seat)
         self._connections.add(connection)
         try:
             if peer:
@@ -178,10 +181,11 @@ _TIMED_OUT = problem(Problem.TIMED_OUT)
 class _Connection:
     """One connection: reads, answers in order, reads on."""
 
-    def __init__(self, server: LeanServer, stream: SocketType, peer: str) -> None:
+    def __init__(self, server: LeanServer, stream: SocketType, peer: str, seat: Seat) -> None:
         settings = server.settings
         self._server = server
         self._stream = stream
+        self._seat = seat
         uid = None if peer else uid_of(stream)
         self._parser = RequestParser(peer, settings.max_header_bytes, settings.max_body_bytes, uid)
         self._scope = trio.CancelScope()
@@ -210,8 +214,10 @@ class _Connection:
         patience = limits.header_timeout
         while True:
             self._allow(patience)
+            self._seat.waits()
             if not await self._read_requests():
                 return
+            self._seat.works()
             while parser.ready:
                 if not await self._answer(parser.ready.popleft()):
                     return

@@ -5,9 +5,13 @@ handed in together; so a check sees every event that was sent before it. Replies
 is nothing more to read, or enough of them. A client that does not read its replies is not read
 from either. A watcher cannot be held back like that: what it does not read is kept up to
 `max_backlog_bytes`, and then it is cut off, so that it watches anew and does not miss changes.
+
+No peer can take the places of others: the connections and watches of each uid are bounded, and one
+that waits for its client makes room where all places are taken (`seats`).
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import TypeAlias, assert_never
@@ -27,6 +31,7 @@ from sidecar.adapters.event_intake import (
     reply_to,
 )
 from sidecar.adapters.journeys import Checks, Watches
+from sidecar.adapters.seats import Seat
 from sidecar.adapters.socket_files import SocketFile
 from sidecar.adapters.socket_replies import (
     check_reply,
@@ -61,12 +66,14 @@ class SocketIncident(StrEnum):
     """What went wrong with a connection: a closed set, fit for a metric's label."""
 
     REFUSED = "refused"  # too many connections
+    MADE_ROOM = "made-room"  # it waited for its client, and a new one needed the place
     FORBIDDEN = "forbidden"  # a uid that is not allowed
     TOO_LARGE = "too-large"
     IDLE = "idle"
     SLOW_READER = "slow-reader"
     SLOW_WATCHER = "slow-watcher"
     WATCH_ENDED = "watch-ended"
+    WATCH_REFUSED = "watch-refused"  # its uid watches on as many connections as it may
     CRASHED = "crashed"  # a service raised what it should not
 
 
@@ -109,6 +116,7 @@ class LocalSocket:
             events, settling, lambda error: on_incident(SocketIncident.CRASHED, error)
         )
         self.draining = False
+        self.watching = Counter[str]()
         self._clock = clock
         self._skew = skew
         self._new_id = new_id
@@ -137,6 +145,7 @@ class LocalSocket:
                 drain=self._drain,
                 drain_timeout=drain_timeout,
                 on_refused=lambda: self.on_incident(SocketIncident.REFUSED, None),
+                on_made_room=lambda: self.on_incident(SocketIncident.MADE_ROOM, None),
             )
             listener = trio.socket.from_stdlib_socket(file.socket)
             async with trio.open_nursery() as nursery:
@@ -173,12 +182,12 @@ class LocalSocket:
         name = self.speakers.bearer(shown) if shown else self.speakers.peer(uid)
         return bool(name) and self.speakers.source(name).may_watch
 
-    async def _serve(self, stream: SocketType, _peer: str) -> None:
+    async def _serve(self, stream: SocketType, _peer: str, seat: Seat) -> None:
         uid = uid_of(stream)
         if not self._is_allowed(uid):
             self.on_incident(SocketIncident.FORBIDDEN, None)
             return
-        connection = _Connection(self, stream, uid)
+        connection = _Connection(self, stream, uid, seat)
         self._connections.add(connection)
         try:
             await connection.run()
@@ -200,10 +209,14 @@ class LocalSocket:
 class _Connection:
     """One client: reads lines, replies in order, and pushes changes if it watches."""
 
-    def __init__(self, server: LocalSocket, stream: SocketType, uid: int | None) -> None:
+    def __init__(
+        self, server: LocalSocket, stream: SocketType, uid: int | None, seat: Seat
+    ) -> None:
         self._server = server
         self._stream = stream
         self._uid = uid
+        self._seat = seat
+        self._quiet_since = trio.current_time()
         self._life = trio.CancelScope()
         self._waiting = trio.CancelScope()
         self._sending = trio.Lock()
@@ -217,15 +230,19 @@ class _Connection:
 
     async def run(self) -> None:
         """Serve the client to its end."""
-        with self._life:
-            async with trio.open_nursery() as nursery:
-                self._tasks = nursery
-                try:
-                    await self._converse()
-                    await self._flush()
-                except OSError:
-                    pass  # the client is gone, and nobody is left to tell
-                nursery.cancel_scope.cancel()
+        try:
+            with self._life:
+                async with trio.open_nursery() as nursery:
+                    self._tasks = nursery
+                    try:
+                        await self._converse()
+                        await self._flush()
+                    except OSError:
+                        pass  # the client is gone, and nobody is left to tell
+                    nursery.cancel_scope.cancel()
+        finally:
+            if self._watch is not None:
+                self._server.watching[self._seat.owner] -= 1
 
     def _end(self, incident: SocketIncident, error: Exception | None = None) -> None:
         if not self._life.cancel_called:
@@ -251,7 +268,10 @@ class _Connection:
                 lines.pop()
             del unread[:end]
             whole = next((at for at, line in enumerate(lines) if len(line) > limit), None)
-            await self._do(lines[:whole])
+            if lines:
+                self._seat.works()
+                await self._do(lines[:whole])
+                self._wait()
             if whole is not None or len(unread) > limit:
                 await self._refuse_large(limit)
                 return
@@ -259,10 +279,21 @@ class _Connection:
                 return
             await self._flush()
 
+    def _wait(self) -> None:
+        """Note that nothing is left to do but to wait for the client, or for changes to tell."""
+        self._quiet_since = trio.current_time()
+        if self._watch is None:
+            self._seat.waits()
+        else:
+            self._seat.watches()
+
     async def _read(self) -> bytes | None:
-        """Some bytes; none at the client's end; None where nothing more is to be read."""
+        """Some bytes; none at the client's end; None where nothing more is to be read.
+
+        A part of a line buys no time.
+        """
         patience = math.inf if self._watch else self._server.settings.idle_timeout
-        with trio.CancelScope(deadline=trio.current_time() + patience) as self._waiting:
+        with trio.CancelScope(deadline=self._quiet_since + patience) as self._waiting:
             return await self._stream.recv(READ_SIZE)
         if not self._server.draining:
             self._server.on_incident(SocketIncident.IDLE, None)
@@ -305,10 +336,7 @@ class _Connection:
             case CheckRequest():
                 self._out += await self._check(request)
             case WatchRequest():
-                before = self._watch
-                self._watch = await self._tasks.start(self._push, request)
-                if before is not None and before is not self._watch:
-                    before.cancel()
+                await self._begin_watch(request)
             case PingRequest():
                 self._out += ok_reply(request.ref)
             case Refusal():
@@ -330,6 +358,22 @@ class _Connection:
 
     # Watching
 
+    async def _begin_watch(self, request: WatchRequest) -> None:
+        server, owner, before = self._server, self._seat.owner, self._watch
+        if before is None:
+            if server.watching[owner] >= server.settings.max_watches:
+                server.on_incident(SocketIncident.WATCH_REFUSED, None)
+                self._out += overloaded_reply(Overloaded(), request.ref)
+                return
+            server.watching[owner] += 1
+        try:
+            self._watch = await self._tasks.start(self._push, request)
+        finally:
+            if self._watch is None:
+                server.watching[owner] -= 1
+        if before is not None and before is not self._watch:
+            before.cancel()
+
     async def _push(
         self, request: WatchRequest, *, task_status: trio.TaskStatus[trio.CancelScope | None]
     ) -> None:
@@ -339,15 +383,16 @@ class _Connection:
         started = False
         try:
             with scope:
-                async with self._server.watches.watch(request.sessions) as changes:
-                    self._out += ok_reply(ref)
-                    started = True
-                    task_status.started(scope)
-                    async for change in changes:
-                        if not self._server.may_watch(request, self._uid):
-                            break
-                        self._tell(change)
-                        self._tell_waiting(changes)
+                with trio.move_on_after(self._server.settings.watch_timeout):
+                    async with self._server.watches.watch(request.sessions) as changes:
+                        self._out += ok_reply(ref)
+                        started = True
+                        task_status.started(scope)
+                        async for change in changes:
+                            if not self._server.may_watch(request, self._uid):
+                                break
+                            self._tell(change)
+                            self._tell_waiting(changes)
                 # Changes are lost, there will be none, or they are not for it any more: the client
                 # must not trust its silence.
                 self._end(SocketIncident.WATCH_ENDED)

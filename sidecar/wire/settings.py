@@ -139,9 +139,12 @@ class Socket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     mode: Mode = "0660"  # octal, in quotes
     group: str = ""  # the group that owns it; empty: the process's own
     allowed_uids: tuple[int, ...] | None = None  # who may connect; null: whoever the mode lets
-    max_connections: PositiveInt = 256  # open at a time
+    # open at a time, of one uid three quarters of these; past that, one that waits makes room
+    max_connections: PositiveInt = 256
+    max_watches: PositiveInt = 128  # of one uid; more are refused
+    watch_timeout: Duration = 43200.0  # then a watch ends, and its client watches anew
     max_line_bytes: Size = 65536  # of one request
-    idle_timeout: Duration = 3600.0  # a connection without a request is closed
+    idle_timeout: Duration = 3600.0  # a connection without a whole request is closed
     write_timeout: Duration = 10.0  # a client that does not read is cut off
     max_backlog_bytes: Size = 262144  # waiting for a watcher, before it is cut off
 
@@ -169,14 +172,18 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     body_timeout: Duration = 10.0  # for all of its body
     keep_alive_timeout: Duration = 75.0  # for the next request
     write_timeout: Duration = 10.0  # a client that does not read is cut off
-    max_connections: PositiveInt = 1024  # open at a time
+    # open at a time, of one peer (an address, or a uid of the unix socket) three quarters of these;
+    # past that, one that waits for its client makes room
+    max_connections: PositiveInt = 1024
 
 
 class Grpc(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Envoy's and Istio's external authorization; the token's place and trusted proxies: `http`."""
 
     bind: Bind = ""  # `host:port`, such as `127.0.0.1:8182`; empty: it does not listen
-    max_connections: PositiveInt = 64  # open at a time
+    # open at a time, of one address three quarters of these; past that, one without a call makes
+    # room
+    max_connections: PositiveInt = 64
     max_streams: PositiveInt = 128  # calls at a time on one connection
     max_message_bytes: Size = 65536  # of one request
     message_timeout: Duration = 5.0  # for all of a request to arrive

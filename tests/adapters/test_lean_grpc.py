@@ -223,10 +223,22 @@ async def test_an_idle_connection_is_told_and_closed() -> None:
 
 async def test_one_connection_too_many_is_closed_at_once() -> None:
     async with served(max_connections=1) as (here, peer):
-        assert (await peer.outcome(await peer.call(ECHO, packed(b"x")))).status == Code.OK
+        call = await peer.call(SLOW, packed(b"x"))
+        await until(lambda: here.waiting)
         async with talking(here.address) as other:
             await until(lambda: other.closed)
         assert here.incidents == [HttpIncident.REFUSED]
+        here.gate.set()
+        assert (await peer.outcome(call)).status == Code.OK
+
+
+async def test_a_connection_without_a_call_makes_room() -> None:
+    async with served(max_connections=1) as (here, peer):
+        assert (await peer.outcome(await peer.call(ECHO, packed(b"x")))).status == Code.OK
+        async with talking(here.address) as other:
+            assert (await other.outcome(await other.call(ECHO, packed(b"x")))).status == Code.OK
+            await until(lambda: peer.closed)
+        assert here.incidents == [HttpIncident.MADE_ROOM]
 
 
 async def test_a_drain_answers_what_is_open_and_refuses_what_comes_later() -> None:

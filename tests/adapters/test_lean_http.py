@@ -420,17 +420,34 @@ async def test_a_large_answer_arrives_whole() -> None:
 async def test_one_connection_too_many_is_told_so() -> None:
     async with serving(max_connections=1) as site:
         first = await site.client()
-        await first.send(OK)
-        await answer(first)
+        await first.send(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+        await until(lambda: site.requests)
         second = await site.client()
         status, fields, _ = await answer(second)
         assert (status, fields["retry-after"]) == (503, "1")
         assert await second.closed()
         assert site.incidents == [HttpIncident.REFUSED]
-        await first.stream.aclose()
-        with trio.fail_after(5):
-            while b"200 OK" not in await site.talk(OK):
-                await trio.lowlevel.checkpoint()
+        site.gate.set()
+        assert (await answer(first))[0] == 200
+        assert b"200 OK" in await site.talk(OK)
+
+
+async def test_half_heads_make_room_and_connections_in_use_stay() -> None:
+    async with serving(max_connections=4, header_timeout=60) as site:
+        gateway = await site.client()
+        await gateway.send(OK)
+        await answer(gateway)
+        halves = []
+        for _ in range(12):
+            halves.append(await site.client())
+            await halves[-1].send(b"GET / HTTP/1.1\r\nX: ")
+        assert b"200 OK" in await site.talk(OK)
+        await gateway.send(OK)
+        assert (await answer(gateway))[0] == 200
+        for half in halves[:10]:
+            assert await half.closed()
+        assert HttpIncident.REFUSED not in site.incidents
+        assert site.incidents.count(HttpIncident.MADE_ROOM) >= 10
 
 
 async def test_a_client_that_vanishes_harms_nobody() -> None:

@@ -488,21 +488,66 @@ async def test_an_idle_client_is_closed_and_a_watcher_is_not(path: Path) -> None
 
 
 async def test_one_connection_too_many_is_told_so(path: Path) -> None:
-    async with opened(path, max_connections=2) as door:
-        first, second = await door.client(), await door.client()
-        await first.call({"op": "ping"})
-        await second.call({"op": "ping"})
+    services = Services()
+    services.gate = trio.Event()
+    async with opened(path, services, max_connections=2) as door:
+        for session in ("s1", "s2"):
+            await (await door.client()).ask(revoke(session))
+        await until(lambda: services.at_once == 2)
         third = await door.client()
         assert (await third.reply())["error"] == "overloaded"
         assert await third.closed()
+        assert door.incidents == [SocketIncident.REFUSED]
+        services.gate.set()
+        for client in door.clients[:2]:
+            assert (await client.reply())["ok"]
+        assert (await (await door.client()).call({"op": "ping"}))["ok"]
+
+
+async def test_who_has_waited_longest_makes_room_for_a_new_connection(path: Path) -> None:
+    async with opened(path, max_connections=2) as door:
+        first, second = await door.client(), await door.client()
+        for client in (first, second, first):
+            await client.call({"op": "ping"})
+        await second.send(b'{"op":"pi')  # a part of a line is no sign of life
+        third = await door.client()
+        assert (await third.call({"op": "ping"}))["ok"]
+        assert await second.closed()
+        assert (await first.call({"op": "ping"}))["ok"]
+        assert door.incidents == [SocketIncident.MADE_ROOM]
+
+
+async def test_a_part_of_a_line_buys_no_time(path: Path) -> None:
+    async with opened(path, idle_timeout=0.2) as door:
+        client = await door.client()
+        with suppress(trio.BrokenResourceError):
+            while SocketIncident.IDLE not in door.incidents:
+                await client.send(b" ")
+                await trio.sleep(0.01)
+        assert await client.closed()
+
+
+async def test_a_uid_has_so_many_watches(path: Path) -> None:
+    async with opened(path, max_watches=2) as door:
+        first, second, third = [await door.client() for _ in range(3)]
+        assert (await first.call({"op": "watch", "sessions": ["s1"]}))["ok"]
+        assert (await second.call({"op": "watch", "sessions": ["s1"]}))["ok"]
+        assert (await first.call({"op": "watch", "sessions": ["s2"]}))["ok"]  # instead of the other
+        refused = await third.call({"op": "watch", "sessions": ["s1"], "ref": 1})
+        assert (refused["error"], refused["ref"]) == ("overloaded", 1)
+        assert door.incidents == [SocketIncident.WATCH_REFUSED]
         await first.stream.aclose()
-        await door.incidents.wait_for(SocketIncident.REFUSED)
-        with trio.fail_after(5):
-            while True:
-                client = await door.client()
-                await client.ask({"op": "ping"})
-                if (await client.reply())["ok"]:
-                    break
+        await until(lambda: len(door.services.watches) == 1)
+        assert (await third.call({"op": "watch"}))["ok"]
+
+
+async def test_a_watch_has_an_end(path: Path) -> None:
+    async with opened(path, watch_timeout=0.1) as door:
+        client = await door.client()
+        assert (await client.call({"op": "watch"}))["ok"]
+        assert await client.closed()
+        assert door.incidents == [SocketIncident.WATCH_ENDED]
+        assert not len(door.services.watches)
 
 
 async def test_only_allowed_users_get_in(path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import trio
 
 from sidecar.adapters.local_socket import LocalSocket, SocketIncident
+from sidecar.adapters.seats import Seat
 from sidecar.domain.signal import Signal
 from sidecar.service.answers import (
     Accepted,
@@ -29,9 +30,9 @@ class Counted(LocalSocket):
 
     connections = 0
 
-    async def _serve(self, stream: trio.socket.SocketType, peer: str) -> None:
+    async def _serve(self, stream: trio.socket.SocketType, peer: str, seat: Seat) -> None:
         self.connections += 1
-        await super()._serve(stream, peer)
+        await super()._serve(stream, peer, seat)
 
 
 class Sidecar:
