@@ -41,7 +41,8 @@ def test_what_was_acknowledged_survives_the_kill_of_any_sidecar(
         end = monotonic() + SECONDS
         kills = counted = 0
         with Loads(sockets, bound=BOUND) as loads:
-            while monotonic() < end:
+            # A slow machine takes longer over its kills, and is not let off any.
+            while monotonic() < end or kills < 3:
                 sleep(1)
                 victim = victims.choice(sidecars)
                 counted += int(level(victim, "sidecar_marks_total{"))
@@ -49,7 +50,6 @@ def test_what_was_acknowledged_survives_the_kill_of_any_sidecar(
                 victim.process.wait()
                 kills += 1
                 victim.start()
-        assert kills >= 3
         assert len(loads.acknowledged) > 20
         assert loads.total("checks") > 20
         assert loads.total("repeated") > 5

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import hashlib
+from itertools import count
 from urllib.parse import quote
 
 import pytest
@@ -41,6 +42,7 @@ OTHER = "Hash=" + "0" * 64
         ("xfcc", f'Subject="Hash={"0" * 64}";hash={DIGEST.hex()}'),
         ("rfc9440", f":{base64.b64encode(DER).decode()}:"),
     ],
+    ids=map(str, count()),  # the certificate is new in each run, and names of tests are not
 )
 def test_every_form_gives_the_thumbprint_that_tokens_are_bound_to(form: str, value: str) -> None:
     assert thumbprint(value, CertificateForm(form)) == EXPECTED
