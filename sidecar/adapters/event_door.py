@@ -3,11 +3,16 @@
 Who sends it is who its credential says, or on a unix socket its uid. One event: 202, or a problem.
 NDJSON: one result line for each line that is not blank, as the socket would reply; the status is
 503 if any of them should be sent again (sending all again is safe, as an id counts once), else 200.
+After `REFUSALS` lines that are no events it ends with a 400, whose last line says how many others
+were not looked at. More lines than `http.max_events` are a 413, and none of them was.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+import trio
 
 from sidecar.adapters.event_intake import (
+    CONCURRENT,
     EventIntake,
     Events,
     OnInvalid,
@@ -19,6 +24,7 @@ from sidecar.adapters.event_intake import (
 )
 from sidecar.adapters.foreign_calls import ForeignCalls, is_of
 from sidecar.adapters.http_answers import overloaded, unavailable
+from sidecar.adapters.socket_replies import refusal_reply
 from sidecar.adapters.speakers import Speakers
 from sidecar.service.answers import Overloaded, Unavailable
 from sidecar.wire.events import InvalidSignal
@@ -28,6 +34,12 @@ from sidecar.wire.problems import Problem, problem
 from sidecar.wire.settings import Http, HttpEvents
 from sidecar.wire.socket_lines import EventRequest, Refusal, event_request, ref_of
 
+MAX_EVENT_BYTES = 65536
+REFUSALS = 16
+"""Lines of one request that may be no events; what follows them is not looked at."""
+AT_A_TIME = 16
+"""Lines that are read before others get their turn."""
+
 _NDJSON = frozenset(
     f"application/{name}" for name in ("x-ndjson", "ndjson", "jsonl", "x-jsonlines", "json-lines")
 )
@@ -35,6 +47,7 @@ _EVENT_TYPES = _NDJSON | {"application/json"}
 _JSON_FIELDS = fields_of((("Content-Type", "application/json"), ("Cache-Control", "no-store")))
 _LINES_FIELDS = fields_of((("Content-Type", "application/x-ndjson"), ("Cache-Control", "no-store")))
 _NOT_HERE = "is shown in the Authorization header here"
+_TOO_LARGE = f"an event has at most {MAX_EVENT_BYTES} bytes"
 _ONE_OBJECT = "must be one JSON object without repeated members"
 _NO_CREDENTIAL = problem(
     Problem.NO_CREDENTIAL,
@@ -66,6 +79,7 @@ class EventDoor:
     ) -> None:
         self._intake = EventIntake(events, settling, on_crash)
         self._taken = settings.events
+        self._most = settings.max_events
         self._speakers = speakers
         self._foreign = foreign
         self._clock = clock
@@ -91,10 +105,12 @@ class EventDoor:
             return _NO_CREDENTIAL
         if is_of(kind, _NDJSON):
             return await self._many(request.body, source)
-        lines = request.body.strip().splitlines()
+        first, _, more = request.body.strip().partition(b"\n")
         # Shippers send NDJSON under any name. An object over several lines is none in the first.
-        if len(lines) > 1 and _is_object(lines[0]):
+        if more and _is_object(first):
             return await self._many(request.body, source)
+        if len(request.body) > MAX_EVENT_BYTES:
+            return problem(Problem.BODY_TOO_LARGE, _TOO_LARGE)
         return await self._one(request.body, source)
 
     def _source(self, request: Request) -> str:
@@ -121,18 +137,50 @@ class EventDoor:
                 return unavailable()
 
     async def _many(self, body: bytes, source: str) -> Response:
-        read = [self._decoded(line, source) for line in body.split(b"\n") if line.strip()]
+        if body.count(b"\n") > self._most:
+            detail = f"a request has at most {self._most} lines; none of these was looked at"
+            return problem(Problem.BODY_TOO_LARGE, detail)
+        lines = [line for line in body.split(b"\n") if line.strip()]
+        result = bytearray()
+        refused = looked_at = 0
+        again = False
+        while looked_at < len(lines) and refused < REFUSALS:
+            read = await self._read(lines[looked_at : looked_at + CONCURRENT], source, refused)
+            looked_at += len(read)
+            refused += sum(isinstance(item, Refusal) for item in read)
+            outcomes = await self._outcomes(read)
+            for item, outcome in zip(read, outcomes, strict=True):
+                result += reply_to(outcome, item.ref)
+                again |= isinstance(outcome, Overloaded | Unavailable)
+        left = len(lines) - looked_at
+        if left:
+            message = (
+                f"{refused} lines are no events: {looked_at} lines were looked at, and the {left}"
+                " after them were not"
+            )
+            result += refusal_reply(Refusal("too_many_refusals", message))
+        if again:
+            return Response(503, _LINES_FIELDS + b"Retry-After: 1\r\n", bytes(result))
+        return Response(400 if left else 200, _LINES_FIELDS, bytes(result))
+
+    async def _read(
+        self, lines: Sequence[bytes], source: str, refused: int
+    ) -> list[EventRequest | Refusal]:
+        """Read lines, up to the last that may be refused."""
+        read: list[EventRequest | Refusal] = []
+        for line in lines:
+            read.append(self._decoded(line, source))
+            refused += isinstance(read[-1], Refusal)
+            if refused >= REFUSALS:
+                break
+            if len(read) % AT_A_TIME == 0:
+                await trio.lowlevel.checkpoint()
+        return read
+
+    async def _outcomes(self, read: Sequence[EventRequest | Refusal]) -> list[Outcome]:
         events = [item for item in read if isinstance(item, EventRequest)]
         taken = iter(await self._intake.take_all(events))
-        outcomes: list[Outcome] = [
-            item if isinstance(item, Refusal) else next(taken) for item in read
-        ]
-        result = b"".join(
-            reply_to(outcome, item.ref) for item, outcome in zip(read, outcomes, strict=True)
-        )
-        if any(isinstance(outcome, Overloaded | Unavailable) for outcome in outcomes):
-            return Response(503, _LINES_FIELDS + b"Retry-After: 1\r\n", result)
-        return Response(200, _LINES_FIELDS, result)
+        return [item if isinstance(item, Refusal) else next(taken) for item in read]
 
     def _decoded(self, raw: bytes, source: str) -> EventRequest | Refusal:
         decoded = self._decode(raw, source)
@@ -141,6 +189,8 @@ class EventDoor:
         return decoded
 
     def _decode(self, raw: bytes, source: str) -> EventRequest | Refusal:
+        if len(raw) > MAX_EVENT_BYTES:
+            return Refusal("too_large", _TOO_LARGE)
         try:
             values = strict_object(raw)
         except ValueError:
@@ -162,6 +212,8 @@ class EventDoor:
 
 
 def _is_object(line: bytes) -> bool:
+    if len(line) > MAX_EVENT_BYTES:
+        return False
     try:
         strict_object(line)
     except ValueError:

@@ -59,6 +59,14 @@ READ_SIZE = 65536
 ENOUGH = 32768
 """Bytes of replies that are sent without waiting for more."""
 
+AT_A_TIME = 32
+"""Lines that are done before others get their turn. A token that is refused costs as much as 8."""
+REFUSED_TOKEN = 8
+
+UNREADABLE = 16
+"""Lines in a row that cannot be read end a connection: whoever sends them speaks no protocol."""
+
+_UNREADABLE = frozenset({"invalid_json", "unknown_op"})
 _INTERNAL = "something went wrong here"
 
 
@@ -67,6 +75,7 @@ class SocketIncident(StrEnum):
 
     REFUSED = "refused"  # too many connections
     MADE_ROOM = "made-room"  # it waited for its client, and a new one needed the place
+    MALFORMED = "malformed"  # too many lines in a row could not be read
     FORBIDDEN = "forbidden"  # a uid that is not allowed
     TOO_LARGE = "too-large"
     IDLE = "idle"
@@ -223,6 +232,8 @@ class _Connection:
         self._out = bytearray()
         self._flush_due = False
         self._watch: trio.CancelScope | None = None
+        self._done = 0  # since others had their turn
+        self._unreadable = 0  # lines in a row
 
     def end_reading(self) -> None:
         """Read no more: what is already read is still answered."""
@@ -272,6 +283,9 @@ class _Connection:
                 self._seat.works()
                 await self._do(lines[:whole])
                 self._wait()
+            if self._unreadable >= UNREADABLE:
+                await self._refuse_unreadable()
+                return
             if whole is not None or len(unread) > limit:
                 await self._refuse_large(limit)
                 return
@@ -299,6 +313,13 @@ class _Connection:
             self._server.on_incident(SocketIncident.IDLE, None)
         return None
 
+    async def _refuse_unreadable(self) -> None:
+        self._server.on_incident(SocketIncident.MALFORMED, None)
+        message = f"{UNREADABLE} lines in a row could not be read: this connection ends"
+        self._out += refusal_reply(Refusal("invalid_json", message))
+        await self._flush()
+        await linger(self._stream)
+
     async def _refuse_large(self, limit: int) -> None:
         self._server.on_incident(SocketIncident.TOO_LARGE, None)
         self._out += refusal_reply(Refusal("too_large", f"a line has at most {limit} bytes"))
@@ -311,6 +332,8 @@ class _Connection:
         events: list[EventRequest] = []
         for line in lines:
             request = self._server.decode(line, self._uid)
+            unreadable = isinstance(request, Refusal) and request.error in _UNREADABLE
+            self._unreadable = self._unreadable + 1 if unreadable else 0
             if isinstance(request, EventRequest):
                 events.append(request)
                 if len(events) < CONCURRENT:
@@ -320,8 +343,14 @@ class _Connection:
                 events = []
             if not isinstance(request, EventRequest):
                 await self._do_one(request)
+            if self._unreadable >= UNREADABLE:
+                break
             if len(self._out) >= ENOUGH:
                 await self._flush()
+            self._done += 1
+            if self._done >= AT_A_TIME:
+                self._done = 0
+                await trio.lowlevel.checkpoint()
         if events:
             await self._take(events)
 
@@ -347,7 +376,10 @@ class _Connection:
 
     async def _check(self, request: CheckRequest) -> bytes:
         try:
-            return check_reply(await self._server.checks.check(_call(request)), request.ref)
+            answer = await self._server.checks.check(_call(request))
+            if answer.error == "invalid_token":
+                self._done += REFUSED_TOKEN - 1
+            return check_reply(answer, request.ref)
         except Overloaded as error:
             return overloaded_reply(error, request.ref)
         except Unavailable as error:

@@ -168,6 +168,7 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     authzen_url: Url = ""  # of this listener in AuthZEN's metadata; empty: where it listens
     max_header_bytes: Size = 32768  # of one request
     max_body_bytes: Size = 1048576  # of one request
+    max_events: PositiveInt = 1000  # lines of NDJSON in one request
     header_timeout: Duration = 5.0  # for all of a request's head to arrive
     body_timeout: Duration = 10.0  # for all of its body
     keep_alive_timeout: Duration = 75.0  # for the next request

@@ -297,6 +297,40 @@ async def test_ndjson_gets_a_result_for_each_line_in_order(kind: str) -> None:
     assert results[9]["error"] == "invalid_json"
 
 
+async def test_ndjson_ends_after_some_lines_that_are_no_events_and_says_what_was_taken() -> None:
+    good = [json.dumps({**EVENT, "id": f"x{n}"}).encode() for n in range(3)]
+    lines = [good[0], *[b"a"] * 15, good[1], b"a", *[b"a"] * 500, good[2]]
+    async with pod() as here:
+        answer = await here.events(b"\n".join(lines), "application/x-ndjson")
+        results = [json.loads(line) for line in answer.text.splitlines()]
+        assert answer.status_code == 400
+        assert [one["id"] for one in results if one["ok"]] == ["x0", "x1"]
+        assert here.services.ids == {"x0", "x1"}
+        assert (len(results), results[-1]["error"]) == (19, "too_many_refusals")
+        assert "18 lines were looked at, and the 501 after them were not" in results[-1]["message"]
+        here.services.trouble = Overloaded()
+        answer = await here.events(b"\n".join(lines), "application/x-ndjson")
+        assert answer.status_code == 503
+
+
+@pytest.mark.parametrize("kind", ["application/x-ndjson", "application/json"])
+async def test_a_request_has_so_many_lines_and_an_event_so_many_bytes(kind: str) -> None:
+    event = json.dumps(EVENT).encode()
+    large = json.dumps({**EVENT, "data": {"x": "x" * 70_000}}).encode()
+    async with pod() as here:
+        assert (await here.events(b"%b\n" % event * 1000, kind)).status_code == 200
+        taken = len(here.services.signals)
+        for body in (b"%b\n" % event * 1001, b"%b\n" % event * 2 + b"\n" * 1001):
+            assert (await here.events(body, kind)).status_code == 413
+        answer = await here.events(event + b"\n" + large, kind)
+        assert [json.loads(line).get("error") for line in answer.text.splitlines()] == [
+            None,
+            "too_large",
+        ]
+        assert (await here.events(large, "application/json")).status_code == 413
+        assert len(here.services.signals) == taken + 1
+
+
 @pytest.mark.parametrize("trouble", [Overloaded(), Unavailable(), ZeroDivisionError()])
 async def test_ndjson_that_should_be_sent_again_is_a_503(trouble: Exception) -> None:
     async with pod() as here:

@@ -287,6 +287,40 @@ async def test_a_line_that_is_no_json_object_is_told_and_the_connection_stays(
         assert await client.reply() == {"ok": True}
 
 
+async def test_who_speaks_another_protocol_is_told_so_and_hung_up_on(path: Path) -> None:
+    async with opened(path) as door:
+        client = await door.client()
+        await client.send(b'a\n{"op":"hello"}\n' * 7 + b'{"op":"ping"}\n' + b"a\n" * 20_000)
+        replies = [json.loads(reply) for reply in (await client.rest()).splitlines()]
+        assert [reply["ok"] for reply in replies] == [False] * 14 + [True] + [False] * 17
+        assert "16 lines in a row" in replies[-1]["message"]
+        assert door.incidents == [SocketIncident.MALFORMED]
+
+
+async def test_a_batch_of_lines_gives_way_to_other_clients(path: Path) -> None:
+    async with opened(path) as door:
+        flood, other = await door.client(), await door.client()
+        batch = b'{"op":"ping"}\n' * 4000
+        turns = 0
+
+        async def ask() -> None:
+            nonlocal turns
+            while True:
+                await other.call({"op": "ping"})
+                turns += 1
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            await until(lambda: turns)
+            before = turns
+            async with trio.open_nursery() as sending:
+                sending.start_soon(flood.send, batch)
+                for _ in range(4000):
+                    await flood.reply()
+            assert turns - before > 4
+            nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize("size", [65537, 70_000, 5_000_000])
 @pytest.mark.parametrize("end", [b"", b"\n"])
 async def test_a_line_that_is_too_large_is_told_and_ends_the_connection(
