@@ -7,6 +7,9 @@ gateway refuses. It serves its own pod, so it has no TLS.
 A connection is one task that reads, and one for each open stream, at most `max_streams`. All write
 through one lock, so that frames leave in the order in which h2 made them.
 
+What a peer sends is taken in pieces, between which others get their turn. One that sends many frames
+that ask nothing is told to calm down, and its connection ends.
+
 Drain: the peer is told with a GOAWAY which streams will still be answered (RFC 9113, section 6.8);
 later ones are refused as not processed, and the connection ends with the last of the others. The
 frame is written by hand, for h2 sends nothing more after a GOAWAY of its own.
@@ -15,7 +18,7 @@ frame is written by hand, for h2 sends nothing more after a GOAWAY of its own.
 import math
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TypeAlias
 
@@ -56,6 +59,18 @@ GrpcHandler: TypeAlias = Callable[[bytes], Awaitable[bytes]]
 """Answers one message with another; raises `CallRefused`."""
 
 READ_SIZE = 65536
+PIECE = 4096
+"""Bytes that are read into frames before others get their turn: some 100 calls."""
+
+CALM = 1000
+"""Frames in a row that ask nothing, such as resets, pings and settings, before the peer must go."""
+CALM_RATE = 100.0
+"""How many of these a second are nothing out of the ordinary."""
+CALM_FOR_CALL = 2
+"""How many come with each call that is answered: a window opens, a ping measures it."""
+_PREFACE = 24
+_FRAME_HEADER = 9
+
 _MAX_HEADERS = 65536
 _GOAWAY = struct.Struct(">HBBBIII")
 
@@ -138,6 +153,50 @@ class _Stream:
         self.scope = trio.CancelScope()
 
 
+class _Calm:
+    """How many frames that ask nothing a peer may still send (RFC 9113, section 10.5).
+
+    Each costs time here and next to nothing there: a call that is reset at once (CVE-2023-44487),
+    settings to acknowledge, pings to answer.
+    """
+
+    def __init__(self) -> None:
+        self._left = float(CALM)
+        self._at = trio.current_time()
+        self._header = b""  # the part of a frame's header that has come
+        self._before_next = _PREFACE  # bytes until the next frame begins
+
+    def answered(self) -> None:
+        """Note that a call was answered."""
+        self._left += CALM_FOR_CALL
+
+    def take(self, data: bytes, events: Sequence[Event]) -> bool:
+        """Note what came, and what h2 made of it; False where it is too much."""
+        now = trio.current_time()
+        self._left = min(CALM, self._left + (now - self._at) * CALM_RATE)
+        self._left -= max(0, self._frames_begun(data) - sum(map(_asks, events)))
+        self._at = now
+        return self._left >= 0
+
+    def _frames_begun(self, data: bytes) -> int:
+        """Count the frames whose header is whole with these bytes (RFC 9113, section 4.1)."""
+        count, place = 0, self._before_next
+        data = self._header + data
+        while place + _FRAME_HEADER <= len(data):
+            count += 1
+            place += _FRAME_HEADER + int.from_bytes(data[place : place + 3])
+        self._header = data[place:]
+        self._before_next = max(0, place - len(data))
+        return count
+
+
+def _asks(event: Event) -> bool:
+    """Whether a frame is a part of a call; its end comes with one of these."""
+    return isinstance(event, RequestReceived) or (
+        isinstance(event, DataReceived) and bool(event.data)
+    )
+
+
 class _Connection:
     """One HTTP/2 connection."""
 
@@ -151,6 +210,7 @@ class _Connection:
         self._writing = trio.Lock()
         self._window = trio.Event()
         self._patience = trio.CancelScope()
+        self._calm = _Calm()
         self._last = -1  # the last stream that is answered, once draining
         self._goaway = b""
         self._h2 = H2Connection(H2Configuration(client_side=False, header_encoding=None))
@@ -200,18 +260,32 @@ class _Connection:
         with self._patience:
             self._patience.deadline = trio.current_time() + self._limits.message_timeout
             while data := await self._stream.recv(READ_SIZE):
-                try:
-                    events = self._h2.receive_data(data)
-                    for event in events:
-                        self._take(event)
-                    if any(isinstance(event, ConnectionTerminated) for event in events):
-                        break  # the peer leaves, and h2 sends it nothing more
-                except H2Error:
-                    self._server.on_incident(HttpIncident.MALFORMED, None)
+                if not await self._feed(data):
                     break
                 await self._flush()
                 self._set_patience()
         await self._flush()  # the last word: what h2 tells of an error, or the GOAWAY of a drain
+
+    async def _feed(self, data: bytes) -> bool:
+        """Take what came, in pieces that give way to others; False where the connection ends."""
+        for start in range(0, len(data), PIECE):
+            if start:
+                await trio.lowlevel.checkpoint()
+            piece = data[start : start + PIECE]
+            try:
+                events = self._h2.receive_data(piece)
+                for event in events:
+                    self._take(event)
+            except H2Error:
+                self._server.on_incident(HttpIncident.MALFORMED, None)
+                return False
+            if any(isinstance(event, ConnectionTerminated) for event in events):
+                return False  # the peer leaves, and h2 sends it nothing more
+            if not self._calm.take(piece, events):
+                self._server.on_incident(HttpIncident.FLOODED, None)
+                self._h2.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
+                return False
+        return True
 
     def _take(self, event: Event) -> None:
         match event:
@@ -279,6 +353,7 @@ class _Connection:
             self._h2.send_headers(stream.number, HEAD)
             await self._send_data(stream.number, answer)
             await self._send_fields(stream, trailers(Code.OK))
+            self._calm.answered()
         if patience.cancelled_caught:
             self._server.on_incident(HttpIncident.SLOW_READER, None)
             self._h2.reset_stream(stream.number, ErrorCodes.CANCEL)

@@ -31,7 +31,8 @@ from sidecar.wire.settings import Http
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 
-READ_SIZE = 65536
+READ_SIZE = 16384
+"""Bytes that are read into requests before others get their turn: some 400 requests at most."""
 LAST_WORDS = 1.0
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -46,6 +47,7 @@ class HttpIncident(StrEnum):
     REFUSED = "refused"  # too many connections
     MADE_ROOM = "made-room"  # it waited for its client, and a new one needed the place
     MALFORMED = "malformed"
+    FLOODED = "flooded"  # too many frames that ask nothing
     SLOW_REQUEST = "slow-request"
     SLOW_READER = "slow-reader"
     CRASHED = "crashed"  # the handler raised what it should not

@@ -46,6 +46,7 @@ class Peer:
         self.h2 = H2Connection(H2Configuration(client_side=True, header_encoding=None))
         self.outcomes: dict[int, Outcome] = {}
         self.goaway: int | None = None
+        self.goaway_code: int | None = None
         self.closed = False
         self.reads = True
         self._sending = trio.Lock()
@@ -117,6 +118,7 @@ class Peer:
             frame, self._unread = self._unread[:end], self._unread[end:]
             if frame[3] == GOAWAY:
                 self.goaway = int.from_bytes(frame[9:13])
+                self.goaway_code = int.from_bytes(frame[13:17])
             else:
                 frames += frame
         return frames

@@ -1,9 +1,10 @@
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 import trio
+from h2.errors import ErrorCodes
 
 from sidecar.adapters.lean_grpc import LeanGrpcServer
 from sidecar.adapters.lean_http import HttpIncident
@@ -13,6 +14,13 @@ from tests.adapters.doors import Incidents, running, until
 from tests.adapters.http2 import Peer, talking
 
 ECHO, SLOW, BROKEN, NO, BIG = b"/t.T/Echo", b"/t.T/Slow", b"/t.T/Broken", b"/t.T/No", b"/t.T/Big"
+HEADERS = [
+    (b":method", b"POST"),
+    (b":path", SLOW),
+    (b":scheme", b"http"),
+    (b":authority", b"sidecar"),
+    (b"content-type", b"application/grpc"),
+]
 BIG_ANSWER = b"x" * 300_000
 
 
@@ -194,6 +202,49 @@ async def test_more_streams_than_allowed_end_the_connection() -> None:
             await peer.call(SLOW, packed(b""))
         await until(lambda: peer.closed)
         assert here.incidents == [HttpIncident.MALFORMED]
+
+
+@pytest.mark.parametrize("kind", ["resets", "settings", "pings", "windows", "nothing"])
+async def test_who_floods_with_frames_that_ask_nothing_is_told_to_calm_down(kind: str) -> None:
+    async with served() as (here, peer):
+        assert (await peer.outcome(await peer.call(ECHO, packed(b"x")))).status == Code.OK
+        h2, frames = peer.h2, b""
+        h2.data_to_send()
+        for number in range(1200):
+            match kind:
+                case "resets":
+                    stream = h2.get_next_available_stream_id()
+                    h2.send_headers(stream, HEADERS)
+                    h2.reset_stream(stream)
+                case "settings":
+                    frames += b"\0\0\0\4\0\0\0\0\0"
+                case "pings":
+                    h2.ping(b"%08d" % number)
+                case "windows":
+                    h2.increment_flow_control_window(1)
+                case "nothing":
+                    frames += b"\0\0\0\xbb\0\0\0\0\0"  # of no known type
+            frames += h2.data_to_send()
+        async with talking(here.address) as other:
+            with suppress(trio.BrokenResourceError):
+                await peer.stream.send_all(frames)
+            await here.incidents.wait_for(HttpIncident.FLOODED)
+            await until(lambda: peer.closed)
+            assert (await other.outcome(await other.call(ECHO, packed(b"y")))).status == Code.OK
+        assert peer.goaway_code == ErrorCodes.ENHANCE_YOUR_CALM
+        assert here.incidents == [HttpIncident.FLOODED]
+
+
+async def test_calls_that_are_answered_may_bring_resets_and_pings_without_end() -> None:
+    async with served(max_streams=8) as (here, peer):
+        for number in range(700):
+            done = await peer.call(ECHO, packed(b"x"))
+            given_up = await peer.call(SLOW, packed(b"x"))
+            peer.h2.reset_stream(given_up)
+            peer.h2.ping(b"%08d" % number)
+            await peer.flush()
+            assert (await peer.outcome(done)).status == Code.OK
+        assert here.incidents == []
 
 
 @pytest.mark.parametrize("data", [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01", b"PRI * HTTP/3\r\n"])
