@@ -17,6 +17,7 @@ from typing import NamedTuple, TypeAlias
 import trio
 import watchfiles
 
+from sidecar.adapters.yaml_directory import yaml_files
 from sidecar.service.observations import Telemetry, Told, WorkerFailed
 
 _PATIENCE = 10
@@ -199,14 +200,14 @@ def _fingerprints(path: Path) -> Iterator[Fingerprint]:
         if not path.is_dir():
             yield _fingerprint(path)
             return
-        inside = sorted(p for p in path.iterdir() if p.suffix in (".yaml", ".yml"))
+        inside = yaml_files(path)
     except OSError:
         return
     for file in inside:
         try:
             yield _fingerprint(file)
-        except OSError:
-            continue  # gone since the listing
+        except OSError:  # a link that leads nowhere, or gone since the listing
+            yield Fingerprint(str(file), 0, 0, 0, 0, 0)
 
 
 def _fingerprint(path: Path) -> Fingerprint:

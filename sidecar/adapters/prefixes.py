@@ -15,12 +15,16 @@ from typing import Generic, NamedTuple, TypeVar
 import radix
 
 from sidecar.domain import address
+from sidecar.domain.causes import words_of
 from sidecar.domain.location import Place
 from sidecar.wire.settings import NamedLocation, Network
 
 V = TypeVar("V")
 _NOWHERE: frozenset[str] = frozenset()
 _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
+NONE = "none"
+"""In a file of CIDRs, alone: it is to hold none. An emptied file would open what it closed."""
+
 _SHOWN = 200
 """After so many problems no more are looked for: the wrong file was named."""
 
@@ -202,12 +206,16 @@ def _sources(
     try:
         lines = list(_lines(base / entry.cidr_file))
     except OSError as error:
-        problems.append(Problem(field, f"{entry.cidr_file}: {error.strerror}"))
+        problems.append(Problem(field, f"{entry.cidr_file}: {words_of(error)}"))
     except UnicodeDecodeError:
         problems.append(Problem(field, f"{entry.cidr_file}: not UTF-8 text"))
     else:
+        if not lines:
+            message = f"{entry.cidr_file}: holds no CIDR; where it is to hold none, say `{NONE}`"
+            problems.append(Problem(field, message))
         for number, text in lines:
-            yield field, f"{entry.cidr_file}:{number}: ", text
+            if (number, text) != (lines[0][0], NONE) or len(lines) > 1:
+                yield field, f"{entry.cidr_file}:{number}: ", text
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:

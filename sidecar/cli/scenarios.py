@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sidecar.cli.asking import plain
 from sidecar.cli.run import add_config
 from sidecar.cli.stopping import DONE, MISTAKE, NEGATIVE, Stop
+from sidecar.domain.causes import words_of
 
 if TYPE_CHECKING:  # loaded when they are needed
     from sidecar.service.scenarios import Stage
@@ -131,16 +132,18 @@ def _read(arguments: argparse.Namespace) -> _Scenes:
 
 
 def _texts(paths: Sequence[str], config: Path) -> list[tuple[str, str]]:
+    from sidecar.adapters.yaml_directory import yaml_files_below  # noqa: PLC0415 - likewise
+
     named = [Path(path) for path in paths] or [config.parent / "scenarios"]
     files: dict[Path, None] = {}
     for path in named:
-        if path.is_dir():
-            found = sorted(f for f in path.rglob("*") if f.suffix in {".yaml", ".yml"})
-            files |= dict.fromkeys(found)
-        else:
-            files[path] = None
-    if not files:
-        raise Stop(f"sidecar test: there is no scenario file in {', '.join(map(str, named))}")
+        try:
+            found = yaml_files_below(path) if path.is_dir() else [path]
+        except OSError as error:
+            raise Stop(f"{error.filename}:0: (file): cannot be read: {words_of(error)}") from error
+        if not found:
+            raise Stop(f"sidecar test: there is no scenario file in {path}")
+        files |= dict.fromkeys(found)
     return [(str(file), _text(file)) for file in files]
 
 
@@ -148,7 +151,7 @@ def _text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except OSError as error:
-        raise Stop(f"{file}:0: (file): cannot be read: {error.strerror}") from error
+        raise Stop(f"{file}:0: (file): cannot be read: {words_of(error)}") from error
     except UnicodeDecodeError as error:
         raise Stop(f"{file}:0: (file): is not UTF-8 text") from error
 
@@ -157,4 +160,4 @@ def _write(file: Path, content: bytes) -> None:
     try:
         file.write_bytes(content)
     except OSError as error:
-        raise Stop(f"{file}: cannot be written: {error.strerror}") from error
+        raise Stop(f"{file}: cannot be written: {words_of(error)}") from error

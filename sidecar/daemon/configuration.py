@@ -3,6 +3,7 @@
 Reading blocks; the daemon does it in a thread, at the start and again for each reload.
 """
 
+import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import msgspec
 
 from sidecar.adapters.prefixes import InvalidPrefixes, Prefixes, load
 from sidecar.adapters.transmitter_files import InvalidFiles, paths_of, read_files
+from sidecar.adapters.yaml_directory import yaml_files
 from sidecar.domain.assurance import Ladder
+from sidecar.domain.causes import words_of
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.location import Place
 from sidecar.domain.memberships import GROUPS, ROLES
@@ -65,7 +68,7 @@ class Configuration(msgspec.Struct, frozen=True):
 
 def read_configuration(file: Path, environ: Mapping[str, str]) -> Configuration:
     """Read and compile. Raises `ConfigError` with everything that is wrong."""
-    settings = read_settings(_text(file), str(file), environ, _read)
+    settings = read_settings(_said(file), str(file), environ, _read)
     policies = read_policies(_policy_texts(Path(settings.policies.path)), settings)
     problems = []
     try:
@@ -100,7 +103,7 @@ def read_transmitter_settings(file: Path, environ: Mapping[str, str]) -> Setting
 
     Policies and lists of addresses are not read: they may lie elsewhere.
     """
-    settings = read_settings(_text(file), str(file), environ, _read)
+    settings = read_settings(_said(file), str(file), environ, _read)
     problems = _transmitter_problems(file, settings)
     if not settings.transmitter.issuer:
         message = "is required: it is the `iss` of what is told"
@@ -216,27 +219,70 @@ def _claims(condition: Condition) -> frozenset[str]:
 
 
 def policy_files(path: Path) -> list[Path]:
-    """The policy files of a directory, by name; or the file itself. Raises `ConfigError`."""
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        message = "there is no such directory: set policies.path, or create it"
+    """Return the policy files of a directory, by name; or the file itself.
+
+    Raises `ConfigError` where the directory cannot be listed or has none: somebody who wants no
+    policies says so in a file.
+    """
+    try:
+        if not stat.S_ISDIR(path.stat().st_mode):
+            return [path]
+        found = yaml_files(path)
+    except OSError as error:
+        gone = isinstance(error, FileNotFoundError)
+        words = "there is no such directory" if gone else f"cannot be listed: {words_of(error)}"
+        message = f"{words}; set policies.path, or put the policies there"
+        raise ConfigError((Problem(str(path), 0, "policies.path", message),)) from error
+    if not found:
+        message = "has no *.yaml file; where no policies are wanted, put `policies: []` in one"
         raise ConfigError((Problem(str(path), 0, "policies.path", message),))
-    return sorted(f for f in path.iterdir() if f.suffix in {".yaml", ".yml"} and f.is_file())
+    return found
 
 
 def _policy_texts(path: Path) -> list[tuple[str, str]]:
-    return [(str(file), _text(file)) for file in policy_files(path)]
+    """Return the policy files with their texts. Raises `ConfigError` with all that is wrong."""
+    texts: list[tuple[str, str]] = []
+    problems: list[Problem] = []
+    for file in policy_files(path):
+        try:
+            texts.append((str(file), _text(file)))
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(tuple(problems))
+    return texts
+
+
+def _said(file: Path) -> str:
+    """Return the text of the configuration. Raises `ConfigError` where it says nothing.
+
+    A file that was emptied would have no contexts and no routes: everything would be routine.
+    """
+    text = _text(file)
+    if all(not line.strip() or line.lstrip().startswith("#") for line in text.splitlines()):
+        message = "is empty; where all is as by default or in the environment, say `{}`"
+        raise ConfigError((Problem(str(file), 1, "", message),))
+    return text
 
 
 def _text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except OSError as error:
-        reason = f"cannot be read: {error.strerror}"
+        reason = f"cannot be read: {words_of(error)}{_cure(file)}"
         raise ConfigError((Problem(str(file), 0, "", reason),)) from error
     except UnicodeDecodeError as error:
         raise ConfigError((Problem(str(file), 0, "", "is not UTF-8 text"),)) from error
+
+
+def _cure(file: Path) -> str:
+    """Say what to do about a file that cannot be read, where that is plain."""
+    try:
+        if file.is_symlink():
+            return f"; it is a link to {file.readlink()}: mend the link, or remove it"
+        return "; remove it, or put a file in its place" if file.is_dir() else ""
+    except OSError:
+        return ""
 
 
 def _read(file: str) -> str:

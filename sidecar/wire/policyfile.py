@@ -68,6 +68,10 @@ def read_policies(texts: Sequence[tuple[str, str]], settings: Settings) -> tuple
     reader = _Reader(problems, settings)
     files = [table for file, text in texts if (table := reader.file(file, text)) is not None]
     reader.check_definitions()
+    if not problems and not any("policies" in table for table in files):
+        file = texts[0][0] if texts else settings.policies.path
+        message = "no file has any: where none are wanted, put `policies: []` in one"
+        problems.add(Place(file, 1), "policies", message)
     policies = [policy for table in files for policy in reader.policies(table)]
     problems.check()
     return (*policies, *context_policies(settings))

@@ -276,7 +276,7 @@ class NamedLocation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     name: str  # as policies name it
     cidrs: tuple[Cidr, ...] = ()  # IPv4 and IPv6
-    cidr_file: File = ""  # one a line, `#` comments
+    cidr_file: File = ""  # one a line, `#` comments; `none` alone where it is to hold none
     countries: tuple[Country, ...] = ()  # ISO 3166-1 alpha-2
     asns: tuple[Asn, ...] = ()  # `64496` or `AS64496`
     trusted: bool = False  # shown with the location
@@ -291,7 +291,7 @@ class Network(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     name: str  # as policies name it
     cidrs: tuple[Cidr, ...] = ()  # may be empty where an agent reports the segment
-    cidr_file: File = ""  # one a line, `#` comments
+    cidr_file: File = ""  # one a line, `#` comments; `none` alone where it is to hold none
 
 
 class FieldMap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -420,7 +420,10 @@ class Log(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class Policies(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the policy files lie: every `*.yaml` and `*.yml` in `path`, in name order."""
+    """Where the policy files lie: every `*.yaml` and `*.yml` in `path`, in name order.
+
+    Each must be there to be read. No policies at all need `policies: []` in one.
+    """
 
     path: File = "policies"  # a directory
 

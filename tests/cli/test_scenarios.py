@@ -184,3 +184,32 @@ async def test_a_session_is_of_one_of_several_issuers(
     assert done.status == 2
     assert f"{scenarios(config)}:3: scenarios[0].given.session.issuer: " in done.err
     assert told in done.err
+
+
+async def test_scenario_files_that_cannot_be_read_are_errors(config: Path) -> None:
+    lost = config.parent / "scenarios" / "lost.yaml"
+    lost.symlink_to("..data/lost.yaml")
+    done = await run(config)
+    assert done == (2, "", f"{lost}:0: (file): cannot be read: No such file or directory\n")
+    bare = config.parent / "bare"
+    bare.mkdir()
+    lost.unlink()
+    done = await run(config, str(scenarios(config)), str(bare))
+    assert done == (2, "", f"sidecar test: there is no scenario file in {bare}\n")
+
+
+async def test_scenarios_in_linked_directories_are_run_and_those_of_a_mount_once(
+    config: Path,
+) -> None:
+    mount = config.parent / "scenarios"
+    (mount / "..2026_11_30").mkdir()
+    (mount / "s.yaml").rename(mount / "..2026_11_30" / "s.yaml")
+    (mount / "..data").symlink_to("..2026_11_30")
+    (mount / "s.yaml").symlink_to("..data/s.yaml")
+    elsewhere = config.parent / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "t.yml").write_text(SCENARIO.replace("high risk", "very high risk"))
+    (elsewhere / "up").symlink_to(mount)
+    (mount / "more").symlink_to(elsewhere)
+    done = await run(config)
+    assert (done.status, done.out.splitlines()[-1]) == (0, "2 of 2 scenarios went as expected")

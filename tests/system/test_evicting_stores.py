@@ -22,6 +22,7 @@ def test_a_store_that_may_evict_is_refused_with_the_key_that_accepts_it(
 ) -> None:
     with serving("--maxmemory-policy", policy) as server:
         (short / "policies").mkdir()
+        (short / "policies" / "none.yaml").write_text("policies: []\n")
         config = short / "sidecar.yaml"
         config.write_text(
             f"store: {{url: 'unix://{server.path}'}}\n"

@@ -12,7 +12,7 @@ from sidecar.demo.geography import build
 from tests.adapters.identity import Signer, key_set
 from tests.adapters.servers import Server
 from tests.stories.running import ISSUER, Client, eventually, token, unique
-from tests.system.processes import Process, daemons
+from tests.system.processes import Process, daemons, level
 
 
 @pytest.fixture
@@ -71,6 +71,53 @@ def test_a_network_segment_of_a_changed_file_marks_sessions_that_are_in_it(
             lambda: client.check(weak, ip="192.0.2.1")["decision"],
             lambda found: found == "step_up",
         )
+
+
+def test_policies_that_vanish_are_refused_and_those_before_stay(
+    short: Path, valkey_server: Server
+) -> None:
+    extra = {"networks": [{"name": "restricted", "cidrs": ["192.0.2.0/24"]}]}
+    file = short / "policies" / "one.yaml"
+    aside = short / "one.aside"
+
+    def dangle() -> None:
+        file.unlink()
+        file.symlink_to("..data/one.yaml")
+
+    def shadow() -> None:
+        file.unlink()
+        file.mkdir()
+
+    def restore() -> None:
+        shutil.rmtree(file) if file.is_dir() else file.unlink(missing_ok=True)
+        shutil.copy(aside, aside.with_suffix(".new"))
+        aside.with_suffix(".new").rename(file)
+
+    with (
+        daemons(short, valkey_server.url, "a", extra=extra) as (a,),
+        Client(str(a.socket)) as client,
+    ):
+        shutil.copy(file, aside)
+        weak = token(unique("user"), unique("session"))
+        assert client.check(weak, ip="192.0.2.1")["decision"] == "step_up"
+        for vanish, told in (
+            (dangle, f"{file}:0: (file): cannot be read: No such file or directory"),
+            (shadow, f"{file}:0: (file): cannot be read: Is a directory"),
+            (file.unlink, "has no *.yaml file; where no policies are wanted, put `policies: []`"),
+        ):
+            vanish()
+            eventually(
+                lambda: "".join(line["detail"] for line in a.lines("reload-refused")),
+                lambda found, told=told: told in found,
+            )
+            assert level(a, "sidecar_config_last_reload_successful ") == 0
+            assert level(a, 'sidecar_reloads_total{outcome="refused",what="config"}') > 0
+            assert client.check(weak, ip="192.0.2.1")["decision"] == "step_up"
+            restore()
+            eventually(lambda: level(a, "sidecar_config_last_reload_successful "), bool)
+        assert not a.lines("mark-cleared")
+        file.write_text("policies: []\n")
+        eventually(lambda: client.check(weak, ip="192.0.2.1")["decision"], lambda d: d == "allow")
 
 
 def test_a_key_set_file_that_changed_brings_new_keys_and_takes_the_old_away(

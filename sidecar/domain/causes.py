@@ -1,0 +1,58 @@
+"""Says what an error comes from, in words that are never empty.
+
+Libraries wrap the error that tells something in errors that do not: in groups, in causes, in types
+whose text is empty (`TimeoutError()`). Each border that turns an error into a sentence asks here.
+"""
+
+import re
+from collections.abc import Iterator
+
+_CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+
+
+def first_causes(error: BaseException) -> tuple[BaseException, ...]:
+    """Return the errors that an error comes from: groups are taken apart, causes are followed."""
+    return tuple(_first_causes(error, frozenset()))
+
+
+def _first_causes(error: BaseException, above: frozenset[int]) -> Iterator[BaseException]:
+    above |= {id(error)}
+    inner: tuple[BaseException, ...] = ()
+    if isinstance(error, BaseExceptionGroup):
+        inner = error.exceptions
+    elif error.__cause__ is not None:
+        inner = (error.__cause__,)
+    elif error.__context__ is not None and not error.__suppress_context__ and not str(error):
+        inner = (error.__context__,)
+    followed = [one for one in inner if id(one) not in above]
+    if not followed:
+        yield error
+    for one in followed:
+        yield from _first_causes(one, above)
+
+
+def words_of(error: BaseException) -> str:
+    """Return what went wrong: what the first causes say, each once."""
+    return "; ".join(dict.fromkeys(map(_words, first_causes(error))))
+
+
+def _words(error: BaseException) -> str:
+    """Return what one error says; where it says nothing, what its type is called."""
+    text = " ".join(str(error).split())
+    if isinstance(error, OSError):
+        return _of_system(error, text)
+    name = type(error).__name__
+    return f"{name}: {text}" if text else _CAPITAL.sub(" ", name).lower()
+
+
+def _of_system(error: OSError, text: str) -> str:
+    """Return what the operating system, the resolver or TLS says."""
+    unverified = getattr(error, "verify_message", None)  # of ssl.SSLCertVerificationError
+    if isinstance(unverified, str) and unverified:
+        return f"its certificate is not trusted: {unverified}"
+    reason = getattr(error, "reason", None)  # of ssl.SSLError
+    if isinstance(reason, str) and reason:
+        return f"no TLS could be agreed on: {reason.replace('_', ' ').lower()}"
+    if type(error).__name__ == "gaierror":
+        return f"the host name is not known: {error.strerror or text}"
+    return error.strerror or text or _CAPITAL.sub(" ", type(error).__name__).lower()
