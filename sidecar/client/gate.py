@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, unquote_plus
 
 from sidecar.client.protocol import Decision, Refused, Unreachable
 
@@ -32,7 +32,8 @@ _AMBIGUOUS = re.compile(r"//|/\.\.?(?:/|$)|[\\;%]")
 _UNCLEAR = re.compile(r"//|/\.\.?(?:/|$)|\\")
 _ENCODED_SEPARATOR = re.compile(r"%(?:2f|5c)", re.IGNORECASE)
 _OVERRIDING = re.compile(r"x[^a-z0-9](?:http[^a-z0-9])?method(?:[^a-z0-9]override)?", re.IGNORECASE)
-_METHOD_IN_QUERY = re.compile(r"(?:_|%5f)method", re.IGNORECASE)
+_METHOD_IN_QUERY = re.compile(r"(?:\A|[&;])\s*[_.\[]method", re.IGNORECASE)
+"""PHP makes `_method` of `.method`, too."""
 _EVENT_STREAM = re.compile(r"\s*text/event-stream\s*(;|$)", re.IGNORECASE)
 
 
@@ -167,7 +168,9 @@ def is_overriding(header_names: Iterable[str], query: str) -> bool:
     They read a header, however its name is spelled, or `_method` in the query. What stands in a
     body cannot be seen here.
     """
-    return bool(_METHOD_IN_QUERY.search(query)) or any(map(_OVERRIDING.fullmatch, header_names))
+    return bool(_METHOD_IN_QUERY.search(unquote_plus(query))) or any(
+        map(_OVERRIDING.fullmatch, header_names)
+    )
 
 
 def is_unclear(incoming: Incoming) -> bool:

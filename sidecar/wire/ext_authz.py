@@ -5,7 +5,8 @@ host, headers), the address that it takes for the client's (`attributes.source.a
 context extensions of the route, which no client can touch. Its `path` has the query with it.
 
 Written as a `CheckResponse`: passed calls with the `X-Sidecar-*` headers, which replace what the
-client sent under these names or take it away; refused ones with status, headers and body.
+client sent under these names or take it away, and without what overrides the method; refused ones
+with status, headers and body.
 
 Field numbers: envoy/service/auth/v3/attribute_context.proto and external_auth.proto,
 envoy/config/core/v3/{address,base}.proto, envoy/type/v3/http_status.proto, google/rpc/status.proto.
@@ -42,10 +43,19 @@ def _spellings(name: bytes) -> Iterator[bytes]:
 LOOKALIKES = tuple(other for name in PASSED_ON for other in _spellings(name) if other != name)
 """Names that an app might take for those, and that nobody sets: always taken away."""
 
-_ALIKE = re.compile(rb"x[^a-z0-9]sidecar[^a-z0-9]")
+OVERRIDING = tuple(
+    spelled
+    for name in (b"x-http-method-override", b"x-http-method", b"x-method-override")
+    for spelled in _spellings(name)
+)
+"""Names by which an app may run another method than the one that is judged: always taken away."""
+
+_ALIKE = re.compile(
+    rb"x[^a-z0-9]sidecar[^a-z0-9]|x[^a-z0-9](?:http[^a-z0-9])?method(?:[^a-z0-9]override)?\Z"
+)
 _OVERWRITE = 2  # HeaderValueOption.HeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD
 _OK, _INVALID_ARGUMENT, _PERMISSION_DENIED, _UNAVAILABLE, _UNAUTHENTICATED = 0, 3, 7, 14, 16
-_WITHOUT_LOOKALIKES = b"".join(bytes_field(5, name) for name in LOOKALIKES)
+_WITHOUT_LOOKALIKES = b"".join(bytes_field(5, name) for name in (*LOOKALIKES, *OVERRIDING))
 _RPC_CODES = {400: _INVALID_ARGUMENT, 401: _UNAUTHENTICATED, 503: _UNAVAILABLE}
 
 

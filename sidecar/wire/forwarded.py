@@ -11,7 +11,8 @@ header that comes twice was sent by the client as well, and the call is refused.
 | envoy | the request's own | `Host` | what follows `/v1/ext_authz` |
 | none | - | - | - |
 
-A method or host that is not told stays empty, and `paths.Routes` then takes it for any. A path
+A method or host that is not told stays empty, and `paths.Routes` then takes it for any. So does the
+method of a call with `_method` in its query: the app may run another one than was told. A path
 that is not told is an error: with a gateway that was set up wrongly, every call would be routine.
 With `none` and `envoy` only `X-Auth-Context` counts on `/v1/check`, and a call without it is an
 error, too.
@@ -21,6 +22,7 @@ import ipaddress
 import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, assert_never
+from urllib.parse import unquote_plus
 
 from sidecar.domain import address
 from sidecar.wire.http_messages import Request
@@ -33,6 +35,8 @@ EXT_AUTHZ = b"/v1/ext_authz"
 _CONTEXT = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")
 _HOST = re.compile(r"(?:[a-z0-9._~-]{1,253}|\[[0-9a-f:.]{2,45}\])")
+_OVERRIDING = re.compile(r"(?:\A|[&;])\s*[_.\[]method", re.IGNORECASE)
+"""`_method` in a decoded query: frameworks run that method. PHP makes it of `.method`, too."""
 _ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)(.*)", re.DOTALL)
 
 
@@ -64,12 +68,8 @@ def original_call(request: Request, gateway: Gateway) -> Original:
             path = _believed(request, b"x-forwarded-uri")
             if path is None:
                 raise InvalidCall("the gateway must send X-Forwarded-Uri")
-            return Original(
-                _method(_believed(request, b"x-forwarded-method")),
-                _host(_believed(request, b"x-forwarded-host")),
-                _path(path),
-                _query(path),
-            )
+            method = _believed(request, b"x-forwarded-method")
+            return _original(method, _believed(request, b"x-forwarded-host"), path)
         case _ as never:
             assert_never(never)
 
@@ -80,8 +80,7 @@ def ext_authz_call(request: Request) -> Original:
     The target is taken as it came: `/v1/ext_authz/../x` asks for `/x`, not for one of our paths.
     """
     target = request.target[len(EXT_AUTHZ) :] or b"/"
-    method = _method(request.method.encode("ascii"))
-    return Original(method, _host(request.host), _path(target), _query(target))
+    return _original(request.method.encode("ascii"), request.host, target)
 
 
 def told_call(request: Request) -> Original:
@@ -89,9 +88,7 @@ def told_call(request: Request) -> Original:
 
     Raises `InvalidCall`.
     """
-    target = request.target
-    method = _method(request.method.encode("latin-1"))
-    return Original(method, _host(request.host), _path(target), _query(target))
+    return _original(request.method.encode("latin-1"), request.host, request.target)
 
 
 def _nginx(request: Request) -> Original:
@@ -105,14 +102,18 @@ def _nginx(request: Request) -> Original:
         told.append((absolute[1], absolute[2] or b"/") if absolute else (request.host, url))
     if not told:
         raise InvalidCall("the gateway must send X-Original-URI or X-Original-URL")
-    paths = {_path(path) for _, path in told}
-    query = _query(told[-1][1])
-    if len(paths) > 1:
+    if len({_path(path) for _, path in told}) > 1:
         # The gateway sets one of the two; which one, only its configuration knows.
         raise InvalidCall("X-Original-URI and X-Original-URL differ")
-    host = told[-1][0]
-    method = _method(_believed(request, b"x-original-method"))
-    return Original(method, _host(host), paths.pop(), query)
+    return _original(_believed(request, b"x-original-method"), *told[-1])
+
+
+def _original(method: bytes | None, host: bytes | None, target: bytes) -> Original:
+    query = target.partition(b"?")[2].decode("latin-1")
+    told = _method(method)
+    if query and _OVERRIDING.search(unquote_plus(query)):
+        told = ""
+    return Original(told, _host(host), _path(target), query)
 
 
 def _believed(request: Request, name: bytes) -> bytes | None:
@@ -144,10 +145,6 @@ def _path(raw: bytes) -> str:
         return normalise(raw)
     except PathInvalid as error:
         raise InvalidCall(str(error)) from None
-
-
-def _query(raw: bytes) -> str:
-    return raw.partition(b"?")[2].decode("latin-1")
 
 
 def contexts_of(values: Iterable[str]) -> tuple[str, ...]:

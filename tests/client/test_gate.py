@@ -172,6 +172,9 @@ def test_a_path_that_all_servers_read_alike_is_asked_about(path: str, target: st
         (["Accept", "X.Http-Method"], "", True),
         ([], "a=1&_method=PUT", True),
         ([], "%5Fmethod=PUT", True),
+        ([], "a=1;_meth%6fd=PUT", True),
+        ([], "a&+%2emethod=PUT", True),
+        ([], "payment_method=card&a=_method", False),
         (["X-Methodist", "X-Forwarded-Method"], "method=card", False),
     ],
 )

@@ -51,3 +51,26 @@ def test_traefik_strips_and_sets_each_header_that_the_app_believes() -> None:
     told = middlewares["sidecar"]["forwardAuth"]["authResponseHeaders"]
     assert {name.lower() for name in told} == ours
     assert {name.lower() for name, value in stripped.items() if value == ""} >= ours
+
+
+def test_traefik_upgrades_to_a_websocket_only_and_has_no_route_for_connect() -> None:
+    http = yaml.safe_load((HERE / "traefik" / "dynamic.yml").read_text())["http"]
+    websocket, others = http["routers"]["websocket"], http["routers"]["app"]
+    fields = {name: one["headers"] for name, one in http["middlewares"].items() if "headers" in one}
+    assert "HeaderRegexp(`Upgrade`, `^(?i:websocket)$`)" in websocket["rule"]
+    assert websocket["priority"] > others["priority"]
+    assert "Method(`GET`)" in websocket["rule"]
+    assert "!Method(`CONNECT`)" in others["rule"]
+    assert websocket["middlewares"] == ["strip", "only-websocket", "sidecar"]
+    assert others["middlewares"] == ["strip", "no-upgrade", "sidecar"]
+    kept = {"Connection": "Upgrade", "Upgrade": "websocket"}
+    assert fields["only-websocket"]["customRequestHeaders"] == kept
+    assert fields["no-upgrade"]["customRequestHeaders"] == dict.fromkeys(kept, "")
+    assert fields["strip"]["customRequestHeaders"]["HTTP2-Settings"] == ""
+
+
+def test_every_file_passes_to_the_check_what_a_client_shows_with_its_token() -> None:
+    for name in set(SHIPPED) - {"caddy", "istio"}:  # these pass all headers
+        text = text_of(name).lower()
+        for shown in ("authorization", "dpop", "accept", "sec-fetch-mode", "sec-fetch-dest"):
+            assert re.search(rf"\b{shown}\b", text), (name, shown)

@@ -76,7 +76,7 @@ def test_a_passed_call_gets_each_of_our_headers_or_loses_it(envoy: Any) -> None:
     ours = {name.decode() for name in PASSED_ON}
     assert set(told) | set(ok.headers_to_remove) >= ours
     alike = {name.replace("_", "-") for name in ok.headers_to_remove}
-    assert alike == ours
+    assert alike == ours | {"x-http-method-override", "x-http-method", "x-method-override"}
     assert {"x_sidecar_subject", "x-sidecar_step_up"} <= set(ok.headers_to_remove)
     assert not set(told) & set(ok.headers_to_remove)
     assert not ok.response_headers_to_add
@@ -84,10 +84,12 @@ def test_a_passed_call_gets_each_of_our_headers_or_loses_it(envoy: Any) -> None:
 
 def test_what_an_app_might_take_for_ours_is_taken_away_where_it_is_seen(envoy: Any) -> None:
     seen = [b"x.sidecar.subject", b"x!sidecar~foo", b"x-sidecar-session", b"x-sidecars", b"cookie"]
+    seen += [b"x.http.method.override", b"x!method~override", b"x-http-methods", b"x-method"]
     answer = envoy.CheckResponse.FromString(encode_response(Response(200, PASSED), seen))
     removed = set(answer.ok_response.headers_to_remove)
     assert {"x.sidecar.subject", "x!sidecar~foo"} <= removed
-    assert not removed & {"x-sidecar-session", "x-sidecars", "cookie"}
+    assert {"x.http.method.override", "x!method~override"} <= removed
+    assert not removed & {"x-sidecar-session", "x-sidecars", "cookie", "x-http-methods"}
 
 
 @pytest.mark.parametrize(("status", "code"), [(400, 3), (401, 16), (403, 7), (503, 14)])

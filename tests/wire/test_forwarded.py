@@ -10,6 +10,7 @@ from sidecar.wire.forwarded import (
     asked_contexts,
     ext_authz_call,
     original_call,
+    told_call,
 )
 from sidecar.wire.http_messages import Request
 from sidecar.wire.settings import ClientAddress, Gateway, Http
@@ -126,6 +127,24 @@ def test_envoy_appends_the_original_path(target: str, path: str) -> None:
     call = request(method="PATCH", target=target, host="shop.example:80")
     query = target.partition("?")[2]
     assert ext_authz_call(call) == Original("PATCH", "shop.example", path, query)
+
+
+@pytest.mark.parametrize(
+    "query", ["_method=PUT", "a=1&_METHOD=put", "%5fm%65thod=PUT", "a;_method", "a&+.method=PUT"]
+)
+def test_a_call_whose_query_names_a_method_may_run_as_any(query: str) -> None:
+    target = f"/pay/7?{query}"
+    told = [("X-Forwarded-Uri", target), ("X-Forwarded-Method", "POST"), ("X-Original-URI", target)]
+    for gateway in (Gateway.NGINX, *FORWARDED):
+        assert original_call(request(*told), gateway).method == "", gateway
+    call = request(method="POST", target=f"/v1/ext_authz{target}")
+    assert ext_authz_call(call)[::2] == ("", "/pay/7")
+    assert told_call(request(method="POST", target=target)).method == ""
+
+
+def test_a_query_with_another_method_in_it_leaves_the_call_its_own() -> None:
+    call = request(method="POST", target="/pay/7?payment_method=card&a=_method&method=PUT")
+    assert told_call(call).method == "POST"
 
 
 @pytest.mark.parametrize("path", ["//admin", "/../v1/check", "/pay/%2e%2e/x", "/a%5Cb"])

@@ -42,6 +42,8 @@ const LONGEST_AGENT = 1024;
 const UNCLEAR = /\/\/|\/(?:\.|%2e){1,2}(?:\/|$)|\\|%5c|%2f/i;
 /** Header names by which frameworks run another method than the request's. */
 const OVERRIDING = /^x[^a-z0-9](?:http[^a-z0-9])?method(?:[^a-z0-9]override)?$/i;
+/** In a decoded query; PHP makes `_method` of `.method`, too. */
+const METHOD_IN_QUERY = /[?&;]\s*[_.[]method/i;
 const TITLES = {
   "step-up-required": "A stronger or fresher sign-in is required",
   "invalid-token": "A valid token is required",
@@ -166,7 +168,12 @@ type Members = Readonly<Record<string, unknown>>;
 /** Whether the app may run another method than the request's: then it is not told, and could be any. */
 function overrides({ target, rawHeaders }: Incoming): boolean {
   const names = rawHeaders.filter((_, at) => at % 2 === 0);
-  return names.some((name) => OVERRIDING.test(name)) || /(?:_|%5f)method/i.test(target.replace(/^[^?]*/s, ""));
+  return names.some((name) => OVERRIDING.test(name)) || METHOD_IN_QUERY.test(decoded(target.replace(/^[^?]*/s, "")));
+}
+
+/** A query without its percent-encoding, byte by byte: what is not ASCII does not matter here. */
+function decoded(query: string): string {
+  return query.replace(/\+/g, " ").replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)));
 }
 
 function pathOf(target: string): string {

@@ -104,6 +104,9 @@ local function strip(r)
             end
         end
     end
+    -- Apache compares no more than the beginning: it would also upgrade to "websocket2".
+    local upgrade = r.headers_in["Upgrade"]
+    r.headers_in["Upgrade"] = upgrade and upgrade:lower() == "websocket" and "websocket" or nil
 end
 
 function check(r)

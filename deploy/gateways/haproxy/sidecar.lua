@@ -20,7 +20,7 @@ core.register_action("sidecar-check", { "http-req" }, function(txn)
     local headers = {
         ["host"] = { "sidecar" },
         ["x-forwarded-method"] = { txn.sf:method() },
-        ["x-forwarded-host"] = { txn.sf:req_hdr("host") },
+        ["x-forwarded-host"] = { txn.sf:req_fhdr("host") },
         ["x-forwarded-uri"] = { txn.sf:pathq() },
         ["x-forwarded-for"] = { txn.sf:src() },
     }

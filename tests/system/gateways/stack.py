@@ -28,6 +28,7 @@ from tests.adapters.identity import key_set
 from tests.adapters.servers import free_ports
 from tests.domain.scenes import policy
 from tests.stories.running import SIGNER, Client, configuration, settings_for, unique
+from tests.system.gateways import tunnels
 from tests.system.gateways.programs import GATEWAYS, Ports, running
 
 CLIENT = "127.0.0.9"
@@ -39,6 +40,10 @@ POLICIES = tuple(
     policy(Networks(Selection(frozenset({segment}))), name=segment, contexts=frozenset({context}))
     for segment, context in (("restricted", "c1"), ("lab", "c2"))
 )
+
+
+PLAIN = "/public/plain"
+"""Below this the app takes no upgrade, and answers as if it had not been asked for one."""
 
 
 class Seen(NamedTuple):
@@ -59,7 +64,7 @@ class Seen(NamedTuple):
 
 
 class App(ThreadingHTTPServer):
-    """The app: answers every request with its target, and keeps what it got."""
+    """The app: answers every request with its target, takes every upgrade, keeps what it got."""
 
     daemon_threads = True
     request_queue_size = 64
@@ -89,12 +94,37 @@ class _Handler(BaseHTTPRequestHandler):
         target = self.requestline.split(" ")[1]
         body = self._body()
         self.server.seen.append(Seen(self.command, target, self.headers.items(), body))
+        if not target.startswith(PLAIN) and (
+            self.command == "CONNECT" or "Upgrade" in self.headers
+        ):
+            self._tunnel()
+            return
         answer = target.encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(answer)
+
+    def _tunnel(self) -> None:
+        """Take any upgrade, and answer every request in the tunnel: what no gateway may rely on."""
+        upgrade = self.headers.get("Upgrade", "").lower()
+        self.send_response(200 if self.command == "CONNECT" else 101)
+        if self.command != "CONNECT":
+            for name, value in tunnels.accepted(self.headers):
+                self.send_header(name, value)
+        self.end_headers()
+        if upgrade == "websocket":
+            tunnels.serve_websocket(self.rfile, self.wfile.write)
+        elif upgrade == "h2c":
+            settings = self.headers.get("HTTP2-Settings", tunnels.SETTINGS)
+            tunnels.serve_h2(self.rfile, self.wfile.write, self._record, settings)
+        else:  # HTTP/1.1 goes on in the tunnel
+            return
+        self.close_connection = True
+
+    def _record(self, method: str, target: str, fields: list[tuple[str, str]]) -> None:
+        self.server.seen.append(Seen(method, target, fields, b""))
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "") != "chunked":

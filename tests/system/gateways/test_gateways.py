@@ -247,6 +247,19 @@ def test_no_app_is_left_to_read_a_path_that_servers_read_differently(stack: Stac
             assert (status, len(stack.app.seen)) == (400, calls), target
 
 
+def test_no_app_is_left_to_choose_among_several_hosts(stack: Stack) -> None:
+    _, _, weak = session_of(stack)
+    calls = len(stack.app.seen)
+    hosts: list[list[tuple[str, str]]] = [
+        [("Host", "pay.example, shop.example")],
+        [("Host", "shop.example,pay.example")],
+        [("Host", "shop.example"), ("Host", "pay.example")],
+    ]
+    for host in hosts:
+        assert stack.get("/public", bearer(weak), *host).status == 400, host
+    assert len(stack.app.seen) == calls
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 def test_the_body_goes_to_the_app_and_not_to_the_check(stack: Stack, method: str) -> None:
     _, _, weak = session_of(stack, "restricted")
