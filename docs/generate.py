@@ -68,6 +68,8 @@ _KINDS = {
     Kind.HEADER: "name",
     Kind.NAME: "name",
     Kind.CLAIM: "claim",
+    Kind.ORIGIN: "origin",
+    Kind.PUBLIC: "path",
 }
 
 

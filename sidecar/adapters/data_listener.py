@@ -16,7 +16,7 @@ import trio
 from sidecar.adapters.event_door import EventDoor
 from sidecar.adapters.event_intake import Events, OnInvalid, Settling, ignore_invalid
 from sidecar.adapters.foreign_calls import ForeignCalls
-from sidecar.adapters.http_calls import HttpCalls, refused
+from sidecar.adapters.http_calls import HttpCalls
 from sidecar.adapters.journeys import Checks
 from sidecar.adapters.lean_http import Handler, HttpIncident, LeanServer, OnHttpIncident
 from sidecar.adapters.speakers import Speakers
@@ -121,7 +121,7 @@ class DataListener:
             original, contexts = asked_call(request, self._gateway)
             return await self._calls.answer(request, original, contexts)
         except InvalidCall as error:
-            return refused(error)
+            return self._calls.refuse(request, error)
 
     async def _ext_authz(self, request: Request) -> Response:
         # Any other gateway describes the call in headers; then the path is the client's to choose.
@@ -131,4 +131,4 @@ class DataListener:
             original = ext_authz_call(request)
             return await self._calls.answer(request, original, asked_contexts(request))
         except InvalidCall as error:
-            return refused(error)
+            return self._calls.refuse(request, error)

@@ -10,7 +10,7 @@ What is answered is what the data listener would answer: the same headers, statu
 
 import trio
 
-from sidecar.adapters.http_calls import HttpCalls, refused
+from sidecar.adapters.http_calls import HttpCalls
 from sidecar.adapters.journeys import Checks
 from sidecar.adapters.lean_grpc import LeanGrpcServer
 from sidecar.adapters.lean_http import OnHttpIncident
@@ -77,5 +77,5 @@ class GrpcListener:
             asked = contexts_of((*asked_contexts(request), contexts))
             response = await self._calls.answer(request, told_call(request), asked)
         except InvalidCall as error:
-            response = refused(error)
+            response = self._calls.refuse(request, error)
         return encode_response(response, request.headers)

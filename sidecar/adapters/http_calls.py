@@ -5,9 +5,10 @@ from collections.abc import Callable
 from sidecar.adapters import clock
 from sidecar.adapters.http_answers import overloaded, redirected, response_of, unavailable
 from sidecar.adapters.journeys import Checks
-from sidecar.service.answers import Answer, Call, Overloaded, Shown, Unavailable
+from sidecar.service.answers import Answer, Call, Overloaded, Shown, Unavailable, Verdict
 from sidecar.wire.certificates import thumbprint
 from sidecar.wire.challenges import bearer
+from sidecar.wire.cross_origin import CrossOrigin
 from sidecar.wire.forwarded import (
     ClientAddresses,
     InvalidCall,
@@ -21,8 +22,11 @@ from sidecar.wire.problems import Problem, problem
 from sidecar.wire.redirects import Way, is_navigation, return_address, step_up_location
 from sidecar.wire.settings import Http
 from sidecar.wire.token_settings import Binding
+from sidecar.wire.unasked import Unasked
 
 MAX_USER_AGENT = 1024
+_UNASKED = Answer(Verdict.ALLOW, 200)
+"""Of a call that nobody asked about: it passes, and the app is told of no session."""
 
 
 class HttpCalls:
@@ -53,14 +57,35 @@ class HttpCalls:
         self._form = binding.certificate_form
         self._tokens = TokenSources(settings)
         self._addresses = ClientAddresses(settings)
+        self._unasked = Unasked(settings)
+        self._cors = CrossOrigin(settings.cors)
 
     async def answer(
         self, request: Request, original: Original, contexts: tuple[str, ...]
     ) -> Response:
         """What the call that `original` describes gets, made by who sent `request`.
 
-        Raises `InvalidCall`.
+        Raises `InvalidCall`, which `refuse` makes an answer of.
         """
+        if self._unasked.covers(request, original):
+            return response_of(_UNASKED)
+        response = await self._answer(request, original, contexts)
+        return response if response.status == 200 else self._cors.readable(request, response)
+
+    def refuse(self, request: Request, error: InvalidCall) -> Response:
+        """The answer to a request that describes no call.
+
+        Where its credentials are to blame, with a challenge that says so (RFC 6750, section 3.1).
+        """
+        fields: tuple[tuple[str, str], ...] = ()
+        if isinstance(error, InvalidCredentials):
+            fields = (("WWW-Authenticate", bearer("", "invalid_request", str(error))),)
+        refusal = problem(Problem.INVALID_REQUEST, str(error), fields=fields)
+        return self._cors.readable(request, refusal)
+
+    async def _answer(
+        self, request: Request, original: Original, contexts: tuple[str, ...]
+    ) -> Response:
         call = self._call(request, original, contexts)
         try:
             answer = await self._checks.check(call)
@@ -108,14 +133,3 @@ class HttpCalls:
         way = Way(answer.acr_values, answer.max_age, answer.context)
         address = return_address(original.path, original.query)
         return step_up_location(redirect, address, way, self._clock())
-
-
-def refused(error: InvalidCall) -> Response:
-    """The response to a request that describes no call.
-
-    Where its credentials are to blame, with a challenge that says so (RFC 6750, section 3.1).
-    """
-    fields: tuple[tuple[str, str], ...] = ()
-    if isinstance(error, InvalidCredentials):
-        fields = (("WWW-Authenticate", bearer("", "invalid_request", str(error))),)
-    return problem(Problem.INVALID_REQUEST, str(error), fields=fields)

@@ -19,6 +19,7 @@ from sidecar.client.gate import (
     Reply,
     is_event_stream,
     is_overriding,
+    is_preflight,
     with_kept,
 )
 from sidecar.client.protocol import Decision
@@ -190,8 +191,7 @@ def incoming_of(scope: Scope) -> Incoming:
         values(b"cookie"),
         values(b"x-forwarded-for"),
         "".join(values(b"user-agent")[:1]),
-        method == "OPTIONS"
-        and bool(values(b"origin") and values(b"access-control-request-method")),
+        is_preflight(method, values(b"origin"), values(b"access-control-request-method")),
         target_of(scope),
         is_overriding(
             (key.decode("latin-1") for key, _ in headers),

@@ -7,7 +7,7 @@ import ipaddress
 import json
 import logging
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 from urllib.parse import quote, unquote_plus
@@ -160,6 +160,15 @@ def question(gate: Gate, incoming: Incoming, contexts: Collection[str]) -> dict[
         asked["method"] = "" if incoming.overrides else incoming.method
         asked["path"] = quote(incoming.path, safe=_SEGMENT_SAFE, errors="surrogatepass")
     return asked
+
+
+def is_preflight(method: str, origins: Sequence[str], requested: Sequence[str]) -> bool:
+    """Whether a request is a CORS preflight: OPTIONS with one origin and one requested method."""
+    return (
+        method == "OPTIONS"
+        and len(origins) == len(requested) == 1
+        and bool(origins[0] and requested[0])
+    )
 
 
 def is_overriding(header_names: Iterable[str], query: str) -> bool:

@@ -20,6 +20,7 @@ from sidecar.client.gate import (
     Reply,
     is_event_stream,
     is_overriding,
+    is_preflight,
     with_kept,
 )
 from sidecar.client.protocol import Decision
@@ -134,9 +135,7 @@ def incoming_of(environ: MutableMapping[str, Any]) -> Incoming:
         values("HTTP_COOKIE"),
         values("HTTP_X_FORWARDED_FOR"),
         str(environ.get("HTTP_USER_AGENT", "")),
-        method == "OPTIONS"
-        and "HTTP_ORIGIN" in environ
-        and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ,
+        is_preflight(method, values("HTTP_ORIGIN"), values("HTTP_ACCESS_CONTROL_REQUEST_METHOD")),
         # Not in PEP 3333, but most servers tell it under one of these names.
         str(environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""),
         is_overriding(

@@ -56,6 +56,7 @@ def check_coherence(root: Table, values: Mapping[str, Any], problems: Problems) 
     check.routes()
     check.locations()
     check.challenges()
+    check.cors(values.get("http"))
     for section in values.values():
         match section:
             case Tokens():
@@ -357,6 +358,12 @@ class _Checks:
             if not one.credentials_file and (one.stream is None or not one.stream.push_to):
                 message = "is required: without it the recipient could have nothing"
                 self._problems.add(node.place, f"{field}.credentials_file", message)
+
+    def cors(self, http: Http | None) -> None:
+        """Browsers let no page of just any origin read what came with its credentials."""
+        if http is not None and http.cors.credentials and "*" in http.cors.origins:
+            message = "must be false with the origin `*`: browsers refuse the two together"
+            self._add("http.cors.credentials", message)
 
     def grpc(self, grpc: Grpc, http: Http, admin: Admin) -> None:
         """A third listener needs a third address."""

@@ -49,7 +49,7 @@ class InvalidCredentials(InvalidCall):
 
 
 class Original(NamedTuple):
-    """The call that asks to pass; `path` is normalised, `query` as it came. Empty: not told."""
+    """The call that asks to pass; `path` is normalised, all else as it came. Empty: not told."""
 
     method: str = ""
     host: str = ""
@@ -128,7 +128,7 @@ def _method(raw: bytes | None) -> str:
     text = raw.decode("latin-1")
     if not _METHOD.fullmatch(text):
         raise InvalidCall("the original method is not a method")
-    return text.upper()
+    return text
 
 
 def _host(raw: bytes | None) -> str:

@@ -104,6 +104,8 @@ _SPELL: Mapping[Kind, Callable[[Schema], None]] = {
     Kind.METHOD: _with(description=f"one of {', '.join(sorted(METHODS))}"),
     Kind.NAME: _with(maxLength=MAX_NAME),
     Kind.CLAIM: _with(description="a claim, or a path to one: realm_access.roles"),
+    Kind.ORIGIN: _with(description="an origin such as https://shop.example; `*` for any"),
+    Kind.PUBLIC: _with(pattern="^/", description="a path, or /static/* for all below"),
     Kind.HEADER: _with(pattern="^[!#$%&'*+.^_`|~0-9A-Za-z-]*$"),
 }
 SCHEMAS: Mapping[str, Callable[[], Schema]] = {

@@ -36,7 +36,9 @@ from sidecar.wire.spellings import (
     Method,
     Mode,
     Name,
+    Origin,
     PositiveInt,
+    PublicPath,
     Size,
     StoreUrl,
     Url,
@@ -149,6 +151,14 @@ class Socket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_backlog_bytes: Size = 262144  # waiting for a watcher, before it is cut off
 
 
+class Cors(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whose pages may read a refusal, if they are of another origin than the app (CORS)."""
+
+    # such as `https://shop.example`; `*` for any, without `credentials`
+    origins: tuple[Origin, ...] = ()
+    credentials: bool = False  # for pages that have cookies sent along (`credentials: "include"`)
+
+
 class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The data listener: checks and events over HTTP, for the pod's own app and proxy."""
 
@@ -162,6 +172,11 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     client_address: ClientAddress = ClientAddress.EITHER  # the header that tells it
     token_cookie: HeaderName = ""  # cookie to take the token from
     token_header: HeaderName = ""  # header to take the token from
+    # paths that pass unasked at a gateway: exact ones, and `/static/*` for all below
+    public: tuple[PublicPath, ...] = ()
+    unchecked: tuple[Method, ...] = ()  # methods that pass unasked, for apps that tell them apart
+    preflight: bool = False  # whether browsers' CORS preflights, which bring no token, pass unasked
+    cors: Cors = Cors()  # whose pages may read refusals
     events: HttpEvents = HttpEvents.OFF  # whose events it takes over TCP: `off`, `on` or `local`
     # host names that this listener is called by, besides loopback's and the one it binds
     hosts: tuple[str, ...] = ()

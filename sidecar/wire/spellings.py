@@ -46,6 +46,8 @@ class Kind(StrEnum):
     HEADER = "header"
     NAME = "name"
     CLAIM = "claim"
+    ORIGIN = "origin"
+    PUBLIC = "public"
 
 
 def _marked(kind: Kind, **bounds: Any) -> msgspec.Meta:
@@ -74,6 +76,10 @@ Name = Annotated[str, _marked(Kind.NAME)]
 """What `wire.names` says that a name is; empty for none."""
 ClaimPath = Annotated[str, _marked(Kind.CLAIM)]
 """A claim, or the path to one (`wire.claim_paths`); empty for none."""
+Origin = Annotated[str, _marked(Kind.ORIGIN)]
+"""As browsers send it (RFC 6454, section 6.1), or `*` for any."""
+PublicPath = Annotated[str, _marked(Kind.PUBLIC)]
+"""A path, or all below one with `/*` at its end."""
 PositiveInt = Annotated[int, msgspec.Meta(gt=0)]
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -88,6 +94,11 @@ MODE_PATTERN = r"^0?[0-7]{3}$"
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252})")
 _URL = re.compile(r"https?://[^\s/?#@]+(?:[/?][^\s#]*)?")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
+_ORIGIN = re.compile(
+    r"[a-z][a-z0-9+.-]*://(?:[a-z0-9_~-]+(?:\.[a-z0-9_~-]+)*|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?"
+)
+_DEFAULT_PORTS = (("https://", ":443"), ("http://", ":80"))
+_UNPLAIN = re.compile(r"//|/\.\.?(?:/|$)|[\\;%?#]")
 _AS = re.compile(r"(?:[Aa][Ss])?([0-9]{1,10})")
 _COMMON = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY")
 _WEBDAV = ("ACL", "COPY", "LOCK", "MKCALENDAR", "MKCOL", "MOVE", "PROPFIND", "PROPPATCH", "UNLOCK")
@@ -242,6 +253,34 @@ def claim(value: Plain) -> str:
         raise Misspelt(str(error)) from None
 
 
+def origin(value: Plain) -> str:
+    """An origin as browsers send it, or `*` for any."""
+    spelled = text(value)
+    if spelled == "*" or _ORIGIN.fullmatch(spelled):
+        for scheme, port in _DEFAULT_PORTS:
+            if spelled.startswith(scheme) and spelled.endswith(port):
+                bare = spelled.removesuffix(port)
+                raise Misspelt(f"is never sent with the port; did you mean {bare}?")
+        return spelled
+    hint = ""
+    if not spelled.isascii():
+        hint = "; browsers send the host in punycode (`xn--...`)"
+    elif found := _ORIGIN.match(spelled.lower()):
+        hint = f"; did you mean {found[0]}?"
+    raise Misspelt(f"must be an origin such as https://shop.example, without a path{hint}")
+
+
+def public(value: Plain) -> str:
+    """A path that passes unasked, or all below one."""
+    spelled = text(value)
+    path = spelled.removesuffix("/*")
+    if not spelled.startswith("/") or "*" in path:
+        raise Misspelt("must be a path such as /health, or /static/* for all below")
+    if _UNPLAIN.search(path):
+        raise Misspelt("can match no call: write the decoded path, as apps route by it")
+    return spelled
+
+
 READERS: Mapping[Kind, Callable[[Plain], Plain]] = {
     Kind.DURATION: duration,
     Kind.SIZE: size,
@@ -258,5 +297,7 @@ READERS: Mapping[Kind, Callable[[Plain], Plain]] = {
     Kind.HEADER: header,
     Kind.NAME: name,
     Kind.CLAIM: claim,
+    Kind.ORIGIN: origin,
+    Kind.PUBLIC: public,
 }
 """How each kind is read. `config` replaces those that depend on more than the value."""

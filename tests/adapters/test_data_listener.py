@@ -10,7 +10,7 @@ from sidecar.adapters.data_listener import DataListener
 from sidecar.adapters.lean_http import HttpIncident
 from sidecar.service.answers import Overloaded, Unavailable
 from sidecar.wire.http_messages import Response
-from sidecar.wire.settings import Gateway, Http, HttpEvents
+from sidecar.wire.settings import Cors, Gateway, Http, HttpEvents
 from sidecar.wire.token_settings import Binding, CertificateForm, Possession
 from tests.adapters.doors import SKEW, Incidents, Numbers, Services, clock, running, speakers
 
@@ -216,6 +216,49 @@ async def test_where_no_gateway_describes_calls_the_context_must_be_told(gateway
         assert answer.status_code == 200
         (call,) = here.services.calls
         assert (call.contexts, call.path) == (("c2",), "")
+
+
+async def test_what_is_configured_passes_unasked_and_tells_of_nobody() -> None:
+    asks = {"Origin": "https://a.example", "Access-Control-Request-Method": "POST"}
+    options = {**BEARER, "X-Forwarded-Method": "OPTIONS", "X-Forwarded-Uri": "/pay"}
+    async with pod(preflight=True, public=("/open/*",), unchecked=("PROPFIND",)) as here:
+        for headers in (
+            {**options, **asks},
+            {**BEARER, "X-Forwarded-Uri": "/open/a"},
+            {**options, "X-Forwarded-Method": "PROPFIND"},
+        ):
+            answer = await here.check(headers=headers)
+            assert (answer.status_code, answer.headers["x-sidecar-decision"]) == (200, "allow")
+            assert answer.headers["x-sidecar-subject"] == answer.headers["x-sidecar-session"] == ""
+        assert here.services.calls == []
+        for headers in (options, {**options, **asks, "X-Forwarded-Method": "POST"}):
+            await here.check(headers=headers)
+        assert [call.method for call in here.services.calls] == ["OPTIONS", "POST"]
+    async with pod(preflight=True, gateway=Gateway.NONE) as here:  # no method is told
+        headers = {**asks, "X-Auth-Context": "c1"}
+        assert (await here.check(method="OPTIONS", headers=headers)).status_code == 401
+    async with pod(preflight=True, gateway=Gateway.ENVOY) as here:
+        answer = await here.check("/v1/ext_authz/pay", "OPTIONS", asks)
+        assert (answer.status_code, here.services.calls) == (200, [])
+
+
+async def test_refusals_are_readable_for_pages_of_allowed_origins() -> None:
+    page = {"Origin": "https://a.example"}
+    async with pod(cors=Cors(origins=("https://a.example",))) as here:
+        for headers, status in (
+            ({}, 401),
+            ({**BEARER, "X-Auth-Context": "c1"}, 401),
+            ({**BEARER, "X-Auth-Context": "c 1"}, 400),
+        ):
+            answer = await here.check(headers={**headers, **page})
+            assert (answer.status_code, answer.headers["vary"]) == (status, "Origin")
+            assert answer.headers["access-control-allow-origin"] == page["Origin"]
+        answer = await here.check(headers={**BEARER, **page})
+        assert "access-control-allow-origin" not in answer.headers, "what passes is the app's"
+        here.services.trouble = Overloaded(7)
+        answer = await here.check(headers={**BEARER, **page})
+        assert answer.headers["access-control-allow-origin"] == page["Origin"]
+        assert "Retry-After" in answer.headers["access-control-expose-headers"]
 
 
 async def test_two_tokens_are_refused() -> None:

@@ -9,7 +9,7 @@ from sidecar.adapters.grpc_listener import CHECK, HEALTH, GrpcListener
 from sidecar.service.answers import Overloaded, Unavailable
 from sidecar.wire.grpc_messages import Code, packed, unpacked
 from sidecar.wire.protobuf import Message, bytes_field
-from sidecar.wire.settings import Grpc, Http
+from sidecar.wire.settings import Cors, Grpc, Http
 from tests.adapters.doors import Incidents, Services, running
 from tests.adapters.http2 import Peer, talking
 
@@ -124,6 +124,25 @@ async def test_a_context_that_is_not_configured_is_refused() -> None:
             assert status == 400
             assert b"unknown_context" in denied.text(3)
         assert (await here.check({**BEARER, "x-auth-context": "c99"}))[0] == 400
+
+
+async def test_a_preflight_passes_unasked_and_takes_away_what_tells_of_somebody() -> None:
+    asks = {"origin": "https://a.example", "access-control-request-method": "POST"}
+    async with door(preflight=True) as here:
+        status, passed = await here.check({**asks, "x-sidecar-subject": "x"}, method="OPTIONS")
+        fields = {one.message(1).text(1): one.message(1).text(2) for one in passed.messages(2)}
+        assert (status, fields, here.services.calls) == (200, {b"x-sidecar-decision": b"allow"}, [])
+        assert (await here.check(asks))[0] == 401
+
+
+async def test_refusals_are_readable_for_pages_of_allowed_origins() -> None:
+    async with door(cors=Cors(origins=("https://a.example",), credentials=True)) as here:
+        for path, status in (("/pay", 401), ("/pay/../x", 400)):
+            found, denied = await here.check({"origin": "https://a.example"}, path=path)
+            fields = {one.message(1).text(1): one.message(1).text(2) for one in denied.messages(2)}
+            assert (found, fields[b"vary"]) == (status, b"Origin")
+            assert fields[b"access-control-allow-origin"] == b"https://a.example"
+            assert fields[b"access-control-allow-credentials"] == b"true"
 
 
 async def test_no_token_is_a_plain_challenge() -> None:

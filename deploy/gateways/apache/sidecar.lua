@@ -17,6 +17,11 @@ local TOLD = {
     "X-Sidecar-Assurance", "X-Sidecar-Step-Up",
 }
 
+local RETURNED = {
+    "WWW-Authenticate", "Location", "Retry-After", "Vary", "Access-Control-Allow-Origin",
+    "Access-Control-Allow-Credentials", "Access-Control-Expose-Headers",
+}
+
 -- What would end a header line cannot be sent on; Apache refuses it long before.
 local function line(name, value)
     if not value or value == "" or value:find("[%c]") then
@@ -44,6 +49,9 @@ local function request(r)
         .. line("Accept", r.headers_in["Accept"])
         .. line("Sec-Fetch-Mode", r.headers_in["Sec-Fetch-Mode"])
         .. line("Sec-Fetch-Dest", r.headers_in["Sec-Fetch-Dest"])
+        -- By these it tells a preflight, and a page that may read a refusal (http.preflight, .cors).
+        .. line("Origin", r.headers_in["Origin"])
+        .. line("Access-Control-Request-Method", r.headers_in["Access-Control-Request-Method"])
         .. line("X-Auth-Context", r.subprocess_env["SIDECAR_CONTEXT"])
         .. "\r\n"
 end
@@ -125,10 +133,11 @@ function check(r)
         end
         return apache2.DECLINED -- this hook has nothing against it; others are asked, too
     end
-    if status == 303 or status == 400 or status == 401 or status == 403 then
+    if status == 303 or status == 400 or status == 401 or status == 403 or status == 503 then
         local fields = { ["Cache-Control"] = "no-store" }
-        fields["WWW-Authenticate"] = headers["www-authenticate"]
-        fields["Location"] = headers["location"]
+        for _, name in ipairs(RETURNED) do
+            fields[name] = headers[name:lower()]
+        end
         return refuse(r, status, fields, body)
     end
     return away(r)

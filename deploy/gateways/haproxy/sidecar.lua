@@ -11,9 +11,14 @@ local PATIENCE = 2500
 -- Of the client's headers, what the check needs. With http.token_cookie also "cookie".
 local FORWARDED = {
     "authorization", "dpop", "user-agent", "accept", "sec-fetch-mode", "sec-fetch-dest",
+    "origin", "access-control-request-method",
 }
 local TOLD = { "decision", "session", "subject", "assurance", "step-up" }
-local RETURNED = { "www-authenticate", "content-type", "cache-control", "retry-after", "location" }
+local RETURNED = {
+    "www-authenticate", "content-type", "cache-control", "retry-after", "location",
+    "vary", "access-control-allow-origin", "access-control-allow-credentials",
+    "access-control-expose-headers",
+}
 
 core.register_action("sidecar-check", { "http-req" }, function(txn)
     local sent = txn.http:req_get_headers()
@@ -52,7 +57,8 @@ core.register_action("sidecar-check", { "http-req" }, function(txn)
                 txn:set_var("txn.sidecar_" .. name:gsub("%-", "_"), value[0])
             end
         end
-    elseif status >= 300 and told["x-sidecar-decision"] or status == 400 then
+    elseif status >= 300 and told["x-sidecar-decision"] or status == 400
+        or status == 503 and (told["content-type"] or {})[0] == "application/problem+json" then
         local reply = txn:reply({ status = status, body = answer.body })
         for _, name in ipairs(RETURNED) do
             if told[name] then

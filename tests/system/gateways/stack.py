@@ -23,7 +23,7 @@ from sidecar.daemon.serving import Addresses, Daemon
 from sidecar.demo.geography import Databases, build
 from sidecar.domain.policy import Networks, Selection
 from sidecar.wire.settings import App as Protected
-from sidecar.wire.settings import Gateway, Grpc, Http, Redirect
+from sidecar.wire.settings import Cors, Gateway, Grpc, Http, Redirect
 from tests.adapters.identity import key_set
 from tests.adapters.servers import free_ports
 from tests.domain.scenes import policy
@@ -35,6 +35,9 @@ CLIENT = "127.0.0.9"
 """Where the client calls from: no proxy that the daemon trusts, which is 127.0.0.1 only."""
 
 STEP_UP_PAGE = "https://shop.example/step-up"
+
+PAGES = "https://pages.example"
+"""The other origin whose pages may read refusals."""
 
 POLICIES = tuple(
     policy(Networks(Selection(frozenset({segment}))), name=segment, contexts=frozenset({context}))
@@ -198,6 +201,10 @@ class Sidecar:
                 gateway=Gateway(gateway),
                 trusted_proxies=("127.0.0.1/32",),
                 max_body_bytes=1024,  # a gateway that sent bodies on would fail
+                public=("/open/*",),
+                unchecked=("PROPFIND",),
+                preflight=True,
+                cors=Cors(origins=(PAGES,), credentials=True),
                 unix=str(directory / "http.sock"),
                 unix_group="www-data" if os.geteuid() == 0 else "",
             ),

@@ -16,6 +16,7 @@ from tests.system.gateways import programs
 from tests.system.gateways.programs import GATEWAYS
 from tests.system.gateways.stack import (
     CLIENT,
+    PAGES,
     STEP_UP_PAGE,
     Stack,
     bearer,
@@ -223,6 +224,62 @@ def test_no_header_makes_the_app_run_another_method(stack: Stack) -> None:
     assert stack.get("/public", bearer(weak), method="POST").status == 200
     for seen in stack.app.seen:
         assert not [name for name, _ in seen.headers if "method" in name.lower()], seen.headers
+
+
+def test_a_preflight_passes_and_no_other_call_for_its_headers(stack: Stack) -> None:
+    asks = (("Origin", "https://any.example"), ("Access-Control-Request-Method", "POST"))
+    for forged in ((), FORGED):
+        assert stack.get("/pay/7", *asks, *forged, method="OPTIONS").status == 200
+        seen = stack.app.seen[-1]
+        assert (seen.method, seen.told("X-Sidecar-Decision")) == ("OPTIONS", ["allow"])
+        assert {value for name in TOLD[1:] for value in seen.told(name)} <= {""}
+        assert seen.told("Origin") == ["https://any.example"], "the app's own CORS reads it"
+    calls = len(stack.app.seen)
+    for method, fields in [
+        ("OPTIONS", ()),
+        ("OPTIONS", asks[:1]),
+        ("OPTIONS", asks[1:]),
+        ("GET", asks),
+        ("POST", (*asks, ("X-HTTP-Method-Override", "OPTIONS"))),
+    ]:
+        assert stack.get("/pay/7", *fields, method=method).status == 401, (method, fields)
+    assert stack.get("/pay/7?_method=PUT", *asks, method="OPTIONS").status == 401
+    assert stack.get("/pay/..%2f7", *asks, method="OPTIONS").status in {400, 401, 404}
+    assert len(stack.app.seen) == calls
+
+
+def test_what_is_public_or_unchecked_passes_without_a_session(stack: Stack) -> None:
+    for method, target in (("GET", "/open/a?b"), ("POST", "/open/a"), ("PROPFIND", "/pay/7")):
+        assert stack.get(target, *FORGED[:5], method=method).status == 200, (method, target)
+        seen = stack.app.seen[-1]
+        assert (seen.method, seen.target) == (method, target)
+        assert {value for name in TOLD[1:] for value in seen.told(name)} <= {""}
+    calls = len(stack.app.seen)
+    for target in ("/open", "/openly", "/open/../pay/7", "/open/%2e%2e/pay/7", "/open/..;/pay/7"):
+        assert stack.get(target).status in {400, 401}, target
+    assert len(stack.app.seen) == calls
+
+
+def test_a_page_of_an_allowed_origin_can_read_a_refusal(stack: Stack) -> None:
+    _, _, weak = session_of(stack, "restricted")
+    page, other = ("Origin", PAGES), ("Origin", "https://evil.example")
+    for target, fields, status in [
+        ("/public", (), 401),
+        ("/pay/7", (bearer(weak),), 401),
+        ("/pay;x/7", (bearer(weak),), 400),
+    ]:
+        answer = stack.get(target, *fields, page)
+        assert (answer.status, answer.values("Vary")) == (status, ["Origin"]), target
+        assert answer.values("Access-Control-Allow-Origin") == [PAGES]
+        assert answer.values("Access-Control-Allow-Credentials") == ["true"]
+        exposed = answer.values("Access-Control-Expose-Headers")
+        assert exposed == ["WWW-Authenticate, Retry-After"]
+        for others in ((), (other,)):
+            answer = stack.get(target, *fields, *others)
+            cors = [name for name, _ in answer.headers if name.lower().startswith("access-")]
+            assert (answer.status, answer.values("Vary"), cors) == (status, ["Origin"], []), others
+    answer = stack.get("/public", bearer(weak), page)
+    assert (answer.status, answer.values("Access-Control-Allow-Origin")) == (200, []), "the app's"
 
 
 def test_no_spelling_of_a_path_gets_around_its_context(stack: Stack) -> None:

@@ -1,0 +1,79 @@
+"""Which calls pass without being asked about: `http.public`, `http.unchecked`, `http.preflight`.
+
+As the middleware has them (`sidecar.client.gate`, which imports nothing of the daemon): one table
+in `tests/wire/test_unasked.py` is run against both. A public path counts where all servers read it
+as one below that pattern; a method counts as it is spelled; a preflight is what a browser sends
+before a call of another origin (Fetch, section 4.8). Nothing else is known of it: what an app
+answers to OPTIONS is for the app to see to.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from urllib.parse import unquote
+
+from sidecar.wire.forwarded import Original
+from sidecar.wire.http_messages import Request
+from sidecar.wire.settings import Http
+
+_AMBIGUOUS = re.compile(r"//|/\.\.?(?:/|$)|[\\;%]")
+_OVERRIDING = re.compile(
+    rb"x[^a-z0-9](?:http[^a-z0-9])?method(?:[^a-z0-9]override)?", re.IGNORECASE
+)
+_METHOD_IN_QUERY = re.compile(r"(?:_|%5f)method", re.IGNORECASE)
+
+
+class Unasked:
+    """Calls that pass unasked, as configured."""
+
+    def __init__(self, settings: Http) -> None:
+        self._public = Public(settings.public)
+        self._methods = frozenset(settings.unchecked)
+        self._preflight = settings.preflight
+        self._any = bool(settings.public or self._methods or self._preflight)
+
+    def covers(self, request: Request, original: Original) -> bool:
+        """Whether the call that the request describes passes unasked."""
+        if not self._any:
+            return False
+        if self._public.covers(unquote(original.path)):
+            return True
+        if is_overriding(request.headers, original.query):
+            return False  # nobody here knows which method the app will run
+        return original.method in self._methods or (
+            self._preflight
+            and is_preflight(
+                original.method,
+                request.values(b"origin"),
+                request.values(b"access-control-request-method"),
+            )
+        )
+
+
+class Public:
+    """Paths that are not checked: exact ones, and `/static/*` for all below."""
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._exact = frozenset(path for path in paths if not path.endswith("/*"))
+        self._below = tuple(path[:-1] for path in paths if path.endswith("/*"))
+
+    def covers(self, path: str) -> bool:
+        """Whether a decoded path is one of them. `/static/../pay` is below nothing."""
+        return path in self._exact or (path.startswith(self._below) and not _AMBIGUOUS.search(path))
+
+
+def is_preflight(method: str, origins: Sequence[object], requested: Sequence[object]) -> bool:
+    """Whether a request is a CORS preflight: OPTIONS with one origin and one requested method."""
+    return (
+        method == "OPTIONS"
+        and len(origins) == len(requested) == 1
+        and bool(origins[0] and requested[0])
+    )
+
+
+def is_overriding(header_names: Iterable[bytes], query: str) -> bool:
+    """Whether frameworks may run another method for a request than its own.
+
+    They read a header, however its name is spelled, or `_method` in the query. What stands in a
+    body cannot be seen here.
+    """
+    return bool(_METHOD_IN_QUERY.search(query)) or any(map(_OVERRIDING.fullmatch, header_names))
