@@ -53,7 +53,7 @@ def on_uvicorn(app: Any) -> Iterator[str]:
 
 
 @contextmanager
-def on_trio(app: Any) -> Iterator[str]:
+def on_trio(app: Any, keep_alive_timeout: float = 5) -> Iterator[str]:
     """An ASGI app on trio."""
     bound: list[str] = []
     ready = threading.Event()
@@ -63,6 +63,7 @@ def on_trio(app: Any) -> Iterator[str]:
         config = hypercorn.Config()
         config.bind = ["127.0.0.1:0"]
         config.graceful_timeout = 5
+        config.keep_alive_timeout = keep_alive_timeout
         ending = trio.Event()
         stop.extend([trio.lowlevel.current_trio_token(), ending])
         async with trio.open_nursery() as nursery:

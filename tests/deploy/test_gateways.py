@@ -74,3 +74,17 @@ def test_every_file_passes_to_the_check_what_a_client_shows_with_its_token() -> 
         text = text_of(name).lower()
         for shown in ("authorization", "dpop", "accept", "sec-fetch-mode", "sec-fetch-dest"):
             assert re.search(rf"\b{shown}\b", text), (name, shown)
+
+
+def test_a_stream_may_be_silent_for_five_minutes_in_every_file() -> None:
+    """Envoy would also end one that is not silent, after 15 s."""
+    patience = {
+        "nginx": ["proxy_read_timeout 5m;"],
+        "haproxy": ["timeout tunnel 5m", "timeout server 5m"],
+        "apache": ["timeout=300"],
+        "envoy": ["timeout: 0s, idle_timeout: 300s"],
+        "envoy-grpc": ["timeout: 0s, idle_timeout: 300s"],
+    }
+    for name, settings in patience.items():
+        text = text_of(name)
+        assert all(setting in text for setting in settings), name

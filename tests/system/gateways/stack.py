@@ -7,8 +7,8 @@ import re
 import socket
 import socketserver
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -212,6 +212,7 @@ class Sidecar:
             grpc=Grpc(bind=f"127.0.0.1:{ports.grpc}"),
         )
         self.unix = self._settings.http.unix
+        self.socket = self._settings.socket.path
         self.start()
 
     def start(self) -> None:
@@ -256,6 +257,9 @@ class Stack(NamedTuple):
         return send(self.ports.gateway, target, fields, **more)
 
 
+Behind = Callable[[str], AbstractContextManager[int]]
+
+
 @contextmanager
 def serving(server: socketserver.BaseServer) -> Iterator[None]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -269,8 +273,8 @@ def serving(server: socketserver.BaseServer) -> Iterator[None]:
 
 
 @contextmanager
-def standing(name: str, store: str) -> Iterator[Stack]:
-    """A whole stack."""
+def standing(name: str, store: str, behind: Behind | None = None) -> Iterator[Stack]:
+    """A whole stack. `behind` serves another app, that knows the sidecar's socket, and its port."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(TemporaryDirectory(prefix="gateway-")))
         directory.chmod(0o755)  # the workers of some are www-data
@@ -281,6 +285,8 @@ def standing(name: str, store: str) -> Iterator[Stack]:
         portal = stack.enter_context(start_blocking_portal("trio"))
         sidecar = Sidecar(portal, directory, store, ports, GATEWAYS[name].setting)
         stack.callback(sidecar.stop)
+        if behind is not None:
+            ports = ports._replace(app=stack.enter_context(behind(sidecar.socket)))
         here = directory / "gateway"
         here.mkdir()
         stack.enter_context(running(name, here, ports))

@@ -101,6 +101,7 @@ class Link:
         self._socket = socket.create_connection(("127.0.0.1", port), 15, (address, 0))
         self._socket.settimeout(15)
         self._reading = self._socket.makefile("rb")
+        self._frames = Connection(ConnectionType.CLIENT)
 
     def __enter__(self) -> Self:
         return self
@@ -129,6 +130,11 @@ class Link:
 
     def response(self) -> Response:
         """Read one response; status 0 where the other end leaves without any."""
+        begun = self.begun()
+        return begun if begun.status in {0, 101} else begun._replace(body=self._body(begun.fields))
+
+    def begun(self) -> Response:
+        """Read the head of a response, and leave its body to be read."""
         try:
             first = self._reading.readline()
         except ConnectionError:
@@ -139,8 +145,7 @@ class Link:
         while line := self._reading.readline().strip():
             name, _, value = line.decode("latin-1").partition(":")
             fields[name.lower()] = value.strip()
-        status = int(first.split(b" ")[1])
-        return Response(status, fields, b"" if status == 101 else self._body(fields))
+        return Response(int(first.split(b" ")[1]), fields, b"")
 
     def _body(self, fields: dict[str, str]) -> bytes:
         if fields.get("transfer-encoding") == "chunked":
@@ -158,6 +163,20 @@ class Link:
         data = self._reading.read(size)
         self._reading.readline()
         return data
+
+    def say(self, text: str) -> None:
+        """Send a message over the WebSocket that this connection has become."""
+        self.send(self._frames.send(Message(data=text)))
+
+    def hear(self) -> str | int:
+        """Return the next message of the WebSocket, or the code with which it is closed."""
+        while True:
+            for event in self._frames.events():
+                if isinstance(event, Message):
+                    return str(event.data)
+                if isinstance(event, CloseConnection):
+                    return int(event.code)
+            self._frames.receive_data(self.receive() or None)
 
     def smuggle(self, upgraded: str, method: str, target: str, fields: Fields) -> None:
         """Send a request through the tunnel that a 101 has opened, and see the tunnel end."""
