@@ -1,8 +1,8 @@
 # ruff: noqa: INP001 - a script, no package
 """Writes the configuration reference from the settings' own docstrings, comments and defaults.
 
-And the table of powers from its description. `python docs/generate.py` writes both; tests see to it
-that the pages in the repository are current.
+And the tables of powers and of warnings from their descriptions. `python docs/generate.py` writes
+all; tests see to it that the pages in the repository are current.
 """
 
 import ast
@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 import msgspec
 import msgspec.inspect as mi
 
-from sidecar.domain import powers
+from sidecar.domain import lint, powers
+from sidecar.wire import hardening
 from sidecar.wire.config import REFINED
 from sidecar.wire.positions import Problems
 from sidecar.wire.restarts import LIVE, WAITING
@@ -29,6 +30,26 @@ from sidecar.wire.spellings import Kind
 
 PAGE = Path(__file__).parent / "reference" / "configuration.md"
 SOURCES = Path(__file__).parent / "sources.md"
+WARNINGS = Path(__file__).parent / "reference" / "warnings.md"
+WARNINGS_HEAD = """\
+# Warnings
+
+<!-- Written by docs/generate.py from sidecar/wire/hardening.py and sidecar/domain/lint.py. -->
+
+`sidecar validate` warns of what is allowed and weak, or probably not meant, each by a name:
+`FILE:LINE: field: warning: what was found; what to do (name)`. The exit status stays 0;
+`--strict` makes it 2. What is meant so is accepted by its name, for one call with `--allow NAME`
+and for good in the configuration, where a comment can say why:
+
+```yaml
+warnings:
+  accept: [store-plain]   # the store is in this pod's own network, behind WireGuard
+```
+
+At its start, and when a reload brings others, the daemon logs the warnings of the first table, and
+those marked * of the second: `configuration-warning`, with `code`, `field` and `message`. What
+`run` cannot use is no warning but an error.
+"""
 HEAD = """\
 # Configuration
 
@@ -254,11 +275,28 @@ def sources_page() -> str:
     return f"{before}{begin}\n{powers.table()}\n{end}{after}"
 
 
+def warnings_page() -> str:
+    """Return the page of warnings, each with its meaning and its cure."""
+    parts = [WARNINGS_HEAD]
+    tables = (
+        ("What makes a deployment weak", hardening.CODES, hardening.ADVICE),
+        ("What is probably not meant", lint.CODES, lint.ADVICE),
+    )
+    for title, codes, advice in tables:
+        parts.append(f"## {title}\n\n| name | means | cure |\n| --- | --- | --- |")
+        for code, meaning in codes.items():
+            star = "*" if code in hardening.OF_ALL else ""
+            parts.append(f"| `{code}`{star} | {meaning} | {advice[code]} |")
+        parts.append("")
+    return "\n".join(parts)
+
+
 def main() -> int:
     """Write the pages."""
     PAGE.parent.mkdir(parents=True, exist_ok=True)
     PAGE.write_text(page(), encoding="utf-8")
     SOURCES.write_text(sources_page(), encoding="utf-8")
+    WARNINGS.write_text(warnings_page(), encoding="utf-8")
     return 0
 
 

@@ -15,6 +15,7 @@ import httpx
 import trio
 
 from sidecar.service.answers import Unavailable
+from sidecar.wire.reach import is_loopback
 
 MAX_BYTES = 1_048_576
 MAX_REDIRECTS = 3
@@ -193,13 +194,3 @@ def _is_this_machine(host: str) -> bool:
         return False
     mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
     return any(one.is_loopback or one.is_unspecified for one in (found, mapped) if one is not None)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine itself."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -25,6 +25,7 @@ from sidecar.service.observations import (
     ClaimMissing,
     Cleared,
     ConfigurationRead,
+    ConfigurationWarned,
     DoorIncident,
     EventNotAllowed,
     EventOutcome,
@@ -179,6 +180,8 @@ class Telemetry:
                 self._configuration_read(observation)
             case RestartRequired():
                 self._restart_required(observation)
+            case ConfigurationWarned():
+                self._log.warning("configuration-warning", **msgspec.structs.asdict(observation))
             case StoreUp():
                 self._store(observation)
             case StoreLost():

@@ -13,9 +13,10 @@ import httpx
 import msgspec
 import trio
 
-from sidecar.adapters.documents import check_onward, is_loopback, is_permitted, whole_of
+from sidecar.adapters.documents import check_onward, is_permitted, whole_of
 from sidecar.service.answers import Overloaded, Unavailable
 from sidecar.wire.jws import bounded_object
+from sidecar.wire.reach import is_loopback
 from sidecar.wire.streams import (
     Delivery,
     InvalidMessage,

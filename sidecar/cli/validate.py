@@ -89,7 +89,7 @@ def _accounts(named: "BreakGlass") -> str:
 def _warnings(found: "Configuration", allowed: Sequence[str]) -> list[str]:
     """What is probably not meant, a line for each; raises Stop for a code that is none."""
     from sidecar.daemon.linting import lint_configuration  # noqa: PLC0415 - a command starts quickly
-    from sidecar.domain.lint import CODES  # noqa: PLC0415 - likewise
+    from sidecar.wire.hardening import ALL_CODES as CODES  # noqa: PLC0415 - likewise
 
     for code in allowed:
         if code not in CODES:

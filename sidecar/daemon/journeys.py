@@ -400,6 +400,7 @@ class Journeys:
         await work.start(self.watcher.run)
         await self.reloader.name_generation()
         self.reloader.tell_configuration()
+        await self.reloader.warn()
         await work.start(self.resweeper.run)
         await work.start(self.fan_out.run)
         await work.start(self.settler.run)

@@ -8,6 +8,7 @@ from sidecar.adapters.prefixes import cidrs_of
 from sidecar.daemon.configuration import Configuration, break_glass_of, ladder_of, policy_files
 from sidecar.domain import lint
 from sidecar.wire.context_policies import PREFIX
+from sidecar.wire.hardening import ADVICE, OF_ALL, weaknesses
 from sidecar.wire.positions import (
     Entry,
     Listing,
@@ -17,6 +18,7 @@ from sidecar.wire.positions import (
     Problems,
     Scalar,
     Table,
+    place_of,
     read_tree,
 )
 from sidecar.wire.route_overlaps import overlaps
@@ -25,7 +27,33 @@ from sidecar.wire.token_settings import Identifying, SessionNaming
 
 
 def lint_configuration(configuration: Configuration) -> tuple[tuple[str, Problem], ...]:
-    """What is probably not meant, each with its code."""
+    """What is weak, and what is probably not meant, each with its code, less what is accepted."""
+    accepted = configuration.settings.warnings.accept
+    found = (*_weaknesses(configuration), *_of_policies(configuration))
+    return tuple(one for one in found if one[0] not in accepted)
+
+
+def lint_deployment(configuration: Configuration) -> tuple[tuple[str, Problem], ...]:
+    """Return what is weak whatever the policies say, less what is accepted."""
+    settings, file = configuration.settings, str(configuration.file)
+    ground = ground_of(configuration, alone=True)
+    found = [
+        (one.code, Problem(file, 0, ".".join(one.where), f"{one.message}; {lint.ADVICE[one.code]}"))
+        for one in lint.lint(ground)
+        if one.code in OF_ALL
+    ]
+    found = [*_weaknesses(configuration), *found]
+    return tuple(one for one in found if one[0] not in settings.warnings.accept)
+
+
+def _weaknesses(configuration: Configuration) -> Iterator[tuple[str, Problem]]:
+    root = _tree(configuration.file)
+    for code, field, message in weaknesses(configuration.settings):
+        place = Place(str(configuration.file), 0) if root is None else place_of(root, field)
+        yield code, Problem(place.file, place.line, field, f"{message}; {ADVICE[code]}")
+
+
+def _of_policies(configuration: Configuration) -> tuple[tuple[str, Problem], ...]:
     places = dict(_places(configuration))
     file = str(configuration.file)
     found = []
@@ -37,19 +65,19 @@ def lint_configuration(configuration: Configuration) -> tuple[tuple[str, Problem
     return tuple(found)
 
 
-def ground_of(configuration: Configuration) -> lint.Ground:
-    """What policies stand on."""
+def ground_of(configuration: Configuration, *, alone: bool = False) -> lint.Ground:
+    """What policies stand on; `alone`: with none of them there, and no routes compared."""
     settings = configuration.settings
     return lint.Ground(
-        configuration.policies,
+        () if alone else configuration.policies,
         ladder_of(settings),
         tuple(settings.contexts),
         tuple(route.contexts for route in settings.routes),
-        tuple(_named(location) for location in settings.locations),
-        tuple(_named(network) for network in settings.networks),
+        () if alone else tuple(_named(location) for location in settings.locations),
+        () if alone else tuple(_named(network) for network in settings.networks),
         _databases(settings),
         ALL_TRUSTED,
-        tuple(lint.Overlap(*each) for each in overlaps(settings.routes)),
+        () if alone else tuple(lint.Overlap(*each) for each in overlaps(settings.routes)),
         break_glass_of(settings),
         settings.tokens.namespaces.all,
         _unsaid(settings.tokens),
@@ -120,6 +148,9 @@ def _places(configuration: Configuration) -> Iterator[tuple[Where, Place]]:
 
 
 def _tree(file: Path) -> Node | None:
+    """The tree of a file; None where it is gone since it was read."""
+    if not file.is_file():
+        return None
     return read_tree(file.read_text(encoding="utf-8"), str(file), Problems())
 
 

@@ -11,6 +11,7 @@ from sidecar.adapters.geography import Geography
 from sidecar.adapters.transmitter_files import paths_of
 from sidecar.daemon.configuration import Configuration, absolute, read_configuration
 from sidecar.daemon.generation import generation_of, policy_set_of
+from sidecar.daemon.linting import lint_deployment
 from sidecar.daemon.transmission import Transmission
 from sidecar.daemon.trust import Trust
 from sidecar.domain.facts import Sighted
@@ -20,6 +21,7 @@ from sidecar.service.health import Health
 from sidecar.service.live import Live
 from sidecar.service.observations import (
     ConfigurationRead,
+    ConfigurationWarned,
     GeographyLoaded,
     Reloaded,
     ReloadOutcome,
@@ -76,6 +78,7 @@ class Reloader:
         self._clock = clock
         self._new_id = new_id
         self._wanted: set[str] = set()
+        self._warned: set[tuple[str, str, str]] = set()
         self._wake = trio.Event()
         self.watcher: FileWatcher | None = None
 
@@ -94,6 +97,16 @@ class Reloader:
             await self._transmission.reload()
         await self._reload_configuration()
         await self.name_generation()
+        await self.warn()
+
+    async def warn(self) -> None:
+        """Log what is weak in the configuration in force, where that was not logged before."""
+        found = await trio.to_thread.run_sync(lint_deployment, self._configuration)
+        warned = {(code, problem.field, problem.message) for code, problem in found}
+        for code, field, message in sorted(warned - self._warned):
+            warning = ConfigurationWarned(code=code, field=field, message=message)
+            self._telemetry.record(warning)
+        self._warned = warned
 
     async def name_generation(self) -> None:
         """Say by what sessions are judged here from now on: all of them, once, if that is new."""

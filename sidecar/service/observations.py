@@ -227,6 +227,14 @@ class RestartRequired(msgspec.Struct, frozen=True, kw_only=True):
     keys: tuple[str, ...]
 
 
+class ConfigurationWarned(msgspec.Struct, frozen=True, kw_only=True):
+    """The configuration in force allows what makes the deployment weak (`wire.hardening`)."""
+
+    code: str
+    field: str
+    message: str
+
+
 class StoreUp(msgspec.Struct, frozen=True, kw_only=True):
     """The store answers, or does not."""
 
@@ -419,6 +427,7 @@ Observation: TypeAlias = (
     | Reloaded
     | ConfigurationRead
     | RestartRequired
+    | ConfigurationWarned
     | StoreUp
     | StoreLost
     | StoreWrittenBack

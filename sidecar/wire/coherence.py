@@ -9,17 +9,18 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sidecar.domain.policy import BLOCK, COMPLIANT_DEVICE, ROUTINE
+from sidecar.wire.claim_paths import parts_of
+from sidecar.wire.hardening import check_accepted
 from sidecar.wire.introspection import introspection_problems
 from sidecar.wire.issuer_coherence import check_issuers
+from sidecar.wire.listener_coherence import check_listeners
 from sidecar.wire.paths import InvalidRoute, Routes
 from sidecar.wire.positions import Listing, Node, Place, Problems, Scalar, Table, shown
 from sidecar.wire.receiver_coherence import check_receiver
 from sidecar.wire.settings import (
     CONTEXT,
-    Admin,
     Assurance,
     Context,
-    Grpc,
     Http,
     Risk,
     Route,
@@ -76,12 +77,8 @@ def check_coherence(root: Table, values: Mapping[str, Any], problems: Problems) 
     check_receiver(root, values, problems)
     check_issuers(root, values, problems)
     check_sources(root, values, problems)
-    http, admin = values.get("http"), values.get("admin")
-    if isinstance(http, Http) and isinstance(admin, Admin):
-        check.listeners(http, admin)
-        grpc = values.get("grpc")
-        if isinstance(grpc, Grpc) and grpc.bind and not grpc.bind.endswith(":0"):
-            check.grpc(grpc, http, admin)
+    check_listeners(root, values, problems)
+    check_accepted(root, values, problems)
 
 
 def _find(node: Node, steps: tuple[str, ...], field: str = "") -> Iterator[tuple[str, Node]]:
@@ -239,7 +236,7 @@ class _Checks:
         for (field, node), issuer in zip(
             _find(self._root, ("tokens", "issuers", "*")), tokens.issuers, strict=False
         ):
-            if issuer.session_claim == "jti":
+            if issuer.session_claim and parts_of(issuer.session_claim)[-1] == "jti":
                 message = "must not be jti: a refreshed token would shed the marks; see `session`"
                 self._problems.add(node.place, f"{field}.session_claim", message)
             if issuer.jwks_uri and issuer.jwks_file:
@@ -364,15 +361,3 @@ class _Checks:
         if http is not None and http.cors.credentials and "*" in http.cors.origins:
             message = "must be false with the origin `*`: browsers refuse the two together"
             self._add("http.cors.credentials", message)
-
-    def grpc(self, grpc: Grpc, http: Http, admin: Admin) -> None:
-        """A third listener needs a third address."""
-        for section, other in (("http", http), ("admin", admin)):
-            if other.enabled and other.bind == grpc.bind:
-                self._add("grpc.bind", f"is the address of `{section}.bind`; each needs its own")
-
-    def listeners(self, http: Http, admin: Admin) -> None:
-        """Two listeners need two addresses."""
-        both = http.enabled and admin.enabled
-        if both and http.bind == admin.bind and not http.bind.endswith(":0"):
-            self._add("admin.bind", "is the address of `http.bind`; two listeners need two")

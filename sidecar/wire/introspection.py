@@ -6,7 +6,6 @@ is not active, or that it is for somebody else, does.
 """
 
 import base64
-import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 from urllib.parse import quote_plus
@@ -16,6 +15,7 @@ import msgspec
 from sidecar.wire.claims import Flaw, InvalidToken, Token, Validity, token_of, validity_of
 from sidecar.wire.identifying import limited
 from sidecar.wire.jws import Unverified, bounded_object
+from sidecar.wire.reach import is_fetchable
 from sidecar.wire.settings import Introspection, Issuer
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -23,8 +23,6 @@ ASSERTION_LIFE = 60
 ANSWER_TYPES = ("token-introspection+jwt", "application/token-introspection+jwt")
 ANSWER_LIFE = 60
 """Seconds that a signed answer may be old."""
-
-_LOOPBACK = re.compile(r"http://(?:localhost|127\.[0-9.]+|\[::1\])(?:[:/]|$)")
 
 
 class InvalidAnswer(Exception):  # noqa: N818 - named by who must act: whoever runs the endpoint
@@ -58,13 +56,8 @@ def introspection_problems(settings: Introspection) -> Iterator[tuple[str, str]]
         yield "client_id", "is required: whose secret or key would it be?"
     elif settings.signed and not settings.client_id:
         yield "client_id", "is required: a signed answer says whom it is for"
-    if not is_permitted(settings.endpoint):
+    if not is_fetchable(settings.endpoint):
         yield "endpoint", "must be https://, or http:// on this machine itself"
-
-
-def is_permitted(endpoint: str) -> bool:
-    """Whether tokens may be sent there."""
-    return endpoint.startswith("https://") or bool(_LOOPBACK.match(endpoint))
 
 
 def is_opaque(token: str) -> bool:

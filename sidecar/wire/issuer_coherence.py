@@ -1,12 +1,13 @@
 """What does not fit together of issuers: their namespaces, and who is named of which of them."""
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from sidecar.domain.namespaces import Namespaces
 from sidecar.domain.policy import NOBODY
-from sidecar.wire.positions import Listing, Node, Place, Problems, Table, shown
+from sidecar.wire.positions import Problems, Table, place_of, shown
+from sidecar.wire.reach import is_fetchable
 from sidecar.wire.settings import Assurance, BreakGlass, Context
 from sidecar.wire.shapes import suggestion
 from sidecar.wire.token_settings import Tokens
@@ -17,7 +18,7 @@ def check_issuers(root: Table, values: Mapping[str, Any], problems: Problems) ->
     tokens = values.get("tokens")
     if not isinstance(tokens, Tokens):
         return
-    wrong = [*_joined(tokens)]
+    wrong = [*_joined(tokens), *_origins(tokens), *_plain(tokens)]
     assurance, glass = values.get("assurance"), values.get("break_glass")
     if isinstance(assurance, Assurance):
         wrong += _levels(tokens, assurance)
@@ -25,20 +26,7 @@ def check_issuers(root: Table, values: Mapping[str, Any], problems: Problems) ->
         wrong += _accounts(tokens, glass)
     wrong += _spared(tokens.namespaces, values.get("contexts", {}))
     for field, message in wrong:
-        problems.add(_place(root, field), field, message)
-
-
-def _place(root: Table, field: str) -> Place:
-    """Where a field stands, else where the nearest thing around it stands."""
-    node: Node = root
-    for step in re.findall(r"[^.\[\]]+", field):
-        if isinstance(node, Table) and step in node.entries:
-            node = node.entries[step].node
-        elif isinstance(node, Listing) and step.isdigit() and int(step) < len(node.items):
-            node = node.items[int(step)]
-        else:
-            break
-    return node.place
+        problems.add(place_of(root, field), field, message)
 
 
 def _joined(tokens: Tokens) -> Iterator[tuple[str, str]]:
@@ -51,6 +39,31 @@ def _joined(tokens: Tokens) -> Iterator[tuple[str, str]]:
                 " both the same, or this one another"
             )
             yield f"tokens.issuers[{index}].namespace", message
+
+
+def _plain(tokens: Tokens) -> Iterator[tuple[str, str]]:
+    """Keys are fetched over TLS, or from this machine: whoever is between would choose them."""
+    message = "must be https, or http on a loopback host: keys are fetched from there"
+    for index, one in enumerate(tokens.issuers):
+        field, asked = f"tokens.issuers[{index}]", one.introspection
+        is_fetched = asked.signed or not asked.only
+        if not is_fetched or one.jwks_file:
+            continue
+        if one.jwks_uri:
+            if not is_fetchable(one.jwks_uri):
+                yield f"{field}.jwks_uri", message
+        elif one.issuer.startswith("http://") and not is_fetchable(one.issuer):
+            yield f"{field}.issuer", f"{message}; or give jwks_uri or jwks_file"
+
+
+def _origins(tokens: Tokens) -> Iterator[tuple[str, str]]:
+    """Proofs are compared with origins as they stand: scheme, host and port, and nothing else."""
+    for index, origin in enumerate(tokens.binding.origins):
+        field, parts = f"tokens.binding.origins[{index}]", urlsplit(origin)
+        if "*" in parts.netloc:
+            yield field, "has a `*`, which stands for nothing here: name each origin"
+        if parts.path not in {"", "/"} or parts.query:
+            yield field, f"has a path, which origins do not: say {parts.scheme}://{parts.netloc}"
 
 
 def _levels(tokens: Tokens, assurance: Assurance) -> Iterator[tuple[str, str]]:

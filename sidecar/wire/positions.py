@@ -28,6 +28,7 @@ WHOLE = "(file)"
 """Stands for the field of a problem that concerns a whole file."""
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_STEPS = re.compile(r"[^.\[\]]+")
 _UNREADABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _MAX_DIGITS = 40
@@ -104,6 +105,19 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 Node: TypeAlias = Scalar | Listing | Table | Refused
+
+
+def place_of(root: Node, field: str) -> Place:
+    """Return where a field stands, else where the nearest thing around it stands."""
+    node = root
+    for step in _STEPS.findall(field):
+        if isinstance(node, Table) and step in node.entries:
+            node = node.entries[step].node
+        elif isinstance(node, Listing) and step.isdigit() and int(step) < len(node.items):
+            node = node.items[int(step)]
+        else:
+            break
+    return node.place
 
 
 class Problems:

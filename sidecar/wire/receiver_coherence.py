@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from sidecar.wire.positions import Listing, Node, Place, Problems, Table
+from sidecar.wire.reach import is_fetchable
 from sidecar.wire.receiver_settings import KnownTransmitter, Receiver
 from sidecar.wire.security_events import URIS, name_of
 from sidecar.wire.shapes import suggestion
 from sidecar.wire.subject_rules import KINDS, check_match
 
 _EVENTS = frozenset(name_of(kind) for kind in URIS)
-_LOOPBACK = ("http://localhost", "http://127.", "http://[::1]")
 SECRET_FILES = ("authorization_file", "token_file")
 
 
@@ -20,7 +20,7 @@ def check_receiver(root: Table, values: Mapping[str, Any], problems: Problems) -
     if not isinstance(receiver, Receiver):
         return
     check = _Checks(root, problems)
-    check.listener(receiver, values)
+    check.listener(receiver)
     for field, node, transmitter in transmitters(root, receiver):
         check.keys(field, node.place, transmitter)
         check.delivery(field, node.place, transmitter, receiver)
@@ -61,8 +61,8 @@ class _Checks:
         entry = root.entries.get("receiver")
         self._place = entry.place if entry else root.place
 
-    def listener(self, receiver: Receiver, values: Mapping[str, Any]) -> None:
-        """It has an address of its own, a whole certificate, and somebody to listen to."""
+    def listener(self, receiver: Receiver) -> None:
+        """It has a whole certificate, and somebody to listen to."""
         add = self._problems.add
         if bool(receiver.tls_cert_file) != bool(receiver.tls_key_file):
             missing = "tls_key_file" if receiver.tls_cert_file else "tls_cert_file"
@@ -72,12 +72,6 @@ class _Checks:
             return
         if not any(not transmitter.poll_url for transmitter in receiver.transmitters):
             add(self._place, "receiver.bind", "is given, but no transmitter would push there")
-        for section in ("http", "grpc", "admin"):
-            other = values.get(section)
-            same = getattr(other, "bind", "") == receiver.bind and not receiver.bind.endswith(":0")
-            if same and getattr(other, "enabled", True):
-                message = f"is the address of `{section}.bind`; each needs its own"
-                add(self._place, "receiver.bind", message)
 
     def keys(self, field: str, place: Place, transmitter: KnownTransmitter) -> None:
         """Keys come from one place, and may be used."""
@@ -88,6 +82,11 @@ class _Checks:
         if not found and not transmitter.issuer.startswith(("https://", "http://")):
             message = "is no URL where metadata could be; give jwks_uri, jwks_file or metadata_url"
             self._problems.add(place, f"{field}.issuer", message)
+        sources = (("jwks_uri", transmitter.jwks_uri), ("metadata_url", transmitter.metadata_url))
+        for name, url in sources if found else (("issuer", transmitter.issuer),):
+            if url.startswith("http://") and not is_fetchable(url):
+                message = "must be https, or http on a loopback host: keys are fetched from there"
+                self._problems.add(place, f"{field}.{name}", message)
         for name in ("algorithms", "types"):
             if not getattr(transmitter, name):
                 self._problems.add(place, f"{field}.{name}", "must not be empty")
@@ -103,7 +102,7 @@ class _Checks:
         if url and transmitter.authorization_file:
             message = "is for a transmitter that pushes, and this one is polled"
             self._problems.add(place, f"{field}.authorization_file", message)
-        if url.startswith("http://") and not url.startswith(_LOOPBACK):
+        if url and not is_fetchable(url):
             message = "must be https, or http on a loopback host"
             self._problems.add(place, f"{field}.poll_url", message)
 

@@ -207,13 +207,21 @@ class Grpc(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     idle_timeout: Duration = 3600.0  # a connection without a request is closed
 
 
+class AdminTls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """TLS of the admin listener, also for its probes; files that change are taken up at once."""
+
+    certificate: File = ""  # PEM, with what leads to its authority; empty: plain HTTP
+    key: File = ""  # the certificate's key, as PEM
+
+
 class Admin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The admin listener: metrics, health, and with a credential the sessions and policies."""
 
     enabled: bool = True  # whether it listens at all
     bind: Bind = "0.0.0.0:9090"  # `host:port` or `[::1]:port`
     token: str = ""  # the admin credential; empty: metrics and health only
-    token_file: File = ""  # a file that holds `token`
+    token_file: File = ""  # a file that holds `token`; looked at with each request
+    tls: AdminTls = AdminTls()  # a certificate, where others than this machine ask
 
 
 class Store(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -434,6 +442,12 @@ class Log(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     explain: bool = False
 
 
+class Warnings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Warnings of `sidecar validate`, which the daemon logs at its start: reference/warnings.md."""
+
+    accept: tuple[str, ...] = ()  # names of warnings that are meant so, and told no more
+
+
 class Policies(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the policy files lie: every `*.yaml` and `*.yml` in `path`, in name order.
 
@@ -476,6 +490,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     transmitter: Transmitter = Transmitter()
     log: Log = Log()
     policies: Policies = Policies()
+    warnings: Warnings = Warnings()
 
     def proof_of(self, app: str) -> ProofOf:
         """Whose proof counts for the calls of an app (empty: it is not known which)."""

@@ -178,3 +178,45 @@ async def test_hosts_that_no_call_can_have_are_refused(config: Path) -> None:
     done = await sidecar("validate", "--config", str(config))
     assert done.status == 2
     assert "routes[0].hosts[0]: cannot be sent as it stands" in done.err
+
+
+WEAK = """\
+http: {gateway: nginx, bind: "0.0.0.0:8181", trusted_proxies: [0.0.0.0/0]}
+socket: {mode: "0666"}
+admin: {token: a}
+store: {url: "redis://:secret@valkey:6379/0"}
+sessions: {event_skew: 1d}
+tokens:
+  issuers:
+    - {issuer: "https://a.example", audiences: [payroll], leeway: 1d}
+    - {issuer: "https://b.example", audiences: [payroll]}
+"""
+NAMES = [
+    *("socket-open-to-all", "data-listener-exposed", "trusted-proxies-everyone"),
+    *("admin-credential-short", "admin-credential-plain", "store-plain", "leeway-wide"),
+    *("event-skew-wide", "issuers-alike", "issuers-alike"),
+]
+
+
+async def test_what_makes_a_deployment_weak_is_told_by_name_until_it_is_accepted(
+    config: Path,
+) -> None:
+    write(config, CONFIG + WEAK)
+    done = await sidecar("validate", "--config", str(config))
+    assert done.status == 0
+    told = done.err.splitlines()
+    assert [line.rpartition("(")[2].rstrip(")") for line in told] == NAMES
+    assert (
+        f"{config}:4: http.bind: warning: 0.0.0.0:8181 is reached from other machines" in done.err
+    )
+    assert "secret" not in done.err.replace("secrets", "")
+    write(config, f"{CONFIG}{WEAK}warnings: {{accept: [{', '.join(set(NAMES))}]}}\n")
+    done = await sidecar("validate", "--strict", "--config", str(config))
+    assert (done.status, done.err) == (0, "")
+
+
+async def test_what_run_cannot_use_is_refused(config: Path) -> None:
+    write(config, CONFIG + 'http: {bind: "0.0.0.0:9090"}\n')
+    done = await sidecar("validate", "--config", str(config))
+    assert done.status == 2
+    assert "admin.bind" in done.err

@@ -25,6 +25,12 @@ def test_the_configuration_reference_is_current() -> None:
     assert generate.PAGE.read_text() == generate.page(), "run `python docs/generate.py`"
 
 
+def test_the_page_of_warnings_is_current() -> None:
+    assert generate.WARNINGS.read_text() == generate.warnings_page(), (
+        "run `python docs/generate.py`"
+    )
+
+
 def test_the_configuration_reference_has_every_section() -> None:
     page = generate.page()
     for member in struct_type(Settings).fields:

@@ -1,0 +1,264 @@
+"""What a configuration allows that makes a deployment weak: findings, each with a name.
+
+`run` can use all of it, so that none of it is an error: somebody may have a reason, which
+`warnings.accept` states by the name. What `run` cannot use is refused elsewhere (`coherence`).
+"""
+
+import ipaddress
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from sidecar.domain import lint
+from sidecar.wire.positions import Problems, Table, place_of, shown
+from sidecar.wire.reach import binds_of, is_fetchable, is_loopback, is_open
+from sidecar.wire.settings import Settings, Warnings
+from sidecar.wire.shapes import suggestion
+from sidecar.wire.store_address import (
+    Cluster,
+    InvalidAddress,
+    Local,
+    Sentinels,
+    Server,
+    parse_store_address,
+)
+
+SHORTEST_CREDENTIAL = 16
+"""Characters of the shortest credential that nobody is expected to guess."""
+
+WIDEST = 60.0
+"""Seconds that clocks may differ by without a word on it: the largest of our own defaults."""
+
+_WIDEST_PREFIX = MappingProxyType({4: 8, 6: 7})
+"""Prefixes that are shorter are no network of anybody: 10.0.0.0/8 and fc00::/7 are the largest."""
+
+_WRITABLE_BY_ALL = 0o002
+
+CODES: Mapping[str, str] = {
+    "data-listener-exposed": "whoever reaches the machine can ask the data listener, and send the"
+    " headers that a gateway sets",
+    "grpc-listener-exposed": "whoever reaches the machine can ask the gRPC listener, and say what"
+    " only Envoy should",
+    "socket-open-to-all": "every user of the machine can connect to the socket, ask and send"
+    " events",
+    "trusted-proxies-everyone": "headers are believed from anybody, so that a client chooses its"
+    " own address",
+    "store-plain": "the store's password, and who is marked and revoked, cross the network in"
+    " plain text",
+    "admin-credential-short": "the admin credential can be guessed",
+    "admin-credential-plain": "the admin credential crosses the network in plain text",
+    "receiver-open": "anybody can post to the receiver, in plain text and without a credential:"
+    " only the signature tells events from noise",
+    "receiver-credential-plain": "what transmitters show to be known crosses the network in plain"
+    " text",
+    "push-plain": "events, and the credential that they are pushed with, cross the network in"
+    " plain text",
+    "issuer-plain": "an issuer whose name is http:// beyond this machine is one that anybody on"
+    " the way can play",
+    "redirect-key-short": "the key that signs the way back from a step-up can be guessed",
+    "skew-wide": "for so long before a mark, a sign-in that is older than it counts as its proof",
+    "leeway-wide": "a token counts so long after its end",
+    "event-skew-wide": "an event may be from so far in the future, and then nothing newer replaces"
+    " it until that time",
+    "transmitter-skew-wide": "a transmitter's tokens may be from so far in the future",
+    "dpop-window-wide": "a DPoP proof that somebody took can be shown so long",
+}
+"""What each name means."""
+
+ADVICE: Mapping[str, str] = {
+    "data-listener-exposed": "bind 127.0.0.1, or use `http.unix`; where the gateway is on another"
+    " machine, let a firewall or network policy admit nobody else",
+    "grpc-listener-exposed": "bind 127.0.0.1; where Envoy is on another machine, let a firewall or"
+    " network policy admit nobody else",
+    "socket-open-to-all": 'say "0660" and a `group`, or list `socket.allowed_uids`',
+    "trusted-proxies-everyone": "name the addresses of the proxies themselves",
+    "store-plain": "use rediss:// (TLS), or a unix socket",
+    "admin-credential-short": f"use a random one of at least {SHORTEST_CREDENTIAL} characters, such"
+    " as `openssl rand -hex 32` makes",
+    "admin-credential-plain": "give `admin.tls`, or bind 127.0.0.1",
+    "receiver-open": "give `receiver.tls_cert_file` and `tls_key_file`, and each transmitter an"
+    " `authorization_file`",
+    "receiver-credential-plain": "give `receiver.tls_cert_file` and `tls_key_file`, unless what is"
+    " before it has TLS",
+    "push-plain": "push to an https:// address",
+    "issuer-plain": "have the issuer served, and named, by https://",
+    "redirect-key-short": f"use a random one of at least {SHORTEST_CREDENTIAL} characters",
+    "skew-wide": "keep clocks in step (NTP) and say less; 0 is the default",
+    "leeway-wide": "keep clocks in step (NTP) and say less; 30s is the default",
+    "event-skew-wide": "keep clocks in step (NTP) and say less; 60s is the default",
+    "transmitter-skew-wide": "keep clocks in step (NTP) and say less; 60s is the default",
+    "dpop-window-wide": "keep clocks in step (NTP) and say less; 60s is the default",
+}
+"""What to do about each."""
+
+
+ALL_CODES: Mapping[str, str] = MappingProxyType({**CODES, **lint.CODES})
+ALL_ADVICE: Mapping[str, str] = MappingProxyType({**ADVICE, **lint.ADVICE})
+"""Those that policies and names are looked at for, too."""
+
+OF_ALL = frozenset({"issuers-alike", "routes-unreached", "session-by-sign-in", "app-by-client"})
+"""Of those the ones that no policy has a part in: they are told at the start, too."""
+
+
+def check_accepted(root: Table, values: Mapping[str, Any], problems: Problems) -> None:
+    """Add those names of `warnings.accept` that no warning has."""
+    accepted = values.get("warnings")
+    for index, name in enumerate(accepted.accept if isinstance(accepted, Warnings) else ()):
+        if name not in ALL_CODES:
+            field = f"warnings.accept[{index}]"
+            message = f"{shown(name)!r} is no name of a warning{suggestion(name, ALL_CODES)}"
+            problems.add(place_of(root, field), field, message)
+
+
+class Weakness(NamedTuple):
+    """One finding: its name, the key of the configuration and what was found there."""
+
+    code: str
+    field: str
+    message: str
+
+
+def weaknesses(settings: Settings) -> tuple[Weakness, ...]:
+    """Return what makes this deployment weak, in the order of the sections."""
+    return tuple(finding for check in _CHECKS for finding in check(settings))
+
+
+def _exposed(settings: Settings) -> Iterator[Weakness]:
+    listeners = (("http", settings.http, settings.http.enabled), ("grpc", settings.grpc, True))
+    for section, listener, is_on in listeners:
+        code = "grpc-listener-exposed" if section == "grpc" else "data-listener-exposed"
+        for bind in filter(is_open, binds_of(listener)) if is_on else ():
+            yield Weakness(code, f"{section}.bind", f"{bind} is reached from other machines")
+
+
+def _sockets(settings: Settings) -> Iterator[Weakness]:
+    socket, http = settings.socket, settings.http
+    code, message = "socket-open-to-all", "lets every user of this machine connect"
+    if int(socket.mode, 8) & _WRITABLE_BY_ALL and socket.allowed_uids is None:
+        yield Weakness(code, "socket.mode", f"{socket.mode} {message}")
+    if http.enabled and http.unix and int(http.unix_mode, 8) & _WRITABLE_BY_ALL:
+        yield Weakness(code, "http.unix_mode", f"{http.unix_mode} {message}")
+
+
+def _proxies(settings: Settings) -> Iterator[Weakness]:
+    if not (settings.http.enabled or settings.grpc.bind):
+        return
+    for index, text in enumerate(settings.http.trusted_proxies):
+        network = ipaddress.ip_network(text)
+        if network.prefixlen < _WIDEST_PREFIX[network.version]:
+            field = f"http.trusted_proxies[{index}]"
+            yield Weakness("trusted-proxies-everyone", field, f"{text} is nearly everybody")
+
+
+def _store(settings: Settings) -> Iterator[Weakness]:
+    store = settings.store
+    try:
+        address = parse_store_address(store.url) if store.url else None
+    except InvalidAddress:
+        return
+    if address is None or address.tls:
+        return
+    match address.target:
+        case Server(host=host):
+            hosts = [host]
+        case Sentinels(hosts=several) | Cluster(hosts=several):
+            hosts = list(several)
+        case Local():
+            hosts = []
+    far = next((host for host in hosts if not is_loopback(host.name)), None)
+    if far is not None:
+        with_password = store.password or store.password_file or address.password
+        words = "with a password, " if with_password else ""
+        message = f"{words}to another machine ({far}) without TLS"
+        yield Weakness("store-plain", "store.url", message)
+
+
+def _admin(settings: Settings) -> Iterator[Weakness]:
+    admin = settings.admin
+    if not admin.enabled or not (admin.token or admin.token_file):
+        return
+    if 0 < len(admin.token) < SHORTEST_CREDENTIAL:
+        field = "admin.token_file" if admin.token_file else "admin.token"
+        message = f"has {len(admin.token)} characters"
+        yield Weakness("admin-credential-short", field, message)
+    if not admin.tls.certificate:
+        for bind in filter(is_open, binds_of(admin)):
+            message = f"{bind} is reached from other machines, without TLS"
+            yield Weakness("admin-credential-plain", "admin.bind", message)
+
+
+def _receiver(settings: Settings) -> Iterator[Weakness]:
+    receiver = settings.receiver
+    is_plain = not receiver.tls_cert_file and any(map(is_open, binds_of(receiver)))
+    if not is_plain:
+        return
+    pushing = [one for one in enumerate(receiver.transmitters) if not one[1].poll_url]
+    for index, one in pushing:
+        field = f"receiver.transmitters[{index}]"
+        if not one.authorization_file:
+            message = f"{one.name} pushes over plain HTTP, and shows nothing to be known by"
+            yield Weakness("receiver-open", field, message)
+        else:
+            message = f"{one.name} shows its credential over plain HTTP"
+            yield Weakness("receiver-credential-plain", f"{field}.authorization_file", message)
+
+
+def _transmitter(settings: Settings) -> Iterator[Weakness]:
+    for index, one in enumerate(settings.transmitter.recipients):
+        fixed = one.stream.push_to if one.stream is not None else ""
+        addresses = [(f"transmitter.recipients[{index}].stream.push_to", fixed)]
+        addresses += [
+            (f"transmitter.recipients[{index}].push_prefixes[{at}]", prefix)
+            for at, prefix in enumerate(one.push_prefixes)
+        ]
+        for field, address in addresses:
+            if address and not is_fetchable(address):
+                message = "is plain HTTP to another machine"
+                yield Weakness("push-plain", field, message)
+
+
+def _issuers(settings: Settings) -> Iterator[Weakness]:
+    for index, one in enumerate(settings.tokens.issuers):
+        field = f"tokens.issuers[{index}]"
+        if one.issuer.startswith("http://") and not is_fetchable(one.issuer):
+            message = "is named by http://, on another machine"
+            yield Weakness("issuer-plain", f"{field}.issuer", message)
+        if one.leeway > WIDEST:
+            yield Weakness("leeway-wide", f"{field}.leeway", _seconds(one.leeway))
+
+
+def _allowances(settings: Settings) -> Iterator[Weakness]:
+    if settings.assurance.skew >= WIDEST:
+        yield Weakness("skew-wide", "assurance.skew", _seconds(settings.assurance.skew))
+    if settings.sessions.event_skew > WIDEST:
+        field, skew = "sessions.event_skew", settings.sessions.event_skew
+        yield Weakness("event-skew-wide", field, _seconds(skew))
+    for index, one in enumerate(settings.receiver.transmitters):
+        if one.skew > WIDEST:
+            field = f"receiver.transmitters[{index}].skew"
+            yield Weakness("transmitter-skew-wide", field, _seconds(one.skew))
+    window = settings.tokens.binding.dpop_window
+    if window > WIDEST:
+        yield Weakness("dpop-window-wide", "tokens.binding.dpop_window", _seconds(window))
+
+
+def _seconds(seconds: float) -> str:
+    return f"is {seconds:g} seconds"
+
+
+def _redirects(settings: Settings) -> Iterator[Weakness]:
+    redirects = {"app.redirect": settings.app.redirect}
+    for name, app in settings.apps.items():
+        if app.redirect is not None:
+            redirects[f"apps.{name}.redirect"] = app.redirect
+    for field, redirect in redirects.items():
+        if 0 < len(redirect.key) < SHORTEST_CREDENTIAL:
+            key = "key_file" if redirect.key_file else "key"
+            message = f"has {len(redirect.key)} characters"
+            yield Weakness("redirect-key-short", f"{field}.{key}", message)
+
+
+_CHECKS: tuple[Callable[[Settings], Iterator[Weakness]], ...] = (
+    *(_sockets, _exposed, _proxies, _admin, _receiver, _store),
+    *(_issuers, _allowances, _transmitter, _redirects),
+)
