@@ -7,8 +7,8 @@ gateway refuses. It serves its own pod, so it has no TLS.
 A connection is one task that reads, and one for each open stream, at most `max_streams`. All write
 through one lock, so that frames leave in the order in which h2 made them.
 
-What a peer sends is taken in pieces, between which others get their turn. One that sends many frames
-that ask nothing is told to calm down, and its connection ends.
+What a peer sends is taken in pieces, between which others get their turn. One that sends many
+frames that ask nothing is told to calm down, and its connection ends.
 
 Drain: the peer is told with a GOAWAY which streams will still be answered (RFC 9113, section 6.8);
 later ones are refused as not processed, and the connection ends with the last of the others. The

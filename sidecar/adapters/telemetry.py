@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, assert_never
 
 import msgspec
+import trio
 
 from sidecar.adapters import clock
 from sidecar.adapters.logs import Lines, Logger, logger
 from sidecar.adapters.metrics import Exposition, Level, Metrics, Read
 from sidecar.adapters.received_telemetry import Received, record_received
+from sidecar.adapters.sampled_lines import SampledLines
 from sidecar.domain.facts import SIGNALS
 from sidecar.domain.policy import State
 from sidecar.service.observations import (
@@ -90,7 +92,7 @@ class Telemetry:
         self._checks = settings.log.checks
         self.metrics = Metrics(settings.contexts)
         self._lines.on_drop = self.metrics.log_lines_dropped.inc
-        self.run = self._lines.run
+        self._sampled = SampledLines(self._log.info)
         # The hot ones, without a step between.
         self.checked = self.metrics.checked
         self.stored = self.metrics.stored
@@ -104,6 +106,13 @@ class Telemetry:
         self._waiting: tuple[str, ...] = ()
         self._now = now
         self._silent: set[str] = set()  # issuers that do not answer about tokens
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Write log lines in a thread, and tell of those that were left out, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._lines.run)
+            nursery.start_soon(self._sampled.run)
+            task_status.started()
 
     def configured(self, settings: Settings) -> None:
         """Take over what a reload may change: contexts and issuers."""
@@ -239,8 +248,9 @@ class Telemetry:
         metrics.marks.labels(policy, signal, state).inc()
         if mark.signal_to_mark_seconds is not None:
             metrics.signal_to_mark.observe(mark.signal_to_mark_seconds)
-        self._log.info(
+        self._sampled.write(
             "session-would-be-marked" if mark.report_only else "session-marked",
+            _cause(mark, mark.policy),
             session=mark.session,
             subject=mark.subject,
             **_issuer(mark.issuer),
@@ -253,8 +263,9 @@ class Telemetry:
 
     def _cleared(self, mark: Cleared) -> None:
         self.metrics.marks_cleared.labels(mark.reason).inc()
-        self._log.info(
+        self._sampled.write(
             "mark-cleared",
+            _cause(mark, mark.policy),
             session=mark.session,
             subject=mark.subject,
             **_issuer(mark.issuer),
@@ -265,7 +276,8 @@ class Telemetry:
 
     def _revoked(self, revoked: RevokedSession) -> None:
         self.metrics.revocations.inc()
-        self._log.info("session-revoked", **_told(revoked))
+        fields = {name: value for name, value in _told(revoked).items() if name != "since"}
+        self._sampled.write("session-revoked", _cause(revoked), **fields)
 
     def _reported_only(self, report: ReportedOnly) -> None:
         policy = self.metrics.policies[report.policy]
@@ -527,6 +539,11 @@ _LACKING = {
     Need.ROLES: "roles are unknown: see tokens.issuers[].roles_unknown and roles_absent",
     Need.CLAIM: "a policy asks for it: where it is unknown, its condition does not hold",
 }
+
+
+def _cause(seen: Marked | Cleared | RevokedSession, policy: str = "") -> tuple[object, ...]:
+    """What brought this about, and the same elsewhere: an event, by its moment; empty: none did."""
+    return (policy, seen.since) if seen.since else ()
 
 
 def _issuer(issuer: str) -> dict[str, str]:

@@ -106,7 +106,7 @@ class Marked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cleared(msgspec.Struct, frozen=True, kw_only=True):
-    """A mark of this policy binds a session no longer."""
+    """A mark of this policy binds a session no longer. `since`: when it was set (seconds)."""
 
     session: str
     subject: str
@@ -114,15 +114,17 @@ class Cleared(msgspec.Struct, frozen=True, kw_only=True):
     reason: ClearReason
     text: str = ""
     issuer: str = ""
+    since: float = 0.0
 
 
 class RevokedSession(msgspec.Struct, frozen=True, kw_only=True):
-    """A session is over until a later sign-in."""
+    """A session is over until a later sign-in. `since`: by what happened then (seconds)."""
 
     session: str
     subject: str
     reason: str = ""
     issuer: str = ""
+    since: float = 0.0
 
 
 class ReportedOnly(msgspec.Struct, frozen=True, kw_only=True):

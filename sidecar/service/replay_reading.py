@@ -65,7 +65,7 @@ class Reading:
     def _note(self, recorded: Recorded) -> None:
         match recorded:
             case LoggedMark():
-                self.logged_marks[recorded.policy] += 1
+                self.logged_marks[recorded.policy] += recorded.count
             case PassedOver() | Occurrence():
                 self.passed_over += 1
 

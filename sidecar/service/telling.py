@@ -99,6 +99,7 @@ def tellings(before: Known, state: State, standing: Standing, now: float) -> lis
                 subject=whose.subject,
                 issuer=whose.issuer,
                 reason=standing.revoked.value,
+                since=(standing.revoked.since or 0) / MICROSECONDS,
             )
             missing.append(Telling(REVOKED, value, revoked))
     known = set(policies)
@@ -146,5 +147,6 @@ def _cleared(whose: Whose, state: State, policy: str, value: bytes, *, known: bo
         issuer=whose.issuer,
         policy=policy,
         reason=reason,
+        since=moment / MICROSECONDS,
     )
     return Telling(policy, _value(moment, _CLEARED), cleared)

@@ -86,6 +86,7 @@ class LoggedMark(msgspec.Struct, frozen=True):
 
     policy: str
     report_only: bool
+    count: int = 1
 
 
 class PassedOver(msgspec.Struct, frozen=True):
@@ -154,7 +155,9 @@ def _time(value: object) -> float:
 def _logged(raw: Mapping[str, object], line: bytes) -> Recorded:
     event = str(raw["event"])
     if event in _MARKED:
-        return LoggedMark(_text(raw, "policy"), event != _MARKED[0])
+        more = raw.get("and", 0)  # a line may tell how many more of its event there were like it
+        count = 1 + more if isinstance(more, int) and more > 0 else 1
+        return LoggedMark(_text(raw, "policy"), event != _MARKED[0], count)
     if event != "checked" or raw.get("decision") in _UNDECIDED or not raw.get("session"):
         return PassedOver(event)
     context = raw.get("context")

@@ -3,6 +3,7 @@ import json
 import shutil
 import subprocess
 import threading
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sidecar.adapters.logs import Lines
 from sidecar.adapters.metrics import Level
+from sidecar.adapters.sampled_lines import IN_FULL
 from sidecar.adapters.telemetry import Telemetry
 from sidecar.domain.explaining import explain_call
 from sidecar.domain.facts import SIGNALS
@@ -125,6 +127,29 @@ class Said:
 
 def asked_about(outcome: str, detail: str = "") -> Introspected:
     return Introspected(issuer="https://a.example", outcome=outcome, seconds=0.1, detail=detail)
+
+
+def test_an_event_of_thousands_of_sessions_is_some_lines_and_counted_in_full() -> None:
+    said = Said()
+    for number in range(8000):
+        name = f"s{number}"
+        mark = msgspec.structs.replace(MARK, session=name, since=1000.25)
+        said.telemetry.record(mark)
+        said.telemetry.record(msgspec.structs.replace(mark, since=0.0, policy="p2"))
+        said.telemetry.record(RevokedSession(session=name, subject="ada", since=1000.25))
+    said.telemetry.record(msgspec.structs.replace(MARK, since=1000.5))
+    lines = map(json.loads, said.stream.getvalue().splitlines())
+    told = Counter((line["event"], line.get("policy"), line.get("since")) for line in lines)
+    assert told == {
+        ("session-marked", "p1", 1000.25): IN_FULL,
+        ("session-marked", "p1", 1000.5): 1,  # another event's
+        ("session-marked", "p2", 0.0): 8000,  # of no event
+        ("session-revoked", None, None): IN_FULL,
+    }
+    value = said.telemetry.metrics.registry.get_sample_value
+    labels = {"policy": "p1", "signal": "risk-level-change", "state": "enabled"}
+    assert value("sidecar_marks_total", labels) == 8001
+    assert value("sidecar_sessions_revoked_total") == 8000
 
 
 def test_a_flood_of_what_anybody_may_send_is_a_line_a_minute_with_a_count() -> None:

@@ -120,6 +120,8 @@ def test_the_daemons_log_gives_calls_and_marks_and_the_rest_is_passed_over() -> 
     assert marked == LoggedMark("p", report_only=False)
     tried = read(**told, event="session-would-be-marked", policy="p", session="s1")
     assert tried == LoggedMark("p", report_only=True)
+    many = {**told, "event": "session-marked", "policy": "p", "session": "s1", "and": 41}
+    assert read(**many) == LoggedMark("p", report_only=False, count=42)
     assert read(**told, event="store-up") == PassedOver("store-up")
     undecided = {"decision": "unavailable", "session": "s1", "context": ""}
     assert read(**told, event="checked", **undecided) == PassedOver("checked")
