@@ -4,7 +4,7 @@ A subscriber who was away is told nothing of what it missed. So whoever holds re
 know two things: that a channel is followed (`follow` returns once the server has said so; load
 the record after that, and there is no gap), and since when it can be certain that nothing was
 missed (`staleness`). The link to each server is therefore pinged all the time. When one breaks,
-all begin anew: `lost()` is called; the channels are subscribed again and acknowledged;
+all begin anew: `lost(reason)` is called; the channels are subscribed again and acknowledged;
 `await restored()` is the moment to load again what is held; then the link is whole.
 """
 
@@ -17,6 +17,7 @@ import redis
 import trio
 
 from sidecar.adapters.news_line import Line
+from sidecar.adapters.redis_causes import cause_of
 from sidecar.adapters.redis_links import Links
 from sidecar.adapters.redis_socket import connected
 from sidecar.domain.lattice import Record
@@ -42,7 +43,7 @@ class News:
         settings: StoreSettings,
         *,
         deliver: Callable[[bytes, Record], None],
-        lost: Callable[[], None],
+        lost: Callable[[str], None],
         restored: Callable[[], Awaitable[None]],
         ping: float = 1.0,
         on_trouble: Callable[[str], None] = lambda _: None,
@@ -122,7 +123,7 @@ class News:
         while True:
             if await self._live(started):
                 failures = 0
-                self._lost()
+                self._lost(self._trouble)
             started()
             self._on_trouble(self._trouble)
             longest = min(self._settings.retry_cap, self._settings.retry_base * 2.0**failures)
@@ -203,4 +204,4 @@ class News:
         try:
             return await trio.to_thread.run_sync(self._links.whereabouts)
         except (redis.RedisError, OSError) as error:
-            raise Unavailable(f"the store does not answer: {error}") from error
+            raise Unavailable(cause_of(error, self._links.where)) from error

@@ -50,7 +50,12 @@ def call(client: redis.Redis, *command: bytes | str | int) -> Any:
 
 
 class Links(Protocol):
-    """The servers of the store, as nodes by name. Blocking methods raise redis-py's errors."""
+    """The servers of the store, as nodes by name. Blocking methods raise redis-py's errors.
+
+    `where` is the address of the store without credentials.
+    """
+
+    where: str
 
     def node_of(self, key: bytes) -> str:
         """The node that holds a key or channel. Raises `Unavailable` while none is known to."""
@@ -85,23 +90,25 @@ def links_of(settings: StoreSettings, *, url: str = "") -> Links:
     """
     address = parse_store_address(settings.url or url)
     options = _options(settings, address)
+    where = address.shown
     match address.target:
         case Server(host=host, db=db):
             kind = SSLConnection if address.tls else Connection
-            return OneServer(ConnectionPool(kind, host=host.name, port=host.port, db=db, **options))
+            pool = ConnectionPool(kind, host=host.name, port=host.port, db=db, **options)
+            return OneServer(pool, where)
         case Local(path=path, db=db):
-            return OneServer(
-                ConnectionPool(UnixDomainSocketConnection, path=path, db=db, **options)
-            )
+            pool = ConnectionPool(UnixDomainSocketConnection, path=path, db=db, **options)
+            return OneServer(pool, where)
         case Sentinels():
-            return OneServer(_sentinel_pool(address.target, settings, address.tls, options))
+            pool = _sentinel_pool(address.target, settings, address.tls, options)
+            return OneServer(pool, where)
         case Cluster(hosts=hosts):
             kind = SSLConnection if address.tls else Connection
 
-            def pool(host: Host) -> ConnectionPool:
+            def pool_of(host: Host) -> ConnectionPool:
                 return ConnectionPool(kind, host=host.name, port=host.port, **options)
 
-            return ManyServers(hosts, pool)
+            return ManyServers(hosts, pool_of, where)
         case never:
             assert_never(never)
 
@@ -150,7 +157,8 @@ def _sentinel_pool(
 class OneServer:
     """One server, whichever that is at the moment."""
 
-    def __init__(self, pool: ConnectionPool) -> None:
+    def __init__(self, pool: ConnectionPool, where: str) -> None:
+        self.where = where
         self._pool = pool
         self._client = redis.Redis(connection_pool=pool)
 
@@ -192,7 +200,10 @@ class OneServer:
 class ManyServers:
     """The masters of a Cluster, by slot (redis.io, "Redis Cluster specification")."""
 
-    def __init__(self, seeds: tuple[Host, ...], pool: Callable[[Host], ConnectionPool]) -> None:
+    def __init__(
+        self, seeds: tuple[Host, ...], pool: Callable[[Host], ConnectionPool], where: str
+    ) -> None:
+        self.where = where
         self._seeds = seeds
         self._pool = pool
         self._pools: dict[str, ConnectionPool] = {}

@@ -13,7 +13,9 @@ import hiredis
 import redis
 import trio
 
+from sidecar.adapters.redis_causes import cause_of
 from sidecar.adapters.redis_links import Links
+from sidecar.domain.causes import words_of
 from sidecar.service.answers import Unavailable
 
 CHUNK = 65536
@@ -69,7 +71,7 @@ class RedisSocket:
             except BlockingIOError:
                 ready = trio.lowlevel.wait_writable if writing else trio.lowlevel.wait_readable
             except OSError as error:
-                raise Unavailable(f"the connection to the store broke: {error}") from None
+                raise Unavailable(f"the connection to the store broke: {words_of(error)}") from None
             await ready(self._sock)
 
 
@@ -83,7 +85,7 @@ async def connected(links: Links, node: str) -> AsyncIterator[RedisSocket]:
     try:
         connection: Any = await trio.to_thread.run_sync(_connect, links, node)
     except (redis.RedisError, OSError) as error:
-        raise Unavailable(f"the store does not answer: {error}") from error
+        raise Unavailable(cause_of(error, links.where)) from error
     try:
         yield RedisSocket(connection._sock)  # noqa: SLF001 - redis-py has no other name for it
     finally:

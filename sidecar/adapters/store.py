@@ -26,9 +26,10 @@ import redis
 import trio
 
 from sidecar.adapters.redis_batch import ROUNDS, Durability, Item, Verdict, exchange, judge
+from sidecar.adapters.redis_causes import cause_of
 from sidecar.adapters.redis_commands import Operation, Outcome
 from sidecar.adapters.redis_lanes import Lane, Ticket
-from sidecar.adapters.redis_links import Links, call
+from sidecar.adapters.redis_links import ONLY, Links, call
 from sidecar.adapters.redis_scan import (
     Bookmark,
     Position,
@@ -63,7 +64,7 @@ def _unobserved(operation: str, seconds: float) -> None:
     """Nobody measures."""
 
 
-def _unheard(up: bool) -> None:  # noqa: FBT001 - a hook's one argument
+def _unheard(up: bool, cause: str) -> None:  # noqa: FBT001 - a hook's arguments
     """Nobody listens."""
 
 
@@ -71,7 +72,8 @@ class RedisStore:
     """The port `service.store.Store`, on Redis or Valkey 7.0 or newer.
 
     `observe(operation, seconds)` is told of each `submit` ("join", "load" or "queue", its wait
-    included) and of each "pipeline"; `on_up(up)` whenever the store comes or goes.
+    included) and of each "pipeline"; `on_up(up, cause)` whenever the store comes or goes, or
+    is away for another cause than before.
     """
 
     def __init__(
@@ -80,7 +82,7 @@ class RedisStore:
         settings: StoreSettings,
         *,
         observe: Callable[[str, float], None] = _unobserved,
-        on_up: Callable[[bool], None] = _unheard,
+        on_up: Callable[[bool, str], None] = _unheard,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._links = links
@@ -95,7 +97,7 @@ class RedisStore:
         if self._durability.asked:
             self._patient = Lane(settings.queue, settings.batch)
         self._limiters: dict[str, trio.CapacityLimiter] = {}
-        self._down: set[str] | None = None
+        self._down: dict[str, str] | None = None  # by node, why it is down
         self._fell = trio.Event()
         self._running = False
 
@@ -227,7 +229,7 @@ class RedisStore:
         try:
             where = await trio.to_thread.run_sync(self._links.whereabouts)
         except (redis.RedisError, OSError) as error:
-            raise Unavailable(f"the store does not answer: {error}") from error
+            raise Unavailable(cause_of(error, self._links.where)) from error
         nodes = self._links.nodes()
         if not nodes:
             raise Unavailable("no node of the store is known")
@@ -343,12 +345,18 @@ class RedisStore:
                 lambda: use(self._links.client(node)), limiter=limiter
             )
         except redis.ResponseError as error:
-            raise Unavailable(f"the store refuses: {error}") from error
+            raise Unavailable(self._cause(error, node)) from error
         except (redis.RedisError, OSError) as error:
-            self._report(node, answers=False)
-            raise Unavailable(f"the store does not answer: {error}") from error
-        self._report(node, answers=True)
+            cause = self._cause(error, node)
+            self._report(node, cause)
+            raise Unavailable(cause) from error
+        self._report(node, "")
         return result
+
+    def _cause(self, error: Exception, node: str) -> str:
+        """Return why a node cannot be used; of several, which one it is."""
+        words = cause_of(error, self._links.where)
+        return words if node == ONLY else f"{node} of {words}"
 
     async def _call(self, node: str, use: Callable[[redis.Redis], T]) -> T:
         failures = 0
@@ -361,29 +369,32 @@ class RedisStore:
             await trio.sleep(self._pause(failures))
             failures += 1
 
-    def _report(self, node: str, *, answers: bool) -> None:
-        if not answers:
-            self._set_down({*(self._down or ()), node})
+    def _report(self, node: str, cause: str) -> None:
+        """Take note of why a node does not answer; empty: it does."""
+        if cause:
+            self._set_down({**(self._down or {}), node: cause})
         elif self._down and node in self._down:
-            self._set_down(self._down - {node})
+            self._set_down({one: why for one, why in self._down.items() if one != node})
 
-    def _set_down(self, down: set[str]) -> None:
+    def _set_down(self, down: dict[str, str]) -> None:
         before, was_up = self._down, self.up
         # A node that has left is nobody's worry. The nameless one: no node can be found.
-        self._down = down & {"", *self._links.nodes()}
-        if before is None or was_up != self.up:
-            self._on_up(self.up)
+        known = {"", *self._links.nodes()}
+        self._down = {node: cause for node, cause in down.items() if node in known}
+        if before is None or was_up != self.up or (self._down and before != self._down):
+            self._on_up(self.up, "; ".join(dict.fromkeys(self._down.values())))
         if not self.up:
             self._fell.set()
         elif self._fell.is_set():
             self._fell = trio.Event()
 
-    async def _refresh(self) -> bool:
+    async def _refresh(self) -> str:
+        """Find out anew where everything is; return why that cannot be known, if it cannot."""
         try:
             await trio.to_thread.run_sync(self._links.refresh)
-        except (redis.RedisError, OSError):
-            return False
-        return True
+        except (redis.RedisError, OSError) as error:
+            return cause_of(error, self._links.where)
+        return ""
 
     def _pause(self, failures: int) -> float:
         longest = min(self._settings.retry_cap, self._settings.retry_base * 2.0**failures)
@@ -400,14 +411,14 @@ class RedisStore:
             await self._probe()
 
     async def _probe(self) -> None:
-        down: set[str] = set()
-        if not self.up and not await self._refresh():
-            down.add("")
+        down: dict[str, str] = {}
+        if not self.up and (cause := await self._refresh()):
+            down[""] = cause
         for node in self._links.nodes():
             try:
                 await self._in_thread(node, lambda client: call(client, "PING"))
-            except Unavailable:
-                down.add(node)
+            except Unavailable as error:
+                down[node] = str(error)
         self._set_down(down)
 
 

@@ -104,6 +104,7 @@ class Daemon:
             judged=self._judge_keys,
         )
         self._answers = False
+        self._cause = "the store was not asked yet"
         self._refusal = ""
         self.watcher: FileWatcher | None = None
         self._journeys: Journeys | None = None
@@ -138,8 +139,8 @@ class Daemon:
         else:
             self.health.bad("keys", words)
 
-    def _store_up(self, up: bool) -> None:  # noqa: FBT001 - a hook's one argument
-        self._answers = up
+    def _store_up(self, up: bool, cause: str) -> None:  # noqa: FBT001 - a hook's arguments
+        self._answers, self._cause = up, cause
         self._judge_store()
 
     def store_refuses(self, reason: str) -> None:
@@ -149,15 +150,15 @@ class Daemon:
             self._judge_store()
 
     def _judge_store(self) -> None:
-        trouble = self._refusal if self._answers else "the store does not answer"
+        trouble = self._refusal if self._answers else self._cause
         self.telemetry.record(StoreUp(up=not trouble, detail=trouble))
         if trouble:
             self.health.limping("store", trouble)
         else:
             self.health.good("store")
 
-    def _link_lost(self) -> None:
-        self.telemetry.record(LinkState(state=LinkStatus.LOST))
+    def _link_lost(self, reason: str) -> None:
+        self.telemetry.record(LinkState(state=LinkStatus.LOST, detail=reason))
         journeys = self._journeys
         self.health.limping("view", journeys.lagging if journeys else "news may be missed")
 

@@ -95,9 +95,9 @@ class Transmitter:
         app = AdminApp(telemetry=self._telemetry, health=self._health, inspection=None)
         return tuple(await nursery.start(Listener(admin.bind, app).run))
 
-    def _store_up(self, up: bool) -> None:  # noqa: FBT001 - a hook's one argument
-        self._telemetry.record(StoreUp(up=up))
+    def _store_up(self, up: bool, cause: str) -> None:  # noqa: FBT001 - a hook's arguments
+        self._telemetry.record(StoreUp(up=up, detail=cause))
         if up:
             self._health.good("store")
         else:
-            self._health.limping("store", "the store does not answer")
+            self._health.limping("store", cause)

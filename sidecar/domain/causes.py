@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 _CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
+_OURS = __name__.partition(".")[0]
+
 
 def first_causes(error: BaseException) -> tuple[BaseException, ...]:
     """Return the errors that an error comes from: groups are taken apart, causes are followed."""
@@ -16,6 +18,9 @@ def first_causes(error: BaseException) -> tuple[BaseException, ...]:
 
 
 def _first_causes(error: BaseException, above: frozenset[int]) -> Iterator[BaseException]:
+    if _is_told_already(error):
+        yield error
+        return
     above |= {id(error)}
     inner: tuple[BaseException, ...] = ()
     if isinstance(error, BaseExceptionGroup):
@@ -31,6 +36,11 @@ def _first_causes(error: BaseException, above: frozenset[int]) -> Iterator[BaseE
         yield from _first_causes(one, above)
 
 
+def _is_told_already(error: BaseException) -> bool:
+    """Return whether an error is one of ours that says itself what it comes from."""
+    return type(error).__module__.partition(".")[0] == _OURS and bool(str(error))
+
+
 def words_of(error: BaseException) -> str:
     """Return what went wrong: what the first causes say, each once."""
     return "; ".join(dict.fromkeys(map(_words, first_causes(error))))
@@ -41,6 +51,8 @@ def _words(error: BaseException) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, OSError):
         return _of_system(error, text)
+    if _is_told_already(error):
+        return text
     name = type(error).__name__
     return f"{name}: {text}" if text else _CAPITAL.sub(" ", name).lower()
 

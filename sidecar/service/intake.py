@@ -14,6 +14,7 @@ session later will look.
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Protocol, assert_never
 
+from sidecar.domain.causes import words_of
 from sidecar.domain.facts import Fact, Scope, Sighted, SignedIn, seen_in
 from sidecar.domain.lattice import Record
 from sidecar.domain.location import Place
@@ -28,7 +29,7 @@ from sidecar.domain.signal import (
 )
 from sidecar.domain.source import Sources
 from sidecar.domain.state import State
-from sidecar.service.answers import Accepted, Overloaded
+from sidecar.service.answers import Accepted, Overloaded, Unavailable
 from sidecar.service.attribution import Attribution
 from sidecar.service.observations import EventOutcome, EventTaken, Telemetry
 from sidecar.service.rescore import Enlisted, Rescorer
@@ -147,15 +148,21 @@ class Intake:
         self, signal: Signal, take: Callable[[Signal], Awaitable[Accepted]]
     ) -> Accepted:
         """Have an event taken, and count what became of it."""
-        outcome = EventOutcome.FAILED
+        outcome, detail = EventOutcome.FAILED, ""
         try:
             accepted = await take(signal)
             outcome = _outcome_of(accepted)
         except Overloaded:
             outcome = EventOutcome.OVERLOADED
             raise
-        except InvalidSignal:
-            outcome = EventOutcome.INVALID
+        except InvalidSignal as error:
+            outcome, detail = EventOutcome.INVALID, str(error)
+            raise
+        except Unavailable as error:
+            detail = words_of(error)
+            raise
+        except Exception as error:
+            detail = type(error).__name__  # no words of its own, which may quote the payload
             raise
         finally:
             self._telemetry.record(
@@ -165,6 +172,7 @@ class Intake:
                     id=signal.stamp.id,
                     source=signal.source,
                     label=signal.label,
+                    detail=detail,
                 )
             )
         return accepted

@@ -5,7 +5,7 @@
 the last two also with `rediss+`. Each may carry `user:password@`, percent-encoded.
 """
 
-from typing import TypeAlias
+from typing import TypeAlias, assert_never
 from urllib.parse import parse_qs, unquote
 
 import msgspec
@@ -67,6 +67,22 @@ class StoreAddress(msgspec.Struct, frozen=True):
     tls: bool = False
     username: str = ""
     password: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The address without credentials, as it may be logged."""
+        tls = "s" if self.tls else ""
+        match self.target:
+            case Local(path=path, db=db):
+                return f"unix://{path}{f'?db={db}' if db else ''}"
+            case Server(host=host, db=db):
+                return f"redis{tls}://{host}{f'/{db}' if db else ''}"
+            case Sentinels(hosts=hosts, service=service):
+                return f"redis{tls}+sentinel://{','.join(map(str, hosts))}/{service}"
+            case Cluster(hosts=hosts):
+                return f"redis{tls}+cluster://{','.join(map(str, hosts))}"
+            case never:
+                assert_never(never)
 
 
 def parse_store_address(url: str) -> StoreAddress:

@@ -38,7 +38,8 @@ class Heard:
     def deliver(self, key: bytes, fields: Record) -> None:
         self._add((key, fields))
 
-    def lost(self) -> None:
+    def lost(self, reason: str) -> None:
+        assert reason
         self._add("lost")
 
     async def restored(self) -> None:

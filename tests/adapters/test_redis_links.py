@@ -33,7 +33,7 @@ class Link:
             links_of(settings),
             settings,
             deliver=lambda key, fields: self.log.append((key, fields)),
-            lost=lambda: self.log.append("lost"),
+            lost=lambda _: self.log.append("lost"),
             restored=self._restored,
             ping=0.1,
         )

@@ -90,7 +90,7 @@ async def test_store_and_news_speak_tls(
         settings = certificates.settings(port, certificates.authority)
         store = RedisStore(links_of(settings), settings)
         news = News(
-            links_of(settings), settings, deliver=deliver, lost=lambda: None, restored=restored
+            links_of(settings), settings, deliver=deliver, lost=lambda _: None, restored=restored
         )
         async with trio.open_nursery() as nursery:
             await nursery.start(store.run)

@@ -44,7 +44,8 @@ class Watch:
         assert seconds >= 0
         self.operations[operation] += 1
 
-    def on_up(self, up: bool) -> None:
+    def on_up(self, up: bool, cause: str) -> None:
+        assert bool(cause) is not up
         self.ups.append(up)
         self._changed.set()
         self._changed = trio.Event()

@@ -6,6 +6,7 @@ import ssl
 import pytest
 
 from sidecar.domain.causes import first_causes, words_of
+from sidecar.service.answers import Unavailable
 
 
 def chained(outer: Exception, inner: BaseException) -> Exception:
@@ -15,6 +16,7 @@ def chained(outer: Exception, inner: BaseException) -> Exception:
 
 REFUSED = ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
 UNKNOWN = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+TOLD_BY_US = "the store at redis://db:6379: gone"
 PLAIN = ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)")
 PLAIN.reason = "WRONG_VERSION_NUMBER"
 PRIVATE = ssl.SSLCertVerificationError(1, "certificate verify failed")
@@ -42,6 +44,8 @@ class TooDeepError(Exception):
             "Connection refused; the host name is not known: Name or service not known",
         ),
         (ExceptionGroup("", [ExceptionGroup("", [TimeoutError()])]), "timeout error"),
+        (chained(Unavailable("the store at redis://db:6379: gone"), REFUSED), TOLD_BY_US),
+        (chained(Unavailable(), REFUSED), "Connection refused"),
     ],
 )
 def test_words_are_those_of_the_first_causes_and_never_empty(error: Exception, words: str) -> None:
