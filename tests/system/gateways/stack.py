@@ -23,13 +23,14 @@ from sidecar.daemon.serving import Addresses, Daemon
 from sidecar.demo.geography import Databases, build
 from sidecar.domain.policy import Networks, Selection
 from sidecar.wire.settings import App as Protected
-from sidecar.wire.settings import Cors, Gateway, Grpc, Http, Redirect
+from sidecar.wire.settings import Cors, Gateway, Grpc, Http, Redirect, Route
 from tests.adapters.identity import key_set
 from tests.adapters.servers import free_ports
 from tests.domain.scenes import policy
 from tests.stories.running import SIGNER, Client, configuration, settings_for, unique
 from tests.system.gateways import tunnels
 from tests.system.gateways.programs import GATEWAYS, Ports, running
+from tests.system.gateways.questions import Recorder, reading_of
 
 CLIENT = "127.0.0.9"
 """Where the client calls from: no proxy that the daemon trusts, which is 127.0.0.1 only."""
@@ -194,8 +195,11 @@ class Sidecar:
         self._directory = directory
         (directory / "jwks.json").write_bytes(key_set(SIGNER))
         geography: Databases = build(directory)
+        usual = settings_for(directory, store, geography, unique("sidecar"))
+        transfers = Route(path="/transfers/**", contexts=("c1",), methods=("PUT",))
         self._settings = replace(
-            settings_for(directory, store, geography, unique("sidecar")),
+            usual,
+            routes=(*usual.routes, transfers),
             http=Http(
                 bind=f"127.0.0.1:{ports.http}",
                 gateway=Gateway(gateway),
@@ -251,6 +255,7 @@ class Stack(NamedTuple):
     app: App
     sidecar: Sidecar
     directory: Path
+    recorder: Recorder
 
     def get(self, target: str, *fields: tuple[str, str], **more: Any) -> Answer:
         """A call through the gateway."""
@@ -273,8 +278,13 @@ def serving(server: socketserver.BaseServer) -> Iterator[None]:
 
 
 @contextmanager
-def standing(name: str, store: str, behind: Behind | None = None) -> Iterator[Stack]:
-    """A whole stack. `behind` serves another app, that knows the sidecar's socket, and its port."""
+def standing(
+    name: str, store: str, behind: Behind | None = None, *, recorded: bool = False
+) -> Iterator[Stack]:
+    """A whole stack. `behind` serves another app, that knows the sidecar's socket, at its port.
+
+    `recorded`: what the gateway asks is kept in `recorder`.
+    """
     with ExitStack() as stack:
         directory = Path(stack.enter_context(TemporaryDirectory(prefix="gateway-")))
         directory.chmod(0o755)  # the workers of some are www-data
@@ -287,10 +297,16 @@ def standing(name: str, store: str, behind: Behind | None = None) -> Iterator[St
         stack.callback(sidecar.stop)
         if behind is not None:
             ports = ports._replace(app=stack.enter_context(behind(sidecar.socket)))
+        setting = GATEWAYS[name].setting
+        asks_at = grpc_port if setting == "none" else http_port
+        recorder = Recorder(asks_at, reading_of(setting))
+        if recorded:
+            stack.enter_context(serving(recorder))
+            ports = ports._replace(http=recorder.address, grpc=recorder.address)
         here = directory / "gateway"
         here.mkdir()
         stack.enter_context(running(name, here, ports))
-        yield Stack(name, ports, app, sidecar, here)
+        yield Stack(name, ports, app, sidecar, here, recorder)
 
 
 @contextmanager

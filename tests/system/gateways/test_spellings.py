@@ -1,0 +1,148 @@
+"""Nothing reaches the app that was not asked about as itself: spellings, upgrades, overrides."""
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+import pytest
+
+from tests.adapters.servers import Server
+from tests.stories.running import token, unique
+from tests.system.gateways.programs import GATEWAYS
+from tests.system.gateways.questions import Asked, number_of
+from tests.system.gateways.readings import READINGS, methods, path_of, runs_sensitive
+from tests.system.gateways.stack import Seen, Stack, bearer, standing
+from tests.system.gateways.tunnels import H2C, HANDSHAKE, Fields, Link, head
+
+HOST = ("Host", "shop.example")
+FORGED: Fields = (("X-Sidecar-Subject", "admin"), ("X-Sidecar-Decision", "allow"))
+SPELLINGS = (
+    "/transfers/7",
+    "/transfers/7/",
+    "//transfers/7",
+    "/transfers//7",
+    "/./transfers/7",
+    "/transfers/./7",
+    "/transfers/../public/x",
+    "/transfers/%2e%2e/public/x",
+    "/public/../transfers/7",
+    "/public/%2e%2e/transfers/7",
+    "/public/.%2E/transfers/7",
+    "//x/..//transfers/7",
+    "/%74ransfers/7",
+    "/%2574ransfers/7",
+    "/TRANSFERS/7",
+    "/%54RANSFERS/7",
+    "/transfers%2f7",
+    "/transfers%2F..%2Fpublic/x",
+    "/public%2f..%2ftransfers/7",
+    "/public/..%2ftransfers/7",
+    "/transfers;v=1/7",
+    "/transfers/7;v=1",
+    "/public/..;/transfers/7",
+    "/transfers%3bv=1/7",
+    "/transfers\\7",
+    "/public\\..\\transfers/7",
+    "/public/%5c../transfers/7",
+    "/transfers/7%00",
+    "/tr%C1%A1nsfers/7",
+    "http://shop.example/transfers/7",
+)
+UPGRADES: dict[str, Fields] = {
+    "h2c": H2C,
+    "h2c, not named in Connection": H2C[1:],
+    "websocket": HANDSHAKE,
+    "websocket and h2c": (*HANDSHAKE, *H2C),
+    "a list": (("Connection", "Upgrade"), ("Upgrade", "websocket, h2c"), *HANDSHAKE[2:]),
+    "TLS": (("Connection", "Upgrade"), ("Upgrade", "TLS/1.2")),
+}
+OVERRIDES: dict[str, tuple[Fields, str]] = {
+    "a header": ((("X-HTTP-Method-Override", "PUT"),), ""),
+    "a header that an app takes for it": ((("X_Http.Method_Override", "PUT"),), ""),
+    "the query": ((), "_method=PUT&"),
+}
+WORKERS = 6
+
+
+class Attempt(NamedTuple):
+    """One call, by the number that it carries in its query."""
+
+    number: int
+    spelling: str
+    upgrade: str
+    override: str
+
+    def head(self, weak: str) -> bytes:
+        fields, query = OVERRIDES[self.override]
+        target = f"{self.spelling}?{query}n={self.number}"
+        return head("POST", target, [HOST, bearer(weak), *UPGRADES[self.upgrade], *fields])
+
+
+ATTEMPTS = [
+    Attempt(number, *names)
+    for number, names in enumerate(itertools.product(SPELLINGS, UPGRADES, OVERRIDES), 1)
+]
+IN_TUNNEL = 100_000
+"""What is added to a call's number for the one that follows it in a tunnel."""
+
+
+@pytest.fixture(scope="module", params=GATEWAYS)
+def stack(request: Any, valkey_server: Server) -> Iterator[Stack]:
+    if not GATEWAYS[request.param].installed:
+        pytest.skip(f"{request.param} is not installed")
+    with standing(request.param, valkey_server.url, recorded=True) as one:
+        yield one
+
+
+def run(stack: Stack, weak: str, attempt: Attempt) -> int:
+    """Make the call, and where it opens a tunnel another one in there."""
+    with Link(stack.ports.gateway) as link:
+        link.send(attempt.head(weak))
+        answer = link.response()
+        if answer.status == 101:
+            target = f"/transfers/7?n={attempt.number + IN_TUNNEL}"
+            link.smuggle(answer.fields["upgrade"].lower(), "PUT", target, FORGED)
+        return answer.status
+
+
+def is_asked(seen: Seen, asked: Asked) -> bool:
+    """Whether a request, as anybody may read it, is the call that was asked about."""
+    told = unquote(path_of(asked.target)).rstrip("/").lower()
+    read = {read(path_of(seen.target)).rstrip("/").lower() for read in READINGS.values()}
+    run_as = methods(seen.method, seen.target, seen.headers)
+    return read == {told} and run_as <= methods(asked.method, asked.target, ())
+
+
+def test_nothing_reaches_the_app_that_was_not_asked_about_as_itself(stack: Stack) -> None:
+    assert len(ATTEMPTS) == 30 * 6 * 3
+    session = unique("session")
+    weak = token(unique("user"), session)
+    assert stack.get("/public", bearer(weak)).status == 200
+    entered = {"segment": "restricted"}
+    stack.sidecar.client.event("network-change", {"session": session}, data=entered)
+    assert stack.get("/transfers/7", bearer(weak), method="PUT").status == 401
+    assert stack.get("/transfers/7", bearer(weak), method="POST").status == 200
+    stack.app.seen.clear()
+    stack.recorder.asked.clear()
+    with ThreadPoolExecutor(WORKERS) as threads:
+        statuses = list(threads.map(lambda one: run(stack, weak, one), ATTEMPTS))
+    asked = defaultdict(list)
+    for question in stack.recorder.asked:
+        asked[number_of(question.target)].append(question)
+    for seen in stack.app.seen:
+        number = number_of(seen.target)
+        attempt = ATTEMPTS[(number % IN_TUNNEL) - 1]
+        assert len(asked[number]) == 1, ("not asked about", attempt, seen)
+        (question,) = asked[number]
+        assert is_asked(seen, question), (attempt, seen, question)
+        assert seen.told("Host") == [question.host], (attempt, seen, question)
+        if "PUT" in methods(seen.method, seen.target, seen.headers):
+            assert not runs_sensitive(seen.target), (attempt, seen)
+    assert set(statuses) <= {101, 200, 400, 401, 403, 404}
+    reached = {number_of(seen.target) for seen in stack.app.seen}
+    passed = {one.number for one, status in zip(ATTEMPTS, statuses, strict=True) if status < 300}
+    assert reached == passed
+    assert len(reached) >= 2 * 4 * len(("/transfers/7", "/transfers/7/", "/TRANSFERS/7"))
