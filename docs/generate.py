@@ -1,8 +1,8 @@
 # ruff: noqa: INP001 - a script, no package
 """Writes the configuration reference from the settings' own docstrings, comments and defaults.
 
-And the tables of powers and of warnings from their descriptions. `python docs/generate.py` writes
-all; tests see to it that the pages in the repository are current.
+And the tables of powers, of warnings and of the rights at the store from their descriptions.
+`python docs/generate.py` writes all; tests see to it that the pages in the repository are current.
 """
 
 import ast
@@ -11,6 +11,7 @@ import functools
 import inspect
 import io
 import sys
+import textwrap
 import tokenize
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -19,17 +20,19 @@ from typing import Any, NamedTuple
 import msgspec
 import msgspec.inspect as mi
 
+from sidecar.adapters.redis_rights import least_rights, needs_of
 from sidecar.domain import lint, powers
 from sidecar.wire import hardening
 from sidecar.wire.config import REFINED
 from sidecar.wire.positions import Problems
 from sidecar.wire.restarts import LIVE, WAITING
-from sidecar.wire.settings import Settings
+from sidecar.wire.settings import Settings, Store
 from sidecar.wire.shapes import Shapes, default_of, struct_type
 from sidecar.wire.spellings import Kind
 
 PAGE = Path(__file__).parent / "reference" / "configuration.md"
 SOURCES = Path(__file__).parent / "sources.md"
+STORE = Path(__file__).parent / "store.md"
 WARNINGS = Path(__file__).parent / "reference" / "warnings.md"
 WARNINGS_HEAD = """\
 # Warnings
@@ -269,10 +272,30 @@ def _duration(seconds: float) -> str:
 
 def sources_page() -> str:
     """Return the page of sources, with the table of powers in it."""
-    text = SOURCES.read_text(encoding="utf-8")
-    before, begin, rest = text.partition("<!-- powers: begin -->\n")
-    _, end, after = rest.partition("<!-- powers: end -->\n")
-    return f"{before}{begin}\n{powers.table()}\n{end}{after}"
+    return _replaced(SOURCES, "powers", powers.table())
+
+
+def store_page() -> str:
+    """Return the page of the store, with the commands that give a user its rights in it."""
+    least = needs_of(Store())
+    lines = textwrap.wrap(" ".join(least_rights(least)), 90, break_on_hyphens=False)
+    rights = " \\\n  ".join(["ACL SETUSER sidecar on >PASSWORD", *lines])
+    more = [need.right for need in needs_of(Store(), transmits=True) if need not in least]
+    with_transmitter = "\n  ".join(textwrap.wrap(" ".join(more), 90, break_on_hyphens=False))
+    return _replaced(
+        STORE,
+        "rights",
+        f"```\n{rights}\n```\n\nand where `transmitter.issuer` is set\n\n"
+        f"```\n  {with_transmitter}\n```\n",
+    )
+
+
+def _replaced(page: Path, name: str, content: str) -> str:
+    """Return a page with this between its marks of that name."""
+    text = page.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(f"<!-- {name}: begin -->\n")
+    _, end, after = rest.partition(f"<!-- {name}: end -->\n")
+    return f"{before}{begin}\n{content}\n{end}{after}"
 
 
 def warnings_page() -> str:
@@ -297,6 +320,7 @@ def main() -> int:
     PAGE.write_text(page(), encoding="utf-8")
     SOURCES.write_text(sources_page(), encoding="utf-8")
     WARNINGS.write_text(warnings_page(), encoding="utf-8")
+    STORE.write_text(store_page(), encoding="utf-8")
     return 0
 
 

@@ -22,6 +22,7 @@ from sidecar.adapters.redis_links import Links
 from sidecar.adapters.redis_socket import connected
 from sidecar.domain.lattice import Record
 from sidecar.service.answers import Overloaded, Unavailable
+from sidecar.wire.losses import tag_of
 from sidecar.wire.settings import Store as StoreSettings
 
 MOVES = 5.0
@@ -34,7 +35,8 @@ class News:
     `deliver(key, fields)` is told which fields of a record grew; it must neither raise nor wait.
     `ping` is the interval between pings, in seconds; one that is not answered within
     `settings.timeout` breaks the link. `on_trouble(reason)` is told why a link broke or could not
-    be had.
+    be had. `own(tag)` is a channel in the slot of this hash tag that is followed all the time, at
+    each server: a link that may not even follow that is none.
     """
 
     def __init__(  # noqa: PLR0913 - what it needs, each by name
@@ -48,9 +50,11 @@ class News:
         ping: float = 1.0,
         on_trouble: Callable[[str], None] = lambda _: None,
         jitter: Callable[[], float] = random.random,
+        own: Callable[[str], bytes] | None = None,
     ) -> None:
         self._links = links
         self._settings = settings
+        self._own = own
         self._deliver = deliver
         self._lost = lost
         self._restored = restored
@@ -160,7 +164,12 @@ class News:
             deliver=self._deliver,
             ping=self._ping,
             patience=self._settings.timeout,
+            own=self._own_of(node),
         )
+
+    def _own_of(self, node: str) -> list[bytes]:
+        spans = self._links.spans(node)
+        return [self._own(tag_of(spans[0][0]))] if self._own and spans else []
 
     async def _hold(self, where: Hashable, on_whole: Callable[[], None]) -> None:
         with trio.CancelScope() as self._scope:

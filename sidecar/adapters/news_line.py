@@ -7,7 +7,7 @@ latest wish.
 """
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import hiredis
@@ -38,8 +38,9 @@ class _Wish:
 class Line:
     """Keeps `channels`, and those followed later, subscribed on one server.
 
-    `interest` is looked at before a channel of `unwanted` is unsubscribed. `listen` and `talk`
-    run until they raise `Unavailable`. `ready` is set once the server has acknowledged all
+    The channels of `own` are asked for anew with each ping: so it shows if that is not granted any
+    more. `interest` is looked at before a channel of `unwanted` is unsubscribed. `listen` and
+    `talk` run until they raise `Unavailable`. `ready` is set once the server has acknowledged all
     `channels`; `proven` is when the latest ping left that was answered.
     """
 
@@ -52,7 +53,9 @@ class Line:
         deliver: Callable[[bytes, Record], None],
         ping: float,
         patience: float,
+        own: Sequence[bytes] = (),
     ) -> None:
+        self._own = own
         self._socket = socket
         self._interest = interest
         self._deliver = deliver
@@ -92,7 +95,7 @@ class Line:
         while True:
             commands = self._subscriptions()
             if self._pinged is None and trio.current_time() >= self.proven + self._ping:
-                commands += self._unsubscriptions()
+                commands += [*self._unsubscriptions(), *self._subscribing(self._own)]
                 commands.append((b"PING",))
                 self._pinged = trio.current_time()
                 self._expected.append(_Sent(b"pong", at=self._pinged))
@@ -118,6 +121,9 @@ class Line:
 
     def _subscriptions(self) -> list[tuple[bytes, ...]]:
         channels, self._unsent = self._unsent, []
+        return self._subscribing(channels)
+
+    def _subscribing(self, channels: Sequence[bytes]) -> list[tuple[bytes, ...]]:
         self._expected.extend(_Sent(b"ssubscribe", channel) for channel in channels)
         # A command for each: in a Cluster one may not name channels of several slots.
         return [(b"SSUBSCRIBE", channel) for channel in channels]

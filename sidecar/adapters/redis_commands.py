@@ -88,6 +88,9 @@ SCRIPTS = (SCRIPT, _read("append"), _read("claim"), _read("backlog"))
 
 SHA, _APPEND, _CLAIM, BACKLOG = map(_sha, SCRIPTS)
 
+RIGHTS = _read("rights")
+RIGHTS_SHA = _sha(RIGHTS)
+
 
 def commands_of(  # noqa: C901 - one a case
     operation: Operation, *, again: bool = False

@@ -29,7 +29,12 @@ from sidecar.adapters.redis_batch import ROUNDS, Durability, Item, Verdict, exch
 from sidecar.adapters.redis_causes import cause_of
 from sidecar.adapters.redis_commands import Operation, Outcome
 from sidecar.adapters.redis_lanes import Lane, Ticket
+<<<<<<< HEAD
 from sidecar.adapters.redis_links import ONLY, Links, call
+=======
+from sidecar.adapters.redis_links import Links, call
+from sidecar.adapters.redis_rights import Need, lacks_of, told
+>>>>>>> 8b8a0e8 (store: name the right that its user lacks, and count it as down)
 from sidecar.adapters.redis_scan import (
     Bookmark,
     Position,
@@ -72,11 +77,16 @@ class RedisStore:
     """The port `service.store.Store`, on Redis or Valkey 7.0 or newer.
 
     `observe(operation, seconds)` is told of each `submit` ("join", "load" or "queue", its wait
+<<<<<<< HEAD
     included) and of each "pipeline"; `on_up(up, cause)` whenever the store comes or goes, or
     is away for another cause than before.
+=======
+    included) and of each "pipeline"; `on_up(up)` whenever the store comes or goes. `needs` are the
+    rights without which the daemon cannot do its work there.
+>>>>>>> 8b8a0e8 (store: name the right that its user lacks, and count it as down)
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it needs, each by name
         self,
         links: Links,
         settings: StoreSettings,
@@ -84,9 +94,11 @@ class RedisStore:
         observe: Callable[[str, float], None] = _unobserved,
         on_up: Callable[[bool, str], None] = _unheard,
         jitter: Callable[[], float] = random.random,
+        needs: Sequence[Need] = (),
     ) -> None:
         self._links = links
         self._settings = settings
+        self._needs = needs
         self._observe = observe
         self._on_up = on_up
         self._jitter = jitter
@@ -246,6 +258,11 @@ class RedisStore:
     async def vitals(self, shard: Shard) -> Vitals | None:
         """Ask a server about itself; None where it does not grant that. Raises `Unavailable`."""
         return await self.ask(b"{%s}" % tag_of(shard.slot).encode(), vitals_of)
+
+    async def lacks(self, shard: Shard) -> str:
+        """In words, which rights a server does not grant us; empty: none. Raises `Unavailable`."""
+        ask = partial(lacks_of, needs=self._needs)
+        return told(await self.ask(b"{%s}" % tag_of(shard.slot).encode(), ask))
 
     async def expiries(self, *keys: bytes) -> list[int]:
         """When each key expires. Raises `Unavailable`, `Overloaded`."""

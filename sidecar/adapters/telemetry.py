@@ -71,6 +71,8 @@ from sidecar.wire.settings import Settings
 from sidecar.wire.sources import local_source
 
 _TRACE_LIMIT = 12
+_CAUSES = 16
+"""So many causes are told of one outage of the store."""
 _LINE_EVERY = 60.0
 """Seconds between two log lines of the same source that wants more than it may."""
 
@@ -102,6 +104,7 @@ class Telemetry:
         self._count_claims(settings)
         self._said: dict[tuple[str, ...], tuple[float, int]] = {}
         self._store_up: bool | None = None
+        self._store_told: set[str] = set()  # why it is down, since it is
         self._lacking: set[tuple[str, str]] = set()  # issuers and claims that their tokens lack
         self._waiting: tuple[str, ...] = ()
         self._now = now
@@ -390,13 +393,14 @@ class Telemetry:
 
     def _store(self, store: StoreUp) -> None:
         self.metrics.store_up.set(store.up)
-        if store.up == self._store_up:
-            return  # told already
-        self._store_up = store.up
         if store.up:
-            self._log.info("store-up", detail=store.detail)
-        else:
+            if not self._store_up:
+                self._log.info("store-up", detail=store.detail)
+            self._store_told.clear()
+        elif store.detail not in self._store_told and len(self._store_told) < _CAUSES:
+            self._store_told.add(store.detail)
             self._log.error("store-down", detail=store.detail)
+        self._store_up = store.up
 
     def _store_lost(self, lost: StoreLost) -> None:
         self.metrics.store_losses.labels(lost.loss).inc()

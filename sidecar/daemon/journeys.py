@@ -222,6 +222,7 @@ class Journeys:
             placed=self.settler.remember,
             namespaces=self._namespaces,
             sources=self._sources,
+            lacks=lambda: self.guard.lacks,
         )
         self._wire_admission(names)
         self.reception = Reception(
@@ -367,6 +368,10 @@ class Journeys:
         if stale:
             words += f"; calls in {', '.join(stale)} are answered as when_unknown says"
         return words
+
+    def own_channel(self, tag: str) -> bytes:
+        """The channel on which this daemon hears itself, at the server of this tag's slot."""
+        return self.guard.channel(tag)
 
     def learn(self, key: bytes, fields: dict[bytes, bytes]) -> None:
         """Take up news; never raises."""

@@ -28,6 +28,7 @@ from sidecar.adapters.lean_http import HttpIncident
 from sidecar.adapters.local_socket import LocalSocket, SocketIncident
 from sidecar.adapters.news import News
 from sidecar.adapters.redis_links import links_of
+from sidecar.adapters.redis_rights import needs_of
 from sidecar.adapters.store import RedisStore
 from sidecar.adapters.telemetry import Telemetry
 from sidecar.daemon.configuration import Configuration, read_configuration
@@ -150,7 +151,11 @@ class Daemon:
             self._judge_store()
 
     def _judge_store(self) -> None:
+<<<<<<< HEAD
         trouble = self._refusal if self._answers else self._cause
+=======
+        trouble = self._refusal or ("" if self._answers else "the store does not answer")
+>>>>>>> 8b8a0e8 (store: name the right that its user lacks, and count it as down)
         self.telemetry.record(StoreUp(up=not trouble, detail=trouble))
         if trouble:
             self.health.limping("store", trouble)
@@ -212,6 +217,7 @@ class Daemon:
                 settings.store,
                 observe=self.telemetry.stored,
                 on_up=self._store_up,
+                needs=needs_of(settings.store, transmits=bool(settings.transmitter.issuer)),
             )
             journeys = Journeys(self, store)
             news = News(
@@ -220,6 +226,7 @@ class Daemon:
                 deliver=journeys.learn,
                 lost=self._link_lost,
                 restored=journeys.restored,
+                own=journeys.own_channel,
             )
             journeys.wire(news)
             self._journeys = journeys

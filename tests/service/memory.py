@@ -71,6 +71,7 @@ class MemoryStore:
         self.away = False
         self.servers: tuple[Shard, ...] = (Shard(((0, ALL_SLOTS - 1),)),)
         self.vital: dict[int, Vitals | None] = {}
+        self.lacking: dict[int, str] = {}
         self.round_trips = 0
 
     async def join(self, *joins: Join) -> list[Joined]:
@@ -140,6 +141,10 @@ class MemoryStore:
     async def vitals(self, shard: Shard) -> Vitals | None:
         self.trip()
         return self.vital.get(shard.slot, Vitals("run", "noeviction", 0))
+
+    async def lacks(self, shard: Shard) -> str:
+        self.trip()
+        return self.lacking.get(shard.slot, "")
 
     async def expiries(self, *keys: bytes) -> list[int]:
         self.trip()

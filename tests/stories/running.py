@@ -1,5 +1,7 @@
 """Whole daemons in one process, on one real store, spoken to over their real sockets.
 
+They use it as a user who has just the rights that the documents name: see `as_least_user`.
+
 They run on trio in a thread of their own (anyio's blocking portal), so that plain tests and
 hypothesis can drive them.
 """
@@ -48,6 +50,7 @@ from sidecar.wire.settings import (
 )
 from sidecar.wire.source_settings import SourceSettings
 from tests.adapters.identity import Signer, key_set
+from tests.adapters.servers import PASSWORD, USER
 
 ISSUER = "https://id.example"
 SIGNER = Signer("ES256")
@@ -158,6 +161,15 @@ def proofs_of_sessions(settings: Settings) -> Settings:
     return msgspec.structs.replace(settings, assurance=assurance)
 
 
+def as_least_user(settings: Settings) -> Settings:
+    """The same, as the user of a test's server who has just the documented rights."""
+    store = settings.store
+    if not store.url.startswith("unix://") or store.username or store.prefix != Store().prefix:
+        return settings
+    store = msgspec.structs.replace(store, username=USER, password=PASSWORD)
+    return msgspec.structs.replace(settings, store=store)
+
+
 def configuration(settings: Settings, policies: Sequence[Policy], directory: Path) -> Configuration:
     """Compile what a file would say."""
     prefixes = load(settings.networks, settings.locations)
@@ -266,6 +278,7 @@ def running(
         addresses = []
         for index in range(count):
             settings = change(settings_for(directory, url, geography, f"pod{index}"), index)
+            settings = as_least_user(settings)
             daemon = Daemon(configuration(settings, policies, directory), {})
             draining = portal.call(trio.Event)
             ended, address = portal.start_task(_run, daemon, draining)

@@ -52,16 +52,15 @@ def configured(url: str, spool: Path | None) -> Any:
 def test_without_a_spool_it_is_to_be_sent_again_and_then_it_counts(server: Server) -> None:
     with running(server.url, POLICIES, 1, configured(server.url, None)) as pods:
         (client,), url = pods.clients, pods.addresses[0].receiver[0]
-        user, token_id = unique("user"), unique("jti")
+        user = unique("user")
         weak = token(user, unique("session"))
         assert client.check(weak)["decision"] == "allow"
+        text = risk(user, unique("jti"))
         with server.paused():
-            answer = push(url, risk(user, token_id))
+            answer = push(url, text)
             assert (answer.status_code, answer.content) == (503, b"")
             assert int(answer.headers["retry-after"]) >= 1
-        eventually(
-            lambda: push(url, risk(user, token_id)), lambda answer: answer.status_code == 202
-        )
+        eventually(lambda: push(url, text), lambda answer: answer.status_code == 202)
         eventually(lambda: client.check(weak), lambda told: told["decision"] == "step_up")
 
 
