@@ -29,12 +29,8 @@ from sidecar.adapters.redis_batch import ROUNDS, Durability, Item, Verdict, exch
 from sidecar.adapters.redis_causes import cause_of
 from sidecar.adapters.redis_commands import Operation, Outcome
 from sidecar.adapters.redis_lanes import Lane, Ticket
-<<<<<<< HEAD
 from sidecar.adapters.redis_links import ONLY, Links, call
-=======
-from sidecar.adapters.redis_links import Links, call
 from sidecar.adapters.redis_rights import Need, lacks_of, told
->>>>>>> 8b8a0e8 (store: name the right that its user lacks, and count it as down)
 from sidecar.adapters.redis_scan import (
     Bookmark,
     Position,
@@ -77,13 +73,9 @@ class RedisStore:
     """The port `service.store.Store`, on Redis or Valkey 7.0 or newer.
 
     `observe(operation, seconds)` is told of each `submit` ("join", "load" or "queue", its wait
-<<<<<<< HEAD
     included) and of each "pipeline"; `on_up(up, cause)` whenever the store comes or goes, or
-    is away for another cause than before.
-=======
-    included) and of each "pipeline"; `on_up(up)` whenever the store comes or goes. `needs` are the
-    rights without which the daemon cannot do its work there.
->>>>>>> 8b8a0e8 (store: name the right that its user lacks, and count it as down)
+    is away for another cause than before. `needs` are the rights without which the daemon cannot
+    do its work there.
     """
 
     def __init__(  # noqa: PLR0913 - what it needs, each by name

@@ -151,11 +151,7 @@ class Daemon:
             self._judge_store()
 
     def _judge_store(self) -> None:
-<<<<<<< HEAD
         trouble = self._refusal if self._answers else self._cause
-=======
-        trouble = self._refusal or ("" if self._answers else "the store does not answer")
->>>>>>> 8b8a0e8 (store: name the right that its user lacks, and count it as down)
         self.telemetry.record(StoreUp(up=not trouble, detail=trouble))
         if trouble:
             self.health.limping("store", trouble)
