@@ -122,7 +122,7 @@ class AdminApp:
             case "/livez":
                 return _probe(self._health.live())
             case "/readyz":
-                return _probe(self._health.ready())
+                return self._ready(request)
             case "/startupz":
                 return _probe(self._health.started())
             case _:
@@ -131,6 +131,18 @@ class AdminApp:
                 return self._refusal(headers, address) or await self._inspect(
                     route, request, method
                 )
+
+    def _ready(self, request: _Request) -> Reply:
+        try:
+            asked = parse_qsl(request.query.decode("latin-1"), max_num_fields=20)
+        except ValueError:
+            return problem(400, "the query has too many fields")
+        names = {name for field, name in asked if field == "tolerate"}
+        strange = sorted(names - self._health.conditions.keys())
+        if strange:
+            known = ", ".join(self._health.conditions)
+            return problem(400, f"tolerate: there is no such condition; there are {known}")
+        return _probe(self._health.ready(names))
 
     def _metrics(self, headers: Mapping[str, str]) -> Reply:
         accept, encoding = headers.get("accept", ""), headers.get("accept-encoding", "")

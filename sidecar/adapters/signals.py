@@ -1,9 +1,14 @@
-"""The signals of the process: SIGHUP reloads, SIGTERM and SIGINT end it."""
+"""The signals of the process: SIGHUP reloads, SIGTERM and SIGINT end it.
+
+SIGUSR1 and SIGUSR2, which some programs take for "open your log anew", do nothing here.
+"""
 
 import signal
 from collections.abc import Callable
 
 import trio
+
+from sidecar.adapters.held_signals import HARMLESS, RECEIVED, released_signals
 
 
 class Signals:
@@ -24,13 +29,15 @@ class Signals:
         self._stop_now = stop_now
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Listen until cancelled. Only in the process's main thread."""
+        """Listen until cancelled, also to what was held. Only in the process's main thread."""
         stopping = False
-        with trio.open_signal_receiver(signal.SIGHUP, signal.SIGTERM, signal.SIGINT) as received:
+        with trio.open_signal_receiver(*RECEIVED) as received, released_signals():
             task_status.started()
             async for number in received:
                 if number == signal.SIGHUP:
                     self._reload()
+                elif number in HARMLESS:
+                    continue
                 elif stopping:
                     self._stop_now()
                 else:

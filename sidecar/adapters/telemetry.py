@@ -240,7 +240,8 @@ class Telemetry:
             case WorkerFailed():
                 self._worker_failed(observation)
             case Told():
-                self._log.info(observation.event, **observation.fields)
+                write = self._log.warning if observation.warning else self._log.info
+                write(observation.event, **observation.fields)
             case _:
                 assert_never(observation)
 

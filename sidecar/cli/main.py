@@ -13,9 +13,12 @@ from collections.abc import Sequence
 from typing import NamedTuple, NoReturn, Protocol, cast
 
 from sidecar import __version__
+from sidecar.adapters.held_signals import hold_signals
 from sidecar.cli.stopping import MISTAKE, Stop
 
 INTERRUPTED = 130
+_DAEMONS = (["run"], ["transmit"])
+"""Commands that receive signals, once they are loaded."""
 _EPILOG = """\
 exit status: 0 done, 1 a negative answer, 2 bad usage, configuration or input
 `sidecar COMMAND --help` tells more, with examples.
@@ -62,6 +65,8 @@ class Subcommand(Protocol):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if argv is None and words[:1] in _DAEMONS:
+        hold_signals()
     try:
         return _main(words)
     except Stop as stop:

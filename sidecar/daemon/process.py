@@ -12,7 +12,7 @@ from sidecar.adapters.signals import Signals
 from sidecar.adapters.socket_files import AddressInUse
 from sidecar.adapters.spool_files import SpoolInUse
 from sidecar.daemon.configuration import read_configuration
-from sidecar.daemon.serving import Daemon
+from sidecar.daemon.serving import Addresses, Daemon
 from sidecar.service.answers import Unavailable
 from sidecar.wire.positions import ConfigError
 
@@ -26,8 +26,13 @@ class Program(Protocol):
     def reload(self) -> None:
         """Look at all files again, as SIGHUP asks."""
 
-    async def run(self, draining: trio.Event) -> None:
-        """Run until `draining` is set."""
+    async def run(
+        self,
+        draining: trio.Event,
+        *,
+        task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Run until `draining` is set. Started when the doors are open."""
 
 
 def daemon(config_file: Path, environ: Mapping[str, str]) -> Program:
@@ -64,17 +69,61 @@ def _tell(error: BaseException) -> None:
 
 
 async def _run(config_file: Path, build: Build) -> None:
-    program = await trio.to_thread.run_sync(build, config_file, os.environ)
-    draining = trio.Event()
+    process = _Process()
     async with trio.open_nursery() as nursery:
         signals = Signals(
-            reload=program.reload,
-            stop=draining.set,
+            reload=process.reload,
+            stop=process.stop,
             stop_now=nursery.cancel_scope.cancel,
         )
         await nursery.start(signals.run)
-        await program.run(draining)
+        with process.starting:
+            program = await trio.to_thread.run_sync(build, config_file, os.environ)
+            process.took(program)
+            await nursery.start(process.run, program)
+        if process.starting.cancelled_caught:
+            nursery.cancel_scope.cancel()
+        await process.over.wait()
         nursery.cancel_scope.cancel()
+
+
+class _Process:
+    """What signals do: while the program starts, and once it runs."""
+
+    def __init__(self) -> None:
+        self.draining = trio.Event()
+        self.over = trio.Event()
+        self.starting = trio.CancelScope()
+        self._program: Program | None = None
+        self._is_reload_wanted = False
+
+    def took(self, program: Program) -> None:
+        """Take the program; a reload that was asked for before concerns it."""
+        self._program = program
+        if self._is_reload_wanted:
+            program.reload()
+
+    async def run(
+        self,
+        program: Program,
+        *,
+        task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Run the program to its end."""
+        await program.run(self.draining, task_status=task_status)
+        self.over.set()
+
+    def reload(self) -> None:
+        """Reload, or once there is something to reload."""
+        if self._program is None:
+            self._is_reload_wanted = True
+        else:
+            self._program.reload()
+
+    def stop(self) -> None:
+        """Drain, or give up the start: then there is nothing to drain."""
+        self.draining.set()
+        self.starting.cancel()
 
 
 def _leaves(group: BaseExceptionGroup[BaseException] | None) -> list[BaseException]:

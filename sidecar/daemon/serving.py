@@ -33,6 +33,7 @@ from sidecar.adapters.store import RedisStore
 from sidecar.adapters.telemetry import Telemetry
 from sidecar.daemon.configuration import Configuration, read_configuration
 from sidecar.daemon.journeys import Journeys, new_id
+from sidecar.daemon.readiness import end_readiness, record_readiness
 from sidecar.daemon.trust import Keys, Trust
 from sidecar.service.answers import Unavailable
 from sidecar.service.guarding import KEEPS
@@ -94,9 +95,12 @@ class Daemon:
         self.configuration = configuration
         self.environ = environ
         self.settings = settings
-        self.health = Health((*CONDITIONS, "spool") if settings.spool.dir else CONDITIONS)
-        self.health.good("losses")
         self.telemetry = Telemetry(settings)
+        self.health = Health(
+            (*CONDITIONS, "spool") if settings.spool.dir else CONDITIONS,
+            on_change=partial(record_readiness, self.telemetry),
+        )
+        self.health.good("losses")
         self.geography = Geography(settings.geography, on_failure=self._geography_failed)
         self.trust = Trust(
             settings.tokens,
@@ -106,14 +110,17 @@ class Daemon:
         )
         self._answers = False
         self._cause = "the store was not asked yet"
-        self._refusal = ""
+        self._refusal: str | None = None
+        self._is_reload_wanted = False
         self.watcher: FileWatcher | None = None
         self._journeys: Journeys | None = None
 
     def reload(self) -> None:
-        """Look at all files again, as SIGHUP asks; nothing happens before the daemon is up."""
+        """Look at all files again, as SIGHUP asks; while the daemon starts, once it has."""
         if self.watcher is not None:
             self.watcher.trigger()
+        else:
+            self._is_reload_wanted = True
 
     # How parts tell of themselves
 
@@ -152,16 +159,18 @@ class Daemon:
 
     def _judge_store(self) -> None:
         trouble = self._refusal if self._answers else self._cause
+        if trouble is None:
+            return  # it answers, and no write was tried yet
         self.telemetry.record(StoreUp(up=not trouble, detail=trouble))
         if trouble:
-            self.health.limping("store", trouble)
+            self.health.bad("store", trouble)
         else:
             self.health.good("store")
 
     def _link_lost(self, reason: str) -> None:
         self.telemetry.record(LinkState(state=LinkStatus.LOST, detail=reason))
         journeys = self._journeys
-        self.health.limping("view", journeys.lagging if journeys else "news may be missed")
+        self.health.bad("view", journeys.lagging if journeys else "news may be missed")
 
     # Wiring
 
@@ -227,6 +236,8 @@ class Daemon:
             journeys.wire(news)
             self._journeys = journeys
             self.watcher = journeys.watcher
+            if self._is_reload_wanted:
+                self.watcher.trigger()
             await nursery.start(store.run)
             await self._refuse_eviction(store)
             await nursery.start(news.run)
@@ -246,19 +257,20 @@ class Daemon:
             await journeys.start(work)
             admin = await self._open_admin(work, journeys)
             async with trio.open_nursery() as doors:
-                http = await self._open_http(doors, journeys, draining)
-                grpc = await self._open_grpc(doors, journeys, draining)
-                receiver = await journeys.reception.open(doors, draining)
-                socket = await self._open_socket(doors, journeys, draining)
+                closing = trio.Event()
+                http = await self._open_http(doors, journeys, closing)
+                grpc = await self._open_grpc(doors, journeys, closing)
+                receiver = await journeys.reception.open(doors, closing)
+                socket = await self._open_socket(doors, journeys, closing)
                 transmitter: tuple[str, ...] = ()
                 if journeys.transmission is not None:
                     transmitter = await journeys.transmission.open(work)
+                self.telemetry.record(Told(event="started", fields={"socket": socket}))
                 self.health.good("doors")
-                self.telemetry.record(Told(event="ready", fields={"socket": socket}))
                 task_status.started(Addresses(socket, http, admin, grpc, transmitter, receiver))
                 await draining.wait()
-                self.health.drain()
-                self.telemetry.record(Told(event="draining"))
+                await end_readiness(self.health, self.telemetry, self.settings.shutdown)
+                closing.set()
                 # The doors drain by themselves and return; this is the end of patience.
                 doors.cancel_scope.deadline = trio.current_time() + self._grace
             await journeys.finish()
@@ -282,7 +294,7 @@ class Daemon:
         return tuple(await nursery.start(Listener(self.settings.admin.bind, app).run))
 
     async def _open_http(
-        self, doors: trio.Nursery, journeys: Journeys, draining: trio.Event
+        self, doors: trio.Nursery, journeys: Journeys, closing: trio.Event
     ) -> tuple[str, ...]:
         settings = self.settings
         if not settings.http.enabled:
@@ -306,16 +318,14 @@ class Daemon:
         async def run(
             *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
         ) -> None:
-            await listener.run(
-                draining=draining, drain_timeout=self._grace, task_status=task_status
-            )
+            await listener.run(draining=closing, drain_timeout=self._grace, task_status=task_status)
 
         bound: list[str] = await doors.start(run)
         authzen.listens_at(bound[0])
         return tuple(one if one.startswith("unix:") else f"http://{one}" for one in bound)
 
     async def _open_grpc(
-        self, doors: trio.Nursery, journeys: Journeys, draining: trio.Event
+        self, doors: trio.Nursery, journeys: Journeys, closing: trio.Event
     ) -> tuple[str, ...]:
         settings = self.settings
         if not settings.grpc.bind:
@@ -331,15 +341,13 @@ class Daemon:
         async def run(
             *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
         ) -> None:
-            await listener.run(
-                draining=draining, drain_timeout=self._grace, task_status=task_status
-            )
+            await listener.run(draining=closing, drain_timeout=self._grace, task_status=task_status)
 
         bound: list[str] = await doors.start(run)
         return tuple(bound)
 
     async def _open_socket(
-        self, doors: trio.Nursery, journeys: Journeys, draining: trio.Event
+        self, doors: trio.Nursery, journeys: Journeys, closing: trio.Event
     ) -> str:
         settings = self.settings
         socket = LocalSocket(
@@ -357,7 +365,7 @@ class Daemon:
         )
 
         async def run(*, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
-            await socket.run(draining=draining, drain_timeout=self._grace, task_status=task_status)
+            await socket.run(draining=closing, drain_timeout=self._grace, task_status=task_status)
 
         path: str = await doors.start(run)
         return path

@@ -4,6 +4,7 @@ It judges no session: it needs the store, its keys and its listener, and no poli
 """
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -17,6 +18,7 @@ from sidecar.adapters.telemetry import Telemetry
 from sidecar.adapters.transmitter_files import paths_of
 from sidecar.daemon.configuration import read_transmitter_settings
 from sidecar.daemon.journeys import new_id
+from sidecar.daemon.readiness import end_readiness, record_readiness
 from sidecar.daemon.serving import Addresses
 from sidecar.daemon.transmission import Transmission
 from sidecar.service.health import Health
@@ -38,13 +40,16 @@ class Transmitter:
         self._file = file
         self._settings = settings
         self._telemetry = Telemetry(settings)
-        self._health = Health(CONDITIONS)
+        self._health = Health(CONDITIONS, on_change=partial(record_readiness, self._telemetry))
         self._watcher: FileWatcher | None = None
+        self._is_reload_wanted = False
 
     def reload(self) -> None:
-        """Look at keys and credentials again, as SIGHUP asks."""
+        """Look at keys and credentials again, as SIGHUP asks; while it starts, once it has."""
         if self._watcher is not None:
             self._watcher.trigger()
+        else:
+            self._is_reload_wanted = True
 
     async def run(
         self,
@@ -70,13 +75,12 @@ class Transmitter:
             async with trio.open_nursery() as work:
                 await transmission.start(work)
                 listening = await transmission.open(work)
-                self._health.good("doors")
                 where = " ".join(listening) or "nowhere"
-                self._telemetry.record(Told(event="ready", fields={"transmitter": where}))
+                self._telemetry.record(Told(event="started", fields={"transmitter": where}))
+                self._health.good("doors")
                 task_status.started(Addresses("", (), admin, (), listening))
                 await draining.wait()
-                self._health.drain()
-                self._telemetry.record(Told(event="draining"))
+                await end_readiness(self._health, self._telemetry, settings.shutdown)
                 work.cancel_scope.cancel()
             resources.cancel_scope.cancel()
 
@@ -86,6 +90,8 @@ class Transmitter:
 
         paths = [Path(path) for path in paths_of(self._settings.transmitter)]
         self._watcher = FileWatcher(paths, changed, self._telemetry)
+        if self._is_reload_wanted:
+            self._watcher.trigger()
         await nursery.start(self._watcher.run)
 
     async def _open_admin(self, nursery: trio.Nursery) -> tuple[str, ...]:
@@ -100,4 +106,4 @@ class Transmitter:
         if up:
             self._health.good("store")
         else:
-            self._health.limping("store", cause)
+            self._health.bad("store", cause)

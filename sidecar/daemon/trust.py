@@ -16,9 +16,15 @@ from sidecar.wire.settings import Issuer, Tokens
 
 _Part: TypeAlias = KeySource | Introspector
 
+PATIENCE = 3.0
+"""Seconds for which a start waits for the issuers."""
+
 
 class Keys(NamedTuple):
-    """Whose keys are held, and whose are not."""
+    """Whose tokens can be decided, by keys that are held or by asking, and whose keys are missing.
+
+    The tokens of an issuer whose keys are missing get 503; those of all others are decided.
+    """
 
     held: tuple[str, ...]
     missing: tuple[str, ...]
@@ -51,36 +57,43 @@ class Trust:
 
     @property
     def keys(self) -> Keys:
-        """Whose keys are held, and whose are not."""
-        by_ready: dict[bool, list[str]] = {True: [], False: []}
-        for name, source in self._keys.items():
-            by_ready[source.ready].append(name)
-        return Keys(tuple(by_ready[True]), tuple(by_ready[False]))
+        """Whose tokens can be decided now, and whose cannot."""
+        missing = {name for name, source in self._keys.items() if not source.ready}
+        # Of an issuer that is asked, answers tell; that it fails now may be over with the next.
+        able = {*self._keys, *self._introspectors} - missing
+        return Keys(tuple(sorted(able)), tuple(sorted(missing)))
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Keep keys fresh and connections open. Started once each was tried a first time."""
+        """Keep keys fresh and connections open.
+
+        Started once each was tried a first time, but after `PATIENCE` in any case: an issuer that
+        does not answer must not keep the doors shut.
+        """
         async with trio.open_nursery() as nursery:
-            async with trio.open_nursery() as first:
-                for part in self._parts():
-                    first.start_soon(self._start, nursery, part)
+            first = [self._start(nursery, part) for part in self._parts()]
+            with trio.move_on_after(PATIENCE):
+                for tried in first:
+                    await tried.wait()
             self._nursery = nursery
             self._judged(self.keys)
             task_status.started()
             await trio.sleep_forever()
 
-    async def _start(self, nursery: trio.Nursery, part: _Part) -> None:
+    def _start(self, nursery: trio.Nursery, part: _Part) -> trio.Event:
+        """Run a part; the event is set once it was tried, or is left out again."""
         self._scopes[part] = scope = trio.CancelScope()
-        await nursery.start(self._keep, part, scope)
+        tried = trio.Event()
+        nursery.start_soon(self._keep, part, scope, tried)
+        return tried
 
-    async def _keep(
-        self,
-        part: _Part,
-        scope: trio.CancelScope,
-        *,
-        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-    ) -> None:
-        with scope:
-            await part.run(task_status=task_status)
+    async def _keep(self, part: _Part, scope: trio.CancelScope, tried: trio.Event) -> None:
+        try:
+            with scope:
+                async with trio.open_nursery() as own:
+                    await own.start(part.run)
+                    tried.set()
+        finally:
+            tried.set()
 
     def changed(self, is_changed: Callable[[str], bool]) -> None:
         """Read files of keys again, where they have changed."""
@@ -102,8 +115,7 @@ class Trust:
         self.verifier.replace(self._sources(), tokens, self._introspectors.values())
         if self._nursery is not None:
             for part in after - before:
-                self._scopes[part] = scope = trio.CancelScope()
-                self._nursery.start_soon(self._keep, part, scope)
+                self._start(self._nursery, part)
         self._judged(self.keys)
 
     def _parts(self) -> set[_Part]:

@@ -2,17 +2,25 @@
 
 Each condition is `good`, `limping` (told, but checks are still answered) or `bad` (not ready), and
 says why. All are bad until first reported, so that a part nobody wired is seen.
+
+A start needs nothing outside of the process: it is over when the doors are open. A probe that
+restarts a pod must not ask about others, whom a restart does not mend.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from enum import StrEnum
 
 import msgspec
 
 CONDITIONS = ("store", "losses", "keys", "policies", "restart", "view", "doors")
-"""What must be good before the first check; `draining` is added when it begins."""
+"""What must be good before it is ready; `draining` is added when it begins."""
 
+DOORS = "doors"
 DRAINING = "draining"
+
+
+def _unheard(report: "Report") -> None:
+    """Nobody listens."""
 
 
 class State(StrEnum):
@@ -39,9 +47,18 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class Health:
-    """The conditions by name. Reported by those who know, read by the probes."""
+    """The conditions by name. Reported by those who know, read by the probes.
 
-    def __init__(self, names: Iterable[str] = CONDITIONS) -> None:
+    `on_change` is told whenever it becomes ready, or is so no longer.
+    """
+
+    def __init__(
+        self,
+        names: Iterable[str] = CONDITIONS,
+        on_change: Callable[[Report], None] = _unheard,
+    ) -> None:
+        self._on_change = on_change
+        self._was_ready = False
         self._conditions = {name: Condition(name, State.BAD, "not up yet") for name in names}
         self._pending = set(self._conditions)
         self._reasons: dict[str, Callable[[], str]] = {}
@@ -55,19 +72,16 @@ class Health:
 
         A reason that changes with time is asked for whenever it is told.
         """
-        if isinstance(reason, str):
-            self._report(Condition(name, State.LIMPING, reason))
-        else:
-            self._report(Condition(name, State.LIMPING, reason()))
-            self._reasons[name] = reason
+        self._tell(name, State.LIMPING, reason)
 
-    def bad(self, name: str, reason: str) -> None:
-        """The condition is not met: no traffic should come here."""
-        self._report(Condition(name, State.BAD, reason))
+    def bad(self, name: str, reason: str | Callable[[], str]) -> None:
+        """The condition is not met: no traffic should come here. The reason: as of `limping`."""
+        self._tell(name, State.BAD, reason)
 
     def drain(self) -> None:
         """The daemon ends: not ready from here on."""
         self._conditions[DRAINING] = Condition(DRAINING, State.BAD, "shutting down")
+        self._note()
 
     @property
     def conditions(self) -> Mapping[str, Condition]:
@@ -87,14 +101,28 @@ class Health:
         return Report(True, self._checks())
 
     def started(self) -> Report:
-        """Passes once every condition has been met at one time or another (limping counts)."""
-        return Report(not self._pending, self._checks())
+        """Passes once the doors have been open."""
+        return Report(DOORS not in self._pending, self._checks())
 
-    def ready(self) -> Report:
-        """Passes while the daemon has started, no condition is bad, and it does not drain."""
-        checks = self._checks()
-        bad = any(condition.state is State.BAD for condition in checks)
-        return Report(not (self._pending or bad), checks)
+    def ready(self, tolerate: Collection[str] = ()) -> Report:
+        """Passes while no condition is bad and the daemon does not drain.
+
+        A condition to `tolerate` does not count where it is lost, once it has been met.
+        """
+        return Report(self._is_ready(tolerate), self._checks())
+
+    def _is_ready(self, tolerate: Collection[str] = ()) -> bool:
+        forgiven = set(tolerate) - self._pending - {DRAINING}
+        return not any(
+            one.state is State.BAD and one.name not in forgiven for one in self._conditions.values()
+        )
+
+    def _tell(self, name: str, state: State, reason: str | Callable[[], str]) -> None:
+        if isinstance(reason, str):
+            self._report(Condition(name, state, reason))
+        else:
+            self._report(Condition(name, state, reason()))
+            self._reasons[name] = reason
 
     def _report(self, condition: Condition) -> None:
         if condition.name not in self._conditions:
@@ -103,3 +131,10 @@ class Health:
         self._reasons.pop(condition.name, None)
         if condition.state is not State.BAD:
             self._pending.discard(condition.name)
+        self._note()
+
+    def _note(self) -> None:
+        is_ready = self._is_ready()
+        if is_ready is not self._was_ready:
+            self._was_ready = is_ready
+            self._on_change(self.ready())

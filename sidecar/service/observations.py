@@ -409,10 +409,14 @@ class WorkerFailed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """Something of the daemon's own life worth a line: `event` is kebab-case, `fields` plain."""
+    """Something of the daemon's own life worth a line: `event` is kebab-case, `fields` plain.
+
+    `warning`: somebody should look.
+    """
 
     event: str
     fields: dict[str, str | int | float | bool] = {}
+    warning: bool = False
 
 
 Observation: TypeAlias = (

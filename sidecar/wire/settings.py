@@ -430,6 +430,14 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     drain_timeout: Duration = 10.0  # for what is in flight at shutdown
 
 
+class Shutdown(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the daemon ends: what `work.drain_timeout` bounds comes after `lame_duck`."""
+
+    # after SIGTERM `/readyz` fails for so long while calls are still answered, so that nobody
+    # sends more; 5s where nothing ends the callers first, as it does for a native sidecar
+    lame_duck: DurationOrZero = 0.0
+
+
 class Log(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Structured logs on standard error."""
 
@@ -487,6 +495,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     break_glass: BreakGlass = BreakGlass()
     sessions: Sessions = Sessions()
     work: Work = Work()
+    shutdown: Shutdown = Shutdown()
     transmitter: Transmitter = Transmitter()
     log: Log = Log()
     policies: Policies = Policies()

@@ -193,6 +193,22 @@ async def test_not_ready_until_every_condition_has_been_met(admin: Admin) -> Non
     assert (await admin.ask("/readyz")).json()["status"] == "ok"
 
 
+async def test_a_probe_may_tolerate_the_loss_of_conditions_by_their_names(admin: Admin) -> None:
+    for name in CONDITIONS:
+        admin.health.good(name)
+    admin.health.bad("store", "gone")
+    admin.health.bad("view", "gone")
+    for query, status in [
+        ("", 503),
+        ("?verbose", 503),
+        ("?tolerate=store", 503),
+        ("?tolerate=store&tolerate=view", 200),
+        ("?tolerate=stroe", 400),
+        ("?" + "tolerate=store&" * 21, 400),
+    ]:
+        assert (await admin.ask(f"/readyz{query}")).status_code == status, query
+
+
 async def test_draining_is_not_ready_yet_alive_and_started(admin: Admin) -> None:
     admin.all_good()
     admin.health.drain()

@@ -3,6 +3,7 @@ import signal
 
 import trio
 
+from sidecar.adapters.held_signals import RECEIVED, hold_signals
 from sidecar.adapters.signals import Signals
 
 
@@ -17,12 +18,15 @@ class Told:
             stop_now=lambda: self._send.send_nowait("stop now"),
         )
 
+    async def next(self) -> str:
+        with trio.fail_after(10):
+            return await self._receive.receive()
+
     async def after(self, *numbers: signal.Signals) -> list[str]:
         told = []
         for number in numbers:
             os.kill(os.getpid(), number)
-            with trio.fail_after(10):
-                told.append(await self._receive.receive())
+            told.append(await self.next())
         return told
 
 
@@ -39,6 +43,32 @@ async def test_the_first_termination_stops_and_the_second_stops_now(nursery: tri
     received = await told.after(signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
     assert received == ["stop", "reload", "stop now"]
     nursery.cancel_scope.cancel()
+
+
+async def test_other_signals_than_these_do_nothing(nursery: trio.Nursery) -> None:
+    told = Told()
+    await nursery.start(told.signals.run)
+    os.kill(os.getpid(), signal.SIGUSR1)
+    os.kill(os.getpid(), signal.SIGUSR2)
+    assert await told.after(signal.SIGHUP, signal.SIGTERM) == ["reload", "stop"]
+    nursery.cancel_scope.cancel()
+
+
+async def test_what_was_held_is_received() -> None:
+    before = {number: signal.getsignal(number) for number in RECEIVED}
+    told = Told()
+    try:
+        async with trio.open_nursery() as own:
+            hold_signals()
+            os.kill(os.getpid(), signal.SIGHUP)
+            os.kill(os.getpid(), signal.SIGUSR1)
+            await own.start(told.signals.run)
+            assert [*await told.after(signal.SIGTERM), await told.next()] == ["reload", "stop"]
+            own.cancel_scope.cancel()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, RECEIVED)
 
 
 async def test_the_handlers_before_are_back_afterwards() -> None:

@@ -244,9 +244,10 @@ def test_a_store_that_takes_no_writes_is_as_good_as_away_and_says_why(
         eventually(lambda: client.check(ada).get("status"), lambda one: one == 503, within=20)
         assert client.check(ada, context="")["decision"] == "allow"
         admin = pods.addresses[1].admin[0]
-        report = httpx.get(f"{admin}/readyz").json()
-        (store,) = (check for check in report["checks"] if check["name"] == "store")
-        assert store["state"] == "limping"
+        answer = httpx.get(f"{admin}/readyz")
+        assert answer.status_code == 503
+        (store,) = (check for check in answer.json()["checks"] if check["name"] == "store")
+        assert store["state"] == "bad"
         assert words in store["reason"]
         assert "sidecar_store_up 0.0" in httpx.get(f"{admin}/metrics").text
         call(server, "CONFIG", "SET", setting, "0")

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 import yaml
 
+from sidecar.service.health import CONDITIONS, Health
 from sidecar.wire.settings import Settings
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "k8s"
@@ -99,7 +100,20 @@ def test_the_sidecar_is_probed_on_its_admin_listener(
     container = sidecar(manifests)
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     http = container[probe]["httpGet"]
-    assert (http["path"], ports[http["port"]]) == (path, 9090)
+    assert (http["path"].partition("?")[0], ports[http["port"]]) == (path, 9090)
+
+
+def test_a_store_that_goes_away_later_takes_no_pod_out_of_service(
+    manifests: tuple[Manifest, ...],
+) -> None:
+    query = sidecar(manifests)["readinessProbe"]["httpGet"]["path"].partition("?")[2]
+    assert query == "tolerate=store&tolerate=view"
+    health = Health()
+    for name in CONDITIONS:
+        health.good(name)
+    health.bad("store", "away")
+    health.bad("view", "no news")
+    assert health.ready(query.replace("tolerate=", "").split("&")).ok
 
 
 def test_the_app_is_probed(manifests: tuple[Manifest, ...]) -> None:

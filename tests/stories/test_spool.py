@@ -93,7 +93,7 @@ def test_events_while_the_store_hangs_bind_here_at_once_and_everywhere_afterward
                 assert is_challenged(decision(a, tokens[session]))
             assert metric(pods, "sidecar_spool_events") == 20
             assert conditions(pods)["spool"] == "good"
-            assert conditions(pods)["store"] == "limping"
+            assert conditions(pods)["store"] == "bad"
             again = a.event(
                 "network-change", {"session": sessions[0]}, id=f"of-{sessions[0]}", data=RESTRICTED
             )

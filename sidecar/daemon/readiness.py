@@ -1,0 +1,28 @@
+"""How a process tells that it is ready, and that it is so no longer."""
+
+import trio
+
+from sidecar.adapters.telemetry import Telemetry
+from sidecar.service.health import DRAINING, Health, Report, State
+from sidecar.service.observations import Told
+from sidecar.wire.settings import Shutdown
+
+
+def record_readiness(telemetry: Telemetry, report: Report) -> None:
+    """Log that `/readyz` passes from now on, or fails, and why; of a drain its own line tells."""
+    bad = {one.name: one.reason for one in report.checks if one.state is State.BAD}
+    if report.ok:
+        limping = {one.name: one.reason for one in report.checks if one.state is State.LIMPING}
+        telemetry.record(Told(event="ready", fields=dict(limping)))
+    elif DRAINING not in bad:
+        telemetry.record(Told(event="not-ready", fields=dict(bad), warning=True))
+
+
+async def end_readiness(health: Health, telemetry: Telemetry, settings: Shutdown) -> None:
+    """Fail `/readyz` from now on; return when those who ask it have had the time to see it."""
+    health.drain()
+    fields: dict[str, str | int | float | bool] = {}
+    if settings.lame_duck:
+        fields["lame_duck"] = settings.lame_duck
+    telemetry.record(Told(event="draining", fields=fields))
+    await trio.sleep(settings.lame_duck)
