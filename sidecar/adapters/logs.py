@@ -17,6 +17,7 @@ import structlog
 import trio
 
 from sidecar.adapters import clock
+from sidecar.adapters.private_lines import Hide
 from sidecar.wire.settings import Log
 
 LONGEST_VALUE = 1024
@@ -109,10 +110,20 @@ class Lines:
                 self.on_drop(len(taken))
 
 
-def logger(settings: Log, lines: Lines, now: Callable[[], float] = clock.now) -> Logger:
-    """A logger of its own, sharing nothing with structlog's global configuration."""
+def logger(
+    settings: Log,
+    lines: Lines,
+    now: Callable[[], float] = clock.now,
+    hide: Hide | None = None,
+) -> Logger:
+    """A logger of its own, sharing nothing with structlog's global configuration.
+
+    `hide` takes out of a line's fields what must not stand there.
+    """
 
     def stamp(_: Any, level: str, fields: MutableMapping[str, Any]) -> Mapping[str, Any]:
+        if hide is not None:
+            hide(fields)
         moment = datetime.fromtimestamp(now(), UTC).isoformat(timespec="milliseconds")
         event = fields.pop("event")
         head = {"time": moment.replace("+00:00", "Z"), "level": level, "event": event}

@@ -6,6 +6,7 @@ from sidecar.adapters.redis_commands import BACKLOG, Evaluate, Evaluated
 from sidecar.adapters.store import RedisStore
 from sidecar.service.backlog import STALE, Outlook, Taken
 from sidecar.wire.naming import Names
+from sidecar.wire.sealing import UNSEALED, Sealing
 
 LIFE = 30 * 86_400_000
 """Milliseconds after which a backlog that nobody works on is forgotten."""
@@ -17,23 +18,34 @@ class RedisBacklogs:
     What was taken by a call whose answer was lost is taken again, `stale` seconds later.
     """
 
-    def __init__(self, store: RedisStore, names: Names, *, stale: float = STALE) -> None:
+    def __init__(
+        self,
+        store: RedisStore,
+        names: Names,
+        *,
+        stale: float = STALE,
+        sealing: Sealing = UNSEALED,
+    ) -> None:
         self._store = store
+        self._sealing = sealing
         self._names = names
         self._stale = int(stale * 1000)
 
     async def begin(self, name: str, moment: int, body: bytes) -> bool:
         """Put the first item, once."""
-        return bool(await self._ask(name, "begin", moment, body))
+        return bool(await self._ask(name, "begin", moment, self._sealing.seal_payload(body)))
 
     async def put(self, name: str, body: bytes) -> None:
         """Put an item behind all others."""
-        await self._ask(name, "put", body)
+        await self._ask(name, "put", self._sealing.seal_payload(body))
 
     async def take(self, name: str, who: str) -> Taken | None:
         """Take an item."""
         found = await self._ask(name, "take", who, self._stale)
-        return Taken(*found) if found else None
+        if not found:
+            return None
+        item, body = found
+        return Taken(item, self._sealing.open_payload(body))
 
     async def keep(self, name: str, who: str, item: Taken) -> bool:
         """Say that the item is still worked on."""
@@ -43,7 +55,8 @@ class RedisBacklogs:
         self, name: str, item: Taken, *bodies: bytes, done: int = 0, expected: int = 0
     ) -> bool:
         """Have these items instead of this one, and count."""
-        return bool(await self._ask(name, "replace", item.id, done, expected, *bodies))
+        sealed = map(self._sealing.seal_payload, bodies)
+        return bool(await self._ask(name, "replace", item.id, done, expected, *sealed))
 
     async def outlook(self, name: str) -> Outlook:
         """How far it is."""

@@ -21,6 +21,7 @@ from sidecar.adapters.spool_files import SpoolFiles, SpoolInUse
 from sidecar.domain.signal import SessionRevoked, Signal
 from sidecar.service.answers import Overloaded, Unavailable
 from sidecar.service.observations import SpoolIncident, SpoolTrouble
+from sidecar.wire.sealing import UNSEALED, Sealing
 from sidecar.wire.settings import Spool as SpoolSettings
 from sidecar.wire.spool_records import (
     FRAME_BYTES,
@@ -47,8 +48,8 @@ class _Ticket:
 
     __slots__ = ("done", "payload", "revokes", "source", "trouble")
 
-    def __init__(self, signal: Signal) -> None:
-        self.payload = encode_signal(signal)
+    def __init__(self, signal: Signal, payload: bytes) -> None:
+        self.payload = payload
         self.source = signal.source
         self.revokes = isinstance(signal, SessionRevoked)
         self.trouble = ""
@@ -67,7 +68,7 @@ class _Ticket:
 class Spool:
     """The port `service.spooling.Spool`, on a directory of this daemon's own."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it needs, each by name
         self,
         settings: SpoolSettings,
         *,
@@ -75,7 +76,9 @@ class Spool:
         on_state: Callable[[str], None],
         sync: Callable[[int], None] = os.fsync,
         share_of: Callable[[str], float] = lambda _source: 1.0,
+        sealing: Sealing = UNSEALED,
     ) -> None:
+        self._sealing = sealing
         self._settings = settings
         self._share_of = share_of
         self._of_source = Counter[str]()
@@ -130,7 +133,7 @@ class Spool:
 
     async def keep(self, signal: Signal) -> None:
         """Return once the event is on the disk. Raises `Overloaded`, `Unavailable`."""
-        ticket = _Ticket(signal)
+        ticket = _Ticket(signal, self._sealing.seal_payload(encode_signal(signal)))
         if not self._running:
             raise Unavailable("the spool is closed")
         self._reserve(ticket)
@@ -220,7 +223,8 @@ class Spool:
         self._unreadable.discard(segment)
         if not self._unreadable:
             self._fine(SpoolTrouble.READ)
-        signals = [s for payload in reading.payloads if (s := _known(payload)) is not None]
+        known = (_known(self._sealing.open_payload(one)) for one in reading.payloads)
+        signals = [signal for signal in known if signal is not None]
         if segment not in self._ends:
             self._ends[segment] = self._judge(name, reading, len(signals))
         return signals
@@ -286,7 +290,7 @@ class Spool:
         settings = self._settings
         try:
             self._files, waiting = await trio.to_thread.run_sync(
-                _open, settings.dir, settings.segment_bytes, self._sync
+                _open, settings.dir, settings.segment_bytes, self._sync, self._sealing
             )
         except OSError as error:
             self._trouble(SpoolTrouble.OPEN, f"the spool cannot be opened: {_words(error)}")
@@ -317,19 +321,19 @@ class Spool:
 
 
 def _open(
-    directory: str, segment_bytes: int, sync: Callable[[int], None]
+    directory: str, segment_bytes: int, sync: Callable[[int], None], sealing: Sealing
 ) -> tuple[SpoolFiles, Counter[str]]:
     """Open the files; with how many events of each source wait in them."""
     files = SpoolFiles(directory, segment_bytes, sync)
     waiting = Counter[str]()
     for number in files.segments:
-        waiting.update(_sources_in(files, number))
+        waiting.update(_sources_in(files, number, sealing))
     return files, waiting
 
 
-def _sources_in(files: SpoolFiles, number: int) -> list[str]:
+def _sources_in(files: SpoolFiles, number: int, sealing: Sealing) -> list[str]:
     try:
-        known = map(_known, files.read(number).payloads)
+        known = map(_known, map(sealing.open_payload, files.read(number).payloads))
         return [signal.source for signal in known if signal is not None]
     except OSError:
         return []  # told when it is read to be handed on

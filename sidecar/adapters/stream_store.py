@@ -35,6 +35,7 @@ from sidecar.service.streams import Backlog, Batch, Handout, Waiting
 from sidecar.wire.announcements import InvalidAnnouncement, decode_announcement, encode_announcement
 from sidecar.wire.naming import Names, digest
 from sidecar.wire.outgoing_streams import Outgoing, decode_outgoing, encode_outgoing
+from sidecar.wire.sealing import UNSEALED, Sealing
 
 REMEMBERED = 86_400_000
 """Milliseconds for which the last announcement of a topic is known, to be told once."""
@@ -60,8 +61,17 @@ class Asking(Protocol):
 class RedisStreams:
     """The port `service.streams.StreamStore`; `max_recorded` and `max_backlog` are its bounds."""
 
-    def __init__(self, store: Asking, names: Names, *, max_recorded: int, max_backlog: int) -> None:
+    def __init__(
+        self,
+        store: Asking,
+        names: Names,
+        *,
+        max_recorded: int,
+        max_backlog: int,
+        sealing: Sealing = UNSEALED,
+    ) -> None:
         self._store = store
+        self._sealing = sealing
         self._names = names
         self._max_recorded = max_recorded
         self._max_backlog = max_backlog
@@ -74,8 +84,10 @@ class RedisStreams:
         keys = ["recorded"]
         for one in news:
             told = one.announcement
-            keys.append("last:" + digest(told.issuer, told.user, told.session, one.topic))
-            arguments += [one.value[:16], one.follows, told.id, encode_announcement(told)]
+            topic = digest(told.issuer, told.user, told.session, one.topic)
+            keys.append("last:" + self._sealing.names_of(topic)[0])
+            sealed = self._sealing.seal_payload(encode_announcement(told))
+            arguments += [one.value[:16], one.follows, told.id, sealed]
         dropped, *outcomes = await self._script(RECORD, keys, arguments)
         return Recorded(tuple(map(_OUTCOMES.__getitem__, outcomes)), dropped)
 
@@ -92,7 +104,7 @@ class RedisStreams:
 
         at, entries, number = await self._store.ask(cursor, read)
         until = entries[-1][0].decode() if entries else at
-        found = tuple(_announcement(fields) for _, fields in entries)
+        found = tuple(self._announcement(fields) for _, fields in entries)
         return Batch(at, until, found, number)
 
     async def hand_out(self, batch: Batch, handouts: Sequence[Handout]) -> dict[str, int] | None:
@@ -101,7 +113,7 @@ class RedisStreams:
         arguments: list[bytes | str | int] = [batch.cursor, batch.until, self._max_backlog, KEPT]
         for one in handouts:
             keys += [f"order:{one.stream}", f"claims:{one.stream}"]
-            arguments += [one.stream, one.id, one.claims]
+            arguments += [one.stream, one.id, self._sealing.seal_payload(one.claims)]
         state, *dropped = await self._script(HAND_OUT, keys, arguments)
         if not state:
             return None
@@ -148,7 +160,8 @@ class RedisStreams:
     async def enqueue(self, handout: Handout) -> int:
         """Put one event into a backlog."""
         keys = [f"order:{handout.stream}", f"claims:{handout.stream}", "number"]
-        arguments: list[bytes | str | int] = [self._max_backlog, KEPT, handout.id, handout.claims]
+        claims = self._sealing.seal_payload(handout.claims)
+        arguments: list[bytes | str | int] = [self._max_backlog, KEPT, handout.id, claims]
         return int(await self._script(ENQUEUE, keys, arguments))
 
     async def backlog(self, stream: str, count: int) -> Backlog:
@@ -156,7 +169,8 @@ class RedisStreams:
         keys = [f"order:{stream}", f"claims:{stream}"]
         total, *flat = await self._script(BACKLOG, keys, [count - 1] if count else [-(10**9)])
         pairs = zip(flat[::2], flat[1::2], strict=True)
-        return Backlog(tuple(Waiting(name.decode(), raw) for name, raw in pairs), total)
+        opened = ((name.decode(), self._sealing.open_payload(raw)) for name, raw in pairs)
+        return Backlog(tuple(Waiting(name, raw) for name, raw in opened), total)
 
     async def done(self, stream: str, ids: Sequence[str]) -> tuple[str, ...]:
         """Take these out of a backlog."""
@@ -171,22 +185,35 @@ class RedisStreams:
         """The exceptions to a stream's default."""
         key = self._names.transmitter(f"subjects:{stream}")
         found: Any = await self._store.ask(key, lambda client: call(client, "HVALS", key))
-        return tuple(found)
+        return tuple(dict.fromkeys(map(self._sealing.open_payload, found)))
 
     async def put_subject(self, stream: str, name: str, subject: bytes, bound: int) -> bool:
         """Add an exception."""
         keys = [f"subjects:{stream}", "revision"]
-        return bool(await self._script(PUT_SUBJECT, keys, [name, subject, bound]))
+        written, *_ = self._sealing.names_of(name)
+        sealed = self._sealing.seal_payload(subject)
+        return bool(await self._script(PUT_SUBJECT, keys, [written, sealed, bound]))
 
     async def drop_subject(self, stream: str, name: str) -> None:
         """Drop an exception."""
         key, revision = map(self._names.transmitter, (f"subjects:{stream}", "revision"))
 
         def drop(client: redis.Redis) -> None:
-            call(client, "HDEL", key, name)
+            call(client, "HDEL", key, *self._sealing.names_of(name))
             call(client, "INCR", revision)
 
         await self._store.ask(key, drop)
+
+    def _announcement(self, fields: Any) -> Announcement | None:
+        pairs = (
+            fields
+            if isinstance(fields, dict)
+            else dict(zip(fields[::2], fields[1::2], strict=True))
+        )
+        try:
+            return decode_announcement(self._sealing.open_payload(pairs.get(b"a", b"")))
+        except InvalidAnnouncement:
+            return None
 
     async def _script(
         self, script: str, names: Sequence[str], arguments: Sequence[bytes | str | int]
@@ -197,13 +224,3 @@ class RedisStreams:
             return call(client, "EVAL", script, len(keys), *keys, *arguments)
 
         return await self._store.ask(keys[0], run)
-
-
-def _announcement(fields: Any) -> Announcement | None:
-    pairs = (
-        fields if isinstance(fields, dict) else dict(zip(fields[::2], fields[1::2], strict=True))
-    )
-    try:
-        return decode_announcement(pairs.get(b"a", b""))
-    except InvalidAnnouncement:
-        return None

@@ -15,6 +15,7 @@ import trio
 from sidecar.adapters import clock
 from sidecar.adapters.logs import Lines, Logger, logger
 from sidecar.adapters.metrics import Exposition, Level, Metrics, Read
+from sidecar.adapters.private_lines import hiding
 from sidecar.adapters.received_telemetry import Received, record_received
 from sidecar.adapters.sampled_lines import SampledLines
 from sidecar.domain.facts import SIGNALS
@@ -90,7 +91,7 @@ class Telemetry:
         now: Callable[[], float] = clock.now,
     ) -> None:
         self._lines = lines or Lines()
-        self._log: Logger = logger(settings.log, self._lines, now)
+        self._log: Logger = logger(settings.log, self._lines, now, hiding(settings.privacy))
         self._checks = settings.log.checks
         self.metrics = Metrics(settings.contexts)
         self._lines.on_drop = self.metrics.log_lines_dropped.inc

@@ -46,6 +46,7 @@ COMMANDS = (
     Command("check", "check", "ask whether a call may pass"),
     Command("sessions", "sessions", "list live sessions, or show one"),
     Command("dead-letters", "dead_letters", "list events that were given up; put them back"),
+    Command("pseudonym", "pseudonym", "what the log calls somebody where identifiers are keyed"),
     Command("ssf", "ssf", "set up streams at transmitters of shared signals"),
     Command("import-entra", "import_entra", "policies of Microsoft Entra ID to our files"),
     Command("schema", "schema", "print a JSON Schema: config, policy, event or scenario"),

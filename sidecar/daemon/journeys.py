@@ -52,6 +52,7 @@ from sidecar.service.view import View
 from sidecar.service.watching import Watches
 from sidecar.service.worklog import WorkLog
 from sidecar.wire.naming import Names
+from sidecar.wire.sealing import UNSEALED, Forms, Sealing, names_under
 from sidecar.wire.settings import Eviction
 from sidecar.wire.settings import Spool as SpoolSettings
 from sidecar.wire.sources import share_of
@@ -74,9 +75,11 @@ class Parts(Protocol):
 class Journeys:
     """The journeys of one daemon, on its store."""
 
-    def __init__(self, daemon: Parts, store: RedisStore) -> None:
+    def __init__(self, daemon: Parts, store: RedisStore, forms: Forms | None = None) -> None:
         self._daemon = daemon
         self._store = store
+        self._forms = forms
+        self._sealing: Sealing = forms or UNSEALED
         self.watches = Watches()
         self.events: Events
         self.spool: Spool | None = None
@@ -89,7 +92,7 @@ class Journeys:
         configuration = daemon.configuration
         settings = configuration.settings
         telemetry = daemon.telemetry
-        names = Names(settings.store.prefix)
+        names = names_under(settings.store.prefix, self._forms)
         # What waits in the spool is known here already.
         self.pending = Pending(store)
         self.view = View(
@@ -106,7 +109,7 @@ class Journeys:
         )
         self.watches.bring = self.view.bring
         if settings.transmitter.issuer:
-            self.transmission = Transmission(settings, store, telemetry, new_id)
+            self.transmission = Transmission(settings, store, telemetry, new_id, self._sealing)
         announcer = self.transmission.announcer if self.transmission else None
         budget = Budget(
             settings=lambda: self.reloader.settings.friction,
@@ -125,7 +128,7 @@ class Journeys:
             announcer=announcer,
             budget=budget,
         )
-        backlogs = RedisBacklogs(store, names)
+        backlogs = RedisBacklogs(store, names, sealing=self._sealing)
         # So that an operator can tell who works on what: in Kubernetes the pod's name.
         worker = f"{socket.gethostname()[:64]}/{new_id()[:8]}"
         self.fan_out = FanOut(
@@ -304,6 +307,7 @@ class Journeys:
             tell=daemon.telemetry.record,
             on_state=self._spool_state,
             share_of=lambda source: share_of(self.reloader.settings, source).spool,
+            sealing=self._sealing,
         )
         self.spooling = Spooling(
             intake=self.intake,

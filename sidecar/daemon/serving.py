@@ -29,6 +29,7 @@ from sidecar.adapters.local_socket import LocalSocket, SocketIncident
 from sidecar.adapters.news import News
 from sidecar.adapters.redis_links import links_of
 from sidecar.adapters.redis_rights import needs_of
+from sidecar.adapters.sealed_store import SealedNews, SealedStore, opening
 from sidecar.adapters.store import RedisStore
 from sidecar.adapters.telemetry import Telemetry
 from sidecar.daemon.configuration import Configuration, read_configuration
@@ -54,6 +55,7 @@ from sidecar.service.observations import (
     WorkerFailed,
 )
 from sidecar.wire.positions import ConfigError, Problem
+from sidecar.wire.sealing import forms_of
 from sidecar.wire.settings import Eviction
 from sidecar.wire.socket_lines import Refusal
 
@@ -95,6 +97,7 @@ class Daemon:
         self.configuration = configuration
         self.environ = environ
         self.settings = settings
+        self._forms = forms_of(settings.privacy, settings.store.prefix)
         self.telemetry = Telemetry(settings)
         self.health = Health(
             (*CONDITIONS, "spool") if settings.spool.dir else CONDITIONS,
@@ -206,6 +209,25 @@ class Daemon:
         )
         raise ConfigError((Problem(str(self.configuration.file), 0, "store.eviction", message),))
 
+    def _store_at(self, url: str) -> RedisStore:
+        links, settings = links_of(self.settings.store, url=url), self.settings.store
+        observe, on_up = self.telemetry.stored, self._store_up
+        needs = needs_of(settings, transmits=bool(self.settings.transmitter.issuer))
+        if self._forms is None:
+            return RedisStore(links, settings, observe=observe, on_up=on_up, needs=needs)
+        return SealedStore(links, settings, self._forms, observe=observe, on_up=on_up, needs=needs)
+
+    def _news_at(self, url: str, journeys: Journeys) -> News:
+        links, settings = links_of(self.settings.store, url=url), self.settings.store
+        deliver, own = journeys.learn, journeys.own_channel
+        lost, restored = self._link_lost, journeys.restored
+        if self._forms is None:
+            return News(links, settings, deliver=deliver, lost=lost, restored=restored, own=own)
+        opened = opening(self._forms, deliver)
+        return SealedNews(
+            links, settings, self._forms, deliver=opened, lost=lost, restored=restored, own=own
+        )
+
     @asynccontextmanager
     async def _resources(self) -> AsyncIterator[Journeys]:
         settings = self.settings
@@ -216,23 +238,9 @@ class Daemon:
             if not settings.store.url:
                 embedded = EmbeddedStore(settings.store.embedded_dir)
                 url = await nursery.start(embedded.run)
-            links = links_of(settings.store, url=url)
-            store = RedisStore(
-                links,
-                settings.store,
-                observe=self.telemetry.stored,
-                on_up=self._store_up,
-                needs=needs_of(settings.store, transmits=bool(settings.transmitter.issuer)),
-            )
-            journeys = Journeys(self, store)
-            news = News(
-                links_of(settings.store, url=url),
-                settings.store,
-                deliver=journeys.learn,
-                lost=self._link_lost,
-                restored=journeys.restored,
-                own=journeys.own_channel,
-            )
+            store = self._store_at(url)
+            journeys = Journeys(self, store, self._forms)
+            news = self._news_at(url, journeys)
             journeys.wire(news)
             self._journeys = journeys
             self.watcher = journeys.watcher

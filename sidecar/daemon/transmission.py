@@ -24,6 +24,7 @@ from sidecar.service.transmitting import Transmitting
 from sidecar.wire.announcements import Voice
 from sidecar.wire.naming import Names
 from sidecar.wire.positions import ConfigError, Problem
+from sidecar.wire.sealing import UNSEALED, Sealing
 from sidecar.wire.settings import Settings
 
 
@@ -64,6 +65,7 @@ class Transmission:
         store: RedisStore,
         telemetry: Telemetry,
         new_id: Callable[[], str],
+        sealing: Sealing = UNSEALED,
     ) -> None:
         self._settings = transmitter = settings.transmitter
         self._telemetry = telemetry
@@ -74,6 +76,7 @@ class Transmission:
             names,
             max_recorded=transmitter.max_recorded,
             max_backlog=transmitter.max_backlog,
+            sealing=sealing,
         )
         self.announcer = Announcer(self._streams, telemetry)
         self._secrets = Secrets(transmitter, clock.now)

@@ -23,6 +23,7 @@ from sidecar.daemon.serving import Addresses
 from sidecar.daemon.transmission import Transmission
 from sidecar.service.health import Health
 from sidecar.service.observations import StoreUp, Told
+from sidecar.wire.sealing import UNSEALED, forms_of
 from sidecar.wire.settings import Settings
 
 CONDITIONS = ("store", "doors")
@@ -68,7 +69,8 @@ class Transmitter:
                 on_up=self._store_up,
             )
             await resources.start(store.run)
-            transmission = Transmission(settings, store, self._telemetry, new_id)
+            sealing = forms_of(settings.privacy, settings.store.prefix) or UNSEALED
+            transmission = Transmission(settings, store, self._telemetry, new_id, sealing)
             await transmission.load()
             await self._watch(resources, transmission)
             admin = await self._open_admin(resources)

@@ -17,7 +17,6 @@ from sidecar.domain.lattice import Record, bound_of
 from sidecar.domain.stamp import Stamp
 from sidecar.domain.state import Checkpoint, State
 from sidecar.wire.losses import lost_before
-from sidecar.wire.naming import SessionName, slot_of_user
 from sidecar.wire.records import (
     CHECKPOINT,
     decode_checkpoint,
@@ -94,15 +93,13 @@ def assemble(  # noqa: PLR0913 - a session, and as of when
     return Folded(state, facts, checkpoint, tuple(culprits))
 
 
-def forgotten(
-    evaluator: Evaluator, name: SessionName, records: Iterable[Mapping[bytes, bytes]]
-) -> int:
+def forgotten(evaluator: Evaluator, slot: int, records: Iterable[Mapping[bytes, bytes]]) -> int:
     """The moment before which something of a session's records may be lost; 0: nothing is.
 
-    The slot of its user's records stands for those of its devices and its locator: this is for what
-    is told of sessions. A call is decided by each record's own slot (`Live.refold`).
+    The `slot` of its user's records stands for those of its devices and its locator: this is for
+    what is told of sessions. A call is decided by each record's own slot (`Live.refold`).
     """
-    floor = evaluator.floors.of(slot_of_user(name.user))
+    floor = evaluator.floors.of(slot)
     return max((lost_before(one, floor) for one in records), default=0)
 
 

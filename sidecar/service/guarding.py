@@ -49,7 +49,6 @@ from sidecar.wire.losses import (
     encode_moment,
     floors_in,
     moment_in,
-    slot_of,
     tag_of,
 )
 from sidecar.wire.naming import Names
@@ -230,7 +229,7 @@ class Guard:
 
     def evidence(self, keys: Iterable[bytes]) -> list[Load]:
         """What is to be read behind records, by which it shows whether they were read whole."""
-        slots = set(map(slot_of, keys))
+        slots = set(map(self._names.slot, keys))
         concerned = [shard for shard in self._shards if any(map(shard.has, slots))]
         return [
             Load(key)
@@ -258,7 +257,7 @@ class Guard:
             if epoch is None or signs is None or known is None:
                 continue
             evicts = self._policies.get(shard.slot, KEEPS) not in {KEEPS, None}
-            may_hide = evicts and any(shard.has(slot_of(key)) for key in absent)
+            may_hide = evicts and any(shard.has(self._names.slot(key)) for key in absent)
             if may_hide or known.is_other(epoch) or known.is_older(signs):
                 await self._look(shard, self._view.turn)
 
@@ -463,7 +462,8 @@ class Guard:
     def _take_up(self, found: Iterable[Floor], loss: StoreLoss = StoreLoss.TOLD) -> None:
         before = self._view.evaluator.floors
         since = (self._clock() - self._ttl) * MICROSECONDS  # older facts are forgotten anyway
-        floors = before.joined(one for one in found if one.moment > since)
+        taken = (one for one in found if one.moment > since)
+        floors = before.joined(map(self._names.widened, taken))
         if floors == before:
             return
         news = [one for one in floors if one not in before]

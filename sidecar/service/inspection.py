@@ -332,7 +332,7 @@ class Inspector:
 def _fold(evaluator: Evaluator, session: Assembled) -> Folded:
     records = (session.record, session.others)
     folded = assemble(evaluator, session.name.session, *records, issuer=session.namespace)
-    folded.state.lost = forgotten(evaluator, session.name, (session.record, *session.others))
+    folded.state.lost = forgotten(evaluator, session.slot, (session.record, *session.others))
     return folded
 
 

@@ -11,7 +11,7 @@ from sidecar.domain.stamp import MICROSECONDS, Stamp
 from sidecar.domain.standing import Standing
 from sidecar.domain.state import State
 from sidecar.service.assembly import assemble
-from sidecar.wire.losses import lost_before, slot_of
+from sidecar.wire.losses import lost_before
 from sidecar.wire.naming import SessionName, session_name
 
 RESTANDING_INTERVAL = 1.0
@@ -51,7 +51,7 @@ class Tracked:
         "unsaved",
     )
 
-    def __init__(self, key: bytes, publish: bytes | None = None) -> None:
+    def __init__(self, key: bytes, slot: int, publish: bytes | None = None) -> None:
         self.key = key
         self.publish = publish
         self.record: Record = {}
@@ -61,7 +61,7 @@ class Tracked:
         self.expire_at = 0
         self.expires_at = 0
         self.since = UNREAD
-        self.slot = slot_of(key)
+        self.slot = slot
 
 
 JUDGED_BOUND = 8

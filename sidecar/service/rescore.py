@@ -76,12 +76,13 @@ class UnreadableError(Exception):
 
 
 class Assembled:
-    """A session read from the store, with all its records."""
+    """A session read from the store, with all its records; `slot` is where its own lies."""
 
-    __slots__ = ("name", "others", "record")
+    __slots__ = ("name", "others", "record", "slot")
 
-    def __init__(self, name: SessionName, record: Record, others: list[Record]) -> None:
+    def __init__(self, name: SessionName, slot: int, record: Record, others: list[Record]) -> None:
         self.name = name
+        self.slot = slot
         self.record = record
         self.others = others
 
@@ -223,7 +224,8 @@ class Rescorer:
         for live in filter(None, map(self._view.held, names)):
             others = [live.locator, live.users, *live.devices.values()]
             record = live.own.record
-            sessions.append(Assembled(live.name, record, [one.record for one in others]))
+            others_of = [one.record for one in others]
+            sessions.append(Assembled(live.name, live.own.slot, record, others_of))
         return sessions
 
     async def read(self, names: Sequence[SessionName]) -> list[Assembled]:
@@ -254,6 +256,7 @@ class Rescorer:
         return [
             Assembled(
                 name,
+                self._names.slot(self._names.session_record(name)),
                 loaded[i],
                 [loaded[count + i], of_user[name.user], *(of_device[d] for d in devices[i])],
             )
@@ -392,7 +395,7 @@ def _untold(
 ) -> _Untold:
     records, issuer = (session.record, session.others), session.namespace
     folded = assemble(evaluator, session.name.session, *records, issuer=issuer)
-    folded.state.lost = forgotten(evaluator, session.name, (session.record, *session.others))
+    folded.state.lost = forgotten(evaluator, session.slot, (session.record, *session.others))
     state, culprits = folded.state, folded.culprits
     if not state.established:
         return _Untold([], {}, culprits)

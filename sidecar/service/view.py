@@ -233,13 +233,13 @@ class View:
     def remember(self, whose: Identity, fields: Record, expire_at: int) -> None:
         """Have fields of a session that cannot be read now saved, once that can be."""
         name = session_name(*whose)
-        own = Tracked(self._names.session_record(name), self._names.user_channel(name.user))
+        own = self._new(self._names.session_record(name), self._names.user_channel(name.user))
         own.record, own.expire_at = dict(fields), expire_at
         self._keep(own, fields)
 
     def _known(self, key: bytes) -> Tracked:
         """A copy of a record as far as it is known here."""
-        copy = Tracked(key)
+        copy = self._new(key)
         for tracked in (self._records.get(key), self._dirty.get(key)):
             if tracked is not None:
                 copy.record = join(copy.record, join(tracked.record, tracked.unsaved))
@@ -291,12 +291,15 @@ class View:
         """A device's record (by digest) to write to, whether or not a session here is on it."""
         key = self._names.device_record(device)
         channel = self._names.device_channel(device)
-        return self._records.get(key) or self._dirty.get(key) or Tracked(key, channel)
+        return self._records.get(key) or self._dirty.get(key) or self._new(key, channel)
+
+    def _new(self, key: bytes, publish: bytes | None = None) -> Tracked:
+        return Tracked(key, self._names.slot(key), publish)
 
     def _track(self, key: bytes, publish: bytes | None) -> Tracked:
         tracked = self._records.get(key)
         if tracked is None:
-            tracked = self._records[key] = self._dirty.get(key) or Tracked(key, publish)
+            tracked = self._records[key] = self._dirty.get(key) or self._new(key, publish)
             tracked.since = UNREAD  # what became of it while nobody followed it is not known
         return tracked
 

@@ -25,6 +25,8 @@ from sidecar.wire.positions import (
     read_tree,
     shown,
 )
+from sidecar.wire.privacy_coherence import with_privacy_keys
+from sidecar.wire.privacy_settings import Privacy
 from sidecar.wire.receiver_coherence import check_secret_files
 from sidecar.wire.receiver_settings import Receiver
 from sidecar.wire.secret_files import ReadFile, read_secret, with_secrets
@@ -66,6 +68,8 @@ def read_settings(
     sources = values.get("sources")
     if isinstance(sources, tuple):
         check_credentials(root, sources, lambda path: read_secret(path, read_file), problems)
+    if isinstance(privacy := values.get("privacy"), Privacy):
+        values["privacy"] = with_privacy_keys(root, privacy, read_file, problems)
     problems.check()
     return Settings(**values)
 

@@ -26,8 +26,10 @@ import base64
 import functools
 import hashlib
 import zlib
+from collections.abc import Callable
 from typing import NamedTuple
 
+from sidecar.domain.loss import ALL_SLOTS, Floor
 from sidecar.wire.losses import slot_of
 
 WORK_LOGS = 16
@@ -68,24 +70,43 @@ def session_name(namespace: str, user: str, session: str) -> SessionName:
     return SessionName(digest(namespace, user), digest(namespace, session))
 
 
-def slot_of_user(user: str) -> int:
-    """The slot of all records of a user (by digest), whatever the prefix."""
-    return slot_of(b"{u%s}" % user.encode())
-
-
 def parse_name(member: bytes) -> SessionName | None:
     """Undo `str(SessionName)`; None for anything else."""
     user, slash, session = member.decode("ascii", "replace").partition("/")
     return SessionName(user, session) if slash and user and session else None
 
 
+def _as_it_is(key: bytes) -> bytes:
+    return key
+
+
 class Names:
-    """The keys and channels under one prefix."""
+    """The keys and channels under one prefix.
 
-    __slots__ = ("_prefix",)
+    `written` gives how a key stands in the store, where that is not as it is (`sealing`).
+    `scattered`: a record may stand there in several ways, of which that is one.
+    """
 
-    def __init__(self, prefix: str) -> None:
+    __slots__ = ("_prefix", "_scattered", "_written")
+
+    def __init__(
+        self,
+        prefix: str,
+        written: Callable[[bytes], bytes] = _as_it_is,
+        *,
+        scattered: bool = False,
+    ) -> None:
         self._prefix = prefix
+        self._written = written
+        self._scattered = scattered
+
+    def widened(self, floor: Floor) -> Floor:
+        """A floor over all slots in which something of the records lay that are lost."""
+        return floor._replace(first=0, last=ALL_SLOTS - 1) if self._scattered else floor
+
+    def slot(self, key: bytes) -> int:
+        """The Cluster slot in which the store has this key."""
+        return slot_of(self._written(key))
 
     def user_channel(self, user: str) -> bytes:
         """The channel of a user (by digest): news of the user's record and sessions."""

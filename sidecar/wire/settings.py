@@ -22,6 +22,7 @@ from sidecar.wire.app_settings import (
     ProofOf,
     Redirect,
 )
+from sidecar.wire.privacy_settings import Privacy
 from sidecar.wire.receiver_settings import Receiver
 from sidecar.wire.source_settings import Limits, SourceSettings
 from sidecar.wire.spellings import (
@@ -498,6 +499,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     shutdown: Shutdown = Shutdown()
     transmitter: Transmitter = Transmitter()
     log: Log = Log()
+    privacy: Privacy = Privacy()
     policies: Policies = Policies()
     warnings: Warnings = Warnings()
 

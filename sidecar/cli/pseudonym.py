@@ -1,0 +1,89 @@
+"""`sidecar pseudonym`: what a log line calls somebody, by the keys of the configuration."""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sidecar.cli.asking import plain
+from sidecar.cli.run import add_config
+from sidecar.cli.stopping import DONE, Stop
+
+if TYPE_CHECKING:
+    from sidecar.wire.settings import Settings
+
+_KINDS = ("user", "session", "device", "address")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.description = (
+        "Print the pseudonyms that log lines have for a name where identifiers are keyed: one for "
+        "each privacy key, that which is written now first. It reads the keys, and asks no daemon. "
+        "The other way round there is none: ask for whom you look for."
+    )
+    parser.epilog = """\
+examples:
+  sidecar pseudonym ada@example.com
+  sidecar pseudonym --kind address 198.51.100.7
+  kubectl logs pod/shop -c sidecar | grep -F "$(sidecar pseudonym ada@example.com)"
+"""
+    add_config(parser)
+    parser.add_argument("name", help="as tokens, events and the configuration have it")
+    parser.add_argument("--kind", choices=_KINDS, default="user", help="(default: user)")
+    parser.add_argument("--issuer", default="", help="whose name it is, where there are several")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the pseudonyms."""
+    from sidecar.wire.names import composed  # noqa: PLC0415 - likewise
+    from sidecar.wire.privacy_keys import PrivacyKey  # noqa: PLC0415 - a command starts quickly
+    from sidecar.wire.pseudonyms import Kind, pseudonym  # noqa: PLC0415 - likewise
+
+    settings = _settings(Path(arguments.config))
+    keys = [PrivacyKey(one.encode()) for one in settings.privacy.keys]
+    if not keys:
+        raise Stop(
+            "There are no privacy keys: identifiers stand in the log as they are.",
+            "Pseudonyms need privacy.key_file; see docs/privacy.md.",
+        )
+    kind = Kind[arguments.kind.upper()]
+    namespace = "" if kind is Kind.ADDRESS else _namespace(settings, arguments.issuer)
+    found = {one.id: pseudonym(one, kind, namespace, composed(arguments.name)) for one in keys}
+    if arguments.json:
+        json.dump({"kind": arguments.kind, "issuer": namespace, "pseudonyms": found}, sys.stdout)
+        print()
+    else:
+        print("\n".join(found.values()))
+    return DONE
+
+
+def _settings(file: Path) -> "Settings":
+    from sidecar.wire.config import read_settings  # noqa: PLC0415 - a command starts quickly
+    from sidecar.wire.positions import ConfigError  # noqa: PLC0415 - likewise
+
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise Stop(f"{file} cannot be read: {reason}") from None
+
+    def read(path: str) -> str:
+        return Path(path).read_text(encoding="utf-8")
+
+    try:
+        return read_settings(text, str(file), os.environ, read)
+    except ConfigError as error:
+        raise Stop(*(plain(str(problem)) for problem in error.problems)) from None
+
+
+def _namespace(settings: "Settings", issuer: str) -> str:
+    namespaces = settings.tokens.namespaces
+    found = namespaces.named(issuer) if issuer else namespaces.sole()
+    if found is None:
+        known = ", ".join(namespaces.words)
+        raise Stop(f"Whose name is it? Say so with --issuer; known are {known}")
+    return found

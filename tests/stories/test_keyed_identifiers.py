@@ -1,0 +1,176 @@
+"""Daemons whose identifiers are keyed: all works as ever, and nobody's name is written down."""
+
+import itertools
+import json
+from collections.abc import Callable
+
+import httpx
+import msgspec
+import pytest
+
+from sidecar.domain.policy import (
+    Changed,
+    Circumstance,
+    Device,
+    Networks,
+    RiskLevel,
+    Selection,
+    UserRisk,
+)
+from sidecar.wire.naming import digest
+from sidecar.wire.privacy_keys import PrivacyKey
+from sidecar.wire.privacy_settings import Identifiers, Privacy
+from sidecar.wire.pseudonyms import Kind, pseudonym
+from sidecar.wire.settings import Log, Settings
+from tests.adapters.servers import Server
+from tests.domain.scenes import policy
+from tests.stories.running import ISSUER, Pods, eventually, running, token
+
+OLD, NEW = "o" * 44, "n" * 44
+POLICIES = (
+    policy(Changed((Circumstance.IP,)), name="moved"),
+    policy(Networks(Selection(frozenset({"restricted", "lab"}))), name="segment"),
+    policy(Device(compliant=False), name="device"),
+    policy(UserRisk(RiskLevel.MEDIUM), "phishing-resistant", name="risk"),
+)
+USER, SESSION, DEVICE = "ada.lovelace@example.com", "session-of-ada", "laptop-of-ada"
+BERLIN, LISBON, AGENT = "192.0.2.17", "198.51.100.77", "Mozilla/5.0 (Ada)"
+REASON = "her husband reported it stolen"
+PERSONAL = (USER, "ada.lovelace", SESSION, DEVICE, BERLIN, LISBON, AGENT, REASON, "stolen")
+
+
+def keyed(*keys: str, read_plain: bool = False) -> Privacy:
+    return Privacy(identifiers=Identifiers.KEYED, keys=keys, read_plain=read_plain)
+
+
+def with_privacy(*privacies: Privacy) -> Callable[[Settings, int], Settings]:
+    return lambda settings, index: msgspec.structs.replace(settings, privacy=privacies[index])
+
+
+def dumped(server: Server) -> bytes:
+    """All that the server holds: names of keys, and whatever type they have."""
+    with server.client() as client:
+        parts: list[bytes] = []
+        for key in client.scan_iter(count=1000):
+            parts.append(key)
+            match client.type(key):
+                case b"hash":
+                    parts += [part for pair in client.hgetall(key).items() for part in pair]
+                case b"zset":
+                    parts += client.zrange(key, 0, -1)
+                case b"stream":
+                    parts += [v for _, entry in client.xrange(key) for v in entry.values()]
+                case b"string":
+                    parts.append(client.get(key))
+                case other:
+                    raise AssertionError(other)
+    return b"\n".join(parts)
+
+
+@pytest.fixture
+def emptied(valkey_server: Server) -> Server:
+    with valkey_server.client() as client:
+        client.flushall()
+    return valkey_server
+
+
+def named_in(told: bytes) -> list[str]:
+    """What of a person is in there: also as the unkeyed digests that keys have otherwise."""
+    digests = (digest(ISSUER, USER), digest(ISSUER, SESSION), digest(ISSUER, DEVICE))
+    return [one for one in (*PERSONAL, *digests) if one.encode() in told]
+
+
+def test_two_keyed_daemons_agree_and_neither_store_nor_log_names_anybody(
+    emptied: Server, capfd: pytest.CaptureFixture[str]
+) -> None:
+    loud = Log(level="debug", checks=True, explain=True)
+
+    def change(settings: Settings, _: int) -> Settings:
+        return msgspec.structs.replace(settings, privacy=keyed(NEW), log=loud)
+
+    with running(emptied.url, POLICIES, change=change) as pods:
+        act(pods)
+        told = dumped(emptied)
+        shown = httpx.get(
+            f"{pods.addresses[0].admin[0]}/v1/sessions?user={USER}",
+            headers={"Authorization": "Bearer operator"},
+        )
+    assert named_in(told) == []
+    assert b":{u" in told
+    assert SESSION in shown.text, "an operator asks by name, and is answered in names"
+    log = capfd.readouterr().err
+    assert named_in(log.encode()) == []
+    key = PrivacyKey(NEW.encode())
+    lines = [json.loads(line) for line in log.splitlines()]
+    marked = [line for line in lines if line["event"] == "session-marked"]
+    assert marked
+    for line in marked:
+        assert line["subject"] == pseudonym(key, Kind.USER, ISSUER, USER)
+        assert line["session"] == pseudonym(key, Kind.SESSION, ISSUER, SESSION)
+        assert "reason" not in line
+    assert {"session-revoked", "checked"} <= {line["event"] for line in lines}
+
+
+def test_in_plain_form_all_of_that_is_there_to_be_found(emptied: Server) -> None:
+    """So the tests above do look where names would be."""
+    with running(emptied.url, POLICIES) as pods:
+        act(pods)
+        assert set(PERSONAL) - set(named_in(dumped(emptied))) == set()
+
+
+def test_no_step_of_a_rotation_loses_a_mark_or_a_revocation(emptied: Server) -> None:
+    old, new = keyed(OLD), keyed(NEW)
+    steps = [old, keyed(OLD, NEW), keyed(NEW, OLD), new]
+    marked, revoked = token("bob", "of-bob"), token("eve", "of-eve")
+    with running(emptied.url, POLICIES, count=1, change=with_privacy(old)) as pods:
+        (pod,) = pods.clients
+        for one in (marked, revoked):
+            assert pod.check(one, ip=BERLIN)["decision"] == "allow"
+        assert pod.event("network-change", {"session": "of-bob"}, data={"segment": "lab"})["ok"]
+        assert pod.event("session-revoked", {"session": "of-eve"})["ok"]
+    for step, (before, after) in enumerate(itertools.pairwise(steps)):
+        change = with_privacy(before, after)
+        with running(emptied.url, POLICIES, change=change) as pods:
+            fresh = token(f"user-{step}", f"fresh-{step}")
+            a, b = pods.clients
+            assert [pod.check(fresh, ip=BERLIN)["decision"] for pod in (a, b)] == ["allow"] * 2
+            subject, data = {"session": f"fresh-{step}"}, {"segment": "lab"}
+            told = {"data": data, "wait": "everywhere", "timeout": 5}
+            for pod, other in ((a, b), (b, a)):
+                reply = pod.event("network-change", subject, **told)
+                assert (reply["settled"], reply["have"]) == (True, 2), (step, reply)
+                assert other.check(fresh, ip=BERLIN)["decision"] == "step_up"
+            for pod in (a, b):
+                assert pod.check(marked, ip=BERLIN)["decision"] == "step_up", step
+                assert pod.check(revoked, ip=BERLIN)["decision"] == "deny", step
+    assert PrivacyKey(OLD.encode()).id.encode() in dumped(emptied), "until it expires"
+
+
+def test_a_store_goes_from_plain_to_keyed_without_losing_a_revocation(emptied: Server) -> None:
+    plain, reads = Privacy(), Privacy(keys=(NEW,))
+    steps = [plain, reads, keyed(NEW, read_plain=True)]
+    revoked = token(USER, SESSION)
+    with running(emptied.url, POLICIES, count=1, change=with_privacy(plain)) as pods:
+        (pod,) = pods.clients
+        assert pod.check(revoked, ip=BERLIN)["decision"] == "allow"
+        assert pod.event("session-revoked", {"session": SESSION})["ok"]
+    for before, after in itertools.pairwise(steps):
+        with running(emptied.url, POLICIES, change=with_privacy(before, after)) as pods:
+            for pod in pods.clients:
+                assert pod.check(revoked, ip=BERLIN)["decision"] == "deny"
+
+
+def act(pods: Pods) -> None:
+    """A session that is marked by an event into the other pod, that moves, and that is revoked."""
+    a, b = pods.clients
+    weak = token(USER, SESSION)
+    asked = {"token": weak, "context": "c1", "user_agent": AGENT}
+    assert b.ask(op="check", ip=BERLIN, **asked)["decision"] == "allow"
+    presented = {"user": USER, "session": SESSION, "device": DEVICE}
+    assert a.trusted("session-presented", presented, data={"ip": BERLIN})["ok"] is True
+    assert b.check(weak, ip=LISBON)["decision"] == "step_up"
+    assert a.check(weak, ip=LISBON)["decision"] == "step_up"
+    told = {"reason": REASON}
+    reply = a.trusted("session-revoked", {"user": USER}, data=told, wait="everywhere", timeout=5)
+    assert (reply.get("settled"), reply.get("have")) == (True, 2), reply
+    assert eventually(lambda: b.check(weak)["decision"], lambda found: found == "deny")
