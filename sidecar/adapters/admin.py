@@ -25,7 +25,7 @@ from sidecar.adapters.metrics import Exposition
 from sidecar.service.answers import Overloaded, Unavailable
 from sidecar.service.health import Health, Report
 from sidecar.service.inspection import ExplainQuery, InvalidQuery, SessionQuery
-from sidecar.service.observations import AdminRefused, Observation, WorkerFailed
+from sidecar.service.observations import CredentialRefused, Observation, WorkerFailed
 
 
 class Inspection(Protocol):
@@ -162,13 +162,13 @@ class AdminApp:
             challenge = b'Bearer realm="sidecar admin"'
             return problem(401, "an admin credential is asked for", _challenge(challenge))
         if not self._guesses.left(address):
-            self._telemetry.record(AdminRefused(address=address))
+            self._telemetry.record(CredentialRefused(door="admin", address=address))
             return problem(429, "too many wrong credentials; try again later", _retry(1))
         wanted = self._token().encode()
         if hmac.compare_digest(given.strip().encode("latin-1"), wanted):
             return None
         self._guesses.wrong(address)
-        self._telemetry.record(AdminRefused(address=address))
+        self._telemetry.record(CredentialRefused(door="admin", address=address))
         challenge = b'Bearer realm="sidecar admin", error="invalid_token"'
         return problem(401, "this is not the admin credential", _challenge(challenge))
 

@@ -100,7 +100,10 @@ class EventDoor:
         if not is_of(kind, _EVENT_TYPES):
             message = "an event is application/json, many are application/x-ndjson"
             return problem(Problem.MEDIA_TYPE, message)
-        source = self._source(request)
+        try:
+            source = self._source(request)
+        except Overloaded as error:
+            return overloaded(error)
         if not source:
             return _NO_CREDENTIAL
         if is_of(kind, _NDJSON):

@@ -44,7 +44,7 @@ class Events(Protocol):
 class Settling(Protocol):
     """Knows how far an event's outcome has got."""
 
-    async def settled(self, event: str, within: float) -> Settlement:
+    async def settled(self, event: str, within: float, source: str) -> Settlement:
         """How many of the live sidecars have it in their view: all, or those after `within` s."""
 
 
@@ -82,7 +82,8 @@ class EventIntake:
             if accepted.spooled:  # the others cannot have it: it is on this one's disk
                 return Taken(accepted, Settlement(have=1, live=0))
             key = accepted.key or accepted.id
-            return Taken(accepted, await self._settling.settled(key, request.wait))
+            source = request.signal.source
+            return Taken(accepted, await self._settling.settled(key, request.wait, source))
         except (Overloaded, Unavailable) as error:
             return error
         except Forbidden as error:

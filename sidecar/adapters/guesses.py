@@ -1,7 +1,11 @@
-"""How often a credential may be guessed: a few times at once, then once a second, by address.
+"""How often a credential may be guessed: a few times at once, then once a second, by who guesses.
 
-What an address has left says nothing of others, so that nobody can lock out whoever calls from
-elsewhere. IPv6 addresses share by /64, since one host has as many as it likes of these.
+That is a network address (IPv6 addresses share by /64, since one host has as many as it likes of
+these) or, on a unix socket, a uid. What one has left says nothing of others, so that nobody can
+lock out whoever calls from elsewhere.
+
+Where several callers share an address, as over loopback and behind a proxy, a door that takes
+events looks at each credential all the same: a right one is taken, and wrong ones are turned away.
 """
 
 from collections import OrderedDict

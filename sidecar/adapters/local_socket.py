@@ -169,7 +169,11 @@ class LocalSocket:
             return request
         name = self.speakers.peer(uid)
         if request.credential:
-            name = self.speakers.bearer(request.credential)
+            try:
+                name = self.speakers.shown(request.credential, uid)
+            except Overloaded:
+                message = "too many wrong ones were shown: try again later"
+                return Refusal("overloaded", message, "credential", request.ref)
             if not name:
                 return Refusal("not_allowed", "is no source's", "credential", request.ref)
         if isinstance(request, EventRequest):

@@ -9,6 +9,7 @@ that it was given, if it was given one; all the rest the SET proves itself.
 | 202, no body | it is durable, or was before |
 | 400 `{"err", "description"}` | the SET is refused (RFC 8935, section 2.4) |
 | 401, 403 | `Authorization` is missing or wrong, or is another transmitter's |
+| 429 | it is wrong, as many others from this address were |
 | 413, 408 | the body is too large, or took too long |
 | 503 with `Retry-After` | it cannot be kept now: it is to be sent again |
 """
@@ -31,8 +32,14 @@ from hypercorn.typing import (
 )
 
 from sidecar.adapters.asgi import bound, dispatch
+from sidecar.adapters.guesses import Guesses
 from sidecar.service.answers import Overloaded, Unavailable
-from sidecar.service.observations import DoorIncident, Observation, WorkerFailed
+from sidecar.service.observations import (
+    CredentialRefused,
+    DoorIncident,
+    Observation,
+    WorkerFailed,
+)
 from sidecar.service.receiving import NotTheirs
 from sidecar.wire.receiver_settings import Receiver
 from sidecar.wire.security_event_tokens import MEDIA_TYPE, Fault, InvalidSet, SetError
@@ -98,6 +105,7 @@ class PushApp:
         ]
         self._telemetry = telemetry
         self._working = 0
+        self._guesses = Guesses()
 
     async def __call__(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
@@ -132,8 +140,13 @@ class PushApp:
         if scope["method"] != "POST":
             return Reply(405, headers=((b"allow", b"POST"),))
         headers = list(scope["headers"])
-        senders = await self._senders(_values(headers, b"authorization"))
+        given = _values(headers, b"authorization")
+        senders = await self._senders(given)
         if not senders:
+            if given and self._is_guessing(scope):
+                many = "too many were wrong; try again later"
+                guessing = InvalidSet(Fault.AUTHENTICATION_FAILED, many)
+                return _refusal(guessing, 429, ((b"retry-after", b"1"),))
             return _refusal(
                 InvalidSet(Fault.AUTHENTICATION_FAILED, "the transmitter is not known by this"),
                 401,
@@ -153,6 +166,15 @@ class PushApp:
             self._telemetry.record(DoorIncident(door="receiver", incident="slow-request"))
             return _refusal(InvalidSet(Fault.INVALID_REQUEST, "the body took too long"), 408)
         return await self._take(body, senders)
+
+    def _is_guessing(self, scope: HTTPScope) -> bool:
+        """Note a wrong `Authorization`; whether its address has shown too many."""
+        address, _ = scope["client"] or ("", 0)
+        self._telemetry.record(CredentialRefused(door="receiver", address=address))
+        if not self._guesses.left(address):
+            return True
+        self._guesses.wrong(address)
+        return False
 
     async def _take(self, body: bytes, senders: Collection[str]) -> Reply:
         try:

@@ -8,6 +8,10 @@ import trio
 from sidecar.adapters.redis_batch import Item
 from sidecar.adapters.redis_commands import Operation
 from sidecar.service.answers import Overloaded, Unavailable
+from sidecar.service.store import Join
+
+KEPT_FREE = 8
+"""One place in so many is kept free for what events bring: checks alone do not fill a queue."""
 
 
 class Ticket:
@@ -48,13 +52,18 @@ class Lane:
     def put(self, operations: Sequence[Operation]) -> Ticket:
         """Have these done. Raises `Overloaded`."""
         # One that is too large for any queue is let in alone: it could never wait its turn.
-        if self._waiting and self._waiting + len(operations) > self._bound:
+        if self._waiting and self._waiting + len(operations) > self._room_for(operations):
             raise Overloaded
         ticket = Ticket(operations)
         self._tickets.append(ticket)
         self._waiting += len(operations)
         self._idle.unpark()
         return ticket
+
+    def _room_for(self, operations: Sequence[Operation]) -> int:
+        if any(isinstance(one, Join) and one.confirm for one in operations):
+            return self._bound
+        return self._bound - self._bound // KEPT_FREE
 
     async def gather(self) -> list[Ticket]:
         """Wait for work; take all there is, up to the size of a batch, but one caller's at least.

@@ -9,9 +9,13 @@ import socket
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 from typing import Protocol
 
+from sidecar.adapters.guesses import Guesses
+from sidecar.adapters.seats import uid_owner
 from sidecar.domain.source import Source
+from sidecar.service.answers import Overloaded
 from sidecar.service.observations import Told
 from sidecar.wire.http_messages import Request
 from sidecar.wire.secret_files import read_secret
@@ -66,15 +70,19 @@ def _read(path: str) -> str:
 class Speakers:
     """Names the source of whoever speaks, by the settings as they now are.
 
-    `on_trouble` is told, once, of a credential that cannot be read.
+    `on_trouble` is told, once, of a credential that cannot be read; `on_wrong` of each that is
+    nobody's, with who showed it.
     """
 
     def __init__(
         self,
         settings: Callable[[], Settings],
         on_trouble: Callable[[Told], None] = lambda _trouble: None,
+        on_wrong: Callable[[str], None] = lambda _owner: None,
     ) -> None:
         self._settings = settings
+        self._on_wrong = on_wrong
+        self._guesses = Guesses(monotonic)
         self._on_trouble = on_trouble
         self._known: Settings | None = None
         self._troubled: set[str] = set()
@@ -96,6 +104,23 @@ class Speakers:
         self._refresh()
         return self._local if uid is None else self._uids.get(uid, self._local)
 
+    def shown(self, credential: str, uid: int | None, address: str = "") -> str:
+        """Return the source whose credential somebody shows; empty: it is nobody's.
+
+        Raises `Overloaded` for who has shown too many wrong ones: then those of a uid are not
+        looked at; of an address, which others may share, a right one still is.
+        """
+        owner = address or uid_owner(uid)
+        spent = not self._guesses.left(owner)
+        name = "" if spent and not address else self.bearer(credential)
+        if name:
+            return name
+        self._on_wrong(owner)
+        if spent:
+            raise Overloaded
+        self._guesses.wrong(owner)
+        return ""
+
     def bearer(self, credential: str) -> str:
         """Return the source whose credential this is; empty: nobody's."""
         self._refresh()
@@ -112,7 +137,7 @@ class Speakers:
         """Return who sent a request over HTTP: by its credential, else as a local peer.
 
         Empty: the credential that it shows is nobody's, or it shows none and its uid is not among
-        those that `socket.allowed_uids` lets in.
+        those that `socket.allowed_uids` lets in. Raises `Overloaded`, as `shown` does.
         """
         authorization = request.headers.get(b"authorization")
         if authorization is None:
@@ -120,7 +145,8 @@ class Speakers:
         scheme, _, credential = authorization.partition(b" ")
         if scheme.lower() != b"bearer" or b"authorization" in request.repeated:
             return ""
-        return self.bearer(credential.strip().decode("utf-8", "surrogateescape"))
+        text = credential.strip().decode("utf-8", "surrogateescape")
+        return self.shown(text, request.uid, request.peer)
 
     def _is_let_in(self, request: Request) -> bool:
         """Whether a local peer may speak without a credential, by whichever socket it comes."""

@@ -21,7 +21,6 @@ from sidecar.adapters.sampled_lines import SampledLines
 from sidecar.domain.facts import SIGNALS
 from sidecar.domain.policy import State
 from sidecar.service.observations import (
-    AdminRefused,
     BreakGlassUsed,
     Buried,
     Checked,
@@ -29,6 +28,7 @@ from sidecar.service.observations import (
     Cleared,
     ConfigurationRead,
     ConfigurationWarned,
+    CredentialRefused,
     DoorIncident,
     EventNotAllowed,
     EventOutcome,
@@ -210,8 +210,8 @@ class Telemetry:
             case TokenRefused():
                 self.metrics.invalid_tokens.labels(observation.reason).inc()
                 self._log.debug("token-refused", reason=observation.reason)
-            case AdminRefused():
-                self._admin_refused(observation)
+            case CredentialRefused():
+                self._credential_refused(observation)
             case ClaimMissing():
                 self._claim_missing(observation)
             case Introspected():
@@ -338,11 +338,12 @@ class Telemetry:
         self._said[event, *of] = now, 0
         return unsaid
 
-    def _admin_refused(self, refused: AdminRefused) -> None:
-        unsaid = self._unsaid("admin-credential-refused")
+    def _credential_refused(self, refused: CredentialRefused) -> None:
+        self.metrics.incidents.labels(refused.door, "wrong-credential").inc()
+        event = f"{refused.door}-credential-refused"
+        unsaid = self._unsaid(event)
         if unsaid is not None:
-            address = refused.address
-            self._log.warning("admin-credential-refused", address=address, unsaid=unsaid)
+            self._log.warning(event, address=refused.address, unsaid=unsaid)
 
     def _rescored(self, rescored: Rescored) -> None:
         cause = self.metrics.causes[rescored.cause]

@@ -12,8 +12,9 @@ import msgspec
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 
 from sidecar.adapters.asgi import BodyRefused, Reply, body_of, dispatch, problem, reply_to
+from sidecar.adapters.guesses import Guesses
 from sidecar.service.answers import Overloaded, Unavailable
-from sidecar.service.observations import Observation, WorkerFailed
+from sidecar.service.observations import CredentialRefused, Observation, WorkerFailed
 from sidecar.service.polling import Polling
 from sidecar.service.recipients import Recipients
 from sidecar.service.stream_management import (
@@ -125,6 +126,7 @@ class TransmitterDoor:
         self._telemetry = telemetry
         self._endpoints = Endpoints(settings.issuer)
         self._polls = 0
+        self._guesses = Guesses()
         self._answers: dict[str, dict[str, _Answer]] = {
             "stream": {
                 "POST": self._create,
@@ -189,6 +191,11 @@ class TransmitterDoor:
             return problem(401, "a recipient's credential is asked for", _challenge(challenge))
         who = self._recipients.known_by(credential.strip())
         if who is None:
+            address, _ = scope["client"] or ("", 0)
+            self._telemetry.record(CredentialRefused(door="transmitter", address=address))
+            if not self._guesses.left(address):
+                return problem(429, "too many wrong credentials; try again later", _retry(1))
+            self._guesses.wrong(address)
             challenge = b'Bearer realm="shared signals", error="invalid_token"'
             return problem(401, "this is no recipient's credential", _challenge(challenge))
         return who

@@ -39,7 +39,7 @@ from sidecar.service.guarding import Guard
 from sidecar.service.health import Health
 from sidecar.service.inspection import Inspector
 from sidecar.service.intake import Intake
-from sidecar.service.observations import LinkState, LinkStatus, WorkerFailed
+from sidecar.service.observations import CredentialRefused, LinkState, LinkStatus, WorkerFailed
 from sidecar.service.pending import Pending
 from sidecar.service.rescore import Rescorer
 from sidecar.service.resweep import Resweeper
@@ -293,6 +293,7 @@ class Journeys:
         telemetry.level(Level.DEAD_LETTERS, lambda: self.letters.waiting)
         telemetry.level(Level.WORK_LOG, lambda: self.worklog.waiting)
         telemetry.queue("rescore", lambda: self.rescorer.waiting)
+        telemetry.queue("settle-waits", lambda: self.settler.waiting)
 
     def _namespaces(self) -> Namespaces:
         return self.reloader.settings.tokens.namespaces
@@ -332,7 +333,11 @@ class Journeys:
         if spool.dir:
             self._wire_spool(spool)
         telemetry = self._daemon.telemetry
-        self.speakers = Speakers(lambda: self.reloader.settings, telemetry.record)
+        self.speakers = Speakers(
+            lambda: self.reloader.settings,
+            telemetry.record,
+            lambda owner: telemetry.record(CredentialRefused(door="events", address=owner)),
+        )
         self.events = self.admission = Admission(
             events=self.events,
             view=self.view,

@@ -96,7 +96,7 @@ class Accepted(msgspec.Struct, frozen=True):
 class Settlement(NamedTuple):
     """How far an event has got: `have` of the `live` sidecars have it in their view.
 
-    `live` 0: while the store is away nobody knows how many there are.
+    `live` 0: nobody knows how many there are, as the store is away, or too many wait to know.
     """
 
     have: int

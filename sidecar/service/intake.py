@@ -14,6 +14,8 @@ session later will look.
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Protocol, assert_never
 
+import trio
+
 from sidecar.domain.causes import words_of
 from sidecar.domain.facts import Fact, Scope, Sighted, SignedIn, seen_in
 from sidecar.domain.lattice import Record
@@ -58,6 +60,9 @@ from sidecar.wire.records import (
 )
 from sidecar.wire.settings import Sessions
 from sidecar.wire.worklog import Work, enclose
+
+PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4)
+"""Seconds between the tries of a revocation for which the store's queue has no room."""
 
 OTHER_EVENT = "has counted for another event of this source already"
 
@@ -181,7 +186,18 @@ class Intake:
         return accepted
 
     async def take(self, signal: Signal) -> Accepted:
-        """As `accept`, uncounted. Raises `InvalidSignal` where nobody can tell whom it concerns."""
+        """As `accept`, uncounted. Raises `InvalidSignal` where nobody can tell whom it concerns.
+
+        A revocation is the last to be refused: where too much waits for the store, it does, too.
+        """
+        for pause in PAUSES if isinstance(signal, SessionRevoked) else ():
+            try:
+                return await self._take_all(signal)
+            except Overloaded:
+                await trio.sleep(pause)
+        return await self._take_all(signal)
+
+    async def _take_all(self, signal: Signal) -> Accepted:
         lacks = self._lacks()
         if lacks:  # it might be written, and nobody would hear of it
             raise Unavailable(lacks)

@@ -296,9 +296,13 @@ class ProofSpent(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Spending
 
 
-class AdminRefused(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody at this address showed an admin credential that is wrong, or one too many."""
+class CredentialRefused(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody showed a credential at this door that is wrong, or one too many.
 
+    `address`: where from, or as which uid.
+    """
+
+    door: str
     address: str
 
 
@@ -440,7 +444,7 @@ Observation: TypeAlias = (
     | StoreEvicts
     | LinkState
     | ProofSpent
-    | AdminRefused
+    | CredentialRefused
     | TokenRefused
     | ClaimMissing
     | SecurityEventTokenTaken

@@ -10,7 +10,7 @@ longer allows what is sensitive.
 """
 
 import zlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -28,6 +28,12 @@ QUESTIONS = 1024
 
 REMEMBERED = 8192
 """Events taken here of which it is remembered which records they went into."""
+
+WAITS = 64
+"""Events of one source that may be waited for at a time; more are answered at once, unsettled."""
+
+LOOKS = 400
+"""How often a second all who wait look for answers, together, while answers are missing."""
 
 ANSWERS_LIVE = 60.0
 _SETTLE = b"settle:"
@@ -66,6 +72,7 @@ class Settler:
         self._telemetry = telemetry
         self._clock = clock
         self._max_staleness = max_staleness
+        self._waits = Counter[str]()
         self._placed: OrderedDict[str, dict[bytes, None]] = OrderedDict()
         self._send, self._receive = trio.open_memory_channel[Question](QUESTIONS)
 
@@ -80,8 +87,29 @@ class Settler:
         while len(self._placed) > REMEMBERED:
             self._placed.popitem(last=False)
 
-    async def settled(self, event: str, within: float) -> Settlement:
-        """Ask all live sidecars, and wait until all have it, `within` seconds at most."""
+    @property
+    def waiting(self) -> int:
+        """How many events are waited for."""
+        return self._waits.total()
+
+    async def settled(self, event: str, within: float, source: str = "") -> Settlement:
+        """Ask all live sidecars, and wait until all have it, `within` seconds at most.
+
+        Where enough others of its source are waited for nobody is asked: it is not known then who
+        has it, besides this sidecar.
+        """
+        if self._waits[source] >= WAITS:
+            self._telemetry.record(QueueRejected(queue="settle-waits"))
+            return Settlement(have=1, live=0)
+        self._waits[source] += 1
+        try:
+            return await self._settled(event, within)
+        finally:
+            self._waits[source] -= 1
+            if not self._waits[source]:
+                del self._waits[source]
+
+    async def _settled(self, event: str, within: float) -> Settlement:
         records = self._placed.get(event)
         if records is None:
             raise Unavailable("it is not known here where this event went")
@@ -106,7 +134,7 @@ class Settler:
                 if live <= have:
                     break
                 await trio.sleep(pause)
-                pause = min(_LAST_LOOK, pause * 2)
+                pause = min(max(_LAST_LOOK, self.waiting / LOOKS), pause * 2)
         return Settlement(len(have & live), len(live))
 
     async def _look(self, event: str) -> tuple[set[bytes], set[bytes]]:

@@ -23,7 +23,7 @@ from typing import Protocol
 
 import trio
 
-from sidecar.domain.signal import Signal
+from sidecar.domain.signal import SessionRevoked, Signal
 from sidecar.service.answers import Accepted, Overloaded, Refused, Unavailable
 from sidecar.service.deadletters import DeadLetters, describe
 from sidecar.service.intake import Intake
@@ -124,7 +124,8 @@ class Spooling:
             except Unavailable:
                 pass
             except Overloaded:
-                if not self._away():
+                # The disk is no queue before the store; but a revocation is the last to be refused.
+                if not self._away() and not isinstance(signal, SessionRevoked):
                     raise
         kept = [await self._keep(one) for one in attributed]
         return Accepted(signal.stamp.id, duplicate=not any(kept), spooled=True)

@@ -133,7 +133,7 @@ class Services:
             self.watches.tell(StandingChange(signal.subject.session, "revoked"))
         return Accepted(signal.stamp.id, duplicate=duplicate)
 
-    async def settled(self, event: str, within: float) -> Settlement:
+    async def settled(self, event: str, within: float, source: str) -> Settlement:
         assert event in self.ids
         await trio.lowlevel.checkpoint()
         return Settlement(*self.sidecars)

@@ -11,6 +11,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sidecar.adapters.guesses import AT_ONCE
 from sidecar.adapters.local_socket import LocalSocket, SocketIncident
 from sidecar.adapters.socket_files import AddressInUse
 from sidecar.adapters.speakers import Speakers
@@ -295,6 +296,17 @@ async def test_who_speaks_another_protocol_is_told_so_and_hung_up_on(path: Path)
         assert [reply["ok"] for reply in replies] == [False] * 14 + [True] + [False] * 17
         assert "16 lines in a row" in replies[-1]["message"]
         assert door.incidents == [SocketIncident.MALFORMED]
+
+
+async def test_a_uid_that_guesses_credentials_is_told_to_wait(path: Path) -> None:
+    async with opened(path) as door:
+        client = await door.client()
+        guess = revoke("s1", credential="guess")
+        errors = [(await client.call(guess))["error"] for _ in range(AT_ONCE)]
+        assert errors == ["not_allowed"] * AT_ONCE
+        while (await client.call(guess))["error"] != "overloaded":
+            pass
+        assert (await client.call(revoke("s1")))["ok"]
 
 
 async def test_a_batch_of_lines_gives_way_to_other_clients(path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 import trio
 import trustme
 
+from sidecar.adapters.guesses import AT_ONCE
 from sidecar.adapters.logs import Lines
 from sidecar.adapters.push_listener import PushApp, PushListener
 from sidecar.adapters.telemetry import Telemetry
@@ -124,6 +125,20 @@ async def test_each_transmitter_shows_its_own_secret_or_none_if_it_has_none(
     await post(url, Authorization="Bearer secret")
     senders = [senders for _, senders in listening.taker.taken]
     assert senders == [("open",), ("open",), ("open", "friend")]
+
+
+async def test_guesses_are_counted_and_slowed_and_keep_no_transmitter_out(
+    listening: Listening,
+) -> None:
+    url = await listening.open(FRIEND)
+    answers = [await post(url, Authorization="Bearer wrong") for _ in range(AT_ONCE)]
+    assert {answer.status_code for answer in answers} == {401}
+    while answers[-1].status_code != 429:
+        answers.append(await post(url, Authorization="Bearer wrong"))
+    assert answers[-1].headers["retry-after"] == "1"
+    assert (await post(url, Authorization="Bearer secret")).status_code == 202
+    wrong = 'sidecar_door_incidents_total{door="receiver",incident="wrong-credential"}'
+    assert f"{wrong} {len(answers)}.0" in listening.metrics()
 
 
 async def test_a_transmitter_that_is_polled_opens_no_door(listening: Listening) -> None:

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.adapters.guesses import AT_ONCE
 from sidecar.adapters.speakers import Speakers
+from sidecar.service.answers import Overloaded
 from sidecar.service.observations import Told
 from sidecar.wire.http_messages import Request
 from sidecar.wire.settings import App, Settings, Socket
@@ -54,6 +56,31 @@ def test_a_file_that_holds_no_credential_is_shown_by_nobody(
     assert known.bearer(shown) == ""
     for scheme in ("Bearer", "bearer", "Basic"):
         assert known.caller(request(1000, authorization=f"{scheme} {shown}")) == ""
+
+
+def test_who_guesses_credentials_is_told_to_wait_and_keeps_no_other_from_its_own(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "mdm"
+    file.write_text("a-credential")
+    settings = Settings(sources=(SourceSettings(name="mdm", token_file=str(file)),))
+    wrong: list[str] = []
+    known = Speakers(lambda: settings, on_wrong=wrong.append)
+
+    def guess_without_end(uid: int | None, address: str) -> None:
+        while known.shown("guess", uid, address) == "":
+            pass
+
+    for uid, address in ((1000, ""), (None, "127.0.0.1")):
+        for _ in range(AT_ONCE):
+            assert known.shown("guess", uid, address) == ""
+        with pytest.raises(Overloaded):
+            guess_without_end(uid, address)
+    with pytest.raises(Overloaded):
+        known.shown("a-credential", 1000)  # of this uid, none is looked at any more
+    assert known.shown("a-credential", 1001) == "mdm", "of another uid"
+    assert known.shown("a-credential", None, "127.0.0.1") == "mdm", "who knows who calls"
+    assert set(wrong) == {"uid 1000", "127.0.0.1"}
 
 
 def test_what_is_wrong_with_a_credential_is_told_once_and_never_quoted(tmp_path: Path) -> None:

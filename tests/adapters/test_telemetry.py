@@ -19,13 +19,13 @@ from sidecar.domain.explaining import explain_call
 from sidecar.domain.facts import SIGNALS
 from sidecar.service.answers import Reason
 from sidecar.service.observations import (
-    AdminRefused,
     BreakGlassUsed,
     Buried,
     Checked,
     ClaimMissing,
     Cleared,
     ClearReason,
+    CredentialRefused,
     DeadReason,
     EventOutcome,
     EventTaken,
@@ -155,7 +155,7 @@ def test_an_event_of_thousands_of_sessions_is_some_lines_and_counted_in_full() -
 def test_a_flood_of_what_anybody_may_send_is_a_line_a_minute_with_a_count() -> None:
     said = Said()
     flood: list[Observation] = [
-        AdminRefused(address="10.0.0.1"),
+        CredentialRefused(door="admin", address="10.0.0.1"),
         asked_about("invalid", "the answer has status 400"),
     ]
     for _ in range(1000):

@@ -8,6 +8,7 @@ import pytest
 import trio
 import trio.lowlevel
 
+from sidecar.adapters.guesses import AT_ONCE
 from sidecar.adapters.transmitter_door import Endpoints
 from tests.adapters.recipients import claims_of, name_of, verified
 from tests.adapters.servers import Server
@@ -121,6 +122,17 @@ async def test_without_the_right_credential_there_is_nothing_to_see(
         assert answer.status_code == 401
         assert 'error="invalid_token"' in answer.headers["www-authenticate"]
         assert wrong not in answer.text
+
+
+async def test_guesses_are_slowed_and_keep_no_recipient_out(here: Running) -> None:
+    async def ask(credential: str) -> int:
+        headers = {"Authorization": f"Bearer {credential}"}
+        return (await here.client.get("/ssf/stream", headers=headers)).status_code
+
+    assert [await ask("nonsense") for _ in range(AT_ONCE)] == [401] * AT_ONCE
+    while await ask("nonsense") != 429:
+        pass
+    assert await ask(MINE) == 200
 
 
 async def test_a_stream_is_created_with_what_was_asked_for(here: Running) -> None:

@@ -115,7 +115,7 @@ class Sidecar:
         self.signals.append(signal)
         return Accepted(signal.stamp.id, duplicate=known)
 
-    async def settled(self, event: str, within: float) -> Settlement:
+    async def settled(self, event: str, within: float, source: str) -> Settlement:
         return Settlement(2 if event == "slow" else 3, 3)
 
     def watch(

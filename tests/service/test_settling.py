@@ -1,12 +1,14 @@
 """`wait: everywhere`: an answer only when every live sidecar has the event in its view."""
 
+import msgspec
 import pytest
 import trio
 
 from sidecar.domain.policy import RiskLevel, UserRisk
 from sidecar.domain.signal import RiskLevelChange, Subject
 from sidecar.domain.stamp import at
-from sidecar.service.answers import Unavailable, Verdict
+from sidecar.service.answers import Settlement, Unavailable, Verdict
+from sidecar.service.settling import WAITS
 from tests.domain.scenes import policy
 from tests.service.memory import MemoryStore, Pod, Tokens
 
@@ -96,3 +98,29 @@ async def test_an_event_that_was_not_taken_here_cannot_be_settled_here() -> None
     a = Pod(MemoryStore(), [RISKY], Tokens())
     with pytest.raises(Unavailable):
         await a.settler.settled("never", 1)
+
+
+async def test_who_waits_for_much_keeps_nobody_else_from_waiting(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with trio.open_nursery() as nursery:
+        (a, b), _ = await pods(nursery, 2)
+        await a.intake.accept(RISE)
+        b.news.deaf = True
+        answers: list[Settlement] = []
+
+        async def wait() -> None:
+            answers.append(await a.settler.settled("r", 5, "flood"))
+
+        for _ in range(WAITS + 3):
+            nursery.start_soon(wait)
+        await trio.sleep(1)
+        assert answers == [(1, 0)] * 3
+        assert a.settler.waiting == WAITS
+        b.news.deaf = False
+        await a.intake.accept(msgspec.structs.replace(RISE, stamp=at(1006, "r2")))
+        assert (await a.settler.settled("r2", 5, "app")).settled
+        await trio.sleep(5)
+        assert a.settler.waiting == 0
+        assert len(answers) == WAITS + 3
+        nursery.cancel_scope.cancel()

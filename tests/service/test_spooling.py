@@ -233,6 +233,19 @@ async def test_a_store_that_has_too_much_to_do_is_not_spared_by_the_disk(
         assert a.outcomes() == [EventOutcome.OVERLOADED]
 
 
+async def test_a_revocation_is_kept_where_the_store_has_too_much_to_do(
+    tmp_path: Path, store: MemoryStore, tokens: Tokens
+) -> None:
+    async with spooled(tmp_path, store, tokens, intake=flawed) as a:
+        assert isinstance(a.pod.intake, Flawed)
+        a.pod.intake.overloaded = frozenset({"alice"})
+        revocation = SessionRevoked(stamp=at(1001, "x1"), subject=Subject("alice"))
+        assert (await a.accept(revocation)).spooled
+        a.pod.intake.overloaded = frozenset()
+        assert await a.spooling.replay()
+        assert a.spooling.waiting == 0
+
+
 async def test_a_full_spool_is_overloaded_and_what_it_refused_has_no_effect(
     tmp_path: Path, store: MemoryStore, tokens: Tokens
 ) -> None:
