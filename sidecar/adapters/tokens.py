@@ -26,11 +26,14 @@ from sidecar.wire.claims import Flaw, InvalidToken, Token, Validity, token_of, v
 from sidecar.wire.identifying import limited
 from sidecar.wire.introspection import is_opaque
 from sidecar.wire.jwks import ALGORITHMS, Key
-from sidecar.wire.jws import Unverified, read
+from sidecar.wire.jws import Unverified, parted, read
 from sidecar.wire.settings import Tokens
 
 REFUSAL_LIFE = 5.0
 """Seconds for which a refused token is refused without another look."""
+
+MAX_SIGNATURES = 4
+"""How many signatures of one token are known at a time."""
 
 # What stays true of a token, whatever the clock says and whichever keys arrive.
 _LASTING = frozenset(Flaw) - {
@@ -50,6 +53,7 @@ class _Believed(NamedTuple):
     validity: Validity
     source: KeySource
     key: str
+    signatures: tuple[bytes, ...]
 
 
 class _Refused(NamedTuple):
@@ -63,9 +67,11 @@ class _Refused(NamedTuple):
 class TokenVerifier:
     """Verifies the tokens of the issuers whose `KeySource`s it is given, one for each issuer.
 
-    Both caches are keyed by a digest of the token, never the token, and hold `settings.cache`
-    entries at most, the least recently used leaving first. An entry counts only within the
-    token's own validity and while its issuer still has the key that signed it.
+    Both caches are keyed by a digest, never the token, and hold `settings.cache` entries at most,
+    the least recently used leaving first. Believed ones are keyed by what is signed, and remember
+    which signatures were found good: two texts of one token are one. Refused ones are keyed by the
+    text, as nothing of it was found true. An entry counts only within the token's own validity and
+    while its issuer still has the key that signed it.
     """
 
     def __init__(
@@ -106,10 +112,13 @@ class TokenVerifier:
         """The token if it was verified before and still counts; no cryptography, no waiting."""
         if not token.isascii() or len(token) > self._settings.max_bytes:
             return None
-        digest = _digest(token)
+        signed, signature = parted(token)
+        digest = _digest(signed)
         entry = self._believed.get(digest)
         if entry is None:
             return self._confirmed(token, digest, now) if self._introspectors else None
+        if _digest(signature) not in entry.signatures:
+            return None
         valid = entry.validity.begins <= now < entry.validity.ends
         if valid and entry.source.holds(entry.key):
             self._believed.move_to_end(digest)
@@ -170,6 +179,12 @@ class TokenVerifier:
                 entry_refused = _Refused(refusal.code, refusal.description, now, source, generation)
                 _keep(refused, digest, entry_refused, self._settings.cache)
             raise
+        digest = _digest(parted(token)[0])
+        known_as = believed.get(digest)
+        if known_as is not None and known_as.key == entry.key:
+            # One token, whatever its signature: who looks whether it is new finds that it is not.
+            others = known_as.signatures[-MAX_SIGNATURES + 1 :]
+            entry = known_as._replace(signatures=(*others, *entry.signatures))
         _keep(believed, digest, entry, self._settings.cache)
         return entry.token
 
@@ -213,7 +228,7 @@ async def _verified(
     validity = validity_of(parts.claims, source.issuer.leeway)
     validity.check(now)
     read = limited(token_of(parts.claims, source.issuer, wanted), source.issuer)
-    return _Believed(read, validity, source, key.id)
+    return _Believed(read, validity, source, key.id, (_digest(parted(token)[1]),))
 
 
 def _signer(token: str, algorithm: str, keys: tuple[Key, ...], source: KeySource) -> Key:

@@ -19,6 +19,7 @@ from sidecar.service.live import Live
 from sidecar.service.observations import ProofSpent, Spending, Telemetry
 from sidecar.service.store import Join, Joined
 from sidecar.wire.claims import Token
+from sidecar.wire.jws import parted
 from sidecar.wire.naming import digest
 from sidecar.wire.records import decode_facts, encode_spent
 
@@ -131,5 +132,7 @@ def _held(record: Mapping[bytes, bytes], field: bytes) -> SpentHeld:
 
 
 def token_name(token: Token, text: str) -> str:
-    """What a token is known by: its `jti`, else all of it, digested."""
-    return digest(f"{token.issuer} {token.token_id}") if token.token_id else digest(text)
+    """What a token is known by: its `jti`, else what is signed of it, digested."""
+    if token.token_id:
+        return digest(f"{token.issuer} {token.token_id}")
+    return digest(parted(text)[0])

@@ -54,6 +54,17 @@ def read(token: str, max_bytes: int) -> Unverified:
     )
 
 
+def parted(token: str) -> tuple[str, str]:
+    """What a token is known by, and its signature: all of it and none where it is no compact JWS.
+
+    Two texts may be one token: who holds one signed with ES256 can make another signature of it
+    (s and n - s are both good), and an issuer that signs the same claims twice makes two. So what
+    is remembered of a token is remembered by what is signed; that it is signed, by its signature.
+    """
+    signed, _, signature = token.rpartition(".")
+    return (signed, signature) if signed.count(".") == 1 else (token, "")
+
+
 def strict_object(raw: bytes) -> dict[str, object]:
     """Read a JSON object that every reader reads alike; raises ValueError for anything else.
 

@@ -101,6 +101,18 @@ class Signer:
         return signed + "." + encode(algorithm.sign(signed.encode(), self.private))
 
 
+ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+"""Of the curve P-256 (FIPS 186-4, D.1.2.3)."""
+
+
+def twin(token: str) -> str:
+    """The other text of a token signed with ES256: of its signature (r, s), (r, n - s)."""
+    signed, _, signature = token.rpartition(".")
+    raw = base64.urlsafe_b64decode(signature + "==")
+    other = ORDER - int.from_bytes(raw[32:])
+    return f"{signed}.{encode(raw[:32] + other.to_bytes(32))}"
+
+
 def encode(raw: bytes) -> str:
     """base64url without padding."""
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.adapters.keys import BURST, KeySource
-from sidecar.adapters.tokens import REFUSAL_LIFE, TokenVerifier
+from sidecar.adapters.tokens import MAX_SIGNATURES, REFUSAL_LIFE, TokenVerifier
 from sidecar.service.answers import Unavailable
 from sidecar.wire.claims import Flaw, InvalidToken, Token
 from sidecar.wire.jwks import Key
@@ -28,6 +28,7 @@ from tests.adapters.identity import (
     encode,
     key_set,
     serve,
+    twin,
 )
 
 EC = Signer("ES256", "ec")
@@ -264,6 +265,47 @@ async def test_a_cached_token_does_not_count_before_it_begins(file: Path) -> Non
     token = EC.token(nbf=int(NOW))
     await verifier.verify(token, NOW)
     assert verifier.cached(token, NOW - 1) is None
+
+
+async def test_two_texts_of_one_token_are_one_token(file: Path) -> None:
+    verifier = verifier_of(file, Tokens(cache=2))
+    token = EC.token()
+    believed = await verifier.verify(token, NOW)
+    assert twin(token) != token
+    assert verifier.cached(twin(token), NOW) is None, "nobody has looked at this signature"
+    again = EC.token()  # the same claims, signed once more
+    for other in (twin(token), again, twin(again), token):
+        assert await verifier.verify(other, NOW) is believed
+    # They take one place of the cache: another's has not been taken for it.
+    await verifier.verify(EC.token(sub="bob"), NOW)
+    for text in (token, twin(token)):
+        assert await verifier.verify(text, NOW) is believed
+        assert verifier.cached(text, NOW) is believed
+
+
+async def test_what_is_signed_is_believed_with_a_good_signature_only(file: Path) -> None:
+    verifier = verifier_of(file)
+    token = EC.token()
+    await verifier.verify(token, NOW)
+    signed, _, signature = token.rpartition(".")
+    other = EC.token(sub="bob").rpartition(".")[2]
+    noise = encode(bytes(64))
+    for bad in (other, noise, "", signature[:-4], f"{signature}AAAA"):
+        assert verifier.cached(f"{signed}.{bad}", NOW) is None
+        with pytest.raises(InvalidToken):
+            await verifier.verify(f"{signed}.{bad}", NOW)
+    assert verifier.cached(signed, NOW) is None
+    assert verifier.cached(f"{token}.", NOW) is None
+    assert verifier.cached(token, NOW) is not None
+
+
+async def test_no_token_has_more_signatures_than_are_kept(file: Path) -> None:
+    verifier = verifier_of(file)
+    texts = [EC.token() for _ in range(MAX_SIGNATURES + 3)]
+    believed = {id(await verifier.verify(text, NOW)) for text in texts}
+    assert len(believed) == 1
+    known = [text for text in texts if verifier.cached(text, NOW) is not None]
+    assert known == texts[-MAX_SIGNATURES:]
 
 
 async def test_the_cache_is_bounded_and_keeps_what_is_used(file: Path) -> None:

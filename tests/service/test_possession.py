@@ -14,7 +14,7 @@ from sidecar.service.possession import SHARE, Possessions, Proofs, ShownProof
 from sidecar.wire.claims import Bound, Flaw, InvalidToken, Token
 from sidecar.wire.jwks import thumbprint_of_client
 from sidecar.wire.token_settings import Binding, Possession
-from tests.adapters.identity import Signer
+from tests.adapters.identity import Signer, twin
 from tests.domain.scenes import policy
 from tests.service.memory import MemoryStore, Pod, Tokens
 from tests.wire.test_dpop import CLIENT, TOKEN, proof
@@ -55,6 +55,16 @@ def test_a_proof_counts_once() -> None:
     possessions.check(KEYED, shown, NOW)
     assert flaw(possessions, KEYED, shown, NOW + 1) is Flaw.PROOF_REPLAYED
     possessions.check(KEYED, call(fresh()), NOW)
+
+
+def test_no_other_text_of_a_proof_counts_again() -> None:
+    possessions = Possessions(VERIFY)
+    text = fresh()
+    possessions.check(KEYED, call(text), NOW)
+    assert flaw(possessions, KEYED, call(twin(text))) is Flaw.PROOF_REPLAYED
+    # Bits that base64 ignores: 64 bytes leave four of the last character's over.
+    for letter in "BCD":
+        assert flaw(possessions, KEYED, call(text[:-1] + letter)) is Flaw.PROOF_INVALID
 
 
 @pytest.mark.parametrize(("age", "counts"), [(-61, False), (-60, True), (60, True), (61, False)])

@@ -116,6 +116,16 @@ async def test_within_the_grace_the_same_token_may_call_again(
     assert (await other.check(token)).verdict is verdict
 
 
+async def test_another_text_of_a_token_without_an_id_is_that_token() -> None:
+    pod, _, tokens = pods(every_time(grace=10))
+    texts = ("h.p.s", "h.p.t", "h.q.s")
+    for text in texts:
+        tokens.issue(text, acr="mfa")
+        tokens.known[text] = msgspec.structs.replace(tokens.known[text], token_id="")
+    answers = [await pod.check(text) for text in texts]
+    assert words(*answers) == "allow allow step_up"
+
+
 @pytest.mark.parametrize(("age", "verdict"), [(60, Verdict.ALLOW), (61, Verdict.STEP_UP)])
 async def test_a_proof_that_waited_too_long_buys_nothing(age: int, verdict: Verdict) -> None:
     pod, _, tokens = pods(every_time(within=60))

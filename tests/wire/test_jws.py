@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.wire.claims import Flaw, InvalidToken
-from sidecar.wire.jws import Unverified, bounded_object, read, strict_object
+from sidecar.wire.jws import Unverified, bounded_object, parted, read, strict_object
 
 HEADER = b'{"alg":"ES256","kid":"k1","typ":"AT+JWT"}'
 
@@ -61,6 +61,23 @@ def test_the_size_limit_is_exact() -> None:
 )
 def test_anything_but_plain_base64url_in_three_parts_is_malformed(spoil: Any) -> None:
     assert flaw(spoil(compact())) is Flaw.MALFORMED
+
+
+@pytest.mark.parametrize(
+    ("token", "expected"),
+    [
+        ("h.p.s", ("h.p", "s")),
+        ("h.p.", ("h.p", "")),
+        (".p.s", (".p", "s")),
+        ("..", (".", "")),
+        ("opaque", ("opaque", "")),
+        ("h.p", ("h.p", "")),
+        ("a.b.c.d", ("a.b.c.d", "")),
+        ("", ("", "")),
+    ],
+)
+def test_a_compact_jws_is_known_by_what_is_signed(token: str, expected: tuple[str, str]) -> None:
+    assert parted(token) == expected
 
 
 def test_bits_that_base64_would_ignore_are_refused() -> None:
