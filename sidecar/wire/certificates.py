@@ -13,7 +13,9 @@ from urllib.parse import unquote
 from sidecar.wire.token_settings import CertificateForm
 
 _HEX = re.compile(r"[0-9a-f]{64}")
-_ARMOUR = re.compile(r"-----(?:BEGIN|END) CERTIFICATE-----")
+_BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+MAX_CHAIN = 10
+"""How many certificates a chain may have, as TLS libraries have it (OpenSSL's `verify_depth`)."""
 
 
 def thumbprint(value: str, form: CertificateForm) -> str:
@@ -38,8 +40,7 @@ def thumbprint(value: str, form: CertificateForm) -> str:
                 raise ValueError("no hash")
             return _encoded(bytes.fromhex(found[0]))
         case CertificateForm.PEM:
-            lines = _ARMOUR.sub(" ", unquote(value)).split(",")[0].split()
-            return _of_der(_base64("".join(lines)))
+            return _of_der(_base64("".join(_first_of_chain(unquote(value)).split())))
         case CertificateForm.RFC9440:
             text = value.strip()
             if len(text) < 2 or text[0] != ":" or text[-1] != ":":
@@ -47,6 +48,23 @@ def thumbprint(value: str, form: CertificateForm) -> str:
             return _of_der(_base64(text[1:-1]))
         case _ as never:
             assert_never(never)
+
+
+def _first_of_chain(text: str) -> str:
+    """Return the base64 of a chain's first certificate, which is the client's (RFC 8446, 4.4.2).
+
+    In PEM, one after the other, as AWS has it; or without the lines around it and with commas
+    between, as Traefik does. The others are not looked into, but it has to be a chain.
+    """
+    if "-----" not in text:
+        return text.partition(",")[0]
+    before, *chain = text.split(_BEGIN)
+    if before.strip() or not 0 < len(chain) <= MAX_CHAIN:
+        raise ValueError("no chain of certificates")
+    parts = [block.partition(_END) for block in chain]
+    if any(not end or rest.strip(" \t\r\n,") for _, end, rest in parts):
+        raise ValueError("no chain of certificates")
+    return parts[0][0]
 
 
 def _last_element(value: str) -> list[str]:

@@ -160,7 +160,7 @@ class Possession(enum.StrEnum):
 class CertificateForm(enum.StrEnum):
     """How a gateway tells the client's certificate.
 
-    `hex`, `base64`: its SHA-256 thumbprint. `pem`: itself, also with its line ends encoded or
+    `hex`, `base64`: its SHA-256 thumbprint. `pem`: itself or its chain, also percent-encoded or
     without armour. `xfcc`: Envoy's `X-Forwarded-Client-Cert`. `rfc9440`: `Client-Cert`.
     """
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.wire.certificates import thumbprint
+from sidecar.wire.certificates import MAX_CHAIN, thumbprint
 from sidecar.wire.token_settings import CertificateForm
 
 PEM = trustme.CA().issue_cert("client.example").cert_chain_pems[0].bytes().decode()
@@ -21,6 +21,8 @@ DER = x509.load_pem_x509_certificate(PEM.encode()).public_bytes(Encoding.DER)
 DIGEST = hashlib.sha256(DER).digest()
 EXPECTED = base64.urlsafe_b64encode(DIGEST).decode().rstrip("=")
 BODY = "".join(PEM.split("\n")[1:-2])
+OTHER_PEM = trustme.CA().cert_pem.bytes().decode()
+CHAIN = PEM + OTHER_PEM
 OTHER = "Hash=" + "0" * 64
 
 
@@ -37,6 +39,13 @@ OTHER = "Hash=" + "0" * 64
         ("pem", BODY),
         ("pem", quote(BODY, safe="")),
         ("pem", f"{BODY},{base64.b64encode(b'0 another').decode()}"),
+        ("pem", CHAIN),
+        ("pem", CHAIN.replace("\n", "")),
+        ("pem", CHAIN.replace("\n", "\r\n") + "\r\n"),
+        ("pem", quote(CHAIN, safe="+=/")),  # AWS's load balancer
+        ("pem", quote(CHAIN, safe="")),
+        ("pem", PEM + OTHER_PEM * (MAX_CHAIN - 1)),
+        ("pem", f"{PEM},{OTHER_PEM}"),
         ("xfcc", f'By=spiffe://a;Hash={DIGEST.hex()};Subject="CN=x,O=y;z";URI=spiffe://b'),
         ("xfcc", f'{OTHER};Subject="a, b",Hash={DIGEST.hex()}'),
         ("xfcc", f'Subject="Hash={"0" * 64}";hash={DIGEST.hex()}'),
@@ -53,6 +62,28 @@ def test_every_form_gives_the_thumbprint_that_tokens_are_bound_to(form: str, val
 def test_what_is_none_is_refused(form: CertificateForm, value: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         thumbprint(value, form)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        OTHER_PEM.replace("BEGIN", "BEGIN TRUSTED") + PEM,
+        "x" + PEM,
+        PEM + "x",
+        PEM + OTHER_PEM * MAX_CHAIN,
+        PEM.partition("-----END")[0],
+        PEM.partition("-----END")[0] + OTHER_PEM,
+        PEM + OTHER_PEM.partition("-----END")[0],
+        PEM.partition("CERTIFICATE-----")[2],
+        OTHER_PEM.replace("CERTIFICATE", "PRIVATE KEY") + PEM,
+        "-----BEGIN CERTIFICATE----------END CERTIFICATE-----" + PEM,
+    ],
+    ids=map(str, count()),
+)
+def test_what_is_no_chain_is_refused(value: str) -> None:
+    for form in (value, quote(value)):
+        with pytest.raises(ValueError, match=r".+"):
+            thumbprint(form, CertificateForm.PEM)
 
 
 @pytest.mark.parametrize("text", ['\\"', '"', "\\", ";", "; ", ";hash=", '"\\"'])
