@@ -29,6 +29,8 @@ _TITLES = {
     "unknown-context": "The context is not configured",
 }
 _AMBIGUOUS = re.compile(r"//|/\.\.?(?:/|$)|[\\;%]")
+_AS_ONE = re.compile(r"^(?:bearer|dpop) [^,]*,|,[ \t]*(?:bearer|dpop) ", re.IGNORECASE)
+"""Two `Authorization` as one: servers put a comma between, which no token has."""
 _UNCLEAR = re.compile(r"//|/\.\.?(?:/|$)|\\")
 _ENCODED_SEPARATOR = re.compile(r"%(?:2f|5c)", re.IGNORECASE)
 _OVERRIDING = re.compile(r"x[^a-z0-9](?:http[^a-z0-9])?method(?:[^a-z0-9]override)?", re.IGNORECASE)
@@ -136,7 +138,7 @@ def with_kept(gate: Gate, incoming: Incoming, request: Any) -> Incoming:
 
 def question(gate: Gate, incoming: Incoming, contexts: Collection[str]) -> dict[str, Any] | Reply:
     """What `check` is called with; or the answer to a request that cannot be asked about."""
-    if len(incoming.authorization) > 1:
+    if len(incoming.authorization) > 1 or any(map(_AS_ONE.search, incoming.authorization)):
         return _reply("invalid-request", 400, "Authorization comes more than once")
     tokens = {_bearer(value) for value in incoming.authorization} - {""}
     if gate.cookie:

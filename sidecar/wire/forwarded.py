@@ -37,6 +37,8 @@ _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")
 _HOST = re.compile(r"(?:[a-z0-9._~-]{1,253}|\[[0-9a-f:.]{2,45}\])")
 _OVERRIDING = re.compile(r"(?:\A|[&;])\s*[_.\[]method", re.IGNORECASE)
 """`_method` in a decoded query: frameworks run that method. PHP makes it of `.method`, too."""
+_AS_ONE = re.compile(rb"^(?:bearer|dpop) [^,]*,|,[ \t]*(?:bearer|dpop) ", re.IGNORECASE)
+"""Two `Authorization` as one: gateways put a comma between (RFC 9110, 5.2), which no token has."""
 _ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)(.*)", re.DOTALL)
 
 
@@ -199,9 +201,12 @@ class TokenSources:
 
     def token(self, request: Request) -> str:
         """The token, empty where there is none; raises `InvalidCall`."""
-        if b"authorization" in request.repeated:
+        authorization = request.headers.get(b"authorization", b"")
+        if b"authorization" in request.repeated or (
+            b"," in authorization and _AS_ONE.search(authorization)
+        ):
             raise InvalidCredentials("authorization comes more than once")
-        found = _bearer(request.headers.get(b"authorization", b""))
+        found = _bearer(authorization)
         if self._header or self._cookie:
             tokens = {found, *self._others(request)} - {b""}
             if len(tokens) > 1:

@@ -19,7 +19,6 @@ _AMBIGUOUS = re.compile(r"//|/\.\.?(?:/|$)|[\\;%]")
 _OVERRIDING = re.compile(
     rb"x[^a-z0-9](?:http[^a-z0-9])?method(?:[^a-z0-9]override)?", re.IGNORECASE
 )
-_METHOD_IN_QUERY = re.compile(r"(?:_|%5f)method", re.IGNORECASE)
 
 
 class Unasked:
@@ -37,7 +36,8 @@ class Unasked:
             return False
         if self._public.covers(unquote(original.path)):
             return True
-        if is_overriding(request.headers, original.query):
+        # With one that may be overridden in the query none is told: `forwarded` sees to that.
+        if any(map(_OVERRIDING.fullmatch, request.headers)):
             return False  # nobody here knows which method the app will run
         return original.method in self._methods or (
             self._preflight
@@ -68,12 +68,3 @@ def is_preflight(method: str, origins: Sequence[object], requested: Sequence[obj
         and len(origins) == len(requested) == 1
         and bool(origins[0] and requested[0])
     )
-
-
-def is_overriding(header_names: Iterable[bytes], query: str) -> bool:
-    """Whether frameworks may run another method for a request than its own.
-
-    They read a header, however its name is spelled, or `_method` in the query. What stands in a
-    body cannot be seen here.
-    """
-    return bool(_METHOD_IN_QUERY.search(query)) or any(map(_OVERRIDING.fullmatch, header_names))

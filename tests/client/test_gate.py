@@ -75,6 +75,8 @@ def test_a_cookie_counts_only_if_it_is_configured() -> None:
     "call",
     [
         CALL._replace(authorization=("Bearer a", "Bearer b")),
+        CALL._replace(authorization=("Bearer a,Bearer b",)),  # as servers make one of two
+        CALL._replace(authorization=("Basic a, Bearer b",)),
         CALL._replace(cookies=("token=other",)),
         CALL._replace(authorization=(), cookies=("token=a", "token=b")),
     ],

@@ -5,6 +5,7 @@ import pytest
 from sidecar.wire.forwarded import (
     ClientAddresses,
     InvalidCall,
+    InvalidCredentials,
     Original,
     TokenSources,
     asked_contexts,
@@ -185,6 +186,28 @@ def test_other_credentials_are_no_token(value: Any) -> None:
 def test_two_authorization_headers_are_refused() -> None:
     with pytest.raises(InvalidCall):
         token(("Authorization", "Bearer a"), ("Authorization", "Bearer a"))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "Bearer a, Bearer b",
+        "bearer a,bearer b",
+        "DPoP a, Bearer b",
+        "Bearer a,",
+        "Bearer a, Basic b",
+        "Basic b, Bearer a",
+        "Basic b,\tdpop a",
+    ],
+)
+def test_two_that_a_gateway_made_one_of_are_refused_too(value: str) -> None:
+    with pytest.raises(InvalidCredentials, match="more than once"):
+        token(("Authorization", value))
+
+
+def test_a_comma_in_other_credentials_is_theirs() -> None:
+    digest = 'Digest username="bearer", uri="/a,bearer=", realm="x"'
+    assert token(("Authorization", digest), ("Cookie", "sid=abc"), token_cookie="sid") == "abc"
 
 
 def test_a_token_may_be_in_the_configured_cookie_or_header() -> None:

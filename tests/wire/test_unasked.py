@@ -64,7 +64,8 @@ TABLE = [
     preflight(False, ORIGIN, POST, ("X-HTTP-Method", "POST")),
     preflight(False, ORIGIN, POST, ("X-Method-Override", "POST")),
     preflight(False, ORIGIN, POST, target="/pay?_method=POST"),
-    preflight(False, ORIGIN, POST, target="/pay?x&%5Fmethod=POST"),
+    preflight(False, ORIGIN, POST, target="/pay?x&%5Fm%65thod=POST"),
+    preflight(True, ORIGIN, POST, target="/pay?payment_method=card"),
     preflight(False, ("X-Origin", "https://shop.example"), POST),
     # Methods.
     unchecked(True, "OPTIONS"),
