@@ -30,8 +30,8 @@ class Recorder(socketserver.ThreadingTCPServer):
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self, port: int, read: "Callable[[], Reading]") -> None:
-        self.asked: list[Asked] = []
+    def __init__(self, port: int, read: "Callable[[], Reading]", asked: list[Asked]) -> None:
+        self.asked = asked
         self.port = port
         self.read = read
         super().__init__(("127.0.0.1", 0), _Between)

@@ -30,7 +30,7 @@ from tests.domain.scenes import policy
 from tests.stories.running import SIGNER, Client, configuration, settings_for, unique
 from tests.system.gateways import tunnels
 from tests.system.gateways.programs import GATEWAYS, Ports, running
-from tests.system.gateways.questions import Recorder, reading_of
+from tests.system.gateways.questions import Asked, Recorder, reading_of
 
 CLIENT = "127.0.0.9"
 """Where the client calls from: no proxy that the daemon trusts, which is 127.0.0.1 only."""
@@ -48,6 +48,9 @@ POLICIES = tuple(
 
 PLAIN = "/public/plain"
 """Below this the app takes no upgrade, and answers as if it had not been asked for one."""
+
+EVENTS = "/public/events"
+"""Here the app sends one event, and the next when it is let."""
 
 
 class Seen(NamedTuple):
@@ -75,6 +78,7 @@ class App(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         self.seen: list[Seen] = []
+        self.goes_on = threading.Event()
         super().__init__(("127.0.0.1", 0), _Handler)
 
     @property
@@ -103,12 +107,25 @@ class _Handler(BaseHTTPRequestHandler):
         ):
             self._tunnel()
             return
+        if target == EVENTS:
+            self._events()
+            return
         answer = target.encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(answer)
+
+    def _events(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.wfile.write(b"8\r\ndata: 1\n\r\n")
+        self.server.goes_on.wait(15)
+        self.server.goes_on.clear()
+        self.wfile.write(b"8\r\ndata: 2\n\r\n0\r\n\r\n")
 
     def _tunnel(self) -> None:
         """Take any upgrade, and answer every request in the tunnel: what no gateway may rely on."""
@@ -255,7 +272,7 @@ class Stack(NamedTuple):
     app: App
     sidecar: Sidecar
     directory: Path
-    recorder: Recorder
+    asked: list[Asked]
 
     def get(self, target: str, *fields: tuple[str, str], **more: Any) -> Answer:
         """A call through the gateway."""
@@ -283,7 +300,7 @@ def standing(
 ) -> Iterator[Stack]:
     """A whole stack. `behind` serves another app, that knows the sidecar's socket, at its port.
 
-    `recorded`: what the gateway asks is kept in `recorder`.
+    `recorded`: what the gateway asks is kept in `asked`.
     """
     with ExitStack() as stack:
         directory = Path(stack.enter_context(TemporaryDirectory(prefix="gateway-")))
@@ -299,14 +316,15 @@ def standing(
             ports = ports._replace(app=stack.enter_context(behind(sidecar.socket)))
         setting = GATEWAYS[name].setting
         asks_at = grpc_port if setting == "none" else http_port
-        recorder = Recorder(asks_at, reading_of(setting))
+        asked: list[Asked] = []
         if recorded:
+            recorder = Recorder(asks_at, reading_of(setting), asked)
             stack.enter_context(serving(recorder))
             ports = ports._replace(http=recorder.address, grpc=recorder.address)
         here = directory / "gateway"
         here.mkdir()
         stack.enter_context(running(name, here, ports))
-        yield Stack(name, ports, app, sidecar, here, recorder)
+        yield Stack(name, ports, app, sidecar, here, asked)
 
 
 @contextmanager

@@ -3,17 +3,14 @@
 import os
 import shutil
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
 
-from tests.adapters.servers import Server, free_ports
+from tests.adapters.servers import free_ports
 from tests.stories.running import eventually, token, unique
 from tests.system.gateways import programs
-from tests.system.gateways.programs import GATEWAYS
 from tests.system.gateways.stack import (
     CLIENT,
     PAGES,
@@ -22,7 +19,6 @@ from tests.system.gateways.stack import (
     bearer,
     problem,
     silence,
-    standing,
 )
 
 TOLD = ("X-Sidecar-Decision", "X-Sidecar-Session", "X-Sidecar-Subject", "X-Sidecar-Assurance")
@@ -100,14 +96,6 @@ REPORTS = [
     "/./reports/1",
     "/x/../reports/1",
 ]
-
-
-@pytest.fixture(scope="module", params=GATEWAYS)
-def stack(request: Any, valkey_server: Server) -> Iterator[Stack]:
-    if not GATEWAYS[request.param].installed:
-        pytest.skip(f"{request.param} is not installed")
-    with standing(request.param, valkey_server.url) as one:
-        yield one
 
 
 def session_of(stack: Stack, segment: str = "") -> tuple[str, str, str]:

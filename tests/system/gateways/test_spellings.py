@@ -1,6 +1,7 @@
 """Nothing reaches the app that was not asked about as itself: spellings, upgrades, overrides."""
 
 import itertools
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -116,6 +117,39 @@ def is_asked(seen: Seen, asked: Asked) -> bool:
     return read == {told} and run_as <= methods(asked.method, asked.target, ())
 
 
+HOSTS = (
+    ("/public", ("SHOP.example:8000",)),
+    ("/public", ("shop.example.",)),
+    ("http://pay.example/public", ("shop.example",)),
+    ("http://pay.example/public", ("pay.example",)),
+    ("http://shop.example@pay.example/public", ("shop.example",)),
+    ("//pay.example/public", ("shop.example",)),
+    ("/public", ("shop.example/pay.example",)),
+    ("/public", ("shop.example@pay.example",)),
+    ("/public", ("shop.example#.pay.example",)),
+    ("/public", ("",)),
+    ("/public", ("shop.example", "shop.example")),
+    ("/public", ("shop.example", "pay.example")),
+    ("/public", ("shop.example,pay.example",)),
+)
+
+
+def test_the_host_that_the_app_reads_is_the_one_that_was_asked_about(stack: Stack) -> None:
+    weak = token(unique("user"), unique("session"))
+    for target, hosts in HOSTS:
+        stack.app.seen.clear()
+        stack.asked.clear()
+        with Link(stack.ports.gateway) as link:
+            link.send(head("GET", target, [*(("Host", host) for host in hosts), bearer(weak)]))
+            status = link.response().status
+        assert (status == 200) is (len(stack.app.seen) == 1), (target, hosts, status)
+        for seen in stack.app.seen:
+            # RFC 9112, section 3.2.2: of an absolute target the host counts, and not the header's.
+            absolute = re.match(r"http://([^/]*)", seen.target)
+            read = [absolute[1]] if absolute else seen.told("Host")
+            assert read == [asked.host for asked in stack.asked], (target, hosts, seen.headers)
+
+
 def test_nothing_reaches_the_app_that_was_not_asked_about_as_itself(stack: Stack) -> None:
     assert len(ATTEMPTS) == 30 * 6 * 3
     session = unique("session")
@@ -126,11 +160,11 @@ def test_nothing_reaches_the_app_that_was_not_asked_about_as_itself(stack: Stack
     assert stack.get("/transfers/7", bearer(weak), method="PUT").status == 401
     assert stack.get("/transfers/7", bearer(weak), method="POST").status == 200
     stack.app.seen.clear()
-    stack.recorder.asked.clear()
+    stack.asked.clear()
     with ThreadPoolExecutor(WORKERS) as threads:
         statuses = list(threads.map(lambda one: run(stack, weak, one), ATTEMPTS))
     asked = defaultdict(list)
-    for question in stack.recorder.asked:
+    for question in stack.asked:
         asked[number_of(question.target)].append(question)
     for seen in stack.app.seen:
         number = number_of(seen.target)

@@ -1,14 +1,9 @@
 """Only a WebSocket is upgraded: calls in any other tunnel would be calls that nobody judged."""
 
-from collections.abc import Iterator
-from typing import Any
-
 import pytest
 
-from tests.adapters.servers import Server
 from tests.stories.running import token, unique
-from tests.system.gateways.programs import GATEWAYS
-from tests.system.gateways.stack import PLAIN, App, Stack, bearer, serving, standing
+from tests.system.gateways.stack import PLAIN, App, Seen, Stack, bearer, serving
 from tests.system.gateways.tunnels import H2C, HANDSHAKE, KEY, SETTINGS, Fields, Link, head
 
 HOST = ("Host", "shop.example")
@@ -31,21 +26,13 @@ EXTENDED = ((":method", "CONNECT"), (":protocol", "h2c"))
 HOP = {"connection", "upgrade", "http2-settings"}
 
 
-@pytest.fixture(scope="module", params=GATEWAYS)
-def stack(request: Any, valkey_server: Server) -> Iterator[Stack]:
-    if not GATEWAYS[request.param].installed:
-        pytest.skip(f"{request.param} is not installed")
-    with standing(request.param, valkey_server.url) as one:
-        yield one
-
-
 @pytest.fixture
 def weak() -> str:
     return token(unique("user"), unique("session"))
 
 
-def paths(app: App) -> set[str]:
-    return {seen.target for seen in app.seen}
+def paths(seen: list[Seen]) -> set[str]:
+    return {one.target for one in seen}
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -57,7 +44,7 @@ def test_this_app_takes_every_upgrade_and_answers_in_the_tunnel(name: str, metho
         answer = link.response()
         assert answer.status == 101
         link.smuggle(answer.fields["upgrade"].lower(), "PUT", "/pay/7", FORGED)
-        assert ("/pay/7" in paths(app)) is (answer.fields["upgrade"].lower() != "websocket")
+        assert ("/pay/7" in paths(app.seen)) is (answer.fields["upgrade"].lower() != "websocket")
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -79,7 +66,7 @@ def test_only_a_websocket_survives_of_all_upgrades(stack: Stack, weak: str, meth
             websocket = {("connection", "upgrade"), ("upgrade", "websocket")}
             closing = {("connection", "close"), ("connection", "keep-alive")}
             assert hop == websocket if answer.status == 101 else hop <= closing, (name, hop)
-        assert "/pay/7" not in paths(stack.app), name
+        assert "/pay/7" not in paths(stack.app.seen[calls:]), name
 
 
 def test_connect_is_refused(stack: Stack, weak: str) -> None:
@@ -96,6 +83,7 @@ def test_connect_is_refused(stack: Stack, weak: str) -> None:
 def test_behind_an_upgrade_that_the_app_declines_each_call_is_asked_about(
     stack: Stack, weak: str
 ) -> None:
+    calls = len(stack.app.seen)
     for fields in (HANDSHAKE, *UPGRADES.values()):
         with Link(stack.ports.gateway) as link:
             first = head("GET", PLAIN, [HOST, bearer(weak), *fields])
@@ -106,7 +94,7 @@ def test_behind_an_upgrade_that_the_app_declines_each_call_is_asked_about(
             if answer.status == 200:
                 assert link.response().status in {0, 401}
             link.rest()
-    assert "/pay/7" not in paths(stack.app)
+    assert "/pay/7" not in paths(stack.app.seen[calls:])
 
 
 def test_over_http2_each_call_is_asked_about_and_no_tunnel_opened(stack: Stack, weak: str) -> None:
