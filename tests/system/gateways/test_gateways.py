@@ -385,44 +385,62 @@ def test_without_its_sidecar_it_is_closed_and_then_open_again(stack: Stack) -> N
     eventually(lambda: stack.get("/public", bearer(weak)).status, lambda status: status == 200)
 
 
-OWN_HOSTS = {
+OWN_HOSTS: dict[str, tuple[str, list[tuple[str, str]]]] = {
     "nginx": (
         "sidecar.conf",
-        (
-            "server {\n    listen",
-            "server { listen 127.0.0.1:%d default_server; return 421; }\nserver {\n    listen",
-        ),
-        ("server_name _;", "server_name shop.example;"),
+        [
+            (
+                "server {\n    listen",
+                "server { listen 127.0.0.1:%d default_server; return 421; }\nserver {\n    listen",
+            ),
+            ("server_name _;", "server_name shop.example;"),
+        ],
     ),
     "caddy": (
         "Caddyfile",
-        (
-            "http://:%d {",
-            "http://:%d {\n\tbind 127.0.0.1\n\trespond 421\n}\nhttp://shop.example:%d {",
-        ),
+        [
+            (
+                "http://:%d {",
+                "http://:%d {\n\tbind 127.0.0.1\n\trespond 421\n}\nhttp://shop.example:%d {",
+            ),
+        ],
     ),
     "haproxy": (
         "haproxy.cfg",
-        (
-            "    bind 127.0.0.1:%d\n",
+        [
             (
-                "    bind 127.0.0.1:%d\n    http-request deny deny_status 421 unless"
-                " { req.hdr(host),host_only -i shop.example }\n"
+                "    bind 127.0.0.1:%d\n",
+                (
+                    "    bind 127.0.0.1:%d\n    http-request deny deny_status 421 unless"
+                    " { req.hdr(host),host_only -i shop.example }\n"
+                ),
             ),
-        ),
+        ],
     ),
     "apache": (
         "sidecar.conf",
-        (
-            "<VirtualHost 127.0.0.1:%d>\n",
+        [
             (
-                '<VirtualHost 127.0.0.1:%d>\n<Location "/">\nRequire all denied\n</Location>\n'
-                "</VirtualHost>\n<VirtualHost 127.0.0.1:%d>\nServerName shop.example\n"
+                "<VirtualHost 127.0.0.1:%d>\n",
+                (
+                    '<VirtualHost 127.0.0.1:%d>\n<Location "/">\nRequire all denied\n</Location>\n'
+                    "</VirtualHost>\n<VirtualHost 127.0.0.1:%d>\nServerName shop.example\n"
+                ),
             ),
-        ),
+        ],
     ),
-    "envoy": ("envoy.yaml", ('domains: ["*"]', 'domains: [shop.example, "shop.example:*"]')),
-    "envoy-grpc": ("envoy.yaml", ('domains: ["*"]', 'domains: [shop.example, "shop.example:*"]')),
+    "envoy": (
+        "envoy.yaml",
+        [
+            ('domains: ["*"]', 'domains: [shop.example, "shop.example:*"]'),
+        ],
+    ),
+    "envoy-grpc": (
+        "envoy.yaml",
+        [
+            ('domains: ["*"]', 'domains: [shop.example, "shop.example:*"]'),
+        ],
+    ),
 }
 
 
@@ -434,7 +452,7 @@ def test_with_the_documents_cure_no_other_host_is_let_in(stack: Stack) -> None:
     here = stack.directory / "hosts"
     here.mkdir()
     arguments = GATEWAYS[stack.name].arguments(here, ports)
-    name, *edits = OWN_HOSTS[stack.name]
+    name, edits = OWN_HOSTS[stack.name]
     text = (here / name).read_text()
     for old, new in edits:
         assert text.count(old.replace("%d", str(port))) == 1
