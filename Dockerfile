@@ -35,7 +35,8 @@ COPY --from=builder /opt/sidecar /opt/sidecar
 ENV PATH=/opt/sidecar/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
-    PYTHONSAFEPATH=1
+    PYTHONSAFEPATH=1 \
+    SIDECAR_CONFIG=/etc/sidecar/sidecar.yaml
 USER 65532:65532
 WORKDIR /var/lib/sidecar
 # 9090: metrics and health. The data listener and the socket stay within the pod.

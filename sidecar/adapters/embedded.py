@@ -33,6 +33,8 @@ class EmbeddedStore:
 
     def __init__(self, directory: str = "") -> None:
         self._parent = directory or None
+        self.process: int | None = None
+        """The server's process, while there is one."""
 
     async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; started with the server's address once it answers.
@@ -60,6 +62,7 @@ class EmbeddedStore:
     ) -> None:
         path = directory / "valkey.sock"
         process = _start(binary, directory, path)
+        self.process = process.pid
         try:
             await _answers(process, path)
             task_status.started(f"unix://{path}")
@@ -68,6 +71,7 @@ class EmbeddedStore:
         finally:
             with trio.CancelScope(shield=True):
                 await _stop(process)
+                self.process = None
 
 
 def server_binary() -> Path:

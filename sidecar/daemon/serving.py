@@ -27,6 +27,7 @@ from sidecar.adapters.keys import Refresh
 from sidecar.adapters.lean_http import HttpIncident
 from sidecar.adapters.local_socket import LocalSocket, SocketIncident
 from sidecar.adapters.news import News
+from sidecar.adapters.orphans import Orphans
 from sidecar.adapters.redis_links import links_of
 from sidecar.adapters.redis_rights import needs_of
 from sidecar.adapters.sealed_store import SealedNews, SealedStore, opening
@@ -235,8 +236,9 @@ class Daemon:
             await nursery.start(self.telemetry.run)
             await self._load_geography()
             url = ""
+            embedded = EmbeddedStore(settings.store.embedded_dir)
+            await nursery.start(Orphans(lambda: (embedded.process or 0,)).run)
             if not settings.store.url:
-                embedded = EmbeddedStore(settings.store.embedded_dir)
                 url = await nursery.start(embedded.run)
             store = self._store_at(url)
             journeys = Journeys(self, store, self._forms)

@@ -12,6 +12,7 @@ import trio
 from sidecar.adapters.admin import AdminApp
 from sidecar.adapters.asgi import Listener
 from sidecar.adapters.files import FileWatcher
+from sidecar.adapters.orphans import Orphans
 from sidecar.adapters.redis_links import links_of
 from sidecar.adapters.store import RedisStore
 from sidecar.adapters.telemetry import Telemetry
@@ -62,6 +63,7 @@ class Transmitter:
         settings = self._settings
         async with trio.open_nursery() as resources:
             await resources.start(self._telemetry.run)
+            await resources.start(Orphans(ours=tuple).run)
             store = RedisStore(
                 links_of(settings.store),
                 settings.store,

@@ -3,7 +3,10 @@
 import http.client
 import importlib.util
 import json
+import socket
 import socketserver
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,16 +17,19 @@ from typing import Any
 
 import pytest
 
+from tests.adapters.servers import free_ports
+from tests.stories.running import eventually
+
 PATH = Path(__file__).parents[2] / "deploy" / "k8s" / "base" / "app.py"
 
 
-def load(socket: Path) -> ModuleType:
+def load(at: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location("sample_app", PATH)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    module.SOCKET = str(socket)  # type: ignore[attr-defined] # the pod gives it by the environment
+    module.SOCKET = str(at)  # type: ignore[attr-defined] # the pod gives it by the environment
     return module
 
 
@@ -72,14 +78,14 @@ def ask(
     directory: Path, reply: bytes | None, path: str = "/pay/7", **headers: str
 ) -> tuple[int, dict[str, str], list[dict[str, Any]]]:
     """One POST to the app, beside a sidecar that replies so (None: there is no sidecar)."""
-    socket = directory / "s.sock"
-    module = load(socket)
+    at = directory / "s.sock"
+    module = load(at)
     app = ThreadingHTTPServer(("127.0.0.1", 0), module.App)
     names = {name.replace("_", "-"): value for name, value in headers.items()}
     with serving(app):
         if reply is None:
             return (*call(app, "POST", path, names), [])
-        daemon = Scripted(socket, reply)
+        daemon = Scripted(at, reply)
         with serving(daemon):
             return (*call(app, "POST", path, names), daemon.asked)
 
@@ -131,6 +137,41 @@ def test_a_bad_token_is_refused_with_a_challenge(tmp_path: Path) -> None:
 )
 def test_a_call_that_cannot_be_judged_does_not_pass(tmp_path: Path, reply: bytes | None) -> None:
     assert ask(tmp_path, reply)[0] == 503
+
+
+def test_it_ends_when_it_is_told_to_with_the_calls_that_it_has(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    path = tmp_path / "s.sock"
+    release = threading.Event()
+
+    class Line(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            self.rfile.readline()
+            process.terminate()
+            assert release.wait(20)
+            self.wfile.write(line(ok=True, decision="allow", status=200, session="s1"))
+
+    with socketserver.ThreadingUnixStreamServer(str(path), Line) as daemon, serving(daemon):
+        process = subprocess.Popen(
+            [sys.executable, "-B", str(PATH)],
+            env={"SIDECAR_SOCKET": str(path), "PORT": str(port)},
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            eventually(lambda: is_open(port), bool)
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+            connection.request("GET", "/pay/7")
+            release.set()
+            assert connection.getresponse().status == 200
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+            process.wait()
+
+
+def is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_its_health_does_not_depend_on_the_sidecar(tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ closed: when the sidecar cannot be asked, the caller gets 503.
 import http.server
 import json
 import os
+import signal
 import socket
+import threading
 
 SOCKET = os.environ.get("SIDECAR_SOCKET", "/run/sidecar/sidecar.sock")
 PORT = int(os.environ.get("PORT", "8080"))
@@ -82,6 +84,18 @@ class App(http.server.BaseHTTPRequestHandler):
             self.wfile.write(body)
 
 
+class Server(http.server.ThreadingHTTPServer):
+    """Answers each call in a thread of its own; the last calls are waited for at the end."""
+
+    daemon_threads = False
+
+    def end(self, *_: object) -> None:
+        """Stop taking calls. As process 1 of a container SIGTERM does nothing by itself."""
+        threading.Thread(target=self.shutdown).start()  # which waits for the loop that we are in
+
+
 if __name__ == "__main__":
     everywhere = "0.0.0.0"  # noqa: S104 - a pod is reached at its address
-    http.server.ThreadingHTTPServer((everywhere, PORT), App).serve_forever()
+    with Server((everywhere, PORT), App) as server:
+        signal.signal(signal.SIGTERM, server.end)
+        server.serve_forever(poll_interval=0.1)
