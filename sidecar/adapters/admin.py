@@ -71,6 +71,8 @@ class _Request(NamedTuple):
 class AdminApp:
     """The ASGI application. `token` gives the credential as it now is; empty: none is configured.
 
+    It raises `Unavailable` where the credential cannot be read: nobody passes then (503).
+
     Without a credential, or with nothing to inspect, everything but metrics and probes does not
     exist (404).
     """
@@ -101,6 +103,8 @@ class AdminApp:
         route = _route(scope["raw_path"].decode("latin-1"))
         try:
             reply = await self._answer(route, scope)
+        except Unavailable as error:
+            reply = problem(503, str(error), _retry(1))
         except Exception as error:  # noqa: BLE001 - the door: count, log, go on
             self._telemetry.record(WorkerFailed(where="admin", error=error))
             reply = problem(500, "something broke in here; the log says what")

@@ -5,6 +5,7 @@ time-out (its read time-out does not end them); it bounds no body, so `body_of` 
 """
 
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import NamedTuple, assert_never
@@ -21,6 +22,8 @@ from hypercorn.typing import (
     HTTPScope,
     Scope,
 )
+
+from sidecar.adapters.certificates import Certificate
 
 HEADER_TIMEOUT = 5.0
 BODY_TIMEOUT = 10.0
@@ -123,6 +126,23 @@ async def _lifespan(receive: ASGIReceiveCallable, send: ASGISendCallable) -> Non
             return
 
 
+class SecureConfig(Config):
+    """Hypercorn's configuration with a TLS context of ours; with None it has no TLS."""
+
+    def __init__(self, context: ssl.SSLContext | None) -> None:
+        super().__init__()
+        self.context = context
+
+    @property
+    def ssl_enabled(self) -> bool:
+        """Whether connections begin with a handshake."""
+        return self.context is not None
+
+    def create_ssl_context(self) -> ssl.SSLContext | None:
+        """Return what handshakes use."""
+        return self.context
+
+
 class Listener:
     """Serves an application at `bind` (`0.0.0.0:9090`, `[::]:9090`; port 0: any free one)."""
 
@@ -131,8 +151,9 @@ class Listener:
         bind: str,
         app: ASGIFramework,
         header_timeout: float = HEADER_TIMEOUT,
+        certificate: Certificate | None = None,
     ) -> None:
-        config = Config()
+        config = SecureConfig(certificate.context if certificate is not None else None)
         config.accesslog = None
         config.errorlog = None
         config.include_server_header = False
@@ -157,10 +178,15 @@ class Listener:
         await worker_serve(
             ASGIWrapper(self._app),
             self._config,
-            sockets=Sockets([], [listener], []),
+            sockets=sockets_of(listener, self._config),
             shutdown_trigger=self._stopping.wait,
             task_status=task_status,
         )
+
+
+def sockets_of(listener: socket.socket, config: Config) -> Sockets:
+    """Return the socket as hypercorn wants it: among those with TLS, or those without."""
+    return Sockets([listener], [], []) if config.ssl_enabled else Sockets([], [listener], [])
 
 
 def bound(bind: str) -> socket.socket:

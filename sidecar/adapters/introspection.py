@@ -125,6 +125,10 @@ class Introspector:
             finally:
                 self._client = None
 
+    def show(self, issuer: Issuer) -> None:
+        """Be known to the issuer by these secrets from now on; all else must be as it was."""
+        self.issuer, self._settings = issuer, issuer.introspection
+
     @property
     def prefix(self) -> str:
         """What this issuer's opaque tokens begin with."""

@@ -294,6 +294,11 @@ class Metrics:
             "sidecar_config_last_reload_success_timestamp_seconds",
             "When the configuration was taken up last.",
         )
+        self.credential_failing = self._gauge(
+            "sidecar_credential_failing",
+            "Whether the file of a credential, by its key, held none when it was last looked at.",
+            "credential",
+        )
         self.restart_required = self._gauge(
             "sidecar_restart_required", "Whether changed configuration waits for a restart."
         )

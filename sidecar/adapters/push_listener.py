@@ -15,14 +15,12 @@ that it was given, if it was given one; all the rest the SET proves itself.
 """
 
 import hmac
-import ssl
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import NamedTuple, Protocol
 
 import msgspec
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
-from hypercorn.config import Config, Sockets
 from hypercorn.trio.run import worker_serve
 from hypercorn.typing import (
     ASGIReceiveCallable,
@@ -31,13 +29,15 @@ from hypercorn.typing import (
     Scope,
 )
 
-from sidecar.adapters.asgi import bound, dispatch
+from sidecar.adapters.asgi import SecureConfig, bound, dispatch, sockets_of
+from sidecar.adapters.certificates import Certificate
 from sidecar.adapters.guesses import Guesses
 from sidecar.service.answers import Overloaded, Unavailable
 from sidecar.service.observations import (
     CredentialRefused,
     DoorIncident,
     Observation,
+    SecretRead,
     WorkerFailed,
 )
 from sidecar.service.receiving import NotTheirs
@@ -46,7 +46,6 @@ from sidecar.wire.security_event_tokens import MEDIA_TYPE, Fault, InvalidSet, Se
 
 PATH = b"/ssf/events"
 GRACE = 1.0
-CERTIFICATE_INTERVAL = 60.0
 
 _CHALLENGE = (b"www-authenticate", b'Bearer realm="sidecar receiver"')
 _ALWAYS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
@@ -191,25 +190,35 @@ class PushApp:
         return Reply(202)
 
     async def _senders(self, given: list[bytes]) -> list[str]:
-        """The transmitters that may be speaking. Every one is compared, so that none shows."""
-        senders = list(self._open)
+        """The transmitters that may be speaking. Every one is compared, so that none shows.
+
+        One whose secret cannot be read is known by nothing. Where that may be who speaks, this
+        raises `Unavailable`: it is to send again, and not to take itself for refused.
+        """
+        senders, unreadable = list(self._open), False
         if len(given) == 1:
             for name, authorization in self._authorizations.items():
-                wanted = (await authorization()).encode("utf-8", "surrogatepass")
+                try:
+                    wanted = (await authorization()).encode("utf-8", "surrogatepass")
+                except Unavailable:
+                    unreadable = True
+                    continue
                 if hmac.compare_digest(given[0], wanted):
                     senders.append(name)
+        if unreadable and not senders:
+            raise Unavailable("the secret of a transmitter cannot be read")
         return senders
 
 
 class PushListener:
     """Serves the application at the receiver's address.
 
-    A certificate that changes is taken up for new connections; one that cannot be read is told of,
-    and the old one stays.
+    A certificate that changes is taken up for new connections (`certificates`).
     """
 
     def __init__(self, settings: Receiver, app: PushApp, telemetry: Observed) -> None:
-        config = _Config(_context(settings))
+        certificate = _certificate(settings, telemetry)
+        config = SecureConfig(certificate.context if certificate is not None else None)
         config.accesslog = None
         config.errorlog = None
         config.include_server_header = False
@@ -229,56 +238,23 @@ class PushListener:
     ) -> None:
         """Serve until `draining` or cancelled. Starts with the URLs; may raise OSError."""
         listener = bound(self._settings.bind)
-        async with trio.open_nursery() as nursery:
-            if self._config.context is not None:
-                nursery.start_soon(self._renew_certificate, self._config.context)
-            secure = self._config.context is not None
-            await worker_serve(
-                ASGIWrapper(self._app),
-                self._config,
-                sockets=Sockets([listener], [], []) if secure else Sockets([], [listener], []),
-                shutdown_trigger=draining.wait,
-                task_status=task_status,
-            )
-            nursery.cancel_scope.cancel()
-
-    async def _renew_certificate(self, context: ssl.SSLContext) -> None:
-        while True:
-            await trio.sleep(CERTIFICATE_INTERVAL)
-            try:
-                await trio.to_thread.run_sync(_load, context, self._settings)
-            except (OSError, ssl.SSLError) as error:
-                self._telemetry.record(WorkerFailed(where="receiver-certificate", error=error))
+        await worker_serve(
+            ASGIWrapper(self._app),
+            self._config,
+            sockets=sockets_of(listener, self._config),
+            shutdown_trigger=draining.wait,
+            task_status=task_status,
+        )
 
 
-class _Config(Config):
-    """Hypercorn's configuration with a TLS context that we hold, to renew its certificate."""
-
-    def __init__(self, context: ssl.SSLContext | None) -> None:
-        super().__init__()
-        self.context = context
-
-    @property
-    def ssl_enabled(self) -> bool:
-        return self.context is not None
-
-    def create_ssl_context(self) -> ssl.SSLContext | None:
-        return self.context
-
-
-def _context(settings: Receiver) -> ssl.SSLContext | None:
+def _certificate(settings: Receiver, telemetry: Observed) -> Certificate | None:
     """Raises OSError where the certificate or its key cannot be used."""
-    if not settings.tls_cert_file:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    _load(context, settings)
-    return context
 
+    def say(reason: str) -> None:
+        telemetry.record(SecretRead(field="receiver.tls_key_file", reason=reason))
 
-def _load(context: ssl.SSLContext, settings: Receiver) -> None:
-    context.load_cert_chain(settings.tls_cert_file, settings.tls_key_file)
+    files = settings.tls_cert_file, settings.tls_key_file
+    return Certificate(*files, say) if settings.tls_cert_file else None
 
 
 def _values(headers: Collection[tuple[bytes, bytes]], name: bytes) -> list[bytes]:

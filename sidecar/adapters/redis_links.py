@@ -23,6 +23,7 @@ from redis.connection import (
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
+from sidecar.adapters.redis_credentials import StoreCredentials
 from sidecar.domain.loss import ALL_SLOTS as SLOTS
 from sidecar.service.answers import Unavailable
 from sidecar.wire.losses import slot_of
@@ -33,7 +34,6 @@ from sidecar.wire.store_address import (
     Local,
     Sentinels,
     Server,
-    StoreAddress,
     parse_store_address,
 )
 
@@ -82,15 +82,22 @@ class Links(Protocol):
         """Close all idle connections."""
 
 
-def links_of(settings: StoreSettings, *, url: str = "") -> Links:
+def links_of(
+    settings: StoreSettings, *, url: str = "", credentials: StoreCredentials | None = None
+) -> Links:
     """The links to the store; nothing is connected yet.
 
-    `url` stands in for an empty `settings.url`. The passwords are those of the settings, already
-    read from their files, and else those of the address. Raises `InvalidAddress`.
+    `url` stands in for an empty `settings.url`. Each new connection asks `credentials` for its
+    user and password, by default those of the settings and their files; where they have none,
+    those of the address count. Raises `InvalidAddress`.
     """
     address = parse_store_address(settings.url or url)
-    options = _options(settings, address)
     where = address.shown
+    credentials = credentials or StoreCredentials(settings)
+    options = {
+        **_basics(settings, tls=address.tls),
+        "credential_provider": credentials.of_store(address),
+    }
     match address.target:
         case Server(host=host, db=db):
             kind = SSLConnection if address.tls else Connection
@@ -100,7 +107,11 @@ def links_of(settings: StoreSettings, *, url: str = "") -> Links:
             pool = ConnectionPool(UnixDomainSocketConnection, path=path, db=db, **options)
             return OneServer(pool, where)
         case Sentinels():
-            pool = _sentinel_pool(address.target, settings, address.tls, options)
+            ask = {
+                **_basics(settings, tls=address.tls),
+                "credential_provider": credentials.of_sentinels(),
+            }
+            pool = _sentinel_pool(address.target, ask, address.tls, options)
             return OneServer(pool, where)
         case Cluster(hosts=hosts):
             kind = SSLConnection if address.tls else Connection
@@ -111,17 +122,6 @@ def links_of(settings: StoreSettings, *, url: str = "") -> Links:
             return ManyServers(hosts, pool_of, where)
         case never:
             assert_never(never)
-
-
-def _options(settings: StoreSettings, address: StoreAddress) -> dict[str, Any]:
-    options = {
-        **_basics(settings, tls=address.tls),
-        "username": settings.username or address.username or None,
-        "password": settings.password or address.password or None,
-    }
-    if options["username"] and not options["password"]:
-        options["password"] = ""
-    return options
 
 
 def _basics(settings: StoreSettings, *, tls: bool) -> dict[str, Any]:
@@ -140,11 +140,10 @@ def _basics(settings: StoreSettings, *, tls: bool) -> dict[str, Any]:
 
 def _sentinel_pool(
     target: Sentinels,
-    settings: StoreSettings,
+    ask: dict[str, Any],
     tls: bool,  # noqa: FBT001 - private, and named where it is called
     options: dict[str, Any],
 ) -> ConnectionPool:
-    ask = {**_basics(settings, tls=tls), "password": settings.sentinel_password or None}
     if tls:
         ask["ssl"] = True
     hosts = [(host.name, host.port) for host in target.hosts]

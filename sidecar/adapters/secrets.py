@@ -1,53 +1,90 @@
-"""Secrets in files of their own, read again now and then: whoever rotates one restarts nothing."""
+"""Secrets in files of their own: whoever rotates one restarts nothing, and sends no signal.
 
-import math
+A file is looked at with each use (`stat`), and read again when it has changed. What then holds
+where it cannot be read, or holds no line of text, depends on whose secret it is. One that others
+show to us holds no more: nobody passes by it (`kept=False`). One that we show to others holds as it
+last was: they say whether it is still good (`kept=True`).
+"""
+
+import os
+import threading
 from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
 
 import trio
 
-from sidecar.adapters.documents import read_file
 from sidecar.service.answers import Unavailable
-
-FRESH = 5.0
-"""Seconds for which what was read is not read again."""
+from sidecar.wire.secret_files import read_secret
+from sidecar.wire.spellings import Misspelt
 
 
 def _ignore(reason: str) -> None:
     """Nobody listens."""
 
 
-class SecretFile:
-    """One line of text in a file. While it cannot be read, what was read before holds.
+class Stamp(NamedTuple):
+    """A file as it is now, links followed: whatever replaces it has another."""
 
-    `on_failure` is told, once a failure, why it cannot be read.
+    device: int
+    inode: int
+    size: int
+    modified_ns: int
+    changed_ns: int
+
+
+def stamp_of(path: str) -> Stamp:
+    """Return the stamp of a file; raises OSError."""
+    found = os.stat(path)  # noqa: PTH116 - on the way of a request: half the time of pathlib's
+    return Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+class SecretFile:
+    """One line of text in a file, as it now is. May be used from several threads.
+
+    `on_state` is told why it cannot be read, once a failure, and with "" that it can again.
     """
 
-    def __init__(self, path: str, on_failure: Callable[[str], None] = _ignore) -> None:
-        self._path = path
-        self._on_failure = on_failure
+    def __init__(
+        self, path: str, on_state: Callable[[str], None] = _ignore, *, kept: bool = True
+    ) -> None:
+        self.path = path
+        self._on_state = on_state
+        self._kept = kept
         self._text = ""
-        self._read_at = -math.inf
-        self._failing = False
+        self._seen: Stamp | None = None
+        self._is_failing = False
+        self._lock = threading.Lock()
+
+    def current(self) -> str:
+        """Return the secret; empty where there is none. Blocks for a small file's time."""
+        with self._lock:
+            try:
+                # Looked at before it is read: a change in between is seen the next time.
+                seen = stamp_of(self.path)
+                if seen != self._seen:
+                    self._text, self._seen = read_secret(self.path, _read), seen
+            except (OSError, Misspelt) as error:
+                self._seen = None
+                self._text = self._text if self._kept else ""
+                self._say(getattr(error, "strerror", None) or str(error))
+            else:
+                self._say("")
+            return self._text
 
     async def text(self) -> str:
-        """The secret as it now is; raises `Unavailable` where it was never read."""
-        if trio.current_time() - self._read_at < FRESH and self._text:
-            return self._text
-        self._read_at = trio.current_time()
-        try:
-            text = (await read_file(self._path)).decode().rstrip("\r\n")
-        except (Unavailable, UnicodeDecodeError) as error:
-            self._failed("it is no text" if isinstance(error, UnicodeError) else str(error))
-        else:
-            if text and text.isprintable():
-                self._text, self._failing = text, False
-            else:
-                self._failed("it must hold one line of text")
-        if not self._text:
+        """Return the secret; raises `Unavailable` where there is none."""
+        await trio.lowlevel.checkpoint()
+        found = self.current()
+        if not found:
             raise Unavailable("a secret cannot be read")
-        return self._text
+        return found
 
-    def _failed(self, reason: str) -> None:
-        if not self._failing:
-            self._failing = True
-            self._on_failure(reason)
+    def _say(self, reason: str) -> None:
+        if bool(reason) is not self._is_failing:
+            self._is_failing = bool(reason)
+            self._on_state(reason)
+
+
+def _read(path: str) -> str:
+    return Path(path).read_text(encoding="utf-8")

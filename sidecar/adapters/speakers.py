@@ -1,24 +1,23 @@
 """Who speaks at a door: peers by their uid, others by the credential that they show.
 
-A credential's file is looked at with each use, and read again when it has changed; one that is gone
-or cannot be read counts for nobody. Credentials are compared in constant time, each with all.
+A credential's file is looked at with each use (`secrets`); one that is gone or cannot be read
+counts for nobody. Credentials are compared in constant time, each with all.
 """
 
 import hmac
 import socket
 import struct
 from collections.abc import Callable
-from pathlib import Path
 from time import monotonic
 from typing import Protocol
 
 from sidecar.adapters.guesses import Guesses
 from sidecar.adapters.seats import uid_owner
+from sidecar.adapters.secrets import SecretFile
 from sidecar.domain.source import Source
 from sidecar.service.answers import Overloaded
-from sidecar.service.observations import Told
+from sidecar.service.observations import SecretRead
 from sidecar.wire.http_messages import Request
-from sidecar.wire.secret_files import read_secret
 from sidecar.wire.settings import Settings
 from sidecar.wire.sources import local_source, sources_of
 
@@ -39,53 +38,25 @@ def uid_of(stream: _Option) -> int | None:
     return uid
 
 
-class _Credential:
-    """A file that holds one, as it was when it last changed."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._seen: tuple[int, ...] = ()
-        self._text = b""
-        self.trouble = ""
-
-    def current(self) -> bytes:
-        """Return the credential; empty where there is none that could be shown."""
-        try:
-            status = Path(self._path).stat()
-            seen = (status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size)
-            if seen != self._seen:
-                text = read_secret(self._path, _read)
-                self._text, self._seen = text.encode(), seen
-            self.trouble = ""
-        except (OSError, ValueError) as error:
-            self._text, self._seen = b"", ()
-            self.trouble = getattr(error, "strerror", None) or str(error)
-        return self._text
-
-
-def _read(path: str) -> str:
-    return Path(path).read_text(encoding="utf-8")
-
-
 class Speakers:
     """Names the source of whoever speaks, by the settings as they now are.
 
-    `on_trouble` is told, once, of a credential that cannot be read; `on_wrong` of each that is
-    nobody's, with who showed it.
+    `on_secret` is told of a credential that cannot be read, and of one that can again; `on_wrong`
+    of each that is nobody's, with who showed it.
     """
 
     def __init__(
         self,
         settings: Callable[[], Settings],
-        on_trouble: Callable[[Told], None] = lambda _trouble: None,
+        on_secret: Callable[[SecretRead], None] = lambda _read: None,
         on_wrong: Callable[[str], None] = lambda _owner: None,
     ) -> None:
         self._settings = settings
         self._on_wrong = on_wrong
         self._guesses = Guesses(monotonic)
-        self._on_trouble = on_trouble
+        self._on_secret = on_secret
         self._known: Settings | None = None
-        self._troubled: set[str] = set()
+        self._credentials: dict[str, SecretFile] = {}
 
     def _refresh(self) -> None:
         settings = self._settings()
@@ -95,9 +66,22 @@ class Speakers:
         self._local = local_source(settings)
         self._sources = sources_of(settings)
         self._uids = {uid: one.name for one in settings.sources for uid in one.uids}
+        before = self._credentials
         self._credentials = {
-            one.name: _Credential(one.token_file) for one in settings.sources if one.token_file
+            one.name: self._credential(before.get(one.name), one.name, one.token_file)
+            for one in settings.sources
+            if one.token_file
         }
+
+    def _credential(self, known: SecretFile | None, name: str, path: str) -> SecretFile:
+        """The credential of a source; the one that is known, where its file is the same."""
+        if known is not None and known.path == path:
+            return known
+
+        def say(reason: str) -> None:
+            self._on_secret(SecretRead(field=f"sources.{name}.token_file", reason=reason))
+
+        return SecretFile(path, say, kept=False)
 
     def peer(self, uid: int | None) -> str:
         """Return the source that a local peer is; None for a uid: it is not known."""
@@ -127,8 +111,7 @@ class Speakers:
         shown = credential.encode("utf-8", "surrogatepass")
         found = ""
         for name, known in self._credentials.items():
-            wanted = known.current()
-            self._note(name, known.trouble)
+            wanted = known.current().encode()
             if hmac.compare_digest(shown, wanted) and wanted:
                 found = name
         return found
@@ -157,15 +140,3 @@ class Speakers:
         """Return the powers of a source."""
         self._refresh()
         return self._sources.of(name)
-
-    def _note(self, name: str, trouble: str) -> None:
-        if not trouble:
-            self._troubled.discard(name)
-        elif name not in self._troubled:
-            self._troubled.add(name)
-            fields: dict[str, str | int | float | bool] = {
-                "source": name,
-                "field": "token_file",
-                "reason": trouble,
-            }
-            self._on_trouble(Told(event="secret-not-read", fields=fields))

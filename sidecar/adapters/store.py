@@ -133,6 +133,13 @@ class RedisStore:
                 lane.close()
             self._links.close()
 
+    async def reconnect(self) -> None:
+        """Have the next operations connect anew, as our credentials are others now.
+
+        What is under way ends on its connection, so that nothing is lost.
+        """
+        await trio.to_thread.run_sync(self._links.close)
+
     @property
     def _lanes(self) -> set[Lane]:
         return {self._lane, self._patient}

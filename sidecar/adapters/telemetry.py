@@ -51,6 +51,7 @@ from sidecar.service.observations import (
     Rescored,
     RestartRequired,
     RevokedSession,
+    SecretRead,
     SpoolIncident,
     SpoolReplayed,
     SpoolTrouble,
@@ -91,11 +92,14 @@ class Telemetry:
         now: Callable[[], float] = clock.now,
     ) -> None:
         self._lines = lines or Lines()
-        self._log: Logger = logger(settings.log, self._lines, now, hiding(settings.privacy))
-        self._checks = settings.log.checks
+        self._hidden = hiding(settings.privacy)
+        self._log: Logger = logger(settings.log, self._lines, now, self._hidden)
+        self._logging, self._checks = settings.log, settings.log.checks
         self.metrics = Metrics(settings.contexts)
         self._lines.on_drop = self.metrics.log_lines_dropped.inc
-        self._sampled = SampledLines(self._log.info)
+        self._sampled = SampledLines(
+            lambda event, **told: self._log.info(event, **told)  # noqa: PLW0108 - as it then is
+        )
         # The hot ones, without a step between.
         self.checked = self.metrics.checked
         self.stored = self.metrics.stored
@@ -108,7 +112,6 @@ class Telemetry:
         self._store_told: set[str] = set()  # why it is down, since it is
         self._lacking: set[tuple[str, str]] = set()  # issuers and claims that their tokens lack
         self._waiting: tuple[str, ...] = ()
-        self._now = now
         self._silent: set[str] = set()  # issuers that do not answer about tokens
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -119,7 +122,10 @@ class Telemetry:
             task_status.started()
 
     def configured(self, settings: Settings) -> None:
-        """Take over what a reload may change: contexts and issuers."""
+        """Take over what a reload may change: contexts, issuers and how to log."""
+        if settings.log != self._logging:
+            self._logging, self._checks = settings.log, settings.log.checks
+            self._log = logger(settings.log, self._lines, self._now, self._hidden)
         self.metrics.configured(settings.contexts)
         self._issuers = _positions(settings)
         self._sources = self._sources_of(settings)
@@ -195,6 +201,8 @@ class Telemetry:
                 self._restart_required(observation)
             case ConfigurationWarned():
                 self._log.warning("configuration-warning", **msgspec.structs.asdict(observation))
+            case SecretRead():
+                self._secret_read(observation)
             case StoreUp():
                 self._store(observation)
             case StoreLost():
@@ -393,6 +401,14 @@ class Telemetry:
         if restart.keys and restart.keys != self._waiting:
             self._log.warning("restart-required", keys=restart.keys)
         self._waiting = restart.keys
+
+    def _secret_read(self, read: SecretRead) -> None:
+        """May be called from any thread."""
+        self.metrics.credential_failing.labels(read.field).set(bool(read.reason))
+        if read.reason:
+            self._log.warning("secret-not-read", field=read.field, reason=read.reason)
+        else:
+            self._log.info("secret-read", field=read.field)
 
     def _store(self, store: StoreUp) -> None:
         self.metrics.store_up.set(store.up)

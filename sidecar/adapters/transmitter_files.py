@@ -6,6 +6,7 @@ last signed. This is this process's memory: after a restart the files alone coun
 replaced key's file should stay in `key_files`, behind the new one, until what it signed is read.
 """
 
+import contextlib
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from sidecar.adapters.secrets import Stamp, stamp_of
 from sidecar.service.answers import Unavailable
 from sidecar.service.recipients import Access
 from sidecar.wire.security_event_tokens import TYPE
@@ -20,6 +22,7 @@ from sidecar.wire.signing_keys import InvalidSigningKey, SigningKey, read_signin
 from sidecar.wire.transmitter_settings import Transmitter
 
 MAX_BYTES = 65536
+_KEYS = "transmitter.key_files"
 MIN_CREDENTIAL, MAX_CREDENTIAL = 16, 1024
 MAX_CREDENTIALS = 8
 
@@ -56,8 +59,23 @@ def paths_of(settings: Transmitter) -> list[str]:
     return [path for path in paths if path]
 
 
+class Found(NamedTuple):
+    """What could be read, and what is wrong with the rest."""
+
+    files: Files
+    wrong: list[Wrong]
+
+
 def read_files(settings: Transmitter) -> Files:
     """Read them all; blocks. Raises `InvalidFiles` with everything that is wrong."""
+    found = look_into(settings)
+    if found.wrong:
+        raise InvalidFiles(found.wrong)
+    return found.files
+
+
+def look_into(settings: Transmitter) -> Found:
+    """Read what can be read; blocks. Whose credentials cannot, has none."""
     wrong: list[Wrong] = []
     keys: list[SigningKey] = []
     for index, path in enumerate(settings.key_files):
@@ -76,19 +94,18 @@ def read_files(settings: Transmitter) -> Files:
         fixed = recipient.stream
         credentials: tuple[bytes, ...] = ()
         authorization = ""
-        try:
-            if recipient.credentials_file:
-                at = f"{field}.credentials_file"
+        if recipient.credentials_file:
+            try:
                 credentials = _credentials(recipient.credentials_file)
-            if fixed is not None and fixed.authorization_file:
-                at = f"{field}.stream.authorization_file"
+            except ValueError as error:
+                wrong.append(Wrong(f"{field}.credentials_file", str(error)))
+        if fixed is not None and fixed.authorization_file:
+            try:
                 authorization = _header(fixed.authorization_file)
-        except ValueError as error:
-            wrong.append(Wrong(at, str(error)))
+            except ValueError as error:
+                wrong.append(Wrong(f"{field}.stream.authorization_file", str(error)))
         access[recipient.name] = Access(credentials, authorization)
-    if wrong:
-        raise InvalidFiles(wrong)
-    return Files(tuple(keys), access)
+    return Found(Files(tuple(keys), access), wrong)
 
 
 def _read(path: str) -> bytes:
@@ -133,6 +150,13 @@ def _header(path: str) -> str:
     return value.decode()
 
 
+def _stamp_of(path: str) -> Stamp | None:
+    try:
+        return stamp_of(path)
+    except OSError:
+        return None
+
+
 class _Held(msgspec.Struct):
     """A key, since when it has been published, and when it last signed or stood in a file."""
 
@@ -151,10 +175,42 @@ class Secrets:
         self._listed: tuple[str, ...] = ()
         self._signing = ""
         self._access: Mapping[str, Access] = {}
+        self._credentials = tuple(
+            one.credentials_file for one in settings.recipients if one.credentials_file
+        )
+        self._seen: tuple[Stamp | None, ...] | None = None
 
     def load(self) -> None:
-        """Read the files; blocks. Raises `InvalidFiles`: then all stays as it is."""
-        self.adopt(read_files(self._settings))
+        """Read the files; blocks. Raises `InvalidFiles` with those that cannot be used.
+
+        Then nobody passes by a credential that cannot be read, while keys that sign, and what we
+        show, stay as they were.
+        """
+        is_first, seen = self._seen is None, self._look()
+        files, wrong = look_into(self._settings)
+        if is_first and wrong:
+            raise InvalidFiles(wrong)
+        self._seen = seen
+        if any(one.field.startswith(_KEYS) for one in wrong):
+            self._access = self._kept(files.access)
+        else:
+            self.adopt(Files(files.keys, self._kept(files.access)))
+        if wrong:
+            raise InvalidFiles(wrong)
+
+    def _look(self) -> tuple[Stamp | None, ...]:
+        return tuple(map(_stamp_of, self._credentials))
+
+    def _kept(self, access: Mapping[str, Access]) -> Mapping[str, Access]:
+        """The access, with what we showed before where that cannot be read now."""
+        nothing = Access()
+        return {
+            name: Access(
+                one.credentials,
+                one.authorization or self._access.get(name, nothing).authorization,
+            )
+            for name, one in access.items()
+        }
 
     def adopt(self, files: Files) -> None:
         """Take up what the files hold."""
@@ -171,7 +227,13 @@ class Secrets:
         self._choose(now)
 
     def access(self) -> Mapping[str, Access]:
-        """What recipients show, and what they want to be shown, by name."""
+        """What recipients show, and what they want to be shown, by name.
+
+        Files of credentials are looked at with each use, so that an old one counts no more.
+        """
+        if self._seen is not None and self._look() != self._seen:
+            with contextlib.suppress(InvalidFiles):  # told by the reload that the change brings
+                self.load()
         return self._access
 
     def sign(self, claims: bytes) -> str:

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,13 @@ def add_admin(parser: "argparse.ArgumentParser | argparse._ArgumentGroup") -> No
         metavar="FILE",
         default=os.environ.get("SIDECAR_ADMIN__TOKEN_FILE"),
         help="the credential (default: $SIDECAR_ADMIN__TOKEN_FILE, else $SIDECAR_ADMIN__TOKEN)",
+    )
+    parser.add_argument(
+        "--admin-ca-file",
+        metavar="FILE",
+        default=os.environ.get("SIDECAR_ADMIN_CA_FILE"),
+        help="the authority of an https:// listener (default: $SIDECAR_ADMIN_CA_FILE, else those "
+        "of the system)",
     )
     parser.add_argument("--timeout", metavar="SECONDS", type=seconds, default=5.0)
 
@@ -75,7 +83,11 @@ def asking_admin(command: str, arguments: argparse.Namespace) -> Iterator[AdminC
     headers = {"Authorization": f"Bearer {_token(command, arguments.admin_token_file)}"}
     try:
         with httpx.Client(
-            base_url=arguments.url, headers=headers, timeout=arguments.timeout, trust_env=False
+            base_url=arguments.url,
+            headers=headers,
+            timeout=arguments.timeout,
+            trust_env=False,
+            verify=_authorities(arguments.admin_ca_file),
         ) as client:
             yield AdminClient(command, client)
     except (httpx.TransportError, httpx.InvalidURL) as error:
@@ -83,6 +95,16 @@ def asking_admin(command: str, arguments: argparse.Namespace) -> Iterator[AdminC
             f"sidecar {command}: nobody answers at {plain(arguments.url)} ({type(error).__name__})",
             "Name the admin listener with --url; it is on where `admin.enabled` is true.",
         ) from error
+
+
+def _authorities(file: str | None) -> ssl.SSLContext | bool:
+    """Whom an https:// listener's certificate must come from. Raises `Stop`."""
+    if not file:
+        return True
+    try:
+        return ssl.create_default_context(cafile=file)
+    except OSError as error:
+        raise Stop(f"{file}: {error.strerror or error}") from error
 
 
 def _token(command: str, file: str | None) -> str:

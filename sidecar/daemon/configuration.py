@@ -27,6 +27,7 @@ from sidecar.wire.config import read_settings
 from sidecar.wire.paths import InvalidRoute, Routes
 from sidecar.wire.policyfile import read_policies
 from sidecar.wire.positions import ConfigError, Problem
+from sidecar.wire.secret_files import secret_paths
 from sidecar.wire.settings import ALL_TRUSTED, Settings
 from sidecar.wire.sources import sources_of
 
@@ -63,6 +64,7 @@ class Configuration(msgspec.Struct, frozen=True):
         files += [location.cidr_file for location in settings.locations]
         files += [network.cidr_file for network in settings.networks]
         files += paths_of(settings.transmitter)
+        files += secret_paths(settings)
         return [self.file, *(Path(file) for file in files if file)]
 
 

@@ -15,6 +15,7 @@ from sidecar.adapters.geography import Geography
 from sidecar.adapters.metrics import Level
 from sidecar.adapters.news import News
 from sidecar.adapters.redis_backlog import RedisBacklogs
+from sidecar.adapters.redis_credentials import StoreCredentials
 from sidecar.adapters.redis_queues import RedisQueues
 from sidecar.adapters.speakers import Speakers
 from sidecar.adapters.spool import Spool
@@ -53,7 +54,7 @@ from sidecar.service.watching import Watches
 from sidecar.service.worklog import WorkLog
 from sidecar.wire.naming import Names
 from sidecar.wire.sealing import UNSEALED, Forms, Sealing, names_under
-from sidecar.wire.settings import Eviction
+from sidecar.wire.settings import Eviction, Settings
 from sidecar.wire.settings import Spool as SpoolSettings
 from sidecar.wire.sources import share_of
 
@@ -67,6 +68,7 @@ class Parts(Protocol):
     health: Health
     geography: Geography
     trust: Trust
+    store_credentials: StoreCredentials
 
     def store_refuses(self, reason: str) -> None:
         """The store takes no writes; empty: it does."""
@@ -277,6 +279,7 @@ class Journeys:
             new_id=new_id,
             transmission=self.transmission,
             taken_up=self._taken_up,
+            reconnect=self._reconnect,
         )
         self.watcher = FileWatcher(configuration.watched, self.reloader.changed, telemetry)
         self.reloader.watcher = self.watcher
@@ -294,6 +297,11 @@ class Journeys:
         telemetry.level(Level.WORK_LOG, lambda: self.worklog.waiting)
         telemetry.queue("rescore", lambda: self.rescorer.waiting)
         telemetry.queue("settle-waits", lambda: self.settler.waiting)
+
+    async def _reconnect(self, after: Settings) -> None:
+        """Show the store who we are anew, where that is another than before."""
+        if self._daemon.store_credentials.replace(after.store):
+            await self._store.reconnect()
 
     def _namespaces(self) -> Namespaces:
         return self.reloader.settings.tokens.namespaces

@@ -14,7 +14,7 @@ from sidecar.adapters.set_verifier import SetVerifier
 from sidecar.adapters.telemetry import Telemetry
 from sidecar.adapters.transmitter_api import PollEndpoint, TransmitterApi
 from sidecar.service.lease import Lease
-from sidecar.service.observations import KeysOutcome, KeysRefreshed, Told
+from sidecar.service.observations import KeysOutcome, KeysRefreshed, SecretRead
 from sidecar.service.poller import Poller
 from sidecar.service.receiving import Receiving
 from sidecar.service.store import Store
@@ -45,8 +45,8 @@ class Reception:
         self._telemetry = telemetry
         self._rules = _rules_of(settings)
         self.keys = [self._key_source(one) for one in receiver.transmitters]
-        self._authorizations = self._secrets("authorization_file")
-        self._tokens = self._secrets("token_file")
+        self._authorizations = self._secrets("authorization_file", kept=False)
+        self._tokens = self._secrets("token_file", kept=True)
         self._verifier = SetVerifier(
             zip(receiver.transmitters, self.keys, strict=True), receiver.max_body_bytes
         )
@@ -146,19 +146,15 @@ class Reception:
             telemetry=self._telemetry,
         )
 
-    def _secrets(self, field: str) -> dict[str, Callable[[], Awaitable[str]]]:
+    def _secrets(self, field: str, *, kept: bool) -> dict[str, Callable[[], Awaitable[str]]]:
         """By a transmitter's name how to read its secret, where it has one."""
 
-        def failed(name: str, reason: str) -> None:
-            fields: dict[str, str | int | float | bool] = {
-                "transmitter": name,
-                "field": field,
-                "reason": reason,
-            }
-            self._telemetry.record(Told(event="secret-not-read", fields=fields))
+        def state(name: str, reason: str) -> None:
+            key = f"receiver.transmitters.{name}.{field}"
+            self._telemetry.record(SecretRead(field=key, reason=reason))
 
         return {
-            one.name: SecretFile(path, partial(failed, one.name)).text
+            one.name: SecretFile(path, partial(state, one.name), kept=kept).text
             for one in self._settings.receiver.transmitters
             if (path := getattr(one, field))
         }

@@ -1,6 +1,6 @@
 """A changed file is taken up without a dropped request; a broken one is refused, the old stays."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import trio
@@ -35,10 +35,15 @@ from sidecar.service.view import View
 from sidecar.wire.positions import ConfigError
 from sidecar.wire.records import encode_facts
 from sidecar.wire.restarts import is_taken_up, waiting
+from sidecar.wire.secret_files import secret_paths
 from sidecar.wire.settings import Settings
 
 SLICE = 100
 """Sessions that are re-scored before others get their turn."""
+
+
+async def _stay(settings: Settings) -> None:
+    """There is no store to connect to anew."""
 
 
 class Reloader:
@@ -61,8 +66,10 @@ class Reloader:
         new_id: Callable[[], str],
         transmission: Transmission | None = None,
         taken_up: Callable[[], None] = lambda: None,
+        reconnect: Callable[[Settings], Awaitable[None]] = _stay,
     ) -> None:
         self._taken_up = taken_up
+        self._reconnect = reconnect
         self._transmission = transmission
         self._configuration = configuration
         self._environ = environ
@@ -95,7 +102,8 @@ class Reloader:
         secrets = map(absolute, paths_of(self.settings.transmitter))
         if self._transmission is not None and not paths.isdisjoint(secrets):
             await self._transmission.reload()
-        await self._reload_configuration()
+        rotated = frozenset(map(absolute, secret_paths(self.settings)))
+        await self._reload_configuration(judges_anew=not paths <= rotated)
         await self.name_generation()
         await self.warn()
 
@@ -115,7 +123,8 @@ class Reloader:
         )
         self._resweeper.use(generation)
 
-    async def _reload_configuration(self) -> None:
+    async def _reload_configuration(self, *, judges_anew: bool) -> None:
+        """Take up the configuration; with only a secret changed, nobody is judged anew."""
         before = self._configuration
         try:
             after = await trio.to_thread.run_sync(read_configuration, before.file, self._environ)
@@ -130,6 +139,7 @@ class Reloader:
         self._health.good("policies")
         policies = before.policies != after.policies
         settings = is_taken_up(before.settings, after.settings)
+        self._configured(after.settings)  # first, as it may say what is logged of the rest
         self._say("policies", changed=policies)
         self._say("config", changed=settings)
         self._configuration = after
@@ -138,12 +148,13 @@ class Reloader:
         self._view.use(after.evaluator)
         self._checker.replace(after.settings, after.routes)
         self._checker.want_claims(after.claims)
-        self._configured(after.settings)
         self._taken_up()
+        await self._reconnect(after.settings)
         if self.watcher is not None:
             self.watcher.watch(after.watched)
         self.tell_configuration()
-        self._rescore("policy")
+        if judges_anew or policies:
+            self._rescore("policy")
 
     def _forget_sessions(self) -> None:
         """Let go the sessions of namespaces that no issuer speaks for any more."""

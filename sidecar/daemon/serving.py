@@ -15,8 +15,10 @@ import trio
 
 from sidecar.adapters import clock
 from sidecar.adapters.admin import AdminApp
+from sidecar.adapters.admin_credential import AdminCredential
 from sidecar.adapters.asgi import Listener
 from sidecar.adapters.authzen_door import AuthzenDoor
+from sidecar.adapters.certificates import Certificate
 from sidecar.adapters.data_listener import DataListener
 from sidecar.adapters.embedded import EmbeddedStore
 from sidecar.adapters.files import FileWatcher
@@ -28,7 +30,8 @@ from sidecar.adapters.lean_http import HttpIncident
 from sidecar.adapters.local_socket import LocalSocket, SocketIncident
 from sidecar.adapters.news import News
 from sidecar.adapters.orphans import Orphans
-from sidecar.adapters.redis_links import links_of
+from sidecar.adapters.redis_credentials import StoreCredentials
+from sidecar.adapters.redis_links import Links, links_of
 from sidecar.adapters.redis_rights import needs_of
 from sidecar.adapters.sealed_store import SealedNews, SealedStore, opening
 from sidecar.adapters.store import RedisStore
@@ -51,6 +54,7 @@ from sidecar.service.observations import (
     KeysRefreshed,
     LinkState,
     LinkStatus,
+    SecretRead,
     StoreUp,
     Told,
     WorkerFailed,
@@ -105,6 +109,7 @@ class Daemon:
             on_change=partial(record_readiness, self.telemetry),
         )
         self.health.good("losses")
+        self.store_credentials = StoreCredentials(settings.store, self._secret_read)
         self.geography = Geography(settings.geography, on_failure=self._geography_failed)
         self.trust = Trust(
             settings.tokens,
@@ -127,6 +132,9 @@ class Daemon:
             self._is_reload_wanted = True
 
     # How parts tell of themselves
+
+    def _secret_read(self, field: str, reason: str) -> None:
+        self.telemetry.record(SecretRead(field=field, reason=reason))
 
     def _geography_failed(self, failure: Failure) -> None:
         self.telemetry.record(GeographyFailed(database=failure.database, detail=str(failure)))
@@ -210,8 +218,11 @@ class Daemon:
         )
         raise ConfigError((Problem(str(self.configuration.file), 0, "store.eviction", message),))
 
+    def _links_to(self, url: str) -> Links:
+        return links_of(self.settings.store, url=url, credentials=self.store_credentials)
+
     def _store_at(self, url: str) -> RedisStore:
-        links, settings = links_of(self.settings.store, url=url), self.settings.store
+        links, settings = self._links_to(url), self.settings.store
         observe, on_up = self.telemetry.stored, self._store_up
         needs = needs_of(settings, transmits=bool(self.settings.transmitter.issuer))
         if self._forms is None:
@@ -219,7 +230,7 @@ class Daemon:
         return SealedStore(links, settings, self._forms, observe=observe, on_up=on_up, needs=needs)
 
     def _news_at(self, url: str, journeys: Journeys) -> News:
-        links, settings = links_of(self.settings.store, url=url), self.settings.store
+        links, settings = self._links_to(url), self.settings.store
         deliver, own = journeys.learn, journeys.own_channel
         lost, restored = self._link_lost, journeys.restored
         if self._forms is None:
@@ -299,9 +310,13 @@ class Daemon:
             health=self.health,
             inspection=journeys.inspector,
             letters=journeys.letters,
-            token=lambda: journeys.reloader.settings.admin.token,
+            token=AdminCredential(lambda: journeys.reloader.settings.admin, self._secret_read),
         )
-        return tuple(await nursery.start(Listener(self.settings.admin.bind, app).run))
+        tls = self.settings.admin.tls
+        say = partial(self._secret_read, "admin.tls.certificate")
+        certificate = Certificate(tls.certificate, tls.key, say) if tls.certificate else None
+        listener = Listener(self.settings.admin.bind, app, certificate=certificate)
+        return tuple(await nursery.start(listener.run))
 
     async def _open_http(
         self, doors: trio.Nursery, journeys: Journeys, closing: trio.Event

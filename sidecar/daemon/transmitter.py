@@ -11,8 +11,10 @@ import trio
 
 from sidecar.adapters.admin import AdminApp
 from sidecar.adapters.asgi import Listener
+from sidecar.adapters.certificates import Certificate
 from sidecar.adapters.files import FileWatcher
 from sidecar.adapters.orphans import Orphans
+from sidecar.adapters.redis_credentials import StoreCredentials
 from sidecar.adapters.redis_links import links_of
 from sidecar.adapters.store import RedisStore
 from sidecar.adapters.telemetry import Telemetry
@@ -23,7 +25,7 @@ from sidecar.daemon.readiness import end_readiness, record_readiness
 from sidecar.daemon.serving import Addresses
 from sidecar.daemon.transmission import Transmission
 from sidecar.service.health import Health
-from sidecar.service.observations import StoreUp, Told
+from sidecar.service.observations import SecretRead, StoreUp, Told
 from sidecar.wire.sealing import UNSEALED, forms_of
 from sidecar.wire.settings import Settings
 
@@ -65,7 +67,10 @@ class Transmitter:
             await resources.start(self._telemetry.run)
             await resources.start(Orphans(ours=tuple).run)
             store = RedisStore(
-                links_of(settings.store),
+                links_of(
+                    settings.store,
+                    credentials=StoreCredentials(settings.store, self._secret_read),
+                ),
                 settings.store,
                 observe=self._telemetry.stored,
                 on_up=self._store_up,
@@ -103,7 +108,15 @@ class Transmitter:
         if not admin.enabled:
             return ()
         app = AdminApp(telemetry=self._telemetry, health=self._health, inspection=None)
-        return tuple(await nursery.start(Listener(admin.bind, app).run))
+        certificate = None
+        if admin.tls.certificate:
+            say = partial(self._secret_read, "admin.tls.certificate")
+            certificate = Certificate(admin.tls.certificate, admin.tls.key, say)
+        listener = Listener(admin.bind, app, certificate=certificate)
+        return tuple(await nursery.start(listener.run))
+
+    def _secret_read(self, field: str, reason: str) -> None:
+        self._telemetry.record(SecretRead(field=field, reason=reason))
 
     def _store_up(self, up: bool, cause: str) -> None:  # noqa: FBT001 - a hook's arguments
         self._telemetry.record(StoreUp(up=up, detail=cause))

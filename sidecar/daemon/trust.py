@@ -7,12 +7,14 @@ where its tokens were verified before or are being verified; who is new is asked
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
+import msgspec
 import trio
 
 from sidecar.adapters.introspection import Introspector, OnAnswer
 from sidecar.adapters.keys import KeySource, Refresh
 from sidecar.adapters.tokens import TokenVerifier
-from sidecar.wire.settings import Issuer, Tokens
+from sidecar.wire.secret_files import secrets_of
+from sidecar.wire.settings import Introspection, Issuer, Tokens
 
 _Part: TypeAlias = KeySource | Introspector
 
@@ -145,8 +147,10 @@ class Trust:
         self, issuer: Issuer, tokens: Tokens, keys: KeySource | None
     ) -> Introspector:
         known = self._introspectors.get(issuer.issuer)
-        same = known is not None and known.issuer == issuer and known.keys is keys
+        same = known is not None and _without_secrets(known.issuer) == _without_secrets(issuer)
+        same = same and known is not None and known.keys is keys
         if known is not None and same and tokens.cache == self._tokens.cache:
+            known.show(issuer)
             return known
         return Introspector(issuer, tokens.cache, keys=keys, on_answer=self._on_answer)
 
@@ -157,6 +161,13 @@ class Trust:
         self._on_refresh(issuer, outcome, detail)
         if self._nursery is not None:
             self._judged(self.keys)
+
+
+def _without_secrets(issuer: Issuer) -> Issuer:
+    """The issuer but for what the sidecar shows it: what it said of tokens stays good."""
+    changes = dict.fromkeys(secrets_of(Introspection), "")
+    asked = msgspec.structs.replace(issuer.introspection, **changes)
+    return msgspec.structs.replace(issuer, introspection=asked)
 
 
 def _place(issuer: Issuer) -> tuple[str, str]:

@@ -237,6 +237,13 @@ class ConfigurationWarned(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
+class SecretRead(msgspec.Struct, frozen=True, kw_only=True):
+    """A secret's file cannot be read, for this reason; or, with none, it can again."""
+
+    field: str
+    reason: str = ""
+
+
 class StoreUp(msgspec.Struct, frozen=True, kw_only=True):
     """The store answers, or does not."""
 
@@ -438,6 +445,7 @@ Observation: TypeAlias = (
     | ConfigurationRead
     | RestartRequired
     | ConfigurationWarned
+    | SecretRead
     | StoreUp
     | StoreLost
     | StoreWrittenBack

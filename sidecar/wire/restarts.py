@@ -16,6 +16,8 @@ LIVE = frozenset(
         *("networks", "policies", "risk", "routes", "sources", "tokens"),
         "limits",
         *("admin.token", "admin.token_file", "geography.least_distance_km", "store.eviction"),
+        *("store.username", "store.password", "store.password_file"),
+        *("store.sentinel_password", "store.sentinel_password_file", "log", "warnings"),
         *("sessions.max_staleness", "sessions.revalidate_interval", "sessions.seen_interval"),
     }
 )

@@ -36,6 +36,18 @@ def secrets_of(cls: type[msgspec.Struct]) -> tuple[str, ...]:
     return tuple(name for name in names if name + FILE_SUFFIX in names)
 
 
+def secret_paths(value: object) -> Iterator[str]:
+    """Return the files of all secrets that are anywhere in these settings."""
+    if isinstance(value, msgspec.Struct):
+        files = (getattr(value, f"{name}{FILE_SUFFIX}") for name in secrets_of(type(value)))
+        yield from filter(None, files)
+        value = [getattr(value, name) for name in value.__struct_fields__]
+    if isinstance(value, dict):
+        value = list(value.values())
+    for one in value if isinstance(value, list | tuple) else ():
+        yield from secret_paths(one)
+
+
 class _Reader:
     def __init__(self, read_file: ReadFile, problems: Problems) -> None:
         self._read_file = read_file

@@ -44,7 +44,9 @@ class Server:
         self.port = port
         self.url = f"unix://{self.path}"
         file = directory / "server.conf"
-        file.write_text(f"user {USER} on >{PASSWORD} {' '.join(RIGHTS)}\n{config}")
+        # A sentinel knows few commands, and none of those that such a user may run.
+        user = "" if "--sentinel" in options else f"user {USER} on >{PASSWORD} {' '.join(RIGHTS)}\n"
+        file.write_text(user + config)
         self._command = [str(server_binary()), str(file), *server_arguments(directory, self.path)]
         self._command += ["--port", str(port), "--bind", "127.0.0.1", *options]
         self._env = {**os.environ, **(env or {})}

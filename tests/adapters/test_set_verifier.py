@@ -1,5 +1,4 @@
 import json
-from pathlib import Path
 from typing import Any
 
 import jwt
@@ -9,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.adapters.keys import KeySource
-from sidecar.adapters.secrets import FRESH, SecretFile
 from sidecar.adapters.set_verifier import SetVerifier
 from sidecar.service.answers import Unavailable
 from sidecar.wire.receiver_settings import KnownTransmitter
@@ -185,30 +183,6 @@ async def test_keys_are_found_by_the_metadata_of_a_transmitter_old_or_new(
     )
     assert [key.key_id for key in await source.find("old", "ES256")] == ["old"]
     assert told == [["tenant"]]
-
-
-async def test_a_secret_that_changes_is_read_again(
-    tmp_path: Path, autojump_clock: trio.testing.MockClock
-) -> None:
-    file = tmp_path / "secret"
-    told: list[str] = []
-    secret = SecretFile(str(file), told.append)
-    with pytest.raises(Unavailable):
-        await secret.text()
-    file.write_text("one\n")
-    assert await secret.text() == "one"
-    file.write_text("two")
-    assert await secret.text() == "one"
-    await trio.sleep(FRESH)
-    assert await secret.text() == "two"
-    for broken in ("", "a\nb"):
-        file.write_text(broken)
-        await trio.sleep(FRESH)
-        assert await secret.text() == "two"
-    file.unlink()
-    await trio.sleep(FRESH)
-    assert await secret.text() == "two"
-    assert len(told) == 2
 
 
 async def test_a_transmitter_is_believed_as_it_is_configured_now_and_not_where_it_is_left_out(

@@ -7,7 +7,7 @@ import pytest
 from sidecar.adapters.guesses import AT_ONCE
 from sidecar.adapters.speakers import Speakers
 from sidecar.service.answers import Overloaded
-from sidecar.service.observations import Told
+from sidecar.service.observations import SecretRead
 from sidecar.wire.http_messages import Request
 from sidecar.wire.settings import App, Settings, Socket
 from sidecar.wire.source_settings import SourceSettings
@@ -86,7 +86,7 @@ def test_who_guesses_credentials_is_told_to_wait_and_keeps_no_other_from_its_own
 def test_what_is_wrong_with_a_credential_is_told_once_and_never_quoted(tmp_path: Path) -> None:
     file = tmp_path / "mdm"
     settings = Settings(sources=(SourceSettings(name="mdm", token_file=str(file)),))
-    told: list[Told] = []
+    told: list[SecretRead] = []
     known = Speakers(lambda: settings, told.append)
     for text in (None, "", "secret one\nsecret two"):
         if text is not None:
@@ -96,5 +96,6 @@ def test_what_is_wrong_with_a_credential_is_told_once_and_never_quoted(tmp_path:
     assert known.bearer("the-credential") == "mdm"
     file.unlink()
     assert known.bearer("the-credential") == "", "it is gone"
-    assert len(told) == 2
+    assert [bool(one.reason) for one in told] == [True, False, True]
+    assert {one.field for one in told} == {"sources.mdm.token_file"}
     assert "secret one" not in repr(told)

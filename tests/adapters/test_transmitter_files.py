@@ -166,6 +166,14 @@ def test_a_recipient_is_known_by_each_of_its_credentials_as_they_now_are(tmp_pat
     path.write_text(new)
     secrets.load()
     assert (known(old), known(new), known("")) == (None, "iga", None)
+    path.write_text("one-that-is-rotated")
+    assert (known(new), known("one-that-is-rotated")) == (None, "iga"), "without a reload"
+    path.write_text("")
+    assert (known("one-that-is-rotated"), known("another-credential")) == (None, "other")
+    with pytest.raises(InvalidFiles, match=r"recipients\[1\].credentials_file"):
+        secrets.load()
+    path.write_text(new)
+    assert known(new) == "iga"
     assert old not in repr(secrets.access())
     assert new not in repr(secrets.access())
 

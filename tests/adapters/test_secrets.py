@@ -1,0 +1,107 @@
+"""Secrets in files: as they now are, and what holds while they cannot be read."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sidecar.adapters.admin_credential import AdminCredential
+from sidecar.adapters.redis_credentials import StoreCredentials
+from sidecar.adapters.secrets import SecretFile
+from sidecar.service.answers import Unavailable
+from sidecar.wire.secret_files import secret_paths
+from sidecar.wire.settings import (
+    Admin,
+    App,
+    Introspection,
+    Issuer,
+    Redirect,
+    Settings,
+    Store,
+    Tokens,
+)
+from sidecar.wire.store_address import parse_store_address
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_a_secret_counts_as_its_file_now_is(tmp_path: Path, kept: bool) -> None:
+    file, told = tmp_path / "secret", list[str]()
+    secret = SecretFile(str(file), told.append, kept=kept)
+    with pytest.raises(Unavailable):
+        await secret.text()
+    file.write_text("one\n")
+    assert await secret.text() == "one"
+    file.write_text("two")
+    assert await secret.text() == "two"
+    for broken in ("", "a\nb", None):
+        if broken is None:
+            file.unlink()
+        else:
+            file.write_text(broken)
+        assert secret.current() == ("two" if kept else "")
+    file.write_text("three")
+    assert secret.current() == "three"
+    assert [bool(reason) for reason in told] == [True, False, True, False]
+    assert not any(word in reason for reason in told for word in ("one", "two", "three"))
+
+
+def test_a_secret_is_followed_through_the_links_of_kubernetes(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / f"..{name}").mkdir()
+        (tmp_path / f"..{name}" / "token").write_text(name)
+    (tmp_path / "..data").symlink_to("..first")
+    (tmp_path / "token").symlink_to("..data/token")
+    secret = SecretFile(str(tmp_path / "token"), kept=False)
+    assert secret.current() == "first"
+    (tmp_path / "..new").symlink_to("..second")
+    os.replace(tmp_path / "..new", tmp_path / "..data")  # noqa: PTH105 - as the kubelet does
+    assert secret.current() == "second"
+
+
+def test_the_admin_credential_is_that_of_the_settings_now_and_of_its_file(tmp_path: Path) -> None:
+    file, told = tmp_path / "admin", list[tuple[str, str]]()
+    file.write_text("in-a-file")
+    current = [Admin()]
+    credential = AdminCredential(
+        lambda: current[-1], lambda field, reason: told.append((field, reason))
+    )
+    assert credential() == ""
+    current.append(Admin(token="given"))
+    assert credential() == "given"
+    current.append(Admin(token="given", token_file=str(file)))
+    assert credential() == "in-a-file"
+    file.unlink()
+    with pytest.raises(Unavailable):
+        credential()
+    assert [field for field, _ in told] == ["admin.token_file"]
+
+
+def test_the_store_is_shown_the_password_of_its_file_and_else_the_last_one(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    address = parse_store_address("redis://user:of-the-address@valkey")
+    settings = Store(password="at-the-start", password_file=str(file))
+    credentials = StoreCredentials(settings)
+    provider = credentials.of_store(address)
+    assert provider.get_credentials() == ("user", "at-the-start")
+    file.write_text("rotated")
+    assert provider.get_credentials() == ("user", "rotated")
+    file.unlink()
+    assert provider.get_credentials() == ("user", "rotated")
+    assert credentials.replace(Store(username="other", password="given"))
+    assert provider.get_credentials() == ("other", "given")
+    assert not credentials.replace(Store(username="other", password="given", timeout=3.0))
+    credentials.replace(Store())
+    assert provider.get_credentials() == ("user", "of-the-address")
+    assert not credentials.of_sentinels().get_credentials()
+
+
+def test_the_files_of_all_secrets_are_found() -> None:
+    asked = Introspection(client_secret_file="c", bearer_token_file="b")
+    issuer = Issuer(issuer="https://a.example", audiences=("us",), introspection=asked)
+    settings = Settings(
+        app=App(redirect=Redirect(key_file="k")),
+        admin=Admin(token_file="a"),
+        store=Store(password_file="p", sentinel_password_file="s"),
+        tokens=Tokens(issuers=(issuer,)),
+    )
+    assert sorted(secret_paths(settings)) == ["a", "b", "c", "k", "p", "s"]
