@@ -218,6 +218,10 @@ ROWS: Sequence[tuple[str, Look]] = (
         "`Authorization`, `Cookie`, `DPoP`, `X-Custom`",
         header(("Cookie", "a=1"), ("DPoP", "a"), ("X-Custom", "1")),
     ),
+    (
+        "`Origin`, `Access-Control-Request-Method`",
+        header(("Origin", "https://any.example"), ("Access-Control-Request-Method", "POST")),
+    ),
     ("`X_Custom`", header(("X_Custom", "1"))),
     ("`X-Sidecar-*`", header(*((name, "forged") for name in SIDECAR))),
     (

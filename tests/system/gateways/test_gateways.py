@@ -451,7 +451,7 @@ def test_with_the_documents_cure_no_other_host_is_let_in(stack: Stack) -> None:
     ports = stack.ports._replace(gateway=port)
     here = stack.directory / "hosts"
     here.mkdir()
-    arguments = GATEWAYS[stack.name].arguments(here, ports)
+    arguments = programs.GATEWAYS[stack.name].arguments(here, ports)
     name, edits = OWN_HOSTS[stack.name]
     text = (here / name).read_text()
     for old, new in edits:
