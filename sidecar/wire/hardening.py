@@ -8,11 +8,13 @@ import ipaddress
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from sidecar.domain import lint
 from sidecar.wire.positions import Problems, Table, place_of, shown
 from sidecar.wire.reach import binds_of, is_fetchable, is_loopback, is_open
-from sidecar.wire.settings import Settings, Warnings
+from sidecar.wire.route_overlaps import overlaps
+from sidecar.wire.settings import Gateway, Http, Route, Settings, Warnings
 from sidecar.wire.shapes import suggestion
 from sidecar.wire.store_address import (
     Cluster,
@@ -43,6 +45,10 @@ CODES: Mapping[str, str] = {
     " events",
     "trusted-proxies-everyone": "headers are believed from anybody, so that a client chooses its"
     " own address",
+    "public-everything": "every call passes behind a gateway, unasked and without a token",
+    "route-unasked": "all calls of a route pass behind a gateway unasked, so that it asks for"
+    " nothing",
+    "unasked-unreached": "no gateway tells what is called, so that nothing passes unasked",
     "store-plain": "the store's password, and who is marked and revoked, cross the network in"
     " plain text",
     "admin-credential-short": "the admin credential can be guessed",
@@ -72,6 +78,10 @@ ADVICE: Mapping[str, str] = {
     " network policy admit nobody else",
     "socket-open-to-all": 'say "0660" and a `group`, or list `socket.allowed_uids`',
     "trusted-proxies-everyone": "name the addresses of the proxies themselves",
+    "public-everything": "name what is public",
+    "route-unasked": "take it out of `http.public` or `http.unchecked`, or remove the route",
+    "unasked-unreached": "name the gateway in `http.gateway`, or leave `http.public`, `unchecked`"
+    " and `preflight` out",
     "store-plain": "use rediss:// (TLS), or a unix socket",
     "admin-credential-short": f"use a random one of at least {SHORTEST_CREDENTIAL} characters, such"
     " as `openssl rand -hex 32` makes",
@@ -148,6 +158,35 @@ def _proxies(settings: Settings) -> Iterator[Weakness]:
         if network.prefixlen < _WIDEST_PREFIX[network.version]:
             field = f"http.trusted_proxies[{index}]"
             yield Weakness("trusted-proxies-everyone", field, f"{text} is nearly everybody")
+
+
+def _unasked(settings: Settings) -> Iterator[Weakness]:
+    http = settings.http
+    for index, path in enumerate(http.public):
+        if path == "/*":
+            yield Weakness("public-everything", f"http.public[{index}]", "/* is every path")
+    for index, route in enumerate(settings.routes):
+        found = _passes_unasked(route, http)
+        if found:
+            yield Weakness("route-unasked", f"routes[{index}]", found)
+    is_told = http.gateway is not Gateway.NONE or settings.grpc.bind
+    if http.enabled and not is_told and (http.public or http.unchecked or http.preflight):
+        yield Weakness("unasked-unreached", "http.gateway", "is none: it tells no path")
+
+
+def _passes_unasked(route: Route, http: Http) -> str:
+    """Return why all calls of a route pass unasked; empty if they do not.
+
+    A public path within a wider route is an exception, and probably meant.
+    """
+    if route.methods and set(route.methods) <= set(http.unchecked):
+        return "all of its methods are in `http.unchecked`"
+    for path in http.public:
+        below = path.endswith("/*")
+        public = Route(path=quote(path.removesuffix("/*")) + "/**" * below, contexts=())
+        if any(one.within and one.route == 1 for one in overlaps((public, route))):
+            return f"{path} in `http.public` covers all of it"
+    return ""
 
 
 def _store(settings: Settings) -> Iterator[Weakness]:
@@ -259,6 +298,6 @@ def _redirects(settings: Settings) -> Iterator[Weakness]:
 
 
 _CHECKS: tuple[Callable[[Settings], Iterator[Weakness]], ...] = (
-    *(_sockets, _exposed, _proxies, _admin, _receiver, _store),
+    *(_sockets, _exposed, _proxies, _unasked, _admin, _receiver, _store),
     *(_issuers, _allowances, _transmitter, _redirects),
 )

@@ -15,6 +15,9 @@ POLLED = f'{IDP}, poll_url: "https://i.example"'
 LONG = "0123456789abcdef"
 
 
+ROUTE = 'routes: [{path: "/pay/{id}", methods: [POST], contexts: [c1]}]'
+
+
 class Case(NamedTuple):
     """A setting that is weak, the finding that tells it, and what is not told."""
 
@@ -54,6 +57,42 @@ CASES = (
         "http.unix_mode",
         'http: {unix: a.sock, unix_mode: "0666"}',
         'http: {unix: a.sock, unix_mode: "0660"}',
+    ),
+    Case(
+        "public-everything",
+        "http.public[1]",
+        'http: {gateway: nginx, public: [/health, "/*"]}',
+        "http: {gateway: nginx, public: [/health, /static/*]}",
+    ),
+    *(
+        Case(
+            "route-unasked",
+            "routes[0]",
+            f"http: {{gateway: nginx, {weak}}}\n{ROUTE}",
+            f"http: {{gateway: nginx, {sound}}}\n{ROUTE}",
+        )
+        for weak, sound in (
+            ("public: [/pay/*]", "public: [/pays/*]"),
+            ("public: [/health, /PAY/*]", "public: [/pay/7]"),  # an exception
+            ("unchecked: [OPTIONS, POST]", "unchecked: [OPTIONS], preflight: true"),
+        )
+    ),
+    Case(
+        "route-unasked",
+        "routes[0]",
+        'http: {gateway: nginx, public: ["/a b"]}\nroutes: [{path: "/a%20b", contexts: [c1]}]',
+        'http: {gateway: nginx, public: ["/a b"]}\nroutes: [{path: "/**", contexts: [c1]}]',
+    ),
+    *(
+        Case("unasked-unreached", "http.gateway", f"http: {{{key}}}", f"http: {{{key}, {more}}}")
+        for key in ("public: [/health]", "unchecked: [OPTIONS]", "preflight: true")
+        for more in ("gateway: caddy", "enabled: false")
+    ),
+    Case(
+        "unasked-unreached",
+        "http.gateway",
+        "http: {preflight: true}",
+        'http: {preflight: true}\ngrpc: {bind: "127.0.0.1:8182"}',
     ),
     Case(
         "trusted-proxies-everyone",
