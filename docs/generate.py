@@ -72,7 +72,8 @@ a default, but for those that say *required*. `sidecar validate` tells all mista
   environment wins over the file. `SIDECAR_SOCKET` is short for `SIDECAR_SOCKET__PATH`.
 - **Secrets** (`admin.token`, `store.password`, ...) may each stand in a file, named by the key with
   `_file` after it; a newline at its end does not count. Give one of the two. A changed file counts
-  without a restart, and the old secret no more: see [SECURITY.md](../../SECURITY.md#secrets-rotate).
+  without a restart, and the old secret no more: see
+  [SECURITY.md](../../SECURITY.md#secrets-rotate).
 - **Reload**: a changed file is taken up while the daemon runs, or refused as a whole. These keys,
   with all below them, are in force at once: {live}. All others wait for a restart, also {waiting};
   the log (`restart-required`), `/readyz` and `sidecar_restart_required` tell which have changed.
