@@ -13,12 +13,14 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from sidecar.wire.countries import code_of
 from sidecar.wire.settings import FieldMap
 
 _ASN_MAX = 2**32 - 1
 _NOT_SAID = frozenset({None, "", "-"})
-_NO_COUNTRY = frozenset({"XX", "ZZ"})
-"""User-assigned codes of ISO 3166-1, which databases use for "unknown"."""
+
+_NO_COUNTRY = frozenset({"A1", "A2", "O1", "T1"})
+"""What databases write for a proxy, a satellite, elsewhere and Tor."""
 
 _ANONYMIZERS = {
     "is_anonymous_vpn": "vpn",
@@ -199,10 +201,16 @@ def _text(value: Any, field: str) -> str:
 
 
 def _country(value: Any) -> str:
+    """Return a country's code; empty for what databases write where it is none.
+
+    So are `XX` and `ZZ` ("unknown"), `EU` and `AP` ("somewhere there"), `A1` and `T1` ("a proxy").
+    """
     code = _text(value, "country").upper()
+    if code in _NO_COUNTRY:
+        return ""
     if code and not (len(code) == 2 and code.isascii() and code.isalpha()):
         raise InvalidRecord("country is not an ISO 3166-1 alpha-2 code")
-    return "" if code in _NO_COUNTRY else code
+    return code_of(code)
 
 
 def _region(country: str, code: str) -> str:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeAlias
 import msgspec
 
 from sidecar.wire.claim_paths import InvalidPath, parts_of
+from sidecar.wire.countries import code_of, is_assigned, meant_by
 from sidecar.wire.names import InvalidName, name_of
 from sidecar.wire.store_address import parse_store_address
 
@@ -161,8 +162,14 @@ def country(value: Plain) -> str:
     """An ISO 3166-1 alpha-2 code in upper case."""
     spelled = text(value)
     if len(spelled) != 2 or not (spelled.isascii() and spelled.isalpha()):
-        raise Misspelt("must be a country's code of two letters (ISO 3166-1 alpha-2)")
-    return spelled.upper()
+        code = code_of(spelled)
+        hint = f"; did you mean {code}?" if code else ""
+        raise Misspelt(f"must be a country's code of two letters (ISO 3166-1 alpha-2){hint}")
+    code = spelled.upper()
+    if not is_assigned(code):
+        hint = f"; did you mean {meant_by(code)}?" if meant_by(code) else ""
+        raise Misspelt(f"{code} is no country's code (ISO 3166-1 alpha-2){hint}")
+    return code
 
 
 def asn(value: Plain) -> int:

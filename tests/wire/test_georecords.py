@@ -78,9 +78,14 @@ def test_an_empty_path_leads_nowhere() -> None:
     assert Fields(FieldMap(city="")).location({"": "Berlin", **NESTED_RECORD}).city == ""
 
 
-@pytest.mark.parametrize("nothing", [None, "", "-", "ZZ", "XX"])
+@pytest.mark.parametrize("nothing", [None, "", "-", "ZZ", "XX", "EU", "AP", "A1", "T1"])
 def test_what_databases_write_for_an_unknown_country_is_unknown(nothing: Any) -> None:
     assert FLAT.location({"country_code": nothing, "city": "Berlin"}) == Location(city="Berlin")
+
+
+@pytest.mark.parametrize(("written", "meant"), [("UK", "GB"), ("el", "GR"), ("xk", "XK")])
+def test_a_code_that_can_only_mean_one_country_is_read_as_it(written: str, meant: str) -> None:
+    assert FLAT.location({"country_code": written}).country == meant
 
 
 @pytest.mark.parametrize(
