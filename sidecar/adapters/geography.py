@@ -7,7 +7,7 @@ and a place is never remembered longer than the database it came from.
 
 import ipaddress
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from functools import lru_cache, partial
 from pathlib import Path
@@ -31,12 +31,23 @@ class Database(StrEnum):
     CONNECTION_TYPE = "connection_type"
 
 
+class Told(StrEnum):
+    """What a database's records may tell, and conditions ask for."""
+
+    COUNTRY = "country"
+    REGION = "region"
+    COORDINATES = "coordinates"
+    ASN = "asn"
+    ANONYMIZER = "anonymizer"
+    CONNECTION = "connection"
+
+
 class Outcome(NamedTuple):
     """What a reload did with one configured database.
 
     `error` is empty where the file is now in use; else the one before it, if any, still is.
     `changed` tells that other content than before is in use. `build` is the build epoch of what
-    is in use, 0 where nothing is.
+    is in use, 0 where nothing is. `told` is what some record that was probed of it tells.
     """
 
     database: Database
@@ -44,6 +55,7 @@ class Outcome(NamedTuple):
     changed: bool
     error: str
     build: int
+    told: frozenset[Told] = frozenset()
 
     @property
     def field(self) -> str:
@@ -73,11 +85,25 @@ class Carriers(NamedTuple):
         )
 
 
+class Radii(NamedTuple):
+    """How far around its coordinates somebody may be where a record tells no radius."""
+
+    city: float
+    elsewhere: float
+
+    def of(self, location: Location) -> float:
+        """Return the radius of a record, in km; 0 where it has no coordinates."""
+        if location.latitude is None:
+            return 0.0
+        return location.accuracy_km or (self.city if location.city else self.elsewhere)
+
+
 OnFailure = Callable[[Failure], None]
 
 
 class _Generation(NamedTuple):
     databases: Mapping[Database, Mmdb]
+    told: Mapping[Database, frozenset[Told]]
     find: Callable[[address.Address], Place]
 
 
@@ -109,10 +135,11 @@ class Geography:
             frozenset(configured.carrier_asns),
             tuple(ipaddress.ip_network(one, strict=False) for one in configured.carrier_networks),
         )
+        self._radii = Radii(configured.accuracy_km, configured.accuracy_without_city_km)
         self._on_failure = on_failure
         self._remembered = remembered
         self._reloading = threading.Lock()
-        self._generation = self._generation_of({})
+        self._generation = self._generation_of({}, {})
 
     def place(self, ip: str) -> Place:
         """Where an address is, as far as the databases say; never raises and never blocks.
@@ -132,11 +159,11 @@ class Geography:
         a start, an outcome with an error is a ConfigError of its `field`.
         """
         with self._reloading:
-            before = self._generation.databases
-            databases = dict(before)
-            outcomes = [self._load(database, databases) for database in self._files]
+            databases = dict(self._generation.databases)
+            told = dict(self._generation.told)
+            outcomes = [self._load(database, databases, told) for database in self._files]
             if any(outcome.changed for outcome in outcomes):
-                self._generation = self._generation_of(databases)
+                self._generation = self._generation_of(databases, told)
         return outcomes
 
     @property
@@ -145,35 +172,48 @@ class Geography:
         return {database.value: mmdb.build for database, mmdb in self._generation.databases.items()}
 
     @property
+    def told(self) -> frozenset[Told]:
+        """What some record of the databases in use tells."""
+        return frozenset().union(*self._generation.told.values())
+
+    @property
     def digests(self) -> dict[str, bytes]:
         """The digest of each database in use, by name."""
         return {name.value: mmdb.digest for name, mmdb in self._generation.databases.items()}
 
-    def _load(self, database: Database, databases: dict[Database, Mmdb]) -> Outcome:
+    def _load(
+        self,
+        database: Database,
+        databases: dict[Database, Mmdb],
+        told: dict[Database, frozenset[Told]],
+    ) -> Outcome:
         file = self._files[database]
         old = databases.get(database)
         try:
             new = read(self._base / file)
             changed = old is None or old.digest != new.digest
             if changed:
-                _probe(database, new, self._fields)
+                told[database] = _probe(database, new, self._fields)
         except InvalidDatabase as error:
             return Outcome(database, file, False, str(error), old.build if old else 0)
         if changed:
             databases[database] = new
-        return Outcome(database, file, changed, "", new.build)
+        return Outcome(database, file, changed, "", new.build, told[database])
 
-    def _generation_of(self, databases: Mapping[Database, Mmdb]) -> _Generation:
+    def _generation_of(
+        self, databases: Mapping[Database, Mmdb], told: Mapping[Database, frozenset[Told]]
+    ) -> _Generation:
         # The cache must not refer to what refers to it: a cycle would keep a database of a
         # hundred megabytes until the garbage collector comes by.
-        operators = (self._meaningless_asns, self._carriers)
-        find = partial(_find, databases, self._fields, *operators, self._on_failure)
-        return _Generation(databases, lru_cache(maxsize=self._remembered)(find))
+        said = (self._fields, self._radii, self._meaningless_asns, self._carriers)
+        find = partial(_find, databases, *said, self._on_failure)
+        return _Generation(databases, told, lru_cache(maxsize=self._remembered)(find))
 
 
 def _find(  # noqa: PLR0913, PLR0917 - what is looked up, and all that is known
     databases: Mapping[Database, Mmdb],
     fields: Fields,
+    radii: Radii,
     meaningless_asns: frozenset[int],
     carriers: Carriers,
     on_failure: OnFailure,
@@ -209,7 +249,7 @@ def _find(  # noqa: PLR0913, PLR0917 - what is looked up, and all that is known
         organization=operator.organization,
         latitude=location.latitude,
         longitude=location.longitude,
-        accuracy_km=location.accuracy_km,
+        accuracy_km=radii.of(location),
         anonymizer=anonymizer,
         meaningless=elsewhere or bool(anonymizer),
         build=city.build if city else 0,
@@ -217,30 +257,54 @@ def _find(  # noqa: PLR0913, PLR0917 - what is looked up, and all that is known
     )
 
 
-def _probe(database: Database, mmdb: Mmdb, fields: Fields) -> None:
-    """Ask a database before it is believed. Raises InvalidDatabase.
+def _probe(database: Database, mmdb: Mmdb, fields: Fields) -> frozenset[Told]:
+    """Ask a database what its records tell, before it is believed. Raises InvalidDatabase.
 
     One that can be read and says nothing is refused as well: its fields are named otherwise than
     configured, or it is the wrong kind of database, and it would fail silently.
     """
+    told: set[Told] = set()
     says_something = False
     try:
         for record in mmdb.probe():
+            flag = flags(record)
+            told.update(_told_by_flags(flag))
             match database:
                 case Database.CITY:
-                    says_something |= fields.location(record) != Location()
+                    location = fields.location(record)
+                    told.update(_told_by(location))
+                    says_something |= location != Location()
                 case Database.ASN:
-                    says_something |= fields.operator(record) != Operator()
+                    operator = fields.operator(record)
+                    told.update({Told.ASN} if operator.asn else ())
+                    says_something |= operator != Operator()
                 case Database.ANONYMOUS_IP:
-                    says_something |= flags(record).told
+                    says_something |= flag.told
                 case Database.CONNECTION_TYPE:
-                    says_something |= flags(record).told_connection
+                    says_something |= flag.told_connection
                 case _:
                     assert_never(database)
     except InvalidRecord as error:
         raise InvalidDatabase(f"a record is broken: {error}") from error
     if not says_something:
         raise InvalidDatabase(f"no record that was probed {_SAYS_NOTHING[database]}")
+    return frozenset(told)
+
+
+def _told_by(location: Location) -> Iterator[Told]:
+    if location.country:
+        yield Told.COUNTRY
+    if location.region:
+        yield Told.REGION
+    if location.latitude is not None:
+        yield Told.COORDINATES
+
+
+def _told_by_flags(flag: Flags) -> Iterator[Told]:
+    if flag.told:
+        yield Told.ANONYMIZER
+    if flag.told_connection:
+        yield Told.CONNECTION
 
 
 _IN_NO_FIELD = "says anything in the fields of `geography.fields`"

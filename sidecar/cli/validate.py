@@ -49,12 +49,13 @@ def run(arguments: argparse.Namespace) -> int:
         for problem in error.problems:
             print(plain(str(problem)), file=sys.stderr)
         return MISTAKE
-    broken = [outcome for outcome in Geography(found.settings.geography).reload() if outcome.error]
+    geography = Geography(found.settings.geography)
+    broken = [outcome for outcome in geography.reload() if outcome.error]
     for outcome in broken:
         print(f"{outcome.file}:0: {outcome.field}: {plain(outcome.error)}", file=sys.stderr)
     if broken:
         return MISTAKE
-    warnings = _warnings(found, arguments.allow)
+    warnings = _warnings(found, geography.told, arguments.allow)
     for warning in warnings:
         print(plain(warning), file=sys.stderr)
     if warnings and arguments.strict:
@@ -86,7 +87,7 @@ def _accounts(named: "BreakGlass") -> str:
     )
 
 
-def _warnings(found: "Configuration", allowed: Sequence[str]) -> list[str]:
+def _warnings(found: "Configuration", told: frozenset[str], allowed: Sequence[str]) -> list[str]:
     """What is probably not meant, a line for each; raises Stop for a code that is none."""
     from sidecar.daemon.linting import lint_configuration  # noqa: PLC0415 - a command starts quickly
     from sidecar.wire.hardening import ALL_CODES as CODES  # noqa: PLC0415 - likewise
@@ -97,7 +98,7 @@ def _warnings(found: "Configuration", allowed: Sequence[str]) -> list[str]:
             raise Stop(f"sidecar validate: --allow: no code {code!r}; known are {known}")
     return [
         f"{problem.file}:{problem.line}: {problem.field}: warning: {problem.message} ({code})"
-        for code, problem in lint_configuration(found)
+        for code, problem in lint_configuration(found, told)
         if code not in allowed
     ]
 

@@ -26,10 +26,15 @@ from sidecar.wire.settings import ALL_TRUSTED, Gateway, NamedLocation, Network, 
 from sidecar.wire.token_settings import Identifying, SessionNaming
 
 
-def lint_configuration(configuration: Configuration) -> tuple[tuple[str, Problem], ...]:
-    """What is weak, and what is probably not meant, each with its code, less what is accepted."""
+def lint_configuration(
+    configuration: Configuration, told: frozenset[str] | None = None
+) -> tuple[tuple[str, Problem], ...]:
+    """What is weak, and what is probably not meant, each with its code, less what is accepted.
+
+    `told` is what some record of the geography databases tells, where they were read.
+    """
     accepted = configuration.settings.warnings.accept
-    found = (*_weaknesses(configuration), *_of_policies(configuration))
+    found = (*_weaknesses(configuration), *_of_policies(configuration, told))
     return tuple(one for one in found if one[0] not in accepted)
 
 
@@ -53,11 +58,13 @@ def _weaknesses(configuration: Configuration) -> Iterator[tuple[str, Problem]]:
         yield code, Problem(place.file, place.line, field, f"{message}; {ADVICE[code]}")
 
 
-def _of_policies(configuration: Configuration) -> tuple[tuple[str, Problem], ...]:
+def _of_policies(
+    configuration: Configuration, told: frozenset[str] | None
+) -> tuple[tuple[str, Problem], ...]:
     places = dict(_places(configuration))
     file = str(configuration.file)
     found = []
-    for finding in lint.lint(ground_of(configuration)):
+    for finding in lint.lint(ground_of(configuration)._replace(told=told)):
         place = places.get(finding.where, Place(file, 0))
         field = ".".join(finding.where)
         message = f"{finding.message}; {lint.ADVICE[finding.code]}"

@@ -10,6 +10,9 @@ from functools import lru_cache
 
 import msgspec
 
+_TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
+"""The well-known prefix of translators between the two (RFC 6052, section 2.1)."""
+
 _LONGEST = 80
 """No address with zone, brackets and port is longer; what is longer is not worth a cache entry."""
 
@@ -116,15 +119,31 @@ def _parsed(text: str) -> Address | None:
             if not address.is_link_local:
                 return None
             address = ipaddress.IPv6Address(int(address))
-        address = address.ipv4_mapped or address
+        address = _ipv4_within(address) or address
     return Address(str(address), _kind(address), address.packed)
+
+
+def _ipv4_within(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """Return the IPv4 address that an IPv6 address stands for, if it does.
+
+    Neither a translator nor a tunnel leads to an address of somebody's own network (RFC 6052,
+    section 3.1; RFC 3056, section 2), so that one who claims to come from there does not.
+    """
+    if address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    within = address.sixtofour
+    if address in _TRANSLATED:
+        within = ipaddress.IPv4Address(address.packed[12:])
+    return None if within is None or _kind(within) in _INSIDE else within
 
 
 def parse(text: str) -> Address | None:
     """The address that `text` spells, None where it is not one; never raises.
 
-    A port (`1.2.3.4:5678`, `[::1]:80`) and brackets are taken off. An IPv4-mapped IPv6 address
-    is its IPv4 address (RFC 4291, section 2.5.5.2): a dual-stack listener shows a client so.
+    A port (`1.2.3.4:5678`, `[::1]:80`) and brackets are taken off. What stands for an IPv4 address
+    is that address: an IPv4-mapped one (RFC 4291, section 2.5.5.2), as a dual-stack listener shows
+    a client; one of NAT64's well-known prefix (RFC 6052), as servers behind SIIT-DC see clients
+    (RFC 7755); and one of 6to4 (RFC 3056), whose tunnel ends there.
     A zone (`fe80::1%eth0`) is taken off a link-local address; it names an interface of this
     machine. On another it is nonsense, and so is the whole.
     """

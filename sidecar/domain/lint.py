@@ -46,6 +46,7 @@ CODES: Mapping[str, str] = {
     "contradictory-grant": "parts of what it asks for contradict or repeat each other",
     "threshold-out-of-range": "no score or signal ever has, or always has, so much",
     "needs-geography": "a condition needs a geography database that is not configured",
+    "untold-by-geography": "no record of the geography databases tells what a condition asks for",
     "context-unreached": "no route leads to the context: only an app that names it gets there",
     "context-unprotected": "no enabled policy is for the context",
     "route-unknown-context": "a route names a context that is not configured",
@@ -71,6 +72,7 @@ ADVICE: Mapping[str, str] = {
     "contradictory-grant": "leave out what has no effect",
     "threshold-out-of-range": "choose one from within",
     "needs-geography": "configure the database, or remove the condition",
+    "untold-by-geography": "use a database that tells it, correct `geography.fields`, or remove it",
     "context-unreached": "add a route, unless the app itself names the context",
     "context-unprotected": "write a policy for it, or remove it",
     "route-unknown-context": "define it there, or correct its name",
@@ -134,7 +136,8 @@ class Ground(NamedTuple):
     """What of a configuration policies stand on.
 
     `routes` are the contexts of each route; `databases` the geography databases there are: `city`,
-    `asn`, `anonymous_ip`; `all_trusted` the name that stands for all trusted locations;
+    `asn`, `anonymous_ip`; `told` what some record of theirs tells (None: nobody has looked);
+    `all_trusted` the name that stands for all trusted locations;
     `break_glass` those whom no policy is for, by namespace; `namespaces` all that there are.
     `unsaid_issuers` are those, by their places, of which the configuration does not say what they
     may say. `paths_told`: whether a door that is open for gateways is told paths, which routes map.
@@ -157,6 +160,7 @@ class Ground(NamedTuple):
     issuers: tuple[Reading, ...] = ()
     apps: frozenset[str] | None = None
     paths_told: bool = True
+    told: frozenset[str] | None = None
 
 
 def lint(ground: Ground) -> tuple[Finding, ...]:
@@ -215,6 +219,8 @@ def _policy(policy: Policy, ground: Ground) -> Iterator[Finding]:
     if missing:
         names = ", ".join(f"geography.{name}" for name in missing)
         yield _about(policy, "needs-geography", f"it has conditions on places, but no {names}")
+    for asked in sorted(_untold(policy.conditions, ground)):
+        yield _about(policy, "untold-by-geography", f"no record of the databases has {asked}")
 
 
 def _never(policy: Policy, ground: Ground) -> str:
@@ -331,6 +337,24 @@ def _databases(condition: Condition | None) -> frozenset[str]:
             case _:
                 pass
     return frozenset(found)
+
+
+def _untold(condition: Condition | None, ground: Ground) -> frozenset[str]:
+    """Return what conditions ask for of databases that are there, and no record tells."""
+    if ground.told is None:
+        return frozenset()
+    found: set[str] = set()
+    for leaf in leaves(condition):
+        match leaf:
+            case TravelSpeed() if "city" in ground.databases:
+                found.add("coordinates")
+            case Countries() if "city" in ground.databases:
+                found.add("country")
+            case Changed(circumstances) if "city" in ground.databases:
+                found.update(_CITY.intersection(circumstances))
+            case _:
+                pass
+    return frozenset(found) - ground.told
 
 
 def _shadows(

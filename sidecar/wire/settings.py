@@ -331,6 +331,19 @@ class FieldMap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     organization: str = "autonomous_system_organization"
 
 
+RELAYS = (
+    *(14593, 22351, 64294),  # by satellite: Starlink, Intelsat, Panasonic Avionics in aircraft
+    *(36492, 714),  # Google's and Apple's relays
+    *(13335, 54113, 36183, 20940),  # iCloud Private Relay's egress: Cloudflare, Fastly, Akamai
+)
+"""Networks whose users are not where the network is.
+
+Checked in November 2026 against the names in routing registries (of June 2026), and the last four
+against the egress ranges that Apple publishes for iCloud Private Relay (of February 2026): Akamai's
+IPv4 ranges are announced by 36183 and 20940, its IPv6 ranges by 20940.
+"""
+
+
 class Geography(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Geography databases in MMDB format, each optional."""
 
@@ -339,8 +352,11 @@ class Geography(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     anonymous_ip: File = ""  # MMDB of anonymizers
     connection_type: File = ""  # MMDB of connection types, or of mobile carriers
     fields: FieldMap = FieldMap()  # for files that are not in MaxMind's schema
-    # networks whose place is not their users'
-    meaningless_asns: tuple[Asn, ...] = (14593, 18747, 22351, 36492, 64294, 714, 13335, 54113)
+    # radius of a record that has coordinates and tells none: never exact
+    accuracy_km: Positive = 50.0
+    accuracy_without_city_km: Positive = 500.0  # likewise, where it names no city
+    # networks whose place is not their users': satellites, relays, content delivery
+    meaningless_asns: tuple[Asn, ...] = RELAYS
     # of mobile carriers, where no database says so: users are somewhere in the country
     carrier_asns: tuple[Asn, ...] = ()
     carrier_networks: tuple[Cidr, ...] = ()  # likewise, by address

@@ -105,6 +105,41 @@ def test_an_address_that_no_database_knows_still_has_the_build_that_did_not_know
     assert loaded(configured(files)).place("8.8.8.8") == Place(build=demo.BUILT)
 
 
+def test_a_record_without_a_radius_is_not_exact(tmp_path: Path) -> None:
+    location = {"latitude": 52.5, "longitude": 13.4}
+    city = {"country": {"iso_code": "DE"}, "city": {"names": {"en": "Berlin"}}}
+    records = {
+        "192.0.2.0/26": {**city, "location": {**location, "accuracy_radius": 5}},
+        "192.0.2.64/26": {**city, "location": location},
+        "192.0.2.128/26": {"country": {"iso_code": "DE"}, "location": location},
+        "192.0.2.192/26": {"country": {"iso_code": "DE"}},
+    }
+    database = write(tmp_path / "city.mmdb", records)
+    by_default = loaded(settings.Geography(city=str(database)))
+    configured = loaded(
+        settings.Geography(city=str(database), accuracy_km=30, accuracy_without_city_km=700)
+    )
+    for geography, radii in ((by_default, (5, 50, 500, 0)), (configured, (5, 30, 700, 0))):
+        places = [geography.place(f"192.0.2.{at}") for at in (1, 65, 129, 193)]
+        assert tuple(place.accuracy_km for place in places) == radii
+
+
+def test_what_the_records_tell_is_known_once_they_were_read(
+    files: demo.Databases, tmp_path: Path
+) -> None:
+    assert Geography(settings.Geography(city=str(files.city))).told == frozenset()
+    demos = loaded(configured(files))
+    assert demos.told >= {"country", "region", "coordinates", "asn", "anonymizer"}
+    countries = write(tmp_path / "c.mmdb", {"192.0.2.0/24": {"country": {"iso_code": "DE"}}})
+    assert loaded(settings.Geography(city=str(countries))).told == {"country"}
+
+
+def test_a_client_behind_a_translator_is_where_its_ipv4_address_is(files: demo.Databases) -> None:
+    geography = loaded(configured(files))
+    for address in ("64:ff9b::192.0.2.1", "2002:c000:201::1"):
+        assert geography.place(address) == geography.place("192.0.2.1")
+
+
 def test_a_database_of_connection_types_tells_carriers(
     files: demo.Databases, tmp_path: Path
 ) -> None:

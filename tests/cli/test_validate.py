@@ -1,6 +1,8 @@
 from pathlib import Path
 
 import pytest
+from mmdb_writer import MMDBWriter
+from netaddr import IPSet
 
 from tests.cli.command import sidecar
 
@@ -141,6 +143,24 @@ async def test_where_it_is_strict_a_warning_is_an_error_unless_allowed(config: P
     assert (done.status, done.out) == (2, "")
     assert "(needs-geography)" in done.err
     assert (await sidecar(*words, "--allow", "needs-geography", **GATEWAY)).status == 0
+
+
+async def test_a_database_that_cannot_say_what_a_policy_asks_for_is_told(
+    config: Path, tmp_path: Path
+) -> None:
+    writer = MMDBWriter(ip_version=4)
+    writer.insert_network(IPSet(["192.0.2.0/24"]), {"country": {"iso_code": "DE"}})
+    writer.to_db_file(str(tmp_path / "country.mmdb"))
+    write(config, f"{CONFIG}geography: {{city: {tmp_path}/country.mmdb}}\n")
+    policy = config.parent / "policies" / "home.yaml"
+    words = ("validate", "--strict", "--config", str(config))
+    write(policy, POLICY.replace("[device]", "[region]"))
+    done = await sidecar(*words, **GATEWAY)
+    assert done.status == 2
+    assert "no record of the databases has region; use a database that tells it" in done.err
+    write(policy, POLICY.replace("[device]", "[country]"))
+    done = await sidecar(*words, **GATEWAY)
+    assert (done.status, done.err) == (0, "")
 
 
 async def test_a_code_that_is_none_is_bad_usage(config: Path) -> None:

@@ -134,7 +134,11 @@ def test_the_bytes_are_those_of_the_text(ip: IP) -> None:
         ("240.0.0.1", Kind.RESERVED),
         ("255.255.255.255", Kind.RESERVED),
         ("::2", Kind.RESERVED),
-        ("64:ff9b::808:808", Kind.RESERVED),
+        ("64:ff9b::808:808", Kind.PUBLIC),
+        ("64:ff9b::a00:1", Kind.RESERVED),
+        ("64:ff9b:1::808:808", Kind.RESERVED),
+        ("2002:808:808::1", Kind.PUBLIC),
+        ("2002:a00:1::1", Kind.RESERVED),
         ("2002::1", Kind.RESERVED),
     ],
 )
@@ -152,6 +156,30 @@ def test_no_public_address_is_one_that_python_knows_as_local(ip: IP) -> None:
         assert not known.is_multicast
         assert not known.is_unspecified
         assert not known.is_private
+
+
+@pytest.mark.parametrize(
+    ("text", "ipv4"),
+    [
+        ("64:ff9b::8.8.8.8", "8.8.8.8"),
+        ("64:ff9b::203.0.113.9", "203.0.113.9"),
+        ("[64:ff9b::808:808]:443", "8.8.8.8"),
+        ("2002:cb00:7109:1::5", "203.0.113.9"),
+        ("2002:cb00:7109::", "203.0.113.9"),
+    ],
+)
+def test_an_address_behind_a_translator_or_a_tunnel_is_its_ipv4_address(
+    text: str, ipv4: str
+) -> None:
+    assert read(text) == read(ipv4)
+
+
+@pytest.mark.parametrize(
+    "text", ["64:ff9b::10.0.0.1", "64:ff9b::127.0.0.1", "2002:c0a8:101::1", "2002:7f00:1::1"]
+)
+def test_nobody_comes_from_a_private_network_by_a_translator_or_a_tunnel(text: str) -> None:
+    assert read(text).text == str(ipaddress.ip_address(text))
+    assert read(text).kind is Kind.RESERVED
 
 
 def test_documentation_addresses_may_have_a_place_and_local_ones_may_not() -> None:

@@ -168,6 +168,27 @@ def test_a_condition_on_places_needs_its_database(condition: Condition, database
     assert codes(policy(conditions=condition), databases=frozenset({database})) == []
 
 
+@pytest.mark.parametrize(
+    ("condition", "asked"),
+    [
+        (TravelSpeed(900), "coordinates"),
+        (Countries(names("DE")), "country"),
+        (Changed((Circumstance.COUNTRY,)), "country"),
+        (Changed((Circumstance.IP, Circumstance.REGION)), "region"),
+    ],
+)
+def test_a_condition_needs_a_database_whose_records_tell_what_it_asks_for(
+    condition: Condition, asked: str
+) -> None:
+    everything = frozenset({"country", "region", "coordinates"})
+    rule = policy(conditions=condition)
+    assert codes(rule, told=everything - {asked}) == ["untold-by-geography"]
+    assert codes(rule, told=frozenset({asked})) == []
+    assert codes(rule, told=None) == []
+    without = codes(rule, told=frozenset(), databases=frozenset())
+    assert without == ["needs-geography"]
+
+
 def test_conditions_that_are_not_on_places_need_no_database() -> None:
     changed = Changed((Circumstance.IP, Circumstance.DEVICE))
     assert codes(policy(conditions=changed), databases=frozenset()) == []
@@ -393,6 +414,7 @@ def test_every_code_is_made_by_some_case() -> None:
     made = {case[0] for case in CASES} | {
         "shadowed",
         "needs-geography",
+        "untold-by-geography",
         "context-unreached",
         "context-unprotected",
         "route-unknown-context",
