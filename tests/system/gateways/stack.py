@@ -91,6 +91,7 @@ class App(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: App
 
     def __getattr__(self, name: str) -> Any:
