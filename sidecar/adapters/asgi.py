@@ -24,6 +24,7 @@ from hypercorn.typing import (
 )
 
 from sidecar.adapters.certificates import Certificate
+from sidecar.adapters.listening import tcp_socket
 
 HEADER_TIMEOUT = 5.0
 BODY_TIMEOUT = 10.0
@@ -172,9 +173,9 @@ class Listener:
     async def run(
         self, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """Serve until stopped or cancelled. Starts with the URLs; raises OSError if it cannot."""
+        """Serve until stopped or cancelled. Starts with the URLs; raises `CannotListen`."""
         # Bound here: hypercorn wraps the OSError in groups, and leaves the socket open.
-        listener = bound(self._bind)
+        listener = tcp_socket(self._bind)
         await worker_serve(
             ASGIWrapper(self._app),
             self._config,
@@ -187,11 +188,3 @@ class Listener:
 def sockets_of(listener: socket.socket, config: Config) -> Sockets:
     """Return the socket as hypercorn wants it: among those with TLS, or those without."""
     return Sockets([listener], [], []) if config.ssl_enabled else Sockets([], [listener], [])
-
-
-def bound(bind: str) -> socket.socket:
-    """A socket that listens at `HOST:PORT` or `[IPv6]:PORT`; raises OSError."""
-    host, _, port = bind.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, int(port)), family=family)

@@ -3,7 +3,9 @@
 import ssl
 from collections.abc import Callable
 
+from sidecar.adapters.listening import UnusableCertificate
 from sidecar.adapters.secrets import Stamp, stamp_of
+from sidecar.domain.causes import words_of
 
 
 def _ignore(reason: str) -> None:
@@ -16,19 +18,22 @@ class Certificate:
     One that changes is taken up for new connections, while those that are open go on. One that
     cannot be used is not: the old one stays, and `on_state` is told why, once; and "" once a new
     one can. A key that does not fit is what an updater leaves for a moment between two files.
+    `context` is what a listener uses: it hands each connection on to the certificate of the moment.
     """
 
     def __init__(
         self, certificate: str, key: str, on_state: Callable[[str], None] = _ignore
     ) -> None:
-        """Raises OSError where they cannot be used."""
+        """Raises `UnusableCertificate`."""
         self._files = (certificate, key)
         self._on_state = on_state
         self._is_failing = False
-        self._seen = self._look()
-        self._current = self._read()
-        self.context = self._read()
-        """What a listener uses: it hands each connection on to the certificate of the moment."""
+        try:
+            self._seen = self._look()
+            self._current = self._read()
+            self.context = self._read()
+        except OSError as error:
+            raise UnusableCertificate(certificate, key, error) from error
         self.context.sni_callback = self._hand_on
 
     def _look(self) -> tuple[Stamp, ...]:
@@ -51,7 +56,7 @@ class Certificate:
                 self._current, self._seen = self._read(), seen
             self._say("")
         except OSError as error:  # ssl.SSLError is one
-            self._say(error.strerror or str(error))
+            self._say(words_of(error))
         connection.context = self._current
 
     def _say(self, reason: str) -> None:

@@ -14,6 +14,8 @@ import ssl
 import httpx
 import trio
 
+from sidecar.adapters.http_causes import CALL_FAILURES, cause_of, shown, tls_context
+from sidecar.domain.causes import words_of
 from sidecar.service.answers import Unavailable
 from sidecar.wire.reach import is_loopback
 
@@ -54,18 +56,18 @@ class Documents:
         raise Unavailable(f"{shown(target)}: too many redirects")
 
     async def _get(self, url: httpx.URL) -> tuple[bytes, str | None]:
-        client = _client(url, self._context())
         try:
+            client = _client(url, self._context())
             async with client, client.stream("GET", url) as response:
                 if response.has_redirect_location:
                     return b"", response.headers["location"]
                 return await _document(url, response), None
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-            raise Unavailable(f"{shown(url)}: the fetch failed: {type(error).__name__}") from error
+        except CALL_FAILURES as error:
+            raise Unavailable(cause_of(error, url)) from error
 
     def _context(self) -> ssl.SSLContext:
         if self._tls is None:
-            self._tls = httpx.create_ssl_context()
+            self._tls = tls_context()
         return self._tls
 
 
@@ -83,17 +85,20 @@ def client_for(url: str) -> httpx.AsyncClient:
 
     It follows no redirect. Raises `Unavailable` for an address that is not permitted.
     """
-    return _client(_parsed(url), httpx.create_ssl_context())
+    return _client(_parsed(url), tls_context())
 
 
 def _client(url: httpx.URL, tls: ssl.SSLContext) -> httpx.AsyncClient:
-    return httpx.AsyncClient(
-        verify=tls,
-        timeout=None,  # noqa: S113 - the caller's deadline covers all that belongs together
-        trust_env=not is_loopback(url.host),
-        headers={"Accept": "application/json", "Accept-Encoding": "identity"},
-        follow_redirects=False,  # each hop must pass `_parsed`
-    )
+    try:
+        return httpx.AsyncClient(
+            verify=tls,
+            timeout=None,  # noqa: S113 - the caller's deadline covers all that belongs together
+            trust_env=not is_loopback(url.host),
+            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+            follow_redirects=False,  # each hop must pass `_parsed`
+        )
+    except (ValueError, ImportError, httpx.InvalidURL) as error:
+        raise Unavailable(f"HTTPS_PROXY or a variable like it is no address: {error}") from error
 
 
 async def read_file(path: str) -> bytes:
@@ -102,9 +107,9 @@ async def read_file(path: str) -> bytes:
         async with await trio.open_file(path, "rb") as file:
             content = await file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise Unavailable(f"the file cannot be read: {error.strerror}") from error
+        raise Unavailable(f"{path} cannot be read: {words_of(error)}") from error
     if len(content) > MAX_BYTES:
-        raise Unavailable("the file is too large")
+        raise Unavailable(f"{path} is too large")
     return content
 
 
@@ -169,12 +174,6 @@ def check_onward(here: str | httpx.URL, there: str | httpx.URL) -> None:
     same = (begin.scheme, _port(begin)) == (end.scheme, _port(end))
     if not (same and _is_this_machine(begin.host)):
         raise Unavailable(f"{shown(begin)} must not send us to {shown(end)}, on this machine")
-
-
-def shown(url: httpx.URL) -> str:
-    """The address without what may be secret in it: user, password and query."""
-    path = url.raw_path.partition(b"?")[0]
-    return f"{url.scheme}://{url.netloc.decode('ascii')}{path.decode('ascii')}"
 
 
 def _port(url: httpx.URL) -> int:

@@ -28,6 +28,7 @@ import trio
 
 from sidecar.adapters.circuit_breaker import FIRST_PAUSE, Breaker
 from sidecar.adapters.documents import MAX_BYTES, body_of, client_for, read_file
+from sidecar.adapters.http_causes import CALL_FAILURES, cause_of, shown
 from sidecar.adapters.keys import KeySource
 from sidecar.service.answers import Unavailable
 from sidecar.wire.claims import Flaw, InvalidToken, Token
@@ -114,10 +115,17 @@ class Introspector:
         # A quarter is kept for tokens that were active, which nobody can make up.
         self._turns_of_new = trio.Semaphore(concurrent - concurrent // 4)
         self._client: httpx.AsyncClient | None = None
+        self._trouble = "it is not asked yet"
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hold the connections open until cancelled."""
-        async with client_for(self._settings.endpoint) as client:
+        try:
+            client = client_for(self._settings.endpoint)
+        except Unavailable as error:  # a reload must not end by what the environment has wrong
+            self._trouble = str(error)
+            task_status.started()
+            await trio.sleep_forever()
+        async with client:
             self._client = client
             task_status.started()
             try:
@@ -128,6 +136,10 @@ class Introspector:
     def show(self, issuer: Issuer) -> None:
         """Be known to the issuer by these secrets from now on; all else must be as it was."""
         self.issuer, self._settings = issuer, issuer.introspection
+
+    @property
+    def _where(self) -> str:
+        return shown(httpx.URL(self._settings.endpoint))
 
     @property
     def prefix(self) -> str:
@@ -248,16 +260,15 @@ class Introspector:
         except trio.TooSlowError:
             if not is_asked:
                 raise _Failed("too many other questions are under way") from None
-            raise _IssuerFailed("it did not answer in time") from None
+            raise _IssuerFailed(f"{self._where}: it did not answer in time") from None
         except Unavailable as error:
             raise _Failed(str(error)) from error
-        except (httpx.HTTPError, httpx.StreamError) as error:
-            # Only its kind: a message may quote the request.
-            raise _IssuerFailed(f"it cannot be asked: {type(error).__name__}") from None
+        except CALL_FAILURES as error:
+            raise _IssuerFailed(cause_of(error, self._settings.endpoint)) from None
 
     async def _post(self, token: str, now: float) -> bytes:
         if self._client is None:
-            raise Unavailable("it is not asked yet")
+            raise Unavailable(self._trouble)
         settings = self._settings
         assertion = await self._assertion(now) if settings.private_key_file else ""
         asked = question(token, assertion)
@@ -268,11 +279,13 @@ class Introspector:
         async with self._client.stream("POST", address, data=asked, headers=headers) as response:
             status = response.status_code
             if status >= httpx.codes.INTERNAL_SERVER_ERROR or status in _OF_THE_ISSUER:
-                raise _IssuerFailed(f"the answer has status {status}")
+                refused = status == httpx.codes.UNAUTHORIZED
+                cure = "; it refuses our own credentials" if refused else ""
+                raise _IssuerFailed(f"{self._where}: the answer has status {status}{cure}")
             try:
                 return await body_of(response)
             except Unavailable as error:
-                raise InvalidAnswer(str(error)) from None
+                raise InvalidAnswer(f"{self._where}: {error}") from None
 
     async def _opened(self, body: bytes, now: float) -> dict[str, object]:
         """What a signed answer says (RFC 9701); one that is not signed is none."""

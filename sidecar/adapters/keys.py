@@ -20,6 +20,7 @@ from sidecar.adapters.documents import Documents, Unanswered, check_onward, read
 from sidecar.service.answers import Unavailable
 from sidecar.wire.jwks import InvalidKeySet, Key, KeySet, key_set_of
 from sidecar.wire.jws import bounded_object
+from sidecar.wire.positions import shown
 from sidecar.wire.settings import Issuer, Tokens
 
 BURST = 3
@@ -46,9 +47,9 @@ def _unread(metadata: Mapping[str, object]) -> None:
 class KeySource:
     """One issuer's keys. `run` keeps them fresh; `find` may be called without it.
 
-    `on_refresh(issuer, outcome, detail)` is told of each refresh; `detail` is a sentence without
-    anything the document or a token said. `addresses` gives where the issuer's metadata may lie,
-    the likeliest first; `on_metadata` is handed what was found there.
+    `trouble` says why the last fetch failed. `on_refresh(issuer, outcome, detail)` is told of each
+    refresh; `detail` is a sentence without anything a token said. `addresses` gives where the
+    issuer's metadata may lie, the likeliest first; `on_metadata` is handed what was found there.
     """
 
     def __init__(  # noqa: PLR0913 - ports and hooks, by name
@@ -79,6 +80,7 @@ class KeySource:
         self._done = 0
         self._failures = 0
         self.generation = 0
+        self.trouble = "they were not fetched yet"
 
     def configure(self, issuer: Issuer, settings: Tokens) -> None:
         """Go on as configured now; keys come from where they came from."""
@@ -109,7 +111,7 @@ class KeySource:
         if not keys and await self.renew():
             keys = self.held(key_id, algorithm)
         if not keys and not self.ready:
-            raise Unavailable("the issuer's keys are not available")
+            raise Unavailable(f"the issuer's keys are not available: {self.trouble}")
         return keys
 
     async def renew(self) -> bool:
@@ -188,6 +190,7 @@ class KeySource:
             self._adopt(keys)
         self._failures = 0 if outcome is Refresh.DONE else self._failures + 1
         self._done = self._begun
+        self.trouble = "" if outcome is Refresh.DONE else detail
         self._on_refresh(self.issuer.issuer, outcome, detail)
 
     def _adopt(self, keys: KeySet) -> None:
@@ -220,7 +223,7 @@ class KeySource:
         except ValueError:
             raise InvalidKeySet(f"{address}: is not a plain JSON object") from None
         if metadata.get("issuer") != self.issuer.issuer:
-            raise InvalidKeySet(f"{address}: the metadata is another issuer's")
+            raise InvalidKeySet(f"{address}: {_of_another(metadata, self.issuer.issuer)}")
         jwks_uri = metadata.get("jwks_uri")
         if not isinstance(jwks_uri, str):
             raise InvalidKeySet(f"{address}: the metadata has no jwks_uri")
@@ -242,6 +245,16 @@ class KeySource:
                 failures.append(error)
         told = [one for one in failures if not (isinstance(one, Unanswered) and one.status == 404)]
         raise (told or failures)[0]
+
+
+def _of_another(metadata: Mapping[str, object], wanted: str) -> str:
+    """Say that metadata are not those of the issuer that is wanted, and whose they are."""
+    found = metadata.get("issuer")
+    if not isinstance(found, str):
+        return "the metadata name no issuer"
+    words = f"the metadata are of the issuer {shown(found)!r}, and {wanted!r} is configured"
+    alike = found.rstrip("/") == wanted.rstrip("/")
+    return f"{words}; they differ by the slash at the end" if alike else words
 
 
 def metadata_addresses(issuer: str) -> tuple[str, str]:

@@ -42,6 +42,7 @@ from trio.socket import SocketType
 
 from sidecar.adapters.accepting import Acceptor, linger, send_all
 from sidecar.adapters.lean_http import HttpIncident, OnHttpIncident
+from sidecar.adapters.listening import tcp_listeners
 from sidecar.adapters.seats import Seat
 from sidecar.wire.grpc_messages import (
     HEAD,
@@ -99,8 +100,7 @@ class LeanGrpcServer:
         Starts with the addresses bound, `HOST:PORT`. Raises OSError.
         """
         with ExitStack() as files:
-            host, _, port = self.settings.bind.rpartition(":")
-            found = await trio.open_tcp_listeners(int(port), host=host.strip("[]") or None)
+            found = await tcp_listeners(self.settings.bind)
             listeners = [files.enter_context(one.socket) for one in found]
             acceptor = Acceptor(
                 self._serve,

@@ -21,6 +21,7 @@ import trio
 from trio.socket import SocketType
 
 from sidecar.adapters.accepting import Acceptor, linger, send_all
+from sidecar.adapters.listening import tcp_listeners
 from sidecar.adapters.request_parser import BODY, IDLE, Exchange, RequestParser
 from sidecar.adapters.seats import Seat
 from sidecar.adapters.socket_files import SocketFile
@@ -142,8 +143,7 @@ class LeanServer:
         listeners: list[SocketType] = []
         bound: list[str] = []
         if self.settings.bind:
-            host, _, port = self.settings.bind.rpartition(":")
-            for tcp in await trio.open_tcp_listeners(int(port), host=host.strip("[]") or None):
+            for tcp in await tcp_listeners(self.settings.bind):
                 listeners.append(files.enter_context(tcp.socket))
                 address, number, *_ = tcp.socket.getsockname()
                 bound.append(f"[{address}]:{number}" if ":" in address else f"{address}:{number}")

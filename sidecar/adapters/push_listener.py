@@ -29,9 +29,10 @@ from hypercorn.typing import (
     Scope,
 )
 
-from sidecar.adapters.asgi import SecureConfig, bound, dispatch, sockets_of
+from sidecar.adapters.asgi import SecureConfig, dispatch, sockets_of
 from sidecar.adapters.certificates import Certificate
 from sidecar.adapters.guesses import Guesses
+from sidecar.adapters.listening import tcp_socket
 from sidecar.service.answers import Overloaded, Unavailable
 from sidecar.service.observations import (
     CredentialRefused,
@@ -236,8 +237,8 @@ class PushListener:
         draining: trio.Event,
         task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Serve until `draining` or cancelled. Starts with the URLs; may raise OSError."""
-        listener = bound(self._settings.bind)
+        """Serve until `draining` or cancelled. Starts with the URLs; raises `CannotListen`."""
+        listener = tcp_socket(self._settings.bind)
         await worker_serve(
             ASGIWrapper(self._app),
             self._config,
@@ -248,7 +249,7 @@ class PushListener:
 
 
 def _certificate(settings: Receiver, telemetry: Observed) -> Certificate | None:
-    """Raises OSError where the certificate or its key cannot be used."""
+    """Raises `UnusableCertificate`."""
 
     def say(reason: str) -> None:
         telemetry.record(SecretRead(field="receiver.tls_key_file", reason=reason))

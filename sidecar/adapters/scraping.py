@@ -3,6 +3,7 @@
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from sidecar.adapters.http_causes import CALL_FAILURES, why
 from sidecar.service.answers import Unavailable
 from sidecar.service.expecting import Sample
 
@@ -23,8 +24,8 @@ def scrape(url: str, seconds: float) -> list[Sample]:
                 body += part
                 if len(body) > MOST_BYTES:
                     raise Unavailable("the answer is too long to be metrics")
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise Unavailable(f"nobody answers ({type(error).__name__})") from error
+    except CALL_FAILURES as error:
+        raise Unavailable(f"nobody answers ({why(error)})") from error
     try:
         return [
             Sample(sample.name, sample.labels, sample.value)

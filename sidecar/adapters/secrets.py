@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import trio
 
+from sidecar.domain.causes import words_of
 from sidecar.service.answers import Unavailable
 from sidecar.wire.secret_files import read_secret
 from sidecar.wire.spellings import Misspelt
@@ -54,6 +55,7 @@ class SecretFile:
         self._text = ""
         self._seen: Stamp | None = None
         self._is_failing = False
+        self._reason = ""
         self._lock = threading.Lock()
 
     def current(self) -> str:
@@ -67,7 +69,7 @@ class SecretFile:
             except (OSError, Misspelt) as error:
                 self._seen = None
                 self._text = self._text if self._kept else ""
-                self._say(getattr(error, "strerror", None) or str(error))
+                self._say(words_of(error))
             else:
                 self._say("")
             return self._text
@@ -77,10 +79,11 @@ class SecretFile:
         await trio.lowlevel.checkpoint()
         found = self.current()
         if not found:
-            raise Unavailable("a secret cannot be read")
+            raise Unavailable(f"{self.path} cannot be used: {self._reason}")
         return found
 
     def _say(self, reason: str) -> None:
+        self._reason = reason
         if bool(reason) is not self._is_failing:
             self._is_failing = bool(reason)
             self._on_state(reason)

@@ -9,6 +9,7 @@ import msgspec
 import trio
 
 from sidecar.adapters.documents import beginning_of
+from sidecar.adapters.http_causes import CALL_FAILURES, tls_context, why
 from sidecar.service.pushing import Answer, Fate
 from sidecar.wire.security_event_tokens import MEDIA_TYPE, Fault
 
@@ -32,7 +33,7 @@ class Courier:
         self._timeout = timeout
         self._clock = clock
         self._client = httpx.AsyncClient(
-            verify=tls or httpx.create_ssl_context(),
+            verify=tls or tls_context(),
             timeout=None,  # noqa: S113 - `move_on_after` covers all of an exchange
             follow_redirects=False,
             headers={"Accept": "application/json", "Accept-Encoding": "identity"},
@@ -55,8 +56,8 @@ class Courier:
                     body = (await beginning_of(response, MAX_ANSWER))[:MAX_ANSWER]
         except trio.TooSlowError:
             return Answer(Fate.FAILED, "no answer in time")
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ValueError) as error:
-            return Answer(Fate.FAILED, f"the post failed: {type(error).__name__}")
+        except (*CALL_FAILURES, ValueError) as error:
+            return Answer(Fate.FAILED, f"the post failed: {why(error)}")
         return self._judge(response, body)
 
     def _judge(self, response: httpx.Response, body: bytes) -> Answer:

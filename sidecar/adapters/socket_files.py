@@ -5,20 +5,33 @@ error. Two processes that start at once are kept apart by a lock on `PATH.lock`,
 remove a lock file is to race with whoever has just opened it.
 """
 
+import errno
 import fcntl
 import grp
 import os
 import socket
 import stat
+import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from sidecar.domain.causes import words_of
+
 BACKLOG = 512
+
+
+_SUFFIX = ".new"
+_LONGEST = (107 if sys.platform == "linux" else 103) - len(_SUFFIX)
+"""Bytes of a path (unix(7), `sun_path`) that leave room for the name it is bound under first."""
 
 
 class AddressInUse(Exception):  # noqa: N818 - named by who must act: the operator
     """Somebody else has this socket, or something else stands in its place."""
+
+
+class UnusableGroup(OSError):  # noqa: N818 - named by who must act: the operator
+    """There is no such group, or the socket cannot be given to it."""
 
 
 class SocketFile:
@@ -27,14 +40,27 @@ class SocketFile:
     def __init__(self, path: str, mode: int, group: str = "") -> None:
         """Blocks shortly. Raises `AddressInUse`, and OSError where the file cannot be made.
 
-        `mode` holds before anybody can connect. `group` is a name or number; KeyError: none such.
+        `mode` holds before anybody can connect. `group` is a name or number; `UnusableGroup`.
         """
         self.path = path
-        self._lock = _lock(f"{path}.lock")
+        number = _group_id(group)
+        if (size := len(os.fsencode(path))) > _LONGEST:
+            words = f"is too long for a unix socket: {size} bytes, of {_LONGEST} at most"
+            raise OSError(errno.ENAMETOOLONG, f"{path}: {words}")
+        try:
+            self._lock = _lock(f"{path}.lock")
+        except OSError as error:
+            raise _of_path(path, error) from None
         try:
             _make_room(path)
-            self.socket = _listen(path, mode, _group_id(group))
+            self.socket = _listen(path, mode, number)
             self._identity = _identity(path)
+        except UnusableGroup:
+            os.close(self._lock)
+            raise
+        except OSError as error:
+            os.close(self._lock)
+            raise _of_path(path, error) from None
         except BaseException:
             os.close(self._lock)
             raise
@@ -61,13 +87,25 @@ class SocketFile:
         self.release()
 
 
+def _of_path(path: str, error: OSError) -> OSError:
+    """Return an error that speaks of the socket, and not of what is made beside it first."""
+    directory = os.path.dirname(path) or "."  # noqa: PTH120 - as it is written
+    words = words_of(error)
+    if isinstance(error, FileNotFoundError):
+        words = f"there is no directory {directory}; create it, or mount it"
+    elif isinstance(error, PermissionError):
+        words = f"{words}: this user cannot write to {directory}"
+    return OSError(error.errno, f"{path}: {words}")
+
+
 def _lock(path: str) -> int:
     lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(lock)
-        raise AddressInUse(f"{path} is locked by a running process") from None
+        of = path.removesuffix(".lock")
+        raise AddressInUse(f"{of} is locked by a running process, maybe another sidecar") from None
     return lock
 
 
@@ -92,14 +130,14 @@ def _make_room(path: str) -> None:
 def _listen(path: str, mode: int, group: int) -> socket.socket:
     # Bound under another name and moved into place: at `path` there is always somebody who
     # listens, with the final mode.
-    fresh = Path(f"{path}.new")
+    fresh = Path(f"{path}{_SUFFIX}")
     fresh.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         listener.bind(str(fresh))
         fresh.chmod(mode)
         if group >= 0:
-            os.chown(fresh, -1, group)
+            _give(fresh, group)
         listener.listen(BACKLOG)
         listener.setblocking(False)
         fresh.replace(path)
@@ -113,7 +151,21 @@ def _listen(path: str, mode: int, group: int) -> socket.socket:
 def _group_id(group: str) -> int:
     if not group:
         return -1
-    return int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
+    if group.isdigit():
+        return int(group)
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError:
+        words = f"there is no group {group!r} in /etc/group here; give its number"
+        raise UnusableGroup(errno.ENOENT, words) from None
+
+
+def _give(file: Path, group: int) -> None:
+    try:
+        os.chown(file, -1, group)
+    except OSError as error:
+        words = f"the socket cannot be given to group {group}: {words_of(error)}"
+        raise UnusableGroup(error.errno, f"{words}; this user must be in it") from error
 
 
 def _identity(path: str) -> tuple[int, int] | None:

@@ -14,8 +14,11 @@ import msgspec
 import trio
 
 from sidecar.adapters.documents import check_onward, is_permitted, whole_of
+from sidecar.adapters.http_causes import CALL_FAILURES, cause_of, tls_context
+from sidecar.adapters.http_causes import shown as shown_url
 from sidecar.service.answers import Overloaded, Unavailable
 from sidecar.wire.jws import bounded_object
+from sidecar.wire.positions import shown
 from sidecar.wire.reach import is_loopback
 from sidecar.wire.streams import (
     Delivery,
@@ -97,7 +100,8 @@ class TransmitterApi:
         """What the transmitter tells of itself; its issuer is the one that was asked."""
         metadata = _decoded(await self._call("GET", self._metadata_url), TransmitterMetadata)
         if metadata.issuer != self._issuer:
-            raise Unavailable("the metadata is another issuer's")
+            found = f"{shown(metadata.issuer)!r}, and {self._issuer!r} is configured"
+            raise Unavailable(f"{self._metadata_url}: the metadata are of the issuer {found}")
         for name, value in msgspec.structs.asdict(metadata).items():
             if name.endswith("_endpoint") and value:
                 check_onward(self._metadata_url, value)  # our token goes there
@@ -180,7 +184,7 @@ class TransmitterApi:
         )
         with trio.move_on_after(self._timeout):
             return _judged(await self._send(request))
-        raise Unavailable("the transmitter did not answer in time")
+        raise Unavailable(f"{shown_url(request.url)}: it did not answer in time")
 
     async def _send(self, request: httpx.Request) -> _Answer:
         client = httpx.AsyncClient(
@@ -198,12 +202,12 @@ class TransmitterApi:
                     )
                 finally:
                     await response.aclose()
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-            raise Unavailable(f"the request failed: {type(error).__name__}") from error
+        except CALL_FAILURES as error:
+            raise Unavailable(cause_of(error, request.url)) from error
 
     def _context(self) -> ssl.SSLContext:
         if self._tls is None:
-            self._tls = httpx.create_ssl_context()
+            self._tls = tls_context()
         return self._tls
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from sidecar.adapters.http_causes import why
 from sidecar.cli.asking import plain, seconds
 from sidecar.cli.stopping import NEGATIVE, Stop
 
@@ -92,7 +93,7 @@ def asking_admin(command: str, arguments: argparse.Namespace) -> Iterator[AdminC
             yield AdminClient(command, client)
     except (httpx.TransportError, httpx.InvalidURL) as error:
         raise Stop(
-            f"sidecar {command}: nobody answers at {plain(arguments.url)} ({type(error).__name__})",
+            f"sidecar {command}: nobody answers at {plain(arguments.url)} ({why(error)})",
             "Name the admin listener with --url; it is on where `admin.enabled` is true.",
         ) from error
 

@@ -3,8 +3,9 @@
 Reading blocks; the daemon does it in a thread, at the start and again for each reload.
 """
 
+import ssl
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -82,6 +83,7 @@ def read_configuration(file: Path, environ: Mapping[str, str]) -> Configuration:
     except InvalidRoute as error:
         problems.append(Problem(str(file), 0, error.field, str(error)))
     problems += _transmitter_problems(file, settings)
+    problems += _authority_problems(settings, environ)
     if problems:
         raise ConfigError(tuple(problems))
     return Configuration(
@@ -119,6 +121,17 @@ def read_transmitter_settings(file: Path, environ: Mapping[str, str]) -> Setting
     if problems:
         raise ConfigError(tuple(problems))
     return settings
+
+
+def _authority_problems(settings: Settings, environ: Mapping[str, str]) -> Iterator[Problem]:
+    """Look at the authorities that the environment has us trust, where anybody is called."""
+    named = environ.get("SSL_CERT_FILE", "")
+    called = any(not one.jwks_file or one.introspection.endpoint for one in settings.tokens.issuers)
+    if named and (called or settings.receiver.transmitters or settings.transmitter.issuer):
+        try:
+            ssl.create_default_context(cafile=named)
+        except OSError as error:
+            yield Problem("SSL_CERT_FILE", 1, "", f"{named} cannot be used: {words_of(error)}")
 
 
 def _transmitter_problems(file: Path, settings: Settings) -> list[Problem]:

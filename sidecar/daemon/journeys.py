@@ -26,6 +26,7 @@ from sidecar.daemon.reception import Reception
 from sidecar.daemon.reloading import Reloader
 from sidecar.daemon.transmission import Transmission
 from sidecar.daemon.trust import Trust
+from sidecar.daemon.unusable import naming_key
 from sidecar.domain.facts import SIGNALS
 from sidecar.domain.namespaces import Namespaces
 from sidecar.domain.signal import Signal
@@ -408,9 +409,10 @@ class Journeys:
         self._daemon.health.good("view")
 
     async def start(self, work: trio.Nursery) -> None:
-        """Start the workers. Raises `SpoolInUse` where another daemon has the spool."""
+        """Start the workers. Raises `ConfigError` where another daemon has the spool."""
         if self.spool is not None and self.spooling is not None:
-            await work.start(self.spool.run)
+            with naming_key(self._daemon.configuration.file, "spool", path="dir"):
+                await work.start(self.spool.run)
             await work.start(self.spooling.run)
         await work.start(self.saver.run)
         await work.start(self.guard.run)

@@ -2,22 +2,26 @@
 
 import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
 import trio
 
+from sidecar.adapters.logs import Lines, logger
 from sidecar.adapters.signals import Signals
 from sidecar.adapters.socket_files import AddressInUse
 from sidecar.adapters.spool_files import SpoolInUse
 from sidecar.daemon.configuration import read_configuration
 from sidecar.daemon.serving import Addresses, Daemon
+from sidecar.domain.causes import words_of
 from sidecar.service.answers import Unavailable
 from sidecar.wire.positions import ConfigError
+from sidecar.wire.settings import Log
 
 _EXPECTED = (ConfigError, AddressInUse, SpoolInUse, OSError, Unavailable)
-"""What the operator can mend; anything else is ours, and ends with its traceback."""
+"""What the operator can mend; anything else is ours, and its traceback goes into a log line."""
 
 
 class Program(Protocol):
@@ -44,28 +48,50 @@ Build: TypeAlias = Callable[[Path, Mapping[str, str]], Program]
 
 
 def main(config_file: str, build: Build = daemon) -> int:
-    """Run until SIGTERM or SIGINT. 0: ended as asked; 2: it cannot be run like this."""
+    """Run until SIGTERM or SIGINT.
+
+    0: ended as asked; 2: it cannot be run like this; 1: it met an error of its own.
+    """
     try:
         trio.run(_run, Path(config_file), build)
-    except BaseExceptionGroup as group:
-        expected, unexpected = group.split(_EXPECTED)
-        if unexpected is not None:
+    except BaseException as error:
+        expected, unexpected = _parted(error)
+        if any(not isinstance(one, Exception) for one in unexpected):
             raise
-        for error in _leaves(expected):
-            _tell(error)
-        return 2
-    except _EXPECTED as error:
-        _tell(error)
-        return 2
+        for one in expected:
+            _tell(one)
+        for one in unexpected:
+            _tell_of_ours(one)
+        return 1 if unexpected else 2
     return 0
 
 
+def _parted(error: BaseException) -> tuple[list[BaseException], list[BaseException]]:
+    """Return what the operator can mend, and what else there is; groups are taken apart."""
+    leaves = _leaves(error)
+    expected: list[BaseException] = [one for one in leaves if isinstance(one, _EXPECTED)]
+    return expected, [one for one in leaves if not isinstance(one, _EXPECTED)]
+
+
 def _tell(error: BaseException) -> None:
-    if isinstance(error, ConfigError):
-        for problem in error.problems:
-            print(problem, file=sys.stderr)  # noqa: T201 - to the operator
-    else:
-        print(f"sidecar: {error}", file=sys.stderr)  # noqa: T201 - to the operator
+    match error:
+        case ConfigError():
+            for problem in error.problems:
+                print(problem, file=sys.stderr)  # noqa: T201 - to the operator
+        case OSError(filename=str() as name):
+            print(f"sidecar: {name}: {words_of(error)}", file=sys.stderr)  # noqa: T201 - likewise
+        case _:
+            print(f"sidecar: {words_of(error)}", file=sys.stderr)  # noqa: T201 - likewise
+
+
+def _tell_of_ours(error: BaseException) -> None:
+    """Tell of a mistake of this program in a log line that has its traceback, and in a sentence."""
+    trace = traceback.format_exception(error)
+    kind = type(error).__name__
+    log = logger(Log(), Lines())
+    log.error("ended-by-error", error=kind, traceback="".join(trace).splitlines())
+    words = f"{kind} (its traceback is in the line `ended-by-error`); please report it"
+    print(f"sidecar: ended by a mistake of its own: {words}", file=sys.stderr)  # noqa: T201
 
 
 async def _run(config_file: Path, build: Build) -> None:
@@ -126,8 +152,7 @@ class _Process:
         self.starting.cancel()
 
 
-def _leaves(group: BaseExceptionGroup[BaseException] | None) -> list[BaseException]:
-    leaves: list[BaseException] = []
-    for error in group.exceptions if group else ():
-        leaves += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
-    return leaves
+def _leaves(error: BaseException) -> list[BaseException]:
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    return [leaf for one in error.exceptions for leaf in _leaves(one)]

@@ -40,6 +40,7 @@ from sidecar.daemon.configuration import Configuration, read_configuration
 from sidecar.daemon.journeys import Journeys, new_id
 from sidecar.daemon.readiness import end_readiness, record_readiness
 from sidecar.daemon.trust import Keys, Trust
+from sidecar.daemon.unusable import naming_key, problem_at
 from sidecar.service.answers import Unavailable
 from sidecar.service.guarding import KEEPS
 from sidecar.service.health import CONDITIONS, Health
@@ -59,7 +60,7 @@ from sidecar.service.observations import (
     Told,
     WorkerFailed,
 )
-from sidecar.wire.positions import ConfigError, Problem
+from sidecar.wire.positions import ConfigError
 from sidecar.wire.sealing import forms_of
 from sidecar.wire.settings import Eviction
 from sidecar.wire.socket_lines import Refusal
@@ -151,7 +152,8 @@ class Daemon:
 
     def _judge_keys(self, keys: Keys) -> None:
         """One issuer whose keys are missing concerns its own users alone."""
-        words = f"no keys of {', '.join(keys.missing)}"
+        whys = zip(keys.missing, keys.troubles, strict=True)
+        words = "; ".join(f"no keys of {issuer}: {why}" for issuer, why in whys)
         if not keys.missing:
             self.health.good("keys")
         elif keys.held:
@@ -189,7 +191,7 @@ class Daemon:
     async def _load_geography(self) -> None:
         outcomes = await trio.to_thread.run_sync(self.geography.reload)
         problems = [
-            Problem(str(self.configuration.file), 0, outcome.field, outcome.error)
+            problem_at(self.configuration.file, outcome.field, f"{outcome.file}: {outcome.error}")
             for outcome in outcomes
             if outcome.error
         ]
@@ -216,7 +218,7 @@ class Daemon:
             f"the store's maxmemory-policy is {found}, by which it may throw out marks and "
             f"revocations: make it {KEEPS}, or set this to accept"
         )
-        raise ConfigError((Problem(str(self.configuration.file), 0, "store.eviction", message),))
+        raise ConfigError((problem_at(self.configuration.file, "store.eviction", message),))
 
     def _links_to(self, url: str) -> Links:
         return links_of(self.settings.store, url=url, credentials=self.store_credentials)
@@ -281,11 +283,13 @@ class Daemon:
                 closing = trio.Event()
                 http = await self._open_http(doors, journeys, closing)
                 grpc = await self._open_grpc(doors, journeys, closing)
-                receiver = await journeys.reception.open(doors, closing)
+                with naming_key(self.configuration.file, "receiver"):
+                    receiver = await journeys.reception.open(doors, closing)
                 socket = await self._open_socket(doors, journeys, closing)
                 transmitter: tuple[str, ...] = ()
                 if journeys.transmission is not None:
-                    transmitter = await journeys.transmission.open(work)
+                    with naming_key(self.configuration.file, "transmitter"):
+                        transmitter = await journeys.transmission.open(work)
                 self.telemetry.record(Told(event="started", fields={"socket": socket}))
                 self.health.good("doors")
                 task_status.started(Addresses(socket, http, admin, grpc, transmitter, receiver))
@@ -314,9 +318,10 @@ class Daemon:
         )
         tls = self.settings.admin.tls
         say = partial(self._secret_read, "admin.tls.certificate")
-        certificate = Certificate(tls.certificate, tls.key, say) if tls.certificate else None
-        listener = Listener(self.settings.admin.bind, app, certificate=certificate)
-        return tuple(await nursery.start(listener.run))
+        with naming_key(self.configuration.file, "admin", certificate="tls.certificate"):
+            certificate = Certificate(tls.certificate, tls.key, say) if tls.certificate else None
+            listener = Listener(self.settings.admin.bind, app, certificate=certificate)
+            return tuple(await nursery.start(listener.run))
 
     async def _open_http(
         self, doors: trio.Nursery, journeys: Journeys, closing: trio.Event
@@ -345,7 +350,8 @@ class Daemon:
         ) -> None:
             await listener.run(draining=closing, drain_timeout=self._grace, task_status=task_status)
 
-        bound: list[str] = await doors.start(run)
+        with naming_key(self.configuration.file, "http", path="unix"):
+            bound: list[str] = await doors.start(run)
         authzen.listens_at(bound[0])
         return tuple(one if one.startswith("unix:") else f"http://{one}" for one in bound)
 
@@ -368,7 +374,8 @@ class Daemon:
         ) -> None:
             await listener.run(draining=closing, drain_timeout=self._grace, task_status=task_status)
 
-        bound: list[str] = await doors.start(run)
+        with naming_key(self.configuration.file, "grpc"):
+            bound: list[str] = await doors.start(run)
         return tuple(bound)
 
     async def _open_socket(
@@ -392,7 +399,8 @@ class Daemon:
         async def run(*, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
             await socket.run(draining=closing, drain_timeout=self._grace, task_status=task_status)
 
-        path: str = await doors.start(run)
+        with naming_key(self.configuration.file, "socket"):
+            path: str = await doors.start(run)
         return path
 
     def _invalid(self, refusal: Refusal) -> None:

@@ -24,6 +24,7 @@ from sidecar.daemon.journeys import new_id
 from sidecar.daemon.readiness import end_readiness, record_readiness
 from sidecar.daemon.serving import Addresses
 from sidecar.daemon.transmission import Transmission
+from sidecar.daemon.unusable import naming_key
 from sidecar.service.health import Health
 from sidecar.service.observations import SecretRead, StoreUp, Told
 from sidecar.wire.sealing import UNSEALED, forms_of
@@ -83,7 +84,8 @@ class Transmitter:
             admin = await self._open_admin(resources)
             async with trio.open_nursery() as work:
                 await transmission.start(work)
-                listening = await transmission.open(work)
+                with naming_key(self._file, "transmitter"):
+                    listening = await transmission.open(work)
                 where = " ".join(listening) or "nowhere"
                 self._telemetry.record(Told(event="started", fields={"transmitter": where}))
                 self._health.good("doors")
@@ -108,12 +110,13 @@ class Transmitter:
         if not admin.enabled:
             return ()
         app = AdminApp(telemetry=self._telemetry, health=self._health, inspection=None)
-        certificate = None
-        if admin.tls.certificate:
-            say = partial(self._secret_read, "admin.tls.certificate")
-            certificate = Certificate(admin.tls.certificate, admin.tls.key, say)
-        listener = Listener(admin.bind, app, certificate=certificate)
-        return tuple(await nursery.start(listener.run))
+        with naming_key(self._file, "admin", certificate="tls.certificate"):
+            certificate = None
+            if admin.tls.certificate:
+                say = partial(self._secret_read, "admin.tls.certificate")
+                certificate = Certificate(admin.tls.certificate, admin.tls.key, say)
+            listener = Listener(admin.bind, app, certificate=certificate)
+            return tuple(await nursery.start(listener.run))
 
     def _secret_read(self, field: str, reason: str) -> None:
         self._telemetry.record(SecretRead(field=field, reason=reason))

@@ -30,6 +30,8 @@ class Keys(NamedTuple):
 
     held: tuple[str, ...]
     missing: tuple[str, ...]
+    troubles: tuple[str, ...] = ()
+    """Of each whose keys are missing, why."""
 
 
 class Trust:
@@ -63,7 +65,8 @@ class Trust:
         missing = {name for name, source in self._keys.items() if not source.ready}
         # Of an issuer that is asked, answers tell; that it fails now may be over with the next.
         able = {*self._keys, *self._introspectors} - missing
-        return Keys(tuple(sorted(able)), tuple(sorted(missing)))
+        troubles = tuple(self._keys[name].trouble for name in sorted(missing))
+        return Keys(tuple(sorted(able)), tuple(sorted(missing)), troubles)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep keys fresh and connections open.

@@ -53,8 +53,12 @@ def _words(error: BaseException) -> str:
         return _of_system(error, text)
     if _is_told_already(error):
         return text
-    name = type(error).__name__
-    return f"{name}: {text}" if text else _CAPITAL.sub(" ", name).lower()
+    return f"{type(error).__name__}: {text}" if text else kind_of(error)
+
+
+def kind_of(error: BaseException) -> str:
+    """Return what the type of an error is called, as words."""
+    return _CAPITAL.sub(" ", type(error).__name__).lower()
 
 
 def _of_system(error: OSError, text: str) -> str:
@@ -67,4 +71,4 @@ def _of_system(error: OSError, text: str) -> str:
         return f"no TLS could be agreed on: {reason.replace('_', ' ').lower()}"
     if type(error).__name__ == "gaierror":
         return f"the host name is not known: {error.strerror or text}"
-    return error.strerror or text or _CAPITAL.sub(" ", type(error).__name__).lower()
+    return error.strerror or text or kind_of(error)

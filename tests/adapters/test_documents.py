@@ -14,6 +14,8 @@ from sidecar.adapters.documents import (
 from sidecar.service.answers import Unavailable
 from tests.adapters.identity import Answer, Provider, serve
 
+NO_HTTP = "it hung up, or does not speak HTTP (remote protocol error)"
+
 
 @pytest.fixture
 async def provider(nursery: trio.Nursery) -> Provider:
@@ -129,7 +131,10 @@ async def test_nobody_listening_is_unavailable(provider: Provider) -> None:
     listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
     port = listener.socket.getsockname()[1]
     await listener.aclose()
-    assert "ConnectError" in await refused(f"http://127.0.0.1:{port}/")
+    url = f"http://127.0.0.1:{port}/"
+    told = await refused(url)
+    assert told.startswith(f"{url}: ")
+    assert told.endswith(": Connection refused")
 
 
 async def test_an_answer_that_is_no_http_is_unavailable(nursery: trio.Nursery) -> None:
@@ -141,12 +146,13 @@ async def test_an_answer_that_is_no_http_is_unavailable(nursery: trio.Nursery) -
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     nursery.start_soon(trio.serve_listeners, babble, listeners)
     port = listeners[0].socket.getsockname()[1]
-    assert "RemoteProtocolError" in await refused(f"http://127.0.0.1:{port}/")
+    url = f"http://127.0.0.1:{port}/"
+    assert await refused(url) == f"{url}: {NO_HTTP}"
 
 
 async def test_an_answer_that_breaks_off_is_unavailable(provider: Provider) -> None:
     provider.paths["/jwks"] = Answer(b"{", headers={"Content-Length": "2"})
-    assert "RemoteProtocolError" in await refused(provider.url + "/jwks")
+    assert await refused(provider.url + "/jwks") == f"{provider.url}/jwks: {NO_HTTP}"
 
 
 @pytest.mark.parametrize(

@@ -116,5 +116,5 @@ async def test_a_stream_or_metadata_of_another_issuer_is_not_taken(provider: Pro
         await api(provider.url).streams(f"{provider.url}/streams")
     metadata = Answer(b'{"issuer": "https://else"}')
     provider.paths["/.well-known/ssf-configuration"] = metadata
-    with pytest.raises(Unavailable, match="another issuer"):
+    with pytest.raises(Unavailable, match="metadata are of the issuer 'https://else', and"):
         await api(provider.url).metadata()

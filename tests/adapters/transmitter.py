@@ -11,7 +11,7 @@ from hypercorn.config import Config, Sockets
 from hypercorn.trio.run import worker_serve
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
-from sidecar.adapters.asgi import bound
+from sidecar.adapters.listening import tcp_socket
 from tests.adapters.identity import key_set
 
 TOKEN = "let-me-in"
@@ -149,7 +149,7 @@ async def transmit(
     config = Config()
     config.accesslog = config.errorlog = None
     config.graceful_timeout = 0.1
-    listener = bound("127.0.0.1:0")
+    listener = tcp_socket("127.0.0.1:0")
     host, port = listener.getsockname()
     transmitter = Transmitter(f"http://{host}:{port}", key_set(*keys))
     async with trio.open_nursery() as nursery:
