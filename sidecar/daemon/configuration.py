@@ -175,6 +175,7 @@ def evaluator_of(settings: Settings, policies: tuple[Policy, ...], prefixes: Pre
         memory=int(settings.sessions.facts_ttl * MICROSECONDS),
         establish_within=settings.assurance.establish_within,
         remember=int(settings.friction.remember * MICROSECONDS),
+        ipv6_prefix=settings.sessions.ipv6_prefix,
     )
     return Stepper(policies, world, around)
 

@@ -150,6 +150,19 @@ def parse(text: str) -> Address | None:
     return _parsed(text) if len(text) <= _LONGEST else None
 
 
+@lru_cache(maxsize=16384)
+def within(text: str, ipv6_prefix: int) -> str:
+    """Return what an address counts as where only so many bits of an IPv6 one do.
+
+    A host takes new addresses in its network as it likes (RFC 8981): `2001:db8::/64` is then what
+    it is known by. An IPv4 address, or what is none, is returned as it is.
+    """
+    address = parse(text)
+    if address is None or len(address.packed) == 4 or ipv6_prefix >= 128:
+        return text
+    return str(ipaddress.IPv6Network((address.packed, ipv6_prefix), strict=False))
+
+
 def canonical(text: str) -> str:
     """The canonical spelling of an address, empty where `text` is not one."""
     address = parse(text)

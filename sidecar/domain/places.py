@@ -10,7 +10,7 @@ prefix of the address that must be the same, and so it is without coordinates.
 from collections.abc import Iterator
 from functools import lru_cache
 
-from sidecar.domain.address import parse
+from sidecar.domain.address import parse, within
 from sidecar.domain.assurance import Authentication
 from sidecar.domain.facts import PlaceProven
 from sidecar.domain.location import Place, distance_km
@@ -78,9 +78,9 @@ def values(ip: str, place: Place) -> Iterator[tuple[Circumstance, str]]:
         yield circumstance, value or f"{UNKNOWN}{label(ip, place)})"
 
 
-def circumstances(ip: str, place: Place) -> Iterator[str]:
+def circumstances(ip: str, place: Place, ipv6_prefix: int) -> Iterator[str]:
     """What an address and its place say, each as `State.proven` names it; but for the segment."""
-    yield f"{Circumstance.IP}={ip}"
+    yield f"{Circumstance.IP}={within(ip, ipv6_prefix)}"
     for name, value in values(ip, place):
         yield f"{name}={value}"
     for kind in place.anonymizer or (NO_ANONYMIZER,):

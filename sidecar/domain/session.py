@@ -35,6 +35,7 @@ from typing import assert_never
 import msgspec
 
 from sidecar.domain import arrivals, places, segments
+from sidecar.domain.address import within
 from sidecar.domain.assurance import Authentication, is_later
 from sidecar.domain.context_proofs import keep_shown
 from sidecar.domain.facts import (
@@ -99,7 +100,8 @@ class Surroundings(msgspec.Struct, frozen=True):
     how long (microseconds) facts of users and devices are kept where no session needs them; 0:
     always. `until`: the session is folded as of the sign-ins until that second; None: as of all.
     A sign-in is a call's own for `establish_within` seconds; places that a user has proven on a
-    device are remembered for `remember` microseconds; 0: not at all. `sources` are the world's.
+    device are remembered for `remember` microseconds; 0: not at all. `sources` are the world's. Of
+    an IPv6 address its first `ipv6_prefix` bits are what changes or stays.
     """
 
     session: str
@@ -111,6 +113,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     establish_within: int = 300
     remember: int = 0
     sources: Sources = Sources()
+    ipv6_prefix: int = 128
 
 
 def apply(state: State, facts: Sequence[Fact], around: Surroundings) -> None:
@@ -247,7 +250,7 @@ def _sighted(state: State, fact: Sighted, moment: int, around: Surroundings) -> 
     def hold(circumstance: str, value: str) -> None:
         _hold(state, circumstance, value, moment, hearsay=hearsay)
 
-    hold(Circumstance.IP, fact.ip)
+    hold(Circumstance.IP, within(fact.ip, around.ipv6_prefix))
     for circumstance, value in places.values(fact.ip, place):
         # Where it was never known, there is nothing that could have changed; else what is not
         # known is not known to be as before.
@@ -357,7 +360,7 @@ def _sign_in(state: State, fact: SignedIn, auth: Authentication, around: Surroun
     if came.user_agent and own:
         proven.append(f"{Circumstance.USER_AGENT}={came.user_agent}")
     if came.ip:
-        proven += places.circumstances(came.ip, came.place)
+        proven += places.circumstances(came.ip, came.place, around.ipv6_prefix)
         proven += _segment(state, came.ip, auth, around)
         proven += _reported_segments(state, came.ip, auth, around)
         _prove_place(state, came.ip, came.place, auth)
@@ -453,7 +456,7 @@ def _remember(state: State, fact: PlaceProven, moment: int, around: Surroundings
     auth, key = fact.authentication, places.proof_key(fact)
     state.remembered.pop(key, None)
     told = (
-        *places.circumstances(fact.ip, fact.place),
+        *places.circumstances(fact.ip, fact.place, around.ipv6_prefix),
         f"{Circumstance.NETWORK}={around.network_of(fact.ip)}",
     )
     state.remembered[key] = Remembered(fact.device, fact.ip, fact.place, auth, moment, told)

@@ -19,6 +19,7 @@ LIVE = frozenset(
         *("store.username", "store.password", "store.password_file"),
         *("store.sentinel_password", "store.sentinel_password_file", "log", "warnings"),
         *("sessions.max_staleness", "sessions.revalidate_interval", "sessions.seen_interval"),
+        "sessions.ipv6_prefix",
     }
 )
 """Keys that are taken up, each with all below it."""

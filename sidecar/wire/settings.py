@@ -432,6 +432,9 @@ class Sessions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     revalidate_interval: Duration = 30.0  # each record in the view is looked for in the store
     event_skew: DurationOrZero = 60.0  # an event from further in the future is refused
     sweep_interval: Duration = 1.0  # between looks for what time has changed
+    # bits of an IPv6 address that `changed: [ip]` compares; 64: its network, in which hosts take
+    # new addresses as they like
+    ipv6_prefix: Annotated[int, msgspec.Meta(ge=32, le=128)] = 128
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.domain.address import Address, Kind, canonical, parse
+from sidecar.domain.address import Address, Kind, canonical, parse, within
 
 IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -188,3 +188,18 @@ def test_documentation_addresses_may_have_a_place_and_local_ones_may_not() -> No
     assert read("240.0.0.1").has_place
     for local in ("10.0.0.1", "127.0.0.1", "169.254.1.1", "100.64.0.1", "224.0.0.1", "::"):
         assert not read(local).has_place
+
+
+@pytest.mark.parametrize(
+    ("text", "bits", "counts_as"),
+    [
+        ("2001:db8::a:b", 64, "2001:db8::/64"),
+        ("2001:db8:0:1::1", 56, "2001:db8::/56"),
+        ("2001:db8::a:b", 128, "2001:db8::a:b"),
+        ("192.0.2.1", 64, "192.0.2.1"),
+        ("64:ff9b::192.0.2.1", 64, "64:ff9b::192.0.2.1"),
+        ("", 64, ""),
+    ],
+)
+def test_only_the_first_bits_of_an_ipv6_address_count(text: str, bits: int, counts_as: str) -> None:
+    assert within(text, bits) == counts_as

@@ -491,3 +491,26 @@ def test_what_one_value_has_proven_excuses_no_other(
             assert fresh, (one, other)
             assert verdict(judge, facts, 3001) is Verdict.STEP_UP, (one, other)
     assert asked
+
+
+MOVED = policy(Changed((Circumstance.IP,)), name="moved")
+V6, SAME_NETWORK, OTHER_NETWORK = "2001:db8::1", "2001:db8::a:b", "2001:db8:0:1::1"
+
+
+def test_an_address_of_the_same_ipv6_network_is_no_change_where_the_network_counts() -> None:
+    start: list[Fact] = [seen(1000, V6, NEW_YORK), proof(1000, 999, V6, NEW_YORK)]
+    by_network, exact = rules(MOVED, ipv6_prefix=64), rules(MOVED)
+    within = [*start, seen(1400, SAME_NETWORK, NEW_YORK)]
+    assert verdict(by_network, within, 1401) is Verdict.ALLOW
+    assert verdict(exact, within, 1401) is Verdict.STEP_UP
+    beyond = [*start, seen(1400, OTHER_NETWORK, NEW_YORK)]
+    assert verdict(by_network, beyond, 1401) is Verdict.STEP_UP
+    back = [*beyond, proof(1402, 1402, OTHER_NETWORK, NEW_YORK)]
+    assert verdict(by_network, back, 1403) is Verdict.ALLOW
+    returned = [*back, seen(1500, "2001:db8:0:1::2", NEW_YORK), seen(1600, SAME_NETWORK, NEW_YORK)]
+    assert verdict(by_network, returned, 1601) is Verdict.ALLOW, "both networks are proven"
+
+
+def test_an_ipv4_address_counts_whole_whatever_the_prefix() -> None:
+    facts = [*START, seen(1400, "192.0.2.2", NEW_YORK)]
+    assert verdict(rules(MOVED, ipv6_prefix=64), facts, 1401) is Verdict.STEP_UP
