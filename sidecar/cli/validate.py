@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,8 @@ from sidecar.cli.stopping import DONE, MISTAKE, Stop
 
 if TYPE_CHECKING:  # loaded when it is needed
     from sidecar.daemon.configuration import Configuration
-    from sidecar.wire.settings import BreakGlass
+    from sidecar.wire.positions import Problem
+    from sidecar.wire.settings import BreakGlass, Settings
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -41,21 +42,22 @@ def run(arguments: argparse.Namespace) -> int:
     """Tell what is wrong, or what is there."""
     from sidecar.adapters.geography import Geography  # noqa: PLC0415 - a command starts quickly
     from sidecar.daemon.configuration import read_configuration  # noqa: PLC0415 - likewise
+    from sidecar.daemon.usable import unusable  # noqa: PLC0415 - likewise
     from sidecar.wire.positions import ConfigError  # noqa: PLC0415 - likewise
 
+    file, looked = Path(arguments.config), list[Geography]()
+
+    def also(settings: "Settings") -> Iterable["Problem"]:
+        looked.append(Geography(settings.geography))
+        return unusable(file, settings, looked[-1])
+
     try:
-        found = read_configuration(Path(arguments.config), os.environ)
+        found = read_configuration(file, os.environ, also)
     except ConfigError as error:
         for problem in error.problems:
             print(plain(str(problem)), file=sys.stderr)
         return MISTAKE
-    geography = Geography(found.settings.geography)
-    broken = [outcome for outcome in geography.reload() if outcome.error]
-    for outcome in broken:
-        print(f"{outcome.file}:0: {outcome.field}: {plain(outcome.error)}", file=sys.stderr)
-    if broken:
-        return MISTAKE
-    warnings = _warnings(found, geography.told, arguments.allow)
+    warnings = _warnings(found, looked[-1].told, arguments.allow)
     for warning in warnings:
         print(plain(warning), file=sys.stderr)
     if warnings and arguments.strict:

@@ -5,7 +5,7 @@ Reading blocks; the daemon does it in a thread, at the start and again for each 
 
 import ssl
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -24,7 +24,7 @@ from sidecar.domain.scene import World
 from sidecar.domain.session import Surroundings
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.stepping import Stepper
-from sidecar.wire.config import read_settings
+from sidecar.wire.config import read_settings, read_what_can_be
 from sidecar.wire.paths import InvalidRoute, Routes
 from sidecar.wire.policyfile import read_policies
 from sidecar.wire.positions import ConfigError, Problem
@@ -69,15 +69,35 @@ class Configuration(msgspec.Struct, frozen=True):
         return [self.file, *(Path(file) for file in files if file)]
 
 
-def read_configuration(file: Path, environ: Mapping[str, str]) -> Configuration:
-    """Read and compile. Raises `ConfigError` with everything that is wrong."""
-    settings = read_settings(_said(file), str(file), environ, _read)
-    policies = read_policies(_policy_texts(Path(settings.policies.path)), settings)
-    problems = []
+def _nothing(settings: Settings) -> Iterable[Problem]:  # noqa: ARG001 - it looks at nothing
+    return ()
+
+
+def read_configuration(
+    file: Path,
+    environ: Mapping[str, str],
+    also: Callable[[Settings], Iterable[Problem]] = _nothing,
+) -> Configuration:
+    """Read and compile. Raises `ConfigError` with everything that is wrong.
+
+    That is what is wrong with the configuration, with the policies, and what `also` finds. Where
+    sections cannot be read, `also` is given their defaults.
+    """
+    reading = read_what_can_be(_said(file), str(file), environ, _read)
+    settings, problems = reading.settings, list(reading.problems)
+    policies: tuple[Policy, ...] = ()
+    if reading.policies:
+        try:
+            policies = read_policies(_policy_texts(Path(settings.policies.path)), settings)
+        except ConfigError as error:
+            problems += error.problems
+    problems += also(settings)
+    if reading.problems:
+        raise ConfigError(tuple(problems))
     try:
         prefixes = load(settings.networks, settings.locations)
     except InvalidPrefixes as error:
-        problems = [Problem(str(file), 0, p.field, p.message) for p in error.problems]
+        problems += [Problem(str(file), 0, p.field, p.message) for p in error.problems]
     try:
         routes = Routes(settings.routes)
     except InvalidRoute as error:

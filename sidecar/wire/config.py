@@ -7,7 +7,7 @@ its own: `password_file` beside `password`, and so on.
 import posixpath
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -19,6 +19,7 @@ from sidecar.wire.positions import (
     ConfigError,
     Entry,
     Place,
+    Problem,
     Problems,
     Scalar,
     Table,
@@ -29,6 +30,7 @@ from sidecar.wire.privacy_coherence import with_privacy_keys
 from sidecar.wire.privacy_settings import Privacy
 from sidecar.wire.receiver_coherence import check_secret_files
 from sidecar.wire.receiver_settings import Receiver
+from sidecar.wire.salvage import stand_in
 from sidecar.wire.secret_files import ReadFile, read_secret, with_secrets
 from sidecar.wire.settings import Settings
 from sidecar.wire.shapes import Shapes, refuse, suggestion
@@ -56,6 +58,27 @@ def read_settings(
     `file` names it in messages, and relative paths are relative to its directory. `read_file`
     gives the text of a secret's file; it may raise OSError or UnicodeDecodeError.
     """
+    reading = read_what_can_be(text, file, environ, read_file)
+    if reading.problems:
+        raise ConfigError(reading.problems)
+    return reading.settings
+
+
+class Reading(NamedTuple):
+    """What was read: where there are `problems`, `settings` serve to read policies by, at most.
+
+    `policies`: whether it is known where those lie.
+    """
+
+    settings: Settings
+    problems: tuple[Problem, ...] = ()
+    policies: bool = True
+
+
+def read_what_can_be(
+    text: str, file: str, environ: Mapping[str, str], read_file: ReadFile
+) -> Reading:
+    """Read the configuration as `read_settings` does, and tell what is wrong beside the rest."""
     problems = Problems()
     shapes = Shapes(problems, REFINED, _readers(posixpath.dirname(file)))
     root = _root(text, file, problems)
@@ -70,8 +93,12 @@ def read_settings(
         check_credentials(root, sources, lambda path: read_secret(path, read_file), problems)
     if isinstance(privacy := values.get("privacy"), Privacy):
         values["privacy"] = with_privacy_keys(root, privacy, read_file, problems)
-    problems.check()
-    return Settings(**values)
+    try:
+        problems.check()
+    except ConfigError as error:
+        is_known = bool(root.entries) and "policies" in values
+        return Reading(stand_in(root, values), error.problems, is_known)
+    return Reading(Settings(**values))
 
 
 def _root(text: str, file: str, problems: Problems) -> Table:

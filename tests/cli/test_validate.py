@@ -240,3 +240,66 @@ async def test_what_run_cannot_use_is_refused(config: Path) -> None:
     done = await sidecar("validate", "--config", str(config))
     assert done.status == 2
     assert "admin.bind" in done.err
+
+
+async def test_mistakes_of_policies_come_together_with_those_of_the_configuration(
+    config: Path,
+) -> None:
+    policy = config.parent / "policies" / "home.yaml"
+    write(policy, POLICY.replace("[device]", "[planet]").replace("[c1]", "[c1, c2]"))
+    wrong = CONFIG.replace("{name: Payroll}", "{name: Payroll, when_unknown: pass}")
+    write(config, f"{wrong}sokcet: {{}}\ngeography: {{city: none.mmdb}}\n")
+    done = await sidecar("validate", "--config", str(config))
+    assert (done.status, done.out) == (2, "")
+    assert [line.partition(": ")[0] for line in done.err.splitlines()] == [
+        f"{config}:2",
+        f"{config}:4",
+        f"{policy}:4",
+        f"{policy}:5",
+        f"{config}:5",
+    ]
+    assert "'c2' is not in `contexts`" in done.err, "and c1 is, though its own line is wrong"
+
+
+async def test_names_in_sections_that_cannot_be_read_count_for_policies(config: Path) -> None:
+    policy = config.parent / "policies" / "home.yaml"
+    condition = "{all: [{locations: [hall, attic]}, {networks: [lab]}]}"
+    named = POLICY.replace("{changed: [device]}", condition).replace("[mfa]", "[key, gold, mfa]")
+    write(policy, named.replace("state", "apps: {include: [any]}\n    state"))
+    write(
+        config,
+        CONFIG.replace("id: payroll", "idd: payroll")
+        + """\
+locations: [{name: hall, cidrs: [10.0.0.0/33]}]
+networks: [{name: lab, cidrs: [x]}]
+assurance: {levels: [{name: gold, acrr: [x]}, {name: mfa}], strengths: {key: {acr: [a]}}}
+tokens: {issuers: [{issuer: "https://a.example", audience: [payroll]}]}
+""",
+    )
+    done = await sidecar("validate", "--config", str(config))
+    told = [line for line in done.err.splitlines() if line.startswith(str(policy))]
+    assert len(told) == 1
+    assert "'attic'" in told[0]
+
+
+async def test_what_is_not_on_this_machine_is_told_before_run_meets_it(config: Path) -> None:
+    more = """\
+socket: {group: no-such-group}
+http: {gateway: nginx, unix: data.sock, unix_group: neither}
+admin: {tls: {certificate: admin.pem, key: admin.key}}
+tokens:
+  issuers:
+    - {issuer: "https://a.example", audiences: [payroll], jwks_file: none.json}
+"""
+    write(config, CONFIG + more)
+    done = await sidecar("validate", "--config", str(config))
+    assert done.status == 2
+    lines = {line.split(": ")[1]: line for line in done.err.splitlines()}
+    assert lines.keys() == {
+        "socket.group",
+        "http.unix_group",
+        "admin.tls.certificate",
+        "tokens.issuers[0].jwks_file",
+    }
+    assert "'no-such-group' is no group of this machine" in lines["socket.group"]
+    assert lines["tokens.issuers[0].jwks_file"].startswith(f"{config}:9: ")

@@ -1,0 +1,93 @@
+"""What a configuration names on this machine, and the daemon could not use: groups and files.
+
+`sidecar validate` looks at it before the daemon does; the daemon itself tells each as it meets it.
+"""
+
+import grp
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+from sidecar.adapters.geography import Geography
+from sidecar.domain.causes import words_of
+from sidecar.wire.jwks import InvalidKeySet, key_set_of
+from sidecar.wire.positions import Place, Problem, Problems, place_of, read_tree
+from sidecar.wire.settings import Settings
+
+_Found = Iterator[tuple[str, str]]
+
+
+def unusable(file: Path, settings: Settings, geography: Geography) -> Iterator[Problem]:
+    """Return what cannot be used, where the configuration names it. Blocks."""
+    root = read_tree(file.read_text(encoding="utf-8"), str(file), Problems())
+    found = (*_groups(settings), *_certificates(settings), *_keys(settings), *_databases(geography))
+    for field, message in found:
+        place = Place(str(file), 0) if root is None else place_of(root, field)
+        yield Problem(place.file, place.line, field, message)
+
+
+def _groups(settings: Settings) -> _Found:
+    unix = settings.http.unix_group if settings.http.enabled and settings.http.unix else ""
+    for field, group in (("socket.group", settings.socket.group), ("http.unix_group", unix)):
+        if not group or group.isdigit():
+            continue
+        try:
+            grp.getgrnam(group)
+        except KeyError:
+            yield field, f"{group[:64]!r} is no group of this machine; a number needs none"
+
+
+def _certificates(settings: Settings) -> _Found:
+    store, receiver, admin = settings.store, settings.receiver, settings.admin
+    for field, certificate, key in (
+        ("admin.tls.certificate", admin.tls.certificate, admin.tls.key),
+        ("receiver.tls_cert_file", receiver.tls_cert_file, receiver.tls_key_file),
+        ("store.tls_cert_file", store.tls_cert_file, store.tls_key_file),
+    ):
+        if certificate and key:
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key)
+            except OSError as error:  # ssl.SSLError is one
+                yield field, f"{certificate} cannot be used with {key}: {words_of(error)}"
+    if store.tls_ca_file:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(store.tls_ca_file)
+        except OSError as error:
+            message = f"{store.tls_ca_file} holds no certificates: {words_of(error)}"
+            yield "store.tls_ca_file", message
+
+
+def _keys(settings: Settings) -> _Found:
+    sets = [
+        *(
+            (f"tokens.issuers[{at}]", one.jwks_file)
+            for at, one in enumerate(settings.tokens.issuers)
+        ),
+        *(
+            (f"receiver.transmitters[{at}]", one.jwks_file)
+            for at, one in enumerate(settings.receiver.transmitters)
+        ),
+    ]
+    for field, file in sets:
+        if not file:
+            continue
+        try:
+            key_set_of(Path(file).read_bytes())
+        except OSError as error:
+            yield f"{field}.jwks_file", f"{file} cannot be read: {words_of(error)}"
+        except InvalidKeySet as error:
+            yield f"{field}.jwks_file", f"{file} holds no keys: {words_of(error)}"
+    for index, issuer in enumerate(settings.tokens.issuers):
+        file = issuer.introspection.private_key_file
+        if file:
+            try:
+                Path(file).read_bytes()
+            except OSError as error:
+                field = f"tokens.issuers[{index}].introspection.private_key_file"
+                yield field, f"{file} cannot be read: {words_of(error)}"
+
+
+def _databases(geography: Geography) -> _Found:
+    for outcome in geography.reload():
+        if outcome.error:
+            yield outcome.field, outcome.error
