@@ -16,7 +16,7 @@ import trio
 from sidecar.adapters.event_door import EventDoor
 from sidecar.adapters.event_intake import Events, OnInvalid, Settling, ignore_invalid
 from sidecar.adapters.foreign_calls import ForeignCalls
-from sidecar.adapters.http_calls import HttpCalls
+from sidecar.adapters.http_calls import HttpCalls, OnUnasked, ignore_unasked
 from sidecar.adapters.journeys import Checks
 from sidecar.adapters.lean_http import Handler, HttpIncident, LeanServer, OnHttpIncident
 from sidecar.adapters.speakers import Speakers
@@ -65,6 +65,7 @@ class DataListener:
         others: Mapping[bytes, Handler] | None = None,
         on_incident: OnHttpIncident = _ignore,
         on_invalid: OnInvalid = ignore_invalid,
+        on_unasked: OnUnasked = ignore_unasked,
     ) -> None:
         """Raises ValueError for a trusted proxy that is no address or network."""
         self._calls = HttpCalls(
@@ -73,6 +74,7 @@ class DataListener:
             clock,
             binding=binding,
             redirects=settings.gateway is not Gateway.NGINX,  # it passes on 401 and 403 alone
+            on_unasked=on_unasked,
         )
         self._gateway = settings.gateway
         door = EventDoor(

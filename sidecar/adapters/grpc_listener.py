@@ -10,7 +10,7 @@ What is answered is what the data listener would answer: the same headers, statu
 
 import trio
 
-from sidecar.adapters.http_calls import HttpCalls
+from sidecar.adapters.http_calls import HttpCalls, OnUnasked, ignore_unasked
 from sidecar.adapters.journeys import Checks
 from sidecar.adapters.lean_grpc import LeanGrpcServer
 from sidecar.adapters.lean_http import OnHttpIncident
@@ -37,7 +37,7 @@ _SERVING = number_field(1, 1)  # HealthCheckResponse.ServingStatus.SERVING
 class GrpcListener:
     """Answers Envoy's checks. `http` says where the token is and which proxies are believed."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - ports and settings, by name
         self,
         settings: Grpc,
         http: Http,
@@ -45,9 +45,12 @@ class GrpcListener:
         checks: Checks,
         on_incident: OnHttpIncident,
         binding: Binding = NO_BINDING,
+        on_unasked: OnUnasked = ignore_unasked,
     ) -> None:
         """Raises ValueError for a trusted proxy that is no address or network."""
-        self._calls = HttpCalls(checks, http, binding=binding, from_gateway=True)
+        self._calls = HttpCalls(
+            checks, http, binding=binding, from_gateway=True, on_unasked=on_unasked
+        )
         self._server = LeanGrpcServer(
             {CHECK: self._check, HEALTH: self._health}, settings, on_incident=on_incident
         )

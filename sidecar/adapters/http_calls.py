@@ -1,6 +1,7 @@
 """From a gateway's request to the answer of a check: the same over HTTP and over gRPC."""
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 from sidecar.adapters import clock
 from sidecar.adapters.http_answers import overloaded, redirected, response_of, unavailable
@@ -22,11 +23,18 @@ from sidecar.wire.problems import Problem, problem
 from sidecar.wire.redirects import Way, is_navigation, return_address, step_up_location
 from sidecar.wire.settings import Http
 from sidecar.wire.token_settings import Binding
-from sidecar.wire.unasked import Unasked
+from sidecar.wire.unasked import Exemption, Unasked
 
 MAX_USER_AGENT = 1024
 _UNASKED = Answer(Verdict.ALLOW, 200)
 """Of a call that nobody asked about: it passes, and the app is told of no session."""
+
+OnUnasked: TypeAlias = Callable[[Exemption], None]
+"""Is told of each call that passes unasked."""
+
+
+def ignore_unasked(exemption: Exemption) -> None:
+    """Nobody listens."""
 
 
 class HttpCalls:
@@ -48,11 +56,13 @@ class HttpCalls:
         binding: Binding,
         redirects: bool = True,
         from_gateway: bool = False,
+        on_unasked: OnUnasked = ignore_unasked,
     ) -> None:
         self._checks = checks
         self._clock = clock
         self._redirects = redirects
         self._from_gateway = from_gateway
+        self._on_unasked = on_unasked
         self._header = binding.certificate_header.lower().encode("latin-1")
         self._form = binding.certificate_form
         self._tokens = TokenSources(settings)
@@ -67,7 +77,9 @@ class HttpCalls:
 
         Raises `InvalidCall`, which `refuse` makes an answer of.
         """
-        if self._unasked.covers(request, original):
+        exemption = self._unasked.why(request, original)
+        if exemption is not None:
+            self._on_unasked(exemption)
             return response_of(_UNASKED)
         response = await self._answer(request, original, contexts)
         return response if response.status == 200 else self._cors.readable(request, response)

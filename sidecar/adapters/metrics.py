@@ -42,6 +42,7 @@ from sidecar.service.observations import (
     SpoolTrouble,
     StoreLoss,
 )
+from sidecar.wire.unasked import Exemption
 
 Read: TypeAlias = Callable[[], float]
 
@@ -209,6 +210,11 @@ class Metrics:
             "source",
             "type",
         )
+        self.unasked = self._counter(
+            "sidecar_calls_unasked_total", "Calls that passed unasked, by reason.", "reason"
+        )
+        for reason in Exemption:
+            self.unasked.labels(reason)
         self.proofs_spent = self._counter("sidecar_proofs_spent_total", "Proofs spent.", "outcome")
         self.invalid_tokens = self._counter(
             "sidecar_invalid_tokens_total", "Access tokens not believed, by reason.", "reason"

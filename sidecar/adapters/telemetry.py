@@ -42,6 +42,7 @@ from sidecar.service.observations import (
     LinkStatus,
     Marked,
     Observation,
+    PassedUnasked,
     PromptBudgetExceeded,
     ProofSpent,
     QueueRejected,
@@ -215,6 +216,8 @@ class Telemetry:
                 self._link(observation)
             case ProofSpent():
                 self.metrics.proofs_spent.labels(observation.outcome).inc()
+            case PassedUnasked():
+                self.metrics.unasked.labels(observation.reason).inc()
             case TokenRefused():
                 self.metrics.invalid_tokens.labels(observation.reason).inc()
                 self._log.debug("token-refused", reason=observation.reason)
@@ -309,13 +312,10 @@ class Telemetry:
     def _event_taken(self, event: EventTaken) -> None:
         kind = self.metrics.event_types[event.type]
         self.metrics.events.labels(kind, event.outcome).inc()
-        match event.outcome:
-            case EventOutcome.FAILED:
-                log = self._log.error
-            case EventOutcome.OVERLOADED:
-                log = self._log.warning
-            case _:
-                log = self._log.debug
+        log = {
+            EventOutcome.FAILED: self._log.error,
+            EventOutcome.OVERLOADED: self._log.warning,
+        }.get(event.outcome, self._log.debug)
         log(
             f"event-{event.outcome}",
             type=event.type,

@@ -55,6 +55,7 @@ from sidecar.service.observations import (
     KeysRefreshed,
     LinkState,
     LinkStatus,
+    PassedUnasked,
     SecretRead,
     StoreUp,
     Told,
@@ -64,6 +65,7 @@ from sidecar.wire.positions import ConfigError
 from sidecar.wire.sealing import forms_of
 from sidecar.wire.settings import Eviction
 from sidecar.wire.socket_lines import Refusal
+from sidecar.wire.unasked import Exemption
 
 
 class Addresses(msgspec.Struct, frozen=True):
@@ -342,6 +344,7 @@ class Daemon:
             binding=settings.tokens.binding,
             others=authzen.handlers(),
             on_incident=partial(self._incident, "http"),
+            on_unasked=self._unasked,
             on_invalid=self._invalid,
         )
 
@@ -367,6 +370,7 @@ class Daemon:
             checks=journeys.checker,
             binding=settings.tokens.binding,
             on_incident=partial(self._incident, "grpc"),
+            on_unasked=self._unasked,
         )
 
         async def run(
@@ -406,6 +410,9 @@ class Daemon:
     def _invalid(self, refusal: Refusal) -> None:
         detail = f"{refusal.field}: {refusal.message}" if refusal.field else refusal.message
         self.telemetry.record(EventTaken(type="", outcome=EventOutcome.INVALID, detail=detail))
+
+    def _unasked(self, exemption: Exemption) -> None:
+        self.telemetry.record(PassedUnasked(reason=exemption))
 
     def _incident(
         self, door: str, incident: HttpIncident | SocketIncident, error: Exception | None

@@ -19,6 +19,7 @@ from sidecar.service.reception_records import (
 )
 from sidecar.service.transmitted import Transmitted
 from sidecar.wire.claims import Need
+from sidecar.wire.unasked import Exemption
 
 
 class EventOutcome(StrEnum):
@@ -303,6 +304,12 @@ class ProofSpent(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Spending
 
 
+class PassedUnasked(msgspec.Struct, frozen=True, kw_only=True):
+    """A call passed at a gateway's door without being asked about, as configured."""
+
+    reason: Exemption
+
+
 class CredentialRefused(msgspec.Struct, frozen=True, kw_only=True):
     """Somebody showed a credential at this door that is wrong, or one too many.
 
@@ -452,6 +459,7 @@ Observation: TypeAlias = (
     | StoreEvicts
     | LinkState
     | ProofSpent
+    | PassedUnasked
     | CredentialRefused
     | TokenRefused
     | ClaimMissing

@@ -9,6 +9,7 @@ answers to OPTIONS is for the app to see to.
 
 import re
 from collections.abc import Iterable, Sequence
+from enum import StrEnum
 from urllib.parse import unquote
 
 from sidecar.wire.forwarded import Original
@@ -21,6 +22,14 @@ _OVERRIDING = re.compile(
 )
 
 
+class Exemption(StrEnum):
+    """Why a call passes unasked."""
+
+    PUBLIC = "public"
+    METHOD = "method"
+    PREFLIGHT = "preflight"
+
+
 class Unasked:
     """Calls that pass unasked, as configured."""
 
@@ -30,23 +39,21 @@ class Unasked:
         self._preflight = settings.preflight
         self._any = bool(settings.public or self._methods or self._preflight)
 
-    def covers(self, request: Request, original: Original) -> bool:
-        """Whether the call that the request describes passes unasked."""
+    def why(self, request: Request, original: Original) -> Exemption | None:
+        """Return why the call that the request describes passes unasked; None: it does not."""
         if not self._any:
-            return False
+            return None
         if self._public.covers(unquote(original.path)):
-            return True
+            return Exemption.PUBLIC
         # With one that may be overridden in the query none is told: `forwarded` sees to that.
         if any(map(_OVERRIDING.fullmatch, request.headers)):
-            return False  # nobody here knows which method the app will run
-        return original.method in self._methods or (
-            self._preflight
-            and is_preflight(
-                original.method,
-                request.values(b"origin"),
-                request.values(b"access-control-request-method"),
-            )
-        )
+            return None  # nobody here knows which method the app will run
+        if original.method in self._methods:
+            return Exemption.METHOD
+        asks = request.values(b"origin"), request.values(b"access-control-request-method")
+        if self._preflight and is_preflight(original.method, *asks):
+            return Exemption.PREFLIGHT
+        return None
 
 
 class Public:

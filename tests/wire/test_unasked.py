@@ -111,7 +111,7 @@ def at_the_door(case: Case) -> bool:
         original = told_call(request)
     except InvalidCall:
         return False
-    return Unasked(settings).covers(request, original)
+    return Unasked(settings).why(request, original) is not None
 
 
 def in_the_app(case: Case, incoming: gate.Incoming) -> bool:
@@ -152,7 +152,7 @@ def test_what_comes_twice_is_no_preflight() -> None:
     headers = {b"origin": b"https://a.example", b"access-control-request-method": b"POST"}
     for name, value in headers.items():
         twice = Request("OPTIONS", b"/pay", b"", headers, repeated={name: (value, value)})
-        assert not Unasked(Http(preflight=True)).covers(twice, told_call(twice))
+        assert Unasked(Http(preflight=True)).why(twice, told_call(twice)) is None
         scope = {"type": "http", "method": "OPTIONS", "path": "/pay"}
         scope["headers"] = [*headers.items(), (name, value)]  # type: ignore[assignment]
         assert not asgi.incoming_of(scope).is_preflight

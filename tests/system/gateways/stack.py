@@ -250,6 +250,11 @@ class Sidecar:
         self._portal.call(self._draining.set)
         self._ended.result(20)
 
+    def metric(self, name: str) -> float:
+        """A series of the daemon's metrics."""
+        lines = httpx.get(f"{self.admin}/metrics").text.splitlines()
+        return float(next(line.rpartition(" ")[2] for line in lines if line.startswith(name)))
+
     def session(self, name: str) -> Any:
         """What the daemon knows of a session."""
         credential = {"Authorization": "Bearer operator"}

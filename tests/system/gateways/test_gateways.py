@@ -258,6 +258,8 @@ def test_what_is_public_or_unchecked_passes_without_a_session(stack: Stack) -> N
         seen = stack.app.seen[-1]
         assert (seen.method, seen.target) == (method, target)
         assert {value for name in TOLD[1:] for value in seen.told(name)} <= {""}
+    for reason in ("public", "method"):
+        assert stack.sidecar.metric(f'sidecar_calls_unasked_total{{reason="{reason}"}}') > 0
     calls = len(stack.app.seen)
     for target in ("/open", "/openly", "/open/../pay/7", "/open/%2e%2e/pay/7", "/open/..;/pay/7"):
         assert stack.get(target).status in {400, 401}, target
