@@ -6,7 +6,7 @@ those; the metric counts them).
 """
 
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, assert_never
 
 import msgspec
@@ -18,6 +18,7 @@ from sidecar.adapters.metrics import Exposition, Level, Metrics, Read
 from sidecar.adapters.private_lines import hiding
 from sidecar.adapters.received_telemetry import Received, record_received
 from sidecar.adapters.sampled_lines import SampledLines
+from sidecar.adapters.vocabulary import positions_of
 from sidecar.domain.facts import SIGNALS
 from sidecar.domain.policy import State
 from sidecar.service.observations import (
@@ -33,6 +34,7 @@ from sidecar.service.observations import (
     EventNotAllowed,
     EventOutcome,
     EventTaken,
+    FormsDisagree,
     GeographyFailed,
     GeographyLoaded,
     Introspected,
@@ -105,7 +107,7 @@ class Telemetry:
         self.checked = self.metrics.checked
         self.stored = self.metrics.stored
         self._now = now
-        self._issuers = _positions(settings)
+        self._issuers = positions_of(settings)
         self._sources = self._sources_of(settings)
         self._count_claims(settings)
         self._said: dict[tuple[str, ...], tuple[float, int]] = {}
@@ -128,7 +130,7 @@ class Telemetry:
             self._logging, self._checks = settings.log, settings.log.checks
             self._log = logger(settings.log, self._lines, self._now, self._hidden)
         self.metrics.configured(settings.contexts)
-        self._issuers = _positions(settings)
+        self._issuers = positions_of(settings)
         self._sources = self._sources_of(settings)
         self._count_claims(settings)
 
@@ -251,6 +253,8 @@ class Telemetry:
                 self.metrics.incidents.labels(observation.door, observation.incident).inc()
             case WorkerFailed():
                 self._worker_failed(observation)
+            case FormsDisagree():
+                self._log.error("privacy-forms-disagree", detail=observation.detail)
             case Told():
                 write = self._log.warning if observation.warning else self._log.info
                 write(observation.event, **observation.fields)
@@ -586,13 +590,6 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
             yield from _leaves(inner)
     else:
         yield error
-
-
-def _positions(settings: Settings) -> dict[str, str]:
-    issuers: Iterable[str] = (issuer.issuer for issuer in settings.tokens.issuers)
-    names = [f"transmitter {one.name}" for one in settings.receiver.transmitters]
-    positions = {issuer: str(position) for position, issuer in enumerate(issuers)}
-    return positions | dict(zip(names, names, strict=True))
 
 
 def _spans(slots: tuple[tuple[int, int], ...]) -> list[str]:

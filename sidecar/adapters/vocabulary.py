@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from sidecar.wire.settings import Settings
+
 OTHER = "other"
 
 
@@ -22,3 +24,11 @@ class Vocabulary:
             self._known.add(value)
             return value
         return self._other
+
+
+def positions_of(settings: Settings) -> dict[str, str]:
+    """Return what issuers are called in labels: by their position; transmitters by their name."""
+    issuers: Iterable[str] = (issuer.issuer for issuer in settings.tokens.issuers)
+    names = [f"transmitter {one.name}" for one in settings.receiver.transmitters]
+    positions = {issuer: str(position) for position, issuer in enumerate(issuers)}
+    return positions | dict(zip(names, names, strict=True))

@@ -66,6 +66,7 @@ class Configuration(msgspec.Struct, frozen=True):
         files += [network.cidr_file for network in settings.networks]
         files += paths_of(settings.transmitter)
         files += secret_paths(settings)
+        files.append(settings.privacy.key_file)
         return [self.file, *(Path(file) for file in files if file)]
 
 

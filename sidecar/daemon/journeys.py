@@ -39,6 +39,7 @@ from sidecar.service.deadletters import DeadLetters
 from sidecar.service.fan_out import FanOut
 from sidecar.service.guarding import Guard
 from sidecar.service.health import Health
+from sidecar.service.identifier_forms import IdentifierForms
 from sidecar.service.inspection import Inspector
 from sidecar.service.intake import Intake
 from sidecar.service.observations import CredentialRefused, LinkState, LinkStatus, WorkerFailed
@@ -54,7 +55,7 @@ from sidecar.service.view import View
 from sidecar.service.watching import Watches
 from sidecar.service.worklog import WorkLog
 from sidecar.wire.naming import Names
-from sidecar.wire.sealing import UNSEALED, Forms, Sealing, names_under
+from sidecar.wire.sealing import PLAIN, UNSEALED, Forms, Sealing, names_under
 from sidecar.wire.settings import Eviction, Settings
 from sidecar.wire.settings import Spool as SpoolSettings
 from sidecar.wire.sources import share_of
@@ -73,6 +74,9 @@ class Parts(Protocol):
 
     def store_refuses(self, reason: str) -> None:
         """The store takes no writes; empty: it does."""
+
+    def forms_disagree(self, trouble: str, newcomer: bool) -> None:  # noqa: FBT001 - a hook's
+        """Sidecars write what others do not read; empty: they all read each other's."""
 
 
 class Journeys:
@@ -284,6 +288,15 @@ class Journeys:
         )
         self.watcher = FileWatcher(configuration.watched, self.reloader.changed, telemetry)
         self.reloader.watcher = self.watcher
+        self.forms = IdentifierForms(
+            self._forms.ids if self._forms is not None else (PLAIN,),
+            store=store,
+            names=names,
+            telemetry=telemetry,
+            clock=clock.now,
+            life=max(settings.sessions.facts_ttl, settings.sessions.min_ttl),
+            judge=daemon.forms_disagree,
+        )
         telemetry.level(Level.SESSIONS, lambda: len(self.view))
         telemetry.level(Level.VIEW_SESSIONS, lambda: len(self.view))
         telemetry.level(Level.MARKS_ACTIVE, lambda: self.sweeper.active_marks)
@@ -414,6 +427,7 @@ class Journeys:
             with naming_key(self._daemon.configuration.file, "spool", path="dir"):
                 await work.start(self.spool.run)
             await work.start(self.spooling.run)
+        await work.start(self.forms.run)
         await work.start(self.saver.run)
         await work.start(self.guard.run)
         for _ in range(self._daemon.configuration.settings.work.workers):

@@ -41,7 +41,7 @@ from sidecar.daemon.journeys import Journeys, new_id
 from sidecar.daemon.readiness import end_readiness, record_readiness
 from sidecar.daemon.trust import Keys, Trust
 from sidecar.daemon.unusable import naming_key, problem_at
-from sidecar.service.answers import Unavailable
+from sidecar.service.answers import Overloaded, Unavailable
 from sidecar.service.guarding import KEEPS
 from sidecar.service.health import CONDITIONS, Health
 from sidecar.service.observations import (
@@ -113,6 +113,7 @@ class Daemon:
         )
         self.health.good("losses")
         self.store_credentials = StoreCredentials(settings.store, self._secret_read)
+        self.health.good("privacy")
         self.geography = Geography(settings.geography, on_failure=self._geography_failed)
         self.trust = Trust(
             settings.tokens,
@@ -173,6 +174,15 @@ class Daemon:
             self._refusal = reason
             self._judge_store()
 
+    def forms_disagree(self, trouble: str, newcomer: bool) -> None:  # noqa: FBT001 - a hook's
+        """Judge what is written in forms that others do not read: who came last is not ready."""
+        if not trouble:
+            self.health.good("privacy")
+        elif newcomer:
+            self.health.bad("privacy", trouble)
+        else:
+            self.health.limping("privacy", trouble)
+
     def _judge_store(self) -> None:
         trouble = self._refusal if self._answers else self._cause
         if trouble is None:
@@ -225,6 +235,14 @@ class Daemon:
     def _links_to(self, url: str) -> Links:
         return links_of(self.settings.store, url=url, credentials=self.store_credentials)
 
+    async def _refuse_other_forms(self, journeys: Journeys) -> None:
+        """Raise `ConfigError` where a store that answers has what would not be read here."""
+        with contextlib.suppress(Unavailable, Overloaded):  # it is looked at again later
+            trouble = await journeys.forms.trouble()
+            if trouble:
+                file = self.configuration.file
+                raise ConfigError((problem_at(file, "privacy.identifiers", trouble),))
+
     def _store_at(self, url: str) -> RedisStore:
         links, settings = self._links_to(url), self.settings.store
         observe, on_up = self.telemetry.stored, self._store_up
@@ -265,6 +283,7 @@ class Daemon:
                 self.watcher.trigger()
             await nursery.start(store.run)
             await self._refuse_eviction(store)
+            await self._refuse_other_forms(journeys)
             await nursery.start(news.run)
             await nursery.start(self.trust.run)
             self.health.good("policies")

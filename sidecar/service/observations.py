@@ -283,6 +283,12 @@ class StoreEvicts(msgspec.Struct, frozen=True, kw_only=True):
     slots: tuple[tuple[int, int], ...]
 
 
+class FormsDisagree(msgspec.Struct, frozen=True, kw_only=True):
+    """Sidecars on one store write names in forms that others of them do not read."""
+
+    detail: str
+
+
 class LinkState(msgspec.Struct, frozen=True, kw_only=True):
     """The stream of news from the other sidecars broke or came back."""
 
@@ -457,6 +463,7 @@ Observation: TypeAlias = (
     | StoreLost
     | StoreWrittenBack
     | StoreEvicts
+    | FormsDisagree
     | LinkState
     | ProofSpent
     | PassedUnasked

@@ -7,6 +7,7 @@
     PREFIX:{sSID}:l        who has the session; what was told of it, whoever has it
     PREFIX:{sidecars}:f    questions to all sidecars         PREFIX:{sidecars}  their channel
     PREFIX:{sidecars}:x    index of the live sidecars
+    PREFIX:{sidecars}:p    in which forms they write names and facts, and which they read
     PREFIX:{TAG}:e         epoch of one server of the store, by a tag of its first slot; floors
     PREFIX:{TAG}:b:SIDECAR the last signs of life that a sidecar wrote to that server, and
                            the channel on which it hears of them
@@ -151,6 +152,10 @@ class Names:
     def sidecars_index(self) -> bytes:
         """The index of live sidecars."""
         return self.sidecars_channel() + b":x"
+
+    def forms_record(self) -> bytes:
+        """The record of the forms that sidecars write and read."""
+        return self.sidecars_channel() + b":p"
 
     def epoch_record(self, tag: str) -> bytes:
         """The record of the epoch of the server that has this hash tag's slot."""

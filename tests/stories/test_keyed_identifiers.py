@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import httpx
 import msgspec
@@ -17,7 +17,8 @@ from sidecar.domain.policy import (
     Selection,
     UserRisk,
 )
-from sidecar.wire.naming import digest
+from sidecar.wire.naming import Names, digest
+from sidecar.wire.positions import ConfigError
 from sidecar.wire.privacy_keys import PrivacyKey
 from sidecar.wire.privacy_settings import Identifiers, Privacy
 from sidecar.wire.pseudonyms import Kind, pseudonym
@@ -62,16 +63,21 @@ def dumped(server: Server) -> bytes:
                     parts += [v for _, entry in client.xrange(key) for v in entry.values()]
                 case b"string":
                     parts.append(client.get(key))
+                case b"none":
+                    continue  # it has just expired
                 case other:
                     raise AssertionError(other)
     return b"\n".join(parts)
 
 
 @pytest.fixture
-def emptied(valkey_server: Server) -> Server:
+def emptied(valkey_server: Server) -> Iterator[Server]:
+    """The server, empty; and afterwards, too: other tests' daemons could not read what is there."""
     with valkey_server.client() as client:
         client.flushall()
-    return valkey_server
+    yield valkey_server
+    with valkey_server.client() as client:
+        client.flushall()
 
 
 def named_in(told: bytes) -> list[str]:
@@ -118,6 +124,19 @@ def test_in_plain_form_all_of_that_is_there_to_be_found(emptied: Server) -> None
         assert set(PERSONAL) - set(named_in(dumped(emptied))) == set()
 
 
+def pass_by(server: Server, *, life_of: Privacy | None = None) -> None:
+    """Let half a minute pass by, after which those that ended count for dead; or a record's life.
+
+    `life_of`: that of the records which such a sidecar wrote.
+    """
+    key = Names("su").forms_record()
+    with server.client() as client:
+        gone = [field for field in client.hkeys(key) if field.startswith(b"reads:")]
+        if life_of is not None:
+            gone.append(f"wrote:{PrivacyKey(life_of.keys[0].encode()).id}".encode())
+        client.hdel(key, *gone)
+
+
 def test_no_step_of_a_rotation_loses_a_mark_or_a_revocation(emptied: Server) -> None:
     old, new = keyed(OLD), keyed(NEW)
     steps = [old, keyed(OLD, NEW), keyed(NEW, OLD), new]
@@ -130,6 +149,7 @@ def test_no_step_of_a_rotation_loses_a_mark_or_a_revocation(emptied: Server) -> 
         assert pod.event("session-revoked", {"session": "of-eve"})["ok"]
     for step, (before, after) in enumerate(itertools.pairwise(steps)):
         change = with_privacy(before, after)
+        pass_by(emptied, life_of=old if after is new else None)
         with running(emptied.url, POLICIES, change=change) as pods:
             fresh = token(f"user-{step}", f"fresh-{step}")
             a, b = pods.clients
@@ -155,6 +175,7 @@ def test_a_store_goes_from_plain_to_keyed_without_losing_a_revocation(emptied: S
         assert pod.check(revoked, ip=BERLIN)["decision"] == "allow"
         assert pod.event("session-revoked", {"session": SESSION})["ok"]
     for before, after in itertools.pairwise(steps):
+        pass_by(emptied)
         with running(emptied.url, POLICIES, change=with_privacy(before, after)) as pods:
             for pod in pods.clients:
                 assert pod.check(revoked, ip=BERLIN)["decision"] == "deny"
@@ -174,3 +195,36 @@ def act(pods: Pods) -> None:
     reply = a.trusted("session-revoked", {"user": USER}, data=told, wait="everywhere", timeout=5)
     assert (reply.get("settled"), reply.get("have")) == (True, 2), reply
     assert eventually(lambda: b.check(weak)["decision"], lambda found: found == "deny")
+
+
+@pytest.mark.parametrize(
+    ("there", "newcomer", "why"),
+    [
+        (Privacy(), keyed(NEW), "the form plain until"),
+        (keyed(OLD), Privacy(), f"the form {PrivacyKey(OLD.encode()).id} until"),
+        (keyed(OLD), keyed(NEW), f"the form {PrivacyKey(OLD.encode()).id} until"),
+        (keyed(OLD), keyed(NEW, OLD), f"do not read the form {PrivacyKey(NEW.encode()).id}"),
+    ],
+    ids=["plain, keyed", "keyed, plain", "another key", "a key that the others lack"],
+)
+def test_a_sidecar_that_others_would_not_understand_does_not_start(
+    emptied: Server, there: Privacy, newcomer: Privacy, why: str
+) -> None:
+    def is_told() -> bool:
+        with emptied.client() as client:
+            return bool(client.hlen(Names("su").forms_record()))
+
+    with running(emptied.url, POLICIES, count=1, change=with_privacy(there)) as pods:
+        eventually(is_told, bool)
+        with (
+            pytest.raises(ExceptionGroup) as group,
+            running(emptied.url, POLICIES, count=1, change=with_privacy(newcomer)),
+        ):
+            pass
+        (refused,) = group.value.exceptions
+        assert isinstance(refused, ConfigError)
+        assert why in str(refused)
+        assert "privacy.identifiers" in str(refused)
+        url = f"{pods.addresses[0].admin[0]}/readyz"
+        assert httpx.get(url).status_code == 200, "who is set up wrongly troubles nobody else"
+        assert PrivacyKey(NEW.encode()).id.encode() not in dumped(emptied)

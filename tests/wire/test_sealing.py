@@ -1,7 +1,7 @@
 """Keys, fields and values under privacy keys: opened again, and telling nothing without the key."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.wire.naming import Names, digest, session_name
@@ -60,6 +60,7 @@ def test_what_a_form_seals_it_opens(form: Form) -> None:
     assert form.open_member(form.seal_member(str(ADA).encode())) == str(ADA).encode()
 
 
+@settings(max_examples=30)
 @given(st.dictionaries(st.binary(min_size=1, max_size=40), st.binary(max_size=60), max_size=6))
 def test_any_record_is_opened_again(record: dict[bytes, bytes]) -> None:
     key = NAMES.user_record(ADA.user)
@@ -67,6 +68,7 @@ def test_any_record_is_opened_again(record: dict[bytes, bytes]) -> None:
     assert form.open_record(key, form.seal_record(key, record)) == record
 
 
+@settings(max_examples=30)
 @given(st.dictionaries(st.binary(min_size=1, max_size=40), st.binary(max_size=60), max_size=6))
 def test_no_bytes_make_a_form_raise(record: dict[bytes, bytes]) -> None:
     assert len(FORMS[0].open_record(NAMES.user_record(ADA.user), record)) == len(record)
