@@ -2,13 +2,16 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
+import trustme
 
 from sidecar.adapters.data_listener import DataListener
 from sidecar.adapters.lean_http import HttpIncident
 from sidecar.service.answers import Overloaded, Unavailable
+from sidecar.wire.certificates import thumbprint
 from sidecar.wire.http_messages import Response
 from sidecar.wire.settings import Cors, Gateway, Http, HttpEvents
 from sidecar.wire.token_settings import Binding, CertificateForm, Possession
@@ -92,6 +95,23 @@ async def test_no_certificate_header_holds_the_others_up(text: str) -> None:
         for _ in range(5):
             assert (await here.check(headers=hostile)).status_code == 400
         assert (await here.check()).status_code == 200
+
+
+async def test_of_a_chain_in_the_certificate_header_the_clients_own_counts() -> None:
+    leaf, issuer = (trustme.CA().cert_pem.bytes().decode() for _ in range(2))
+    binding = Binding(
+        possession=Possession.VERIFY,
+        certificate_header="X-Amzn-Mtls-Clientcert",
+        certificate_form=CertificateForm.PEM,
+    )
+    async with pod(binding=binding) as here:
+        for pem in (leaf, leaf + issuer):
+            told = {**BEARER, "X-Amzn-Mtls-Clientcert": quote(pem, safe="+=/")}
+            assert (await here.check(headers=told)).status_code == 200
+        one, chain = (call.shown.certificate for call in here.services.calls)
+        assert one == chain == thumbprint(leaf, CertificateForm.PEM)
+        told["X-Amzn-Mtls-Clientcert"] = quote(leaf + "x" + issuer)
+        assert (await here.check(headers=told)).status_code == 400
 
 
 async def test_a_head_check_is_answered_without_a_body() -> None:

@@ -40,6 +40,8 @@ export interface Reply {
 const LONGEST_AGENT = 1024;
 /** Dot segments, inner `//`, backslashes and encoded slashes: which handler is meant depends. */
 const UNCLEAR = /\/\/|\/(?:\.|%2e){1,2}(?:\/|$)|\\|%5c|%2f/i;
+/** Two `Authorization` as one: a proxy puts a comma between, which no token has. */
+const AS_ONE = /^bearer [^,]*,|,[ \t]*bearer /i;
 /** Header names by which frameworks run another method than the request's. */
 const OVERRIDING = /^x[^a-z0-9](?:http[^a-z0-9])?method(?:[^a-z0-9]override)?$/i;
 /** In a decoded query; PHP makes `_method` of `.method`, too. */
@@ -57,7 +59,9 @@ type Kind = keyof typeof TITLES;
 /** What `check` is called with; or the answer to a request that cannot be asked about. */
 export function question(gate: Gate, incoming: Incoming, contexts: readonly string[]): Check | Reply {
   const credentials = valuesOf(incoming.rawHeaders, "authorization");
-  if (credentials.length > 1) return reply("invalid-request", 400, { detail: "Authorization comes more than once" });
+  if (credentials.length > 1 || credentials.some((value) => AS_ONE.test(value))) {
+    return reply("invalid-request", 400, { detail: "Authorization comes more than once" });
+  }
   const tokens = new Set(credentials.map(bearer).filter(Boolean));
   if (gate.cookie) for (const value of cookies(incoming.rawHeaders, gate.cookie)) tokens.add(value);
   if (tokens.size > 1) {

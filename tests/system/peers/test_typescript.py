@@ -120,6 +120,8 @@ def test_without_a_token_with_a_bad_one_or_with_two_nothing_passes(person: Perso
     assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]
     twice = [("Authorization", f"Bearer {token('a', 'b')}"), ("Authorization", "Bearer x")]
     assert httpx.get(f"{person.url}/news", headers=twice).status_code == 400
+    joined = {"Authorization": ", ".join(value for _, value in twice)}
+    assert httpx.get(f"{person.url}/news", headers=joined).status_code == 400
 
 
 @pytest.mark.parametrize(
