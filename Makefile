@@ -33,7 +33,7 @@ test: $(READY) $(PEERS) ## every test but the long ones
 
 test-long: $(READY) $(PEERS) ## the long forms of property, chaos and scale tests
 	@SIDECAR_CHAOS_SECONDS=60 SIDECAR_SCALE_SESSIONS=1000000 \
-	    $(PYTHON) -m pytest tests/chaos tests/stories/test_all_sessions.py \
+	    $(PYTHON) -m pytest tests/chaos tests/stories/test_all_sessions.py tests/stories/test_memory.py \
 	    tests/docs/test_friction_page.py $(ARGS)
 
 bench: $(READY) ## every benchmark in turn

@@ -244,7 +244,7 @@ async def rescore(bench: Bench, configs: list[Path], policy: str) -> Run:
     ]
     try:
         for config in configs:
-            await _ready(config.with_suffix(".sock"))
+            await ready(config.with_suffix(".sock"))
         await bench.quiet()
         asked = _swept(bench.client)[0]
         begun, before = time.perf_counter(), bench.now()
@@ -259,7 +259,7 @@ async def rescore(bench: Bench, configs: list[Path], policy: str) -> Run:
             await daemon.wait()
 
 
-async def _ready(path: Path) -> None:
+async def ready(path: Path) -> None:
     """Wait until a daemon listens; a socket that is left over answers nobody."""
     while True:
         with suppress(OSError):

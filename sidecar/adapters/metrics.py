@@ -75,6 +75,8 @@ class Level(StrEnum):
     MARKS_ACTIVE = "sidecar_marks_active"
     SESSIONS = "sidecar_sessions"
     VIEW_SESSIONS = "sidecar_view_sessions"
+    VIEW_LIMIT = "sidecar_view_limit"
+    TOKENS_LIMIT = "sidecar_tokens_limit"
     WATCHERS = "sidecar_watchers"
     STORE_STALENESS = "sidecar_store_staleness_seconds"
     SPOOL_EVENTS = "sidecar_spool_events"
@@ -90,6 +92,8 @@ _LEVEL_HELP: Mapping[Level, str] = {
     Level.MARKS_ACTIVE: "Marks that bind sessions in this sidecar's view.",
     Level.SESSIONS: "Live sessions that this sidecar serves.",
     Level.VIEW_SESSIONS: "Sessions held in this sidecar's local view.",
+    Level.VIEW_LIMIT: "Sessions that it holds at most; more are read when they are asked for.",
+    Level.TOKENS_LIMIT: "Verified tokens that this sidecar keeps at most.",
     Level.WATCHERS: "Connections that watch standings over the local socket.",
     Level.STORE_STALENESS: "Seconds for which the local view may lag behind the store.",
     Level.SPOOL_EVENTS: "Events kept on disk until the store is back.",

@@ -67,7 +67,8 @@ class _Refused(NamedTuple):
 class TokenVerifier:
     """Verifies the tokens of the issuers whose `KeySource`s it is given, one for each issuer.
 
-    Both caches are keyed by a digest, never the token, and hold `settings.cache` entries at most,
+    Both caches are keyed by a digest, never the token, and hold `limit` entries at most (at first
+    `settings.cache`, or what there is memory for),
     the least recently used leaving first. Believed ones are keyed by what is signed, and remember
     which signatures were found good: two texts of one token are one. Refused ones are keyed by the
     text, as nothing of it was found true. An entry counts only within the token's own validity and
@@ -79,7 +80,9 @@ class TokenVerifier:
         sources: Iterable[KeySource],
         settings: Tokens,
         introspectors: Iterable[Introspector] = (),
+        limit: int | None = None,
     ) -> None:
+        self._limit = settings.cache if limit is None else limit
         self._believed: OrderedDict[bytes, _Believed] = OrderedDict()
         self._refused: OrderedDict[bytes, _Refused] = OrderedDict()
         self._wanted = frozenset[str]()
@@ -99,6 +102,21 @@ class TokenVerifier:
         # New dictionaries, so that a verification under way cannot write into them.
         self._believed = OrderedDict()
         self._refused = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._believed)
+
+    @property
+    def limit(self) -> int:
+        """How many tokens are kept at most."""
+        return self._limit
+
+    @limit.setter
+    def limit(self, limit: int) -> None:
+        self._limit = limit
+        for cache in (self._believed, self._refused):
+            while len(cache) > limit:
+                cache.popitem(last=False)
 
     def want_claims(self, names: frozenset[str]) -> None:
         """Keep these claims, too: policies ask for them. What was read without them is dropped."""
@@ -177,7 +195,7 @@ class TokenVerifier:
             if refusal.code in _LASTING:
                 generation = source.generation if source else 0
                 entry_refused = _Refused(refusal.code, refusal.description, now, source, generation)
-                _keep(refused, digest, entry_refused, self._settings.cache)
+                _keep(refused, digest, entry_refused, self._limit)
             raise
         digest = _digest(parted(token)[0])
         known_as = believed.get(digest)
@@ -185,7 +203,7 @@ class TokenVerifier:
             # One token, whatever its signature: who looks whether it is new finds that it is not.
             others = known_as.signatures[-MAX_SIGNATURES + 1 :]
             entry = known_as._replace(signatures=(*others, *entry.signatures))
-        _keep(believed, digest, entry, self._settings.cache)
+        _keep(believed, digest, entry, self._limit)
         return entry.token
 
     def _source(self, parts: Unverified) -> KeySource:

@@ -12,6 +12,7 @@ from sidecar.adapters import clock
 from sidecar.adapters.event_intake import Events
 from sidecar.adapters.files import FileWatcher
 from sidecar.adapters.geography import Geography
+from sidecar.adapters.memory import resident
 from sidecar.adapters.metrics import Level
 from sidecar.adapters.news import News
 from sidecar.adapters.redis_backlog import RedisBacklogs
@@ -42,6 +43,7 @@ from sidecar.service.health import Health
 from sidecar.service.identifier_forms import IdentifierForms
 from sidecar.service.inspection import Inspector
 from sidecar.service.intake import Intake
+from sidecar.service.memory_guard import MemoryGuard
 from sidecar.service.observations import CredentialRefused, LinkState, LinkStatus, WorkerFailed
 from sidecar.service.pending import Pending
 from sidecar.service.rescore import Rescorer
@@ -54,6 +56,7 @@ from sidecar.service.sweep import Sweeper
 from sidecar.service.view import View
 from sidecar.service.watching import Watches
 from sidecar.service.worklog import WorkLog
+from sidecar.wire.memory_shares import Shares
 from sidecar.wire.naming import Names
 from sidecar.wire.sealing import PLAIN, UNSEALED, Forms, Sealing, names_under
 from sidecar.wire.settings import Eviction, Settings
@@ -71,6 +74,8 @@ class Parts(Protocol):
     geography: Geography
     trust: Trust
     store_credentials: StoreCredentials
+    memory: int | None
+    shares: Shares
 
     def store_refuses(self, reason: str) -> None:
         """The store takes no writes; empty: it does."""
@@ -110,7 +115,7 @@ class Journeys:
             watches=self.watches,
             telemetry=telemetry,
             clock=clock.now,
-            bound=settings.sessions.view,
+            bound=daemon.shares.sessions,
             namespaces=self._namespaces,
             waiting=self.pending.waiting,
         )
@@ -259,6 +264,12 @@ class Journeys:
             interval=settings.sessions.sweep_interval,
             telemetry=telemetry,
         )
+        self.memory_guard = MemoryGuard(
+            (self.view, daemon.trust.verifier),
+            most=daemon.memory,
+            resident=resident,
+            telemetry=telemetry,
+        )
         self.inspector = Inspector(
             store=store,
             view=self.view,
@@ -297,8 +308,14 @@ class Journeys:
             life=max(settings.sessions.facts_ttl, settings.sessions.min_ttl),
             judge=daemon.forms_disagree,
         )
+        self._expose_levels(telemetry)
+
+    def _expose_levels(self, telemetry: Telemetry) -> None:
+        """Have each scrape ask for what there is at that moment."""
         telemetry.level(Level.SESSIONS, lambda: len(self.view))
         telemetry.level(Level.VIEW_SESSIONS, lambda: len(self.view))
+        telemetry.level(Level.VIEW_LIMIT, lambda: self.view.limit)
+        telemetry.level(Level.TOKENS_LIMIT, lambda: self._daemon.trust.verifier.limit)
         telemetry.level(Level.MARKS_ACTIVE, lambda: self.sweeper.active_marks)
         telemetry.level(Level.WATCHERS, lambda: len(self.watches))
         telemetry.level(Level.STORE_STALENESS, lambda: _finite(self.view.staleness()))
@@ -434,6 +451,7 @@ class Journeys:
             await work.start(self.rescorer.run)
         await work.start(self.worklog.run)
         await work.start(self.sweeper.run)
+        await work.start(self.memory_guard.run)
         await work.start(self.reloader.run)
         await work.start(self.watcher.run)
         await self.reloader.name_generation()

@@ -28,6 +28,7 @@ from sidecar.adapters.introspection import Outcome
 from sidecar.adapters.keys import Refresh
 from sidecar.adapters.lean_http import HttpIncident
 from sidecar.adapters.local_socket import LocalSocket, SocketIncident
+from sidecar.adapters.memory import container_limit
 from sidecar.adapters.news import News
 from sidecar.adapters.orphans import Orphans
 from sidecar.adapters.redis_credentials import StoreCredentials
@@ -61,6 +62,7 @@ from sidecar.service.observations import (
     Told,
     WorkerFailed,
 )
+from sidecar.wire.memory_shares import shares_of
 from sidecar.wire.positions import ConfigError
 from sidecar.wire.sealing import forms_of
 from sidecar.wire.settings import Eviction
@@ -115,8 +117,12 @@ class Daemon:
         self.store_credentials = StoreCredentials(settings.store, self._secret_read)
         self.health.good("privacy")
         self.geography = Geography(settings.geography, on_failure=self._geography_failed)
+        limit = settings.memory.limit
+        self.memory = container_limit() if limit is None else limit
+        self.shares = shares_of(settings, self.memory)
         self.trust = Trust(
             settings.tokens,
+            cache=self.shares.tokens,
             on_refresh=self._keys_refreshed,
             on_answer=self._introspected,
             judged=self._judge_keys,
@@ -268,6 +274,9 @@ class Daemon:
         async with trio.open_nursery() as nursery:
             await nursery.start(self.telemetry.run)
             await self._load_geography()
+            if self.shares.trouble:
+                fields = {"trouble": self.shares.trouble}
+                self.telemetry.record(Told(event="memory-short", fields=dict(fields), warning=True))
             url = ""
             embedded = EmbeddedStore(settings.store.embedded_dir)
             await nursery.start(Orphans(lambda: (embedded.process or 0,)).run)

@@ -37,7 +37,8 @@ class Keys(NamedTuple):
 class Trust:
     """Believes the tokens of these issuers. `run` must be running.
 
-    `judged` is told whenever keys came, or went, or others are asked for.
+    `cache` is how many tokens are kept, where that is not what `tokens` say. `judged` is told
+    whenever keys came, or went, or others are asked for.
     """
 
     def __init__(
@@ -47,7 +48,9 @@ class Trust:
         on_refresh: Callable[[str, Refresh, str], None],
         on_answer: OnAnswer,
         judged: Callable[[Keys], None],
+        cache: int | None = None,
     ) -> None:
+        self._cache = tokens.cache if cache is None else cache
         self._on_refresh = on_refresh
         self._on_answer = on_answer
         self._judged = judged
@@ -57,7 +60,9 @@ class Trust:
         self._scopes: dict[_Part, trio.CancelScope] = {}
         self._nursery: trio.Nursery | None = None
         self._build(tokens)
-        self.verifier = TokenVerifier(self._sources(), tokens, self._introspectors.values())
+        self.verifier = TokenVerifier(
+            self._sources(), tokens, self._introspectors.values(), limit=self._cache
+        )
 
     @property
     def keys(self) -> Keys:
@@ -136,7 +141,7 @@ class Trust:
                 keys[name] = self._source_of(issuer, tokens)
             if issuer.introspection.endpoint:
                 signed = keys[name] if issuer.introspection.signed else None
-                asked[name] = self._introspector_of(issuer, tokens, signed)
+                asked[name] = self._introspector_of(issuer, signed)
         self._keys, self._introspectors = keys, asked
 
     def _source_of(self, issuer: Issuer, tokens: Tokens) -> KeySource:
@@ -146,16 +151,14 @@ class Trust:
             return known
         return KeySource(issuer, tokens, on_refresh=self._refreshed)
 
-    def _introspector_of(
-        self, issuer: Issuer, tokens: Tokens, keys: KeySource | None
-    ) -> Introspector:
+    def _introspector_of(self, issuer: Issuer, keys: KeySource | None) -> Introspector:
         known = self._introspectors.get(issuer.issuer)
         same = known is not None and _without_secrets(known.issuer) == _without_secrets(issuer)
         same = same and known is not None and known.keys is keys
-        if known is not None and same and tokens.cache == self._tokens.cache:
+        if known is not None and same:
             known.show(issuer)
             return known
-        return Introspector(issuer, tokens.cache, keys=keys, on_answer=self._on_answer)
+        return Introspector(issuer, self._cache, keys=keys, on_answer=self._on_answer)
 
     def _sources(self) -> list[KeySource]:
         return [one for one in self._keys.values() if not one.issuer.introspection.only]

@@ -117,6 +117,16 @@ class View:
     def __len__(self) -> int:
         return len(self._lives)
 
+    @property
+    def limit(self) -> int:
+        """How many sessions are held at most; more are read when they are asked for."""
+        return self._bound
+
+    @limit.setter
+    def limit(self, limit: int) -> None:
+        self._bound = limit
+        self._make_room()
+
     def __iter__(self) -> Iterator[Live]:
         return iter(tuple(self._lives.values()))
 

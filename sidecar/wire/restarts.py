@@ -24,7 +24,9 @@ LIVE = frozenset(
 )
 """Keys that are taken up, each with all below it."""
 
-WAITING = frozenset({"tokens.binding.certificate_header", "tokens.binding.certificate_form"})
+WAITING = frozenset(
+    {"tokens.cache", "tokens.binding.certificate_header", "tokens.binding.certificate_form"}
+)
 """Keys below those that wait all the same: the listeners have them."""
 
 

@@ -426,7 +426,9 @@ class Sessions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     min_ttl: Duration = 86400.0  # a session is kept at least so long
     facts_ttl: Duration = 2592000.0  # facts of users and devices are kept
-    view: PositiveInt = 50000  # sessions this sidecar holds
+    # sessions that this sidecar holds; more are read from the store when they are asked for. The
+    # default gives way to `memory.limit`; another number stands
+    view: PositiveInt = 50000
     seen_interval: Duration = 300.0  # between records of an unchanged sighting
     max_staleness: Duration = 10.0  # an older view cannot decide sensitive calls
     revalidate_interval: Duration = 30.0  # each record in the view is looked for in the store
@@ -435,6 +437,12 @@ class Sessions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     # bits of an IPv6 address that `changed: [ip]` compares; 64: its network, in which hosts take
     # new addresses as they like
     ipv6_prefix: Annotated[int, msgspec.Meta(ge=32, le=128)] = 128
+
+
+class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much memory the daemon may take; `sessions.view` and `tokens.cache` follow from it."""
+
+    limit: Size | None = None  # null: the container's (cgroup), where it has one
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -514,6 +522,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     friction: Friction = Friction()
     break_glass: BreakGlass = BreakGlass()
     sessions: Sessions = Sessions()
+    memory: Memory = Memory()
     work: Work = Work()
     shutdown: Shutdown = Shutdown()
     transmitter: Transmitter = Transmitter()

@@ -190,7 +190,9 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     issuers: tuple[Issuer, ...] = ()  # whose tokens are believed
     binding: Binding = Binding()  # to their client
-    cache: PositiveInt = 20000  # verified tokens kept
+    # verified tokens kept, and as many refused ones. The default gives way to `memory.limit`;
+    # another number stands
+    cache: PositiveInt = 20000
     max_bytes: Size = 16384  # longer tokens are refused
     jwks_refresh: Duration = 300.0  # keys are fetched again after
     jwks_min_interval: Duration = 5.0  # and for an unknown key no sooner than

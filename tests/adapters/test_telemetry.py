@@ -239,6 +239,8 @@ CONTRACT = {
     "sidecar_http_requests": {"route", "status"},
     "sidecar_geo_lookup_errors": set(),
     "sidecar_view_sessions": set(),
+    "sidecar_view_limit": set(),
+    "sidecar_tokens_limit": set(),
     "sidecar_view_evictions": set(),
     "sidecar_worker_errors": {"where"},
     "sidecar_spool_troubles": {"trouble"},

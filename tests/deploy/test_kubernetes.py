@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from sidecar.service.health import CONDITIONS, Health
+from sidecar.wire.memory_shares import shares_of
 from sidecar.wire.settings import Settings
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "k8s"
@@ -269,6 +270,15 @@ def test_the_configuration_fits_the_pod(manifests: tuple[Manifest, ...]) -> None
     assert Path(ours.socket.path).parent == Path(SOCKET)
     assert ours.admin.bind.endswith(":9090")
     assert mount(sidecar(manifests), ours.policies.path)["readOnly"] is True
+
+
+def test_the_sessions_that_the_daemon_keeps_fit_the_pods_memory(
+    manifests: tuple[Manifest, ...],
+) -> None:
+    limit = sidecar(manifests)["resources"]["limits"]["memory"]
+    shares = shares_of(settings(manifests), int(limit.removesuffix("Mi")) << 20)
+    assert not shares.trouble
+    assert shares.sessions > 5000
 
 
 def test_the_spool_has_a_volume_that_is_larger_than_it(manifests: tuple[Manifest, ...]) -> None:

@@ -419,6 +419,15 @@ async def test_a_session_that_must_make_room_is_read_again_with_its_mark() -> No
     assert len(a.news.channels) == 2
 
 
+async def test_a_view_that_may_hold_less_than_it_does_lets_the_oldest_go() -> None:
+    a = Pod(MemoryStore(), [RISKY], tokens := Tokens())
+    for index in range(5):
+        await a.check(tokens.issue(f"t{index}", user=f"u{index}", session=f"s{index}"))
+    a.view.limit = 2
+    assert [live.session for live in a.view] == ["s3", "s4"]
+    assert len(a.news.channels) == 2
+
+
 async def test_a_watched_session_is_brought_into_the_view_and_kept_there() -> None:
     store, tokens = MemoryStore(), Tokens()
     a, b = Pod(store, [RISKY], tokens, name="a"), Pod(store, [RISKY], tokens, name="b")
