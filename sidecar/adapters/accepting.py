@@ -15,6 +15,9 @@ from trio.socket import SocketType
 from sidecar.adapters.seats import Seat, Seats, address_owner, uid_owner
 from sidecar.adapters.speakers import uid_of
 
+AT_ONCE = 16
+"""Connections that are accepted before others get their turn: one peer may open many at once."""
+
 MAX_REFUSING = 64
 LINGER = 1.0
 LINGER_BYTES = 1_048_576
@@ -94,16 +97,36 @@ class Acceptor:
                 await self._over.wait()
 
     async def _accept(self, listener: SocketType, connections: trio.Nursery) -> None:
-        while True:
-            try:
-                connection, peer = await listener.accept()
-            except OSError as error:
-                if error.errno in _BROKEN:
-                    raise
-                # Out of descriptors: they come back when connections end. All else concerns the
-                # one connection that could not be accepted.
-                await trio.sleep(CAPACITY_PAUSE if error.errno in _CAPACITY else 0)
-                continue
+        waiting = socket.socket(fileno=listener.fileno())
+        try:
+            while True:
+                await trio.lowlevel.wait_readable(listener)
+                try:
+                    self._accept_some(waiting, connections)
+                except BlockingIOError:
+                    continue
+                except OSError as error:
+                    if error.errno in _BROKEN:
+                        raise
+                    await self._recover(error)
+        finally:
+            waiting.detach()  # the descriptor is the listener's
+
+    async def _recover(self, error: OSError) -> None:
+        """Go on after a connection that could not be accepted; all else concerns that one alone.
+
+        Out of descriptors: one comes back when a connection ends.
+        """
+        if error.errno in _CAPACITY and self._seats.make_room() is not None:
+            self._on_made_room()
+        elif error.errno in _CAPACITY:
+            await trio.sleep(CAPACITY_PAUSE)
+
+    def _accept_some(self, waiting: socket.socket, connections: trio.Nursery) -> None:
+        """Accept what waits; raises OSError where there is no more, or one cannot be accepted."""
+        for _ in range(AT_ONCE):
+            accepted, peer = waiting.accept()
+            connection = trio.socket.from_stdlib_socket(accepted)
             address = _address(peer)
             seat, left = self._seats.take(
                 address_owner(address) if address else uid_owner(uid_of(connection))

@@ -18,7 +18,7 @@ frame is written by hand, for h2 sends nothing more after a GOAWAY of its own.
 import math
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TypeAlias
 
@@ -60,10 +60,10 @@ GrpcHandler: TypeAlias = Callable[[bytes], Awaitable[bytes]]
 """Answers one message with another; raises `CallRefused`."""
 
 READ_SIZE = 65536
-PIECE = 4096
-"""Bytes that are read into frames before others get their turn: some 100 calls."""
+AT_ONCE = 16
+"""Frames that are taken before others get their turn."""
 
-CALM = 1000
+CALM = 256
 """Frames in a row that ask nothing, such as resets, pings and settings, before the peer must go."""
 CALM_RATE = 100.0
 """How many of these a second are nothing out of the ordinary."""
@@ -153,10 +153,11 @@ class _Stream:
         self.scope = trio.CancelScope()
 
 
-class _Calm:
-    """How many frames that ask nothing a peer may still send (RFC 9113, section 10.5).
+class _Frames:
+    """Cuts what comes into pieces of some frames, which are taken one after the other.
 
-    Each costs time here and next to nothing there: a call that is reset at once (CVE-2023-44487),
+    And counts how many that ask nothing a peer may still send (RFC 9113, section 10.5): each costs
+    time here and next to nothing there. A call that is reset at once is one (CVE-2023-44487),
     settings to acknowledge, pings to answer.
     """
 
@@ -165,29 +166,34 @@ class _Calm:
         self._at = trio.current_time()
         self._header = b""  # the part of a frame's header that has come
         self._before_next = _PREFACE  # bytes until the next frame begins
+        self._begun = 0
 
     def answered(self) -> None:
         """Note that a call was answered."""
         self._left += CALM_FOR_CALL
 
-    def take(self, data: bytes, events: Sequence[Event]) -> bool:
-        """Note what came, and what h2 made of it; False where it is too much."""
-        now = trio.current_time()
-        self._left = min(CALM, self._left + (now - self._at) * CALM_RATE)
-        self._left -= max(0, self._frames_begun(data) - sum(map(_asks, events)))
-        self._at = now
-        return self._left >= 0
-
-    def _frames_begun(self, data: bytes) -> int:
-        """Count the frames whose header is whole with these bytes (RFC 9113, section 4.1)."""
-        count, place = 0, self._before_next
-        data = self._header + data
+    def pieces(self, data: bytes) -> Iterator[bytes]:
+        """Cut after each frames that are to be taken together (RFC 9113, section 4.1)."""
+        cut, place = 0, self._before_next
+        known, data = len(self._header), self._header + data
         while place + _FRAME_HEADER <= len(data):
-            count += 1
+            self._begun += 1
             place += _FRAME_HEADER + int.from_bytes(data[place : place + 3])
+            if self._begun >= AT_ONCE and place < len(data):
+                yield data[max(cut, known) : place]
+                cut, self._begun = place, 0
         self._header = data[place:]
         self._before_next = max(0, place - len(data))
-        return count
+        yield data[max(cut, known) :]
+        self._begun = 0
+
+    def is_calm(self, events: Sequence[Event]) -> bool:
+        """Whether the peer may go on after a piece, of which h2 made this."""
+        now = trio.current_time()
+        self._left = min(CALM, self._left + (now - self._at) * CALM_RATE)
+        self._left -= max(0, self._begun - sum(map(_asks, events)))
+        self._at = now
+        return self._left >= 0
 
 
 def _asks(event: Event) -> bool:
@@ -210,7 +216,8 @@ class _Connection:
         self._writing = trio.Lock()
         self._window = trio.Event()
         self._patience = trio.CancelScope()
-        self._calm = _Calm()
+        self._frames = _Frames()
+        self._fresh: list[_Stream] = []
         self._last = -1  # the last stream that is answered, once draining
         self._goaway = b""
         self._h2 = H2Connection(H2Configuration(client_side=False, header_encoding=None))
@@ -268,10 +275,9 @@ class _Connection:
 
     async def _feed(self, data: bytes) -> bool:
         """Take what came, in pieces that give way to others; False where the connection ends."""
-        for start in range(0, len(data), PIECE):
-            if start:
+        for number, piece in enumerate(self._frames.pieces(data)):
+            if number:
                 await trio.lowlevel.checkpoint()
-            piece = data[start : start + PIECE]
             try:
                 events = self._h2.receive_data(piece)
                 for event in events:
@@ -279,13 +285,24 @@ class _Connection:
             except H2Error:
                 self._server.on_incident(HttpIncident.MALFORMED, None)
                 return False
+            finally:
+                self._serve_fresh()
             if any(isinstance(event, ConnectionTerminated) for event in events):
                 return False  # the peer leaves, and h2 sends it nothing more
-            if not self._calm.take(piece, events):
+            if not self._frames.is_calm(events):
                 self._server.on_incident(HttpIncident.FLOODED, None)
                 self._h2.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
                 return False
         return True
+
+    def _serve_fresh(self) -> None:
+        """Begin to answer the calls that came and were not given up since."""
+        fresh, self._fresh = self._fresh, []
+        for stream in fresh:
+            if stream.scope.cancel_called or self._calls is None:
+                del self._streams[stream.number]
+            else:
+                self._calls.start_soon(self._serve, stream)
 
     def _take(self, event: Event) -> None:
         match event:
@@ -327,8 +344,7 @@ class _Connection:
             problem = 415
         stream = _Stream(number, fields.get(b":path", b""), problem)
         self._streams[number] = stream
-        if self._calls is not None:
-            self._calls.start_soon(self._serve, stream)
+        self._fresh.append(stream)
 
     async def _serve(self, stream: _Stream) -> None:
         try:
@@ -353,7 +369,7 @@ class _Connection:
             self._h2.send_headers(stream.number, HEAD)
             await self._send_data(stream.number, answer)
             await self._send_fields(stream, trailers(Code.OK))
-            self._calm.answered()
+            self._frames.answered()
         if patience.cancelled_caught:
             self._server.on_incident(HttpIncident.SLOW_READER, None)
             self._h2.reset_stream(stream.number, ErrorCodes.CANCEL)

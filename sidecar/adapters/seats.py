@@ -10,13 +10,22 @@ What works on a request is never given up, so all places can be taken; then the 
 
 import ipaddress
 import math
-from collections import Counter
+from collections import OrderedDict
 from enum import IntEnum
 
 import trio
 
 KEPT_FREE = 4
 """One place in so many is kept free of any one peer."""
+
+BY_UID, BY_ADDRESS = 200.0, 2000.0
+"""Connections a second by which one peer may replace its own; more are refused, which costs less.
+
+An address may be that of many, as loopback's is.
+"""
+
+
+_UID = "uid "
 
 
 class Waiting(IntEnum):
@@ -32,31 +41,81 @@ class Waiting(IntEnum):
     WORKING = 3
 
 
+class _Owner:
+    """A peer, and its connections that wait, by what for; those that have waited longest first."""
+
+    __slots__ = ("_at", "_left", "connections", "name", "waiting")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.connections = 0
+        self._left = 0.0
+        self._at = -math.inf
+        self.waiting: tuple[OrderedDict[Seat, None], ...] = tuple(OrderedDict() for _ in range(3))
+
+    def may_replace(self) -> bool:
+        """Whether one more of its connections may make room for another of its own."""
+        rate = BY_UID if self.name.startswith(_UID) else BY_ADDRESS
+        now = trio.current_time()
+        self._left = min(rate, self._left + (now - self._at) * rate)
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+    def first(self, most: Waiting) -> "Seat | None":
+        """Return which makes room, of those that wait for no more than this."""
+        for waiting in self.waiting[: most + 1]:
+            if waiting:
+                return next(iter(waiting))
+        return None
+
+
 class Seat:
     """The place of one connection. Its server says whether it waits for its client."""
 
-    __slots__ = ("_served", "owner", "scope", "since", "waiting")
+    __slots__ = ("_owner", "_served", "left", "scope", "since", "waiting")
 
-    def __init__(self, owner: str) -> None:
-        self.owner = owner
-        self.scope = trio.CancelScope()
+    def __init__(self, owner: _Owner) -> None:
+        self._owner = owner
         self._served = False
+        self.left = False
+        self.scope = trio.CancelScope()
+        self.since = 0.0
+        self.waiting = Waiting.WORKING
         self.waits()
+
+    @property
+    def owner(self) -> str:
+        """Whose it is."""
+        return self._owner.name
 
     def waits(self) -> None:
         """Wait for the next request, of which nothing or only a part has come."""
-        self.waiting = Waiting.IDLE if self._served else Waiting.NEW
-        self.since = trio.current_time()
+        self._wait(Waiting.IDLE if self._served else Waiting.NEW)
 
     def works(self) -> None:
         """Work on a request that is whole."""
-        self.waiting = Waiting.WORKING
         self._served = True
+        self.stop_waiting()
+        self.waiting = Waiting.WORKING
 
     def watches(self) -> None:
         """Wait for changes to tell of."""
-        self.waiting = Waiting.WATCHING
+        self._wait(Waiting.WATCHING)
+
+    def stop_waiting(self) -> None:
+        """Be none of those that wait."""
+        if self.waiting is not Waiting.WORKING:
+            self._owner.waiting[self.waiting].pop(self, None)
+
+    def _wait(self, waiting: Waiting) -> None:
+        self.stop_waiting()
+        self.waiting = waiting
         self.since = trio.current_time()
+        if not self.left:
+            self._owner.waiting[waiting][self] = None
 
 
 class Seats:
@@ -65,52 +124,67 @@ class Seats:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._share = limit - limit // KEPT_FREE
-        self._taken: dict[Seat, None] = {}
-        self._of_owner = Counter[str]()
+        self._taken = 0
+        self._owners: dict[str, _Owner] = {}
 
-    def take(self, owner: str) -> tuple[Seat | None, Seat | None]:
+    def take(self, name: str) -> tuple[Seat | None, Seat | None]:
         """Return the place of a new connection, and of the one that makes room for it.
 
         The latter's scope is cancelled. No place: all work, or have more right to theirs.
         """
-        has = self._of_owner[owner]
+        owner = self._owners.get(name) or _Owner(name)
         leaving: Seat | None = None
-        if has >= self._share or len(self._taken) >= self._limit:
-            leaving = self._leaving(owner, has)
-            if leaving is None:
+        if owner.connections >= self._share or self._taken >= self._limit:
+            full = owner.connections >= self._share
+            leaving = owner.first(Waiting.IDLE) if full else self._leaving(owner)
+            if leaving is None or (leaving.owner == name and not owner.may_replace()):
                 return None, None
-            self.leave(leaving)
-            leaving.scope.cancel()
-        seat = Seat(owner)
-        self._taken[seat] = None
-        self._of_owner[owner] += 1
-        return seat, leaving
+            self._ask_to_leave(leaving)
+        self._owners[name] = owner
+        self._taken += 1
+        owner.connections += 1
+        return Seat(owner), leaving
+
+    def make_room(self) -> Seat | None:
+        """Have the one leave that has most and waits, whoever comes; None where all work."""
+        leaving = self._leaving(_Owner(""))
+        if leaving is not None:
+            self._ask_to_leave(leaving)
+        return leaving
 
     def leave(self, seat: Seat) -> None:
         """Give a place back; one that made room has done so already."""
-        if seat in self._taken:
-            del self._taken[seat]
-            self._of_owner[seat.owner] -= 1
-            if not self._of_owner[seat.owner]:
-                del self._of_owner[seat.owner]
+        if seat.left:
+            return
+        seat.left = True
+        seat.stop_waiting()
+        self._taken -= 1
+        owner = self._owners[seat.owner]
+        owner.connections -= 1
+        if not owner.connections:
+            del self._owners[seat.owner]
 
-    def _leaving(self, owner: str, has: int) -> Seat | None:
+    def _ask_to_leave(self, seat: Seat) -> None:
+        self.leave(seat)
+        seat.scope.cancel()
+
+    def _leaving(self, newcomer: _Owner) -> Seat | None:
         """Return who makes room: the longest waiting of the owner with most connections."""
         best: Seat | None = None
         lowest: tuple[float, int, float] = (math.inf, 0, 0.0)
-        for seat in self._taken:
-            waiting = seat.waiting
-            if waiting is Waiting.WORKING:
-                continue
-            other = self._of_owner[seat.owner]
-            if seat.owner == owner:
-                may = waiting is not Waiting.WATCHING
+        for owner in self._owners.values():
+            if owner is newcomer:
+                most = Waiting.IDLE
+            elif owner.connections > newcomer.connections + 1:
+                most = Waiting.WATCHING
             else:
-                # Who would have no more than the newcomer keeps what has shown itself to be of use.
-                may = has < self._share and (waiting is Waiting.NEW or other > has + 1)
-            rank = (-other, waiting, seat.since)
-            if may and rank < lowest:
-                best, lowest = seat, rank
+                # Who would have no more than the newcomer keeps what has been of use.
+                most = Waiting.NEW
+            seat = owner.first(most)
+            if seat is not None:
+                rank = (-owner.connections, seat.waiting, seat.since)
+                if rank < lowest:
+                    best, lowest = seat, rank
         return best
 
 
@@ -128,4 +202,4 @@ def address_owner(address: str) -> str:
 
 def uid_owner(uid: int | None) -> str:
     """Return who is at the other end of a unix socket."""
-    return f"uid {'unknown' if uid is None else uid}"
+    return f"{_UID}{'unknown' if uid is None else uid}"
