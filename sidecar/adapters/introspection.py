@@ -31,7 +31,7 @@ from sidecar.adapters.documents import MAX_BYTES, body_of, client_for, read_file
 from sidecar.adapters.http_causes import CALL_FAILURES, cause_of, shown
 from sidecar.adapters.keys import KeySource
 from sidecar.service.answers import Unavailable
-from sidecar.wire.claims import Flaw, InvalidToken, Token
+from sidecar.wire.claims import InvalidToken, Token
 from sidecar.wire.introspection import (
     ANSWER_TYPES,
     Believed,
@@ -76,8 +76,7 @@ class _Known(NamedTuple):
 
 
 class _Refusal(NamedTuple):
-    code: Flaw
-    description: str
+    error: InvalidToken
     since: float
 
 
@@ -186,7 +185,8 @@ class Introspector:
         if refusal is None:
             return
         if 0 <= now - refusal.since < self._settings.cache_refusals_for:
-            raise InvalidToken(refusal.code, refusal.description)
+            known = refusal.error
+            raise InvalidToken(known.code, known.description, known.expected, known.issuer)
         del self._refused[digest]
 
     async def _ask(self, token: str, digest: bytes, now: float) -> Token:
@@ -201,8 +201,8 @@ class Introspector:
             outcome = Outcome.REFUSED
             self._breaker.answered()
             self._known.pop(digest, None)
-            refusal = _Refusal(error.code, error.description, now)
-            _keep(self._refused, digest, refusal, self._bound)
+            error.issuer = error.issuer or self.issuer.issuer
+            _keep(self._refused, digest, _Refusal(error.with_traceback(None), now), self._bound)
             raise
         except (InvalidAnswer, _Failed) as error:
             outcome = Outcome.INVALID if isinstance(error, InvalidAnswer) else Outcome.FAILED

@@ -98,6 +98,11 @@ class KeySource:
         """Whether the key of this `Key.id` still counts."""
         return key in self._keys.ids
 
+    @property
+    def key_ids(self) -> tuple[str | None, ...]:
+        """What the keys held are called."""
+        return self._keys.key_ids
+
     def held(self, key_id: str | None, algorithm: str) -> tuple[Key, ...]:
         """The keys held that may have signed such a token; few (`MAX_CANDIDATES`)."""
         return self._keys.candidates(key_id, algorithm)

@@ -1,8 +1,8 @@
 """Observations become metrics and log lines here, and nowhere else.
 
 Log lines tell what an operator or an auditor would ask for: marks, clearings and revocations
-always, checks only where `log.checks` is set, refused tokens at debug level (anybody can send
-those; the metric counts them).
+always, checks only where `log.checks` is set, and of refused tokens, which anybody can send, the
+first of a kind in a minute with a count of those left out.
 """
 
 import traceback
@@ -70,7 +70,7 @@ from sidecar.service.observations import (
     WorkerFailed,
 )
 from sidecar.service.transmitted import TransmissionOutcome, Transmitted
-from sidecar.wire.claims import Need
+from sidecar.wire.claims import Flaw, Need
 from sidecar.wire.explanations import shortened
 from sidecar.wire.settings import Settings
 from sidecar.wire.sources import local_source
@@ -221,8 +221,7 @@ class Telemetry:
             case PassedUnasked():
                 self.metrics.unasked.labels(observation.reason).inc()
             case TokenRefused():
-                self.metrics.invalid_tokens.labels(observation.reason).inc()
-                self._log.debug("token-refused", reason=observation.reason)
+                self._token_refused(observation)
             case CredentialRefused():
                 self._credential_refused(observation)
             case ClaimMissing():
@@ -356,6 +355,17 @@ class Telemetry:
         unsaid = self._unsaid(event)
         if unsaid is not None:
             self._log.warning(event, address=refused.address, unsaid=unsaid)
+
+    def _token_refused(self, refused: TokenRefused) -> None:
+        """Count it, and log each issuer's first of a reason in a minute: a flood is one line."""
+        self.metrics.invalid_tokens.labels(refused.reason).inc()
+        position = self._issuers.get(refused.issuer, "other")
+        unsaid = self._unsaid("token-refused", refused.reason, position)
+        if unsaid is not None:
+            ordinary = refused.reason == Flaw.EXPIRED  # the course of things
+            log = self._log.info if ordinary else self._log.warning
+            told = {"reason": refused.reason, **_issuer(refused.issuer), "detail": refused.detail}
+            log("token-refused", **told, unsaid=unsaid)
 
     def _rescored(self, rescored: Rescored) -> None:
         cause = self.metrics.causes[rescored.cause]

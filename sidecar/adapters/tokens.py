@@ -28,6 +28,7 @@ from sidecar.wire.introspection import is_opaque
 from sidecar.wire.jwks import ALGORITHMS, Key
 from sidecar.wire.jws import Unverified, parted, read
 from sidecar.wire.settings import Tokens
+from sidecar.wire.token_expectations import Configured, expected_of
 
 REFUSAL_LIFE = 5.0
 """Seconds for which a refused token is refused without another look."""
@@ -57,8 +58,7 @@ class _Believed(NamedTuple):
 
 
 class _Refused(NamedTuple):
-    code: Flaw
-    description: str
+    error: InvalidToken
     since: float
     source: KeySource | None
     generation: int
@@ -187,16 +187,18 @@ class TokenVerifier:
         self._refuse_again(digest, now)
         believed, refused = self._believed, self._refused
         source: KeySource | None = None
+        parts: Unverified | None = None
         try:
             parts = read(token, self._settings.max_bytes)
             source = self._source(parts)
             entry = await _verified(token, parts, source, now, self._wanted)
         except InvalidToken as refusal:
+            told = self._with_expected(refusal, parts, now)
             if refusal.code in _LASTING:
                 generation = source.generation if source else 0
-                entry_refused = _Refused(refusal.code, refusal.description, now, source, generation)
+                entry_refused = _Refused(told, now, source, generation)
                 _keep(refused, digest, entry_refused, self._limit)
-            raise
+            raise told from None
         digest = _digest(parted(token)[0])
         known_as = believed.get(digest)
         if known_as is not None and known_as.key == entry.key:
@@ -226,8 +228,28 @@ class TokenVerifier:
             return
         fresh = 0 <= now - entry.since < REFUSAL_LIFE
         if fresh and (entry.source is None or entry.source.generation == entry.generation):
-            raise InvalidToken(entry.code, entry.description)
+            # A new one each time: tracebacks grow on exceptions that are raised twice.
+            raise _again(entry.error)
         del self._refused[digest]
+
+    def _with_expected(
+        self, refusal: InvalidToken, parts: Unverified | None, now: float
+    ) -> InvalidToken:
+        """Return the refusal with what was expected of the token."""
+        if parts is None:
+            return _again(refusal)
+        name = parts.claims.get("iss")
+        source = self._sources.get(name) if isinstance(name, str) else None
+        issuer = source.issuer if source is not None else None
+        keys = source.key_ids if source is not None else ()
+        code, configured = refusal.code, Configured(tuple(self._sources), issuer, keys)
+        expected = expected_of(code, parts, configured, now)
+        whose = issuer.issuer if issuer is not None else ""
+        return InvalidToken(code, refusal.description, refusal.expected or expected, whose)
+
+
+def _again(error: InvalidToken) -> InvalidToken:
+    return InvalidToken(error.code, error.description, error.expected, error.issuer)
 
 
 async def _verified(

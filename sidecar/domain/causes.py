@@ -17,6 +17,15 @@ def first_causes(error: BaseException) -> tuple[BaseException, ...]:
     return tuple(_first_causes(error, frozenset()))
 
 
+def ungrouped(error: BaseException) -> Iterator[BaseException]:
+    """Yield the errors in a group and in the groups in it; or the error itself."""
+    if isinstance(error, BaseExceptionGroup):
+        for one in error.exceptions:
+            yield from ungrouped(one)
+    else:
+        yield error
+
+
 def _first_causes(error: BaseException, above: frozenset[int]) -> Iterator[BaseException]:
     if _is_told_already(error):
         yield error

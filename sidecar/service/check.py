@@ -160,7 +160,9 @@ class Checker:
         try:
             token, live = await self._believed(call, now)
         except InvalidToken as error:
-            self._telemetry.record(TokenRefused(reason=error.code))
+            detail = ": ".join(filter(None, (error.description, error.expected)))
+            told = TokenRefused(reason=error.code, issuer=error.issuer, detail=detail)
+            self._telemetry.record(told)
             return self._answerers.of(self._settings.app.id).invalid_token(
                 error, label, asked.scheme
             )

@@ -327,9 +327,15 @@ class CredentialRefused(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TokenRefused(msgspec.Struct, frozen=True, kw_only=True):
-    """A token was not believed; `reason` is a kebab-case code of a closed set."""
+    """A token was not believed; `reason` is a kebab-case code of a closed set.
+
+    `issuer` is the configured one that it is of, where it is; `detail` says what was expected of
+    it, and holds no more of it than names.
+    """
 
     reason: str
+    issuer: str = ""
+    detail: str = ""
 
 
 class ClaimMissing(msgspec.Struct, frozen=True, kw_only=True):

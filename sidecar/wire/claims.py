@@ -76,10 +76,14 @@ class InvalidToken(Exception):  # noqa: N818 - named by who must act: the sender
 
     `code` says why. `description` may stand in a `WWW-Authenticate` header as it is (RFC 6750,
     section 3: printable ASCII without quote and backslash) and never repeats what the token says.
+    `expected` is for the operator's log: what was found and what should have been, in names;
+    `issuer` the configured issuer that the token is of, where it is.
     """
 
-    def __init__(self, code: Flaw, description: str) -> None:
+    def __init__(self, code: Flaw, description: str, expected: str = "", issuer: str = "") -> None:
         self.code = code
+        self.expected = expected
+        self.issuer = issuer
         self.description = _UNFIT.sub("?", description)
         super().__init__(f"{code.value}: {self.description}")
 

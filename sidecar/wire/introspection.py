@@ -17,6 +17,7 @@ from sidecar.wire.identifying import limited
 from sidecar.wire.jws import Unverified, bounded_object
 from sidecar.wire.reach import is_fetchable
 from sidecar.wire.settings import Introspection, Issuer
+from sidecar.wire.token_expectations import names_of
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_LIFE = 60
@@ -163,4 +164,9 @@ def _check_parties(answer: Mapping[str, object], issuer: Issuer) -> None:
     audiences = answer.get("aud", [])
     named = audiences if isinstance(audiences, list) else [audiences]
     if named and not set(map(str, named)) & set(issuer.audiences):
-        raise InvalidToken(Flaw.WRONG_AUDIENCE, "the token is for another audience")
+        raise InvalidToken(
+            Flaw.WRONG_AUDIENCE,
+            "the token is for another audience",
+            f"its aud is {names_of(map(str, named))}; expected is {names_of(issuer.audiences)}",
+            issuer.issuer,
+        )

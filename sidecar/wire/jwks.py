@@ -79,6 +79,12 @@ class KeySet:
                     place = (key.key_id, algorithm)
                     self._by_key_id[place] = (*self._by_key_id.get(place, ()), key)
 
+    @property
+    def key_ids(self) -> tuple[str | None, ...]:
+        """What they are called, each name once."""
+        names = (key.key_id for keys in self._by_algorithm.values() for key in keys)
+        return tuple(dict.fromkeys(names))
+
     def candidates(self, key_id: str | None, algorithm: str) -> tuple[Key, ...]:
         """The keys that may have signed; for a token without a `kid` every key that fits."""
         if key_id is None:
