@@ -1,9 +1,9 @@
 """Ten floods by one peer, and what another one notices.
 
 A real `sidecar run` on its embedded store, a peer that floods it, in a process and, where this runs
-as root, of a uid of its own, and a peer that asks for checks all the while: over a connection that it
-keeps and over new ones, on the local socket and over HTTP. In the midst of each flood it revokes its
-session. For the waits another sidecar of the fleet is stopped, so that no event is known to be
+as root, of a uid of its own, and a peer that asks for checks all the while: over a connection that
+it keeps and over new ones, on the local socket and over HTTP. In the midst of each flood it revokes
+its session. For the waits another sidecar of the fleet is stopped, so that no event is known to be
 everywhere.
 
 Usage: python -m benchmarks.floods [SECONDS] [--only FLOOD] [--write]
@@ -77,9 +77,11 @@ class Signer:
         self.of_client = ec.generate_private_key(ec.SECP256R1())
 
     def key_set(self) -> str:
+        """The JWK Set that the daemon believes."""
         return json.dumps({"keys": [{**_jwk(self.key), "kid": "bench"}]})
 
     def token(self, user: str, session: str, **more: Any) -> str:
+        """An access token."""
         now = int(time.time())  # noqa: TID251 - a token's own time
         claims = {
             "iss": ISSUER,
@@ -95,12 +97,14 @@ class Signer:
         return jwt.encode(claims, self.key, "ES256", headers={"kid": "bench"})
 
     def bound_token(self, user: str, session: str) -> str:
+        """One that is bound to the client's key."""
         key = _jwk(self.of_client)
         named = {name: key[name] for name in ("crv", "kty", "x", "y")}  # RFC 7638
         text = json.dumps(named, separators=(",", ":"))
         return self.token(user, session, cnf={"jkt": _digest(text)})
 
     def proof(self, token: str) -> str:
+        """A DPoP proof for a call with a token."""
         now = int(time.time())  # noqa: TID251 - a proof's own time
         claims = {
             "jti": secrets.token_hex(8),
@@ -154,6 +158,7 @@ class Held:
         self._held: list[socket.socket] = []
 
     def add(self, one: socket.socket) -> None:
+        """Keep one more."""
         self._held.append(one)
         if len(self._held) > HELD:
             self._held.pop(0).close()
@@ -507,6 +512,7 @@ class Peer:
         self._check = _lines(request)
 
     def timed(self, ask: Callable[[], str]) -> str:
+        """Ask, and note how long it took; empty: it was refused."""
         begun = time.perf_counter()
         try:
             found = ask()
@@ -660,7 +666,7 @@ def rows(seconds: float, only: str = "") -> Iterator[Row]:
 
 def table(found: list[Row]) -> str:
     lines = [
-        "| flood | checks of the other peer | p50 ms | p99 ms | worst ms | refused | revoked in ms |",
+        "| flood | checks of another peer | p50 ms | p99 ms | worst ms | refused | revoked in ms |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     lines += [
