@@ -117,6 +117,11 @@ class Telemetry:
         self._waiting: tuple[str, ...] = ()
         self._silent: set[str] = set()  # issuers that do not answer about tokens
 
+    @property
+    def log(self) -> Logger:
+        """The logger as it is configured now."""
+        return self._log
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Write log lines in a thread, and tell of those that were left out, until cancelled."""
         async with trio.open_nursery() as nursery:

@@ -4,12 +4,14 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
 import trio
 
-from sidecar.adapters.logs import Lines, logger
+from sidecar.adapters.foreign_lines import foreign_lines
+from sidecar.adapters.logs import Lines, Logger, logger
 from sidecar.adapters.signals import Signals
 from sidecar.adapters.socket_files import AddressInUse
 from sidecar.adapters.spool_files import SpoolInUse
@@ -26,6 +28,10 @@ _EXPECTED = (ConfigError, AddressInUse, SpoolInUse, OSError, Unavailable)
 
 class Program(Protocol):
     """What a process does."""
+
+    @property
+    def log(self) -> Logger:
+        """The logger as it is configured now."""
 
     def reload(self) -> None:
         """Look at all files again, as SIGHUP asks."""
@@ -96,6 +102,11 @@ def _tell_of_ours(error: BaseException) -> None:
 
 async def _run(config_file: Path, build: Build) -> None:
     process = _Process()
+    with ExitStack() as lines:
+        await _serve(process, lines, config_file, build)
+
+
+async def _serve(process: "_Process", lines: ExitStack, config_file: Path, build: Build) -> None:
     async with trio.open_nursery() as nursery:
         signals = Signals(
             reload=process.reload,
@@ -106,6 +117,7 @@ async def _run(config_file: Path, build: Build) -> None:
         with process.starting:
             program = await trio.to_thread.run_sync(build, config_file, os.environ)
             process.took(program)
+            lines.enter_context(foreign_lines(lambda: program.log))
             await nursery.start(process.run, program)
         if process.starting.cancelled_caught:
             nursery.cancel_scope.cancel()

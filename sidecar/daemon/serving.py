@@ -28,6 +28,7 @@ from sidecar.adapters.introspection import Outcome
 from sidecar.adapters.keys import Refresh
 from sidecar.adapters.lean_http import HttpIncident
 from sidecar.adapters.local_socket import LocalSocket, SocketIncident
+from sidecar.adapters.logs import Logger
 from sidecar.adapters.memory import container_limit
 from sidecar.adapters.news import News
 from sidecar.adapters.orphans import Orphans
@@ -140,6 +141,11 @@ class Daemon:
             self.watcher.trigger()
         else:
             self._is_reload_wanted = True
+
+    @property
+    def log(self) -> Logger:
+        """The logger as it is configured now."""
+        return self.telemetry.log
 
     # How parts tell of themselves
 

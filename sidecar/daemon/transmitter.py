@@ -13,6 +13,7 @@ from sidecar.adapters.admin import AdminApp
 from sidecar.adapters.asgi import Listener
 from sidecar.adapters.certificates import Certificate
 from sidecar.adapters.files import FileWatcher
+from sidecar.adapters.logs import Logger
 from sidecar.adapters.orphans import Orphans
 from sidecar.adapters.redis_credentials import StoreCredentials
 from sidecar.adapters.redis_links import links_of
@@ -55,6 +56,11 @@ class Transmitter:
             self._watcher.trigger()
         else:
             self._is_reload_wanted = True
+
+    @property
+    def log(self) -> Logger:
+        """The logger as it is configured now."""
+        return self._telemetry.log
 
     async def run(
         self,
