@@ -28,7 +28,7 @@ from sidecar.wire.config import read_settings, read_what_can_be
 from sidecar.wire.paths import InvalidRoute, Routes
 from sidecar.wire.policyfile import read_policies
 from sidecar.wire.positions import ConfigError, Problem
-from sidecar.wire.secret_files import secret_paths
+from sidecar.wire.secret_files import secret_paths, with_renewed_secrets
 from sidecar.wire.settings import ALL_TRUSTED, Settings
 from sidecar.wire.sources import sources_of
 
@@ -116,6 +116,15 @@ def read_configuration(
         evaluator_of(settings, policies, prefixes),
         claims_of(policies, break_glass_of(settings).values()),
     )
+
+
+def renew_secrets(configuration: Configuration) -> Configuration:
+    """Return the configuration with its secrets as their files now say; blocks.
+
+    For when a changed one is refused: a mistake in a policy must not keep an old secret in force.
+    """
+    settings = with_renewed_secrets(configuration.settings, _read)
+    return msgspec.structs.replace(configuration, settings=settings)
 
 
 def ladder_of(settings: Settings) -> Ladder:

@@ -9,7 +9,12 @@ import trio.lowlevel
 from sidecar.adapters.files import FileWatcher
 from sidecar.adapters.geography import Geography
 from sidecar.adapters.transmitter_files import paths_of
-from sidecar.daemon.configuration import Configuration, absolute, read_configuration
+from sidecar.daemon.configuration import (
+    Configuration,
+    absolute,
+    read_configuration,
+    renew_secrets,
+)
 from sidecar.daemon.generation import generation_of, policy_set_of
 from sidecar.daemon.linting import lint_deployment
 from sidecar.daemon.transmission import Transmission
@@ -135,6 +140,7 @@ class Reloader:
             )
             self._health.limping("policies", "the changed configuration is refused: see the log")
             self._telemetry.record(ConfigurationRead(successful=False))
+            await self._renew_secrets()
             return
         self._health.good("policies")
         policies = before.policies != after.policies
@@ -155,6 +161,17 @@ class Reloader:
         self.tell_configuration()
         if judges_anew or policies:
             self._rescore("policy")
+
+    async def _renew_secrets(self) -> None:
+        """Take up the secrets of the configuration in force, as their files now say."""
+        before = self._configuration
+        after = await trio.to_thread.run_sync(renew_secrets, before)
+        if after.settings == before.settings:
+            return
+        self._configuration = after
+        self._trust.replace(after.settings.tokens)
+        self._checker.replace(after.settings, after.routes)
+        await self._reconnect(after.settings)
 
     def _forget_sessions(self) -> None:
         """Let go the sessions of namespaces that no issuer speaks for any more."""

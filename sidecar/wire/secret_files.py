@@ -3,8 +3,9 @@
 A problem names the file and never quotes what is in it.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -46,6 +47,28 @@ def secret_paths(value: object) -> Iterator[str]:
         value = list(value.values())
     for one in value if isinstance(value, list | tuple) else ():
         yield from secret_paths(one)
+
+
+_S = TypeVar("_S")
+
+
+def with_renewed_secrets(value: _S, read_file: ReadFile) -> _S:
+    """Return settings with their secrets as the files now say; what cannot be read stays."""
+    renewed: Any = value
+    if isinstance(value, msgspec.Struct):
+        fields = {name: getattr(value, name) for name in value.__struct_fields__}
+        changes = {name: with_renewed_secrets(one, read_file) for name, one in fields.items()}
+        for name in secrets_of(type(value)):
+            if path := fields[name + FILE_SUFFIX]:
+                with contextlib.suppress(Misspelt):  # told by what looks at the file for its use
+                    changes[name] = read_secret(path, read_file)
+        changes = {name: one for name, one in changes.items() if one != fields[name]}
+        renewed = msgspec.structs.replace(value, **changes) if changes else value
+    elif isinstance(value, tuple) and any(isinstance(one, msgspec.Struct) for one in value):
+        renewed = tuple(with_renewed_secrets(one, read_file) for one in value)
+    elif isinstance(value, dict):
+        renewed = {key: with_renewed_secrets(one, read_file) for key, one in value.items()}
+    return cast("_S", renewed)
 
 
 class _Reader:

@@ -115,3 +115,30 @@ async def test_a_server_that_another_authority_vouches_for_is_not_spoken_to(
             with pytest.raises(Unavailable, match=r"(?i)certificate"):
                 await store.join(Join(b"k", {b"a:1": b"x"}, FAR, 0))
             nursery.cancel_scope.cancel()
+
+
+async def test_a_certificate_of_ours_that_is_renewed_counts_for_the_next_connection(
+    valkey_server: Server, valkey: redis.Redis, tmp_path: Path
+) -> None:
+    certificates = Certificates(tmp_path)
+    right = certificates.own.read_bytes()
+    strange = trustme.CA().issue_cert("sidecar").private_key_and_cert_chain_pem
+    async with tls_before(valkey_server, certificates.context) as port:
+        settings = certificates.settings(port, certificates.authority)
+        store = RedisStore(links_of(settings), settings)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(store.run)
+            await store.join(Join(b"k", {b"a:1": b"x"}, FAR, 0))
+            strange.write_to_path(str(certificates.own))
+            await store.reconnect()
+            with pytest.raises(Unavailable):
+                await store.join(Join(b"k", {b"a:2": b"x"}, FAR, 0))
+            certificates.own.write_bytes(right)
+            with trio.fail_after(GIVE_UP):
+                while True:
+                    try:
+                        await store.join(Join(b"k", {b"a:3": b"x"}, FAR, 0))
+                    except Unavailable:
+                        continue  # it is tried again after a pause
+                    break
+            nursery.cancel_scope.cancel()

@@ -58,7 +58,8 @@ class Process:
                 }
             )
         )
-        self.admin = f"http://{json.loads(self.config.read_text())['admin']['bind']}"
+        admin = json.loads(self.config.read_text())["admin"]
+        self.admin = f"{'https' if 'tls' in admin else 'http'}://{admin['bind']}"
         self.start()
 
     def start(self) -> None:

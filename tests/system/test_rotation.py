@@ -6,6 +6,9 @@ The files are those of a Kubernetes Secret: links through `..data`, which is rep
 import base64
 import json
 import os
+import ssl
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -15,6 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+import trustme
 
 from sidecar.wire.redirects import signature
 from tests.adapters.servers import PASSWORD, USER, Server, free_ports, serving
@@ -83,11 +87,26 @@ class Introspection(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+def issue(authority: trustme.CA, tls: Mapping[str, str]) -> None:
+    """Put a new certificate in the place of the admin listener's."""
+    issued = authority.issue_cert("127.0.0.1", "localhost")
+    issued.private_key_pem.write_to_path(tls["key"])
+    issued.cert_chain_pems[0].write_to_path(tls["certificate"])
+
+
 class Rotating:
     """A daemon all of whose secrets stand in files."""
 
-    def __init__(self, daemon: Process, secret: Secret, store: Server, issuer: Issuer) -> None:
+    def __init__(
+        self,
+        daemon: Process,
+        secret: Secret,
+        store: Server,
+        issuer: Issuer,
+        authorities: tuple[trustme.CA, ...],
+    ) -> None:
         self.daemon, self.secret, self.store, self.issuer = daemon, secret, store, issuer
+        self.authorities = authorities
         told = json.loads(daemon.config.read_text())
         self.receiver = f"http://{told['receiver']['bind']}/ssf/events"
         self.http = str(daemon.config.parent / "a.http")
@@ -160,7 +179,13 @@ def rotating(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rotating]:
         "jwks_file": str(directory / "jwks.json"),
     }
     admin, receiver = free_ports(2)
-    with serving() as store:
+    authorities = tuple(trustme.CA() for _ in range(2))
+    bundle = directory / "authorities.pem"
+    bundle.write_bytes(b"".join(one.cert_pem.bytes() for one in authorities))
+    tls = {"certificate": str(directory / "admin.pem"), "key": str(directory / "admin.key")}
+    issue(authorities[0], tls)
+    with serving() as store, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(bundle))  # for this process' clients
         extra: dict[str, Any] = {
             "app": {
                 "id": "payroll",
@@ -169,7 +194,7 @@ def rotating(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rotating]:
                     "key_file": secret.path("redirect"),
                 },
             },
-            "admin": {"bind": f"127.0.0.1:{admin}", "token_file": secret.path("admin")},
+            "admin": {"bind": f"127.0.0.1:{admin}", "token_file": secret.path("admin"), "tls": tls},
             "store": {
                 "url": store.url,
                 "username": USER,
@@ -206,7 +231,7 @@ def rotating(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rotating]:
         }
         try:
             with daemons(directory, store.url, "a", extra=extra) as (a,):
-                yield Rotating(a, secret, store, issuer)
+                yield Rotating(a, secret, store, issuer, authorities)
         finally:
             issuer.shutdown()
             issuer.server_close()
@@ -264,6 +289,43 @@ def test_a_credential_that_cannot_be_read_lets_nobody_in_and_is_told(rotating: R
     assert at.source(before["source"]) == "ok"
     assert at.push(before["push"]) == 400
     assert level(at.daemon, "sidecar_credential_failing{") == 0
+
+
+def test_a_refused_configuration_keeps_no_old_secret_in_force(rotating: Rotating) -> None:
+    at = rotating
+    before = {name: (at.secret.directory / name).read_text() for name in OLD}
+    policy = at.daemon.config.parent / "policies" / "one.yaml"
+    right = policy.read_text()
+    policy.write_text("policies: [{}]")
+    newest = {"client": "the-third-secret-of-the-client", "redirect": "the-third-key-of-redirects"}
+    at.secret.put({**before, **newest})
+    eventually(at.shown, lambda shown: shown == newest["client"])
+    eventually(lambda: at.redirect_is_signed_by(newest["redirect"]), bool)
+    assert level(at.daemon, "sidecar_config_last_reload_successful ") == 0
+    policy.write_text(right)
+    eventually(lambda: level(at.daemon, "sidecar_config_last_reload_successful "), bool)
+
+
+def test_the_admin_listener_speaks_tls_by_the_certificate_of_the_moment(
+    rotating: Rotating,
+) -> None:
+    at = rotating
+    first, second = (ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) for _ in at.authorities)
+    at.authorities[0].configure_trust(first)
+    at.authorities[1].configure_trust(second)
+    assert httpx.get(f"{at.daemon.admin}/livez", verify=first).status_code == 200
+    issue(at.authorities[1], json.loads(at.daemon.config.read_text())["admin"]["tls"])
+    assert httpx.get(f"{at.daemon.admin}/livez", verify=second).status_code == 200
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{at.daemon.admin}/livez", verify=first)
+    command = [sys.executable, "-m", "sidecar", "sessions", "--url", at.daemon.admin]
+    command += ["--admin-token-file", at.secret.path("admin")]
+    authority = at.daemon.config.parent / "second.pem"
+    at.authorities[1].cert_pem.write_to_path(authority)
+    done = subprocess.run(
+        [*command, "--admin-ca-file", str(authority)], check=False, capture_output=True
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_the_level_of_the_log_is_taken_up_and_warnings_are_logged_by_name(
