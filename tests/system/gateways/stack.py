@@ -23,7 +23,7 @@ from sidecar.daemon.serving import Addresses, Daemon
 from sidecar.demo.geography import Databases, build
 from sidecar.domain.policy import Networks, Selection
 from sidecar.wire.settings import App as Protected
-from sidecar.wire.settings import Cors, Gateway, Grpc, Http, Redirect, Route
+from sidecar.wire.settings import Cors, Gateway, Grpc, Http, Introspection, Redirect, Route
 from tests.adapters.identity import key_set
 from tests.adapters.servers import free_ports
 from tests.domain.scenes import policy
@@ -39,6 +39,9 @@ STEP_UP_PAGE = "https://shop.example/step-up"
 
 PAGES = "https://pages.example"
 """The other origin whose pages may read refusals."""
+
+OPAQUE = "opaque-"
+"""What the tokens begin with that the issuer would have to be asked about."""
 
 POLICIES = tuple(
     policy(Networks(Selection(frozenset({segment}))), name=segment, contexts=frozenset({context}))
@@ -215,8 +218,17 @@ class Sidecar:
         geography: Databases = build(directory)
         usual = settings_for(directory, store, geography, unique("sidecar"))
         transfers = Route(path="/transfers/**", contexts=("c1",), methods=("PUT",))
+        # Nobody answers there: what is asked of such a token cannot be decided.
+        asked = Introspection(
+            endpoint="http://127.0.0.1:9/introspect",
+            prefix=OPAQUE,
+            client_id="sidecar",
+            client_secret="not looked at",
+        )
+        issuers = (replace(usual.tokens.issuers[0], introspection=asked),)
         self._settings = replace(
             usual,
+            tokens=replace(usual.tokens, issuers=issuers),
             routes=(*usual.routes, transfers),
             http=Http(
                 bind=f"127.0.0.1:{ports.http}",

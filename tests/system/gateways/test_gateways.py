@@ -13,6 +13,7 @@ from tests.stories.running import eventually, token, unique
 from tests.system.gateways import programs
 from tests.system.gateways.stack import (
     CLIENT,
+    OPAQUE,
     PAGES,
     STEP_UP_PAGE,
     Stack,
@@ -286,6 +287,16 @@ def test_a_page_of_an_allowed_origin_can_read_a_refusal(stack: Stack) -> None:
             assert (answer.status, answer.values("Vary"), cors) == (status, ["Origin"], []), others
     answer = stack.get("/public", bearer(weak), page)
     assert (answer.status, answer.values("Access-Control-Allow-Origin")) == (200, []), "the app's"
+
+
+def test_a_page_can_read_that_its_call_cannot_be_decided_now(stack: Stack) -> None:
+    answer = stack.get("/public", bearer(f"{OPAQUE}1"), ("Origin", PAGES))
+    if stack.name == "envoy":  # of a check's 5xx its HTTP service passes nothing on
+        assert (answer.status, answer.body) == (503, b"")
+        return
+    assert (answer.status, answer.values("Retry-After")) == (503, ["1"])
+    assert problem(answer)["type"] == PROBLEM + "unavailable"
+    assert answer.values("Access-Control-Allow-Origin") == [PAGES]
 
 
 def test_no_spelling_of_a_path_gets_around_its_context(stack: Stack) -> None:
