@@ -6,7 +6,7 @@ first of a kind in a minute with a count of those left out.
 """
 
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, assert_never
 
 import msgspec
@@ -19,6 +19,7 @@ from sidecar.adapters.private_lines import hiding
 from sidecar.adapters.received_telemetry import Received, record_received
 from sidecar.adapters.sampled_lines import SampledLines
 from sidecar.adapters.vocabulary import positions_of
+from sidecar.domain.causes import ungrouped
 from sidecar.domain.facts import SIGNALS
 from sidecar.domain.policy import State
 from sidecar.service.observations import (
@@ -562,7 +563,7 @@ class Telemetry:
 
     def _worker_failed(self, failed: WorkerFailed) -> None:
         self.metrics.worker_errors.labels(failed.where).inc()
-        for error in _leaves(failed.error):
+        for error in ungrouped(failed.error):
             # Only what and where: a message may quote the payload it choked on.
             frames = traceback.extract_tb(error.__traceback__)[-_TRACE_LIMIT:]
             self._log.error(
@@ -597,14 +598,6 @@ def _told(seen: msgspec.Struct) -> dict[str, Any]:
     """An observation as a line tells it."""
     fields = msgspec.structs.asdict(seen)
     return {name: value for name, value in fields.items() if name != "issuer" or value}
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _leaves(inner)
-    else:
-        yield error
 
 
 def _spans(slots: tuple[tuple[int, int], ...]) -> list[str]:

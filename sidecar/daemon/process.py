@@ -17,7 +17,7 @@ from sidecar.adapters.socket_files import AddressInUse
 from sidecar.adapters.spool_files import SpoolInUse
 from sidecar.daemon.configuration import read_configuration
 from sidecar.daemon.serving import Addresses, Daemon
-from sidecar.domain.causes import words_of
+from sidecar.domain.causes import ungrouped, words_of
 from sidecar.service.answers import Unavailable
 from sidecar.wire.positions import ConfigError
 from sidecar.wire.settings import Log
@@ -74,7 +74,7 @@ def main(config_file: str, build: Build = daemon) -> int:
 
 def _parted(error: BaseException) -> tuple[list[BaseException], list[BaseException]]:
     """Return what the operator can mend, and what else there is; groups are taken apart."""
-    leaves = _leaves(error)
+    leaves = list(ungrouped(error))
     expected: list[BaseException] = [one for one in leaves if isinstance(one, _EXPECTED)]
     return expected, [one for one in leaves if not isinstance(one, _EXPECTED)]
 
@@ -162,9 +162,3 @@ class _Process:
         """Drain, or give up the start: then there is nothing to drain."""
         self.draining.set()
         self.starting.cancel()
-
-
-def _leaves(error: BaseException) -> list[BaseException]:
-    if not isinstance(error, BaseExceptionGroup):
-        return [error]
-    return [leaf for one in error.exceptions for leaf in _leaves(one)]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sidecar.adapters.listening import CannotListen, UnusableCertificate
 from sidecar.adapters.socket_files import AddressInUse, UnusableGroup
 from sidecar.adapters.spool_files import SpoolInUse
-from sidecar.domain.causes import words_of
+from sidecar.domain.causes import ungrouped, words_of
 from sidecar.wire.positions import ConfigError, Place, Problem, Problems, place_of, read_tree
 
 _EXPECTED = (AddressInUse, SpoolInUse, OSError)
@@ -32,7 +32,7 @@ def naming_key(
         expected, other = several.split(_EXPECTED)
         if expected is None or other is not None:
             raise
-        raise _problem(file, section, keys, _leaves(expected)) from several
+        raise _problem(file, section, keys, list(ungrouped(expected))) from several
 
 
 class _Keys(NamedTuple):
@@ -69,10 +69,3 @@ def problem_at(file: Path, field: str, message: str) -> Problem:
         tree = None
     place = Place(str(file), 0) if tree is None else place_of(tree, field)
     return Problem(place.file, place.line, field, message)
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    leaves: list[BaseException] = []
-    for error in group.exceptions:
-        leaves += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
-    return leaves
