@@ -24,6 +24,7 @@ TITLES = {
     "apache": "Apache",
     "envoy": "Envoy, HTTP",
     "envoy-grpc": "Envoy, gRPC",
+    "traefik": "Traefik",
 }
 HOST = ("Host", "shop.example")
 CLIENT_SAYS = "203.0.113.7"
@@ -282,7 +283,12 @@ def columns(page: str) -> dict[str, list[str]]:
     """Return the columns of the table in a page."""
     lines = page.partition(BEGIN)[2].partition(END)[0].strip().splitlines()
     rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
-    return {name: [row[at] for row in rows[2:]] for at, name in enumerate(TITLES, 1) if rows}
+    titles = rows[0] if rows else []
+    return {
+        name: [row[titles.index(title)] for row in rows[2:]]
+        for name, title in TITLES.items()
+        if title in titles
+    }
 
 
 def with_columns(page: str, cells: dict[str, list[str]]) -> str:

@@ -12,6 +12,8 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import NamedTuple
 
+from tests.adapters.servers import free_ports
+
 CONFIGURATIONS = Path(__file__).parents[3] / "deploy" / "gateways"
 START = 20.0
 
@@ -101,6 +103,13 @@ def envoy_grpc(directory: Path, ports: Ports) -> list[str]:
     return envoy(directory, ports, "envoy-grpc")
 
 
+def traefik(directory: Path, ports: Ports) -> list[str]:
+    (between,) = free_ports(1)
+    paths = {"/etc/traefik/": f"{directory}/", ":8183": f":{between}"}
+    shipped("traefik", ports, directory, paths)
+    return [f"--configFile={directory / 'traefik.yml'}"]
+
+
 class Gateway(NamedTuple):
     """How a gateway is run, and with which `http.gateway` its sidecar."""
 
@@ -108,6 +117,8 @@ class Gateway(NamedTuple):
     arguments: Callable[[Path, Ports], list[str]]
     setting: str
     needs: str = ""
+    opens_early: bool = False
+    """Whether it answers 404 until it has read its routes."""
 
     @property
     def installed(self) -> bool:
@@ -122,6 +133,7 @@ GATEWAYS: dict[str, Gateway] = {
     "apache": Gateway("apache2", apache, "apache", "/usr/share/lua/5.3/socket.lua"),
     "envoy": Gateway("envoy", envoy, "envoy"),
     "envoy-grpc": Gateway("envoy", envoy_grpc, "none"),
+    "traefik": Gateway("traefik", traefik, "traefik", opens_early=True),
 }
 
 
@@ -148,14 +160,16 @@ def running(
             start_new_session=True,
         )
     try:
-        _await(ports.gateway, process, directory)
+        _await(ports.gateway, process, directory, opens_early=gateway.opens_early)
         yield
     finally:
         os.killpg(process.pid, 9)
         process.wait()
 
 
-def _await(port: int, process: subprocess.Popen[bytes], directory: Path) -> None:
+def _await(
+    port: int, process: subprocess.Popen[bytes], directory: Path, *, opens_early: bool
+) -> None:
     end = monotonic() + START
     while True:
         logs = "\n".join(log.read_text(errors="replace") for log in directory.glob("*.log"))
@@ -163,5 +177,9 @@ def _await(port: int, process: subprocess.Popen[bytes], directory: Path) -> None
         assert monotonic() < end, logs
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
+                if not opens_early:
+                    return
+                probe.sendall(b"GET / HTTP/1.0\r\nHost: shop.example\r\n\r\n")
+                if b" 404 " not in probe.recv(64):
+                    return
         sleep(0.02)

@@ -316,7 +316,7 @@ def test_no_app_is_left_to_read_a_path_that_servers_read_differently(stack: Stac
         calls = len(stack.app.seen)
         status = stack.get(target, bearer(weak)).status
         if status == 200:  # the gateway has made one reading of it, and passes that on
-            assert stack.app.seen[-1].target in {"/public/x", "/public/"}
+            assert stack.app.seen[-1].target in {"/public/x", "/public/", "/public"}
         else:
             assert (status, len(stack.app.seen)) == (400, calls), target
 
@@ -382,16 +382,20 @@ def test_many_calls_at_a_time_each_get_their_own_answer(stack: Stack) -> None:
     assert statuses == [wanted for _, wanted in calls]
 
 
+AWAY = {"traefik": (502, 504)}
+
+
 def test_without_its_sidecar_it_is_closed_and_then_open_again(stack: Stack) -> None:
     _, _, weak = session_of(stack)
     calls = len(stack.app.seen)
     stack.sidecar.stop()
     try:
-        assert stack.get("/public", bearer(weak)).status == 503
-        assert stack.get("/public", bearer(weak), *FORGED).status == 503
+        gone, hangs = AWAY.get(stack.name, (503, 503))
+        assert stack.get("/public", bearer(weak)).status == gone
+        assert stack.get("/public", bearer(weak), *FORGED).status == gone
         with silence(stack.ports.http, stack.ports.grpc):
             # Whoever waits for ever fails by the client's own patience.
-            assert stack.get("/public", bearer(weak)).status == 503
+            assert stack.get("/public", bearer(weak)).status == hangs
     finally:
         stack.sidecar.start()
     assert len(stack.app.seen) == calls
@@ -416,6 +420,14 @@ OWN_HOSTS: dict[str, tuple[str, list[tuple[str, str]]]] = {
                 "http://:%d {",
                 "http://:%d {\n\tbind 127.0.0.1\n\trespond 421\n}\nhttp://shop.example:%d {",
             ),
+        ],
+    ),
+    "traefik": (
+        "dynamic.yml",
+        [
+            ("        HostRegexp(`.`)", "        Host(`shop.example`)"),
+            ("HostRegexp(`.`) && PathRegexp", "Host(`shop.example`) && PathRegexp"),
+            ("rule: HostRegexp(`.`) && PathPrefix", "rule: Host(`shop.example`) && PathPrefix"),
         ],
     ),
     "haproxy": (

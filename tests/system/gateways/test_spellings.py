@@ -147,7 +147,8 @@ def test_the_host_that_the_app_reads_is_the_one_that_was_asked_about(stack: Stac
             # RFC 9112, section 3.2.2: of an absolute target the host counts, and not the header's.
             absolute = re.match(r"http://([^/]*)", seen.target)
             read = [absolute[1]] if absolute else seen.told("Host")
-            assert read == [asked.host for asked in stack.asked], (target, hosts, seen.headers)
+            (question,) = stack.asked  # one that tells no host is judged as of any
+            assert read == [question.host or read[0]], (target, hosts, seen.headers)
 
 
 def test_nothing_reaches_the_app_that_was_not_asked_about_as_itself(stack: Stack) -> None:
