@@ -15,6 +15,7 @@ from itertools import chain
 from typing import Any, cast
 
 import msgspec
+import trio
 
 from sidecar.adapters.news import News
 from sidecar.adapters.redis_commands import FOR_EVER, Operation, Outcome
@@ -57,12 +58,18 @@ class SealedStore(RedisStore):
         forms = self._forms
         if forms.others:
             return await _Across(forms, super().submit).submit(operations)
-        sealed = [_sealed(forms.first, one) for one in operations]
+        sealed = []
+        for one in operations:
+            sealed.append(_sealed(forms.first, one))
+            if isinstance(one, Join):
+                await _give_way(len(one.fields))
         outcomes = await super().submit(sealed)
-        return [
-            _opened(forms, forms.first, one, outcome)
-            for one, outcome in zip(operations, outcomes, strict=True)
-        ]
+        opened = []
+        for one, outcome in zip(operations, outcomes, strict=True):
+            opened.append(_opened(forms, forms.first, one, outcome))
+            if isinstance(outcome, Joined | Loaded):
+                await _give_way(len(outcome.record))
+        return opened
 
     async def scan(self, pattern: str, bookmark: bytes = b"") -> Scanned:
         """Some of the keys that match, in any form that is known. Raises `Unavailable`."""
@@ -130,6 +137,16 @@ class SealedNews(News):
         """Undo one `follow`."""
         for one in self._written(channel):
             super().unfollow(one)
+
+
+MANY = 32
+"""Fields of a record after whose sealing or opening others get their turn."""
+
+
+async def _give_way(fields: int) -> None:
+    """Let others go on: a field is microseconds, and many records have many."""
+    if fields >= MANY:
+        await trio.lowlevel.checkpoint()
 
 
 def _sealed(form: Form, operation: Operation) -> Operation:

@@ -23,6 +23,7 @@ from sidecar.adapters.spool import Spool
 from sidecar.adapters.store import RedisStore
 from sidecar.adapters.telemetry import Telemetry
 from sidecar.daemon.configuration import Configuration
+from sidecar.daemon.forms import forms_in_use
 from sidecar.daemon.reception import Reception
 from sidecar.daemon.reloading import Reloader
 from sidecar.daemon.transmission import Transmission
@@ -40,7 +41,6 @@ from sidecar.service.deadletters import DeadLetters
 from sidecar.service.fan_out import FanOut
 from sidecar.service.guarding import Guard
 from sidecar.service.health import Health
-from sidecar.service.identifier_forms import IdentifierForms
 from sidecar.service.inspection import Inspector
 from sidecar.service.intake import Intake
 from sidecar.service.memory_guard import MemoryGuard
@@ -58,7 +58,7 @@ from sidecar.service.watching import Watches
 from sidecar.service.worklog import WorkLog
 from sidecar.wire.memory_shares import Shares
 from sidecar.wire.naming import Names
-from sidecar.wire.sealing import PLAIN, UNSEALED, Forms, Sealing, names_under
+from sidecar.wire.sealing import UNSEALED, Forms, Sealing, names_under
 from sidecar.wire.settings import Eviction, Settings
 from sidecar.wire.settings import Spool as SpoolSettings
 from sidecar.wire.sources import share_of
@@ -299,13 +299,12 @@ class Journeys:
         )
         self.watcher = FileWatcher(configuration.watched, self.reloader.changed, telemetry)
         self.reloader.watcher = self.watcher
-        self.forms = IdentifierForms(
-            self._forms.ids if self._forms is not None else (PLAIN,),
+        self.forms = forms_in_use(
+            settings,
+            self._forms,
             store=store,
             names=names,
             telemetry=telemetry,
-            clock=clock.now,
-            life=max(settings.sessions.facts_ttl, settings.sessions.min_ttl),
             judge=daemon.forms_disagree,
         )
         self._expose_levels(telemetry)

@@ -39,11 +39,12 @@ from sidecar.adapters.sealed_store import SealedNews, SealedStore, opening
 from sidecar.adapters.store import RedisStore
 from sidecar.adapters.telemetry import Telemetry
 from sidecar.daemon.configuration import Configuration, read_configuration
+from sidecar.daemon.forms import refuse_other_forms
 from sidecar.daemon.journeys import Journeys, new_id
 from sidecar.daemon.readiness import end_readiness, record_readiness
 from sidecar.daemon.trust import Keys, Trust
 from sidecar.daemon.unusable import naming_key, problem_at
-from sidecar.service.answers import Overloaded, Unavailable
+from sidecar.service.answers import Unavailable
 from sidecar.service.guarding import KEEPS
 from sidecar.service.health import CONDITIONS, Health
 from sidecar.service.observations import (
@@ -247,14 +248,6 @@ class Daemon:
     def _links_to(self, url: str) -> Links:
         return links_of(self.settings.store, url=url, credentials=self.store_credentials)
 
-    async def _refuse_other_forms(self, journeys: Journeys) -> None:
-        """Raise `ConfigError` where a store that answers has what would not be read here."""
-        with contextlib.suppress(Unavailable, Overloaded):  # it is looked at again later
-            trouble = await journeys.forms.trouble()
-            if trouble:
-                file = self.configuration.file
-                raise ConfigError((problem_at(file, "privacy.identifiers", trouble),))
-
     def _store_at(self, url: str) -> RedisStore:
         links, settings = self._links_to(url), self.settings.store
         observe, on_up = self.telemetry.stored, self._store_up
@@ -298,7 +291,7 @@ class Daemon:
                 self.watcher.trigger()
             await nursery.start(store.run)
             await self._refuse_eviction(store)
-            await self._refuse_other_forms(journeys)
+            await refuse_other_forms(self.configuration.file, journeys.forms)
             await nursery.start(news.run)
             await nursery.start(self.trust.run)
             self.health.good("policies")

@@ -21,6 +21,7 @@ from sidecar.adapters.store import RedisStore
 from sidecar.adapters.telemetry import Telemetry
 from sidecar.adapters.transmitter_files import paths_of
 from sidecar.daemon.configuration import read_transmitter_settings
+from sidecar.daemon.forms import forms_in_use, refuse_other_forms
 from sidecar.daemon.journeys import new_id
 from sidecar.daemon.readiness import end_readiness, record_readiness
 from sidecar.daemon.serving import Addresses
@@ -28,6 +29,7 @@ from sidecar.daemon.transmission import Transmission
 from sidecar.daemon.unusable import naming_key
 from sidecar.service.health import Health
 from sidecar.service.observations import SecretRead, StoreUp, Told
+from sidecar.wire.naming import Names
 from sidecar.wire.sealing import UNSEALED, forms_of
 from sidecar.wire.settings import Settings
 
@@ -83,7 +85,17 @@ class Transmitter:
                 on_up=self._store_up,
             )
             await resources.start(store.run)
-            sealing = forms_of(settings.privacy, settings.store.prefix) or UNSEALED
+            forms = forms_of(settings.privacy, settings.store.prefix)
+            in_use = forms_in_use(
+                settings,
+                forms,
+                store=store,
+                names=Names(settings.store.prefix),
+                telemetry=self._telemetry,
+                judge=lambda *_: None,
+            )
+            await refuse_other_forms(self._file, in_use)
+            sealing = forms or UNSEALED
             transmission = Transmission(settings, store, self._telemetry, new_id, sealing)
             await transmission.load()
             await self._watch(resources, transmission)

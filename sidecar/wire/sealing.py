@@ -36,6 +36,7 @@ PLAIN = "plain"
 """The id of the plain form."""
 
 _DIGEST = rb"[A-Za-z0-9_-]{22}"
+_NAME = re.compile(_DIGEST)
 _STAMP = re.compile(rb"[0-9]{16}")
 _MAGIC = b"\xc1"
 _ID_BYTES = 8
@@ -198,10 +199,14 @@ class KeyedForm:
         return f"{self.id}.{self._enciphered('t', name.encode()).decode()}"
 
     def _enciphered(self, kind: str, name: bytes) -> bytes:
+        if _NAME.fullmatch(name) is None:
+            return name  # no digest: what is no block of the cipher's must not get into it
         block = base64.urlsafe_b64decode(name + b"==")
         return base64.urlsafe_b64encode(self._encipher[kind].update(block))[:22]
 
     def _deciphered(self, kind: str, name: bytes) -> bytes:
+        if _NAME.fullmatch(name) is None:
+            return name
         block = base64.urlsafe_b64decode(name + b"==")
         return base64.urlsafe_b64encode(self._decipher[kind].update(block))[:22]
 

@@ -3,6 +3,7 @@
 import itertools
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import httpx
 import msgspec
@@ -22,8 +23,11 @@ from sidecar.wire.positions import ConfigError
 from sidecar.wire.privacy_keys import PrivacyKey
 from sidecar.wire.privacy_settings import Identifiers, Privacy
 from sidecar.wire.pseudonyms import Kind, pseudonym
-from sidecar.wire.settings import Log, Settings
-from tests.adapters.servers import Server
+from sidecar.wire.settings import Log, Settings, Spool
+from sidecar.wire.transmitter_settings import Recipient as RecipientSettings
+from sidecar.wire.transmitter_settings import Transmitter
+from tests.adapters.recipients import key_file, secret_file
+from tests.adapters.servers import Server, impatient
 from tests.domain.scenes import policy
 from tests.stories.running import ISSUER, Pods, eventually, running, token
 
@@ -135,6 +139,43 @@ def pass_by(server: Server, *, life_of: Privacy | None = None) -> None:
         if life_of is not None:
             gone.append(f"wrote:{PrivacyKey(life_of.keys[0].encode()).id}".encode())
         client.hdel(key, *gone)
+
+
+def test_a_spool_on_disk_names_nobody(tmp_path: Path) -> None:
+    def change(settings: Settings, _: int) -> Settings:
+        nowhere = impatient("redis://127.0.0.1:1", retries=0)
+        spool = Spool(dir=str(tmp_path / "spool"))
+        return msgspec.structs.replace(settings, store=nowhere, spool=spool, privacy=keyed(NEW))
+
+    with running("redis://127.0.0.1:1", POLICIES, count=1, change=change) as pods:
+        reply = pods.clients[0].trusted("session-revoked", {"user": USER}, data={"reason": REASON})
+        assert reply["spooled"] is True, reply
+        files = [one for one in (tmp_path / "spool").rglob("*") if one.is_file()]
+        told = b"".join(one.read_bytes() for one in files)
+    assert told
+    assert named_in(told) == []
+
+
+def test_what_is_kept_to_be_told_to_others_names_nobody(emptied: Server, tmp_path: Path) -> None:
+    credentials = secret_file(tmp_path, "a-credential-of-iga")
+    recipient = RecipientSettings(
+        name="iga", audience=("https://iga.example",), credentials_file=credentials
+    )
+    transmitter = Transmitter(
+        issuer="https://sidecars.example",
+        bind="127.0.0.1:0",
+        key_files=(key_file(tmp_path),),
+        recipients=(recipient,),
+        deliver=False,
+    )
+
+    def change(settings: Settings, _: int) -> Settings:
+        return msgspec.structs.replace(settings, privacy=keyed(NEW), transmitter=transmitter)
+
+    with running(emptied.url, POLICIES, change=change) as pods, emptied.client() as client:
+        act(pods)
+        eventually(lambda: client.xlen("su:{transmitter}:recorded"), bool)
+        assert named_in(dumped(emptied)) == []
 
 
 def test_no_step_of_a_rotation_loses_a_mark_or_a_revocation(emptied: Server) -> None:

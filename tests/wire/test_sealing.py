@@ -74,6 +74,7 @@ def test_no_bytes_make_a_form_raise(record: dict[bytes, bytes]) -> None:
     assert len(FORMS[0].open_record(NAMES.user_record(ADA.user), record)) == len(record)
     for one in record:
         FORMS[0].open_key(one)
+        FORMS[0].open_member(one + b"/" + one)
         FORMS[0].open_payload(one)
 
 
@@ -85,6 +86,14 @@ def test_a_key_that_names_somebody_is_written_differently_under_each_key() -> No
             assert [one.open_key(form.seal_key(key)) for one in others] == [None, None]
     for key in NAMELESS:
         assert {form.seal_key(key) for form in FORMS} == {key}
+
+
+def test_a_member_that_is_no_name_leaves_the_cipher_as_it_was() -> None:
+    form, member = KeyedForm(NEW, "su"), str(ADA).encode()
+    sealed = FORMS[0].seal_member(member)
+    for odd in (b"", b"x", b"a/b", b"/", b"!" * 22 + b"/" + b"\xff" * 22, b"x" * 21 + b"/"):
+        assert form.open_member(form.seal_member(odd)) == odd
+        assert (form.seal_member(member), form.open_member(sealed)) == (sealed, member)
 
 
 def test_nothing_of_a_person_stands_in_what_is_sealed() -> None:

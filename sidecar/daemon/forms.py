@@ -1,0 +1,45 @@
+"""The forms of a daemon's names and facts, and its refusal to start where others' do not fit."""
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+from sidecar.adapters import clock
+from sidecar.daemon.unusable import problem_at
+from sidecar.service.answers import Overloaded, Unavailable
+from sidecar.service.identifier_forms import IdentifierForms
+from sidecar.service.observations import Telemetry
+from sidecar.service.store import Store
+from sidecar.wire.naming import Names
+from sidecar.wire.positions import ConfigError
+from sidecar.wire.sealing import PLAIN, Forms
+from sidecar.wire.settings import Settings
+
+
+def forms_in_use(  # noqa: PLR0913 - what it needs, each by name
+    settings: Settings,
+    forms: Forms | None,
+    *,
+    store: Store,
+    names: Names,
+    telemetry: Telemetry,
+    judge: Callable[[str, bool], None],
+) -> IdentifierForms:
+    """Return what tells of these forms, and hears of the others'."""
+    return IdentifierForms(
+        forms.ids if forms is not None else (PLAIN,),
+        store=store,
+        names=names,
+        telemetry=telemetry,
+        clock=clock.now,
+        life=max(settings.sessions.facts_ttl, settings.sessions.min_ttl),
+        judge=judge,
+    )
+
+
+async def refuse_other_forms(file: Path, forms: IdentifierForms) -> None:
+    """Raise `ConfigError` where a store that answers has what would not be read here."""
+    with contextlib.suppress(Unavailable, Overloaded):  # a daemon looks again later
+        trouble = await forms.trouble()
+        if trouble:
+            raise ConfigError((problem_at(file, "privacy.identifiers", trouble),))
