@@ -1,11 +1,7 @@
 """Why the store is down: what is said of stores that were set up wrongly, one line each."""
 
 import re
-import socket
-import ssl
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +13,7 @@ from sidecar.adapters.redis_links import links_of
 from sidecar.adapters.store import RedisStore
 from sidecar.wire.settings import Store as StoreSettings
 from tests.adapters.servers import free_ports, impatient, serving
+from tests.adapters.strangers import answering, handshake, say_http, say_nothing
 
 SECRET = "tiger5"
 
@@ -33,52 +30,6 @@ class Field(NamedTuple):
     mute: int
     gone: int
     certificates: Path
-
-
-@contextmanager
-def answering(answer: Callable[[socket.socket], object]) -> Iterator[int]:
-    """A server that is no store: `answer` is all that it does with a connection."""
-
-    def serve() -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return  # closed
-            threading.Thread(target=one, args=(connection,), daemon=True).start()
-
-    def one(connection: socket.socket) -> None:
-        with connection:
-            try:
-                answer(connection)
-            except OSError:
-                return  # the other end refuses us
-
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        threading.Thread(target=serve, daemon=True).start()
-        yield listener.getsockname()[1]
-        listener.shutdown(socket.SHUT_RDWR)
-
-
-def handshake(authority: trustme.CA, name: str) -> Callable[[socket.socket], object]:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert(name).configure_cert(context)
-
-    def shake(connection: socket.socket) -> None:
-        with context.wrap_socket(connection, server_side=True) as secured:
-            secured.recv(100)
-
-    return shake
-
-
-def say_http(connection: socket.socket) -> None:
-    connection.recv(1000)
-    connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
-
-
-def say_nothing(connection: socket.socket) -> None:
-    while connection.recv(1000):
-        pass
 
 
 @pytest.fixture(scope="module")

@@ -5,16 +5,23 @@ import re
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import httpx
 import pytest
+import trio
+import trustme
 
+from sidecar.adapters import clock
 from sidecar.adapters.socket_files import SocketFile
 from sidecar.adapters.spool_files import SpoolFiles
-from sidecar.daemon import process
-from tests.adapters.identity import key_set
-from tests.adapters.servers import Server
+from sidecar.daemon import Addresses, process
+from sidecar.daemon import serve as daemon_serve
+from tests.adapters.identity import Answer, Signer, key_set, serve
+from tests.adapters.servers import Server, free_ports, serving
+from tests.adapters.strangers import answering, handshake, say_http, say_nothing
 from tests.stories.running import ISSUER, SIGNER
 
 LONG = "x" * 120
@@ -230,3 +237,218 @@ def test_a_mistake_of_ours_is_one_sentence_and_its_traceback_one_line(
         "sidecar: ended by a mistake of its own: KeyError (its traceback is in the line "
         "`ended-by-error`); please report it"
     )
+
+
+class Issuers(NamedTuple):
+    """What the issuers of a configuration are at, by name of the case."""
+
+    urls: Mapping[str, str]
+    told: Mapping[str, str]
+
+
+NO_TRUST = "its certificate is not trusted: "
+
+
+@pytest.fixture
+async def issuers(nursery: trio.Nursery, tmp_path: Path, monkeypatch: Any) -> Any:
+    """Issuers whose keys cannot be had, each for a cause of its own."""
+    ours, strange = trustme.CA(), trustme.CA()
+    ours.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    (gone,) = free_ports(1)
+    failing, other, slash, no_keys, no_json = [await serve(nursery) for _ in range(5)]
+    failing.paths["/.well-known/openid-configuration"] = Answer(b"", status=503)
+    for provider, document in (
+        (other, {"issuer": "https://else.example", "jwks_uri": "https://else.example/k"}),
+        (slash, {"issuer": f"{slash.url}/", "jwks_uri": f"{slash.url}/k"}),
+        (no_keys, {"issuer": no_keys.url}),
+    ):
+        body = json.dumps(document).encode()
+        provider.paths["/.well-known/openid-configuration"] = Answer(body)
+    no_json.paths["/.well-known/openid-configuration"] = Answer(b"<html>")
+    with (
+        answering(handshake(strange, "127.0.0.1")) as private,
+        answering(handshake(ours, "id.example")) as misnamed,
+        answering(say_nothing) as mute,
+        answering(say_http) as plain,
+    ):
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+        monkeypatch.setenv("HTTPS_PROXY", f"http://ada:tiger5@127.0.0.1:{gone}")
+        monkeypatch.setenv("NO_PROXY", "nowhere.invalid")
+        yield Issuers(
+            {
+                "unknown host": "https://nowhere.invalid",
+                "refused": f"http://127.0.0.1:{gone}",
+                "private authority": f"https://127.0.0.1:{private}",
+                "wrong name": f"https://127.0.0.1:{misnamed}",
+                "no TLS": f"https://127.0.0.1:{plain}",
+                "silent": f"http://127.0.0.1:{mute}",
+                "proxy away": "https://proxied.invalid",
+                "failing": failing.url,
+                "another's": other.url,
+                "slash": slash.url,
+                "no keys": no_keys.url,
+                "no JSON": no_json.url,
+            },
+            {
+                "unknown host": "{url}/.*: the host name is not known: .*",
+                "refused": "{url}/.*: Error connecting to .*: Connection refused",
+                "private authority": f"{{url}}/.*: {NO_TRUST}.*; trust its .* by SSL_CERT_FILE",
+                "wrong name": f"{{url}}/.*: {NO_TRUST}.*not valid for '127.0.0.1'.*",
+                "no TLS": r"{url}/.*: no TLS could be agreed on: .*; does it speak TLS\?",
+                "silent": "{url}: did not answer in time",
+                "proxy away": f"{{url}}/.*: by the proxy http://127.0.0.1:{gone}/: .* refused",
+                "failing": "{url}/.well-known/openid-configuration: the answer has status 503",
+                "another's": "{url}/.*: the metadata are of the issuer 'https://else.example', and "
+                "'{url}' is configured",
+                "slash": "{url}/.*: .*'{url}/', and '{url}' is configured; they differ by the .*",
+                "no keys": "{url}/.*: the metadata has no jwks_uri",
+                "no JSON": "{url}/.*: is not a plain JSON object",
+            },
+        )
+
+
+class Log:
+    """The log of a daemon in this process."""
+
+    def __init__(self, capfd: pytest.CaptureFixture[str]) -> None:
+        self._capfd = capfd
+        self.text = ""
+
+    def lines(self, event: str) -> list[dict[str, Any]]:
+        self.text += self._capfd.readouterr().err
+        lines = [json.loads(line) for line in self.text.splitlines()]
+        return [line for line in lines if line["event"] == event]
+
+    async def until(self, event: str, wanted: Callable[[list[dict[str, Any]]], bool]) -> Any:
+        with trio.fail_after(20):
+            while not wanted(found := self.lines(event)):  # noqa: ASYNC110 - it is a file's end
+                await trio.sleep(0.02)
+        return found
+
+
+def written(home: Path, store: str, **changes: Any) -> Path:
+    """A configuration file for a daemon there."""
+    (home / "policies").mkdir()
+    (home / "policies" / "none.yaml").write_text("policies: []\n")
+    (home / "jwks.json").write_bytes(key_set(SIGNER))
+    issuer = {"issuer": ISSUER, "audiences": ["payroll"], "jwks_file": str(home / "jwks.json")}
+    usual: dict[str, Any] = {
+        "app": {"id": "payroll"},
+        "socket": {"path": str(home / "s.sock")},
+        "http": {"enabled": False},
+        "admin": {"bind": "127.0.0.1:0"},
+        "store": {"url": store, "timeout": "500ms", "connect_timeout": "500ms", "retries": 0},
+        "policies": {"path": str(home / "policies")},
+        "tokens": {"issuers": [issuer]},
+    }
+    file = home / "sidecar.yaml"
+    file.write_text(json.dumps({**usual, **changes}, indent=1))
+    return file
+
+
+async def asked(path: Path, **request: Any) -> Any:
+    async with await trio.open_unix_socket(path) as stream:
+        await stream.send_all(json.dumps(request).encode() + b"\n")
+        return json.loads(await stream.receive_some(65536))
+
+
+async def reasons(admin: str) -> dict[str, str]:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        body = (await client.get(f"{admin}/readyz")).json()
+    return {one["name"]: one.get("reason", "") for one in body["checks"]}
+
+
+async def test_keys_that_cannot_be_had_are_told_with_address_and_cause(
+    nursery: trio.Nursery,
+    issuers: Issuers,
+    tmp_path_factory: pytest.TempPathFactory,
+    valkey_server: Server,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    home = tmp_path_factory.mktemp("i")
+    named = [{"issuer": url, "audiences": ["payroll"]} for url in issuers.urls.values()]
+    tokens = {"issuers": named, "jwks_timeout": "2s"}
+    file = written(home, valkey_server.url, tokens=tokens)
+    log = Log(capfd)
+    addresses: Addresses = await nursery.start(partial(daemon_serve, file, {}))
+    told = await log.until(
+        "keys-not-refreshed",
+        lambda found: {line["issuer"] for line in found} == {*issuers.urls.values()},
+    )
+    details = {line["issuer"]: line["detail"] for line in told}
+    ready = (await reasons(addresses.admin[0]))["keys"]
+    nursery.cancel_scope.cancel()
+    for name, url in issuers.urls.items():
+        assert re.fullmatch(issuers.told[name].format(url=re.escape(url)), details[url]), name
+        assert f"no keys of {url}: " in ready
+    assert "tiger5" not in log.text
+
+
+async def test_a_store_that_refuses_us_is_told_by_log_probe_and_event(
+    nursery: trio.Nursery,
+    tmp_path_factory: pytest.TempPathFactory,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    home = tmp_path_factory.mktemp("s")
+    (port,) = free_ports(1)
+    where = f"the store at redis://127.0.0.1:{port}: it refuses the credentials: .*"
+    log = Log(capfd)
+    with serving("--requirepass", "tiger5", port=port):
+        file = written(home, f"redis://:tiger6@127.0.0.1:{port}")
+        addresses: Addresses = await nursery.start(partial(daemon_serve, file, {}))
+        (down, *_) = await log.until("store-down", bool)
+        event = {"type": "session-revoked", "subject": {"session": "s1"}}
+        reply = await asked(Path(addresses.socket), op="event", **event)
+        (failed, *_) = await log.until("event-failed", bool)
+        ready = (await reasons(addresses.admin[0]))["store"]
+        nursery.cancel_scope.cancel()
+    assert reply["error"] == "unavailable"
+    for told in (down["detail"], failed["detail"], ready):
+        assert re.fullmatch(where, told), told
+    assert "tiger" not in log.text
+
+
+async def test_a_token_that_is_refused_is_told_with_what_was_expected(
+    nursery: trio.Nursery,
+    tmp_path_factory: pytest.TempPathFactory,
+    valkey_server: Server,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    home = tmp_path_factory.mktemp("t")
+    file = written(home, valkey_server.url)
+    file.write_text(file.read_text().replace('"audiences"', '"algorithms": ["ES256"], "audiences"'))
+    log = Log(capfd)
+    addresses: Addresses = await nursery.start(partial(daemon_serve, file, {}))
+    now = int(clock.now())
+    good: dict[str, Any] = {
+        "iss": ISSUER,
+        "aud": "payroll",
+        "exp": now + 60,
+        "iat": now,
+        "auth_time": now,
+    }
+    tokens = {
+        "wrong-audience": SIGNER.token(**{**good, "aud": "shop"}),
+        "unknown-issuer": SIGNER.token(**{**good, "iss": f"{ISSUER}/"}),
+        "unknown-key": Signer("ES256", kid="lost").token(**good),
+        "algorithm-not-allowed": Signer("PS256").token(**good),
+        "expired": SIGNER.token(**{**good, "exp": now - 60}),
+        "bad-signature": Signer("ES256", number=1).token(**good),
+    }
+    for token in (*tokens.values(), *tokens.values()):
+        assert (await asked(Path(addresses.socket), op="check", token=token))["ok"] is False
+    lines = {line["reason"]: line for line in log.lines("token-refused")}
+    written_lines = len(log.lines("token-refused"))
+    nursery.cancel_scope.cancel()
+    assert written_lines == len(tokens)
+    for reason, told in {
+        "wrong-audience": "its aud is 'shop'; expected is 'payroll'",
+        "unknown-issuer": f"its iss is '{ISSUER}/'; configured is '{ISSUER}'; they differ by .*",
+        "unknown-key": "its kid is 'lost' for 'ES256'; held are 'k1'",
+        "algorithm-not-allowed": "its alg is 'PS256'; allowed is .*",
+        "expired": r"its exp is \d+ s ago, leeway .*",
+        "bad-signature": "its kid is 'k1', and no key of that name signed it",
+    }.items():
+        assert re.fullmatch(f"[^:]*: {told}", lines[reason]["detail"]), lines[reason]
+        assert lines[reason]["level"] == ("info" if reason == "expired" else "warning")
+    assert not any(token.split(".")[2] in log.text for token in tokens.values())
