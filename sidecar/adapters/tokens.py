@@ -22,7 +22,8 @@ from jwt.exceptions import InvalidJTIError, InvalidSubjectError
 
 from sidecar.adapters.introspection import Introspector
 from sidecar.adapters.keys import KeySource
-from sidecar.wire.claims import Flaw, InvalidToken, Token, Validity, token_of, validity_of
+from sidecar.adapters.token_cache import Believed, TokenCache
+from sidecar.wire.claims import Flaw, InvalidToken, Token, token_of, validity_of
 from sidecar.wire.identifying import limited
 from sidecar.wire.introspection import is_opaque
 from sidecar.wire.jwks import ALGORITHMS, Key
@@ -32,9 +33,6 @@ from sidecar.wire.token_expectations import Configured, expected_of
 
 REFUSAL_LIFE = 5.0
 """Seconds for which a refused token is refused without another look."""
-
-MAX_SIGNATURES = 4
-"""How many signatures of one token are known at a time."""
 
 # What stays true of a token, whatever the clock says and whichever keys arrive.
 _LASTING = frozenset(Flaw) - {
@@ -49,14 +47,6 @@ _CREDENTIALS = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1
 _Entry = TypeVar("_Entry")
 
 
-class _Believed(NamedTuple):
-    token: Token
-    validity: Validity
-    source: KeySource
-    key: str
-    signatures: tuple[bytes, ...]
-
-
 class _Refused(NamedTuple):
     error: InvalidToken
     since: float
@@ -68,11 +58,10 @@ class TokenVerifier:
     """Verifies the tokens of the issuers whose `KeySource`s it is given, one for each issuer.
 
     Both caches are keyed by a digest, never the token, and hold `limit` entries at most (at first
-    `settings.cache`, or what there is memory for),
-    the least recently used leaving first. Believed ones are keyed by what is signed, and remember
-    which signatures were found good: two texts of one token are one. Refused ones are keyed by the
-    text, as nothing of it was found true. An entry counts only within the token's own validity and
-    while its issuer still has the key that signed it.
+    `settings.cache`, or what there is memory for), the least recently used leaving first. Of what
+    is believed two texts of one token are one entry; what was refused is known by its text alone,
+    as nothing of it was found true. An entry counts only within the token's own validity and while
+    its issuer still has the key that signed it.
     """
 
     def __init__(
@@ -83,7 +72,7 @@ class TokenVerifier:
         limit: int | None = None,
     ) -> None:
         self._limit = settings.cache if limit is None else limit
-        self._believed: OrderedDict[bytes, _Believed] = OrderedDict()
+        self._believed = TokenCache(self._limit)
         self._refused: OrderedDict[bytes, _Refused] = OrderedDict()
         self._wanted = frozenset[str]()
         self.replace(sources, settings, introspectors)
@@ -99,8 +88,8 @@ class TokenVerifier:
         self._introspectors = sorted(introspectors, key=lambda one: -len(one.prefix))
         self._sources = {source.issuer.issuer: source for source in sources}
         self._settings = settings
-        # New dictionaries, so that a verification under way cannot write into them.
-        self._believed = OrderedDict()
+        # New ones, so that a verification under way cannot write into them.
+        self._believed = TokenCache(self._limit)
         self._refused = OrderedDict()
 
     def __len__(self) -> int:
@@ -114,15 +103,15 @@ class TokenVerifier:
     @limit.setter
     def limit(self, limit: int) -> None:
         self._limit = limit
-        for cache in (self._believed, self._refused):
-            while len(cache) > limit:
-                cache.popitem(last=False)
+        self._believed.shrink(limit)
+        while len(self._refused) > limit:
+            self._refused.popitem(last=False)
 
     def want_claims(self, names: frozenset[str]) -> None:
         """Keep these claims, too: policies ask for them. What was read without them is dropped."""
         if names != self._wanted:
             self._wanted = names
-            self._believed = OrderedDict()
+            self._believed = TokenCache(self._limit)
         for introspector in self._introspectors:
             introspector.want_claims(names)
 
@@ -130,18 +119,16 @@ class TokenVerifier:
         """The token if it was verified before and still counts; no cryptography, no waiting."""
         if not token.isascii() or len(token) > self._settings.max_bytes:
             return None
-        signed, signature = parted(token)
-        digest = _digest(signed)
-        entry = self._believed.get(digest)
-        if entry is None:
+        digest = _digest(token)
+        kept = self._believed.find(digest)
+        if kept is None:
             return self._confirmed(token, digest, now) if self._introspectors else None
-        if _digest(signature) not in entry.signatures:
-            return None
+        entry = kept.found
         valid = entry.validity.begins <= now < entry.validity.ends
         if valid and entry.source.holds(entry.key):
-            self._believed.move_to_end(digest)
+            self._believed.use(kept)
             return entry.token
-        del self._believed[digest]
+        self._believed.drop(kept)
         return None
 
     def _confirmed(self, token: str, digest: bytes, now: float) -> Token | None:
@@ -199,14 +186,7 @@ class TokenVerifier:
                 entry_refused = _Refused(told, now, source, generation)
                 _keep(refused, digest, entry_refused, self._limit)
             raise told from None
-        digest = _digest(parted(token)[0])
-        known_as = believed.get(digest)
-        if known_as is not None and known_as.key == entry.key:
-            # One token, whatever its signature: who looks whether it is new finds that it is not.
-            others = known_as.signatures[-MAX_SIGNATURES + 1 :]
-            entry = known_as._replace(signatures=(*others, *entry.signatures))
-        _keep(believed, digest, entry, self._limit)
-        return entry.token
+        return believed.keep(_digest(parted(token)[0]), digest, entry)
 
     def _source(self, parts: Unverified) -> KeySource:
         """The issuer that the token claims, if it may have written it. Not yet believed."""
@@ -254,7 +234,7 @@ def _again(error: InvalidToken) -> InvalidToken:
 
 async def _verified(
     token: str, parts: Unverified, source: KeySource, now: float, wanted: frozenset[str]
-) -> _Believed:
+) -> Believed:
     keys = await source.find(parts.key_id, parts.algorithm)
     if not keys:
         raise InvalidToken(Flaw.UNKNOWN_KEY, "the key that signed the token is not known")
@@ -268,7 +248,7 @@ async def _verified(
     validity = validity_of(parts.claims, source.issuer.leeway)
     validity.check(now)
     read = limited(token_of(parts.claims, source.issuer, wanted), source.issuer)
-    return _Believed(read, validity, source, key.id, (_digest(parted(token)[1]),))
+    return Believed(read, validity, source, key.id)
 
 
 def _signer(token: str, algorithm: str, keys: tuple[Key, ...], source: KeySource) -> Key:

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.adapters.keys import BURST, KeySource
-from sidecar.adapters.tokens import MAX_SIGNATURES, REFUSAL_LIFE, TokenVerifier
+from sidecar.adapters.token_cache import MAX_TEXTS
+from sidecar.adapters.tokens import REFUSAL_LIFE, TokenVerifier
 from sidecar.service.answers import Unavailable
 from sidecar.wire.claims import Flaw, InvalidToken, Token
 from sidecar.wire.jwks import Key
@@ -299,13 +300,13 @@ async def test_what_is_signed_is_believed_with_a_good_signature_only(file: Path)
     assert verifier.cached(token, NOW) is not None
 
 
-async def test_no_token_has_more_signatures_than_are_kept(file: Path) -> None:
+async def test_no_token_has_more_texts_than_are_kept(file: Path) -> None:
     verifier = verifier_of(file)
-    texts = [EC.token() for _ in range(MAX_SIGNATURES + 3)]
+    texts = [EC.token() for _ in range(MAX_TEXTS + 3)]
     believed = {id(await verifier.verify(text, NOW)) for text in texts}
     assert len(believed) == 1
     known = [text for text in texts if verifier.cached(text, NOW) is not None]
-    assert known == texts[-MAX_SIGNATURES:]
+    assert known == texts[-MAX_TEXTS:]
 
 
 async def test_the_cache_is_bounded_and_keeps_what_is_used(file: Path) -> None:
