@@ -13,6 +13,7 @@ import msgspec
 import trio
 
 from sidecar.adapters import clock
+from sidecar.adapters.configuration_telemetry import ConfigurationRecord, Configured
 from sidecar.adapters.logs import Lines, Logger, logger
 from sidecar.adapters.metrics import Exposition, Level, Metrics, Read
 from sidecar.adapters.private_lines import hiding
@@ -28,8 +29,6 @@ from sidecar.service.observations import (
     Checked,
     ClaimMissing,
     Cleared,
-    ConfigurationRead,
-    ConfigurationWarned,
     CredentialRefused,
     DoorIncident,
     EventNotAllowed,
@@ -49,13 +48,9 @@ from sidecar.service.observations import (
     PromptBudgetExceeded,
     ProofSpent,
     QueueRejected,
-    Reloaded,
-    ReloadOutcome,
     ReportedOnly,
     Rescored,
-    RestartRequired,
     RevokedSession,
-    SecretRead,
     SpoolIncident,
     SpoolReplayed,
     SpoolTrouble,
@@ -100,6 +95,7 @@ class Telemetry:
         self._log: Logger = logger(settings.log, self._lines, now, self._hidden)
         self._logging, self._checks = settings.log, settings.log.checks
         self.metrics = Metrics(settings.contexts)
+        self._configuration = ConfigurationRecord(self.metrics, settings, now)
         self._lines.on_drop = self.metrics.log_lines_dropped.inc
         self._sampled = SampledLines(
             lambda event, **told: self._log.info(event, **told)  # noqa: PLW0108 - as it then is
@@ -115,7 +111,6 @@ class Telemetry:
         self._store_up: bool | None = None
         self._store_told: set[str] = set()  # why it is down, since it is
         self._lacking: set[tuple[str, str]] = set()  # issuers and claims that their tokens lack
-        self._waiting: tuple[str, ...] = ()
         self._silent: set[str] = set()  # issuers that do not answer about tokens
 
     @property
@@ -139,6 +134,7 @@ class Telemetry:
         self._issuers = positions_of(settings)
         self._sources = self._sources_of(settings)
         self._count_claims(settings)
+        self._configuration.configured(settings)
 
     def _count_claims(self, settings: Settings) -> None:
         """Have a series of each claim that the tokens of an issuer may lack, from the start."""
@@ -181,6 +177,9 @@ class Telemetry:
         if isinstance(observation, Received):
             record_received(observation, self.metrics.received, self._log)
             return
+        if isinstance(observation, Configured):
+            self._configuration.record(observation, self._log)
+            return
         match observation:
             case Marked():
                 self._marked(observation)
@@ -202,16 +201,6 @@ class Telemetry:
                 self._rescored(observation)
             case Checked():
                 self._checked(observation)
-            case Reloaded():
-                self._reloaded(observation)
-            case ConfigurationRead():
-                self._configuration_read(observation)
-            case RestartRequired():
-                self._restart_required(observation)
-            case ConfigurationWarned():
-                self._log.warning("configuration-warning", **msgspec.structs.asdict(observation))
-            case SecretRead():
-                self._secret_read(observation)
             case StoreUp():
                 self._store(observation)
             case StoreLost():
@@ -394,41 +383,6 @@ class Telemetry:
                 reasons=[f"{reason.policy}: {reason.text}" for reason in check.reasons],
                 **why,
             )
-
-    def _reloaded(self, reload: Reloaded) -> None:
-        what, outcome, detail = reload.what, reload.outcome, reload.detail
-        self.metrics.reloads.labels(what, outcome).inc()
-        match outcome:
-            case ReloadOutcome.APPLIED:
-                self._log.info("reload-applied", what=what, detail=detail)
-            case ReloadOutcome.UNCHANGED:
-                self._log.debug("reload-unchanged", what=what, detail=detail)
-            case ReloadOutcome.REFUSED:
-                self._log.error("reload-refused", what=what, detail=detail)
-            case _:
-                assert_never(outcome)
-
-    def _configuration_read(self, read: ConfigurationRead) -> None:
-        metrics = self.metrics
-        metrics.reload_successful.set(read.successful)
-        if read.successful:
-            metrics.reload_succeeded_at.set(self._now())
-            metrics.policy_set.clear()
-            metrics.policy_set.labels(read.policy_set).set(1)
-
-    def _restart_required(self, restart: RestartRequired) -> None:
-        self.metrics.restart_required.set(bool(restart.keys))
-        if restart.keys and restart.keys != self._waiting:
-            self._log.warning("restart-required", keys=restart.keys)
-        self._waiting = restart.keys
-
-    def _secret_read(self, read: SecretRead) -> None:
-        """May be called from any thread."""
-        self.metrics.credential_failing.labels(read.field).set(bool(read.reason))
-        if read.reason:
-            self._log.warning("secret-not-read", field=read.field, reason=read.reason)
-        else:
-            self._log.info("secret-read", field=read.field)
 
     def _store(self, store: StoreUp) -> None:
         self.metrics.store_up.set(store.up)

@@ -269,12 +269,13 @@ def test_a_credential_that_cannot_be_read_lets_nobody_in_and_is_told(rotating: R
     at = rotating
     before = {name: (at.secret.directory / name).read_text() for name in OLD}
     assert at.admin(before["admin"]) == 200
+    name = 'sidecar_credential_failing{credential="%s"}'
+    assert f"{name % 'store.password_file'} 0.0" in httpx.get(f"{at.daemon.admin}/metrics").text
     without = {name: text for name, text in before.items() if name not in {"admin", "source"}}
     at.secret.put({**without, "push": "", "source": ""})
     assert at.admin(before["admin"]) == 503, "nobody can be known"
     assert at.source(before["source"]) == "not_allowed"
     assert at.push(before["push"]) == 503, "it is to send again"
-    name = 'sidecar_credential_failing{credential="%s"}'
     for field in (
         "admin.token_file",
         "sources.mdm.token_file",

@@ -1,5 +1,6 @@
 """What makes a deployment weak is told by a name: each of them, and nothing else."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -12,6 +13,11 @@ ISSUER = 'tokens: {issuers: [{issuer: "https://idp.example", audiences: [us]}]}\
 PUSHING = 'receiver: {bind: "0.0.0.0:8443", transmitters: [{%s}]}\n' + ISSUER
 IDP = 'name: idp, issuer: "https://idp.example", audiences: [us], events: [session-revoked]'
 POLLED = f'{IDP}, poll_url: "https://i.example"'
+ROOT = Path(__file__).parents[2]
+SHIPPED = (
+    "config/sidecar.yaml",
+    *(f"deploy/k8s/{one}/sidecar.yaml" for one in ("base", "transmitter")),
+)
 LONG = "0123456789abcdef"
 
 
@@ -207,6 +213,11 @@ def test_each_name_has_a_case_a_meaning_and_a_cure() -> None:
 
 def test_the_defaults_are_not_weak() -> None:
     assert found("") == []
+
+
+@pytest.mark.parametrize("file", SHIPPED)
+def test_what_is_shipped_is_not_weak(file: str) -> None:
+    assert found((ROOT / file).read_text()) == []
 
 
 def test_no_finding_quotes_a_secret() -> None:
