@@ -167,6 +167,11 @@ class Geography:
         return outcomes
 
     @property
+    def configured(self) -> tuple[Database, ...]:
+        """The databases that are configured."""
+        return tuple(self._files)
+
+    @property
     def builds(self) -> dict[str, int]:
         """The build epoch of each database in use, by name."""
         return {database.value: mmdb.build for database, mmdb in self._generation.databases.items()}

@@ -141,6 +141,8 @@ class SpoolFiles:
             written += 1
         _write_all(active.fd, b"".join(frames))
         self._sync(active.fd)
+        if not os.fstat(active.fd).st_nlink:  # somebody took it away: it is gone when it is closed
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         if not active.size:
             _sync_directory(self._directory, self._sync)
         self.bytes += size - active.size

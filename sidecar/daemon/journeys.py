@@ -40,7 +40,7 @@ from sidecar.service.check import Checker
 from sidecar.service.deadletters import DeadLetters
 from sidecar.service.fan_out import FanOut
 from sidecar.service.guarding import Guard
-from sidecar.service.health import Health
+from sidecar.service.health import TRANSMITTERS, Health
 from sidecar.service.inspection import Inspector
 from sidecar.service.intake import Intake
 from sidecar.service.memory_guard import MemoryGuard
@@ -248,6 +248,7 @@ class Journeys:
             telemetry=telemetry,
             sidecar=new_id(),
             current=lambda: self.reloader.settings,
+            judged=self._judge_transmitters,
         )
         self.saver = Saver(
             view=self.view,
@@ -386,6 +387,12 @@ class Journeys:
             clock=clock.now,
             telemetry=telemetry,
         )
+
+    def _judge_transmitters(self, trouble: str) -> None:
+        if trouble:
+            self._daemon.health.limping(TRANSMITTERS, trouble)
+        elif self._daemon.configuration.settings.receiver.transmitters:
+            self._daemon.health.good(TRANSMITTERS)
 
     def _spool_state(self, trouble: str) -> None:
         if trouble:

@@ -27,7 +27,10 @@ from sidecar.wire.subject_rules import SubjectRules
 
 
 class Reception:
-    """All that a daemon needs to receive Shared Signals, by its settings."""
+    """All that a daemon needs to receive Shared Signals, by its settings.
+
+    `judged` is told in words of which transmitters nothing new can be believed; empty: of none.
+    """
 
     def __init__(  # noqa: PLR0913 - one place wires it
         self,
@@ -39,8 +42,10 @@ class Reception:
         telemetry: Telemetry,
         sidecar: str,
         current: Callable[[], Settings],
+        judged: Callable[[str], None] = lambda _: None,
     ) -> None:
         receiver = settings.receiver
+        self._judged = judged
         self._settings = settings
         self._telemetry = telemetry
         self._rules = _rules_of(settings)
@@ -66,6 +71,18 @@ class Reception:
             if one.poll_url
         ]
 
+    def _judge(self) -> None:
+        """Say of which transmitters nothing new is believed, or soon will not be."""
+        words = []
+        known = self._settings.receiver.transmitters
+        for one, source in zip(known, self.keys, strict=True):
+            why = source.trouble
+            if not source.ready:
+                words.append(f"no keys of transmitter {one.name}: {why}")
+            elif why:
+                words.append(f"the keys of transmitter {one.name} cannot be renewed: {why}")
+        self._judged("; ".join(words))
+
     def replace(self, settings: Settings) -> None:
         """Take up what transmitters may say, and of whom; one that is left out may say nothing.
 
@@ -79,6 +96,7 @@ class Reception:
 
     async def start(self, work: trio.Nursery) -> None:
         """Fetch keys and begin to poll. Keys that are not to be had hold up nothing else."""
+        self._judge()
         for source in self.keys:
             work.start_soon(source.run)
         for poller in self.pollers:
@@ -105,6 +123,7 @@ class Reception:
                 )
 
         def refreshed(_issuer: str, outcome: Refresh, detail: str) -> None:
+            self._judge()
             self._telemetry.record(
                 KeysRefreshed(
                     issuer=f"transmitter {name}", outcome=KeysOutcome(outcome), detail=detail

@@ -22,7 +22,7 @@ from sidecar.daemon.trust import Trust
 from sidecar.domain.facts import Sighted
 from sidecar.domain.stamp import MICROSECONDS, Stamp
 from sidecar.service.check import Checker
-from sidecar.service.health import Health
+from sidecar.service.health import GEOGRAPHY, Health
 from sidecar.service.live import Live
 from sidecar.service.observations import (
     ConfigurationRead,
@@ -138,7 +138,8 @@ class Reloader:
             self._telemetry.record(
                 Reloaded(what="config", outcome=ReloadOutcome.REFUSED, detail=detail)
             )
-            self._health.limping("policies", "the changed configuration is refused: see the log")
+            words = f"the changed configuration is refused: {_shortened(error)}"
+            self._health.limping("policies", words)
             self._telemetry.record(ConfigurationRead(successful=False))
             await self._renew_secrets()
             return
@@ -209,6 +210,12 @@ class Reloader:
                 self._telemetry.record(
                     GeographyLoaded(database=outcome.database, built=float(outcome.build))
                 )
+        refused = [f"{one.file}: {one.error}" for one in outcomes if one.error]
+        if refused:
+            words = f"the changed database is refused: {'; '.join(refused)}"
+            self._health.limping(GEOGRAPHY, words)
+        else:
+            self._health.good(GEOGRAPHY)
         if any(outcome.changed for outcome in outcomes):
             self._rescore("geography")
 
@@ -253,3 +260,9 @@ class Reloader:
             stamp = Stamp(int(self._clock() * MICROSECONDS), self._new_id())
             sighted = Sighted(stamp=stamp, ip=state.ip, place=place)
             self._view.write(live.own, encode_facts((sighted,)))
+
+
+def _shortened(error: ConfigError) -> str:
+    """The first thing that is wrong, and how many more are in the log."""
+    first, *others = error.problems
+    return f"{first}, and {len(others)} more" if others else str(first)

@@ -5,7 +5,7 @@ telling, sweeping), doors (socket, HTTP). The doors close first and the resource
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -46,7 +46,7 @@ from sidecar.daemon.trust import Keys, Trust
 from sidecar.daemon.unusable import naming_key, problem_at
 from sidecar.service.answers import Unavailable
 from sidecar.service.guarding import KEEPS
-from sidecar.service.health import CONDITIONS, Health
+from sidecar.service.health import CONDITIONS, GEOGRAPHY, TRANSMITTERS, Health
 from sidecar.service.observations import (
     DoorIncident,
     EventOutcome,
@@ -67,7 +67,7 @@ from sidecar.service.observations import (
 from sidecar.wire.memory_shares import shares_of
 from sidecar.wire.positions import ConfigError
 from sidecar.wire.sealing import forms_of
-from sidecar.wire.settings import Eviction
+from sidecar.wire.settings import Eviction, Settings
 from sidecar.wire.socket_lines import Refusal
 from sidecar.wire.unasked import Exemption
 
@@ -112,7 +112,7 @@ class Daemon:
         self._forms = forms_of(settings.privacy, settings.store.prefix)
         self.telemetry = Telemetry(settings)
         self.health = Health(
-            (*CONDITIONS, "spool") if settings.spool.dir else CONDITIONS,
+            (*CONDITIONS, *_conditions_of(settings)),
             on_change=partial(record_readiness, self.telemetry),
         )
         self.health.good("losses")
@@ -168,9 +168,8 @@ class Daemon:
 
     def _judge_keys(self, keys: Keys) -> None:
         """One issuer whose keys are missing concerns its own users alone."""
-        whys = zip(keys.missing, keys.troubles, strict=True)
-        words = "; ".join(f"no keys of {issuer}: {why}" for issuer, why in whys)
-        if not keys.missing:
+        words = keys.told()
+        if not words:
             self.health.good("keys")
         elif keys.held:
             self.health.limping("keys", words)
@@ -226,6 +225,8 @@ class Daemon:
             self.telemetry.record(
                 GeographyLoaded(database=outcome.database, built=float(outcome.build))
             )
+        if outcomes:
+            self.health.good(GEOGRAPHY)
 
     async def _refuse_eviction(self, store: RedisStore) -> None:
         """Raise `ConfigError` where a server that answers may evict records and may not."""
@@ -448,3 +449,13 @@ class Daemon:
             self.telemetry.record(WorkerFailed(where=door, error=error))
         else:
             self.telemetry.record(DoorIncident(door=door, incident=incident))
+
+
+def _conditions_of(settings: Settings) -> Iterator[str]:
+    """The conditions that there are only with these settings."""
+    if settings.spool.dir:
+        yield "spool"
+    if Geography(settings.geography).configured:
+        yield GEOGRAPHY
+    if settings.receiver.transmitters:
+        yield TRANSMITTERS

@@ -26,12 +26,23 @@ class Keys(NamedTuple):
     """Whose tokens can be decided, by keys that are held or by asking, and whose keys are missing.
 
     The tokens of an issuer whose keys are missing get 503; those of all others are decided.
+    `causes` tells by issuer why its keys could not be had when they were asked for last.
     """
 
     held: tuple[str, ...]
     missing: tuple[str, ...]
-    troubles: tuple[str, ...] = ()
-    """Of each whose keys are missing, why."""
+    causes: tuple[tuple[str, str], ...] = ()
+
+    def told(self) -> str:
+        """What is wrong, in words; empty: nothing is."""
+        causes = dict(self.causes)
+        words = [f"no keys of {one}: {causes.get(one, '')}" for one in self.missing]
+        words += [
+            f"the keys of {one} cannot be renewed: {causes[one]}"
+            for one in self.held
+            if one in causes
+        ]
+        return "; ".join(words)
 
 
 class Trust:
@@ -70,8 +81,9 @@ class Trust:
         missing = {name for name, source in self._keys.items() if not source.ready}
         # Of an issuer that is asked, answers tell; that it fails now may be over with the next.
         able = {*self._keys, *self._introspectors} - missing
-        troubles = tuple(self._keys[name].trouble for name in sorted(missing))
-        return Keys(tuple(sorted(able)), tuple(sorted(missing)), troubles)
+        troubles = ((name, self._keys[name].trouble) for name in self._keys)
+        causes = tuple((name, why) for name, why in troubles if why)
+        return Keys(tuple(sorted(able)), tuple(sorted(missing)), causes)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep keys fresh and connections open.

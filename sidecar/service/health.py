@@ -16,6 +16,10 @@ CONDITIONS = ("store", "losses", "privacy", "keys", "policies", "restart", "view
 """What must be good before it is ready; `draining` is added when it begins."""
 
 DOORS = "doors"
+GEOGRAPHY = "geography"
+TRANSMITTERS = "transmitters"
+"""Conditions of daemons that have geography databases, or hear transmitters."""
+
 DRAINING = "draining"
 
 

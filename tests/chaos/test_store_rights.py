@@ -70,7 +70,7 @@ def as_user(settings: Settings, _: int) -> Settings:
     store = msgspec.structs.replace(
         settings.store, username=USER, password=PASSWORD, retry_base=0.01, retry_cap=0.02
     )
-    sessions = msgspec.structs.replace(settings.sessions, max_staleness=1.0)
+    sessions = msgspec.structs.replace(settings.sessions, max_staleness=2.0)
     return msgspec.structs.replace(settings, store=store, sessions=sessions)
 
 
