@@ -130,7 +130,8 @@ class News:
                 self._lost(self._trouble)
             started()
             self._on_trouble(self._trouble)
-            longest = min(self._settings.retry_cap, self._settings.retry_base * 2.0**failures)
+            growing = self._settings.retry_base * 2.0 ** min(failures, 32)  # or it overflows
+            longest = min(self._settings.retry_cap, growing)
             await trio.sleep(longest * (0.5 + 0.5 * self._jitter()))
             failures += 1
 

@@ -153,6 +153,15 @@ def _sentinel_pool(
     )
 
 
+def _beside(pool: ConnectionPool) -> ConnectionInterface:
+    """Make a connection like those of a pool, which is not counted there.
+
+    `make_connection` counts for good, also what is closed again, and refuses from its hundredth on.
+    """
+    connection: ConnectionInterface = pool.connection_class(**pool.connection_kwargs)
+    return connection
+
+
 class OneServer:
     """One server, whichever that is at the moment."""
 
@@ -179,7 +188,7 @@ class OneServer:
 
     def connection(self, node: str) -> ConnectionInterface:  # noqa: ARG002 - there is one
         """A new connection."""
-        return self._pool.make_connection()
+        return _beside(self._pool)
 
     def refresh(self) -> None:
         """Have the next calls connect anew: the name may lead elsewhere now."""
@@ -233,7 +242,7 @@ class ManyServers:
 
     def connection(self, node: str) -> ConnectionInterface:
         """A new connection to a node."""
-        return self._pool_of(node).make_connection()
+        return _beside(self._pool_of(node))
 
     def _pool_of(self, node: str) -> ConnectionPool:
         with self._lock:

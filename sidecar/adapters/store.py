@@ -413,7 +413,8 @@ class RedisStore:
         return ""
 
     def _pause(self, failures: int) -> float:
-        longest = min(self._settings.retry_cap, self._settings.retry_base * 2.0**failures)
+        growing = self._settings.retry_base * 2.0 ** min(failures, 32)
+        longest = min(self._settings.retry_cap, growing)
         return longest * (0.5 + 0.5 * self._jitter())
 
     async def _keep_probing(self) -> None:

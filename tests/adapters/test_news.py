@@ -3,6 +3,8 @@
 import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,6 +49,9 @@ class Heard:
             self.failures -= 1
             raise Unavailable("what is held could not be loaded again")
         self._add("restored")
+
+    def has_more_than(self, count: int) -> bool:
+        return len(self.log) > count
 
     async def until(self, holds: Callable[[], bool]) -> None:
         with trio.fail_after(GIVE_UP):
@@ -228,3 +233,39 @@ async def test_a_socket_without_a_server_is_unavailable(valkey_url: str) -> None
     with pytest.raises(Unavailable):
         async with connected(links, *links.nodes()):
             pass
+
+
+async def test_a_link_that_breaks_again_and_again_comes_back_all_the_same() -> None:
+    with serving() as server:
+        settings = impatient(server.url, retry_base=1e-4, retry_cap=1e-4)
+        with server.client() as client:
+            async with following(settings) as (news, heard):
+                for _ in range(110):  # redis-py would count a hundred connections, for good
+                    before = len(heard.log)
+                    client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+                    client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+                    await until(partial(heard.has_more_than, before + 1))
+                await until(lambda: news.staleness() < math.inf)
+
+
+async def test_a_link_that_cannot_be_had_is_tried_for_ever(tmp_path: Path) -> None:
+    settings = impatient(f"unix://{tmp_path}/nobody", retry_base=1e-6, retry_cap=1e-6)
+    tries = 0
+
+    def count(_: str) -> None:
+        nonlocal tries
+        tries += 1
+
+    heard = Heard()
+    news = News(
+        links_of(settings),
+        settings,
+        deliver=heard.deliver,
+        lost=heard.lost,
+        restored=heard.restored,
+        on_trouble=count,
+    )
+    async with trio.open_nursery() as nursery:
+        await nursery.start(news.run)
+        await until(lambda: tries > 1100)  # 2.0 to that power is no number
+        nursery.cancel_scope.cancel()
