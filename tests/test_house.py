@@ -107,3 +107,55 @@ def test_a_decision_tells_why_what_and_what_follows(page: Path) -> None:
     assert text.startswith(f"# {int(page.name[:4])}. ")
     for heading in ("## Context", "## Decision", "## Consequences"):
         assert heading in text
+
+
+OF_OTHERS = {
+    "BaseException",
+    "BrokenResourceError",
+    "CALL_FAILURES",
+    "ConnectionError",
+    "Exception",
+    "HTTPError",
+    "ImportError",
+    "InvalidURL",
+    "OSError",
+    "RedisError",
+    "ResponseError",
+    "RuntimeError",
+    "SSLError",
+    "StreamError",
+    "TimeoutError",
+    "TransportError",
+}
+"""Errors whose own text may be empty, or `None` where they have one of the system."""
+TELL_CAUSES = {"sidecar/domain/causes.py", "sidecar/adapters/redis_causes.py"}
+
+
+def bare_texts(handler: ast.ExceptHandler) -> Iterator[int]:
+    """The lines where a handler takes the text of an error of others as it is."""
+    if handler.type is None or handler.name is None:
+        return
+    caught = {getattr(one, "attr", getattr(one, "id", "")) for one in ast.walk(handler.type)}
+    if not caught & OF_OTHERS:
+        return
+    for node in (inner for statement in handler.body for inner in ast.walk(statement)):
+        match node:
+            case (
+                ast.FormattedValue(value=ast.Name(id=name))
+                | ast.Call(func=ast.Name(id="str"), args=[ast.Name(id=name)])
+                | ast.Attribute(value=ast.Name(id=name), attr="strerror")
+            ) if name == handler.name:
+                yield node.lineno
+
+
+def test_no_error_of_others_is_told_by_a_text_that_can_be_empty() -> None:
+    """They are told by `domain.causes`; the client stands apart, and imports nothing of ours."""
+    found = [
+        f"{name_of(module)}:{line}"
+        for module in MODULES
+        if name_of(module) not in TELL_CAUSES and "client" not in module.parts
+        for node in ast.walk(ast.parse(module.read_text()))
+        if isinstance(node, ast.ExceptHandler)
+        for line in bare_texts(node)
+    ]
+    assert not found

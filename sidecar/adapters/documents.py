@@ -98,7 +98,9 @@ def _client(url: httpx.URL, tls: ssl.SSLContext) -> httpx.AsyncClient:
             follow_redirects=False,  # each hop must pass `_parsed`
         )
     except (ValueError, ImportError, httpx.InvalidURL) as error:
-        raise Unavailable(f"HTTPS_PROXY or a variable like it is no address: {error}") from error
+        raise Unavailable(
+            f"HTTPS_PROXY or a variable like it is no address: {words_of(error)}"
+        ) from error
 
 
 async def read_file(path: str) -> bytes:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import trio
 
+from sidecar.domain.causes import words_of
 from sidecar.service.answers import Unavailable
 
 START_TIMEOUT = 10.0
@@ -53,7 +54,7 @@ class EmbeddedStore:
             return Path(tempfile.mkdtemp(prefix="sidecar-store-", dir=self._parent))
         except OSError as error:
             raise NoEmbeddedStore(
-                f"no directory for the embedded store ({error.strerror}): set store.embedded_dir"
+                f"no directory for the embedded store ({words_of(error)}): set store.embedded_dir"
                 f" to one that can be written, or {_ADVICE}"
             ) from error
 
@@ -116,7 +117,7 @@ def _start(binary: Path, directory: Path, path: Path) -> subprocess.Popen[bytes]
         )
     except OSError as error:
         raise NoEmbeddedStore(
-            f"the embedded store does not start ({error.strerror}): {_ADVICE}"
+            f"the embedded store does not start ({words_of(error)}): {_ADVICE}"
         ) from error
 
 

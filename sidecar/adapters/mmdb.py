@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import maxminddb
 
 from sidecar.domain.address import Address
+from sidecar.domain.causes import words_of
 
 _IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -96,7 +97,7 @@ def read(path: Path) -> Mmdb:
     try:
         content = _content(path)
     except OSError as error:
-        raise InvalidDatabase(error.strerror or type(error).__name__) from error
+        raise InvalidDatabase(words_of(error)) from error
     try:
         reader = maxminddb.open_database(io.BytesIO(content), maxminddb.MODE_FD)
         metadata = reader.metadata()

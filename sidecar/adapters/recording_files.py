@@ -8,6 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self, cast
 
+from sidecar.domain.causes import words_of
+
 STANDARD_INPUT = "-"
 
 
@@ -32,7 +34,7 @@ class RecordingFile:
                 self._raw = path.open("rb")
                 self.size = path.stat().st_size if path.is_file() else 0
         except OSError as error:
-            raise Unreadable(f"{name}: {error.strerror}") from error
+            raise Unreadable(f"{name}: {words_of(error)}") from error
         self._content: io.BufferedIOBase | BinaryIO = self._raw
         if name.endswith(".gz"):
             self._content = gzip.GzipFile(fileobj=self._raw)
@@ -59,7 +61,7 @@ class RecordingFile:
         try:
             yield from self._content
         except (OSError, EOFError) as error:
-            raise Unreadable(f"{self.name}: {error}") from error
+            raise Unreadable(f"{self.name}: {words_of(error)}") from error
 
     def text(self) -> Iterator[str]:
         """The lines as text; bytes that are not UTF-8 are replaced."""

@@ -123,7 +123,7 @@ def _make_room(path: str) -> None:
         except (ConnectionRefusedError, FileNotFoundError):
             return  # nobody listens
         except OSError as error:
-            raise AddressInUse(f"{path} cannot be probed: {error.strerror or error}") from None
+            raise AddressInUse(f"{path} cannot be probed: {words_of(error)}") from None
     raise AddressInUse(f"{path} belongs to a running process")
 
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from sidecar.adapters.secrets import Stamp, stamp_of
+from sidecar.domain.causes import words_of
 from sidecar.service.answers import Unavailable
 from sidecar.service.recipients import Access
 from sidecar.wire.security_event_tokens import TYPE
@@ -113,7 +114,7 @@ def _read(path: str) -> bytes:
         with Path(path).open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror or 'no reason given'}") from None
+        raise ValueError(f"cannot be read: {words_of(error)}") from None
     if len(content) > MAX_BYTES:
         raise ValueError("is too large")
     return content

@@ -13,6 +13,7 @@ import httpx
 from sidecar.adapters.http_causes import why
 from sidecar.cli.asking import plain, seconds
 from sidecar.cli.stopping import NEGATIVE, Stop
+from sidecar.domain.causes import words_of
 
 DEFAULT_URL = "http://127.0.0.1:9090"
 
@@ -105,7 +106,7 @@ def _authorities(file: str | None) -> ssl.SSLContext | bool:
     try:
         return ssl.create_default_context(cafile=file)
     except OSError as error:
-        raise Stop(f"{file}: {error.strerror or error}") from error
+        raise Stop(f"{file}: {words_of(error)}") from error
 
 
 def _token(command: str, file: str | None) -> str:
@@ -113,8 +114,10 @@ def _token(command: str, file: str | None) -> str:
     if file:
         try:
             token = Path(file).read_text().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise Stop(f"{file}: {getattr(error, 'strerror', None) or 'not text'}") from error
+        except OSError as error:
+            raise Stop(f"{file}: {words_of(error)}") from error
+        except UnicodeDecodeError as error:  # whose text quotes the secret
+            raise Stop(f"{file}: not text") from error
     token = token or os.environ.get("SIDECAR_ADMIN__TOKEN", "")
     name = f"sidecar {command}"
     if not token:

@@ -15,6 +15,7 @@ from typing import Any, TextIO
 from sidecar.cli.asking import add_socket, asking, plain, print_json
 from sidecar.cli.stopping import DONE, MISTAKE, NEGATIVE, Stop
 from sidecar.client.local import WINDOW, Receipt, Refused
+from sidecar.domain.causes import words_of
 from sidecar.domain.facts import SIGNALS
 from sidecar.wire.secret_files import read_secret
 
@@ -205,7 +206,7 @@ def _opened(file: str) -> "nullcontext[TextIO] | TextIO":
     try:
         return Path(file).open(encoding="utf-8", errors="surrogateescape")
     except OSError as error:
-        raise Stop(f"{file}: {error.strerror}") from error
+        raise Stop(f"{file}: {words_of(error)}") from error
 
 
 def _events(

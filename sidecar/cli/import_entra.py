@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sidecar.cli.asking import plain, print_json
 from sidecar.cli.stopping import DONE, NEGATIVE, Stop
+from sidecar.domain.causes import words_of
 
 if TYPE_CHECKING:
     from sidecar.wire.entra import Import
@@ -124,7 +125,7 @@ def _content(file: str) -> bytes:
     try:
         return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:
-        raise Stop(f"{plain(file)}:0: (file): cannot be read: {error.strerror}") from error
+        raise Stop(f"{plain(file)}:0: (file): cannot be read: {words_of(error)}") from error
 
 
 def _write(directory: Path, result: "Import") -> tuple[Path, ...]:
@@ -139,7 +140,7 @@ def _write(directory: Path, result: "Import") -> tuple[Path, ...]:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise Stop(f"{error.filename}: cannot be written: {error.strerror}") from error
+        raise Stop(f"{error.filename}: cannot be written: {words_of(error)}") from error
     return tuple(file for file, _ in files)
 
 

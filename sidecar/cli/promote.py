@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sidecar.cli.asking import plain, seconds
 from sidecar.cli.run import add_config
 from sidecar.cli.stopping import DONE, MISTAKE, NEGATIVE, Stop
+from sidecar.domain.causes import words_of
 
 if TYPE_CHECKING:  # loaded when they are needed
     from sidecar.daemon.promoting import Plan
@@ -87,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         replace_text(planned.file, planned.after.text)
     except OSError as error:
-        raise Stop(f"{planned.file}: cannot be replaced: {error.strerror}") from error
+        raise Stop(f"{planned.file}: cannot be replaced: {words_of(error)}") from error
     return DONE
 
 

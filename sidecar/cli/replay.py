@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sidecar.cli.asking import plain
 from sidecar.cli.run import add_config
 from sidecar.cli.stopping import DONE, Stop
+from sidecar.domain.causes import words_of
 
 if TYPE_CHECKING:
     from sidecar.wire.replay_report import Report
@@ -146,7 +147,7 @@ def _write(arguments: argparse.Namespace, report: "Report") -> None:
         try:
             Path(name).write_bytes(content or render(report).encode())
         except OSError as error:
-            raise Stop(f"sidecar replay: {name}: {error.strerror}") from error
+            raise Stop(f"sidecar replay: {name}: {words_of(error)}") from error
 
 
 def _seconds(text: str) -> int:

@@ -18,6 +18,7 @@ from sidecar.cli.asking import plain
 from sidecar.cli.replay_sets import policy_sets
 from sidecar.cli.stopping import Stop
 from sidecar.daemon.configuration import Configuration, read_configuration
+from sidecar.domain.causes import words_of
 from sidecar.domain.stamp import MICROSECONDS, Stamp
 from sidecar.service import replay_figures
 from sidecar.service.replay import Counting, Replay
@@ -125,7 +126,7 @@ def _columns(file: str | None) -> tuple[Column, ...] | None:
     try:
         return read_columns(Path(file).read_text(encoding="utf-8"), file)
     except OSError as error:
-        raise Stop(f"{file}: {error.strerror}") from error
+        raise Stop(f"{file}: {words_of(error)}") from error
     except UnicodeDecodeError as error:
         raise Stop(f"{file}:0: (file): is not UTF-8 text") from error
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sidecar.cli.asking import plain, seconds
 from sidecar.cli.run import add_config
 from sidecar.cli.stopping import DONE, NEGATIVE, Stop
+from sidecar.domain.causes import words_of
 
 if TYPE_CHECKING:  # loaded when it is needed
     from sidecar.wire.receiver_settings import KnownTransmitter
@@ -117,7 +118,7 @@ def _transmitter(arguments: argparse.Namespace) -> "KnownTransmitter":
     try:
         settings = read_settings(Path(file).read_text("utf-8"), file, os.environ, _read)
     except OSError as error:
-        raise Stop(f"{file}: cannot be read: {error.strerror}") from None
+        raise Stop(f"{file}: cannot be read: {words_of(error)}") from None
     except UnicodeDecodeError:
         raise Stop(f"{file}: is not UTF-8 text") from None
     except ConfigError as error:

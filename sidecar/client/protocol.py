@@ -335,7 +335,7 @@ def unreachable(path: str, error: OSError) -> Unreachable:
             hint = "It may be overloaded or stopped: its /readyz and log say more."
             return Unreachable(f"the sidecar at {path} did not answer in time", hint)
         case _:
-            return Unreachable(f"{path}: {error.strerror or error}")
+            return Unreachable(f"{path}: {error.strerror or str(error) or type(error).__name__}")
 
 
 def _reasons(reply: Mapping[str, Any]) -> tuple[Reason, ...]:

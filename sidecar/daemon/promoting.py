@@ -7,6 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from sidecar.daemon.configuration import policy_files, read_configuration
+from sidecar.domain.causes import words_of
 from sidecar.domain.policy import State
 from sidecar.wire.policyfile import read_policies
 from sidecar.wire.positions import ConfigError, Problem
@@ -49,7 +50,7 @@ def _text(file: Path) -> str:
         with file.open(encoding="utf-8", newline="") as opened:  # ends of lines stay as they are
             return opened.read()
     except OSError as error:
-        message = f"cannot be read: {error.strerror}"
+        message = f"cannot be read: {words_of(error)}"
         raise ConfigError((Problem(str(file), 0, "", message),)) from error
     except UnicodeDecodeError as error:
         raise ConfigError((Problem(str(file), 0, "", "is not UTF-8 text"),)) from error

@@ -15,6 +15,7 @@ from sidecar.demo.browser import Astray
 from sidecar.demo.cast import Cast, gathered
 from sidecar.demo.stage import staged
 from sidecar.demo.timeline import Timeline
+from sidecar.domain.causes import words_of
 from sidecar.service.answers import Unavailable
 from sidecar.wire.positions import ConfigError
 
@@ -45,7 +46,7 @@ class Story:
         except Astray as error:
             cast.timeline.astray(str(error))
         except (httpx.HTTPError, OSError, trio.BrokenResourceError) as error:
-            cast.timeline.astray(f"{type(error).__name__}: {error}")
+            cast.timeline.astray(words_of(error))
         cast.timeline.end()
         return not cast.timeline.failures
 

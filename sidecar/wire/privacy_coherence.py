@@ -2,6 +2,7 @@
 
 import msgspec
 
+from sidecar.domain.causes import words_of
 from sidecar.wire.positions import Place, Problems, Table
 from sidecar.wire.privacy_keys import read_privacy_keys
 from sidecar.wire.privacy_settings import Identifiers, Privacy
@@ -39,7 +40,7 @@ def _keys(privacy: Privacy, read_file: ReadFile) -> tuple[str, ...]:
         try:
             text = read_file(file)
         except OSError as error:
-            raise Misspelt(f"{file} cannot be read: {error.strerror or 'no reason'}") from None
+            raise Misspelt(f"{file} cannot be read: {words_of(error)}") from None
         except ValueError:
             raise Misspelt(f"{file} cannot be read: it is not UTF-8 text") from None
     elif not privacy.keys:

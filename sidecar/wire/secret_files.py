@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
+from sidecar.domain.causes import words_of
 from sidecar.wire.environment import FILE_SUFFIX
 from sidecar.wire.positions import Listing, Node, Problems, Table, has_control
 from sidecar.wire.shapes import join
@@ -128,7 +129,7 @@ def read_secret(path: str, read_file: ReadFile) -> str:
     try:
         content = read_file(path)
     except OSError as error:
-        raise Misspelt(f"{path} cannot be read: {error.strerror or 'no reason given'}") from None
+        raise Misspelt(f"{path} cannot be read: {words_of(error)}") from None
     except ValueError:
         raise Misspelt(f"{path} cannot be read: it is not UTF-8 text") from None
     content = content.removesuffix("\n").removesuffix("\r")
