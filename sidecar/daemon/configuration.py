@@ -27,7 +27,7 @@ from sidecar.domain.stepping import Stepper
 from sidecar.wire.config import read_settings, read_what_can_be
 from sidecar.wire.paths import InvalidRoute, Routes
 from sidecar.wire.policyfile import read_policies
-from sidecar.wire.positions import ConfigError, Problem
+from sidecar.wire.positions import ConfigError, Problem, Table
 from sidecar.wire.secret_files import secret_paths, with_renewed_secrets
 from sidecar.wire.settings import ALL_TRUSTED, Settings
 from sidecar.wire.sources import sources_of
@@ -48,6 +48,7 @@ class Configuration(msgspec.Struct, frozen=True):
     routes: Routes
     evaluator: Evaluator
     claims: frozenset[str]
+    tree: Table | None = None  # where each value stands
 
     @property
     def databases(self) -> list[str]:
@@ -115,6 +116,7 @@ def read_configuration(
         routes,
         evaluator_of(settings, policies, prefixes),
         claims_of(policies, break_glass_of(settings).values()),
+        reading.root,
     )
 
 

@@ -52,7 +52,7 @@ def lint_deployment(configuration: Configuration) -> tuple[tuple[str, Problem], 
 
 
 def _weaknesses(configuration: Configuration) -> Iterator[tuple[str, Problem]]:
-    root = _tree(configuration.file)
+    root = configuration.tree
     for code, field, message in weaknesses(configuration.settings):
         place = Place(str(configuration.file), 0) if root is None else place_of(root, field)
         yield code, Problem(place.file, place.line, field, f"{message}; {ADVICE[code]}")

@@ -67,10 +67,12 @@ def read_settings(
 class Reading(NamedTuple):
     """What was read: where there are `problems`, `settings` serve to read policies by, at most.
 
-    `policies`: whether it is known where those lie.
+    `root` knows where each value stands, in the file or the environment. `policies`: whether it is
+    known where those lie.
     """
 
     settings: Settings
+    root: Table
     problems: tuple[Problem, ...] = ()
     policies: bool = True
 
@@ -97,8 +99,8 @@ def read_what_can_be(
         problems.check()
     except ConfigError as error:
         is_known = bool(root.entries) and "policies" in values
-        return Reading(stand_in(root, values), error.problems, is_known)
-    return Reading(Settings(**values))
+        return Reading(stand_in(root, values), root, error.problems, is_known)
+    return Reading(Settings(**values), root)
 
 
 def _root(text: str, file: str, problems: Problems) -> Table:

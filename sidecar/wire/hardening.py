@@ -218,7 +218,7 @@ def _admin(settings: Settings) -> Iterator[Weakness]:
         return
     if 0 < len(admin.token) < SHORTEST_CREDENTIAL:
         field = "admin.token_file" if admin.token_file else "admin.token"
-        message = f"has {len(admin.token)} characters"
+        message = _characters(admin.token)
         yield Weakness("admin-credential-short", field, message)
     if not admin.tls.certificate:
         for bind in filter(is_open, binds_of(admin)):
@@ -281,6 +281,10 @@ def _allowances(settings: Settings) -> Iterator[Weakness]:
         yield Weakness("dpop-window-wide", "tokens.binding.dpop_window", _seconds(window))
 
 
+def _characters(secret: str) -> str:
+    return f"has {len(secret)} character{'s' if len(secret) > 1 else ''}"
+
+
 def _seconds(seconds: float) -> str:
     return f"is {seconds:g} seconds"
 
@@ -293,7 +297,7 @@ def _redirects(settings: Settings) -> Iterator[Weakness]:
     for field, redirect in redirects.items():
         if 0 < len(redirect.key) < SHORTEST_CREDENTIAL:
             key = "key_file" if redirect.key_file else "key"
-            message = f"has {len(redirect.key)} characters"
+            message = _characters(redirect.key)
             yield Weakness("redirect-key-short", f"{field}.{key}", message)
 
 

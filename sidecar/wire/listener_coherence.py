@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from itertools import combinations
+from posixpath import normpath
 from typing import Any
 
 from sidecar.wire.positions import Problems, Table, place_of
@@ -54,7 +55,7 @@ def _paths(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         length = len(one.encode("utf-8", "surrogateescape"))
         if length > LONGEST_SOCKET:
             yield field, f"has {length} bytes; a socket's path may have {LONGEST_SOCKET}"
-    if path and path == unix:
+    if path and normpath(path) == normpath(unix or "."):
         yield "http.unix", "is `socket.path`; two sockets need two paths"
 
 

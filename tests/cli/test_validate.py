@@ -230,6 +230,9 @@ async def test_what_makes_a_deployment_weak_is_told_by_name_until_it_is_accepted
         f"{config}:4: http.bind: warning: 0.0.0.0:8181 is reached from other machines" in done.err
     )
     assert "secret" not in done.err.replace("secrets", "")
+    weak = {"SIDECAR_ADMIN__BIND": "0.0.0.0:9091"}
+    done = await sidecar("validate", "--config", str(config), **weak)
+    assert "SIDECAR_ADMIN__BIND:1: admin.bind: warning: 0.0.0.0:9091 is reached" in done.err
     write(config, f"{CONFIG}{WEAK}warnings: {{accept: [{', '.join(set(NAMES))}]}}\n")
     done = await sidecar("validate", "--strict", "--config", str(config))
     assert (done.status, done.err) == (0, "")
