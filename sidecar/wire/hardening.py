@@ -228,16 +228,17 @@ def _admin(settings: Settings) -> Iterator[Weakness]:
 
 def _receiver(settings: Settings) -> Iterator[Weakness]:
     receiver = settings.receiver
-    is_plain = not receiver.tls_cert_file and any(map(is_open, binds_of(receiver)))
-    if not is_plain:
+    if receiver.tls_cert_file or not receiver.bind:
         return
-    pushing = [one for one in enumerate(receiver.transmitters) if not one[1].poll_url]
-    for index, one in pushing:
+    is_reached = any(map(is_open, binds_of(receiver)))
+    for index, one in enumerate(receiver.transmitters):
         field = f"receiver.transmitters[{index}]"
-        if not one.authorization_file:
+        if one.poll_url:
+            continue
+        if not one.authorization_file:  # also on loopback: what is before it lets everybody in
             message = f"{one.name} pushes over plain HTTP, and shows nothing to be known by"
             yield Weakness("receiver-open", field, message)
-        else:
+        elif is_reached:
             message = f"{one.name} shows its credential over plain HTTP"
             yield Weakness("receiver-credential-plain", f"{field}.authorization_file", message)
 
