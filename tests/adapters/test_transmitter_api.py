@@ -1,11 +1,13 @@
 """A transmitter's answers are not trusted: each of its mistakes is told as what it is."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
+from sidecar.adapters.secrets import SecretFile
 from sidecar.adapters.transmitter_api import MAX_BYTES, PollEndpoint, Refused, TransmitterApi
 from sidecar.service.answers import Overloaded, Unavailable
 from sidecar.wire.security_event_tokens import SetError
@@ -24,7 +26,7 @@ async def token() -> str:
 
 
 def api(url: str, **changes: Any) -> TransmitterApi:
-    return TransmitterApi(url, token=token, **{"timeout": 20.0, **changes})
+    return TransmitterApi(url, **{"token": token, "timeout": 20.0, **changes})
 
 
 async def poll(provider: Provider, answer: Answer) -> PollResponse:
@@ -43,6 +45,22 @@ async def test_a_poll_acknowledges_refuses_and_fetches(nursery: trio.Nursery) ->
     assert second == PollResponse(sets={"3": "g.h.i"})
     assert transmitter.acknowledged == ["1"]
     assert transmitter.refused == {"2": {"err": "invalid_key", "description": "unknown"}}
+
+
+async def test_a_token_that_rotates_counts_with_the_next_poll_and_the_last_one_is_kept(
+    nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    transmitter: Transmitter = await nursery.start(transmit, Signer())
+    file = tmp_path / "token"
+    file.write_text("of-no-use")
+    asking = api(transmitter.url, token=SecretFile(str(file)).text)
+    endpoint = PollEndpoint(asking, f"{transmitter.url}/poll")
+    with pytest.raises(Unavailable):
+        await endpoint.poll(PollRequest())
+    file.write_text(TOKEN)
+    assert await endpoint.poll(PollRequest()) == PollResponse(sets={})
+    file.unlink()
+    assert await endpoint.poll(PollRequest()) == PollResponse(sets={})
 
 
 @pytest.mark.parametrize(

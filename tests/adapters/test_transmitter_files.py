@@ -178,6 +178,24 @@ def test_a_recipient_is_known_by_each_of_its_credentials_as_they_now_are(tmp_pat
     assert new not in repr(secrets.access())
 
 
+def test_what_we_push_with_rotates_and_stays_while_it_cannot_be_read(tmp_path: Path) -> None:
+    file = tmp_path / "authorization"
+    file.write_text("Bearer one")
+    stream = FixedStream(push_to="https://r.example", authorization_file=str(file))
+    mine = settings(key_file(tmp_path), recipients=(recipient("iga", stream=stream),))
+    secrets = Secrets(mine, Clock())
+    secrets.load()
+    recipients = Recipients(mine.recipients, secrets.access)
+    assert recipients.authorization("iga") == "Bearer one"
+    file.write_text("Bearer two")
+    secrets.load()
+    assert recipients.authorization("iga") == "Bearer two"
+    file.unlink()
+    with pytest.raises(InvalidFiles, match="authorization_file"):
+        secrets.load()
+    assert recipients.authorization("iga") == "Bearer two"
+
+
 def test_a_file_nobody_may_read_is_named(tmp_path: Path) -> None:
     absent = str(tmp_path / "absent")
     assert paths_of(settings(absent)) == [absent]
