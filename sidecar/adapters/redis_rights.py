@@ -73,11 +73,18 @@ _TRANSMITTER: tuple[tuple[str, ...], ...] = (
 )
 
 
-def needs_of(settings: StoreSettings, *, transmits: bool = False) -> tuple[Need, ...]:
-    """Every right that a daemon with these settings needs; keys and channels first."""
+def needs_of(
+    settings: StoreSettings, *, transmits: bool = False, hears: bool = True
+) -> tuple[Need, ...]:
+    """Every right that a daemon with these settings needs; keys and channels first.
+
+    One that has no view `hears` no news, and publishes none.
+    """
     names = Names(settings.prefix)
     key = names.epoch_record("rights")
-    needs = [*_keys(names, settings.prefix), *_channels(names, settings.prefix)]
+    needs = [*_keys(names, settings.prefix)]
+    if hears:
+        needs += _channels(names, settings.prefix)
     commands = (*_RECORDS, *_TRANSMITTER) if transmits else _RECORDS
     needs += [Need(f"+{name.lower()}", (name, key, *rest)) for name, *rest in commands]
     if transmits:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import trio
 
+from sidecar.adapters import clock
 from sidecar.adapters.admin import AdminApp
 from sidecar.adapters.asgi import Listener
 from sidecar.adapters.certificates import Certificate
@@ -17,6 +18,7 @@ from sidecar.adapters.logs import Logger
 from sidecar.adapters.orphans import Orphans
 from sidecar.adapters.redis_credentials import StoreCredentials
 from sidecar.adapters.redis_links import links_of
+from sidecar.adapters.redis_rights import needs_of
 from sidecar.adapters.store import RedisStore
 from sidecar.adapters.telemetry import Telemetry
 from sidecar.adapters.transmitter_files import paths_of
@@ -29,6 +31,7 @@ from sidecar.daemon.transmission import Transmission
 from sidecar.daemon.unusable import naming_key
 from sidecar.service.health import Health
 from sidecar.service.observations import SecretRead, StoreUp, Told
+from sidecar.service.pulse import Pulse
 from sidecar.wire.naming import Names
 from sidecar.wire.sealing import UNSEALED, forms_of
 from sidecar.wire.settings import Settings
@@ -51,6 +54,8 @@ class Transmitter:
         self._health = Health(CONDITIONS, on_change=partial(record_readiness, self._telemetry))
         self._watcher: FileWatcher | None = None
         self._is_reload_wanted = False
+        self._cause = "the store was not asked yet"
+        self._refusal = ""
 
     def reload(self) -> None:
         """Look at keys and credentials again, as SIGHUP asks; while it starts, once it has."""
@@ -83,8 +88,17 @@ class Transmitter:
                 settings.store,
                 observe=self._telemetry.stored,
                 on_up=self._store_up,
+                needs=needs_of(settings.store, transmits=True, hears=False),
             )
             await resources.start(store.run)
+            pulse = Pulse(
+                process=new_id(),
+                store=store,
+                names=Names(settings.store.prefix),
+                clock=clock.now,
+                refused=self._store_refuses,
+            )
+            await resources.start(pulse.run)
             forms = forms_of(settings.privacy, settings.store.prefix)
             in_use = forms_in_use(
                 settings,
@@ -140,8 +154,17 @@ class Transmitter:
         self._telemetry.record(SecretRead(field=field, reason=reason))
 
     def _store_up(self, up: bool, cause: str) -> None:  # noqa: FBT001 - a hook's arguments
-        self._telemetry.record(StoreUp(up=up, detail=cause))
-        if up:
-            self._health.good("store")
+        self._cause = "" if up else cause
+        self._judge_store()
+
+    def _store_refuses(self, reason: str) -> None:
+        self._refusal = reason
+        self._judge_store()
+
+    def _judge_store(self) -> None:
+        trouble = self._cause or self._refusal
+        self._telemetry.record(StoreUp(up=not trouble, detail=trouble))
+        if trouble:
+            self._health.bad("store", trouble)
         else:
-            self._health.bad("store", cause)
+            self._health.good("store")

@@ -14,8 +14,11 @@ import httpx
 import jwt
 import redis
 
+from sidecar.adapters.redis_links import call
+from sidecar.adapters.redis_rights import least_rights, needs_of
+from sidecar.wire.settings import Store as StoreSettings
 from tests.adapters.recipients import Recipient, key_file, pem, receiving, secret_file, verified
-from tests.adapters.servers import free_ports
+from tests.adapters.servers import Server, free_ports
 from tests.stories.running import eventually
 from tests.system.processes import daemons
 
@@ -55,6 +58,9 @@ class Transmitter:
             return httpx.get(f"{self.admin}/readyz").status_code == 200
         except httpx.TransportError:
             return False
+
+    def says(self) -> str:
+        return httpx.get(f"{self.admin}/readyz").text
 
     def leads(self) -> bool:
         return LEADING in httpx.get(f"{self.admin}/metrics").text
@@ -219,3 +225,22 @@ def test_what_is_wrong_is_told_and_ends_with_status_2(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "transmitter.key_files[0]: " in done.stderr
     assert "store.url: is required" in done.stderr
+
+
+def test_a_store_that_refuses_it_is_down_by_name_until_it_takes_its_writes_again(
+    valkey_server: Server, valkey: redis.Redis, tmp_path: Path
+) -> None:
+    rights = least_rights(needs_of(StoreSettings(), transmits=True, hears=False))
+    call(valkey, "ACL", "SETUSER", "transmit", "on", ">s3cret", *rights)
+    url = f"unix://transmit:s3cret@{valkey_server.path}"
+    with transmitters(tmp_path, url, settings(tmp_path, "http://127.0.0.1:1"), "one") as (one,):
+        for refuse, words, relent in (
+            (("ACL", "SETUSER", "transmit", "-xadd"), "lacks the right +xadd", "+xadd"),
+            (("CONFIG", "SET", "maxmemory", "1"), "used memory > 'maxmemory'", "0"),
+        ):
+            call(valkey, *refuse)
+            eventually(lambda words=words: words in one.says(), bool)
+            assert words in one.log.read_text()
+            assert not one.answers()
+            call(valkey, *refuse[:-1], relent)
+            eventually(one.answers, bool)
