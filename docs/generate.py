@@ -27,7 +27,7 @@ from sidecar.wire.config import REFINED
 from sidecar.wire.positions import Problems
 from sidecar.wire.restarts import LIVE, WAITING
 from sidecar.wire.settings import Settings, Store
-from sidecar.wire.shapes import Shapes, default_of, struct_type
+from sidecar.wire.shapes import Shapes, default_of, present_in, struct_type
 from sidecar.wire.spellings import Kind
 
 PAGE = Path(__file__).parent / "reference" / "configuration.md"
@@ -206,8 +206,7 @@ def _below(kind: mi.Type) -> tuple[mi.Type | None, str]:
         case mi.DictType():
             return _bare(kind.value_type), ".NAME"
         case mi.UnionType():
-            (present,) = (each for each in kind.types if not isinstance(each, mi.NoneType))
-            return _bare(present), ""
+            return _bare(present_in(kind)[0]), ""
         case _:
             return None, ""
 
@@ -228,9 +227,9 @@ def _kind(kind: mi.Type) -> str:
             return f"list of {_plural(_kind(item))}"
         case mi.DictType(value_type=value):
             return f"mapping to {_plural(_kind(value))}"
-        case mi.UnionType(types=types):
-            (present,) = (each for each in types if not isinstance(each, mi.NoneType))
-            return f"{_kind(present)}, or null"
+        case mi.UnionType() as union:
+            one, *several = present_in(union)
+            return f"{_kind(one)}, or {'a list of such' if several else 'null'}"
         case mi.BoolType():
             return "`true` or `false`"
         case mi.IntType():

@@ -6,7 +6,7 @@ time-out (its read time-out does not end them); it bounds no body, so `body_of` 
 
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
 from typing import NamedTuple, assert_never
 
@@ -24,7 +24,7 @@ from hypercorn.typing import (
 )
 
 from sidecar.adapters.certificates import Certificate
-from sidecar.adapters.listening import tcp_socket
+from sidecar.adapters.listening import tcp_sockets
 
 HEADER_TIMEOUT = 5.0
 BODY_TIMEOUT = 10.0
@@ -145,11 +145,11 @@ class SecureConfig(Config):
 
 
 class Listener:
-    """Serves an application at `bind` (`0.0.0.0:9090`, `[::]:9090`; port 0: any free one)."""
+    """Serves an application at `binds` (`0.0.0.0:9090`, `[::]:9090`; port 0: any free one)."""
 
     def __init__(
         self,
-        bind: str,
+        binds: str | Iterable[str],
         app: ASGIFramework,
         header_timeout: float = HEADER_TIMEOUT,
         certificate: Certificate | None = None,
@@ -161,7 +161,7 @@ class Listener:
         config.graceful_timeout = GRACE
         config.keep_alive_timeout = header_timeout
         config.h11_max_incomplete_size = 16384
-        self._bind = bind
+        self._binds = (binds,) if isinstance(binds, str) else tuple(binds)
         self._config = config
         self._app = app
         self._stopping = trio.Event()
@@ -175,16 +175,16 @@ class Listener:
     ) -> None:
         """Serve until stopped or cancelled. Starts with the URLs; raises `CannotListen`."""
         # Bound here: hypercorn wraps the OSError in groups, and leaves the socket open.
-        listener = tcp_socket(self._bind)
+        listeners = tcp_sockets(self._binds)
         await worker_serve(
             ASGIWrapper(self._app),
             self._config,
-            sockets=sockets_of(listener, self._config),
+            sockets=sockets_of(listeners, self._config),
             shutdown_trigger=self._stopping.wait,
             task_status=task_status,
         )
 
 
-def sockets_of(listener: socket.socket, config: Config) -> Sockets:
-    """Return the socket as hypercorn wants it: among those with TLS, or those without."""
-    return Sockets([listener], [], []) if config.ssl_enabled else Sockets([], [listener], [])
+def sockets_of(listeners: list[socket.socket], config: Config) -> Sockets:
+    """Return the sockets as hypercorn wants them: among those with TLS, or those without."""
+    return Sockets(listeners, [], []) if config.ssl_enabled else Sockets([], listeners, [])

@@ -44,6 +44,7 @@ from sidecar.wire.authzen import (
 )
 from sidecar.wire.http_messages import Request, Response, fields_of
 from sidecar.wire.problems import Problem, problem
+from sidecar.wire.reach import binds_of
 from sidecar.wire.settings import Http
 
 _FIELDS = fields_of((("Content-Type", "application/json"), ("Cache-Control", "no-store")))
@@ -73,7 +74,7 @@ class AuthzenDoor:
     def __init__(self, checks: Checks, settings: Http, speakers: Speakers) -> None:
         self._checks = checks
         self._configured = settings.authzen_url.rstrip("/")
-        self._base = self._configured or f"http://{settings.bind}"
+        self._base = self._configured or f"http://{next(iter(binds_of(settings)), '')}"
         self._foreign = ForeignCalls(settings)
         self._speakers = speakers
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from sidecar.wire.http_messages import Request, Response
 from sidecar.wire.problems import Problem, problem
+from sidecar.wire.reach import binds_of, host_of
 from sidecar.wire.settings import Http
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -20,9 +21,9 @@ class ForeignCalls:
     """Knows by which host names a listener is called, and refuses what comes from elsewhere."""
 
     def __init__(self, settings: Http) -> None:
-        bound = settings.bind.rpartition(":")[0].strip("[]").lower()
-        self._hosts = _LOOPBACK | {bound} | {host.lower() for host in settings.hosts}
-        self._any_address = _is_unspecified(bound)
+        bound = {host_of(bind).lower() for bind in binds_of(settings)}
+        self._hosts = _LOOPBACK | bound | {host.lower() for host in settings.hosts}
+        self._any_address = any(map(_is_unspecified, bound))
 
     def refusal(self, request: Request) -> Response | None:
         """Return why a request is refused; None where it is one of the pod's own."""

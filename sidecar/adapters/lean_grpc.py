@@ -54,6 +54,7 @@ from sidecar.wire.grpc_messages import (
     trailers,
     unpacked,
 )
+from sidecar.wire.reach import binds_of
 from sidecar.wire.settings import Grpc
 
 GrpcHandler: TypeAlias = Callable[[bytes], Awaitable[bytes]]
@@ -100,8 +101,8 @@ class LeanGrpcServer:
         Starts with the addresses bound, `HOST:PORT`. Raises OSError.
         """
         with ExitStack() as files:
-            found = await tcp_listeners(self.settings.bind)
-            listeners = [files.enter_context(one.socket) for one in found]
+            found = await tcp_listeners(binds_of(self.settings))
+            listeners = [files.enter_context(one) for one in found]
             acceptor = Acceptor(
                 self._serve,
                 limit=self.settings.max_connections,

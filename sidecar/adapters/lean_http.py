@@ -28,6 +28,7 @@ from sidecar.adapters.socket_files import SocketFile
 from sidecar.adapters.speakers import uid_of
 from sidecar.wire.http_messages import Request, Response
 from sidecar.wire.problems import Problem, problem
+from sidecar.wire.reach import binds_of
 from sidecar.wire.settings import Http
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
@@ -142,11 +143,10 @@ class LeanServer:
     async def _bind(self, files: ExitStack) -> tuple[list[SocketType], list[str]]:
         listeners: list[SocketType] = []
         bound: list[str] = []
-        if self.settings.bind:
-            for tcp in await tcp_listeners(self.settings.bind):
-                listeners.append(files.enter_context(tcp.socket))
-                address, number, *_ = tcp.socket.getsockname()
-                bound.append(f"[{address}]:{number}" if ":" in address else f"{address}:{number}")
+        for tcp in await tcp_listeners(binds_of(self.settings)):
+            listeners.append(files.enter_context(tcp))
+            address, number, *_ = tcp.getsockname()
+            bound.append(f"[{address}]:{number}" if ":" in address else f"{address}:{number}")
         if self.settings.unix:
             mode, group = int(self.settings.unix_mode, 8), self.settings.unix_group
             file = await trio.to_thread.run_sync(SocketFile, self.settings.unix, mode, group)

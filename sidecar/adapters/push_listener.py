@@ -32,7 +32,7 @@ from hypercorn.typing import (
 from sidecar.adapters.asgi import SecureConfig, dispatch, sockets_of
 from sidecar.adapters.certificates import Certificate
 from sidecar.adapters.guesses import Guesses
-from sidecar.adapters.listening import tcp_socket
+from sidecar.adapters.listening import tcp_sockets
 from sidecar.service.answers import Overloaded, Unavailable
 from sidecar.service.observations import (
     CredentialRefused,
@@ -42,6 +42,7 @@ from sidecar.service.observations import (
     WorkerFailed,
 )
 from sidecar.service.receiving import NotTheirs
+from sidecar.wire.reach import binds_of
 from sidecar.wire.receiver_settings import Receiver
 from sidecar.wire.security_event_tokens import MEDIA_TYPE, Fault, InvalidSet, SetError
 
@@ -238,11 +239,11 @@ class PushListener:
         task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Serve until `draining` or cancelled. Starts with the URLs; raises `CannotListen`."""
-        listener = tcp_socket(self._settings.bind)
+        listeners = tcp_sockets(binds_of(self._settings))
         await worker_serve(
             ASGIWrapper(self._app),
             self._config,
-            sockets=sockets_of(listener, self._config),
+            sockets=sockets_of(listeners, self._config),
             shutdown_trigger=draining.wait,
             task_status=task_status,
         )

@@ -66,6 +66,7 @@ from sidecar.service.observations import (
 )
 from sidecar.wire.memory_shares import shares_of
 from sidecar.wire.positions import ConfigError
+from sidecar.wire.reach import binds_of
 from sidecar.wire.sealing import forms_of
 from sidecar.wire.settings import Eviction, Settings
 from sidecar.wire.socket_lines import Refusal
@@ -350,7 +351,7 @@ class Daemon:
         say = partial(self._secret_read, "admin.tls.certificate")
         with naming_key(self.configuration.file, "admin", certificate="tls.certificate"):
             certificate = Certificate(tls.certificate, tls.key, say) if tls.certificate else None
-            listener = Listener(self.settings.admin.bind, app, certificate=certificate)
+            listener = Listener(binds_of(self.settings.admin), app, certificate=certificate)
             return tuple(await nursery.start(listener.run))
 
     async def _open_http(

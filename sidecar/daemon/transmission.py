@@ -24,6 +24,7 @@ from sidecar.service.transmitting import Transmitting
 from sidecar.wire.announcements import Voice
 from sidecar.wire.naming import Names
 from sidecar.wire.positions import ConfigError, Problem
+from sidecar.wire.reach import binds_of
 from sidecar.wire.sealing import UNSEALED, Sealing
 from sidecar.wire.settings import Settings
 
@@ -179,4 +180,4 @@ class Transmission:
         """Open the listener, where one is configured; gives its addresses."""
         if not self._settings.bind:
             return ()
-        return tuple(await nursery.start(Listener(self._settings.bind, self._door()).run))
+        return tuple(await nursery.start(Listener(binds_of(self._settings), self._door()).run))

@@ -33,6 +33,7 @@ from sidecar.service.health import Health
 from sidecar.service.observations import SecretRead, StoreUp, Told
 from sidecar.service.pulse import Pulse
 from sidecar.wire.naming import Names
+from sidecar.wire.reach import binds_of
 from sidecar.wire.sealing import UNSEALED, forms_of
 from sidecar.wire.settings import Settings
 
@@ -147,7 +148,7 @@ class Transmitter:
             if admin.tls.certificate:
                 say = partial(self._secret_read, "admin.tls.certificate")
                 certificate = Certificate(admin.tls.certificate, admin.tls.key, say)
-            listener = Listener(admin.bind, app, certificate=certificate)
+            listener = Listener(binds_of(admin), app, certificate=certificate)
             return tuple(await nursery.start(listener.run))
 
     def _secret_read(self, field: str, reason: str) -> None:

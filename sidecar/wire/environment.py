@@ -25,7 +25,7 @@ from sidecar.wire.positions import (
     resolve,
 )
 from sidecar.wire.settings import Settings
-from sidecar.wire.shapes import Shapes, default_of, struct_type, suggestion
+from sidecar.wire.shapes import Shapes, default_of, present_in, struct_type, suggestion
 
 PREFIX = "sidecar_"
 ALIASES = {"sidecar_socket": ("socket", "path")}
@@ -173,13 +173,16 @@ class _Overlay:
         if has_control(value):
             message = "has a control character, or is not UTF-8"
             return self._refuse(None, variable, len(variable.keys), message)
-        match _inner(kind):
+        kinds = present_in(kind) if isinstance(kind, mi.UnionType) else [kind]
+        inner = _inner(kinds[-1] if "," in value else kinds[0])
+        match inner:
             case mi.StructType() | mi.DictType():
                 return self._tree(variable)
             case mi.VarTupleType() | mi.FrozenSetType() as many:
                 if isinstance(kind, mi.UnionType) and resolve(value.strip()) is None:
                     return Scalar(None, variable.place)
-                if value.lstrip().startswith(("[", "- ")):
+                # Where one will do, too, no brackets are asked for: `[::]:9090` has its own.
+                if value.lstrip().startswith(("[", "- ")) and len(kinds) == 1:
                     return self._tree(variable)
                 parts = [part.strip() for part in value.split(",")] if value.strip() else []
                 items = (self._value(many.item_type, variable._replace(value=p)) for p in parts)
@@ -206,7 +209,7 @@ def _inner(kind: mi.Type) -> mi.Type:
     while isinstance(kind, mi.Metadata):
         kind = kind.type
     if isinstance(kind, mi.UnionType):
-        return next(each for each in kind.types if not isinstance(each, mi.NoneType))
+        return _inner(present_in(kind)[0])
     return kind
 
 

@@ -6,7 +6,7 @@ import msgspec
 
 from sidecar.wire.spellings import (
     Algorithm,
-    Bind,
+    Binds,
     Duration,
     DurationOrZero,
     File,
@@ -85,7 +85,7 @@ class KnownTransmitter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 class Receiver(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Shared Signals in: Security Event Tokens by push (RFC 8935) and by poll (RFC 8936)."""
 
-    bind: Bind = ""  # `host:port`, such as `0.0.0.0:8443`; empty: nothing is pushed here
+    bind: Binds = ""  # `host:port`, such as `[::]:8443`, or a list; empty: nothing is pushed here
     tls_cert_file: File = ""  # its certificate; empty: plain HTTP, behind something that has TLS
     tls_key_file: File = ""  # the certificate's key
     max_body_bytes: Size = 65536  # of one token

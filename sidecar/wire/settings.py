@@ -27,7 +27,7 @@ from sidecar.wire.receiver_settings import Receiver
 from sidecar.wire.source_settings import Limits, SourceSettings
 from sidecar.wire.spellings import (
     Asn,
-    Bind,
+    Binds,
     Cidr,
     Country,
     Duration,
@@ -164,7 +164,7 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """The data listener: checks and events over HTTP, for the pod's own app and proxy."""
 
     enabled: bool = True  # whether it listens at all
-    bind: Bind = "127.0.0.1:8181"  # `host:port` or `[::1]:port`
+    bind: Binds = "127.0.0.1:8181"  # `host:port` or `[::1]:port`; one, or a list
     unix: str = ""  # path of a unix socket to listen on besides
     unix_mode: Mode = "0660"  # octal, in quotes
     unix_group: str = ""  # the group that owns it, as the proxy's; empty: the process's own
@@ -197,7 +197,8 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class Grpc(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Envoy's and Istio's external authorization; the token's place and trusted proxies: `http`."""
 
-    bind: Bind = ""  # `host:port`, such as `127.0.0.1:8182`; empty: it does not listen
+    # `host:port`, such as `127.0.0.1:8182`, or a list; empty: it does not listen
+    bind: Binds = ""
     # open at a time, of one address three quarters of these; past that, one without a call makes
     # room
     max_connections: PositiveInt = 64
@@ -219,7 +220,8 @@ class Admin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """The admin listener: metrics, health, and with a credential the sessions and policies."""
 
     enabled: bool = True  # whether it listens at all
-    bind: Bind = "0.0.0.0:9090"  # `host:port` or `[::1]:port`
+    # `host:port` or `[::1]:port`; one, or a list. `[::]:9090` is of IPv6 and IPv4 alike
+    bind: Binds = "0.0.0.0:9090"
     token: str = ""  # the admin credential; empty: metrics and health only
     token_file: File = ""  # a file that holds `token`; looked at with each request
     tls: AdminTls = AdminTls()  # a certificate, where others than this machine ask

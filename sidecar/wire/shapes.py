@@ -207,8 +207,9 @@ class Shapes:
     def _union(self, node: Node, kind: mi.UnionType, field: str) -> Any:
         if isinstance(node, Scalar) and node.value is None:
             return None
-        (present,) = (each for each in kind.types if not isinstance(each, mi.NoneType))
-        return self.read(node, present, field)
+        one, *several = present_in(kind)
+        many = next((each for each in several if isinstance(node, Listing)), one)
+        return self.read(node, many, field)
 
     def _enum(self, node: Node, kind: mi.EnumType, field: str) -> Any:
         choices = {str(member.value): member for member in kind.cls}
@@ -219,6 +220,16 @@ class Shapes:
             self._problems.add(node.place, field, f"{shown(node.value)!r} is not known{hint}")
             return MISSING
         return choices[node.value]
+
+
+def present_in(kind: mi.UnionType) -> list[mi.Type]:
+    """What a union may be besides nothing: one type, or one and a list of such."""
+    present = [each for each in kind.types if not isinstance(each, mi.NoneType)]
+    return sorted(present, key=lambda each: isinstance(_bare(each), mi.VarTupleType))
+
+
+def _bare(kind: mi.Type) -> mi.Type:
+    return kind.type if isinstance(kind, mi.Metadata) else kind
 
 
 def default_of(member: mi.Field) -> Any:

@@ -68,6 +68,8 @@ Country = Annotated[str, _marked(Kind.COUNTRY)]
 Asn = Annotated[int, _marked(Kind.ASN, ge=0, le=2**32 - 1)]
 Mode = Annotated[str, _marked(Kind.MODE)]
 Bind = Annotated[str, _marked(Kind.BIND)]
+Binds: TypeAlias = Bind | Annotated[tuple[Bind, ...], msgspec.Meta(min_length=1)]
+"""One address to listen at, or a list of them."""
 Algorithm = Annotated[str, _marked(Kind.ALGORITHM)]
 StoreUrl = Annotated[str, _marked(Kind.STORE)]
 Url = Annotated[str, _marked(Kind.URL)]

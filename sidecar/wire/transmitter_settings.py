@@ -5,7 +5,7 @@ from typing import Annotated
 
 import msgspec
 
-from sidecar.wire.spellings import Bind, Duration, File, Size, Url, WholeDuration
+from sidecar.wire.spellings import Binds, Duration, File, Size, Url, WholeDuration
 
 PositiveInt = Annotated[int, msgspec.Meta(gt=0)]
 Natural = Annotated[int, msgspec.Meta(ge=0)]
@@ -60,7 +60,7 @@ class Transmitter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """The transmitter of shared signals (SSF 1.0): what is found here, told to others."""
 
     issuer: Url = ""  # the `iss` of what is told, and where the listener is reached; empty: off
-    bind: Bind = ""  # `host:port` of the listener; empty: it does not listen
+    bind: Binds = ""  # `host:port` of the listener, or a list; empty: it does not listen
     deliver: bool = True  # false: this sidecar records only, and others deliver
     # PEM or JWK: the first signs, and all are published
     key_files: tuple[File, ...] = ()

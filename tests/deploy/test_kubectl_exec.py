@@ -82,7 +82,7 @@ class Container:
                 return {}
 
     def below(self, text: str) -> str:
-        text = text.replace("0.0.0.0:9090", f"127.0.0.1:{self.port}")
+        text = text.replace("[::]:9090", f"127.0.0.1:{self.port}")
         return re.sub(r"(?<![\w.])/(etc|run|var)/", rf"{self.root}/\1/", text)
 
     def start(self, words: list[str], **how: Any) -> "subprocess.Popen[str]":

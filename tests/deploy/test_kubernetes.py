@@ -268,7 +268,7 @@ def settings(manifests: tuple[Manifest, ...]) -> Settings:
 def test_the_configuration_fits_the_pod(manifests: tuple[Manifest, ...]) -> None:
     ours = settings(manifests)
     assert Path(ours.socket.path).parent == Path(SOCKET)
-    assert ours.admin.bind.endswith(":9090")
+    assert str(ours.admin.bind).endswith(":9090")
     assert mount(sidecar(manifests), ours.policies.path)["readOnly"] is True
 
 

@@ -35,8 +35,8 @@ def test_the_configuration_is_one_that_transmit_takes_and_names_mounted_files(
     mounts = [mount["mountPath"] for mount in container(manifests)["volumeMounts"]]
     assert all(any(file.startswith(f"{mount}/") for mount in mounts) for file in named)
     ports = {port["name"]: port["containerPort"] for port in container(manifests)["ports"]}
-    assert transmitter.bind.endswith(f":{ports['signals']}")
-    assert settings.admin.bind.endswith(f":{ports['admin']}")
+    assert str(transmitter.bind).endswith(f":{ports['signals']}")
+    assert str(settings.admin.bind).endswith(f":{ports['admin']}")
 
 
 def test_it_has_no_rights_and_writes_nowhere(manifests: tuple[Manifest, ...]) -> None:

@@ -378,3 +378,20 @@ def test_what_an_unknown_context_gets_stands_among_the_contexts() -> None:
     assert "contexts.unknown: 'routine' is not known" in problem
     (problem,) = problems("contexts: {unknown: strictest}")
     assert "contexts.unknown: must have contexts beside it" in problem
+
+
+@pytest.mark.parametrize("section", ["admin", "http", "grpc"])
+def test_a_listener_has_one_address_or_a_list_of_them(section: str) -> None:
+    name = f"SIDECAR_{section.upper()}__BIND"
+    two = ("127.0.0.1:7001", "[::1]:7001")
+
+    def of(bind: object = None, environ: str = "") -> object:
+        text = yaml.safe_dump({section: {"bind": bind}} if bind else {})
+        settings = read(text, {name: environ} if environ else {})
+        return getattr(settings, section).bind
+
+    assert of("[::]:7001") == of(environ="[::]:7001") == "[::]:7001"
+    assert of(list(two)) == of(environ=", ".join(two)) == two
+    assert of(list(two), "[::1]:7001") == "[::1]:7001"
+    assert problems(f"{section}: {{bind: []}}")
+    assert problems(f"{section}: {{bind: ['nonsense']}}")
