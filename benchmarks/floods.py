@@ -301,20 +301,25 @@ def watchers(target: Target) -> Iterator[None]:
 def settle_waits(target: Target) -> Iterator[None]:
     """Sends events that wait for all sidecars, of which one does not answer."""
     held = Held()
-    event = {
-        "op": "event",
-        "type": "session-presented",
-        "subject": {"session": "flood-1"},
-        "data": {"ip": "192.0.2.7"},
-        "wait": "everywhere",
-        "timeout": 5,
-    }
+    numbers = itertools.count()
     while True:
         for _ in range(8):
+            events = [
+                {
+                    "op": "event",
+                    "type": "session-presented",
+                    "subject": {"session": f"wait-{number}"},
+                    "data": {"ip": "192.0.2.7"},
+                    "wait": "everywhere",
+                    "timeout": 5,
+                }
+                for number in itertools.islice(numbers, 32)
+            ]
             with suppress(OSError):
                 one = _unix(target)
-                one.sendall(_lines(*[event] * 32))
+                one.sendall(_lines(*events))
                 held.add(one)
+        time.sleep(PAUSE)
         yield
 
 

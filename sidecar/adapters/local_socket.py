@@ -60,8 +60,8 @@ ENOUGH = 32768
 """Bytes of replies that are sent without waiting for more."""
 
 AT_A_TIME = 32
-"""Lines that are done before others get their turn. A token that is refused costs as much as 8."""
-REFUSED_TOKEN = 8
+"""Lines that are done before others get their turn. Some cost as much as several."""
+EVENT, REFUSED_TOKEN = 4, 8
 
 UNREADABLE = 16
 """Lines in a row that cannot be read end a connection: whoever sends them speaks no protocol."""
@@ -338,7 +338,12 @@ class _Connection:
             request = self._server.decode(line, self._uid)
             unreadable = isinstance(request, Refusal) and request.error in _UNREADABLE
             self._unreadable = self._unreadable + 1 if unreadable else 0
+            self._done += 1
+            if self._done >= AT_A_TIME:
+                self._done = 0
+                await trio.lowlevel.checkpoint()
             if isinstance(request, EventRequest):
+                self._done += EVENT - 1
                 events.append(request)
                 if len(events) < CONCURRENT:
                     continue
@@ -351,10 +356,6 @@ class _Connection:
                 break
             if len(self._out) >= ENOUGH:
                 await self._flush()
-            self._done += 1
-            if self._done >= AT_A_TIME:
-                self._done = 0
-                await trio.lowlevel.checkpoint()
         if events:
             await self._take(events)
 

@@ -10,8 +10,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Protocol, assert_never
 
-import trio
-
 from sidecar.domain.authority import (
     NOTHING_KNOWN,
     Joined,
@@ -43,12 +41,6 @@ from sidecar.wire.naming import Names, digest, session_name
 from sidecar.wire.records import bindings_in, decode_facts, owners_of
 from sidecar.wire.settings import Settings
 from sidecar.wire.sources import Share, identity_claims, share_of, sources_of
-
-AT_A_TIME = 64
-"""Events of one source that are worked on at a time, and as many revocations of it; more wait.
-
-So those of another source do not wait behind all that one has sent.
-"""
 
 SOURCES_REMEMBERED = 1024
 """Sources whose use and ids are remembered; there are few, since a door names them."""
@@ -110,10 +102,6 @@ class Admission:
         if not use.spend(now, overdraw=isinstance(signal, SessionRevoked)):
             self._count(signal, EventOutcome.OVERLOADED, "the source's rate is used up")
             raise Overloaded
-        async with use.turn_of(signal):
-            return await self._accept(signal, source, use, now)
-
-    async def _accept(self, signal: Signal, source: Source, use: "_Use", now: float) -> Accepted:
         ruled = await self._ruled(signal, source, now)
         if not use.remember(ruled):
             detail = "id: counts for another event of this source"
@@ -168,7 +156,7 @@ class Admission:
 class _Use:
     """What a source has used up: a bucket of events, and the ids that have counted."""
 
-    __slots__ = ("_at", "_bound", "_ids", "_left", "_revocations", "_share", "_turns")
+    __slots__ = ("_at", "_bound", "_ids", "_left", "_share")
 
     def __init__(self, share: Share, bound: int) -> None:
         self._share = share
@@ -176,12 +164,6 @@ class _Use:
         self._left = float(share.burst)
         self._at = 0.0
         self._ids: OrderedDict[str, str] = OrderedDict()
-        self._turns = trio.Semaphore(AT_A_TIME)
-        self._revocations = trio.Semaphore(AT_A_TIME)
-
-    def turn_of(self, signal: Signal) -> trio.Semaphore:
-        """Return what an event waits in until it may be worked on."""
-        return self._revocations if isinstance(signal, SessionRevoked) else self._turns
 
     def spend(self, now: float, *, overdraw: bool) -> bool:
         """Take one event's worth; False where there is none. `overdraw`: it may go below."""
