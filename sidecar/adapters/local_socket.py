@@ -61,7 +61,7 @@ ENOUGH = 32768
 
 AT_A_TIME = 32
 """Lines that are done before others get their turn. Some cost as much as several."""
-EVENT, REFUSED_TOKEN = 4, 8
+EVENT, REFUSED_TOKEN, PROOF = 4, 8, 12
 
 UNREADABLE = 16
 """Lines in a row that cannot be read end a connection: whoever sends them speaks no protocol."""
@@ -381,6 +381,8 @@ class _Connection:
 
     async def _check(self, request: CheckRequest) -> bytes:
         try:
+            if request.dpop:
+                self._done += PROOF - 1
             answer = await self._server.checks.check(_call(request))
             if answer.error == "invalid_token":
                 self._done += REFUSED_TOKEN - 1
