@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import h2.config
 import h2.connection
 import h2.events
+from h2.settings import SettingCodes, Settings
 
 from sidecar.wire.forwarded import EXT_AUTHZ
 
@@ -112,6 +113,9 @@ class _Grpc:
         messages: Any = import_module("envoy.service.auth.v3.external_auth_pb2")
         self._message = messages.CheckRequest
         self._end = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
+        # No answer is seen here, so that to this end no stream is ever over.
+        many = {SettingCodes.MAX_CONCURRENT_STREAMS: 2**31 - 1}
+        self._end.local_settings = Settings(client=False, initial_values=many)
         self._parts: dict[int, bytes] = {}
 
     def __call__(self, data: bytes) -> Iterator[Asked]:
@@ -123,7 +127,6 @@ class _Grpc:
                 case h2.events.StreamEnded(stream_id=stream) if stream:
                     # Five bytes go before a message of gRPC.
                     message = self._message.FromString(self._parts.pop(stream)[5:])
-                    self._end.reset_stream(stream)  # here alone, where no answer is seen
                     call = message.attributes.request.http
                     yield Asked(call.method, call.host, call.path)
 

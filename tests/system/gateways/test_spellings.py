@@ -151,6 +151,27 @@ def test_the_host_that_the_app_reads_is_the_one_that_was_asked_about(stack: Stac
             assert read == [question.host or read[0]], (target, hosts, seen.headers)
 
 
+OVER_H2: tuple[Fields, ...] = (
+    ((":authority", "pay.example"), ("host", "shop.example")),
+    ((":authority", "shop.example"), ("host", "pay.example"), ("host", "shop.example")),
+    ((":authority", "pay.example,shop.example"),),
+    (("host", "pay.example"),),
+)
+
+
+def test_the_host_is_the_one_that_was_asked_about_over_http2_too(stack: Stack) -> None:
+    allowed = ("authorization", f"Bearer {token(unique('user'), unique('session'))}")
+    for fields in OVER_H2:
+        stack.app.seen.clear()
+        stack.asked.clear()
+        call = ((":method", "GET"), (":scheme", "http"), (":path", "/public"), *fields, allowed)
+        with Link(stack.ports.gateway) as link:
+            statuses = link.over_h2([call])
+        assert (statuses.get(0) == 200) is (len(stack.app.seen) == 1), (fields, statuses)
+        for seen in stack.app.seen:
+            assert seen.told("Host") == [one.host for one in stack.asked], (fields, seen.headers)
+
+
 def test_nothing_reaches_the_app_that_was_not_asked_about_as_itself(stack: Stack) -> None:
     assert len(ATTEMPTS) == 30 * 6 * 3
     session = unique("session")

@@ -120,6 +120,19 @@ def test_the_body_of_a_handshake_is_no_call(stack: Stack, weak: str) -> None:
     assert "/pay/7" not in paths(stack.app.seen[calls:])
 
 
+def test_a_websocket_over_http2_passes_where_it_is_announced(stack: Stack, weak: str) -> None:
+    """RFC 8441: HAProxy announces it, so that browsers use it there; the others do not."""
+    call = (
+        *(EXTENDED[0], (":protocol", "websocket"), (":path", "/public"), (":scheme", "http")),
+        *((":authority", "shop.example"), ("authorization", f"Bearer {weak}")),
+    )
+    calls = len(stack.app.seen)
+    with Link(stack.ports.gateway) as link:
+        passed = link.over_h2([call], end_stream=False) == {0: 200}
+    assert passed is (stack.name == "haproxy")
+    assert [seen.told("Upgrade") for seen in stack.app.seen[calls:]] == [["websocket"]] * passed
+
+
 def test_over_http2_each_call_is_asked_about_and_no_tunnel_opened(stack: Stack, weak: str) -> None:
     """Envoy and HAProxy take HTTP/2 without TLS from whoever begins with its preface."""
     calls = len(stack.app.seen)

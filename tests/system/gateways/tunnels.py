@@ -187,15 +187,18 @@ class Link:
             self.send(head(method, target, last))
         self.rest()
 
-    def over_h2(self, calls: Sequence[Fields]) -> dict[int, int]:
-        """Make calls over HTTP/2 at once; return the status of each that is answered."""
+    def over_h2(self, calls: Sequence[Fields], *, end_stream: bool = True) -> dict[int, int]:
+        """Make calls over HTTP/2 at once; return the status of each that is answered.
+
+        `end_stream`: they have no body. One that has is over with its status.
+        """
         end = h2.connection.H2Connection(
             h2.config.H2Configuration(client_side=True, validate_outbound_headers=False)
         )
         end.initiate_connection()
         open_ones = set()
         for number, fields in enumerate(calls):
-            end.send_headers(2 * number + 1, list(fields), end_stream=True)
+            end.send_headers(2 * number + 1, list(fields), end_stream=end_stream)
             open_ones.add(2 * number + 1)
         self.send(end.data_to_send())
         statuses: dict[int, int] = {}
@@ -208,6 +211,8 @@ class Link:
                 if isinstance(event, h2.events.ResponseReceived):
                     status = dict(event.headers or ())[b":status"]
                     statuses[(event.stream_id or 0) // 2] = int(status)
+                    if not end_stream:
+                        open_ones.discard(event.stream_id or 0)
                 elif isinstance(event, h2.events.StreamEnded | h2.events.StreamReset):
                     open_ones.discard(event.stream_id or 0)
             self.send(end.data_to_send())
