@@ -18,6 +18,7 @@ from collections.abc import Callable
 import trio
 
 from sidecar.adapters.spool_files import SpoolFiles, SpoolInUse
+from sidecar.domain.causes import words_of
 from sidecar.domain.signal import SessionRevoked, Signal
 from sidecar.service.answers import Overloaded, Unavailable
 from sidecar.service.observations import SpoolIncident, SpoolTrouble
@@ -191,7 +192,7 @@ class Spool:
         if appended.error is None:
             self._fine(SpoolTrouble.WRITE, SpoolTrouble.FULL)
             return appended.kept, ""
-        trouble = f"the spool cannot be written: {_words(appended.error)}"
+        trouble = f"the spool cannot be written: {words_of(appended.error)}"
         self._trouble(SpoolTrouble.WRITE, trouble)
         return appended.kept, trouble
 
@@ -215,7 +216,7 @@ class Spool:
             try:
                 reading = await trio.to_thread.run_sync(files.read, segment)
             except OSError as error:
-                detail = f"{name} cannot be read: {_words(error)}"
+                detail = f"{name} cannot be read: {words_of(error)}"
                 if segment not in self._unreadable:
                     self._unreadable.add(segment)
                     self._trouble(SpoolTrouble.READ, detail)
@@ -266,7 +267,7 @@ class Spool:
             try:
                 await trio.to_thread.run_sync(work, segment)
             except OSError as error:
-                detail = f"{files.name(segment)} cannot be removed: {_words(error)}"
+                detail = f"{files.name(segment)} cannot be removed: {words_of(error)}"
                 self._trouble(SpoolTrouble.WRITE, detail)
                 raise Unavailable(detail) from error
         self._ends.pop(segment, None)
@@ -293,7 +294,7 @@ class Spool:
                 _open, settings.dir, settings.segment_bytes, self._sync, self._sealing
             )
         except OSError as error:
-            self._trouble(SpoolTrouble.OPEN, f"the spool cannot be opened: {_words(error)}")
+            self._trouble(SpoolTrouble.OPEN, f"the spool cannot be opened: {words_of(error)}")
         else:
             self._waiting += waiting.total()
             self._of_source.update(waiting)
@@ -344,10 +345,6 @@ def _known(payload: bytes) -> Signal | None:
         return decode_signal(payload)
     except UnknownRecord:
         return None
-
-
-def _words(error: OSError) -> str:
-    return error.strerror or type(error).__name__
 
 
 def _no_sync(fd: int) -> None:

@@ -413,12 +413,12 @@ class Journeys:
     def _is_stale(self, context: str) -> bool:
         return self.view.staleness() > self.reloader.settings.max_staleness(context)
 
-    def lagging(self) -> str:
-        """In words: for how long news may have been missed, and which calls that concerns."""
+    def lagging(self, reason: str) -> str:
+        """In words: for how long news may have been missed, why, and which calls that concerns."""
         staleness = self.view.staleness()
         settings = self.reloader.settings
         stale = [name for name in settings.contexts if self._is_stale(name)]
-        words = f"news may be missed, since {staleness:.0f} s: the link to the store is down"
+        words = f"news may be missed, since {staleness:.0f} s: {reason}"
         if stale:
             words += f"; calls in {', '.join(stale)} are answered as when_unknown says"
         return words

@@ -6,6 +6,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -18,6 +19,7 @@ from sidecar.adapters.socket_files import AddressInUse
 from sidecar.adapters.spool_files import SpoolInUse
 from sidecar.daemon.configuration import read_configuration
 from sidecar.daemon.serving import Addresses, Daemon
+from sidecar.daemon.usable import unusable_keys
 from sidecar.domain.causes import ungrouped, words_of
 from sidecar.service.answers import Unavailable
 from sidecar.wire.positions import ConfigError
@@ -48,7 +50,8 @@ class Program(Protocol):
 
 def daemon(config_file: Path, environ: Mapping[str, str]) -> Program:
     """The sidecar; blocks. Raises `ConfigError`."""
-    return Daemon(read_configuration(config_file, environ), environ)
+    also = partial(unusable_keys, config_file)
+    return Daemon(read_configuration(config_file, environ, also), environ)
 
 
 Build: TypeAlias = Callable[[Path, Mapping[str, str]], Program]

@@ -209,7 +209,8 @@ class Daemon:
     def _link_lost(self, reason: str) -> None:
         self.telemetry.record(LinkState(state=LinkStatus.LOST, detail=reason))
         journeys = self._journeys
-        self.health.bad("view", journeys.lagging if journeys else "news may be missed")
+        lagging = partial(journeys.lagging, reason) if journeys else f"news may be missed: {reason}"
+        self.health.bad("view", lagging)
 
     # Wiring
 

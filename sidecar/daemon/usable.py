@@ -5,7 +5,7 @@
 
 import grp
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from sidecar.adapters.geography import Geography
@@ -19,8 +19,21 @@ _Found = Iterator[tuple[str, str]]
 
 def unusable(file: Path, settings: Settings, geography: Geography) -> Iterator[Problem]:
     """Return what cannot be used, where the configuration names it. Blocks."""
-    root = read_tree(file.read_text(encoding="utf-8"), str(file), Problems())
     found = (*_groups(settings), *_certificates(settings), *_keys(settings), *_databases(geography))
+    yield from _placed(file, found)
+
+
+def unusable_keys(file: Path, settings: Settings) -> Iterator[Problem]:
+    """Return the files of keys that the daemon must not start without. Blocks.
+
+    Once it runs, keys that it held stay where a file cannot be read any more.
+    """
+    yield from _placed(file, _keys(settings))
+
+
+def _placed(file: Path, found: Iterable[tuple[str, str]]) -> Iterator[Problem]:
+    """Return each as a problem at the line where its field stands."""
+    root = read_tree(file.read_text(encoding="utf-8"), str(file), Problems())
     for field, message in found:
         place = Place(str(file), 0) if root is None else place_of(root, field)
         yield Problem(place.file, place.line, field, message)

@@ -143,6 +143,21 @@ CASES: dict[str, Case] = {
         {"sources": [{"name": "mdm", "token_file": "{home}/mdm", "may": ["risk-signal"]}]},
         r"sources\[0\].token_file: .*/mdm cannot be read: No such file or directory",
     ),
+    "keys missing": Case(
+        {
+            "tokens": {
+                "issuers": [
+                    {"issuer": ISSUER, "audiences": ["payroll"], "jwks_file": "{home}/gone.json"}
+                ]
+            }
+        },
+        r"tokens.issuers\[0\].jwks_file: .*/gone.json cannot be read: No such file or directory",
+    ),
+    "keys that are none": Case(
+        {},
+        r"tokens.issuers\[0\].jwks_file: .*/jwks.json holds no keys: .*",
+        write("jwks.json", '{"keys": []}'),
+    ),
     "policies missing": Case(
         {"policies": {"path": "{home}/nowhere"}},
         "policies.path: there is no such directory; .*",
