@@ -42,14 +42,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Tell what is wrong, or what is there."""
     from sidecar.adapters.geography import Geography  # noqa: PLC0415 - a command starts quickly
     from sidecar.daemon.configuration import read_configuration  # noqa: PLC0415 - likewise
-    from sidecar.daemon.usable import unusable  # noqa: PLC0415 - likewise
+    from sidecar.daemon.host_checks import host_problems  # noqa: PLC0415 - likewise
     from sidecar.wire.positions import ConfigError  # noqa: PLC0415 - likewise
 
     file, looked = Path(arguments.config), list[Geography]()
 
     def also(settings: "Settings") -> Iterable["Problem"]:
         looked.append(Geography(settings.geography))
-        return unusable(file, settings, looked[-1])
+        return host_problems(file, settings, looked[-1])
 
     try:
         found = read_configuration(file, os.environ, also)

@@ -18,8 +18,8 @@ from sidecar.adapters.signals import Signals
 from sidecar.adapters.socket_files import AddressInUse
 from sidecar.adapters.spool_files import SpoolInUse
 from sidecar.daemon.configuration import read_configuration
+from sidecar.daemon.host_checks import unusable_keys
 from sidecar.daemon.serving import Addresses, Daemon
-from sidecar.daemon.usable import unusable_keys
 from sidecar.domain.causes import ungrouped, words_of
 from sidecar.service.answers import Unavailable
 from sidecar.wire.positions import ConfigError

@@ -17,7 +17,7 @@ from sidecar.wire.settings import Settings
 _Found = Iterator[tuple[str, str]]
 
 
-def unusable(file: Path, settings: Settings, geography: Geography) -> Iterator[Problem]:
+def host_problems(file: Path, settings: Settings, geography: Geography) -> Iterator[Problem]:
     """Return what cannot be used, where the configuration names it. Blocks."""
     found = (*_groups(settings), *_certificates(settings), *_keys(settings), *_databases(geography))
     yield from _placed(file, found)
