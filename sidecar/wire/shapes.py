@@ -205,7 +205,8 @@ class Shapes:
         return frozenset(found) if isinstance(kind, mi.FrozenSetType) else tuple(found)
 
     def _union(self, node: Node, kind: mi.UnionType, field: str) -> Any:
-        if isinstance(node, Scalar) and node.value is None:
+        may_be_none = any(isinstance(each, mi.NoneType) for each in kind.types)
+        if may_be_none and isinstance(node, Scalar) and node.value is None:
             return None
         one, *several = present_in(kind)
         many = next((each for each in several if isinstance(node, Listing)), one)

@@ -394,4 +394,5 @@ def test_a_listener_has_one_address_or_a_list_of_them(section: str) -> None:
     assert of(list(two)) == of(environ=", ".join(two)) == two
     assert of(list(two), "[::1]:7001") == "[::1]:7001"
     assert problems(f"{section}: {{bind: []}}")
+    assert problems(f"{section}: {{bind: null}}")
     assert problems(f"{section}: {{bind: ['nonsense']}}")
