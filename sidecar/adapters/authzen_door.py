@@ -25,6 +25,7 @@ import trio
 
 from sidecar.adapters.foreign_calls import ForeignCalls
 from sidecar.adapters.http_answers import overloaded, response_of, unavailable
+from sidecar.adapters.large_bodies import aside
 from sidecar.adapters.lean_http import Handler
 from sidecar.adapters.speakers import Speakers
 from sidecar.service.answers import UNKNOWN_CONTEXT, Answer, Call, Overloaded, Unavailable, Verdict
@@ -116,14 +117,14 @@ class AuthzenDoor:
         refusal = self._refusal(request)
         if refusal is not None:
             return refusal
-        question = decode_evaluation(request.body)
+        question = await aside(decode_evaluation, request.body)
         return self._unasked(request, (question,)) or await self._single(question)
 
     async def _evaluations(self, request: Request) -> Response:
         refusal = self._refusal(request)
         if refusal is not None:
             return refusal
-        asked = decode_evaluations(request.body)
+        asked = await aside(decode_evaluations, request.body)
         if isinstance(asked, Question):
             return self._unasked(request, (asked,)) or await self._single(asked)
         unasked = self._unasked(request, asked.items)

@@ -12,6 +12,7 @@ import trio
 
 from sidecar.adapters.http_calls import HttpCalls, OnUnasked, ignore_unasked
 from sidecar.adapters.journeys import Checks
+from sidecar.adapters.large_bodies import aside
 from sidecar.adapters.lean_grpc import LeanGrpcServer
 from sidecar.adapters.lean_http import OnHttpIncident
 from sidecar.wire.ext_authz import decode_request, encode_response
@@ -73,7 +74,7 @@ class GrpcListener:
 
     async def _check(self, message: bytes) -> bytes:
         try:
-            request, contexts = decode_request(message)
+            request, contexts = await aside(decode_request, message)
         except MessageInvalid as error:
             raise CallRefused(Code.INVALID_ARGUMENT, str(error)) from None
         try:

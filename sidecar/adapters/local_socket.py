@@ -235,6 +235,7 @@ class _Connection:
         self._sending = trio.Lock()
         self._out = bytearray()
         self._flush_due = False
+        self._pushed = trio.lowlevel.ParkingLot()
         self._watch: trio.CancelScope | None = None
         self._done = 0  # since others had their turn
         self._unreadable = 0  # lines in a row
@@ -410,7 +411,9 @@ class _Connection:
         finally:
             if self._watch is None:
                 server.watching[owner] -= 1
-        if before is not None and before is not self._watch:
+        if before is None and self._watch is not None:
+            self._tasks.start_soon(self._keep_flushing)
+        elif before is not None and before is not self._watch:
             before.cancel()
 
     async def _push(
@@ -466,14 +469,18 @@ class _Connection:
             self._end(SocketIncident.SLOW_WATCHER)
         elif not (self._sending.locked() or self._flush_due):
             self._flush_due = True
-            self._tasks.start_soon(self._flush_pushed)
+            self._pushed.unpark()
 
-    async def _flush_pushed(self) -> None:
-        self._flush_due = False
-        try:
-            await self._flush()
-        except OSError:
-            self._life.cancel()  # the client is gone
+    async def _keep_flushing(self) -> None:
+        """Send what is pushed. One task for all: a change may have to go to many watchers."""
+        while True:
+            if not self._flush_due:
+                await self._pushed.park()
+            self._flush_due = False
+            try:
+                await self._flush()
+            except OSError:
+                self._life.cancel()  # the client is gone
 
     # Sending
 

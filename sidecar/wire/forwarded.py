@@ -30,6 +30,8 @@ from sidecar.wire.paths import PathInvalid, bare_host, normalise
 from sidecar.wire.settings import ClientAddress, Gateway, Http
 
 MAX_CONTEXTS = 16
+MAX_HOPS = 64
+"""Proxies that are looked at, from the nearest on."""
 EXT_AUTHZ = b"/v1/ext_authz"
 
 _CONTEXT = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -282,7 +284,8 @@ class ClientAddresses:
 
     def _walk(self, values: Sequence[bytes]) -> str:
         nearest = ""
-        for hop in reversed(b",".join(values).decode("latin-1").split(",")):
+        hops = b",".join(values).decode("latin-1").rsplit(",", MAX_HOPS)
+        for hop in reversed(hops[-MAX_HOPS:]):
             found = address.parse(hop)
             if found is None:
                 break

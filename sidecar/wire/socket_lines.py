@@ -21,6 +21,8 @@ from sidecar.wire.paths import PathInvalid, normalise
 MAX_REF = 256
 MAX_CREDENTIAL = 8192
 MAX_WAIT = 60.0
+MAX_WATCHED = 1024
+"""Sessions of one watch."""
 DEFAULT_WAIT = 5.0
 
 Ref: TypeAlias = str | int | float | bool | msgspec.UnsetType | None
@@ -217,6 +219,8 @@ def _sessions(value: object) -> frozenset[str] | None:
         return None
     if not isinstance(value, list):
         raise InvalidSignal("sessions", "must be a list of session names")
+    if len(value) > MAX_WATCHED:
+        raise InvalidSignal("sessions", f"must have at most {MAX_WATCHED} names")
     if not all(isinstance(name, str) for name in value):
         raise InvalidSignal("sessions", f"must hold strings of 1 to {MAX_NAME} characters")
     try:

@@ -125,6 +125,18 @@ async def test_a_call_is_handed_on_as_it_is_described() -> None:
     assert (call.token, call.ip, call.user_agent) == ("s1", "203.0.113.9", "curl")
 
 
+async def test_a_large_batch_is_read_beside_the_event_loop() -> None:
+    holder = {**HOLDER, "properties": {"token": "s1", "note": "x" * 200}}
+    asked = [{"subject": holder, "resource": ROUTINE}] * 400
+    async with pod() as here:
+        answer = await here.ask(MANY, evaluations=asked)
+        assert [one["decision"] for one in answer.json()["evaluations"]] == [True] * 400
+        broken = b'{"evaluations": ' + b"[" * 100_000
+        headers = {"Content-Type": "application/json"}
+        answer = await here.client.post(MANY, content=broken, headers=headers)
+        assert answer.status_code == 400
+
+
 async def test_a_subject_without_a_token_is_unauthenticated() -> None:
     async with pod() as here:
         body = (await here.ask(subject={"type": "user", "id": "u1"}, resource=ROUTINE)).json()

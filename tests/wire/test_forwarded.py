@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 
 from sidecar.wire.forwarded import (
+    MAX_HOPS,
     ClientAddresses,
     InvalidCall,
     InvalidCredentials,
@@ -267,6 +268,13 @@ def test_forwarded_for_is_read_from_the_right_over_trusted_proxies(
     header: str, address: Any, peer: str
 ) -> None:
     assert client(("X-Forwarded-For", header), peer=peer) == address
+
+
+def test_no_more_proxies_are_looked_at_than_there_may_be() -> None:
+    hops = ", ".join(["203.0.113.9", *["127.0.0.1"] * (MAX_HOPS - 1)])
+    assert client(("X-Forwarded-For", hops)) == "203.0.113.9"
+    assert client(("X-Forwarded-For", f"{hops}, 127.0.0.1")) == "127.0.0.1"
+    assert client(("X-Forwarded-For", ",".join(["127.0.0.1"] * 3000))) == "127.0.0.1"
 
 
 def test_forwarded_for_may_come_in_several_lines() -> None:

@@ -99,6 +99,7 @@ def test_no_reference_is_not_null() -> None:
         ({"op": "watch", "sessions": "a"}, "invalid_event", "sessions"),
         ({"op": "watch", "sessions": [1]}, "invalid_event", "sessions"),
         ({"op": "watch", "sessions": [""]}, "invalid_event", "sessions"),
+        ({"op": "watch", "sessions": ["a"] * 1025}, "invalid_event", "sessions"),
         ({"op": "ping", "x": 1}, "invalid_event", "x"),
         ({"op": "ping", "ref": []}, "invalid_event", "ref"),
         ({"op": "ping", "ref": 2**64}, "invalid_event", "ref"),
