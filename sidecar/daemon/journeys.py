@@ -39,7 +39,7 @@ from sidecar.service.budget import Budget
 from sidecar.service.check import Checker
 from sidecar.service.deadletters import DeadLetters
 from sidecar.service.fan_out import FanOut
-from sidecar.service.guarding import Guard
+from sidecar.service.guarding import BEAT, Guard
 from sidecar.service.health import TRANSMITTERS, Health
 from sidecar.service.inspection import Inspector
 from sidecar.service.intake import Intake
@@ -199,6 +199,7 @@ class Journeys:
             accepts_eviction=lambda: self.reloader.settings.store.eviction is Eviction.ACCEPT,
             trouble=self._lost_state,
             refused=self._daemon.store_refuses,
+            listens=lambda: news.staleness() < 3 * BEAT,
         )
         self.view.witness = self.guard
         queues = RedisQueues(store)
@@ -432,7 +433,7 @@ class Journeys:
         try:
             if self.settler.heard(key, fields):
                 self.guard.heard(fields)
-            else:
+            elif not self.guard.has_heard(key):
                 self.view.learn(key, fields)
         except Exception as error:  # noqa: BLE001 - a door: counted, and on
             self._daemon.telemetry.record(WorkerFailed(where="news", error=error))

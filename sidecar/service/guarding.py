@@ -33,6 +33,7 @@ from sidecar.domain.lattice import Record
 from sidecar.domain.loss import ALL_SLOTS, Floor, Floors
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.service.answers import Overloaded, Unavailable
+from sidecar.service.echo import UNHEARD, Echo
 from sidecar.service.live import Tracked
 from sidecar.service.observations import (
     StoreEvicts,
@@ -88,6 +89,7 @@ class _Known:
         self.written = -float("inf")
         self.refusal = ""
         self.lacks = ""
+        self.echo = Echo()
         self.looking = trio.Lock()
 
     def is_other(self, epoch: Mapping[bytes, bytes]) -> bool:
@@ -104,7 +106,8 @@ class Guard:
 
     `max_staleness` and `revalidate_interval` (seconds) and `accepts_eviction` are asked for at each
     look. `trouble` is told in words what is wrong, and `refused` why a server takes no writes;
-    empty: nothing is.
+    empty: nothing is. `listens` tells whether the link for news is whole: then what is published
+    must be heard.
     """
 
     def __init__(  # noqa: PLR0913 - one place wires it
@@ -123,8 +126,11 @@ class Guard:
         accepts_eviction: Callable[[], bool],
         trouble: Callable[[str], None] = lambda _: None,
         refused: Callable[[str], None] = lambda _: None,
+        listens: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._listens = listens
         self._sidecar = sidecar
+        self._own = sidecar.encode()
         self._store = store
         self._view = view
         self._names = names
@@ -209,7 +215,8 @@ class Guard:
 
     def _reckon(self) -> None:
         """Work out since when every server takes our writes."""
-        written = (self._known_of(shard).written for shard in self._shards)
+        now, present = trio.current_time(), map(self._known_of, self._shards)
+        written = (min(one.written, one.echo.silent_since(now)) for one in present)
         self._written = min(written, default=-math.inf)
 
     async def _look_at_all(self) -> list[Unavailable | Overloaded]:
@@ -275,14 +282,16 @@ class Guard:
 
     def _say_refusals(self) -> None:
         present = [self._known_of(shard) for shard in self._shards]
-        self._lacks = "; ".join(sorted({one.lacks for one in present} - {""}))
-        self._refused("; ".join(sorted({one.refusal for one in present} - {""})))
+        now = trio.current_time()
+        unheard = {UNHEARD for one in present if one.echo.silent_since(now) < now}
+        self._lacks = "; ".join(sorted(({one.lacks for one in present} | unheard) - {""}))
+        self._refused("; ".join(sorted(({one.refusal for one in present} | unheard) - {""})))
 
     @property
     def lacks(self) -> str:
-        """Which rights servers do not grant us, in words; empty: none, as far as is known.
+        """Why what is written may reach nobody, in words; empty: it does, as far as is known.
 
-        What is written all the same may reach nobody.
+        A right is missing, or what is published is not heard.
         """
         return self._lacks
 
@@ -366,6 +375,10 @@ class Guard:
         else:
             known.signs[known.place], known.place = moment, 1 - known.place
             known.written, known.refusal = trio.current_time(), ""
+            if self._listens():
+                known.echo.sent(known.written)
+            else:
+                known.echo.heard()
 
     async def _is_taken(self, known: _Known, *joins: Join) -> bool:
         """Whether a server takes a write at all, though no replica may have it."""
@@ -390,6 +403,16 @@ class Guard:
         So that whoever may not publish, or not hear of it, finds that out at each look.
         """
         return self._names.beats_record(tag, self._sidecar)
+
+    def has_heard(self, key: bytes) -> bool:
+        """Take up news that are a sign of our own; False where they are of something else."""
+        if not key.endswith(self._own):
+            return False
+        for shard in self._shards:
+            if key == self.channel(tag_of(shard.slot)):
+                self._known_of(shard).echo.heard()
+                return True
+        return False
 
     def _epoch_expires(self) -> int:
         """Unix milliseconds, by the hour: it need not be written at each look."""

@@ -52,7 +52,7 @@ FAULTS = ("slow", "gone", "refusing", "full", "lying")
 
 _NO_KEYS_ANSWER = {
     "slow": ("the answer does not come within `jwks_timeout`", "did not answer in time", "failed"),
-    "gone": ("nobody listens there", "", "failed"),
+    "gone": ("nobody listens there", "Connection refused", "failed"),
     "refusing": ("every request gets a 503", "the answer has status 503", "failed"),
     "full": ("the answer is larger than 1 MiB", "the answer is too large", "failed"),
     "lying": (
@@ -65,8 +65,9 @@ _NO_KEYS_ANSWER = {
 
 def _of_keys(fault: str) -> tuple[Cell, Cell, Cell]:
     how, words, outcome = _NO_KEYS_ANSWER[fault]
-    where = f"http://127.0.0.1/jwks: {words}" if words else "http://127.0.0.1/jwks"
-    where = words if fault == "lying" else where
+    where = words if fault == "lying" else f"http://127.0.0.1/jwks: {words}"
+    if fault == "gone":
+        where = f"http://127.0.0.1/jwks: Error connecting to 127.0.0.1: {words}"
     held = Cell(
         KEYS,
         fault,

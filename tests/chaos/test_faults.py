@@ -160,8 +160,14 @@ class World:
         answer = httpx.get(f"{self.daemon.admin}/readyz")
         reasons = {one["name"]: one["reason"] for one in answer.json()["checks"] if one["reason"]}
         return answer.status_code, {
-            name: re.sub(r"(127\.0\.0\.1):\d+", r"\1", why) for name, why in reasons.items()
+            name: re.sub(r"\('(127\.0\.0\.1)', \d+\)|(127\.0\.0\.1):\d+", r"\1\2", why)
+            for name, why in reasons.items()
         }
+
+    def has_keys(self) -> bool:
+        """Whether all keys came that will come."""
+        told = str(self.probe()[1])
+        return ISSUER not in told and "transmitter idp" not in told
 
     def is_well(self) -> bool:
         """Whether nothing is wrong but what was so from the start."""
@@ -220,7 +226,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with serving("--appendonly", "yes", "--appendfsync", "always") as server:
         world = World(tmp_path_factory.mktemp("w"), server)
         try:
-            assert world.check("c1") == "200"
+            eventually(world.has_keys, bool)
+            eventually(lambda: world.check("c1"), lambda status: status == "200")
             yield world
         finally:
             world.close()
