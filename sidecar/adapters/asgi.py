@@ -14,21 +14,28 @@ import msgspec
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config, Sockets
-from hypercorn.trio.run import worker_serve
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import (
     ASGIFramework,
     ASGIReceiveCallable,
     ASGISendCallable,
+    ConnectionState,
     HTTPScope,
     Scope,
 )
+from hypercorn.utils import repr_socket_addr
+from trio.socket import SocketType
 
+from sidecar.adapters.accepting import Acceptor
 from sidecar.adapters.certificates import Certificate
-from sidecar.adapters.listening import tcp_sockets
+from sidecar.adapters.listening import tcp_listeners
+from sidecar.adapters.seats import Seat
 
 HEADER_TIMEOUT = 5.0
 BODY_TIMEOUT = 10.0
 GRACE = 1.0
+CONNECTIONS = 64
 
 JSON = "application/json"
 _ALWAYS = (
@@ -145,7 +152,12 @@ class SecureConfig(Config):
 
 
 class Listener:
-    """Serves an application at `binds` (`0.0.0.0:9090`, `[::]:9090`; port 0: any free one)."""
+    """Serves an application at `binds` (`0.0.0.0:9090`, `[::]:9090`; port 0: any free one).
+
+    It has `CONNECTIONS` places. Where all are taken, the connection that is open for longest makes
+    room for a new one (`seats`): who holds connections keeps no probe from its answer, and takes no
+    descriptors from other doors.
+    """
 
     def __init__(
         self,
@@ -158,13 +170,14 @@ class Listener:
         config.accesslog = None
         config.errorlog = None
         config.include_server_header = False
-        config.graceful_timeout = GRACE
         config.keep_alive_timeout = header_timeout
         config.h11_max_incomplete_size = 16384
         self._binds = (binds,) if isinstance(binds, str) else tuple(binds)
         self._config = config
-        self._app = app
+        self._app = ASGIWrapper(app)
+        self._worker = WorkerContext(None)
         self._stopping = trio.Event()
+        self._open: set[trio.CancelScope] = set()
 
     def stop(self) -> None:
         """Close the listener and let requests end, for a second at most; `run` then returns."""
@@ -174,15 +187,62 @@ class Listener:
         self, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Serve until stopped or cancelled. Starts with the URLs; raises `CannotListen`."""
-        # Bound here: hypercorn wraps the OSError in groups, and leaves the socket open.
-        listeners = tcp_sockets(self._binds)
-        await worker_serve(
-            ASGIWrapper(self._app),
-            self._config,
-            sockets=sockets_of(listeners, self._config),
-            shutdown_trigger=self._stopping.wait,
-            task_status=task_status,
+        listeners = await tcp_listeners(self._binds)
+        scheme = "https" if self._config.ssl_enabled else "http"
+        urls = [f"{scheme}://{repr_socket_addr(x.family, x.getsockname())}" for x in listeners]
+        acceptor = Acceptor(
+            self._serve,
+            limit=CONNECTIONS,
+            refusal=b"",
+            drain=self._drain,
+            drain_timeout=GRACE,
+            on_refused=_unheard,
+            on_made_room=_unheard,
         )
+        async with trio.open_nursery() as nursery:
+            await nursery.start(acceptor.run, listeners, self._stopping)
+            task_status.started(urls)
+            await self._stopping.wait()
+            await self._worker.terminated.set()  # idle connections end
+
+    async def _serve(self, connection: SocketType, _peer: str, _seat: Seat) -> None:
+        stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]
+        stream = plain = trio.SocketStream(connection)
+        if self._config.context is not None:
+            stream = trio.SSLStream(
+                plain, self._config.context, server_side=True, https_compatible=True
+            )
+        async with trio.open_nursery() as own:
+            self._open.add(own.cancel_scope)
+            own.start_soon(_close_when_cancelled, connection)
+            try:
+                await TCPServer(
+                    self._app,
+                    self._config,
+                    self._worker,
+                    ConnectionState({}),
+                    stream,  # type: ignore[arg-type] # it takes plain ones, too
+                )
+            finally:
+                self._open.discard(own.cancel_scope)
+                own.cancel_scope.cancel()
+
+    def _drain(self) -> None:
+        if not self._stopping.is_set():  # cancelled: nobody has the time
+            for scope in self._open:
+                scope.cancel()
+
+
+async def _close_when_cancelled(connection: SocketType) -> None:
+    """Close it under hypercorn, which shields what it sends to a client that does not read."""
+    try:
+        await trio.sleep_forever()
+    finally:
+        connection.close()
+
+
+def _unheard() -> None:
+    """Nobody counts them: the daemon's own metrics are what is asked for here."""
 
 
 def sockets_of(listeners: list[socket.socket], config: Config) -> Sockets:

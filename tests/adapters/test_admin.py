@@ -1,5 +1,6 @@
 import gzip
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import httpx
 import msgspec
@@ -7,7 +8,7 @@ import pytest
 import trio
 
 from sidecar.adapters.admin import AdminApp
-from sidecar.adapters.asgi import Listener
+from sidecar.adapters.asgi import CONNECTIONS, Listener
 from sidecar.adapters.guesses import ADDRESSES, AT_ONCE, Guesses
 from sidecar.adapters.logs import Lines
 from sidecar.adapters.telemetry import Telemetry
@@ -466,3 +467,14 @@ async def test_dead_letters_are_looked_at_put_back_and_dropped_with_the_credenti
         reply = await client.request(method, path, headers=BEARER)
     assert reply.status_code == status
     listener.stop()
+
+
+async def test_probes_are_answered_beside_more_connections_than_there_are_places(
+    admin: Admin,
+) -> None:
+    admin.health.good("doors")
+    async with AsyncExitStack() as stack:
+        for _ in range(3 * CONNECTIONS):
+            await stack.enter_async_context(await trio.open_tcp_stream("127.0.0.1", admin.port))
+        with trio.fail_after(10):
+            assert (await admin.ask("/startupz")).status_code == 200

@@ -123,11 +123,16 @@ class Starting(Process):
 
 
 def test_with_everything_outside_away_it_starts_whatever_signals_come(short: Path) -> None:
-    (store,) = free_ports(1)
-    (short / "jwks.json").write_text("{}")
+    store, issuer = free_ports(2)
+    away = {
+        "issuer": AWAY,
+        "audiences": ["payroll"],
+        "jwks_uri": f"http://127.0.0.1:{issuer}/keys",
+    }
     (short / "policies").mkdir()
     (short / "policies" / "none.yaml").write_text("policies: []\n")
-    daemon = Starting(short, "a", f"redis://127.0.0.1:{store}/0")
+    extra = {"tokens": {"issuers": [away]}}
+    daemon = Starting(short, "a", f"redis://127.0.0.1:{store}/0", extra)
     try:
         status, conditions = probe(daemon, "/readyz")
         assert status == 503
