@@ -8,18 +8,35 @@ from collections.abc import Iterator
 from pathlib import Path
 
 SUFFIXES = frozenset({".yaml", ".yml"})
-_EDITORS_LOCK = ".#"
-"""How Emacs names the link that leads nowhere beside a file that it is changing."""
+_NOBODYS = (".#", "._")
+"""How Emacs names the link beside a file that it is changing, and macOS what it knows of a file
+beside that, on a disk that cannot keep it otherwise."""
 
 
 def is_yaml(name: str) -> bool:
     """Whether a file of this name is one to read; `.YAML` is one as well."""
-    return Path(name).suffix.lower() in SUFFIXES and not name.startswith(_EDITORS_LOCK)
+    return Path(name).suffix.lower() in SUFFIXES and not name.startswith(_NOBODYS)
 
 
 def yaml_files(directory: Path) -> list[Path]:
     """Return what is named as a YAML file in a directory, by name; raises OSError."""
     return sorted(entry for entry in directory.iterdir() if is_yaml(entry.name))
+
+
+def passed_over(directory: Path) -> list[str]:
+    """Return what of a directory somebody may think is read, and is not; raises OSError.
+
+    Files that JSON is kept in, and directories that have files to read; by name.
+    """
+    found = []
+    for entry in directory.iterdir():
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            found += [f"{entry.name}/"] if any(is_yaml(one.name) for one in entry.iterdir()) else []
+        elif entry.suffix.lower() == ".json":
+            found.append(entry.name)
+    return sorted(found)
 
 
 def yaml_files_below(directory: Path) -> list[Path]:

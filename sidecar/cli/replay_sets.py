@@ -106,6 +106,7 @@ def _set(
         tuple(variants),
         Stepper.over(evaluator, shadows, world) if shadows else None,
         configuration.settings.is_alone,
+        configuration.settings.aliases,
     )
 
 

@@ -117,7 +117,9 @@ def _read(arguments: argparse.Namespace) -> _Scenes:
     configuration, stage = read_stage(config, os.environ, arguments.policies)
     settings = configuration.settings
     texts = _texts(arguments.paths, config)
-    scenarios = read_scenarios(texts, settings.contexts, settings.tokens.namespaces)
+    scenarios = read_scenarios(
+        texts, settings.contexts, settings.tokens.namespaces, settings.aliases
+    )
     wanted = [scenario for scenario in scenarios if arguments.only in scenario.name]
     if not wanted:
         raise Stop("sidecar test: no scenario has that in its name")

@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # loaded when they are needed
     from sidecar.domain.namespaces import Namespaces
     from sidecar.service.scenarios import Stage
     from sidecar.service.what_if import Question, Told
+    from sidecar.wire.settings import Settings
 
 _PLACE = ("country", "region", "asn", "coordinates", "anonymizer")
 _LEVELS = ("low", "medium", "high")
@@ -125,7 +126,7 @@ def run(arguments: argparse.Namespace) -> int:
         for problem in error.problems:
             print(plain(str(problem)), file=sys.stderr)
         return MISTAKE
-    _known(arguments.context, configuration.settings.contexts)
+    arguments.context = _known(arguments.context, configuration.settings)
     _issuer(arguments.issuer, configuration.settings.tokens.namespaces)
     try:
         answers = answer(_question(arguments, stage), stage)
@@ -161,15 +162,20 @@ def _of_session(arguments: argparse.Namespace) -> int:
     return DONE if told.verdict == "allow" else NEGATIVE
 
 
-def _known(contexts: Sequence[str], configured: Iterable[str]) -> None:
-    """Stop for a context that is not configured: no policy would be for it, and all would pass."""
+def _known(contexts: Sequence[str], settings: "Settings") -> list[str]:
+    """Return the contexts by their ids.
+
+    Stops for one that is not configured: no policy would be for it, and all would pass.
+    """
     from sidecar.wire.shapes import suggestion  # noqa: PLC0415 - a command starts quickly
 
-    known = frozenset(configured)
-    for name in contexts:
+    known = frozenset(settings.contexts)
+    named = [settings.aliases.get(name, name) for name in contexts]
+    for name in named:
         if known and name not in known:
             hint = suggestion(name, known)
             raise Stop(f"sidecar what-if: --context: {plain(name)!r} is not in `contexts`{hint}")
+    return named
 
 
 def _issuer(issuer: str, namespaces: "Namespaces") -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from sidecar.adapters.prefixes import cidrs_of
+from sidecar.adapters.yaml_directory import passed_over
 from sidecar.daemon.configuration import Configuration, break_glass_of, ladder_of, policy_files
 from sidecar.domain import lint
 from sidecar.wire.context_policies import PREFIX
@@ -64,12 +65,20 @@ def _of_policies(
     places = dict(_places(configuration))
     file = str(configuration.file)
     found = []
-    for finding in lint.lint(ground_of(configuration)._replace(told=told)):
+    beside = tuple(_passed_over(Path(configuration.settings.policies.path)))
+    for finding in lint.lint(ground_of(configuration)._replace(told=told, passed_over=beside)):
         place = places.get(finding.where, Place(file, 0))
         field = ".".join(finding.where)
         message = f"{finding.message}; {lint.ADVICE[finding.code]}"
         found.append((finding.code, Problem(place.file, place.line, field, message)))
     return tuple(found)
+
+
+def _passed_over(path: Path) -> list[str]:
+    try:
+        return passed_over(path) if path.is_dir() else []
+    except OSError:  # it is gone since it was read
+        return []
 
 
 def ground_of(configuration: Configuration, *, alone: bool = False) -> lint.Ground:

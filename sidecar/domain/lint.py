@@ -45,6 +45,7 @@ CODES: Mapping[str, str] = {
     "no-break-glass": "it can refuse whoever it is for, and excludes no emergency account",
     "contradictory-grant": "parts of what it asks for contradict or repeat each other",
     "threshold-out-of-range": "no score or signal ever has, or always has, so much",
+    "files-passed-over": "files beside the policies look like policies, and are not read",
     "needs-geography": "a condition needs a geography database that is not configured",
     "untold-by-geography": "no record of the geography databases tells what a condition asks for",
     "context-unreached": "no route leads to the context: only an app that names it gets there",
@@ -71,6 +72,7 @@ ADVICE: Mapping[str, str] = {
     "no-break-glass": "name emergency accounts under `break_glass`, or exclude one",
     "contradictory-grant": "leave out what has no effect",
     "threshold-out-of-range": "choose one from within",
+    "files-passed-over": "name them *.yaml or *.yml in the directory itself, or move them away",
     "needs-geography": "configure the database, or remove the condition",
     "untold-by-geography": "use a database that tells it, correct `geography.fields`, or remove it",
     "context-unreached": "add a route, unless the app itself names the context",
@@ -142,7 +144,7 @@ class Ground(NamedTuple):
     `unsaid_issuers` are those, by their places, of which the configuration does not say what they
     may say. `paths_told`: whether a door that is open for gateways is told paths, which routes map.
     `issuers` is how each one's tokens are read, `apps` the apps that calls can be
-    of (None: any).
+    of (None: any). `passed_over` are names of files beside the policies that are not read.
     """
 
     policies: tuple[Policy, ...]
@@ -161,6 +163,7 @@ class Ground(NamedTuple):
     apps: frozenset[str] | None = None
     paths_told: bool = True
     told: frozenset[str] | None = None
+    passed_over: tuple[str, ...] = ()
 
 
 def lint(ground: Ground) -> tuple[Finding, ...]:
@@ -179,6 +182,9 @@ def lint(ground: Ground) -> tuple[Finding, ...]:
         message = "it is one of several issuers, and may say of its users whatever the others may"
         found.append(Finding(("tokens", "issuers", str(place)), "issuers-alike", message))
     found += _issuers(ground.issuers)
+    if ground.passed_over:
+        message = f"{', '.join(ground.passed_over)}: not read"
+        found.append(Finding(("policies", "path"), "files-passed-over", message))
     return tuple(found)
 
 

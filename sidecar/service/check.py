@@ -220,15 +220,18 @@ class Checker:
     def _in_place_of(
         self, strangers: frozenset[str], contexts: frozenset[str]
     ) -> tuple[frozenset[str], str]:
-        """The contexts that are judged where some are not configured, and what to say of these."""
+        """The contexts that are judged where some are not known by id, and what to say of these."""
         settings = self._settings
+        aliases = settings.aliases
+        contexts = frozenset(aliases.get(name, name) for name in contexts)
+        strangers -= aliases.keys()
+        if not strangers:
+            return contexts, ""
         if settings.unknown_contexts is UnknownContexts.STRICTEST:
             return frozenset(settings.contexts), ""
         stranger = min(strangers)
-        return (
-            contexts,
-            f"{stranger!r} is not in `contexts`{suggestion(stranger, settings.contexts)}",
-        )
+        hint = suggestion(stranger, [*settings.contexts, *aliases])
+        return contexts, f"{stranger!r} is not in `contexts`{hint}"
 
     async def _judge_known(self, live: Live, token: Token | None, app: str, asked: Asked) -> Answer:
         unconfirmed = token is not None and token.unconfirmed

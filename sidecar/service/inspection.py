@@ -266,10 +266,12 @@ class Inspector:
     def _contexts(self, text: str) -> frozenset[str]:
         """Those of a query; one that is not configured would seem to let everything pass."""
         names = frozenset(name.strip() for name in text.split(",")) - {"", ROUTINE}
-        known = self._settings().contexts
+        settings = self._settings()
+        known, aliases = settings.contexts, settings.aliases
+        names = frozenset(aliases.get(name, name) for name in names)
         strangers = sorted(names - known.keys()) if known else ()
         if strangers:
-            raise InvalidQuery("explain", f"is of {', '.join(sorted(known))}")
+            raise InvalidQuery("explain", f"is of {', '.join(sorted([*known, *aliases]))}")
         return names
 
     async def _find(self, session: str) -> list[Assembled]:

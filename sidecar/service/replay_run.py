@@ -8,7 +8,8 @@ to a replay of its own for each value.
 """
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from sidecar.domain import dependencies
@@ -76,7 +77,7 @@ class CurveOf(NamedTuple):
 class PolicySet(NamedTuple):
     """Policies to replay under, compiled; `policies` with those that are disabled.
 
-    `alone`: whether calls are judged by their own token alone.
+    `alone`: whether calls are judged by their own token alone. `aliases`: contexts by other names.
     """
 
     name: str
@@ -88,6 +89,7 @@ class PolicySet(NamedTuple):
     variants: tuple[Variant, ...] = ()
     shadows: Stepper | None = None
     alone: Alone = always_alone
+    aliases: Mapping[str, str] = MappingProxyType({})
 
 
 class Run:
@@ -146,7 +148,8 @@ class Run:
         if contexts is None:
             if len(self._contexts) >= _CALLS_BOUND:
                 self._contexts.clear()
-            contexts = frozenset(call.contexts)
+            aliases = self.policies.aliases
+            contexts = frozenset(aliases.get(name, name) for name in call.contexts)
             if call.path:
                 found = self.policies.routes.match(call.method, call.host, call.path)
                 contexts |= frozenset(found)

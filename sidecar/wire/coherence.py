@@ -17,7 +17,9 @@ from sidecar.wire.listener_coherence import check_listeners
 from sidecar.wire.paths import InvalidRoute, Routes
 from sidecar.wire.positions import Listing, Node, Place, Problems, Scalar, Table, shown
 from sidecar.wire.receiver_coherence import check_receiver
+from sidecar.wire.selections import EVERYTHING
 from sidecar.wire.settings import (
+    ALIAS,
     CONTEXT,
     Assurance,
     Context,
@@ -32,6 +34,8 @@ from sidecar.wire.shapes import join, suggestion
 from sidecar.wire.source_coherence import check_sources
 from sidecar.wire.transmitter_settings import Transmitter
 
+NO_ALIAS = frozenset({EVERYTHING, ROUTINE, "unknown"})
+"""Words that stand for contexts already."""
 LEAST_STALENESS = 2.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PREFIX = re.compile(r"[A-Za-z0-9._:-]{1,32}")
@@ -146,11 +150,25 @@ class _Checks:
         for name, context in contexts.items():
             if context.max_staleness is not None:
                 self.staleness(f"contexts.{name}.max_staleness", context.max_staleness)
+        self.aliases(contexts)
         for _, node in _find(self._root, ("contexts",)):
             for name, entry in node.entries.items() if isinstance(node, Table) else ():
                 if not CONTEXT.fullmatch(name):
                     message = "must be named c1 to c99; what it is called goes into `name`"
                     self._problems.add(entry.place, join("contexts", name), message)
+
+    def aliases(self, contexts: Mapping[str, Context]) -> None:
+        """An alias stands for one context, and could not be taken for an id."""
+        first: dict[str, str] = {}
+        for name, context in contexts.items():
+            if not context.alias:
+                continue
+            field, alias = f"contexts.{name}.alias", context.alias
+            if not ALIAS.fullmatch(alias) or CONTEXT.fullmatch(alias) or alias in NO_ALIAS:
+                self._add(field, "must be 2 to 64 lower-case letters, digits and dashes, and no id")
+            elif alias in first:
+                self._add(field, f"{alias!r} is used already, by contexts.{first[alias]}.alias")
+            first.setdefault(alias, name)
 
     def sessions(self, sessions: Sessions) -> None:
         """What stops a session outlives it, and a view that is in step counts as fresh."""
@@ -190,9 +208,10 @@ class _Checks:
             for _, node in _find(self._root, ("contexts",))
             for name in (node.entries if isinstance(node, Table) else ())
         )
+        aliases = frozenset(alias for _, _, alias in self._texts("contexts", _EACH, "alias"))
         for field, place, name in self._texts("routes", "*", "contexts", "*"):
-            if known and name not in known:
-                hint = suggestion(name, known)
+            if known and name not in known | aliases:
+                hint = suggestion(name, known | aliases)
                 self._problems.add(place, field, f"{shown(name)!r} is not in `contexts`{hint}")
             elif not known and not CONTEXT.fullmatch(name):
                 self._problems.add(place, field, "must be a context, c1 to c99")

@@ -99,8 +99,8 @@ def read_what_can_be(
         problems.check()
     except ConfigError as error:
         is_known = bool(root.entries) and "policies" in values
-        return Reading(stand_in(root, values), root, error.problems, is_known)
-    return Reading(Settings(**values), root)
+        return Reading(_with_ids(stand_in(root, values)), root, error.problems, is_known)
+    return Reading(_with_ids(Settings(**values)), root)
 
 
 def _root(text: str, file: str, problems: Problems) -> Table:
@@ -124,6 +124,20 @@ def _with_unknown_contexts(root: Table) -> Table:
     del named["unknown"]
     kept = Entry(contexts.place, Table(named, contexts.node.place))
     return Table({**root.entries, "contexts": kept, "contexts.unknown": unknown}, root.place)
+
+
+def _with_ids(settings: Settings) -> Settings:
+    """Call the contexts of routes by their ids."""
+    aliases = settings.aliases
+    if not aliases:
+        return settings
+    routes = tuple(
+        msgspec.structs.replace(
+            route, contexts=tuple(aliases.get(name, name) for name in route.contexts)
+        )
+        for route in settings.routes
+    )
+    return msgspec.structs.replace(settings, routes=routes)
 
 
 def _readers(directory: str) -> Mapping[Kind, Callable[[Plain], Plain]]:

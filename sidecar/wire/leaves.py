@@ -44,9 +44,12 @@ class Leaves:
     def text(self, node: Node, field: str) -> str | None:
         """Text that is not empty, in normalisation form C, as all doors have it."""
         if isinstance(node, Scalar) and isinstance(node.value, str):
-            if 0 < len(node.value) <= MAX_TEXT:
+            if node.value != node.value.strip():
+                self.add(node, field, f"{shown(node.value)!r} begins or ends with a blank")
+            elif 0 < len(node.value) <= MAX_TEXT:
                 return composed(node.value)
-            self.add(node, field, f"must be 1 to {MAX_TEXT} characters")
+            else:
+                self.add(node, field, f"must be 1 to {MAX_TEXT} characters")
         else:
             refuse(self.problems, node, field, "text (put it in quotes)" if _odd(node) else "text")
         return None
@@ -81,7 +84,7 @@ class Leaves:
             refuse(self.problems, node, field, "a number")
             return None
         if not math.isfinite(value) or not least <= value <= most:
-            self.add(node, field, f"must be from {least:g} to {most:g}")
+            self.add(node, field, f"must be from {least:g} to {most:g}, not {value:g}")
             return None
         return float(value)
 

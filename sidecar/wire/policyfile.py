@@ -82,6 +82,7 @@ class _Reader:
         self._problems = problems
         self._leaves = Leaves(problems)
         self._contexts = frozenset(settings.contexts)
+        self._aliases = settings.aliases
         self._namespaces = settings.tokens.namespaces
         self._apps = _apps(settings)
         self._made = policy_ids(settings.contexts)
@@ -235,7 +236,9 @@ class _Reader:
         if name.text == ROUTINE:
             return name.text
         if self._contexts:
-            known = self._contexts | {ROUTINE}
+            if name.text in self._aliases:
+                return self._aliases[name.text]
+            known = self._contexts | {ROUTINE, *self._aliases}
             return name.text if self._leaves.all_of([name], known, "in `contexts`") else None
         if not CONTEXT.fullmatch(name.text):
             message = f"{shown(name.text)!r} is no context; contexts are c1 to c99 and routine"

@@ -171,11 +171,31 @@ def read_tree(text: str, file: str, problems: Problems, field: str = "") -> Node
         problems.add(Place(file, stop.line), reader.field, stop.message)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        problems.add(Place(file, line), reader.field, f"is not valid YAML: {error.problem}")
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        message = f"is not valid YAML at column {column}: {error.problem}"
+        problems.add(Place(file, line), reader.field, f"{message}{_cure(error, text, line)}")
     except (yaml.YAMLError, ValueError, OverflowError):  # PyYAML leaks these for odd escapes
         problems.add(Place(file, reader.line), reader.field, "is not valid YAML")
     return None
+
+
+def _cure(error: yaml.MarkedYAMLError, text: str, line: int) -> str:
+    """Return what to do about a mistake that is often made; empty where nobody knows."""
+    written = "".join(text.split("\n")[line - 1 : line])
+    said = f"{error.context or ''} {error.problem or ''}"
+    if "\t" in written[: len(written) - len(written.lstrip())]:
+        return "; indent with spaces, not with tabs"
+    if "mapping values are not allowed" in said or "cannot start any token" in said:
+        return "; put the text in quotes"
+    if "undefined alias" in said or "alphabetic or numeric" in said:
+        return "; a text that begins with * or & is put in quotes"
+    if "could not find expected ':'" in said:
+        return "; a key ends with a colon and a blank, or the line before lacks its quote"
+    if "expected <block end>" in said or "did not find expected key" in said:
+        return "; see how far this line and those before it are indented"
+    if "',' or" in said:
+        return "; close the bracket or brace, or put the text in quotes"
+    return ""
 
 
 class _Stop(Exception):  # noqa: N818 - control flow within this module

@@ -6,6 +6,7 @@ as the daemon reads them; every mistake is told with its line.
 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 
@@ -119,13 +120,15 @@ def read_scenarios(
     texts: Sequence[tuple[str, str]],
     contexts: Iterable[str] = (),
     namespaces: Namespaces | None = None,
+    aliases: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[Scenario, ...]:
     """Read scenario files, each as its name and text. Raises ConfigError with all that is wrong.
 
     `contexts` are those that may be named; empty: any. `namespaces` are the issuers'; None: any.
+    `aliases` are the contexts by their other names.
     """
     problems = Problems()
-    known = frozenset(contexts)
+    known = {**aliases, **{name: name for name in contexts}}
     found = [
         each for file, text in texts for each in _File(file, problems, known, namespaces).read(text)
     ]
@@ -138,7 +141,7 @@ class _File:
         self,
         file: str,
         problems: Problems,
-        contexts: frozenset[str],
+        contexts: Mapping[str, str],
         namespaces: Namespaces | None,
     ) -> None:
         self._file = file
@@ -355,8 +358,8 @@ class _File:
             return ()
         names = self._leaves.names(table["context"], inside(field, "context")) or []
         if self._contexts:
-            self._leaves.all_of(names, self._contexts, "in `contexts`")
-        return tuple(name.text for name in names)
+            self._leaves.all_of(names, frozenset(self._contexts), "in `contexts`")
+        return tuple(self._contexts.get(name.text, name.text) for name in names)
 
 
 def _verdict_only(node: Scalar) -> Table:

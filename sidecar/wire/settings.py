@@ -65,6 +65,9 @@ __all__ = [
 CONTEXT = re.compile(r"c[1-9][0-9]?")
 """The names of authentication contexts, as Entra has them."""
 
+ALIAS = re.compile(r"[a-z][a-z0-9-]{1,63}")
+"""What a context may be called besides; neither an id nor a word that stands for contexts."""
+
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Natural = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -291,6 +294,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """An authentication context: its name, what it always needs, what it gets if we cannot know."""
 
     name: str  # its display name
+    # what apps, routes, policies and commands may call it instead: `payments`; empty: only its id
+    alias: str = ""
     when_unknown: Resilience = Resilience.UNAVAILABLE  # what a call gets when we cannot know
     # an older view cannot decide calls in it; null: `sessions.max_staleness`
     max_staleness: Duration | None = None
@@ -550,6 +555,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if self.contexts:
             return frozenset(name for name in contexts if name not in self.contexts)
         return frozenset(name for name in contexts if not CONTEXT.fullmatch(name))
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """The contexts that have another name, by that."""
+        return {one.alias: name for name, one in self.contexts.items() if one.alias}
 
     def max_staleness(self, context: str) -> float:
         """Seconds that a view may lag behind and still decide calls in this context."""

@@ -24,6 +24,13 @@ Refined: TypeAlias = Mapping[tuple[type, str], Any]
 
 _CHOICES = re.compile(r"\^\((\w+(?:\|\w+)*)\)\$")
 _FEW = 32
+_NEAR = 0.66
+"""How much of two names is alike, from 0 to 1, where one may be the other misspelt."""
+
+_ABOUT = 0.04
+"""Names whose likeness differs by no more are about as near."""
+
+_TOLD = 3
 _INT64 = 2**63 - 1
 
 
@@ -37,13 +44,24 @@ MISSING = Missing.MISSING
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """The rest of a message on an unknown name: the nearest known one, else all if few."""
+    """The rest of a message on an unknown name: the nearest known ones, else all if few.
+
+    Of several that are about as near all are told: to name one alone would be to choose for who
+    wrote it, and it may be the weaker one.
+    """
     names = sorted(known)
     folded = {each.lower().replace("-", "_"): each for each in reversed(names)}
     wanted = name[:100].lower().replace("-", "_")
-    near = difflib.get_close_matches(wanted, folded, n=1, cutoff=0.6)
-    if near:
-        return f"; did you mean {folded[near[0]]!r}?"
+    matcher = difflib.SequenceMatcher(b=wanted)
+    near: list[tuple[float, str]] = []
+    for each, spelled in folded.items():
+        matcher.set_seq1(each)
+        if matcher.quick_ratio() >= _NEAR and (ratio := matcher.ratio()) >= _NEAR:
+            near.append((ratio, spelled))
+    best = max(near, default=(0.0, ""))[0]
+    told = sorted(repr(spelled) for ratio, spelled in near if ratio >= best - _ABOUT)
+    if told:
+        return f"; did you mean {' or '.join(told[:_TOLD])}?"
     return f"; known are {', '.join(names)}" if 0 < len(names) <= _FEW else ""
 
 

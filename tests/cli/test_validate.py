@@ -306,3 +306,25 @@ tokens:
     }
     assert "'no-such-group' is no group of this machine" in lines["socket.group"]
     assert lines["tokens.issuers[0].jwks_file"].startswith(f"{config}:9: ")
+
+
+async def test_files_that_look_like_policies_and_are_not_read_are_told(config: Path) -> None:
+    beside = config.parent / "policies"
+    for name in ("q.json", "._home.yaml", ".#home.yaml", "README.md", "night.YAML"):
+        write(beside / name, POLICY.replace("id: home", "id: night"))
+    below = beside / "night"
+    below.mkdir()
+    write(below / "late.yaml", POLICY)
+    done = await sidecar("validate", "--config", str(config), **GATEWAY)
+    assert (done.status, done.out.split(",")[0]) == (0, "ok: 2 policies (2 enabled)")
+    assert "policies.path: warning: night/, q.json: not read; name them" in done.err
+    assert "(files-passed-over)" in done.err
+
+
+async def test_a_question_may_call_a_context_by_its_alias(config: Path) -> None:
+    write(config, CONFIG.replace("{name: Payroll}", "{name: Payroll, alias: payments}"))
+    words = ("--config", str(config), "--user", "ada", "--app", "payroll")
+    done = await sidecar("what-if", *words, "--context", "payments")
+    assert done.status == 0
+    assert done.out.startswith("allow in c1 at ")
+    assert (await sidecar("what-if", *words, "--context", "pay")).status == 2

@@ -414,6 +414,7 @@ def test_every_code_is_made_by_some_case() -> None:
     made = {case[0] for case in CASES} | {
         "shadowed",
         "needs-geography",
+        "files-passed-over",
         "untold-by-geography",
         "context-unreached",
         "context-unprotected",
@@ -432,6 +433,11 @@ def test_every_code_is_made_by_some_case() -> None:
         "app-unknown",
     }
     assert made == set(CODES)
+
+
+def test_files_that_look_like_policies_and_are_not_read_are_told() -> None:
+    (finding,) = lint(Ground((policy(),), LADDER, passed_over=("night/", "q.json")))
+    assert (finding.code, finding.message) == ("files-passed-over", "night/, q.json: not read")
 
 
 def test_routes_are_told_that_no_gateways_question_leads_to() -> None:

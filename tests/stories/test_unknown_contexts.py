@@ -27,9 +27,10 @@ UNKNOWN = ("c11", "C1", "pay", "c3")
 
 
 def strictest(settings: Settings, number: int) -> Settings:
-    """The second pod judges such calls as of all contexts."""
+    """The second pod judges such calls as of all contexts; the first has another name for c1."""
     if number == 0:
-        return settings
+        c1 = msgspec.structs.replace(settings.contexts["c1"], alias="payments")
+        return msgspec.structs.replace(settings, contexts={**settings.contexts, "c1": c1})
     return msgspec.structs.replace(settings, unknown_contexts=UnknownContexts.STRICTEST)
 
 
@@ -92,6 +93,18 @@ def test_on_the_socket_it_is_an_error_with_the_name_that_was_meant(
     assert pods.clients[0].check(marked, "c2")["decision"] == "allow"
     hint = pods.clients[0].check(marked, "c11")["message"]
     assert "did you mean 'c1'?" in hint
+
+
+def test_an_alias_stands_for_its_context_at_every_door(pods: Pods, marked: str) -> None:
+    client = pods.clients[0]
+    for asked in ("payments", ["c2", "payments"]):
+        assert client.ask(op="check", token=marked, context=asked)["decision"] == "step_up"
+    assert client.check(marked, "paymnets")["message"].endswith("did you mean 'payments'?")
+    challenged = over_http(pods, 0, "/v1/check", marked, "payments")
+    assert challenged.status_code == 401
+    assert "insufficient_user_authentication" in challenged.headers["www-authenticate"]
+    assert evaluate(pods, 0, marked, "payments").json()["decision"] is False
+    assert client.check(token(unique("user"), unique("s")), "payments")["decision"] == "allow"
 
 
 @pytest.mark.parametrize("context", UNKNOWN)

@@ -396,3 +396,10 @@ def test_a_listener_has_one_address_or_a_list_of_them(section: str) -> None:
     assert problems(f"{section}: {{bind: []}}")
     assert problems(f"{section}: {{bind: null}}")
     assert problems(f"{section}: {{bind: ['nonsense']}}")
+
+
+def test_routes_may_call_a_context_by_its_alias() -> None:
+    contexts = "contexts: {c1: {name: Payroll, alias: payments}, c2: {name: Keys}}"
+    settings = read(f"{contexts}\nroutes: [{{path: /pay/**, contexts: [payments, c2]}}]")
+    assert settings.routes[0].contexts == ("c1", "c2")
+    assert settings.aliases == {"payments": "c1"}

@@ -517,3 +517,19 @@ def test_a_path_that_leads_to_no_claim_is_told() -> None:
     with pytest.raises(ConfigError) as caught:
         read_policies([("p.yaml", text)], Settings())
     assert "must be names with dots between them" in str(caught.value.problems[0])
+
+
+def test_a_policy_may_call_a_context_by_its_alias() -> None:
+    contexts = {"c1": Context(name="Payroll", alias="payments"), "c2": Context(name="Keys")}
+    settings = Settings(contexts=contexts)
+    text = "policies: [{id: p, contexts: {include: [payments, c2]}, grant: block}]"
+    (found,) = read_policies([("p.yaml", text)], settings)
+    assert found.contexts.include == frozenset({"c1", "c2"})
+    with pytest.raises(ConfigError, match="did you mean 'payments'"):
+        read_policies([("p.yaml", text.replace("payments", "paymnets"))], settings)
+
+
+def test_a_name_with_a_blank_around_it_is_refused() -> None:
+    text = "policies: [{id: p, users: {include: {groups: ['finance ']}}, grant: block}]"
+    with pytest.raises(ConfigError, match="'finance ' begins or ends with a blank"):
+        read_policies([("p.yaml", text)], SETTINGS)

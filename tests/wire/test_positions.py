@@ -112,7 +112,15 @@ def test_every_node_and_key_knows_its_line() -> None:
         ("a: &x {<<: *x}", ["1: a.<<: holds itself, by the anchor 'x'"]),
         ("a: *x", ["1: a: refers to the anchor 'x', which is not there"]),
         ("a: &x [*x]", ["1: a[0]: holds itself, by the anchor 'x'"]),
-        ("a: b: c", ["1: a: is not valid YAML: mapping values are not allowed in this context"]),
+        (
+            "a: b: c",
+            [
+                (
+                    "1: a: is not valid YAML at column 5: mapping values are not allowed in this"
+                    " context; put the text in quotes"
+                )
+            ],
+        ),
         ("a\x00", ["1: (file): has the character U+0000, which YAML does not allow"]),
         ("a: \ud800", ["1: (file): has the character U+D800, which YAML does not allow"]),
         ('a: "\\0"', ["1: a: has a control character"]),
@@ -209,3 +217,24 @@ VALUES = st.recursive(
 @given(VALUES)
 def test_json_is_read_as_json(value: object) -> None:
     assert plain(tree(json.dumps(value, ensure_ascii=False))) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "cure"),
+    [
+        ("description: Payroll: leaves the office", "put the text in quotes"),
+        ("users: @finance", "put the text in quotes"),
+        ("claims: *everybody here", ""),
+        ("apps: [payroll", "close the bracket or brace"),
+        ("users:\n\tgroups: [a]", "indent with spaces, not with tabs"),
+        ("a: 1\nb\nc: 2", "a key ends with a colon and a blank"),
+        ("a:\n  b: 1\n c: 2", "see how far this line and those before it are indented"),
+    ],
+)
+def test_a_mistake_in_the_yaml_that_is_often_made_has_its_cure(text: str, cure: str) -> None:
+    problems = Problems()
+    read_tree(text, "f", problems)
+    with pytest.raises(ConfigError) as caught:
+        problems.check()
+    assert cure in caught.value.problems[0].message
+    assert "column" in caught.value.problems[0].message or not cure
