@@ -97,10 +97,10 @@ async def weigh(
         async with trio.open_nursery() as nursery:
             url = await nursery.start(EmbeddedStore().run)
             config = configure(directory, key, url, limit, more)
-            daemon = await trio.lowlevel.open_process(
-                [sys.executable, "-m", "sidecar", "run", "--config", str(config)],
-                stderr=(directory / "log").open("wb"),
-            )
+            with (directory / "log").open("wb") as log:
+                daemon = await trio.lowlevel.open_process(
+                    [sys.executable, "-m", "sidecar", "run", "--config", str(config)], stderr=log
+                )
             try:
                 await ready(config.with_suffix(".sock"))
                 async with await trio.open_unix_socket(str(config.with_suffix(".sock"))) as link:
