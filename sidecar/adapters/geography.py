@@ -7,7 +7,7 @@ and a place is never remembered longer than the database it came from.
 
 import ipaddress
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from functools import lru_cache, partial
 from pathlib import Path
@@ -101,9 +101,14 @@ class Radii(NamedTuple):
 OnFailure = Callable[[Failure], None]
 
 
+class _File(NamedTuple):
+    database: Database
+    path: str
+
+
 class _Generation(NamedTuple):
-    databases: Mapping[Database, Mmdb]
-    told: Mapping[Database, frozenset[Told]]
+    databases: Mapping[_File, Mmdb]
+    told: Mapping[_File, frozenset[Told]]
     find: Callable[[address.Address], Place]
 
 
@@ -121,13 +126,17 @@ class Geography:
         on_failure: OnFailure = lambda _: None,
         remembered: int = 65536,
     ) -> None:
-        files = {
+        kinds = {
             Database.CITY: configured.city,
             Database.ASN: configured.asn,
             Database.ANONYMOUS_IP: configured.anonymous_ip,
             Database.CONNECTION_TYPE: configured.connection_type,
         }
-        self._files = {database: file for database, file in files.items() if file}
+        self._files = tuple(
+            _File(database, path)
+            for database, named in kinds.items()
+            for path in settings.files_of(named)
+        )
         self._base = base
         self._fields = Fields(configured.fields)
         self._meaningless_asns = frozenset(configured.meaningless_asns)
@@ -161,7 +170,7 @@ class Geography:
         with self._reloading:
             databases = dict(self._generation.databases)
             told = dict(self._generation.told)
-            outcomes = [self._load(database, databases, told) for database in self._files]
+            outcomes = [self._load(file, databases, told) for file in self._files]
             if any(outcome.changed for outcome in outcomes):
                 self._generation = self._generation_of(databases, told)
         return outcomes
@@ -169,12 +178,15 @@ class Geography:
     @property
     def configured(self) -> tuple[Database, ...]:
         """The databases that are configured."""
-        return tuple(self._files)
+        return tuple(dict.fromkeys(file.database for file in self._files))
 
     @property
     def builds(self) -> dict[str, int]:
-        """The build epoch of each database in use, by name."""
-        return {database.value: mmdb.build for database, mmdb in self._generation.databases.items()}
+        """The build epoch of each database in use, by name; of several files the oldest."""
+        found: dict[str, int] = {}
+        for (database, _), mmdb in self._generation.databases.items():
+            found[database.value] = min(mmdb.build, found.get(database.value, mmdb.build))
+        return found
 
     @property
     def told(self) -> frozenset[Told]:
@@ -183,40 +195,49 @@ class Geography:
 
     @property
     def digests(self) -> dict[str, bytes]:
-        """The digest of each database in use, by name."""
-        return {name.value: mmdb.digest for name, mmdb in self._generation.databases.items()}
+        """The digest of each database in use, by name; of several files one after the other."""
+        found: dict[str, bytes] = {}
+        for file in self._files:
+            mmdb = self._generation.databases.get(file)
+            if mmdb is not None:
+                name = file.database.value
+                found[name] = found.get(name, b"") + mmdb.digest
+        return found
 
     def _load(
         self,
-        database: Database,
-        databases: dict[Database, Mmdb],
-        told: dict[Database, frozenset[Told]],
+        file: _File,
+        databases: dict[_File, Mmdb],
+        told: dict[_File, frozenset[Told]],
     ) -> Outcome:
-        file = self._files[database]
-        old = databases.get(database)
+        database, path = file
+        old = databases.get(file)
         try:
-            new = read(self._base / file)
+            new = read(self._base / path)
             changed = old is None or old.digest != new.digest
             if changed:
-                told[database] = _probe(database, new, self._fields)
+                told[file] = _probe(database, new, self._fields)
         except InvalidDatabase as error:
-            return Outcome(database, file, False, str(error), old.build if old else 0)
+            return Outcome(database, path, False, str(error), old.build if old else 0)
         if changed:
-            databases[database] = new
-        return Outcome(database, file, changed, "", new.build, told[database])
+            databases[file] = new
+        return Outcome(database, path, changed, "", new.build, told[file])
 
     def _generation_of(
-        self, databases: Mapping[Database, Mmdb], told: Mapping[Database, frozenset[Told]]
+        self, databases: Mapping[_File, Mmdb], told: Mapping[_File, frozenset[Told]]
     ) -> _Generation:
         # The cache must not refer to what refers to it: a cycle would keep a database of a
         # hundred megabytes until the garbage collector comes by.
         said = (self._fields, self._radii, self._meaningless_asns, self._carriers)
-        find = partial(_find, databases, *said, self._on_failure)
+        in_turn = tuple(
+            (file.database, databases[file]) for file in self._files if file in databases
+        )
+        find = partial(_find, in_turn, *said, self._on_failure)
         return _Generation(databases, told, lru_cache(maxsize=self._remembered)(find))
 
 
 def _find(  # noqa: PLR0913, PLR0917 - what is looked up, and all that is known
-    databases: Mapping[Database, Mmdb],
+    databases: Sequence[tuple[Database, Mmdb]],
     fields: Fields,
     radii: Radii,
     meaningless_asns: frozenset[int],
@@ -224,18 +245,20 @@ def _find(  # noqa: PLR0913, PLR0917 - what is looked up, and all that is known
     on_failure: OnFailure,
     ip: address.Address,
 ) -> Place:
-    location, operator = Location(), Operator()
+    location, operator, build = Location(), Operator(), 0
     told: list[Flags] = []
-    for database, mmdb in databases.items():
+    for database, mmdb in databases:
         try:
             record = mmdb.record(ip)
             if record is None:
                 continue
             match database:
-                case Database.CITY:
-                    location = fields.location(record)
-                case Database.ASN:
+                case Database.CITY if location == Location():
+                    location, build = fields.location(record), mmdb.build
+                case Database.ASN if operator == Operator():
                     operator = fields.operator(record)
+                case Database.CITY | Database.ASN:
+                    pass  # an earlier file has said it
                 case Database.ANONYMOUS_IP | Database.CONNECTION_TYPE:
                     pass
                 case _:
@@ -245,7 +268,9 @@ def _find(  # noqa: PLR0913, PLR0917 - what is looked up, and all that is known
             on_failure(Failure(database, str(error)))
     anonymizer = tuple(sorted({kind for flag in told for kind in flag.anonymizer}))
     elsewhere = any(flag.elsewhere for flag in told) or operator.asn in meaningless_asns
-    city = databases.get(Database.CITY)
+    if not build:  # nobody knows it: what the database did not know counts all the same
+        builds = (mmdb.build for database, mmdb in databases if database is Database.CITY)
+        build = next(builds, 0)
     return Place(
         country=location.country,
         region=location.region,
@@ -257,7 +282,7 @@ def _find(  # noqa: PLR0913, PLR0917 - what is looked up, and all that is known
         accuracy_km=radii.of(location),
         anonymizer=anonymizer,
         meaningless=elsewhere or bool(anonymizer),
-        build=city.build if city else 0,
+        build=build,
         carrier=any(flag.carrier for flag in told) or carriers.has(ip, operator.asn),
     )
 

@@ -29,7 +29,7 @@ from sidecar.wire.paths import InvalidRoute, Routes
 from sidecar.wire.policyfile import read_policies
 from sidecar.wire.positions import ConfigError, Problem, Table
 from sidecar.wire.secret_files import secret_paths, with_renewed_secrets
-from sidecar.wire.settings import ALL_TRUSTED, Settings
+from sidecar.wire.settings import ALL_TRUSTED, Settings, files_of
 from sidecar.wire.sources import sources_of
 
 
@@ -54,8 +54,8 @@ class Configuration(msgspec.Struct, frozen=True):
     def databases(self) -> list[str]:
         """The geography databases that are configured."""
         geography = self.settings.geography
-        files = (geography.city, geography.asn, geography.anonymous_ip, geography.connection_type)
-        return [file for file in files if file]
+        kinds = (geography.city, geography.asn, geography.anonymous_ip, geography.connection_type)
+        return [file for kind in kinds for file in files_of(kind)]
 
     @property
     def watched(self) -> list[Path]:

@@ -206,10 +206,8 @@ class Reloader:
             self._telemetry.record(
                 Reloaded(what=f"geography {outcome.database}", outcome=result, detail=outcome.error)
             )
-            if outcome.build:
-                self._telemetry.record(
-                    GeographyLoaded(database=outcome.database, built=float(outcome.build))
-                )
+        for database, built in self._geography.builds.items():
+            self._telemetry.record(GeographyLoaded(database=database, built=float(built)))
         refused = [f"{one.file}: {one.error}" for one in outcomes if one.error]
         if refused:
             words = f"the changed database is refused: {'; '.join(refused)}"

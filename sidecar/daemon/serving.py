@@ -223,10 +223,8 @@ class Daemon:
         ]
         if problems:
             raise ConfigError(tuple(problems))
-        for outcome in outcomes:
-            self.telemetry.record(
-                GeographyLoaded(database=outcome.database, built=float(outcome.build))
-            )
+        for database, built in self.geography.builds.items():
+            self.telemetry.record(GeographyLoaded(database=database, built=float(built)))
         if outcomes:
             self.health.good(GEOGRAPHY)
 

@@ -33,6 +33,7 @@ from sidecar.wire.spellings import (
     Duration,
     DurationOrZero,
     File,
+    Files,
     HeaderName,
     Method,
     Mode,
@@ -351,13 +352,21 @@ IPv4 ranges are announced by 36183 and 20940, its IPv6 ranges by 20940.
 """
 
 
+def files_of(configured: Files) -> tuple[str, ...]:
+    """Return the files that are configured, in the order in which they are asked."""
+    named = (configured,) if isinstance(configured, str) else configured
+    return tuple(dict.fromkeys(file for file in named if file))
+
+
 class Geography(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Geography databases in MMDB format, each optional."""
 
-    city: File = ""  # MMDB of cities or countries
-    asn: File = ""  # MMDB of autonomous systems
-    anonymous_ip: File = ""  # MMDB of anonymizers
-    connection_type: File = ""  # MMDB of connection types, or of mobile carriers
+    # MMDB of cities or countries; one, or a list: IPv4 and IPv6 in files of their own, say
+    city: Files = ""
+    asn: Files = ""  # MMDB of autonomous systems; one, or a list
+    anonymous_ip: Files = ""  # MMDB of anonymizers; one, or a list
+    # MMDB of connection types, or of mobile carriers; one, or a list
+    connection_type: Files = ""
     fields: FieldMap = FieldMap()  # for files that are not in MaxMind's schema
     # radius of a record that has coordinates and tells none: never exact
     accuracy_km: Positive = 50.0

@@ -63,6 +63,8 @@ Size = Annotated[int, _marked(Kind.SIZE, gt=0)]
 """Bytes, or `64KiB`, `1MiB`."""
 File = Annotated[str, _marked(Kind.FILE)]
 """A path, relative to the directory of the configuration file."""
+Files: TypeAlias = File | Annotated[tuple[File, ...], msgspec.Meta(min_length=1)]
+"""One file, or several that are asked in turn."""
 Cidr = Annotated[str, _marked(Kind.CIDR)]
 Country = Annotated[str, _marked(Kind.COUNTRY)]
 Asn = Annotated[int, _marked(Kind.ASN, ge=0, le=2**32 - 1)]
