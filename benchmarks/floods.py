@@ -421,8 +421,8 @@ FLOODS: dict[str, Flood] = {
 }
 
 
-WARM = {"sessions of one user": 6.0}
-"""Seconds until a flood is what it says, where that takes more than one."""
+PREPARED = {"sessions of one user": 18}
+"""Bursts after which a flood is what it says, where that takes more than one."""
 
 
 # The daemon
@@ -486,8 +486,9 @@ def free_ports(*names: str) -> dict[str, int]:
 
 
 @contextmanager
-def flooding(flood: Flood, target: Target) -> Iterator[None]:
-    """Another process floods, of another uid where that may be."""
+def flooding(flood: Flood, target: Target, bursts: int) -> Iterator[None]:
+    """Another process floods, of another uid where that may be. So many bursts come before."""
+    read, write = os.pipe()
     child = os.fork()
     if not child:
         try:
@@ -496,11 +497,17 @@ def flooding(flood: Flood, target: Target) -> Iterator[None]:
             if os.geteuid() == 0:
                 os.setgid(NOBODY)
                 os.setuid(NOBODY)
+            os.close(read)
             for _ in flood(target):
-                pass
+                with suppress(BrokenPipeError):
+                    os.write(write, b".")
         finally:
             os._exit(1)
     try:
+        os.close(write)
+        for _ in range(bursts):
+            os.read(read, 1)
+        os.close(read)
         yield
     finally:
         os.kill(child, signal.SIGKILL)
@@ -680,8 +687,8 @@ def rows(seconds: float, only: str = "") -> Iterator[Row]:
                     settings = configuration(base / "b", others, url)
                     other = during.enter_context(daemon(base / "b", settings))
                     other.send_signal(signal.SIGSTOP)
-                during.enter_context(flooding(flood, target))
-                time.sleep(WARM.get(label, 1))
+                during.enter_context(flooding(flood, target, PREPARED.get(label, 1)))
+                time.sleep(1)
                 yield measured(label, target, signer, seconds)
             time.sleep(1)  # what the flood left behind is not the next one's
 
