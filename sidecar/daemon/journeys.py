@@ -451,6 +451,7 @@ class Journeys:
             with naming_key(self._daemon.configuration.file, "spool", path="dir"):
                 await work.start(self.spool.run)
             await work.start(self.spooling.run)
+        await work.start(self.view.run)
         await work.start(self.forms.run)
         await work.start(self.saver.run)
         await work.start(self.guard.run)

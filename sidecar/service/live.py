@@ -75,11 +75,13 @@ class Live:
     """
 
     __slots__ = (
+        "_behind",
         "_earlier",
         "_judged",
         "_latest",
         "_standing",
         "_standing_at",
+        "_state",
         "channels",
         "coarse",
         "devices",
@@ -93,7 +95,6 @@ class Live:
         "presented",
         "seen_at",
         "session",
-        "state",
         "token",
         "told",
         "user",
@@ -107,7 +108,8 @@ class Live:
         self.users = users
         self.locator = locator
         self.devices: dict[str, Tracked] = {}
-        self.state = State(issuer=self.namespace)
+        self._state = State(issuer=self.namespace)
+        self._behind: Evaluator | None = None
         self.evaluator: Evaluator | None = None
         self.expires_at = 0.0
         self.seen_at = 0.0
@@ -124,6 +126,24 @@ class Live:
         self._earlier: dict[int, State] = {}
 
     @property
+    def state(self) -> State:
+        """What its records say, folded; if it has fallen behind them, it is folded now."""
+        if self._behind is not None:
+            self.refold(self._behind)
+        return self._state
+
+    def fall_behind(self, evaluator: Evaluator) -> bool:
+        """Leave what has come to whoever next asks for the state; False where it is behind already.
+
+        One record may be that of thousands of sessions, which cannot all be folded at once.
+        """
+        was, self._behind = self._behind, evaluator
+        self._standing = None
+        self._forget_judged()
+        self._earlier.clear()
+        return was is None
+
+    @property
     def identity(self) -> Identity:
         """What it is known by."""
         return Identity(self.namespace, self.user, self.session)
@@ -138,7 +158,8 @@ class Live:
 
     def refold(self, evaluator: Evaluator) -> None:
         """Fold everything anew: after a reload, a new device, or facts that came late."""
-        self.state = self._folded(evaluator)
+        self._state = self._folded(evaluator)
+        self._behind = None
         self.evaluator = evaluator
         self._standing = None
         self._forget_judged()
@@ -154,6 +175,8 @@ class Live:
 
     def advance(self, evaluator: Evaluator, facts: list[Fact]) -> None:
         """Take up new facts: one step if they are the latest, else all over again."""
+        if self._behind is not None:
+            return  # its records have them, and are folded when they are asked for
         stamps: set[Stamp] = {fact.stamp for fact in facts}
         if self.evaluator is evaluator and len(stamps) == 1:
             after = self._advanced(evaluator, facts, self.state)
@@ -164,7 +187,7 @@ class Live:
                     then = self._advanced(evaluator, facts, state, until)
                     if then is not None:
                         self._earlier[until] = then
-                self.state = after
+                self._state = after
                 self._standing = None
                 self._forget_judged()
                 return

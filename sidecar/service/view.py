@@ -8,7 +8,7 @@ here; so the view needs no reading back, and a check no waiting. When news may h
 
 import itertools
 import math
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
@@ -33,6 +33,13 @@ from sidecar.wire.naming import Names, SessionName, digest, session_name
 from sidecar.wire.records import event_field, owners_of
 
 LOADS_AT_ONCE = 512
+
+AT_ONCE = 64
+"""Sessions of one record that are folded as it grows; more are folded soon, or once asked for."""
+
+FOLDS = 8
+"""Folds in a row. One is short, and a check must not wait for many."""
+
 CLOCKS_DIFFER = 60.0
 """Seconds by which the store's clocks may differ from ours, and from each other."""
 
@@ -93,6 +100,8 @@ class View:
         self._opening: dict[Identity, trio.Event] = {}
         self._dirty: dict[bytes, Tracked] = {}
         self._has_dirty = trio.Event()
+        self._behind: deque[Live] = deque()
+        self._falls_behind = trio.Event()
         self._turns: Iterator[Tracked] = iter(())
         self.turn = 0
         self.witness: Witness | None = None
@@ -369,14 +378,39 @@ class View:
             return False
         tracked.record = after
         facts = facts_of((grown,))
-        if facts:
-            for live in tuple(tracked.lives):
-                self._advance(live, facts)
-        if not VOUCHERS.isdisjoint(grown):
-            for live in tuple(tracked.lives):
-                live.refold(self.evaluator)
-                self.note(live)
+        has_vouchers = not VOUCHERS.isdisjoint(grown)
+        if facts or has_vouchers:
+            for place, live in enumerate(tuple(tracked.lives)):
+                if place >= AT_ONCE:
+                    if live.fall_behind(self.evaluator):
+                        self._behind.append(live)
+                elif has_vouchers:
+                    live.refold(self.evaluator)
+                    self.note(live)
+                else:
+                    self._advance(live, facts)
+        if self._behind:
+            self._falls_behind.set()
         return True
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Fold what has fallen behind and tell its watchers, for ever, and give way meanwhile."""
+        task_status.started()
+        while True:
+            await self._falls_behind.wait()
+            self._falls_behind = trio.Event()
+            while self._behind:
+                for _ in range(min(FOLDS, len(self._behind))):
+                    self._catch_up(self._behind.popleft())
+                await trio.lowlevel.checkpoint()
+
+    def _catch_up(self, live: Live) -> None:
+        if not live.gone:
+            try:
+                self.note(live)
+            except Exception as error:  # noqa: BLE001 - one session's trouble is not the others'
+                self._telemetry.record(WorkerFailed(where="fold", error=error))
+                self.drop(live)
 
     def _advance(self, live: Live, facts: list[Fact]) -> None:
         try:
