@@ -18,6 +18,9 @@ if TYPE_CHECKING:  # loaded when they are needed
     from sidecar.service.expecting import Expectation
 
 
+_WEEK = 7.0
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = (
@@ -138,6 +141,7 @@ def _lines(told: "Expectation") -> Iterator[str]:
         f"({told.days:.1f} days)"
     )
     whom = "" if told.sessions is None else f"; {told.sessions:,} sessions of {told.users:,} users"
+    whom += "" if told.all_named else " at least"
     signals = ", ".join(f"{signal} {count:,}" for signal, count in told.signals.items())
     yield f"  would have set {told.marks:,} marks{f' ({signals})' if signals else ''}{whom}"
     for change in told.changes:
@@ -150,6 +154,18 @@ def _lines(told: "Expectation") -> Iterator[str]:
         f"enabled, expect {told.marks_a_day:.1f} marks a day, and at most "
         f"{told.calls_a_day('step_up'):.1f} step-ups and {told.calls_a_day('deny'):.1f} refusals"
     )
+    yield from _grounds(told)
+
+
+def _grounds(told: "Expectation") -> Iterator[str]:
+    """Say on how much the expectation rests, and what may be missing in it."""
+    least, most = told.marks_a_day_between
+    marks = "1 mark" if told.marks == 1 else f"{told.marks:,} marks"
+    yield f"  that rests on {marks} in {told.days:.1f} days: from {least:.1f} to {most:.1f} a day"
+    if told.days < _WEEK:
+        yield "  it is less than a week: what comes on other days of the week is not in it"
+    if not told.all_named:
+        yield "  the log names the first sessions of an event alone: there may be more"
 
 
 def _clock(moment: float) -> str:

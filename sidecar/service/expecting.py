@@ -1,5 +1,6 @@
 """What to expect of a report-only policy once it is enabled, from what was counted of it."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -9,6 +10,8 @@ import msgspec
 from sidecar.wire.logged import Logged, Other, WouldDecide, WouldMark
 
 DAY = 86400.0
+_WIDTH = 1.96
+"""Standard deviations to either side that hold nineteen of twenty."""
 
 _MARKS = "sidecar_marks_total"
 _CALLS = "sidecar_report_only_total"
@@ -34,7 +37,8 @@ class Change(msgspec.Struct, frozen=True):
 class Expectation(msgspec.Struct, frozen=True):
     """What was counted between two moments (seconds), and what of it comes to a day.
 
-    `sessions` and `users` are None where counts have no names (metrics); `changes` are the calls
+    `sessions` and `users` are None where counts have no names (metrics), and at least so many where
+    not `all_named`, since a log names the first sessions of an event alone; `changes` are the calls
     that the policy asked something of, greatest first: those whose answer it would have changed,
     and those that others challenged anyway. A call counts as often as it was made, since nobody
     answers what is not asked; once the policy is enabled, the first is challenged.
@@ -48,6 +52,20 @@ class Expectation(msgspec.Struct, frozen=True):
     changes: tuple[Change, ...]
     sessions: int | None = None
     users: int | None = None
+    all_named: bool = True
+
+    @property
+    def marks_a_day_between(self) -> tuple[float, float]:
+        """Between which rates the true one lies, in nineteen of twenty trials such as this.
+
+        Counts of rare things that come by themselves are Poisson's; Byar's approximation of their
+        interval is right to a few percent from the first count on. What comes in bursts, or only
+        once a week, is less certain than this says.
+        """
+        few, many = self.marks, self.marks + 1
+        least = few * (1 - 1 / (9 * few) - _WIDTH / (3 * math.sqrt(few))) ** 3 if few else 0.0
+        most = many * (1 - 1 / (9 * many) + _WIDTH / (3 * math.sqrt(many))) ** 3
+        return max(least, 0.0) / self.days, most / self.days
 
     @property
     def known(self) -> bool:
@@ -86,6 +104,7 @@ class Expecting:
         self._sessions: set[str] = set()
         self._users: set[str] = set()
         self._named = False
+        self._all_named = True
         self._begins = 0.0
         self._ends = 0.0
 
@@ -99,7 +118,8 @@ class Expecting:
         self._users.add(line.subject)
         match line:
             case WouldMark():
-                self._signals[line.signal] += 1
+                self._signals[line.signal] += line.marks
+                self._all_named = self._all_named and line.marks == 1
             case WouldDecide():
                 self._changes[line.answered, line.decision] += 1
 
@@ -133,4 +153,5 @@ class Expecting:
             changes=tuple(Change(*key, calls) for key, calls in changes if calls),
             sessions=len(self._sessions) if self._named else None,
             users=len(self._users) if self._named else None,
+            all_named=self._all_named,
         )

@@ -13,13 +13,18 @@ WOULD_DECIDE = "would-have-decided"
 
 
 class WouldMark(NamedTuple):
-    """At `time` (seconds) a report-only policy would have marked a session, for a signal."""
+    """At `time` (seconds) a report-only policy would have marked a session, for a signal.
+
+    One line may stand for `marks` of them: the log names the first sessions of an event, and counts
+    the others.
+    """
 
     time: float
     policy: str
     session: str
     subject: str
     signal: str
+    marks: int = 1
 
 
 class WouldDecide(NamedTuple):
@@ -42,7 +47,7 @@ class Other(NamedTuple):
 Logged: TypeAlias = WouldMark | WouldDecide | Other
 
 
-class _Line(msgspec.Struct):
+class _Line(msgspec.Struct, rename={"more": "and"}):
     time: str
     level: str
     event: str
@@ -52,6 +57,7 @@ class _Line(msgspec.Struct):
     signal: str = ""
     answered: str = ""
     decision: str = ""
+    more: int = 0
 
 
 _DECODER = msgspec.json.Decoder(_Line)
@@ -68,7 +74,7 @@ def read_logged(line: bytes) -> Logged | None:
     who = (told.policy, told.session, told.subject)
     match told.event:
         case event if event == WOULD_MARK:
-            return WouldMark(time, *who, told.signal)
+            return WouldMark(time, *who, told.signal, 1 + max(told.more, 0))
         case event if event == WOULD_DECIDE:
             return WouldDecide(time, *who, told.answered or "allow", told.decision)
         case _:

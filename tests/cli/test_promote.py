@@ -49,13 +49,15 @@ async def test_a_policy_is_promoted_in_its_file_with_what_to_expect_of_it(config
     done = await promote(config, "p", "--log", str(config.parent / "sidecar.log"))
     assert (done.status, done.err) == (0, "")
     lines = done.out.splitlines()
-    assert lines[:6] == [
+    assert lines[:8] == [
         "p, report-only from 1970-01-01 00:16Z to 1970-01-03 00:16Z (2.0 days)",
         "  would have set 3 marks (network-change 2, risk-signal 1); 2 sessions of 3 users",
         "  calls: 2 allow -> step_up",
         "  calls: 1 allow -> deny",
         "  calls: 1 step_up by others, too",
         "enabled, expect 1.5 marks a day, and at most 1.0 step-ups and 0.5 refusals",
+        "  that rests on 3 marks in 2.0 days: from 0.3 to 4.4 a day",
+        "  it is less than a week: what comes on other days of the week is not in it",
     ]
     assert "+    state: enabled  # since March" in lines
     assert file.read_text() == POLICIES.replace("report-only", "enabled")

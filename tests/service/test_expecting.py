@@ -156,3 +156,32 @@ def test_a_line_says_what_it_says() -> None:
         WouldDecide(1.0, "p", "s", "", "step_up", "deny"),
         Other(1.0),
     ]
+
+
+@pytest.mark.parametrize(
+    ("marks", "least", "most"),
+    # The exact interval of Poisson's counts, by the quantiles of chi-squared.
+    [(0, 0.0, 3.69), (1, 0.025, 5.57), (3, 0.62, 8.77), (10, 4.80, 18.39), (100, 81.4, 121.6)],
+)
+def test_it_is_said_between_which_rates_the_true_one_lies(
+    marks: int, least: float, most: float
+) -> None:
+    told = Expectation("p", 0.0, DAY, marks, {}, ())
+    below, above = told.marks_a_day_between
+    assert below == pytest.approx(least, rel=0.06, abs=0.02)
+    assert above == pytest.approx(most, rel=0.06)
+    assert below <= told.marks_a_day <= above
+
+
+def test_a_line_that_stands_for_several_marks_counts_them_all() -> None:
+    expecting = Expecting("p")
+    for more in ("", ', "and": 41'):
+        line = (
+            '{"time": "2026-11-30T00:00:00Z", "level": "info", "event": "session-would-be-marked",'
+            f' "policy": "p", "session": "s", "subject": "u", "signal": "x"{more}}}'
+        )
+        logged = read_logged(line.encode())
+        assert logged is not None
+        expecting.logged(logged)
+    told = expecting.finish()
+    assert (told.marks, told.sessions, told.all_named) == (43, 1, False)
