@@ -520,8 +520,9 @@ def flooding(flood: Flood, target: Target, bursts: int) -> Iterator[None]:
 class Peer:
     """Asks for checks of one session, and notes how long each takes."""
 
-    def __init__(self, target: Target, token: str) -> None:
+    def __init__(self, target: Target, token: str, patience: float = 2) -> None:
         self._target = target
+        self._patience = patience
         self._token = token
         self.took: list[float] = []
         self.refused = 0
@@ -566,7 +567,7 @@ class Peer:
         begun = time.perf_counter()
         with _unix(self._target) if self._line is None else self._line as one:
             self._line = None
-            one.settimeout(10)
+            one.settimeout(5 * self._patience)
             reply = _exchange(one, _lines(event))
         if not reply.get("ok"):
             raise SystemExit(f"the revocation is refused: {reply}")
@@ -575,7 +576,7 @@ class Peer:
     def _over_line(self) -> str:
         try:
             if self._line is None:
-                self._line = _unix(self._target)
+                self._line = self._new_line()
             return _decision(_exchange(self._line, self._check))
         except (OSError, ValueError):
             self.close()
@@ -583,13 +584,18 @@ class Peer:
             raise
 
     def _over_new_line(self) -> str:
-        with _unix(self._target) as one:
+        with self._new_line() as one:
             return _decision(_exchange(one, self._check))
+
+    def _new_line(self) -> socket.socket:
+        one = _unix(self._target)
+        one.settimeout(self._patience)
+        return one
 
     def _over_http(self) -> str:
         try:
             if self._http is None:
-                self._http = http.client.HTTPConnection(*self._target.http, timeout=2)
+                self._http = http.client.HTTPConnection(*self._target.http, timeout=self._patience)
             return self._get(self._http)
         except (OSError, http.client.HTTPException):
             self.close()
@@ -597,7 +603,7 @@ class Peer:
             raise
 
     def _over_new_http(self) -> str:
-        connection = http.client.HTTPConnection(*self._target.http, timeout=2)
+        connection = http.client.HTTPConnection(*self._target.http, timeout=self._patience)
         try:
             return self._get(connection)
         finally:

@@ -130,7 +130,7 @@ def test_another_peer_is_answered_and_its_revocation_taken(
     pods: Pods, target: floods.Target, name: str
 ) -> None:
     session = unique("calm")
-    peer = floods.Peer(target, token("alice", session))
+    peer = floods.Peer(target, token("alice", session), patience=30)
     turns = KEPT if name == WAITS else range(TURNS)
     before = [counted(pods, *one) for one in COUNTED[name]]
     try:
