@@ -139,7 +139,7 @@ class Telemetry:
     def _count_claims(self, settings: Settings) -> None:
         """Have a series of each claim that the tokens of an issuer may lack, from the start."""
         for position, issuer in enumerate(settings.tokens.issuers):
-            names = (issuer.session_claim, "auth_time", "acr")
+            names = (issuer.session_claim, issuer.auth_time_claim, issuer.acr_claim)
             for claim in (*names, issuer.groups_claim, issuer.roles_claim):
                 self.metrics.claims_missing.labels(str(position), claim)
 

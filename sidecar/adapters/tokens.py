@@ -245,7 +245,7 @@ async def _verified(
         if refusal.code is not Flaw.BAD_SIGNATURE or not await source.renewed(keys):
             raise
         key = _signer(token, parts.algorithm, source.held(parts.key_id, parts.algorithm), source)
-    validity = validity_of(parts.claims, source.issuer.leeway)
+    validity = validity_of(parts.claims, source.issuer)
     validity.check(now)
     read = limited(token_of(parts.claims, source.issuer, wanted), source.issuer)
     return Believed(read, validity, source, key.id)

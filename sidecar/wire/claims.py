@@ -199,8 +199,8 @@ class Validity(NamedTuple):
             raise InvalidToken(Flaw.NOT_YET_VALID, "the token is not yet valid")
 
 
-def validity_of(claims: Mapping[str, object], leeway: float) -> Validity:
-    """Read `exp`, `nbf`, `iat` and `auth_time`; raises `InvalidToken`.
+def validity_of(claims: Mapping[str, object], issuer: Issuer) -> Validity:
+    """Read `exp`, `nbf`, `iat` and when the user signed in; raises `InvalidToken`.
 
     A token from the future is not valid yet, and neither is a sign-in from the future: it would
     prove away marks that are still to come.
@@ -208,7 +208,8 @@ def validity_of(claims: Mapping[str, object], leeway: float) -> Validity:
     expires = _time(claims, "exp")
     if expires is None:
         raise InvalidToken(Flaw.MISSING_CLAIM, "the exp claim is missing")
-    starts = (_time(claims, name) for name in ("nbf", "iat", "auth_time"))
+    leeway = issuer.leeway
+    starts = (_time(claims, name) for name in ("nbf", "iat", issuer.auth_time_claim))
     return Validity(max((start or 0.0) for start in starts) - leeway, expires + leeway)
 
 
@@ -221,9 +222,11 @@ def token_of(
     nested claims (`claim_paths`).
     """
     subject = _required(claims, "sub")
-    auth_time = int(_time(claims, "auth_time") or 0)
+    auth_time = int(_time(claims, issuer.auth_time_claim) or 0)
     contexts, contexts_at = _contexts(claims, issuer, auth_time)
-    authentication = Authentication(auth_time, _acr(claims), _texts(claims, "amr") or ())
+    authentication = Authentication(
+        auth_time, _acr(claims, issuer.acr_claim), _texts(claims, issuer.amr_claim) or ()
+    )
     groups = _listed(claims, issuer.groups_claim, issuer.groups_absent)
     roles = _listed(claims, issuer.roles_claim, issuer.roles_absent)
     binding = _bound(claims)
@@ -232,8 +235,8 @@ def token_of(
     kept = _others(claims, wanted)
     needed = (
         (Missing(Need.SESSION, issuer.session_claim), named),
-        (Missing(Need.AUTH_TIME, "auth_time"), auth_time),
-        (Missing(Need.ASSURANCE, "acr"), authentication.acr or authentication.amr),
+        (Missing(Need.AUTH_TIME, issuer.auth_time_claim), auth_time),
+        (Missing(Need.ASSURANCE, issuer.acr_claim), authentication.acr or authentication.amr),
         (Missing(Need.GROUPS, issuer.groups_claim), groups.known or "groups" not in wanted),
         (Missing(Need.ROLES, issuer.roles_claim), roles.known or "roles" not in wanted),
         *((Missing(Need.CLAIM, name), name in dict(kept)) for name in wanted - _OURS),
@@ -284,7 +287,7 @@ def _session_named(claims: Mapping[str, object], issuer: Issuer) -> str:
 def _stand_in(claims: Mapping[str, object], issuer: Issuer, subject: str, key: str) -> str:
     """The session of a token that names none: its user's at that client, or its sign-in's."""
     by_sign_in = issuer.session is SessionNaming.SIGN_IN
-    last = str(int(_time(claims, "auth_time") or 0)) if by_sign_in else key
+    last = str(int(_time(claims, issuer.auth_time_claim) or 0)) if by_sign_in else key
     digest = hashlib.blake2b(digest_size=16, person=b"sidecar-session")
     for part in (issuer.issuer, subject, _client(claims), last):
         encoded = part.encode()
@@ -352,11 +355,11 @@ def _app(claims: Mapping[str, object], issuer: Issuer, audiences: tuple[str, ...
     return chosen or (audiences[0] if audiences else "")
 
 
-def _acr(claims: Mapping[str, object]) -> str:
-    value = claims.get("acr")
+def _acr(claims: Mapping[str, object], name: str) -> str:
+    value = find(claims, name)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return number_text(value) or ""  # levels of some providers are numbers
-    return _text(claims, "acr")
+    return _text(claims, name)
 
 
 class _Listed(NamedTuple):
@@ -418,7 +421,7 @@ def _scalars(name: str, value: object) -> Iterator[str]:
 
 def _time(claims: Mapping[str, object], name: str) -> float | None:
     """A NumericDate (RFC 7519, section 2), which may have a fraction; None where it is absent."""
-    value = claims.get(name)
+    value = find(claims, name)
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -255,6 +255,9 @@ class _Checks:
         for (field, node), issuer in zip(
             _find(self._root, ("tokens", "issuers", "*")), tokens.issuers, strict=False
         ):
+            if issuer.auth_time_claim in {"iat", "exp", "nbf", "updated_at"}:
+                message = f"cannot be {issuer.auth_time_claim!r}: a refresh is no sign-in"
+                self._problems.add(node.place, f"{field}.auth_time_claim", message)
             if issuer.session_claim and parts_of(issuer.session_claim)[-1] == "jti":
                 message = "must not be jti: a refreshed token would shed the marks; see `session`"
                 self._problems.add(node.place, f"{field}.session_claim", message)

@@ -150,7 +150,7 @@ def read_answer(
     _check_parties(answer, issuer)
     settings = issuer.introspection
     longest = now + settings.cache_for + settings.max_staleness
-    validity = validity_of({"exp": longest, **answer}, issuer.leeway)
+    validity = validity_of({"exp": longest, **answer}, issuer)
     validity.check(now)
     # Its claims are as of now, whenever the token was issued.
     read = limited(token_of(answer, issuer, wanted), issuer)

@@ -120,6 +120,9 @@ class Issuer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     user_claim: ClaimPath = "sub"  # names the user
     session_claim: ClaimPath = "sid"  # names the session
     session: SessionNaming = SessionNaming.USER_CLIENT  # stands in where a token has none
+    auth_time_claim: ClaimPath = "auth_time"  # tells when the user signed in
+    acr_claim: ClaimPath = "acr"  # tells how strongly
+    amr_claim: ClaimPath = "amr"  # lists by which methods
     device_claim: ClaimPath = "deviceid"  # names the device
     groups_claim: ClaimPath = "groups"  # lists the user's groups
     roles_claim: ClaimPath = "roles"  # lists the user's roles

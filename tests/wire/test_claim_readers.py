@@ -87,7 +87,7 @@ def outcome(reader: Reader, value: object) -> str:
     if value is ABSENT:
         del claims[reader.claim]
     try:
-        validity_of(claims, 0)
+        validity_of(claims, ISSUER)
         token = token_of(claims, ISSUER, frozenset({"tier"}))
     except InvalidToken:
         return "refused"

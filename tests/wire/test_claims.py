@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from sidecar.domain.assurance import Authentication
 from sidecar.wire.claims import (
@@ -277,20 +278,33 @@ def test_other_claims_are_bounded_and_long_values_left_out() -> None:
 
 def test_validity_begins_at_the_latest_start_and_ends_at_exp_both_with_leeway() -> None:
     claims = {"exp": 2000, "nbf": 1000, "iat": 1100, "auth_time": 900}
-    assert validity_of(claims, 30) == Validity(1070, 2030)
+    assert validity_of(claims, replace(ISSUER, leeway=30)) == Validity(1070, 2030)
 
 
 def test_a_sign_in_from_the_future_is_not_valid_yet() -> None:
-    validity = validity_of({"exp": 2000, "auth_time": 1500}, 30)
+    validity = validity_of({"exp": 2000, "auth_time": 1500}, replace(ISSUER, leeway=30))
     with pytest.raises(InvalidToken) as caught:
         validity.check(1469)
     assert caught.value.code is Flaw.NOT_YET_VALID
     validity.check(1470)
 
 
+def test_a_sign_in_is_read_from_the_claims_that_an_issuer_must_name_otherwise() -> None:
+    # Auth0 keeps `auth_time`, `acr` and `amr` out of access tokens unless they have other names.
+    names = {f"{one}_claim": f"https://app.example/{one}" for one in ("auth_time", "acr", "amr")}
+    issuer = replace(ISSUER, **names)
+    told = {"https://app.example/auth_time": 1000, "https://app.example/acr": "mfa"}
+    told["https://app.example/amr"] = ["pwd", "otp"]
+    token = read(issuer, **told, auth_time=1900, acr="phr", amr="hwk")
+    assert token.authentication == Authentication(1000, "mfa", ("pwd", "otp"))
+    assert validity_of({"exp": 2000, **told}, issuer).begins == 1000 - issuer.leeway
+    lacking = {missing.claim for missing in read(issuer).missing}
+    assert lacking >= {"https://app.example/auth_time", "https://app.example/acr"}
+
+
 def test_exp_is_required() -> None:
     with pytest.raises(InvalidToken) as caught:
-        validity_of({"iat": 1}, 0)
+        validity_of({"iat": 1}, ISSUER)
     assert caught.value.code is Flaw.MISSING_CLAIM
 
 
@@ -314,7 +328,7 @@ names = st.sampled_from([*registered, *others])
 @given(st.dictionaries(names, json_values))
 def test_no_claims_raise_anything_but_invalid_token(claims: Any) -> None:
     try:
-        validity_of(claims, 0)
+        validity_of(claims, ISSUER)
         token = token_of({"sub": "alice", **claims}, ISSUER)
     except InvalidToken:
         return
