@@ -1,4 +1,4 @@
-"""What is told of the configuration and its secrets, as metrics and log lines."""
+"""What is told of the configuration, its secrets and its demands, as metrics and log lines."""
 
 from collections.abc import Callable, Iterator
 from typing import TypeAlias, assert_never
@@ -7,7 +7,9 @@ import msgspec
 
 from sidecar.adapters.logs import Logger
 from sidecar.adapters.metrics import Metrics
+from sidecar.adapters.vocabulary import positions_of
 from sidecar.service.observations import (
+    AcrUnoffered,
     ConfigurationRead,
     ConfigurationWarned,
     Reloaded,
@@ -18,7 +20,7 @@ from sidecar.service.observations import (
 from sidecar.wire.settings import Settings
 
 Configured: TypeAlias = (
-    Reloaded | ConfigurationRead | RestartRequired | ConfigurationWarned | SecretRead
+    Reloaded | ConfigurationRead | RestartRequired | ConfigurationWarned | SecretRead | AcrUnoffered
 )
 
 
@@ -29,10 +31,14 @@ class ConfigurationRecord:
         self._metrics = metrics
         self._now = now
         self._waiting: tuple[str, ...] = ()
+        self._unoffered: dict[str, tuple[str, ...]] = {}  # by issuer, as it was told
         self.configured(settings)
 
     def configured(self, settings: Settings) -> None:
-        """Have a series of each credential in a file, from the start."""
+        """Have a series of each credential in a file and of each issuer, from the start."""
+        self._issuers = positions_of(settings)
+        for position in range(len(settings.tokens.issuers)):
+            self._metrics.acr_unoffered.labels(str(position))
         for key in _credentials(settings):
             self._metrics.credential_failing.labels(key)
 
@@ -49,6 +55,8 @@ class ConfigurationRecord:
                 log.warning("configuration-warning", **msgspec.structs.asdict(observation))
             case SecretRead():
                 self._secret_read(observation, log)
+            case AcrUnoffered():
+                self._acr_unoffered(observation, log)
             case _:
                 assert_never(observation)
 
@@ -79,12 +87,37 @@ class ConfigurationRecord:
             log.warning("restart-required", keys=restart.keys)
         self._waiting = restart.keys
 
+    def _acr_unoffered(self, found: AcrUnoffered, log: Logger) -> None:
+        position = self._issuers.get(found.issuer, "other")
+        self._metrics.acr_unoffered.labels(position).set(len(found.asked))
+        if self._unoffered.get(found.issuer, ()) == found.asked:
+            return  # told already
+        self._unoffered[found.issuer] = found.asked
+        if not found.asked:
+            log.info("acr-offered", issuer=found.issuer)
+            return
+        log.warning(
+            "acr-not-offered",
+            issuer=found.issuer,
+            asked=list(found.asked),
+            policies=list(found.policies),
+            offered=list(found.offered),
+            detail=_IN_VAIN,
+        )
+
     def _secret_read(self, read: SecretRead, log: Logger) -> None:
         self._metrics.credential_failing.labels(read.field).set(bool(read.reason))
         if read.reason:
             log.warning("secret-not-read", field=read.field, reason=read.reason)
         else:
             log.info("secret-read", field=read.field)
+
+
+_IN_VAIN = (
+    "discovery lists none of what a challenge asks for, so a step-up may come back as it was and "
+    "be asked for again: have the provider offer it, or add an acr that it offers to that level "
+    "in assurance.levels"
+)
 
 
 def _credentials(settings: Settings) -> Iterator[str]:

@@ -309,6 +309,12 @@ class Metrics:
             "Whether the file of a credential, by its key, held none when it was last looked at.",
             "credential",
         )
+        self.acr_unoffered = self._gauge(
+            "sidecar_acr_values_not_offered",
+            "What policies can ask an issuer for as acr_values and its discovery does not list; "
+            "the issuer by its position in tokens.issuers.",
+            "issuer",
+        )
         self.restart_required = self._gauge(
             "sidecar_restart_required", "Whether changed configuration waits for a restart."
         )

@@ -24,6 +24,7 @@ from sidecar.adapters.store import RedisStore
 from sidecar.adapters.telemetry import Telemetry
 from sidecar.daemon.configuration import Configuration
 from sidecar.daemon.forms import forms_in_use
+from sidecar.daemon.offering import Offering
 from sidecar.daemon.reception import Reception
 from sidecar.daemon.reloading import Reloader
 from sidecar.daemon.transmission import Transmission
@@ -73,6 +74,7 @@ class Parts(Protocol):
     health: Health
     geography: Geography
     trust: Trust
+    offering: Offering
     store_credentials: StoreCredentials
     memory: int | None
     shares: Shares
@@ -401,8 +403,9 @@ class Journeys:
         else:
             self._daemon.health.good("spool")
 
-    def _taken_up(self) -> None:
+    def _taken_up(self, configuration: Configuration) -> None:
         self.guard.remind()
+        self._daemon.offering.use(configuration)
         self.reception.replace(self.reloader.settings)
 
     def _lost_state(self, trouble: str) -> None:

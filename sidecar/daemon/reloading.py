@@ -70,7 +70,7 @@ class Reloader:
         clock: Callable[[], float],
         new_id: Callable[[], str],
         transmission: Transmission | None = None,
-        taken_up: Callable[[], None] = lambda: None,
+        taken_up: Callable[[Configuration], None] = lambda _: None,
         reconnect: Callable[[Settings], Awaitable[None]] = _stay,
     ) -> None:
         self._taken_up = taken_up
@@ -155,7 +155,7 @@ class Reloader:
         self._view.use(after.evaluator)
         self._checker.replace(after.settings, after.routes)
         self._checker.want_claims(after.claims)
-        self._taken_up()
+        self._taken_up(after)
         await self._reconnect(after.settings)
         if self.watcher is not None:
             self.watcher.watch(after.watched)

@@ -41,6 +41,7 @@ from sidecar.adapters.telemetry import Telemetry
 from sidecar.daemon.configuration import Configuration, read_configuration
 from sidecar.daemon.forms import refuse_other_forms
 from sidecar.daemon.journeys import Journeys, new_id
+from sidecar.daemon.offering import Offering
 from sidecar.daemon.readiness import end_readiness, record_readiness
 from sidecar.daemon.trust import Keys, Trust
 from sidecar.daemon.unusable import naming_key, problem_at
@@ -123,12 +124,14 @@ class Daemon:
         limit = settings.memory.limit
         self.memory = container_limit() if limit is None else limit
         self.shares = shares_of(settings, self.memory)
+        self.offering = Offering(configuration, self.telemetry)
         self.trust = Trust(
             settings.tokens,
             cache=self.shares.tokens,
             on_refresh=self._keys_refreshed,
             on_answer=self._introspected,
             judged=self._judge_keys,
+            on_metadata=self.offering.learn,
         )
         self._answers = False
         self._cause = "the store was not asked yet"

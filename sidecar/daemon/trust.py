@@ -4,7 +4,8 @@ A changed configuration is taken up between two calls: who is left out is believ
 where its tokens were verified before or are being verified; who is new is asked for its keys.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple, TypeAlias
 
 import msgspec
@@ -45,26 +46,32 @@ class Keys(NamedTuple):
         return "; ".join(words)
 
 
+def _unread(issuer: str, metadata: Mapping[str, object]) -> None:
+    """Nobody reads it."""
+
+
 class Trust:
     """Believes the tokens of these issuers. `run` must be running.
 
     `cache` is how many tokens are kept, where that is not what `tokens` say. `judged` is told
-    whenever keys came, or went, or others are asked for.
+    whenever keys came, or went, or others are asked for; `on_metadata` what discovery found.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - hooks, by name
         self,
         tokens: Tokens,
         *,
         on_refresh: Callable[[str, Refresh, str], None],
         on_answer: OnAnswer,
         judged: Callable[[Keys], None],
+        on_metadata: Callable[[str, Mapping[str, object]], None] = _unread,
         cache: int | None = None,
     ) -> None:
         self._cache = tokens.cache if cache is None else cache
         self._on_refresh = on_refresh
         self._on_answer = on_answer
         self._judged = judged
+        self._on_metadata = on_metadata
         self._tokens = tokens
         self._keys: dict[str, KeySource] = {}
         self._introspectors: dict[str, Introspector] = {}
@@ -161,7 +168,8 @@ class Trust:
         if known is not None and _place(known.issuer) == _place(issuer):
             known.configure(issuer, tokens)
             return known
-        return KeySource(issuer, tokens, on_refresh=self._refreshed)
+        found = partial(self._on_metadata, issuer.issuer)
+        return KeySource(issuer, tokens, on_refresh=self._refreshed, on_metadata=found)
 
     def _introspector_of(self, issuer: Issuer, keys: KeySource | None) -> Introspector:
         known = self._introspectors.get(issuer.issuer)

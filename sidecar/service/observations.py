@@ -367,6 +367,19 @@ class KeysRefreshed(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
+class AcrUnoffered(msgspec.Struct, frozen=True, kw_only=True):
+    """Which `acr` values policies can ask an issuer for that it does not offer; none: all is well.
+
+    Of each of `asked`, space-separated as in a challenge, it offers none. `offered` is all that its
+    metadata list.
+    """
+
+    issuer: str
+    policies: tuple[str, ...] = ()
+    asked: tuple[str, ...] = ()
+    offered: tuple[str, ...] = ()
+
+
 class GeographyLoaded(msgspec.Struct, frozen=True, kw_only=True):
     """A geography database is in use; `built` is its build time in seconds since the epoch."""
 
@@ -483,6 +496,7 @@ Observation: TypeAlias = (
     | StreamChanged
     | Polled
     | KeysRefreshed
+    | AcrUnoffered
     | GeographyLoaded
     | GeographyFailed
     | QueueRejected

@@ -1,0 +1,138 @@
+"""A provider's discovery says which `acr` it offers: what is asked for in vain is told."""
+
+import io
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from msgspec.structs import replace
+
+from sidecar.adapters.logs import Lines
+from sidecar.adapters.prefixes import load
+from sidecar.adapters.telemetry import Telemetry
+from sidecar.daemon.configuration import Configuration, evaluator_of
+from sidecar.daemon.offering import Offering
+from sidecar.daemon.trust import Trust
+from sidecar.domain.assurance import DEFAULT_LEVELS
+from sidecar.domain.policy import Policy
+from sidecar.wire.offered import acr_values_offered
+from sidecar.wire.paths import Routes
+from sidecar.wire.settings import Assurance, Issuer, Settings, Tokens
+from tests.adapters.identity import Answer, Provider, Signer, key_set, serve
+from tests.domain.scenes import policy
+
+
+def configured(issuer: str, *policies: Policy, mfa: tuple[str, ...] = ("mfa",)) -> Configuration:
+    levels = tuple(replace(one, acr=mfa) if one.name == "mfa" else one for one in DEFAULT_LEVELS)
+    settings = Settings(
+        tokens=Tokens(issuers=(Issuer(issuer=issuer, audiences=("api",)),)),
+        assurance=Assurance(levels=levels),
+    )
+    prefixes = load((), ())
+    return Configuration(
+        Path("sidecar.yaml"),
+        settings,
+        policies,
+        prefixes,
+        Routes(()),
+        evaluator_of(settings, policies, prefixes),
+        frozenset(),
+    )
+
+
+def publish(provider: Provider, **more: Any) -> None:
+    metadata = {"issuer": provider.url, "jwks_uri": f"{provider.url}/jwks", **more}
+    provider.paths["/jwks"] = Answer(key_set(Signer()))
+    provider.paths["/.well-known/openid-configuration"] = Answer(json.dumps(metadata).encode())
+
+
+class Told:
+    """The daemon's parts that discover and tell, at one provider."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._stream = io.BytesIO()
+        self.telemetry = Telemetry(configuration.settings, Lines(self._stream))
+        self.offering = Offering(configuration, self.telemetry)
+        self._tokens = configuration.settings.tokens
+
+    @asynccontextmanager
+    async def discovering(self) -> AsyncIterator[None]:
+        """Discovery has answered once."""
+        trust = Trust(
+            self._tokens,
+            on_refresh=lambda *_: None,
+            on_answer=lambda *_: None,
+            judged=lambda _: None,
+            on_metadata=self.offering.learn,
+        )
+        async with trio.open_nursery() as nursery:
+            await nursery.start(trust.run)
+            yield
+            nursery.cancel_scope.cancel()
+
+    def lines(self) -> list[Any]:
+        lines = map(json.loads, self._stream.getvalue().splitlines())
+        return [line for line in lines if line["event"].startswith("acr-")]
+
+    def count(self) -> float:
+        (line,) = [
+            line
+            for line in self.telemetry.expose().body.decode().splitlines()
+            if line.startswith("sidecar_acr_values_not_offered{")
+        ]
+        return float(line.rpartition(" ")[2])
+
+
+PAYMENTS = policy(name="payments")
+
+
+async def test_an_acr_that_discovery_does_not_list_is_one_warning_with_policy_and_cure(
+    nursery: trio.Nursery,
+) -> None:
+    provider = await serve(nursery)
+    publish(provider, acr_values_supported=["1", "2"])
+    told = Told(configured(provider.url, PAYMENTS))
+    assert told.count() == 0
+    async with told.discovering():
+        (line,) = told.lines()
+    assert line["event"] == "acr-not-offered"
+    assert (line["asked"], line["policies"]) == (["mfa"], ["payments"])
+    assert line["offered"] == ["1", "2"]
+    assert "assurance.levels" in line["detail"]
+    assert told.count() == 1
+    # Another discovery that finds the same says nothing; policies that ask for what there is do.
+    told.offering.learn(provider.url, {"acr_values_supported": ["1", "2"]})
+    told.offering.use(configured(provider.url, PAYMENTS, mfa=("mfa", "2")))
+    assert [line["event"] for line in told.lines()] == ["acr-not-offered", "acr-offered"]
+    assert told.count() == 0
+
+
+@pytest.mark.parametrize("more", [{}, {"acr_values_supported": ["mfa"]}])
+async def test_nothing_is_said_of_a_provider_that_offers_it_or_does_not_tell(
+    nursery: trio.Nursery, more: dict[str, object]
+) -> None:
+    provider = await serve(nursery)
+    publish(provider, **more)
+    told = Told(configured(provider.url, PAYMENTS))
+    async with told.discovering():
+        assert told.lines() == []
+        assert told.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("told", "read"),
+    [
+        (["1", 2], {"1", "2"}),
+        ([], set()),
+        ([None, True, {"a": 1}, "mfa"], {"mfa"}),
+        ("mfa", None),
+        (None, None),
+        ({"mfa": 1}, None),
+    ],
+)
+def test_what_a_provider_lists_is_read_as_text(told: object, read: set[str] | None) -> None:
+    assert acr_values_offered({"acr_values_supported": told}) == read
