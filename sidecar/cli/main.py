@@ -38,6 +38,7 @@ COMMANDS = (
     Command("transmit", "transmit", "the transmitter of shared signals alone"),
     Command("demo", "demo", "the daemon with sample policies, and a story acted out over it"),
     Command("validate", "validate", "check configuration and policies, all errors at once"),
+    Command("doctor", "doctor", "examine a whole set-up, and say what is wrong and what helps"),
     Command("replay", "replay", "run recorded sign-ins and signals through policies"),
     Command("what-if", "what_if", "which policies would fire for a session, and why or why not"),
     Command("test", "scenarios", "run policy scenarios: given, when, then"),

@@ -1,0 +1,226 @@
+"""Examines a whole set-up: every part at once, each for its time, so that none hides another."""
+
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import trio
+
+from sidecar.adapters import clock
+from sidecar.adapters.embedded import NoEmbeddedStore, server_binary
+from sidecar.adapters.geography import Geography, Outcome
+from sidecar.adapters.issuer_probe import examine_issuer
+from sidecar.adapters.keys import KeySource
+from sidecar.adapters.source_probe import examine_sources
+from sidecar.adapters.store_probe import examine_store
+from sidecar.adapters.tokens import TokenVerifier
+from sidecar.daemon.configuration import Configuration, ladder_of, read_configuration
+from sidecar.daemon.host_checks import host_problems
+from sidecar.daemon.linting import lint_configuration
+from sidecar.domain.causes import words_of
+from sidecar.domain.diagnosis import Diagnosis, Part, doubtful, in_order, right, wrong
+from sidecar.service.answers import Unavailable
+from sidecar.wire.claims import InvalidToken
+from sidecar.wire.introspection import is_opaque
+from sidecar.wire.issuer_diagnosis import IssuerReport, diagnose_acr, diagnose_issuer
+from sidecar.wire.jws import read
+from sidecar.wire.policy_diagnosis import diagnose_warnings, part_of
+from sidecar.wire.positions import ConfigError, Problem
+from sidecar.wire.providers import OTHER
+from sidecar.wire.store_diagnosis import diagnose_server
+from sidecar.wire.token_diagnosis import Examined, diagnose_token, diagnose_unread, issuer_of
+
+_OLD = 90 * 86400.0
+"""Seconds after which a database of places tells of networks that have moved since."""
+
+
+class Request(NamedTuple):
+    """What is to be examined: a configuration, a token if one is given, and for how long."""
+
+    config: Path
+    token: str = ""
+    timeout: float = 10.0
+
+
+async def examine(request: Request) -> tuple[Diagnosis, ...]:
+    """Return how it stands with everything, part by part."""
+    try:
+        configuration = await trio.to_thread.run_sync(
+            read_configuration, request.config, os.environ
+        )
+    except ConfigError as error:
+        return tuple(_of_problem(one) for one in error.problems)
+    found = [right(Part.CONFIGURATION, "files", f"{request.config} and its policies can be read")]
+    parts: list[tuple[Part, _Work]] = [
+        (Part.ISSUERS, lambda: _issuers(configuration, request)),
+        (Part.STORE, lambda: _store(configuration)),
+        (Part.SOURCES, lambda: _sources(configuration)),
+        (Part.DATABASES, lambda: _places(configuration)),
+    ]
+    async with trio.open_nursery() as nursery:
+        for part, work in parts:
+            nursery.start_soon(_bounded, part, work, request.timeout, found)
+    return in_order(found)
+
+
+_Work = Callable[[], Awaitable[list[Diagnosis]]]
+
+
+async def _bounded(part: Part, work: _Work, most: float, found: list[Diagnosis]) -> None:
+    """Examine one part; that it fails, or takes too long, is a diagnosis of it alone."""
+    try:
+        with trio.fail_after(most):
+            found += await work()
+    except trio.TooSlowError:
+        words = f"it did not end within {most:g} s"
+        found.append(wrong(part, str(part), words, "allow more with --timeout, or look at its log"))
+    except Exception as error:  # noqa: BLE001 - what breaks one part must hide none of the others
+        words = f"it could not be examined: {words_of(error)}"
+        found.append(wrong(part, str(part), words, "please tell the project of it"))
+
+
+def _of_problem(problem: Problem) -> Diagnosis:
+    where = f"{problem.file}:{problem.line}"
+    words = f"{where}: {problem.field}: {problem.message}"
+    return wrong(part_of(problem.field), problem.field or "file", words, _cure_of(problem, where))
+
+
+def _cure_of(problem: Problem, where: str) -> str:
+    if problem.field.endswith("_file"):
+        return f"put a file with the right content there, readable by this user, or correct {where}"
+    return f"correct {where}; `sidecar schema config` and docs/reference tell what there is"
+
+
+async def _issuers(configuration: Configuration, request: Request) -> list[Diagnosis]:
+    """Ask each issuer; then look at the token, and at what policies ask of issuers."""
+    tokens = configuration.settings.tokens
+    asked: dict[str, tuple[IssuerReport, KeySource]] = {}
+
+    async def ask(at: int) -> None:
+        issuer = tokens.issuers[at]
+        asked[issuer.issuer] = await examine_issuer(issuer, tokens)
+
+    async with trio.open_nursery() as nursery:
+        for at in range(len(tokens.issuers)):
+            nursery.start_soon(ask, at)
+    reports = [asked[one.issuer][0] for one in tokens.issuers]
+    found = [line for report in reports for line in diagnose_issuer(report)]
+    if not reports:
+        cure = "name your identity provider in `tokens.issuers`"
+        found.append(wrong(Part.ISSUERS, "issuers", "none is configured: no token is good", cure))
+    ladder = ladder_of(configuration.settings)
+    found += diagnose_acr(configuration.policies, ladder, reports)
+    if request.token:
+        found += await _token(configuration, request.token, asked)
+    return found
+
+
+async def _token(
+    configuration: Configuration, token: str, asked: dict[str, tuple[IssuerReport, KeySource]]
+) -> list[Diagnosis]:
+    tokens = configuration.settings.tokens
+    if is_opaque(token):
+        cure = "show a JWT; an opaque one is known to its issuer alone (`introspection`)"
+        return [doubtful(Part.TOKEN, "form", "it is opaque, and says nothing by itself", cure)]
+    try:
+        parts = read(token, tokens.max_bytes)
+    except InvalidToken as error:
+        return list(diagnose_unread(error))
+    verifier = TokenVerifier([source for _, source in asked.values()], tokens)
+    verifier.want_claims(configuration.claims)
+    refusal: InvalidToken | None = None
+    unknown = False
+    now = clock.now()
+    try:
+        await verifier.verify(token, now)
+    except InvalidToken as error:
+        refusal = error
+    except Unavailable:
+        unknown = True
+    issuer = issuer_of(parts, tokens)
+    report = asked[issuer.issuer][0] if issuer is not None else None
+    examined = Examined(
+        parts,
+        tokens,
+        ladder_of(configuration.settings),
+        OTHER if report is None else report.provider,
+        None if unknown or report is None else report.keys,
+        configuration.claims,
+        refusal,
+        now,
+    )
+    return list(diagnose_token(examined))
+
+
+async def _store(configuration: Configuration) -> list[Diagnosis]:
+    settings = configuration.settings
+    if not settings.store.url:
+        return [_embedded()]
+    transmits = bool(settings.transmitter.issuer)
+    ask = partial(examine_store, settings.store, transmits=transmits)
+    try:
+        reports = await trio.to_thread.run_sync(ask, abandon_on_cancel=True)
+    except Unavailable as error:
+        what, _, cure = str(error).rpartition("; ")
+        cure = cure if what else "start it, or correct `store.url`; is it reached from here?"
+        return [wrong(Part.STORE, "connection", what or str(error), cure)]
+    found = [right(Part.STORE, "connection", f"it answers ({len(reports)} with records)")]
+    skew = settings.sessions.event_skew
+    return found + [
+        line for report in reports for line in diagnose_server(report, settings.store, skew)
+    ]
+
+
+def _embedded() -> Diagnosis:
+    try:
+        server_binary()
+    except NoEmbeddedStore as error:
+        what, _, cure = str(error).partition(": ")
+        return wrong(Part.STORE, "embedded", what, cure)
+    words = "`store.url` is empty: this daemon has one of its own, which no other pod sees"
+    return doubtful(Part.STORE, "embedded", words, "set `store.url` where several pods run")
+
+
+async def _sources(configuration: Configuration) -> list[Diagnosis]:
+    look = partial(examine_sources, configuration.settings)
+    return await trio.to_thread.run_sync(lambda: list(look()))
+
+
+async def _places(configuration: Configuration) -> list[Diagnosis]:
+    """Look at the databases of places, and at what policies ask of them."""
+    return await trio.to_thread.run_sync(lambda: list(_looked(configuration)))
+
+
+def _looked(configuration: Configuration) -> Iterator[Diagnosis]:
+    settings = configuration.settings
+    geography = Geography(settings.geography)
+    outcomes = geography.reload()
+    if not outcomes:
+        words = "none is configured, so that nothing is known of where addresses are"
+        yield right(Part.DATABASES, "geography", words)
+    for outcome in outcomes:
+        yield _database(outcome)
+    for problem in host_problems(configuration.file, settings, geography):
+        if not problem.field.startswith("geography."):
+            yield _of_problem(problem)
+    warnings = tuple(lint_configuration(configuration, geography.told))
+    yield from diagnose_warnings(warnings)
+    if not any(one.part is Part.POLICIES for one in diagnose_warnings(warnings)):
+        count = len(configuration.policies)
+        yield right(Part.POLICIES, "policies", f"each of {count} can fire, and is reached")
+
+
+def _database(outcome: Outcome) -> Diagnosis:
+    if outcome.error:
+        cure = f"put a database in MMDB format there, or correct `{outcome.field}`"
+        return wrong(Part.DATABASES, outcome.database, f"{outcome.file}: {outcome.error}", cure)
+    tells = ", ".join(sorted(outcome.told)) or "nothing that a condition asks for"
+    built = datetime.fromtimestamp(outcome.build, UTC).date().isoformat()
+    words = f"{outcome.file}: built {built}, tells {tells}"
+    if clock.now() - outcome.build > _OLD:
+        cure = "put a newer one in its place; it is taken up without a restart"
+        return doubtful(Part.DATABASES, outcome.database, words, cure)
+    return right(Part.DATABASES, outcome.database, words)
