@@ -142,7 +142,7 @@ def _signature(case: Examined, issuer: Issuer) -> Iterator[Diagnosis]:
 def _times(case: Examined, issuer: Issuer) -> Iterator[Diagnosis]:
     claims, configured = case.parts.claims, Configured((issuer.issuer,), issuer)
     try:
-        validity = validity_of(claims, issuer.leeway)
+        validity = validity_of(claims, issuer)
         validity.check(case.now)
     except InvalidToken as refusal:
         words = expected_of(refusal.code, case.parts, configured, case.now) or refusal.description
@@ -177,8 +177,8 @@ def _read(case: Examined, issuer: Issuer, token: Token) -> Iterator[Diagnosis]:
     if token.client:
         yield right(_PART, "client", _shown(token.client))
     yield _session(case, issuer, token)
-    yield _auth_time(case, token)
-    yield from _level(case, token)
+    yield _auth_time(case, issuer, token)
+    yield from _level(case, issuer, token)
     yield from _listed(case, issuer, token)
     if token.device:
         yield right(_PART, "device", f"{_shown(token.device)}, from `{issuer.device_claim}`")
@@ -200,15 +200,15 @@ def _session(case: Examined, issuer: Issuer, token: Token) -> Diagnosis:
     return doubtful(_PART, "session", words, case.provider.cure("sid"))
 
 
-def _auth_time(case: Examined, token: Token) -> Diagnosis:
-    at = token.authentication.auth_time
+def _auth_time(case: Examined, issuer: Issuer, token: Token) -> Diagnosis:
+    at, claim = token.authentication.auth_time, issuer.auth_time_claim
     if at:
-        return right(_PART, "auth_time", f"{case.now - at:.0f} s ago, from `auth_time`")
-    words = "it has no `auth_time`: it proves nothing, so that no step-up ever clears a mark"
+        return right(_PART, "auth_time", f"{case.now - at:.0f} s ago, from `{claim}`")
+    words = f"it has no `{claim}`: it proves nothing, so that no step-up ever clears a mark"
     return wrong(_PART, "auth_time", words, case.provider.cure("auth_time"))
 
 
-def _level(case: Examined, token: Token) -> Iterator[Diagnosis]:
+def _level(case: Examined, issuer: Issuer, token: Token) -> Iterator[Diagnosis]:
     signed_in, ladder = token.authentication, case.ladder
     rank, acr = ladder.shown(signed_in).rank, signed_in.acr
     strengths = sorted(ladder.shown(signed_in).strengths)
@@ -221,15 +221,16 @@ def _level(case: Examined, token: Token) -> Iterator[Diagnosis]:
         judge = doubtful if rank or strengths else wrong
         yield judge(_PART, "acr", words, f"{cure}, or {case.provider.cure('acr')}")
     elif acr:
-        yield right(_PART, "acr", _shown(acr))
+        yield right(_PART, "acr", f"{_shown(acr)}, from `{issuer.acr_claim}`")
     elif signed_in.amr and not (rank or strengths):
         words = f"its amr is {amr}, which has no combination of the levels {levels}"
         cure = "list it as `amr` of one of `assurance.levels`"
         yield wrong(_PART, "amr", words, f"{cure}, or {case.provider.cure('amr')}")
     elif not signed_in.amr:
-        words = "it has neither `acr` nor `amr`: no sign-in is ever strong enough for a level"
+        words = f"it has neither `{issuer.acr_claim}` nor `{issuer.amr_claim}`: no sign-in is ever strong enough for a level"
         yield wrong(_PART, "acr", words, case.provider.cure("acr"))
-        yield doubtful(_PART, "amr", "it has no `amr`", case.provider.cure("amr"))
+        words = f"it has no `{issuer.amr_claim}`"
+        yield doubtful(_PART, "amr", words, case.provider.cure("amr"))
     if rank or strengths:
         level = ladder.name(rank) or "no level"
         also = f", and the strengths {names_of(strengths)}" if strengths else ""

@@ -225,12 +225,16 @@ STORE_FAULTS = [
     StoreFault(*config("appendonly", "no", "yes"), DOUBTFUL, "no append-only", "`appendonly yes`"),
     StoreFault(
         *config("maxmemory-policy", "allkeys-lru", "noeviction"),
-        *(WRONG, "allkeys-lru: when it is full", "`maxmemory-policy noeviction`"),
+        WRONG,
+        "allkeys-lru: when it is full",
+        "`maxmemory-policy noeviction`",
     ),
     StoreFault(
         ("REPLICAOF", "127.0.0.1", "1"),
         ("REPLICAOF", "NO", "ONE"),
-        *(WRONG, "it is a replica", "name the master"),
+        WRONG,
+        "it is a replica",
+        "name the master",
     ),
 ]
 
