@@ -1,11 +1,13 @@
 """What is right, doubtful and wrong with an issuer: its keys, and what its metadata offers."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from sidecar.domain.asked_for import Demand, demands, unoffered
 from sidecar.domain.assurance import Ladder
 from sidecar.domain.diagnosis import Diagnosis, Part, doubtful, right, wrong
-from sidecar.domain.policy import Policy, State
+from sidecar.domain.policy import Policy
+from sidecar.wire.offered import acr_values_offered
 from sidecar.wire.positions import shown
 from sidecar.wire.providers import OTHER, Provider, provider_of
 from sidecar.wire.settings import Issuer
@@ -70,47 +72,28 @@ def _cure_of_keys(report: IssuerReport) -> str:
 
 
 def diagnose_acr(
-    policies: Iterable[Policy], ladder: Ladder, reports: Iterable[IssuerReport]
+    policies: Sequence[Policy], ladder: Ladder, reports: Iterable[IssuerReport]
 ) -> Iterator[Diagnosis]:
     """Return which policies ask for an `acr` that an issuer's discovery does not offer."""
-    awake = [policy for policy in policies if policy.state is not State.DISABLED]
     for report in reports:
-        offered = report.metadata.get("acr_values_supported")
-        if not isinstance(offered, list):
+        offered = acr_values_offered(report.metadata)
+        asked = tuple(demands(policies, report.issuer.names, ladder))
+        if offered is None or not asked:
             continue
-        asked = 0
-        name = shown(report.issuer.issuer)
-        for policy in awake:
-            if report.issuer.names not in policy.issuers:
-                continue
-            for values in _asked(policy, ladder):
-                asked += 1
-                if not set(values) & set(offered):
-                    yield _unoffered(policy, values, report, offered)
-        if asked:
-            words = f"of {asked} requirements of policies, each is looked up in what it offers"
-            yield right(Part.POLICIES, f"acr at {name}", words)
+        missed = unoffered(asked, offered)
+        yield from (_unoffered(one, report, offered) for one in missed)
+        if not missed:
+            words = f"it offers what policies ask for: {names_of(sorted(offered))}"
+            yield right(Part.POLICIES, f"acr at {shown(report.issuer.issuer)}", words)
 
 
-def _asked(policy: Policy, ladder: Ladder) -> Iterator[tuple[str, ...]]:
-    """The `acr_values` of each alternative of a policy's grant, where there are any."""
-    for way in policy.grant.alternatives:
-        levels = [name for name in way if ladder.rank_of_level(name) or name in ladder.strengths]
-        values = ladder.acr_values(ladder.requirements(levels)) if levels else ()
-        if values:
-            yield values
-
-
-def _unoffered(
-    policy: Policy, values: tuple[str, ...], report: IssuerReport, offered: list[object]
-) -> Diagnosis:
-    there = names_of(str(one) for one in offered)
+def _unoffered(demand: Demand, report: IssuerReport, offered: frozenset[str]) -> Diagnosis:
     words = (
-        f"it asks for acr {names_of(values)}, and {shown(report.issuer.issuer)} offers {there}"
-        " (`acr_values_supported`): users are sent there in vain"
+        f"it asks for acr {names_of(demand.acr_values)}, and {shown(report.issuer.issuer)} offers"
+        f" {names_of(sorted(offered))} (`acr_values_supported`): users are sent there in vain"
     )
     cure = (
         "list what it offers as `acr` of the level in `assurance.levels`, or"
         f" {report.provider.cure('acr')}"
     )
-    return wrong(Part.POLICIES, policy.id, words, cure)
+    return wrong(Part.POLICIES, demand.policy, words, cure)

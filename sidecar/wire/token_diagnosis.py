@@ -227,7 +227,8 @@ def _level(case: Examined, issuer: Issuer, token: Token) -> Iterator[Diagnosis]:
         cure = "list it as `amr` of one of `assurance.levels`"
         yield wrong(_PART, "amr", words, f"{cure}, or {case.provider.cure('amr')}")
     elif not signed_in.amr:
-        words = f"it has neither `{issuer.acr_claim}` nor `{issuer.amr_claim}`: no sign-in is ever strong enough for a level"
+        neither = f"it has neither `{issuer.acr_claim}` nor `{issuer.amr_claim}`"
+        words = f"{neither}: no sign-in is ever strong enough for a level"
         yield wrong(_PART, "acr", words, case.provider.cure("acr"))
         words = f"it has no `{issuer.amr_claim}`"
         yield doubtful(_PART, "amr", words, case.provider.cure("amr"))
