@@ -16,6 +16,7 @@ from sidecar.service.reception_records import (
     StreamVerified,
 )
 from sidecar.wire.security_event_tokens import Fault
+from sidecar.wire.security_events import INFORMING
 
 Received: TypeAlias = SecurityEventTokenTaken | StreamVerified | StreamChanged | Polled
 
@@ -34,6 +35,14 @@ class ReceivedMetrics:
         )
         for fate in (*SetOutcome, *Fault):
             self.tokens.labels(fate)
+        self.left_out = Counter(
+            "sidecar_security_event_members_left_out_total",
+            "Members of security events that only inform and could not be read, by name.",
+            ("member",),
+            registry=registry,
+        )
+        for member in (*INFORMING, "toe"):
+            self.left_out.labels(member)
         self.polls = Counter(
             "sidecar_polls_total",
             "Polls of transmitters, by outcome.",
@@ -83,6 +92,8 @@ def record_received(observation: Received, metrics: ReceivedMetrics, log: Logger
 def _token(token: SecurityEventTokenTaken, metrics: ReceivedMetrics, log: Logger) -> None:
     """What anybody can send is told at debug level only; the metric counts it."""
     metrics.tokens.labels(token.outcome).inc()
+    for member in token.left_out:
+        metrics.left_out.labels(member).inc()
     quiet = token.outcome in _QUIET or not token.transmitter
     write = log.debug if quiet else log.info
     if token.transmitter and token.outcome in set(Fault):
@@ -95,6 +106,7 @@ def _token(token: SecurityEventTokenTaken, metrics: ReceivedMetrics, log: Logger
         id=token.id,
         transaction=token.transaction,
         detail=token.detail,
+        **({"left_out": list(token.left_out)} if token.left_out else {}),
     )
 
 

@@ -5,7 +5,7 @@ verifies the signature, with one concrete key and an algorithm that this key is 
 is refused in the words of RFC 8935, section 2.4.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import jwt
@@ -21,6 +21,7 @@ from sidecar.wire.security_event_tokens import (
     InvalidSet,
     SecurityEventToken,
     decode_claims,
+    origin_of,
 )
 
 
@@ -70,10 +71,11 @@ class SetVerifier:
             raise InvalidSet(Fault.INVALID_REQUEST, error.description) from None
         transmitter, keys = self._issuer(parts)
         await self._check_signature(text, parts, transmitter, keys)
-        token = decode_claims(parts.claims)
-        if not set(token.audiences) & set(transmitter.audiences):
-            raise InvalidSet(Fault.INVALID_AUDIENCE, "the SET is for another audience")
-        _check_age(token, transmitter, now)
+        try:
+            token = _understood(parts.claims, transmitter, now)
+        except InvalidSet as error:
+            origin = origin_of(parts.claims, transmitter.name)
+            raise InvalidSet(error.fault, error.description, origin) from None
         if self._known.get(transmitter.issuer) != (transmitter, keys):
             return await self.verify(text, now)  # meanwhile it is trusted otherwise, or not at all
         return Verified(token, transmitter)
@@ -115,6 +117,17 @@ class SetVerifier:
                 continue
             return True
         return False
+
+
+def _understood(
+    claims: Mapping[str, object], transmitter: KnownTransmitter, now: float
+) -> SecurityEventToken:
+    """Read what a transmitter has signed; raises `InvalidSet`."""
+    token = decode_claims(claims)
+    if not set(token.audiences) & set(transmitter.audiences):
+        raise InvalidSet(Fault.INVALID_AUDIENCE, "the SET is for another audience")
+    _check_age(token, transmitter, now)
+    return token
 
 
 def _check_age(token: SecurityEventToken, transmitter: KnownTransmitter, now: float) -> None:

@@ -45,6 +45,8 @@ _REASONS = {
     409: "a stream exists already; show it, and update it",
     429: "too many requests",
 }
+_NOTHING_THERE = (404, 405, 410)
+_AT_METADATA = "there are no metadata; where they lie elsewhere `metadata_url` says so"
 _M = TypeVar("_M")
 
 
@@ -54,10 +56,13 @@ class Refused(Exception):  # noqa: N818 - named by who must act: the operator
     What it says of that is part of the message, as far as it can be printed.
     """
 
-    def __init__(self, status: int, said: str = "") -> None:
+    def __init__(self, status: int, said: str = "", where: str = "") -> None:
         reason = _REASONS.get(status, "the answer is not what was expected")
+        if where:
+            reason = f"{where}: {_AT_METADATA if status in _NOTHING_THERE else reason}"
         super().__init__(f"{reason} ({status}{f': {said}' if said else ''})")
         self.status = status
+        self.said = said
 
 
 class _Answer(NamedTuple):
@@ -98,7 +103,7 @@ class TransmitterApi:
 
     async def metadata(self) -> TransmitterMetadata:
         """What the transmitter tells of itself; its issuer is the one that was asked."""
-        metadata = _decoded(await self._call("GET", self._metadata_url), TransmitterMetadata)
+        metadata = await self._metadata()
         if metadata.issuer != self._issuer:
             found = f"{shown(metadata.issuer)!r}, and {self._issuer!r} is configured"
             raise Unavailable(f"{self._metadata_url}: the metadata are of the issuer {found}")
@@ -106,6 +111,17 @@ class TransmitterApi:
             if name.endswith("_endpoint") and value:
                 check_onward(self._metadata_url, value)  # our token goes there
         return metadata
+
+    async def _metadata(self) -> TransmitterMetadata:
+        """As they stand there; whatever is wrong with them is told with their address."""
+        where = self._metadata_url
+        try:
+            return _decoded(await self._call("GET", where), TransmitterMetadata)
+        except Refused as error:
+            raise Refused(error.status, error.said, where) from None
+        except Unavailable as error:
+            told = str(error)
+            raise Unavailable(told if where in told else f"{where}: {told}") from error
 
     async def create(
         self, url: str, delivery: Delivery, events: tuple[str, ...], description: str

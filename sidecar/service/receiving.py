@@ -29,6 +29,7 @@ from sidecar.wire.security_event_tokens import (
     Event,
     Fault,
     InvalidSet,
+    Origin,
     SecurityEventToken,
     UnknownEvent,
     event_id_of,
@@ -121,6 +122,8 @@ class Receiving:
                 raise NotTheirs
             taken = await self._take(verified.token, verified.transmitter)
         except InvalidSet as error:
+            if error.origin is not None:
+                told = _taken_of(error.origin)
             self._tell(told, error.fault.value, error.description)
             raise
         except Overloaded:
@@ -195,8 +198,19 @@ class Receiving:
                 id=told.id,
                 transaction=told.transaction,
                 detail=detail,
+                left_out=told.left_out,
             )
         )
+
+
+def _taken_of(origin: Origin) -> SecurityEventTokenTaken:
+    return SecurityEventTokenTaken(
+        outcome="",
+        transmitter=origin.transmitter,
+        event=origin.event,
+        id=origin.id,
+        transaction=origin.transaction,
+    )
 
 
 def _described(verified: Verified) -> SecurityEventTokenTaken:
@@ -208,6 +222,7 @@ def _described(verified: Verified) -> SecurityEventTokenTaken:
         event=_name(token.event),
         id=event_id_of(token.issuer, token.id),
         transaction=token.transaction,
+        left_out=token.left_out,
     )
 
 

@@ -21,7 +21,8 @@ class SecurityEventTokenTaken(msgspec.Struct, frozen=True, kw_only=True):
 
     `outcome` is a `SetOutcome`, or the `err` of a refusal (RFC 8935, section 2.4). `transmitter` is
     the configured name, empty where it is none's; `event` the short name of the event's type;
-    `detail` quotes nothing of the token.
+    `detail` quotes nothing of the token; `left_out` are members that only inform and could not be
+    read.
     """
 
     outcome: str
@@ -30,6 +31,7 @@ class SecurityEventTokenTaken(msgspec.Struct, frozen=True, kw_only=True):
     id: str = ""
     transaction: str = ""
     detail: str = ""
+    left_out: tuple[str, ...] = ()
 
 
 class StreamVerified(msgspec.Struct, frozen=True, kw_only=True):

@@ -154,13 +154,27 @@ class _Fields(NamedTuple):
                 self.refuse(name, f"must hold strings of 1 to {MAX_NAME} characters")
         return tuple(composed(item) for item in value)
 
+    def informing(self, name: str) -> str:
+        """A text that only people read: empty where it cannot be, since it never vetoes an event.
+
+        Control characters are left out of it, and what is too long is cut.
+        """
+        value = self.values.get(name)
+        if not isinstance(value, str):
+            return ""
+        plain = "".join(one if is_fit(one) else " " for one in value[:MAX_TEXT])
+        return composed(plain)[:MAX_TEXT]
+
     def choice(self, name: str, allowed: Sequence[str], *, required: bool = False) -> str:
+        """One of these, in any case; of what has several spellings the one that is allowed."""
         value = self.values.get(name)
         if value is None and not required:
             return ""
-        if not isinstance(value, str) or value not in allowed:
+        found = _spelled(value) if isinstance(value, str) else ""
+        meant = [one for one in allowed if _spelled(one) == found]
+        if not meant:
             self.refuse(name, f"must be one of {', '.join(allowed)}")
-        return value
+        return meant[0]
 
     def number(self, name: str, least: float, most: float) -> float | None:
         """A number within bounds, which also keep out NaN, infinities and huge integers."""
@@ -179,6 +193,10 @@ class _Fields(NamedTuple):
         if text and not canonical:
             self.refuse("ip", "must be an IPv4 or IPv6 address")
         return canonical
+
+
+def _spelled(value: str) -> str:
+    return value.casefold().replace("_", "-")
 
 
 def _is_text(value: str, least: int, most: int) -> bool:
@@ -265,7 +283,7 @@ def _revoked(data: _Fields, envelope: _Envelope) -> Signal:
         stamp=envelope.stamp,
         subject=envelope.subject,
         source=envelope.source,
-        reason=data.text("reason"),
+        reason=data.informing("reason"),
     )
 
 
@@ -279,7 +297,6 @@ def _network(data: _Fields, envelope: _Envelope) -> Signal:
 
 
 def _compliance(data: _Fields, envelope: _Envelope) -> Signal:
-    data.choice("previous_status", _STATUSES)
     return DeviceComplianceChange(
         stamp=envelope.stamp,
         subject=envelope.subject,
@@ -289,13 +306,12 @@ def _compliance(data: _Fields, envelope: _Envelope) -> Signal:
 
 
 def _risk_level(data: _Fields, envelope: _Envelope) -> Signal:
-    data.choice("previous_level", tuple(_LEVELS))
     return RiskLevelChange(
         stamp=envelope.stamp,
         subject=envelope.subject,
         source=envelope.source,
         level=_LEVELS[data.choice("current_level", tuple(_LEVELS), required=True)],
-        reason=data.text("risk_reason"),
+        reason=data.informing("risk_reason"),
     )
 
 
@@ -310,7 +326,6 @@ def _credential(data: _Fields, envelope: _Envelope) -> Signal:
 
 
 def _assurance(data: _Fields, envelope: _Envelope) -> Signal:
-    data.text("previous_level", MAX_NAME)
     return AssuranceLevelChange(
         stamp=envelope.stamp,
         subject=envelope.subject,

@@ -7,7 +7,7 @@ delivery use for a refusal (RFC 8935, section 2.4; RFC 8936, section 2.6).
 import hashlib
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
@@ -15,8 +15,9 @@ from sidecar.wire.security_events import (
     KINDS,
     InvalidSecurityEvent,
     SecurityEvent,
-    decode_security_event,
     encode_security_event,
+    name_of,
+    read_security_event,
     seconds_of,
 )
 from sidecar.wire.subject_ids import (
@@ -48,13 +49,30 @@ class Fault(StrEnum):
     INVALID_STATE = "invalid_state"
 
 
-class InvalidSet(Exception):  # noqa: N818 - named by who must act: the transmitter
-    """The SET is refused. `description` is for a person there; it quotes nothing."""
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose a SET is, as its signature shows, and what may be logged of it.
 
-    def __init__(self, fault: Fault, description: str) -> None:
+    `transmitter` is the configured name, `event` the short name of the event's type, and `id` our
+    own: theirs may say anything.
+    """
+
+    transmitter: str = ""
+    event: str = ""
+    id: str = ""
+    transaction: str = ""
+
+
+class InvalidSet(Exception):  # noqa: N818 - named by who must act: the transmitter
+    """The SET is refused. `description` is for a person there; it quotes nothing.
+
+    `origin` says whose it is where it is well signed.
+    """
+
+    def __init__(self, fault: Fault, description: str, origin: Origin | None = None) -> None:
         super().__init__(f"{fault.value}: {description}")
         self.fault = fault
         self.description = description
+        self.origin = origin
 
 
 class SetError(msgspec.Struct, frozen=True):
@@ -77,6 +95,7 @@ class SecurityEventToken(msgspec.Struct, frozen=True, kw_only=True):
     """What a SET says. Times are seconds since the epoch.
 
     `subject` is None only where an event needs none (a verification of the drafts).
+    `left_out` are members that only inform and cannot be read (`INFORMING`, `toe`).
     `time_of_event` is `toe`. `transaction` is `txn`: alike in SETs of one cause.
     """
 
@@ -88,6 +107,7 @@ class SecurityEventToken(msgspec.Struct, frozen=True, kw_only=True):
     subject: SubjectId | None = None
     transaction: str = ""
     time_of_event: float | None = None
+    left_out: tuple[str, ...] = ()
 
     @property
     def time(self) -> float:
@@ -108,7 +128,10 @@ def decode_claims(claims: Mapping[str, object]) -> SecurityEventToken:
     for name in ("sub", "exp"):
         if name in claims:
             raise _invalid(f"{name} must not be present in a security event token")
-    uri, payload, event = _event(claims.get("events"))
+    uri, payload, (event, left_out) = _event(claims.get("events"))
+    happened = _informing_time(claims.get("toe"))
+    if happened is None and claims.get("toe") is not None:
+        left_out = (*left_out, "toe")
     return SecurityEventToken(
         issuer=_text(claims, "iss"),
         id=_text(claims, "jti"),
@@ -117,7 +140,24 @@ def decode_claims(claims: Mapping[str, object]) -> SecurityEventToken:
         event=event,
         subject=_subject(claims, uri, payload),
         transaction=_transaction(claims.get("txn")),
-        time_of_event=_time(claims, "toe"),
+        time_of_event=happened,
+        left_out=left_out,
+    )
+
+
+def origin_of(claims: Mapping[str, object], transmitter: str) -> Origin:
+    """What may be logged of claims that this transmitter has signed, whatever is wrong with them.
+
+    What is missing or of another type is empty.
+    """
+    issuer, token_id, events = claims.get("iss"), claims.get("jti"), claims.get("events")
+    named = isinstance(issuer, str) and isinstance(token_id, str) and bool(token_id)
+    kinds = [KINDS[uri] for uri in events if uri in KINDS] if isinstance(events, Mapping) else []
+    return Origin(
+        transmitter=transmitter,
+        event=name_of(kinds[0]) if kinds else "",
+        id=event_id_of(str(issuer), str(token_id)) if named else "",
+        transaction=_transaction(claims.get("txn")),
     )
 
 
@@ -156,7 +196,12 @@ def _invalid(description: str) -> InvalidSet:
     return InvalidSet(Fault.INVALID_REQUEST, description)
 
 
-def _event(events: object) -> tuple[str, Mapping[str, object], Event]:
+class _Read(NamedTuple):
+    event: Event
+    left_out: tuple[str, ...] = ()
+
+
+def _event(events: object) -> tuple[str, Mapping[str, object], _Read]:
     """One event; it may stand under several URIs, if they mean the same (SSF 1.0, "events")."""
     if not isinstance(events, Mapping) or not 1 <= len(events) <= _MAX_EVENTS:
         raise _invalid("events must be an object that holds one event")
@@ -168,9 +213,9 @@ def _event(events: object) -> tuple[str, Mapping[str, object], Event]:
     if not isinstance(payload, Mapping):
         raise _invalid("events: must have an object for each event type")
     if not known:
-        return uri, payload, UnknownEvent(uri[:MAX_ID])
+        return uri, payload, _Read(UnknownEvent(uri[:MAX_ID]))
     try:
-        return uri, payload, decode_security_event(uri, payload)
+        return uri, payload, _Read(*read_security_event(uri, payload))
     except InvalidSecurityEvent as error:
         raise _invalid(str(error)) from None
 
@@ -219,6 +264,13 @@ def _time(claims: Mapping[str, object], name: str) -> float | None:
     if not 0 <= value <= LATEST_TIME:
         raise _invalid(f"{name} must be a number of seconds since 1970")
     return value
+
+
+def _informing_time(value: object) -> float | None:
+    """`toe`, for which `iat` stands in; None also where it is no time."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if 0 <= value <= LATEST_TIME else None
 
 
 def _required_time(claims: Mapping[str, object], name: str) -> float:

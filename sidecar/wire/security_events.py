@@ -1,14 +1,19 @@
 """What security events say: the event types of CAEP 1.0, RISC 1.0 and SSF 1.0, as values.
 
 Read tolerantly where it does no harm: members that are not known are passed over (SSF 1.0,
-"Additional fields"), and what a profile requires but nobody needs may be missing, since an event
-that is refused for want of its `previous_status` leaves a stolen device trusted. What is there and
-wrong is refused. They are written strictly.
+"Additional fields"), what a profile requires but nobody needs may be missing, null is absent, and
+levels and statuses count in any case. Members that only inform never veto an event: one that cannot
+be read is left out, since an event that is refused for the sake of its `reason_admin` leaves a
+stolen session alive. What an event does depend on is refused where it is wrong. They are written
+strictly.
 """
 
+import enum
+import functools
+import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -310,21 +315,106 @@ def name_of(kind: type[SecurityEvent]) -> str:
     return URIS[kind].rpartition("/")[2]
 
 
+INFORMING = frozenset(
+    {
+        *("event_timestamp", "initiating_entity", "reason_admin", "reason_user", "reason"),
+        *("previous_level", "previous_status", "risk_reason", "friendly_name", "new-value"),
+        *("x509_issuer", "x509_serial", "fido2_aaguid", "fp_ua"),
+    }
+)
+"""Members on which nothing depends but what people are told, and `event_timestamp`, for which
+`toe` and `iat` stand in."""
+
+_NUMBER = re.compile(r"[0-9]{1,16}(\.[0-9]{1,9})?")
+_LATEST = 9_999_999_999_999
+"""The last `event_timestamp`, in milliseconds, that is a time."""
+
+
+class ReadEvent(NamedTuple):
+    """An event, and the members that only inform and were left out, as they cannot be read."""
+
+    event: SecurityEvent
+    left_out: tuple[str, ...] = ()
+
+
 def decode_security_event(uri: str, payload: object, field: str = "events") -> SecurityEvent:
     """Read the event of this type that stands at `field`; raises `InvalidSecurityEvent`."""
+    return read_security_event(uri, payload, field).event
+
+
+def read_security_event(uri: str, payload: object, field: str = "events") -> ReadEvent:
+    """Read an event, and tell what of it was left out; raises `InvalidSecurityEvent`."""
     kind = KINDS.get(uri)
     if kind is None:
         raise InvalidSecurityEvent(field, "has an event type that is not known here")
     if not isinstance(payload, Mapping):
         raise InvalidSecurityEvent(field, "must have an object for each event type")
+    members, left_out = _members(kind, payload)
     try:
-        event: SecurityEvent = msgspec.convert(payload, kind)
+        return ReadEvent(msgspec.convert(members, kind), left_out)
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `$")
-        if message.startswith("Invalid enum value"):
-            message = "has none of the values that are defined"
-        raise InvalidSecurityEvent(field + path.rstrip("`"), message) from None
-    return event
+        raise InvalidSecurityEvent(field + path.rstrip("`"), _in_words(message)) from None
+
+
+def _in_words(message: str) -> str:
+    """What is wrong, without the names of types of ours."""
+    if message.startswith("Invalid enum value"):
+        return "has none of the values that are defined"
+    if message.startswith("Object missing required field"):
+        return f"{message.partition('`')[2].rstrip('`')} is required"
+    return "is not of the form that is defined"
+
+
+def _members(
+    kind: type[SecurityEvent], payload: Mapping[str, object]
+) -> tuple[dict[str, object], tuple[str, ...]]:
+    """What can be read of an event's members that we know, and which informing ones cannot."""
+    members: dict[str, object] = {}
+    left_out: list[str] = []
+    for name, shape in _shapes(kind).items():
+        value = _as_defined(name, payload.get(name), shape)
+        if value is None:
+            continue  # null is absent
+        if name in INFORMING and not _is_readable(name, value, shape):
+            left_out.append(name)
+        else:
+            members[name] = value
+    return members, tuple(left_out)
+
+
+@functools.cache
+def _shapes(kind: type[SecurityEvent]) -> Mapping[str, Any]:
+    return {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
+
+
+@functools.cache
+def _choices(shape: Any) -> Mapping[str, str]:
+    """The values of an enumeration as they may be spelled; empty where it is none."""
+    kinds = [one for one in (shape, *getattr(shape, "__args__", ())) if isinstance(one, type)]
+    values = [str(one.value) for kind in kinds if issubclass(kind, enum.Enum) for one in kind]
+    return {_spelled(value): value for value in values}
+
+
+def _spelled(value: str) -> str:
+    return value.casefold().replace("_", "-")
+
+
+def _as_defined(name: str, value: object, shape: Any) -> object:
+    """The value in the spelling that is defined, where it is the same in another one."""
+    if not isinstance(value, str):
+        return value
+    if name == "event_timestamp" and _NUMBER.fullmatch(value):
+        return float(value)
+    return _choices(shape).get(_spelled(value), value)
+
+
+def _is_readable(name: str, value: object, shape: Any) -> bool:
+    try:
+        msgspec.convert(value, shape)
+    except msgspec.ValidationError:
+        return False
+    return name != "event_timestamp" or 0 <= value <= _LATEST  # type: ignore[operator]
 
 
 def encode_security_event(event: SecurityEvent) -> tuple[str, dict[str, object]]:

@@ -1,3 +1,4 @@
+import io
 import json
 from typing import Any
 
@@ -8,11 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.adapters.keys import KeySource
+from sidecar.adapters.logs import Lines
 from sidecar.adapters.set_verifier import SetVerifier
+from sidecar.adapters.telemetry import Telemetry
 from sidecar.service.answers import Unavailable
+from sidecar.service.receiving import Receiving
 from sidecar.wire.receiver_settings import KnownTransmitter
-from sidecar.wire.security_event_tokens import Fault, InvalidSet
-from sidecar.wire.settings import Issuer, Tokens
+from sidecar.wire.security_event_tokens import Fault, InvalidSet, event_id_of
+from sidecar.wire.settings import Issuer, Settings, Tokens
 from sidecar.wire.streams import metadata_address
 from tests.adapters.identity import ALGORITHMS, Answer, Provider, Signer, encode, key_set, serve
 
@@ -222,3 +226,62 @@ async def test_a_set_under_way_does_not_outlive_the_trust_in_its_transmitter(
         gate.set()
     assert faults == [Fault.INVALID_ISSUER]
     nursery.cancel_scope.cancel()
+
+
+class Taking:
+    """SETs as they are taken, and the lines that are written of them."""
+
+    def __init__(self, provider: Provider) -> None:
+        self._stream = io.BytesIO()
+        self.telemetry = Telemetry(Settings(), Lines(self._stream))
+        unused: Any = None
+        self._receiving = Receiving(
+            verifier=verifier(provider),
+            events=unused,
+            rules=unused,
+            source_of=unused,
+            state_secret=unused,
+            clock=lambda: NOW,
+            skew=60.0,
+            telemetry=self.telemetry,
+        )
+
+    async def refused(self, text: str) -> list[Any]:
+        with pytest.raises(InvalidSet):
+            await self._receiving.take(text, ["idp"])
+        lines = [json.loads(line) for line in self._stream.getvalue().splitlines()]
+        return [line for line in lines if line["event"] == "security-event-token"]
+
+
+RISK = "https://schemas.openid.net/secevent/caep/event-type/risk-level-change"
+
+
+@pytest.mark.parametrize(
+    ("changes", "outcome"),
+    [
+        ({"events": {RISK: {"current_level": "EXTREME"}}}, "invalid_request"),
+        ({"events": {RISK: {"current_level": "LOW"}}, "aud": "else"}, "invalid_audience"),
+        ({"events": {RISK: {"current_level": "LOW"}}, "iat": NOW + 3600}, "invalid_request"),
+        ({"events": {RISK: {"current_level": "LOW"}}, "sub": "ada"}, "invalid_request"),
+    ],
+)
+async def test_a_refusal_of_who_has_signed_is_a_warning_with_transmitter_type_and_id(
+    provider: Provider, changes: dict[str, Any], outcome: str
+) -> None:
+    (line,) = await Taking(provider).refused(token(provider, txn="t-7", **changes))
+    assert (line["level"], line["outcome"]) == ("warning", outcome)
+    assert (line["transmitter"], line["type"]) == ("idp", "risk-level-change")
+    assert line["id"] == event_id_of(provider.url, "1")
+    assert line["transaction"] == "t-7"
+    assert line["detail"]
+
+
+@pytest.mark.parametrize("events", [{}, [], None, {"urn:a": 1, "urn:b": 2}])
+async def test_what_cannot_be_told_of_a_refusal_is_empty(provider: Provider, events: Any) -> None:
+    (line,) = await Taking(provider).refused(token(provider, events=events))
+    assert (line["level"], line["transmitter"], line["type"]) == ("warning", "idp", "")
+
+
+async def test_what_a_stranger_sends_is_no_line(provider: Provider) -> None:
+    forged = token(provider, Signer(kid="old", number=5))
+    assert await Taking(provider).refused(forged) == []

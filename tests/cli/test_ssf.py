@@ -79,6 +79,17 @@ async def test_discover_shows_what_is_offered(scene: Scene) -> None:
     assert (await scene.shown("discover"))["issuer"] == scene.transmitter.url
 
 
+async def test_discover_names_the_address_where_no_metadata_are(scene: Scene) -> None:
+    elsewhere = f"{scene.transmitter.url}/nowhere"
+    issuer = f"issuer: {scene.transmitter.url}"
+    text = scene.config.read_text().replace(issuer, f"{issuer}\n      metadata_url: {elsewhere}")
+    scene.config.write_text(text)
+    done = await scene.ssf("discover")
+    assert (done.status, done.out) == (1, "")
+    assert f"{elsewhere}: there are no metadata" in done.err
+    assert "metadata_url" in done.err
+
+
 async def test_create_asks_for_the_events_that_are_taken_and_by_default_polls(
     scene: Scene,
 ) -> None:

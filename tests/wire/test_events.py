@@ -190,13 +190,8 @@ def test_a_subject_that_does_not_fit_is_refused_by_its_field(
         ("network-change", {"segment": ""}, "data.segment"),
         ("device-compliance-change", {}, "data.current_status"),
         ("device-compliance-change", {"current_status": True}, "data.current_status"),
-        ("device-compliance-change", {"current_status": "COMPLIANT"}, "data.current_status"),
-        (
-            "device-compliance-change",
-            {"current_status": "compliant", "previous_status": "x"},
-            "data.previous_status",
-        ),
-        ("risk-level-change", {"current_level": "high"}, "data.current_level"),
+        ("device-compliance-change", {"current_status": "compliant-ish"}, "data.current_status"),
+        ("risk-level-change", {"current_level": "HIGHER"}, "data.current_level"),
         ("risk-level-change", {"current_level": ["HIGH"]}, "data.current_level"),
         ("assurance-level-change", {}, "data.current_level"),
         (
@@ -230,6 +225,54 @@ def test_data_that_does_not_fit_is_refused_by_its_field(
     kind: str, data: Any, field: str | None
 ) -> None:
     assert refused(least(kind, data=data)).field == field
+
+
+UNREADABLE: tuple[object, ...] = (
+    *(None, 7, True, [], ["a"], {"en": None}, {"a": 1}),
+    *("a\nb\x07", "x" * 5000),
+)
+
+
+@pytest.mark.parametrize("value", UNREADABLE)
+@pytest.mark.parametrize(
+    ("kind", "data", "member"),
+    [
+        ("session-revoked", {}, "reason"),
+        ("risk-level-change", {"current_level": "HIGH"}, "risk_reason"),
+        ("risk-level-change", {"current_level": "HIGH"}, "previous_level"),
+        ("device-compliance-change", {"current_status": "not-compliant"}, "previous_status"),
+        ("assurance-level-change", {"current_level": "mfa"}, "previous_level"),
+    ],
+)
+def test_what_only_informs_never_vetoes_an_event(
+    kind: str, data: dict[str, Any], member: str, value: object
+) -> None:
+    read = decode(least(kind, data={**data, member: value}))
+    reason = getattr(read, "reason", "")
+    assert len(reason) <= 1024
+    assert reason.isprintable()
+    assert msgspec.structs.replace(read, **({"reason": ""} if reason else {})) == decode(
+        least(kind, data=data)
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "member", "spelled", "meant"),
+    [
+        ("risk-level-change", "current_level", ["high", "High", "HIGH"], "HIGH"),
+        (
+            *("device-compliance-change", "current_status"),
+            *(["NOT_COMPLIANT", "Not-Compliant", "not_compliant"], "not-compliant"),
+        ),
+        ("device-compliance-change", "current_status", ["Compliant"], "compliant"),
+        ("credential-change", "change_type", ["UPDATE", "Update"], "update"),
+    ],
+)
+def test_levels_and_statuses_are_read_in_any_case(
+    kind: str, member: str, spelled: list[str], meant: str
+) -> None:
+    wanted = decode(least(kind, data={member: meant}))
+    assert [decode(least(kind, data={member: one})) for one in spelled] == [wanted] * len(spelled)
 
 
 def test_data_may_hold_more_than_is_known_here() -> None:
