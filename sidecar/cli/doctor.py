@@ -23,7 +23,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = (
         "Examine the configuration, issuers and their keys, the store and its user's rights, "
-        "sources, databases, policies; with --token-file a token, claim by claim. Each line is "
+        "sources, databases, policies; with --token-file a token, claim by claim, and with "
+        "--gateway-url the gateway, by calls through it. Each line is "
         "right, doubtful or wrong, with what helps. Nothing is written anywhere, and "
         "the token is never printed."
     )
@@ -32,6 +33,7 @@ examples:
   sidecar doctor --config /etc/sidecar/sidecar.yaml
   sidecar doctor --token-file token.txt
   pbpaste | sidecar doctor --token-file -
+  sidecar doctor --gateway-url https://shop.example/account
   sidecar doctor --json | jq '.findings[] | select(.state == "wrong")'
 
 exit status: 0 nothing is wrong, 1 something is, 2 bad usage
@@ -42,6 +44,12 @@ exit status: 0 nothing is wrong, 1 something is, 2 bad usage
         metavar="FILE",
         default="",
         help="a file with an access token; - for standard input",
+    )
+    parser.add_argument(
+        "--gateway-url",
+        metavar="URL",
+        default="",
+        help="a page behind the gateway that takes a token: it is called with GET, several times",
     )
     parser.add_argument(
         "--timeout",
@@ -65,8 +73,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     from sidecar.daemon.examining import Request, examine  # noqa: PLC0415 - likewise
 
+    if arguments.gateway_url and not arguments.gateway_url.startswith(("https://", "http://")):
+        raise Stop("sidecar doctor: --gateway-url: is no address with https:// or http://")
     token = _token(arguments.token_file) if arguments.token_file else ""
-    request = Request(config, token, arguments.timeout)
+    request = Request(config, token, arguments.gateway_url, arguments.timeout)
     found = trio.run(examine, request)
     if arguments.json:
         _print_document(found)

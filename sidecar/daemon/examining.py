@@ -11,6 +11,7 @@ import trio
 
 from sidecar.adapters import clock
 from sidecar.adapters.embedded import NoEmbeddedStore, server_binary
+from sidecar.adapters.gateway_probe import examine_gateway
 from sidecar.adapters.geography import Geography, Outcome
 from sidecar.adapters.issuer_probe import examine_issuer
 from sidecar.adapters.keys import KeySource
@@ -24,6 +25,7 @@ from sidecar.domain.causes import words_of
 from sidecar.domain.diagnosis import Diagnosis, Part, doubtful, in_order, right, wrong
 from sidecar.service.answers import Unavailable
 from sidecar.wire.claims import InvalidToken
+from sidecar.wire.gateway_diagnosis import diagnose_gateway
 from sidecar.wire.introspection import is_opaque
 from sidecar.wire.issuer_diagnosis import IssuerReport, diagnose_acr, diagnose_issuer
 from sidecar.wire.jws import read
@@ -38,10 +40,11 @@ _OLD = 90 * 86400.0
 
 
 class Request(NamedTuple):
-    """What is to be examined: a configuration, a token if one is given, and for how long."""
+    """What is to be examined: a configuration; a token and a gateway, if given; for how long."""
 
     config: Path
     token: str = ""
+    gateway_url: str = ""
     timeout: float = 10.0
 
 
@@ -60,6 +63,8 @@ async def examine(request: Request) -> tuple[Diagnosis, ...]:
         (Part.SOURCES, lambda: _sources(configuration)),
         (Part.DATABASES, lambda: _places(configuration)),
     ]
+    if request.gateway_url:
+        parts.append((Part.GATEWAY, lambda: _gateway(configuration, request)))
     async with trio.open_nursery() as nursery:
         for part, work in parts:
             nursery.start_soon(_bounded, part, work, request.timeout, found)
@@ -172,6 +177,11 @@ async def _store(configuration: Configuration) -> list[Diagnosis]:
     return found + [
         line for report in reports for line in diagnose_server(report, settings.store, skew)
     ]
+
+
+async def _gateway(configuration: Configuration, request: Request) -> list[Diagnosis]:
+    replies = await examine_gateway(request.gateway_url, request.token)
+    return list(diagnose_gateway(replies, configuration.settings.http.gateway))
 
 
 def _embedded() -> Diagnosis:

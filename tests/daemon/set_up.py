@@ -81,7 +81,7 @@ class SetUp:
     async def examined(self) -> tuple[Diagnosis, ...]:
         """Write everything down, and examine it."""
         config = self.written()
-        return await examine(Request(config, self.token, 20.0))
+        return await examine(Request(config, self.token, timeout=20.0))
 
     def written(self) -> Path:
         """Write everything down; returns the configuration's file."""
