@@ -22,6 +22,7 @@ import msgspec.inspect as mi
 
 from sidecar.adapters.redis_rights import least_rights, needs_of
 from sidecar.domain import lint, powers
+from sidecar.domain.assurance import DEFAULT_LEVELS
 from sidecar.wire import hardening
 from sidecar.wire.config import REFINED
 from sidecar.wire.positions import Problems
@@ -33,6 +34,7 @@ from sidecar.wire.spellings import Kind
 PAGE = Path(__file__).parent / "reference" / "configuration.md"
 SOURCES = Path(__file__).parent / "sources.md"
 STORE = Path(__file__).parent / "store.md"
+PROVIDERS = Path(__file__).parent / "providers" / "README.md"
 WARNINGS = Path(__file__).parent / "reference" / "warnings.md"
 WARNINGS_HEAD = """\
 # Warnings
@@ -291,6 +293,23 @@ def store_page() -> str:
     )
 
 
+def providers_page() -> str:
+    """Return the page of identity providers, with the levels that are built in."""
+    rows = ["| level | `acr` | `amr`, any of |\n| --- | --- | --- |"]
+    for level in DEFAULT_LEVELS:
+        acr = ", ".join(f"`{one}`" for one in level.acr)
+        ways = sorted(sorted(way, key=_by_factor) for way in level.amr)
+        amr = ", ".join(f"`{' + '.join(way)}`" for way in ways)
+        rows.append(f"| `{level.name}` | {acr} | {amr} |")
+    return _replaced(PROVIDERS, "levels", "\n".join(rows) + "\n")
+
+
+def _by_factor(method: str) -> tuple[int, str]:
+    """A password comes first, and what confirms a key last."""
+    order = ("pwd", "hwk", "swk", "sc")
+    return order.index(method) if method in order else len(order), method
+
+
 def _replaced(page: Path, name: str, content: str) -> str:
     """Return a page with this between its marks of that name."""
     text = page.read_text(encoding="utf-8")
@@ -322,6 +341,7 @@ def main() -> int:
     SOURCES.write_text(sources_page(), encoding="utf-8")
     WARNINGS.write_text(warnings_page(), encoding="utf-8")
     STORE.write_text(store_page(), encoding="utf-8")
+    PROVIDERS.write_text(providers_page(), encoding="utf-8")
     return 0
 
 
