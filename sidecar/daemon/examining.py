@@ -22,9 +22,19 @@ from sidecar.daemon.configuration import Configuration, ladder_of, read_configur
 from sidecar.daemon.host_checks import host_problems
 from sidecar.daemon.linting import lint_configuration
 from sidecar.domain.causes import words_of
-from sidecar.domain.diagnosis import Diagnosis, Part, doubtful, in_order, right, wrong
+from sidecar.domain.diagnosis import (
+    Diagnosis,
+    Part,
+    Soundness,
+    doubtful,
+    in_order,
+    right,
+    wrong,
+)
+from sidecar.domain.policy import Policy
 from sidecar.service.answers import Unavailable
 from sidecar.wire.claims import InvalidToken
+from sidecar.wire.config import read_what_can_be
 from sidecar.wire.gateway_diagnosis import diagnose_gateway
 from sidecar.wire.introspection import is_opaque
 from sidecar.wire.issuer_diagnosis import IssuerReport, diagnose_acr, diagnose_issuer
@@ -32,6 +42,7 @@ from sidecar.wire.jws import read
 from sidecar.wire.policy_diagnosis import diagnose_warnings, part_of
 from sidecar.wire.positions import ConfigError, Problem
 from sidecar.wire.providers import OTHER
+from sidecar.wire.settings import Settings
 from sidecar.wire.store_diagnosis import diagnose_server
 from sidecar.wire.token_diagnosis import Examined, diagnose_token, diagnose_unread, issuer_of
 
@@ -48,27 +59,64 @@ class Request(NamedTuple):
     timeout: float = 10.0
 
 
+class _Known(NamedTuple):
+    """What could be read: the settings at least, and `whole` where nothing is wrong with it."""
+
+    settings: Settings
+    whole: Configuration | None
+
+    @property
+    def policies(self) -> tuple[Policy, ...]:
+        return self.whole.policies if self.whole is not None else ()
+
+    @property
+    def claims(self) -> frozenset[str]:
+        return self.whole.claims if self.whole is not None else frozenset()
+
+
 async def examine(request: Request) -> tuple[Diagnosis, ...]:
-    """Return how it stands with everything, part by part."""
-    try:
-        configuration = await trio.to_thread.run_sync(
-            read_configuration, request.config, os.environ
-        )
-    except ConfigError as error:
-        return tuple(_of_problem(one) for one in error.problems)
-    found = [right(Part.CONFIGURATION, "files", f"{request.config} and its policies can be read")]
-    parts: list[tuple[Part, _Work]] = [
-        (Part.ISSUERS, lambda: _issuers(configuration, request)),
-        (Part.STORE, lambda: _store(configuration)),
-        (Part.SOURCES, lambda: _sources(configuration)),
-        (Part.DATABASES, lambda: _places(configuration)),
-    ]
-    if request.gateway_url:
-        parts.append((Part.GATEWAY, lambda: _gateway(configuration, request)))
+    """Return how it stands with everything, part by part.
+
+    Of a configuration that is wrong those parts are examined of which nothing is wrong there.
+    """
+    known, found = await trio.to_thread.run_sync(_configured, request.config)
+    amiss = {one.part for one in found if one.state is Soundness.WRONG}
+    parts: list[tuple[Part, _Work]] = []
+    if known is not None:
+        parts = [
+            (Part.ISSUERS, partial(_issuers, known, request)),
+            (Part.STORE, partial(_store, known.settings)),
+            (Part.SOURCES, partial(_sources, known.settings)),
+            (Part.DATABASES, partial(_places, known, request.config)),
+        ]
+        if request.gateway_url:
+            parts.append((Part.GATEWAY, partial(_gateway, known.settings, request)))
     async with trio.open_nursery() as nursery:
         for part, work in parts:
-            nursery.start_soon(_bounded, part, work, request.timeout, found)
+            if part not in amiss:
+                nursery.start_soon(_bounded, part, work, request.timeout, found)
     return in_order(found)
+
+
+def _configured(file: Path) -> tuple[_Known | None, list[Diagnosis]]:
+    """Read the configuration, or what can be read of it, and say what is wrong. Blocks."""
+    try:
+        whole = read_configuration(file, os.environ)
+    except ConfigError as error:
+        return _in_part(file), [_of_problem(one) for one in error.problems]
+    words = f"{file} and its policies can be read"
+    return _Known(whole.settings, whole), [right(Part.CONFIGURATION, "files", words)]
+
+
+def _in_part(file: Path) -> _Known | None:
+    try:
+        text = file.read_text(encoding="utf-8")
+        reading = read_what_can_be(
+            text, str(file), os.environ, lambda path: Path(path).read_text(encoding="utf-8")
+        )
+    except (OSError, UnicodeDecodeError, ConfigError):
+        return None
+    return _Known(reading.settings, None)
 
 
 _Work = Callable[[], Awaitable[list[Diagnosis]]]
@@ -99,9 +147,9 @@ def _cure_of(problem: Problem, where: str) -> str:
     return f"correct {where}; `sidecar schema config` and docs/reference tell what there is"
 
 
-async def _issuers(configuration: Configuration, request: Request) -> list[Diagnosis]:
+async def _issuers(known: _Known, request: Request) -> list[Diagnosis]:
     """Ask each issuer; then look at the token, and at what policies ask of issuers."""
-    tokens = configuration.settings.tokens
+    tokens = known.settings.tokens
     asked: dict[str, tuple[IssuerReport, KeySource]] = {}
 
     async def ask(at: int) -> None:
@@ -116,17 +164,16 @@ async def _issuers(configuration: Configuration, request: Request) -> list[Diagn
     if not reports:
         cure = "name your identity provider in `tokens.issuers`"
         found.append(wrong(Part.ISSUERS, "issuers", "none is configured: no token is good", cure))
-    ladder = ladder_of(configuration.settings)
-    found += diagnose_acr(configuration.policies, ladder, reports)
+    found += diagnose_acr(known.policies, ladder_of(known.settings), reports)
     if request.token:
-        found += await _token(configuration, request.token, asked)
+        found += await _token(known, request.token, asked)
     return found
 
 
 async def _token(
-    configuration: Configuration, token: str, asked: dict[str, tuple[IssuerReport, KeySource]]
+    known: _Known, token: str, asked: dict[str, tuple[IssuerReport, KeySource]]
 ) -> list[Diagnosis]:
-    tokens = configuration.settings.tokens
+    tokens = known.settings.tokens
     if is_opaque(token):
         cure = "show a JWT; an opaque one is known to its issuer alone (`introspection`)"
         return [doubtful(Part.TOKEN, "form", "it is opaque, and says nothing by itself", cure)]
@@ -135,7 +182,7 @@ async def _token(
     except InvalidToken as error:
         return list(diagnose_unread(error))
     verifier = TokenVerifier([source for _, source in asked.values()], tokens)
-    verifier.want_claims(configuration.claims)
+    verifier.want_claims(known.claims)
     refusal: InvalidToken | None = None
     unknown = False
     now = clock.now()
@@ -150,18 +197,17 @@ async def _token(
     examined = Examined(
         parts,
         tokens,
-        ladder_of(configuration.settings),
+        ladder_of(known.settings),
         OTHER if report is None else report.provider,
         None if unknown or report is None else report.keys,
-        configuration.claims,
+        known.claims,
         refusal,
         now,
     )
     return list(diagnose_token(examined))
 
 
-async def _store(configuration: Configuration) -> list[Diagnosis]:
-    settings = configuration.settings
+async def _store(settings: Settings) -> list[Diagnosis]:
     if not settings.store.url:
         return [_embedded()]
     transmits = bool(settings.transmitter.issuer)
@@ -179,9 +225,9 @@ async def _store(configuration: Configuration) -> list[Diagnosis]:
     ]
 
 
-async def _gateway(configuration: Configuration, request: Request) -> list[Diagnosis]:
+async def _gateway(settings: Settings, request: Request) -> list[Diagnosis]:
     replies = await examine_gateway(request.gateway_url, request.token)
-    return list(diagnose_gateway(replies, configuration.settings.http.gateway))
+    return list(diagnose_gateway(replies, settings.http.gateway))
 
 
 def _embedded() -> Diagnosis:
@@ -194,18 +240,18 @@ def _embedded() -> Diagnosis:
     return doubtful(Part.STORE, "embedded", words, "set `store.url` where several pods run")
 
 
-async def _sources(configuration: Configuration) -> list[Diagnosis]:
-    look = partial(examine_sources, configuration.settings)
+async def _sources(settings: Settings) -> list[Diagnosis]:
+    look = partial(examine_sources, settings)
     return await trio.to_thread.run_sync(lambda: list(look()))
 
 
-async def _places(configuration: Configuration) -> list[Diagnosis]:
+async def _places(known: _Known, file: Path) -> list[Diagnosis]:
     """Look at the databases of places, and at what policies ask of them."""
-    return await trio.to_thread.run_sync(lambda: list(_looked(configuration)))
+    return await trio.to_thread.run_sync(lambda: list(_looked(known, file)))
 
 
-def _looked(configuration: Configuration) -> Iterator[Diagnosis]:
-    settings = configuration.settings
+def _looked(known: _Known, file: Path) -> Iterator[Diagnosis]:
+    settings = known.settings
     geography = Geography(settings.geography)
     outcomes = geography.reload()
     if not outcomes:
@@ -213,13 +259,15 @@ def _looked(configuration: Configuration) -> Iterator[Diagnosis]:
         yield right(Part.DATABASES, "geography", words)
     for outcome in outcomes:
         yield _database(outcome)
-    for problem in host_problems(configuration.file, settings, geography):
+    for problem in host_problems(file, settings, geography):
         if not problem.field.startswith("geography."):
             yield _of_problem(problem)
-    warnings = tuple(lint_configuration(configuration, geography.told))
-    yield from diagnose_warnings(warnings)
-    if not any(one.part is Part.POLICIES for one in diagnose_warnings(warnings)):
-        count = len(configuration.policies)
+    if known.whole is None:
+        return
+    warnings = tuple(diagnose_warnings(lint_configuration(known.whole, geography.told)))
+    yield from warnings
+    if not any(one.part is Part.POLICIES for one in warnings):
+        count = len(known.policies)
         yield right(Part.POLICIES, "policies", f"each of {count} can fire, and is reached")
 
 

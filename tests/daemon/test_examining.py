@@ -1,19 +1,23 @@
 """`sidecar doctor` finds each planted fault and names what helps; nothing on a good set-up."""
 
 import re
+import ssl
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import trio
+import trustme
 
 from sidecar.adapters.clock import now
 from sidecar.adapters.redis_links import call
+from sidecar.daemon.examining import Request, examine
 from sidecar.domain.diagnosis import Diagnosis, Part, Soundness
-from tests.adapters.identity import Signer, key_set, serve
+from tests.adapters.identity import Answer, Signer, key_set, serve
 from tests.adapters.servers import USER, Server, serving
-from tests.daemon.set_up import SetUp, countries_of, places_of, rewriting
+from tests.daemon.set_up import METADATA, SetUp, countries_of, places_of, rewriting
 
 WRONG, DOUBTFUL = Soundness.WRONG, Soundness.DOUBTFUL
 
@@ -154,6 +158,8 @@ FAULTS = [
     Fault("clock off", claims(iat=int(now()) + 500), T, WRONG, "ahead of this clock", "NTP"),
     Fault("no token", raw_token("a.b.c"), T, WRONG, "base64url", "the token alone"),
     Fault("opaque", raw_token("opaque"), T, DOUBTFUL, "it is opaque", "introspection"),
+    Fault("issuer down", issuer(issuer="http://127.0.0.1:1"), K, WRONG, "refused", "is it up"),
+    Fault("no such issuer", metadata(jwks_uri=None), K, WRONG, "no jwks_uri", "just as"),
     Fault("no keys", keys(key_set()), K, WRONG, "no key that can verify", "reached"),
     Fault("issuer's slash", metadata(issuer="x"), K, WRONG, "of the issuer 'x'", "just as"),
     Fault("moved", metadata(jwks_uri="https://127.0.0.1:1/"), K, WRONG, "must not", "reached"),
@@ -196,6 +202,39 @@ async def test_a_planted_fault_is_found_and_its_cure_named(set_up: SetUp, fault:
     fault.plant(set_up)
     diagnoses = await set_up.examined()
     assert found(diagnoses, fault), [one for one in diagnoses if one.state is not Soundness.RIGHT]
+
+
+async def test_an_issuer_whose_authority_is_private_is_found(
+    set_up: SetUp, nursery: trio.Nursery
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    listeners = await trio.open_ssl_over_tcp_listeners(0, context, host="127.0.0.1")
+    nursery.start_soon(trio.serve_listeners, shake_hands, listeners)
+    port = listeners[0].transport_listener.socket.getsockname()[1]  # type: ignore[attr-defined] # of TCP
+    issuer(issuer=f"https://127.0.0.1:{port}")(set_up)
+    diagnoses = await set_up.examined()
+    fault = Fault("", password, K, WRONG, "certificate is not trusted", "as SSL_CERT_FILE")
+    assert found(diagnoses, fault), diagnoses
+
+
+async def shake_hands(stream: trio.SSLStream[trio.SocketStream]) -> None:
+    with suppress(trio.BrokenResourceError):
+        await stream.do_handshake()
+
+
+async def test_a_part_that_hangs_or_cannot_be_read_hides_none_of_the_others(
+    set_up: SetUp,
+) -> None:
+    password(set_up)
+    settings("geography", cities="x")(set_up)
+    config = set_up.written()
+    set_up.provider.paths[METADATA] = Answer(gate=trio.Event())
+    diagnoses = await examine(Request(config, set_up.token, timeout=1.0))
+    wrong = {(one.part, one.what.partition(" ")[0]) for one in diagnoses if one.state is WRONG}
+    assert {part for part, _ in wrong} == {Part.DATABASES, K, S}
+    assert (K, "it") in wrong  # did not end
+    assert {one.part for one in diagnoses if one.state is Soundness.RIGHT} == {Part.SOURCES}
 
 
 class StoreFault(NamedTuple):
