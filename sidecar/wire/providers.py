@@ -1,194 +1,193 @@
 """The identity providers that are known by their metadata, and where they set what tokens tell.
 
-All of this is from the providers' own documentation, as of `AS_OF`; where names of menus have
-changed since, the words to look for are in it.
+It says in a line what stands on each one's page (docs/providers), which says where that is from.
 """
 
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-AS_OF = "November 2026"
+AS_OF = "2026-11-30"
 
 Metadata = Mapping[str, object]
 
 
 class Provider(NamedTuple):
-    """An identity provider: its name, and by claim where its setting is."""
+    """An identity provider: its name, its page, and by claim where its setting is.
+
+    `has_id_tokens`: what apps are shown is its ID tokens, as its access tokens do not serve.
+    """
 
     name: str
+    page: str
     settings: Mapping[str, str]
+    has_id_tokens: bool = False
 
     def cure(self, claim: str) -> str:
-        """Return where a claim is switched on, and that this is from documentation."""
+        """Return where a claim is switched on, and where that is from."""
         setting = self.settings.get(claim) or self.settings["claims"]
-        return f"{self.name}: {setting} (from its documentation, {AS_OF})"
+        page = f"docs/providers/{self.page}.md"
+        if self.page in ("README", "oidc-provider"):
+            return f"{self.name}: {setting} ({page})"
+        return f"{self.name}: {setting} ({page}, from its documentation as of {AS_OF})"
 
 
 KEYCLOAK = Provider(
     "Keycloak",
-    MappingProxyType(
-        {
-            "sid": "`sid` is in access tokens unless they are lightweight: Clients > (client) >"
-            " Advanced > switch off 'Always use lightweight access token'",
-            "auth_time": "Clients > (client) > Client scopes > add `basic` (its mapper `auth_time`)"
-            " as a default scope",
-            "acr": "Clients > (client) > Client scopes > add `acr` as a default scope; Realm"
-            " settings > General > 'ACR to LoA Mapping' names the values, and the browser flow has"
-            " a 'Condition - Level of Authentication' for each",
-            "amr": "Clients > (client) > Client scopes > (dedicated) > Add mapper >"
-            " 'Authentication Method Reference (AMR)', and in Authentication > (flow) > (execution)"
-            " > settings an 'Authenticator Reference' such as `pwd`",
-            "groups": "Clients > (client) > Client scopes > (dedicated) > Add mapper > 'Group"
-            " Membership' with the token claim name `groups`, 'Full group path' off",
-            "aud": "Clients > (client) > Client scopes > (dedicated) > Add mapper > 'Audience'",
-            "claims": "Clients > (client) > Client scopes > (dedicated) > Add mapper",
-        }
-    ),
+    "keycloak",
+    {
+        "sid": "Clients > (client) > Advanced > switch off 'Always use lightweight access token'",
+        "auth_time": "Clients > (client) > Client scopes: `basic` among the default ones",
+        "acr": "Clients > (client) > Client scopes: `acr` among the default ones; Realm settings >"
+        " General > 'ACR to LoA Mapping' names the values; in the browser flow a 'Condition - Level"
+        " of Authentication' for each",
+        "amr": "a mapper 'Authentication Method Reference (AMR)' in the client's dedicated scope,"
+        " and an 'Authenticator Reference' (`pwd`, `otp`) at each execution of the flow",
+        "groups": "a mapper 'Group Membership' in the client's dedicated scope, with the token"
+        " claim name `groups` and without 'Full group path'",
+        "aud": "a mapper 'Audience' in the client's dedicated scope",
+        "claims": "a mapper in the client's dedicated scope (Clients > (client) > Client scopes)",
+    },
 )
 ENTRA = Provider(
     "Entra ID",
-    MappingProxyType(
-        {
-            "sid": "App registrations > (the API) > Token configuration > Add optional claim >"
-            " Access > `sid`",
-            "auth_time": "App registrations > (the API) > Token configuration > Add optional claim"
-            " > Access > `auth_time`",
-            "acr": "v2.0 access tokens have no `acr`: ask for authentication contexts (optional"
-            " claim `acrs`, and `tokens.issuers[].acrs_proof` here), with `app.challenge: entra`",
-            "amr": "only v1.0 access tokens have `amr`; for v2.0 use authentication contexts"
-            " (optional claim `acrs`, and `tokens.issuers[].acrs_proof` here)",
-            "groups": "App registrations > (the API) > Token configuration > Add groups claim;"
-            " 'Groups assigned to the application' keeps the list short",
-            "aud": "the API's application id in v2.0 tokens, its application id URI in v1.0 ones"
-            " (Manifest > `requestedAccessTokenVersion`)",
-            "claims": "App registrations > (the API) > Token configuration > Add optional claim",
-        }
-    ),
+    "entra-id",
+    {
+        "sid": "App registrations > (the API) > Token configuration > Add optional claim > Access >"
+        " `sid`",
+        "auth_time": "App registrations > (the API) > Token configuration > Add optional claim >"
+        " Access > `auth_time`",
+        "acr": "v2.0 access tokens have none; authentication contexts take its place: the optional"
+        " claim `acrs`, and here `acrs_proof: auth_time` and `app.challenge: entra`",
+        "amr": "v2.0 access tokens have none; authentication contexts take its place: the optional"
+        " claim `acrs`, and here `acrs_proof: auth_time` and `app.challenge: entra`",
+        "groups": "App registrations > (the API) > Token configuration > Add groups claim > 'Groups"
+        " assigned to the application', which keeps the list short",
+        "aud": "App registrations > (the API): with `requestedAccessTokenVersion: 2` in its"
+        " manifest `aud` is its application (client) id",
+        "claims": "App registrations > (the API) > Token configuration > Add optional claim",
+    },
 )
-_OKTA_CLAIM = "Security > API > Authorization Servers > (server) > Claims > Add Claim, included in"
+_OKTA_CLAIM = "Security > API > Authorization Servers > (server) > Claims > Add Claim"
 OKTA = Provider(
     "Okta",
-    MappingProxyType(
-        {
-            "sid": "access tokens have no `sid`; `session: user-client` here stands in for it, or"
-            f" {_OKTA_CLAIM} the access token, and its name in `session_claim`",
-            "auth_time": "access tokens of a custom authorization server have it, those of the org"
-            " authorization server are not for APIs of yours: Security > API > Authorization"
-            " Servers",
-            "acr": "it is in the token where the client asked for it with `acr_values`"
-            " (`urn:okta:loa:1fa:any`, `urn:okta:loa:2fa:any`, `phr`, ...); list these values in"
-            " `assurance.levels`",
-            "amr": f"{_OKTA_CLAIM} the access token, with the value `session.amr`",
-            "groups": f"{_OKTA_CLAIM} the access token, value type 'Groups', with a filter",
-            "aud": "Security > API > Authorization Servers > (server) > Settings > Audience",
-            "claims": f"{_OKTA_CLAIM} the access token",
-        }
-    ),
+    "okta",
+    {
+        "sid": f"{_OKTA_CLAIM} `session_id` for the access token, with the value `session.id`, and"
+        " here `session_claim: session_id`",
+        "auth_time": "use a custom authorization server (Security > API > Authorization Servers):"
+        " its access tokens have it",
+        "acr": "it is there where the client asked with `acr_values`: list `urn:okta:loa:1fa:any`,"
+        " `urn:okta:loa:2fa:any`, `phr` in `assurance.levels`",
+        "amr": f"{_OKTA_CLAIM} `sign_in_methods` for the access token, with the value"
+        " `session.amr`, and here `amr_claim: sign_in_methods`",
+        "groups": f"{_OKTA_CLAIM} `app_groups` for the access token, value type 'Groups' with a"
+        " filter, and here `groups_claim: app_groups`",
+        "aud": "Security > API > Authorization Servers > (server) > Settings > 'Audience'",
+        "claims": f"{_OKTA_CLAIM}, for the access token",
+    },
 )
-_AUTH0_ACTION = "Actions > Triggers > post-login > an action with `api.accessToken.setCustomClaim`"
+_AUTH0_ACTION = (
+    "Actions > Triggers > post-login: an action with `api.accessToken.setCustomClaim` that sets"
+)
 AUTH0 = Provider(
     "Auth0",
-    MappingProxyType(
-        {
-            "sid": f"{_AUTH0_ACTION} that sets `event.session.id` under a name of yours, and that"
-            " name in `tokens.issuers[].session_claim`",
-            "auth_time": "access tokens do not carry it, and actions may not set a claim of that"
-            " name: use the RFC 9068 token profile (Applications > APIs > (API) > Settings > Token"
-            " Profile), or have the app tell sign-ins (`session-established`)",
-            "acr": "ask with `acr_values` for"
-            " `http://schemas.openid.net/pape/policies/2007/06/multi-factor`, have an action call"
-            " `api.multifactor.enable`, and list the value in `assurance.levels`",
-            "amr": f"{_AUTH0_ACTION} from `event.authentication.methods` under a name of yours,"
-            " which a policy's `claims` condition reads",
-            "groups": f"{_AUTH0_ACTION} under a name of yours, and that name in"
-            " `tokens.issuers[].groups_claim`",
-            "aud": "the API's identifier (Applications > APIs), which the client asks for with"
-            " `audience`",
-            "claims": _AUTH0_ACTION,
-        }
-    ),
+    "auth0",
+    {
+        "sid": f"{_AUTH0_ACTION} `event.session.id` under a name of yours, and that name here as"
+        " `session_claim`",
+        "auth_time": f"{_AUTH0_ACTION} the time of the newest of `event.authentication.methods`"
+        " under a name of yours, and that name here as `auth_time_claim`",
+        "acr": "access tokens have none: let the levels go by `amr` in `assurance.levels`",
+        "amr": f"{_AUTH0_ACTION} the names in `event.authentication.methods` under a name of yours,"
+        " and that name here as `amr_claim`",
+        "groups": f"{_AUTH0_ACTION} `event.authorization.roles` under a name of yours, and that"
+        " name here as `groups_claim`",
+        "aud": "Applications > APIs > (API) > 'Identifier', which clients ask for as `audience`",
+        "claims": f"{_AUTH0_ACTION} it under a name of yours",
+    },
 )
-_AUTHENTIK_MAPPING = "Customization > Property Mappings > Create > Scope Mapping, and add it to the"
+_AUTHENTIK_CODE = "access tokens of the authorization code flow have it; see the client's flow"
 AUTHENTIK = Provider(
     "authentik",
-    MappingProxyType(
-        {
-            "sid": f"update it (tokens have `sid` since 2024.12), or {_AUTHENTIK_MAPPING} provider",
-            "auth_time": "it is in tokens of the authorization code flow; others have no sign-in",
-            "acr": "it is `goauthentik.io/providers/oauth2/default` for every sign-in: list levels"
-            " by `amr` instead, or return another from a Scope Mapping",
-            "amr": "it is in tokens of flows with an authenticator validation stage",
-            "groups": "the scope `profile` has them: Applications > Providers > (provider) >"
-            " Advanced > Scopes, and have the client ask for it",
-            "aud": "the provider's client id",
-            "claims": f"{_AUTHENTIK_MAPPING} provider's scopes",
-        }
-    ),
+    "authentik",
+    {
+        "sid": _AUTHENTIK_CODE,
+        "auth_time": _AUTHENTIK_CODE,
+        "acr": "it is the same for every sign-in: let the levels go by `amr` in `assurance.levels`",
+        "amr": f"{_AUTHENTIK_CODE}, and an 'Authenticator Validation' stage makes it `mfa`",
+        "groups": "the scope `profile`, which the client must ask for",
+        "aud": "it is the provider's 'Client ID'",
+        "claims": "Customization > Property Mappings > a scope mapping, in the provider's scopes",
+    },
 )
-_ZITADEL_ACTION = "Actions > a function for `preaccesstoken` that appends the claim"
+_ZITADEL_ID = "access tokens have none, ID tokens do: have the app's front end send the ID token"
 ZITADEL = Provider(
     "Zitadel",
-    MappingProxyType(
-        {
-            "sid": _ZITADEL_ACTION,
-            "auth_time": f"ID tokens have it; for access tokens {_ZITADEL_ACTION}",
-            "acr": f"{_ZITADEL_ACTION}; what is asked is set by the organisation's login policy",
-            "amr": f"ID tokens have it; for access tokens {_ZITADEL_ACTION}",
-            "groups": "roles stand for groups: Projects > (project) > 'Assert Roles on"
-            " Authentication', and `roles_claim` or `groups_claim` with their path here",
-            "aud": "ask for the scope `urn:zitadel:iam:org:project:id:PROJECT:aud`",
-            "claims": f"Projects > (application) > Token Settings > 'JWT', and {_ZITADEL_ACTION}",
-        }
-    ),
+    "zitadel",
+    {
+        "sid": _ZITADEL_ID,
+        "auth_time": _ZITADEL_ID,
+        "acr": "it says nothing of levels: let them go by `amr` in `assurance.levels`",
+        "amr": _ZITADEL_ID,
+        "groups": "Projects > 'Assert Roles on Authentication', and an action (Complement Token >"
+        " Pre Userinfo creation) that sets them as a list; name that claim here",
+        "aud": "an ID token is for the app's 'Client ID'",
+        "claims": "an action: Complement Token > Pre Userinfo creation, `api.v1.claims.setClaim`",
+    },
+    has_id_tokens=True,
 )
 GOOGLE = Provider(
     "Google",
-    MappingProxyType(
-        {
-            "sid": "its tokens name no session: `session: user-client` here stands in for it",
-            "auth_time": "ask for it with the `claims` parameter"
-            ' (`{"id_token": {"auth_time": {"essential": true}}}`), for verified apps only',
-            "acr": "it has no levels: use a provider of your own before it that does the step-up",
-            "amr": "it has no levels: use a provider of your own before it that does the step-up",
-            "groups": "its tokens list none: the Admin SDK's Directory API has them",
-            "aud": "the OAuth client id",
-            "claims": "its claims are fixed; a provider of your own before it can add others",
-        }
-    ),
+    "google",
+    {
+        "sid": "there is none; `session: user-client` here stands in for it",
+        "auth_time": "Google Auth Platform > Settings > Advanced settings > 'Session age claims'",
+        "acr": "there is none: let the levels go by `amr` in `assurance.levels`",
+        "amr": "Google Auth Platform > Settings > Advanced settings > 'Authentication strength"
+        " claims'",
+        "groups": "its tokens list none; say `groups_unknown: excluded` here",
+        "aud": "it is the OAuth client id",
+        "claims": "its claims are fixed; a provider of yours before it can add others",
+    },
+    has_id_tokens=True,
 )
-_EXTRA = "`extraTokenClaims` puts it into JWT access tokens"
+_OPENID = "`claims: {openid: ['sub', 'acr', 'amr', 'auth_time', 'sid']}`"
+_EXTRA = "`extraTokenClaims` puts it into access tokens"
 OIDC_PROVIDER = Provider(
     "oidc-provider",
-    MappingProxyType(
-        {
-            "sid": f"`claims: {{openid: ['sub', 'sid', 'auth_time', 'acr', 'amr']}}`, and {_EXTRA}",
-            "auth_time": f"`claims: {{openid: ['sub', 'auth_time', ...]}}`, and {_EXTRA}",
-            "acr": f"`acrValues: [...]`, `acr` in the interaction's `login` result, and {_EXTRA}",
-            "amr": f"`amr` in the interaction's `login` result, and {_EXTRA}",
-            "groups": f"`groups` from `findAccount`, a scope for it in `claims`, and {_EXTRA}",
-            "aud": "`features.resourceIndicators.getResourceServerInfo` gives `audience`",
-            "claims": _EXTRA,
-        }
-    ),
+    "oidc-provider",
+    {
+        "sid": f"`backchannel_logout_session_required: true` at the client; {_EXTRA}",
+        "auth_time": f"{_OPENID}; {_EXTRA}",
+        "acr": f"`acrValues`, {_OPENID}, and `acr` in the interaction's `login` result; {_EXTRA}",
+        "amr": f"{_OPENID}, and `amr` in the interaction's `login` result; {_EXTRA}",
+        "groups": f"from your accounts: {_EXTRA}",
+        "aud": "`features.resourceIndicators`: `getResourceServerInfo` gives `audience`",
+        "claims": _EXTRA,
+    },
 )
 OTHER = Provider(
     "your provider",
-    MappingProxyType(
-        {
-            "sid": "have it put the OpenID Connect claim `sid` into access tokens, or name the"
-            " claim that it has for sessions in `tokens.issuers[].session_claim`",
-            "auth_time": "have it put the OpenID Connect claim `auth_time` into access tokens"
-            " (RFC 9068, section 2.2.1)",
-            "acr": "have it put `acr` into access tokens (RFC 9068, section 2.2.1)",
-            "amr": "have it put `amr` into access tokens (RFC 9068, section 2.2.1)",
-            "groups": "have it put `groups` into access tokens (RFC 9068, section 2.2.3), or name"
-            " its claim in `tokens.issuers[].groups_claim`",
-            "aud": "have the client ask for this resource (RFC 8707)",
-            "claims": "have it put the claim into access tokens",
-        }
-    ),
+    "README",
+    {
+        "sid": "have it put `sid` into access tokens, or name its claim for sessions here as"
+        " `session_claim`",
+        "auth_time": "have it put `auth_time` into access tokens (RFC 9068, section 2.2.1), or name"
+        " its claim here as `auth_time_claim`",
+        "acr": "have it put `acr` into access tokens (RFC 9068, section 2.2.1), or name its claim"
+        " here as `acr_claim`",
+        "amr": "have it put `amr` into access tokens (RFC 9068, section 2.2.1), or name its claim"
+        " here as `amr_claim`",
+        "groups": "have it put `groups` into access tokens (RFC 9068, section 2.2.3.1), or name its"
+        " claim here as `groups_claim`",
+        "aud": "have the client ask for this resource (RFC 8707)",
+        "claims": "have it put the claim into access tokens",
+    },
+)
+PROVIDERS = (
+    *(KEYCLOAK, ENTRA, OKTA, AUTH0, AUTHENTIK, ZITADEL, GOOGLE, OIDC_PROVIDER),
+    OTHER,
 )
 
 

@@ -3,7 +3,7 @@
 Nothing is verified here: whoever asks has had the token verified, and says how that ended.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from sidecar.domain.assurance import Ladder
@@ -62,7 +62,7 @@ def diagnose_token(case: Examined) -> Iterator[Diagnosis]:
     yield from _header(case, issuer)
     yield from _signature(case, issuer)
     yield from _times(case, issuer)
-    yield from _kind(case.parts.claims)
+    yield from _kind(case)
     try:
         token = limited(token_of(case.parts.claims, issuer, case.wanted), issuer)
     except InvalidToken as refusal:
@@ -158,9 +158,9 @@ def _times(case: Examined, issuer: Issuer) -> Iterator[Diagnosis]:
     yield right(_PART, "times", f"it counts for {left:.0f} s more, leeway {issuer.leeway:g} s")
 
 
-def _kind(claims: Mapping[str, object]) -> Iterator[Diagnosis]:
-    signs = [name for name in ("nonce", "at_hash", "c_hash") if name in claims]
-    if signs:
+def _kind(case: Examined) -> Iterator[Diagnosis]:
+    signs = [name for name in ("nonce", "at_hash", "c_hash") if name in case.parts.claims]
+    if signs and not case.provider.has_id_tokens:
         words = f"it looks like an ID token, as it has {' and '.join(signs)}"
         yield doubtful(_PART, "kind", words, "show an access token: ID tokens are for the client")
 
