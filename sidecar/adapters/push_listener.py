@@ -56,7 +56,7 @@ _ALWAYS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosnif
 class Takes(Protocol):
     """Takes SETs, as `Receiving` does."""
 
-    async def take(self, text: str, senders: Collection[str]) -> object:
+    async def take(self, text: str, senders: Collection[str], shown: str = "") -> object:
         """Raises `InvalidSet`, `Overloaded`, `Unavailable`."""
 
 
@@ -166,7 +166,8 @@ class PushApp:
         except trio.TooSlowError:
             self._telemetry.record(DoorIncident(door="receiver", incident="slow-request"))
             return _refusal(InvalidSet(Fault.INVALID_REQUEST, "the body took too long"), 408)
-        return await self._take(body, senders)
+        shown = [name for name in senders if name not in self._open]
+        return await self._take(body, senders, shown[0] if len(shown) == 1 else "")
 
     def _is_guessing(self, scope: HTTPScope) -> bool:
         """Note a wrong `Authorization`; whether its address has shown too many."""
@@ -177,10 +178,10 @@ class PushApp:
         self._guesses.wrong(address)
         return False
 
-    async def _take(self, body: bytes, senders: Collection[str]) -> Reply:
+    async def _take(self, body: bytes, senders: Collection[str], shown: str) -> Reply:
         try:
             # Lines that end in files and editors are no part of it.
-            await self._receiving.take(body.decode("latin-1").strip("\r\n"), senders)
+            await self._receiving.take(body.decode("latin-1").strip("\r\n"), senders, shown)
         except NotTheirs as error:
             return _refusal(error, 403)
         except InvalidSet as error:

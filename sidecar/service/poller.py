@@ -35,7 +35,7 @@ class Polls(Protocol):
 class Takes(Protocol):
     """Takes SETs, as `Receiving` does."""
 
-    async def take(self, text: str, senders: Collection[str]) -> object:
+    async def take(self, text: str, senders: Collection[str], shown: str = "") -> object:
         """Raises `InvalidSet`, `Overloaded`, `Unavailable`."""
 
 
@@ -148,7 +148,7 @@ class Poller:
     async def _take(self, token_id: str, text: str) -> bool:
         """Take one; False where it cannot be kept now."""
         try:
-            await self._receiving.take(text, (self._transmitter.name,))
+            await self._receiving.take(text, (self._transmitter.name,), self._transmitter.name)
         except InvalidSet as error:
             self._refused[token_id] = SetError(error.fault.value, error.description)
         except (Overloaded, Unavailable):

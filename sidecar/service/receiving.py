@@ -108,13 +108,16 @@ class Receiving:
         self._skew = skew
         self._telemetry = telemetry
 
-    async def take(self, text: str, senders: Collection[str]) -> Taken:
+    async def take(self, text: str, senders: Collection[str], shown: str = "") -> Taken:
         """Take a SET that one of these transmitters (by name) brought.
+
+        `shown` is the one whose credential was shown, or whom we asked, where that is one: a
+        refusal concerns it, even where nothing of the SET is believed.
 
         Returns once what follows from it is durable. Raises `InvalidSet` where it is refused
         (`NotTheirs` for another's), `Overloaded` and `Unavailable` where it cannot be kept now.
         """
-        told = SecurityEventTokenTaken(outcome="")
+        told = SecurityEventTokenTaken(outcome="", transmitter=shown)
         try:
             verified = await self._verifier.verify(text, self._clock())
             told = _described(verified)

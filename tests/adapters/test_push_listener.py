@@ -29,17 +29,19 @@ class Taker:
 
     def __init__(self) -> None:
         self.taken: list[tuple[str, tuple[str, ...]]] = []
+        self.shown: list[str] = []
         self.fault: Exception | None = None
         self.gate: trio.Event | None = None
         self.came = trio.Event()
 
-    async def take(self, text: str, senders: Collection[str]) -> object:
+    async def take(self, text: str, senders: Collection[str], shown: str = "") -> object:
         self.came.set()
         if self.gate is not None:
             await self.gate.wait()
         if self.fault:
             raise self.fault
         self.taken.append((text, tuple(senders)))
+        self.shown.append(shown)
         return None
 
 
@@ -125,6 +127,7 @@ async def test_each_transmitter_shows_its_own_secret_or_none_if_it_has_none(
     await post(url, Authorization="Bearer secret")
     senders = [senders for _, senders in listening.taker.taken]
     assert senders == [("open",), ("open",), ("open", "friend")]
+    assert listening.taker.shown == ["", "", "friend"]
 
 
 async def test_guesses_are_counted_and_slowed_and_keep_no_transmitter_out(

@@ -246,9 +246,9 @@ class Taking:
             telemetry=self.telemetry,
         )
 
-    async def refused(self, text: str) -> list[Any]:
+    async def refused(self, text: str, shown: str = "") -> list[Any]:
         with pytest.raises(InvalidSet):
-            await self._receiving.take(text, ["idp"])
+            await self._receiving.take(text, ["idp"], shown)
         lines = [json.loads(line) for line in self._stream.getvalue().splitlines()]
         return [line for line in lines if line["event"] == "security-event-token"]
 
@@ -285,3 +285,12 @@ async def test_what_cannot_be_told_of_a_refusal_is_empty(provider: Provider, eve
 async def test_what_a_stranger_sends_is_no_line(provider: Provider) -> None:
     forged = token(provider, Signer(kid="old", number=5))
     assert await Taking(provider).refused(forged) == []
+
+
+async def test_a_forgery_from_who_has_shown_a_credential_is_a_warning_with_its_name(
+    provider: Provider,
+) -> None:
+    forged = token(provider, Signer(kid="old", number=5))
+    (line,) = await Taking(provider).refused(forged, shown="idp")
+    assert (line["level"], line["outcome"]) == ("warning", "authentication_failed")
+    assert (line["transmitter"], line["type"], line["id"]) == ("idp", "", "")

@@ -56,7 +56,7 @@ class Taker:
         self.taken = 0
         self.faults: list[Exception] = []
 
-    async def take(self, text: str, senders: Collection[str]) -> object:
+    async def take(self, text: str, senders: Collection[str], shown: str = "") -> object:
         assert senders == ("idp",)
         if self.faults:
             raise self.faults.pop(0)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -131,7 +132,18 @@ def test_the_quick_start_goes_as_it_says(tmp_path: Path) -> None:
                 assert ("pending" in said) == ("pending" in done.stdout)
                 if refused:
                     assert 'acr_values="mfa"' in done.stdout
-        assert "acr-not-offered" not in (tmp_path / "log").read_text()
+            # A policy that asks for what the provider does not offer is told of at the reload.
+            assert "acr-not-offered" not in (tmp_path / "log").read_text()
+            reader.write("policies/payments.yaml", policies.replace("mfa", "phishing-resistant"))
+            line = eventually(lambda: told_of(tmp_path / "log", "acr-not-offered"), bool)[0]
+            assert (line["issuer"], line["asked"]) == (issuer, ["phr phrh"])
+            assert (line["policies"], line["offered"]) == (["risky-payments"], ["mfa"])
+
+
+def told_of(log: Path, event: str) -> list[Any]:
+    """The log's lines of an event."""
+    lines = [json.loads(line) for line in log.read_text().splitlines() if event in line]
+    return [line for line in lines if line["event"] == event]
 
 
 def stronger(reader: Reader, issuer: str) -> int:
