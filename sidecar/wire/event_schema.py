@@ -7,8 +7,22 @@ Schema: TypeAlias = dict[str, Any]
 _NAME: Schema = {"type": "string", "minLength": 1, "maxLength": 512}
 _TEXT: Schema = {"type": "string", "maxLength": 1024}
 _TIME: Schema = {"type": "number", "minimum": 0, "maximum": 9_999_999_999}
-_LEVEL: Schema = {"enum": ["LOW", "MEDIUM", "HIGH"]}
-_STATUS: Schema = {"enum": ["compliant", "not-compliant"]}
+_INFORMS: Schema = {"description": "a text for people; what is none is left out"}
+
+
+def _choice(*values: str) -> Schema:
+    """One of these, in any case: an editor offers them as they are spelled here."""
+    ways = ("".join(_either(letter) for letter in value) for value in values)
+    pattern = {"type": "string", "pattern": f"^(?:{'|'.join(ways)})$"}
+    return {"anyOf": [{"enum": list(values)}, pattern]}
+
+
+def _either(letter: str) -> str:
+    return f"[{letter.upper()}{letter.lower()}]" if letter.isalpha() else "[-_]"
+
+
+_LEVEL = _choice("LOW", "MEDIUM", "HIGH")
+_STATUS = _choice("compliant", "not-compliant")
 _VALUE: Schema = {"type": ["string", "number", "boolean"], "maxLength": 512}
 _CLAIM: Schema = {**_VALUE, "type": [*_VALUE["type"], "null"]}
 
@@ -33,23 +47,23 @@ _KINDS = {
         },
     ),
     "session-presented": _Kind(("session",), {"ip": _TEXT, "user_agent": _TEXT}),
-    "session-revoked": _Kind(("session", "user", "device"), {"reason": _TEXT}),
+    "session-revoked": _Kind(("session", "user", "device"), {"reason": _INFORMS}),
     "network-change": _Kind(("session", "device"), {"segment": _NAME}, ("segment",)),
     "device-compliance-change": _Kind(
         ("device",),
-        {"current_status": _STATUS, "previous_status": _STATUS},
+        {"current_status": _STATUS, "previous_status": _INFORMS},
         ("current_status",),
     ),
     "risk-level-change": _Kind(
         ("user", "device", "session"),
-        {"current_level": _LEVEL, "previous_level": _LEVEL, "risk_reason": _TEXT},
+        {"current_level": _LEVEL, "previous_level": _INFORMS, "risk_reason": _INFORMS},
         ("current_level",),
     ),
     "credential-change": _Kind(
         ("user",),
         {
             "credential_type": _TEXT,
-            "change_type": {"enum": ["create", "revoke", "update", "delete"]},
+            "change_type": _choice("create", "revoke", "update", "delete"),
         },
     ),
     "assurance-level-change": _Kind(
@@ -57,8 +71,8 @@ _KINDS = {
         {
             "namespace": _TEXT,
             "current_level": _NAME,
-            "previous_level": _TEXT,
-            "change_direction": {"enum": ["increase", "decrease"]},
+            "previous_level": _INFORMS,
+            "change_direction": _choice("increase", "decrease"),
         },
         ("current_level",),
     ),

@@ -125,7 +125,7 @@ WRONG = [
     ("- when: {type: risk-sgnal}", "steps[0].when.type: must be one of"),
     ("- when:\n    type: network-change\n    data:\n      segmnt: x", "f.yaml:8: "),
     (
-        "- when:\n    type: risk-level-change\n    data:\n      current_level: high",
+        "- when:\n    type: risk-level-change\n    data:\n      current_level: higher",
         "f.yaml:9: scenarios[0].steps[0].when.data.current_level: must be one of LOW",
     ),
     ("- when: {type: session-revoked, subject: {session: x}}", "'x' is not in `given.sessions`"),

@@ -183,6 +183,13 @@ GOOD_EVENTS = [
         "data": {"current_status": "compliant", "more": 1},
     },
     {"type": "risk-level-change", "subject": {"user": "u"}, "data": {"current_level": "LOW"}},
+    {"type": "risk-level-change", "subject": {"user": "u"}, "data": {"current_level": "low"}},
+    {
+        "type": "device-compliance-change",
+        "subject": {"device": "d"},
+        "data": {"current_status": "NOT_COMPLIANT", "previous_status": None},
+    },
+    {"type": "session-revoked", "subject": {"user": "u"}, "data": {"reason": ["left", 1]}},
     {"type": "credential-change", "subject": {"user": "u"}, "time": 1.5, "id": "x"},
     {
         "type": "assurance-level-change",
@@ -197,7 +204,7 @@ BAD_EVENTS: list[dict[str, Any]] = [
     {"type": "unheard-of", "subject": {"user": "u"}},
     {"type": "session-established", "subject": {"user": "u"}},
     {"type": "network-change", "subject": {"device": "d"}},
-    {"type": "risk-level-change", "subject": {"user": "u"}, "data": {"current_level": "low"}},
+    {"type": "risk-level-change", "subject": {"user": "u"}, "data": {"current_level": "lower"}},
     {"type": "risk-signal", "subject": {"user": "u"}, "data": {"name": "x", "weight": 101}},
     {"type": "session-revoked", "subject": {"user": "u", "sesion": "s"}},
     {"type": "session-revoked", "subject": {"user": "u"}, "when": 1},
