@@ -7,7 +7,7 @@ import trio
 
 from sidecar.adapters.documents import beginning_of
 from sidecar.adapters.http_causes import CALL_FAILURES, cause_of, tls_context
-from sidecar.wire.gateway_diagnosis import TRIALS, TRIALS_WITH_TOKEN, Reply, Trial
+from sidecar.wire.gateway_diagnosis import TRIALS, TRIALS_WITH_TOKEN, GatewayReply, Trial
 from sidecar.wire.reach import is_fetchable
 
 _MOST = 65536
@@ -15,7 +15,7 @@ _ONE = 5.0
 """Seconds for one call."""
 
 
-async def examine_gateway(url: str, token: str) -> Mapping[str, Reply]:
+async def examine_gateway(url: str, token: str) -> Mapping[str, GatewayReply]:
     """Return what came back, by the names of the trials. Raises `Unavailable`.
 
     The token goes over HTTPS, or to this machine itself; else the trials with one are left out.
@@ -24,7 +24,7 @@ async def examine_gateway(url: str, token: str) -> Mapping[str, Reply]:
     trials = dict(TRIALS)
     if token and is_fetchable(url):
         trials |= TRIALS_WITH_TOKEN
-    replies: dict[str, Reply] = {}
+    replies: dict[str, GatewayReply] = {}
     async with httpx.AsyncClient(verify=tls_context(), timeout=_ONE) as client:
 
         async def ask(name: str) -> None:
@@ -36,7 +36,9 @@ async def examine_gateway(url: str, token: str) -> Mapping[str, Reply]:
     return replies
 
 
-async def _asked(client: httpx.AsyncClient, url: httpx.URL, trial: Trial, token: str) -> Reply:
+async def _asked(
+    client: httpx.AsyncClient, url: httpx.URL, trial: Trial, token: str
+) -> GatewayReply:
     headers = [*trial.headers]
     if trial.with_token:
         headers.append(("Authorization", f"Bearer {token}"))
@@ -48,6 +50,6 @@ async def _asked(client: httpx.AsyncClient, url: httpx.URL, trial: Trial, token:
         async with client.stream("GET", url, headers=headers, extensions=exact) as response:
             body = await beginning_of(response, _MOST)
     except CALL_FAILURES as error:
-        return Reply(0, trouble=cause_of(error, url))
+        return GatewayReply(0, trouble=cause_of(error, url))
     lines = (f"{name}: {value}" for name, value in response.headers.items())
-    return Reply(response.status_code, "\n".join((*lines, body.decode("utf-8", "replace"))))
+    return GatewayReply(response.status_code, "\n".join((*lines, body.decode("utf-8", "replace"))))

@@ -71,12 +71,12 @@ def run(arguments: argparse.Namespace) -> int:
         )
     import trio  # noqa: PLC0415 - a command starts quickly
 
-    from sidecar.daemon.examining import Request, examine  # noqa: PLC0415 - likewise
+    from sidecar.daemon.examining import Examination, examine  # noqa: PLC0415 - likewise
 
     if arguments.gateway_url and not arguments.gateway_url.startswith(("https://", "http://")):
         raise Stop("sidecar doctor: --gateway-url: is no address with https:// or http://")
     token = _token(arguments.token_file) if arguments.token_file else ""
-    request = Request(config, token, arguments.gateway_url, arguments.timeout)
+    request = Examination(config, token, arguments.gateway_url, arguments.timeout)
     found = trio.run(examine, request)
     if arguments.json:
         _print_document(found)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import trio
 
 from sidecar.adapters import clock
+from sidecar.adapters.directory_probe import examine_directories
 from sidecar.adapters.embedded import NoEmbeddedStore, server_binary
 from sidecar.adapters.gateway_probe import examine_gateway
 from sidecar.adapters.geography import Geography, Outcome
@@ -21,6 +22,7 @@ from sidecar.adapters.tokens import TokenVerifier
 from sidecar.daemon.configuration import Configuration, ladder_of, read_configuration
 from sidecar.daemon.host_checks import host_problems
 from sidecar.daemon.linting import lint_configuration
+from sidecar.daemon.reception import keys_of_transmitter
 from sidecar.domain.causes import words_of
 from sidecar.domain.diagnosis import (
     Diagnosis,
@@ -35,13 +37,14 @@ from sidecar.domain.policy import Policy
 from sidecar.service.answers import Unavailable
 from sidecar.wire.claims import InvalidToken
 from sidecar.wire.config import read_what_can_be
-from sidecar.wire.gateway_diagnosis import diagnose_gateway
+from sidecar.wire.gateway_diagnosis import TRIALS_WITH_TOKEN, diagnose_gateway
 from sidecar.wire.introspection import is_opaque
 from sidecar.wire.issuer_diagnosis import IssuerReport, diagnose_acr, diagnose_issuer
 from sidecar.wire.jws import read
 from sidecar.wire.policy_diagnosis import diagnose_warnings, part_of
 from sidecar.wire.positions import ConfigError, Problem
 from sidecar.wire.providers import OTHER
+from sidecar.wire.receiver_settings import KnownTransmitter
 from sidecar.wire.settings import Settings
 from sidecar.wire.store_diagnosis import diagnose_server
 from sidecar.wire.token_diagnosis import Examined, diagnose_token, diagnose_unread, issuer_of
@@ -50,7 +53,7 @@ _OLD = 90 * 86400.0
 """Seconds after which a database of places tells of networks that have moved since."""
 
 
-class Request(NamedTuple):
+class Examination(NamedTuple):
     """What is to be examined: a configuration; a token and a gateway, if given; for how long."""
 
     config: Path
@@ -59,7 +62,7 @@ class Request(NamedTuple):
     timeout: float = 10.0
 
 
-class _Known(NamedTuple):
+class _Readable(NamedTuple):
     """What could be read: the settings at least, and `whole` where nothing is wrong with it."""
 
     settings: Settings
@@ -74,7 +77,7 @@ class _Known(NamedTuple):
         return self.whole.claims if self.whole is not None else frozenset()
 
 
-async def examine(request: Request) -> tuple[Diagnosis, ...]:
+async def examine(request: Examination) -> tuple[Diagnosis, ...]:
     """Return how it stands with everything, part by part.
 
     Of a configuration that is wrong those parts are examined of which nothing is wrong there.
@@ -84,6 +87,7 @@ async def examine(request: Request) -> tuple[Diagnosis, ...]:
     parts: list[tuple[Part, _Work]] = []
     if known is not None:
         parts = [
+            (Part.CONFIGURATION, partial(_directories, known.settings)),
             (Part.ISSUERS, partial(_issuers, known, request)),
             (Part.STORE, partial(_store, known.settings)),
             (Part.SOURCES, partial(_sources, known.settings)),
@@ -98,17 +102,17 @@ async def examine(request: Request) -> tuple[Diagnosis, ...]:
     return in_order(found)
 
 
-def _configured(file: Path) -> tuple[_Known | None, list[Diagnosis]]:
+def _configured(file: Path) -> tuple[_Readable | None, list[Diagnosis]]:
     """Read the configuration, or what can be read of it, and say what is wrong. Blocks."""
     try:
         whole = read_configuration(file, os.environ)
     except ConfigError as error:
         return _in_part(file), [_of_problem(one) for one in error.problems]
     words = f"{file} and its policies can be read"
-    return _Known(whole.settings, whole), [right(Part.CONFIGURATION, "files", words)]
+    return _Readable(whole.settings, whole), [right(Part.CONFIGURATION, "files", words)]
 
 
-def _in_part(file: Path) -> _Known | None:
+def _in_part(file: Path) -> _Readable | None:
     try:
         text = file.read_text(encoding="utf-8")
         reading = read_what_can_be(
@@ -116,7 +120,7 @@ def _in_part(file: Path) -> _Known | None:
         )
     except (OSError, UnicodeDecodeError, ConfigError):
         return None
-    return _Known(reading.settings, None)
+    return _Readable(reading.settings, None)
 
 
 _Work = Callable[[], Awaitable[list[Diagnosis]]]
@@ -147,7 +151,7 @@ def _cure_of(problem: Problem, where: str) -> str:
     return f"correct {where}; `sidecar schema config` and docs/reference tell what there is"
 
 
-async def _issuers(known: _Known, request: Request) -> list[Diagnosis]:
+async def _issuers(known: _Readable, request: Examination) -> list[Diagnosis]:
     """Ask each issuer; then look at the token, and at what policies ask of issuers."""
     tokens = known.settings.tokens
     asked: dict[str, tuple[IssuerReport, KeySource]] = {}
@@ -171,7 +175,7 @@ async def _issuers(known: _Known, request: Request) -> list[Diagnosis]:
 
 
 async def _token(
-    known: _Known, token: str, asked: dict[str, tuple[IssuerReport, KeySource]]
+    known: _Readable, token: str, asked: dict[str, tuple[IssuerReport, KeySource]]
 ) -> list[Diagnosis]:
     tokens = known.settings.tokens
     if is_opaque(token):
@@ -225,9 +229,13 @@ async def _store(settings: Settings) -> list[Diagnosis]:
     ]
 
 
-async def _gateway(settings: Settings, request: Request) -> list[Diagnosis]:
+async def _gateway(settings: Settings, request: Examination) -> list[Diagnosis]:
     replies = await examine_gateway(request.gateway_url, request.token)
-    return list(diagnose_gateway(replies, settings.http.gateway))
+    found = list(diagnose_gateway(replies, settings.http.gateway))
+    if request.token and not replies.keys() & TRIALS_WITH_TOKEN.keys():
+        words = "it is not shown over plain HTTP to another machine"
+        found.append(doubtful(Part.GATEWAY, "token", words, "say https:// in --gateway-url"))
+    return found
 
 
 def _embedded() -> Diagnosis:
@@ -240,17 +248,38 @@ def _embedded() -> Diagnosis:
     return doubtful(Part.STORE, "embedded", words, "set `store.url` where several pods run")
 
 
-async def _sources(settings: Settings) -> list[Diagnosis]:
-    look = partial(examine_sources, settings)
+async def _directories(settings: Settings) -> list[Diagnosis]:
+    look = partial(examine_directories, settings)
     return await trio.to_thread.run_sync(lambda: list(look()))
 
 
-async def _places(known: _Known, file: Path) -> list[Diagnosis]:
+async def _sources(settings: Settings) -> list[Diagnosis]:
+    """Look at credentials, and ask transmitters for their keys."""
+    look = partial(examine_sources, settings)
+    found = await trio.to_thread.run_sync(lambda: list(look()))
+
+    async def ask(transmitter: KnownTransmitter) -> None:
+        keys = keys_of_transmitter(transmitter, settings.tokens)
+        await keys.renew()
+        name = f"keys of {transmitter.name}"
+        if keys.ready:
+            found.append(right(Part.SOURCES, name, f"it has {len(keys.key_ids)}"))
+        else:
+            cure = "correct `issuer`, `metadata_url` or `jwks_uri` of this transmitter; is it up?"
+            found.append(wrong(Part.SOURCES, name, keys.trouble, cure))
+
+    async with trio.open_nursery() as nursery:
+        for one in settings.receiver.transmitters:
+            nursery.start_soon(ask, one)
+    return found
+
+
+async def _places(known: _Readable, file: Path) -> list[Diagnosis]:
     """Look at the databases of places, and at what policies ask of them."""
     return await trio.to_thread.run_sync(lambda: list(_looked(known, file)))
 
 
-def _looked(known: _Known, file: Path) -> Iterator[Diagnosis]:
+def _looked(known: _Readable, file: Path) -> Iterator[Diagnosis]:
     settings = known.settings
     geography = Geography(settings.geography)
     outcomes = geography.reload()

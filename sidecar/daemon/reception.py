@@ -20,7 +20,7 @@ from sidecar.service.receiving import Receiving
 from sidecar.service.store import Store
 from sidecar.wire.naming import Names
 from sidecar.wire.receiver_settings import KnownTransmitter
-from sidecar.wire.settings import Issuer, Settings
+from sidecar.wire.settings import Issuer, Settings, Tokens
 from sidecar.wire.sources import issuers_of_transmitter, source_of_transmitter
 from sidecar.wire.streams import metadata_address
 from sidecar.wire.subject_rules import SubjectRules
@@ -130,18 +130,8 @@ class Reception:
                 )
             )
 
-        return KeySource(
-            Issuer(
-                issuer=transmitter.issuer,
-                audiences=transmitter.audiences,
-                jwks_uri=transmitter.jwks_uri,
-                jwks_file=transmitter.jwks_file,
-                algorithms=transmitter.algorithms,
-            ),
-            self._settings.tokens,
-            on_refresh=refreshed,
-            addresses=partial(_addresses, transmitter.metadata_url),
-            on_metadata=learn,
+        return keys_of_transmitter(
+            transmitter, self._settings.tokens, on_refresh=refreshed, on_metadata=learn
         )
 
     def _poller(
@@ -203,3 +193,34 @@ def _addresses(metadata_url: str, issuer: str) -> tuple[str, ...]:
     if metadata_url:
         return (metadata_url,)
     return (metadata_address(issuer), metadata_address(issuer, "risc-configuration"))
+
+
+def _unheard(issuer: str, outcome: Refresh, detail: str) -> None:
+    """Nobody listens."""
+
+
+def _unread(metadata: Mapping[str, object]) -> None:
+    """Nobody reads it."""
+
+
+def keys_of_transmitter(
+    transmitter: KnownTransmitter,
+    tokens: Tokens,
+    *,
+    on_refresh: Callable[[str, Refresh, str], None] = _unheard,
+    on_metadata: Callable[[Mapping[str, object]], None] = _unread,
+) -> KeySource:
+    """Return the keys of a transmitter, which are fetched as an issuer's are."""
+    return KeySource(
+        Issuer(
+            issuer=transmitter.issuer,
+            audiences=transmitter.audiences,
+            jwks_uri=transmitter.jwks_uri,
+            jwks_file=transmitter.jwks_file,
+            algorithms=transmitter.algorithms,
+        ),
+        tokens,
+        on_refresh=on_refresh,
+        addresses=partial(_addresses, transmitter.metadata_url),
+        on_metadata=on_metadata,
+    )

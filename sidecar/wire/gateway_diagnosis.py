@@ -31,7 +31,7 @@ class Trial(NamedTuple):
     with_token: bool = False
 
 
-class Reply(NamedTuple):
+class GatewayReply(NamedTuple):
     """What came back: a status and all text that there was, or why nothing came."""
 
     status: int
@@ -58,7 +58,7 @@ TRIALS_WITH_TOKEN: Mapping[str, Trial] = {
 """Those with one: of these the app's answers show what reached it."""
 
 
-def diagnose_gateway(replies: Mapping[str, Reply], gateway: Gateway) -> Iterator[Diagnosis]:
+def diagnose_gateway(replies: Mapping[str, GatewayReply], gateway: Gateway) -> Iterator[Diagnosis]:
     """Return how it stands with a gateway, by its replies to all trials without a token.
 
     Those to the trials with one are looked at where they are there.
@@ -82,7 +82,7 @@ def diagnose_gateway(replies: Mapping[str, Reply], gateway: Gateway) -> Iterator
         yield from _with_token(replies, gateway)
 
 
-def _change(plain: Reply, replies: Mapping[str, Reply]) -> str:
+def _change(plain: GatewayReply, replies: Mapping[str, GatewayReply]) -> str:
     return f": {plain.status} becomes {replies['context'].status}"
 
 
@@ -92,7 +92,7 @@ def _files(gateway: Gateway) -> str:
     return f"as deploy/gateways/{name} does" if gateway is not Gateway.NONE else "docs/gateways.md"
 
 
-def _asks(plain: Reply, told: Reply, gateway: Gateway) -> Diagnosis:
+def _asks(plain: GatewayReply, told: GatewayReply, gateway: Gateway) -> Diagnosis:
     """Judge the answer to a call that shows no token."""
     status = plain.status
     if status in _REFUSED:
@@ -135,11 +135,13 @@ def _cure_of_path(gateway: Gateway) -> str:
     return f"{line}, {_files(gateway)}"
 
 
-def _differs(plain: Reply, reply: Reply) -> bool:
+def _differs(plain: GatewayReply, reply: GatewayReply) -> bool:
     return not reply.trouble and reply.status != plain.status
 
 
-def _paths(plain: Reply, replies: Mapping[str, Reply], gateway: Gateway) -> Iterator[Diagnosis]:
+def _paths(
+    plain: GatewayReply, replies: Mapping[str, GatewayReply], gateway: Gateway
+) -> Iterator[Diagnosis]:
     heard = [name for name in _PATHS if _differs(plain, replies[name])]
     if heard:
         names = " and ".join(heard)
@@ -154,7 +156,7 @@ def _paths(plain: Reply, replies: Mapping[str, Reply], gateway: Gateway) -> Iter
         yield right(_PART, "path", "what a client says of its path makes no difference")
 
 
-def _dot(reply: Reply, gateway: Gateway) -> Diagnosis:
+def _dot(reply: GatewayReply, gateway: Gateway) -> Diagnosis:
     if reply.trouble or reply.status >= 400:
         words = f"a path with dot segments is refused ({reply.trouble or reply.status})"
         return right(_PART, "dot segments", words)
@@ -163,7 +165,7 @@ def _dot(reply: Reply, gateway: Gateway) -> Diagnosis:
     return wrong(_PART, "dot segments", words, cure)
 
 
-def _forged(plain: Reply, reply: Reply, gateway: Gateway) -> Diagnosis:
+def _forged(plain: GatewayReply, reply: GatewayReply, gateway: Gateway) -> Diagnosis:
     name = "forged identity"
     if MARK in reply.text or (_differs(plain, reply) and reply.status < 400):
         words = f"a client that says X-Sidecar-Decision: allow itself gets {reply.status}"
@@ -172,7 +174,7 @@ def _forged(plain: Reply, reply: Reply, gateway: Gateway) -> Diagnosis:
     return right(_PART, name, "X-Sidecar-* of a client's own opens nothing")
 
 
-def _with_token(replies: Mapping[str, Reply], gateway: Gateway) -> Iterator[Diagnosis]:
+def _with_token(replies: Mapping[str, GatewayReply], gateway: Gateway) -> Iterator[Diagnosis]:
     plain = replies["token"]
     if plain.status in _REFUSED:
         words = f"with the token, too, the answer is {plain.status}"

@@ -9,7 +9,7 @@ from sidecar.domain.diagnosis import Diagnosis, Part, doubtful, right, wrong
 from sidecar.domain.policy import Policy
 from sidecar.wire.offered import acr_values_offered
 from sidecar.wire.positions import shown
-from sidecar.wire.providers import OTHER, Provider, provider_of
+from sidecar.wire.providers import OTHER, KnownProvider, provider_of
 from sidecar.wire.settings import Issuer
 from sidecar.wire.token_expectations import names_of
 
@@ -30,7 +30,7 @@ class IssuerReport(NamedTuple):
     unmet: str = ""
 
     @property
-    def provider(self) -> Provider:
+    def provider(self) -> KnownProvider:
         """Who made it, as far as it shows."""
         return provider_of(self.issuer.issuer, self.metadata)
 

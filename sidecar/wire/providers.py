@@ -12,7 +12,7 @@ AS_OF = "2026-11-30"
 Metadata = Mapping[str, object]
 
 
-class Provider(NamedTuple):
+class KnownProvider(NamedTuple):
     """An identity provider: its name, its page, and by claim where its setting is.
 
     `has_id_tokens`: what apps are shown is its ID tokens, as its access tokens do not serve.
@@ -32,7 +32,7 @@ class Provider(NamedTuple):
         return f"{self.name}: {setting} ({page}, from its documentation as of {AS_OF})"
 
 
-KEYCLOAK = Provider(
+KEYCLOAK = KnownProvider(
     "Keycloak",
     "keycloak",
     {
@@ -49,7 +49,7 @@ KEYCLOAK = Provider(
         "claims": "a mapper in the client's dedicated scope (Clients > (client) > Client scopes)",
     },
 )
-ENTRA = Provider(
+ENTRA = KnownProvider(
     "Entra ID",
     "entra-id",
     {
@@ -69,7 +69,7 @@ ENTRA = Provider(
     },
 )
 _OKTA_CLAIM = "Security > API > Authorization Servers > (server) > Claims > Add Claim"
-OKTA = Provider(
+OKTA = KnownProvider(
     "Okta",
     "okta",
     {
@@ -90,7 +90,7 @@ OKTA = Provider(
 _AUTH0_ACTION = (
     "Actions > Triggers > post-login: an action with `api.accessToken.setCustomClaim` that sets"
 )
-AUTH0 = Provider(
+AUTH0 = KnownProvider(
     "Auth0",
     "auth0",
     {
@@ -108,7 +108,7 @@ AUTH0 = Provider(
     },
 )
 _AUTHENTIK_CODE = "access tokens of the authorization code flow have it; see the client's flow"
-AUTHENTIK = Provider(
+AUTHENTIK = KnownProvider(
     "authentik",
     "authentik",
     {
@@ -122,7 +122,7 @@ AUTHENTIK = Provider(
     },
 )
 _ZITADEL_ID = "access tokens have none, ID tokens do: have the app's front end send the ID token"
-ZITADEL = Provider(
+ZITADEL = KnownProvider(
     "Zitadel",
     "zitadel",
     {
@@ -137,7 +137,7 @@ ZITADEL = Provider(
     },
     has_id_tokens=True,
 )
-GOOGLE = Provider(
+GOOGLE = KnownProvider(
     "Google",
     "google",
     {
@@ -154,7 +154,7 @@ GOOGLE = Provider(
 )
 _OPENID = "`claims: {openid: ['sub', 'acr', 'amr', 'auth_time', 'sid']}`"
 _EXTRA = "`extraTokenClaims` puts it into access tokens"
-OIDC_PROVIDER = Provider(
+OIDC_PROVIDER = KnownProvider(
     "oidc-provider",
     "oidc-provider",
     {
@@ -167,7 +167,7 @@ OIDC_PROVIDER = Provider(
         "claims": _EXTRA,
     },
 )
-OTHER = Provider(
+OTHER = KnownProvider(
     "your provider",
     "README",
     {
@@ -191,7 +191,7 @@ PROVIDERS = (
 )
 
 
-def provider_of(issuer: str, metadata: Metadata) -> Provider:
+def provider_of(issuer: str, metadata: Metadata) -> KnownProvider:
     """Return who made an issuer, by its URL and its metadata; `OTHER` where nobody knows."""
     parts = urlsplit(issuer)
     host = (parts.hostname or "").lower()
@@ -212,7 +212,7 @@ def _of_hosts(*suffixes: str) -> _Sign:
     return is_it
 
 
-_SIGNS: tuple[tuple[Provider, _Sign], ...] = (
+_SIGNS: tuple[tuple[KnownProvider, _Sign], ...] = (
     (GOOGLE, _of_hosts("accounts.google.com")),
     (
         ENTRA,

@@ -14,7 +14,7 @@ from sidecar.wire.claims import Flaw, InvalidToken, Need, Token, token_of, valid
 from sidecar.wire.identifying import limited
 from sidecar.wire.jws import Unverified
 from sidecar.wire.positions import shown
-from sidecar.wire.providers import Provider
+from sidecar.wire.providers import KnownProvider
 from sidecar.wire.settings import Issuer, Tokens
 from sidecar.wire.token_expectations import Configured, expected_of, names_of
 from sidecar.wire.token_settings import SessionNaming
@@ -38,7 +38,7 @@ class Examined(NamedTuple):
     parts: Unverified
     tokens: Tokens
     ladder: Ladder
-    provider: Provider
+    provider: KnownProvider
     keys: tuple[str | None, ...] | None
     wanted: frozenset[str]
     refusal: InvalidToken | None

@@ -12,7 +12,7 @@ from mmdb_writer import MMDBWriter
 from netaddr import IPSet
 
 from sidecar.adapters.clock import now
-from sidecar.daemon.examining import Request, examine
+from sidecar.daemon.examining import Examination, examine
 from sidecar.demo.geography import build
 from sidecar.domain.diagnosis import Diagnosis
 from tests.adapters.identity import AUDIENCE, Answer, Provider, Signer, key_set
@@ -57,6 +57,7 @@ class SetUp:
         self.settings: dict[str, Any] = {
             "tokens": {"issuers": [{"issuer": provider.url, "audiences": [AUDIENCE]}]},
             "store": {"url": server.url, "username": USER, "password_file": "password"},
+            "socket": {"path": str(directory / "sidecar.sock")},
             "contexts": {"c1": {"name": "Payroll"}},
             "routes": [{"path": "/payroll/**", "contexts": ["c1"]}],
             "http": {"gateway": "nginx"},
@@ -81,7 +82,7 @@ class SetUp:
     async def examined(self) -> tuple[Diagnosis, ...]:
         """Write everything down, and examine it."""
         config = self.written()
-        return await examine(Request(config, self.token, timeout=20.0))
+        return await examine(Examination(config, self.token, timeout=20.0))
 
     def written(self) -> Path:
         """Write everything down; returns the configuration's file."""

@@ -13,7 +13,7 @@ import trustme
 
 from sidecar.adapters.clock import now
 from sidecar.adapters.redis_links import call
-from sidecar.daemon.examining import Request, examine
+from sidecar.daemon.examining import Examination, examine
 from sidecar.domain.diagnosis import Diagnosis, Part, Soundness
 from tests.adapters.identity import Answer, Signer, key_set, serve
 from tests.adapters.servers import USER, Server, serving
@@ -129,11 +129,17 @@ def unsaid(key: str) -> Callable[[SetUp], None]:
     return lambda set_up: set_up.claims.update({key: None})
 
 
+def transmitter(set_up: SetUp) -> None:
+    known = {"name": "idp", "issuer": "http://127.0.0.1:1", "audiences": ["us"]}
+    events = {"events": ["session-revoked"], "authorization_file": "mdm"}
+    set_up.settings["receiver"] = {"bind": "127.0.0.1:0", "transmitters": [{**known, **events}]}
+
+
 def password(set_up: SetUp) -> None:
     (set_up.directory / "password").write_text("another")
 
 
-T, K, S, P = Part.TOKEN, Part.ISSUERS, Part.STORE, Part.POLICIES
+T, K, S, P, C = Part.TOKEN, Part.ISSUERS, Part.STORE, Part.POLICIES, Part.CONFIGURATION
 OURS = "oidc-provider: "
 FAULTS = [
     Fault("wrong audience", claims(aud="shop"), T, WRONG, "its aud is 'shop'", "audiences"),
@@ -178,6 +184,9 @@ FAULTS = [
     Fault("short", source("abc"), Part.SOURCES, WRONG, "3 characters", "openssl rand"),
     Fault("none", source(None), Part.SOURCES, WRONG, "mdm", "put a file with the right"),
     Fault("twice", source("x" * 32, second=True), Part.SOURCES, WRONG, "of 'mdm'", "right content"),
+    Fault("transmitter", transmitter, Part.SOURCES, WRONG, "refused", "metadata_url"),
+    Fault("no directory", settings("socket", path="/no/s"), C, DOUBTFUL, "directory /no", "make"),
+    Fault("no spool", settings("spool", dir="/proc/1/no"), C, DOUBTFUL, "not write in", "give"),
     Fault("key", settings("tokenz", a=1), Part.CONFIGURATION, WRONG, "tokenz", "correct "),
 ]
 
@@ -230,11 +239,12 @@ async def test_a_part_that_hangs_or_cannot_be_read_hides_none_of_the_others(
     settings("geography", cities="x")(set_up)
     config = set_up.written()
     set_up.provider.paths[METADATA] = Answer(gate=trio.Event())
-    diagnoses = await examine(Request(config, set_up.token, timeout=1.0))
+    diagnoses = await examine(Examination(config, set_up.token, timeout=1.0))
     wrong = {(one.part, one.what.partition(" ")[0]) for one in diagnoses if one.state is WRONG}
     assert {part for part, _ in wrong} == {Part.DATABASES, K, S}
     assert (K, "it") in wrong  # did not end
-    assert {one.part for one in diagnoses if one.state is Soundness.RIGHT} == {Part.SOURCES}
+    found = {one.part for one in diagnoses if one.state is Soundness.RIGHT}
+    assert found == {Part.CONFIGURATION, Part.SOURCES}
 
 
 class StoreFault(NamedTuple):

@@ -15,7 +15,7 @@ from sidecar.wire.providers import (
     OTHER,
     PROVIDERS,
     ZITADEL,
-    Provider,
+    KnownProvider,
     provider_of,
 )
 
@@ -47,14 +47,14 @@ KNOWN = [
 
 @pytest.mark.parametrize(("provider", "issuer", "asked", "more"), KNOWN)
 def test_a_provider_is_known_by_its_url_or_its_metadata(
-    provider: Provider, issuer: str, asked: str, more: dict[str, object]
+    provider: KnownProvider, issuer: str, asked: str, more: dict[str, object]
 ) -> None:
     metadata = {"authorization_endpoint": f"https://id.example.com{asked}", **more}
     assert provider_of(issuer, metadata) is provider
 
 
 @pytest.mark.parametrize("provider", PROVIDERS, ids=[one.name for one in PROVIDERS])
-def test_each_claim_has_a_cure_that_names_the_page(provider: Provider) -> None:
+def test_each_claim_has_a_cure_that_names_the_page(provider: KnownProvider) -> None:
     assert (PAGES / f"{provider.page}.md").is_file()
     for claim in ("sid", "auth_time", "acr", "amr", "groups", "aud", "claims"):
         cure = provider.cure(claim)
