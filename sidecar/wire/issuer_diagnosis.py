@@ -44,7 +44,7 @@ def diagnose_issuer(report: IssuerReport) -> Iterator[Diagnosis]:
         yield wrong(_PART, f"keys of {name}", report.trouble, _cure_of_keys(report))
     else:
         known = [key for key in report.keys if key is not None]
-        yield right(_PART, f"keys of {name}", f"it has {len(report.keys)}: {names_of(known)}")
+        yield right(_PART, f"keys of {name}", f"it has {len(report.keys)}: {_all(known)}")
     if report.metadata:
         made = report.provider
         words = "of a provider that is not known by name" if made is OTHER else f"of {made.name}"
@@ -83,17 +83,21 @@ def diagnose_acr(
         missed = unoffered(asked, offered)
         yield from (_unoffered(one, report, offered) for one in missed)
         if not missed:
-            words = f"it offers what policies ask for: {names_of(sorted(offered))}"
+            words = f"it offers what policies ask for: {_all(sorted(offered))}"
             yield right(Part.POLICIES, f"acr at {shown(report.issuer.issuer)}", words)
 
 
 def _unoffered(demand: Demand, report: IssuerReport, offered: frozenset[str]) -> Diagnosis:
     words = (
         f"it asks for acr {names_of(demand.acr_values)}, and {shown(report.issuer.issuer)} offers"
-        f" {names_of(sorted(offered))} (`acr_values_supported`): users are sent there in vain"
+        f" {_all(sorted(offered))} (`acr_values_supported`): users are sent there in vain"
     )
     cure = (
         "list what it offers as `acr` of the level in `assurance.levels`, or"
         f" {report.provider.cure('acr')}"
     )
     return wrong(Part.POLICIES, demand.policy, words, cure)
+
+
+def _all(names: Iterable[str]) -> str:
+    return ", ".join(repr(shown(one)) for one in names) or "none"

@@ -6,7 +6,7 @@ Nothing is verified here: whoever asks has had the token verified, and says how 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from sidecar.domain.assurance import Ladder
+from sidecar.domain.assurance import Authentication, Ladder
 from sidecar.domain.diagnosis import Diagnosis, Part, doubtful, right, wrong
 from sidecar.domain.memberships import GROUPS, ROLES
 from sidecar.wire.claim_paths import find
@@ -86,7 +86,7 @@ def _audience(case: Examined, issuer: Issuer) -> Diagnosis:
     named = told if isinstance(told, list) else [told]
     known = [one for one in issuer.audiences if one in named]
     if known:
-        return right(_PART, "audience", f"its aud has {names_of(known)}, as configured")
+        return right(_PART, "audience", f"its aud has {_all(known)}, as configured")
     words = expected_of(
         Flaw.WRONG_AUDIENCE, case.parts, Configured((issuer.issuer,), issuer), case.now
     )
@@ -173,7 +173,8 @@ def _cure_of_claim(case: Examined, issuer: Issuer, refusal: InvalidToken) -> str
 
 def _read(case: Examined, issuer: Issuer, token: Token) -> Iterator[Diagnosis]:
     yield right(_PART, "user", f"{_shown(token.user)}, from `{issuer.user_claim}`")
-    yield right(_PART, "app", f"{_shown(token.app)}, from `{issuer.app_claim or 'aud'}`")
+    if token.app:
+        yield right(_PART, "app", f"{_shown(token.app)}, from `{issuer.app_claim or 'aud'}`")
     if token.client:
         yield right(_PART, "client", _shown(token.client))
     yield _session(case, issuer, token)
@@ -209,35 +210,56 @@ def _auth_time(case: Examined, issuer: Issuer, token: Token) -> Diagnosis:
 
 
 def _level(case: Examined, issuer: Issuer, token: Token) -> Iterator[Diagnosis]:
+    """Tell `acr`, `amr`, and the level that they come to."""
     signed_in, ladder = token.authentication, case.ladder
-    rank, acr = ladder.shown(signed_in).rank, signed_in.acr
-    strengths = sorted(ladder.shown(signed_in).strengths)
-    amr = names_of(signed_in.amr)
-    by_acr = ladder.rank(acr, ()) or ladder.strengths_of(acr, ())
-    levels = names_of(one.name for one in ladder.levels)
-    if acr and not by_acr:
-        words = f"its acr is {_shown(acr)}, which is of none of the levels {levels}"
-        cure = f"list {_shown(acr)} as `acr` of one of `assurance.levels`"
-        judge = doubtful if rank or strengths else wrong
-        yield judge(_PART, "acr", words, f"{cure}, or {case.provider.cure('acr')}")
-    elif acr:
-        yield right(_PART, "acr", f"{_shown(acr)}, from `{issuer.acr_claim}`")
-    elif signed_in.amr and not (rank or strengths):
-        words = f"its amr is {amr}, which has no combination of the levels {levels}"
-        cure = "list it as `amr` of one of `assurance.levels`"
-        yield wrong(_PART, "amr", words, f"{cure}, or {case.provider.cure('amr')}")
-    elif not signed_in.amr:
+    shows, acr = ladder.shown(signed_in), signed_in.acr
+    if acr or not signed_in.amr:
+        yield from _acr(case, issuer, signed_in)
+    elif shows.rank or shows.strengths:
+        yield right(_PART, "acr", f"it has no `{issuer.acr_claim}`: the level goes by amr")
+    yield from _amr(case, issuer, signed_in)
+    if shows.rank or shows.strengths:
+        level = ladder.name(shows.rank) or "no level"
+        strengths = sorted(shows.strengths)
+        also = f", and the strengths {_all(strengths)}" if strengths else ""
+        by_acr = acr and ladder.rank(acr, ()) == shows.rank
+        why = f"acr {_shown(acr)}" if by_acr else f"amr {_all(signed_in.amr)}"
+        least = f"; its issuer counts for {signed_in.at_most} at most" if signed_in.at_most else ""
+        yield right(_PART, "level", f"{level}{also}, by its {why}{least}")
+
+
+def _acr(case: Examined, issuer: Issuer, signed_in: Authentication) -> Iterator[Diagnosis]:
+    acr, ladder = signed_in.acr, case.ladder
+    if not acr:
         neither = f"it has neither `{issuer.acr_claim}` nor `{issuer.amr_claim}`"
         words = f"{neither}: no sign-in is ever strong enough for a level"
         yield wrong(_PART, "acr", words, case.provider.cure("acr"))
+    elif ladder.rank(acr, ()) or ladder.strengths_of(acr, ()):
+        yield right(_PART, "acr", f"{_shown(acr)}, from `{issuer.acr_claim}`")
+    else:
+        shows = ladder.shown(signed_in)
+        levels = names_of(one.name for one in ladder.levels)
+        words = f"its acr is {_shown(acr)}, which is of none of the levels {levels}"
+        cure = f"list {_shown(acr)} as `acr` of one of `assurance.levels`"
+        judge = doubtful if shows.rank or shows.strengths else wrong
+        yield judge(_PART, "acr", words, f"{cure}, or {case.provider.cure('acr')}")
+
+
+def _amr(case: Examined, issuer: Issuer, signed_in: Authentication) -> Iterator[Diagnosis]:
+    acr, ladder, shows = signed_in.acr, case.ladder, case.ladder.shown(signed_in)
+    amr = _all(signed_in.amr)
+    if not signed_in.amr and acr:
+        yield right(_PART, "amr", f"it has no `{issuer.amr_claim}`: the level goes by acr")
+    elif not signed_in.amr:
         words = f"it has no `{issuer.amr_claim}`"
         yield doubtful(_PART, "amr", words, case.provider.cure("amr"))
-    if rank or strengths:
-        level = ladder.name(rank) or "no level"
-        also = f", and the strengths {names_of(strengths)}" if strengths else ""
-        why = f"acr {_shown(acr)}" if ladder.rank(acr, ()) == rank and acr else f"amr {amr}"
-        least = f"; its issuer counts for {signed_in.at_most} at most" if signed_in.at_most else ""
-        yield right(_PART, "level", f"{level}{also}, by its {why}{least}")
+    elif acr or shows.rank or shows.strengths:
+        yield right(_PART, "amr", f"{amr}, from `{issuer.amr_claim}`")
+    else:
+        levels = names_of(one.name for one in ladder.levels)
+        words = f"its amr is {amr}, which has no combination of the levels {levels}"
+        cure = "list it as `amr` of one of `assurance.levels`"
+        yield wrong(_PART, "amr", words, f"{cure}, or {case.provider.cure('amr')}")
 
 
 def _listed(case: Examined, issuer: Issuer, token: Token) -> Iterator[Diagnosis]:
@@ -246,7 +268,7 @@ def _listed(case: Examined, issuer: Issuer, token: Token) -> Iterator[Diagnosis]
         (ROLES, token.roles_known, token.roles, issuer.roles_claim),
     ):
         if known:
-            yield right(_PART, what, f"{names_of(sorted(names))}, from `{claim}`")
+            yield right(_PART, what, f"{_all(sorted(names))}, from `{claim}`")
         elif what in case.wanted:
             elsewhere = "_claim_names" in case.parts.claims or "hasgroups" in case.parts.claims
             why = "says that there are too many to list" if elsewhere else f"has no `{claim}`"
@@ -265,7 +287,11 @@ def _others(case: Examined, token: Token) -> Iterator[Diagnosis]:
             yield doubtful(_PART, f"claim {shown(name)}", words, case.provider.cure("claims"))
         elif find(case.parts.claims, name) is not None:
             values = dict(token.claims).get(name, ())
-            yield right(_PART, f"claim {shown(name)}", names_of(values))
+            yield right(_PART, f"claim {shown(name)}", _all(values))
+
+
+def _all(names: Iterable[str]) -> str:
+    return ", ".join(map(_shown, names)) or "none"
 
 
 def _shown(text: str) -> str:
