@@ -14,6 +14,7 @@ from sidecar.adapters.directory_probe import examine_directories
 from sidecar.adapters.embedded import NoEmbeddedStore, server_binary
 from sidecar.adapters.gateway_probe import examine_gateway
 from sidecar.adapters.geography import Geography, Outcome
+from sidecar.adapters.introspection import Introspector
 from sidecar.adapters.issuer_probe import examine_issuer
 from sidecar.adapters.keys import KeySource
 from sidecar.adapters.source_probe import examine_sources
@@ -40,14 +41,22 @@ from sidecar.wire.config import read_what_can_be
 from sidecar.wire.gateway_diagnosis import TRIALS_WITH_TOKEN, diagnose_gateway
 from sidecar.wire.introspection import is_opaque
 from sidecar.wire.issuer_diagnosis import IssuerReport, diagnose_acr, diagnose_issuer
-from sidecar.wire.jws import read
+from sidecar.wire.jws import Unverified, read
 from sidecar.wire.policy_diagnosis import diagnose_warnings, part_of
 from sidecar.wire.positions import ConfigError, Problem
 from sidecar.wire.providers import OTHER
 from sidecar.wire.receiver_settings import KnownTransmitter
 from sidecar.wire.settings import Settings
 from sidecar.wire.store_diagnosis import diagnose_server
-from sidecar.wire.token_diagnosis import Examined, diagnose_token, diagnose_unread, issuer_of
+from sidecar.wire.token_diagnosis import (
+    NOT_SIGNED,
+    Examined,
+    diagnose_confirmed,
+    diagnose_token,
+    diagnose_unconfirmed,
+    diagnose_unread,
+    issuer_of,
+)
 
 _OLD = 90 * 86400.0
 """Seconds after which a database of places tells of networks that have moved since."""
@@ -179,8 +188,7 @@ async def _token(
 ) -> list[Diagnosis]:
     tokens = known.settings.tokens
     if is_opaque(token):
-        cure = "show a JWT; an opaque one is known to its issuer alone (`introspection`)"
-        return [doubtful(Part.TOKEN, "form", "it is opaque, and says nothing by itself", cure)]
+        return await _opaque(known, token, asked)
     try:
         parts = read(token, tokens.max_bytes)
     except InvalidToken as error:
@@ -198,17 +206,60 @@ async def _token(
         unknown = True
     issuer = issuer_of(parts, tokens)
     report = asked[issuer.issuer][0] if issuer is not None else None
-    examined = Examined(
+    examined = _examined(known, parts, report, refusal, now)
+    return list(diagnose_token(examined._replace(keys=None) if unknown else examined))
+
+
+def _examined(
+    known: _Readable,
+    parts: Unverified,
+    report: IssuerReport | None,
+    refusal: InvalidToken | None,
+    now: float,
+) -> Examined:
+    return Examined(
         parts,
-        tokens,
+        known.settings.tokens,
         ladder_of(known.settings),
         OTHER if report is None else report.provider,
-        None if unknown or report is None else report.keys,
+        None if report is None else report.keys,
         known.claims,
         refusal,
         now,
     )
-    return list(diagnose_token(examined))
+
+
+async def _opaque(
+    known: _Readable, token: str, asked: dict[str, tuple[IssuerReport, KeySource]]
+) -> list[Diagnosis]:
+    """Ask the issuers that can be asked about an opaque token, as the daemon does."""
+    tokens, now = known.settings.tokens, clock.now()
+    askable = [one for one in tokens.issuers if one.introspection.endpoint]
+    if not askable:
+        words = "it is opaque, and no issuer can be asked about it"
+        cure = "have the client get a JWT, or set `tokens.issuers[].introspection`"
+        return [wrong(Part.TOKEN, "form", words, cure)]
+    async with trio.open_nursery() as nursery:
+        introspectors = []
+        for issuer in askable:
+            keys = asked[issuer.issuer][1] if issuer.introspection.signed else None
+            introspectors.append(Introspector(issuer, 1, keys=keys))
+            await nursery.start(introspectors[-1].run)
+        verifier = TokenVerifier([], tokens, introspectors)
+        verifier.want_claims(known.claims)
+        try:
+            answered = await verifier.verify(token, now)
+        except InvalidToken as refusal:
+            found = list(diagnose_unconfirmed(refusal))
+        except Unavailable as error:
+            cure = "correct `introspection` (endpoint, client_id, secret) of its issuer; is it up?"
+            found = [wrong(Part.TOKEN, "form", f"it is opaque: {error}", cure)]
+        else:
+            report = asked[answered.issuer][0]
+            examined = _examined(known, NOT_SIGNED, report, None, now)
+            found = list(diagnose_confirmed(examined, report.issuer, answered))
+        nursery.cancel_scope.cancel()
+    return found
 
 
 async def _store(settings: Settings) -> list[Diagnosis]:

@@ -9,7 +9,6 @@ from typing import NamedTuple
 from sidecar.domain.assurance import Authentication, Ladder
 from sidecar.domain.diagnosis import Diagnosis, Part, doubtful, right, wrong
 from sidecar.domain.memberships import GROUPS, ROLES
-from sidecar.wire.claim_paths import find
 from sidecar.wire.claims import Flaw, InvalidToken, Need, Token, token_of, validity_of
 from sidecar.wire.identifying import limited
 from sidecar.wire.jws import Unverified
@@ -24,6 +23,9 @@ _SIGNED = frozenset(
     {Flaw.WRONG_AUDIENCE, Flaw.MISSING_CLAIM, Flaw.EXPIRED, Flaw.NOT_YET_VALID, Flaw.WRONG_TYPE}
 )
 """Refusals that come after the signature was found to be good."""
+
+NOT_SIGNED = Unverified("", None, "", {})
+"""The parts of an opaque token: it has none."""
 
 _NTP = "keep the clocks of both machines in step (NTP)"
 
@@ -69,6 +71,19 @@ def diagnose_token(case: Examined) -> Iterator[Diagnosis]:
         yield wrong(_PART, "claims", refusal.description, _cure_of_claim(case, issuer, refusal))
         return
     yield from _read(case, issuer, token)
+
+
+def diagnose_confirmed(case: Examined, issuer: Issuer, token: Token) -> Iterator[Diagnosis]:
+    """Return how it stands with an opaque token that its issuer has confirmed."""
+    yield right(_PART, "form", f"it is opaque, and {shown(issuer.issuer)} says that it is active")
+    yield from _read(case, issuer, token)
+
+
+def diagnose_unconfirmed(refusal: InvalidToken) -> Iterator[Diagnosis]:
+    """Return why an opaque token is refused that an issuer was asked about."""
+    words = f"it is opaque, and its issuer was asked: {refusal.description}"
+    cure = "take a fresh one of an issuer that is configured, for one of its `audiences`"
+    yield wrong(_PART, "form", words, cure)
 
 
 def _issuer(case: Examined) -> Diagnosis:
@@ -285,8 +300,7 @@ def _others(case: Examined, token: Token) -> Iterator[Diagnosis]:
         if name in missing:
             words = "it is not there, and policies ask for it"
             yield doubtful(_PART, f"claim {shown(name)}", words, case.provider.cure("claims"))
-        elif find(case.parts.claims, name) is not None:
-            values = dict(token.claims).get(name, ())
+        elif values := dict(token.claims).get(name):
             yield right(_PART, f"claim {shown(name)}", _all(values))
 
 

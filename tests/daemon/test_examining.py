@@ -17,6 +17,7 @@ from sidecar.daemon.examining import Examination, examine
 from sidecar.domain.diagnosis import Diagnosis, Part, Soundness
 from tests.adapters.identity import Answer, Signer, key_set, serve
 from tests.adapters.servers import USER, Server, serving
+from tests.adapters.test_introspection import Endpoint
 from tests.daemon.set_up import METADATA, SetUp, countries_of, places_of, rewriting
 
 WRONG, DOUBTFUL = Soundness.WRONG, Soundness.DOUBTFUL
@@ -163,7 +164,7 @@ FAULTS = [
     Fault("expired", claims(exp=int(now()) - 99), T, WRONG, "its exp is", "take a fresh one"),
     Fault("clock off", claims(iat=int(now()) + 500), T, WRONG, "ahead of this clock", "NTP"),
     Fault("no token", raw_token("a.b.c"), T, WRONG, "base64url", "the token alone"),
-    Fault("opaque", raw_token("opaque"), T, DOUBTFUL, "it is opaque", "introspection"),
+    Fault("opaque", raw_token("opaque"), T, WRONG, "no issuer can be asked", "introspection"),
     Fault("issuer down", issuer(issuer="http://127.0.0.1:1"), K, WRONG, "refused", "is it up"),
     Fault("no such issuer", metadata(jwks_uri=None), K, WRONG, "no jwks_uri", "just as"),
     Fault("no keys", keys(key_set()), K, WRONG, "no key that can verify", "reached"),
@@ -224,6 +225,28 @@ async def test_a_planted_fault_is_found_and_its_cure_named(set_up: SetUp, fault:
     fault.plant(set_up)
     diagnoses = await set_up.examined()
     assert found(diagnoses, fault), [one for one in diagnoses if one.state is not Soundness.RIGHT]
+
+
+async def test_an_opaque_token_is_asked_about_and_told_claim_by_claim(
+    set_up: SetUp, nursery: trio.Nursery
+) -> None:
+    endpoint = Endpoint()
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    nursery.start_soon(trio.serve_listeners, endpoint.handle, listeners)
+    url = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}/introspect"
+    asked = {"endpoint": url, "client_id": "sidecar", "client_secret": "s3cret"}
+    issuer(introspection=asked)(set_up)
+    set_up.raw_token = "opaque"
+    diagnoses = await set_up.examined()
+    fault = Fault("", password, T, WRONG, "its issuer was asked", "take a fresh one")
+    assert found(diagnoses, fault), diagnoses
+    endpoint.active["opaque"] = {"sub": "ada", "acr": "mfa", "groups": ["finance"], "sid": "s-1"}
+    diagnoses = await set_up.examined()
+    assert found(diagnoses, Fault("", password, T, WRONG, "no `auth_time`", OURS)), diagnoses
+    assert found(diagnoses, Fault("", password, T, Soundness.RIGHT, "mfa, by its acr", ""))
+    endpoint.status = 500
+    diagnoses = await set_up.examined()
+    assert found(diagnoses, Fault("", password, T, WRONG, "it is opaque", "client_id")), diagnoses
 
 
 async def test_an_issuer_whose_authority_is_private_is_found(
