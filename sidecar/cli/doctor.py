@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not config.exists():
         raise Stop(
             f"{config}: there is no such file",
-            "Name one with --config; `sidecar init` writes a first one.",
+            "Name one with --config; `sidecar demo` needs none.",
         )
     import trio  # noqa: PLC0415 - a command starts quickly
 
@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _token(file: str) -> str:
-    """Return the token in a file, which may say `Bearer` before it. Raises `Stop`."""
+    """Return the token in a file: its last word, as `Bearer` may stand before. Raises `Stop`."""
     try:
         if file == "-":
             text = sys.stdin.read(_LONGEST_TOKEN)
@@ -97,8 +97,6 @@ def _token(file: str) -> str:
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
         raise Stop(f"sidecar doctor: --token-file: {file} cannot be read: {reason}") from error
     words = text.split()
-    if len(words) > 1 and words[0].lower().removeprefix("authorization:") in {"bearer", "dpop", ""}:
-        words = words[1:]
     if not words:
         raise Stop(f"sidecar doctor: --token-file: {file} is empty")
     return words[-1]

@@ -1,6 +1,7 @@
 """`sidecar doctor` at the command line: lines, one JSON document, the status, and no token."""
 
 import json
+import sys
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -50,6 +51,23 @@ async def test_lines_and_document_say_the_same_and_neither_has_the_token(
         assert one["name"] in lines.out
         assert f"cure: {one['cure']}" in lines.out or not one["cure"]
     assert set_up.token.split(".")[2] not in lines.out + whole.out + lines.err + whole.err
+
+
+async def test_a_token_is_taken_from_standard_input(
+    set_up: SetUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", StringIO(f"Authorization: Bearer {set_up.token}\n"))
+    done = await doctor("--config", str(set_up.written()), "--token-file", "-")
+    assert (done.status, done.err) == (0, "")
+    assert "signature: it is the issuer's" in done.out
+
+
+async def test_a_gateway_is_called_and_an_address_that_is_none_is_refused(set_up: SetUp) -> None:
+    config = str(set_up.written())
+    done = await doctor("--config", config, "--gateway-url", "http://127.0.0.1:1/x")
+    assert done.status == 1
+    assert "answer: http://127.0.0.1:1/x: " in done.out
+    assert (await doctor("--config", config, "--gateway-url", "shop.example")).status == 2
 
 
 async def test_something_wrong_is_status_1_and_bad_usage_2(set_up: SetUp, tmp_path: Path) -> None:
