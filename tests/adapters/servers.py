@@ -7,7 +7,8 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import cycle
 from pathlib import Path
 
 import redis
@@ -100,16 +101,23 @@ def serving(
             server.stop()
 
 
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
+_PORTS = cycle(range(16_000 + 2_000 * _WORKER, 18_000 + 2_000 * _WORKER))
+"""Of each process that runs tests its own, and none that the kernel gives to outgoing connections:
+what is free here stays so until the server is there that it is for."""
+for _ in range(os.getpid() % 2_000):
+    next(_PORTS)
+
+
 def free_ports(count: int) -> list[int]:
     """TCP ports that nobody listens on just now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+    found: list[int] = []
+    while len(found) < count:
+        port = next(_PORTS)
+        with socket.socket() as one, suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            found.append(port)
+    return found
 
 
 def impatient(url: str, **other: object) -> StoreSettings:
