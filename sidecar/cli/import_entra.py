@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sidecar.cli.asking import plain, print_json
-from sidecar.cli.stopping import DONE, NEGATIVE, Stop
+from sidecar.cli.stopping import DONE, MISTAKE, NEGATIVE, Stop
 from sidecar.domain.causes import words_of
 
 if TYPE_CHECKING:
-    from sidecar.wire.entra import Import
+    from sidecar.wire.entra import Exported, Import
     from sidecar.wire.entra_names import Names
     from sidecar.wire.settings import Settings
 
@@ -29,19 +29,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = """\
 Without --out, the policy file goes to standard output and the report to standard error.
-exit status: 0 done, 1 something was lost and --strict was given, 2 bad input
+A file that is no export is named with the line and left out; the others are imported.
+exit status: 0 done, 1 something was lost and --strict was given, 2 bad input or a file left out
 
 examples:
   sidecar import-entra policies.json locations.json
   sidecar import-entra export.json --names names.yaml --config config/sidecar.yaml --out imported
   sidecar import-entra export.json --json --strict
+  sidecar import-entra --summary baseline/
 """
     add = parser.add_argument
-    add("files", metavar="FILE.json", nargs="+", help="exports of Microsoft Graph; `-`: read it")
+    add(
+        "files",
+        metavar="FILE.json|DIR",
+        nargs="+",
+        help="exports of Microsoft Graph; `-`: read it; of a directory all files *.json",
+    )
     add("--names", metavar="FILE", help="YAML: what ids are called here (guid: name)")
     add("--config", metavar="FILE", help="the configuration that the policies shall live in")
     add("--out", metavar="DIR", help=f"write {POLICIES} and {SETTINGS} there; none may exist")
     add("--json", action="store_true", help="the report, and both files, as one JSON object")
+    add("--summary", action="store_true", help="only how many arrive in which state, and why")
     add("--strict", action="store_true", help="exit with status 1 if anything was lost")
     add(
         "--calls",
@@ -54,29 +62,64 @@ examples:
 
 def run(arguments: argparse.Namespace) -> int:
     """Import, write, report."""
-    result = _import(arguments)
+    exported, left_out, foreign = _read(_files(arguments.files))
+    if not exported:
+        none = (f"{plain(name)}: holds no object of Graph" for name in foreign)
+        raise Stop(*map(plain, left_out), *none)
+    for line in left_out:
+        print(plain(f"left out: {line}"), file=sys.stderr)
+    result = _import(exported, arguments)
     written = _write(Path(arguments.out), result) if arguments.out else ()
-    if arguments.json:
+    if arguments.summary:
+        _summarize(result, len(foreign))
+    elif arguments.json:
         from sidecar.wire.entra_report import report_json  # noqa: PLC0415 - a command starts quickly
 
         print_json(report_json(result))
     else:
         _tell(result, written, to_files=bool(arguments.out))
+    if left_out:
+        return MISTAKE
     return NEGATIVE if arguments.strict and result.losses else DONE
 
 
-def _import(arguments: argparse.Namespace) -> "Import":
-    from sidecar.wire.entra import (  # noqa: PLC0415 - a command starts quickly
-        InvalidExport,
-        import_entra,
-        read_export,
-    )
+def _files(given: list[str]) -> list[tuple[str, bool]]:
+    """The files to read, and whether each is named itself, not found in a directory."""
+    found: list[tuple[str, bool]] = []
+    for name in given:
+        if name == "-" or not Path(name).is_dir():
+            found.append((name, True))
+            continue
+        inside = (path for path in Path(name).rglob("*") if path.suffix.lower() == ".json")
+        found += [(str(path), False) for path in sorted(inside) if path.is_file()]
+    return found
+
+
+def _read(files: list[tuple[str, bool]]) -> tuple[list["Exported"], list[str], list[str]]:
+    """The objects; what is wrong, for standard error; and the files that hold nothing of Graph."""
+    from sidecar.wire.entra import InvalidExport, read_export  # noqa: PLC0415 - likewise
+
+    exported: list[Exported] = []
+    wrong: list[str] = []
+    foreign: list[str] = []
+    for file, is_named in files:
+        try:
+            exported += read_export(_content(file), _name(file))
+        except InvalidExport as error:
+            if error.foreign and not is_named:
+                foreign.append(file)
+            else:
+                wrong += map(str, error.problems)
+        except Stop as unread:
+            wrong += unread.lines
+    return exported, wrong, foreign
+
+
+def _import(exported: list["Exported"], arguments: argparse.Namespace) -> "Import":
+    from sidecar.wire.entra import import_entra  # noqa: PLC0415 - a command starts quickly
     from sidecar.wire.positions import ConfigError  # noqa: PLC0415 - likewise
 
     try:
-        exported = [
-            each for file in arguments.files for each in read_export(_content(file), _name(file))
-        ]
         return import_entra(
             exported,
             _names(arguments.names),
@@ -84,8 +127,6 @@ def _import(arguments: argparse.Namespace) -> "Import":
             routine=arguments.calls == "all",
             configured=arguments.config is not None,
         )
-    except InvalidExport as error:
-        raise Stop(plain(str(error))) from error
     except ConfigError as error:
         raise Stop(*(plain(str(problem)) for problem in error.problems)) from error
 
@@ -142,6 +183,15 @@ def _write(directory: Path, result: "Import") -> tuple[Path, ...]:
     except OSError as error:
         raise Stop(f"{error.filename}: cannot be written: {words_of(error)}") from error
     return tuple(file for file, _ in files)
+
+
+def _summarize(result: "Import", foreign: int) -> None:
+    from sidecar.wire.entra_report import summary_lines  # noqa: PLC0415 - a command starts quickly
+
+    for line in summary_lines(result):
+        print(plain(line))
+    if foreign:
+        print(f"passed over: {foreign} JSON files of other kinds")
 
 
 def _tell(result: "Import", written: tuple[Path, ...], *, to_files: bool) -> None:

@@ -28,7 +28,15 @@ from sidecar.wire.policyfile import read_policies
 from sidecar.wire.settings import CONTEXT, Assurance, Context, Settings
 from sidecar.wire.settings import NamedLocation as Configured
 
-__all__ = ["Import", "Imported", "InvalidExport", "import_entra", "read_export", "read_names"]
+__all__ = [
+    "Exported",
+    "Import",
+    "Imported",
+    "InvalidExport",
+    "import_entra",
+    "read_export",
+    "read_names",
+]
 
 _SETTINGS_HEAD = (
     "Add these to your configuration: `sidecar import-entra` wrote policies that refer to them.",

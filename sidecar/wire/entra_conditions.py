@@ -14,8 +14,18 @@ _MODERN = frozenset({"browser", "mobileAppsAndDesktopClients", "modern"})
 _BOTH = (frozenset({"browser", "mobileAppsAndDesktopClients"}), frozenset({"browser", "modern"}))
 _LEGACY = frozenset({"exchangeActiveSync", "easSupported", "easUnsupported", "other"})
 _LEGACY_WHY = "clients of legacy protocols show no token, and never reach a sidecar"
-_NO_CLIENT = "tokens do not tell a browser from another client"
-_NO_PLATFORM = "no signal reports the platform of a device"
+_CLAIM = "where the provider writes it into a claim of the token, say `claims: {{NAME: [{}]}}`"
+_NO_CLIENT = (
+    "tokens do not tell a browser from another client; clients by their ids can be told: "
+    "`claims: {azp: [CLIENT_ID, ...]}`"
+)
+_NO_PLATFORM = "no signal reports the platform of a device; " + _CLAIM
+_ANY_PLATFORM = "platforms are not told apart here, so that the policy holds on this one, too; " + (
+    _CLAIM
+)
+_NO_CLIENTS = "it is for no client: `clientAppTypes` is there and empty, and that is not `all`"
+_NO_PLATFORMS = "it is for no platform: nothing is included, and that is not `all`"
+_NOT_TYPE = "this type of client is not known here"
 _NO_FLOW = "tokens do not tell by which flow they were issued"
 _NO_INSIDER = "no signal reports insider risk"
 _WORKLOAD = "it is for workloads, which sign in without a user"
@@ -48,7 +58,9 @@ def conditions_of(
 
 def _clients(types: Texts | None, at: str, ledger: Ledger) -> None:
     told = set(types or ())
-    everything = not told or "all" in told
+    if types is not None and not told:
+        ledger.rest(at, _NO_CLIENTS)
+    everything = "all" in told
     legacy_only = bool(told) and told <= _LEGACY
     both = any(pair <= told for pair in _BOTH)
     for item, value in zip(ledger.items(at), types or (), strict=True):
@@ -58,19 +70,26 @@ def _clients(types: Texts | None, at: str, ledger: Ledger) -> None:
             ledger.lose(item, _LEGACY_WHY, Effect.NEVER if legacy_only else Effect.NONE)
         elif value in _MODERN:
             ledger.lose(item, _NO_CLIENT, Effect.WIDER)
+        else:
+            ledger.lose(item, _NOT_TYPE, Effect.WEAKER)
 
 
 def _platforms(platforms: Platforms | None, at: str, ledger: Ledger) -> None:
-    if platforms is None:
+    if platforms is None or not ledger.value(at):
         return
+    if not platforms.include_platforms:
+        ledger.rest(f"{at}.includePlatforms", _NO_PLATFORMS)
     for item, value in zip(
         ledger.items(f"{at}.includePlatforms"), platforms.include_platforms or (), strict=True
     ):
         if value == "all":
             ledger.carry(item)
         else:
-            ledger.lose(item, _NO_PLATFORM, Effect.WIDER)
-    ledger.lose_each(f"{at}.excludePlatforms", _NO_PLATFORM, Effect.WIDER)
+            ledger.lose(item, _NO_PLATFORM.format(value), Effect.WIDER)
+    for item, value in zip(
+        ledger.items(f"{at}.excludePlatforms"), platforms.exclude_platforms or (), strict=True
+    ):
+        ledger.lose(item, _ANY_PLATFORM.format(value), Effect.WIDER)
 
 
 def _devices(devices: Devices | None, at: str, ledger: Ledger) -> list[Condition]:
@@ -82,8 +101,9 @@ def _devices(devices: Devices | None, at: str, ledger: Ledger) -> list[Condition
         rule = f"{at}.deviceFilter.rule"
         try:
             condition = device_condition(filtering.rule)
-        except NotCarried as why:
-            ledger.lose(f"{at}.deviceFilter", str(why), Effect.WIDER)
+        except NotCarried as found_not:
+            for why in found_not.reasons:
+                ledger.lose(f"{at}.deviceFilter", why, Effect.WIDER)
         else:
             if filtering.mode in {"include", "exclude"}:
                 ledger.carry(rule, f"{at}.deviceFilter.mode")

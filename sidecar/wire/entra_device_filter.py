@@ -2,7 +2,8 @@
 
 What signals report of a device is its compliance: `device.isCompliant`, compared with `-eq` and
 `-ne` to True or False, and joined by `-and`, `-or`, `-not` and brackets. An attribute that was
-never reported is null to Graph: it equals nothing, and `-ne` holds.
+never reported is null to Graph: it equals nothing, and `-ne` holds. Every other attribute of a
+rule is named, with what it would need here.
 """
 
 import re
@@ -19,8 +20,34 @@ _TOKEN = re.compile(
 _TRUTHS = {"true": True, "false": False}
 
 
+_OPERATORS = frozenset(
+    {"eq", "equals", "ne", "notequals", "startswith", "notstartswith", "endswith", "notendswith"}
+    | {"contains", "notcontains", "in", "notin"}
+)
+_BY_CLAIM = "where the provider writes it into a claim of the token, a condition `claims` tells it"
+_NEEDS = {
+    "trusttype": "no signal reports how a device is joined",
+    "deviceownership": "no signal reports who owns a device",
+    "operatingsystem": "no signal reports the system of a device",
+    "operatingsystemversion": "no signal reports the system of a device, nor are versions compared",
+    "manufacturer": "no signal reports who made a device",
+    "model": "no signal reports the model of a device",
+    "deviceid": "devices have the ids of the signals here, which need not be Entra's",
+    "displayname": "no signal reports what a device is called",
+    "enrollmentprofilename": "no signal reports how a device was enrolled",
+    "mdmappid": "no signal reports what manages a device",
+    "profiletype": "no signal reports the kind of a device's registration",
+    "physicalids": "no signal reports the labels of a device",
+    "systemlabels": "no signal reports the labels of a device",
+}
+
+
 class NotCarried(ValueError):  # noqa: N818 - a finding about a rule, which its reader reports
-    """A rule says what cannot be said here; the message tells which part."""
+    """A rule says what cannot be said here; the reasons tell which parts, and what each needs."""
+
+    def __init__(self, *reasons: str) -> None:
+        super().__init__("; ".join(reasons))
+        self.reasons = reasons
 
 
 class _Token(NamedTuple):
@@ -35,6 +62,8 @@ def device_condition(rule: str) -> Condition:
     parser = _Parser(_tokens(rule))
     found = parser.either(0)
     parser.end()
+    if parser.missing:
+        raise NotCarried(*parser.missing)
     return found
 
 
@@ -56,6 +85,8 @@ class _Parser:
     def __init__(self, tokens: list[_Token]) -> None:
         self._tokens = tokens
         self._at = 0
+        self.missing: dict[str, None] = {}
+        """Why parts of the rule cannot be said here, in their order."""
 
     def end(self) -> None:
         if self._at < len(self._tokens):
@@ -87,18 +118,26 @@ class _Parser:
 
     def _comparison(self) -> Condition:
         attribute, operator, operand = self._next(), self._next(), self._next()
-        if attribute.text.lower() != "device.iscompliant":
-            raise NotCarried(f"no signal reports {attribute.text}")
+        if operand.text == "[":
+            while self._next().text != "]":
+                pass
+        comparison = operator.text.lower().removeprefix("-")
         truth = _TRUTHS.get(operand.text.strip("\"'").lower())
-        if truth is None or operand.kind == "mark":
-            raise NotCarried("device.isCompliant is compared to neither True nor False")
-        match operator.text.lower().removeprefix("-"):
-            case "eq" | "equals":
-                return Device(compliant=truth)
-            case "ne" | "notequals":
-                return Not(Device(compliant=truth))
-            case _:
-                raise NotCarried(f"device.isCompliant is compared by {operator.text}")
+        if attribute.text.lower() != "device.iscompliant":
+            name = attribute.text.lower().removeprefix("device.")
+            if attribute.kind != "word" or comparison not in _OPERATORS:
+                raise NotCarried("the rule cannot be read")
+            why = _NEEDS.get(name, "no signal reports this attribute")
+            self.missing[f"{attribute.text} {operator.text}: {why}; {_BY_CLAIM}"] = None
+        elif truth is None or operand.kind == "mark":
+            self.missing["device.isCompliant is compared to neither True nor False"] = None
+        elif comparison in {"eq", "equals"}:
+            return Device(compliant=truth)
+        elif comparison in {"ne", "notequals"}:
+            return Not(Device(compliant=truth))
+        else:
+            self.missing[f"device.isCompliant is compared by {operator.text}"] = None
+        return Device(compliant=True)  # stands for what is missing: the rule is not carried over
 
     def _next(self) -> _Token:
         if self._at >= len(self._tokens):

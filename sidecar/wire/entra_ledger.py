@@ -90,6 +90,16 @@ class Ledger:
         for item in self.items(path):
             self.lose(item, reason, effect)
 
+    def value(self, path: str) -> Any:
+        """What stands at `path`; None where nothing does."""
+        return self._nodes.get(path)
+
+    def doubt(self, path: str, reason: str, effect: Effect) -> None:
+        """Report `path`, which is there and empty, as not carried over."""
+        self._reported.add(path)
+        value = brief(self._nodes.get(path))
+        self.losses.append(Loss(self.file, path, value, reason, effect))
+
     def items(self, path: str) -> Iterator[str]:
         """The paths of a list's items."""
         value = self._nodes.get(path)
@@ -128,15 +138,15 @@ class Ledger:
 
 
 def nodes(raw: Any, at: str) -> Iterator[tuple[str, Any]]:
-    """Every node with its JSON path, but for OData's annotations, which say nothing themselves."""
+    """Every node with its JSON path, but for what is the transport's: see `is_transport`."""
     pending: list[tuple[str, Any]] = [(at, raw)]
     while pending:
         path, value = pending.pop()
         yield path, value
         children: Iterable[tuple[str, Any]] = ()
         if isinstance(value, dict):
-            members = value.items()
-            children = [(member(path, key), below) for key, below in members if "@" not in key]
+            own = ((key, below) for key, below in value.items() if not is_transport(key))
+            children = [(member(path, key), below) for key, below in own]
         elif isinstance(value, list):
             children = [(f"{path}[{index}]", below) for index, below in enumerate(value)]
         pending.extend(reversed(list(children)))
@@ -155,8 +165,16 @@ def is_within(path: str, other: str) -> bool:
 def is_default(value: Any) -> bool:
     """Whether a value says nothing: Graph writes null and empty lists for what is not set."""
     if isinstance(value, dict):
-        return all(is_default(below) for key, below in value.items() if "@" not in key)
+        return all(is_default(below) for key, below in value.items() if not is_transport(key))
     return value is None or value == []
+
+
+def is_transport(key: str) -> bool:
+    """Whether a member is OData's: an annotation (`@` in its name), an action or function (`#`).
+
+    No property of Graph can have such a name (OData JSON Format 4.01, sections 4.5, 4.6 and 16).
+    """
+    return "@" in key or key.startswith("#")
 
 
 def brief(value: Any) -> str:

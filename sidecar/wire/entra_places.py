@@ -11,6 +11,7 @@ from sidecar.domain.policy import Condition, Locations, Selection
 from sidecar.wire import spellings
 from sidecar.wire.entra_ledger import Effect, Ledger
 from sidecar.wire.entra_names import Names
+from sidecar.wire.entra_risks import NEVER
 from sidecar.wire.entra_shapes import IpRange, LocationsCondition, NamedLocation, Texts
 from sidecar.wire.selections import EVERYTHING
 from sidecar.wire.settings import ALL_TRUSTED
@@ -19,6 +20,7 @@ from sidecar.wire.settings import NamedLocation as Configured
 _NOT_SLUG = re.compile(r"[^a-z0-9._-]+")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _LONGEST = 52
+_TAIL = 26
 _UNKNOWN_PLACES = "addresses whose country is not known lie in no location here"
 _GPS = "a sidecar places addresses, not the phone's GPS"
 _NOT_HERE = (
@@ -30,15 +32,21 @@ _NONE_TRUSTED = (
     "configuration that has them"
 )
 _PARTIAL = "the location itself could not be carried over whole"
+_NOTHING = "nothing of this location could be carried over"
+_NO_PLACE = "without it, no location is left: as it is written here, the policy holds nowhere"
+_NOWHERE = "it is for no location: nothing is included, and that is not `All`"
 
 
 def slug(text: str, taken: Collection[str], otherwise: str) -> str:
-    """A name made of `text` that is not taken: small letters, digits, dots, dashes, underscores."""
+    """A name made of `text` that is not taken: small letters, digits, dots, dashes, underscores.
+
+    A long one keeps its head and its tail: what tells names apart often stands at the end.
+    """
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
     name = _NOT_SLUG.sub("-", plain.lower()).strip("-._")
     if len(name) > _LONGEST:
-        cut = name[: _LONGEST + 1]
-        name = cut.rpartition("-")[0].strip("-._") or cut[:_LONGEST]
+        tail = _whole_words(name[::-1], _TAIL)[::-1]
+        name = f"{_whole_words(name, _LONGEST - 1 - len(tail))}-{tail}"
     name = name or otherwise
     found, number = name, 2
     while found in taken:
@@ -46,8 +54,17 @@ def slug(text: str, taken: Collection[str], otherwise: str) -> str:
     return found
 
 
+def _whole_words(text: str, longest: int) -> str:
+    """The first words of a text that fit; a part of the first one where it is longer."""
+    cut = text[: longest + 1]
+    return cut.rpartition("-")[0].strip("-._") or text[:longest]
+
+
 class Place(msgspec.Struct, frozen=True):
-    """A named location as policies can name it; `whole` tells that all of it was carried over."""
+    """A named location as policies can name it; `whole` tells that all of it was carried over.
+
+    One in which no address lies has no name.
+    """
 
     name: str
     whole: bool = True
@@ -81,8 +98,9 @@ class Places:
             ledger.lose(f"{at}.countryLookupMethod", _GPS, Effect.WEAKER)
         ledger.audit()
         if not cidrs and not countries:
-            why = "no address would lie in it"
-            ledger.note(f"{at}.id", why)
+            ledger.note(f"{at}.id", "no address would lie in it")
+            if location.id:
+                self._by_id[location.id.lower()] = Place("", whole=not ledger.losses)
             return
         made = Configured(
             name="",
@@ -124,16 +142,16 @@ class Places:
             return None
         included = self._side(locations.include_locations, f"{at}.includeLocations", ledger, "All")
         excluded = self._side(locations.exclude_locations, f"{at}.excludeLocations", ledger, "")
-        everywhere = "All" in (locations.include_locations or ())
-        if not everywhere and not included and locations.include_locations:
-            for item in ledger.items(f"{at}.includeLocations"):
-                ledger.lose(item, "without it, the policy would hold everywhere", Effect.WIDER)
-            everywhere = True
-        if everywhere and not excluded:
+        if not locations.include_locations:
+            if ledger.value(at):
+                ledger.rest(f"{at}.includeLocations", _NOWHERE)
             return None
-        if not everywhere and not included:  # nothing is included: Graph takes it as everywhere
+        if "All" in locations.include_locations:
             return Locations(Selection(None, excluded), strict) if excluded else None
-        return Locations(Selection(None if everywhere else included, excluded), strict)
+        if not included:  # what is lost must not make a block for everywhere of it
+            ledger.note(f"{at}.includeLocations", _NO_PLACE)
+            return NEVER
+        return Locations(Selection(included, excluded), strict)
 
     def _side(
         self, values: Texts | None, at: str, ledger: Ledger, everywhere: str
@@ -162,6 +180,11 @@ class Places:
             return {told}
         if place is None:
             ledger.lose(item, _NOT_HERE, loss)
+            return set()
+        if not place.name:
+            if not place.whole:
+                ledger.lose(item, _NOTHING, loss)
+            ledger.carry(item)
             return set()
         if not place.whole:
             ledger.lose(item, _PARTIAL, loss)

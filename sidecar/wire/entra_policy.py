@@ -5,6 +5,9 @@ A policy that could not be carried over whole is never enforced in silence:
     enabled --a loss that makes it weaker or wider--> report-only
     enabled --a loss that makes it stricter, and mfa alone no longer helps--> report-only
     any     --it holds for nothing that reaches a sidecar, or asks for nothing--> disabled
+
+A policy that holds for nothing here gets a condition that never holds, so that nobody is locked
+out who enables it.
 """
 
 from collections.abc import Collection
@@ -23,9 +26,11 @@ from sidecar.domain.policy import (
 )
 from sidecar.wire.entra_conditions import conditions_of
 from sidecar.wire.entra_controls import grant_of, is_strict, session_of
+from sidecar.wire.entra_forms import is_empty_object
 from sidecar.wire.entra_ledger import Effect, Ledger
 from sidecar.wire.entra_names import Names
 from sidecar.wire.entra_places import Places, slug
+from sidecar.wire.entra_risks import NEVER
 from sidecar.wire.entra_shapes import Conditions, Details, Template
 from sidecar.wire.entra_shapes import Policy as Exported
 from sidecar.wire.entra_strengths import Strengths
@@ -41,6 +46,9 @@ _STATES = {
 _EASY = frozenset({"mfa", "single-factor"})
 _MEMBERS = ("id", "displayName", "templateId", "createdDateTime", "modifiedDateTime")
 _TEMPLATE = ("id", "name", "scenarios")
+NOTHING_ASKED = "nothing that it asks for could be carried over"
+_PARTS = ("platforms", "locations", "devices", "deviceStates")
+_EMPTY = "it is there and says nothing: remove it, or write null, where it is not meant"
 SUFFIX = f".{ROUTINE}"
 
 
@@ -79,12 +87,24 @@ def import_policy(
     holding = conditions_of(conditions, inside, ledger, around.places, strict=strict)
     grant = grant_of(parts.grant_controls, f"{at}.grantControls", ledger, around.strengths)
     session = session_of(parts.session_controls, f"{at}.sessionControls", ledger)
+    if grant is not None and grant.block:
+        _doubt(inside, ledger)
+    if ledger.idle:
+        holding = (NEVER,)
+        users = msgspec.structs.replace(users, conditions=())
     was = _was(told, ledger)
     ledger.audit()
     state, why = _state(was, grant, session, ledger)
     name = slug(title, taken, f"entra-{slug((told.id or '')[:8], (), 'policy')}")
     policy = _policy(name, title, state, (users, guarded, holding, grant, session))
     return Imported(policy, _twin(policy, guarded), was, why, ledger, told.id or "")
+
+
+def _doubt(inside: str, ledger: Ledger) -> None:
+    """Report conditions of a block that are there without a word: none of them may widen it."""
+    for name in _PARTS:
+        if is_empty_object(ledger.value(f"{inside}.{name}")):
+            ledger.doubt(f"{inside}.{name}", _EMPTY, Effect.WIDER)
 
 
 def _account(told: Exported | Template, ledger: Ledger) -> tuple[str, str]:
@@ -121,7 +141,7 @@ def _state(
     if ledger.idle:
         return State.DISABLED, tuple(dict.fromkeys(ledger.idle))
     if grant is None and session.sign_in_frequency is None:
-        return State.DISABLED, ("nothing that it asks for could be carried over",)
+        return State.DISABLED, (NOTHING_ASKED,)
     if was is State.REPORT_ONLY:
         return was, ()
     effects = ledger.effects()

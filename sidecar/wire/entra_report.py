@@ -1,10 +1,16 @@
 """What an import tells: for people, and as JSON."""
 
+import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from sidecar.domain.policy import State
 from sidecar.wire.entra import Import, Imported
+from sidecar.wire.entra_policy import NOTHING_ASKED
 from sidecar.wire.entra_users import KEPT
+
+_INDEX = re.compile(r"\[\d+\]")
 
 
 def report_lines(result: Import) -> Iterator[str]:
@@ -26,6 +32,40 @@ def report_lines(result: Import) -> Iterator[str]:
         yield f"  {note.file}: {note.path}: {note.text}"
     if kept:
         yield f"  {kept} ids were {KEPT}"
+
+
+def summary_lines(result: Import) -> Iterator[str]:
+    """How many policies arrive in which state, and for how many each reason counts."""
+    states = Counter((one.was, one.policy.state) for one in result.imported)
+    files = len({one.ledger.file for one in result.imported})
+    yield f"{len(result.imported)} policies of {files} files arrive:"
+    for state in State:
+        count = sum(number for (_, now), number in states.items() if now is state)
+        were = ", ".join(
+            f"{states[was, state]} were {was.value}" for was in State if states[was, state]
+        )
+        yield f"  {state.value}: {count}" + (f" ({were})" if were else "")
+    reasons = Counter(reason for one in result.imported for reason in _reasons(one))
+    if reasons:
+        yield ""
+        yield "Why, by the number of policies (none: it changes no answer here):"
+    for (effect, where, reason), count in sorted(reasons.items(), key=lambda of: (-of[1], of[0])):
+        yield f"  {count} {effect}: {where}: {reason}"
+
+
+def _reasons(one: Imported) -> frozenset[tuple[str, str, str]]:
+    """The reasons of one policy; items of a list are one place."""
+    ledger = one.ledger
+    found = {(loss.effect.value, _place(loss.path, one), loss.reason) for loss in ledger.losses}
+    idle = [note for note in ledger.notes if note.text in ledger.idle]
+    found |= {("never", _place(note.path, one), note.text) for note in idle}
+    if NOTHING_ASKED in one.why:
+        found.add(("state", "grantControls", NOTHING_ASKED))
+    return frozenset(found)
+
+
+def _place(path: str, one: Imported) -> str:
+    return _INDEX.sub("", path.removeprefix(one.ledger.at).lstrip("."))
 
 
 def _state(one: Imported) -> str:

@@ -13,6 +13,9 @@ from sidecar.wire.entra_shapes import Texts
 _LEVELS = {"low": RiskLevel.LOW, "medium": RiskLevel.MEDIUM, "high": RiskLevel.HIGH}
 _UNKNOWN = "is no risk level that signals report"
 
+NEVER: Condition = All((UserRisk(RiskLevel.LOW), Not(UserRisk(RiskLevel.LOW))))
+"""Holds for nobody: of a policy that is for nothing here, so that enabling it changes nothing."""
+
 
 def user_risk(levels: Texts | None, at: str, ledger: Ledger) -> Condition | None:
     """The condition that the user's risk is one of these."""

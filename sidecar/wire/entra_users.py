@@ -5,6 +5,7 @@ of the tenant), which knows nothing of members and customers of other tenants. A
 say which group holds them.
 """
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -37,6 +38,10 @@ _BY_CLAIM = (
 )
 _NO_TENANTS = "tokens do not tell which tenant a guest comes from"
 KEPT = "kept: right where tokens carry ids; else name it in the names file"
+_GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_NO_ID = (
+    "is neither an id nor a word of Graph: put the id in its place, or name it in the names file"
+)
 _AGENTS = "agents sign in without a user; none reaches a sidecar as one"
 
 ROLES: Mapping[str, str] = MappingProxyType(
@@ -243,6 +248,9 @@ def named(  # noqa: PLR0913, PLR0917 - an id, its kind and place, and where to l
     name = told or value
     if not 0 < len(name) <= MAX_TEXT or has_control(name) or name == EVERYTHING:
         ledger.lose(item, "cannot be a name in a policy file", effect)
+        return None
+    if told is None and not _GUID.fullmatch(value):
+        ledger.lose(item, _NO_ID, effect)
         return None
     if told is None:
         ledger.note(item, KEPT)

@@ -101,8 +101,11 @@ async def test_calls_without_a_context_can_be_left_alone() -> None:
     ("text", "told"),
     [
         ("{", "FILE:1: $: is no JSON: "),
-        ('{"conditions": {"users": 3}}', "FILE:0: $.conditions.users: Expected `object"),
-        ("{}", "FILE:0: $: holds no conditionalAccessPolicy"),
+        (
+            '{"conditions": {"users": 3}}',
+            "FILE:1: $.conditions.users: must be an object, not a number",
+        ),
+        ("{}", "FILE:1: $: holds no conditionalAccessPolicy"),
     ],
 )
 async def test_what_is_no_export_is_told_with_its_place(
@@ -126,3 +129,35 @@ async def test_files_that_are_not_there_or_not_right_are_told(tmp_path: Path) ->
         done = await sidecar("import-entra", WHOLE, option, str(bad))
         assert done.status == 2
         assert done.err.startswith(f"{bad}:2: ")
+
+
+async def test_a_file_that_cannot_be_read_is_left_out_and_the_others_go_on(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.json"
+    bad.write_text('{"conditions":\n{"users": 3,\n"platforms": 4}}')
+    done = await sidecar("import-entra", str(bad), WHOLE)
+    assert done.status == 2
+    assert done.err.splitlines()[:3] == [
+        f"left out: {bad}:2: $.conditions.users: must be an object, not a number",
+        f"left out: {bad}:3: $.conditions.platforms: must be an object, not a number",
+        f"{ID}: enabled",
+    ]
+    assert yaml.safe_load(done.out)["policies"][0]["id"] == ID
+
+
+async def test_a_summary_counts_states_and_reasons_of_a_directory(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    for file in (WHOLE, LOSSY):
+        text = await trio.Path(file).read_text()
+        (tmp_path / "sub" / Path(file).name).write_text(text)
+    (tmp_path / "package.json").write_text('{"name": "other"}')
+    done = await sidecar("import-entra", "--summary", str(tmp_path))
+    assert (done.status, done.err) == (0, "")
+    told = done.out.splitlines()
+    assert told[:4] == [
+        "2 policies of 2 files arrive:",
+        "  enabled: 1 (1 were enabled)",
+        "  report-only: 1 (1 were enabled)",
+        "  disabled: 0",
+    ]
+    assert any(line.startswith("  1 weaker: grantControls.builtInControls: ") for line in told)
+    assert told[-1] == "passed over: 1 JSON files of other kinds"

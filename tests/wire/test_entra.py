@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.domain.decision import Verdict
 from sidecar.domain.policy import ROUTINE, Selection, State
 from sidecar.wire.config import ConfigError
 from sidecar.wire.entra import Import, import_entra
@@ -19,6 +21,7 @@ from sidecar.wire.entra_ledger import UNKNOWN, Effect
 from sidecar.wire.entra_names import NO_NAMES, Names, read_names
 from sidecar.wire.entra_report import report_json, report_lines
 from sidecar.wire.settings import Context, NamedLocation, Settings
+from tests.wire.entra_sessions import Session, verdict
 
 CASES = Path(__file__).parents[1] / "cases" / "entra"
 EXPORTS = {file.stem: json.loads(file.read_bytes()) for file in sorted(CASES.glob("*.json"))}
@@ -311,8 +314,77 @@ def test_objects_of_other_kinds_are_told() -> None:
 
 def test_names_that_steer_a_terminal_or_a_yaml_file_do_no_harm() -> None:
     evil = "x\n  - id: owned\x1b[31m\u2028# \x85"
-    raw = policy(id=evil, displayName=evil, conditions={"users": {"includeUsers": [evil, "all"]}})
+    raw = policy(id=evil, displayName=evil, conditions={"users": {"includeUsers": [evil]}})
     result = imported(raw)
     assert [one.policy.state for one in result.imported] == [State.DISABLED]
     assert "\x1b" not in result.policies_text
     assert "\n  - id: owned" not in result.policies_text
+
+
+def restored(raw: Any) -> Any:
+    action = {"title": "restore", "target": "https://graph.example/restore"}
+    return {**raw, "#microsoft.graph.restore": action, "state@odata.type": "#state"}
+
+
+def test_what_is_the_transports_changes_nothing() -> None:
+    plain, full = imported(policy()), imported(restored(policy()))
+    assert (full.policies, full.losses) == (plain.policies, ())
+    assert [one.state for one in full.policies] == [State.ENABLED] * 2
+
+
+BLOCK = {"operator": "OR", "builtInControls": ["block"]}
+
+
+@pytest.mark.parametrize(
+    "empty",
+    [
+        {"locations": {"includeLocations": [], "excludeLocations": []}},
+        {"locations": {"includeLocations": None, "excludeLocations": ["AllTrusted"]}},
+        {"clientAppTypes": []},
+        {"platforms": {"includePlatforms": [], "excludePlatforms": []}},
+        {"users": {"includeUsers": []}},
+        {"applications": {"includeApplications": []}},
+    ],
+)
+def test_a_condition_that_is_empty_never_widens_a_block(empty: dict[str, Any]) -> None:
+    (one,) = imported(policy(conditions=empty, grantControls=BLOCK)).imported
+    assert (one.policy.state, bool(one.why)) == (State.DISABLED, True)
+    by_hand = msgspec.structs.replace(one.policy, state=State.ENABLED)
+    assert verdict((by_hand,), Settings(), Session()) is Verdict.ALLOW
+
+
+@pytest.mark.parametrize("empty", [[], {}])
+def test_what_powershell_leaves_for_null_is_null_but_in_a_block(empty: Any) -> None:
+    where = {"locations": empty, "platforms": None}
+    (asks,) = imported(policy(conditions=where)).imported
+    (blocks,) = imported(policy(conditions=where, grantControls=BLOCK)).imported
+    assert (asks.policy.state, blocks.policy.state) == (State.ENABLED, State.REPORT_ONLY)
+    assert [loss.path for loss in blocks.ledger.losses] == ["$.conditions.locations"]
+
+
+def test_a_block_whose_only_location_is_lost_denies_nobody_who_enables_it() -> None:
+    place = {"id": "l", "displayName": "Bad", "countriesAndRegions": ["nowhere"]}
+    raw = policy(conditions={"locations": {"includeLocations": ["l"]}}, grantControls=BLOCK)
+    (one,) = imported([place, raw]).imported
+    assert one.policy.state is State.REPORT_ONLY
+    by_hand = msgspec.structs.replace(one.policy, state=State.ENABLED)
+    assert verdict((by_hand,), Settings(), Session()) is Verdict.ALLOW
+
+
+def test_words_of_graph_count_in_any_case() -> None:
+    where = {
+        "userRiskLevels": ["High"],
+        "clientAppTypes": ["All"],
+        "users": {"includeUsers": ["all"]},
+    }
+    grant = {"operator": "or", "builtInControls": ["Mfa"]}
+    told = policy(state="Enabled", conditions=where, grantControls=grant)
+    expected = policy(conditions={**where, "userRiskLevels": ["high"]})
+    assert imported(told).policies == imported(expected).policies
+    assert imported(told).losses == ()
+
+
+def test_a_placeholder_for_an_id_is_told_and_not_enforced() -> None:
+    users = {"includeUsers": ["All"], "excludeGroups": ["<BreakGlass>"]}
+    (one,) = imported(policy(conditions={"users": users}, grantControls=BLOCK)).imported
+    assert one.policy.state is State.REPORT_ONLY

@@ -44,8 +44,14 @@ def test_a_rule_on_compliance_means(rule: str, expected: Condition) -> None:
 @pytest.mark.parametrize(
     ("rule", "why"),
     [
-        ('device.trustType -eq "ServerAD"', "no signal reports device.trustType"),
-        ('device.isCompliant -eq True -or device.model -eq "X"', "no signal reports device.model"),
+        (
+            'device.trustType -eq "ServerAD"',
+            "device.trustType -eq: no signal reports how a device is joined",
+        ),
+        (
+            'device.isCompliant -eq True -or device.model -eq "X"',
+            "device.model -eq: no signal reports the model",
+        ),
         ("device.isCompliant -startsWith True", "device.isCompliant is compared by -startsWith"),
         ("device.isCompliant -eq null", "compared to neither True nor False"),
         ("device.isCompliant -eq", "the rule ends too early"),

@@ -8,6 +8,7 @@ import pytest
 from sidecar.wire.entra_export import InvalidExport, read_export
 from sidecar.wire.entra_shapes import NamedLocation, Policy, Strength, Template
 
+CUT = "was cut by ConvertTo-Json: export again with `-Depth 20`"
 POLICY = {"id": "1", "displayName": "P", "conditions": {}}
 
 
@@ -47,6 +48,8 @@ def test_one_object_a_list_and_envelopes_are_read(raw: Any, expected: list[str])
         ({"countriesAndRegions": []}, NamedLocation),
         ({"allowedCombinations": []}, Strength),
         ({"details": None}, Template),
+        ({"DisplayName": "P", "Conditions": {}}, Policy),
+        ({"AdditionalProperties": {"ipRanges": []}, "DisplayName": "L"}, NamedLocation),
     ],
 )
 def test_kinds_are_known_by_their_members(members: dict[str, Any], kind: type) -> None:
@@ -70,17 +73,16 @@ def test_any_encoding_of_unicode_is_read(encoding: str) -> None:
     ("content", "message"),
     [
         (b"{\n,}", "e.json:2: $: is no JSON: Expecting property name enclosed in double quotes"),
-        (b'{"a": NaN}', "e.json:0: $: is no JSON: NaN"),
-        (b'{"a": 1, "a": 2}', 'e.json:0: $: has an object with two members "a"'),
-        (b'"\xff"', "e.json:0: $: is no text in UTF-8, UTF-16 or UTF-32"),
-        (b'{"id": "\\ud800"}', "e.json:0: $: has half of a surrogate pair"),
-        (b"1" * 5000, "e.json:0: $: has a number that is too long"),
-        (b"[" * 100_000, "e.json:0: $: is nested too deeply"),
-        (b"[" * 60 + b"]" * 60, "e.json:0: $: is nested more than 48 deep"),
-        (b"3", "e.json:0: $: must be an object: "),
-        (b"[3]", "e.json:0: $[0]: must be an object: "),
-        (b"[]", "e.json:0: $: holds no conditionalAccessPolicy"),
-        (b'{"DisplayName": "P", "Conditions": {}}', "e.json:0: $: holds no "),
+        (b'{"a": NaN}', "e.json:1: $: is no JSON: NaN"),
+        (b'{"a": 1, "a": 2}', "e.json:1: $.a: stands there for the second time in one object"),
+        (b'"\xff"', "e.json:1: $: is no text in UTF-8, UTF-16 or UTF-32"),
+        (b'{"id": "\\ud800"}', "e.json:1: $: has half of a surrogate pair"),
+        (b"1" * 5000, "e.json:1: $: has a number that is too long"),
+        (b"[" * 100_000, "e.json:1: $: is nested too deeply"),
+        (b"[" * 60 + b"]" * 60, "e.json:1: $: is nested more than 48 deep"),
+        (b"3", "e.json:1: $: must be an object: "),
+        (b"[3]", "e.json:1: $[0]: must be an object: "),
+        (b"[]", "e.json:1: $: holds no conditionalAccessPolicy"),
     ],
 )
 def test_what_is_no_export_is_refused_with_its_reason(content: bytes, message: str) -> None:
@@ -91,5 +93,23 @@ def test_a_value_of_the_wrong_type_is_refused_with_its_path() -> None:
     raw = {"value": [{"conditions": {"users": {"includeUsers": ["a", 5]}}}]}
     told = refusal(json.dumps(raw).encode())
     assert told == (
-        "e.json:0: $.value[0].conditions.users.includeUsers[1]: Expected `str`, got `int`"
+        "e.json:1: $.value[0].conditions.users.includeUsers[1]: must be a text, not a number"
     )
+
+
+def test_every_mistake_of_a_file_is_told_with_its_line() -> None:
+    text = """{"value": [
+  {"conditions": {"users": 3,
+    "locations": "@{includeLocations=System.Object[]}"}},
+  {"conditions": {"platforms": [],
+    "clientAppTypes": [5]}}]}"""
+    assert refusal(text.encode()).splitlines() == [
+        "e.json:2: $.value[0].conditions.users: must be an object, not a number",
+        f"e.json:3: $.value[0].conditions.locations: {CUT}",
+        "e.json:5: $.value[1].conditions.clientAppTypes[0]: must be a text, not a number",
+    ]
+
+
+def test_a_member_that_stands_there_twice_is_told_with_its_line() -> None:
+    text = b'{"conditions": {\n "users": null,\n "users": null},\n "state": "a\\"b"}'
+    assert refusal(text).startswith("e.json:3: $.conditions.users: stands there for the second")
