@@ -129,6 +129,7 @@ def _credentials(settings: Settings) -> Iterator[str]:
         "store.password_file": store.password_file,
         "store.sentinel_password_file": store.sentinel_password_file,
         "receiver.tls_key_file": receiver.tls_key_file,
+        "intake.tls_key_file": settings.intake.tls_key_file,
     }
     for source in settings.sources:
         files[f"sources.{source.name}.token_file"] = source.token_file

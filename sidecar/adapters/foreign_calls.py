@@ -18,11 +18,15 @@ _FOREIGN_SITES = frozenset({b"cross-site", b"same-site"})
 
 
 class ForeignCalls:
-    """Knows by which host names a listener is called, and refuses what comes from elsewhere."""
+    """Knows by which host names a listener is called, and refuses what comes from elsewhere.
 
-    def __init__(self, settings: Http) -> None:
+    `any_host`: it is called by names that only its certificate knows.
+    """
+
+    def __init__(self, settings: Http, *, any_host: bool = False) -> None:
         bound = {host_of(bind).lower() for bind in binds_of(settings)}
         self._hosts = _LOOPBACK | bound | {host.lower() for host in settings.hosts}
+        self._any_host = any_host
         self._any_address = any(map(_is_unspecified, bound))
 
     def refusal(self, request: Request) -> Response | None:
@@ -31,7 +35,7 @@ class ForeignCalls:
             return problem(Problem.FOREIGN, "it comes from a web page: it has an Origin")
         if request.headers.get(b"sec-fetch-site", b"").lower() in _FOREIGN_SITES:
             return problem(Problem.FOREIGN, "it comes from a web page of another site")
-        if request.peer and not self._is_ours(request.host):
+        if request.peer and not self._any_host and not self._is_ours(request.host):
             return problem(Problem.FOREIGN, "its Host is not this listener's; see http.hosts")
         return None
 

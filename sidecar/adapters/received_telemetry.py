@@ -9,6 +9,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from sidecar.adapters.logs import Logger
 from sidecar.service.reception_records import (
+    LOGOUT_REQUESTS,
+    LogoutOutcome,
+    LogoutTaken,
     Polled,
     SecurityEventTokenTaken,
     SetOutcome,
@@ -18,7 +21,9 @@ from sidecar.service.reception_records import (
 from sidecar.wire.security_event_tokens import Fault
 from sidecar.wire.security_events import INFORMING
 
-Received: TypeAlias = SecurityEventTokenTaken | StreamVerified | StreamChanged | Polled
+Received: TypeAlias = (
+    SecurityEventTokenTaken | StreamVerified | StreamChanged | Polled | LogoutTaken
+)
 
 _QUIET = (SetOutcome.ACCEPTED, SetOutcome.DUPLICATE)
 
@@ -43,6 +48,15 @@ class ReceivedMetrics:
         )
         for member in (*INFORMING, "toe"):
             self.left_out.labels(member)
+        self.logouts = Counter(
+            "sidecar_logouts_total",
+            "Requests of identity providers to end sessions, by kind and outcome.",
+            ("request", "outcome"),
+            registry=registry,
+        )
+        for request in LOGOUT_REQUESTS:
+            for outcome in LogoutOutcome:
+                self.logouts.labels(request, outcome)
         self.polls = Counter(
             "sidecar_polls_total",
             "Polls of transmitters, by outcome.",
@@ -83,6 +97,8 @@ def record_received(observation: Received, metrics: ReceivedMetrics, log: Logger
                 status=observation.status,
                 reason=observation.reason,
             )
+        case LogoutTaken():
+            _logout(observation, metrics, log)
         case Polled():
             _polled(observation, metrics, log)
         case _:
@@ -107,6 +123,22 @@ def _token(token: SecurityEventTokenTaken, metrics: ReceivedMetrics, log: Logger
         transaction=token.transaction,
         detail=token.detail,
         **({"left_out": list(token.left_out)} if token.left_out else {}),
+    )
+
+
+def _logout(taken: LogoutTaken, metrics: ReceivedMetrics, log: Logger) -> None:
+    """What anybody can send is told at debug level only; the metric counts it."""
+    metrics.logouts.labels(taken.request, taken.outcome).inc()
+    write = log.debug
+    if taken.issuer:
+        write = log.info if taken.outcome is LogoutOutcome.DONE else log.warning
+    write(
+        "logout",
+        request=taken.request,
+        outcome=taken.outcome,
+        issuer=taken.issuer,
+        id=taken.id,
+        detail=taken.detail,
     )
 
 

@@ -52,9 +52,11 @@ def _groups(settings: Settings) -> _Found:
 
 def _certificates(settings: Settings) -> _Found:
     store, receiver, admin = settings.store, settings.receiver, settings.admin
+    intake = settings.intake
     for field, certificate, key in (
         ("admin.tls.certificate", admin.tls.certificate, admin.tls.key),
         ("receiver.tls_cert_file", receiver.tls_cert_file, receiver.tls_key_file),
+        ("intake.tls_cert_file", intake.tls_cert_file, intake.tls_key_file),
         ("store.tls_cert_file", store.tls_cert_file, store.tls_key_file),
     ):
         if certificate and key:
@@ -79,6 +81,10 @@ def _keys(settings: Settings) -> _Found:
         *(
             (f"receiver.transmitters[{at}]", one.jwks_file)
             for at, one in enumerate(settings.receiver.transmitters)
+        ),
+        *(
+            (f"intake.issuers[{at}]", one.jwks_file)
+            for at, one in enumerate(settings.intake.issuers)
         ),
     ]
     for field, file in sets:

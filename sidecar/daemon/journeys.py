@@ -25,6 +25,7 @@ from sidecar.adapters.telemetry import Telemetry
 from sidecar.daemon.configuration import Configuration
 from sidecar.daemon.forms import forms_in_use
 from sidecar.daemon.offering import Offering
+from sidecar.daemon.outside import Outside
 from sidecar.daemon.reception import Reception
 from sidecar.daemon.reloading import Reloader
 from sidecar.daemon.transmission import Transmission
@@ -252,6 +253,18 @@ class Journeys:
             sidecar=new_id(),
             current=lambda: self.reloader.settings,
             judged=self._judge_transmitters,
+        )
+        self.outside = Outside(
+            settings,
+            events=self.events,
+            settling=self.settler,
+            speakers=self.speakers,
+            trust=daemon.trust,
+            store=store,
+            names=names,
+            telemetry=telemetry,
+            new_id=new_id,
+            current=lambda: self.reloader.settings,
         )
         self.saver = Saver(
             view=self.view,

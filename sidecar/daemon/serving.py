@@ -83,6 +83,7 @@ class Addresses(msgspec.Struct, frozen=True):
     grpc: tuple[str, ...] = ()
     transmitter: tuple[str, ...] = ()
     receiver: tuple[str, ...] = ()
+    intake: tuple[str, ...] = ()
 
 
 async def serve(
@@ -318,6 +319,8 @@ class Daemon:
                 grpc = await self._open_grpc(doors, journeys, closing)
                 with naming_key(self.configuration.file, "receiver"):
                     receiver = await journeys.reception.open(doors, closing)
+                with naming_key(self.configuration.file, "intake"):
+                    intake = await journeys.outside.open(work, doors, closing)
                 socket = await self._open_socket(doors, journeys, closing)
                 transmitter: tuple[str, ...] = ()
                 if journeys.transmission is not None:
@@ -325,7 +328,9 @@ class Daemon:
                         transmitter = await journeys.transmission.open(work)
                 self.telemetry.record(Told(event="started", fields={"socket": socket}))
                 self.health.good("doors")
-                task_status.started(Addresses(socket, http, admin, grpc, transmitter, receiver))
+                task_status.started(
+                    Addresses(socket, http, admin, grpc, transmitter, receiver, intake)
+                )
                 await draining.wait()
                 await end_readiness(self.health, self.telemetry, self.settings.shutdown)
                 closing.set()

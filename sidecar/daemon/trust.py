@@ -82,6 +82,10 @@ class Trust:
             self._sources(), tokens, self._introspectors.values(), limit=self._cache
         )
 
+    def keys_of(self, issuer: str) -> KeySource | None:
+        """The keys that an issuer's tokens are believed by; None where there are none."""
+        return self._keys.get(issuer)
+
     @property
     def keys(self) -> Keys:
         """Whose tokens can be decided now, and whose cannot."""

@@ -19,6 +19,15 @@ OPERATOR_PREFIX = "operator:"
 """Begins the names of operators, whose acts stand over all other sources."""
 
 
+ISSUER_PREFIX = "issuer:"
+"""Begins the names of issuers that tell of logouts themselves (`intake.issuers`)."""
+
+
+def issuer_source(issuer: str) -> str:
+    """Return the source that an issuer is: it may end its own users' sessions, and no more."""
+    return ISSUER_PREFIX + issuer
+
+
 class Source(msgspec.Struct, frozen=True, kw_only=True):
     """One source and its powers. Without any it may say everything that loosens nothing.
 

@@ -12,6 +12,7 @@ import msgspec
 from sidecar.domain.explanation import Explanation
 from sidecar.service.answers import Reason
 from sidecar.service.reception_records import (
+    LogoutTaken,
     Polled,
     SecurityEventTokenTaken,
     StreamChanged,
@@ -495,6 +496,7 @@ Observation: TypeAlias = (
     | StreamVerified
     | StreamChanged
     | Polled
+    | LogoutTaken
     | KeysRefreshed
     | AcrUnoffered
     | GeographyLoaded

@@ -58,3 +58,33 @@ class Polled(msgspec.Struct, frozen=True, kw_only=True):
     sets: int = 0
     changed: bool = False
     detail: str = ""
+
+
+class LogoutOutcome(StrEnum):
+    """What became of a request to end sessions, in the label `outcome`."""
+
+    DONE = "done"
+    REPLAYED = "replayed"  # its id has counted before
+    REFUSED = "refused"
+    NOT_FOUND = "not_found"
+    UNSETTLED = "unsettled"  # durable, and not everywhere in time
+    OVERLOADED = "overloaded"
+    UNAVAILABLE = "unavailable"
+
+
+LOGOUT_REQUESTS = ("logout", "global-token-revocation")
+"""By what a provider asks, in the label `request`."""
+
+
+class LogoutTaken(msgspec.Struct, frozen=True, kw_only=True):
+    """A provider asked to end sessions.
+
+    `request` is one of `LOGOUT_REQUESTS`; `issuer` is one that is configured, empty where it is
+    nobody's; `detail` quotes nothing of the request.
+    """
+
+    request: str
+    outcome: LogoutOutcome
+    issuer: str = ""
+    id: str = ""
+    detail: str = ""

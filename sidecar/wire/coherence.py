@@ -11,6 +11,7 @@ from typing import Any
 from sidecar.domain.policy import BLOCK, COMPLIANT_DEVICE, ROUTINE
 from sidecar.wire.claim_paths import parts_of
 from sidecar.wire.hardening import check_accepted
+from sidecar.wire.intake_coherence import check_intake
 from sidecar.wire.introspection import introspection_problems
 from sidecar.wire.issuer_coherence import check_issuers
 from sidecar.wire.listener_coherence import check_listeners
@@ -55,6 +56,7 @@ def check_coherence(root: Table, values: Mapping[str, Any], problems: Problems) 
     check.names("transmitter", "recipients", "*", "name")
     check.names("receiver", "transmitters", "*", "name")
     check.unique("receiver", "transmitters", "*", "issuer")
+    check.unique("intake", "issuers", "*", "issuer")
     check.names("sources", "*", "name")
     check.contexts(values.get("contexts", {}))
     check.required(values.get("contexts", {}), values.get("assurance"))
@@ -79,6 +81,7 @@ def check_coherence(root: Table, values: Mapping[str, Any], problems: Problems) 
             case _:
                 pass
     check_receiver(root, values, problems)
+    check_intake(root, values, problems)
     check_issuers(root, values, problems)
     check_sources(root, values, problems)
     check_listeners(root, values, problems)

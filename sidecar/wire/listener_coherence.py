@@ -12,7 +12,7 @@ from sidecar.wire.settings import Admin, Http, Socket
 LONGEST_SOCKET = 107 - len(".new")
 """Bytes of the longest path of a unix socket: unix(7), and the name that it is first bound by."""
 
-_SECTIONS = ("http", "admin", "grpc", "receiver", "transmitter")
+_SECTIONS = ("http", "admin", "grpc", "receiver", "intake", "transmitter")
 _TWO = frozenset({"http", "admin"})
 
 

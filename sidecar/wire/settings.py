@@ -22,6 +22,7 @@ from sidecar.wire.app_settings import (
     ProofOf,
     Redirect,
 )
+from sidecar.wire.intake_settings import Intake
 from sidecar.wire.privacy_settings import Privacy
 from sidecar.wire.receiver_settings import Receiver
 from sidecar.wire.source_settings import Limits, SourceSettings
@@ -519,6 +520,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     grpc: Grpc = Grpc()
     admin: Admin = Admin()
     receiver: Receiver = Receiver()
+    intake: Intake = Intake()
     sources: tuple[SourceSettings, ...] = ()
     limits: Limits = Limits()
     store: Store = Store()

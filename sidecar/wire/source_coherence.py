@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from sidecar.domain.facts import SIGNALS
-from sidecar.domain.source import LOCAL_PREFIX, OPERATOR_PREFIX
+from sidecar.domain.source import ISSUER_PREFIX, LOCAL_PREFIX, OPERATOR_PREFIX
 from sidecar.wire.positions import Listing, Place, Problems, Table, shown
 from sidecar.wire.receiver_coherence import transmitters
 from sidecar.wire.receiver_settings import Receiver
@@ -12,7 +12,7 @@ from sidecar.wire.shapes import suggestion
 from sidecar.wire.source_settings import SourceSettings
 from sidecar.wire.token_settings import Tokens
 
-_RESERVED = (LOCAL_PREFIX, OPERATOR_PREFIX)
+_RESERVED = (LOCAL_PREFIX, OPERATOR_PREFIX, ISSUER_PREFIX)
 
 
 def check_sources(root: Table, values: Mapping[str, Any], problems: Problems) -> None:
