@@ -2,7 +2,7 @@
 //
 //   PEERS=DIRECTORY_OF_NODE_MODULES node provider.mjs REDIRECT_URI...
 //
-// It prints its issuer on a line of its own once it listens. A client without a secret (PKCE) may
+// Logouts go to LOGOUT_URI. It prints its issuer on a line of its own once it listens. A client without a secret (PKCE) may
 // use it: `app`. Where somebody must sign in, it redirects to /interaction/UID: GET says as JSON
 // what is asked for, POST signs in with the form's `user` and `methods` (space-separated amr).
 import { createServer } from "node:http";
@@ -44,7 +44,7 @@ const provider = new Provider(issuer, {
       redirect_uris: process.argv.slice(2),
       // What has `sid` be in its tokens (OpenID Connect Back-Channel Logout 1.0, section 2.2).
       backchannel_logout_session_required: true,
-      backchannel_logout_uri: process.argv[2],
+      backchannel_logout_uri: process.env.LOGOUT_URI ?? process.argv[2],
     },
   ],
   // RFC 9068, section 2.2.1: what a resource server judges a sign-in by is in the access token.
@@ -68,6 +68,8 @@ const provider = new Provider(issuer, {
       }),
     },
   },
+  // It posts logouts to no loopback address by itself, and here the sidecars have no other.
+  fetch: (url, { dispatcher, ...options }) => fetch(url, options),
   findAccount: (_ctx, sub) => ({ accountId: sub, claims: () => ({ sub }) }),
   interactions: { policy, url: (_ctx, { uid }) => `/interaction/${uid}` },
   // A first-party app: nobody is asked whether it may.
@@ -84,6 +86,8 @@ const provider = new Provider(issuer, {
   pkce: { required: () => true },
   ttl: { AccessToken: 600, AuthorizationCode: 60, Grant: 3600, IdToken: 600, Interaction: 600, Session: 3600 },
 });
+
+provider.on("backchannel.error", (_ctx, error) => console.error(`backchannel: ${error.message}: ${error.cause}`));
 
 async function interaction(request, response) {
   const { params, prompt } = await provider.interactionDetails(request, response);

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 import secrets
 from typing import Any
 
@@ -52,6 +53,16 @@ class RelyingParty:
         assert returned["state"] == state
         assert returned["iss"] == self._metadata["issuer"]  # RFC 9207
         return self._redeem(returned["code"], verifier)
+
+    def log_out(self) -> None:
+        """Log out at the provider, by the form of its page (RP-Initiated Logout 1.0)."""
+        end = self._metadata["end_session_endpoint"]
+        page = self._http.get(end, params={"client_id": "app"}).text
+        found = re.search(r'name="xsrf" value="([^"]+)"', page)
+        assert found, page
+        form = {"xsrf": found[1], "logout": "yes"}
+        answer = self._http.post(f"{end}/confirm", data=form)
+        assert answer.status_code in {200, 302, 303}, answer.text
 
     def _follow(self, location: str, methods: str) -> httpx.Response:
         if "/interaction/" not in location:
