@@ -9,7 +9,9 @@ import redis
 from tests.adapters.servers import Server, serving
 
 # No test asserts how long something took: a busy machine is no fault of the code.
-hypothesis.settings.register_profile("sidecar", deadline=None)
+hypothesis.settings.register_profile(
+    "sidecar", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("sidecar")
 
 
