@@ -5,15 +5,19 @@ from typing import Any
 
 import pytest
 
-from tests.adapters.servers import Server
+from tests.adapters.servers import serving
 from tests.system.gateways.programs import GATEWAYS
 from tests.system.gateways.stack import Stack, standing
 
 
 @pytest.fixture(scope="session", params=GATEWAYS)
-def stack(request: Any, valkey_server: Server) -> Iterator[Stack]:
-    """A gateway before the app that takes every upgrade; skipped where it is not installed."""
+def stack(request: Any) -> Iterator[Stack]:
+    """A gateway before the app that takes every upgrade; skipped where it is not installed.
+
+    With a store of its own: it lives on while tests of other files empty theirs, and its sidecar
+    would tell theirs of a loss.
+    """
     if not GATEWAYS[request.param].installed:
         pytest.skip(f"{request.param} is not installed")
-    with standing(request.param, valkey_server.url) as one:
+    with serving() as server, standing(request.param, server.url) as one:
         yield one
