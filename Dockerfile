@@ -17,6 +17,7 @@ RUN python -m venv /opt/build \
         --only-binary :all: --require-hashes --requirement requirements/run.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY sidecar sidecar
+COPY deploy/gateways deploy/gateways
 # Bytecode is checked by hash, never by time: it stays valid in layers that lose file times, and
 # the read-only root needs none written.
 RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /dist . \

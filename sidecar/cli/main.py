@@ -34,6 +34,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = (
+    Command("init", "init", "write a first configuration for your app, provider and gateway"),
     Command("run", "run", "the daemon"),
     Command("transmit", "transmit", "the transmitter of shared signals alone"),
     Command("demo", "demo", "the daemon with sample policies, and a story acted out over it"),

@@ -13,7 +13,7 @@ import msgspec
 
 from sidecar.domain.risk import Thresholds, Weight
 from sidecar.wire.coherence import check_coherence
-from sidecar.wire.environment import overlay
+from sidecar.wire.environment import PATH_VARIABLES, overlay
 from sidecar.wire.jwks import ALGORITHMS
 from sidecar.wire.positions import (
     ConfigError,
@@ -23,6 +23,7 @@ from sidecar.wire.positions import (
     Problems,
     Scalar,
     Table,
+    place_of,
     read_tree,
     shown,
 )
@@ -32,7 +33,7 @@ from sidecar.wire.receiver_coherence import check_secret_files
 from sidecar.wire.receiver_settings import Receiver
 from sidecar.wire.salvage import stand_in
 from sidecar.wire.secret_files import ReadFile, read_secret, with_secrets
-from sidecar.wire.settings import Settings
+from sidecar.wire.settings import Settings, Socket
 from sidecar.wire.shapes import Shapes, refuse, suggestion
 from sidecar.wire.source_coherence import check_credentials
 from sidecar.wire.spellings import METHODS, READERS, DurationOrZero, Kind, Misspelt, Plain, text
@@ -86,6 +87,8 @@ def read_what_can_be(
     root = _root(text, file, problems)
     root = _with_unknown_contexts(overlay(root, environ, shapes, problems))
     values = shapes.fields(root, Settings, "")
+    if isinstance(socket := values.get("socket"), Socket):
+        values["socket"] = _as_the_client_reads_it(root, socket, environ)
     check_coherence(root, values, problems)
     values = with_secrets(root, values, read_file, problems)
     if isinstance(receiver := values.get("receiver"), Receiver):
@@ -124,6 +127,17 @@ def _with_unknown_contexts(root: Table) -> Table:
     del named["unknown"]
     kept = Entry(contexts.place, Table(named, contexts.node.place))
     return Table({**root.entries, "contexts": kept, "contexts.unknown": unknown}, root.place)
+
+
+def _as_the_client_reads_it(root: Table, socket: Socket, environ: Mapping[str, str]) -> Socket:
+    """Return the socket where the environment says it is, which clients do not read from the file.
+
+    A relative path in a variable is relative to where a program runs, for daemon and client alike.
+    """
+    named = place_of(root, "socket.path").file
+    if named in environ and named.lower() in PATH_VARIABLES:
+        return msgspec.structs.replace(socket, path=environ[named])
+    return socket
 
 
 def _with_ids(settings: Settings) -> Settings:

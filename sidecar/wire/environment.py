@@ -29,6 +29,8 @@ from sidecar.wire.shapes import Shapes, default_of, present_in, struct_type, sug
 
 PREFIX = "sidecar_"
 ALIASES = {"sidecar_socket": ("socket", "path")}
+PATH_VARIABLES = frozenset({*ALIASES, "sidecar_socket__path"})
+"""Those that name the socket, in lower case."""
 FILE_SUFFIX = "_file"
 
 

@@ -143,7 +143,8 @@ class HttpEvents(enum.StrEnum):
 class Socket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The local socket."""
 
-    path: str = "/run/sidecar/sidecar.sock"  # also `SIDECAR_SOCKET`
+    # also `SIDECAR_SOCKET`
+    path: File = "/run/sidecar/sidecar.sock"
     mode: Mode = "0660"  # octal, in quotes
     group: str = ""  # the group that owns it; empty: the process's own
     allowed_uids: tuple[int, ...] | None = None  # who may connect; null: whoever the mode lets
@@ -170,7 +171,7 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     enabled: bool = True  # whether it listens at all
     bind: Binds = "127.0.0.1:8181"  # `host:port` or `[::1]:port`; one, or a list
-    unix: str = ""  # path of a unix socket to listen on besides
+    unix: File = ""  # path of a unix socket to listen on besides
     unix_mode: Mode = "0660"  # octal, in quotes
     unix_group: str = ""  # the group that owns it, as the proxy's; empty: the process's own
     gateway: Gateway = Gateway.NONE  # whose headers describe the original call
@@ -262,7 +263,7 @@ class Store(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     wait_aof: bool = False  # whether it must be on disk as well (Redis 7.2, `appendonly yes`)
     wait_timeout: Duration = 0.5  # for both; then the event is refused, and may be sent again
     eviction: Eviction = Eviction.REFUSE  # whether the store may evict records when it is full
-    embedded_dir: str = ""  # where the embedded server keeps its data
+    embedded_dir: File = ""  # where the embedded server keeps its data
 
 
 class Spool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

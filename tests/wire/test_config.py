@@ -215,6 +215,13 @@ def test_the_sockets_path_has_a_short_name() -> None:
     assert read("socket: {path: /a}", {"SIDECAR_SOCKET": "/b"}).socket.path == "/b"
 
 
+def test_the_sockets_path_is_relative_to_what_names_it() -> None:
+    """A variable is read by the client, too, which knows no configuration file."""
+    assert read("socket: {path: s.sock}").socket.path == "etc/s.sock"
+    for name in ("SIDECAR_SOCKET", "SIDECAR_SOCKET__PATH"):
+        assert read("socket: {path: /a}", {name: "run/s.sock"}).socket.path == "run/s.sock"
+
+
 def test_one_setting_by_two_variables_is_refused() -> None:
     environ = {"SIDECAR_SOCKET": "/b", "SIDECAR_SOCKET__PATH": "/c"}
     message = "is given by SIDECAR_SOCKET already, with another value"

@@ -1,0 +1,79 @@
+"""How each gateway is set up by `sidecar init`, and started by somebody who is not root."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from sidecar.adapters.starter_files import starter_files
+from sidecar.wire.starter import Ports
+
+_NGINX = """\
+# Runs nginx in the foreground without root: nginx -p DIRECTORY -e error.log -c nginx.conf
+daemon off;
+pid nginx.pid;
+error_log error.log;
+events {}
+http {
+    access_log off;
+    client_body_temp_path client_body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    include sidecar.conf;
+}
+"""
+_MODULES = ("mpm_event", "authz_core", "headers", "lua", "proxy", "proxy_http", "setenvif")
+_APACHE = (
+    "# Runs Apache in the foreground without root; the modules lie where Debian has them.\n"
+    "ServerRoot {here}\nServerName localhost\nPidFile apache2.pid\nErrorLog error.log\n"
+    + "".join(
+        f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n" for name in _MODULES
+    )
+    + "Include sidecar.conf\n"
+)
+
+
+class Gateway(NamedTuple):
+    """A gateway: its `http.gateway`, whether it asks by gRPC, and how it is started.
+
+    `command` and the files of `wrapper` have `{here}` where the directory of its files belongs;
+    `paths` are those of the shipped files that become it.
+    """
+
+    setting: str
+    command: str
+    grpc: bool = False
+    wrapper: Mapping[str, str] = {}
+    paths: tuple[str, ...] = ()
+
+
+GATEWAYS: Mapping[str, Gateway] = {
+    "nginx": Gateway(
+        "nginx", "nginx -p {here} -e error.log -c nginx.conf", wrapper={"nginx.conf": _NGINX}
+    ),
+    "caddy": Gateway("caddy", "caddy run --config {here}/Caddyfile --adapter caddyfile"),
+    "haproxy": Gateway("haproxy", "haproxy -db -f {here}/haproxy.cfg", paths=("/etc/haproxy",)),
+    "apache": Gateway(
+        "apache",
+        "apache2 -f {here}/apache2.conf -DFOREGROUND",
+        wrapper={"apache2.conf": _APACHE},
+        paths=("/etc/apache2",),
+    ),
+    "envoy": Gateway("envoy", "envoy -c {here}/envoy.yaml"),
+    "envoy-grpc": Gateway("none", "envoy -c {here}/envoy.yaml", grpc=True),
+    "traefik": Gateway(
+        "traefik", "traefik --configFile={here}/traefik.yml", paths=("/etc/traefik",)
+    ),
+    "istio": Gateway("none", "kubectl apply -f {here}/policy.yaml", grpc=True),
+}
+
+
+def gateway_files(name: str, here: Path, ports: Ports) -> dict[str, str]:
+    """Return the texts of a gateway's files, by their names, as they belong into `here`."""
+    gateway = GATEWAYS[name]
+    texts = {file: ports.fit(text) for file, text in starter_files("gateways", name).items()}
+    for path in gateway.paths:
+        texts = {file: text.replace(path, str(here)) for file, text in texts.items()}
+    wrapper = {file: text.replace("{here}", str(here)) for file, text in gateway.wrapper.items()}
+    return {**texts, **wrapper}

@@ -1,0 +1,66 @@
+"""What `sidecar init` asks for in a terminal, where an option does not say it."""
+
+import argparse
+import sys
+from collections.abc import Collection
+from typing import NamedTuple
+
+from sidecar.cli.init_gateways import GATEWAYS
+from sidecar.cli.stopping import Stop
+
+NONE = "none"
+
+
+class Answers(NamedTuple):
+    """What was given or answered."""
+
+    issuer: str
+    audience: str
+    app: str
+    gateway: str
+    out: str
+
+
+def ask(arguments: argparse.Namespace) -> Answers:
+    """Return what was given, what is answered in a terminal, and defaults for the rest."""
+    given: dict[str, str | None] = {name: getattr(arguments, name) for name in Answers._fields}
+    asks = sys.stdin.isatty() and not (given["issuer"] and given["audience"])
+    if not asks:
+        missing = [f"--{name}" for name in ("issuer", "audience") if not given[name]]
+        if missing:
+            raise Stop(
+                f"sidecar init: {' and '.join(missing)} must be given: there is no terminal to ask"
+                " at",
+                "Such as: sidecar init --issuer https://login.example.com --audience payroll",
+            )
+        audience = given["audience"] or ""
+        return Answers(
+            issuer=given["issuer"] or "",
+            audience=audience,
+            app=given["app"] or audience,
+            gateway=given["gateway"] or NONE,
+            out=given["out"] or "sidecar",
+        )
+    issuer = given["issuer"] or _answer("Your provider, as the `iss` of its tokens (https://...)")
+    audience = given["audience"] or _answer("What tokens for your app have in `aud`")
+    return Answers(
+        issuer=issuer,
+        audience=audience,
+        app=given["app"] or _answer("What policies call the app", audience),
+        gateway=given["gateway"] or _answer("What stands before it", "nginx", (*GATEWAYS, NONE)),
+        out=given["out"] or _answer("Where the files go", "sidecar"),
+    )
+
+
+def _answer(question: str, default: str = "", choices: Collection[str] = ()) -> str:
+    """Ask until there is an answer that will do; an empty one takes the default."""
+    if choices:
+        question = f"{question}: {', '.join(choices)}"
+    while True:
+        try:
+            answer = input(f"{question}{f' [{default}]' if default else ''}: ").strip() or default
+        except EOFError:
+            raise Stop("sidecar init: ended before all was answered; nothing is written") from None
+        if answer and (not choices or answer in choices):
+            return answer
+        print(f"One of: {', '.join(choices)}" if choices else "There is no default; please say.")
