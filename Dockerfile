@@ -18,6 +18,7 @@ RUN python -m venv /opt/build \
 COPY pyproject.toml README.md LICENSE ./
 COPY sidecar sidecar
 COPY deploy/gateways deploy/gateways
+COPY examples/starter examples/starter
 # Bytecode is checked by hash, never by time: it stays valid in layers that lose file times, and
 # the read-only root needs none written.
 RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /dist . \

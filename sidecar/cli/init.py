@@ -10,8 +10,9 @@ import trio
 
 from sidecar.adapters.discovery import discover
 from sidecar.cli.asking import plain
+from sidecar.cli.init_apps import FRAMEWORKS, app_files, browser_files
 from sidecar.cli.init_gateways import GATEWAYS, gateway_files
-from sidecar.cli.init_questions import NONE, ask
+from sidecar.cli.init_questions import NONE, Answers, ask
 from sidecar.cli.stopping import DONE, Stop
 from sidecar.domain.assurance import DEFAULT_LEVELS
 from sidecar.domain.causes import words_of
@@ -33,7 +34,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = (
         "Write what protects an app of yours: a configuration, a policy, a scenario that tests it, "
-        "and the files of your gateway. Your provider is asked for its keys and for what it "
+        "the files of your gateway, a small app in your framework, and the browser's half of a "
+        "step-up. Your provider is asked for its keys and for what it "
         "offers. What is not given is asked for, where this runs in a terminal. Nothing needs "
         "root, and no file is overwritten without --force."
     )
@@ -41,6 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 examples:
   sidecar init
   sidecar init --issuer https://login.example.com --audience payroll --gateway nginx --out payroll
+  sidecar init --issuer https://login.example.com --audience payroll --framework fastapi
   sidecar init --issuer https://login.example.com --audience payroll --acr mfa=gold --offline
 """
     add = parser.add_argument
@@ -48,6 +51,12 @@ examples:
     add("--audience", metavar="NAME", help="what tokens for the app have in `aud`")
     add("--app", metavar="NAME", help="what policies call the app (default: the audience)")
     add("--gateway", choices=(*GATEWAYS, NONE), help="what stands before the app (default: none)")
+    add(
+        "--framework",
+        choices=(*FRAMEWORKS, NONE),
+        help="what a small app to begin with is written in (default: none)",
+    )
+    add("--client", metavar="ID", help="the page's client id at the provider (default: the app)")
     add("--out", metavar="DIR", help="where the files go (default: sidecar)")
     add(
         "--acr",
@@ -105,11 +114,11 @@ def run(arguments: argparse.Namespace) -> int:
         levels=levels,
         algorithms=algorithms_for(offer),
     )
-    _write(out, _files(plan, answers.gateway, out), force=arguments.force)
+    _write(out, _files(plan, answers, out), force=arguments.force)
     if not arguments.offline:
         for remark in remarks_on(offer, unplaced):
             print(f"note: {plain(remark)}")
-    _tell(out, answers.gateway)
+    _tell(out, answers, plan.ports)
     return DONE
 
 
@@ -125,13 +134,16 @@ def _discovered(issuer: str) -> Offer:
     return offer
 
 
-def _files(plan: Plan, gateway: str, out: Path) -> dict[str, str]:
+def _files(plan: Plan, answers: Answers, out: Path) -> dict[str, str]:
     """Return the text of each file, by its path below `out`."""
+    gateway = answers.gateway
     files = {
         "sidecar.yaml": configuration(plan),
         "policies/payments.yaml": policy(plan),
         "scenarios/payments.yaml": scenario(plan),
     }
+    texts = app_files(answers.framework, plan, behind=gateway != NONE)
+    files |= texts | browser_files(plan.issuer, answers.client)
     if gateway != NONE:
         texts = gateway_files(gateway, _gateway(out), plan.ports)
         files |= {f"gateway/{name}": text for name, text in texts.items()}
@@ -166,11 +178,15 @@ def _write(out: Path, files: Mapping[str, str], *, force: bool) -> None:
     print(f"wrote into {plain(str(out))}: {', '.join(sorted(files))}")
 
 
-def _tell(out: Path, gateway: str) -> None:
-    """Print the commands to go on with."""
+def _tell(out: Path, answers: Answers, ports: Ports) -> None:
+    """Print the commands to go on with: the daemon, what stands beside it, and a signal."""
+    gateway, framework = answers.gateway, answers.framework
     config = shlex.quote(str(out / "sidecar.yaml"))
     socket = shlex.quote(str(out / SOCKET))
     commands = [f"sidecar run --config {config}"]
+    if framework != NONE:
+        start = FRAMEWORKS[framework].replace("{port}", str(ports.app))
+        commands.append(f"cd {shlex.quote(str(out))} && {start}")
     if gateway != NONE:
         here = shlex.quote(str(_gateway(out)))
         commands.append(GATEWAYS[gateway].command.replace("{here}", here))
@@ -179,4 +195,9 @@ def _tell(out: Path, gateway: str) -> None:
     print("\nGo on with these, each in a terminal of its own:")
     for command in commands:
         print(f"  {command}")
+    if framework != NONE:
+        port = ports.app if gateway == NONE else ports.gateway
+        at = f"http://127.0.0.1:{port}/"
+        print(f"The page is at {at}: a public client {plain(answers.client)!r} of your provider,")
+        print("with that address as its redirect URI. What is amiss, `sidecar doctor` tells.")
     sys.stdout.flush()

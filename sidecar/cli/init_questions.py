@@ -5,6 +5,7 @@ import sys
 from collections.abc import Collection
 from typing import NamedTuple
 
+from sidecar.cli.init_apps import FRAMEWORKS
 from sidecar.cli.init_gateways import GATEWAYS
 from sidecar.cli.stopping import Stop
 
@@ -18,6 +19,8 @@ class Answers(NamedTuple):
     audience: str
     app: str
     gateway: str
+    framework: str
+    client: str
     out: str
 
 
@@ -39,15 +42,21 @@ def ask(arguments: argparse.Namespace) -> Answers:
             audience=audience,
             app=given["app"] or audience,
             gateway=given["gateway"] or NONE,
+            framework=given["framework"] or NONE,
+            client=given["client"] or given["app"] or audience,
             out=given["out"] or "sidecar",
         )
     issuer = given["issuer"] or _answer("Your provider, as the `iss` of its tokens (https://...)")
     audience = given["audience"] or _answer("What tokens for your app have in `aud`")
+    app = given["app"] or _answer("What policies call the app", audience)
+    some = (*FRAMEWORKS, NONE)
     return Answers(
         issuer=issuer,
         audience=audience,
-        app=given["app"] or _answer("What policies call the app", audience),
+        app=app,
         gateway=given["gateway"] or _answer("What stands before it", "nginx", (*GATEWAYS, NONE)),
+        framework=given["framework"] or _answer("What a first app is written in", NONE, some),
+        client=given["client"] or _answer("The page's client id at the provider", app),
         out=given["out"] or _answer("Where the files go", "sidecar"),
     )
 

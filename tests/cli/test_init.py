@@ -1,10 +1,13 @@
 """`sidecar init`: what it writes runs, tests well, and overwrites nothing."""
 
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
 
+from sidecar.cli.init_apps import FRAMEWORKS
 from sidecar.cli.init_gateways import GATEWAYS
 from sidecar.cli.main import main
 
@@ -48,3 +51,28 @@ def test_it_overwrites_nothing_unless_it_is_told_to(
     assert policies.read_text() == "mine"
     assert main([*words, "--force"]) == 0
     assert yaml.safe_load(policies.read_text())["policies"]
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_with_each_gateway_the_app_believes_just_that_one(framework: str, tmp_path: Path) -> None:
+    for gateway in (*GATEWAYS, "none"):
+        out = tmp_path / gateway
+        words = ("--gateway", gateway, "--framework", framework, "--app-port", "8090")
+        assert main([*USUAL, *words, "--client", 'a "page"', "--out", str(out)]) == 0
+        (app,) = out.glob("app.*")
+        proxies = "0" if gateway == "none" else "1"
+        assert re.search(rf"(TRUSTED_PROXIES|trustedProxies) = {proxies}\b", app.read_text())
+        assert "8080" not in app.read_text()
+        assert r'clientId: "a \"page\""' in (out / "browser" / "settings.js").read_text()
+        assert f'issuer: "{ISSUER}"' in (out / "browser" / "settings.js").read_text()
+
+
+def test_the_wheel_and_the_image_have_all_that_it_writes_from() -> None:
+    root = Path(__file__).parents[2]
+    tool = tomllib.loads((root / "pyproject.toml").read_text())["tool"]
+    packed = tool["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    recipe = (root / "Dockerfile").read_text()
+    for source, target in packed.items():
+        assert (root / source).is_dir()
+        assert target == f"sidecar/starter_files/{Path(source).name}"
+        assert f"COPY {source} {source}\n" in recipe

@@ -2,9 +2,10 @@
 //
 //   PEERS=DIRECTORY_OF_NODE_MODULES node provider.mjs REDIRECT_URI...
 //
-// Logouts go to LOGOUT_URI. It prints its issuer on a line of its own once it listens. A client without a secret (PKCE) may
-// use it: `app`. Where somebody must sign in, it redirects to /interaction/UID: GET says as JSON
-// what is asked for, POST signs in with the form's `user` and `methods` (space-separated amr).
+// Logouts go to LOGOUT_URI. It prints its issuer on a line of its own once it listens. A client
+// without a secret (PKCE) may use it: `app`. Where somebody must sign in, it redirects to
+// /interaction/UID: GET says as JSON what is asked for (to a browser it gives a form), POST signs in
+// with the form's `user` and `methods` (space-separated amr).
 import { createServer } from "node:http";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -70,6 +71,8 @@ const provider = new Provider(issuer, {
   },
   // It posts logouts to no loopback address by itself, and here the sidecars have no other.
   fetch: (url, { dispatcher, ...options }) => fetch(url, options),
+  // A page redeems its code by a call from its own origin.
+  clientBasedCORS: () => true,
   findAccount: (_ctx, sub) => ({ accountId: sub, claims: () => ({ sub }) }),
   interactions: { policy, url: (_ctx, { uid }) => `/interaction/${uid}` },
   // A first-party app: nobody is asked whether it may.
@@ -93,6 +96,11 @@ async function interaction(request, response) {
   const { params, prompt } = await provider.interactionDetails(request, response);
   if (request.method !== "POST") {
     const { acr_values, max_age } = params;
+    if (request.headers.accept?.includes("text/html")) {
+      response.setHeader("Content-Type", "text/html");
+      response.end('<form method="post"><input name="user"><input name="methods"><button>Sign in</button></form>');
+      return;
+    }
     response.setHeader("Content-Type", "application/json");
     response.end(JSON.stringify({ prompt: prompt.name, reasons: prompt.reasons, acr_values, max_age }));
     return;
