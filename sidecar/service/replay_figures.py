@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from sidecar.domain.policy import State
+from sidecar.domain.policy import Policy, SessionControls, State
 from sidecar.domain.thresholds import Value
 from sidecar.service.replay import Counting, Outcome
 from sidecar.service.replay_comparison import comparison
@@ -59,11 +59,14 @@ def report(
 def _set(outcome: Outcome, activity: Activity, counting: Counting, *, labelled: bool) -> SetFigures:
     tally = outcome.tally
     policies = tuple(_policies(outcome, labelled=labelled))
+    always = {policy.id for policy in outcome.policies.policies if _always_holds(policy)}
     return SetFigures(
         name=outcome.policies.name,
         policies=policies,
         never_fired=tuple(
-            p.id for p in policies if not p.triggers and p.state != State.DISABLED.value
+            p.id
+            for p in policies
+            if not p.triggers and p.state != State.DISABLED.value and p.id not in always
         ),
         triggers=tuple(
             SignalFigures(policy=policy, signal=signal, report_only=tried, triggers=count)
@@ -88,6 +91,11 @@ def _set(outcome: Outcome, activity: Activity, counting: Counting, *, labelled: 
         curves=tuple(_curves(outcome, labelled=labelled)),
         labels=_labels(tally) if labelled else None,
     )
+
+
+def _always_holds(policy: Policy) -> bool:
+    """Whether nothing brings a policy about: what is always required is no mark."""
+    return policy.conditions is None and policy.session == SessionControls()
 
 
 def _policies(outcome: Outcome, *, labelled: bool) -> Iterator[PolicyFigures]:

@@ -179,11 +179,14 @@ class Walker:
         return standing
 
     def _tell(self, life: Life, passage: Passage, standing: Standing, now: int) -> list[Demand]:
-        """Marks that are new, by the rule of `service.telling`: each policy's moment grows."""
+        """Marks that are new, by the rule of `service.telling`: each policy's moment grows.
+
+        What is always required is no mark: it is asked for where it is called for.
+        """
         fresh = []
         seconds = now / MICROSECONDS
         for demand in (*standing.demands, *standing.tried):
-            if demand.is_met(seconds):
+            if demand.is_met(seconds) or not demand.is_mark:
                 continue
             moment = passage.state.established if demand.since is None else demand.since
             if passage.told.get(demand.policy, -1) >= moment:
@@ -207,8 +210,8 @@ class Walker:
         waiting = fresh
         if self._model.at_mark:
             seconds = now / MICROSECONDS
-            unmet = [d for d in (*standing.demands, *standing.tried) if not d.is_met(seconds)]
-            waiting = unmet
+            demands = (*standing.demands, *standing.tried)
+            waiting = [d for d in demands if d.is_mark and not d.is_met(seconds)]
             if standing.revoked is not None:
                 passage.detected.add("")
         passage.detected.update(demand.policy for demand in waiting)
@@ -227,7 +230,7 @@ class Walker:
         unmet = [
             demand
             for demand in (*standing.demands, *standing.tried)
-            if moment.app in demand.apps and not demand.is_met(seconds)
+            if demand.is_mark and moment.app in demand.apps and not demand.is_met(seconds)
         ]
         asking = [demand for demand in unmet if not demand.report_only]
         refusing = [demand for demand in asking if demand.block or demand.unsatisfiable]

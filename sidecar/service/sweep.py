@@ -80,4 +80,4 @@ class Sweeper:
         if live.state.established and self._rescorer.untold(live):
             untold[live] = self._untold.get(live, 0) + 1
         standing = live.standing(self._view.evaluator, now)
-        return sum(not demand.is_met(now) for demand in standing.demands)
+        return sum(demand.is_mark and not demand.is_met(now) for demand in standing.demands)

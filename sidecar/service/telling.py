@@ -82,6 +82,8 @@ def tellings(before: Known, state: State, standing: Standing, now: float) -> lis
         if demand.is_met(now):
             continue
         waiting.add(demand.policy)
+        if not demand.is_mark:
+            continue  # what is always required there is no news of this session
         moment = demand.since if demand.since is not None else state.established
         value = _value(moment, _SET)
         if newest.get(demand.policy, told.get(demand.policy, b"")) < value:
