@@ -11,6 +11,7 @@ from sidecar.cli.asking import plain
 from sidecar.cli.run import add_config
 from sidecar.cli.stopping import DONE, Stop
 from sidecar.domain.causes import words_of
+from sidecar.wire.recording_format_names import AUTO, CHOICES
 
 if TYPE_CHECKING:
     from sidecar.wire.replay_report import Report
@@ -30,6 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 examples:
   sidecar replay recording.ndjson --html report.html
   sidecar replay recording.ndjson --policies config/policies --policies proposed/
+  sidecar replay InteractiveSignIns.json --format entra-signins
   sidecar replay signins.csv --map columns.yaml --threshold watch-the-score=20..80
 """
     parser.add_argument("recordings", metavar="RECORDING", nargs="+", help="- for standard input")
@@ -42,6 +44,13 @@ examples:
         help="a policy set, instead of the configuration's; the first is held against the others",
     )
     parser.add_argument("--map", metavar="FILE", help="the recordings are CSV; their columns")
+    parser.add_argument(
+        "--format",
+        choices=CHOICES,
+        default=AUTO,
+        help="whose log the recordings are; auto: each is recognised by what stands in it, "
+        "and the report says as what (default: auto)",
+    )
     _add_output(parser.add_argument_group("output"))
     _add_model(parser.add_argument_group("the user, and what is counted"))
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
@@ -24,6 +25,8 @@ from sidecar.wire.replay_report import (
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _FEW = 10
+_NAMED = 3
+"""Recordings that are named one by one."""
 _SHORT = 14
 """Cells of so many letters never wrap."""
 _WIDTH = 120
@@ -57,19 +60,49 @@ def _recording(console: Console, recording: Recording) -> None:
     if recording.begins is not None and recording.ends is not None:
         line += f", from {_moment(recording.begins)} to {_moment(recording.ends)}"
     console.print(line, highlight=False)
+    console.print(
+        f"{_counted(recording.records, 'line')} of {_files(recording)}",
+        highlight=False,
+        markup=False,
+    )
     left_out = {
         "could not be read": recording.bad,
+        "with nothing to replay": recording.skipped,
         "came too late for the window": recording.late,
         "were repeated": recording.repeated,
         "of the log were passed over": recording.passed_over,
+        "of the log about marks": recording.marked_lines,
     }
     for what, count in left_out.items():
         if count:
-            console.print(f"{count:,} lines {what}", highlight=False)
+            console.print(f"{_counted(count, 'line')} {what}", highlight=False)
+    if recording.beside:
+        beside = _counted(recording.beside, "occurrence")
+        console.print(f"{beside} beside another of the same line", highlight=False)
+    if recording.left_out:
+        _heading(console, "What was left out, and why")
+    for one in recording.left_out:
+        first = "; ".join(map(plain, one.first))
+        more = "; ..." if one.records > len(one.first) else ""
+        line = f"{one.records:>9,}  {plain(one.reason)} ({first}{more})"
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     if recording.ownerless_sessions:
         console.print(
             f"{recording.ownerless_sessions:,} sessions began without a user", highlight=False
         )
+
+
+def _files(recording: Recording) -> str:
+    """What was read, and what it was taken for; many files by their number."""
+    if len(recording.files) <= _NAMED:
+        pairs = zip(recording.files, recording.formats, strict=False)
+        return ", ".join(f"{plain(file)} ({kind})" for file, kind in pairs)
+    kinds = Counter(recording.formats)
+    return ", ".join(f"{_counted(count, 'file')} ({kind})" for kind, count in kinds.items())
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def _moment(seconds: float) -> str:

@@ -5,7 +5,7 @@ import heapq
 import itertools
 import sys
 import zoneinfo
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from sidecar.adapters.geography import Geography
 from sidecar.adapters.recording_files import RecordingFile, Unreadable
 from sidecar.cli.asking import plain
+from sidecar.cli.replay_files import Opened, Wanted, open_recording
 from sidecar.cli.replay_sets import policy_sets
 from sidecar.cli.stopping import Stop
 from sidecar.daemon.configuration import Configuration, read_configuration
@@ -22,14 +23,17 @@ from sidecar.domain.causes import words_of
 from sidecar.domain.stamp import MICROSECONDS, Stamp
 from sidecar.service import replay_figures
 from sidecar.service.replay import Counting, Replay
+from sidecar.service.replay_account import Account
 from sidecar.service.replay_order import Ordering
 from sidecar.service.replay_passage import Model
-from sidecar.service.replay_reading import BadLine, Reading
+from sidecar.service.replay_reading import BadLine, Reading, Strangers
 from sidecar.wire import replay_report
 from sidecar.wire.positions import ConfigError
-from sidecar.wire.recording_columns import Column, read_columns, rows
+from sidecar.wire.recording_columns import Column, read_columns
+from sidecar.wire.recording_format_names import AUTO
 from sidecar.wire.recordings import Occurrence
 from sidecar.wire.replay_report import Report
+from sidecar.wire.settings import Settings
 
 PEEKED = 10_000
 """Occurrences that are looked at to tell whether calls are recorded."""
@@ -58,10 +62,13 @@ def _replay(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Report
     broken = [outcome for outcome in geography.reload() if outcome.error]
     if broken:
         raise Stop(*(f"{o.file}:0: {o.field}: {plain(o.error)}" for o in broken))
-    reading = Reading(strict=arguments.strict)
+    if columns is not None and arguments.format != AUTO:
+        raise Stop("sidecar replay: --map is for CSV of one's own; leave out --format")
+    reading = Reading(strict=arguments.strict, strangers=_strangers(settings))
     with ExitStack() as stack:
         files = [stack.enter_context(RecordingFile(name)) for name in arguments.recordings]
-        occurrences = _read(files, reading, columns, arguments.map or "")
+        opened = [open_recording(file, reading, _wanted(arguments, columns)) for file in files]
+        occurrences = _merged([one.occurrences for one in opened])
         peeked = list(itertools.islice(occurrences, PEEKED))
         at_mark = _at_mark(arguments.prompt_at, peeked)
         model = Model(
@@ -85,7 +92,7 @@ def _replay(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Report
         _run(running, ordering, itertools.chain(peeked, occurrences), files, arguments)
     outcomes = running.finish()
     return replay_figures.report(
-        _recording(arguments, reading, ordering, running),
+        _recording(opened, reading.account, ordering, running),
         replay_report.Model(
             prompt_at="mark" if at_mark else "check",
             answers=model.answers,
@@ -131,19 +138,22 @@ def _columns(file: str | None) -> tuple[Column, ...] | None:
         raise Stop(f"{file}:0: (file): is not UTF-8 text") from error
 
 
-def _read(
-    files: list[RecordingFile],
-    reading: Reading,
-    columns: tuple[Column, ...] | None,
-    map_file: str,
-) -> Iterator[Occurrence]:
+def _wanted(arguments: argparse.Namespace, columns: tuple[Column, ...] | None) -> Wanted:
+    return Wanted(arguments.format, columns, arguments.map or "")
+
+
+def _strangers(settings: Settings) -> Strangers:
+    """Which contexts are not configured, by their names or other names."""
+
+    def strange(contexts: Collection[str]) -> Collection[str]:
+        aliases = settings.aliases
+        return settings.strangers([name for name in contexts if name not in aliases])
+
+    return strange
+
+
+def _merged(streams: list[Iterator[Occurrence]]) -> Iterator[Occurrence]:
     """The occurrences of all files, side by side in time: each is in order but for the window."""
-    streams = [
-        reading.lines(file.name, file.lines())
-        if columns is None
-        else reading.rows(file.name, rows(file.text(), columns, file.name, map_file))
-        for file in files
-    ]
     return streams[0] if len(streams) == 1 else heapq.merge(*streams, key=_stamp)
 
 
@@ -187,23 +197,29 @@ def _run(
 
 
 def _recording(
-    arguments: argparse.Namespace, reading: Reading, ordering: Ordering, running: Replay
+    opened: list[Opened], account: Account, ordering: Ordering, running: Replay
 ) -> replay_report.Recording:
     seen = running.occurrences > 0
     return replay_report.Recording(
-        files=tuple(arguments.recordings),
+        files=tuple(one.file for one in opened),
+        formats=tuple(one.format.value for one in opened),
+        records=account.records,
+        beside=account.beside,
+        skipped=account.skipped,
+        marked_lines=account.marked_lines,
+        left_out=account.left_out(),
         occurrences=running.occurrences,
         calls=running.calls,
         sessions=running.timeline.sessions,
         users=len(running.timeline.users),
         begins=running.begins / MICROSECONDS if seen else None,
         ends=running.ends / MICROSECONDS if seen else None,
-        bad=reading.bad,
-        examples=tuple(reading.examples),
+        bad=account.bad,
+        examples=tuple(account.examples),
         late=ordering.late,
         repeated=ordering.repeated,
-        passed_over=reading.passed_over,
+        passed_over=account.passed_over,
         ownerless_sessions=running.timeline.ownerless,
         labelled=running.labelled,
-        logged_marks=dict(sorted(reading.logged_marks.items())),
+        logged_marks=dict(sorted(account.logged_marks.items())),
     )

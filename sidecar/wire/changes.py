@@ -12,7 +12,7 @@ from sidecar.domain import address
 from sidecar.domain.assurance import Authentication
 from sidecar.domain.location import Place
 from sidecar.domain.rehearsal import SOME_DEVICE, Described
-from sidecar.wire import spellings
+from sidecar.wire import place_values, spellings
 from sidecar.wire.conditions import ANONYMIZERS
 from sidecar.wire.events import InvalidSignal, decode_event
 from sidecar.wire.scenario_when import Action, SignIn
@@ -135,7 +135,7 @@ def _anonymizer(value: str) -> dict[str, object]:
 
 
 _READ_PLACE: Mapping[str, Callable[[str], dict[str, object]]] = {
-    "country": lambda value: {"country": spellings.country(value)},
+    "country": lambda value: {"country": place_values.country(value)},
     "region": lambda value: {"region": value},
     "asn": lambda value: {"asn": spellings.asn(value)},
     "coordinates": _coordinates,

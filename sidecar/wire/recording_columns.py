@@ -14,6 +14,7 @@ A key is a member's dotted path in the event form; a value the column's name, or
 """
 
 import csv
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -48,6 +49,10 @@ _LISTS = frozenset({"contexts", "data.amr", "place.anonymizer"})
 _TRUTHS = frozenset({"place.carrier"})
 _SAID = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _KEYS = ("column", "constant", "values", "split", "default")
+
+_SEPARATORS = (",", ";", "\t")
+_SEPARATOR_LINE = re.compile(r"sep=([,;\t])")
+_QUOTED = re.compile(r'"[^"]*"')
 
 Row = dict[str, object]
 
@@ -135,29 +140,71 @@ def rows(
 
     Raises ConfigError where the map names a column that the head does not have.
     """
-    reader = csv.reader(lines, strict=True)
-    try:
-        head = next(reader, [])
-    except csv.Error:
-        head = []
-    makers = _makers(
-        [name.strip().removeprefix("\ufeff") for name in head], columns, file, map_file
-    )
-    while True:
+    table = _Table(lines)
+    makers = _makers(table.head, columns, file, map_file)
+    for number, cells in table.rows():
+        yield number, cells if isinstance(cells, UnreadableRow) else _row(cells, makers)
+
+
+def named_rows(lines: Iterable[str]) -> Iterator[tuple[int, Row | UnreadableRow]]:
+    """The rows of a CSV file, each cell by the name of its column, each row with its line."""
+    table = _Table(lines)
+    for number, cells in table.rows():
+        if isinstance(cells, UnreadableRow):
+            yield number, cells
+        else:
+            yield number, dict(zip(table.head, cells, strict=True))
+
+
+def head_of(lines: Iterable[str]) -> list[str]:
+    """The names of a CSV file's columns; none where it has no head."""
+    return _Table(lines).head
+
+
+class _Table:
+    """A CSV file with its head; what separates its columns is told by that."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        rest = iter(lines)
+        first, self._skipped = next(rest, ""), 0
+        told = _SEPARATOR_LINE.fullmatch(first.strip().removeprefix("\ufeff"))
+        if told:  # Excel's word for it
+            first, self._skipped = next(rest, ""), 1
+        delimiter = told[1] if told else _separator(first)
+        self._reader = csv.reader(itertools.chain((first,), rest), delimiter=delimiter, strict=True)
         try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield reader.line_num, UnreadableRow(str(error))
-            continue
-        if not cells:
-            continue
-        if len(cells) != len(head):
-            message = f"has {len(cells)} columns, the head has {len(head)}"
-            yield reader.line_num, UnreadableRow(message)
-            continue
-        yield reader.line_num, _row(cells, makers)
+            head = next(self._reader, [])
+        except csv.Error:
+            head = []
+        self.head = [name.strip().removeprefix("\ufeff").strip() for name in head]
+
+    def rows(self) -> Iterator[tuple[int, list[str] | UnreadableRow]]:
+        """The other rows, each with the line on which it ends."""
+        while True:
+            try:
+                cells = next(self._reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                yield self._line, UnreadableRow(str(error))
+                continue
+            if not cells:
+                continue
+            if len(cells) != len(self.head):
+                message = f"has {len(cells)} columns, the head has {len(self.head)}"
+                yield self._line, UnreadableRow(message)
+                continue
+            yield self._line, cells
+
+    @property
+    def _line(self) -> int:
+        return self._reader.line_num + self._skipped
+
+
+def _separator(head: str) -> str:
+    """What separates the columns: of comma, semicolon and tab, what the head has most of."""
+    bare = _QUOTED.sub("", head)
+    return max(_SEPARATORS, key=bare.count)
 
 
 class _Maker(NamedTuple):

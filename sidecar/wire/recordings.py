@@ -10,12 +10,12 @@ A line is one of
   tells the address, the device, the groups and the sign-in -, `session-marked` is kept to be held
   against the replay, and all others are passed over.
 
-Times are seconds since the epoch, or ISO 8601. The format is told in docs/replay.md.
+Times are read by `recorded_times`, places by `place_values`. The format is told in docs/replay.md.
 """
 
 import hashlib
+import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import TypeAlias
 
 import msgspec
@@ -26,8 +26,11 @@ from sidecar.domain.signal import SessionEstablished, SessionPresented, Signal
 from sidecar.domain.stamp import Stamp
 from sidecar.wire.claim_values import claim_text
 from sidecar.wire.events import InvalidSignal, decode_event
+from sidecar.wire.json_documents import mended
 from sidecar.wire.names import composed
 from sidecar.wire.paths import PathInvalid, normalise
+from sidecar.wire.place_values import InvalidPlace, read_place, says_nothing
+from sidecar.wire.recorded_times import moment
 
 SKEW = 60.0
 """Seconds by which a sign-in may seem to lie after the event that tells of it."""
@@ -40,13 +43,14 @@ _CHECK_KEYS = frozenset(
         *("ip", "user_agent", "acr", "amr", "auth_time", "token", *_EXTRAS),
     }
 )
+_SHOWN = ("ip", "user_agent", "acr", "amr", "auth_time")
 _LABELS = {
     **dict.fromkeys(("attack", "malicious", "true", "yes", "1"), True),
     **dict.fromkeys(("legitimate", "benign", "false", "no", "0"), False),
 }
 _MARKED = ("session-marked", "session-would-be-marked")
+_TIMES = frozenset({"auth_time", "exp"})
 _UNDECIDED = frozenset({"invalid_token", "unavailable"})
-_PLACE_KEYS = frozenset(Place.__struct_fields__)
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -100,13 +104,25 @@ Recorded: TypeAlias = Occurrence | LoggedMark | PassedOver
 
 def read_line(line: bytes) -> Recorded:
     """Read one line of NDJSON; raises `InvalidSignal`."""
-    try:
-        raw = msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise InvalidSignal("", "must be one JSON object") from None
+    raw = decode(line)
     if not isinstance(raw, dict):
         raise InvalidSignal("", "must be one JSON object")
     return read(raw, line)
+
+
+def decode(text: bytes) -> object:
+    """Return what JSON says; raises `InvalidSignal`.
+
+    `NaN` and `Infinity`, as Python writes them, are read, and halves of surrogate pairs replaced.
+    """
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        return json.loads(mended(text.decode()))
+    except (ValueError, RecursionError):
+        raise InvalidSignal("", "must be one JSON object") from None
 
 
 def read(raw: dict[str, object], line: bytes) -> Recorded:
@@ -120,6 +136,8 @@ def read(raw: dict[str, object], line: bytes) -> Recorded:
     if isinstance(data, dict):
         told = {**{name: data[name] for name in _EXTRAS if name in data}, **told}
     time = raw["time"] = _time(raw.get("time"))
+    if isinstance(data, dict):
+        raw["data"] = _timed(data)
     signal = decode_event(raw, now=time, skew=SKEW, new_id=_id(line) if "id" not in raw else "")
     if isinstance(signal, SessionEstablished) and not signal.auth_time:
         # Who recorded a sign-in recorded when it was.
@@ -141,15 +159,23 @@ def _id(line: bytes) -> str:
 
 
 def _time(value: object) -> float:
-    if isinstance(value, str):
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            raise InvalidSignal("time", "must be seconds since the epoch, or ISO 8601") from None
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidSignal("time", "is required: seconds since the epoch, or ISO 8601")
-    return value
+    try:
+        return moment(value)
+    except ValueError as error:
+        raise InvalidSignal("time", str(error)) from None
+
+
+def _timed(data: Mapping[str, object]) -> dict[str, object]:
+    """Read the times in an event's data, as its own is read; one that says nothing is none."""
+    found = dict(data)
+    for name in _TIMES & data.keys():
+        value = found.pop(name)
+        if not says_nothing(value):
+            try:
+                found[name] = int(moment(value))
+            except ValueError as error:
+                raise InvalidSignal(f"data.{name}", str(error)) from None
+    return found
 
 
 def _logged(raw: Mapping[str, object], line: bytes) -> Recorded:
@@ -211,11 +237,7 @@ def _check(raw: Mapping[str, object], line: bytes) -> Occurrence:
         "time": time,
         "id": raw.get("id", _id(line)),
         "subject": subject,
-        "data": {
-            name: raw[name]
-            for name in ("ip", "user_agent", "acr", "amr", "auth_time")
-            if name in raw
-        },
+        "data": _timed({name: raw[name] for name in _SHOWN if name in raw}),
     }
     shown = decode_event(event, now=time, skew=SKEW, new_id="")
     auth_time = getattr(shown, "auth_time", 0)
@@ -295,17 +317,14 @@ def _values(name: str, value: object) -> tuple[str, ...]:
 
 def _place(told: Mapping[str, object]) -> Place | None:
     value = told.get("place")
-    if value is None:
+    if says_nothing(value):
         return None
     if not isinstance(value, Mapping):
         raise InvalidSignal("place", "must be an object")
-    unknown = value.keys() - _PLACE_KEYS
-    if unknown:
-        raise InvalidSignal(f"place.{min(unknown, key=str)}", "is not known here")
     try:
-        return msgspec.convert(value, Place)
-    except msgspec.ValidationError as error:
-        raise InvalidSignal("place", str(error)) from None
+        return read_place(value)
+    except InvalidPlace as error:
+        raise InvalidSignal(f"place.{error.member}", error.message) from None
 
 
 def _label(told: Mapping[str, object]) -> bool | None:

@@ -13,10 +13,33 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
     """A part of the report."""
 
 
+class LeftOut(_Part, frozen=True, kw_only=True):
+    """Records that were left out for one reason; `first`: where the first ones stand.
+
+    `bad`: they could not be understood. Else they were, and tell nothing that is replayed.
+    """
+
+    reason: str
+    bad: bool
+    records: int
+    first: tuple[str, ...]
+
+
 class Recording(_Part, frozen=True, kw_only=True):
-    """What was read. `bad` lines could not be understood; `logged_marks` by policy."""
+    """What was read, from `files` in these `formats`; `logged_marks` by policy.
+
+    `records` and `beside` (occurrences that a record gave beside its first) together are what
+    became of them: `occurrences`, `bad`, `skipped`, `late`, `repeated`, `passed_over`, and
+    `marked_lines` of the daemon's log. `left_out` tells why `bad` and `skipped` ones were.
+    """
 
     files: tuple[str, ...]
+    formats: tuple[str, ...] = ()
+    records: int = 0
+    beside: int = 0
+    skipped: int = 0
+    marked_lines: int = 0
+    left_out: tuple[LeftOut, ...] = ()
     occurrences: int
     calls: int
     sessions: int

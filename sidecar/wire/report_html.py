@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from sidecar.wire.replay_report import Report
-from sidecar.wire.report_elements import Figures, escape, moment
+from sidecar.wire.report_elements import Figures, escape, moment, name, table
 from sidecar.wire.report_sections import comparison, policy_set
 
 _STYLE = """\
@@ -36,6 +36,9 @@ dl{display:grid;grid-template-columns:max-content 1fr;gap:.15rem 1rem}dt{color:v
 dd{margin:0}
 """
 
+_REASONS = 12
+"""Reasons that are shown at once."""
+
 
 def render(report: Report) -> str:
     """The page. Its figures are the JSON's."""
@@ -50,6 +53,7 @@ def _page(figures: Figures) -> Iterator[str]:
     yield f'<title>Replay of policies</title><link rel="icon" href="data:,"><style>{_STYLE}</style>'
     yield "</head><body><header><h1>Replay of policies</h1>"
     yield _summary(figures)
+    yield _left_out(figures)
     yield '</header><nav aria-label="Contents"><ul>'
     sets = range(figures.count("sets"))
     comparisons = range(figures.count("comparisons"))
@@ -89,21 +93,47 @@ def _summary(figures: Figures) -> str:
     )
 
 
+def _left_out(figures: Figures) -> str:
+    """What was not replayed, and why: it stands before the figures, which it limits."""
+    path = "recording.left_out"
+    files, formats = figures.at("recording.files"), figures.at("recording.formats")
+    read = ", ".join(
+        f"{escape(file)} ({escape(kind)})" for file, kind in zip(files, formats, strict=False)
+    )
+    told = f"<p>{figures.show('recording.records')} lines were read of {read}.</p>"
+    if not figures.count(path):
+        return told
+    return told + table(
+        "What was left out, and why",
+        ("why", "lines", "first"),
+        (
+            name(figures.at(f"{path}.{at}.reason"))
+            + figures.cell(f"{path}.{at}.records")
+            + f"<td>{escape('; '.join(figures.at(f'{path}.{at}.first')))}</td>"
+            for at in range(figures.count(path))
+        ),
+        shown=_REASONS,
+    )
+
+
 def _recording(figures: Figures) -> Iterator[str]:
     yield '<section id="recording"><h2>The recording</h2><dl>'
-    for name, path in (
+    for what, path in (
         ("Lines that could not be read", "recording.bad"),
+        ("Lines with nothing to replay", "recording.skipped"),
         ("Too late for the window", "recording.late"),
         ("Repeated", "recording.repeated"),
         ("Lines of a log that were passed over", "recording.passed_over"),
+        ("Lines of a log that tell of marks", "recording.marked_lines"),
+        ("Occurrences beside another of their line", "recording.beside"),
         ("Sessions that began without a user", "recording.ownerless_sessions"),
         ("Occurrences with a label", "recording.labelled"),
     ):
-        yield f"<dt>{name}</dt><dd>{figures.show(path)}</dd>"
+        yield f"<dt>{what}</dt><dd>{figures.show(path)}</dd>"
     yield "</dl>"
     marks = figures.at("recording.logged_marks")
     if marks:
-        total = ", ".join(f"{escape(name)} {count:,}" for name, count in marks.items())
+        total = ", ".join(f"{escape(policy)} {count:,}" for policy, count in marks.items())
         yield f"<p>Marks that the daemon had logged: {total}.</p>"
     examples = figures.at("recording.examples")
     if examples:

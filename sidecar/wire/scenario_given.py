@@ -9,7 +9,7 @@ from sidecar.domain.location import Place as Somewhere
 from sidecar.domain.namespaces import Namespaces
 from sidecar.domain.policy import RiskLevel
 from sidecar.domain.rehearsal import Described
-from sidecar.wire import spellings
+from sidecar.wire import place_values, spellings
 from sidecar.wire.claim_values import claim_text
 from sidecar.wire.conditions import ANONYMIZERS
 from sidecar.wire.leaves import Leaves, Named, inside
@@ -72,7 +72,7 @@ class Givens:
             for key, least, most in (
                 ("latitude", -90, 90),
                 ("longitude", -180, 180),
-                ("accuracy_km", 0, 20000),
+                ("accuracy_km", 0, place_values.FARTHEST_KM),
             )
             if key in table
         }
@@ -82,7 +82,7 @@ class Givens:
                 named = Named(flag, inside(field, "anonymizer"), table["anonymizer"].place)
                 self._leaves.unknown(named, ANONYMIZERS)
         return Somewhere(
-            country=self._spelled(table, field, "country", spellings.country, ""),
+            country=self._spelled(table, field, "country", place_values.country, ""),
             region=self.text(table, field, "region"),
             city=self.text(table, field, "city"),
             asn=self._spelled(table, field, "asn", spellings.asn, 0),

@@ -116,7 +116,7 @@ def _place() -> Schema:
     kinds = {"enum": sorted(ANONYMIZERS)}
     return _object(
         {
-            "country": {"type": "string", "pattern": "^[A-Za-z]{2}$"},
+            "country": {"type": "string", "minLength": 2},
             "region": _TEXT,
             "city": _TEXT,
             "asn": {"anyOf": [{"type": "integer", "minimum": 0}, _TEXT]},

@@ -210,3 +210,55 @@ async def test_the_projects_own_policies_replay_a_made_up_recording(tmp_path: Pa
     assert report["recording"]["occurrences"] == 3000
     assert report["recording"]["bad"] == 0
     assert report["sets"][0]["prompts"]["total"] > 0
+
+
+CASES = Path(__file__).parents[1] / "cases" / "recordings"
+
+
+async def test_logs_of_three_vendors_are_replayed_and_what_is_left_out_is_told(
+    place: Path,
+) -> None:
+    files = [str(CASES / name) for name in ("entra-graph.json", "okta.ndjson", "cloudtrail.json")]
+    html, report_file = place / "r.html", place / "r.json"
+    done = await sidecar(
+        *("replay", *files, *config(place), "--html", str(html), "--json", str(report_file)),
+    )
+    assert (done.status, done.err) == (0, "")
+    recording = json.loads(report_file.read_text())["recording"]
+    assert recording["formats"] == ["entra-signins", "okta-system-log", "cloudtrail"]
+    became = ("occurrences", "bad", "skipped", "late", "repeated", "passed_over", "marked_lines")
+    assert recording["records"] + recording["beside"] == sum(recording[name] for name in became)
+    assert (recording["records"], recording["occurrences"], recording["skipped"]) == (20, 12, 11)
+    assert recording["left_out"][0] == {
+        "reason": "the sign-in failed",
+        "bad": False,
+        "records": 3,
+        "first": [f"{files[0]}:113", f"{files[1]}:4", f"{files[2]}:1, record 5"],
+    }
+    assert done.out.index("3  the sign-in failed (") < done.out.index("Policies of ")
+    page = html.read_text()
+    assert page.index("the sign-in failed") < page.index("Policies of ")
+
+
+async def test_a_call_in_a_context_that_is_not_configured_is_told_and_no_routine_call(
+    place: Path,
+) -> None:
+    settings = SETTINGS.replace("{name: Pay}", "{name: Pay, alias: payments}")
+    (place / "sidecar.yaml").write_text(settings)
+    file = place / "calls.ndjson"
+    calls = [
+        {"op": "check", "time": 1_790_071_200 + at, "session": "s1", "context": name}
+        for at, name in enumerate(("c1", "payments", "c11"))
+    ]
+    file.write_text("".join(f"{json.dumps(line)}\n" for line in calls))
+    done = await sidecar("replay", str(file), *config(place))
+    assert done.err == f"{file}:3: context: 'c11' is not configured\n"
+    assert "2 occurrences, 2 calls" in done.out
+
+
+async def test_a_format_and_a_map_are_not_asked_for_at_once(place: Path) -> None:
+    done = await sidecar(
+        *("replay", str(place / "signins.csv"), "--map", str(place / "columns.yaml")),
+        *(*config(place), "--format", "sshd"),
+    )
+    assert (done.status, "--map is for CSV of one's own" in done.err) == (2, True)

@@ -84,7 +84,7 @@ def replay(
         users=len(running.timeline.users),
         begins=running.begins / MICROSECONDS,
         ends=running.ends / MICROSECONDS,
-        bad=reading.bad,
+        bad=reading.account.bad,
         examples=(),
         late=ordering.late,
         repeated=ordering.repeated,

@@ -50,7 +50,7 @@ def test_an_address_moves_the_session_to_its_place_with_what_is_said_of_it() -> 
 
 def test_a_country_alone_gets_an_address_of_nobody_another_each_time() -> None:
     first, _ = read_place({"country": "PT"}, nowhere, 1)
-    second, place = read_place({"country": "BR"}, nowhere, 2)
+    second, place = read_place({"country": "Brazil"}, nowhere, 2)
     assert first != second
     assert place.country == "BR"
 
@@ -115,7 +115,7 @@ def test_a_change_can_wait() -> None:
         ("ip", "is not KEY=VALUE"),
         ("netwrok=x", "did you mean 'network'?"),
         ("ip=1.2.3", "is no IP address"),
-        ("country=Portugal", "country: "),
+        ("country=Lusitania", "country: "),
         ("coordinates=91/0", "LATITUDE/LONGITUDE"),
         ("anonymizer=tr", "did you mean 'tor'?"),
         ("user-risk=terrible", "current_level: must be one of"),

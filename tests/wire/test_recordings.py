@@ -152,7 +152,7 @@ def test_without_an_id_the_line_itself_is_one() -> None:
         ),
         (
             {"type": "session-presented", "time": 1, "subject": SESSION, "place": {"asn": "x"}},
-            "place",
+            "place.asn",
         ),
         ({"type": "session-presented", "time": 1, "subject": SESSION, "claims": [1]}, "claims"),
         (

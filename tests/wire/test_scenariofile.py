@@ -154,7 +154,7 @@ def test_what_is_wrong_is_told_with_its_line(steps: str, told: str) -> None:
         ("sessions: {}", "must be a mapping of names to sessions"),
         ("{session: {}, sessions: {a: {}}}", "either `session` or `sessions`"),
         ("{session: {}, places: {x: {}}}", "given.places.x: is no IP address"),
-        ("{session: {}, places: {192.0.2.1: {country: Germany}}}", "of two letters"),
+        ("{session: {}, places: {192.0.2.1: {country: Germania}}}", "English name"),
         ("{session: {}, places: {192.0.2.1: {anonymizer: [tr]}}}", "did you mean 'tor'?"),
     ],
 )

@@ -1,0 +1,132 @@
+"""Opens recordings: each in the format that was asked for, or that its beginning tells."""
+
+import contextlib
+import itertools
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from sidecar.adapters.recording_files import RecordingFile
+from sidecar.cli.asking import plain
+from sidecar.cli.stopping import Stop
+from sidecar.domain.stamp import Stamp
+from sidecar.service.replay_reading import Reading
+from sidecar.wire.events import InvalidSignal
+from sidecar.wire.json_documents import WRAPPERS, records
+from sidecar.wire.recording_columns import Column, head_of, named_rows, rows
+from sidecar.wire.recording_format_names import AUTO, Format
+from sidecar.wire.recording_formats import reader_of, recognise, recognise_text
+from sidecar.wire.recordings import Occurrence, decode
+
+SORTED = 1_000_000
+"""Occurrences of a file that are put into order, however it is written: logs are exported with
+the newest first. What a longer file tells must be in order but for the window."""
+
+_WRAPPED = re.compile(rf'"(?:{"|".join(WRAPPERS)})"\s*:\s*\[', re.IGNORECASE)
+
+
+class Wanted(NamedTuple):
+    """The format that is asked for, or `auto`; and the columns of a CSV file, with their map."""
+
+    format: str
+    columns: tuple[Column, ...] | None
+    map_file: str
+
+
+class Opened(NamedTuple):
+    """A recording that is about to be read: what it is, and what it holds."""
+
+    file: str
+    format: Format
+    occurrences: Iterator[Occurrence]
+
+
+class _Looks(NamedTuple):
+    """How a file begins. `whole`: it is JSON, and not a record a line. `head`: CSV's columns."""
+
+    whole: bool
+    values: list[object]
+    head: list[str]
+
+
+def open_recording(file: RecordingFile, reading: Reading, wanted: Wanted) -> Opened:
+    """Tell a recording's format, and open it. Raises `Stop`, `ConfigError` and `Unreadable`."""
+    if wanted.columns is not None:
+        found = rows(file.text(), wanted.columns, file.name, wanted.map_file)
+        return Opened(file.name, Format.CSV, _in_order(reading.rows(file.name, found)))
+    lines = [line.decode("utf-8", "replace") for line in file.head()]
+    looks = _looks(lines)
+    chosen = _recognised(lines, looks) if wanted.format == AUTO else Format(wanted.format)
+    reader = reader_of(chosen)
+    name = file.name
+    if chosen is Format.SSHD:
+        return Opened(name, chosen, _in_order(reading.logs(name, file.text(), file.written)))
+    if looks.whole:
+        found_records = records(file.document())
+        return Opened(name, chosen, _in_order(reading.documents(name, found_records, reader)))
+    if reader is None:
+        if looks.head and wanted.format == AUTO:
+            message = "is a table whose columns are not known: name them with --map"
+            raise Stop(f"{plain(name)}:1: (head): {message} (docs/replay.md, CSV)")
+        return Opened(name, chosen, reading.lines(name, file.lines()))
+    if looks.head:
+        return Opened(
+            name, chosen, _in_order(reading.foreign(name, named_rows(file.text()), reader))
+        )
+    return Opened(name, chosen, _in_order(reading.json_lines(name, file.lines(), reader)))
+
+
+def _looks(lines: list[str]) -> _Looks:
+    told = [line.strip() for line in lines if line.strip()]
+    first = told[0] if told else ""
+    if not first.startswith(("{", "[")):
+        head = head_of(lines)
+        is_table = len(head) > 1 and all(head) and not recognise_text(told)
+        return _Looks(False, [], head if is_table else [])
+    values: list[object] = [one for one in map(_decoded, told) if isinstance(one, dict)]
+    if first.startswith("[") or first == "{" or not values:
+        return _Looks(True, _begun("".join(lines)), [])
+    return _Looks(False, values, [])
+
+
+def _begun(text: str) -> list[object]:
+    """The records with which a document begins, which may be longer than what was read of it."""
+    found: list[object] = []
+    wrapped = _WRAPPED.search(text)
+    for begins in (0, wrapped.end() - 1 if wrapped else len(text)):
+        with contextlib.suppress(ValueError):
+            found.extend(value for _, value in records(text[begins:]))
+        if found:
+            break
+    return found
+
+
+def _decoded(line: str) -> object:
+    try:
+        return decode(line.encode())
+    except InvalidSignal:
+        return None
+
+
+def _recognised(lines: list[str], looks: _Looks) -> Format:
+    if looks.values:
+        return recognise(looks.values)
+    if looks.head:
+        return recognise([dict.fromkeys(looks.head, "")])
+    return recognise_text([line for line in lines if line.strip()]) or Format.NDJSON
+
+
+def _in_order(occurrences: Iterator[Occurrence]) -> Iterator[Occurrence]:
+    """Put what a file tells into the order of time, as far as it can be held."""
+    held = list(itertools.islice(occurrences, SORTED))
+    following = next(occurrences, None)
+    if following is not None:
+        yield from held
+        yield following
+        yield from occurrences
+        return
+    yield from sorted(held, key=_stamp)
+
+
+def _stamp(occurrence: Occurrence) -> Stamp:
+    return occurrence.stamp
