@@ -21,7 +21,6 @@ from sidecar.wire.settings import NamedLocation, Network
 
 V = TypeVar("V")
 _NOWHERE: frozenset[str] = frozenset()
-_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 NONE = "none"
 """In a file of CIDRs, alone: it is to hold none. An emptied file would open what it closed."""
 
@@ -70,7 +69,8 @@ def parse_cidr(text: str) -> Prefix:
     """Read `10.0.0.0/8`, `2001:db8::/32` or a lone address.
 
     Raises ValueError for anything else, host bits included: whether `10.0.0.5/8` means one host
-    or sixteen million is for its author to say.
+    or sixteen million is for its author to say. So it does for a part of NAT64's and 6to4's
+    networks, whose addresses are compared as IPv4.
     """
     try:
         network = ipaddress.ip_network(text)
@@ -79,10 +79,8 @@ def parse_cidr(text: str) -> Prefix:
     mask = text.partition("/")[2]
     if "%" in text or (mask and not mask.isdigit()):
         raise ValueError(_what_is_wrong(text))
-    packed, length = network.network_address.packed, network.prefixlen
-    if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_MAPPED):
-        return Prefix(packed[12:], length - 96)
-    return Prefix(packed, length)
+    network = address.compared_as(network)
+    return Prefix(network.network_address.packed, network.prefixlen)
 
 
 def _what_is_wrong(text: str) -> str:

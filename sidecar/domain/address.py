@@ -7,11 +7,20 @@ mean here: whether an address can be somewhere on Earth, or only within somebody
 import ipaddress
 from enum import StrEnum
 from functools import lru_cache
+from typing import TypeAlias
 
 import msgspec
 
+IPNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 _TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
 """The well-known prefix of translators between the two (RFC 6052, section 2.1)."""
+
+_TUNNELLED = ipaddress.IPv6Network("2002::/16")
+"""Of 6to4 (RFC 3056): the 32 bits that follow are the address of the tunnel's end."""
+
+_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
+"""IPv4 addresses as a dual-stack listener shows them (RFC 4291, section 2.5.5.2)."""
 
 _LONGEST = 80
 """No address with zone, brackets and port is longer; what is longer is not worth a cache entry."""
@@ -135,6 +144,30 @@ def _ipv4_within(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None
     if address in _TRANSLATED:
         within = ipaddress.IPv4Address(address.packed[12:])
     return None if within is None or _kind(within) in _INSIDE else within
+
+
+def compared_as(network: IPNetwork) -> IPNetwork:
+    """Return the network that a name for one stands for, as addresses are compared (`parse`).
+
+    Raises ValueError for a part of 64:ff9b::/96 or 2002::/16 that is compared as IPv4: a name
+    for it would match nothing, and turned into IPv4 it would match those that came without a
+    translator or tunnel too. Within 2002::/16 all addresses of a /48 stand for one.
+    """
+    if network.version == 4:
+        return network
+    start, length = int(network.network_address), network.prefixlen
+    if network.subnet_of(_MAPPED):
+        return ipaddress.IPv4Network((start & 0xFFFFFFFF, length - 96))
+    if network.subnet_of(_TRANSLATED):
+        within = ipaddress.IPv4Network((start & 0xFFFFFFFF, length - 96))
+    elif network.subnet_of(_TUNNELLED):
+        within = ipaddress.IPv4Network((start >> 80 & 0xFFFFFFFF, min(length - 16, 32)))
+    else:
+        return network
+    first, last = int(within.network_address), int(within.broadcast_address)
+    if any(low <= first and last <= high for low, high, kind in _V4 if kind in _INSIDE):
+        return network
+    raise ValueError(f"addresses of {network} are compared as IPv4; name {within} instead")
 
 
 def parse(text: str) -> Address | None:

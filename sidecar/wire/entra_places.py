@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 
 import msgspec
 
+from sidecar.domain import address
 from sidecar.domain.policy import Condition, Locations, Selection
 from sidecar.wire import spellings
 from sidecar.wire.entra_ledger import Effect, Ledger
@@ -31,6 +32,7 @@ _NONE_TRUSTED = (
     "no trusted location is known here: export the namedLocation objects, too, or give the "
     "configuration that has them"
 )
+_NO_RANGE = "is no range of addresses, or one of NAT64 or 6to4: name the IPv4 addresses within"
 _PARTIAL = "the location itself could not be carried over whole"
 _NOTHING = "nothing of this location could be carried over"
 _NO_PLACE = "without it, no location is left: as it is written here, the policy holds nowhere"
@@ -198,7 +200,7 @@ def _cidrs(ranges: tuple[IpRange, ...] | None, ledger: Ledger) -> Iterable[str]:
         try:
             found = _networks(each)
         except ValueError:
-            ledger.lose(item, "is no range of addresses", Effect.WEAKER)
+            ledger.lose(item, _NO_RANGE, Effect.WEAKER)
             continue
         for name in ("cidrAddress", "lowerAddress", "upperAddress"):
             ledger.carry(f"{item}.{name}")
@@ -208,14 +210,18 @@ def _cidrs(ranges: tuple[IpRange, ...] | None, ledger: Ledger) -> Iterable[str]:
 def _networks(each: IpRange) -> list[str]:
     """The networks of a range; Graph takes addresses with host bits set, too."""
     if each.cidr_address is not None:
-        return [spellings.cidr(str(ipaddress.ip_network(each.cidr_address, strict=False)))]
+        return [_spelled(ipaddress.ip_network(each.cidr_address, strict=False))]
     lower = ipaddress.ip_address(each.lower_address or "")
     upper = ipaddress.ip_address(each.upper_address or "")
     if isinstance(lower, ipaddress.IPv4Address) and isinstance(upper, ipaddress.IPv4Address):
-        return [str(network) for network in ipaddress.summarize_address_range(lower, upper)]
+        return [_spelled(network) for network in ipaddress.summarize_address_range(lower, upper)]
     if isinstance(lower, ipaddress.IPv6Address) and isinstance(upper, ipaddress.IPv6Address):
-        return [str(network) for network in ipaddress.summarize_address_range(lower, upper)]
+        return [_spelled(network) for network in ipaddress.summarize_address_range(lower, upper)]
     raise ValueError
+
+
+def _spelled(network: address.IPNetwork) -> str:
+    return str(address.compared_as(network))
 
 
 def _countries(codes: Texts | None, ledger: Ledger) -> tuple[str, ...]:

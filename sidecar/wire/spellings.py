@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
+from sidecar.domain import address
 from sidecar.wire.claim_paths import InvalidPath, parts_of
 from sidecar.wire.countries import code_of, is_assigned, meant_by
 from sidecar.wire.names import InvalidName, name_of
@@ -148,7 +149,7 @@ def file(value: Plain) -> str:
 
 
 def cidr(value: Plain) -> str:
-    """A network without host bits, or a lone address, in its canonical spelling."""
+    """A network without host bits, or a lone address, in the spelling that addresses have."""
     spelled = text(value)
     try:
         network = ipaddress.ip_network(spelled, strict=False)
@@ -159,7 +160,10 @@ def cidr(value: Plain) -> str:
         raise Misspelt(f"must be a CIDR; did you mean {network}?")
     if mask and ipaddress.ip_address(spelled.partition("/")[0]) != network.network_address:
         raise Misspelt(f"has host bits set; did you mean {network}?")
-    return str(network)
+    try:
+        return str(address.compared_as(network))
+    except ValueError as error:
+        raise Misspelt(str(error)) from None
 
 
 def country(value: Plain) -> str:

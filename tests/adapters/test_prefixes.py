@@ -14,6 +14,7 @@ from sidecar.adapters.prefixes import (
     load,
     parse_cidr,
 )
+from sidecar.domain.address import canonical
 from sidecar.domain.location import Place
 from sidecar.wire.settings import NamedLocation, Network
 
@@ -40,17 +41,22 @@ def addresses_of_one_neighbourhood(draw: st.DrawFn) -> str:
     return str(ipaddress.IPv6Address(high | low))
 
 
+STANDING_FOR_IPV4 = st.builds(
+    lambda high, low: str(ipaddress.IPv6Address(high | low)),
+    st.sampled_from([0x0064FF9B << 96, 0x2002 << 112]),
+    st.integers(0, 2**32 - 1) | st.integers(0, 2**112 - 1),
+)
+asked = st.lists(
+    addresses_of_one_neighbourhood() | st.ip_addresses().map(str) | STANDING_FOR_IPV4, min_size=1
+)
 named = st.dictionaries(
     networks_of_one_neighbourhood(), st.sampled_from(["a", "b", "c", "d"]), max_size=40
 )
-asked = st.lists(addresses_of_one_neighbourhood() | st.ip_addresses().map(str), min_size=1)
 
 
 def contained(networks: dict[IPNetwork, str], ip: str) -> list[tuple[int, str]]:
-    """What `ipaddress` says: lengths and names of all networks around an address."""
-    address = ipaddress.ip_address(ip)
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
+    """What `ipaddress` says: lengths and names of all networks around an address as compared."""
+    address = ipaddress.ip_address(canonical(ip))
     return sorted(
         (network.prefixlen, name) for network, name in networks.items() if address in network
     )
@@ -108,6 +114,30 @@ def test_a_mapped_prefix_and_a_mapped_address_are_the_ipv4_ones() -> None:
     assert table.network_of("192.0.2.1") == "office"
     assert table.network_of("::ffff:192.0.2.1") == "office"
     assert table.network_of("192.0.3.1") == ""
+
+
+@pytest.mark.parametrize(
+    ("cidr", "instead"),
+    [
+        ("64:ff9b::/96", "0.0.0.0/0"),
+        ("64:ff9b::c000:200/120", "192.0.2.0/24"),
+        ("64:ff9b::808:808", "8.8.8.8/32"),
+        ("2002::/16", "0.0.0.0/0"),
+        ("2002:c000:200::/40", "192.0.2.0/24"),
+        ("2002:c000:201::/48", "192.0.2.1/32"),
+        ("2002:c000:201:7::/64", "192.0.2.1/32"),
+        ("64:ff9b::800:0/101", "8.0.0.0/5"),
+    ],
+)
+def test_a_prefix_whose_addresses_are_compared_as_ipv4_is_refused(cidr: str, instead: str) -> None:
+    with pytest.raises(ValueError, match=f"compared as IPv4; name {instead} instead"):
+        parse_cidr(cidr)
+
+
+@pytest.mark.parametrize("cidr", ["64:ff9b::a00:0/104", "2002:a00::/24", "2000::/3", "64::/16"])
+def test_a_prefix_whose_addresses_stay_what_they_are_is_taken(cidr: str) -> None:
+    assert str(parse_cidr(cidr)) == cidr
+    assert load((Network(name="a", cidrs=(cidr,)),), ()).network_of(cidr.partition("/")[0]) == "a"
 
 
 def test_an_address_may_have_a_port_and_nonsense_is_in_no_network() -> None:

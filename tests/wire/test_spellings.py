@@ -61,7 +61,13 @@ def test_what_cannot_be_bound_to_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "canonical"),
-    [("10.0.0.0/8", "10.0.0.0/8"), ("2001:DB8::/32", "2001:db8::/32"), ("::1", "::1/128")],
+    [
+        ("10.0.0.0/8", "10.0.0.0/8"),
+        ("2001:DB8::/32", "2001:db8::/32"),
+        ("::1", "::1/128"),
+        ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+        ("64:ff9b::10.0.0.0/104", "64:ff9b::a00:0/104"),
+    ],
 )
 def test_a_network_is_spelled_in_one_way(text: str, canonical: str) -> None:
     assert spellings.cidr(text) == canonical
@@ -70,6 +76,12 @@ def test_a_network_is_spelled_in_one_way(text: str, canonical: str) -> None:
 @pytest.mark.parametrize("text", ["10/8", "10.0.0.0/255.0.0.0", "10.0.0.1/8", "x", "::/129", ""])
 def test_what_is_no_network_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"CIDR|host bits"):
+        spellings.cidr(text)
+
+
+@pytest.mark.parametrize("text", ["64:ff9b::192.0.2.0/120", "2002:c000:200::/40"])
+def test_a_network_that_no_address_is_compared_with_is_refused(text: str) -> None:
+    with pytest.raises(spellings.Misspelt, match=r"compared as IPv4; name 192\.0\.2\.0/24 instead"):
         spellings.cidr(text)
 
 
