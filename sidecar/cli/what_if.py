@@ -202,7 +202,7 @@ def _question(arguments: argparse.Namespace, stage: "Stage") -> "Question":
         read_signal,
     )
     from sidecar.wire.names import composed  # noqa: PLC0415 - likewise
-    from sidecar.wire.paths import PathInvalid, normalise  # noqa: PLC0415 - likewise
+    from sidecar.wire.readings import PathInvalid, normalise  # noqa: PLC0415 - likewise
 
     at = _time(arguments.at)
     given = {name: getattr(arguments, name) for name in ("ip", *_PLACE)}

@@ -62,10 +62,13 @@ class StepUpMiddleware:
             await self.app(scope, receive, partial(self._send_lifespan, send))
             return
         scope.pop(KEY, None)
-        if self._public.covers(scope["path"]):
+        passes = self._public.judge(incoming_of(scope))
+        if isinstance(passes, Reply):
+            await answer(passes, scope, receive, send)
+        elif passes:
             await self.app(scope, receive, send)
-            return
-        await self.passage.run(self.app, scope, receive, send)
+        else:
+            await self.passage.run(self.app, scope, receive, send)
 
     async def _send_lifespan(self, send: Send, message: Message) -> None:
         if message["type"].startswith("lifespan.shutdown"):

@@ -10,8 +10,8 @@ from sidecar.client.gate import (
     Gate,
     Incoming,
     Reply,
+    before_asking,
     outcome,
-    passes_unasked,
     question,
     refused,
     unreached,
@@ -22,8 +22,6 @@ from sidecar.client.standings import Standings, Woken
 
 RETRY = 1.0
 """Seconds between looks for a sidecar that is gone, while a stream waits for it."""
-
-UNASKED = Decision("allow", 200, message="this method is not asked about", decided=False)
 
 T = TypeVar("T")
 
@@ -52,8 +50,8 @@ class SyncDoor:
     def ask(self, incoming: Incoming, contexts: Collection[str]) -> Decision | Reply:
         """The decision for a call that passes, else the client's answer."""
         gate = self.gate
-        if passes_unasked(gate, incoming):
-            return UNASKED
+        if (found := before_asking(gate, incoming)) is not None:
+            return found
         asked = question(gate, incoming, contexts)
         if isinstance(asked, Reply):
             return asked
@@ -130,8 +128,8 @@ class AsyncDoor:
     async def ask(self, incoming: Incoming, contexts: Collection[str]) -> Decision | Reply:
         """The decision for a call that passes, else the client's answer."""
         gate = self.gate
-        if passes_unasked(gate, incoming):
-            return UNASKED
+        if (found := before_asking(gate, incoming)) is not None:
+            return found
         asked = question(gate, incoming, contexts)
         if isinstance(asked, Reply):
             return asked

@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 from urllib.parse import quote, unquote_plus
 
 from sidecar.client.protocol import Decision, Refused, Unreachable
+from sidecar.client.readings import is_read_alike
 
 logger = logging.getLogger("sidecar.client")
 
@@ -28,11 +29,8 @@ _TITLES = {
     "invalid-request": "The request is not valid",
     "unknown-context": "The context is not configured",
 }
-_AMBIGUOUS = re.compile(r"//|/\.\.?(?:/|$)|[\\;%]")
 _AS_ONE = re.compile(r"^(?:bearer|dpop) [^,]*,|,[ \t]*(?:bearer|dpop) ", re.IGNORECASE)
 """Two `Authorization` as one: servers put a comma between, which no token has."""
-_UNCLEAR = re.compile(r"//|/\.\.?(?:/|$)|\\")
-_ENCODED_SEPARATOR = re.compile(r"%(?:2f|5c)", re.IGNORECASE)
 _OVERRIDING = re.compile(r"x[^a-z0-9](?:http[^a-z0-9])?method(?:[^a-z0-9]override)?", re.IGNORECASE)
 _METHOD_IN_QUERY = re.compile(r"(?:\A|[&;])\s*[_.\[]method", re.IGNORECASE)
 """PHP makes `_method` of `.method`, too."""
@@ -124,8 +122,26 @@ class Reply(NamedTuple):
     body: bytes
 
 
+def before_asking(gate: Gate, incoming: Incoming) -> Decision | Reply | None:
+    """What needs nobody to be asked: a path of two readings is refused, some calls pass."""
+    if gate.routes and (refusal := refused_path(incoming)) is not None:
+        # Nobody is asked: `fail: open` must not let pass what would be refused anyway.
+        return refusal
+    return UNASKED if passes_unasked(gate, incoming) else None
+
+
+def refused_path(incoming: Incoming) -> Reply | None:
+    """The answer to a request whose path servers read in different ways; None: all read it alike.
+
+    Whatever is decided by a path is decided after this.
+    """
+    if is_read_alike(incoming.path, incoming.target):
+        return None
+    return _reply("invalid-request", 400, "servers read this path in different ways")
+
+
 def passes_unasked(gate: Gate, incoming: Incoming) -> bool:
-    """Whether the request is one that is not asked about."""
+    """Whether the request's method, or what it is for, lets it pass without being asked about."""
     if incoming.overrides:  # nobody here knows which method the app will run
         return False
     return incoming.method in gate.unchecked or (gate.preflight and incoming.is_preflight)
@@ -148,9 +164,6 @@ def question(gate: Gate, incoming: Incoming, contexts: Collection[str]) -> dict[
     if len(tokens) > 1:
         # RFC 6750, section 2: the app might act on the one that was not checked.
         return _reply("invalid-request", 400, "the request has more than one token")
-    if gate.routes and is_unclear(incoming):
-        # Nobody is asked: `fail: open` must not let pass what would be refused anyway.
-        return _reply("invalid-request", 400, "servers read this path in different ways")
     asked: dict[str, Any] = {
         "token": tokens.pop() if tokens else "",
         "context": tuple(contexts),
@@ -182,15 +195,6 @@ def is_overriding(header_names: Iterable[str], query: str) -> bool:
     return bool(_METHOD_IN_QUERY.search(unquote_plus(query))) or any(
         map(_OVERRIDING.fullmatch, header_names)
     )
-
-
-def is_unclear(incoming: Incoming) -> bool:
-    """Whether servers are known to read the path in different ways: which handler it means.
-
-    The sidecar refuses more of the kind; this is what the app's own routing could be led by.
-    """
-    target = incoming.target.partition("?")[0]
-    return bool(_UNCLEAR.search(incoming.path) or _ENCODED_SEPARATOR.search(target))
 
 
 def client_address(gate: Gate, incoming: Incoming) -> str:
@@ -267,18 +271,31 @@ class Public:
     """Paths that are not checked: exact ones, and `/static/*` for all below."""
 
     def __init__(self, paths: Iterable[str]) -> None:
-        """Raises ValueError for a text, or a pattern that is neither."""
+        """Raises ValueError for a text, or a pattern that is neither or can match no call."""
+        paths = paths if isinstance(paths, str) else tuple(paths)
         if isinstance(paths, str) or any("*" in path.removesuffix("/*") for path in paths):
             raise ValueError("public is a collection of paths; '/*' may stand at the end of one")
+        for path in paths:
+            if not path.startswith("/") or not is_read_alike(path.removesuffix("/*")):
+                raise ValueError(
+                    f"public can match no call by {path!r}: write it decoded, from '/'"
+                )
         self._exact = frozenset(path for path in paths if not path.endswith("/*"))
         self._below = tuple(path[:-1] for path in paths if path.endswith("/*"))
 
+    def judge(self, incoming: Incoming) -> Reply | bool:
+        """Whether a request passes unasked; or the answer where that cannot be told of its path."""
+        if not (self._exact or self._below):
+            return False
+        return refused_path(incoming) or self.covers(incoming.path)
+
     def covers(self, path: str) -> bool:
-        """Whether it is one of them. `/static/../pay` is below nothing."""
-        if path in self._exact:
-            return True
-        # Wherever somebody might read the path as another one, it is not below anything.
-        return path.startswith(self._below) and not _AMBIGUOUS.search(path)
+        """Whether a path that all servers read alike is one of them."""
+        # With a percent sign left in it, who decodes it again may find anything.
+        return path in self._exact or (path.startswith(self._below) and "%" not in path)
+
+
+UNASKED = Decision("allow", 200, message="this method is not asked about", decided=False)
 
 
 def _reply(  # noqa: PLR0913 - the parts of an answer

@@ -57,10 +57,12 @@ class StepUpMiddleware:
         """Check, and run the app or answer."""
         environ.pop(KEY, None)
         incoming = incoming_of(environ)
-        if self._public.covers(incoming.path):
+        found: Decision | Reply | bool = self._public.judge(incoming)
+        if found is True:
             return self.app(environ, start_response)
-        incoming = with_kept(self.door.gate, incoming, environ)
-        found = self.door.ask(incoming, self._contexts)
+        if found is False:
+            incoming = with_kept(self.door.gate, incoming, environ)
+            found = self.door.ask(incoming, self._contexts)
         if isinstance(found, Reply):
             start_response(status_line(found.status), list(found.headers))
             return [] if incoming.method == "HEAD" else [found.body]

@@ -30,7 +30,8 @@ from sidecar.domain import address
 from sidecar.wire.forwarded import InvalidCall, contexts_of
 from sidecar.wire.jws import strict_object
 from sidecar.wire.names import InvalidName, is_fit, name_of
-from sidecar.wire.paths import PathInvalid, bare_host, normalise
+from sidecar.wire.paths import bare_host
+from sidecar.wire.readings import PathInvalid, normalise
 
 MAX_EVALUATIONS = 512
 """Of one request."""

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from sidecar.wire.claims import Flaw, InvalidToken
 from sidecar.wire.jwks import key_of_client, signed_by, thumbprint_of_client
 from sidecar.wire.jws import read
-from sidecar.wire.paths import PathInvalid, normalise
+from sidecar.wire.readings import PathInvalid, normalise
 
 MAX_BYTES = 8192
 MAX_JTI = 512

@@ -26,7 +26,8 @@ from urllib.parse import unquote_plus
 
 from sidecar.domain import address
 from sidecar.wire.http_messages import Request
-from sidecar.wire.paths import PathInvalid, bare_host, normalise
+from sidecar.wire.paths import bare_host
+from sidecar.wire.readings import PathInvalid, normalise
 from sidecar.wire.settings import ClientAddress, Gateway, Http
 
 MAX_CONTEXTS = 16

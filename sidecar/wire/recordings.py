@@ -28,8 +28,8 @@ from sidecar.wire.claim_values import claim_text
 from sidecar.wire.events import InvalidSignal, decode_event
 from sidecar.wire.json_documents import mended
 from sidecar.wire.names import composed
-from sidecar.wire.paths import PathInvalid, normalise
 from sidecar.wire.place_values import InvalidPlace, read_place, says_nothing
+from sidecar.wire.readings import PathInvalid, normalise
 from sidecar.wire.recorded_times import moment
 
 SKEW = 60.0

@@ -48,7 +48,7 @@ def is_navigation(request: Request, method: str) -> bool:
 
 
 def return_address(path: str, query: str) -> str:
-    """The way back to a normalised path (`paths.normalise`) with the query as it came."""
+    """The way back to a normalised path (`readings.normalise`) with the query as it came."""
     there = path.replace("@", "%40")
     encoded = quote(_LONE_PERCENT.sub("%25", query), safe=_QUERY_SAFE, encoding="latin-1")
     for address in (f"{there}?{encoded}" if encoded else there, there):

@@ -14,8 +14,8 @@ from sidecar.wire.claim_values import claim_text
 from sidecar.wire.conditions import ANONYMIZERS
 from sidecar.wire.leaves import Leaves, Named, inside
 from sidecar.wire.names import composed
-from sidecar.wire.paths import PathInvalid, normalise
 from sidecar.wire.positions import Node, Scalar, Table
+from sidecar.wire.readings import PathInvalid, normalise
 from sidecar.wire.shapes import refuse
 
 T = TypeVar("T")

@@ -16,7 +16,7 @@ from sidecar.wire.events import InvalidSignal, decode_event
 from sidecar.wire.forwarded import InvalidCall, contexts_of
 from sidecar.wire.jws import strict_object
 from sidecar.wire.names import MAX_NAME, InvalidName, is_fit, name_of
-from sidecar.wire.paths import PathInvalid, normalise
+from sidecar.wire.readings import PathInvalid, normalise
 
 MAX_REF = 256
 MAX_CREDENTIAL = 8192

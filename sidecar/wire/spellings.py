@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Annotated, Any, TypeAlias
+from urllib.parse import quote
 
 import msgspec
 
@@ -17,6 +18,7 @@ from sidecar.domain import address
 from sidecar.wire.claim_paths import InvalidPath, parts_of
 from sidecar.wire.countries import code_of, is_assigned, meant_by
 from sidecar.wire.names import InvalidName, name_of
+from sidecar.wire.readings import PathInvalid, normalise
 from sidecar.wire.store_address import parse_store_address
 
 LONGEST = 315_360_000
@@ -104,7 +106,7 @@ _ORIGIN = re.compile(
     r"[a-z][a-z0-9+.-]*://(?:[a-z0-9_~-]+(?:\.[a-z0-9_~-]+)*|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?"
 )
 _DEFAULT_PORTS = (("https://", ":443"), ("http://", ":80"))
-_UNPLAIN = re.compile(r"//|/\.\.?(?:/|$)|[\\;%?#]")
+_ENCODED = re.compile(r"[%?#]")
 _AS = re.compile(r"(?:[Aa][Ss])?([0-9]{1,10})")
 _COMMON = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY")
 _WEBDAV = ("ACL", "COPY", "LOCK", "MKCALENDAR", "MKCOL", "MOVE", "PROPFIND", "PROPPATCH", "UNLOCK")
@@ -291,7 +293,12 @@ def public(value: Plain) -> str:
     path = spelled.removesuffix("/*")
     if not spelled.startswith("/") or "*" in path:
         raise Misspelt("must be a path such as /health, or /static/* for all below")
-    if _UNPLAIN.search(path):
+    try:
+        normalise(quote(path or "/"))
+        is_plain = not _ENCODED.search(path)
+    except (PathInvalid, UnicodeEncodeError):
+        is_plain = False
+    if not is_plain:
         raise Misspelt("can match no call: write the decoded path, as apps route by it")
     return spelled
 

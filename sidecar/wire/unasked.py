@@ -1,10 +1,10 @@
 """Which calls pass without being asked about: `http.public`, `http.unchecked`, `http.preflight`.
 
 As the middleware has them (`sidecar.client.gate`, which imports nothing of the daemon): one table
-in `tests/wire/test_unasked.py` is run against both. A public path counts where all servers read it
-as one below that pattern; a method counts as it is spelled; a preflight is what a browser sends
-before a call of another origin (Fetch, section 4.8). Nothing else is known of it: what an app
-answers to OPTIONS is for the app to see to.
+in `tests/wire/test_unasked.py` is run against both. Of a path that servers read in different ways
+nothing is asked here: it was refused before (`wire.readings`). A method counts as it is spelled; a
+preflight is what a browser sends before a call of another origin (Fetch, section 4.8). Nothing else
+is known of it: what an app answers to OPTIONS is for the app to see to.
 """
 
 import re
@@ -16,7 +16,6 @@ from sidecar.wire.forwarded import Original
 from sidecar.wire.http_messages import Request
 from sidecar.wire.settings import Http
 
-_AMBIGUOUS = re.compile(r"//|/\.\.?(?:/|$)|[\\;%]")
 _OVERRIDING = re.compile(
     rb"x[^a-z0-9](?:http[^a-z0-9])?method(?:[^a-z0-9]override)?", re.IGNORECASE
 )
@@ -64,8 +63,9 @@ class Public:
         self._below = tuple(path[:-1] for path in paths if path.endswith("/*"))
 
     def covers(self, path: str) -> bool:
-        """Whether a decoded path is one of them. `/static/../pay` is below nothing."""
-        return path in self._exact or (path.startswith(self._below) and not _AMBIGUOUS.search(path))
+        """Whether a decoded path that all servers read alike is one of them."""
+        # With a percent sign left in it, who decodes it again may find anything.
+        return path in self._exact or (path.startswith(self._below) and "%" not in path)
 
 
 def is_preflight(method: str, origins: Sequence[object], requested: Sequence[object]) -> bool:

@@ -10,6 +10,7 @@ from sidecar.client.gate import (
     Incoming,
     Public,
     Reply,
+    before_asking,
     client_address,
     is_event_stream,
     is_overriding,
@@ -152,8 +153,12 @@ UNCLEAR = [
 def test_a_path_that_servers_read_differently_is_refused_and_nobody_is_asked(
     path: str, target: str, fail: Any
 ) -> None:
-    found = asked(CALL._replace(path=path, target=target), Gate(fail=fail))
+    call = CALL._replace(path=path, target=target, method="OPTIONS", is_preflight=True)
+    gate = Gate(fail=fail, unchecked=("OPTIONS",), preflight=True)
+    found = before_asking(gate, call)
     assert isinstance(found, Reply)
+    assert Public(("/*",)).judge(call) == found
+    assert Public(()).judge(call) is False
     assert (found.status, found.kind) == (400, "invalid-request")
 
 
@@ -162,7 +167,9 @@ def test_a_path_that_servers_read_differently_is_refused_and_nobody_is_asked(
     [("/pay/7", "/pay/7?next=%2Fx/../y//z"), ("/a...b/.well-known", ""), ("/pay/", "/%70ay/")],
 )
 def test_a_path_that_all_servers_read_alike_is_asked_about(path: str, target: str) -> None:
-    assert asked(CALL._replace(path=path, target=target))["path"] == path
+    call = CALL._replace(path=path, target=target)
+    assert before_asking(Gate(), call) is None
+    assert asked(call)["path"] == path
 
 
 @pytest.mark.parametrize(
@@ -195,7 +202,9 @@ def test_of_a_call_that_may_run_as_another_method_no_method_is_told_and_none_pas
 
 
 def test_a_handler_that_names_its_contexts_itself_needs_no_reading_of_the_path() -> None:
-    assert "path" not in asked(CALL._replace(path="/pay/../x"), Gate(routes=False))
+    call = CALL._replace(path="/pay/../x")
+    assert before_asking(Gate(routes=False), call) is None
+    assert "path" not in asked(call, Gate(routes=False))
 
 
 def test_a_step_up_is_answered_with_the_challenge_and_its_reasons() -> None:
@@ -312,12 +321,7 @@ def test_no_method_passes_unasked_unless_it_was_chosen() -> None:
         ("/static/a/b.css", True),
         ("/static/", True),
         ("/static", False),
-        ("/static/../pay", False),
-        ("/static/./x", False),
-        ("/static/..", False),
-        ("/static//pay", False),
-        ("/static/..;/pay", False),
-        ("/static/%2e%2e/pay", False),
+        ("/static/100%", False),
         ("/staticx", False),
     ],
 )

@@ -18,6 +18,7 @@ from sidecar.client import asgi, wsgi
 from sidecar.client.gate import Gate
 from tests.client.daemon import Daemon, daemon
 from tests.client.servers import on_trio, on_uvicorn, on_wsgiref
+from tests.wire.spellings import CLEAR, UNCLEAR, UNSEEN
 
 GOOD = {"Authorization": "Bearer good"}
 KINDS = ("asyncio", "trio", "wsgi", "wsgi-generator")
@@ -144,6 +145,33 @@ def test_a_path_that_servers_read_differently_does_not_reach_the_app(
         assert (answer.status, b":invalid-request" in body) == (400, True)
         assert here.app.decisions == []
     assert running.sidecar.calls == []
+
+
+def test_no_path_of_two_readings_passes_unasked(kind: str, tmp_path: Path) -> None:
+    chosen: dict[str, Any] = {"unchecked": ("OPTIONS",), "preflight": True, "fail": "open"}
+    with site(kind, tmp_path / "none.sock", public=("/static/*", "/*"), **chosen) as here:
+        connection = HTTPConnection(here.client.base_url.host, here.client.base_url.port)
+        refused = [
+            (target, method)
+            for target in UNCLEAR
+            for method in ("GET", "OPTIONS")
+            if raw_status(connection, method, target) != 400
+        ]
+        # This server tells no target, and an app cannot see of a path what decoding leaves.
+        unseen = UNSEEN if kind.startswith("wsgi") else ()
+        assert {target for target, _ in refused} == set(unseen)
+        seen = len(here.app.decisions)
+        assert [raw_status(connection, "GET", target) for target in CLEAR] == [200] * len(CLEAR)
+        assert here.app.decisions[seen:] == [None] * len(CLEAR)
+        connection.close()
+
+
+def raw_status(connection: HTTPConnection, method: str, target: str) -> int:
+    """Ask with the target as it is: httpx would resolve it."""
+    connection.request(method, target, headers={"Connection": "close"})
+    answer = connection.getresponse()
+    answer.read()
+    return answer.status
 
 
 def test_of_a_call_that_overrides_its_method_the_sidecar_is_told_none(

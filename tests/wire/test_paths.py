@@ -7,7 +7,8 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from sidecar.wire.paths import InvalidRoute, PathInvalid, Routes, normalise
+from sidecar.wire.paths import InvalidRoute, Routes
+from sidecar.wire.readings import PathInvalid, normalise
 from sidecar.wire.settings import Route
 
 

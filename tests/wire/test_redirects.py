@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sidecar.client import returning
 from sidecar.wire.http_messages import Request
-from sidecar.wire.paths import PathInvalid, normalise
+from sidecar.wire.readings import PathInvalid, normalise
 from sidecar.wire.redirects import (
     LIFETIME,
     MAX_ADDRESS,

@@ -116,7 +116,10 @@ def at_the_door(case: Case) -> bool:
 
 def in_the_app(case: Case, incoming: gate.Incoming) -> bool:
     gates = gate.Gate(unchecked=case.unchecked, preflight=case.preflight)
-    return gate.Public(case.public).covers(incoming.path) or gate.passes_unasked(gates, incoming)
+    passes = gate.Public(case.public).judge(incoming)
+    if isinstance(passes, gate.Reply):
+        return False
+    return passes or gate.before_asking(gates, incoming) is gate.UNASKED
 
 
 def by_asgi(case: Case) -> bool:
