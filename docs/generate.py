@@ -92,6 +92,7 @@ _KINDS = {
     Kind.ALGORITHM: "algorithm",
     Kind.STORE: "URL",
     Kind.URL: "URL",
+    Kind.STRING_OR_URI: "text",
     Kind.METHOD: "HTTP method",
     Kind.HEADER: "name",
     Kind.NAME: "name",

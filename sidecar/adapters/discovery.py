@@ -6,6 +6,7 @@ from sidecar.adapters.keys import KeySource
 from sidecar.service.answers import Unavailable
 from sidecar.wire.provider_metadata import Offer, offer_of
 from sidecar.wire.token_settings import Issuer, Tokens
+from sidecar.wire.url_credentials import without_credentials
 
 
 async def discover(issuer: str, patience: float = 10.0) -> Offer:
@@ -36,6 +37,7 @@ async def _discover(issuer: str, patience: float) -> Offer:
     if not source.ready:
         where = found.get("jwks_uri")
         trouble = source.trouble
-        told = trouble if "://" in trouble else f"{where or issuer}: {trouble}"
+        address = without_credentials(str(where or issuer))
+        told = trouble if "://" in trouble else f"{address}: {trouble}"
         raise Unavailable(told)
     return offer_of(found, issuer, len(source.key_ids))

@@ -15,6 +15,7 @@ import httpx
 from sidecar.domain.causes import first_causes, kind_of, words_of
 from sidecar.service.answers import Unavailable
 from sidecar.wire.reach import is_loopback
+from sidecar.wire.url_credentials import without_credentials
 
 CALL_FAILURES = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError)
 """What httpx raises where a call fails."""
@@ -62,8 +63,7 @@ def _why(cause: BaseException) -> str:
 
 def shown(url: httpx.URL) -> str:
     """The address without what may be secret in it: user, password and query."""
-    path = url.raw_path.partition(b"?")[0]
-    return f"{url.scheme}://{url.netloc.decode('ascii')}{path.decode('ascii')}"
+    return without_credentials(str(url))
 
 
 def _proxy_of(url: httpx.URL) -> str:

@@ -22,6 +22,7 @@ from sidecar.wire.jwks import InvalidKeySet, Key, KeySet, key_set_of
 from sidecar.wire.jws import bounded_object
 from sidecar.wire.positions import shown
 from sidecar.wire.settings import Issuer, Tokens
+from sidecar.wire.url_credentials import without_credentials
 
 BURST = 3
 FIRST_RETRY = 1.0
@@ -211,7 +212,7 @@ class KeySource:
                 return await self._documents.fetch(await self._address(rediscover=rediscover))
         except trio.TooSlowError:
             where = self._discovered or self.issuer.jwks_uri or self.issuer.issuer
-            raise Unavailable(f"{where}: did not answer in time") from None
+            raise Unavailable(f"{without_credentials(where)}: did not answer in time") from None
 
     async def _address(self, *, rediscover: bool) -> str:
         if self.issuer.jwks_uri:

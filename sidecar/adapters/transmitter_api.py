@@ -33,6 +33,7 @@ from sidecar.wire.streams import (
     encode_message,
     metadata_address,
 )
+from sidecar.wire.url_credentials import without_credentials
 
 MAX_BYTES = 16 * 1_048_576
 LONGEST_RETRY_AFTER = 3600
@@ -106,7 +107,8 @@ class TransmitterApi:
         metadata = await self._metadata()
         if metadata.issuer != self._issuer:
             found = f"{shown(metadata.issuer)!r}, and {self._issuer!r} is configured"
-            raise Unavailable(f"{self._metadata_url}: the metadata are of the issuer {found}")
+            where = without_credentials(self._metadata_url)
+            raise Unavailable(f"{where}: the metadata are of the issuer {found}")
         for name, value in msgspec.structs.asdict(metadata).items():
             if name.endswith("_endpoint") and value:
                 check_onward(self._metadata_url, value)  # our token goes there
@@ -114,9 +116,9 @@ class TransmitterApi:
 
     async def _metadata(self) -> TransmitterMetadata:
         """As they stand there; whatever is wrong with them is told with their address."""
-        where = self._metadata_url
+        where = without_credentials(self._metadata_url)
         try:
-            return _decoded(await self._call("GET", where), TransmitterMetadata)
+            return _decoded(await self._call("GET", self._metadata_url), TransmitterMetadata)
         except Refused as error:
             raise Refused(error.status, error.said, where) from None
         except Unavailable as error:

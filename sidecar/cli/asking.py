@@ -9,6 +9,7 @@ from typing import Any
 
 from sidecar.cli.stopping import Stop
 from sidecar.client.local import DEFAULT_PATH, LocalClient, Unreachable
+from sidecar.wire.url_credentials import credential_in
 
 
 def add_socket(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +36,14 @@ def seconds(text: str) -> float:
     if not 0 < value <= 3600:
         raise ValueError(text)
     return value
+
+
+def address(text: str) -> str:
+    """A URL without credentials, for argparse: arguments are seen in the list of processes."""
+    part = credential_in(text)
+    if part:
+        raise argparse.ArgumentTypeError(f"must not hold {part}: name a file, if one is needed")
+    return text
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from sidecar.adapters.http_causes import why
-from sidecar.cli.asking import plain, seconds
+from sidecar.cli.asking import address, plain, seconds
 from sidecar.cli.stopping import NEGATIVE, Stop
 from sidecar.domain.causes import words_of
 
@@ -22,6 +22,7 @@ def add_admin(parser: "argparse.ArgumentParser | argparse._ArgumentGroup") -> No
     """Add the arguments that say where the listener is, and by which credential it is asked."""
     parser.add_argument(
         "--url",
+        type=address,
         default=os.environ.get("SIDECAR_ADMIN_URL", DEFAULT_URL),
         help=f"the admin listener (default: $SIDECAR_ADMIN_URL, else {DEFAULT_URL})",
     )

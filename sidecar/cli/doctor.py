@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sidecar.cli.asking import plain, seconds
+from sidecar.cli.asking import address, plain, seconds
 from sidecar.cli.run import add_config
 from sidecar.cli.stopping import DONE, NEGATIVE, Stop
 
@@ -48,6 +48,7 @@ exit status: 0 nothing is wrong, 1 something is, 2 bad usage
     parser.add_argument(
         "--gateway-url",
         metavar="URL",
+        type=address,
         default="",
         help="a page behind the gateway that takes a token: it is called with GET, several times",
     )

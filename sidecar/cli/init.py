@@ -9,7 +9,7 @@ from pathlib import Path
 import trio
 
 from sidecar.adapters.discovery import discover
-from sidecar.cli.asking import plain
+from sidecar.cli.asking import address, plain
 from sidecar.cli.init_apps import FRAMEWORKS, app_files, browser_files
 from sidecar.cli.init_gateways import GATEWAYS, gateway_files
 from sidecar.cli.init_questions import NONE, Answers, ask
@@ -47,9 +47,11 @@ examples:
   sidecar init --issuer https://login.example.com --audience payroll --acr mfa=gold --offline
 """
     add = parser.add_argument
-    add("--issuer", metavar="URL", help="the provider, as the `iss` of its tokens")
-    add("--audience", metavar="NAME", help="what tokens for the app have in `aud`")
-    add("--app", metavar="NAME", help="what policies call the app (default: the audience)")
+    add("--issuer", metavar="URL", type=address, help="the provider, as the `iss` of its tokens")
+    words = "what tokens for the app have in `aud`"
+    add("--audience", metavar="NAME", type=address, help=words)
+    words = "what policies call the app (default: the audience)"
+    add("--app", metavar="NAME", type=address, help=words)
     add("--gateway", choices=(*GATEWAYS, NONE), help="what stands before the app (default: none)")
     add(
         "--framework",

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from sidecar.cli.init_apps import FRAMEWORKS
 from sidecar.cli.init_gateways import GATEWAYS
 from sidecar.cli.stopping import Stop
+from sidecar.wire.url_credentials import credential_in
 
 NONE = "none"
 
@@ -70,6 +71,9 @@ def _answer(question: str, default: str = "", choices: Collection[str] = ()) -> 
             answer = input(f"{question}{f' [{default}]' if default else ''}: ").strip() or default
         except EOFError:
             raise Stop("sidecar init: ended before all was answered; nothing is written") from None
+        if part := credential_in(answer):
+            print(f"It must not hold {part}, as it stands in log and probes.")
+            continue
         if answer and (not choices or answer in choices):
             return answer
         print(f"One of: {', '.join(choices)}" if choices else "There is no default; please say.")

@@ -15,6 +15,7 @@ from typing import NamedTuple, NoReturn, Protocol, cast
 from sidecar import __version__
 from sidecar.adapters.held_signals import hold_signals
 from sidecar.cli.stopping import MISTAKE, Stop
+from sidecar.wire.url_credentials import masked
 
 INTERRUPTED = 130
 _DAEMONS = (["run"], ["transmit"])
@@ -74,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _main(words)
     except Stop as stop:
         for line in stop.lines:
-            print(line, file=sys.stderr)
+            print(masked(line), file=sys.stderr)
         return stop.status
     except BrokenPipeError:  # `sidecar sessions | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -141,4 +142,4 @@ class _Parser(argparse.ArgumentParser):
             close = difflib.get_close_matches(word, names, 1)
             hint = f"; did you mean '{close[0]}'?" if close else f" (one of: {', '.join(names)})"
             message = f"no command '{word}'{hint}"
-        super().error(message)
+        super().error(masked(message))

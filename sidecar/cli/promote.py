@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sidecar.cli.asking import plain, seconds
+from sidecar.cli.asking import address, plain, seconds
 from sidecar.cli.run import add_config
 from sidecar.cli.stopping import DONE, MISTAKE, NEGATIVE, Stop
 from sidecar.domain.causes import words_of
@@ -51,6 +51,7 @@ examples:
     source.add_argument(
         "--metrics",
         metavar="URL",
+        type=address,
         action="append",
         default=[],
         help="a daemon's metrics; repeat it for each pod. They count from the daemon's start",

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sidecar.cli.asking import plain, seconds
+from sidecar.cli.asking import address, plain, seconds
 from sidecar.cli.run import add_config
 from sidecar.cli.stopping import DONE, NEGATIVE, Stop
 from sidecar.domain.causes import words_of
@@ -70,6 +70,7 @@ def _add_wishes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--endpoint",
         metavar="URL",
+        type=address,
         default="",
         help="where it is to push, with the `authorization_file`'s content; "
         "without it a new stream is polled",

@@ -5,7 +5,16 @@ from typing import Annotated
 import msgspec
 
 from sidecar.wire.receiver_settings import Match
-from sidecar.wire.spellings import Algorithm, Binds, Duration, DurationOrZero, File, Size, Url
+from sidecar.wire.spellings import (
+    Algorithm,
+    Binds,
+    Duration,
+    DurationOrZero,
+    File,
+    Size,
+    StringOrUri,
+    Url,
+)
 
 _PositiveInt = Annotated[int, msgspec.Meta(gt=0)]
 
@@ -17,9 +26,9 @@ class IntakeIssuer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     from `jwks_uri`, or `jwks_file`, or discovery.
     """
 
-    issuer: str  # the `iss` of what it signs, exactly
+    issuer: StringOrUri  # the `iss` of what it signs, exactly
     # the issuer in `tokens.issuers` whose users and sessions it ends; empty: itself
-    users_of: str = ""
+    users_of: StringOrUri = ""
     # the client ids that its logout tokens (OpenID Connect Back-Channel Logout) are for: one of
     # them must be in `aud`; empty: it sends none
     clients: tuple[str, ...] = ()

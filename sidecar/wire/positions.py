@@ -14,6 +14,8 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 import yaml
 
+from sidecar.wire.url_credentials import masked
+
 MAX_CHARACTERS = 8 * 1024 * 1024
 MAX_NODES = 500_000
 """Nodes in a tree, those behind aliases counted as often as they are used."""
@@ -52,7 +54,8 @@ class Problem(msgspec.Struct, frozen=True):
     message: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.field or WHOLE}: {self.message}"
+        where = f"{self.file}:{self.line}: {self.field or WHOLE}"
+        return f"{masked(where)}: {self.message}"
 
 
 class ConfigError(Exception):
@@ -135,9 +138,9 @@ class Problems:
         return len(self._found)
 
     def add(self, place: Place, field: str, message: str) -> None:
-        """Add one, unless there are too many."""
+        """Add one, without credentials of URLs that it quotes, unless there are too many."""
         if not self.full:
-            self._found.append(Problem(place.file, place.line, field, message))
+            self._found.append(Problem(place.file, place.line, field, masked(message)))
 
     def check(self) -> None:
         """Raise ConfigError if there are any: file by file, line by line, each once."""
@@ -388,6 +391,7 @@ def has_control(text: str) -> bool:
 
 
 def shown(text: str) -> str:
-    """Text of a file as a message may show it: in one line, and not too long."""
-    kept = "".join(c if c.isprintable() else "?" for c in text[:64])
-    return kept if len(text) <= 64 else f"{kept}..."
+    """Text of a file as a message may show it: in one line, not too long, without credentials."""
+    told = masked(text)
+    kept = "".join(c if c.isprintable() else "?" for c in told[:64])
+    return kept if len(told) <= 64 else f"{kept}..."

@@ -11,7 +11,9 @@ from sidecar.wire.spellings import (
     DurationOrZero,
     File,
     Size,
+    StringOrUri,
     Url,
+    instead,
 )
 
 _PositiveInt = Annotated[int, msgspec.Meta(gt=0)]
@@ -27,7 +29,7 @@ class Match(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     value: str = ""  # see above; empty: the member that names it, such as `{sub}`
     # whose identifiers count, where the format names an issuer; empty: the transmitter's own and
     # the `issuers` of its `sources` entry
-    issuers: tuple[str, ...] = ()
+    issuers: tuple[StringOrUri, ...] = ()
     strip: str = ""  # a beginning that is taken away before, such as `acct:`
     lower: bool = False  # in lower case, as e-mail addresses often are
 
@@ -54,11 +56,11 @@ class KnownTransmitter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """
 
     name: str  # in logs, metrics, and as the `source` of events
-    issuer: str  # the `iss` of its tokens, exactly
+    issuer: StringOrUri  # the `iss` of its tokens, exactly
     # one of them must be in `aud`
-    audiences: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    audiences: Annotated[tuple[StringOrUri, ...], msgspec.Meta(min_length=1)]
     # its metadata; empty: `/.well-known/ssf-configuration` of the issuer
-    metadata_url: Url = ""
+    metadata_url: Annotated[Url, instead("token_file")] = ""
     jwks_uri: Url = ""  # where its keys are
     jwks_file: File = ""  # or a file of them
     # asymmetric ones only
@@ -75,7 +77,8 @@ class KnownTransmitter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     user_wide_proofs: bool = False
     authorization_file: File = ""  # a file with what `Authorization` must say when it pushes
     token_file: File = ""  # a file with the token that we show at its endpoints
-    poll_url: Url = ""  # where events are fetched; empty: it pushes them
+    # where events are fetched; empty: it pushes them
+    poll_url: Annotated[Url, instead("token_file")] = ""
     poll_batch: _PositiveInt = 100  # events that are fetched at a time
     # for the answer to a poll: it comes when there is an event, or after the transmitter's patience
     poll_timeout: Duration = 90.0

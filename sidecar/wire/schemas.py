@@ -101,6 +101,7 @@ _SPELL: Mapping[Kind, Callable[[Schema], None]] = {
         description="empty: an embedded server",
     ),
     Kind.URL: _with(pattern="^$|^https?://"),
+    Kind.STRING_OR_URI: _with(),
     Kind.METHOD: _with(description=f"one of {', '.join(sorted(METHODS))}"),
     Kind.NAME: _with(maxLength=MAX_NAME),
     Kind.CLAIM: _with(description="a claim, or a path to one: realm_access.roles"),

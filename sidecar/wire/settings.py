@@ -44,6 +44,7 @@ from sidecar.wire.spellings import (
     PublicPath,
     Size,
     StoreUrl,
+    StringOrUri,
     Url,
     WholeDuration,
 )
@@ -423,7 +424,7 @@ class Friction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Emergency(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Emergency accounts of one issuer."""
 
-    issuer: str  # whose names these are: an issuer's `issuer` or its `namespace`
+    issuer: StringOrUri  # whose names these are: an issuer's `issuer` or its `namespace`
     users: tuple[Name, ...] = ()  # by the id that tokens tell
     groups: tuple[Name, ...] = ()  # and whoever is in one of these
 

@@ -17,7 +17,7 @@ import msgspec
 import msgspec.inspect as mi
 
 from sidecar.wire.positions import Listing, Node, Problems, Refused, Scalar, Table, shown
-from sidecar.wire.spellings import READERS, Kind, Misspelt, Plain, text
+from sidecar.wire.spellings import INSTEAD, READERS, HoldsCredential, Kind, Misspelt, Plain, text
 
 Refined: TypeAlias = Mapping[tuple[type, str], Any]
 """What a field of a struct may be where it is configured, if its own type does not say."""
@@ -184,6 +184,9 @@ class Shapes:
         try:
             value = node.value if mark is None else self._readers[mark](node.value)
             return _leaf(value, inner, duration=mark is Kind.DURATION)
+        except HoldsCredential as error:
+            self._problems.add(node.place, field, f"{error}{_instead(kind)}")
+            return MISSING
         except ValueError as error:
             self._problems.add(node.place, field, str(error))
             return MISSING
@@ -265,6 +268,12 @@ def _mark(kind: mi.Type) -> Kind | None:
         found = kind.extra.get("kind")
         return found if isinstance(found, Kind) else None
     return None
+
+
+def _instead(kind: mi.Type) -> str:
+    """Say where the credential goes that a URL must not hold."""
+    found = (kind.extra or {}).get(INSTEAD) if isinstance(kind, mi.Metadata) else None
+    return f"; put it into `{found}`" if found else "; none is used here"
 
 
 def _wanted(kind: mi.Type) -> str:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import msgspec
 
-from sidecar.wire.spellings import File, PositiveInt, Size
+from sidecar.wire.spellings import File, PositiveInt, Size, StringOrUri
 
 EventType = str
 _Uid = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 2)]
@@ -31,7 +31,7 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     may_identify: bool = False  # it may say which user, groups and roles a session has
     # the issuers (or their namespaces) of whose users it speaks; empty: all, or of a transmitter
     # its own
-    issuers: tuple[str, ...] = ()
+    issuers: tuple[StringOrUri, ...] = ()
     may_watch: bool = False  # it may watch every session of the pod, not only those it names
     may_ask_sessions: bool = False  # it may ask about sessions without showing their token
     rate: Annotated[float, msgspec.Meta(gt=0)] | None = None  # events a second; null: `limits.rate`

@@ -20,6 +20,7 @@ from sidecar.wire.countries import code_of, is_assigned, meant_by
 from sidecar.wire.names import InvalidName, name_of
 from sidecar.wire.readings import PathInvalid, normalise
 from sidecar.wire.store_address import parse_store_address
+from sidecar.wire.url_credentials import credential_in
 
 LONGEST = 315_360_000
 """Ten years in seconds: no duration is longer."""
@@ -28,8 +29,19 @@ Plain: TypeAlias = str | int | float | bool
 """What a scalar of a file is, once it is not nothing."""
 
 
+INSTEAD = "instead"
+"""Marks the setting that a credential goes into, which a URL must not hold."""
+
+
 class Misspelt(ValueError):  # noqa: N818 - the operator must act: becomes a `Problem`
     """A value is not spelled as its kind asks; the message says how it must be."""
+
+
+class HoldsCredential(Misspelt):
+    """A value that is shown holds a credential; never quotes it."""
+
+    def __init__(self, part: str) -> None:
+        super().__init__(f"must not hold {part}: it stands in log and probes as it is")
 
 
 class Kind(StrEnum):
@@ -46,6 +58,7 @@ class Kind(StrEnum):
     ALGORITHM = "algorithm"
     STORE = "store"
     URL = "url"
+    STRING_OR_URI = "string-or-uri"
     METHOD = "method"
     HEADER = "header"
     NAME = "name"
@@ -56,6 +69,11 @@ class Kind(StrEnum):
 
 def _marked(kind: Kind, **bounds: Any) -> msgspec.Meta:
     return msgspec.Meta(extra={"kind": kind}, extra_json_schema={"x-kind": kind.value}, **bounds)
+
+
+def instead(key: str) -> msgspec.Meta:
+    """Mark a URL whose credential goes into the setting `key` beside it."""
+    return msgspec.Meta(extra={INSTEAD: key})
 
 
 Duration = Annotated[float, _marked(Kind.DURATION, gt=0, le=LONGEST)]
@@ -78,6 +96,9 @@ Binds: TypeAlias = Bind | Annotated[tuple[Bind, ...], msgspec.Meta(min_length=1)
 Algorithm = Annotated[str, _marked(Kind.ALGORITHM)]
 StoreUrl = Annotated[str, _marked(Kind.STORE)]
 Url = Annotated[str, _marked(Kind.URL)]
+"""Without credentials: `Annotated[Url, instead("token_file")]` says where one goes."""
+StringOrUri = Annotated[str, _marked(Kind.STRING_OR_URI)]
+"""What a token's `iss` and `aud` are (RFC 7519, section 2); of a URI no part is a credential."""
 Method = Annotated[str, _marked(Kind.METHOD)]
 HeaderName = Annotated[str, _marked(Kind.HEADER)]
 Name = Annotated[str, _marked(Kind.NAME)]
@@ -100,7 +121,9 @@ SIZE_PATTERN = r"^[0-9]{1,12}(?:B|KB|MB|KiB|MiB|GiB)$"
 _SIZE = re.compile(SIZE_PATTERN)
 MODE_PATTERN = r"^0?[0-7]{3}$"
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252})")
-_URL = re.compile(r"https?://[^\s/?#@]+(?:[/?][^\s#]*)?")
+_URL = re.compile(
+    r"https?://(?:[^\s/?#@\[\]:]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:[/?][^\s#]*)?"
+)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _ORIGIN = re.compile(
     r"[a-z][a-z0-9+.-]*://(?:[a-z0-9_~-]+(?:\.[a-z0-9_~-]+)*|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?"
@@ -238,9 +261,18 @@ def store(value: Plain) -> str:
 
 def url(value: Plain) -> str:
     """An http or https URL without credentials; empty for none."""
-    spelled = text(value)
+    spelled = string_or_uri(value)
     if spelled and not _URL.fullmatch(spelled):
         raise Misspelt("must be an https:// URL without credentials and fragment")
+    return spelled
+
+
+def string_or_uri(value: Plain) -> str:
+    """Any text; if it is a URI, one without credentials."""
+    spelled = text(value)
+    part = credential_in(spelled)
+    if part:
+        raise HoldsCredential(part)
     return spelled
 
 
@@ -254,7 +286,7 @@ def header(value: Plain) -> str:
 
 def name(value: Plain) -> str:
     """A name as all doors read it; empty for none."""
-    spelled = text(value)
+    spelled = string_or_uri(value)
     try:
         return name_of(spelled) if spelled else ""
     except InvalidName as error:
@@ -272,7 +304,7 @@ def claim(value: Plain) -> str:
 
 def origin(value: Plain) -> str:
     """An origin as browsers send it, or `*` for any."""
-    spelled = text(value)
+    spelled = string_or_uri(value)
     if spelled == "*" or _ORIGIN.fullmatch(spelled):
         for scheme, port in _DEFAULT_PORTS:
             if spelled.startswith(scheme) and spelled.endswith(port):
@@ -315,6 +347,7 @@ READERS: Mapping[Kind, Callable[[Plain], Plain]] = {
     Kind.ALGORITHM: text,
     Kind.STORE: store,
     Kind.URL: url,
+    Kind.STRING_OR_URI: string_or_uri,
     Kind.METHOD: text,
     Kind.HEADER: header,
     Kind.NAME: name,

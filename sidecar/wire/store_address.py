@@ -92,6 +92,8 @@ def parse_store_address(url: str) -> StoreAddress:
         raise InvalidAddress("an address begins with its scheme, such as redis://")
     rest, _, query = rest.partition("?")
     authority, _, path = rest.partition("/")
+    if "@" in path and scheme != "unix":
+        raise InvalidAddress("a `/` in a user's name or password is written as %2F")
     credentials, _, hosts = authority.rpartition("@")
     username, _, password = credentials.partition(":")
     return StoreAddress(

@@ -15,7 +15,9 @@ from sidecar.wire.spellings import (
     HeaderName,
     PositiveInt,
     Size,
+    StringOrUri,
     Url,
+    instead,
 )
 
 
@@ -73,7 +75,8 @@ class Introspection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     `private_key_file` signs (`private_key_jwt`, RFC 7523).
     """
 
-    endpoint: Url = ""  # its introspection endpoint; empty: its opaque tokens are not believed
+    # its introspection endpoint; empty: its opaque tokens are not believed
+    endpoint: Annotated[Url, instead("client_secret_file")] = ""
     only: bool = False  # true: its tokens are never JWTs, and no keys are fetched
     signed: bool = False  # true: its answers are signed with its keys (RFC 9701), and must be
     prefix: str = ""  # what its opaque tokens begin with, where several issuers have such
@@ -106,12 +109,12 @@ class Issuer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     Keys come from `jwks_uri`, or `jwks_file`, or discovery at `issuer`.
     """
 
-    issuer: str  # the `iss` of its tokens, exactly
+    issuer: StringOrUri  # the `iss` of its tokens, exactly
     # of its users, sessions, devices and groups; issuers of one namespace share all names; empty:
     # a namespace of its own, called as the issuer is
-    namespace: str = ""
+    namespace: StringOrUri = ""
     # one of them must be in `aud`
-    audiences: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    audiences: Annotated[tuple[StringOrUri, ...], msgspec.Meta(min_length=1)]
     jwks_uri: Url = ""  # where its keys are
     jwks_file: File = ""  # or a file of them
     # asymmetric ones only

@@ -5,7 +5,16 @@ from typing import Annotated
 
 import msgspec
 
-from sidecar.wire.spellings import Binds, Duration, File, Size, Url, WholeDuration
+from sidecar.wire.spellings import (
+    Binds,
+    Duration,
+    File,
+    Size,
+    StringOrUri,
+    Url,
+    WholeDuration,
+    instead,
+)
 
 PositiveInt = Annotated[int, msgspec.Meta(gt=0)]
 Natural = Annotated[int, msgspec.Meta(ge=0)]
@@ -30,7 +39,8 @@ class DefaultSubjects(enum.StrEnum):
 class FixedStream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A stream that is there from the start, under its recipient's name."""
 
-    push_to: Url = ""  # where events are posted; empty: the recipient polls
+    # where events are posted; empty: the recipient polls
+    push_to: Annotated[Url, instead("authorization_file")] = ""
     authorization_file: File = ""  # holds the `Authorization` header to post with
 
 
@@ -39,7 +49,7 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     name: str  # in logs and metrics; also the `stream_id` of its `stream`
     # the `aud` of what it gets
-    audience: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    audience: Annotated[tuple[StringOrUri, ...], msgspec.Meta(min_length=1)]
     credentials_file: File = ""  # its bearer credentials, one a line; empty: it has no access
     events: tuple[Announced, ...] = tuple(Announced)  # what it may have
     push_prefixes: tuple[Url, ...] = ()  # a stream that it creates may push to URLs below these
@@ -68,8 +78,9 @@ class Transmitter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     key_keep: Duration = 86400.0  # and the replaced one stays published so long
     recipients: tuple[Recipient, ...] = ()  # who may have them
     default_subjects: DefaultSubjects = DefaultSubjects.ALL  # whom a new stream is about
-    namespace: str = ""  # of our assurance levels; empty: the issuer
-    subject_issuer: str = ""  # of `iss_sub`; empty: the only one of `tokens.issuers`, if it is
+    namespace: StringOrUri = ""  # of our assurance levels; empty: the issuer
+    # of `iss_sub`; empty: the only one of `tokens.issuers`, if it is
+    subject_issuer: StringOrUri = ""
     push: Push = Push()  # how events are pushed
     poll_events: PositiveInt = 100  # in one answer at most
     poll_wait: Duration = 30.0  # until a poll without events is answered
