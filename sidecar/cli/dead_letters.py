@@ -11,7 +11,11 @@ from sidecar.cli.asking_admin import AdminClient, add_admin, asking_admin
 from sidecar.cli.stopping import DONE, NEGATIVE, Stop
 
 _PAGE = 1000
-_COLUMNS = ("id", "time", "type", "event", "reason", "tries", "error")
+_COLUMNS = (
+    *(("id", 0, 0, True), ("time", 0, 0, True), ("type", 12, 24, True), ("reason", 0, 0, True)),
+    *(("error", 12, 32), ("tries",), ("event", 12)),
+)
+"""The columns of the list, by how much they matter (`tables.Column`)."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -78,7 +82,8 @@ def _list(client: AdminClient, arguments: argparse.Namespace) -> int:
         return DONE
     from sidecar.cli import tables  # noqa: PLC0415 - rich is slow to load
 
-    tables.print_rows([_row(letter) for letter in letters], "there are no dead letters")
+    columns = [tables.Column(*column) for column in _COLUMNS]
+    tables.print_rows([*map(_row, letters)], columns, "there are no dead letters")
     if more:
         print("there are more: raise --limit", file=sys.stderr)
     return DONE
@@ -96,8 +101,7 @@ def _letters(client: AdminClient) -> Iterator[dict[str, Any]]:
 
 
 def _row(letter: Mapping[str, Any]) -> dict[str, Any]:
-    shown = {**letter, "time": letter.get("at")}
-    return {name: shown.get(name) for name in _COLUMNS}
+    return {**letter, "time": letter.get("at")}
 
 
 def _show(client: AdminClient, arguments: argparse.Namespace) -> int:

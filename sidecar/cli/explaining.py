@@ -8,6 +8,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from sidecar.cli.asking import plain
+from sidecar.domain.durations import spelled
 from sidecar.domain.explanation import (
     AlternativeTold,
     CauseTold,
@@ -55,6 +56,12 @@ def tree(
 def clock(seconds: float) -> str:
     """A time for people, in UTC."""
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%SZ}"
+
+
+def points(given: float, name: str, weight: float, half_life: float) -> str:
+    """Say what a term gives to a score, of which weight, and how fast it fades."""
+    fades = f", halves every {spelled(half_life)}" if half_life else ""
+    return f"{given:.1f} {name} (of {weight:g}{fades})"
 
 
 def _text(text: str, style: str = "") -> Text:
@@ -107,8 +114,7 @@ def _score(root: Tree, told: Explanation) -> None:
     bounds = f"medium from {score.medium:g}, high from {score.high:g}"
     branch = root.add(_text(f"score {score.score:.1f}, {score.level} ({bounds})"))
     for term in score.terms:
-        fades = f", halves every {term.half_life:g} s" if term.half_life else ""
-        branch.add(_text(f"{term.points:.1f} {term.name} (of {term.weight:g}{fades})"))
+        branch.add(_text(points(term.points, term.name, term.weight, term.half_life)))
 
 
 def _policy(root: Tree, told: PolicyTold) -> None:
@@ -131,7 +137,7 @@ def _policy(root: Tree, told: PolicyTold) -> None:
     if told.since is not None and told.mark and not told.grant.block:
         branch.add(_text(f"mark: a sign-in must be later than {clock(told.since)}"))
     if told.outcome is Outcome.IN_GRACE and told.binds_from is not None:
-        branch.add(_text(f"grace: {told.grace} s, it binds from {clock(told.binds_from)}"))
+        branch.add(_text(f"grace: {spelled(told.grace)}, it binds from {clock(told.binds_from)}"))
     _grant(branch, told)
 
 
@@ -174,13 +180,13 @@ def _grant(branch: Tree, told: PolicyTold) -> None:
             branch.add(_text(f"{_tick(alternative.satisfied)} {_alternative(alternative)}"))
     if grant.sign_in_frequency is not None:
         until = f", met until {clock(grant.met_until)}" if grant.met_until else ""
-        branch.add(_text(f"sign-in frequency {grant.sign_in_frequency} s{until}"))
+        branch.add(_text(f"sign-in frequency {spelled(grant.sign_in_frequency)}{until}"))
     if grant.every_time:
         spent = f", the latest bought one {clock(grant.spent)}" if grant.spent else ""
         branch.add(_text(f"each call needs a sign-in of its own{spent}"))
     if grant.max_lifetime is not None:
         ends = f", ends {clock(grant.life_ends)}" if grant.life_ends is not None else ""
-        branch.add(_text(f"session lifetime {grant.max_lifetime} s{ends}"))
+        branch.add(_text(f"session lifetime {spelled(grant.max_lifetime)}{ends}"))
 
 
 def _alternative(told: AlternativeTold) -> str:

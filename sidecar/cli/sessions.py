@@ -12,10 +12,24 @@ from sidecar.cli.asking_admin import AdminClient, add_admin, asking_admin
 from sidecar.cli.stopping import DONE, Stop
 
 _ENOUGH_PAGES = 1000
-_COLUMNS = (
-    *("session", "user", "issuer", "device", "standing", "score", "level", "ip", "country"),
-    "network",
+COLUMNS = (
+    ("session", 20, 40, True),
+    ("user", 10, 24, True),
+    ("standing", 0, 0, True),
+    ("score", 0, 0, True),
+    ("marks", 12, 32, True),
+    ("level",),
+    ("ip",),
+    ("country",),
+    ("network", 8, 24),
+    ("device", 8, 24),
+    ("issuer", 12),
+    ("apps", 8),
+    ("assurance",),
+    ("auth_time",),
+    ("established",),
 )
+"""The columns of the list, by how much they matter (`tables.Column`)."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -78,7 +92,8 @@ def _list(client: AdminClient, arguments: argparse.Namespace) -> int:
         return DONE
     from sidecar.cli import tables  # noqa: PLC0415 - rich is slow to load
 
-    tables.print_rows([_row(session) for session in sessions], "no live session matches")
+    columns = [tables.Column(*column) for column in COLUMNS]
+    tables.print_rows([*map(_row, sessions)], columns, "no live session matches")
     if more:
         print("there are more: raise --limit", file=sys.stderr)
     return DONE
@@ -86,7 +101,7 @@ def _list(client: AdminClient, arguments: argparse.Namespace) -> int:
 
 def _row(session: Mapping[str, Any]) -> dict[str, Any]:
     """What of a session fits a line; for `marks` the policies that set them."""
-    row = {name: session.get(name) for name in _COLUMNS}
+    row = dict(session)
     marks = session.get("marks") or ()
     row["marks"] = [mark.get("policy", "") for mark in marks if not mark.get("report_only")]
     return row
@@ -97,9 +112,9 @@ def _show(client: AdminClient, arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(session)
         return DONE
-    from sidecar.cli import tables  # noqa: PLC0415 - rich is slow to load
+    from sidecar.cli.session_text import print_session  # noqa: PLC0415 - likewise
 
-    tables.print_record(session)
+    print_session(session)
     return DONE
 
 

@@ -1,95 +1,154 @@
-"""Records of any shape as tables for people, with nothing in them that steers the terminal."""
+"""Records as tables: for people at a terminal, or for programs, with nothing that steers either.
 
+On a terminal a row is a line: columns that have no room are left out, and said to be; long cells
+are cut. Elsewhere values are separated by tabs, under a head, all of them and whole.
+"""
+
+import shutil
+import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from rich.cells import cell_len, set_cell_size
 
 from sidecar.cli.asking import plain
 
-_FIRST = ("session", "id", "user", "subject", "device", "standing", "score", "level")
 _TIMES = frozenset({"time", "since", "established", "auth_time", "met_until", "binds_from"})
 _YEAR_9999 = 253_370_764_800
-_LONGEST = 200
+_GAP = 2
 
 
-def print_rows(rows: Sequence[Mapping[str, Any]], otherwise: str) -> None:
-    """A row for each record; `otherwise` where there is none."""
-    if rows:
-        Console().print(_table(rows))
-    else:
-        print(otherwise)
+class Column(NamedTuple):
+    """A column of a list, cut to no fewer letters than `least` (0: never).
+
+    It takes no more than `most` (0: no bound) before those after it have theirs. Those that are
+    `needed` have their least before any other.
+    """
+
+    name: str
+    least: int = 0
+    most: int = 0
+    needed: bool = False
+
+
+def print_rows(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], otherwise: str
+) -> None:
+    """Print a row for each record, of these columns; `otherwise` where there is none.
+
+    Those that come first are the last to be left out for want of room.
+    """
+    if not sys.stdout.isatty():
+        print("\t".join(column.name for column in columns))
+        for row in rows:
+            print("\t".join(_value(row.get(column.name), column.name, "T") for column in columns))
+    elif rows:
+        room = shutil.get_terminal_size().columns
+        lines, left_out = fitted(rows, columns, room)
+        print("\n".join(lines))
+        if left_out:
+            words = f"no room for {', '.join(left_out)}: use a wider terminal, or a pipe"
+            print(textwrap.fill(words, room), file=sys.stderr)
+    if not rows:
+        print(otherwise, file=sys.stderr)
 
 
 def print_record(record: Mapping[str, Any]) -> None:
-    """One record: what is simple as lines; records in it, and lists of them, under their names."""
-    _print_record(Console(), record)
-
-
-def _print_record(console: Console, record: Mapping[str, Any]) -> None:
+    """Print one record: what is simple as lines; records in it under their names."""
     simple: dict[str, Any] = {}
     for name, value in record.items():
-        if _is_rows(value) or (value and isinstance(value, dict)):
-            _print_simple(console, simple)
+        if isinstance(value, dict) and value:
+            print_fields(simple)
             simple = {}
-            console.print(Text(f"\n{plain(name)}", style="bold"))
-            if isinstance(value, dict):
-                _print_record(console, value)
-            else:
-                console.print(_table(value))
-        elif value not in (None, "", [], {}):
+            print(f"\n{plain(name)}")
+            print_record(value)
+        else:
             simple[name] = value
-    _print_simple(console, simple)
+    print_fields(simple)
 
 
-def _print_simple(console: Console, record: Mapping[str, Any]) -> None:
-    if not record:
-        return
-    lines = Table(show_header=False, box=None, pad_edge=False)
-    lines.add_column(style="bold")
-    lines.add_column(overflow="fold")
-    for name, value in record.items():
-        lines.add_row(_cell(name), _cell(value, name))
-    console.print(lines)
+def print_fields(fields: Mapping[str, Any]) -> None:
+    """Print a line for each field that says something."""
+    told = {plain(name): _value(value, name) for name, value in fields.items()}
+    width = max(map(len, told), default=0)
+    for name, text in told.items():
+        if text:
+            print(f"{name:{width}}  {text}")
 
 
-def _is_rows(value: object) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(v, dict) for v in value)
+def fitted(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], room: int
+) -> tuple[list[str], list[str]]:
+    """Return a head and a line for each record, none wider than `room`; and what had none."""
+    cells = {
+        column: [_value(row.get(column.name), column.name) for row in rows] for column in columns
+    }
+    told = {column: texts for column, texts in cells.items() if any(texts)}
+    widths = {
+        column: max(cell_len(text) for text in (column.name, *texts))
+        for column, texts in told.items()
+    }
+    shown = _fitting(widths, room)
+    lines = []
+    for at in range(-1, len(rows)):
+        line = (
+            _cut(column.name if at < 0 else told[column][at] or "-", width)
+            for column, width in shown.items()
+        )
+        lines.append((" " * _GAP).join(line).rstrip())
+    return lines, [column.name for column in told if column not in shown]
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    told = (name for row in rows for name in row if row[name] not in (None, "", [], {}))
-    names = list(dict.fromkeys(told))
-    names.sort(key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in names:
-        table.add_column(_cell(name), overflow="fold")
-    for row in rows:
-        table.add_row(*(_cell(row.get(name), name) for name in names))
-    return table
+def _cut(text: str, width: int) -> str:
+    return set_cell_size(text if cell_len(text) <= width else f"{text[: width - 1]}…", width)
 
 
-def _cell(value: object, name: str = "") -> Text:
+def _fitting(widths: Mapping[Column, int], room: int) -> dict[Column, int]:
+    """The columns that have room, each with its width, in their order."""
+    shown: dict[Column, int] = {}
+
+    def left() -> int:
+        return room - sum(shown.values()) - _GAP * max(0, len(shown) - 1)
+
+    def widen(column: Column, most: int) -> None:
+        shown[column] += max(0, min(widths[column], most or room) - shown[column])
+        shown[column] += min(0, left())
+
+    for needed in (True, False):
+        for column in (one for one in widths if one.needed is needed):
+            least = min(widths[column], column.least or room)
+            if not shown or left() - _GAP >= least:
+                shown[column] = min(least, room)
+                if not needed:
+                    widen(column, column.most)
+        for column in shown:
+            widen(column, column.most)
+    for column in shown:
+        widen(column, room)
+    return {column: shown[column] for column in widths if column in shown}
+
+
+def _value(value: object, name: str = "", between: str = " ") -> str:
+    """A value as text: times in UTC, with this between day and hour."""
     if name in _TIMES and isinstance(value, int | float) and 0 < value < _YEAR_9999:
         moment = datetime.fromtimestamp(value, UTC)
-        return Text(moment.isoformat(sep=" ", timespec="seconds").replace("+00:00", "Z"))
-    return Text(plain(_words(value))[:_LONGEST])
+        return moment.isoformat(sep=between, timespec="seconds").replace("+00:00", "Z")
+    return plain(_words(value))
 
 
 def _words(value: object) -> str:
-    if value is None or value in ("", [], {}):
-        return "-"
     match value:
+        case None:
+            return ""
         case bool():
             return "yes" if value else "no"
         case float():
             return f"{value:.6g}" if abs(value) < 1e6 else f"{value:.3f}"
-        case list():
+        case list() | tuple():
             return ", ".join(map(_words, value))
         case dict():
-            return ", ".join(f"{name}: {_words(inner)}" for name, inner in value.items())
+            return ", ".join(f"{name} {_words(inner)}" for name, inner in value.items() if inner)
         case _:
             return str(value)

@@ -160,7 +160,7 @@ def describe(cause: Cause) -> str:
     if cause.kind == "always":
         return "required in this context"
     if cause.kind == LIFETIME and cause.since is not None:
-        end = _clock(cause.since // MICROSECONDS)
+        end = clock(cause.since // MICROSECONDS)
         return f"the session ends {cause.value} after its sign-in: {end}"
     subject = cause.kind.replace("_", " ")
     text = (
@@ -169,10 +169,11 @@ def describe(cause: Cause) -> str:
     text += said_by(cause.source)
     if cause.since is None:
         return f"{text}, since the sign-in"
-    return f"{text}, since {_clock(cause.since // MICROSECONDS)}"
+    return f"{text}, since {clock(cause.since // MICROSECONDS)}"
 
 
-def _clock(second: int) -> str:
+def clock(second: int) -> str:
+    """Return a moment (seconds since the epoch) for people, in UTC."""
     return f"{dt.datetime.fromtimestamp(second, dt.UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
@@ -183,7 +184,7 @@ def explain(demand: Demand) -> str:
         text += f"; the user's {' and '.join(demand.unknown)} are unknown"
     if demand.untimed:
         text += "; the token tells no auth_time, and so proves nothing"
-    return f"{text}; binding from {_clock(demand.binds_from)}" if demand.binds_from else text
+    return f"{text}; binding from {clock(demand.binds_from)}" if demand.binds_from else text
 
 
 def _asked(demand: Demand) -> str:

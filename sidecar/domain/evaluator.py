@@ -95,6 +95,10 @@ class Evaluator:
         """By how many seconds clocks may disagree about a proof."""
         return self._around.skew
 
+    def network_of(self, ip: str) -> str:
+        """The named network segment of an address; empty for none."""
+        return self._around.network_of(ip)
+
     def above(self, floors: Floors) -> "Evaluator":
         """The same policies where this is what the store has lost."""
         if floors == self.floors:

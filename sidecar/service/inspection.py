@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
@@ -11,6 +11,7 @@ from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.explaining import explain_call
 from sidecar.domain.explanation import Explanation
 from sidecar.domain.facts import Fact
+from sidecar.domain.narrative import kind_of, marked, narrated
 from sidecar.domain.policy import ROUTINE, Policy
 from sidecar.domain.risk import Term, terms_of
 from sidecar.domain.segments import told_segments
@@ -110,7 +111,10 @@ class Summary(msgspec.Struct, frozen=True):
 
 
 class Moment(msgspec.Struct, frozen=True):
-    """One line of a timeline: when, what, by which event."""
+    """One line of a timeline: when, what kind of thing, by which event, and what it is in words.
+
+    `time` in seconds since the epoch; `event` empty: it came of others.
+    """
 
     time: float
     kind: str
@@ -327,7 +331,7 @@ class Inspector:
             tuple(state.proven),
             {str(name): held.value for name, held in state.circumstances.items()},
             {str(name): value for name, value in state.baseline.items()},
-            tuple(_moment(fact) for fact in sorted(facts, key=lambda fact: fact.stamp)),
+            _timeline(facts, session.name.session, state, evaluator, moment),
         )
 
 
@@ -377,21 +381,21 @@ def _mark(demand: Demand) -> Mark:
     )
 
 
-def _moment(fact: Fact) -> Moment:
-    said = {
-        name: value
-        for name in fact.__struct_fields__
-        if name not in {"stamp", "scope"} and (value := getattr(fact, name)) not in ("", None)
-    }
-    text = ", ".join(f"{name}={_plain(value)}" for name, value in said.items())
-    return Moment(fact.stamp.seconds, type(fact).__name__, fact.stamp.id, text)
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, msgspec.Struct):
-        fields = msgspec.structs.asdict(value).items()
-        return "/".join(str(v) for _, v in fields if v not in ("", None, 0, ()))
-    return str(value)
+def _timeline(
+    facts: Iterable[Fact], session: str, state: State, evaluator: Evaluator, now: int
+) -> tuple[Moment, ...]:
+    """What happened until `now` (microseconds), with the marks that policies have set for it."""
+    standing = evaluator.standing(state, now)
+    told = [
+        Moment(fact.stamp.seconds, kind_of(fact), fact.stamp.id, text)
+        for fact, text in narrated(facts, session, evaluator.network_of)
+    ]
+    for demand in (*standing.demands, *standing.tried):
+        if demand.is_mark:
+            since = state.established if demand.since is None else demand.since
+            kind = "would-be-marked" if demand.report_only else "marked"
+            told.append(Moment(since / MICROSECONDS, kind, "", marked(demand)))
+    return tuple(sorted(told, key=lambda moment: moment.time))
 
 
 def _text(session: Assembled, field: bytes, otherwise: str) -> str:

@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Iterable, Mapping
 
+from sidecar.domain import durations
 from sidecar.domain.assurance import Level, Strength
 from sidecar.domain.policy import (
     All,
@@ -24,7 +25,6 @@ from sidecar.wire.settings import Assurance, Context, NamedLocation
 from sidecar.wire.yaml_text import Tree, block, comment
 
 _COMMENT = 96
-_UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 
 def policies_text(
@@ -109,7 +109,7 @@ def policy_tree(policy: Policy) -> dict[str, Tree]:
     if policy.grant != Grant():
         tree["grant"] = _grant_tree(policy.grant)
     if policy.session.sign_in_frequency is not None:
-        tree["session"] = {"sign_in_frequency": _duration(policy.session.sign_in_frequency)}
+        tree["session"] = {"sign_in_frequency": durations.spelled(policy.session.sign_in_frequency)}
     return tree
 
 
@@ -184,8 +184,3 @@ def _grant_tree(grant: Grant) -> Tree:
         next(iter(each)) if len(each) == 1 else {"all": sorted(each)} for each in grant.alternatives
     ]
     return {"operator": "OR", "controls": alternatives}
-
-
-def _duration(seconds: int) -> str:
-    unit, size = next((unit, size) for unit, size in _UNITS if seconds % size == 0)
-    return f"{seconds // size}{unit}"

@@ -69,11 +69,11 @@ async def admin(nursery: trio.Nursery, tmp_path: Path) -> AsyncIterator[Admin]:
 
 
 async def test_the_list_shows_what_was_given_up_and_why_in_the_order_it_came(admin: Admin) -> None:
-    assert (await admin.ask("list")).out == "there are no dead letters\n"
+    assert (await admin.ask("list")).err == "there are no dead letters\n"
     ids = await admin.bury(3)
     done = await admin.ask("list", "--limit", "2")
     lines = done.out.splitlines()
-    assert lines[0].split() == ["id", "time", "type", "event", "reason", "tries", "error"]
+    assert lines[0].split("\t") == ["id", "time", "type", "reason", "error", "tries", "event"]
     assert [line.split()[0] for line in lines[1:]] == ids[:2]
     assert "\x1b" not in done.out
     assert (done.status, done.err) == (0, "there are more: raise --limit\n")

@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 import trio
+from rich.cells import cell_len
 
 from sidecar.adapters.admin import AdminApp
 from sidecar.adapters.asgi import Listener
 from sidecar.adapters.telemetry import Telemetry
+from sidecar.cli.sessions import COLUMNS
+from sidecar.cli.tables import Column, fitted
 from sidecar.domain.explaining import explain_call
 from sidecar.domain.policy import Countries, Selection
 from sidecar.service.answers import Unavailable
@@ -21,7 +24,7 @@ from sidecar.service.inspection import (
     SharedWork,
 )
 from sidecar.wire.settings import Log, Settings
-from tests.cli.command import Done, sidecar
+from tests.cli.command import Done, on_a_terminal, sidecar
 from tests.domain.scenes import established, evaluator, policy
 
 NASTY = "evil\x1b[2J[bold]agent"
@@ -33,10 +36,33 @@ ROWS = [
         "score": 42.5,
         "established": 1_700_000_000.0,
         "device": NASTY,
-        "marks": [{"policy": "p1", "text": "why"}, {"policy": "tried", "report_only": True}],
+        "marks": [
+            {"policy": "p1", "text": "why"},
+            {"policy": "tried", "text": "so", "report_only": True},
+        ],
     }
     for number in range(5)
 ]
+
+
+DETAIL: dict[str, Any] = {
+    "terms": [{"name": "travel", "points": 20.0, "weight": 40.0, "half_life": 86400.0}],
+    "proven": ["device=laptop", "user_agent=" + NASTY, "network=", "network@nac=office"],
+    "circumstances": {"country": "PT", "network": "restricted", "anonymizer": "none"},
+    "baseline": {"country": "DE", "network": "", "anonymizer": "none"},
+    "timeline": [
+        {
+            "time": 1_700_000_000.25,
+            "kind": "signed-in",
+            "event": "e1",
+            "text": "signed in with mfa",
+        },
+        {"time": 1_700_000_001.0, "kind": "seen", "event": "e2", "text": "seen at 192.0.2.1"},
+        {"time": 1_700_000_002.0, "kind": "seen", "event": "e3", "text": "seen at 192.0.2.1"},
+        {"time": 1_700_000_003.0, "kind": "seen", "event": "e4", "text": "seen at 192.0.2.1"},
+    ],
+    "others": [{"user": "bob", "issuer": "https://login", "standing": "clear"}],
+}
 
 
 class Book:
@@ -44,6 +70,7 @@ class Book:
 
     def __init__(self) -> None:
         self.queries: list[SessionQuery] = []
+        self.rows: list[dict[str, Any]] = ROWS
         self.fault: Exception | None = None
         self.progress = SharedWork(
             state="running",
@@ -61,12 +88,13 @@ class Book:
             raise self.fault
         start = int(query.cursor or 0)
         end = start + min(2, query.limit)
-        return {"sessions": ROWS[start:end], "cursor": str(end) if end < len(ROWS) else ""}
+        more = end < len(self.rows)
+        return {"sessions": self.rows[start:end], "cursor": str(end) if more else ""}
 
     async def session(self, session: str, /) -> object | None:
         for row in ROWS:
             if row["session"] == session:
-                return {"summary": row, "terms": [{"name": "travel", "points": 40.0}]}
+                return {**DETAIL, "summary": row}
         return None
 
     async def explain(self, session: str, query: ExplainQuery, /) -> object | None:
@@ -99,6 +127,11 @@ class Admin:
         file = {"SIDECAR_ADMIN__TOKEN_FILE": str(self.token_file), **environ}
         return await sidecar(command, *words, "--url", self.url, **file)
 
+    async def show(self, columns: int, *words: str) -> Done:
+        """As `ask`, on a terminal of so many columns."""
+        file = {"SIDECAR_ADMIN__TOKEN_FILE": str(self.token_file)}
+        return await on_a_terminal(columns, "sessions", *words, "--url", self.url, **file)
+
 
 @pytest.fixture
 async def admin(nursery: trio.Nursery, tmp_path: Path) -> AsyncIterator[Admin]:
@@ -121,18 +154,61 @@ async def test_the_list_follows_pages_up_to_its_limit(admin: Admin) -> None:
 
 async def test_the_whole_list(admin: Admin) -> None:
     done = await admin.ask()
-    assert done.out.count("ada") == len(ROWS)
+    assert done.out.count("\tada\t") == len(ROWS)
     assert done.err == ""
 
 
-async def test_a_line_names_the_policies_that_set_marks(admin: Admin) -> None:
+async def test_a_pipe_gets_all_columns_whole_between_tabs(admin: Admin) -> None:
     done = await admin.ask("--limit", "1")
-    assert done.out.splitlines()[1].split()[-1] == "p1"
-    assert "tried" not in done.out
+    head, row = (line.split("\t") for line in done.out.splitlines())
+    told = dict(zip(head, row, strict=True))
+    assert head[:5] == ["session", "user", "standing", "score", "marks"]
+    assert told["marks"] == "p1", "one that is only tried is none"
+    assert (told["established"], told["country"]) == ("2023-11-14T22:13:20Z", "")
+    assert told["device"] == "evil\\x1b[2J[bold]agent"
 
 
-async def test_what_no_session_has_takes_no_column(admin: Admin) -> None:
-    assert "country" not in (await admin.ask()).out
+async def test_a_pipe_gets_the_head_where_no_session_matches(admin: Admin) -> None:
+    admin.book.rows = []
+    done = await admin.ask()
+    assert (done.status, done.out.count("\n"), done.out.split("\t")[0]) == (0, 1, "session")
+    assert done.err == "no live session matches\n"
+
+
+ORDER = ("session", "user", "standing", "score", "marks")
+LONG: dict[str, Any] = {
+    **ROWS[1],
+    "session": "01JD9ZQK3V8Y6T4W2R0P5N7M1H",
+    "user": "grace.brewster.hopper@accounts.example.com",
+    "level": "medium",
+    "ip": "2001:db8:85a3:1234:5678:8a2e:370:7334",
+    "network": "restricted",
+    "issuer": "https://login.example.com/realms/everybody",
+}
+
+
+@pytest.mark.parametrize("columns", [20, 40, 80, 132, 400])
+def test_a_line_of_a_session_fits_a_terminal(columns: int) -> None:
+    marks = {"marks": ["payroll-leaves-the-office", "another-country"]}
+    rows = [{**LONG, **marks}, *({**row, "marks": []} for row in ROWS), {"user": "日" * 90}]
+    lines, left_out = fitted(rows, [Column(*column) for column in COLUMNS], columns)
+    assert len(lines) == 1 + len(rows)
+    assert max(map(cell_len, lines)) <= columns
+    assert "country" not in left_out + lines[0].split(), "what says nothing takes no room"
+    shown = lines[1].split()
+    assert (shown[0] == LONG["session"]) is (columns >= 80)
+    assert (lines[0].split()[:5] == [*ORDER]) is (columns >= 80)
+    assert bool(left_out) is (columns < 400)
+    assert ("https://login.example.com/realms/everybody" in shown) is (columns == 400)
+
+
+async def test_a_terminal_gets_its_width(admin: Admin) -> None:
+    admin.book.rows = [LONG]
+    done = await admin.show(80)
+    head, row = done.out.splitlines()
+    assert head.split() == [*ORDER]
+    assert (len(row) <= 80, row.split()[0]) == (True, LONG["session"])
+    assert done.err.startswith("no room for level, ip,")
 
 
 async def test_nothing_steers_the_terminal(admin: Admin) -> None:
@@ -151,12 +227,47 @@ async def test_the_list_as_json(admin: Admin) -> None:
     assert json.loads(done.out) == {"sessions": ROWS, "cursor": ""}
 
 
-async def test_one_session_in_sections(admin: Admin) -> None:
+SHOWN = """\
+s3: step_up, score 42.5
+user         ada
+device       evil\\x1b[2J[bold]agent
+established  2023-11-14 22:13:20Z
+
+why it has this score
+  20.0 travel (of 40, halves every 1d)
+
+what policies ask of it
+  p1 for all contexts: why
+  (tried) tried for all contexts: so
+
+what it was, and is
+  country: DE at the start, PT now
+  network: none at the start, restricted now
+
+what it has proven
+  device laptop, user agent evil\\x1b[2J[bold]agent, network none, network office (said by nac)
+
+timeline
+  2023-11-14 22:13:20Z  signed in with mfa
+  2023-11-14 22:13:21Z  seen at 192.0.2.1, and 2 times more until 2023-11-14 22:13:23Z
+
+others have a session of this name
+  bob (https://login): clear
+"""
+
+
+async def test_one_session_is_told_in_sentences(admin: Admin) -> None:
     done = await admin.ask("s3")
-    assert done.status == 0
-    for told in ("summary", "standing", "step_up", "marks", "p1", "terms", "travel", "40"):
-        assert told in done.out
-    assert json.loads((await admin.ask("s3", "--json")).out)["summary"] == ROWS[3]
+    assert (done.status, done.out) == (0, SHOWN)
+    told = json.loads((await admin.ask("s3", "--json")).out)
+    assert told == {**DETAIL, "summary": ROWS[3]}
+
+
+async def test_one_session_is_told_in_the_width_of_a_terminal(admin: Admin) -> None:
+    done = await admin.show(80, "s3")
+    lines = done.out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert " ".join(done.out.split()) == " ".join(SHOWN.split())
 
 
 async def test_a_session_that_is_not_there_is_a_negative_answer(admin: Admin) -> None:

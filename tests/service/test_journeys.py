@@ -390,7 +390,11 @@ async def test_the_inspector_shows_sessions_with_their_marks_and_timeline() -> N
     detail = await a.inspector.session("s3")
     assert detail is not None
     assert [mark.policy for mark in detail.summary.marks] == ["risky"]
-    assert {"RiskReported", "Sighted", "SignedIn"} <= {one.kind for one in detail.timeline}
+    told = {one.kind: one.text for one in detail.timeline}
+    assert {"risk-reported", "sighted", "signed-in", "marked"} <= told.keys()
+    assert "seen" not in told, "the session's own sighting is told once"
+    assert told["marked"].startswith("marked by policy risky for c1: user risk: medium")
+    assert [one.time for one in detail.timeline] == sorted(one.time for one in detail.timeline)
     assert [term.name for term in detail.terms] == ["user-risk-high"]
     seen: list[str] = []
     cursor = ""
