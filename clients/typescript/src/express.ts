@@ -9,9 +9,21 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 
 import { SidecarClient, type ClientOptions } from "./client.js";
-import { isReply, outcome, question, undecided, type Gate, type Incoming, type Reply } from "./gate.js";
+import {
+  PUBLIC,
+  beforeAsking,
+  checked,
+  isReply,
+  outcome,
+  question,
+  undecided,
+  type Checked,
+  type Gate,
+  type Incoming,
+  type Reply,
+} from "./gate.js";
 import { Refused, Unreachable, type Decision } from "./protocol.js";
-import { untilLost } from "./streams.js";
+import { pause, untilLost } from "./streams.js";
 
 declare module "node:http" {
   interface IncomingMessage {
@@ -54,6 +66,8 @@ export interface StepUpOptions extends ClientOptions, Gate {
 /** What one `stepUp` has demanded of a request, also where an inner one has demanded less. */
 interface Guard {
   readonly contexts: Set<string>;
+  /** Of the latest call that passed; undefined before. */
+  session: string | undefined;
   ask(): Promise<Decision | Reply>;
   /** Resolves once the call would not pass this guard any more, or on the signal. */
   untilLost(gone: AbortSignal): Promise<void>;
@@ -64,9 +78,7 @@ const guardsOf = new WeakMap<Request, Map<SidecarClient, Guard>>();
 
 /** A `stepUp` of your own settings. */
 export function makeStepUp(options: StepUpOptions = {}): StepUp {
-  if (typeof options.fail === "string" && options.fail !== "closed" && options.fail !== "open") {
-    throw new TypeError("fail is 'closed', 'open' or an array of contexts");
-  }
+  const gate = checked(options);
   const client = new SidecarClient({ timeout: 2, ...options });
   const warn = options.warn ?? ((message: string) => console.warn(message));
   const { recheck = 30, patience = 10 } = options;
@@ -76,12 +88,24 @@ export function makeStepUp(options: StepUpOptions = {}): StepUp {
     guardsOf.set(request, guards);
     const all = guards.get(client)?.contexts ?? new Set<string>();
     for (const context of contexts) all.add(context);
-    const ask = () => judge(client, options, [...all], incomingOf(request), warn);
-    const session = () => request.sidecar?.session ?? "";
+    const ask = () => judge(client, gate, [...all], incomingOf(request), warn);
     const made: Guard = {
       contexts: all,
-      ask,
-      untilLost: (gone) => untilLost(client, session(), ask, { recheck, patience }, gone),
+      session: undefined,
+      async ask() {
+        const answer = await ask();
+        if (!isReply(answer)) made.session = answer.session;
+        return answer;
+      },
+      async untilLost(gone) {
+        // Of a call that passed unasked there is no session to lose, but it may not pass again.
+        while (!made.session) {
+          if (isReply(await made.ask())) return;
+          if (!made.session) await pause(recheck, gone);
+          if (gone.aborted) return;
+        }
+        await untilLost(client, made.session, ask, { recheck, patience }, gone);
+      },
     };
     guards.set(client, made);
     return made;
@@ -100,7 +124,7 @@ export function makeStepUp(options: StepUpOptions = {}): StepUp {
           if (isReply(answer)) {
             refuse(response, answer);
           } else {
-            request.sidecar = answer;
+            if (answer !== PUBLIC) request.sidecar = answer;
             next();
           }
         })
@@ -131,11 +155,13 @@ export const stepUp: StepUp = makeStepUp();
 
 async function judge(
   client: SidecarClient,
-  gate: Gate,
+  gate: Checked,
   contexts: readonly string[],
   incoming: Incoming,
   warn: (message: string) => void,
 ): Promise<Decision | Reply> {
+  const found = beforeAsking(gate, incoming);
+  if (found !== undefined) return found;
   const asked = question(gate, incoming, contexts);
   if (isReply(asked)) return asked;
   try {

@@ -3,6 +3,7 @@ import type { IncomingHttpHeaders } from "node:http";
 import { isIP } from "node:net";
 
 import { Refused, Unreachable, type Check, type Decision } from "./protocol.js";
+import { Public, isReadAlike } from "./readings.js";
 
 /**
  * How calls are checked.
@@ -12,12 +13,19 @@ import { Refused, Unreachable, type Check, type Decision } from "./protocol.js";
  * here; 0 takes the peer's address. `fail`: what happens where the sidecar is gone: `closed`: 503
  * with `Retry-After`; `open`: the call passes; or names of contexts: calls in these and in no others
  * pass. `routes`: tell the sidecar method and path, so that its own `routes` add contexts.
+ *
+ * `public`: paths that need no token: exact ones, and `/static/*` for all below. `unchecked`: methods
+ * that pass without being asked about; `preflight`: so do a browser's CORS preflights. The last two are
+ * for handlers that tell methods apart: one that answers OPTIONS as it answers POST would be open.
  */
 export interface Gate {
   readonly cookie?: string;
   readonly trustedProxies?: number;
   readonly fail?: "closed" | "open" | readonly string[];
   readonly routes?: boolean;
+  readonly public?: readonly string[];
+  readonly unchecked?: readonly string[];
+  readonly preflight?: boolean;
 }
 
 /** A request as the server got it. `target` is the request line's, undecoded. */
@@ -38,8 +46,6 @@ export interface Reply {
 }
 
 const LONGEST_AGENT = 1024;
-/** Dot segments, inner `//`, backslashes and encoded slashes: which handler is meant depends. */
-const UNCLEAR = /\/\/|\/(?:\.|%2e){1,2}(?:\/|$)|\\|%5c|%2f/i;
 /** Two `Authorization` as one: a proxy puts a comma between, which no token has. */
 const AS_ONE = /^bearer [^,]*,|,[ \t]*bearer /i;
 /** Header names by which frameworks run another method than the request's. */
@@ -56,8 +62,56 @@ const TITLES = {
 } as const;
 type Kind = keyof typeof TITLES;
 
+/** A gate whose settings were looked at. */
+export interface Checked extends Omit<Gate, "public"> {
+  readonly public: Public;
+}
+
+/** Throws TypeError where a setting is none: JavaScript would take a text for a collection. */
+export function checked(gate: Gate): Checked {
+  if (typeof gate.fail === "string" && gate.fail !== "closed" && gate.fail !== "open") {
+    throw new TypeError("fail is 'closed', 'open' or an array of contexts");
+  }
+  if (gate.unchecked !== undefined && !Array.isArray(gate.unchecked)) {
+    throw new TypeError("unchecked is an array of methods");
+  }
+  if (gate.preflight !== undefined && typeof gate.preflight !== "boolean") {
+    throw new TypeError("preflight is true or false");
+  }
+  return { ...gate, public: new Public(gate.public ?? []) };
+}
+
+/**
+ * What needs nobody to be asked: a path of two readings is refused, some calls pass.
+ *
+ * Whatever is decided by a path is decided after that.
+ */
+export function beforeAsking(gate: Checked, incoming: Incoming): Decision | Reply | undefined {
+  const path = pathOf(incoming.target);
+  if ((gate.routes !== false || !gate.public.isEmpty) && !isReadAlike(path)) {
+    // Nobody is asked: `fail: "open"` must not let pass what would be refused anyway.
+    return reply("invalid-request", 400, { detail: "servers read this path in different ways" });
+  }
+  if (gate.public.covers(path)) return PUBLIC;
+  return passesUnasked(gate, incoming) ? UNCHECKED : undefined;
+}
+
+function passesUnasked(gate: Checked, incoming: Incoming): boolean {
+  if (overrides(incoming)) return false; // nobody here knows which method the app will run
+  return Boolean(gate.unchecked?.includes(incoming.method)) || (gate.preflight === true && isPreflight(incoming));
+}
+
+/** Whether a request is a CORS preflight: OPTIONS with one origin and one requested method. */
+function isPreflight({ method, rawHeaders }: Incoming): boolean {
+  const once = (name: string) => {
+    const values = valuesOf(rawHeaders, name);
+    return values.length === 1 && values[0] !== "";
+  };
+  return method === "OPTIONS" && once("origin") && once("access-control-request-method");
+}
+
 /** What `check` is called with; or the answer to a request that cannot be asked about. */
-export function question(gate: Gate, incoming: Incoming, contexts: readonly string[]): Check | Reply {
+export function question(gate: Checked, incoming: Incoming, contexts: readonly string[]): Check | Reply {
   const credentials = valuesOf(incoming.rawHeaders, "authorization");
   if (credentials.length > 1 || credentials.some((value) => AS_ONE.test(value))) {
     return reply("invalid-request", 400, { detail: "Authorization comes more than once" });
@@ -70,10 +124,6 @@ export function question(gate: Gate, incoming: Incoming, contexts: readonly stri
   }
   const [token = ""] = tokens;
   const path = pathOf(incoming.target);
-  if (gate.routes !== false && UNCLEAR.test(path)) {
-    // Nobody is asked: `fail: "open"` must not let pass what would be refused anyway.
-    return reply("invalid-request", 400, { detail: "servers read this path in different ways" });
-  }
   return {
     token,
     context: contexts,
@@ -90,7 +140,7 @@ export function question(gate: Gate, incoming: Incoming, contexts: readonly stri
  * Each of these has appended whom it was called by; what stands left of that, the client wrote. A
  * request that came over fewer has bypassed them: then only the peer is known.
  */
-export function clientAddress(gate: Gate, incoming: Incoming): string {
+export function clientAddress(gate: Checked, incoming: Incoming): string {
   const hops = valuesOf(incoming.rawHeaders, "x-forwarded-for").flatMap((value) => value.split(","));
   const trusted = gate.trustedProxies ?? 0;
   return address((trusted > 0 ? hops[hops.length - trusted] : undefined) ?? incoming.peer);
@@ -109,9 +159,9 @@ export function outcome(decision: Decision): Reply | undefined {
 }
 
 /** What follows where there is no decision: an answer, or (`fail`) that the call passes. */
-export function undecided(gate: Gate, contexts: readonly string[], error: Refused | Unreachable): Decision | Reply {
+export function undecided(gate: Checked, contexts: readonly string[], error: Refused | Unreachable): Decision | Reply {
   if (error instanceof Unreachable || error.code === "overloaded") {
-    if (isOpenFor(gate, contexts)) return UNASKED;
+    if (isOpenFor(gate, contexts)) return UNREACHED;
     return reply("unavailable", 503, {}, "", error instanceof Refused ? error.retryAfter : 1);
   }
   const detail = error.detail ? { detail: error.detail } : {};
@@ -133,7 +183,7 @@ export function isReply(answer: Check | Decision | Reply): answer is Reply {
   return "body" in answer;
 }
 
-const UNASKED: Decision = {
+const UNREACHED: Decision = {
   decision: "allow",
   allowed: true,
   status: 200,
@@ -149,7 +199,12 @@ const UNASKED: Decision = {
   decided: false,
 };
 
-function isOpenFor(gate: Gate, contexts: readonly string[]): boolean {
+const UNCHECKED: Decision = { ...UNREACHED, message: "this method is not asked about" };
+
+/** Of a public path: of such a call nothing is known, and its request has no decision. */
+export const PUBLIC: Decision = { ...UNREACHED, message: "this path is public" };
+
+function isOpenFor(gate: Checked, contexts: readonly string[]): boolean {
   const fail = gate.fail ?? "closed";
   if (typeof fail === "string") return fail === "open";
   return contexts.length > 0 && contexts.every((context) => fail.includes(context));

@@ -76,6 +76,6 @@ async function isLost(ask: () => Promise<Decision | Reply>): Promise<boolean> {
 }
 
 /** Rest for so many seconds, or until the signal. */
-async function pause(seconds: number, signal: AbortSignal): Promise<void> {
+export async function pause(seconds: number, signal: AbortSignal): Promise<void> {
   await sleep(seconds * 1000, undefined, { signal }).catch(() => undefined);
 }

@@ -1,5 +1,6 @@
 """The client for Node.js, and an Express app that it protects, before a whole daemon."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -7,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -16,6 +18,8 @@ from tests.adapters.servers import Server
 from tests.domain.scenes import policy
 from tests.stories.running import Pods, eventually, running, token, unique
 from tests.system.peers.programs import PEERS, node
+from tests.wire.spellings import CLEAR, UNCLEAR
+from tests.wire.test_unasked import TABLE
 
 BUILT = PEERS / "typescript"
 APP = BUILT / "dist-examples" / "app.js"
@@ -72,16 +76,30 @@ def person(pods: Pods, url: str) -> Person:
 
 
 def test_the_client_keeps_its_promises(pods: Pods) -> None:
+    promises(pods, "client.mjs", 16)
+
+
+def test_in_express_the_same_calls_pass_unasked_as_everywhere(pods: Pods) -> None:
+    # Node.js' client sends methods in capitals. For the other one see `Public` in `readings.ts`.
+    table = [
+        case._asdict() for case in TABLE if case.method.isupper() and case.target != "/%68ealth"
+    ]
+    promises(pods, "unasked.mjs", 8, unasked=table, unclear=UNCLEAR, clear=CLEAR)
+
+
+def promises(pods: Pods, file: str, count: int, **tables: Any) -> None:
+    """Run a file of tests under Node.js, as somebody with a session."""
     user, session = unique("user"), unique("session")
     with tempfile.TemporaryDirectory(prefix="peer-") as short:
         done = subprocess.run(
-            ["node", "--test", "--test-reporter=spec", str(BUILT / "test" / "client.mjs")],
+            ["node", "--test", "--test-reporter=spec", str(BUILT / "test" / file)],
             env={
                 **os.environ,
                 "SIDECAR_SOCKET": pods.addresses[0].socket,
                 "TOKEN": token(user, session),
                 "SESSION": session,
                 "SHORT": short,
+                "TABLES": json.dumps(tables),
             },
             capture_output=True,
             text=True,
@@ -89,7 +107,7 @@ def test_the_client_keeps_its_promises(pods: Pods) -> None:
             check=False,
         )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "pass 16" in done.stdout
+    assert f"pass {count}" in done.stdout
 
 
 def test_a_handler_is_protected_in_one_line(person: Person) -> None:
