@@ -100,25 +100,21 @@ class Passage:
 
     async def guard(self, app: App, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the app for a call that has passed; end its stream when it would not pass again."""
-        decision = decision_of(scope)
-        if not decision.session:
-            await app(scope, receive, send)
-            return
+        session = decision_of(scope).session  # an inner guard may put another decision there
         ending = _Ending(send)
         async with self.door.client.loop.cutting() as cut:
 
             async def watched(message: Message) -> None:
                 await ending.send(message)
                 if ending.is_stream and not ending.is_over:
-                    cut.watch(partial(self.why_lost, scope))
+                    cut.watch(partial(self.why_lost, scope, session))
 
             await app(scope, receive, watched)
         if cut.why:
             await ending.end(cut.why)
 
-    async def why_lost(self, scope: Scope) -> str:
+    async def why_lost(self, scope: Scope, session: str) -> str:
         """Return when the call would not pass any more: why, as the end of a problem's URN."""
-        session = decision_of(scope).session
         return (await self.door.until_lost(self._read(scope), self.contexts, session)).kind
 
     def _read(self, scope: Scope) -> Incoming:

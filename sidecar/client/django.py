@@ -70,7 +70,7 @@ class StepUp:
     def _guarded(
         self, response: Any, incoming: Incoming, contexts: tuple[str, ...], session: str
     ) -> Any:
-        if not session or not isinstance(response, StreamingHttpResponse):
+        if not isinstance(response, StreamingHttpResponse):
             return response
         if not is_event_stream(response.headers.get("Content-Type", "")):
             return response

@@ -54,10 +54,8 @@ class StepUp:
                     return flask.Response(found.body, found.status, list(found.headers))
                 flask.g.sidecar = found
                 result = flask.current_app.ensure_sync(view)(*args, **kwargs)
-                if (
-                    isinstance(result, flask.Response)
-                    and found.session
-                    and is_event_stream(result.content_type or "")
+                if isinstance(result, flask.Response) and is_event_stream(
+                    result.content_type or ""
                 ):
                     chunks = cast("Iterable[bytes]", result.response)
                     result.response = door.while_standing(chunks, incoming, names, found.session)

@@ -99,12 +99,12 @@ class Requirement:
                 raise WebSocketException(POLICY_VIOLATION, found.kind)
             raise HTTPException(found.status, found.kind, _own_headers(found))
         connection.scope[KEY] = found
-        if not isinstance(connection, WebSocket) or not found.session:
+        if not isinstance(connection, WebSocket):
             yield found
             return
         passage = Passage(door, self.contexts, incoming_from(self.step_up.gate, connection))
         async with door.client.loop.cutting() as cut:
-            cut.watch(partial(passage.why_lost, connection.scope))
+            cut.watch(partial(passage.why_lost, connection.scope, found.session))
             yield found
         if cut.why and connection.application_state is not WebSocketState.DISCONNECTED:
             await connection.close(POLICY_VIOLATION, cut.why)

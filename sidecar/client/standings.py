@@ -61,7 +61,13 @@ class Standings:
 
     @contextmanager
     def following(self, session: str, wake: Callable[[], None]) -> Iterator[None]:
-        """Have `wake` called, from another thread, when the session's standing may have changed."""
+        """Have `wake` called, from another thread, when the session's standing may have changed.
+
+        Of no session nothing is told: such a call passed unasked.
+        """
+        if not session:
+            yield
+            return
         if self._process != os.getpid():
             self._renew()  # a fork has no threads
         with self._lock:

@@ -104,8 +104,7 @@ async def _converse(
         return
     socket.scope[KEY] = found
     async with passage.door.client.loop.cutting() as cut:
-        if found.session:
-            cut.watch(partial(passage.why_lost, socket.scope))
+        cut.watch(partial(passage.why_lost, socket.scope, found.session))
         await run()
     if cut.why and socket.application_state is not WebSocketState.DISCONNECTED:
         await socket.close(POLICY_VIOLATION, cut.why)

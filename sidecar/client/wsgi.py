@@ -90,8 +90,6 @@ class StepUpMiddleware:
             return self.door.while_standing(chunks, incoming, contexts, session)
 
         chunks = self.app(environ, watched)
-        if not decision.session:
-            return chunks
         if not streams:
             return _when_begun(chunks, streams, guarded)
         return guarded(chunks) if streams[-1] else chunks

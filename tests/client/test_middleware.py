@@ -331,6 +331,20 @@ def test_a_stream_is_looked_at_again_though_nothing_is_told(kind: str, running: 
         drain(chunks)
 
 
+def test_a_stream_that_began_unasked_ends_when_it_can_be_asked_about(
+    kind: str, running: Daemon
+) -> None:
+    running.stop()
+    with (
+        site(kind, running.path, fail="open", recheck=0.05) as here,
+        here.client.stream("GET", "/events", headers={"Authorization": "Bearer bad"}) as stream,
+    ):
+        chunks = stream.iter_text()
+        assert next(chunks).startswith("hello")
+        running.start()
+        drain(chunks)
+
+
 def test_a_stream_ends_when_the_sidecar_stays_away(kind: str, running: Daemon) -> None:
     with (
         site(kind, running.path, patience=0.5, timeout=1) as here,
