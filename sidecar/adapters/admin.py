@@ -1,7 +1,7 @@
-"""The admin listener: metrics, health and, with a credential, sessions and policies.
+"""The admin listener: metrics, health and, with a credential, sessions, policies and acts.
 
 Its listener closes at once on shutdown, so the daemon lets this one die last: `/readyz` says
-"draining" until the end. Bodies are never read.
+"draining" until the end. No body is read but that of an act, by the credential.
 """
 
 import hmac
@@ -18,14 +18,16 @@ from hypercorn.typing import (
 )
 
 from sidecar.adapters import admin_letters
+from sidecar.adapters.admin_acts import ActDoor
 from sidecar.adapters.admin_letters import Letters
-from sidecar.adapters.asgi import Reply, dispatch, problem, reply_to
+from sidecar.adapters.asgi import BodyRefused, Reply, body_of, dispatch, problem, reply_to
 from sidecar.adapters.guesses import Guesses
 from sidecar.adapters.metrics import Exposition
 from sidecar.service.answers import Overloaded, Unavailable
 from sidecar.service.health import Health, Report
 from sidecar.service.inspection import ExplainQuery, InvalidQuery, SessionQuery
 from sidecar.service.observations import CredentialRefused, Observation, WorkerFailed
+from sidecar.wire import acts
 
 
 class Inspection(Protocol):
@@ -85,6 +87,7 @@ class AdminApp:
         token: Callable[[], str] = lambda: "",
         letters: Letters | None = None,
         guesses: Guesses | None = None,
+        act_door: ActDoor | None = None,
     ) -> None:
         self._health = health
         self._telemetry = telemetry
@@ -92,17 +95,22 @@ class AdminApp:
         self._letters = letters
         self._token = token
         self._guesses = guesses or Guesses()
+        self._acts = act_door
 
     async def __call__(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
         """Answer a request and refuse a WebSocket."""
-        await dispatch(scope, receive, send, lambda http: self._serve(http, send))
+        await dispatch(scope, receive, send, lambda http: self._serve(http, receive, send))
 
-    async def _serve(self, scope: HTTPScope, send: ASGISendCallable) -> None:
+    async def _serve(
+        self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
         route = _route(scope["raw_path"].decode("latin-1"))
         try:
-            reply = await self._answer(route, scope)
+            reply = await self._answer(route, scope, receive)
+        except BodyRefused as error:
+            reply = problem(error.status, str(error))
         except Unavailable as error:
             reply = problem(503, str(error), _retry(1))
         except Exception as error:  # noqa: BLE001 - the door: count, log, go on
@@ -111,12 +119,12 @@ class AdminApp:
         self._telemetry.answered(f"admin {route}", reply.status)
         await reply_to(scope, reply, send)
 
-    async def _answer(self, route: str, scope: HTTPScope) -> Reply:
+    async def _answer(self, route: str, scope: HTTPScope, receive: ASGIReceiveCallable) -> Reply:
         headers = {name.decode("latin-1"): v.decode("latin-1") for name, v in scope["headers"]}
         request = _Request(scope["raw_path"].decode("latin-1"), scope["query_string"])
         if route == _NOWHERE or (route.startswith("/v1/") and not self._token()):
             return problem(404, "there is nothing here")
-        allowed = admin_letters.METHODS.get(route, ("GET", "HEAD"))
+        allowed = _METHODS.get(route, ("GET", "HEAD"))
         if scope["method"] not in allowed:
             names = ", ".join(allowed)
             return problem(405, f"only {names}", ((b"allow", names.encode()),))
@@ -132,9 +140,19 @@ class AdminApp:
             case _:
                 method = scope["method"]
                 address, _ = scope["client"] or ("", 0)
-                return self._refusal(headers, address) or await self._inspect(
-                    route, request, method
-                )
+                refusal = self._refusal(headers, address)
+                if refusal is not None:
+                    return refusal
+                if route in acts.ROUTES:
+                    return await self._act(request, headers.get("content-type", ""), receive)
+                return await self._inspect(route, request, method)
+
+    async def _act(self, request: _Request, kind: str, receive: ASGIReceiveCallable) -> Reply:
+        where = acts.where_of(request.path)
+        if self._acts is None or where is None:
+            return problem(404, "there is nothing to act on here")
+        body = await body_of(receive, acts.MAX_BODY)
+        return await self._acts.answer(where, OPERATOR, kind, body)
 
     def _ready(self, request: _Request) -> Reply:
         try:
@@ -202,7 +220,11 @@ class AdminApp:
         return Reply(200, msgspec.json.encode(found))
 
 
+OPERATOR = "admin"
+"""Whose the admin credential is."""
+
 _NOWHERE = "nowhere"
+_METHODS = {**admin_letters.METHODS, **dict.fromkeys(acts.ROUTES, ("POST",))}
 _ROUTES = frozenset(
     {
         *("/metrics", "/livez", "/readyz", "/startupz"),
@@ -218,6 +240,9 @@ def _route(path: str) -> str:
     where = admin_letters.where_of(path)
     if where is not None:
         return where.route
+    act = acts.where_of(path)
+    if act is not None:
+        return act.route
     name = path.removeprefix("/v1/sessions/")
     return "/v1/sessions/{id}" if name and name != path and "/" not in name else _NOWHERE
 

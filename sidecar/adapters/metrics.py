@@ -30,6 +30,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from sidecar import __version__
+from sidecar.adapters.operator_telemetry import OperatorMetrics
 from sidecar.adapters.received_telemetry import ReceivedMetrics
 from sidecar.adapters.transmitter_metrics import TransmitterMetrics
 from sidecar.adapters.vocabulary import OTHER, Vocabulary
@@ -208,6 +209,7 @@ class Metrics:
             for outcome in EventOutcome:
                 self.events.labels(kind, outcome)
         self.received = ReceivedMetrics(self.registry)
+        self.operators = OperatorMetrics(self.registry)
         self.not_allowed = self._counter(
             "sidecar_not_allowed_total",
             "Events that their source may not say, by source and type.",

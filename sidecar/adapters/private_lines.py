@@ -28,6 +28,7 @@ _FREE_TEXT = {
     "mark-cleared": ("reason",),
     "session-revoked": ("reason",),
     "checked": ("reasons", "explanation"),
+    "operator-act": ("reason", "detail"),
 }
 """Fields that quote what was said of somebody, by the line that has them."""
 

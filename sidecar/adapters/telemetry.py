@@ -16,6 +16,7 @@ from sidecar.adapters import clock
 from sidecar.adapters.configuration_telemetry import ConfigurationRecord, Configured
 from sidecar.adapters.logs import Lines, Logger, logger
 from sidecar.adapters.metrics import Exposition, Level, Metrics, Read
+from sidecar.adapters.operator_telemetry import record_act
 from sidecar.adapters.private_lines import hiding
 from sidecar.adapters.received_telemetry import Received, record_received
 from sidecar.adapters.sampled_lines import SampledLines
@@ -65,6 +66,7 @@ from sidecar.service.observations import (
     WorkClaimed,
     WorkerFailed,
 )
+from sidecar.service.operator_records import OperatorActed
 from sidecar.service.transmitted import TransmissionOutcome, Transmitted
 from sidecar.wire.claims import Flaw, Need
 from sidecar.wire.explanations import shortened
@@ -241,6 +243,8 @@ class Telemetry:
                 self._spool_replayed(observation)
             case Buried():
                 self._buried(observation)
+            case OperatorActed():
+                record_act(observation, self.metrics.operators, self._log)
             case WorkClaimed():
                 self.metrics.work_claimed.inc(observation.entries)
             case DoorIncident():

@@ -1,12 +1,14 @@
 """What the commands that ask a daemon's admin listener share."""
 
 import argparse
+import json
 import os
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -16,6 +18,11 @@ from sidecar.cli.stopping import NEGATIVE, Stop
 from sidecar.domain.causes import words_of
 
 DEFAULT_URL = "http://127.0.0.1:9090"
+
+
+def in_path(name: str) -> str:
+    """Return a name as a part of a path; bytes that are no text stay what they are."""
+    return quote(name, safe="", errors="surrogateescape")
 
 
 def add_admin(parser: "argparse.ArgumentParser | argparse._ArgumentGroup") -> None:
@@ -53,9 +60,20 @@ class AdminClient:
         """What it answers, as JSON. Raises `Stop`."""
         return self.ask("GET", path, query)
 
-    def ask(self, method: str, path: str, query: Mapping[str, Any]) -> dict[str, Any]:
-        """As `get`, by another method."""
-        response = self._client.request(method, path, params=query)
+    def ask(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any],
+        body: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """As `get`, by another method, and perhaps with a body."""
+        content, headers = b"", {}
+        if body is not None:  # as ASCII: what is no text is for the daemon to refuse
+            content, headers = json.dumps(body).encode(), {"Content-Type": "application/json"}
+        response = self._client.request(
+            method, path, params=query, content=content, headers=headers
+        )
         try:
             body = response.json()
         except ValueError:
@@ -67,15 +85,17 @@ class AdminClient:
         match response.status_code:
             case 401:
                 raise Stop(f"{name}: this is not the daemon's admin credential")
-            case 404 if path.count("/") > 2 and detail:
+            case 404 if path.count("/") > 2 and detail not in {"", "there is nothing here"}:
                 raise Stop(f"{name}: {detail}", status=NEGATIVE)
             case 404:
                 raise Stop(
-                    f"{name}: the listener does not show sessions",
+                    f"{name}: the listener shows no sessions, and lets nobody act on them",
                     "Give the daemon an admin credential: admin.token_file.",
                 )
             case 400:
                 raise Stop(f"{name}: {detail}")
+            case 409:
+                raise Stop(f"{name}: {detail}", status=NEGATIVE)
             case status:
                 raise Stop(f"{name}: status {status}: {detail}", status=NEGATIVE)
 

@@ -4,10 +4,9 @@ import argparse
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import quote
 
 from sidecar.cli.asking import plain, print_json
-from sidecar.cli.asking_admin import AdminClient, add_admin, asking_admin
+from sidecar.cli.asking_admin import AdminClient, add_admin, asking_admin, in_path
 from sidecar.cli.stopping import DONE, NEGATIVE, Stop
 
 _PAGE = 1000
@@ -143,4 +142,4 @@ def _drop(client: AdminClient, arguments: argparse.Namespace) -> int:
 
 
 def _path(letter: str) -> str:
-    return f"/v1/dead-letters/{quote(letter, safe='')}"
+    return f"/v1/dead-letters/{in_path(letter)}"

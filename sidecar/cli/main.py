@@ -48,6 +48,7 @@ COMMANDS = (
     Command("emit", "emit", "push an event, or a file of them"),
     Command("check", "check", "ask whether a call may pass"),
     Command("sessions", "sessions", "list live sessions, or show one"),
+    Command("revoke", "revoke", "end sessions: of a user, on a device, or one"),
     Command("dead-letters", "dead_letters", "list events that were given up; put them back"),
     Command("pseudonym", "pseudonym", "what the log calls somebody where identifiers are keyed"),
     Command("ssf", "ssf", "set up streams at transmitters of shared signals"),

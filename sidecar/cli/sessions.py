@@ -5,10 +5,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
-from urllib.parse import quote
 
 from sidecar.cli.asking import plain, print_json
-from sidecar.cli.asking_admin import AdminClient, add_admin, asking_admin
+from sidecar.cli.asking_admin import AdminClient, add_admin, asking_admin, in_path
 from sidecar.cli.stopping import DONE, Stop
 
 _ENOUGH_PAGES = 1000
@@ -108,7 +107,7 @@ def _row(session: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _show(client: AdminClient, arguments: argparse.Namespace) -> int:
-    session = client.get(f"/v1/sessions/{quote(arguments.session, safe='')}", {})
+    session = client.get(f"/v1/sessions/{in_path(arguments.session)}", {})
     if arguments.json:
         print_json(session)
         return DONE

@@ -35,11 +35,13 @@ from sidecar.domain.facts import SIGNALS
 from sidecar.domain.namespaces import Namespaces
 from sidecar.domain.signal import Signal
 from sidecar.domain.source import Sources
+from sidecar.service.acts import Acts
 from sidecar.service.admission import Admission
 from sidecar.service.answers import Accepted, Overloaded, Unavailable
 from sidecar.service.budget import Budget
 from sidecar.service.check import Checker
 from sidecar.service.deadletters import DeadLetters
+from sidecar.service.ended_users import RequestIds
 from sidecar.service.fan_out import FanOut
 from sidecar.service.guarding import BEAT, Guard
 from sidecar.service.health import TRANSMITTERS, Health
@@ -265,6 +267,17 @@ class Journeys:
             telemetry=telemetry,
             new_id=new_id,
             current=lambda: self.reloader.settings,
+        )
+        self.acts = Acts(
+            store=self.pending if self.spool is not None else store,
+            view=self.view,
+            names=names,
+            namespaces=self._namespaces,
+            ids=RequestIds(
+                store=store, names=names, clock=clock.now, life=settings.sessions.facts_ttl
+            ),
+            clock=clock.now,
+            new_id=new_id,
         )
         self.saver = Saver(
             view=self.view,

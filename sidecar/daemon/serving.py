@@ -15,12 +15,14 @@ import trio
 
 from sidecar.adapters import clock
 from sidecar.adapters.admin import AdminApp
+from sidecar.adapters.admin_acts import ActDoor
 from sidecar.adapters.admin_credential import AdminCredential
 from sidecar.adapters.asgi import Listener
 from sidecar.adapters.authzen_door import AuthzenDoor
 from sidecar.adapters.certificates import Certificate
 from sidecar.adapters.data_listener import DataListener
 from sidecar.adapters.embedded import EmbeddedStore
+from sidecar.adapters.event_intake import EventIntake
 from sidecar.adapters.files import FileWatcher
 from sidecar.adapters.geography import Failure, Geography
 from sidecar.adapters.grpc_listener import GrpcListener
@@ -352,6 +354,7 @@ class Daemon:
             health=self.health,
             inspection=journeys.inspector,
             letters=journeys.letters,
+            act_door=self._act_door(journeys),
             token=AdminCredential(lambda: journeys.reloader.settings.admin, self._secret_read),
         )
         tls = self.settings.admin.tls
@@ -360,6 +363,13 @@ class Daemon:
             certificate = Certificate(tls.certificate, tls.key, say) if tls.certificate else None
             listener = Listener(binds_of(self.settings.admin), app, certificate=certificate)
             return tuple(await nursery.start(listener.run))
+
+    def _act_door(self, journeys: Journeys) -> ActDoor:
+        def crashed(error: Exception) -> None:
+            self.telemetry.record(WorkerFailed(where="admin", error=error))
+
+        events = EventIntake(journeys.events, journeys.settler, crashed)
+        return ActDoor(acts=journeys.acts, events=events, record=self.telemetry.record)
 
     async def _open_http(
         self, doors: trio.Nursery, journeys: Journeys, closing: trio.Event

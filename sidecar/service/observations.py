@@ -11,6 +11,7 @@ import msgspec
 
 from sidecar.domain.explanation import Explanation
 from sidecar.service.answers import Reason
+from sidecar.service.operator_records import OperatorActed
 from sidecar.service.reception_records import (
     LogoutTaken,
     Polled,
@@ -497,6 +498,7 @@ Observation: TypeAlias = (
     | StreamChanged
     | Polled
     | LogoutTaken
+    | OperatorActed
     | KeysRefreshed
     | AcrUnoffered
     | GeographyLoaded

@@ -1,0 +1,35 @@
+"""What operators did, as a record that is counted and logged."""
+
+from enum import StrEnum
+
+import msgspec
+
+
+class ActOutcome(StrEnum):
+    """What became of an operator's act, in the label `outcome`."""
+
+    DONE = "done"
+    SPOOLED = "spooled"  # durable here alone, as the store is away
+    INVALID = "invalid"
+    NOT_SEEN = "not_seen"  # nobody has heard of the name
+    CONFLICT = "conflict"  # the name, or the id, means several things
+    UNAVAILABLE = "unavailable"
+
+
+class OperatorActed(msgspec.Struct, frozen=True, kw_only=True):
+    """An operator wanted something done. One of `session`, `user` and `device` is named.
+
+    `detail` says why it was not done.
+    """
+
+    act: str
+    on: str
+    outcome: ActOutcome
+    operator: str
+    session: str = ""
+    user: str = ""
+    device: str = ""
+    issuer: str = ""
+    id: str = ""
+    reason: str = ""
+    detail: str = ""

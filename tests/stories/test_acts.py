@@ -1,0 +1,276 @@
+"""An operator's acts at whole daemons' admin listeners, over real HTTP and by the command."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from sidecar.cli.main import main
+from sidecar.domain.policy import RiskLevel, UserRisk
+from sidecar.wire.settings import Settings
+from tests.adapters.servers import Server
+from tests.domain.scenes import policy
+from tests.stories.running import ISSUER, Pods, eventually, running, token, unique
+
+PARTNER = "https://partner.example"
+POLICIES = (policy(UserRisk(RiskLevel.HIGH), name="risk"),)
+WHY = {"reason": "ticket 4711"}
+BEARER = {"Authorization": "Bearer operator"}
+
+
+def with_a_partner(settings: Settings, _: int) -> Settings:
+    (ours,) = settings.tokens.issuers
+    partner = msgspec.structs.replace(ours, issuer=PARTNER)
+    tokens = msgspec.structs.replace(settings.tokens, issuers=(ours, partner))
+    return msgspec.structs.replace(settings, tokens=tokens)
+
+
+@pytest.fixture(scope="module")
+def pods(valkey_server: Server) -> Iterator[Pods]:
+    with valkey_server.client() as client:
+        client.flushall()
+    with running(valkey_server.url, POLICIES, change=with_a_partner) as both:
+        yield both
+
+
+@pytest.fixture(autouse=True)
+def credential(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIDECAR_ADMIN__TOKEN", "operator")
+
+
+def act(pods: Pods, path: str, body: Any = None, pod: int = 0, **more: Any) -> httpx.Response:
+    url = f"{pods.addresses[pod].admin[0]}/v1/{path}"
+    more.setdefault("headers", BEARER)
+    more["headers"] = {"Content-Type": "application/json", **more["headers"]}
+    content = json.dumps(WHY if body is None else body)
+    return httpx.post(url, content=content, timeout=20, **more)
+
+
+def command(pods: Pods, *words: str, pod: int = 0) -> int:
+    return main([*words, "--url", pods.addresses[pod].admin[0]])
+
+
+def decisions(pods: Pods, shown: str, context: str = "c1") -> list[str]:
+    return [client.check(shown, context)["decision"] for client in pods.clients]
+
+
+def metric(pods: Pods, name: str) -> float:
+    lines = [
+        line
+        for one in pods.addresses
+        for line in httpx.get(f"{one.admin[0]}/metrics").text.splitlines()
+    ]
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+
+
+def test_a_user_is_revoked_everywhere_once_the_command_says_so(
+    pods: Pods, capsys: pytest.CaptureFixture[str]
+) -> None:
+    user, other = unique("user"), unique("user")
+    mine = [token(user, unique("session")) for _ in range(2)]
+    theirs = token(other, unique("session"))
+    for one in (*mine, theirs):
+        assert decisions(pods, one) == ["allow", "allow"]
+    assert command(pods, "revoke", "--user", user, "--wait") == 0
+    assert re.fullmatch(r"revoked on all 2 sidecars in \d+ ms\n", capsys.readouterr().out)
+    for one in (*mine, token(user, unique("session"))):  # an older sign-in, shown only now
+        assert decisions(pods, one) == ["deny", "deny"]
+    assert decisions(pods, theirs) == ["allow", "allow"]
+    eventually(  # a sign-in in a later second
+        lambda: decisions(pods, token(user, unique("session"), age=0)),
+        lambda found: found == ["allow", "allow"],
+        every=0.2,
+    )
+
+
+@pytest.mark.parametrize("kind", ["session", "device"])
+def test_one_session_or_all_on_a_device_are_revoked(pods: Pods, kind: str) -> None:
+    names = {name: unique(name) for name in ("user", "session", "device")}
+    mine = token(names["user"], names["session"], deviceid=names["device"])
+    kept = token(names["user"], unique("session"), deviceid=unique("device"))
+    for one in (mine, kept):
+        assert decisions(pods, one) == ["allow", "allow"]
+    path = f"{kind}s/{names[kind]}/revoke"
+    answer = act(pods, path, {**WHY, "wait": "everywhere"}, pod=1)
+    assert answer.status_code == 200, answer.text
+    told = answer.json()
+    assert (told["sessions"], told["settled"], told["have"], told["live"]) == (1, True, 2, 2)
+    assert (told["issuer"], told["by"], told["name"]) == (ISSUER, "admin", names[kind])
+    assert decisions(pods, mine) == ["deny", "deny"]
+    assert decisions(pods, kept) == ["allow", "allow"]
+
+
+def test_its_reason_and_its_source_stand_in_the_sessions_timeline(pods: Pods) -> None:
+    user, session = unique("user"), unique("session")
+    assert decisions(pods, token(user, session)) == ["allow", "allow"]
+    assert act(pods, f"users/{user}/revoke").status_code == 200
+    shown = httpx.get(f"{pods.addresses[1].admin[0]}/v1/sessions/{session}", headers=BEARER)
+    (told,) = (one["text"] for one in shown.json()["timeline"] if one["kind"] == "Revoked")
+    assert "source=operator:admin" in told
+    assert "reason=ticket 4711" in told
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic operator"}]
+)
+def test_who_shows_no_admin_credential_does_nothing(pods: Pods, headers: dict[str, str]) -> None:
+    user = unique("user")
+    shown = token(user, unique("session"))
+    assert decisions(pods, shown) == ["allow", "allow"]
+    assert act(pods, f"users/{user}/revoke", headers=headers).status_code == 401
+    assert decisions(pods, shown) == ["allow", "allow"]
+
+
+def test_a_name_at_several_issuers_is_ambiguous_until_one_is_named(
+    pods: Pods, capsys: pytest.CaptureFixture[str]
+) -> None:
+    user, session = unique("user"), unique("session")
+    ours, theirs = token(user, session), token(user, session, issuer=PARTNER)
+    assert decisions(pods, ours) == decisions(pods, theirs) == ["allow", "allow"]
+    for path in (f"users/{user}", f"sessions/{session}"):
+        answer = act(pods, f"{path}/revoke")
+        assert answer.status_code == 409, answer.text
+        assert ISSUER in answer.json()["detail"]
+        assert PARTNER in answer.json()["detail"]
+    assert command(pods, "revoke", "--user", user) == 1
+    assert PARTNER in capsys.readouterr().err
+    assert decisions(pods, ours) == decisions(pods, theirs) == ["allow", "allow"]
+    assert command(pods, "revoke", "--session", session, "--issuer", PARTNER, "--wait") == 0
+    assert decisions(pods, ours) == ["allow", "allow"]
+    assert decisions(pods, theirs) == ["deny", "deny"]
+
+
+def test_a_session_that_several_users_have_is_narrowed_by_its_user(pods: Pods) -> None:
+    one, other, session = unique("user"), unique("user"), unique("session")
+    shown = {name: token(name, session) for name in (one, other)}
+    for text in shown.values():
+        assert decisions(pods, text) == ["allow", "allow"]
+    answer = act(pods, f"sessions/{session}/revoke")
+    assert answer.status_code == 409, answer.text
+    assert one in answer.json()["detail"]
+    body = {**WHY, "user": one, "wait": "everywhere"}
+    assert act(pods, f"sessions/{session}/revoke", body).json()["settled"] is True
+    assert decisions(pods, shown[one]) == ["deny", "deny"]
+    assert decisions(pods, shown[other]) == ["allow", "allow"]
+
+
+@pytest.mark.parametrize("kind", ["user", "session", "device"])
+def test_a_name_that_nobody_has_heard_of_is_not_acted_on_unless_it_is_said_so(
+    pods: Pods, kind: str
+) -> None:
+    name = unique(kind)
+    path = f"{kind}s/{name}/revoke"
+    answer = act(pods, path)
+    assert answer.status_code == 404, answer.text
+    assert act(pods, path, {**WHY, "unseen": True}).status_code == 409, "at which issuer?"
+    body = {**WHY, "unseen": True, "issuer": ISSUER, "wait": "everywhere"}
+    assert act(pods, path, body).json()["sessions"] == 0
+    names = {"user": unique("user"), "session": unique("session"), "device": unique("device")}
+    names[kind] = name
+    shown = token(names["user"], names["session"], deviceid=names["device"])
+    assert decisions(pods, shown) == ["deny", "deny"]
+
+
+def test_an_act_counts_once_under_its_id_and_for_nothing_else(pods: Pods) -> None:
+    user, other = unique("user"), unique("user")
+    for name in (user, other):
+        assert decisions(pods, token(name, unique("session"))) == ["allow", "allow"]
+    body = {**WHY, "id": unique("act")}
+    assert "duplicate" not in act(pods, f"users/{user}/revoke", body).json()
+    assert act(pods, f"users/{user}/revoke", body, pod=1).json()["duplicate"] is True
+    for path, changed in (
+        (f"users/{other}/revoke", body),
+        (f"users/{user}/revoke", {**body, "reason": "another"}),
+    ):
+        for pod in (0, 1):
+            answer = act(pods, path, changed, pod=pod)
+            assert answer.status_code == 409, answer.text
+    assert decisions(pods, token(other, unique("session"))) == ["allow", "allow"]
+
+
+WRONG: dict[str, tuple[Any, int, str]] = {
+    "no reason": ({}, 400, "reason"),
+    "an empty reason": ({"reason": "  "}, 400, "reason"),
+    "a reason that is no text": ({"reason": 5}, 400, "reason"),
+    "a null reason": ({"reason": None}, 400, "reason"),
+    "a reason that is too long": ({"reason": "x" * 501}, 400, "at most 500"),
+    "a thousand times too long": ({"reason": "x" * 500_000}, 413, "at most"),
+    "a reason with a control character": ({"reason": "a\x1b[2Jb"}, 400, "control"),
+    "a reason with half a surrogate": ({"reason": "a\ud800"}, 400, ""),
+    "an unknown member": ({**WHY, "contexts": ["c1"]}, 400, "not known"),
+    "a foreign issuer": ({**WHY, "issuer": "https://evil.example"}, 400, "issuer"),
+    "an id that is too long": ({**WHY, "id": "x" * 129}, 400, "id"),
+    "an id that is a number": ({**WHY, "id": 5}, 400, "id"),
+    "a wait of another kind": ({**WHY, "wait": "here"}, 400, "wait"),
+    "a wait without end": ({**WHY, "wait": "everywhere", "timeout": 3600}, 400, "timeout"),
+    "no object": ([], 400, "object"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_cannot_be_read_is_refused_and_does_nothing(pods: Pods, case: str) -> None:
+    body, status, words = WRONG[case]
+    user = unique("user")
+    shown = token(user, unique("session"))
+    assert decisions(pods, shown) == ["allow", "allow"]
+    answer = act(pods, f"users/{user}/revoke", body)
+    assert answer.status_code == status, answer.text
+    assert words in answer.json()["detail"]
+    assert decisions(pods, shown) == ["allow", "allow"]
+
+
+def test_other_methods_types_and_paths_are_refused(pods: Pods) -> None:
+    url = f"{pods.addresses[0].admin[0]}/v1/users/ada/revoke"
+    assert httpx.get(url, headers=BEARER).status_code == 405
+    form = {**BEARER, "Content-Type": "application/x-www-form-urlencoded"}
+    assert httpx.post(url, content=b'{"reason":"x"}', headers=form).status_code == 415
+    for path in ("users//revoke", "users/a/b/revoke", "groups/a/revoke", "users/a/forget"):
+        assert act(pods, path).status_code == 404
+    for path in ("users/%00/revoke", "users/%ff/revoke", f"users/{'x' * 513}/revoke"):
+        assert act(pods, path).status_code == 400
+
+
+def test_acts_are_counted_by_what_became_of_them(pods: Pods) -> None:
+    before = metric(pods, 'sidecar_operator_acts_total{act="revoke",outcome="done"}')
+    refused = metric(pods, 'sidecar_operator_acts_total{act="revoke",outcome="not_seen"}')
+    user = unique("user")
+    decisions(pods, token(user, unique("session")))
+    act(pods, f"users/{user}/revoke")
+    act(pods, f"users/{unique('user')}/revoke")
+    assert metric(pods, 'sidecar_operator_acts_total{act="revoke",outcome="done"}') == before + 1
+    name = 'sidecar_operator_acts_total{act="revoke",outcome="not_seen"}'
+    assert metric(pods, name) == refused + 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("revoke",),
+        ("revoke", "--user", "a", "--device", "b"),
+        ("revoke", "--user", "a", "--wait", "61"),
+        ("revoke", "--user", "a\udcff"),
+        ("revoke", "--user", "a", "--reason", "b\udcff"),
+    ],
+)
+def test_the_command_says_what_is_wrong_with_it(
+    pods: Pods, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(pods, *words) == 2
+    assert capsys.readouterr().err.startswith("sidecar revoke: ")
+
+
+def test_a_command_without_a_reason_says_who_ran_it(pods: Pods) -> None:
+    user, session = unique("user"), unique("session")
+    decisions(pods, token(user, session))
+    assert command(pods, "revoke", "--session", session, "--user", user) == 0
+    shown = eventually(
+        lambda: httpx.get(
+            f"{pods.addresses[0].admin[0]}/v1/sessions/{session}", headers=BEARER
+        ).json(),
+        lambda found: "no reason given, by " in str(found["timeline"]),
+    )
+    assert shown["summary"]["standing"] == "revoked"
