@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 PEERS := $(VENV)/.peers
 ARGS ?=
 # Processes that run tests at once; 0 runs all in one.
-WORKERS ?= 0
+WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help set-up run test test-long bench lint format lock clean
@@ -30,7 +30,7 @@ $(PEERS): $(READY) tools/set-up-peers tests/system/peers/package.json $(shell fi
 run: $(READY) ## the demo: an embedded store, sample policies and a story (ARGS=--once ends)
 	@$(VENV)/bin/sidecar demo $(ARGS)
 
-test: $(READY) $(PEERS) ## every test but the long ones (WORKERS=3: in three processes)
+test: $(READY) $(PEERS) ## every test but the long ones (WORKERS=0: in one process)
 	@$(PYTHON) -m pytest -m "not long" -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-long: $(READY) $(PEERS) ## the long forms of property, chaos and scale tests

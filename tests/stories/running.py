@@ -249,7 +249,7 @@ class Pods:
             client.close()
 
 
-def eventually(ask: Any, until: Any, within: float = 10.0, every: float = 0.005) -> Any:
+def eventually(ask: Any, until: Any, within: float = 30.0, every: float = 0.005) -> Any:
     """Ask until the answer is as wanted; news takes its moment to reach other pods."""
     end = monotonic() + within
     while not until(answer := ask()):

@@ -69,7 +69,12 @@ class Process:
                 stderr=log,
                 env={**os.environ, "PYTHONPATH": str(Path.cwd())},
             )
-        eventually(self.is_ready, bool, within=20)
+        try:
+            eventually(self.is_ready, bool, within=60)
+        except BaseException:
+            self.process.kill()
+            self.process.wait()
+            raise
 
     def is_ready(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()
@@ -86,7 +91,7 @@ class Process:
 
     def end(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(15)
+        return self.process.wait(60)
 
 
 def level(sidecar: Process, name: str) -> float:
