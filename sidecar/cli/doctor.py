@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sidecar.cli.asking import address, plain, seconds
-from sidecar.cli.run import add_config
+from sidecar.cli.run import add_config, require_config
 from sidecar.cli.stopping import DONE, NEGATIVE, Stop
 
 if TYPE_CHECKING:  # loaded when it is needed
@@ -64,12 +64,7 @@ exit status: 0 nothing is wrong, 1 something is, 2 bad usage
 
 def run(arguments: argparse.Namespace) -> int:
     """Examine, and print what was found; the status tells whether anything is wrong."""
-    config = Path(arguments.config)
-    if not config.exists():
-        raise Stop(
-            f"{config}: there is no such file",
-            "Name one with --config; `sidecar demo` needs none.",
-        )
+    require_config(arguments.config)
     import trio  # noqa: PLC0415 - a command starts quickly
 
     from sidecar.daemon.examining import Examination, examine  # noqa: PLC0415 - likewise
@@ -77,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.gateway_url and not arguments.gateway_url.startswith(("https://", "http://")):
         raise Stop("sidecar doctor: --gateway-url: is no address with https:// or http://")
     token = _token(arguments.token_file) if arguments.token_file else ""
-    request = Examination(config, token, arguments.gateway_url, arguments.timeout)
+    request = Examination(Path(arguments.config), token, arguments.gateway_url, arguments.timeout)
     found = trio.run(examine, request)
     if arguments.json:
         _print_document(found)

@@ -1,32 +1,39 @@
 """`sidecar init`: from an empty directory to an app of one's own that is protected."""
 
 import argparse
-import shlex
-import sys
+import os
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NoReturn
 
 import trio
 
 from sidecar.adapters.discovery import discover
+from sidecar.adapters.replacing import write_texts
 from sidecar.cli.asking import address, plain
 from sidecar.cli.init_apps import FRAMEWORKS, app_files, browser_files
-from sidecar.cli.init_gateways import GATEWAYS, gateway_files
+from sidecar.cli.init_commands import tell_commands
+from sidecar.cli.init_gateways import GATEWAYS, UNQUOTABLE, gateway_directory, gateway_files
 from sidecar.cli.init_questions import NONE, Answers, ask
 from sidecar.cli.stopping import DONE, Stop
 from sidecar.domain.assurance import DEFAULT_LEVELS
 from sidecar.domain.causes import words_of
 from sidecar.service.answers import Unavailable
+from sidecar.wire.config import read_settings
 from sidecar.wire.listener_coherence import LONGEST_SOCKET
+from sidecar.wire.positions import ConfigError
 from sidecar.wire.provider_metadata import (
     Offer,
     algorithms_for,
     issuer_of,
+    issuer_problem,
     levels_for,
     remarks_on,
 )
 from sidecar.wire.starter import SOCKET, Plan, Ports, configuration, policy, scenario
 
+CONFIGURATION = "sidecar.yaml"
 LEVELS = tuple(level.name for level in DEFAULT_LEVELS)
 
 
@@ -35,9 +42,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Write what protects an app of yours: a configuration, a policy, a scenario that tests it, "
         "the files of your gateway, a small app in your framework, and the browser's half of a "
-        "step-up. Your provider is asked for its keys and for what it "
-        "offers. What is not given is asked for, where this runs in a terminal. Nothing needs "
-        "root, and no file is overwritten without --force."
+        "step-up. Your provider is asked for its keys and for what it offers. In a terminal, and "
+        "without --issuer or --audience, what is not given is asked for. Nothing needs root, and "
+        "no file is overwritten without --force."
     )
     parser.epilog = """\
 examples:
@@ -81,10 +88,9 @@ examples:
 
 
 def _port(text: str) -> int:
-    value = int(text)
-    if not 0 < value < 65535:
-        raise ValueError(text)
-    return value
+    if not text.isdecimal() or not 0 < int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: 1 to 65535")
+    return int(text)
 
 
 def _acr(text: str) -> tuple[str, str]:
@@ -98,35 +104,83 @@ def run(arguments: argparse.Namespace) -> int:
     """Ask, discover, write, and tell how to go on."""
     answers = ask(arguments)
     out = Path(answers.out)
+    _check_place(out, answers)
+    ports = _ports(arguments, answers)
     issuer = issuer_of(answers.issuer)
+    if problem := issuer_problem(issuer):
+        raise Stop(f"sidecar init: --issuer: {plain(issuer)} {problem}")
     offer = Offer(issuer=issuer) if arguments.offline else _discovered(issuer)
     told: dict[str, list[str]] = {}
     for level, value in arguments.acr:
         told.setdefault(level, []).append(value)
     levels, unplaced = levels_for(offer, told)
     gateway = GATEWAYS.get(answers.gateway)
-    check, admin = arguments.sidecar_port, arguments.admin_port
     plan = Plan(
         issuer=offer.issuer,
         audience=answers.audience,
         app=answers.app,
         setting=gateway.setting if gateway else NONE,
         grpc=gateway.grpc if gateway else False,
-        ports=Ports(arguments.port, arguments.app_port, check, check + 1, admin),
+        ports=ports,
         levels=levels,
         algorithms=algorithms_for(offer),
     )
-    _write(out, _files(plan, answers, out), force=arguments.force)
+    files = _files(plan, answers, out)
+    _check_configuration(files)
+    _write(out, files, force=arguments.force)
     if not arguments.offline:
         for remark in remarks_on(offer, unplaced):
             print(f"note: {plain(remark)}")
-    _tell(out, answers, plan.ports)
+    tell_commands(out, answers, ports)
     return DONE
+
+
+def _check_place(out: Path, answers: Answers) -> None:
+    """Raise `Stop` for a directory whose path cannot stand where it has to."""
+    socket = str(out.absolute() / SOCKET)
+    if len(socket.encode()) > LONGEST_SOCKET:
+        raise Stop(
+            f"sidecar init: {socket} is too long for the path of a unix socket",
+            "Name a directory with a shorter path with --out.",
+        )
+    if answers.gateway != NONE and set(str(out.absolute())) & UNQUOTABLE:
+        raise Stop(
+            f"sidecar init: --out: {out.absolute()}: configurations of gateways cannot name a path"
+            f" with {' '.join(sorted(UNQUOTABLE))}"
+        )
+
+
+def _ports(arguments: argparse.Namespace, answers: Answers) -> Ports:
+    """Return where everything listens; raises `Stop` where two would at one port."""
+    check = arguments.sidecar_port
+    ports = Ports(
+        gateway=arguments.port,
+        app=arguments.app_port,
+        check=check,
+        grpc=check + 1,
+        admin=arguments.admin_port,
+        between=check + 2,
+    )
+    used = defaultdict(list)
+    used[ports.app].append("--app-port")
+    used[ports.admin].append("--admin-port")
+    if answers.gateway != NONE:
+        used[ports.gateway].append("--port")
+        used[ports.check].append("--sidecar-port")
+        if GATEWAYS[answers.gateway].grpc:
+            used[ports.grpc].append("--sidecar-port and one")
+        if answers.gateway == "traefik":
+            used[ports.between].append("--sidecar-port and two")
+    for port, options in used.items():
+        if len(options) > 1 or port > 65535:
+            what = "is no port" if port > 65535 else "can be used by one alone"
+            raise Stop(f"sidecar init: {', '.join(options)}: {port} {what}")
+    return ports
 
 
 def _discovered(issuer: str) -> Offer:
     try:
-        offer = trio.run(discover, issuer)
+        offer = trio.run(discover, issuer, strict_exception_groups=False)
     except Unavailable as error:
         raise Stop(
             f"sidecar init: {plain(str(error))}",
@@ -140,66 +194,50 @@ def _files(plan: Plan, answers: Answers, out: Path) -> dict[str, str]:
     """Return the text of each file, by its path below `out`."""
     gateway = answers.gateway
     files = {
-        "sidecar.yaml": configuration(plan),
+        CONFIGURATION: configuration(plan),
         "policies/payments.yaml": policy(plan),
         "scenarios/payments.yaml": scenario(plan),
     }
     texts = app_files(answers.framework, plan, behind=gateway != NONE)
     files |= texts | browser_files(plan.issuer, answers.client)
     if gateway != NONE:
-        texts = gateway_files(gateway, _gateway(out), plan.ports)
+        texts = gateway_files(gateway, gateway_directory(out), plan.ports)
         files |= {f"gateway/{name}": text for name, text in texts.items()}
     return files
 
 
-def _gateway(out: Path) -> Path:
-    return out.absolute() / "gateway"
+def _check_configuration(files: Mapping[str, str]) -> None:
+    """Raise `Stop` where the daemon would refuse what would be written."""
+    try:
+        read_settings(files[CONFIGURATION], CONFIGURATION, {}, _no_secrets)
+    except ConfigError as error:
+        problems = [f"  {one.field}: {one.message}" for one in error.problems]
+        raise Stop(
+            "sidecar init: the configuration that this makes would be refused; nothing is written",
+            *map(plain, problems),
+        ) from error
+
+
+def _no_secrets(path: str) -> NoReturn:
+    raise FileNotFoundError(path)
 
 
 def _write(out: Path, files: Mapping[str, str], *, force: bool) -> None:
     """Write all files, or none where one is there and must stay."""
-    socket = str(out.absolute() / SOCKET)
-    if len(socket.encode()) > LONGEST_SOCKET:
-        raise Stop(
-            f"sidecar init: {socket} is too long for the path of a unix socket",
-            "Name a directory with a shorter path with --out.",
-        )
-    there = [name for name in files if (out / name).exists()]
+    there = [name for name in files if os.path.lexists(out / name)]
     if there and not force:
         raise Stop(
-            f"sidecar init: {out} has {', '.join(there)} already",
+            f"sidecar init: {out} has {', '.join(there)} already; nothing is written",
             "Name another directory with --out, or overwrite them with --force.",
         )
-    for name, text in files.items():
-        file = out / name
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise Stop(f"sidecar init: {file} cannot be written: {words_of(error)}") from error
-    print(f"wrote into {plain(str(out))}: {', '.join(sorted(files))}")
-
-
-def _tell(out: Path, answers: Answers, ports: Ports) -> None:
-    """Print the commands to go on with: the daemon, what stands beside it, and a signal."""
-    gateway, framework = answers.gateway, answers.framework
-    config = shlex.quote(str(out / "sidecar.yaml"))
-    socket = shlex.quote(str(out / SOCKET))
-    commands = [f"sidecar run --config {config}"]
-    if framework != NONE:
-        start = FRAMEWORKS[framework].replace("{port}", str(ports.app))
-        commands.append(f"cd {shlex.quote(str(out))} && {start}")
-    if gateway != NONE:
-        here = shlex.quote(str(_gateway(out)))
-        commands.append(GATEWAYS[gateway].command.replace("{here}", here))
-    event = "--type risk-level-change --user USER --data current_level=HIGH"
-    commands.append(f"sidecar emit --socket {socket} {event}")
-    print("\nGo on with these, each in a terminal of its own:")
-    for command in commands:
-        print(f"  {command}")
-    if framework != NONE:
-        port = ports.app if gateway == NONE else ports.gateway
-        at = f"http://127.0.0.1:{port}/"
-        print(f"The page is at {at}: a public client {plain(answers.client)!r} of your provider,")
-        print("with that address as its redirect URI. What is amiss, `sidecar doctor` tells.")
-    sys.stdout.flush()
+    try:
+        write_texts(out, files)
+    except OSError as error:
+        where = error.filename or out
+        raise Stop(
+            f"sidecar init: {plain(str(where))} cannot be written: {words_of(error)}",
+            "Nothing is written. Name another directory with --out.",
+        ) from error
+    print(f"wrote into {out}: {', '.join(sorted(files))}")
+    if there:
+        print(f"overwritten: {', '.join(sorted(there))}")

@@ -2,18 +2,38 @@
 
 import json
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from sidecar.adapters.starter_files import starter_files
 from sidecar.wire.starter import Plan
 
-FRAMEWORKS: Mapping[str, str] = {
-    "fastapi": "uvicorn app:app --port {port}",
-    "starlette": "uvicorn app:app --port {port}",
-    "flask": "flask --app app run --port {port}",
-    "django": "python app.py runserver {port}",
-    "express": "PORT={port} node app.mjs",
+
+class Framework(NamedTuple):
+    """How a small app in a framework is started in its directory.
+
+    `command` begins with a program of Python's where there are `packages`, which it needs.
+    """
+
+    command: str
+    packages: tuple[str, ...] = ()
+    note: str = ""
+
+
+FRAMEWORKS: Mapping[str, Framework] = {
+    # By itself uvicorn takes the client's address from whoever calls on the same machine.
+    "fastapi": Framework(
+        "uvicorn app:app --port {port} --no-proxy-headers", ("fastapi", "uvicorn")
+    ),
+    "starlette": Framework(
+        "uvicorn app:app --port {port} --no-proxy-headers", ("starlette", "uvicorn")
+    ),
+    "flask": Framework("flask --app app run --port {port}", ("flask",)),
+    "django": Framework("python app.py runserver {port}", ("django",)),
+    "express": Framework(
+        "PORT={port} node app.mjs",
+        note="it needs, in its directory: npm install express PATH_TO/clients/typescript (built)",
+    ),
 }
-"""How the app of each is started in its directory."""
 
 
 def app_files(framework: str, plan: Plan, *, behind: bool) -> dict[str, str]:

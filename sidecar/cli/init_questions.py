@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from sidecar.cli.init_apps import FRAMEWORKS
@@ -11,6 +11,7 @@ from sidecar.cli.stopping import Stop
 from sidecar.wire.url_credentials import credential_in
 
 NONE = "none"
+OUT = "sidecar"
 
 
 class Answers(NamedTuple):
@@ -27,26 +28,39 @@ class Answers(NamedTuple):
 
 def ask(arguments: argparse.Namespace) -> Answers:
     """Return what was given, what is answered in a terminal, and defaults for the rest."""
-    given: dict[str, str | None] = {name: getattr(arguments, name) for name in Answers._fields}
-    asks = sys.stdin.isatty() and not (given["issuer"] and given["audience"])
-    if not asks:
-        missing = [f"--{name}" for name in ("issuer", "audience") if not given[name]]
-        if missing:
-            raise Stop(
-                f"sidecar init: {' and '.join(missing)} must be given: there is no terminal to ask"
-                " at",
-                "Such as: sidecar init --issuer https://login.example.com --audience payroll",
-            )
-        audience = given["audience"] or ""
-        return Answers(
-            issuer=given["issuer"] or "",
-            audience=audience,
-            app=given["app"] or audience,
-            gateway=given["gateway"] or NONE,
-            framework=given["framework"] or NONE,
-            client=given["client"] or given["app"] or audience,
-            out=given["out"] or "sidecar",
+    given = {name: (getattr(arguments, name) or "").strip() for name in Answers._fields}
+    missing = [f"--{name}" for name in ("issuer", "audience") if not given[name]]
+    if missing and not _is_terminal():
+        raise Stop(
+            f"sidecar init: {' and '.join(missing)} must be given: there is no terminal to ask at",
+            "Such as: sidecar init --issuer https://login.example.com --audience payroll",
         )
+    answers = _asked(given) if missing else _by_default(given)
+    for name, answer in answers._asdict().items():
+        # An address of bytes that are no text, too: Python has made surrogates of them.
+        if not answer.isprintable():
+            raise Stop(f"sidecar init: --{name}: has a character that is no text: {answer!a}")
+    return answers
+
+
+def _is_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def _by_default(given: Mapping[str, str]) -> Answers:
+    audience = given["audience"]
+    return Answers(
+        issuer=given["issuer"],
+        audience=audience,
+        app=given["app"] or audience,
+        gateway=given["gateway"] or NONE,
+        framework=given["framework"] or NONE,
+        client=given["client"] or given["app"] or audience,
+        out=given["out"] or OUT,
+    )
+
+
+def _asked(given: Mapping[str, str]) -> Answers:
     issuer = given["issuer"] or _answer("Your provider, as the `iss` of its tokens (https://...)")
     audience = given["audience"] or _answer("What tokens for your app have in `aud`")
     app = given["app"] or _answer("What policies call the app", audience)
@@ -58,7 +72,7 @@ def ask(arguments: argparse.Namespace) -> Answers:
         gateway=given["gateway"] or _answer("What stands before it", "nginx", (*GATEWAYS, NONE)),
         framework=given["framework"] or _answer("What a first app is written in", NONE, some),
         client=given["client"] or _answer("The page's client id at the provider", app),
-        out=given["out"] or _answer("Where the files go", "sidecar"),
+        out=given["out"] or _answer("Where the files go", OUT),
     )
 
 

@@ -6,6 +6,8 @@ import os
 from sidecar.cli.stopping import Stop
 
 DEFAULT_CONFIG = "config/sidecar.yaml"
+WRITTEN_BY_INIT = ("sidecar/sidecar.yaml", "sidecar.yaml")
+"""Where `sidecar init` puts one: seen from where it ran, and from beside it."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -32,13 +34,21 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def require_config(file: str) -> None:
+    """Raise `Stop` where there is no such file, with where one is or comes from."""
+    if os.path.exists(file):  # noqa: PTH110 - pathlib costs start-up time
+        return
+    near = [one for one in WRITTEN_BY_INIT if os.path.exists(one)]  # noqa: PTH110 - likewise
+    hint = "Name one with --config; `sidecar init` writes a first one, `sidecar demo` needs none."
+    raise Stop(
+        f"{file}: there is no such file",
+        f"There is {near[0]}: name it with --config." if near else hint,
+    )
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Run the daemon."""
-    if not os.path.exists(arguments.config):  # noqa: PTH110 - pathlib costs start-up time
-        raise Stop(
-            f"{arguments.config}: there is no such file",
-            "Name one with --config; `sidecar demo` needs none.",
-        )
+    require_config(arguments.config)
     from sidecar.daemon import main  # noqa: PLC0415 - a command starts quickly
 
     return main(arguments.config)

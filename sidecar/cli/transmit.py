@@ -1,10 +1,8 @@
 """`sidecar transmit`: the transmitter of shared signals alone."""
 
 import argparse
-import os
 
-from sidecar.cli.run import add_config
-from sidecar.cli.stopping import Stop
+from sidecar.cli.run import add_config, require_config
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -25,11 +23,7 @@ examples:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the transmitter."""
-    if not os.path.exists(arguments.config):  # noqa: PTH110 - pathlib costs start-up time
-        raise Stop(
-            f"{arguments.config}: there is no such file",
-            "Name one with --config.",
-        )
+    require_config(arguments.config)
     from sidecar.daemon import main  # noqa: PLC0415 - a command starts quickly
     from sidecar.daemon.transmitter import transmitter  # noqa: PLC0415 - likewise
 

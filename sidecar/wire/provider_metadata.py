@@ -6,6 +6,9 @@ import msgspec
 
 from sidecar.domain.assurance import DEFAULT_LEVELS, Level
 from sidecar.wire.jwks import ALGORITHMS
+from sidecar.wire.offered import texts_in
+from sidecar.wire.positions import shown
+from sidecar.wire.reach import is_fetchable
 from sidecar.wire.token_settings import Issuer
 
 WELL_KNOWN = ("/.well-known/openid-configuration", "/.well-known/oauth-authorization-server")
@@ -30,6 +33,9 @@ own are configured; higher numbers mean what its operator has made of them.
 """
 
 
+_MOST_SHOWN = 12
+
+
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
     """What a provider's metadata say that it offers; empty where they do not say."""
 
@@ -45,10 +51,10 @@ def offer_of(metadata: Mapping[str, object], issuer: str, keys: int = 0) -> Offe
     """Read an issuer's metadata; a member that is no list of texts counts as absent."""
     return Offer(
         issuer=issuer,
-        acr_values=_texts(metadata.get("acr_values_supported")),
-        scopes=_texts(metadata.get("scopes_supported")),
-        claims=_texts(metadata.get("claims_supported")),
-        algorithms=_texts(metadata.get("id_token_signing_alg_values_supported")),
+        acr_values=texts_in(metadata.get("acr_values_supported")),
+        scopes=texts_in(metadata.get("scopes_supported")),
+        claims=texts_in(metadata.get("claims_supported")),
+        algorithms=texts_in(metadata.get("id_token_signing_alg_values_supported")),
         keys=keys,
     )
 
@@ -59,8 +65,20 @@ def issuer_of(text: str) -> str:
     for suffix in WELL_KNOWN:
         head, found, tail = text.partition(suffix)
         if found:
-            return head + tail
+            return head + tail.partition("?")[0]
     return text if "://" in text or not text else f"https://{text}"
+
+
+def issuer_problem(issuer: str) -> str:
+    """Return why this can be no issuer that is asked; empty where it can.
+
+    OpenID Connect Discovery 1.0, section 3: https, without a query and a fragment.
+    """
+    if not is_fetchable(issuer):
+        return "must be https://..., or http on this machine itself"
+    if "?" in issuer or "#" in issuer:
+        return "must have no query and no fragment"
+    return ""
 
 
 def algorithms_for(offer: Offer) -> tuple[str, ...]:
@@ -115,7 +133,7 @@ def remarks_on(offer: Offer, unplaced: tuple[str, ...]) -> tuple[str, ...]:
     if unplaced:
         remarks.append(
             "the provider offers values of `acr` that no assurance level has:"
-            f" {', '.join(unplaced)}. Say what they show, such as --acr mfa=VALUE"
+            f" {_some(unplaced)}. Say what they show, such as --acr mfa=VALUE"
         )
     missing = [name for name in ("sid", "auth_time", "acr", "amr") if name not in offer.claims]
     if offer.claims and missing:
@@ -126,7 +144,8 @@ def remarks_on(offer: Offer, unplaced: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(remarks)
 
 
-def _texts(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        return ()
-    return tuple(dict.fromkeys(one for one in value if isinstance(one, str) and one.isprintable()))
+def _some(values: tuple[str, ...]) -> str:
+    """Return the first of many, each in short: a provider may say as much as it likes."""
+    more = len(values) - _MOST_SHOWN
+    told = ", ".join(map(shown, values[:_MOST_SHOWN]))
+    return f"{told} and {more} more" if more > 0 else told

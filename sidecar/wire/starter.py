@@ -20,11 +20,18 @@ class Ports(NamedTuple):
     check: int = 8181
     grpc: int = 8182
     admin: int = 9090
+    between: int = 8183  # where Traefik asks itself, to ask the sidecar with time-outs
 
     def fit(self, text: str) -> str:
         """Put these ports into a configuration of deploy/gateways in place of its own."""
-        shipped = {"8000": self.gateway, "8080": self.app, "8181": self.check, "8182": self.grpc}
-        return re.sub(r"(?<=[ :])(8000|8080|8181|8182)\b", lambda at: str(shipped[at[0]]), text)
+        shipped = {
+            "8000": self.gateway,
+            "8080": self.app,
+            "8181": self.check,
+            "8182": self.grpc,
+            "8183": self.between,
+        }
+        return re.sub(rf"(?<=[ :])({'|'.join(shipped)})\b", lambda at: str(shipped[at[0]]), text)
 
 
 class Plan(NamedTuple):
@@ -53,8 +60,7 @@ def configuration(plan: Plan) -> str:
 
 app:
   id: {_text(plan.app)}
-  realm: {_text(plan.app)}
-
+{_realm(plan.app)}
 # For the app in its own process: events and checks as lines of JSON.
 socket:
   path: {SOCKET}
@@ -142,6 +148,12 @@ def _doors(plan: Plan) -> str:
             "# For a gateway; only the app itself asks, on the socket.\nhttp:\n  enabled: false\n"
         )
     return f"# For the gateway.\nhttp:\n{bind}  gateway: {plan.setting}\n{public}"
+
+
+def _realm(app: str) -> str:
+    """Return the line of the realm, unless a challenge cannot name it (RFC 9110, section 5.6.4)."""
+    quotable = app.isascii() and not set(app) & {'"', "\\"}
+    return f"  realm: {_text(app)}\n" if quotable else ""
 
 
 def _algorithms(plan: Plan) -> str:

@@ -29,7 +29,7 @@ async def test_it_tells_what_the_provider_offers_and_how_many_keys_can_be_used(
 ) -> None:
     publish(provider, provider.url, acr_values_supported=["a", 7, "a"], claims_supported=["sid"])
     offer = await discover(provider.url)
-    assert (offer.keys, offer.acr_values, offer.claims) == (1, ("a",), ("sid",))
+    assert (offer.keys, offer.acr_values, offer.claims) == (1, ("a", "7"), ("sid",))
 
 
 async def test_an_issuer_whose_name_ends_with_a_slash_is_found_without_it(

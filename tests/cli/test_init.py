@@ -1,7 +1,10 @@
 """`sidecar init`: what it writes runs, tests well, and overwrites nothing."""
 
 import re
+import subprocess
+import tempfile
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,8 @@ import yaml
 from sidecar.cli.init_apps import FRAMEWORKS
 from sidecar.cli.init_gateways import GATEWAYS
 from sidecar.cli.main import main
+from tests.system.gateways.programs import GATEWAYS as PROGRAMS
+from tests.system.gateways.programs import program
 
 ISSUER = "https://login.example.com"
 USUAL = ("init", "--offline", "--issuer", ISSUER, "--audience", "payroll")
@@ -21,14 +26,41 @@ def checked(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert told == [0, 0], capsys.readouterr()
 
 
+CHECKS = {
+    "nginx": ["nginx", "-t", "-p", "{here}", "-e", "error.log", "-c", "nginx.conf"],
+    "caddy": ["caddy", "validate", "--config", "{here}/Caddyfile", "--adapter", "caddyfile"],
+    "haproxy": ["haproxy", "-c", "-f", "{here}/haproxy.cfg"],
+    "apache": ["apache2", "-t", "-f", "{here}/apache2.conf"],
+    "envoy": ["envoy", "--mode", "validate", "-c", "{here}/envoy.yaml"],
+    "envoy-grpc": ["envoy", "--mode", "validate", "-c", "{here}/envoy.yaml"],
+}
+"""What gateways have to look at their own files with; Traefik has nothing."""
+
+
+@pytest.fixture
+def trying() -> Iterator[Path]:
+    """A directory with a name that configurations and shells have to quote, and a short path."""
+    with tempfile.TemporaryDirectory(prefix="a Zürcher's ") as name:
+        yield Path(name)
+
+
 @pytest.mark.parametrize("gateway", [*GATEWAYS, "none"])
-def test_what_it_writes_passes_validate_and_test(
-    gateway: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_what_it_writes_passes_validate_and_test_and_the_gateways_own_check(
+    gateway: str, trying: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / gateway
+    out = trying / gateway
     assert main([*USUAL, "--gateway", gateway, "--out", str(out)]) == 0
     checked(out, capsys)
     assert (out / "gateway").is_dir() is (gateway != "none")
+    for file in out.glob("gateway/*"):
+        # Each path of the shipped ones has become one of these.
+        assert not re.search(r"/etc/(haproxy|apache2|traefik)", file.read_text())
+        if file.suffix in {".yaml", ".yml"}:
+            assert list(yaml.safe_load_all(file.read_text()))
+    if gateway in CHECKS and PROGRAMS[gateway].installed:
+        name, *arguments = (one.replace("{here}", f"{out}/gateway") for one in CHECKS[gateway])
+        done = subprocess.run([str(program(name)), *arguments], capture_output=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_without_a_terminal_it_names_the_options_that_are_missing(
@@ -39,6 +71,68 @@ def test_without_a_terminal_it_names_the_options_that_are_missing(
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--issuer", "http://login.example.com"], "--issuer: http://login.example.com must be"),
+        (["--issuer", "ftp://login.example.com"], "must be https://"),
+        (["--issuer", "https://"], "must be https://"),
+        (["--issuer", "https://[::1"], "must be https://"),
+        (["--issuer", "https://login.example.com/?tenant=1"], "must have no query"),
+        (["--issuer", "https://login.example.com/#a"], "must have no query and no fragment"),
+        (["--issuer", ""], "--issuer must be given"),
+        (["--audience", ""], "--audience must be given"),
+        (["--audience", "   "], "--audience must be given"),
+        (["--audience", "pay\nroll"], r"--audience: has a character that is no text: 'pay\nroll'"),
+        (["--app", "pay\x7froll"], "--app: has a character"),
+        (["--client", "pay\udcffroll"], "--client: has a character"),
+        (["--out", "pay\udcffroll"], "--out: has a character"),
+        (["--out", "a" * 120], "too long for the path of a unix socket"),
+        (["--out", "a$HOME", "--gateway", "haproxy"], "cannot name a path"),
+        (["--port", "8080", "--gateway", "nginx"], "--app-port, --port: 8080 can be used by one"),
+        (["--admin-port", "8182", "--gateway", "envoy-grpc"], "--sidecar-port and one: 8182"),
+        (["--admin-port", "8183", "--gateway", "traefik"], "--sidecar-port and two: 8183"),
+        (["--sidecar-port", "65535", "--gateway", "istio"], "65536 is no port"),
+        (["--acr", "mfa=a b"], "assurance.levels[1].acr: 'a b' cannot be asked for"),
+        (["--acr", "mfa=x", "--acr", "single-factor=x"], "shows level 'single-factor' already"),
+    ],
+)
+def test_what_would_make_no_good_configuration_is_told_and_nothing_is_written(
+    more: list[str],
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([*USUAL, *more]) == 2
+    assert told in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "name", ["Bücher & Söhne", "null", "-1", "https://api.example/", 'a"b', "{x: y}", "#"]
+)
+def test_whatever_an_app_is_called_it_stands_in_the_files_as_it_is(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*USUAL, f"--audience={name}", "--out", str(tmp_path)]) == 0
+    checked(tmp_path, capsys)
+    written = yaml.safe_load((tmp_path / "sidecar.yaml").read_text())
+    assert written["app"]["id"] == name
+    assert written["tokens"]["issuers"][0]["audiences"] == [name]
+
+
+@pytest.mark.parametrize("words", [["--port", "abc"], ["--port", "0"], ["--acr", "mfa="]])
+def test_an_option_that_cannot_be_is_named(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*USUAL, *words])
+    assert ended.value.code == 2
+    assert f"argument {words[0]}: '{words[1]}' is no" in capsys.readouterr().err
+
+
 def test_it_overwrites_nothing_unless_it_is_told_to(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -46,10 +140,16 @@ def test_it_overwrites_nothing_unless_it_is_told_to(
     assert main(words) == 0
     policies = tmp_path / "policies" / "payments.yaml"
     policies.write_text("mine")
+    (tmp_path / "sidecar.yaml").unlink()
+    (tmp_path / "sidecar.yaml").symlink_to(tmp_path / "elsewhere")
     assert main(words) == 2
-    assert "--force" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "--force" in told
+    assert f"{tmp_path} has sidecar.yaml, policies/payments.yaml, " in told
     assert policies.read_text() == "mine"
     assert main([*words, "--force"]) == 0
+    assert not (tmp_path / "elsewhere").exists()
+    assert "\noverwritten: browser/index.html, " in capsys.readouterr().out
     assert yaml.safe_load(policies.read_text())["policies"]
 
 

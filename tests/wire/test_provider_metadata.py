@@ -65,6 +65,13 @@ def test_values_that_nobody_can_place_are_told() -> None:
     assert "--acr mfa=VALUE" in remarks_on(offer(), ())[0]
 
 
+def test_what_a_provider_says_at_length_is_told_in_short() -> None:
+    many = ("y" * 900_000, *map(str, range(8000)))
+    (told, _) = remarks_on(offer(*many, claims=("sub",)), many)
+    assert "..., 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 7989 more" in told
+    assert len(told) < 400
+
+
 def test_algorithms_are_configured_only_where_the_usual_ones_have_none_of_it() -> None:
     assert algorithms_for(offer(algorithms=("RS256", "ES512"))) == ()
     assert algorithms_for(offer(algorithms=("HS256", "ES512"))) == ("ES512",)
@@ -72,5 +79,7 @@ def test_algorithms_are_configured_only_where_the_usual_ones_have_none_of_it() -
 
 
 def test_what_is_no_list_of_texts_counts_as_absent() -> None:
-    read = offer_of({"acr_values_supported": "mfa", "claims_supported": [1, "sub", "a\nb"]}, A)
-    assert (read.acr_values, read.claims) == ((), ("sub",))
+    read = offer_of(
+        {"acr_values_supported": "mfa", "claims_supported": [1, True, None, "sub", "a\nb"]}, A
+    )
+    assert (read.acr_values, read.claims) == ((), ("1", "sub"))

@@ -1,7 +1,9 @@
 """A headless Chromium, driven by its DevTools protocol."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +16,8 @@ from websockets.sync.client import ClientConnection, connect
 from tests.stories.running import eventually
 
 PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser")
+PATIENCE = 60.0
+"""Seconds that a busy machine may take."""
 OPTIONS = (
     "--headless",
     "--no-sandbox",
@@ -37,7 +41,7 @@ class Tab:
             json.dumps({"id": self._number, "method": method, "params": parameters})
         )
         while True:
-            told: dict[str, Any] = json.loads(self._connection.recv(20))
+            told: dict[str, Any] = json.loads(self._connection.recv(PATIENCE))
             if told.get("id") == self._number:
                 return told
 
@@ -50,7 +54,7 @@ class Tab:
         return told.get("result", {}).get("result", {}).get("value")
 
     def await_value(self, expression: str, wanted: Any = True) -> None:
-        eventually(lambda: self.value(expression), lambda found: found == wanted, 20, 0.02)
+        eventually(lambda: self.value(expression), lambda found: found == wanted, PATIENCE, 0.02)
 
     def click(self, selector: str) -> None:
         found = f"document.querySelector({selector!r}) !== null"
@@ -70,19 +74,20 @@ def browsing(profile: Path) -> Iterator[Tab]:
         [str(PROGRAM), f"--user-data-dir={profile}", *OPTIONS],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         told = profile / "DevToolsActivePort"
-        eventually(lambda: told.exists() and told.read_text(), bool, 20)
+        eventually(lambda: told.exists() and told.read_text(), bool, PATIENCE)
         port = told.read_text().split()[0]
 
         def pages() -> list[str]:
             found = httpx.get(f"http://127.0.0.1:{port}/json/list").json()
             return [one["webSocketDebuggerUrl"] for one in found if one["type"] == "page"]
 
-        (page,) = eventually(pages, bool)
+        (page,) = eventually(pages, bool, PATIENCE)
         with connect(page, max_size=None) as connection:
             yield Tab(connection)
     finally:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
