@@ -44,7 +44,8 @@ from sidecar.service.observations import (
 from sidecar.service.receiving import NotTheirs
 from sidecar.wire.reach import binds_of
 from sidecar.wire.receiver_settings import Receiver
-from sidecar.wire.security_event_tokens import MEDIA_TYPE, Fault, InvalidSet, SetError
+from sidecar.wire.security_event_names import Fault
+from sidecar.wire.security_event_tokens import MEDIA_TYPE, InvalidSet, SetError
 
 PATH = b"/ssf/events"
 GRACE = 1.0

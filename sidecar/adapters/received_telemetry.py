@@ -18,8 +18,7 @@ from sidecar.service.reception_records import (
     StreamChanged,
     StreamVerified,
 )
-from sidecar.wire.security_event_tokens import Fault
-from sidecar.wire.security_events import INFORMING
+from sidecar.wire.security_event_names import INFORMING, Fault
 
 Received: TypeAlias = (
     SecurityEventTokenTaken | StreamVerified | StreamChanged | Polled | LogoutTaken

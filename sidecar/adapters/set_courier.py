@@ -11,7 +11,8 @@ import trio
 from sidecar.adapters.documents import beginning_of
 from sidecar.adapters.http_causes import CALL_FAILURES, tls_context, why
 from sidecar.service.pushing import Answer, Fate
-from sidecar.wire.security_event_tokens import MEDIA_TYPE, Fault
+from sidecar.wire.security_event_names import Fault
+from sidecar.wire.security_event_tokens import MEDIA_TYPE
 
 MAX_ANSWER = 16384
 LONGEST_RETRY_AFTER = 86400.0

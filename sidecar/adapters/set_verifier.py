@@ -16,8 +16,8 @@ from sidecar.wire.claims import InvalidToken
 from sidecar.wire.jwks import ALGORITHMS, JWS, Key
 from sidecar.wire.jws import Unverified, read
 from sidecar.wire.receiver_settings import KnownTransmitter
+from sidecar.wire.security_event_names import Fault
 from sidecar.wire.security_event_tokens import (
-    Fault,
     InvalidSet,
     SecurityEventToken,
     decode_claims,

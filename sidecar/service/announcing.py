@@ -24,7 +24,7 @@ from sidecar.domain.announcement import (
 from sidecar.service.observations import Telemetry
 from sidecar.service.telling import Telling, Whose
 from sidecar.service.transmitted import TransmissionOutcome, Transmitted
-from sidecar.wire.announcements import kind_of
+from sidecar.wire.transmitter_settings import kind_of
 
 
 class Shelved(StrEnum):

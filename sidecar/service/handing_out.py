@@ -9,12 +9,12 @@ from sidecar.service.observations import Telemetry
 from sidecar.service.recipients import Recipients
 from sidecar.service.streams import Handout, StreamStore
 from sidecar.service.transmitted import TransmissionOutcome, Transmitted
-from sidecar.wire.announcements import URI_OF, Voice, kind_of, payload_of
+from sidecar.wire.announcements import URI_OF, Voice, payload_of
 from sidecar.wire.outgoing_streams import Outgoing, delivered
 from sidecar.wire.security_events import StreamStatus
 from sidecar.wire.subject_ids import InvalidSubjectId, SubjectId, decode_subject
 from sidecar.wire.subject_matching import Subjects
-from sidecar.wire.transmitter_settings import DefaultSubjects, Recipient
+from sidecar.wire.transmitter_settings import DefaultSubjects, Recipient, kind_of
 
 BATCH = 64
 

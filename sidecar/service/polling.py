@@ -9,7 +9,7 @@ from sidecar.service.stream_management import NoSuchStream
 from sidecar.service.streams import StreamStore
 from sidecar.service.transmitted import TransmissionOutcome, Transmitted
 from sidecar.wire.outgoing_streams import Outgoing
-from sidecar.wire.security_event_tokens import Fault
+from sidecar.wire.security_event_names import Fault
 from sidecar.wire.security_events import StreamStatus
 from sidecar.wire.streams import POLL, PollRequest, PollResponse
 from sidecar.wire.transmitter_settings import Recipient

@@ -25,9 +25,9 @@ from sidecar.service.reception_records import (
 from sidecar.wire.events import InvalidSignal
 from sidecar.wire.received import Ignored, Terms, meaning_of
 from sidecar.wire.receiver_settings import KnownTransmitter
+from sidecar.wire.security_event_names import Fault
 from sidecar.wire.security_event_tokens import (
     Event,
-    Fault,
     InvalidSet,
     Origin,
     SecurityEventToken,

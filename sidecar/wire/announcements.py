@@ -9,7 +9,6 @@ import msgspec
 from sidecar.domain.announcement import (
     Announcement,
     AssuranceChanged,
-    Change,
     PresentedElsewhere,
     RiskChanged,
     SessionOver,
@@ -61,21 +60,6 @@ def decode_announcement(raw: bytes) -> Announcement:
 def announced_of(uri: str) -> Announced | None:
     """Which of our events has this URI; None where none has."""
     return _BY_URI.get(uri)
-
-
-def kind_of(change: Change) -> Announced:
-    """The event type of a change."""
-    match change:
-        case AssuranceChanged():
-            return Announced.ASSURANCE_LEVEL_CHANGE
-        case SessionOver():
-            return Announced.SESSION_REVOKED
-        case RiskChanged():
-            return Announced.RISK_LEVEL_CHANGE
-        case PresentedElsewhere():
-            return Announced.SESSION_PRESENTED
-        case _:
-            assert_never(change)
 
 
 def event_of(announcement: Announcement, namespace: str) -> SecurityEvent:

@@ -12,7 +12,8 @@ import msgspec
 
 from sidecar.domain.signal import Signal, Subject
 from sidecar.wire.events import InvalidSignal, decode_event
-from sidecar.wire.security_event_tokens import Fault, InvalidSet, SecurityEventToken, UnknownEvent
+from sidecar.wire.security_event_names import Fault
+from sidecar.wire.security_event_tokens import InvalidSet, SecurityEventToken, UnknownEvent
 from sidecar.wire.security_events import (
     AccountCredentialChangeRequired,
     AccountDisabled,

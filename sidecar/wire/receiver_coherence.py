@@ -6,11 +6,10 @@ from typing import Any
 from sidecar.wire.positions import Listing, Node, Place, Problems, Table
 from sidecar.wire.reach import is_fetchable
 from sidecar.wire.receiver_settings import KnownTransmitter, Receiver
-from sidecar.wire.security_events import URIS, name_of
+from sidecar.wire.security_event_names import TYPES
 from sidecar.wire.shapes import suggestion
 from sidecar.wire.subject_rules import KINDS, check_match
 
-_EVENTS = frozenset(name_of(kind) for kind in URIS)
 SECRET_FILES = ("authorization_file", "token_file")
 
 
@@ -112,8 +111,8 @@ class _Checks:
             message = "is required: the types of events that it may send"
             self._problems.add(place, f"{field}.events", message)
         for index, name in enumerate(transmitter.events):
-            if name not in _EVENTS:
-                message = f"{name[:64]!r} is no type of event{suggestion(name[:64], _EVENTS)}"
+            if name not in TYPES:
+                message = f"{name[:64]!r} is no type of event{suggestion(name[:64], TYPES)}"
                 self._problems.add(place, f"{field}.events[{index}]", message)
 
     def subjects(self, field: str, place: Place, transmitter: KnownTransmitter) -> None:

@@ -6,11 +6,11 @@ delivery use for a refusal (RFC 8935, section 2.4; RFC 8936, section 2.6).
 
 import hashlib
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import NamedTuple, TypeAlias
 
 import msgspec
 
+from sidecar.wire.security_event_names import Fault
 from sidecar.wire.security_events import (
     KINDS,
     InvalidSecurityEvent,
@@ -35,18 +35,6 @@ MAX_ID = 1024
 LATEST_TIME = 9_999_999_999
 _MAX_AUDIENCES = 64
 _MAX_EVENTS = 8
-
-
-class Fault(StrEnum):
-    """Why a SET was refused: `err` on the wire (RFC 8935, section 2.4; SSF 1.0, "Verification")."""
-
-    INVALID_REQUEST = "invalid_request"
-    INVALID_KEY = "invalid_key"
-    INVALID_ISSUER = "invalid_issuer"
-    INVALID_AUDIENCE = "invalid_audience"
-    AUTHENTICATION_FAILED = "authentication_failed"
-    ACCESS_DENIED = "access_denied"
-    INVALID_STATE = "invalid_state"
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,6 +17,8 @@ from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import msgspec
 
+from sidecar.wire.security_event_names import INFORMING
+
 MAX_TEXT = 1024
 MAX_LIST = 64
 
@@ -314,16 +316,6 @@ def name_of(kind: type[SecurityEvent]) -> str:
     """The last part of a type's URI, as operators and metrics name it."""
     return URIS[kind].rpartition("/")[2]
 
-
-INFORMING = frozenset(
-    {
-        *("event_timestamp", "initiating_entity", "reason_admin", "reason_user", "reason"),
-        *("previous_level", "previous_status", "risk_reason", "friendly_name", "new-value"),
-        *("x509_issuer", "x509_serial", "fido2_aaguid", "fp_ua"),
-    }
-)
-"""Members on which nothing depends but what people are told, and `event_timestamp`, for which
-`toe` and `iat` stand in."""
 
 _NUMBER = re.compile(r"[0-9]{1,16}(\.[0-9]{1,9})?")
 _LATEST = 9_999_999_999_999

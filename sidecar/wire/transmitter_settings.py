@@ -1,10 +1,17 @@
 """The configuration of the transmitter of shared signals; see `settings` for how it is read."""
 
 import enum
-from typing import Annotated
+from typing import Annotated, assert_never
 
 import msgspec
 
+from sidecar.domain.announcement import (
+    AssuranceChanged,
+    Change,
+    PresentedElsewhere,
+    RiskChanged,
+    SessionOver,
+)
 from sidecar.wire.spellings import (
     Binds,
     Duration,
@@ -27,6 +34,21 @@ class Announced(enum.StrEnum):
     SESSION_REVOKED = "session-revoked"
     RISK_LEVEL_CHANGE = "risk-level-change"
     SESSION_PRESENTED = "session-presented"
+
+
+def kind_of(change: Change) -> Announced:
+    """Return the event that announces a change."""
+    match change:
+        case AssuranceChanged():
+            return Announced.ASSURANCE_LEVEL_CHANGE
+        case SessionOver():
+            return Announced.SESSION_REVOKED
+        case RiskChanged():
+            return Announced.RISK_LEVEL_CHANGE
+        case PresentedElsewhere():
+            return Announced.SESSION_PRESENTED
+        case _:
+            assert_never(change)
 
 
 class DefaultSubjects(enum.StrEnum):

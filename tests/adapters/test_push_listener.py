@@ -16,7 +16,8 @@ from sidecar.adapters.push_listener import PushApp, PushListener
 from sidecar.adapters.telemetry import Telemetry
 from sidecar.service.answers import Overloaded, Unavailable
 from sidecar.wire.receiver_settings import KnownTransmitter, Receiver
-from sidecar.wire.security_event_tokens import Fault, InvalidSet
+from sidecar.wire.security_event_names import Fault
+from sidecar.wire.security_event_tokens import InvalidSet
 from sidecar.wire.settings import Settings
 
 SET = {"Content-Type": "application/secevent+jwt"}

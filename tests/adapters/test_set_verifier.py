@@ -15,7 +15,8 @@ from sidecar.adapters.telemetry import Telemetry
 from sidecar.service.answers import Unavailable
 from sidecar.service.receiving import Receiving
 from sidecar.wire.receiver_settings import KnownTransmitter
-from sidecar.wire.security_event_tokens import Fault, InvalidSet, event_id_of
+from sidecar.wire.security_event_names import Fault
+from sidecar.wire.security_event_tokens import InvalidSet, event_id_of
 from sidecar.wire.settings import Issuer, Settings, Tokens
 from sidecar.wire.streams import metadata_address
 from tests.adapters.identity import ALGORITHMS, Answer, Provider, Signer, encode, key_set, serve

@@ -6,7 +6,7 @@ from pathlib import Path
 from sidecar.domain.risk import default_weights
 from sidecar.service.reception_records import SetOutcome
 from sidecar.wire.config import read_settings
-from sidecar.wire.security_event_tokens import Fault
+from sidecar.wire.security_event_names import Fault
 from sidecar.wire.security_events import URIS, name_of
 
 PAGE = (Path(__file__).parents[2] / "docs" / "shared-signals.md").read_text()

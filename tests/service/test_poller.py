@@ -14,7 +14,8 @@ from sidecar.service.poller import LONGEST_PAUSE, Poller
 from sidecar.service.reception_records import Polled
 from sidecar.wire.naming import Names
 from sidecar.wire.receiver_settings import KnownTransmitter
-from sidecar.wire.security_event_tokens import Fault, InvalidSet, SetError
+from sidecar.wire.security_event_names import Fault
+from sidecar.wire.security_event_tokens import InvalidSet, SetError
 from sidecar.wire.streams import PollRequest, PollResponse
 from tests.service.memory import MemoryStore, Records
 

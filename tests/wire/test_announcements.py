@@ -22,12 +22,12 @@ from sidecar.wire.announcements import (
     announced_of,
     decode_announcement,
     encode_announcement,
-    kind_of,
     payload_of,
 )
 from sidecar.wire.security_event_tokens import decode_claims, encode_claims
 from sidecar.wire.security_events import SessionPresented, StreamStatus, StreamUpdated
 from sidecar.wire.subject_ids import Complex, IssuerSubject, Opaque
+from sidecar.wire.transmitter_settings import kind_of
 
 VOICE = Voice("https://t.example", "https://t.example/levels", "https://id.example")
 _TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=40)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.wire.security_event_names import TYPES, Fault
 from sidecar.wire.security_event_tokens import (
-    Fault,
     InvalidSet,
     SecurityEventToken,
     UnknownEvent,
@@ -61,6 +61,10 @@ def refused(values: Any) -> InvalidSet:
     with pytest.raises(InvalidSet) as caught:
         decode_claims(values)
     return caught.value
+
+
+def test_the_names_of_types_are_those_of_their_uris() -> None:
+    assert {name_of(kind) for kind in URIS} == TYPES
 
 
 def test_every_claim_arrives() -> None:
