@@ -15,6 +15,7 @@ import httpx
 import trio
 
 from sidecar.adapters.http_causes import CALL_FAILURES, cause_of, shown, tls_context
+from sidecar.adapters.regular_files import read_bytes
 from sidecar.domain.causes import words_of
 from sidecar.service.answers import Unavailable
 from sidecar.wire.reach import is_loopback
@@ -106,13 +107,9 @@ def _client(url: httpx.URL, tls: ssl.SSLContext) -> httpx.AsyncClient:
 async def read_file(path: str) -> bytes:
     """A file's content; raises `Unavailable` where it cannot be read or is too large."""
     try:
-        async with await trio.open_file(path, "rb") as file:
-            content = await file.read(MAX_BYTES + 1)
+        return await trio.to_thread.run_sync(read_bytes, path, MAX_BYTES)
     except OSError as error:
         raise Unavailable(f"{path} cannot be read: {words_of(error)}") from error
-    if len(content) > MAX_BYTES:
-        raise Unavailable(f"{path} is too large")
-    return content
 
 
 def is_permitted(url: str) -> bool:

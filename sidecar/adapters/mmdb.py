@@ -10,13 +10,13 @@ import hashlib
 import io
 import ipaddress
 import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import maxminddb
 
+from sidecar.adapters.regular_files import check_regular, open_at_once
 from sidecar.domain.address import Address
 from sidecar.domain.causes import words_of
 
@@ -113,20 +113,14 @@ def read(path: Path) -> Mmdb:
 
 
 def _content(path: Path) -> bytes:
-    with open(path, "rb", opener=_open_at_once) as file:
+    with open(path, "rb", opener=open_at_once) as file:
         before = os.fstat(file.fileno())
-        if not stat.S_ISREG(before.st_mode):
-            raise InvalidDatabase("it is not a regular file")
+        check_regular(path, before)
         content = file.read()
         after = os.fstat(file.fileno())
     if (before.st_size, before.st_mtime_ns) != (len(content), after.st_mtime_ns):
         raise InvalidDatabase("it was written to while it was read")
     return content
-
-
-def _open_at_once(path: str, mode: int) -> int:
-    """Open without waiting: an open of a FIFO would wait for its writer for ever."""
-    return os.open(path, mode | os.O_NONBLOCK)
 
 
 def _split(kind: type[_IPAddress], low: int, high: int) -> Iterator[tuple[_IPAddress, _IPAddress]]:

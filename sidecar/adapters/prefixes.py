@@ -14,6 +14,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 import radix
 
+from sidecar.adapters.regular_files import read_text
 from sidecar.domain import address
 from sidecar.domain.causes import words_of
 from sidecar.domain.location import Place
@@ -218,7 +219,7 @@ def _sources(
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """The lines of a file of CIDRs that say something, with their numbers; `#` and `;` comment."""
-    text = path.read_text(encoding="utf-8-sig")
+    text = read_text(path).removeprefix("\ufeff")
     for number, line in enumerate(text.splitlines(), 1):
         content = line.partition("#")[0].partition(";")[0].strip()
         if content:

@@ -9,11 +9,11 @@ last was: they say whether it is still good (`kept=True`).
 import os
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import trio
 
+from sidecar.adapters.regular_files import check_regular, read_text
 from sidecar.domain.causes import words_of
 from sidecar.service.answers import Unavailable
 from sidecar.wire.secret_files import read_secret
@@ -35,8 +35,9 @@ class Stamp(NamedTuple):
 
 
 def stamp_of(path: str) -> Stamp:
-    """Return the stamp of a file; raises OSError."""
+    """Return the stamp of a regular file; raises OSError."""
     found = os.stat(path)  # noqa: PTH116 - on the way of a request: half the time of pathlib's
+    check_regular(path, found)
     return Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
@@ -65,7 +66,7 @@ class SecretFile:
                 # Looked at before it is read: a change in between is seen the next time.
                 seen = stamp_of(self.path)
                 if seen != self._seen:
-                    self._text, self._seen = read_secret(self.path, _read), seen
+                    self._text, self._seen = self._read(), seen
             except (OSError, Misspelt) as error:
                 self._seen = None
                 self._text = self._text if self._kept else ""
@@ -73,6 +74,11 @@ class SecretFile:
             else:
                 self._say("")
             return self._text
+
+    def _read(self) -> str:
+        """Read it; one that others show is without the blanks that no header has at its ends."""
+        found = read_secret(self.path, read_text)
+        return found if self._kept else found.strip()
 
     async def text(self) -> str:
         """Return the secret; raises `Unavailable` where there is none."""
@@ -87,7 +93,3 @@ class SecretFile:
         if bool(reason) is not self._is_failing:
             self._is_failing = bool(reason)
             self._on_state(reason)
-
-
-def _read(path: str) -> str:
-    return Path(path).read_text(encoding="utf-8")

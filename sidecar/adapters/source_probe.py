@@ -4,6 +4,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from sidecar.adapters.regular_files import read_text
 from sidecar.domain.causes import words_of
 from sidecar.domain.diagnosis import Diagnosis, Part, doubtful, right, wrong
 from sidecar.wire.hardening import SHORTEST_CREDENTIAL
@@ -31,7 +32,7 @@ def examine_sources(settings: Settings) -> Iterator[Diagnosis]:
 def _credential(name: str, file: str) -> Diagnosis:
     """Judge the credential of one source; that two are the same is refused with the settings."""
     try:
-        secret = read_secret(file, lambda path: Path(path).read_text(encoding="utf-8"))
+        secret = read_secret(file, read_text)
         mode = Path(file).stat().st_mode
     except (OSError, Misspelt) as error:
         words = f"its token_file {file} cannot be used: {words_of(error)}"

@@ -108,7 +108,7 @@ class Speakers:
     def bearer(self, credential: str) -> str:
         """Return the source whose credential this is; empty: nobody's."""
         self._refresh()
-        shown = credential.encode("utf-8", "surrogatepass")
+        shown = credential.strip().encode("utf-8", "surrogatepass")
         found = ""
         for name, known in self._credentials.items():
             wanted = known.current().encode()

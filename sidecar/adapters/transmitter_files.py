@@ -9,11 +9,11 @@ replaced key's file should stay in `key_files`, behind the new one, until what i
 import contextlib
 import math
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
+from sidecar.adapters.regular_files import read_bytes
 from sidecar.adapters.secrets import Stamp, stamp_of
 from sidecar.domain.causes import words_of
 from sidecar.service.answers import Unavailable
@@ -111,13 +111,9 @@ def look_into(settings: Transmitter) -> Found:
 
 def _read(path: str) -> bytes:
     try:
-        with Path(path).open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+        return read_bytes(path, MAX_BYTES)
     except OSError as error:
         raise ValueError(f"cannot be read: {words_of(error)}") from None
-    if len(content) > MAX_BYTES:
-        raise ValueError("is too large")
-    return content
 
 
 def _credentials(path: str) -> tuple[bytes, ...]:

@@ -62,7 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _settings(file: Path) -> "Settings":
-    from sidecar.wire.config import read_settings  # noqa: PLC0415 - a command starts quickly
+    from sidecar.adapters.regular_files import read_text  # noqa: PLC0415 - a command starts quickly
+    from sidecar.wire.config import read_settings  # noqa: PLC0415 - likewise
     from sidecar.wire.positions import ConfigError  # noqa: PLC0415 - likewise
 
     try:
@@ -70,12 +71,8 @@ def _settings(file: Path) -> "Settings":
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise Stop(f"{file} cannot be read: {reason}") from None
-
-    def read(path: str) -> str:
-        return Path(path).read_text(encoding="utf-8")
-
     try:
-        return read_settings(text, str(file), os.environ, read)
+        return read_settings(text, str(file), os.environ, read_text)
     except ConfigError as error:
         raise Stop(*(plain(str(problem)) for problem in error.problems)) from None
 

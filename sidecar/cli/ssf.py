@@ -113,11 +113,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _transmitter(arguments: argparse.Namespace) -> "KnownTransmitter":
-    from sidecar.wire.config import ConfigError, read_settings  # noqa: PLC0415 - starts quickly
+    from sidecar.adapters.regular_files import read_text  # noqa: PLC0415 - starts quickly
+    from sidecar.wire.config import ConfigError, read_settings  # noqa: PLC0415 - likewise
 
     file = arguments.config
     try:
-        settings = read_settings(Path(file).read_text("utf-8"), file, os.environ, _read)
+        settings = read_settings(Path(file).read_text("utf-8"), file, os.environ, read_text)
     except OSError as error:
         raise Stop(f"{file}: cannot be read: {words_of(error)}") from None
     except UnicodeDecodeError:
@@ -130,7 +131,3 @@ def _transmitter(arguments: argparse.Namespace) -> "KnownTransmitter":
         name = plain(arguments.transmitter)
         raise Stop(f"sidecar ssf: no transmitter {name!r} in {file}; there are: {names}")
     return known[arguments.transmitter]
-
-
-def _read(file: str) -> str:
-    return Path(file).read_text("utf-8")

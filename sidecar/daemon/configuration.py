@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from sidecar.adapters.prefixes import InvalidPrefixes, Prefixes, load
+from sidecar.adapters.regular_files import read_text
 from sidecar.adapters.transmitter_files import InvalidFiles, paths_of, read_files
 from sidecar.adapters.yaml_directory import yaml_files
 from sidecar.domain.assurance import Ladder
@@ -85,7 +86,7 @@ def read_configuration(
     That is what is wrong with the configuration, with the policies, and what `also` finds. Where
     sections cannot be read, `also` is given their defaults.
     """
-    reading = read_what_can_be(_said(file), str(file), environ, _read)
+    reading = read_what_can_be(_said(file), str(file), environ, read_text)
     settings, problems = reading.settings, list(reading.problems)
     policies: tuple[Policy, ...] = ()
     if reading.policies:
@@ -125,7 +126,7 @@ def renew_secrets(configuration: Configuration) -> Configuration:
 
     For when a changed one is refused: a mistake in a policy must not keep an old secret in force.
     """
-    settings = with_renewed_secrets(configuration.settings, _read)
+    settings = with_renewed_secrets(configuration.settings, read_text)
     return msgspec.structs.replace(configuration, settings=settings)
 
 
@@ -139,7 +140,7 @@ def read_transmitter_settings(file: Path, environ: Mapping[str, str]) -> Setting
 
     Policies and lists of addresses are not read: they may lie elsewhere.
     """
-    settings = read_settings(_said(file), str(file), environ, _read)
+    settings = read_settings(_said(file), str(file), environ, read_text)
     problems = _transmitter_problems(file, settings)
     if not settings.transmitter.issuer:
         message = "is required: it is the `iss` of what is told"
@@ -293,7 +294,7 @@ def _policy_texts(path: Path) -> list[tuple[str, str]]:
     problems: list[Problem] = []
     for file in policy_files(path):
         try:
-            texts.append((str(file), _text(file)))
+            texts.append((str(file), _text(file, read_text if file != path else _as_it_comes)))
         except ConfigError as error:
             problems += error.problems
     if problems:
@@ -306,16 +307,21 @@ def _said(file: Path) -> str:
 
     A file that was emptied would have no contexts and no routes: everything would be routine.
     """
-    text = _text(file)
+    text = _text(file, _as_it_comes)
     if all(not line.strip() or line.lstrip().startswith("#") for line in text.splitlines()):
         message = "is empty; where all is as by default or in the environment, say `{}`"
         raise ConfigError((Problem(str(file), 1, "", message),))
     return text
 
 
-def _text(file: Path) -> str:
+def _as_it_comes(file: Path) -> str:
+    """Return the text of what a command line or the configuration names: also of a pipe."""
+    return file.read_text(encoding="utf-8")
+
+
+def _text(file: Path, read: Callable[[Path], str]) -> str:
     try:
-        return file.read_text(encoding="utf-8")
+        return read(file)
     except OSError as error:
         reason = f"cannot be read: {words_of(error)}{_cure(file)}"
         raise ConfigError((Problem(str(file), 0, "", reason),)) from error
@@ -331,7 +337,3 @@ def _cure(file: Path) -> str:
         return "; remove it, or put a file in its place" if file.is_dir() else ""
     except OSError:
         return ""
-
-
-def _read(file: str) -> str:
-    return Path(file).read_text(encoding="utf-8")

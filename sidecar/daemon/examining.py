@@ -17,6 +17,7 @@ from sidecar.adapters.geography import Geography, Outcome
 from sidecar.adapters.introspection import Introspector
 from sidecar.adapters.issuer_probe import examine_issuer
 from sidecar.adapters.keys import KeySource
+from sidecar.adapters.regular_files import read_text
 from sidecar.adapters.source_probe import examine_sources
 from sidecar.adapters.store_probe import examine_store
 from sidecar.adapters.tokens import TokenVerifier
@@ -124,9 +125,7 @@ def _configured(file: Path) -> tuple[_Readable | None, list[Diagnosis]]:
 def _in_part(file: Path) -> _Readable | None:
     try:
         text = file.read_text(encoding="utf-8")
-        reading = read_what_can_be(
-            text, str(file), os.environ, lambda path: Path(path).read_text(encoding="utf-8")
-        )
+        reading = read_what_can_be(text, str(file), os.environ, read_text)
     except (OSError, UnicodeDecodeError, ConfigError):
         return None
     return _Readable(reading.settings, None)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from sidecar.adapters.geography import Geography
+from sidecar.adapters.regular_files import read_bytes
 from sidecar.domain.causes import words_of
 from sidecar.wire.jwks import InvalidKeySet, key_set_of
 from sidecar.wire.positions import Place, Problem, Problems, place_of, read_tree
@@ -91,7 +92,7 @@ def _keys(settings: Settings) -> _Found:
         if not file:
             continue
         try:
-            key_set_of(Path(file).read_bytes())
+            key_set_of(read_bytes(file))
         except OSError as error:
             yield f"{field}.jwks_file", f"{file} cannot be read: {words_of(error)}"
         except InvalidKeySet as error:
@@ -100,7 +101,7 @@ def _keys(settings: Settings) -> _Found:
         file = issuer.introspection.private_key_file
         if file:
             try:
-                Path(file).read_bytes()
+                read_bytes(file)
             except OSError as error:
                 field = f"tokens.issuers[{index}].introspection.private_key_file"
                 yield field, f"{file} cannot be read: {words_of(error)}"

@@ -132,8 +132,8 @@ def read_secret(path: str, read_file: ReadFile) -> str:
         raise Misspelt(f"{path} cannot be read: {words_of(error)}") from None
     except ValueError:
         raise Misspelt(f"{path} cannot be read: it is not UTF-8 text") from None
-    content = content.removesuffix("\n").removesuffix("\r")
-    if not content:
+    content = content.removeprefix("\ufeff").removesuffix("\n").removesuffix("\r")
+    if not content.strip():
         raise Misspelt(f"{path} is empty")
     if len(content) > MAX_SECRET or "\n" in content or has_control(content):
         raise Misspelt(f"{path} must hold one line of text, and no more")

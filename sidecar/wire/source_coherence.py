@@ -43,7 +43,7 @@ def check_credentials(
         if not source.token_file:
             continue
         try:
-            credential = read(source.token_file)
+            credential = read(source.token_file).strip()  # as a header has it
         except ValueError as error:
             problems.add(place, f"{field}.token_file", str(error))
             continue

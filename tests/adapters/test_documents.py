@@ -1,4 +1,5 @@
 import gzip
+import os
 from pathlib import Path
 
 import pytest
@@ -187,7 +188,8 @@ async def test_a_file_is_read_within_bounds(tmp_path: Path) -> None:
         await read_file(str(file))
 
 
-@pytest.mark.parametrize("name", ["missing", "."])
+@pytest.mark.parametrize("name", ["missing", ".", "pipe"])
 async def test_a_file_that_cannot_be_read_is_unavailable(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
     with pytest.raises(Unavailable, match="cannot be read"):
         await read_file(str(tmp_path / name))

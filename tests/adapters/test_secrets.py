@@ -1,6 +1,7 @@
 """Secrets in files: as they now are, and what holds while they cannot be read."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,48 @@ async def test_a_secret_counts_as_its_file_now_is(tmp_path: Path, kept: bool) ->
     assert secret.current() == "three"
     assert [bool(reason) for reason in told] == [True, False, True, False]
     assert not any(word in reason for reason in told for word in ("one", "two", "three"))
+
+
+def pipe(file: Path) -> None:
+    os.mkfifo(file)
+
+
+STATES: dict[str, tuple[Callable[[Path], object], str, str]] = {
+    # how the file is, and which text then counts: of what we show, and of what others show
+    "a line": (lambda file: file.write_text("new"), "new", "new"),
+    "a line with its end": (lambda file: file.write_bytes(b"new\r\n"), "new", "new"),
+    "a byte order mark": (lambda file: file.write_bytes(b"\xef\xbb\xbfnew"), "new", "new"),
+    "blanks around it": (lambda file: file.write_text(" new \n"), " new ", "new"),
+    "nothing": (lambda file: file.write_text(""), "old", ""),
+    "the end of a line": (lambda file: file.write_text("\n"), "old", ""),
+    "blanks": (lambda file: file.write_text("  \t"), "old", ""),
+    "two lines": (lambda file: file.write_text("new\nnewer"), "old", ""),
+    "an empty line first": (lambda file: file.write_text("\nnew"), "old", ""),
+    "another encoding": (lambda file: file.write_bytes(b"n\xe9w"), "old", ""),
+    "a control character": (lambda file: file.write_bytes(b"n\0w"), "old", ""),
+    "too much": (lambda file: file.write_text("n" * 10_000), "old", ""),
+    "no file": (lambda _: None, "old", ""),
+    "a directory": (lambda file: file.mkdir(), "old", ""),
+    "a link to nothing": (lambda file: file.symlink_to("nowhere"), "old", ""),
+    "a link to itself": (lambda file: file.symlink_to(file.name), "old", ""),
+    "a pipe that nobody writes to": (pipe, "old", ""),
+    "a device without an end": (lambda file: file.symlink_to("/dev/zero"), "old", ""),
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_what_counts_while_a_file_is_replaced(tmp_path: Path, state: str) -> None:
+    make, shown_by_us, shown_to_us = STATES[state]
+    file, told = tmp_path / "secret", list[str]()
+    file.write_text("old")
+    ours = SecretFile(str(file), told.append)
+    theirs = SecretFile(str(file), told.append, kept=False)
+    assert ours.current() == theirs.current() == "old"
+    file.unlink()
+    make(file)
+    assert (ours.current(), theirs.current()) == (shown_by_us, shown_to_us)
+    assert len(told) == (0 if shown_to_us else 2)
+    assert not any("new" in reason for reason in told)
 
 
 def test_a_secret_is_followed_through_the_links_of_kubernetes(tmp_path: Path) -> None:

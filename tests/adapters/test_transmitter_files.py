@@ -133,7 +133,7 @@ def test_every_problem_is_told_with_its_field_and_no_secret(tmp_path: Path) -> N
         "transmitter.recipients[4].stream.authorization_file",
     }
     assert "has the kid of a key before it" in told["transmitter.key_files[1]"]
-    assert told["transmitter.key_files[2]"].endswith("is too large")
+    assert told["transmitter.key_files[2]"].endswith("File too large")
     assert "cannot be read" in told["transmitter.recipients[3].credentials_file"]
     assert "a credential with" not in told["transmitter.recipients[1].credentials_file"].replace(
         spaced, ""

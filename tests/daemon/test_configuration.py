@@ -1,5 +1,6 @@
 """What is listed and cannot be read is an error, and so is a set that has become empty."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -83,6 +84,20 @@ def make_the_network_a_directory(home: Path) -> None:
     (home / "restricted.txt").mkdir()
 
 
+def pipe(home: Path) -> None:
+    os.mkfifo(home / "policies/two.yaml")
+
+
+def make_the_network_a_pipe(home: Path) -> None:
+    (home / "restricted.txt").unlink()
+    os.mkfifo(home / "restricted.txt")
+
+
+def make_a_secret_a_pipe(home: Path) -> None:
+    os.mkfifo(home / "admin")
+    (home / "sidecar.yaml").write_text(f"{CONFIG}admin: {{token_file: admin}}\n")
+
+
 def empty_the_configuration(home: Path) -> None:
     (home / "sidecar.yaml").write_text("# nothing\n")
 
@@ -110,6 +125,15 @@ VANISHED: list[tuple[Callable[[Path], None], str]] = [
     (
         make_the_network_a_directory,
         "sidecar.yaml:0: networks.0.cidr_file: restricted.txt: Is a directory",
+    ),
+    (pipe, "policies/two.yaml:0: (file): cannot be read: it is not a regular file"),
+    (
+        make_the_network_a_pipe,
+        "sidecar.yaml:0: networks.0.cidr_file: restricted.txt: it is not a regular file",
+    ),
+    (
+        make_a_secret_a_pipe,
+        "sidecar.yaml:3: admin.token_file: admin cannot be read: it is not a regular file",
     ),
     (empty_the_configuration, f"sidecar.yaml:1: (file): {EMPTY}"),
 ]
