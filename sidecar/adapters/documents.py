@@ -14,7 +14,13 @@ import ssl
 import httpx
 import trio
 
-from sidecar.adapters.http_causes import CALL_FAILURES, cause_of, shown, tls_context
+from sidecar.adapters.http_causes import (
+    CALL_FAILURES,
+    INVALID_ADDRESSES,
+    cause_of,
+    shown,
+    tls_context,
+)
 from sidecar.adapters.regular_files import read_bytes
 from sidecar.domain.causes import words_of
 from sidecar.service.answers import Unavailable
@@ -49,7 +55,7 @@ class Documents:
             body, location = await self._get(target)
             if location is None:
                 return body
-            onward = _parsed(str(target.join(location)))
+            onward = _parsed(location, target)
             if onward.scheme != target.scheme:
                 raise Unavailable(f"{shown(target)}: a redirect changes the scheme")
             check_onward(target, onward)
@@ -150,14 +156,14 @@ async def beginning_of(response: httpx.Response, most: int) -> bytes:
     return bytes(body)
 
 
-def _parsed(text: str) -> httpx.URL:
+def _parsed(text: str, base: httpx.URL | None = None) -> httpx.URL:
+    """Return the URL that a text is, seen from `base`. Raises `Unavailable`."""
     try:
-        url = httpx.URL(text)
-    except httpx.InvalidURL as error:
+        url = httpx.URL(text) if base is None else base.join(text)
+        host = url.host
+    except INVALID_ADDRESSES as error:
         raise Unavailable("the address is not a URL") from error
-    if not url.host or not (
-        url.scheme == "https" or (url.scheme == "http" and is_loopback(url.host))
-    ):
+    if not host or not (url.scheme == "https" or (url.scheme == "http" and is_loopback(host))):
         raise Unavailable("the address must be https, or http on a loopback host")
     return url
 

@@ -17,15 +17,18 @@ from sidecar.service.answers import Unavailable
 from sidecar.wire.reach import is_loopback
 from sidecar.wire.url_credentials import without_credentials
 
-CALL_FAILURES = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError)
+INVALID_ADDRESSES = (httpx.InvalidURL, UnicodeError)
+"""What httpx raises for what is no URL; the second where a host's name cannot be looked up."""
+
+CALL_FAILURES = (httpx.HTTPError, httpx.StreamError, *INVALID_ADDRESSES)
 """What httpx raises where a call fails."""
 
 
 def cause_of(error: Exception, address: str | httpx.URL) -> str:
     """Return why an address cannot be called, and by which proxy, without anything secret."""
-    url = httpx.URL(address)
-    proxy = _proxy_of(url)
-    return f"{shown(url)}: {f'by the proxy {proxy}: ' if proxy else ''}{why(error)}"
+    proxy = "" if isinstance(error, INVALID_ADDRESSES) else _proxy_of(httpx.URL(address))
+    where = without_credentials(str(address))
+    return f"{where}: {f'by the proxy {proxy}: ' if proxy else ''}{why(error)}"
 
 
 def why(error: Exception) -> str:
@@ -57,6 +60,8 @@ def _why(cause: BaseException) -> str:
             return f"{words_of(cause)}; does it speak TLS?"
         case OSError():
             return words_of(cause)
+        case UnicodeError() | httpx.InvalidURL():
+            return "its host is no name that can be looked up"
         case _:
             return f"it hung up, or does not speak HTTP ({kind_of(cause)})"
 

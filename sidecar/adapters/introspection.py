@@ -28,7 +28,7 @@ import trio
 
 from sidecar.adapters.circuit_breaker import FIRST_PAUSE, Breaker
 from sidecar.adapters.documents import MAX_BYTES, body_of, client_for, read_file
-from sidecar.adapters.http_causes import CALL_FAILURES, cause_of, shown
+from sidecar.adapters.http_causes import CALL_FAILURES, cause_of
 from sidecar.adapters.keys import KeySource
 from sidecar.service.answers import Unavailable
 from sidecar.wire.claims import InvalidToken, Token
@@ -46,6 +46,7 @@ from sidecar.wire.introspection import (
 from sidecar.wire.jwks import signed_by
 from sidecar.wire.jws import read
 from sidecar.wire.settings import Issuer
+from sidecar.wire.url_credentials import without_credentials
 
 _OF_THE_ISSUER = (httpx.codes.UNAUTHORIZED, httpx.codes.TOO_MANY_REQUESTS)
 
@@ -138,7 +139,7 @@ class Introspector:
 
     @property
     def _where(self) -> str:
-        return shown(httpx.URL(self._settings.endpoint))
+        return without_credentials(self._settings.endpoint)
 
     @property
     def prefix(self) -> str:

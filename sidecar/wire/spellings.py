@@ -122,12 +122,15 @@ _SIZE = re.compile(SIZE_PATTERN)
 MODE_PATTERN = r"^0?[0-7]{3}$"
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252})")
 _URL = re.compile(
-    r"https?://(?:[^\s/?#@\[\]:]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:[/?][^\s#]*)?"
+    r"https?://(?:([^\s/?#@\[\]:]+)|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?(?:[/?][^\s#]*)?"
 )
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _ORIGIN = re.compile(
-    r"[a-z][a-z0-9+.-]*://(?:[a-z0-9_~-]+(?:\.[a-z0-9_~-]+)*|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?"
+    r"[a-z][a-z0-9+.-]*://"
+    r"(?:[a-z0-9_~-]+(?:\.[a-z0-9_~-]+)*|\[([0-9a-f:.]{2,45})\])(?::([0-9]{1,5}))?"
 )
+_BEYOND = re.compile(r"[.:]?(?:[/?#\s]|$)")
+"""What of an origin's text may be left out without its becoming another's."""
 _DEFAULT_PORTS = (("https://", ":443"), ("http://", ":80"))
 _ENCODED = re.compile(r"[%?#]")
 _AS = re.compile(r"(?:[Aa][Ss])?([0-9]{1,10})")
@@ -231,10 +234,8 @@ def bind(value: Plain) -> str:
     if not colon or not (port.isascii() and port.isdigit()) or int(port[:6]) > 65535:
         raise Misspelt("must be host:port, such as 127.0.0.1:8181 or [::1]:8181")
     if host.startswith("[") and host.endswith("]"):
-        try:
-            ipaddress.IPv6Address(host[1:-1])
-        except ValueError:
-            raise Misspelt("has brackets around what is no IPv6 address") from None
+        if not _is_ipv6(host[1:-1]):
+            raise Misspelt("has brackets around what is no IPv6 address")
     elif ":" in host:
         raise Misspelt("must have brackets around an IPv6 address, such as [::1]:8181")
     elif not _is_host(host):
@@ -262,9 +263,43 @@ def store(value: Plain) -> str:
 def url(value: Plain) -> str:
     """An http or https URL without credentials; empty for none."""
     spelled = string_or_uri(value)
-    if spelled and not _URL.fullmatch(spelled):
+    found = _URL.fullmatch(spelled)
+    if spelled and not found:
         raise Misspelt("must be an https:// URL without credentials and fragment")
+    if found:
+        name, address, port = found.groups()
+        if not (_is_name(name) if name else _is_ipv6(address)):
+            raise Misspelt("has a host that is no name or address")
+        if port and not _is_port(port):
+            raise Misspelt(_NO_PORT)
     return spelled
+
+
+_NO_PORT = "has a port that is no number from 1 to 65535"
+
+
+def _is_port(text: str) -> bool:
+    return not text.startswith("0") and int(text) <= 65535
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_name(host: str) -> bool:
+    """Whether a resolver can be asked for a host: each part has 1 to 63 letters as it is sent."""
+    try:
+        sent = host.encode("idna")
+        for label in sent.split(b"."):
+            if label.startswith(b"xn--"):
+                label.removeprefix(b"xn--").decode("punycode")
+    except UnicodeError:
+        return False
+    return len(sent) <= 253
 
 
 def string_or_uri(value: Plain) -> str:
@@ -305,7 +340,13 @@ def claim(value: Plain) -> str:
 def origin(value: Plain) -> str:
     """An origin as browsers send it, or `*` for any."""
     spelled = string_or_uri(value)
-    if spelled == "*" or _ORIGIN.fullmatch(spelled):
+    found = _ORIGIN.fullmatch(spelled)
+    if spelled == "*" or found:
+        address, port = found.groups() if found else ("", "")
+        if port and not _is_port(port):
+            raise Misspelt(_NO_PORT)
+        if address:
+            _check_as_sent(address)
         for scheme, port in _DEFAULT_PORTS:
             if spelled.startswith(scheme) and spelled.endswith(port):
                 bare = spelled.removesuffix(port)
@@ -314,9 +355,18 @@ def origin(value: Plain) -> str:
     hint = ""
     if not spelled.isascii():
         hint = "; browsers send the host in punycode (`xn--...`)"
-    elif found := _ORIGIN.match(spelled.lower()):
+    elif (found := _ORIGIN.match(spelled.lower())) and _BEYOND.match(spelled[found.end() :]):
         hint = f"; did you mean {found[0]}?"
     raise Misspelt(f"must be an origin such as https://shop.example, without a path{hint}")
+
+
+def _check_as_sent(address: str) -> None:
+    """Raise `Misspelt` for an IPv6 address that browsers send otherwise (RFC 5952)."""
+    if not _is_ipv6(address):
+        raise Misspelt("has brackets around what is no IPv6 address")
+    sent = ipaddress.IPv6Address(address).compressed
+    if sent != address:
+        raise Misspelt(f"is sent otherwise; did you mean [{sent}] in the host's place?")
 
 
 def public(value: Plain) -> str:

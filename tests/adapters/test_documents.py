@@ -67,6 +67,30 @@ async def test_a_redirect_out_of_bounds_is_refused_unasked(provider: Provider, t
     assert "scheme" in message or "must be https" in message
 
 
+NOWHERE = (
+    "https://a..b/",
+    "https://xn--zzzzzz/",
+    f"https://{'a' * 64}/",
+    f"https://{'a.' * 200}b/",
+    "https://[::g]/",
+    "https://h:port/",
+    "https://h/\ud800",
+)
+"""What is no address: libraries differ on what they raise, and when."""
+
+
+@pytest.mark.parametrize("url", NOWHERE)
+async def test_what_is_no_address_is_unavailable(url: str) -> None:
+    assert await refused(url)
+    is_permitted(url)
+
+
+async def test_a_redirect_to_what_is_no_address_is_unavailable(provider: Provider) -> None:
+    for url in ("https://a..b/", "//xn--zzzzzz/", "//[::g]/", "http://127.0.0.1:port/"):
+        provider.paths["/old"] = Answer(status=302, headers={"Location": url})
+        assert await refused(provider.url + "/old")
+
+
 async def test_a_redirect_leads_to_no_other_port_of_this_machine(
     provider: Provider, nursery: trio.Nursery
 ) -> None:

@@ -365,6 +365,9 @@ async def test_keys_are_discovered_by_oauth_metadata(provider: Provider) -> None
         ({"jwks_uri": None}, Refresh.REFUSED),
         ({"jwks_uri": "http://192.0.2.1/jwks"}, Refresh.FAILED),
         ({"jwks_uri": "file:///etc/passwd"}, Refresh.FAILED),
+        ({"jwks_uri": "https://a..b/jwks"}, Refresh.FAILED),
+        ({"jwks_uri": "https://xn--zzzzzz/jwks"}, Refresh.FAILED),
+        ({"jwks_uri": "https://h/\ud800"}, Refresh.REFUSED),
     ],
     ids=str,
 )

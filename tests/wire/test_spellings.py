@@ -1,6 +1,7 @@
 """How single values are spelled."""
 
 import contextlib
+import re
 from collections.abc import Callable
 
 import pytest
@@ -112,3 +113,59 @@ def test_every_kind_has_a_reader() -> None:
 def test_a_reader_raises_nothing_but_what_it_says(kind: Kind, value: Plain) -> None:
     with contextlib.suppress(ValueError):
         READERS[kind](value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://a..b",
+        "https://xn--zzzzzz",
+        f"https://{'a' * 64}",
+        f"https://{'a.' * 127}bc",
+        "https://h:0",
+        "https://h:99999",
+        "https://h:x",
+        "https://[::1",
+        "https://[1:2]",
+        "https://h#f",
+        "ftp://h",
+        "https:h",
+    ],
+)
+def test_what_nobody_can_call_is_no_url(text: str) -> None:
+    with pytest.raises(ValueError, match=r"must be|has a"):
+        spellings.url(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["https://strasse.example:8443/x?y", "https://straße.example", "http://[2001:db8::1]:1"]
+)
+def test_a_url_may_have_any_host_that_can_be_called(text: str) -> None:
+    assert spellings.url(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("null", "must be an origin"),
+        ("https://*.shop.example", "must be an origin"),
+        ("https://shop.example/pay", "did you mean https://shop.example?"),
+        ("https://Shop.example", "did you mean https://shop.example?"),
+        ("https://shop.example.", "did you mean https://shop.example?"),
+        ("https://shop.example:443", "did you mean https://shop.example?"),
+        ("https://shop.example:0443", "has a port"),
+        ("https://shop.example:99999", "has a port"),
+        ("https://[0:0::1]:8443", "did you mean [::1]"),
+        ("https://[::1::]", "no IPv6 address"),
+        ("https://bücher.example", "punycode"),
+    ],
+)
+def test_what_browsers_send_otherwise_is_no_origin(text: str, hint: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(hint)):
+        spellings.origin(text)
+
+
+def test_no_other_origin_is_suggested() -> None:
+    for text in ("https://shop..example", "https://shop.example%2e.evil.example", "https://a.b:x"):
+        with pytest.raises(ValueError, match=r"without a path$"):
+            spellings.origin(text)
