@@ -12,7 +12,7 @@ import trio
 from sidecar.adapters.discovery import discover
 from sidecar.adapters.replacing import write_texts
 from sidecar.cli.asking import address, plain
-from sidecar.cli.init_apps import FRAMEWORKS, app_files, browser_files
+from sidecar.cli.init_apps import FRAMEWORKS, app_files
 from sidecar.cli.init_commands import tell_commands
 from sidecar.cli.init_gateways import GATEWAYS, UNQUOTABLE, gateway_directory, gateway_files
 from sidecar.cli.init_questions import NONE, Answers, ask
@@ -180,7 +180,7 @@ def _ports(arguments: argparse.Namespace, answers: Answers) -> Ports:
 
 def _discovered(issuer: str) -> Offer:
     try:
-        offer = trio.run(discover, issuer, strict_exception_groups=False)
+        offer = trio.run(discover, issuer)
     except Unavailable as error:
         raise Stop(
             f"sidecar init: {plain(str(error))}",
@@ -198,8 +198,7 @@ def _files(plan: Plan, answers: Answers, out: Path) -> dict[str, str]:
         "policies/payments.yaml": policy(plan),
         "scenarios/payments.yaml": scenario(plan),
     }
-    texts = app_files(answers.framework, plan, behind=gateway != NONE)
-    files |= texts | browser_files(plan.issuer, answers.client)
+    files |= app_files(answers.framework, plan, answers.client, behind=gateway != NONE)
     if gateway != NONE:
         texts = gateway_files(gateway, gateway_directory(out), plan.ports)
         files |= {f"gateway/{name}": text for name, text in texts.items()}

@@ -11,12 +11,19 @@ from sidecar.wire.starter import Plan
 class Framework(NamedTuple):
     """How a small app in a framework is started in its directory.
 
-    `command` begins with a program of Python's where there are `packages`, which it needs.
+    `command` begins with a program of Python's where there are `packages`, which it needs. An app
+    that keeps the tokens asks the sidecar itself: a gateway before it has no token to show.
     """
 
     command: str
     packages: tuple[str, ...] = ()
     note: str = ""
+    keeps_tokens: bool = False
+
+    @property
+    def redirect(self) -> str:
+        """Return the path that the provider sends browsers back to."""
+        return "/callback" if self.keeps_tokens else "/"
 
 
 FRAMEWORKS: Mapping[str, Framework] = {
@@ -28,6 +35,9 @@ FRAMEWORKS: Mapping[str, Framework] = {
         "uvicorn app:app --port {port} --no-proxy-headers", ("starlette", "uvicorn")
     ),
     "flask": Framework("flask --app app run --port {port}", ("flask",)),
+    "flask-bff": Framework(
+        "flask --app app run --port {port}", ("flask", "httpx"), keeps_tokens=True
+    ),
     "django": Framework("python app.py runserver {port}", ("django",)),
     "express": Framework(
         "PORT={port} node app.mjs",
@@ -36,22 +46,26 @@ FRAMEWORKS: Mapping[str, Framework] = {
 }
 
 
-def app_files(framework: str, plan: Plan, *, behind: bool) -> dict[str, str]:
-    """Return the texts of the app's files by name; `behind` a gateway, it believes that one."""
-    if framework not in FRAMEWORKS:
-        return {}
-    texts = starter_files("starter", framework)
+def app_files(framework: str, plan: Plan, client: str, *, behind: bool) -> dict[str, str]:
+    """Return the texts of the app's files and its page's, by their paths.
+
+    `behind` a gateway, it believes that one. `client` is the app's name at the provider.
+    """
+    texts = {f"browser/{file}": text for file, text in starter_files("starter", "browser").items()}
+    if framework in FRAMEWORKS:
+        texts |= starter_files("starter", framework)
     if behind:
         for before in ("TRUSTED_PROXIES = ", "trustedProxies = "):
             texts = {file: text.replace(f"{before}0", f"{before}1") for file, text in texts.items()}
-    return {file: plan.ports.fit(text) for file, text in texts.items()}
+    texts = {file: plan.ports.fit(text) for file, text in texts.items()}
+    for file in texts:
+        if file.rpartition("/")[2].startswith("settings."):
+            texts[file] = _told(texts[file], plan.issuer, client)
+    return texts
 
 
-def browser_files(issuer: str, client: str) -> dict[str, str]:
-    """Return the texts of the page's files, by their paths."""
-    texts = starter_files("starter", "browser")
-    told = (("https://login.example.com", issuer), ("payroll", client))
-    for example, value in told:
-        words = json.dumps(value, ensure_ascii=False)
-        texts["settings.js"] = texts["settings.js"].replace(f'"{example}"', words)
-    return {f"browser/{file}": text for file, text in texts.items()}
+def _told(text: str, issuer: str, client: str) -> str:
+    """Put issuer and client into settings, in JavaScript's and Python's way of writing a text."""
+    for example, value in (("https://login.example.com", issuer), ("payroll", client)):
+        text = text.replace(f'"{example}"', json.dumps(value, ensure_ascii=False))
+    return text

@@ -29,10 +29,10 @@ def tell_commands(out: Path, answers: Answers, ports: Ports) -> None:
     print("\nGo on with these, each in a terminal of its own:")
     _print(commands)
     if page:
-        print(
-            f"The page is at {page}, a public client {answers.client!r} of your provider, with that"
-        )
-        print("address as its redirect URI.")
+        starts = FRAMEWORKS[framework]
+        client = "a client" if starts.keeps_tokens else "a public client"
+        print(f"The page is at {page}: {client} of your provider, {answers.client!r}, with the")
+        print(f"redirect URI {page.rstrip('/')}{starts.redirect}")
     socket = shlex.quote(str(out / SOCKET))
     event = "--type risk-level-change --user USER --data current_level=HIGH"
     probe = f" --gateway-url {page}accounts" if page and gateway != NONE else ""
@@ -52,7 +52,7 @@ def _print(commands: list[str]) -> None:
 
 def _start(framework: str, ports: Ports) -> str:
     """Return how its app is started; what is not installed is told before."""
-    command, packages, note = FRAMEWORKS[framework]
+    command, packages, note, _ = FRAMEWORKS[framework]
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
         install = f"{_python('pip')} install {' '.join(packages)}"

@@ -36,11 +36,21 @@ def ask(arguments: argparse.Namespace) -> Answers:
             "Such as: sidecar init --issuer https://login.example.com --audience payroll",
         )
     answers = _asked(given) if missing else _by_default(given)
+    if answers.gateway != NONE and _keeps_tokens(answers.framework):
+        raise Stop(
+            f"sidecar init: --framework {answers.framework} keeps the tokens: a gateway has none to"
+            " show",
+            "Leave --gateway out, and the app asks the sidecar itself.",
+        )
     for name, answer in answers._asdict().items():
         # An address of bytes that are no text, too: Python has made surrogates of them.
         if not answer.isprintable():
             raise Stop(f"sidecar init: --{name}: has a character that is no text: {answer!a}")
     return answers
+
+
+def _keeps_tokens(framework: str) -> bool:
+    return framework != NONE and FRAMEWORKS[framework].keeps_tokens
 
 
 def _is_terminal() -> bool:
@@ -65,12 +75,14 @@ def _asked(given: Mapping[str, str]) -> Answers:
     audience = given["audience"] or _answer("What tokens for your app have in `aud`")
     app = given["app"] or _answer("What policies call the app", audience)
     some = (*FRAMEWORKS, NONE)
+    framework = given["framework"] or _answer("What a first app is written in", NONE, some)
+    gateway = given["gateway"] or (NONE if _keeps_tokens(framework) else "")
     return Answers(
         issuer=issuer,
         audience=audience,
         app=app,
-        gateway=given["gateway"] or _answer("What stands before it", "nginx", (*GATEWAYS, NONE)),
-        framework=given["framework"] or _answer("What a first app is written in", NONE, some),
+        gateway=gateway or _answer("What stands before it", "nginx", (*GATEWAYS, NONE)),
+        framework=framework,
         client=given["client"] or _answer("The page's client id at the provider", app),
         out=given["out"] or _answer("Where the files go", OUT),
     )

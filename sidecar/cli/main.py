@@ -15,6 +15,7 @@ from typing import NamedTuple, NoReturn, Protocol, cast
 from sidecar import __version__
 from sidecar.adapters.held_signals import hold_signals
 from sidecar.cli.stopping import MISTAKE, Stop
+from sidecar.domain.causes import ungrouped
 from sidecar.wire.url_credentials import masked
 
 INTERRUPTED = 130
@@ -83,6 +84,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return MISTAKE
     except KeyboardInterrupt:
         return INTERRUPTED
+    except BaseExceptionGroup as group:  # as a nursery has it, of a command that asks elsewhere
+        if all(isinstance(one, KeyboardInterrupt) for one in ungrouped(group)):
+            return INTERRUPTED
+        raise
 
 
 def _main(words: Sequence[str]) -> int:

@@ -10,7 +10,10 @@
 // a public client (authorization code with PKCE) whose token stays in this tab's session storage,
 // where any script of the page can read it. A page with a backend of its own keeps tokens there: with
 // `backend: "/sign-in"` in place of the provider that address is opened, and does the rest
-// (examples/bff).
+// (examples/starter/flask-bff).
+//
+// Only calls whose body is a text are kept. Where a call is not repeated (another user has signed in,
+// the provider refused, it took too long), `start` says so by an error.
 
 const KEY = "step-up";
 const LIFETIME = 600; // seconds that a sign-in may take
@@ -52,33 +55,34 @@ export class StepUp {
   /** Ends a sign-in that comes back to this page; gives the answer of the call it was for, or null. */
   async start() {
     const kept = this.#read("pending");
-    if (this.#settings.backend) return this.#repeat(kept, kept?.returnTo === here());
     const given = new URLSearchParams(location.search);
-    if (given.has("state") && kept?.state === given.get("state")) {
-      this.#keep("pending", null);
-      history.replaceState(null, "", kept.returnTo);
-      if (given.has("error")) throw new Error(given.get("error_description") ?? given.get("error"));
-      const subject = await this.#redeem(given, kept);
-      // Another user than the one whose call it was must not make it.
-      const same = kept.subject === undefined || kept.subject === subject;
-      return this.#repeat(kept, same);
-    }
-    return null;
+    // Only who was sent away from here knows `state`: a page that is merely opened repeats nothing.
+    if (!given.has("state") || kept?.state !== given.get("state")) return null;
+    this.#keep("pending", null);
+    history.replaceState(null, "", kept.returnTo);
+    if (given.has("error")) throw notRepeated(given.get("error_description") ?? given.get("error"));
+    if (!this.#settings.backend) await this.#redeem(given, kept);
+    if (kept.until < Date.now() / 1000) throw notRepeated("the sign-in took too long");
+    // Once: where it is challenged again, the page is told, and nobody goes in circles.
+    return kept.call === null ? null : this.#send(kept.call);
   }
 
   /** Sends the user to the provider, asked for as the challenge says, and remembers what for. */
   async signIn(challenge = {}, call = null) {
     const asked = {};
     for (const name of ["acr_values", "max_age"]) if (challenge[name] !== undefined) asked[name] = challenge[name];
-    const pending = { call, returnTo: here(), until: Date.now() / 1000 + LIFETIME };
+    const state = random();
+    const pending = { call, state, returnTo: here(), until: Date.now() / 1000 + LIFETIME };
     if (this.#settings.backend) {
       this.#keep("pending", pending);
-      location.assign(`${this.#settings.backend}?${new URLSearchParams({ ...asked, return_to: pending.returnTo })}`);
+      const back = new URL(withQuery(location.href, { state }));
+      const query = { ...asked, return_to: back.pathname + back.search };
+      location.assign(withQuery(new URL(this.#settings.backend, location.href), query));
       return;
     }
     const metadata = await this.#metadata();
-    const [state, verifier] = [random(), random()];
-    this.#keep("pending", { ...pending, state, verifier, subject: this.#read("subject") ?? undefined });
+    const verifier = random();
+    this.#keep("pending", { ...pending, verifier, subject: this.#read("subject") ?? undefined });
     location.assign(withQuery(metadata.authorization_endpoint, {
       ...this.#settings.parameters,
       ...asked,
@@ -95,13 +99,6 @@ export class StepUp {
   /** Forgets the token of this tab; the provider's own session goes on. */
   signOut() {
     for (const name of ["pending", "subject", "token"]) this.#keep(name, null);
-  }
-
-  async #repeat(kept, may) {
-    if (this.#settings.backend && kept !== null) this.#keep("pending", null);
-    if (!may || kept?.call == null || kept.until < Date.now() / 1000) return null;
-    // Once: where it is challenged again, the page is told, and nobody goes in circles.
-    return this.#send(kept.call);
   }
 
   #send({ path, method, headers, body }) {
@@ -138,7 +135,8 @@ export class StepUp {
     const subject = told.id_token ? claimsOf(told.id_token).sub : undefined;
     this.#keep("token", told.access_token);
     this.#keep("subject", subject ?? null);
-    return subject;
+    // Another user than the one whose call it was must not make it.
+    if (kept.subject !== undefined && kept.subject !== subject) throw notRepeated("another_user");
   }
 
   async #metadata() {
@@ -158,6 +156,8 @@ export class StepUp {
     else this.#storage.setItem(`${KEY}:${name}`, JSON.stringify(value));
   }
 }
+
+const notRepeated = (why) => new Error(`the call was not repeated: ${why}`);
 
 const here = () => location.pathname + location.search;
 

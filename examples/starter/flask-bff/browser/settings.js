@@ -1,0 +1,2 @@
+// The tokens stay with the backend, which signs people in.
+export default { backend: "/sign-in" };
