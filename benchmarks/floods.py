@@ -10,10 +10,12 @@ Usage: python -m benchmarks.floods [SECONDS] [--only FLOOD] [--write]
 """
 
 import base64
+import encodings.idna  # noqa: F401 - who becomes nobody may not be able to import it later
 import hashlib
 import http.client
 import itertools
 import json
+import multiprocessing
 import os
 import resource
 import secrets
@@ -26,6 +28,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -144,16 +147,21 @@ def target_of(
     path: str, http: tuple[str, int], grpc: tuple[str, int], signer: Signer, sizes: Sizes
 ) -> Target:
     """What a peer needs to flood a daemon that believes this signer."""
-    bound = signer.bound_token("mallory", "bound")
     return Target(
         path,
         http,
         grpc,
         tuple(signer.token("mallory", f"flood-{n}") for n in range(8)),
-        bound,
-        tuple(signer.proof(bound) for _ in range(sizes.proofs)),
+        signer.bound_token("mallory", "bound"),
+        (),
         tuple(signer.token("mallory", f"many-{n}") for n in range(sizes.sessions)),
     )
+
+
+def with_proofs(target: Target, signer: Signer, count: int) -> Target:
+    """The same with so many proofs, which count for `dpop_window` from now."""
+    bound = target.bound_token
+    return target._replace(proofs=tuple(signer.proof(bound) for _ in range(count)))
 
 
 # The floods: each step is one burst.
@@ -485,33 +493,42 @@ def free_ports(*names: str) -> dict[str, int]:
         return {name: one.getsockname()[1] for name, one in zip(names, taken, strict=True)}
 
 
+def flood_apart(label: str, target: Target, told: Connection) -> None:
+    """Flood, of another uid where that may be, until killed or left alone; tell of each burst."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+    parent = multiprocessing.parent_process()
+    for _ in FLOODS[label](target):
+        if parent is None or not parent.is_alive():
+            return
+        if not told.closed:
+            try:
+                told.send(None)
+            except BrokenPipeError:
+                told.close()
+
+
 @contextmanager
-def flooding(flood: Flood, target: Target, bursts: int) -> Iterator[None]:
-    """Another process floods, of another uid where that may be. So many bursts come before."""
-    read, write = os.pipe()
-    child = os.fork()
-    if not child:
-        try:
-            _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-            if os.geteuid() == 0:
-                os.setgid(NOBODY)
-                os.setuid(NOBODY)
-            os.close(read)
-            for _ in flood(target):
-                with suppress(BrokenPipeError):
-                    os.write(write, b".")
-        finally:
-            os._exit(1)
+def flooding(label: str, target: Target, bursts: int = 1) -> Iterator[None]:
+    """Have another process flood. So many bursts come before."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["benchmarks.floods"])
+    told, tells = context.Pipe(duplex=False)
+    process = context.Process(target=flood_apart, args=(label, target, tells))
+    process.start()
+    tells.close()
     try:
-        os.close(write)
         for _ in range(bursts):
-            os.read(read, 1)
-        os.close(read)
+            told.recv()
+        told.close()
         yield
     finally:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        process.kill()
+        process.join()
 
 
 # The other peer
@@ -565,13 +582,25 @@ class Peer:
         """Revoke the session; how many milliseconds that took."""
         event = {"op": "event", "type": "session-revoked", "subject": {"session": session}}
         begun = time.perf_counter()
-        with _unix(self._target) if self._line is None else self._line as one:
+        with self._new_line() if self._line is None else self._line as one:
             self._line = None
             one.settimeout(5 * self._patience)
             reply = _exchange(one, _lines(event))
         if not reply.get("ok"):
             raise SystemExit(f"the revocation is refused: {reply}")
         return (time.perf_counter() - begun) * 1000
+
+    def revoke_over_http(self, session: str) -> None:
+        """Revoke the session over the connection that is kept."""
+        if self._http is None:
+            self._http = http.client.HTTPConnection(*self._target.http, timeout=self._patience)
+        event = {"type": "session-revoked", "subject": {"session": session}}
+        headers = {"Content-Type": "application/json"}
+        self._http.request("POST", "/v1/events", json.dumps(event), headers)
+        response = self._http.getresponse()
+        said = response.read()
+        if response.status != http.client.OK:
+            raise SystemExit(f"the revocation is refused: {said!r}")
 
     def _over_line(self) -> str:
         try:
@@ -693,7 +722,9 @@ def rows(seconds: float, only: str = "") -> Iterator[Row]:
                     settings = configuration(base / "b", others, url)
                     other = during.enter_context(daemon(base / "b", settings))
                     other.send_signal(signal.SIGSTOP)
-                during.enter_context(flooding(flood, target, PREPARED.get(label, 1)))
+                if flood is proofs:
+                    target = with_proofs(target, signer, Sizes().proofs)
+                during.enter_context(flooding(label, target, PREPARED.get(label, 1)))
                 time.sleep(1)
                 yield measured(label, target, signer, seconds)
             time.sleep(1)  # what the flood left behind is not the next one's
