@@ -8,17 +8,18 @@ are shielded from the cancellation until then.
 import errno
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from enum import StrEnum
 
 import trio
 from trio.socket import SocketType
 
 from sidecar.adapters.seats import Seat, Seats, address_owner, uid_owner
 from sidecar.adapters.speakers import uid_of
+from sidecar.wire.descriptors import lingering
 
 AT_ONCE = 16
 """Connections that are accepted before others get their turn: one peer may open many at once."""
 
-MAX_REFUSING = 64
 LINGER = 1.0
 LINGER_BYTES = 1_048_576
 CAPACITY_PAUSE = 0.1
@@ -33,12 +34,20 @@ It tells the seat when the connection waits for its client and when it works.
 """
 
 
+class Crowding(StrEnum):
+    """What came of more connections than there are places, or descriptors, for."""
+
+    REFUSED = "refused"  # all work: the new one is closed
+    MADE_ROOM = "made-room"  # one that waited for its client was closed for it
+    NO_DESCRIPTOR = "no-descriptor"  # the process has no more; the new one waits
+
+
 class Acceptor:
     """Serves at most `limit` connections at once, with shares for each peer (`seats`).
 
-    One more takes the place of one that waits for its client, counted by `on_made_room`; where
-    there is none it gets `refusal` and is closed, counted by `on_refused`. `drain` is called once,
-    when no more connections are accepted: it tells the open ones to end.
+    One more takes the place of one that waits for its client; where there is none it gets `refusal`
+    and is closed. `on_crowding` is told of each. `drain` is called once, when no more connections
+    are accepted: it tells the open ones to end.
     """
 
     def __init__(  # noqa: PLR0913 - ports and settings, by name
@@ -49,17 +58,16 @@ class Acceptor:
         refusal: bytes,
         drain: Callable[[], None],
         drain_timeout: float,
-        on_refused: Callable[[], None],
-        on_made_room: Callable[[], None],
+        on_crowding: Callable[[Crowding], None],
     ) -> None:
         self._serve = serve
         self._seats = Seats(limit)
         self._refusal = refusal
         self._drain = drain
         self._drain_timeout = drain_timeout
-        self._on_refused = on_refused
-        self._on_made_room = on_made_room
+        self._on_crowding = on_crowding
         self._refusing = 0
+        self._most_refusing = lingering(limit)
         self._over = trio.Event()
 
     async def run(
@@ -115,12 +123,15 @@ class Acceptor:
     async def _recover(self, error: OSError) -> None:
         """Go on after a connection that could not be accepted; all else concerns that one alone.
 
-        Out of descriptors: one comes back when a connection ends.
+        Out of descriptors: one comes back when a connection ends. It may be anybody's who takes it,
+        so that in any case the next attempt is not made at once.
         """
-        if error.errno in _CAPACITY and self._seats.make_room() is not None:
-            self._on_made_room()
-        elif error.errno in _CAPACITY:
-            await trio.sleep(CAPACITY_PAUSE)
+        if error.errno not in _CAPACITY:
+            return
+        self._on_crowding(Crowding.NO_DESCRIPTOR)
+        if self._seats.make_room() is not None:
+            self._on_crowding(Crowding.MADE_ROOM)
+        await trio.sleep(CAPACITY_PAUSE)
 
     def _accept_some(self, waiting: socket.socket, connections: trio.Nursery) -> None:
         """Accept what waits; raises OSError where there is no more, or one cannot be accepted."""
@@ -132,12 +143,12 @@ class Acceptor:
                 address_owner(address) if address else uid_owner(uid_of(connection))
             )
             if left is not None:
-                self._on_made_room()
+                self._on_crowding(Crowding.MADE_ROOM)
             if seat is not None:
                 connections.start_soon(self._serve_one, connection, address, seat)
                 continue
-            self._on_refused()
-            if self._refusing < MAX_REFUSING:
+            self._on_crowding(Crowding.REFUSED)
+            if self._refusing < self._most_refusing:
                 self._refusing += 1
                 connections.start_soon(self._refuse, connection)
             else:

@@ -101,7 +101,7 @@ class AdminApp:
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
         """Answer a request and refuse a WebSocket."""
-        await dispatch(scope, receive, send, lambda http: self._serve(http, receive, send))
+        await dispatch(scope, send, lambda http: self._serve(http, receive, send))
 
     async def _serve(
         self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable

@@ -4,22 +4,23 @@ Hypercorn closes its listeners at once on shutdown. Slow headers are ended by it
 time-out (its read time-out does not end them); it bounds no body, so `body_of` does.
 """
 
-import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
-from typing import NamedTuple, assert_never
+from typing import NamedTuple, Protocol, assert_never
 
 import msgspec
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
-from hypercorn.config import Config, Sockets
+from hypercorn.config import Config
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import (
     ASGIFramework,
     ASGIReceiveCallable,
+    ASGIReceiveEvent,
     ASGISendCallable,
+    ASGISendEvent,
     ConnectionState,
     HTTPScope,
     Scope,
@@ -27,10 +28,11 @@ from hypercorn.typing import (
 from hypercorn.utils import repr_socket_addr
 from trio.socket import SocketType
 
-from sidecar.adapters.accepting import Acceptor
+from sidecar.adapters.accepting import Acceptor, Crowding
 from sidecar.adapters.certificates import Certificate
 from sidecar.adapters.listening import tcp_listeners
 from sidecar.adapters.seats import Seat
+from sidecar.service.observations import DoorIncident, Observation
 
 HEADER_TIMEOUT = 5.0
 BODY_TIMEOUT = 10.0
@@ -107,31 +109,19 @@ async def body_of(receive: ASGIReceiveCallable, most: int) -> bytes:
 
 async def dispatch(
     scope: Scope,
-    receive: ASGIReceiveCallable,
     send: ASGISendCallable,
     serve: Callable[[HTTPScope], Awaitable[None]],
 ) -> None:
     """Have a request served, and refuse a WebSocket."""
     match scope["type"]:
         case "lifespan":
-            await _lifespan(receive, send)
+            pass  # nothing begins or ends with a listener
         case "websocket":
             await send({"type": "websocket.close", "code": 1000, "reason": None})
         case "http":
             await serve(scope)
         case _:
             assert_never(scope["type"])
-
-
-async def _lifespan(receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-    """Nothing begins or ends with the listener; hypercorn wants to be told so."""
-    while True:
-        event = await receive()
-        if event["type"] == "lifespan.startup":
-            await send({"type": "lifespan.startup.complete"})
-        elif event["type"] == "lifespan.shutdown":
-            await send({"type": "lifespan.shutdown.complete"})
-            return
 
 
 class SecureConfig(Config):
@@ -151,20 +141,40 @@ class SecureConfig(Config):
         return self.context
 
 
+class Records(Protocol):
+    """Where observations go."""
+
+    def record(self, observation: Observation) -> None:
+        """Count and log."""
+
+
+def recorded(telemetry: Records, door: str) -> Callable[[Crowding], None]:
+    """Return what counts at a door that it was crowded."""
+    return lambda what: telemetry.record(DoorIncident(door=door, incident=what))
+
+
+def _ignore(_: Crowding) -> None:
+    """Nobody counts."""
+
+
 class Listener:
     """Serves an application at `binds` (`0.0.0.0:9090`, `[::]:9090`; port 0: any free one).
 
-    It has `CONNECTIONS` places. Where all are taken, the connection that is open for longest makes
-    room for a new one (`seats`): who holds connections keeps no probe from its answer, and takes no
-    descriptors from other doors.
+    It has `limit` places, of which a peer has a share. Where they are taken, a connection that
+    waits for its client makes room for a new one (`seats`): who holds connections keeps nobody from
+    an answer, and takes no descriptors from other doors. One whose request is whole keeps its place
+    until the answer is there.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what differs between listeners, by name
         self,
         binds: str | Iterable[str],
         app: ASGIFramework,
+        *,
+        limit: int = CONNECTIONS,
         header_timeout: float = HEADER_TIMEOUT,
         certificate: Certificate | None = None,
+        on_crowding: Callable[[Crowding], None] = _ignore,
     ) -> None:
         config = SecureConfig(certificate.context if certificate is not None else None)
         config.accesslog = None
@@ -174,7 +184,9 @@ class Listener:
         config.h11_max_incomplete_size = 16384
         self._binds = (binds,) if isinstance(binds, str) else tuple(binds)
         self._config = config
-        self._app = ASGIWrapper(app)
+        self._app = app
+        self._limit = limit
+        self._on_crowding = on_crowding
         self._worker = WorkerContext(None)
         self._stopping = trio.Event()
         self._open: set[trio.CancelScope] = set()
@@ -184,20 +196,26 @@ class Listener:
         self._stopping.set()
 
     async def run(
-        self, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
+        self,
+        *,
+        draining: trio.Event | None = None,
+        task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Serve until stopped or cancelled. Starts with the URLs; raises `CannotListen`."""
+        """Serve until `draining`, stopped or cancelled.
+
+        Starts with the URLs; raises `CannotListen`.
+        """
+        self._stopping = self._stopping if draining is None else draining
         listeners = await tcp_listeners(self._binds)
         scheme = "https" if self._config.ssl_enabled else "http"
         urls = [f"{scheme}://{repr_socket_addr(x.family, x.getsockname())}" for x in listeners]
         acceptor = Acceptor(
             self._serve,
-            limit=CONNECTIONS,
+            limit=self._limit,
             refusal=b"",
             drain=self._drain,
             drain_timeout=GRACE,
-            on_refused=_unheard,
-            on_made_room=_unheard,
+            on_crowding=self._on_crowding,
         )
         async with trio.open_nursery() as nursery:
             await nursery.start(acceptor.run, listeners, self._stopping)
@@ -205,7 +223,7 @@ class Listener:
             await self._stopping.wait()
             await self._worker.terminated.set()  # idle connections end
 
-    async def _serve(self, connection: SocketType, _peer: str, _seat: Seat) -> None:
+    async def _serve(self, connection: SocketType, _peer: str, seat: Seat) -> None:
         stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]
         stream = plain = trio.SocketStream(connection)
         if self._config.context is not None:
@@ -217,7 +235,7 @@ class Listener:
             own.start_soon(_close_when_cancelled, connection)
             try:
                 await TCPServer(
-                    self._app,
+                    ASGIWrapper(_Seated(self._app, seat)),
                     self._config,
                     self._worker,
                     ConnectionState({}),
@@ -241,10 +259,51 @@ async def _close_when_cancelled(connection: SocketType) -> None:
         connection.close()
 
 
-def _unheard() -> None:
-    """Nobody counts them: the daemon's own metrics are what is asked for here."""
+class _Seated:
+    """The application, for one connection, whose seat is told what it waits for.
+
+    Several requests may be under way on it (HTTP/2).
+    """
+
+    def __init__(self, app: ASGIFramework, seat: Seat) -> None:
+        self._app = app
+        self._seat = seat
+        self._working = 0
+
+    async def __call__(
+        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        """Have a request served. It is worked on from its last byte to the first of the answer."""
+        is_working = False
+
+        def works(whether: bool) -> None:  # noqa: FBT001 - it says just that
+            nonlocal is_working
+            self._working += whether - is_working
+            is_working = whether
+            if self._working:
+                self._seat.works()
+            else:
+                self._seat.waits()
+
+        async def received() -> ASGIReceiveEvent:
+            event = await receive()
+            if event["type"] == "http.request" and not event["more_body"]:
+                works(True)
+            return event
+
+        async def sent(event: ASGISendEvent) -> None:
+            works(False)  # a client that does not read makes room, too
+            await send(event)
+
+        if scope["type"] == "http" and not _has_body(scope):
+            works(True)
+        try:
+            await self._app(scope, received, sent)
+        finally:
+            works(False)
 
 
-def sockets_of(listeners: list[socket.socket], config: Config) -> Sockets:
-    """Return the sockets as hypercorn wants them: among those with TLS, or those without."""
-    return Sockets(listeners, [], []) if config.ssl_enabled else Sockets([], listeners, [])
+def _has_body(scope: HTTPScope) -> bool:
+    """Whether a body may follow: of HTTP/2 that is not known."""
+    names = {name for name, value in scope["headers"] if value != b"0"}
+    return not names.isdisjoint((b"content-length", b"transfer-encoding"))

@@ -16,7 +16,16 @@ import msgspec
 import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 
-from sidecar.adapters.asgi import BodyRefused, Listener, Reply, body_of, dispatch, problem, reply_to
+from sidecar.adapters.asgi import (
+    BodyRefused,
+    Listener,
+    Reply,
+    body_of,
+    dispatch,
+    problem,
+    recorded,
+    reply_to,
+)
 from sidecar.adapters.certificates import Certificate
 from sidecar.adapters.event_door import EventDoor
 from sidecar.service.observations import DoorIncident, Observation, SecretRead, WorkerFailed
@@ -73,7 +82,7 @@ class IntakeApp:
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
         """Answer a request and refuse a WebSocket."""
-        await dispatch(scope, receive, send, lambda http: self._serve(http, receive, send))
+        await dispatch(scope, send, lambda http: self._serve(http, receive, send))
 
     async def _serve(
         self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable
@@ -134,7 +143,13 @@ class IntakeListener:
 
         files = settings.tls_cert_file, settings.tls_key_file
         certificate = Certificate(*files, say) if settings.tls_cert_file else None
-        self._listener = Listener(binds_of(settings), app, certificate=certificate)
+        self._listener = Listener(
+            binds_of(settings),
+            app,
+            limit=settings.max_connections,
+            certificate=certificate,
+            on_crowding=recorded(telemetry, "intake"),
+        )
 
     async def run(
         self,
@@ -143,11 +158,7 @@ class IntakeListener:
         task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Serve until `draining` or cancelled. Starts with the URLs; raises `CannotListen`."""
-        async with trio.open_nursery() as nursery:
-            urls: list[str] = await nursery.start(self._listener.run)
-            task_status.started(urls)
-            await draining.wait()
-            self._listener.stop()
+        await self._listener.run(draining=draining, task_status=task_status)
 
 
 def _posted(scope: HTTPScope, body: bytes) -> Posted:

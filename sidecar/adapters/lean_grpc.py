@@ -109,8 +109,7 @@ class LeanGrpcServer:
                 refusal=b"",
                 drain=self._drain,
                 drain_timeout=drain_timeout,
-                on_refused=lambda: self.on_incident(HttpIncident.REFUSED, None),
-                on_made_room=lambda: self.on_incident(HttpIncident.MADE_ROOM, None),
+                on_crowding=lambda what: self.on_incident(HttpIncident(what), None),
             )
             async with trio.open_nursery() as nursery:
                 await nursery.start(acceptor.run, listeners, draining)

@@ -48,6 +48,7 @@ class HttpIncident(StrEnum):
 
     REFUSED = "refused"  # too many connections
     MADE_ROOM = "made-room"  # it waited for its client, and a new one needed the place
+    NO_DESCRIPTOR = "no-descriptor"  # a new one waits: the process has no descriptor for it
     MALFORMED = "malformed"
     FLOODED = "flooded"  # too many frames that ask nothing
     SLOW_REQUEST = "slow-request"
@@ -106,8 +107,7 @@ class LeanServer:
                 refusal=self.render(_TOO_MANY, close=True),
                 drain=self._drain,
                 drain_timeout=drain_timeout,
-                on_refused=lambda: self.on_incident(HttpIncident.REFUSED, None),
-                on_made_room=lambda: self.on_incident(HttpIncident.MADE_ROOM, None),
+                on_crowding=lambda what: self.on_incident(HttpIncident(what), None),
             )
             async with trio.open_nursery() as nursery:
                 await nursery.start(acceptor.run, listeners, draining)

@@ -75,6 +75,7 @@ class SocketIncident(StrEnum):
 
     REFUSED = "refused"  # too many connections
     MADE_ROOM = "made-room"  # it waited for its client, and a new one needed the place
+    NO_DESCRIPTOR = "no-descriptor"  # a new one waits: the process has no descriptor for it
     MALFORMED = "malformed"  # too many lines in a row could not be read
     FORBIDDEN = "forbidden"  # a uid that is not allowed
     TOO_LARGE = "too-large"
@@ -153,8 +154,7 @@ class LocalSocket:
                 refusal=refusal_reply(Refusal("overloaded", "too many connections are open")),
                 drain=self._drain,
                 drain_timeout=drain_timeout,
-                on_refused=lambda: self.on_incident(SocketIncident.REFUSED, None),
-                on_made_room=lambda: self.on_incident(SocketIncident.MADE_ROOM, None),
+                on_crowding=lambda what: self.on_incident(SocketIncident(what), None),
             )
             listener = trio.socket.from_stdlib_socket(file.socket)
             async with trio.open_nursery() as nursery:

@@ -20,8 +20,6 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 import trio
-from hypercorn.app_wrappers import ASGIWrapper
-from hypercorn.trio.run import worker_serve
 from hypercorn.typing import (
     ASGIReceiveCallable,
     ASGISendCallable,
@@ -29,10 +27,9 @@ from hypercorn.typing import (
     Scope,
 )
 
-from sidecar.adapters.asgi import SecureConfig, dispatch, sockets_of
+from sidecar.adapters.asgi import Listener, dispatch, recorded
 from sidecar.adapters.certificates import Certificate
 from sidecar.adapters.guesses import Guesses
-from sidecar.adapters.listening import tcp_sockets
 from sidecar.service.answers import Overloaded, Unavailable
 from sidecar.service.observations import (
     CredentialRefused,
@@ -48,7 +45,6 @@ from sidecar.wire.security_event_names import Fault
 from sidecar.wire.security_event_tokens import MEDIA_TYPE, InvalidSet, SetError
 
 PATH = b"/ssf/events"
-GRACE = 1.0
 
 _CHALLENGE = (b"www-authenticate", b'Bearer realm="sidecar receiver"')
 _ALWAYS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
@@ -113,7 +109,7 @@ class PushApp:
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
         """Answer a request and refuse a WebSocket."""
-        await dispatch(scope, receive, send, lambda http: self._serve(http, receive, send))
+        await dispatch(scope, send, lambda http: self._serve(http, receive, send))
 
     async def _serve(
         self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable
@@ -221,18 +217,14 @@ class PushListener:
     """
 
     def __init__(self, settings: Receiver, app: PushApp, telemetry: Observed) -> None:
-        certificate = _certificate(settings, telemetry)
-        config = SecureConfig(certificate.context if certificate is not None else None)
-        config.accesslog = None
-        config.errorlog = None
-        config.include_server_header = False
-        config.graceful_timeout = GRACE
-        config.keep_alive_timeout = settings.request_timeout
-        config.h11_max_incomplete_size = 16384
-        self._config = config
-        self._settings = settings
-        self._app = app
-        self._telemetry = telemetry
+        self._listener = Listener(
+            binds_of(settings),
+            app,
+            limit=settings.max_connections,
+            header_timeout=settings.request_timeout,
+            certificate=_certificate(settings, telemetry),
+            on_crowding=recorded(telemetry, "receiver"),
+        )
 
     async def run(
         self,
@@ -241,14 +233,7 @@ class PushListener:
         task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Serve until `draining` or cancelled. Starts with the URLs; raises `CannotListen`."""
-        listeners = tcp_sockets(binds_of(self._settings))
-        await worker_serve(
-            ASGIWrapper(self._app),
-            self._config,
-            sockets=sockets_of(listeners, self._config),
-            shutdown_trigger=draining.wait,
-            task_status=task_status,
-        )
+        await self._listener.run(draining=draining, task_status=task_status)
 
 
 def _certificate(settings: Receiver, telemetry: Observed) -> Certificate | None:

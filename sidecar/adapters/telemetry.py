@@ -76,6 +76,10 @@ from sidecar.wire.sources import local_source
 _TRACE_LIMIT = 12
 _CAUSES = 16
 """So many causes are told of one outage of the store."""
+_MORE_DESCRIPTORS = (
+    "no connection can be accepted until one ends: raise the limit of open files (`ulimit -n`,"
+    " LimitNOFILE, the container runtime's), or lower `max_connections`"
+)
 _LINE_EVERY = 60.0
 """Seconds between two log lines of the same source that wants more than it may."""
 
@@ -248,7 +252,7 @@ class Telemetry:
             case WorkClaimed():
                 self.metrics.work_claimed.inc(observation.entries)
             case DoorIncident():
-                self.metrics.incidents.labels(observation.door, observation.incident).inc()
+                self._door_incident(observation)
             case WorkerFailed():
                 self._worker_failed(observation)
             case FormsDisagree():
@@ -347,6 +351,16 @@ class Telemetry:
             return None
         self._said[event, *of] = now, 0
         return unsaid
+
+    def _door_incident(self, told: DoorIncident) -> None:
+        self.metrics.incidents.labels(told.door, told.incident).inc()
+        if told.incident != "no-descriptor":
+            return
+        unsaid = self._unsaid("descriptors-exhausted")
+        if unsaid is not None:
+            self._log.warning(
+                "descriptors-exhausted", door=told.door, unsaid=unsaid, detail=_MORE_DESCRIPTORS
+            )
 
     def _credential_refused(self, refused: CredentialRefused) -> None:
         self.metrics.incidents.labels(refused.door, "wrong-credential").inc()

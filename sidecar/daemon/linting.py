@@ -4,6 +4,7 @@ import ipaddress
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from sidecar.adapters.descriptors import most
 from sidecar.adapters.prefixes import cidrs_of
 from sidecar.adapters.yaml_directory import passed_over
 from sidecar.daemon.configuration import Configuration, break_glass_of, ladder_of, policy_files
@@ -54,7 +55,7 @@ def lint_deployment(configuration: Configuration) -> tuple[tuple[str, Problem], 
 
 def _weaknesses(configuration: Configuration) -> Iterator[tuple[str, Problem]]:
     root = configuration.tree
-    for code, field, message in weaknesses(configuration.settings):
+    for code, field, message in weaknesses(configuration.settings, most()):
         place = Place(str(configuration.file), 0) if root is None else place_of(root, field)
         yield code, Problem(place.file, place.line, field, f"{message}; {ADVICE[code]}")
 

@@ -17,10 +17,11 @@ from sidecar.adapters import clock
 from sidecar.adapters.admin import AdminApp
 from sidecar.adapters.admin_acts import ActDoor
 from sidecar.adapters.admin_credential import AdminCredential
-from sidecar.adapters.asgi import Listener
+from sidecar.adapters.asgi import Listener, recorded
 from sidecar.adapters.authzen_door import AuthzenDoor
 from sidecar.adapters.certificates import Certificate
 from sidecar.adapters.data_listener import DataListener
+from sidecar.adapters.descriptors import raise_to
 from sidecar.adapters.embedded import EmbeddedStore
 from sidecar.adapters.event_intake import EventIntake
 from sidecar.adapters.files import FileWatcher
@@ -67,6 +68,7 @@ from sidecar.service.observations import (
     Told,
     WorkerFailed,
 )
+from sidecar.wire.descriptors import bounds_of, fitted, needed_by
 from sidecar.wire.memory_shares import shares_of
 from sidecar.wire.positions import ConfigError
 from sidecar.wire.reach import binds_of
@@ -110,7 +112,8 @@ class Daemon:
     """All parts of one daemon."""
 
     def __init__(self, configuration: Configuration, environ: Mapping[str, str]) -> None:
-        settings = configuration.settings
+        needed = needed_by(bounds_of(configuration.settings))
+        settings = fitted(configuration.settings, raise_to(needed))
         self.configuration = configuration
         self.environ = environ
         self.settings = settings
@@ -361,7 +364,13 @@ class Daemon:
         say = partial(self._secret_read, "admin.tls.certificate")
         with naming_key(self.configuration.file, "admin", certificate="tls.certificate"):
             certificate = Certificate(tls.certificate, tls.key, say) if tls.certificate else None
-            listener = Listener(binds_of(self.settings.admin), app, certificate=certificate)
+            listener = Listener(
+                binds_of(self.settings.admin),
+                app,
+                limit=self.settings.admin.max_connections,
+                certificate=certificate,
+                on_crowding=recorded(self.telemetry, "admin"),
+            )
             return tuple(await nursery.start(listener.run))
 
     def _act_door(self, journeys: Journeys) -> ActDoor:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import trio
 
 from sidecar.adapters import clock
-from sidecar.adapters.asgi import Listener
+from sidecar.adapters.asgi import Listener, recorded
 from sidecar.adapters.set_courier import Courier
 from sidecar.adapters.store import RedisStore
 from sidecar.adapters.stream_store import RedisStreams
@@ -180,4 +180,10 @@ class Transmission:
         """Open the listener, where one is configured; gives its addresses."""
         if not self._settings.bind:
             return ()
-        return tuple(await nursery.start(Listener(binds_of(self._settings), self._door()).run))
+        listener = Listener(
+            binds_of(self._settings),
+            self._door(),
+            limit=self._settings.max_connections,
+            on_crowding=recorded(self._telemetry, "transmitter"),
+        )
+        return tuple(await nursery.start(listener.run))

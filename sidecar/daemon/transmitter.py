@@ -11,8 +11,9 @@ import trio
 
 from sidecar.adapters import clock
 from sidecar.adapters.admin import AdminApp
-from sidecar.adapters.asgi import Listener
+from sidecar.adapters.asgi import Listener, recorded
 from sidecar.adapters.certificates import Certificate
+from sidecar.adapters.descriptors import raise_to
 from sidecar.adapters.files import FileWatcher
 from sidecar.adapters.logs import Logger
 from sidecar.adapters.orphans import Orphans
@@ -32,6 +33,7 @@ from sidecar.daemon.unusable import naming_key
 from sidecar.service.health import Health
 from sidecar.service.observations import SecretRead, StoreUp, Told
 from sidecar.service.pulse import Pulse
+from sidecar.wire.descriptors import bounds_of, needed_by
 from sidecar.wire.naming import Names
 from sidecar.wire.reach import binds_of
 from sidecar.wire.sealing import UNSEALED, forms_of
@@ -49,6 +51,7 @@ class Transmitter:
     """All parts of it."""
 
     def __init__(self, file: Path, settings: Settings) -> None:
+        raise_to(needed_by(bounds_of(settings)))
         self._file = file
         self._settings = settings
         self._telemetry = Telemetry(settings)
@@ -148,7 +151,13 @@ class Transmitter:
             if admin.tls.certificate:
                 say = partial(self._secret_read, "admin.tls.certificate")
                 certificate = Certificate(admin.tls.certificate, admin.tls.key, say)
-            listener = Listener(binds_of(admin), app, certificate=certificate)
+            listener = Listener(
+                binds_of(admin),
+                app,
+                limit=admin.max_connections,
+                certificate=certificate,
+                on_crowding=recorded(self._telemetry, "admin"),
+            )
             return tuple(await nursery.start(listener.run))
 
     def _secret_read(self, field: str, reason: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from sidecar.domain import lint
+from sidecar.wire.descriptors import shortage
 from sidecar.wire.positions import Problems, Table, place_of, shown
 from sidecar.wire.reach import binds_of, is_fetchable, is_loopback, is_open
 from sidecar.wire.route_overlaps import overlaps
@@ -68,6 +69,8 @@ CODES: Mapping[str, str] = {
     " it until that time",
     "transmitter-skew-wide": "a transmitter's tokens may be from so far in the future",
     "dpop-window-wide": "a DPoP proof that somebody took can be shown so long",
+    "descriptors-short": "the process may have fewer files and connections open than its listeners"
+    " may need, so that each takes fewer connections than it was given",
 }
 """What each name means."""
 
@@ -98,6 +101,8 @@ ADVICE: Mapping[str, str] = {
     "event-skew-wide": "keep clocks in step (NTP) and say less; 60s is the default",
     "transmitter-skew-wide": "keep clocks in step (NTP) and say less; 60s is the default",
     "dpop-window-wide": "keep clocks in step (NTP) and say less; 60s is the default",
+    "descriptors-short": "raise the hard limit of open files (`ulimit -Hn`, systemd's LimitNOFILE,"
+    " the container runtime's), or lower `max_connections`",
 }
 """What to do about each."""
 
@@ -128,9 +133,16 @@ class Weakness(NamedTuple):
     message: str
 
 
-def weaknesses(settings: Settings) -> tuple[Weakness, ...]:
-    """Return what makes this deployment weak, in the order of the sections."""
-    return tuple(finding for check in _CHECKS for finding in check(settings))
+def weaknesses(settings: Settings, descriptors: int) -> tuple[Weakness, ...]:
+    """Return what makes this deployment weak, in the order of the sections.
+
+    `descriptors` are how many the process may have open.
+    """
+    found = tuple(finding for check in _CHECKS for finding in check(settings))
+    short = shortage(settings, descriptors)
+    of = "http" if settings.http.enabled else "socket"
+    scarce = (Weakness("descriptors-short", f"{of}.max_connections", short),) if short else ()
+    return (*found, *scarce)
 
 
 def _exposed(settings: Settings) -> Iterator[Weakness]:

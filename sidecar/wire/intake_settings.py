@@ -57,4 +57,7 @@ class Intake(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_body_bytes: Size = 1048576  # of one request
     request_timeout: Duration = 10.0  # for all of a request to arrive
     max_requests: _PositiveInt = 256  # answered at a time
+    # open at a time, of one address three quarters of these; past that, one that waits for its
+    # client makes room
+    max_connections: _PositiveInt = 256
     issuers: tuple[IntakeIssuer, ...] = ()  # whose logouts are taken

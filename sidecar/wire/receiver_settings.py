@@ -94,4 +94,7 @@ class Receiver(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_body_bytes: Size = 65536  # of one token
     request_timeout: Duration = 10.0  # for all of a request to arrive
     max_requests: _PositiveInt = 256  # answered at a time
+    # open at a time, of one address three quarters of these; past that, one that waits for its
+    # client makes room
+    max_connections: _PositiveInt = 256
     transmitters: tuple[KnownTransmitter, ...] = ()  # who is believed

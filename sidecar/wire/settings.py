@@ -232,6 +232,9 @@ class Admin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     token: str = ""  # the admin credential; empty: metrics and health only
     token_file: File = ""  # a file that holds `token`; looked at with each request
     tls: AdminTls = AdminTls()  # a certificate, where others than this machine ask
+    # open at a time, of one address three quarters of these; past that, one that waits for its
+    # client makes room
+    max_connections: PositiveInt = 64
 
 
 class Store(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -111,3 +111,6 @@ class Transmitter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     max_backlog: PositiveInt = 10000  # that wait in a stream; the oldest go
     max_subjects: PositiveInt = 10000  # added to, or removed from, a stream
     max_body_bytes: Size = 65536  # of one request
+    # open at a time, of one address three quarters of these; past that, one that waits for its
+    # client makes room. A poll that waits for events keeps its own
+    max_connections: PositiveInt = 256

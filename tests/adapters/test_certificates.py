@@ -14,7 +14,7 @@ from sidecar.adapters.certificates import Certificate
 
 
 async def hello(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-    await dispatch(scope, receive, send, lambda http: reply_to(http, Reply(200), send))
+    await dispatch(scope, send, lambda http: reply_to(http, Reply(200), send))
 
 
 def issue(authority: trustme.CA, directory: Path) -> None:

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,14 @@ class Process:
     """One `sidecar run`."""
 
     def __init__(
-        self, directory: Path, name: str, store: str, extra: Mapping[str, Any] | None = None
+        self,
+        directory: Path,
+        name: str,
+        store: str,
+        extra: Mapping[str, Any] | None = None,
+        within: Sequence[str] = (),
     ) -> None:
+        self.within = within
         self.socket = directory / f"{name}.sock"
         self.config = directory / f"{name}.yaml"
         self.log = directory / f"{name}.log"
@@ -65,7 +71,15 @@ class Process:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "sidecar", "run", "--config", str(self.config)],
+                [
+                    *self.within,
+                    sys.executable,
+                    "-m",
+                    "sidecar",
+                    "run",
+                    "--config",
+                    str(self.config),
+                ],
                 stderr=log,
                 env={**os.environ, "PYTHONPATH": str(Path.cwd())},
             )
@@ -107,13 +121,15 @@ def daemons(
     *names: str,
     extra: Mapping[str, Any] | None = None,
     policies: str = POLICY.format(state="enabled"),
+    within: Sequence[str] = (),
 ) -> Iterator[list[Process]]:
+    """`within`: a program that runs each, with its arguments."""
     (directory / "jwks.json").write_bytes(key_set(SIGNER))
     (directory / "policies").mkdir()
     (directory / "policies" / "one.yaml").write_text(policies)
     running: list[Process] = []
     try:
-        running.extend(Process(directory, name, store, extra) for name in names)
+        running.extend(Process(directory, name, store, extra, within) for name in names)
         yield running
     finally:
         for one in running:

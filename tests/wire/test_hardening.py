@@ -191,12 +191,18 @@ CASES = (
         "tokens: {binding: {dpop_window: 1h}}",
         "tokens: {binding: {dpop_window: 30s}}",
     ),
+    Case(
+        "descriptors-short",
+        "http.max_connections",
+        "http: {max_connections: 2048}",
+        "http: {max_connections: 1024}",
+    ),
 )
 
 
 def found(text: str) -> list[tuple[str, str]]:
     settings = read_settings(text, "s.yaml", {}, lambda _: LONG)
-    return [(code, field) for code, field, _ in weaknesses(settings)]
+    return [(code, field) for code, field, _ in weaknesses(settings, 2048)]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.code} {case.field}")
@@ -223,6 +229,6 @@ def test_what_is_shipped_is_not_weak(file: str) -> None:
 def test_no_finding_quotes_a_secret() -> None:
     text = 'admin: {token: "Zq"}\nstore: {url: "redis://u:Zq@valkey"}\n'
     text += 'app: {redirect: {start: "https://app.example/in", key: "Zq"}}'
-    told = weaknesses(read_settings(text, "s.yaml", {}, lambda _: ""))
+    told = weaknesses(read_settings(text, "s.yaml", {}, lambda _: ""), 2048)
     assert len(told) == 4
     assert not any("Zq" in finding.message for finding in told)
