@@ -10,7 +10,7 @@ ARGS ?=
 WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help set-up run test test-long bench lint format lock clean
+.PHONY: help set-up run test test-long check-wheel bench lint format lock clean
 
 help: ## what there is to make
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -37,6 +37,9 @@ test-long: $(READY) $(PEERS) ## the long forms of property, chaos and scale test
 	@SIDECAR_CHAOS_SECONDS=60 SIDECAR_SCALE_SESSIONS=1000000 \
 	    $(PYTHON) -m pytest tests/chaos tests/stories/test_all_sessions.py tests/stories/test_memory.py \
 	    tests/docs/test_friction_page.py $(ARGS)
+
+check-wheel: $(READY) ## the built wheel, installed alone and used from an empty directory
+	@tools/check-wheel $(VENV)
 
 bench: $(READY) ## every benchmark in turn
 	@set -e; for bench in benchmarks/*.py; do echo "== $$bench"; $(PYTHON) "$$bench" $(ARGS); done

@@ -47,13 +47,10 @@ def asked_for(name: str) -> list[Requirement]:
         "build": PROJECT["build-system"]["requires"],
         "dev": [
             *project["optional-dependencies"]["demo"],
-            *(
-                line.split("#")[0]
-                for line in (ROOT / "requirements" / "dev.in").read_text().splitlines()
-            ),
+            *PROJECT["dependency-groups"]["dev"],
         ],
     }[name]
-    return [Requirement(line.strip()) for line in lines if line.strip()]
+    return [Requirement(line) for line in lines]
 
 
 @pytest.mark.parametrize("name", ["run", "build", "dev"])

@@ -1,0 +1,45 @@
+"""The continuous build runs what anybody can run, and nothing else."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+FORMS = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
+
+
+def steps(workflow: Path) -> list[dict[str, Any]]:
+    jobs = yaml.safe_load(workflow.read_text())["jobs"].values()
+    return [step for job in jobs for step in job["steps"]]
+
+
+def test_the_suite_and_the_wheel_are_checked() -> None:
+    commands = {step["run"] for one in WORKFLOWS for step in steps(one) if "run" in step}
+    assert commands == {".ci/run", "make check-wheel"}
+
+
+def test_each_make_target_of_a_workflow_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for workflow in WORKFLOWS:
+        for step in steps(workflow):
+            command, _, target = step.get("run", "").partition(" ")
+            assert command != "make" or target in targets
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
+def test_a_workflow_may_read_and_keeps_no_credential(workflow: Path) -> None:
+    assert yaml.safe_load(workflow.read_text())["permissions"] == {"contents": "read"}
+    for step in steps(workflow):
+        if step.get("uses", "").startswith("actions/checkout@"):
+            assert step["with"]["persist-credentials"] is False
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda path: path.name)
+def test_a_form_has_a_field_that_must_be_filled_in(form: Path) -> None:
+    body = yaml.safe_load(form.read_text()).get("body")
+    if form.name != "config.yml":
+        assert any(part.get("validations", {}).get("required") for part in body)
