@@ -1,6 +1,6 @@
 """A changed file is taken up without a dropped request; a broken one is refused, the old stays."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 
 import trio
@@ -20,6 +20,7 @@ from sidecar.daemon.linting import lint_deployment
 from sidecar.daemon.transmission import Transmission
 from sidecar.daemon.trust import Trust
 from sidecar.domain.facts import Sighted
+from sidecar.domain.policy import Policy
 from sidecar.domain.stamp import MICROSECONDS, Stamp
 from sidecar.service.check import Checker
 from sidecar.service.health import GEOGRAPHY, Health
@@ -45,6 +46,9 @@ from sidecar.wire.settings import Settings
 
 SLICE = 100
 """Sessions that are re-scored before others get their turn."""
+
+NAMED = 16
+"""Policies that a line names, of those that came, changed or went."""
 
 
 async def _stay(settings: Settings) -> None:
@@ -147,7 +151,8 @@ class Reloader:
         policies = before.policies != after.policies
         settings = is_taken_up(before.settings, after.settings)
         self._configured(after.settings)  # first, as it may say what is logged of the rest
-        self._say("policies", changed=policies)
+        detail = _differences(before.policies, after.policies)
+        self._say("policies", changed=policies, detail=detail)
         self._say("config", changed=settings)
         self._configuration = after
         self._trust.replace(after.settings.tokens)
@@ -258,6 +263,22 @@ class Reloader:
             stamp = Stamp(int(self._clock() * MICROSECONDS), self._new_id())
             sighted = Sighted(stamp=stamp, ip=state.ip, place=place)
             self._view.write(live.own, encode_facts((sighted,)))
+
+
+def _differences(before: tuple[Policy, ...], after: tuple[Policy, ...]) -> str:
+    """Name the policies that came, changed and went: a file that is gone says nothing itself."""
+    old, new = ({policy.id: policy for policy in policies} for policies in (before, after))
+    told = {
+        "new": new.keys() - old.keys(),
+        "changed": {one for one in new.keys() & old.keys() if new[one] != old[one]},
+        "gone": old.keys() - new.keys(),
+    }
+    return "; ".join(f"{word}: {_some(names)}" for word, names in told.items() if names)
+
+
+def _some(names: Iterable[str]) -> str:
+    first, others = sorted(names)[:NAMED], sorted(names)[NAMED:]
+    return ", ".join(first) + (f" and {len(others)} more" if others else "")
 
 
 def _shortened(error: ConfigError) -> str:

@@ -116,8 +116,20 @@ def test_policies_that_vanish_are_refused_and_those_before_stay(
             restore()
             eventually(lambda: level(a, "sidecar_config_last_reload_successful "), bool)
         assert not a.lines("mark-cleared")
+        # One of several files that goes takes its policies with it: the log names them.
+        other = short / "policies" / "two.yaml"
+        other.write_text(file.read_text().replace("restricted-segment", "another"))
+        eventually(lambda: _applied(a), lambda told: told[-1:] == ["new: another"])
+        other.unlink()
+        eventually(lambda: _applied(a), lambda told: told[-1:] == ["gone: another"])
         file.write_text("policies: []\n")
         eventually(lambda: client.check(weak, ip="192.0.2.1")["decision"], lambda d: d == "allow")
+        assert _applied(a)[-1] == "gone: restricted-segment"
+
+
+def _applied(process: Process) -> list[str]:
+    lines = process.lines("reload-applied")
+    return [line["detail"] for line in lines if line["what"] == "policies"]
 
 
 def test_a_key_set_file_that_changed_brings_new_keys_and_takes_the_old_away(
