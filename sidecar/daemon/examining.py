@@ -174,7 +174,7 @@ async def _issuers(known: _Readable, request: Examination) -> list[Diagnosis]:
     reports = [asked[one.issuer][0] for one in tokens.issuers]
     found = [line for report in reports for line in diagnose_issuer(report)]
     if not reports:
-        cure = "name your identity provider in `tokens.issuers`"
+        cure = "name your identity provider in `tokens.issuers`, as `sidecar init` writes it"
         found.append(wrong(Part.ISSUERS, "issuers", "none is configured: no token is good", cure))
     found += diagnose_acr(known.policies, ladder_of(known.settings), reports)
     if request.token:

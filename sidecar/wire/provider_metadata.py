@@ -8,6 +8,7 @@ from sidecar.domain.assurance import DEFAULT_LEVELS, Level
 from sidecar.wire.jwks import ALGORITHMS
 from sidecar.wire.offered import texts_in
 from sidecar.wire.positions import shown
+from sidecar.wire.providers import OTHER, KnownProvider, provider_of
 from sidecar.wire.reach import is_fetchable
 from sidecar.wire.token_settings import Issuer
 
@@ -45,6 +46,7 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     claims: tuple[str, ...] = ()
     algorithms: tuple[str, ...] = ()
     keys: int = 0  # usable ones at its `jwks_uri`; 0: they were not looked at
+    provider: KnownProvider = OTHER
 
 
 def offer_of(metadata: Mapping[str, object], issuer: str, keys: int = 0) -> Offer:
@@ -56,6 +58,7 @@ def offer_of(metadata: Mapping[str, object], issuer: str, keys: int = 0) -> Offe
         claims=texts_in(metadata.get("claims_supported")),
         algorithms=texts_in(metadata.get("id_token_signing_alg_values_supported")),
         keys=keys,
+        provider=provider_of(issuer, metadata),
     )
 
 
@@ -125,6 +128,11 @@ def levels_for(
 def remarks_on(offer: Offer, unplaced: tuple[str, ...]) -> tuple[str, ...]:
     """Return what somebody should know of a provider before its tokens are judged, in sentences."""
     remarks = []
+    if offer.provider is not OTHER:
+        remarks.append(
+            f"this is {offer.provider.name}: what to switch on there, and its entry in"
+            f" `tokens.issuers`, tells docs/providers/{offer.provider.page}.md"
+        )
     if not offer.acr_values:
         remarks.append(
             "the provider does not say which values of `acr` it offers; a step-up asks for `mfa`."
@@ -141,6 +149,7 @@ def remarks_on(offer: Offer, unplaced: tuple[str, ...]) -> tuple[str, ...]:
             f"the provider does not list {', '.join(missing)} among its claims: have it put them"
             " into access tokens, as a step-up is judged by auth_time and by acr or amr"
         )
+        remarks.extend(f"{name}: {offer.provider.cure(name)}" for name in missing)
     return tuple(remarks)
 
 

@@ -5,7 +5,7 @@ It says in a line what stands on each one's page (docs/providers), which says wh
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 AS_OF = "2026-11-30"
 
@@ -193,13 +193,21 @@ PROVIDERS = (
 
 def provider_of(issuer: str, metadata: Metadata) -> KnownProvider:
     """Return who made an issuer, by its URL and its metadata; `OTHER` where nobody knows."""
-    parts = urlsplit(issuer)
+    parts = _split(issuer)
     host = (parts.hostname or "").lower()
-    asked = urlsplit(str(metadata.get("authorization_endpoint", "")))
+    asked = _split(str(metadata.get("authorization_endpoint", "")))
     for provider, is_it in _SIGNS:
         if is_it(host, parts.path, asked.path, metadata):
             return provider
     return OTHER
+
+
+def _split(url: str) -> SplitResult:
+    """Take an address apart; what is none has no parts: metadata may say anything."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")
 
 
 _Sign = Callable[[str, str, str, Metadata], bool]

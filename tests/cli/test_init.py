@@ -173,6 +173,24 @@ def test_with_each_gateway_the_app_believes_just_that_one(framework: str, tmp_pa
         assert re.search(rf'(issuer: |ISSUER = )"{ISSUER}"', told)
 
 
+@pytest.mark.parametrize("command", ["run", "doctor", "transmit"])
+def test_a_command_without_its_configuration_speaks_of_init_or_of_what_it_wrote(
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SIDECAR_CONFIG", raising=False)
+    assert main([command]) == 2
+    assert "`sidecar init` writes a first one" in capsys.readouterr().err
+    assert main([*USUAL]) == 0
+    assert main([command]) == 2
+    told = capsys.readouterr().err
+    assert "config/sidecar.yaml: there is no such file" in told
+    assert "There is sidecar/sidecar.yaml: name it with --config." in told
+
+
 def test_the_wheel_and_the_image_have_all_that_it_writes_from() -> None:
     root = Path(__file__).parents[2]
     tool = tomllib.loads((root / "pyproject.toml").read_text())["tool"]

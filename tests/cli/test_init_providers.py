@@ -131,7 +131,11 @@ def test_what_a_provider_offers_decides_levels_and_what_is_noted(
     assert initialise(provider, tmp_path / "silent") == 0
     assert "does not say which values of `acr` it offers" in capsys.readouterr().out
     offered = ["gold", "\x1b[2J", None, "urn:okta:loa:2fa:any", *map(str, range(2, 5000))]
-    provider.publish(acr_values_supported=offered, id_token_signing_alg_values_supported=["none"])
+    provider.publish(
+        acr_values_supported=offered,
+        id_token_signing_alg_values_supported=["none"],
+        authorization_endpoint="http://[",
+    )
     assert initialise(provider, tmp_path / "much") == 0
     note = capsys.readouterr().out
     assert "that no assurance level has: gold, 2, 3, " in note

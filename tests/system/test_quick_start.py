@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import yaml
 
 from tests.adapters.identity import key_set
 from tests.adapters.servers import free_ports
@@ -58,18 +59,24 @@ class Reader:
 
     def __init__(self, directory: Path, issuer: str) -> None:
         self.directory = directory
-        self.port, self.admin = free_ports(2)
+        gateway, app, check, self.admin = free_ports(4)
+        self._ports = f" --port {gateway} --app-port {app} --sidecar-port {check}"
+        self._ports += f" --admin-port {self.admin}"
         self._issuer = issuer
         bin_directory = Path(sys.prefix) / "bin"
         self.environment = {**os.environ, "PATH": f"{bin_directory}:{os.environ['PATH']}"}
-        self.environment["SIDECAR_SOCKET"] = str(directory / "sidecar.sock")
+        self.environment["SIDECAR_SOCKET"] = str(directory / "payroll" / "sidecar.sock")
 
-    def write(self, name: str, text: str) -> None:
-        text = text.replace("https://id.example.com", self._issuer)
-        text = text.replace(":8181", f":{self.port}").replace(":9090", f":{self.admin}")
-        file = self.directory / name
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(text)
+    def initialises(self, command: str) -> None:
+        """With this provider's issuer and free ports, and go into the directory that it makes."""
+        init, change = command.splitlines()
+        assert change == "cd payroll"
+        done = self.does(init.replace("https://id.example.com", self._issuer) + self._ports)
+        assert done.returncode == 0, done.stdout + done.stderr
+        self.directory /= "payroll"
+
+    def reads(self, name: str) -> Any:
+        return yaml.safe_load((self.directory / name).read_text())
 
     def does(self, command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -106,18 +113,22 @@ class Reader:
 
 def test_the_quick_start_goes_as_it_says(tmp_path: Path) -> None:
     blocks = BLOCK.findall(PAGE)
-    config, policies = (text for language, text in blocks if language == "yaml")
-    making, *commands = (text for language, text in blocks if language == "sh")
-    assert "mkdir payroll" in making  # tmp_path stands for it
+    config, policies = (yaml.safe_load(text) for language, text in blocks if language == "yaml")
+    making, init, validate, run, *asking = (text for language, text in blocks if language == "sh")
+    assert "make set-up" in making
     with provider() as issuer:
         reader = Reader(tmp_path, issuer)
-        reader.write("sidecar.yaml", config)
-        reader.write("policies/payments.yaml", policies)
-        (tmp_path / "token").write_text(token("ada", "s-1", issuer=issuer))
-        validate, run, *asking = commands
+        reader.initialises(init)
+        config["tokens"]["issuers"][0]["issuer"] = issuer
+        written = reader.reads("sidecar.yaml")
+        assert {name: written[name] for name in config} == config
+        assert reader.reads("policies/payments.yaml") == policies
+        here = reader.directory
+        (here / "token").write_text(token("ada", "s-1", issuer=issuer))
         assert run.strip() == OWN
-        told = reader.does(validate)
-        assert told.returncode == 0, told.stdout + told.stderr
+        for line in validate.splitlines():
+            told = reader.does(line)
+            assert told.returncode == 0, told.stdout + told.stderr
         with reader.runs(OWN):
             for line in "".join(asking).splitlines():
                 if "stronger-token" in line:
@@ -133,11 +144,12 @@ def test_the_quick_start_goes_as_it_says(tmp_path: Path) -> None:
                 if refused:
                     assert 'acr_values="mfa"' in done.stdout
             # A policy that asks for what the provider does not offer is told of at the reload.
-            assert "acr-not-offered" not in (tmp_path / "log").read_text()
-            reader.write("policies/payments.yaml", policies.replace("mfa", "phishing-resistant"))
-            line = eventually(lambda: told_of(tmp_path / "log", "acr-not-offered"), bool)[0]
+            assert "acr-not-offered" not in (here / "log").read_text()
+            file = here / "policies" / "payments.yaml"
+            file.write_text(file.read_text().replace("mfa", "phishing-resistant"))
+            line = eventually(lambda: told_of(here / "log", "acr-not-offered"), bool)[0]
             assert (line["issuer"], line["asked"]) == (issuer, ["phr phrh"])
-            assert (line["policies"], line["offered"]) == (["risky-payments"], ["mfa"])
+            assert (line["policies"], line["offered"]) == (["payments-at-risk"], ["mfa"])
 
 
 def told_of(log: Path, event: str) -> list[Any]:

@@ -59,15 +59,24 @@ def test_what_is_told_of_a_value_goes_before_what_is_known_of_it() -> None:
 def test_values_that_nobody_can_place_are_told() -> None:
     offered = offer("gold", claims=("sub", "sid", "acr", "auth_time"))
     assert levels_for(offered, {}) == ((), ("gold",))
-    unplaced, missing = remarks_on(offered, ("gold",))
+    unplaced, missing, cure = remarks_on(offered, ("gold",))
+    assert cure.startswith("amr: ")
     assert "gold" in unplaced
     assert "does not list amr " in missing
     assert "--acr mfa=VALUE" in remarks_on(offer(), ())[0]
 
 
+def test_of_a_known_provider_its_page_and_its_settings_are_told() -> None:
+    okta = offer_of({"claims_supported": ["sub", "auth_time", "acr", "amr"]}, "https://a.okta.com")
+    page, _, _, cure = remarks_on(okta, ())
+    assert "this is Okta" in page
+    assert page.endswith("docs/providers/okta.md")
+    assert cure.startswith("sid: Okta: Security > API > ")
+
+
 def test_what_a_provider_says_at_length_is_told_in_short() -> None:
     many = ("y" * 900_000, *map(str, range(8000)))
-    (told, _) = remarks_on(offer(*many, claims=("sub",)), many)
+    told, *_ = remarks_on(offer(*many, claims=("sub",)), many)
     assert "..., 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 7989 more" in told
     assert len(told) < 400
 
