@@ -6,6 +6,7 @@ not know below `AdditionalProperties`. Values of enumerations are taken in any c
 GUIDs, so that a word can mean nothing but itself. A list that is there and empty stays so.
 """
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -146,6 +147,7 @@ def without_empty(raw: Any, shape: type) -> Any:
     return found
 
 
+@functools.cache
 def _fields(shape: type) -> tuple[inspect.Field, ...]:
     info = inspect.type_info(shape)
     return info.fields if isinstance(info, inspect.StructType) else ()

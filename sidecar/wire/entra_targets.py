@@ -18,6 +18,9 @@ _SUITE = (
 _ACTIONS = "registering methods and devices happens at Entra ID, and never reaches a sidecar"
 _FILTER = "custom security attributes of apps are not known here"
 _NOT_A_CONTEXT = "contexts are c1 to c99"
+_SEVERAL = (
+    "apps beside contexts: Graph has a policy target one kind, and does not say what both mean"
+)
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -43,6 +46,12 @@ def target(applications: Applications | None, at: str, ledger: Ledger, names: Na
         found = _contexts(contexts, f"{at}.includeAuthenticationContextClassReferences", ledger)
         if not found:
             ledger.idle.append("it is for no context that can be named")
+        for name, listed in (
+            ("includeApplications", told.include_applications),
+            ("excludeApplications", told.exclude_applications),
+        ):
+            if set(listed or ()) - {"None"}:
+                ledger.lose(f"{at}.{name}", _SEVERAL, Effect.WEAKER)
         apps = Selection(included or None, excluded)
         return Target(apps, Selection(found or None), routine=not found)
     filtered = told.application_filter is not None

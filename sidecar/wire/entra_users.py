@@ -243,9 +243,12 @@ class _Side:
 def named(  # noqa: PLR0913, PLR0917 - an id, its kind and place, and where to look and to tell
     ledger: Ledger, names: Names, kind: str, item: str, value: str, effect: Effect
 ) -> str | None:
-    """The name of an id, the id itself where it is not told; None if it cannot be a name."""
+    """The name of an id, the id itself where it is not told; None if it cannot be a name.
+
+    Ids are kept in lower case, as tokens carry them: Graph takes a GUID in any case.
+    """
     told = names.of(kind, value)
-    name = told or value
+    name = told or value.lower()
     if not 0 < len(name) <= MAX_TEXT or has_control(name) or name == EVERYTHING:
         ledger.lose(item, "cannot be a name in a policy file", effect)
         return None

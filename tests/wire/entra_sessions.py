@@ -6,6 +6,7 @@ from sidecar.adapters.prefixes import load
 from sidecar.daemon.configuration import evaluator_of
 from sidecar.domain.assurance import Authentication
 from sidecar.domain.decision import Verdict, decide
+from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.facts import (
     ClaimsSeen,
     ComplianceReported,
@@ -70,9 +71,18 @@ def facts_of(session: Session) -> list[Fact]:
     return facts
 
 
+def rules_of(policies: tuple[Policy, ...], settings: Settings) -> Evaluator:
+    """The evaluator that the daemon would build of them."""
+    return evaluator_of(settings, policies, load(settings.networks, settings.locations))
+
+
 def verdict(policies: tuple[Policy, ...], settings: Settings, session: Session) -> Verdict:
     """What the call of such a session gets."""
-    rules = evaluator_of(settings, policies, load(settings.networks, settings.locations))
+    return verdict_by(rules_of(policies, settings), session)
+
+
+def verdict_by(rules: Evaluator, session: Session) -> Verdict:
+    """The same by rules that are built already."""
     now = BEGAN + session.age
     comes = None if session.called_from is None else CalledFrom(session.called_from)
     standing = rules.standing(rules.fold("s", facts_of(session)), now * MICROSECONDS, comes)

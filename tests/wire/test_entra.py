@@ -384,6 +384,30 @@ def test_words_of_graph_count_in_any_case() -> None:
     assert imported(told).losses == ()
 
 
+def test_an_id_in_capitals_is_the_one_that_tokens_carry_in_small_letters() -> None:
+    group, app = "0000000B-ABCD-4000-8000-000000000001", "0000000D-ABCD-4000-8000-000000000001"
+    users = {"includeGroups": [group]}
+    told = policy(conditions={"users": users, "applications": {"includeApplications": [app]}})
+    session = Session(claims={"groups": (group.lower(),)}, app=app.lower())
+    result = imported(told)
+    assert verdict(result.policies, result.settings, session) is Verdict.STEP_UP
+
+
+@pytest.mark.parametrize(
+    "apps",
+    [
+        {"includeApplications": ["All"]},
+        {"excludeApplications": ["0000000d-abcd-4000-8000-00000000"]},
+    ],
+    ids=str,
+)
+def test_a_target_of_two_kinds_is_told_and_not_enforced(apps: dict[str, Any]) -> None:
+    contexts = {"includeAuthenticationContextClassReferences": ["c1"]}
+    (one,) = imported(policy(conditions={"applications": {**contexts, **apps}})).imported
+    assert one.policy.state is State.REPORT_ONLY
+    assert Effect.WEAKER in one.ledger.effects()
+
+
 def test_a_placeholder_for_an_id_is_told_and_not_enforced() -> None:
     users = {"includeUsers": ["All"], "excludeGroups": ["<BreakGlass>"]}
     (one,) = imported(policy(conditions={"users": users}, grantControls=BLOCK)).imported
