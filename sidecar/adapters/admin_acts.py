@@ -1,9 +1,10 @@
 """The admin listener's acts: what an operator does to sessions, users and devices.
 
-POST    /v1/sessions/{id}/revoke            likewise `users`, `devices`
+POST    /v1/sessions/{id}/revoke            likewise `mark`, `clear`; `users`, `devices`
 
 The body is a JSON object: `reason` (required), `issuer`, `user` (of a session that several have),
-`id`, `unseen`, `wait` and `timeout`. Answered are 200 once it is durable, 400 for what cannot be
+`id`, `unseen`, `wait` and `timeout`; of a mark `contexts`, `acr` and `max_age`, of a clear
+`dismiss_risk`. Answered are 200 once it is durable, 400 for what cannot be
 read, 404 for a name that nobody has heard of, 409 for one that several have or an id that has
 counted for another act, and 503 where nothing was done.
 """
@@ -91,7 +92,11 @@ class ActDoor:
     async def _take(
         self, where: Where, operator: str, order: Order, prepared: Prepared, begun: float
     ) -> Reply:
-        signal = prepared.signal
+        signal = prepared.signals[-1]
+        for other in prepared.signals[:-1]:
+            done_before = await self._events.take(EventRequest(other, order.wait))
+            if not isinstance(done_before, Taken):
+                return self._failed(where, operator, order, done_before)
         outcome = await self._events.take(EventRequest(signal, order.wait))
         match outcome:
             case Taken(accepted, settlement):
@@ -117,6 +122,17 @@ class ActDoor:
                 fate = ActOutcome.SPOOLED if accepted.spooled else ActOutcome.DONE
                 self._tell(where, operator, fate, order, signal)
                 return Reply(200, msgspec.json.encode(done))
+            case _:
+                return self._failed(where, operator, order, outcome)
+
+    def _failed(
+        self,
+        where: Where,
+        operator: str,
+        order: Order,
+        outcome: Refusal | Overloaded | Unavailable,
+    ) -> Reply:
+        match outcome:
             case Refusal():
                 status = 409 if outcome.field == "id" else 400
                 words = f"{outcome.field}: {outcome.message}" if outcome.field else outcome.message

@@ -34,7 +34,7 @@ from sidecar.adapters.operator_telemetry import OperatorMetrics
 from sidecar.adapters.received_telemetry import ReceivedMetrics
 from sidecar.adapters.transmitter_metrics import TransmitterMetrics
 from sidecar.adapters.vocabulary import OTHER, Vocabulary
-from sidecar.domain.facts import SIGNALS
+from sidecar.domain.facts import ACTS, SIGNALS
 from sidecar.service.answers import UNKNOWN_CONTEXT, Verdict
 from sidecar.service.observations import (
     ClearReason,
@@ -201,11 +201,11 @@ class Metrics:
         return Gauge(name, text, labels, registry=self.registry)
 
     def _define_counters(self) -> None:
-        self.event_types = Vocabulary(SIGNALS, UNKNOWN)
+        self.event_types = Vocabulary((*SIGNALS, *ACTS), UNKNOWN)
         self.events = self._counter(
             "sidecar_events_total", "Events at the doors, by type and fate.", "type", "outcome"
         )
-        for kind in (*SIGNALS, UNKNOWN):
+        for kind in (*SIGNALS, *ACTS, UNKNOWN):
             for outcome in EventOutcome:
                 self.events.labels(kind, outcome)
         self.received = ReceivedMetrics(self.registry)
@@ -265,7 +265,7 @@ class Metrics:
             registry=self.registry,
         )
         self.policies = Vocabulary(cap=_CAP)
-        self.mark_signals = Vocabulary((*SIGNALS, "policy"))
+        self.mark_signals = Vocabulary((*SIGNALS, *ACTS, "policy"))
         self.marks = self._counter(
             "sidecar_marks_total",
             "Marks set, by policy, signal and the policy's state.",
@@ -289,7 +289,7 @@ class Metrics:
             "been, and what it was.",
             *("policy", "decision", "answered"),
         )
-        self.causes = Vocabulary(SIGNALS, cap=_CAP)
+        self.causes = Vocabulary((*SIGNALS, *ACTS), cap=_CAP)
         self.rescored = self._counter(
             "sidecar_rescored_sessions_total", "Live sessions scored anew, by cause.", "cause"
         )

@@ -50,6 +50,8 @@ COMMANDS = (
     Command("check", "check", "ask whether a call may pass"),
     Command("sessions", "sessions", "list live sessions, or show one"),
     Command("revoke", "revoke", "end sessions: of a user, on a device, or one"),
+    Command("mark", "mark", "ask sessions for a step-up, whatever policies say"),
+    Command("clear", "clear", "withdraw marks, in the place of a step-up"),
     Command("dead-letters", "dead_letters", "list events that were given up; put them back"),
     Command("pseudonym", "pseudonym", "what the log calls somebody where identifiers are keyed"),
     Command("ssf", "ssf", "set up streams at transmitters of shared signals"),

@@ -31,9 +31,8 @@ from sidecar.daemon.reloading import Reloader
 from sidecar.daemon.transmission import Transmission
 from sidecar.daemon.trust import Trust
 from sidecar.daemon.unusable import naming_key
-from sidecar.domain.facts import SIGNALS
 from sidecar.domain.namespaces import Namespaces
-from sidecar.domain.signal import Signal
+from sidecar.domain.signal import Signal, type_of
 from sidecar.domain.source import Sources
 from sidecar.service.acts import Acts
 from sidecar.service.admission import Admission
@@ -272,7 +271,7 @@ class Journeys:
             store=self.pending if self.spool is not None else store,
             view=self.view,
             names=names,
-            namespaces=self._namespaces,
+            settings=lambda: self.reloader.settings,
             ids=RequestIds(
                 store=store, names=names, clock=clock.now, life=settings.sessions.facts_ttl
             ),
@@ -520,14 +519,6 @@ class Journeys:
 def new_id() -> str:
     """An id for a fact or event that came without one."""
     return uuid.uuid4().hex
-
-
-def type_of(signal: Signal) -> str:
-    """The event type of a signal, as on the wire."""
-    return _TYPES[type(signal).__name__]
-
-
-_TYPES = {"".join(part.capitalize() for part in name.split("-")): name for name in SIGNALS}
 
 
 def _finite(seconds: float) -> float:

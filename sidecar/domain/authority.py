@@ -26,6 +26,8 @@ from sidecar.domain.signal import (
     CredentialChange,
     DeviceComplianceChange,
     NetworkChange,
+    OperatorClear,
+    OperatorMark,
     RiskLevelChange,
     RiskSignal,
     SessionEstablished,
@@ -52,6 +54,8 @@ class Power(StrEnum):
     LOOSEN = "may_loosen"
     PROVE = "may_prove"
     IDENTIFY = "may_identify"
+    OPERATE = "operator"
+    """No setting gives it: only an operator has it."""
 
 
 class Without(StrEnum):
@@ -218,6 +222,21 @@ WORDS: tuple[Word, ...] = (
         needs=Power.LOOSEN,
         without=Without.JOINED,
     ),
+    Word(
+        name="operator-mark",
+        type="operator-mark",
+        says="that a step-up is asked for, whatever policies say",
+        field="type",
+        needs=Power.OPERATE,
+    ),
+    Word(
+        name="operator-clear",
+        type="operator-clear",
+        says="that marks are cleared",
+        field="type",
+        loosens="operators' marks, and what policies ask for the causes that then stand",
+        needs=Power.OPERATE,
+    ),
 )
 _WORD = {word.name: word for word in WORDS}
 _AHEAD = frozenset(
@@ -292,7 +311,7 @@ def words_of(
     return tuple(_WORD[name] for name in _names(signal, known, identity))
 
 
-def _names(  # noqa: C901 - one case a kind
+def _names(  # noqa: C901, PLR0912 - one case a kind
     signal: Signal, known: Known, identity: frozenset[str]
 ) -> tuple[str, ...]:
     match signal:
@@ -322,6 +341,10 @@ def _names(  # noqa: C901 - one case a kind
             return (*said, "identity") if names & identity else said
         case RiskSignal():
             return ("risk-signal",)
+        case OperatorMark():
+            return ("operator-mark",)
+        case OperatorClear():
+            return ("operator-clear",)
         case _:
             assert_never(signal)
 
@@ -382,12 +405,16 @@ def has_power(source: Source, word: Word) -> bool:
             return source.may_prove
         case Power.IDENTIFY:
             return source.may_identify
+        case Power.OPERATE:
+            return False
         case _:
             assert_never(word.needs)
 
 
 def _refusal(source: Source, what: str, key: str, kind: str) -> str:
     """Say in words what a source may not, and which setting would allow it."""
+    if key == Power.OPERATE:
+        return f"the source {source.name} may not {what}: only an operator may"
     gives = f"{key}: [{kind}]" if key in {"may", "may_loosen"} else f"{key}: true"
     if source.name.startswith(LOCAL_PREFIX):
         return (

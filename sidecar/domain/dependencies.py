@@ -19,6 +19,7 @@ from sidecar.domain.facts import (
     ContextsShown,
     DeviceBound,
     Fact,
+    MarksCleared,
     MembershipTold,
     NetworkReported,
     PlaceProven,
@@ -29,6 +30,7 @@ from sidecar.domain.facts import (
     SignalRaised,
     SignedIn,
     Spent,
+    StepUpAsked,
 )
 from sidecar.domain.policy import (
     All,
@@ -85,6 +87,9 @@ _CHANGES: dict[type[Fact], Parts] = {
     AssuranceLowered: 0,
     ContextsShown: 0,
     Spent: 0,
+    StepUpAsked: 0,
+    # An operator's word on all that policies make of a session.
+    MarksCleared: EVERYTHING,
     # What an earlier session has proven is void after it.
     Revoked: SIGN_INS,
     SignedIn: SIGN_INS,

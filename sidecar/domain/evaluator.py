@@ -9,11 +9,21 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from sidecar.domain import precedence
+from sidecar.domain import operators, precedence
 from sidecar.domain.assurance import Authentication, Shown
 from sidecar.domain.compiling import applies, compile_policy, is_spared, presumed
 from sidecar.domain.context_proofs import credited, keep_shown
-from sidecar.domain.facts import ContextsShown, Fact, PlaceProven, Revoked, Sighted, SignedIn, Spent
+from sidecar.domain.facts import (
+    ContextsShown,
+    Fact,
+    MarksCleared,
+    PlaceProven,
+    Revoked,
+    Sighted,
+    SignedIn,
+    Spent,
+    StepUpAsked,
+)
 from sidecar.domain.first_shown import counted
 from sidecar.domain.holding import NOTHING, STICKY_BOUND, holding_of
 from sidecar.domain.lateness import still_latest
@@ -142,7 +152,9 @@ class Evaluator:
                 apply(state, step, around)
             others = set(state.holdings) != {c.policy.id for c in self._compiled}
             if state.established and (others or late):
+                known = dict(state.holdings)
                 self._evaluate(state, before.time, self._compiled)
+                operators.overlook(state, known)
             steps = [step for step in steps if step[0].stamp > before]
         for step in steps:
             self._advance(state, step, around)
@@ -253,19 +265,9 @@ class Evaluator:
         """
         moment = facts[0].stamp.time
         for fact in facts:
-            if isinstance(fact, SignedIn):
-                sign_in_late(state, fact, around)
-            elif isinstance(fact, ContextsShown):
-                keep_shown(state, fact.contexts, fact.second, fact.stamp.second)
-            elif isinstance(fact, Spent):
-                keep_spent(state, fact.auth_time, SpentHeld(fact.token, moment))
-            elif isinstance(fact, Revoked):
-                key = f"{fact.scope}|{fact.device}"
-                known = state.revocations.get(key)
-                if known is None or (known.since or 0) < moment:
-                    state.revocations[key] = Held(fact.reason, moment)
+            self._take_late(state, fact, moment, around)
         sticky = [c for c in self._compiled if c.policy.sticky]
-        if not sticky:
+        if not sticky or moment < state.cleared:
             return
         then = state.copy()
         apply(then, facts, around)
@@ -280,6 +282,25 @@ class Evaluator:
                 state.holdings[compiled.policy.id] = msgspec.structs.replace(
                     before, mark=mark, begun=waits.begun, begun_otherwise=waits.begun_otherwise
                 )
+
+    @staticmethod
+    def _take_late(state: State, fact: Fact, moment: int, around: Surroundings) -> None:
+        """Take up what counts however late it comes."""
+        if isinstance(fact, SignedIn):
+            sign_in_late(state, fact, around)
+        elif isinstance(fact, ContextsShown):
+            keep_shown(state, fact.contexts, fact.second, fact.stamp.second)
+        elif isinstance(fact, Spent):
+            keep_spent(state, fact.auth_time, SpentHeld(fact.token, moment))
+        elif isinstance(fact, Revoked):
+            key = f"{fact.scope}|{fact.device}"
+            known = state.revocations.get(key)
+            if known is None or (known.since or 0) < moment:
+                state.revocations[key] = Held(fact.reason, moment)
+        elif isinstance(fact, StepUpAsked):
+            operators.ask(state, fact, moment)
+        elif isinstance(fact, MarksCleared):
+            operators.clear(state, fact, moment)
 
     def _evaluate(self, state: State, now: int, policies: Sequence[Compiled]) -> None:
         scene = Scene(state, now, self.world)
@@ -324,6 +345,8 @@ class Evaluator:
         own_demands = [*lost(before, evidence, why)] if before else []
         if state.aside:
             own_demands.extend(uncertain(state, evidence))
+        if state.asked:
+            own_demands.extend(operators.asked_for(state, evidence, self.world.ladder, now))
         enforced.extend(credited(one, state, evidence) or one for one in own_demands)
         counting = sign_ins if own is None else (own,)
         return Standing(

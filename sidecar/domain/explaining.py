@@ -182,6 +182,8 @@ def _outcome(call: _Call, look: Look, apps: Match, contexts: Match) -> Outcome:
         return Outcome.OTHER_APP
     if not contexts.matches:
         return Outcome.OTHER_CONTEXT
+    if not look.demands and look.after.is_cleared:
+        return Outcome.CLEARED
     if not look.demands:
         return Outcome.SATISFIED if look.after.holds else Outcome.NOT_MET
     match _judged(call, *look.demands).verdict:
@@ -207,6 +209,8 @@ def _why_outcome(
             return f"not for this context: {contexts.why}"
         case Outcome.NOT_MET:
             return "its conditions do not hold"
+        case Outcome.CLEARED:
+            return "it holds, and an operator has cleared what makes it hold"
         case Outcome.SATISFIED:
             return "it holds, and what it asks for was shown" if look.after.holds else "proven"
         case _:
@@ -218,6 +222,8 @@ def _fate(cause: Cause, look: Look, scene: Scene) -> Fate:
     if any(marked.key == cause.key for marked in look.after.mark):
         before = any(marked.key == cause.key for marked in look.before.mark)
         return Fate.MARKED if before else Fate.FRESH
+    if any(key == cause.key for key, _ in look.after.excused):
+        return Fate.CLEARED
     needs = look.compiled.needs(scene.state)
     if cause.circumstance and scene.proven(cause.circumstance, needs):
         return Fate.PROVEN

@@ -17,7 +17,7 @@ class Fate(StrEnum):
 
     `fresh` came up after the latest fact, by time alone; `already-active` was there before and
     was excused when it came up; `proven` is a circumstance in which the user has signed in;
-    `just-proven` was proven shortly before it came up again.
+    `just-proven` was proven shortly before it came up again; `cleared` was excused by an operator.
     """
 
     FRESH = "fresh"
@@ -25,6 +25,7 @@ class Fate(StrEnum):
     PROVEN = "proven"
     JUST_PROVEN = "just-proven"
     ACTIVE = "already-active"
+    CLEARED = "cleared"
 
 
 class Outcome(StrEnum):
@@ -36,6 +37,7 @@ class Outcome(StrEnum):
     OTHER_CONTEXT = "other-context"
     NOT_MET = "conditions-not-met"
     SATISFIED = "satisfied"
+    CLEARED = "cleared"
     IN_GRACE = "in-grace"
     STEP_UP = "step-up"
     DENY = "deny"

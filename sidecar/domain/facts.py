@@ -149,6 +149,28 @@ class Revoked(_Fact, frozen=True, kw_only=True, array_like=True):
     device: str = ""
 
 
+class StepUpAsked(_Fact, frozen=True, kw_only=True, array_like=True):
+    """An operator asks for a step-up; see `signal.OperatorMark`.
+
+    `device` set: of sessions on it.
+    """
+
+    scope: Scope
+    contexts: tuple[str, ...] = ()
+    control: str = "mfa"
+    max_age: int = -1
+    reason: str = ""
+    device: str = ""
+
+
+class MarksCleared(_Fact, frozen=True, kw_only=True, array_like=True):
+    """An operator clears what sign-ins could clear. `device` set: of sessions on it."""
+
+    scope: Scope
+    reason: str = ""
+    device: str = ""
+
+
 class Spent(_Fact, frozen=True, kw_only=True, array_like=True):
     """The sign-in of `auth_time` has bought a call that needed one of its own; `token` showed it.
 
@@ -202,6 +224,8 @@ Fact: TypeAlias = (
     | SignalRaised
     | ComplianceReported
     | Revoked
+    | StepUpAsked
+    | MarksCleared
     | Spent
     | Seen
     | PlaceProven
@@ -236,3 +260,6 @@ SIGNALS = (
     "risk-signal",
 )
 """The contract's event types; also the values of the metric label `signal`, with `policy`."""
+
+ACTS = ("operator-mark", "operator-clear")
+"""The types of the events that operators alone can say: they come by no door for events."""

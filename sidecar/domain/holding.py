@@ -13,6 +13,7 @@ from sidecar.domain.friction import (
     was_just_proven,
 )
 from sidecar.domain.lifetime import live_on
+from sidecar.domain.operators import still_excused
 from sidecar.domain.scene import ALWAYS, ANY_SIGN_IN, NEVER_PROVEN, Scene
 from sidecar.domain.standing import Compiled
 from sidecar.domain.state import Cause, Holding, Moment
@@ -39,10 +40,12 @@ def _held(compiled: Compiled, scene: Scene, before: Holding, proving: Proving) -
         return before
     if not finding.holds:
         if sticky and before.mark:
-            return msgspec.structs.replace(before, holds=False, causes=(), life=None)
+            return msgspec.structs.replace(before, holds=False, causes=(), excused=(), life=None)
         return Holding(False, prompted=before.prompted) if before.prompted else NOTHING
     causes = finding.causes or (ALWAYS,)
-    known = {cause.key for cause in before.causes}
+    excused = still_excused(before, causes)
+    over = {key for key, _ in before.excused} - excused.keys()
+    known = {cause.key for cause in before.causes} - over
     marked = {cause.key: cause for cause in before.mark}
     mark: dict[str, Cause] = dict(marked) if sticky else {}
     fresh: list[Cause] = []
@@ -60,7 +63,15 @@ def _held(compiled: Compiled, scene: Scene, before: Holding, proving: Proving) -
         return before
     begun, otherwise = _begun(compiled, before, kept, fresh, proving)
     prompted = prompted_after(before, fresh, compiled.min_interval, scene.now)
-    return Holding(True, causes, kept, begun, prompted, begun_otherwise=otherwise)
+    return Holding(
+        True,
+        causes,
+        kept,
+        begun,
+        prompted,
+        begun_otherwise=otherwise,
+        excused=tuple(excused.items()),
+    )
 
 
 def _waits(compiled: Compiled, before: Holding, proving: Proving) -> bool:

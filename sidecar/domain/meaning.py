@@ -13,6 +13,7 @@ from sidecar.domain.facts import (
     ComplianceReported,
     DeviceBound,
     Fact,
+    MarksCleared,
     NetworkReported,
     Revoked,
     RiskReported,
@@ -21,6 +22,7 @@ from sidecar.domain.facts import (
     Sighted,
     SignalRaised,
     SignedIn,
+    StepUpAsked,
 )
 from sidecar.domain.location import Place
 from sidecar.domain.policy import RiskLevel
@@ -29,6 +31,8 @@ from sidecar.domain.signal import (
     CredentialChange,
     DeviceComplianceChange,
     NetworkChange,
+    OperatorClear,
+    OperatorMark,
     RiskLevelChange,
     RiskSignal,
     SessionEstablished,
@@ -56,7 +60,7 @@ def tightens(signal: Signal) -> bool:
     and what tells of a session, or of who its user is, can make a condition hold no more.
     """
     match signal:
-        case SessionRevoked() | CredentialChange():
+        case SessionRevoked() | CredentialChange() | OperatorMark():
             return True
         case DeviceComplianceChange():
             return not signal.compliant
@@ -70,6 +74,7 @@ def tightens(signal: Signal) -> bool:
             | NetworkChange()
             | TokenClaimsChange()
             | RiskSignal()
+            | OperatorClear()
         ):
             return False
         case _:
@@ -91,7 +96,7 @@ def meaning_of(signal: Signal, locate: Locate) -> Meaning:
     return Meaning(scope, facts)
 
 
-def _meaning(signal: Signal, locate: Locate) -> Meaning:  # noqa: C901 - one case a kind
+def _meaning(signal: Signal, locate: Locate) -> Meaning:  # noqa: C901, PLR0912 - a case a kind
     stamp, subject = signal.stamp, signal.subject
     scope = scope_of(subject)
     device = subject.device if scope is Scope.DEVICE else ""
@@ -102,6 +107,20 @@ def _meaning(signal: Signal, locate: Locate) -> Meaning:  # noqa: C901 - one cas
             return Meaning(Scope.SESSION, _presented(signal, locate))
         case SessionRevoked():
             return _revoked(signal)
+        case OperatorMark():
+            asked = StepUpAsked(
+                stamp=stamp,
+                scope=scope,
+                contexts=signal.contexts,
+                control=signal.control,
+                max_age=signal.max_age,
+                reason=signal.reason,
+                device=device,
+            )
+            return Meaning(scope, (asked,))
+        case OperatorClear():
+            cleared = MarksCleared(stamp=stamp, scope=scope, reason=signal.reason, device=device)
+            return Meaning(scope, (cleared,))
         case NetworkChange():
             return Meaning(
                 scope, (NetworkReported(stamp=stamp, network=signal.segment, device=device),)

@@ -18,6 +18,7 @@ from sidecar.domain.facts import (
     ContextsShown,
     DeviceBound,
     Fact,
+    MarksCleared,
     MembershipTold,
     NetworkReported,
     PlaceProven,
@@ -30,6 +31,7 @@ from sidecar.domain.facts import (
     SignalRaised,
     SignedIn,
     Spent,
+    StepUpAsked,
 )
 from sidecar.domain.location import Place
 from sidecar.domain.memberships import Telling
@@ -119,6 +121,11 @@ class _Story:
                 return self._changed(fact, f"device {fact.device}", status)
             case Revoked():
                 return f"{_whose(fact.scope, fact.device)} was revoked" + _because(fact.reason)
+            case StepUpAsked():
+                return _asked(fact) + _because(fact.reason)
+            case MarksCleared():
+                cleared = f"the marks of {_whose(fact.scope, fact.device)} were cleared"
+                return cleared + _because(fact.reason)
             case Spent():
                 at = clock(fact.auth_time)
                 return f"the sign-in of {at} was spent on a call that needs one of its own"
@@ -202,6 +209,13 @@ def _telling(kind: str, telling: Telling) -> str:
 
 def _whose(scope: Scope, device: str) -> str:
     return f"device {device}" if device else f"the {scope.value}"
+
+
+def _asked(fact: StepUpAsked) -> str:
+    where = _listed(fact.contexts) if fact.contexts else "all contexts"
+    age = f" at most {durations.spelled(fact.max_age)} old" if fact.max_age >= 0 else ""
+    whose = _whose(fact.scope, fact.device)
+    return f"{whose} was marked for {where}, until a sign-in with {fact.control}{age}"
 
 
 def _weight(fact: SignalRaised) -> str:

@@ -60,7 +60,7 @@ def cells() -> Iterator[Cell]:
     for word in WORDS:
         for speaker in Speaker:
             yield cell(word, speaker, empowered=False)
-            if speaker in CONFIGURED and word.needs is not Power.NONE:
+            if speaker in CONFIGURED and word.needs not in {Power.NONE, Power.OPERATE}:
                 yield cell(word, speaker, empowered=True)
 
 
@@ -93,6 +93,8 @@ def _effect(word: Word, speaker: Speaker, *, empowered: bool) -> tuple[Effect, s
         if word.name in _OF_TOKENS:
             return Effect.TAKEN, "a verified token, or the call that shows it, says so"
         return Effect.UNSAID, "no token says so"
+    if word.needs is Power.OPERATE and speaker is not Speaker.OPERATOR:
+        return Effect.UNSAID, "only the admin listener takes it"
     if word.needs is Power.NONE:
         why = "it takes back its own word" if word.loosens else "it loosens nothing"
         return Effect.TAKEN, why
@@ -125,7 +127,8 @@ def table() -> str:
             cell(word, Speaker.CREDENTIAL, empowered=True),
             cell(word, Speaker.OPERATOR, empowered=False),
         )
-        needs = f" by `{_given(word)}`" if word.needs is not Power.NONE else ""
+        given = word.needs not in {Power.NONE, Power.OPERATE}
+        needs = f" by `{_given(word)}`" if given else ""
         transmitter = cell(word, Speaker.TRANSMITTER, empowered=False)
         other = f" (of a transmitter {transmitter.effect})"
         columns = (

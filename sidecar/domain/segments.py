@@ -23,9 +23,7 @@ _KIND = Circumstance.NETWORK
 def report(state: State, source: str, segment: str, device: str, moment: int) -> None:
     """Keep what another source than the daemon reports of the session, or of a device."""
     words = state.device_network.get(device, {}) if device else state.segments
-    before = words.get(source)
-    since = before.since if before is not None and before.value == segment else moment
-    said = Said(segment, since, moment)
+    said = said_again(state, words.get(source), segment, moment)
     if device:
         state.device_network[device] = {**words, source: said}
     else:
@@ -33,6 +31,12 @@ def report(state: State, source: str, segment: str, device: str, moment: int) ->
     key = _baseline_key(source, device)
     if not state.established or (key not in state.baseline and _KIND not in state.baseline):
         state.baseline[key] = segment
+
+
+def said_again(state: State, before: Said | None, value: str, moment: int) -> Said:
+    """What a source says now: since when, unless an operator has cleared what it said before."""
+    same = before is not None and before.value == value and state.goes_on(before.at)
+    return Said(value, before.since if before is not None and same else moment, moment)
 
 
 def _baseline_key(source: str, device: str) -> str:

@@ -34,7 +34,7 @@ from typing import assert_never
 
 import msgspec
 
-from sidecar.domain import arrivals, places, segments
+from sidecar.domain import arrivals, operators, places, segments
 from sidecar.domain.address import within
 from sidecar.domain.assurance import Authentication, is_later
 from sidecar.domain.context_proofs import keep_shown
@@ -46,6 +46,7 @@ from sidecar.domain.facts import (
     ContextsShown,
     DeviceBound,
     Fact,
+    MarksCleared,
     MembershipTold,
     NetworkReported,
     PlaceProven,
@@ -59,6 +60,7 @@ from sidecar.domain.facts import (
     SignalRaised,
     SignedIn,
     Spent,
+    StepUpAsked,
     establishes,
 )
 from sidecar.domain.first_shown import counted, counted_when, show
@@ -66,6 +68,7 @@ from sidecar.domain.location import Place
 from sidecar.domain.memberships import told
 from sidecar.domain.policy import Circumstance, RiskLevel
 from sidecar.domain.precedence import COMPLIANT, CREDENTIAL_CHANGE, IDENTITY, NOT_COMPLIANT
+from sidecar.domain.segments import said_again
 from sidecar.domain.source import ITSELF, Sources
 from sidecar.domain.spending import keep_spent
 from sidecar.domain.stamp import MICROSECONDS
@@ -174,6 +177,10 @@ def _apply_one(  # noqa: C901, PLR0912 - one case a kind
             _compliance(state, fact, moment)
         case Revoked():
             state.revocations[f"{fact.scope}|{fact.device}"] = Held(fact.reason, moment)
+        case StepUpAsked():
+            operators.ask(state, fact, moment)
+        case MarksCleared():
+            operators.clear(state, fact, moment)
         case Spent():
             keep_spent(state, fact.auth_time, SpentHeld(fact.token, moment))
         case Seen():
@@ -350,6 +357,7 @@ def _sign_in(state: State, fact: SignedIn, auth: Authentication, around: Surroun
     state.sign_ins = best_sign_ins((*state.sign_ins, auth))
     if not auth.auth_time:
         return  # of when nobody knows, it proves nothing
+    operators.show(state, auth, fact.stamp.second)
     if came.device or came.key:
         state.on = identities(came.device, came.key)
     if came.ip:
@@ -522,19 +530,20 @@ def _risk(state: State, fact: RiskReported, moment: int) -> None:
     match fact.scope:
         case Scope.USER:
             before = state.user_risk.get(fact.source)
-            state.user_risk[fact.source] = _raised(before, fact.level, moment)
+            state.user_risk[fact.source] = _raised(state, before, fact.level, moment)
         case Scope.SESSION:
             before = state.session_risk.get(fact.source)
-            state.session_risk[fact.source] = _raised(before, fact.level, moment)
+            state.session_risk[fact.source] = _raised(state, before, fact.level, moment)
         case Scope.DEVICE:
             words = state.device_risk.get(fact.device, {})
-            raised = _raised(words.get(fact.source), fact.level, moment)
+            raised = _raised(state, words.get(fact.source), fact.level, moment)
             state.device_risk[fact.device] = {**words, fact.source: raised}
         case _:
             assert_never(fact.scope)
 
 
-def _raised(before: RiskHeld | None, level: RiskLevel, moment: int) -> RiskHeld:
+def _raised(state: State, before: RiskHeld | None, level: RiskLevel, moment: int) -> RiskHeld:
+    before = before if before and state.goes_on(before.at) else None
     height = before.level.height if before else 0
     medium = before.medium_since if before and height >= 1 else moment
     high = before.high_since if before and height >= 2 else moment
@@ -571,17 +580,14 @@ def _claims(state: State, fact: ClaimsSeen, moment: int, since: Moment) -> None:
             continue
         words = state.claims_said.get(name, {})
         before = words.get(fact.source)
-        began = before.since if before is not None and before.values == values else since
+        same = before is not None and before.values == values and state.goes_on(before.at)
+        began = before.since if before is not None and same else since
         said = ClaimSaid(values, began, moment)
         state.claims_said[name] = {**words, fact.source: said}
 
 
 def _compliance(state: State, fact: ComplianceReported, moment: int) -> None:
     words = state.compliance.get(fact.device, {})
-    said = _said(words.get(fact.source), COMPLIANT if fact.compliant else NOT_COMPLIANT, moment)
+    value = COMPLIANT if fact.compliant else NOT_COMPLIANT
+    said = said_again(state, words.get(fact.source), value, moment)
     state.compliance[fact.device] = {**words, fact.source: said}
-
-
-def _said(before: Said | None, value: str, moment: int) -> Said:
-    since = before.since if before is not None and before.value == value else moment
-    return Said(value, since, moment)

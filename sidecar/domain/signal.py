@@ -95,6 +95,25 @@ class AssuranceLevelChange(_Event, frozen=True, kw_only=True):
     direction: str = "increase"
 
 
+class OperatorMark(_Event, frozen=True, kw_only=True):
+    """An operator asks for a step-up; no other source can say so.
+
+    It is asked for in `contexts` (empty: in all), by a sign-in that shows `control`, a level or
+    strength, and is at most `max_age` seconds old when it is first shown (negative: of any age).
+    """
+
+    contexts: tuple[str, ...] = ()
+    control: str = "mfa"
+    max_age: int = -1
+    reason: str = ""
+
+
+class OperatorClear(_Event, frozen=True, kw_only=True):
+    """An operator clears what sign-ins could clear as of now. No other source can say so."""
+
+    reason: str = ""
+
+
 class TokenClaimsChange(_Event, frozen=True, kw_only=True):
     """Claims of a user or session changed; values are strings or tuples of strings."""
 
@@ -120,6 +139,8 @@ Signal: TypeAlias = (
     | AssuranceLevelChange
     | TokenClaimsChange
     | RiskSignal
+    | OperatorMark
+    | OperatorClear
 )
 
 _TYPES: Mapping[type, str] = {
@@ -133,6 +154,8 @@ _TYPES: Mapping[type, str] = {
     AssuranceLevelChange: "assurance-level-change",
     TokenClaimsChange: "token-claims-change",
     RiskSignal: "risk-signal",
+    OperatorMark: "operator-mark",
+    OperatorClear: "operator-clear",
 }
 
 

@@ -316,6 +316,8 @@ def demand_of(
     possible = [a for a in compiled.alternatives if compliant or not a.compliant_device]
     if not possible:
         return msgspec.structs.replace(base, unsatisfiable=True) if holding.holds else None
+    if holding.is_cleared:
+        return None
     second = None if holding.since is None else holding.since // MICROSECONDS
     if every_time is not None:
         return _each_call(base, every_time, possible, evidence)

@@ -28,6 +28,7 @@ IDENTITIES_BOUND = 4
 SIGN_INS_BOUND = 16
 SIGNALS_BOUND = 64
 SPENT_BOUND = 64
+ASKED_BOUND = 16
 
 Moment = int | None
 """Microseconds since the epoch; None: from the start of the session."""
@@ -146,6 +147,19 @@ def said_by(source: str) -> str:
     return f" (said by {source})" if source else ""
 
 
+class StepUpHeld(msgspec.Struct, frozen=True, array_like=True):
+    """A step-up that an operator asked for, and when (`at`); see `facts.StepUpAsked`.
+
+    One sign-in, or several, must show all of the `controls`. `device` set: of sessions on it.
+    """
+
+    contexts: tuple[str, ...]
+    controls: tuple[str, ...]
+    max_age: int
+    device: str
+    at: int
+
+
 class Early(msgspec.Struct, frozen=True, array_like=True):
     """What was shown before its own time: the second that it claims, and the one it was shown in.
 
@@ -188,7 +202,8 @@ class Holding(msgspec.Struct, frozen=True, array_like=True):
     `begun`, of a policy with a grace period: since when the mark waits on a compliant device, and
     `begun_otherwise` on one that is not known to be compliant. `prompted`, of one with a
     least interval: the causes that were marked and when, latest last. `life`, of one with a session
-    lifetime: the second of the sign-in with which the present one began.
+    lifetime: the second of the sign-in with which the present one began. `excused`: the causes that
+    an operator has cleared, and when: as long as they go on, nobody is asked for them.
     """
 
     holds: bool = False
@@ -198,6 +213,13 @@ class Holding(msgspec.Struct, frozen=True, array_like=True):
     prompted: tuple[tuple[str, int], ...] = ()
     life: int | None = None
     begun_otherwise: Moment = None
+    excused: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def is_cleared(self) -> bool:
+        """Whether an operator has cleared all that makes it hold."""
+        excused = {key for key, _ in self.excused}
+        return self.holds and not self.mark and all(cause.key in excused for cause in self.causes)
 
     @property
     def since(self) -> Moment:
@@ -225,6 +247,9 @@ class State(msgspec.Struct):
     the journeys that ended where it is. `proven` and `proven_places` are what sign-ins have proven,
     `attached` the sign-ins that a call from some address has shown; `remembered` are places proven
     in earlier sessions, and `on` the devices and keys that the latest sign-in came with.
+
+    `asked` are the step-ups that operators ask for, `timely` the sign-ins by which those that ask
+    for a young one were met, and `cleared` when an operator last cleared all that then was.
 
     `issuer` tells whose names its user's, groups' and devices' are: the namespace.
     `claims_issued` is when the tokens were issued that told the claims of tokens.
@@ -264,6 +289,9 @@ class State(msgspec.Struct):
     memberships: dict[str, Membership] = {}
     revocations: dict[str, Held] = {}
     spent: dict[int, SpentHeld] = {}
+    asked: dict[str, StepUpHeld] = {}
+    timely: dict[str, tuple[Authentication, ...]] = {}
+    cleared: int = 0
     score_level: RiskLevel = RiskLevel.LOW
     loosening_level: RiskLevel = RiskLevel.LOW
     credentials_changed: int = 0
@@ -291,6 +319,13 @@ class State(msgspec.Struct):
     def began_with(self, circumstance: str, value: str) -> bool:
         """Whether a circumstance was this at the start, by all who have told."""
         return value == self.baseline.get(circumstance) == self.witnessed.get(circumstance, value)
+
+    def goes_on(self, at: int) -> bool:
+        """Whether what a source said then goes on where it says the same again.
+
+        It does not where an operator has cleared it meanwhile: then that is news.
+        """
+        return at >= self.cleared
 
     def concerns(self, device: str) -> bool:
         """Whether what is said of `device` (empty: of none in particular) concerns this session."""
@@ -379,7 +414,7 @@ class Earlier(msgspec.Struct, frozen=True, array_like=True):
 
 _PROVEN = (
     *("sign_ins", "attached", "proven", "proven_places", "on", "arrivals"),
-    *("holdings", "score_level", "loosening_level"),
+    *("holdings", "timely", "score_level", "loosening_level"),
 )
 """What of a state depends on sign-ins."""
 

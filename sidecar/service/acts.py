@@ -9,20 +9,47 @@ this sidecar serves tells whose a name is; where there is but one issuer, that i
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypedDict, assert_never
+
+import msgspec
 
 from sidecar.domain.facts import Scope
-from sidecar.domain.namespaces import Namespaces
-from sidecar.domain.signal import SessionRevoked, Signal, Subject
+from sidecar.domain.policy import ROUTINE, RiskLevel
+from sidecar.domain.signal import (
+    OperatorClear,
+    OperatorMark,
+    RiskLevelChange,
+    SessionRevoked,
+    Signal,
+    Subject,
+)
 from sidecar.domain.source import OPERATOR_PREFIX
-from sidecar.domain.stamp import at
+from sidecar.domain.stamp import Stamp, at
 from sidecar.service.answers import Overloaded, Unavailable
 from sidecar.service.store import Load, Reader
 from sidecar.service.view import View
-from sidecar.wire.acts import Order
+from sidecar.wire.acts import Act, Order
 from sidecar.wire.events import InvalidSignal
 from sidecar.wire.naming import Names, digest, parse_name
+from sidecar.wire.positions import shown
 from sidecar.wire.records import owners_of
+from sidecar.wire.settings import Settings
+from sidecar.wire.shapes import suggestion
+
+USUAL = "mfa"
+"""What a mark asks for that does not say."""
+
+DISMISSED = "/risk"
+"""Ends the id of the event by which a clear says that the risk is low."""
+
+
+class _Said(TypedDict):
+    """What all events of an act have."""
+
+    subject: Subject
+    source: str
+    content: str
+    reason: str
 
 
 class Ids(Protocol):
@@ -49,9 +76,9 @@ class Whose(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """An act as an event, and of how many sessions it is known to be; None: that is not known."""
+    """An act as events, its own last, and of how many sessions it is; None: that is not known."""
 
-    signal: Signal
+    signals: tuple[Signal, ...]
     sessions: int | None
 
 
@@ -64,25 +91,26 @@ class Acts:
         store: Reader,
         view: View,
         names: Names,
-        namespaces: Callable[[], Namespaces],
         ids: Ids,
+        settings: Callable[[], Settings],
         clock: Callable[[], float],
         new_id: Callable[[], str],
     ) -> None:
         self._store = store
         self._view = view
         self._names = names
-        self._namespaces = namespaces
         self._ids = ids
+        self._settings = settings
         self._clock = clock
         self._new_id = new_id
 
     async def prepare(self, order: Order, operator: str) -> Prepared:
-        """Return the event that an order of this operator is, as of now.
+        """Return the events that an order of this operator is, as of now.
 
         Raises `InvalidSignal`, `Conflict` and `NotSeen`; `Unavailable` where it cannot be known
         whose name it is.
         """
+        order = self._understood(order)
         whose, sessions = await self._whose(order)
         subject = Subject(
             user=order.name if order.scope is Scope.USER else whose.user,
@@ -90,18 +118,59 @@ class Acts:
             session=order.name if order.scope is Scope.SESSION else "",
             issuer=whose.namespace,
         )
+        order = msgspec.structs.replace(order, issuer=whose.namespace)
         if order.id and not await self._is_its_own(order, operator):
             raise Conflict("id: it has counted for another act already")
-        return Prepared(self._signal(order, operator, subject), sessions)
+        return Prepared(self._signals(order, operator, subject), sessions)
 
-    def _signal(self, order: Order, operator: str, subject: Subject) -> Signal:
-        return SessionRevoked(
-            stamp=at(self._clock(), order.id or self._new_id()),
+    def _understood(self, order: Order) -> Order:
+        """Return the order with its names as they are configured; raises `InvalidSignal`."""
+        settings = self._settings()
+        known, aliases = settings.contexts, settings.aliases
+        contexts = tuple(sorted({aliases.get(name, name) for name in order.contexts}))
+        strange = next((one for one in contexts if one not in known and one != ROUTINE), "")
+        if strange and known:
+            hint = suggestion(strange, (*known, *aliases, ROUTINE))
+            raise InvalidSignal("contexts", f"there is no context {shown(strange)!r}{hint}")
+        if order.act is not Act.MARK:
+            return order
+        ladder = self._view.evaluator.world.ladder
+        controls = (*(level.name for level in ladder.levels), *ladder.strengths)
+        acr = order.acr or USUAL
+        control = acr if acr in controls else ladder.name(ladder.rank(acr, ()))
+        if not control:
+            hint = suggestion(acr, controls)
+            raise InvalidSignal("acr", f"no level or strength is {shown(acr)!r}{hint}")
+        return msgspec.structs.replace(order, contexts=contexts, acr=control)
+
+    def _signals(self, order: Order, operator: str, subject: Subject) -> tuple[Signal, ...]:
+        stamp = at(self._clock(), order.id or self._new_id())
+        said = _Said(
             subject=subject,
             source=OPERATOR_PREFIX + operator,
             content=order.content,
             reason=order.reason,
         )
+        match order.act:
+            case Act.REVOKE:
+                return (SessionRevoked(stamp=stamp, **said),)
+            case Act.MARK:
+                mark = OperatorMark(
+                    stamp=stamp,
+                    contexts=order.contexts,
+                    control=order.acr,
+                    max_age=order.max_age,
+                    **said,
+                )
+                return (mark,)
+            case Act.CLEAR:
+                clear = OperatorClear(stamp=stamp, **said)
+                if not order.dismiss_risk:
+                    return (clear,)
+                low = Stamp(stamp.time, f"{stamp.id}{DISMISSED}")
+                return RiskLevelChange(stamp=low, level=RiskLevel.LOW, **said), clear
+            case _:
+                assert_never(order.act)
 
     async def _is_its_own(self, order: Order, operator: str) -> bool:
         """Whether the id counts for this order. While the store is away, the spool tells."""
@@ -111,7 +180,7 @@ class Acts:
             return True
 
     async def _whose(self, order: Order) -> tuple[Whose, int | None]:
-        namespaces = self._namespaces()
+        namespaces = self._settings().tokens.namespaces
         candidates = namespaces.all
         if order.issuer:
             named = namespaces.named(order.issuer)
@@ -128,7 +197,8 @@ class Acts:
             raise Conflict(_ambiguous(order, found))
         if found:
             whose = found[0]
-            if order.scope is Scope.SESSION and not order.user:
+            if order.scope is Scope.SESSION and not order.user and order.act is not Act.CLEAR:
+                # So it waits for whoever comes to have the session later; a clear must not.
                 whose = whose._replace(user="")
             return whose, found[0].sessions if asked else None
         if asked and not order.unseen:

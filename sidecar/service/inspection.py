@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
-from sidecar.domain.decision import STANDINGS, coarse, explain
+from sidecar.domain.decision import STANDINGS, coarse, describe, explain
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.explaining import explain_call
 from sidecar.domain.explanation import Explanation
@@ -90,6 +90,7 @@ class Summary(msgspec.Struct, frozen=True):
 
     `issuer` tells whose names these are: the issuer, or the namespace that several share.
     `prompts`: how often its user was asked, in any session, within the prompt budget's last period.
+    `cleared`: the policies that hold and ask nothing, since an operator has cleared why.
     """
 
     session: str
@@ -108,6 +109,7 @@ class Summary(msgspec.Struct, frozen=True):
     established: float
     marks: tuple[Mark, ...]
     prompts: int = 0
+    cleared: tuple[str, ...] = ()
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -362,6 +364,11 @@ def _summarise(evaluator: Evaluator, session: Assembled, state: State, now: floa
         network=told_segments(state, evaluator.world.sources),
         established=state.established / MICROSECONDS,
         marks=tuple(_mark(demand) for demand in (*standing.demands, *standing.tried)),
+        cleared=tuple(
+            f"{policy}: {'; '.join(map(describe, held.causes))}"
+            for policy, held in state.holdings.items()
+            if held.is_cleared
+        ),
     )
 
 

@@ -23,6 +23,8 @@ from sidecar.domain.location import Place
 from sidecar.domain.meaning import Meaning, meaning_of
 from sidecar.domain.namespaces import Namespaces
 from sidecar.domain.signal import (
+    OperatorClear,
+    OperatorMark,
     SessionEstablished,
     SessionPresented,
     SessionRevoked,
@@ -507,7 +509,8 @@ class Intake:
 
 def _is_theirs(signal: Signal) -> bool:
     """Whether a session of this kind of event is that of the user who is named, whoever has it."""
-    return isinstance(signal, SessionEstablished | SessionRevoked)
+    kinds = SessionEstablished | SessionRevoked | OperatorMark | OperatorClear
+    return isinstance(signal, kinds)
 
 
 def _outcome_of(accepted: Accepted) -> EventOutcome:

@@ -42,6 +42,7 @@ class ClearReason(StrEnum):
     PROOF = "proof"
     WITHDRAWN = "withdrawn"
     POLICY = "policy"
+    OPERATOR = "operator"
     EXPIRED = "expired"
 
 

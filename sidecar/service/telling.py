@@ -12,8 +12,15 @@ from typing import NamedTuple
 from sidecar.domain.announcement import REVOKED, TOPICS, News
 from sidecar.domain.assurance import is_later
 from sidecar.domain.decision import explain
+from sidecar.domain.operators import OPERATOR
 from sidecar.domain.stamp import MICROSECONDS
-from sidecar.domain.standing import Demand, Standing
+from sidecar.domain.standing import (
+    HISTORY_EXPIRED,
+    SET_ASIDE,
+    STORE_LOST,
+    Demand,
+    Standing,
+)
 from sidecar.domain.state import State
 from sidecar.service.observations import (
     Cleared,
@@ -22,6 +29,9 @@ from sidecar.service.observations import (
     Observation,
     RevokedSession,
 )
+
+_OWN = frozenset({OPERATOR, STORE_LOST, HISTORY_EXPIRED, SET_ASIDE})
+"""What asks for something and is no policy of the files."""
 
 _SET = b"a"
 _CLEARED = b"b"
@@ -134,13 +144,15 @@ def _marked(whose: Whose, demand: Demand, now: float) -> Marked:
 
 def _cleared(whose: Whose, state: State, policy: str, value: bytes, *, known: bool) -> Telling:
     moment = int(value[:_DIGITS])
-    if not known:
+    if not known and policy not in _OWN:
         reason = ClearReason.POLICY
     elif any(
         is_later(second, moment // MICROSECONDS)
         for second in (*(a.auth_time for a in state.sign_ins), *state.shown_contexts.values())
     ):
         reason = ClearReason.PROOF
+    elif moment < state.cleared:
+        reason = ClearReason.OPERATOR
     else:
         reason = ClearReason.WITHDRAWN
     cleared = Cleared(

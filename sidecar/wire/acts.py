@@ -25,6 +25,8 @@ class Act(StrEnum):
     """What an operator does."""
 
     REVOKE = "revoke"
+    MARK = "mark"
+    CLEAR = "clear"
 
 
 _PLURALS = {"sessions": Scope.SESSION, "users": Scope.USER, "devices": Scope.DEVICE}
@@ -35,7 +37,14 @@ ROUTES = {
 """The routes, as templates."""
 
 _COMMON = frozenset({"reason", "id", "issuer", "user", "unseen", "wait", "timeout"})
-_KNOWN = {Act.REVOKE: _COMMON}
+_KNOWN = {
+    Act.REVOKE: _COMMON,
+    Act.MARK: _COMMON | {"contexts", "acr", "max_age"},
+    Act.CLEAR: _COMMON | {"dismiss_risk"},
+}
+MAX_CONTEXTS = 99
+LONGEST_AGE = 366 * 86400
+"""Seconds."""
 
 
 class Where(NamedTuple):
@@ -53,6 +62,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     `name` is that of the session, user or device, `issuer` whose name it is (empty: not told);
     `user` narrows down a session that several users have. `id` empty: none was given. `unseen`:
     also where nobody has heard of it. `wait`: for every sidecar, so many seconds.
+
+    A mark is for `contexts` (empty: all) and asks for `acr`, a level, strength or `acr` value
+    (empty: as usual), at most `max_age` seconds old (negative: of any age). A clear may say besides
+    that the risk is low (`dismiss_risk`).
     """
 
     act: Act
@@ -64,6 +77,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     id: str = ""
     unseen: bool = False
     wait: float | None = None
+    contexts: tuple[str, ...] = ()
+    acr: str = ""
+    max_age: int = -1
+    dismiss_risk: bool = False
 
     @property
     def content(self) -> str:
@@ -105,6 +122,10 @@ def order_of(where: Where, body: bytes) -> Order:
         id=_id(values),
         unseen=_flag(values, "unseen"),
         wait=wait_of(values),
+        contexts=_contexts(values),
+        acr=_text(values, "acr"),
+        max_age=_age(values),
+        dismiss_risk=_flag(values, "dismiss_risk"),
     )
 
 
@@ -139,6 +160,27 @@ def _id(values: Mapping[str, object]) -> str:
         raise InvalidSignal("id", f"must be a text of 1 to {MAX_EVENT_ID} characters")
     if not value.isprintable():
         raise InvalidSignal("id", "must have printable characters only")
+    return value
+
+
+def _contexts(values: Mapping[str, object]) -> tuple[str, ...]:
+    named = values.get("contexts")
+    if named is None:
+        return ()
+    if not isinstance(named, list) or not 1 <= len(named) <= MAX_CONTEXTS:
+        raise InvalidSignal("contexts", f"must be a list of 1 to {MAX_CONTEXTS} names")
+    try:
+        return tuple(sorted({name_of(name) for name in named}))
+    except (TypeError, InvalidName):
+        raise InvalidSignal("contexts", "must hold names") from None
+
+
+def _age(values: Mapping[str, object]) -> int:
+    value = values.get("max_age")
+    if value is None:
+        return -1
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LONGEST_AGE:
+        raise InvalidSignal("max_age", f"must be 1 to {LONGEST_AGE} seconds")
     return value
 
 

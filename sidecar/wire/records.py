@@ -34,6 +34,7 @@ from sidecar.domain.facts import (
     ContextsShown,
     DeviceBound,
     Fact,
+    MarksCleared,
     MembershipTold,
     NetworkReported,
     PlaceProven,
@@ -44,6 +45,7 @@ from sidecar.domain.facts import (
     SignalRaised,
     SignedIn,
     Spent,
+    StepUpAsked,
 )
 from sidecar.domain.lattice import Record, group_of
 from sidecar.domain.places import proof_key
@@ -78,6 +80,8 @@ _GROUPS: Mapping[str, type[Fact]] = {
     "ended": Revoked,
     "barred": Revoked,
     "raised": SignalRaised,
+    "asked": StepUpAsked,
+    "cleared": MarksCleared,
     "spent": Spent,
     "seen": Seen,
     "move": Seen,
@@ -112,7 +116,7 @@ class InvalidRecord(Exception):  # noqa: N818 - named by who must act: whoever w
         self.field = field
         self.stamp = stamp_of(field, value)
         self.ends = group in {b"revoked", b"ended", b"barred"}
-        self.helps = group in {b"auth", b"proven"}
+        self.helps = group in {b"auth", b"proven", b"cleared"}
 
 
 def stamp_of(field: bytes, value: bytes) -> Stamp:

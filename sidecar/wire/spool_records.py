@@ -28,6 +28,8 @@ from sidecar.domain.signal import (
     CredentialChange,
     DeviceComplianceChange,
     NetworkChange,
+    OperatorClear,
+    OperatorMark,
     RiskLevelChange,
     RiskSignal,
     SessionEstablished,
@@ -57,6 +59,8 @@ _KINDS: dict[str, type[Signal]] = {
     "assurance-level-change": AssuranceLevelChange,
     "token-claims-change": TokenClaimsChange,
     "risk-signal": RiskSignal,
+    "operator-mark": OperatorMark,
+    "operator-clear": OperatorClear,
 }
 _KIND_OF = {kind: name for name, kind in _KINDS.items()}
 _DECODERS = {name: msgspec.msgpack.Decoder(kind) for name, kind in _KINDS.items()}

@@ -11,12 +11,14 @@ from sidecar.domain.facts import (
     ComplianceReported,
     DeviceBound,
     Fact,
+    MarksCleared,
     NetworkReported,
     Revoked,
     RiskReported,
     Scope,
     SignalRaised,
     Spent,
+    StepUpAsked,
 )
 from sidecar.domain.policy import (
     All,
@@ -171,6 +173,11 @@ _MAKERS = st.one_of(
     st.builds(
         lambda name: lambda s, n: NetworkReported(stamp=at(s, n), network=name),
         st.sampled_from(["restricted", "office"]),
+    ),
+    st.just(lambda s, n: MarksCleared(stamp=at(s, n), scope=Scope.USER)),
+    st.builds(
+        lambda age: lambda s, n: StepUpAsked(stamp=at(s, n), scope=Scope.USER, max_age=age),
+        st.sampled_from([-1, 30]),
     ),
     st.builds(
         lambda back, token: lambda s, n: Spent(stamp=at(s, n), auth_time=s - back, token=token),

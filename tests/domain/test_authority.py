@@ -13,12 +13,14 @@ from sidecar.domain.authority import (
     Taken,
     rule,
 )
-from sidecar.domain.facts import SIGNALS
+from sidecar.domain.facts import ACTS, SIGNALS
 from sidecar.domain.policy import RiskLevel
 from sidecar.domain.powers import Effect, Speaker, cells
 from sidecar.domain.signal import (
     AssuranceLevelChange,
     DeviceComplianceChange,
+    OperatorClear,
+    OperatorMark,
     RiskLevelChange,
     SessionEstablished,
     SessionPresented,
@@ -46,7 +48,7 @@ def taken(ruling: object) -> Signal:
 
 
 def test_every_type_has_words_and_every_word_has_its_cells() -> None:
-    assert {word.type for word in WORDS} == set(SIGNALS)
+    assert {word.type for word in WORDS} == {*SIGNALS, *ACTS}
     assert {cell.word.name for cell in cells()} == {word.name for word in WORDS}
     operator = {cell.effect for cell in cells() if cell.speaker is Speaker.OPERATOR}
     assert operator == {Effect.TAKEN}, "an operator stands over all"
@@ -101,6 +103,17 @@ def test_a_device_replaces_another_by_those_who_may_loosen() -> None:
     other = Known(devices=frozenset({"d1"}))
     assert isinstance(rule(moved, LOCAL, NOW, other), NotAllowed)
     assert isinstance(rule(moved, IDP, NOW, other), Taken)
+
+
+@pytest.mark.parametrize(
+    "act", [OperatorMark(subject=S1, **at(0)), OperatorClear(subject=S1, **at(0))]
+)
+def test_only_an_operator_can_act_whatever_else_a_source_may(act: Signal) -> None:
+    assert isinstance(rule(act, Source(name="operator:ada"), NOW), Taken)
+    for source in (IDP, LOCAL, Source(name="issuer:https://login.example.com")):
+        refused = rule(act, source, NOW)
+        assert isinstance(refused, NotAllowed)
+        assert refused.message.endswith("only an operator may")
 
 
 def test_its_own_word_a_source_may_take_back() -> None:

@@ -13,6 +13,7 @@ from sidecar.domain.facts import (
     ContextsShown,
     DeviceBound,
     Fact,
+    MarksCleared,
     MembershipTold,
     NetworkReported,
     PlaceProven,
@@ -25,6 +26,7 @@ from sidecar.domain.facts import (
     SignalRaised,
     SignedIn,
     Spent,
+    StepUpAsked,
 )
 from sidecar.domain.location import Place
 from sidecar.domain.memberships import Telling
@@ -94,6 +96,20 @@ TOLD: list[tuple[Fact, str]] = [
     ),
     (Revoked(stamp=at(2), scope=Scope.SESSION, reason="left"), "the session was revoked: left"),
     (Revoked(stamp=at(2), scope=Scope.DEVICE, device="d1"), "device d1 was revoked"),
+    (
+        StepUpAsked(stamp=at(2), scope=Scope.USER, reason="odd", source="operator:a"),
+        "the user was marked for all contexts, until a sign-in with mfa: odd (said by operator:a)",
+    ),
+    (
+        StepUpAsked(
+            stamp=at(2), scope=Scope.DEVICE, device="d1", contexts=("c2", "c1"), max_age=300
+        ),
+        "device d1 was marked for c1, c2, until a sign-in with mfa at most 5m old",
+    ),
+    (
+        MarksCleared(stamp=at(2), scope=Scope.SESSION, reason="called back"),
+        "the marks of the session were cleared: called back",
+    ),
     (
         Spent(stamp=at(3), auth_time=2, token="t"),
         "the sign-in of 1970-01-01T00:00:02Z was spent on a call that needs one of its own",

@@ -13,12 +13,14 @@ from sidecar.domain.facts import (
     ComplianceReported,
     DeviceBound,
     Fact,
+    MarksCleared,
     NetworkReported,
     Revoked,
     RiskReported,
     Scope,
     SignalRaised,
     SignedIn,
+    StepUpAsked,
 )
 from sidecar.domain.policy import (
     All,
@@ -351,6 +353,12 @@ FACTS = st.one_of(
         lambda s: SignalRaised(stamp=at(s, f"o{s}"), scope=Scope.SESSION, name="odd", weight=50),
         SECONDS,
     ),
+    st.builds(
+        lambda s, age: StepUpAsked(stamp=at(s, f"m{s}{age}"), scope=Scope.USER, max_age=age),
+        SECONDS,
+        st.sampled_from([-1, 30]),
+    ),
+    st.builds(lambda s: MarksCleared(stamp=at(s, f"k{s}"), scope=Scope.SESSION), SECONDS),
 )
 START = [*established(), DeviceBound(stamp=at(1000), device="d1")]
 

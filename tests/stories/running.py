@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import msgspec
 import trio
-from anyio.from_thread import start_blocking_portal
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from sidecar.adapters.clock import now
 from sidecar.adapters.prefixes import load
@@ -27,6 +27,7 @@ from sidecar.daemon.serving import Addresses, Daemon
 from sidecar.demo.geography import Databases, build
 from sidecar.domain.facts import SIGNALS
 from sidecar.domain.policy import Policy
+from sidecar.domain.signal import Signal
 from sidecar.wire.paths import Routes
 from sidecar.wire.settings import (
     Admin,
@@ -238,10 +239,19 @@ class Client:
 class Pods:
     """Running daemons: their addresses and a client of each."""
 
-    def __init__(self, addresses: list[Addresses], daemons: list[Daemon]) -> None:
+    def __init__(
+        self, addresses: list[Addresses], daemons: list[Daemon], portal: BlockingPortal
+    ) -> None:
+        self._portal = portal
         self.addresses = addresses
         self.daemons = daemons
         self.clients = [Client(one.socket) for one in addresses]
+
+    def take(self, index: int, signal: Signal) -> None:
+        """Have a daemon take an event as if a door had brought it."""
+        journeys = self.daemons[index]._journeys  # noqa: SLF001 - no door lets it be dated
+        assert journeys is not None
+        self._portal.call(journeys.events.accept, signal)
 
     def close(self) -> None:
         """Close the clients."""
@@ -286,7 +296,7 @@ def running(
             stack.callback(portal.call, draining.set)
             daemons.append(daemon)
             addresses.append(address)
-        pods = Pods(addresses, daemons)
+        pods = Pods(addresses, daemons, portal)
         stack.callback(pods.close)
         yield pods
 

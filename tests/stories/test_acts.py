@@ -11,7 +11,7 @@ import pytest
 
 from sidecar.cli.main import main
 from sidecar.domain.policy import RiskLevel, UserRisk
-from sidecar.wire.settings import Settings
+from sidecar.wire.settings import Context, Settings
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
 from tests.stories.running import ISSUER, Pods, eventually, running, token, unique
@@ -25,8 +25,11 @@ BEARER = {"Authorization": "Bearer operator"}
 def with_a_partner(settings: Settings, _: int) -> Settings:
     (ours,) = settings.tokens.issuers
     partner = msgspec.structs.replace(ours, issuer=PARTNER)
-    tokens = msgspec.structs.replace(settings.tokens, issuers=(ours, partner))
-    return msgspec.structs.replace(settings, tokens=tokens)
+    return msgspec.structs.replace(
+        settings,
+        tokens=msgspec.structs.replace(settings.tokens, issuers=(ours, partner)),
+        contexts={**settings.contexts, "c2": Context(name="Reports", alias="reports")},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -109,9 +112,8 @@ def test_its_reason_and_its_source_stand_in_the_sessions_timeline(pods: Pods) ->
     assert decisions(pods, token(user, session)) == ["allow", "allow"]
     assert act(pods, f"users/{user}/revoke").status_code == 200
     shown = httpx.get(f"{pods.addresses[1].admin[0]}/v1/sessions/{session}", headers=BEARER)
-    (told,) = (one["text"] for one in shown.json()["timeline"] if one["kind"] == "Revoked")
-    assert "source=operator:admin" in told
-    assert "reason=ticket 4711" in told
+    (told,) = (one["text"] for one in shown.json()["timeline"] if one["kind"] == "revoked")
+    assert told == "the user was revoked: ticket 4711 (said by operator:admin)"
 
 
 @pytest.mark.parametrize(
@@ -244,6 +246,183 @@ def test_acts_are_counted_by_what_became_of_them(pods: Pods) -> None:
     assert metric(pods, 'sidecar_operator_acts_total{act="revoke",outcome="done"}') == before + 1
     name = 'sidecar_operator_acts_total{act="revoke",outcome="not_seen"}'
     assert metric(pods, name) == refused + 1
+
+
+MARKS = 'sidecar_marks_total{policy="operator",signal="operator-mark",state="enabled"}'
+SETTLED = {**WHY, "wait": "everywhere"}
+
+
+def session_of(pods: Pods, session: str, pod: int = 1) -> Any:
+    url = f"{pods.addresses[pod].admin[0]}/v1/sessions/{session}"
+    return httpx.get(url, headers=BEARER).json()
+
+
+def high(pods: Pods, user: str) -> None:
+    reply = pods.clients[0].event(
+        "risk-level-change",
+        {"user": user, "issuer": ISSUER},
+        data={"current_level": "HIGH"},
+        wait="everywhere",
+    )
+    assert reply["settled"] is True, reply
+
+
+def test_a_mark_asks_everywhere_until_a_later_sign_in_shows_it(
+    pods: Pods, capsys: pytest.CaptureFixture[str]
+) -> None:
+    user, session = unique("user"), unique("session")
+    shown = token(user, session)
+    assert decisions(pods, shown) == ["allow", "allow"]
+    words = ("mark", "--user", user, "--reason", "odd downloads", "--wait")
+    assert command(pods, *words) == 0
+    assert re.fullmatch(r"marked on all 2 sidecars in \d+ ms\n", capsys.readouterr().out)
+    assert decisions(pods, shown) == ["step_up", "step_up"]
+    assert decisions(pods, shown, "c2") == ["step_up", "step_up"]
+    routine = pods.clients[1].check(shown, "")
+    assert (routine["decision"], routine["step_up_pending"]) == ("allow", True)
+    answer = pods.clients[1].check(shown)
+    assert "odd downloads" not in json.dumps(answer), "a reason is no client's business"
+    assert [reason["policy"] for reason in answer["reasons"]] == ["operator"]
+    assert "urn:mfa" in answer["acr_values"] or "mfa" in answer["acr_values"]
+    eventually(
+        lambda: decisions(pods, token(user, session, age=0, acr="mfa")),
+        lambda found: found == ["allow", "allow"],
+        every=0.2,
+    )
+    assert decisions(pods, shown) == ["step_up", "step_up"], "each call shows its own proof"
+
+
+def test_a_mark_is_for_a_context_by_its_alias_too_and_for_a_level_or_an_acr_value(
+    pods: Pods,
+) -> None:
+    user, session = unique("user"), unique("session")
+    shown = token(user, session)
+    assert decisions(pods, shown) == ["allow", "allow"]
+    body = {**SETTLED, "contexts": ["reports"], "acr": "phrh", "max_age": 300}
+    assert act(pods, f"sessions/{session}/mark", body).status_code == 200
+    assert decisions(pods, shown) == ["allow", "allow"]
+    answer = pods.clients[1].check(shown, "c2")
+    assert answer["decision"] == "step_up"
+    assert answer["acr_values"].split()[0] == "phr"
+    assert answer["max_age"] <= 300
+    for acr, decision in (("mfa", "step_up"), ("phr", "allow")):
+        eventually(
+            lambda acr=acr: decisions(pods, token(user, session, age=0, acr=acr), "c2"),
+            lambda found, decision=decision: found == [decision, decision],
+            every=0.2,
+        )
+
+
+def test_a_clear_withdraws_a_mark_and_what_policies_ask_until_it_is_said_anew(
+    pods: Pods, capsys: pytest.CaptureFixture[str]
+) -> None:
+    user, session = unique("user"), unique("session")
+    shown = token(user, session)
+    assert decisions(pods, shown) == ["allow", "allow"]
+    high(pods, user)
+    assert act(pods, f"users/{user}/mark", SETTLED).json()["settled"] is True
+    assert decisions(pods, shown) == ["step_up", "step_up"]
+    words = ("clear", "--session", session, "--reason", "called back", "--wait")
+    assert command(pods, *words, pod=1) == 0
+    assert capsys.readouterr().out.startswith("cleared on all 2 sidecars")
+    assert decisions(pods, shown) == ["allow", "allow"]
+    summary = session_of(pods, session)["summary"]
+    assert (summary["standing"], summary["marks"]) == ("clear", [])
+    (cleared,) = summary["cleared"]
+    assert cleared.startswith("risk: user risk: high")
+    later = token(user, unique("session"))
+    assert decisions(pods, later) == ["step_up", "step_up"], "the risk is what it is"
+    high(pods, user)
+    assert decisions(pods, shown) == ["step_up", "step_up"]
+
+
+def test_to_dismiss_the_risk_is_an_operators_word_on_it(pods: Pods) -> None:
+    user, session = unique("user"), unique("session")
+    shown = token(user, session)
+    assert decisions(pods, shown) == ["allow", "allow"]
+    high(pods, user)
+    assert decisions(pods, shown) == ["step_up", "step_up"]
+    words = ("clear", "--user", user, "--reason", "false alarm", "--dismiss-risk", "--wait")
+    assert command(pods, *words) == 0
+    assert decisions(pods, shown) == ["allow", "allow"]
+    assert decisions(pods, token(user, unique("session"))) == ["allow", "allow"]
+    high(pods, user)
+    assert decisions(pods, shown) == ["step_up", "step_up"], "what is said later counts"
+
+
+def test_marks_are_told_in_the_words_of_operators(pods: Pods) -> None:
+    user, session = unique("user"), unique("session")
+    decisions(pods, token(user, session))
+    before = metric(pods, 'sidecar_marks_cleared_total{reason="operator"}')
+    body = {**SETTLED, "contexts": ["c1"], "max_age": 300}
+    for verb, wanted in (("mark", body), ("clear", SETTLED)):
+        assert act(pods, f"users/{user}/{verb}", wanted).status_code == 200
+        if verb == "mark":
+            eventually(lambda: metric(pods, MARKS), lambda found: found >= 1)
+            eventually(
+                lambda: session_of(pods, session)["summary"]["marks"], lambda marks: len(marks) == 1
+            )
+    eventually(
+        lambda: metric(pods, 'sidecar_marks_cleared_total{reason="operator"}'),
+        lambda found: found == before + 1,
+    )
+    told = [one["text"] for one in session_of(pods, session)["timeline"]]
+    assert (
+        "the user was marked for c1, until a sign-in with mfa at most 5m old: ticket 4711"
+        " (said by operator:admin)"
+    ) in told
+    assert "the marks of the user were cleared: ticket 4711 (said by operator:admin)" in told
+
+
+WRONG_MARKS: dict[str, tuple[Any, str]] = {
+    "an unknown context": ({"contexts": ["c9"]}, "contexts: there is no context 'c9'"),
+    "no context": ({"contexts": []}, "contexts"),
+    "a context that is no text": ({"contexts": [5]}, "contexts"),
+    "contexts that are no list": ({"contexts": "c1"}, "contexts"),
+    "a thousand contexts": ({"contexts": ["c1"] * 1000}, "contexts"),
+    "an unknown acr": ({"acr": "mffa"}, "mfa"),
+    "an empty acr": ({"acr": ""}, "acr"),
+    "an age of nothing": ({"max_age": 0}, "max_age"),
+    "an age that is not whole": ({"max_age": 1.5}, "max_age"),
+    "an age that is a thousand times too large": ({"max_age": 10**12}, "max_age"),
+    "an age that is true": ({"max_age": True}, "max_age"),
+    "what belongs to a clear": ({"dismiss_risk": True}, "not known"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_MARKS)
+def test_a_mark_that_cannot_be_meant_is_refused(pods: Pods, case: str) -> None:
+    more, words = WRONG_MARKS[case]
+    user = unique("user")
+    shown = token(user, unique("session"))
+    assert decisions(pods, shown) == ["allow", "allow"]
+    answer = act(pods, f"users/{user}/mark", {**WHY, **more})
+    assert answer.status_code == 400, answer.text
+    assert words in answer.json()["detail"]
+    assert decisions(pods, shown) == ["allow", "allow"]
+
+
+@pytest.mark.parametrize("verb", ["mark", "clear"])
+def test_marks_and_clears_need_a_reason(
+    pods: Pods, verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        command(pods, verb, "--user", "ada")
+    assert stopped.value.code == 2
+    assert "--reason" in capsys.readouterr().err
+    assert act(pods, f"users/ada/{verb}", {}).status_code == 400
+
+
+@pytest.mark.parametrize("kind", ["operator-mark", "operator-clear"])
+def test_no_source_can_act_by_an_event_whatever_it_may(pods: Pods, kind: str) -> None:
+    user = unique("user")
+    shown = token(user, unique("session"))
+    decisions(pods, shown)
+    assert act(pods, f"users/{user}/mark", SETTLED).status_code == 200
+    for say in (pods.clients[0].event, pods.clients[0].trusted):
+        reply = say(kind, {"user": user, "issuer": ISSUER})
+        assert (reply["ok"], reply["error"], reply["field"]) == (False, "invalid_event", "type")
+    assert decisions(pods, shown) == ["step_up", "step_up"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Whole daemons against a model that a page holds: sign-ins, signals, checks and proofs.
+"""Whole daemons against a model that a page holds: sign-ins, signals, acts, checks and proofs.
 
 The model reads the delivered events in the order of their times, one after the other, with a few
 variables: what the daemons make of facts, timelines and joins must come to the same. A call is
@@ -22,9 +22,11 @@ from hypothesis.stateful import (
 
 from sidecar.adapters.clock import now
 from sidecar.domain.policy import Device, Networks, RiskLevel, Selection, UserRisk
+from sidecar.domain.signal import OperatorClear, OperatorMark, Subject
+from sidecar.domain.stamp import at
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
-from tests.stories.running import CREDENTIAL, Pods, eventually, running, token, unique
+from tests.stories.running import CREDENTIAL, ISSUER, Pods, eventually, running, token, unique
 
 POLICIES = (
     policy(UserRisk(RiskLevel.MEDIUM), name="risk"),
@@ -53,17 +55,18 @@ class Said:
     compliant: bool = True
     broken_since: int = 0
 
-    def take(self, second: int, kind: str, value: str) -> None:
+    def take(self, second: int, kind: str, value: str, cleared: int) -> None:
+        """What it says again goes on, unless an operator has cleared it meanwhile."""
         if kind == "risk":
             for height in (1, 2):
                 if HEIGHT[value] < height:
                     self.risk_since.pop(height, None)
-                else:
-                    self.risk_since.setdefault(height, second)
-        elif kind == "network" and value != self.network:
+                elif self.risk_since.get(height, -1) < cleared:
+                    self.risk_since[height] = second
+        elif kind == "network" and (value != self.network or self.network_since < cleared):
             self.network, self.network_since = value, second
         elif kind == "compliance":
-            if self.compliant and value == "not-compliant":
+            if value == "not-compliant" and (self.compliant or self.broken_since < cleared):
                 self.broken_since = second
             self.compliant = value == "compliant"
 
@@ -74,24 +77,33 @@ class Model:
 
     said: dict[str, Said] = field(default_factory=lambda: {IDP: Said(), PEER: Said()})
     revoked: int = -1
+    marked: int = -1
+    cleared: int = 0
 
     def take(self, second: int, kind: str, value: str, source: str) -> None:
-        if kind == "revoked":
-            self.revoked = second
-        else:
-            self.said[source].take(second, kind, value)
+        match kind:
+            case "revoked":
+                self.revoked = second
+            case "mark":
+                self.marked = second
+            case "clear":
+                self.marked, self.cleared = -1, second
+            case _:
+                self.said[source].take(second, kind, value, self.cleared)
 
     def verdict(self, context: str, own: tuple[int, str]) -> str:
         signed_in, rank = own[0], RANK[own[1]]
         if self.revoked >= signed_in:
             return "deny"
-        asked = False
+        asked = bool(context) and self.marked >= 0 and (rank < 2 or signed_in <= self.marked)
         for said in self.said.values():
-            if context == "c1" and said.risk_since:
-                asked = asked or rank < 2 or signed_in <= max(said.risk_since.values())
-            if context == "c1" and said.network == "restricted":
+            risks = [since for since in said.risk_since.values() if since > self.cleared]
+            if context == "c1" and risks:
+                asked = asked or rank < 2 or signed_in <= max(risks)
+            segment = said.network == "restricted" and said.network_since > self.cleared
+            if context == "c1" and segment:
                 asked = asked or rank < 2 or signed_in <= said.network_since
-            if context == "c2" and not said.compliant:
+            if context == "c2" and not said.compliant and said.broken_since > self.cleared:
                 asked = asked or rank < 4 or signed_in <= said.broken_since
         return "step_up" if asked else "allow"
 
@@ -148,6 +160,8 @@ class Daemons(RuleBasedStateMachine):
                 self._send(pod, "device-compliance-change", device, status, source)
             case "revoked":
                 self._send(pod, "session-revoked", session, {}, source)
+            case "mark" | "clear":
+                self._act(pod, kind, value)
             case _:
                 self._send(
                     pod,
@@ -156,6 +170,18 @@ class Daemons(RuleBasedStateMachine):
                     {"namespace": "RFC6711", "current_level": value},
                     source,
                 )
+
+    def _act(self, pod: int, kind: str, on: str) -> None:
+        self.number += 1
+        act = OperatorMark if kind == "mark" else OperatorClear
+        self.pods.take(
+            pod,
+            act(
+                stamp=at(self.second, f"n{self.number}-{self.subject['session']}"),
+                subject=Subject(**{on: self.subject[on]}, issuer=ISSUER),
+                source="operator:admin",
+            ),
+        )
 
     HAPPENING = st.one_of(
         st.tuples(st.just("risk"), st.sampled_from(sorted(HEIGHT)), st.sampled_from([IDP, PEER])),
@@ -171,6 +197,9 @@ class Daemons(RuleBasedStateMachine):
         st.tuples(st.just("compliance"), st.just("not-compliant"), st.just(PEER)),
         st.tuples(st.just("sign-in"), st.sampled_from(sorted(RANK)), st.just(IDP)),
         st.tuples(st.just("revoked"), st.just(""), st.sampled_from([IDP, PEER])),
+        st.tuples(
+            st.sampled_from(["mark", "clear"]), st.sampled_from(["user", "session"]), st.just("")
+        ),
     )
 
     @rule(pod=st.integers(0, 1), happening=HAPPENING, late=st.integers(0, 3))

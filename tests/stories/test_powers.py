@@ -256,7 +256,7 @@ def say_as_set(
 
 def can_be_said(cell: Cell) -> bool:
     """Whether this speaker has a door for it."""
-    if cell.speaker in {Speaker.TOKEN, Speaker.OPERATOR}:
+    if cell.speaker in {Speaker.TOKEN, Speaker.OPERATOR} or cell.effect is Effect.UNSAID:
         return False
     by_set = cell.speaker is Speaker.TRANSMITTER
     return not (by_set and (cell.word.type not in EVENTS or cell.word.name == "established-exp"))

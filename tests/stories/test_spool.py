@@ -10,6 +10,7 @@ import httpx
 import msgspec
 import pytest
 
+from sidecar.cli.main import main
 from sidecar.domain.policy import Networks, RiskLevel, Selection, UserRisk
 from sidecar.wire.settings import Settings, Spool
 from sidecar.wire.source_settings import Limits
@@ -75,6 +76,41 @@ def decision(client: Client, of: str) -> Any:
 
 def is_challenged(found: Any) -> bool:
     return bool(found == "step_up")
+
+
+def test_an_operators_acts_while_the_store_hangs_are_in_force_here_and_later_everywhere(
+    server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("SIDECAR_ADMIN__TOKEN", "operator")
+    with running(server.url, POLICIES, 2, with_spool(tmp_path, server.url)) as pods:
+        a, b = pods.clients
+        users = {verb: unique(verb) for verb in ("revoke", "mark", "clear")}
+        tokens = {verb: token(user, f"of-{user}") for verb, user in users.items()}
+        for weak in tokens.values():
+            assert decision(a, weak) == decision(b, weak) == "allow"
+        a.event("network-change", {"session": f"of-{users['clear']}"}, data=RESTRICTED)
+        for client in (a, b):
+            eventually(lambda client=client: decision(client, tokens["clear"]), is_challenged)
+        ended = {"revoke": "deny", "mark": "step_up", "clear": "allow"}
+        with server.paused():
+            for verb, user in users.items():
+                words = [verb, "--user", user, "--reason", "the store is away", "--id", verb]
+                words += ["--url", pods.addresses[0].admin[0], "--timeout", "20"]
+                assert eventually(lambda words=words: main(words), lambda status: status == 0) == 0
+                assert "the others have it once the store is back" in capsys.readouterr().out
+                assert decision(a, tokens[verb]) == ended[verb]
+                assert main([*words, "--wait", "1"]) == 1, "nobody knows that all have it"
+                assert "once the store is back" in capsys.readouterr().out
+        for verb, weak in tokens.items():
+            expected = ended[verb]
+            eventually(
+                lambda weak=weak: decision(b, weak),
+                lambda found, expected=expected: found == expected,
+                within=20,
+            )
 
 
 def test_events_while_the_store_hangs_bind_here_at_once_and_everywhere_afterwards(
