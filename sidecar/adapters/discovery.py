@@ -6,7 +6,6 @@ from sidecar.adapters.keys import KeySource
 from sidecar.service.answers import Unavailable
 from sidecar.wire.provider_metadata import Offer, offer_of
 from sidecar.wire.token_settings import Issuer, Tokens
-from sidecar.wire.url_credentials import without_credentials
 
 
 async def discover(issuer: str, patience: float = 10.0) -> Offer:
@@ -15,16 +14,19 @@ async def discover(issuer: str, patience: float = 10.0) -> Offer:
     An issuer whose metadata name it with a slash at the end, or without, is taken by that name: its
     tokens will have it.
     """
-    try:
-        return await _discover(issuer, patience)
-    except Unavailable as error:
-        other = issuer[:-1] if issuer.endswith("/") else f"{issuer}/"
-        if "differ by the slash" not in str(error):
-            raise
-    return await _discover(other, patience)
+    source, found = await _asked(issuer, patience)
+    if source.named and source.named.rstrip("/") == issuer.rstrip("/"):
+        issuer = source.named
+        source, found = await _asked(issuer, patience)
+    if not source.ready:
+        where = found.get("jwks_uri")
+        trouble = source.trouble
+        raise Unavailable(trouble if "://" in trouble else f"{where or issuer}: {trouble}")
+    return offer_of(found, issuer, len(source.key_ids))
 
 
-async def _discover(issuer: str, patience: float) -> Offer:
+async def _asked(issuer: str, patience: float) -> tuple[KeySource, Mapping[str, object]]:
+    """Return where the keys of an issuer come from, asked once, and its metadata."""
     found: dict[str, object] = {}
 
     def keep(metadata: Mapping[str, object]) -> None:
@@ -34,10 +36,4 @@ async def _discover(issuer: str, patience: float) -> Offer:
         Issuer(issuer=issuer, audiences=("any",)), Tokens(jwks_timeout=patience), on_metadata=keep
     )
     await source.renew()
-    if not source.ready:
-        where = found.get("jwks_uri")
-        trouble = source.trouble
-        address = without_credentials(str(where or issuer))
-        told = trouble if "://" in trouble else f"{address}: {trouble}"
-        raise Unavailable(told)
-    return offer_of(found, issuer, len(source.key_ids))
+    return source, found

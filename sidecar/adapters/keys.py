@@ -48,9 +48,10 @@ def _unread(metadata: Mapping[str, object]) -> None:
 class KeySource:
     """One issuer's keys. `run` keeps them fresh; `find` may be called without it.
 
-    `trouble` says why the last fetch failed. `on_refresh(issuer, outcome, detail)` is told of each
-    refresh; `detail` is a sentence without anything a token said. `addresses` gives where the
-    issuer's metadata may lie, the likeliest first; `on_metadata` is handed what was found there.
+    `trouble` says why the last fetch failed; `named` is the other issuer that metadata were of.
+    `on_refresh(issuer, outcome, detail)` is told of each refresh; `detail` is a sentence without
+    anything a token said. `addresses` gives where the issuer's metadata may lie, the likeliest
+    first; `on_metadata` is handed what was found there.
     """
 
     def __init__(  # noqa: PLR0913 - ports and hooks, by name
@@ -82,6 +83,7 @@ class KeySource:
         self._failures = 0
         self.generation = 0
         self.trouble = "they were not fetched yet"
+        self.named = ""
 
     def configure(self, issuer: Issuer, settings: Tokens) -> None:
         """Go on as configured now; keys come from where they came from."""
@@ -228,7 +230,9 @@ class KeySource:
             metadata = bounded_object(raw)
         except ValueError:
             raise InvalidKeySet(f"{address}: is not a plain JSON object") from None
-        if metadata.get("issuer") != self.issuer.issuer:
+        found = metadata.get("issuer")
+        if found != self.issuer.issuer:
+            self.named = found if isinstance(found, str) else ""
             raise InvalidKeySet(f"{address}: {_of_another(metadata, self.issuer.issuer)}")
         jwks_uri = metadata.get("jwks_uri")
         if not isinstance(jwks_uri, str):

@@ -18,11 +18,12 @@ _SYSTEM = "/usr/local/sbin:/usr/sbin:/sbin"
 def tell_commands(out: Path, answers: Answers, ports: Ports) -> None:
     """Print how to start it all, then how to see something happen and what is amiss."""
     gateway, framework = answers.gateway, answers.framework
-    config = shlex.quote(str(out / "sidecar.yaml"))
+    here = f"./{out}" if str(out).startswith("-") else str(out)  # or it would be an option
+    config = shlex.quote(f"{here}/sidecar.yaml")
     commands = [f"{_python('sidecar')} run --config {config}"]
     page = ""
     if framework != NONE:
-        commands.append(f"cd {shlex.quote(str(out))} && {_start(framework, ports)}")
+        commands.append(f"cd {shlex.quote(here)} && {_start(framework, ports)}")
         page = f"http://127.0.0.1:{ports.app if gateway == NONE else ports.gateway}/"
     if gateway != NONE:
         commands.append(_start_gateway(gateway, out))
@@ -33,7 +34,7 @@ def tell_commands(out: Path, answers: Answers, ports: Ports) -> None:
         client = "a client" if starts.keeps_tokens else "a public client"
         print(f"The page is at {page}: {client} of your provider, {answers.client!r}, with the")
         print(f"redirect URI {page.rstrip('/')}{starts.redirect}")
-    socket = shlex.quote(str(out / SOCKET))
+    socket = shlex.quote(f"{here}/{SOCKET}")
     event = "--type risk-level-change --user USER --data current_level=HIGH"
     probe = f" --gateway-url {page}accounts" if page and gateway != NONE else ""
     print("Then let something happen to a USER, and see what is amiss:")

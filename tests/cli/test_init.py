@@ -1,7 +1,9 @@
 """`sidecar init`: what it writes runs, tests well, and overwrites nothing."""
 
 import re
+import shlex
 import subprocess
+import sys
 import tempfile
 import tomllib
 from collections.abc import Iterator
@@ -122,6 +124,38 @@ def test_whatever_an_app_is_called_it_stands_in_the_files_as_it_is(
     written = yaml.safe_load((tmp_path / "sidecar.yaml").read_text())
     assert written["app"]["id"] == name
     assert written["tokens"]["issuers"][0]["audiences"] == [name]
+
+
+def test_values_of_acr_that_are_told_are_levels_that_the_scenario_shows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--acr=single-factor=silver", "--acr=mfa=gold", "--acr=mfa=urn:x:2"]
+    assert main([*USUAL, *words, "--out", str(tmp_path)]) == 0
+    checked(tmp_path, capsys)
+    levels = yaml.safe_load((tmp_path / "sidecar.yaml").read_text())["assurance"]["levels"]
+    assert {one["name"]: one["acr"] for one in levels}["mfa"] == ["gold", "urn:x:2"]
+    assert "acr: silver" in (tmp_path / "scenarios" / "payments.yaml").read_text()
+
+
+def test_the_commands_that_it_tells_can_be_pasted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", "/nowhere")
+    odd = "-a b's ü"
+    words = ["--gateway=nginx", "--framework=fastapi", f"--out={odd}"]
+    assert main([*USUAL, *words]) == 0
+    told = re.findall(r"^  (\S.*)$", capsys.readouterr().out, re.MULTILINE)
+    run, serve, proxy, emit, doctor = (shlex.split(line) for line in told)
+    python = [sys.executable, "-m"]
+    assert run == [*python, "sidecar", "run", "--config", f"./{odd}/sidecar.yaml"]
+    assert serve[:3] == ["cd", f"./{odd}", "&&"]
+    assert serve[3:6] == [*python, "uvicorn"]
+    assert Path(proxy[0]).name == "nginx"
+    assert Path(proxy[2]) == tmp_path / odd / "gateway"
+    assert emit[:5] == [*python, "sidecar", "emit", "--socket"]
+    assert emit[5] == f"./{odd}/sidecar.sock"
+    assert main(["validate", *doctor[4:6]]) == 0
 
 
 @pytest.mark.parametrize("words", [["--port", "abc"], ["--port", "0"], ["--acr", "mfa="]])

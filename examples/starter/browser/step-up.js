@@ -12,8 +12,9 @@
 // `backend: "/sign-in"` in place of the provider that address is opened, and does the rest
 // (examples/starter/flask-bff).
 //
-// Only calls whose body is a text are kept. Where a call is not repeated (another user has signed in,
-// the provider refused, it took too long), `start` says so by an error.
+// Only calls whose body is a text are kept, and one at a time: others that are challenged while the page
+// is being left are rejected. Where a call is not repeated (another user has signed in, the provider
+// refused, it took too long), `start` says so by an error. Microsoft's claims challenge is left to MSAL.
 
 const KEY = "step-up";
 const LIFETIME = 600; // seconds that a sign-in may take
@@ -24,7 +25,7 @@ export function challengeOf(response) {
   const bearer = /(?:^|,\s*)(?:Bearer|DPoP)(?=\s|,|$)(.*)/i.exec(header ?? "");
   if (bearer === null) return null;
   const told = {};
-  for (const [, name, quoted, bare] of bearer[1].matchAll(/([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))/g)) {
+  for (const [, name, quoted, bare] of bearer[1].matchAll(/(?:^|,)\s*([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))/g)) {
     told[name.toLowerCase()] ??= quoted?.replace(/\\(.)/g, "$1") ?? bare;
   }
   return told;
@@ -33,9 +34,12 @@ export function challengeOf(response) {
 export class StepUp {
   #settings;
   #storage;
+  #leaving = false;
 
   /** `redirectUri` is a page that calls `start`; `parameters` go into each authorization request. */
   constructor(settings, storage = sessionStorage) {
+    // A page that is shown again as it was left (back) has not gone anywhere.
+    addEventListener("pageshow", () => (this.#leaving = false));
     this.#settings = { scope: "openid", redirectUri: `${location.origin}/`, parameters: {}, ...settings };
     this.#storage = storage;
   }
@@ -47,7 +51,7 @@ export class StepUp {
     if (call.body !== null && typeof call.body !== "string") throw new TypeError("only text can be repeated");
     const response = await this.#send(call);
     const challenge = challengeOf(response);
-    if (challenge === null) return response;
+    if (challenge === null || challenge.error === "insufficient_claims") return response;
     await this.signIn(challenge, call);
     return new Promise(() => {}); // the page is being left
   }
@@ -69,6 +73,17 @@ export class StepUp {
 
   /** Sends the user to the provider, asked for as the challenge says, and remembers what for. */
   async signIn(challenge = {}, call = null) {
+    if (this.#leaving) throw notRepeated("another one is being signed in for");
+    this.#leaving = true;
+    try {
+      await this.#leave(challenge, call);
+    } catch (error) {
+      this.#leaving = false;
+      throw error;
+    }
+  }
+
+  async #leave(challenge, call) {
     const asked = {};
     for (const name of ["acr_values", "max_age"]) if (challenge[name] !== undefined) asked[name] = challenge[name];
     const state = random();

@@ -10,6 +10,7 @@ from pathlib import Path
 import django
 from django.conf import settings
 from django.core.management import execute_from_command_line
+from django.core.management.utils import get_random_secret_key
 from django.core.wsgi import get_wsgi_application
 from django.http import FileResponse, HttpRequest, HttpResponseBase, JsonResponse
 from django.urls import path
@@ -28,7 +29,8 @@ step_up = StepUp(Gate(socket=SOCKET, trusted_proxies=TRUSTED_PROXIES))
 settings.configure(
     ALLOWED_HOSTS=["127.0.0.1", "localhost"],
     ROOT_URLCONF=__name__,
-    SECRET_KEY=os.environ.get("DJANGO_SECRET_KEY", "for nothing but this example"),
+    # A new one at each start, unless yours is given: nothing here is signed for longer.
+    SECRET_KEY=os.environ.get("DJANGO_SECRET_KEY") or get_random_secret_key(),
 )
 django.setup()
 

@@ -1,7 +1,6 @@
 """The real gateways, each run as deploy/gateways configures it, but for addresses and paths."""
 
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import NamedTuple
 
+from sidecar.wire import starter
 from tests.adapters.servers import free_ports
 
 CONFIGURATIONS = Path(__file__).parents[3] / "deploy" / "gateways"
@@ -28,8 +28,7 @@ class Ports(NamedTuple):
 
     def fit(self, text: str) -> str:
         """A shipped configuration with these addresses in it."""
-        shipped = {"8000": self.gateway, "8080": self.app, "8181": self.http, "8182": self.grpc}
-        return re.sub(r"(?<=[ :])(8000|8080|8181|8182)\b", lambda at: str(shipped[at[0]]), text)
+        return starter.Ports(self.gateway, self.app, self.http, self.grpc).fit(text)
 
 
 def shipped(name: str, ports: Ports, directory: Path, paths: Mapping[str, str]) -> None:

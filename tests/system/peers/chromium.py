@@ -53,6 +53,19 @@ class Tab:
         told = self._call("Runtime.evaluate", expression=expression, returnByValue=True)
         return told.get("result", {}).get("result", {}).get("value")
 
+    def result(self, expression: str) -> Any:
+        """What a promise of a script comes to."""
+        told = self._call(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+        )
+        assert "exceptionDetails" not in told["result"], told
+        return told["result"]["result"].get("value")
+
+    def begin_pages_with(self, script: str) -> None:
+        """Run a script in each page that is opened from now on, before any of its own."""
+        self._call("Page.enable")
+        self._call("Page.addScriptToEvaluateOnNewDocument", source=script)
+
     def await_value(self, expression: str, wanted: Any = True) -> None:
         eventually(lambda: self.value(expression), lambda found: found == wanted, PATIENCE, 0.02)
 

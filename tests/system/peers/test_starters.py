@@ -5,7 +5,9 @@ that has the token itself by test_first_hour.py, for a backend-for-frontend here
 """
 
 import contextlib
+import http.client
 import io
+import json
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -66,7 +68,7 @@ def apps() -> Iterator[Apps]:
     admin, *ports = free_ports(1 + len(frameworks))
     urls = {name: f"http://127.0.0.1:{port}" for name, port in zip(frameworks, ports, strict=True)}
     with ExitStack() as stack:
-        pages = [CALLBACK, f"{urls[BFF]}/callback"]
+        pages = [CALLBACK, f"{urls[BFF]}/callback", f"{urls['flask']}/"]
         issuer = stack.enter_context(node(HERE / "provider.mjs", *pages))
         directory = stack.enter_context(empty_directory())
         asked = f"--issuer {issuer} --audience payroll --client app --admin-port {admin}"
@@ -110,6 +112,25 @@ def url_of(apps: Apps, framework: str) -> str:
     return apps.urls[framework]
 
 
+OUTSIDE = (
+    *("/sidecar.yaml", "/app.py", "/settings.py", "/policies/payments.yaml"),
+    *("/static/../sidecar.yaml", "/static/%2e%2e/sidecar.yaml", "/static/..%2fsidecar.yaml"),
+    *("/static//etc/passwd", "/static/%2fetc/passwd", "/static/browser/../../app.py"),
+)
+"""What lies beside the page's files: no spelling of it is served."""
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_an_app_serves_the_pages_files_and_none_beside_them(framework: str, apps: Apps) -> None:
+    address = httpx.URL(url_of(apps, framework))
+    for target in OUTSIDE:
+        connection = http.client.HTTPConnection(address.host, address.port, timeout=PATIENCE)
+        connection.request("GET", target)  # as it is: httpx would resolve it
+        status = connection.getresponse().status
+        connection.close()
+        assert status in {301, 302, 308, 400, 403, 404}, target
+
+
 @pytest.mark.parametrize("framework", [name for name in FRAMEWORKS if name != BFF])
 def test_an_app_has_a_page_and_challenges_until_a_stronger_sign_in(
     framework: str, apps: Apps
@@ -145,6 +166,86 @@ def test_an_app_has_a_page_and_challenges_until_a_stronger_sign_in(
 def tab(tmp_path: Path) -> Iterator[Tab]:
     with browsing(tmp_path / "profile") as tab:
         yield tab
+
+
+RECORDING = """
+window.calls = [];
+const send = window.fetch;
+window.fetch = (path, options) => {
+  const ours = options?.method === "POST" && String(path).startsWith("/");
+  if (ours) window.calls.push([path, options]);
+  return send(path, options);
+};
+"""
+
+
+def paying(body: str) -> str:
+    """A script that pays with a body, by the page's own module and settings."""
+    return f"""
+    Promise.all([import("/static/step-up.js"), import("/static/settings.js")]).then(([m, s]) => {{
+      const stepUp = new m.StepUp(s.default);
+      const init = {{ method: "POST", body: {body}, headers: {{ "X-Note": "one" }} }};
+      stepUp.fetch("/payments/7", init).catch((error) => (window.refused = String(error)));
+      stepUp.fetch("/payments/8", init).catch((error) => (window.refused = String(error)));
+    }})"""
+
+
+@browser
+def test_a_page_with_the_token_repeats_a_body_and_makes_no_call_for_somebody_else(
+    apps: Apps, tab: Tab
+) -> None:
+    url = url_of(apps, "flask")
+    tab.begin_pages_with(RECORDING)
+    person = Person(tab, f"{url}/")
+    tab.await_value("document.readyState", "complete")
+    tab.result(paying("new FormData()"))
+    tab.await_value("window.refused", "TypeError: only text can be repeated")
+    tab.result(paying("'a: 1'"))
+    person.sign_in("pwd")
+    person.sees('200 {"paid":7}')
+    # One of the two, once, as it was; the other was refused while the page was left.
+    ((path, sent),) = tab.value("window.calls")
+    assert (path, sent["body"], sent["headers"]["x-note"]) == ("/payments/7", "a: 1", "one")
+    assert sent["headers"]["Authorization"].startswith("Bearer ey")
+    assert tab.value("location.href") == f"{url}/"
+
+    apps.mark(person.name)
+    tab.click("#pay")
+    person.sign_in("pwd otp", unique("bob"))
+    person.sees("Error: the call was not repeated: another_user")
+    assert tab.value("window.calls") == []
+    assert tab.value("sessionStorage['step-up:pending']") is None
+
+
+HEADERS = [
+    ("Bearer", {}),
+    ('Bearer realm="a, b", error="invalid_token"', {"realm": "a, b", "error": "invalid_token"}),
+    (
+        'bearer error="x", ACR_VALUES="mfa phr", max_age=5',
+        {"acr_values": "mfa phr", "max_age": "5"},
+    ),
+    ('Bearer error="a \\"b\\" c"', {"error": 'a "b" c'}),
+    ('DPoP algs="ES256", error="x"', {"algs": "ES256", "error": "x"}),
+    ('Basic realm="x", Bearer max_age="1"', {"max_age": "1"}),
+    ('Bearer max_age="1", max_age="9"', {"max_age": "1"}),
+    ('Bearer max_age="' + "1" * 20_000, {}),
+    ('Basic realm="Bearer"', None),
+    ("Bearerish x=1", None),
+    ("", None),
+]
+
+
+@browser
+def test_the_module_reads_challenges_of_all_forms(apps: Apps, tab: Tab) -> None:
+    tab.open(url_of(apps, "flask"))
+    tab.await_value("document.readyState", "complete")
+    read = f"""import("/static/step-up.js").then(({{ challengeOf }}) =>
+      {json.dumps([header for header, _ in HEADERS])}.map((challenge) =>
+        ({{ status: 401, headers: {{ "WWW-Authenticate": challenge }} }})).map((init) =>
+          challengeOf(new Response("", init))))"""
+    for (header, told), found in zip(HEADERS, tab.result(read), strict=True):
+        assert (found is None) == (told is None), header
+        assert (told or {}).items() <= (found or {}).items(), header
 
 
 @browser
