@@ -29,6 +29,7 @@ import trio
 from sidecar.adapters.circuit_breaker import FIRST_PAUSE, Breaker
 from sidecar.adapters.documents import MAX_BYTES, body_of, client_for, read_file
 from sidecar.adapters.http_causes import CALL_FAILURES, cause_of
+from sidecar.adapters.issuer_signatures import Unsigned, unsigned
 from sidecar.adapters.keys import KeySource
 from sidecar.service.answers import Unavailable
 from sidecar.wire.claims import InvalidToken, Token
@@ -43,7 +44,6 @@ from sidecar.wire.introspection import (
     read_answer,
     signed_answer,
 )
-from sidecar.wire.jwks import signed_by
 from sidecar.wire.jws import read
 from sidecar.wire.settings import Issuer
 from sidecar.wire.url_credentials import without_credentials
@@ -295,15 +295,11 @@ class Introspector:
             parts = read(text, MAX_BYTES)
         except (UnicodeDecodeError, InvalidToken):
             raise InvalidAnswer("the answer is no signed JWT") from None
-        if self.keys is None or parts.algorithm not in self.issuer.algorithms:
-            raise InvalidAnswer("the answer's algorithm is not allowed")
-        keys = await self.keys.find(parts.key_id, parts.algorithm)
-        signed = any(signed_by(text, parts.algorithm, key.public) for key in keys)
-        if not signed and await self.keys.renewed(keys):
-            keys = self.keys.held(parts.key_id, parts.algorithm)
-            signed = any(signed_by(text, parts.algorithm, key.public) for key in keys)
-        if not signed:
-            raise InvalidAnswer("the answer is not signed by the issuer")
+        if self.keys is None:
+            raise InvalidAnswer(f"the answer: {Unsigned.ALGORITHM}")
+        fault = await unsigned(text, parts, self.issuer.algorithms, self.keys)
+        if fault is not None:
+            raise InvalidAnswer(f"the answer: {fault}")
         return signed_answer(parts, self.issuer, now)
 
     async def _assertion(self, now: float) -> str:

@@ -1,19 +1,16 @@
 """Verification of Security Event Tokens: from the text on the wire to one that is believed.
 
-Form, keys and claims are judged by `wire.jws`, `wire.jwks` and `wire.security_event_tokens`. PyJWT
-verifies the signature, with one concrete key and an algorithm that this key is for. What is refused
-is refused in the words of RFC 8935, section 2.4.
+Form and claims are judged by `wire.jws` and `wire.security_event_tokens`, and what is refused is
+refused in the words of RFC 8935, section 2.4.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-import jwt
-
+from sidecar.adapters.issuer_signatures import Unsigned, unsigned
 from sidecar.adapters.keys import KeySource
 from sidecar.service.answers import Unavailable
 from sidecar.wire.claims import InvalidToken
-from sidecar.wire.jwks import ALGORITHMS, JWS, Key
 from sidecar.wire.jws import Unverified, read
 from sidecar.wire.receiver_settings import KnownTransmitter
 from sidecar.wire.security_event_names import Fault
@@ -40,7 +37,6 @@ class SetVerifier:
         self._known = {one.issuer: (one, keys) for one, keys in self._keys.values()}
         self._awaited = frozenset[str]()
         self._max_bytes = max_bytes
-        self._jws = JWS
 
     def replace(self, transmitters: Iterable[KnownTransmitter]) -> None:
         """Believe those of its transmitters that are among these, as they are configured now.
@@ -96,27 +92,11 @@ class SetVerifier:
     ) -> None:
         if parts.type not in {name.lower() for name in transmitter.types}:
             raise InvalidSet(Fault.INVALID_REQUEST, "the typ header is not that of a SET")
-        algorithm = parts.algorithm
-        if algorithm not in transmitter.algorithms or algorithm not in ALGORITHMS:
-            raise InvalidSet(Fault.INVALID_KEY, "the algorithm is not allowed")
-        keys = await source.find(parts.key_id, algorithm)
-        if not keys:
-            raise InvalidSet(Fault.INVALID_KEY, "the key that signed the SET is not known")
-        if self._is_signed(text, algorithm, keys):
-            return
-        # A rotation without a `kid`, or within one, shows only as a signature that does not fit.
-        renewed = await source.renewed(keys)
-        if not (renewed and self._is_signed(text, algorithm, source.held(parts.key_id, algorithm))):
-            raise InvalidSet(Fault.AUTHENTICATION_FAILED, "the signature does not fit")
-
-    def _is_signed(self, text: str, algorithm: str, keys: tuple[Key, ...]) -> bool:
-        for key in keys:
-            try:
-                self._jws.decode(text, key.public, algorithms=[algorithm])
-            except jwt.PyJWTError:
-                continue
-            return True
-        return False
+        fault = await unsigned(text, parts, transmitter.algorithms, source)
+        if fault is Unsigned.SIGNATURE:
+            raise InvalidSet(Fault.AUTHENTICATION_FAILED, fault)
+        if fault is not None:
+            raise InvalidSet(Fault.INVALID_KEY, fault)
 
 
 def _understood(
