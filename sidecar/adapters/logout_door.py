@@ -3,7 +3,8 @@
     request --> signed by an issuer of `intake.issuers` --> one event --> durable --> 200 or 204
 
 A request counts once: its id is remembered in the store with what it ended, as other events' ids
-are. With `intake.wait` it is answered as done only once every live sidecar has it.
+are. With `intake.wait` it is answered as done only once every live sidecar has it. Until it was
+answered so, the same one again is the provider's next try, and answered as the first would be.
 """
 
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from sidecar.adapters.intake_listener import Posted
 from sidecar.adapters.signed_requests import Believed, RequestVerifier
 from sidecar.domain.signal import SessionRevoked
 from sidecar.service.answers import Overloaded, Unavailable
+from sidecar.service.ended_users import Meant
 from sidecar.service.observations import CredentialRefused, Observation
 from sidecar.service.reception_records import LOGOUT_REQUESTS, LogoutOutcome, LogoutTaken
 from sidecar.wire import logout_tokens, revocation_requests
@@ -49,12 +51,18 @@ class Ids(Protocol):
     async def claim(self, event_id: str, content: str) -> bool:
         """Whether it counts for this, and for nothing else. Raises `Unavailable`, `Overloaded`."""
 
+    async def end(self, event_id: str) -> bool:
+        """Note that it was answered as done; False where it had been. Raises likewise."""
+
 
 class Users(Protocol):
     """Knows which users there are."""
 
     async def is_known(self, signal: SessionRevoked) -> bool:
         """Whether anything is known of the user. Raises `Unavailable`, `Overloaded`."""
+
+    async def meant_by(self, signal: SessionRevoked) -> Meant:
+        """What the session of a logout is here. Never raises."""
 
 
 class _End(NamedTuple):
@@ -64,6 +72,23 @@ class _End(NamedTuple):
     outcome: LogoutOutcome
     error: str = ""
     description: str = ""
+
+
+_ALL_ENDED = _End(
+    200,
+    LogoutOutcome.ALL_SESSIONS,
+    description="no token here names the session, so that all of the user's were ended",
+)
+_UNKNOWN = _End(
+    200, LogoutOutcome.UNKNOWN_SESSION, description="nobody has shown this session here"
+)
+_NOTHING_ENDED = _End(
+    400,
+    LogoutOutcome.NO_SESSION,
+    "invalid_request",
+    "sid: access tokens of this issuer do not name their session, so that nothing was ended; have"
+    " them name it, or have logouts name the user (sub)",
+)
 
 
 class LogoutDoor:
@@ -101,15 +126,30 @@ class LogoutDoor:
             signed = self._signed(believed, believed.issuer.clients)
             event_id = signed.event_id
             signal = logout_tokens.logout_of(believed.claims, signed, self._of(believed.issuer))
-            end = await self._take(signal)
+            end = await self._log_out(signal)
         except InvalidRequest as error:
             end = _refused(error)
         except (Overloaded, Unavailable) as error:
             end = _later(error)
-        if end.outcome is LogoutOutcome.REPLAYED:
-            end = end._replace(status=400)
         self._tell(_LOGOUT, end, issuer, event_id)
         return _error_of(end)
+
+    async def _log_out(self, signal: SessionRevoked) -> _End:
+        """End the session, or the user's where nobody can tell which it is (section 2.7)."""
+        meant = await self._users.meant_by(signal)
+        wanted = logout_tokens.of_user(signal) if meant is Meant.USER else signal
+        end = await self._take(wanted)
+        if end.outcome is not LogoutOutcome.DONE:
+            return end
+        if meant is Meant.NOTHING:
+            return _NOTHING_ENDED
+        try:
+            if not await self._ids.end(signal.stamp.id):
+                words = "jti: it has counted before, and does nothing again"
+                return _End(400, LogoutOutcome.REPLAYED, "invalid_request", words)
+        except (Overloaded, Unavailable):
+            pass  # it is durable, on this sidecar's disk
+        return {Meant.USER: _ALL_ENDED, Meant.STRANGER: _UNKNOWN}.get(meant, end)
 
     async def revocation(self, posted: Posted) -> Reply:
         """Answer a request for global token revocation."""
@@ -171,7 +211,7 @@ class LogoutDoor:
             return _End(404, LogoutOutcome.NOT_FOUND, "not_found", str(error))
         except (Overloaded, Unavailable) as error:
             return _later(error)
-        if end.outcome not in {LogoutOutcome.DONE, LogoutOutcome.REPLAYED}:
+        if end.outcome is not LogoutOutcome.DONE:
             return end
         if not known:
             words = "nothing is known of this user; sign-ins until now are refused all the same"
@@ -204,16 +244,13 @@ class LogoutDoor:
         wait = self._wait or None
         outcome = await self._events.take(EventRequest(signal, wait, msgspec.UNSET, ""))
         match outcome:
-            case Taken(accepted, settlement):
+            case Taken(_, settlement):
                 if settlement is not None and not settlement.settled:
                     words = (
                         f"it is durable, but only {settlement.have} of {settlement.live} sidecars"
                         " are known to have it yet"
                     )
                     return _End(503, LogoutOutcome.UNSETTLED, "temporarily_unavailable", words)
-                if accepted.duplicate:
-                    words = "jti: it has counted before, and does nothing again"
-                    return _End(200, LogoutOutcome.REPLAYED, "invalid_request", words)
                 return _End(200, LogoutOutcome.DONE)
             case Refusal():
                 if outcome.field == "id":

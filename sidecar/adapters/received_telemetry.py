@@ -24,6 +24,7 @@ Received: TypeAlias = (
     SecurityEventTokenTaken | StreamVerified | StreamChanged | Polled | LogoutTaken
 )
 
+_ENDED = (LogoutOutcome.DONE, LogoutOutcome.ALL_SESSIONS, LogoutOutcome.UNKNOWN_SESSION)
 _QUIET = (SetOutcome.ACCEPTED, SetOutcome.DUPLICATE)
 
 
@@ -130,7 +131,7 @@ def _logout(taken: LogoutTaken, metrics: ReceivedMetrics, log: Logger) -> None:
     metrics.logouts.labels(taken.request, taken.outcome).inc()
     write = log.debug
     if taken.issuer:
-        write = log.info if taken.outcome is LogoutOutcome.DONE else log.warning
+        write = log.info if taken.outcome in _ENDED else log.warning
     write(
         "logout",
         request=taken.request,

@@ -262,6 +262,7 @@ class Journeys:
             speakers=self.speakers,
             trust=daemon.trust,
             store=store,
+            view=self.view,
             names=names,
             telemetry=telemetry,
             new_id=new_id,

@@ -26,6 +26,7 @@ from sidecar.service.observations import (
     WorkerFailed,
 )
 from sidecar.service.store import Store
+from sidecar.service.view import View
 from sidecar.wire.intake_settings import IntakeIssuer
 from sidecar.wire.naming import Names
 from sidecar.wire.settings import HttpEvents, Issuer, Settings
@@ -44,6 +45,7 @@ class Outside:
         speakers: Speakers,
         trust: Trust,
         store: Store,
+        view: View,
         names: Names,
         telemetry: Telemetry,
         new_id: Callable[[], str],
@@ -62,7 +64,7 @@ class Outside:
             verifier=RequestVerifier(issuers, self._keys_of),
             events=EventIntake(events, settling, self._crashed),
             ids=RequestIds(store=store, names=names, clock=clock.now, life=longest),
-            users=KnownUsers(store=store, names=names, clock=clock.now),
+            users=KnownUsers(store=store, view=view, names=names, clock=clock.now),
             settings=current,
             wait=settings.intake.wait,
             clock=clock.now,

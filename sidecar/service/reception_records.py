@@ -64,6 +64,9 @@ class LogoutOutcome(StrEnum):
     """What became of a request to end sessions, in the label `outcome`."""
 
     DONE = "done"
+    ALL_SESSIONS = "all_sessions"  # the user's, as tokens do not name the one that is meant
+    UNKNOWN_SESSION = "unknown_session"  # nobody has shown it here: there is nothing to end
+    NO_SESSION = "no_session"  # the issuer's tokens name no session, and so ends none
     REPLAYED = "replayed"  # its id has counted before
     REFUSED = "refused"
     NOT_FOUND = "not_found"

@@ -295,6 +295,14 @@ def _stand_in(claims: Mapping[str, object], issuer: Issuer, subject: str, key: s
     return f"{'d' if by_sign_in else 'u'}-{digest.hexdigest()}"
 
 
+_STAND_IN = re.compile(r"[ud]-[0-9a-f]{32}")
+
+
+def is_stand_in(session: str) -> bool:
+    """Whether a session's name looks like one that stands in where tokens name none."""
+    return _STAND_IN.fullmatch(session) is not None
+
+
 def _client(claims: Mapping[str, object]) -> str:
     """The client that a token was issued to, by fixed names: no setting renames sessions."""
     return next(filter(None, (_text(claims, name) for name in _CLIENT_CLAIMS)), "")

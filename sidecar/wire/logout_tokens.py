@@ -10,7 +10,7 @@ import msgspec
 
 from sidecar.domain.signal import SessionRevoked, Subject
 from sidecar.domain.source import issuer_source
-from sidecar.domain.stamp import at
+from sidecar.domain.stamp import Stamp, at
 from sidecar.wire.claim_paths import find
 from sidecar.wire.names import InvalidName, name_of
 from sidecar.wire.naming import content_digest
@@ -99,6 +99,17 @@ def logout_of(claims: Mapping[str, object], signed: Signed, issuer: Issuer) -> S
         )
     subject = Subject(user=user, session=session, issuer=issuer.names)
     return ended(subject, signed, "logged out at the identity provider")
+
+
+def of_user(signal: SessionRevoked) -> SessionRevoked:
+    """Return the logout as one of all sessions of its user."""
+    subject = msgspec.structs.replace(signal.subject, session="")
+    return msgspec.structs.replace(
+        signal,
+        stamp=Stamp(signal.stamp.time, f"{signal.stamp.id}/user"),
+        subject=subject,
+        content=content_digest(msgspec.json.encode(subject)),
+    )
 
 
 def ended(subject: Subject, signed: Signed, reason: str) -> SessionRevoked:

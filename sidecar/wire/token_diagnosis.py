@@ -212,7 +212,8 @@ def _session(case: Examined, issuer: Issuer, token: Token) -> Diagnosis:
         SessionNaming.SIGN_IN: "a new sign-in sheds the marks of the one before",
         SessionNaming.REQUIRED: "it is refused",
     }[issuer.session]
-    words = f"it has no `{issuer.session_claim}`: `{issuer.session}` stands in, so that {means}"
+    words = f"it has no `{issuer.session_claim}`: `{issuer.session}` stands in, so that {means}; a"
+    words += " logout by `sid` alone finds no session"
     return doubtful(_PART, "session", words, case.provider.cure("sid"))
 
 

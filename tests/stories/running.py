@@ -65,7 +65,7 @@ def unique(prefix: str) -> str:
 
 def token(
     user: str,
-    session: str,
+    session: str | None,
     *,
     age: float = 60,
     acr: str = "single-factor",

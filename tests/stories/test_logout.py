@@ -193,6 +193,72 @@ def test_a_replayed_logout_token_does_nothing_at_any_sidecar_and_says_so(pods: P
     assert 'sidecar_logouts_total{outcome="replayed",request="logout"} 1.0' in metrics
 
 
+def logouts(pods: Pods, outcome: str) -> float:
+    name = f'sidecar_logouts_total{{outcome="{outcome}",request="logout"}}'
+    texts = [httpx.get(f"{one.admin[0]}/metrics", timeout=20).text for one in pods.addresses]
+    lines = [line for text in texts for line in text.splitlines() if line.startswith(name)]
+    return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+
+def test_a_logout_of_a_session_that_nobody_has_shown_is_counted_as_such(pods: Pods) -> None:
+    user = unique("user")
+    session = token(user, unique("session"))
+    assert pods.clients[0].check(session)["decision"] == "allow"
+    before = logouts(pods, "unknown_session")
+    assert logout(pods, signed(sub=user, sid=unique("elsewhere"))).status_code == 200
+    assert logouts(pods, "unknown_session") == before + 1
+    assert pods.clients[0].check(session)["decision"] == "allow", "another session was meant"
+
+
+def test_where_tokens_name_no_session_a_logout_of_one_ends_the_users_or_says_that_it_ends_none(
+    valkey_server: Server,
+) -> None:
+    def by_itself(settings: Settings, index: int) -> Settings:
+        settings = configured(settings, index)
+        store = msgspec.structs.replace(settings.store, prefix="nameless")
+        intake = msgspec.structs.replace(settings.intake, wait=0.5)
+        return msgspec.structs.replace(settings, store=store, intake=intake)
+
+    with running(valkey_server.url, (), count=2, change=by_itself) as pods:
+        user, other = unique("user"), unique("user")
+        shown = {name: token(name, None, jti=unique("jti")) for name in (user, other)}
+        for one in shown.values():
+            assert pods.clients[0].check(one)["decision"] == "allow"
+        answer = logout(pods, signed(sub=..., sid="at-the-provider"))
+        assert answer.status_code == 400
+        assert "do not name their session" in answer.json()["error_description"]
+        assert logouts(pods, "no_session") == 1
+        assert pods.clients[0].check(shown[user])["decision"] == "allow"
+        # The other sidecar has seen no token yet: the store knows whose sessions have no name.
+        assert logout(pods, signed(sub=user, sid="at-the-provider"), 1).status_code == 200
+        assert logouts(pods, "all_sessions") == 1
+        assert [pods.clients[0].check(one)["decision"] for one in shown.values()] == [
+            "deny",
+            "allow",
+        ]
+        _retried(pods, valkey_server)
+
+
+def _retried(pods: Pods, server: Server) -> None:
+    """A logout that is not everywhere in time is tried again by the provider, and not replayed."""
+    user = unique("user")
+    shown = token(user, None)
+    assert pods.clients[0].check(shown)["decision"] == "allow"
+    text = signed(sub=user)
+    with server.client() as store:
+        store.zadd("nameless:{sidecars}:x", {"one-that-does-not-answer": (now() + 60) * 1000})
+        for index in (0, 1):
+            answer = logout(pods, text, index)
+            assert answer.status_code == 503
+            assert "it is durable" in answer.json()["error_description"]
+        assert pods.clients[0].check(shown)["decision"] == "deny"
+        store.zrem("nameless:{sidecars}:x", "one-that-does-not-answer")
+    assert logout(pods, text).status_code == 200
+    for index in (0, 1):
+        assert logout(pods, text, index).status_code == 400, "now it was answered as done"
+    assert (logouts(pods, "unsettled"), logouts(pods, "replayed")) == (2, 2)
+
+
 def revoke(
     pods: Pods, body: Any, bearer: str | None = None, index: int = 0, **changes: Any
 ) -> httpx.Response:
