@@ -311,7 +311,7 @@ async def issuers(nursery: trio.Nursery, tmp_path: Path, monkeypatch: Any) -> An
                 "wrong name": f"{{url}}/.*: {NO_TRUST}.*not valid for '127.0.0.1'.*",
                 "no TLS": r"{url}/.*: no TLS could be agreed on: .*; does it speak TLS\?",
                 "silent": "{url}: did not answer in time",
-                "proxy away": f"{{url}}/.*: by the proxy http://127.0.0.1:{gone}/: .* refused",
+                "proxy away": f"{{url}}/.*: by the proxy http://127.0.0.1:{gone}: .* refused",
                 "failing": "{url}/.well-known/openid-configuration: the answer has status 503",
                 "another's": "{url}/.*: the metadata are of the issuer 'https://else.example', and "
                 "'{url}' is configured",
