@@ -14,7 +14,7 @@ from sidecar.cli.stopping import DONE, MISTAKE, Stop
 
 if TYPE_CHECKING:  # loaded when it is needed
     from sidecar.daemon.configuration import Configuration
-    from sidecar.wire.positions import Problem
+    from sidecar.wire.positions import Problem, Table
     from sidecar.wire.settings import BreakGlass, Settings
 
 
@@ -47,9 +47,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     file, looked = Path(arguments.config), list[Geography]()
 
-    def also(settings: "Settings") -> Iterable["Problem"]:
+    def also(settings: "Settings", root: "Table") -> Iterable["Problem"]:
         looked.append(Geography(settings.geography))
-        return host_problems(file, settings, looked[-1])
+        return host_problems(settings, root, looked[-1])
 
     try:
         found = read_configuration(file, os.environ, also)

@@ -12,7 +12,7 @@ import msgspec
 
 from sidecar.adapters.prefixes import InvalidPrefixes, Prefixes, load
 from sidecar.adapters.regular_files import read_text
-from sidecar.adapters.transmitter_files import InvalidFiles, paths_of, read_files
+from sidecar.adapters.transmitter_files import look_into, paths_of
 from sidecar.adapters.yaml_directory import yaml_files
 from sidecar.domain.assurance import Ladder
 from sidecar.domain.causes import words_of
@@ -25,10 +25,10 @@ from sidecar.domain.scene import World
 from sidecar.domain.session import Surroundings
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.stepping import Stepper
-from sidecar.wire.config import read_settings, read_what_can_be
+from sidecar.wire.config import read_what_can_be
 from sidecar.wire.paths import InvalidRoute, Routes
 from sidecar.wire.policyfile import read_policies
-from sidecar.wire.positions import ConfigError, Problem, Table
+from sidecar.wire.positions import ConfigError, Problem, Table, placed
 from sidecar.wire.secret_files import secret_paths, with_renewed_secrets
 from sidecar.wire.settings import ALL_TRUSTED, Settings, files_of
 from sidecar.wire.sources import sources_of
@@ -72,40 +72,40 @@ class Configuration(msgspec.Struct, frozen=True):
         return [self.file, *(Path(file) for file in files if file)]
 
 
-def _nothing(settings: Settings) -> Iterable[Problem]:  # noqa: ARG001 - it looks at nothing
+def _nothing(settings: Settings, root: Table) -> Iterable[Problem]:  # noqa: ARG001 - as asked for
     return ()
 
 
 def read_configuration(
     file: Path,
     environ: Mapping[str, str],
-    also: Callable[[Settings], Iterable[Problem]] = _nothing,
+    also: Callable[[Settings, Table], Iterable[Problem]] = _nothing,
 ) -> Configuration:
     """Read and compile. Raises `ConfigError` with everything that is wrong.
 
-    That is what is wrong with the configuration, with the policies, and what `also` finds. Where
-    sections cannot be read, `also` is given their defaults.
+    That is what is wrong with the configuration, with the policies, and what `also` finds, which is
+    given the settings and where they stand. Sections that cannot be read are as by default there.
     """
     reading = read_what_can_be(_said(file), str(file), environ, read_text)
-    settings, problems = reading.settings, list(reading.problems)
+    settings, root, problems = reading.settings, reading.root, list(reading.problems)
     policies: tuple[Policy, ...] = ()
     if reading.policies:
         try:
             policies = read_policies(_policy_texts(Path(settings.policies.path)), settings)
         except ConfigError as error:
             problems += error.problems
-    problems += also(settings)
+    problems += also(settings, root)
     if reading.problems:
         raise ConfigError(tuple(problems))
     try:
         prefixes = load(settings.networks, settings.locations)
     except InvalidPrefixes as error:
-        problems += [Problem(str(file), 0, p.field, p.message) for p in error.problems]
+        problems += placed(root, ((one.field, one.message) for one in error.problems))
     try:
         routes = Routes(settings.routes)
     except InvalidRoute as error:
-        problems.append(Problem(str(file), 0, error.field, str(error)))
-    problems += _transmitter_problems(file, settings)
+        problems += placed(root, [(f"routes[{error.index}].{error.field}", error.message)])
+    problems += placed(root, _wrong_files(settings))
     problems += _authority_problems(settings, environ)
     if problems:
         raise ConfigError(tuple(problems))
@@ -117,7 +117,7 @@ def read_configuration(
         routes,
         evaluator_of(settings, policies, prefixes),
         claims_of(policies, break_glass_of(settings).values()),
-        reading.root,
+        root,
     )
 
 
@@ -140,20 +140,24 @@ def read_transmitter_settings(file: Path, environ: Mapping[str, str]) -> Setting
 
     Policies and lists of addresses are not read: they may lie elsewhere.
     """
-    settings = read_settings(_said(file), str(file), environ, read_text)
-    problems = _transmitter_problems(file, settings)
-    if not settings.transmitter.issuer:
-        message = "is required: it is the `iss` of what is told"
-        problems.append(Problem(str(file), 0, "transmitter.issuer", message))
-    if not settings.store.url:
-        message = "is required: it is where the sidecars record what is to be told"
-        problems.append(Problem(str(file), 0, "store.url", message))
-    if not (settings.transmitter.deliver or settings.transmitter.bind):
-        message = "is false, and there is no transmitter.bind: nothing is left to do"
-        problems.append(Problem(str(file), 0, "transmitter.deliver", message))
+    reading = read_what_can_be(_said(file), str(file), environ, read_text)
+    settings, problems = reading.settings, list(reading.problems)
+    if not problems:
+        problems += placed(reading.root, (*_wrong_files(settings), *_missing(settings)))
     if problems:
         raise ConfigError(tuple(problems))
     return settings
+
+
+def _missing(settings: Settings) -> Iterator[tuple[str, str]]:
+    """What `sidecar transmit` cannot do without."""
+    if not settings.transmitter.issuer:
+        yield "transmitter.issuer", "is required: it is the `iss` of what is told"
+    if not settings.store.url:
+        yield "store.url", "is required: it is where the sidecars record what is to be told"
+    if not (settings.transmitter.deliver or settings.transmitter.bind):
+        message = "is false, and there is no transmitter.bind: nothing is left to do"
+        yield "transmitter.deliver", message
 
 
 def _authority_problems(settings: Settings, environ: Mapping[str, str]) -> Iterator[Problem]:
@@ -167,14 +171,10 @@ def _authority_problems(settings: Settings, environ: Mapping[str, str]) -> Itera
             yield Problem("SSL_CERT_FILE", 1, "", f"{named} cannot be used: {words_of(error)}")
 
 
-def _transmitter_problems(file: Path, settings: Settings) -> list[Problem]:
-    if not settings.transmitter.issuer:
-        return []
-    try:
-        read_files(settings.transmitter)
-    except InvalidFiles as error:
-        return [Problem(str(file), 0, one.field, one.message) for one in error.wrong]
-    return []
+def _wrong_files(settings: Settings) -> Iterator[tuple[str, str]]:
+    """The transmitter's files that cannot be used."""
+    if settings.transmitter.issuer:
+        yield from look_into(settings.transmitter).wrong
 
 
 def evaluator_of(settings: Settings, policies: tuple[Policy, ...], prefixes: Prefixes) -> Evaluator:

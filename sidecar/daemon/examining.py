@@ -44,7 +44,7 @@ from sidecar.wire.introspection import is_opaque
 from sidecar.wire.issuer_diagnosis import IssuerReport, diagnose_acr, diagnose_issuer
 from sidecar.wire.jws import Unverified, read
 from sidecar.wire.policy_diagnosis import diagnose_warnings, part_of
-from sidecar.wire.positions import ConfigError, Problem
+from sidecar.wire.positions import ConfigError, Problem, Table
 from sidecar.wire.providers import OTHER
 from sidecar.wire.receiver_settings import KnownTransmitter
 from sidecar.wire.settings import Settings
@@ -77,6 +77,7 @@ class _Readable(NamedTuple):
 
     settings: Settings
     whole: Configuration | None
+    root: Table | None
 
     @property
     def policies(self) -> tuple[Policy, ...]:
@@ -101,7 +102,7 @@ async def examine(request: Examination) -> tuple[Diagnosis, ...]:
             (Part.ISSUERS, partial(_issuers, known, request)),
             (Part.STORE, partial(_store, known.settings)),
             (Part.SOURCES, partial(_sources, known.settings)),
-            (Part.DATABASES, partial(_places, known, request.config)),
+            (Part.DATABASES, partial(_places, known)),
         ]
         if request.gateway_url:
             parts.append((Part.GATEWAY, partial(_gateway, known.settings, request)))
@@ -119,7 +120,7 @@ def _configured(file: Path) -> tuple[_Readable | None, list[Diagnosis]]:
     except ConfigError as error:
         return _in_part(file), [_of_problem(one) for one in error.problems]
     words = f"{file} and its policies can be read"
-    return _Readable(whole.settings, whole), [right(Part.CONFIGURATION, "files", words)]
+    return _Readable(whole.settings, whole, whole.tree), [right(Part.CONFIGURATION, "files", words)]
 
 
 def _in_part(file: Path) -> _Readable | None:
@@ -128,7 +129,7 @@ def _in_part(file: Path) -> _Readable | None:
         reading = read_what_can_be(text, str(file), os.environ, read_text)
     except (OSError, UnicodeDecodeError, ConfigError):
         return None
-    return _Readable(reading.settings, None)
+    return _Readable(reading.settings, None, reading.root)
 
 
 _Work = Callable[[], Awaitable[list[Diagnosis]]]
@@ -324,12 +325,12 @@ async def _sources(settings: Settings) -> list[Diagnosis]:
     return found
 
 
-async def _places(known: _Readable, file: Path) -> list[Diagnosis]:
+async def _places(known: _Readable) -> list[Diagnosis]:
     """Look at the databases of places, and at what policies ask of them."""
-    return await trio.to_thread.run_sync(lambda: list(_looked(known, file)))
+    return await trio.to_thread.run_sync(lambda: list(_looked(known)))
 
 
-def _looked(known: _Readable, file: Path) -> Iterator[Diagnosis]:
+def _looked(known: _Readable) -> Iterator[Diagnosis]:
     settings = known.settings
     geography = Geography(settings.geography)
     outcomes = geography.reload()
@@ -338,7 +339,8 @@ def _looked(known: _Readable, file: Path) -> Iterator[Diagnosis]:
         yield right(Part.DATABASES, "geography", words)
     for outcome in outcomes:
         yield _database(outcome)
-    for problem in host_problems(file, settings, geography):
+    wrong_here = () if known.root is None else host_problems(settings, known.root, geography)
+    for problem in wrong_here:
         if not problem.field.startswith("geography."):
             yield _of_problem(problem)
     if known.whole is None:

@@ -5,39 +5,30 @@
 
 import grp
 import ssl
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 from sidecar.adapters.geography import Geography
 from sidecar.adapters.regular_files import read_bytes
 from sidecar.domain.causes import words_of
 from sidecar.wire.jwks import InvalidKeySet, key_set_of
-from sidecar.wire.positions import Place, Problem, Problems, place_of, read_tree
+from sidecar.wire.positions import Problem, Table, placed
 from sidecar.wire.settings import Settings
 
 _Found = Iterator[tuple[str, str]]
 
 
-def host_problems(file: Path, settings: Settings, geography: Geography) -> Iterator[Problem]:
+def host_problems(settings: Settings, root: Table, geography: Geography) -> Iterator[Problem]:
     """Return what cannot be used, where the configuration names it. Blocks."""
     found = (*_groups(settings), *_certificates(settings), *_keys(settings), *_databases(geography))
-    yield from _placed(file, found)
+    yield from placed(root, found)
 
 
-def unusable_keys(file: Path, settings: Settings) -> Iterator[Problem]:
+def unusable_keys(settings: Settings, root: Table) -> Iterator[Problem]:
     """Return the files of keys that the daemon must not start without. Blocks.
 
     Once it runs, keys that it held stay where a file cannot be read any more.
     """
-    yield from _placed(file, _keys(settings))
-
-
-def _placed(file: Path, found: Iterable[tuple[str, str]]) -> Iterator[Problem]:
-    """Return each as a problem at the line where its field stands."""
-    root = read_tree(file.read_text(encoding="utf-8"), str(file), Problems())
-    for field, message in found:
-        place = Place(str(file), 0) if root is None else place_of(root, field)
-        yield Problem(place.file, place.line, field, message)
+    yield from placed(root, _keys(settings))
 
 
 def _groups(settings: Settings) -> _Found:

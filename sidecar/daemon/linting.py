@@ -147,7 +147,7 @@ def _places(configuration: Configuration) -> Iterator[tuple[Where, Place]]:
         tree = _tree(file)
         for node in _items(tree, "policies"):
             yield ("policies", _text(node, "id")), node.place
-    tree = _tree(configuration.file)
+    tree = configuration.tree
     for name, entry in _entries(tree, "contexts").items():
         yield ("contexts", name), entry.place
         yield ("policies", f"{PREFIX}{name}"), entry.place
@@ -157,8 +157,6 @@ def _places(configuration: Configuration) -> Iterator[tuple[Where, Place]]:
         yield ("routes", str(index)), node.place
     for name, entry in _entries(_table(tree, "assurance"), "strengths").items():
         yield ("assurance", "strengths", name), entry.place
-    for index, node in enumerate(_items(_table(tree, "tokens"), "issuers")):
-        yield ("tokens", "issuers", str(index)), node.place
     for section in ("locations", "networks"):
         for node in _items(tree, section):
             yield (section, _text(node, "name")), node.place

@@ -6,7 +6,6 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -50,8 +49,7 @@ class Program(Protocol):
 
 def daemon(config_file: Path, environ: Mapping[str, str]) -> Program:
     """The sidecar; blocks. Raises `ConfigError`."""
-    also = partial(unusable_keys, config_file)
-    return Daemon(read_configuration(config_file, environ, also), environ)
+    return Daemon(read_configuration(config_file, environ, unusable_keys), environ)
 
 
 Build: TypeAlias = Callable[[Path, Mapping[str, str]], Program]

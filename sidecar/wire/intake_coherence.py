@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sidecar.wire.intake_settings import Intake, IntakeIssuer
-from sidecar.wire.positions import Listing, Place, Problems, Table
+from sidecar.wire.positions import Place, Problems, Table, place_of
 from sidecar.wire.reach import binds_of, is_fetchable, is_open
 from sidecar.wire.shapes import suggestion
 from sidecar.wire.subject_rules import check_match
@@ -14,24 +14,17 @@ from sidecar.wire.token_settings import Tokens
 def check_intake(root: Table, values: Mapping[str, Any], problems: Problems) -> None:
     """Add what does not fit together in `intake`, if that could be read."""
     intake, tokens = values.get("intake"), values.get("tokens")
-    entry = root.entries.get("intake")
-    if not isinstance(intake, Intake) or entry is None:
+    if not isinstance(intake, Intake):
         return
-    check = _Checks(entry.place, problems)
+    check = _Checks(place_of(root, "intake"), problems)
     check.listener(intake)
     known = [one.issuer for one in tokens.issuers] if isinstance(tokens, Tokens) else None
-    places = _places(entry.node, entry.place, len(intake.issuers))
-    for index, (issuer, place) in enumerate(zip(intake.issuers, places, strict=True)):
+    for index, issuer in enumerate(intake.issuers):
         field = f"intake.issuers[{index}]"
+        place = place_of(root, field)
         check.issuer(field, place, issuer)
         if known is not None:
             check.names(field, place, issuer, known)
-
-
-def _places(node: object, usual: Place, count: int) -> list[Place]:
-    listing = node.entries.get("issuers") if isinstance(node, Table) else None
-    items = listing.node.items if listing and isinstance(listing.node, Listing) else ()
-    return [items[index].place if index < len(items) else usual for index in range(count)]
 
 
 class _Checks:

@@ -8,7 +8,7 @@ mapping says itself wins over what it merges, and of two that it merges the firs
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple, TypeAlias
 
 import msgspec
@@ -111,16 +111,26 @@ Node: TypeAlias = Scalar | Listing | Table | Refused
 
 
 def place_of(root: Node, field: str) -> Place:
-    """Return where a field stands, else where the nearest thing around it stands."""
-    node = root
+    """Return where a field stands, by its key; else where the nearest thing around it stands."""
+    node, place = root, root.place
     for step in _STEPS.findall(field):
         if isinstance(node, Table) and step in node.entries:
-            node = node.entries[step].node
+            key, node = node.entries[step]
+            # A variable of the environment that gives a part of it has its key, too.
+            place = key if key.file == node.place.file else node.place
         elif isinstance(node, Listing) and step.isdigit() and int(step) < len(node.items):
             node = node.items[int(step)]
+            place = node.place
         else:
             break
-    return node.place
+    return place
+
+
+def placed(root: Node, found: Iterable[tuple[str, str]]) -> Iterator[Problem]:
+    """Return each field and message as a problem, where the field stands."""
+    for field, message in found:
+        place = place_of(root, field)
+        yield Problem(place.file, place.line, field, message)
 
 
 class Problems:

@@ -3,7 +3,7 @@
 import msgspec
 
 from sidecar.domain.causes import words_of
-from sidecar.wire.positions import Place, Problems, Table
+from sidecar.wire.positions import Problems, Table, place_of
 from sidecar.wire.privacy_keys import read_privacy_keys
 from sidecar.wire.privacy_settings import Identifiers, Privacy
 from sidecar.wire.secret_files import ReadFile
@@ -15,20 +15,22 @@ def with_privacy_keys(
 ) -> Privacy:
     """Return the section with the keys of its file. Adds to `problems` what is wrong with it."""
     if privacy.keys and privacy.key_file:
-        problems.add(_place(root, "key_file"), "privacy.key_file", "is given, and so is keys")
+        problems.add(
+            place_of(root, "privacy.key_file"), "privacy.key_file", "is given, and so is keys"
+        )
         return privacy
     try:
         keys = _keys(privacy, read_file)
     except Misspelt as error:
         field = "key_file" if privacy.key_file else "keys"
-        problems.add(_place(root, field), f"privacy.{field}", str(error))
+        problems.add(place_of(root, f"privacy.{field}"), f"privacy.{field}", str(error))
         return privacy
     if privacy.identifiers is Identifiers.KEYED and not keys:
         message = "is required where identifiers are keyed: a file of keys, one a line"
-        problems.add(_place(root, "identifiers"), "privacy.key_file", message)
+        problems.add(place_of(root, "privacy.identifiers"), "privacy.key_file", message)
     if privacy.identifiers is Identifiers.PLAIN and privacy.read_plain:
         message = "is for identifiers: keyed; plain ones are read in any case"
-        problems.add(_place(root, "read_plain"), "privacy.read_plain", message)
+        problems.add(place_of(root, "privacy.read_plain"), "privacy.read_plain", message)
     return msgspec.structs.replace(privacy, keys=keys)
 
 
@@ -46,11 +48,3 @@ def _keys(privacy: Privacy, read_file: ReadFile) -> tuple[str, ...]:
     elif not privacy.keys:
         return ()
     return tuple(key.secret.decode() for key in read_privacy_keys(text, file))
-
-
-def _place(root: Table, key: str) -> Place:
-    section = root.entries.get("privacy")
-    if section is None:
-        return root.place
-    entries = section.node.entries if isinstance(section.node, Table) else {}
-    return entries[key].place if key in entries else section.place

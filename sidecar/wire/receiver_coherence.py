@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from sidecar.wire.positions import Listing, Node, Place, Problems, Table
+from sidecar.wire.positions import Place, Problems, Table, place_of
 from sidecar.wire.reach import is_fetchable
 from sidecar.wire.receiver_settings import KnownTransmitter, Receiver
 from sidecar.wire.security_event_names import TYPES
@@ -20,29 +20,25 @@ def check_receiver(root: Table, values: Mapping[str, Any], problems: Problems) -
         return
     check = _Checks(root, problems)
     check.listener(receiver)
-    for field, node, transmitter in transmitters(root, receiver):
-        check.keys(field, node.place, transmitter)
-        check.delivery(field, node.place, transmitter, receiver)
-        check.events(field, node.place, transmitter)
-        check.subjects(field, node.place, transmitter)
+    for field, place, transmitter in transmitters(root, receiver):
+        check.keys(field, place, transmitter)
+        check.delivery(field, place, transmitter, receiver)
+        check.events(field, place, transmitter)
+        check.subjects(field, place, transmitter)
 
 
-def transmitters(root: Table, receiver: Receiver) -> Iterator[tuple[str, Node, KnownTransmitter]]:
+def transmitters(root: Table, receiver: Receiver) -> Iterator[tuple[str, Place, KnownTransmitter]]:
     """Each transmitter with its field and where it stands."""
-    section = root.entries["receiver"].node if "receiver" in root.entries else root
-    table = section.entries if isinstance(section, Table) else {}
-    listing = table["transmitters"].node if "transmitters" in table else section
-    nodes = listing.items if isinstance(listing, Listing) else ()
     for index, transmitter in enumerate(receiver.transmitters):
-        node = nodes[index] if index < len(nodes) else root
-        yield f"receiver.transmitters[{index}]", node, transmitter
+        field = f"receiver.transmitters[{index}]"
+        yield field, place_of(root, field), transmitter
 
 
 def check_secret_files(
     root: Table, receiver: Receiver, read: Callable[[str], str], problems: Problems
 ) -> None:
     """Add those files of secrets that hold none. `read` raises ValueError, which quotes nothing."""
-    for field, node, transmitter in transmitters(root, receiver):
+    for field, place, transmitter in transmitters(root, receiver):
         for name in SECRET_FILES:
             path = getattr(transmitter, name)
             if not path:
@@ -50,15 +46,13 @@ def check_secret_files(
             try:
                 read(path)
             except ValueError as error:
-                problems.add(node.place, f"{field}.{name}", str(error))
+                problems.add(place, f"{field}.{name}", str(error))
 
 
 class _Checks:
     def __init__(self, root: Table, problems: Problems) -> None:
-        self._root = root
         self._problems = problems
-        entry = root.entries.get("receiver")
-        self._place = entry.place if entry else root.place
+        self._place = place_of(root, "receiver")
 
     def listener(self, receiver: Receiver) -> None:
         """It has a whole certificate, and somebody to listen to."""

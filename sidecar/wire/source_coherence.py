@@ -5,7 +5,7 @@ from typing import Any
 
 from sidecar.domain.facts import SIGNALS
 from sidecar.domain.source import ISSUER_PREFIX, LOCAL_PREFIX, OPERATOR_PREFIX
-from sidecar.wire.positions import Listing, Place, Problems, Table, shown
+from sidecar.wire.positions import Place, Problems, Table, place_of, shown
 from sidecar.wire.receiver_coherence import transmitters
 from sidecar.wire.receiver_settings import Receiver
 from sidecar.wire.shapes import suggestion
@@ -57,12 +57,9 @@ def _each(
     root: Table, sources: Collection[SourceSettings]
 ) -> Iterator[tuple[str, Place, SourceSettings]]:
     """Each source with its field and where it stands."""
-    entry = root.entries.get("sources")
-    listing = entry.node if entry else root
-    nodes = listing.items if isinstance(listing, Listing) else ()
     for index, source in enumerate(sources):
-        place = nodes[index].place if index < len(nodes) else root.place
-        yield f"sources[{index}]", place, source
+        field = f"sources[{index}]"
+        yield field, place_of(root, field), source
 
 
 class _Checks:
@@ -164,14 +161,14 @@ class _Checks:
         if not (isinstance(receiver, Receiver) and tokens.issuers):
             return
         mapped = {source.transmitter for source in self._sources if source.issuers}
-        for field, node, transmitter in transmitters(self._root, receiver):
+        for field, place, transmitter in transmitters(self._root, receiver):
             named = tokens.namespaces.named(transmitter.issuer)
             if named is None and transmitter.name not in mapped:
                 message = (
                     "is no issuer of `tokens`, so that it speaks for nobody; give it an entry in"
                     " `sources` with `transmitter` and `issuers`"
                 )
-                self._problems.add(node.place, f"{field}.issuer", message)
+                self._problems.add(place, f"{field}.issuer", message)
 
 
 def _stands_over_itself(name: str, below: Mapping[str, Collection[str]]) -> bool:

@@ -121,15 +121,15 @@ VANISHED: list[tuple[Callable[[Path], None], str]] = [
     (remove, f"policies:0: policies.path: {NO_DIRECTORY}"),
     (replace_by_definitions, f"policies/one.yaml:1: policies: {NONE_SAID}"),
     (truncate, "policies/one.yaml:1: policies: is required (a list; `[]` if there is no policy)"),
-    (empty_the_network, f"sidecar.yaml:0: networks.0.cidr_file: {NO_CIDR}"),
+    (empty_the_network, f"sidecar.yaml:2: networks.0.cidr_file: {NO_CIDR}"),
     (
         make_the_network_a_directory,
-        "sidecar.yaml:0: networks.0.cidr_file: restricted.txt: Is a directory",
+        "sidecar.yaml:2: networks.0.cidr_file: restricted.txt: Is a directory",
     ),
     (pipe, "policies/two.yaml:0: (file): cannot be read: it is not a regular file"),
     (
         make_the_network_a_pipe,
-        "sidecar.yaml:0: networks.0.cidr_file: restricted.txt: it is not a regular file",
+        "sidecar.yaml:2: networks.0.cidr_file: restricted.txt: it is not a regular file",
     ),
     (
         make_a_secret_a_pipe,
@@ -173,3 +173,17 @@ def test_names_in_capitals_are_read_and_an_editors_lock_is_not(home: Path) -> No
 def test_policies_to_take_instead_must_be_there_as_well(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"has no \*.yaml file"):
         read_policy_set(tmp_path, Settings())
+
+
+def test_what_a_variable_names_and_is_not_there_is_told_of_the_variable(home: Path) -> None:
+    name = "SIDECAR_NETWORKS__0__CIDR_FILE"
+    with pytest.raises(ConfigError) as caught:
+        read_configuration(home / "sidecar.yaml", {name: str(home / "gone.txt")})
+    assert str(caught.value).startswith(f"{name}:1: networks.0.cidr_file: ")
+
+
+def test_a_section_stays_in_its_file_whatever_a_variable_says_of_it(home: Path) -> None:
+    (home / "sidecar.yaml").write_text(f"{CONFIG}store:\n  tls_cert_file: crt.pem\n")
+    with pytest.raises(ConfigError) as caught:
+        read_configuration(home / "sidecar.yaml", {"SIDECAR_STORE__PREFIX": "su"})
+    assert "sidecar.yaml:4: store.tls_key_file: is required" in str(caught.value)
