@@ -14,7 +14,8 @@ from sidecar.wire.reach import binds_of, host_of
 from sidecar.wire.settings import Http
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-_FOREIGN_SITES = frozenset({b"cross-site", b"same-site"})
+_OWN_SITES = frozenset({b"none", b"same-origin"})
+"""What `Sec-Fetch-Site` says of a call that no page of another origin has made (Fetch Metadata)."""
 
 
 class ForeignCalls:
@@ -33,7 +34,7 @@ class ForeignCalls:
         """Return why a request is refused; None where it is one of the pod's own."""
         if request.headers.get(b"origin") is not None:
             return problem(Problem.FOREIGN, "it comes from a web page: it has an Origin")
-        if request.headers.get(b"sec-fetch-site", b"").lower() in _FOREIGN_SITES:
+        if not {site.lower() for site in request.values(b"sec-fetch-site")} <= _OWN_SITES:
             return problem(Problem.FOREIGN, "it comes from a web page of another site")
         if request.peer and not self._any_host and not self._is_ours(request.host):
             return problem(Problem.FOREIGN, "its Host is not this listener's; see http.hosts")
