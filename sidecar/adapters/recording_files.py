@@ -1,17 +1,19 @@
-"""Files of recordings, line by line, compressed or not, in UTF-8 or UTF-16.
+"""Files of recordings, line by line, compressed or not, in UTF-8, UTF-16 or UTF-32.
 
-How a file is written is told by its first bytes. How far it is read is known.
+How a file is written is told by its first bytes. How far it is read is known. Whatever a file
+unpacks to, no more of it is held than a line, or a document, may have.
 """
 
 import codecs
 import gzip
 import io
 import sys
+import zlib
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self, cast
+from typing import BinaryIO, NamedTuple, Self, cast
 
 from sidecar.adapters.clock import now
 from sidecar.domain.causes import words_of
@@ -20,11 +22,28 @@ STANDARD_INPUT = "-"
 HEAD_BYTES = 256 * 1024
 """How much is looked at to tell what a recording is: some records, however they are laid out."""
 
-LONGEST_DOCUMENT = 1024**3
+LONGEST_LINE = 1024**2
+LONGEST_PAGE = 64 * 1024**2
+"""A line that holds a list of records, as some files have a page of an answer on each."""
+
+_PIECE = 64 * 1024
+LONGEST_DOCUMENT = 512 * 1024**2
 """A file that is one JSON value is held in memory as a whole; a longer one is refused."""
 
 _GZIP = b"\x1f\x8b"
-_UTF_16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+_WIDE = (
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, with whose mark it begins
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+
+
+class Flaw(NamedTuple):
+    """What ends a file before its end, and on which line."""
+
+    line: int
+    words: str
 
 
 class Unreadable(Exception):  # noqa: N818 - named by who must act: whoever named the file
@@ -35,13 +54,15 @@ class RecordingFile:
     """A recording that is read once; `-` is standard input. Raises `Unreadable`.
 
     `size` and `position` are in bytes of the file as it lies there; size 0: nobody knows.
-    `written` is when it was written last, in seconds.
+    `written` is when it was written last, in seconds. `flaw` tells, once all of it is read, what
+    kept the rest from being read.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.size = 0
         self.written = now()
+        self.flaw: Flaw | None = None
         try:
             if name == STANDARD_INPUT:
                 self._raw = cast("BinaryIO", sys.stdin.buffer)
@@ -77,19 +98,31 @@ class RecordingFile:
         content = self._opened()
         length = sum(map(len, self._ahead))
         while length < HEAD_BYTES:
-            line = next(content, None)
-            if line is None:
+            piece = next(content, None)
+            if piece is None:
                 break
-            self._ahead.append(line)
-            length += len(line)
-        return list(self._ahead)
+            self._ahead.append(piece)
+            length += len(piece)
+        return b"".join(self._ahead).splitlines(keepends=True)
 
-    def lines(self) -> Iterator[bytes]:
-        """The lines, in UTF-8. Raises `Unreadable`, also in their midst."""
-        content = self._opened()
-        while self._ahead:
-            yield self._ahead.popleft()
-        yield from content
+    def lines(self, longest: int = LONGEST_LINE) -> Iterator[bytes]:
+        """The lines, in UTF-8. Raises `Unreadable`, also in their midst.
+
+        What a line has beyond `longest` bytes is left out: but for one byte, which tells of it.
+        """
+        line = bytearray()
+        for piece in self._pieces():
+            ends = piece.endswith(b"\n")
+            if ends and not line and len(piece) <= longest:
+                yield piece
+                continue
+            if len(line) <= longest:
+                line += piece
+            if ends:
+                yield bytes(line[: longest + 1])
+                line.clear()
+        if line:
+            yield bytes(line[: longest + 1])
 
     def text(self) -> Iterator[str]:
         """The lines as text; bytes that are not UTF-8 are replaced."""
@@ -98,14 +131,19 @@ class RecordingFile:
 
     def document(self) -> str:
         """The whole as one text. Raises `Unreadable`."""
-        parts, length = [], 0
-        for line in self.lines():
-            length += len(line)
-            if length > LONGEST_DOCUMENT:
+        whole = bytearray()
+        for piece in self._pieces():
+            whole += piece
+            if len(whole) > LONGEST_DOCUMENT:
                 message = f"is one JSON value of more than {LONGEST_DOCUMENT:,} bytes"
                 raise Unreadable(f"{self.name}: {message}; write a line for each record")
-            parts.append(line)
-        return b"".join(parts).decode("utf-8", "replace")
+        return whole.decode("utf-8", "replace")
+
+    def _pieces(self) -> Iterator[bytes]:
+        content = self._opened()
+        while self._ahead:
+            yield self._ahead.popleft()
+        yield from content
 
     def _opened(self) -> Iterator[bytes]:
         if self._content is None:
@@ -113,35 +151,49 @@ class RecordingFile:
         return self._content
 
     def _unpacked(self) -> Iterator[bytes]:
-        """The lines in UTF-8, without a byte order mark."""
+        """The lines in UTF-8, a long one in pieces, without a byte order mark."""
+        line, begun = 1, False
         try:
             buffered = cast("io.BufferedReader", self._raw)
             content: io.BufferedReader | gzip.GzipFile = buffered
             if buffered.peek(2)[:2] == _GZIP:
                 content = gzip.GzipFile(fileobj=self._raw)
             encoding = _encoding(content.peek(4)[:4])
-            lines = _decoded(content, encoding) if encoding else iter(content)
-            yield next(lines, b"").removeprefix(codecs.BOM_UTF8)
-            yield from lines
-        except (OSError, EOFError) as error:
+            pieces = _decoded(content, encoding) if encoding else _in_pieces(content)
+            for piece in pieces:
+                yield piece if begun else piece.removeprefix(codecs.BOM_UTF8)
+                begun = True
+                line += piece.endswith(b"\n")
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            self.flaw = Flaw(line, f"the compressed file is damaged or cut off: {_words(error)}")
+        except OSError as error:
             raise Unreadable(f"{self.name}: {words_of(error)}") from error
 
 
+def _words(error: Exception) -> str:
+    return " ".join(str(error).split()).lower()
+
+
+def _in_pieces(content: io.BufferedReader | gzip.GzipFile) -> Iterator[bytes]:
+    while piece := content.readline(_PIECE):
+        yield piece
+
+
 def _decoded(content: io.BufferedReader | gzip.GzipFile, encoding: str) -> Iterator[bytes]:
-    """The lines of a file in another encoding, in UTF-8. Who opened the file closes it."""
+    """The pieces of a file in another encoding, in UTF-8. Who opened the file closes it."""
     wrapped = io.TextIOWrapper(content, encoding, "replace", newline="\n")
     try:
-        for line in wrapped:
-            yield line.encode()
+        while piece := wrapped.readline(_PIECE):
+            yield piece.encode("utf-8", "replace")
     finally:
         wrapped.detach()
 
 
 def _encoding(begins: bytes) -> str:
-    """UTF-16 as PowerShell writes it, with its mark or without; empty for what is none."""
-    marked = _UTF_16.get(begins[:2])
-    if marked:
-        return marked
-    if len(begins) >= 2 and begins[0] and not begins[1]:
+    """An encoding with two or four bytes a letter, with its mark or without; empty for none."""
+    for mark, encoding in _WIDE:
+        if begins.startswith(mark):
+            return encoding
+    if len(begins) >= 2 and begins[0] and not begins[1]:  # as PowerShell writes it
         return "utf-16-le"
     return "utf-16-be" if len(begins) >= 2 and begins[1] and not begins[0] else ""

@@ -117,6 +117,8 @@ def _expectation(arguments: argparse.Namespace) -> "Expectation":
                     logged = read_logged(line)
                     if logged is not None:
                         expecting.logged(logged)
+                if file.flaw is not None:
+                    raise Stop(plain(f"{name}:{file.flaw.line}: {file.flaw.words}"))
     except Unreadable as error:
         raise Stop(plain(str(error))) from error
     return expecting.finish()

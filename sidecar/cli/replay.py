@@ -11,6 +11,7 @@ from sidecar.cli.asking import plain
 from sidecar.cli.run import add_config
 from sidecar.cli.stopping import DONE, Stop
 from sidecar.domain.causes import words_of
+from sidecar.domain.plural import counted
 from sidecar.wire.recording_format_names import AUTO, CHOICES
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ examples:
   sidecar replay recording.ndjson --policies config/policies --policies proposed/
   sidecar replay InteractiveSignIns.json --format entra-signins
   sidecar replay signins.csv --map columns.yaml --threshold watch-the-score=20..80
+
+exit status: 0 done, also where some lines were left out, 2 bad usage or configuration, nothing that
+can be read, or (--strict) a line that cannot
 """
     parser.add_argument("recordings", metavar="RECORDING", nargs="+", help="- for standard input")
     add_config(parser)
@@ -50,6 +54,12 @@ examples:
         default=AUTO,
         help="whose log the recordings are; auto: each is recognised by what stands in it, "
         "and the report says as what (default: auto)",
+    )
+    parser.add_argument(
+        "--keys",
+        metavar="FILE",
+        help="a JWK Set: whole security event tokens must be signed by one of its keys; without "
+        "it no signature is looked at, and the report says so",
     )
     _add_output(parser.add_argument_group("output"))
     _add_model(parser.add_argument_group("the user, and what is counted"))
@@ -132,12 +142,15 @@ def run(arguments: argparse.Namespace) -> int:
     report = replay(arguments, os.environ)
     for example in report.recording.examples:
         print(plain(example), file=sys.stderr)
-    more = report.recording.bad - len(report.recording.examples)
+    bad = report.recording.bad
+    more = bad - len(report.recording.examples)
     if more > 0:
-        print(f"... and {more} more lines that cannot be read", file=sys.stderr)
+        print(f"... and {counted(more, 'more line')} that cannot be read", file=sys.stderr)
     if arguments.labels and not report.recording.labelled:
         raise Stop("sidecar replay: no line of the recording has a label")
     _write(arguments, report)
+    if bad and bad == report.recording.records:
+        raise Stop("sidecar replay: nothing of what was given could be read")
     return DONE
 
 

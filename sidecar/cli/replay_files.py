@@ -2,27 +2,24 @@
 
 import contextlib
 import itertools
-import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from sidecar.adapters.recording_files import RecordingFile
+from sidecar.adapters.recording_files import LONGEST_PAGE, RecordingFile
 from sidecar.cli.asking import plain
 from sidecar.cli.stopping import Stop
 from sidecar.domain.stamp import Stamp
-from sidecar.service.replay_reading import Reading
+from sidecar.service.replay_reading import Reading, Source
 from sidecar.wire.events import InvalidSignal
-from sidecar.wire.json_documents import WRAPPERS, records
+from sidecar.wire.json_documents import UnreadableDocument, records
 from sidecar.wire.recording_columns import Column, head_of, named_rows, rows
 from sidecar.wire.recording_format_names import AUTO, Format
-from sidecar.wire.recording_formats import reader_of, recognise, recognise_text
+from sidecar.wire.recording_formats import recognise, recognise_text
 from sidecar.wire.recordings import Occurrence, decode
 
 SORTED = 1_000_000
 """Occurrences of a file that are put into order, however it is written: logs are exported with
 the newest first. What a longer file tells must be in order but for the window."""
-
-_WRAPPED = re.compile(rf'"(?:{"|".join(WRAPPERS)})"\s*:\s*\[', re.IGNORECASE)
 
 
 class Wanted(NamedTuple):
@@ -53,27 +50,43 @@ def open_recording(file: RecordingFile, reading: Reading, wanted: Wanted) -> Ope
     """Tell a recording's format, and open it. Raises `Stop`, `ConfigError` and `Unreadable`."""
     if wanted.columns is not None:
         found = rows(file.text(), wanted.columns, file.name, wanted.map_file)
-        return Opened(file.name, Format.CSV, _in_order(reading.rows(file.name, found)))
+        return _opened(file, reading, Format.CSV, reading.rows(file.name, found))
     lines = [line.decode("utf-8", "replace") for line in file.head()]
     looks = _looks(lines)
-    chosen = _recognised(lines, looks) if wanted.format == AUTO else Format(wanted.format)
-    reader = reader_of(chosen)
-    name = file.name
+    asked = wanted.format != AUTO
+    chosen = Format(wanted.format) if asked else _recognised(lines, looks)
+    source = Source(file.name, chosen, asked)
     if chosen is Format.SSHD:
-        return Opened(name, chosen, _in_order(reading.logs(name, file.text(), file.written)))
-    if looks.whole:
-        found_records = records(file.document())
-        return Opened(name, chosen, _in_order(reading.documents(name, found_records, reader)))
-    if reader is None:
-        if looks.head and wanted.format == AUTO:
-            message = "is a table whose columns are not known: name them with --map"
-            raise Stop(f"{plain(name)}:1: (head): {message} (docs/replay.md, CSV)")
-        return Opened(name, chosen, reading.lines(name, file.lines()))
-    if looks.head:
-        return Opened(
-            name, chosen, _in_order(reading.foreign(name, named_rows(file.text()), reader))
-        )
-    return Opened(name, chosen, _in_order(reading.json_lines(name, file.lines(), reader)))
+        occurrences = reading.logs(file.name, file.text(), file.written)
+    elif looks.whole:
+        occurrences = reading.documents(source, records(file.document()))
+    elif looks.head and chosen is not Format.NDJSON:
+        occurrences = reading.foreign_rows(source, named_rows(file.text()))
+    elif looks.head and not asked:
+        message = "is a table whose columns are not known: name them with --map"
+        raise Stop(f"{plain(file.name)}:1: (head): {message} (docs/replay.md, CSV)")
+    elif chosen is Format.NDJSON:
+        occurrences = reading.lines(source, file.lines())
+        return Opened(file.name, chosen, _to_the_end(file, reading, occurrences))
+    else:
+        source = source._replace(longest=LONGEST_PAGE)
+        occurrences = reading.lines(source, file.lines(LONGEST_PAGE))
+    return _opened(file, reading, chosen, occurrences)
+
+
+def _opened(
+    file: RecordingFile, reading: Reading, chosen: Format, occurrences: Iterator[Occurrence]
+) -> Opened:
+    return Opened(file.name, chosen, _in_order(_to_the_end(file, reading, occurrences)))
+
+
+def _to_the_end(
+    file: RecordingFile, reading: Reading, occurrences: Iterator[Occurrence]
+) -> Iterator[Occurrence]:
+    """What a file tells; and that it is not all, where the rest of it could not be read."""
+    yield from occurrences
+    if file.flaw is not None:
+        reading.cut_off(f"{file.name}:{file.flaw.line}", file.flaw.words)
 
 
 def _looks(lines: list[str]) -> _Looks:
@@ -92,12 +105,8 @@ def _looks(lines: list[str]) -> _Looks:
 def _begun(text: str) -> list[object]:
     """The records with which a document begins, which may be longer than what was read of it."""
     found: list[object] = []
-    wrapped = _WRAPPED.search(text)
-    for begins in (0, wrapped.end() - 1 if wrapped else len(text)):
-        with contextlib.suppress(ValueError):
-            found.extend(value for _, value in records(text[begins:]))
-        if found:
-            break
+    with contextlib.suppress(UnreadableDocument):
+        found.extend(value for _, value in records(text))
     return found
 
 

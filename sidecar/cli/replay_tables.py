@@ -11,7 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from sidecar.cli.asking import plain
+from sidecar.domain.durations import spelled
+from sidecar.domain.plural import counted, verb
 from sidecar.wire.replay_report import (
+    SIGNATURES_UNKNOWN,
     Comparison,
     Curve,
     Labels,
@@ -41,7 +44,8 @@ def print_report(report: Report) -> None:
         console = Console(width=_WIDTH)
     _recording(console, report.recording)
     asked = "calls that meet a mark" if report.model.prompt_at == "check" else "marks"
-    answers = f"answered after {report.model.answer_after} s" if report.model.answers else "ignored"
+    after = spelled(report.model.answer_after)
+    answers = f"answered after {after}" if report.model.answers else "ignored"
     console.print(f"Prompts are counted at {asked}, and are {answers}.\n", highlight=False)
     for figures in report.sets:
         _set(console, figures, report)
@@ -51,17 +55,17 @@ def print_report(report: Report) -> None:
 
 def _recording(console: Console, recording: Recording) -> None:
     parts = [
-        f"{recording.occurrences:,} occurrences",
-        f"{recording.calls:,} calls",
-        f"{recording.sessions:,} sessions",
-        f"{recording.users:,} users",
+        counted(recording.occurrences, "occurrence"),
+        counted(recording.calls, "call"),
+        counted(recording.sessions, "session"),
+        counted(recording.users, "user"),
     ]
     line = ", ".join(parts)
     if recording.begins is not None and recording.ends is not None:
         line += f", from {_moment(recording.begins)} to {_moment(recording.ends)}"
     console.print(line, highlight=False)
     console.print(
-        f"{_counted(recording.records, 'line')} of {_files(recording)}",
+        f"{counted(recording.records, 'line')} of {_files(recording)}",
         highlight=False,
         markup=False,
     )
@@ -69,16 +73,22 @@ def _recording(console: Console, recording: Recording) -> None:
         "could not be read": recording.bad,
         "with nothing to replay": recording.skipped,
         "came too late for the window": recording.late,
-        "were repeated": recording.repeated,
-        "of the log were passed over": recording.passed_over,
+        f"{verb(recording.repeated, 'was', 'were')} repeated": recording.repeated,
+        f"of the log {verb(recording.passed_over, 'was', 'were')} passed over": (
+            recording.passed_over
+        ),
         "of the log about marks": recording.marked_lines,
     }
     for what, count in left_out.items():
         if count:
-            console.print(f"{_counted(count, 'line')} {what}", highlight=False)
+            console.print(f"{counted(count, 'line')} {what}", highlight=False)
     if recording.beside:
-        beside = _counted(recording.beside, "occurrence")
+        beside = counted(recording.beside, "occurrence")
         console.print(f"{beside} beside another of the same line", highlight=False)
+    if recording.tokens:
+        signed = "each well signed" if recording.verified else SIGNATURES_UNKNOWN
+        told = f"{counted(recording.tokens, 'whole token')}, {signed}"
+        console.print(told, highlight=False, markup=False)
     if recording.left_out:
         _heading(console, "What was left out, and why")
     for one in recording.left_out:
@@ -88,7 +98,8 @@ def _recording(console: Console, recording: Recording) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     if recording.ownerless_sessions:
         console.print(
-            f"{recording.ownerless_sessions:,} sessions began without a user", highlight=False
+            f"{counted(recording.ownerless_sessions, 'session')} began without a user",
+            highlight=False,
         )
 
 
@@ -98,11 +109,7 @@ def _files(recording: Recording) -> str:
         pairs = zip(recording.files, recording.formats, strict=False)
         return ", ".join(f"{plain(file)} ({kind})" for file, kind in pairs)
     kinds = Counter(recording.formats)
-    return ", ".join(f"{_counted(count, 'file')} ({kind})" for kind, count in kinds.items())
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+    return ", ".join(f"{counted(count, 'file')} ({kind})" for kind, count in kinds.items())
 
 
 def _moment(seconds: float) -> str:
@@ -131,7 +138,7 @@ def _set(console: Console, figures: SetFigures, report: Report) -> None:
             ((u.user, u.prompts, u.days, u.most) for u in figures.worst_users[:_FEW]),
         )
     if figures.flapping:
-        _heading(console, f"Marked again within {report.model.flap_within // 60} minutes")
+        _heading(console, f"Marked again within {spelled(report.model.flap_within)}")
         _rows(
             console,
             ("session", "user", "policy", "times"),
@@ -159,7 +166,7 @@ def _attacks(console: Console, labels: Labels, policies: Iterable[PolicyFigures]
         f"{labels.detected} of {labels.attacked} attacked sessions detected"
         f" ({_rate(labels.detection_rate)}); {labels.false_sessions} of"
         f" {labels.legitimate} legitimate ones asked or refused"
-        f" ({_rate(labels.false_rate)}), by {labels.false_prompts} prompts",
+        f" ({_rate(labels.false_rate)}), by {counted(labels.false_prompts, 'prompt')}",
         highlight=False,
     )
     _rows(
@@ -175,12 +182,11 @@ def _attacks(console: Console, labels: Labels, policies: Iterable[PolicyFigures]
 def _prompts(console: Console, prompts: Prompts, report: Report) -> None:
     budget = report.model.budget
     console.print(
-        f"{prompts.total:,} prompts to {prompts.users:,} users; a user and day: "
+        f"{counted(prompts.total, 'prompt')} to {counted(prompts.users, 'user')}; a user and day: "
         f"mean {prompts.mean:g}, p50 {prompts.p50}, p95 {prompts.p95}, most {prompts.most}\n"
-        f"{prompts.repeated:,} within {report.model.repeat_within // 60} minutes of the one before;"
-        f" {prompts.users_over_budget:,} users on {prompts.over_budget:,} days above {budget};"
-        " "
-        f"{prompts.refusals:,} refusals",
+        f"{prompts.repeated:,} within {spelled(report.model.repeat_within)} of the one before; "
+        f"{counted(prompts.users_over_budget, 'user')} on {counted(prompts.over_budget, 'day')} "
+        f"above {budget}; {counted(prompts.refusals, 'refusal')}",
         highlight=False,
     )
     console.print(f"by hour  {_bars(prompts.by_hour)}  0 to 23 ({report.model.timezone})")

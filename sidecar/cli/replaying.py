@@ -23,11 +23,11 @@ from sidecar.domain.causes import words_of
 from sidecar.domain.stamp import MICROSECONDS, Stamp
 from sidecar.service import replay_figures
 from sidecar.service.replay import Counting, Replay
-from sidecar.service.replay_account import Account
 from sidecar.service.replay_order import Ordering
 from sidecar.service.replay_passage import Model
 from sidecar.service.replay_reading import BadLine, Reading, Strangers
 from sidecar.wire import replay_report
+from sidecar.wire.jwks import InvalidKeySet, KeySet, key_set_of
 from sidecar.wire.positions import ConfigError
 from sidecar.wire.recording_columns import Column, read_columns
 from sidecar.wire.recording_format_names import AUTO
@@ -64,7 +64,9 @@ def _replay(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Report
         raise Stop(*(f"{o.file}:0: {o.field}: {plain(o.error)}" for o in broken))
     if columns is not None and arguments.format != AUTO:
         raise Stop("sidecar replay: --map is for CSV of one's own; leave out --format")
-    reading = Reading(strict=arguments.strict, strangers=_strangers(settings))
+    reading = Reading(
+        strict=arguments.strict, strangers=_strangers(settings), keys=_keys(arguments.keys)
+    )
     with ExitStack() as stack:
         files = [stack.enter_context(RecordingFile(name)) for name in arguments.recordings]
         opened = [open_recording(file, reading, _wanted(arguments, columns)) for file in files]
@@ -92,7 +94,7 @@ def _replay(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Report
         _run(running, ordering, itertools.chain(peeked, occurrences), files, arguments)
     outcomes = running.finish()
     return replay_figures.report(
-        _recording(opened, reading.account, ordering, running),
+        _recording(opened, reading, ordering, running),
         replay_report.Model(
             prompt_at="mark" if at_mark else "check",
             answers=model.answers,
@@ -136,6 +138,17 @@ def _columns(file: str | None) -> tuple[Column, ...] | None:
         raise Stop(f"{file}: {words_of(error)}") from error
     except UnicodeDecodeError as error:
         raise Stop(f"{file}:0: (file): is not UTF-8 text") from error
+
+
+def _keys(file: str | None) -> KeySet | None:
+    if not file:
+        return None
+    try:
+        return key_set_of(Path(file).read_bytes())
+    except OSError as error:
+        raise Stop(f"{file}: {words_of(error)}") from error
+    except InvalidKeySet as error:
+        raise Stop(f"{file}: {error}") from error
 
 
 def _wanted(arguments: argparse.Namespace, columns: tuple[Column, ...] | None) -> Wanted:
@@ -197,12 +210,17 @@ def _run(
 
 
 def _recording(
-    opened: list[Opened], account: Account, ordering: Ordering, running: Replay
+    opened: list[Opened], reading: Reading, ordering: Ordering, running: Replay
 ) -> replay_report.Recording:
+    account = reading.account
     seen = running.occurrences > 0
     return replay_report.Recording(
         files=tuple(one.file for one in opened),
-        formats=tuple(one.format.value for one in opened),
+        formats=tuple(
+            " and ".join(reading.formats.get(one.file) or (one.format,)) for one in opened
+        ),
+        tokens=account.tokens,
+        verified=reading.verifies,
         records=account.records,
         beside=account.beside,
         skipped=account.skipped,

@@ -27,6 +27,7 @@ class Account:
         self.bad = 0
         self.skipped = 0
         self.marked_lines = 0
+        self.tokens = 0
         self.passed_over = 0
         self.logged_marks: Counter[str] = Counter()
         self.examples: list[str] = []

@@ -39,6 +39,7 @@ class Foreign:
     """A record, whose members are looked up by path; what is not there or says nothing is None."""
 
     def __init__(self, record: Mapping[str, object]) -> None:
+        self.record = record
         self._members: dict[str, object] = {}
         for name, value in record.items():
             self._members.setdefault(plain(str(name)), value)

@@ -6,12 +6,13 @@ record begins, nobody can tell.
 
 import json
 import re
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 
 WRAPPERS = ("records", "value", "signins", "events", "logevents")
 """Members in which a vendor's file or answer wraps a list of records."""
 
-_BETWEEN = re.compile(r"[\s,]*")
+_BETWEEN = re.compile(r"[\s,\ufeff]*")
+_COLON = re.compile(r"\s*:\s*")
 _HALF = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
     r"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
@@ -30,8 +31,8 @@ class UnreadableDocument(ValueError):  # noqa: N818 - named by who must act: who
 def records(text: str) -> Iterator[tuple[int, object]]:
     """Yield what an array holds, or the values that stand one after another, each with its line.
 
-    An object that wraps a list (`{"Records": [...]}`) gives what is in the list. Raises
-    `UnreadableDocument`, also in its midst.
+    An object that wraps a list (`{"Records": [...]}`) gives what is in the list, and nothing of
+    itself. Raises `UnreadableDocument`, also in its midst.
     """
     text = mended(text)
     lines = _Lines(text)
@@ -39,13 +40,11 @@ def records(text: str) -> Iterator[tuple[int, object]]:
     while at < len(text):
         if text[at] == "[":
             at = yield from _elements(text, at + 1, lines)
-            continue
-        begins = at
-        value, at = _decoded(text, at, lines)
-        listed = _list_in(text, begins, at, value)
-        if listed:
-            yield from _elements(text, listed, lines)
+        elif text[at] == "{":
+            at = yield from _object(text, at, lines)
         else:
+            begins = at
+            value, at = _decoded(text, at, lines)
             yield lines.of(begins), value
         at = _skipped(text, at)
 
@@ -83,6 +82,31 @@ def _elements(text: str, at: int, lines: _Lines) -> Generator[tuple[int, object]
         yield lines.of(begins), value
 
 
+def _object(text: str, begins: int, lines: _Lines) -> Generator[tuple[int, object], None, int]:
+    """Yield an object, or what is in the list that it wraps; return where it ends.
+
+    It is read member by member, so that nothing has to be held of a list but a record at a time.
+    """
+    found: dict[str, object] = {}
+    wraps = False
+    at = _skipped(text, begins + 1)
+    while text[at : at + 1] != "}":
+        name, at = _decoded(text, at, lines)
+        colon = _COLON.match(text, at)
+        if colon is None or not isinstance(name, str):
+            raise UnreadableDocument(lines.of(min(at, len(text))), "is no JSON from here on")
+        at = colon.end()
+        if text[at : at + 1] == "[" and name.lower() in WRAPPERS:
+            wraps = True
+            at = yield from _elements(text, at + 1, lines)
+        else:
+            found[name], at = _decoded(text, at, lines)
+            at = _skipped(text, at)
+    if not wraps:
+        yield lines.of(begins), found
+    return at + 1
+
+
 def _skipped(text: str, at: int) -> int:
     found = _BETWEEN.match(text, at)
     return found.end() if found else at
@@ -90,22 +114,12 @@ def _skipped(text: str, at: int) -> int:
 
 def _decoded(text: str, at: int, lines: _Lines) -> tuple[object, int]:
     try:
-        value, end = _DECODER.raw_decode(text, at)
+        return _DECODER.raw_decode(text, at)
     except json.JSONDecodeError as error:
         where = lines.of(min(error.pos, len(text)))
         message = f"is no JSON from here on: {error.msg.lower()}"
         raise UnreadableDocument(where, message) from None
+    except ValueError:  # of an integer with thousands of digits
+        raise UnreadableDocument(lines.of(at), "holds a number that is too long") from None
     except RecursionError:
         raise UnreadableDocument(lines.of(at), "is nested too deeply") from None
-    return value, end
-
-
-def _list_in(text: str, begins: int, ends: int, value: object) -> int:
-    """Where the list of records begins that an object wraps; 0 for none."""
-    if not isinstance(value, Mapping):
-        return 0
-    for name, item in value.items():
-        if name.lower() in WRAPPERS and isinstance(item, list):
-            found = re.compile(rf'"{re.escape(name)}"\s*:\s*\[').search(text, begins, ends)
-            return found.end() if found else 0
-    return 0

@@ -1,99 +1,130 @@
-"""Security event tokens (RFC 8417) with CAEP's events: their payloads, one JSON object each.
+"""Security event tokens (RFC 8417), as a transmitter sent them: what they say, or the whole token.
 
-What signs them is not looked at: who has the file is believed, as with our own recordings. The
-subject is `sub_id` (RFC 9493, complex ones of SSF 1.0 too), or that of drafts inside the event.
+They are read as the daemon's receiver reads them: the same events of CAEP and RISC, the same
+tolerance. Whose they are is not asked: who has the file is believed, as with our own recordings,
+and what they tell of a sign-in is a proof. Subjects are named as their identifiers name them.
 """
 
+import functools
+import re
 from collections.abc import Mapping, Sequence
 
-from sidecar.wire.foreign_records import Foreign, LeftOut, Ours, told
+import msgspec
 
-_CAEP = "/caep/event-type/"
-_OURS = frozenset(
-    {
-        *("session-revoked", "token-claims-change", "credential-change"),
-        *("assurance-level-change", "device-compliance-change", "session-established"),
-        *("session-presented", "risk-level-change"),
-    }
+from sidecar.domain.address import canonical
+from sidecar.domain.signal import SessionEstablished, SessionPresented, Signal
+from sidecar.wire.claims import InvalidToken
+from sidecar.wire.events import InvalidSignal
+from sidecar.wire.foreign_records import Foreign, LeftOut
+from sidecar.wire.jwks import KeySet, signed_by
+from sidecar.wire.jws import read as read_jws
+from sidecar.wire.received import Ignored, Terms, meaning_of
+from sidecar.wire.receiver_settings import Match, Subjects
+from sidecar.wire.recordings import Occurrence
+from sidecar.wire.security_event_tokens import (
+    InvalidSet,
+    SecurityEventToken,
+    decode_claims,
+    event_id_of,
 )
-_INFORMATIVE = frozenset(
-    {"event_timestamp", "initiating_entity", "reason_admin", "reason_user", "subject", "principal"}
+from sidecar.wire.subject_rules import SubjectRules, Unmatched
+
+_LONGEST = 1024 * 1024
+_COMPACT = re.compile(r"[A-Za-z0-9_-]{2,}\.[A-Za-z0-9_-]{2,}\.[A-Za-z0-9_-]*")
+_SUBJECTS = Subjects(
+    user=tuple(
+        Match(format=name) for name in ("iss_sub", "email", "phone_number", "account", "opaque")
+    ),
+    device=tuple(Match(format=name) for name in ("opaque", "iss_sub", "uri")),
+    session=tuple(Match(format=name) for name in ("opaque", "jwt_id")),
 )
-_RENAMED = {"ips": "ip", "fp_ua": "user_agent"}
+"""Whose an opaque identifier is, the event tells: it is of what the event is about first."""
+
+_SKEW = 60.0
 
 
 def is_one(record: Foreign) -> bool:
-    """Whether this is such a record."""
+    """Whether this is what a token says."""
     return isinstance(record.at("events"), Mapping) and any(
         record.has(name) for name in ("iss", "jti", "iat", "sub_id")
     )
 
 
-def read(record: Foreign) -> Sequence[Ours] | LeftOut:
-    """Return what one token tells: each of its events."""
-    events = record.at("events")
-    found: list[Ours] = []
-    for uri, payload in events.items() if isinstance(events, Mapping) else ():
-        kind = str(uri).rpartition("/")[2]
-        if _CAEP not in str(uri) or kind not in _OURS or not isinstance(payload, Mapping):
-            continue
-        named = record.at("sub_id") or payload.get("subject")
-        subject = _subject(named, kind, payload)
-        if not subject:
-            return LeftOut("its subject names no session, user or device that is known here")
-        event = told(
-            (
-                ("type", kind),
-                ("time", payload.get("event_timestamp") or record.at("iat")),
-                ("id", record.text("jti")[:128] if len(events_of(events)) == 1 else None),
-                ("subject", subject),
-                ("data", _data(payload)),
-            )
-        )
-        found.append(Ours(event))
-    return found or LeftOut("it tells of no event of CAEP's")
+def is_compact(text: str) -> bool:
+    """Whether a text is a whole token, as it goes over the wire (a compact JWS)."""
+    return _COMPACT.fullmatch(text) is not None
 
 
-def events_of(events: object) -> Mapping[object, object]:
-    """Return the events of a token."""
-    return events if isinstance(events, Mapping) else {}
+def claims_of(text: str, keys: KeySet | None) -> Mapping[str, object]:
+    """Return what a whole token says; raises `InvalidSignal`.
+
+    Its signature must be by one of the `keys`; without any it is not looked at.
+    """
+    try:
+        parts = read_jws(text, _LONGEST)
+    except InvalidToken as error:
+        raise InvalidSignal("(token)", error.description) from None
+    if keys is not None:
+        tried = keys.candidates(parts.key_id, parts.algorithm)
+        if not any(signed_by(text, parts.algorithm, key.public) for key in tried):
+            raise InvalidSignal("(token)", "is signed by none of the keys that were given")
+    return parts.claims
 
 
-def _data(payload: Mapping[str, object]) -> dict[str, object]:
-    data: dict[str, object] = {}
-    for name, value in payload.items():
-        if name in _INFORMATIVE:
-            continue
-        one = value[0] if name == "ips" and isinstance(value, list) and value else value
-        data[_RENAMED.get(name, name)] = one
-    level = data.get("current_level")
-    if isinstance(level, str):
-        data["current_level"] = level.strip()
-    return data
+def read(record: Foreign) -> Sequence[Occurrence] | LeftOut:
+    """Return what one token tells; raises `InvalidSignal`."""
+    claims = {"aud": "-", **{name: v for name, v in record.record.items() if v is not None}}
+    try:
+        token = decode_claims(claims)
+        found = meaning_of(token, _terms(token, record))
+    except InvalidSet as error:
+        raise InvalidSignal("(token)", error.description) from None
+    if isinstance(found, Ignored | Unmatched):
+        return LeftOut(found.reason)
+    return [Occurrence(_observed(found, record))]
 
 
-def _subject(named: object, kind: str, payload: Mapping[str, object]) -> dict[str, object]:
-    """Return a subject in our own form, of a subject identifier (RFC 9493) or a complex one."""
-    if not isinstance(named, Mapping):
-        return {}
-    if named.get("format") == "complex" or any(
-        isinstance(named.get(part), Mapping) for part in ("user", "session", "device")
-    ):
-        parts = [(part, _identifier(named.get(part))) for part in ("user", "session", "device")]
-        return told(parts)
-    identifier = _identifier(named)
-    principal = str(payload.get("principal", "")).lower()
-    if principal == "device" or kind == "device-compliance-change":
-        return told([("device", identifier)])
-    of_session = named.get("format") == "opaque" and kind.startswith("session-")
-    return told([("session" if of_session else "user", identifier)])
+def _terms(token: SecurityEventToken, record: Foreign) -> Terms:
+    return Terms(
+        rules=_rules(frozenset(_issuers(record.record))),
+        event_id=event_id_of(token.issuer, token.id),
+        source="",
+        now=token.time,
+        skew=_SKEW,
+        user_wide_proofs=True,
+        may_prove=True,
+    )
 
 
-def _identifier(named: object) -> str:
-    if not isinstance(named, Mapping):
-        return ""
-    for member in ("id", "sub", "email", "phone_number", "uri", "url"):
-        value = named.get(member)
-        if isinstance(value, str) and value:
-            return value
-    return ""
+@functools.lru_cache(maxsize=256)
+def _rules(issuers: frozenset[str]) -> SubjectRules:
+    return SubjectRules(_SUBJECTS, issuers)
+
+
+def _issuers(value: object) -> list[str]:
+    """Whose names a token's subjects are: all that it tells."""
+    if not isinstance(value, Mapping):
+        return []
+    own = [text for name in ("iss", "issuer") if isinstance(text := value.get(name), str)]
+    return own + [one for inner in value.values() for one in _issuers(inner)]
+
+
+def _observed(signal: Signal, record: Foreign) -> Signal:
+    """Return the signal with the address and agent that the transmitter saw, if it tells them."""
+    if not isinstance(signal, SessionEstablished | SessionPresented):
+        return signal
+    events = record.record.get("events")
+    payload = next(iter(events.values()), None) if isinstance(events, Mapping) else None
+    if not isinstance(payload, Mapping):
+        return signal
+    ips = payload.get("ips")
+    first = ips[0] if isinstance(ips, list) and ips else ips
+    agent = payload.get("fp_ua")
+    seen = msgspec.structs.replace(
+        signal,
+        ip=canonical(first) if isinstance(first, str) else "",
+        user_agent=agent[:1024] if isinstance(agent, str) else "",
+    )
+    if isinstance(seen, SessionEstablished) and not seen.auth_time:
+        return msgspec.structs.replace(seen, auth_time=seen.stamp.second)
+    return seen

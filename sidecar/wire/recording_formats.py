@@ -18,8 +18,9 @@ from sidecar.wire import (
 from sidecar.wire.foreign_records import Foreign, LeftOut, Ours
 from sidecar.wire.json_documents import WRAPPERS
 from sidecar.wire.recording_format_names import Format
+from sidecar.wire.recordings import Occurrence
 
-Reader: TypeAlias = Callable[[Foreign], "Sequence[Ours] | LeftOut"]
+Reader: TypeAlias = Callable[[Foreign], "Sequence[Ours] | Sequence[Occurrence] | LeftOut"]
 
 
 class _Known(NamedTuple):
@@ -34,31 +35,50 @@ _FORMATS = (
     _Known(Format.OKTA, recorded_okta.is_one, recorded_okta.read),
     _Known(Format.ENTRA, recorded_entra.is_one, recorded_entra.read),
 )
-_READERS: Mapping[Format, Reader] = {known.format: known.read for known in _FORMATS}
+_READERS: Mapping[Format, _Known] = {known.format: known for known in _FORMATS}
+_TOKENS = "sets"
+"""What a poll's answer has its tokens in, by their ids (RFC 8936, section 2.3)."""
 
 
-def reader_of(chosen: Format) -> Reader | None:
-    """Return what reads a format's records; None for our own, and for text that is no JSON."""
-    return _READERS.get(chosen)
+def reader_of(record: Foreign, expected: Format) -> tuple[Format, Reader | None]:
+    """Return a record's format, likeliest the one expected, and what reads it; None: we do."""
+    likely = _READERS.get(expected)
+    for known in (likely, *_FORMATS) if likely else _FORMATS:
+        if known.is_one(record):
+            return known.format, known.read
+    return Format.NDJSON, None
 
 
 def recognise(records: Sequence[object]) -> Format:
     """Tell the format of JSON records by the first of them that any format knows."""
     for record in records:
         for one in unwrapped(record):
-            for known in _FORMATS:
-                if known.is_one(one):
-                    return known.format
+            if not isinstance(one, Foreign):
+                return Format.CAEP
+            found, _ = reader_of(one, Format.NDJSON)
+            if found is not Format.NDJSON:
+                return found
     return Format.NDJSON
 
 
 def recognise_text(lines: Sequence[str]) -> Format | None:
     """Tell the format of text that is no JSON; None where it may be CSV."""
-    return Format.SSHD if any(recorded_sshd.is_one(line) for line in lines) else None
+    if any(recorded_sshd.is_one(line) for line in lines):
+        return Format.SSHD
+    return (
+        Format.CAEP
+        if any(recorded_caep.is_compact(line.strip().strip('"')) for line in lines)
+        else None
+    )
 
 
-def unwrapped(record: object) -> Iterator[Foreign]:
-    """Yield the records in a record: those of a list in which its vendor wraps them, or itself."""
+def unwrapped(record: object) -> Iterator[Foreign | str]:
+    """Yield the records in a record: those of a list in which its vendor wraps them, or itself.
+
+    A text is a security event token that has yet to be taken apart.
+    """
+    if isinstance(record, str) and recorded_caep.is_compact(record):
+        yield record
     if isinstance(record, list):
         for item in record:
             yield from unwrapped(item)
@@ -66,6 +86,11 @@ def unwrapped(record: object) -> Iterator[Foreign]:
     if not isinstance(record, Mapping):
         return
     foreign = Foreign(record)
+    tokens = record.get(_TOKENS)
+    if isinstance(tokens, Mapping):
+        for token in tokens.values():
+            yield from unwrapped(token)
+        return
     for name in WRAPPERS:
         wrapped = foreign.at(name)
         if isinstance(wrapped, list):

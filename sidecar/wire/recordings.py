@@ -102,6 +102,13 @@ class PassedOver(msgspec.Struct, frozen=True):
 Recorded: TypeAlias = Occurrence | LoggedMark | PassedOver
 
 
+def is_own(raw: Mapping[str, object]) -> bool:
+    """Whether an object is in our own form: an event, a check, or a line of the daemon's log."""
+    if "subject" in raw or "session" in raw:
+        return "type" in raw or "op" in raw
+    return "level" in raw and "event" in raw
+
+
 def read_line(line: bytes) -> Recorded:
     """Read one line of NDJSON; raises `InvalidSignal`."""
     raw = decode(line)
@@ -121,6 +128,8 @@ def decode(text: bytes) -> object:
         pass
     try:
         return json.loads(mended(text.decode()))
+    except UnicodeDecodeError:
+        raise InvalidSignal("", "is not UTF-8 text") from None
     except (ValueError, RecursionError):
         raise InvalidSignal("", "must be one JSON object") from None
 

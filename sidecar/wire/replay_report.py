@@ -25,12 +25,16 @@ class LeftOut(_Part, frozen=True, kw_only=True):
     first: tuple[str, ...]
 
 
+SIGNATURES_UNKNOWN = "whose signatures nobody has verified (--keys FILE gives the keys)"
+
+
 class Recording(_Part, frozen=True, kw_only=True):
     """What was read, from `files` in these `formats`; `logged_marks` by policy.
 
     `records` and `beside` (occurrences that a record gave beside its first) together are what
     became of them: `occurrences`, `bad`, `skipped`, `late`, `repeated`, `passed_over`, and
     `marked_lines` of the daemon's log. `left_out` tells why `bad` and `skipped` ones were.
+    `tokens` were whole security event tokens; `verified`: each with a signature that fits.
     """
 
     files: tuple[str, ...]
@@ -40,6 +44,8 @@ class Recording(_Part, frozen=True, kw_only=True):
     skipped: int = 0
     marked_lines: int = 0
     left_out: tuple[LeftOut, ...] = ()
+    tokens: int = 0
+    verified: bool = False
     occurrences: int
     calls: int
     sessions: int

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from sidecar.domain.plural import counted, plural
 from sidecar.wire.replay_report import Report
 
 _NUMBER = ' class="n"'
@@ -43,6 +44,10 @@ class Figures:
     def show(self, path: str) -> str:
         """The figure at a path within text."""
         return f"<b {self.attributes(path)}>{escape(self.text(path))}</b>"
+
+    def counted(self, path: str, noun: str) -> str:
+        """The count at a path within text, with its noun."""
+        return f"{self.show(path)} {noun if self.at(path) == 1 else plural(noun)}"
 
     def cell(self, path: str) -> str:
         """The figure at a path as a cell of a table."""
@@ -97,7 +102,8 @@ def table(caption: str, head: Sequence[str], rows: Iterable[str], *, shown: int 
         f"<thead><tr>{names}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
     )
     if shown and len(body) > shown:
-        return f"<details><summary>{escape(caption)} ({len(body)} rows)</summary>{made}</details>"
+        rows_told = counted(len(body), "row")
+        return f"<details><summary>{escape(caption)} ({rows_told})</summary>{made}</details>"
     return made
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from sidecar.wire.replay_report import Report
+from sidecar.wire.replay_report import SIGNATURES_UNKNOWN, Report
 from sidecar.wire.report_elements import Figures, escape, moment, name, table
 from sidecar.wire.report_sections import comparison, policy_set
 
@@ -85,9 +85,10 @@ def _summary(figures: Figures) -> str:
         else "never answered"
     )
     return (
-        f"<p>{figures.show('recording.occurrences')} occurrences, of which "
-        f"{figures.show('recording.calls')} calls, in {figures.show('recording.sessions')} "
-        f"sessions of {figures.show('recording.users')} users{when}. Prompts are counted at "
+        f"<p>{figures.counted('recording.occurrences', 'occurrence')}, of which "
+        f"{figures.counted('recording.calls', 'call')}, in "
+        f"{figures.counted('recording.sessions', 'session')} of "
+        f"{figures.counted('recording.users', 'user')}{when}. Prompts are counted at "
         f"{where}, and are {answers}. Hours and days are those of "
         f"{escape(figures.at('model.timezone'))}.</p>"
     )
@@ -100,7 +101,7 @@ def _left_out(figures: Figures) -> str:
     read = ", ".join(
         f"{escape(file)} ({escape(kind)})" for file, kind in zip(files, formats, strict=False)
     )
-    told = f"<p>{figures.show('recording.records')} lines were read of {read}.</p>"
+    told = f"<p>{figures.counted('recording.records', 'line')} of {read}{_tokens(figures)}.</p>"
     if not figures.count(path):
         return told
     return told + table(
@@ -114,6 +115,13 @@ def _left_out(figures: Figures) -> str:
         ),
         shown=_REASONS,
     )
+
+
+def _tokens(figures: Figures) -> str:
+    if not figures.at("recording.tokens"):
+        return ""
+    signed = "each well signed" if figures.at("recording.verified") else SIGNATURES_UNKNOWN
+    return f", of which {figures.counted('recording.tokens', 'whole token')}, {escape(signed)}"
 
 
 def _recording(figures: Figures) -> Iterator[str]:

@@ -91,7 +91,8 @@ def _labels(figures: Figures, path: str) -> str:
     return (
         f"<p>{show('detected')} of {show('attacked')} attacked sessions were detected "
         f"({show('detection_rate')}); {show('false_sessions')} of {show('legitimate')} legitimate "
-        f"ones were asked or refused ({show('false_rate')}), by {show('false_prompts')} prompts."
+        f"ones were asked or refused ({show('false_rate')}), by "
+        f"{figures.counted(f'{path}.false_prompts', 'prompt')}."
         "</p>"
     )
 
@@ -141,13 +142,18 @@ def _prompts(figures: Figures, path: str, at: int) -> Iterator[str]:
     def show(key: str) -> str:
         return figures.show(f"{path}.{key}")
 
+    def counted(key: str, noun: str) -> str:
+        return figures.counted(f"{path}.{key}", noun)
+
     yield (
-        f"<p>{show('total')} prompts to {show('users')} users, {show('answered')} answered; "
-        f"{show('refusals')} refusals. On {show('user_days')} days of users there were "
+        f"<p>{counted('total', 'prompt')} to {counted('users', 'user')}, {show('answered')} "
+        f"answered; {counted('refusals', 'refusal')}. On {counted('user_days', 'day')} of users "
+        "there were "
         f"{show('mean')} on the mean, {show('p50')} in the middle (p50), {show('p95')} at p95, "
         f"{show('p99')} at p99, and {show('most')} at most. {show('repeated')} came within "
-        f"{figures.show('model.repeat_within')} s of the one before. {show('users_over_budget')} "
-        f"users had more than {figures.show('model.budget')} a day, on {show('over_budget')} days."
+        f"{figures.show('model.repeat_within')} s of the one before. "
+        f"{counted('users_over_budget', 'user')} had more than {figures.show('model.budget')} a "
+        f"day, on {counted('over_budget', 'day')}."
         "</p>"
     )
     bins = _rows(figures, f"{path}.distribution")

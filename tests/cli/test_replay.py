@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.recordings import recording
 from tests.cli.command import sidecar
+from tests.cli.test_bad_recordings import KEY, tokens
 from tests.service.replaying import SETTINGS, begin, risk
 from tests.service.test_replay import BOTH, COUNTRY, TINY
 
@@ -49,7 +50,7 @@ async def test_the_report_is_told_as_text(place: Path) -> None:
     done = await sidecar("replay", str(place / "tiny.ndjson"), *config(place))
     assert (done.status, done.err) == (0, "")
     assert "13 occurrences, 9 calls, 2 sessions, 2 users, from 2026-09-22 10:00Z" in done.out
-    assert "2 prompts to 1 users; a user and day: mean 1, p50 0, p95 2, most 2" in done.out
+    assert "2 prompts to 1 user; a user and day: mean 1, p50 0, p95 2, most 2" in done.out
     assert "risky" in done.out
     assert "risk-level-change" in done.out
 
@@ -84,7 +85,8 @@ async def test_a_compressed_recording_is_read_and_a_broken_one_told(place: Path)
     assert json.loads(done.out)["recording"]["occurrences"] == 13
     packed.write_bytes(gzip.compress(LINES.encode())[:100])
     done = await sidecar("replay", str(packed), *config(place))
-    assert (done.status, done.err.startswith(f"{packed}: ")) == (2, True)
+    told = f"{packed}:1: (line): the compressed file is damaged or cut off"
+    assert (done.status, done.err.startswith(told)) == (2, True)
 
 
 async def test_two_policy_sets_are_compared(place: Path) -> None:
@@ -262,3 +264,17 @@ async def test_a_format_and_a_map_are_not_asked_for_at_once(place: Path) -> None
         *(*config(place), "--format", "sshd"),
     )
     assert (done.status, "--map is for CSV of one's own" in done.err) == (2, True)
+
+
+async def test_whole_tokens_are_said_to_be_unverified_unless_keys_are_given(place: Path) -> None:
+    file, keys = place / "tokens", place / "keys.json"
+    file.write_text("\n".join(tokens()))
+    done = await sidecar("replay", str(file), *config(place), "--html", str(place / "r.html"))
+    assert (done.status, done.err) == (0, "")
+    unverified = "5 whole tokens, whose signatures nobody has verified (--keys FILE gives the keys)"
+    assert done.out.index(unverified) < done.out.index("Policies of ")
+    page = (place / "r.html").read_text()
+    assert page.index("whose signatures nobody has verified") < page.index("Policies of ")
+    keys.write_text(json.dumps({"keys": [KEY.jwk()]}))
+    done = await sidecar("replay", str(file), *config(place), "--keys", str(keys))
+    assert "5 whole tokens, each well signed" in done.out

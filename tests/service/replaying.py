@@ -14,12 +14,13 @@ from sidecar.service import replay_figures
 from sidecar.service.replay import Counting, Replay
 from sidecar.service.replay_order import Ordering
 from sidecar.service.replay_passage import Model
-from sidecar.service.replay_reading import Reading
+from sidecar.service.replay_reading import Reading, Source
 from sidecar.service.replay_timeline import nowhere
 from sidecar.wire import replay_report
 from sidecar.wire.config import read_settings
 from sidecar.wire.paths import Routes
 from sidecar.wire.policyfile import read_policies
+from sidecar.wire.recording_format_names import Format
 from sidecar.wire.replay_report import Report
 
 SETTINGS = """\
@@ -73,7 +74,7 @@ def replay(
     )
     reading, ordering = Reading(strict=True), Ordering(window)
     lines = (msgspec.json.encode(occurrence) for occurrence in occurrences)
-    for occurrence in ordering.sorted(reading.lines("recording", lines)):
+    for occurrence in ordering.sorted(reading.lines(Source("recording", Format.NDJSON), lines)):
         running.take(occurrence)
     outcomes = running.finish()
     recording = replay_report.Recording(
