@@ -17,6 +17,7 @@ from enum import StrEnum
 import trio
 
 from sidecar.adapters.documents import Documents, Unanswered, check_onward, read_file
+from sidecar.domain.plural import counted
 from sidecar.service.answers import Unavailable
 from sidecar.wire.jwks import InvalidKeySet, Key, KeySet, key_set_of
 from sidecar.wire.jws import bounded_object
@@ -193,7 +194,7 @@ class KeySource:
         except InvalidKeySet as error:
             outcome, detail = Refresh.REFUSED, str(error)
         else:
-            outcome, detail = Refresh.DONE, f"{len(keys.ids)} usable keys"
+            outcome, detail = Refresh.DONE, counted(len(keys.ids), "usable key")
             self._fetched_at = trio.current_time()
             self._adopt(keys)
         self._failures = 0 if outcome is Refresh.DONE else self._failures + 1

@@ -7,6 +7,7 @@ from pathlib import Path
 from sidecar.adapters.regular_files import read_text
 from sidecar.domain.causes import words_of
 from sidecar.domain.diagnosis import Diagnosis, Part, doubtful, right, wrong
+from sidecar.domain.plural import counted
 from sidecar.wire.hardening import SHORTEST_CREDENTIAL
 from sidecar.wire.secret_files import read_secret
 from sidecar.wire.settings import Settings
@@ -39,7 +40,7 @@ def _credential(name: str, file: str) -> Diagnosis:
         cure = f"put its credential there, in one line: {_MAKE}"
         return wrong(_PART, name, words, cure)
     if len(secret) < SHORTEST_CREDENTIAL:
-        words = f"its credential has {len(secret)} characters, and can be guessed"
+        words = f"its credential has {counted(len(secret), 'character')}, and can be guessed"
         return wrong(_PART, name, words, f"put another into {file}: {_MAKE}")
     if mode & stat.S_IROTH:
         words = f"every user of this machine can read {file}"

@@ -19,6 +19,7 @@ import trio
 
 from sidecar.adapters.spool_files import SpoolFiles, SpoolInUse
 from sidecar.domain.causes import words_of
+from sidecar.domain.plural import counted, verb
 from sidecar.domain.signal import SessionRevoked, Signal
 from sidecar.service.answers import Overloaded, Unavailable
 from sidecar.service.observations import SpoolIncident, SpoolTrouble
@@ -153,7 +154,7 @@ class Spool:
             size -= size // KEPT_FREE
         share = self._share_of(ticket.source)
         if self._waiting + self._reserved >= events:
-            full = f"{self._waiting} events wait"
+            full = f"{counted(self._waiting, 'event')} {verb(self._waiting, 'waits', 'wait')}"
         elif used + ticket.size > size:
             full = f"it has {used} of {settings.max_bytes} bytes"
         elif not ticket.revokes and self._of_source[ticket.source] >= share * events:
@@ -233,14 +234,16 @@ class Spool:
     def _judge(self, name: str, reading: Reading, known: int) -> Flaw:
         """How a segment ended, told if it was not well."""
         if reading.flaw is Flaw.TORN:
-            detail = f"{name} ends in {reading.unread} bytes of a write that was not finished"
+            detail = (
+                f"{name} ends in {counted(reading.unread, 'byte')} of a write that was not finished"
+            )
             self._say(SpoolTrouble.TORN, detail)
         unknown = len(reading.payloads) - known
         if reading.flaw in {Flaw.NONE, Flaw.TORN} and not unknown:
             return reading.flaw
         detail = (
-            f"{name} is {reading.flaw or Flaw.FOREIGN}: {known} events of it can be read;"
-            f" {unknown} are of another version, {reading.unread} bytes are unreadable"
+            f"{name} is {reading.flaw or Flaw.FOREIGN}: {counted(known, 'event')} can be read,"
+            f" {unknown} of another version and {counted(reading.unread, 'byte')} cannot be"
         )
         self._trouble(SpoolTrouble.DAMAGED, detail)
         return reading.flaw if reading.flaw is Flaw.DAMAGED else Flaw.FOREIGN

@@ -23,6 +23,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 examples:
   SIDECAR_TOKEN=$(cat token) sidecar check --context c1 --ip 203.0.113.9
   sidecar check --token-file - --method POST --path /payments < token
+
+exit status: 0 it may pass, 1 it may not, or nobody can tell, 2 bad usage, or no daemon
 """
     parser.add_argument(
         "--token-file", metavar="FILE", help=f"- for standard input (default: ${TOKEN_VARIABLE})"

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from sidecar.cli.actions import add_action
 from sidecar.cli.asking import plain, print_json
 from sidecar.cli.asking_admin import AdminClient, add_admin, asking_admin, in_path
 from sidecar.cli.stopping import DONE, NEGATIVE, Stop
@@ -35,14 +36,14 @@ examples:
 exit status: 0 done, 1 no such letter, or one that could not be put back, 2 bad usage
 """
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True, dest="action")
-    listing = actions.add_parser("list", help="list them, oldest first")
+    listing = add_action(actions, parser, "list", "list them, oldest first")
     listing.add_argument("--limit", type=int, default=100, help="at most so many (default: 100)")
-    _add_letter(actions.add_parser("show", help="show one with the event that it holds"))
-    retrying = actions.add_parser("retry", help="put one back, or all")
+    _add_letter(add_action(actions, parser, "show", "show one with the event that it holds"))
+    retrying = add_action(actions, parser, "retry", "put one back, or all")
     which = retrying.add_mutually_exclusive_group(required=True)
     which.add_argument("letter", metavar="ID", nargs="?", help="the letter, as `list` shows it")
     which.add_argument("--all", action="store_true", help="all there are now")
-    _add_letter(actions.add_parser("drop", help="forget one"))
+    _add_letter(add_action(actions, parser, "drop", "forget one"))
     for action in actions.choices.values():
         add_admin(action)
         action.add_argument("--json", action="store_true", help="print JSON")

@@ -17,6 +17,7 @@ from sidecar.cli.stopping import DONE, MISTAKE, NEGATIVE, Stop
 from sidecar.client.local import WINDOW, Receipt, Refused
 from sidecar.domain.causes import words_of
 from sidecar.domain.facts import SIGNALS
+from sidecar.domain.plural import counted
 from sidecar.wire.secret_files import read_secret
 
 _NUMBERS = frozenset({"weight", "half_life", "auth_time", "exp"})
@@ -38,6 +39,8 @@ examples:
   sidecar emit events.ndjson
   sidecar emit --credential-file secrets/mdm --type device-compliance-change --device d1 \\
       --data current_status=compliant
+
+exit status: 0 done, 1 turned away for now, or not yet everywhere (--wait), 2 refused, or no daemon
 """
     parser.add_argument("file", metavar="FILE", nargs="?", help="NDJSON instead of the options")
     event = parser.add_argument_group("the event")
@@ -191,10 +194,10 @@ def _emit_file(arguments: argparse.Namespace) -> int:
             if arguments.json:
                 print_json(outcome.reply)
             if number % _PROGRESS == 0 and sys.stderr.isatty():
-                print(f"\r{fates.total()} events", end="", file=sys.stderr, flush=True)
+                print(f"\r{counted(fates.total(), 'event')}", end="", file=sys.stderr, flush=True)
     summary = ", ".join(f"{count} {fate}" for fate, count in sorted(fates.items())) or "none"
     start = "\r" if sys.stderr.isatty() else ""
-    print(f"{start}{fates.total()} events: {summary}", file=sys.stderr)
+    print(f"{start}{counted(fates.total(), 'event')}: {summary}", file=sys.stderr)
     if fates["refused"]:
         return MISTAKE
     return NEGATIVE if fates["turned away"] else DONE

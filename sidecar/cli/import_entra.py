@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sidecar.cli.asking import plain, print_json
 from sidecar.cli.stopping import DONE, MISTAKE, NEGATIVE, Stop
 from sidecar.domain.causes import words_of
+from sidecar.domain.plural import counted
 
 if TYPE_CHECKING:
     from sidecar.wire.entra import Exported, Import
@@ -191,7 +192,7 @@ def _summarize(result: "Import", foreign: int) -> None:
     for line in summary_lines(result):
         print(plain(line))
     if foreign:
-        print(f"passed over: {foreign} JSON files of other kinds")
+        print(f"passed over: {counted(foreign, 'JSON file')} of another kind")
 
 
 def _tell(result: "Import", written: tuple[Path, ...], *, to_files: bool) -> None:

@@ -52,6 +52,8 @@ examples:
   sidecar init --issuer https://login.example.com --audience payroll --gateway nginx --out payroll
   sidecar init --issuer https://login.example.com --audience payroll --framework fastapi
   sidecar init --issuer https://login.example.com --audience payroll --acr mfa=gold --offline
+
+exit status: 0 done, 2 bad usage, or the provider does not answer (--offline needs none)
 """
     add = parser.add_argument
     add("--issuer", metavar="URL", type=address, help="the provider, as the `iss` of its tokens")

@@ -9,6 +9,7 @@ from typing import Any
 from sidecar.cli.asking import plain, print_json, seconds
 from sidecar.cli.asking_admin import add_admin, asking_admin, in_path
 from sidecar.cli.stopping import DONE, NEGATIVE, Stop
+from sidecar.domain.plural import counted
 
 WAIT = 5.0
 """Seconds that `--wait` waits where it does not say how many."""
@@ -116,4 +117,4 @@ def _sessions(answer: Mapping[str, Any]) -> str:
     count = answer.get("sessions")
     if count is None:
         return ""
-    return f": {count} live session{'' if count == 1 else 's'}"
+    return f": {counted(count, 'live session')}"

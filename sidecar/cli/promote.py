@@ -12,6 +12,7 @@ from sidecar.cli.asking import address, plain, seconds
 from sidecar.cli.run import add_config
 from sidecar.cli.stopping import DONE, MISTAKE, NEGATIVE, Stop
 from sidecar.domain.causes import words_of
+from sidecar.domain.plural import counted
 
 if TYPE_CHECKING:  # loaded when they are needed
     from sidecar.daemon.promoting import Plan
@@ -34,6 +35,8 @@ examples:
   sidecar promote watch-the-score --metrics http://10.0.0.7:9090/metrics --dry-run
   sidecar promote watch-the-score --log sidecar.log --log sidecar.log.1.gz
   sidecar promote watch-the-score --force
+
+exit status: 0 done, 1 nothing is known of the policy, 2 bad usage, configuration or input
 """
     parser.add_argument("policy", metavar="POLICY", help="its id")
     add_config(parser)
@@ -143,10 +146,15 @@ def _lines(told: "Expectation") -> Iterator[str]:
         f"{told.policy}, report-only from {_clock(told.begins)} to {_clock(told.ends)} "
         f"({told.days:.1f} days)"
     )
-    whom = "" if told.sessions is None else f"; {told.sessions:,} sessions of {told.users:,} users"
+    whom = (
+        ""
+        if told.sessions is None or told.users is None
+        else f"; {counted(told.sessions, 'session')} of {counted(told.users, 'user')}"
+    )
     whom += "" if told.all_named else " at least"
     signals = ", ".join(f"{signal} {count:,}" for signal, count in told.signals.items())
-    yield f"  would have set {told.marks:,} marks{f' ({signals})' if signals else ''}{whom}"
+    by = f" ({signals})" if signals else ""
+    yield f"  would have set {counted(told.marks, 'mark')}{by}{whom}"
     for change in told.changes:
         kept = change.answered == change.decision
         outcome = "by others, too" if kept else f"-> {change.decision}"
@@ -163,7 +171,7 @@ def _lines(told: "Expectation") -> Iterator[str]:
 def _grounds(told: "Expectation") -> Iterator[str]:
     """Say on how much the expectation rests, and what may be missing in it."""
     least, most = told.marks_a_day_between
-    marks = "1 mark" if told.marks == 1 else f"{told.marks:,} marks"
+    marks = counted(told.marks, "mark")
     yield f"  that rests on {marks} in {told.days:.1f} days: from {least:.1f} to {most:.1f} a day"
     if told.days < _WEEK:
         yield "  it is less than a week: what comes on other days of the week is not in it"

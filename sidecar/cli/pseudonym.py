@@ -29,6 +29,8 @@ examples:
   sidecar pseudonym ada@example.com
   sidecar pseudonym --kind address 198.51.100.7
   kubectl logs pod/shop -c sidecar | grep -F "$(sidecar pseudonym ada@example.com)"
+
+exit status: 0 done, 2 bad usage or configuration
 """
     add_config(parser)
     parser.add_argument("name", help="as tokens, events and the configuration have it")

@@ -11,6 +11,7 @@ from sidecar.cli.asking import plain
 from sidecar.cli.run import add_config
 from sidecar.cli.stopping import DONE, MISTAKE, NEGATIVE, Stop
 from sidecar.domain.causes import words_of
+from sidecar.domain.plural import counted
 
 if TYPE_CHECKING:  # loaded when they are needed
     from sidecar.service.scenarios import Stage
@@ -30,6 +31,8 @@ examples:
   sidecar test
   sidecar test config/scenarios/payroll.yaml --coverage
   sidecar test scenarios --junit report.xml --min-coverage 90
+
+exit status: 0 all went as expected, 1 some did not, or too few were tried, 2 bad input
 """
     parser.add_argument(
         "paths",
@@ -93,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.junit:
         _write(Path(arguments.junit), verdicts.junit(played))
     failed = sum(1 for result in played if result.failed)
-    print(f"{len(played) - failed} of {len(played)} scenarios went as expected")
+    print(f"{len(played) - failed} of {counted(len(played), 'scenario')} went as expected")
     least = arguments.min_coverage
     if least is not None and coverage.percent < least:
         print(f"coverage {coverage.percent:.1f} % is less than {least:g} %", file=sys.stderr)

@@ -19,6 +19,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 examples:
   sidecar schema policy > policy.schema.json
   # yaml-language-server: $schema=policy.schema.json
+
+exit status: 0 done, 2 bad usage
 """
     parser.add_argument("kind", choices=KINDS)
 

@@ -9,6 +9,7 @@ from typing import Any
 from sidecar.cli.asking import plain, print_json
 from sidecar.cli.asking_admin import AdminClient, add_admin, asking_admin, in_path
 from sidecar.cli.stopping import DONE, Stop
+from sidecar.domain.plural import counted
 
 _ENOUGH_PAGES = 1000
 COLUMNS = (
@@ -44,6 +45,8 @@ examples:
   sidecar sessions --standing step_up --json
   sidecar sessions 4f1c2a --url http://10.0.0.7:9090
   sidecar sessions --rescore-status
+
+exit status: 0 done, 1 no such session, or the daemon cannot tell now, 2 bad usage, or no daemon
 """
     parser.add_argument("session", metavar="SESSION", nargs="?", help="show this one")
     parser.add_argument(
@@ -137,11 +140,11 @@ def _told(progress: Mapping[str, Any]) -> Iterator[str]:
         case "running":
             rate, left = float(progress.get("rate", 0)), float(progress.get("seconds_left", 0))
             pace = f", {rate:,.0f} a second, {timedelta(seconds=round(left))} left" if rate else ""
-            yield f"{done:,} of {expected:,} sessions are re-scored{pace}"
+            yield f"{done:,} of {counted(expected, 'session')} re-scored{pace}"
             yield from _workers(progress)
         case "done":
             took = round(float(progress.get("finished", 0)) - float(progress.get("begun", 0)))
-            yield f"all {done:,} sessions are re-scored, in {timedelta(seconds=took)}"
+            yield f"{counted(done, 'session')} re-scored, in {timedelta(seconds=took)}"
         case other:
             yield str(other)
     fan_out = progress.get("fan_out") or {}

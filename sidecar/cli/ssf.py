@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sidecar.cli.actions import add_action
 from sidecar.cli.asking import address, plain, seconds
 from sidecar.cli.run import add_config
 from sidecar.cli.stopping import DONE, NEGATIVE, Stop
@@ -28,26 +29,33 @@ examples:
   sidecar ssf discover idp
   sidecar ssf create idp --endpoint https://payroll.example.com/ssf/events
   sidecar ssf create mdm --event device-compliance-change
+  sidecar ssf show idp
+  sidecar ssf update idp --event session-revoked --event device-compliance-change
   sidecar ssf verify idp
+  sidecar ssf status idp --stream f67e39a0
   sidecar ssf pause idp --reason "maintenance until noon"
+  sidecar ssf enable idp
+  sidecar ssf disable idp --stream f67e39a0
   sidecar ssf add-subject idp --subject '{"format": "email", "email": "ada@example.com"}'
+  sidecar ssf remove-subject idp --subject '{"format": "opaque", "id": "d1"}'
+  sidecar ssf delete idp --stream f67e39a0
 
 exit status: 0 done, 1 the transmitter refuses, 2 bad usage, or it does not answer
 """
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True, dest="action")
-    actions.add_parser("discover", help="show its metadata")
-    _add_wishes(actions.add_parser("create", help="make a stream"))
-    actions.add_parser("show", help="show our streams, or one")
-    _add_wishes(actions.add_parser("update", help="change what is given of a stream"))
-    actions.add_parser("verify", help="have it send a verification event")
-    actions.add_parser("status", help="show whether a stream carries events")
+    add_action(actions, parser, "discover", "show its metadata")
+    _add_wishes(add_action(actions, parser, "create", "make a stream"))
+    add_action(actions, parser, "show", "show our streams, or one")
+    _add_wishes(add_action(actions, parser, "update", "change what is given of a stream"))
+    add_action(actions, parser, "verify", "have it send a verification event")
+    add_action(actions, parser, "status", "show whether a stream carries events")
     for name, status in _STATUSES.items():
-        action = actions.add_parser(name, help=f"have a stream {status}")
+        action = add_action(actions, parser, name, f"have a stream {status}")
         action.add_argument("--reason", metavar="TEXT", default="", help="why, for the other end")
     for name in ("add", "remove"):
-        action = actions.add_parser(f"{name}-subject", help=f"{name} a subject")
+        action = add_action(actions, parser, f"{name}-subject", f"{name} a subject")
         action.add_argument("--subject", metavar="JSON", required=True, help="as RFC 9493 has it")
-    actions.add_parser("delete", help="take a stream away")
+    add_action(actions, parser, "delete", "take a stream away")
     for name, action in actions.choices.items():
         action.add_argument("transmitter", metavar="NAME", help="as `receiver.transmitters` has it")
         if name not in {"discover", "create"}:

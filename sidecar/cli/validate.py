@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sidecar.cli.asking import plain
 from sidecar.cli.run import add_config
 from sidecar.cli.stopping import DONE, MISTAKE, Stop
+from sidecar.domain.plural import counted
 
 if TYPE_CHECKING:  # loaded when it is needed
     from sidecar.daemon.configuration import Configuration
@@ -30,6 +31,8 @@ examples:
   sidecar validate
   sidecar validate --config /etc/sidecar/sidecar.yaml
   sidecar validate --strict --allow needs-geography
+
+exit status: 0 done, 2 a mistake, or a warning with --strict
 """
     add_config(parser)
     parser.add_argument("--strict", action="store_true", help="warnings are errors")
@@ -66,11 +69,11 @@ def run(arguments: argparse.Namespace) -> int:
     policies = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
     settings = found.settings
     print(
-        f"ok: {_count(len(found.policies), 'policy', 'policies')}"
+        f"ok: {counted(len(found.policies), 'policy')}"
         f"{f' ({policies})' if policies else ''}, "
-        f"{_count(len(settings.contexts), 'context', 'contexts')}, "
-        f"{_count(len(settings.routes), 'route', 'routes')}, "
-        f"{_count(len(settings.tokens.issuers), 'issuer', 'issuers')}"
+        f"{counted(len(settings.contexts), 'context')}, "
+        f"{counted(len(settings.routes), 'route')}, "
+        f"{counted(len(settings.tokens.issuers), 'issuer')}"
     )
     accounts = _accounts(settings.break_glass)
     if accounts:
@@ -103,7 +106,3 @@ def _warnings(found: "Configuration", told: frozenset[str], allowed: Sequence[st
         for code, problem in lint_configuration(found, told)
         if code not in allowed
     ]
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"

@@ -44,6 +44,8 @@ what --then understands, with commas between what happens at once:
   ip, country, region, asn, coordinates=LAT/LON, anonymizer=KIND+KIND, network, user-agent,
   device, compliant=true|false, user-risk, session-risk, device-risk, signal=NAME:WEIGHT,
   claim=NAME:VALUE, credential, revoked=REASON, sign-in=ACR or AMR+AMR, after=DURATION
+
+exit status: 0 the last call may pass, 1 it may not, 2 bad usage, configuration or input
 """
     add_config(parser)
     parser.add_argument(

@@ -20,6 +20,7 @@ from sidecar.demo.cast import (
     Took,
     later_second,
 )
+from sidecar.domain.plural import counted
 
 Act: TypeAlias = Callable[[Cast, "Plot"], Awaitable[None]]
 
@@ -189,7 +190,7 @@ async def many_times(cast: Cast, plot: Plot) -> None:
     ):
         cast.timeline.step(
             "Sidecar",
-            f"{what}: {_ms(min(times))} to {_ms(max(times))}, {len(times)} events",
+            f"{what}: {_ms(min(times))} to {_ms(max(times))}, {counted(len(times), 'event')}",
             f"median {_ms(median(times))}",
         )
 

@@ -15,6 +15,8 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from sidecar.domain.plural import counted
+
 WIDTH = 100
 _STATUS_COLOURS = {"200": "green", "401": "yellow", "403": "red", "503": "red"}
 _REVOKED = "401 invalid token"
@@ -107,7 +109,7 @@ class Timeline:
     def end(self) -> None:
         """The last line of the story."""
         seconds = trio.current_time() - self._started
-        told = f"{self.steps} steps in {seconds:.1f} s"
+        told = f"{counted(self.steps, 'step')} in {seconds:.1f} s"
         self._console.print()
         if self.failures:
             text = Text(f"{told}, {self.failures} not as told", style="bold red")

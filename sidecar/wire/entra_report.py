@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from sidecar.domain.plural import counted, verb
 from sidecar.domain.policy import State
 from sidecar.wire.entra import Import, Imported
 from sidecar.wire.entra_policy import NOTHING_ASKED
@@ -31,18 +32,20 @@ def report_lines(result: Import) -> Iterator[str]:
     for note in notes:
         yield f"  {note.file}: {note.path}: {note.text}"
     if kept:
-        yield f"  {kept} ids were {KEPT}"
+        yield f"  {counted(kept, 'id')} {verb(kept, 'was', 'were')} {KEPT}"
 
 
 def summary_lines(result: Import) -> Iterator[str]:
     """How many policies arrive in which state, and for how many each reason counts."""
     states = Counter((one.was, one.policy.state) for one in result.imported)
     files = len({one.ledger.file for one in result.imported})
-    yield f"{len(result.imported)} policies of {files} files arrive:"
+    yield f"{counted(len(result.imported), 'policy')} of {counted(files, 'file')}:"
     for state in State:
         count = sum(number for (_, now), number in states.items() if now is state)
         were = ", ".join(
-            f"{states[was, state]} were {was.value}" for was in State if states[was, state]
+            f"{states[was, state]} {verb(states[was, state], 'was', 'were')} {was.value}"
+            for was in State
+            if states[was, state]
         )
         yield f"  {state.value}: {count}" + (f" ({were})" if were else "")
     reasons = Counter(reason for one in result.imported for reason in _reasons(one))

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from sidecar.domain import lint
+from sidecar.domain.plural import counted
 from sidecar.wire.descriptors import shortage
 from sidecar.wire.positions import Problems, Table, place_of, shown
 from sidecar.wire.reach import binds_of, is_fetchable, is_loopback, is_open
@@ -295,7 +296,7 @@ def _allowances(settings: Settings) -> Iterator[Weakness]:
 
 
 def _characters(secret: str) -> str:
-    return f"has {len(secret)} character{'s' if len(secret) > 1 else ''}"
+    return f"has {counted(len(secret), 'character')}"
 
 
 def _seconds(seconds: float) -> str:

@@ -11,6 +11,7 @@ import msgspec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from sidecar.domain.plural import counted
 from sidecar.wire.positions import has_control
 from sidecar.wire.spellings import Misspelt
 
@@ -67,5 +68,5 @@ def read_privacy_keys(text: str, file: str) -> tuple[PrivacyKey, ...]:
     if not keys:
         raise Misspelt(f"{file} has no key: write one with `openssl rand -base64 32`")
     if len(keys) > MOST:
-        raise Misspelt(f"{file} has {len(keys)} keys, and may have {MOST}")
+        raise Misspelt(f"{file} has {counted(len(keys), 'key')}, and may have {MOST}")
     return tuple(keys)

@@ -19,6 +19,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from sidecar.domain.plural import counted
 from sidecar.wire.leaves import Leaves, inside
 from sidecar.wire.positions import Node, Place, Problems, Table, read_tree, shown
 from sidecar.wire.shapes import suggestion
@@ -191,7 +192,7 @@ class _Table:
             if not cells:
                 continue
             if len(cells) != len(self.head):
-                message = f"has {len(cells)} columns, the head has {len(self.head)}"
+                message = f"has {counted(len(cells), 'column')}, the head has {len(self.head)}"
                 yield self._line, UnreadableRow(message)
                 continue
             yield self._line, cells

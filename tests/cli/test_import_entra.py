@@ -154,10 +154,10 @@ async def test_a_summary_counts_states_and_reasons_of_a_directory(tmp_path: Path
     assert (done.status, done.err) == (0, "")
     told = done.out.splitlines()
     assert told[:4] == [
-        "2 policies of 2 files arrive:",
-        "  enabled: 1 (1 were enabled)",
-        "  report-only: 1 (1 were enabled)",
+        "2 policies of 2 files:",
+        "  enabled: 1 (1 was enabled)",
+        "  report-only: 1 (1 was enabled)",
         "  disabled: 0",
     ]
     assert any(line.startswith("  1 weaker: grantControls.builtInControls: ") for line in told)
-    assert told[-1] == "passed over: 1 JSON files of other kinds"
+    assert told[-1] == "passed over: 1 JSON file of another kind"

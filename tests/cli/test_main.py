@@ -1,11 +1,15 @@
+import argparse
 import ast
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
 from sidecar import __version__
+from sidecar.cli import dead_letters, ssf
 from sidecar.cli.main import COMMANDS
 from tests.cli.command import sidecar
 
@@ -30,6 +34,21 @@ async def test_each_command_explains_itself_with_examples(name: str) -> None:
     assert f"usage: sidecar {name} " in done.out
     assert "examples:\n  " in done.out
     assert f"sidecar {name}" in done.out.partition("examples:")[2]
+    assert re.search(r"^exit status: 0 .*\b2 ", done.out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("module", [dead_letters, ssf])
+def test_each_action_of_a_command_explains_itself_with_an_example(module: Any) -> None:
+    parser = argparse.ArgumentParser(f"sidecar {module.__name__.rpartition('.')[2]}")
+    parser.prog = parser.prog.replace("_", "-")
+    module.configure(parser)
+    found = [one.choices for one in parser._actions if isinstance(one.choices, dict)]  # noqa: SLF001
+    assert len(found[0]) >= 4
+    for name, action in found[0].items():
+        told = action.format_help()
+        assert action.description
+        assert f"examples:\n  {parser.prog} {name}" in told
+        assert "exit status: 0 done" in told
 
 
 async def test_no_command_is_bad_usage_with_the_help() -> None:

@@ -53,7 +53,7 @@ async def test_scenarios_beside_the_configuration_are_run(config: Path) -> None:
     assert (done.status, done.err) == (0, "")
     assert done.out.splitlines() == [
         "ok    high risk asks for more",
-        "1 of 1 scenarios went as expected",
+        "1 of 1 scenario went as expected",
     ]
 
 
@@ -66,7 +66,7 @@ async def test_a_failed_expectation_is_told_with_its_line_and_why(config: Path) 
     assert f"{file}:8: at +600 s, session, c1" in done.out
     assert "verdict  allow     step_up" in done.out
     assert "+ user_risk (at least high): high" in done.out
-    assert "0 of 1 scenarios went as expected" in done.out
+    assert "0 of 1 scenario went as expected" in done.out
 
 
 async def test_of_a_failure_what_has_nothing_to_do_with_it_takes_a_line(config: Path) -> None:

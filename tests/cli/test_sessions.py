@@ -327,7 +327,7 @@ async def test_the_progress_of_a_re_score_is_told(admin: Admin) -> None:
     done = await admin.ask("--rescore-status")
     assert done.status == 0
     assert done.out.splitlines() == [
-        "1,500 of 20,000 sessions are re-scored, 500 a second, 0:00:37 left",
+        "1,500 of 20,000 sessions re-scored, 500 a second, 0:00:37 left",
         "  at work: pod-a/1",
         "  at work: pod-b/2",
         "events that touch very many sessions: 4,096 found, not yet told",
@@ -336,7 +336,7 @@ async def test_the_progress_of_a_re_score_is_told(admin: Admin) -> None:
     assert json.loads((await admin.ask("--rescore-status", "--json")).out)["done"] == 1500
     admin.book.progress = SharedWork(state="done", done=20000, expected=20000, finished=61.0)
     done = await admin.ask("--rescore-status")
-    assert done.out == "all 20,000 sessions are re-scored, in 0:01:01\n"
+    assert done.out == "20,000 sessions re-scored, in 0:01:01\n"
     admin.book.progress = SharedWork()
     done = await admin.ask("--rescore-status")
     assert done.out == "no re-score of all sessions was ever asked for\n"
