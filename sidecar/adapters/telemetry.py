@@ -272,7 +272,7 @@ class Telemetry:
             metrics.signal_to_mark.observe(mark.signal_to_mark_seconds)
         self._sampled.write(
             "session-would-be-marked" if mark.report_only else "session-marked",
-            _cause(mark, mark.policy),
+            (mark.policy, *mark.by) if mark.by else (),
             session=mark.session,
             subject=mark.subject,
             **_issuer(mark.issuer),
@@ -287,7 +287,7 @@ class Telemetry:
         self.metrics.marks_cleared.labels(mark.reason).inc()
         self._sampled.write(
             "mark-cleared",
-            _cause(mark, mark.policy),
+            (mark.policy, mark.reason, *mark.by) if mark.by else (),
             session=mark.session,
             subject=mark.subject,
             **_issuer(mark.issuer),
@@ -298,8 +298,14 @@ class Telemetry:
 
     def _revoked(self, revoked: RevokedSession) -> None:
         self.metrics.revocations.inc()
-        fields = {name: value for name, value in _told(revoked).items() if name != "since"}
-        self._sampled.write("session-revoked", _cause(revoked), **fields)
+        self._sampled.write(
+            "session-revoked",
+            revoked.by,
+            session=revoked.session,
+            subject=revoked.subject,
+            reason=revoked.reason,
+            **_issuer(revoked.issuer),
+        )
 
     def _reported_only(self, report: ReportedOnly) -> None:
         policy = self.metrics.policies[report.policy]
@@ -554,11 +560,6 @@ _LACKING = {
     Need.ROLES: "roles are unknown: see tokens.issuers[].roles_unknown and roles_absent",
     Need.CLAIM: "a policy asks for it: where it is unknown, its condition does not hold",
 }
-
-
-def _cause(seen: Marked | Cleared | RevokedSession, policy: str = "") -> tuple[object, ...]:
-    """What brought this about, and the same elsewhere: an event, by its moment; empty: none did."""
-    return (policy, seen.since) if seen.since else ()
 
 
 def _issuer(issuer: str) -> dict[str, str]:

@@ -33,7 +33,7 @@ from sidecar.domain.policy import Policy
 from sidecar.domain.policy import State as PolicyState
 from sidecar.domain.presented import Presented
 from sidecar.domain.scene import CalledFrom, Scene, World
-from sidecar.domain.session import Surroundings, apply, proven_by, sign_in_late
+from sidecar.domain.session import Surroundings, apply, proven_by, revoke, sign_in_late
 from sidecar.domain.spending import keep_spent
 from sidecar.domain.stamp import MICROSECONDS, Stamp
 from sidecar.domain.standing import (
@@ -55,7 +55,6 @@ from sidecar.domain.state import (
     EARLIER_BOUND,
     Checkpoint,
     Earlier,
-    Held,
     Holding,
     SpentHeld,
     State,
@@ -153,7 +152,8 @@ class Evaluator:
             others = set(state.holdings) != {c.policy.id for c in self._compiled}
             if state.established and (others or late):
                 known = dict(state.holdings)
-                self._evaluate(state, before.time, self._compiled)
+                brought = [fact for step in late for fact in step]
+                self._evaluate(state, before.time, self._compiled, brought)
                 operators.overlook(state, known)
             steps = [step for step in steps if step[0].stamp > before]
         for step in steps:
@@ -255,7 +255,7 @@ class Evaluator:
             self._evaluate(state, moment, self._timed)
         apply(state, facts, around)
         if state.established:
-            self._evaluate(state, moment, self._compiled)
+            self._evaluate(state, moment, self._compiled, facts)
 
     def _late(self, state: State, facts: Sequence[Fact], around: Surroundings) -> None:
         """Fold facts older than the checkpoint.
@@ -274,7 +274,7 @@ class Evaluator:
         scene = Scene(then, moment, self.world)
         for compiled in sticky:
             before = state.holdings.get(compiled.policy.id, NOTHING)
-            after = holding_of(compiled, scene, before, around.skew)
+            after = holding_of(compiled, scene, before, around.skew, facts)
             fresh = tuple(c for c in after.mark if c.since == moment and c not in before.mark)
             if fresh:
                 mark = (*before.mark, *fresh)[-STICKY_BOUND:]
@@ -293,21 +293,25 @@ class Evaluator:
         elif isinstance(fact, Spent):
             keep_spent(state, fact.auth_time, SpentHeld(fact.token, moment))
         elif isinstance(fact, Revoked):
-            key = f"{fact.scope}|{fact.device}"
-            known = state.revocations.get(key)
-            if known is None or (known.since or 0) < moment:
-                state.revocations[key] = Held(fact.reason, moment)
+            revoke(state, fact)
         elif isinstance(fact, StepUpAsked):
             operators.ask(state, fact, moment)
         elif isinstance(fact, MarksCleared):
             operators.clear(state, fact, moment)
 
-    def _evaluate(self, state: State, now: int, policies: Sequence[Compiled]) -> None:
+    def _evaluate(
+        self,
+        state: State,
+        now: int,
+        policies: Sequence[Compiled],
+        brought: Sequence[Fact] = (),
+    ) -> None:
+        """Judge a state that `brought` has just changed; none: time alone, or other policies."""
         scene = Scene(state, now, self.world)
         for compiled in policies:
             name = compiled.policy.id
             before = state.holdings.get(name, NOTHING)
-            state.holdings[name] = holding_of(compiled, scene, before, self._around.skew)
+            state.holdings[name] = holding_of(compiled, scene, before, self._around.skew, brought)
         if self.timed:
             state.score_level = scene.level
             state.loosening_level = scene.loosening.level

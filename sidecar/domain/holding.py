@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-import msgspec
+from msgspec.structs import replace
 
 from sidecar.domain.compiling import applies
+from sidecar.domain.facts import Fact
 from sidecar.domain.friction import (
     Proving,
     begun_after,
@@ -14,6 +15,7 @@ from sidecar.domain.friction import (
 )
 from sidecar.domain.lifetime import live_on
 from sidecar.domain.operators import still_excused
+from sidecar.domain.origin import origins_of
 from sidecar.domain.scene import ALWAYS, ANY_SIGN_IN, NEVER_PROVEN, Scene
 from sidecar.domain.standing import Compiled
 from sidecar.domain.state import Cause, Holding, Moment
@@ -23,12 +25,41 @@ STICKY_BOUND = 16
 """Causes that a sticky mark keeps."""
 
 
-def holding_of(compiled: Compiled, scene: Scene, before: Holding, skew: int) -> Holding:
-    """What a policy makes of a scene, given what it made of the one before."""
+def holding_of(
+    compiled: Compiled, scene: Scene, before: Holding, skew: int, brought: Sequence[Fact] = ()
+) -> Holding:
+    """What a policy makes of a scene, given what it made of the one before.
+
+    `brought` are the facts that made this scene of that one.
+    """
     proving = Proving(scene, compiled.needs(scene.state), skew)
     after = _held(compiled, scene, before, proving)
     cap = compiled.policy.session.max_lifetime
-    return after if cap is None else live_on(before, after, cap, proving)
+    if cap is not None:
+        after = live_on(before, after, cap, proving)
+    return after if after is before else _attributed(before, after, brought)
+
+
+def _attributed(before: Holding, after: Holding, brought: Sequence[Fact]) -> Holding:
+    """Have a holding say which events brought the causes that are marked now, or ended its mark.
+
+    A cause that is older than these facts was brought by none of them: they made it count here, as
+    the first call does of a session whose user was at risk before.
+    """
+    if after.mark:
+        moments = {None, *(fact.stamp.time for fact in brought)}
+        known = (ALWAYS, *before.mark)  # what is always required, no event brings
+        fresh = [one for one in after.mark if one.since in moments and one not in known]
+        if not fresh or not brought:
+            return after
+        by = origins_of(brought)
+        mark = (replace(one, by=by) if one in fresh else one for one in after.mark)
+        return replace(after, mark=tuple(mark))
+    ended = (origins_of(brought) or before.by) if before.mark else before.ended
+    if ended == after.ended:
+        return after
+    after = replace(after, ended=ended)
+    return before if after == before else after
 
 
 def _held(compiled: Compiled, scene: Scene, before: Holding, proving: Proving) -> Holding:
@@ -40,7 +71,7 @@ def _held(compiled: Compiled, scene: Scene, before: Holding, proving: Proving) -
         return before
     if not finding.holds:
         if sticky and before.mark:
-            return msgspec.structs.replace(before, holds=False, causes=(), excused=(), life=None)
+            return replace(before, holds=False, causes=(), excused=(), life=None)
         return Holding(False, prompted=before.prompted) if before.prompted else NOTHING
     causes = finding.causes or (ALWAYS,)
     excused = still_excused(before, causes)

@@ -16,7 +16,7 @@ from sidecar.domain.scene import ALWAYS, Check, Needs, Test
 from sidecar.domain.source import Sources
 from sidecar.domain.spending import EachCall
 from sidecar.domain.stamp import MICROSECONDS
-from sidecar.domain.state import Cause, Held, Holding, Moment, SpentHeld, State
+from sidecar.domain.state import Cause, Holding, Moment, Revocation, SpentHeld, State
 
 
 class Alternative(NamedTuple):
@@ -180,7 +180,7 @@ class Standing(msgspec.Struct, frozen=True):
     new facts.
     """
 
-    revoked: Held | None
+    revoked: Revocation | None
     demands: tuple[Demand, ...]
     tried: tuple[Demand, ...]
     rank: int

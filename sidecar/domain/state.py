@@ -7,6 +7,7 @@ import msgspec
 from sidecar.domain.assurance import Authentication, is_later
 from sidecar.domain.location import Place
 from sidecar.domain.memberships import Membership
+from sidecar.domain.origin import Origins, together
 from sidecar.domain.policy import Circumstance, RiskLevel
 from sidecar.domain.stamp import MICROSECONDS, Stamp
 
@@ -39,6 +40,12 @@ class Held(msgspec.Struct, frozen=True, array_like=True):
 
     value: str
     since: Moment
+
+
+class Revocation(Held, frozen=True, array_like=True):
+    """Why sign-ins until a moment are void, and the events of that moment that say so (`by`)."""
+
+    by: Origins = ()
 
 
 class Said(msgspec.Struct, frozen=True, array_like=True):
@@ -176,7 +183,8 @@ class Cause(msgspec.Struct, frozen=True, array_like=True):
 
     `kind` and `value` identify it; `circumstance` (`kind=value`) is what a sign-in would prove,
     empty where a sign-in proves nothing of the kind; `signal` the event type that brings such
-    causes; `source` who says so, empty for the daemon itself.
+    causes; `source` who says so, empty for the daemon itself. `by`, of a marked one: the events
+    with which it came up, empty where time alone brought it, or other policies.
     """
 
     kind: str
@@ -185,6 +193,7 @@ class Cause(msgspec.Struct, frozen=True, array_like=True):
     signal: str
     circumstance: str = ""
     source: str = ""
+    by: Origins = ()
 
     @property
     def key(self) -> str:
@@ -203,7 +212,8 @@ class Holding(msgspec.Struct, frozen=True, array_like=True):
     `begun_otherwise` on one that is not known to be compliant. `prompted`, of one with a
     least interval: the causes that were marked and when, latest last. `life`, of one with a session
     lifetime: the second of the sign-in with which the present one began. `excused`: the causes that
-    an operator has cleared, and when: as long as they go on, nobody is asked for them.
+    an operator has cleared, and when: as long as they go on, nobody is asked for them. `ended`: the
+    events that took its last mark away, or where time did that, those that had brought it.
     """
 
     holds: bool = False
@@ -214,6 +224,7 @@ class Holding(msgspec.Struct, frozen=True, array_like=True):
     life: int | None = None
     begun_otherwise: Moment = None
     excused: tuple[tuple[str, int], ...] = ()
+    ended: Origins = ()
 
     @property
     def is_cleared(self) -> bool:
@@ -225,6 +236,11 @@ class Holding(msgspec.Struct, frozen=True, array_like=True):
     def since(self) -> Moment:
         """When the mark's latest cause came up; None also where all are from the start."""
         return max((c.since for c in self.mark if c.since is not None), default=None)
+
+    @property
+    def by(self) -> Origins:
+        """The events that brought the mark's latest causes, as far as it is known."""
+        return together(cause.by for cause in self.mark if cause.since == self.since)
 
 
 class State(msgspec.Struct):
@@ -287,7 +303,7 @@ class State(msgspec.Struct):
     claims_issued: dict[str, int] = {}
     claims_said: dict[str, dict[str, ClaimSaid]] = {}
     memberships: dict[str, Membership] = {}
-    revocations: dict[str, Held] = {}
+    revocations: dict[str, Revocation] = {}
     spent: dict[int, SpentHeld] = {}
     asked: dict[str, StepUpHeld] = {}
     timely: dict[str, tuple[Authentication, ...]] = {}
@@ -348,12 +364,12 @@ class State(msgspec.Struct):
         )
         return max(moments, default=0) / MICROSECONDS
 
-    def revoked(self, skew: int, own: Authentication | None = None) -> Held | None:
+    def revoked(self, skew: int, own: Authentication | None = None) -> Revocation | None:
         """The latest revocation that no later sign-in has made good; None: the session lives.
 
         Of a call, none but its `own` sign-in can have made it good.
         """
-        latest: Held | None = None
+        latest: Revocation | None = None
         for key, held in self.revocations.items():
             scope, _, device = key.partition("|")
             # A session that is named is meant, unless it is known to be on another device: by the
@@ -362,6 +378,8 @@ class State(msgspec.Struct):
                 continue
             if latest is None or (held.since or 0) > (latest.since or 0):
                 latest = held
+            elif held.since == latest.since:
+                latest = msgspec.structs.replace(latest, by=together((latest.by, held.by)))
         if latest is None or any(
             is_later(auth.auth_time, (latest.since or 0) // MICROSECONDS, skew)
             for auth in (self.sign_ins if own is None else (own,))

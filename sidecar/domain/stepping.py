@@ -67,7 +67,8 @@ class Stepper(Evaluator):
         self.begin(state, moment, restless)
         was = dependencies.before(state)
         apply(state, facts, around)
-        return self.conclude(state, moment, dependencies.changes(was, state, facts), restless)
+        changed = dependencies.changes(was, state, facts)
+        return self.conclude(state, moment, changed, restless, facts)
 
     def _advance(self, state: State, facts: Sequence[Fact], around: Surroundings) -> None:
         self.step(state, facts, around)
@@ -88,8 +89,12 @@ class Stepper(Evaluator):
         moment: int,
         changed: dependencies.Parts,
         restless: Restless | None = None,
+        brought: Sequence[Fact] = (),
     ) -> Restless:
-        """The second half of a step, once `changed` parts of the state are new."""
+        """The second half of a step, once `changed` parts of the state are new.
+
+        `brought` are its facts, where anybody wants to know which events a mark is of.
+        """
         if not state.established:
             return self._timed
         if self._compiled and self._compiled[0].policy.id not in state.holdings:
@@ -102,7 +107,7 @@ class Stepper(Evaluator):
                 if parts & changed
             )
         if concerned:
-            self._evaluate(state, moment, concerned)
+            self._evaluate(state, moment, concerned, brought)
         elif restless is not None:
             return restless
         return self._restless(state, moment)

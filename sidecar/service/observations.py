@@ -10,6 +10,7 @@ from typing import Protocol, TypeAlias
 import msgspec
 
 from sidecar.domain.explanation import Explanation
+from sidecar.domain.origin import Origins
 from sidecar.service.answers import Reason
 from sidecar.service.operator_records import OperatorActed
 from sidecar.service.reception_records import (
@@ -93,6 +94,7 @@ class Marked(msgspec.Struct, frozen=True, kw_only=True):
     """A policy marked a session, or (`report_only`) would have.
 
     `since` is in seconds since the epoch (0: from the session's start); `contexts` empty: all;
+    `by` the events that brought it;
     `signal_to_mark_seconds` from the event's arrival to the mark's being in the store, None where
     no event brought it.
     """
@@ -107,10 +109,14 @@ class Marked(msgspec.Struct, frozen=True, kw_only=True):
     report_only: bool = False
     signal_to_mark_seconds: float | None = None
     issuer: str = ""
+    by: Origins = ()
 
 
 class Cleared(msgspec.Struct, frozen=True, kw_only=True):
-    """A mark of this policy binds a session no longer. `since`: when it was set (seconds)."""
+    """A mark of this policy binds a session no longer.
+
+    `since`: when it was set (seconds); `by`: the events that withdrew it, or that a proof answers.
+    """
 
     session: str
     subject: str
@@ -119,16 +125,18 @@ class Cleared(msgspec.Struct, frozen=True, kw_only=True):
     text: str = ""
     issuer: str = ""
     since: float = 0.0
+    by: Origins = ()
 
 
 class RevokedSession(msgspec.Struct, frozen=True, kw_only=True):
-    """A session is over until a later sign-in. `since`: by what happened then (seconds)."""
+    """A session is over until a later sign-in: by the events `by`, at `since` (seconds)."""
 
     session: str
     subject: str
     reason: str = ""
     issuer: str = ""
     since: float = 0.0
+    by: Origins = ()
 
 
 class ReportedOnly(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from sidecar.domain.announcement import REVOKED, TOPICS, News
 from sidecar.domain.assurance import is_later
 from sidecar.domain.decision import explain
 from sidecar.domain.operators import OPERATOR
+from sidecar.domain.origin import Origins, together
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.standing import (
     HISTORY_EXPIRED,
@@ -21,7 +22,7 @@ from sidecar.domain.standing import (
     Demand,
     Standing,
 )
-from sidecar.domain.state import State
+from sidecar.domain.state import Holding, State
 from sidecar.service.observations import (
     Cleared,
     ClearReason,
@@ -112,6 +113,7 @@ def tellings(before: Known, state: State, standing: Standing, now: float) -> lis
                 issuer=whose.issuer,
                 reason=standing.revoked.value,
                 since=(standing.revoked.since or 0) / MICROSECONDS,
+                by=standing.revoked.by or _at(standing.revoked.since),
             )
             missing.append(Telling(REVOKED, value, revoked))
     known = set(policies)
@@ -139,7 +141,15 @@ def _marked(whose: Whose, demand: Demand, now: float) -> Marked:
         contexts=tuple(sorted(demand.contexts.include or ())),
         report_only=demand.report_only,
         signal_to_mark_seconds=None if since is None else max(0.0, now - since / MICROSECONDS),
+        by=together(
+            cause.by or _at(since, cause.source) for cause in demand.causes if cause.since == since
+        ),
     )
+
+
+def _at(moment: int | None, source: str = "") -> Origins:
+    """What stands for an event that is not known: who said it, and when; none from the start."""
+    return ((source, f"@{moment}"),) if moment is not None else ()
 
 
 def _cleared(whose: Whose, state: State, policy: str, value: bytes, *, known: bool) -> Telling:
@@ -155,6 +165,10 @@ def _cleared(whose: Whose, state: State, policy: str, value: bytes, *, known: bo
         reason = ClearReason.OPERATOR
     else:
         reason = ClearReason.WITHDRAWN
+    holding = state.holdings.get(policy, Holding())
+    by = holding.by if reason is ClearReason.PROOF else holding.ended
+    if reason is ClearReason.OPERATOR:
+        by = _at(state.cleared, OPERATOR)
     cleared = Cleared(
         session=whose.session,
         subject=whose.subject,
@@ -162,5 +176,6 @@ def _cleared(whose: Whose, state: State, policy: str, value: bytes, *, known: bo
         policy=policy,
         reason=reason,
         since=moment / MICROSECONDS,
+        by=by or _at(moment),
     )
     return Telling(policy, _value(moment, _CLEARED), cleared)

@@ -133,22 +133,23 @@ def test_an_event_of_thousands_of_sessions_is_some_lines_and_counted_in_full() -
     said = Said()
     for number in range(8000):
         name = f"s{number}"
-        mark = msgspec.structs.replace(MARK, session=name, since=1000.25)
+        mark = msgspec.structs.replace(MARK, session=name, since=1000.25, by=(("idp", "e1"),))
         said.telemetry.record(mark)
-        said.telemetry.record(msgspec.structs.replace(mark, since=0.0, policy="p2"))
-        said.telemetry.record(RevokedSession(session=name, subject="ada", since=1000.25))
-    said.telemetry.record(msgspec.structs.replace(MARK, since=1000.5))
+        said.telemetry.record(msgspec.structs.replace(mark, by=(), policy="p2"))
+        said.telemetry.record(RevokedSession(session=name, subject="ada", by=(("idp", "e2"),)))
+    # Another event of that moment, and one of another source that has the same id.
+    for by in ((("idp", "e3"),), (("local:app", "e1"),)):
+        said.telemetry.record(msgspec.structs.replace(MARK, since=1000.25, by=by))
     lines = map(json.loads, said.stream.getvalue().splitlines())
-    told = Counter((line["event"], line.get("policy"), line.get("since")) for line in lines)
+    told = Counter((line["event"], line.get("policy")) for line in lines)
     assert told == {
-        ("session-marked", "p1", 1000.25): IN_FULL,
-        ("session-marked", "p1", 1000.5): 1,  # another event's
-        ("session-marked", "p2", 0.0): 8000,  # of no event
-        ("session-revoked", None, None): IN_FULL,
+        ("session-marked", "p1"): IN_FULL + 2,
+        ("session-marked", "p2"): 8000,  # of no event
+        ("session-revoked", None): IN_FULL,
     }
     value = said.telemetry.metrics.registry.get_sample_value
     labels = {"policy": "p1", "signal": "risk-level-change", "state": "enabled"}
-    assert value("sidecar_marks_total", labels) == 8001
+    assert value("sidecar_marks_total", labels) == 8002
     assert value("sidecar_sessions_revoked_total") == 8000
 
 

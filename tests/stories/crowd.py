@@ -71,8 +71,7 @@ def _began(number: int, start: float) -> Fields:
 
 
 def _rise(number: int, start: float) -> Fields:
-    # Not all at one moment: the log has a moment's first marks in full, and counts the others.
-    stamp = at(start + 60 + number / 100_000, f"rise-{number}")
+    stamp = at(start + 60, f"rise-{number}")
     return _fields(RiskLevelChange(stamp=stamp, subject=Subject(user="u"), level=RiskLevel.HIGH))
 
 
