@@ -58,7 +58,7 @@ class Lines:
         self._stream = stream
         self._bound = bound
         self.on_drop = on_drop
-        self._waiting: deque[bytes] = deque()
+        self._waiting: deque[bytes | Callable[[], None]] = deque()
         self._putting = threading.Lock()
         self._wake: Callable[[], None] | None = None
 
@@ -94,20 +94,38 @@ class Lines:
             with trio.move_on_after(_LAST_CHANCE, shield=True):
                 await trio.to_thread.run_sync(self._put_waiting, abandon_on_cancel=True)
 
+    async def written(self) -> None:
+        """Return once the lines that were taken until now are written, or cannot be."""
+        wake, done = self._wake, trio.Event()
+        if wake is None:
+            await trio.lowlevel.checkpoint()  # they are written through
+            return
+        token = trio.lowlevel.current_trio_token()
+        self._waiting.append(lambda: token.run_sync_soon(done.set))
+        wake()
+        await done.wait()
+
     def _set(self) -> None:
         self._more.set()
 
     def _put_waiting(self) -> None:
         with self._putting:
-            taken = []
+            taken: list[bytes] = []
+            asked: list[Callable[[], None]] = []
             while self._waiting:
-                taken.append(self._waiting.popleft())
+                one = self._waiting.popleft()
+                if isinstance(one, bytes):
+                    taken.append(one)
+                else:
+                    asked.append(one)
             stream = self._stream or sys.stderr.buffer
             try:
                 stream.write(b"".join(taken))
                 stream.flush()
             except (OSError, ValueError):  # the reader is gone, or the stream closed
                 self.on_drop(len(taken))
+            for done in asked:
+                done()
 
 
 def logger(

@@ -178,6 +178,10 @@ class Telemetry:
         """Render all metrics, as these headers of the request want them."""
         return self.metrics.expose(accept, accept_encoding)
 
+    async def written(self) -> None:
+        """Return once the lines of all that was recorded until now are written."""
+        await self._lines.written()
+
     def record(self, observation: Observation) -> None:  # noqa: C901, PLR0912, PLR0915 - one a case
         """Count it and, where worth a line, log it. Safe to call from any thread."""
         if isinstance(observation, Received):
@@ -281,6 +285,7 @@ class Telemetry:
             contexts=mark.contexts,
             since=mark.since,
             reason=mark.text,
+            **_again(mark),
         )
 
     def _cleared(self, mark: Cleared) -> None:
@@ -294,6 +299,7 @@ class Telemetry:
             policy=mark.policy,
             cleared_by=mark.reason,
             reason=mark.text,
+            **_again(mark),
         )
 
     def _revoked(self, revoked: RevokedSession) -> None:
@@ -305,6 +311,7 @@ class Telemetry:
             subject=revoked.subject,
             reason=revoked.reason,
             **_issuer(revoked.issuer),
+            **_again(revoked),
         )
 
     def _reported_only(self, report: ReportedOnly) -> None:
@@ -565,6 +572,11 @@ _LACKING = {
 def _issuer(issuer: str) -> dict[str, str]:
     """Whose names a line tells, where there is an issuer."""
     return {"issuer": issuer} if issuer else {}
+
+
+def _again(seen: Marked | Cleared | RevokedSession) -> dict[str, bool]:
+    """Say of a line that a sidecar which died may have written it before."""
+    return {"again": True} if seen.again else {}
 
 
 def _told(seen: msgspec.Struct) -> dict[str, Any]:

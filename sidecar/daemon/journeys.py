@@ -141,6 +141,7 @@ class Journeys:
             clock=clock.now,
             new_id=new_id,
             queue=settings.work.queue,
+            written=telemetry.written,
             announcer=announcer,
             budget=budget,
         )
@@ -486,6 +487,7 @@ class Journeys:
         await work.start(self.guard.run)
         for _ in range(self._daemon.configuration.settings.work.workers):
             await work.start(self.rescorer.run)
+        await work.start(self.rescorer.keep_marking)
         await work.start(self.worklog.run)
         await work.start(self.sweeper.run)
         await work.start(self.memory_guard.run)
@@ -512,9 +514,10 @@ class Journeys:
             while self.view.has_unsaved or self.rescorer.waiting:  # noqa: ASYNC110 - two parts
                 await trio.sleep(0.01)
             try:
+                await self.rescorer.mark()
                 await self.worklog.strike_out()
             except (Unavailable, Overloaded):
-                return  # others claim it, and find nothing to tell
+                return  # others claim it, and tell it again
 
 
 def new_id() -> str:

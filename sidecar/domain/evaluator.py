@@ -32,8 +32,9 @@ from sidecar.domain.loss import NOTHING_LOST, Floors
 from sidecar.domain.policy import Policy
 from sidecar.domain.policy import State as PolicyState
 from sidecar.domain.presented import Presented
+from sidecar.domain.revoking import revoke
 from sidecar.domain.scene import CalledFrom, Scene, World
-from sidecar.domain.session import Surroundings, apply, proven_by, revoke, sign_in_late
+from sidecar.domain.session import Surroundings, apply, proven_by, sign_in_late
 from sidecar.domain.spending import keep_spent
 from sidecar.domain.stamp import MICROSECONDS, Stamp
 from sidecar.domain.standing import (
@@ -293,7 +294,7 @@ class Evaluator:
         elif isinstance(fact, Spent):
             keep_spent(state, fact.auth_time, SpentHeld(fact.token, moment))
         elif isinstance(fact, Revoked):
-            revoke(state, fact)
+            revoke(state, fact, f"{fact.scope}|{fact.device}", fact.reason)
         elif isinstance(fact, StepUpAsked):
             operators.ask(state, fact, moment)
         elif isinstance(fact, MarksCleared):

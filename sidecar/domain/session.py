@@ -66,9 +66,9 @@ from sidecar.domain.facts import (
 from sidecar.domain.first_shown import counted, counted_when, show
 from sidecar.domain.location import Place
 from sidecar.domain.memberships import told
-from sidecar.domain.origin import origins_of, together
 from sidecar.domain.policy import Circumstance, RiskLevel
 from sidecar.domain.precedence import COMPLIANT, CREDENTIAL_CHANGE, IDENTITY, NOT_COMPLIANT
+from sidecar.domain.revoking import revoke
 from sidecar.domain.segments import said_again
 from sidecar.domain.source import ITSELF, Sources
 from sidecar.domain.spending import keep_spent
@@ -87,7 +87,6 @@ from sidecar.domain.state import (
     Moment,
     PlaceHeld,
     Remembered,
-    Revocation,
     RiskHeld,
     Said,
     Sighting,
@@ -178,7 +177,7 @@ def _apply_one(  # noqa: C901, PLR0912 - one case a kind
         case ComplianceReported():
             _compliance(state, fact, moment)
         case Revoked():
-            revoke(state, fact)
+            revoke(state, fact, f"{fact.scope}|{fact.device}", fact.reason)
         case StepUpAsked():
             operators.ask(state, fact, moment)
         case MarksCleared():
@@ -194,23 +193,9 @@ def _apply_one(  # noqa: C901, PLR0912 - one case a kind
             # It may have been what a policy marks for, so it is taken to be.
             state.aside = max(state.aside, moment)
             if fact.ends:
-                why, by = "a revocation cannot be read", origins_of([fact])
-                state.revocations["set-aside|"] = Revocation(why, moment, by)
+                revoke(state, fact, "set-aside|", "a revocation cannot be read")
         case _:
             assert_never(fact)
-
-
-def revoke(state: State, fact: Revoked) -> None:
-    """Take up a revocation, unless a later one of its kind is known."""
-    key = f"{fact.scope}|{fact.device}"
-    known = state.revocations.get(key)
-    reason, moment, by = fact.reason, fact.stamp.time, origins_of([fact])
-    if known is not None and (known.since or 0) > moment:
-        return
-    if known is not None and known.since == moment:
-        reason = known.value if fact.stamp.id < max(event for _, event in known.by) else reason
-        by = together((known.by, by))
-    state.revocations[key] = Revocation(reason, moment, by)
 
 
 def _bind(state: State, fact: DeviceBound, since: Moment, sources: Sources) -> None:

@@ -337,7 +337,7 @@ class Intake:
         if names:
             self._rescorer.put(kind, names, enlisted)
         elif enlisted is not None:
-            await enlisted.ended(None)  # there is nothing to tell, or the backlog has it
+            enlisted.told()  # there is nothing to tell, or the backlog has it
         return _accepted(signal, duplicate=not joined.joined)
 
     async def _enlisting(

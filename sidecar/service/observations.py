@@ -96,7 +96,7 @@ class Marked(msgspec.Struct, frozen=True, kw_only=True):
     `since` is in seconds since the epoch (0: from the session's start); `contexts` empty: all;
     `by` the events that brought it;
     `signal_to_mark_seconds` from the event's arrival to the mark's being in the store, None where
-    no event brought it.
+    no event brought it. `again`: here as in others, a sidecar that died may have told it.
     """
 
     session: str
@@ -110,6 +110,7 @@ class Marked(msgspec.Struct, frozen=True, kw_only=True):
     signal_to_mark_seconds: float | None = None
     issuer: str = ""
     by: Origins = ()
+    again: bool = False
 
 
 class Cleared(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,6 +127,7 @@ class Cleared(msgspec.Struct, frozen=True, kw_only=True):
     issuer: str = ""
     since: float = 0.0
     by: Origins = ()
+    again: bool = False
 
 
 class RevokedSession(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,6 +139,7 @@ class RevokedSession(msgspec.Struct, frozen=True, kw_only=True):
     issuer: str = ""
     since: float = 0.0
     by: Origins = ()
+    again: bool = False
 
 
 class ReportedOnly(msgspec.Struct, frozen=True, kw_only=True):

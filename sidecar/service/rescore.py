@@ -6,10 +6,9 @@ together and told of (see `telling`), in batches, by the sidecar that took the e
 """
 
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
-import msgspec
 import trio
 
 from sidecar.domain.announcement import Present
@@ -20,10 +19,9 @@ from sidecar.service.announcing import Announcer
 from sidecar.service.answers import Overloaded, Refused, Unavailable
 from sidecar.service.assembly import Culprit, assemble, checkpoint_of, devices_of, forgotten
 from sidecar.service.budget import Budget, Prompted
+from sidecar.service.claims import Claims, Due
 from sidecar.service.live import Live, Tracked
 from sidecar.service.observations import (
-    Marked,
-    Observation,
     QueueRejected,
     Rescored,
     Telemetry,
@@ -37,8 +35,6 @@ from sidecar.wire.records import (
     WHO_ISSUER,
     WHO_SESSION,
     WHO_USER,
-    claim_field,
-    told_field,
     told_of,
 )
 
@@ -54,8 +50,11 @@ class Enlisted(Protocol):
     def event(self) -> str:
         """The event's id."""
 
-    async def ended(self, error: Exception | None) -> None:
-        """All is told, or it failed."""
+    def told(self) -> None:
+        """All is told."""
+
+    async def failed(self, error: Exception) -> None:
+        """It went wrong."""
 
 
 class Task:
@@ -114,6 +113,7 @@ class Rescorer:
         clock: Callable[[], float],
         new_id: Callable[[], str],
         queue: int,
+        written: Callable[[], Awaitable[None]],
         announcer: Announcer | None = None,
         budget: Budget | None = None,
     ) -> None:
@@ -124,7 +124,14 @@ class Rescorer:
         self._names = names
         self._telemetry = telemetry
         self._clock = clock
-        self._new_id = new_id
+        self._claims = Claims(
+            store=store,
+            view=view,
+            telemetry=telemetry,
+            clock=clock,
+            new_id=new_id,
+            written=written,
+        )
         self._send, self._receive = trio.open_memory_channel[Task](queue)
         self._working = 0
 
@@ -156,9 +163,10 @@ class Rescorer:
         """Do what waits, and return."""
         while self.waiting:
             await self._do(self._receive.receive_nowait())
+        await self._claims.mark()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Work for ever. Several may run at once."""
+        """Work for ever. Several may run at once, and `keep_marking` beside them."""
         task_status.started()
         async for task in self._receive.clone():
             self._working += 1
@@ -178,15 +186,15 @@ class Rescorer:
         except (Unavailable, Overloaded) as error:
             if task.enlisted is None or not isinstance(error, Refused):
                 raise
-            await task.enlisted.ended(error)
+            await task.enlisted.failed(error)
         except Exception as error:  # noqa: BLE001 - a worker loop: counted, and on
             if task.enlisted is None:
                 self._telemetry.record(WorkerFailed(where="rescore", error=error))
             else:
-                await task.enlisted.ended(error)
+                await task.enlisted.failed(error)
         else:
             if task.enlisted is not None:
-                await task.enlisted.ended(None)
+                self._claims.then(task.enlisted.told)
 
     async def rescore(
         self, cause: str, names: Sequence[SessionName], event: str = "", *, at_hand: bool = False
@@ -197,7 +205,8 @@ class Rescorer:
         be read; what another left may not be known here yet.
 
         What goes wrong with one of them is told, or for an `event` raised when the others are
-        done; so is that what the event said had to be set aside.
+        done; so is that what the event said had to be set aside. On return all is marked as told,
+        but what is `at_hand` soon after (`Claims.then`).
         """
         troubles: list[Exception] = []
         for start in range(0, len(names), BATCH):
@@ -205,9 +214,13 @@ class Rescorer:
             sessions = self._held(batch) if at_hand else []
             held = {session.name for session in sessions}
             sessions += await self.read([name for name in batch if name not in held])
-            troubles += await self._tell(sessions, event=event)
+            # What leads here is struck out when this is done: so others' claims are waited for.
+            patient = not at_hand or bool(event)
+            troubles += await self._tell(sessions, event=event, patient=patient)
             self._telemetry.record(Rescored(cause=cause, sessions=len(sessions)))
             await trio.lowlevel.checkpoint()
+        if not at_hand:
+            await self._claims.mark()
         if troubles and event:
             raise troubles[0]
         for error in troubles:
@@ -215,8 +228,9 @@ class Rescorer:
 
     async def judge_anew(self, cause: str, sessions: Sequence[Assembled]) -> None:
         """Look at sessions that were read: not for an event, but as they are judged otherwise."""
-        for error in await self._tell(sessions, by_event=False):
+        for error in await self._tell(sessions, by_event=False, patient=True):
             self._telemetry.record(WorkerFailed(where="resweep", error=error))
+        await self._claims.mark()
         self._telemetry.record(Rescored(cause=cause, sessions=len(sessions)))
 
     def _held(self, names: Sequence[SessionName]) -> list[Assembled]:
@@ -265,12 +279,18 @@ class Rescorer:
         ]
 
     async def _tell(
-        self, sessions: Iterable[Assembled], *, event: str = "", by_event: bool = True
+        self,
+        sessions: Iterable[Assembled],
+        *,
+        event: str = "",
+        by_event: bool = True,
+        patient: bool,
     ) -> list[Exception]:
         """Tell what is untold of these sessions; gives what went wrong with single ones."""
         now = self._clock()
         evaluator = self._view.evaluator
-        joins: list[tuple[Join, Telling | None]] = []
+        due: list[Due] = []
+        checkpoints: list[Join] = []
         troubles: list[Exception] = []
         prompted: list[Prompted] = []
         for count, session in enumerate(sessions, 1):
@@ -280,58 +300,46 @@ class Rescorer:
                 troubles.append(error)
                 continue
             troubles += _choked(found.culprits, event)
-            joins += [(self._claim(session, telling, now), telling) for telling in found.missing]
+            key = self._names.session_record(session.name)
+            channel = self._names.user_channel(session.name.user)
+            due += [Due(key, channel, telling) for telling in found.missing]
             prompted.append(_prompted(session, found.missing))
             if found.checkpoint:
-                joins.append((self._join(session, found.checkpoint, now), None))
+                checkpoints.append(
+                    Join(
+                        key,
+                        found.checkpoint,
+                        int(now * 1000) + 60_000,  # at least; a record's expiry only grows
+                        int(now * 1000),
+                        publish=channel,
+                        want_record=False,
+                    )
+                )
             if count % FOLDS == 0:
                 await trio.lowlevel.checkpoint()
         if self._budget is not None:
             # Before the claims, as it can be done again: nothing is lost with a sidecar that dies.
             await self._budget.count(prompted, now)
-        await self._claim_all(joins, by_event=by_event)
+        if checkpoints:
+            await self._store.join(*checkpoints)
+            for join in checkpoints:
+                self._view.learn(join.key, join.fields)
+        if due and self._announcer is not None:
+            # Before the claims: what is claimed has been recorded, whoever dies in between.
+            behind = await self._announcer.record([one.telling for one in due])
+            due = [one for one in due if one.telling.news_id not in behind]
+        await self._claims.tell(due, by_event=by_event, patient=patient)
         return troubles
 
-    async def _claim_all(self, joins: list[tuple[Join, Telling | None]], *, by_event: bool) -> None:
-        if not joins:
-            return
-        if self._announcer is not None:
-            # Before the claims: what is claimed has been recorded, whoever dies in between.
-            behind = await self._announcer.record([one for _, one in joins if one is not None])
-            joins = [pair for pair in joins if pair[1] is None or pair[1].news_id not in behind]
-        if not joins:
-            return
-        answers = await self._store.join(*(join for join, _ in joins))
-        for (join, telling), answer in zip(joins, answers, strict=True):
-            if answer.joined:
-                self._view.learn(join.key, join.fields)
-                if telling is not None and telling.observation is not None:
-                    told = telling.observation
-                    self._telemetry.record(told if by_event else _untimed(told))
+    async def keep_marking(
+        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Mark what was told as such, for ever."""
+        await self._claims.run(task_status=task_status)
 
-    def _claim(self, session: Assembled, telling: Telling, now: float) -> Join:
-        """Claim a telling: whoever writes the claim first tells.
-
-        Its value is this sidecar's own, so that a join whose answer was lost can be done again
-        without anything being told twice.
-        """
-        claim = claim_field(telling.policy, telling.claimed)
-        owner = f"{int(now * 1000):016d}{self._new_id()}".encode()
-        fields = {claim: owner, told_field(telling.policy): telling.value}
-        return self._join(session, fields, now, unless=claim)
-
-    def _join(
-        self, session: Assembled, fields: Record, now: float, unless: bytes | None = None
-    ) -> Join:
-        return Join(
-            self._names.session_record(session.name),
-            fields,
-            int(now * 1000) + 60_000,  # at least; a record's expiry only grows
-            int(now * 1000),
-            unless=unless,
-            publish=self._names.user_channel(session.name.user),
-            want_record=False,
-        )
+    async def mark(self) -> None:
+        """Mark what was told as such, now. Raises `Unavailable`, `Overloaded`."""
+        await self._claims.mark()
 
     def untold(self, live: Live) -> bool:
         """Whether something of a session in the view is yet to be told."""
@@ -364,13 +372,6 @@ def _prompted(session: Assembled, missing: Iterable[Telling]) -> Prompted:
     subject = session.record.get(WHO_USER, b"").decode() or session.name.user
     moments = {telling.prompt for telling in missing if telling.prompt is not None}
     return Prompted(session.name, subject, tuple(sorted(moments)), session.namespace)
-
-
-def _untimed(observation: Observation) -> Observation:
-    """The time since the event that began it says nothing of how fast events are dealt with."""
-    if isinstance(observation, Marked):
-        return msgspec.structs.replace(observation, signal_to_mark_seconds=None)
-    return observation
 
 
 class _Untold(NamedTuple):

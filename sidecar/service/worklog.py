@@ -69,12 +69,13 @@ class Enlisted:
         """The event's id."""
         return self._work.event
 
-    async def ended(self, error: Exception | None) -> None:
-        """All is told, or it failed."""
-        if error is None:
-            self._log.strike(self._handle)
-        else:
-            await self._log.failed(self._handle, self._work, error)
+    def told(self) -> None:
+        """All is told: have it struck out, soon."""
+        self._log.strike(self._handle)
+
+    async def failed(self, error: Exception) -> None:
+        """The work failed: it stays for another try, or was one too many."""
+        await self._log.failed(self._handle, self._work, error)
 
 
 class WorkLog:

@@ -14,7 +14,7 @@ record has
     event:SOURCE/ID                     ids that have counted already, and for what
     fanned:SOURCE/ID                    those whose many sessions are in the backlog
     told:POLICY                         what was last logged and counted of a policy's mark
-    claim:POLICY|VALUE                  which sidecar told it
+    claim:POLICY|VALUE                  which sidecar has claimed to tell it, and when
     checkpoint:state                    the state up to some stamp
     keep:until                          a token must be stopped for longer than facts are kept
 """
@@ -352,9 +352,19 @@ def told_field(policy: str) -> bytes:
     return _TOLD + policy.encode()
 
 
-def claim_field(policy: str, value: bytes) -> bytes:
-    """The field by which one sidecar claims to tell this value of a policy's mark."""
-    return b"claim:" + policy.encode() + b"|" + value
+def claim_field(policy: str, value: bytes, turn: int = 1) -> bytes:
+    """The field by which one sidecar claims to tell this value of a policy's mark.
+
+    `turn`: the first, or the one after that whose owner did not tell.
+    """
+    first = b"claim:" + policy.encode() + b"|" + value
+    return first if turn == 1 else first + b"|%d" % turn
+
+
+def claimed_at(claim: bytes) -> int:
+    """When something was claimed (unix milliseconds), as a claim's value says; 0: it does not."""
+    digits = claim[:16]
+    return int(digits) if len(digits) == 16 and digits.isdigit() else 0
 
 
 def told_of(record: Mapping[bytes, bytes]) -> dict[str, bytes]:

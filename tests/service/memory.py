@@ -1,8 +1,11 @@
 """A store in memory, held to the real one by tests/contracts, and a pod's journeys upon it."""
 
 import itertools
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
+
+import trio
 
 from sidecar.domain.assurance import Authentication
 from sidecar.domain.evaluator import Evaluator
@@ -24,7 +27,7 @@ from sidecar.service.fan_out import FanOut
 from sidecar.service.guarding import Guard
 from sidecar.service.inspection import Inspector
 from sidecar.service.intake import Intake
-from sidecar.service.observations import Observation
+from sidecar.service.observations import Marked, Observation
 from sidecar.service.rescore import Rescorer
 from sidecar.service.resweep import Resweeper
 from sidecar.service.saver import Saver
@@ -385,6 +388,7 @@ class Pod:
             clock=self.clock,
             new_id=lambda: f"{name}-claim{next(ids)}",
             queue=100,
+            written=trio.lowlevel.checkpoint,
             announcer=Announcer(outbox, self.telemetry) if outbox else None,
             budget=Budget(
                 settings=lambda: settings.friction,
@@ -539,3 +543,26 @@ class Pod:
             await self.saver.save(await self.view.take_unsaved())
         await self.rescorer.drain()
         await self.worklog.strike_out()
+
+
+def marked(*pods: Pod) -> Counter[str]:
+    """How often these have told of each session that it is marked."""
+    return Counter(one.session for one in _marks(pods))
+
+
+def all_told(pods: Iterable[Pod], sessions: Iterable[str], most: int) -> None:
+    """Each session's mark is told by pods of which some have died, and none twice unsaid.
+
+    `most` may be told again: what somebody had told who died before it was marked as told.
+    """
+    marks = _marks(pods)
+    first = Counter(one.session for one in marks if not one.again)
+    again = [one.session for one in marks if one.again]
+    assert {one.session for one in marks} == set(sessions)
+    assert not first or max(first.values()) == 1
+    assert len(again) == len(set(again)) <= most
+
+
+def _marks(pods: Iterable[Pod]) -> list[Marked]:
+    seen = (one for pod in pods for one in pod.telemetry.of(Marked))
+    return [one for one in seen if isinstance(one, Marked)]

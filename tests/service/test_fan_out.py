@@ -11,10 +11,11 @@ from sidecar.domain.stamp import at
 from sidecar.service.answers import Unavailable
 from sidecar.service.backlog import STALE
 from sidecar.service.fan_out import BACKLOG
-from sidecar.service.observations import Cleared, Marked, Rescored
+from sidecar.service.observations import Cleared, Rescored
+from sidecar.service.paging import SLICE
 from sidecar.service.store import MEMBERS_BOUND, Load, Loaded
 from tests.domain.scenes import policy
-from tests.service.memory import MemoryStore, Pod, Tokens
+from tests.service.memory import MemoryStore, Pod, Tokens, all_told, marked
 
 RISKY = policy(UserRisk(RiskLevel.MEDIUM), name="risky")
 SESSIONS = MEMBERS_BOUND + 43
@@ -40,12 +41,6 @@ async def scene(*names: str, store: MemoryStore | None = None) -> tuple[MemorySt
     for pod in pods:
         pod.now = 1010.0
     return store, pods
-
-
-def marked(*pods: Pod) -> Counter[str]:
-    return Counter(
-        one.session for pod in pods for one in pod.telemetry.of(Marked) if isinstance(one, Marked)
-    )
 
 
 async def work(pod: Pod) -> None:
@@ -104,7 +99,7 @@ async def test_what_one_that_died_left_is_told_by_another(steps: int) -> None:
     assert marked(a) != ALL
     b.now += STALE
     await work(b)
-    assert marked(a, b) == ALL
+    all_told((a, b), ALL, SLICE)
     assert (await b.fan_out.status()).done == SESSIONS
 
 

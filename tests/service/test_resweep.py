@@ -10,9 +10,10 @@ from sidecar.domain.signal import RiskLevelChange, Subject
 from sidecar.domain.stamp import at
 from sidecar.service.answers import Unavailable
 from sidecar.service.observations import Marked, Rescored, Told
+from sidecar.service.paging import SLICE
 from sidecar.service.resweep import IDLE, SETTLED, TERM
 from tests.domain.scenes import AWAY, BERLIN, HOME, LISBON, policy
-from tests.service.memory import MemoryStore, Pod, Tokens
+from tests.service.memory import MemoryStore, Pod, Tokens, all_told, marked
 
 RISKY = policy(UserRisk(RiskLevel.MEDIUM), name="risky")
 LATER = policy(UserRisk(RiskLevel.HIGH), name="later")
@@ -40,12 +41,6 @@ async def scene(*names: str) -> tuple[MemoryStore, list[Pod]]:
         pod.now = 2000.0
         pod.resweeper.use("g1")
     return store, pods
-
-
-def marked(*pods: Pod) -> Counter[str]:
-    return Counter(
-        one.session for pod in pods for one in pod.telemetry.of(Marked) if isinstance(one, Marked)
-    )
 
 
 def finished(pod: Pod) -> int:
@@ -150,7 +145,7 @@ async def test_what_one_that_died_had_taken_is_done_by_another(steps: int) -> No
     assert (await b.resweeper.status()).state == "running"  # until what a has is stale
     b.now += TERM
     await b.resweeper.turn()
-    assert marked(a, b) == ALL
+    all_told((a, b), ALL, SLICE)
     status = await b.resweeper.status()
     assert (status.state, status.done) == ("done", SESSIONS)
 
