@@ -29,7 +29,10 @@ from sidecar.wire.transmitter_settings import Transmitter
 from tests.adapters.recipients import key_file, secret_file
 from tests.adapters.servers import Server, impatient
 from tests.domain.scenes import policy
-from tests.stories.running import ISSUER, Pods, eventually, running, token
+from tests.stories.running import ISSUER, Pods, eventually, running, token, unique
+from tests.stories.test_logout import configured, logout, revoke, signed
+from tests.stories.transmitting import EXAMPLES, fresh, push, receiving
+from tests.stories.transmitting import signed as set_of
 
 OLD, NEW = "o" * 44, "n" * 44
 POLICIES = (
@@ -95,12 +98,17 @@ def test_two_keyed_daemons_agree_and_neither_store_nor_log_names_anybody(
 ) -> None:
     loud = Log(level="debug", checks=True, explain=True)
 
-    def change(settings: Settings, _: int) -> Settings:
+    def change(settings: Settings, index: int) -> Settings:
+        settings = configured(receiving(settings, events=("session-revoked",)), index)
         return msgspec.structs.replace(settings, privacy=keyed(NEW), log=loud)
 
     with running(emptied.url, POLICIES, change=change) as pods:
         act(pods)
+        tell_from_outside(pods)
         told = dumped(emptied)
+        for one in pods.addresses:
+            for path in ("/metrics", "/readyz"):
+                assert named_in(httpx.get(f"{one.admin[0]}{path}").content) == []
         shown = httpx.get(
             f"{pods.addresses[0].admin[0]}/v1/sessions?user={USER}",
             headers={"Authorization": "Bearer operator"},
@@ -118,7 +126,8 @@ def test_two_keyed_daemons_agree_and_neither_store_nor_log_names_anybody(
         assert line["subject"] == pseudonym(key, Kind.USER, ISSUER, USER)
         assert line["session"] == pseudonym(key, Kind.SESSION, ISSUER, SESSION)
         assert "reason" not in line
-    assert {"session-revoked", "checked"} <= {line["event"] for line in lines}
+    outside = {"security-event-token", "logout", "event-invalid", "token-refused"}
+    assert {"session-revoked", "checked", *outside} <= {line["event"] for line in lines}
 
 
 def test_in_plain_form_all_of_that_is_there_to_be_found(emptied: Server) -> None:
@@ -236,6 +245,36 @@ def act(pods: Pods) -> None:
     reply = a.trusted("session-revoked", {"user": USER}, data=told, wait="everywhere", timeout=5)
     assert (reply.get("settled"), reply.get("have")) == (True, 2), reply
     assert eventually(lambda: b.check(weak)["decision"], lambda found: found == "deny")
+
+
+def tell_from_outside(pods: Pods) -> None:
+    """What transmitters and providers say of somebody, and what is wrong in what is said."""
+    address, (a, _) = pods.addresses[0], pods.clients
+    claims = fresh(next(one for one in EXAMPLES if "session-revoked" in str(one["claims"])))
+    (payload,) = claims["events"].values()
+    payload.update(reason_admin={"en": REASON}, initiating_entity=USER)
+    subjects: tuple[dict[str, object], ...] = (
+        {"format": "email", "email": USER},
+        {"format": "complex", "user": {"format": "email", "email": USER}, USER: 1},
+        {"format": "email", "email": f"{USER}\0"},
+        {"format": "iss_sub", "iss": "https://else.example", "sub": USER},
+    )
+    for subject in subjects:
+        push(address.receiver[0], set_of({**claims, "jti": unique("jti"), "sub_id": subject}))
+    for text in (signed(sub=USER, sid=SESSION), signed(sub=USER, nonce="n"), signed(sub=[USER])):
+        logout(pods, text)
+    revoke(pods, {"sub_id": {"format": "email", "email": USER}})
+    revoke(pods, {"sub_id": {"format": "email", "email": [USER]}})
+    for wrong in ({"type": USER}, {"time": USER}, {"subject": {"user": [USER]}}, {"wait": USER}):
+        event = {"type": "session-revoked", "subject": {"user": USER}, **wrong}
+        assert a.ask(op="event", **event)["ok"] is False
+    for shown in (
+        token(USER, SESSION, issuer=f"https://{USER}"),
+        token(USER, SESSION, nbf=SESSION),
+        token(USER, SESSION, deviceid=[DEVICE]),
+        token(f"{USER}\0", SESSION),
+    ):
+        assert a.check(shown)["ok"] is False
 
 
 @pytest.mark.parametrize(

@@ -262,7 +262,10 @@ def test_every_secret_rotates_and_the_old_ones_are_refused(rotating: Rotating) -
         assert at.daemon.is_ready()
         assert "auth" not in str(server.execute_command("ACL", "LOG"))
     assert level(at.daemon, "sidecar_restart_required ") == 0
-    assert not any(value in at.daemon.log.read_text() for value in (*OLD.values(), *NEW.values()))
+    command = Path(f"/proc/{at.daemon.process.pid}/cmdline").read_text()
+    probes = [httpx.get(f"{at.daemon.admin}{path}").text for path in ("/metrics", "/readyz")]
+    told = "\n".join((at.daemon.log.read_text(), command, *probes))
+    assert not any(value in told for value in (*OLD.values(), *NEW.values()))
 
 
 def test_a_credential_that_cannot_be_read_lets_nobody_in_and_is_told(rotating: Rotating) -> None:
