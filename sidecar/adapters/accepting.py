@@ -6,6 +6,7 @@ are shielded from the cancellation until then.
 """
 
 import errno
+import select
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from enum import StrEnum
@@ -116,18 +117,18 @@ class Acceptor:
                 except OSError as error:
                     if error.errno in _BROKEN:
                         raise
-                    await self._recover(error)
+                    await self._recover(error, waiting)
         finally:
             waiting.detach()  # the descriptor is the listener's
 
-    async def _recover(self, error: OSError) -> None:
+    async def _recover(self, error: OSError, waiting: socket.socket) -> None:
         """Go on after a connection that could not be accepted; all else concerns that one alone.
 
         Out of descriptors: one comes back when a connection ends. It may be anybody's who takes it,
         so that in any case the next attempt is not made at once.
         """
-        if error.errno not in _CAPACITY:
-            return
+        if error.errno not in _CAPACITY or not _has_waiting(waiting):
+            return  # Linux says EMFILE before it looks whether anybody waits
         self._on_crowding(Crowding.NO_DESCRIPTOR)
         if self._seats.make_room() is not None:
             self._on_crowding(Crowding.MADE_ROOM)
@@ -170,6 +171,12 @@ class Acceptor:
             pass  # it has hung up
         finally:
             self._refusing -= 1
+
+
+def _has_waiting(listener: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(listener, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 async def send_all(connection: SocketType, data: bytes | bytearray) -> None:
