@@ -12,6 +12,7 @@ import os
 import socket
 import stat
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,6 +25,20 @@ BACKLOG = 512
 _SUFFIX = ".new"
 _LONGEST = (107 if sys.platform == "linux" else 103) - len(_SUFFIX)
 """Bytes of a path (unix(7), `sun_path`) that leave room for the name it is bound under first."""
+
+
+def usual_path(path: str, environ: Mapping[str, str]) -> str:
+    """Return where a socket goes that nothing names: to `path`, if it can be made there.
+
+    Else into the user's own directory for such things (the XDG base directory specification), if
+    there is one; clients look there, too.
+    """
+    directory = Path(environ.get("XDG_RUNTIME_DIR", ""))
+    can_write = os.W_OK | os.X_OK
+    if os.access(Path(path).parent, can_write):
+        return path
+    is_ours = directory.is_absolute() and os.access(directory, can_write)
+    return str(directory / Path(path).name) if is_ours else path
 
 
 class AddressInUse(Exception):  # noqa: N818 - named by who must act: the operator

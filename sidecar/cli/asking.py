@@ -18,7 +18,8 @@ def add_socket(parser: argparse.ArgumentParser) -> None:
         "--socket",
         metavar="PATH",
         default="",
-        help=f"the daemon's socket (default: $SIDECAR_SOCKET, else {DEFAULT_PATH})",
+        help=f"the daemon's socket (default: $SIDECAR_SOCKET, else {DEFAULT_PATH}, or where that"
+        " directory cannot be written $XDG_RUNTIME_DIR/sidecar.sock)",
     )
     parser.add_argument(
         "--timeout",

@@ -29,11 +29,12 @@ from sidecar.client.protocol import (
     event_request,
     matched,
     may_repeat,
+    named_path,
     ping_request,
     receipt_of,
     referred,
-    socket_path,
     unreachable,
+    usual_path,
     watch_request,
 )
 
@@ -115,7 +116,8 @@ class AsyncClient:
         self, loop: Loop, path: str = "", *, timeout: float = 5.0, connections: int = 16
     ) -> None:
         self.loop = loop
-        self.path = socket_path(path)
+        self._named = named_path(path)
+        self.path = self._named or usual_path()
         self._timeout = timeout
         self._connections = connections
         self._idle: list[_Connection] = []
@@ -253,6 +255,7 @@ class AsyncClient:
         return None
 
     async def _connect(self, patience: float) -> _Connection:
+        self.path = self._named or usual_path()
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.setblocking(False)
         try:

@@ -41,7 +41,7 @@ class SyncDoor:
     @cached_property
     def standings(self) -> Standings:
         """Who is told when a session's standing changes."""
-        return Standings(self.client.path, self.gate.timeout)
+        return Standings(self.gate.socket, self.gate.timeout)
 
     def close(self) -> None:
         """Close what lies idle; the next call opens another."""

@@ -37,10 +37,11 @@ from sidecar.client.protocol import (
     decoded,
     event_request,
     matched,
+    named_path,
     receipt_of,
     referred,
-    socket_path,
     unreachable,
+    usual_path,
     watch_request,
 )
 
@@ -70,7 +71,8 @@ class LocalClient(Calls):
     """
 
     def __init__(self, path: str = "", timeout: float = 5.0) -> None:
-        self.path = socket_path(path)
+        self._named = named_path(path)
+        self.path = self._named or usual_path()
         self._timeout = timeout
         self._socket: socket.socket | None = None
         self._renew()
@@ -223,6 +225,7 @@ class LocalClient(Calls):
             raise self._broken(error) from error
 
     def _connect(self) -> socket.socket:
+        self.path = self._named or usual_path()
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.settimeout(self._timeout)
         try:

@@ -22,7 +22,8 @@ from sidecar.client.protocol import (
     Stale,
     Unreachable,
     may_repeat,
-    socket_path,
+    named_path,
+    usual_path,
 )
 
 
@@ -34,11 +35,16 @@ class PooledClient(Calls):
     """
 
     def __init__(self, path: str = "", *, timeout: float = 5.0, connections: int = 16) -> None:
-        self.path = socket_path(path)
+        self._named = named_path(path)
         self._timeout = timeout
         self._connections = connections
         self._idle: list[LocalClient] = []
         self._renew()
+
+    @property
+    def path(self) -> str:
+        """Where the sidecar is."""
+        return self._named or usual_path()
 
     def _renew(self) -> None:
         self._process = os.getpid()
@@ -59,7 +65,7 @@ class PooledClient(Calls):
 
     def watch(self, sessions: Iterable[str] | None = None) -> Generator[Change, None, None]:
         """As `LocalClient.watch`, on a connection of its own, beside the pool."""
-        with LocalClient(self.path, self._timeout) as client:
+        with LocalClient(self._named, self._timeout) as client:
             yield from client.watch(sessions)
 
     def ask(self, request: Mapping[str, Any], timeout: float | None = None) -> Mapping[str, Any]:
@@ -83,7 +89,7 @@ class PooledClient(Calls):
                 "Have more connections, or find out why the sidecar is slow: see its /metrics.",
             )
         try:
-            client = _last(idle) or LocalClient(self.path, self._timeout)
+            client = _last(idle) or LocalClient(self._named, self._timeout)
             try:
                 yield client
             finally:

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 DEFAULT_PATH = "/run/sidecar/sidecar.sock"
@@ -140,9 +141,31 @@ class Change:
     reasons: tuple[Reason, ...] = ()
 
 
-def socket_path(path: str = "") -> str:
-    """The path that was asked for, else `SIDECAR_SOCKET`, else the usual one."""
-    return path or os.environ.get("SIDECAR_SOCKET", "") or DEFAULT_PATH
+def named_path(path: str = "") -> str:
+    """The path that was asked for, else `SIDECAR_SOCKET`, else none."""
+    return path or os.environ.get("SIDECAR_SOCKET", "")
+
+
+def usual_path() -> str:
+    """Where a daemon listens whose socket nothing names: as it is now, so look each time.
+
+    A daemon that cannot write to `/run/sidecar` listens in its user's `XDG_RUNTIME_DIR`. Who asks
+    may be another user than the daemon, so that what is there comes before what could be written.
+    """
+    usual, directory = Path(DEFAULT_PATH), Path(os.environ.get("XDG_RUNTIME_DIR", ""))
+    own = directory / usual.name
+    if not directory.is_absolute() or _is_there(usual):
+        return str(usual)
+    if _is_there(own) or not os.access(usual.parent, os.W_OK | os.X_OK):
+        return str(own)
+    return str(usual)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # in a directory that is closed to us
+        return False
 
 
 # Requests

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from time import monotonic
 
 from sidecar.client.local import LocalClient
-from sidecar.client.protocol import Refused, Unreachable, socket_path
+from sidecar.client.protocol import Refused, Unreachable, named_path
 
 RETRY = 1.0
 """Seconds between attempts to reach the sidecar."""
@@ -49,7 +49,7 @@ class Standings:
     """Followers of sessions, and the thread that wakes them."""
 
     def __init__(self, path: str = "", timeout: float = 5.0) -> None:
-        self._path = socket_path(path)
+        self._path = named_path(path)
         self._timeout = timeout
         self._renew()
 

@@ -12,6 +12,7 @@ import msgspec
 
 from sidecar.adapters.prefixes import InvalidPrefixes, Prefixes, load
 from sidecar.adapters.regular_files import read_text
+from sidecar.adapters.socket_files import usual_path
 from sidecar.adapters.transmitter_files import look_into, paths_of
 from sidecar.adapters.yaml_directory import yaml_files
 from sidecar.domain.assurance import Ladder
@@ -25,10 +26,10 @@ from sidecar.domain.scene import World
 from sidecar.domain.session import Surroundings
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.stepping import Stepper
-from sidecar.wire.config import read_what_can_be
+from sidecar.wire.config import Reading, read_what_can_be
 from sidecar.wire.paths import InvalidRoute, Routes
 from sidecar.wire.policyfile import read_policies
-from sidecar.wire.positions import ConfigError, Problem, Table, placed
+from sidecar.wire.positions import ConfigError, Problem, Table, is_named, placed
 from sidecar.wire.secret_files import secret_paths, with_renewed_secrets
 from sidecar.wire.settings import ALL_TRUSTED, Settings, files_of
 from sidecar.wire.sources import sources_of
@@ -87,7 +88,8 @@ def read_configuration(
     given the settings and where they stand. Sections that cannot be read are as by default there.
     """
     reading = read_what_can_be(_said(file), str(file), environ, read_text)
-    settings, root, problems = reading.settings, reading.root, list(reading.problems)
+    settings = _with_socket(reading, environ)
+    root, problems = reading.root, list(reading.problems)
     policies: tuple[Policy, ...] = ()
     if reading.policies:
         try:
@@ -119,6 +121,17 @@ def read_configuration(
         claims_of(policies, break_glass_of(settings).values()),
         root,
     )
+
+
+def _with_socket(reading: Reading, environ: Mapping[str, str]) -> Settings:
+    """Put the socket that nothing names where it can be made."""
+    settings = reading.settings
+    if is_named(reading.root, "socket.path"):
+        return settings
+    socket = msgspec.structs.replace(
+        settings.socket, path=usual_path(settings.socket.path, environ)
+    )
+    return msgspec.structs.replace(settings, socket=socket)
 
 
 def renew_secrets(configuration: Configuration) -> Configuration:

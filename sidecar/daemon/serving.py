@@ -70,10 +70,10 @@ from sidecar.service.observations import (
 )
 from sidecar.wire.descriptors import bounds_of, fitted, needed_by
 from sidecar.wire.memory_shares import shares_of
-from sidecar.wire.positions import ConfigError
+from sidecar.wire.positions import ConfigError, is_named
 from sidecar.wire.reach import binds_of
 from sidecar.wire.sealing import forms_of
-from sidecar.wire.settings import Eviction, Settings
+from sidecar.wire.settings import Eviction, Settings, Socket
 from sidecar.wire.socket_lines import Refusal
 from sidecar.wire.unasked import Exemption
 
@@ -331,7 +331,7 @@ class Daemon:
                 if journeys.transmission is not None:
                     with naming_key(self.configuration.file, "transmitter"):
                         transmitter = await journeys.transmission.open(work)
-                self.telemetry.record(Told(event="started", fields={"socket": socket}))
+                self._tell_started(socket)
                 self.health.good("doors")
                 task_status.started(
                     Addresses(socket, http, admin, grpc, transmitter, receiver, intake)
@@ -461,6 +461,13 @@ class Daemon:
         with naming_key(self.configuration.file, "socket"):
             path: str = await doors.start(run)
         return path
+
+    def _tell_started(self, socket: str) -> None:
+        fields: dict[str, str | int | float | bool] = {"socket": socket}
+        usual, tree = Socket().path, self.configuration.tree
+        if socket != usual and tree is not None and not is_named(tree, "socket.path"):
+            fields["detail"] = f"nothing names socket.path, and {usual} cannot be made here"
+        self.telemetry.record(Told(event="started", fields=fields))
 
     def _invalid(self, refusal: Refusal) -> None:
         detail = f"{refusal.field}: {refusal.message}" if refusal.field else refusal.message

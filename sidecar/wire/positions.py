@@ -110,6 +110,13 @@ class Refused(msgspec.Struct, frozen=True):
 Node: TypeAlias = Scalar | Listing | Table | Refused
 
 
+def is_named(root: Table, field: str) -> bool:
+    """Return whether a key of a section stands in the configuration."""
+    section, _, key = field.partition(".")
+    node = root.entries[section].node if section in root.entries else None
+    return isinstance(node, Table) and key in node.entries
+
+
 def place_of(root: Node, field: str) -> Place:
     """Return where a field stands, by its key; else where the nearest thing around it stands."""
     node, place = root, root.place

@@ -144,7 +144,8 @@ class HttpEvents(enum.StrEnum):
 class Socket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The local socket."""
 
-    # also `SIDECAR_SOCKET`
+    # also `SIDECAR_SOCKET`; where nothing names it and /run/sidecar cannot be written, it is
+    # `$XDG_RUNTIME_DIR/sidecar.sock`
     path: File = "/run/sidecar/sidecar.sock"
     mode: Mode = "0660"  # octal, in quotes
     group: str = ""  # the group that owns it; empty: the process's own

@@ -13,6 +13,7 @@ import pytest
 import trio
 
 from sidecar import client
+from sidecar.client import protocol
 from sidecar.client.local import (
     LONGEST_LINE,
     WINDOW,
@@ -25,6 +26,8 @@ from sidecar.client.local import (
     Refused,
     Unreachable,
 )
+from sidecar.client.pool import PooledClient
+from sidecar.client.protocol import usual_path
 from sidecar.service.answers import StandingChange
 from tests.client.sidecar import Sidecar
 
@@ -199,7 +202,34 @@ def test_the_path_comes_from_the_environment(
     assert LocalClient().path == str(tmp_path / "x.sock")
     assert LocalClient("/else").path == "/else"
     monkeypatch.delenv("SIDECAR_SOCKET")
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     assert LocalClient().path == "/run/sidecar/sidecar.sock"
+
+
+def test_where_nothing_names_the_socket_it_is_looked_for_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SIDECAR_SOCKET", raising=False)
+    own, run = tmp_path / "user", tmp_path / "run"
+    own.mkdir()
+    monkeypatch.setattr(protocol, "DEFAULT_PATH", str(run / "sidecar.sock"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "")
+    assert usual_path() == str(run / "sidecar.sock")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "user")  # the specification wants it absolute
+    assert usual_path() == str(run / "sidecar.sock")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(own))
+    assert usual_path() == str(own / "sidecar.sock")  # what a daemon would do
+    early = LocalClient()
+    run.mkdir()
+    assert usual_path() == str(run / "sidecar.sock")
+    (own / "sidecar.sock").touch()
+    assert usual_path() == str(own / "sidecar.sock")
+    (run / "sidecar.sock").touch()
+    assert usual_path() == str(run / "sidecar.sock")
+    with pytest.raises(Unreachable, match=str(run)):
+        early.ping()
+    assert PooledClient().path == str(run / "sidecar.sock")
+    assert LocalClient("/named").path == "/named"
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 /** A pooled client of the sidecar's local socket, of Node.js' own modules alone. */
 import { Connection } from "./connection.js";
+import { usualPath } from "./paths.js";
 import {
-  DEFAULT_PATH,
   Refused,
   Unreachable,
   changeOf,
@@ -38,7 +38,7 @@ const MARGIN = 1;
  * idle and broke, and where twice is the same as once.
  */
 export class SidecarClient {
-  readonly path: string;
+  readonly #named: string;
   readonly #timeout: number;
   readonly #bound: number;
   readonly #idle: Connection[] = [];
@@ -46,9 +46,14 @@ export class SidecarClient {
   #busy = 0;
 
   constructor(options: ClientOptions = {}) {
-    this.path = options.path || process.env["SIDECAR_SOCKET"] || DEFAULT_PATH;
+    this.#named = options.path || process.env["SIDECAR_SOCKET"] || "";
     this.#timeout = (options.timeout ?? 5) * 1000;
     this.#bound = options.connections ?? 16;
+  }
+
+  /** Where the sidecar is. Where nothing names it, that is looked at each time. */
+  get path(): string {
+    return this.#named || usualPath();
   }
 
   /** Ask whether a call may pass. */
