@@ -134,7 +134,12 @@ class Introspector:
                 self._client = None
 
     def show(self, issuer: Issuer) -> None:
-        """Be known to the issuer by these secrets from now on; all else must be as it was."""
+        """Be known to the issuer by these secrets from now on; all else must be as it was.
+
+        What it refused by others it may answer now: it is asked at once.
+        """
+        if issuer.introspection != self._settings:
+            self._breaker.answered()
         self.issuer, self._settings = issuer, issuer.introspection
 
     @property

@@ -83,8 +83,11 @@ class Told(list[tuple[Outcome, str]]):
 
 
 class World:
-    def __init__(self, endpoint: Endpoint, verifier: TokenVerifier, told: Told) -> None:
+    def __init__(
+        self, endpoint: Endpoint, verifier: TokenVerifier, told: Told, introspector: Introspector
+    ) -> None:
         self.endpoint, self.verifier, self.told = endpoint, verifier, told
+        self.introspector = introspector
 
     async def flaw(self, token: str, now: float = NOW) -> Flaw:
         with pytest.raises(InvalidToken) as caught:
@@ -111,7 +114,8 @@ async def world(
             keys = KeySource(issuer, Tokens())
         introspector = Introspector(issuer, cache, keys=keys, on_answer=told, jitter=lambda: 0.0)
         await nursery.start(introspector.run)
-        yield World(endpoint, TokenVerifier([], Tokens(cache=cache), [introspector]), told)
+        verifier = TokenVerifier([], Tokens(cache=cache), [introspector])
+        yield World(endpoint, verifier, told, introspector)
         nursery.cancel_scope.cancel()
 
 
@@ -333,6 +337,21 @@ async def test_an_issuer_that_fails_is_left_alone_for_a_while() -> None:
                 with contextlib.suppress(Unavailable):
                     await one.verifier.verify("tok", NOW)
                 await trio.sleep(0.02)
+
+
+async def test_an_issuer_that_refused_us_is_asked_at_once_with_another_secret() -> None:
+    async with world() as one:
+        one.endpoint.status = 401
+        for number in range(FAILURES + 1):
+            with pytest.raises(Unavailable):
+                await one.verifier.verify(f"other{number}", NOW)
+        assert one.told.outcomes[-1] is Outcome.SKIPPED
+        one.endpoint.status = 200
+        issuer = one.introspector.issuer
+        asked = msgspec.structs.replace(issuer.introspection, client_secret="another")
+        one.introspector.show(msgspec.structs.replace(issuer, introspection=asked))
+        assert (await one.verifier.verify("tok", NOW)).user == "alice"
+        assert "Authorization: Basic c2lkZWNhcjphbm90aGVy" in one.endpoint.headers[-1]
 
 
 async def test_a_slow_issuer_is_given_up() -> None:
