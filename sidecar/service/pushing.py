@@ -2,7 +2,8 @@
 
 In order: the next is not sent before the one before it is settled. An answer that says that this
 event is wrong settles it. Whatever else goes wrong is tried again, with growing pauses, no sooner
-than `Retry-After` asks; after `give_up` seconds the stream is paused, and keeps what waits in it.
+than `Retry-After` asks, and at once with another `Authorization`; after `give_up` seconds the
+stream is paused, and keeps what waits in it.
 """
 
 import random
@@ -101,6 +102,7 @@ class Pushing:
         """
         failures = 0
         while True:
+            shown = self._shown(stream)
             answer = await self._post(stream, one.claims)
             match answer.fate:
                 case Fate.ACCEPTED | Fate.REFUSED:
@@ -125,16 +127,23 @@ class Pushing:
             if left <= 0:
                 await self._pause(stream, answer.detail)
                 return None
-            pause = max(self._pause_after(failures), answer.retry_after)
-            await trio.sleep(min(pause, left))
+            asked = min(answer.retry_after, left)
+            await trio.sleep(asked)
+            rest = min(self._pause_after(failures), left) - asked
+            with trio.move_on_after(max(0.0, rest)):
+                while self._shown(stream) == shown:  # noqa: ASYNC110 - files tell nobody
+                    await trio.sleep(GLANCE)
             failures += 1
 
     async def _post(self, stream: Outgoing, claims: bytes) -> Answer:
-        authorization = stream.authorization
-        if stream.fixed:
-            authorization = self._recipients.authorization(stream.recipient)
         token = self._signer.sign(claims)
-        return await self._courier.post(stream.endpoint_url, token, authorization)
+        return await self._courier.post(stream.endpoint_url, token, self._shown(stream))
+
+    def _shown(self, stream: Outgoing) -> str:
+        """The `Authorization` that the recipient is shown now."""
+        if stream.fixed:
+            return self._recipients.authorization(stream.recipient)
+        return stream.authorization
 
     def _pause_after(self, failures: int) -> float:
         settings = self._settings

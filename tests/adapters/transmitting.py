@@ -78,8 +78,10 @@ class Running:
         store: RedisStore,
         streams: RedisStreams,
         telemetry: Telemetry,
+        transmission: Transmission,
     ) -> None:
         self.client = client
+        self.transmission = transmission
         self.store = store
         self.streams = streams
         self.telemetry = telemetry
@@ -154,7 +156,7 @@ async def transmitting(settings: Settings) -> AsyncIterator[Running]:
         await transmission.start(nursery)
         (url,) = await transmission.open(nursery)
         async with httpx.AsyncClient(base_url=url, timeout=20) as client:
-            yield Running(client, store, streams, telemetry)
+            yield Running(client, store, streams, telemetry, transmission)
         nursery.cancel_scope.cancel()
 
 

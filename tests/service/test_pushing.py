@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sidecar.wire.transmitter_settings import Push
+import msgspec
+
+from sidecar.wire.transmitter_settings import FixedStream, Push
 from tests.adapters.recipients import ACCEPTED, Recipient, Scripted, claims_of, name_of, receiving
 from tests.adapters.servers import Server
 from tests.adapters.transmitting import Running, settings_of, transmitting, until
@@ -104,6 +106,32 @@ async def test_after_its_patience_the_stream_is_paused_and_holds_what_waits(
             await here.ask("POST", "/ssf/status", json={"stream_id": name, "status": "enabled"})
             await posts(recipient, before + 2)
         assert ids(recipient)[before:] == told
+
+
+async def test_who_refused_our_credential_is_shown_another_one_at_once(
+    valkey_url: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "shown"
+    file.write_text("Bearer the-first")
+    patient = Push(retry_base=3600, retry_cap=3600, give_up=86400)
+    with receiving() as recipient:
+        recipient.answers.append((401, {}, b""))
+        wanted = settings_of(tmp_path, valkey_url, push=patient)
+        mine, *others = wanted.transmitter.recipients
+        stream = FixedStream(push_to=recipient.url, authorization_file=str(file))
+        mine = msgspec.structs.replace(mine, stream=stream)
+        recipients = (mine, *others)
+        transmitter = msgspec.structs.replace(wanted.transmitter, recipients=recipients)
+        async with transmitting(msgspec.structs.replace(wanted, transmitter=transmitter)) as here:
+            await ready(here)
+            told = await here.tell("s")
+            await posts(recipient, 1)
+            file.write_text("Bearer the-second")
+            await here.transmission.reload()
+            await posts(recipient, 2)
+        assert ids(recipient) == [told, told]
+    shown = [headers["authorization"] for headers, _ in recipient.posts]
+    assert shown == ["Bearer the-first", "Bearer the-second"]
 
 
 async def test_a_changed_endpoint_gets_what_the_old_one_would_not_take(
