@@ -8,7 +8,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -164,17 +163,12 @@ def _json(text: str, where: str) -> Any:
 
 
 def _time(text: str) -> float:
+    from sidecar.wire.recorded_times import moment  # noqa: PLC0415 - a command starts quickly
+
     try:
-        return float(text)
-    except ValueError:
-        pass
-    try:
-        moment = datetime.fromisoformat(text)
+        return moment(text)
     except ValueError as error:
-        raise Stop(
-            f"sidecar emit: --time {plain(text)!r}: is neither seconds nor ISO 8601"
-        ) from error
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        raise Stop(f"sidecar emit: --time {plain(text)!r}: {error}") from error
 
 
 def _emit_file(arguments: argparse.Namespace) -> int:

@@ -257,12 +257,12 @@ def _question(arguments: argparse.Namespace, stage: "Stage") -> "Question":
 
 def _time(text: str | None) -> float:
     from sidecar.adapters import clock  # noqa: PLC0415 - a command starts quickly
-    from sidecar.wire.scenario_given import moment  # noqa: PLC0415 - likewise
+    from sidecar.wire.recorded_times import zoned  # noqa: PLC0415 - likewise
 
     if text is None:
         return float(int(clock.now()))
     try:
-        return moment(text)
+        return zoned(text)
     except ValueError as error:
         raise Stop(f"sidecar what-if: --at: {error}") from error
 

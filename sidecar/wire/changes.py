@@ -117,13 +117,14 @@ def read_place(
 
 def _coordinates(value: str) -> dict[str, object]:
     latitude, slash, longitude = value.partition("/")
+    told = {"latitude": latitude, "longitude": longitude}
     try:
-        north, east = float(latitude), float(longitude)
+        found = {name: place_values.NUMBERS[name](text) for name, text in told.items()}
     except ValueError:
-        north = east = 1e9
-    if not slash or not -90 <= north <= 90 or not -180 <= east <= 180:
+        found = {}
+    if not slash or None in found.values() or not found:
         raise ValueError("must be LATITUDE/LONGITUDE in degrees, such as 52.5/13.4")
-    return {"latitude": north, "longitude": east}
+    return dict(found)
 
 
 def _anonymizer(value: str) -> dict[str, object]:
@@ -137,7 +138,7 @@ def _anonymizer(value: str) -> dict[str, object]:
 _READ_PLACE: Mapping[str, Callable[[str], dict[str, object]]] = {
     "country": lambda value: {"country": place_values.country(value)},
     "region": lambda value: {"region": value},
-    "asn": lambda value: {"asn": spellings.asn(value)},
+    "asn": lambda value: {"asn": place_values.asn(value)},
     "coordinates": _coordinates,
     "anonymizer": _anonymizer,
 }

@@ -9,14 +9,16 @@ network's owner is registered, not where its user is, and a guess must not satis
 condition. Who wants it anyway writes `fields: {country: registered_country.iso_code}`.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from sidecar.wire import place_values
 from sidecar.wire.countries import code_of
 from sidecar.wire.settings import FieldMap
 
-_ASN_MAX = 2**32 - 1
+_WIDEST_KM = 1e6
+"""Databases may write as much as they like where they know nothing; more is a mistake."""
+
 _NOT_SAID = frozenset({None, "", "-"})
 
 _NO_COUNTRY = frozenset({"A1", "A2", "O1", "T1"})
@@ -103,10 +105,10 @@ class Fields:
         country = _country(_at(record, self._country))
         latitude = _number(_at(record, self._latitude), "latitude", -90, 90)
         longitude = _number(_at(record, self._longitude), "longitude", -180, 180)
-        accuracy = _number(_at(record, self._accuracy), "accuracy_km", 0, math.inf)
-        # 0, 0 lies in the sea: databases write it where they do not know.
-        if latitude is None or longitude is None or (latitude == 0 and longitude == 0):
-            latitude = longitude = accuracy = None
+        accuracy = _number(_at(record, self._accuracy), "accuracy_km", 0, _WIDEST_KM)
+        latitude, longitude = place_values.coordinates(latitude, longitude)
+        if latitude is None:
+            accuracy = None
         return Location(
             country=country,
             region=_region(country, _text(_at(record, self._region), "region")),
@@ -221,28 +223,14 @@ def _region(country: str, code: str) -> str:
 
 
 def _number(value: Any, field: str, least: float, most: float) -> float | None:
-    if value is None or (isinstance(value, str) and value in _NOT_SAID):
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise InvalidRecord(f"{field} is not a number")
     try:
-        number = float(value)
-    except (ValueError, OverflowError) as error:
-        raise InvalidRecord(f"{field} is not a number") from error
-    if not (math.isfinite(number) and least <= number <= most):
-        raise InvalidRecord(f"{field} is out of range")
-    return number
+        return place_values.number(value, least, most)
+    except ValueError as error:
+        raise InvalidRecord(f"{field} {error}") from None
 
 
 def _as_number(value: Any) -> int:
-    """An AS number, as a number or as text with or without `AS`."""
-    if isinstance(value, str):
-        digits = value.upper().removeprefix("AS")
-        if digits in _NOT_SAID:
-            return 0
-        value = int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 11 else None
-    elif value is None:
-        return 0
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _ASN_MAX:
-        raise InvalidRecord("asn is not an AS number")
-    return value
+    try:
+        return place_values.asn(value)
+    except ValueError:
+        raise InvalidRecord("asn is not an AS number") from None

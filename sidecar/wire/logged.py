@@ -3,10 +3,11 @@
 Lines that say something else are passed over, as are lines of other programs: logs are mixed.
 """
 
-from datetime import UTC, datetime
 from typing import NamedTuple, TypeAlias
 
 import msgspec
+
+from sidecar.wire.recorded_times import moment
 
 WOULD_MARK = "session-would-be-marked"
 WOULD_DECIDE = "would-have-decided"
@@ -67,10 +68,9 @@ def read_logged(line: bytes) -> Logged | None:
     """What a line tells; None where it is no line of the daemon's JSON log. Never raises."""
     try:
         told = _DECODER.decode(line)
-        moment = datetime.fromisoformat(told.time)
+        time = moment(told.time)
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
         return None
-    time = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     who = (told.policy, told.session, told.subject)
     match told.event:
         case event if event == WOULD_MARK:

@@ -1,4 +1,4 @@
-"""Places as other people's data spell them: one reader for recordings, scenarios and what-if.
+"""Places as other people's data spell them: one reader for recordings, databases and tools.
 
 A value that says nothing (null, an empty text, `-`, what `NaN` stands for in tables) is unknown.
 Each other one is read, or refused with the reason; a reader raises ValueError.
@@ -6,12 +6,14 @@ Each other one is read, or refused with the reason; a reader raises ValueError.
 
 import math
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from sidecar.domain.location import Place
 from sidecar.wire import spellings
 from sidecar.wire.claim_values import claim_text
 from sidecar.wire.countries import code_of, meant_by
 
+T = TypeVar("T")
 FARTHEST_KM = 20_000
 """An accuracy radius that covers the Earth."""
 
@@ -70,6 +72,15 @@ def number(value: object, least: float, most: float) -> float | None:
     return found
 
 
+def coordinates(latitude: T | None, longitude: T | None) -> tuple[T | None, T | None]:
+    """Return a pair of coordinates; None for half a pair, and for what lies at 0, 0.
+
+    That is in the sea: who writes it does not know.
+    """
+    known = latitude is not None and longitude is not None and (latitude or longitude)
+    return (latitude, longitude) if known else (None, None)
+
+
 def says_nothing(value: object) -> bool:
     """Whether a value stands where nothing is known."""
     if isinstance(value, str):
@@ -88,9 +99,7 @@ def read_place(told: Mapping[str, object]) -> Place:
             found[member] = _READERS[member](value)
         except ValueError as error:
             raise InvalidPlace(member, str(error)) from None
-    latitude, longitude = found.get("latitude"), found.get("longitude")
-    if latitude == 0 and longitude == 0:  # it lies in the sea: who writes it does not know
-        found["latitude"] = found["longitude"] = None
+    found["latitude"], found["longitude"] = coordinates(*map(found.get, ("latitude", "longitude")))
     found["accuracy_km"] = found.get("accuracy_km") or 0.0
     return Place(**found)  # type: ignore[arg-type]  # each reader returns its member's type
 
@@ -133,15 +142,20 @@ def _build(value: object) -> int:
     return int(number(value, 0, 1e12) or 0)
 
 
+NUMBERS: Mapping[str, Callable[[object], float | None]] = {
+    "latitude": lambda value: number(value, -90, 90),
+    "longitude": lambda value: number(value, -180, 180),
+    "accuracy_km": lambda value: number(value, 0, FARTHEST_KM),
+}
+"""How the members of a place that are numbers are read."""
+
 _READERS: Mapping[str, Callable[[object], object]] = {
     "country": country,
     "region": _text,
     "city": _text,
     "asn": asn,
     "organization": _text,
-    "latitude": lambda value: number(value, -90, 90),
-    "longitude": lambda value: number(value, -180, 180),
-    "accuracy_km": lambda value: number(value, 0, FARTHEST_KM),
+    **NUMBERS,
     "anonymizer": _texts,
     "meaningless": _truth,
     "build": _build,

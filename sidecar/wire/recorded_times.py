@@ -51,6 +51,17 @@ def _within(seconds: float) -> float:
     return seconds
 
 
+def zoned(text: str) -> float:
+    """Return the seconds of a time that tells its offset from UTC; raises ValueError."""
+    try:
+        found = datetime.fromisoformat(text)
+        if found.tzinfo is not None:
+            return _within(found.timestamp())
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError("must be a time such as 2026-01-05T09:00:00Z, with its offset from UTC")
+
+
 def _iso(text: str) -> float:
     told = _SHORT_OFFSET.sub(r"\1:\2", _SPACED_OFFSET.sub("", text))
     told = told.removesuffix(" UTC")

@@ -1,6 +1,5 @@
 """What a scenario begins with - sessions and places - and the plain values of scenario files."""
 
-import datetime as dt
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
@@ -26,18 +25,6 @@ _PLACE = (
 _SESSION = tuple(Described.__struct_fields__)
 UNKNOWN = "unknown"
 """Where groups or roles would stand: nobody has told which the user has."""
-_LATEST = 253_370_764_800.0  # the year 9999
-
-
-def moment(text: str) -> float:
-    """Seconds since the epoch of `2026-01-05T09:00:00Z`; raises ValueError for anything else."""
-    try:
-        found = dt.datetime.fromisoformat(text)
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None or not 0 <= found.timestamp() < _LATEST:
-        raise ValueError("must be a time such as 2026-01-05T09:00:00Z, with its offset from UTC")
-    return found.timestamp()
 
 
 class Givens:
@@ -68,14 +55,13 @@ class Givens:
     def _place(self, node: Node, field: str) -> Somewhere:
         table = self._leaves.table(node, field, _PLACE) or {}
         number = {
-            key: self._leaves.number(table[key], inside(field, key), least, most)
-            for key, least, most in (
-                ("latitude", -90, 90),
-                ("longitude", -180, 180),
-                ("accuracy_km", 0, place_values.FARTHEST_KM),
-            )
-            if key in table
+            key: self._spelled(table, field, key, read, None)
+            for key, read in place_values.NUMBERS.items()
         }
+        latitude, longitude = number["latitude"], number["longitude"]
+        if ("latitude" in table) != ("longitude" in table):
+            self._leaves.add(node, field, "has half a pair of coordinates")
+        latitude, longitude = place_values.coordinates(latitude, longitude)
         anonymizer = self.texts(table, field, "anonymizer") or ()
         for flag in anonymizer:
             if flag not in ANONYMIZERS:
@@ -85,10 +71,10 @@ class Givens:
             country=self._spelled(table, field, "country", place_values.country, ""),
             region=self.text(table, field, "region"),
             city=self.text(table, field, "city"),
-            asn=self._spelled(table, field, "asn", spellings.asn, 0),
-            latitude=number.get("latitude"),
-            longitude=number.get("longitude"),
-            accuracy_km=number.get("accuracy_km") or 0.0,
+            asn=self._spelled(table, field, "asn", place_values.asn, 0),
+            latitude=latitude,
+            longitude=longitude,
+            accuracy_km=number["accuracy_km"] or 0.0,
             anonymizer=anonymizer,
             meaningless=bool(anonymizer),
             carrier=bool(self.truth(table, field, "carrier")),

@@ -25,7 +25,8 @@ from sidecar.wire.positions import (
     Table,
     read_tree,
 )
-from sidecar.wire.scenario_given import Givens, moment
+from sidecar.wire.recorded_times import zoned
+from sidecar.wire.scenario_given import Givens
 from sidecar.wire.scenario_when import Action, Frame, Whens
 from sidecar.wire.shapes import refuse
 
@@ -251,7 +252,7 @@ class _File:
         if text is None:
             return DEFAULT_START
         try:
-            return moment(text)
+            return zoned(text)
         except ValueError as error:
             self._leaves.add(node, field, str(error))
             return DEFAULT_START

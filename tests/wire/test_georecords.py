@@ -102,6 +102,7 @@ def test_a_region_is_spelt_with_its_country(region: str, expected: Any) -> None:
         {"longitude": 13.4},
         {"latitude": 0, "longitude": 0.0},
         {"latitude": "-", "longitude": "-"},
+        {"latitude": math.nan, "longitude": 0},
         {"latitude": None, "longitude": 13.4},
     ],
 )
@@ -123,7 +124,6 @@ def test_half_a_pair_of_coordinates_or_the_null_island_are_none(
         {"city": ["Berlin"]},
         {"latitude": 90.1, "longitude": 0},
         {"latitude": 1, "longitude": -180.5},
-        {"latitude": math.nan, "longitude": 0},
         {"latitude": math.inf, "longitude": 0},
         {"latitude": True, "longitude": 0},
         {"latitude": "north", "longitude": 0},
