@@ -1,6 +1,7 @@
 """The commands that `sidecar init` tells at the end, as they can be pasted into this terminal."""
 
 import importlib.util
+import os
 import shlex
 import shutil
 import sys
@@ -11,8 +12,8 @@ from sidecar.cli.init_gateways import GATEWAYS, gateway_directory
 from sidecar.cli.init_questions import NONE, Answers
 from sidecar.wire.starter import SOCKET, Ports
 
-_SYSTEM = "/usr/local/sbin:/usr/sbin:/sbin"
-"""Where Debian has nginx, HAProxy and Apache, and what a user's PATH leaves out."""
+_PLACES = (str(Path(sys.executable).parent), "/usr/local/sbin", "/usr/sbin", "/sbin")
+"""What a user's PATH may leave out: where PyPI's gateways are, and Debian's."""
 
 
 def tell_commands(out: Path, answers: Answers, ports: Ports) -> None:
@@ -69,10 +70,10 @@ def _start_gateway(gateway: str, out: Path) -> str:
     program, _, arguments = command.partition(" ")
     if shutil.which(program):
         return command
-    found = shutil.which(program, path=_SYSTEM)
+    found = shutil.which(program, path=os.pathsep.join(_PLACES))
     if found is None:
         print(f"note: {program} is not installed here")
-    return f"{found or program} {arguments}"
+    return f"{shlex.quote(found or program)} {arguments}"
 
 
 def _python(program: str) -> str:

@@ -9,6 +9,7 @@ import http.client
 import io
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -24,6 +25,7 @@ from sidecar.client.local import LocalClient
 from sidecar.demo.browser import INSUFFICIENT, parse_challenge
 from tests.adapters.servers import free_ports
 from tests.stories.running import eventually, unique
+from tests.system.gateways.programs import GATEWAYS as PROGRAMS
 from tests.system.peers.chromium import PROGRAM, Tab, browsing
 from tests.system.peers.programs import HERE, PEERS, installed, node
 from tests.system.peers.relying_party import CALLBACK, RelyingParty
@@ -33,7 +35,6 @@ from tests.system.peers.starting import (
     Person,
     answers,
     empty_directory,
-    initialised,
     shell,
 )
 
@@ -72,12 +73,13 @@ def apps() -> Iterator[Apps]:
         issuer = stack.enter_context(node(HERE / "provider.mjs", *pages))
         directory = stack.enter_context(empty_directory())
         asked = f"--issuer {issuer} --audience payroll --client app --admin-port {admin}"
-        run, *_ = initialised(directory, f"{asked} --out daemon")
+        run, *_ = told_by(f"{asked} --out {directory / 'daemon'}")
+        (directory / "daemon").chmod(0o777)  # of root, where the tests run as root
         stack.enter_context(shell(directory, run))
         socket = {"SIDECAR_SOCKET": str(directory / "daemon" / "sidecar.sock")}
         for name, port in zip(frameworks, ports, strict=True):
             words = f"{asked} --app-port {port} --framework {name} --out {directory / name}"
-            serve = started_by(words)
+            _, serve, *_ = told_by(words)
             if name == "express":
                 install(directory / name)
             stack.enter_context(shell(directory, serve, socket))
@@ -86,15 +88,13 @@ def apps() -> Iterator[Apps]:
         yield Apps(urls, issuer, sidecar)
 
 
-def started_by(words: str) -> str:
-    """How `sidecar init`, of this very process, says that its app is started."""
+def told_by(words: str) -> list[str]:
+    """The commands that `sidecar init`, of this very process, tells somebody with a short PATH."""
     told = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(told):
         patch.setenv("PATH", PATH)
         assert main(["init", *words.split()]) == 0
-    found = re.search(r"^  (cd .*)$", told.getvalue(), re.MULTILINE)
-    assert found, told.getvalue()
-    return found[1]
+    return re.findall(r"^  (\S.*)$", told.getvalue(), re.MULTILINE)
 
 
 def install(directory: Path) -> None:
@@ -110,6 +110,36 @@ def url_of(apps: Apps, framework: str) -> str:
         pytest.skip("the client for Node.js is not built")
     eventually(lambda: answers(apps.urls[framework]), bool, PATIENCE)
     return apps.urls[framework]
+
+
+@pytest.mark.parametrize("gateway", PROGRAMS)
+def test_a_gateway_starts_as_it_is_told_and_asks_before_each_call(
+    gateway: str, apps: Apps, directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not PROGRAMS[gateway].installed:
+        pytest.skip(f"{gateway} is not installed")
+    app = httpx.URL(url_of(apps, "flask")).port
+    port, admin, check, *_ = free_ports(5)  # and the two after it
+    ports = f"--port {port} --app-port {app} --sidecar-port {check} --admin-port {admin}"
+    words = f"--issuer {apps.issuer} --audience payroll --gateway {gateway} {ports}"
+    told = told_by(f"{words} --framework flask --out {directory / 'it'}")
+    run, _, start, _, doctor = told
+    (directory / "it").chmod(0o777)  # of root, where the tests run as root
+    (directory / "it" / "gateway").chmod(0o777)
+    with shell(directory, run), shell(directory, start) as process:
+
+        def is_open() -> bool:
+            assert process.poll() is None
+            return answers(f"http://127.0.0.1:{port}/")
+
+        eventually(is_open, bool, PATIENCE)
+        refused = httpx.post(f"http://127.0.0.1:{port}/payments/7")
+        assert (refused.status_code, refused.headers["WWW-Authenticate"]) == (401, BEARER)
+        with closing(RelyingParty(apps.issuer, unique("user"))) as person:
+            shown = {"Authorization": f"Bearer {person.sign_in('pwd')}"}
+        assert httpx.post(f"http://127.0.0.1:{port}/payments/7", headers=shown).status_code == 200
+        # In this process: python -m sidecar doctor ...
+        assert main(shlex.split(doctor)[3:]) == 0, capsys.readouterr().out
 
 
 OUTSIDE = (
@@ -160,6 +190,12 @@ def test_an_app_has_a_page_and_challenges_until_a_stronger_sign_in(
         challenge = parse_challenge(paid.headers["WWW-Authenticate"])
         assert (challenge.error, challenge.acr_values) == (INSUFFICIENT, "mfa")
         assert calls(person.sign_in("pwd otp", challenge))[1].json() == {"paid": 7}
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    with empty_directory() as directory:
+        yield directory
 
 
 @pytest.fixture
