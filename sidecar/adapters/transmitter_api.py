@@ -96,11 +96,14 @@ class TransmitterApi:
 
     async def poll_at(self, url: str, request: PollRequest) -> PollResponse:
         """Acknowledge, refuse and ask (RFC 8936, section 2)."""
+        where = without_credentials(url)
         try:
-            answer = await self._call("POST", url, request)
-        except Refused as error:
-            raise Unavailable(str(error)) from error
-        return _decoded(answer, PollResponse)
+            return _decoded(await self._call("POST", url, request), PollResponse)
+        except Overloaded as error:
+            raise Overloaded(error.retry_after, f"{where}: {error}") from error
+        except (Refused, Unavailable) as error:
+            told = str(error)
+            raise Unavailable(told if where in told else f"{where}: {told}") from error
 
     async def metadata(self) -> TransmitterMetadata:
         """What the transmitter tells of itself; its issuer is the one that was asked."""
@@ -248,7 +251,8 @@ def _judged(answer: _Answer) -> _Answer:
         after = answer.headers.get("retry-after", "")
         is_number = after.isascii() and after.isdecimal()
         seconds = int(after[:9]) if is_number else 1  # int() refuses thousands of digits
-        raise Overloaded(min(seconds, LONGEST_RETRY_AFTER))
+        wait, words = min(seconds, LONGEST_RETRY_AFTER), f"the answer has status {answer.status}"
+        raise Overloaded(wait, f"{words}, and asks to wait for {wait} s")
     if answer.status >= 500:
         raise Unavailable(f"the answer has status {answer.status}")
     raise Refused(answer.status, _said(answer.body))

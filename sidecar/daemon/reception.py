@@ -29,7 +29,8 @@ from sidecar.wire.subject_rules import SubjectRules
 class Reception:
     """All that a daemon needs to receive Shared Signals, by its settings.
 
-    `judged` is told in words of which transmitters nothing new can be believed; empty: of none.
+    `judged` is told in words of which transmitters nothing new can be believed, or is fetched;
+    empty: of none.
     """
 
     def __init__(  # noqa: PLR0913 - one place wires it
@@ -65,14 +66,14 @@ class Reception:
             skew=settings.sessions.event_skew,
             telemetry=telemetry,
         )
-        self.pollers = [
-            self._poller(one, store, names, sidecar)
+        self.pollers = {
+            one.name: self._poller(one, store, names, sidecar)
             for one in receiver.transmitters
             if one.poll_url
-        ]
+        }
 
     def _judge(self) -> None:
-        """Say of which transmitters nothing new is believed, or soon will not be."""
+        """Say of which transmitters nothing new is believed or fetched, or soon will not be."""
         words = []
         known = self._settings.receiver.transmitters
         for one, source in zip(known, self.keys, strict=True):
@@ -81,6 +82,9 @@ class Reception:
                 words.append(f"no keys of transmitter {one.name}: {why}")
             elif why:
                 words.append(f"the keys of transmitter {one.name} cannot be renewed: {why}")
+        for name, poller in self.pollers.items():
+            if poller.trouble:
+                words.append(f"nothing is fetched from transmitter {name}: {poller.trouble}")
         self._judged("; ".join(words))
 
     def replace(self, settings: Settings) -> None:
@@ -99,7 +103,7 @@ class Reception:
         self._judge()
         for source in self.keys:
             work.start_soon(source.run)
-        for poller in self.pollers:
+        for poller in self.pollers.values():
             await work.start(poller.run)
 
     async def open(self, doors: trio.Nursery, draining: trio.Event) -> tuple[str, ...]:
@@ -153,6 +157,7 @@ class Reception:
                 clock=clock.now,
             ),
             telemetry=self._telemetry,
+            judged=self._judge,
         )
 
     def _secrets(self, field: str, *, kept: bool) -> dict[str, Callable[[], Awaitable[str]]]:

@@ -123,8 +123,10 @@ class StandingChange(msgspec.Struct, frozen=True):
 class Overloaded(Exception):  # noqa: N818 - named by who must act
     """A bounded queue is full; try again after `retry_after` seconds."""
 
-    def __init__(self, retry_after: int = 1) -> None:
-        super().__init__("too much is waiting; try again later")
+    def __init__(
+        self, retry_after: int = 1, words: str = "too much is waiting; try again later"
+    ) -> None:
+        super().__init__(words)
         self.retry_after = retry_after
 
 

@@ -40,7 +40,11 @@ class Takes(Protocol):
 
 
 class Poller:
-    """Polls one transmitter while the lease is ours."""
+    """Polls one transmitter while the lease is ours.
+
+    `trouble` says why the last poll failed, empty where it did not; `judged` is told when it is
+    another.
+    """
 
     def __init__(  # noqa: PLR0913 - one place wires it
         self,
@@ -50,6 +54,7 @@ class Poller:
         receiving: Takes,
         lease: Lease,
         telemetry: Telemetry,
+        judged: Callable[[], None] = lambda: None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._transmitter = transmitter
@@ -61,7 +66,8 @@ class Poller:
         self._taken: set[str] = set()
         self._refused: dict[str, SetError] = {}
         self._pause = 0.0
-        self._failing = False
+        self._judged = judged
+        self.trouble = ""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Poll for ever."""
@@ -140,7 +146,7 @@ class Poller:
         if kept < len(response.sets):
             return self._failed(Unavailable("some events could not be kept; they will come again"))
         self._tell(failed=False, sets=kept)
-        self._failing, self._pause = False, 0.0
+        self._pause = 0.0
         if response.more_available or response.sets:
             return 0.0  # at once: what is acknowledged so waits no longer with the transmitter
         return self._transmitter.poll_interval
@@ -160,7 +166,6 @@ class Poller:
     def _failed(self, error: Overloaded | Unavailable) -> float:
         asked = float(error.retry_after) if isinstance(error, Overloaded) else 0.0
         self._tell(failed=True, detail=str(error))
-        self._failing = True
         return max(self._longer(), min(asked, LONGEST_PAUSE) * 2)
 
     def _longer(self) -> float:
@@ -168,18 +173,24 @@ class Poller:
         return self._pause
 
     def _tell(self, *, failed: bool, sets: int = 0, detail: str = "") -> None:
+        changed, self.trouble = detail != self.trouble, detail
         self._telemetry.record(
             Polled(
                 transmitter=self._transmitter.name,
                 failed=failed,
                 sets=sets,
-                changed=failed is not self._failing,
+                changed=changed,
                 detail=detail,
             )
         )
+        if changed:
+            self._judged()
 
     def _forget(self) -> None:
         """Another polls now: what was not acknowledged comes to it, and counts once."""
         self._taken.clear()
         self._refused.clear()
-        self._failing, self._pause = False, 0.0
+        self._pause = 0.0
+        if self.trouble:
+            self.trouble = ""
+            self._judged()

@@ -51,7 +51,10 @@ class StreamChanged(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Polled(msgspec.Struct, frozen=True, kw_only=True):
-    """A poll of a transmitter brought `sets`, or failed; `changed`: unlike the one before."""
+    """A poll of a transmitter brought `sets`, or failed.
+
+    `changed`: unlike the one before, or for another cause.
+    """
 
     transmitter: str
     failed: bool

@@ -48,60 +48,110 @@ Row: TypeAlias = Cell | Senseless
 
 STORE, KEYS, GEOGRAPHY, POLICIES = "store", "issuer's keys", "geography", "policy file"
 SPOOL, TRANSMITTER = "spool's disk", "transmitter's keys"
+POLLED, PUSHED = "transmitter that is polled", "recipient that is pushed to"
 FAULTS = ("slow", "gone", "refusing", "full", "lying")
 
-_NO_KEYS_ANSWER = {
-    "slow": ("the answer does not come within `jwks_timeout`", "did not answer in time", "failed"),
-    "gone": ("nobody listens there", "Connection refused", "failed"),
-    "refusing": ("every request gets a 503", "the answer has status 503", "failed"),
-    "full": ("the answer is larger than 1 MiB", "the answer is too large", "failed"),
-    "lying": (
-        "the answer is a page for people",
-        "the key set is not a plain JSON object",
-        "refused",
-    ),
-}
+
+class _Of(NamedTuple):
+    """A fault of an HTTP server: how it comes, and what is said of it."""
+
+    fault: str
+    how: str
+    words: str
 
 
-def _of_keys(fault: str) -> tuple[Cell, Cell, Cell]:
-    how, words, outcome = _NO_KEYS_ANSWER[fault]
-    where = words if fault == "lying" else f"http://127.0.0.1/jwks: {words}"
-    if fault == "gone":
-        where = f"http://127.0.0.1/jwks: Error connecting to 127.0.0.1: {words}"
-    held = Cell(
-        KEYS,
-        fault,
-        f"{how}; keys are held",
-        "200",
-        "200",
-        "ok",
-        200,
-        "keys",
-        f"the keys of https://id.example cannot be renewed: {where}",
-        f'sidecar_jwks_refreshes_total{{issuer="0",outcome="{outcome}"}}',
-        "+",
-        "keys-not-refreshed",
-        words,
-        "for `tokens.jwks_max_staleness`",
+_GONE = _Of("gone", "nobody listens there", "Connection refused")
+_REFUSING = _Of("refusing", "every request gets a 503", "status 503")
+_PAGE = "the answer is a page for people"
+_KEY_SETS = (
+    _Of("slow", "the answer does not come within `jwks_timeout`", "did not answer in time"),
+    _GONE,
+    _REFUSING,
+    _Of("full", "the answer is larger than 1 MiB", "the answer is too large"),
+    _Of("lying", _PAGE, "the key set is not a plain JSON object"),
+)
+_POLLS = (
+    _Of("slow", "the answer does not come within `poll_timeout`", "it did not answer in time"),
+    _GONE,
+    _REFUSING,
+    _Of("full", "the answer is larger than 16 MiB", "the answer is too large"),
+    _Of("lying", _PAGE, "the answer is not what was expected"),
+)
+_PUSHES = (
+    _Of("slow", "the answer does not come within `push.timeout`", "no answer in time"),
+    _GONE,
+    _REFUSING,
+    _Of("full", "every push gets a 429", "status 429"),
+    _Of("lying", "it answers that all is well elsewhere (302)", "status 302"),
+)
+
+_WELL = Cell("", "", "", "200", "200", "ok", 200, "", "", "", "+", "", "")
+"""The checks go on, and so do events; what comes of the fault is counted."""
+
+
+def _of_keys(of: _Of, part: str, issuer: str, condition: str, words: str) -> Cell:
+    outcome = "refused" if of.fault == "lying" else "failed"
+    return _WELL._replace(
+        part=part,
+        fault=of.fault,
+        how=of.how,
+        condition=condition,
+        words=f"{words}{'' if of.fault == 'lying' else _where(of, 'jwks')}{of.words}",
+        metric=f'sidecar_jwks_refreshes_total{{issuer="{issuer}",outcome="{outcome}"}}',
+        log="keys-not-refreshed",
+        logged=of.words,
     )
-    never = held._replace(
-        how=f"{how}; keys were never had",
-        routine="503",
-        sensitive="503",
-        words=f"no keys of https://late.example: {where}",
-        metric=f'sidecar_jwks_refreshes_total{{issuer="1",outcome="{outcome}"}}',
-        note="calls with other issuers' tokens are answered; with no keys of any, `/readyz` is 503",
-    )
-    transmitter = held._replace(
-        part=TRANSMITTER,
-        how=how,
-        event="202; 503 where keys were never had",
+
+
+def _where(of: _Of, path: str) -> str:
+    between = {"gone": "Error connecting to 127.0.0.1: ", "refusing": "the answer has "}
+    return f"http://127.0.0.1/{path}: {between.get(of.fault, '')}"
+
+
+def _held(of: _Of) -> Cell:
+    words = "the keys of https://id.example cannot be renewed: "
+    cell = _of_keys(of, KEYS, "0", "keys", words)
+    note = "for `tokens.jwks_max_staleness`"
+    return cell._replace(how=f"{of.how}; keys are held", note=note)
+
+
+def _never_had(of: _Of) -> Cell:
+    cell = _of_keys(of, KEYS, "1", "keys", "no keys of https://late.example: ")
+    note = "calls with other issuers' tokens are answered; with no keys of any, `/readyz` is 503"
+    how = f"{of.how}; keys were never had"
+    return cell._replace(how=how, routine="503", sensitive="503", note=note)
+
+
+def _of_transmitter(of: _Of) -> Cell:
+    words = "no keys of transmitter late: "
+    cell = _of_keys(of, TRANSMITTER, "transmitter idp", "transmitters", words)
+    return cell._replace(event="202; 503 where keys were never had")
+
+
+def _polled(of: _Of) -> Cell:
+    return _WELL._replace(
+        part=POLLED,
+        fault=of.fault,
+        how=of.how,
         condition="transmitters",
-        words=f"no keys of transmitter late: {where}",
-        metric=f'sidecar_jwks_refreshes_total{{issuer="transmitter idp",outcome="{outcome}"}}',
-        note="",
+        words=f"nothing is fetched from transmitter hub: {_where(of, 'poll')}{of.words}",
+        metric='sidecar_polls_total{outcome="failed",transmitter="hub"}',
+        log="poll-failed",
+        logged=of.words,
+        note="what waits there comes later; at the sidecar that polls",
     )
-    return held, never, transmitter
+
+
+def _pushed(of: _Of) -> Cell:
+    return _WELL._replace(
+        part=PUSHED,
+        fault=of.fault,
+        how=of.how,
+        metric='sidecar_transmitted_events_total{event="session-revoked",outcome="retried"}',
+        log="shared-signal-retried",
+        logged=of.words,
+        note="tried again until `push.give_up`; at the sidecar that delivers",
+    )
 
 
 _AWAY = Cell(
@@ -247,15 +297,16 @@ _DISKS: tuple[Row, ...] = (
     ),
 )
 
-_OF_KEYS = [_of_keys(fault) for fault in FAULTS]
 MATRIX: tuple[Row, ...] = (
     *_STORE,
-    *(held for held, _, _ in _OF_KEYS),
-    *(never for _, never, _ in _OF_KEYS),
+    *map(_held, _KEY_SETS),
+    *map(_never_had, _KEY_SETS),
     *_DATABASES,
     *_FILES,
     *_DISKS,
-    *(transmitter for _, _, transmitter in _OF_KEYS),
+    *map(_of_transmitter, _KEY_SETS),
+    *map(_polled, _POLLS),
+    *map(_pushed, _PUSHES),
 )
 
 

@@ -1,22 +1,40 @@
-"""An HTTP server with a key set, which can be slow, gone, refusing, full or lying."""
+"""An HTTP server outside of a daemon, which can be slow, gone, refusing, full or lying."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.adapters.servers import free_ports
 
-TOO_LARGE = b'{"keys": []}' + b" " * 1_100_000
-PAGE = b"<html>We are back soon.</html>"
+
+class Answer(NamedTuple):
+    """What is answered: a status, a body, and where to go instead."""
+
+    status: int = 200
+    body: bytes = b""
+    location: str = ""
 
 
-class FaultyKeys:
-    """A key set at `url`; `suffer` says how it is answered from now on."""
+REFUSING = Answer(503)
+PAGE = Answer(200, b"<html>We are back soon.</html>")
 
-    def __init__(self, keys: bytes) -> None:
+
+def too_large(most: int) -> Answer:
+    """JSON of more than so many bytes."""
+    return Answer(200, b"{}" + b" " * most)
+
+
+class Faulty:
+    """A server at `url`, for GET and POST; `suffer` says how it is answered from now on.
+
+    `full` and `lying` are its answers then; whoever is `slow` gives none.
+    """
+
+    def __init__(self, path: str, well: Answer, *, full: Answer, lying: Answer = PAGE) -> None:
         (self.port,) = free_ports(1)
-        self.url = f"http://127.0.0.1:{self.port}/jwks"
-        self._keys = keys
+        self.url = f"http://127.0.0.1:{self.port}/{path}"
+        self._well = well
+        self._faults = {"refusing": REFUSING, "full": full, "lying": lying}
         self._fault = ""
         self._go_on = threading.Event()
         self._server: ThreadingHTTPServer | None = None
@@ -41,11 +59,15 @@ class FaultyKeys:
             server.server_close()
 
     def _listen(self) -> None:
-        keys = self
+        outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                keys._answer(self)
+                outer._answer(self)
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                outer._answer(self)
 
             def log_message(self, *_: Any) -> None:
                 """Say nothing."""
@@ -58,10 +80,12 @@ class FaultyKeys:
         if self._fault == "slow":
             self._go_on.wait(30)
             return
-        body = {"full": TOO_LARGE, "lying": PAGE}.get(self._fault, self._keys)
+        status, body, location = self._faults.get(self._fault, self._well)
         try:
-            request.send_response(503 if self._fault == "refusing" else 200)
+            request.send_response(status)
             request.send_header("Content-Length", str(len(body)))
+            if location:
+                request.send_header("Location", location)
             request.end_headers()
             request.wfile.write(body)
         except OSError:

@@ -20,10 +20,22 @@ from sidecar.adapters.clock import now
 from sidecar.adapters.redis_links import call
 from sidecar.demo.geography import Databases, build
 from tests.adapters.identity import key_set
+from tests.adapters.recipients import key_file
 from tests.adapters.servers import PASSWORD, USER, Server, free_ports, serving
 from tests.chaos import faults
-from tests.chaos.faults import GEOGRAPHY, KEYS, POLICIES, SPOOL, STORE, TRANSMITTER, Cell, cells
-from tests.chaos.faulty import FaultyKeys
+from tests.chaos.faults import (
+    GEOGRAPHY,
+    KEYS,
+    POLICIES,
+    POLLED,
+    PUSHED,
+    SPOOL,
+    STORE,
+    TRANSMITTER,
+    Cell,
+    cells,
+)
+from tests.chaos.faulty import Answer, Faulty, too_large
 from tests.stories.running import ISSUER, SIGNER, Client, eventually, token, unique
 from tests.stories.transmitting import push, signed
 from tests.system.processes import POLICY, Process, level
@@ -81,8 +93,17 @@ class World:
         self.policy.parent.mkdir()
         self.policy.write_text(POLICY.format(state="enabled"))
         self.spool = directory / "spool"
-        keys = key_set(SIGNER)
-        self.keys = {name: FaultyKeys(keys) for name in ("held", "late", "idp", "late-idp")}
+        keys, large = Answer(200, key_set(SIGNER)), too_large(2**20)
+        self.keys = {
+            name: Faulty("jwks", keys, full=large) for name in ("held", "late", "idp", "late-idp")
+        }
+        self.polled = Faulty("poll", Answer(200, b'{"sets":{}}'), full=too_large(2**24))
+        self.pushed_to = Faulty(
+            "push",
+            Answer(202),
+            full=Answer(429),
+            lying=Answer(302, location=self.polled.url),
+        )
         for late in ("late", "late-idp"):
             self.keys[late].suffer("refusing")
         (port,) = free_ports(1)
@@ -122,14 +143,49 @@ class World:
                         ("idp", ISSUER, "idp"),
                         ("late", LATE, "late-idp"),
                     )
+                ]
+                + [
+                    {
+                        "name": "hub",
+                        "issuer": "https://hub.example",
+                        "audiences": ["us"],
+                        "jwks_file": self._key_file(),
+                        "events": ["risk-level-change"],
+                        "poll_url": self.polled.url,
+                        "poll_timeout": 0.5,
+                        "poll_interval": 0.1,
+                    }
+                ],
+            },
+            "sources": [{"name": "of-hub", "transmitter": "hub", "issuers": [ISSUER]}],
+            "transmitter": {
+                "issuer": "https://t.example",
+                "key_files": [key_file(self.directory)],
+                "push": {"timeout": 0.3, "retry_base": 0.05, "retry_cap": 0.2},
+                "recipients": [
+                    {
+                        "name": "iga",
+                        "audience": ["https://r.example"],
+                        "stream": {"push_to": self.pushed_to.url},
+                    }
                 ],
             },
         }
 
+    def _key_file(self) -> str:
+        file = self.directory / "hub.json"
+        file.write_bytes(key_set(SIGNER))
+        return str(file)
+
+    @property
+    def outside(self) -> list[Faulty]:
+        """All servers that it asks or tells."""
+        return [*self.keys.values(), self.polled, self.pushed_to]
+
     def close(self) -> None:
         self.client.close()
         self.daemon.kill()
-        for one in self.keys.values():
+        for one in self.outside:
             one.close()
 
     # What is seen of it
@@ -145,6 +201,13 @@ class World:
         told = {"current_status": "not-compliant"}
         reply = self.client.event("device-compliance-change", subject, data=told)
         return f"ok{', spooled' * reply.get('spooled', False)}" if reply["ok"] else reply["error"]
+
+    def tells(self) -> None:
+        """Have something to tell the recipient of what happens here."""
+        session = unique("session")
+        shown = token(unique("user"), session, age=0)
+        assert self.client.check(shown)["decision"] == "allow"
+        assert self.client.event("session-revoked", {"session": session, "issuer": ISSUER})["ok"]
 
     def pushed(self, issuer: str) -> int:
         """What a transmitter's token is answered with."""
@@ -168,6 +231,12 @@ class World:
         """Whether all keys came that will come."""
         told = str(self.probe()[1])
         return ISSUER not in told and "transmitter idp" not in told
+
+    def is_whole(self) -> bool:
+        """Whether keys are renewed, events fetched and recipients told of all there is."""
+        told = str(self.probe()[1])
+        waiting = level(self.daemon, "sidecar_transmitter_backlog_events")
+        return "renewed" not in told and "fetched" not in told and not waiting
 
     def is_well(self) -> bool:
         """Whether nothing is wrong but what was so from the start."""
@@ -234,14 +303,15 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 @pytest.mark.parametrize("fault", faults.FAULTS)
-def test_an_issuer_and_a_transmitter_whose_keys_cannot_be_had(world: World, fault: str) -> None:
-    before = world.before(*cells(fault, KEYS, TRANSMITTER))
-    for keys in world.keys.values():
-        keys.suffer(fault)
+def test_keys_and_a_transmitter_and_a_recipient(world: World, fault: str) -> None:
+    before = world.before(*cells(fault, KEYS, TRANSMITTER, POLLED, PUSHED))
+    for one in world.outside:
+        one.suffer(fault)
+    world.tells()
     world.holds(before)
-    for name in ("held", "idp"):
-        world.keys[name].suffer()
-    eventually(lambda: "cannot be renewed" in str(world.probe()), lambda found: not found)
+    for one in (world.keys["held"], world.keys["idp"], world.polled, world.pushed_to):
+        one.suffer()
+    eventually(world.is_whole, bool, within=20)
 
 
 @pytest.mark.parametrize("fault", ["gone", "refusing", "lying"])

@@ -138,15 +138,17 @@ async def test_a_transmitter_that_fails_is_asked_ever_more_seldom_and_told_of_on
     autojump_clock: MockClock,
 ) -> None:
     outbox = Outbox("1")
-    outbox.faults = [Unavailable("down")] * 10
+    outbox.faults = [Unavailable(why) for why in ["down"] * 7 + ["no, it refuses"] * 3]
     pod = Pod(outbox, MemoryStore())
     await run(pod, until=lambda: not outbox.waiting)
     times = [at for at, _ in outbox.requests]
     pauses = [round(b - a) for a, b in itertools.pairwise(times)]
     assert pauses[:10] == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
     assert max(pauses) <= LONGEST_PAUSE
-    changes = [one.failed for one in pod.polled() if one.changed]
-    assert changes == [True, False]
+    # Each cause is told once.
+    changes = [one.detail for one in pod.polled() if one.changed]
+    assert changes == ["down", "no, it refuses", ""]
+    assert not pod.poller.trouble
 
 
 async def test_a_transmitter_that_asks_to_wait_is_waited_for(
