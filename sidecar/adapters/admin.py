@@ -19,6 +19,7 @@ from hypercorn.typing import (
 
 from sidecar.adapters import admin_letters
 from sidecar.adapters.admin_acts import ActDoor
+from sidecar.adapters.admin_credential import Credential
 from sidecar.adapters.admin_letters import Letters
 from sidecar.adapters.asgi import BodyRefused, Reply, body_of, dispatch, problem, reply_to
 from sidecar.adapters.guesses import Guesses
@@ -71,9 +72,9 @@ class _Request(NamedTuple):
 
 
 class AdminApp:
-    """The ASGI application. `token` gives the credential as it now is; empty: none is configured.
+    """The ASGI application. `credentials` gives those of operators as they now are.
 
-    It raises `Unavailable` where the credential cannot be read: nobody passes then (503).
+    Where one cannot be read, who shows none of the others is not let in, and may be: a 503.
 
     Without a credential, or with nothing to inspect, everything but metrics and probes does not
     exist (404).
@@ -84,7 +85,7 @@ class AdminApp:
         health: Health,
         telemetry: Observed,
         inspection: Inspection | None,
-        token: Callable[[], str] = lambda: "",
+        credentials: Callable[[], tuple[Credential, ...]] = lambda: (),
         letters: Letters | None = None,
         guesses: Guesses | None = None,
         act_door: ActDoor | None = None,
@@ -93,7 +94,7 @@ class AdminApp:
         self._telemetry = telemetry
         self._inspection = inspection
         self._letters = letters
-        self._token = token
+        self._credentials = credentials
         self._guesses = guesses or Guesses()
         self._acts = act_door
 
@@ -122,9 +123,9 @@ class AdminApp:
     async def _answer(self, route: str, scope: HTTPScope, receive: ASGIReceiveCallable) -> Reply:
         headers = {name.decode("latin-1"): v.decode("latin-1") for name, v in scope["headers"]}
         request = _Request(scope["raw_path"].decode("latin-1"), scope["query_string"])
-        if route == _NOWHERE or (route.startswith("/v1/") and not self._token()):
+        if route == _NOWHERE or (route.startswith("/v1/") and not self._credentials()):
             return problem(404, "there is nothing here")
-        allowed = _METHODS.get(route, ("GET", "HEAD"))
+        allowed = _METHODS.get(route, _READING)
         if scope["method"] not in allowed:
             names = ", ".join(allowed)
             return problem(405, f"only {names}", ((b"allow", names.encode()),))
@@ -140,19 +141,25 @@ class AdminApp:
             case _:
                 method = scope["method"]
                 address, _ = scope["client"] or ("", 0)
-                refusal = self._refusal(headers, address)
-                if refusal is not None:
-                    return refusal
+                who = self._who(headers, address)
+                if isinstance(who, Reply):
+                    return who
                 if route in acts.ROUTES:
-                    return await self._act(request, headers.get("content-type", ""), receive)
+                    return await self._act(request, who, headers.get("content-type", ""), receive)
+                if method not in _READING and not who.acts:
+                    return problem(403, f"the credential of {who.operator} may only look")
                 return await self._inspect(route, request, method)
 
-    async def _act(self, request: _Request, kind: str, receive: ASGIReceiveCallable) -> Reply:
+    async def _act(
+        self, request: _Request, who: Credential, kind: str, receive: ASGIReceiveCallable
+    ) -> Reply:
         where = acts.where_of(request.path)
         if self._acts is None or where is None:
             return problem(404, "there is nothing to act on here")
+        if not who.acts:
+            return self._acts.forbid(where, who.operator)
         body = await body_of(receive, acts.MAX_BODY)
-        return await self._acts.answer(where, OPERATOR, kind, body)
+        return await self._acts.answer(where, who.operator, kind, body)
 
     def _ready(self, request: _Request) -> Reply:
         try:
@@ -174,8 +181,8 @@ class AdminApp:
             extra.append((b"content-encoding", exposition.encoding.encode()))
         return Reply(200, exposition.body, exposition.content_type, tuple(extra))
 
-    def _refusal(self, headers: Mapping[str, str], address: str) -> Reply | None:
-        """None where the credential is right (RFC 6750, section 3 where it is not).
+    def _who(self, headers: Mapping[str, str], address: str) -> Credential | Reply:
+        """Whose credential is shown (RFC 6750, section 3 where it is nobody's).
 
         Of an address that has shown too many wrong ones none is looked at.
         """
@@ -186,10 +193,16 @@ class AdminApp:
         if not self._guesses.left(address):
             self._telemetry.record(CredentialRefused(door="admin", address=address))
             return problem(429, "too many wrong credentials; try again later", _retry(1))
-        wanted = self._token().encode()
-        if hmac.compare_digest(given.strip().encode("latin-1"), wanted):
-            return None
+        shown, found = given.strip().encode("latin-1"), None
+        credentials = self._credentials()
+        for one in credentials:  # all of them, whichever fits
+            if hmac.compare_digest(shown, one.text.encode()) and one.text:
+                found = one
+        if found is not None:
+            return found
         self._guesses.wrong(address)
+        if not all(one.text for one in credentials):
+            raise Unavailable("an admin credential cannot be read: see the log")
         self._telemetry.record(CredentialRefused(door="admin", address=address))
         challenge = b'Bearer realm="sidecar admin", error="invalid_token"'
         return problem(401, "this is not the admin credential", _challenge(challenge))
@@ -220,9 +233,7 @@ class AdminApp:
         return Reply(200, msgspec.json.encode(found))
 
 
-OPERATOR = "admin"
-"""Whose the admin credential is."""
-
+_READING = ("GET", "HEAD")
 _NOWHERE = "nowhere"
 _METHODS = {**admin_letters.METHODS, **dict.fromkeys(acts.ROUTES, ("POST",))}
 _ROUTES = frozenset(

@@ -66,6 +66,12 @@ class ActDoor:
         self._events = events
         self._record = record
 
+    def forbid(self, where: Where, operator: str) -> Reply:
+        """Refuse it to an operator who may only look."""
+        words = f"the credential of {operator} may look, and not act (admin.operators[].acts)"
+        self._tell(where, operator, ActOutcome.FORBIDDEN, detail=words)
+        return problem(403, words)
+
     async def answer(self, where: Where, operator: str, content_type: str, body: bytes) -> Reply:
         """Do it for this operator."""
         if content_type.partition(";")[0].strip().lower() != JSON:

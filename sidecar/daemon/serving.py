@@ -16,7 +16,7 @@ import trio
 from sidecar.adapters import clock
 from sidecar.adapters.admin import AdminApp
 from sidecar.adapters.admin_acts import ActDoor
-from sidecar.adapters.admin_credential import AdminCredential
+from sidecar.adapters.admin_credential import AdminCredentials
 from sidecar.adapters.asgi import Listener, recorded
 from sidecar.adapters.authzen_door import AuthzenDoor
 from sidecar.adapters.certificates import Certificate
@@ -358,7 +358,9 @@ class Daemon:
             inspection=journeys.inspector,
             letters=journeys.letters,
             act_door=self._act_door(journeys),
-            token=AdminCredential(lambda: journeys.reloader.settings.admin, self._secret_read),
+            credentials=AdminCredentials(
+                lambda: journeys.reloader.settings.admin, self._secret_read
+            ),
         )
         tls = self.settings.admin.tls
         say = partial(self._secret_read, "admin.tls.certificate")

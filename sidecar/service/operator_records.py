@@ -13,6 +13,7 @@ class ActOutcome(StrEnum):
     INVALID = "invalid"
     NOT_SEEN = "not_seen"  # nobody has heard of the name
     CONFLICT = "conflict"  # the name, or the id, means several things
+    FORBIDDEN = "forbidden"  # the credential may look, and not act
     UNAVAILABLE = "unavailable"
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 
 from sidecar.domain.risk import Thresholds, Weight
+from sidecar.wire.admin_coherence import check_operators
 from sidecar.wire.coherence import check_coherence
 from sidecar.wire.environment import PATH_VARIABLES, overlay
 from sidecar.wire.jwks import ALGORITHMS
@@ -96,6 +97,7 @@ def read_what_can_be(
     sources = values.get("sources")
     if isinstance(sources, tuple):
         check_credentials(root, sources, lambda path: read_secret(path, read_file), problems)
+    check_operators(root, values, problems)
     if isinstance(privacy := values.get("privacy"), Privacy):
         values["privacy"] = with_privacy_keys(root, privacy, read_file, problems)
     try:

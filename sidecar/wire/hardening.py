@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from sidecar.domain import lint
 from sidecar.domain.plural import counted
+from sidecar.wire.admin_settings import Admin, Operator
 from sidecar.wire.descriptors import shortage
 from sidecar.wire.positions import Problems, Table, place_of, shown
 from sidecar.wire.reach import binds_of, is_fetchable, is_loopback, is_open
@@ -227,12 +228,14 @@ def _store(settings: Settings) -> Iterator[Weakness]:
 
 def _admin(settings: Settings) -> Iterator[Weakness]:
     admin = settings.admin
-    if not admin.enabled or not (admin.token or admin.token_file):
+    if not admin.enabled or not admin.has_credential:
         return
-    if 0 < len(admin.token) < SHORTEST_CREDENTIAL:
-        field = "admin.token_file" if admin.token_file else "admin.token"
-        message = _characters(admin.token)
-        yield Weakness("admin-credential-short", field, message)
+    owned: dict[str, Admin | Operator] = {"admin": admin}
+    owned |= {f"admin.operators[{index}]": one for index, one in enumerate(admin.operators)}
+    for at, one in owned.items():
+        if 0 < len(one.token) < SHORTEST_CREDENTIAL:
+            field = f"{at}.token_file" if one.token_file else f"{at}.token"
+            yield Weakness("admin-credential-short", field, _characters(one.token))
     if not admin.tls.certificate:
         for bind in filter(is_open, binds_of(admin)):
             message = f"{bind} is reached from other machines, without TLS"

@@ -14,6 +14,7 @@ import msgspec
 from sidecar.domain.assurance import DEFAULT_LEVELS, Level, Strength
 from sidecar.domain.policy import Principals
 from sidecar.domain.risk import Thresholds, Weight, default_weights
+from sidecar.wire.admin_settings import Admin
 from sidecar.wire.app_settings import (
     App,
     AppChallenges,
@@ -52,6 +53,7 @@ from sidecar.wire.token_settings import ContextProof, Introspection, Issuer, Tok
 from sidecar.wire.transmitter_settings import Transmitter
 
 __all__ = [
+    "Admin",
     "App",
     "AppChallenges",
     "ChallengeStyle",
@@ -215,27 +217,6 @@ class Grpc(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     message_timeout: Duration = 5.0  # for all of a request to arrive
     write_timeout: Duration = 10.0  # a client that does not read is cut off
     idle_timeout: Duration = 3600.0  # a connection without a request is closed
-
-
-class AdminTls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """TLS of the admin listener, also for its probes; files that change are taken up at once."""
-
-    certificate: File = ""  # PEM, with what leads to its authority; empty: plain HTTP
-    key: File = ""  # the certificate's key, as PEM
-
-
-class Admin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The admin listener: metrics, health, and with a credential the sessions and policies."""
-
-    enabled: bool = True  # whether it listens at all
-    # `host:port` or `[::1]:port`; one, or a list. `[::]:9090` is of IPv6 and IPv4 alike
-    bind: Binds = "0.0.0.0:9090"
-    token: str = ""  # the admin credential; empty: metrics and health only
-    token_file: File = ""  # a file that holds `token`; looked at with each request
-    tls: AdminTls = AdminTls()  # a certificate, where others than this machine ask
-    # open at a time, of one address three quarters of these; past that, one that waits for its
-    # client makes room
-    max_connections: PositiveInt = 64
 
 
 class Store(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

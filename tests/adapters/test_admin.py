@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from sidecar.adapters.admin import AdminApp
+from sidecar.adapters.admin_credential import Credential, sole
 from sidecar.adapters.asgi import CONNECTIONS, Listener
 from sidecar.adapters.guesses import ADDRESSES, AT_ONCE, Guesses
 from sidecar.adapters.logs import Lines
@@ -80,7 +81,9 @@ class Admin:
         self.token = token
         self.seconds = 0.0
         guesses = Guesses(lambda: self.seconds)
-        app = AdminApp(self.health, self.telemetry, self.book, lambda: self.token, guesses=guesses)
+        app = AdminApp(
+            self.health, self.telemetry, self.book, lambda: sole(self.token), guesses=guesses
+        )
         self.listener = Listener("127.0.0.1:0", app, header_timeout=0.2)
         self.url = ""
 
@@ -119,6 +122,29 @@ def test_what_one_address_has_tried_is_not_held_against_another() -> None:
     for number in range(ADDRESSES):
         guesses.wrong(f"10.{1 + number // 65536}.{number // 256 % 256}.{number % 256}")
     assert guesses.left("10.0.0.1"), "it leaves first"
+
+
+async def test_a_credential_that_cannot_be_read_lets_nobody_in_and_keeps_no_other_out(
+    nursery: trio.Nursery,
+) -> None:
+    seconds = 0.0
+    known = (Credential("admin", ""), Credential("ada", "of-ada"))
+    telemetry = Telemetry(Settings(), Lines(Sink()))  # type: ignore[arg-type]
+    guesses = Guesses(lambda: seconds)
+    app = AdminApp(Health(), telemetry, Book(), lambda: known, guesses=guesses)
+    listener = Listener("127.0.0.1:0", app)
+    (url,) = await nursery.start(listener.run)
+    async with httpx.AsyncClient(base_url=url) as client:
+
+        async def status(credential: str) -> int:
+            headers = {"Authorization": f"Bearer {credential}"}
+            return (await client.get("/v1/policies", headers=headers)).status_code
+
+        assert await status("of-ada") == 200
+        found = [await status("perhaps-of-the-admin") for _ in range(AT_ONCE + 1)]
+        assert set(found) == {503, 429}, "it may be right, and guesses are counted"
+        assert (await client.get("/v1/policies")).status_code == 401
+    listener.stop()
 
 
 async def test_metrics_are_plain_text_unless_openmetrics_is_accepted(admin: Admin) -> None:
@@ -458,7 +484,7 @@ async def test_dead_letters_are_looked_at_put_back_and_dropped_with_the_credenti
     nursery: trio.Nursery, method: str, path: str, status: int
 ) -> None:
     telemetry = Telemetry(Settings(), Lines(Sink()))  # type: ignore[arg-type]
-    app = AdminApp(Health(), telemetry, Book(), lambda: TOKEN, Shelf())
+    app = AdminApp(Health(), telemetry, Book(), lambda: sole(TOKEN), Shelf())
     listener = Listener("127.0.0.1:0", app)
     (url,) = await nursery.start(listener.run)
     async with httpx.AsyncClient(base_url=url) as client:

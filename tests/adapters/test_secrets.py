@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.adapters.admin_credential import AdminCredential
+from sidecar.adapters.admin_credential import AdminCredentials
 from sidecar.adapters.redis_credentials import StoreCredentials
 from sidecar.adapters.secrets import SecretFile
 from sidecar.service.answers import Unavailable
+from sidecar.wire.admin_settings import Operator
 from sidecar.wire.secret_files import secret_paths
 from sidecar.wire.settings import (
     Admin,
@@ -101,22 +102,25 @@ def test_a_secret_is_followed_through_the_links_of_kubernetes(tmp_path: Path) ->
     assert secret.current() == "second"
 
 
-def test_the_admin_credential_is_that_of_the_settings_now_and_of_its_file(tmp_path: Path) -> None:
+def test_admin_credentials_are_those_of_the_settings_now_and_of_their_files(
+    tmp_path: Path,
+) -> None:
     file, told = tmp_path / "admin", list[tuple[str, str]]()
     file.write_text("in-a-file")
     current = [Admin()]
-    credential = AdminCredential(
+    credentials = AdminCredentials(
         lambda: current[-1], lambda field, reason: told.append((field, reason))
     )
-    assert credential() == ""
+    assert credentials() == ()
     current.append(Admin(token="given"))
-    assert credential() == "given"
-    current.append(Admin(token="given", token_file=str(file)))
-    assert credential() == "in-a-file"
+    assert credentials() == (("admin", "given", True),)
+    ada = Operator(name="ada", token_file=str(file), acts=False)
+    current.append(Admin(token="given", token_file=str(file), operators=(ada,)))
+    assert credentials() == (("admin", "in-a-file", True), ("ada", "in-a-file", False))
     file.unlink()
-    with pytest.raises(Unavailable):
-        credential()
-    assert [field for field, _ in told] == ["admin.token_file"]
+    assert [one.text for one in credentials()] == ["", ""], "what was given does not stand in"
+    fields = ["admin.token_file", "admin.operators.ada.token_file"]
+    assert [field for field, _ in told] == fields
 
 
 def test_the_store_is_shown_the_password_of_its_file_and_else_the_last_one(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from sidecar.adapters.admin import AdminApp
+from sidecar.adapters.admin_credential import sole
 from sidecar.adapters.asgi import Listener
 from sidecar.adapters.telemetry import Telemetry
 from sidecar.domain.policy import RiskLevel
@@ -34,7 +35,7 @@ class Admin:
         token_file.write_text("admin-token\n")
         telemetry = Telemetry(Settings(log=Log(level="error")))
         app = AdminApp(
-            Health(), telemetry, self.pod.inspector, lambda: "admin-token", self.pod.letters
+            Health(), telemetry, self.pod.inspector, lambda: sole("admin-token"), self.pod.letters
         )
         self.listener = Listener("127.0.0.1:0", app)
         self.url = ""

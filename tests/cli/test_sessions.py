@@ -8,6 +8,7 @@ import trio
 from rich.cells import cell_len
 
 from sidecar.adapters.admin import AdminApp
+from sidecar.adapters.admin_credential import sole
 from sidecar.adapters.asgi import Listener
 from sidecar.adapters.telemetry import Telemetry
 from sidecar.cli.sessions import COLUMNS
@@ -119,7 +120,7 @@ class Admin:
         self.token_file = token_file
         token_file.write_text(f"{self.token}\n")
         telemetry = Telemetry(Settings(log=Log(level="error")))
-        app = AdminApp(Health(), telemetry, self.book, lambda: self.token)
+        app = AdminApp(Health(), telemetry, self.book, lambda: sole(self.token))
         self.listener = Listener("127.0.0.1:0", app)
         self.url = ""
 

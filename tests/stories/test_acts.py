@@ -11,6 +11,7 @@ import pytest
 
 from sidecar.cli.main import main
 from sidecar.domain.policy import RiskLevel, UserRisk
+from sidecar.wire.admin_settings import Operator
 from sidecar.wire.settings import Context, Settings
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
@@ -25,8 +26,13 @@ BEARER = {"Authorization": "Bearer operator"}
 def with_a_partner(settings: Settings, _: int) -> Settings:
     (ours,) = settings.tokens.issuers
     partner = msgspec.structs.replace(ours, issuer=PARTNER)
+    operators = (
+        Operator(name="ada", token="of-ada"),
+        Operator(name="board", token="of-a-dashboard", acts=False),
+    )
     return msgspec.structs.replace(
         settings,
+        admin=msgspec.structs.replace(settings.admin, operators=operators),
         tokens=msgspec.structs.replace(settings.tokens, issuers=(ours, partner)),
         contexts={**settings.contexts, "c2": Context(name="Reports", alias="reports")},
     )
@@ -125,6 +131,23 @@ def test_who_shows_no_admin_credential_does_nothing(pods: Pods, headers: dict[st
     assert decisions(pods, shown) == ["allow", "allow"]
     assert act(pods, f"users/{user}/revoke", headers=headers).status_code == 401
     assert decisions(pods, shown) == ["allow", "allow"]
+
+
+def test_an_act_is_its_operators_and_who_may_only_look_does_none(pods: Pods) -> None:
+    user, session = unique("user"), unique("session")
+    shown = token(user, session)
+    assert decisions(pods, shown) == ["allow", "allow"]
+    looks = {"Authorization": "Bearer of-a-dashboard"}
+    assert httpx.get(f"{pods.addresses[0].admin[0]}/v1/sessions", headers=looks).status_code == 200
+    for path in (f"users/{user}/revoke", "dead-letters/1-0/retry"):
+        answer = act(pods, path, headers=looks)
+        assert answer.status_code == 403, answer.text
+        assert "board" in answer.json()["detail"]
+    assert decisions(pods, shown) == ["allow", "allow"]
+    answer = act(pods, f"users/{user}/revoke", headers={"Authorization": "Bearer of-ada"})
+    assert (answer.status_code, answer.json()["by"]) == (200, "ada")
+    told = [one["text"] for one in session_of(pods, session)["timeline"]]
+    assert "the user was revoked: ticket 4711 (said by operator:ada)" in told
 
 
 def test_a_name_at_several_issuers_is_ambiguous_until_one_is_named(

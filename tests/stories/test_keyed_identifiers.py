@@ -105,14 +105,15 @@ def test_two_keyed_daemons_agree_and_neither_store_nor_log_names_anybody(
     with running(emptied.url, POLICIES, change=change) as pods:
         act(pods)
         tell_from_outside(pods)
+        admin, operator = pods.addresses[0].admin[0], {"Authorization": "Bearer operator"}
+        for path in (f"users/{USER}/mark", f"users/{USER}/clear", "users/nobody/revoke"):
+            body = {"reason": REASON, "id": path.rpartition("/")[2]}
+            httpx.post(f"{admin}/v1/{path}", json=body, headers=operator)
         told = dumped(emptied)
         for one in pods.addresses:
             for path in ("/metrics", "/readyz"):
                 assert named_in(httpx.get(f"{one.admin[0]}{path}").content) == []
-        shown = httpx.get(
-            f"{pods.addresses[0].admin[0]}/v1/sessions?user={USER}",
-            headers={"Authorization": "Bearer operator"},
-        )
+        shown = httpx.get(f"{admin}/v1/sessions?user={USER}", headers=operator)
     assert named_in(told) == []
     assert b":{u" in told
     assert SESSION in shown.text, "an operator asks by name, and is answered in names"
@@ -126,6 +127,10 @@ def test_two_keyed_daemons_agree_and_neither_store_nor_log_names_anybody(
         assert line["subject"] == pseudonym(key, Kind.USER, ISSUER, USER)
         assert line["session"] == pseudonym(key, Kind.SESSION, ISSUER, SESSION)
         assert "reason" not in line
+    acted = [line for line in lines if line["event"] == "operator-act"]
+    assert [line["outcome"] for line in acted] == ["done", "done", "not_seen"]
+    assert acted[0]["user"] == pseudonym(key, Kind.USER, ISSUER, USER)
+    assert not any({"reason", "detail"} & line.keys() for line in acted)
     outside = {"security-event-token", "logout", "event-invalid", "token-refused"}
     assert {"session-revoked", "checked", *outside} <= {line["event"] for line in lines}
 
