@@ -60,6 +60,8 @@ CODES: Mapping[str, str] = {
     " only the signature tells events from noise",
     "receiver-credential-plain": "what transmitters show to be known crosses the network in plain"
     " text",
+    "transmitter-credential-plain": "what recipients show to be known, and the events that they"
+    " fetch, cross the network in plain text",
     "push-plain": "events, and the credential that they are pushed with, cross the network in"
     " plain text",
     "issuer-plain": "an issuer whose name is http:// beyond this machine is one that anybody on"
@@ -95,6 +97,8 @@ ADVICE: Mapping[str, str] = {
     " `authorization_file`",
     "receiver-credential-plain": "give `receiver.tls_cert_file` and `tls_key_file`, unless what is"
     " before it has TLS",
+    "transmitter-credential-plain": "have a gateway with TLS before it on this machine, and bind"
+    " 127.0.0.1; or accept it, where that gateway is in a network of your own",
     "push-plain": "push to an https:// address",
     "issuer-plain": "have the issuer served, and named, by https://",
     "redirect-key-short": f"use a random one of at least {SHORTEST_CREDENTIAL} characters",
@@ -260,6 +264,10 @@ def _receiver(settings: Settings) -> Iterator[Weakness]:
 
 
 def _transmitter(settings: Settings) -> Iterator[Weakness]:
+    with_credentials = any(one.credentials_file for one in settings.transmitter.recipients)
+    for bind in filter(is_open, binds_of(settings.transmitter)) if with_credentials else ():
+        message = f"{bind} is reached from other machines, without TLS"
+        yield Weakness("transmitter-credential-plain", "transmitter.bind", message)
     for index, one in enumerate(settings.transmitter.recipients):
         fixed = one.stream.push_to if one.stream is not None else ""
         addresses = [(f"transmitter.recipients[{index}].stream.push_to", fixed)]
