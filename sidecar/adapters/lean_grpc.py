@@ -8,7 +8,10 @@ A connection is one task that reads, and one for each open stream, at most `max_
 through one lock, so that frames leave in the order in which h2 made them.
 
 What a peer sends is taken in pieces, between which others get their turn. One that sends many
-frames that ask nothing is told to calm down, and its connection ends.
+frames that ask nothing is told to calm down, and its connection ends. Calls that are given up at
+once (CVE-2023-44487) end no connection: behind a gateway it is that of many clients, and one of
+them would end the calls of all. Connections with many of these take turns, so that however many
+there are, one piece of one of them is dealt with between two turns of all others.
 
 Drain: the peer is told with a GOAWAY which streams will still be answered (RFC 9113, section 6.8);
 later ones are refused as not processed, and the connection ends with the last of the others. The
@@ -65,7 +68,8 @@ AT_ONCE = 16
 """Frames that are taken before others get their turn."""
 
 CALM = 256
-"""Frames in a row that ask nothing, such as resets, pings and settings, before the peer must go."""
+"""Frames in a row that ask nothing, such as pings and settings, before the peer must go; and calls
+in a row that are given up, before the connection takes turns."""
 CALM_RATE = 100.0
 """How many of these a second are nothing out of the ordinary."""
 CALM_FOR_CALL = 2
@@ -87,6 +91,7 @@ class LeanGrpcServer:
         self.settings = settings
         self.on_incident = on_incident
         self.draining = False
+        self.turn = trio.Lock()
         self._connections: set[_Connection] = set()
 
     async def run(
@@ -157,12 +162,13 @@ class _Frames:
     """Cuts what comes into pieces of some frames, which are taken one after the other.
 
     And counts how many that ask nothing a peer may still send (RFC 9113, section 10.5): each costs
-    time here and next to nothing there. A call that is reset at once is one (CVE-2023-44487),
-    settings to acknowledge, pings to answer.
+    time here and next to nothing there, such as settings to acknowledge, pings to answer, resets of
+    what is no call. Those of calls are counted apart.
     """
 
     def __init__(self) -> None:
         self._left = float(CALM)
+        self._resets_left = float(CALM)
         self._at = trio.current_time()
         self._header = b""  # the part of a frame's header that has come
         self._before_next = _PREFACE  # bytes until the next frame begins
@@ -171,6 +177,7 @@ class _Frames:
     def answered(self) -> None:
         """Note that a call was answered."""
         self._left += CALM_FOR_CALL
+        self._resets_left += CALM_FOR_CALL
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
         """Cut after each frames that are to be taken together (RFC 9113, section 4.1)."""
@@ -187,11 +194,18 @@ class _Frames:
         yield data[max(cut, known) :]
         self._begun = 0
 
-    def is_calm(self, events: Sequence[Event]) -> bool:
+    @property
+    def is_hasty(self) -> bool:
+        """Whether many calls were given up of late."""
+        return self._resets_left <= 0
+
+    def is_calm(self, events: Sequence[Event], given_up: int) -> bool:
         """Whether the peer may go on after a piece, of which h2 made this."""
         now = trio.current_time()
-        self._left = min(CALM, self._left + (now - self._at) * CALM_RATE)
-        self._left -= max(0, self._begun - sum(map(_asks, events)))
+        more = (now - self._at) * CALM_RATE
+        self._left = min(CALM, self._left + more)
+        self._left -= max(0, self._begun - sum(map(_asks, events)) - given_up)
+        self._resets_left = max(0.0, min(CALM, self._resets_left + more) - given_up)
         self._at = now
         return self._left >= 0
 
@@ -218,6 +232,7 @@ class _Connection:
         self._patience = trio.CancelScope()
         self._frames = _Frames()
         self._fresh: list[_Stream] = []
+        self._given_up = 0
         self._last = -1  # the last stream that is answered, once draining
         self._goaway = b""
         self._h2 = H2Connection(H2Configuration(client_side=False, header_encoding=None))
@@ -276,23 +291,38 @@ class _Connection:
     async def _feed(self, data: bytes) -> bool:
         """Take what came, in pieces that give way to others; False where the connection ends."""
         for number, piece in enumerate(self._frames.pieces(data)):
-            if number:
-                await trio.lowlevel.checkpoint()
-            try:
-                events = self._h2.receive_data(piece)
-                for event in events:
-                    self._take(event)
-            except H2Error:
-                self._server.on_incident(HttpIncident.MALFORMED, None)
+            was_hasty = self._frames.is_hasty
+            if was_hasty:
+                async with self._server.turn:
+                    await trio.lowlevel.checkpoint()
+                    goes_on = self._feed_piece(piece)
+            else:
+                if number:
+                    await trio.lowlevel.checkpoint()
+                goes_on = self._feed_piece(piece)
+            if self._frames.is_hasty and not was_hasty:
+                self._server.on_incident(HttpIncident.MANY_RESETS, None)
+            if not goes_on:
                 return False
-            finally:
-                self._serve_fresh()
-            if any(isinstance(event, ConnectionTerminated) for event in events):
-                return False  # the peer leaves, and h2 sends it nothing more
-            if not self._frames.is_calm(events):
-                self._server.on_incident(HttpIncident.FLOODED, None)
-                self._h2.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
-                return False
+        return True
+
+    def _feed_piece(self, piece: bytes) -> bool:
+        self._given_up = 0
+        try:
+            events = self._h2.receive_data(piece)
+            for event in events:
+                self._take(event)
+        except H2Error:
+            self._server.on_incident(HttpIncident.MALFORMED, None)
+            return False
+        finally:
+            self._serve_fresh()
+        if any(isinstance(event, ConnectionTerminated) for event in events):
+            return False  # the peer leaves, and h2 sends it nothing more
+        if not self._frames.is_calm(events, self._given_up):
+            self._server.on_incident(HttpIncident.FLOODED, None)
+            self._h2.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
+            return False
         return True
 
     def _serve_fresh(self) -> None:
@@ -320,6 +350,7 @@ class _Connection:
                     self._streams[event.stream_id].ended.set()
             case StreamReset():
                 if event.stream_id in self._streams:
+                    self._given_up += 1
                     self._streams[event.stream_id].scope.cancel()
             case WindowUpdated() | RemoteSettingsChanged():
                 self._window.set()

@@ -51,6 +51,7 @@ class HttpIncident(StrEnum):
     NO_DESCRIPTOR = "no-descriptor"  # a new one waits: the process has no descriptor for it
     MALFORMED = "malformed"
     FLOODED = "flooded"  # too many frames that ask nothing
+    MANY_RESETS = "many-resets"  # its calls are given up at once, and it takes turns with others
     SLOW_REQUEST = "slow-request"
     SLOW_READER = "slow-reader"
     CRASHED = "crashed"  # the handler raised what it should not

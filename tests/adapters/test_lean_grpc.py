@@ -204,7 +204,7 @@ async def test_more_streams_than_allowed_end_the_connection() -> None:
         assert here.incidents == [HttpIncident.MALFORMED]
 
 
-@pytest.mark.parametrize("kind", ["resets", "settings", "pings", "windows", "nothing"])
+@pytest.mark.parametrize("kind", ["settings", "pings", "windows", "nothing"])
 async def test_who_floods_with_frames_that_ask_nothing_is_told_to_calm_down(kind: str) -> None:
     async with served() as (here, peer):
         assert (await peer.outcome(await peer.call(ECHO, packed(b"x")))).status == Code.OK
@@ -212,10 +212,6 @@ async def test_who_floods_with_frames_that_ask_nothing_is_told_to_calm_down(kind
         h2.data_to_send()
         for number in range(1200):
             match kind:
-                case "resets":
-                    stream = h2.get_next_available_stream_id()
-                    h2.send_headers(stream, HEADERS)
-                    h2.reset_stream(stream)
                 case "settings":
                     frames += b"\0\0\0\4\0\0\0\0\0"
                 case "pings":
@@ -233,6 +229,27 @@ async def test_who_floods_with_frames_that_ask_nothing_is_told_to_calm_down(kind
             assert (await other.outcome(await other.call(ECHO, packed(b"y")))).status == Code.OK
         assert peer.goaway_code == ErrorCodes.ENHANCE_YOUR_CALM
         assert here.incidents == [HttpIncident.FLOODED]
+
+
+async def test_calls_that_are_given_up_end_no_others_of_their_connection() -> None:
+    """A gateway asks for many clients on one connection, and any of them may give up at once."""
+    async with served() as (here, peer), talking(here.address) as other:
+        kept = await peer.call(SLOW, packed(b"z"))
+        h2, frames = peer.h2, b""
+        for _ in range(3000):
+            stream = h2.get_next_available_stream_id()
+            h2.send_headers(stream, HEADERS)
+            h2.reset_stream(stream)
+            frames += h2.data_to_send()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(peer.stream.send_all, frames)
+            await here.incidents.wait_for(HttpIncident.MANY_RESETS)
+            assert (await other.outcome(await other.call(ECHO, packed(b"y")))).status == Code.OK
+        last = await peer.call(ECHO, packed(b"x"))
+        assert (await peer.outcome(last)).status == Code.OK
+        here.gate.set()
+        assert (await peer.outcome(kept)).status == Code.OK
+        assert set(here.incidents) == {HttpIncident.MANY_RESETS}
 
 
 async def test_calls_that_are_answered_may_bring_resets_and_pings_without_end() -> None:
