@@ -17,6 +17,7 @@ import trio
 from sidecar.adapters.http_causes import (
     CALL_FAILURES,
     INVALID_ADDRESSES,
+    calling,
     cause_of,
     shown,
     tls_context,
@@ -64,7 +65,7 @@ class Documents:
 
     async def _get(self, url: httpx.URL) -> tuple[bytes, str | None]:
         try:
-            client = _client(url, self._context())
+            client = calling(self._context(), url.host)  # each hop must pass `_parsed`
             async with client, client.stream("GET", url) as response:
                 if response.has_redirect_location:
                     return b"", response.headers["location"]
@@ -92,22 +93,7 @@ def client_for(url: str) -> httpx.AsyncClient:
 
     It follows no redirect. Raises `Unavailable` for an address that is not permitted.
     """
-    return _client(_parsed(url), tls_context())
-
-
-def _client(url: httpx.URL, tls: ssl.SSLContext) -> httpx.AsyncClient:
-    try:
-        return httpx.AsyncClient(
-            verify=tls,
-            timeout=None,  # noqa: S113 - the caller's deadline covers all that belongs together
-            trust_env=not is_loopback(url.host),
-            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
-            follow_redirects=False,  # each hop must pass `_parsed`
-        )
-    except (ValueError, ImportError, httpx.InvalidURL) as error:
-        raise Unavailable(
-            f"HTTPS_PROXY or a variable like it is no address: {words_of(error)}"
-        ) from error
+    return calling(tls_context(), _parsed(url).host)
 
 
 async def read_file(path: str) -> bytes:

@@ -77,7 +77,28 @@ def _proxy_of(url: httpx.URL) -> str:
         return ""
     proxies = urllib.request.getproxies()
     named = proxies.get(url.scheme) or proxies.get("all", "")
-    return shown(httpx.URL(named)) if named else ""
+    if named and "://" not in named:
+        named = f"http://{named}"  # as httpx takes it
+    return without_credentials(named)
+
+
+def calling(tls: ssl.SSLContext, host: str = "") -> httpx.AsyncClient:
+    """Return a client that takes JSON as it is, follows no redirect, and has no time-out.
+
+    Other hosts than this machine are called by the proxies of the environment. Raises `Unavailable`
+    where one of those is no address.
+    """
+    try:
+        return httpx.AsyncClient(
+            verify=tls,
+            timeout=None,  # noqa: S113 - the caller's deadline covers all that belongs together
+            trust_env=not is_loopback(host),
+            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+            follow_redirects=False,
+        )
+    except (ValueError, ImportError, httpx.InvalidURL):  # whose texts quote what may be secret
+        message = "HTTPS_PROXY or a variable like it is no address such as http://proxy:3128"
+        raise Unavailable(message) from None
 
 
 def tls_context() -> ssl.SSLContext:

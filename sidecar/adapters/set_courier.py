@@ -9,7 +9,7 @@ import msgspec
 import trio
 
 from sidecar.adapters.documents import beginning_of
-from sidecar.adapters.http_causes import CALL_FAILURES, tls_context, why
+from sidecar.adapters.http_causes import CALL_FAILURES, calling, tls_context, why
 from sidecar.service.pushing import Answer, Fate
 from sidecar.wire.security_event_names import Fault
 from sidecar.wire.security_event_tokens import MEDIA_TYPE
@@ -33,12 +33,7 @@ class Courier:
     ) -> None:
         self._timeout = timeout
         self._clock = clock
-        self._client = httpx.AsyncClient(
-            verify=tls or tls_context(),
-            timeout=None,  # noqa: S113 - `move_on_after` covers all of an exchange
-            follow_redirects=False,
-            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
-        )
+        self._client = calling(tls or tls_context())
 
     async def aclose(self) -> None:
         """Close all connections."""

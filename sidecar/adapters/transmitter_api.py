@@ -14,12 +14,11 @@ import msgspec
 import trio
 
 from sidecar.adapters.documents import check_onward, is_permitted, whole_of
-from sidecar.adapters.http_causes import CALL_FAILURES, cause_of, tls_context
+from sidecar.adapters.http_causes import CALL_FAILURES, calling, cause_of, tls_context
 from sidecar.adapters.http_causes import shown as shown_url
 from sidecar.service.answers import Overloaded, Unavailable
 from sidecar.wire.jws import bounded_object
 from sidecar.wire.positions import shown
-from sidecar.wire.reach import is_loopback
 from sidecar.wire.streams import (
     Delivery,
     InvalidMessage,
@@ -208,12 +207,7 @@ class TransmitterApi:
         raise Unavailable(f"{shown_url(request.url)}: it did not answer in time")
 
     async def _send(self, request: httpx.Request) -> _Answer:
-        client = httpx.AsyncClient(
-            verify=self._context(),
-            timeout=None,  # noqa: S113 - the deadline around covers all of it
-            trust_env=not is_loopback(request.url.host),
-            follow_redirects=False,
-        )
+        client = calling(self._context(), request.url.host)
         try:
             async with client:
                 response = await client.send(request, stream=True)

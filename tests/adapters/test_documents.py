@@ -85,6 +85,27 @@ async def test_what_is_no_address_is_unavailable(url: str) -> None:
     is_permitted(url)
 
 
+PROXIES = (
+    "user:tiger5@127.0.0.1:1",
+    "http://user:tiger5@127.0.0.1:1",
+    "//user:tiger5@127.0.0.1:1",
+    "ftp://user:tiger5@127.0.0.1:1",
+    "socks5://user:tiger5@127.0.0.1:1",
+    "http://user:tiger5/x@127.0.0.1:1",
+    "http://user:tiger5@127.0.0.1:port",
+    "http://[user:tiger5@127.0.0.1",
+    "http://user:tiger5@a..b",
+)
+
+
+@pytest.mark.parametrize("proxy", PROXIES)
+async def test_the_password_of_a_proxy_is_told_nowhere(
+    proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    assert "tiger5" not in await refused("https://id.example/jwks")
+
+
 async def test_a_redirect_to_what_is_no_address_is_unavailable(provider: Provider) -> None:
     for url in ("https://a..b/", "//xn--zzzzzz/", "//[::g]/", "http://127.0.0.1:port/"):
         provider.paths["/old"] = Answer(status=302, headers={"Location": url})

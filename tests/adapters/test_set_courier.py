@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from sidecar.adapters.set_courier import Courier
+from sidecar.service.answers import Unavailable
 from sidecar.service.pushing import Answer, Fate
 from tests.adapters.recipients import Scripted, receiving
 
@@ -128,3 +129,12 @@ async def test_one_that_does_not_answer_is_given_up_in_time() -> None:
 
 async def test_an_address_that_is_none_is_a_failure(courier: Courier) -> None:
     assert (await courier.post("http://[", "t", "")).fate is Fate.FAILED
+
+
+async def test_a_proxy_that_is_no_address_is_told_and_not_quoted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:tiger5@proxy:port")
+    with pytest.raises(Unavailable, match="no address such as http://proxy:3128") as told:
+        Courier(1.0, lambda: 0.0)
+    assert "tiger5" not in str(told.value)
