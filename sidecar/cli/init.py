@@ -2,7 +2,6 @@
 
 import argparse
 import os
-from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
@@ -11,6 +10,7 @@ import trio
 
 from sidecar.adapters.discovery import discover
 from sidecar.adapters.replacing import write_texts
+from sidecar.adapters.taken_ports import taken
 from sidecar.cli.asking import address, plain
 from sidecar.cli.init_apps import FRAMEWORKS, app_files
 from sidecar.cli.init_commands import tell_commands
@@ -107,7 +107,8 @@ def run(arguments: argparse.Namespace) -> int:
     answers = ask(arguments)
     out = Path(answers.out)
     _check_place(out, answers)
-    ports = _ports(arguments, answers)
+    ports = _ports(arguments)
+    used = _used_ports(ports, answers)
     issuer = issuer_of(answers.issuer)
     if problem := issuer_problem(issuer):
         raise Stop(f"sidecar init: --issuer: {plain(issuer)} {problem}")
@@ -133,6 +134,8 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.offline:
         for remark in remarks_on(offer, unplaced):
             print(f"note: {plain(remark)}")
+    for port in taken(used):
+        print(f"note: somebody listens at port {port} now; {used[port]} names another")
     tell_commands(out, answers, ports)
     return DONE
 
@@ -152,10 +155,9 @@ def _check_place(out: Path, answers: Answers) -> None:
         )
 
 
-def _ports(arguments: argparse.Namespace, answers: Answers) -> Ports:
-    """Return where everything listens; raises `Stop` where two would at one port."""
+def _ports(arguments: argparse.Namespace) -> Ports:
     check = arguments.sidecar_port
-    ports = Ports(
+    return Ports(
         gateway=arguments.port,
         app=arguments.app_port,
         check=check,
@@ -163,21 +165,26 @@ def _ports(arguments: argparse.Namespace, answers: Answers) -> Ports:
         admin=arguments.admin_port,
         between=check + 2,
     )
-    used = defaultdict(list)
-    used[ports.app].append("--app-port")
-    used[ports.admin].append("--admin-port")
+
+
+def _used_ports(ports: Ports, answers: Answers) -> dict[int, str]:
+    """Return the option that names each port in use; raises `Stop` where one is for two."""
+    named = [(ports.admin, "--admin-port")]
+    if (answers.gateway, answers.framework) != (NONE, NONE):
+        named.append((ports.app, "--app-port"))
     if answers.gateway != NONE:
-        used[ports.gateway].append("--port")
-        used[ports.check].append("--sidecar-port")
+        named += [(ports.gateway, "--port"), (ports.check, "--sidecar-port")]
         if GATEWAYS[answers.gateway].grpc:
-            used[ports.grpc].append("--sidecar-port and one")
+            named.append((ports.grpc, "--sidecar-port and one"))
         if answers.gateway == "traefik":
-            used[ports.between].append("--sidecar-port and two")
-    for port, options in used.items():
-        if len(options) > 1 or port > 65535:
-            what = "is no port" if port > 65535 else "can be used by one alone"
-            raise Stop(f"sidecar init: {', '.join(options)}: {port} {what}")
-    return ports
+            named.append((ports.between, "--sidecar-port and two"))
+    used: dict[int, str] = {}
+    for port, option in named:
+        if port in used or port > 65535:
+            what = f"{port} is no port" if port > 65535 else f"{port} is {used[port]}'s already"
+            raise Stop(f"sidecar init: {option}: {what}")
+        used[port] = option
+    return used
 
 
 def _discovered(issuer: str) -> Offer:

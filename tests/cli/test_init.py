@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import socket
 import subprocess
 import sys
 import tempfile
@@ -91,9 +92,15 @@ def test_without_a_terminal_it_names_the_options_that_are_missing(
         (["--out", "pay\udcffroll"], "--out: has a character"),
         (["--out", "a" * 120], "too long for the path of a unix socket"),
         (["--out", "a$HOME", "--gateway", "haproxy"], "cannot name a path"),
-        (["--port", "8080", "--gateway", "nginx"], "--app-port, --port: 8080 can be used by one"),
-        (["--admin-port", "8182", "--gateway", "envoy-grpc"], "--sidecar-port and one: 8182"),
-        (["--admin-port", "8183", "--gateway", "traefik"], "--sidecar-port and two: 8183"),
+        (["--port", "8080", "--gateway", "nginx"], "--port: 8080 is --app-port's already"),
+        (
+            ["--admin-port", "8182", "--gateway", "envoy-grpc"],
+            "--sidecar-port and one: 8182 is --admin-port's",
+        ),
+        (
+            ["--admin-port", "8183", "--gateway", "traefik"],
+            "--sidecar-port and two: 8183 is --admin-port's",
+        ),
         (["--sidecar-port", "65535", "--gateway", "istio"], "65536 is no port"),
         (["--framework", "flask-bff", "--gateway", "envoy"], "flask-bff keeps the tokens"),
         (["--acr", "mfa=a b"], "assurance.levels[1].acr: 'a b' cannot be asked for"),
@@ -205,6 +212,20 @@ def test_with_each_gateway_the_app_believes_just_that_one(framework: str, tmp_pa
         told = settings.read_text()
         assert re.search(r'(clientId: |CLIENT_ID = )"a \\"page\\""', told)
         assert re.search(rf'(issuer: |ISSUER = )"{ISSUER}"', told)
+
+
+def test_a_port_that_somebody_listens_at_is_noted_with_its_option(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        words = ["--framework", "flask", "--app-port", str(port), "--out", str(tmp_path)]
+        assert main([*USUAL, *words]) == 0
+        words = ["--sidecar-port", str(port), "--out", str(tmp_path), "--force"]
+        note = f"note: somebody listens at port {port} now; --app-port names another"
+        assert note in capsys.readouterr().out
+        assert main([*USUAL, *words]) == 0
+    assert str(port) not in capsys.readouterr().out, "without a gateway nobody listens there"
 
 
 @pytest.mark.parametrize("command", ["run", "doctor", "transmit"])

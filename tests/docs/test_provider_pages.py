@@ -2,11 +2,14 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
 from docs import generate
+from sidecar.cli.main import main
 from sidecar.domain.assurance import Ladder
 from sidecar.wire.claims import Need, token_of, validity_of
 from sidecar.wire.config import read_settings
@@ -44,6 +47,20 @@ def test_the_entry_of_a_provider_reads_its_tokens_as_the_page_says(page: Path) -
         assert token.contexts == ("c1",)
         assert token.claims_capable
     assert token.groups or token.roles or page.stem in {"google", "oidc-provider"}
+
+
+@pytest.mark.parametrize("page", PROVIDERS, ids=lambda page: page.stem)
+def test_init_writes_the_beginning_of_a_pages_entry(page: Path, tmp_path: Path) -> None:
+    (command,), (text,) = blocks(page, "sh"), blocks(page, "yaml")
+    program, *words = shlex.split(command)
+    assert program == "sidecar"
+    assert main([*words, "--offline", "--out", str(tmp_path)]) == 0
+    written, shown = yaml.safe_load((tmp_path / "sidecar.yaml").read_text()), yaml.safe_load(text)
+    begun, whole = (one["tokens"]["issuers"][0] for one in (written, shown))
+    assert whole.items() >= begun.items()
+    told = {one["name"]: one["acr"] for one in written.get("assurance", {}).get("levels", ())}
+    levels = {one["name"]: one.get("acr") for one in shown.get("assurance", {}).get("levels", ())}
+    assert not told or {name: told[name] for name in levels} == levels
 
 
 @pytest.mark.parametrize("page", PROVIDERS, ids=lambda page: page.stem)
