@@ -90,6 +90,8 @@ def _changes(detail: Record) -> Iterator[str]:
 def _circumstance(text: str) -> str:
     """A circumstance, `kind=value`, in words; empty for one that only the program needs."""
     name, _, value = text.partition("=")
+    if value.startswith("unknown ("):
+        return ""
     name, _, source = name.partition("@")
     said = f" (said by {source.strip('|')})" if source else ""
     return f"{_words(name)} {value or 'none'}{said}"

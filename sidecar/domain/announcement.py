@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 
 from sidecar.domain.assurance import is_later
-from sidecar.domain.decision import explain
+from sidecar.domain.decision import explain, open_marks
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.policy import Circumstance, RiskLevel
 from sidecar.domain.risk import level_after, terms_of, total
@@ -156,8 +156,8 @@ def fades(told: Mapping[str, bytes]) -> bool:
 
 def counting_level(evaluator: Evaluator, state: State, standing: Standing, now: float) -> str:
     """The best level that counts at `now` (seconds): of sign-ins since the latest open mark."""
-    open_marks = [demand.since for demand in _open(standing, now) if demand.since is not None]
-    second = max(open_marks) // MICROSECONDS if open_marks else None
+    moments = [demand.since for demand in open_marks(standing, now) if demand.since is not None]
+    second = max(moments) // MICROSECONDS if moments else None
     return _best(evaluator, state, second)
 
 
@@ -190,7 +190,7 @@ class _Look(NamedTuple):
             return
         rose = (ladder.rank_of_level(current) or 0) > (ladder.rank_of_level(previous) or 0)
         change = AssuranceChanged(previous=previous, current=current, rose=rose)
-        demands = _open(self.standing, seconds)
+        demands = open_marks(self.standing, seconds)
         at = self.now // MICROSECONDS if rose else _latest(demands, self.now) // MICROSECONDS
         text = "; ".join(f"{d.policy}: {explain(d)}" for d in demands)
         yield self._news(ASSURANCE, current, change, at, text)
@@ -248,11 +248,6 @@ class _Look(NamedTuple):
             text=text[:_LONGEST_TEXT],
             change=change,
         )
-
-
-def _open(standing: Standing, now: float) -> list[Demand]:
-    """The demands that bind a session and are not met at `now` (seconds)."""
-    return [d for d in standing.demands if d.binds(now) and not d.is_met(now)]
 
 
 def _latest(demands: list[Demand], now: int) -> int:

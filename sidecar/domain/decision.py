@@ -142,17 +142,22 @@ STANDINGS = ("clear", "step_up", "revoked")
 
 
 def coarse(standing: Standing, now: float) -> str:
-    """A standing in one word: `revoked`, `step_up` (a mark that binds is not met) or `clear`.
+    """A standing in one word: `revoked`, `step_up` (a mark that binds is not met) or `clear`."""
+    if standing.revoked is not None:
+        return "revoked"
+    return "step_up" if open_marks(standing, now) else "clear"
+
+
+def open_marks(standing: Standing, now: float) -> list[Demand]:
+    """Return the marks that bind a session and are not met at `now` (seconds).
 
     What a context requires at all times takes nothing from a session that never had it.
     """
-    if standing.revoked is not None:
-        return "revoked"
-    waiting = any(
-        demand.is_mark and demand.binds(now) and not demand.is_met(now)
+    return [
+        demand
         for demand in standing.demands
-    )
-    return "step_up" if waiting else "clear"
+        if demand.is_mark and demand.binds(now) and not demand.is_met(now)
+    ]
 
 
 def describe(cause: Cause) -> str:

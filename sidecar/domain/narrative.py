@@ -50,11 +50,12 @@ def narrated(
 ) -> Iterator[tuple[Fact, str]]:
     """Yield the facts of a session in their order, each with its sentence.
 
-    `session` is its record's name: what its user's record repeats of its own sightings is left out.
+    `session` is its record's name: what its user's record repeats of its own sightings is left out,
+    and so is what lies in two records.
     `network_of` tells the network segment of an address; empty: none that is configured.
     """
     story = _Story(network_of)
-    for fact in sorted(facts, key=lambda fact: fact.stamp):
+    for fact in dict.fromkeys(sorted(facts, key=lambda fact: fact.stamp)):
         if isinstance(fact, Seen) and fact.session == session:
             continue
         yield fact, f"{story.sentence(fact)}{said_by(fact.source)}"

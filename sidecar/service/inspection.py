@@ -363,7 +363,9 @@ def _summarise(evaluator: Evaluator, session: Assembled, state: State, now: floa
         country=state.location.country,
         network=told_segments(state, evaluator.world.sources),
         established=state.established / MICROSECONDS,
-        marks=tuple(_mark(demand) for demand in (*standing.demands, *standing.tried)),
+        marks=tuple(
+            _mark(demand) for demand in (*standing.demands, *standing.tried) if demand.is_mark
+        ),
         cleared=tuple(
             f"{policy}: {'; '.join(map(describe, held.causes))}"
             for policy, held in state.holdings.items()

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import trio
 
-from sidecar.domain.decision import STANDINGS, coarse
+from sidecar.domain.decision import STANDINGS, coarse, open_marks
 from sidecar.domain.evaluator import Evaluator
 from sidecar.domain.facts import Fact
 from sidecar.domain.lattice import Record, join
@@ -566,7 +566,7 @@ class View:
 
 
 def _change(session: str, word: str, standing: Standing, now: float) -> StandingChange:
-    waiting = [d for d in standing.demands if d.binds(now) and not d.is_met(now)]
+    waiting = open_marks(standing, now)
     contexts = {c for demand in waiting for c in demand.contexts.include or ()}
     reasons = reasons_of(waiting)
     return StandingChange(session, word, tuple(sorted(contexts)), reasons)

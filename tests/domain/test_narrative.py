@@ -180,7 +180,7 @@ def test_a_network_changes_by_report_and_by_address() -> None:
 
 def test_what_the_users_record_repeats_of_the_session_is_told_once() -> None:
     own = Seen(stamp=at(1), session="own", ip="10.0.0.1", place=BERLIN)
-    assert sentences(SEEN, own) == ["seen at 10.0.0.1 (DE-BE, DE, AS64496)"]
+    assert sentences(SEEN, own, SEEN) == ["seen at 10.0.0.1 (DE-BE, DE, AS64496)"]
 
 
 def test_a_mark_is_told_with_its_policy_its_contexts_and_its_cause() -> None:

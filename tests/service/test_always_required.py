@@ -6,6 +6,7 @@ from sidecar.adapters.logs import Lines
 from sidecar.adapters.telemetry import Telemetry
 from sidecar.domain.decision import Verdict
 from sidecar.domain.policy import Changed, Circumstance
+from sidecar.service.inspection import SessionQuery
 from sidecar.service.observations import Cleared, Marked
 from sidecar.service.sweep import Sweeper
 from sidecar.wire.settings import Settings
@@ -30,11 +31,15 @@ async def test_the_log_and_the_counters_tell_of_marks_alone() -> None:
     assert (await pod.check(token)).verdict is Verdict.STEP_UP
     await pod.settle()
     assert not pod.telemetry.of(Marked)
+    (shown,) = (await pod.inspector.sessions(SessionQuery())).sessions
+    assert (shown.standing, shown.marks) == ("clear", ())
     pod.now += 10
     assert (await pod.check(token, ip=AWAY)).verdict is Verdict.STEP_UP
     await pod.settle()
     assert [getattr(mark, "policy", "") for mark in pod.telemetry.of(Marked)] == ["moved"]
     assert not pod.telemetry.of(Cleared)
+    (shown,) = (await pod.inspector.sessions(SessionQuery())).sessions
+    assert [mark.policy for mark in shown.marks] == ["moved"]
     file = io.BytesIO()
     telemetry = Telemetry(Settings(), Lines(file), pod.clock)
     for record in pod.telemetry.of(Marked):
@@ -50,6 +55,12 @@ async def test_the_log_and_the_counters_tell_of_marks_alone() -> None:
     )
     await sweeper.sweep()
     assert sweeper.active_marks == 1
+    async with pod.watches.watch(frozenset({"s1"})) as changes:
+        pod.now += 10
+        assert (await pod.check(tokens.issue("t2", auth_time=1015, acr="mfa"))).verdict
+        await pod.settle()
+        change = changes.receive_nowait()
+    assert (change.standing, change.contexts, change.reasons) == ("clear", (), ())
 
 
 def test_a_replay_counts_no_trigger_and_still_asks_where_it_is_called_for() -> None:
