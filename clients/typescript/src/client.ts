@@ -98,7 +98,7 @@ export class SidecarClient {
     const request = referred({ op: "watch", ...which });
     try {
       const line = await connection.ask(encoded(request), this.#timeout);
-      accepted(matched(decoded(line, this.path), request.ref, this.path));
+      accepted(matched(decoded(line, connection.path), request.ref, connection.path));
     } catch (error) {
       done();
       if (!signal?.aborted) throw error;
@@ -113,7 +113,7 @@ export class SidecarClient {
   ): AsyncGenerator<Change, void, void> {
     try {
       while (!signal?.aborted) {
-        const change = changeOf(decoded(await connection.next(), this.path));
+        const change = changeOf(decoded(await connection.next(), connection.path));
         if (change !== undefined) yield change;
       }
     } catch (error) {
@@ -150,7 +150,7 @@ export class SidecarClient {
   async #over(connection: Connection, line: string, ref: string, timeout: number): Promise<Members> {
     const isOld = connection.isUsed;
     try {
-      const reply = matched(decoded(await connection.ask(line, timeout), this.path), ref, this.path);
+      const reply = matched(decoded(await connection.ask(line, timeout), connection.path), ref, connection.path);
       connection.release();
       this.#idle.push(connection);
       return reply;

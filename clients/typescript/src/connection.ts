@@ -16,7 +16,7 @@ interface Waiting {
 }
 
 export class Connection {
-  readonly #path: string;
+  readonly path: string;
   readonly #socket: Socket;
   #unread: Buffer[] = [];
   #size = 0;
@@ -27,7 +27,7 @@ export class Connection {
   #late = false;
 
   constructor(path: string) {
-    this.#path = path;
+    this.path = path;
     this.#socket = connect({ path });
     this.#socket.on("data", (data: Buffer) => this.#feed(data));
     this.#socket.on("error", (error: NodeJS.ErrnoException) => {
@@ -73,7 +73,7 @@ export class Connection {
     return new Promise((resolve, reject) => {
       const late = () => {
         this.#late = true;
-        this.#fail(new Unreachable(`${this.#path}: the sidecar did not answer in time`));
+        this.#fail(new Unreachable(`${this.path}: the sidecar did not answer in time`));
       };
       const timer = timeout === undefined ? undefined : setTimeout(late, timeout);
       this.#waiting = {
@@ -93,7 +93,7 @@ export class Connection {
   }
 
   close(): void {
-    this.#fail(new Unreachable(`${this.#path}: the connection is closed`));
+    this.#fail(new Unreachable(`${this.path}: the connection is closed`));
   }
 
   #feed(data: Buffer): void {
@@ -107,7 +107,7 @@ export class Connection {
     if (rest.length === 0) return;
     this.#unread.push(rest);
     this.#size += rest.length;
-    if (this.#size > LONGEST_REPLY) this.#fail(new Unreachable(`what answers at ${this.#path} is no sidecar`));
+    if (this.#size > LONGEST_REPLY) this.#fail(new Unreachable(`what answers at ${this.path} is no sidecar`));
   }
 
   #take(line: string): void {
