@@ -10,7 +10,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from sidecar.adapters.logs import Lines
-from sidecar.adapters.metrics import CHECK_BUCKETS
+from sidecar.adapters.metrics import CHECK_BUCKETS, Form
 from sidecar.adapters.telemetry import Telemetry
 from sidecar.service.observations import Marked
 from sidecar.wire.settings import Context, Settings
@@ -51,10 +51,10 @@ def main() -> None:
     for number in range(50):
         for signal in ("network-change", "risk-level-change", "session-presented"):
             telemetry.metrics.marks.labels(f"p{number}", signal, "enabled").inc()
-    plain, packed = telemetry.expose(), telemetry.expose("", "gzip")
+    plain, packed = telemetry.expose(), telemetry.expose(Form(gzip=True))
     lines, scrape = plain.body.count(b"\nsidecar_"), per(telemetry.expose, SCRAPES)
     print(f"scrape, {lines:5} lines            {scrape:8.0f} us")
-    zipped = per(lambda: telemetry.expose("", "gzip"), SCRAPES)
+    zipped = per(lambda: telemetry.expose(Form(gzip=True)), SCRAPES)
     print(f"scrape, {len(packed.body):5} bytes of gzip    {zipped:8.0f} us")
 
 

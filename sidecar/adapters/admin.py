@@ -23,7 +23,8 @@ from sidecar.adapters.admin_credential import Credential
 from sidecar.adapters.admin_letters import Letters
 from sidecar.adapters.asgi import BodyRefused, Reply, body_of, dispatch, problem, reply_to
 from sidecar.adapters.guesses import Guesses
-from sidecar.adapters.metrics import Exposition
+from sidecar.adapters.metrics import Exposition, Form
+from sidecar.adapters.scrapes import Scrapes
 from sidecar.service.answers import Overloaded, Unavailable
 from sidecar.service.health import Health, Report
 from sidecar.service.inspection import ExplainQuery, InvalidQuery, SessionQuery
@@ -56,7 +57,7 @@ class Inspection(Protocol):
 class Observed(Protocol):
     """What the listener asks of telemetry."""
 
-    def expose(self, accept: str, accept_encoding: str) -> Exposition:
+    def expose(self, form: Form) -> Exposition:
         """Render all metrics."""
 
     def answered(self, route: str, status: int) -> None:
@@ -92,6 +93,7 @@ class AdminApp:
     ) -> None:
         self._health = health
         self._telemetry = telemetry
+        self._scrapes = Scrapes(telemetry.expose)
         self._inspection = inspection
         self._letters = letters
         self._credentials = credentials
@@ -131,7 +133,7 @@ class AdminApp:
             return problem(405, f"only {names}", ((b"allow", names.encode()),))
         match route:
             case "/metrics":
-                return self._metrics(headers)
+                return await self._metrics(headers)
             case "/livez":
                 return _probe(self._health.live())
             case "/readyz":
@@ -173,9 +175,9 @@ class AdminApp:
             return problem(400, f"tolerate: there is no such condition; there are {known}")
         return _probe(self._health.ready(names))
 
-    def _metrics(self, headers: Mapping[str, str]) -> Reply:
+    async def _metrics(self, headers: Mapping[str, str]) -> Reply:
         accept, encoding = headers.get("accept", ""), headers.get("accept-encoding", "")
-        exposition = self._telemetry.expose(accept, encoding)
+        exposition = await self._scrapes.take(accept, encoding)
         extra = [(b"vary", b"accept, accept-encoding")]
         if exposition.encoding:
             extra.append((b"content-encoding", exposition.encoding.encode()))

@@ -107,6 +107,16 @@ _LEVEL_HELP: Mapping[Level, str] = {
 }
 
 
+class Form(NamedTuple):
+    """How a scrape is rendered."""
+
+    openmetrics: bool = False
+    gzip: bool = False
+
+
+PLAIN = Form()
+
+
 class Exposition(NamedTuple):
     """A rendered scrape: body, its media type, and its content coding (empty: none)."""
 
@@ -441,17 +451,22 @@ class Metrics:
         self._queue_depth.labels(name).set_function(depth)
         self.queue_rejected.labels(name)
 
-    def expose(self, accept: str = "", accept_encoding: str = "") -> Exposition:
-        """Render every metric: as OpenMetrics and with gzip where these headers take them."""
-        if _accepts(accept, "application/openmetrics-text"):
+    def expose(self, form: Form = PLAIN) -> Exposition:
+        """Render every metric."""
+        if form.openmetrics:
             body = openmetrics.generate_latest(self._exposed)  # type: ignore[no-untyped-call]
             content_type = openmetrics.CONTENT_TYPE_LATEST
         else:
             body = exposition.generate_latest(self._exposed)
             content_type = exposition.CONTENT_TYPE_PLAIN_0_0_4
-        if _accepts(accept_encoding, "gzip"):
+        if form.gzip:
             return Exposition(gzip.compress(body, compresslevel=5), content_type, "gzip")
         return Exposition(body, content_type, "")
+
+
+def form_of(accept: str, accept_encoding: str) -> Form:
+    """Return how a scrape is wanted, by these headers of its request."""
+    return Form(_accepts(accept, "application/openmetrics-text"), _accepts(accept_encoding, "gzip"))
 
 
 def _accepts(header: str, wanted: str) -> bool:

@@ -15,7 +15,7 @@ import trio
 from sidecar.adapters import clock
 from sidecar.adapters.configuration_telemetry import ConfigurationRecord, Configured
 from sidecar.adapters.logs import Lines, Logger, logger
-from sidecar.adapters.metrics import Exposition, Level, Metrics, Read
+from sidecar.adapters.metrics import PLAIN, Exposition, Form, Level, Metrics, Read
 from sidecar.adapters.operator_telemetry import record_act
 from sidecar.adapters.private_lines import hiding
 from sidecar.adapters.received_telemetry import Received, record_received
@@ -174,9 +174,9 @@ class Telemetry:
         """Ask `depth` at each scrape how much waits in a bounded queue."""
         self.metrics.queue(name, depth)
 
-    def expose(self, accept: str = "", accept_encoding: str = "") -> Exposition:
-        """Render all metrics, as these headers of the request want them."""
-        return self.metrics.expose(accept, accept_encoding)
+    def expose(self, form: Form = PLAIN) -> Exposition:
+        """Render all metrics."""
+        return self.metrics.expose(form)
 
     async def written(self) -> None:
         """Return once the lines of all that was recorded until now are written."""

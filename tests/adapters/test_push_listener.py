@@ -72,7 +72,7 @@ class Listening:
         return f"{bound}/ssf/events"
 
     def metrics(self) -> str:
-        return self.telemetry.expose("", "").body.decode()
+        return self.telemetry.expose().body.decode()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
 from sidecar.adapters.logs import Lines
-from sidecar.adapters.metrics import Level
+from sidecar.adapters.metrics import Form, Level
 from sidecar.adapters.sampled_lines import IN_FULL
 from sidecar.adapters.telemetry import Telemetry
 from sidecar.domain.explaining import explain_call
@@ -273,7 +273,7 @@ def test_every_promised_metric_is_exposed_with_its_labels_and_help() -> None:
 def test_both_expositions_say_the_same_and_hold_no_created_series() -> None:
     telemetry = full().telemetry
     plain = telemetry.expose().body.decode()
-    rich = telemetry.expose("application/openmetrics-text").body.decode()
+    rich = telemetry.expose(Form(openmetrics=True)).body.decode()
     assert plain.count("\nsidecar_") == rich.count("\nsidecar_")
     assert "_created" not in plain + rich
 

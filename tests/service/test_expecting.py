@@ -78,7 +78,7 @@ class Daemon:
 
     @property
     def samples(self) -> list[Sample]:
-        text = self.telemetry.expose("", "").body.decode()
+        text = self.telemetry.expose().body.decode()
         families = text_string_to_metric_families(text)
         found = [Sample(s.name, s.labels, s.value) for family in families for s in family.samples]
         started = "process_start_time_seconds"
