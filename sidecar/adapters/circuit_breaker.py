@@ -14,6 +14,8 @@ from collections.abc import Callable
 
 import trio
 
+from sidecar.service.backoff import doubled, spread
+
 FAILURES = 5
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 30.0
@@ -57,11 +59,10 @@ class Breaker:
             self._failed.add(digest)
         # Questions that were under way when it opened say nothing new.
         if self.is_open and (not was_open or digest == self._trial):
-            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self._pauses, 32))
+            pause = doubled(FIRST_PAUSE, LONGEST_PAUSE, self._pauses)
             self._pauses += 1
             self._last_failure = trio.current_time()
-            # Spread over the last fifth, so that a fleet does not ask in step.
-            self._paused_until = self._last_failure + pause * (1 - 0.2 * self._jitter())
+            self._paused_until = self._last_failure + spread(pause, self._jitter(), 0.2)
 
     def ended(self, digest: bytes) -> None:
         """Let another token be tried, if this was the one."""

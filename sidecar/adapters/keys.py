@@ -19,6 +19,7 @@ import trio
 from sidecar.adapters.documents import Documents, Unanswered, check_onward, read_file
 from sidecar.domain.plural import counted
 from sidecar.service.answers import Unavailable
+from sidecar.service.backoff import doubled, spread
 from sidecar.wire.jwks import InvalidKeySet, Key, KeySet, key_set_of
 from sidecar.wire.jws import bounded_object
 from sidecar.wire.positions import shown
@@ -174,9 +175,8 @@ class KeySource:
     def _pause(self) -> float:
         longest = self._settings.jwks_refresh
         if self._failures:
-            longest = min(longest, FIRST_RETRY * 2.0 ** min(self._failures - 1, 32))
-        # Spread over the last fifth, so that a fleet does not ask in step.
-        pause = longest * (1 - 0.2 * self._jitter())
+            longest = doubled(FIRST_RETRY, longest, self._failures - 1)
+        pause = spread(longest, self._jitter(), 0.2)
         if self.ready:
             pause = min(pause, max(0.0, self._stale_at() - trio.current_time()))
         return pause

@@ -22,6 +22,7 @@ from sidecar.adapters.redis_links import Links
 from sidecar.adapters.redis_socket import connected
 from sidecar.domain.lattice import Record
 from sidecar.service.answers import Overloaded, Unavailable
+from sidecar.service.backoff import doubled, spread
 from sidecar.wire.losses import tag_of
 from sidecar.wire.settings import Store as StoreSettings
 
@@ -130,9 +131,8 @@ class News:
                 self._lost(self._trouble)
             started()
             self._on_trouble(self._trouble)
-            growing = self._settings.retry_base * 2.0 ** min(failures, 32)  # or it overflows
-            longest = min(self._settings.retry_cap, growing)
-            await trio.sleep(longest * (0.5 + 0.5 * self._jitter()))
+            pause = doubled(self._settings.retry_base, self._settings.retry_cap, failures)
+            await trio.sleep(spread(pause, self._jitter()))
             failures += 1
 
     async def _live(self, on_whole: Callable[[], None]) -> bool:

@@ -41,6 +41,7 @@ from sidecar.adapters.redis_scan import (
 )
 from sidecar.adapters.redis_vitals import vitals_of
 from sidecar.service.answers import Unavailable
+from sidecar.service.backoff import doubled, spread
 from sidecar.service.store import (
     Expires,
     Expiry,
@@ -413,9 +414,8 @@ class RedisStore:
         return ""
 
     def _pause(self, failures: int) -> float:
-        growing = self._settings.retry_base * 2.0 ** min(failures, 32)
-        longest = min(self._settings.retry_cap, growing)
-        return longest * (0.5 + 0.5 * self._jitter())
+        longest = doubled(self._settings.retry_base, self._settings.retry_cap, failures)
+        return spread(longest, self._jitter())
 
     async def _keep_probing(self) -> None:
         while True:

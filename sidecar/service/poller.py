@@ -13,6 +13,7 @@ from typing import Protocol
 import trio
 
 from sidecar.service.answers import Overloaded, Unavailable
+from sidecar.service.backoff import spread
 from sidecar.service.lease import TERM, Lease
 from sidecar.service.observations import Telemetry, WorkerFailed
 from sidecar.service.reception_records import Polled
@@ -78,7 +79,7 @@ class Poller:
             except Exception as error:  # noqa: BLE001 - a worker loop: counted, and on
                 self._telemetry.record(WorkerFailed(where="poll", error=error))
                 pause = self._longer()
-            await trio.sleep(pause * (0.5 + 0.5 * self._jitter()))
+            await trio.sleep(spread(pause, self._jitter()))
 
     async def _turn(self) -> float:
         """Poll once, if it is our turn; gives the pause before the next."""

@@ -14,6 +14,7 @@ from typing import Protocol, assert_never
 import msgspec
 import trio
 
+from sidecar.service.backoff import doubled, spread
 from sidecar.service.observations import Telemetry
 from sidecar.service.polling import Signer
 from sidecar.service.recipients import Recipients
@@ -147,8 +148,8 @@ class Pushing:
 
     def _pause_after(self, failures: int) -> float:
         settings = self._settings
-        longest = min(settings.retry_cap, settings.retry_base * 2.0 ** min(failures, 32))
-        return longest * (0.5 + 0.5 * self._jitter())
+        longest = doubled(settings.retry_base, settings.retry_cap, failures)
+        return spread(longest, self._jitter())
 
     async def _note(self, stream: Outgoing, failing_since: float) -> Outgoing | None:
         """Keep since when nothing gets through: who takes over does not begin anew to count.

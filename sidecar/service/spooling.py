@@ -25,6 +25,7 @@ import trio
 
 from sidecar.domain.signal import SessionRevoked, Signal
 from sidecar.service.answers import Accepted, Overloaded, Refused, Unavailable
+from sidecar.service.backoff import spread
 from sidecar.service.deadletters import DeadLetters, describe
 from sidecar.service.intake import Intake
 from sidecar.service.observations import DeadReason, SpoolReplayed, Telemetry, WorkerFailed
@@ -156,7 +157,7 @@ class Spooling:
                 with trio.move_on_after(LOOK_AGAIN):
                     await self._wake.wait()
             else:
-                await trio.sleep(pause * (0.5 + 0.5 * self._jitter()))
+                await trio.sleep(spread(pause, self._jitter()))
                 pause = min(LONGEST_PAUSE, pause * 2)
 
     async def recall(self) -> None:

@@ -152,7 +152,7 @@ class World:
                         "jwks_file": self._key_file(),
                         "events": ["risk-level-change"],
                         "poll_url": self.polled.url,
-                        "poll_timeout": 0.5,
+                        "poll_timeout": 1.0,
                         "poll_interval": 0.1,
                     }
                 ],

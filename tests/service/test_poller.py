@@ -80,7 +80,7 @@ class Pod:
                 clock=lambda: 1_800_000_000 + trio.current_time(),
             ),
             telemetry=self.telemetry,
-            jitter=lambda: 1.0,
+            jitter=lambda: 0.0,
         )
 
     def polled(self) -> list[Polled]:

@@ -105,7 +105,7 @@ async def spooled(
         letters=pod.letters,
         tries=5,
         type_of=lambda signal: type(signal).__name__,
-        jitter=lambda: 0.0,
+        jitter=lambda: 1.0,
     )
     async with trio.open_nursery() as nursery:
         await nursery.start(spool.run)
