@@ -32,7 +32,7 @@ from prometheus_client.registry import Collector
 from sidecar import __version__
 from sidecar.adapters.operator_telemetry import OperatorMetrics
 from sidecar.adapters.received_telemetry import ReceivedMetrics
-from sidecar.adapters.transmitter_metrics import TransmitterMetrics
+from sidecar.adapters.transmitted_telemetry import TransmitterMetrics
 from sidecar.adapters.vocabulary import OTHER, Vocabulary
 from sidecar.domain.facts import ACTS, SIGNALS
 from sidecar.service.answers import UNKNOWN_CONTEXT, Verdict

@@ -20,6 +20,7 @@ from sidecar.adapters.operator_telemetry import record_act
 from sidecar.adapters.private_lines import hiding
 from sidecar.adapters.received_telemetry import Received, record_received
 from sidecar.adapters.sampled_lines import SampledLines
+from sidecar.adapters.transmitted_telemetry import record_transmitted
 from sidecar.adapters.vocabulary import positions_of
 from sidecar.domain.causes import ungrouped
 from sidecar.domain.facts import SIGNALS
@@ -67,7 +68,7 @@ from sidecar.service.observations import (
     WorkerFailed,
 )
 from sidecar.service.operator_records import OperatorActed
-from sidecar.service.transmitted import TransmissionOutcome, Transmitted
+from sidecar.service.transmitted import Transmitted
 from sidecar.wire.claims import Flaw, Need
 from sidecar.wire.explanations import shortened
 from sidecar.wire.settings import Settings
@@ -234,7 +235,7 @@ class Telemetry:
             case Introspected():
                 self._introspected(observation)
             case Transmitted():
-                self._transmitted(observation)
+                record_transmitted(observation, self.metrics.transmitter, self._log)
             case KeysRefreshed():
                 self._keys_refreshed(observation)
             case GeographyLoaded():
@@ -518,29 +519,6 @@ class Telemetry:
         elif self._unsaid("introspection-failed", position) is not None:
             self._silent.add(asked.issuer)
             self._log.warning("introspection-failed", issuer=asked.issuer, detail=asked.detail)
-
-    def _transmitted(self, told: Transmitted) -> None:
-        self.metrics.transmitter.count(told)
-        match told.outcome:
-            case (
-                TransmissionOutcome.RECORDED
-                | TransmissionOutcome.HANDED
-                | TransmissionOutcome.DELIVERED
-            ):
-                log = self._log.debug
-            case (
-                TransmissionOutcome.RETRIED
-                | TransmissionOutcome.REFUSED
-                | TransmissionOutcome.DROPPED
-            ):
-                log = self._log.warning
-            case TransmissionOutcome.LOST | TransmissionOutcome.GIVEN_UP:
-                log = self._log.error
-            case _:
-                assert_never(told.outcome)
-        who = {"recipient": told.recipient, "stream": told.stream}
-        what = {"type": told.event, "events": told.count, "detail": told.detail}
-        log(f"shared-signal-{told.outcome}", **who, **what)
 
     def _geography_failed(self, failed: GeographyFailed) -> None:
         self.metrics.geography_errors.inc()

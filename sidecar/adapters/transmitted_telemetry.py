@@ -1,9 +1,11 @@
-"""The metrics of the transmitter of shared signals."""
+"""What was told to others as shared signals, as metrics and log lines."""
 
 from collections.abc import Mapping
+from typing import assert_never
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from sidecar.adapters.logs import Logger
 from sidecar.service.transmitted import TransmissionOutcome, Transmitted
 from sidecar.wire.transmitter_settings import Announced
 
@@ -52,3 +54,26 @@ class TransmitterMetrics:
         self._backlog.clear()
         for recipient, count in counts.items():
             self._backlog.labels(recipient).set(count)
+
+
+def record_transmitted(told: Transmitted, metrics: TransmitterMetrics, log: Logger) -> None:
+    """Count it and, where worth a line, log it."""
+    metrics.count(told)
+    match told.outcome:
+        case (
+            TransmissionOutcome.RECORDED
+            | TransmissionOutcome.HANDED
+            | TransmissionOutcome.DELIVERED
+        ):
+            write = log.debug
+        case (
+            TransmissionOutcome.RETRIED | TransmissionOutcome.REFUSED | TransmissionOutcome.DROPPED
+        ):
+            write = log.warning
+        case TransmissionOutcome.LOST | TransmissionOutcome.GIVEN_UP:
+            write = log.error
+        case _:
+            assert_never(told.outcome)
+    who = {"recipient": told.recipient, "stream": told.stream}
+    what = {"type": told.event, "events": told.count, "detail": told.detail}
+    write(f"shared-signal-{told.outcome}", **who, **what)
