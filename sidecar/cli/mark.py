@@ -38,7 +38,7 @@ examples:
 
 def _duration(text: str) -> int:
     try:
-        return int(duration(text))
+        return int(duration(int(text) if text.isdecimal() else text))
     except Misspelt as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

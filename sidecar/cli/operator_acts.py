@@ -3,11 +3,11 @@
 import argparse
 import getpass
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sidecar.cli.asking import plain, print_json, seconds
-from sidecar.cli.asking_admin import add_admin, asking_admin, in_path
+from sidecar.cli.asking_admin import AdminClient, add_admin, asking_admin, in_path
 from sidecar.cli.stopping import DONE, NEGATIVE, Stop
 from sidecar.domain.plural import counted
 
@@ -15,6 +15,8 @@ WAIT = 5.0
 """Seconds that `--wait` waits where it does not say how many."""
 
 LONGEST = 60.0
+_SHOWN = 20
+"""Sessions of which it is told what is left of their marks."""
 
 EPILOG = """
 exit status: 0 done, 1 not done or not known to be everywhere, 2 bad usage or configuration
@@ -64,10 +66,13 @@ def do(arguments: argparse.Namespace, act: str, done: str, more: Mapping[str, An
         arguments.timeout += arguments.wait
     with asking_admin(act, arguments) as client:
         answer = client.ask("POST", f"{path}/{act}", {}, body)
-    if arguments.json:
-        print_json(answer)
-    else:
-        print(plain(_told(answer, done)))
+        if arguments.json:
+            print_json(answer)
+        else:
+            print(plain(_told(answer, done)))
+            if act == "clear" and not answer.get("spooled"):
+                for line in _left(client, answer, path):
+                    print(plain(line))
     return NEGATIVE if answer.get("settled") is False else DONE
 
 
@@ -111,6 +116,31 @@ def _told(answer: Mapping[str, Any], done: str) -> str:
         return f"{done}{_sessions(answer)}{known}"
     of = f"of {live} sidecars" if live else "sidecars"
     return f"{done}{known}, and durable; but only {have} {of} are known to have it yet"
+
+
+def _left(client: AdminClient, answer: Mapping[str, Any], path: str) -> Iterator[str]:
+    """Say of each session what is excused, and what still asks for something."""
+    try:
+        if answer["on"] == "session":
+            found = client.get(path, {})
+            summaries = [found.get("summary") or {}, *(found.get("others") or ())]
+        else:
+            query = {answer["on"]: answer["name"], "issuer": answer["issuer"], "limit": _SHOWN}
+            summaries = client.get("/v1/sessions", query)["sessions"]
+    except Stop:
+        return  # it is done; what is left cannot be looked at now
+    for summary in summaries:
+        if summary.get("issuer") != answer["issuer"]:
+            continue
+        for text in summary.get("cleared") or ():
+            yield f"  {summary['session']}: excused until it is said anew: {text}"
+        if summary["standing"] == "revoked":
+            yield f"  {summary['session']}: is revoked, until a later sign-in"
+        if summary["standing"] != "step_up":
+            continue
+        for mark in summary.get("marks") or ():
+            if not mark.get("report_only"):
+                yield f"  {summary['session']}: still asks: {mark['policy']}: {mark['text']}"
 
 
 def _sessions(answer: Mapping[str, Any]) -> str:

@@ -16,14 +16,12 @@ import msgspec
 
 from sidecar.domain.assurance import Authentication, Ladder, Requirement
 from sidecar.domain.facts import MarksCleared, StepUpAsked
+from sidecar.domain.origin import origins_of, together
 from sidecar.domain.policy import Selection
 from sidecar.domain.scene import ALWAYS
 from sidecar.domain.stamp import MICROSECONDS
-from sidecar.domain.standing import Alternative, Asked, Demand, Evidence, shown_for
+from sidecar.domain.standing import OPERATOR, Alternative, Asked, Demand, Evidence, shown_for
 from sidecar.domain.state import ASKED_BOUND, Cause, Holding, State, StepUpHeld
-
-OPERATOR = "operator"
-"""The policy that is named where an operator asks for a step-up."""
 
 MARK = "operator-mark"
 
@@ -33,7 +31,9 @@ _NOTHING = Holding()
 
 def ask(state: State, fact: StepUpAsked, moment: int) -> None:
     """Take up a step-up that an operator asks for, if no later clear has withdrawn it."""
-    held = StepUpHeld(fact.contexts, (fact.control,), fact.max_age, fact.device, moment)
+    held = StepUpHeld(
+        fact.contexts, (fact.control,), fact.max_age, fact.device, moment, origins_of([fact])
+    )
     if moment < state.cleared and state.concerns(fact.device):
         return
     _keep(state, f"{fact.scope}|{_name(held)}", held)
@@ -67,6 +67,7 @@ def _joined(one: StepUpHeld, other: StepUpHeld) -> StepUpHeld:
         max_age=min(ages, default=-1),
         device=one.device if one.device == other.device else "",
         at=max(one.at, other.at),
+        by=together((one.by, other.by)),
     )
 
 
@@ -111,7 +112,7 @@ def _excused(held: Holding, moment: int, before: Holding = _NOTHING) -> Holding:
     known = {cause.key for cause in before.causes} | {cause.key for cause in before.mark}
 
     def is_excused(cause: Cause) -> bool:
-        return cause != ALWAYS and cause.key not in known and (cause.since or 0) < moment
+        return cause.kind != ALWAYS.kind and cause.key not in known and (cause.since or 0) < moment
 
     mark = tuple(cause for cause in held.mark if not is_excused(cause))
     excused = dict(held.excused)
@@ -151,7 +152,7 @@ def asked_for(state: State, evidence: Evidence, ladder: Ladder, now: int) -> Ite
             Selection(frozenset(held.contexts)) if held.contexts else EVERYTHING,
             EVERYTHING,
             False,
-            (Cause(OPERATOR, "asks for a step-up", held.at, MARK),),
+            (Cause(OPERATOR, "asks for a step-up", held.at, MARK, by=held.by),),
             since=held.at,
             asks=tuple(
                 Asked(each, -1 if at < 0 else math.inf)

@@ -236,6 +236,15 @@ def uncertain(state: State, evidence: Evidence) -> Iterator[Demand]:
         yield Demand(SET_ASIDE, everything, everything, False, (cause,), since=state.aside)
 
 
+OPERATOR = "operator"
+"""The policy that is named where an operator asks for a step-up."""
+
+OF_THE_DAEMON = frozenset(
+    {STORE_LOST, TOKEN_WITHOUT_AUTH_TIME, HISTORY_EXPIRED, SET_ASIDE, OPERATOR}
+)
+"""Names that stand where policies do, and that no policy of the files may have."""
+
+
 def shown_for(alternative: Alternative, second: int | None, evidence: Evidence) -> tuple[int, ...]:
     """For each requirement, when the latest sign-in was that meets it; -1: there was none.
 

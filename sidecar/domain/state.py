@@ -158,6 +158,7 @@ class StepUpHeld(msgspec.Struct, frozen=True, array_like=True):
     """A step-up that an operator asked for, and when (`at`); see `facts.StepUpAsked`.
 
     One sign-in, or several, must show all of the `controls`. `device` set: of sessions on it.
+    `by`: the events that asked.
     """
 
     contexts: tuple[str, ...]
@@ -165,6 +166,7 @@ class StepUpHeld(msgspec.Struct, frozen=True, array_like=True):
     max_age: int
     device: str
     at: int
+    by: Origins = ()
 
 
 class Early(msgspec.Struct, frozen=True, array_like=True):

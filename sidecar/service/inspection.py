@@ -348,6 +348,7 @@ def _summarise(evaluator: Evaluator, session: Assembled, state: State, now: floa
     moment = int(now * MICROSECONDS)
     standing = evaluator.standing(state, moment)
     scene = evaluator.scene(evaluator.at(state, moment), moment)
+    asking = {demand.policy for demand in (*standing.demands, *standing.tried)}
     return Summary(
         session=_text(session, WHO_SESSION, session.name.session),
         user=_text(session, WHO_USER, session.name.user),
@@ -369,7 +370,7 @@ def _summarise(evaluator: Evaluator, session: Assembled, state: State, now: floa
         cleared=tuple(
             f"{policy}: {'; '.join(map(describe, held.causes))}"
             for policy, held in state.holdings.items()
-            if held.is_cleared
+            if held.is_cleared and policy not in asking
         ),
     )
 

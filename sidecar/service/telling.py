@@ -12,16 +12,9 @@ from typing import NamedTuple
 from sidecar.domain.announcement import REVOKED, TOPICS, News
 from sidecar.domain.assurance import is_later
 from sidecar.domain.decision import explain
-from sidecar.domain.operators import OPERATOR
 from sidecar.domain.origin import Origins, together
 from sidecar.domain.stamp import MICROSECONDS
-from sidecar.domain.standing import (
-    HISTORY_EXPIRED,
-    SET_ASIDE,
-    STORE_LOST,
-    Demand,
-    Standing,
-)
+from sidecar.domain.standing import OF_THE_DAEMON, OPERATOR, Demand, Standing
 from sidecar.domain.state import Holding, State
 from sidecar.service.observations import (
     Cleared,
@@ -30,9 +23,6 @@ from sidecar.service.observations import (
     Observation,
     RevokedSession,
 )
-
-_OWN = frozenset({OPERATOR, STORE_LOST, HISTORY_EXPIRED, SET_ASIDE})
-"""What asks for something and is no policy of the files."""
 
 _SET = b"a"
 _CLEARED = b"b"
@@ -154,7 +144,7 @@ def _at(moment: int | None, source: str = "") -> Origins:
 
 def _cleared(whose: Whose, state: State, policy: str, value: bytes, *, known: bool) -> Telling:
     moment = int(value[:_DIGITS])
-    if not known and policy not in _OWN:
+    if not known and policy not in OF_THE_DAEMON:
         reason = ClearReason.POLICY
     elif any(
         is_later(second, moment // MICROSECONDS)

@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from sidecar.domain.facts import Scope
-from sidecar.wire.events import MAX_EVENT_ID, InvalidSignal
+from sidecar.wire.events import InvalidSignal, event_id
 from sidecar.wire.jws import strict_object
 from sidecar.wire.names import InvalidName, name_of
 from sidecar.wire.naming import content_digest
@@ -119,7 +119,7 @@ def order_of(where: Where, body: bytes) -> Order:
         reason=_text(values, "reason", MAX_REASON, required=True),
         issuer=_text(values, "issuer"),
         user=_text(values, "user"),
-        id=_id(values),
+        id=event_id(values.get("id"), ""),
         unseen=_flag(values, "unseen"),
         wait=wait_of(values),
         contexts=_contexts(values),
@@ -150,17 +150,6 @@ def _text(
         return name_of(value) if limit is None else name_of(value.strip(), limit)
     except InvalidName as error:
         raise InvalidSignal(name, str(error)) from None
-
-
-def _id(values: Mapping[str, object]) -> str:
-    value = values.get("id")
-    if value is None:
-        return ""
-    if not isinstance(value, str) or not 1 <= len(value) <= MAX_EVENT_ID:
-        raise InvalidSignal("id", f"must be a text of 1 to {MAX_EVENT_ID} characters")
-    if not value.isprintable():
-        raise InvalidSignal("id", "must have printable characters only")
-    return value
 
 
 def _contexts(values: Mapping[str, object]) -> tuple[str, ...]:

@@ -89,7 +89,7 @@ def decode_event(
     time = top.number("time", 0, latest)
     label = top.text("source", MAX_NAME)
     envelope = _Envelope(
-        stamp=stamp.at(now if time is None else time, _event_id(event.get("id"), new_id)),
+        stamp=stamp.at(now if time is None else time, event_id(event.get("id"), new_id)),
         subject=_subject(event.get("subject"), shape.touches),
         source=label if source is None else source,
         latest=latest,
@@ -226,7 +226,8 @@ def _refuse_unknown(values: Mapping[str, object], known: frozenset[str], prefix:
         raise InvalidSignal(f"{prefix}{shown}", f"is not known here; known are {allowed}")
 
 
-def _event_id(value: object, new_id: str) -> str:
+def event_id(value: object, new_id: str) -> str:
+    """Return the id that a sender gives an event; `new_id` where it gives none."""
     if value is None:
         return new_id
     if not isinstance(value, str) or not 1 <= len(value) <= MAX_EVENT_ID:

@@ -18,6 +18,7 @@ from sidecar.domain.policy import (
     SessionControls,
     State,
 )
+from sidecar.domain.standing import OF_THE_DAEMON
 from sidecar.wire.conditions import Conditions, World
 from sidecar.wire.context_policies import context_policies, policy_ids
 from sidecar.wire.definitions import USE, Definitions
@@ -175,6 +176,9 @@ class _Reader:
             return ""
         if name in self._made:
             message = f"{name!r} is what `contexts.{self._made[name]}.requires` is called"
+            self._leaves.add(table["id"], field, message)
+        if name in OF_THE_DAEMON:
+            message = f"{name!r} is what the daemon itself is called where it asks for something"
             self._leaves.add(table["id"], field, message)
         first = self._ids.get(name)
         if first is not None:

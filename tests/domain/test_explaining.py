@@ -9,7 +9,6 @@ from sidecar.domain.decision import Verdict, decide, judge
 from sidecar.domain.explaining import explain_call, purse_of
 from sidecar.domain.explanation import ConditionTold, Explanation, Fate, Outcome
 from sidecar.domain.facts import ComplianceReported, DeviceBound, Fact, RiskReported, Scope
-from sidecar.domain.operators import OPERATOR
 from sidecar.domain.policy import (
     All,
     AnyOf,
@@ -29,6 +28,7 @@ from sidecar.domain.policy import (
     UserRisk,
 )
 from sidecar.domain.stamp import MICROSECONDS
+from sidecar.domain.standing import OPERATOR
 from tests.domain import random_policies
 from tests.domain.scenes import (
     AWAY,

@@ -25,7 +25,6 @@ from sidecar.domain.facts import (
     SignalRaised,
     StepUpAsked,
 )
-from sidecar.domain.operators import OPERATOR
 from sidecar.domain.policy import (
     All,
     Changed,
@@ -43,6 +42,7 @@ from sidecar.domain.policy import (
 from sidecar.domain.presented import Presented
 from sidecar.domain.session import Surroundings
 from sidecar.domain.stamp import MICROSECONDS
+from sidecar.domain.standing import OPERATOR
 from sidecar.domain.state import ASKED_BOUND
 from tests.domain.scenes import (
     AWAY,

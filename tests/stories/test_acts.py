@@ -15,10 +15,13 @@ from sidecar.wire.admin_settings import Operator
 from sidecar.wire.settings import Context, Settings
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
-from tests.stories.running import ISSUER, Pods, eventually, running, token, unique
+from tests.stories.running import ISSUER, Client, Pods, eventually, running, token, unique
 
 PARTNER = "https://partner.example"
-POLICIES = (policy(UserRisk(RiskLevel.HIGH), name="risk"),)
+POLICIES = (
+    policy(UserRisk(RiskLevel.HIGH), name="risk"),
+    policy(UserRisk(RiskLevel.HIGH), name="blocked", contexts=frozenset({"c2"}), block=True),
+)
 WHY = {"reason": "ticket 4711"}
 BEARER = {"Authorization": "Bearer operator"}
 
@@ -296,7 +299,7 @@ def test_a_mark_asks_everywhere_until_a_later_sign_in_shows_it(
     user, session = unique("user"), unique("session")
     shown = token(user, session)
     assert decisions(pods, shown) == ["allow", "allow"]
-    words = ("mark", "--user", user, "--reason", "odd downloads", "--wait")
+    words = ("mark", "--user", user, "--reason", "odd downloads", "--max-age", "300", "--wait")
     assert command(pods, *words) == 0
     assert re.fullmatch(r"marked on all 2 sidecars in \d+ ms\n", capsys.readouterr().out)
     assert decisions(pods, shown) == ["step_up", "step_up"]
@@ -347,16 +350,45 @@ def test_a_clear_withdraws_a_mark_and_what_policies_ask_until_it_is_said_anew(
     assert decisions(pods, shown) == ["step_up", "step_up"]
     words = ("clear", "--session", session, "--reason", "called back", "--wait")
     assert command(pods, *words, pod=1) == 0
-    assert capsys.readouterr().out.startswith("cleared on all 2 sidecars")
+    told = capsys.readouterr().out
+    assert told.startswith("cleared on all 2 sidecars")
+    assert f"  {session}: excused until it is said anew: risk: user risk: high" in told
     assert decisions(pods, shown) == ["allow", "allow"]
     summary = session_of(pods, session)["summary"]
-    assert (summary["standing"], summary["marks"]) == ("clear", [])
+    assert [mark["policy"] for mark in summary["marks"]] == ["blocked"], "which no sign-in clears"
     (cleared,) = summary["cleared"]
     assert cleared.startswith("risk: user risk: high")
     later = token(user, unique("session"))
     assert decisions(pods, later) == ["step_up", "step_up"], "the risk is what it is"
     high(pods, user)
     assert decisions(pods, shown) == ["step_up", "step_up"]
+
+
+def test_what_no_clear_takes_away_is_told_by_the_command(
+    pods: Pods, capsys: pytest.CaptureFixture[str]
+) -> None:
+    user, session = unique("user"), unique("session")
+    shown = token(user, session, age=600)
+    assert decisions(pods, shown) == ["allow", "allow"]
+    high(pods, user)
+    assert decisions(pods, shown, "c2") == ["deny", "deny"]
+    assert command(pods, "clear", "--user", user, "--reason", "called back") == 0
+    assert f"  {session}: still asks: blocked: blocked (user risk: high" in capsys.readouterr().out
+    assert decisions(pods, shown, "c2") == ["deny", "deny"]
+    assert command(pods, "revoke", "--user", user, "--wait") == 0
+    assert command(pods, "clear", "--user", user, "--reason", "called back") == 0
+    assert f"{session}: is revoked, until a later sign-in" in capsys.readouterr().out
+
+
+def test_who_watches_is_told_of_marks_and_clears(pods: Pods) -> None:
+    user, session = unique("user"), unique("session")
+    assert decisions(pods, token(user, session)) == ["allow", "allow"]
+    with Client(pods.addresses[1].socket) as watcher:
+        assert watcher.ask(op="watch", sessions=[session])["ok"] is True
+        for verb, standing in (("mark", "step_up"), ("clear", "clear")):
+            assert act(pods, f"sessions/{session}/{verb}").status_code == 200
+            line = watcher.read()
+            assert (line["session"], line["standing"]) == (session, standing)
 
 
 def test_to_dismiss_the_risk_is_an_operators_word_on_it(pods: Pods) -> None:
@@ -454,6 +486,7 @@ def test_no_source_can_act_by_an_event_whatever_it_may(pods: Pods, kind: str) ->
         ("revoke",),
         ("revoke", "--user", "a", "--device", "b"),
         ("revoke", "--user", "a", "--wait", "61"),
+        ("mark", "--user", "a", "--reason", "why", "--max-age", "0"),
         ("revoke", "--user", "a\udcff"),
         ("revoke", "--user", "a", "--reason", "b\udcff"),
     ],
@@ -462,7 +495,7 @@ def test_the_command_says_what_is_wrong_with_it(
     pods: Pods, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command(pods, *words) == 2
-    assert capsys.readouterr().err.startswith("sidecar revoke: ")
+    assert f"sidecar {words[0]}: " in capsys.readouterr().err
 
 
 def test_a_command_without_a_reason_says_who_ran_it(pods: Pods) -> None:
