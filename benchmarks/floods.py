@@ -710,8 +710,7 @@ def rows(seconds: float, only: str = "") -> Iterator[Row]:
         stack.enter_context(daemon(base / "a", configuration(base / "a", ports)))
         doors = [("127.0.0.1", ports[name]) for name in ("http", "grpc")]
         target = target_of(str(base / "a" / "s.sock"), doors[0], doors[1], signer, Sizes())
-        if not only:
-            yield measured("none", target, signer, seconds)
+        yield measured("none", target, signer, seconds)
         for label, flood in FLOODS.items():
             if only and only != label:
                 continue

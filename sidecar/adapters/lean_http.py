@@ -169,6 +169,7 @@ class LeanServer:
             self.on_incident(HttpIncident.CRASHED, error)
         finally:
             self._connections.discard(connection)
+            connection.close()
 
     def _drain(self) -> None:
         self.draining = True
@@ -199,6 +200,10 @@ class _Connection:
         """End now between requests; else `server.draining` ends it after the next answer."""
         if self._reading and self._parser.phase == IDLE:
             self._scope.cancel()
+
+    def close(self) -> None:
+        """Hold nothing any more."""
+        self._parser.close()
 
     async def run(self) -> None:
         """Serve to the end; raises OSError where the other end is gone."""

@@ -54,6 +54,10 @@ class RequestParser:
         self._parser = httptools.HttpRequestParser(self)
         self._clear()
 
+    def close(self) -> None:
+        """Let go of the parser, which holds this one: else the two wait for the collector."""
+        del self._parser
+
     def feed(self, data: bytes) -> None:
         """Parse; never raises. After a `fault` nothing more is taken."""
         self._moved = False

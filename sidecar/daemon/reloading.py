@@ -37,6 +37,7 @@ from sidecar.service.observations import (
     Told,
 )
 from sidecar.service.resweep import Resweeper
+from sidecar.service.turns import Turns
 from sidecar.service.view import View
 from sidecar.wire.positions import ConfigError
 from sidecar.wire.records import encode_facts
@@ -241,14 +242,15 @@ class Reloader:
     async def _pass(self, causes: set[str]) -> None:
         lives = tuple(self._view)
         label = "geography" if "geography" in causes else "policy"
+        turns = Turns()
         for start in range(0, len(lives), SLICE):
             batch = lives[start : start + SLICE]
             for live in batch:
+                await turns.give_way()
                 if "geography" in causes:
                     self._relocate(live)
                 self._view.note(live)
             self._telemetry.record(Rescored(cause=label, sessions=len(batch)))
-            await trio.lowlevel.checkpoint()
         if lives:
             done: dict[str, str | int | float | bool] = {"cause": label, "sessions": len(lives)}
             self._telemetry.record(Told(event="sessions-rescored", fields=done))

@@ -21,6 +21,7 @@ from sidecar.service.answers import Overloaded, Unavailable
 from sidecar.service.observations import Cleared, Marked, Observation, RevokedSession, Telemetry
 from sidecar.service.store import Join, Load, Store
 from sidecar.service.telling import Telling
+from sidecar.service.turns import Turns
 from sidecar.service.view import View
 from sidecar.wire.records import claim_field, claimed_at, told_field
 
@@ -134,9 +135,12 @@ class Claims:
                 self._then = then + self._then
                 self._has_told.set()
                 raise
-            for one in told:
-                self._unmarked.pop(one.name, None)
-                self._view.learn(one.key, one.told)
+            with trio.CancelScope(shield=True):  # what waits for this has nobody else to tell it
+                turns = Turns(share=1)
+                for one in told:
+                    self._unmarked.pop(one.name, None)
+                    self._view.learn(one.key, one.told)
+                    await turns.give_way()
             for done in then:
                 done()
 
@@ -145,7 +149,9 @@ class Claims:
         now = self._clock()
         answers = await self._store.join(*(self._claiming(one, now) for one in due))
         taken = []
+        turns = Turns(share=1)
         for one, answer in zip(due, answers, strict=True):
+            await turns.give_way()
             if not answer.joined:
                 taken.append(one)
             elif one.telling.observation is None:

@@ -44,6 +44,7 @@ from sidecar.service.observations import (
     WorkerFailed,
 )
 from sidecar.service.store import GuardedStore, Join, Load, Loaded, Shard, Vitals
+from sidecar.service.turns import Turns
 from sidecar.service.view import View
 from sidecar.wire.losses import (
     encode_floors,
@@ -531,10 +532,10 @@ class Guard:
         records = await self._view.revalidate()
         self._say()
         self._telemetry.record(StoreWrittenBack(records=records))
-        for place, live in enumerate(self._view):
+        turns = Turns()
+        for live in self._view:
             self._view.note(live)
-            if place % 100 == 99:
-                await trio.lowlevel.checkpoint()
+            await turns.give_way()
 
     def _note_policy(self, shard: Shard, vitals: Vitals | None) -> None:
         """Say of each server, once and when it changes, that it may evict, or does not tell."""

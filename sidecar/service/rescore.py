@@ -29,6 +29,7 @@ from sidecar.service.observations import (
 )
 from sidecar.service.store import Join, Load, Store
 from sidecar.service.telling import Known, Telling, Whose, tellings
+from sidecar.service.turns import Turns
 from sidecar.service.view import View
 from sidecar.wire.naming import Names, SessionName, digest
 from sidecar.wire.records import (
@@ -39,8 +40,6 @@ from sidecar.wire.records import (
 )
 
 BATCH = 256
-FOLDS = 8
-"""Folds in a row. One is short, and a check must not wait for many."""
 
 
 class Enlisted(Protocol):
@@ -152,11 +151,14 @@ class Rescorer:
         except trio.WouldBlock:
             self._telemetry.record(QueueRejected(queue="rescore"))
 
-    def saved(self, tracked: Tracked) -> None:
+    async def saved(self, tracked: Tracked) -> None:
         """A record of the view was saved: have its sessions looked at, if any is untold."""
-        names = [
-            live.name for live in tracked.lives if live.state.established and self.untold(live)
-        ]
+        names = []
+        turns = Turns()
+        for live in tuple(tracked.lives):
+            if live.state.established and self.untold(live):
+                names.append(live.name)
+            await turns.give_way()
         self.put("session-presented", names)
 
     async def drain(self) -> None:
@@ -216,7 +218,7 @@ class Rescorer:
             sessions += await self.read([name for name in batch if name not in held])
             # What leads here is struck out when this is done: so others' claims are waited for.
             patient = not at_hand or bool(event)
-            troubles += await self._tell(sessions, event=event, patient=patient)
+            troubles += await self._tell(sessions, Turns(), event=event, patient=patient)
             self._telemetry.record(Rescored(cause=cause, sessions=len(sessions)))
             await trio.lowlevel.checkpoint()
         if not at_hand:
@@ -228,7 +230,9 @@ class Rescorer:
 
     async def judge_anew(self, cause: str, sessions: Sequence[Assembled]) -> None:
         """Look at sessions that were read: not for an event, but as they are judged otherwise."""
-        for error in await self._tell(sessions, by_event=False, patient=True):
+        # Whoever has these judged rests between their pages.
+        turns = Turns(share=1)
+        for error in await self._tell(sessions, turns, by_event=False, patient=True):
             self._telemetry.record(WorkerFailed(where="resweep", error=error))
         await self._claims.mark()
         self._telemetry.record(Rescored(cause=cause, sessions=len(sessions)))
@@ -281,6 +285,7 @@ class Rescorer:
     async def _tell(
         self,
         sessions: Iterable[Assembled],
+        turns: Turns,
         *,
         event: str = "",
         by_event: bool = True,
@@ -293,7 +298,8 @@ class Rescorer:
         checkpoints: list[Join] = []
         troubles: list[Exception] = []
         prompted: list[Prompted] = []
-        for count, session in enumerate(sessions, 1):
+        for session in sessions:
+            await turns.give_way()
             try:
                 found = _untold(evaluator, session, now, self._announcer)
             except Exception as error:  # noqa: BLE001 - one session's trouble is not the others'
@@ -315,8 +321,6 @@ class Rescorer:
                         want_record=False,
                     )
                 )
-            if count % FOLDS == 0:
-                await trio.lowlevel.checkpoint()
         if self._budget is not None:
             # Before the claims, as it can be done again: nothing is lost with a sidecar that dies.
             await self._budget.count(prompted, now)

@@ -4,7 +4,7 @@ A check never waits for it. While the store is away the facts stay in the view, 
 and are saved when it is back; a sidecar that dies first loses the sightings of those moments.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import trio
 
@@ -12,6 +12,7 @@ from sidecar.service.answers import Overloaded, Refused, Unavailable
 from sidecar.service.live import Tracked
 from sidecar.service.observations import Telemetry, WorkerFailed
 from sidecar.service.store import Index, Join, Store
+from sidecar.service.turns import Turns
 from sidecar.service.view import View
 
 _BATCH = 256
@@ -28,7 +29,7 @@ class Saver:
         clock: Callable[[], float],
         ttl: float,
         telemetry: Telemetry,
-        saved: Callable[[Tracked], None],
+        saved: Callable[[Tracked], Awaitable[None]],
     ) -> None:
         self._view = view
         self._store = store
@@ -102,9 +103,11 @@ class Saver:
             for tracked, join, indexes in attempts:
                 self._view.put_back(tracked, join.fields, indexes)
             raise
+        turns = Turns()
         for (tracked, _, _), answer in zip(attempts, answers, strict=True):
+            await turns.give_way()
             self._view.learn(tracked.key, answer.record)
             try:
-                self._saved(tracked)
+                await self._saved(tracked)
             except Exception as error:  # noqa: BLE001 - a worker loop: counted, and on
                 self._telemetry.record(WorkerFailed(where="saver", error=error))

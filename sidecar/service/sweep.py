@@ -1,6 +1,6 @@
 """What time alone changes: scores fade, hours of the day pass, sessions expire.
 
-A sweep goes through the view in slices, so that it never holds the event loop for long. It tells
+A sweep goes through the view in short turns, so that it never holds the event loop. It tells
 watchers, drops what has expired, and passes to the `Rescorer` what nobody has told of.
 """
 
@@ -11,9 +11,12 @@ import trio
 from sidecar.service.live import Live
 from sidecar.service.observations import Telemetry, WorkerFailed
 from sidecar.service.rescore import Rescorer
+from sidecar.service.turns import Turns
 from sidecar.service.view import View
 
-SLICE = 200
+SHARE = 0.2
+"""Part of the time that a sweep takes at most, however large the view is."""
+
 UNTOLD_PASSES = 2
 """How many sweeps the sidecar that took an event gets to tell of it before others do."""
 
@@ -52,13 +55,10 @@ class Sweeper:
         """Go through the view once."""
         untold: dict[Live, int] = {}
         marks = 0
-        begun = trio.current_time()
-        for count, live in enumerate(self._view, 1):
+        turns = Turns(SHARE)
+        for live in self._view:
             marks += self._look(live, untold)
-            if count % SLICE == 0:
-                # The sweep takes a fifth of the time at most, however large the view is.
-                await trio.sleep(4 * (trio.current_time() - begun))
-                begun = trio.current_time()
+            await turns.give_way()
         self.active_marks = marks
         self._untold = untold
         overdue = [live for live, passes in untold.items() if passes >= UNTOLD_PASSES]

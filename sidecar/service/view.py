@@ -27,6 +27,7 @@ from sidecar.service.assembly import checkpoint_of, facts_of
 from sidecar.service.live import UNREAD, Identity, Live, Tracked
 from sidecar.service.observations import Telemetry, ViewEvicted, WorkerFailed
 from sidecar.service.store import Load, Loaded, News, Reader, Shards
+from sidecar.service.turns import Turns
 from sidecar.service.watching import Watches
 from sidecar.wire.losses import VOUCHERS, vouched
 from sidecar.wire.naming import Names, SessionName, digest, session_name
@@ -34,11 +35,8 @@ from sidecar.wire.records import event_field, owners_of
 
 LOADS_AT_ONCE = 512
 
-AT_ONCE = 64
+AT_ONCE = 8
 """Sessions of one record that are folded as it grows; more are folded soon, or once asked for."""
-
-FOLDS = 8
-"""Folds in a row. One is short, and a check must not wait for many."""
 
 CLOCKS_DIFFER = 60.0
 """Seconds by which the store's clocks may differ from ours, and from each other."""
@@ -399,10 +397,10 @@ class View:
         while True:
             await self._falls_behind.wait()
             self._falls_behind = trio.Event()
+            turns = Turns()
             while self._behind:
-                for _ in range(min(FOLDS, len(self._behind))):
-                    self._catch_up(self._behind.popleft())
-                await trio.lowlevel.checkpoint()
+                self._catch_up(self._behind.popleft())
+                await turns.give_way()
 
     def _catch_up(self, live: Live) -> None:
         if not live.gone:
@@ -513,7 +511,10 @@ class View:
         lacking = 0
         for start in range(0, len(everything), LOADS_AT_ONCE):
             batch = everything[start : start + LOADS_AT_ONCE]
-            for tracked, answer in await self._read_again(batch):
+            answers = await self._read_again(batch)
+            turns = Turns()
+            for tracked, answer in answers:
+                await turns.give_way()
                 self.learn(tracked.key, answer.record)
                 missing = {f: v for f, v in tracked.record.items() if answer.record.get(f, b"") < v}
                 if missing:
