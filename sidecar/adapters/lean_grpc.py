@@ -226,6 +226,8 @@ class _Connection:
         self._limits = server.settings
         self._stream = stream
         self._streams: dict[int, _Stream] = {}
+        self._whole = 0  # of the streams, those whose request is
+        self._works = False
         self._calls: trio.Nursery | None = None
         self._writing = trio.Lock()
         self._window = trio.Event()
@@ -268,15 +270,32 @@ class _Connection:
 
     def _set_patience(self) -> None:
         """How long nothing may come: while calls are open, as long as they take."""
+        self._take_seat()
         if self._streams:
-            self._seat.works()
             self._patience.deadline = math.inf
             return
-        self._seat.waits()
         if self._last >= 0:
             self._patience.deadline = -math.inf
         else:
             self._patience.deadline = trio.current_time() + self._limits.idle_timeout
+
+    def _take_seat(self) -> None:
+        """Work while a call is whole. A part of one, or a ping, buys no time from those who wait."""
+        works = self._whole > 0
+        if works and not self._works:
+            self._seat.works()
+        elif self._works and not works:
+            self._seat.waits()
+        self._works = works
+
+    def _end_request(self, stream: _Stream) -> None:
+        if not stream.ended.is_set():
+            stream.ended.set()
+            self._whole += 1
+
+    def _forget(self, stream: _Stream) -> None:
+        del self._streams[stream.number]
+        self._whole -= stream.ended.is_set()
 
     async def _read(self) -> None:
         with self._patience:
@@ -330,7 +349,7 @@ class _Connection:
         fresh, self._fresh = self._fresh, []
         for stream in fresh:
             if stream.scope.cancel_called or self._calls is None:
-                del self._streams[stream.number]
+                self._forget(stream)
             else:
                 self._calls.start_soon(self._serve, stream)
 
@@ -344,10 +363,10 @@ class _Connection:
                 if stream is not None and len(stream.body) <= self._max_body:
                     stream.body += event.data
                     if len(stream.body) > self._max_body:
-                        stream.ended.set()  # too much: it is answered without the rest
+                        self._end_request(stream)  # too much: answered without the rest
             case StreamEnded():
                 if event.stream_id in self._streams:
-                    self._streams[event.stream_id].ended.set()
+                    self._end_request(self._streams[event.stream_id])
             case StreamReset():
                 if event.stream_id in self._streams:
                     self._given_up += 1
@@ -384,7 +403,7 @@ class _Connection:
         except (OSError, H2Error):
             pass  # the stream or its connection has ended, and nobody waits for the answer
         finally:
-            del self._streams[stream.number]
+            self._forget(stream)
             self._set_patience()
 
     async def _answer(self, stream: _Stream) -> None:

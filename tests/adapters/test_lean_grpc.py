@@ -1,5 +1,5 @@
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -307,6 +307,21 @@ async def test_a_connection_without_a_call_makes_room() -> None:
             assert (await other.outcome(await other.call(ECHO, packed(b"x")))).status == Code.OK
             await until(lambda: peer.closed)
         assert here.incidents == [HttpIncident.MADE_ROOM]
+
+
+async def test_a_call_that_is_not_whole_keeps_no_place() -> None:
+    async with served(max_connections=4) as (here, peer):  # of one address three
+        ours = await peer.call(SLOW, packed(b"x"))
+        await until(lambda: here.waiting)
+        async with AsyncExitStack() as stack:
+            for _ in range(2):
+                half = await stack.enter_async_context(talking(here.address))
+                await half.call(SLOW, b"\0\0", end=False)
+            async with talking(here.address) as other:
+                assert (await other.outcome(await other.call(ECHO, packed(b"x")))).status == Code.OK
+        assert set(here.incidents) == {HttpIncident.MADE_ROOM}
+        here.gate.set()
+        assert (await peer.outcome(ours)).status == Code.OK
 
 
 async def test_a_drain_answers_what_is_open_and_refuses_what_comes_later() -> None:
