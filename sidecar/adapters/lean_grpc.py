@@ -280,7 +280,7 @@ class _Connection:
             self._patience.deadline = trio.current_time() + self._limits.idle_timeout
 
     def _take_seat(self) -> None:
-        """Work while a call is whole. A part of one, or a ping, buys no time from those who wait."""
+        """Work while a call is whole. A part of one, or a ping, buys no time."""
         works = self._whole > 0
         if works and not self._works:
             self._seat.works()
