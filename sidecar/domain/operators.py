@@ -131,6 +131,8 @@ def _excused(held: Holding, moment: int, before: Holding = _NOTHING) -> Holding:
 
 def still_excused(before: Holding, causes: tuple[Cause, ...]) -> dict[str, int]:
     """The causes that are cleared, and when: those that go on as they were then."""
+    if not before.excused:
+        return {}
     since = {cause.key: cause.since or 0 for cause in causes}
     return {key: at for key, at in before.excused if key in since and since[key] < at}
 

@@ -231,6 +231,8 @@ class Holding(msgspec.Struct, frozen=True, array_like=True):
     @property
     def is_cleared(self) -> bool:
         """Whether an operator has cleared all that makes it hold."""
+        if not self.excused:
+            return False
         excused = {key for key, _ in self.excused}
         return self.holds and not self.mark and all(cause.key in excused for cause in self.causes)
 
