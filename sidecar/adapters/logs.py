@@ -190,12 +190,12 @@ def _console(_: Any, level: str, fields: Mapping[str, Any]) -> str:
     colour = _COLOURS.get(level, "")
     shown = dict(fields)
     head = f"{shown.pop('time')} {colour}{shown.pop('level'):7}{_PLAIN} {shown.pop('event'):20}"
-    return " ".join((head, *(f"{name}={_plain(value)}" for name, value in shown.items())))
+    return " ".join((head, *(f"{name}={_plain(value, name)}" for name, value in shown.items())))
 
 
-def _plain(value: object) -> str:
+def _plain(value: object, name: str) -> str:
+    if name == "since" and isinstance(value, float):
+        return f"{datetime.fromtimestamp(value, UTC):%Y-%m-%dT%H:%M:%SZ}"
     if isinstance(value, str) and value.isprintable() and value and not set(value) & {" ", "="}:
         return value
-    if isinstance(value, str):
-        return repr(value)
     return json.dumps(value)

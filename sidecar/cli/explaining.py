@@ -18,6 +18,7 @@ from sidecar.domain.explanation import (
     PolicyTold,
     SessionTold,
 )
+from sidecar.domain.risk import in_tenths
 
 _STYLE = {"allow": "bold green", "step_up": "bold yellow", "deny": "bold red"}
 _ELSEWHERE = frozenset(
@@ -112,7 +113,7 @@ def _unknown(session: SessionTold, kind: str) -> str:
 def _score(root: Tree, told: Explanation) -> None:
     score = told.score
     bounds = f"medium from {score.medium:g}, high from {score.high:g}"
-    branch = root.add(_text(f"score {score.score:.1f}, {score.level} ({bounds})"))
+    branch = root.add(_text(f"score {in_tenths(score.score):.1f}, {score.level} ({bounds})"))
     for term in score.terms:
         branch.add(_text(points(term.points, term.name, term.weight, term.half_life)))
 

@@ -1,5 +1,6 @@
 """The risk score: named contributions that fade, added up, explained term by term."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
@@ -96,6 +97,11 @@ def decayed(weight: float, half_life: float, age: float) -> float:
     if half_life <= 0 or age <= 0:
         return weight
     return float(weight * 0.5 ** (age / half_life))
+
+
+def in_tenths(score: float) -> float:
+    """Return a score as it is shown: never as one that a threshold above it would let hold."""
+    return math.floor(score * 10 + 1e-9) / 10
 
 
 def total(terms: tuple[Term, ...]) -> float:

@@ -10,7 +10,7 @@ from typing import TypeAlias
 from sidecar.domain.policy import RiskLevel, Signals
 from sidecar.domain.precedence import RISK_CHANGE, counting, signal_type
 from sidecar.domain.precedence import signals as raised_signals
-from sidecar.domain.risk import Term, decayed, terms_of
+from sidecar.domain.risk import Term, decayed, in_tenths, terms_of
 from sidecar.domain.scene import Check, Finding, Needs, Scene
 from sidecar.domain.source import ITSELF
 from sidecar.domain.stamp import MICROSECONDS
@@ -151,7 +151,7 @@ def score(at_least: float, *, loosens: bool) -> Check:
         return Finding(True, _score_causes(seen, "score", reached, reaches))
 
     def value(scene: Scene) -> str:
-        return f"{scene.score:.1f}"
+        return f"{in_tenths(scene.score):.1f}"
 
     return Check("score", test, reached, value)
 

@@ -13,7 +13,7 @@ from sidecar.domain.explanation import Explanation
 from sidecar.domain.facts import Fact
 from sidecar.domain.narrative import kind_of, marked, narrated
 from sidecar.domain.policy import ROUTINE, Policy
-from sidecar.domain.risk import Term, terms_of
+from sidecar.domain.risk import Term, in_tenths, terms_of
 from sidecar.domain.segments import told_segments
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.standing import Demand
@@ -356,7 +356,7 @@ def _summarise(evaluator: Evaluator, session: Assembled, state: State, now: floa
         device=state.device,
         apps=apps_of(session.record),
         standing=coarse(standing, now),
-        score=round(scene.score, 1),
+        score=in_tenths(scene.score),
         level=scene.level,
         assurance=evaluator.world.ladder.name(standing.rank),
         auth_time=standing.auth_time,

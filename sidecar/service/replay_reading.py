@@ -177,6 +177,8 @@ class Reading:
         if isinstance(one, str) and recorded_caep.is_compact(one):
             one = Foreign(recorded_caep.claims_of(one, self._keys))
             self.account.tokens += 1
+            if not recorded_caep.is_one(one):
+                raise InvalidSignal("(token)", "is no security event token")
         if isinstance(one, Foreign):
             found, reader = reader_of(one, source.format)
             if source.asked and found is not source.format:

@@ -25,7 +25,7 @@ class LeftOut(_Part, frozen=True, kw_only=True):
     first: tuple[str, ...]
 
 
-SIGNATURES_UNKNOWN = "whose signatures nobody has verified (--keys FILE gives the keys)"
+SIGNATURES_UNKNOWN = "of which no signature was verified (--keys FILE gives the keys)"
 
 
 class Recording(_Part, frozen=True, kw_only=True):

@@ -59,10 +59,10 @@ def test_a_value_of_any_length_costs_no_more_than_the_longest() -> None:
 
 def test_for_people_a_line_names_its_fields() -> None:
     log, stream = written(format="console")
-    log.info("session-marked", policy="p1", reason="from DE to FR", contexts=("c1",))
+    log.info("session-marked", policy="p1", reason="from DE to FR", contexts=("c1",), since=0.5)
     text = stream.getvalue().decode()
     assert "session-marked" in text
-    assert "policy=p1 reason='from DE to FR' contexts=[\"c1\"]" in text
+    assert 'policy=p1 reason="from DE to FR" contexts=["c1"] since=1970-01-01T00:00:00Z' in text
 
 
 async def test_lines_keep_their_order_through_the_thread(nursery: trio.Nursery) -> None:

@@ -218,6 +218,11 @@ def test_with_keys_a_token_counts_if_one_of_them_signed_it(tmp_path: Path) -> No
     }
 
 
+def test_a_token_of_another_kind_is_told(tmp_path: Path) -> None:
+    _, examples = whole(read(written(tmp_path, KEY.token().encode())))
+    assert examples == ["1: (token): is no security event token"]
+
+
 @pytest.mark.parametrize(
     ("claims", "told"),
     [

@@ -271,10 +271,10 @@ async def test_whole_tokens_are_said_to_be_unverified_unless_keys_are_given(plac
     file.write_text("\n".join(tokens()))
     done = await sidecar("replay", str(file), *config(place), "--html", str(place / "r.html"))
     assert (done.status, done.err) == (0, "")
-    unverified = "5 whole tokens, whose signatures nobody has verified (--keys FILE gives the keys)"
+    unverified = "5 whole tokens, of which no signature was verified (--keys FILE gives the keys)"
     assert done.out.index(unverified) < done.out.index("Policies of ")
     page = (place / "r.html").read_text()
-    assert page.index("whose signatures nobody has verified") < page.index("Policies of ")
+    assert page.index("of which no signature was verified") < page.index("Policies of ")
     keys.write_text(json.dumps({"keys": [KEY.jwk()]}))
     done = await sidecar("replay", str(file), *config(place), "--keys", str(keys))
     assert "5 whole tokens, each well signed" in done.out

@@ -27,6 +27,7 @@ from sidecar.domain.policy import (
     State,
     UserRisk,
 )
+from sidecar.domain.risk import in_tenths
 from sidecar.domain.stamp import MICROSECONDS
 from sidecar.domain.standing import OPERATOR
 from tests.domain import random_policies
@@ -141,7 +142,7 @@ def test_the_nesting_of_conditions_is_kept() -> None:
     assert either.parts[0].value == "PT, at the start DE"
     assert either.parts[1].value == "not reported"
     assert neither.parts[0].asks == "at least 40"
-    assert neither.parts[0].value == "29.5"
+    assert neither.parts[0].value == "29.4"
 
 
 def fates(*facts: Fact, rule: Policy | None = None) -> list[Fate | None]:
@@ -253,3 +254,12 @@ def test_a_score_is_no_reported_session_risk(*, reported: bool, holds: bool) -> 
     alone = RiskReported(stamp=at(1010), scope=Scope.SESSION, level=RiskLevel.MEDIUM)
     told = explain_call(rules, rules.fold("s", [*START, alone]), "app", C1, 1100)
     assert told.policies[0].holds
+
+
+@pytest.mark.parametrize(
+    ("score", "shown"), [(39.99, 39.9), (40.0, 40.0), (0.0, 0.0), (16.1, 16.1), (100.0, 100.0)]
+)
+def test_a_score_is_never_shown_as_one_that_reaches_a_threshold_above_it(
+    score: float, shown: float
+) -> None:
+    assert in_tenths(score) == shown
