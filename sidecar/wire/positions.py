@@ -295,7 +295,7 @@ class _Reader:
         if len(self._path) > MAX_DEPTH:
             raise _Stop(place.line, f"is nested more than {MAX_DEPTH} levels deep")
         if isinstance(event, yaml.MappingStartEvent):
-            return self._table(place)
+            return self._table(place, in_braces=bool(event.flow_style))
         return self._listing(place)
 
     def _listing(self, place: Place) -> Node:
@@ -307,7 +307,7 @@ class _Reader:
         self._path.pop()
         return Listing(tuple(items), place)
 
-    def _table(self, place: Place) -> Node:
+    def _table(self, place: Place, *, in_braces: bool) -> Node:
         entries: dict[str, Entry] = {}
         merged: list[tuple[Place, Node]] = []
         self._path.append("")
@@ -319,10 +319,13 @@ class _Reader:
                 merged.append((at, self._node(self._next())))
                 continue
             key = self._key(self._node(event), at)
+            value = self._next()
             self._path[-1] = f".{shown(key)}" if key is not None else ".?"
             if key in entries:
                 self._add(at, f"is given twice; first in line {entries[key].place.line}")
-            node = self._node(self._next())
+            node = self._node(value)
+            if in_braces:  # what comes after a brace that is none, as in a password, is no key
+                self._path[-1] = ""
             if key is not None:
                 entries.setdefault(key, Entry(at, node))
         self._merge(entries, merged)
@@ -352,7 +355,11 @@ class _Reader:
     def _alias(self, event: yaml.AliasEvent, place: Place) -> Node:
         name = event.anchor or ""
         if name not in self._anchors:
-            self._add(place, f"refers to the anchor {shown(name)!r}, which is not there")
+            # It is not named: it may be a password, of which nobody meant that.
+            message = (
+                "refers to an anchor that is not there; put a text that begins with * in quotes"
+            )
+            self._add(place, message)
             return Refused(place)
         anchored = self._anchors[name]
         if anchored is None:

@@ -12,7 +12,7 @@ import msgspec.inspect as mi
 import pytest
 import yaml
 
-from sidecar.wire.config import REFINED, ConfigError, read_settings
+from sidecar.wire.config import REFINED, ConfigError, read_settings, read_what_can_be
 from sidecar.wire.positions import Problem, Problems
 from sidecar.wire.secret_files import secrets_of
 from sidecar.wire.settings import Settings
@@ -242,3 +242,14 @@ def test_urls_that_hold_no_credential_are_taken_as_they_are() -> None:
     assert issuer.issuer == "https://i.example/tenant/@ours?p=b2c_1"
     assert issuer.jwks_uri.endswith("?p=b2c_1_signin&v=2")
     assert msgspec.structs.asdict(issuer)["audiences"][1] == "urn:a@b"
+
+
+@pytest.mark.parametrize(
+    "indicator", [*"*&!%@`{[|>\"'#", "- ", "? ", "!a!", "a: ", "{a: ", "*", "<<: *"]
+)
+def test_no_problem_repeats_a_password_that_yaml_reads_otherwise(indicator: str) -> None:
+    """A password that is not in quotes, and begins with what means something in YAML."""
+    for section in ("admin: {{token: {}}}", "store:\n  password: {}\n  url: redis://h\n"):
+        text = section.format(f"{indicator}{SECRET}")
+        told = read_what_can_be(text, "s.yaml", {}, lambda file: file).problems
+        assert SECRET not in "\n".join(map(str, told))
