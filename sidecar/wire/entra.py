@@ -24,6 +24,7 @@ from sidecar.wire.entra_shapes import Policy as PolicyShape
 from sidecar.wire.entra_strengths import BUILT_IN, Strengths, account
 from sidecar.wire.entra_text import policies_text, settings_text
 from sidecar.wire.entra_users import KEPT, ROLES
+from sidecar.wire.entra_versions import current
 from sidecar.wire.policyfile import read_policies
 from sidecar.wire.settings import CONTEXT, Assurance, Context, Settings
 from sidecar.wire.settings import NamedLocation as Configured
@@ -42,7 +43,6 @@ _SETTINGS_HEAD = (
     "Add these to your configuration: `sidecar import-entra` wrote policies that refer to them.",
     "Where a list is there already, append; `assurance.levels` is given whole, weakest first.",
 )
-_SAME = "the same object was given before"
 
 
 class Import(msgspec.Struct, frozen=True):
@@ -81,7 +81,7 @@ def import_entra(
     somebody's, not the default. `routine`: a policy for whole apps gets a twin for the calls that
     map to no context. Raises ConfigError where the result does not fit the configuration.
     """
-    exported = _once(exported)
+    exported = current(exported)
     places = Places(names, settings.locations)
     strengths = Strengths(names, settings.assurance.levels, settings.assurance.strengths)
     contexts: dict[str, str] = {}
@@ -126,21 +126,6 @@ def import_entra(
     )
     _check(result)
     return result
-
-
-def _once(exported: Sequence[Exported]) -> list[Exported]:
-    """Without the objects that were given already, which are noted."""
-    found: list[Exported] = []
-    seen: dict[tuple[type | None, str], object] = {}
-    for each in exported:
-        key = (type(each.shape), str(each.raw.get("id", "")))
-        if each.shape is not None and key[1] and seen.get(key) == each.raw:
-            each.ledger.note(each.ledger.at, _SAME)
-            found.append(each._replace(shape=None))
-            continue
-        seen.setdefault(key, each.raw)
-        found.append(each)
-    return found
 
 
 def _policies(

@@ -48,7 +48,7 @@ def summary_lines(result: Import) -> Iterator[str]:
             if states[was, state]
         )
         yield f"  {state.value}: {count}" + (f" ({were})" if were else "")
-    reasons = Counter(reason for one in result.imported for reason in _reasons(one))
+    reasons = Counter(reason for one in result.imported for reason in reasons_of(one))
     if reasons:
         yield ""
         yield "Why, by the number of policies (none: it changes no answer here):"
@@ -56,8 +56,8 @@ def summary_lines(result: Import) -> Iterator[str]:
         yield f"  {count} {effect}: {where}: {reason}"
 
 
-def _reasons(one: Imported) -> frozenset[tuple[str, str, str]]:
-    """The reasons of one policy; items of a list are one place."""
+def reasons_of(one: Imported) -> frozenset[tuple[str, str, str]]:
+    """The effect, the place and the reason of each loss; items of a list are one place."""
     ledger = one.ledger
     found = {(loss.effect.value, _place(loss.path, one), loss.reason) for loss in ledger.losses}
     idle = [note for note in ledger.notes if note.text in ledger.idle]

@@ -148,7 +148,7 @@ class Tenant:
     def __init__(self, objects: Iterable[Mapping[str, Any]] = ()) -> None:
         self.locations: dict[str, Mapping[str, Any]] = {}
         self.strengths: dict[str, frozenset[frozenset[str]]] = dict(BUILT_IN)
-        for each in objects:
+        for each in sorted(objects, key=_modified):  # the last one counts
             own = member(each, "id")
             if not isinstance(own, str):
                 continue
@@ -157,8 +157,8 @@ class Tenant:
                 or member(each, "countriesAndRegions") is not None
             ):
                 self.locations[own.lower()] = each
-            elif member(each, "allowedCombinations") is not None:
-                self.strengths.setdefault(own.lower(), _combinations(each))
+            elif member(each, "allowedCombinations") is not None and own.lower() not in BUILT_IN:
+                self.strengths[own.lower()] = _combinations(each)
 
     def is_within(self, location: str, sign_in: SignIn) -> bool:
         """Whether a sign-in comes from a named location. Raises Unclear where it is not there."""
@@ -186,6 +186,10 @@ class Tenant:
         """Whether a sign-in comes from any location that is marked as trusted."""
         trusted = (own for own, each in self.locations.items() if member(each, "isTrusted") is True)
         return any(self.is_within(own, sign_in) for own in trusted)
+
+
+def _modified(each: Mapping[str, Any]) -> str:
+    return member(each, "modifiedDateTime") or member(each, "createdDateTime") or ""
 
 
 def demand_of(policy: Mapping[str, Any], tenant: Tenant, sign_in: SignIn) -> Demand | None:
@@ -439,9 +443,9 @@ def _demand(policy: Mapping[str, Any], tenant: Tenant) -> Demand:
     if strength:
         grants.append(_made_with(tenant.combinations_of(strength)))
     operator = (member(told, "operator") or "AND").upper()
-    if operator not in {"AND", "OR"}:
+    if operator not in {"AND", "OR"} and len(grants) > 1:
         raise Unclear(f"operator {operator}")
-    return Demand(every=operator == "AND", grants=tuple(grants), lifetime=lifetime, session=session)
+    return Demand(every=operator != "OR", grants=tuple(grants), lifetime=lifetime, session=session)
 
 
 def _grant(control: str) -> Callable[[SignIn, Shown], bool]:
@@ -451,9 +455,7 @@ def _grant(control: str) -> Callable[[SignIn, Shown], bool]:
         return lambda sign_in, _: sign_in.device.get("iscompliant") is True
     if control == "domainjoineddevice":
         return lambda sign_in, _: sign_in.device.get("trusttype") == "ServerAD"
-    if control in {"approvedapplication", "compliantapplication", "passwordchange"}:
-        return _fulfilled(control)
-    raise Unclear(f"control {control}")
+    return _fulfilled(control)  # one that is new, too: it is fulfilled, or it is not
 
 
 def _fulfilled(control: str) -> Callable[[SignIn, Shown], bool]:

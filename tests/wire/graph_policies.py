@@ -306,7 +306,7 @@ def _session() -> st.SearchStrategy[Any]:
     return st.fixed_dictionaries({"signInFrequency": frequency}) | other
 
 
-_PLAIN: Mapping[str, Any] = {
+PLAIN: Mapping[str, Any] = {
     "users": {"includeUsers": ["All"], "excludeGroups": [GROUPS[0]]},
     "applications": {"includeApplications": ["All"], "excludeApplications": []},
     "clientAppTypes": ["all"],
@@ -335,7 +335,7 @@ def policies(draw: st.DrawFn) -> dict[str, Any]:
         "id": guid(0x1, 0),
         "displayName": "One",
         "state": "enabled",
-        "conditions": {**_PLAIN, **{name: draw(_CLAUSES[name]) for name in sorted(chosen)}},
+        "conditions": {**PLAIN, **{name: draw(_CLAUSES[name]) for name in sorted(chosen)}},
         "grantControls": draw(_GRANTS),
         "sessionControls": draw(_SESSIONS),
         "#microsoft.graph.restore": {"title": "restore", "target": ""},

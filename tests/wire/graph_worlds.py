@@ -6,6 +6,7 @@ real evaluator over the policies that the importer wrote as enabled.
 
 import ipaddress
 import json
+import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -33,6 +34,7 @@ from tests.wire.graph_meaning import (
     Shown,
     SignIn,
     Tenant,
+    Unclear,
     demand_of,
     is_met,
     member,
@@ -54,6 +56,10 @@ ADDRESSES = (
     "2001:db9::",
 )
 COUNTRIES = ("", "DE", "FR", "US", "KP", "XK")
+USUAL = tuple(
+    frozenset(each.split(","))
+    for each in ("password", "password,sms", "deviceBasedPush", "fido2", *("password",) * 4)
+)
 LONGEST = 80_000_000
 REACHES = ("browser", "mobileAppsAndDesktopClients")
 GUEST_OF = {"internalGuest": "1", "b2bCollaborationGuest": "1"}
@@ -92,6 +98,23 @@ def held_of(exported: Sequence[Mapping[str, Any]], result: Import) -> Held:
     return Held(tenant, policies, result, rules, dict(_strengths(policies, result, tenant)))
 
 
+def objects_in(raw: Any) -> list[dict[str, Any]]:
+    """The objects of an export, in lists and envelopes."""
+    if isinstance(raw, list):
+        return [each for item in raw for each in objects_in(item)]
+    if isinstance(raw.get("value"), list):
+        return objects_in(raw["value"])
+    return [raw]
+
+
+def switched_on(exported: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The same objects, each policy enabled."""
+    return [
+        {**each, "state": "enabled"} if member(each, "conditions") is not None else each
+        for each in exported
+    ]
+
+
 def _rules(one: Imported, settings: Settings) -> Evaluator | None:
     if one.policy.state is not State.ENABLED:
         return None
@@ -109,6 +132,16 @@ def _strengths(
             means = tenant.combinations_of(strength)
             assert proposed.setdefault(name, means) == means, f"{name} stands for two strengths"
     yield from proposed.items()
+
+
+def compared(one: int, world: Held, recipe: Sequence[int], ways: Sequence[int]) -> Iterator[str]:
+    """The differences for the sign-in of a recipe; a policy of no clear meaning is one, too."""
+    policy = world.policies[one]
+    sign_in, shown = sign_in_of(policy, world.tenant, recipe), shown_of(policy, world, ways)
+    try:
+        yield from differences(one, world, sign_in, shown)
+    except Unclear as why:
+        yield f"enforced, and unclear: {world.result.imported[one].policy.id}: {why}"
 
 
 def differences(one: int, world: Held, sign_in: SignIn, shown: Shown) -> Iterator[str]:
@@ -135,6 +168,16 @@ def differences(one: int, world: Held, sign_in: SignIn, shown: Shown) -> Iterato
         hopeful = _can_be_met(demand, sign_in, shown)
         if hopeful and Verdict.DENY in verdicts.values() and Effect.STRICTER not in losses:
             yield f"no way out: {told}"
+
+
+def differences_of(world: Held, *, sign_ins: int) -> Iterator[str]:
+    """What the two judges say differently of drawn sign-ins, for each policy that is enabled."""
+    chance = random.Random(1)  # the same sign-ins each time
+    for one in world.enabled:
+        for _ in range(sign_ins):
+            recipe = [chance.randrange(720) for _ in range(RECIPE_SIZE)]
+            ways = [chance.randrange(720) for _ in range(RECIPE_SIZE)]
+            yield from compared(one, world, recipe, ways)
 
 
 def _can_be_met(demand: Demand, sign_in: SignIn, shown: Shown) -> bool:
@@ -173,7 +216,8 @@ def _session(sign_in: SignIn, age: int, acr: str) -> Session:
     )
 
 
-RECIPE = st.lists(st.integers(0, 719), min_size=24, max_size=24)
+RECIPE_SIZE = 24
+RECIPE = st.lists(st.integers(0, 719), min_size=RECIPE_SIZE, max_size=RECIPE_SIZE)
 """Which of the values that a policy's clauses look at a sign-in has: see `_Choice`."""
 
 
@@ -189,6 +233,8 @@ class _Choice:
     def some(self, of: Sequence[str]) -> frozenset[str]:
         """None of them, one, or several."""
         number = next(self._numbers)
+        if len(of) == 1:
+            return frozenset(of[: number % 2])
         several = frozenset(each for n, each in enumerate(of) if number >> (n % 9) & 1)
         one = frozenset({of[number % len(of)]})
         return (frozenset(), one, one, several)[number // 180]
@@ -212,8 +258,9 @@ def sign_in_of(policy: Mapping[str, Any], tenant: Tenant, recipe: Sequence[int])
         )
     ]
     contexts = texts(applications, "includeAuthenticationContextClassReferences")
-    ips = [*ADDRESSES, *(ip for each in tenant.locations.values() for ip in _edges(each))]
-    places = [*COUNTRIES, *(c for each in tenant.locations.values() for c in _countries(each))]
+    nearby = [*_nearby(part(conditions, "locations"), tenant)]
+    ips = [*ADDRESSES, *(ip for each in nearby for ip in _edges(each))]
+    places = [*COUNTRIES, *(country for each in nearby for country in _countries(each))]
     choice = _Choice(recipe)
     return SignIn(
         user=choice.one(of(users, "includeUsers", "excludeUsers")),
@@ -252,6 +299,18 @@ def _devices() -> Iterator[dict[str, Any]]:
 DEVICES = ({}, {}, *_devices())
 
 
+def _nearby(locations: Mapping[str, Any], tenant: Tenant) -> Iterator[Mapping[str, Any]]:
+    """The named locations that a condition looks at."""
+    names = {
+        name.lower()
+        for side in ("includeLocations", "excludeLocations")
+        for name in texts(locations, side)
+    }
+    for own, each in tenant.locations.items():
+        if own in names or ("alltrusted" in names and member(each, "isTrusted") is True):
+            yield each
+
+
 def _edges(location: Mapping[str, Any]) -> Iterator[str]:
     """Addresses in a location's ranges, and the ones just outside."""
     for each in objects(location, "ipRanges"):
@@ -284,7 +343,7 @@ def shown_of(policy: Mapping[str, Any], world: Held, recipe: Sequence[int]) -> S
     own = [each for allowed in world.strengths.values() for each in allowed]
     choice = _Choice(recipe)
     return Shown(
-        methods=choice.one(sorted({*MULTIFACTOR, *SINGLE, *own}, key=sorted)),
+        methods=choice.one((*USUAL, *sorted({*MULTIFACTOR, *SINGLE, *own}, key=sorted))),
         age=choice.one(sorted(age for age in ages if 0 < age < LONGEST)),
         controls=choice.some(controls or ["nothing"]),
         within=choice.some([name.lower() for name in session] or ["nothing"]),
