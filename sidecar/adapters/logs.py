@@ -10,6 +10,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, MutableMapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, BinaryIO, Protocol, cast
 
@@ -101,9 +102,19 @@ class Lines:
             await trio.lowlevel.checkpoint()  # they are written through
             return
         token = trio.lowlevel.current_trio_token()
-        self._waiting.append(lambda: token.run_sync_soon(done.set))
+
+        def tell() -> None:
+            with suppress(trio.RunFinishedError):
+                token.run_sync_soon(done.set)
+
+        self._waiting.append(tell)
         wake()
-        await done.wait()
+        try:
+            await done.wait()
+        finally:
+            # Who waits no longer for a reader that has stalled must take no place of a line.
+            with suppress(ValueError, IndexError):
+                self._waiting.remove(tell)
 
     def _set(self) -> None:
         self._more.set()

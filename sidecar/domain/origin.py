@@ -2,6 +2,9 @@
 
 A moment is no event: any source may give its own events the moment of another's, and their id as
 well. So what was brought about is known by the events, each with the source that sent it.
+
+A cause that was there before the session's first call is not known by its event, as nobody was
+marked by it then: its source and its moment stand for that, which only this source can share.
 """
 
 from collections.abc import Iterable

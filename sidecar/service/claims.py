@@ -31,8 +31,8 @@ STALE = 3.0
 GATHER = 0.01
 """Seconds for which what was told gathers, to be marked together."""
 
-WRITTEN = 1.0
-"""Seconds for which the log's reader is waited for: one who has stalled must stall nothing else."""
+WRITTEN, STALLED = 1.0, 0.02
+"""Seconds for which the log's reader is waited for, at first and once it has stalled."""
 
 BOUND = 8192
 """Tellings that may wait to be marked while the store is away; the oldest may be told again."""
@@ -87,6 +87,7 @@ class Claims:
         self._then: list[Callable[[], None]] = []
         self._has_told = trio.Event()
         self._marking = trio.Lock()
+        self._patience = WRITTEN
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Mark what was told, for ever."""
@@ -127,8 +128,9 @@ class Claims:
             self._then, self._has_told = [], trio.Event()
             try:
                 if told:
-                    with trio.move_on_after(WRITTEN):
+                    with trio.move_on_after(self._patience) as waited:
                         await self._written()
+                    self._patience = STALLED if waited.cancelled_caught else WRITTEN
                     now = self._clock()
                     await self._store.join(*(self._join(one, one.told, now) for one in told))
             except BaseException:

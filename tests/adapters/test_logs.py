@@ -103,6 +103,39 @@ async def test_a_stalled_reader_stops_neither_the_loop_nor_memory() -> None:
         stream.close()
 
 
+async def test_who_waits_for_a_stalled_reader_takes_no_place_of_a_line() -> None:
+    receive, send = os.pipe()
+    dropped: list[int] = []
+    reader, stream = os.fdopen(receive, "rb"), os.fdopen(send, "wb")
+    lines = Lines(stream, bound=100, on_drop=dropped.append)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lines.run)
+        lines.write("x" * 1_000_000)  # more than the pipe can hold
+        for _ in range(200):
+            with trio.move_on_after(0.001) as waited:
+                await lines.written()
+            assert waited.cancelled_caught
+        lines.write("there is room")
+        assert not dropped
+        reader.close()
+        nursery.cancel_scope.cancel()
+    with suppress(BrokenPipeError):  # what it had buffered
+        stream.close()
+
+
+async def test_what_was_taken_is_written_once_that_is_said(nursery: trio.Nursery) -> None:
+    stream = io.BytesIO()
+    lines = Lines(stream)
+    lines.write("before")
+    await lines.written()
+    await nursery.start(lines.run)
+    for number in range(100):
+        lines.write(f"line {number}")
+        await lines.written()
+        assert stream.getvalue().endswith(f"line {number}\n".encode())
+    nursery.cancel_scope.cancel()
+
+
 async def test_what_waits_when_it_ends_is_still_written(nursery: trio.Nursery) -> None:
     stream = io.BytesIO()
     lines = Lines(stream)
