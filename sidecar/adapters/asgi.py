@@ -158,7 +158,7 @@ def _ignore(_: Crowding) -> None:
 
 
 class Listener:
-    """Serves an application at `binds` (`0.0.0.0:9090`, `[::]:9090`; port 0: any free one).
+    """Serves an application by HTTP/1.1 at `binds` (`[::]:9090`; port 0: any free one).
 
     It has `limit` places, of which a peer has a share. Where they are taken, a connection that
     waits for its client makes room for a new one (`seats`): who holds connections keeps nobody from
@@ -182,6 +182,9 @@ class Listener:
         config.include_server_header = False
         config.keep_alive_timeout = header_timeout
         config.h11_max_incomplete_size = 16384
+        # No HTTP/2, which hypercorn would speak without TLS: a connection would be many requests,
+        # and one that is reset would be worked on all the same.
+        config.h2_max_concurrent_streams = 0
         self._binds = (binds,) if isinstance(binds, str) else tuple(binds)
         self._config = config
         self._app = app
@@ -260,50 +263,38 @@ async def _close_when_cancelled(connection: SocketType) -> None:
 
 
 class _Seated:
-    """The application, for one connection, whose seat is told what it waits for.
-
-    Several requests may be under way on it (HTTP/2).
-    """
+    """The application, for one connection, whose seat is told what it waits for."""
 
     def __init__(self, app: ASGIFramework, seat: Seat) -> None:
         self._app = app
         self._seat = seat
-        self._working = 0
 
     async def __call__(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
         """Have a request served. It is worked on from its last byte to the first of the answer."""
-        is_working = False
-
-        def works(whether: bool) -> None:  # noqa: FBT001 - it says just that
-            nonlocal is_working
-            self._working += whether - is_working
-            is_working = whether
-            if self._working:
-                self._seat.works()
-            else:
-                self._seat.waits()
+        seat = self._seat
 
         async def received() -> ASGIReceiveEvent:
             event = await receive()
             if event["type"] == "http.request" and not event["more_body"]:
-                works(True)
+                seat.works()
             return event
 
         async def sent(event: ASGISendEvent) -> None:
-            works(False)  # a client that does not read makes room, too
+            if event["type"] == "http.response.start":
+                seat.waits()  # a client that does not read makes room, too
             await send(event)
 
         if scope["type"] == "http" and not _has_body(scope):
-            works(True)
+            seat.works()
         try:
             await self._app(scope, received, sent)
         finally:
-            works(False)
+            seat.waits()
 
 
 def _has_body(scope: HTTPScope) -> bool:
-    """Whether a body may follow: of HTTP/2 that is not known."""
+    """Whether a body follows (RFC 9112, section 6)."""
     names = {name for name, value in scope["headers"] if value != b"0"}
     return not names.isdisjoint((b"content-length", b"transfer-encoding"))

@@ -26,7 +26,7 @@ class Site:
     def __init__(self) -> None:
         self.crowding: list[Crowding] = []
         self.may_answer = trio.Event()
-        self.working = 0
+        self.working = self.asked = 0
         self.answer = Reply(200, b"here")
         self.listener = Listener(
             "127.0.0.1:0", self._app, limit=LIMIT, on_crowding=self.crowding.append
@@ -38,8 +38,8 @@ class Site:
         async def serve(http: Any) -> None:
             await body_of(receive, 100)
             self.working += 1
-            if http["path"] != "/now":
-                await self.may_answer.wait()
+            self.asked += 1
+            await self.may_answer.wait()
             self.working -= 1
             await reply_to(http, self.answer, send)
 
@@ -113,18 +113,22 @@ async def test_who_has_been_answered_waits_and_who_does_not_read_makes_room(site
     assert set(site.crowding) == {Crowding.MADE_ROOM}
 
 
-async def test_of_several_requests_on_a_connection_the_last_one_counts(site: Site) -> None:
-    """HTTP/2 with prior knowledge (RFC 9113, section 3.3)."""
-
+@pytest.mark.parametrize("upgrade", [False, True])
+async def test_a_connection_is_one_request_at_a_time(site: Site, upgrade: bool) -> None:
+    """No HTTP/2, neither with prior knowledge nor after an upgrade (RFC 9113, section 3)."""
     peer = h2.connection.H2Connection(h2.config.H2Configuration())
-    peer.initiate_connection()
-    head = [(":method", "GET"), (":scheme", "http"), (":authority", "a")]
-    for number, path in ((1, "/wait"), (3, "/now")):
-        peer.send_headers(number, [*head, (":path", path)], end_stream=True)
-    stream = await site.client(peer.data_to_send())
-    assert b"here" in await read(stream)
-    assert site.working == 1
-    await site.clients(2 * LIMIT, b"")
-    await until(lambda: len(site.crowding) >= LIMIT)
+    asked, first = b"", 1
+    if upgrade:
+        settings = peer.initiate_upgrade_connection() or b""
+        upgrading = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: "
+        asked, first = WHOLE[:-2] + upgrading + settings + b"\r\n\r\n", 3
+    else:
+        peer.initiate_connection()
+    head = [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/wait")]
+    for number in range(first, 9, 2):
+        peer.send_headers(number, head, end_stream=True)
+    stream = await site.client(asked + peer.data_to_send())
     site.may_answer.set()
-    assert b"here" in await read(stream)
+    answered = await read(stream)
+    assert site.asked <= upgrade
+    assert b"HTTP/1.1 200" not in answered
