@@ -6,7 +6,7 @@ The body is a JSON object: `reason` (required), `issuer`, `user` (of a session t
 `id`, `unseen`, `wait` and `timeout`; of a mark `contexts`, `acr` and `max_age`, of a clear
 `dismiss_risk`. Answered are 200 once it is durable, 400 for what cannot be
 read, 404 for a name that nobody has heard of, 409 for one that several have or an id that has
-counted for another act, and 503 where nothing was done.
+counted for another act, and 503 where it may not be done: the same again does no harm.
 """
 
 from collections.abc import Callable
@@ -92,7 +92,7 @@ class ActDoor:
         except Conflict as error:
             return self._refused(where, operator, order, (409, str(error)), ActOutcome.CONFLICT)
         except (Overloaded, Unavailable) as error:
-            status = 503, f"nothing was done: {error}"
+            status = 503, f"it is not known to be done: {error}; to do it again does no harm"
             return self._refused(where, operator, order, status, ActOutcome.UNAVAILABLE)
 
     async def _take(
