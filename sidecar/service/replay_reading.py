@@ -186,6 +186,8 @@ class Reading:
             if reader is not None:
                 self._note(source.file, found)
                 return self._of(where, reader(one), b"")
+            if not {"type", "op", "level"} & one.record.keys():
+                raise InvalidSignal("", "is a record of no format that is known here")
             one = one.record
         if not isinstance(one, dict) or (source.asked and source.format is not Format.NDJSON):
             raise InvalidSignal("", "must be one JSON object")

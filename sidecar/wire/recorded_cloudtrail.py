@@ -13,12 +13,15 @@ from collections.abc import Sequence
 
 from sidecar.wire.foreign_records import FAILED, Foreign, LeftOut, Ours, shortened, sign_in, told
 
+_TIMES = ("eventTime", "@timestamp")
+"""Where a record's time is: as AWS writes it, or as Logstash does, which moves it."""
+
 _SERVICES = frozenset({"AWSService", "AWSAccount"})
 
 
 def is_one(record: Foreign) -> bool:
     """Whether this is such a record."""
-    return record.has("eventSource", "eventName", "eventTime")
+    return record.has("eventSource", "eventName") and any(map(record.has, _TIMES))
 
 
 def read(record: Foreign) -> Sequence[Ours] | LeftOut:
@@ -43,7 +46,7 @@ def _console(record: Foreign, user: str) -> Sequence[Ours] | LeftOut:
     if record.text("responseElements", "ConsoleLogin").lower() != "success":
         return LeftOut(FAILED)
     factor = record.text("additionalEventData", "MFAUsed").lower() == "yes"
-    time = record.at("eventTime")
+    time = _time(record)
     signed_in = sign_in(
         time=time,
         record_id=record.text("eventID")[:128] or None,
@@ -65,7 +68,7 @@ def _call(record: Foreign, identity: Foreign, user: str) -> Sequence[Ours] | Lef
     seen = told(
         (
             ("op", "check"),
-            ("time", record.at("eventTime")),
+            ("time", _time(record)),
             ("id", record.text("eventID")[:128]),
             ("user", user),
             ("session", shortened(f"{user}|{began}")),
@@ -76,6 +79,10 @@ def _call(record: Foreign, identity: Foreign, user: str) -> Sequence[Ours] | Lef
         )
     )
     return [Ours(seen, called=False)]
+
+
+def _time(record: Foreign) -> object:
+    return next((time for name in _TIMES if (time := record.at(name)) is not None), None)
 
 
 def _user(identity: Foreign) -> str:

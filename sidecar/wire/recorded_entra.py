@@ -5,7 +5,8 @@ the admin centre's CSV names its columns in words. What counts:
 
 - `status.errorCode` 0 is a sign-in; every other code is none, also what merely interrupted one.
 - The session is `sessionId`; where the export has none, each `correlationId` is one of its own.
-- A sign-in that is not interactive refreshed a token: of a session that is told, it was seen.
+- A sign-in that is not interactive refreshed a token, and of one whose every step was "previously
+  satisfied" nobody was asked anything: a session that is told was seen then.
 - The sign-in was with `mfa` where that was required and not skipped.
 """
 
@@ -17,6 +18,7 @@ from sidecar.wire.foreign_records import (
     Foreign,
     LeftOut,
     Ours,
+    plain,
     presented,
     risk,
     shortened,
@@ -45,6 +47,7 @@ _METHODS: Mapping[str, tuple[str, ...]] = {
 }
 """Methods of `authenticationDetails`, and what RFC 8176 calls them."""
 
+_BEFORE = "previouslysatisfied"
 _RISKS = ("low", "medium", "high")
 _NOT_DONE = re.compile(r"skipped|not (?:required|satisfied|completed)|denied|fail", re.IGNORECASE)
 _NOTHING = "00000000-0000-0000-0000-000000000000"
@@ -83,10 +86,11 @@ def read(record: Foreign) -> Sequence[Ours] | LeftOut:
         amr=_amr(one),
         place=_place(one),
     )
-    if _interactive(one, record):
-        found = [Ours(signed_in)]
-    elif session:
+    asked = _interactive(one, record)
+    if session and (not asked or _was_satisfied_before(one)):
         found = [Ours(presented(signed_in))]
+    elif asked:
+        found = [Ours(signed_in)]
     else:
         return LeftOut("a token was refreshed, and its session is not told (`sessionId`)")
     level = one.text("riskLevelDuringSignIn").lower()
@@ -131,13 +135,20 @@ def _interactive(one: Foreign, record: Foreign) -> bool:
     return str(told_so).lower() != "false"
 
 
+def _was_satisfied_before(one: Foreign) -> bool:
+    steps = [
+        plain(step.text("authenticationMethod")) for step in one.items("authenticationDetails")
+    ]
+    return bool(steps) and all(step == _BEFORE for step in steps)
+
+
 def _amr(one: Foreign) -> list[str]:
     found: list[str] = []
     for step in one.items("authenticationDetails"):
         done = str(step.at("succeeded")).lower() != "false"
         method = step.text("authenticationMethod")
         if done:
-            found += _METHODS.get(re.sub(r"[^a-z0-9]", "", method.lower()), ())
+            found += _METHODS.get(plain(method), ())
     required = one.text("authenticationRequirement").replace("-", "").replace(" ", "").lower()
     detail = one.text("status", "additionalDetails") or one.text("multifactorAuthenticationResult")
     if required.startswith("multifactor") and not _NOT_DONE.search(detail):

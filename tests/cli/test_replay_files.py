@@ -421,3 +421,37 @@ def test_an_export_with_the_newest_first_is_put_into_order(tmp_path: Path) -> No
     stamps = [each.stamp for each in read(file).occurrences]
     assert stamps == sorted(stamps)
     assert len(stamps) == 5
+
+
+def test_a_sign_in_that_an_earlier_one_satisfied_is_no_new_one(tmp_path: Path) -> None:
+    record = json.loads((CASES / "entra-graph.json").read_text())["value"][3]
+    step = {"authenticationMethod": "Previously satisfied", "succeeded": True}
+    record["authenticationDetails"] = [step, step]
+    file = tmp_path / "one.json"
+    file.write_text(json.dumps(record))
+    seen, *_ = read(file).occurrences
+    assert isinstance(seen.signal, SessionPresented)
+    assert seen.signal.subject.session == "s-2"
+    record["authenticationDetails"] = [
+        step,
+        {"authenticationMethod": "Password", "succeeded": True},
+    ]
+    file.write_text(json.dumps(record))
+    assert signed_in(read(file).occurrences[0]).amr[0] == "pwd"
+
+
+def test_cloudtrail_that_went_through_logstash_is_recognised(tmp_path: Path) -> None:
+    records = json.loads((CASES / "cloudtrail.json").read_text())["Records"]
+    for record in records:
+        record["@timestamp"] = record.pop("eventTime")
+    file = tmp_path / "moved.ndjson"
+    file.write_text("\n".join(map(json.dumps, records)))
+    found = read(file)
+    assert found.format == "cloudtrail"
+    assert found.occurrences == read(CASES / "cloudtrail.json").occurrences
+
+
+def test_a_record_of_no_format_is_told_as_that(tmp_path: Path) -> None:
+    file = tmp_path / "audit.ndjson"
+    file.write_text('{"TimeGenerated": "2021-08-02T13:29:25Z", "OperationName": "Update"}\n')
+    assert read(file).reasons == {"(line): is a record of no format that is known here": 1}
