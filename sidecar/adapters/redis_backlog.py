@@ -35,9 +35,9 @@ class RedisBacklogs:
         """Put the first item, once."""
         return bool(await self._ask(name, "begin", moment, self._sealing.seal_payload(body)))
 
-    async def put(self, name: str, body: bytes) -> None:
+    async def put(self, name: str, body: bytes, once: str = "") -> None:
         """Put an item behind all others."""
-        await self._ask(name, "put", self._sealing.seal_payload(body))
+        await self._ask(name, "put", self._sealing.seal_payload(body), once)
 
     async def take(self, name: str, who: str) -> Taken | None:
         """Take an item."""

@@ -49,8 +49,11 @@ class Backlogs(Protocol):
     async def begin(self, name: str, moment: int, body: bytes) -> bool:
         """Put the first item, unless this backlog was ever begun; whether it was put."""
 
-    async def put(self, name: str, body: bytes) -> None:
-        """Put an item behind all others."""
+    async def put(self, name: str, body: bytes, once: str = "") -> None:
+        """Put an item behind all others.
+
+        `once`: not where an item that was put with the same word still waits to be taken.
+        """
 
     async def take(self, name: str, who: str) -> Taken | None:
         """Take an item: first what another left, then the oldest; None: nothing is to be had."""

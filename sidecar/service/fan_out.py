@@ -8,6 +8,7 @@ the index goes in pages, and each slice of a page gives way to them.
 
 import random
 from collections.abc import Callable
+from hashlib import sha256
 
 import trio
 
@@ -62,9 +63,11 @@ class FanOut:
     async def add(self, cause: str, index: bytes) -> None:
         """Have all sessions of an index told; durable on return.
 
-        Raises `Unavailable`, `Overloaded`.
+        A walk that nobody has begun finds what this event did, too: so many events of one user
+        leave one walk to begin, and not one each. Raises `Unavailable`, `Overloaded`.
         """
-        await self._backlogs.put(BACKLOG, encode_item(WalkIndex(cause, index)))
+        walk = encode_item(WalkIndex(cause, index))
+        await self._backlogs.put(BACKLOG, walk, once=sha256(walk).hexdigest())
         self._wake.set()
 
     async def status(self) -> Outlook:

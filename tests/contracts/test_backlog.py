@@ -23,7 +23,7 @@ BODIES = st.sampled_from([b"one", b"two", b"\0\xff"])
 LIVES_LONG, AT_ONCE = 1000.0, 0.0
 STEPS = st.one_of(
     st.tuples(st.just("begin"), BODIES),
-    st.tuples(st.just("put"), BODIES),
+    st.tuples(st.just("put"), BODIES, st.sampled_from(["", "", "x", "y"])),
     st.tuples(st.just("take"), WHO),
     st.tuples(st.just("keep"), WHO, st.integers(0, 5)),
     st.tuples(
@@ -130,3 +130,33 @@ async def test_what_is_finished_may_not_be_begun_again_and_may_be_put_to(
     await backlogs.put(name, b"more")
     assert not (await backlogs.outlook(name)).finished
     assert await backlogs.take(name, "b") is not None
+
+
+async def test_what_is_put_once_is_put_again_only_once_it_was_taken(backlogs: Backlogs) -> None:
+    name = unique("b")
+    for _ in range(3):
+        await backlogs.put(name, b"walk", "it")
+    await backlogs.put(name, b"walk", "another")
+    assert (await backlogs.outlook(name)).left == 2
+    item = await backlogs.take(name, "a")
+    assert item is not None
+    await backlogs.put(name, b"walk", "it")  # who has the first may have gone past it
+    await backlogs.put(name, b"walk", "it")
+    assert (await backlogs.outlook(name)).left == 3
+    assert await backlogs.replace(name, item)
+    await backlogs.put(name, b"walk", "it")
+    assert (await backlogs.outlook(name)).left == 2
+
+
+async def test_nothing_is_remembered_of_what_was_put_once_and_is_done(
+    valkey_server: Server,
+) -> None:
+    name = unique("b")
+    async with real(valkey_server, LIVES_LONG) as backlogs:
+        for once in ("one", "two"):
+            await backlogs.put(name, b"walk", once)
+            item = await backlogs.take(name, "a")
+            assert item is not None
+            assert await backlogs.replace(name, item, done=1)
+    with valkey_server.client() as client:
+        assert client.hkeys(Names("b").backlog_counts(name)) == [b"done"]

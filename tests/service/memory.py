@@ -186,8 +186,12 @@ class MemoryBacklogs:
         queue.put(body)
         return True
 
-    async def put(self, name: str, body: bytes) -> None:
-        self._of(name).put(body)
+    async def put(self, name: str, body: bytes, once: str = "") -> None:
+        queue = self._of(name)
+        waits = queue.once.get(once)
+        if not once or waits not in queue.items or waits in queue.held:
+            queue.put(body)
+            queue.once[once] = queue.last
 
     async def take(self, name: str, who: str) -> Taken | None:
         queue, now = self._of(name), self.clock()
@@ -231,6 +235,7 @@ class Queue:
         self.begun = self.done = self.expected = self.last = 0
         self.items: dict[int, bytes] = {}
         self.held: dict[int, tuple[str, float]] = {}
+        self.once: dict[str, int] = {}
 
     def put(self, body: bytes) -> None:
         self.last += 1

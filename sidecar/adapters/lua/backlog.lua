@@ -5,7 +5,8 @@
 -- KEYS  the stream of items, the hash of counts
 -- ARGV  verb, life (ms), then
 --         begin    moment, body                  puts the first item, once; gives 1 where it did
---         put      body                          gives 1
+--         put      body, once                    gives 1; 0 where an item put with the same `once`
+--                                                waits that nobody has taken yet
 --         take     who, stale (ms)               gives {id, body}, or {} where nothing is to be had
 --         keep     who, id                       gives 1 where the item still is theirs
 --         replace  id, done, expected, body...   gives 1 where the item was not replaced before
@@ -33,10 +34,33 @@ local function begin(moment, body)
   return 1
 end
 
-local function put(body)
-  add(body)
+-- Whether the item that was last put with this `once` is there, and nobody ever took it.
+local function waits(once)
+  local id = redis.call('HGET', counts, 'once:' .. once)
+  if not id or not redis.call('XRANGE', stream, id, id)[1] then return false end
+  local taken = redis.pcall('XPENDING', stream, GROUP, id, id, 1)
+  return taken.err ~= nil or not taken[1]
+end
+
+local function put(body, once)
+  if not once or once == '' then
+    add(body)
+  elseif waits(once) then
+    return 0
+  else
+    local id = redis.call('XADD', stream, '*', 'body', body, 'once', once)
+    redis.call('HSET', counts, 'once:' .. once, id)
+  end
   keep_alive()
   return 1
+end
+
+local function forget_once(id)
+  local entry = redis.call('XRANGE', stream, id, id)[1]
+  local once = entry and entry[2][4]
+  if once and redis.call('HGET', counts, 'once:' .. once) == id then
+    redis.call('HDEL', counts, 'once:' .. once)
+  end
 end
 
 local function item_of(entries)
@@ -66,6 +90,7 @@ end
 
 local function replace(id, done, expected)
   if redis.call('XACK', stream, GROUP, id) == 0 then return 0 end
+  forget_once(id)
   redis.call('XDEL', stream, id)
   for i = 6, #ARGV do add(ARGV[i]) end
   if tonumber(done) > 0 then redis.call('HINCRBY', counts, 'done', done) end
