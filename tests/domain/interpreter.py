@@ -16,6 +16,7 @@ from sidecar.domain.facts import (
     ComplianceReported,
     DeviceBound,
     Fact,
+    MarksCleared,
     NetworkReported,
     RiskReported,
     Scope,
@@ -83,6 +84,8 @@ class Interpreter:
             key=lambda f: (f.stamp, isinstance(f, SignedIn), isinstance(f, Sighted)),
         )
         self.begun = self.facts[0].stamp.time if self.facts else 0
+        self.is_cleared = False
+        """Whether an operator has cleared all that makes the policy hold."""
         self.bare = False
         """Judge as had nobody ever proven anything."""
 
@@ -211,12 +214,15 @@ class Interpreter:
 
     def compliance_since(self, count: int) -> int | None:
         device = self.device(count)
-        since, last = None, None
+        since, last, said, cleared = None, None, 0, 0
         for fact in self.until(count):
+            if isinstance(fact, MarksCleared):
+                cleared = fact.stamp.time
             if not isinstance(fact, ComplianceReported) or fact.device != device:
                 continue
-            if fact.compliant != last:
+            if fact.compliant != last or said < cleared:
                 last, since = fact.compliant, fact.stamp.time
+            said = fact.stamp.time
         return since
 
     def claim(self, count: int, name: str) -> tuple[tuple[str, ...], int | None]:
@@ -234,12 +240,15 @@ class Interpreter:
         """The reported level, and since when it has been at least medium and high."""
         level = None
         since: dict[RiskLevel, int] = {}
+        said = cleared = 0
         for fact in self.until(count):
+            if isinstance(fact, MarksCleared):
+                cleared = fact.stamp.time
             if isinstance(fact, RiskReported) and fact.scope is scope:
                 for step in (RiskLevel.MEDIUM, RiskLevel.HIGH):
-                    if level is None or level.height < step.height:
+                    if level is None or level.height < step.height or said < cleared:
                         since[step] = fact.stamp.time
-                level = fact.level
+                level, said = fact.level, fact.stamp.time
         return level, since
 
     def journey(self, count: int) -> tuple[float, str, int, str] | None:
@@ -459,6 +468,8 @@ class Interpreter:
         ways = self._needs(policy, len(self.facts))
         if not ways:
             return ("device", since) if holds else ("nothing", None)
+        if self.is_cleared:
+            return "nothing", None
         if holds and policy.session.every_time is not None:
             return "every call", since if all(ways) else None
         if frequency is None and not all(ways):
@@ -543,7 +554,7 @@ class Interpreter:
             for control in way
         )
 
-    def _marks(  # noqa: C901, PLR0912 - the whole life of a mark, in one place
+    def _marks(  # noqa: C901, PLR0912, PLR0915 - the whole life of a mark, in one place
         self, policy: Policy, now: int
     ) -> tuple[dict[str, Why], bool, dict[bool, int | None]]:
         """The mark's causes by name, whether the policy holds, and since when the mark waits.
@@ -552,6 +563,8 @@ class Interpreter:
         """
         marks: dict[str, Why] = {}
         known: set[str] = set()
+        causes: list[Why] = []
+        excused: dict[str, int] = {}
         begun: dict[bool, int | None] = {True: None, False: None}
         prompted: dict[str, int] = {}
         holds = False
@@ -563,9 +576,14 @@ class Interpreter:
         for before, after, moment in zip(
             [0, *counts], [*counts, counts[-1]], [*moments, now], strict=True
         ):
-            for count in (before, after):
+            for count, arrived in ((before, []), (after, self.facts[before:after])):
                 if not count:
                     continue
+                for fact in arrived:
+                    if isinstance(fact, MarksCleared):
+                        marks = {n: w for n, w in marks.items() if not _until(w, moment)}
+                        excused |= {w.name: moment for w in causes if _until(w, moment)}
+                        begun = begun if marks else dict.fromkeys(begun)
                 level_before, held = level, holds
                 level = self._level(level, self.score(count, moment))
                 holds, whys = self._holds(policy, count, moment, level)
@@ -578,12 +596,18 @@ class Interpreter:
                         set(),
                     )
                     begun = begun if marks else dict.fromkeys(begun)
+                    causes, excused = [], {}
                     if not self._for(policy, count):
                         prompted = {}
                     continue
+                causes = whys or [Why("always", None, "")]
+                began = {why.name: why.since or 0 for why in causes}
+                over = {n for n, at in excused.items() if not (n in began and began[n] < at)}
+                excused = {name: at for name, at in excused.items() if name not in over}
+                known -= over
                 kept = dict(marks) if policy.sticky else {}
                 fresh: list[Why] = []
-                for why in whys or [Why("always", None, "")]:
+                for why in causes:
                     if why.name in known:
                         if why.name in marks:
                             kept[why.name] = marks[why.name]
@@ -604,13 +628,15 @@ class Interpreter:
                         compliant: anew
                         if not marks
                         or self._proof(count, self._ways(policy, compliant), before_since) >= 0
-                        else began
-                        for compliant, began in begun.items()
+                        else waits
+                        for compliant, waits in begun.items()
                     }
                 marks = dict(list(kept.items())[-16:])
                 begun = begun if marks else dict.fromkeys(begun)
-                known = {why.name for why in whys or [Why("always", None, "")]}
+                known = {why.name for why in causes}
         self.level = level
+        all_over = bool(excused) and all(why.name in excused for why in causes)
+        self.is_cleared = holds and not marks and all_over
         return marks, holds, begun if marks else dict.fromkeys(begun)
 
     def _waits(
@@ -722,6 +748,11 @@ def shows(auth: Authentication, control: str) -> bool:
         return LADDER.rank(auth.acr, auth.amr) >= (LADDER.rank_of_level(control) or 0)
     strength = STRENGTHS[control]
     return auth.acr in strength.acr or any(set(way) <= set(auth.amr) for way in strength.amr)
+
+
+def _until(why: Why, moment: int) -> bool:
+    """Whether a clear at this moment takes it away."""
+    return why.name != "always" and (why.since or 0) < moment
 
 
 def _chosen(selection: Selection, *names: str) -> bool:

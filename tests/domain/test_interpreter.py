@@ -14,7 +14,7 @@ from sidecar.domain.policy import Policy
 from sidecar.domain.scene import CalledFrom
 from sidecar.domain.spending import Proof, Purse, due
 from sidecar.domain.stamp import MICROSECONDS
-from sidecar.domain.standing import Demand
+from sidecar.domain.standing import Demand, Standing
 from tests.domain import random_policies
 from tests.domain.interpreter import Interpreter
 from tests.domain.scenes import AWAY, FAR, HOME, PLACES, WORLD, established, evaluator, sighted
@@ -48,6 +48,11 @@ def _payments(
                 yield from ((fact.authentication, token, demand) for token in ("", "t1", "t3"))
 
 
+def _of(rule: Policy, standing: Standing) -> list[Demand]:
+    """What a policy asks for: an operator may ask for something as well."""
+    return [d for d in (*standing.demands, *standing.tried) if d.policy == rule.id]
+
+
 @given(random_policies.policies("p"), random_policies.lives(), st.integers(1100, 1300))
 @settings(max_examples=300, deadline=None)
 def test_the_evaluator_asks_for_what_the_interpreter_asks_for(
@@ -56,9 +61,7 @@ def test_the_evaluator_asks_for_what_the_interpreter_asks_for(
     rules = evaluator(rule)
     facts = [*START, *life]
     standing = rules.standing(rules.fold("s", facts), now * MICROSECONDS)
-    asked = {
-        demand.causes[0].kind == LIFETIME: demand for demand in (*standing.demands, *standing.tried)
-    }
+    asked = {demand.causes[0].kind == LIFETIME: demand for demand in _of(rule, standing)}
     told = Interpreter(facts)
     assert in_words(asked.get(False), now) == told.demand(rule, now * MICROSECONDS)
     for auth, token, demand in _payments(facts, asked.get(False)):
@@ -85,7 +88,7 @@ def test_a_strict_policy_judges_the_address_of_the_call(
     state = rules.fold("s", facts)
     moment = now * MICROSECONDS
     standing = rules.standing(state, moment, CalledFrom(ip, PLACES.get(ip, Place())))
-    demands = [d for d in (*standing.demands, *standing.tried) if d.causes[0].kind != LIFETIME]
+    demands = [d for d in _of(rule, standing) if d.causes[0].kind != LIFETIME]
     told = Interpreter(facts)
     if ip:
         arrived = is_strict(rule.conditions) and ip != state.ip
