@@ -178,7 +178,8 @@ class ActDoor:
                 on=where.scope,
                 outcome=outcome,
                 operator=operator,
-                issuer=signal.subject.issuer if signal else order.issuer if order else "",
+                # Of an order that is refused it is just what was typed there.
+                issuer=signal.subject.issuer if signal else "",
                 id=signal.stamp.id if signal else order.id if order else "",
                 reason=order.reason if order else "",
                 detail=detail,
