@@ -68,7 +68,7 @@ from sidecar.service.observations import (
     Told,
     WorkerFailed,
 )
-from sidecar.wire.descriptors import bounds_of, fitted, needed_by
+from sidecar.wire.descriptors import fitted, needed_by
 from sidecar.wire.memory_shares import shares_of
 from sidecar.wire.positions import ConfigError, is_named
 from sidecar.wire.reach import binds_of
@@ -112,8 +112,8 @@ class Daemon:
     """All parts of one daemon."""
 
     def __init__(self, configuration: Configuration, environ: Mapping[str, str]) -> None:
-        needed = needed_by(bounds_of(configuration.settings))
-        settings = fitted(configuration.settings, raise_to(needed))
+        descriptors = raise_to(needed_by(configuration.settings))
+        settings = fitted(configuration.settings, descriptors)
         self.configuration = configuration
         self.environ = environ
         self.settings = settings

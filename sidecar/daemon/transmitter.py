@@ -33,7 +33,7 @@ from sidecar.daemon.unusable import naming_key
 from sidecar.service.health import Health
 from sidecar.service.observations import SecretRead, StoreUp, Told
 from sidecar.service.pulse import Pulse
-from sidecar.wire.descriptors import bounds_of, needed_by
+from sidecar.wire.descriptors import needed_by
 from sidecar.wire.naming import Names
 from sidecar.wire.reach import binds_of
 from sidecar.wire.sealing import UNSEALED, forms_of
@@ -51,7 +51,7 @@ class Transmitter:
     """All parts of it."""
 
     def __init__(self, file: Path, settings: Settings) -> None:
-        raise_to(needed_by(bounds_of(settings)))
+        raise_to(needed_by(settings))
         self._file = file
         self._settings = settings
         self._telemetry = Telemetry(settings)

@@ -5,14 +5,14 @@ open; then a flood at one door would take the descriptors of all others, of the 
 the spool. So where the sum does not fit, each bound gives way by the same part.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import msgspec
 
 from sidecar.wire.settings import Settings
 
 RESERVED = 128
-"""For all that is no listener's connection: the store's links, files, issuers, the program."""
+"""For the program itself, its files, the store's news, keys, geography, spool, transmitters."""
 
 LINGERING = 64
 """At most so many connections that were refused are open, for a moment, to hear why."""
@@ -30,9 +30,16 @@ def bounds_of(settings: Settings) -> dict[str, int]:
     return {name: getattr(settings, name).max_connections for name in _listening(settings)}
 
 
-def needed_by(bounds: Mapping[str, int]) -> int:
+def needed_by(settings: Settings) -> int:
     """Return how many descriptors there must be."""
-    return RESERVED + sum(bound + lingering(bound) for bound in bounds.values())
+    bounds = bounds_of(settings).values()
+    return _reserved_by(settings) + sum(bound + lingering(bound) for bound in bounds)
+
+
+def _reserved_by(settings: Settings) -> int:
+    """Return how many are for all that is no listener's connection."""
+    asked = (one.introspection for one in settings.tokens.issuers if one.introspection.endpoint)
+    return RESERVED + settings.store.threads + sum(one.concurrent for one in asked)
 
 
 def fitted(settings: Settings, limit: int) -> Settings:
@@ -41,10 +48,10 @@ def fitted(settings: Settings, limit: int) -> Settings:
     Where hardly any descriptors are there each listener keeps a few, and the sum may not fit.
     """
     bounds = bounds_of(settings)
-    if needed_by(bounds) <= limit:
+    if needed_by(settings) <= limit:
         return settings
     # A quarter more than it serves a listener may have open, while it refuses.
-    part = max(0.0, (limit - RESERVED) / (1.25 * sum(bounds.values())))
+    part = max(0.0, (limit - _reserved_by(settings)) / (1.25 * sum(bounds.values())))
     sections = {
         name: msgspec.structs.replace(
             getattr(settings, name), max_connections=min(bound, max(LEAST, int(bound * part)))
@@ -57,7 +64,7 @@ def fitted(settings: Settings, limit: int) -> Settings:
 def shortage(settings: Settings, limit: int) -> str:
     """Return what does not fit into a limit, and what is left of it; empty: all fits."""
     bounds = bounds_of(settings)
-    needed = needed_by(bounds)
+    needed = needed_by(settings)
     if needed <= limit:
         return ""
     left = bounds_of(fitted(settings, limit))

@@ -1,9 +1,10 @@
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.wire.descriptors import LEAST, bounds_of, fitted, needed_by, shortage
+from sidecar.wire.descriptors import LEAST, RESERVED, bounds_of, fitted, needed_by, shortage
 from sidecar.wire.intake_settings import Intake
-from sidecar.wire.settings import Admin, Grpc, Http, Settings, Socket
+from sidecar.wire.settings import Admin, Grpc, Http, Introspection, Issuer, Settings, Socket, Tokens
 
 
 def test_of_the_listeners_that_are_there_the_bounds_add_up() -> None:
@@ -11,12 +12,19 @@ def test_of_the_listeners_that_are_there_the_bounds_add_up() -> None:
         http=Http(enabled=False), admin=Admin(enabled=False), intake=Intake(bind="127.0.0.1:1")
     )
     assert bounds_of(settings) == {"socket": 256, "intake": 256}
-    assert needed_by(bounds_of(settings)) == 128 + 2 * (256 + 64)
+    assert needed_by(settings) == 128 + 2 + 2 * (256 + 64)
+    asked = Introspection(endpoint="https://i.example", client_id="us", concurrent=40)
+    issuers = tuple(
+        Issuer(issuer=f"https://{n}.example", audiences=("us",), introspection=asked)
+        for n in range(3)
+    )
+    more = msgspec.structs.replace(settings, tokens=Tokens(issuers=issuers))
+    assert needed_by(more) == needed_by(settings) + 3 * 40
 
 
 def test_what_fits_is_left_as_it_is() -> None:
     settings = Settings()
-    needed = needed_by(bounds_of(settings))
+    needed = needed_by(settings)
     assert fitted(settings, needed) is settings
     assert shortage(settings, needed) == ""
     words = shortage(settings, needed - 1)
@@ -34,7 +42,8 @@ def test_what_does_not_fit_gives_way_in_all_listeners_alike(
         grpc=Grpc(bind="127.0.0.1:0", max_connections=grpc),
         admin=Admin(max_connections=admin),
     )
-    before, after = bounds_of(settings), bounds_of(fitted(settings, limit))
+    less = fitted(settings, limit)
+    before, after = bounds_of(settings), bounds_of(less)
     assert all(0 < after[name] <= before[name] for name in before)
     few = sum(min(LEAST, bound) + 1 for bound in before.values())
-    assert needed_by(after) <= max(limit, needed_by({}) + few) + few
+    assert needed_by(less) <= max(limit, RESERVED + 2 + few) + few
