@@ -13,10 +13,11 @@ HIDDEN = "..."
 _USER = re.compile(r"(\bhttps?:[/\\]*|[/\\]{2})[^/\\?#\s]*@", re.IGNORECASE)
 _PARAMETER = re.compile(r"([?&;#])([^=?&;#\s]*)=([^&;#\s'\"]*)")
 _TELLING = re.compile(
-    r"token|passw|passphrase|secret|credential|api[-_]?key|authori[sz]ation|^(?:auth|jwt|pwd)$",
+    r"(?:token|passw(?:or)?d|passphrase|secret|credentials?|api[-_]?key|authori[sz]ation|^auth"
+    r"|jwt|pwd)$",
     re.IGNORECASE,
 )
-"""Names that a parameter has only where its value is a credential."""
+"""Names that a parameter has only where its value is a credential; `token_type_hint` is none."""
 
 
 def credential_in(url: str) -> str:

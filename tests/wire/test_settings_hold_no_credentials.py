@@ -235,6 +235,9 @@ def test_urls_that_hold_no_credential_are_taken_as_they_are() -> None:
         - issuer: https://i.example/tenant/@ours?p=b2c_1
           audiences: ["api://5f1b", "urn:a@b", "ada@example.com", "auth0|a@b"]
           jwks_uri: https://[2001:db8::1]:8443/keys?p=b2c_1_signin&v=2
+          introspection:
+            endpoint: https://i.example/ask?token_type_hint=access_token&auth_level=2
+            bearer_token: of-ours
     http: {cors: {origins: ["https://a.example:8443"]}}
     """
     (issuer,) = read_settings(text, "s.yaml", {}, lambda file: file).tokens.issuers
