@@ -6,7 +6,9 @@ Only the one that is asked for is imported, so that a command starts quickly.
 
 import argparse
 import difflib
+import errno
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -19,6 +21,9 @@ from sidecar.domain.causes import ungrouped
 from sidecar.wire.url_credentials import masked
 
 INTERRUPTED = 130
+_UNWRITTEN = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
+"""What ends a command that prints: nothing of it is a fault of the program's."""
+
 _DAEMONS = (["run"], ["transmit"])
 """Commands that receive signals, once they are loaded."""
 _EPILOG = """\
@@ -81,9 +86,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for line in stop.lines:
             print(masked(line), file=sys.stderr)
         return stop.status
-    except BrokenPipeError:  # `sidecar sessions | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return MISTAKE
+    except (OSError, UnicodeEncodeError) as error:
+        return _unwritten(error)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BaseExceptionGroup as group:  # as a nursery has it, of a command that asks elsewhere
@@ -92,7 +96,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise
 
 
+def _unwritten(error: OSError | UnicodeEncodeError) -> int:
+    """Say why standard output takes no more; raises what is no error of that."""
+    if isinstance(error, UnicodeEncodeError):
+        print(
+            f"sidecar: standard output is {error.encoding}, which lacks letters of what is to be "
+            "written: set PYTHONIOENCODING=utf-8",
+            file=sys.stderr,
+        )
+        return MISTAKE
+    if error.errno not in _UNWRITTEN:
+        raise error
+    if error.errno != errno.EPIPE:  # `sidecar sessions | head`
+        print(f"sidecar: standard output: {error.strerror}", file=sys.stderr)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return MISTAKE
+
+
 def _main(words: Sequence[str]) -> int:
+    if sys.stdout.isatty() and isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what it cannot show stands escaped
     wanted = next((word for word in words if not word.startswith("-")), "")
     parser, chosen = _parser(wanted)
     if not words:

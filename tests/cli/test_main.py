@@ -11,7 +11,7 @@ import trio
 from sidecar import __version__
 from sidecar.cli import dead_letters, ssf
 from sidecar.cli.main import COMMANDS
-from tests.cli.command import sidecar
+from tests.cli.command import on_a_terminal, sidecar
 
 
 async def test_the_version() -> None:
@@ -49,6 +49,32 @@ def test_each_action_of_a_command_explains_itself_with_an_example(module: Any) -
         assert action.description
         assert f"examples:\n  {parser.prog} {name}" in told
         assert "exit status: 0 done" in told
+
+
+NAMED = ("what-if", "--config", "config/sidecar.yaml", "--user", "adä", "--context", "c1")
+
+
+async def test_an_output_that_lacks_letters_is_told_and_a_terminal_shows_escapes() -> None:
+    done = await sidecar(*NAMED, PYTHONIOENCODING="ascii")
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith("sidecar: standard output is ascii, which lacks letters")
+    shown = await on_a_terminal(80, *NAMED, PYTHONIOENCODING="ascii")
+    assert "user ad\\xe4" in shown.out
+    assert "Traceback" not in shown.err
+
+
+async def test_an_output_that_is_full_is_told() -> None:
+    async with await trio.open_file("/dev/full", "wb") as full:
+        done = await trio.run_process(
+            [sys.executable, "-m", "sidecar", "schema", "policy"],
+            stdout=full.fileno(),
+            capture_stderr=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (
+        2,
+        b"sidecar: standard output: No space left on device\n",
+    )
 
 
 async def test_no_command_is_bad_usage_with_the_help() -> None:
