@@ -17,7 +17,7 @@ import msgspec
 import trio
 
 from sidecar.domain.lattice import Record
-from sidecar.service.answers import Overloaded, Unavailable
+from sidecar.service.answers import Overloaded, Refused, Unavailable
 from sidecar.service.observations import Cleared, Marked, Observation, RevokedSession, Telemetry
 from sidecar.service.store import Join, Load, Store
 from sidecar.service.telling import Telling
@@ -33,6 +33,9 @@ GATHER = 0.01
 
 WRITTEN, STALLED = 1.0, 0.02
 """Seconds for which the log's reader is waited for, at first and once it has stalled."""
+
+REFUSED, REFUSALS = 1.0, 16
+"""Seconds until what the store refuses to mark is tried again; so many are asked for one by one."""
 
 BOUND = 8192
 """Tellings that may wait to be marked while the store is away; the oldest may be told again."""
@@ -99,6 +102,9 @@ class Claims:
                 await self.mark()
             except (Unavailable, Overloaded):
                 await trio.sleep(10 * GATHER)
+            if self._unmarked and not self._has_told.is_set():
+                await trio.sleep(REFUSED)
+                self._has_told.set()
 
     async def tell(self, due: Sequence[Due], *, by_event: bool = True, patient: bool) -> None:
         """Claim, and tell what is ours. Raises `Unavailable`, `Overloaded`.
@@ -122,7 +128,10 @@ class Claims:
         self._has_told.set()
 
     async def mark(self) -> None:
-        """Mark what was told. Raises `Unavailable` and `Overloaded`, with nothing lost."""
+        """Mark what was told. Raises `Unavailable` and `Overloaded`, with nothing lost.
+
+        What the store refuses stays, to be tried again, and holds up nothing else.
+        """
         async with self._marking:
             told, then = list(self._unmarked.values()), self._then
             self._then, self._has_told = [], trio.Event()
@@ -131,8 +140,7 @@ class Claims:
                     with trio.move_on_after(self._patience) as waited:
                         await self._written()
                     self._patience = STALLED if waited.cancelled_caught else WRITTEN
-                    now = self._clock()
-                    await self._store.join(*(self._join(one, one.told, now) for one in told))
+                    told = await self._marked(told)
             except BaseException:
                 self._then = then + self._then
                 self._has_told.set()
@@ -145,6 +153,28 @@ class Claims:
                     await turns.give_way()
             for done in then:
                 done()
+
+    async def _marked(self, told: Sequence[Due]) -> list[Due]:
+        """Write that these were told; gives those of which the store takes that."""
+        joins = [self._join(one, one.told, self._clock()) for one in told]
+        try:
+            await self._store.join(*joins)
+        except Refused:
+            pass  # some of them, and it does not say which
+        else:
+            return list(told)
+        taken: list[Due] = []
+        refused = 0
+        for one, join in zip(told, joins, strict=True):
+            try:
+                await self._store.join(join)
+            except Refused:
+                refused += 1
+                if refused == REFUSALS:
+                    break
+            else:
+                taken.append(one)
+        return taken
 
     async def _claim(self, due: Sequence[Due], *, by_event: bool) -> list[Due]:
         """Claim these and tell what is ours; gives those that another has claimed."""

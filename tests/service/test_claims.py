@@ -7,9 +7,10 @@ from trio.testing import MockClock
 from sidecar.domain.policy import Networks, Selection
 from sidecar.domain.signal import NetworkChange, Subject
 from sidecar.domain.stamp import at
-from sidecar.service.answers import Unavailable, Verdict
+from sidecar.service.answers import Refused, Unavailable, Verdict
 from sidecar.service.claims import STALE
 from sidecar.service.observations import Marked
+from sidecar.service.store import Join, Joined
 from sidecar.service.worklog import OVERDUE
 from sidecar.wire.records import claim_field, claimed_at
 from tests.domain.scenes import policy
@@ -159,6 +160,49 @@ async def test_who_lives_and_finds_the_store_away_tells_nothing_again(
     await look(b)
     all_told((a, b), SESSIONS, 0)
     assert tries
+
+
+class Refusing(MemoryStore):
+    """Takes claims of all sessions, and of some not that they were told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refuses: set[bytes] = set()
+
+    async def join(self, *joins: Join) -> list[Joined]:
+        def takes(one: Join) -> bool:
+            return one.key not in self.refuses or b"told:segment" not in one.fields
+
+        answers = await super().join(*filter(takes, joins))
+        if len(answers) < len(joins):
+            raise Refused("the store refuses this")
+        return answers
+
+
+async def test_what_the_store_refuses_to_mark_holds_up_nothing_and_is_told_once(
+    autojump_clock: MockClock,
+) -> None:
+    store = Refusing()
+    scene = Scene(store)
+    a, b = await scene.begin()
+    store.refuses = {a.names.session_record(scene.names[3])}
+    async with trio.open_nursery() as nursery:
+        await nursery.start(a.rescorer.keep_marking)
+        await a.settle()
+        assert a.worklog.waiting == 0
+        scene.wait(STALE, a, b)
+        await look(b)
+        all_told((a, b), SESSIONS, 0)
+        for _ in range(3):
+            scene.wait(STALE, a, b)
+            await a.rescorer.rescore("sweep", scene.names)
+        all_told((a,), SESSIONS, 0)
+        store.refuses.clear()
+        await trio.sleep(5)
+        nursery.cancel_scope.cancel()
+    scene.wait(STALE, b)
+    await b.rescorer.rescore("sweep", scene.names)
+    all_told((a, b), SESSIONS, 0)
 
 
 def test_a_claim_tells_when_it_was_made_or_is_nobodys() -> None:
