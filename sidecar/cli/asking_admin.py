@@ -49,6 +49,20 @@ def add_admin(parser: "argparse.ArgumentParser | argparse._ArgumentGroup") -> No
     parser.add_argument("--timeout", metavar="SECONDS", type=seconds, default=5.0)
 
 
+class _Answer(dict[str, Any]):
+    """What the listener answered. A member that it lacks ends the command: it is another's."""
+
+    def __init__(self, members: Mapping[str, Any], command: str) -> None:
+        super().__init__(members)
+        self._command = command
+
+    def __missing__(self, name: str) -> Any:
+        raise Stop(
+            f"sidecar {self._command}: what answers tells no `{plain(name)}`",
+            "Is --url the admin listener of a sidecar, of a version like this one?",
+        )
+
+
 class AdminClient:
     """Asks the listener for `sidecar COMMAND`; whatever goes wrong ends it with a hint."""
 
@@ -79,7 +93,7 @@ class AdminClient:
         except ValueError:
             body = None
         if response.status_code == 200 and isinstance(body, dict):
-            return body
+            return _Answer(body, self._command)
         detail = plain(str(body.get("detail", ""))) if isinstance(body, dict) else ""
         name = f"sidecar {self._command}"
         match response.status_code:

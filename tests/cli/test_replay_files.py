@@ -453,5 +453,6 @@ def test_cloudtrail_that_went_through_logstash_is_recognised(tmp_path: Path) -> 
 
 def test_a_record_of_no_format_is_told_as_that(tmp_path: Path) -> None:
     file = tmp_path / "audit.ndjson"
-    file.write_text('{"TimeGenerated": "2021-08-02T13:29:25Z", "OperationName": "Update", "Type": "AuditLogs"}\n')
+    record = {"TimeGenerated": "2021-08-02T13:29:25Z", "Operation": "Update", "Type": "AuditLogs"}
+    file.write_text(f"{json.dumps(record)}\n")
     assert read(file).reasons == {"(line): is a record of no format that is known here": 1}

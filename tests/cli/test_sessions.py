@@ -324,6 +324,26 @@ async def test_a_listener_that_is_not_there_says_what_to_do(url: str) -> None:
     assert "Traceback" not in done.err
 
 
+@pytest.mark.parametrize("words", [(), ("s1",), ("--rescore-status",)])
+async def test_an_answer_of_another_server_is_told(
+    nursery: trio.Nursery, words: tuple[str, ...]
+) -> None:
+    async def answer(stream: trio.SocketStream) -> None:
+        await stream.receive_some(65536)
+        await stream.send_all(
+            b'HTTP/1.1 200 OK\r\nContent-Length: 13\r\nConnection: close\r\n\r\n{"status": 1}'
+        )
+        await stream.aclose()
+
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    nursery.start_soon(trio.serve_listeners, answer, [listener])
+    url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+    done = await sidecar("sessions", *words, "--url", url, SIDECAR_ADMIN__TOKEN="t")
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith("sidecar sessions: what answers tells no `")
+    nursery.cancel_scope.cancel()
+
+
 async def test_the_progress_of_a_re_score_is_told(admin: Admin) -> None:
     done = await admin.ask("--rescore-status")
     assert done.status == 0
