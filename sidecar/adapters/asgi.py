@@ -50,7 +50,7 @@ _ALWAYS = (
 
 
 class BodyRefused(Exception):  # noqa: N818 - named by who must act: the client
-    """A body is too large (413), or did not come in time (408)."""
+    """A body is too large (413), did not come in time (408), or will never come (400)."""
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
@@ -89,15 +89,15 @@ async def reply_to(scope: HTTPScope, reply: Reply, send: ASGISendCallable) -> No
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-async def body_of(receive: ASGIReceiveCallable, most: int) -> bytes:
-    """The body of a request; raises `BodyRefused`, and OSError where the client left."""
+async def body_of(receive: ASGIReceiveCallable, most: int, within: float = BODY_TIMEOUT) -> bytes:
+    """The body of a request; raises `BodyRefused`, also where the client left meanwhile."""
     body = bytearray()
     try:
-        with trio.fail_after(BODY_TIMEOUT):
+        with trio.fail_after(within):
             while True:
                 message = await receive()
                 if message["type"] != "http.request":
-                    raise OSError("the client left")
+                    raise BodyRefused(400, "the client left before all of its body had come")
                 body += message["body"]
                 if len(body) > most:
                     raise BodyRefused(413, f"a body has at most {most} bytes")

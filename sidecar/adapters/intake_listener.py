@@ -10,6 +10,7 @@ All three may also get 429, as many wrong credentials of this address were (a ri
 all the same), 413 and 408 for the body, and 503 with `Retry-After`: it is to be sent again.
 """
 
+from http import HTTPStatus
 from typing import Protocol
 
 import msgspec
@@ -110,13 +111,12 @@ class IntakeApp:
         if scope["method"] != "POST":
             return problem(405, "only POST", ((b"allow", b"POST"),))
         try:
-            with trio.fail_after(self._settings.request_timeout):
-                body = await body_of(receive, self._settings.max_body_bytes)
+            settings = self._settings
+            body = await body_of(receive, settings.max_body_bytes, settings.request_timeout)
         except BodyRefused as error:
+            if error.status == HTTPStatus.REQUEST_TIMEOUT:
+                self._telemetry.record(DoorIncident(door="intake", incident="slow-request"))
             return problem(error.status, str(error))
-        except trio.TooSlowError:
-            self._telemetry.record(DoorIncident(door="intake", incident="slow-request"))
-            return problem(408, "the body did not come in time")
         if path == EVENTS:
             return await self._take_events(scope, body)
         posted = _posted(scope, body)

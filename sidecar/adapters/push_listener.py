@@ -16,6 +16,7 @@ that it was given, if it was given one; all the rest the SET proves itself.
 
 import hmac
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from http import HTTPStatus
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -27,7 +28,7 @@ from hypercorn.typing import (
     Scope,
 )
 
-from sidecar.adapters.asgi import Listener, dispatch, recorded
+from sidecar.adapters.asgi import BodyRefused, Listener, body_of, dispatch, recorded
 from sidecar.adapters.certificates import Certificate
 from sidecar.adapters.guesses import Guesses
 from sidecar.service.answers import Overloaded, Unavailable
@@ -73,10 +74,6 @@ class Reply(NamedTuple):
     status: int
     body: bytes = b""
     headers: tuple[tuple[bytes, bytes], ...] = ()
-
-
-class _TooLargeError(Exception):
-    """The body is larger than it may be."""
 
 
 class PushApp:
@@ -156,13 +153,12 @@ class PushApp:
             fault = InvalidSet(Fault.INVALID_REQUEST, f"the content type must be {MEDIA_TYPE}")
             return _refusal(fault)
         try:
-            with trio.fail_after(self._settings.request_timeout):
-                body = await _read(receive, self._settings.max_body_bytes)
-        except _TooLargeError:
-            return _refusal(InvalidSet(Fault.INVALID_REQUEST, "the body is too large"), 413)
-        except trio.TooSlowError:
-            self._telemetry.record(DoorIncident(door="receiver", incident="slow-request"))
-            return _refusal(InvalidSet(Fault.INVALID_REQUEST, "the body took too long"), 408)
+            settings = self._settings
+            body = await body_of(receive, settings.max_body_bytes, settings.request_timeout)
+        except BodyRefused as error:
+            if error.status == HTTPStatus.REQUEST_TIMEOUT:
+                self._telemetry.record(DoorIncident(door="receiver", incident="slow-request"))
+            return _refusal(InvalidSet(Fault.INVALID_REQUEST, str(error)), error.status)
         shown = [name for name in senders if name not in self._open]
         return await self._take(body, senders, shown[0] if len(shown) == 1 else "")
 
@@ -248,19 +244,6 @@ def _certificate(settings: Receiver, telemetry: Observed) -> Certificate | None:
 
 def _values(headers: Collection[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
     return [value for key, value in headers if key == name]
-
-
-async def _read(receive: ASGIReceiveCallable, limit: int) -> bytes:
-    body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            return bytes(body)  # it has hung up
-        body += message["body"]
-        if len(body) > limit:
-            raise _TooLargeError
-        if not message["more_body"]:
-            return bytes(body)
 
 
 def _refusal(

@@ -154,8 +154,6 @@ class TransmitterDoor:
         route = self._endpoints.route(scope["raw_path"].decode("latin-1"))
         try:
             reply = await self._answer(route, scope, receive)
-        except OSError:
-            return  # the client left
         except Exception as error:  # noqa: BLE001 - the door: count, log, go on
             self._telemetry.record(WorkerFailed(where="transmitter-door", error=error))
             reply = problem(500, "something broke in here; the log says what")

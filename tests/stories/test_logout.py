@@ -1,5 +1,6 @@
 """Logouts of an identity provider at a whole daemon's intake listener, over real HTTP."""
 
+import socket
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from tests.stories.running import (
     ISSUER,
     SIGNER,
     Pods,
+    eventually,
     running,
     token,
     unique,
@@ -387,3 +389,21 @@ def test_it_speaks_tls_and_a_right_bearer_passes_after_many_wrong_ones(
         bearer = signed(aud=ENDPOINT, typ="global-token-revocation+jwt", events=..., sub=ISSUER)
         right = {"Authorization": f"Bearer {bearer}"}
         assert client.post(where, json=body, headers=right).status_code == 204
+
+
+def test_who_leaves_before_the_body_is_there_is_no_error_of_ours(pods: Pods) -> None:
+    url = httpx.URL(pods.addresses[0].intake[0])
+    request = (
+        f"POST /v1/logout HTTP/1.1\r\nHost: {url.host}\r\nContent-Length: 100\r\n\r\nlogout_token="
+    )
+
+    def counted(name: str) -> float:
+        text = httpx.get(f"{pods.addresses[0].admin[0]}/metrics", timeout=20).text
+        return sum(float(one.split()[-1]) for one in text.splitlines() if one.startswith(name))
+
+    refused = 'sidecar_http_requests_total{route="intake /v1/logout",status="400"}'
+    before = counted(refused)
+    with socket.create_connection((url.host, url.port)) as peer:
+        peer.sendall(request.encode())
+    eventually(lambda: counted(refused), lambda count: count == before + 1)
+    assert counted('sidecar_worker_errors_total{where="intake"}') == 0
