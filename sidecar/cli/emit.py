@@ -158,8 +158,8 @@ def _data(members: Iterable[str]) -> dict[str, Any]:
 def _json(text: str, where: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
-        raise Stop(f"sidecar emit: {where}: {plain(text)!r} is no JSON") from error
+    except (ValueError, RecursionError) as error:
+        raise Stop(f"sidecar emit: {where}: {plain(text[:64])!r} is no JSON") from error
 
 
 def _time(text: str) -> float:
@@ -215,7 +215,7 @@ def _events(
             continue
         try:
             event = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             event = None
         if isinstance(event, dict):
             numbers.append(number)

@@ -107,7 +107,7 @@ class Session:
         url = _offered(getattr(metadata, name), name)
         try:
             subject = encode_subject(decode_subject(json.loads(self._given.subject), "--subject"))
-        except ValueError:
+        except (ValueError, RecursionError):
             raise Stop("sidecar ssf: --subject: must be a JSON object") from None
         except InvalidSubjectId as error:
             raise Stop(f"sidecar ssf: {error}") from None

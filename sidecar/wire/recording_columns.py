@@ -228,6 +228,10 @@ def _makers(
                 message = f"{missing}{suggestion(column.column, head)}"
                 problems.add(Place(map_file, column.line), column.member, message)
                 continue
+            if head.count(column.column) > 1:
+                message = f"there is more than one column {shown(column.column)!r} in {file}"
+                problems.add(Place(map_file, column.line), column.member, message)
+                continue
             at = head.index(column.column)
         path = column.member.split(".", 2 if column.member.startswith("data.") else 1)
         found.append(_Maker(tuple(path), at, column, _conversion(column)))

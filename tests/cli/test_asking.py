@@ -1,9 +1,12 @@
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import trio
 
+from sidecar.cli import emit as emitting
+from sidecar.cli.stopping import Stop
 from tests.cli.command import Done, sidecar
 from tests.client.sidecar import Sidecar
 
@@ -140,7 +143,7 @@ async def test_waiting_for_everybody(daemon: Sidecar) -> None:
         (("--type", "session-gone"), "invalid choice: 'session-gone'"),
         (("--type", "session-revoked", "--data", "oops"), "neither KEY=VALUE nor JSON"),
         (("--type", "session-revoked", "--data", '{"a"'), "is no JSON"),
-        (("--type", "session-revoked", "--time", "noon"), "neither seconds nor ISO 8601"),
+        (("--type", "session-revoked", "--time", "noon"), "must be seconds or milliseconds"),
         (("/none.ndjson",), "/none.ndjson: No such file"),
     ],
 )
@@ -206,3 +209,15 @@ async def test_a_credential_that_is_shown_is_no_sources_here(
     missing = await emit(daemon, *words[:-1], str(tmp_path / "missing"))
     assert missing.status == 2
     assert "cannot be read" in missing.err
+
+
+def test_an_event_that_is_nested_without_end_is_told_with_its_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fates, numbers = Counter[str](), list[int]()
+    lines = ["{}", "[" * 100_000, "1" * 5000, "{}"]
+    assert list(emitting._events(lines, "f", numbers, fates)) == [{}, {}]  # noqa: SLF001
+    assert (numbers, fates["refused"]) == ([1, 4], 2)
+    assert capsys.readouterr().err == "f:2: is no JSON object\nf:3: is no JSON object\n"
+    with pytest.raises(Stop, match="is no JSON"):
+        emitting._json("[" * 100_000, "--data x")  # noqa: SLF001

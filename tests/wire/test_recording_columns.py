@@ -101,3 +101,12 @@ def test_a_column_that_is_not_there_is_told_at_the_maps_line() -> None:
     (problem,) = caught.value.problems
     assert str(problem).startswith("map.yaml:3: subject.user: there is no column 'whom' in r.csv")
     assert "did you mean 'who'?" in problem.message
+
+
+def test_a_name_that_two_columns_have_is_told_at_the_maps_line() -> None:
+    columns = read_columns("time: t\ntype: k\nsubject.user: u\n", "map.yaml")
+    with pytest.raises(ConfigError) as caught:
+        list(rows(["t,k,u,u\n", "1,check,a,b\n"], columns, "r.csv", "map.yaml"))
+    (problem,) = caught.value.problems
+    told = "map.yaml:3: subject.user: there is more than one column 'u' in r.csv"
+    assert str(problem) == told
