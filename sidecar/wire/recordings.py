@@ -193,7 +193,7 @@ def _logged(raw: Mapping[str, object], line: bytes) -> Recorded:
         more = raw.get("and", 0)  # a line may tell how many more of its event there were like it
         count = 1 + more if isinstance(more, int) and more > 0 else 1
         return LoggedMark(_text(raw, "policy"), event != _MARKED[0], count)
-    if event != "checked" or raw.get("decision") in _UNDECIDED or not raw.get("session"):
+    if event != "checked" or _text(raw, "decision") in _UNDECIDED or not raw.get("session"):
         return PassedOver(event)
     context = raw.get("context")
     names = tuple(context.split(",")) if isinstance(context, str) and context else ()

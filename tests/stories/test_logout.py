@@ -301,6 +301,7 @@ def test_universal_logout_says_by_its_status_what_is_wrong(pods: Pods) -> None:
     cases: list[tuple[httpx.Response, int]] = [
         (revoke(pods, {}), 400),
         (revoke(pods, []), 400),
+        (revoke(pods, {"sub_id": {"format": ["email"], "email": user}}), 400),
         (revoke(pods, {"sub_id": {"format": "phone_number", "phone_number": "+12065550100"}}), 400),
         (revoke(pods, {**good, "subject": iss_sub(user)}), 400),
         (revoke(pods, good, bearer=""), 401),
