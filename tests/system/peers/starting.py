@@ -9,11 +9,11 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urlsplit
 
-import httpx
-
-from tests.stories.running import unique
+from tests.stories.running import eventually, unique
 from tests.system.peers.chromium import Tab
 
 NOBODY = 65534
@@ -85,12 +85,22 @@ def shell(
         process.wait(PATIENCE)
 
 
-def answers(url: str) -> bool:
-    """Whether something is there, and well."""
-    try:
-        return httpx.get(url).status_code == 200
-    except httpx.TransportError:
-        return False
+def await_page(url: str, *processes: subprocess.Popen[bytes]) -> None:
+    """Wait until something is there, and well, while processes go on."""
+    address = urlsplit(url)
+
+    def is_there() -> bool:
+        assert all(process.poll() is None for process in processes)
+        connection = HTTPConnection(address.hostname or "", address.port, timeout=PATIENCE)
+        try:  # not httpx, which loads the authorities of TLS for each call
+            connection.request("GET", address.path or "/")
+            return connection.getresponse().status == 200
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+    eventually(is_there, bool, PATIENCE, 0.05)
 
 
 class Person:

@@ -21,7 +21,7 @@ from tests.system.peers.programs import HERE, installed, node
 from tests.system.peers.starting import (
     PATIENCE,
     Person,
-    answers,
+    await_page,
     empty_directory,
     initialised,
     shell,
@@ -61,8 +61,8 @@ def test_an_empty_directory_becomes_a_protected_app_without_an_edit_and_without_
         run, serve, proxy, signal, doctor = told
         for command in (run, serve, proxy):
             stack.enter_context(shell(directory, command))
-        eventually(lambda: answers(f"http://127.0.0.1:{admin}/readyz"), bool, PATIENCE)
-        eventually(lambda: answers(page), bool, PATIENCE)
+        await_page(f"http://127.0.0.1:{admin}/readyz")
+        await_page(page)
         person = Person(stack.enter_context(browsing(directory / "profile")), page)
 
         person.tab.click("#pay")

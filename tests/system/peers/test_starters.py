@@ -33,7 +33,7 @@ from tests.system.peers.starting import (
     PATH,
     PATIENCE,
     Person,
-    answers,
+    await_page,
     empty_directory,
     shell,
 )
@@ -83,7 +83,7 @@ def apps() -> Iterator[Apps]:
             if name == "express":
                 install(directory / name)
             stack.enter_context(shell(directory, serve, socket))
-        eventually(lambda: answers(f"http://127.0.0.1:{admin}/readyz"), bool, PATIENCE)
+        await_page(f"http://127.0.0.1:{admin}/readyz")
         sidecar = stack.enter_context(LocalClient(socket["SIDECAR_SOCKET"]))
         yield Apps(urls, issuer, sidecar)
 
@@ -108,7 +108,7 @@ def install(directory: Path) -> None:
 def url_of(apps: Apps, framework: str) -> str:
     if framework not in apps.urls:
         pytest.skip("the client for Node.js is not built")
-    eventually(lambda: answers(apps.urls[framework]), bool, PATIENCE)
+    await_page(apps.urls[framework])
     return apps.urls[framework]
 
 
@@ -127,12 +127,7 @@ def test_a_gateway_starts_as_it_is_told_and_asks_before_each_call(
     (directory / "it").chmod(0o777)  # of root, where the tests run as root
     (directory / "it" / "gateway").chmod(0o777)
     with shell(directory, run), shell(directory, start) as process:
-
-        def is_open() -> bool:
-            assert process.poll() is None
-            return answers(f"http://127.0.0.1:{port}/")
-
-        eventually(is_open, bool, PATIENCE)
+        await_page(f"http://127.0.0.1:{port}/", process)
         refused = httpx.post(f"http://127.0.0.1:{port}/payments/7")
         assert (refused.status_code, refused.headers["WWW-Authenticate"]) == (401, BEARER)
         with closing(RelyingParty(apps.issuer, unique("user"))) as person:
@@ -204,6 +199,7 @@ def tab(tmp_path: Path) -> Iterator[Tab]:
         yield tab
 
 
+PAID = '200 {"paid":'
 RECORDING = """
 window.calls = [];
 const send = window.fetch;
@@ -238,10 +234,13 @@ def test_a_page_with_the_token_repeats_a_body_and_makes_no_call_for_somebody_els
     tab.await_value("window.refused", "TypeError: only text can be repeated")
     tab.result(paying("'a: 1'"))
     person.sign_in("pwd")
-    person.sees('200 {"paid":7}')
     # One of the two, once, as it was; the other was refused while the page was left.
+    tab.await_value("document.querySelector('output')?.textContent.trim().slice(0, 12)", PAID)
     ((path, sent),) = tab.value("window.calls")
-    assert (path, sent["body"], sent["headers"]["x-note"]) == ("/payments/7", "a: 1", "one")
+    assert tab.value("document.querySelector('output').textContent.trim()") == (
+        f"{PAID}{path.removeprefix('/payments/')}}}"
+    )
+    assert (sent["body"], sent["headers"]["x-note"]) == ("a: 1", "one")
     assert sent["headers"]["Authorization"].startswith("Bearer ey")
     assert tab.value("location.href") == f"{url}/"
 
