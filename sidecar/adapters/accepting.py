@@ -14,7 +14,7 @@ from enum import StrEnum
 import trio
 from trio.socket import SocketType
 
-from sidecar.adapters.seats import Seat, Seats, address_owner, uid_owner
+from sidecar.adapters.seats import BY_ADDRESS, Seat, Seats, address_owner, uid_owner
 from sidecar.adapters.speakers import uid_of
 from sidecar.wire.descriptors import lingering
 
@@ -60,9 +60,10 @@ class Acceptor:
         drain: Callable[[], None],
         drain_timeout: float,
         on_crowding: Callable[[Crowding], None],
+        rate: float = BY_ADDRESS,
     ) -> None:
         self._serve = serve
-        self._seats = Seats(limit)
+        self._seats = Seats(limit, rate)
         self._refusal = refusal
         self._drain = drain
         self._drain_timeout = drain_timeout

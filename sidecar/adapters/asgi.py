@@ -31,7 +31,7 @@ from trio.socket import SocketType
 from sidecar.adapters.accepting import Acceptor, Crowding
 from sidecar.adapters.certificates import Certificate
 from sidecar.adapters.listening import tcp_listeners
-from sidecar.adapters.seats import Seat
+from sidecar.adapters.seats import BY_ADDRESS_LONG, Seat
 from sidecar.service.observations import DoorIncident, Observation
 
 HEADER_TIMEOUT = 5.0
@@ -219,6 +219,7 @@ class Listener:
             drain=self._drain,
             drain_timeout=GRACE,
             on_crowding=self._on_crowding,
+            rate=BY_ADDRESS_LONG,
         )
         async with trio.open_nursery() as nursery:
             await nursery.start(acceptor.run, listeners, self._stopping)

@@ -10,8 +10,8 @@ through one lock, so that frames leave in the order in which h2 made them.
 What a peer sends is taken in pieces, between which others get their turn. One that sends many
 frames that ask nothing is told to calm down, and its connection ends. Calls that are given up at
 once (CVE-2023-44487) end no connection: behind a gateway it is that of many clients, and one of
-them would end the calls of all. Connections with many of these take turns, so that however many
-there are, one piece of one of them is dealt with between two turns of all others.
+them would end the calls of all. Where there are many of these, connections that have some take
+turns, so that one piece of one of them is dealt with between two turns of all others.
 
 Drain: the peer is told with a GOAWAY which streams will still be answered (RFC 9113, section 6.8);
 later ones are refused as not processed, and the connection ends with the last of the others. The
@@ -46,7 +46,7 @@ from trio.socket import SocketType
 from sidecar.adapters.accepting import Acceptor, linger, send_all
 from sidecar.adapters.lean_http import HttpIncident, OnHttpIncident
 from sidecar.adapters.listening import tcp_listeners
-from sidecar.adapters.seats import Seat
+from sidecar.adapters.seats import BY_ADDRESS_LONG, Seat
 from sidecar.wire.grpc_messages import (
     HEAD,
     PREFIX_SIZE,
@@ -69,7 +69,7 @@ AT_ONCE = 16
 
 CALM = 256
 """Frames in a row that ask nothing, such as pings and settings, before the peer must go; and calls
-in a row that are given up, before the connection takes turns."""
+in a row that are given up, on all connections, before those that have some take turns."""
 CALM_RATE = 100.0
 """How many of these a second are nothing out of the ordinary."""
 CALM_FOR_CALL = 2
@@ -91,7 +91,7 @@ class LeanGrpcServer:
         self.settings = settings
         self.on_incident = on_incident
         self.draining = False
-        self.turn = trio.Lock()
+        self.resets = _Resets()
         self._connections: set[_Connection] = set()
 
     async def run(
@@ -115,6 +115,7 @@ class LeanGrpcServer:
                 drain=self._drain,
                 drain_timeout=drain_timeout,
                 on_crowding=lambda what: self.on_incident(HttpIncident(what), None),
+                rate=BY_ADDRESS_LONG,
             )
             async with trio.open_nursery() as nursery:
                 await nursery.start(acceptor.run, listeners, draining)
@@ -168,7 +169,6 @@ class _Frames:
 
     def __init__(self) -> None:
         self._left = float(CALM)
-        self._resets_left = float(CALM)
         self._at = trio.current_time()
         self._header = b""  # the part of a frame's header that has come
         self._before_next = _PREFACE  # bytes until the next frame begins
@@ -177,7 +177,6 @@ class _Frames:
     def answered(self) -> None:
         """Note that a call was answered."""
         self._left += CALM_FOR_CALL
-        self._resets_left += CALM_FOR_CALL
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
         """Cut after each frames that are to be taken together (RFC 9113, section 4.1)."""
@@ -194,20 +193,39 @@ class _Frames:
         yield data[max(cut, known) :]
         self._begun = 0
 
-    @property
-    def is_hasty(self) -> bool:
-        """Whether many calls were given up of late."""
-        return self._resets_left <= 0
-
     def is_calm(self, events: Sequence[Event], given_up: int) -> bool:
         """Whether the peer may go on after a piece, of which h2 made this."""
         now = trio.current_time()
-        more = (now - self._at) * CALM_RATE
-        self._left = min(CALM, self._left + more)
+        self._left = min(CALM, self._left + (now - self._at) * CALM_RATE)
         self._left -= max(0, self._begun - sum(map(_asks, events)) - given_up)
-        self._resets_left = max(0.0, min(CALM, self._resets_left + more) - given_up)
         self._at = now
         return self._left >= 0
+
+
+class _Resets:
+    """How many calls may be given up yet, on all connections, and whose turn it is past that."""
+
+    def __init__(self) -> None:
+        self.turn = trio.Lock()
+        self._left = float(CALM)
+        self._at = -math.inf
+
+    def answered(self) -> None:
+        """Note that a call was answered."""
+        self._left += CALM_FOR_CALL
+
+    def given_up(self, count: int) -> bool:
+        """Note that so many were; whether they are now more than usual, and were not before."""
+        was_many = self.are_many()
+        self._left = max(0.0, self._left - count)
+        return self.are_many() and not was_many
+
+    def are_many(self) -> bool:
+        """Whether more are given up than usual."""
+        now = trio.current_time()
+        self._left = min(CALM, self._left + (now - self._at) * CALM_RATE)
+        self._at = now
+        return self._left < 1
 
 
 def _asks(event: Event) -> bool:
@@ -234,7 +252,7 @@ class _Connection:
         self._patience = trio.CancelScope()
         self._frames = _Frames()
         self._fresh: list[_Stream] = []
-        self._given_up = 0
+        self._given_up = 0  # calls, in the latest piece
         self._last = -1  # the last stream that is answered, once draining
         self._goaway = b""
         self._h2 = H2Connection(H2Configuration(client_side=False, header_encoding=None))
@@ -310,16 +328,16 @@ class _Connection:
     async def _feed(self, data: bytes) -> bool:
         """Take what came, in pieces that give way to others; False where the connection ends."""
         for number, piece in enumerate(self._frames.pieces(data)):
-            was_hasty = self._frames.is_hasty
-            if was_hasty:
-                async with self._server.turn:
+            resets = self._server.resets
+            if self._given_up and resets.are_many():
+                async with resets.turn:
                     await trio.lowlevel.checkpoint()
                     goes_on = self._feed_piece(piece)
             else:
                 if number:
                     await trio.lowlevel.checkpoint()
                 goes_on = self._feed_piece(piece)
-            if self._frames.is_hasty and not was_hasty:
+            if self._given_up and resets.given_up(self._given_up):
                 self._server.on_incident(HttpIncident.MANY_RESETS, None)
             if not goes_on:
                 return False
@@ -420,6 +438,7 @@ class _Connection:
             await self._send_data(stream.number, answer)
             await self._send_fields(stream, trailers(Code.OK))
             self._frames.answered()
+            self._server.resets.answered()
         if patience.cancelled_caught:
             self._server.on_incident(HttpIncident.SLOW_READER, None)
             self._h2.reset_stream(stream.number, ErrorCodes.CANCEL)

@@ -24,6 +24,9 @@ BY_UID, BY_ADDRESS = 200.0, 2000.0
 An address may be that of many, as loopback's is.
 """
 
+BY_ADDRESS_LONG = 100.0
+"""The same where connections are made to last, and cost more to begin."""
+
 
 _UID = "uid "
 
@@ -44,10 +47,11 @@ class Waiting(IntEnum):
 class _Owner:
     """A peer, and its connections that wait, by what for; those that have waited longest first."""
 
-    __slots__ = ("_at", "_left", "connections", "name", "waiting")
+    __slots__ = ("_at", "_left", "_rate", "connections", "name", "waiting")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, rate: float) -> None:
         self.name = name
+        self._rate = BY_UID if name.startswith(_UID) else rate
         self.connections = 0
         self._left = 0.0
         self._at = -math.inf
@@ -55,9 +59,8 @@ class _Owner:
 
     def may_replace(self) -> bool:
         """Whether one more of its connections may make room for another of its own."""
-        rate = BY_UID if self.name.startswith(_UID) else BY_ADDRESS
         now = trio.current_time()
-        self._left = min(rate, self._left + (now - self._at) * rate)
+        self._left = min(self._rate, self._left + (now - self._at) * self._rate)
         self._at = now
         if self._left < 1:
             return False
@@ -119,10 +122,11 @@ class Seat:
 
 
 class Seats:
-    """All places of a listener."""
+    """All places of a listener. `rate`: see `BY_ADDRESS`."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, rate: float = BY_ADDRESS) -> None:
         self._limit = limit
+        self._rate = rate
         self._share = limit - limit // KEPT_FREE
         self._taken = 0
         self._owners: dict[str, _Owner] = {}
@@ -132,7 +136,7 @@ class Seats:
 
         The latter's scope is cancelled. No place: all work, or have more right to theirs.
         """
-        owner = self._owners.get(name) or _Owner(name)
+        owner = self._owners.get(name) or _Owner(name, self._rate)
         leaving: Seat | None = None
         if owner.connections >= self._share or self._taken >= self._limit:
             full = owner.connections >= self._share
@@ -147,7 +151,7 @@ class Seats:
 
     def make_room(self) -> Seat | None:
         """Have the one leave that has most and waits, whoever comes; None where all work."""
-        leaving = self._leaving(_Owner(""))
+        leaving = self._leaving(_Owner("", self._rate))
         if leaving is not None:
             self._ask_to_leave(leaving)
         return leaving
