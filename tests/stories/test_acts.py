@@ -391,6 +391,22 @@ def test_who_watches_is_told_of_marks_and_clears(pods: Pods) -> None:
             assert (line["session"], line["standing"]) == (session, standing)
 
 
+@pytest.mark.parametrize("kind", ["session", "device"])
+def test_one_session_or_all_on_a_device_are_marked_and_cleared(pods: Pods, kind: str) -> None:
+    names = {name: unique(name) for name in ("user", "session", "device")}
+    mine = token(names["user"], names["session"], deviceid=names["device"])
+    other = token(names["user"], unique("session"), deviceid=unique("device"))
+    for one in (mine, other):
+        assert decisions(pods, one) == ["allow", "allow"]
+    assert act(pods, f"{kind}s/{names[kind]}/mark", SETTLED).json()["settled"] is True
+    assert decisions(pods, mine) == ["step_up", "step_up"]
+    assert decisions(pods, other) == ["allow", "allow"]
+    assert act(pods, f"users/{names['user']}/mark", SETTLED).json()["sessions"] == 2
+    assert act(pods, f"{kind}s/{names[kind]}/clear", SETTLED).json()["settled"] is True
+    assert decisions(pods, mine) == ["allow", "allow"], "whichever way it was marked"
+    assert decisions(pods, other) == ["step_up", "step_up"]
+
+
 def test_to_dismiss_the_risk_is_an_operators_word_on_it(pods: Pods) -> None:
     user, session = unique("user"), unique("session")
     shown = token(user, session)
