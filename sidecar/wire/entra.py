@@ -26,6 +26,7 @@ from sidecar.wire.entra_text import policies_text, settings_text
 from sidecar.wire.entra_users import KEPT, ROLES
 from sidecar.wire.entra_versions import current
 from sidecar.wire.policyfile import read_policies
+from sidecar.wire.positions import MAX_CHARACTERS, ConfigError, Problem
 from sidecar.wire.settings import CONTEXT, Assurance, Context, Settings
 from sidecar.wire.settings import NamedLocation as Configured
 
@@ -39,6 +40,8 @@ __all__ = [
     "read_names",
 ]
 
+_COMMENTS = 100
+"""So many losses, and notes, of one policy stand in its comments."""
 _SETTINGS_HEAD = (
     "Add these to your configuration: `sidecar import-entra` wrote policies that refer to them.",
     "Where a list is there already, append; `assurance.levels` is given whole, weakest first.",
@@ -182,6 +185,11 @@ def _no_file(path: str) -> str:
 
 def _check(result: Import) -> None:
     """What was written is what was meant. Raises ConfigError where the reader refuses it."""
+    if len(result.policies_text) > MAX_CHARACTERS:
+        files = list(dict.fromkeys(one.ledger.file for one in result.imported))
+        why = f"the policies of {len(files)} files come to {len(result.policies_text)} characters"
+        limit = f"a policy file has at most {MAX_CHARACTERS}: import fewer of them at a time"
+        raise ConfigError((Problem(files[0], 1, "", f"{why}, and {limit}"),))
     read = read_policies([("policies.yaml", result.policies_text)], result.settings)
     if read != (*result.policies, *context_policies(result.settings)):
         raise AssertionError("the policy file does not read back as it was meant")
@@ -200,11 +208,19 @@ def _comments(one: Imported, policy: Policy) -> list[str]:
         lines.append(f"Not {one.was.value} here: {'; '.join(one.why)}.")
     if one.ledger.losses:
         lines.append("Not carried over:")
-    lines += [
-        f"- {loss.path}: {loss.value}: {loss.reason} ({loss.effect.value})"
-        for loss in one.ledger.losses
-    ]
-    lines += [
-        f"To know: {note.path}: {note.text}" for note in one.ledger.notes if note.text != KEPT
-    ]
-    return lines
+    lines += _some(
+        [
+            f"- {loss.path}: {loss.value}: {loss.reason} ({loss.effect.value})"
+            for loss in one.ledger.losses
+        ]
+    )
+    return lines + _some(
+        [f"To know: {note.path}: {note.text}" for note in one.ledger.notes if note.text != KEPT]
+    )
+
+
+def _some(lines: list[str]) -> list[str]:
+    """The first lines, and how many more the report has: a policy file has a greatest length."""
+    more = len(lines) - _COMMENTS
+    told = f"- and {more} more, which the report of the import names"
+    return [*lines[:_COMMENTS], told] if more > 0 else lines

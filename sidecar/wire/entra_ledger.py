@@ -129,7 +129,7 @@ class Ledger:
             if not isinstance(value, list | dict)
             and not is_default(value)
             and path not in self.carried
-            and not any(is_within(path, reported) for reported in self._reported)
+            and self._reported.isdisjoint(_upwards(path, self.at))
         ]
 
     def effects(self) -> frozenset[Effect]:
@@ -155,6 +155,14 @@ def nodes(raw: Any, at: str) -> Iterator[tuple[str, Any]]:
 def member(path: str, key: str) -> str:
     """The JSON path of an object's member."""
     return f"{path}.{key}" if _PLAIN.fullmatch(key) else f"{path}[{json.dumps(key)}]"
+
+
+def _upwards(path: str, at: str) -> Iterator[str]:
+    """The path and those of what it lies in, up to `at`."""
+    yield path
+    for end in range(len(path) - 1, len(at) - 1, -1):
+        if path[end] in ".[":
+            yield path[:end]
 
 
 def is_within(path: str, other: str) -> bool:

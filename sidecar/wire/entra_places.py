@@ -21,7 +21,9 @@ from sidecar.wire.settings import NamedLocation as Configured
 _NOT_SLUG = re.compile(r"[^a-z0-9._-]+")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _LONGEST = 52
-_TAIL = 26
+_SOURCE = re.compile(r"([0-9a-f]{8})-")
+_ROOM = 12
+"""For the source and a number: with `.routine` a policy's id has at most 64 characters."""
 _UNKNOWN_PLACES = "addresses whose country is not known lie in no location here"
 _GPS = "a sidecar places addresses, not the phone's GPS"
 _NOT_HERE = (
@@ -39,21 +41,34 @@ _NO_PLACE = "without it, no location is left: as it is written here, the policy 
 _NOWHERE = "it is for no location: nothing is included, and that is not `All`"
 
 
-def slug(text: str, taken: Collection[str], otherwise: str) -> str:
+def slug(text: str, taken: Collection[str], otherwise: str, source: str = "") -> str:
     """A name made of `text` that is not taken: small letters, digits, dots, dashes, underscores.
 
-    A long one keeps its head and its tail: what tells names apart often stands at the end.
+    A long one keeps its head and its tail: what tells names apart often stands at the end. Where
+    letters are lost, or the name is taken, the beginning of the `source` (a GUID) tells it apart.
     """
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-    name = _NOT_SLUG.sub("-", plain.lower()).strip("-._")
-    if len(name) > _LONGEST:
-        tail = _whole_words(name[::-1], _TAIL)[::-1]
-        name = f"{_whole_words(name, _LONGEST - 1 - len(tail))}-{tail}"
-    name = name or otherwise
+    letters = unicodedata.normalize("NFKD", text.casefold())
+    plain = letters.encode("ascii", "ignore").decode()
+    name = _NOT_SLUG.sub("-", plain).strip("-._")
+    own = _SOURCE.match(source.lower())
+    apart = f"{_shortened(name, _LONGEST - _ROOM)}-{own[1]}" if name and own else ""
+    is_lost = any(c.isalnum() and not c.isascii() for c in letters)
+    name = (apart if is_lost else "") or _shortened(name, _LONGEST) or otherwise
+    if name not in taken:
+        return name
+    name = apart or name
     found, number = name, 2
     while found in taken:
         found, number = f"{name}-{number}", number + 1
     return found
+
+
+def _shortened(name: str, longest: int) -> str:
+    """The head and the tail of a name that is too long."""
+    if len(name) <= longest:
+        return name
+    tail = _whole_words(name[::-1], longest // 2)[::-1]
+    return f"{_whole_words(name, longest - 1 - len(tail))}-{tail}"
 
 
 def _whole_words(text: str, longest: int) -> str:
@@ -78,6 +93,7 @@ class Places:
     def __init__(self, names: Names, configured: Iterable[Configured]) -> None:
         self._names = names
         self._configured = {location.name: location for location in configured}
+        self._taken = {EVERYTHING, ALL_TRUSTED, *self._configured}
         self._by_id: dict[str, Place] = {}
         self._whole_trust = True
         self.found: list[Configured] = []
@@ -113,6 +129,7 @@ class Places:
         made = msgspec.structs.replace(made, name=self._name(location, made))
         if made.name not in self._configured:
             self.found.append(made)
+            self._taken.add(made.name)
         place = Place(made.name, not ledger.losses)
         self._whole_trust = self._whole_trust and (place.whole or not made.trusted)
         if location.id:
@@ -127,8 +144,7 @@ class Places:
         there = self._configured.get(name)
         if there is not None and msgspec.structs.replace(there, name="") == made:
             return name
-        taken = {EVERYTHING, ALL_TRUSTED, *self._configured, *(each.name for each in self.found)}
-        return slug(display, taken, "location")
+        return slug(display, self._taken, "location", location.id or "")
 
     @property
     def has_trusted(self) -> bool:

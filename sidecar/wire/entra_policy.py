@@ -95,7 +95,8 @@ def import_policy(
     was = _was(told, ledger)
     ledger.audit()
     state, why = _state(was, grant, session, ledger)
-    name = slug(title, taken, f"entra-{slug((told.id or '')[:8], (), 'policy')}")
+    source = told.id or ""
+    name = slug(title, taken, f"entra-{slug(source[:8], (), 'policy')}", source)
     policy = _policy(name, title, state, (users, guarded, holding, grant, session))
     return Imported(policy, _twin(policy, guarded), was, why, ledger, told.id or "")
 

@@ -162,7 +162,7 @@ class Strengths:
         acrs = {acr for level in self._levels for acr in (level.name, *level.acr)}
         acrs |= {acr for known in self._strengths.values() for acr in known.acr}
         taken = _RESERVED | acrs | self._strengths.keys() | self.proposed.keys()
-        name = slug(strength.display_name or "", taken, "strength")
+        name = slug(strength.display_name or "", taken, "strength", strength.id)
         self.proposed[name] = Configured(acr=(name,))
         including = [
             level.name

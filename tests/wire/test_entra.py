@@ -236,6 +236,59 @@ def test_a_name_without_latin_letters_becomes_an_id_by_guid() -> None:
     assert result.policies[0].description == "すべて"
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "ids"),
+    [
+        ("CA-001: Admins", "ca 001 admins!", ["ca-001-admins", "ca-001-admins-bbbbbbbb"]),
+        ("CA Москва", "CA Киев", ["ca-aaaaaaaa", "ca-bbbbbbbb"]),
+        ("Gäste außen", "Gaste aussen", ["gaste-aussen", "gaste-aussen-bbbbbbbb"]),
+        ("x" * 200, "x" * 201, ["x" * 25 + "-" + "x" * 26, f"{'x' * 19}-{'x' * 20}-bbbbbbbb"]),
+        ("Ж" + "x" * 200, "P", [f"{'x' * 19}-{'x' * 20}-aaaaaaaa", "p"]),
+    ],
+    ids=["case", "letters", "accents", "long", "long-letters"],
+)
+def test_what_tells_policies_apart_stays_in_their_ids(
+    first: str, second: str, ids: list[str]
+) -> None:
+    own = [f"{letter * 8}-0000-4000-8000-000000000000" for letter in "ab"]
+    told = [
+        policy(id=guid, displayName=name) for guid, name in zip(own, (first, second), strict=True)
+    ]
+    found = [one.policy.id for one in imported(told).imported]
+    assert [len(name) <= 56 for name in found] == [True, True]
+    assert found == ids
+
+
+def test_hundreds_of_policies_of_one_name_get_ids_each() -> None:
+    told = [policy(id=f"{n:08x}-0000-4000-8000-000000000000") for n in range(300)]
+    same = [policy(id=f"00000000-0000-4000-8000-{n:012x}", displayName="Q") for n in range(300)]
+    result = imported([*told, *same])
+    assert len({one.id for one in result.policies}) == 1200
+
+
+def test_what_is_lost_by_the_thousand_leaves_a_file_that_can_be_read() -> None:
+    users = {"includeUsers": ["All"], "excludeUsers": [f"user {n}" for n in range(2000)]}
+    result = imported(
+        policy(conditions={"users": users}, more=dict.fromkeys(map(str, range(2000)), 1))
+    )
+    (one,) = result.imported
+    assert len(one.ledger.losses) == 4000
+    assert "and 3900 more, which the report of the import names" in result.policies_text
+    assert len(result.policies_text) < 20_000
+
+
+def test_policies_that_no_file_can_hold_are_told_before_they_are_read_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sidecar.wire.entra.MAX_CHARACTERS", 1000)
+    users = {"includeUsers": [f"{n:08x}-0000-4000-8000-{'0' * 12}" for n in range(50)]}
+    with pytest.raises(ConfigError) as refused:
+        imported(policy(conditions={"users": users}))
+    (problem,) = refused.value.problems
+    assert problem.file == "export.json"
+    assert "import fewer of them at a time" in problem.message
+
+
 def test_an_object_that_is_given_twice_counts_once() -> None:
     result = imported([policy(), policy()])
     assert len(result.imported) == 1
