@@ -224,7 +224,11 @@ def _cidrs(ranges: tuple[IpRange, ...] | None, ledger: Ledger) -> Iterable[str]:
 
 
 def _networks(each: IpRange) -> list[str]:
-    """The networks of a range; Graph takes addresses with host bits set, too."""
+    """The networks of a range; Graph takes addresses with host bits set, too, but no zones."""
+    if any(
+        "%" in (told or "") for told in (each.cidr_address, each.lower_address, each.upper_address)
+    ):
+        raise ValueError
     if each.cidr_address is not None:
         return [_spelled(ipaddress.ip_network(each.cidr_address, strict=False))]
     lower = ipaddress.ip_address(each.lower_address or "")

@@ -25,7 +25,7 @@ Combinations = frozenset[Combination]
 
 
 def _of(*combinations: str) -> Combinations:
-    return frozenset(frozenset(each.split(",")) for each in combinations)
+    return frozenset(frozenset(map(str.strip, each.split(","))) for each in combinations)
 
 
 _RESISTANT = _of("windowsHelloForBusiness", "fido2", "x509CertificateMultiFactor")

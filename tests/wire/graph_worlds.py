@@ -75,6 +75,7 @@ class Held(NamedTuple):
     """Of each policy with its twin; None where it does not arrive enabled."""
     strengths: Mapping[str, Combinations]
     """What the provider answers with the `acr` of a strength that the import proposes."""
+    names: Names = NO_NAMES
 
     @property
     def enabled(self) -> tuple[int, ...]:
@@ -86,7 +87,8 @@ def held(
 ) -> Held:
     """Import objects, and make both judges of them ready."""
     objects_read = read_export(json.dumps(exported).encode(), file)
-    return held_of(exported, import_entra(objects_read, names, Settings(), configured=False))
+    result = import_entra(objects_read, names, Settings(), configured=False)
+    return held_of(exported, result)._replace(names=names)
 
 
 def held_of(exported: Sequence[Mapping[str, Any]], result: Import) -> Held:
@@ -191,12 +193,15 @@ def _sessions(world: Held, sign_in: SignIn, shown: Shown) -> Iterator[tuple[str,
     acrs = [name for name, allowed in LEVELS if shown.methods in allowed]
     acrs += [name for name, allowed in world.strengths.items() if shown.methods in allowed]
     for acr in acrs or ["single-factor"]:
-        yield acr, _session(sign_in, shown.age, acr)
+        yield acr, _session(sign_in, shown.age, acr, world.names)
 
 
-def _session(sign_in: SignIn, age: int, acr: str) -> Session:
+def _session(sign_in: SignIn, age: int, acr: str, names: Names) -> Session:
+    of_guests = ("GuestsOrExternalUsers", sign_in.guest) if sign_in.guest else ()
+    groups = {each.lower() for each in sign_in.groups}
+    groups |= {name for kind in of_guests if (name := names.of("groups", kind)) is not None}
     claims = {
-        "groups": tuple(sorted(each.lower() for each in sign_in.groups)),
+        "groups": tuple(sorted(groups)),
         "roles": tuple(sorted(each.lower() for each in sign_in.roles)),
         "acct": (GUEST_OF.get(sign_in.guest, "0"),),
     }

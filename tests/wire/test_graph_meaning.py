@@ -4,10 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sidecar.wire.entra_names import read_names
 from tests.wire.graph_clauses import each_clause
+from tests.wire.graph_meaning import GUESTS
 from tests.wire.graph_policies import LOCATIONS, STRENGTHS, policies
 from tests.wire.graph_worlds import (
     RECIPE,
@@ -56,3 +60,20 @@ def test_each_clause_by_itself_that_arrives_enabled_means_what_it_meant() -> Non
     world = held([*LOCATIONS, *STRENGTHS, *each_clause()])
     assert len(world.enabled) > 100
     assert list(differences_of(world, sign_ins=12)) == []
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        {"GuestsOrExternalUsers": "guests"},
+        {kind: kind.lower() for kind in GUESTS},
+        {"b2bCollaborationGuest": "partners", "serviceProvider": "providers"},
+    ],
+    ids=["one", "each", "some"],
+)
+def test_guests_that_a_names_file_names_are_those_that_were_meant(groups: dict[str, str]) -> None:
+    names = read_names(yaml.safe_dump({"groups": groups}), "names.yaml")
+    guests = [each for each in each_clause() if "GuestsOrExternalUsers" in json.dumps(each)]
+    world = held(guests, names)
+    assert len(world.enabled) > len(held(guests).enabled)
+    assert list(differences_of(world, sign_ins=25)) == []
