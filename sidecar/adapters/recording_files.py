@@ -103,7 +103,7 @@ class RecordingFile:
                 break
             self._ahead.append(piece)
             length += len(piece)
-        return b"".join(self._ahead).splitlines(keepends=True)
+        return io.BytesIO(b"".join(self._ahead)).readlines()  # as `lines` parts them
 
     def lines(self, longest: int = LONGEST_LINE) -> Iterator[bytes]:
         """The lines, in UTF-8. Raises `Unreadable`, also in their midst.

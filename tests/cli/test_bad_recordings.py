@@ -50,6 +50,7 @@ DAMAGED: dict[str, tuple[bytes, int, str]] = {
     "a damaged header": (b"\x1f\x8b\x08\x00" + b"junk" * 30, 0, f"1: {CUT}"),
     "a wrong checksum": (gzip.compress(LINE + OTHER)[:-8] + bytes(8), 2, f"3: {CUT}"),
     "rubbish behind": (gzip.compress(LINE) + b"rubbish", 1, f"2: {CUT}"),
+    "returns for ends of lines": ((LINE + OTHER).replace(b"\n", b"\r"), 2, ""),
     "UTF-32": ((LINE + OTHER).decode().encode("utf-32"), 2, ""),
     "half a letter of UTF-16": ((LINE + OTHER).decode().encode("utf-16") + b"\x00", 2, "3: (line)"),
     "Latin-1": (LINE + b'{"user":"\xe4"}\n' + OTHER, 2, "2: (line): is not UTF-8 text"),
