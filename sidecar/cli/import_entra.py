@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 POLICIES = Path("policies", "entra.yaml")
 SETTINGS = Path("settings.yaml")
+MOST = 64 * 1024 * 1024 + 1
+"""Bytes that are read of a file: one more than an export may have, which tells that it has more."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +65,9 @@ examples:
 
 def run(arguments: argparse.Namespace) -> int:
     """Import, write, report."""
-    exported, left_out, foreign = _read(_files(arguments.files))
+    files, unlisted = _files(arguments.files)
+    exported, left_out, foreign = _read(files)
+    left_out = unlisted + left_out
     if not exported:
         none = (f"{plain(name)}: holds no object of Graph" for name in foreign)
         raise Stop(*map(plain, left_out), *none)
@@ -84,16 +88,35 @@ def run(arguments: argparse.Namespace) -> int:
     return NEGATIVE if arguments.strict and result.losses else DONE
 
 
-def _files(given: list[str]) -> list[tuple[str, bool]]:
-    """The files to read, and whether each is named itself, not found in a directory."""
+def _files(given: list[str]) -> tuple[list[tuple[str, bool]], list[str]]:
+    """The files to read, whether each is named itself, and what directories cannot be listed.
+
+    A link in a directory that leads to nothing is among the files: it is told, not passed over.
+    """
     found: list[tuple[str, bool]] = []
+    wrong: list[str] = []
+
+    def unlisted(error: OSError) -> None:
+        wrong.append(f"{error.filename}:0: (file): cannot be listed: {words_of(error)}")
+
     for name in given:
         if name == "-" or not Path(name).is_dir():
             found.append((name, True))
             continue
-        inside = (path for path in Path(name).rglob("*") if path.suffix.lower() == ".json")
-        found += [(str(path), False) for path in sorted(inside) if path.is_file()]
-    return found
+        inside = (
+            Path(directory, file)
+            for directory, _, files in os.walk(name, onerror=unlisted)
+            for file in files
+            if Path(file).suffix.lower() == ".json"
+        )
+        there = (path for path in sorted(inside) if path.is_file() or _is_broken(path))
+        found += [(str(path), False) for path in there]
+    return found, wrong
+
+
+def _is_broken(path: Path) -> bool:
+    """Whether it is a link that leads to nothing, or round in a circle."""
+    return path.is_symlink() and not path.exists()
 
 
 def _read(files: list[tuple[str, bool]]) -> tuple[list["Exported"], list[str], list[str]]:
@@ -165,7 +188,10 @@ def _name(file: str) -> str:
 
 def _content(file: str) -> bytes:
     try:
-        return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        if file == "-":
+            return sys.stdin.buffer.read(MOST)
+        with Path(file).open("rb") as opened:
+            return opened.read(MOST)
     except OSError as error:
         raise Stop(f"{plain(file)}:0: (file): cannot be read: {words_of(error)}") from error
 

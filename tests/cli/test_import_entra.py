@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,25 @@ async def test_a_file_that_cannot_be_read_is_left_out_and_the_others_go_on(tmp_p
         f"{ID}: enabled",
     ]
     assert yaml.safe_load(done.out)["policies"][0]["id"] == ID
+
+
+async def test_what_a_directory_cannot_give_is_told_and_the_others_go_on(tmp_path: Path) -> None:
+    (tmp_path / "good.json").write_bytes(await trio.Path(WHOLE).read_bytes())
+    (tmp_path / "gone.json").symlink_to("nowhere")
+    (tmp_path / "round.json").symlink_to("round.json")
+    (tmp_path / "folder.json").mkdir()
+    os.mkfifo(tmp_path / "pipe.json")
+    with (tmp_path / "large.json").open("wb") as large:
+        large.truncate(2**40)  # sparse: a reader of all of it would run out of memory
+    done = await sidecar("import-entra", "--summary", str(tmp_path))
+    assert done.status == 2
+    unread = "(file): cannot be read"
+    assert done.err.splitlines() == [
+        f"left out: {tmp_path}/gone.json:0: {unread}: No such file or directory",
+        f"left out: {tmp_path}/large.json:1: $: has more than 67108864 bytes",
+        f"left out: {tmp_path}/round.json:0: {unread}: Too many levels of symbolic links",
+    ]
+    assert done.out.startswith("1 policy of 1 file:")
 
 
 async def test_a_summary_counts_states_and_reasons_of_a_directory(tmp_path: Path) -> None:
