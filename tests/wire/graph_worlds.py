@@ -182,6 +182,34 @@ def differences_of(world: Held, *, sign_ins: int) -> Iterator[str]:
             yield from compared(one, world, recipe, ways)
 
 
+def asked_of(world: Held, one: int) -> set[str]:
+    """The levels, strengths and controls that a policy asks for."""
+    grant = world.result.imported[one].policy.grant
+    return {name for each in grant.alternatives for name in each}
+
+
+def together(
+    chosen: Sequence[int], world: Held, recipe: Sequence[int], ways: Sequence[int]
+) -> Iterator[str]:
+    """What several policies decide together that is not the strictest of what each decides."""
+    policies = [
+        policy
+        for one in (world.result.imported[number] for number in chosen)
+        for policy in (one.policy, one.twin)
+        if policy is not None
+    ]
+    raw = world.policies[chosen[0]]
+    sign_in, shown = sign_in_of(raw, world.tenant, recipe), shown_of(raw, world, ways)
+    demands = [demand_of(world.policies[each], world.tenant, sign_in) for each in chosen]
+    allowed = all(each is None or is_met(each, sign_in, shown) for each in demands)
+    rules = rules_of(tuple(policies), world.result.settings)
+    verdicts = {verdict_by(rules, session) for _, session in _sessions(world, sign_in, shown)}
+    if allowed is not (Verdict.ALLOW in verdicts):
+        yield f"{chosen}: {sign_in} {shown}: {allowed}, {verdicts}"
+    if any(each is not None and each.block for each in demands) and verdicts != {Verdict.DENY}:
+        yield f"not blocked: {chosen}: {sign_in} {shown}: {verdicts}"
+
+
 def _can_be_met(demand: Demand, sign_in: SignIn, shown: Shown) -> bool:
     """Whether another sign-in from the same device, there and now, would be enough."""
     every = MULTIFACTOR | SINGLE

@@ -1,6 +1,7 @@
 """What is imported as enabled decides as Graph's documentation says: see `graph_meaning`."""
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +10,23 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sidecar.wire.entra_ledger import Effect
 from sidecar.wire.entra_names import read_names
+from sidecar.wire.entra_report import reasons_of
 from tests.wire.graph_clauses import each_clause
 from tests.wire.graph_meaning import GUESTS
 from tests.wire.graph_policies import LOCATIONS, STRENGTHS, policies
 from tests.wire.graph_worlds import (
     RECIPE,
+    RECIPE_SIZE,
     Held,
+    asked_of,
     compared,
     differences_of,
     held,
     objects_in,
     switched_on,
+    together,
 )
 
 CASES = Path(__file__).parents[1] / "cases" / "entra"
@@ -56,10 +62,33 @@ def test_whatever_arrives_enabled_means_what_it_meant(
         hold(world, 0, recipe, ways)
 
 
+CLAUSES = held([*LOCATIONS, *STRENGTHS, *each_clause()])
+
+
 def test_each_clause_by_itself_that_arrives_enabled_means_what_it_meant() -> None:
-    world = held([*LOCATIONS, *STRENGTHS, *each_clause()])
-    assert len(world.enabled) > 100
-    assert list(differences_of(world, sign_ins=12)) == []
+    assert len(CLAUSES.enabled) > 100
+    assert list(differences_of(CLAUSES, sign_ins=12)) == []
+
+
+def test_a_policy_that_does_not_arrive_enabled_has_a_reason_that_is_counted() -> None:
+    for number, one in enumerate(CLAUSES.result.imported):
+        if number not in CLAUSES.enabled:
+            assert one.why
+            assert reasons_of(one)
+
+
+def test_policies_together_ask_for_all_that_each_asks_for() -> None:
+    chance = random.Random(5)
+    plain = [
+        number
+        for number in CLAUSES.enabled
+        if not asked_of(CLAUSES, number) & set(CLAUSES.strengths)
+        and Effect.STRICTER not in CLAUSES.result.imported[number].ledger.effects()
+    ]
+    for _ in range(60):
+        chosen = chance.sample(plain, 3)
+        recipe, ways = ([chance.randrange(720) for _ in range(RECIPE_SIZE)] for _ in "ab")
+        assert list(together(chosen, CLAUSES, recipe, ways)) == []
 
 
 @pytest.mark.parametrize(
