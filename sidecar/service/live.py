@@ -132,16 +132,23 @@ class Live:
             self.refold(self._behind)
         return self._state
 
-    def fall_behind(self, evaluator: Evaluator) -> bool:
-        """Leave what has come to whoever next asks for the state; False where it is behind already.
+    @property
+    def is_behind(self) -> bool:
+        """Whether its records have what its state has not: then no standing is remembered either.
+
+        What comes meanwhile needs no second notice: all of it is folded with the rest.
+        """
+        return self._behind is not None
+
+    def fall_behind(self, evaluator: Evaluator) -> None:
+        """Leave what has come to whoever next asks for the state.
 
         One record may be that of thousands of sessions, which cannot all be folded at once.
         """
-        was, self._behind = self._behind, evaluator
+        self._behind = evaluator
         self._standing = None
         self._forget_judged()
         self._earlier.clear()
-        return was is None
 
     @property
     def identity(self) -> Identity:

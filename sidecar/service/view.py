@@ -8,7 +8,7 @@ here; so the view needs no reading back, and a check no waiting. When news may h
 
 import itertools
 import math
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
@@ -36,7 +36,10 @@ from sidecar.wire.records import event_field, owners_of
 LOADS_AT_ONCE = 512
 
 AT_ONCE = 8
-"""Sessions of one record that are folded as it grows; more are folded soon, or once asked for."""
+"""Sessions of one record that are folded as it grows; of more, all soon, or once asked for."""
+
+SHARE = 0.25
+"""Part of the time that it takes at most to fold what nobody has asked for."""
 
 CLOCKS_DIFFER = 60.0
 """Seconds by which the store's clocks may differ from ours, and from each other."""
@@ -98,7 +101,7 @@ class View:
         self._opening: dict[Identity, trio.Event] = {}
         self._dirty: dict[bytes, Tracked] = {}
         self._has_dirty = trio.Event()
-        self._behind: deque[Live] = deque()
+        self._behind: OrderedDict[Live, None] = OrderedDict()
         self._falls_behind = trio.Event()
         self._turns: Iterator[Tracked] = iter(())
         self.turn = 0
@@ -378,18 +381,24 @@ class View:
         facts = facts_of((grown,))
         has_vouchers = not VOUCHERS.isdisjoint(grown)
         if facts or has_vouchers:
-            for place, live in enumerate(tuple(tracked.lives)):
-                if place >= AT_ONCE:
-                    if live.fall_behind(self.evaluator):
-                        self._behind.append(live)
-                elif has_vouchers:
+            if len(tracked.lives) > AT_ONCE:
+                self._leave_behind(tracked)
+                return True
+            for live in tuple(tracked.lives):
+                if has_vouchers:
                     live.refold(self.evaluator)
                     self.note(live)
                 else:
                     self._advance(live, facts)
-        if self._behind:
-            self._falls_behind.set()
         return True
+
+    def _leave_behind(self, tracked: Tracked) -> None:
+        """Have the sessions of a record folded soon, or once asked for; most may be behind yet."""
+        current = [live for live in tracked.lives if not live.is_behind]
+        for live in current:
+            live.fall_behind(self.evaluator)
+        self._behind.update(dict.fromkeys(current))
+        self._falls_behind.set()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Fold what has fallen behind and tell its watchers, for ever, and give way meanwhile."""
@@ -397,9 +406,9 @@ class View:
         while True:
             await self._falls_behind.wait()
             self._falls_behind = trio.Event()
-            turns = Turns()
+            turns = Turns(SHARE)
             while self._behind:
-                self._catch_up(self._behind.popleft())
+                self._catch_up(self._behind.popitem(last=False)[0])
                 await turns.give_way()
 
     def _catch_up(self, live: Live) -> None:
