@@ -510,7 +510,7 @@ class Journeys:
         with trio.move_on_after(self._daemon.configuration.settings.work.drain_timeout):
             if self.spooling is not None:
                 await self.spooling.replay()
-            self.sweeper.finish()
+            await self.sweeper.finish()
             while self.view.has_unsaved or self.rescorer.waiting:  # noqa: ASYNC110 - two parts
                 await trio.sleep(0.01)
             try:
