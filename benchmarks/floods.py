@@ -516,7 +516,7 @@ def flood_apart(label: str, target: Target, told: Connection) -> None:
 def flooding(label: str, target: Target, bursts: int = 1) -> Iterator[None]:
     """Have another process flood. So many bursts come before."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["benchmarks.floods"])
+    context.set_forkserver_preload([__name__])
     told, tells = context.Pipe(duplex=False)
     process = context.Process(target=flood_apart, args=(label, target, tells))
     process.start()

@@ -41,6 +41,9 @@ from sidecar.wire.records import (
 
 BATCH = 256
 
+LEFT_SHARE = 0.25
+"""Part of the time that it takes at most to tell what others left, or what is of many sessions."""
+
 
 class Enlisted(Protocol):
     """An event's entry in the work log, which wants to know how its work ended."""
@@ -218,7 +221,8 @@ class Rescorer:
             sessions += await self.read([name for name in batch if name not in held])
             # What leads here is struck out when this is done: so others' claims are waited for.
             patient = not at_hand or bool(event)
-            troubles += await self._tell(sessions, Turns(), event=event, patient=patient)
+            turns = Turns() if at_hand else Turns(LEFT_SHARE)
+            troubles += await self._tell(sessions, turns, event=event, patient=patient)
             self._telemetry.record(Rescored(cause=cause, sessions=len(sessions)))
             await trio.lowlevel.checkpoint()
         if not at_hand:
