@@ -175,9 +175,15 @@ def test_an_interrupt_while_the_provider_is_slow_leaves_nothing(
     ended = threading.Event()
     provider.answers = Slow()
     words = ["--issuer", provider.url, "--audience", "payroll"]
+    # A run in the background of a shell ignores interrupts, and so would its children.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(
-        [*INIT, *words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*INIT, *words],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     ) as process:
+        signal.signal(signal.SIGINT, before)
         assert provider.asked.wait(60)
         process.send_signal(signal.SIGINT)
         assert process.communicate(timeout=60) == (b"", b"")

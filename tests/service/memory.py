@@ -370,7 +370,7 @@ class Pod:
         self.names = Names("t")
         memory = int(settings.sessions.facts_ttl * MICROSECONDS)
         evaluator = Evaluator(policies, WORLD, Surroundings("", network_of, memory=memory))
-        ids = itertools.count()
+        self.ids = itertools.count()
         self.view = View(
             store=store if reader is None else reader,
             news=self.news,
@@ -391,7 +391,7 @@ class Pod:
             names=self.names,
             telemetry=self.telemetry,
             clock=self.clock,
-            new_id=lambda: f"{name}-claim{next(ids)}",
+            new_id=lambda: f"{name}-claim{next(self.ids)}",
             queue=100,
             written=trio.lowlevel.checkpoint,
             announcer=Announcer(outbox, self.telemetry) if outbox else None,
@@ -433,12 +433,12 @@ class Pod:
             place_of=place_of,
             telemetry=self.telemetry,
             clock=self.clock,
-            new_id=lambda: f"{name}{next(ids):06d}",
+            new_id=lambda: f"{name}{next(self.ids):06d}",
             spender=Spender(
                 store=store,
                 view=self.view,
                 telemetry=self.telemetry,
-                new_id=lambda: f"{name}{next(ids):06d}",
+                new_id=lambda: f"{name}{next(self.ids):06d}",
             ),
         )
         self.settler = Settler(
@@ -459,7 +459,7 @@ class Pod:
             names=self.names,
             telemetry=self.telemetry,
             clock=self.clock,
-            new_id=lambda: f"{name}-epoch{next(ids)}",
+            new_id=lambda: f"{name}-epoch{next(self.ids)}",
             ttl=settings.sessions.facts_ttl,
             max_staleness=lambda: settings.sessions.max_staleness,
             revalidate_interval=lambda: settings.sessions.revalidate_interval,

@@ -4,6 +4,7 @@ Random histories of both, with the same few names, are acted out in two pods on 
 of the first alone. Every answer and every standing of the first is the same.
 """
 
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -168,6 +169,7 @@ async def told(history: list[Step], *, alone: bool) -> list[Any]:
             continue
         for pod in both:
             pod.now = float(second)
+            pod.ids = itertools.count(1000 * second)  # so that a step has the same in both worlds
         pod = both[step.pod]
         if step.event is not None:
             await pod.intake.accept(step.event(at(second, f"e{second}"), step.issuer))
