@@ -1,6 +1,7 @@
 import gzip
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import httpx
 import msgspec
@@ -386,7 +387,7 @@ async def test_a_fault_of_ours_is_logged_by_where_it_happened_only(
         "ZeroDivisionError",
         "admin",
     )
-    assert any("test_admin.py" in frame for frame in line["trace"])
+    assert any(Path(__file__).name in frame for frame in line["trace"])
     assert b"a token perhaps" not in admin.sink.data
 
 

@@ -87,11 +87,12 @@ def small(settings: Settings, _pod: int) -> Settings:
 
 @pytest.fixture(scope="module")
 def pods(valkey_server: Server) -> Iterator[Pods]:
-    with running(valkey_server.url, POLICIES, 1, small) as one:
+    with running(valkey_server.url, POLICIES, 1, small) as one, valkey_server.client() as client:
         # A sidecar of the fleet that answers nothing, so that waits do not end.
-        with valkey_server.client() as client:
-            client.zadd(Names("su").sidecars_index(), {b"silent": (now() + 3600) * 1000})
+        fleet = Names("su").sidecars_index()
+        client.zadd(fleet, {b"silent": (now() + 3600) * 1000})
         yield one
+        client.zrem(fleet, b"silent")
 
 
 @pytest.fixture(scope="module")

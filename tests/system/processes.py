@@ -132,7 +132,13 @@ def daemons(
         running.extend(Process(directory, name, store, extra, within) for name in names)
         yield running
     finally:
-        for one in running:
-            if one.process.poll() is None:
-                one.process.kill()
-                one.process.wait()
+        # One that is killed would be missed, by whoever waits for all sidecars of this store.
+        left = [one.process for one in running if one.process.poll() is None]
+        for process in left:
+            process.terminate()
+        for process in left:
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
