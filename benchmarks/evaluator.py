@@ -7,10 +7,10 @@ import sys
 import time
 from collections.abc import Callable
 
-from sidecar.domain.assurance import Authentication, Ladder
-from sidecar.domain.decision import decide
-from sidecar.domain.explaining import explain_call
-from sidecar.domain.facts import (
+from sidecar.domain.evaluation.decision import decide
+from sidecar.domain.evaluation.incremental import Stepper
+from sidecar.domain.explanation.explain import explain_call
+from sidecar.domain.facts.facts import (
     ClaimsSeen,
     ComplianceReported,
     DeviceBound,
@@ -22,8 +22,7 @@ from sidecar.domain.facts import (
     SignalRaised,
     SignedIn,
 )
-from sidecar.domain.location import Place
-from sidecar.domain.policy import (
+from sidecar.domain.policy.policy import (
     All,
     Anonymizer,
     AnyOf,
@@ -45,12 +44,13 @@ from sidecar.domain.policy import (
     TravelSpeed,
     UserRisk,
 )
-from sidecar.domain.risk import Rating
-from sidecar.domain.scene import World
-from sidecar.domain.session import Surroundings
-from sidecar.domain.stamp import MICROSECONDS, Stamp, at
-from sidecar.domain.stepping import Stepper
-from sidecar.wire.settings import Assurance, Risk
+from sidecar.domain.session.fold import Surroundings
+from sidecar.domain.session.risk import Rating
+from sidecar.domain.session.scene import World
+from sidecar.domain.values.assurance import Authentication, Ladder
+from sidecar.domain.values.location import Place
+from sidecar.domain.values.stamp import MICROSECONDS, Stamp, at
+from sidecar.wire.settings.settings import Assurance, Risk
 
 START = 1_800_000_000
 CONTEXTS = frozenset({"c1"})

@@ -32,9 +32,9 @@ HEADERS = {
 def serve_lean() -> None:
     import trio  # noqa: PLC0415 - only in the child
 
-    from sidecar.adapters.lean_http import LeanServer  # noqa: PLC0415
-    from sidecar.wire.http_messages import Request, Response  # noqa: PLC0415
-    from sidecar.wire.settings import Http  # noqa: PLC0415
+    from sidecar.adapters.http.server import LeanServer  # noqa: PLC0415
+    from sidecar.wire.http.messages import Request, Response  # noqa: PLC0415
+    from sidecar.wire.settings.settings import Http  # noqa: PLC0415
 
     async def handle(_request: Request) -> Response:
         return Response(200, b"X-Sidecar-Decision: allow\r\n")
@@ -45,11 +45,11 @@ def serve_lean() -> None:
 def serve_listener() -> None:
     import trio  # noqa: PLC0415 - only in the child
 
-    from sidecar.adapters.data_listener import DataListener  # noqa: PLC0415
-    from sidecar.adapters.speakers import Speakers  # noqa: PLC0415
-    from sidecar.domain.signal import Signal  # noqa: PLC0415
-    from sidecar.service.answers import Accepted, Answer, Call, Verdict  # noqa: PLC0415
-    from sidecar.wire.settings import Gateway, Http, Settings  # noqa: PLC0415
+    from sidecar.adapters.events.speakers import Speakers  # noqa: PLC0415
+    from sidecar.adapters.http.data_listener import DataListener  # noqa: PLC0415
+    from sidecar.domain.facts.signal import Signal  # noqa: PLC0415
+    from sidecar.service.ports.calls import Accepted, Answer, Call, Verdict  # noqa: PLC0415
+    from sidecar.wire.settings.settings import Gateway, Http, Settings  # noqa: PLC0415
 
     allowed = Answer(Verdict.ALLOW, 200, "s1", "u1", "mfa")
 

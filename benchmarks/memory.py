@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.scaling import ISSUER, POLICIES, ask, ready  # noqa: E402 - run as a file, too
 from sidecar.adapters import clock  # noqa: E402
-from sidecar.adapters.embedded import EmbeddedStore  # noqa: E402
+from sidecar.adapters.redis_server.embedded import EmbeddedStore  # noqa: E402
 
 SESSIONS = 20_000
 PARTS = 10

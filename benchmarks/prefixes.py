@@ -8,9 +8,9 @@ import random
 import sys
 import time
 
-from sidecar.adapters.prefixes import Prefix, Prefixes, PrefixTable, parse_cidr
-from sidecar.domain import address
-from sidecar.domain.location import Place
+from sidecar.adapters.geography.networks import Prefix, Prefixes, PrefixTable, parse_cidr
+from sidecar.domain.values import address
+from sidecar.domain.values.location import Place
 
 LOOKUPS = 200_000
 WALKS = 50

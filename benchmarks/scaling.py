@@ -27,12 +27,12 @@ from rich.console import Console
 from rich.table import Table
 
 from sidecar.adapters import clock
-from sidecar.adapters.embedded import EmbeddedStore
-from sidecar.adapters.redis_links import call
+from sidecar.adapters.redis.links import call
+from sidecar.adapters.redis_server.embedded import EmbeddedStore
 from sidecar.daemon.serving import Addresses, serve
-from sidecar.wire.naming import Names
-from sidecar.wire.resweeps import Finished, backlog_of, current_of, finished_of
-from sidecar.wire.settings import Sessions, Store, Work
+from sidecar.wire.settings.settings import Sessions, Store, Work
+from sidecar.wire.store.keys import Names
+from sidecar.wire.store.rescore_records import Finished, backlog_of, current_of, finished_of
 
 ISSUER = "https://id.example"
 POLICIES = """\

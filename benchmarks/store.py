@@ -16,13 +16,13 @@ import trio
 from rich.console import Console
 from rich.table import Table
 
-from sidecar.adapters.embedded import EmbeddedStore
-from sidecar.adapters.redis_batch import Item, exchange
-from sidecar.adapters.redis_commands import Operation
-from sidecar.adapters.redis_links import ONLY, links_of
-from sidecar.adapters.store import RedisStore
-from sidecar.service.store import Join, Load
-from sidecar.wire.settings import Store as StoreSettings
+from sidecar.adapters.redis.batch import Item, exchange
+from sidecar.adapters.redis.commands import Operation
+from sidecar.adapters.redis.links import ONLY, links_of
+from sidecar.adapters.redis.store import RedisStore
+from sidecar.adapters.redis_server.embedded import EmbeddedStore
+from sidecar.service.ports.store import Join, Load
+from sidecar.wire.settings.settings import Store as StoreSettings
 
 FAR = 4_000_000_000_000
 KEYS = 1000

@@ -9,11 +9,11 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from sidecar.adapters.logs import Lines
-from sidecar.adapters.metrics import CHECK_BUCKETS, Form
-from sidecar.adapters.telemetry import Telemetry
-from sidecar.service.observations import Marked
-from sidecar.wire.settings import Context, Settings
+from sidecar.adapters.telemetry.logs import Lines
+from sidecar.adapters.telemetry.metrics import CHECK_BUCKETS, Form
+from sidecar.adapters.telemetry.telemetry import Telemetry
+from sidecar.service.observations.observations import Marked
+from sidecar.wire.settings.settings import Context, Settings
 
 TIMES = 300_000
 SCRAPES = 50

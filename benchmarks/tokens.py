@@ -15,10 +15,10 @@ import trio
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-from sidecar.adapters.keys import KeySource
-from sidecar.adapters.tokens import TokenVerifier
-from sidecar.wire.claims import InvalidToken
-from sidecar.wire.settings import Issuer, Tokens
+from sidecar.adapters.tokens.keys import KeySource
+from sidecar.adapters.tokens.verifier import TokenVerifier
+from sidecar.wire.settings.settings import Issuer, Tokens
+from sidecar.wire.tokens.claims import InvalidToken
 
 NOW = 1_800_000_000.0
 ISSUER = "https://id.example"

@@ -20,16 +20,17 @@ from typing import Any, NamedTuple
 import msgspec
 import msgspec.inspect as mi
 
-from sidecar.adapters.redis_rights import least_rights, needs_of
-from sidecar.domain import lint, powers
-from sidecar.domain.assurance import DEFAULT_LEVELS
-from sidecar.wire import hardening
-from sidecar.wire.config import REFINED
-from sidecar.wire.positions import Problems
-from sidecar.wire.restarts import LIVE, WAITING
-from sidecar.wire.settings import Settings, Store
-from sidecar.wire.shapes import Shapes, default_of, present_in, struct_type
-from sidecar.wire.spellings import Kind
+from sidecar.adapters.redis_server.rights import least_rights, needs_of
+from sidecar.domain.policy import lint
+from sidecar.domain.sources import powers
+from sidecar.domain.values.assurance import DEFAULT_LEVELS
+from sidecar.wire.checks import hardening
+from sidecar.wire.config.reading import REFINED
+from sidecar.wire.config.restarts import LIVE, WAITING
+from sidecar.wire.settings.settings import Settings, Store
+from sidecar.wire.yaml.scalars import Kind
+from sidecar.wire.yaml.structs import Shapes, default_of, present_in, struct_type
+from sidecar.wire.yaml.tree import Problems
 
 PAGE = Path(__file__).parent / "reference" / "configuration.md"
 SOURCES = Path(__file__).parent / "sources.md"
@@ -39,7 +40,7 @@ WARNINGS = Path(__file__).parent / "reference" / "warnings.md"
 WARNINGS_HEAD = """\
 # Warnings
 
-<!-- Written by docs/generate.py from sidecar/wire/hardening.py and sidecar/domain/lint.py. -->
+<!-- Written by docs/generate.py from wire/checks/hardening.py and domain/policy/lint.py. -->
 
 `sidecar validate` warns of what is allowed and weak, or probably not meant, each by a name:
 `FILE:LINE: field: warning: what was found; what to do (name)`. The exit status stays 0;
@@ -58,7 +59,7 @@ those marked * of the second: `configuration-warning`, with `code`, `field` and 
 HEAD = """\
 # Configuration
 
-<!-- Written by docs/generate.py from sidecar/wire/settings.py: change it there. -->
+<!-- Written by docs/generate.py from sidecar/wire/settings/settings.py: change it there. -->
 
 One YAML file, read as YAML 1.2: `NO` is text, and only `true` and `false` are truths. Every key has
 a default, but for those that say *required*. `sidecar validate` tells all mistakes at once, each as

@@ -128,7 +128,7 @@ OF_OTHERS = {
     "TransportError",
 }
 """Errors whose own text may be empty, or `None` where they have one of the system."""
-TELL_CAUSES = {"sidecar/domain/causes.py", "sidecar/adapters/redis_causes.py"}
+TELL_CAUSES = {"sidecar/domain/values/causes.py", "sidecar/adapters/redis_server/causes.py"}
 
 
 def bare_texts(handler: ast.ExceptHandler) -> Iterator[int]:
@@ -149,7 +149,7 @@ def bare_texts(handler: ast.ExceptHandler) -> Iterator[int]:
 
 
 def test_no_error_of_others_is_told_by_a_text_that_can_be_empty() -> None:
-    """They are told by `domain.causes`; the client stands apart, and imports nothing of ours."""
+    """They are told by `values.causes`; the client stands apart, and imports nothing of ours."""
     found = [
         f"{name_of(module)}:{line}"
         for module in MODULES

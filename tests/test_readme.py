@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from sidecar.adapters.metrics import Metrics
+from sidecar.adapters.telemetry.metrics import Metrics
 from sidecar.cli.main import COMMANDS, main
 from sidecar.demo import acts, cast
-from sidecar.domain.signal import RiskLevelChange
-from sidecar.wire.config import read_settings
-from sidecar.wire.policyfile import read_policies
-from sidecar.wire.settings import Settings
-from sidecar.wire.socket_lines import EventRequest, decode_line
+from sidecar.domain.facts.signal import RiskLevelChange
+from sidecar.wire.config.reading import read_settings
+from sidecar.wire.events.socket_lines import EventRequest, decode_line
+from sidecar.wire.policies.policy_files import read_policies
+from sidecar.wire.settings.settings import Settings
 from tests.client.daemon import daemon
 
 ROOT = Path(__file__).parents[1]

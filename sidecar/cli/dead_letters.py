@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sidecar.cli.actions import add_action
-from sidecar.cli.asking import plain, print_json
-from sidecar.cli.asking_admin import AdminClient, add_admin, asking_admin, in_path
-from sidecar.cli.stopping import DONE, NEGATIVE, Stop
+from sidecar.cli.admin_client import AdminClient, add_admin, asking_admin, in_path
+from sidecar.cli.exit_status import DONE, NEGATIVE, Stop
+from sidecar.cli.socket_options import plain, print_json
 
 _PAGE = 1000
 _COLUMNS = (

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sidecar.cli.asking import address, plain, seconds
+from sidecar.cli.exit_status import DONE, NEGATIVE, Stop
 from sidecar.cli.run import add_config, require_config
-from sidecar.cli.stopping import DONE, NEGATIVE, Stop
+from sidecar.cli.socket_options import address, plain, seconds
 
 if TYPE_CHECKING:  # loaded when it is needed
-    from sidecar.domain.diagnosis import Diagnosis
+    from sidecar.domain.explanation.diagnosis import Diagnosis
 
 _LONGEST_TOKEN = 1_048_576
 _STYLES = {"right": "green", "doubtful": "yellow", "wrong": "bold red"}
@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     require_config(arguments.config)
     import trio  # noqa: PLC0415 - a command starts quickly
 
-    from sidecar.daemon.examining import Examination, examine  # noqa: PLC0415 - likewise
+    from sidecar.daemon.configuration.examination import Examination, examine  # noqa: PLC0415 - likewise
 
     if arguments.gateway_url and not arguments.gateway_url.startswith(("https://", "http://")):
         raise Stop("sidecar doctor: --gateway-url: is no address with https:// or http://")
@@ -101,7 +101,7 @@ def _token(file: str) -> str:
 def _print_document(found: "Sequence[Diagnosis]") -> None:
     import msgspec  # noqa: PLC0415 - a command starts quickly
 
-    from sidecar.domain.diagnosis import counts_of  # noqa: PLC0415 - likewise
+    from sidecar.domain.explanation.diagnosis import counts_of  # noqa: PLC0415 - likewise
 
     document = {"counts": counts_of(found), "findings": found}
     print(json.dumps(msgspec.to_builtins(document), indent=2))
@@ -111,7 +111,7 @@ def _print_lines(found: "Sequence[Diagnosis]") -> None:
     from rich.console import Console  # noqa: PLC0415 - a command starts quickly
     from rich.text import Text  # noqa: PLC0415 - likewise
 
-    from sidecar.domain.diagnosis import counts_of  # noqa: PLC0415 - likewise
+    from sidecar.domain.explanation.diagnosis import counts_of  # noqa: PLC0415 - likewise
 
     console = Console(soft_wrap=True, highlight=False)
     parts = max((len(one.part) for one in found), default=0)

@@ -11,13 +11,13 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TextIO
 
-from sidecar.cli.asking import add_socket, asking, plain, print_json
-from sidecar.cli.stopping import DONE, MISTAKE, NEGATIVE, Stop
+from sidecar.cli.exit_status import DONE, MISTAKE, NEGATIVE, Stop
+from sidecar.cli.socket_options import add_socket, asking, plain, print_json
 from sidecar.client.local import WINDOW, Receipt, Refused
-from sidecar.domain.causes import words_of
-from sidecar.domain.facts import SIGNALS
-from sidecar.domain.plural import counted
-from sidecar.wire.secret_files import read_secret
+from sidecar.domain.facts.facts import SIGNALS
+from sidecar.domain.values.causes import words_of
+from sidecar.domain.values.plural import counted
+from sidecar.wire.config.secret_files import read_secret
 
 _NUMBERS = frozenset({"weight", "half_life", "auth_time", "exp"})
 _THEIRS = frozenset({"overloaded", "unavailable"})
@@ -163,7 +163,7 @@ def _json(text: str, where: str) -> Any:
 
 
 def _time(text: str) -> float:
-    from sidecar.wire.recorded_times import moment  # noqa: PLC0415 - a command starts quickly
+    from sidecar.tuning.formats.times import moment  # noqa: PLC0415 - a command starts quickly
 
     try:
         return moment(text)

@@ -6,15 +6,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sidecar.cli.asking import plain, print_json
-from sidecar.cli.stopping import DONE, MISTAKE, NEGATIVE, Stop
-from sidecar.domain.causes import words_of
-from sidecar.domain.plural import counted
+from sidecar.cli.exit_status import DONE, MISTAKE, NEGATIVE, Stop
+from sidecar.cli.socket_options import plain, print_json
+from sidecar.domain.values.causes import words_of
+from sidecar.domain.values.plural import counted
 
 if TYPE_CHECKING:
-    from sidecar.wire.entra import Exported, Import
-    from sidecar.wire.entra_names import Names
-    from sidecar.wire.settings import Settings
+    from sidecar.entra.importer import Exported, Import
+    from sidecar.entra.names import Names
+    from sidecar.wire.settings.settings import Settings
 
 POLICIES = Path("policies", "entra.yaml")
 SETTINGS = Path("settings.yaml")
@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.summary:
         _summarize(result, len(foreign))
     elif arguments.json:
-        from sidecar.wire.entra_report import report_json  # noqa: PLC0415 - a command starts quickly
+        from sidecar.entra.report import report_json  # noqa: PLC0415 - a command starts quickly
 
         print_json(report_json(result))
     else:
@@ -121,7 +121,7 @@ def _is_broken(path: Path) -> bool:
 
 def _read(files: list[tuple[str, bool]]) -> tuple[list["Exported"], list[str], list[str]]:
     """The objects; what is wrong, for standard error; and the files that hold nothing of Graph."""
-    from sidecar.wire.entra import InvalidExport, read_export  # noqa: PLC0415 - likewise
+    from sidecar.entra.importer import InvalidExport, read_export  # noqa: PLC0415 - likewise
 
     exported: list[Exported] = []
     wrong: list[str] = []
@@ -140,8 +140,8 @@ def _read(files: list[tuple[str, bool]]) -> tuple[list["Exported"], list[str], l
 
 
 def _import(exported: list["Exported"], arguments: argparse.Namespace) -> "Import":
-    from sidecar.wire.entra import import_entra  # noqa: PLC0415 - a command starts quickly
-    from sidecar.wire.positions import ConfigError  # noqa: PLC0415 - likewise
+    from sidecar.entra.importer import import_entra  # noqa: PLC0415 - a command starts quickly
+    from sidecar.wire.yaml.tree import ConfigError  # noqa: PLC0415 - likewise
 
     try:
         return import_entra(
@@ -156,7 +156,7 @@ def _import(exported: list["Exported"], arguments: argparse.Namespace) -> "Impor
 
 
 def _names(file: str | None) -> "Names":
-    from sidecar.wire.entra_names import NO_NAMES, read_names  # noqa: PLC0415 - likewise
+    from sidecar.entra.names import NO_NAMES, read_names  # noqa: PLC0415 - likewise
 
     if file is None:
         return NO_NAMES
@@ -167,8 +167,8 @@ def _names(file: str | None) -> "Names":
 
 
 def _settings(file: str | None) -> "Settings":
-    from sidecar.wire.config import read_settings  # noqa: PLC0415 - likewise
-    from sidecar.wire.settings import Settings  # noqa: PLC0415 - likewise
+    from sidecar.wire.config.reading import read_settings  # noqa: PLC0415 - likewise
+    from sidecar.wire.settings.settings import Settings  # noqa: PLC0415 - likewise
 
     if file is None:
         return Settings()
@@ -213,7 +213,7 @@ def _write(directory: Path, result: "Import") -> tuple[Path, ...]:
 
 
 def _summarize(result: "Import", foreign: int) -> None:
-    from sidecar.wire.entra_report import summary_lines  # noqa: PLC0415 - a command starts quickly
+    from sidecar.entra.report import summary_lines  # noqa: PLC0415 - a command starts quickly
 
     for line in summary_lines(result):
         print(plain(line))
@@ -222,7 +222,7 @@ def _summarize(result: "Import", foreign: int) -> None:
 
 
 def _tell(result: "Import", written: tuple[Path, ...], *, to_files: bool) -> None:
-    from sidecar.wire.entra_report import report_lines  # noqa: PLC0415 - a command starts quickly
+    from sidecar.entra.report import report_lines  # noqa: PLC0415 - a command starts quickly
 
     for line in report_lines(result):
         print(plain(line), file=sys.stdout if to_files else sys.stderr)

@@ -8,22 +8,21 @@ from typing import NoReturn
 
 import trio
 
-from sidecar.adapters.discovery import discover
-from sidecar.adapters.replacing import write_texts
-from sidecar.adapters.taken_ports import taken
-from sidecar.cli.asking import address, plain
+from sidecar.adapters.files.atomic_write import write_texts
+from sidecar.adapters.listening.taken_ports import taken
+from sidecar.adapters.tokens.discovery import discover
+from sidecar.cli.exit_status import DONE, Stop
 from sidecar.cli.init_apps import FRAMEWORKS, app_files
 from sidecar.cli.init_commands import tell_commands
 from sidecar.cli.init_gateways import GATEWAYS, UNQUOTABLE, gateway_directory, gateway_files
 from sidecar.cli.init_questions import NONE, Answers, ask
-from sidecar.cli.stopping import DONE, Stop
-from sidecar.domain.assurance import DEFAULT_LEVELS
-from sidecar.domain.causes import words_of
-from sidecar.service.answers import Unavailable
-from sidecar.wire.config import read_settings
-from sidecar.wire.listener_coherence import LONGEST_SOCKET
-from sidecar.wire.positions import ConfigError
-from sidecar.wire.provider_metadata import (
+from sidecar.cli.socket_options import address, plain
+from sidecar.domain.values.assurance import DEFAULT_LEVELS
+from sidecar.domain.values.causes import words_of
+from sidecar.service.ports.calls import Unavailable
+from sidecar.wire.checks.listeners import LONGEST_SOCKET
+from sidecar.wire.config.reading import read_settings
+from sidecar.wire.providers.metadata import (
     Offer,
     algorithms_for,
     issuer_of,
@@ -32,6 +31,7 @@ from sidecar.wire.provider_metadata import (
     remarks_on,
 )
 from sidecar.wire.starter import SOCKET, Plan, Ports, configuration, policy, scenario
+from sidecar.wire.yaml.tree import ConfigError
 
 CONFIGURATION = "sidecar.yaml"
 LEVELS = tuple(level.name for level in DEFAULT_LEVELS)

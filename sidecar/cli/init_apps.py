@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from sidecar.adapters.starter_files import starter_files
+from sidecar.adapters.files.starter_files import starter_files
 from sidecar.wire.starter import Plan
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from sidecar.adapters.starter_files import starter_files
+from sidecar.adapters.files.starter_files import starter_files
 from sidecar.wire.starter import Ports
 
 _NGINX = """\

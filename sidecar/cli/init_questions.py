@@ -5,10 +5,10 @@ import sys
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
+from sidecar.cli.exit_status import Stop
 from sidecar.cli.init_apps import FRAMEWORKS
 from sidecar.cli.init_gateways import GATEWAYS
-from sidecar.cli.stopping import Stop
-from sidecar.wire.url_credentials import credential_in
+from sidecar.wire.checks.url_credentials import credential_in
 
 NONE = "none"
 OUT = "sidecar"

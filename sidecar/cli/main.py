@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from typing import NamedTuple, NoReturn, Protocol, cast
 
 from sidecar import __version__
-from sidecar.adapters.held_signals import hold_signals
-from sidecar.cli.stopping import MISTAKE, Stop
-from sidecar.domain.causes import ungrouped
-from sidecar.wire.url_credentials import masked
+from sidecar.adapters.process.held_signals import hold_signals
+from sidecar.cli.exit_status import MISTAKE, Stop
+from sidecar.domain.values.causes import ungrouped
+from sidecar.wire.checks.url_credentials import masked
 
 INTERRUPTED = 130
 _UNWRITTEN = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
@@ -49,7 +49,7 @@ COMMANDS = (
     Command("doctor", "doctor", "examine a whole set-up, and say what is wrong and what helps"),
     Command("replay", "replay", "run recorded sign-ins and signals through policies"),
     Command("what-if", "what_if", "which policies would fire for a session, and why or why not"),
-    Command("test", "scenarios", "run policy scenarios: given, when, then"),
+    Command("test", "test", "run policy scenarios: given, when, then"),
     Command("promote", "promote", "enable a report-only policy, and tell what to expect"),
     Command("emit", "emit", "push an event, or a file of them"),
     Command("check", "check", "ask whether a call may pass"),

@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from sidecar.cli import operator_acts
-from sidecar.wire.spellings import Misspelt, duration
+from sidecar.wire.yaml.scalars import Misspelt, duration
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -6,10 +6,10 @@ import socket
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sidecar.cli.asking import plain, print_json, seconds
-from sidecar.cli.asking_admin import AdminClient, add_admin, asking_admin, in_path
-from sidecar.cli.stopping import DONE, NEGATIVE, Stop
-from sidecar.domain.plural import counted
+from sidecar.cli.admin_client import AdminClient, add_admin, asking_admin, in_path
+from sidecar.cli.exit_status import DONE, NEGATIVE, Stop
+from sidecar.cli.socket_options import plain, print_json, seconds
+from sidecar.domain.values.plural import counted
 
 WAIT = 5.0
 """Seconds that `--wait` waits where it does not say how many."""

@@ -8,15 +8,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sidecar.cli.asking import address, plain, seconds
+from sidecar.cli.exit_status import DONE, MISTAKE, NEGATIVE, Stop
 from sidecar.cli.run import add_config
-from sidecar.cli.stopping import DONE, MISTAKE, NEGATIVE, Stop
-from sidecar.domain.causes import words_of
-from sidecar.domain.plural import counted
+from sidecar.cli.socket_options import address, plain, seconds
+from sidecar.domain.values.causes import words_of
+from sidecar.domain.values.plural import counted
 
 if TYPE_CHECKING:  # loaded when they are needed
-    from sidecar.daemon.promoting import Plan
-    from sidecar.service.expecting import Expectation
+    from sidecar.tuning.trial.forecast import Expectation
+    from sidecar.tuning.trial.policy_file import Plan
 
 
 _WEEK = 7.0
@@ -67,10 +67,10 @@ exit status: 0 done, 1 nothing is known of the policy, 2 bad usage, configuratio
 
 def run(arguments: argparse.Namespace) -> int:
     """Tell what to expect, and promote."""
-    from sidecar.adapters.replacing import replace_text  # noqa: PLC0415 - a command starts quickly
-    from sidecar.daemon.promoting import plan  # noqa: PLC0415 - likewise
-    from sidecar.wire.positions import ConfigError  # noqa: PLC0415 - likewise
-    from sidecar.wire.promotion import NotPromoted  # noqa: PLC0415 - likewise
+    from sidecar.adapters.files.atomic_write import replace_text  # noqa: PLC0415 - a command starts quickly
+    from sidecar.tuning.trial.policy_file import plan  # noqa: PLC0415 - likewise
+    from sidecar.tuning.trial.promotion import NotPromoted  # noqa: PLC0415 - likewise
+    from sidecar.wire.yaml.tree import ConfigError  # noqa: PLC0415 - likewise
 
     policy = plain(arguments.policy)
     try:
@@ -101,11 +101,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _expectation(arguments: argparse.Namespace) -> "Expectation":
     from sidecar.adapters import clock  # noqa: PLC0415 - a command starts quickly
-    from sidecar.adapters.recording_files import RecordingFile, Unreadable  # noqa: PLC0415
-    from sidecar.adapters.scraping import scrape  # noqa: PLC0415 - likewise
-    from sidecar.service.answers import Unavailable  # noqa: PLC0415 - likewise
-    from sidecar.service.expecting import Expecting  # noqa: PLC0415 - likewise
-    from sidecar.wire.logged import read_logged  # noqa: PLC0415 - likewise
+    from sidecar.service.ports.calls import Unavailable  # noqa: PLC0415 - likewise
+    from sidecar.tuning.recording.files import RecordingFile, Unreadable  # noqa: PLC0415
+    from sidecar.tuning.trial.forecast import Expecting  # noqa: PLC0415 - likewise
+    from sidecar.tuning.trial.prometheus_scrape import scrape  # noqa: PLC0415 - likewise
+    from sidecar.tuning.trial.trial_log import read_logged  # noqa: PLC0415 - likewise
 
     expecting = Expecting(arguments.policy)
     for url in arguments.metrics:
@@ -128,7 +128,7 @@ def _expectation(arguments: argparse.Namespace) -> "Expectation":
 
 
 def _tell(planned: "Plan", expectation: "Expectation", arguments: argparse.Namespace) -> None:
-    from sidecar.wire.promotion import difference  # noqa: PLC0415 - a command starts quickly
+    from sidecar.tuning.trial.promotion import difference  # noqa: PLC0415 - a command starts quickly
 
     if arguments.json:
         import msgspec  # noqa: PLC0415 - likewise

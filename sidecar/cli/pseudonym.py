@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sidecar.cli.asking import plain
+from sidecar.cli.exit_status import DONE, Stop
 from sidecar.cli.run import add_config
-from sidecar.cli.stopping import DONE, Stop
+from sidecar.cli.socket_options import plain
 
 if TYPE_CHECKING:
-    from sidecar.wire.settings import Settings
+    from sidecar.wire.settings.settings import Settings
 
 _KINDS = ("user", "session", "device", "address")
 
@@ -42,8 +42,8 @@ exit status: 0 done, 2 bad usage or configuration
 def run(arguments: argparse.Namespace) -> int:
     """Print the pseudonyms."""
     from sidecar.wire.names import composed  # noqa: PLC0415 - likewise
-    from sidecar.wire.privacy_keys import PrivacyKey  # noqa: PLC0415 - a command starts quickly
-    from sidecar.wire.pseudonyms import Kind, pseudonym  # noqa: PLC0415 - likewise
+    from sidecar.wire.privacy.privacy_keys import PrivacyKey  # noqa: PLC0415 - a command starts quickly
+    from sidecar.wire.privacy.pseudonyms import Kind, pseudonym  # noqa: PLC0415 - likewise
 
     settings = _settings(Path(arguments.config))
     keys = [PrivacyKey(one.encode()) for one in settings.privacy.keys]
@@ -64,9 +64,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _settings(file: Path) -> "Settings":
-    from sidecar.adapters.regular_files import read_text  # noqa: PLC0415 - a command starts quickly
-    from sidecar.wire.config import read_settings  # noqa: PLC0415 - likewise
-    from sidecar.wire.positions import ConfigError  # noqa: PLC0415 - likewise
+    from sidecar.adapters.files.regular_files import read_text  # noqa: PLC0415 - a command starts quickly
+    from sidecar.wire.config.reading import read_settings  # noqa: PLC0415 - likewise
+    from sidecar.wire.yaml.tree import ConfigError  # noqa: PLC0415 - likewise
 
     try:
         text = file.read_text(encoding="utf-8")

@@ -7,15 +7,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sidecar.cli.asking import plain
+from sidecar.cli.exit_status import DONE, Stop
 from sidecar.cli.run import add_config
-from sidecar.cli.stopping import DONE, Stop
-from sidecar.domain.causes import words_of
-from sidecar.domain.plural import counted
-from sidecar.wire.recording_format_names import AUTO, CHOICES
+from sidecar.cli.socket_options import plain
+from sidecar.domain.values.causes import words_of
+from sidecar.domain.values.plural import counted
+from sidecar.tuning.formats.format_names import AUTO, CHOICES
 
 if TYPE_CHECKING:
-    from sidecar.wire.replay_report import Report
+    from sidecar.tuning.report.report import Report
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "": 1}
 
@@ -137,7 +137,7 @@ def _add_model(group: "argparse._ArgumentGroup") -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Replay, and report."""
-    from sidecar.cli.replaying import replay  # noqa: PLC0415 - a command starts quickly
+    from sidecar.cli.replay_run import replay  # noqa: PLC0415 - a command starts quickly
 
     report = replay(arguments, os.environ)
     for example in report.recording.examples:
@@ -156,8 +156,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _write(arguments: argparse.Namespace, report: "Report") -> None:
     from sidecar.cli.replay_tables import print_report  # noqa: PLC0415 - likewise
-    from sidecar.wire.replay_report import encode  # noqa: PLC0415 - likewise
-    from sidecar.wire.report_html import render  # noqa: PLC0415 - likewise
+    from sidecar.tuning.report.html import render  # noqa: PLC0415 - likewise
+    from sidecar.tuning.report.report import encode  # noqa: PLC0415 - likewise
 
     if arguments.json == "-":
         sys.stdout.write(encode(report).decode())

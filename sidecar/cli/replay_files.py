@@ -5,17 +5,17 @@ import itertools
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from sidecar.adapters.recording_files import LONGEST_PAGE, RecordingFile
-from sidecar.cli.asking import plain
-from sidecar.cli.stopping import Stop
-from sidecar.domain.stamp import Stamp
-from sidecar.service.replay_reading import Reading, Source
-from sidecar.wire.events import InvalidSignal
-from sidecar.wire.json_documents import UnreadableDocument, records
-from sidecar.wire.recording_columns import Column, head_of, named_rows, rows
-from sidecar.wire.recording_format_names import AUTO, Format
-from sidecar.wire.recording_formats import recognise, recognise_text
-from sidecar.wire.recordings import Occurrence, decode
+from sidecar.cli.exit_status import Stop
+from sidecar.cli.socket_options import plain
+from sidecar.domain.values.stamp import Stamp
+from sidecar.tuning.formats.format_names import AUTO, Format
+from sidecar.tuning.formats.formats import recognise, recognise_text
+from sidecar.tuning.recording.csv_columns import Column, head_of, named_rows, rows
+from sidecar.tuning.recording.files import LONGEST_PAGE, RecordingFile
+from sidecar.tuning.recording.json_documents import UnreadableDocument, records
+from sidecar.tuning.recording.occurrences import Occurrence, decode
+from sidecar.tuning.recording.reader import Reading, Source
+from sidecar.wire.events.events import InvalidSignal
 
 SORTED = 1_000_000
 """Occurrences of a file that are put into order, however it is written: logs are exported with

@@ -6,16 +6,16 @@ from typing import NamedTuple
 
 import msgspec
 
-from sidecar.cli.asking import plain
-from sidecar.cli.stopping import Stop
-from sidecar.daemon.configuration import Configuration
-from sidecar.domain.policy import Policy, RiskLevel
-from sidecar.domain.policy import State as PolicyState
-from sidecar.domain.risk import Thresholds
-from sidecar.domain.stepping import Stepper
-from sidecar.domain.thresholds import Kind, Threshold, Value, thresholds_of, with_threshold
-from sidecar.service.replay_run import RISK, CurveOf, PolicySet, Variant
-from sidecar.wire.shapes import suggestion
+from sidecar.cli.exit_status import Stop
+from sidecar.cli.socket_options import plain
+from sidecar.daemon.configuration.loading import Configuration
+from sidecar.domain.evaluation.incremental import Stepper
+from sidecar.domain.policy.policy import Policy, RiskLevel
+from sidecar.domain.policy.policy import State as PolicyState
+from sidecar.domain.session.risk import Thresholds
+from sidecar.tuning.replay.run import RISK, CurveOf, PolicySet, Variant
+from sidecar.tuning.replay.thresholds import Kind, Threshold, Value, thresholds_of, with_threshold
+from sidecar.wire.yaml.structs import suggestion
 
 STEPS = 9
 MOST_STEPS = 101

@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sidecar.cli.asking import plain
-from sidecar.domain.durations import spelled
-from sidecar.domain.plural import counted, verb
-from sidecar.wire.replay_report import (
+from sidecar.cli.socket_options import plain
+from sidecar.domain.values.durations import spelled
+from sidecar.domain.values.plural import counted, verb
+from sidecar.tuning.report.report import (
     SIGNATURES_UNKNOWN,
     Comparison,
     Curve,

@@ -3,7 +3,7 @@
 import argparse
 import os
 
-from sidecar.cli.stopping import Stop
+from sidecar.cli.exit_status import Stop
 
 DEFAULT_CONFIG = "config/sidecar.yaml"
 WRITTEN_BY_INIT = ("sidecar/sidecar.yaml", "sidecar.yaml")

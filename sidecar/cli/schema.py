@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 
-from sidecar.cli.stopping import DONE
+from sidecar.cli.exit_status import DONE
 
 KINDS = ("config", "policy", "event", "scenario")
 
@@ -27,7 +27,7 @@ exit status: 0 done, 2 bad usage
 
 def run(arguments: argparse.Namespace) -> int:
     """Print it."""
-    from sidecar.wire.schemas import schema  # noqa: PLC0415 - a command starts quickly
+    from sidecar.cli.schemas import schema  # noqa: PLC0415 - a command starts quickly
 
     json.dump(schema(arguments.kind), sys.stdout, indent=2)
     print()

@@ -7,10 +7,10 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sidecar.cli.asking import plain
-from sidecar.cli.explaining import clock, points
+from sidecar.cli.explanation_tree import clock, points
+from sidecar.cli.socket_options import plain
 from sidecar.cli.tables import print_fields
-from sidecar.domain.plural import counted
+from sidecar.domain.values.plural import counted
 
 _KNOWN = (
     *("user", "issuer", "device", "apps", "assurance", "auth_time", "established"),

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
-from sidecar.cli.asking import plain, print_json
-from sidecar.cli.asking_admin import AdminClient, add_admin, asking_admin, in_path
-from sidecar.cli.stopping import DONE, Stop
-from sidecar.domain.plural import counted
+from sidecar.cli.admin_client import AdminClient, add_admin, asking_admin, in_path
+from sidecar.cli.exit_status import DONE, Stop
+from sidecar.cli.socket_options import plain, print_json
+from sidecar.domain.values.plural import counted
 
 _ENOUGH_PAGES = 1000
 COLUMNS = (

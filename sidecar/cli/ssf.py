@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sidecar.cli.actions import add_action
-from sidecar.cli.asking import address, plain, seconds
+from sidecar.cli.exit_status import DONE, NEGATIVE, Stop
 from sidecar.cli.run import add_config
-from sidecar.cli.stopping import DONE, NEGATIVE, Stop
-from sidecar.domain.causes import words_of
+from sidecar.cli.socket_options import address, plain, seconds
+from sidecar.domain.values.causes import words_of
 
 if TYPE_CHECKING:  # loaded when it is needed
-    from sidecar.wire.receiver_settings import KnownTransmitter
+    from sidecar.wire.settings.receiver import KnownTransmitter
 
 _STATUSES = {"enable": "enabled", "pause": "paused", "disable": "disabled"}
 
@@ -98,9 +98,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Ask, and print what comes back."""
     import trio  # noqa: PLC0415 - a command starts quickly
 
-    from sidecar.adapters.transmitter_api import Refused  # noqa: PLC0415 - likewise
     from sidecar.cli.ssf_actions import Session  # noqa: PLC0415 - likewise
-    from sidecar.service.answers import Overloaded, Unavailable  # noqa: PLC0415 - likewise
+    from sidecar.service.ports.calls import Overloaded, Unavailable  # noqa: PLC0415 - likewise
+    from sidecar.shared_signals.adapters.transmitter_client import Refused  # noqa: PLC0415 - likewise
 
     known = _transmitter(arguments)
     session = Session(known, arguments)
@@ -121,8 +121,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _transmitter(arguments: argparse.Namespace) -> "KnownTransmitter":
-    from sidecar.adapters.regular_files import read_text  # noqa: PLC0415 - starts quickly
-    from sidecar.wire.config import ConfigError, read_settings  # noqa: PLC0415 - likewise
+    from sidecar.adapters.files.regular_files import read_text  # noqa: PLC0415 - starts quickly
+    from sidecar.wire.config.reading import ConfigError, read_settings  # noqa: PLC0415 - likewise
 
     file = arguments.config
     try:

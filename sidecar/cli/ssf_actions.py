@@ -8,14 +8,20 @@ from collections.abc import Iterable
 import msgspec
 
 from sidecar.adapters import clock
-from sidecar.adapters.secrets import SecretFile
-from sidecar.adapters.transmitter_api import TransmitterApi
-from sidecar.cli.stopping import Stop
-from sidecar.wire.receiver_settings import KnownTransmitter
-from sidecar.wire.security_events import URIS, StreamUpdated, Verification, name_of
-from sidecar.wire.stream_states import make_state
-from sidecar.wire.streams import POLL, PUSH, Delivery, StreamConfiguration, TransmitterMetadata
-from sidecar.wire.subject_ids import InvalidSubjectId, decode_subject, encode_subject
+from sidecar.adapters.tokens.secrets import SecretFile
+from sidecar.cli.exit_status import Stop
+from sidecar.shared_signals.adapters.transmitter_client import TransmitterApi
+from sidecar.shared_signals.wire.security_events import URIS, StreamUpdated, Verification, name_of
+from sidecar.shared_signals.wire.stream_api import (
+    POLL,
+    PUSH,
+    Delivery,
+    StreamConfiguration,
+    TransmitterMetadata,
+)
+from sidecar.shared_signals.wire.verification_state import make_state
+from sidecar.wire.settings.receiver import KnownTransmitter
+from sidecar.wire.subjects.subject_ids import InvalidSubjectId, decode_subject, encode_subject
 
 _EVENTS = {name_of(kind): uri for kind, uri in URIS.items()}
 _OF_STREAMS = {URIS[Verification], URIS[StreamUpdated]}

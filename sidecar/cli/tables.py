@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from rich.cells import cell_len, set_cell_size
 
-from sidecar.cli.asking import plain
+from sidecar.cli.socket_options import plain
 
 _TIMES = frozenset({"time", "since", "established", "auth_time", "met_until", "binds_from"})
 _YEAR_9999 = 253_370_764_800

@@ -8,15 +8,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sidecar.cli.asking import plain
+from sidecar.cli.exit_status import DONE, MISTAKE, Stop
 from sidecar.cli.run import add_config
-from sidecar.cli.stopping import DONE, MISTAKE, Stop
-from sidecar.domain.plural import counted
+from sidecar.cli.socket_options import plain
+from sidecar.domain.values.plural import counted
 
 if TYPE_CHECKING:  # loaded when it is needed
-    from sidecar.daemon.configuration import Configuration
-    from sidecar.wire.positions import Problem, Table
-    from sidecar.wire.settings import BreakGlass, Settings
+    from sidecar.daemon.configuration.loading import Configuration
+    from sidecar.wire.settings.settings import BreakGlass, Settings
+    from sidecar.wire.yaml.tree import Problem, Table
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -43,10 +43,10 @@ exit status: 0 done, 2 a mistake, or a warning with --strict
 
 def run(arguments: argparse.Namespace) -> int:
     """Tell what is wrong, or what is there."""
-    from sidecar.adapters.geography import Geography  # noqa: PLC0415 - a command starts quickly
-    from sidecar.daemon.configuration import read_configuration  # noqa: PLC0415 - likewise
-    from sidecar.daemon.host_checks import host_problems  # noqa: PLC0415 - likewise
-    from sidecar.wire.positions import ConfigError  # noqa: PLC0415 - likewise
+    from sidecar.adapters.geography.geography import Geography  # noqa: PLC0415 - a command starts quickly
+    from sidecar.daemon.configuration.host_checks import host_problems  # noqa: PLC0415 - likewise
+    from sidecar.daemon.configuration.loading import read_configuration  # noqa: PLC0415 - likewise
+    from sidecar.wire.yaml.tree import ConfigError  # noqa: PLC0415 - likewise
 
     file, looked = Path(arguments.config), list[Geography]()
 
@@ -94,8 +94,8 @@ def _accounts(named: "BreakGlass") -> str:
 
 def _warnings(found: "Configuration", told: frozenset[str], allowed: Sequence[str]) -> list[str]:
     """What is probably not meant, a line for each; raises Stop for a code that is none."""
-    from sidecar.daemon.linting import lint_configuration  # noqa: PLC0415 - a command starts quickly
-    from sidecar.wire.hardening import ALL_CODES as CODES  # noqa: PLC0415 - likewise
+    from sidecar.daemon.configuration.lint import lint_configuration  # noqa: PLC0415 - a command starts quickly
+    from sidecar.wire.checks.hardening import ALL_CODES as CODES  # noqa: PLC0415 - likewise
 
     for code in allowed:
         if code not in CODES:

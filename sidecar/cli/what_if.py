@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from sidecar.cli.asking import plain
-from sidecar.cli.asking_admin import add_admin, asking_admin
+from sidecar.cli.admin_client import add_admin, asking_admin
+from sidecar.cli.exit_status import DONE, MISTAKE, NEGATIVE, Stop
 from sidecar.cli.run import add_config
-from sidecar.cli.stopping import DONE, MISTAKE, NEGATIVE, Stop
+from sidecar.cli.socket_options import plain
 
 if TYPE_CHECKING:  # loaded when they are needed
-    from sidecar.domain.namespaces import Namespaces
-    from sidecar.service.scenarios import Stage
-    from sidecar.service.what_if import Question, Told
-    from sidecar.wire.settings import Settings
+    from sidecar.domain.values.namespaces import Namespaces
+    from sidecar.tuning.scenario.play import Stage
+    from sidecar.tuning.scenario.what_if import Question, Told
+    from sidecar.wire.settings.settings import Settings
 
 _PLACE = ("country", "region", "asn", "coordinates", "anonymizer")
 _LEVELS = ("low", "medium", "high")
@@ -117,10 +117,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Answer, and tell why."""
     if arguments.session is not None:
         return _of_session(arguments)
-    from sidecar.daemon.rehearsing import read_stage  # noqa: PLC0415 - a command starts quickly
-    from sidecar.service.what_if import answer  # noqa: PLC0415 - likewise
-    from sidecar.wire.changes import InvalidChange  # noqa: PLC0415 - likewise
-    from sidecar.wire.positions import ConfigError  # noqa: PLC0415 - likewise
+    from sidecar.tuning.scenario.session_changes import InvalidChange  # noqa: PLC0415 - likewise
+    from sidecar.tuning.scenario.stage import read_stage  # noqa: PLC0415 - a command starts quickly
+    from sidecar.tuning.scenario.what_if import answer  # noqa: PLC0415 - likewise
+    from sidecar.wire.yaml.tree import ConfigError  # noqa: PLC0415 - likewise
 
     try:
         configuration, stage = read_stage(Path(arguments.config), os.environ, arguments.policies)
@@ -142,8 +142,8 @@ def _of_session(arguments: argparse.Namespace) -> int:
     """What a running daemon would answer to a call of a session, and why."""
     import msgspec  # noqa: PLC0415 - a command starts quickly
 
-    from sidecar.cli.explaining import print_explanation  # noqa: PLC0415 - likewise
-    from sidecar.domain.explanation import Explanation  # noqa: PLC0415 - likewise
+    from sidecar.cli.explanation_tree import print_explanation  # noqa: PLC0415 - likewise
+    from sidecar.domain.explanation.explanation import Explanation  # noqa: PLC0415 - likewise
 
     for option in ("policies", "then", "at", "path"):
         if getattr(arguments, option):
@@ -169,7 +169,7 @@ def _known(contexts: Sequence[str], settings: "Settings") -> list[str]:
 
     Stops for one that is not configured: no policy would be for it, and all would pass.
     """
-    from sidecar.wire.shapes import suggestion  # noqa: PLC0415 - a command starts quickly
+    from sidecar.wire.yaml.structs import suggestion  # noqa: PLC0415 - a command starts quickly
 
     known = frozenset(settings.contexts)
     named = [settings.aliases.get(name, name) for name in contexts]
@@ -182,7 +182,7 @@ def _known(contexts: Sequence[str], settings: "Settings") -> list[str]:
 
 def _issuer(issuer: str, namespaces: "Namespaces") -> None:
     """Stop for an issuer that is not configured, and where nobody says which of several."""
-    from sidecar.wire.shapes import suggestion  # noqa: PLC0415 - a command starts quickly
+    from sidecar.wire.yaml.structs import suggestion  # noqa: PLC0415 - a command starts quickly
 
     known = ", ".join(namespaces.words)
     if issuer and namespaces.named(issuer) is None:
@@ -194,17 +194,17 @@ def _issuer(issuer: str, namespaces: "Namespaces") -> None:
 
 def _question(arguments: argparse.Namespace, stage: "Stage") -> "Question":
     """The question that was typed; raises InvalidChange."""
-    from sidecar.domain.policy import RiskLevel  # noqa: PLC0415 - a command starts quickly
-    from sidecar.domain.rehearsal import Described  # noqa: PLC0415 - likewise
-    from sidecar.service.what_if import Question  # noqa: PLC0415 - likewise
-    from sidecar.wire.changes import (  # noqa: PLC0415 - likewise
+    from sidecar.domain.policy.policy import RiskLevel  # noqa: PLC0415 - a command starts quickly
+    from sidecar.tuning.scenario.session_changes import (  # noqa: PLC0415 - likewise
         InvalidChange,
         read_claim,
         read_place,
         read_signal,
     )
+    from sidecar.tuning.scenario.simulation import Described  # noqa: PLC0415 - likewise
+    from sidecar.tuning.scenario.what_if import Question  # noqa: PLC0415 - likewise
     from sidecar.wire.names import composed  # noqa: PLC0415 - likewise
-    from sidecar.wire.readings import PathInvalid, normalise  # noqa: PLC0415 - likewise
+    from sidecar.wire.routes.readings import PathInvalid, normalise  # noqa: PLC0415 - likewise
 
     at = _time(arguments.at)
     given = {name: getattr(arguments, name) for name in ("ip", *_PLACE)}
@@ -257,7 +257,7 @@ def _question(arguments: argparse.Namespace, stage: "Stage") -> "Question":
 
 def _time(text: str | None) -> float:
     from sidecar.adapters import clock  # noqa: PLC0415 - a command starts quickly
-    from sidecar.wire.recorded_times import zoned  # noqa: PLC0415 - likewise
+    from sidecar.tuning.formats.times import zoned  # noqa: PLC0415 - likewise
 
     if text is None:
         return float(int(clock.now()))
@@ -268,8 +268,8 @@ def _time(text: str | None) -> float:
 
 
 def _addresses(texts: list[str]) -> tuple[str, ...]:
-    from sidecar.domain.address import canonical  # noqa: PLC0415 - likewise
-    from sidecar.wire.changes import InvalidChange  # noqa: PLC0415 - likewise
+    from sidecar.domain.values.address import canonical  # noqa: PLC0415 - likewise
+    from sidecar.tuning.scenario.session_changes import InvalidChange  # noqa: PLC0415 - likewise
 
     for text in texts:
         if not canonical(text):
@@ -279,7 +279,7 @@ def _addresses(texts: list[str]) -> tuple[str, ...]:
 
 def _ago(arguments: argparse.Namespace, at: float) -> float:
     """How many seconds before it is first seen the session signed in."""
-    from sidecar.wire import spellings  # noqa: PLC0415 - a command starts quickly
+    from sidecar.wire.yaml import scalars as spellings  # noqa: PLC0415 - a command starts quickly
 
     if arguments.auth_time is not None:
         ago = at - arguments.auth_time
@@ -303,11 +303,11 @@ def _print(answers: "Sequence[Told]", arguments: argparse.Namespace) -> None:
         value: object = answers if arguments.then else last
         print(msgspec.json.encode(value).decode())
         return
-    from sidecar.cli import explaining  # noqa: PLC0415 - rich is slow to load
+    from sidecar.cli import explanation_tree  # noqa: PLC0415 - rich is slow to load
 
     for told in answers[:-1]:
         change = f"then {told.change}" if told.change else "signed in"
         print(f"{plain(change)}: {told.explanation.verdict}: {plain(told.explanation.why)}")
     if len(answers) > 1:
         print(f"then {plain(answers[-1].change)}:")
-    explaining.print_explanation(answers[-1].explanation, every=arguments.all)
+    explanation_tree.print_explanation(answers[-1].explanation, every=arguments.all)

@@ -1,8 +1,8 @@
 """Whether all servers read a path alike: asked before anything else is asked of it.
 
-The same rules as the sidecar's own (`sidecar.wire.readings`, where the reasons stand); one table,
-`tests/wire/test_readings.py`, holds both to it. An app knows the path as its routing reads it,
-decoded, and of most servers the request's target, too, where more can be seen.
+The same rules as the sidecar's own (`sidecar.wire.routes.readings`, where the reasons stand); one
+table, `tests/wire/routes/test_readings.py`, holds both to it. An app knows the path as its routing
+reads it, decoded, and of most servers the request's target, too, where more can be seen.
 """
 
 import re

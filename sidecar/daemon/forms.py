@@ -5,15 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sidecar.adapters import clock
-from sidecar.daemon.unusable import problem_at
-from sidecar.service.answers import Overloaded, Unavailable
-from sidecar.service.identifier_forms import IdentifierForms
-from sidecar.service.observations import Telemetry
-from sidecar.service.store import Store
-from sidecar.wire.naming import Names
-from sidecar.wire.positions import ConfigError
-from sidecar.wire.sealing import PLAIN, Forms
-from sidecar.wire.settings import Settings
+from sidecar.daemon.configuration.unusable import problem_at
+from sidecar.service.observations.observations import Telemetry
+from sidecar.service.ports.calls import Overloaded, Unavailable
+from sidecar.service.ports.store import Store
+from sidecar.service.view.identifier_forms import IdentifierForms
+from sidecar.wire.privacy.sealing import PLAIN, Forms
+from sidecar.wire.settings.settings import Settings
+from sidecar.wire.store.keys import Names
+from sidecar.wire.yaml.tree import ConfigError
 
 
 def forms_in_use(  # noqa: PLR0913 - what it needs, each by name

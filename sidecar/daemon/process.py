@@ -11,18 +11,18 @@ from typing import Protocol, TypeAlias
 
 import trio
 
-from sidecar.adapters.foreign_lines import foreign_lines
-from sidecar.adapters.logs import Lines, Logger, logger
-from sidecar.adapters.signals import Signals
-from sidecar.adapters.socket_files import AddressInUse
-from sidecar.adapters.spool_files import SpoolInUse
-from sidecar.daemon.configuration import read_configuration
-from sidecar.daemon.host_checks import unusable_keys
+from sidecar.adapters.files.spool_segments import SpoolInUse
+from sidecar.adapters.listening.socket_files import AddressInUse
+from sidecar.adapters.process.process_signals import Signals
+from sidecar.adapters.telemetry.foreign_lines import foreign_lines
+from sidecar.adapters.telemetry.logs import Lines, Logger, logger
+from sidecar.daemon.configuration.host_checks import unusable_keys
+from sidecar.daemon.configuration.loading import read_configuration
 from sidecar.daemon.serving import Addresses, Daemon
-from sidecar.domain.causes import ungrouped, words_of
-from sidecar.service.answers import Unavailable
-from sidecar.wire.positions import ConfigError
-from sidecar.wire.settings import Log
+from sidecar.domain.values.causes import ungrouped, words_of
+from sidecar.service.ports.calls import Unavailable
+from sidecar.wire.settings.settings import Log
+from sidecar.wire.yaml.tree import ConfigError
 
 _EXPECTED = (ConfigError, AddressInUse, SpoolInUse, OSError, Unavailable)
 """What the operator can mend; anything else is ours, and its traceback goes into a log line."""

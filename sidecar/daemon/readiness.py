@@ -2,10 +2,10 @@
 
 import trio
 
-from sidecar.adapters.telemetry import Telemetry
-from sidecar.service.health import DRAINING, Health, Report, State
-from sidecar.service.observations import Told
-from sidecar.wire.settings import Shutdown
+from sidecar.adapters.telemetry.telemetry import Telemetry
+from sidecar.service.admin.health import DRAINING, Health, Report, State
+from sidecar.service.observations.observations import Told
+from sidecar.wire.settings.settings import Shutdown
 
 
 def record_readiness(telemetry: Telemetry, report: Report) -> None:

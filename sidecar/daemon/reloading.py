@@ -6,26 +6,25 @@ from pathlib import Path
 import trio
 import trio.lowlevel
 
-from sidecar.adapters.files import FileWatcher
-from sidecar.adapters.geography import Geography
-from sidecar.adapters.transmitter_files import paths_of
-from sidecar.daemon.configuration import (
+from sidecar.adapters.files.watcher import FileWatcher
+from sidecar.adapters.geography.geography import Geography
+from sidecar.daemon.configuration.generation import generation_of, policy_set_of
+from sidecar.daemon.configuration.lint import lint_deployment
+from sidecar.daemon.configuration.loading import (
     Configuration,
     absolute,
     read_configuration,
     renew_secrets,
 )
-from sidecar.daemon.generation import generation_of, policy_set_of
-from sidecar.daemon.linting import lint_deployment
-from sidecar.daemon.transmission import Transmission
 from sidecar.daemon.trust import Trust
-from sidecar.domain.facts import Sighted
-from sidecar.domain.policy import Policy
-from sidecar.domain.stamp import MICROSECONDS, Stamp
-from sidecar.service.check import Checker
-from sidecar.service.health import GEOGRAPHY, Health
-from sidecar.service.live import Live
-from sidecar.service.observations import (
+from sidecar.domain.facts.facts import Sighted
+from sidecar.domain.policy.policy import Policy
+from sidecar.domain.values.stamp import MICROSECONDS, Stamp
+from sidecar.service.admin.health import GEOGRAPHY, Health
+from sidecar.service.audit.rescore_all import Resweeper
+from sidecar.service.audit.turns import Turns
+from sidecar.service.checks.checker import Checker
+from sidecar.service.observations.observations import (
     ConfigurationRead,
     ConfigurationWarned,
     GeographyLoaded,
@@ -36,14 +35,15 @@ from sidecar.service.observations import (
     Telemetry,
     Told,
 )
-from sidecar.service.resweep import Resweeper
-from sidecar.service.turns import Turns
-from sidecar.service.view import View
-from sidecar.wire.positions import ConfigError
-from sidecar.wire.records import encode_facts
-from sidecar.wire.restarts import is_taken_up, waiting
-from sidecar.wire.secret_files import secret_paths
-from sidecar.wire.settings import Settings
+from sidecar.service.view.live_session import Live
+from sidecar.service.view.view import View
+from sidecar.shared_signals.adapters.transmitter_secrets import paths_of
+from sidecar.shared_signals.transmitter_wiring import Transmission
+from sidecar.wire.config.restarts import is_taken_up, waiting
+from sidecar.wire.config.secret_files import secret_paths
+from sidecar.wire.settings.settings import Settings
+from sidecar.wire.store.records import encode_facts
+from sidecar.wire.yaml.tree import ConfigError
 
 SLICE = 100
 """Sessions that are re-scored before others get their turn."""

@@ -14,44 +14,42 @@ import msgspec
 import trio
 
 from sidecar.adapters import clock
-from sidecar.adapters.admin import AdminApp
-from sidecar.adapters.admin_acts import ActDoor
-from sidecar.adapters.admin_credential import AdminCredentials
-from sidecar.adapters.asgi import Listener, recorded
-from sidecar.adapters.authzen_door import AuthzenDoor
-from sidecar.adapters.certificates import Certificate
-from sidecar.adapters.data_listener import DataListener
-from sidecar.adapters.descriptors import raise_to
-from sidecar.adapters.embedded import EmbeddedStore
-from sidecar.adapters.event_intake import EventIntake
-from sidecar.adapters.files import FileWatcher
-from sidecar.adapters.geography import Failure, Geography
-from sidecar.adapters.grpc_listener import GrpcListener
-from sidecar.adapters.introspection import Outcome
-from sidecar.adapters.keys import Refresh
-from sidecar.adapters.lean_http import HttpIncident
-from sidecar.adapters.local_socket import LocalSocket, SocketIncident
-from sidecar.adapters.logs import Logger
-from sidecar.adapters.memory import container_limit
-from sidecar.adapters.news import News
-from sidecar.adapters.orphans import Orphans
-from sidecar.adapters.redis_credentials import StoreCredentials
-from sidecar.adapters.redis_links import Links, links_of
-from sidecar.adapters.redis_rights import needs_of
-from sidecar.adapters.sealed_store import SealedNews, SealedStore, opening
-from sidecar.adapters.store import RedisStore
-from sidecar.adapters.telemetry import Telemetry
-from sidecar.daemon.configuration import Configuration, read_configuration
+from sidecar.adapters.admin.acts import ActDoor
+from sidecar.adapters.admin.credential import AdminCredentials
+from sidecar.adapters.admin.listener import AdminApp
+from sidecar.adapters.events.intake import EventIntake
+from sidecar.adapters.files.watcher import FileWatcher
+from sidecar.adapters.geography.geography import Failure, Geography
+from sidecar.adapters.grpc.listener import GrpcListener
+from sidecar.adapters.http.asgi import Listener, recorded
+from sidecar.adapters.http.authzen import AuthzenDoor
+from sidecar.adapters.http.data_listener import DataListener
+from sidecar.adapters.http.server import HttpIncident
+from sidecar.adapters.listening.certificates import Certificate
+from sidecar.adapters.listening.descriptors import raise_to
+from sidecar.adapters.process.memory import container_limit
+from sidecar.adapters.process.orphans import Orphans
+from sidecar.adapters.redis.links import Links, links_of
+from sidecar.adapters.redis.news import News
+from sidecar.adapters.redis.sealed_store import SealedNews, SealedStore, opening
+from sidecar.adapters.redis.store import RedisStore
+from sidecar.adapters.redis_server.credentials import StoreCredentials
+from sidecar.adapters.redis_server.embedded import EmbeddedStore
+from sidecar.adapters.redis_server.rights import needs_of
+from sidecar.adapters.socket.server import LocalSocket, SocketIncident
+from sidecar.adapters.telemetry.logs import Logger
+from sidecar.adapters.telemetry.telemetry import Telemetry
+from sidecar.adapters.tokens.introspection import Outcome
+from sidecar.adapters.tokens.keys import Refresh
+from sidecar.daemon.configuration.loading import Configuration, read_configuration
+from sidecar.daemon.configuration.offering import Offering
+from sidecar.daemon.configuration.unusable import naming_key, problem_at
 from sidecar.daemon.forms import refuse_other_forms
-from sidecar.daemon.journeys import Journeys, new_id
-from sidecar.daemon.offering import Offering
 from sidecar.daemon.readiness import end_readiness, record_readiness
 from sidecar.daemon.trust import Keys, Trust
-from sidecar.daemon.unusable import naming_key, problem_at
-from sidecar.service.answers import Unavailable
-from sidecar.service.guarding import KEEPS
-from sidecar.service.health import CONDITIONS, GEOGRAPHY, TRANSMITTERS, Health
-from sidecar.service.observations import (
+from sidecar.daemon.wiring import Journeys, new_id
+from sidecar.service.admin.health import CONDITIONS, GEOGRAPHY, TRANSMITTERS, Health
+from sidecar.service.observations.observations import (
     DoorIncident,
     EventOutcome,
     EventTaken,
@@ -68,14 +66,16 @@ from sidecar.service.observations import (
     Told,
     WorkerFailed,
 )
-from sidecar.wire.descriptors import fitted, needed_by
-from sidecar.wire.memory_shares import shares_of
-from sidecar.wire.positions import ConfigError, is_named
-from sidecar.wire.reach import binds_of
-from sidecar.wire.sealing import forms_of
-from sidecar.wire.settings import Eviction, Settings, Socket
-from sidecar.wire.socket_lines import Refusal
-from sidecar.wire.unasked import Exemption
+from sidecar.service.ports.calls import Unavailable
+from sidecar.service.view.store_epoch import KEEPS
+from sidecar.wire.checks.reach import binds_of
+from sidecar.wire.config.descriptors import fitted, needed_by
+from sidecar.wire.config.memory_shares import shares_of
+from sidecar.wire.events.socket_lines import Refusal
+from sidecar.wire.http.unasked import Exemption
+from sidecar.wire.privacy.sealing import forms_of
+from sidecar.wire.settings.settings import Eviction, Settings, Socket
+from sidecar.wire.yaml.tree import ConfigError, is_named
 
 
 class Addresses(msgspec.Struct, frozen=True):

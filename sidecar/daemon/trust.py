@@ -11,11 +11,11 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 import trio
 
-from sidecar.adapters.introspection import Introspector, OnAnswer
-from sidecar.adapters.keys import KeySource, Refresh
-from sidecar.adapters.tokens import TokenVerifier
-from sidecar.wire.secret_files import secrets_of
-from sidecar.wire.settings import Introspection, Issuer, Tokens
+from sidecar.adapters.tokens.introspection import Introspector, OnAnswer
+from sidecar.adapters.tokens.keys import KeySource, Refresh
+from sidecar.adapters.tokens.verifier import TokenVerifier
+from sidecar.wire.config.secret_files import secrets_of
+from sidecar.wire.settings.settings import Introspection, Issuer, Tokens
 
 _Part: TypeAlias = KeySource | Introspector
 

@@ -20,7 +20,7 @@ from sidecar.demo.cast import (
     Took,
     later_second,
 )
-from sidecar.domain.plural import counted
+from sidecar.domain.values.plural import counted
 
 Act: TypeAlias = Callable[[Cast, "Plot"], Awaitable[None]]
 

@@ -13,7 +13,7 @@ from sidecar.demo.browser import Astray, Challenge, Signed
 from sidecar.demo.cast import Cast, later_second
 from sidecar.demo.signing import LIFETIME
 from sidecar.demo.stage import write_secret
-from sidecar.wire.http_messages import Request, Response
+from sidecar.wire.http.messages import Request, Response
 
 STEP_UP_PATH = "/demo/step-up"
 KEY = Challenge(acr_values="phr", max_age=0)

@@ -24,7 +24,7 @@ from urllib.parse import urlencode
 
 import trio
 
-from sidecar.adapters.lean_http import Handler, LeanServer
+from sidecar.adapters.http.server import Handler, LeanServer
 from sidecar.demo.people import METHODS, PASSWORD, PEOPLE, Method
 from sidecar.demo.requests import (
     Authorization,
@@ -38,8 +38,8 @@ from sidecar.demo.requests import (
     parameters_of,
 )
 from sidecar.demo.signing import ALGORITHM, Signer, SignIn
-from sidecar.wire.http_messages import Request, Response, fields_of
-from sidecar.wire.settings import Http
+from sidecar.wire.http.messages import Request, Response, fields_of
+from sidecar.wire.settings.settings import Http
 
 CODE_LIFE = 60
 MOST_HELD = 10_000

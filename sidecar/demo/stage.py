@@ -19,7 +19,7 @@ from sidecar import daemon
 from sidecar.adapters import clock
 from sidecar.demo.provider import Provider
 from sidecar.demo.requests import Client
-from sidecar.service.answers import Unavailable
+from sidecar.service.ports.calls import Unavailable
 
 APP = "payroll"
 CLIENT = Client("payroll-web", "https://payroll.example/callback")

@@ -15,9 +15,9 @@ from sidecar.demo.browser import Astray
 from sidecar.demo.cast import Cast, gathered
 from sidecar.demo.stage import staged
 from sidecar.demo.timeline import Timeline
-from sidecar.domain.causes import words_of
-from sidecar.service.answers import Unavailable
-from sidecar.wire.positions import ConfigError
+from sidecar.domain.values.causes import words_of
+from sidecar.service.ports.calls import Unavailable
+from sidecar.wire.yaml.tree import ConfigError
 
 ACTS: Sequence[Act] = (
     acts.ordinary_morning,

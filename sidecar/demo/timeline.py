@@ -15,7 +15,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from sidecar.domain.plural import counted
+from sidecar.domain.values.plural import counted
 
 WIDTH = 100
 _STATUS_COLOURS = {"200": "green", "401": "yellow", "403": "red", "503": "red"}

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from sidecar.domain.assurance import Level
+from sidecar.domain.values.assurance import Level
 
 SOCKET = "sidecar.sock"
 SIGN_IN_PAGES = ("/", "/static/*")

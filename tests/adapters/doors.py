@@ -9,10 +9,10 @@ from typing import Any
 
 import trio
 
-from sidecar.adapters.speakers import Speakers
-from sidecar.domain.signal import SessionRevoked, Signal
-from sidecar.service.answering import unknown_context
-from sidecar.service.answers import (
+from sidecar.adapters.events.speakers import Speakers
+from sidecar.domain.facts.signal import SessionRevoked, Signal
+from sidecar.service.checks.responses import unknown_context
+from sidecar.service.ports.calls import (
     Accepted,
     Answer,
     Call,
@@ -21,9 +21,9 @@ from sidecar.service.answers import (
     StandingChange,
     Verdict,
 )
-from sidecar.service.watching import Watches
-from sidecar.wire.settings import Settings
-from sidecar.wire.source_settings import SourceSettings
+from sidecar.service.view.watchers import Watches
+from sidecar.wire.settings.settings import Settings
+from sidecar.wire.settings.sources import SourceSettings
 
 POWERFUL = "somebody"
 """The source that the peers of a test's door are, by this process's own uid."""

@@ -12,7 +12,7 @@ import trio
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-from sidecar.wire.jwks import JWS
+from sidecar.wire.tokens.jwks import JWS
 
 NOW = 1_800_000_000.0
 ISSUER = "https://id.example"

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import redis
 
-from sidecar.adapters.embedded import server_arguments, server_binary
-from sidecar.adapters.redis_rights import least_rights, needs_of
-from sidecar.wire.settings import Store as StoreSettings
+from sidecar.adapters.redis_server.embedded import server_arguments, server_binary
+from sidecar.adapters.redis_server.rights import least_rights, needs_of
+from sidecar.wire.settings.settings import Store as StoreSettings
 
 USER, PASSWORD = "sidecar", "s3cret"
 RIGHTS = least_rights(

@@ -9,12 +9,12 @@ import sys
 
 import trio
 
-from sidecar.adapters.spool import Spool
-from sidecar.domain.signal import CredentialChange, Subject
-from sidecar.domain.stamp import Stamp
-from sidecar.service.answers import Unavailable
-from sidecar.service.observations import SpoolIncident
-from sidecar.wire.settings import Spool as SpoolSettings
+from sidecar.adapters.files.spool import Spool
+from sidecar.domain.facts.signal import CredentialChange, Subject
+from sidecar.domain.values.stamp import Stamp
+from sidecar.service.observations.observations import SpoolIncident
+from sidecar.service.ports.calls import Unavailable
+from sidecar.wire.settings.settings import Spool as SpoolSettings
 
 
 def event(number: int, user: str = "ada") -> CredentialChange:

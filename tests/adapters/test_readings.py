@@ -8,11 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
-from sidecar.adapters.authzen_door import AuthzenDoor
-from sidecar.adapters.data_listener import DataListener
-from sidecar.adapters.grpc_listener import GrpcListener
-from sidecar.adapters.local_socket import LocalSocket
-from sidecar.wire.settings import Gateway, Grpc, Http, Socket
+from sidecar.adapters.grpc.listener import GrpcListener
+from sidecar.adapters.http.authzen import AuthzenDoor
+from sidecar.adapters.http.data_listener import DataListener
+from sidecar.adapters.socket.server import LocalSocket
+from sidecar.wire.settings.settings import Gateway, Grpc, Http, Socket
 from tests.adapters.doors import (
     SHOWN,
     SKEW,
@@ -25,9 +25,9 @@ from tests.adapters.doors import (
     running,
     speakers,
 )
+from tests.adapters.grpc.test_listener import Door
+from tests.adapters.http.test_authzen import ACTION, HOLDER, ONE
 from tests.adapters.http2 import talking
-from tests.adapters.test_authzen_door import ACTION, HOLDER, ONE
-from tests.adapters.test_grpc_listener import Door
 from tests.wire.spellings import CLEAR, RAW, UNCLEAR
 
 PASSING: Any = {

@@ -10,13 +10,13 @@ import redis
 import trio
 import trustme
 
-from sidecar.adapters.news import News
-from sidecar.adapters.redis_links import links_of
-from sidecar.adapters.store import RedisStore
-from sidecar.domain.lattice import Record
-from sidecar.service.answers import Unavailable
-from sidecar.service.store import Join
-from sidecar.wire.settings import Store as StoreSettings
+from sidecar.adapters.redis.links import links_of
+from sidecar.adapters.redis.news import News
+from sidecar.adapters.redis.store import RedisStore
+from sidecar.domain.values.lattice import Record
+from sidecar.service.ports.calls import Unavailable
+from sidecar.service.ports.store import Join
+from sidecar.wire.settings.settings import Store as StoreSettings
 from tests.adapters.servers import Server, impatient
 
 FAR = 4_000_000_000_000

@@ -1,8 +1,8 @@
 """What servers tell of themselves, and when keys expire: against real ones."""
 
-from sidecar.service.store import Shard, Vitals
+from sidecar.service.ports.store import Shard, Vitals
+from tests.adapters.redis.test_store import FAR, join, running
 from tests.adapters.servers import impatient, serving
-from tests.adapters.test_store import FAR, join, running
 
 WHOLE = Shard(((0, 16383),))
 

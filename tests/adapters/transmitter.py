@@ -11,7 +11,7 @@ from hypercorn.config import Config, Sockets
 from hypercorn.trio.run import worker_serve
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
-from sidecar.adapters.listening import tcp_socket
+from sidecar.adapters.listening.tcp_listeners import tcp_socket
 from tests.adapters.identity import key_set
 
 TOKEN = "let-me-in"

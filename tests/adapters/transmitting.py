@@ -9,16 +9,22 @@ import httpx
 import msgspec
 import trio
 
-from sidecar.adapters.redis_links import links_of
-from sidecar.adapters.store import RedisStore
-from sidecar.adapters.stream_store import RedisStreams
-from sidecar.adapters.telemetry import Telemetry
-from sidecar.daemon.journeys import new_id
-from sidecar.daemon.transmission import Transmission
-from sidecar.domain.announcement import Announcement, AssuranceChanged, Change, News, SessionOver
-from sidecar.wire.naming import Names
-from sidecar.wire.settings import Log, Settings, Store
-from sidecar.wire.transmitter_settings import FixedStream, Push, Recipient, Transmitter
+from sidecar.adapters.redis.links import links_of
+from sidecar.adapters.redis.store import RedisStore
+from sidecar.adapters.telemetry.telemetry import Telemetry
+from sidecar.daemon.wiring import new_id
+from sidecar.domain.evaluation.announcement import (
+    Announcement,
+    AssuranceChanged,
+    Change,
+    News,
+    SessionOver,
+)
+from sidecar.shared_signals.adapters.stream_store import RedisStreams
+from sidecar.shared_signals.transmitter_wiring import Transmission
+from sidecar.wire.settings.settings import Log, Settings, Store
+from sidecar.wire.settings.transmitter import FixedStream, Push, Recipient, Transmitter
+from sidecar.wire.store.keys import Names
 from tests.adapters.recipients import key_file, secret_file
 
 ISSUER = "https://t.example"

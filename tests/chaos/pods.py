@@ -3,7 +3,7 @@
 import httpx
 import msgspec
 
-from sidecar.wire.settings import Settings
+from sidecar.wire.settings.settings import Settings
 from tests.chaos.load import Loads
 from tests.stories.running import Pods, eventually
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import redis
 
-from sidecar.adapters.redis_links import SLOTS, slot_of
-from sidecar.domain.policy import Networks, Selection
-from sidecar.wire.naming import Names, digest
+from sidecar.adapters.redis.links import SLOTS, slot_of
+from sidecar.domain.policy.policy import Networks, Selection
+from sidecar.wire.store.keys import Names, digest
 from tests.adapters.servers import Server, free_ports, serving
 from tests.chaos.load import Loads
 from tests.chaos.pods import BOUND, confirmed, told_once

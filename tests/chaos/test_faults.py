@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from sidecar.adapters.clock import now
-from sidecar.adapters.redis_links import call
+from sidecar.adapters.redis.links import call
 from sidecar.demo.geography import Databases, build
 from tests.adapters.identity import key_set
 from tests.adapters.recipients import key_file

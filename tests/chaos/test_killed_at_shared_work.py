@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.service.paging import SLICE
+from sidecar.service.audit.paging import SLICE
 from tests.adapters.servers import serving
 from tests.stories.crowd import settle
 from tests.stories.running import Client, eventually

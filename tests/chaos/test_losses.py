@@ -16,10 +16,10 @@ import httpx
 import msgspec
 import pytest
 
-from sidecar.adapters.redis_links import SLOTS, slot_of
-from sidecar.domain.policy import RiskLevel, UserRisk
-from sidecar.wire.naming import Names, digest
-from sidecar.wire.settings import Eviction, Settings
+from sidecar.adapters.redis.links import SLOTS, slot_of
+from sidecar.domain.policy.policy import RiskLevel, UserRisk
+from sidecar.wire.settings.settings import Eviction, Settings
+from sidecar.wire.store.keys import Names, digest
 from tests.adapters.servers import Server, free_ports, serving
 from tests.domain.scenes import policy
 from tests.stories.running import ISSUER, Pods, eventually, running, token, unique

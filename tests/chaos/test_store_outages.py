@@ -6,7 +6,7 @@ import httpx
 import msgspec
 import pytest
 
-from sidecar.domain.policy import (
+from sidecar.domain.policy.policy import (
     Assignment,
     Networks,
     Principals,
@@ -14,8 +14,8 @@ from sidecar.domain.policy import (
     Selection,
     UserRisk,
 )
-from sidecar.wire.context_policies import context_policies
-from sidecar.wire.settings import Context, Requires, Resilience, Settings
+from sidecar.wire.policies.context_policies import context_policies
+from sidecar.wire.settings.settings import Context, Requires, Resilience, Settings
 from tests.adapters.servers import Server, serving
 from tests.domain.scenes import policy
 from tests.stories.running import Pods, eventually, running, token, unique

@@ -10,8 +10,8 @@ import httpx
 import msgspec
 import pytest
 
-from sidecar.domain.policy import Networks, Selection
-from sidecar.wire.settings import Context, Resilience, Settings
+from sidecar.domain.policy.policy import Networks, Selection
+from sidecar.wire.settings.settings import Context, Resilience, Settings
 from tests.adapters.servers import Server, serving
 from tests.domain.scenes import policy
 from tests.stories.running import Client, Pods, eventually, running, token, unique

@@ -12,11 +12,11 @@ import httpx
 import msgspec
 import pytest
 
-from sidecar.adapters.redis_links import call
-from sidecar.adapters.redis_rights import least_rights, needs_of
-from sidecar.service import guarding
-from sidecar.wire.settings import Settings, Spool
-from sidecar.wire.settings import Store as StoreSettings
+from sidecar.adapters.redis.links import call
+from sidecar.adapters.redis_server.rights import least_rights, needs_of
+from sidecar.service.view import store_epoch
+from sidecar.wire.settings.settings import Settings, Spool
+from sidecar.wire.settings.settings import Store as StoreSettings
 from tests.adapters.servers import Server, serving
 from tests.chaos.test_losses import POLICIES
 from tests.stories.running import Pods, eventually, running, token, unique
@@ -55,7 +55,7 @@ def pods(server: Server) -> Iterator[Pods]:
     """Two daemons that look at the store more often than they would."""
     grant(server)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(guarding, "BEAT", 0.1)
+        patch.setattr(store_epoch, "BEAT", 0.1)
         with running(server.url, POLICIES, change=as_user) as pods:
             yield pods
 

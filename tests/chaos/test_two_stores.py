@@ -10,8 +10,9 @@ import httpx
 import msgspec
 import pytest
 
-from sidecar.service import echo, guarding
-from sidecar.wire.settings import Settings
+from sidecar.service.admin import echo
+from sidecar.service.view import store_epoch
+from sidecar.wire.settings.settings import Settings
 from tests.adapters.servers import Server, serving
 from tests.chaos.test_losses import POLICIES
 from tests.stories.running import eventually, running, token, unique
@@ -60,7 +61,7 @@ def _answer(server: socket.socket, client: socket.socket) -> None:
 def test_a_store_that_is_two_servers_is_down_and_no_event_is_acknowledged_there(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guarding, "BEAT", 0.1)
+    monkeypatch.setattr(store_epoch, "BEAT", 0.1)
     monkeypatch.setattr(echo, "PATIENCE", 0.5)
     path = tmp_path_factory.mktemp("p") / "s"
 

@@ -6,7 +6,7 @@ from time import sleep
 
 import pytest
 
-from sidecar.adapters.sampled_lines import IN_FULL
+from sidecar.adapters.telemetry.sampled_lines import IN_FULL
 from tests.adapters.servers import Server
 from tests.stories.running import Client, eventually, token, unique
 from tests.system.processes import Process, daemons

@@ -12,12 +12,12 @@ from pathlib import Path
 import jwt
 import pytest
 
-from sidecar.adapters import recording_files
-from sidecar.adapters.recording_files import LONGEST_LINE, RecordingFile, Unreadable
 from sidecar.cli.replay_files import Wanted, open_recording
-from sidecar.service.replay_reading import Reading
-from sidecar.wire.jwks import key_set_of
-from sidecar.wire.recording_format_names import AUTO
+from sidecar.tuning.formats.format_names import AUTO
+from sidecar.tuning.recording import files as recording_files
+from sidecar.tuning.recording.files import LONGEST_LINE, RecordingFile, Unreadable
+from sidecar.tuning.recording.reader import Reading
+from sidecar.wire.tokens.jwks import key_set_of
 from tests.adapters.identity import Signer
 from tests.cli.test_replay_files import CASES, CHECK, OWN, TEN, Read, read
 

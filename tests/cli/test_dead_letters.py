@@ -5,20 +5,20 @@ from pathlib import Path
 import pytest
 import trio
 
-from sidecar.adapters.admin import AdminApp
-from sidecar.adapters.admin_credential import sole
-from sidecar.adapters.asgi import Listener
-from sidecar.adapters.telemetry import Telemetry
-from sidecar.domain.policy import RiskLevel
-from sidecar.domain.signal import RiskLevelChange, Subject
-from sidecar.domain.stamp import at
-from sidecar.service.answers import Unavailable
-from sidecar.service.health import Health
-from sidecar.service.observations import DeadReason
-from sidecar.wire.naming import digest
-from sidecar.wire.records import event_field
-from sidecar.wire.settings import Log, Settings
-from sidecar.wire.worklog import Letter, enclose
+from sidecar.adapters.admin.credential import sole
+from sidecar.adapters.admin.listener import AdminApp
+from sidecar.adapters.http.asgi import Listener
+from sidecar.adapters.telemetry.telemetry import Telemetry
+from sidecar.domain.facts.signal import RiskLevelChange, Subject
+from sidecar.domain.policy.policy import RiskLevel
+from sidecar.domain.values.stamp import at
+from sidecar.service.admin.health import Health
+from sidecar.service.observations.observations import DeadReason
+from sidecar.service.ports.calls import Unavailable
+from sidecar.wire.settings.settings import Log, Settings
+from sidecar.wire.store.keys import digest
+from sidecar.wire.store.records import event_field
+from sidecar.wire.store.worklog import Letter, enclose
 from tests.cli.command import Done, sidecar
 from tests.service.memory import MemoryStore, Pod, Tokens
 from tests.service.queues import MemoryQueues

@@ -108,7 +108,7 @@ async def test_help_loads_no_command_and_nothing_heavy() -> None:
     assert loaded & {"trio", "msgspec", "httpx", "rich", "redis", "yaml"} == set()
     assert {name for name in loaded if name.startswith("sidecar.cli.")} == {
         "sidecar.cli.main",
-        "sidecar.cli.stopping",
+        "sidecar.cli.exit_status",
     }
 
 

@@ -4,14 +4,14 @@ from pathlib import Path
 import pytest
 import trio
 
-from sidecar.adapters.admin import AdminApp
-from sidecar.adapters.asgi import Listener
-from sidecar.adapters.telemetry import Telemetry
-from sidecar.service.health import Health
-from sidecar.wire.settings import Log, Settings
+from sidecar.adapters.admin.listener import AdminApp
+from sidecar.adapters.http.asgi import Listener
+from sidecar.adapters.telemetry.telemetry import Telemetry
+from sidecar.service.admin.health import Health
+from sidecar.wire.settings.settings import Log, Settings
 from tests.cli.command import Done, sidecar
 from tests.cli.test_sessions import Book
-from tests.service.test_expecting import SAID, Daemon
+from tests.tuning.trial.test_forecast import SAID, Daemon
 
 POLICIES = """\
 policies:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sidecar.cli.main import main
-from sidecar.wire.privacy_keys import PrivacyKey
-from sidecar.wire.pseudonyms import Kind, pseudonym
+from sidecar.wire.privacy.privacy_keys import PrivacyKey
+from sidecar.wire.privacy.pseudonyms import Kind, pseudonym
 from tests.cli.command import Done
 
 Ask = Callable[..., Done]

@@ -10,22 +10,22 @@ from typing import NamedTuple
 
 import pytest
 
-from sidecar.adapters.recording_files import RecordingFile
+from sidecar.cli.exit_status import Stop
 from sidecar.cli.replay_files import Wanted, open_recording
-from sidecar.cli.stopping import Stop
-from sidecar.domain.location import Place
-from sidecar.domain.signal import (
+from sidecar.domain.facts.signal import (
     DeviceComplianceChange,
     RiskLevelChange,
     SessionEstablished,
     SessionPresented,
     SessionRevoked,
 )
-from sidecar.service.replay_account import Account
-from sidecar.service.replay_reading import Reading
-from sidecar.wire.recording_columns import read_columns
-from sidecar.wire.recording_format_names import AUTO
-from sidecar.wire.recordings import Occurrence
+from sidecar.domain.values.location import Place
+from sidecar.tuning.formats.format_names import AUTO
+from sidecar.tuning.recording.account import Account
+from sidecar.tuning.recording.csv_columns import read_columns
+from sidecar.tuning.recording.files import RecordingFile
+from sidecar.tuning.recording.occurrences import Occurrence
+from sidecar.tuning.recording.reader import Reading
 
 CASES = Path(__file__).parents[1] / "cases" / "recordings"
 TEN = 1_790_071_200  # 2026-09-22T10:00:00Z

@@ -7,24 +7,24 @@ import pytest
 import trio
 from rich.cells import cell_len
 
-from sidecar.adapters.admin import AdminApp
-from sidecar.adapters.admin_credential import sole
-from sidecar.adapters.asgi import Listener
-from sidecar.adapters.telemetry import Telemetry
+from sidecar.adapters.admin.credential import sole
+from sidecar.adapters.admin.listener import AdminApp
+from sidecar.adapters.http.asgi import Listener
+from sidecar.adapters.telemetry.telemetry import Telemetry
 from sidecar.cli.sessions import COLUMNS
 from sidecar.cli.tables import Column, fitted
-from sidecar.domain.explaining import explain_call
-from sidecar.domain.policy import Countries, Selection
-from sidecar.service.answers import Unavailable
-from sidecar.service.health import Health
-from sidecar.service.inspection import (
+from sidecar.domain.explanation.explain import explain_call
+from sidecar.domain.policy.policy import Countries, Selection
+from sidecar.service.admin.health import Health
+from sidecar.service.admin.inspection import (
     ExplainQuery,
     FannedOut,
     InvalidQuery,
     SessionQuery,
     SharedWork,
 )
-from sidecar.wire.settings import Log, Settings
+from sidecar.service.ports.calls import Unavailable
+from sidecar.wire.settings.settings import Log, Settings
 from tests.cli.command import Done, on_a_terminal, sidecar
 from tests.domain.scenes import established, evaluator, policy
 

@@ -9,8 +9,8 @@ import trio
 
 from sidecar.adapters.clock import now
 from sidecar.cli.main import main
-from sidecar.wire.security_events import CAEP
-from sidecar.wire.stream_states import is_ours
+from sidecar.shared_signals.wire.security_events import CAEP
+from sidecar.shared_signals.wire.verification_state import is_ours
 from tests.adapters.identity import Signer
 from tests.adapters.transmitter import TOKEN, Transmitter, transmit
 from tests.cli.command import Done

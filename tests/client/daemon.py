@@ -8,7 +8,7 @@ from typing import Any
 import trio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from sidecar.service.answers import StandingChange
+from sidecar.service.ports.calls import StandingChange
 from tests.client.sidecar import Sidecar
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import trio
 
-from sidecar.adapters.local_socket import LocalSocket, SocketIncident
-from sidecar.adapters.seats import Seat
-from sidecar.domain.signal import Signal
-from sidecar.service.answers import (
+from sidecar.adapters.listening.seats import Seat
+from sidecar.adapters.socket.server import LocalSocket, SocketIncident
+from sidecar.domain.facts.signal import Signal
+from sidecar.service.ports.calls import (
     Accepted,
     Answer,
     Call,
@@ -18,8 +18,8 @@ from sidecar.service.answers import (
     StandingChange,
     Verdict,
 )
-from sidecar.service.watching import Watches
-from sidecar.wire.settings import Socket
+from sidecar.service.view.watchers import Watches
+from sidecar.wire.settings.settings import Socket
 from tests.adapters.doors import speakers
 
 REASON = Reason("p1", "risk-level-change", "the user's risk is high")

@@ -13,7 +13,7 @@ from websockets.sync.client import connect
 import sidecar.client.django
 import sidecar.client.fastapi
 import sidecar.client.flask
-from sidecar.domain.policy import Networks, Selection
+from sidecar.domain.policy.policy import Networks, Selection
 from tests.adapters.servers import Server
 from tests.client.servers import example, on_threads, on_trio, on_uvicorn
 from tests.domain.scenes import policy

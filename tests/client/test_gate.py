@@ -21,7 +21,7 @@ from sidecar.client.gate import (
     unreached,
 )
 from sidecar.client.protocol import Decision, Reason, Refused, Unreachable
-from sidecar.wire.problems import Problem
+from sidecar.wire.http.problems import Problem
 
 CALL = Incoming("POST", "/pay/7", "203.0.113.9", ("Bearer abc",))
 STEP_UP = Decision(

@@ -28,7 +28,7 @@ from sidecar.client.local import (
 )
 from sidecar.client.pool import PooledClient
 from sidecar.client.protocol import usual_path
-from sidecar.service.answers import StandingChange
+from sidecar.service.ports.calls import StandingChange
 from tests.client.sidecar import Sidecar
 
 

@@ -9,11 +9,11 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.adapters.redis_backlog import RedisBacklogs
-from sidecar.adapters.redis_links import links_of
-from sidecar.adapters.store import RedisStore
-from sidecar.service.backlog import Backlogs, Outlook, Taken
-from sidecar.wire.naming import Names
+from sidecar.adapters.redis.backlog import RedisBacklogs
+from sidecar.adapters.redis.links import links_of
+from sidecar.adapters.redis.store import RedisStore
+from sidecar.service.audit.backlog import Backlogs, Outlook, Taken
+from sidecar.wire.store.keys import Names
 from tests.adapters.servers import Server, impatient
 from tests.service.memory import MemoryBacklogs, MemoryStore
 from tests.stories.running import unique

@@ -7,12 +7,12 @@ import pytest
 import redis
 import trio
 
-from sidecar.adapters.redis_links import links_of
-from sidecar.adapters.redis_queues import RedisQueues
-from sidecar.adapters.store import RedisStore
-from sidecar.service.answers import Refused, Unavailable
-from sidecar.service.store import Append, Browse, Claim, Finish, Join, Length, Queues
-from sidecar.wire.settings import Store as StoreSettings
+from sidecar.adapters.redis.links import links_of
+from sidecar.adapters.redis.queues import RedisQueues
+from sidecar.adapters.redis.store import RedisStore
+from sidecar.service.ports.calls import Refused, Unavailable
+from sidecar.service.ports.store import Append, Browse, Claim, Finish, Join, Length, Queues
+from sidecar.wire.settings.settings import Store as StoreSettings
 from tests.adapters.servers import Server
 from tests.service.memory import MemoryStore
 from tests.service.queues import MemoryQueues

@@ -1,4 +1,4 @@
-"""The store keeps the promise of the lattice: its script against `domain.lattice.join`."""
+"""The store keeps the promise of the lattice: its script against `domain.values.lattice.join`."""
 
 import shutil
 import subprocess
@@ -11,10 +11,10 @@ import redis
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.adapters.redis_batch import Item, exchange, judge
-from sidecar.adapters.redis_commands import decode_news
-from sidecar.domain.lattice import BOUNDS, Record, join, join_all
-from sidecar.service.store import Index, Join, Joined, Load, Loaded
+from sidecar.adapters.redis.batch import Item, exchange, judge
+from sidecar.adapters.redis.commands import decode_news
+from sidecar.domain.values.lattice import BOUNDS, Record, join, join_all
+from sidecar.service.ports.store import Index, Join, Joined, Load, Loaded
 from tests.adapters.servers import serving
 
 FAR = 4_000_000_000_000

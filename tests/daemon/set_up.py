@@ -12,9 +12,9 @@ from mmdb_writer import MMDBWriter
 from netaddr import IPSet
 
 from sidecar.adapters.clock import now
-from sidecar.daemon.examining import Examination, examine
+from sidecar.daemon.configuration.examination import Examination, examine
 from sidecar.demo.geography import build
-from sidecar.domain.diagnosis import Diagnosis
+from sidecar.domain.explanation.diagnosis import Diagnosis
 from tests.adapters.identity import AUDIENCE, Answer, Provider, Signer, key_set
 from tests.adapters.servers import PASSWORD, USER, Server
 

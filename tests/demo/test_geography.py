@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.adapters.geography import Geography
+from sidecar.adapters.geography.geography import Geography
 from sidecar.demo import geography as demo
-from sidecar.wire import settings
+from sidecar.wire.settings import settings
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sidecar.wire.ext_authz import PASSED_ON
-from sidecar.wire.settings import Gateway
+from sidecar.wire.grpc.ext_authz import PASSED_ON
+from sidecar.wire.settings.settings import Gateway
 from tests.system.gateways.programs import GATEWAYS
 
 HERE = Path(__file__).parents[2] / "deploy" / "gateways"

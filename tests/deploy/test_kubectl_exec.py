@@ -18,7 +18,7 @@ import httpx
 import pytest
 import redis
 
-from sidecar.adapters.redis_links import call
+from sidecar.adapters.redis.links import call
 from tests.adapters.servers import free_ports, serving
 from tests.deploy.test_dockerfile import the as instruction
 from tests.deploy.test_kubernetes import DEPLOY, Manifest, pod, rendered, sidecar, the

@@ -11,9 +11,9 @@ import msgspec
 import pytest
 import yaml
 
-from sidecar.service.health import CONDITIONS, Health
-from sidecar.wire.memory_shares import shares_of
-from sidecar.wire.settings import Settings
+from sidecar.service.admin.health import CONDITIONS, Health
+from sidecar.wire.config.memory_shares import shares_of
+from sidecar.wire.settings.settings import Settings
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "k8s"
 VARIANTS = ("base", "overlays/example")

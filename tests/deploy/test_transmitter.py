@@ -5,7 +5,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from sidecar.wire.config import read_settings
+from sidecar.wire.config.reading import read_settings
 from tests.deploy.test_kubernetes import Manifest, rendered, the
 
 

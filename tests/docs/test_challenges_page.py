@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sidecar.wire.problems import Problem
+from sidecar.wire.http.problems import Problem
 
 PAGE = (Path(__file__).parents[2] / "docs/challenges.md").read_text()
 

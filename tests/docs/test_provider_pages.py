@@ -10,9 +10,9 @@ import yaml
 
 from docs import generate
 from sidecar.cli.main import main
-from sidecar.domain.assurance import Ladder
-from sidecar.wire.claims import Need, token_of, validity_of
-from sidecar.wire.config import read_settings
+from sidecar.domain.values.assurance import Ladder
+from sidecar.wire.config.reading import read_settings
+from sidecar.wire.tokens.claims import Need, token_of, validity_of
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(generate.PROVIDERS.parent.glob("*.md"))

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from docs import generate
-from sidecar.wire.conditions import Conditions, World
-from sidecar.wire.config import read_settings
-from sidecar.wire.leaves import Leaves
-from sidecar.wire.policyfile import read_policies
-from sidecar.wire.positions import Problems
-from sidecar.wire.settings import Settings
-from sidecar.wire.shapes import struct_type
+from sidecar.wire.config.reading import read_settings
+from sidecar.wire.policies.conditions import Conditions, World
+from sidecar.wire.policies.policy_files import read_policies
+from sidecar.wire.settings.settings import Settings
+from sidecar.wire.yaml.nodes import Leaves
+from sidecar.wire.yaml.structs import struct_type
+from sidecar.wire.yaml.tree import Problems
 
 ROOT = Path(__file__).parents[2]
 POLICIES = (ROOT / "docs/reference/policies.md").read_text()

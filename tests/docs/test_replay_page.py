@@ -7,9 +7,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from sidecar.wire import replay_report
-from sidecar.wire.recording_columns import read_columns
-from sidecar.wire.recordings import Occurrence, read_line
+from sidecar.tuning.recording.csv_columns import read_columns
+from sidecar.tuning.recording.occurrences import Occurrence, read_line
+from sidecar.tuning.report import report as replay_report
 
 PAGE = (Path(__file__).parents[2] / "docs/replay.md").read_text()
 LINES = [

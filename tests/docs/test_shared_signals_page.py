@@ -3,11 +3,11 @@
 import re
 from pathlib import Path
 
-from sidecar.domain.risk import default_weights
-from sidecar.service.reception_records import SetOutcome
-from sidecar.wire.config import read_settings
-from sidecar.wire.security_event_names import Fault
-from sidecar.wire.security_events import URIS, name_of
+from sidecar.domain.session.risk import default_weights
+from sidecar.service.observations.receiver import SetOutcome
+from sidecar.shared_signals.wire.security_events import URIS, name_of
+from sidecar.wire.config.reading import read_settings
+from sidecar.wire.events.security_event_names import Fault
 
 PAGE = (Path(__file__).parents[2] / "docs" / "shared-signals.md").read_text()
 

@@ -3,8 +3,8 @@
 import re
 
 from docs import generate
-from sidecar.wire.config import read_settings
-from sidecar.wire.settings import Settings
+from sidecar.wire.config.reading import read_settings
+from sidecar.wire.settings.settings import Settings
 
 PAGE = generate.SOURCES.read_text()
 RECEIVER = """

@@ -9,9 +9,8 @@ import datetime as dt
 import itertools
 from typing import NamedTuple
 
-from sidecar.domain.assurance import Authentication
-from sidecar.domain.conditions import is_strict
-from sidecar.domain.facts import (
+from sidecar.domain.evaluation.conditions import is_strict
+from sidecar.domain.facts.facts import (
     ClaimsSeen,
     ComplianceReported,
     DeviceBound,
@@ -25,8 +24,7 @@ from sidecar.domain.facts import (
     SignedIn,
     Spent,
 )
-from sidecar.domain.location import NotEvaluable, Place, travel
-from sidecar.domain.policy import (
+from sidecar.domain.policy.policy import (
     All,
     Anonymizer,
     AnyOf,
@@ -50,6 +48,8 @@ from sidecar.domain.policy import (
     TravelSpeed,
     UserRisk,
 )
+from sidecar.domain.values.assurance import Authentication
+from sidecar.domain.values.location import NotEvaluable, Place, travel
 from tests.domain.scenes import LADDER, STRENGTHS, WORLD, locations_of, network_of
 
 MICRO = 1_000_000

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 from hypothesis import strategies as st
 
-from sidecar.domain.facts import (
+from sidecar.domain.facts.facts import (
     AssuranceLowered,
     ClaimsSeen,
     ComplianceReported,
@@ -20,7 +20,7 @@ from sidecar.domain.facts import (
     Spent,
     StepUpAsked,
 )
-from sidecar.domain.policy import (
+from sidecar.domain.policy.policy import (
     All,
     Anonymizer,
     AnyOf,

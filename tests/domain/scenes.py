@@ -1,15 +1,15 @@
 """A small world for tests of the ground floor: three places, four levels, and a policy maker."""
 
-from sidecar.domain.assurance import Authentication, Ladder, Strength
-from sidecar.domain.evaluator import Evaluator
-from sidecar.domain.facts import ClaimsSeen, Fact, Scope, ShownWith, Sighted, SignedIn
-from sidecar.domain.location import Place
-from sidecar.domain.policy import Condition, Grant, Policy, Selection
-from sidecar.domain.risk import Rating, Thresholds, Weight
-from sidecar.domain.scene import World
-from sidecar.domain.session import Surroundings
-from sidecar.domain.stamp import Stamp, at
-from sidecar.wire.settings import Assurance
+from sidecar.domain.evaluation.evaluator import Evaluator
+from sidecar.domain.facts.facts import ClaimsSeen, Fact, Scope, ShownWith, Sighted, SignedIn
+from sidecar.domain.policy.policy import Condition, Grant, Policy, Selection
+from sidecar.domain.session.fold import Surroundings
+from sidecar.domain.session.risk import Rating, Thresholds, Weight
+from sidecar.domain.session.scene import World
+from sidecar.domain.values.assurance import Authentication, Ladder, Strength
+from sidecar.domain.values.location import Place
+from sidecar.domain.values.stamp import Stamp, at
+from sidecar.wire.settings.settings import Assurance
 
 BERLIN = Place(
     country="DE", region="DE-BE", asn=64496, latitude=52.52, longitude=13.40, accuracy_km=20

@@ -3,14 +3,14 @@
 import msgspec
 import pytest
 
-from sidecar.domain.evaluator import Evaluator
-from sidecar.domain.explaining import explain_call
-from sidecar.domain.explanation import Outcome
-from sidecar.domain.facts import ClaimsSeen, Fact, Revoked, Scope
-from sidecar.domain.policy import Assignment, Policy, Principals, Selection
-from sidecar.domain.stamp import MICROSECONDS
-from sidecar.domain.standing import Standing
-from sidecar.domain.stepping import Stepper
+from sidecar.domain.evaluation.evaluator import Evaluator
+from sidecar.domain.evaluation.incremental import Stepper
+from sidecar.domain.explanation.explain import explain_call
+from sidecar.domain.explanation.explanation import Outcome
+from sidecar.domain.facts.facts import ClaimsSeen, Fact, Revoked, Scope
+from sidecar.domain.policy.policy import Assignment, Policy, Principals, Selection
+from sidecar.domain.session.standing import Standing
+from sidecar.domain.values.stamp import MICROSECONDS
 from tests.domain.scenes import WORLD, established, evaluator, policy, stamp
 
 C1 = frozenset({"c1"})

@@ -7,10 +7,10 @@ nor does what a call shows later count as older for it.
 import msgspec
 import pytest
 
-from sidecar.domain.decision import Verdict, decide
-from sidecar.domain.evaluator import Evaluator
-from sidecar.domain.facts import AgentSeen, DeviceBound, Fact, NetworkReported, Seen
-from sidecar.domain.policy import (
+from sidecar.domain.evaluation.decision import Verdict, decide
+from sidecar.domain.evaluation.evaluator import Evaluator
+from sidecar.domain.facts.facts import AgentSeen, DeviceBound, Fact, NetworkReported, Seen
+from sidecar.domain.policy.policy import (
     Changed,
     Circumstance,
     Condition,
@@ -18,9 +18,9 @@ from sidecar.domain.policy import (
     Selection,
     TravelSpeed,
 )
-from sidecar.domain.session import Surroundings
-from sidecar.domain.source import Source, Sources
-from sidecar.domain.stamp import MICROSECONDS
+from sidecar.domain.session.fold import Surroundings
+from sidecar.domain.sources.source import Source, Sources
+from sidecar.domain.values.stamp import MICROSECONDS
 from tests.domain.scenes import (
     AWAY,
     FAR,

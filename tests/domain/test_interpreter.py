@@ -5,16 +5,16 @@ from collections.abc import Iterator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.domain.assurance import Authentication
-from sidecar.domain.conditions import is_strict
-from sidecar.domain.facts import DeviceBound, Fact, SignedIn
-from sidecar.domain.lifetime import LIFETIME
-from sidecar.domain.location import Place
-from sidecar.domain.policy import Policy
-from sidecar.domain.scene import CalledFrom
-from sidecar.domain.spending import Proof, Purse, due
-from sidecar.domain.stamp import MICROSECONDS
-from sidecar.domain.standing import Demand, Standing
+from sidecar.domain.evaluation.conditions import is_strict
+from sidecar.domain.facts.facts import DeviceBound, Fact, SignedIn
+from sidecar.domain.policy.policy import Policy
+from sidecar.domain.session.lifetime import LIFETIME
+from sidecar.domain.session.scene import CalledFrom
+from sidecar.domain.session.single_use import Proof, Purse, due
+from sidecar.domain.session.standing import Demand, Standing
+from sidecar.domain.values.assurance import Authentication
+from sidecar.domain.values.location import Place
+from sidecar.domain.values.stamp import MICROSECONDS
 from tests.domain import random_policies
 from tests.domain.interpreter import Interpreter
 from tests.domain.scenes import AWAY, FAR, HOME, PLACES, WORLD, established, evaluator, sighted

@@ -6,14 +6,14 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.domain.assurance import Authentication
-from sidecar.domain.decision import Verdict, decide
-from sidecar.domain.evaluator import Evaluator
-from sidecar.domain.facts import DeviceBound, Fact, SignedIn
-from sidecar.domain.policy import Changed, Circumstance, Policy, SessionControls
-from sidecar.domain.presented import Presented
-from sidecar.domain.stamp import MICROSECONDS
-from sidecar.domain.state import EARLIER_BOUND, Checkpoint
+from sidecar.domain.evaluation.decision import Verdict, decide
+from sidecar.domain.evaluation.evaluator import Evaluator
+from sidecar.domain.facts.facts import DeviceBound, Fact, SignedIn
+from sidecar.domain.policy.policy import Changed, Circumstance, Policy, SessionControls
+from sidecar.domain.session.presented import Presented
+from sidecar.domain.session.state import EARLIER_BOUND, Checkpoint
+from sidecar.domain.values.assurance import Authentication
+from sidecar.domain.values.stamp import MICROSECONDS
 from tests.domain import random_policies
 from tests.domain.scenes import (
     AWAY,

@@ -8,9 +8,9 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.domain.decision import Verdict, decide
-from sidecar.domain.evaluator import Evaluator
-from sidecar.domain.facts import (
+from sidecar.domain.evaluation.decision import Verdict, decide
+from sidecar.domain.evaluation.evaluator import Evaluator
+from sidecar.domain.facts.facts import (
     ComplianceReported,
     DeviceBound,
     Fact,
@@ -18,8 +18,7 @@ from sidecar.domain.facts import (
     Scope,
     SignalRaised,
 )
-from sidecar.domain.lattice import join_all
-from sidecar.domain.policy import (
+from sidecar.domain.policy.policy import (
     Device,
     Policy,
     Principals,
@@ -29,10 +28,11 @@ from sidecar.domain.policy import (
     Signals,
     UserRisk,
 )
-from sidecar.domain.session import Surroundings
-from sidecar.domain.source import Source, Sources
-from sidecar.domain.stamp import MICROSECONDS
-from sidecar.wire.records import decode_facts, encode_facts
+from sidecar.domain.session.fold import Surroundings
+from sidecar.domain.sources.source import Source, Sources
+from sidecar.domain.values.lattice import join_all
+from sidecar.domain.values.stamp import MICROSECONDS
+from sidecar.wire.store.records import decode_facts, encode_facts
 from tests.domain import random_policies
 from tests.domain.scenes import LADDER, WORLD, established, network_of, policy
 from tests.domain.scenes import stamp as at

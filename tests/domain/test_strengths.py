@@ -6,18 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.domain.assurance import (
+from sidecar.domain.evaluation.decision import Decision, Verdict, decide
+from sidecar.domain.explanation.explain import explain_call
+from sidecar.domain.facts.facts import AssuranceLowered, Fact
+from sidecar.domain.policy.policy import Changed, Circumstance, Grant, Policy, SessionControls
+from sidecar.domain.values.assurance import (
     DEFAULT_LEVELS,
     Authentication,
     Ladder,
     Requirement,
     Strength,
 )
-from sidecar.domain.decision import Decision, Verdict, decide
-from sidecar.domain.explaining import explain_call
-from sidecar.domain.facts import AssuranceLowered, Fact
-from sidecar.domain.policy import Changed, Circumstance, Grant, Policy, SessionControls
-from sidecar.domain.stamp import MICROSECONDS
+from sidecar.domain.values.stamp import MICROSECONDS
 from tests.domain.scenes import (
     AWAY,
     HOME,

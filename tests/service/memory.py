@@ -7,33 +7,33 @@ from dataclasses import dataclass, field
 
 import trio
 
-from sidecar.domain.assurance import Authentication
-from sidecar.domain.evaluator import Evaluator
-from sidecar.domain.lattice import Record, join
-from sidecar.domain.location import Place
-from sidecar.domain.loss import ALL_SLOTS
-from sidecar.domain.policy import Policy
-from sidecar.domain.session import Surroundings
-from sidecar.domain.signal import Signal
-from sidecar.domain.source import Sources
-from sidecar.domain.stamp import MICROSECONDS
-from sidecar.service.announcing import Announcer, Outbox
-from sidecar.service.answers import Accepted, Answer, Call, Refused, Unavailable
-from sidecar.service.backlog import STALE, Outlook, Taken
-from sidecar.service.budget import Budget
-from sidecar.service.check import Checker
-from sidecar.service.deadletters import DeadLetters
-from sidecar.service.fan_out import FanOut
-from sidecar.service.guarding import Guard
-from sidecar.service.inspection import Inspector
-from sidecar.service.intake import Intake
-from sidecar.service.observations import Marked, Observation
-from sidecar.service.rescore import Rescorer
-from sidecar.service.resweep import Resweeper
-from sidecar.service.saver import Saver
-from sidecar.service.settling import Settler
-from sidecar.service.spending import Spender
-from sidecar.service.store import (
+from sidecar.domain.evaluation.evaluator import Evaluator
+from sidecar.domain.facts.signal import Signal
+from sidecar.domain.policy.policy import Policy
+from sidecar.domain.session.fold import Surroundings
+from sidecar.domain.sources.source import Sources
+from sidecar.domain.values.assurance import Authentication
+from sidecar.domain.values.lattice import Record, join
+from sidecar.domain.values.location import Place
+from sidecar.domain.values.loss import ALL_SLOTS
+from sidecar.domain.values.stamp import MICROSECONDS
+from sidecar.service.admin.inspection import Inspector
+from sidecar.service.audit.announcer import Announcer, Outbox
+from sidecar.service.audit.auditor import Rescorer
+from sidecar.service.audit.backlog import STALE, Outlook, Taken
+from sidecar.service.audit.fan_out import FanOut
+from sidecar.service.audit.prompt_budget import Budget
+from sidecar.service.audit.rescore_all import Resweeper
+from sidecar.service.audit.sweep import Sweeper
+from sidecar.service.checks.checker import Checker
+from sidecar.service.checks.single_use import Spender
+from sidecar.service.intake.dead_letters import DeadLetters
+from sidecar.service.intake.fleet_ack import Settler
+from sidecar.service.intake.intake import Intake
+from sidecar.service.intake.worklog import WorkLog
+from sidecar.service.observations.observations import Marked, Observation
+from sidecar.service.ports.calls import Accepted, Answer, Call, Refused, Unavailable
+from sidecar.service.ports.store import (
     MEMBERS_BOUND,
     Join,
     Joined,
@@ -44,15 +44,15 @@ from sidecar.service.store import (
     Shard,
     Vitals,
 )
-from sidecar.service.sweep import Sweeper
-from sidecar.service.view import View
-from sidecar.service.watching import Watches
-from sidecar.service.worklog import WorkLog
-from sidecar.wire.claims import Flaw, InvalidToken, Token
-from sidecar.wire.losses import slot_of
-from sidecar.wire.naming import Names
-from sidecar.wire.paths import Routes
-from sidecar.wire.settings import App, Context, Eviction, Route, Sessions, Settings
+from sidecar.service.view.store_epoch import Guard
+from sidecar.service.view.view import View
+from sidecar.service.view.watchers import Watches
+from sidecar.service.view.write_back import Saver
+from sidecar.wire.routes.routes import Routes
+from sidecar.wire.settings.settings import App, Context, Eviction, Route, Sessions, Settings
+from sidecar.wire.store.keys import Names
+from sidecar.wire.store.losses import slot_of
+from sidecar.wire.tokens.claims import Flaw, InvalidToken, Token
 from tests.domain.scenes import PLACES, WORLD, network_of
 from tests.service.queues import MemoryQueues
 

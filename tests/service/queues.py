@@ -3,8 +3,8 @@
 import itertools
 from collections.abc import Callable
 
-from sidecar.service.answers import Unavailable
-from sidecar.service.store import (
+from sidecar.service.ports.calls import Unavailable
+from sidecar.service.ports.store import (
     Append,
     Appended,
     Browse,

@@ -6,22 +6,22 @@ from typing import Any
 
 import msgspec
 
-from sidecar.adapters.prefixes import load
+from sidecar.adapters.geography.networks import load
 from sidecar.cli.replay_sets import policy_sets
-from sidecar.daemon.configuration import Configuration, claims_of, evaluator_of
-from sidecar.domain.stamp import MICROSECONDS
-from sidecar.service import replay_figures
-from sidecar.service.replay import Counting, Replay
-from sidecar.service.replay_order import Ordering
-from sidecar.service.replay_passage import Model
-from sidecar.service.replay_reading import Reading, Source
-from sidecar.service.replay_timeline import nowhere
-from sidecar.wire import replay_report
-from sidecar.wire.config import read_settings
-from sidecar.wire.paths import Routes
-from sidecar.wire.policyfile import read_policies
-from sidecar.wire.recording_format_names import Format
-from sidecar.wire.replay_report import Report
+from sidecar.daemon.configuration.loading import Configuration, claims_of, evaluator_of
+from sidecar.domain.values.stamp import MICROSECONDS
+from sidecar.tuning.formats.format_names import Format
+from sidecar.tuning.recording.ordering import Ordering
+from sidecar.tuning.recording.reader import Reading, Source
+from sidecar.tuning.replay import figures as replay_figures
+from sidecar.tuning.replay.passage import Model
+from sidecar.tuning.replay.replay import Counting, Replay
+from sidecar.tuning.replay.timeline import nowhere
+from sidecar.tuning.report import report as replay_report
+from sidecar.tuning.report.report import Report
+from sidecar.wire.config.reading import read_settings
+from sidecar.wire.policies.policy_files import read_policies
+from sidecar.wire.routes.routes import Routes
 
 SETTINGS = """\
 app: {id: payroll}

@@ -2,14 +2,14 @@
 
 import io
 
-from sidecar.adapters.logs import Lines
-from sidecar.adapters.telemetry import Telemetry
-from sidecar.domain.decision import Verdict
-from sidecar.domain.policy import Changed, Circumstance
-from sidecar.service.inspection import SessionQuery
-from sidecar.service.observations import Cleared, Marked
-from sidecar.service.sweep import Sweeper
-from sidecar.wire.settings import Settings
+from sidecar.adapters.telemetry.logs import Lines
+from sidecar.adapters.telemetry.telemetry import Telemetry
+from sidecar.domain.evaluation.decision import Verdict
+from sidecar.domain.policy.policy import Changed, Circumstance
+from sidecar.service.admin.inspection import SessionQuery
+from sidecar.service.audit.sweep import Sweeper
+from sidecar.service.observations.observations import Cleared, Marked
+from sidecar.wire.settings.settings import Settings
 from tests.domain.scenes import AWAY, policy
 from tests.service.memory import MemoryStore, Pod, Tokens
 from tests.service.replaying import begin, call, replay

@@ -2,10 +2,10 @@
 
 import msgspec
 
-from sidecar.domain.policy import Changed, Circumstance, Selection
-from sidecar.domain.signal import SessionRevoked, Subject
-from sidecar.domain.stamp import at
-from sidecar.service.answers import Answer, Call, Verdict
+from sidecar.domain.facts.signal import SessionRevoked, Subject
+from sidecar.domain.policy.policy import Changed, Circumstance, Selection
+from sidecar.domain.values.stamp import at
+from sidecar.service.ports.calls import Answer, Call, Verdict
 from tests.domain.scenes import AWAY, HOME, policy
 from tests.service.memory import SETTINGS, MemoryStore, Pod, Tokens
 

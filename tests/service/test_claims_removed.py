@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.domain.facts import ClaimsSeen, Fact, Scope
-from sidecar.domain.policy import (
+from sidecar.domain.facts.facts import ClaimsSeen, Fact, Scope
+from sidecar.domain.facts.signal import RiskLevelChange, Subject
+from sidecar.domain.policy.policy import (
     Assignment,
     Changed,
     Circumstance,
@@ -25,12 +26,11 @@ from sidecar.domain.policy import (
     SessionRisk,
     UserRisk,
 )
-from sidecar.domain.signal import RiskLevelChange, Subject
-from sidecar.domain.stamp import at
-from sidecar.service.answers import Call, Verdict
-from sidecar.service.reporting import SEVERITY
-from sidecar.wire.claims import InvalidToken, token_of
-from sidecar.wire.settings import Issuer
+from sidecar.domain.values.stamp import at
+from sidecar.service.checks.trial_records import SEVERITY
+from sidecar.service.ports.calls import Call, Verdict
+from sidecar.wire.settings.settings import Issuer
+from sidecar.wire.tokens.claims import InvalidToken, token_of
 from tests.domain.random_policies import GRANTS
 from tests.domain.scenes import AWAY, HOME, established, evaluator
 from tests.service.memory import SETTINGS, MemoryStore, Pod, Tokens

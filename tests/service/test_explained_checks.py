@@ -3,11 +3,11 @@
 import msgspec
 import pytest
 
-from sidecar.domain.policy import Changed, Circumstance, Policy, Selection, State
-from sidecar.service.answers import Verdict
-from sidecar.service.inspection import ExplainQuery, InvalidQuery
-from sidecar.service.observations import Checked, ReportedOnly
-from sidecar.wire.settings import Context, Log, Settings
+from sidecar.domain.policy.policy import Changed, Circumstance, Policy, Selection, State
+from sidecar.service.admin.inspection import ExplainQuery, InvalidQuery
+from sidecar.service.observations.observations import Checked, ReportedOnly
+from sidecar.service.ports.calls import Verdict
+from sidecar.wire.settings.settings import Context, Log, Settings
 from tests.domain.scenes import AWAY, policy
 from tests.service.memory import SETTINGS, MemoryStore, Pod, Tokens
 

@@ -4,14 +4,14 @@ import msgspec
 import pytest
 import trio
 
-from sidecar.domain.policy import RiskLevel, UserRisk
-from sidecar.domain.signal import RiskLevelChange, SessionEstablished, SessionRevoked, Subject
-from sidecar.domain.stamp import at
-from sidecar.service.answers import Call, Verdict
-from sidecar.service.observations import WorkerFailed
-from sidecar.wire.claims import Token
-from sidecar.wire.naming import digest
-from sidecar.wire.settings import Context, Resilience
+from sidecar.domain.facts.signal import RiskLevelChange, SessionEstablished, SessionRevoked, Subject
+from sidecar.domain.policy.policy import RiskLevel, UserRisk
+from sidecar.domain.values.stamp import at
+from sidecar.service.observations.observations import WorkerFailed
+from sidecar.service.ports.calls import Call, Verdict
+from sidecar.wire.settings.settings import Context, Resilience
+from sidecar.wire.store.keys import digest
+from sidecar.wire.tokens.claims import Token
 from tests.domain.scenes import policy
 from tests.service.memory import SETTINGS, MemoryStore, Pod, Tokens
 

@@ -4,8 +4,18 @@ import msgspec
 import pytest
 import trio
 
-from sidecar.domain.evaluator import Evaluator
-from sidecar.domain.policy import (
+from sidecar.domain.evaluation.evaluator import Evaluator
+from sidecar.domain.facts.signal import (
+    AssuranceLevelChange,
+    DeviceComplianceChange,
+    NetworkChange,
+    RiskLevelChange,
+    RiskSignal,
+    SessionEstablished,
+    SessionRevoked,
+    Subject,
+)
+from sidecar.domain.policy.policy import (
     Assignment,
     Changed,
     Circumstance,
@@ -20,28 +30,18 @@ from sidecar.domain.policy import (
     Selection,
     UserRisk,
 )
-from sidecar.domain.session import Surroundings
-from sidecar.domain.signal import (
-    AssuranceLevelChange,
-    DeviceComplianceChange,
-    NetworkChange,
-    RiskLevelChange,
-    RiskSignal,
-    SessionEstablished,
-    SessionRevoked,
-    Subject,
-)
-from sidecar.domain.stamp import at
-from sidecar.service.answers import Verdict
-from sidecar.service.inspection import SessionQuery
-from sidecar.service.observations import (
+from sidecar.domain.session.fold import Surroundings
+from sidecar.domain.values.stamp import at
+from sidecar.service.admin.inspection import SessionQuery
+from sidecar.service.observations.observations import (
     BreakGlassUsed,
     Cleared,
     ClearReason,
     Marked,
     RevokedSession,
 )
-from sidecar.wire.settings import Context, ProofOf, Resilience
+from sidecar.service.ports.calls import Verdict
+from sidecar.wire.settings.settings import Context, ProofOf, Resilience
 from tests.domain.scenes import AWAY, HOME, network_of, policy
 from tests.service.memory import SETTINGS, MemoryStore, Pod, Tokens
 

@@ -9,8 +9,7 @@ from typing import get_args
 
 import pytest
 
-from sidecar.daemon.rehearsing import read_stage
-from sidecar.domain.policy import (
+from sidecar.domain.policy.policy import (
     COMPLIANT_DEVICE,
     All,
     AnyOf,
@@ -24,8 +23,9 @@ from sidecar.domain.policy import (
     SessionControls,
     State,
 )
-from sidecar.service.scenarios import Played, play
-from sidecar.wire.scenariofile import Scenario, read_scenarios
+from sidecar.tuning.scenario.files import Scenario, read_scenarios
+from sidecar.tuning.scenario.play import Played, play
+from sidecar.tuning.scenario.stage import read_stage
 
 HERE = Path(__file__).parents[1] / "cases/language"
 CONFIGURATION, STAGE = read_stage(HERE / "sidecar.yaml", {})

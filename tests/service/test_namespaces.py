@@ -6,8 +6,7 @@ import msgspec
 import pytest
 import trio
 
-from sidecar.domain.policy import RiskLevel, UserRisk
-from sidecar.domain.signal import (
+from sidecar.domain.facts.signal import (
     AssuranceLevelChange,
     DeviceComplianceChange,
     NetworkChange,
@@ -19,13 +18,14 @@ from sidecar.domain.signal import (
     Signal,
     Subject,
 )
-from sidecar.domain.source import Source, Sources
-from sidecar.domain.stamp import at
-from sidecar.service.answers import Call, Verdict
-from sidecar.service.inspection import InvalidQuery, SessionQuery
-from sidecar.wire.events import InvalidSignal
-from sidecar.wire.records import event_field
-from sidecar.wire.settings import Issuer, Tokens
+from sidecar.domain.policy.policy import RiskLevel, UserRisk
+from sidecar.domain.sources.source import Source, Sources
+from sidecar.domain.values.stamp import at
+from sidecar.service.admin.inspection import InvalidQuery, SessionQuery
+from sidecar.service.ports.calls import Call, Verdict
+from sidecar.wire.events.events import InvalidSignal
+from sidecar.wire.settings.settings import Issuer, Tokens
+from sidecar.wire.store.records import event_field
 from tests.domain.scenes import policy
 from tests.service.memory import SETTINGS, MemoryStore, Pod
 from tests.service.memory import Tokens as Known

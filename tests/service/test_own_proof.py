@@ -6,7 +6,14 @@ And that counts as of the earlier of its `auth_time` and the moment it was first
 import msgspec
 import pytest
 
-from sidecar.domain.policy import (
+from sidecar.domain.facts.signal import (
+    RiskLevelChange,
+    SessionEstablished,
+    SessionPresented,
+    SessionRevoked,
+    Subject,
+)
+from sidecar.domain.policy.policy import (
     Changed,
     Circumstance,
     EveryTime,
@@ -15,20 +22,13 @@ from sidecar.domain.policy import (
     RiskLevel,
     UserRisk,
 )
-from sidecar.domain.policy import SessionControls as Controls
-from sidecar.domain.presented import Presented
-from sidecar.domain.signal import (
-    RiskLevelChange,
-    SessionEstablished,
-    SessionPresented,
-    SessionRevoked,
-    Subject,
-)
-from sidecar.domain.stamp import at
-from sidecar.service.answers import Call, Verdict
-from sidecar.service.inspection import ExplainQuery
-from sidecar.wire.context_policies import context_policies
-from sidecar.wire.settings import AppChallenges, Context, ProofOf, Requires, Settings
+from sidecar.domain.policy.policy import SessionControls as Controls
+from sidecar.domain.session.presented import Presented
+from sidecar.domain.values.stamp import at
+from sidecar.service.admin.inspection import ExplainQuery
+from sidecar.service.ports.calls import Call, Verdict
+from sidecar.wire.policies.context_policies import context_policies
+from sidecar.wire.settings.settings import AppChallenges, Context, ProofOf, Requires, Settings
 from tests.domain.scenes import AWAY, HOME, policy
 from tests.service.memory import SETTINGS, MemoryStore, Pod, Tokens
 

@@ -5,9 +5,9 @@ from itertools import islice
 import pytest
 
 from benchmarks.recordings import recording
-from sidecar.wire.replay_report import SetFigures
+from sidecar.tuning.report.report import SetFigures
 from tests.service.replaying import SETTINGS, replay
-from tests.service.test_replay import POLICIES
+from tests.tuning.replay.test_replay import POLICIES
 
 LINES = list(islice(recording(seed=13, users=15, carriers=False), 2500))
 ENFORCED = POLICIES.replace("    state: report-only\n", "")

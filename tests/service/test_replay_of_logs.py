@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from sidecar.adapters.logs import Lines
-from sidecar.adapters.telemetry import Telemetry
-from sidecar.domain.assurance import Authentication
-from sidecar.service.observations import Checked
-from sidecar.wire.recordings import Occurrence, read_line
-from sidecar.wire.settings import Log, Settings
+from sidecar.adapters.telemetry.logs import Lines
+from sidecar.adapters.telemetry.telemetry import Telemetry
+from sidecar.domain.values.assurance import Authentication
+from sidecar.service.observations.observations import Checked
+from sidecar.tuning.recording.occurrences import Occurrence, read_line
+from sidecar.wire.settings.settings import Log, Settings
 from tests.domain.scenes import AWAY, policy
 from tests.service.memory import SETTINGS, MemoryStore, Pod, Tokens
 from tests.service.replaying import replay

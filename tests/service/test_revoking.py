@@ -2,9 +2,9 @@
 
 import pytest
 
-from sidecar.domain.signal import SessionRevoked, Subject
-from sidecar.domain.stamp import at
-from sidecar.service.answers import Verdict
+from sidecar.domain.facts.signal import SessionRevoked, Subject
+from sidecar.domain.values.stamp import at
+from sidecar.service.ports.calls import Verdict
 from tests.service.memory import MemoryStore, Pod, Tokens
 
 

@@ -4,20 +4,20 @@ from typing import Any
 
 import pytest
 
-from sidecar.domain.evaluator import Evaluator
-from sidecar.domain.facts import RiskReported
-from sidecar.domain.location import Place
-from sidecar.domain.meaning import meaning_of
-from sidecar.domain.policy import RiskLevel, UserRisk
-from sidecar.domain.session import Surroundings
-from sidecar.domain.signal import RiskLevelChange, SessionRevoked, Subject
-from sidecar.domain.stamp import at
-from sidecar.service.answers import Verdict
-from sidecar.service.assembly import assemble
-from sidecar.service.observations import Buried, Marked
-from sidecar.service.worklog import OVERDUE
-from sidecar.wire.naming import digest
-from sidecar.wire.records import encode_facts
+from sidecar.domain.evaluation.evaluator import Evaluator
+from sidecar.domain.facts.facts import RiskReported
+from sidecar.domain.facts.from_signal import meaning_of
+from sidecar.domain.facts.signal import RiskLevelChange, SessionRevoked, Subject
+from sidecar.domain.policy.policy import RiskLevel, UserRisk
+from sidecar.domain.session.fold import Surroundings
+from sidecar.domain.values.location import Place
+from sidecar.domain.values.stamp import at
+from sidecar.service.intake.worklog import OVERDUE
+from sidecar.service.observations.observations import Buried, Marked
+from sidecar.service.ports.calls import Verdict
+from sidecar.service.view.fold_records import assemble
+from sidecar.wire.store.keys import digest
+from sidecar.wire.store.records import encode_facts
 from tests.domain.scenes import AWAY, HOME, WORLD, established, network_of, policy
 from tests.service.memory import MemoryStore, Pod, Tokens
 

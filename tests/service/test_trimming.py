@@ -3,16 +3,16 @@
 import msgspec
 import pytest
 
-from sidecar.domain.policy import Changed, Circumstance, Device, Signals
-from sidecar.domain.signal import (
+from sidecar.domain.facts.signal import (
     DeviceComplianceChange,
     NetworkChange,
     RiskSignal,
     SessionRevoked,
     Subject,
 )
-from sidecar.domain.stamp import at
-from sidecar.service.answers import Verdict
+from sidecar.domain.policy.policy import Changed, Circumstance, Device, Signals
+from sidecar.domain.values.stamp import at
+from sidecar.service.ports.calls import Verdict
 from tests.domain.scenes import AWAY, HOME, PLACES, policy
 from tests.service.memory import MemoryStore, Pod, Tokens
 

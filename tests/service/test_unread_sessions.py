@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from sidecar.domain.lattice import Record
-from sidecar.domain.policy import (
+from sidecar.domain.facts.signal import RiskLevelChange, SessionRevoked, Subject
+from sidecar.domain.policy.policy import (
     Assignment,
     Device,
     EveryTime,
@@ -17,12 +17,12 @@ from sidecar.domain.policy import (
     SessionControls,
     UserRisk,
 )
-from sidecar.domain.signal import RiskLevelChange, SessionRevoked, Subject
-from sidecar.domain.stamp import at
-from sidecar.service.answers import Verdict
-from sidecar.wire.context_policies import context_policies
-from sidecar.wire.paths import Routes
-from sidecar.wire.settings import Context, Requires, Resilience
+from sidecar.domain.values.lattice import Record
+from sidecar.domain.values.stamp import at
+from sidecar.service.ports.calls import Verdict
+from sidecar.wire.policies.context_policies import context_policies
+from sidecar.wire.routes.routes import Routes
+from sidecar.wire.settings.settings import Context, Requires, Resilience
 from tests.domain.scenes import AWAY, HOME, policy
 from tests.service.memory import SETTINGS, MemoryStore, Pod, Tokens
 

@@ -13,22 +13,8 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.domain.evaluator import Evaluator
-from sidecar.domain.policy import (
-    Assignment,
-    Changed,
-    Circumstance,
-    Device,
-    Networks,
-    Principals,
-    RiskLevel,
-    Selection,
-    SessionRisk,
-    TravelSpeed,
-    UserRisk,
-)
-from sidecar.domain.session import Surroundings
-from sidecar.domain.signal import (
+from sidecar.domain.evaluation.evaluator import Evaluator
+from sidecar.domain.facts.signal import (
     AssuranceLevelChange,
     CredentialChange,
     DeviceComplianceChange,
@@ -42,9 +28,23 @@ from sidecar.domain.signal import (
     Subject,
     TokenClaimsChange,
 )
-from sidecar.domain.source import Source, Sources
-from sidecar.domain.stamp import Stamp, at
-from sidecar.service.answers import Call
+from sidecar.domain.policy.policy import (
+    Assignment,
+    Changed,
+    Circumstance,
+    Device,
+    Networks,
+    Principals,
+    RiskLevel,
+    Selection,
+    SessionRisk,
+    TravelSpeed,
+    UserRisk,
+)
+from sidecar.domain.session.fold import Surroundings
+from sidecar.domain.sources.source import Source, Sources
+from sidecar.domain.values.stamp import Stamp, at
+from sidecar.service.ports.calls import Call
 from tests.domain.scenes import AWAY, FAR, HOME, WORLD, network_of, policy
 from tests.service.memory import MemoryStore, Pod, Tokens
 from tests.service.test_namespaces import OURS, THEIRS, issuers

@@ -5,13 +5,13 @@ from typing import Any, TypeAlias
 import redis
 
 from sidecar.adapters.clock import now
-from sidecar.domain.location import Place
-from sidecar.domain.meaning import meaning_of
-from sidecar.domain.policy import RiskLevel
-from sidecar.domain.signal import RiskLevelChange, SessionEstablished, Signal, Subject
-from sidecar.domain.stamp import at
-from sidecar.wire.naming import Names, session_name
-from sidecar.wire.records import (
+from sidecar.domain.facts.from_signal import meaning_of
+from sidecar.domain.facts.signal import RiskLevelChange, SessionEstablished, Signal, Subject
+from sidecar.domain.policy.policy import RiskLevel
+from sidecar.domain.values.location import Place
+from sidecar.domain.values.stamp import at
+from sidecar.wire.store.keys import Names, session_name
+from sidecar.wire.store.records import (
     WHO_ISSUER,
     WHO_SESSION,
     WHO_USER,

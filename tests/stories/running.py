@@ -21,15 +21,15 @@ import trio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from sidecar.adapters.clock import now
-from sidecar.adapters.prefixes import load
-from sidecar.daemon.configuration import Configuration, claims_of, evaluator_of
+from sidecar.adapters.geography.networks import load
+from sidecar.daemon.configuration.loading import Configuration, claims_of, evaluator_of
 from sidecar.daemon.serving import Addresses, Daemon
 from sidecar.demo.geography import Databases, build
-from sidecar.domain.facts import SIGNALS
-from sidecar.domain.policy import Policy
-from sidecar.domain.signal import Signal
-from sidecar.wire.paths import Routes
-from sidecar.wire.settings import (
+from sidecar.domain.facts.facts import SIGNALS
+from sidecar.domain.facts.signal import Signal
+from sidecar.domain.policy.policy import Policy
+from sidecar.wire.routes.routes import Routes
+from sidecar.wire.settings.settings import (
     Admin,
     App,
     Context,
@@ -49,7 +49,7 @@ from sidecar.wire.settings import (
     Tokens,
     Work,
 )
-from sidecar.wire.source_settings import SourceSettings
+from sidecar.wire.settings.sources import SourceSettings
 from tests.adapters.identity import Signer, key_set
 from tests.adapters.servers import PASSWORD, USER
 

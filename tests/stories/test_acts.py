@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from sidecar.cli.main import main
-from sidecar.domain.policy import RiskLevel, UserRisk
-from sidecar.wire.admin_settings import Operator
-from sidecar.wire.settings import Context, Settings
+from sidecar.domain.policy.policy import RiskLevel, UserRisk
+from sidecar.wire.settings.admin import Operator
+from sidecar.wire.settings.settings import Context, Settings
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
 from tests.stories.running import ISSUER, Client, Pods, eventually, running, token, unique

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from sidecar.domain.policy import Networks, Selection
+from sidecar.domain.policy.policy import Networks, Selection
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
 from tests.stories.running import CREDENTIAL, Pods, eventually, running, token, unique

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from sidecar.domain.policy import Networks, Selection
+from sidecar.domain.policy.policy import Networks, Selection
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
 from tests.stories.running import Pods, running, token, unique

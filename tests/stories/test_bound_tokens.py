@@ -9,16 +9,16 @@ import msgspec
 import pytest
 
 from sidecar.adapters.clock import now
-from sidecar.domain.policy import Signals
-from sidecar.wire.dpop import token_hash
-from sidecar.wire.jwks import thumbprint_of_client
-from sidecar.wire.settings import Gateway, Settings
-from sidecar.wire.token_settings import Binding, CertificateForm, Possession
+from sidecar.domain.policy.policy import Signals
+from sidecar.wire.settings.settings import Gateway, Settings
+from sidecar.wire.settings.tokens import Binding, CertificateForm, Possession
+from sidecar.wire.tokens.dpop import token_hash
+from sidecar.wire.tokens.jwks import thumbprint_of_client
 from tests.adapters.identity import Signer
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
 from tests.stories.running import Pods, running, token, unique
-from tests.wire.test_dpop import proof
+from tests.wire.tokens.test_dpop import proof
 
 POLICIES = (policy(Signals(frozenset({"token-binding-change"})), name="binding"),)
 HOST = "app.example"

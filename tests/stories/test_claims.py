@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from sidecar.adapters.clock import now
-from sidecar.domain.policy import (
+from sidecar.domain.policy.policy import (
     Assignment,
     Claims,
     Policy,
@@ -18,8 +18,8 @@ from sidecar.domain.policy import (
     Selection,
     UserRisk,
 )
-from sidecar.wire.settings import App, BreakGlass, Settings
-from sidecar.wire.token_settings import Absent, SessionNaming, Unknown
+from sidecar.wire.settings.settings import App, BreakGlass, Settings
+from sidecar.wire.settings.tokens import Absent, SessionNaming, Unknown
 from tests.domain.scenes import policy
 from tests.stories.running import ISSUER, SIGNER, Pods, running, unique
 

@@ -11,10 +11,10 @@ import httpx
 import msgspec
 import pytest
 
-from sidecar.wire.intake_settings import Intake, IntakeIssuer
-from sidecar.wire.receiver_settings import KnownTransmitter, Receiver
-from sidecar.wire.settings import Settings
-from sidecar.wire.transmitter_settings import Transmitter
+from sidecar.wire.settings.intake import Intake, IntakeIssuer
+from sidecar.wire.settings.receiver import KnownTransmitter, Receiver
+from sidecar.wire.settings.settings import Settings
+from sidecar.wire.settings.transmitter import Transmitter
 from tests.adapters.recipients import key_file
 from tests.adapters.servers import Server
 from tests.stories.running import ISSUER, Pods, running, token, unique

@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from sidecar.domain.policy import RiskLevel, UserRisk
-from sidecar.wire.naming import Names, digest
+from sidecar.domain.policy.policy import RiskLevel, UserRisk
+from sidecar.wire.store.keys import Names, digest
 from tests.adapters.servers import Server, serving
 from tests.domain.scenes import policy
 from tests.stories.running import ISSUER, Pods, eventually, running, token, unique

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sidecar.domain.policy import EveryTime, Grant, Policy, Selection, SessionControls
+from sidecar.domain.policy.policy import EveryTime, Grant, Policy, Selection, SessionControls
 from tests.adapters.servers import Server
 from tests.stories.running import Pods, eventually, running, token, unique
 

@@ -9,7 +9,7 @@ import httpx
 import msgspec
 import pytest
 
-from sidecar.domain.policy import Networks, Selection, State
+from sidecar.domain.policy.policy import Networks, Selection, State
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
 from tests.stories.running import Pods, eventually, running, token, unique

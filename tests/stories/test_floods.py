@@ -16,11 +16,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks import floods
 from sidecar.adapters.clock import now
-from sidecar.domain.policy import RiskLevel, UserRisk
-from sidecar.wire.naming import Names
-from sidecar.wire.settings import Grpc, Network, Settings
-from sidecar.wire.source_settings import SourceSettings
-from sidecar.wire.token_settings import Binding, Possession
+from sidecar.domain.policy.policy import RiskLevel, UserRisk
+from sidecar.wire.settings.settings import Grpc, Network, Settings
+from sidecar.wire.settings.sources import SourceSettings
+from sidecar.wire.settings.tokens import Binding, Possession
+from sidecar.wire.store.keys import Names
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
 from tests.stories.running import Pods, eventually, running, token, unique

@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from sidecar.domain.policy import Device, RiskLevel, UserRisk
-from sidecar.wire.settings import BreakGlass, Emergency, Settings
+from sidecar.domain.policy.policy import Device, RiskLevel, UserRisk
+from sidecar.wire.settings.settings import BreakGlass, Emergency, Settings
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
 from tests.stories.running import ISSUER, Pods, eventually, running, token, unique

@@ -9,7 +9,7 @@ import httpx
 import msgspec
 import pytest
 
-from sidecar.domain.policy import (
+from sidecar.domain.policy.policy import (
     Changed,
     Circumstance,
     Device,
@@ -18,14 +18,14 @@ from sidecar.domain.policy import (
     Selection,
     UserRisk,
 )
-from sidecar.wire.naming import Names, digest
-from sidecar.wire.positions import ConfigError
-from sidecar.wire.privacy_keys import PrivacyKey
-from sidecar.wire.privacy_settings import Identifiers, Privacy
-from sidecar.wire.pseudonyms import Kind, pseudonym
-from sidecar.wire.settings import Log, Settings, Spool
-from sidecar.wire.transmitter_settings import Recipient as RecipientSettings
-from sidecar.wire.transmitter_settings import Transmitter
+from sidecar.wire.privacy.privacy_keys import PrivacyKey
+from sidecar.wire.privacy.pseudonyms import Kind, pseudonym
+from sidecar.wire.settings.privacy import Identifiers, Privacy
+from sidecar.wire.settings.settings import Log, Settings, Spool
+from sidecar.wire.settings.transmitter import Recipient as RecipientSettings
+from sidecar.wire.settings.transmitter import Transmitter
+from sidecar.wire.store.keys import Names, digest
+from sidecar.wire.yaml.tree import ConfigError
 from tests.adapters.recipients import key_file, secret_file
 from tests.adapters.servers import Server, impatient
 from tests.domain.scenes import policy

@@ -12,9 +12,9 @@ import pytest
 import trustme
 
 from sidecar.adapters.clock import now
-from sidecar.wire.intake_settings import Intake, IntakeIssuer
-from sidecar.wire.receiver_settings import Match
-from sidecar.wire.settings import Settings
+from sidecar.wire.settings.intake import Intake, IntakeIssuer
+from sidecar.wire.settings.receiver import Match
+from sidecar.wire.settings.settings import Settings
 from tests.adapters.identity import Signer
 from tests.adapters.servers import Server
 from tests.stories.running import (

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from sidecar.adapters.clock import now
-from sidecar.domain.policy import Device, RiskLevel, UserRisk
+from sidecar.domain.policy.policy import Device, RiskLevel, UserRisk
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
 from tests.stories.running import CREDENTIAL, Pods, eventually, running, token

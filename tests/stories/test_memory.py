@@ -6,10 +6,10 @@ import pytest
 import trio
 
 from benchmarks.memory import weigh
-from sidecar.adapters.memory import resident
-from sidecar.domain.policy import Networks, Selection
-from sidecar.wire.memory_shares import LEAST
-from sidecar.wire.settings import Memory, Settings
+from sidecar.adapters.process.memory import resident
+from sidecar.domain.policy.policy import Networks, Selection
+from sidecar.wire.config.memory_shares import LEAST
+from sidecar.wire.settings.settings import Memory, Settings
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
 from tests.stories.running import Pods, eventually, running, token, unique

@@ -21,9 +21,9 @@ from hypothesis.stateful import (
 )
 
 from sidecar.adapters.clock import now
-from sidecar.domain.policy import Device, Networks, RiskLevel, Selection, UserRisk
-from sidecar.domain.signal import OperatorClear, OperatorMark, Subject
-from sidecar.domain.stamp import at
+from sidecar.domain.facts.signal import OperatorClear, OperatorMark, Subject
+from sidecar.domain.policy.policy import Device, Networks, RiskLevel, Selection, UserRisk
+from sidecar.domain.values.stamp import at
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
 from tests.stories.running import CREDENTIAL, ISSUER, Pods, eventually, running, token, unique

@@ -11,17 +11,17 @@ import pytest
 import trio
 from msgspec.structs import replace
 
-from sidecar.adapters.logs import Lines
-from sidecar.adapters.prefixes import load
-from sidecar.adapters.telemetry import Telemetry
-from sidecar.daemon.configuration import Configuration, evaluator_of
-from sidecar.daemon.offering import Offering
+from sidecar.adapters.geography.networks import load
+from sidecar.adapters.telemetry.logs import Lines
+from sidecar.adapters.telemetry.telemetry import Telemetry
+from sidecar.daemon.configuration.loading import Configuration, evaluator_of
+from sidecar.daemon.configuration.offering import Offering
 from sidecar.daemon.trust import Trust
-from sidecar.domain.assurance import DEFAULT_LEVELS
-from sidecar.domain.policy import Policy
-from sidecar.wire.offered import acr_values_offered
-from sidecar.wire.paths import Routes
-from sidecar.wire.settings import Assurance, Issuer, Settings, Tokens
+from sidecar.domain.policy.policy import Policy
+from sidecar.domain.values.assurance import DEFAULT_LEVELS
+from sidecar.wire.providers.offered import acr_values_offered
+from sidecar.wire.routes.routes import Routes
+from sidecar.wire.settings.settings import Assurance, Issuer, Settings, Tokens
 from tests.adapters.identity import Answer, Provider, Signer, key_set, serve
 from tests.domain.scenes import policy
 

@@ -14,8 +14,8 @@ import msgspec
 import pytest
 
 from sidecar.adapters.clock import now
-from sidecar.domain.policy import Networks, Selection
-from sidecar.wire.settings import Context, Introspection, Issuer, Resilience, Settings
+from sidecar.domain.policy.policy import Networks, Selection
+from sidecar.wire.settings.settings import Context, Introspection, Issuer, Resilience, Settings
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
 from tests.stories.running import Pods, eventually, running, unique

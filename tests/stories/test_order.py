@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sidecar.adapters.clock import now
-from sidecar.domain.policy import (
+from sidecar.domain.policy.policy import (
     All,
     AnyOf,
     Changed,

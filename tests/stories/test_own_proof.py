@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from sidecar.adapters.clock import now
-from sidecar.domain.policy import Changed, Circumstance, RiskLevel, UserRisk
-from sidecar.wire.context_policies import context_policies
-from sidecar.wire.settings import Context, Requires, Settings
+from sidecar.domain.policy.policy import Changed, Circumstance, RiskLevel, UserRisk
+from sidecar.wire.policies.context_policies import context_policies
+from sidecar.wire.settings.settings import Context, Requires, Settings
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
 from tests.stories.running import Pods, eventually, running, token, unique

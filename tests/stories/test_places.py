@@ -13,10 +13,10 @@ import pytest
 from mmdb_writer import MMDBWriter
 from netaddr import IPSet
 
-from sidecar.domain.policy import Policy
-from sidecar.wire.config import read_settings
-from sidecar.wire.policyfile import read_policies
-from sidecar.wire.settings import Context, Geography, Settings
+from sidecar.domain.policy.policy import Policy
+from sidecar.wire.config.reading import read_settings
+from sidecar.wire.policies.policy_files import read_policies
+from sidecar.wire.settings.settings import Context, Geography, Settings
 from tests.adapters.servers import Server
 from tests.stories.running import Pods, eventually, running, token, unique
 

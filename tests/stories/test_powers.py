@@ -14,8 +14,8 @@ import msgspec
 import pytest
 
 from sidecar.adapters.clock import now
-from sidecar.domain.facts import SIGNALS
-from sidecar.domain.policy import (
+from sidecar.domain.facts.facts import SIGNALS
+from sidecar.domain.policy.policy import (
     Claims,
     Networks,
     Policy,
@@ -24,12 +24,12 @@ from sidecar.domain.policy import (
     Signals,
     UserRisk,
 )
-from sidecar.domain.powers import Cell, Effect, Speaker, cells
-from sidecar.wire.app_settings import ProofOf
-from sidecar.wire.receiver_settings import KnownTransmitter, Match, Receiver, Subjects
-from sidecar.wire.security_events import CAEP
-from sidecar.wire.settings import Assurance, BreakGlass, Settings
-from sidecar.wire.source_settings import SourceSettings
+from sidecar.domain.sources.powers import Cell, Effect, Speaker, cells
+from sidecar.shared_signals.wire.security_events import CAEP
+from sidecar.wire.settings.app import ProofOf
+from sidecar.wire.settings.receiver import KnownTransmitter, Match, Receiver, Subjects
+from sidecar.wire.settings.settings import Assurance, BreakGlass, Settings
+from sidecar.wire.settings.sources import SourceSettings
 from tests.adapters.identity import Signer, key_set
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy

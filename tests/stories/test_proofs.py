@@ -12,8 +12,8 @@ from azure.core.pipeline.policies import BearerTokenCredentialPolicy
 from azure.core.rest import HttpRequest, HttpResponse
 
 from sidecar.adapters.clock import now
-from sidecar.domain.policy import Networks, Selection
-from sidecar.wire.settings import App, ChallengeStyle, ContextProof, Settings
+from sidecar.domain.policy.policy import Networks, Selection
+from sidecar.wire.settings.settings import App, ChallengeStyle, ContextProof, Settings
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
 from tests.stories.running import Pods, eventually, proofs_of_sessions, running, token, unique

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from sidecar.adapters.clock import now
-from sidecar.domain.policy import Claims, Device, RiskLevel, Signals, UserRisk
+from sidecar.domain.policy.policy import Claims, Device, RiskLevel, Signals, UserRisk
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
 from tests.stories.running import (

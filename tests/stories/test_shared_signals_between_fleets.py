@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from sidecar.domain.policy import Changed, Circumstance
-from sidecar.wire.receiver_settings import KnownTransmitter, Receiver
-from sidecar.wire.settings import Settings
-from sidecar.wire.transmitter_settings import FixedStream, Push, Recipient, Transmitter
+from sidecar.domain.policy.policy import Changed, Circumstance
+from sidecar.wire.settings.receiver import KnownTransmitter, Receiver
+from sidecar.wire.settings.settings import Settings
+from sidecar.wire.settings.transmitter import FixedStream, Push, Recipient, Transmitter
 from tests.adapters.recipients import key_file, secret_file
 from tests.adapters.servers import Server, free_ports
 from tests.domain.scenes import policy

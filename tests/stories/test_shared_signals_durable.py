@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from sidecar.adapters.clock import now
-from sidecar.domain.policy import RiskLevel, UserRisk
-from sidecar.wire.settings import Settings, Spool
+from sidecar.domain.policy.policy import RiskLevel, UserRisk
+from sidecar.wire.settings.settings import Settings, Spool
 from tests.adapters.servers import Server, impatient, serving
 from tests.domain.scenes import policy
 from tests.stories.running import eventually, running, token, unique

@@ -9,10 +9,10 @@ import httpx
 import msgspec
 import pytest
 
-from sidecar.domain.policy import Changed, Circumstance
-from sidecar.wire.settings import Settings
-from sidecar.wire.transmitter_settings import FixedStream, Push, Transmitter
-from sidecar.wire.transmitter_settings import Recipient as RecipientSettings
+from sidecar.domain.policy.policy import Changed, Circumstance
+from sidecar.wire.settings.settings import Settings
+from sidecar.wire.settings.transmitter import FixedStream, Push, Transmitter
+from sidecar.wire.settings.transmitter import Recipient as RecipientSettings
 from tests.adapters.recipients import Recipient, key_file, receiving, secret_file, verified
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy

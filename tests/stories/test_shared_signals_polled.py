@@ -9,10 +9,10 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 
 from sidecar.adapters.clock import now
-from sidecar.domain.policy import RiskLevel, UserRisk
-from sidecar.wire.receiver_settings import KnownTransmitter, Receiver
-from sidecar.wire.settings import Settings
-from sidecar.wire.source_settings import SourceSettings
+from sidecar.domain.policy.policy import RiskLevel, UserRisk
+from sidecar.wire.settings.receiver import KnownTransmitter, Receiver
+from sidecar.wire.settings.settings import Settings
+from sidecar.wire.settings.sources import SourceSettings
 from tests.adapters.servers import Server
 from tests.adapters.transmitter import TOKEN, Transmitter, transmit
 from tests.domain.scenes import policy

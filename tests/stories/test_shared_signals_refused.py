@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from sidecar.adapters.clock import now
-from sidecar.domain.policy import RiskLevel, UserRisk
-from sidecar.wire.settings import Settings
-from sidecar.wire.stream_states import make_state
+from sidecar.domain.policy.policy import RiskLevel, UserRisk
+from sidecar.shared_signals.wire.verification_state import make_state
+from sidecar.wire.settings.settings import Settings
 from tests.adapters.identity import Signer, encode
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy

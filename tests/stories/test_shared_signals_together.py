@@ -12,9 +12,9 @@ import msgspec
 import pytest
 
 from sidecar.cli.main import main
-from sidecar.wire.receiver_settings import KnownTransmitter, Receiver
-from sidecar.wire.settings import Settings
-from sidecar.wire.transmitter_settings import Push, Recipient, Transmitter
+from sidecar.wire.settings.receiver import KnownTransmitter, Receiver
+from sidecar.wire.settings.settings import Settings
+from sidecar.wire.settings.transmitter import Push, Recipient, Transmitter
 from tests.adapters.recipients import key_file, secret_file
 from tests.adapters.servers import Server
 from tests.stories.running import Pods, empowered, eventually, running, token, unique

@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from sidecar.adapters.clock import now
-from sidecar.domain.policy import Changed, Circumstance, RiskLevel, UserRisk
-from sidecar.wire.settings import HttpEvents, Settings
-from sidecar.wire.source_settings import SourceSettings
+from sidecar.domain.policy.policy import Changed, Circumstance, RiskLevel, UserRisk
+from sidecar.wire.settings.settings import HttpEvents, Settings
+from sidecar.wire.settings.sources import SourceSettings
 from tests.adapters.servers import Server
 from tests.domain.scenes import AWAY, policy
 from tests.stories.running import CREDENTIAL, Client, Pods, eventually, running, token, unique

@@ -11,9 +11,9 @@ import msgspec
 import pytest
 
 from sidecar.cli.main import main
-from sidecar.domain.policy import Networks, RiskLevel, Selection, UserRisk
-from sidecar.wire.settings import Settings, Spool
-from sidecar.wire.source_settings import Limits
+from sidecar.domain.policy.policy import Networks, RiskLevel, Selection, UserRisk
+from sidecar.wire.settings.settings import Settings, Spool
+from sidecar.wire.settings.sources import Limits
 from tests.adapters.servers import Server, impatient, serving
 from tests.domain.scenes import policy
 from tests.stories.running import Client, Pods, eventually, running, token, unique

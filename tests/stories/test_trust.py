@@ -7,11 +7,11 @@ import pytest
 import trio
 
 from sidecar.daemon.trust import Keys, Trust
-from sidecar.service.answers import Unavailable
-from sidecar.wire.claims import Flaw, InvalidToken
-from sidecar.wire.settings import Introspection, Issuer, Tokens
+from sidecar.service.ports.calls import Unavailable
+from sidecar.wire.settings.settings import Introspection, Issuer, Tokens
+from sidecar.wire.tokens.claims import Flaw, InvalidToken
 from tests.adapters.identity import AUDIENCE, ISSUER, NOW
-from tests.adapters.test_introspection import Endpoint
+from tests.adapters.tokens.test_introspection import Endpoint
 
 
 def asking(port: int, **changes: object) -> Tokens:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from sidecar.domain.policy import (
+from sidecar.domain.policy.policy import (
     Changed,
     Circumstance,
     Device,

@@ -12,8 +12,8 @@ import trio
 
 from sidecar.client.flask import Gate, StepUp
 from sidecar.client.local import LocalClient, Refused
-from sidecar.domain.policy import Networks, Selection
-from sidecar.wire.settings import Settings, UnknownContexts
+from sidecar.domain.policy.policy import Networks, Selection
+from sidecar.wire.settings.settings import Settings, UnknownContexts
 from tests.cli.command import Done, sidecar
 from tests.domain.scenes import policy
 from tests.stories.running import Pods, eventually, running, token, unique

@@ -9,9 +9,9 @@ import jwt
 import msgspec
 
 from sidecar.adapters.clock import now
-from sidecar.domain.assurance import DEFAULT_LEVELS, Level
-from sidecar.wire.receiver_settings import KnownTransmitter, Match, Receiver, Subjects
-from sidecar.wire.settings import Assurance, Settings
+from sidecar.domain.values.assurance import DEFAULT_LEVELS, Level
+from sidecar.wire.settings.receiver import KnownTransmitter, Match, Receiver, Subjects
+from sidecar.wire.settings.settings import Assurance, Settings
 from tests.adapters.identity import Signer, key_set
 from tests.stories.running import empowered, unique
 

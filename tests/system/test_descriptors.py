@@ -11,7 +11,7 @@ from time import monotonic
 
 import pytest
 
-from sidecar.adapters.accepting import CAPACITY_PAUSE
+from sidecar.adapters.listening.acceptor import CAPACITY_PAUSE
 from tests.adapters.servers import Server
 from tests.stories.running import Client, eventually, token, unique
 from tests.system.processes import Process, daemons, level

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sidecar.adapters.held_signals import HARMLESS
+from sidecar.adapters.process.held_signals import HARMLESS
 from tests.adapters.servers import Server, free_ports
 from tests.stories.running import ISSUER, Client, eventually, token, unique
 from tests.system.processes import Process, daemons

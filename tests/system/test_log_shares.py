@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from sidecar.adapters.clock import now
-from sidecar.adapters.sampled_lines import IN_FULL
+from sidecar.adapters.telemetry.sampled_lines import IN_FULL
 from tests.adapters.servers import Server
 from tests.stories.running import Client, eventually, token, unique
 from tests.system.processes import Process, daemons

@@ -20,7 +20,7 @@ import httpx
 import pytest
 import trustme
 
-from sidecar.wire.redirects import signature
+from sidecar.wire.http.redirects import signature
 from tests.adapters.servers import PASSWORD, USER, Server, free_ports, serving
 from tests.stories.running import Client, eventually, token, unique
 from tests.system.processes import Process, daemons, level

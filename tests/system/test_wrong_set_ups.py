@@ -15,8 +15,8 @@ import trio
 import trustme
 
 from sidecar.adapters import clock
-from sidecar.adapters.socket_files import SocketFile
-from sidecar.adapters.spool_files import SpoolFiles
+from sidecar.adapters.files.spool_segments import SpoolFiles
+from sidecar.adapters.listening.socket_files import SocketFile
 from sidecar.daemon import Addresses, process
 from sidecar.daemon import serve as daemon_serve
 from tests.adapters.identity import Answer, Signer, key_set, serve

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from sidecar.wire.claims import InvalidToken, Token, token_of, validity_of
-from sidecar.wire.settings import ContextProof, Issuer
+from sidecar.wire.settings.settings import ContextProof, Issuer
+from sidecar.wire.tokens.claims import InvalidToken, Token, token_of, validity_of
 
 ISSUER = Issuer(
     issuer="https://id.example",

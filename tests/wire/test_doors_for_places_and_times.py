@@ -12,22 +12,22 @@ from typing import Any
 import pytest
 
 from sidecar.cli import emit
-from sidecar.cli.stopping import Stop
-from sidecar.domain.location import Place
-from sidecar.domain.policy import Asns, Countries
-from sidecar.domain.rehearsal import Described
-from sidecar.wire import recordings
-from sidecar.wire.changes import Frame, InvalidChange, read_change
-from sidecar.wire.config import read_settings
-from sidecar.wire.events import InvalidSignal, decode_event
-from sidecar.wire.georecords import Fields, InvalidRecord
-from sidecar.wire.logged import read_logged
-from sidecar.wire.policyfile import read_policies
-from sidecar.wire.positions import ConfigError
-from sidecar.wire.recorded_times import zoned
-from sidecar.wire.recording_columns import UnreadableRow, read_columns, rows
-from sidecar.wire.scenariofile import read_scenarios
-from sidecar.wire.settings import FieldMap, Settings
+from sidecar.cli.exit_status import Stop
+from sidecar.domain.policy.policy import Asns, Countries
+from sidecar.domain.values.location import Place
+from sidecar.tuning.formats.times import zoned
+from sidecar.tuning.recording import occurrences as recordings
+from sidecar.tuning.recording.csv_columns import UnreadableRow, read_columns, rows
+from sidecar.tuning.scenario.files import read_scenarios
+from sidecar.tuning.scenario.session_changes import Frame, InvalidChange, read_change
+from sidecar.tuning.scenario.simulation import Described
+from sidecar.tuning.trial.trial_log import read_logged
+from sidecar.wire.config.reading import read_settings
+from sidecar.wire.events.events import InvalidSignal, decode_event
+from sidecar.wire.places.mmdb_records import Fields, InvalidRecord
+from sidecar.wire.policies.policy_files import read_policies
+from sidecar.wire.settings.settings import FieldMap, Settings
+from sidecar.wire.yaml.tree import ConfigError
 
 AT = 1_790_071_200  # 2026-09-22T10:00:00Z
 UNKNOWN = "unknown"

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sidecar.wire.authzen import BySession, InvalidEvaluation, decode_evaluation
-from sidecar.wire.claims import InvalidToken, token_of
-from sidecar.wire.events import InvalidSignal, decode_event
+from sidecar.wire.events.events import InvalidSignal, decode_event
+from sidecar.wire.events.socket_lines import Refusal, WatchRequest, decode_line
+from sidecar.wire.http.authzen import BySession, InvalidEvaluation, decode_evaluation
 from sidecar.wire.names import MAX_NAME, InvalidName, name_of
-from sidecar.wire.policyfile import read_policies
-from sidecar.wire.positions import ConfigError
-from sidecar.wire.settings import Issuer, Settings
-from sidecar.wire.socket_lines import Refusal, WatchRequest, decode_line
-from sidecar.wire.spellings import Misspelt
-from sidecar.wire.spellings import name as configured
+from sidecar.wire.policies.policy_files import read_policies
+from sidecar.wire.settings.settings import Issuer, Settings
+from sidecar.wire.tokens.claims import InvalidToken, token_of
+from sidecar.wire.yaml.scalars import Misspelt
+from sidecar.wire.yaml.scalars import name as configured
+from sidecar.wire.yaml.tree import ConfigError
 
 ISSUER = Issuer(issuer="https://id.example", audiences=("api",))
 

@@ -12,13 +12,13 @@ import msgspec.inspect as mi
 import pytest
 import yaml
 
-from sidecar.wire.config import REFINED, ConfigError, read_settings, read_what_can_be
-from sidecar.wire.positions import Problem, Problems
-from sidecar.wire.secret_files import secrets_of
-from sidecar.wire.settings import Settings
-from sidecar.wire.shapes import Shapes, present_in, struct_type
-from sidecar.wire.spellings import INSTEAD, Kind
-from sidecar.wire.store_address import parse_store_address
+from sidecar.wire.config.reading import REFINED, ConfigError, read_settings, read_what_can_be
+from sidecar.wire.config.secret_files import secrets_of
+from sidecar.wire.settings.settings import Settings
+from sidecar.wire.store.address import parse_store_address
+from sidecar.wire.yaml.scalars import INSTEAD, Kind
+from sidecar.wire.yaml.structs import Shapes, present_in, struct_type
+from sidecar.wire.yaml.tree import Problem, Problems
 
 SECRET = "47114711"
 """Digits, as what looks like a port is told apart last."""

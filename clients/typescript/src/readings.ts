@@ -1,7 +1,7 @@
 /**
  * Whether all servers read a path alike: asked before anything else is asked of it.
  *
- * The rules of the sidecar itself (`sidecar/wire/readings.py`, where the reasons stand), and one more:
+ * The rules of the sidecar itself (`sidecar/wire/routes/readings.py`, where the reasons stand), and one more:
  * Node.js reads bytes that are not ASCII as Latin-1, others as UTF-8.
  */
 

@@ -14,7 +14,7 @@ import h2.connection
 import h2.events
 from h2.settings import SettingCodes, Settings
 
-from sidecar.wire.forwarded import EXT_AUTHZ
+from sidecar.wire.http.gateway_calls import EXT_AUTHZ
 
 
 class Asked(NamedTuple):

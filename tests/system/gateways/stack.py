@@ -21,9 +21,9 @@ from msgspec.structs import replace
 
 from sidecar.daemon.serving import Addresses, Daemon
 from sidecar.demo.geography import Databases, build
-from sidecar.domain.policy import Networks, Selection
-from sidecar.wire.settings import App as Protected
-from sidecar.wire.settings import Cors, Gateway, Grpc, Http, Introspection, Redirect, Route
+from sidecar.domain.policy.policy import Networks, Selection
+from sidecar.wire.settings.settings import App as Protected
+from sidecar.wire.settings.settings import Cors, Gateway, Grpc, Http, Introspection, Redirect, Route
 from tests.adapters.identity import key_set
 from tests.adapters.servers import free_ports
 from tests.domain.scenes import policy

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import pytest
 
-from sidecar.adapters.gateway_probe import examine_gateway
-from sidecar.domain.diagnosis import Diagnosis, Soundness
-from sidecar.wire.gateway_diagnosis import diagnose_gateway
-from sidecar.wire.settings import Gateway
+from sidecar.adapters.probes.gateway import examine_gateway
+from sidecar.domain.explanation.diagnosis import Diagnosis, Soundness
+from sidecar.wire.diagnosis.gateway import diagnose_gateway
+from sidecar.wire.settings.settings import Gateway
 from tests.adapters.servers import Server, free_ports
 from tests.stories.running import token, unique
 from tests.system.gateways.programs import GATEWAYS, nginx, running

@@ -9,8 +9,8 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
-from sidecar.wire.intake_settings import Intake, IntakeIssuer
-from sidecar.wire.settings import Gateway, Issuer, Settings, Tokens
+from sidecar.wire.settings.intake import Intake, IntakeIssuer
+from sidecar.wire.settings.settings import Gateway, Issuer, Settings, Tokens
 from tests.adapters.servers import Server, free_ports
 from tests.stories.running import Pods, eventually, running
 from tests.system.gateways import programs

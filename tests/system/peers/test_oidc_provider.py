@@ -9,8 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from sidecar.demo.browser import INSUFFICIENT, Challenge, parse_challenge
-from sidecar.domain.policy import Networks, Selection
-from sidecar.wire.settings import Issuer, Settings, Tokens
+from sidecar.domain.policy.policy import Networks, Selection
+from sidecar.wire.settings.settings import Issuer, Settings, Tokens
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
 from tests.stories.running import Pods, eventually, running, unique

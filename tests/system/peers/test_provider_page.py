@@ -9,14 +9,14 @@ import pytest
 import trio
 
 from sidecar.adapters import clock
-from sidecar.adapters.keys import KeySource
-from sidecar.adapters.tokens import TokenVerifier
+from sidecar.adapters.tokens.keys import KeySource
+from sidecar.adapters.tokens.verifier import TokenVerifier
 from sidecar.demo.browser import Challenge
-from sidecar.domain.asked_for import demands, unoffered
-from sidecar.domain.assurance import Ladder
-from sidecar.wire.config import read_settings
-from sidecar.wire.offered import acr_values_offered
-from sidecar.wire.settings import Settings
+from sidecar.domain.policy.asked_for import demands, unoffered
+from sidecar.domain.values.assurance import Ladder
+from sidecar.wire.config.reading import read_settings
+from sidecar.wire.providers.offered import acr_values_offered
+from sidecar.wire.settings.settings import Settings
 from tests.domain.scenes import policy
 from tests.system.peers.programs import HERE, installed, node
 from tests.system.peers.relying_party import CALLBACK, RelyingParty

@@ -13,13 +13,13 @@ from typing import Any
 import httpx
 import pytest
 
-from sidecar.domain.policy import Networks, Selection
+from sidecar.domain.policy.policy import Networks, Selection
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
 from tests.stories.running import Pods, eventually, running, token, unique
 from tests.system.peers.programs import PEERS, node
+from tests.wire.http.test_unasked import TABLE
 from tests.wire.spellings import CLEAR, UNCLEAR
-from tests.wire.test_unasked import TABLE
 
 BUILT = PEERS / "typescript"
 APP = BUILT / "dist-examples" / "app.js"

@@ -1,0 +1,1 @@
+"""The admin listener: metrics, probes, and what operators ask."""

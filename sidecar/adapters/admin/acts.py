@@ -1,0 +1,188 @@
+"""The admin listener's acts: what an operator does to sessions, users and devices.
+
+POST    /v1/sessions/{id}/revoke            likewise `mark`, `clear`; `users`, `devices`
+
+The body is a JSON object: `reason` (required), `issuer`, `user` (of a session that several have),
+`id`, `unseen`, `wait` and `timeout`; of a mark `contexts`, `acr` and `max_age`, of a clear
+`dismiss_risk`. Answered are 200 once it is durable, 400 for what cannot be
+read, 404 for a name that nobody has heard of, 409 for one that several have or an id that has
+counted for another act, and 503 where it may not be done: the same again does no harm.
+"""
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Protocol, assert_never
+
+import msgspec
+import trio
+
+from sidecar.adapters.events.intake import EventIntake, Taken
+from sidecar.adapters.http.asgi import JSON, Reply, problem
+from sidecar.domain.facts.signal import Signal
+from sidecar.service.admin.acts import Conflict, NotSeen, Prepared
+from sidecar.service.observations.operator import ActOutcome, OperatorActed
+from sidecar.service.ports.calls import Overloaded, Unavailable
+from sidecar.wire.events.events import InvalidSignal
+from sidecar.wire.events.operator_acts import Act, Order, Where, order_of
+from sidecar.wire.events.socket_lines import EventRequest, Refusal
+
+
+class Preparing(Protocol):
+    """Makes an event of an order."""
+
+    async def prepare(self, order: Order, operator: str) -> Prepared:
+        """Raises `InvalidSignal`, `Conflict`, `NotSeen`, `Unavailable`."""
+
+
+class Acted(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was done. `sessions`: of how many live ones it is known to be.
+
+    `settled` and the two counts are there where waiting was asked for; `seconds` is how long it
+    took until then.
+    """
+
+    act: Act
+    on: str
+    name: str
+    issuer: str
+    id: str
+    by: str
+    sessions: int | None = None
+    duplicate: bool = False
+    spooled: bool = False
+    settled: bool | None = None
+    have: int | None = None
+    live: int | None = None
+    seconds: float | None = None
+
+
+class ActDoor:
+    """Does what operators order."""
+
+    def __init__(
+        self, *, acts: Preparing, events: EventIntake, record: Callable[[OperatorActed], None]
+    ) -> None:
+        self._acts = acts
+        self._events = events
+        self._record = record
+
+    def forbid(self, where: Where, operator: str) -> Reply:
+        """Refuse it to an operator who may only look."""
+        words = f"the credential of {operator} may look, and not act (admin.operators[].acts)"
+        self._tell(where, operator, ActOutcome.FORBIDDEN, detail=words)
+        return problem(403, words)
+
+    async def answer(self, where: Where, operator: str, content_type: str, body: bytes) -> Reply:
+        """Do it for this operator."""
+        if content_type.partition(";")[0].strip().lower() != JSON:
+            return problem(415, f"the content type must be {JSON}")
+        begun = trio.current_time()
+        try:
+            order = order_of(where, body)
+        except InvalidSignal as error:
+            self._tell(where, operator, ActOutcome.INVALID, detail=str(error))
+            return problem(400, str(error))
+        try:
+            prepared = await self._acts.prepare(order, operator)
+            return await self._take(where, operator, order, prepared, begun)
+        except InvalidSignal as error:
+            return self._refused(where, operator, order, (400, str(error)))
+        except NotSeen as error:
+            return self._refused(where, operator, order, (404, str(error)), ActOutcome.NOT_SEEN)
+        except Conflict as error:
+            return self._refused(where, operator, order, (409, str(error)), ActOutcome.CONFLICT)
+        except (Overloaded, Unavailable) as error:
+            status = 503, f"it is not known to be done: {error}; to do it again does no harm"
+            return self._refused(where, operator, order, status, ActOutcome.UNAVAILABLE)
+
+    async def _take(
+        self, where: Where, operator: str, order: Order, prepared: Prepared, begun: float
+    ) -> Reply:
+        signal = prepared.signals[-1]
+        for other in prepared.signals[:-1]:
+            done_before = await self._events.take(EventRequest(other, order.wait))
+            if not isinstance(done_before, Taken):
+                return self._failed(where, operator, order, done_before)
+        outcome = await self._events.take(EventRequest(signal, order.wait))
+        match outcome:
+            case Taken(accepted, settlement):
+                done = Acted(
+                    act=order.act,
+                    on=order.scope,
+                    name=order.name,
+                    issuer=signal.subject.issuer,
+                    id=signal.stamp.id,
+                    by=operator,
+                    sessions=prepared.sessions,
+                    duplicate=accepted.duplicate,
+                    spooled=accepted.spooled,
+                )
+                if settlement is not None:
+                    done = msgspec.structs.replace(
+                        done,
+                        settled=settlement.settled,
+                        have=settlement.have,
+                        live=settlement.live or None,
+                        seconds=round(trio.current_time() - begun, 6),
+                    )
+                fate = ActOutcome.SPOOLED if accepted.spooled else ActOutcome.DONE
+                self._tell(where, operator, fate, order, signal)
+                return Reply(200, msgspec.json.encode(done))
+            case _:
+                return self._failed(where, operator, order, outcome)
+
+    def _failed(
+        self,
+        where: Where,
+        operator: str,
+        order: Order,
+        outcome: Refusal | Overloaded | Unavailable,
+    ) -> Reply:
+        match outcome:
+            case Refusal():
+                status = 409 if outcome.field == "id" else 400
+                words = f"{outcome.field}: {outcome.message}" if outcome.field else outcome.message
+                fate = ActOutcome.CONFLICT if status == HTTPStatus.CONFLICT else ActOutcome.INVALID
+                return self._refused(where, operator, order, (status, words), fate)
+            case Overloaded() | Unavailable():
+                raise outcome
+            case _:
+                assert_never(outcome)
+
+    def _refused(
+        self,
+        where: Where,
+        operator: str,
+        order: Order,
+        answer: tuple[int, str],
+        fate: ActOutcome = ActOutcome.INVALID,
+    ) -> Reply:
+        status, words = answer
+        self._tell(where, operator, fate, order, detail=words)
+        later = status == HTTPStatus.SERVICE_UNAVAILABLE
+        return problem(status, words, ((b"retry-after", b"1"),) if later else ())
+
+    def _tell(  # noqa: PLR0913, PLR0917 - what is told
+        self,
+        where: Where,
+        operator: str,
+        outcome: ActOutcome,
+        order: Order | None = None,
+        signal: Signal | None = None,
+        detail: str = "",
+    ) -> None:
+        named = {where.scope.value: order.name} if order is not None else {}
+        self._record(
+            OperatorActed(
+                act=where.act,
+                on=where.scope,
+                outcome=outcome,
+                operator=operator,
+                # Of an order that is refused it is just what was typed there.
+                issuer=signal.subject.issuer if signal else "",
+                id=signal.stamp.id if signal else order.id if order else "",
+                reason=order.reason if order else "",
+                detail=detail,
+                **named,
+            )
+        )

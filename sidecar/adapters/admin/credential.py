@@ -1,0 +1,58 @@
+"""The credentials of operators as they now are: given in the configuration, or in files."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from sidecar.adapters.tokens.secrets import SecretFile
+from sidecar.wire.settings.admin import ADMIN
+from sidecar.wire.settings.settings import Admin
+
+
+class Credential(NamedTuple):
+    """Whose a credential is, and whether its owner may act; `text` empty: it cannot be read."""
+
+    operator: str
+    text: str
+    acts: bool = True
+
+
+def sole(text: str) -> tuple[Credential, ...]:
+    """Return the credentials where there is but this one; empty: there is none."""
+    return (Credential(ADMIN, text),) if text else ()
+
+
+class AdminCredentials:
+    """Gives the credentials at each request, by the settings as they now are.
+
+    `on_secret` is told the key of a file, and why that cannot be read; "": it can again.
+    """
+
+    def __init__(
+        self, settings: Callable[[], Admin], on_secret: Callable[[str, str], None]
+    ) -> None:
+        self._settings = settings
+        self._on_secret = on_secret
+        self._files: dict[str, SecretFile] = {}
+
+    def __call__(self) -> tuple[Credential, ...]:
+        """Return all that are configured."""
+        admin = self._settings()
+        found = []
+        if admin.token or admin.token_file:
+            text = self._text("admin", admin.token, admin.token_file)
+            found.append(Credential(ADMIN, text))
+        for one in admin.operators:
+            text = self._text(f"admin.operators.{one.name}", one.token, one.token_file)
+            found.append(Credential(one.name, text, one.acts))
+        return tuple(found)
+
+    def _text(self, key: str, given: str, path: str) -> str:
+        """Return a credential; empty where its file cannot be read."""
+        if not path:
+            return given
+        known = self._files.get(key)
+        if known is None or known.path != path:
+            field = f"{key}.token_file"
+            known = SecretFile(path, lambda reason: self._on_secret(field, reason), kept=False)
+            self._files[key] = known
+        return known.current()

@@ -1,0 +1,158 @@
+"""What both doors do with events: hand them in, many at once, and tell how it went.
+
+Events commute (contract, "Meaning" 5), so a run of them need not wait for one another; the replies
+come in order all the same. Those of one source are worked on `CONCURRENT` at a time, whichever
+connections they come by, and as many revocations of it: those of another one do not wait behind all
+that it has sent.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol, TypeAlias, assert_never
+
+import trio
+
+from sidecar.adapters.events.replies import (
+    event_reply,
+    overloaded_reply,
+    refusal_reply,
+    unavailable_reply,
+)
+from sidecar.domain.facts.signal import SessionRevoked, Signal
+from sidecar.service.ports.calls import Accepted, Forbidden, Overloaded, Settlement, Unavailable
+from sidecar.wire.events.events import InvalidSignal
+from sidecar.wire.events.socket_lines import EventRequest, Ref, Refusal
+
+CONCURRENT = 64
+
+OnInvalid: TypeAlias = Callable[[Refusal], None]
+"""Told of what was refused at a door, as it is not what it should be."""
+
+
+def ignore_invalid(refusal: Refusal) -> None:
+    """Nobody listens."""
+
+
+class Events(Protocol):
+    """Takes events durably."""
+
+    async def accept(self, signal: Signal) -> Accepted:
+        """Take it; returns once it is durable.
+
+        Raises `Forbidden` where its source may not say so, `InvalidSignal` where its id counts for
+        another event or nobody can tell whom it concerns, `Overloaded` and `Unavailable`.
+        """
+
+
+class Settling(Protocol):
+    """Knows how far an event's outcome has got."""
+
+    async def settled(self, event: str, within: float, source: str) -> Settlement:
+        """How many of the live sidecars have it in their view: all, or those after `within` s."""
+
+
+class Taken(NamedTuple):
+    """The event is durable; with how many have it, if that was asked for."""
+
+    accepted: Accepted
+    settlement: Settlement | None = None
+
+
+Outcome: TypeAlias = Taken | Refusal | Overloaded | Unavailable
+
+
+class EventIntake:
+    """Hands events in. `on_crash` is told of exceptions that should not be."""
+
+    def __init__(
+        self,
+        events: Events,
+        settling: Settling | None,
+        on_crash: Callable[[Exception], None],
+    ) -> None:
+        self._events = events
+        self._settling = settling
+        self._on_crash = on_crash
+        self._turns: dict[tuple[str, bool], trio.Semaphore] = {}
+
+    def _turn_of(self, signal: Signal) -> trio.Semaphore:
+        """Return where an event waits until it may be worked on. Sources are few, as configured."""
+        key = (signal.source, isinstance(signal, SessionRevoked))
+        turn = self._turns.get(key)
+        if turn is None:
+            turn = self._turns[key] = trio.Semaphore(CONCURRENT)
+        return turn
+
+    async def take(self, request: EventRequest) -> Outcome:
+        """Hand in one event, and wait for the others' news of it if the sender wants so."""
+        turn = self._turn_of(request.signal)
+        await turn.acquire()
+        return await self._take(request, turn)
+
+    async def _take(self, request: EventRequest, turn: trio.Semaphore) -> Outcome:
+        """As `take`, in its turn, which ends once the event is durable or refused."""
+        try:
+            if request.wait is not None and self._settling is None:
+                return Refusal("invalid_event", "waiting is not possible here", "wait", request.ref)
+            accepted = await self._events.accept(request.signal)
+        except (Overloaded, Unavailable) as error:
+            return error
+        except Forbidden as error:
+            return Refusal("not_allowed", error.message, error.field, request.ref)
+        except InvalidSignal as error:
+            return Refusal("invalid_event", error.message, error.field, request.ref)
+        finally:
+            turn.release()
+        if request.wait is None:
+            return Taken(accepted)
+        if accepted.spooled:  # the others cannot have it: it is on this one's disk
+            return Taken(accepted, Settlement(have=1, live=0))
+        return await self._settle(accepted, request.signal.source, request.wait)
+
+    async def _settle(self, accepted: Accepted, source: str, within: float) -> Outcome:
+        if self._settling is None:
+            return Taken(accepted)
+        try:
+            key = accepted.key or accepted.id
+            return Taken(accepted, await self._settling.settled(key, within, source))
+        except (Overloaded, Unavailable) as error:
+            return error
+
+    async def take_all(self, requests: Sequence[EventRequest]) -> list[Outcome]:
+        """Hand in many, `CONCURRENT` at a time; the outcomes are in their order."""
+        outcomes: dict[int, Outcome] = {}
+
+        async def take_one(place: int, request: EventRequest, turn: trio.Semaphore) -> None:
+            try:
+                outcomes[place] = await self._take(request, turn)
+            except Exception as error:  # noqa: BLE001 - the door: counted, told of, and survived
+                self._on_crash(error)
+                outcomes[place] = Unavailable("something went wrong here")
+
+        for begin in range(0, len(requests), CONCURRENT):
+            batch = requests[begin : begin + CONCURRENT]
+            if len(batch) == 1:
+                turn = self._turn_of(batch[0].signal)
+                await turn.acquire()
+                await take_one(begin, batch[0], turn)
+                continue
+            async with trio.open_nursery() as nursery:
+                for place, request in enumerate(batch, begin):
+                    turn = self._turn_of(request.signal)
+                    await turn.acquire()  # before there is a task, of which there may be many
+                    nursery.start_soon(take_one, place, request, turn)
+        return [outcomes[place] for place in range(len(requests))]
+
+
+def reply_to(outcome: Outcome, ref: Ref) -> bytes:
+    """The reply line that tells an outcome."""
+    match outcome:
+        case Taken():
+            return event_reply(outcome.accepted, ref, outcome.settlement)
+        case Refusal():
+            return refusal_reply(outcome)
+        case Overloaded():
+            return overloaded_reply(outcome, ref)
+        case Unavailable():
+            return unavailable_reply(str(outcome) or "something outside does not work", ref)
+        case _ as never:
+            assert_never(never)

@@ -1,0 +1,122 @@
+"""The lines that the local socket sends: contract, section 4. What is empty is left out.
+
+Pure; it stands on this floor because `Answer` belongs to the services.
+"""
+
+import msgspec
+
+from sidecar.service.ports.calls import (
+    UNKNOWN_CONTEXT,
+    Accepted,
+    Answer,
+    Overloaded,
+    Settlement,
+    StandingChange,
+)
+from sidecar.wire.events.socket_lines import Ref, Refusal
+
+_encode = msgspec.json.Encoder().encode
+
+
+def ok_reply(ref: Ref) -> bytes:
+    """The reply to a ping or watch."""
+    return _line({"ok": True}, ref)
+
+
+def event_reply(accepted: Accepted, ref: Ref, settlement: Settlement | None = None) -> bytes:
+    """The reply to an event that is durable, and perhaps everywhere."""
+    reply: dict[str, object] = {"ok": True, "id": accepted.id}
+    if accepted.duplicate:
+        reply["duplicate"] = True
+    if accepted.spooled:
+        reply["spooled"] = True
+    if settlement is not None:
+        reply["settled"] = settlement.settled
+        reply["have"] = settlement.have
+        if settlement.live:
+            reply["live"] = settlement.live
+    return _line(reply, ref)
+
+
+def check_reply(answer: Answer, ref: Ref) -> bytes:
+    """The reply to a check. A token that is not believed, and no decision at all, are errors."""
+    if answer.error == UNKNOWN_CONTEXT:
+        refusal = Refusal(UNKNOWN_CONTEXT, answer.message, "context", ref)
+        return refusal_reply(refusal, status=answer.status)
+    if answer.error == "invalid_token" or (answer.error and answer.status == 503):
+        return _undecided(answer, ref)
+    reply: dict[str, object] = {
+        "ok": True,
+        "decision": answer.verdict.value,
+        "status": answer.status,
+    }
+    optional = {
+        "session": answer.session,
+        "subject": answer.subject,
+        "assurance": answer.assurance,
+        "www_authenticate": answer.challenge,
+        "acr_values": answer.acr_values,
+        "message": answer.message,
+        "reasons": answer.reasons,
+        "step_up_pending": answer.pending,
+    }
+    reply.update((name, value) for name, value in optional.items() if value)
+    if answer.max_age is not None:
+        reply["max_age"] = answer.max_age
+    return _line(reply, ref)
+
+
+def refusal_reply(refusal: Refusal, *, status: int = 0) -> bytes:
+    """The reply to a line that is refused; `status` is what the app should answer, where known."""
+    reply: dict[str, object] = {"ok": False, "error": refusal.error}
+    if refusal.field:
+        reply["field"] = refusal.field
+    reply["message"] = refusal.message
+    if status:
+        reply["status"] = status
+    return _line(reply, refusal.ref)
+
+
+def overloaded_reply(error: Overloaded, ref: Ref) -> bytes:
+    """The reply where a bounded queue is full."""
+    reply = {"ok": False, "error": "overloaded", "message": str(error)}
+    return _line({**reply, "retry_after": error.retry_after}, ref)
+
+
+def unavailable_reply(message: str, ref: Ref) -> bytes:
+    """The reply where something outside, or something here, does not work."""
+    return _line({"ok": False, "error": "unavailable", "message": message}, ref)
+
+
+def standing_line(change: StandingChange) -> bytes:
+    """What a watcher is told."""
+    line: dict[str, object] = {
+        "event": "standing",
+        "session": change.session,
+        "standing": change.standing,
+    }
+    if change.contexts:
+        line["contexts"] = change.contexts
+    if change.reasons:
+        line["reasons"] = change.reasons
+    return _encode(line) + b"\n"
+
+
+def _undecided(answer: Answer, ref: Ref) -> bytes:
+    reply: dict[str, object] = {
+        "ok": False,
+        "error": answer.error,
+        "message": answer.message or "no decision could be made",
+        "status": answer.status,
+    }
+    if answer.challenge:
+        reply["www_authenticate"] = answer.challenge
+    if answer.retry_after:
+        reply["retry_after"] = answer.retry_after
+    return _line(reply, ref)
+
+
+def _line(reply: dict[str, object], ref: Ref) -> bytes:
+    if ref is not msgspec.UNSET:
+        reply["ref"] = ref
+    return _encode(reply) + b"\n"

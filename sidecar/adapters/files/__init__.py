@@ -1,0 +1,1 @@
+"""Files: watched, written in one step, and the spool."""

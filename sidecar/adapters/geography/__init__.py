@@ -1,0 +1,1 @@
+"""Geography databases, and the configured networks and locations."""

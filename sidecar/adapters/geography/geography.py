@@ -1,0 +1,346 @@
+"""Where an address is: the configured MMDB files, asked together and replaced while in use.
+
+What was read is a *generation*: databases and the places already found in them. A reload makes a
+new one and swaps it in by one assignment, so that a lookup sees the old or the new, never both,
+and a place is never remembered longer than the database it came from.
+"""
+
+import ipaddress
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from enum import StrEnum
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import NamedTuple, assert_never
+
+from sidecar.adapters.geography.mmdb import InvalidDatabase, Mmdb, read
+from sidecar.domain.values import address
+from sidecar.domain.values.location import Place
+from sidecar.wire.places.mmdb_records import Fields, Flags, InvalidRecord, Location, Operator, flags
+from sidecar.wire.settings import settings
+
+NOWHERE = Place()
+
+
+class Database(StrEnum):
+    """The databases, named as their settings and the metric's label are."""
+
+    CITY = "city"
+    ASN = "asn"
+    ANONYMOUS_IP = "anonymous_ip"
+    CONNECTION_TYPE = "connection_type"
+
+
+class Told(StrEnum):
+    """What a database's records may tell, and conditions ask for."""
+
+    COUNTRY = "country"
+    REGION = "region"
+    COORDINATES = "coordinates"
+    ASN = "asn"
+    ANONYMIZER = "anonymizer"
+    CONNECTION = "connection"
+
+
+class Outcome(NamedTuple):
+    """What a reload did with one configured database.
+
+    `error` is empty where the file is now in use; else the one before it, if any, still is.
+    `changed` tells that other content than before is in use. `build` is the build epoch of what
+    is in use, 0 where nothing is. `told` is what some record that was probed of it tells.
+    """
+
+    database: Database
+    file: str
+    changed: bool
+    error: str
+    build: int
+    told: frozenset[Told] = frozenset()
+
+    @property
+    def field(self) -> str:
+        """The setting that names the file."""
+        return f"geography.{self.database}"
+
+
+class Failure(NamedTuple):
+    """A lookup found a broken record: in which database, and what is wrong with it."""
+
+    database: Database
+    message: str
+
+
+class Carriers(NamedTuple):
+    """The networks of mobile carriers that are configured."""
+
+    asns: frozenset[int]
+    networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
+
+    def has(self, ip: address.Address, asn: int) -> bool:
+        """Whether this address is one of theirs."""
+        if asn in self.asns:
+            return True
+        return bool(self.networks) and any(
+            ipaddress.ip_address(ip.packed) in network for network in self.networks
+        )
+
+
+class Radii(NamedTuple):
+    """How far around its coordinates somebody may be where a record tells no radius."""
+
+    city: float
+    elsewhere: float
+
+    def of(self, location: Location) -> float:
+        """Return the radius of a record, in km; 0 where it has no coordinates."""
+        if location.latitude is None:
+            return 0.0
+        return location.accuracy_km or (self.city if location.city else self.elsewhere)
+
+
+OnFailure = Callable[[Failure], None]
+
+
+class _File(NamedTuple):
+    database: Database
+    path: str
+
+
+class _Generation(NamedTuple):
+    databases: Mapping[_File, Mmdb]
+    told: Mapping[_File, frozenset[Told]]
+    find: Callable[[address.Address], Place]
+
+
+class Geography:
+    """The geography databases. Nothing is read before the first `reload`.
+
+    `base` is what relative paths are relative to. `on_failure` is called for each lookup that
+    met a broken record, from the thread that looked. `remembered` bounds the places kept.
+    """
+
+    def __init__(
+        self,
+        configured: settings.Geography,
+        base: Path = Path(),
+        on_failure: OnFailure = lambda _: None,
+        remembered: int = 65536,
+    ) -> None:
+        kinds = {
+            Database.CITY: configured.city,
+            Database.ASN: configured.asn,
+            Database.ANONYMOUS_IP: configured.anonymous_ip,
+            Database.CONNECTION_TYPE: configured.connection_type,
+        }
+        self._files = tuple(
+            _File(database, path)
+            for database, named in kinds.items()
+            for path in settings.files_of(named)
+        )
+        self._base = base
+        self._fields = Fields(configured.fields)
+        self._meaningless_asns = frozenset(configured.meaningless_asns)
+        self._carriers = Carriers(
+            frozenset(configured.carrier_asns),
+            tuple(ipaddress.ip_network(one, strict=False) for one in configured.carrier_networks),
+        )
+        self._radii = Radii(configured.accuracy_km, configured.accuracy_without_city_km)
+        self._on_failure = on_failure
+        self._remembered = remembered
+        self._reloading = threading.Lock()
+        self._generation = self._generation_of({}, {})
+
+    def place(self, ip: str) -> Place:
+        """Where an address is, as far as the databases say; never raises and never blocks.
+
+        What is no address, or is another machine in every network (private, loopback, ...), is
+        nowhere: an empty place. A broken record is as one that is not there, and is reported.
+        """
+        parsed = address.parse(ip)
+        if parsed is None or not parsed.has_place:
+            return NOWHERE
+        return self._generation.find(parsed)
+
+    def reload(self) -> list[Outcome]:
+        """Read every configured file and use each that is sound; also the first load.
+
+        Blocks for as long as reading takes: call it in a thread. Never raises for a bad file: at
+        a start, an outcome with an error is a ConfigError of its `field`.
+        """
+        with self._reloading:
+            databases = dict(self._generation.databases)
+            told = dict(self._generation.told)
+            outcomes = [self._load(file, databases, told) for file in self._files]
+            if any(outcome.changed for outcome in outcomes):
+                self._generation = self._generation_of(databases, told)
+        return outcomes
+
+    @property
+    def configured(self) -> tuple[Database, ...]:
+        """The databases that are configured."""
+        return tuple(dict.fromkeys(file.database for file in self._files))
+
+    @property
+    def builds(self) -> dict[str, int]:
+        """The build epoch of each database in use, by name; of several files the oldest."""
+        found: dict[str, int] = {}
+        for (database, _), mmdb in self._generation.databases.items():
+            found[database.value] = min(mmdb.build, found.get(database.value, mmdb.build))
+        return found
+
+    @property
+    def told(self) -> frozenset[Told]:
+        """What some record of the databases in use tells."""
+        return frozenset().union(*self._generation.told.values())
+
+    @property
+    def digests(self) -> dict[str, bytes]:
+        """The digest of each database in use, by name; of several files one after the other."""
+        found: dict[str, bytes] = {}
+        for file in self._files:
+            mmdb = self._generation.databases.get(file)
+            if mmdb is not None:
+                name = file.database.value
+                found[name] = found.get(name, b"") + mmdb.digest
+        return found
+
+    def _load(
+        self,
+        file: _File,
+        databases: dict[_File, Mmdb],
+        told: dict[_File, frozenset[Told]],
+    ) -> Outcome:
+        database, path = file
+        old = databases.get(file)
+        try:
+            new = read(self._base / path)
+            changed = old is None or old.digest != new.digest
+            if changed:
+                told[file] = _probe(database, new, self._fields)
+        except InvalidDatabase as error:
+            return Outcome(database, path, False, str(error), old.build if old else 0)
+        if changed:
+            databases[file] = new
+        return Outcome(database, path, changed, "", new.build, told[file])
+
+    def _generation_of(
+        self, databases: Mapping[_File, Mmdb], told: Mapping[_File, frozenset[Told]]
+    ) -> _Generation:
+        # The cache must not refer to what refers to it: a cycle would keep a database of a
+        # hundred megabytes until the garbage collector comes by.
+        said = (self._fields, self._radii, self._meaningless_asns, self._carriers)
+        in_turn = tuple(
+            (file.database, databases[file]) for file in self._files if file in databases
+        )
+        find = partial(_find, in_turn, *said, self._on_failure)
+        return _Generation(databases, told, lru_cache(maxsize=self._remembered)(find))
+
+
+def _find(  # noqa: PLR0913, PLR0917 - what is looked up, and all that is known
+    databases: Sequence[tuple[Database, Mmdb]],
+    fields: Fields,
+    radii: Radii,
+    meaningless_asns: frozenset[int],
+    carriers: Carriers,
+    on_failure: OnFailure,
+    ip: address.Address,
+) -> Place:
+    location, operator, build = Location(), Operator(), 0
+    told: list[Flags] = []
+    for database, mmdb in databases:
+        try:
+            record = mmdb.record(ip)
+            if record is None:
+                continue
+            match database:
+                case Database.CITY if location == Location():
+                    location, build = fields.location(record), mmdb.build
+                case Database.ASN if operator == Operator():
+                    operator = fields.operator(record)
+                case Database.CITY | Database.ASN:
+                    pass  # an earlier file has said it
+                case Database.ANONYMOUS_IP | Database.CONNECTION_TYPE:
+                    pass
+                case _:
+                    assert_never(database)
+            told.append(flags(record))
+        except (InvalidDatabase, InvalidRecord) as error:
+            on_failure(Failure(database, str(error)))
+    anonymizer = tuple(sorted({kind for flag in told for kind in flag.anonymizer}))
+    elsewhere = any(flag.elsewhere for flag in told) or operator.asn in meaningless_asns
+    if not build:  # nobody knows it: what the database did not know counts all the same
+        builds = (mmdb.build for database, mmdb in databases if database is Database.CITY)
+        build = next(builds, 0)
+    return Place(
+        country=location.country,
+        region=location.region,
+        city=location.city,
+        asn=operator.asn,
+        organization=operator.organization,
+        latitude=location.latitude,
+        longitude=location.longitude,
+        accuracy_km=radii.of(location),
+        anonymizer=anonymizer,
+        meaningless=elsewhere or bool(anonymizer),
+        build=build,
+        carrier=any(flag.carrier for flag in told) or carriers.has(ip, operator.asn),
+    )
+
+
+def _probe(database: Database, mmdb: Mmdb, fields: Fields) -> frozenset[Told]:
+    """Ask a database what its records tell, before it is believed. Raises InvalidDatabase.
+
+    One that can be read and says nothing is refused as well: its fields are named otherwise than
+    configured, or it is the wrong kind of database, and it would fail silently.
+    """
+    told: set[Told] = set()
+    says_something = False
+    try:
+        for record in mmdb.probe():
+            flag = flags(record)
+            told.update(_told_by_flags(flag))
+            match database:
+                case Database.CITY:
+                    location = fields.location(record)
+                    told.update(_told_by(location))
+                    says_something |= location != Location()
+                case Database.ASN:
+                    operator = fields.operator(record)
+                    told.update({Told.ASN} if operator.asn else ())
+                    says_something |= operator != Operator()
+                case Database.ANONYMOUS_IP:
+                    says_something |= flag.told
+                case Database.CONNECTION_TYPE:
+                    says_something |= flag.told_connection
+                case _:
+                    assert_never(database)
+    except InvalidRecord as error:
+        raise InvalidDatabase(f"a record is broken: {error}") from error
+    if not says_something:
+        raise InvalidDatabase(f"no record that was probed {_SAYS_NOTHING[database]}")
+    return frozenset(told)
+
+
+def _told_by(location: Location) -> Iterator[Told]:
+    if location.country:
+        yield Told.COUNTRY
+    if location.region:
+        yield Told.REGION
+    if location.latitude is not None:
+        yield Told.COORDINATES
+
+
+def _told_by_flags(flag: Flags) -> Iterator[Told]:
+    if flag.told:
+        yield Told.ANONYMIZER
+    if flag.told_connection:
+        yield Told.CONNECTION
+
+
+_IN_NO_FIELD = "says anything in the fields of `geography.fields`"
+_SAYS_NOTHING = {
+    Database.CITY: _IN_NO_FIELD,
+    Database.ASN: _IN_NO_FIELD,
+    Database.ANONYMOUS_IP: "has a flag of an anonymous-IP database",
+    Database.CONNECTION_TYPE: "tells a type of connection or a mobile carrier",
+}

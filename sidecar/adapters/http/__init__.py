@@ -1,0 +1,1 @@
+"""The HTTP listener of the pod's app and gateway."""

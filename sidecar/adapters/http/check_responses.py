@@ -1,0 +1,96 @@
+"""The answer of a check as an HTTP response: contract, section 5, "Answers of a check".
+
+Pure; it stands on this floor because `Answer` belongs to the services.
+"""
+
+import re
+
+from sidecar.service.ports.calls import UNKNOWN_CONTEXT, Answer, Overloaded, Verdict
+from sidecar.wire.http.messages import Response, fields_of, printable
+from sidecar.wire.http.problems import Problem, problem
+
+_PLAIN = re.compile(r"[!-$&-~](?:[ -$&-~]*[!-$&-~])?")
+_NO_STORE = "Cache-Control: no-store\r\n"
+_PENDING = "X-Sidecar-Step-Up: pending\r\n"
+
+
+def redirected(location: str) -> Response:
+    """The response that sends a browser on (RFC 9110, section 15.4.4)."""
+    fields = (("X-Sidecar-Decision", Verdict.STEP_UP.value), ("Location", location))
+    return Response(303, fields_of(fields) + _NO_STORE.encode("ascii"))
+
+
+def response_of(answer: Answer, elsewhere: str = "") -> Response:
+    """The response that says what the answer says.
+
+    `elsewhere`: where a gateway that passes on no redirect of ours could send the browser itself.
+    """
+    if answer.verdict is Verdict.ALLOW and answer.status == 200:
+        return Response(200, _allowed(answer))
+    if answer.error == UNKNOWN_CONTEXT:
+        code = {"error": UNKNOWN_CONTEXT, "field": "context"}
+        return problem(Problem.UNKNOWN_CONTEXT, answer.message, members=code)
+    kind = _kind(answer)
+    fields = [("X-Sidecar-Decision", answer.verdict.value)]
+    members: dict[str, object] = {}
+    if answer.status == 401 or answer.challenge:
+        # RFC 9110, section 15.5.2: a 401 has a challenge.
+        fields.append(("WWW-Authenticate", printable(answer.challenge or "Bearer")))
+    if answer.status == 503 or answer.retry_after:
+        fields.append(("Retry-After", str(max(1, answer.retry_after))))
+    if elsewhere:
+        fields.append(("X-Sidecar-Location", elsewhere))
+    if answer.acr_values:
+        members["acr_values"] = answer.acr_values
+    if answer.max_age is not None:
+        members["max_age"] = answer.max_age
+    if answer.reasons:
+        members["reasons"] = answer.reasons
+    return problem(kind, answer.message, status=answer.status, members=members, fields=fields)
+
+
+def overloaded(error: Overloaded) -> Response:
+    """The response where a bounded queue is full."""
+    return problem(
+        Problem.OVERLOADED,
+        str(error),
+        fields=(("Retry-After", str(max(1, error.retry_after))),),
+    )
+
+
+def unavailable() -> Response:
+    """The response where something outside is gone."""
+    return problem(Problem.UNAVAILABLE, fields=(("Retry-After", "1"),))
+
+
+def field_value(text: str) -> str:
+    """A name as a header value that cannot end its line.
+
+    It stands as it is where it is printable ASCII without `%` and without a space at either end;
+    else as percent-encoded UTF-8, which a URL decoder undoes.
+    """
+    if not text or _PLAIN.fullmatch(text):
+        return text
+    return "".join(
+        chr(byte) if 0x21 <= byte <= 0x7E and byte != 0x25 else f"%{byte:02X}"
+        for byte in text.encode("utf-8", "replace")
+    )
+
+
+def _allowed(answer: Answer) -> bytes:
+    fields = (
+        "X-Sidecar-Decision: allow\r\n"
+        f"X-Sidecar-Session: {field_value(answer.session)}\r\n"
+        f"X-Sidecar-Subject: {field_value(answer.subject)}\r\n"
+        f"X-Sidecar-Assurance: {field_value(answer.assurance)}\r\n"
+        f"{_PENDING if answer.pending else ''}{_NO_STORE}"
+    )
+    return fields.encode("ascii")
+
+
+def _kind(answer: Answer) -> Problem:
+    if answer.error == "invalid_token":
+        return Problem.INVALID_TOKEN
+    if answer.error == "unavailable" or answer.status == 503:
+        return Problem.UNAVAILABLE
+    return Problem.STEP_UP if answer.verdict is Verdict.STEP_UP else Problem.DENIED

@@ -1,0 +1,1 @@
+"""The intake listener: what others than the pod itself send."""

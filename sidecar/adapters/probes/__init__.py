@@ -1,0 +1,1 @@
+"""Looks at one part of a set-up each, for `sidecar doctor`."""

@@ -1,0 +1,206 @@
+"""Operations of the store as Redis commands, and their replies as answers.
+
+A `Join` is one call of `lua/join.lua`, a `Load` plain reads, a queue a stream with one consumer
+group in which all sidecars are the same consumer, an `Evaluate` any other script. Joins are
+idempotent, so what may or may not have happened is simply done again; `again` then lets the script
+count what it finds to be ours as newly brought, because the answer that said so first was lost.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any, TypeAlias, assert_never
+
+import msgspec
+
+from sidecar.domain.values.lattice import BOUNDS, DEFAULT_BOUND, Record
+from sidecar.service.ports.store import (
+    MEMBERS_BOUND,
+    Append,
+    Appended,
+    Browse,
+    Claim,
+    Counted,
+    Entries,
+    Entry,
+    Expires,
+    Expiry,
+    Finish,
+    Join,
+    Joined,
+    Length,
+    Load,
+    Loaded,
+)
+
+FOR_EVER = 1 << 62
+"""The expiry, in milliseconds, of a key that has none."""
+
+Command: TypeAlias = tuple[bytes | str | int, ...]
+
+
+class Evaluate(msgspec.Struct, frozen=True):
+    """Run one of `SCRIPTS`, by its `sha`."""
+
+    keys: tuple[bytes, ...]
+    sha: str
+    arguments: Command
+
+    @property
+    def key(self) -> bytes:
+        """A key on whose node it runs. All lie in one Cluster slot."""
+        return self.keys[0]
+
+
+class Evaluated(msgspec.Struct, frozen=True):
+    """The answer to an `Evaluate`, as the server gave it."""
+
+    reply: Any
+
+
+Operation: TypeAlias = Join | Load | Append | Finish | Claim | Browse | Length | Expiry | Evaluate
+Outcome: TypeAlias = Joined | Loaded | Appended | Entries | Counted | Expires | Evaluated
+
+
+def _lua_string(raw: bytes) -> str:
+    return '"' + "".join(f"\\{byte:03d}" for byte in raw) + '"'
+
+
+def render_script(bounds: Mapping[bytes, int] = BOUNDS, default: int = DEFAULT_BOUND) -> str:
+    """The join script with the lattice's bounds in it."""
+    text = _read("join")
+    table = ", ".join(f"[{_lua_string(name)}] = {bound}" for name, bound in bounds.items())
+    text = text.replace("@BOUNDS@", table).replace("@DEFAULT_BOUND@", str(default))
+    return text.replace("@MEMBERS_BOUND@", str(MEMBERS_BOUND))
+
+
+def _read(name: str) -> str:
+    return (resources.files("sidecar.adapters.redis") / "lua" / f"{name}.lua").read_text("ascii")
+
+
+def _sha(script: str) -> str:
+    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+
+
+SCRIPT = render_script()
+SCRIPTS = (SCRIPT, _read("append"), _read("claim"), _read("backlog"))
+"""What a server is taught: to join, to append to a queue and to claim of one, and backlogs."""
+
+SHA, _APPEND, _CLAIM, BACKLOG = map(_sha, SCRIPTS)
+
+RIGHTS = _read("rights")
+RIGHTS_SHA = _sha(RIGHTS)
+
+
+def commands_of(  # noqa: C901 - one a case
+    operation: Operation, *, again: bool = False
+) -> list[Command]:
+    """The commands of one operation, in order."""
+    match operation:
+        case Join():
+            return [_join(operation, again=again)]
+        case Load():
+            commands: list[Command] = [("HGETALL", operation.key)]
+            if operation.index is not None:
+                commands.append(("ZRANGEBYSCORE", operation.index, operation.now, "+inf"))
+            return commands
+        case Evaluate():
+            keys = operation.keys
+            return [("EVALSHA", operation.sha, len(keys), *keys, *operation.arguments)]
+        case Append(key=key, payload=payload, bound=bound, group=group):
+            return [("EVALSHA", _APPEND, 1, key, payload, bound, group)]
+        case Claim(key=key, group=group, idle=idle, count=count):
+            return [("EVALSHA", _CLAIM, 1, key, int(idle * 1000), count, group)]
+        case Finish(key=key, ids=ids, group=group):
+            acknowledged: list[Command] = [("XACK", key, group, *ids)] if group else []
+            return [*acknowledged, ("XDEL", key, *ids)]
+        case Browse(key=key, first=first, count=count):
+            return [("XRANGE", key, first or "-", "+", "COUNT", count)]
+        case Length(key=key):
+            return [("XLEN", key)]
+        case Expiry(key=key):
+            return [("PEXPIRETIME", key)]
+        case never:
+            assert_never(never)
+
+
+def _join(join: Join, *, again: bool) -> Command:
+    keys = [join.key, *(index.key for index in join.indexes)]
+    if join.members_of is not None:
+        keys.append(join.members_of)
+    arguments: list[bytes | str | int] = [
+        join.expire_at,
+        join.now,
+        join.unless or b"",
+        join.publish or b"",
+        int(join.want_record),
+        int(again),
+        int(join.confirm),
+        len(join.fields),
+        len(join.indexes),
+    ]
+    for pair in join.fields.items():
+        arguments += pair
+    for index in join.indexes:
+        arguments += (index.member, index.expire_at)
+    return ("EVALSHA", SHA, len(keys), *keys, *arguments)
+
+
+def outcome_of(operation: Operation, replies: Sequence[Any]) -> Outcome:
+    """The answer that the replies to `commands_of(operation)` give."""
+    match operation:
+        case Join():
+            joined, changed, record, members = replies[0]
+            return Joined(tuple(changed), joined == 1, _record(record), tuple(members))
+        case Load():
+            members = replies[1] if len(replies) > 1 else ()
+            return Loaded(replies[0], tuple(members))
+        case Evaluate():
+            return Evaluated(replies[0])
+        case Append():
+            return Appended(replies[0])
+        case Claim():
+            return Entries(tuple(Entry(name, what, times) for name, times, what in replies[0]))
+        case Browse():
+            return Entries(tuple(Entry(name, what[b"p"]) for name, what in replies[0]))
+        case Expiry():
+            return Expires(_expiry(replies[0]))
+        case Finish() | Length():
+            return Counted(replies[-1])
+        case never:
+            assert_never(never)
+
+
+def _expiry(reply: int) -> int:
+    """What PEXPIRETIME means (redis.io): -2, there is no key; -1, it stays for ever."""
+    return {-2: 0, -1: FOR_EVER}.get(reply, reply)
+
+
+def _record(flat: Sequence[bytes]) -> Record:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+class InvalidNews(Exception):  # noqa: N818 - whoever published must act
+    """Not what the join script publishes."""
+
+
+def decode_news(payload: bytes) -> tuple[bytes, Record]:
+    """What the join script told: a record's key and its fields that grew. Raises `InvalidNews`.
+
+    The payload is a row of netstrings (https://cr.yp.to/proto/netstrings.txt).
+    """
+    parts: list[bytes] = []
+    at = 0
+    try:
+        while at < len(payload):
+            colon = payload.index(b":", at, at + 11)
+            end = colon + 1 + int(payload[at:colon])
+            if payload[end : end + 1] != b"," or end <= colon:
+                raise InvalidNews("a part has no end")
+            parts.append(payload[colon + 1 : end])
+            at = end + 1
+    except ValueError:
+        raise InvalidNews("a part has no length") from None
+    if len(parts) % 2 == 0:
+        raise InvalidNews("a key, or a value, is missing")
+    return parts[0], _record(parts[1:])

@@ -1,0 +1,372 @@
+"""The store and its news where identifiers are keyed: sealed as it goes, opened as it comes.
+
+With one form each operation is one operation of the store, as ever. With several, as while a key
+is replaced, a record may lie in each of them:
+
+- what is read is the join of them all;
+- a join first brings over what other forms have and the first lacks, so that all of a record lives
+  as long as it is used;
+- a join that happens once (`unless`) is claimed in each form, in an order that all sidecars share.
+  So two sidecars that write different forms, of which each reads the other's, never both get it.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import chain
+from typing import Any, cast
+
+import msgspec
+import trio
+
+from sidecar.adapters.redis.commands import FOR_EVER, Operation, Outcome
+from sidecar.adapters.redis.links import Links
+from sidecar.adapters.redis.news import News
+from sidecar.adapters.redis.store import RedisStore
+from sidecar.domain.values.lattice import Record, join_all
+from sidecar.service.ports.store import (
+    Append,
+    Entries,
+    Expires,
+    Expiry,
+    Index,
+    Join,
+    Joined,
+    Load,
+    Loaded,
+    Scanned,
+)
+from sidecar.wire.privacy.sealing import Form, Forms
+from sidecar.wire.settings.settings import Store as StoreSettings
+
+__all__ = ["SealedNews", "SealedStore"]
+
+
+class SealedStore(RedisStore):
+    """`RedisStore`, which writes names and facts in the first of these forms and reads all."""
+
+    def __init__(
+        self,
+        links: Links,
+        settings: StoreSettings,
+        forms: Forms,
+        **more: Any,
+    ) -> None:
+        super().__init__(links, settings, **more)
+        self._forms = forms
+
+    async def submit(self, operations: Sequence[Operation]) -> list[Outcome]:
+        """Do each; the answers are in order. Raises `Unavailable`, `Overloaded`."""
+        forms = self._forms
+        if forms.others:
+            return await _Across(forms, super().submit).submit(operations)
+        sealed = []
+        for one in operations:
+            sealed.append(_sealed(forms.first, one))
+            if isinstance(one, Join):
+                await _give_way(len(one.fields))
+        outcomes = await super().submit(sealed)
+        opened = []
+        for one, outcome in zip(operations, outcomes, strict=True):
+            opened.append(_opened(forms, forms.first, one, outcome))
+            if isinstance(outcome, Joined | Loaded):
+                await _give_way(len(outcome.record))
+        return opened
+
+    async def scan(self, pattern: str, bookmark: bytes = b"") -> Scanned:
+        """Some of the keys that match, in any form that is known. Raises `Unavailable`."""
+        found = await super().scan(pattern, bookmark)
+        keys = [key for one in found.keys if (key := self._forms.open_key(one)) is not None]
+        return Scanned(keys, found.bookmark)
+
+    async def members(self, index: bytes, now: int, bookmark: bytes = b"") -> Scanned:
+        """Some live members of an index, one form after the other. Raises `Unavailable`."""
+        place, _, inner = bookmark.partition(b":")
+        at = int(place) if place.isdigit() and int(place) < len(self._forms.all) else 0
+        form = self._forms.all[at]
+        found = await super().members(form.seal_key(index), now, inner)
+        members = list(map(form.open_member, found.keys))
+        if found.bookmark:
+            return Scanned(members, b"%d:" % at + found.bookmark)
+        if at + 1 < len(self._forms.all) and self._forms.is_sealed(index):
+            return Scanned(members, b"%d:" % (at + 1))
+        return Scanned(members, b"")
+
+    async def expiries(self, *keys: bytes) -> list[int]:
+        """When each key expires, in whichever form. Raises `Unavailable`, `Overloaded`."""
+        written = [[form.seal_key(key) for form in self._forms.all] for key in keys]
+        outcomes = await super().submit([Expiry(one) for one in chain.from_iterable(written)])
+        moments = iter([one.at for one in outcomes if isinstance(one, Expires)])
+        return [max(next(moments) for _ in one) for one in written]
+
+
+def opening(
+    forms: Forms, deliver: Callable[[bytes, Record], None]
+) -> Callable[[bytes, Record], None]:
+    """Return `deliver` for news as they are written; those in unknown forms are left out."""
+
+    def opened(key: bytes, fields: Record) -> None:
+        news = forms.open_news(key, fields)
+        if news is not None:
+            deliver(*news)
+
+    return opened
+
+
+class SealedNews(News):
+    """`News` of channels in all forms. What it delivers is as written: see `opening`."""
+
+    def __init__(self, links: Links, settings: StoreSettings, forms: Forms, **more: Any) -> None:
+        super().__init__(links, settings, **more)
+        self._forms = forms
+
+    def _written(self, channel: bytes) -> list[bytes]:
+        return list(dict.fromkeys(form.seal_key(channel) for form in self._forms.all))
+
+    async def follow(self, channel: bytes) -> None:
+        """Be told of a channel in all forms. Raises `Unavailable` while the link is down."""
+        followed: list[bytes] = []
+        try:
+            for one in self._written(channel):
+                await super().follow(one)
+                followed.append(one)
+        except BaseException:
+            for one in followed:
+                super().unfollow(one)
+            raise
+
+    def unfollow(self, channel: bytes) -> None:
+        """Undo one `follow`."""
+        for one in self._written(channel):
+            super().unfollow(one)
+
+
+MANY = 32
+"""Fields of a record after whose sealing or opening others get their turn."""
+
+
+async def _give_way(fields: int) -> None:
+    """Let others go on: a field is microseconds, and many records have many."""
+    if fields >= MANY:
+        await trio.lowlevel.checkpoint()
+
+
+def _sealed(form: Form, operation: Operation) -> Operation:
+    match operation:
+        case Join():
+            return _sealed_join(form, operation)
+        case Load(key=key, index=index, now=now):
+            return Load(form.seal_key(key), None if index is None else form.seal_key(index), now)
+        case Append(key=key, payload=payload, bound=bound, group=group):
+            return Append(key, form.seal_payload(payload), bound, group)
+        case other:
+            return other
+
+
+def _sealed_join(form: Form, join: Join) -> Join:
+    unless, publish, members_of = join.unless, join.publish, join.members_of
+    return msgspec.structs.replace(
+        join,
+        key=form.seal_key(join.key),
+        fields=form.seal_record(join.key, join.fields),
+        indexes=tuple(_sealed_index(form, one) for one in join.indexes),
+        unless=None if unless is None else form.seal_field(join.key, unless),
+        publish=None if publish is None else form.seal_key(publish),
+        members_of=None if members_of is None else form.seal_key(members_of),
+    )
+
+
+def _sealed_index(form: Form, index: Index) -> Index:
+    """An index of whom a record names has members that do, too."""
+    key = form.seal_key(index.key)
+    member = index.member if key == index.key else form.seal_member(index.member)
+    return Index(key, member, index.expire_at)
+
+
+def _opened(forms: Forms, form: Form, operation: Operation, outcome: Outcome) -> Outcome:
+    match operation, outcome:
+        case Join(key=key, fields=fields, members_of=index), Joined():
+            names = {form.seal_field(key, field): field for field in fields}
+            return Joined(
+                tuple(names[one] for one in outcome.changed),
+                outcome.joined,
+                forms.open_questions(key, form.open_record(key, outcome.record)),
+                _members(form, index, outcome.members),
+            )
+        case Load(key=key, index=index), Loaded():
+            return Loaded(
+                forms.open_questions(key, form.open_record(key, outcome.record)),
+                _members(form, index, outcome.members),
+            )
+        case _, Entries(entries=entries):
+            return Entries(
+                tuple(
+                    msgspec.structs.replace(one, payload=forms.open_payload(one.payload))
+                    for one in entries
+                )
+            )
+        case _:
+            return outcome
+
+
+def _members(form: Form, index: bytes | None, members: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    if index is None or form.seal_key(index) == index:
+        return members
+    return tuple(map(form.open_member, members))
+
+
+class _Found(msgspec.Struct, frozen=True):
+    """What a record has: in the first form, in all, until when it lives (ms), and its members."""
+
+    first: Record
+    everything: Record
+    expire_at: int
+    members: tuple[bytes, ...]
+
+
+Submit = Callable[[Sequence[Operation]], Awaitable[list[Outcome]]]
+
+
+class _Across:
+    """Operations on records that may lie in several forms."""
+
+    def __init__(self, forms: Forms, submit: Submit) -> None:
+        self._forms = forms
+        self._submit = submit
+
+    async def submit(self, operations: Sequence[Operation]) -> list[Outcome]:
+        """Do each, joins before reads; the answers are in order."""
+        joins = [
+            one for one in operations if isinstance(one, Join) and self._forms.is_sealed(one.key)
+        ]
+        found = dict(zip(map(id, joins), await self._find(joins), strict=True))
+        outcomes: dict[int, Outcome] = {}
+        for join in joins:
+            if join.unless is not None:
+                outcomes[id(join)] = await self._claim(join, found[id(join)])
+        left = [one for one in operations if id(one) not in outcomes]
+        spread = [self._spread(one, found.get(id(one))) for one in left]
+        answers = iter(await self._submit(list(chain.from_iterable(spread))))
+        for one, written in zip(left, spread, strict=True):
+            replies = [next(answers) for _ in written]
+            outcomes[id(one)] = self._merged(one, replies, found.get(id(one)))
+        return [outcomes[id(one)] for one in operations]
+
+    async def _find(self, joins: Sequence[Join]) -> list[_Found]:
+        forms = self._forms.all
+        asked: list[Operation] = []
+        for join in joins:
+            for form in forms:
+                asked.append(_sealed(form, Load(join.key, join.members_of, join.now)))
+                asked.append(Expiry(form.seal_key(join.key)))
+        answers = iter(await self._submit(asked)) if asked else iter(())
+        found = []
+        for join in joins:
+            records, until, members = [], 0, dict[bytes, None]()
+            for form in forms:
+                loaded, expires = cast("Loaded", next(answers)), cast("Expires", next(answers))
+                records.append(form.open_record(join.key, loaded.record))
+                until = max(until, expires.at if expires.at < FOR_EVER else 0)
+                members |= dict.fromkeys(_members(form, join.members_of, loaded.members))
+            found.append(_Found(records[0], join_all(records), until, tuple(members)))
+        return found
+
+    def _spread(self, operation: Operation, found: _Found | None) -> list[Operation]:
+        """The operations that stand for one."""
+        match operation:
+            case Load(key=key) if self._forms.is_sealed(key):
+                return [_sealed(form, operation) for form in self._forms.all]
+            case Join() if found is not None:
+                return [_sealed_join(self._forms.first, _bringing(operation, found))]
+            case _:
+                return [_sealed(self._forms.first, operation)]
+
+    def _merged(
+        self, operation: Operation, replies: list[Outcome], found: _Found | None
+    ) -> Outcome:
+        forms = self._forms
+        match operation:
+            case Load(key=key) if self._forms.is_sealed(key):
+                opened = [
+                    _opened(forms, form, operation, reply)
+                    for form, reply in zip(forms.all, replies, strict=True)
+                ]
+                loaded = [one for one in opened if isinstance(one, Loaded)]
+                members = dict.fromkeys(chain.from_iterable(one.members for one in loaded))
+                return Loaded(join_all(one.record for one in loaded), tuple(members))
+            case Join() if found is not None:
+                brought = _bringing(operation, found)
+                opened = [_opened(forms, forms.first, brought, replies[0])]
+                return _answer(operation, opened[0], found)
+            case _:
+                return _opened(forms, forms.first, operation, replies[0])
+
+    async def _claim(self, join: Join, found: _Found) -> Outcome:
+        """Join what happens once, where this sidecar gets it in every form.
+
+        All of the join goes into each form, so that what is claimed is there, whoever dies between
+        two of them.
+        """
+        field = join.unless or b""
+        if field in found.everything:
+            return await self._found_claimed(join, found)
+        ours = msgspec.structs.replace(_bringing(join, found), want_record=True)
+        answer: Outcome = Joined((), False, {}, ())
+        for form in self._forms.by_id():
+            (reply,) = await self._submit([_sealed_join(form, ours)])
+            opened = _opened(self._forms, form, ours, reply)
+            if isinstance(opened, Joined) and not opened.joined:
+                return Joined((), False, _without_ours(join, opened.record), found.members)
+            if form is self._forms.first:
+                answer = opened
+        return _answer(join, answer, found)
+
+    async def _found_claimed(self, join: Join, found: _Found) -> Outcome:
+        """Bring over what was claimed in another form, by a sidecar that may have died since."""
+        nothing = msgspec.structs.replace(join, fields={}, unless=None, indexes=())
+        bringing = _bringing(nothing, found)
+        # But not the claim itself: whoever is about to claim the first form must not find it there.
+        fields = {name: value for name, value in bringing.fields.items() if name != join.unless}
+        if fields:
+            bringing = msgspec.structs.replace(bringing, fields=fields)
+            await self._submit([_sealed_join(self._forms.first, bringing)])
+        return Joined((), False, dict(found.everything), found.members)
+
+
+def _without_ours(join: Join, record: Record) -> Record:
+    """What a lost claim is answered with. Our own value there was brought over, and is no claim.
+
+    The claim may be another one's, of which that is the later value: whose it is nobody can tell.
+    """
+    field = join.unless or b""
+    if record.get(field) == join.fields.get(field):
+        return {name: value for name, value in record.items() if name != field}
+    return record
+
+
+def _bringing(join: Join, found: _Found) -> Join:
+    """A join that also brings over what other forms have of its record."""
+    lacking = {
+        field: value
+        for field, value in found.everything.items()
+        if found.first.get(field, b"") < value
+    }
+    if not lacking:
+        return join
+    return msgspec.structs.replace(
+        join,
+        fields=join_all((lacking, join.fields)),
+        expire_at=max(join.expire_at, found.expire_at),
+    )
+
+
+def _answer(join: Join, outcome: Outcome, found: _Found) -> Outcome:
+    """The answer to a join, without what it only brought over."""
+    if not isinstance(outcome, Joined):
+        return outcome
+    changed = tuple(
+        field
+        for field in outcome.changed
+        if field in join.fields and found.everything.get(field, b"") < join.fields[field]
+    )
+    record = join_all((found.everything, outcome.record)) if join.want_record else {}
+    members = tuple(dict.fromkeys((*outcome.members, *found.members)))
+    return Joined(changed, outcome.joined, record, members)

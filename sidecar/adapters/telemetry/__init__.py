@@ -1,0 +1,1 @@
+"""Metrics and log lines: every name of one stands here."""

@@ -1,0 +1,302 @@
+"""Verification of JWTs: from the text in a request to a `Token` that is believed.
+
+Signatures are verified by PyJWT, with one concrete key and the algorithm that this key is for.
+What PyJWT leaves open is decided here: the form (`wire.tokens.jws`), the keys (`wire.tokens.jwks`),
+and the times, since it reads the clock itself and ours is an argument.
+
+It happens on the event loop: each token costs it once, some 0.2 ms (benchmarks/tokens.py), of
+which a thread could take off less than half. After that `cached` answers in about 2 us.
+
+What a token is bound to (`cnf`: RFC 9449, RFC 8705) is read here; that its client holds it is for
+`service.checks.proof_of_possession`, which sees the call.
+"""
+
+import hashlib
+import re
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import NamedTuple, TypeVar
+
+import jwt
+from jwt.exceptions import InvalidJTIError, InvalidSubjectError
+
+from sidecar.adapters.tokens.cache import Believed, TokenCache
+from sidecar.adapters.tokens.introspection import Introspector
+from sidecar.adapters.tokens.keys import KeySource
+from sidecar.wire.settings.settings import Tokens
+from sidecar.wire.tokens.claims import Flaw, InvalidToken, Token, token_of, validity_of
+from sidecar.wire.tokens.expectations import Configured, expected_of
+from sidecar.wire.tokens.identifying import limited
+from sidecar.wire.tokens.introspection import is_opaque
+from sidecar.wire.tokens.jwks import ALGORITHMS, Key
+from sidecar.wire.tokens.jws import Unverified, parted, read
+
+REFUSAL_LIFE = 5.0
+"""Seconds for which a refused token is refused without another look."""
+
+# What stays true of a token, whatever the clock says and whichever keys arrive.
+_LASTING = frozenset(Flaw) - {
+    Flaw.NOT_YET_VALID,  # soon it is
+    Flaw.UNKNOWN_KEY,  # soon it may be known
+    Flaw.TOO_LARGE,  # cheaper to measure than to digest
+}
+
+
+_CREDENTIALS = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1
+
+_Entry = TypeVar("_Entry")
+
+
+class _Refused(NamedTuple):
+    error: InvalidToken
+    since: float
+    source: KeySource | None
+    generation: int
+
+
+class TokenVerifier:
+    """Verifies the tokens of the issuers whose `KeySource`s it is given, one for each issuer.
+
+    Both caches are keyed by a digest, never the token, and hold `limit` entries at most (at first
+    `settings.cache`, or what there is memory for), the least recently used leaving first. Of what
+    is believed two texts of one token are one entry; what was refused is known by its text alone,
+    as nothing of it was found true. An entry counts only within the token's own validity and while
+    its issuer still has the key that signed it.
+    """
+
+    def __init__(
+        self,
+        sources: Iterable[KeySource],
+        settings: Tokens,
+        introspectors: Iterable[Introspector] = (),
+        limit: int | None = None,
+    ) -> None:
+        self._limit = settings.cache if limit is None else limit
+        self._believed = TokenCache(self._limit)
+        self._refused: OrderedDict[bytes, _Refused] = OrderedDict()
+        self._wanted = frozenset[str]()
+        self.replace(sources, settings, introspectors)
+
+    def replace(
+        self,
+        sources: Iterable[KeySource],
+        settings: Tokens,
+        introspectors: Iterable[Introspector] = (),
+    ) -> None:
+        """Believe these issuers from now on, and forget what was believed before."""
+        # The longest prefix first: it is the narrowest.
+        self._introspectors = sorted(introspectors, key=lambda one: -len(one.prefix))
+        self._sources = {source.issuer.issuer: source for source in sources}
+        self._settings = settings
+        # New ones, so that a verification under way cannot write into them.
+        self._believed = TokenCache(self._limit)
+        self._refused = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._believed)
+
+    @property
+    def limit(self) -> int:
+        """How many tokens are kept at most."""
+        return self._limit
+
+    @limit.setter
+    def limit(self, limit: int) -> None:
+        self._limit = limit
+        self._believed.shrink(limit)
+        while len(self._refused) > limit:
+            self._refused.popitem(last=False)
+
+    def want_claims(self, names: frozenset[str]) -> None:
+        """Keep these claims, too: policies ask for them. What was read without them is dropped."""
+        if names != self._wanted:
+            self._wanted = names
+            self._believed = TokenCache(self._limit)
+        for introspector in self._introspectors:
+            introspector.want_claims(names)
+
+    def cached(self, token: str, now: float) -> Token | None:
+        """The token if it was verified before and still counts; no cryptography, no waiting."""
+        if not token.isascii() or len(token) > self._settings.max_bytes:
+            return None
+        digest = _digest(token)
+        kept = self._believed.find(digest)
+        if kept is None:
+            return self._confirmed(token, digest, now) if self._introspectors else None
+        entry = kept.found
+        valid = entry.validity.begins <= now < entry.validity.ends
+        if valid and entry.source.holds(entry.key):
+            self._believed.use(kept)
+            return entry.token
+        self._believed.drop(kept)
+        return None
+
+    def _confirmed(self, token: str, digest: bytes, now: float) -> Token | None:
+        introspector = self._introspector(token)
+        return None if introspector is None else introspector.cached(digest, now)
+
+    def _introspector(self, token: str) -> Introspector | None:
+        """Who can be asked about an opaque token; None for a JWT, and where nobody can."""
+        if not is_opaque(token):
+            return None
+        return next((one for one in self._introspectors if token.startswith(one.prefix)), None)
+
+    async def verify(self, token: str, now: float, since: float = 0.0) -> Token:
+        """Verify a token at `now`, seconds since the epoch.
+
+        What an issuer said of an opaque token before `since` does not count.
+
+        Raises `InvalidToken`; and `Unavailable` while its issuer's keys cannot be had. In that
+        case *nothing* is known of the token: it must not be let pass, whatever the context's
+        resilience says, since anybody can write such a token.
+        """
+        while True:
+            believed = self._believed
+            found = await self._verify(token, now, since)
+            if self._believed is believed:
+                return found
+            # Meanwhile others are believed: whoever vouched for it may not be one of them.
+
+    async def _verify(self, token: str, now: float, since: float) -> Token:
+        known = self.cached(token, now)
+        if known is not None and not 0 < known.confirmed_at < since:
+            return known
+        if not token.isascii():
+            raise InvalidToken(Flaw.MALFORMED, "the token is not ASCII")
+        if len(token) > self._settings.max_bytes:
+            raise InvalidToken(Flaw.TOO_LARGE, "the token is too large")
+        digest = _digest(token)
+        introspector = self._introspector(token)
+        if introspector is not None:
+            if not _CREDENTIALS.fullmatch(token):
+                raise InvalidToken(Flaw.MALFORMED, "the token has characters that no token has")
+            return await introspector.verify(token, digest, now, min(since, now))
+        self._refuse_again(digest, now)
+        believed, refused = self._believed, self._refused
+        source: KeySource | None = None
+        parts: Unverified | None = None
+        try:
+            parts = read(token, self._settings.max_bytes)
+            source = self._source(parts)
+            entry = await _verified(token, parts, source, now, self._wanted)
+        except InvalidToken as refusal:
+            told = self._with_expected(refusal, parts, now)
+            if refusal.code in _LASTING:
+                generation = source.generation if source else 0
+                entry_refused = _Refused(told, now, source, generation)
+                _keep(refused, digest, entry_refused, self._limit)
+            raise told from None
+        return believed.keep(_digest(parted(token)[0]), digest, entry)
+
+    def _source(self, parts: Unverified) -> KeySource:
+        """The issuer that the token claims, if it may have written it. Not yet believed."""
+        issuer = parts.claims.get("iss")
+        if issuer is None:
+            raise InvalidToken(Flaw.MISSING_CLAIM, "the iss claim is missing")
+        source = self._sources.get(issuer) if isinstance(issuer, str) else None
+        if source is None:
+            raise InvalidToken(Flaw.UNKNOWN_ISSUER, "the token's issuer is not known here")
+        if parts.algorithm not in source.issuer.algorithms or parts.algorithm not in ALGORITHMS:
+            raise InvalidToken(Flaw.ALGORITHM_NOT_ALLOWED, "the token's algorithm is not allowed")
+        if parts.type not in {name.lower() for name in source.issuer.types}:
+            raise InvalidToken(Flaw.TYPE_NOT_ALLOWED, "the token's type is not allowed")
+        return source
+
+    def _refuse_again(self, digest: bytes, now: float) -> None:
+        entry = self._refused.get(digest)
+        if entry is None:
+            return
+        fresh = 0 <= now - entry.since < REFUSAL_LIFE
+        if fresh and (entry.source is None or entry.source.generation == entry.generation):
+            # A new one each time: tracebacks grow on exceptions that are raised twice.
+            raise _again(entry.error)
+        del self._refused[digest]
+
+    def _with_expected(
+        self, refusal: InvalidToken, parts: Unverified | None, now: float
+    ) -> InvalidToken:
+        """Return the refusal with what was expected of the token."""
+        if parts is None:
+            return _again(refusal)
+        name = parts.claims.get("iss")
+        source = self._sources.get(name) if isinstance(name, str) else None
+        issuer = source.issuer if source is not None else None
+        keys = source.key_ids if source is not None else ()
+        code, configured = refusal.code, Configured(tuple(self._sources), issuer, keys)
+        expected = expected_of(code, parts, configured, now)
+        whose = issuer.issuer if issuer is not None else ""
+        return InvalidToken(code, refusal.description, refusal.expected or expected, whose)
+
+
+def _again(error: InvalidToken) -> InvalidToken:
+    return InvalidToken(error.code, error.description, error.expected, error.issuer)
+
+
+async def _verified(
+    token: str, parts: Unverified, source: KeySource, now: float, wanted: frozenset[str]
+) -> Believed:
+    keys = await source.find(parts.key_id, parts.algorithm)
+    if not keys:
+        raise InvalidToken(Flaw.UNKNOWN_KEY, "the key that signed the token is not known")
+    try:
+        key = _signer(token, parts.algorithm, keys, source)
+    except InvalidToken as refusal:
+        # A rotation without a `kid`, or within one, shows only as a signature that does not fit.
+        if refusal.code is not Flaw.BAD_SIGNATURE or not await source.renewed(keys):
+            raise
+        key = _signer(token, parts.algorithm, source.held(parts.key_id, parts.algorithm), source)
+    validity = validity_of(parts.claims, source.issuer)
+    validity.check(now)
+    read = limited(token_of(parts.claims, source.issuer, wanted), source.issuer)
+    return Believed(read, validity, source, key.id)
+
+
+def _signer(token: str, algorithm: str, keys: tuple[Key, ...], source: KeySource) -> Key:
+    """The key that signed; raises `InvalidToken` if it is none of these."""
+    refusal = InvalidToken(Flaw.BAD_SIGNATURE, "the signature does not fit")
+    for key in keys:
+        try:
+            jwt.decode(
+                token,
+                key=key.public,
+                algorithms=[algorithm],  # from the allow-list, and one of this very key
+                audience=source.issuer.audiences,
+                issuer=source.issuer.issuer,
+                options={
+                    "require": ["exp", "iss", "aud", "sub"],
+                    "verify_exp": False,
+                    "verify_nbf": False,
+                    "verify_iat": False,
+                },
+            )
+        except jwt.InvalidSignatureError:
+            continue
+        except jwt.PyJWTError as error:
+            raise _translated(error) from None
+        return key
+    raise refusal
+
+
+def _translated(error: jwt.PyJWTError) -> InvalidToken:
+    match error:
+        case jwt.MissingRequiredClaimError():
+            return InvalidToken(Flaw.MISSING_CLAIM, f"the {error.claim} claim is missing")
+        case jwt.InvalidAudienceError():
+            return InvalidToken(Flaw.WRONG_AUDIENCE, "the token is for another audience")
+        case jwt.InvalidIssuerError():
+            return InvalidToken(Flaw.UNKNOWN_ISSUER, "the token's issuer is not known here")
+        case InvalidSubjectError() | InvalidJTIError():
+            return InvalidToken(Flaw.WRONG_TYPE, "the sub or jti claim is not text")
+        case _:
+            return InvalidToken(Flaw.MALFORMED, "the token is malformed")
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.blake2b(token.encode(), digest_size=32).digest()
+
+
+def _keep(cache: OrderedDict[bytes, _Entry], digest: bytes, entry: _Entry, bound: int) -> None:
+    cache[digest] = entry
+    cache.move_to_end(digest)
+    while len(cache) > bound:
+        cache.popitem(last=False)

@@ -1,0 +1,1 @@
+"""Loads and examines everything that is configured."""

@@ -1,0 +1,1 @@
+"""Evaluates policies for a session, and decides about a call."""

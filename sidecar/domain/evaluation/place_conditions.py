@@ -1,0 +1,239 @@
+"""Conditions on where a session is and what of its surroundings changed. See `conditions`."""
+
+from collections.abc import Callable, Iterator
+
+from sidecar.domain.facts import segments
+from sidecar.domain.facts.precedence import NETWORK_CHANGE
+from sidecar.domain.policy.policy import Anonymizer, Changed, Circumstance, Locations, Selection
+from sidecar.domain.session.scene import JOURNEY, LOCATION, Check, Finding, Needs, Scene, Test
+from sidecar.domain.session.state import ANONYMIZER, PLACE, Cause, said_by
+from sidecar.domain.values.location import Place
+from sidecar.domain.values.places import NO_ANONYMIZER
+
+_NETWORK = Circumstance.NETWORK
+_SIGNAL_OF = {Circumstance.DEVICE: "session-established"}
+
+
+def changed(condition: Changed, *, inverted: bool) -> Check:
+    """Whether any of these circumstances is neither the baseline's nor proven since."""
+    names = tuple(c.value for c in condition.circumstances)
+    each = tuple(_changed_one(name, inverted=inverted) for name in names)
+    if len(each) == 1:
+        return each[0]
+    test = _changed(names, inverted=inverted)
+    return Check("changed", test, f"any of {', '.join(names)} changed", _silent, each)
+
+
+def _silent(_scene: Scene) -> str:
+    return ""
+
+
+def _changed_one(name: str, *, inverted: bool) -> Check:
+    def value(scene: Scene) -> str:
+        baseline = scene.state.baseline.get(name)
+        told = []
+        for cause, is_new in _circumstances(scene, name):
+            start = f"at the start {baseline or 'none'}" if is_new else "as at the start"
+            told.append(f"{cause.value or 'none'}{said_by(cause.source)}, {start}")
+        return "; ".join(told) or "unknown"
+
+    return Check("changed", _changed((name,), inverted=inverted), f"{name} changed", value)
+
+
+def _circumstances(scene: Scene, name: str) -> Iterator[tuple[Cause, bool]]:
+    """What a circumstance is, by whoever says so; whether that is another one than at the start."""
+    state = scene.state
+    if name == Circumstance.NETWORK:
+        for source, said, is_new in segments.changes(state, scene.world.sources):
+            key = segments.circumstance(source, said.value)
+            told_by = source or scene.told_by(name)
+            yield Cause(name, said.value, said.since, NETWORK_CHANGE, key, told_by), is_new
+        return
+    held = state.circumstances.get(name)
+    if held is not None:
+        signal = _SIGNAL_OF.get(Circumstance(name), "session-presented")
+        told_by = scene.told_by(name)
+        cause = Cause(name, held.value, held.since, signal, f"{name}={held.value}", told_by)
+        yield cause, not state.began_with(name, held.value)
+
+
+def _changed(names: tuple[str, ...], *, inverted: bool) -> Test:
+    def test(scene: Scene, needs: Needs) -> Finding:
+        seen = scene.seen_by(loosens=inverted)
+        found: list[Cause] = []
+        against: list[Cause] = []
+        for name in names:
+            for cause, is_new in _circumstances(seen, name):
+                new = is_new and not seen.proven(cause.circumstance, needs)
+                (found if new else against).append(cause)
+        return Finding(bool(found), tuple(found or against))
+
+    return test
+
+
+def _selects(selection: Selection, names: frozenset[str]) -> bool:
+    included = selection.include is None or not selection.include.isdisjoint(names)
+    return included and selection.exclude.isdisjoint(names)
+
+
+def _asks(selection: Selection) -> str:
+    include = "any" if selection.include is None else " or ".join(sorted(selection.include))
+    exclude = " or ".join(sorted(selection.exclude))
+    return f"{include} but {exclude}" if exclude else include
+
+
+NO_ADDRESS = "the call came without an address"
+
+
+def locations(condition: Locations, *, inverted: bool) -> Check:
+    """Whether the address lies in (or outside of) named locations.
+
+    Where a strict one asks for the address of a call that has none, it is answered as a policy
+    needs it to hold: what is not known may not pass.
+    """
+    selection = condition.selection
+    wanted = (selection.include or frozenset()) | selection.exclude
+
+    def names_of(scene: Scene) -> frozenset[str]:
+        state = scene.state
+        return scene.world.locations_of(state.ip, state.location) if state.ip else frozenset()
+
+    def test(scene: Scene, _needs: Needs) -> Finding:
+        if condition.strict and scene.addressless:
+            return Finding(not inverted, (Cause("location", NO_ADDRESS, scene.now, "policy"),))
+        names = names_of(scene)
+        inside = ",".join(sorted(names & wanted))
+        cause = Cause(
+            "location",
+            inside or _nowhere_else("outside", scene),
+            scene.since(PLACE),
+            "session-presented",
+            f"{LOCATION}={inside}" if inside else scene.place,
+            scene.told_by(PLACE),
+        )
+        return Finding(_selects(selection, names), (cause,))
+
+    def value(scene: Scene) -> str:
+        if condition.strict and scene.addressless:
+            return NO_ADDRESS
+        return f"{', '.join(sorted(names_of(scene))) or 'none'} ({scene.state.ip or 'no address'})"
+
+    strictly = ", by the call's own address" if condition.strict else ""
+    return Check("locations", test, _asks(selection) + strictly, value)
+
+
+def _nowhere_else(word: str, scene: Scene) -> str:
+    """Name what has no name of its own by where it is: two such are not the same."""
+    place = scene.place.partition("=")[2]
+    return f"{word} ({place})" if place else word
+
+
+def networks(selection: Selection, *, inverted: bool) -> Check:
+    """Whether the session's network segment is one of these (or none of those).
+
+    By any source's word, or below a `not` by that of all who may say so: so the policy is as strict
+    as the strictest of them makes it.
+    """
+
+    def test(scene: Scene, _needs: Needs) -> Finding:
+        seen = scene.seen_by(loosens=inverted)
+        found: list[Cause] = []
+        against: list[Cause] = []
+        for source, said in segments.segments(seen.state, seen.world.sources):
+            name = said.value
+            key = segments.circumstance(source, name) if name else seen.place
+            since = said.since
+            if not name:
+                since = max(since or 0, seen.since(PLACE) or 0) or None
+            named = name or _nowhere_else("none", seen)
+            told_by = source or seen.told_by(_NETWORK if name else PLACE)
+            cause = Cause(_NETWORK, named, since, NETWORK_CHANGE, key, told_by)
+            names = frozenset({name} if name else ())
+            (found if _selects(selection, names) else against).append(cause)
+        holds = not against if inverted else bool(found)
+        return Finding(holds, tuple(found if holds else against))
+
+    def value(scene: Scene) -> str:
+        return ", ".join(
+            f"{said.value or 'none'}{said_by(source)}"
+            for source, said in segments.segments(scene.state, scene.world.sources)
+        )
+
+    return Check("networks", test, _asks(selection), value)
+
+
+def countries(selection: Selection) -> Check:
+    """Whether the address's country is one of these."""
+    return _placed("countries", Circumstance.COUNTRY, selection, _country)
+
+
+def asns(selection: Selection) -> Check:
+    """Whether the address's autonomous system is one of these."""
+    return _placed("asns", Circumstance.ASN, selection, _asn)
+
+
+def _country(place: Place) -> str:
+    return place.country
+
+
+def _asn(place: Place) -> str:
+    return str(place.asn) if place.asn else ""
+
+
+def _placed(
+    name: str, kind: Circumstance, selection: Selection, value_of: Callable[[Place], str]
+) -> Check:
+    def test(scene: Scene, _needs: Needs) -> Finding:
+        value = value_of(scene.state.location)
+        circumstance = f"{kind}={value}" if value else scene.place
+        held = kind if value else PLACE
+        named = value or _nowhere_else("unknown", scene)
+        told = scene.since(held), "session-presented", circumstance, scene.told_by(held)
+        cause = Cause(kind, named, *told)
+        return Finding(_selects(selection, frozenset({value} if value else ())), (cause,))
+
+    def value(scene: Scene) -> str:
+        return value_of(scene.state.location) or "unknown"
+
+    return Check(name, test, _asks(selection), value)
+
+
+def anonymizer(condition: Anonymizer) -> Check:
+    """Whether the address is (or is not) an anonymizer."""
+
+    def test(scene: Scene, _needs: Needs) -> Finding:
+        flags = frozenset(scene.state.location.anonymizer)
+        shown = flags & condition.kinds if condition.kinds else flags
+        since, told_by = scene.since(ANONYMIZER), scene.told_by(ANONYMIZER)
+        causes = tuple(
+            Cause("anonymizer", kind, since, "session-presented", f"{ANONYMIZER}={kind}", told_by)
+            for kind in sorted(shown) or (NO_ANONYMIZER,)
+        )
+        return Finding(bool(shown) == condition.present, causes)
+
+    def value(scene: Scene) -> str:
+        return ", ".join(sorted(scene.state.location.anonymizer)) or "none"
+
+    kinds = " or ".join(sorted(condition.kinds)) or "any"
+    return Check("anonymizer", test, kinds if condition.present else "none", value)
+
+
+def travel_speed(at_least: float) -> Check:
+    """Whether the session got where it is at this speed or faster."""
+
+    def test(scene: Scene, _needs: Needs) -> Finding:
+        arrivals = scene.state.arrivals
+        fast = tuple(one for one in arrivals if one.speed >= at_least)
+        causes = tuple(
+            Cause("travel", one.text, one.since, "session-presented", f"{JOURNEY}={one.text}")
+            for one in fast or arrivals
+        )
+        return Finding(bool(fast), causes)
+
+    def value(scene: Scene) -> str:
+        travel = scene.state.travel
+        if travel is None:
+            return "no journey"
+        return f"{travel.speed:.0f} km/h ({travel.distance:.0f} km in {travel.hours:.2f} h)"
+
+    return Check("travel_speed", test, f"at least {at_least:g} km/h", value)

@@ -1,0 +1,1 @@
+"""Explains decisions and findings, part by part."""

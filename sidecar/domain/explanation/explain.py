@@ -1,0 +1,430 @@
+"""Makes explanations. Nothing is judged here: each outcome is the evaluator's, asked once more.
+
+Conditions are told by the very tests that were compiled (`scene.Check`), holdings, demands and
+proofs by `Evaluator.looks`, the verdict by `decision`.
+"""
+
+from collections.abc import Callable, Collection, Iterable
+
+from sidecar.domain.evaluation.compiled import assumed, names_agreed, names_told, unknown_of
+from sidecar.domain.evaluation.decision import (
+    Decision,
+    Verdict,
+    covers,
+    decide,
+    describe,
+    explain,
+    judge,
+)
+from sidecar.domain.evaluation.evaluator import Evaluator
+from sidecar.domain.explanation.explanation import (
+    AlternativeTold,
+    CauseTold,
+    ConditionTold,
+    Explanation,
+    Fate,
+    GrantTold,
+    Match,
+    Outcome,
+    PolicyTold,
+    ScoreTold,
+)
+from sidecar.domain.explanation.session_explanation import session_told
+from sidecar.domain.facts.first_shown import counted
+from sidecar.domain.facts.memberships import GROUPS, ROLES
+from sidecar.domain.policy.policy import NOBODY, ROUTINE, Policy, Principals, Selection
+from sidecar.domain.session.presented import Presented
+from sidecar.domain.session.risk import terms_of
+from sidecar.domain.session.scene import CalledFrom, Check, Needs, Scene
+from sidecar.domain.session.single_use import Due, Proof, Purse, due
+from sidecar.domain.session.standing import Compiled, Demand, Look
+from sidecar.domain.session.state import Cause, Moment, State
+from sidecar.domain.sources.source import Sources
+from sidecar.domain.values.assurance import Authentication, Requirement
+from sidecar.domain.values.stamp import MICROSECONDS
+
+NOT_LOOKED_AT = "the policy is disabled, and was not looked at"
+
+
+class _Call:
+    """A call to be explained: of a session, at a moment, of an app, in contexts."""
+
+    def __init__(  # noqa: PLR0913 - what a call is
+        self,
+        evaluator: Evaluator,
+        state: State,
+        app: str,
+        contexts: frozenset[str],
+        now: float,
+        *,
+        comes: CalledFrom | None,
+        purse: Purse | None,
+        presented: Presented | None,
+    ) -> None:
+        self.evaluator = evaluator
+        self.presented = presented
+        self.app = app
+        self.contexts = contexts
+        self.now = now
+        self.moment = int(now * MICROSECONDS)
+        self.state = evaluator.at(state, self.moment)
+        self.scene = evaluator.scene(self.state, self.moment)
+        self.strict_scene = evaluator.scene(self.state, self.moment, comes)
+        own = None if presented is None else presented.authentication
+        self.purse = purse_of(evaluator, self.state, own) if purse is None else purse
+
+    def scene_of(self, compiled: Compiled) -> Scene:
+        """What the conditions of a policy see."""
+        return self.strict_scene if compiled.strict else self.scene
+
+
+def purse_of(evaluator: Evaluator, state: State, own: Authentication | None = None) -> Purse:
+    """What a call can pay with whose token shows this sign-in; None: the session's latest one."""
+    shown = next(iter(state.sign_ins), None) if own is None else own
+    if shown is None:
+        return Purse(None, state.spent)
+    proof = Proof(evaluator.shown(state, counted(state, shown)), shown.auth_time)
+    return Purse(proof, state.spent)
+
+
+def explain_call(  # noqa: PLR0913 - what a call is
+    evaluator: Evaluator,
+    state: State,
+    app: str,
+    contexts: frozenset[str],
+    now: float,
+    *,
+    comes: CalledFrom | None = None,
+    purse: Purse | None = None,
+    presented: Presented | None = None,
+) -> Explanation:
+    """Why a call of `app` in `contexts` (empty: routine) gets what it gets at `now` (seconds).
+
+    It `comes` from the address that the session was last seen at, or from another one, or tells
+    none. `purse` is what it can pay with; None: a token of the session's latest sign-in.
+    `presented` is what its token shows, and the state one `as_of` that; None: it has none.
+    """
+    call = _Call(
+        evaluator, state, app, contexts, now, comes=comes, purse=purse, presented=presented
+    )
+    standing = evaluator.standing(state, call.moment, comes, presented)
+    decision = decide(standing, app, contexts, now, evaluator.world.ladder, call.purse)
+    looks = evaluator.looks(state, call.moment, comes, presented)
+    told = [_policy(call, look) for look in looks]
+    known = {look.compiled.policy.id for look in looks}
+    told += [_demanded(call, demand) for demand in standing.demands if demand.policy not in known]
+    told += [_resting(call, policy) for policy in evaluator.resting]
+    return Explanation(
+        time=now,
+        app=app,
+        contexts=tuple(sorted(contexts)),
+        verdict=decision.verdict,
+        why=_why(decision),
+        pending=decision.pending,
+        acr_values=decision.acr_values,
+        max_age=decision.max_age,
+        reasons=tuple(dict.fromkeys(demand.policy for demand in decision.demands)),
+        session=session_told(evaluator, call.state, standing.revoked, presented),
+        score=_score(call),
+        policies=tuple(told),
+        spends=decision.spends,
+    )
+
+
+def _why(decision: Decision) -> str:
+    if decision.revoked:
+        return "the session is revoked, and no sign-in is later than that"
+    if decision.verdict is Verdict.ALLOW:
+        elsewhere = "; a step-up is pending elsewhere" if decision.pending else ""
+        return f"no policy asks for anything more here{elsewhere}"
+    return "; ".join(f"{demand.policy}: {explain(demand)}" for demand in decision.demands)
+
+
+def _seconds(moment: Moment) -> float | None:
+    return None if moment is None else moment / MICROSECONDS
+
+
+def _policy(call: _Call, look: Look) -> PolicyTold:
+    compiled, after = look.compiled, look.after
+    policy = compiled.policy
+    users = _users(look.compiled, call.state, applies=look.applies)
+    apps, contexts = _selected(call, policy)
+    outcome = _outcome(call, look, apps, contexts)
+    conditions = None
+    scene = call.scene_of(compiled)
+    if compiled.check is not None:
+        conditions = _condition(compiled.check, scene, compiled.needs(call.state))
+    return PolicyTold(
+        policy=policy.id,
+        description=policy.description,
+        state=policy.state,
+        outcome=outcome,
+        why=_why_outcome(call, outcome, look, (users, apps, contexts)),
+        users=users,
+        apps=apps,
+        contexts=contexts,
+        conditions=conditions,
+        holds=after.holds,
+        causes=tuple(_cause(cause, _fate(cause, look, scene)) for cause in after.causes),
+        mark=tuple(_cause(cause, _fate(cause, look, scene)) for cause in after.mark),
+        since=_seconds(after.since),
+        sticky=policy.sticky,
+        grant=_grant(call, look),
+        pending=_judged(call, *look.demands).pending,
+        grace=policy.grace,
+        min_interval=compiled.min_interval,
+        binds_from=None if look.demand is None else look.demand.binds_from or None,
+    )
+
+
+def _judged(call: _Call, *demands: Demand) -> Decision:
+    """What these demands alone make of the call."""
+    ladder = call.evaluator.world.ladder
+    return judge(demands, call.app, call.contexts, call.now, ladder, call.purse)
+
+
+def _outcome(call: _Call, look: Look, apps: Match, contexts: Match) -> Outcome:
+    if not look.applies:
+        return Outcome.OTHER_USER
+    if not apps.matches:
+        return Outcome.OTHER_APP
+    if not contexts.matches:
+        return Outcome.OTHER_CONTEXT
+    if not look.demands and look.after.is_cleared:
+        return Outcome.CLEARED
+    if not look.demands:
+        return Outcome.SATISFIED if look.after.holds else Outcome.NOT_MET
+    match _judged(call, *look.demands).verdict:
+        case Verdict.ALLOW:
+            met = all(each.is_met(call.now) or each.binds(call.now) for each in look.demands)
+            return Outcome.SATISFIED if met else Outcome.IN_GRACE
+        case Verdict.STEP_UP:
+            return Outcome.STEP_UP
+        case Verdict.DENY:
+            return Outcome.DENY
+
+
+def _why_outcome(
+    call: _Call, outcome: Outcome, look: Look, assigned: tuple[Match, Match, Match]
+) -> str:
+    users, apps, contexts = assigned
+    match outcome:
+        case Outcome.OTHER_USER:
+            return f"not for this user: {users.why}"
+        case Outcome.OTHER_APP:
+            return f"not for this app: {apps.why}"
+        case Outcome.OTHER_CONTEXT:
+            return f"not for this context: {contexts.why}"
+        case Outcome.NOT_MET:
+            return "its conditions do not hold"
+        case Outcome.CLEARED:
+            return "it holds, and an operator has cleared what makes it hold"
+        case Outcome.SATISFIED:
+            return "it holds, and what it asks for was shown" if look.after.holds else "proven"
+        case _:
+            return "; ".join(explain(each) for each in look.demands if not each.is_met(call.now))
+
+
+def _fate(cause: Cause, look: Look, scene: Scene) -> Fate:
+    """What became of a cause in the evaluator's hands: it is in the mark, or it is excused."""
+    if any(marked.key == cause.key for marked in look.after.mark):
+        before = any(marked.key == cause.key for marked in look.before.mark)
+        return Fate.MARKED if before else Fate.FRESH
+    if any(key == cause.key for key, _ in look.after.excused):
+        return Fate.CLEARED
+    needs = look.compiled.needs(scene.state)
+    if cause.circumstance and scene.proven(cause.circumstance, needs):
+        return Fate.PROVEN
+    if look.compiled.min_interval and any(key == cause.key for key, _ in look.after.prompted):
+        return Fate.JUST_PROVEN
+    return Fate.ACTIVE
+
+
+def _cause(cause: Cause, fate: Fate | None = None) -> CauseTold:
+    since = _seconds(cause.since)
+    return CauseTold(cause.kind, cause.value, describe(cause), cause.signal, since, fate)
+
+
+def _condition(check: Check, scene: Scene, needs: Needs) -> ConditionTold:
+    finding = check.test(scene, needs)
+    return ConditionTold(
+        check.kind,
+        finding.holds,
+        check.asks,
+        check.value(scene),
+        () if check.parts else tuple(_cause(cause) for cause in finding.causes),
+        tuple(_condition(part, scene, needs) for part in check.parts),
+    )
+
+
+def _grant(call: _Call, look: Look) -> GrantTold:
+    policy = look.compiled.policy
+    if policy.grant.block:
+        return GrantTold(block=True)
+    ladder = call.evaluator.world.ladder
+    frequency = policy.session.sign_in_frequency
+    compliant = look.compiled.is_compliant(call.state)
+    alternatives = []
+    for alternative, each in zip(look.compiled.alternatives, look.shown, strict=True):
+        shown = min(each)
+        possible = compliant or not alternative.compliant_device
+        asked = alternative.asks or frequency is not None
+        recent = frequency is None or not look.after.holds or call.now <= shown + frequency
+        each_call = look.demand.each_call if look.demand is not None else None
+        if each_call is not None:
+            alone = each_call._replace(ways=(alternative.requirements,))
+            asked, recent = True, due(alone, call.purse, call.now) is not Due.ASKED
+        alternatives.append(
+            AlternativeTold(
+                alternative.controls,
+                satisfied=possible and (not asked or (shown >= 0 and recent)),
+                possible=possible,
+                level=ladder.name(max(r.rank for r in alternative.requirements)),
+                shown=shown if asked and shown >= 0 else None,
+                missing=tuple(
+                    ladder.requirement_name(requirement)
+                    for requirement, latest in zip(alternative.requirements, each, strict=True)
+                    if requirement != Requirement() and latest < 0
+                ),
+            )
+        )
+    until = look.demand.valid_until if look.demand is not None and look.demand.lapses else None
+    return GrantTold(
+        alternatives=tuple(alternatives),
+        sign_in_frequency=frequency,
+        met_until=until or None,
+        max_lifetime=policy.session.max_lifetime,
+        life_ends=None if look.lifetime is None else look.lifetime.valid_until,
+        every_time=policy.session.every_time is not None,
+        spent=_spent(call) if policy.session.every_time is not None else None,
+    )
+
+
+def _spent(call: _Call) -> float | None:
+    """When the session's latest sign-in bought a call."""
+    proof = call.purse.proof
+    held = None if proof is None else call.purse.spent.get(proof.known_by)
+    return None if held is None else held.moment / MICROSECONDS
+
+
+def _users(compiled: Compiled, state: State, *, applies: bool) -> Match:
+    issuers = compiled.policy.issuers
+    if state.issuer not in issuers:
+        whose = state.issuer or "an unnamed issuer"
+        return Match(applies, f"a user of {whose}, which {_place_in(issuers, {state.issuer})}")
+    sources = compiled.sources
+    emergencies = compiled.break_glass.get(state.issuer, NOBODY)
+    emergency = _named(emergencies, state, sources, names_agreed)
+    if emergency:
+        return Match(applies, f"a break-glass account, as {emergency}: no policy is for those")
+    users = compiled.policy.users
+    excluded = _named(users.exclude, state, sources, names_agreed)
+    if excluded:
+        return Match(applies, f"excluded as {excluded}")
+    if users.include is None:
+        return Match(applies, "everybody")
+    included = _named(users.include, state, sources, names_told)
+    if included:
+        return Match(applies, f"included as {included}")
+    unknown = [f"the {kind} are unknown" for kind in assumed(users.include, state, sources)]
+    if unknown:
+        return Match(applies, f"taken for one of the included: {' and '.join(unknown)}")
+    left_out = [
+        f"the {kind} are unknown, which counts as having none"
+        for kind, wanted in ((GROUPS, users.include.groups), (ROLES, users.include.roles))
+        if wanted and unknown_of(state, kind, sources)
+    ]
+    return Match(applies, "; ".join(["not among the included", *left_out]))
+
+
+def _named(
+    principals: Principals,
+    state: State,
+    sources: Sources,
+    names: Callable[[State, str, Sources], Collection[str]],
+) -> str:
+    """By which of its `names` a session's user is one of these; empty: it is none."""
+    for claim, kind, wanted in (
+        ("user", "user", principals.users),
+        (GROUPS, "group", principals.groups),
+        (ROLES, "role", principals.roles),
+    ):
+        shown = sorted(wanted.intersection(names(state, claim, sources))) if wanted else ()
+        if shown:
+            return f"{kind} {', '.join(shown)}"
+    return ""
+
+
+def _selected(call: _Call, policy: Policy) -> tuple[Match, Match]:
+    app = call.app or "an unnamed app"
+    apps = Match(call.app in policy.apps, f"{app} {_place_in(policy.apps, {call.app})}")
+    contexts = call.contexts or frozenset({ROUTINE})
+    covered = covers(policy.contexts, call.contexts, block=policy.grant.block)
+    where = f"{', '.join(sorted(contexts))} {_place_in(policy.contexts, contexts)}"
+    if not covered and not call.contexts and policy.contexts.include is None:
+        where = "a routine call; only a block, or a policy that names `routine`, is for those"
+    return apps, Match(covered, where)
+
+
+def _place_in(selection: Selection, names: Iterable[str]) -> str:
+    wanted = set(names)
+    if wanted & selection.exclude:
+        return "is excluded"
+    if selection.include is None:
+        return "is one of all"
+    if wanted & selection.include:
+        return "is included"
+    return f"is not one of {', '.join(sorted(selection.include))}"
+
+
+def _demanded(call: _Call, demand: Demand) -> PolicyTold:
+    """A demand that is no policy's of the files: of the daemon itself."""
+    decision = _judged(call, demand)
+    outcome = Outcome.SATISFIED if decision.verdict is Verdict.ALLOW else Outcome.STEP_UP
+    return PolicyTold(
+        policy=demand.policy,
+        state="enabled",
+        outcome=outcome,
+        why=explain(demand),
+        users=Match(True, "everybody"),
+        apps=Match(True, "all"),
+        contexts=Match(not decision.pending, "all but routine calls"),
+        conditions=None,
+        holds=True,
+        causes=tuple(_cause(cause, Fate.MARKED) for cause in demand.causes),
+        mark=tuple(_cause(cause, Fate.MARKED) for cause in demand.causes),
+        since=_seconds(demand.since),
+        sticky=False,
+        grant=GrantTold(),
+        pending=decision.pending,
+    )
+
+
+def _resting(call: _Call, policy: Policy) -> PolicyTold:
+    nobody = Match(False, NOT_LOOKED_AT)
+    apps, contexts = _selected(call, policy)
+    return PolicyTold(
+        policy=policy.id,
+        description=policy.description,
+        state=policy.state,
+        outcome=Outcome.DISABLED,
+        why=NOT_LOOKED_AT,
+        users=nobody,
+        apps=apps,
+        contexts=contexts,
+        conditions=None,
+        holds=False,
+        causes=(),
+        mark=(),
+        since=None,
+        sticky=policy.sticky,
+        grant=GrantTold(block=policy.grant.block),
+    )
+
+
+def _score(call: _Call) -> ScoreTold:
+    world = call.evaluator.world
+    rating = world.rating
+    terms = terms_of(call.state, call.moment, rating, world.sources)
+    at = rating.thresholds
+    return ScoreTold(round(call.scene.score, 2), call.scene.level, at.medium, at.high, terms)

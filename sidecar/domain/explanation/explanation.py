@@ -1,0 +1,214 @@
+"""Why a call gets what it gets, as values: every policy, every condition, every term of the score.
+
+`explaining` makes them from the evaluator's own findings. Times are seconds since the epoch; a
+`since` of None means from the start of the session.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+from sidecar.domain.evaluation.decision import Verdict
+from sidecar.domain.session.risk import Term
+
+
+class Fate(StrEnum):
+    """What a cause does: `fresh` and `marked` ask for a proof, the others are excused.
+
+    `fresh` came up after the latest fact, by time alone; `already-active` was there before and
+    was excused when it came up; `proven` is a circumstance in which the user has signed in;
+    `just-proven` was proven shortly before it came up again; `cleared` was excused by an operator.
+    """
+
+    FRESH = "fresh"
+    MARKED = "marked"
+    PROVEN = "proven"
+    JUST_PROVEN = "just-proven"
+    ACTIVE = "already-active"
+    CLEARED = "cleared"
+
+
+class Outcome(StrEnum):
+    """What a policy makes of the call, or why it makes nothing of it."""
+
+    DISABLED = "disabled"
+    OTHER_USER = "other-user"
+    OTHER_APP = "other-app"
+    OTHER_CONTEXT = "other-context"
+    NOT_MET = "conditions-not-met"
+    SATISFIED = "satisfied"
+    CLEARED = "cleared"
+    IN_GRACE = "in-grace"
+    STEP_UP = "step-up"
+    DENY = "deny"
+
+    @property
+    def fires(self) -> bool:
+        """Whether the policy keeps the call from passing (or, report-only, would)."""
+        return self in (Outcome.STEP_UP, Outcome.DENY)
+
+
+class CauseTold(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thing that makes a condition hold, or keeps it from holding (then without a fate)."""
+
+    kind: str
+    value: str
+    text: str
+    signal: str
+    since: float | None = None
+    fate: Fate | None = None
+
+
+class ConditionTold(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A condition: what it asks, what the session shows, and whether it holds.
+
+    `parts` are those it is made of, for `all`, `any`, `not` and a `changed` of several things.
+    """
+
+    kind: str
+    holds: bool
+    asks: str
+    value: str = ""
+    causes: tuple[CauseTold, ...] = ()
+    parts: "tuple[ConditionTold, ...]" = ()
+
+
+class Match(msgspec.Struct, frozen=True):
+    """Whether an assignment is for this user, app or context, and why or why not."""
+
+    matches: bool
+    why: str
+
+
+class AlternativeTold(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One way to satisfy a grant: its controls, whether it can be satisfied, and whether it is.
+
+    `level` is the assurance level it asks for (empty: none). `shown` is since when all that it
+    asks for was shown (None: it was not), `missing` what was not.
+    """
+
+    controls: tuple[str, ...]
+    satisfied: bool
+    possible: bool
+    level: str = ""
+    shown: float | None = None
+    missing: tuple[str, ...] = ()
+
+
+class GrantTold(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a policy asks for. Durations in seconds.
+
+    `met_until`: until the sign-in is too old; `life_ends`: when the session needs a fresh one.
+    `every_time`: each call needs a sign-in of its own; `spent`: when the latest one bought a call.
+    """
+
+    block: bool = False
+    alternatives: tuple[AlternativeTold, ...] = ()
+    sign_in_frequency: int | None = None
+    met_until: float | None = None
+    max_lifetime: int | None = None
+    life_ends: float | None = None
+    every_time: bool = False
+    spent: float | None = None
+
+
+class PolicyTold(msgspec.Struct, frozen=True):
+    """One policy: looked at or not, its assignments, its condition, its mark and what it asks.
+
+    `conditions` is None where there is none, and the policy always holds. `mark` are the causes
+    that ask for a sign-in later than `since`; they do not bind before `binds_from` (None: at once).
+    `grace` and `min_interval` in seconds. `pending`: it asks in another context, or not yet.
+    """
+
+    policy: str
+    state: str
+    outcome: Outcome
+    why: str
+    users: Match
+    apps: Match
+    contexts: Match
+    conditions: ConditionTold | None
+    holds: bool
+    causes: tuple[CauseTold, ...]
+    mark: tuple[CauseTold, ...]
+    since: float | None
+    sticky: bool
+    grant: GrantTold
+    pending: bool = False
+    description: str = ""
+    grace: int = 0
+    min_interval: int = 0
+    binds_from: float | None = None
+
+
+class ScoreTold(msgspec.Struct, frozen=True):
+    """The risk score, the level it gives, where levels begin, and its terms, greatest first."""
+
+    score: float
+    level: str
+    medium: float
+    high: float
+    terms: tuple[Term, ...]
+
+
+class SignInTold(msgspec.Struct, frozen=True):
+    """A sign-in that counts, the level it shows (empty: none that is known), its strengths."""
+
+    auth_time: int
+    acr: str
+    amr: tuple[str, ...]
+    level: str
+    strengths: tuple[str, ...] = ()
+
+
+class SessionTold(msgspec.Struct, frozen=True):
+    """What is known of the session. Empty: not known.
+
+    `groups` and `roles` are empty, too, where the user has none; `unknown` tells which of the two
+    nobody has told.
+    """
+
+    user: str
+    groups: tuple[str, ...]
+    roles: tuple[str, ...]
+    ip: str
+    country: str
+    network: str
+    device: str
+    compliance: str
+    established: float
+    sign_ins: tuple[SignInTold, ...]
+    revoked: str = ""
+    unknown: tuple[str, ...] = ()
+    issuer: str = ""
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """Why a call of `app` in `contexts` (empty: routine) gets this verdict at `time`.
+
+    `reasons` are the policies that the caller is told of. `spends`: the call passes if it is the
+    one to spend its proof; the session's latest sign-in is taken for what its token shows.
+    """
+
+    time: float
+    app: str
+    contexts: tuple[str, ...]
+    verdict: Verdict
+    why: str
+    pending: bool
+    acr_values: tuple[str, ...]
+    max_age: int | None
+    reasons: tuple[str, ...]
+    session: SessionTold
+    score: ScoreTold
+    policies: tuple[PolicyTold, ...]
+    spends: bool = False
+
+    @property
+    def firing(self) -> tuple[str, ...]:
+        """The enforced policies that keep the call from passing."""
+        return tuple(
+            told.policy
+            for told in self.policies
+            if told.outcome.fires and told.state != "report-only"
+        )

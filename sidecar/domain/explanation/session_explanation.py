@@ -1,0 +1,53 @@
+"""What an explanation tells of the session itself."""
+
+from sidecar.domain.evaluation.compiled import names_told, unknown_of
+from sidecar.domain.evaluation.evaluator import Evaluator
+from sidecar.domain.explanation.explanation import SessionTold, SignInTold
+from sidecar.domain.facts.memberships import GROUPS, KINDS, ROLES
+from sidecar.domain.facts.precedence import compliance
+from sidecar.domain.facts.segments import told_segments
+from sidecar.domain.session.presented import Presented
+from sidecar.domain.session.state import Held, State
+from sidecar.domain.values.assurance import Shown
+from sidecar.domain.values.stamp import MICROSECONDS
+
+
+def session_told(
+    evaluator: Evaluator,
+    state: State,
+    revoked: Held | None,
+    presented: Presented | None = None,
+) -> SessionTold:
+    """What is known of a session, and the revocation that a call of it is refused by, if any.
+
+    Of a call whose token shows what is `presented`, that sign-in comes first.
+    """
+    ladder, sources = evaluator.world.ladder, evaluator.world.sources
+
+    def told(claim: str) -> tuple[str, ...]:
+        return tuple(sorted(names_told(state, claim, sources)))
+
+    user = state.claims.get("user", ((), None))[0]
+    return SessionTold(
+        user=user[0] if user else next(iter(told("user")), ""),
+        groups=told(GROUPS),
+        roles=told(ROLES),
+        ip=state.ip,
+        country=state.location.country,
+        network=told_segments(state, sources),
+        device=state.device,
+        compliance=compliance(state, sources),
+        established=state.established / MICROSECONDS,
+        sign_ins=tuple(
+            _sign_in(shown, ladder.name(shown.rank))
+            for shown in dict.fromkeys(evaluator.evidence(state, presented).sign_ins)
+        ),
+        issuer=state.issuer,
+        revoked="" if revoked is None else revoked.value or "revoked",
+        unknown=tuple(kind for kind in KINDS if unknown_of(state, kind, sources)),
+    )
+
+
+def _sign_in(shown: Shown, level: str) -> SignInTold:
+    auth = shown.authentication
+    return SignInTold(auth.auth_time, auth.acr, auth.amr, level, tuple(sorted(shown.strengths)))

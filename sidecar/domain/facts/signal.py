@@ -1,0 +1,164 @@
+"""The events of the contract, as values; `wire.events` reads them, `facts` says what they mean."""
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import msgspec
+
+from sidecar.domain.policy.policy import RiskLevel
+from sidecar.domain.values.stamp import Stamp
+
+
+class Subject(msgspec.Struct, frozen=True):
+    """Whom an event is about. Empty: not named.
+
+    `issuer`: whose names these are, by the issuer's identifier or its namespace.
+    """
+
+    user: str = ""
+    device: str = ""
+    session: str = ""
+    issuer: str = ""
+
+
+class _Event(msgspec.Struct, frozen=True, kw_only=True):
+    """What every event has.
+
+    `source` names who said it, as the door has authenticated it; `label` is what the event calls
+    its source itself, for people, and is believed by nobody. `content` is the digest of what the
+    event says, where its sender gave it an id: the same id with other content is an error.
+    """
+
+    stamp: Stamp
+    subject: Subject
+    source: str = ""
+    label: str = ""
+    content: str = ""
+
+
+class SessionEstablished(_Event, frozen=True, kw_only=True):
+    """A session began (CAEP session-established). `auth_time`, `exp` in seconds; 0: not told."""
+
+    ip: str = ""
+    app: str = ""
+    acr: str = ""
+    amr: tuple[str, ...] = ()
+    auth_time: int = 0
+    exp: int = 0
+    user_agent: str = ""
+
+
+class SessionPresented(_Event, frozen=True, kw_only=True):
+    """A session was used (CAEP session-presented)."""
+
+    ip: str = ""
+    user_agent: str = ""
+
+
+class SessionRevoked(_Event, frozen=True, kw_only=True):
+    """A session, or all of a user or device, is over until a later sign-in."""
+
+    reason: str = ""
+
+
+class NetworkChange(_Event, frozen=True, kw_only=True):
+    """A session or device moved into a network segment."""
+
+    segment: str
+
+
+class DeviceComplianceChange(_Event, frozen=True, kw_only=True):
+    """A device's compliance changed."""
+
+    compliant: bool
+
+
+class RiskLevelChange(_Event, frozen=True, kw_only=True):
+    """The risk of a user, device or session changed."""
+
+    level: RiskLevel
+    reason: str = ""
+
+
+class CredentialChange(_Event, frozen=True, kw_only=True):
+    """A user's credential was created, updated, revoked or deleted."""
+
+    credential_type: str = ""
+    change_type: str = ""
+
+
+class AssuranceLevelChange(_Event, frozen=True, kw_only=True):
+    """A session's assurance rose (a proof) or fell (`direction` is "decrease")."""
+
+    namespace: str
+    level: str
+    direction: str = "increase"
+
+
+class OperatorMark(_Event, frozen=True, kw_only=True):
+    """An operator asks for a step-up; no other source can say so.
+
+    It is asked for in `contexts` (empty: in all), by a sign-in that shows `control`, a level or
+    strength, and is at most `max_age` seconds old when it is first shown (negative: of any age).
+    """
+
+    contexts: tuple[str, ...] = ()
+    control: str = "mfa"
+    max_age: int = -1
+    reason: str = ""
+
+
+class OperatorClear(_Event, frozen=True, kw_only=True):
+    """An operator clears what sign-ins could clear as of now. No other source can say so."""
+
+    reason: str = ""
+
+
+class TokenClaimsChange(_Event, frozen=True, kw_only=True):
+    """Claims of a user or session changed; values are strings or tuples of strings."""
+
+    claims: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+class RiskSignal(_Event, frozen=True, kw_only=True):
+    """A custom detection: `weight` 0..100 that halves every `half_life` seconds."""
+
+    name: str
+    weight: float
+    half_life: float
+
+
+Signal: TypeAlias = (
+    SessionEstablished
+    | SessionPresented
+    | SessionRevoked
+    | NetworkChange
+    | DeviceComplianceChange
+    | RiskLevelChange
+    | CredentialChange
+    | AssuranceLevelChange
+    | TokenClaimsChange
+    | RiskSignal
+    | OperatorMark
+    | OperatorClear
+)
+
+_TYPES: Mapping[type, str] = {
+    SessionEstablished: "session-established",
+    SessionPresented: "session-presented",
+    SessionRevoked: "session-revoked",
+    NetworkChange: "network-change",
+    DeviceComplianceChange: "device-compliance-change",
+    RiskLevelChange: "risk-level-change",
+    CredentialChange: "credential-change",
+    AssuranceLevelChange: "assurance-level-change",
+    TokenClaimsChange: "token-claims-change",
+    RiskSignal: "risk-signal",
+    OperatorMark: "operator-mark",
+    OperatorClear: "operator-clear",
+}
+
+
+def type_of(signal: Signal) -> str:
+    """Return the event type of a signal, as on the wire."""
+    return _TYPES[type(signal)]

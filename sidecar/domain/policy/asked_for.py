@@ -1,0 +1,34 @@
+"""Which `acr` values policies can ask an identity provider for."""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from sidecar.domain.policy.policy import COMPLIANT_DEVICE, Policy, State
+from sidecar.domain.values.assurance import Ladder
+
+
+class Demand(NamedTuple):
+    """What a policy can ask for: any one of these `acr` values would do."""
+
+    policy: str
+    acr_values: tuple[str, ...]
+
+
+def demands(policies: Iterable[Policy], namespace: str, ladder: Ladder) -> Iterator[Demand]:
+    """Each `acr_values` that a policy, which is not disabled, can ask of the users of a namespace.
+
+    Where a grant has several alternatives each is one. What is asked for without an `acr` (any
+    fresh sign-in, or a strength that is known by its methods alone) is left out.
+    """
+    for policy in policies:
+        if policy.state is State.DISABLED or namespace not in policy.issuers:
+            continue
+        for controls in policy.grant.alternatives:
+            asked = ladder.requirements(controls - {COMPLIANT_DEVICE})
+            if values := ladder.acr_values(asked):
+                yield Demand(policy.id, values)
+
+
+def unoffered(asked: Iterable[Demand], offered: frozenset[str]) -> tuple[Demand, ...]:
+    """Those demands of which a provider that offers these `acr` values can meet none."""
+    return tuple(dict.fromkeys(one for one in asked if offered.isdisjoint(one.acr_values)))

@@ -1,0 +1,42 @@
+"""How the controls of grants compare: whether who satisfies some satisfies others, too."""
+
+from collections.abc import Iterable, Iterator
+
+from sidecar.domain.policy.policy import COMPLIANT_DEVICE
+from sidecar.domain.values.assurance import Ladder
+
+
+def includes(one: frozenset[str], other: frozenset[str], ladder: Ladder) -> bool:
+    """Whether whoever satisfies all of these controls satisfies all of the others."""
+    shown = ladder.requirements(one - {COMPLIANT_DEVICE})
+    return (COMPLIANT_DEVICE in one or COMPLIANT_DEVICE not in other) and all(
+        any(ladder.implies(each, asked) for each in shown)
+        for asked in ladder.requirements(other - {COMPLIANT_DEVICE})
+    )
+
+
+def superfluous(controls: frozenset[str], ladder: Ladder) -> Iterator[tuple[str, str]]:
+    """Each control that another one of these includes, after the strongest that does."""
+    asked = [(ladder.requirements((c,))[0], c) for c in controls - {COMPLIANT_DEVICE}]
+    for weaker, name in sorted(asked):
+        above = [
+            (stronger, other)
+            for stronger, other in asked
+            if other != name
+            and ladder.implies(stronger, weaker)
+            and (other < name or not ladder.implies(weaker, stronger))
+        ]
+        if above:
+            yield max(above)[1], name
+
+
+def never_needed(
+    ways: Iterable[frozenset[str]], ladder: Ladder
+) -> Iterator[tuple[frozenset[str], frozenset[str]]]:
+    """Each way to satisfy a grant that can never be what is asked for, and one that suffices."""
+    everything = tuple(ways)
+    for way in everything:
+        for other in everything:
+            if includes(way, other, ladder) and not includes(other, way, ladder):
+                yield way, other
+                break

@@ -1,0 +1,1 @@
+"""A session: the fold of its facts, and what follows from it."""

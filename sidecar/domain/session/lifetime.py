@@ -1,0 +1,74 @@
+"""How long a session may live on one sign-in, however often it is proven meanwhile.
+
+A life begins with the first sign-in that is known of the session (where there is none, when the
+session was first seen; where none tells its time, nobody knows when) and lasts for `max_lifetime`.
+A sign-in within it, a step-up, does not lengthen it; the first one after its end that suffices for
+the policy begins the next life. So the cap is absolute, where a `sign_in_frequency` starts anew
+with every sign-in.
+"""
+
+import msgspec
+
+from sidecar.domain.policy.policy import State as PolicyState
+from sidecar.domain.session.prompting import Proving, proof_after
+from sidecar.domain.session.standing import Asked, Compiled, Demand
+from sidecar.domain.session.state import Cause, Holding, State
+from sidecar.domain.values.stamp import MICROSECONDS
+
+LIFETIME = "session_lifetime"
+"""The kind of the cause that a life's end is."""
+
+
+def live_on(before: Holding, after: Holding, cap: int, proving: Proving) -> Holding:
+    """The holding `after`, with the second in which the session's present life began."""
+    life = _life(before.life, cap, proving)
+    return after if after.life == life else msgspec.structs.replace(after, life=life)
+
+
+def _life(before: int | None, cap: int, proving: Proving) -> int:
+    if before is None:
+        return _first_sign_in(proving.scene.state)
+    proof = proof_after((before + cap) * MICROSECONDS, proving)
+    return before if proof < 0 else proof
+
+
+def _first_sign_in(state: State) -> int:
+    """The second of the first sign-in; of the first sighting, where there was none.
+
+    0 where sign-ins were shown and none tells its time: nobody knows that the life is not over.
+    """
+    times = [auth.auth_time for auth in state.sign_ins if auth.auth_time]
+    unknown = 0 if state.sign_ins else state.established // MICROSECONDS
+    return min(times, default=unknown)
+
+
+def begin_lives(state: State, second: int) -> None:
+    """Have lives begin no later than in that second (0: not known); `state` changes."""
+    if second:
+        state.holdings = {
+            name: held
+            if held.life is None or held.life <= second
+            else msgspec.structs.replace(held, life=second)
+            for name, held in state.holdings.items()
+        }
+
+
+def lifetime_of(compiled: Compiled, holding: Holding, state: State) -> Demand | None:
+    """What a policy that holds asks for at the end of a life; None where it sets no end."""
+    policy = compiled.policy
+    cap = policy.session.max_lifetime
+    ways = compiled.needs(state)
+    if cap is None or not holding.holds or holding.life is None or not ways:
+        return None
+    end = holding.life + cap
+    return Demand(
+        policy.id,
+        policy.contexts,
+        policy.apps,
+        policy.state is PolicyState.REPORT_ONLY,
+        (Cause(LIFETIME, f"{cap} s", end * MICROSECONDS, "policy"),),
+        since=end * MICROSECONDS,
+        asks=tuple(Asked(requirement, end) for requirement in ways[0]),
+        max_age=cap,
+        valid_until=end,
+    )

@@ -1,0 +1,201 @@
+"""What conditions see of a session at a moment, and what they answer."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import NamedTuple, TypeAlias
+
+from sidecar.domain.facts.precedence import compliance, loosening
+from sidecar.domain.policy.policy import Principals, RiskLevel
+from sidecar.domain.session.risk import Rating, level_after, terms_of, total
+from sidecar.domain.session.state import PLACE, Cause, Moment, State, unproven
+from sidecar.domain.sources.source import Sources
+from sidecar.domain.values import places
+from sidecar.domain.values.assurance import Authentication, Ladder, Requirement
+from sidecar.domain.values.location import Place
+
+JOURNEY = "journey"
+"""Begins the circumstance "where a journey began and where it ended"."""
+
+LOCATION = "location"
+"""Begins the circumstance "in these named locations"."""
+
+ALWAYS = Cause("always", "", None, "policy")
+Needs: TypeAlias = tuple[tuple[Requirement, ...], ...]
+"""The ways to satisfy a grant as things are, each as what sign-ins must show."""
+
+NEVER_PROVEN: Needs = ()
+"""There is no way: what `block` leaves."""
+
+ANY_SIGN_IN: Needs = ((Requirement(),),)
+"""Whoever signs in at all."""
+
+
+class Finding(NamedTuple):
+    """Whether a condition holds, and what makes it so."""
+
+    holds: bool
+    causes: tuple[Cause, ...]
+
+
+class World(NamedTuple):
+    """What conditions must know of the configuration.
+
+    `locations_of` gives the names of the named locations that an address and its place lie in;
+    `min_interval` is that of the policies that name none. `break_glass` are those whom no policy
+    is for, by whose names theirs are; `sources` are those that are configured.
+    """
+
+    ladder: Ladder
+    rating: Rating
+    locations_of: Callable[[str, Place], frozenset[str]]
+    min_interval: int = 0
+    break_glass: Mapping[str, Principals] = MappingProxyType({})
+    sources: Sources = Sources()
+
+
+class CalledFrom(NamedTuple):
+    """Where a call comes from: its own address (empty: it tells none) and the place of that."""
+
+    ip: str
+    place: Place = Place()
+
+
+class Scene:
+    """A session's state at a moment (`now`, microseconds), with what conditions derive from it.
+
+    `addressless`: a call is judged that tells no address of its own.
+    """
+
+    __slots__ = (
+        "_bare",
+        "_level",
+        "_loosening",
+        "_score",
+        "addressless",
+        "now",
+        "state",
+        "world",
+    )
+
+    def __init__(self, state: State, now: int, world: World, *, addressless: bool = False) -> None:
+        self.state = state
+        self.addressless = addressless
+        self.now = now
+        self.world = world
+        self._score: float | None = None
+        self._level: RiskLevel | None = None
+        self._bare: Scene | None = None
+        self._loosening: Scene | None = None
+
+    @property
+    def bare(self) -> "Scene":
+        """The same, had nobody ever proven anything: one for all policies that ask."""
+        if self._bare is None:
+            state = unproven(self.state)
+            self._bare = Scene(state, self.now, self.world, addressless=self.addressless)
+        return self._bare
+
+    @property
+    def loosening(self) -> "Scene":
+        """The same by the words of those alone who may loosen: what may keep a policy off."""
+        if self._loosening is None:
+            state = loosening(self.state, self.world.sources)
+            if state is self.state:
+                self._loosening = self
+            else:
+                self._loosening = Scene(state, self.now, self.world, addressless=self.addressless)
+        return self._loosening
+
+    def seen_by(self, *, loosens: bool) -> "Scene":
+        """What a test sees whose holding `loosens`, as below a `not`, or tightens."""
+        return self.loosening if loosens else self
+
+    @property
+    def compliance(self) -> str:
+        """What the device of the session is by all that count; empty: nobody says."""
+        return compliance(self.state, self.world.sources)
+
+    @property
+    def score(self) -> float:
+        """The risk score, 0..100."""
+        if self._score is None:
+            self._score = total(
+                terms_of(self.state, self.now, self.world.rating, self.world.sources)
+            )
+        return self._score
+
+    @property
+    def level(self) -> RiskLevel:
+        """The level of the score, with hysteresis."""
+        if self._level is None:
+            before = self.state.score_level
+            self._level = level_after(before, self.score, self.world.rating.thresholds)
+        return self._level
+
+    def proven(self, circumstance: str, needs: Needs) -> bool:
+        """Whether sign-ins that satisfy one of these ways came with this circumstance.
+
+        Of a journey they must have come from both of its ends, or with the arrival itself.
+        """
+        state = self.state
+        kind, _, value = circumstance.partition("=")
+        if kind == PLACE:
+            return self._meet(places.sign_ins_at(state, state.ip, state.location), needs)
+        if kind == LOCATION:
+            return self._meet(self._signed_in_within(frozenset(value.split(","))), needs)
+        if kind == JOURNEY:
+            return any(
+                self._meet(one.proven_by, needs)
+                or all(self._meet(end, needs) for end in places.ends(state, one))
+                for one in state.arrivals
+                if one.text == value
+            )
+        return self._meet(places.sign_ins_of(state, circumstance), needs)
+
+    def _signed_in_within(self, names: frozenset[str]) -> tuple[Authentication, ...]:
+        """The sign-ins that came from an address in all of these named locations."""
+        return tuple(
+            auth
+            for ip, place, sign_ins in places.proven_sites(self.state)
+            if names <= self.world.locations_of(ip, place)
+            for auth in sign_ins
+        )
+
+    def _meet(self, sign_ins: tuple[Authentication, ...], needs: Needs) -> bool:
+        return any(all(self._shown(each, sign_ins) for each in way) for way in needs)
+
+    def _shown(self, requirement: Requirement, sign_ins: tuple[Authentication, ...]) -> bool:
+        shown = self.world.ladder.shown
+        return any(shown(each).meets(requirement) for each in sign_ins)
+
+    def since(self, circumstance: str) -> Moment:
+        """When the present value of a circumstance began."""
+        held = self.state.circumstances.get(circumstance)
+        return held.since if held else None
+
+    def told_by(self, circumstance: str) -> str:
+        """By whose word alone the present value is known; empty: a call has shown it."""
+        return self.state.hearsay.get(circumstance, "")
+
+    @property
+    def place(self) -> str:
+        """The circumstance that stands for where the session is."""
+        return places.here(self.state)
+
+
+Test: TypeAlias = Callable[[Scene, Needs], Finding]
+"""From a scene and what could satisfy the policy's grant as things are."""
+
+
+class Check(NamedTuple):
+    """A compiled condition: the test that decides, and what it takes to tell of it.
+
+    `asks` says in words when it holds, `value` what a scene shows of it. `parts` are the
+    conditions it is made of, each with the very test that decides within it.
+    """
+
+    kind: str
+    test: Test
+    asks: str
+    value: Callable[[Scene], str]
+    parts: "tuple[Check, ...]" = ()

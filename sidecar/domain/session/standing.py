@@ -1,0 +1,424 @@
+"""What a session must show: the demands of the policies that hold or whose marks wait."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
+
+import msgspec
+
+from sidecar.domain.facts.precedence import COMPLIANT, compliance
+from sidecar.domain.policy.policy import EveryTime, Policy, Principals, Selection
+from sidecar.domain.policy.policy import State as PolicyState
+from sidecar.domain.session.presented import Presented
+from sidecar.domain.session.scene import ALWAYS, Check, Needs, Test
+from sidecar.domain.session.single_use import EachCall
+from sidecar.domain.session.state import Cause, Holding, Moment, Revocation, SpentHeld, State
+from sidecar.domain.sources.source import Sources
+from sidecar.domain.values.assurance import Requirement, Shown, is_later
+from sidecar.domain.values.stamp import MICROSECONDS
+
+
+class Alternative(NamedTuple):
+    """One way to satisfy a grant: what sign-ins must show, each one of them, and fact controls."""
+
+    requirements: tuple[Requirement, ...]
+    compliant_device: bool
+    controls: tuple[str, ...] = ()
+
+    @property
+    def asks(self) -> bool:
+        """Whether it asks for anything of a sign-in."""
+        return self.requirements != _NOTHING_ASKED
+
+
+class Evidence(NamedTuple):
+    """The sign-ins that may count, and the call's own among them; None: any of them counts.
+
+    `skew` in seconds: by how much clocks may disagree. `presented` is what the call's token shows.
+    """
+
+    sign_ins: Sequence[Shown]
+    skew: int
+    own: Shown | None = None
+    presented: Presented | None = None
+
+    def any_later(self, second: int) -> bool:
+        """Whether any sign-in counts as later than what began in this second."""
+        return any(is_later(s.authentication.auth_time, second, self.skew) for s in self.sign_ins)
+
+    @property
+    def is_untimed(self) -> bool:
+        """Whether sign-ins were shown that would count, and none of them tells when it was."""
+        counting = self.sign_ins if self.own is None else (self.own,)
+        return bool(counting) and not any(one.authentication.auth_time for one in counting)
+
+
+_NOTHING_ASKED = (Requirement(),)
+
+FOR_GOOD = 1 << 40
+"""Seconds: later than any that a session sees."""
+
+
+class Compiled(NamedTuple):
+    """A policy with its condition as a function and its grant as what sign-ins must show.
+
+    `check` tells of the condition; None where there is none. `min_interval` in seconds. `strict`:
+    the condition asks for the call's own address. `break_glass`: whom no policy is for.
+    `sources`: those that are configured.
+    """
+
+    policy: Policy
+    test: Test
+    alternatives: tuple[Alternative, ...]
+    needs_when_compliant: Needs
+    needs_otherwise: Needs
+    timed: bool
+    everybody: bool
+    check: Check | None = None
+    min_interval: int = 0
+    strict: bool = False
+    break_glass: Mapping[str, Principals] = MappingProxyType({})
+    sources: Sources = Sources()
+
+    def needs(self, state: State) -> Needs:
+        """What could satisfy this policy as things are."""
+        return self.needs_when_compliant if self.is_compliant(state) else self.needs_otherwise
+
+    def is_compliant(self, state: State) -> bool:
+        """Whether the session is on a device that is known to be compliant."""
+        return compliance(state, self.sources) == COMPLIANT
+
+
+class Asked(NamedTuple):
+    """A requirement, and until when (seconds) a sign-in meets it; -1: none does."""
+
+    requirement: Requirement
+    until: float
+
+
+class Demand(msgspec.Struct, frozen=True):
+    """What one policy asks of a session now.
+
+    `block`: nothing helps; `unsatisfiable`: no sign-in helps until a fact changes; else for each
+    of `asks` a sign-in that meets it, later than `since`, and where `max_age` is set no older than
+    that. The demand is met until `valid_until` (seconds; 0: it is not met); `met_in` names the
+    contexts in which it is met all the same, each with the second until which; before `binds_from`
+    (seconds), where its policy grants some grace, it may wait. `addressless`: the call tells no
+    address, which nothing but an address helps. `unknown` names what nobody has told of the user
+    and by which alone the policy is taken to be for them; with `refuses_unknown` nothing helps but
+    that it is told. `untimed`: sign-ins were shown, and none of them tells when it was. `each_call`
+    is what every call needs besides: then
+    the demand is met, of the session, where its mark is.
+    """
+
+    policy: str
+    contexts: Selection
+    apps: Selection
+    report_only: bool
+    causes: tuple[Cause, ...]
+    since: Moment = None
+    asks: tuple[Asked, ...] = ()
+    max_age: int | None = None
+    block: bool = False
+    unsatisfiable: bool = False
+    valid_until: int = 0
+    met_in: tuple[tuple[str, int], ...] = ()
+    binds_from: int = 0
+    addressless: bool = False
+    each_call: EachCall | None = None
+    unknown: tuple[str, ...] = ()
+    refuses_unknown: bool = False
+    untimed: bool = False
+
+    def is_met_in(self, contexts: frozenset[str], now: float) -> bool:
+        """Whether it is met in all contexts of a call that it concerns (at least one)."""
+        concerned = {context for context in contexts if context in self.contexts}
+        met = {context for context, until in self.met_in if now <= until}
+        return bool(concerned) and concerned <= met
+
+    def is_met(self, now: float) -> bool:
+        """Whether the demand is met at `now` (seconds)."""
+        return now <= self.valid_until
+
+    @property
+    def lapses(self) -> bool:
+        """Whether it is met, and will not be for good."""
+        return 0 < self.valid_until < FOR_GOOD
+
+    def missing(self, now: float) -> tuple[Requirement, ...]:
+        """What is still to be shown at `now` (seconds): what one sign-in met need not come again.
+
+        All of it where the demand is met, or where it asks for no sign-in in particular.
+        """
+        unmet = tuple(each.requirement for each in self.asks if now > each.until)
+        return unmet or tuple(each.requirement for each in self.asks)
+
+    def binds(self, now: float) -> bool:
+        """Whether a call must meet the demand at `now` (seconds), or it may still wait."""
+        return now >= self.binds_from
+
+    @property
+    def is_mark(self) -> bool:
+        """Whether something brought it about; else it is what is always required there."""
+        return self.causes != (ALWAYS,)
+
+    @property
+    def signal(self) -> str:
+        """The type of the signal that caused it last."""
+        return max(self.causes, key=_latest).signal if self.causes else ALWAYS.signal
+
+
+def _latest(cause: Cause) -> tuple[int, str]:
+    return (cause.since or 0, cause.key)
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """What a session's facts amount to: a revocation, and demands by enforced and tried policies.
+
+    `rank` is the best assurance that counts. `timed` tells that the standing may change without
+    new facts.
+    """
+
+    revoked: Revocation | None
+    demands: tuple[Demand, ...]
+    tried: tuple[Demand, ...]
+    rank: int
+    auth_time: int
+    timed: bool
+    spent: Mapping[int, SpentHeld] = MappingProxyType({})
+
+    @property
+    def asks_each_call(self) -> bool:
+        """Whether some calls need a sign-in of their own."""
+        return any(demand.each_call is not None for demand in (*self.demands, *self.tried))
+
+
+STORE_LOST = "store-lost"
+"""The policy that is named where a session's history is lost."""
+
+
+TOKEN_WITHOUT_AUTH_TIME = "token-without-auth-time"  # noqa: S105 - a name, no secret
+"""The policy that is named where sign-ins prove nothing, since none tells when it was."""
+
+
+HISTORY_EXPIRED = "history-expired"
+"""The policy that is named where a session's sign-in is older than facts are kept."""
+
+
+def lost(before: int, evidence: Evidence, policy: str = STORE_LOST) -> Iterator[Demand]:
+    """Have a session sign in anew of whose history nobody remembers what was before a moment.
+
+    It may have had marks then, and its user or device may have been revoked. The moment is that of
+    the store's loss, or as far back as facts are kept from when the session was first seen
+    (`policy` tells which).
+    """
+    if not evidence.any_later(before // MICROSECONDS):
+        what = "lost" if policy == STORE_LOST else "kept no longer"
+        cause = Cause("store", f"what was known is {what}", before, "policy")
+        everything = Selection()
+        untimed = evidence.is_untimed
+        yield Demand(policy, everything, everything, False, (cause,), since=before, untimed=untimed)
+
+
+SET_ASIDE = "set-aside"
+"""The policy that is named where something of a session's history cannot be read or folded."""
+
+
+def uncertain(state: State, evidence: Evidence) -> Iterator[Demand]:
+    """Have a session sign in anew of whose history something was set aside.
+
+    What was left out may have been what a policy marks for. A later sign-in would meet that mark.
+    """
+    if state.aside and not evidence.any_later(state.aside // MICROSECONDS):
+        cause = Cause("history", "something of it cannot be read", state.aside, "policy")
+        everything = Selection()
+        yield Demand(SET_ASIDE, everything, everything, False, (cause,), since=state.aside)
+
+
+OPERATOR = "operator"
+"""The policy that is named where an operator asks for a step-up."""
+
+OF_THE_DAEMON = frozenset(
+    {STORE_LOST, TOKEN_WITHOUT_AUTH_TIME, HISTORY_EXPIRED, SET_ASIDE, OPERATOR}
+)
+"""Names that stand where policies do, and that no policy of the files may have."""
+
+
+def shown_for(alternative: Alternative, second: int | None, evidence: Evidence) -> tuple[int, ...]:
+    """For each requirement, when the latest sign-in was that meets it; -1: there was none.
+
+    They may be several sign-ins, all later than that second. Of a call, one of the requirements
+    must be met by its own sign-in: what others have shown completes it, and never stands for it.
+    """
+    requirements, skew = alternative.requirements, evidence.skew
+    shown = tuple(_latest_shown(each, second, evidence.sign_ins, skew) for each in requirements)
+    if evidence.own is None or min(shown) < 0:
+        return shown
+    alone = (evidence.own,)
+    if any(_latest_shown(each, second, alone, skew) >= 0 for each in requirements):
+        return shown
+    return tuple(-1 for _ in requirements)
+
+
+def _latest_shown(
+    requirement: Requirement, second: int | None, sign_ins: Sequence[Shown], skew: int
+) -> int:
+    """When the latest sign-in was that meets this since that second; -1: there was none.
+
+    Where any sign-in will do, one from before will, too.
+    """
+    moment = None if requirement == Requirement() else second
+    best = -1
+    for sign_in in sign_ins:
+        auth_time = sign_in.authentication.auth_time
+        if auth_time > best and sign_in.meets(requirement) and is_later(auth_time, moment, skew):
+            best = auth_time
+    return best
+
+
+class Look(NamedTuple):
+    """One policy as it stands for a session at a moment: what explanations are made of.
+
+    `before` is its holding after the latest fact, `after` the one at the moment; `shown` tells for
+    each alternative of its grant, and each of its requirements, when the latest sign-in was that
+    meets it (-1: there was none). `lifetime` is what it asks for at the end of the session's life.
+    """
+
+    compiled: Compiled
+    applies: bool
+    before: Holding
+    after: Holding
+    demand: Demand | None
+    shown: tuple[tuple[int, ...], ...]
+    lifetime: Demand | None = None
+
+    @property
+    def demands(self) -> tuple[Demand, ...]:
+        """Everything that the policy asks for."""
+        return tuple(each for each in (self.demand, self.lifetime) if each is not None)
+
+
+def demand_of(
+    compiled: Compiled,
+    holding: Holding,
+    state: State,
+    evidence: Evidence,
+) -> Demand | None:
+    """What a policy that holds, or whose mark waits, asks for; None where all is well for good."""
+    policy = compiled.policy
+    every_time = policy.session.every_time if holding.holds else None
+    compliant = compiled.is_compliant(state)
+    base = Demand(
+        policy.id,
+        policy.contexts,
+        policy.apps,
+        policy.state is PolicyState.REPORT_ONLY,
+        holding.mark or holding.causes,
+        since=holding.since,
+        block=policy.grant.block,
+        binds_from=_binds_from(policy, holding, compliant=compliant),
+    )
+    if policy.grant.block:
+        return base
+    frequency = policy.session.sign_in_frequency if holding.holds else None
+    possible = [a for a in compiled.alternatives if compliant or not a.compliant_device]
+    if not possible:
+        return msgspec.structs.replace(base, unsatisfiable=True) if holding.holds else None
+    if holding.is_cleared:
+        return None
+    second = None if holding.since is None else holding.since // MICROSECONDS
+    if every_time is not None:
+        return _each_call(base, every_time, possible, evidence)
+    if frequency is None and not all(alternative.asks for alternative in possible):
+        return None
+    shown = [shown_for(alternative, second, evidence) for alternative in possible]
+    best = max(min(each) for each in shown)
+    if best >= 0 and frequency is None:
+        return None
+    easiest = possible[0]
+    return msgspec.structs.replace(
+        base,
+        since=holding.since if easiest.asks else None,
+        asks=tuple(
+            Asked(each, _good_until(latest, frequency))
+            for each, latest in zip(easiest.requirements, shown[0], strict=True)
+        ),
+        max_age=frequency,
+        valid_until=best + frequency if frequency is not None and best >= 0 else 0,
+    )
+
+
+def refused_without_address(compiled: Compiled, holding: Holding) -> Demand:
+    """What a policy makes of a call that tells no address, where it asks for that: a refusal."""
+    policy = compiled.policy
+    return Demand(
+        policy.id,
+        policy.contexts,
+        policy.apps,
+        policy.state is PolicyState.REPORT_ONLY,
+        holding.causes,
+        block=policy.grant.block,
+        unsatisfiable=not policy.grant.block,
+        addressless=True,
+    )
+
+
+def refused_unknown(compiled: Compiled, holding: Holding, unknown: tuple[str, ...]) -> Demand:
+    """What a policy makes of a user of whom its assignment asks what nobody tells: a refusal."""
+    policy = compiled.policy
+    return Demand(
+        policy.id,
+        policy.contexts,
+        policy.apps,
+        policy.state is PolicyState.REPORT_ONLY,
+        holding.mark or holding.causes,
+        block=policy.grant.block,
+        unsatisfiable=not policy.grant.block,
+        unknown=unknown,
+        refuses_unknown=True,
+    )
+
+
+def _each_call(
+    base: Demand,
+    every_time: EveryTime,
+    possible: Sequence[Alternative],
+    evidence: Evidence,
+) -> Demand:
+    """The demand of a policy that asks every call for a sign-in of its own.
+
+    Each sign-in must be enough by itself, so that all of the easiest way is asked for.
+    """
+    second = None if base.since is None else base.since // MICROSECONDS
+    met = any(min(shown_for(each, second, evidence)) >= 0 for each in possible)
+    easiest = possible[0]
+    return msgspec.structs.replace(
+        base,
+        since=base.since if easiest.asks else None,
+        asks=tuple(Asked(requirement, -1) for requirement in easiest.requirements),
+        max_age=0,
+        valid_until=FOR_GOOD if met else 0,
+        each_call=EachCall(
+            tuple(each.requirements for each in possible),
+            second,
+            every_time.within,
+            every_time.grace,
+            evidence.skew,
+        ),
+    )
+
+
+def _good_until(shown: int, frequency: int | None) -> float:
+    """Until when (seconds) a sign-in counts; -1: there was none."""
+    if shown < 0:
+        return -1
+    return math.inf if frequency is None else shown + frequency
+
+
+def _binds_from(policy: Policy, holding: Holding, *, compliant: bool) -> int:
+    """When a mark begins to bind, in seconds; 0: at once, as every block does."""
+    begun = holding.begun if compliant else holding.begun_otherwise
+    if not policy.grace or policy.grant.block or begun is None:
+        return 0
+    return begun // MICROSECONDS + policy.grace

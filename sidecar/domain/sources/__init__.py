@@ -1,0 +1,1 @@
+"""Sources: who says something, and what their word may do."""

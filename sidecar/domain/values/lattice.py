@@ -1,0 +1,98 @@
+"""The one operation on stored state: join.
+
+A *record* maps field names to values, both bytes. A field name is `GROUP:KEY`. To join two
+records, take for each field the greater value (bytewise), then keep in each group no more than
+its bound, the greatest by (value, field name). Values begin with an encoded stamp (see `stamp`),
+so "the greatest" is "the latest". Facts of a source lie in groups of their own
+(`wire.store.records`), so that none can push out what another one says.
+
+Theory. Maps under per-key maximum are a join semilattice. Keeping the top K by (value, field) of
+such a map is again one: a dropped field has at least K fields of its group above it, those only
+grow, and so it stays dropped whatever else is joined, before or after. Hence join is commutative,
+associative and idempotent, bound included, and sidecars may learn of facts late, twice, or in any
+order and still agree (tests/domain/values/test_lattice.py; the script of the store is held to this
+function in tests/contracts/test_store.py).
+"""
+
+from collections.abc import Iterable, Mapping
+
+Record = dict[bytes, bytes]
+
+DEFAULT_BOUND = 64
+BOUNDS: Mapping[bytes, int] = {
+    b"place": 32,
+    b"agent": 16,
+    b"network": 32,
+    b"device": 16,
+    b"risk": 32,
+    b"signal": 64,
+    b"auth": 16,
+    b"contexts": 16,
+    b"assurance": 8,
+    b"compliance": 32,
+    b"claims": 32,
+    b"member": 32,
+    b"revoked": 32,
+    b"ended": 1,
+    b"barred": 64,
+    b"raised": 64,
+    b"spent": 64,
+    b"seen": 32,
+    b"move": 32,
+    b"owner": 64,
+    b"proven": 64,
+    b"event": 128,
+    b"fanned": 16,
+    b"told": 256,
+    b"checkpoint": 1,
+    b"left": 256,
+    b"want": 16,
+    b"lease": 4,
+    b"swept": 8,
+    b"prompt": 64,
+    b"alert": 4,
+}
+"""How many fields of a group are kept. A group not named here keeps `DEFAULT_BOUND`."""
+
+
+def bound_of(group: bytes) -> int:
+    """How many fields of a group are kept."""
+    return BOUNDS.get(group, DEFAULT_BOUND)
+
+
+def group_of(field: bytes) -> bytes:
+    """The part of a field's name before the first colon."""
+    return field.partition(b":")[0]
+
+
+def join(left: Mapping[bytes, bytes], right: Mapping[bytes, bytes]) -> Record:
+    """The least record that holds what both hold. Neither argument is changed."""
+    joined = dict(left)
+    touched: set[bytes] = set()
+    for field, value in right.items():
+        known = joined.get(field)
+        if known is None or known < value:
+            joined[field] = value
+            touched.add(group_of(field))
+    for group in touched:
+        _bound(joined, group)
+    return joined
+
+
+def _bound(record: Record, group: bytes) -> None:
+    bound = bound_of(group)
+    prefix = group + b":"
+    members = [field for field in record if field.startswith(prefix)]
+    if len(members) <= bound:
+        return
+    members.sort(key=lambda field: (record[field], field), reverse=True)
+    for field in members[bound:]:
+        del record[field]
+
+
+def join_all(records: Iterable[Mapping[bytes, bytes]]) -> Record:
+    """Join any number of records, in any order."""
+    joined: Record = {}
+    for record in records:
+        joined = join(joined, record)
+    return joined

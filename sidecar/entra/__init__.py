@@ -1,0 +1,1 @@
+"""Converts Conditional Access of Microsoft Entra ID to our policies."""

@@ -1,0 +1,1 @@
+"""Converts the parts of a policy of Microsoft Entra ID."""

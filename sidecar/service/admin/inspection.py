@@ -1,0 +1,426 @@
+"""What an operator may look at: live sessions, each with its score, marks and timeline."""
+
+import base64
+import binascii
+from collections.abc import Callable, Iterable, Mapping
+
+import msgspec
+
+from sidecar.domain.evaluation.decision import STANDINGS, coarse, describe, explain
+from sidecar.domain.evaluation.evaluator import Evaluator
+from sidecar.domain.explanation.explain import explain_call
+from sidecar.domain.explanation.explanation import Explanation
+from sidecar.domain.explanation.narrative import kind_of, marked, narrated
+from sidecar.domain.facts.facts import Fact
+from sidecar.domain.facts.segments import told_segments
+from sidecar.domain.policy.policy import ROUTINE, Policy
+from sidecar.domain.session.risk import Term, in_tenths, terms_of
+from sidecar.domain.session.standing import Demand
+from sidecar.domain.session.state import State
+from sidecar.domain.values.stamp import MICROSECONDS
+from sidecar.service.audit.auditor import Assembled, Rescorer
+from sidecar.service.audit.fan_out import FanOut
+from sidecar.service.audit.rescore_all import Resweeper
+from sidecar.service.checks.trial_records import SEVERITY
+from sidecar.service.ports.store import Load, Store
+from sidecar.service.view.fold_records import Folded, assemble, forgotten
+from sidecar.service.view.view import View
+from sidecar.wire.names import composed
+from sidecar.wire.settings.settings import Settings
+from sidecar.wire.store.keys import Names, SessionName, digest, parse_name, session_name
+from sidecar.wire.store.prompts import prompts_since
+from sidecar.wire.store.records import WHO_SESSION, WHO_USER, apps_of, owners_of
+from sidecar.wire.store.rescore_records import Progress
+
+PAGE_BOUND = 1000
+
+
+class InvalidQuery(ValueError):  # noqa: N818 - named by who must act
+    """The asker must mend the query: `parameter`, and what is wrong with it."""
+
+    def __init__(self, parameter: str, message: str) -> None:
+        super().__init__(f"{parameter}: {message}")
+        self.parameter = parameter
+
+
+class SessionQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which sessions: of a user, on a device, of a standing (empty: any); `limit` of them.
+
+    `issuer` tells whose names these are, by the issuer's identifier or its namespace; empty: any.
+    `cursor` is what the page before gave; empty for the first.
+    """
+
+    user: str = ""
+    device: str = ""
+    standing: str = ""
+    limit: int = 100
+    cursor: str = ""
+    issuer: str = ""
+
+
+class ExplainQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which call is to be explained: its contexts with commas between (empty, `routine`: none).
+
+    `app` empty: the configured one, or the session's own; of several, the one with the strictest
+    answer.
+    """
+
+    explain: str = ""
+    app: str = ""
+
+
+class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one policy asks of a session. `since` in seconds; 0: from the sign-in."""
+
+    policy: str
+    signal: str
+    text: str
+    since: float = 0.0
+    contexts: tuple[str, ...] = ()
+    report_only: bool = False
+    block: bool = False
+    unsatisfiable: bool = False
+    met_until: int = 0
+    binds_from: int = 0
+    every_time: bool = False
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """A session as a line of a list. Times are in seconds since the epoch.
+
+    `issuer` tells whose names these are: the issuer, or the namespace that several share.
+    `prompts`: how often its user was asked, in any session, within the prompt budget's last period.
+    `cleared`: the policies that hold and ask nothing, since an operator has cleared why.
+    """
+
+    session: str
+    user: str
+    issuer: str
+    device: str
+    apps: tuple[str, ...]
+    standing: str
+    score: float
+    level: str
+    assurance: str
+    auth_time: int
+    ip: str
+    country: str
+    network: str
+    established: float
+    marks: tuple[Mark, ...]
+    prompts: int = 0
+    cleared: tuple[str, ...] = ()
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """One line of a timeline: when, what kind of thing, by which event, and what it is in words.
+
+    `time` in seconds since the epoch; `event` empty: it came of others.
+    """
+
+    time: float
+    kind: str
+    event: str
+    text: str
+
+
+class Detail(msgspec.Struct, frozen=True):
+    """One session in full: its summary, the score's terms, and its timeline.
+
+    `others`: sessions of the same name that other users have, or users of other issuers.
+    """
+
+    summary: Summary
+    terms: tuple[Term, ...]
+    proven: tuple[str, ...]
+    circumstances: Mapping[str, str]
+    baseline: Mapping[str, str]
+    timeline: tuple[Moment, ...]
+    others: tuple[Summary, ...] = ()
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Some sessions; `cursor` leads to more, empty: no more."""
+
+    sessions: tuple[Summary, ...]
+    cursor: str = ""
+
+
+class FannedOut(msgspec.Struct, frozen=True):
+    """What is left to tell of events that touch very many sessions.
+
+    `items` of work, `sessions` as far as they were looked up, and the `sidecars` that work at it.
+    """
+
+    items: int = 0
+    sessions: int = 0
+    sidecars: tuple[str, ...] = ()
+
+
+class SharedWork(Progress, frozen=True):
+    """What sidecars share: the re-score of all sessions, and large events."""
+
+    fan_out: FannedOut = FannedOut()
+
+
+class Inspector:
+    """Reads sessions from the store, as all sidecars see them."""
+
+    def __init__(  # noqa: PLR0913 - one place wires it
+        self,
+        *,
+        store: Store,
+        view: View,
+        rescorer: Rescorer,
+        names: Names,
+        clock: Callable[[], float],
+        resweeper: Resweeper,
+        fan_out: FanOut,
+        settings: Callable[[], Settings],
+    ) -> None:
+        self._fan_out = fan_out
+        self._resweeper = resweeper
+        self._settings = settings
+        self._store = store
+        self._view = view
+        self._rescorer = rescorer
+        self._names = names
+        self._clock = clock
+
+    async def sessions(self, query: SessionQuery) -> Page:
+        """One page, in the order of the sessions' names. Raises `InvalidQuery`, `Unavailable`."""
+        if query.standing and query.standing not in STANDINGS:
+            raise InvalidQuery("standing", f"is one of {', '.join(STANDINGS)}")
+        if not 1 <= query.limit <= PAGE_BOUND:
+            raise InvalidQuery("limit", f"is 1 to {PAGE_BOUND}")
+        after = _read_cursor(query.cursor)
+        names = sorted(await self._candidates(query))
+        shown: list[Summary] = []
+        last = after
+        for start in range(0, len(names), PAGE_BOUND):
+            batch = [n for n in names[start : start + PAGE_BOUND] if str(n) > after]
+            for session in await self._rescorer.read(batch):
+                summary = self._summary(session)
+                if summary is None or query.standing not in {"", summary.standing}:
+                    continue
+                if len(shown) == query.limit:
+                    return Page(tuple(shown), _cursor(last))
+                shown.append(summary)
+                last = str(session.name)
+        return Page(tuple(shown))
+
+    async def _candidates(self, query: SessionQuery) -> list[SessionName]:
+        now = int(self._clock() * 1000)
+        if query.user or query.device:
+            loads = [self._index(query, namespace, now) for namespace in self._where(query.issuer)]
+            members = [one for found in await self._store.load(*loads) for one in found.members]
+            return [name for member in members if (name := parse_name(member))]
+        names: set[SessionName] = set()
+        async for keys in self._store.keys(self._names.every_session()):
+            names.update(name for key in keys if (name := self._names.name_of_record(key)))
+        return list(names)
+
+    def _where(self, issuer: str) -> tuple[str, ...]:
+        """The namespaces to look in. Raises `InvalidQuery` for an issuer that is not configured."""
+        namespaces = self._settings().tokens.namespaces
+        if not issuer:
+            return namespaces.all
+        named = namespaces.named(issuer)
+        if named is None:
+            raise InvalidQuery("issuer", f"is one of {', '.join(namespaces.words)}")
+        return (named,)
+
+    def _index(self, query: SessionQuery, namespace: str, now: int) -> Load:
+        names = self._names
+        if query.user:
+            user = digest(namespace, composed(query.user))
+            return Load(names.user_record(user), names.user_index(user), now)
+        device = digest(namespace, composed(query.device))
+        return Load(names.device_record(device), names.device_index(device), now)
+
+    async def session(self, session: str, /) -> Detail | None:
+        """One session by its identifier; None where there is none.
+
+        Of several users who have a session of this name it is the one that stands worst; the
+        others are told beside it.
+        """
+        details = [d for found in await self._find(session) if (d := self._detail(found))]
+        if not details:
+            return None
+        first = max(details, key=lambda one: STANDINGS.index(one.summary.standing))
+        others = tuple(one.summary for one in details if one is not first)
+        return msgspec.structs.replace(first, others=others)
+
+    async def explain(self, session: str, query: ExplainQuery, /) -> Explanation | None:
+        """Why a call of a session would now get what it gets; None where there is no session.
+
+        Raises `InvalidQuery`, `Unavailable`.
+        """
+        contexts = self._contexts(query.explain)
+        evaluator, now = self._view.evaluator, self._clock()
+        app = query.app or self._settings().app.id
+        told = []
+        for found in await self._find(session):
+            state = _fold(evaluator, found).state
+            if state.established:
+                told += [
+                    explain_call(evaluator, state, each, contexts, now)
+                    for each in ((app,) if app else apps_of(found.record) or ("",))
+                ]
+        return max(told, key=lambda one: SEVERITY[one.verdict], default=None)
+
+    def _contexts(self, text: str) -> frozenset[str]:
+        """Those of a query; one that is not configured would seem to let everything pass."""
+        names = frozenset(name.strip() for name in text.split(",")) - {"", ROUTINE}
+        settings = self._settings()
+        known, aliases = settings.contexts, settings.aliases
+        names = frozenset(aliases.get(name, name) for name in names)
+        strangers = sorted(names - known.keys()) if known else ()
+        if strangers:
+            raise InvalidQuery("explain", f"is of {', '.join(sorted([*known, *aliases]))}")
+        return names
+
+    async def _find(self, session: str) -> list[Assembled]:
+        """All sessions of this name, whoever has them, at whichever issuer."""
+        namespaces = self._where("")
+        session = composed(session)
+        locators = [self._names.locator(digest(each, session)) for each in namespaces]
+        located = await self._store.load(*map(Load, locators))
+        names = [
+            session_name(namespace, owner.user, session)
+            for namespace, answer in zip(namespaces, located, strict=True)
+            for owner in owners_of(answer.record)
+        ]
+        return await self._rescorer.read(names)
+
+    async def policies(self) -> tuple[Policy, ...]:
+        """The policies in force, tried ones among them."""
+        return self._view.evaluator.policies
+
+    async def rescore(self) -> SharedWork:
+        """How far the re-score of all sessions is, and large events. Raises `Unavailable`."""
+        progress, outlook = await self._resweeper.status(), await self._fan_out.status()
+        left = max(0, outlook.expected - outlook.done)
+        return SharedWork(
+            **msgspec.structs.asdict(progress),
+            fan_out=FannedOut(outlook.left, left, outlook.workers),
+        )
+
+    def _summarised(self, session: Assembled, state: State, now: float) -> Summary:
+        prompts = prompts_since(session.of_user, now, self._settings().friction.per)
+        summary = _summarise(self._view.evaluator, session, state, now)
+        return msgspec.structs.replace(summary, prompts=prompts)
+
+    def _summary(self, session: Assembled) -> Summary | None:
+        now = self._clock()
+        state = _fold(self._view.evaluator, session).state
+        if not state.established:
+            return None
+        return self._summarised(session, state, now)
+
+    def _detail(self, session: Assembled) -> Detail | None:
+        now = self._clock()
+        evaluator = self._view.evaluator
+        state, facts, _, _ = _fold(evaluator, session)
+        if not state.established:
+            return None
+        moment = int(now * MICROSECONDS)
+        world = evaluator.world
+        terms = terms_of(evaluator.at(state, moment), moment, world.rating, world.sources)
+        return Detail(
+            self._summarised(session, state, now),
+            terms,
+            tuple(state.proven),
+            {str(name): held.value for name, held in state.circumstances.items()},
+            {str(name): value for name, value in state.baseline.items()},
+            _timeline(facts, session.name.session, state, evaluator, moment),
+        )
+
+
+def _fold(evaluator: Evaluator, session: Assembled) -> Folded:
+    records = (session.record, session.others)
+    folded = assemble(evaluator, session.name.session, *records, issuer=session.namespace)
+    folded.state.lost = forgotten(evaluator, session.slot, (session.record, *session.others))
+    return folded
+
+
+def _summarise(evaluator: Evaluator, session: Assembled, state: State, now: float) -> Summary:
+    moment = int(now * MICROSECONDS)
+    standing = evaluator.standing(state, moment)
+    scene = evaluator.scene(evaluator.at(state, moment), moment)
+    asking = {demand.policy for demand in (*standing.demands, *standing.tried)}
+    return Summary(
+        session=_text(session, WHO_SESSION, session.name.session),
+        user=_text(session, WHO_USER, session.name.user),
+        issuer=session.namespace,
+        device=state.device,
+        apps=apps_of(session.record),
+        standing=coarse(standing, now),
+        score=in_tenths(scene.score),
+        level=scene.level,
+        assurance=evaluator.world.ladder.name(standing.rank),
+        auth_time=standing.auth_time,
+        ip=state.ip,
+        country=state.location.country,
+        network=told_segments(state, evaluator.world.sources),
+        established=state.established / MICROSECONDS,
+        marks=tuple(
+            _mark(demand) for demand in (*standing.demands, *standing.tried) if demand.is_mark
+        ),
+        cleared=tuple(
+            f"{policy}: {'; '.join(map(describe, held.causes))}"
+            for policy, held in state.holdings.items()
+            if held.is_cleared and policy not in asking
+        ),
+    )
+
+
+def _mark(demand: Demand) -> Mark:
+    return Mark(
+        policy=demand.policy,
+        signal=demand.signal,
+        text=explain(demand),
+        since=(demand.since or 0) / MICROSECONDS,
+        contexts=tuple(sorted(demand.contexts.include or ())),
+        report_only=demand.report_only,
+        block=demand.block,
+        unsatisfiable=demand.unsatisfiable,
+        met_until=demand.valid_until if demand.lapses else 0,
+        every_time=demand.each_call is not None,
+        binds_from=demand.binds_from,
+    )
+
+
+def _timeline(
+    facts: Iterable[Fact], session: str, state: State, evaluator: Evaluator, now: int
+) -> tuple[Moment, ...]:
+    """What happened until `now` (microseconds), with the marks that policies have set for it."""
+    standing = evaluator.standing(state, now)
+    told = [
+        Moment(fact.stamp.seconds, kind_of(fact), fact.stamp.id, text)
+        for fact, text in narrated(facts, session, evaluator.network_of)
+    ]
+    for demand in (*standing.demands, *standing.tried):
+        if demand.is_mark:
+            since = state.established if demand.since is None else demand.since
+            kind = "would-be-marked" if demand.report_only else "marked"
+            told.append(Moment(since / MICROSECONDS, kind, "", marked(demand)))
+    return tuple(sorted(told, key=lambda moment: moment.time))
+
+
+def _text(session: Assembled, field: bytes, otherwise: str) -> str:
+    value = session.record.get(field)
+    return otherwise if value is None else value.decode("utf-8", "replace")
+
+
+def _cursor(name: str) -> str:
+    return base64.urlsafe_b64encode(name.encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> str:
+    if not cursor:
+        return ""
+    try:
+        return base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
+    except (binascii.Error, ValueError, UnicodeDecodeError) as error:
+        raise InvalidQuery("cursor", "was not given by a page before") from error

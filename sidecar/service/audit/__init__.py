@@ -1,0 +1,1 @@
+"""Logs, counts and publishes each change of a session once, whichever sidecar made it."""

@@ -1,0 +1,274 @@
+"""Who of all sidecars logs and counts a thing: it is claimed, then told, then marked as told.
+
+Theory. Whoever writes a claim first tells; all others find it taken. The claim alone would tell
+nothing twice and lose what its owner, killed in between, had not told yet. So what was told is
+marked as such in the record, once it is in the log (`telling`), and a claim without that mark that
+is older than `STALE` is nobody's: the next turn of it is claimed in the same way, and what is then
+told says that it may have been told before (`again`).
+
+So of what a sidecar that dies has claimed nothing is lost, and no more is told twice than what it
+had told and not yet marked: that of the last `GATHER` seconds, and of the store's answer.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
+
+import msgspec
+import trio
+
+from sidecar.domain.values.lattice import Record
+from sidecar.service.audit.entries import Telling
+from sidecar.service.audit.turns import Turns
+from sidecar.service.observations.observations import (
+    Cleared,
+    Marked,
+    Observation,
+    RevokedSession,
+    Telemetry,
+)
+from sidecar.service.ports.calls import Overloaded, Refused, Unavailable
+from sidecar.service.ports.store import Join, Load, Store
+from sidecar.service.view.view import View
+from sidecar.wire.store.records import claim_field, claimed_at, told_field
+
+STALE = 3.0
+"""Seconds after which what is claimed and not marked as told is another's to tell."""
+
+GATHER = 0.01
+"""Seconds for which what was told gathers, to be marked together."""
+
+WRITTEN, STALLED = 1.0, 0.02
+"""Seconds for which the log's reader is waited for, at first and once it has stalled."""
+
+REFUSED, REFUSALS = 1.0, 16
+"""Seconds until what the store refuses to mark is tried again; so many are asked for one by one."""
+
+BOUND = 8192
+"""Tellings that may wait to be marked while the store is away; the oldest may be told again."""
+
+_FIRST_LOOK, _LAST_LOOK = 0.02, 0.25
+
+
+class Due(NamedTuple):
+    """A telling of a session: its record, the channel of its news, and which turn it is."""
+
+    key: bytes
+    channel: bytes
+    telling: Telling
+    turn: int = 1
+
+    @property
+    def name(self) -> tuple[bytes, bytes]:
+        """What is told, whichever turn it is."""
+        return self.key, claim_field(self.telling.policy, self.telling.claimed)
+
+    @property
+    def claim(self) -> bytes:
+        """The field that is claimed."""
+        return claim_field(self.telling.policy, self.telling.claimed, self.turn)
+
+    @property
+    def told(self) -> Record:
+        """The fields that mark it as told."""
+        return {told_field(self.telling.policy): self.telling.value}
+
+
+class Claims:
+    """The claims of one sidecar. `written` returns once what was recorded is in the log."""
+
+    def __init__(  # noqa: PLR0913 - one place wires it
+        self,
+        *,
+        store: Store,
+        view: View,
+        telemetry: Telemetry,
+        clock: Callable[[], float],
+        new_id: Callable[[], str],
+        written: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._store = store
+        self._view = view
+        self._telemetry = telemetry
+        self._clock = clock
+        self._new_id = new_id
+        self._written = written
+        self._unmarked: dict[tuple[bytes, bytes], Due] = {}
+        self._then: list[Callable[[], None]] = []
+        self._has_told = trio.Event()
+        self._marking = trio.Lock()
+        self._patience = WRITTEN
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Mark what was told, for ever."""
+        task_status.started()
+        while True:
+            await self._has_told.wait()
+            await trio.sleep(GATHER)
+            try:
+                await self.mark()
+            except (Unavailable, Overloaded):
+                await trio.sleep(10 * GATHER)
+            if self._unmarked and not self._has_told.is_set():
+                await trio.sleep(REFUSED)
+                self._has_told.set()
+
+    async def tell(self, due: Sequence[Due], *, by_event: bool = True, patient: bool) -> None:
+        """Claim, and tell what is ours. Raises `Unavailable`, `Overloaded`.
+
+        What others have claimed and left is claimed anew; `patient`: what they have only just
+        claimed is waited for, until it is told or left.
+        """
+        pause, seen = _FIRST_LOOK, dict[tuple[bytes, bytes], float]()
+        wanted = [one for one in due if one.name not in self._unmarked]
+        while wanted:
+            taken = await self._claim(wanted, by_event=by_event)
+            wanted, fresh = await self._look(taken, seen)
+            if patient and fresh:
+                await trio.sleep(pause)
+                pause = min(_LAST_LOOK, 2 * pause)
+                wanted += fresh
+
+    def then(self, done: Callable[[], None]) -> None:
+        """Call this once all that was told until now is marked."""
+        self._then = [*self._then, done][-BOUND:]
+        self._has_told.set()
+
+    async def mark(self) -> None:
+        """Mark what was told. Raises `Unavailable` and `Overloaded`, with nothing lost.
+
+        What the store refuses stays, to be tried again, and holds up nothing else.
+        """
+        async with self._marking:
+            told, then = list(self._unmarked.values()), self._then
+            self._then, self._has_told = [], trio.Event()
+            try:
+                if told:
+                    with trio.move_on_after(self._patience) as waited:
+                        await self._written()
+                    self._patience = STALLED if waited.cancelled_caught else WRITTEN
+                    told = await self._marked(told)
+            except BaseException:
+                self._then = then + self._then
+                self._has_told.set()
+                raise
+            with trio.CancelScope(shield=True):  # what waits for this has nobody else to tell it
+                turns = Turns(share=1)
+                for one in told:
+                    self._unmarked.pop(one.name, None)
+                    self._view.learn(one.key, one.told)
+                    await turns.give_way()
+            for done in then:
+                done()
+
+    async def _marked(self, told: Sequence[Due]) -> list[Due]:
+        """Write that these were told; gives those of which the store takes that."""
+        joins = [self._join(one, one.told, self._clock()) for one in told]
+        try:
+            await self._store.join(*joins)
+        except Refused:
+            pass  # some of them, and it does not say which
+        else:
+            return list(told)
+        taken: list[Due] = []
+        refused = 0
+        for one, join in zip(told, joins, strict=True):
+            try:
+                await self._store.join(join)
+            except Refused:
+                refused += 1
+                if refused == REFUSALS:
+                    break
+            else:
+                taken.append(one)
+        return taken
+
+    async def _claim(self, due: Sequence[Due], *, by_event: bool) -> list[Due]:
+        """Claim these and tell what is ours; gives those that another has claimed."""
+        now = self._clock()
+        answers = await self._store.join(*(self._claiming(one, now) for one in due))
+        taken = []
+        turns = Turns(share=1)
+        for one, answer in zip(due, answers, strict=True):
+            await turns.give_way()
+            if not answer.joined:
+                taken.append(one)
+            elif one.telling.observation is None:
+                self._view.learn(one.key, one.told)
+            else:
+                self._telemetry.record(
+                    _as_told(one.telling.observation, again=one.turn > 1, by_event=by_event)
+                )
+                self._unmarked[one.name] = one
+                self._has_told.set()
+        while len(self._unmarked) > BOUND:
+            del self._unmarked[next(iter(self._unmarked))]
+        return taken
+
+    def _claiming(self, one: Due, now: float) -> Join:
+        """The join of a claim.
+
+        Its value is this sidecar's own, so that a join whose answer was lost can be done again.
+        What is news alone is recorded before it is claimed, so that the claim is all there is.
+        """
+        fields = {one.claim: f"{int(now * 1000):016d}{self._new_id()}".encode()}
+        if one.telling.observation is None:
+            return self._join(one, fields | one.told, now, unless=one.claim)
+        return self._join(one, fields, now, unless=one.claim, publish=False)
+
+    @staticmethod
+    def _join(
+        one: Due, fields: Record, now: float, unless: bytes | None = None, *, publish: bool = True
+    ) -> Join:
+        return Join(
+            one.key,
+            fields,
+            int(now * 1000) + 60_000,  # at least; a record's expiry only grows
+            int(now * 1000),
+            unless=unless,
+            publish=one.channel if publish else None,
+            want_record=False,
+        )
+
+    async def _look(
+        self, taken: Sequence[Due], seen: dict[tuple[bytes, bytes], float]
+    ) -> tuple[list[Due], list[Due]]:
+        """Of what others have claimed and not told: what they left, and what is still theirs.
+
+        What they have had for `STALE` by their own clock is left, or by ours: since when it is
+        known here is in `seen`.
+        """
+        left: list[Due] = []
+        fresh: list[Due] = []
+        if not taken:
+            return left, fresh
+        now = trio.current_time()
+        oldest = int((self._clock() - STALE) * 1000)
+        answers = await self._store.load(*(Load(one.key) for one in taken))
+        for one, answer in zip(taken, answers, strict=True):
+            record = answer.record
+            name, value = next(iter(one.told.items()))
+            if record.get(name, b"") >= value:
+                self._view.learn(one.key, {name: record[name]})
+                continue
+            turn = one
+            while (following := turn._replace(turn=turn.turn + 1)).claim in record:
+                turn = following
+            known = now - seen.setdefault((turn.key, turn.claim), now)
+            if claimed_at(record.get(turn.claim, b"")) <= oldest or known >= STALE:
+                left.append(following)
+            else:
+                fresh.append(turn)
+        return left, fresh
+
+
+def _as_told(observation: Observation, *, again: bool, by_event: bool) -> Observation:
+    """As it is logged and counted.
+
+    Where no event led here, or another sidecar before, the time since the one that began it says
+    nothing of how fast events are dealt with.
+    """
+    if isinstance(observation, Marked) and (again or not by_event):
+        observation = msgspec.structs.replace(observation, signal_to_mark_seconds=None)
+    if again and isinstance(observation, Marked | Cleared | RevokedSession):
+        return msgspec.structs.replace(observation, again=True)
+    return observation

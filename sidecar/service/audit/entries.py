@@ -1,0 +1,171 @@
+"""What is yet to be logged and counted of a session: each mark once, by one sidecar of all.
+
+A session's record keeps for each policy what was last told: the moment of the mark and whether
+it was set (`a`) or cleared (`b`). Every sidecar can see what is missing there; the one whose join
+makes the field grow is the one that tells. So nothing is told twice, and what a sidecar that died
+left untold is told by another.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from sidecar.domain.evaluation.announcement import REVOKED, TOPICS, News
+from sidecar.domain.evaluation.decision import explain
+from sidecar.domain.session.standing import OF_THE_DAEMON, OPERATOR, Demand, Standing
+from sidecar.domain.session.state import Holding, State
+from sidecar.domain.sources.origin import Origins, together
+from sidecar.domain.values.assurance import is_later
+from sidecar.domain.values.stamp import MICROSECONDS
+from sidecar.service.observations.observations import (
+    Cleared,
+    ClearReason,
+    Marked,
+    Observation,
+    RevokedSession,
+)
+
+_SET = b"a"
+_CLEARED = b"b"
+_DIGITS = 16
+
+
+class Telling(NamedTuple):
+    """One thing to tell: the field of the record that must grow, its value, and what to say.
+
+    `observation` is for our own log and metrics, `news` for others; either may be None. `prompt` is
+    the moment (microseconds) of a mark that asks for a sign-in.
+    """
+
+    policy: str
+    value: bytes
+    observation: Observation | None
+    news: News | None = None
+    prompt: int | None = None
+
+    @property
+    def news_id(self) -> str:
+        """The id of its news; empty where it has none."""
+        return self.news.announcement.id if self.news is not None else ""
+
+    @property
+    def claimed(self) -> bytes:
+        """What is claimed: this value; of a topic that others are told of, what follows the last.
+
+        A topic's values hold the time at which somebody looked, and so differ between sidecars.
+        """
+        news = self.news
+        return news.before if news is not None and news.topic in TOPICS else self.value
+
+
+class Whose(NamedTuple):
+    """The session and subject that a telling names, in plain text, and whose names these are."""
+
+    session: str
+    subject: str
+    issuer: str = ""
+
+
+class Known(NamedTuple):
+    """What was told of a session so far, by policy, and which policies there are now."""
+
+    whose: Whose
+    told: Mapping[str, bytes]
+    policies: Iterable[str]
+
+
+def tellings(before: Known, state: State, standing: Standing, now: float) -> list[Telling]:
+    """What is missing, given how the session stands at `now` (seconds)."""
+    whose, told, policies = before
+    missing: list[Telling] = []
+    waiting: set[str] = set()
+    newest: dict[str, bytes] = {}  # a policy may ask twice, for a mark and as a life has ended
+    for demand in (*standing.demands, *standing.tried):
+        if demand.is_met(now):
+            continue
+        waiting.add(demand.policy)
+        if not demand.is_mark:
+            continue  # what is always required there is no news of this session
+        moment = demand.since if demand.since is not None else state.established
+        value = _value(moment, _SET)
+        if newest.get(demand.policy, told.get(demand.policy, b"")) < value:
+            newest[demand.policy] = value
+            asks = not (demand.report_only or demand.block or demand.unsatisfiable)
+            prompt = moment if asks else None
+            marked = _marked(whose, demand, now)
+            missing.append(Telling(demand.policy, value, marked, prompt=prompt))
+    if standing.revoked is not None:
+        waiting.add(REVOKED)
+        value = _value(standing.revoked.since or 0, _SET)
+        if told.get(REVOKED, b"") < value:
+            revoked = RevokedSession(
+                session=whose.session,
+                subject=whose.subject,
+                issuer=whose.issuer,
+                reason=standing.revoked.value,
+                since=(standing.revoked.since or 0) / MICROSECONDS,
+                by=standing.revoked.by or _at(standing.revoked.since),
+            )
+            missing.append(Telling(REVOKED, value, revoked))
+    known = set(policies)
+    for policy, value in told.items():
+        is_topic = policy.startswith("!")  # no policy's name does
+        if policy not in waiting and not is_topic and value.endswith(_SET):
+            missing.append(_cleared(whose, state, policy, value, known=policy in known))
+    return missing
+
+
+def _value(moment: int, kind: bytes) -> bytes:
+    return f"{moment:0{_DIGITS}d}".encode() + kind
+
+
+def _marked(whose: Whose, demand: Demand, now: float) -> Marked:
+    since = demand.since
+    return Marked(
+        session=whose.session,
+        subject=whose.subject,
+        issuer=whose.issuer,
+        policy=demand.policy,
+        signal=demand.signal,
+        text=explain(demand),
+        since=(since or 0) / MICROSECONDS,
+        contexts=tuple(sorted(demand.contexts.include or ())),
+        report_only=demand.report_only,
+        signal_to_mark_seconds=None if since is None else max(0.0, now - since / MICROSECONDS),
+        by=together(
+            cause.by or _at(since, cause.source) for cause in demand.causes if cause.since == since
+        ),
+    )
+
+
+def _at(moment: int | None, source: str = "") -> Origins:
+    """What stands for an event that is not known: who said it, and when; none from the start."""
+    return ((source, f"@{moment}"),) if moment is not None else ()
+
+
+def _cleared(whose: Whose, state: State, policy: str, value: bytes, *, known: bool) -> Telling:
+    moment = int(value[:_DIGITS])
+    if not known and policy not in OF_THE_DAEMON:
+        reason = ClearReason.POLICY
+    elif any(
+        is_later(second, moment // MICROSECONDS)
+        for second in (*(a.auth_time for a in state.sign_ins), *state.shown_contexts.values())
+    ):
+        reason = ClearReason.PROOF
+    elif moment < state.cleared:
+        reason = ClearReason.OPERATOR
+    else:
+        reason = ClearReason.WITHDRAWN
+    holding = state.holdings.get(policy, Holding())
+    by = holding.by if reason is ClearReason.PROOF else holding.ended
+    if reason is ClearReason.OPERATOR:
+        by = _at(state.cleared, OPERATOR)
+    cleared = Cleared(
+        session=whose.session,
+        subject=whose.subject,
+        issuer=whose.issuer,
+        policy=policy,
+        reason=reason,
+        since=moment / MICROSECONDS,
+        by=by or _at(moment),
+    )
+    return Telling(policy, _value(moment, _CLEARED), cleared)

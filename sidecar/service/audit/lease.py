@@ -1,0 +1,76 @@
+"""A lease: which one of the sidecars does a piece of work that one is enough for.
+
+Time is cut into terms. Whoever first writes itself into the record of the present term has it,
+and takes the next one with it, so that a living holder keeps the work and a dead one's is taken
+over within two terms. Sidecars number terms by their own clocks: where these disagree by more
+than a term, two of them may hold at a time. So a lease saves work; what is done under it must do
+no harm when it is done twice.
+"""
+
+from collections.abc import Callable
+
+from sidecar.service.ports.store import Join, Store
+from sidecar.wire.store.leases import lease_field, lease_value
+
+TERM = 5.0
+"""Seconds of a term."""
+
+LIFE = 600.0
+"""Seconds for which a record of nothing but leases is kept after its last one."""
+
+
+class Lease:
+    """This sidecar's share in one lease, which lies at `key` in the store.
+
+    `sidecar` names it, as no other is named. `life` in seconds: how long the record is kept.
+    """
+
+    def __init__(
+        self,
+        *,
+        key: bytes,
+        sidecar: str,
+        store: Store,
+        clock: Callable[[], float],
+        life: float = LIFE,
+    ) -> None:
+        self._key = key
+        self._sidecar = sidecar
+        self._store = store
+        self._clock = clock
+        self._life = life
+        self._held = 0
+
+    @property
+    def held(self) -> bool:
+        """Whether it is known to be ours for the present term; asks nobody."""
+        return self._held >= self._term()
+
+    async def holds(self) -> bool:
+        """Whether it is ours for the present term; takes this and the next where they are free.
+
+        Nobody is asked while both are known to be ours. Raises `Unavailable`, `Overloaded`: then
+        it is ours no longer than `held` says.
+        """
+        term = self._term()
+        if self._held > term:
+            return True
+        if self._held < term and not await self._take(term):
+            return False
+        # Only who has this term reaches for the next, or whoever asks first in it would get it.
+        self._held = term
+        if await self._take(term + 1):
+            self._held = term + 1
+        return True
+
+    async def _take(self, term: int) -> bool:
+        now = int(self._clock() * 1000)
+        field, value = lease_field(term), lease_value(term, self._sidecar)
+        until = now + int(self._life * 1000)
+        (answer,) = await self._store.join(
+            Join(self._key, {field: value}, until, now, unless=field)
+        )
+        return answer.record.get(field) == value
+
+    def _term(self) -> int:
+        return int(self._clock() // TERM)

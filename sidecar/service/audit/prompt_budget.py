@@ -1,0 +1,96 @@
+"""The prompt budget: how often a user is asked, counted over all sessions; told when exceeded.
+
+It never loosens anything: a prompt beyond the budget is made like any other. What is counted lies
+in the user's record, so that all sidecars count the same; whichever finds the budget exceeded
+claims the window, and tells. Windows are whole multiples of the budget's period.
+"""
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from sidecar.domain.values.lattice import Record
+from sidecar.service.observations.observations import PromptBudgetExceeded, Telemetry
+from sidecar.service.ports.store import Join, Store
+from sidecar.wire.settings.settings import Friction
+from sidecar.wire.store.keys import Names, SessionName
+from sidecar.wire.store.prompts import alert_field, prompt_fields, prompts_since
+
+
+class Prompted(msgspec.Struct, frozen=True):
+    """A session of a user (in plain text) was marked at these moments (microseconds)."""
+
+    name: SessionName
+    subject: str
+    moments: tuple[int, ...]
+    issuer: str = ""
+
+
+class Budget:
+    """Counts prompts, by the settings that are in force."""
+
+    def __init__(
+        self,
+        *,
+        settings: Callable[[], Friction],
+        store: Store,
+        names: Names,
+        telemetry: Telemetry,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._names = names
+        self._telemetry = telemetry
+
+    async def count(self, prompted: Iterable[Prompted], now: float) -> None:
+        """Count prompts, and tell of users who have had too many. Raises `Unavailable`."""
+        wanted = [each for each in prompted if each.moments]
+        settings = self._settings()
+        if not settings.prompts or not wanted:
+            return
+        per = settings.per
+        answers = await self._store.join(
+            *(self._join(each, prompt_fields(each.name, each.moments), now, per) for each in wanted)
+        )
+        over: dict[str, tuple[Prompted, int]] = {}
+        for each, answer in zip(wanted, answers, strict=True):
+            used = prompts_since(answer.record, now, per)
+            if used > settings.prompts:
+                over[each.name.user] = (each, used)
+        if over:
+            await self._alert(list(over.values()), now, settings)
+
+    async def _alert(
+        self, over: list[tuple[Prompted, int]], now: float, settings: Friction
+    ) -> None:
+        field = alert_field(now, settings.per)
+        fields = {field: f"{int(now * 1000):016d}".encode()}
+        joins = [self._join(each, fields, now, settings.per, unless=field) for each, _ in over]
+        for (each, used), answer in zip(over, await self._store.join(*joins), strict=True):
+            if answer.joined:
+                self._telemetry.record(
+                    PromptBudgetExceeded(
+                        subject=each.subject,
+                        issuer=each.issuer,
+                        prompts=used,
+                        budget=settings.prompts,
+                        seconds=settings.per,
+                    )
+                )
+
+    def _join(
+        self,
+        each: Prompted,
+        fields: Record,
+        now: float,
+        per: float,
+        *,
+        unless: bytes | None = None,
+    ) -> Join:
+        return Join(
+            self._names.user_record(each.name.user),
+            fields,
+            int((now + 2 * per) * 1000),
+            int(now * 1000),
+            unless=unless,
+        )

@@ -1,0 +1,317 @@
+"""The re-score of all live sessions, once after each change of what they are judged by.
+
+Enforcement does not wait for this: a session is judged anew wherever it is read. What waits is
+that its marks are logged and counted, and that its address is looked up in new location data.
+
+What sessions are judged by is a *generation*: a digest of policies and location data. A sidecar
+that comes to judge by another one asks for it, in a record that all share; the latest that was
+asked for is the current one. All sidecars of that generation then share the work, as a backlog:
+whoever takes the item that says where to read on replaces it by a page of sessions and by the
+next such item. So the sessions are listed once, each page is looked at by one sidecar, and what
+one that died had taken is taken by another. As telling is a join (see `telling`), a session that
+is looked at twice is told of once.
+
+It gives way: it rests as long as it worked, and for as long as fresh signals wait.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+
+import msgspec
+import trio
+
+from sidecar.domain.facts.facts import Sighted
+from sidecar.domain.values.lattice import Record, join
+from sidecar.domain.values.location import Place
+from sidecar.domain.values.stamp import MICROSECONDS, Stamp
+from sidecar.service.audit.auditor import Assembled, Rescorer
+from sidecar.service.audit.backlog import STALE, Backlogs, Outlook, Taken
+from sidecar.service.audit.paging import Pager, Pause
+from sidecar.service.observations.observations import Telemetry, Told, WorkerFailed
+from sidecar.service.ports.calls import Overloaded, Unavailable
+from sidecar.service.ports.store import Join, Load, Store
+from sidecar.wire.store.backlog_items import (
+    CountAll,
+    Page,
+    WalkAll,
+    WalkIndex,
+    decode_item,
+    encode_item,
+    page_of,
+)
+from sidecar.wire.store.keys import Names, SessionName
+from sidecar.wire.store.records import encode_facts, sighted_in
+from sidecar.wire.store.rescore_records import (
+    WANT,
+    Asked,
+    Finished,
+    Progress,
+    backlog_of,
+    current_of,
+    encode_finished,
+    finished_of,
+    number,
+    swept_field,
+)
+
+TERM = STALE
+"""Seconds between looks while others work; a dead one's work is taken over within two of them."""
+
+IDLE = 30.0
+"""Seconds between looks where there is nothing to do here."""
+
+SETTLED = 600.0
+"""Seconds after which a sidecar that starts with another generation than the current asks for it.
+
+Sooner, it is taken for a straggler of the rollout that brought the current one.
+"""
+
+LIFE = 30 * 86400.0
+
+COUNTED = 16
+"""Pages that are counted between two notes of how far the counting is."""
+
+
+class Resweeper:
+    """This sidecar's part in going through all sessions.
+
+    `use` names the generation that this sidecar judges by; `share` is the part of its time that
+    the work may take; `place_of` looks up addresses in the data of that generation.
+    """
+
+    def __init__(  # noqa: PLR0913 - one place wires it
+        self,
+        *,
+        sidecar: str,
+        store: Store,
+        backlogs: Backlogs,
+        rescorer: Rescorer,
+        names: Names,
+        place_of: Callable[[str], Place],
+        telemetry: Telemetry,
+        clock: Callable[[], float],
+        share: float,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._sidecar = sidecar
+        self._store = store
+        self._backlogs = backlogs
+        self._rescorer = rescorer
+        self._names = names
+        self._place_of = place_of
+        self._telemetry = telemetry
+        self._clock = clock
+        self._pager = Pager(sidecar=sidecar, backlogs=backlogs, rescorer=rescorer, share=share)
+        self._pause = Pause(TERM)
+        self._jitter = jitter
+        self._generation = ""
+        self._before: str | None = None
+        self._asking = False
+        self._wake = trio.Event()
+        self._known: set[str] = set()
+        self._outlook = Outlook()
+        self.progress = Progress()
+
+    def use(self, generation: str) -> None:
+        """Judge by this generation from now on; where it is another than before, ask for it."""
+        if generation != self._generation:
+            self._before = self._generation or None
+            self._generation = generation
+            self._asking = True
+            self._wake.set()
+
+    async def status(self) -> Progress:
+        """How far the re-score is, as all sidecars see it. Raises `Unavailable`, `Overloaded`."""
+        await self._look()
+        return self.progress
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Do what there is to do, for ever."""
+        task_status.started()
+        while True:
+            try:
+                pause = await self.turn()
+            except (Unavailable, Overloaded):
+                pause = TERM
+            except Exception as error:  # noqa: BLE001 - a worker loop: counted, and on
+                self._telemetry.record(WorkerFailed(where="resweep", error=error))
+                pause = IDLE
+            with trio.move_on_after(pause * (0.5 + self._jitter())):
+                await self._wake.wait()
+
+    async def turn(self) -> float:
+        """Ask if there is need, and do what there is to do; gives when to look again."""
+        self._wake = trio.Event()
+        current = await self._look()
+        if self._asking:
+            self._asking = False
+            try:
+                current = await self._ask(current)
+            except (Unavailable, Overloaded):
+                self._asking = True
+                raise
+        while current is not None and self._is_wanted(current):
+            if not self._outlook.begun:
+                first = encode_item(CountAll())
+                await self._backlogs.begin(backlog_of(current), self._moment(), first)
+            item = await self._backlogs.take(backlog_of(current), self._sidecar)
+            if item is not None:
+                await self._do(current, item)
+                self._pause.reset()
+            current = await self._look()
+            if item is None and not self._outlook.finished:
+                return self._pause.take()
+            if current is not None and self._outlook.finished and not self.progress.finished:
+                await self._finish(current)
+        return IDLE
+
+    def _is_wanted(self, current: Asked) -> bool:
+        """Whether this sidecar can do anything for the current generation."""
+        ours = current.generation == self._generation and not self._wake.is_set()
+        return ours and not self.progress.finished
+
+    async def _ask(self, current: Asked | None) -> Asked | None:
+        generation, before = self._generation, self._before
+        if current is not None:
+            if current.generation == generation:
+                return current
+            # One that was wanted before is wanted again by who goes back to it.
+            age = self._clock() - current.at / MICROSECONDS
+            back = current.generation == before or (before is None and age > SETTLED)
+            if generation in self._known and not back:
+                return current
+        await self._join({WANT + generation.encode(): number(self._moment())})
+        return await self._look()
+
+    async def _look(self) -> Asked | None:
+        (loaded,) = await self._store.load(Load(self._names.rescore_record()))
+        record = loaded.record
+        self._known = {f[len(WANT) :].decode() for f in record if f.startswith(WANT)}
+        current = current_of(record)
+        if current is None:
+            self.progress, self._outlook = Progress(), Outlook()
+            return None
+        self._outlook = await self._backlogs.outlook(backlog_of(current))
+        self.progress = self._seen(current, finished_of(record, current))
+        return current
+
+    def _seen(self, current: Asked, finished: Finished | None) -> Progress:
+        outlook = self._outlook
+        begun = outlook.begun / MICROSECONDS
+        done = finished.done if finished else outlook.done
+        expected = done if finished else max(outlook.expected, done)
+        until = finished.at / MICROSECONDS if finished else self._clock()
+        rate = done / max(1e-3, until - begun) if begun else 0.0
+        return Progress(
+            state="done" if finished else "running" if outlook.begun else "waiting",
+            generation=current.generation,
+            done=done,
+            expected=expected,
+            asked=current.at / MICROSECONDS,
+            begun=begun,
+            finished=until if finished else 0.0,
+            rate=round(rate, 1),
+            seconds_left=round((expected - done) / rate, 1) if rate else 0.0,
+            sidecars=outlook.workers,
+        )
+
+    async def _do(self, current: Asked, item: Taken) -> None:
+        match decode_item(item.body):
+            case CountAll(bookmark):
+                await self._count(current, item, bookmark)
+            case WalkAll(bookmark):
+                await self._walk(current, item, bookmark)
+            case Page() as page:
+                await self._pager.work(
+                    backlog_of(current), item, page.names(), lambda n: self._judge(current, n)
+                )
+            case WalkIndex() | None:
+                # Not ours: a newer version's, whose generation is another, too.
+                await self._backlogs.replace(backlog_of(current), item)
+
+    async def _count(self, current: Asked, item: Taken, bookmark: bytes) -> None:
+        """Count first, so that progress means something."""
+        expected = 0
+        for _ in range(COUNTED):
+            found = await self._store.scan(self._names.every_session(), bookmark)
+            expected += len(found.keys)
+            bookmark = found.bookmark
+            if not bookmark:
+                break
+        following = CountAll(bookmark) if bookmark else WalkAll()
+        await self._backlogs.replace(
+            backlog_of(current), item, encode_item(following), expected=expected
+        )
+
+    async def _walk(self, current: Asked, item: Taken, bookmark: bytes) -> None:
+        found = await self._store.scan(self._names.every_session(), bookmark)
+        names = [name for key in found.keys if (name := self._names.name_of_record(key))]
+        following = [encode_item(page_of("reload", names))] if names else []
+        if found.bookmark:
+            following.append(encode_item(WalkAll(found.bookmark)))
+        await self._backlogs.replace(backlog_of(current), item, *following)
+
+    async def _judge(self, current: Asked, names: Sequence[SessionName]) -> None:
+        sessions = await self._rescorer.read(names)
+        await self._relocate(current, sessions)
+        await self._rescorer.judge_anew("reload", sessions)
+
+    async def _relocate(self, current: Asked, sessions: Sequence[Assembled]) -> None:
+        """The same address may be elsewhere by the new data; whoever finds it says the same."""
+        now = int(self._clock() * 1000)
+        joins = []
+        for session in sessions:
+            fields = _moved(session, current, self._place_of)
+            if not fields:
+                continue
+            session.record = join(session.record, fields)
+            joins.append(
+                Join(
+                    self._names.session_record(session.name),
+                    fields,
+                    now + 60_000,  # at least; a record's expiry only grows
+                    now,
+                    publish=self._names.user_channel(session.name.user),
+                    want_record=False,
+                )
+            )
+        if joins:
+            await self._store.join(*joins)
+
+    async def _finish(self, current: Asked) -> None:
+        """Say that it is done; of all who see it, one tells."""
+        at, done, now = self._moment(), self._outlook.done, int(self._clock() * 1000)
+        field = swept_field(current)
+        fields = {field: encode_finished(Finished(at, done))}
+        key, until = self._names.rescore_record(), now + int(LIFE * 1000)
+        (joined,) = await self._store.join(
+            Join(key, fields, until, now, unless=field, want_record=False)
+        )
+        if joined.joined:
+            seconds = round((at - current.at) / MICROSECONDS, 3)
+            told: dict[str, str | int | float | bool] = {"sessions": done, "seconds": seconds}
+            self._telemetry.record(Told(event="all-sessions-rescored", fields=told))
+        await self._look()
+
+    async def _join(self, fields: dict[bytes, bytes]) -> None:
+        now = int(self._clock() * 1000)
+        key = self._names.rescore_record()
+        await self._store.join(Join(key, fields, now + int(LIFE * 1000), now, want_record=False))
+
+    def _moment(self) -> int:
+        return int(self._clock() * MICROSECONDS)
+
+
+def _moved(session: Assembled, asked: Asked, place_of: Callable[[str], Place]) -> Record:
+    """A sighting at the last address, where the data now says that this is elsewhere."""
+    seen = [*sighted_in(session.record), *sighted_in(session.others[0])]
+    if not seen:
+        return {}
+    last = max(seen, key=lambda fact: fact.stamp)
+    stamp = Stamp(asked.at, f"relocated-{asked.generation}")
+    place = place_of(last.ip)
+    # Another build that says the same is no move, and a sidecar without data knows of none.
+    same = msgspec.structs.replace(place, build=last.place.build) == last.place
+    if same or place == Place() or stamp <= last.stamp:
+        return {}
+    return encode_facts((Sighted(stamp=stamp, ip=last.ip, place=place),))

@@ -1,0 +1,88 @@
+"""What time alone changes: scores fade, hours of the day pass, sessions expire.
+
+A sweep goes through the view in short turns, so that it never holds the event loop. It tells
+watchers, drops what has expired, and passes to the `Rescorer` what nobody has told of.
+"""
+
+from collections.abc import Callable
+
+import trio
+
+from sidecar.service.audit.auditor import Rescorer
+from sidecar.service.audit.turns import Turns
+from sidecar.service.observations.observations import Telemetry, WorkerFailed
+from sidecar.service.view.live_session import Live
+from sidecar.service.view.view import View
+
+SHARE = 0.2
+"""Part of the time that a sweep takes at most, however large the view is."""
+
+UNTOLD_PASSES = 2
+"""How many sweeps the sidecar that took an event gets to tell of it before others do."""
+
+
+class Sweeper:
+    """Sweeps the view every `interval` seconds."""
+
+    def __init__(
+        self,
+        *,
+        view: View,
+        rescorer: Rescorer,
+        clock: Callable[[], float],
+        interval: float,
+        telemetry: Telemetry,
+    ) -> None:
+        self._view = view
+        self._rescorer = rescorer
+        self._clock = clock
+        self._interval = interval
+        self._telemetry = telemetry
+        self._untold: dict[Live, int] = {}
+        self.active_marks = 0
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Sweep for ever."""
+        task_status.started()
+        while True:
+            await trio.sleep(self._interval)
+            try:
+                await self.sweep()
+            except Exception as error:  # noqa: BLE001 - a worker loop: counted, and on
+                self._telemetry.record(WorkerFailed(where="sweep", error=error))
+
+    async def sweep(self) -> None:
+        """Go through the view once."""
+        untold: dict[Live, int] = {}
+        marks = 0
+        turns = Turns(SHARE)
+        for live in self._view:
+            marks += self._look(live, untold)
+            await turns.give_way()
+        self.active_marks = marks
+        self._untold = untold
+        overdue = [live for live, passes in untold.items() if passes >= UNTOLD_PASSES]
+        self._rescorer.put("sweep", [live.name for live in overdue])
+        for live in overdue:
+            untold[live] = 0
+
+    async def finish(self) -> None:
+        """Have everything told that is untold: this sidecar is about to end."""
+        names = []
+        turns = Turns(share=1)  # no check waits any more, and a drain must not take long
+        for live in self._view:
+            if live.state.established and self._rescorer.untold(live):
+                names.append(live.name)
+            await turns.give_way()
+        self._rescorer.put("sweep", names)
+
+    def _look(self, live: Live, untold: dict[Live, int]) -> int:
+        now = self._clock()
+        if live.expires_at and now > live.expires_at:
+            self._view.drop(live)
+            return 0
+        self._view.note(live)
+        if live.state.established and self._rescorer.untold(live):
+            untold[live] = self._untold.get(live, 0) + 1
+        standing = live.standing(self._view.evaluator, now)
+        return sum(demand.is_mark and not demand.is_met(now) for demand in standing.demands)

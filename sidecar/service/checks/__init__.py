@@ -1,0 +1,1 @@
+"""Checks calls, and answers them."""

@@ -1,0 +1,354 @@
+"""What a call shows of its session - address, device, sign-in, claims - is folded in here.
+
+Each is a fact like any other, known here before the call is answered; the `Saver` spreads
+it. In the steady state nothing is new, and nothing is done.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from sidecar.domain.facts.facts import (
+    AgentSeen,
+    ClaimsSeen,
+    ContextsShown,
+    DeviceBound,
+    Fact,
+    MembershipTold,
+    PlaceProven,
+    Scope,
+    Seen,
+    ShownWith,
+    Sighted,
+    SignalRaised,
+    SignedIn,
+    seen_in,
+)
+from sidecar.domain.facts.first_shown import (
+    context_counted,
+    counted,
+    counted_when,
+    is_context_noted,
+    is_noted,
+)
+from sidecar.domain.facts.memberships import GROUPS, INCLUDED, ROLES, Telling, is_news, told
+from sidecar.domain.policy.policy import Circumstance
+from sidecar.domain.session.fold import is_shown
+from sidecar.domain.session.risk import TOKEN_BINDING_CHANGE
+from sidecar.domain.session.state import State
+from sidecar.domain.values.assurance import Authentication, is_later
+from sidecar.domain.values.location import Place
+from sidecar.domain.values.stamp import MICROSECONDS, Stamp
+from sidecar.service.ports.calls import Call
+from sidecar.service.view.live_session import Identity, Live
+from sidecar.service.view.view import View
+from sidecar.wire.settings.settings import Settings
+from sidecar.wire.store.keys import Names, digest
+from sidecar.wire.store.records import (
+    WHO_DEVICE,
+    WHO_ISSUER,
+    WHO_SESSION,
+    WHO_USER,
+    app_field,
+    encode_facts,
+    encode_proven,
+    encode_seen,
+    keep_until,
+    owner_fields,
+    sighted_in,
+)
+from sidecar.wire.tokens.claims import Token
+
+AGENT_CHARACTERS = 256
+BINDINGS_KEPT = 8
+UNBOUND = "none"
+_OURS = frozenset({"user", GROUPS, ROLES})
+"""What policies' `claims` call so is read as the issuer's settings say, not by that name."""
+
+
+class _Binding(NamedTuple):
+    claim: str
+    known: tuple[str, ...]
+    is_suspicious: bool
+
+
+class Sightings:
+    """Folds calls into sessions of the view."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        view: View,
+        names: Names,
+        place_of: Callable[[str], Place],
+        new_id: Callable[[], str],
+    ) -> None:
+        self._view = view
+        self._names = names
+        self._place_of = place_of
+        self._new_id = new_id
+        self.replace(settings)
+
+    def replace(self, settings: Settings) -> None:
+        """Go by this configuration from now on; no claims are wanted until it is said anew."""
+        self._settings = settings
+        self._issuers = {one.issuer: one for one in settings.tokens.issuers}
+        self._claims = frozenset[str]()
+
+    def want_claims(self, names: Iterable[str]) -> None:
+        """Keep these claims of tokens: policies ask for them."""
+        self._claims = frozenset(names)
+
+    def take(self, live: Live, token: Token | None, call: Call, now: float) -> None:
+        """Fold in what the call shows of the session."""
+        state = live.state
+        interval = self._settings.sessions.seen_interval
+        moved = bool(call.ip) and call.ip != state.ip
+        agent = call.user_agent[:AGENT_CHARACTERS]
+        held = state.circumstances.get(Circumstance.USER_AGENT)
+        new_agent = bool(agent) and (held is None or held.value != agent)
+        if (
+            (token is None or live.token is token)
+            and not moved
+            and not new_agent
+            and 0 <= now - live.seen_at < interval
+        ):
+            return
+        stamp = Stamp(int(now * MICROSECONDS), self._new_id())
+        facts: list[Fact] = []
+        if moved:
+            facts.append(Sighted(stamp=stamp, ip=call.ip, place=self._place_of(call.ip)))
+        if new_agent:
+            facts.append(AgentSeen(stamp=stamp, user_agent=agent))
+        if token is not None:
+            if live.token is not token:
+                facts.extend(self._shown(live, token, call, stamp))
+                live.token = token
+            self._extend(live, token, now, fresh=state.established == 0)
+        proven = self._proven(live, facts)
+        if facts:
+            self._view.write(live.own, encode_facts(facts))
+        if proven:
+            self._view.write(live.users, encode_proven(proven))
+        ip = call.ip or state.ip
+        if ip and (moved or now - live.seen_at >= interval):
+            seen = Seen(stamp=stamp, session=live.name.session, ip=ip, place=self._place_of(ip))
+            self._view.write(live.users, encode_seen(seen, moved=moved))
+        live.seen_at = now
+
+    def unread(self, token: Token, call: Call, now: float) -> Live:
+        """A session that cannot be read now, made of what is known here and of what the call shows.
+
+        It is there to judge this call by, and not kept.
+        """
+        whose = Identity(token.namespace, token.user, token.session)
+        live = self._view.unread(whose, token.device, {})
+        stamp = Stamp(int(now * MICROSECONDS), self._new_id())
+        facts = self._shown(live, token, call, stamp)
+        agent = call.user_agent[:AGENT_CHARACTERS]
+        if call.ip and call.ip != live.state.ip:
+            facts.append(Sighted(stamp=stamp, ip=call.ip, place=self._place_of(call.ip)))
+        if agent:
+            facts.append(AgentSeen(stamp=stamp, user_agent=agent))
+        return self._view.unread(whose, token.device, encode_facts(facts))
+
+    def note_ahead(self, token: Token, now: float) -> None:
+        """Keep that a sign-in which is dated ahead is shown, of a session that cannot be read now.
+
+        Else it would count from its own time on, wherever it is shown next.
+        """
+        authentication = token.authentication
+        if authentication.auth_time <= now:
+            return
+        whose = Identity(token.namespace, token.user, token.session)
+        if is_noted(self._view.unread(whose, token.device, {}).state, authentication):
+            return
+        stamp = Stamp(int(now * MICROSECONDS), self._new_id())
+        fields = encode_facts([SignedIn(stamp=stamp, authentication=authentication)])
+        until = max(token.expires_at, now + self._settings.sessions.min_ttl)
+        self._view.remember(whose, fields, int(until * 1000))
+
+    def _proven(self, live: Live, facts: Sequence[Fact]) -> list[PlaceProven]:
+        """What a sign-in has proven for the user's later sessions on its device."""
+        evaluator = self._view.evaluator
+        signed_in = (fact for fact in facts if isinstance(fact, SignedIn))
+        return [place for one in signed_in for place in evaluator.proven_by(live.state, one)]
+
+    def _shown(self, live: Live, token: Token, call: Call, stamp: Stamp) -> list[Fact]:
+        state = live.state
+        facts: list[Fact] = []
+        if token.device and not (token.device == state.device and state.vouched):
+            facts.append(DeviceBound(stamp=stamp, device=token.device))
+        shown = state.attached if call.ip else state.sign_ins
+        if not _is_known(live, token, shown, stamp.second) or not state.established:
+            came = self._came_with(token, call)
+            facts.append(
+                SignedIn(stamp=stamp, authentication=token.authentication, shown_with=came)
+            )
+        if not _are_known(state, token.contexts, token.contexts_at, stamp.second):
+            facts.append(
+                ContextsShown(stamp=stamp, contexts=token.contexts, second=token.contexts_at)
+            )
+        tellings = tuple(
+            (kind, telling)
+            for kind, telling in self._tellings(token)
+            if told(state.memberships.get(kind), telling) != state.memberships.get(kind)
+        )
+        if tellings:
+            facts.append(MembershipTold(stamp=stamp, tellings=tellings))
+        changed = (*self._members_of(state, token), *self._claims_of(state, token))
+        binding = self._binding(live, token, stamp.second)
+        if binding is not None:
+            changed = (*changed, (binding.claim, binding.known))
+            if binding.is_suspicious:
+                facts.append(
+                    SignalRaised(stamp=stamp, scope=Scope.SESSION, name=TOKEN_BINDING_CHANGE)
+                )
+        if changed:
+            at = token.issued_at
+            facts.append(ClaimsSeen(stamp=stamp, scope=Scope.SESSION, claims=changed, issued_at=at))
+        return facts
+
+    def _came_with(self, token: Token, call: Call) -> ShownWith:
+        """What a sign-in can prove: it says where it was made, or else this call first shows it."""
+        made_at = token.signed_in_ip
+        ip = made_at or call.ip
+        there = made_at in {"", call.ip}
+        return ShownWith(
+            ip,
+            self._place_of(ip) if ip else Place(),
+            token.device,
+            token.binding.name,
+            call.user_agent[:AGENT_CHARACTERS] if there else "",
+            made_there=bool(made_at),
+        )
+
+    def _binding(self, live: Live, token: Token, seen: int) -> _Binding | None:
+        """What the session's tokens are bound to, where that is new; each client has its own keys.
+
+        A key or certificate that comes with a later sign-in is as good as that sign-in. Without
+        one, somebody else may have got hold of what the first was there to protect. The token is
+        `seen` in that second.
+        """
+        state = live.state
+        claim = f"cnf:{token.client or token.app}"
+        held = state.claims.get(claim)
+        name = token.binding.name or (UNBOUND if held else "")
+        known = held[0] if held else ()
+        if not name or name in known:
+            return None
+        second = ((held[1] if held else None) or state.established) // MICROSECONDS
+        signed_in = counted_when(state, token.authentication, seen).auth_time
+        suspicious = bool(held) and not is_later(signed_in, second)
+        return _Binding(claim, (*known[1 - BINDINGS_KEPT :], name), suspicious)
+
+    def _claims_of(self, state: State, token: Token) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """The claims that a token tells, as far as they are news."""
+        told_by = (("user", (token.user,)), *token.claims)
+        for name, values in told_by:
+            if name != "user" and (name in _OURS or name not in self._claims):
+                continue
+            held = state.claims.get(name)
+            later = token.issued_at > state.claims_issued.get(name, 0)
+            if held is None or (held[0] != values and later):
+                yield name, values
+
+    def _members_of(self, state: State, token: Token) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """The groups and roles that a token tells, as far as no later token has told others."""
+        for kind, telling in self._tellings(token):
+            names, known = telling.names, state.memberships.get(kind)
+            held = state.claims.get(kind)
+            if names is None or (held is not None and held[0] == names):
+                continue
+            if held is None or known is None or is_news(known, telling):
+                yield kind, names
+
+    def _tellings(self, token: Token) -> tuple[tuple[str, Telling], ...]:
+        """What a token tells of its user's groups and roles."""
+        issuer = self._issuers.get(token.issuer)
+        times = (token.authentication.auth_time, token.issued_at)
+        return tuple(
+            (kind, Telling(tuple(sorted(names)) if known else None, listed, *times, unknown))
+            for kind, names, known, listed, unknown in (
+                (
+                    *(GROUPS, token.groups, token.groups_known, token.groups_listed),
+                    issuer.groups_unknown.value if issuer else INCLUDED,
+                ),
+                (
+                    *(ROLES, token.roles, token.roles_known, token.roles_listed),
+                    issuer.roles_unknown.value if issuer else INCLUDED,
+                ),
+            )
+        )
+
+    def _extend(self, live: Live, token: Token, now: float, *, fresh: bool) -> None:
+        """Keep the session for as long as its newest token may be shown, and a while."""
+        settings = self._settings
+        leeway = max((i.leeway for i in settings.tokens.issuers), default=0.0)
+        until = max(token.expires_at + leeway, now + settings.sessions.min_ttl)
+        # Times move in steps, so that a session in use is not written at every call.
+        step = settings.sessions.seen_interval
+        wanted = (settings.app.id,) if settings.app.id else token.apps
+        apps = {app_field(app): b"1" for app in wanted if app}
+        new_app = not apps.keys() <= live.own.record.keys()
+        if not (fresh or new_app) and until < live.expires_at + step:
+            return
+        live.expires_at = until = max(until, live.expires_at)
+        expire_at = int(until * 1000)
+        name = live.name
+        own = live.own
+        own.expire_at = max(own.expire_at, expire_at)
+        keep: dict[bytes, bytes] = {}
+        if until - now > settings.sessions.facts_ttl:
+            # What is told of the user or device must stop this token for as long as it is shown.
+            keep = keep_until(expire_at)
+            live.users.expire_at = max(live.users.expire_at, expire_at)
+            self._view.write(live.users, keep)
+        fields: dict[bytes, bytes] = {
+            WHO_ISSUER: live.namespace.encode(),
+            WHO_USER: live.user.encode(),
+            WHO_SESSION: live.session.encode(),
+        }
+        fields |= apps
+        device = token.device or live.state.device
+        if device:
+            fields[WHO_DEVICE] = device.encode()
+        member = str(name).encode()
+        self._view.write(own, fields)
+        self._view.enlist(own, self._names.user_index(name.user), member, expire_at)
+        if device:
+            named = digest(live.namespace, device)
+            index = self._names.device_index(named)
+            on = self._view.device(named)
+            if keep:
+                on.expire_at = max(on.expire_at, expire_at)
+                self._view.write(on, keep)
+            self._view.enlist(on, index, member, expire_at)
+        owner = owner_fields(live.user, shown=True)
+        if not owner.items() <= live.locator.record.items():
+            # What came before: now it is known that it was this user, too.
+            for before in sighted_in(live.locator.record):
+                seen = seen_in(before, name.session)
+                self._view.write(live.users, encode_seen(seen, moved=True))
+        live.locator.expire_at = max(live.locator.expire_at, expire_at)
+        self._view.write(live.locator, owner)
+
+
+def _is_known(live: Live, token: Token, before: Sequence[Authentication], second: int) -> bool:
+    """Whether a sign-in that is shown in this second tells nothing new beside those before.
+
+    Of one that is dated ahead, that it was shown already is news, whatever else is known.
+    """
+    state, authentication = live.state, token.authentication
+    if authentication.auth_time > second and not is_noted(state, authentication):
+        return False
+    return is_shown(counted(state, authentication), before)
+
+
+def _are_known(state: State, contexts: tuple[str, ...], at: int, second: int) -> bool:
+    """Likewise of contexts that are shown as of second `at`."""
+    return all(
+        (at <= second or is_context_noted(state, one, at))
+        and state.shown_contexts.get(one, 0) >= context_counted(state, one, at)
+        for one in contexts
+    )

@@ -1,0 +1,163 @@
+"""Whose names an event's subject is: which issuer's user, session or device it concerns.
+
+An event that names an issuer concerns that issuer's names alone. Of one that does not, a tightening
+concerns all for whose names its source may speak: what is too much can be made good, what is missed
+cannot. Anything else goes to where the name is known, and is refused where that is not one place:
+it could take away from one issuer's user what was said of another's.
+"""
+
+from collections.abc import Callable
+from typing import NoReturn, Protocol
+
+import msgspec
+
+from sidecar.domain.facts.from_signal import tightens
+from sidecar.domain.facts.signal import Signal, Subject
+from sidecar.domain.sources.source import Sources
+from sidecar.domain.values.namespaces import Namespaces
+from sidecar.service.ports.store import Load, Loaded
+from sidecar.service.view.view import View
+from sidecar.wire.events.events import InvalidSignal
+from sidecar.wire.store.keys import Names, digest
+from sidecar.wire.store.records import owners_of
+
+FIELD = "subject.issuer"
+
+
+class Reader(Protocol):
+    """What it needs of the store."""
+
+    async def load(self, *loads: Load) -> list[Loaded]:
+        """Read each; the answers are in order. Raises `Unavailable`, `Overloaded`."""
+
+
+class Attribution:
+    """Finds whose names the subjects of events are."""
+
+    def __init__(  # noqa: PLR0913 - one place wires it
+        self,
+        *,
+        store: Reader,
+        view: View,
+        names: Names,
+        namespaces: Callable[[], Namespaces],
+        sources: Callable[[], Sources],
+        clock: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._view = view
+        self._names = names
+        self._namespaces = namespaces
+        self._sources = sources
+        self._clock = clock
+
+    def candidates(self, signal: Signal) -> tuple[str, ...]:
+        """The namespaces that it can concern. Raises `InvalidSignal` where there is none."""
+        namespaces = self._namespaces()
+        speaks_for = self._speaks_for(signal, namespaces)
+        told = signal.subject.issuer
+        if told:
+            namespace = namespaces.named(told)
+            if namespace is None:
+                _refuse("is not configured; " + _known(namespaces))
+            if namespace not in speaks_for:
+                _refuse("is none for whose users this source may speak (sources: `issuers`)")
+            return (namespace,)
+        if not speaks_for:
+            _refuse("is needed: this source speaks for users of no configured issuer (`issuers`)")
+        return speaks_for
+
+    async def of(self, signal: Signal) -> tuple[Signal, ...]:
+        """The event, once for each namespace that it concerns, each naming that one.
+
+        Raises `InvalidSignal` where nobody can tell which, `Unavailable` and `Overloaded` where the
+        store would have to.
+        """
+        candidates = self.candidates(signal)
+        if len(candidates) > 1 and not tightens(signal):
+            known = await self._known_at(signal.subject, candidates)
+            if len(known) != 1:
+                where = "at several issuers" if known else "at none of several issuers"
+                _refuse(
+                    f"is required: the subject is known {where}, and this event could take"
+                    f" something back; {_known(self._namespaces())}"
+                )
+            candidates = known
+        return tuple(_of(signal, namespace) for namespace in candidates)
+
+    def beforehand(self, signal: Signal) -> tuple[Signal, ...]:
+        """As `of`, as far as the configuration alone tells; else the event as it is.
+
+        Raises `InvalidSignal` where it can concern nobody's names.
+        """
+        candidates = self.candidates(signal)
+        if len(candidates) > 1 and not tightens(signal):
+            return (signal,)
+        return tuple(_of(signal, namespace) for namespace in candidates)
+
+    def here(self, signal: Signal) -> tuple[Signal, ...]:
+        """As `of`, by what this sidecar serves; nothing where that does not tell. Never raises."""
+        try:
+            candidates = self.candidates(signal)
+        except InvalidSignal:
+            return ()
+        if len(candidates) > 1 and not tightens(signal):
+            subject = signal.subject
+            candidates = tuple(
+                dict.fromkeys(
+                    live.namespace
+                    for live in self._view
+                    if live.namespace in candidates
+                    and (not subject.session or live.session == subject.session)
+                    and (subject.session or not subject.device or subject.device in live.devices)
+                    and (subject.session or subject.device or live.user == subject.user)
+                )
+            )
+            if len(candidates) != 1:
+                return ()
+        return tuple(_of(signal, namespace) for namespace in candidates)
+
+    def _speaks_for(self, signal: Signal, namespaces: Namespaces) -> tuple[str, ...]:
+        own = self._sources().of(signal.source).namespaces
+        if own is None:
+            return namespaces.all
+        named = {namespaces.named(one) for one in own}
+        return tuple(one for one in namespaces.all if one in named)
+
+    async def _known_at(self, subject: Subject, candidates: tuple[str, ...]) -> tuple[str, ...]:
+        now = int(self._clock() * 1000)
+        loads = [self._where(subject, namespace, now) for namespace in candidates]
+        answers = await self._store.load(*loads)
+        known = {
+            namespace
+            for namespace, answer in zip(candidates, answers, strict=True)
+            if (owners_of(answer.record) if subject.session else answer.record or answer.members)
+        }
+        if subject.session:  # what calls have shown here may not be saved yet
+            known |= {live.namespace for live in self._view.find_session(subject.session)}
+        return tuple(one for one in candidates if one in known)
+
+    def _where(self, subject: Subject, namespace: str, now: int) -> Load:
+        """Where it stands whether a name is known."""
+        names = self._names
+        if subject.session:
+            return Load(names.locator(digest(namespace, subject.session)))
+        if subject.device:
+            device = digest(namespace, subject.device)
+            return Load(names.device_record(device), names.device_index(device), now)
+        user = digest(namespace, subject.user)
+        return Load(names.user_record(user), names.user_index(user), now)
+
+
+def _of(signal: Signal, namespace: str) -> Signal:
+    subject = msgspec.structs.replace(signal.subject, issuer=namespace)
+    return msgspec.structs.replace(signal, subject=subject)
+
+
+def _known(namespaces: Namespaces) -> str:
+    named = ", ".join(namespaces.words)
+    return f"known are {named}" if named else "no issuer is (tokens.issuers)"
+
+
+def _refuse(message: str) -> NoReturn:
+    raise InvalidSignal(FIELD, message)

@@ -1,0 +1,122 @@
+"""What requests to end sessions need to know of the store: ids that have counted, known users."""
+
+from collections.abc import Callable
+from enum import Enum, auto
+from itertools import islice
+
+from sidecar.domain.facts.signal import SessionRevoked, Subject
+from sidecar.service.ports.calls import Overloaded, Unavailable
+from sidecar.service.ports.store import Join, Load, Store
+from sidecar.service.view.view import View
+from sidecar.wire.store.keys import Names, digest, parse_name
+from sidecar.wire.store.records import WHO_SESSION, owners_of
+from sidecar.wire.tokens.claims import is_stand_in
+
+_FOR, _DONE = b"for", b"done"
+
+
+class RequestIds:
+    """Remembers for all sidecars what the id of a request has counted for, `life` seconds long.
+
+    Two sidecars that are asked at a time agree: who comes first writes, and both read it.
+    """
+
+    def __init__(
+        self, *, store: Store, names: Names, clock: Callable[[], float], life: float
+    ) -> None:
+        self._store = store
+        self._names = names
+        self._clock = clock
+        self._life = life
+
+    async def claim(self, event_id: str, content: str) -> bool:
+        """Whether it counts for this, and for nothing else. Raises `Unavailable`, `Overloaded`."""
+        now = int(self._clock() * 1000)
+        key = self._names.answers_record(f"request {event_id}")
+        until = now + int(self._life * 1000)
+        join = Join(key, {_FOR: content.encode()}, until, now, unless=_FOR, confirm=True)
+        (answer,) = await self._store.join(join)
+        return answer.record.get(_FOR) == content.encode()
+
+    async def end(self, event_id: str) -> bool:
+        """Note that a request was answered as done; False where one of this id had been.
+
+        Raises `Unavailable`, `Overloaded`.
+        """
+        now = int(self._clock() * 1000)
+        key = self._names.answers_record(f"answered {event_id}")
+        until = now + int(self._life * 1000)
+        (answer,) = await self._store.join(
+            Join(key, {_DONE: b"1"}, until, now, unless=_DONE, confirm=True)
+        )
+        return answer.joined
+
+
+class Meant(Enum):
+    """What a logout by session means here."""
+
+    SESSION = auto()
+    """That session; or it cannot be known now."""
+
+    USER = auto()
+    """One of the user's sessions here, whose tokens name none: none can be told from the others."""
+
+    NOTHING = auto()
+    """No session: the issuer's tokens name none, and the logout names no user."""
+
+    STRANGER = auto()
+    """A session that nobody has shown here."""
+
+
+SESSIONS_LOOKED_AT = 1024
+
+
+class KnownUsers:
+    """Knows whether a user, or a session, was ever told of here."""
+
+    def __init__(
+        self, *, store: Store, view: View, names: Names, clock: Callable[[], float]
+    ) -> None:
+        self._store = store
+        self._view = view
+        self._names = names
+        self._clock = clock
+
+    async def is_known(self, signal: SessionRevoked) -> bool:
+        """Whether anything is known of the user. Raises `Unavailable`, `Overloaded`."""
+        user = digest(signal.subject.issuer, signal.subject.user)
+        record, index = self._names.user_record(user), self._names.user_index(user)
+        (found,) = await self._store.load(Load(record, index, int(self._clock() * 1000)))
+        return bool(found.record or found.members)
+
+    async def meant_by(self, signal: SessionRevoked) -> Meant:
+        """What the session of a logout is here, as far as that can be known. Never raises."""
+        subject = signal.subject
+        namespace, session = subject.issuer, subject.session
+        if not session or self._view.find_session(session, (namespace,)):
+            return Meant.SESSION
+        try:
+            locator = self._names.locator(digest(namespace, session))
+            (located,) = await self._store.load(Load(locator))
+            if owners_of(located.record):
+                return Meant.SESSION
+            if subject.user and await self._has_nameless(subject):
+                return Meant.USER
+        except (Unavailable, Overloaded):
+            return Meant.SESSION
+        lives = (live.session for live in self._view if live.namespace == namespace)
+        if not any(map(is_stand_in, islice(lives, SESSIONS_LOOKED_AT))):
+            return Meant.STRANGER
+        return Meant.USER if subject.user else Meant.NOTHING
+
+    async def _has_nameless(self, subject: Subject) -> bool:
+        """Whether the user has a session whose tokens do not name it."""
+        user = digest(subject.issuer, subject.user)
+        record, index = self._names.user_record(user), self._names.user_index(user)
+        (found,) = await self._store.load(Load(record, index, int(self._clock() * 1000)))
+        names = [name for member in found.members if (name := parse_name(member))]
+        loads = [Load(self._names.session_record(name)) for name in names[:SESSIONS_LOOKED_AT]]
+        if not loads:
+            return False
+        told = [one.record.get(WHO_SESSION, b"") for one in await self._store.load(*loads)]
+        return any(is_stand_in(one.decode("utf-8", "replace")) for one in told)

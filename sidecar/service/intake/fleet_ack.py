@@ -1,0 +1,246 @@
+"""Knowing that an event's outcome is everywhere: `"wait":"everywhere"` of the contract.
+
+Sidecars enlist in the store and keep their entry alive. To settle an event is to ask all of them,
+on a channel that all follow, whether their view has the records that the event went into, event
+included; each sees to it, reading a record if its news has not come yet, and says so.
+
+An entry outlives its sidecar's last sign of life by longer than a view may be stale (the longest
+`max_staleness` of any context): so a sidecar that cannot be heard, and is no longer waited for, no
+longer allows what is sensitive.
+"""
+
+import zlib
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import msgspec
+import trio
+
+from sidecar.service.observations.observations import QueueRejected, Telemetry, WorkerFailed
+from sidecar.service.ports.calls import Overloaded, Settlement, Unavailable
+from sidecar.service.ports.store import Index, Join, Load, News, Store
+from sidecar.service.view.view import View
+from sidecar.wire.store.keys import Names
+
+QUESTIONS = 1024
+"""Questions that may wait here to be answered; more go unanswered, and their event unsettled."""
+
+REMEMBERED = 8192
+"""Events taken here of which it is remembered which records they went into."""
+
+WAITS = 64
+"""Events of one source that may be waited for at a time; more are answered at once, unsettled."""
+
+LOOKS = 400
+"""How often a second all who wait look for answers, together, while answers are missing."""
+
+ANSWERS_LIVE = 60.0
+_SETTLE = b"settle:"
+_LEFT = b"left:"
+_ANSWER_GROUPS = 256
+_FIRST_LOOK, _LAST_LOOK = 0.002, 0.05
+
+
+class Question(NamedTuple):
+    """Asks whether this event of these records is in the view."""
+
+    event: str
+    records: tuple[bytes, ...]
+
+
+class Settler:
+    """One sidecar among all: enlisted, asking, and answering."""
+
+    def __init__(  # noqa: PLR0913 - one place wires it
+        self,
+        *,
+        sidecar: str,
+        store: Store,
+        news: News,
+        view: View,
+        names: Names,
+        telemetry: Telemetry,
+        clock: Callable[[], float],
+        max_staleness: Callable[[], float],
+    ) -> None:
+        self._sidecar = sidecar.encode()
+        self._store = store
+        self._news = news
+        self._view = view
+        self._names = names
+        self._telemetry = telemetry
+        self._clock = clock
+        self._max_staleness = max_staleness
+        self._waits = Counter[str]()
+        self._placed: OrderedDict[str, dict[bytes, None]] = OrderedDict()
+        self._send, self._receive = trio.open_memory_channel[Question](QUESTIONS)
+
+    @property
+    def _life(self) -> float:
+        return max(15.0, 1.5 * self._max_staleness())
+
+    def remember(self, event: str, record: bytes) -> None:
+        """An event taken here went into this record, among others."""
+        self._placed.setdefault(event, {})[record] = None
+        self._placed.move_to_end(event)
+        while len(self._placed) > REMEMBERED:
+            self._placed.popitem(last=False)
+
+    @property
+    def waiting(self) -> int:
+        """How many events are waited for."""
+        return self._waits.total()
+
+    async def settled(self, event: str, within: float, source: str = "") -> Settlement:
+        """Ask all live sidecars, and wait until all have it, `within` seconds at most.
+
+        Where enough others of its source are waited for nobody is asked: it is not known then who
+        has it, besides this sidecar.
+        """
+        if self._waits[source] >= WAITS:
+            self._telemetry.record(QueueRejected(queue="settle-waits"))
+            return Settlement(have=1, live=0)
+        self._waits[source] += 1
+        try:
+            return await self._settled(event, within)
+        finally:
+            self._waits[source] -= 1
+            if not self._waits[source]:
+                del self._waits[source]
+
+    async def _settled(self, event: str, within: float) -> Settlement:
+        records = self._placed.get(event)
+        if records is None:
+            raise Unavailable("it is not known here where this event went")
+        now = self._now()
+        question = msgspec.msgpack.encode(Question(event, tuple(records)))
+        have: set[bytes] = set()
+        live: set[bytes] = {self._sidecar}
+        with trio.move_on_after(within):
+            await self._store.join(
+                Join(
+                    self._names.sidecars_record(),
+                    {_SETTLE + event.encode(): b"%016d" % now + question},
+                    now + int(ANSWERS_LIVE * 1000),
+                    now,
+                    publish=self._names.sidecars_channel(),
+                    want_record=False,
+                )
+            )
+            pause = _FIRST_LOOK
+            while True:
+                have, live = await self._look(event)
+                if live <= have:
+                    break
+                await trio.sleep(pause)
+                pause = min(max(_LAST_LOOK, self.waiting / LOOKS), pause * 2)
+        return Settlement(len(have & live), len(live))
+
+    async def _look(self, event: str) -> tuple[set[bytes], set[bytes]]:
+        enlisted, answers = await self._store.load(
+            Load(self._names.sidecars_record(), self._names.sidecars_index(), self._now()),
+            Load(self._names.answers_record(event)),
+        )
+        left = {f[len(_LEFT) :] for f in enlisted.record if f.startswith(_LEFT)}
+        have = {f.partition(b":")[2] for f in answers.record if f.startswith(b"ack")}
+        # This sidecar took the event: its own view had it before anybody could ask.
+        return have | {self._sidecar}, set(enlisted.members) - left | {self._sidecar}
+
+    def heard(self, key: bytes, fields: Mapping[bytes, bytes]) -> bool:
+        """Take up news that is a question; False where the news is of something else."""
+        if key != self._names.sidecars_record():
+            return False
+        for field, value in fields.items():
+            if field.startswith(_SETTLE):
+                try:
+                    self._send.send_nowait(msgspec.msgpack.decode(value[16:], type=Question))
+                except trio.WouldBlock:
+                    self._telemetry.record(QueueRejected(queue="settle"))
+                except msgspec.MsgspecError:
+                    continue  # a newer sidecar's question: its own time-out tells it
+        return True
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Stay enlisted, for ever; take leave at the end."""
+        following = False
+        try:
+            task_status.started()
+            while True:
+                try:
+                    if not following:
+                        await self._news.follow(self._names.sidecars_channel())
+                        following = True
+                    await self._enlist()
+                except (Unavailable, Overloaded):
+                    await trio.sleep(0.2)
+                    continue
+                await trio.sleep(self._life / 4)
+        finally:
+            with trio.move_on_after(0.5, shield=True):
+                await self._leave()
+
+    async def _enlist(self) -> None:
+        now = self._now()
+        until = now + int(self._life * 1000)
+        index = Index(self._names.sidecars_index(), self._sidecar, until)
+        await self._store.join(
+            Join(self._names.sidecars_record(), {}, until, now, (index,), want_record=False)
+        )
+
+    async def _leave(self) -> None:
+        now = self._now()
+        try:
+            await self._store.join(
+                Join(
+                    self._names.sidecars_record(),
+                    {_LEFT + self._sidecar: b"%016d" % now},
+                    now + int(self._life * 1000),
+                    now,
+                    want_record=False,
+                )
+            )
+        except (Unavailable, Overloaded):
+            return
+
+    async def answer(
+        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Answer questions, for ever."""
+        task_status.started()
+        async for question in self._receive:
+            try:
+                await self._answer(question)
+            except (Unavailable, Overloaded):
+                continue  # unanswered: whoever asked sees that this sidecar does not have it
+            except Exception as error:  # noqa: BLE001 - a worker loop: counted, and on
+                self._telemetry.record(WorkerFailed(where="settle", error=error))
+
+    async def _answer(self, question: Question) -> None:
+        missing = [
+            record
+            for record in question.records
+            if not self._view.has_event(record, question.event)
+        ]
+        if missing:
+            loaded = await self._store.load(*map(Load, missing))
+            for record, answer in zip(missing, loaded, strict=True):
+                self._view.learn(record, answer.record)
+        now = self._now()
+        await self._store.join(
+            Join(
+                self._names.answers_record(question.event),
+                {_answer_field(self._sidecar): b"%016d" % now},
+                now + int(ANSWERS_LIVE * 1000),
+                now,
+                want_record=False,
+            )
+        )
+
+    def _now(self) -> int:
+        return int(self._clock() * 1000)
+
+
+def _answer_field(sidecar: bytes) -> bytes:
+    """A sidecar's answer. Spread over groups, as a group's bound is for tens and not thousands."""
+    return b"ack%d:%s" % (zlib.crc32(sidecar) % _ANSWER_GROUPS, sidecar)

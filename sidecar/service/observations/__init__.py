@@ -1,0 +1,1 @@
+"""What services report to logs and metrics."""

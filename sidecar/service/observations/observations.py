@@ -1,0 +1,537 @@
+"""What happened, as frozen records: the journeys say it, `telemetry.telemetry` counts and logs it.
+
+A record holds what an operator may read: never a token, never a payload. `session` and `subject`
+go to the log only; no metric has them as labels.
+"""
+
+from enum import StrEnum
+from typing import Protocol, TypeAlias
+
+import msgspec
+
+from sidecar.domain.explanation.explanation import Explanation
+from sidecar.domain.sources.origin import Origins
+from sidecar.service.observations.operator import OperatorActed
+from sidecar.service.observations.receiver import (
+    LogoutTaken,
+    Polled,
+    SecurityEventTokenTaken,
+    StreamChanged,
+    StreamVerified,
+)
+from sidecar.service.observations.transmitter import Transmitted
+from sidecar.service.ports.calls import Reason
+from sidecar.wire.http.unasked import Exemption
+from sidecar.wire.tokens.claims import Need
+
+
+class EventOutcome(StrEnum):
+    """What became of an event at the door: the label `outcome` of `sidecar_events_total`."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    INVALID = "invalid"
+    NOT_ALLOWED = "not_allowed"
+    OVERLOADED = "overloaded"
+    SPOOLED = "spooled"
+    FAILED = "failed"
+
+
+class ClearReason(StrEnum):
+    """Why a mark binds no longer: the label `reason` of `sidecar_marks_cleared_total`."""
+
+    PROOF = "proof"
+    WITHDRAWN = "withdrawn"
+    POLICY = "policy"
+    OPERATOR = "operator"
+    EXPIRED = "expired"
+
+
+class LinkStatus(StrEnum):
+    """Whether this sidecar hears the others' news."""
+
+    LOST = "lost"
+    RESTORED = "restored"
+
+
+class KeysOutcome(StrEnum):
+    """How a refresh of keys ended. `FAILED`, `REFUSED`: old ones stay. `STALE`: they are gone."""
+
+    DONE = "done"
+    FAILED = "failed"
+    REFUSED = "refused"
+    STALE = "stale"
+
+
+class SpoolTrouble(StrEnum):
+    """What is wrong with the spool: the label `trouble` of `sidecar_spool_troubles_total`."""
+
+    OPEN = "open"  # its directory cannot be used
+    WRITE = "write"  # the disk does not take what is written
+    READ = "read"  # nor give back what was
+    FULL = "full"
+    TORN = "torn"  # a write was not finished: it was never acknowledged
+    DAMAGED = "damaged"  # what was acknowledged may be lost
+
+
+class DeadReason(StrEnum):
+    """Why an event was given up: the label `reason` of `sidecar_dead_letters_total`."""
+
+    REFUSED = "refused"  # the store refuses it, and always will
+    FAILED = "failed"  # what it did cannot be worked out: an error of ours
+    DAMAGED = "damaged"  # its entry cannot be read, or is of another version
+
+
+class ReloadOutcome(StrEnum):
+    """What became of a changed file; `refused`: the old version stays."""
+
+    APPLIED = "applied"
+    UNCHANGED = "unchanged"
+    REFUSED = "refused"
+
+
+class Marked(msgspec.Struct, frozen=True, kw_only=True):
+    """A policy marked a session, or (`report_only`) would have.
+
+    `since` is in seconds since the epoch (0: from the session's start); `contexts` empty: all;
+    `by` the events that brought it;
+    `signal_to_mark_seconds` from the event's arrival to the mark's being in the store, None where
+    no event brought it. `again`: here as in others, a sidecar that died may have told it.
+    """
+
+    session: str
+    subject: str
+    policy: str
+    signal: str
+    text: str
+    since: float
+    contexts: tuple[str, ...] = ()
+    report_only: bool = False
+    signal_to_mark_seconds: float | None = None
+    issuer: str = ""
+    by: Origins = ()
+    again: bool = False
+
+
+class Cleared(msgspec.Struct, frozen=True, kw_only=True):
+    """A mark of this policy binds a session no longer.
+
+    `since`: when it was set (seconds); `by`: the events that withdrew it, or that a proof answers.
+    """
+
+    session: str
+    subject: str
+    policy: str
+    reason: ClearReason
+    text: str = ""
+    issuer: str = ""
+    since: float = 0.0
+    by: Origins = ()
+    again: bool = False
+
+
+class RevokedSession(msgspec.Struct, frozen=True, kw_only=True):
+    """A session is over until a later sign-in: by the events `by`, at `since` (seconds)."""
+
+    session: str
+    subject: str
+    reason: str = ""
+    issuer: str = ""
+    since: float = 0.0
+    by: Origins = ()
+    again: bool = False
+
+
+class ReportedOnly(msgspec.Struct, frozen=True, kw_only=True):
+    """A report-only policy asked something of a check.
+
+    Were it enforced, the answer would have been `decision`, not `answered`; the two may be the
+    same, where others asked, too.
+    """
+
+    session: str
+    subject: str
+    policy: str
+    decision: str
+    answered: str
+    context: str = ""
+    issuer: str = ""
+
+
+class BreakGlassUsed(msgspec.Struct, frozen=True, kw_only=True):
+    """A call of an emergency account was answered, to which no policy applies: with `decision`."""
+
+    session: str
+    subject: str
+    decision: str
+    context: str = ""
+    issuer: str = ""
+
+
+class PromptBudgetExceeded(msgspec.Struct, frozen=True, kw_only=True):
+    """A user was asked `prompts` times within `seconds`, more than the `budget`; told once."""
+
+    subject: str
+    prompts: int
+    budget: int
+    seconds: float
+    issuer: str = ""
+
+
+class EventTaken(msgspec.Struct, frozen=True, kw_only=True):
+    """An event met its fate at a door. `type` and `id` are as sent; `detail` says what was wrong.
+
+    `source` is who said it, `label` what the event calls its source. `detail` names a field and a
+    rule, never a value of the payload.
+    """
+
+    type: str
+    outcome: EventOutcome
+    id: str = ""
+    source: str = ""
+    label: str = ""
+    detail: str = ""
+
+
+class EventNotAllowed(msgspec.Struct, frozen=True, kw_only=True):
+    """A source wanted more than it may: `key` of its `sources` entry would allow it."""
+
+    source: str
+    type: str
+    key: str
+    detail: str
+
+
+class Rescored(msgspec.Struct, frozen=True, kw_only=True):
+    """Live sessions were scored anew; `cause` is an event type or what was reloaded."""
+
+    cause: str
+    sessions: int
+
+
+class Checked(msgspec.Struct, frozen=True, kw_only=True):
+    """A check was answered; logged only where `log.checks` asks for it, why with `log.explain`."""
+
+    verdict: str
+    context: str
+    session: str
+    subject: str
+    status: int
+    seconds: float
+    reasons: tuple[Reason, ...] = ()
+    explanation: Explanation | None = None
+    issuer: str = ""
+
+
+class Reloaded(msgspec.Struct, frozen=True, kw_only=True):
+    """A changed file was taken up or refused; `what` is "config", "policies", "geography", ..."""
+
+    what: str
+    outcome: ReloadOutcome
+    detail: str = ""
+
+
+class ConfigurationRead(msgspec.Struct, frozen=True, kw_only=True):
+    """The configuration was read; `policy_set` is a digest of the policies that are in force."""
+
+    successful: bool
+    policy_set: str = ""
+
+
+class RestartRequired(msgspec.Struct, frozen=True, kw_only=True):
+    """These keys of the configuration have changed since the start and wait for the next one."""
+
+    keys: tuple[str, ...]
+
+
+class ConfigurationWarned(msgspec.Struct, frozen=True, kw_only=True):
+    """The configuration in force allows what makes the deployment weak (`checks.hardening`)."""
+
+    code: str
+    field: str
+    message: str
+
+
+class SecretRead(msgspec.Struct, frozen=True, kw_only=True):
+    """A secret's file cannot be read, for this reason; or, with none, it can again."""
+
+    field: str
+    reason: str = ""
+
+
+class StoreUp(msgspec.Struct, frozen=True, kw_only=True):
+    """The store answers, or does not."""
+
+    up: bool
+    detail: str = ""
+
+
+class StoreLoss(StrEnum):
+    """How it was noticed that the store lost something: label `kind` of the metric of losses."""
+
+    EMPTIED = "emptied"  # a server has another epoch than before, or none
+    RESTORED = "restored"  # what this sidecar wrote is not there any more: an older copy
+    EVICTED = "evicted"  # a full server threw out keys
+    VANISHED = "vanished"  # a record that this sidecar holds is gone before its time
+    TOLD = "told"  # another sidecar noticed it
+
+
+class StoreLost(msgspec.Struct, frozen=True, kw_only=True):
+    """What was known of these slots before `floor` (seconds) may be lost."""
+
+    loss: StoreLoss
+    floor: float
+    slots: tuple[tuple[int, int], ...]
+
+
+class StoreWrittenBack(msgspec.Struct, frozen=True, kw_only=True):
+    """After a loss, so many records were given back what they lacked."""
+
+    records: int
+
+
+class StoreEvicts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a server of the store does when it is full; `policy` empty: it does not tell."""
+
+    policy: str
+    slots: tuple[tuple[int, int], ...]
+
+
+class FormsDisagree(msgspec.Struct, frozen=True, kw_only=True):
+    """Sidecars on one store write names in forms that others of them do not read."""
+
+    detail: str
+
+
+class LinkState(msgspec.Struct, frozen=True, kw_only=True):
+    """The stream of news from the other sidecars broke or came back."""
+
+    state: LinkStatus
+    detail: str = ""
+
+
+class Spending(StrEnum):
+    """What came of the attempt to spend a proof on a call that needs one of its own."""
+
+    BOUGHT = "bought"
+    SPENT_BEFORE = "spent-before"
+    UNAVAILABLE = "unavailable"
+
+
+class ProofSpent(msgspec.Struct, frozen=True, kw_only=True):
+    """A call needed a proof of its own, and the store was asked whether it is spent."""
+
+    outcome: Spending
+
+
+class PassedUnasked(msgspec.Struct, frozen=True, kw_only=True):
+    """A call passed at a gateway's door without being asked about, as configured."""
+
+    reason: Exemption
+
+
+class CredentialRefused(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody showed a credential at this door that is wrong, or one too many.
+
+    `address`: where from, or as which uid.
+    """
+
+    door: str
+    address: str
+
+
+class TokenRefused(msgspec.Struct, frozen=True, kw_only=True):
+    """A token was not believed; `reason` is a kebab-case code of a closed set.
+
+    `issuer` is the configured one that it is of, where it is; `detail` says what was expected of
+    it, and holds no more of it than names.
+    """
+
+    reason: str
+    issuer: str = ""
+    detail: str = ""
+
+
+class ClaimMissing(msgspec.Struct, frozen=True, kw_only=True):
+    """A verified token lacks a claim. `need`, of a closed set, is what the claim is needed for."""
+
+    issuer: str
+    claim: str
+    need: Need
+
+
+class Introspected(msgspec.Struct, frozen=True, kw_only=True):
+    """An issuer was asked about a token, or was not as it failed just now (`skipped`).
+
+    `issuer` is one of the configured ones, `outcome` of a closed set; `detail` says why there was
+    no answer.
+    """
+
+    issuer: str
+    outcome: str
+    seconds: float
+    detail: str = ""
+
+
+class KeysRefreshed(msgspec.Struct, frozen=True, kw_only=True):
+    """An issuer's keys were fetched, or could not be; `issuer` is one of the configured ones."""
+
+    issuer: str
+    outcome: KeysOutcome
+    detail: str = ""
+
+
+class AcrUnoffered(msgspec.Struct, frozen=True, kw_only=True):
+    """Which `acr` values policies can ask an issuer for that it does not offer; none: all is well.
+
+    Of each of `asked`, space-separated as in a challenge, it offers none. `offered` is all that its
+    metadata list.
+    """
+
+    issuer: str
+    policies: tuple[str, ...] = ()
+    asked: tuple[str, ...] = ()
+    offered: tuple[str, ...] = ()
+
+
+class GeographyLoaded(msgspec.Struct, frozen=True, kw_only=True):
+    """A geography database is in use; `built` is its build time in seconds since the epoch."""
+
+    database: str
+    built: float
+
+
+class GeographyFailed(msgspec.Struct, frozen=True, kw_only=True):
+    """An address could not be looked up, as the database is broken there."""
+
+    database: str
+    detail: str = ""
+
+
+class QueueRejected(msgspec.Struct, frozen=True, kw_only=True):
+    """A bounded queue was full."""
+
+    queue: str
+
+
+class ViewEvicted(msgspec.Struct, frozen=True, kw_only=True):
+    """Sessions were put out of the view to make room; they are read again when they come."""
+
+    sessions: int
+
+
+class SpoolIncident(msgspec.Struct, frozen=True, kw_only=True):
+    """Something began to be wrong with the spool; `detail` is for the operator."""
+
+    trouble: SpoolTrouble
+    detail: str
+
+
+class SpoolReplayed(msgspec.Struct, frozen=True, kw_only=True):
+    """Events that had waited were handed to the store, which knew `duplicates` of them already."""
+
+    events: int
+    duplicates: int
+    left: int
+
+
+class Buried(msgspec.Struct, frozen=True, kw_only=True):
+    """An event was given up after `tries`, and is kept as a dead letter. `error`: no payload."""
+
+    type: str
+    event: str
+    reason: DeadReason
+    error: str
+    tries: int
+
+
+class WorkClaimed(msgspec.Struct, frozen=True, kw_only=True):
+    """Work that another sidecar had taken and not finished was claimed here."""
+
+    entries: int
+
+
+class DoorIncident(msgspec.Struct, frozen=True, kw_only=True):
+    """A client at a door was refused or cut off; `incident` is one of the door's closed set."""
+
+    door: str
+    incident: str
+
+
+class WorkerFailed(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker loop or a door met an error of ours, counted it and went on."""
+
+    where: str
+    error: BaseException
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """Something of the daemon's own life worth a line: `event` is kebab-case, `fields` plain.
+
+    `warning`: somebody should look.
+    """
+
+    event: str
+    fields: dict[str, str | int | float | bool] = {}
+    warning: bool = False
+
+
+Observation: TypeAlias = (
+    Marked
+    | Cleared
+    | RevokedSession
+    | ReportedOnly
+    | BreakGlassUsed
+    | PromptBudgetExceeded
+    | EventNotAllowed
+    | EventTaken
+    | Rescored
+    | Checked
+    | Reloaded
+    | ConfigurationRead
+    | RestartRequired
+    | ConfigurationWarned
+    | SecretRead
+    | StoreUp
+    | StoreLost
+    | StoreWrittenBack
+    | StoreEvicts
+    | FormsDisagree
+    | LinkState
+    | ProofSpent
+    | PassedUnasked
+    | CredentialRefused
+    | TokenRefused
+    | ClaimMissing
+    | SecurityEventTokenTaken
+    | Introspected
+    | Transmitted
+    | StreamVerified
+    | StreamChanged
+    | Polled
+    | LogoutTaken
+    | OperatorActed
+    | KeysRefreshed
+    | AcrUnoffered
+    | GeographyLoaded
+    | GeographyFailed
+    | QueueRejected
+    | ViewEvicted
+    | SpoolIncident
+    | SpoolReplayed
+    | Buried
+    | WorkClaimed
+    | DoorIncident
+    | WorkerFailed
+    | Told
+)
+
+
+class Telemetry(Protocol):
+    """Where observations go. Neither call blocks or raises."""
+
+    def record(self, observation: Observation) -> None:
+        """Count it and, where worth a line, log it."""
+
+    def checked(self, verdict: str, context: str, seconds: float) -> None:
+        """Count a check and how long it took; on the hot path. `context` as in `Answer`."""

@@ -1,0 +1,148 @@
+"""What goes in and out of the journeys: the doors fill `Call`s and render `Answer`s."""
+
+from typing import NamedTuple
+
+import msgspec
+
+from sidecar.domain.evaluation.decision import Verdict as Verdict  # noqa: PLC0414 - part of this vocabulary
+from sidecar.domain.explanation.explanation import Explanation
+from sidecar.wire.settings.settings import Redirect
+
+UNKNOWN_CONTEXT = "unknown_context"
+"""The error of a call that names a context which is not configured."""
+
+
+class Shown(NamedTuple):
+    """How a token was shown: with which DPoP proof, over which client's certificate.
+
+    `dpop` None: as a bearer token; empty: as a DPoP token without a proof. `certificate` is a
+    thumbprint (RFC 8705, section 3.1), empty: none was shown.
+    """
+
+    dpop: str | None = None
+    certificate: str = ""
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One call of the app that asks to pass.
+
+    `contexts` are those the app itself asks for; `method`, `host` and the normalised `path` add
+    those of the routes. `ip` is the client's address as text, empty where it is not known. `shown`
+    is None where the door cannot tell how the token was shown.
+    """
+
+    token: str
+    contexts: tuple[str, ...] = ()
+    method: str = ""
+    host: str = ""
+    path: str = ""
+    ip: str = ""
+    user_agent: str = ""
+    shown: Shown | None = None
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """Why: the policy that asks, the signal that caused it, and both in words."""
+
+    policy: str
+    signal: str
+    text: str
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """The answer to a `Call`.
+
+    `status` is the HTTP status; `challenge` the value of `WWW-Authenticate` (empty: none); `error`
+    one of "" (decided), "invalid_token", "unavailable" or `UNKNOWN_CONTEXT`; `assurance` the name
+    of the level that the call's own token shows (of the session's, where there is none); `pending`
+    tells that a mark waits in another context; `context` the contexts that were judged, for the
+    metric (empty: a routine call). `redirect`: where a browser that opens a page may be sent
+    instead. `explanation` is for the log, and only there where `log.explain` asks for it: doors do
+    not show it. Likewise `issuer`, whose names these are.
+    """
+
+    verdict: Verdict
+    status: int
+    session: str = ""
+    subject: str = ""
+    assurance: str = ""
+    pending: bool = False
+    challenge: str = ""
+    acr_values: str = ""
+    max_age: int | None = None
+    reasons: tuple[Reason, ...] = ()
+    error: str = ""
+    message: str = ""
+    retry_after: int = 0
+    context: str = ""
+    redirect: Redirect | None = None
+    explanation: Explanation | None = None
+    issuer: str = ""
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """An event is durable. `duplicate`: its id was known, and nothing changed.
+
+    `key` is the id within all sources, by which sidecars speak of the event among themselves;
+    empty: the same.
+    """
+
+    id: str
+    duplicate: bool = False
+    spooled: bool = False
+    key: str = ""
+
+
+class Settlement(NamedTuple):
+    """How far an event has got: `have` of the `live` sidecars have it in their view.
+
+    `live` 0: nobody knows how many there are, as the store is away, or too many wait to know.
+    """
+
+    have: int
+    live: int
+
+    @property
+    def settled(self) -> bool:
+        """Whether all have it."""
+        return 0 < self.live <= self.have
+
+
+class StandingChange(msgspec.Struct, frozen=True):
+    """A session's standing became `step_up`, `revoked` or `clear`.
+
+    Where several users have a session of this name, it is that of the one who stands worst.
+    """
+
+    session: str
+    standing: str
+    contexts: tuple[str, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+
+
+class Overloaded(Exception):  # noqa: N818 - named by who must act
+    """A bounded queue is full; try again after `retry_after` seconds."""
+
+    def __init__(
+        self, retry_after: int = 1, words: str = "too much is waiting; try again later"
+    ) -> None:
+        super().__init__(words)
+        self.retry_after = retry_after
+
+
+class Unavailable(Exception):  # noqa: N818 - named by who must act
+    """Something outside is slow or gone; the environment must recover."""
+
+
+class Refused(Unavailable):
+    """The store refuses this for good: it says the same however often it is asked."""
+
+
+class Forbidden(Exception):  # noqa: N818 - named by who must act: the operator, or the sender
+    """The source may not say so. `key` of its `sources` entry would allow it; `field` says it."""
+
+    def __init__(self, key: str, field: str, message: str) -> None:
+        super().__init__(message)
+        self.key = key
+        self.field = field
+        self.message = message

@@ -1,0 +1,271 @@
+"""The port to the store: records that are joined, the news of their growth, queues of work."""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from sidecar.domain.values.lattice import Record
+
+MEMBERS_BOUND = 257
+"""Members of an index that the answer to a join gives at most."""
+
+
+class Index(msgspec.Struct, frozen=True):
+    """Put `member` into the sorted set `key` until `expire_at` (unix milliseconds).
+
+    An entry's expiry only grows.
+    """
+
+    key: bytes
+    member: bytes
+    expire_at: int
+
+
+class Join(msgspec.Struct, frozen=True):
+    """Join `fields` into the record at `key`, atomically. All keys lie in one Cluster slot.
+
+    `expire_at` (unix milliseconds) only ever grows. `unless`: where the record has this field
+    already, nothing is joined and only the answer is given. `publish`: a channel on which the
+    fields that grew are told. `members_of`: an index whose live members the answer also gives,
+    `MEMBERS_BOUND` of them at most: so many stand for more, to be read with `Store.members`.
+    `now` (unix milliseconds) tells which members have expired. `confirm`: it is answered only when
+    it is as durable as the settings ask for, and else fails, though it may have happened.
+    """
+
+    key: bytes
+    fields: Mapping[bytes, bytes]
+    expire_at: int
+    now: int
+    indexes: tuple[Index, ...] = ()
+    unless: bytes | None = None
+    publish: bytes | None = None
+    members_of: bytes | None = None
+    want_record: bool = True
+    confirm: bool = False
+
+
+class Joined(msgspec.Struct, frozen=True):
+    """The answer to a `Join`: which fields grew, whether it was joined at all, and the record."""
+
+    changed: tuple[bytes, ...]
+    joined: bool
+    record: Record
+    members: tuple[bytes, ...] = ()
+
+
+class Load(msgspec.Struct, frozen=True):
+    """Read the record at `key`, and the members of `index` that have not expired by `now` (ms)."""
+
+    key: bytes
+    index: bytes | None = None
+    now: int = 0
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """The answer to a `Load`; an absent record is an empty one."""
+
+    record: Record
+    members: tuple[bytes, ...] = ()
+
+
+class Append(msgspec.Struct, frozen=True):
+    """Append to the queue `key`, unless it has `bound` entries.
+
+    With a `group` the entry is in the hands of whoever appended it, until it is finished, or
+    claimed.
+    """
+
+    key: bytes
+    payload: bytes
+    bound: int
+    group: bytes = b""
+
+
+class Appended(msgspec.Struct, frozen=True):
+    """The answer to an `Append`: the entry's id; empty: the queue was full."""
+
+    id: bytes
+
+
+class Finish(msgspec.Struct, frozen=True):
+    """Take these entries out of the queue `key`. Those that are not there do no harm."""
+
+    key: bytes
+    ids: tuple[bytes, ...]
+    group: bytes = b""
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """Take over entries that nobody has finished for `idle` seconds since they were taken."""
+
+    key: bytes
+    group: bytes
+    idle: float
+    count: int
+
+
+class Browse(msgspec.Struct, frozen=True):
+    """Look at entries of the queue `key` from the id `first` on (empty: the first)."""
+
+    key: bytes
+    first: bytes
+    count: int
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """An entry of a queue; `times` it was taken, by whomever."""
+
+    id: bytes
+    payload: bytes
+    times: int = 0
+
+
+class Entries(msgspec.Struct, frozen=True):
+    """The answer to a `Claim` or `Browse`, oldest first."""
+
+    entries: tuple[Entry, ...]
+
+
+class Length(msgspec.Struct, frozen=True):
+    """How many entries the queue `key` has."""
+
+    key: bytes
+
+
+class Expiry(msgspec.Struct, frozen=True):
+    """When the key expires."""
+
+    key: bytes
+
+
+class Expires(msgspec.Struct, frozen=True):
+    """The answer to an `Expiry`, in unix milliseconds; 0: there is no such key."""
+
+    at: int
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """The answer to a `Length` or `Finish`: how many there are, or were taken out."""
+
+    count: int
+
+
+class Shard(NamedTuple):
+    """A server that has records: its slots, as the first and last of each run of them."""
+
+    spans: tuple[tuple[int, int], ...]
+
+    @property
+    def slot(self) -> int:
+        """The first of its slots, by which it is known."""
+        return self.spans[0][0]
+
+    def has(self, slot: int) -> bool:
+        """Whether the slot is one of its own."""
+        return any(first <= slot <= last for first, last in self.spans)
+
+
+class Vitals(NamedTuple):
+    """What a server says of itself: its process, what it does when full, what it has evicted."""
+
+    run: str
+    policy: str
+    evicted: int
+
+
+class Scanned(msgspec.Struct, frozen=True):
+    """Some keys, and the bookmark that leads to more; empty: that was all."""
+
+    keys: list[bytes]
+    bookmark: bytes
+
+
+class Reader(Protocol):
+    """What the view needs of the store."""
+
+    async def load(self, *loads: Load) -> list[Loaded]:
+        """Read each; the answers are in order. Raises `Unavailable`, `Overloaded`."""
+
+
+class Store(Protocol):
+    """What the journeys need of the store. Each call is one round trip however long.
+
+    All raise `Unavailable` where the store does not answer in time, `Overloaded` where too much
+    is waiting for it.
+    """
+
+    async def join(self, *joins: Join) -> list[Joined]:
+        """Join each; the answers are in order."""
+
+    async def load(self, *loads: Load) -> list[Loaded]:
+        """Read each; the answers are in order."""
+
+    def keys(self, pattern: str) -> AsyncIterator[list[bytes]]:
+        """The keys that match, in batches."""
+
+    async def scan(self, pattern: str, bookmark: bytes = b"") -> Scanned:
+        """Some of the keys that match, from the bookmark of an answer before (empty: the first).
+
+        Any sidecar may go on from any other's bookmark. A key may come twice, and none that is
+        there all the while is left out: where keys have moved to another server meanwhile, the
+        bookmark leads to the beginning.
+        """
+
+    async def members(self, index: bytes, now: int, bookmark: bytes = b"") -> Scanned:
+        """Some of an index's members that have not expired by `now` (unix ms); as `scan`."""
+
+
+class Shards(Protocol):
+    """What is asked of each server of the store by itself."""
+
+    def shards(self) -> tuple[Shard, ...]:
+        """All servers that have records, as far as it is known; none before it is."""
+
+    async def vitals(self, shard: Shard) -> Vitals | None:
+        """Ask a server about itself; None where it does not grant that. Raises `Unavailable`."""
+
+    async def lacks(self, shard: Shard) -> str:
+        """Which rights a server does not grant us, in words; empty: none. Raises `Unavailable`."""
+
+    async def expiries(self, *keys: bytes) -> list[int]:
+        """When each key expires (unix ms); 0: there is none. Raises `Unavailable`, `Overloaded`."""
+
+
+class GuardedStore(Store, Shards, Protocol):
+    """A store whose losses can be noticed."""
+
+
+class Queues(Protocol):
+    """Queues in the store that all sidecars work on. Each call is one round trip.
+
+    All raise `Unavailable` and `Overloaded` as `Store` does.
+    """
+
+    async def append(self, one: Append, *joins: Join) -> tuple[Appended, list[Joined]]:
+        """Append and join, both or neither acknowledged: on an error either may have happened."""
+
+    async def finish(self, *finishes: Finish) -> list[Counted]:
+        """Take out entries."""
+
+    async def claim(self, *claims: Claim) -> list[Entries]:
+        """Take over what nobody finishes; of two who ask at once, one gets an entry."""
+
+    async def browse(self, browse: Browse) -> Entries:
+        """Look at entries."""
+
+    async def lengths(self, *lengths: Length) -> list[int]:
+        """How many entries there are in each."""
+
+
+class News(Protocol):
+    """Interest in channels; what they tell reaches `View.learn`."""
+
+    async def follow(self, channel: bytes) -> None:
+        """Return once the store has acknowledged: what grows from now on will be told."""
+
+    def unfollow(self, channel: bytes) -> None:
+        """Undo one `follow`."""
+
+    def staleness(self) -> float:
+        """Seconds since it was last certain that no news was missed."""

@@ -1,0 +1,1 @@
+"""The live sessions that this sidecar serves, kept current."""

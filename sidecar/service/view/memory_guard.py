@@ -1,0 +1,83 @@
+"""Keeps a sidecar within its memory, whatever a session costs.
+
+How many sessions fit is reckoned at the start from what one costs on average; sessions with long
+histories or many groups cost more. So the memory that is really held is looked at, and where it
+nears the limit fewer sessions and tokens are kept: the least recently used leave, and are read from
+the store when they are asked for.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import trio
+
+from sidecar.service.observations.observations import Telemetry, Told, WorkerFailed
+
+INTERVAL = 1.0
+HIGH, LOW = 0.9, 0.75
+"""Parts of the limit: from the one on fewer are kept, below the other again more."""
+
+LEAST = 100
+TOLD_EVERY = 60.0
+
+
+class Bounded(Protocol):
+    """Something that keeps `limit` entries at most."""
+
+    limit: int
+
+    def __len__(self) -> int:
+        """How many it keeps."""
+
+
+class MemoryGuard:
+    """Moves the limits of what is kept, between `LEAST` and where they are at the start.
+
+    `resident` gives the bytes that the process holds, of the `most` that it may.
+    """
+
+    def __init__(
+        self,
+        kept: tuple[Bounded, ...],
+        *,
+        most: int | None,
+        resident: Callable[[], int],
+        telemetry: Telemetry,
+    ) -> None:
+        self._kept = [(one, one.limit) for one in kept]
+        self._most = most
+        self._resident = resident
+        self._telemetry = telemetry
+        self._told_at = -TOLD_EVERY
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Look every second, where there is a limit, until cancelled."""
+        task_status.started()
+        while self._most is not None:
+            await trio.sleep(INTERVAL)
+            try:
+                self.look(self._most)
+            except Exception as error:  # noqa: BLE001 - a worker loop: counted, and on
+                self._telemetry.record(WorkerFailed(where="memory", error=error))
+
+    def look(self, most: int) -> None:
+        """Look once."""
+        held = self._resident()
+        if held > most * HIGH:
+            for one, _ in self._kept:
+                one.limit = max(LEAST, min(one.limit, len(one)) * 7 // 8)
+            self._tell(held, most)
+        elif held < most * LOW:
+            for one, at_most in self._kept:
+                one.limit = min(at_most, one.limit + max(1, one.limit // 16))
+
+    def _tell(self, held: int, most: int) -> None:
+        now = trio.current_time()
+        if now - self._told_at >= TOLD_EVERY:
+            self._told_at = now
+            fields = {
+                "resident_bytes": held,
+                "limit_bytes": most,
+                "sessions": self._kept[0][0].limit,
+            }
+            self._telemetry.record(Told(event="memory-short", fields=dict(fields), warning=True))

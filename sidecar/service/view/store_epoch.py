@@ -1,0 +1,563 @@
+"""Noticing that the store has lost something, so that a lost mark is not a cleared one.
+
+Every server of the store has an *epoch*: a record with an id, made by the first sidecar that finds
+none. Once a second each sidecar looks at all of them, and writes a sign of its own life beside
+each. Of a server it knows, it takes for a loss
+
+    emptied    another epoch, or none
+    restored   a sign of its own that was acknowledged and is not there any more: an older backup,
+               or a replica that had not got everything
+    evicted    more keys evicted than when it looked last
+    vanished   a record in its view that is gone before its time, or began anew; the view is gone
+               through within `sessions.revalidate_interval`
+
+The epoch and the signs are also read behind the records of each session that comes into the view.
+
+Then a *floor* is raised: a moment before which what was known of that server's slots may be lost.
+A session of which any record is not known to be whole as of the floor must sign in anew before its
+next sensitive call. Sidecars tell each other, by their channel and in each epoch's record; each
+vouches for the records that it held all through the loss, and writes back what they lack.
+
+What nobody can know: where all sidecars are new as well, an empty store is simply a new one.
+"""
+
+import contextlib
+import math
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from functools import partial
+
+import msgspec
+import trio
+
+from sidecar.domain.values.lattice import Record
+from sidecar.domain.values.loss import ALL_SLOTS, Floor, Floors
+from sidecar.domain.values.stamp import MICROSECONDS
+from sidecar.service.admin.echo import UNHEARD, Echo
+from sidecar.service.audit.turns import Turns
+from sidecar.service.observations.observations import (
+    StoreEvicts,
+    StoreLoss,
+    StoreLost,
+    StoreWrittenBack,
+    Telemetry,
+    WorkerFailed,
+)
+from sidecar.service.ports.calls import Overloaded, Unavailable
+from sidecar.service.ports.store import GuardedStore, Join, Load, Loaded, Shard, Vitals
+from sidecar.service.view.live_session import Tracked
+from sidecar.service.view.view import View
+from sidecar.wire.store.keys import Names
+from sidecar.wire.store.losses import (
+    encode_floors,
+    encode_moment,
+    floors_in,
+    moment_in,
+    tag_of,
+)
+
+BEAT = 1.0
+"""Seconds between looks: with an answer's time a loss is noticed within two."""
+
+SIGNS_LIVE = 86400.0
+"""Seconds for which a sidecar's own signs are kept. One that was away for longer lacks them."""
+
+EPOCH_LIVES = 30 * 86400.0
+"""Seconds for which an epoch is kept at least after the last look of any sidecar."""
+
+KEEPS = "noeviction"
+"""The one policy under which a server that is full forgets nothing."""
+
+_EPOCH = b"epoch:id"
+_EVICTED = b"evicted:"
+_SIGNS = (b"beat:0", b"beat:1")
+
+
+class _Known:
+    """What is known of one server, as of the last look that found nothing amiss.
+
+    Of the two `signs` the one at `place` is written next; the other was acknowledged last.
+    """
+
+    def __init__(self) -> None:
+        self.epoch = b""
+        self.signs = [0, 0]
+        self.place = 0
+        self.run = ""
+        self.evicted = 0
+        self.floor = 0
+        self.turn = 0
+        self.looked = -float("inf")
+        self.written = -float("inf")
+        self.refusal = ""
+        self.lacks = ""
+        self.echo = Echo()
+        self.looking = trio.Lock()
+
+    def is_other(self, epoch: Mapping[bytes, bytes]) -> bool:
+        """Whether another epoch than the known one began, or it is gone."""
+        return bool(self.epoch) and epoch.get(_EPOCH) != self.epoch
+
+    def is_older(self, signs: Mapping[bytes, bytes]) -> bool:
+        """Whether a sign of ours that was acknowledged is not there."""
+        return any(moment_in(signs, f) < at for f, at in zip(_SIGNS, self.signs, strict=True))
+
+
+class Guard:
+    """Watches over the store for one sidecar.
+
+    `max_staleness` and `revalidate_interval` (seconds) and `accepts_eviction` are asked for at each
+    look. `trouble` is told in words what is wrong, and `refused` why a server takes no writes;
+    empty: nothing is. `listens` tells whether the link for news is whole: then what is published
+    must be heard.
+    """
+
+    def __init__(  # noqa: PLR0913 - one place wires it
+        self,
+        *,
+        sidecar: str,
+        store: GuardedStore,
+        view: View,
+        names: Names,
+        telemetry: Telemetry,
+        clock: Callable[[], float],
+        new_id: Callable[[], str],
+        ttl: float,
+        max_staleness: Callable[[], float],
+        revalidate_interval: Callable[[], float],
+        accepts_eviction: Callable[[], bool],
+        trouble: Callable[[str], None] = lambda _: None,
+        refused: Callable[[str], None] = lambda _: None,
+        listens: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._listens = listens
+        self._sidecar = sidecar
+        self._own = sidecar.encode()
+        self._store = store
+        self._view = view
+        self._names = names
+        self._telemetry = telemetry
+        self._clock = clock
+        self._new_id = new_id
+        self._ttl = ttl
+        self._max_staleness = max_staleness
+        self._interval = revalidate_interval
+        self._accepts_eviction = accepts_eviction
+        self._trouble = trouble
+        self._refused = refused
+        self._known: dict[int, _Known] = {}
+        self._shards: tuple[Shard, ...] = ()
+        self._policies: dict[int, str | None] = {}
+        self._to_mend = trio.Event()
+        self._written = -math.inf
+        self._lacks = ""
+
+    # Looking
+
+    async def check(self) -> None:
+        """Look at all servers, as whenever the link is whole again. Raises `Unavailable`."""
+        for error in await self._look_at_all():
+            raise error
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Look once a second, and write back after a loss, for ever.
+
+        A server that does not answer holds up nobody's look at the others.
+        """
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep_doing, self._go_round, BEAT)
+            nursery.start_soon(self._mend)
+            task_status.started()
+            while True:
+                turn = self._next_turn()
+                for shard in self._shards:
+                    if not self._known_of(shard).looking.locked():
+                        nursery.start_soon(self._keep_doing, partial(self._look, shard, turn), 0)
+                await trio.sleep(BEAT)
+
+    async def _keep_doing(self, work: Callable[[], Awaitable[None]], pause: float) -> None:
+        """Do it, once or with pauses for ever; what goes wrong is counted, and on."""
+        while True:
+            try:
+                await work()
+            except (Unavailable, Overloaded):
+                pass  # `staleness` tells, and the next turn tries again
+            except Exception as error:  # noqa: BLE001 - a worker loop: counted, and on
+                self._telemetry.record(WorkerFailed(where="guard", error=error))
+            if not pause:
+                return
+            await trio.sleep(pause)
+
+    async def beat(self) -> None:
+        """Look at all servers, and whether the next of the view's records are there still."""
+        await self._look_at_all()
+        with contextlib.suppress(Unavailable, Overloaded):
+            await self._go_round()
+
+    async def _go_round(self) -> None:
+        vanished = await self._view.vanished(self._store, BEAT / self._interval())
+        for shard in self._shards:
+            if any(shard.has(tracked.slot) for tracked in vanished):
+                await self._vanished(shard)
+
+    async def _vanished(self, shard: Shard) -> None:
+        try:
+            await self._raise(shard, StoreLoss.VANISHED)
+        except (Unavailable, Overloaded):
+            return  # what has vanished was written back, and what has not is looked at again
+
+    def _next_turn(self) -> int:
+        self._shards = self._store.shards()
+        self._view.turn += 1
+        self._reckon()
+        return self._view.turn
+
+    def _known_of(self, shard: Shard) -> _Known:
+        return self._known.setdefault(shard.slot, _Known())
+
+    def _reckon(self) -> None:
+        """Work out since when every server takes our writes."""
+        now, present = trio.current_time(), map(self._known_of, self._shards)
+        written = (min(one.written, one.echo.silent_since(now)) for one in present)
+        self._written = min(written, default=-math.inf)
+
+    async def _look_at_all(self) -> list[Unavailable | Overloaded]:
+        turn = self._next_turn()
+        troubles: list[Unavailable | Overloaded] = []
+
+        async def look(shard: Shard) -> None:
+            try:
+                await self._look(shard, turn)
+            except (Unavailable, Overloaded) as error:
+                troubles.append(error)
+
+        async with trio.open_nursery() as nursery:
+            for shard in self._shards:
+                nursery.start_soon(look, shard)
+        return troubles
+
+    def evidence(self, keys: Iterable[bytes]) -> list[Load]:
+        """What is to be read behind records, by which it shows whether they were read whole."""
+        slots = set(map(self._names.slot, keys))
+        concerned = [shard for shard in self._shards if any(map(shard.has, slots))]
+        return [
+            Load(key)
+            for tag in (tag_of(shard.slot) for shard in concerned)
+            for key in (
+                self._names.epoch_record(tag),
+                self._names.beats_record(tag, self._sidecar),
+            )
+        ]
+
+    async def weigh(
+        self, loads: Iterable[Load], loaded: Iterable[Loaded], absent: Collection[bytes]
+    ) -> None:
+        """Look at once where evidence shows a loss, or may hide one.
+
+        Of records that are `absent` on a server that may evict, the count of evictions tells
+        whether they were there. Raises `Unavailable`, `Overloaded`.
+        """
+        found = {one.key: answer.record for one, answer in zip(loads, loaded, strict=True)}
+        for shard in self._shards:
+            tag = tag_of(shard.slot)
+            epoch = found.get(self._names.epoch_record(tag))
+            signs = found.get(self._names.beats_record(tag, self._sidecar))
+            known = self._known.get(shard.slot)
+            if epoch is None or signs is None or known is None:
+                continue
+            evicts = self._policies.get(shard.slot, KEEPS) not in {KEEPS, None}
+            may_hide = evicts and any(shard.has(self._names.slot(key)) for key in absent)
+            if may_hide or known.is_other(epoch) or known.is_older(signs):
+                await self._look(shard, self._view.turn)
+
+    async def _look(self, shard: Shard, turn: int) -> None:
+        known = self._known_of(shard)
+        async with known.looking:
+            try:
+                await self._examine(shard, known, turn)
+            except Unavailable as error:
+                known.refusal = str(error)
+                raise
+            finally:
+                self._say_refusals()
+                self._reckon()
+
+    def _say_refusals(self) -> None:
+        present = [self._known_of(shard) for shard in self._shards]
+        now = trio.current_time()
+        unheard = {UNHEARD for one in present if one.echo.silent_since(now) < now}
+        self._lacks = "; ".join(sorted(({one.lacks for one in present} | unheard) - {""}))
+        self._refused("; ".join(sorted(({one.refusal for one in present} | unheard) - {""})))
+
+    @property
+    def lacks(self) -> str:
+        """Why what is written may reach nobody, in words; empty: it does, as far as is known.
+
+        A right is missing, or what is published is not heard.
+        """
+        return self._lacks
+
+    async def _examine(self, shard: Shard, known: _Known, turn: int) -> None:
+        known.lacks = await self._store.lacks(shard)
+        if known.lacks:
+            raise Unavailable(known.lacks)
+        vitals = await self._store.vitals(shard)
+        self._note_policy(shard, vitals)
+        epoch, signs = await self._read(shard)
+        found = floors_in(epoch)
+        is_told = Floors(found).of(shard.slot) > known.floor and known.turn > 0
+        loss = self._loss(known, epoch, signs, vitals)
+        if loss is not None:
+            known.signs = [0, 0]  # those that are lost with it must not be missed once more
+        if loss is not None and not (is_told and loss is not StoreLoss.EVICTED):
+            epoch = await self._raise(shard, loss, epoch)
+        elif _EPOCH not in epoch:
+            epoch = await self._begin(shard, {})
+        self._take_up(floors_in(epoch))
+        await self._hand_on(shard, epoch, vitals)
+        known.epoch = epoch[_EPOCH]
+        if vitals is not None:
+            known.run, known.evicted = vitals.run, vitals.evicted
+        known.floor = self._view.evaluator.floors.of(shard.slot)
+        known.turn, known.looked = turn, self._clock()
+        await self._sign(shard, known)
+
+    def _loss(
+        self, known: _Known, epoch: Record, signs: Record, vitals: Vitals | None
+    ) -> StoreLoss | None:
+        """What is amiss by what was found, if anything is."""
+        away = self._clock() - known.looked
+        if known.is_other(epoch):
+            return StoreLoss.EMPTIED if away < self._epoch_lives / 2 else None
+        if known.is_older(signs) and away < SIGNS_LIVE / 2:
+            return StoreLoss.RESTORED
+        if vitals is not None and _EPOCH in epoch:
+            counted = moment_in(epoch, _EVICTED + vitals.run.encode())
+            if vitals.evicted > max(counted, known.evicted if known.run == vitals.run else 0):
+                return StoreLoss.EVICTED
+        return None
+
+    @property
+    def _epoch_lives(self) -> float:
+        return max(self._ttl, EPOCH_LIVES)
+
+    async def _read(self, shard: Shard) -> tuple[Record, Record]:
+        """The epoch's record and our own signs."""
+        tag = tag_of(shard.slot)
+        epoch, signs = await self._store.load(
+            Load(self._names.epoch_record(tag)),
+            Load(self._names.beats_record(tag, self._sidecar)),
+        )
+        return epoch.record, signs.record
+
+    async def _sign(self, shard: Shard, known: _Known) -> None:
+        """Write a sign of life, in two places by turns, and have the epoch live on.
+
+        What is restored between a look and this has the older sign in the other place.
+        """
+        now, moment = int(self._clock() * 1000), int(self._clock() * MICROSECONDS)
+        tag = tag_of(shard.slot)
+        epoch = Join(
+            self._names.epoch_record(tag), {}, self._epoch_expires(), now, want_record=False
+        )
+        sign = Join(
+            self._names.beats_record(tag, self._sidecar),
+            {_SIGNS[known.place]: encode_moment(moment)},
+            now + int(SIGNS_LIVE * 1000),
+            now,
+            publish=self.channel(tag),
+            want_record=False,
+        )
+        try:
+            # Confirmed: else a replica that takes over need not have it, and it would be missed.
+            await self._store.join(msgspec.structs.replace(sign, confirm=True), epoch)
+        except (Unavailable, Overloaded):
+            if await self._is_taken(known, sign, epoch):
+                known.written = trio.current_time()  # though it is not counted on
+        else:
+            known.signs[known.place], known.place = moment, 1 - known.place
+            known.written, known.refusal = trio.current_time(), ""
+            if self._listens():
+                known.echo.sent(known.written)
+            else:
+                known.echo.heard()
+
+    async def _is_taken(self, known: _Known, *joins: Join) -> bool:
+        """Whether a server takes a write at all, though no replica may have it."""
+        try:
+            await self._store.join(*joins)
+        except (Unavailable, Overloaded) as error:
+            known.refusal = str(error)
+            return False
+        known.refusal = ""
+        return True
+
+    def staleness(self) -> float:
+        """Seconds since every server took a write of ours; 0 before there is any to be asked.
+
+        One that takes none takes none of the others' either: what they are told stays with them.
+        """
+        return trio.current_time() - self._written if self._shards else 0.0
+
+    def channel(self, tag: str) -> bytes:
+        """The channel on which a sidecar hears itself, at the server of this tag's slot.
+
+        So that whoever may not publish, or not hear of it, finds that out at each look.
+        """
+        return self._names.beats_record(tag, self._sidecar)
+
+    def has_heard(self, key: bytes) -> bool:
+        """Take up news that are a sign of our own; False where they are of something else."""
+        if not key.endswith(self._own):
+            return False
+        for shard in self._shards:
+            if key == self.channel(tag_of(shard.slot)):
+                self._known_of(shard).echo.heard()
+                return True
+        return False
+
+    def _epoch_expires(self) -> int:
+        """Unix milliseconds, by the hour: it need not be written at each look."""
+        hour = 3600_000
+        return (int((self._clock() + self._epoch_lives) * 1000) // hour + 1) * hour
+
+    # What is told
+
+    async def _raise(
+        self, shard: Shard, loss: StoreLoss, epoch: Mapping[bytes, bytes] | None = None
+    ) -> Record:
+        """Raise the floor of a server's slots; gives the record of the `epoch` that was found."""
+        before = self._view.evaluator.floors
+        moment = max(int(self._clock() * MICROSECONDS), 1 + before.of(shard.slot))
+        spans = shard.spans if len(shard.spans) <= 8 else ((0, ALL_SLOTS - 1),)
+        vague = loss is StoreLoss.VANISHED
+        floors = [Floor(first, last, moment, vague) for first, last in spans]
+        fields = encode_floors(before.joined(floors))
+        # Of two who find it empty at once, one begins the epoch; the other takes up its floor.
+        try:
+            began = await self._begin(shard, fields, anew=epoch is not None and _EPOCH not in epoch)
+        except (Unavailable, Overloaded):
+            self._take_up(floors, loss)  # what cannot be told to others counts here all the same
+            raise
+        is_ours = Floors(floors_in(began)).of(shard.slot) == moment
+        self._take_up(floors_in(began), loss if is_ours else StoreLoss.TOLD)
+        now = int(self._clock() * 1000)
+        await self._store.join(
+            Join(
+                self._names.sidecars_record(),
+                fields,
+                now + int(self._ttl * 1000),
+                now,
+                publish=self._names.sidecars_channel(),
+                want_record=False,
+            )
+        )
+        return began
+
+    async def _begin(self, shard: Shard, fields: Record, *, anew: bool = True) -> Record:
+        """Join into the epoch's record, with a new epoch where there is none; gives the record."""
+        key = self._names.epoch_record(tag_of(shard.slot))
+        now, until = int(self._clock() * 1000), self._epoch_expires()
+        epoch = {_EPOCH: self._new_id().encode()}
+        unless = _EPOCH if anew else None
+        (joined,) = await self._store.join(
+            Join(key, {**fields, **(epoch if anew else {})}, until, now, unless=unless)
+        )
+        if _EPOCH not in joined.record:  # it went in this very moment
+            return await self._begin(shard, fields)
+        return joined.record
+
+    async def _hand_on(self, shard: Shard, epoch: Record, vitals: Vitals | None) -> None:
+        """Have the epoch's record tell what others must know: all floors, what was evicted."""
+        fields = encode_floors(self._view.evaluator.floors)
+        if vitals is not None and vitals.evicted:
+            fields[_EVICTED + vitals.run.encode()] = encode_moment(vitals.evicted)
+        lacking = {f: v for f, v in fields.items() if epoch.get(f, b"") < v}
+        if lacking:
+            now = int(self._clock() * 1000)
+            key = self._names.epoch_record(tag_of(shard.slot))
+            await self._store.join(
+                Join(key, lacking, self._epoch_expires(), now, want_record=False)
+            )
+
+    def heard(self, fields: Mapping[bytes, bytes]) -> None:
+        """Take up another sidecar's floors."""
+        self._take_up(floors_in(fields))
+
+    def _take_up(self, found: Iterable[Floor], loss: StoreLoss = StoreLoss.TOLD) -> None:
+        before = self._view.evaluator.floors
+        since = (self._clock() - self._ttl) * MICROSECONDS  # older facts are forgotten anyway
+        taken = (one for one in found if one.moment > since)
+        floors = before.joined(map(self._names.widened, taken))
+        if floors == before:
+            return
+        news = [one for one in floors if one not in before]
+        slots = tuple((first, last) for first, last, *_ in news)
+        moment = max(one.moment for one in news)
+        self._telemetry.record(StoreLost(loss=loss, floor=moment / MICROSECONDS, slots=slots))
+        is_fresh = self._view.staleness() <= self._max_staleness()
+        self._view.lose(floors, lambda tracked: is_fresh and self._was_held(tracked, floors))
+        self._to_mend.set()
+        self._say()
+
+    def _was_held(self, tracked: Tracked, floors: Floors) -> bool:
+        """Whether a record was read before the last look that found its server whole."""
+        shard = next((one for one in self._shards if one.has(tracked.slot)), None)
+        known = self._known.get(shard.slot) if shard is not None else None
+        if known is None:
+            return False
+        # What vanished may have done so at any time since the last round of looks.
+        rounds = int(2 * self._interval() / BEAT) + 2 if floors.is_vague(tracked.slot) else 0
+        return tracked.since < known.turn - rounds
+
+    # What is written back
+
+    async def _mend(self) -> None:
+        while True:
+            await self._to_mend.wait()
+            began = trio.current_time()
+            try:
+                await self.mend()
+            except (Unavailable, Overloaded):
+                self._to_mend.set()
+                await trio.sleep(BEAT / 4)
+                continue
+            except Exception as error:  # noqa: BLE001 - a worker loop: counted, and on
+                self._telemetry.record(WorkerFailed(where="guard", error=error))
+            # A store that keeps evicting must not keep all sidecars busy with reading their views.
+            await trio.sleep(10 * (trio.current_time() - began))
+
+    async def mend(self) -> None:
+        """Write back what the view holds and the store lacks. Raises `Unavailable`."""
+        self._to_mend = trio.Event()
+        records = await self._view.revalidate()
+        self._say()
+        self._telemetry.record(StoreWrittenBack(records=records))
+        turns = Turns()
+        for live in self._view:
+            self._view.note(live)
+            await turns.give_way()
+
+    def _note_policy(self, shard: Shard, vitals: Vitals | None) -> None:
+        """Say of each server, once and when it changes, that it may evict, or does not tell."""
+        policy = vitals.policy if vitals is not None else None
+        if self._policies.get(shard.slot, KEEPS) != policy:
+            self._telemetry.record(StoreEvicts(policy=policy or "", slots=shard.spans))
+        self._policies[shard.slot] = policy
+        self._say()
+
+    def remind(self) -> None:
+        """Say once more what servers do when they are full: the configuration was read again."""
+        self._policies.clear()
+
+    def _say(self) -> None:
+        """Say what is wrong now; empty: nothing is."""
+        evicting = sorted({one for one in self._policies.values() if one not in {KEEPS, None}})
+        if evicting and not self._accepts_eviction():
+            words = (
+                f"the store may evict records (maxmemory-policy {', '.join(map(str, evicting))})"
+            )
+            self._trouble(f"{words}: make it {KEEPS}, or set store.eviction to accept")
+        elif self._to_mend.is_set():
+            self._trouble("the store has lost records: what the view has is written back")
+        else:
+            self._trouble("")

@@ -1,0 +1,582 @@
+"""The sessions that this sidecar serves, in memory: what a check reads instead of the store.
+
+A session comes into the view at its first check, and stays until it expires or must make room.
+From then on every join by any sidecar reaches `View.learn` as news, which is the same join made
+here; so the view needs no reading back, and a check no waiting. When news may have been missed,
+`revalidate` reads every record again before the view counts as fresh.
+"""
+
+import itertools
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
+
+import trio
+
+from sidecar.domain.evaluation.decision import STANDINGS, coarse, open_marks
+from sidecar.domain.evaluation.evaluator import Evaluator
+from sidecar.domain.facts.facts import Fact
+from sidecar.domain.session.standing import Standing
+from sidecar.domain.values.lattice import Record, join
+from sidecar.domain.values.loss import Floors
+from sidecar.domain.values.namespaces import Namespaces
+from sidecar.service.audit.turns import Turns
+from sidecar.service.checks.responses import reasons_of
+from sidecar.service.observations.observations import Telemetry, ViewEvicted, WorkerFailed
+from sidecar.service.ports.calls import Overloaded, Refused, StandingChange, Unavailable
+from sidecar.service.ports.store import Load, Loaded, News, Reader, Shards
+from sidecar.service.view.fold_records import checkpoint_of, facts_of
+from sidecar.service.view.live_session import UNREAD, Identity, Live, Tracked
+from sidecar.service.view.watchers import Watches
+from sidecar.wire.store.keys import Names, SessionName, digest, session_name
+from sidecar.wire.store.losses import VOUCHERS, vouched
+from sidecar.wire.store.records import event_field, owners_of
+
+LOADS_AT_ONCE = 512
+
+AT_ONCE = 8
+"""Sessions of one record that are folded as it grows; of more, all soon, or once asked for."""
+
+SHARE = 0.25
+"""Part of the time that it takes at most to fold what nobody has asked for."""
+
+CLOCKS_DIFFER = 60.0
+"""Seconds by which the store's clocks may differ from ours, and from each other."""
+
+
+class Witness(Protocol):
+    """Whether records were read before anything was lost of them."""
+
+    def evidence(self, keys: Iterable[bytes]) -> list[Load]:
+        """What is to be read behind these records."""
+
+    async def weigh(
+        self, loads: Iterable[Load], loaded: Iterable[Loaded], absent: Collection[bytes]
+    ) -> None:
+        """Take up a loss that it shows, or hides behind records that are absent."""
+
+    def staleness(self) -> float:
+        """Seconds since it was last certain that the store takes what all have to say."""
+
+
+BROUGHT_INTERVAL = 1.0
+"""Seconds for which it counts as known who has a session: others may have come to have it since."""
+
+
+class View:
+    """All sessions of this sidecar, judged by `evaluator`; `use` and `lose` replace it.
+
+    `waiting` gives what waits for the store of a record, as events in the spool do.
+    """
+
+    def __init__(  # noqa: PLR0913 - one place wires it
+        self,
+        *,
+        store: Reader,
+        news: News,
+        names: Names,
+        evaluator: Evaluator,
+        watches: Watches,
+        telemetry: Telemetry,
+        clock: Callable[[], float],
+        bound: int,
+        namespaces: Callable[[], Namespaces] = Namespaces,
+        waiting: Callable[[bytes], Record] = lambda _: {},
+    ) -> None:
+        self.evaluator = evaluator
+        self._store = store
+        self._news = news
+        self._names = names
+        self._watches = watches
+        self._telemetry = telemetry
+        self._clock = clock
+        self._bound = bound
+        self._namespaces = namespaces
+        self._waiting = waiting
+        self._lives: OrderedDict[tuple[str, str, str], Live] = OrderedDict()
+        self._by_session: dict[str, dict[Live, None]] = {}
+        self._brought: dict[str, float] = {}
+        self._records: dict[bytes, Tracked] = {}
+        self._opening: dict[Identity, trio.Event] = {}
+        self._dirty: dict[bytes, Tracked] = {}
+        self._has_dirty = trio.Event()
+        self._behind: OrderedDict[Live, None] = OrderedDict()
+        self._falls_behind = trio.Event()
+        self._turns: Iterator[Tracked] = iter(())
+        self.turn = 0
+        self.witness: Witness | None = None
+
+    def use(self, evaluator: Evaluator) -> None:
+        """Judge by these policies from now on; each session is folded anew when next looked at."""
+        self.evaluator = evaluator.above(self.evaluator.floors)
+
+    def lose(self, floors: Floors, was_held: Callable[[Tracked], bool]) -> None:
+        """Take up what the store has lost; each session is judged by it when next looked at.
+
+        `was_held`: whether a record was held here all through the loss, and so is whole.
+        """
+        before = self.evaluator.floors
+        for tracked in self._records.values():
+            floor, known = floors.of(tracked.slot), before.of(tracked.slot)
+            if floor > known and was_held(tracked):
+                # These only grow, and there is one of each: no need of a whole join.
+                tracked.record = {**tracked.record, **vouched(tracked.record, floor, known)}
+        self.evaluator = self.evaluator.above(floors)
+
+    def __len__(self) -> int:
+        return len(self._lives)
+
+    @property
+    def limit(self) -> int:
+        """How many sessions are held at most; more are read when they are asked for."""
+        return self._bound
+
+    @limit.setter
+    def limit(self, limit: int) -> None:
+        self._bound = limit
+        self._make_room()
+
+    def __iter__(self) -> Iterator[Live]:
+        return iter(tuple(self._lives.values()))
+
+    def find(self, namespace: str, user: str, session: str) -> Live | None:
+        """The session if it is in the view."""
+        key = (namespace, user, session)  # equal to its `Identity`, and made in less time
+        live = self._lives.get(key)
+        if live is not None:
+            self._lives.move_to_end(key)
+        return live
+
+    def find_session(
+        self, session: str, namespaces: Collection[str] | None = None
+    ) -> tuple[Live, ...]:
+        """All sessions of this identifier, whoever has them, in these namespaces (None: in all)."""
+        return tuple(
+            live
+            for live in self._by_session.get(session, ())
+            if namespaces is None or live.namespace in namespaces
+        )
+
+    def held(self, name: SessionName) -> Live | None:
+        """The session of this name, where all of it is here, and nothing that the store lacks."""
+        own = self._records.get(self._names.session_record(name))
+        live = next((one for one in own.lives if one.own is own), None) if own else None
+        if live is None or self._lives.get(live.identity) is not live:
+            return None
+        if live.missing_device or any(tracked.unsaved for tracked in live.tracked):
+            return None
+        return live
+
+    def staleness(self) -> float:
+        """Seconds since it was last certain that the view had all news."""
+        heard = self._news.staleness()
+        return heard if self.witness is None else max(heard, self.witness.staleness())
+
+    async def open(self, namespace: str, user: str, session: str, device: str = "") -> Live:
+        """Bring a session into the view. Raises `Unavailable` where the store cannot tell of it.
+
+        Callers that ask for the same session at once share one reading.
+        """
+        key = Identity(namespace, user, session)
+        while (under_way := self._opening.get(key)) is not None:
+            await under_way.wait()
+        live = self.find(*key)
+        if live is not None:
+            if device or live.missing_device:
+                await self._attach(live, device or live.missing_device)
+            return live
+        self._opening[key] = done = trio.Event()
+        try:
+            live = self._lives[key] = await self._read(key, device)
+            self._by_session.setdefault(session, {})[live] = None
+            self._make_room()
+            return live
+        finally:
+            del self._opening[key]
+            done.set()
+
+    async def bring(self, session: str) -> None:
+        """Take all sessions of this identifier into the view, that are known and can be read."""
+        now = self._clock()
+        if 0 <= now - self._brought.get(session, -math.inf) < BROUGHT_INTERVAL:
+            return
+        namespaces = self._namespaces().all
+        locators = [self._names.locator(digest(each, session)) for each in namespaces]
+        try:
+            located = await self._store.load(*map(Load, locators))
+            for namespace, answer in zip(namespaces, located, strict=True):
+                for owner in owners_of(answer.record):
+                    await self.open(namespace, owner.user, session)
+            if session in self._by_session:
+                self._brought[session] = now
+        except (Unavailable, Overloaded):
+            return  # its first check brings it
+
+    async def _read(self, whose: Identity, device: str) -> Live:
+        name = session_name(*whose)
+        channel = self._names.user_channel(name.user)
+        own = self._track(self._names.session_record(name), channel)
+        users = self._track(self._names.user_record(name.user), channel)
+        locator = self._track(self._names.locator(name.session), None)
+        live = Live(whose, own, users, locator)
+        for tracked in live.tracked:
+            tracked.lives.add(live)
+        try:
+            await self._follow(live, channel)
+            await self._load(own, users, live.locator)
+            live.refold(self.evaluator)
+            for known in {device, live.state.device} - {""}:
+                await self._attach(live, known)
+        except BaseException:
+            self._untrack(live)
+            raise
+        live.coarse = coarse(live.standing(self.evaluator, self._clock()), self._clock())
+        return live
+
+    def unread(self, whose: Identity, device: str, shown: Record) -> Live:
+        """What is known here of a session that cannot be read now, and what a call `shown` of it.
+
+        It is no session of the view: nothing that is learned reaches it, and nothing of it is kept.
+        """
+        name = session_name(*whose)
+        own = self._known(self._names.session_record(name))
+        own.record = join(own.record, shown)
+        users = self._known(self._names.user_record(name.user))
+        live = Live(whose, own, users, self._known(self._names.locator(name.session)))
+        if device:
+            key = self._names.device_record(digest(live.namespace, device))
+            live.devices[device] = self._known(key)
+        live.refold(self.evaluator)
+        return live
+
+    def remember(self, whose: Identity, fields: Record, expire_at: int) -> None:
+        """Have fields of a session that cannot be read now saved, once that can be."""
+        name = session_name(*whose)
+        own = self._new(self._names.session_record(name), self._names.user_channel(name.user))
+        own.record, own.expire_at = dict(fields), expire_at
+        self._keep(own, fields)
+
+    def _known(self, key: bytes) -> Tracked:
+        """A copy of a record as far as it is known here."""
+        copy = self._new(key)
+        for tracked in (self._records.get(key), self._dirty.get(key)):
+            if tracked is not None:
+                copy.record = join(copy.record, join(tracked.record, tracked.unsaved))
+                copy.since = min(copy.since, tracked.since)
+        copy.record = join(copy.record, self._waiting(key))
+        return copy
+
+    async def _load(self, *tracked: Tracked) -> None:
+        evidence = self.witness.evidence(one.key for one in tracked) if self.witness else []
+        loaded = await self._store.load(*(Load(one.key) for one in tracked), *evidence)
+        records, shown = loaded[: len(tracked)], loaded[len(tracked) :]
+        for one, answer in zip(tracked, records, strict=True):
+            one.record = join(one.record, answer.record)
+            one.since = min(one.since, self.turn)
+        if self.witness:
+            absent = [one.key for one in tracked if not one.record]
+            await self.witness.weigh(evidence, shown, absent)
+
+    async def _attach(self, live: Live, device: str) -> None:
+        if device in live.devices:
+            return
+        named = digest(live.namespace, device)
+        channel = self._names.device_channel(named)
+        tracked = self._track(self._names.device_record(named), channel)
+        # From here on news of the device reaches the record, though the session is not yet on it.
+        tracked.lives.add(live)
+        attached = False
+        try:
+            await self._follow(live, channel)
+            await self._load(tracked)
+            attached = not live.gone
+        finally:
+            if not attached:
+                tracked.lives.discard(live)
+                self._forget(tracked)
+        if attached:
+            live.devices[device] = tracked
+            live.refold(self.evaluator)
+
+    async def _follow(self, live: Live, channel: bytes) -> None:
+        """Follow a channel for as long as the session is in the view."""
+        await self._news.follow(channel)
+        if live.gone:  # it was put out of the view meanwhile, and nobody would undo this
+            self._news.unfollow(channel)
+        else:
+            live.channels.append(channel)
+
+    def device(self, device: str) -> Tracked:
+        """A device's record (by digest) to write to, whether or not a session here is on it."""
+        key = self._names.device_record(device)
+        channel = self._names.device_channel(device)
+        return self._records.get(key) or self._dirty.get(key) or self._new(key, channel)
+
+    def _new(self, key: bytes, publish: bytes | None = None) -> Tracked:
+        return Tracked(key, self._names.slot(key), publish)
+
+    def _track(self, key: bytes, publish: bytes | None) -> Tracked:
+        tracked = self._records.get(key)
+        if tracked is None:
+            tracked = self._records[key] = self._dirty.get(key) or self._new(key, publish)
+            tracked.since = UNREAD  # what became of it while nobody followed it is not known
+        return tracked
+
+    def _untrack(self, live: Live) -> None:
+        live.gone = True
+        for tracked in live.tracked:
+            tracked.lives.discard(live)
+            self._forget(tracked)
+        namesakes = self._by_session.get(live.session, {})
+        namesakes.pop(live, None)
+        if not namesakes:
+            self._by_session.pop(live.session, None)
+            self._brought.pop(live.session, None)
+        for channel in live.channels:
+            self._news.unfollow(channel)
+
+    def _forget(self, tracked: Tracked) -> None:
+        if not tracked.lives and self._records.get(tracked.key) is tracked:
+            del self._records[tracked.key]
+
+    def _make_room(self) -> None:
+        evicted = 0
+        passes = len(self._lives)
+        while len(self._lives) > self._bound and passes:
+            passes -= 1
+            key, live = self._lives.popitem(last=False)
+            if self._watches.wants(live.session):
+                self._lives[key] = live
+                continue
+            self._untrack(live)
+            evicted += 1
+        if evicted:
+            self._telemetry.record(ViewEvicted(sessions=evicted))
+
+    def drop(self, live: Live) -> None:
+        """Let a session go, as it has expired."""
+        if self._lives.pop(live.identity, None) is not None:
+            self._untrack(live)
+
+    def has_event(self, key: bytes, event: str) -> bool:
+        """Whether the view lacks nothing of an event that went into this record.
+
+        A record that is not in the view lacks nothing: whoever needs it will read it.
+        """
+        tracked = self._records.get(key)
+        return tracked is None or event_field(event) in tracked.record
+
+    def learn(self, key: bytes, fields: Mapping[bytes, bytes]) -> bool:
+        """Join what was written to a record, here or elsewhere; True where it was news here."""
+        tracked = self._records.get(key)
+        if tracked is None:
+            return False
+        before = tracked.record
+        after = join(before, fields)
+        grown = {f: v for f, v in fields.items() if after.get(f) == v and before.get(f) != v}
+        if not grown:
+            return False
+        tracked.record = after
+        facts = facts_of((grown,))
+        has_vouchers = not VOUCHERS.isdisjoint(grown)
+        if facts or has_vouchers:
+            if len(tracked.lives) > AT_ONCE:
+                self._leave_behind(tracked)
+                return True
+            for live in tuple(tracked.lives):
+                if has_vouchers:
+                    live.refold(self.evaluator)
+                    self.note(live)
+                else:
+                    self._advance(live, facts)
+        return True
+
+    def _leave_behind(self, tracked: Tracked) -> None:
+        """Have the sessions of a record folded soon, or once asked for; most may be behind yet."""
+        current = [live for live in tracked.lives if not live.is_behind]
+        for live in current:
+            live.fall_behind(self.evaluator)
+        self._behind.update(dict.fromkeys(current))
+        self._falls_behind.set()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Fold what has fallen behind and tell its watchers, for ever, and give way meanwhile."""
+        task_status.started()
+        while True:
+            await self._falls_behind.wait()
+            self._falls_behind = trio.Event()
+            turns = Turns(SHARE)
+            while self._behind:
+                self._catch_up(self._behind.popitem(last=False)[0])
+                await turns.give_way()
+
+    def _catch_up(self, live: Live) -> None:
+        if not live.gone:
+            try:
+                self.note(live)
+            except Exception as error:  # noqa: BLE001 - one session's trouble is not the others'
+                self._telemetry.record(WorkerFailed(where="fold", error=error))
+                self.drop(live)
+
+    def _advance(self, live: Live, facts: list[Fact]) -> None:
+        try:
+            live.advance(self.evaluator, facts)
+            self.note(live)
+        except Exception as error:  # noqa: BLE001 - one session's trouble is not the others'
+            # Out of the view: its next check reads it again, and is refused if that fails too.
+            self._telemetry.record(WorkerFailed(where="fold", error=error))
+            self.drop(live)
+
+    def write(self, tracked: Tracked, fields: Mapping[bytes, bytes]) -> None:
+        """Take up facts of this sidecar's own: at once here, soon in the store (`Saver`)."""
+        kept = self._keep(tracked, fields)
+        self.learn(tracked.key, fields)
+        for live in tuple(tracked.lives):
+            if live.own is tracked:
+                self._fold_for_good(live)
+        # What fell out of the record behind a checkpoint need not be saved any more.
+        if len(kept.unsaved) > len(tracked.record):
+            kept.unsaved = {f: v for f, v in kept.unsaved.items() if f in tracked.record}
+
+    def _fold_for_good(self, live: Live) -> None:
+        """Have a checkpoint made before the record lets facts go: checks can bring many of them."""
+        others = [tracked.record for tracked in live.tracked if tracked is not live.own]
+        name = live.name.session
+        record, issuer = live.own.record, live.namespace
+        checkpoint = checkpoint_of(self.evaluator, name, record, others, issuer=issuer)
+        if checkpoint:
+            self._keep(live.own, checkpoint)
+            live.own.record = join(live.own.record, checkpoint)
+
+    def enlist(self, tracked: Tracked, index: bytes, member: bytes, expire_at: int) -> None:
+        """Have `member` put into an index on the record's slot."""
+        self._keep(tracked, {}).indexes[index, member] = expire_at
+
+    def _keep(self, tracked: Tracked, fields: Mapping[bytes, bytes]) -> Tracked:
+        """Have fields saved. A record may have left the view and come back meanwhile."""
+        kept = self._dirty.setdefault(tracked.key, self._records.get(tracked.key) or tracked)
+        kept.unsaved.update(fields)
+        kept.expire_at = max(kept.expire_at, tracked.expire_at)
+        self._has_dirty.set()
+        return kept
+
+    @property
+    def has_unsaved(self) -> bool:
+        """Whether there is something that the store does not know yet."""
+        return bool(self._dirty)
+
+    async def take_unsaved(self) -> list[Tracked]:
+        """Wait until there is something that the store does not know yet; take all of it.
+
+        It is bounded by what is tracked: a session that changes often waits once.
+        """
+        await self._has_dirty.wait()
+        self._has_dirty = trio.Event()
+        taken, self._dirty = list(self._dirty.values()), {}
+        return taken
+
+    def put_back(
+        self,
+        tracked: Tracked,
+        fields: Mapping[bytes, bytes],
+        indexes: Mapping[tuple[bytes, bytes], int],
+    ) -> None:
+        """Undo `take_unsaved` for a record that could not be saved."""
+        newer = self._keep(tracked, {})
+        for field, value in fields.items():
+            if newer.unsaved.get(field, b"") < value:
+                newer.unsaved[field] = value
+        newer.indexes.update(
+            (entry, at) for entry, at in indexes.items() if entry not in newer.indexes
+        )
+
+    def note(self, live: Live) -> None:
+        """Tell watchers if the session's standing has changed.
+
+        They know sessions by their names alone: of several that bear it, the one counts that stands
+        worst.
+        """
+        now = self._clock()
+        standing = live.standing(self.evaluator, now)
+        word = coarse(standing, now)
+        if word == live.coarse:
+            return
+        live.coarse = word
+        if len(self._watches):
+            worst = max(
+                (live, *self._by_session.get(live.session, ())),
+                key=lambda one: STANDINGS.index(one.coarse),
+            )
+            standing = worst.standing(self.evaluator, now)
+            self._watches.tell(_change(live.session, worst.coarse, standing, now))
+
+    async def revalidate(self) -> int:
+        """Read all records again, as news may have been missed; write back what the store lacks.
+
+        Gives how many records lacked something.
+        """
+        everything = tuple(self._records.values())
+        lacking = 0
+        for start in range(0, len(everything), LOADS_AT_ONCE):
+            batch = everything[start : start + LOADS_AT_ONCE]
+            answers = await self._read_again(batch)
+            turns = Turns()
+            for tracked, answer in answers:
+                await turns.give_way()
+                self.learn(tracked.key, answer.record)
+                missing = {f: v for f, v in tracked.record.items() if answer.record.get(f, b"") < v}
+                if missing:
+                    self._keep(tracked, missing)
+                    lacking += 1
+        return lacking
+
+    async def vanished(self, store: Shards, share: float) -> list[Tracked]:
+        """Look whether the next records in turn are in the store still; gives those that are not.
+
+        `share` of all are looked at, so that each has its turn after `1 / share` looks. What has
+        vanished is written back.
+        """
+        count = math.ceil(len(self._records) * min(1.0, share))
+        vanished = []
+        while count > 0:
+            batch = self._next(min(count, LOADS_AT_ONCE))
+            count -= LOADS_AT_ONCE
+            expiries = await store.expiries(*(one.key for one in batch))
+            for tracked, expires_at in zip(batch, expiries, strict=True):
+                # An expiry only grows: an earlier one is that of another record under the same key.
+                # It may shift by as much as clocks differ where its slot moves to another server.
+                known, tracked.expires_at = tracked.expires_at, expires_at
+                expired = not expires_at and known <= (self._clock() + CLOCKS_DIFFER) * 1000
+                if expires_at < known - CLOCKS_DIFFER * 1000 and not expired:
+                    self._keep(tracked, tracked.record)
+                    vanished.append(tracked)
+        return vanished
+
+    def _next(self, count: int) -> list[Tracked]:
+        """The next records in turn; from the first on after the last."""
+        batch = list(itertools.islice(self._turns, count))
+        if len(batch) < count:
+            self._turns = iter(tuple(self._records.values()))
+            batch += itertools.islice(self._turns, count - len(batch))
+        return [one for one in batch if self._records.get(one.key) is one]
+
+    async def _read_again(self, batch: Sequence[Tracked]) -> list[tuple[Tracked, Loaded]]:
+        """Read records; what the store refuses leaves the view, and does not hold up the others."""
+        try:
+            loaded = await self._store.load(*(Load(tracked.key) for tracked in batch))
+            return list(zip(batch, loaded, strict=True))
+        except Refused as error:
+            if len(batch) > 1:
+                return [pair for one in batch for pair in await self._read_again((one,))]
+            self._telemetry.record(WorkerFailed(where="view", error=error))
+            for live in tuple(batch[0].lives):
+                self.drop(live)
+            return []
+
+
+def _change(session: str, word: str, standing: Standing, now: float) -> StandingChange:
+    waiting = open_marks(standing, now)
+    contexts = {c for demand in waiting for c in demand.contexts.include or ()}
+    reasons = reasons_of(waiting)
+    return StandingChange(session, word, tuple(sorted(contexts)), reasons)

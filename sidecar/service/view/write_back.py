@@ -1,0 +1,113 @@
+"""Spreads what checks have found: what the view learned here goes to the store, soon and once.
+
+A check never waits for it. While the store is away the facts stay in the view, which is bounded,
+and are saved when it is back; a sidecar that dies first loses the sightings of those moments.
+"""
+
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from sidecar.service.audit.turns import Turns
+from sidecar.service.observations.observations import Telemetry, WorkerFailed
+from sidecar.service.ports.calls import Overloaded, Refused, Unavailable
+from sidecar.service.ports.store import Index, Join, Store
+from sidecar.service.view.live_session import Tracked
+from sidecar.service.view.view import View
+
+_BATCH = 256
+
+
+class Saver:
+    """Saves what is unsaved in the view. `saved` hears of each record that was."""
+
+    def __init__(  # noqa: PLR0913 - one place wires it
+        self,
+        *,
+        view: View,
+        store: Store,
+        clock: Callable[[], float],
+        ttl: float,
+        telemetry: Telemetry,
+        saved: Callable[[Tracked], Awaitable[None]],
+    ) -> None:
+        self._view = view
+        self._store = store
+        self._clock = clock
+        self._ttl = ttl
+        self._telemetry = telemetry
+        self._saved = saved
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Save for ever; on a store that does not answer, try again with growing pauses."""
+        task_status.started()
+        pause = 0.0
+        while True:
+            taken = await self._view.take_unsaved()
+            try:
+                await self.save(taken)
+                pause = 0.0
+            except (Unavailable, Overloaded):
+                pause = min(2.0, pause * 2 or 0.05)
+                await trio.sleep(pause)
+
+    async def save(self, taken: list[Tracked]) -> None:
+        """Join these records into the store. Raises `Unavailable`, with nothing lost."""
+        for start in range(0, len(taken), _BATCH):
+            batch = taken[start : start + _BATCH]
+            try:
+                await self._save(batch)
+            except BaseException:
+                for tracked in taken[start + len(batch) :]:
+                    self._view.put_back(tracked, tracked.unsaved, tracked.indexes)
+                raise
+
+    async def _one_by_one(self, batch: list[Tracked]) -> None:
+        for place, tracked in enumerate(batch):
+            try:
+                await self._save([tracked])
+            except BaseException:
+                for left in batch[place + 1 :]:
+                    self._view.put_back(left, left.unsaved, left.indexes)
+                raise
+
+    async def _save(self, batch: list[Tracked]) -> None:
+        now = int(self._clock() * 1000)
+        floor = now + int(self._ttl * 1000)
+        attempts = []
+        for tracked in batch:
+            fields, tracked.unsaved = tracked.unsaved, {}
+            indexes, tracked.indexes = tracked.indexes, {}
+            join = Join(
+                tracked.key,
+                fields,
+                max(tracked.expire_at, floor),
+                now,
+                tuple(Index(key, member, at) for (key, member), at in indexes.items()),
+                publish=tracked.publish,
+            )
+            attempts.append((tracked, join, indexes))
+        try:
+            answers = await self._store.join(*(join for _, join, _ in attempts))
+        except Refused as error:
+            if len(attempts) == 1:
+                # What one record may not take must not keep the others from being saved. The view
+                # goes on with it; it is not tried again before there is more to save of it.
+                self._telemetry.record(WorkerFailed(where="saver", error=error))
+                return
+            for tracked, join, indexes in attempts:
+                tracked.unsaved, tracked.indexes = dict(join.fields), indexes
+            await self._one_by_one(batch)
+            return
+        except BaseException:
+            for tracked, join, indexes in attempts:
+                self._view.put_back(tracked, join.fields, indexes)
+            raise
+        turns = Turns()
+        for (tracked, _, _), answer in zip(attempts, answers, strict=True):
+            await turns.give_way()
+            self._view.learn(tracked.key, answer.record)
+            try:
+                await self._saved(tracked)
+            except Exception as error:  # noqa: BLE001 - a worker loop: counted, and on
+                self._telemetry.record(WorkerFailed(where="saver", error=error))

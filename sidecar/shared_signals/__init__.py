@@ -1,0 +1,1 @@
+"""The OpenID Shared Signals Framework, in and out."""

@@ -1,0 +1,1 @@
+"""The listeners and clients of shared signals, and what they keep in the store."""

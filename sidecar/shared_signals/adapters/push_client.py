@@ -1,0 +1,87 @@
+"""Posts Security Event Tokens to recipients (RFC 8935, section 2)."""
+
+import email.utils
+import ssl
+from collections.abc import Callable
+
+import httpx
+import msgspec
+import trio
+
+from sidecar.adapters.http.causes import CALL_FAILURES, calling, tls_context, why
+from sidecar.adapters.tokens.documents import beginning_of
+from sidecar.shared_signals.service.push_delivery import Answer, Fate
+from sidecar.shared_signals.wire.security_event_tokens import MEDIA_TYPE
+from sidecar.wire.events.security_event_names import Fault
+
+MAX_ANSWER = 16384
+LONGEST_RETRY_AFTER = 86400.0
+_ERRORS = frozenset(fault.value for fault in Fault)
+
+_HOPELESS = frozenset({Fault.INVALID_REQUEST.value, Fault.INVALID_STATE.value})
+"""What is wrong with this one event: the next may be right. All else is between the two parties."""
+
+
+class Courier:
+    """The port `shared_signals.service.push_delivery.Courier`. Connections are kept between posts.
+
+    Redirects are not followed: an event goes where the operator said, or nowhere.
+    """
+
+    def __init__(
+        self, timeout: float, clock: Callable[[], float], tls: ssl.SSLContext | None = None
+    ) -> None:
+        self._timeout = timeout
+        self._clock = clock
+        self._client = calling(tls or tls_context())
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+    async def post(self, url: str, token: str, authorization: str) -> Answer:
+        """Post a token, and say what became of it."""
+        headers = {"Content-Type": MEDIA_TYPE}
+        if authorization:
+            headers["Authorization"] = authorization
+        try:
+            with trio.fail_after(self._timeout):
+                async with self._client.stream(
+                    "POST", url, content=token.encode(), headers=headers
+                ) as response:
+                    body = (await beginning_of(response, MAX_ANSWER))[:MAX_ANSWER]
+        except trio.TooSlowError:
+            return Answer(Fate.FAILED, "no answer in time")
+        except (*CALL_FAILURES, ValueError) as error:
+            return Answer(Fate.FAILED, f"the post failed: {why(error)}")
+        return self._judge(response, body)
+
+    def _judge(self, response: httpx.Response, body: bytes) -> Answer:
+        status = response.status_code
+        if response.is_success:  # the RFC says 202; others mean the same
+            return Answer(Fate.ACCEPTED)
+        err = _error(body) if status == httpx.codes.BAD_REQUEST else ""
+        detail = f"status {status}" + (f", {err}" if err else "")
+        if err in _HOPELESS:
+            return Answer(Fate.REFUSED, detail)
+        return Answer(Fate.FAILED, detail, self._retry_after(response))
+
+    def _retry_after(self, response: httpx.Response) -> float:
+        """Seconds (RFC 9110, section 10.2.3), as a number of them or as a date."""
+        value = response.headers.get("retry-after", "").strip()
+        if value.isascii() and value.isdigit() and len(value) < 10:
+            return min(float(value), LONGEST_RETRY_AFTER)
+        try:
+            at = email.utils.parsedate_to_datetime(value).timestamp()
+        except (ValueError, TypeError, OverflowError):
+            return 0.0
+        return min(max(0.0, at - self._clock()), LONGEST_RETRY_AFTER)
+
+
+def _error(body: bytes) -> str:
+    """The `err` of an answer, where it is one that is defined (RFC 8935, section 2.4)."""
+    try:
+        err = msgspec.json.decode(body).get("err")
+    except (msgspec.DecodeError, AttributeError, UnicodeDecodeError):
+        return ""
+    return err if isinstance(err, str) and err in _ERRORS else ""

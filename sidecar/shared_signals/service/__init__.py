@@ -1,0 +1,1 @@
+"""Receives, keeps and delivers security event tokens."""

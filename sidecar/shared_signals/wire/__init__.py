@@ -1,0 +1,1 @@
+"""Reads and writes security event tokens, streams and subjects."""

@@ -1,0 +1,253 @@
+"""What others' security events mean here: from SSF's event types to the events of the contract.
+
+Each becomes one event of ours, with `data` as `wire.events.events` reads it, or nothing. Where we
+have no event of that meaning it is a `risk-signal` with a name of its own, `ssf-...`: policies can
+name it and `risk.weights` weighs it. docs/shared-signals.md has the table.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple, TypeAlias, assert_never
+
+import msgspec
+
+from sidecar.domain.facts.signal import Signal, Subject
+from sidecar.shared_signals.wire.security_event_tokens import (
+    InvalidSet,
+    SecurityEventToken,
+    UnknownEvent,
+)
+from sidecar.shared_signals.wire.security_events import (
+    AccountCredentialChangeRequired,
+    AccountDisabled,
+    AccountEnabled,
+    AccountPurged,
+    AssuranceLevelChange,
+    CredentialChange,
+    CredentialCompromise,
+    DeviceComplianceChange,
+    Direction,
+    IdentifierChanged,
+    IdentifierRecycled,
+    OptIn,
+    OptOutCancelled,
+    OptOutEffective,
+    OptOutInitiated,
+    RecoveryActivated,
+    RecoveryInformationChanged,
+    RiskLevelChange,
+    SecurityEvent,
+    SessionEstablished,
+    SessionPresented,
+    SessionRevoked,
+    SessionsRevoked,
+    StreamUpdated,
+    TokenClaimsChange,
+    Verification,
+    name_of,
+    text_of,
+)
+from sidecar.wire.events.events import InvalidSignal, decode_event
+from sidecar.wire.events.security_event_names import Fault
+from sidecar.wire.subjects.subject_ids import Proprietary, SubjectId
+from sidecar.wire.subjects.subject_rules import Kind, SubjectRules, Unmatched
+
+EXTERNAL_SESSION = "ext_id"
+"""The format under which a rule can take an event's `ext_id` for a session's name."""
+
+
+class Ignored(NamedTuple):
+    """The event is understood, and nothing follows from it here; `reason` quotes no identifier."""
+
+    reason: str
+
+
+Meaning: TypeAlias = Signal | Ignored | Unmatched
+
+
+class Terms(NamedTuple):
+    """How to take a transmitter's event: its rules, our id and time for it, and its source.
+
+    `now` in seconds since the epoch: an event of later than `now + skew` is refused. `may_prove`:
+    what it says of a sign-in is a proof; else it is left out of a session's beginning.
+    """
+
+    rules: SubjectRules
+    event_id: str
+    source: str
+    now: float
+    skew: float
+    user_wide_proofs: bool = False
+    may_prove: bool = False
+
+
+class _Said(NamedTuple):
+    """What an event says, in the contract's words, and what it can be about, likeliest first."""
+
+    kind: str
+    about: tuple[Kind, ...]
+    data: Mapping[str, object] = {}
+
+
+_SESSION: tuple[Kind, ...] = ("session", "user")
+_USER: tuple[Kind, ...] = ("user",)
+
+
+def meaning_of(token: SecurityEventToken, terms: Terms) -> Meaning:
+    """What a verified SET means here; raises `InvalidSet` where it says what cannot be."""
+    event = token.event
+    if isinstance(event, UnknownEvent):
+        return Ignored("the event type is not known here")
+    said = _said(event, terms)
+    if isinstance(said, Ignored):
+        return said
+    if token.subject is None:
+        raise InvalidSet(Fault.INVALID_REQUEST, "sub_id is required")
+    subject = terms.rules.match(token.subject, said.about)
+    if isinstance(subject, Unmatched):
+        return subject
+    subject = _with_session(event, subject, terms.rules)
+    if isinstance(event, AssuranceLevelChange) and not subject.session:
+        return _of_all_sessions(token, event, subject, terms)
+    if said.kind.startswith("session-") and said.kind != "session-revoked" and not subject.session:
+        said = _named_signal(event, _USER)
+    subject = _restricted(subject, said.about)
+    if subject == Subject(issuer=subject.issuer):
+        return Unmatched(f"the subject does not name a {' or '.join(said.about)}")
+    return _signal(said, subject, token, terms)
+
+
+def _said(event: SecurityEvent, terms: Terms) -> _Said | Ignored:  # noqa: C901, PLR0912 - one case a kind
+    match event:
+        case SessionRevoked():
+            reason = text_of(event.reason_admin) or text_of(event.reason_user)
+            return _Said("session-revoked", ("session", "user", "device"), _reason(reason))
+        case AccountPurged() | AccountDisabled() | SessionsRevoked() | IdentifierRecycled():
+            reason = f"{name_of(type(event))} {getattr(event, 'reason', '')}"
+            return _Said("session-revoked", _USER, _reason(reason))
+        case TokenClaimsChange():
+            return _Said("token-claims-change", _SESSION, {"claims": event.claims})
+        case CredentialChange():
+            change: dict[str, object] = {"credential_type": event.credential_type}
+            if event.change_type is not None:
+                change["change_type"] = event.change_type.value
+            return _Said("credential-change", _USER, change)
+        case AssuranceLevelChange():
+            return _Said("assurance-level-change", _SESSION, _assurance(event))
+        case DeviceComplianceChange():
+            status = {"current_status": event.current_status.value}
+            return _Said("device-compliance-change", ("device",), status)
+        case SessionEstablished():
+            shown = {"acr": event.acr, "amr": list(event.amr)} if terms.may_prove else {}
+            return _Said("session-established", ("session", "user", "device"), shown)
+        case SessionPresented():
+            return _Said("session-presented", ("session", "user", "device"))
+        case RiskLevelChange():
+            return _risk(event)
+        case (
+            AccountCredentialChangeRequired()
+            | IdentifierChanged()
+            | CredentialCompromise()
+            | RecoveryActivated()
+            | RecoveryInformationChanged()
+        ):
+            return _named_signal(event, _USER)
+        case AccountEnabled():
+            return Ignored("a new sign-in is enough; sign-ins from before stay void")
+        case OptIn() | OptOutInitiated() | OptOutCancelled() | OptOutEffective():
+            return Ignored("whether a user takes part is the transmitter's to keep")
+        case Verification() | StreamUpdated():
+            return Ignored("it is about the stream")
+        case _:
+            assert_never(event)
+
+
+def _reason(reason: str) -> dict[str, object]:
+    return {"reason": reason.strip()[:1024]}
+
+
+def _assurance(event: AssuranceLevelChange) -> dict[str, object]:
+    data: dict[str, object] = {"namespace": event.namespace, "current_level": event.current_level}
+    if event.change_direction is not None:
+        data["change_direction"] = event.change_direction.value
+    return data
+
+
+def _risk(event: RiskLevelChange) -> _Said | Ignored:
+    """Whose risk it is `principal` tells; without one it is the narrowest thing the subject names.
+
+    Risk of a tenant or group is nobody's in particular here.
+    """
+    data = {"current_level": event.current_level.value, "risk_reason": event.risk_reason[:1024]}
+    principals: dict[str, tuple[Kind, ...]] = {
+        "USER": _USER,
+        "DEVICE": ("device",),
+        "SESSION": ("session",),
+        "": ("session", "device", "user"),
+    }
+    about = principals.get(event.principal.upper())
+    if about is None:
+        return Ignored("the risk is neither a user's, nor a device's, nor a session's")
+    return _Said("risk-level-change", about, data)
+
+
+def _named_signal(event: SecurityEvent, about: tuple[Kind, ...]) -> _Said:
+    return _Said("risk-signal", about, {"name": f"ssf-{name_of(type(event))}"})
+
+
+def _with_session(event: SecurityEvent, subject: Subject, rules: SubjectRules) -> Subject:
+    """The subject with the session that `ext_id` names, where a rule takes it for one of ours."""
+    if isinstance(event, SessionEstablished | SessionPresented) and event.ext_id:
+        if subject.session:
+            return subject
+        external: SubjectId = Proprietary(EXTERNAL_SESSION, ((EXTERNAL_SESSION, event.ext_id),))
+        found = rules.match(external, ("session",))
+        if isinstance(found, Subject):
+            return msgspec.structs.replace(subject, session=found.session)
+    return subject
+
+
+def _of_all_sessions(
+    token: SecurityEventToken, event: AssuranceLevelChange, subject: Subject, terms: Terms
+) -> Meaning:
+    """An assurance that changed for a user: no event of the contract, but a signal all the same."""
+    if not subject.user:
+        return Unmatched("the subject does not name a session or user")
+    lowered = event.change_direction is Direction.DECREASE
+    if not (lowered or terms.user_wide_proofs):
+        return Ignored("it would prove every session of the user: user_wide_proofs is off")
+    # Read as if it were of a session of that name, for the same limits.
+    said = _Said("assurance-level-change", _SESSION, _assurance(event))
+    of_one = _signal(said, Subject(session=subject.user), token, terms)
+    return msgspec.structs.replace(
+        of_one, subject=Subject(user=of_one.subject.session, issuer=subject.issuer)
+    )
+
+
+def _restricted(subject: Subject, about: tuple[Kind, ...]) -> Subject:
+    """Only what the event is about: of risk that is a user's, the device is no part."""
+    if about == ("session", "device", "user"):
+        about = next(((kind,) for kind in about if getattr(subject, kind)), about)
+    named = {kind: getattr(subject, kind) for kind in about}
+    return Subject(**named, issuer=subject.issuer)
+
+
+def _signal(said: _Said, subject: Subject, token: SecurityEventToken, terms: Terms) -> Signal:
+    named = {
+        kind: name
+        for kind in ("user", "device", "session", "issuer")
+        if (name := getattr(subject, kind))
+    }
+    raw = {
+        "type": said.kind,
+        "time": token.time,
+        "id": terms.event_id,
+        "subject": named,
+        "data": said.data,
+    }
+    try:
+        return decode_event(
+            raw, now=terms.now, skew=terms.skew, new_id=terms.event_id, source=terms.source
+        )
+    except InvalidSignal as error:
+        field = error.field.replace("data.", "events.")
+        raise InvalidSet(Fault.INVALID_REQUEST, f"{field}: {error.message}") from None

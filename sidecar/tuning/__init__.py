@@ -1,0 +1,1 @@
+"""What an author of policies uses: recordings, replay, scenarios, trial."""

@@ -1,0 +1,1 @@
+"""Reads recordings: files of events and sign-ins."""

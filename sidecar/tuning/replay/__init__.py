@@ -1,0 +1,1 @@
+"""Replays recordings through policies, in virtual time."""

@@ -1,0 +1,1 @@
+"""Plays scenarios and answers what-if."""

@@ -1,0 +1,1 @@
+"""What report-only policies would have asked for, and their promotion."""

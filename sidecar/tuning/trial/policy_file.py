@@ -1,0 +1,56 @@
+"""Which file a policy is in, and what that file becomes when the policy is enabled."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from sidecar.daemon.configuration.loading import policy_files, read_configuration
+from sidecar.domain.policy.policy import State
+from sidecar.domain.values.causes import words_of
+from sidecar.tuning.trial.promotion import NotPromoted, Promoted, promoted
+from sidecar.wire.policies.policy_files import read_policies
+from sidecar.wire.yaml.tree import ConfigError, Problem
+
+
+class Plan(NamedTuple):
+    """The file, its text now, and its text with the policy enabled."""
+
+    file: Path
+    before: str
+    after: Promoted
+
+
+def plan(config: Path, environ: Mapping[str, str], policies: str, policy: str) -> Plan:
+    """What promoting a policy comes to; `policies`: a file or directory instead of the configured.
+
+    Raises `ConfigError` where something cannot be read, `NotPromoted` where it cannot be done.
+    """
+    settings = read_configuration(config, environ).settings
+    files = policy_files(Path(policies or settings.policies.path))
+    texts = {file: _text(file) for file in files}
+    before = read_policies([(str(file), text) for file, text in texts.items()], settings)
+    for file, text in texts.items():
+        found = promoted(text, policy)
+        if found is None:
+            continue
+        changed = [(str(f), found.text if f == file else t) for f, t in texts.items()]
+        wanted = tuple(
+            msgspec.structs.replace(p, state=State.ENABLED) if p.id == policy else p for p in before
+        )
+        if read_policies(changed, settings) != wanted:
+            raise NotPromoted("other policies share its state by an anchor: write it out")
+        return Plan(file, text, found)
+    raise NotPromoted("there is no such policy")
+
+
+def _text(file: Path) -> str:
+    try:
+        with file.open(encoding="utf-8", newline="") as opened:  # ends of lines stay as they are
+            return opened.read()
+    except OSError as error:
+        message = f"cannot be read: {words_of(error)}"
+        raise ConfigError((Problem(str(file), 0, "", message),)) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError((Problem(str(file), 0, "", "is not UTF-8 text"),)) from error

@@ -1,0 +1,1 @@
+"""Checks what fits together in a configuration, and what makes it weak."""

@@ -1,0 +1,28 @@
+"""What does not fit together in the configuration of operators."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sidecar.wire.settings.admin import ADMIN, Admin
+from sidecar.wire.yaml.tree import Problems, Table, place_of, shown
+
+
+def check_operators(root: Table, values: Mapping[str, Any], problems: Problems) -> None:
+    """Add operators who could not be told apart, once their credentials are read."""
+    admin = values.get("admin")
+    if not isinstance(admin, Admin):
+        return
+    owners = {admin.token: ADMIN} if admin.token else {}
+    for index, operator in enumerate(admin.operators):
+        field = f"admin.operators[{index}]"
+        place = place_of(root, field)
+        if not (operator.token or operator.token_file):
+            problems.add(place, f"{field}.token_file", "is required: the file of its credential")
+        if operator.name == ADMIN and owners.get(admin.token) == ADMIN:
+            message = f"{ADMIN!r} is whose `admin.token` is"
+            problems.add(place, f"{field}.name", message)
+        if operator.token:
+            owner = owners.setdefault(operator.token, operator.name)
+            if owner != operator.name:
+                message = f"holds the credential of {shown(owner)!r}: nobody could tell them apart"
+                problems.add(place, f"{field}.token_file", message)

@@ -1,0 +1,67 @@
+"""What does not fit together of the addresses that this daemon listens at."""
+
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+from posixpath import normpath
+from typing import Any
+
+from sidecar.wire.checks.reach import binds_of, clash
+from sidecar.wire.settings.settings import Admin, Http, Socket
+from sidecar.wire.yaml.tree import Problems, Table, place_of
+
+LONGEST_SOCKET = 107 - len(".new")
+"""Bytes of the longest path of a unix socket: unix(7), and the name that it is first bound by."""
+
+_SECTIONS = ("http", "admin", "grpc", "receiver", "intake", "transmitter")
+_TWO = frozenset({"http", "admin"})
+
+
+def check_listeners(root: Table, values: Mapping[str, Any], problems: Problems) -> None:
+    """Add what does not fit together, of the sections that could be read."""
+    for field, message in (*_addresses(values), *_paths(values), *_certificate(values)):
+        problems.add(place_of(root, field), field, message)
+
+
+def _addresses(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Each listener has an address of its own."""
+    listeners = [
+        (section, bind)
+        for section in _SECTIONS
+        if getattr(values.get(section), "enabled", True)
+        for bind in binds_of(values.get(section))
+    ]
+    for (one, first), (other, second) in combinations(listeners, 2):
+        if not clash(first, second) or (first != second and _are_apart(one, other)):
+            continue
+        if one == other:
+            yield f"{other}.bind", f"{second} cannot be had beside {first}"
+            continue
+        words = "is the address of" if first == second else f"{second} cannot be had beside"
+        rest = "two listeners need two" if {one, other} == _TWO else "each needs its own"
+        yield f"{other}.bind", f"{words} `{one}.bind`; {rest}"
+
+
+def _are_apart(one: str, other: str) -> bool:
+    """Whether a process may have just one of the two: `sidecar transmit` opens no other doors."""
+    return "transmitter" in {one, other} and "admin" not in {one, other}
+
+
+def _paths(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Unix sockets have paths of their own, which the system can bind."""
+    socket, http = values.get("socket"), values.get("http")
+    path = socket.path if isinstance(socket, Socket) else ""
+    unix = http.unix if isinstance(http, Http) and http.enabled else ""
+    for field, one in (("socket.path", path), ("http.unix", unix)):
+        length = len(one.encode("utf-8", "surrogateescape"))
+        if length > LONGEST_SOCKET:
+            yield field, f"has {length} bytes; a socket's path may have {LONGEST_SOCKET}"
+    if path and normpath(path) == normpath(unix or "."):
+        yield "http.unix", "is `socket.path`; two sockets need two paths"
+
+
+def _certificate(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """A certificate has its key."""
+    admin = values.get("admin")
+    if isinstance(admin, Admin) and bool(admin.tls.certificate) != bool(admin.tls.key):
+        missing = "key" if admin.tls.certificate else "certificate"
+        yield f"admin.tls.{missing}", "is required: a certificate and its key go together"

@@ -1,0 +1,1 @@
+"""Reads the configuration: files, environment, secret files."""

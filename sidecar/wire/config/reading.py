@@ -1,0 +1,181 @@
+"""The configuration, read: YAML and the environment to `Settings`, or every problem at once.
+
+Later wins: the settings' own defaults, the file, the environment. A secret may stand in a file of
+its own: `password_file` beside `password`, and so on.
+"""
+
+import posixpath
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+
+from sidecar.domain.session.risk import Thresholds, Weight
+from sidecar.wire.checks.admin import check_operators
+from sidecar.wire.checks.cross_checks import check_coherence
+from sidecar.wire.checks.privacy import with_privacy_keys
+from sidecar.wire.checks.receiver import check_secret_files
+from sidecar.wire.checks.sources import check_credentials
+from sidecar.wire.config.environment import PATH_VARIABLES, overlay
+from sidecar.wire.config.salvage import stand_in
+from sidecar.wire.config.secret_files import ReadFile, read_secret, with_secrets
+from sidecar.wire.settings.privacy import Privacy
+from sidecar.wire.settings.receiver import Receiver
+from sidecar.wire.settings.settings import Settings, Socket
+from sidecar.wire.tokens.jwks import ALGORITHMS
+from sidecar.wire.yaml.scalars import METHODS, READERS, DurationOrZero, Kind, Misspelt, Plain, text
+from sidecar.wire.yaml.structs import Shapes, refuse, suggestion
+from sidecar.wire.yaml.tree import (
+    ConfigError,
+    Entry,
+    Place,
+    Problem,
+    Problems,
+    Scalar,
+    Table,
+    place_of,
+    read_tree,
+    shown,
+)
+
+__all__ = ["REFINED", "ConfigError", "read_settings"]
+
+_Points = Annotated[float, msgspec.Meta(ge=0, le=100)]
+REFINED: Mapping[tuple[type, str], Any] = {
+    (Weight, "weight"): _Points,
+    (Weight, "half_life"): DurationOrZero,
+    (Thresholds, "medium"): _Points,
+    (Thresholds, "high"): _Points,
+    (Thresholds, "hysteresis"): _Points,
+}
+"""What values of the ground floor may be where they are configured."""
+
+
+def read_settings(
+    text: str, file: str, environ: Mapping[str, str], read_file: ReadFile
+) -> Settings:
+    """Read the configuration. Raises ConfigError with everything that is wrong with it.
+
+    `file` names it in messages, and relative paths are relative to its directory. `read_file`
+    gives the text of a secret's file; it may raise OSError or UnicodeDecodeError.
+    """
+    reading = read_what_can_be(text, file, environ, read_file)
+    if reading.problems:
+        raise ConfigError(reading.problems)
+    return reading.settings
+
+
+class Reading(NamedTuple):
+    """What was read: where there are `problems`, `settings` serve to read policies by, at most.
+
+    `root` knows where each value stands, in the file or the environment. `policies`: whether it is
+    known where those lie.
+    """
+
+    settings: Settings
+    root: Table
+    problems: tuple[Problem, ...] = ()
+    policies: bool = True
+
+
+def read_what_can_be(
+    text: str, file: str, environ: Mapping[str, str], read_file: ReadFile
+) -> Reading:
+    """Read the configuration as `read_settings` does, and tell what is wrong beside the rest."""
+    problems = Problems()
+    shapes = Shapes(problems, REFINED, _readers(posixpath.dirname(file)))
+    root = _root(text, file, problems)
+    root = _with_unknown_contexts(overlay(root, environ, shapes, problems))
+    values = shapes.fields(root, Settings, "")
+    if isinstance(socket := values.get("socket"), Socket):
+        values["socket"] = _as_the_client_reads_it(root, socket, environ)
+    check_coherence(root, values, problems)
+    values = with_secrets(root, values, read_file, problems)
+    if isinstance(receiver := values.get("receiver"), Receiver):
+        check_secret_files(root, receiver, lambda path: read_secret(path, read_file), problems)
+    sources = values.get("sources")
+    if isinstance(sources, tuple):
+        check_credentials(root, sources, lambda path: read_secret(path, read_file), problems)
+    check_operators(root, values, problems)
+    if isinstance(privacy := values.get("privacy"), Privacy):
+        values["privacy"] = with_privacy_keys(root, privacy, read_file, problems)
+    try:
+        problems.check()
+    except ConfigError as error:
+        is_known = bool(root.entries) and "policies" in values
+        return Reading(_with_ids(stand_in(root, values)), root, error.problems, is_known)
+    return Reading(_with_ids(Settings(**values)), root)
+
+
+def _root(text: str, file: str, problems: Problems) -> Table:
+    tree = read_tree(text, file, problems)
+    if isinstance(tree, Table):
+        return tree
+    if tree is not None and not (isinstance(tree, Scalar) and tree.value is None):
+        refuse(problems, tree, "", "a mapping")
+    return Table({}, Place(file, 1))
+
+
+def _with_unknown_contexts(root: Table) -> Table:
+    """Make `contexts.unknown` a key of its own: what else `contexts` has are contexts by name."""
+    contexts = root.entries.get("contexts")
+    if contexts is None or not isinstance(contexts.node, Table):
+        return root
+    named = dict(contexts.node.entries)
+    unknown = named.get("unknown")
+    if unknown is None or isinstance(unknown.node, Table):
+        return root
+    del named["unknown"]
+    kept = Entry(contexts.place, Table(named, contexts.node.place))
+    return Table({**root.entries, "contexts": kept, "contexts.unknown": unknown}, root.place)
+
+
+def _as_the_client_reads_it(root: Table, socket: Socket, environ: Mapping[str, str]) -> Socket:
+    """Return the socket where the environment says it is, which clients do not read from the file.
+
+    A relative path in a variable is relative to where a program runs, for daemon and client alike.
+    """
+    named = place_of(root, "socket.path").file
+    if named in environ and named.lower() in PATH_VARIABLES:
+        return msgspec.structs.replace(socket, path=environ[named])
+    return socket
+
+
+def _with_ids(settings: Settings) -> Settings:
+    """Call the contexts of routes by their ids."""
+    aliases = settings.aliases
+    if not aliases:
+        return settings
+    routes = tuple(
+        msgspec.structs.replace(
+            route, contexts=tuple(aliases.get(name, name) for name in route.contexts)
+        )
+        for route in settings.routes
+    )
+    return msgspec.structs.replace(settings, routes=routes)
+
+
+def _readers(directory: str) -> Mapping[Kind, Callable[[Plain], Plain]]:
+    rebased = partial(_rebased, directory)
+    return {**READERS, Kind.FILE: rebased, Kind.ALGORITHM: _algorithm, Kind.METHOD: _method}
+
+
+def _rebased(directory: str, value: Plain) -> str:
+    path = text(value)
+    return posixpath.normpath(posixpath.join(directory, path)) if path else ""
+
+
+def _algorithm(value: Plain) -> str:
+    name = text(value)
+    if name not in ALGORITHMS:
+        hint = suggestion(name, ALGORITHMS)
+        raise Misspelt(f"{shown(name)!r} is no algorithm with a public key that is allowed{hint}")
+    return name
+
+
+def _method(value: Plain) -> str:
+    name = text(value)
+    if name.upper() not in METHODS:
+        raise Misspelt(f"{shown(name)!r} is no HTTP method{suggestion(name, METHODS)}")
+    return name.upper()

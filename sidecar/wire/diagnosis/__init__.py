@@ -1,0 +1,1 @@
+"""What `sidecar doctor` says of each part of a set-up."""

@@ -1,0 +1,1 @@
+"""Reads events and the lines of the local socket."""

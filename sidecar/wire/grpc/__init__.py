@@ -1,0 +1,1 @@
+"""Reads and writes the messages of Envoy's ext_authz."""

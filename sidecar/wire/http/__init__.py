@@ -1,0 +1,1 @@
+"""Reads calls as gateways tell them, and writes answers over HTTP."""

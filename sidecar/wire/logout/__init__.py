@@ -1,0 +1,1 @@
+"""Reads what providers send to end sessions."""

@@ -1,0 +1,1 @@
+"""Reads countries, places and the records of geography databases."""

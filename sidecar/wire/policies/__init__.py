@@ -1,0 +1,1 @@
+"""Reads policies and their parts, and writes their explanations."""

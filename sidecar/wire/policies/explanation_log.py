@@ -1,0 +1,57 @@
+"""An explanation as a log line may hold it: what concerns the call, and bounded in size.
+
+In full it has every policy of the configuration and each one's conditions; a line for every check
+cannot. Policies for other users, apps and contexts go first, then the conditions of those that ask
+for nothing, then those policies altogether; what asks for something goes last.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from sidecar.domain.explanation.explanation import Explanation, Outcome, PolicyTold
+
+MOST_BYTES = 8192
+"""Of an explanation's policies in a log line, as JSON."""
+
+MOST_NAMES = 50
+"""Of reasons, groups and roles."""
+
+_ELSEWHERE = frozenset(
+    {Outcome.DISABLED, Outcome.OTHER_USER, Outcome.OTHER_APP, Outcome.OTHER_CONTEXT}
+)
+
+
+def shortened(told: Explanation, most_bytes: int = MOST_BYTES) -> dict[str, Any]:
+    """The explanation as plain values, its policies of at most so many bytes of JSON.
+
+    `left_out` counts the policies that are not there.
+    """
+    here = [policy for policy in told.policies if policy.outcome not in _ELSEWHERE]
+    firing = [policy for policy in here if policy.outcome.fires]
+    bare = [msgspec.structs.replace(policy, conditions=None) for policy in firing]
+    quiet = [p if p.outcome.fires else msgspec.structs.replace(p, conditions=None) for p in here]
+    for policies in (here, quiet, firing, bare):
+        if _size(policies) <= most_bytes:
+            return _plain(told, policies)
+    while bare and _size(bare) > most_bytes:
+        bare.pop()
+    return _plain(told, bare)
+
+
+def _size(policies: Sequence[PolicyTold]) -> int:
+    return len(msgspec.json.encode(policies))
+
+
+def _plain(told: Explanation, policies: Sequence[PolicyTold]) -> dict[str, Any]:
+    session = msgspec.structs.replace(
+        told.session,
+        groups=told.session.groups[:MOST_NAMES],
+        roles=told.session.roles[:MOST_NAMES],
+    )
+    short = msgspec.structs.replace(
+        told, policies=tuple(policies), reasons=told.reasons[:MOST_NAMES], session=session
+    )
+    plain: dict[str, Any] = msgspec.to_builtins(short)
+    return {**plain, "left_out": len(told.policies) - len(policies)}

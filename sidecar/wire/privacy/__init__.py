@@ -1,0 +1,1 @@
+"""Pseudonyms, and what the store holds where identifiers are keyed."""

@@ -1,0 +1,1 @@
+"""Identity providers: what they offer, and where they set it."""

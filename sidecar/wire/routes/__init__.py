@@ -1,0 +1,1 @@
+"""Routes: which paths are of which authentication contexts."""

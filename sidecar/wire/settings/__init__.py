@@ -1,0 +1,1 @@
+"""The settings: what each part of the daemon can be told."""

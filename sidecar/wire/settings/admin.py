@@ -1,0 +1,45 @@
+"""The configuration of the admin listener, and of who may ask it. Part of `settings`."""
+
+import msgspec
+
+from sidecar.wire.yaml.scalars import Binds, File, PositiveInt
+
+ADMIN = "admin"
+"""Whose `admin.token` is."""
+
+
+class AdminTls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """TLS of the admin listener, also for its probes; files that change are taken up at once."""
+
+    certificate: File = ""  # PEM, with what leads to its authority; empty: plain HTTP
+    key: File = ""  # the certificate's key, as PEM
+
+
+class Operator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Somebody with an admin credential of their own, by whose name acts are known."""
+
+    name: str  # in logs and timelines, as `operator:NAME`
+    token: str = ""  # the credential; better by `token_file`
+    token_file: File = ""  # a file that holds `token`; looked at with each request
+    acts: bool = True  # whether it may act on sessions and dead letters, or only look
+
+
+class Admin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The admin listener: metrics, health, and with a credential sessions, policies and acts."""
+
+    enabled: bool = True  # whether it listens at all
+    # `host:port` or `[::1]:port`; one, or a list. `[::]:9090` is of IPv6 and IPv4 alike
+    bind: Binds = "0.0.0.0:9090"
+    # the credential of the operator `admin`; empty, and no `operators`: metrics and health only
+    token: str = ""
+    token_file: File = ""  # a file that holds `token`; looked at with each request
+    operators: tuple[Operator, ...] = ()  # others, each with a credential of their own
+    tls: AdminTls = AdminTls()  # a certificate, where others than this machine ask
+    # open at a time, of one address three quarters of these; past that, one that waits for its
+    # client makes room
+    max_connections: PositiveInt = 64
+
+    @property
+    def has_credential(self) -> bool:
+        """Whether anybody may do more than read metrics and probes."""
+        return bool(self.token or self.token_file or self.operators)

@@ -1,0 +1,30 @@
+"""How names of people, sessions and devices are written down, as configured. Part of `settings`."""
+
+import enum
+
+import msgspec
+
+from sidecar.wire.yaml.scalars import File
+
+
+class Identifiers(enum.StrEnum):
+    """How names and what is known of people stand in log, store and spool.
+
+    `plain`: as they are. `keyed`: as pseudonyms, and sealed, under the first of `keys`.
+    """
+
+    PLAIN = "plain"
+    KEYED = "keyed"
+
+
+class Privacy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Personal data in log, store and spool: docs/privacy.md. All sidecars of a store agree on it.
+
+    Keys are secrets of 32 characters at least, as `openssl rand -base64 32` prints. The first
+    writes and all are read, so that one can follow another; in the file each has its line.
+    """
+
+    identifiers: Identifiers = Identifiers.PLAIN  # `plain` or `keyed`
+    keys: tuple[str, ...] = ()  # better by `key_file`
+    key_file: File = ""  # a file that holds `keys`, one a line
+    read_plain: bool = False  # while a store changes from `plain` to `keyed`: both are read

@@ -1,0 +1,572 @@
+"""The configuration as values: `config` reads them from YAML and the environment.
+
+Every struct's docstring and every field's comment becomes the configuration reference.
+Durations are seconds.
+"""
+
+import enum
+import re
+from collections.abc import Collection
+from typing import Annotated
+
+import msgspec
+
+from sidecar.domain.policy.policy import Principals
+from sidecar.domain.session.risk import Thresholds, Weight, default_weights
+from sidecar.domain.values.assurance import DEFAULT_LEVELS, Level, Strength
+from sidecar.wire.settings.admin import Admin
+from sidecar.wire.settings.app import (
+    App,
+    AppChallenges,
+    ChallengeStyle,
+    ClaimsChallenges,
+    ProofOf,
+    Redirect,
+)
+from sidecar.wire.settings.intake import Intake
+from sidecar.wire.settings.privacy import Privacy
+from sidecar.wire.settings.receiver import Receiver
+from sidecar.wire.settings.sources import Limits, SourceSettings
+from sidecar.wire.settings.tokens import ContextProof, Introspection, Issuer, Tokens
+from sidecar.wire.settings.transmitter import Transmitter
+from sidecar.wire.yaml.scalars import (
+    Asn,
+    Binds,
+    Cidr,
+    Country,
+    Duration,
+    DurationOrZero,
+    File,
+    Files,
+    HeaderName,
+    Method,
+    Mode,
+    Name,
+    Origin,
+    PositiveInt,
+    PublicPath,
+    Size,
+    StoreUrl,
+    StringOrUri,
+    Url,
+    WholeDuration,
+)
+
+__all__ = [
+    "Admin",
+    "App",
+    "AppChallenges",
+    "ChallengeStyle",
+    "ClaimsChallenges",
+    "ContextProof",
+    "Introspection",
+    "Issuer",
+    "ProofOf",
+    "Redirect",
+    "Tokens",
+]
+"""What stands in modules of its own, as one file would be too long; all else is defined here."""
+
+CONTEXT = re.compile(r"c[1-9][0-9]?")
+"""The names of authentication contexts, as Entra has them."""
+
+ALIAS = re.compile(r"[a-z][a-z0-9-]{1,63}")
+"""What a context may be called besides; neither an id nor a word that stands for contexts."""
+
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+Natural = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Gateway(enum.StrEnum):
+    """Whose headers describe the original call; all others are ignored."""
+
+    NONE = "none"
+    NGINX = "nginx"
+    CADDY = "caddy"
+    TRAEFIK = "traefik"
+    ENVOY = "envoy"
+    HAPROXY = "haproxy"
+    APACHE = "apache"
+
+
+class ClientAddress(enum.StrEnum):
+    """Which header tells the client's address.
+
+    `either`: `X-Forwarded-For`, and `X-Real-IP` where that is absent. Name the one that the
+    proxies set if they pass the other on as it came: a client can send it.
+    """
+
+    EITHER = "either"
+    FORWARDED_FOR = "x-forwarded-for"
+    REAL_IP = "x-real-ip"
+
+
+class Resilience(enum.StrEnum):
+    """What a sensitive call gets when the daemon cannot know: contract, section 5."""
+
+    UNAVAILABLE = "unavailable"
+    DENY = "deny"
+    STEP_UP = "step_up"
+    ALLOW = "allow"
+
+
+class UnknownContexts(enum.StrEnum):
+    """What a call gets that asks for a context which is not configured.
+
+    `error`: none of its own; it is refused (400). `strictest`: it is judged as of all contexts.
+    """
+
+    ERROR = "error"
+    STRICTEST = "strictest"
+
+
+class Eviction(enum.StrEnum):
+    """What is made of a store whose `maxmemory-policy` is another than `noeviction`.
+
+    `refuse`: the daemon does not start, since the store may throw out marks and revocations.
+    `accept`: it starts, and after each eviction sessions must sign in anew that nobody vouches for.
+    """
+
+    REFUSE = "refuse"
+    ACCEPT = "accept"
+
+
+class HttpEvents(enum.StrEnum):
+    """Whose events the data listener takes over TCP; its unix socket takes them in any case.
+
+    `off`: nobody's. `on`: those of a source that shows its credential. `local`: also those of
+    whoever can connect, as a local peer: any process of the pod, whatever its uid.
+    """
+
+    OFF = "off"
+    ON = "on"
+    LOCAL = "local"
+
+
+class Socket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The local socket."""
+
+    # also `SIDECAR_SOCKET`; where nothing names it and /run/sidecar cannot be written, it is
+    # `$XDG_RUNTIME_DIR/sidecar.sock`
+    path: File = "/run/sidecar/sidecar.sock"
+    mode: Mode = "0660"  # octal, in quotes
+    group: str = ""  # the group that owns it; empty: the process's own
+    allowed_uids: tuple[int, ...] | None = None  # who may connect; null: whoever the mode lets
+    # open at a time, of one uid three quarters of these; past that, one that waits makes room
+    max_connections: PositiveInt = 256
+    max_watches: PositiveInt = 128  # of one uid; more are refused
+    watch_timeout: Duration = 43200.0  # then a watch ends, and its client watches anew
+    max_line_bytes: Size = 65536  # of one request
+    idle_timeout: Duration = 3600.0  # a connection without a whole request is closed
+    write_timeout: Duration = 10.0  # a client that does not read is cut off
+    max_backlog_bytes: Size = 262144  # waiting for a watcher, before it is cut off
+
+
+class Cors(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whose pages may read a refusal, if they are of another origin than the app (CORS)."""
+
+    # such as `https://shop.example`; `*` for any, without `credentials`
+    origins: tuple[Origin, ...] = ()
+    credentials: bool = False  # for pages that have cookies sent along (`credentials: "include"`)
+
+
+class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The data listener: checks and events over HTTP, for the pod's own app and proxy."""
+
+    enabled: bool = True  # whether it listens at all
+    bind: Binds = "127.0.0.1:8181"  # `host:port` or `[::1]:port`; one, or a list
+    unix: File = ""  # path of a unix socket to listen on besides
+    unix_mode: Mode = "0660"  # octal, in quotes
+    unix_group: str = ""  # the group that owns it, as the proxy's; empty: the process's own
+    gateway: Gateway = Gateway.NONE  # whose headers describe the original call
+    trusted_proxies: tuple[Cidr, ...] = ("127.0.0.0/8", "::1/128")  # whose headers are believed
+    client_address: ClientAddress = ClientAddress.EITHER  # the header that tells it
+    token_cookie: HeaderName = ""  # cookie to take the token from
+    token_header: HeaderName = ""  # header to take the token from
+    # paths that pass unasked at a gateway: exact ones, and `/static/*` for all below
+    public: tuple[PublicPath, ...] = ()
+    unchecked: tuple[Method, ...] = ()  # methods that pass unasked, for apps that tell them apart
+    preflight: bool = False  # whether browsers' CORS preflights, which bring no token, pass unasked
+    cors: Cors = Cors()  # whose pages may read refusals
+    events: HttpEvents = HttpEvents.OFF  # whose events it takes over TCP: `off`, `on` or `local`
+    # host names that this listener is called by, besides loopback's and the one it binds
+    hosts: tuple[str, ...] = ()
+    authzen_url: Url = ""  # of this listener in AuthZEN's metadata; empty: where it listens
+    max_header_bytes: Size = 32768  # of one request
+    max_body_bytes: Size = 1048576  # of one request
+    max_events: PositiveInt = 1000  # lines of NDJSON in one request
+    header_timeout: Duration = 5.0  # for all of a request's head to arrive
+    body_timeout: Duration = 10.0  # for all of its body
+    keep_alive_timeout: Duration = 75.0  # for the next request
+    write_timeout: Duration = 10.0  # a client that does not read is cut off
+    # open at a time, of one peer (an address, or a uid of the unix socket) three quarters of these;
+    # past that, one that waits for its client makes room
+    max_connections: PositiveInt = 1024
+
+
+class Grpc(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Envoy's and Istio's external authorization; the token's place and trusted proxies: `http`."""
+
+    # `host:port`, such as `127.0.0.1:8182`, or a list; empty: it does not listen
+    bind: Binds = ""
+    # open at a time, of one address three quarters of these; past that, one without a call makes
+    # room
+    max_connections: PositiveInt = 64
+    max_streams: PositiveInt = 128  # calls at a time on one connection
+    max_message_bytes: Size = 65536  # of one request
+    message_timeout: Duration = 5.0  # for all of a request to arrive
+    write_timeout: Duration = 10.0  # a client that does not read is cut off
+    idle_timeout: Duration = 3600.0  # a connection without a request is closed
+
+
+class Store(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Redis or Valkey (7.0 or newer). `url` empty: an embedded server, private to this daemon.
+
+    `redis://host:6379/0`, `rediss://...`, `unix:///path`,
+    `redis+sentinel://host:26379,host2:26379/service/0`, `redis+cluster://host:6379,host2:6379`
+    (both also with `rediss+`).
+    """
+
+    url: StoreUrl = ""  # see above
+    username: str = ""  # of the ACL (its least rights: docs/store.md); empty: the default user
+    password: str = ""  # better by `password_file`
+    password_file: File = ""  # a file that holds `password`
+    sentinel_password: str = ""  # of the sentinels themselves
+    sentinel_password_file: File = ""  # a file that holds `sentinel_password`
+    tls_ca_file: File = ""  # authorities to trust; empty: the system's
+    tls_cert_file: File = ""  # our own certificate
+    tls_key_file: File = ""  # its key
+    prefix: str = "su"  # of every key and channel
+    connect_timeout: Duration = 1.0  # for a connection
+    timeout: Duration = 1.0  # for an answer
+    retries: Natural = 2  # of one operation
+    retry_base: Duration = 0.05  # the first pause, which then doubles
+    retry_cap: Duration = 0.5  # the longest pause
+    batch: PositiveInt = 512  # operations sent together at most
+    threads: PositiveInt = 2  # connections that work at a time
+    queue: PositiveInt = 8192  # operations that wait; more are refused
+    wait_replicas: Natural = 0  # that must have an event before it is acknowledged
+    wait_aof: bool = False  # whether it must be on disk as well (Redis 7.2, `appendonly yes`)
+    wait_timeout: Duration = 0.5  # for both; then the event is refused, and may be sent again
+    eviction: Eviction = Eviction.REFUSE  # whether the store may evict records when it is full
+    embedded_dir: File = ""  # where the embedded server keeps its data
+
+
+class Spool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Events that come while the store is away wait on disk; without a `dir` they are refused."""
+
+    dir: File = ""  # a directory of this daemon's own, across restarts; empty: no spool
+    max_events: PositiveInt = 50000  # that wait; more are refused
+    max_bytes: Size = 33554432  # on disk; more are refused
+    segment_bytes: Size = 1048576  # of one file, which goes when all of it is in the store
+    fsync: bool = True  # false: faster, and a crash of the machine loses acknowledged events
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which authentication context a call needs. `path` is a template: `/pay/{id}`, `/admin/**`."""
+
+    path: str  # `{id}` or `*`: a segment; `**`: all below
+    contexts: tuple[str, ...]  # what the call is, such as `c1`
+    methods: tuple[Method, ...] = ()  # empty: any
+    hosts: tuple[str, ...] = ()  # empty: any; `*.example.com`: any below it
+
+
+class Requires(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a context needs at all times, whatever was signalled: a policy, named `context-c3`."""
+
+    assurance: str = ""  # the level or strength that a sign-in must show; empty: any
+    max_age: WholeDuration = 0  # the age that the sign-in may have; 0: any
+    exclude: Principals = Principals()  # of whom it requires nothing, besides `break_glass`
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An authentication context: its name, what it always needs, what it gets if we cannot know."""
+
+    name: str  # its display name
+    # what apps, routes, policies and commands may call it instead: `payments`; empty: only its id
+    alias: str = ""
+    when_unknown: Resilience = Resilience.UNAVAILABLE  # what a call gets when we cannot know
+    # an older view cannot decide calls in it; null: `sessions.max_staleness`
+    max_staleness: Duration | None = None
+    requires: Requires | None = None  # what it needs at all times; null: nothing
+
+
+class NamedLocation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A named location: by CIDR, file of CIDRs (one a line), country or ASN; trusted or not."""
+
+    name: str  # as policies name it
+    cidrs: tuple[Cidr, ...] = ()  # IPv4 and IPv6
+    cidr_file: File = ""  # one a line, `#` comments; `none` alone where it is to hold none
+    countries: tuple[Country, ...] = ()  # ISO 3166-1 alpha-2
+    asns: tuple[Asn, ...] = ()  # `64496` or `AS64496`
+    trusted: bool = False  # shown with the location
+
+
+ALL_TRUSTED = "all-trusted"
+"""The location that every trusted location lies in; policies can name it like any other."""
+
+
+class Network(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A network segment by CIDR or file of CIDRs; the longest prefix wins."""
+
+    name: str  # as policies name it
+    cidrs: tuple[Cidr, ...] = ()  # may be empty where an agent reports the segment
+    cidr_file: File = ""  # one a line, `#` comments; `none` alone where it is to hold none
+
+
+class FieldMap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a database keeps what, as dotted paths; for files that are not in MaxMind's schema."""
+
+    country: str = "country.iso_code"
+    region: str = "subdivisions.0.iso_code"
+    city: str = "city.names.en"
+    latitude: str = "location.latitude"
+    longitude: str = "location.longitude"
+    accuracy_km: str = "location.accuracy_radius"
+    asn: str = "autonomous_system_number"
+    organization: str = "autonomous_system_organization"
+
+
+RELAYS = (
+    *(14593, 22351, 64294),  # by satellite: Starlink, Intelsat, Panasonic Avionics in aircraft
+    *(36492, 714),  # Google's and Apple's relays
+    *(13335, 54113, 36183, 20940),  # iCloud Private Relay's egress: Cloudflare, Fastly, Akamai
+)
+"""Networks whose users are not where the network is.
+
+Checked in November 2026 against the names in routing registries (of June 2026), and the last four
+against the egress ranges that Apple publishes for iCloud Private Relay (of February 2026): Akamai's
+IPv4 ranges are announced by 36183 and 20940, its IPv6 ranges by 20940.
+"""
+
+
+def files_of(configured: Files) -> tuple[str, ...]:
+    """Return the files that are configured, in the order in which they are asked."""
+    named = (configured,) if isinstance(configured, str) else configured
+    return tuple(dict.fromkeys(file for file in named if file))
+
+
+class Geography(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Geography databases in MMDB format, each optional."""
+
+    # MMDB of cities or countries; one, or a list: IPv4 and IPv6 in files of their own, say
+    city: Files = ""
+    asn: Files = ""  # MMDB of autonomous systems; one, or a list
+    anonymous_ip: Files = ""  # MMDB of anonymizers; one, or a list
+    # MMDB of connection types, or of mobile carriers; one, or a list
+    connection_type: Files = ""
+    fields: FieldMap = FieldMap()  # for files that are not in MaxMind's schema
+    # radius of a record that has coordinates and tells none: never exact
+    accuracy_km: Positive = 50.0
+    accuracy_without_city_km: Positive = 500.0  # likewise, where it names no city
+    # networks whose place is not their users': satellites, relays, content delivery
+    meaningless_asns: tuple[Asn, ...] = RELAYS
+    # of mobile carriers, where no database says so: users are somewhere in the country
+    carrier_asns: tuple[Asn, ...] = ()
+    carrier_networks: tuple[Cidr, ...] = ()  # likewise, by address
+    # nearer sightings are no journey
+    least_distance_km: Annotated[float, msgspec.Meta(ge=0)] = 100.0
+
+
+class Assurance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The assurance levels, strengths beside them, and how far clocks may disagree on a proof."""
+
+    # each level by its `acr` values and by combinations of `amr`
+    levels: tuple[Level, ...] = DEFAULT_LEVELS
+    # sets of what is allowed, by name; not comparable with levels, nor with each other
+    strengths: dict[str, Strength] = {}
+    skew: WholeDuration = 0  # whole seconds; 0: a proof lies in a later second than its mark
+    # whose proof counts for a call: its own `token`'s, or any of its `session`'s
+    proof_of: ProofOf = ProofOf.TOKEN
+    # a sign-in proves where the call comes from that first shows it, if made so shortly before
+    establish_within: WholeDuration = 300
+
+
+class Risk(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The risk score: what counts how much, and where the levels begin."""
+
+    # merged into the defaults by name; weight 0 turns one off
+    weights: dict[str, Weight] = msgspec.field(default_factory=default_weights)
+    thresholds: Thresholds = Thresholds()  # where `medium` and `high` begin
+    # of a custom signal that has none
+    default_weight: Annotated[float, msgspec.Meta(ge=0, le=100)] = 20.0
+    default_half_life: DurationOrZero = 3600.0  # likewise
+    travel_speed_kmh: Positive = 900.0  # faster journeys count
+
+
+class Friction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How often people are asked to sign in again."""
+
+    # for so long after a proof its cause does not ask again, unless a policy says otherwise
+    min_interval: WholeDuration = 0
+    # a user who is asked more often than so within `per` is told of, once a period; 0: nobody is
+    prompts: Annotated[int, msgspec.Meta(ge=0, le=48)] = 0
+    per: Duration = 86400.0  # the period of `prompts`
+    # places that a user has proven on a known device count in later sessions on it; 0: do not
+    remember: DurationOrZero = 2592000.0
+
+
+class Emergency(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Emergency accounts of one issuer."""
+
+    issuer: StringOrUri  # whose names these are: an issuer's `issuer` or its `namespace`
+    users: tuple[Name, ...] = ()  # by the id that tokens tell
+    groups: tuple[Name, ...] = ()  # and whoever is in one of these
+
+
+class BreakGlass(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Emergency accounts: no policy touches them, a revocation does. Each use is told.
+
+    Where the issuers have several namespaces, `accounts` says whose they are.
+    """
+
+    users: tuple[Name, ...] = ()  # by the id that tokens tell
+    groups: tuple[Name, ...] = ()  # and whoever is in one of these
+    accounts: tuple[Emergency, ...] = ()  # of one issuer each
+
+
+class Sessions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long sessions and facts are kept, and how many this sidecar holds in its view."""
+
+    min_ttl: Duration = 86400.0  # a session is kept at least so long
+    facts_ttl: Duration = 2592000.0  # facts of users and devices are kept
+    # sessions that this sidecar holds; more are read from the store when they are asked for. The
+    # default gives way to `memory.limit`; another number stands
+    view: PositiveInt = 50000
+    seen_interval: Duration = 300.0  # between records of an unchanged sighting
+    max_staleness: Duration = 10.0  # an older view cannot decide sensitive calls
+    revalidate_interval: Duration = 30.0  # each record in the view is looked for in the store
+    event_skew: DurationOrZero = 60.0  # an event from further in the future is refused
+    sweep_interval: Duration = 1.0  # between looks for what time has changed
+    # bits of an IPv6 address that `changed: [ip]` compares; 64: its network, in which hosts take
+    # new addresses as they like
+    ipv6_prefix: Annotated[int, msgspec.Meta(ge=32, le=128)] = 128
+
+
+class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much memory the daemon may take; `sessions.view` and `tokens.cache` follow from it."""
+
+    limit: Size | None = None  # null: the container's (cgroup), where it has one
+
+
+class Work(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Bounded queues between the doors and the work behind them."""
+
+    queue: PositiveInt = 4096  # events that wait; more are refused
+    workers: PositiveInt = 4  # events worked on at a time
+    # part of its time that a sidecar gives to the re-score of all sessions
+    rescore_share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.5
+    tries: PositiveInt = 5  # of an event whose work fails, before it becomes a dead letter
+    dead_letters: PositiveInt = 10000  # kept in the store; past that, events stay where they are
+    log: PositiveInt = 65536  # events in each of 16 parts of the store's work log
+    drain_timeout: Duration = 10.0  # for what is in flight at shutdown
+
+
+class Shutdown(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the daemon ends: what `work.drain_timeout` bounds comes after `lame_duck`."""
+
+    # after SIGTERM `/readyz` fails for so long while calls are still answered, so that nobody
+    # sends more; 5s where nothing ends the callers first, as it does for a native sidecar
+    lame_duck: DurationOrZero = 0.0
+
+
+class Log(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Structured logs on standard error."""
+
+    # debug, info, warning or error
+    level: Annotated[str, msgspec.Meta(pattern="^(debug|info|warning|error)$")] = "info"
+    format: Annotated[str, msgspec.Meta(pattern="^(json|console)$")] = "json"  # json or console
+    checks: bool = False  # a line for every check
+    # in that line, why: each policy that was looked at, its conditions, the score's terms. It
+    # costs a second evaluation, and tells addresses, groups and devices
+    explain: bool = False
+
+
+class Warnings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Warnings of `sidecar validate`, which the daemon logs at its start: reference/warnings.md."""
+
+    accept: tuple[str, ...] = ()  # names of warnings that are meant so, and told no more
+
+
+class Policies(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the policy files lie: every `*.yaml` and `*.yml` in `path`, in name order.
+
+    Each must be there to be read. No policies at all need `policies: []` in one.
+    """
+
+    path: File = "policies"  # a directory
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole configuration file."""
+
+    app: App = App()
+    apps: dict[str, AppChallenges] = {}
+    socket: Socket = Socket()
+    http: Http = Http()
+    grpc: Grpc = Grpc()
+    admin: Admin = Admin()
+    receiver: Receiver = Receiver()
+    intake: Intake = Intake()
+    sources: tuple[SourceSettings, ...] = ()
+    limits: Limits = Limits()
+    store: Store = Store()
+    spool: Spool = Spool()
+    tokens: Tokens = Tokens()
+    contexts: dict[str, Context] = {}
+    # what a call in a context gets that is not configured: `error`, or as of all: `strictest`
+    unknown_contexts: UnknownContexts = msgspec.field(
+        default=UnknownContexts.ERROR, name="contexts.unknown"
+    )
+    routes: tuple[Route, ...] = ()
+    locations: tuple[NamedLocation, ...] = ()
+    networks: tuple[Network, ...] = ()
+    geography: Geography = Geography()
+    assurance: Assurance = Assurance()
+    risk: Risk = Risk()
+    friction: Friction = Friction()
+    break_glass: BreakGlass = BreakGlass()
+    sessions: Sessions = Sessions()
+    memory: Memory = Memory()
+    work: Work = Work()
+    shutdown: Shutdown = Shutdown()
+    transmitter: Transmitter = Transmitter()
+    log: Log = Log()
+    privacy: Privacy = Privacy()
+    policies: Policies = Policies()
+    warnings: Warnings = Warnings()
+
+    def proof_of(self, app: str) -> ProofOf:
+        """Whose proof counts for the calls of an app (empty: it is not known which)."""
+        own = self.apps.get(app)
+        return self.assurance.proof_of if own is None or own.proof_of is None else own.proof_of
+
+    def is_alone(self, app: str) -> bool:
+        """Whether the calls of an app are judged by their own token alone."""
+        return self.proof_of(app) is ProofOf.TOKEN
+
+    def strangers(self, contexts: Collection[str]) -> frozenset[str]:
+        """Those of the contexts that are not configured.
+
+        Where `contexts` is left out, all of c1 to c99 count as configured.
+        """
+        if self.contexts:
+            return frozenset(name for name in contexts if name not in self.contexts)
+        return frozenset(name for name in contexts if not CONTEXT.fullmatch(name))
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """The contexts that have another name, by that."""
+        return {one.alias: name for name, one in self.contexts.items() if one.alias}
+
+    def max_staleness(self, context: str) -> float:
+        """Seconds that a view may lag behind and still decide calls in this context."""
+        known = self.contexts.get(context)
+        if known is None or known.max_staleness is None:
+            return self.sessions.max_staleness
+        return known.max_staleness
+
+    @property
+    def longest_staleness(self) -> float:
+        """Seconds after which no sidecar decides any sensitive call by its view."""
+        return max(self.sessions.max_staleness, *map(self.max_staleness, self.contexts), 0.0)

@@ -1,0 +1,1 @@
+"""The forms of what lies in the store, and the names of its keys."""

@@ -1,0 +1,1 @@
+"""Reads tokens, keys and proofs of possession."""

@@ -1,0 +1,1 @@
+"""Reads YAML with the place of each value, and writes it."""

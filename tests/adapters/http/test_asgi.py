@@ -1,0 +1,134 @@
+"""The places of hypercorn's listeners: who keeps one, and who makes room."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import h2.config
+import h2.connection
+import pytest
+import trio
+
+from sidecar.adapters.http.asgi import Listener, Reply, body_of, dispatch, reply_to
+from sidecar.adapters.listening.acceptor import Crowding
+from tests.adapters.doors import until
+
+LIMIT = 8
+MOST = 6
+WHOLE = b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n"
+HALF_HEAD = b"GET /wait HTTP/1.1\r\nHost:"
+HALF_BODY = b"POST /wait HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab"
+
+
+class Site:
+    """A listener whose application answers once it may, and its clients."""
+
+    def __init__(self) -> None:
+        self.crowding: list[Crowding] = []
+        self.may_answer = trio.Event()
+        self.working = self.asked = 0
+        self.answer = Reply(200, b"here")
+        self.listener = Listener(
+            "127.0.0.1:0", self._app, limit=LIMIT, on_crowding=self.crowding.append
+        )
+        self.port = 0
+        self._open = AsyncExitStack()
+
+    async def _app(self, scope: Any, receive: Any, send: Any) -> None:
+        async def serve(http: Any) -> None:
+            await body_of(receive, 100)
+            self.working += 1
+            self.asked += 1
+            await self.may_answer.wait()
+            self.working -= 1
+            await reply_to(http, self.answer, send)
+
+        await dispatch(scope, send, serve)
+
+    async def clients(self, count: int, said: bytes, source: str = "127.0.0.1") -> Any:
+        return [await self.client(said, source) for _ in range(count)]
+
+    async def client(self, said: bytes = b"", source: str = "127.0.0.1") -> trio.SocketStream:
+        stream = await trio.open_tcp_stream("127.0.0.1", self.port, local_address=source)
+        await self._open.enter_async_context(stream)
+        await stream.send_all(said)
+        return stream
+
+    async def close(self) -> None:
+        self.listener.stop()
+        await self._open.aclose()
+
+
+@pytest.fixture
+async def site(nursery: trio.Nursery) -> AsyncIterator[Site]:
+    site = Site()
+    (url,) = await nursery.start(site.listener.run)
+    site.port = int(url.rpartition(":")[2])
+    with trio.fail_after(30):
+        yield site
+    site.may_answer.set()
+    await site.close()
+
+
+async def read(stream: trio.SocketStream) -> bytes:
+    """What comes until the other end closes, or until `here` came."""
+    came = b""
+    with trio.fail_after(10):
+        try:
+            while b"here" not in came and (more := await stream.receive_some(65536)):
+                came += more
+        except trio.BrokenResourceError:
+            pass
+    return came
+
+
+@pytest.mark.parametrize("said", [b"", HALF_HEAD, HALF_BODY])
+async def test_connections_without_a_whole_request_make_room(site: Site, said: bytes) -> None:
+    site.may_answer.set()
+    await site.clients(3 * LIMIT, said)
+    assert (await read(await site.client(WHOLE))).startswith(b"HTTP/1.1 200")
+    assert set(site.crowding) == {Crowding.MADE_ROOM}
+
+
+async def test_a_whole_request_keeps_its_place_and_others_have_theirs(site: Site) -> None:
+    mine = await site.clients(MOST, WHOLE)
+    await until(lambda: site.working == MOST)
+    assert await read(await site.client(WHOLE)) == b""  # more than its share
+    theirs = await site.clients(LIMIT - MOST, WHOLE, "127.0.0.2")
+    await until(lambda: site.working == LIMIT)
+    assert await read(await site.client(WHOLE, "127.0.0.3")) == b""
+    assert site.crowding == [Crowding.REFUSED] * 2
+    site.may_answer.set()
+    for stream in (*mine, *theirs):
+        assert b"here" in await read(stream)
+
+
+async def test_who_has_been_answered_waits_and_who_does_not_read_makes_room(site: Site) -> None:
+    site.answer = Reply(200, b"x" * 50_000_000)
+    site.may_answer.set()
+    await site.clients(LIMIT, WHOLE)
+    site.answer = Reply(200, b"here")
+    for _ in range(LIMIT):
+        assert (await read(await site.client(WHOLE, "127.0.0.2"))).startswith(b"HTTP/1.1 200")
+    assert set(site.crowding) == {Crowding.MADE_ROOM}
+
+
+@pytest.mark.parametrize("upgrade", [False, True])
+async def test_a_connection_is_one_request_at_a_time(site: Site, upgrade: bool) -> None:
+    """No HTTP/2, neither with prior knowledge nor after an upgrade (RFC 9113, section 3)."""
+    peer = h2.connection.H2Connection(h2.config.H2Configuration())
+    asked, first = b"", 1
+    if upgrade:
+        settings = peer.initiate_upgrade_connection() or b""
+        upgrading = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: "
+        asked, first = WHOLE[:-2] + upgrading + settings + b"\r\n\r\n", 3
+    else:
+        peer.initiate_connection()
+    head = [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/wait")]
+    for number in range(first, 9, 2):
+        peer.send_headers(number, head, end_stream=True)
+    stream = await site.client(asked + peer.data_to_send())
+    site.may_answer.set()
+    answered = await read(stream)
+    assert site.asked <= upgrade
+    assert b"HTTP/1.1 200" not in answered

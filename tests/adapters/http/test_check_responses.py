@@ -1,0 +1,71 @@
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.adapters.http.check_responses import field_value, response_of
+from sidecar.service.ports.calls import Answer, Verdict
+
+
+def lines(response: Any) -> Any:
+    return response.fields.decode("ascii").split("\r\n")[:-1]
+
+
+names = st.text(max_size=40) | st.text(alphabet="a\r\n: %é")
+
+
+answers = st.builds(
+    Answer,
+    st.sampled_from(Verdict),
+    st.sampled_from([200, 401, 403, 503]),
+    session=names,
+    subject=names,
+    assurance=names,
+    challenge=names,
+    message=names,
+)
+
+
+@given(answers)
+def test_nothing_in_an_answer_can_add_a_header_line(answer: Answer) -> None:
+    for line in lines(response_of(answer)):
+        name, _, value = line.partition(": ")
+        assert name in {
+            "X-Sidecar-Decision",
+            "X-Sidecar-Session",
+            "X-Sidecar-Subject",
+            "X-Sidecar-Assurance",
+            "Cache-Control",
+            "Content-Type",
+            "WWW-Authenticate",
+            "Retry-After",
+        }
+        assert value.isascii()
+        assert value.isprintable()
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=40))
+def test_a_name_in_a_header_can_be_read_back(name: Any) -> None:
+    assert unquote(field_value(name)) == name
+    assert field_value(name).strip() == field_value(name)
+
+
+@pytest.mark.parametrize("name", ["alice@example.com", "auth0|5f7c", "a b", "sid-1_2.3~4"])
+def test_an_ordinary_name_stands_as_it_is(name: Any) -> None:
+    assert field_value(name) == name
+
+
+def test_a_401_always_has_a_challenge_and_a_503_a_time_to_retry() -> None:
+    assert "WWW-Authenticate: Bearer" in lines(response_of(Answer(Verdict.DENY, 401)))
+    undecided = Answer(Verdict.DENY, 503, error="unavailable")
+    assert "Retry-After: 1" in lines(response_of(undecided))
+    assert "Retry-After: 9" in lines(response_of(Answer(Verdict.DENY, 503, retry_after=9)))
+    assert b":unavailable" in response_of(undecided).body
+
+
+def test_a_refusal_never_names_session_or_subject() -> None:
+    response = response_of(Answer(Verdict.DENY, 403, "sess", "subj"))
+    assert b"sess" not in response.fields + response.body
+    assert b"subj" not in response.fields + response.body

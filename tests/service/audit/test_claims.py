@@ -1,0 +1,213 @@
+"""What a sidecar has claimed and not told, as it died, is told by another; no mark is ever lost."""
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from sidecar.domain.facts.signal import NetworkChange, Subject
+from sidecar.domain.policy.policy import Networks, Selection
+from sidecar.domain.values.stamp import at
+from sidecar.service.audit.claims import STALE
+from sidecar.service.intake.worklog import OVERDUE
+from sidecar.service.observations.observations import Marked
+from sidecar.service.ports.calls import Refused, Unavailable, Verdict
+from sidecar.service.ports.store import Join, Joined
+from sidecar.wire.store.records import claim_field, claimed_at
+from tests.domain.scenes import policy
+from tests.service.memory import MemoryStore, Pod, Tokens, all_told
+
+RESTRICTED = policy(Networks(Selection(frozenset({"restricted"}))), name="segment")
+EVENT = NetworkChange(stamp=at(1001, "e"), subject=Subject(device="d"), segment="restricted")
+SESSIONS = [f"s{number}" for number in range(8)]
+
+
+class Failing(MemoryStore):
+    """Fails at the n-th round trip from now."""
+
+    trips_left = 10**9
+
+    def trip(self) -> None:
+        self.trips_left -= 1
+        if self.trips_left == 0:
+            raise Unavailable("the store is away")
+        super().trip()
+
+
+class Scene:
+    """A device with eight sessions of eight users, and two sidecars that have none in their view.
+
+    One of them has taken an event of the device, and not told of it yet.
+    """
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.store, self.tokens = store, Tokens()
+        self.shown = [
+            self.tokens.issue(f"t-{one}", user=f"u-{one}", session=one, device="d")
+            for one in SESSIONS
+        ]
+
+    async def begin(self) -> tuple[Pod, Pod]:
+        first = self.pod("first")
+        for shown in self.shown:
+            assert (await first.check(shown)).verdict is Verdict.ALLOW
+        await first.settle()
+        self.store.pods.remove(first.news)
+        self.names = [live.name for live in first.view]
+        a, b = self.pod("a"), self.pod("b")
+        await a.intake.accept(EVENT)
+        return a, b
+
+    def pod(self, name: str) -> Pod:
+        pod = Pod(self.store, [RESTRICTED], self.tokens, name=name)
+        pod.now += self.store.now
+        return pod
+
+    def wait(self, seconds: float, *pods: Pod) -> None:
+        """Let so much time pass, for the store and these."""
+        self.store.now += seconds
+        for pod in pods:
+            pod.now += seconds
+
+    async def must_be_marked_at(self, pod: Pod) -> None:
+        for shown in self.shown:
+            assert (await pod.check(shown)).verdict is Verdict.STEP_UP
+
+
+async def look(pod: Pod) -> None:
+    """Claim what is overdue, as a sidecar does every two seconds."""
+    await pod.worklog.look()
+    await pod.worklog.strike_out()
+
+
+@pytest.mark.parametrize("steps", range(1, 5))
+async def test_whoever_dies_while_it_tells_leaves_no_mark_and_no_line_untold(
+    steps: int, autojump_clock: MockClock
+) -> None:
+    scene = Scene(MemoryStore())
+    store = scene.store
+    a, b = await scene.begin()
+    dies = store.round_trips + steps
+
+    async def run() -> None:
+        await a.settle()
+        await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run)
+        with trio.fail_after(STALE / 2):
+            while store.round_trips < dies:  # noqa: ASYNC110 - it tells nobody of its round trips
+                await trio.sleep(0.0001)
+        nursery.cancel_scope.cancel()
+    store.pods.remove(a.news)
+    # Nothing is lost of what is enforced, whoever told of it.
+    await scene.must_be_marked_at(scene.pod("c"))
+    scene.wait(max(OVERDUE, STALE), b)
+    await look(b)
+    all_told((a, b), SESSIONS, len(SESSIONS))
+    # And it is told once and for all.
+    before = len(b.telemetry.of(Marked))
+    scene.wait(10 * STALE, b)
+    for pod in (b, scene.pod("d")):
+        await look(pod)
+        assert pod.worklog.waiting == 0
+    assert len(b.telemetry.of(Marked)) == before
+
+
+async def test_what_another_has_only_just_claimed_is_waited_for_and_not_told_twice(
+    autojump_clock: MockClock,
+) -> None:
+    scene = Scene(MemoryStore())
+    a, b = await scene.begin()
+    claimed, goes_on = trio.Event(), trio.Event()
+
+    async def written() -> None:
+        claimed.set()
+        await goes_on.wait()
+
+    a.rescorer._claims._written = written  # noqa: SLF001 - where it stands still
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(a.settle)
+        await claimed.wait()
+        # All is claimed and told, and not marked as told; its entry comes to another meanwhile.
+        begun = trio.current_time()
+        nursery.start_soon(b.rescorer.rescore, "event", scene.names, "e")
+        await trio.sleep(STALE / 2)
+        goes_on.set()
+    assert trio.current_time() - begun < STALE
+    all_told((a, b), SESSIONS, 0)
+
+
+@pytest.mark.parametrize("reads", [True, False])
+async def test_who_lives_and_finds_the_store_away_tells_nothing_again(
+    reads: bool, autojump_clock: MockClock
+) -> None:
+    store = Failing()
+    scene = Scene(store)
+    a, b = await scene.begin()
+    a.rescorer._claims._written = trio.lowlevel.checkpoint if reads else trio.sleep_forever  # noqa: SLF001
+    tries = 0
+    for trips in range(1, 12):
+        store.trips_left = trips
+        try:
+            await a.settle()
+        except Unavailable:
+            tries += 1
+        scene.wait(STALE + 1, a, b)
+        store.trips_left = 10**9
+        if tries:
+            await look(a)
+    await a.settle()
+    await look(b)
+    all_told((a, b), SESSIONS, 0)
+    assert tries
+
+
+class Refusing(MemoryStore):
+    """Takes claims of all sessions, and of some not that they were told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refuses: set[bytes] = set()
+
+    async def join(self, *joins: Join) -> list[Joined]:
+        def takes(one: Join) -> bool:
+            return one.key not in self.refuses or b"told:segment" not in one.fields
+
+        answers = await super().join(*filter(takes, joins))
+        if len(answers) < len(joins):
+            raise Refused("the store refuses this")
+        return answers
+
+
+async def test_what_the_store_refuses_to_mark_holds_up_nothing_and_is_told_once(
+    autojump_clock: MockClock,
+) -> None:
+    store = Refusing()
+    scene = Scene(store)
+    a, b = await scene.begin()
+    store.refuses = {a.names.session_record(scene.names[3])}
+    async with trio.open_nursery() as nursery:
+        await nursery.start(a.rescorer.keep_marking)
+        await a.settle()
+        assert a.worklog.waiting == 0
+        scene.wait(STALE, a, b)
+        await look(b)
+        all_told((a, b), SESSIONS, 0)
+        for _ in range(3):
+            scene.wait(STALE, a, b)
+            await a.rescorer.rescore("sweep", scene.names)
+        all_told((a,), SESSIONS, 0)
+        store.refuses.clear()
+        await trio.sleep(5)
+        nursery.cancel_scope.cancel()
+    scene.wait(STALE, b)
+    await b.rescorer.rescore("sweep", scene.names)
+    all_told((a, b), SESSIONS, 0)
+
+
+def test_a_claim_tells_when_it_was_made_or_is_nobodys() -> None:
+    assert claimed_at(b"0000001700000000abc") == 1700000000
+    for strange in (b"", b"1700000000", b"x" * 40, b"-000001700000000", b"\xff" * 16):
+        assert claimed_at(strange) == 0
+    fields = [claim_field("p", b"1a"), claim_field("p", b"1a", 2), claim_field("p", b"1a", 3)]
+    assert len(set(fields)) == 3

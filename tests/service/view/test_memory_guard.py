@@ -1,0 +1,84 @@
+import pytest
+import trio
+
+from sidecar.service.observations.observations import Observation, Told
+from sidecar.service.view.memory_guard import LEAST, MemoryGuard
+
+MOST = 1000
+
+
+class Kept:
+    def __init__(self, limit: int, held: int) -> None:
+        self.limit = limit
+        self.held = held
+
+    def __len__(self) -> int:
+        return min(self.held, self.limit)
+
+
+class Notes:
+    def __init__(self) -> None:
+        self.told: list[Observation] = []
+
+    def record(self, observation: Observation) -> None:
+        self.told.append(observation)
+
+    def checked(self, verdict: str, context: str, seconds: float) -> None:
+        """No checks are made here."""
+
+
+class Guarded:
+    def __init__(self, *kept: Kept) -> None:
+        self.resident = 0
+        self.telemetry = Notes()
+        self.guard = MemoryGuard(
+            kept, most=MOST, resident=lambda: self.resident, telemetry=self.telemetry
+        )
+
+    def look(self, resident: int) -> None:
+        self.resident = resident
+        self.guard.look(MOST)
+
+
+async def test_near_the_limit_fewer_are_kept_and_never_fewer_than_a_few() -> None:
+    sessions, tokens = Kept(limit=5000, held=1600), Kept(limit=4000, held=9999)
+    guarded = Guarded(sessions, tokens)
+    guarded.look(899)
+    assert (sessions.limit, tokens.limit) == (5000, 4000)
+    guarded.look(901)
+    assert (sessions.limit, tokens.limit) == (1400, 3500)
+    for _ in range(99):
+        guarded.look(950)
+    assert (sessions.limit, tokens.limit) == (LEAST, LEAST)
+    (told,) = guarded.telemetry.told  # once a minute
+    assert told == Told(
+        event="memory-short",
+        fields={"resident_bytes": 901, "limit_bytes": MOST, "sessions": 1400},
+        warning=True,
+    )
+
+
+async def test_with_memory_to_spare_again_as_many_are_kept_as_at_the_start() -> None:
+    sessions = Kept(limit=5000, held=5000)
+    guarded = Guarded(sessions)
+    guarded.look(999)
+    guarded.look(800)
+    assert sessions.limit == 4375
+    for _ in range(9):
+        guarded.look(700)
+    assert sessions.limit == 5000
+
+
+@pytest.mark.parametrize("most", [None, 10])
+async def test_without_a_limit_nobody_looks(most: int | None, autojump_clock: object) -> None:
+    looks: list[int] = []
+
+    def resident() -> int:
+        looks.append(1)
+        return 0
+
+    guard = MemoryGuard((Kept(1, 1),), most=most, resident=resident, telemetry=Notes())
+    with trio.move_on_after(10.5):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(guard.run)
+    assert len(looks) == (0 if most is None else 10)

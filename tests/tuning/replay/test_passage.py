@@ -1,0 +1,54 @@
+"""Replay's triggers are the marks that the daemon logs and counts."""
+
+from hypothesis import given
+
+from sidecar.domain.evaluation.incremental import Stepper
+from sidecar.domain.facts.facts import Fact
+from sidecar.domain.policy.policy import Policy
+from sidecar.domain.session.fold import Surroundings
+from sidecar.domain.values.stamp import MICROSECONDS
+from sidecar.service.audit.entries import Known, Whose, tellings
+from sidecar.service.observations.observations import Marked
+from sidecar.tuning.replay.passage import Model, Moment, Passage, Trigger, Walker
+from sidecar.tuning.replay.tally import Silent
+from sidecar.tuning.replay.timeline import Life
+from tests.domain.evaluation.test_incremental import POLICIES, steps
+from tests.domain.random_policies import lives
+from tests.domain.scenes import WORLD, established, network_of
+
+
+class Triggers(Silent):
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str, bool]] = []
+
+    def triggered(self, trigger: Trigger) -> None:
+        demand = trigger.demand
+        self.seen.append((demand.policy, demand.signal, demand.report_only))
+
+
+@given(POLICIES, lives())
+def test_a_policy_triggers_when_the_daemon_tells_of_its_mark(
+    of: tuple[Policy, ...], facts: list[Fact]
+) -> None:
+    stepper = Stepper(of, WORLD, Surroundings("", network_of))
+    observer = Triggers()
+    walker = Walker(stepper, Model(), observer)
+    life = Life("s", "alice")
+    told: dict[str, bytes] = {}
+    marks: list[tuple[str, str, bool]] = []
+    passage: Passage | None = None
+    for step in steps([*established(), *facts]):
+        if passage is None:
+            around = stepper.surroundings("")
+            passage = Passage(stepper.fold("", step), around)
+        else:
+            passage.restless = stepper.step(passage.state, step, passage.around, passage.restless)
+        now = step[0].stamp.time
+        standing = walker.look(life, passage, Moment(now, "app", attack=False))
+        known = Known(Whose("s", "alice"), told, [policy.id for policy in stepper.policies])
+        for telling in tellings(known, passage.state, standing, now / MICROSECONDS):
+            told[telling.policy] = telling.value
+            if isinstance(telling.observation, Marked):
+                mark = telling.observation
+                marks.append((mark.policy, mark.signal, mark.report_only))
+        assert observer.seen == marks

@@ -1,0 +1,187 @@
+"""What is counted of a report-only policy, from a log and from metrics."""
+
+import io
+import json
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from sidecar.adapters.telemetry.logs import Lines
+from sidecar.adapters.telemetry.telemetry import Telemetry
+from sidecar.service.observations.observations import Marked, Observation, ReportedOnly
+from sidecar.tuning.trial.forecast import DAY, Change, Expectation, Expecting, Sample
+from sidecar.tuning.trial.trial_log import Other, WouldDecide, WouldMark, read_logged
+from sidecar.wire.settings.settings import Log, Settings
+
+
+def mark(session: str, policy: str = "p", signal: str = "network-change") -> Marked:
+    return Marked(
+        session=session,
+        subject=f"user of {session}",
+        policy=policy,
+        signal=signal,
+        text="why",
+        since=0.0,
+        report_only=True,
+    )
+
+
+def call(answered: str, decision: str, policy: str = "p") -> ReportedOnly:
+    return ReportedOnly(
+        session="s1", subject="ada", policy=policy, decision=decision, answered=answered
+    )
+
+
+SAID: tuple[Observation, ...] = (
+    mark("s1"),
+    mark("s2"),
+    mark("s1", signal="risk-signal"),
+    mark("s3", policy="other"),
+    Marked(session="s4", subject="eve", policy="p", signal="policy", text="", since=0.0),
+    call("allow", "step_up"),
+    call("allow", "step_up"),
+    call("allow", "deny"),
+    call("step_up", "step_up"),
+    call("allow", "deny", policy="other"),
+)
+COUNTED = Expectation(
+    policy="p",
+    begins=1000.0,
+    ends=1000.0 + 2 * DAY,
+    marks=3,
+    signals={"network-change": 2, "risk-signal": 1},
+    changes=(
+        Change("allow", "step_up", 2),
+        Change("allow", "deny", 1),
+        Change("step_up", "step_up", 1),
+    ),
+)
+
+
+class Daemon:
+    """What a daemon would log and count of what was said, over two days."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self._file = io.BytesIO()
+        self.telemetry = Telemetry(
+            Settings(log=Log(checks=True)), Lines(self._file), lambda: self.now
+        )
+        for observation in SAID:
+            self.telemetry.record(observation)
+        self.now += 2 * DAY
+        self.telemetry.record(mark("s9", policy="other"))
+
+    @property
+    def log(self) -> list[bytes]:
+        return self._file.getvalue().splitlines()
+
+    @property
+    def samples(self) -> list[Sample]:
+        text = self.telemetry.expose().body.decode()
+        families = text_string_to_metric_families(text)
+        found = [Sample(s.name, s.labels, s.value) for family in families for s in family.samples]
+        started = "process_start_time_seconds"
+        return [sample for sample in found if sample.name != started] + [
+            Sample(started, {}, 1000.0)
+        ]
+
+
+def test_a_log_is_counted_with_sessions_and_users() -> None:
+    expecting = Expecting("p")
+    for line in Daemon().log:
+        told = read_logged(line)
+        assert told is not None
+        expecting.logged(told)
+    found = expecting.finish()
+    assert (found.sessions, found.users) == (2, 3)
+    assert found.marks_a_day == pytest.approx(1.5)
+    assert (found.calls_a_day("step_up"), found.calls_a_day("deny")) == (1.0, 0.5)
+    assert found.known
+    without_names = Expectation(**{f: getattr(found, f) for f in FIELDS})
+    assert without_names == COUNTED
+
+
+FIELDS = ("policy", "begins", "ends", "marks", "signals", "changes")
+
+
+def test_metrics_count_the_same() -> None:
+    expecting = Expecting("p")
+    expecting.scraped(Daemon().samples, 1000.0 + 2 * DAY)
+    assert expecting.finish() == COUNTED
+
+
+def test_several_pods_add_up() -> None:
+    expecting = Expecting("p")
+    for _ in range(2):
+        expecting.scraped(Daemon().samples, 1000.0 + 2 * DAY)
+    assert expecting.finish().marks == 2 * COUNTED.marks
+
+
+def test_of_a_policy_that_was_never_there_nothing_is_known() -> None:
+    expecting = Expecting("unheard-of")
+    expecting.scraped(Daemon().samples, 2000.0)
+    for line in Daemon().log:
+        told = read_logged(line)
+        assert told is not None
+        expecting.logged(told)
+    found = expecting.finish()
+    assert not found.known
+    assert (found.sessions, found.users) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"Nov 24 10:00:00 pod kernel: hello",
+        b"{}",
+        b'{"time":"soon","level":"info","event":"checked"}',
+        b'{"time":7,"level":"info","event":"checked"}',
+        b"\xff\xfe",
+    ],
+)
+def test_lines_of_others_are_passed_over(line: bytes) -> None:
+    assert read_logged(line) is None
+
+
+def test_a_line_says_what_it_says() -> None:
+    head = {"time": "1970-01-01T00:00:01Z", "level": "info", "policy": "p", "session": "s"}
+    marked = {**head, "event": "session-would-be-marked", "signal": "x", "subject": "u"}
+    decided = {**head, "event": "would-have-decided", "decision": "deny", "answered": "step_up"}
+    other = {**head, "event": "session-marked"}
+    lines = [read_logged(json.dumps(line).encode()) for line in (marked, decided, other)]
+    assert lines == [
+        WouldMark(1.0, "p", "s", "u", "x"),
+        WouldDecide(1.0, "p", "s", "", "step_up", "deny"),
+        Other(1.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("marks", "least", "most"),
+    # The exact interval of Poisson's counts, by the quantiles of chi-squared.
+    [(0, 0.0, 3.69), (1, 0.025, 5.57), (3, 0.62, 8.77), (10, 4.80, 18.39), (100, 81.4, 121.6)],
+)
+def test_it_is_said_between_which_rates_the_true_one_lies(
+    marks: int, least: float, most: float
+) -> None:
+    told = Expectation("p", 0.0, DAY, marks, {}, ())
+    below, above = told.marks_a_day_between
+    assert below == pytest.approx(least, rel=0.06, abs=0.02)
+    assert above == pytest.approx(most, rel=0.06)
+    assert below <= told.marks_a_day <= above
+
+
+def test_a_line_that_stands_for_several_marks_counts_them_all() -> None:
+    expecting = Expecting("p")
+    for more in ("", ', "and": 41'):
+        line = (
+            '{"time": "2026-11-30T00:00:00Z", "level": "info", "event": "session-would-be-marked",'
+            f' "policy": "p", "session": "s", "subject": "u", "signal": "x"{more}}}'
+        )
+        logged = read_logged(line.encode())
+        assert logged is not None
+        expecting.logged(logged)
+    told = expecting.finish()
+    assert (told.marks, told.sessions, told.all_named) == (43, 1, False)
