@@ -1,7 +1,8 @@
 # ruff: noqa: INP001 - a script, no package
 """Writes the configuration reference from the settings' own docstrings, comments and defaults.
 
-And the tables of powers, of warnings and of the rights at the store from their descriptions.
+And the tables of powers, of warnings, of the rights at the store and of the rooms of the code from
+their descriptions.
 `python docs/generate.py` writes all; tests see to it that the pages in the repository are current.
 """
 
@@ -35,6 +36,8 @@ from sidecar.wire.yaml.tree import Problems
 PAGE = Path(__file__).parent / "reference" / "configuration.md"
 SOURCES = Path(__file__).parent / "sources.md"
 STORE = Path(__file__).parent / "store.md"
+ARCHITECTURE = Path(__file__).parent / "architecture.md"
+CODE = Path(__file__).parents[1] / "sidecar"
 PROVIDERS = Path(__file__).parent / "providers" / "README.md"
 WARNINGS = Path(__file__).parent / "reference" / "warnings.md"
 WARNINGS_HEAD = """\
@@ -320,6 +323,27 @@ def _replaced(page: Path, name: str, content: str) -> str:
     return f"{before}{begin}\n{content}\n{end}{after}"
 
 
+FLOORS = (
+    *("cli", "demo", "tuning", "daemon", "shared_signals", "entra"),
+    *("adapters", "service", "wire", "domain", "client"),
+)
+
+
+def architecture_page() -> str:
+    """Return the page of the architecture, with its map of rooms."""
+    rows = ["| room | what it is for |", "| --- | --- |"]
+    for floor in FLOORS:
+        rooms = sorted(path.parent for path in (CODE / floor).rglob("__init__.py"))
+        rows += [_row(room.relative_to(CODE).as_posix(), room) for room in rooms]
+    return _replaced(ARCHITECTURE, "rooms", "\n".join(rows))
+
+
+def _row(name: str, folder: Path) -> str:
+    text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))) or ""
+    purpose = " ".join(text.partition("\n\n")[0].split())
+    return f"| [`{name}`](../sidecar/{name}) | {purpose} |"
+
+
 def warnings_page() -> str:
     """Return the page of warnings, each with its meaning and its cure."""
     parts = [WARNINGS_HEAD]
@@ -343,6 +367,7 @@ def main() -> int:
     SOURCES.write_text(sources_page(), encoding="utf-8")
     WARNINGS.write_text(warnings_page(), encoding="utf-8")
     STORE.write_text(store_page(), encoding="utf-8")
+    ARCHITECTURE.write_text(architecture_page(), encoding="utf-8")
     PROVIDERS.write_text(providers_page(), encoding="utf-8")
     return 0
 

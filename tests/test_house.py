@@ -69,6 +69,24 @@ def test_a_module_begins_with_what_it_is(module: Path) -> None:
     assert ast.get_docstring(ast.parse(module.read_text()))
 
 
+ROOMS = sorted({module.parent for module in MODULES})
+MOST = 12
+WHOLE = {"cli", "client", "demo"}
+"""A command is a module; what apps import, and the demo, are read from their first page on."""
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=name_of)
+def test_a_room_holds_no_more_than_can_be_seen_at_once(room: Path) -> None:
+    modules = [path for path in room.glob("*.py") if path.name != "__init__.py"]
+    assert room.name in WHOLE or len(modules) <= MOST
+
+
+def test_each_room_is_on_the_map() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    for room in ROOMS[1:]:
+        assert f"| [`{room.relative_to(ROOT / 'sidecar')}`]" in page
+
+
 def test_no_file_names_a_package_registry() -> None:
     assert not [name_of(path) for path, text in texts() if REGISTRIES.search(text)]
 

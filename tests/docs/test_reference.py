@@ -31,6 +31,12 @@ def test_the_page_of_warnings_is_current() -> None:
     )
 
 
+def test_the_map_of_the_rooms_is_current() -> None:
+    assert generate.ARCHITECTURE.read_text() == generate.architecture_page(), (
+        "run `python docs/generate.py`"
+    )
+
+
 def test_the_configuration_reference_has_every_section() -> None:
     page = generate.page()
     for member in struct_type(Settings).fields:
