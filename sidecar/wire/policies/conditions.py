@@ -41,7 +41,7 @@ from sidecar.wire.yaml.tree import Listing, Node, Scalar, Table, shown
 
 FASTEST = 1_000_000.0
 ANONYMIZERS = frozenset({"vpn", "tor", "hosting", "public-proxy", "residential-proxy", "anonymous"})
-"""The flags of `domain.location.Place.anonymizer`."""
+"""The flags of `domain.values.location.Place.anonymizer`."""
 
 STRICT = "strict"
 REPORTED = "reported"

@@ -1,5 +1,5 @@
 #!lua
--- Appends to a queue that several may work on (`sidecar.service.store.Append`).
+-- Appends to a queue that several may work on (`sidecar.service.ports.store.Append`).
 --
 -- KEYS  queue
 -- ARGV  payload, bound, group ('' for a queue that is only kept and read)

@@ -1,5 +1,5 @@
 #!lua
--- Shared work (`sidecar.service.backlog`): a stream, its one group, and what has been counted.
+-- Shared work (`sidecar.service.audit.backlog`): a stream, its one group, and what has been counted.
 -- tests/contracts/test_backlog.py holds this to the fake that the services are tested with.
 --
 -- KEYS  the stream of items, the hash of counts

@@ -1,5 +1,5 @@
 #!lua
--- Claims what others have taken from a queue and not finished (`sidecar.service.store.Claim`).
+-- Claims what others have taken from a queue and not finished (`sidecar.service.ports.store.Claim`).
 --
 -- KEYS  queue
 -- ARGV  idle (ms), count, group

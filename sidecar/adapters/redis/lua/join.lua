@@ -1,5 +1,5 @@
 #!lua
--- `sidecar.domain.lattice.join`, done where the record lies; tests/contracts/test_store.py holds
+-- `sidecar.domain.values.lattice.join`, done where the record lies; tests/contracts/test_store.py holds
 -- the two together. BOUNDS is filled in from that module when the script is loaded.
 --
 -- KEYS  record, index..., [the index whose members are asked for]
