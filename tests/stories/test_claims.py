@@ -100,8 +100,9 @@ def test_whose_groups_nobody_tells_is_taken_for_a_member_and_told_why(
 
 def test_what_is_known_stays_and_other_groups_are_not_assumed(finance: Pods) -> None:
     user, session = unique("user"), unique("session")
-    assert decision(finance, token(user, session, groups=["staff"])) == "allow"
-    assert decision(finance, token(user, session, jti="later")) == "allow"
+    at = int(now()) - 60  # one sign-in, whatever the second in which a token is made
+    assert decision(finance, token(user, session, groups=["staff"], auth_time=at)) == "allow"
+    assert decision(finance, token(user, session, jti="later", auth_time=at)) == "allow"
 
 
 def test_only_an_empty_list_of_a_later_token_empties_and_an_older_one_restores_nothing(
@@ -109,11 +110,14 @@ def test_only_an_empty_list_of_a_later_token_empties_and_an_older_one_restores_n
 ) -> None:
     user, session = unique("user"), unique("session")
     at = int(now())
-    listed = token(user, session, groups=["finance"], iat=at - 20)
-    assert decision(finance, listed) == "step_up"
-    assert decision(finance, token(user, session, groups=[], iat=at - 30)) == "step_up"
-    assert decision(finance, token(user, session, groups=[], iat=at - 10)) == "allow"
-    assert decision(finance, token(user, session, groups=["finance"], iat=at - 15)) == "allow"
+
+    def listing(*groups: str, ago: int) -> str:
+        return token(user, session, groups=[*groups], iat=at - ago, auth_time=at - 60)
+
+    assert decision(finance, listing("finance", ago=20)) == "step_up"
+    assert decision(finance, listing(ago=30)) == "step_up"
+    assert decision(finance, listing(ago=10)) == "allow"
+    assert decision(finance, listing("finance", ago=15)) == "allow"
 
 
 def test_what_the_tokens_of_one_sign_in_tell_adds_up_and_a_later_sign_in_begins_anew(
@@ -121,9 +125,13 @@ def test_what_the_tokens_of_one_sign_in_tell_adds_up_and_a_later_sign_in_begins_
 ) -> None:
     user, session = unique("user"), unique("session")
     at = int(now())
-    assert decision(finance, token(user, session, groups=["finance"], iat=at - 30)) == "step_up"
-    assert decision(finance, token(user, session, groups=["staff"], iat=at - 20)) == "step_up"
-    assert decision(finance, token(user, session, age=5, groups=["staff"], iat=at)) == "allow"
+
+    def listing(group: str, ago: int, signed_in: int) -> str:
+        return token(user, session, groups=[group], iat=at - ago, auth_time=at - signed_in)
+
+    assert decision(finance, listing("finance", 30, 60)) == "step_up"
+    assert decision(finance, listing("staff", 20, 60)) == "step_up"
+    assert decision(finance, listing("staff", 0, 5)) == "allow"
 
 
 @pytest.mark.parametrize(

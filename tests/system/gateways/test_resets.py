@@ -1,13 +1,14 @@
 """One client's resets concern no other's calls, though both are asked about on one connection."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import h2.config
 import h2.connection
 import pytest
 
 from tests.adapters.servers import Server
-from tests.stories.running import token, unique
+from tests.stories.running import eventually, token, unique
 from tests.system.gateways.programs import GATEWAYS
 from tests.system.gateways.stack import Stack, bearer, standing
 from tests.system.gateways.tunnels import Link
@@ -37,13 +38,25 @@ def resets() -> bytes:
     return end.data_to_send()
 
 
+def links(port: int) -> set[str]:
+    """The addresses of whoever is connected to a port."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return {line[2] for line in lines if line[1].endswith(f":{port:04X}") and line[3] == "01"}
+
+
 def test_another_clients_calls_are_answered(stack: Stack) -> None:
     allowed = bearer(token(unique("user"), unique("session")))
     flood = resets()
-    statuses = []
+    assert stack.get("/public/x", allowed).status == 200
+    before = links(stack.ports.grpc)
+    assert before
     for _ in range(12):
         with Link(stack.ports.gateway) as link:
             link.send(flood)
-            statuses.append(stack.get("/public/x", allowed).status)
-    assert statuses == [200] * len(statuses)
+            # On a busy machine the time that Envoy gives a check may be over: that ends no link.
+            answered = eventually(
+                lambda: stack.get("/public/x", allowed).status, lambda status: status == 200
+            )
+            assert answered == 200
+    assert before <= links(stack.ports.grpc)
     assert stack.sidecar.metric(COUNTED) > 0
