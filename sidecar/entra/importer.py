@@ -1,7 +1,7 @@
 """Exports of Microsoft Entra ID's Conditional Access to policies and settings of ours.
 
 What is imported means the same, or it is said what does not and the policy is not enforced
-(`entra_policy`). Every part of the input is carried over or reported (`entra_ledger`), and what is
+(`conversion`). Every part of the input is carried over or reported (`ledger`), and what is
 written is read back with the readers that the daemon uses.
 """
 

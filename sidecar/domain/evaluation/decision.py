@@ -28,7 +28,7 @@ class Decision(msgspec.Struct, frozen=True):
     `acr_values` and `max_age` (seconds) are what the identity provider must be asked for;
     `pending` tells of marks in other contexts than the call's, and of those that do not bind yet;
     `contexts` are those of the call that ask. `spends`: it passes if it is the one to spend its
-    proof, see `spending`.
+    proof, see `single_use`.
     """
 
     verdict: Verdict

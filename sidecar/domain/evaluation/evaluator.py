@@ -263,7 +263,7 @@ class Evaluator:
         """Fold facts older than the checkpoint.
 
         Sign-ins and revocations count, and a sticky policy judges them as of their own time. What
-        is still the latest of its kind moves its register, too (`lateness`).
+        is still the latest of its kind moves its register, too (`late_facts`).
         """
         moment = facts[0].stamp.time
         for fact in facts:

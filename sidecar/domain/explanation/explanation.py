@@ -1,6 +1,6 @@
 """Why a call gets what it gets, as values: every policy, every condition, every term of the score.
 
-`explaining` makes them from the evaluator's own findings. Times are seconds since the epoch; a
+`explain` makes them from the evaluator's own findings. Times are seconds since the epoch; a
 `since` of None means from the start of the session.
 """
 

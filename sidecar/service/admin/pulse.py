@@ -1,6 +1,6 @@
 """Whether the store takes the writes of a process that holds no view, as `sidecar transmit` is one.
 
-Those that do hold one write a sign of life, and look for what is lost: see `guarding`.
+Those that do hold one write a sign of life, and look for what is lost: see `store_epoch`.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """What is found of a session is recorded for those outside that want to know, before it is told.
 
 The order matters. First the announcement is recorded, under an id that follows from what it says;
-then the telling is claimed (see `telling`). A sidecar that dies in between leaves the claim to
+then the telling is claimed (see `entries`). A sidecar that dies in between leaves the claim to
 another, which records the same announcement again, and the record knows it: so everything that
 was claimed has been recorded, and nothing is recorded twice in a row.
 """

@@ -2,7 +2,7 @@
 
 Enforcement does not wait for this: every sidecar that serves a session derives its standing from
 the facts themselves as their news arrives. Here each session that an event touches is read, put
-together and told of (see `telling`), in batches, by the sidecar that took the event.
+together and told of (see `entries`), in batches, by the sidecar that took the event.
 """
 
 import operator

@@ -2,7 +2,7 @@
 
 Theory. Whoever writes a claim first tells; all others find it taken. The claim alone would tell
 nothing twice and lose what its owner, killed in between, had not told yet. So what was told is
-marked as such in the record, once it is in the log (`telling`), and a claim without that mark that
+marked as such in the record, once it is in the log (`entries`), and a claim without that mark that
 is older than `STALE` is nobody's: the next turn of it is claimed in the same way, and what is then
 told says that it may have been told before (`again`).
 

@@ -8,7 +8,7 @@ that comes to judge by another one asks for it, in a record that all share; the 
 asked for is the current one. All sidecars of that generation then share the work, as a backlog:
 whoever takes the item that says where to read on replaces it by a page of sessions and by the
 next such item. So the sessions are listed once, each page is looked at by one sidecar, and what
-one that died had taken is taken by another. As telling is a join (see `telling`), a session that
+one that died had taken is taken by another. As telling is a join (see `entries`), a session that
 is looked at twice is told of once.
 
 It gives way: it rests as long as it worked, and for as long as fresh signals wait.

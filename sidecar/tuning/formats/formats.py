@@ -1,7 +1,7 @@
 """The formats of recordings that are not ours: what each record becomes, or why it is left out.
 
 A format is a function from a record, as its vendor exports it, to records in our own form
-(`recordings`), which reads them: so places, times and names have one reader, whatever they came in.
+(`occurrences`), which reads them: so places, times and names have one reader, whatever they came in.
 `recognise` tells a format by what stands in a recording.
 """
 

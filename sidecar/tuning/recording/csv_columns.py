@@ -137,7 +137,7 @@ def _column(leaves: Leaves, member: str, node: Node) -> Column | None:
 def rows(
     lines: Iterable[str], columns: Sequence[Column], file: str, map_file: str
 ) -> Iterator[tuple[int, Row | UnreadableRow]]:
-    """The rows of a CSV file as objects for `recordings.read`, each with its line.
+    """The rows of a CSV file as objects for `occurrences`, each with its line.
 
     Raises ConfigError where the map names a column that the head does not have.
     """
@@ -245,7 +245,7 @@ def _conversion(column: Column) -> Callable[[str], object]:
     if column.member in _LISTS or _FREE.fullmatch(column.member):
         return lambda text: [text]
     if column.member == "time":
-        return _number  # a date stays text, which `recordings` reads
+        return _number  # a date stays text, which `occurrences` reads
     if column.member in _WHOLE:
         return _whole
     if column.member in _NUMBERS:

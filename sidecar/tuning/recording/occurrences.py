@@ -10,7 +10,7 @@ A line is one of
   tells the address, the device, the groups and the sign-in -, `session-marked` is kept to be held
   against the replay, and all others are passed over.
 
-Times are read by `recorded_times`, places by `place_values`. The format is told in docs/replay.md.
+Times are read by `times`, places by `place_values`. The format is told in docs/replay.md.
 """
 
 import hashlib

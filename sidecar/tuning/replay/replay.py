@@ -40,7 +40,7 @@ class Outcome(NamedTuple):
 
 
 class Replay:
-    """A replay under way. Occurrences must come in the order of their stamps (`replay_order`)."""
+    """A replay under way. Occurrences must come in the order of their stamps (`ordering`)."""
 
     def __init__(  # noqa: PLR0913 - one place wires it
         self,

@@ -1,4 +1,4 @@
-"""What happens in a replay, counted. `replay_figures` makes the report of it."""
+"""What happens in a replay, counted. `figures` makes the report of it."""
 
 import datetime as dt
 import zoneinfo

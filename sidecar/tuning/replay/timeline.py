@@ -75,7 +75,7 @@ class Life:
         self.expires_at = 0
         self.known: dict[str, object] = {}
         self.attacked = False
-        self.passages: list[Any] = []  # of `replay_passage`, which knows this module
+        self.passages: list[Any] = []  # of `passage`, which knows this module
 
 
 class Delivery(NamedTuple):

@@ -1,4 +1,4 @@
-"""The JSON Schema of scenario files, as `scenariofile` reads them."""
+"""The JSON Schema of scenario files, as `files` reads them."""
 
 from typing import Any, TypeAlias
 

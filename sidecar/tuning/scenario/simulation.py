@@ -1,7 +1,7 @@
 """Sessions acted out in virtual time: facts are gathered as the daemon gathers them, and folded.
 
 A rehearsal has no time of its own: everything that happens is given its moment. What it is told
-joins the records of users, devices and sessions as events do (`meaning`), and how a session then
+joins the records of users, devices and sessions as events do (`from_signal`), and how a session then
 stands is the evaluator's word.
 """
 

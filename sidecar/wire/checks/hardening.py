@@ -1,7 +1,7 @@
 """What a configuration allows that makes a deployment weak: findings, each with a name.
 
 `run` can use all of it, so that none of it is an error: somebody may have a reason, which
-`warnings.accept` states by the name. What `run` cannot use is refused elsewhere (`coherence`).
+`warnings.accept` states by the name. What `run` cannot use is refused elsewhere (`cross_checks`).
 """
 
 import ipaddress

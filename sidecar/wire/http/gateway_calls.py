@@ -11,7 +11,7 @@ header that comes twice was sent by the client as well, and the call is refused.
 | envoy | the request's own | `Host` | what follows `/v1/ext_authz` |
 | none | - | - | - |
 
-A method or host that is not told stays empty, and `paths.Routes` then takes it for any. So does the
+A method or host that is not told stays empty, and `Routes` then takes it for any. So does the
 method of a call with `_method` in its query: the app may run another one than was told. A path
 that is not told is an error: with a gateway that was set up wrongly, every call would be routine.
 With `none` and `envoy` only `X-Auth-Context` counts on `/v1/check`, and a call without it is an

@@ -44,7 +44,7 @@ class Unasked:
             return None
         if self._public.covers(unquote(original.path)):
             return Exemption.PUBLIC
-        # With one that may be overridden in the query none is told: `forwarded` sees to that.
+        # With one that may be overridden in the query none is told: `gateway_calls` sees to that.
         if any(map(_OVERRIDING.fullmatch, request.headers)):
             return None  # nobody here knows which method the app will run
         if original.method in self._methods:

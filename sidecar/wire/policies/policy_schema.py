@@ -1,4 +1,4 @@
-"""The JSON Schema of policy files, as `policyfile` reads them."""
+"""The JSON Schema of policy files, as `policy_files` reads them."""
 
 from typing import Any, TypeAlias
 

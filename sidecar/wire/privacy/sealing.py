@@ -1,6 +1,6 @@
 """What the store holds in place of names and facts where identifiers are keyed.
 
-The daemon goes on speaking of keys, fields and values as `naming` and `records` have them; a
+The daemon goes on speaking of keys, fields and values as `keys` and `records` have them; a
 `Form` is how they are written down. There is the plain form, and one for each privacy key:
 
     PREFIX:{uID.NAME}:s:NAME  a key: ID is the privacy key's, a NAME the digest, enciphered. It is

@@ -1,6 +1,6 @@
 """Routes that match some of the same calls, each pair with a call that shows it.
 
-All routes that match a call add up (`paths`), which an author who thinks of the narrowest one may
+All routes that match a call add up (`routes`), which an author who thinks of the narrowest one may
 not expect: `lint` tells of it. Only templates are looked at, so it costs no calls.
 """
 

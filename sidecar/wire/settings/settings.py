@@ -1,4 +1,4 @@
-"""The configuration as values: `config` reads them from YAML and the environment.
+"""The configuration as values: `reading` reads them from YAML and the environment.
 
 Every struct's docstring and every field's comment becomes the configuration reference.
 Durations are seconds.

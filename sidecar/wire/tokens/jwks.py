@@ -130,7 +130,7 @@ def _key(jwk: object) -> Key | None:
 
 
 def signed_by(jws: str, algorithm: str, key: PublicKey) -> bool:
-    """Whether this key, one for the algorithm, signed a compact JWS that `tokens.jws` has read."""
+    """Whether this key, one for the algorithm, signed a compact JWS that `jws` has read."""
     signed, _, signature = jws.rpartition(".")
     raw = base64.urlsafe_b64decode(signature + "=" * (-len(signature) % 4))
     return bool(JWS.get_algorithm_by_name(algorithm).verify(signed.encode(), key, raw))

@@ -405,4 +405,4 @@ READERS: Mapping[Kind, Callable[[Plain], Plain]] = {
     Kind.ORIGIN: origin,
     Kind.PUBLIC: public,
 }
-"""How each kind is read. `config` replaces those that depend on more than the value."""
+"""How each kind is read. `config.reading` replaces those that depend on more than the value."""

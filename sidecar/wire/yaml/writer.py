@@ -1,4 +1,4 @@
-"""Trees of plain values to YAML that people can read and `positions` reads back as the same.
+"""Trees of plain values to YAML that people can read and `tree` reads back as the same.
 
 Short lists and mappings stand in one line; values that `labels` knows get a comment behind them.
 """
