@@ -4,13 +4,15 @@ import argparse
 import json
 import os
 import ssl
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import quote
 
 import httpx
+import msgspec
 
 from sidecar.adapters.http.causes import why
 from sidecar.cli.exit_status import NEGATIVE, Stop
@@ -18,6 +20,10 @@ from sidecar.cli.socket_options import address, plain, seconds
 from sidecar.domain.values.causes import words_of
 
 DEFAULT_URL = "http://127.0.0.1:9090"
+LONGEST = 64 * 1024 * 1024
+"""Bytes that are read of an answer."""
+_LONGEST_DETAIL = 2000
+_ANOTHER = "Is --url the admin listener of a sidecar, of a version like this one?"
 
 
 def in_path(name: str) -> str:
@@ -57,10 +63,7 @@ class _Answer(dict[str, Any]):
         self._command = command
 
     def __missing__(self, name: str) -> Any:
-        raise Stop(
-            f"sidecar {self._command}: what answers tells no `{plain(name)}`",
-            "Is --url the admin listener of a sidecar, of a version like this one?",
-        )
+        raise Stop(f"sidecar {self._command}: what answers tells no `{plain(name)}`", _ANOTHER)
 
 
 class AdminClient:
@@ -70,9 +73,11 @@ class AdminClient:
         self._command = command
         self._client = client
 
-    def get(self, path: str, query: Mapping[str, Any]) -> dict[str, Any]:
-        """What it answers, as JSON. Raises `Stop`."""
-        return self.ask("GET", path, query)
+    def get(
+        self, path: str, query: Mapping[str, Any], shape: type = dict[str, Any]
+    ) -> dict[str, Any]:
+        """What it answers, as JSON of this shape. Raises `Stop`."""
+        return self.ask("GET", path, query, shape=shape)
 
     def ask(
         self,
@@ -80,23 +85,50 @@ class AdminClient:
         path: str,
         query: Mapping[str, Any],
         body: Mapping[str, Any] | None = None,
+        shape: type = dict[str, Any],
     ) -> dict[str, Any]:
         """As `get`, by another method, and perhaps with a body."""
-        content, headers = b"", {}
+        content, headers = b"", {"Accept-Encoding": "identity"}
         if body is not None:  # as ASCII: what is no text is for the daemon to refuse
-            content, headers = json.dumps(body).encode(), {"Content-Type": "application/json"}
-        response = self._client.request(
+            content = json.dumps(body).encode()
+            headers["Content-Type"] = "application/json"
+        with self._client.stream(
             method, path, params=query, content=content, headers=headers
-        )
-        try:
-            body = response.json()
-        except ValueError:
-            body = None
-        if response.status_code == 200 and isinstance(body, dict):
-            return _Answer(body, self._command)
-        detail = plain(str(body.get("detail", ""))) if isinstance(body, dict) else ""
+        ) as response:
+            answer = _decoded(self._whole(response))
+        if response.status_code != 200:
+            told = answer.get("detail", "") if isinstance(answer, dict) else ""
+            self._refused(path, response.status_code, plain(str(told))[:_LONGEST_DETAIL])
+        return self._told(answer, shape)
+
+    def _whole(self, response: httpx.Response) -> bytes:
+        """The body as it came; empty for one that is too long."""
+        patience = self._client.timeout.read
+        until = time.monotonic() + (patience or 0)
+        whole = bytearray()
+        for piece in response.iter_raw():
+            whole += piece
+            if len(whole) > LONGEST:
+                return b""
+            if time.monotonic() > until:
+                raise httpx.ReadTimeout("")
+        return bytes(whole)
+
+    def _told(self, answer: object, shape: type) -> dict[str, Any]:
         name = f"sidecar {self._command}"
-        match response.status_code:
+        if not isinstance(answer, dict):
+            raise Stop(f"{name}: what answers tells no JSON object", _ANOTHER)
+        try:
+            msgspec.convert(answer, shape)
+        except msgspec.ValidationError as error:
+            raise Stop(
+                f"{name}: what answers is another's: {plain(str(error))}", _ANOTHER
+            ) from error
+        return _Answer(answer, self._command)
+
+    def _refused(self, path: str, status: int, detail: str) -> NoReturn:
+        name = f"sidecar {self._command}"
+        match status:
             case 401:
                 raise Stop(f"{name}: this is not the daemon's admin credential")
             case 404 if path.count("/") > 2 and detail not in {"", "there is nothing here"}:
@@ -110,7 +142,7 @@ class AdminClient:
                 raise Stop(f"{name}: {detail}")
             case 409:
                 raise Stop(f"{name}: {detail}", status=NEGATIVE)
-            case status:
+            case _:
                 raise Stop(f"{name}: status {status}: {detail}", status=NEGATIVE)
 
 
@@ -132,6 +164,14 @@ def asking_admin(command: str, arguments: argparse.Namespace) -> Iterator[AdminC
             f"sidecar {command}: nobody answers at {plain(arguments.url)} ({why(error)})",
             "Name the admin listener with --url; it is on where `admin.enabled` is true.",
         ) from error
+
+
+def _decoded(body: bytes) -> object:
+    """What JSON says; None for what is none."""
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None
 
 
 def _authorities(file: str | None) -> ssl.SSLContext | bool:

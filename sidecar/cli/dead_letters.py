@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sidecar.cli.actions import add_action
+from sidecar.cli.admin_answers import Letters
 from sidecar.cli.admin_client import AdminClient, add_admin, asking_admin, in_path
 from sidecar.cli.exit_status import DONE, NEGATIVE, Stop
 from sidecar.cli.socket_options import plain, print_json
@@ -93,7 +94,7 @@ def _letters(client: AdminClient) -> Iterator[dict[str, Any]]:
     cursor = ""
     while True:
         query: dict[str, Any] = {"limit": _PAGE, **({"cursor": cursor} if cursor else {})}
-        page = client.get("/v1/dead-letters", query)
+        page = client.get("/v1/dead-letters", query, Letters)
         yield from page["letters"]
         cursor = page.get("cursor", "")
         if not cursor:

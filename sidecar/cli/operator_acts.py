@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from sidecar.cli.admin_answers import Act, Detail, Page
 from sidecar.cli.admin_client import AdminClient, add_admin, asking_admin, in_path
 from sidecar.cli.exit_status import DONE, NEGATIVE, Stop
 from sidecar.cli.socket_options import plain, print_json, seconds
@@ -65,7 +66,7 @@ def do(arguments: argparse.Namespace, act: str, done: str, more: Mapping[str, An
         body |= {"wait": "everywhere", "timeout": arguments.wait}
         arguments.timeout += arguments.wait
     with asking_admin(act, arguments) as client:
-        answer = client.ask("POST", f"{path}/{act}", {}, body)
+        answer = client.ask("POST", f"{path}/{act}", {}, body, Act)
         if arguments.json:
             print_json(answer)
         else:
@@ -122,25 +123,25 @@ def _left(client: AdminClient, answer: Mapping[str, Any], path: str) -> Iterator
     """Say of each session what is excused, and what still asks for something."""
     try:
         if answer["on"] == "session":
-            found = client.get(path, {})
+            found = client.get(path, {}, Detail)
             summaries = [found.get("summary") or {}, *(found.get("others") or ())]
         else:
             query = {answer["on"]: answer["name"], "issuer": answer["issuer"], "limit": _SHOWN}
-            summaries = client.get("/v1/sessions", query)["sessions"]
+            summaries = client.get("/v1/sessions", query, Page)["sessions"]
     except Stop:
         return  # it is done; what is left cannot be looked at now
     for summary in summaries:
         if summary.get("issuer") != answer["issuer"]:
             continue
         for text in summary.get("cleared") or ():
-            yield f"  {summary['session']}: excused until it is said anew: {text}"
+            yield f"  {summary.get('session')}: excused until it is said anew: {text}"
         if summary["standing"] == "revoked":
-            yield f"  {summary['session']}: is revoked, until a later sign-in"
+            yield f"  {summary.get('session')}: is revoked, until a later sign-in"
         if summary["standing"] != "step_up":
             continue
         for mark in summary.get("marks") or ():
             if not mark.get("report_only"):
-                yield f"  {summary['session']}: still asks: {mark['policy']}: {mark['text']}"
+                yield f"  {summary.get('session')}: still asks: {mark['policy']}: {mark['text']}"
 
 
 def _sessions(answer: Mapping[str, Any]) -> str:

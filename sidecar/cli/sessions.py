@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
+from sidecar.cli.admin_answers import Detail, Page, Progress
 from sidecar.cli.admin_client import AdminClient, add_admin, asking_admin, in_path
 from sidecar.cli.exit_status import DONE, Stop
 from sidecar.cli.socket_options import plain, print_json
@@ -83,7 +84,7 @@ def _list(client: AdminClient, arguments: argparse.Namespace) -> int:
     more = True
     for _ in range(_ENOUGH_PAGES):
         left = arguments.limit - len(sessions)
-        page = client.get("/v1/sessions", {**query, "limit": min(left, 1000)})
+        page = client.get("/v1/sessions", {**query, "limit": min(left, 1000)}, Page)
         sessions += page["sessions"]
         query["cursor"] = page.get("cursor", "")
         more = bool(query["cursor"])
@@ -110,7 +111,7 @@ def _row(session: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _show(client: AdminClient, arguments: argparse.Namespace) -> int:
-    session = client.get(f"/v1/sessions/{in_path(arguments.session)}", {})
+    session = client.get(f"/v1/sessions/{in_path(arguments.session)}", {}, Detail)
     if arguments.json:
         print_json(session)
         return DONE
@@ -121,7 +122,7 @@ def _show(client: AdminClient, arguments: argparse.Namespace) -> int:
 
 
 def _rescore_status(client: AdminClient, arguments: argparse.Namespace) -> int:
-    progress = client.get("/v1/rescore", {})
+    progress = client.get("/v1/rescore", {}, Progress)
     if arguments.json:
         print_json(progress)
         return DONE

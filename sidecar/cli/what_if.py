@@ -6,9 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
-from sidecar.cli.admin_client import add_admin, asking_admin
+from sidecar.cli.admin_client import add_admin, asking_admin, in_path
 from sidecar.cli.exit_status import DONE, MISTAKE, NEGATIVE, Stop
 from sidecar.cli.run import add_config
 from sidecar.cli.socket_options import plain
@@ -150,7 +149,7 @@ def _of_session(arguments: argparse.Namespace) -> int:
             raise Stop(f"sidecar what-if: --{option}: is not for a --session of a running daemon")
     query = {"explain": ",".join(arguments.context), "app": arguments.app}
     with asking_admin("what-if", arguments) as client:
-        found = client.get(f"/v1/sessions/{quote(arguments.session, safe='')}", query)
+        found = client.get(f"/v1/sessions/{in_path(arguments.session)}", query)
     try:
         told = msgspec.convert(found, Explanation)
     except msgspec.ValidationError as error:

@@ -1,5 +1,6 @@
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -342,6 +343,71 @@ async def test_an_answer_of_another_server_is_told(
     assert (done.status, done.out) == (2, "")
     assert done.err.startswith("sidecar sessions: what answers tells no `")
     nursery.cancel_scope.cancel()
+
+
+JSON = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
+PACKED = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Encoding: gzip\r\n\r\n"
+
+
+async def answered(
+    nursery: trio.Nursery,
+    head: bytes,
+    *words: str,
+    more: bytes = b"",
+    pause: float = 0.0,
+) -> Done:
+    """What `sidecar sessions` says of a listener that answers so, then `more` without end."""
+
+    async def lie(stream: trio.SocketStream) -> None:
+        await stream.receive_some(65536)
+        with suppress(trio.BrokenResourceError):
+            await stream.send_all(head)
+            while more:
+                await stream.send_all(more)
+                await trio.sleep(pause)
+        await stream.aclose()
+
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    nursery.start_soon(trio.serve_listeners, lie, [listener])
+    url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+    done = await sidecar("sessions", *words, "--url", url, SIDECAR_ADMIN__TOKEN="t")
+    nursery.cancel_scope.cancel()
+    return done
+
+
+@pytest.mark.parametrize(
+    ("words", "answer", "told"),
+    [
+        ((), JSON + b'{"sessions": 5}', "Expected `array`, got `int` - at `$.sessions`"),
+        ((), JSON + b'{"sessions": [{"session": "s", "standing": "x", "marks": ["x"]}]}', "marks"),
+        ((), JSON + b'{"sessions": ' + b"[" * 50_000, "tells no JSON object"),
+        ((), JSON + b'{"sessions": [], "cursor": NaN}', "tells no JSON object"),
+        ((), PACKED + b"no gzip", "tells no JSON object"),
+        (("s1",), JSON + b'{"summary": {"session": "s", "standing": "x", "score": "x"}}', "score"),
+        (("s1",), JSON + b'{"timeline": [{"time": 1e300}]}', "$.timeline[0].time"),
+        (("--rescore-status",), JSON + b'{"done": 1, "seconds_left": 1e300}', "$.seconds_left"),
+    ],
+)
+async def test_an_answer_that_no_sidecar_gives_is_told(
+    nursery: trio.Nursery, words: tuple[str, ...], answer: bytes, told: str
+) -> None:
+    done = await answered(nursery, answer, *words)
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith("sidecar sessions: what answers ")
+    assert told in done.err
+    assert "Traceback" not in done.err
+
+
+async def test_an_answer_without_end_is_not_kept(nursery: trio.Nursery) -> None:
+    done = await answered(nursery, JSON, "--timeout", "60", more=b" " * 1_048_576)
+    assert done.status == 2
+    assert done.err.startswith("sidecar sessions: what answers tells no JSON object")
+
+
+async def test_an_answer_in_drops_is_waited_for_no_longer_than_asked(nursery: trio.Nursery) -> None:
+    done = await answered(nursery, JSON, "--timeout", "0.5", more=b" ", pause=0.05)
+    assert done.status == 2
+    assert "it did not answer in time" in done.err
 
 
 async def test_the_progress_of_a_re_score_is_told(admin: Admin) -> None:

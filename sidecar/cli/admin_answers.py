@@ -1,0 +1,109 @@
+"""What the admin listener answers, as far as commands reckon with it; the rest is just shown."""
+
+from typing import Annotated, Any, Required, TypedDict
+
+from msgspec import Meta
+
+_YEAR_9999 = 253_370_764_800
+_Moment = Annotated[float, Meta(ge=0, le=_YEAR_9999)]
+"""Seconds since the epoch, or of a duration, that can be written as a date."""
+
+
+class Mark(TypedDict, total=False):
+    """What one policy asks of a session."""
+
+    policy: Required[str]
+    text: Required[str]
+    contexts: list[str] | None
+    met_until: _Moment | None
+    binds_from: _Moment | None
+
+
+class Standing(TypedDict, total=False):
+    """How a session stands."""
+
+    standing: Required[str]
+    score: float
+    marks: list[Mark] | None
+    cleared: list[str] | None
+
+
+class Summary(Standing, total=False):
+    """A session as a line of a list."""
+
+    session: Required[str]
+
+
+class Page(TypedDict, total=False):
+    """Some sessions; `cursor` leads to more."""
+
+    sessions: list[Summary]
+    cursor: str
+
+
+class Term(TypedDict, total=False):
+    """One contribution to a score."""
+
+    points: float
+    weight: float
+    half_life: _Moment | None
+
+
+class Moment(TypedDict, total=False):
+    """One line of a timeline."""
+
+    time: _Moment
+
+
+class Detail(TypedDict, total=False):
+    """One session in full."""
+
+    summary: Summary
+    terms: list[Term] | None
+    proven: list[str] | None
+    circumstances: dict[str, Any] | None
+    baseline: dict[str, Any] | None
+    timeline: list[Moment] | None
+    others: list[Standing] | None
+
+
+class Work(TypedDict, total=False):
+    """Work that sidecars share."""
+
+    sessions: int
+    sidecars: list[str] | None
+
+
+class Progress(TypedDict, total=False):
+    """How far the re-score of all sessions is."""
+
+    done: int
+    expected: int
+    rate: _Moment
+    seconds_left: _Moment
+    begun: _Moment
+    finished: _Moment
+    fan_out: Work | None
+
+
+class Letter(TypedDict):
+    """An event that was given up."""
+
+    id: str
+
+
+class Letters(TypedDict, total=False):
+    """Some of them; `cursor` leads to more."""
+
+    letters: list[Letter]
+    cursor: str
+
+
+class Act(TypedDict, total=False):
+    """What has come of an operator's act."""
+
+    on: str
+    name: str
+    issuer: str
+    sessions: int | None
+    seconds: float | None
