@@ -1,7 +1,7 @@
 """The work log: what an event did to its sessions is told, whoever dies first.
 
 An event is in force as soon as it is joined. What is left to do is to log and count the marks that
-it brought, once of all sidecars (`audit.entries`). The sidecar that takes the event enlists it here in
+it brought, once of all sidecars (`entries`). The sidecar that takes the event enlists it here in
 the same round trip, and strikes it out when all is told; so each event that was acknowledged is
 told of or enlisted. What has been in somebody's hands for `OVERDUE` seconds is claimed by another:
 its taker died, or has too much to do. Of two that claim, one gets it; and if both should work on

@@ -1,8 +1,8 @@
 """The formats of recordings that are not ours: what each record becomes, or why it is left out.
 
 A format is a function from a record, as its vendor exports it, to records in our own form
-(`occurrences`), which reads them: so places, times and names have one reader, whatever they came in.
-`recognise` tells a format by what stands in a recording.
+(`occurrences`), which reads them: so places, times and names have one reader, in whatever they
+came. `recognise` tells a format by what stands in a recording.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,8 +1,8 @@
 """Sessions acted out in virtual time: facts are gathered as the daemon gathers them, and folded.
 
 A rehearsal has no time of its own: everything that happens is given its moment. What it is told
-joins the records of users, devices and sessions as events do (`from_signal`), and how a session then
-stands is the evaluator's word.
+joins the records of users, devices and sessions as events do (`from_signal`), and how a session
+then stands is the evaluator's word.
 """
 
 from collections.abc import Callable
