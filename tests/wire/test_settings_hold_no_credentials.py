@@ -31,6 +31,9 @@ WITH_CREDENTIALS = (
     f"https:user:{SECRET}@host.example",
     f"https:\\\\user:{SECRET}@host.example",
     f"//user:{SECRET}@host.example",
+    f"https://user:{SECRET}/{SECRET}@host.example",
+    f"https://user:{SECRET}?{SECRET}@host.example/way",
+    f"https://user:{SECRET}#{SECRET}@host.example",
     f"https://host.example/way?a=b&Access-Token={SECRET}",
     f"https://host.example/?password={SECRET}#c",
     f"https://host.example/?client_secret={SECRET}",
@@ -234,7 +237,7 @@ def test_urls_that_hold_no_credential_are_taken_as_they_are() -> None:
       issuers:
         - issuer: https://i.example/tenant/@ours?p=b2c_1
           audiences: ["api://5f1b", "urn:a@b", "ada@example.com", "auth0|a@b"]
-          jwks_uri: https://[2001:db8::1]:8443/keys?p=b2c_1_signin&v=2
+          jwks_uri: https://[2001:db8::1]:8443/keys/@ours?p=b2c_1_signin&v=2
           introspection:
             endpoint: https://i.example/ask?token_type_hint=access_token&auth_level=2
             bearer_token: of-ours

@@ -10,7 +10,11 @@ import re
 HIDDEN = "..."
 """Stands for what is not shown."""
 
-_USER = re.compile(r"(\bhttps?:[/\\]*|[/\\]{2})[^/\\?#\s]*@", re.IGNORECASE)
+_USER = re.compile(
+    r"(\bhttps?:[/\\]*|[/\\]{2})[^/\\?#\s]*(?::\d+[/\\?#][^/\\?#\s]*)?@", re.IGNORECASE
+)
+"""Also of `u:47/11@host`, where `u` is read as the host, and what begins the password as a port."""
+
 _PARAMETER = re.compile(r"([?&;#])([^=?&;#\s]*)=([^&;#\s'\"]*)")
 _TELLING = re.compile(
     r"(?:token|passw(?:or)?d|passphrase|secret|credentials?|api[-_]?key|authori[sz]ation|^auth"
@@ -24,7 +28,8 @@ def credential_in(url: str) -> str:
     """Return which part of a URL is a credential, in words; empty where none is.
 
     That is a user or password before the host (RFC 3986, section 3.2.1), also where readers differ
-    on how the host begins, or a parameter that is called as one.
+    on how the host begins or ends, or a parameter that is called as one. In a path right after a
+    port `@` is written `%40`.
     """
     if _USER.search(url):
         return "a user or password"
