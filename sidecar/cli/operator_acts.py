@@ -115,8 +115,8 @@ def _told(answer: Mapping[str, Any], done: str) -> str:
         )
     if settled is None:
         return f"{done}{_sessions(answer)}{known}"
-    of = f"of {live} sidecars" if live else "sidecars"
-    return f"{done}{known}, and durable; but only {have} {of} are known to have it yet"
+    few = f"{have} of {live} sidecars are" if live else "one sidecar is"
+    return f"{done}{known}, and durable; but only {few} known to have it yet"
 
 
 def _left(client: AdminClient, answer: Mapping[str, Any], path: str) -> Iterator[str]:

@@ -85,7 +85,7 @@ class Services:
         self.gate: trio.Event | None = None
         self.at_once = 0
         self.most_at_once = 0
-        self.sidecars = (1, 1)
+        self.sidecars: tuple[int, int] | Exception = (1, 1)
 
     async def check(self, call: Call) -> Answer:
         await trio.lowlevel.checkpoint()
@@ -136,6 +136,8 @@ class Services:
     async def settled(self, event: str, within: float, source: str) -> Settlement:
         assert event in self.ids
         await trio.lowlevel.checkpoint()
+        if isinstance(self.sidecars, Exception):
+            raise self.sidecars
         return Settlement(*self.sidecars)
 
 

@@ -24,6 +24,9 @@ from sidecar.wire.events.socket_lines import EventRequest, Ref, Refusal
 
 CONCURRENT = 64
 
+UNKNOWN = Settlement(have=1, live=0)
+"""This sidecar has it, and nobody knows of the others."""
+
 OnInvalid: TypeAlias = Callable[[Refusal], None]
 """Told of what was refused at a door, as it is not what it should be."""
 
@@ -105,17 +108,17 @@ class EventIntake:
         if request.wait is None:
             return Taken(accepted)
         if accepted.spooled:  # the others cannot have it: it is on this one's disk
-            return Taken(accepted, Settlement(have=1, live=0))
-        return await self._settle(accepted, request.signal.source, request.wait)
+            return Taken(accepted, UNKNOWN)
+        return Taken(accepted, await self._settled(accepted, request.signal.source, request.wait))
 
-    async def _settle(self, accepted: Accepted, source: str, within: float) -> Outcome:
+    async def _settled(self, accepted: Accepted, source: str, within: float) -> Settlement | None:
+        """Return how far it has got. It is durable, also where that cannot be known."""
         if self._settling is None:
-            return Taken(accepted)
+            return None
         try:
-            key = accepted.key or accepted.id
-            return Taken(accepted, await self._settling.settled(key, within, source))
-        except (Overloaded, Unavailable) as error:
-            return error
+            return await self._settling.settled(accepted.key or accepted.id, within, source)
+        except (Overloaded, Unavailable):
+            return UNKNOWN
 
     async def take_all(self, requests: Sequence[EventRequest]) -> list[Outcome]:
         """Hand in many, `CONCURRENT` at a time; the outcomes are in their order."""

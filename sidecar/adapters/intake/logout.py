@@ -246,10 +246,9 @@ class LogoutDoor:
         match outcome:
             case Taken(_, settlement):
                 if settlement is not None and not settlement.settled:
-                    words = (
-                        f"it is durable, but only {settlement.have} of {settlement.live} sidecars"
-                        " are known to have it yet"
-                    )
+                    have, live = settlement
+                    known = f"{have} of {live} sidecars are" if live else "one sidecar is"
+                    words = f"it is durable, but only {known} known to have it yet"
                     return _End(503, LogoutOutcome.UNSETTLED, "temporarily_unavailable", words)
                 return _End(200, LogoutOutcome.DONE)
             case Refusal():

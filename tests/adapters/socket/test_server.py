@@ -240,6 +240,17 @@ async def test_an_event_may_wait_until_every_sidecar_has_it(path: Path) -> None:
         assert (reply["settled"], reply["have"], reply["live"]) == (False, 2, 3)
 
 
+async def test_a_durable_event_is_told_as_such_where_nobody_can_tell_how_far_it_is(
+    path: Path,
+) -> None:
+    async with opened(path) as door:
+        client = await door.client()
+        for number, trouble in enumerate((Unavailable("the store is away"), Overloaded())):
+            door.services.sidecars = trouble
+            reply = await client.call(revoke("s1", id=f"x{number}", wait="everywhere"))
+            assert reply == {"ok": True, "id": f"x{number}", "settled": False, "have": 1}
+
+
 async def test_where_nobody_can_wait_the_event_is_refused_before_it_is_taken(path: Path) -> None:
     async with opened(path, settling=None) as door:
         client = await door.client()
