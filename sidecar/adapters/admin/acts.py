@@ -16,7 +16,7 @@ from typing import Protocol, assert_never
 import msgspec
 import trio
 
-from sidecar.adapters.events.intake import EventIntake, Taken
+from sidecar.adapters.events.intake import EventIntake, Outcome, Taken
 from sidecar.adapters.http.asgi import JSON, Reply, problem
 from sidecar.domain.facts.signal import Signal
 from sidecar.service.admin.acts import Conflict, NotSeen, Prepared
@@ -99,11 +99,7 @@ class ActDoor:
         self, where: Where, operator: str, order: Order, prepared: Prepared, begun: float
     ) -> Reply:
         signal = prepared.signals[-1]
-        for other in prepared.signals[:-1]:
-            done_before = await self._events.take(EventRequest(other, order.wait))
-            if not isinstance(done_before, Taken):
-                return self._failed(where, operator, order, done_before)
-        outcome = await self._events.take(EventRequest(signal, order.wait))
+        outcome = await self._take_all(prepared.signals, order, begun)
         match outcome:
             case Taken(accepted, settlement):
                 done = Acted(
@@ -130,6 +126,26 @@ class ActDoor:
                 return Reply(200, msgspec.json.encode(done))
             case _:
                 return self._failed(where, operator, order, outcome)
+
+    async def _take_all(self, signals: tuple[Signal, ...], order: Order, begun: float) -> Outcome:
+        """Take the events of an act in turn, all in the time of one; the outcome is the last's.
+
+        What is not everywhere of one of them is not of the act.
+        """
+        *others, last = signals
+        within, late = order.wait, None
+        for other in others:
+            outcome = await self._events.take(EventRequest(other, within))
+            if not isinstance(outcome, Taken):
+                return outcome
+            if within is not None:
+                within = max(0.0, begun + (order.wait or 0) - trio.current_time())
+            if outcome.settlement is not None and not outcome.settlement.settled:
+                late = outcome.settlement
+        outcome = await self._events.take(EventRequest(last, within))
+        if late is not None and isinstance(outcome, Taken):
+            return outcome._replace(settlement=late)
+        return outcome
 
     def _failed(
         self,

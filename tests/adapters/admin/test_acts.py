@@ -1,0 +1,78 @@
+"""An act of several events: all of them in the time that one may take, and all or nothing."""
+
+from typing import NoReturn
+
+import msgspec
+import pytest
+import trio
+from trio.testing import MockClock
+
+from sidecar.adapters.admin.acts import ActDoor
+from sidecar.adapters.events.intake import EventIntake
+from sidecar.domain.facts.signal import OperatorClear, Subject
+from sidecar.domain.values.stamp import at
+from sidecar.service.admin.acts import Prepared
+from sidecar.service.observations.operator import OperatorActed
+from sidecar.service.ports.calls import Settlement, Unavailable
+from sidecar.wire.events.operator_acts import Order, where_of
+from tests.adapters.doors import Services
+
+BODY = b'{"reason": "why", "wait": "everywhere", "timeout": 5, "dismiss_risk": true}'
+
+
+class Slow(Services):
+    """Takes as long as it may to say that nobody else has an event of these ids."""
+
+    def __init__(self, slow: tuple[str, ...]) -> None:
+        super().__init__()
+        self.slow = slow
+        self.asked: list[float] = []
+
+    async def settled(self, event: str, within: float, source: str) -> Settlement:
+        self.asked.append(within)
+        if event not in self.slow:
+            return await super().settled(event, within, source)
+        await trio.sleep(within)
+        return Settlement(1, 2)
+
+
+def crashed(error: Exception) -> NoReturn:
+    raise error
+
+
+class Two:
+    """Makes two events of an order."""
+
+    async def prepare(self, order: Order, operator: str) -> Prepared:
+        await trio.lowlevel.checkpoint()
+        subject = Subject(user=order.name)
+        return Prepared(
+            tuple(OperatorClear(stamp=at(1.0, one), subject=subject) for one in "ab"), None
+        )
+
+
+@pytest.mark.parametrize("slow", [(), ("a",), ("b",), ("a", "b")], ids="+".join)
+async def test_its_events_are_waited_for_together_and_all_must_be_everywhere(
+    autojump_clock: MockClock, slow: tuple[str, ...]
+) -> None:
+    services, told = Slow(slow), list[OperatorActed]()
+    door = ActDoor(acts=Two(), events=EventIntake(services, services, crashed), record=told.append)
+    where = where_of("/v1/users/ada/clear")
+    assert where is not None
+    begun = trio.current_time()
+    reply = await door.answer(where, "ada", "application/json", BODY)
+    answer = msgspec.json.decode(reply.body)
+    assert trio.current_time() - begun == (5 if slow else 0)
+    assert services.asked == [5, 0 if "a" in slow else 5]
+    assert (reply.status, answer["settled"]) == (200, not slow)
+    assert (answer["have"], answer["live"]) == ((1, 2) if slow else (1, 1))
+
+
+async def test_it_ends_with_the_event_that_is_not_taken() -> None:
+    services, told = Services(), list[OperatorActed]()
+    services.trouble = Unavailable("the store is away")
+    door = ActDoor(acts=Two(), events=EventIntake(services, services, crashed), record=told.append)
+    where = where_of("/v1/users/ada/clear")
+    assert where is not None
+    reply = await door.answer(where, "ada", "application/json", BODY)
+    assert (reply.status, services.signals, len(told)) == (503, [], 1)
