@@ -47,9 +47,9 @@ class AdminCredentials:
         return tuple(found)
 
     def _text(self, key: str, given: str, path: str) -> str:
-        """Return a credential; empty where its file cannot be read."""
+        """Return a credential as a header has it; empty where its file cannot be read."""
         if not path:
-            return given
+            return given.strip()
         known = self._files.get(key)
         if known is None or known.path != path:
             field = f"{key}.token_file"

@@ -197,8 +197,9 @@ class AdminApp:
             return problem(429, "too many wrong credentials; try again later", _retry(1))
         shown, found = given.strip().encode("latin-1"), None
         credentials = self._credentials()
-        for one in credentials:  # all of them, whichever fits
-            if hmac.compare_digest(shown, one.text.encode()) and one.text:
+        for one in credentials:  # all of them, whichever fits; of several who may only look
+            fits = hmac.compare_digest(shown, one.text.encode()) and one.text
+            if fits and (found is None or not one.acts):
                 found = one
         if found is not None:
             return found

@@ -12,17 +12,19 @@ def check_operators(root: Table, values: Mapping[str, Any], problems: Problems) 
     admin = values.get("admin")
     if not isinstance(admin, Admin):
         return
-    owners = {admin.token: ADMIN} if admin.token else {}
+    of_admin = admin.token.strip()
+    owners = {of_admin: ADMIN} if of_admin else {}
     for index, operator in enumerate(admin.operators):
         field = f"admin.operators[{index}]"
         place = place_of(root, field)
         if not (operator.token or operator.token_file):
             problems.add(place, f"{field}.token_file", "is required: the file of its credential")
-        if operator.name == ADMIN and owners.get(admin.token) == ADMIN:
+        if operator.name == ADMIN and of_admin:
             message = f"{ADMIN!r} is whose `admin.token` is"
             problems.add(place, f"{field}.name", message)
-        if operator.token:
-            owner = owners.setdefault(operator.token, operator.name)
+        credential = operator.token.strip()  # as a header has it
+        if credential:
+            owner = owners.setdefault(credential, operator.name)
             if owner != operator.name:
                 message = f"holds the credential of {shown(owner)!r}: nobody could tell them apart"
                 problems.add(place, f"{field}.token_file", message)

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 import trio
 
-from sidecar.adapters.admin.credential import Credential, sole
+from sidecar.adapters.admin.credential import AdminCredentials, Credential, sole
 from sidecar.adapters.admin.listener import AdminApp
 from sidecar.adapters.events.guesses import ADDRESSES, AT_ONCE, Guesses
 from sidecar.adapters.http.asgi import CONNECTIONS, Listener
@@ -17,6 +17,8 @@ from sidecar.adapters.telemetry.telemetry import Telemetry
 from sidecar.service.admin.health import CONDITIONS, Health
 from sidecar.service.admin.inspection import ExplainQuery, InvalidQuery, SessionQuery
 from sidecar.service.ports.calls import Unavailable
+from sidecar.wire.settings.admin import Admin as AdminSettings
+from sidecar.wire.settings.admin import Operator
 from sidecar.wire.settings.settings import Settings
 
 TOKEN = "an-admin-token"
@@ -145,6 +147,28 @@ async def test_a_credential_that_cannot_be_read_lets_nobody_in_and_keeps_no_othe
         found = [await status("perhaps-of-the-admin") for _ in range(AT_ONCE + 1)]
         assert set(found) == {503, 429}, "it may be right, and guesses are counted"
         assert (await client.get("/v1/policies")).status_code == 401
+    listener.stop()
+
+
+@pytest.mark.parametrize("order", [1, -1])
+async def test_a_credential_that_two_have_come_to_share_only_looks_if_one_of_them_may(
+    nursery: trio.Nursery, order: int
+) -> None:
+    both = AdminCredentials(
+        lambda: AdminSettings(
+            operators=(
+                Operator(name="ada", token="one"),
+                Operator(name="board", token=" one ", acts=False),
+            )[::order]
+        ),
+        lambda _field, _reason: None,
+    )
+    telemetry = Telemetry(Settings(), Lines(Sink()))  # type: ignore[arg-type]
+    listener = Listener("127.0.0.1:0", AdminApp(Health(), telemetry, Book(), both, Shelf()))
+    (url,) = await nursery.start(listener.run)
+    async with httpx.AsyncClient(base_url=url, headers={"Authorization": "Bearer one"}) as client:
+        assert (await client.get("/v1/dead-letters/1-0")).status_code == 200
+        assert (await client.delete("/v1/dead-letters/1-0")).status_code == 403
     listener.stop()
 
 
