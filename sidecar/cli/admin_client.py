@@ -193,7 +193,10 @@ def _token(command: str, file: str | None) -> str:
             raise Stop(f"{file}: {words_of(error)}") from error
         except UnicodeDecodeError as error:  # whose text quotes the secret
             raise Stop(f"{file}: not text") from error
-    token = token or os.environ.get("SIDECAR_ADMIN__TOKEN", "")
+        if not token:  # another credential would act in another's name
+            raise Stop(f"{file}: is empty")
+    else:
+        token = os.environ.get("SIDECAR_ADMIN__TOKEN", "").strip()
     name = f"sidecar {command}"
     if not token:
         raise Stop(f"{name}: no admin credential: name a file with --admin-token-file")

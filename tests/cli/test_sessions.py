@@ -317,6 +317,13 @@ async def test_without_a_usable_credential_nothing_is_asked(environ: dict[str, A
     assert "Traceback" not in done.err
 
 
+async def test_a_file_that_is_empty_is_not_replaced_by_another_credential(admin: Admin) -> None:
+    admin.token_file.write_text("\n")
+    done = await admin.ask(SIDECAR_ADMIN__TOKEN=admin.token)
+    assert (done.status, done.out) == (2, "")
+    assert f"{admin.token_file}: is empty" in done.err
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9", "nonsense", "http://[bad"])
 async def test_a_listener_that_is_not_there_says_what_to_do(url: str) -> None:
     done = await sidecar("sessions", "--url", url, SIDECAR_ADMIN__TOKEN="t")
