@@ -16,6 +16,7 @@ from sidecar.wire.checks.reach import binds_of, is_fetchable, is_loopback, is_op
 from sidecar.wire.config.descriptors import shortage
 from sidecar.wire.routes.overlaps import overlaps
 from sidecar.wire.settings.admin import Admin, Operator
+from sidecar.wire.settings.privacy import Identifiers
 from sidecar.wire.settings.settings import Gateway, Http, Route, Settings, Warnings
 from sidecar.wire.store.address import (
     Cluster,
@@ -64,6 +65,8 @@ CODES: Mapping[str, str] = {
     " fetch, cross the network in plain text",
     "push-plain": "events, and the credential that they are pushed with, cross the network in"
     " plain text",
+    "push-header-stored": "the `Authorization` that a recipient gives for its stream lies in the"
+    " store as it is, whatever is sealed there: who reads the store may use it",
     "issuer-plain": "an issuer whose name is http:// beyond this machine is one that anybody on"
     " the way can play",
     "redirect-key-short": "the key that signs the way back from a step-up can be guessed",
@@ -100,6 +103,8 @@ ADVICE: Mapping[str, str] = {
     "transmitter-credential-plain": "have a gateway with TLS before it on this machine, and bind"
     " 127.0.0.1; or accept it, where that gateway is in a network of your own",
     "push-plain": "push to an https:// address",
+    "push-header-stored": "give it a `stream` with an `authorization_file`, and no `push_prefixes`;"
+    " or have it poll",
     "issuer-plain": "have the issuer served, and named, by https://",
     "redirect-key-short": f"use a random one of at least {SHORTEST_CREDENTIAL} characters",
     "skew-wide": "keep clocks in step (NTP) and say less; 0 is the default",
@@ -268,7 +273,12 @@ def _transmitter(settings: Settings) -> Iterator[Weakness]:
     for bind in filter(is_open, binds_of(settings.transmitter)) if with_credentials else ():
         message = f"{bind} is reached from other machines, without TLS"
         yield Weakness("transmitter-credential-plain", "transmitter.bind", message)
+    is_sealed = settings.privacy.identifiers is Identifiers.KEYED
     for index, one in enumerate(settings.transmitter.recipients):
+        if is_sealed and one.credentials_file and one.push_prefixes and one.max_streams:
+            field = f"transmitter.recipients[{index}].push_prefixes"
+            message = f"{one.name} may give the `Authorization` that it is pushed to with"
+            yield Weakness("push-header-stored", field, message)
         fixed = one.stream.push_to if one.stream is not None else ""
         addresses = [(f"transmitter.recipients[{index}].stream.push_to", fixed)]
         addresses += [

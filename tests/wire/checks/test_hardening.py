@@ -15,6 +15,10 @@ TELLING = (
     'transmitter: {issuer: "https://s.example", key_files: [k], bind: "%s:8090",'
     " recipients: [{name: r, audience: [r], credentials_file: c}]}\n" + ISSUER
 )
+SEALED = (
+    f"privacy: {{identifiers: keyed, keys: [{'k' * 32}]}}\n"
+    "transmitter: {recipients: [{name: r, audience: [r], credentials_file: c, %s}]}"
+)
 IDP = 'name: idp, issuer: "https://idp.example", audiences: [us], events: [session-revoked]'
 POLLED = f'{IDP}, poll_url: "https://i.example"'
 ROOT = Path(__file__).parents[3]
@@ -163,6 +167,12 @@ CASES = (
         "transmitter.recipients[0].stream.push_to",
         'transmitter: {recipients: [{name: r, audience: [r], stream: {push_to: "http://r.example"}}]}',
         'transmitter: {recipients: [{name: r, audience: [r], stream: {push_to: "https://r.example"}}]}',
+    ),
+    Case(
+        "push-header-stored",
+        "transmitter.recipients[0].push_prefixes",
+        SEALED % 'push_prefixes: ["https://r.example/"]',
+        SEALED % "max_streams: 1",
     ),
     Case(
         "issuer-plain",
