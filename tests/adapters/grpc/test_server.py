@@ -1,3 +1,4 @@
+import gc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
@@ -5,6 +6,7 @@ from typing import Any
 import pytest
 import trio
 from h2.errors import ErrorCodes
+from h2.utilities import SizeLimitDict
 
 from sidecar.adapters.grpc.server import LeanGrpcServer
 from sidecar.adapters.http.server import HttpIncident
@@ -249,6 +251,23 @@ async def test_calls_that_are_given_up_end_no_others_of_their_connection() -> No
         assert (await peer.outcome(last)).status == Code.OK
         here.gate.set()
         assert (await peer.outcome(kept)).status == Code.OK
+        assert set(here.incidents) == {HttpIncident.MANY_RESETS}
+
+
+async def test_a_connection_remembers_few_of_the_calls_that_have_ended() -> None:
+    async with served() as (here, peer):
+        h2, frames = peer.h2, b""
+        for _ in range(3000):
+            stream = h2.get_next_available_stream_id()
+            h2.send_headers(stream, HEADERS)
+            h2.reset_stream(stream)
+            frames += h2.data_to_send()
+        await peer.stream.send_all(frames)
+        assert (await peer.outcome(await peer.call(ECHO, packed(b"x")))).status == Code.OK
+        gc.collect()
+        known = [one for one in gc.get_objects() if isinstance(one, SizeLimitDict)]
+        servers = [len(one) for one in known if one not in vars(h2).values()]
+        assert 0 < max(servers) <= 1024
         assert set(here.incidents) == {HttpIncident.MANY_RESETS}
 
 
