@@ -9,6 +9,7 @@ processes or threads read one connection, or a reply was left unread) is an erro
 
 import json
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
@@ -149,16 +150,26 @@ def named_path(path: str = "") -> str:
 def usual_path() -> str:
     """Where a daemon listens whose socket nothing names: as it is now, so look each time.
 
-    A daemon that cannot write to `/run/sidecar` listens in its user's `XDG_RUNTIME_DIR`. Who asks
-    may be another user than the daemon, so that what is there comes before what could be written.
+    A daemon that cannot write to `/run/sidecar` listens in its user's `XDG_RUNTIME_DIR`, if nobody
+    else can write there, where anybody could answer in its place. Who asks may be another user than
+    the daemon, so that what is there comes before what could be written.
     """
     usual, directory = Path(DEFAULT_PATH), Path(os.environ.get("XDG_RUNTIME_DIR", ""))
     own = directory / usual.name
-    if not directory.is_absolute() or _is_there(usual):
+    if not _is_private(directory) or _is_there(usual):
         return str(usual)
     if _is_there(own) or not os.access(usual.parent, os.W_OK | os.X_OK):
         return str(own)
     return str(usual)
+
+
+def _is_private(directory: Path) -> bool:
+    """Whether only its owner can write there."""
+    try:
+        mode = directory.stat().st_mode
+    except OSError:
+        return False
+    return directory.is_absolute() and not mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def _is_there(path: Path) -> bool:

@@ -211,11 +211,13 @@ def test_where_nothing_names_the_socket_it_is_looked_for_each_time(
 ) -> None:
     monkeypatch.delenv("SIDECAR_SOCKET", raising=False)
     own, run = tmp_path / "user", tmp_path / "run"
-    own.mkdir()
+    own.mkdir(mode=0o700)
     monkeypatch.setattr(protocol, "DEFAULT_PATH", str(run / "sidecar.sock"))
     monkeypatch.setenv("XDG_RUNTIME_DIR", "")
     assert usual_path() == str(run / "sidecar.sock")
     monkeypatch.setenv("XDG_RUNTIME_DIR", "user")  # the specification wants it absolute
+    assert usual_path() == str(run / "sidecar.sock")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "absent"))
     assert usual_path() == str(run / "sidecar.sock")
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(own))
     assert usual_path() == str(own / "sidecar.sock")  # what a daemon would do
@@ -230,6 +232,20 @@ def test_where_nothing_names_the_socket_it_is_looked_for_each_time(
         early.ping()
     assert PooledClient().path == str(run / "sidecar.sock")
     assert LocalClient("/named").path == "/named"
+
+
+@pytest.mark.parametrize("mode", [0o1777, 0o770])
+def test_where_others_may_write_no_socket_is_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    monkeypatch.delenv("SIDECAR_SOCKET", raising=False)
+    monkeypatch.setattr(protocol, "DEFAULT_PATH", str(tmp_path / "run" / "sidecar.sock"))
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "sidecar.sock").touch()
+    theirs.chmod(mode)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(theirs))
+    assert usual_path() == str(tmp_path / "run" / "sidecar.sock")
 
 
 @pytest.fixture

@@ -82,10 +82,21 @@ def test_commands_and_clients_find_it(daemon: Process, own: Path) -> None:
     assert run(own, sys.executable, "-c", PYTHON).split() == [path, path]
 
 
-@pytest.mark.skipif(
+with_node = pytest.mark.skipif(
     shutil.which("node") is None or not (PEERS / "typescript" / "dist").exists(),
     reason="the client for Node.js is not built",
 )
+
+
+@with_node
 def test_the_client_for_node_finds_it(daemon: Process, own: Path) -> None:
     path = str(own / "sidecar.sock")
     assert run(own, "node", "--input-type=module", "-e", NODE).split() == [path]
+
+
+@with_node
+def test_the_client_for_node_looks_for_none_where_others_may_write(tmp_path: Path) -> None:
+    script = 'import { SidecarClient } from "stepup-sidecar"; console.log(new SidecarClient().path)'
+    for mode, expected in ((0o700, str(tmp_path / "sidecar.sock")), (0o1777, DEFAULT_PATH)):
+        tmp_path.chmod(mode)
+        assert run(tmp_path, "node", "--input-type=module", "-e", script).strip() == expected

@@ -27,18 +27,29 @@ _LONGEST = (107 if sys.platform == "linux" else 103) - len(_SUFFIX)
 """Bytes of a path (unix(7), `sun_path`) that leave room for the name it is bound under first."""
 
 
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
 def usual_path(path: str, environ: Mapping[str, str]) -> str:
     """Return where a socket goes that nothing names: to `path`, if it can be made there.
 
     Else into the user's own directory for such things (the XDG base directory specification), if
-    there is one; clients look there, too.
+    there is one; clients look there, too. Where others may write, or it is another's, anybody could
+    listen in the daemon's place.
     """
     directory = Path(environ.get("XDG_RUNTIME_DIR", ""))
-    can_write = os.W_OK | os.X_OK
-    if os.access(Path(path).parent, can_write):
+    if os.access(Path(path).parent, os.W_OK | os.X_OK) or not _is_ours(directory):
         return path
-    is_ours = directory.is_absolute() and os.access(directory, can_write)
-    return str(directory / Path(path).name) if is_ours else path
+    return str(directory / Path(path).name)
+
+
+def _is_ours(directory: Path) -> bool:
+    try:
+        found = directory.stat()
+    except OSError:
+        return False
+    is_private = found.st_uid == os.geteuid() and not found.st_mode & _OTHERS_WRITE
+    return is_private and directory.is_absolute() and os.access(directory, os.W_OK | os.X_OK)
 
 
 class AddressInUse(Exception):  # noqa: N818 - named by who must act: the operator

@@ -147,7 +147,7 @@ class Socket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The local socket."""
 
     # also `SIDECAR_SOCKET`; where nothing names it and /run/sidecar cannot be written, it is
-    # `$XDG_RUNTIME_DIR/sidecar.sock`
+    # `$XDG_RUNTIME_DIR/sidecar.sock`, if only its user can write there
     path: File = "/run/sidecar/sidecar.sock"
     mode: Mode = "0660"  # octal, in quotes
     group: str = ""  # the group that owns it; empty: the process's own

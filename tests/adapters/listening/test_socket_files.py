@@ -1,3 +1,4 @@
+import os
 import socket
 import subprocess
 import sys
@@ -6,7 +7,12 @@ from typing import Any
 
 import pytest
 
-from sidecar.adapters.listening.socket_files import AddressInUse, SocketFile, UnusableGroup
+from sidecar.adapters.listening.socket_files import (
+    AddressInUse,
+    SocketFile,
+    UnusableGroup,
+    usual_path,
+)
 
 
 def answers(path: Any) -> bool:
@@ -83,3 +89,23 @@ def test_a_failed_attempt_leaves_neither_file_nor_lock(path: Path) -> None:
 def test_a_path_that_is_too_long_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="too long"):
         SocketFile(str(tmp_path / ("x" * 120)), 0o600)
+
+
+def test_what_nothing_names_goes_only_where_nobody_else_can_put_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named, own = str(tmp_path / "run" / "s.sock"), tmp_path / "own"
+    own.mkdir(mode=0o700)
+    environ = {"XDG_RUNTIME_DIR": str(own)}
+    assert usual_path(named, environ) == str(own / "s.sock")
+    for elsewhere in ("", "own", str(tmp_path / "absent"), str(own) * 100):
+        assert usual_path(named, {"XDG_RUNTIME_DIR": elsewhere}) == named
+    for mode in (0o1777, 0o770, 0o702):
+        own.chmod(mode)
+        assert usual_path(named, environ) == named
+    own.chmod(0o755)  # others may read
+    assert usual_path(named, environ) == str(own / "s.sock")
+    with monkeypatch.context() as other:
+        uid = os.geteuid()
+        other.setattr(os, "geteuid", lambda: uid + 1)
+        assert usual_path(named, environ) == named
