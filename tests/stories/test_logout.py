@@ -150,6 +150,7 @@ REFUSED: dict[str, tuple[Callable[[str], str], str]] = {
     ),
     "neither sub nor sid": (lambda _: signed(sub=...), "sub or sid is required"),
     "a sub that is no text": (lambda _: signed(sub=7), "neither session nor user"),
+    "a sid that is no text": (lambda user: signed(sub=user, sid=["s"]), "sid must be a text"),
     "an access token": (lambda user: signed(typ="at+jwt", sub=user), "typ"),
     "a SET": (lambda user: signed(typ="secevent+jwt", sub=user), "typ"),
 }

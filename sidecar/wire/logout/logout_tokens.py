@@ -97,6 +97,8 @@ def logout_of(claims: Mapping[str, object], signed: Signed, issuer: Issuer) -> S
             "it names neither session nor user as this issuer's access tokens do (session_claim,"
             " user_claim)"
         )
+    if not session and find(claims, issuer.session_claim) is not None:
+        raise InvalidRequest("sid must be a text")  # and not all sessions of the user be meant
     subject = Subject(user=user, session=session, issuer=issuer.names)
     return ended(subject, signed, "logged out at the identity provider")
 
