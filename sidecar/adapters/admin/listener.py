@@ -125,7 +125,8 @@ class AdminApp:
     async def _answer(self, route: str, scope: HTTPScope, receive: ASGIReceiveCallable) -> Reply:
         headers = {name.decode("latin-1"): v.decode("latin-1") for name, v in scope["headers"]}
         request = _Request(scope["raw_path"].decode("latin-1"), scope["query_string"])
-        if route == _NOWHERE or (route.startswith("/v1/") and not self._credentials()):
+        credentials = self._credentials() if route.startswith("/v1/") else ()
+        if route == _NOWHERE or (route.startswith("/v1/") and not credentials):
             return problem(404, "there is nothing here")
         allowed = _METHODS.get(route, _READING)
         if scope["method"] not in allowed:
@@ -143,7 +144,7 @@ class AdminApp:
             case _:
                 method = scope["method"]
                 address, _ = scope["client"] or ("", 0)
-                who = self._who(headers, address)
+                who = self._who(headers, address, credentials)
                 if isinstance(who, Reply):
                     return who
                 if route in operator_acts.ROUTES:
@@ -183,7 +184,9 @@ class AdminApp:
             extra.append((b"content-encoding", exposition.encoding.encode()))
         return Reply(200, exposition.body, exposition.content_type, tuple(extra))
 
-    def _who(self, headers: Mapping[str, str], address: str) -> Credential | Reply:
+    def _who(
+        self, headers: Mapping[str, str], address: str, credentials: tuple[Credential, ...]
+    ) -> Credential | Reply:
         """Whose credential is shown (RFC 6750, section 3 where it is nobody's).
 
         Of an address that has shown too many wrong ones none is looked at.
@@ -196,7 +199,6 @@ class AdminApp:
             self._telemetry.record(CredentialRefused(door="admin", address=address))
             return problem(429, "too many wrong credentials; try again later", _retry(1))
         shown, found = given.strip().encode("latin-1"), None
-        credentials = self._credentials()
         for one in credentials:  # all of them, whichever fits; of several who may only look
             fits = hmac.compare_digest(shown, one.text.encode()) and one.text
             if fits and (found is None or not one.acts):
