@@ -120,7 +120,7 @@ class LogoutDoor:
         """Answer a logout token (OpenID Connect Back-Channel Logout 1.0, sections 2.5 to 2.8)."""
         issuer, event_id = "", ""
         try:
-            believed = await self._believed(_token_of(posted), logout_tokens.TYPES)
+            believed = await self._verifier.verify(_token_of(posted), logout_tokens.TYPES)
             issuer = believed.issuer.issuer
             logout_tokens.check_logout(believed.claims)
             signed = self._signed(believed, believed.issuer.clients)
@@ -170,7 +170,7 @@ class LogoutDoor:
         scheme, _, token = (posted.authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise InvalidRequest("a signed JWT is asked for, as bearer token")
-        believed = await self._believed(token.strip(), revocation_requests.TYPES)
+        believed = await self._verifier.verify(token.strip(), revocation_requests.TYPES)
         return believed, self._signed(believed, believed.issuer.endpoints)
 
     def _wrong(self, posted: Posted, error: InvalidRequest) -> Reply:
@@ -217,9 +217,6 @@ class LogoutDoor:
             words = "nothing is known of this user; sign-ins until now are refused all the same"
             return _End(404, LogoutOutcome.NOT_FOUND, "not_found", words)
         return end._replace(status=204, error="", description="")
-
-    async def _believed(self, token: str, types: tuple[str, ...]) -> Believed:
-        return await self._verifier.verify(token, types)
 
     def _signed(self, believed: Believed, audiences: tuple[str, ...]) -> Signed:
         issuer = believed.issuer

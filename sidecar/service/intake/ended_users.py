@@ -6,7 +6,7 @@ from itertools import islice
 
 from sidecar.domain.facts.signal import SessionRevoked, Subject
 from sidecar.service.ports.calls import Overloaded, Unavailable
-from sidecar.service.ports.store import Join, Load, Store
+from sidecar.service.ports.store import Join, Load, Loaded, Store
 from sidecar.service.view.view import View
 from sidecar.wire.store.keys import Names, digest, parse_name
 from sidecar.wire.store.records import WHO_SESSION, owners_of
@@ -84,9 +84,7 @@ class KnownUsers:
 
     async def is_known(self, signal: SessionRevoked) -> bool:
         """Whether anything is known of the user. Raises `Unavailable`, `Overloaded`."""
-        user = digest(signal.subject.issuer, signal.subject.user)
-        record, index = self._names.user_record(user), self._names.user_index(user)
-        (found,) = await self._store.load(Load(record, index, int(self._clock() * 1000)))
+        found = await self._of_user(signal.subject)
         return bool(found.record or found.members)
 
     async def meant_by(self, signal: SessionRevoked) -> Meant:
@@ -111,12 +109,16 @@ class KnownUsers:
 
     async def _has_nameless(self, subject: Subject) -> bool:
         """Whether the user has a session whose tokens do not name it."""
-        user = digest(subject.issuer, subject.user)
-        record, index = self._names.user_record(user), self._names.user_index(user)
-        (found,) = await self._store.load(Load(record, index, int(self._clock() * 1000)))
+        found = await self._of_user(subject)
         names = [name for member in found.members if (name := parse_name(member))]
         loads = [Load(self._names.session_record(name)) for name in names[:SESSIONS_LOOKED_AT]]
         if not loads:
             return False
         told = [one.record.get(WHO_SESSION, b"") for one in await self._store.load(*loads)]
         return any(is_stand_in(one.decode("utf-8", "replace")) for one in told)
+
+    async def _of_user(self, subject: Subject) -> Loaded:
+        user = digest(subject.issuer, subject.user)
+        record, index = self._names.user_record(user), self._names.user_index(user)
+        (found,) = await self._store.load(Load(record, index, int(self._clock() * 1000)))
+        return found
