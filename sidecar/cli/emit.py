@@ -222,7 +222,7 @@ def _events(
             yield event
         else:
             fates["refused"] += 1
-            print(f"{name}:{number}: is no JSON object", file=sys.stderr)
+            print(plain(f"{name}:{number}: is no JSON object"), file=sys.stderr)
 
 
 def _fate_of(outcome: Receipt | Refused) -> str:

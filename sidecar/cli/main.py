@@ -83,8 +83,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _main(words)
     except Stop as stop:
-        for line in stop.lines:
-            print(masked(line), file=sys.stderr)
+        from sidecar.cli.socket_options import plain  # noqa: PLC0415 - a command starts quickly
+
+        for line in stop.lines:  # which name files, and quote arguments
+            print(plain(masked(line)), file=sys.stderr)
         return stop.status
     except (OSError, UnicodeEncodeError) as error:
         return _unwritten(error)

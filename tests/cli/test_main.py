@@ -77,6 +77,17 @@ async def test_an_output_that_is_full_is_told() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "words", [("emit",), ("replay",), ("run", "--config"), ("test",), ("doctor", "--token-file")]
+)
+async def test_a_file_whose_name_would_steer_the_terminal_is_named_in_escapes(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    done = await sidecar(*words, str(tmp_path / "a\x1b[2J\u202eb"))
+    assert done.status == 2
+    assert done.err.replace("\n", "").isprintable()
+
+
 async def test_no_command_is_bad_usage_with_the_help() -> None:
     done = await sidecar()
     assert (done.status, done.out) == (2, "")
