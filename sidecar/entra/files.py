@@ -27,17 +27,27 @@ from sidecar.wire.yaml.writer import Tree, block, comment
 _COMMENT = 96
 
 
+class TooLong(Exception):  # noqa: N818 - named by what is wrong with the file
+    """A file would have more characters than its reader takes."""
+
+
 def policies_text(
     head: Iterable[str],
     policies: Iterable[tuple[Iterable[str], Policy]],
     labels: Mapping[str, str],
+    most: int,
 ) -> str:
-    """A policy file: each policy under its comments."""
+    """A policy file: each policy under its comments. Raises `TooLong` past `most` characters."""
     lines = [f"# {comment(line)}" for line in head]
     written: list[str] = []
+    length = sum(map(len, lines)) + len(lines) + len("policies:")
     for comments, policy in policies:
-        written += ["", *(f"  # {line}" for text in comments for line in _wrapped(text))]
-        written += block([policy_tree(policy)], 2, labels)
+        more = ["", *(f"  # {line}" for text in comments for line in _wrapped(text))]
+        more += block([policy_tree(policy)], 2, labels)
+        written += more
+        length += sum(map(len, more)) + len(more)
+        if length > most:
+            raise TooLong
     lines += ["policies:", *written[1:]] if written else ["policies: []"]
     return "\n".join(lines) + "\n"
 

@@ -12,12 +12,13 @@ import msgspec
 
 from sidecar.domain.policy.policy import Policy
 from sidecar.domain.values.assurance import Level
+from sidecar.domain.values.plural import counted
 from sidecar.entra.conversion.places import Places
 from sidecar.entra.conversion.policy import SUFFIX, Imported, Surroundings, import_policy
 from sidecar.entra.conversion.strengths import BUILT_IN, Strengths, account
 from sidecar.entra.conversion.users import KEPT, ROLES
 from sidecar.entra.export import Exported, InvalidExport, read_export
-from sidecar.entra.files import policies_text, settings_text
+from sidecar.entra.files import TooLong, policies_text, settings_text
 from sidecar.entra.graph_objects import ContextReference, NamedLocation, Strength, Template
 from sidecar.entra.graph_objects import Policy as PolicyShape
 from sidecar.entra.ledger import Ledger, Loss, Note
@@ -115,14 +116,13 @@ def import_entra(
     text = settings_text(
         _SETTINGS_HEAD, added, places.found, Assurance(levels=levels, strengths=strengths.proposed)
     )
-    written = [(_comments(one, policy), policy) for one in imported for policy in _both(one)]
     ledgers = [each.ledger for each in exported]
     result = Import(
         imported,
         tuple(loss for ledger in ledgers for loss in ledger.losses),
         tuple(note for ledger in ledgers for note in ledger.notes),
         _with(settings, text, names, strengths.levels),
-        policies_text(_head(exported), written, ROLES),
+        _policies_text(exported, imported),
         text,
         len(places.found),
         tuple(strengths.proposed),
@@ -183,13 +183,20 @@ def _no_file(path: str) -> str:
     raise FileNotFoundError(path)
 
 
+def _policies_text(exported: Iterable[Exported], imported: Iterable[Imported]) -> str:
+    """The policy file. Raises ConfigError where it would be longer than its reader takes."""
+    written = ((_comments(one, policy), policy) for one in imported for policy in _both(one))
+    try:
+        return policies_text(_head(exported), written, ROLES, MAX_CHARACTERS)
+    except TooLong:
+        files = list(dict.fromkeys(one.ledger.file for one in imported))
+        why = f"the policies of {counted(len(files), 'file')} come to more characters than the"
+        limit = f"{MAX_CHARACTERS} that a policy file may have: import fewer of them at a time"
+        raise ConfigError((Problem(files[0], 1, "", f"{why} {limit}"),)) from None
+
+
 def _check(result: Import) -> None:
     """What was written is what was meant. Raises ConfigError where the reader refuses it."""
-    if len(result.policies_text) > MAX_CHARACTERS:
-        files = list(dict.fromkeys(one.ledger.file for one in result.imported))
-        why = f"the policies of {len(files)} files come to {len(result.policies_text)} characters"
-        limit = f"a policy file has at most {MAX_CHARACTERS}: import fewer of them at a time"
-        raise ConfigError((Problem(files[0], 1, "", f"{why}, and {limit}"),))
     read = read_policies([("policies.yaml", result.policies_text)], result.settings)
     if read != (*result.policies, *context_policies(result.settings)):
         raise AssertionError("the policy file does not read back as it was meant")

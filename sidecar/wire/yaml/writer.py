@@ -35,22 +35,38 @@ def block(tree: Tree, indent: int = 0, labels: Mapping[str, str] = NO_LABELS) ->
 
 
 def _member(head: str, value: Tree, indent: int, labels: Mapping[str, str]) -> list[str]:
-    line = f"{head} {flow(value)}"
-    if _is_leaf(value) or (len(line) <= _WIDTH and not _is_labelled(value, labels)):
-        return [line]
-    return [head, *block(value, indent, labels)]
+    if _is_leaf(value):
+        return [f"{head} {flow(value)}"]
+    line = _in_one_line(head, value, labels)
+    return [line] if line else [head, *block(value, indent, labels)]
 
 
 def _item(item: Tree, indent: int, labels: Mapping[str, str]) -> list[str]:
-    pad = " " * indent
-    line = f"{pad}- {flow(item)}"
+    head = f"{' ' * indent}-"
     if _is_leaf(item):
         label = labels.get(item) if isinstance(item, str) else None
-        return [f"{line}  # {comment(label)}" if label else line]
-    if len(line) <= _WIDTH and not _is_labelled(item, labels):
+        return [f"{head} {flow(item)}  # {comment(label)}" if label else f"{head} {flow(item)}"]
+    if line := _in_one_line(head, item, labels):
         return [line]
     first, *rest = block(item, indent + 2, labels)
-    return [f"{pad}- {first[indent + 2 :]}", *rest]
+    return [f"{head} {first[indent + 2 :]}", *rest]
+
+
+def _in_one_line(head: str, tree: Tree, labels: Mapping[str, str]) -> str:
+    """A list or a mapping behind `head`; empty where it is too long, or needs comments."""
+    if not _may_fit(tree) or _is_labelled(tree, labels):
+        return ""
+    line = f"{head} {flow(tree)}"
+    return line if len(line) <= _WIDTH else ""
+
+
+def _may_fit(tree: Tree) -> bool:
+    """Whether there are so few values that it is worth writing them to see whether they fit."""
+    if isinstance(tree, Mapping):
+        return len(tree) <= _WIDTH and all(map(_may_fit, tree.values()))
+    if isinstance(tree, Sequence) and not isinstance(tree, str):
+        return len(tree) <= _WIDTH and all(map(_may_fit, tree))
+    return True
 
 
 def flow(tree: Tree) -> str:
