@@ -29,7 +29,7 @@ from sidecar.daemon.forms import forms_in_use
 from sidecar.daemon.intake_wiring import Outside
 from sidecar.daemon.reloading import Reloader
 from sidecar.daemon.trust import Trust
-from sidecar.domain.facts.signal import Signal, type_of
+from sidecar.domain.facts.signal import Signal
 from sidecar.domain.sources.source import Sources
 from sidecar.domain.values.namespaces import Namespaces
 from sidecar.service.admin.acts import Acts
@@ -243,8 +243,6 @@ class Journeys:
             place_of=daemon.geography.place,
             clock=clock.now,
             settings=settings.sessions,
-            type_of=type_of,
-            telemetry=telemetry,
             placed=self.settler.remember,
             namespaces=self._namespaces,
             sources=self._sources,
@@ -373,7 +371,7 @@ class Journeys:
         return self.reloader.settings.tokens.namespaces
 
     async def _take_again(self, signal: Signal) -> Accepted:
-        return await self.intake.take(signal)
+        return await self.intake.accept(signal)
 
     def _wire_spool(self, settings: SpoolSettings) -> None:
         daemon, store = self._daemon, self._store
@@ -392,7 +390,6 @@ class Journeys:
             telemetry=daemon.telemetry,
             letters=self.letters,
             tries=daemon.configuration.settings.work.tries,
-            type_of=type_of,
         )
         self.spool, self.events = spool, self.spooling
         daemon.telemetry.level(Level.SPOOL_EVENTS, lambda: spool.waiting)

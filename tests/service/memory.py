@@ -496,8 +496,6 @@ class Pod:
             place_of=place_of,
             clock=self.clock,
             settings=settings.sessions,
-            type_of=lambda signal: type(signal).__name__,
-            telemetry=self.telemetry,
             placed=self.settler.remember,
             namespaces=lambda: settings.tokens.namespaces,
             sources=lambda: self.sources,
@@ -532,7 +530,7 @@ class Pod:
         return self.now
 
     async def _take_again(self, signal: Signal) -> Accepted:
-        return await self.intake.take(signal)
+        return await self.intake.accept(signal)
 
     async def check(self, token: str, context: str = "c1", ip: str = "192.0.2.1") -> Answer:
         return await self.checker.check(Call(token, (context,) if context else (), ip=ip))

@@ -1,7 +1,6 @@
 """The events of the contract, as values; `wire.events` reads them, `facts` says what they mean."""
 
-from collections.abc import Mapping
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import msgspec
 
@@ -26,9 +25,11 @@ class _Event(msgspec.Struct, frozen=True, kw_only=True):
 
     `source` names who said it, as the door has authenticated it; `label` is what the event calls
     its source itself, for people, and is believed by nobody. `content` is the digest of what the
-    event says, where its sender gave it an id: the same id with other content is an error.
+    event says, where its sender gave it an id: the same id with other content is an error. `kind`
+    is the event's type, as on the wire.
     """
 
+    kind: ClassVar[str]
     stamp: Stamp
     subject: Subject
     source: str = ""
@@ -39,6 +40,7 @@ class _Event(msgspec.Struct, frozen=True, kw_only=True):
 class SessionEstablished(_Event, frozen=True, kw_only=True):
     """A session began (CAEP session-established). `auth_time`, `exp` in seconds; 0: not told."""
 
+    kind: ClassVar[str] = "session-established"
     ip: str = ""
     app: str = ""
     acr: str = ""
@@ -51,6 +53,7 @@ class SessionEstablished(_Event, frozen=True, kw_only=True):
 class SessionPresented(_Event, frozen=True, kw_only=True):
     """A session was used (CAEP session-presented)."""
 
+    kind: ClassVar[str] = "session-presented"
     ip: str = ""
     user_agent: str = ""
 
@@ -58,24 +61,28 @@ class SessionPresented(_Event, frozen=True, kw_only=True):
 class SessionRevoked(_Event, frozen=True, kw_only=True):
     """A session, or all of a user or device, is over until a later sign-in."""
 
+    kind: ClassVar[str] = "session-revoked"
     reason: str = ""
 
 
 class NetworkChange(_Event, frozen=True, kw_only=True):
     """A session or device moved into a network segment."""
 
+    kind: ClassVar[str] = "network-change"
     segment: str
 
 
 class DeviceComplianceChange(_Event, frozen=True, kw_only=True):
     """A device's compliance changed."""
 
+    kind: ClassVar[str] = "device-compliance-change"
     compliant: bool
 
 
 class RiskLevelChange(_Event, frozen=True, kw_only=True):
     """The risk of a user, device or session changed."""
 
+    kind: ClassVar[str] = "risk-level-change"
     level: RiskLevel
     reason: str = ""
 
@@ -83,6 +90,7 @@ class RiskLevelChange(_Event, frozen=True, kw_only=True):
 class CredentialChange(_Event, frozen=True, kw_only=True):
     """A user's credential was created, updated, revoked or deleted."""
 
+    kind: ClassVar[str] = "credential-change"
     credential_type: str = ""
     change_type: str = ""
 
@@ -90,6 +98,7 @@ class CredentialChange(_Event, frozen=True, kw_only=True):
 class AssuranceLevelChange(_Event, frozen=True, kw_only=True):
     """A session's assurance rose (a proof) or fell (`direction` is "decrease")."""
 
+    kind: ClassVar[str] = "assurance-level-change"
     namespace: str
     level: str
     direction: str = "increase"
@@ -102,6 +111,7 @@ class OperatorMark(_Event, frozen=True, kw_only=True):
     strength, and is at most `max_age` seconds old when it is first shown (negative: of any age).
     """
 
+    kind: ClassVar[str] = "operator-mark"
     contexts: tuple[str, ...] = ()
     control: str = "mfa"
     max_age: int = -1
@@ -111,18 +121,21 @@ class OperatorMark(_Event, frozen=True, kw_only=True):
 class OperatorClear(_Event, frozen=True, kw_only=True):
     """An operator clears what sign-ins could clear as of now. No other source can say so."""
 
+    kind: ClassVar[str] = "operator-clear"
     reason: str = ""
 
 
 class TokenClaimsChange(_Event, frozen=True, kw_only=True):
     """Claims of a user or session changed; values are strings or tuples of strings."""
 
+    kind: ClassVar[str] = "token-claims-change"
     claims: tuple[tuple[str, tuple[str, ...]], ...]
 
 
 class RiskSignal(_Event, frozen=True, kw_only=True):
     """A custom detection: `weight` 0..100 that halves every `half_life` seconds."""
 
+    kind: ClassVar[str] = "risk-signal"
     name: str
     weight: float
     half_life: float
@@ -142,23 +155,3 @@ Signal: TypeAlias = (
     | OperatorMark
     | OperatorClear
 )
-
-_TYPES: Mapping[type, str] = {
-    SessionEstablished: "session-established",
-    SessionPresented: "session-presented",
-    SessionRevoked: "session-revoked",
-    NetworkChange: "network-change",
-    DeviceComplianceChange: "device-compliance-change",
-    RiskLevelChange: "risk-level-change",
-    CredentialChange: "credential-change",
-    AssuranceLevelChange: "assurance-level-change",
-    TokenClaimsChange: "token-claims-change",
-    RiskSignal: "risk-signal",
-    OperatorMark: "operator-mark",
-    OperatorClear: "operator-clear",
-}
-
-
-def type_of(signal: Signal) -> str:
-    """Return the event type of a signal, as on the wire."""
-    return _TYPES[type(signal)]

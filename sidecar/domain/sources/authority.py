@@ -34,7 +34,6 @@ from sidecar.domain.facts.signal import (
     SessionRevoked,
     Signal,
     TokenClaimsChange,
-    type_of,
 )
 from sidecar.domain.policy.policy import RiskLevel
 from sidecar.domain.sources.source import LOCAL_PREFIX, Source, is_operator
@@ -301,7 +300,7 @@ def depends_on_what_is_known(signal: Signal, source: Source) -> bool:
 
 
 def _may_all(source: Source, signal: Signal) -> bool:
-    return source.loosens(type_of(signal))
+    return source.loosens(signal.kind)
 
 
 def words_of(
@@ -376,7 +375,7 @@ def rule(
 
     `known` matters only where `depends_on_what_is_known`.
     """
-    kind = type_of(signal)
+    kind = signal.kind
     if source.may is not None and kind not in source.may and not is_operator(source.name):
         return NotAllowed("may", "type", _refusal(source, f"send {kind}", "may", kind))
     joined: Word | None = None

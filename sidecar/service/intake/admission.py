@@ -8,7 +8,7 @@ behind has to ask again: the spool, the work log and the dead letters keep it as
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from typing import Protocol, assert_never
+from typing import assert_never
 
 from sidecar.domain.facts.facts import ComplianceReported, DeviceBound
 from sidecar.domain.facts.signal import (
@@ -17,7 +17,6 @@ from sidecar.domain.facts.signal import (
     SessionPresented,
     SessionRevoked,
     Signal,
-    type_of,
 )
 from sidecar.domain.sources.authority import (
     NOTHING_KNOWN,
@@ -31,10 +30,10 @@ from sidecar.domain.sources.authority import (
 from sidecar.domain.sources.source import Source, Sources
 from sidecar.domain.values.lattice import Record
 from sidecar.service.intake.intake import OTHER_EVENT
+from sidecar.service.intake.outcomes import CountedEvents, Events
 from sidecar.service.observations.observations import (
     EventNotAllowed,
     EventOutcome,
-    EventTaken,
     Telemetry,
 )
 from sidecar.service.ports.calls import Accepted, Forbidden, Overloaded, Unavailable
@@ -49,13 +48,6 @@ from sidecar.wire.store.records import bindings_in, decode_facts, owners_of
 
 SOURCES_REMEMBERED = 1024
 """Sources whose use and ids are remembered; there are few, since a door names them."""
-
-
-class Events(Protocol):
-    """Takes events durably."""
-
-    async def accept(self, signal: Signal) -> Accepted:
-        """Take it; returns once it is durable. Raises `Overloaded` and `Unavailable`."""
 
 
 class Admission:
@@ -77,7 +69,7 @@ class Admission:
         clock: Callable[[], float],
         telemetry: Telemetry,
     ) -> None:
-        self._events = events
+        self._events = CountedEvents(events, telemetry)
         self._records = _SubjectRecords(view, store, names, namespaces_of)
         self._settings = settings
         self._clock = clock
@@ -105,12 +97,12 @@ class Admission:
         source = self.sources.of(signal.source)
         use = self._use_of(source.name)
         if not use.spend(now, overdraw=isinstance(signal, SessionRevoked)):
-            self._count(signal, EventOutcome.OVERLOADED, "the source's rate is used up")
+            self._events.count(signal, EventOutcome.OVERLOADED, "the source's rate is used up")
             raise Overloaded
         ruled = await self._ruled(signal, source, now)
         if not use.remember(ruled):
             detail = "id: counts for another event of this source"
-            self._count(signal, EventOutcome.INVALID, detail)
+            self._events.count(signal, EventOutcome.INVALID, detail)
             raise InvalidSignal("id", OTHER_EVENT)
         try:
             return await self._events.accept(ruled)
@@ -136,26 +128,13 @@ class Admission:
             case Taken(ruled) | Joined(ruled, _):
                 return ruled
             case NotAllowed(key, field, message):
-                kind = type_of(signal)
                 self._telemetry.record(
-                    EventNotAllowed(source=source.name, type=kind, key=key, detail=message)
+                    EventNotAllowed(source=source.name, type=signal.kind, key=key, detail=message)
                 )
-                self._count(signal, EventOutcome.NOT_ALLOWED, message)
+                self._events.count(signal, EventOutcome.NOT_ALLOWED, message)
                 raise Forbidden(key, field, message)
             case _:
                 assert_never(ruling)
-
-    def _count(self, signal: Signal, outcome: EventOutcome, detail: str) -> None:
-        self._telemetry.record(
-            EventTaken(
-                type=type_of(signal),
-                outcome=outcome,
-                id=signal.stamp.id,
-                source=signal.source,
-                label=signal.label,
-                detail=detail,
-            )
-        )
 
 
 class _Use:

@@ -29,13 +29,11 @@ from sidecar.domain.facts.signal import (
 )
 from sidecar.domain.session.state import State
 from sidecar.domain.sources.source import Sources
-from sidecar.domain.values.causes import words_of
 from sidecar.domain.values.lattice import Record
 from sidecar.domain.values.location import Place
 from sidecar.domain.values.namespaces import Namespaces
 from sidecar.service.audit.auditor import Enlisted, Rescorer
 from sidecar.service.intake.attribution import Attribution
-from sidecar.service.observations.observations import EventOutcome, EventTaken, Telemetry
 from sidecar.service.ports.calls import Accepted, Overloaded, Unavailable
 from sidecar.service.ports.store import MEMBERS_BOUND, Index, Join, Joined, Load, Store
 from sidecar.service.view.view import View
@@ -121,8 +119,6 @@ class Intake:
         place_of: Callable[[str], Place],
         clock: Callable[[], float],
         settings: Sessions,
-        type_of: Callable[[Signal], str],
-        telemetry: Telemetry,
         placed: Callable[[str, bytes], None] = lambda _event, _record: None,
         namespaces: Callable[[], Namespaces] = Namespaces,
         sources: Callable[[], Sources] = Sources,
@@ -146,49 +142,12 @@ class Intake:
         self._place_of = place_of
         self._clock = clock
         self._settings = settings
-        self._type_of = type_of
-        self._telemetry = telemetry
         self._placed = placed
 
     async def accept(self, signal: Signal) -> Accepted:
-        """Make an event durable and see to it that it takes effect."""
-        return await self.counted(signal, self.take)
+        """Make an event durable and see to it that it takes effect.
 
-    async def counted(
-        self, signal: Signal, take: Callable[[Signal], Awaitable[Accepted]]
-    ) -> Accepted:
-        """Have an event taken, and count what became of it."""
-        outcome, detail = EventOutcome.FAILED, ""
-        try:
-            accepted = await take(signal)
-            outcome = _outcome_of(accepted)
-        except Overloaded:
-            outcome = EventOutcome.OVERLOADED
-            raise
-        except InvalidSignal as error:
-            outcome, detail = EventOutcome.INVALID, str(error)
-            raise
-        except Unavailable as error:
-            detail = words_of(error)
-            raise
-        except Exception as error:
-            detail = type(error).__name__  # no words of its own, which may quote the payload
-            raise
-        finally:
-            self._telemetry.record(
-                EventTaken(
-                    type=self._type_of(signal),
-                    outcome=outcome,
-                    id=signal.stamp.id,
-                    source=signal.source,
-                    label=signal.label,
-                    detail=detail,
-                )
-            )
-        return accepted
-
-    async def take(self, signal: Signal) -> Accepted:
-        """As `accept`, uncounted. Raises `InvalidSignal` where nobody can tell whom it concerns.
+        Raises `InvalidSignal` where nobody can tell whom it concerns.
 
         A revocation is the last to be refused: where too much waits for the store, it does, too.
         """
@@ -325,7 +284,7 @@ class Intake:
             ),
         )
         self._placed(event_key(signal), place.record)
-        kind, names = self._type_of(signal), list[SessionName]()
+        kind, names = signal.kind, list[SessionName]()
         known = await self._learn(signal, place.record, fields, joined)
         if len(joined.members) < MEMBERS_BOUND:
             names = [name for member in joined.members if (name := parse_name(member))]
@@ -344,7 +303,7 @@ class Intake:
         self, signal: Signal, scope: Scope, of: str, *joins: Join
     ) -> tuple[Enlisted | None, list[Joined]]:
         """Join, and have the event enlisted in the work log."""
-        work = Work(self._type_of(signal), signal.stamp.id, scope, of, enclose(signal))
+        work = Work(signal.kind, signal.stamp.id, scope, of, enclose(signal))
         return await self._worklog.enlist(work, *joins)
 
     async def _learn(self, signal: Signal, record: bytes, fields: Record, joined: Joined) -> Record:
@@ -446,7 +405,7 @@ class Intake:
         await self._learn(signal, record, fields, answers[0])
         for join in joins[1:]:
             self._view.learn(join.key, join.fields)
-        self._rescorer.put(self._type_of(signal), (name,), enlisted)
+        self._rescorer.put(signal.kind, (name,), enlisted)
         return _accepted(signal, duplicate=not answers[0].joined)
 
     def _sightings(self, facts: tuple[Fact, ...], name: SessionName, channel: bytes) -> list[Join]:
@@ -511,12 +470,6 @@ def _is_theirs(signal: Signal) -> bool:
     """Whether a session of this kind of event is that of the user who is named, whoever has it."""
     kinds = SessionEstablished | SessionRevoked | OperatorMark | OperatorClear
     return isinstance(signal, kinds)
-
-
-def _outcome_of(accepted: Accepted) -> EventOutcome:
-    if accepted.duplicate:
-        return EventOutcome.DUPLICATE
-    return EventOutcome.SPOOLED if accepted.spooled else EventOutcome.ACCEPTED
 
 
 def _fields_of(signal: Signal, facts: tuple[Fact, ...]) -> Record:

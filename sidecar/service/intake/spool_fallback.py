@@ -90,13 +90,11 @@ class Spooling:
         telemetry: Telemetry,
         letters: DeadLetters,
         tries: int,
-        type_of: Callable[[Signal], str],
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._intake = intake
         self._letters = letters
         self._tries = tries
-        self._type_of = type_of
         self._spool = spool
         self._pending = pending
         self._away = away
@@ -120,13 +118,10 @@ class Spooling:
         can keep it, `InvalidSignal` where nobody can tell whom it concerns: then nothing is
         acknowledged.
         """
-        return await self._intake.counted(signal, self._take)
-
-    async def _take(self, signal: Signal) -> Accepted:
         attributed = self._intake.attributed(signal)
         if not self._away():
             try:
-                return await self._intake.take(signal)
+                return await self._intake.accept(signal)
             except Unavailable:
                 pass
             except Overloaded:
@@ -222,7 +217,7 @@ class Spooling:
     async def _hand_in(self, signal: Signal, where: tuple[int, int], tally: "_Tally") -> bool:
         """Hand an event to the store; True where it need not wait any longer."""
         try:
-            accepted = await self._intake.take(signal)
+            accepted = await self._intake.accept(signal)
         except (Refused, InvalidSignal) as error:
             self._fruitless += 1
             return await self._failed(signal, where, DeadReason.REFUSED, str(error))
@@ -246,8 +241,7 @@ class Spooling:
         tries = self._failures[where] = self._failures.get(where, 0) + 1
         if tries < self._tries:
             return False
-        kind = self._type_of(signal)
-        letter = Letter(0.0, "", "", 0, kind, signal.stamp.id, enclose(signal))
+        letter = Letter(0.0, "", "", 0, signal.kind, signal.stamp.id, enclose(signal))
         try:
             if not await self._letters.bury(reason, error, tries, letter):
                 return False

@@ -98,7 +98,7 @@ async def test_all_are_told_once_and_counted_by_whichever_sidecars_have_time() -
     counted = [
         one for pod in (a, b) for one in pod.telemetry.of(Rescored) if isinstance(one, Rescored)
     ]
-    assert {one.cause for one in counted} == {"RiskLevelChange"}
+    assert {one.cause for one in counted} == {"risk-level-change"}
 
 
 @pytest.mark.parametrize("steps", range(1, 120, 17))

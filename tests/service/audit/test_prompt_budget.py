@@ -34,7 +34,7 @@ async def prompt(pod: Pod, other: Pod) -> None:
             each.now += 10
         stamp = at(pod.now, f"{pod.now}")
         subject = Subject(user="alice")
-        await pod.intake.take(RiskLevelChange(stamp=stamp, subject=subject, level=level))
+        await pod.intake.accept(RiskLevelChange(stamp=stamp, subject=subject, level=level))
         await pod.settle()
         await other.settle()
 
@@ -55,7 +55,7 @@ async def test_a_user_over_budget_is_told_of_once_and_asked_all_the_same() -> No
     high = RiskLevelChange(
         stamp=at(a.now, "high"), subject=Subject(user="alice"), level=RiskLevel.HIGH
     )
-    await a.intake.take(high)
+    await a.intake.accept(high)
     assert (await a.check(token)).verdict is Verdict.STEP_UP
 
 

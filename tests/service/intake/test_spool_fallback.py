@@ -32,6 +32,7 @@ from sidecar.domain.sources.source import Source, Sources
 from sidecar.domain.values.stamp import at
 from sidecar.service.intake.dead_letters import Retried
 from sidecar.service.intake.intake import Intake
+from sidecar.service.intake.outcomes import CountedEvents
 from sidecar.service.intake.spool_fallback import FRUITLESS, Spooling
 from sidecar.service.observations.observations import (
     DeadReason,
@@ -66,10 +67,11 @@ class Spooled:
         self.pod = pod
         self.spool = spool
         self.spooling = spooling
+        self.counted = CountedEvents(spooling, pod.telemetry)
         self.pending = pending
 
     async def accept(self, signal: Signal) -> Accepted:
-        return await self.spooling.accept(signal)
+        return await self.counted.accept(signal)
 
     def outcomes(self) -> list[EventOutcome]:
         return [
@@ -104,7 +106,6 @@ async def spooled(
         telemetry=pod.telemetry,
         letters=pod.letters,
         tries=5,
-        type_of=lambda signal: type(signal).__name__,
         jitter=lambda: 1.0,
     )
     async with trio.open_nursery() as nursery:
@@ -391,7 +392,7 @@ class Flawed(Intake):
     overloaded: frozenset[str] = frozenset()
     taken: list[str]
 
-    async def take(self, signal: Signal) -> Accepted:
+    async def accept(self, signal: Signal) -> Accepted:
         self.taken.append(signal.stamp.id)
         if signal.subject.user in self.away:
             raise Unavailable("this part of the store is gone")
@@ -399,7 +400,7 @@ class Flawed(Intake):
             raise Overloaded
         if signal.subject.user in self.crashing:
             raise ZeroDivisionError
-        return await super().take(signal)
+        return await super().accept(signal)
 
 
 def flawed(intake: Intake) -> Intake:
