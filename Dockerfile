@@ -16,12 +16,13 @@ RUN python -m venv /opt/build \
     && /opt/build/bin/pip --python /opt/sidecar/bin/python install --no-compile \
         --only-binary :all: --require-hashes --requirement requirements/run.txt
 COPY pyproject.toml README.md LICENSE ./
+COPY clients/python clients/python
 COPY sidecar sidecar
 COPY deploy/gateways deploy/gateways
 COPY examples/starter examples/starter
 # Bytecode is checked by hash, never by time: it stays valid in layers that lose file times, and
 # the read-only root needs none written.
-RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /dist . \
+RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /dist ./clients/python . \
     && /opt/build/bin/pip --python /opt/sidecar/bin/python install --no-compile --no-deps \
         --no-index /dist/*.whl \
     && /opt/sidecar/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/sidecar/lib

@@ -18,7 +18,7 @@ help: ## what there is to make
 set-up: $(READY) ## .venv with the pinned packages and the project in it
 
 # Runs again only when one of these has changed.
-$(READY): pyproject.toml requirements/dev.txt tools/set-up
+$(READY): pyproject.toml clients/python/pyproject.toml requirements/dev.txt tools/set-up
 	@tools/set-up $(VENV)
 	@touch $@
 

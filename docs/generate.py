@@ -37,7 +37,9 @@ PAGE = Path(__file__).parent / "reference" / "configuration.md"
 SOURCES = Path(__file__).parent / "sources.md"
 STORE = Path(__file__).parent / "store.md"
 ARCHITECTURE = Path(__file__).parent / "architecture.md"
-CODE = Path(__file__).parents[1] / "sidecar"
+ROOT = Path(__file__).parents[1]
+CODE = ROOT / "sidecar"
+CLIENT = ROOT / "clients" / "python" / "stepup_client"
 PROVIDERS = Path(__file__).parent / "providers" / "README.md"
 WARNINGS = Path(__file__).parent / "reference" / "warnings.md"
 WARNINGS_HEAD = """\
@@ -325,7 +327,7 @@ def _replaced(page: Path, name: str, content: str) -> str:
 
 FLOORS = (
     *("cli", "demo", "tuning", "daemon", "shared_signals", "entra"),
-    *("adapters", "service", "wire", "domain", "client"),
+    *("adapters", "service", "wire", "domain"),
 )
 
 
@@ -335,13 +337,15 @@ def architecture_page() -> str:
     for floor in FLOORS:
         rooms = sorted(path.parent for path in (CODE / floor).rglob("__init__.py"))
         rows += [_row(room.relative_to(CODE).as_posix(), room) for room in rooms]
+    rooms = sorted(path.parent for path in CLIENT.rglob("__init__.py"))
+    rows += [_row(room.relative_to(CLIENT.parent).as_posix(), room) for room in rooms]
     return _replaced(ARCHITECTURE, "rooms", "\n".join(rows))
 
 
 def _row(name: str, folder: Path) -> str:
     text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))) or ""
     purpose = " ".join(text.partition("\n\n")[0].split())
-    return f"| [`{name}`](../sidecar/{name}) | {purpose} |"
+    return f"| [`{name}`](../{folder.relative_to(ROOT).as_posix()}) | {purpose} |"
 
 
 def warnings_page() -> str:

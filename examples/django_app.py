@@ -19,8 +19,7 @@ from django.http import HttpRequest, JsonResponse, StreamingHttpResponse
 from django.urls import path
 from django.utils.decorators import method_decorator
 from django.views import View
-
-from sidecar.client.django import step_up
+from stepup_client.django import step_up
 
 settings.configure(
     ALLOWED_HOSTS=["127.0.0.1", "localhost"],

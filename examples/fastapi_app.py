@@ -9,8 +9,7 @@ from collections.abc import AsyncIterator
 import anyio
 from fastapi import Depends, FastAPI, Request, WebSocket
 from fastapi.responses import StreamingResponse
-
-from sidecar.client.fastapi import requires, step_up
+from stepup_client.fastapi import requires, step_up
 
 app = FastAPI()
 

@@ -8,8 +8,7 @@ import time
 from collections.abc import Iterator
 
 from flask import Flask, Response, g
-
-from sidecar.client.flask import step_up
+from stepup_client.flask import step_up
 
 app = Flask(__name__)
 

@@ -8,6 +8,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
+OURS = "stepup-client"
+"""Installed from clients/python, never from an index."""
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
@@ -43,7 +45,7 @@ def test_what_runs_is_what_was_tested(name: str) -> None:
 def asked_for(name: str) -> list[Requirement]:
     project = PROJECT["project"]
     lines = {
-        "run": project["dependencies"],
+        "run": [line for line in project["dependencies"] if not line.startswith(OURS)],
         "build": PROJECT["build-system"]["requires"],
         "dev": [
             *project["optional-dependencies"]["demo"],

@@ -5,9 +5,10 @@ import os
 import sys
 from pathlib import Path
 
+from stepup_client.local import Decision, Refused
+
 from sidecar.cli.exit_status import DONE, NEGATIVE, Stop
 from sidecar.cli.socket_options import add_socket, asking, plain, print_json
-from sidecar.client.local import Decision, Refused
 
 TOKEN_VARIABLE = "SIDECAR_TOKEN"  # noqa: S105 - the name of a variable
 

@@ -11,9 +11,10 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TextIO
 
+from stepup_client.local import WINDOW, Receipt, Refused
+
 from sidecar.cli.exit_status import DONE, MISTAKE, NEGATIVE, Stop
 from sidecar.cli.socket_options import add_socket, asking, plain, print_json
-from sidecar.client.local import WINDOW, Receipt, Refused
 from sidecar.domain.facts.facts import SIGNALS
 from sidecar.domain.values.causes import words_of
 from sidecar.domain.values.plural import counted

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from stepup_client.local import DEFAULT_PATH, LocalClient, Unreachable
+
 from sidecar.cli.exit_status import Stop
-from sidecar.client.local import DEFAULT_PATH, LocalClient, Unreachable
 from sidecar.wire.checks.url_credentials import credential_in
 
 

@@ -11,11 +11,11 @@ from typing import Any
 import anyio
 import pytest
 from anyio.abc import SocketStream
+from stepup_client.connection.asynchronous import AsyncClient
+from stepup_client.connection.protocol import Change, Mismatched, Refused, Unreachable
+from stepup_client.on_asyncio import AsyncioClient
+from stepup_client.on_trio import TrioClient
 
-from sidecar.client.asynchronous import AsyncClient
-from sidecar.client.on_asyncio import AsyncioClient
-from sidecar.client.on_trio import TrioClient
-from sidecar.client.protocol import Change, Mismatched, Refused, Unreachable
 from tests.client.daemon import Daemon, daemon
 from tests.client.test_local import event
 
@@ -229,16 +229,14 @@ def test_a_forked_process_has_connections_of_its_own(loop: str, running: Daemon)
 
 
 def test_only_the_trio_client_needs_more_than_the_standard_library() -> None:
-    modules = "local pool on_asyncio asgi wsgi gate doors"
+    modules = "local pool on_asyncio asgi wsgi gate returning enforcement.doors"
     code = (
         "import sys, json, importlib\n"
-        f"for name in '{modules}'.split(): importlib.import_module('sidecar.client.' + name)\n"
+        f"for name in '{modules}'.split(): importlib.import_module('stepup_client.' + name)\n"
         "print(json.dumps(sorted(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     names = set(json.loads(done.stdout))
     tops = {name.partition(".")[0] for name in names}
     assert tops & {"trio", "anyio", "msgspec", "httpx", "starlette", "flask", "django"} == set()
-    assert {name for name in names if name.startswith("sidecar.")} == {
-        name for name in names if name.startswith("sidecar.client")
-    }
+    assert "sidecar" not in tops

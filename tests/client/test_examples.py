@@ -7,12 +7,12 @@ from typing import Any
 
 import httpx
 import pytest
+import stepup_client.django
+import stepup_client.fastapi
+import stepup_client.flask
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-import sidecar.client.django
-import sidecar.client.fastapi
-import sidecar.client.flask
 from sidecar.domain.policy.policy import Networks, Selection
 from tests.adapters.servers import Server
 from tests.client.servers import example, on_threads, on_trio, on_uvicorn
@@ -31,7 +31,7 @@ def pods(valkey_server: Server) -> Iterator[Pods]:
         try:
             yield pods
         finally:
-            for module in (sidecar.client.fastapi, sidecar.client.flask, sidecar.client.django):
+            for module in (stepup_client.fastapi, stepup_client.flask, stepup_client.django):
                 module.step_up.doors.close()
             if before is None:
                 del os.environ["SIDECAR_SOCKET"]

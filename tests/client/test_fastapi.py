@@ -12,11 +12,11 @@ import pytest
 from fastapi import APIRouter, Depends, FastAPI, WebSocket
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
+from stepup_client.connection.protocol import Decision
+from stepup_client.fastapi import Gate, Requirement, StepUp
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from sidecar.client.fastapi import Gate, Requirement, StepUp
-from sidecar.client.protocol import Decision
 from tests.client.daemon import Daemon, daemon
 from tests.client.servers import on_trio, on_uvicorn
 

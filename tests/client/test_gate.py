@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from sidecar.client.gate import (
+from stepup_client.connection.protocol import Decision, Reason, Refused, Unreachable
+from stepup_client.gate import (
     Gate,
     Incoming,
     Public,
@@ -20,7 +20,7 @@ from sidecar.client.gate import (
     refused,
     unreached,
 )
-from sidecar.client.protocol import Decision, Reason, Refused, Unreachable
+
 from sidecar.wire.http.problems import Problem
 
 CALL = Incoming("POST", "/pay/7", "203.0.113.9", ("Bearer abc",))

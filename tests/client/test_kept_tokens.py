@@ -9,10 +9,10 @@ import httpx
 import pytest
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
+from stepup_client.django import StepUp as DjangoStepUp
+from stepup_client.flask import StepUp as FlaskStepUp
+from stepup_client.gate import Gate
 
-from sidecar.client.django import StepUp as DjangoStepUp
-from sidecar.client.flask import StepUp as FlaskStepUp
-from sidecar.client.gate import Gate
 from tests.client.daemon import Daemon, daemon
 from tests.client.servers import example, on_threads
 

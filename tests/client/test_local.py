@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import stepup_client
 import trio
-
-from sidecar import client
-from sidecar.client import protocol
-from sidecar.client.local import (
+from stepup_client.connection import protocol
+from stepup_client.connection.protocol import usual_path
+from stepup_client.local import (
     LONGEST_LINE,
     WINDOW,
     Change,
@@ -26,8 +26,8 @@ from sidecar.client.local import (
     Refused,
     Unreachable,
 )
-from sidecar.client.pool import PooledClient
-from sidecar.client.protocol import usual_path
+from stepup_client.pool import PooledClient
+
 from sidecar.service.ports.calls import StandingChange
 from tests.client.sidecar import Sidecar
 
@@ -114,9 +114,9 @@ def test_a_refusal_says_what_to_answer(
 
 
 def test_what_clients_give_and_raise_is_imported_from_one_place() -> None:
-    assert client.Refused is Refused
-    assert issubclass(client.Mismatched, client.Unreachable)
-    assert all(hasattr(client, name) for name in client.__all__)
+    assert stepup_client.Refused is Refused
+    assert issubclass(stepup_client.Mismatched, stepup_client.Unreachable)
+    assert all(hasattr(stepup_client, name) for name in stepup_client.__all__)
 
 
 async def test_an_event_is_durable_when_it_returns(sidecar: Sidecar) -> None:
@@ -374,7 +374,7 @@ async def test_a_call_over_a_connection_that_watches_is_never_answered_by_a_chan
 
 
 def test_the_client_needs_only_the_standard_library() -> None:
-    code = "import sys, json, sidecar.client.local; print(json.dumps(sorted(sys.modules)))"
+    code = "import sys, json, stepup_client.local; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     tops = {name.partition(".")[0] for name in json.loads(done.stdout)}
     assert tops & {"trio", "msgspec", "httpx", "redis", "yaml"} == set()

@@ -11,11 +11,11 @@ import anyio
 import flask
 import httpx
 import pytest
+from stepup_client import asgi, wsgi
+from stepup_client.gate import Gate
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from sidecar.client import asgi, wsgi
-from sidecar.client.gate import Gate
 from tests.client.daemon import Daemon, daemon
 from tests.client.servers import on_trio, on_uvicorn, on_wsgiref
 from tests.wire.spellings import CLEAR, UNCLEAR, UNSEEN
@@ -387,7 +387,7 @@ def test_a_web_socket_is_turned_away_with_the_challenge(kind: str, running: Daem
 
 
 def test_a_decorator_without_its_parentheses_is_an_error_at_once() -> None:
-    from sidecar.client.flask import step_up  # noqa: PLC0415 - only here
+    from stepup_client.flask import step_up  # noqa: PLC0415 - only here
 
     with pytest.raises(TypeError, match="step_up"):
         step_up(lambda: None)  # type: ignore[arg-type] # what is tested
@@ -395,7 +395,7 @@ def test_a_decorator_without_its_parentheses_is_an_error_at_once() -> None:
 
 @pytest.mark.parametrize("kind", ["app", "blueprint"])
 def test_a_flask_decorator_above_its_routes_is_an_error_at_import(kind: str) -> None:
-    from sidecar.client.flask import StepUp  # noqa: PLC0415 - only here
+    from stepup_client.flask import StepUp  # noqa: PLC0415 - only here
 
     routes = flask.Flask("here") if kind == "app" else flask.Blueprint("here", "here")
 
@@ -409,7 +409,7 @@ def test_a_flask_decorator_above_its_routes_is_an_error_at_import(kind: str) -> 
 
 
 def test_a_flask_decorator_below_its_routes_may_stand_on_others() -> None:
-    from sidecar.client.flask import StepUp  # noqa: PLC0415 - only here
+    from stepup_client.flask import StepUp  # noqa: PLC0415 - only here
 
     app = flask.Flask("here")
     seen: dict[str, Any] = {}

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from stepup_client.connection.calls import Calls
+from stepup_client.connection.protocol import Change, Refused, Stale, Unreachable
+from stepup_client.local import LocalClient
+from stepup_client.pool import PooledClient
 
-from sidecar.client.calls import Calls
-from sidecar.client.local import LocalClient
-from sidecar.client.pool import PooledClient
-from sidecar.client.protocol import Change, Refused, Stale, Unreachable
 from tests.client.daemon import Daemon, daemon
 from tests.client.test_local import event
 

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from sidecar.client.standings import TOGETHER, Standings
+from stepup_client.enforcement.standings import TOGETHER, Standings
+
 from tests.client.daemon import daemon
 
 

@@ -9,9 +9,9 @@ import jwt
 import msgspec
 import pytest
 import trio
+from stepup_client.flask import Gate, StepUp
+from stepup_client.local import LocalClient, Refused
 
-from sidecar.client.flask import Gate, StepUp
-from sidecar.client.local import LocalClient, Refused
 from sidecar.domain.policy.policy import Networks, Selection
 from sidecar.wire.settings.settings import Settings, UnknownContexts
 from tests.cli.command import Done, sidecar

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from stepup_client.connection.protocol import DEFAULT_PATH
 
-from sidecar.client.protocol import DEFAULT_PATH
 from tests.adapters.servers import Server
 from tests.stories.running import token, unique
 from tests.system.peers.programs import PEERS
@@ -19,8 +19,8 @@ pytestmark = pytest.mark.skipif(
     Path(DEFAULT_PATH).parent.exists(), reason="this machine has a directory for sidecars"
 )
 PYTHON = """
-from sidecar.client.local import LocalClient
-from sidecar.client.pool import PooledClient
+from stepup_client.local import LocalClient
+from stepup_client.pool import PooledClient
 for client in (LocalClient(), PooledClient()):
     client.ping()
     print(client.path)

@@ -17,9 +17,8 @@ from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 from django.views.static import serve
-
-from sidecar.client.django import StepUp
-from sidecar.client.gate import Gate
+from stepup_client.django import StepUp
+from stepup_client.gate import Gate
 
 HERE = Path(__file__).parent
 TRUSTED_PROXIES = 0  # how many proxies of yours append to X-Forwarded-For

@@ -9,8 +9,7 @@ from pathlib import Path
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
-
-from sidecar.client.fastapi import Gate, StepUp
+from stepup_client.fastapi import Gate, StepUp
 
 HERE = Path(__file__).parent
 TRUSTED_PROXIES = 0  # how many proxies of yours append to X-Forwarded-For

@@ -24,10 +24,9 @@ import httpx
 import jwt
 import settings
 from flask import Flask, Response, abort, g, redirect, request, send_from_directory, session
-
-from sidecar.client import returning
-from sidecar.client.flask import StepUp
-from sidecar.client.gate import Gate
+from stepup_client import returning
+from stepup_client.flask import StepUp
+from stepup_client.gate import Gate
 
 HERE = Path(__file__).parent
 TRUSTED_PROXIES = 0  # how many proxies of yours append to X-Forwarded-For

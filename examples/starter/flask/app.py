@@ -7,9 +7,8 @@ import os
 from pathlib import Path
 
 from flask import Flask, Response, g, send_from_directory
-
-from sidecar.client.flask import StepUp
-from sidecar.client.gate import Gate
+from stepup_client.flask import StepUp
+from stepup_client.gate import Gate
 
 HERE = Path(__file__).parent
 TRUSTED_PROXIES = 0  # how many proxies of yours append to X-Forwarded-For

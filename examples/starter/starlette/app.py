@@ -11,9 +11,8 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
-
-from sidecar.client.gate import Gate
-from sidecar.client.starlette import StepUp
+from stepup_client.gate import Gate
+from stepup_client.starlette import StepUp
 
 HERE = Path(__file__).parent
 TRUSTED_PROXIES = 0  # how many proxies of yours append to X-Forwarded-For

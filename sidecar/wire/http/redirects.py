@@ -3,7 +3,7 @@
 The way back is a path with its query and nothing else, made anew from the call that was refused: it
 begins with exactly one slash, has no empty or dot segments, and every character that a reader could
 take for more than that - backslash, `@`, control characters, what is not ASCII - is encoded. So it
-stays on the app's own origin, whatever was called; `sidecar.client.returning` checks it there.
+stays on the app's own origin, whatever was called; `stepup_client.returning` checks it there.
 """
 
 import base64

@@ -1,6 +1,6 @@
 """Which calls pass without being asked about: `http.public`, `http.unchecked`, `http.preflight`.
 
-As the middleware has them (`sidecar.client.gate`, which imports nothing of the daemon): one table
+As the middleware has them (`stepup_client.gate`, which imports nothing of the daemon): one table
 in `tests/wire/http/test_unasked.py` is run against both. Of a path that servers read in different
 ways nothing is asked here: it was refused before (`wire.routes.readings`). A method counts as it is
 spelled; a preflight is what a browser sends before a call of another origin (Fetch, section 4.8).

@@ -17,7 +17,7 @@ section 6.2.2.2), and what servers are known to read differently is refused:
 - `#`, raw: it has no place in a request, and servers differ on whether it ends the path.
 
 Nothing else asks a question of a path before this: neither routes nor what passes unasked. Apps
-have the same rules in `sidecar.client.readings`, which imports nothing of the daemon.
+have the same rules in `stepup_client.enforcement.readings`, which imports nothing of the daemon.
 """
 
 import re

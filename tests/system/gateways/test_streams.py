@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import trio
+from stepup_client.asgi import POLICY_VIOLATION, App, Receive, Scope, Send, StepUpMiddleware
+from stepup_client.gate import Gate
 
-from sidecar.client.asgi import POLICY_VIOLATION, App, Receive, Scope, Send, StepUpMiddleware
-from sidecar.client.gate import Gate
 from tests.adapters.servers import Server
 from tests.client.servers import on_trio
 from tests.stories.running import token, unique

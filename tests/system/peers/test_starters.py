@@ -18,10 +18,10 @@ from typing import NamedTuple
 
 import httpx
 import pytest
+from stepup_client.local import LocalClient
 
 from sidecar.cli.init_apps import FRAMEWORKS
 from sidecar.cli.main import main
-from sidecar.client.local import LocalClient
 from sidecar.demo.browser import INSUFFICIENT, parse_challenge
 from tests.adapters.servers import free_ports
 from tests.stories.running import eventually, unique

@@ -7,8 +7,8 @@ import httpx
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from stepup_client import returning
 
-from sidecar.client import returning
 from sidecar.wire.http.messages import Request
 from sidecar.wire.http.redirects import (
     LIFETIME,

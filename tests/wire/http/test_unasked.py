@@ -4,8 +4,8 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import pytest
+from stepup_client import asgi, gate, wsgi
 
-from sidecar.client import asgi, gate, wsgi
 from sidecar.wire.http.gateway_calls import InvalidCall, told_call
 from sidecar.wire.http.messages import Request
 from sidecar.wire.http.unasked import Unasked

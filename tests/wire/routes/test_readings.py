@@ -6,9 +6,9 @@ from urllib.parse import unquote, unquote_to_bytes
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from stepup_client.enforcement.readings import is_read_alike
+from stepup_client.gate import Public
 
-from sidecar.client.gate import Public
-from sidecar.client.readings import is_read_alike
 from sidecar.wire.routes.readings import PathInvalid, normalise
 from sidecar.wire.yaml.scalars import Misspelt, public
 from tests.wire.spellings import CLEAR, RAW, UNCLEAR, UNSEEN

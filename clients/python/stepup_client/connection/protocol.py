@@ -7,10 +7,13 @@ Each request has a `ref` that its reply repeats. So a reply that belongs to anot
 processes or threads read one connection, or a reply was left unread) is an error, never an answer.
 """
 
+from __future__ import annotations
+
 import json
 import os
+import socket
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -19,9 +22,6 @@ from typing import Any
 DEFAULT_PATH = "/run/sidecar/sidecar.sock"
 LONGEST_LINE = 65536
 LONGEST_REPLY = 1 << 20
-MARGIN = 1.0
-"""Seconds that an answer may come later than the time-out that the daemon was told."""
-
 _STATUS = {"invalid_token": 401, "not_allowed": 403} | dict.fromkeys(
     ("overloaded", "unavailable", "refused"), 503
 )
@@ -79,7 +79,7 @@ class Mismatched(Unreachable):
     """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reason:
     """Why: the policy that asks, the signal that caused it, and both in words."""
 
@@ -88,7 +88,7 @@ class Reason:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Decision:
     """The answer to a check. `status` and `www_authenticate` are what the app should answer.
 
@@ -106,9 +106,9 @@ class Decision:
     reasons: tuple[Reason, ...] = ()
     step_up_pending: bool = False
     message: str = ""
-    assurance: str = field(default="", kw_only=True)
-    decided: bool = field(default=True, kw_only=True)
     reply: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    assurance: str = ""
+    decided: bool = True
 
     @property
     def allowed(self) -> bool:
@@ -121,7 +121,7 @@ class Decision:
         return _challenge(self.www_authenticate)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Receipt:
     """An event is durable. `settled`: None unless it was asked to wait for every sidecar."""
 
@@ -132,7 +132,7 @@ class Receipt:
     reply: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Change:
     """A session's standing became `step_up`, `revoked` or `clear`."""
 
@@ -198,50 +198,6 @@ def referred(request: Mapping[str, Any]) -> tuple[bytes, str]:
     """
     ref = f"{os.getpid():x}-{next(_numbers):x}"
     return encoded({**request, "ref": ref}), ref
-
-
-def ping_request() -> dict[str, Any]:
-    """Asks for a reply."""
-    return {"op": "ping"}
-
-
-def check_request(  # noqa: PLR0913 - the fields of the request
-    token: str,
-    *,
-    context: str | Iterable[str] = "",
-    method: str = "",
-    host: str = "",
-    path: str = "",
-    ip: str = "",
-    user_agent: str = "",
-) -> dict[str, Any]:
-    """Asks whether a call may pass. What is empty is not sent."""
-    contexts = context if isinstance(context, str) else list(context)
-    asked = {"context": contexts, "method": method, "host": host, "path": path}
-    asked |= {"ip": ip, "user_agent": user_agent}
-    return {"op": "check", "token": token, **{name: v for name, v in asked.items() if v}}
-
-
-def event_request(
-    event: Mapping[str, Any], *, wait_everywhere: bool = False, timeout: float = 5.0
-) -> dict[str, Any]:
-    """Pushes an event; with `wait_everywhere` the answer waits `timeout` seconds at the most."""
-    request: dict[str, Any] = {**event, "op": "event"}
-    if wait_everywhere:
-        request |= {"wait": "everywhere", "timeout": timeout}
-    return request
-
-
-def watch_request(sessions: Iterable[str] | None) -> dict[str, Any]:
-    """Asks for changes of these sessions; None: of all that the sidecar serves."""
-    if sessions is None:
-        return {"op": "watch"}
-    return {"op": "watch", "sessions": sorted(set(sessions))}
-
-
-def may_repeat(request: Mapping[str, Any]) -> bool:
-    """Whether sending it twice does no more than once: an event counts once by its id."""
-    return request.get("op") in {"check", "ping"} or bool(request.get("id"))
 
 
 # Replies
@@ -352,24 +308,21 @@ def change_of(line: Mapping[str, Any]) -> Change | None:
 
 def unreachable(path: str, error: OSError) -> Unreachable:
     """What an error of the socket means, and what to do."""
-    match error:
-        case FileNotFoundError():
-            hint = (
-                "Start one with `sidecar run`, or name its socket with --socket or SIDECAR_SOCKET."
-            )
-            return Unreachable(f"no sidecar socket at {path}", hint)
-        case ConnectionRefusedError():
-            hint = "The daemon that made this socket is gone: start it again."
-            return Unreachable(f"nobody listens at {path}", hint)
-        case PermissionError():
-            hint = "Join the socket's group (socket.group), or ask as its owner."
-            return Unreachable(f"no permission to use {path}", hint)
-        case TimeoutError() | BlockingIOError():
-            # A full backlog of a unix socket is EAGAIN at once where nobody waits for it.
-            hint = "It may be overloaded or stopped: its /readyz and log say more."
-            return Unreachable(f"the sidecar at {path} did not answer in time", hint)
-        case _:
-            return Unreachable(f"{path}: {error.strerror or str(error) or type(error).__name__}")
+    if isinstance(error, FileNotFoundError):
+        hint = "Start one with `sidecar run`, or name its socket with --socket or SIDECAR_SOCKET."
+        return Unreachable(f"no sidecar socket at {path}", hint)
+    if isinstance(error, ConnectionRefusedError):
+        hint = "The daemon that made this socket is gone: start it again."
+        return Unreachable(f"nobody listens at {path}", hint)
+    if isinstance(error, PermissionError):
+        hint = "Join the socket's group (socket.group), or ask as its owner."
+        return Unreachable(f"no permission to use {path}", hint)
+    # A full backlog of a unix socket is EAGAIN at once where nobody waits for it. A time-out of a
+    # socket is no TimeoutError before Python 3.10.
+    if isinstance(error, (TimeoutError, socket.timeout, BlockingIOError)):
+        hint = "It may be overloaded or stopped: its /readyz and log say more."
+        return Unreachable(f"the sidecar at {path} did not answer in time", hint)
+    return Unreachable(f"{path}: {error.strerror or str(error) or type(error).__name__}")
 
 
 def _reasons(reply: Mapping[str, Any]) -> tuple[Reason, ...]:

@@ -7,13 +7,16 @@ here: with the status, `WWW-Authenticate` and problem details that the sidecar a
 `text/event-stream` ends before its next chunk once its session has lost its standing.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Collection, Iterable, Iterator, MutableMapping
 from http import HTTPStatus
 from itertools import chain, islice
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-from sidecar.client.doors import SyncDoor
-from sidecar.client.gate import (
+from stepup_client.connection.protocol import Decision
+from stepup_client.enforcement.doors import SyncDoor
+from stepup_client.gate import (
     Gate,
     Incoming,
     Public,
@@ -23,7 +26,9 @@ from sidecar.client.gate import (
     is_preflight,
     with_kept,
 )
-from sidecar.client.protocol import Decision
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeAlias
 
 Environ: TypeAlias = MutableMapping[str, Any]
 StartResponse: TypeAlias = Callable[..., Callable[[bytes], object]]

@@ -5,8 +5,10 @@
 
 The endpoint runs if the call passes, with the `Decision` in `request.scope["sidecar"]`. A WebSocket
 endpoint, and a `text/event-stream` that an endpoint returns, are ended when their session loses its
-standing. For FastAPI see `sidecar.client.fastapi`; for whole apps `sidecar.client.asgi`.
+standing. For FastAPI see `stepup_client.fastapi`; for whole apps `stepup_client.asgi`.
 """
+
+from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
@@ -17,7 +19,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketState
 
-from sidecar.client.asgi import (
+from stepup_client.asgi import (
     KEY,
     POLICY_VIOLATION,
     Passage,
@@ -27,9 +29,9 @@ from sidecar.client.asgi import (
     answer,
     incoming_of,
 )
-from sidecar.client.decorating import Doors, named
-from sidecar.client.gate import Gate, Incoming, Reply, is_event_stream, with_kept
-from sidecar.client.protocol import Decision
+from stepup_client.connection.protocol import Decision
+from stepup_client.enforcement.decorator import Doors, named
+from stepup_client.gate import Gate, Incoming, Reply, is_event_stream, with_kept
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -158,9 +160,9 @@ def incoming_from(gate: Gate, connection: HTTPConnection) -> Incoming:
 def connection_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> HTTPConnection:
     """The request or WebSocket among an endpoint's arguments."""
     for value in (*args, *kwargs.values()):
-        if isinstance(value, Request | WebSocket):
+        if isinstance(value, (Request, WebSocket)):
             return value
-    raise TypeError("a protected endpoint takes the request; in FastAPI use sidecar.client.fastapi")
+    raise TypeError("a protected endpoint takes the request; in FastAPI use stepup_client.fastapi")
 
 
 step_up = StepUp()

@@ -4,7 +4,7 @@
     @step_up("c1")
     async def pay(order: Order): ...
 
-As in `sidecar.client.starlette`, but the operation need not take the request. FastAPI has then read
+As in `stepup_client.starlette`, but the operation need not take the request. FastAPI has then read
 the body and run the dependencies already. As a dependency, of an operation, a router or the app,
 
     @app.post("/pay", dependencies=[Depends(requires("c1"))])
@@ -12,6 +12,8 @@ the body and run the dependencies already. As a dependency, of an operation, a r
 
 it is checked before any of that, and stands in the OpenAPI document.
 """
+
+from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
@@ -21,11 +23,11 @@ from typing import Any, cast
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
-from sidecar.client.decorating import named
-from sidecar.client.gate import Gate
-from sidecar.client.requirement import CONNECTION, Requirement, is_routed
-from sidecar.client.starlette import F
-from sidecar.client.starlette import StepUp as StarletteStepUp
+from stepup_client.enforcement.decorator import named
+from stepup_client.enforcement.requirement import CONNECTION, Requirement, is_routed
+from stepup_client.gate import Gate
+from stepup_client.starlette import F
+from stepup_client.starlette import StepUp as StarletteStepUp
 
 
 class StepUp(StarletteStepUp):

@@ -3,6 +3,8 @@
 No I/O here: `doors` asks the sidecar, and the framework's module brings requests and answers.
 """
 
+from __future__ import annotations
+
 import ipaddress
 import json
 import logging
@@ -12,10 +14,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 from urllib.parse import quote, unquote_plus
 
-from sidecar.client.protocol import Decision, Refused, Unreachable
-from sidecar.client.readings import is_read_alike
+from stepup_client.connection.protocol import Decision, Refused, Unreachable
+from stepup_client.enforcement.readings import is_read_alike
 
-logger = logging.getLogger("sidecar.client")
+logger = logging.getLogger("stepup_client")
 
 _LONGEST_AGENT = 1024
 _SEGMENT_SAFE = "/-._~!$&'()*+,=:@"
@@ -232,21 +234,19 @@ def outcome(decision: Decision) -> Decision | Reply:
 
 def refused(gate: Gate, contexts: Collection[str], error: Refused) -> Decision | Reply:
     """The answer where the sidecar gave no decision, and said why."""
-    match error.error:
-        case "invalid_token":
-            status = error.status if error.reply.get("status") else 401
-            return _reply("invalid-token", status, error.message, error.www_authenticate)
-        case "overloaded":
-            return unreached(gate, contexts, error)
-        case "unavailable" | "refused":
-            # It was asked, and `when_unknown` says that such a call must wait.
-            return _reply("unavailable", 503, error.message, retry_after=error.retry_after)
-        case "unknown_context":
-            # The handler names it, and no client can help that: whoever wrote it must see it.
-            logger.error("a call is refused: %s", error)
-            return _reply("unknown-context", 400, error.message)
-        case _:
-            return _reply("invalid-request", 400, error.message)
+    if error.error == "invalid_token":
+        status = error.status if error.reply.get("status") else 401
+        return _reply("invalid-token", status, error.message, error.www_authenticate)
+    if error.error == "overloaded":
+        return unreached(gate, contexts, error)
+    if error.error in ("unavailable", "refused"):
+        # It was asked, and `when_unknown` says that such a call must wait.
+        return _reply("unavailable", 503, error.message, retry_after=error.retry_after)
+    if error.error == "unknown_context":
+        # The handler names it, and no client can help that: whoever wrote it must see it.
+        logger.error("a call is refused: %s", error)
+        return _reply("unknown-context", 400, error.message)
+    return _reply("invalid-request", 400, error.message)
 
 
 def unreached(

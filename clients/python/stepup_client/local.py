@@ -11,16 +11,20 @@ process that was forked opens a connection of its own. Threads take turns, one c
 `pool.PooledClient` has their calls run side by side. A watch needs a client of its own.
 """
 
+from __future__ import annotations
+
 import os
 import socket
 import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import islice
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from sidecar.client.calls import Calls
-from sidecar.client.protocol import (
+from stepup_client.connection import requests
+from stepup_client.connection.calls import Calls
+from stepup_client.connection.liveness import is_closed
+from stepup_client.connection.protocol import (
     DEFAULT_PATH,
     LONGEST_LINE,
     Change,
@@ -35,15 +39,17 @@ from sidecar.client.protocol import (
     accepted,
     change_of,
     decoded,
-    event_request,
     matched,
     named_path,
     receipt_of,
     referred,
     unreachable,
     usual_path,
-    watch_request,
 )
+from stepup_client.connection.requests import Request
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = (
     "DEFAULT_PATH",
@@ -58,6 +64,8 @@ __all__ = (
     "Refused",
     "Unreachable",
 )
+
+T = TypeVar("T")
 
 WINDOW = 64
 """How many events are under way at once; small enough for the replies to fit any socket buffer."""
@@ -147,7 +155,7 @@ class LocalClient(Calls):
 
     def start_watching(self, sessions: Iterable[str] | None = None) -> None:
         """Watch, beginning before it returns; `next_change` tells."""
-        self.ask(watch_request(sessions))
+        self.ask(requests.watch(sessions))
 
     def next_change(self) -> Change | None:
         """Wait for a line of a watch; None for one that tells of no change.
@@ -172,7 +180,7 @@ class LocalClient(Calls):
         connection = self._socket
         if connection is None:
             return
-        line, ref = referred(watch_request(sessions))
+        line, ref = referred(requests.watch(sessions).message)
         self._watching.add(ref)
         with suppress(OSError):  # it was closed meanwhile
             if connection.send(line) < len(line):
@@ -185,14 +193,17 @@ class LocalClient(Calls):
             with suppress(OSError):  # it was closed meanwhile
                 connection.shutdown(socket.SHUT_RDWR)
 
-    def ask(self, request: Mapping[str, Any], timeout: float | None = None) -> Mapping[str, Any]:
-        """One request, its reply. Raises `Stale` where a connection from before had broken."""
-        patience = timeout or self._timeout
+    def ask(self, request: Request[T]) -> T:
+        """Send a request and return what its reply says.
+
+        Raises `Stale` where a connection from before had broken.
+        """
+        patience = request.patience or self._timeout
         with self._our_turn(patience):
-            line, ref = referred(request)
+            line, ref = referred(request.message)
             self._send(line)
             reply = matched(self._receive(patience), ref, self.path)
-        return accepted(reply)
+        return request.read(accepted(reply))
 
     @contextmanager
     def _our_turn(self, patience: float) -> Iterator[None]:
@@ -267,22 +278,8 @@ class LocalClient(Calls):
         return Stale(str(told), told.hint) if is_stale else told
 
 
-def is_closed(connection: socket.socket) -> bool:
-    """Whether the daemon has closed an idle connection.
-
-    It is asked before anything is sent, so that no request is sent twice without need.
-    """
-    try:
-        connection.settimeout(0)
-        return not connection.recv(1, socket.MSG_PEEK)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-
-
 def _referred(event: Mapping[str, Any]) -> tuple[bytes, str] | Refused:
     try:
-        return referred(event_request(event))
+        return referred(requests.event(event).message)
     except Refused as refused:
         return refused

@@ -9,22 +9,29 @@ the request sent once more, if doing it twice is the same as once (checks, pings
 id). A process that was forked opens connections of its own.
 """
 
+from __future__ import annotations
+
 import os
 import threading
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import TYPE_CHECKING, TypeVar
 
-from sidecar.client.calls import Calls
-from sidecar.client.local import LocalClient
-from sidecar.client.protocol import (
+from stepup_client.connection.calls import Calls
+from stepup_client.connection.protocol import (
     Change,
     Stale,
     Unreachable,
-    may_repeat,
     named_path,
     usual_path,
 )
+from stepup_client.connection.requests import Request
+from stepup_client.local import LocalClient
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+T = TypeVar("T")
 
 
 class PooledClient(Calls):
@@ -68,15 +75,15 @@ class PooledClient(Calls):
         with LocalClient(self._named, self._timeout) as client:
             yield from client.watch(sessions)
 
-    def ask(self, request: Mapping[str, Any], timeout: float | None = None) -> Mapping[str, Any]:
-        """Send a request on any connection, and read its reply."""
+    def ask(self, request: Request[T]) -> T:
+        """Send a request on any connection, and return what its reply says."""
         with self._connection() as client:
             try:
-                return client.ask(request, timeout)
+                return client.ask(request)
             except Stale:
-                if not may_repeat(request):
+                if not request.may_repeat:
                     raise
-                return client.ask(request, timeout)
+                return client.ask(request)
 
     @contextmanager
     def _connection(self) -> Iterator[LocalClient]:

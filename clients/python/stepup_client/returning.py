@@ -7,6 +7,8 @@ paths of the app's own origin; anybody can write another value into the address 
     target = returning.signed_address(request.query, key=KEY, now=time.time())  # and signed
 """
 
+from __future__ import annotations
+
 import base64
 import binascii
 import hashlib

@@ -7,12 +7,15 @@ here: with the status, `WWW-Authenticate` and problem details that the sidecar a
 or a `text/event-stream` whose session loses its standing while it is open is ended.
 """
 
+from __future__ import annotations
+
 from collections.abc import Awaitable, Callable, Collection, Iterable, MutableMapping
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-from sidecar.client.doors import AsyncDoor
-from sidecar.client.gate import (
+from stepup_client.connection.protocol import Decision
+from stepup_client.enforcement.doors import AsyncDoor
+from stepup_client.gate import (
     Gate,
     Incoming,
     Public,
@@ -22,7 +25,9 @@ from sidecar.client.gate import (
     is_preflight,
     with_kept,
 )
-from sidecar.client.protocol import Decision
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeAlias
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]

@@ -6,8 +6,10 @@
 
 The view runs if the call passes, with the `Decision` in `flask.g.sidecar`. A `text/event-stream`
 that it returns ends before its next chunk once its session has lost its standing. For whole apps
-see `sidecar.client.wsgi`: `app.wsgi_app = StepUpMiddleware(app.wsgi_app)`.
+see `stepup_client.wsgi`: `app.wsgi_app = StepUpMiddleware(app.wsgi_app)`.
 """
+
+from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterable
@@ -17,9 +19,9 @@ from typing import Any, TypeVar, cast
 
 import flask
 
-from sidecar.client.decorating import Doors, named
-from sidecar.client.gate import Gate, Reply, is_event_stream, with_kept
-from sidecar.client.wsgi import incoming_of
+from stepup_client.enforcement.decorator import Doors, named
+from stepup_client.gate import Gate, Reply, is_event_stream, with_kept
+from stepup_client.wsgi import incoming_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -1,12 +1,16 @@
 """Ask the sidecar about a request: synchronously, and on whichever event loop runs."""
 
+from __future__ import annotations
+
 import sys
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator
 from functools import cached_property
 from typing import TypeVar
 
-from sidecar.client.asynchronous import AsyncClient
-from sidecar.client.gate import (
+from stepup_client.connection.asynchronous import AsyncClient
+from stepup_client.connection.protocol import Decision, Refused, Unreachable
+from stepup_client.enforcement.standings import Standings, Woken
+from stepup_client.gate import (
     Gate,
     Incoming,
     Reply,
@@ -16,9 +20,7 @@ from sidecar.client.gate import (
     refused,
     unreached,
 )
-from sidecar.client.pool import PooledClient
-from sidecar.client.protocol import Decision, Refused, Unreachable
-from sidecar.client.standings import Standings, Woken
+from stepup_client.pool import PooledClient
 
 RETRY = 1.0
 """Seconds between looks for a sidecar that is gone, while a stream waits for it."""
@@ -94,14 +96,14 @@ class AsyncDoor:
 
     @cached_property
     def _on_asyncio(self) -> AsyncClient:
-        from sidecar.client.on_asyncio import AsyncioClient  # noqa: PLC0415 - where it runs
+        from stepup_client.on_asyncio import AsyncioClient  # noqa: PLC0415 - where it runs
 
         gate = self.gate
         return AsyncioClient(gate.socket, timeout=gate.timeout, connections=gate.connections)
 
     @cached_property
     def _on_trio(self) -> AsyncClient:
-        from sidecar.client.on_trio import TrioClient  # noqa: PLC0415 - it may not be installed
+        from stepup_client.on_trio import TrioClient  # noqa: PLC0415 - it may not be installed
 
         gate = self.gate
         return TrioClient(gate.socket, timeout=gate.timeout, connections=gate.connections)

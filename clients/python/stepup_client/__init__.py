@@ -1,11 +1,13 @@
-"""What apps import. Depends on nothing else in this package.
+"""Asks the sidecar in this pod about calls. Needs the standard library alone.
 
-What the clients give and raise is here: `from sidecar.client import Refused, Unreachable`. Each
+What the clients return and raise is here: `from stepup_client import Refused, Unreachable`. Each
 client is in a module of its own: `local`, `pool`, `on_asyncio`, `on_trio`, and one for each
 framework.
 """
 
-from sidecar.client.protocol import (
+from __future__ import annotations
+
+from stepup_client.connection.protocol import (
     Change,
     Decision,
     Mismatched,
@@ -15,6 +17,8 @@ from sidecar.client.protocol import (
     Stale,
     Unreachable,
 )
+
+__version__ = "0.1.0"
 
 __all__ = (
     "Change",

@@ -4,13 +4,19 @@ async with TrioClient() as sidecar:
     decision = await sidecar.check(token, context="c1", ip=address)
 """
 
+from __future__ import annotations
+
 import socket
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
 import trio
 
-from sidecar.client.asynchronous import AsyncClient, Cut, Loop, Notice
+from stepup_client.connection.asynchronous import AsyncClient, Cut, Loop, Notice
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import ExceptionGroup  # trio brings it
 
 READ_SIZE = 65536
 

@@ -5,38 +5,37 @@ test clients make them, also in several threads. At most `connections` calls of 
 way; a further one waits for its turn. A process that was forked opens connections of its own.
 """
 
+from __future__ import annotations
+
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from sidecar.client.local import is_closed
-from sidecar.client.protocol import (
-    MARGIN,
+from stepup_client.connection import requests
+from stepup_client.connection.calls import AsyncCalls
+from stepup_client.connection.liveness import is_closed
+from stepup_client.connection.protocol import (
     Change,
-    Decision,
     Lines,
-    Receipt,
     Stale,
     Unreachable,
     accepted,
     change_of,
-    check_request,
-    decision_of,
     decoded,
-    event_request,
     matched,
-    may_repeat,
     named_path,
-    ping_request,
-    receipt_of,
     referred,
     unreachable,
     usual_path,
-    watch_request,
 )
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+T = TypeVar("T")
 
 
 class Notice(Protocol):
@@ -105,7 +104,7 @@ class _Changes:
         return await self._wait()
 
 
-class AsyncClient:
+class AsyncClient(AsyncCalls):
     """Connections to the sidecar at `path` (default: `SIDECAR_SOCKET`, else the usual place).
 
     `timeout` is in seconds, for a turn and for each exchange. Every method raises `Unreachable`,
@@ -134,47 +133,6 @@ class AsyncClient:
         while self._idle:
             self._idle.pop().socket.close()
 
-    async def ping(self) -> None:
-        """Return if the sidecar answers."""
-        await self._ask(ping_request())
-
-    async def check(  # noqa: PLR0913 - the fields of the request
-        self,
-        token: str,
-        *,
-        context: str | Iterable[str] = "",
-        method: str = "",
-        host: str = "",
-        path: str = "",
-        ip: str = "",
-        user_agent: str = "",
-    ) -> Decision:
-        """May a call with this token pass? Raises `Refused` for a token that is not believed."""
-        request = check_request(
-            token,
-            context=context,
-            method=method,
-            host=host,
-            path=path,
-            ip=ip,
-            user_agent=user_agent,
-        )
-        return decision_of(await self._ask(request))
-
-    async def event(
-        self,
-        event: Mapping[str, Any],
-        *,
-        wait_everywhere: bool = False,
-        timeout: float = 5.0,  # noqa: ASYNC109 - the daemon's own patience
-    ) -> Receipt:
-        """Push an event; returns once it is durable.
-
-        With `wait_everywhere` once every live sidecar has taken it, or after `timeout` seconds.
-        """
-        request = event_request(event, wait_everywhere=wait_everywhere, timeout=timeout)
-        return receipt_of(await self._ask(request, timeout + MARGIN if wait_everywhere else 0))
-
     @asynccontextmanager
     async def watch(
         self, sessions: Iterable[str] | None = None
@@ -189,7 +147,7 @@ class AsyncClient:
         """
         connection = await self._connect(self._timeout)
         try:
-            await self._exchange(connection, watch_request(sessions), self._timeout)
+            await self._exchange(connection, requests.watch(sessions).message, self._timeout)
             yield _Changes(partial(self._change, connection))
         finally:
             connection.socket.close()
@@ -204,16 +162,16 @@ class AsyncClient:
             if change is not None:
                 return change
 
-    async def _ask(self, request: Mapping[str, Any], patience: float = 0) -> Mapping[str, Any]:
-        patience = patience or self._timeout
+    async def ask(self, request: requests.Request[T]) -> T:
+        """Send a request on any connection, and return what its reply says."""
         free = await self._turn()
         try:
             try:
-                return await self._ask_once(request, patience)
+                return await self._ask_once(request)
             except Stale:
-                if not may_repeat(request):
+                if not request.may_repeat:
                     raise
-                return await self._ask_once(request, patience)
+                return await self._ask_once(request)
         finally:
             free()
 
@@ -227,15 +185,16 @@ class AsyncClient:
                 "Have more connections, or find out why the sidecar is slow: see its /metrics.",
             ) from None
 
-    async def _ask_once(self, request: Mapping[str, Any], patience: float) -> Mapping[str, Any]:
+    async def _ask_once(self, request: requests.Request[T]) -> T:
         if self._process != os.getpid():
             self._process = os.getpid()
             self.close()  # here only: two processes would read each other's replies
         process = self._process
+        patience = request.patience or self._timeout
         connection = self._fresh() or await self._connect(patience)
         whole = False
         try:
-            reply = await self._exchange(connection, request, patience)
+            reply = await self._exchange(connection, request.message, patience)
             whole = True
         finally:
             # A reply that nobody has read, as the caller was cancelled, would answer the next.
@@ -243,7 +202,7 @@ class AsyncClient:
                 connection.socket.close()
             else:
                 self._idle.append(connection)
-        return accepted(reply)
+        return request.read(accepted(reply))
 
     def _fresh(self) -> _Connection | None:
         with suppress(IndexError):

@@ -5,6 +5,8 @@ table, `tests/wire/routes/test_readings.py`, holds both to it. An app knows the 
 reads it, decoded, and of most servers the request's target, too, where more can be seen.
 """
 
+from __future__ import annotations
+
 import re
 import unicodedata
 from urllib.parse import unquote_to_bytes

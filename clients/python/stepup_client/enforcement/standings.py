@@ -7,6 +7,8 @@ changes may have been missed: who is woken asks again. So the waking may be too 
 too seldom.
 """
 
+from __future__ import annotations
+
 import os
 import threading
 from collections import defaultdict
@@ -14,8 +16,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 
-from sidecar.client.local import LocalClient
-from sidecar.client.protocol import Refused, Unreachable, named_path
+from stepup_client.connection.protocol import Refused, Unreachable, named_path
+from stepup_client.local import LocalClient
 
 RETRY = 1.0
 """Seconds between attempts to reach the sidecar."""

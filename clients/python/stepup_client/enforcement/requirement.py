@@ -7,6 +7,8 @@ imported: a route that has requirements, its own or its router's, is checked bef
 read and before any other dependency runs, and its answers stand in the OpenAPI document.
 """
 
+from __future__ import annotations
+
 import gc
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -24,10 +26,10 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.websockets import WebSocket, WebSocketState
 
-from sidecar.client.asgi import KEY, POLICY_VIOLATION, Passage
-from sidecar.client.gate import Gate, Reply
-from sidecar.client.protocol import Decision
-from sidecar.client.starlette import Refusal, StepUp, guarded, incoming_from
+from stepup_client.asgi import KEY, POLICY_VIOLATION, Passage
+from stepup_client.connection.protocol import Decision
+from stepup_client.gate import Gate, Reply
+from stepup_client.starlette import Refusal, StepUp, guarded, incoming_from
 
 CONNECTION = "sidecar_connection"
 _CHECKED = "sidecar.checked"

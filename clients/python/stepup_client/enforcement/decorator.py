@@ -1,9 +1,11 @@
 """What the decorators of all frameworks share: contexts, a gate, and doors made when needed."""
 
+from __future__ import annotations
+
 from functools import cached_property
 
-from sidecar.client.doors import AsyncDoor, SyncDoor
-from sidecar.client.gate import Gate
+from stepup_client.enforcement.doors import AsyncDoor, SyncDoor
+from stepup_client.gate import Gate
 
 
 class Doors:

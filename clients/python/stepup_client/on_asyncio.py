@@ -4,13 +4,16 @@ async with AsyncioClient() as sidecar:
     decision = await sidecar.check(token, context="c1", ip=address)
 """
 
+from __future__ import annotations
+
 import asyncio  # noqa: TID251 - apps run on it
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from weakref import WeakKeyDictionary
 
-from sidecar.client.asynchronous import AsyncClient, Cut, Loop, Notice
+from stepup_client.connection.asynchronous import AsyncClient, Cut, Loop, Notice
+from stepup_client.connection.asyncio_timeout import timeout
 
 READ_SIZE = 65536
 
@@ -44,7 +47,7 @@ class AsyncioLoop(Loop):
 
     def within(self, seconds: float) -> AbstractAsyncContextManager[object]:
         """Raise TimeoutError if the body takes longer."""
-        return asyncio.timeout(seconds)
+        return timeout(seconds)
 
     async def take_turn(self, count: int) -> Callable[[], None]:
         """Wait for one of `count` turns of this loop."""
@@ -84,7 +87,7 @@ class _Notice:
 
     async def wait(self, seconds: float) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
+            async with timeout(seconds):
                 await self._woken.wait()
         self._woken.clear()
 
@@ -94,7 +97,7 @@ class _Cut:
 
     def __init__(self) -> None:
         self.why = ""
-        self.limit = asyncio.timeout(None)
+        self.limit = timeout(None)
         self._task: asyncio.Task[None] | None = None
 
     def watch(self, until: Callable[[], Awaitable[str]]) -> None:

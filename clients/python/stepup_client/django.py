@@ -8,8 +8,10 @@
 
 The view runs if the call passes, with the `Decision` in `request.sidecar`. A `text/event-stream`
 that it returns ends before its next chunk once its session has lost its standing. For whole sites
-see `sidecar.client.wsgi` and `sidecar.client.asgi`, around `application`.
+see `stepup_client.wsgi` and `stepup_client.asgi`, around `application`.
 """
+
+from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterator, Callable
@@ -18,10 +20,10 @@ from typing import Any, TypeVar, cast
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 
-from sidecar.client.asgi import target_of
-from sidecar.client.decorating import Doors, named
-from sidecar.client.gate import Gate, Incoming, Reply, is_event_stream, with_kept
-from sidecar.client.wsgi import incoming_of
+from stepup_client.asgi import target_of
+from stepup_client.enforcement.decorator import Doors, named
+from stepup_client.gate import Gate, Incoming, Reply, is_event_stream, with_kept
+from stepup_client.wsgi import incoming_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -1,0 +1,1 @@
+"""Enforces the sidecar's decisions before an app's handlers."""
