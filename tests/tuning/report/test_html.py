@@ -1,18 +1,20 @@
 import json
 import shutil
 import subprocess
+from html import escape
 from html.parser import HTMLParser
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from benchmarks.recordings import recording
-from sidecar.tuning.report.elements import escape, spelled
+from sidecar.tuning.report.figures import spelled
 from sidecar.tuning.report.html import render
+from sidecar.tuning.report.plots import TOP, nice
 from sidecar.tuning.report.report import Report, encode
-from sidecar.tuning.report.svg import TOP, nice
 from tests.service.replaying import begin, call, replay, risk
 from tests.tuning.replay.test_replay import COUNTRY, POLICIES, RISK, TEN
 
@@ -138,6 +140,18 @@ def test_names_from_the_recording_are_text_and_nothing_else() -> None:
     assert "<script" not in text
     assert "\u202e" not in text
     assert escape("<script>alert(1)</script>") in text
+
+
+def test_a_curve_names_the_value_of_each_point_where_rates_are_missing(report: Report) -> None:
+    first, *others = report.sets[0].curves[0].points
+    rest = [msgspec.structs.replace(one, detection_rate=0.5, detected=1) for one in others]
+    curve = msgspec.structs.replace(report.sets[0].curves[0], points=(first, *rest))
+    figures = msgspec.structs.replace(report.sets[0], curves=(curve,))
+    page = Page(render(msgspec.structs.replace(report, sets=(figures,))))
+    titles = {path: text for path, _, told, text in page.figures if "cx" in told}
+    for number, point in enumerate(curve.points):
+        title = titles.get(f"sets.0.curves.0.points.{number}.detection_rate", "")
+        assert title == (f"detection at {spelled(point.value)}: 50.0 %" if number else "")
 
 
 def test_a_report_of_nothing_can_be_shown() -> None:
