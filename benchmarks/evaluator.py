@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from sidecar.domain.evaluation.decision import decide
+from sidecar.domain.evaluation.decision import AccessRequest, decide
 from sidecar.domain.evaluation.incremental import Stepper
 from sidecar.domain.explanation.explain import explain_call
 from sidecar.domain.facts.facts import (
@@ -157,7 +157,7 @@ def main() -> None:
     rate(
         "decisions",
         20000,
-        lambda: decide(standing, "app", CONTEXTS, START + 1800, rules.world.ladder),
+        lambda: decide(standing, AccessRequest("app", CONTEXTS, START + 1800), rules.world.ladder),
     )
     rate(
         "explanations",

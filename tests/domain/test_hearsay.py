@@ -7,7 +7,7 @@ nor does what a call shows later count as older for it.
 import msgspec
 import pytest
 
-from sidecar.domain.evaluation.decision import Verdict, decide
+from sidecar.domain.evaluation.decision import AccessRequest, Verdict, decide
 from sidecar.domain.evaluation.evaluator import Evaluator
 from sidecar.domain.facts.facts import AgentSeen, DeviceBound, Fact, NetworkReported, Seen
 from sidecar.domain.policy.policy import (
@@ -60,7 +60,7 @@ def verdict(condition: Condition, *facts: Fact) -> Verdict:
     world = WORLD._replace(sources=SOURCES)
     rules = Evaluator((policy(condition),), world, Surroundings("", network_of))
     standing = rules.standing(rules.fold("s", list(facts)), 1200 * MICROSECONDS)
-    return decide(standing, "app", frozenset({"c1"}), 1200, LADDER).verdict
+    return decide(standing, AccessRequest("app", frozenset({"c1"}), 1200), LADDER).verdict
 
 
 @pytest.mark.parametrize(

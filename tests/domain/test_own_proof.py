@@ -6,7 +6,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.domain.evaluation.decision import Verdict, decide
+from sidecar.domain.evaluation.decision import AccessRequest, Verdict, decide
 from sidecar.domain.evaluation.evaluator import Evaluator
 from sidecar.domain.facts.facts import DeviceBound, Fact, SignedIn
 from sidecar.domain.policy.policy import Changed, Circumstance, Policy, SessionControls
@@ -61,7 +61,7 @@ def verdict(
         state = rules.fold("s", facts, checkpoint, until)
     standing = rules.standing(state, now * MICROSECONDS, presented=presented)
     verdicts = (
-        decide(standing, "app", contexts, now, LADDER).verdict
+        decide(standing, AccessRequest("app", contexts, now), LADDER).verdict
         for contexts in (frozenset({"c1"}), frozenset[str]())
     )
     return sum(SEVERITY.index(one) * 3**place for place, one in enumerate(verdicts))

@@ -8,7 +8,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.domain.evaluation.decision import Verdict, decide
+from sidecar.domain.evaluation.decision import AccessRequest, Verdict, decide
 from sidecar.domain.evaluation.evaluator import Evaluator
 from sidecar.domain.facts.facts import (
     ComplianceReported,
@@ -79,7 +79,8 @@ EVALUATORS = st.builds(rules, random_policies.policies("p"), spared=SPARED)
 def strictness(evaluator: Evaluator, facts: list[Fact], now: int) -> list[int]:
     standing = evaluator.standing(evaluator.fold("s", facts), now * MICROSECONDS)
     return [
-        STRICTNESS[decide(standing, app, contexts, now, LADDER).verdict] for app, contexts in CALLS
+        STRICTNESS[decide(standing, AccessRequest(app, contexts, now), LADDER).verdict]
+        for app, contexts in CALLS
     ]
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.domain.evaluation.decision import Decision, Verdict, decide
+from sidecar.domain.evaluation.decision import AccessRequest, Decision, Verdict, decide
 from sidecar.domain.explanation.explain import explain_call
 from sidecar.domain.facts.facts import AssuranceLowered, Fact
 from sidecar.domain.policy.policy import Changed, Circumstance, Grant, Policy, SessionControls
@@ -44,7 +44,7 @@ def both(*controls: str, frequency: int | None = None) -> Policy:
 def decision(rules: tuple[Policy, ...], facts: list[Fact], second: float) -> Decision:
     judge = evaluator(*rules)
     standing = judge.standing(judge.fold("s", facts), int(second * MICROSECONDS))
-    return decide(standing, "app", C1, second, LADDER)
+    return decide(standing, AccessRequest("app", C1, second), LADDER)
 
 
 START = [*established(acr="phr"), sighted(1010, AWAY)]

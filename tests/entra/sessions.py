@@ -4,7 +4,7 @@ import msgspec
 
 from sidecar.adapters.geography.networks import load
 from sidecar.daemon.configuration.loading import evaluator_of
-from sidecar.domain.evaluation.decision import Verdict, decide
+from sidecar.domain.evaluation.decision import AccessRequest, Verdict, decide
 from sidecar.domain.evaluation.evaluator import Evaluator
 from sidecar.domain.facts.facts import (
     ClaimsSeen,
@@ -87,4 +87,4 @@ def verdict_by(rules: Evaluator, session: Session) -> Verdict:
     comes = None if session.called_from is None else CalledFrom(session.called_from)
     standing = rules.standing(rules.fold("s", facts_of(session)), now * MICROSECONDS, comes)
     contexts = frozenset({session.context} - {"routine"})
-    return decide(standing, session.app, contexts, now, rules.world.ladder).verdict
+    return decide(standing, AccessRequest(session.app, contexts, now), rules.world.ladder).verdict

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from enum import StrEnum
+from typing import NamedTuple
 
 import msgspec
 
@@ -45,31 +46,30 @@ ALLOW = Decision(Verdict.ALLOW)
 ALLOW_PENDING = Decision(Verdict.ALLOW, pending=True)
 
 
-def decide(  # noqa: PLR0913, PLR0917 - a call, and what it can pay with
-    standing: Standing,
-    app: str,
-    contexts: frozenset[str],
-    now: float,
-    ladder: Ladder,
-    purse: Purse = EMPTY,
-) -> Decision:
-    """Judge a call of `app` in `contexts` (empty: routine) at `now` (seconds)."""
+class AccessRequest(NamedTuple):
+    """The access that policies decide about: of an app, in contexts, at a moment.
+
+    `contexts` empty: a routine call. `now` is in seconds. `purse` is what the call can pay with.
+    """
+
+    app: str
+    contexts: frozenset[str]
+    now: float
+    purse: Purse = EMPTY
+
+
+def decide(standing: Standing, access: AccessRequest, ladder: Ladder) -> Decision:
+    """Judge an access by the standing of its session."""
     if standing.revoked is not None:
         return Decision(Verdict.DENY, revoked=True)
     if not standing.demands:
         return ALLOW
-    return judge(standing.demands, app, contexts, now, ladder, purse)
+    return judge(standing.demands, access, ladder)
 
 
-def judge(  # noqa: PLR0913, PLR0917 - as `decide`
-    demands: tuple[Demand, ...],
-    app: str,
-    contexts: frozenset[str],
-    now: float,
-    ladder: Ladder,
-    purse: Purse = EMPTY,
-) -> Decision:
+def judge(demands: tuple[Demand, ...], access: AccessRequest, ladder: Ladder) -> Decision:
     """Join the demands: block beats step-up beats allow, the strongest and shortest win."""
+    app, contexts, now, purse = access
     asked: list[Demand] = []
     pending = spends = False
     for demand in demands:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable
 
 from sidecar.domain.evaluation.compiled import assumed, names_agreed, names_told, unknown_of
 from sidecar.domain.evaluation.decision import (
+    AccessRequest,
     Decision,
     Verdict,
     covers,
@@ -72,6 +73,7 @@ class _Call:
         self.strict_scene = evaluator.scene(self.state, self.moment, comes)
         own = None if presented is None else presented.authentication
         self.purse = purse_of(evaluator, self.state, own) if purse is None else purse
+        self.access = AccessRequest(app, contexts, now, self.purse)
 
     def scene_of(self, compiled: Compiled) -> Scene:
         """What the conditions of a policy see."""
@@ -108,7 +110,7 @@ def explain_call(  # noqa: PLR0913 - what a call is
         evaluator, state, app, contexts, now, comes=comes, purse=purse, presented=presented
     )
     standing = evaluator.standing(state, call.moment, comes, presented)
-    decision = decide(standing, app, contexts, now, evaluator.world.ladder, call.purse)
+    decision = decide(standing, call.access, evaluator.world.ladder)
     looks = evaluator.looks(state, call.moment, comes, presented)
     told = [_policy(call, look) for look in looks]
     known = {look.compiled.policy.id for look in looks}
@@ -180,7 +182,7 @@ def _policy(call: _Call, look: Look) -> PolicyTold:
 def _judged(call: _Call, *demands: Demand) -> Decision:
     """What these demands alone make of the call."""
     ladder = call.evaluator.world.ladder
-    return judge(demands, call.app, call.contexts, call.now, ladder, call.purse)
+    return judge(demands, call.access, ladder)
 
 
 def _outcome(call: _Call, look: Look, apps: Match, contexts: Match) -> Outcome:

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from sidecar.domain.evaluation.decision import Verdict, decide
+from sidecar.domain.evaluation.decision import AccessRequest, Verdict, decide
 from sidecar.domain.explanation.explain import explain_call
 from sidecar.domain.facts.first_shown import counted
 from sidecar.domain.session.presented import Presented
@@ -311,7 +311,7 @@ class Checker:
         ladder = evaluator.world.ladder
         presented = self._presented(live, token, app)
         standing, comes = self._standing(live, asked, presented)
-        decision = decide(standing, app, contexts, now, ladder, purse)
+        decision = decide(standing, AccessRequest(app, contexts, now, purse), ladder)
         if standing.tried:
             tried = Tried(live, app, decision.verdict, ladder, purse)
             for record in tried.records(standing.tried, contexts, label, now):
@@ -385,7 +385,7 @@ class Checker:
         anybody = Presented(Authentication(int(asked.now)))
         standing = live.judged(evaluator, asked.now, anybody)
         ladder = evaluator.world.ladder
-        return decide(standing, app, asked.contexts, asked.now, ladder).acr_values
+        return decide(standing, AccessRequest(app, asked.contexts, asked.now), ladder).acr_values
 
     def _resilience(self, asked: Asked) -> Resilience:
         """What a call gets where we cannot know: the strictest of what its contexts say.

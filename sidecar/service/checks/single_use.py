@@ -6,7 +6,7 @@ This is the one thing that a check waits for: see `domain.session.single_use`.
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from sidecar.domain.evaluation.decision import decide
+from sidecar.domain.evaluation.decision import AccessRequest, decide
 from sidecar.domain.evaluation.evaluator import Evaluator
 from sidecar.domain.facts.facts import Spent
 from sidecar.domain.facts.first_shown import counted
@@ -85,7 +85,7 @@ class Spender:
         it then buys nothing more.
         """
         ladder = self._view.evaluator.world.ladder
-        decision = decide(standing, app, contexts, now, ladder, purse)
+        decision = decide(standing, AccessRequest(app, contexts, now, purse), ladder)
         if not decision.spends or purse.proof is None:
             return purse
         held = await self._spend(live, purse.proof, now)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from sidecar.domain.evaluation.decision import Verdict, judge
+from sidecar.domain.evaluation.decision import AccessRequest, Verdict, judge
 from sidecar.domain.session.single_use import EMPTY, Purse
 from sidecar.domain.session.standing import Demand
 from sidecar.domain.values.assurance import Ladder
@@ -46,7 +46,9 @@ class Tried:
     ) -> Iterator[ReportedOnly]:
         """A record for each policy that asks something of the call; `label` is its contexts'."""
         for demand in demands:
-            verdict = judge((demand,), self._app, contexts, now, self._ladder, self._purse).verdict
+            verdict = judge(
+                (demand,), AccessRequest(self._app, contexts, now, self._purse), self._ladder
+            ).verdict
             if verdict is Verdict.ALLOW:
                 continue
             yield ReportedOnly(

@@ -9,13 +9,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from sidecar.domain.evaluation.decision import Decision, Verdict, decide, judge
+from sidecar.domain.evaluation.decision import AccessRequest, Decision, Verdict, decide, judge
 from sidecar.domain.evaluation.incremental import Restless, Stepper
 from sidecar.domain.explanation.explain import purse_of
 from sidecar.domain.facts.facts import Fact, SignedIn
 from sidecar.domain.session.fold import Surroundings, came_from
 from sidecar.domain.session.presented import Alone, Presented, always_alone
-from sidecar.domain.session.single_use import EMPTY, Purse, keep_spent
+from sidecar.domain.session.single_use import EMPTY, keep_spent
 from sidecar.domain.session.standing import Demand, Standing
 from sidecar.domain.session.state import SpentHeld, State
 from sidecar.domain.values.assurance import Authentication, Requirement
@@ -247,16 +247,16 @@ class Walker:
     def call(self, life: Life, passage: Passage, contexts: frozenset[str], moment: Moment) -> None:
         """Judge a call as the daemon does, and have the user act on the answer."""
         standing = self.look(life, passage, moment)
-        seconds = moment.now / MICROSECONDS
         state = passage.state
         own = _own(passage, moment)
         if own is not None and (own,) != state.sign_ins:
             presented = Presented(own, alone=self._alone(moment.app))
             standing = self.stepper.standing(state, moment.now, presented=presented)
         purse = purse_of(self.stepper, state, own) if standing.asks_each_call else EMPTY
-        decision = decide(standing, moment.app, contexts, seconds, self._ladder, purse)
-        asking = [d for d in standing.demands if self._asks(d, contexts, moment, purse)]
-        trying = [d for d in standing.tried if self._asks(d, contexts, moment, purse)]
+        access = AccessRequest(moment.app, contexts, moment.now / MICROSECONDS, purse)
+        decision = decide(standing, access, self._ladder)
+        asking = [d for d in standing.demands if self._asks(d, access)]
+        trying = [d for d in standing.tried if self._asks(d, access)]
         if decision.spends and purse.proof is not None:
             keep_spent(state, purse.proof.known_by, SpentHeld("", moment.now))
         self.observer.judged(decision, [*asking, *trying])
@@ -268,10 +268,8 @@ class Walker:
             passage.detected.update(demand.policy for demand in (*asking, *trying))
         self._decide(life, passage, decision.verdict, decision.demands, moment)
 
-    def _asks(self, demand: Demand, contexts: frozenset[str], moment: Moment, purse: Purse) -> bool:
-        seconds = moment.now / MICROSECONDS
-        judged = judge((demand,), moment.app, contexts, seconds, self._ladder, purse)
-        return judged.verdict is not Verdict.ALLOW
+    def _asks(self, demand: Demand, access: AccessRequest) -> bool:
+        return judge((demand,), access, self._ladder).verdict is not Verdict.ALLOW
 
     def _try(self, passage: Passage, trying: Sequence[Demand]) -> None:
         new = [d for d in trying if (d.policy, d.since) not in passage.tried]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.domain.evaluation.decision import Verdict, decide, judge
+from sidecar.domain.evaluation.decision import AccessRequest, Verdict, decide, judge
 from sidecar.domain.explanation.explain import explain_call, purse_of
 from sidecar.domain.explanation.explanation import ConditionTold, Explanation, Fate, Outcome
 from sidecar.domain.facts.facts import ComplianceReported, DeviceBound, Fact, RiskReported, Scope
@@ -70,12 +70,12 @@ def test_every_outcome_is_the_evaluators(
     standing = rules.standing(state, int(now * MICROSECONDS))
     told = explain_call(rules, state, "app", contexts, now)
     purse = purse_of(rules, state)
-    decision = decide(standing, "app", contexts, now, LADDER, purse)
+    decision = decide(standing, AccessRequest("app", contexts, now, purse), LADDER)
     assert (told.verdict, told.pending) == (decision.verdict, decision.pending)
     assert (told.acr_values, told.max_age) == (decision.acr_values, decision.max_age)
     for each in told.policies:
         demands = [d for d in (*standing.demands, *standing.tried) if d.policy == each.policy]
-        decided = judge(tuple(demands), "app", contexts, now, LADDER, purse)
+        decided = judge(tuple(demands), AccessRequest("app", contexts, now, purse), LADDER)
         expected = {
             Verdict.STEP_UP: Outcome.STEP_UP,
             Verdict.DENY: Outcome.DENY,

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from sidecar.domain.evaluation.decision import Verdict, decide, explain
+from sidecar.domain.evaluation.decision import AccessRequest, Verdict, decide, explain
 from sidecar.domain.evaluation.evaluator import Evaluator
 from sidecar.domain.facts.facts import (
     AssuranceLowered,
@@ -85,7 +85,7 @@ def standing(condition: Condition, facts: list[Fact], now: float) -> Standing:
 
 
 def verdict(condition: Condition, facts: list[Fact], now: float) -> Verdict:
-    return decide(standing(condition, facts, now), "app", C1, now, LADDER).verdict
+    return decide(standing(condition, facts, now), AccessRequest("app", C1, now), LADDER).verdict
 
 
 def risk(second: float, level: RiskLevel, source: str = "") -> Fact:
@@ -143,7 +143,7 @@ def test_a_device_is_compliant_only_by_the_word_of_who_may_say_so() -> None:
     def asked(*facts: Fact) -> Verdict:
         state = rules.fold("s", [*START, *facts])
         now = rules.standing(state, 1050 * MICROSECONDS)
-        return decide(now, "app", C1, 1050, LADDER).verdict
+        return decide(now, AccessRequest("app", C1, 1050), LADDER).verdict
 
     assert asked(device(1010, "app", compliant=True)) is Verdict.DENY
     assert asked(device(1010, "mdm", compliant=True)) is Verdict.ALLOW
@@ -236,7 +236,7 @@ def test_a_later_and_higher_cap_of_another_source_lifts_none(later: str, expecte
     facts = [lowered(1010, "single-factor", "idp"), lowered(1020, "phishing-resistant", later)]
     rules = evaluator(policy(None))
     now = rules.standing(rules.fold("s", [*START, *facts]), 1021 * MICROSECONDS)
-    assert decide(now, "app", C1, 1021, LADDER).verdict is expected
+    assert decide(now, AccessRequest("app", C1, 1021), LADDER).verdict is expected
 
 
 def claims(second: float, source: str, **values: str) -> Fact:
@@ -366,7 +366,7 @@ def test_another_sources_cause_puts_off_nothing_that_lasts() -> None:
 
     def at_1100(*more: Fact) -> Verdict:
         now = rules.standing(rules.fold("s", [*facts, *more]), 1100 * MICROSECONDS)
-        return decide(now, "app", C1, 1100, LADDER).verdict
+        return decide(now, AccessRequest("app", C1, 1100), LADDER).verdict
 
     assert at_1100() is Verdict.STEP_UP
     assert at_1100(risk(1090, HIGH, "app")) is Verdict.STEP_UP
@@ -401,7 +401,7 @@ IN_RESTRICTED = Networks(Selection(frozenset({"restricted"})))
 def of_untold(rule: Policy, facts: list[Fact], now: int = 1300) -> Verdict:
     rules = evaluator(rule)
     standing = rules.standing(rules.fold("s", [*UNTOLD, *facts]), now * MICROSECONDS)
-    return decide(standing, "app", C1, now, LADDER).verdict
+    return decide(standing, AccessRequest("app", C1, now), LADDER).verdict
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.domain.evaluation.decision import Decision, Verdict, decide
+from sidecar.domain.evaluation.decision import AccessRequest, Decision, Verdict, decide
 from sidecar.domain.evaluation.evaluator import Evaluator
 from sidecar.domain.facts.facts import AssuranceLowered, ContextsShown, Fact, Revoked, Scope
 from sidecar.domain.policy.policy import Changed, Circumstance, SessionControls
@@ -28,7 +28,9 @@ def decision(
     rules: Evaluator, facts: list[Fact], now: float, contexts: frozenset[str] = frozenset({"c1"})
 ) -> Decision:
     state = rules.fold("s", facts)
-    return decide(rules.standing(state, int(now * MICROSECONDS)), "app", contexts, now, LADDER)
+    return decide(
+        rules.standing(state, int(now * MICROSECONDS)), AccessRequest("app", contexts, now), LADDER
+    )
 
 
 @pytest.mark.parametrize(
@@ -106,7 +108,9 @@ def test_one_that_arrives_later_than_the_checkpoint_still_counts() -> None:
     late = shown(1012, "c1")
     state = rules.fold("s", [late], checkpoint)
     found = decide(
-        rules.standing(state, 1031 * MICROSECONDS), "app", frozenset({"c1"}), 1031, LADDER
+        rules.standing(state, 1031 * MICROSECONDS),
+        AccessRequest("app", frozenset({"c1"}), 1031),
+        LADDER,
     )
     assert found.verdict is Verdict.ALLOW
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.domain.evaluation.decision import Verdict, coarse, decide
+from sidecar.domain.evaluation.decision import AccessRequest, Verdict, coarse, decide
 from sidecar.domain.evaluation.evaluator import Evaluator
 from sidecar.domain.facts.facts import (
     ComplianceReported,
@@ -63,7 +63,7 @@ def verdict(
 ) -> Verdict:
     state = rules.fold("s", facts)
     standing = rules.standing(state, int(now * MICROSECONDS))
-    return decide(standing, "app", contexts, now, LADDER).verdict
+    return decide(standing, AccessRequest("app", contexts, now), LADDER).verdict
 
 
 def test_a_session_that_stays_where_it_was_is_allowed() -> None:
@@ -82,7 +82,7 @@ def test_a_mark_elsewhere_is_told_to_routine_calls() -> None:
     rules = evaluator(policy(MOVED))
     state = rules.fold("s", [*established(), sighted(1010, AWAY)])
     standing = rules.standing(state, 1011 * MICROSECONDS)
-    assert decide(standing, "app", frozenset(), 1011, LADDER).pending
+    assert decide(standing, AccessRequest("app", frozenset(), 1011), LADDER).pending
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,9 @@ def test_an_or_asks_for_the_control_that_can_be_satisfied() -> None:
     risk = RiskReported(stamp=at(1010), scope=Scope.USER, level=RiskLevel.HIGH)
     state = rules.fold("s", [*established(), risk])
     decision = decide(
-        rules.standing(state, 1011 * MICROSECONDS), "app", frozenset({"c1"}), 1011, LADDER
+        rules.standing(state, 1011 * MICROSECONDS),
+        AccessRequest("app", frozenset({"c1"}), 1011),
+        LADDER,
     )
     assert decision.verdict is Verdict.STEP_UP
     assert decision.acr_values == ("phr", "phrh")
@@ -423,12 +425,15 @@ def test_what_is_always_required_is_asked_for_there_and_pending_nowhere() -> Non
     rules = evaluator(policy(None, "phishing-resistant"), policy(MOVED, name="q"))
     facts = established()
     standing = rules.standing(rules.fold("s", facts), 1011 * MICROSECONDS)
-    assert decide(standing, "app", frozenset({"c1"}), 1011, LADDER).verdict is Verdict.STEP_UP
-    elsewhere = decide(standing, "app", frozenset({"c2"}), 1011, LADDER)
+    assert (
+        decide(standing, AccessRequest("app", frozenset({"c1"}), 1011), LADDER).verdict
+        is Verdict.STEP_UP
+    )
+    elsewhere = decide(standing, AccessRequest("app", frozenset({"c2"}), 1011), LADDER)
     assert (elsewhere.verdict, elsewhere.pending) == (Verdict.ALLOW, False)
     assert coarse(standing, 1011) == "clear"
     moved = rules.standing(rules.fold("s", [*facts, sighted(1010, AWAY)]), 1011 * MICROSECONDS)
-    assert decide(moved, "app", frozenset({"c2"}), 1011, LADDER).pending
+    assert decide(moved, AccessRequest("app", frozenset({"c2"}), 1011), LADDER).pending
     assert coarse(moved, 1011) == "step_up"
 
 

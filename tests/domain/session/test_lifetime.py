@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from sidecar.domain.evaluation.decision import Decision, Verdict, decide
+from sidecar.domain.evaluation.decision import AccessRequest, Decision, Verdict, decide
 from sidecar.domain.evaluation.evaluator import Evaluator
 from sidecar.domain.explanation.explain import explain_call
 from sidecar.domain.facts.facts import Fact, RiskReported, Scope, SignedIn
@@ -17,7 +17,7 @@ CAPPED = Policy("p", Grant(), session=SessionControls(max_lifetime=600))
 
 def ask(rules: Evaluator, facts: list[Fact], now: int) -> Decision:
     standing = rules.standing(rules.fold("s", facts), now * MICROSECONDS)
-    return decide(standing, "app", frozenset({"c1"}), now, LADDER)
+    return decide(standing, AccessRequest("app", frozenset({"c1"}), now), LADDER)
 
 
 @pytest.mark.parametrize(("now", "verdict"), [(1599, "allow"), (1600, "step_up")])

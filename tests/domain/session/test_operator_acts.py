@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.domain.evaluation.decision import Verdict, decide
+from sidecar.domain.evaluation.decision import AccessRequest, Verdict, decide
 from sidecar.domain.evaluation.evaluator import Evaluator
 from sidecar.domain.explanation.explain import explain_call
 from sidecar.domain.explanation.explanation import Fate
@@ -99,7 +99,7 @@ def verdict(
         until = judge.until(judge.fold("s", everything), presented)
         state = judge.fold("s", everything, until=until)
     standing = judge.standing(state, int(now * MICROSECONDS), presented=presented)
-    return decide(standing, "app", contexts, now, LADDER).verdict
+    return decide(standing, AccessRequest("app", contexts, now), LADDER).verdict
 
 
 def test_a_mark_asks_in_all_contexts_or_in_those_that_it_names() -> None:
@@ -144,7 +144,7 @@ def test_it_names_what_is_asked_for() -> None:
     standing = judge.standing(judge.fold("s", [*established(), asked]), 1200 * MICROSECONDS)
     (demand,) = standing.demands
     assert demand.policy == OPERATOR
-    decision = decide(standing, "app", frozenset({"c1"}), 1200, LADDER)
+    decision = decide(standing, AccessRequest("app", frozenset({"c1"}), 1200), LADDER)
     assert decision.acr_values == ("phr", "phrh")
     assert decision.max_age == 30
     told = explain_call(
@@ -197,7 +197,9 @@ def test_a_session_that_begins_later_is_marked_where_its_sign_in_is_older(
     judge = rules()
     state = judge.fold("s", [mark(1100), sighted(1150), signed_in(1150, auth_time)])
     standing = judge.standing(state, 1200 * MICROSECONDS)
-    assert decide(standing, "app", frozenset({"c1"}), 1200, LADDER).verdict is expected
+    assert (
+        decide(standing, AccessRequest("app", frozenset({"c1"}), 1200), LADDER).verdict is expected
+    )
 
 
 def test_a_clear_withdraws_the_marks_until_then_and_none_that_comes_later() -> None:
@@ -280,10 +282,16 @@ def test_a_session_that_begins_after_a_clear_is_asked_for_what_then_stands() -> 
     judge = rules(RISK)
     facts = [risk(900), clear(950), *established(1000)]
     standing = judge.standing(judge.fold("s", facts), 1200 * MICROSECONDS)
-    assert decide(standing, "app", frozenset({"c1"}), 1200, LADDER).verdict is Verdict.STEP_UP
+    assert (
+        decide(standing, AccessRequest("app", frozenset({"c1"}), 1200), LADDER).verdict
+        is Verdict.STEP_UP
+    )
     dismissed = RiskReported(stamp=at(949), source=ADA, scope=Scope.USER, level=RiskLevel.LOW)
     standing = judge.standing(judge.fold("s", [*facts, dismissed]), 1200 * MICROSECONDS)
-    assert decide(standing, "app", frozenset({"c1"}), 1200, LADDER).verdict is Verdict.ALLOW
+    assert (
+        decide(standing, AccessRequest("app", frozenset({"c1"}), 1200), LADDER).verdict
+        is Verdict.ALLOW
+    )
 
 
 def test_what_no_sign_in_satisfies_no_clear_does() -> None:
@@ -389,7 +397,10 @@ def test_acts_that_come_behind_a_checkpoint_loosen_nothing_that_they_would_not(
 
     def asked(state: Any) -> bool:
         standing = judge.standing(state, 1200 * MICROSECONDS)
-        return decide(standing, "app", frozenset({"c1"}), 1200, LADDER).verdict is not Verdict.ALLOW
+        return (
+            decide(standing, AccessRequest("app", frozenset({"c1"}), 1200), LADDER).verdict
+            is not Verdict.ALLOW
+        )
 
     whole = asked(judge.fold("s", everything))
     found = asked(judge.fold("s", everything, checkpoint))

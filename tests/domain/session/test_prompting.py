@@ -3,7 +3,14 @@
 import msgspec
 import pytest
 
-from sidecar.domain.evaluation.decision import Decision, Verdict, coarse, decide, explain
+from sidecar.domain.evaluation.decision import (
+    AccessRequest,
+    Decision,
+    Verdict,
+    coarse,
+    decide,
+    explain,
+)
 from sidecar.domain.evaluation.evaluator import Evaluator
 from sidecar.domain.explanation.explain import explain_call
 from sidecar.domain.explanation.explanation import Fate, Outcome
@@ -49,7 +56,7 @@ def risk(second: int, level: RiskLevel) -> RiskReported:
 def ask(rules: Evaluator, facts: list[Fact], now: int) -> Decision:
     state = rules.fold("s", facts)
     standing = rules.standing(state, now * MICROSECONDS)
-    return decide(standing, "app", frozenset({"c1"}), now, LADDER)
+    return decide(standing, AccessRequest("app", frozenset({"c1"}), now), LADDER)
 
 
 def told(rules: Evaluator, facts: list[Fact], now: int) -> tuple[Outcome, float | None]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from sidecar.domain.evaluation.decision import Verdict, decide
+from sidecar.domain.evaluation.decision import AccessRequest, Verdict, decide
 from sidecar.domain.evaluation.evaluator import Evaluator
 from sidecar.domain.facts.facts import (
     DeviceBound,
@@ -85,7 +85,7 @@ def proof(  # noqa: PLR0917 - a sign-in, and what came with it
 
 def verdict(judge: Evaluator, facts: list[Fact], now: float) -> Verdict:
     standing = judge.standing(judge.fold("s", facts), int(now * MICROSECONDS))
-    return decide(standing, "app", frozenset({"c1"}), now, LADDER).verdict
+    return decide(standing, AccessRequest("app", frozenset({"c1"}), now), LADDER).verdict
 
 
 START: list[Fact] = [seen(1000, "192.0.2.1", NEW_YORK), proof(1000, 999, "192.0.2.1", NEW_YORK)]
