@@ -58,7 +58,7 @@ def test_a_check_is_answered_with_its_decision(loop: str, running: Daemon) -> No
     asked(loop, running, ask)
     first, second = running.sidecar.calls
     assert (first.ip, first.user_agent) == ("::1", "curl")
-    assert second.contexts == ("c2", "c3")
+    assert second.contexts == frozenset({"c2", "c3"})
     assert running.sidecar.connections == 1
 
 

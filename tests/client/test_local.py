@@ -82,7 +82,7 @@ async def test_a_call_arrives_as_it_was_described(sidecar: Sidecar) -> None:
     await asked(sidecar, ask)
     (call,) = sidecar.calls
     assert (call.method, call.host, call.path) == ("POST", "x.org", "/a/b")
-    assert (call.ip, call.user_agent, call.contexts) == ("::1", "curl", ())
+    assert (call.ip, call.user_agent, call.contexts) == ("::1", "curl", frozenset())
 
 
 async def test_a_token_that_is_not_believed_is_refused_with_its_challenge(

@@ -533,7 +533,7 @@ class Pod:
         return await self.intake.accept(signal)
 
     async def check(self, token: str, context: str = "c1", ip: str = "192.0.2.1") -> Answer:
-        return await self.checker.check(Call(token, (context,) if context else (), ip=ip))
+        return await self.checker.check(Call(token, frozenset({context} if context else ()), ip=ip))
 
     async def reconnect(self) -> None:
         """What happens when the link to the store is whole again."""

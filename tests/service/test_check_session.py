@@ -13,7 +13,9 @@ MOVED = policy(Changed((Circumstance.COUNTRY,)), name="moved")
 
 
 async def ask(pod: Pod, context: str = "c1", ip: str = HOME) -> Answer | None:
-    return await pod.checker.check_session("s1", Call("", (context,) if context else (), ip=ip))
+    return await pod.checker.check_session(
+        "s1", Call("", frozenset({context} if context else ()), ip=ip)
+    )
 
 
 async def test_a_session_that_nobody_has_shown_is_not_known() -> None:
@@ -51,7 +53,7 @@ async def test_a_token_in_the_call_is_no_proof() -> None:
     await ask(pod, ip=AWAY)
     pod.now += 10
     strong = tokens.issue("t2", auth_time=1020, acr="phr")
-    answer = await pod.checker.check_session("s1", Call(strong, ("c1",), ip=AWAY))
+    answer = await pod.checker.check_session("s1", Call(strong, frozenset({"c1"}), ip=AWAY))
     assert answer is not None
     assert answer.verdict is Verdict.STEP_UP
 

@@ -105,7 +105,7 @@ async def verdict(rules: list[Policy], claims: dict[str, Any], context: str) -> 
         known.known["t"] = token_of(claims, ISSUER)
     except InvalidToken:
         return Verdict.DENY
-    contexts = (context,) if context else ()
+    contexts = frozenset({context} if context else ())
     worst = Verdict.ALLOW
     for ip in (HOME, AWAY):
         answer = await pod.checker.check(Call(token="t", contexts=contexts, ip=ip))

@@ -58,10 +58,10 @@ async def test_a_call_in_two_contexts_is_answered_as_the_one_says_that_cannot_be
     token = tokens.issue("t1")
     await pod.check(token)
     pod.news.stale = 5
-    both = await pod.checker.check(Call(token, ("c1", "c3")))
+    both = await pod.checker.check(Call(token, frozenset({"c1", "c3"})))
     assert (both.status, both.error) == (503, "unavailable")
     pod.news.stale = 61
-    assert (await pod.checker.check(Call(token, ("c1", "c3")))).status == 403
+    assert (await pod.checker.check(Call(token, frozenset({"c1", "c3"})))).status == 403
 
 
 async def test_what_a_sidecar_has_answered_once_it_never_takes_back_for_older_knowledge() -> None:

@@ -322,7 +322,7 @@ async def test_by_its_name_alone_a_session_is_judged_as_the_strictest_that_bears
         await here.check(issue(here, issuer))
     await here.settle()
     await here.intake.accept(high(Subject(user="ada", issuer=THEIRS)))
-    answer = await here.checker.check_session("s1", Call("", ("c1",), ip="192.0.2.1"))
+    answer = await here.checker.check_session("s1", Call("", frozenset({"c1"}), ip="192.0.2.1"))
     assert answer is not None
     assert answer.verdict is Verdict.STEP_UP
 

@@ -182,7 +182,9 @@ async def test_a_check_by_session_is_judged_by_the_sessions_sign_ins() -> None:
     tokens = Tokens()
     pod = Pod(MemoryStore(), [RISKY], tokens)
     old, _ = await stepped_up(pod, tokens)
-    answer = await pod.checker.check_session("s1", Call(token="", contexts=("c1",), ip=HOME))
+    answer = await pod.checker.check_session(
+        "s1", Call(token="", contexts=frozenset({"c1"}), ip=HOME)
+    )
     assert answer is not None
     assert (answer.verdict, answer.assurance) == (Verdict.ALLOW, "phishing-resistant")
     assert (await pod.check(old)).verdict is Verdict.STEP_UP

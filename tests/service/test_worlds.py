@@ -177,7 +177,7 @@ async def told(history: list[Step], *, alone: bool) -> list[Any]:
             named = {"issuer": step.issuer, "namespace": step.issuer, "auth_time": second - 1}
             shown = pod.tokens.issue(f"t{second}", **named, **step.token)
             for context in ("c1", "c2"):
-                answer = await pod.checker.check(Call(shown, (context,), ip=step.ip))
+                answer = await pod.checker.check(Call(shown, frozenset({context}), ip=step.ip))
                 answers.append((answer, step.issuer))
         for each in both:
             await each.settle()

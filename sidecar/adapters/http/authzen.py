@@ -250,7 +250,7 @@ def _is_about_a_session(item: Question | InvalidEvaluation) -> bool:
 def _call(question: Question, token: str = "") -> Call:
     return Call(
         token,
-        question.contexts,
+        frozenset(question.contexts),
         question.method,
         question.host,
         question.path,

@@ -114,7 +114,7 @@ class HttpCalls:
         agent = request.headers.get(b"user-agent", b"")[:MAX_USER_AGENT]
         return Call(
             self._tokens.token(request),
-            contexts,
+            frozenset(contexts),
             original.method,
             original.host,
             original.path,

@@ -502,7 +502,7 @@ def _call(request: CheckRequest) -> Call:
     told = request.dpop or request.certificate
     return Call(
         request.token,
-        request.contexts,
+        frozenset(request.contexts),
         request.method,
         request.host,
         request.path,

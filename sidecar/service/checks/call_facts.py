@@ -99,9 +99,9 @@ class Sightings:
         """Keep these claims of tokens: policies ask for them."""
         self._claims = frozenset(names)
 
-    def take(self, live: Live, token: Token | None, call: Call, now: float) -> None:
+    def take(self, live: Live, token: Token | None, call: Call) -> None:
         """Fold in what the call shows of the session."""
-        state = live.state
+        state, now = live.state, call.now
         interval = self._settings.sessions.seen_interval
         moved = bool(call.ip) and call.ip != state.ip
         agent = call.user_agent[:AGENT_CHARACTERS]
@@ -136,14 +136,14 @@ class Sightings:
             self._view.write(live.users, encode_seen(seen, moved=moved))
         live.seen_at = now
 
-    def unread(self, token: Token, call: Call, now: float) -> Live:
+    def unread(self, token: Token, call: Call) -> Live:
         """A session that cannot be read now, made of what is known here and of what the call shows.
 
         It is there to judge this call by, and not kept.
         """
         whose = Identity(token.namespace, token.user, token.session)
         live = self._view.unread(whose, token.device, {})
-        stamp = Stamp(int(now * MICROSECONDS), self._new_id())
+        stamp = Stamp(int(call.now * MICROSECONDS), self._new_id())
         facts = self._shown(live, token, call, stamp)
         agent = call.user_agent[:AGENT_CHARACTERS]
         if call.ip and call.ip != live.state.ip:

@@ -6,32 +6,31 @@ What a call shows - a new address, a new device, a fresh sign-in - is a fact lik
 folded in before the call is answered, and the `Saver` spreads it.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterable
+from typing import Protocol
 
 import msgspec
 
-from sidecar.domain.evaluation.decision import AccessRequest, Verdict, decide
+from sidecar.domain.evaluation.decision import AccessRequest, Decision, Verdict, decide
 from sidecar.domain.explanation.explain import explain_call
 from sidecar.domain.facts.first_shown import counted
 from sidecar.domain.session.presented import Presented
 from sidecar.domain.session.scene import CalledFrom
-from sidecar.domain.session.single_use import EMPTY, Purse
-from sidecar.domain.session.standing import Standing
 from sidecar.domain.values.assurance import Authentication
 from sidecar.domain.values.location import Place
 from sidecar.domain.values.stamp import MICROSECONDS
+from sidecar.service.checks.assessment import Assessment
+from sidecar.service.checks.call_contexts import CallContexts, UnknownContext
 from sidecar.service.checks.call_facts import Sightings
 from sidecar.service.checks.proof_of_possession import Possessions
 from sidecar.service.checks.responses import (
     UNKNOWN_MAX_AGE,
+    AccessDecision,
     Answerers,
-    Whom,
-    reasons_of,
     unknown_context,
 )
 from sidecar.service.checks.single_use import Spender
-from sidecar.service.checks.trial_records import SEVERITY, Tried, checked
+from sidecar.service.checks.trial_records import checked, strictest, trial_records
 from sidecar.service.observations.observations import (
     BreakGlassUsed,
     ClaimMissing,
@@ -42,11 +41,10 @@ from sidecar.service.ports.calls import Answer, Call, Overloaded, Unavailable
 from sidecar.service.view.live_session import Live
 from sidecar.service.view.view import View
 from sidecar.wire.routes.routes import Routes
-from sidecar.wire.settings.settings import Resilience, Settings, UnknownContexts
+from sidecar.wire.settings.settings import Resilience, Settings
 from sidecar.wire.store.keys import Names
 from sidecar.wire.store.records import apps_of
 from sidecar.wire.tokens.claims import InvalidToken, Token
-from sidecar.wire.yaml.structs import suggestion
 
 
 class Verifier(Protocol):
@@ -60,22 +58,6 @@ class Verifier(Protocol):
 
     async def verify(self, token: str, now: float, since: float = 0.0) -> Token:
         """Verify a token; what its issuer said of it before `since` does not count."""
-
-
-class Asked(NamedTuple):
-    """What a call asks for: its contexts, the same as a label, when (seconds), and from where.
-
-    `scheme` is how its token was sent, `token` as what. `unknown` says which of the contexts that
-    the call named is not configured; empty: all are.
-    """
-
-    contexts: frozenset[str]
-    label: str
-    now: float
-    ip: str
-    scheme: str
-    token: str
-    unknown: str = ""
 
 
 class Checker:
@@ -111,7 +93,7 @@ class Checker:
         """Answer by this configuration from now on."""
         self._settings = settings
         self._possessions.replace(settings.tokens.binding)
-        self._routes = routes
+        self._contexts = CallContexts(settings, routes)
         self._answerers = Answerers(
             settings.app, settings.apps, settings.tokens.binding.dpop_algorithms
         )
@@ -127,7 +109,11 @@ class Checker:
     async def check(self, call: Call) -> Answer:
         """Answer a call. Never raises for what the caller sent."""
         started = self._clock()
-        return self._told(await self._answer(call, started), started)
+        try:
+            resolved = self._contexts.resolve(call, started)
+        except UnknownContext as error:
+            return self._recorded(unknown_context(str(error)), started)
+        return self._recorded(await self._answer(resolved), started)
 
     async def check_session(self, session: str, call: Call) -> Answer | None:
         """Judge a known session without a token; None for one that is not known here.
@@ -137,144 +123,101 @@ class Checker:
         seen to that themselves. `call.token` is not looked at.
         """
         started = self._clock()
-        asked = self._asked(call, started)
-        if asked.unknown:
-            return self._told(unknown_context(asked.unknown), started)
+        try:
+            resolved = self._contexts.resolve(call, started)
+        except UnknownContext as error:
+            return self._recorded(unknown_context(str(error)), started)
         await self._view.bring(session)
         lives = [one for one in self._view.find_session(session) if one.state.established]
-        answers = [await self._answer_known(live, call, started) for live in lives]
+        answers = [await self._answer_known(live, resolved) for live in lives]
         if not answers:
             return None
-        strictest = max(answers, key=lambda answer: SEVERITY[answer.verdict])
-        return self._told(strictest, started)
+        return self._recorded(strictest(answers), started)
 
-    def _told(self, answer: Answer, started: float) -> Answer:
+    def _recorded(self, answer: Answer, started: float) -> Answer:
+        """Count an answer and how long it took, and log it where checks are logged."""
         seconds = max(0.0, self._clock() - started)
         self._telemetry.checked(answer.error or answer.verdict, answer.context, seconds)
         if self._settings.log.checks:
             self._telemetry.record(checked(answer, seconds))
         return answer
 
-    async def _answer(self, call: Call, now: float) -> Answer:
-        asked = self._asked(call, now)
-        label = asked.label
-        if asked.unknown:
-            return unknown_context(asked.unknown)
+    async def _answer(self, call: Call) -> Answer:
         if not call.token:
-            return self._answerers.of(self._settings.app.id).no_token(label)
+            return self._answerers.of(self._settings.app.id).no_token(call.label)
         try:
-            token, live = await self._believed(call, now)
+            token, live = await self._believed(call)
         except InvalidToken as error:
             detail = ": ".join(filter(None, (error.description, error.expected)))
-            told = TokenRefused(reason=error.code, issuer=error.issuer, detail=detail)
-            self._telemetry.record(told)
-            return self._answerers.of(self._settings.app.id).invalid_token(
-                error, label, asked.scheme
+            self._telemetry.record(
+                TokenRefused(reason=error.code, issuer=error.issuer, detail=detail)
             )
+            return self._answerers.of(self._settings.app.id).invalid_token(error, call)
         except Unavailable:
             # The issuer cannot be asked, or has no key yet: nothing is known of the token either.
-            whom = Whom("", "", "", label)
-            return self._answerers.of().unknown(Resilience.UNAVAILABLE, whom, asked.contexts)
+            return self._answerers.of().unknown(Resilience.UNAVAILABLE, AccessDecision(call))
         apps = (self._settings.app.id,) if self._settings.app.id else token.apps
         if live is None:
-            unread = [self._unread(token, app, call, asked) for app in apps]
-            return max(unread, key=lambda answer: SEVERITY[answer.verdict])
+            return strictest([self._unread(token, app, call) for app in apps])
         if len(apps) == 1:  # as most are: one coroutine less for each call
-            return await self._judge_known(live, token, apps[0], asked)
-        return await self._strictest(live, token, apps, asked)
+            return await self._judge(call, live, token, apps[0])
+        return strictest([await self._judge(call, live, token, app) for app in apps])
 
-    async def _strictest(
-        self, live: Live, token: Token | None, apps: Sequence[str], asked: Asked
-    ) -> Answer:
-        """The strictest of what the call gets as one of each of these apps."""
-        answers = [await self._judge_known(live, token, app, asked) for app in apps]
-        return max(answers, key=lambda answer: SEVERITY[answer.verdict])
-
-    async def _believed(self, call: Call, now: float) -> tuple[Token, Live | None]:
-        """The token and its session; raises `InvalidToken` or `Unavailable`."""
-        token = self._verifier.cached(call.token, now)
+    async def _believed(self, call: Call) -> tuple[Token, Live | None]:
+        """Return the token and its session; raise `InvalidToken` or `Unavailable`."""
+        token = self._verifier.cached(call.token, call.now)
         if token is None:
-            token = await self._verifier.verify(call.token, now)
+            token = await self._verifier.verify(call.token, call.now)
             for need, claim in token.missing:
                 self._telemetry.record(ClaimMissing(issuer=token.issuer, claim=claim, need=need))
-        self._possessions.check(token, call, now)
-        live = await self._live(token, call, now)
+        self._possessions.check(token, call)
+        live = await self._live(token, call)
         if live is not None and token.confirmed_at:
             revoked = live.state.last_revocation
             if token.confirmed_at < revoked:  # with the session, maybe, its token: the issuer knows
-                token = await self._verifier.verify(call.token, now, revoked)
+                token = await self._verifier.verify(call.token, call.now, revoked)
         return token, live
 
-    async def _answer_known(self, live: Live, call: Call, now: float) -> Answer:
-        asked = self._asked(call, now)
-        self._sightings.take(live, None, call, now)
+    async def _answer_known(self, live: Live, call: Call) -> Answer:
+        self._sightings.take(live, None, call)
         # Without a token nothing tells the app but the session itself: the strictest counts.
         apps = (self._settings.app.id,) if self._settings.app.id else apps_of(live.own.record)
-        return await self._strictest(live, None, apps or ("",), asked)
+        return strictest([await self._judge(call, live, None, app) for app in apps or ("",)])
 
-    def _asked(self, call: Call, now: float) -> Asked:
-        contexts = frozenset(call.contexts)
-        unknown = ""
-        if contexts and (strangers := self._settings.strangers(contexts)):
-            contexts, unknown = self._in_place_of(strangers, contexts)
-        if call.path:
-            contexts |= frozenset(self._routes.match(call.method, call.host, call.path))
-        where = (call.ip, _scheme(call), call.token, unknown)
-        return Asked(contexts, ",".join(sorted(contexts)), now, *where)
-
-    def _in_place_of(
-        self, strangers: frozenset[str], contexts: frozenset[str]
-    ) -> tuple[frozenset[str], str]:
-        """The contexts that are judged where some are not known by id, and what to say of these."""
-        settings = self._settings
-        aliases = settings.aliases
-        contexts = frozenset(aliases.get(name, name) for name in contexts)
-        strangers -= aliases.keys()
-        if not strangers:
-            return contexts, ""
-        if settings.unknown_contexts is UnknownContexts.STRICTEST:
-            return frozenset(settings.contexts), ""
-        stranger = min(strangers)
-        hint = suggestion(stranger, [*settings.contexts, *aliases])
-        return contexts, f"{stranger!r} is not in `contexts`{hint}"
-
-    async def _judge_known(self, live: Live, token: Token | None, app: str, asked: Asked) -> Answer:
-        unconfirmed = token is not None and token.unconfirmed
-        stale = asked.contexts if unconfirmed else self._too_stale(asked.contexts)
-        purse = EMPTY
-        if self._view.evaluator.each_call:
-            standing, _ = self._standing(live, asked, self._presented(live, token, app))
-            purse = self._spender.purse(live, standing, token, asked.token)
-            if purse.proof is not None and not stale:
-                try:
-                    paying = (app, asked.contexts, asked.now)
-                    purse = await self._spender.pay(live, standing, purse, *paying)
-                except (Unavailable, Overloaded):
-                    stale = asked.contexts  # nobody knows whether it is spent
-        if stale:
-            return self._stale(live, token, app, asked, purse, stale)
-        return self._judge(live, token, app, asked, purse)
-
-    def _too_stale(self, contexts: frozenset[str]) -> frozenset[str]:
-        """Those of the contexts whose calls the view is too old to decide."""
-        if not contexts:
-            return contexts
-        staleness = self._view.staleness()
-        return frozenset(c for c in contexts if staleness > self._settings.max_staleness(c))
-
-    async def _live(self, token: Token, call: Call, now: float) -> Live | None:
-        """The session with what the call shows folded in; None where it cannot be known."""
+    async def _live(self, token: Token, call: Call) -> Live | None:
+        """Return the session with what the call shows folded in; None where it cannot be known."""
         try:
             named = (token.namespace, token.user, token.session)
             live = self._view.find(*named)
             if live is None:
                 live = await self._view.open(*named, token.device)
-            self._sightings.take(live, token, call, now)
+            self._sightings.take(live, token, call)
             if live.missing_device:
                 await self._view.open(*named)
         except (Unavailable, Overloaded):
             return None
         return live
+
+    async def _judge(self, call: Call, live: Live, token: Token | None, app: str) -> Answer:
+        """Answer a call of a session for one app; a single-use proof is spent on it if need be."""
+        assessment = self._assess(call, live, token, app)
+        unconfirmed = token is not None and token.unconfirmed
+        stale = call.contexts if unconfirmed else self._too_stale(call.contexts)
+        if self._view.evaluator.each_call and assessment.standing.asks_each_call:
+            assessment = self._spender.with_purse(assessment)
+            if not stale and self._spender.is_due(assessment):
+                try:
+                    purse = await self._spender.spend(assessment)
+                except (Unavailable, Overloaded):
+                    stale = call.contexts  # nobody knows whether it is spent
+                    purse = assessment.purse
+                # While it waited for the store, anything may have become known of the session.
+                assessment = self._assess(call, live, token, app)._replace(purse=purse)
+        return self._undecided(assessment, stale) if stale else self._decide(assessment)
+
+    def _too_stale(self, contexts: frozenset[str]) -> frozenset[str]:
+        """Return those of the contexts whose calls the view is too old to decide."""
+        return self._contexts.too_stale(contexts, self._view.staleness()) if contexts else contexts
 
     def _presented(self, live: Live, token: Token | None, app: str) -> Presented | None:
         """What the call is judged by, besides its session; None: by that alone."""
@@ -289,134 +232,119 @@ class Checker:
         live.presented = (token, self._settings, app, presented)
         return presented
 
-    def _standing(
-        self, live: Live, asked: Asked, presented: Presented | None
-    ) -> tuple[Standing, CalledFrom | None]:
-        """How this call stands, and whence it comes where a policy asks for that."""
+    def _assess(self, call: Call, live: Live, token: Token | None, app: str) -> Assessment:
+        """Return how this call stands, and whence it comes where a policy asks for that."""
+        presented = self._presented(live, token, app)
         evaluator = self._view.evaluator
-        if not evaluator.is_strict(live.state, asked.ip):
+        if not evaluator.is_strict(live.state, call.ip):
             if presented is None:
-                return live.standing(evaluator, asked.now), None
-            return live.judged(evaluator, asked.now, presented), None
-        comes = CalledFrom(asked.ip, self._place_of(asked.ip) if asked.ip else Place())
+                standing = live.standing(evaluator, call.now)
+            else:
+                standing = live.judged(evaluator, call.now, presented)
+            return Assessment(call, live, token, app, standing, presented)
+        origin = CalledFrom(call.ip, self._place_of(call.ip) if call.ip else Place())
         state = live.as_of(evaluator, presented)
-        moment = int(asked.now * MICROSECONDS)
-        return evaluator.standing(state, moment, comes, presented), comes
+        moment = int(call.now * MICROSECONDS)
+        standing = evaluator.standing(state, moment, origin, presented)
+        return Assessment(call, live, token, app, standing, presented, origin)
 
-    def _judge(
-        self, live: Live, token: Token | None, app: str, asked: Asked, purse: Purse
-    ) -> Answer:
-        contexts, label, now, scheme = asked.contexts, asked.label, asked.now, asked.scheme
+    def _decide(self, assessment: Assessment) -> Answer:
+        call, live, _, app, standing, presented, origin, purse = assessment
         evaluator = self._view.evaluator
         ladder = evaluator.world.ladder
-        presented = self._presented(live, token, app)
-        standing, comes = self._standing(live, asked, presented)
-        decision = decide(standing, AccessRequest(app, contexts, now, purse), ladder)
+        access = assessment.access
+        decision = decide(standing, access, ladder)
         if standing.tried:
-            tried = Tried(live, app, decision.verdict, ladder, purse)
-            for record in tried.records(standing.tried, contexts, label, now):
+            for record in trial_records(assessment, decision.verdict, ladder):
                 self._telemetry.record(record)
-        capable = token is None or token.claims_capable
-        whom = Whom(live.session, live.user, ladder.name(standing.rank), label, capable, scheme)
-        reasons = reasons_of(decision.demands)
         if evaluator.is_break_glass(live.state):
             used = BreakGlassUsed(
                 session=live.session,
                 subject=live.user,
                 issuer=live.namespace,
                 decision=decision.verdict,
-                context=label,
+                context=call.label,
             )
             self._telemetry.record(used)
-        answerer = self._answerers.of(app)
-        answer = answerer.decided(decision, whom, reasons, contexts, standing.revoked)
+        decided = AccessDecision(
+            call,
+            live.session,
+            live.user,
+            ladder.name(standing.rank),
+            assessment.is_capable,
+            decision,
+            standing.revoked,
+        )
+        answer = self._answerers.of(app).decided(decided)
         if self._settings.log.checks:
             answer = msgspec.structs.replace(answer, issuer=live.namespace)
         if not self._explains:
             return answer
-        state = live.as_of(evaluator, presented)
         explanation = explain_call(
-            evaluator, state, app, contexts, now, comes=comes, purse=purse, presented=presented
+            evaluator,
+            live.as_of(evaluator, presented),
+            app,
+            call.contexts,
+            call.now,
+            comes=origin,
+            purse=purse,
+            presented=presented,
         )
         return msgspec.structs.replace(answer, explanation=explanation)
 
-    def _unread(self, token: Token, app: str, call: Call, asked: Asked) -> Answer:
+    def _unread(self, token: Token, app: str, call: Call) -> Answer:
         """Judge a call of a session that nobody can tell of now.
 
         Where it might pass all the same, its own token is judged as every token is, as that of a
         session which is made of it alone and of what is known here of its user and device.
         """
-        self._sightings.note_ahead(token, asked.now)
-        resilience = self._resilience(asked)
+        self._sightings.note_ahead(token, call.now)
+        resilience = self._contexts.resilience(call.contexts)
         if resilience in {Resilience.DENY, Resilience.UNAVAILABLE}:
-            whom = Whom(
-                token.session, token.user, "", asked.label, token.claims_capable, asked.scheme
+            decided = AccessDecision(
+                call, token.session, token.user, is_capable=token.claims_capable
             )
-            return self._answerers.of(app).unknown(resilience, whom, asked.contexts)
-        live = self._sightings.unread(token, call, asked.now)
-        standing, _ = self._standing(live, asked, self._presented(live, token, app))
-        purse = self._spender.purse(live, standing, token, asked.token)
-        return self._stale(live, token, app, asked, purse, asked.contexts)
+            return self._answerers.of(app).unknown(resilience, decided)
+        assessment = self._assess(call, self._sightings.unread(token, call), token, app)
+        return self._undecided(self._spender.with_purse(assessment), call.contexts)
 
-    def _stale(  # noqa: PLR0913, PLR0917 - as `_judge`, and in which contexts
-        self,
-        live: Live,
-        token: Token | None,
-        app: str,
-        asked: Asked,
-        purse: Purse,
-        stale: frozenset[str],
-    ) -> Answer:
-        """The view may have missed news. What it knows still binds; what it lacks may not pass."""
-        answer = self._judge(live, token, app, asked, purse)
-        resilience = self._resilience(asked._replace(contexts=stale))
+    def _undecided(self, assessment: Assessment, stale: frozenset[str]) -> Answer:
+        """Answer a call in contexts for which the view is too old, as it may have missed news.
+
+        A refusal by what is known stands. Where the call would be allowed, it gets what these
+        contexts have as `when_unknown`.
+        """
+        answer = self._decide(assessment)
+        resilience = self._contexts.resilience(stale)
         if answer.verdict is not Verdict.ALLOW or resilience is Resilience.ALLOW:
             return answer
-        if resilience is Resilience.STEP_UP and _is_fresh(live, token, asked.now):
+        if resilience is Resilience.STEP_UP and _is_fresh(assessment):
             return answer
-        capable = token is None or token.claims_capable
-        whom = Whom(live.session, live.user, answer.assurance, asked.label, capable, asked.scheme)
-        acr_values = self._acr_values(live, app, asked)
-        return self._answerers.of(app).unknown(resilience, whom, asked.contexts, acr_values)
+        call, live = assessment.call, assessment.live
+        decided = AccessDecision(
+            call,
+            live.session,
+            live.user,
+            answer.assurance,
+            assessment.is_capable,
+            self._of_anybody(assessment),
+        )
+        return self._answerers.of(assessment.app).unknown(resilience, decided)
 
-    def _acr_values(self, live: Live, app: str, asked: Asked) -> tuple[str, ...]:
-        """What the call needs of whoever signs in now, whatever was shown before."""
-        evaluator = self._view.evaluator
-        anybody = Presented(Authentication(int(asked.now)))
-        standing = live.judged(evaluator, asked.now, anybody)
-        ladder = evaluator.world.ladder
-        return decide(standing, AccessRequest(app, asked.contexts, asked.now), ladder).acr_values
-
-    def _resilience(self, asked: Asked) -> Resilience:
-        """What a call gets where we cannot know: the strictest of what its contexts say.
-
-        Routine calls pass.
-        """
-        if not asked.contexts:
-            return Resilience.ALLOW
-        known = self._settings.contexts
-        chosen = {
-            known[name].when_unknown if name in known else Resilience.UNAVAILABLE
-            for name in asked.contexts
-        }
-        return next(option for option in _STRICTEST_FIRST if option in chosen)
+    def _of_anybody(self, assessment: Assessment) -> Decision:
+        """Return what the call needs of whoever signs in now, whatever was shown before."""
+        call, evaluator = assessment.call, self._view.evaluator
+        standing = assessment.live.judged(
+            evaluator, call.now, Presented(Authentication(int(call.now)))
+        )
+        access = AccessRequest(assessment.app, call.contexts, call.now)
+        return decide(standing, access, evaluator.world.ladder)
 
 
-def _is_fresh(live: Live, token: Token | None, now: float) -> bool:
+def _is_fresh(assessment: Assessment) -> bool:
     """Whether the call's own sign-in has just been made, which a step-up would ask for."""
+    token = assessment.token
     if token is None:
         return False
-    signed_in = counted(live.state, token.authentication).auth_time
-    return now - signed_in <= UNKNOWN_MAX_AGE
-
-
-_STRICTEST_FIRST = (
-    Resilience.DENY,
-    Resilience.UNAVAILABLE,
-    Resilience.STEP_UP,
-    Resilience.ALLOW,
-)
-
-
-def _scheme(call: Call) -> str:
-    return "Bearer" if call.shown is None or call.shown.dpop is None else "DPoP"
+    signed_in = counted(assessment.live.state, token.authentication).auth_time
+    return assessment.call.now - signed_in <= UNKNOWN_MAX_AGE

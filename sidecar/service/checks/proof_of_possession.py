@@ -32,7 +32,7 @@ class Possessions:
         """Ask for what is configured now. Proofs that came before still count once."""
         self._settings = settings
 
-    def check(self, token: Token, call: Call, now: float) -> None:
+    def check(self, token: Token, call: Call) -> None:
         """Raise `InvalidToken` where the caller does not show what the token is bound to.
 
         And `Overloaded` where there is no room for another proof by its key.
@@ -54,9 +54,9 @@ class Possessions:
                 Flaw.WRONG_CERTIFICATE, "the client's certificate is not the one of the token"
             )
         if bound.key:
-            self._check_key(token, call, shown, now)
+            self._check_key(token, call, shown)
 
-    def _check_key(self, token: Token, call: Call, shown: Shown, now: float) -> None:
+    def _check_key(self, token: Token, call: Call, shown: Shown) -> None:
         settings = self._settings
         if shown.dpop is None:
             raise InvalidToken(Flaw.PROOF_MISSING, "the token is bound to a key: send it with DPoP")
@@ -64,11 +64,11 @@ class Possessions:
         proof = read_proof(shown.dpop, settings.dpop_algorithms, call.token, target)
         if proof.thumbprint != token.binding.key:
             raise InvalidToken(Flaw.PROOF_INVALID, "the DPoP proof is by another key")
-        if abs(now - proof.issued_at) > settings.dpop_window:
+        if abs(call.now - proof.issued_at) > settings.dpop_window:
             raise InvalidToken(Flaw.PROOF_INVALID, "the DPoP proof is too old, or from the future")
         until = proof.issued_at + settings.dpop_window
         self._proofs.remember(
-            ShownProof(until, proof.thumbprint, _digest(proof.jti)), now, settings
+            ShownProof(until, proof.thumbprint, _digest(proof.jti)), call.now, settings
         )
 
 

@@ -9,7 +9,7 @@ from sidecar.domain.evaluation.decision import Decision, Verdict, explain
 from sidecar.domain.session.standing import TOKEN_WITHOUT_AUTH_TIME, Demand
 from sidecar.domain.session.state import Held
 from sidecar.domain.values.stamp import MICROSECONDS
-from sidecar.service.ports.calls import UNKNOWN_CONTEXT, Answer, Reason
+from sidecar.service.ports.calls import UNKNOWN_CONTEXT, Answer, Call, Reason
 from sidecar.wire.http.challenges import (
     bearer,
     claims_challenge,
@@ -58,19 +58,24 @@ def unknown_context(message: str) -> Answer:
     return Answer(Verdict.DENY, 400, error=UNKNOWN_CONTEXT, message=message)
 
 
-class Whom(NamedTuple):
-    """The session that an answer is for, and the contexts that were judged (as a label).
+UNDECIDED = Decision(Verdict.DENY)
+"""What is decided of a session whose standing is not known."""
 
-    `capable`: nothing says that the client could not handle a claims challenge. `scheme` is how the
-    token was sent, `Bearer` or `DPoP`: challenges answer in kind.
+
+class AccessDecision(NamedTuple):
+    """What was decided about a call, and of whose session it is.
+
+    `is_capable`: the client may be able to handle a claims challenge. `revoked` is what revoked the
+    session, if anything did.
     """
 
-    session: str
-    subject: str
-    assurance: str
-    context: str
-    capable: bool = True
-    scheme: str = "Bearer"
+    call: Call
+    session: str = ""
+    subject: str = ""
+    assurance: str = ""
+    is_capable: bool = True
+    decision: Decision = UNDECIDED
+    revoked: Held | None = None
 
 
 class Answerers:
@@ -119,89 +124,71 @@ class Answerer:
             context=context,
         )
 
-    def invalid_token(self, error: InvalidToken, context: str, scheme: str = "Bearer") -> Answer:
+    def invalid_token(self, error: InvalidToken, call: Call) -> Answer:
         """A token that is not believed (RFC 6750, 3.1), or a proof of its key (RFC 9449, 7.1)."""
         code = "invalid_dpop_proof" if error.code in _BAD_PROOFS else "invalid_token"
-        if error.code in _PROOF_FLAWS:
-            scheme = "DPoP"  # which is what the token takes, however it was sent
+        # Such a token takes a proof, however it was sent.
+        scheme = "DPoP" if error.code in _PROOF_FLAWS else call.scheme
         return Answer(
             Verdict.DENY,
             401,
             challenge=self._bearer(code, error.description, scheme),
             error="invalid_token",
             message=error.description,
-            context=context,
+            context=call.label,
         )
 
-    def decided(
-        self,
-        decision: Decision,
-        whom: Whom,
-        reasons: tuple[Reason, ...],
-        contexts: frozenset[str],
-        revoked: Held | None,
-    ) -> Answer:
-        """A decision as an answer."""
+    def decided(self, decided: AccessDecision) -> Answer:
+        """Return a decision as an answer."""
+        decision = decided.decision
         match decision.verdict:
             case Verdict.ALLOW:
                 return Answer(
                     Verdict.ALLOW,
                     200,
-                    whom.session,
-                    whom.subject,
-                    whom.assurance,
+                    decided.session,
+                    decided.subject,
+                    decided.assurance,
                     decision.pending,
-                    context=whom.context,
+                    context=decided.call.label,
                 )
             case Verdict.STEP_UP:
-                return self._step_up(decision, whom, reasons, contexts)
+                return self._step_up(decided)
             case _:
-                return self._refused(decision, whom, reasons, revoked)
+                return self._refused(decided)
 
-    def _step_up(
-        self,
-        decision: Decision,
-        whom: Whom,
-        reasons: tuple[Reason, ...],
-        contexts: frozenset[str],
-    ) -> Answer:
+    def _step_up(self, decided: AccessDecision) -> Answer:
+        call, decision = decided.call, decided.decision
         answer = Answer(
             Verdict.STEP_UP,
             401,
-            whom.session,
-            whom.subject,
-            whom.assurance,
+            decided.session,
+            decided.subject,
+            decided.assurance,
             pending=True,
-            challenge=self._challenge(
-                decision.acr_values, decision.max_age, decision.contexts or contexts, whom.scheme
-            ),
+            challenge=self._challenge(call, decision, decision.contexts or call.contexts),
             acr_values=" ".join(decision.acr_values),
             max_age=decision.max_age,
-            reasons=reasons,
+            reasons=reasons_of(decision.demands),
             message=_STEP_UP_TEXT,
-            context=whom.context,
+            context=call.label,
             redirect=self._app.redirect if self._app.redirect.start else None,
         )
-        return answer if self._can_be_asked(whom, contexts) else _refusal_of(answer)
+        return answer if self._can_be_asked(decided) else _refusal_of(answer)
 
-    def _can_be_asked(self, whom: Whom, contexts: frozenset[str]) -> bool:
-        return self._may_send_claims(whom) or not (self._asks_for_claims and contexts)
+    def _can_be_asked(self, decided: AccessDecision) -> bool:
+        asks_for_claims = self._asks_for_claims and decided.call.contexts
+        return self._may_send_claims(decided) or not asks_for_claims
 
-    def _may_send_claims(self, whom: Whom) -> bool:
-        return whom.capable or self._app.claims_challenges is ClaimsChallenges.ALWAYS
+    def _may_send_claims(self, decided: AccessDecision) -> bool:
+        return decided.is_capable or self._app.claims_challenges is ClaimsChallenges.ALWAYS
 
     @property
     def _asks_for_claims(self) -> bool:
         return self._app.challenge is ChallengeStyle.ENTRA
 
-    def _challenge(
-        self,
-        acr_values: tuple[str, ...],
-        max_age: int | None,
-        contexts: frozenset[str],
-        scheme: str,
-    ) -> str:
-        """The challenge of a step-up.
+    def _challenge(self, call: Call, asked: Decision, contexts: frozenset[str]) -> str:
+        """Return the challenge of a step-up.
 
         A routine call has no context that Entra could be asked for: then it is RFC 9470's.
         """
@@ -211,7 +198,7 @@ class Answerer:
             return claims_challenge(
                 app.realm, app.authorization_uri, claims, _STEP_UP_TEXT, "authcontext"
             )
-        return step_up(app.realm, acr_values, max_age, _STEP_UP_TEXT, scheme)
+        return step_up(app.realm, asked.acr_values, asked.max_age, _STEP_UP_TEXT, call.scheme)
 
     def _bearer(self, error: str = "", description: str = "", scheme: str = "Bearer") -> str:
         app = self._app
@@ -221,74 +208,70 @@ class Answerer:
             extra = (*extra, ("algs", self._algorithms))
         return bearer(app.realm, error, description, extra, scheme)
 
-    def _refused(
-        self,
-        decision: Decision,
-        whom: Whom,
-        reasons: tuple[Reason, ...],
-        revoked: Held | None,
-    ) -> Answer:
+    def _refused(self, decided: AccessDecision) -> Answer:
+        decision, revoked = decided.decision, decided.revoked
         status, challenge, message = 403, "", "Access is refused"
+        reasons = reasons_of(decision.demands)
         if decision.revoked and revoked is not None:
             status, message = 401, _REVOKED_TEXT
-            challenge = self._revoked(revoked, whom)
+            challenge = self._revoked(revoked, decided)
             reasons = (Reason("", "session-revoked", revoked.value or _REVOKED_TEXT),)
         return Answer(
             Verdict.DENY,
             status,
-            whom.session,
-            whom.subject,
-            whom.assurance,
+            decided.session,
+            decided.subject,
+            decided.assurance,
             decision.pending,
             challenge=challenge,
             reasons=reasons,
             message=message,
-            context=whom.context,
+            context=decided.call.label,
         )
 
-    def _revoked(self, revoked: Held, whom: Whom) -> str:
-        """The challenge of a revoked session: an invalid token, to those who know no better."""
+    def _revoked(self, revoked: Held, decided: AccessDecision) -> str:
+        """Return the challenge of a revoked session, as claims to clients that may know these."""
         app = self._app
-        if not (self._asks_for_claims and self._may_send_claims(whom)):
-            return self._bearer("invalid_token", _REVOKED_TEXT, whom.scheme)
+        if not (self._asks_for_claims and self._may_send_claims(decided)):
+            return self._bearer("invalid_token", _REVOKED_TEXT, decided.call.scheme)
         claims = revocation_claims((revoked.since or 0) // MICROSECONDS + 1)
         return claims_challenge(
             app.realm, app.authorization_uri, claims, "TokenIssuedBeforeRevocationTimestamp"
         )
 
-    def unknown(
-        self,
-        resilience: Resilience,
-        whom: Whom,
-        contexts: frozenset[str],
-        acr_values: tuple[str, ...] = (),
-    ) -> Answer:
-        """What a call gets when it cannot be known how its session stands.
+    def unknown(self, resilience: Resilience, decided: AccessDecision) -> Answer:
+        """Return what a call gets when it cannot be known how its session stands.
 
-        A step-up is asked for by `acr_values`, so that it is worth what the call needs besides.
+        A step-up asks for the levels of the decision, so that it is worth what the call needs
+        besides.
         """
+        call, decision = decided.call, decided.decision
         message = "the state of the session cannot be known now"
-        reasons = (Reason("", "policy", message),)
         answer = Answer(
             Verdict.DENY,
             403,
-            whom.session,
-            whom.subject,
-            reasons=reasons,
+            decided.session,
+            decided.subject,
+            reasons=(Reason("", "policy", message),),
             message=message,
-            context=whom.context,
+            context=call.label,
         )
         match resilience:
             case Resilience.ALLOW:
-                return Answer(Verdict.ALLOW, 200, whom.session, whom.subject, context=whom.context)
-            case Resilience.STEP_UP if self._can_be_asked(whom, contexts):
+                return Answer(
+                    Verdict.ALLOW, 200, decided.session, decided.subject, context=call.label
+                )
+            case Resilience.STEP_UP if self._can_be_asked(decided):
+                fresh = Decision(
+                    Verdict.STEP_UP, acr_values=decision.acr_values, max_age=UNKNOWN_MAX_AGE
+                )
                 return msgspec.structs.replace(
                     answer,
-                    verdict=Verdict.STEP_UP,
+                    verdict=fresh.verdict,
                     status=401,
-                    challenge=self._challenge(acr_values, UNKNOWN_MAX_AGE, contexts, whom.scheme),
-                    acr_values=" ".join(acr_values),
-                    max_age=UNKNOWN_MAX_AGE,
+                    challenge=self._challenge(call, fresh, call.contexts),
+                    acr_values=" ".join(fresh.acr_values),
+                    max_age=fresh.max_age,
                 )
             case Resilience.STEP_UP:
                 return _refusal_of(answer)

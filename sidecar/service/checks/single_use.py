@@ -6,14 +6,14 @@ This is the one thing that a check waits for: see `domain.session.single_use`.
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from sidecar.domain.evaluation.decision import AccessRequest, decide
+from sidecar.domain.evaluation.decision import decide
 from sidecar.domain.evaluation.evaluator import Evaluator
 from sidecar.domain.facts.facts import Spent
 from sidecar.domain.facts.first_shown import counted
-from sidecar.domain.session.single_use import EMPTY, Proof, Purse
-from sidecar.domain.session.standing import Standing
+from sidecar.domain.session.single_use import Proof, Purse
 from sidecar.domain.session.state import SpentHeld
 from sidecar.domain.values.stamp import MICROSECONDS, Stamp
+from sidecar.service.checks.assessment import Assessment
 from sidecar.service.observations.observations import ProofSpent, Spending, Telemetry
 from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.service.ports.store import Join, Joined
@@ -58,37 +58,34 @@ class Spender:
         self._telemetry = telemetry
         self._new_id = new_id
 
-    def purse(self, live: Live, standing: Standing, token: Token | None, text: str) -> Purse:
-        """What a call can pay with: nothing where no call has to, or can.
-
-        `text` is the token as it was sent.
-        """
+    def with_purse(self, assessment: Assessment) -> Assessment:
+        """Return the assessment with what its call can pay with, where calls have to pay."""
+        token, standing = assessment.token, assessment.standing
         if token is None or not standing.asks_each_call:
-            return EMPTY
-        authentication = token.authentication
-        shown = self._view.evaluator.shown(live.state, counted(live.state, authentication))
-        proof = Proof(shown, authentication.auth_time, token_name(token, text))
-        return Purse(proof, standing.spent)
+            return assessment
+        state, authentication = assessment.live.state, token.authentication
+        shown = self._view.evaluator.shown(state, counted(state, authentication))
+        name = token_name(token, assessment.call.token)
+        proof = Proof(shown, authentication.auth_time, name)
+        return assessment._replace(purse=Purse(proof, standing.spent))
 
-    async def pay(  # noqa: PLR0913, PLR0917 - a session, and a call of it
-        self,
-        live: Live,
-        standing: Standing,
-        purse: Purse,
-        app: str,
-        contexts: frozenset[str],
-        now: float,
-    ) -> Purse:
-        """The purse after a call has paid, where that is all that it needs to pass.
+    def is_due(self, assessment: Assessment) -> bool:
+        """Whether a proof is all that the call needs to pass, and it has one to spend."""
+        if assessment.purse.proof is None:
+            return False
+        ladder = self._view.evaluator.world.ladder
+        return decide(assessment.standing, assessment.access, ladder).spends
+
+    async def spend(self, assessment: Assessment) -> Purse:
+        """Spend the proof of a call for which `is_due`; return the purse after that.
 
         Raises `Unavailable`, `Overloaded`, where nobody can know whether its proof is spent now;
         it then buys nothing more.
         """
-        ladder = self._view.evaluator.world.ladder
-        decision = decide(standing, AccessRequest(app, contexts, now, purse), ladder)
-        if not decision.spends or purse.proof is None:
+        purse = assessment.purse
+        if purse.proof is None:
             return purse
-        held = await self._spend(live, purse.proof, now)
+        held = await self._spend(assessment.live, purse.proof, assessment.call.now)
         if held is None:
             return purse._replace(bought=True)
         return purse._replace(spent={**purse.spent, purse.proof.known_by: held})

@@ -26,19 +26,30 @@ class Shown(NamedTuple):
 class Call(msgspec.Struct, frozen=True):
     """One call of the app that asks to pass.
 
-    `contexts` are those the app itself asks for; `method`, `host` and the normalised `path` add
-    those of the routes. `ip` is the client's address as text, empty where it is not known. `shown`
-    is None where the door cannot tell how the token was shown.
+    A door fills in what it is told; `contexts` are then those that the app or gateway names. Before
+    it is judged, `CallContexts.resolve` adds the moment, `now`, and puts in their place the
+    contexts that are judged: with those of the routes of `method`, `host` and the normalised
+    `path`. `label` is the same as text, for metrics and answers; empty: a routine call.
+
+    `ip` is the client's address as text, empty where it is not known. `shown` is None where the
+    door cannot tell how the token was shown.
     """
 
     token: str
-    contexts: tuple[str, ...] = ()
+    contexts: frozenset[str] = frozenset()
     method: str = ""
     host: str = ""
     path: str = ""
     ip: str = ""
     user_agent: str = ""
     shown: Shown | None = None
+    now: float = 0.0
+    label: str = ""
+
+    @property
+    def scheme(self) -> str:
+        """How the token was sent, `Bearer` or `DPoP`: challenges answer in kind."""
+        return "Bearer" if self.shown is None or self.shown.dpop is None else "DPoP"
 
 
 class Reason(msgspec.Struct, frozen=True):

@@ -86,7 +86,7 @@ async def test_the_call_is_as_envoy_tells_it() -> None:
         status, _ = await here.check(headers, contexts="c2,c3")
         assert status == 200
         (call,) = here.services.calls
-        assert (call.token, call.contexts) == ("s1", ("c3", "c2"))
+        assert (call.token, call.contexts) == ("s1", frozenset({"c3", "c2"}))
         assert (call.method, call.host, call.path) == ("POST", "shop.example", "/pay/7")
         assert (call.ip, call.user_agent) == ("203.0.113.9", "browser")
 

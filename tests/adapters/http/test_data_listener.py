@@ -196,7 +196,7 @@ async def test_a_check_hands_on_the_call_as_the_gateway_tells_it() -> None:
             }
         )
         (call,) = here.services.calls
-    assert (call.token, call.contexts) == ("s1", ("c2", "c3"))
+    assert (call.token, call.contexts) == ("s1", {"c2", "c3"})
     assert (call.method, call.host, call.path) == ("POST", "shop.example", "/pay")
     assert (call.ip, call.user_agent) == ("203.0.113.9", "Firefox")
 
@@ -235,7 +235,7 @@ async def test_where_no_gateway_describes_calls_the_context_must_be_told(gateway
         answer = await here.check(headers={**BEARER, "X-Auth-Context": "c2"})
         assert answer.status_code == 200
         (call,) = here.services.calls
-        assert (call.contexts, call.path) == (("c2",), "")
+        assert (call.contexts, call.path) == ({"c2"}, "")
 
 
 async def test_what_is_configured_passes_unasked_and_tells_of_nobody() -> None:

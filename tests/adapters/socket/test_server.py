@@ -191,7 +191,7 @@ async def test_a_check_hands_on_all_that_the_line_tells(path: Path) -> None:
             }
         )
         (call,) = door.services.calls
-    assert (call.contexts, call.method, call.host, call.path) == (("c2",), "POST", "h", "/b")
+    assert (call.contexts, call.method, call.host, call.path) == ({"c2"}, "POST", "h", "/b")
     assert (call.ip, call.user_agent) == ("203.0.113.9", "curl")
 
 

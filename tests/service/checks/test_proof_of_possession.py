@@ -4,6 +4,7 @@ import contextlib
 import itertools
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,31 +37,35 @@ KEYED = token_bound_to(key=KEY)
 
 def call(dpop: str | None = None, certificate: str = "") -> Call:
     shown = Shown(dpop, certificate)
-    return Call(TOKEN, method="POST", host="app.example", path="/pay/7", shown=shown)
+    return Call(TOKEN, method="POST", host="app.example", path="/pay/7", shown=shown, now=NOW)
+
+
+def later(what: Call, now: float) -> Call:
+    return msgspec.structs.replace(what, now=now)
 
 
 def fresh(*, signer: Signer = CLIENT, **changes: Any) -> str:
     return proof(signer, jti=f"fresh-{next(_numbers)}", **changes)
 
 
-def flaw(possessions: Possessions, token: Token, what: Call, now: float = NOW) -> Flaw:
+def flaw(possessions: Possessions, token: Token, what: Call) -> Flaw:
     with pytest.raises(InvalidToken) as caught:
-        possessions.check(token, what, now)
+        possessions.check(token, what)
     return caught.value.code
 
 
 def test_a_proof_counts_once() -> None:
     possessions = Possessions(VERIFY)
     shown = call(fresh())
-    possessions.check(KEYED, shown, NOW)
-    assert flaw(possessions, KEYED, shown, NOW + 1) is Flaw.PROOF_REPLAYED
-    possessions.check(KEYED, call(fresh()), NOW)
+    possessions.check(KEYED, shown)
+    assert flaw(possessions, KEYED, later(shown, NOW + 1)) is Flaw.PROOF_REPLAYED
+    possessions.check(KEYED, call(fresh()))
 
 
 def test_no_other_text_of_a_proof_counts_again() -> None:
     possessions = Possessions(VERIFY)
     text = fresh()
-    possessions.check(KEYED, call(text), NOW)
+    possessions.check(KEYED, call(text))
     assert flaw(possessions, KEYED, call(twin(text))) is Flaw.PROOF_REPLAYED
     # Bits that base64 ignores: 64 bytes leave four of the last character's over.
     for letter in "BCD":
@@ -72,7 +77,7 @@ def test_a_proof_counts_within_its_window(age: float, counts: bool) -> None:
     possessions = Possessions(VERIFY)
     shown = call(fresh(iat=NOW - age))
     if counts:
-        possessions.check(KEYED, shown, NOW)
+        possessions.check(KEYED, shown)
     else:
         assert flaw(possessions, KEYED, shown) is Flaw.PROOF_INVALID
 
@@ -80,11 +85,11 @@ def test_a_proof_counts_within_its_window(age: float, counts: bool) -> None:
 def test_no_moment_lets_a_proof_count_twice() -> None:
     possessions = Possessions(VERIFY)
     shown = call(fresh(iat=NOW + 60))
-    possessions.check(KEYED, shown, NOW)
+    possessions.check(KEYED, shown)
     for now in (NOW + 1, NOW + 60, NOW + 119, NOW + 120):
-        possessions.check(KEYED, call(fresh(iat=now)), now)
-        assert flaw(possessions, KEYED, shown, now) is Flaw.PROOF_REPLAYED
-    assert flaw(possessions, KEYED, shown, NOW + 121) is Flaw.PROOF_INVALID
+        possessions.check(KEYED, later(call(fresh(iat=now)), now))
+        assert flaw(possessions, KEYED, later(shown, now)) is Flaw.PROOF_REPLAYED
+    assert flaw(possessions, KEYED, later(shown, NOW + 121)) is Flaw.PROOF_INVALID
 
 
 OTHERS = [Signer("ES256", number=number) for number in range(1, 9)]
@@ -95,9 +100,9 @@ def flood(possessions: Possessions, key: Signer, count: int, now: float = NOW) -
     keyed = token_bound_to(key=thumbprint_of_client(key.jwk()))
     taken = []
     for _ in range(count):
-        shown = call(fresh(signer=key, iat=now))
+        shown = later(call(fresh(signer=key, iat=now)), now)
         with contextlib.suppress(Overloaded):
-            possessions.check(keyed, shown, now)
+            possessions.check(keyed, shown)
             taken.append(shown)
     return taken
 
@@ -130,7 +135,7 @@ def test_where_the_memory_is_full_proofs_are_turned_away_until_others_have_ended
     assert [len(flood(possessions, key, 2)) for key in OTHERS[:4]] == [1, 1, 1, 0]
     assert flaw(possessions, KEYED, first) is Flaw.PROOF_REPLAYED
     with pytest.raises(Overloaded):
-        possessions.check(KEYED, call(fresh()), NOW)
+        possessions.check(KEYED, call(fresh()))
     assert len(flood(possessions, CLIENT, 1, NOW + 61)) == 1
 
 
@@ -167,7 +172,7 @@ def test_a_token_of_a_key_takes_a_proof_by_that_key(dpop: str | None, expected: 
 def test_a_token_of_a_certificate_takes_that_certificate() -> None:
     bound = token_bound_to(certificate="c" * 43)
     possessions = Possessions(VERIFY)
-    possessions.check(bound, call(certificate="c" * 43), NOW)
+    possessions.check(bound, call(certificate="c" * 43))
     for other in ("", "d" * 43):
         assert flaw(possessions, bound, call(certificate=other)) is Flaw.WRONG_CERTIFICATE
 
@@ -175,7 +180,7 @@ def test_a_token_of_a_certificate_takes_that_certificate() -> None:
 def test_a_token_of_both_takes_both() -> None:
     bound = token_bound_to(key=KEY, certificate="c" * 43)
     possessions = Possessions(VERIFY)
-    possessions.check(bound, call(fresh(), "c" * 43), NOW)
+    possessions.check(bound, call(fresh(), "c" * 43))
     assert flaw(possessions, bound, call(fresh())) is Flaw.WRONG_CERTIFICATE
     assert flaw(possessions, bound, call(None, "c" * 43)) is Flaw.PROOF_MISSING
 
@@ -186,15 +191,15 @@ def test_a_binding_that_is_not_known_cannot_be_shown() -> None:
 
 def test_a_bearer_token_passes_unless_bound_ones_are_required() -> None:
     bearer = token_bound_to()
-    Possessions(VERIFY).check(bearer, call(), NOW)
+    Possessions(VERIFY).check(bearer, call())
     assert flaw(Possessions(VERIFY), bearer, call(fresh())) is Flaw.NOT_BOUND
     required = Possessions(Binding(possession=Possession.REQUIRE))
     assert flaw(required, bearer, call()) is Flaw.NOT_BOUND
 
 
 def test_what_is_not_seen_or_not_to_be_verified_is_not() -> None:
-    Possessions(Binding()).check(KEYED, call(), NOW)
-    Possessions(VERIFY).check(KEYED, Call(TOKEN), NOW)
+    Possessions(Binding()).check(KEYED, call())
+    Possessions(VERIFY).check(KEYED, Call(TOKEN, now=NOW))
 
 
 CHANGED = policy(Signals(frozenset({"token-binding-change"})), name="binding")

@@ -62,7 +62,7 @@ async def test_a_capable_client_of_entra_is_asked_for_the_context() -> None:
 async def test_of_several_contexts_the_one_that_asks_is_asked_for() -> None:
     rule = msgspec.structs.replace(MOVED, contexts=Selection(frozenset({"c2"})))
     pod, token = await marked(ENTRA, rule, **CAPABLE)
-    answer = await pod.checker.check(Call(token, ("c1", "c2"), ip=AWAY))
+    answer = await pod.checker.check(Call(token, frozenset({"c1", "c2"}), ip=AWAY))
     assert claims_of(answer)["acrs"]["value"] == "c2"
 
 

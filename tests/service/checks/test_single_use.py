@@ -9,12 +9,26 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.domain.evaluation.evaluator import Evaluator
 from sidecar.domain.facts.facts import Spent
 from sidecar.domain.facts.signal import RiskLevelChange, SessionRevoked, Subject
-from sidecar.domain.policy.policy import EveryTime, Grant, Policy, RiskLevel, Selection, UserRisk
+from sidecar.domain.policy.policy import (
+    EveryTime,
+    Grant,
+    Locations,
+    Not,
+    Policy,
+    RiskLevel,
+    Selection,
+    UserRisk,
+)
 from sidecar.domain.policy.policy import SessionControls as Session
 from sidecar.domain.policy.policy import State as PolicyState
+from sidecar.domain.session.fold import Surroundings
+from sidecar.domain.session.presented import Presented
+from sidecar.domain.session.scene import CalledFrom
 from sidecar.domain.session.single_use import keep_spent
+from sidecar.domain.session.standing import Standing
 from sidecar.domain.session.state import SPENT_BOUND, SpentHeld, State
 from sidecar.domain.values.stamp import MICROSECONDS, at
 from sidecar.service.observations.observations import ProofSpent
@@ -22,7 +36,7 @@ from sidecar.service.ports.calls import Answer, Call, Unavailable, Verdict
 from sidecar.service.ports.store import Join, Joined
 from sidecar.wire.settings.settings import Context, Resilience
 from sidecar.wire.store.records import decode_facts, encode_spent
-from tests.domain.scenes import AWAY
+from tests.domain.scenes import AWAY, WORLD, network_of
 from tests.service.memory import SETTINGS, MemoryStore, Pod, Tokens
 
 
@@ -280,10 +294,47 @@ async def test_what_happened_while_the_store_was_asked_still_counts() -> None:
     assert answers[0].status == 401
 
 
+class Counting(Evaluator):
+    """Counts how often a call's standing is computed."""
+
+    def __init__(self, *policies: Policy) -> None:
+        super().__init__(policies, WORLD, Surroundings("", network_of))
+        self.calls: list[CalledFrom] = []
+
+    def standing(
+        self,
+        state: State,
+        now: int,
+        call: CalledFrom | None = None,
+        presented: Presented | None = None,
+    ) -> Standing:
+        if call is not None:
+            self.calls.append(call)
+        return super().standing(state, now, call, presented)
+
+
+async def test_the_standing_is_computed_once_a_check_and_again_only_after_the_wait() -> None:
+    at_home = Not(Locations(Selection(frozenset({"home"})), strict=True))
+    others = msgspec.structs.replace(
+        every_time(), id="others", conditions=at_home, contexts=Selection(frozenset({"c2"}))
+    )
+    tokens, evaluator = Tokens(), Counting(every_time(grace=10), others)
+    pod = Pod(MemoryStore(), evaluator.policies, tokens)
+    pod.view.use(evaluator)
+    token = tokens.issue("t1", acr="mfa")
+    assert (await pod.check(token, ip="")).verdict is Verdict.ALLOW
+    assert outcomes(pod) == ["bought"]
+    assert len(evaluator.calls) == 2, "anything may have become known of the session meanwhile"
+    for count, verdict in enumerate((Verdict.ALLOW, Verdict.ALLOW, Verdict.STEP_UP), 3):
+        pod.now += 4
+        assert (await pod.check(token, ip="")).verdict is verdict
+        assert len(evaluator.calls) == count
+
+
 async def test_who_asks_of_a_session_without_its_token_has_nothing_to_pay_with() -> None:
     pod, _, tokens = pods(every_time())
     await pod.check(tokens.issue("t1", acr="mfa"), "c2")
-    answer = await pod.checker.check_session("s1", Call("", ("c1",)))
+    answer = await pod.checker.check_session("s1", Call("", frozenset({"c1"})))
     assert answer is not None
     assert answer.verdict is Verdict.STEP_UP
 

@@ -1,0 +1,40 @@
+"""The standing of a session as it is for one call: what a decision is made of."""
+
+from typing import NamedTuple
+
+from sidecar.domain.evaluation.decision import AccessRequest
+from sidecar.domain.session.presented import Presented
+from sidecar.domain.session.scene import CalledFrom
+from sidecar.domain.session.single_use import EMPTY, Purse
+from sidecar.domain.session.standing import Standing
+from sidecar.service.ports.calls import Call
+from sidecar.service.view.live_session import Live
+from sidecar.wire.tokens.claims import Token
+
+
+class Assessment(NamedTuple):
+    """The standing by which a call of a session is decided, as a call of `app`.
+
+    `token` is None where the session is asked about without one; `presented` is what the token
+    shows. `origin` is where the call comes from, if a policy asks for that. `purse` is what the
+    call can pay with.
+    """
+
+    call: Call
+    live: Live
+    token: Token | None
+    app: str
+    standing: Standing
+    presented: Presented | None
+    origin: CalledFrom | None = None
+    purse: Purse = EMPTY
+
+    @property
+    def access(self) -> AccessRequest:
+        """The access that the call asks for."""
+        return AccessRequest(self.app, self.call.contexts, self.call.now, self.purse)
+
+    @property
+    def is_capable(self) -> bool:
+        """Whether the client may be able to handle a claims challenge: no token says it cannot."""
+        return self.token is None or self.token.claims_capable
