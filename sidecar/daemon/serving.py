@@ -21,10 +21,10 @@ from sidecar.adapters.events.intake import EventIntake
 from sidecar.adapters.files.watcher import FileWatcher
 from sidecar.adapters.geography.geography import Failure, Geography
 from sidecar.adapters.grpc.listener import GrpcListener
-from sidecar.adapters.http.asgi import Listener, recorded
 from sidecar.adapters.http.authzen import AuthzenDoor
 from sidecar.adapters.http.data_listener import DataListener
 from sidecar.adapters.http.server import HttpIncident
+from sidecar.adapters.listening.asgi import Listener, recorded
 from sidecar.adapters.listening.certificates import Certificate
 from sidecar.adapters.listening.descriptors import raise_to
 from sidecar.adapters.process.memory import container_limit

@@ -12,7 +12,7 @@ import trio
 from sidecar.adapters import clock
 from sidecar.adapters.admin.listener import AdminApp
 from sidecar.adapters.files.watcher import FileWatcher
-from sidecar.adapters.http.asgi import Listener, recorded
+from sidecar.adapters.listening.asgi import Listener, recorded
 from sidecar.adapters.listening.certificates import Certificate
 from sidecar.adapters.listening.descriptors import raise_to
 from sidecar.adapters.process.orphans import Orphans

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import trio
 
 from sidecar.adapters import clock
-from sidecar.adapters.http.asgi import Listener, recorded
+from sidecar.adapters.listening.asgi import Listener, recorded
 from sidecar.adapters.redis.store import RedisStore
 from sidecar.adapters.telemetry.telemetry import Telemetry
 from sidecar.service.audit.announcer import Announcer

@@ -7,7 +7,7 @@ import trio
 
 from sidecar.adapters.admin.credential import sole
 from sidecar.adapters.admin.listener import AdminApp
-from sidecar.adapters.http.asgi import Listener
+from sidecar.adapters.listening.asgi import Listener
 from sidecar.adapters.telemetry.telemetry import Telemetry
 from sidecar.domain.facts.signal import RiskLevelChange, Subject
 from sidecar.domain.policy.policy import RiskLevel

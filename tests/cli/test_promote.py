@@ -5,7 +5,7 @@ import pytest
 import trio
 
 from sidecar.adapters.admin.listener import AdminApp
-from sidecar.adapters.http.asgi import Listener
+from sidecar.adapters.listening.asgi import Listener
 from sidecar.adapters.telemetry.telemetry import Telemetry
 from sidecar.service.admin.health import Health
 from sidecar.wire.settings.settings import Log, Settings

@@ -10,7 +10,7 @@ from rich.cells import cell_len
 
 from sidecar.adapters.admin.credential import sole
 from sidecar.adapters.admin.listener import AdminApp
-from sidecar.adapters.http.asgi import Listener
+from sidecar.adapters.listening.asgi import Listener
 from sidecar.adapters.telemetry.telemetry import Telemetry
 from sidecar.cli.sessions import COLUMNS
 from sidecar.cli.tables import Column, fitted

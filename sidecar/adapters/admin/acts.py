@@ -17,7 +17,7 @@ import msgspec
 import trio
 
 from sidecar.adapters.events.intake import EventIntake, Outcome, Taken
-from sidecar.adapters.http.asgi import JSON, Reply, problem
+from sidecar.adapters.listening.asgi import JSON, Reply, problem
 from sidecar.domain.facts.signal import Signal
 from sidecar.service.admin.acts import Conflict, NotSeen, Prepared
 from sidecar.service.observations.operator import ActOutcome, OperatorActed

@@ -23,7 +23,7 @@ from sidecar.adapters.admin.credential import Credential
 from sidecar.adapters.admin.dead_letters import Letters
 from sidecar.adapters.admin.scrapes import Scrapes
 from sidecar.adapters.events.guesses import Guesses
-from sidecar.adapters.http.asgi import BodyRefused, Reply, body_of, dispatch, problem, reply_to
+from sidecar.adapters.listening.asgi import BodyRefused, Reply, body_of, dispatch, problem, reply_to
 from sidecar.adapters.telemetry.metrics import Exposition, Form
 from sidecar.service.admin.health import Health, Report
 from sidecar.service.admin.inspection import ExplainQuery, InvalidQuery, SessionQuery

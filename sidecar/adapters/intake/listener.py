@@ -17,7 +17,8 @@ import msgspec
 import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 
-from sidecar.adapters.http.asgi import (
+from sidecar.adapters.http.events import EventDoor
+from sidecar.adapters.listening.asgi import (
     BodyRefused,
     Listener,
     Reply,
@@ -27,7 +28,6 @@ from sidecar.adapters.http.asgi import (
     recorded,
     reply_to,
 )
-from sidecar.adapters.http.events import EventDoor
 from sidecar.adapters.listening.certificates import Certificate
 from sidecar.service.observations.observations import (
     DoorIncident,

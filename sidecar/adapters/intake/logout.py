@@ -16,9 +16,9 @@ import msgspec
 
 from sidecar.adapters.events.guesses import Guesses
 from sidecar.adapters.events.intake import EventIntake, Taken
-from sidecar.adapters.http.asgi import Reply, problem
 from sidecar.adapters.intake.listener import Posted
 from sidecar.adapters.intake.signed_requests import Believed, RequestVerifier
+from sidecar.adapters.listening.asgi import Reply, problem
 from sidecar.domain.facts.signal import SessionRevoked
 from sidecar.service.intake.ended_users import Meant
 from sidecar.service.observations.observations import CredentialRefused, Observation

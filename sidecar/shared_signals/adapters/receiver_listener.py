@@ -29,7 +29,7 @@ from hypercorn.typing import (
 )
 
 from sidecar.adapters.events.guesses import Guesses
-from sidecar.adapters.http.asgi import BodyRefused, Listener, body_of, dispatch, recorded
+from sidecar.adapters.listening.asgi import BodyRefused, Listener, body_of, dispatch, recorded
 from sidecar.adapters.listening.certificates import Certificate
 from sidecar.service.observations.observations import (
     CredentialRefused,

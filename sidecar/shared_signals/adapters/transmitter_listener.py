@@ -12,7 +12,7 @@ import msgspec
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 
 from sidecar.adapters.events.guesses import Guesses
-from sidecar.adapters.http.asgi import BodyRefused, Reply, body_of, dispatch, problem, reply_to
+from sidecar.adapters.listening.asgi import BodyRefused, Reply, body_of, dispatch, problem, reply_to
 from sidecar.service.observations.observations import CredentialRefused, Observation, WorkerFailed
 from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.shared_signals.service.poll_server import Polling

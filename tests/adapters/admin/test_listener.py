@@ -11,7 +11,7 @@ import trio
 from sidecar.adapters.admin.credential import AdminCredentials, Credential, sole
 from sidecar.adapters.admin.listener import AdminApp
 from sidecar.adapters.events.guesses import ADDRESSES, AT_ONCE, Guesses
-from sidecar.adapters.http.asgi import CONNECTIONS, Listener
+from sidecar.adapters.listening.asgi import CONNECTIONS, Listener
 from sidecar.adapters.telemetry.logs import Lines
 from sidecar.adapters.telemetry.telemetry import Telemetry
 from sidecar.service.admin.health import CONDITIONS, Health

@@ -9,7 +9,7 @@ import trio
 import trustme
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
-from sidecar.adapters.http.asgi import Listener, Reply, dispatch, reply_to
+from sidecar.adapters.listening.asgi import Listener, Reply, dispatch, reply_to
 from sidecar.adapters.listening.certificates import Certificate
 
 

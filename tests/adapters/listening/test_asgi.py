@@ -9,8 +9,8 @@ import h2.connection
 import pytest
 import trio
 
-from sidecar.adapters.http.asgi import Listener, Reply, body_of, dispatch, reply_to
 from sidecar.adapters.listening.acceptor import Crowding
+from sidecar.adapters.listening.asgi import Listener, Reply, body_of, dispatch, reply_to
 from tests.adapters.doors import until
 
 LIMIT = 8
