@@ -11,13 +11,14 @@ counted for another act, and 503 where it may not be done: the same again does n
 
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Protocol, assert_never
+from typing import NoReturn, Protocol, assert_never
 
 import msgspec
 import trio
+from starlette.responses import Response
 
 from sidecar.adapters.events.intake import EventIntake, Outcome, Taken
-from sidecar.adapters.listening.asgi import JSON, Reply, problem
+from sidecar.adapters.listening.application import JSON, RequestRefused, retry_after
 from sidecar.domain.facts.signal import Signal
 from sidecar.service.admin.acts import Conflict, NotSeen, Prepared
 from sidecar.service.observations.operator import ActOutcome, OperatorActed
@@ -66,38 +67,42 @@ class ActDoor:
         self._events = events
         self._record = record
 
-    def forbid(self, where: Where, operator: str) -> Reply:
-        """Refuse it to an operator who may only look."""
+    def forbid(self, where: Where, operator: str) -> NoReturn:
+        """Refuse the act to an operator who may only look. Raises `RequestRefused`."""
         words = f"the credential of {operator} may look, and not act (admin.operators[].acts)"
         self._tell(where, operator, ActOutcome.FORBIDDEN, detail=words)
-        return problem(403, words)
+        raise RequestRefused(403, words)
 
-    async def answer(self, where: Where, operator: str, content_type: str, body: bytes) -> Reply:
-        """Do it for this operator."""
+    async def answer(self, where: Where, operator: str, content_type: str, body: bytes) -> Response:
+        """Do the act for this operator. Raises `RequestRefused`."""
         if content_type.partition(";")[0].strip().lower() != JSON:
-            return problem(415, f"the content type must be {JSON}")
+            raise RequestRefused(415, f"the content type must be {JSON}")
         begun = trio.current_time()
         try:
             order = order_of(where, body)
         except InvalidSignal as error:
             self._tell(where, operator, ActOutcome.INVALID, detail=str(error))
-            return problem(400, str(error))
+            raise RequestRefused(400, str(error)) from None
         try:
             prepared = await self._acts.prepare(order, operator)
             return await self._take(where, operator, order, prepared, begun)
         except InvalidSignal as error:
-            return self._refused(where, operator, order, (400, str(error)))
+            raise self._refused(where, operator, order, (400, str(error))) from None
         except NotSeen as error:
-            return self._refused(where, operator, order, (404, str(error)), ActOutcome.NOT_SEEN)
+            raise self._refused(
+                where, operator, order, (404, str(error)), ActOutcome.NOT_SEEN
+            ) from None
         except Conflict as error:
-            return self._refused(where, operator, order, (409, str(error)), ActOutcome.CONFLICT)
+            raise self._refused(
+                where, operator, order, (409, str(error)), ActOutcome.CONFLICT
+            ) from None
         except (Overloaded, Unavailable) as error:
             status = 503, f"it is not known to be done: {error}; to do it again does no harm"
-            return self._refused(where, operator, order, status, ActOutcome.UNAVAILABLE)
+            raise self._refused(where, operator, order, status, ActOutcome.UNAVAILABLE) from None
 
     async def _take(
         self, where: Where, operator: str, order: Order, prepared: Prepared, begun: float
-    ) -> Reply:
+    ) -> Response:
         signal = prepared.signals[-1]
         outcome = await self._take_all(prepared.signals, order, begun)
         match outcome:
@@ -123,9 +128,9 @@ class ActDoor:
                     )
                 fate = ActOutcome.SPOOLED if accepted.spooled else ActOutcome.DONE
                 self._tell(where, operator, fate, order, signal)
-                return Reply(200, msgspec.json.encode(done))
+                return Response(msgspec.json.encode(done), media_type=JSON)
             case _:
-                return self._failed(where, operator, order, outcome)
+                raise self._failed(where, operator, order, outcome)
 
     async def _take_all(self, signals: tuple[Signal, ...], order: Order, begun: float) -> Outcome:
         """Take the events of an act in turn, all in the time of one; the outcome is the last's.
@@ -153,7 +158,7 @@ class ActDoor:
         operator: str,
         order: Order,
         outcome: Refusal | Overloaded | Unavailable,
-    ) -> Reply:
+    ) -> Exception:
         match outcome:
             case Refusal():
                 status = 409 if outcome.field == "id" else 400
@@ -161,7 +166,7 @@ class ActDoor:
                 fate = ActOutcome.CONFLICT if status == HTTPStatus.CONFLICT else ActOutcome.INVALID
                 return self._refused(where, operator, order, (status, words), fate)
             case Overloaded() | Unavailable():
-                raise outcome
+                return outcome
             case _:
                 assert_never(outcome)
 
@@ -172,11 +177,11 @@ class ActDoor:
         order: Order,
         answer: tuple[int, str],
         fate: ActOutcome = ActOutcome.INVALID,
-    ) -> Reply:
+    ) -> RequestRefused:
         status, words = answer
         self._tell(where, operator, fate, order, detail=words)
         later = status == HTTPStatus.SERVICE_UNAVAILABLE
-        return problem(status, words, ((b"retry-after", b"1"),) if later else ())
+        return RequestRefused(status, words, retry_after(1) if later else None)
 
     def _tell(  # noqa: PLR0913, PLR0917 - what is told
         self,

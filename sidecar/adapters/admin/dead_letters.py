@@ -10,17 +10,26 @@ import re
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
+from starlette.convertors import StringConvertor, register_url_convertor
+
 from sidecar.service.admin.inspection import InvalidQuery
 
 LIST = "/v1/dead-letters"
-ONE = f"{LIST}/{{id}}"
+ONE = f"{LIST}/{{id:letter}}"
 RETRY = f"{ONE}/retry"
-METHODS = {LIST: ("GET", "HEAD"), ONE: ("GET", "HEAD", "DELETE"), RETRY: ("POST",)}
-"""The routes, as templates, and what each takes."""
 
 LIMIT, MOST = 100, 1000
-_PATH = re.compile(rf"{LIST}/(?P<id>[0-9]{{1,20}}-[0-9]{{1,20}})(?P<retry>/retry)?")
-_CURSOR = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
+_ID = "[0-9]{1,20}-[0-9]{1,20}"
+_CURSOR = re.compile(_ID)
+
+
+class _LetterConvertor(StringConvertor):
+    """Matches the id of a letter."""
+
+    regex = _ID
+
+
+register_url_convertor("letter", _LetterConvertor())
 
 
 class Letters(Protocol):
@@ -39,39 +48,15 @@ class Letters(Protocol):
         """Forget one; False likewise."""
 
 
-class Where(NamedTuple):
-    """A route as a template, and the letter that the path names."""
+class PageQuery(NamedTuple):
+    """Which page: of so many letters, after the one with this id."""
 
-    route: str
-    letter: str = ""
-
-
-def where_of(path: str) -> Where | None:
-    """What a path asks for; None where it is not about dead letters."""
-    if path == LIST:
-        return Where(LIST)
-    found = _PATH.fullmatch(path)
-    if found is None:
-        return None
-    return Where(RETRY if found["retry"] else ONE, found["id"])
+    limit: int
+    cursor: str
 
 
-async def answer(letters: Letters, where: Where, method: str, query: bytes) -> object | None:
-    """The answer, which msgspec can encode; None where there is no such letter.
-
-    Raises `InvalidQuery`, `Unavailable`, `Overloaded`.
-    """
-    if where.route == LIST:
-        return await letters.page(*_page_of(query))
-    if where.route == RETRY:
-        return await letters.retry(where.letter)
-    if method == "DELETE":
-        dropped = await letters.drop(where.letter)
-        return {"id": where.letter, "dropped": True} if dropped else None
-    return await letters.find(where.letter)
-
-
-def _page_of(query: bytes) -> tuple[int, str]:
+def page_of(query: bytes) -> PageQuery:
+    """Read which page is asked for. Raises `InvalidQuery`."""
     given: dict[str, Any] = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
     limit, cursor = str(given.pop("limit", LIMIT)), str(given.pop("cursor", ""))
     if given:
@@ -80,4 +65,4 @@ def _page_of(query: bytes) -> tuple[int, str]:
         raise InvalidQuery("limit", f"is 1 to {MOST}")
     if cursor and not _CURSOR.fullmatch(cursor):
         raise InvalidQuery("cursor", "was not given by a page before")
-    return int(limit), cursor
+    return PageQuery(int(limit), cursor)

@@ -5,17 +5,15 @@ Its listener closes at once on shutdown, so the daemon lets this one die last: `
 """
 
 import hmac
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol, TypeVar
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Protocol, TypeVar
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
-from hypercorn.typing import (
-    ASGIReceiveCallable,
-    ASGISendCallable,
-    HTTPScope,
-    Scope,
-)
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from sidecar.adapters.admin import dead_letters
 from sidecar.adapters.admin.acts import ActDoor
@@ -23,13 +21,27 @@ from sidecar.adapters.admin.credential import Credential
 from sidecar.adapters.admin.dead_letters import Letters
 from sidecar.adapters.admin.scrapes import Scrapes
 from sidecar.adapters.events.guesses import Guesses
-from sidecar.adapters.listening.asgi import BodyRefused, Reply, body_of, dispatch, problem, reply_to
+from sidecar.adapters.listening.application import (
+    JSON,
+    Admitted,
+    Application,
+    Observed,
+    RequestRefused,
+    address_of,
+    authorization_of,
+    body_of,
+    overloaded,
+    retry_after,
+    unavailable,
+)
 from sidecar.adapters.telemetry.metrics import Exposition, Form
+from sidecar.domain.facts.facts import Scope
 from sidecar.service.admin.health import Health, Report
 from sidecar.service.admin.inspection import ExplainQuery, InvalidQuery, SessionQuery
-from sidecar.service.observations.observations import CredentialRefused, Observation, WorkerFailed
+from sidecar.service.observations.observations import CredentialRefused
 from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.wire.events import operator_acts
+from sidecar.wire.events.operator_acts import Act, Where
 
 
 class Inspection(Protocol):
@@ -54,25 +66,18 @@ class Inspection(Protocol):
         """How far the re-score of all sessions is."""
 
 
-class Observed(Protocol):
+class Scraped(Observed, Protocol):
     """What the listener asks of telemetry."""
 
     def expose(self, form: Form) -> Exposition:
         """Render all metrics."""
 
-    def answered(self, route: str, status: int) -> None:
-        """Count a request."""
 
-    def record(self, observation: Observation) -> None:
-        """Count and log."""
+_Look = Callable[[Inspection, Request], Awaitable[object | None]]
+_READING = ("GET", "HEAD")
 
 
-class _Request(NamedTuple):
-    path: str
-    query: bytes
-
-
-class AdminApp:
+class AdminApp(Application):
     """The ASGI application. `credentials` gives those of operators as they now are.
 
     Where one cannot be read, who shows none of the others is not let in, and may be: a 503.
@@ -84,7 +89,7 @@ class AdminApp:
     def __init__(  # noqa: PLR0913, PLR0917 - ports
         self,
         health: Health,
-        telemetry: Observed,
+        telemetry: Scraped,
         inspection: Inspection | None,
         credentials: Callable[[], tuple[Credential, ...]] = lambda: (),
         letters: Letters | None = None,
@@ -92,112 +97,129 @@ class AdminApp:
         act_door: ActDoor | None = None,
     ) -> None:
         self._health = health
-        self._telemetry = telemetry
+        self._observed = telemetry
         self._scrapes = Scrapes(telemetry.expose)
         self._inspection = inspection
         self._letters = letters
         self._credentials = credentials
         self._guesses = guesses or Guesses()
         self._acts = act_door
+        routes = (*self._probes(), *self._looks(), *self._letter_looks(), *self._act_routes())
+        super().__init__(
+            "admin",
+            routes,
+            telemetry,
+            causes={
+                InvalidQuery: lambda error: RequestRefused(400, str(error)),
+                Overloaded: overloaded,
+                Unavailable: unavailable,
+            },
+        )
 
-    async def __call__(
-        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
-    ) -> None:
-        """Answer a request and refuse a WebSocket."""
-        await dispatch(scope, send, lambda http: self._serve(http, receive, send))
+    def _probes(self) -> list[Route]:
+        """Return the routes that ask for no credential."""
+        return [
+            Route("/metrics", self._metrics, name="/metrics"),
+            Route("/livez", self._live, name="/livez"),
+            Route("/readyz", self._ready, name="/readyz"),
+            Route("/startupz", self._started, name="/startupz"),
+        ]
 
-    async def _serve(
-        self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable
-    ) -> None:
-        route = _route(scope["raw_path"].decode("latin-1"))
+    def _looks(self) -> list[Route]:
+        return [
+            self._looking("/v1/policies", lambda book, _: book.policies()),
+            self._looking("/v1/rescore", lambda book, _: book.rescore()),
+            self._looking("/v1/sessions", _sessions),
+            self._looking("/v1/sessions/{id}", _session),
+        ]
+
+    def _letter_looks(self) -> list[Route]:
+        looking = partial(self._looking, what="dead letter")
+        return [
+            looking(dead_letters.LIST, self._letter_page),
+            looking(dead_letters.ONE, self._letter),
+            looking(dead_letters.ONE, self._drop_letter, methods=("DELETE",)),
+            looking(dead_letters.RETRY, self._retry_letter, methods=("POST",)),
+        ]
+
+    def _act_routes(self) -> list[Route]:
+        return [
+            Admitted(path, partial(self._act, path, *what), self._admit, methods=("POST",))
+            for path, what in operator_acts.ROUTES.items()
+        ]
+
+    async def _live(self, _: Request) -> Response:
+        return _probe(self._health.live())
+
+    async def _started(self, _: Request) -> Response:
+        return _probe(self._health.started())
+
+    async def _ready(self, request: Request) -> Response:
         try:
-            reply = await self._answer(route, scope, receive)
-        except BodyRefused as error:
-            reply = problem(error.status, str(error))
-        except Unavailable as error:
-            reply = problem(503, str(error), _retry(1))
-        except Exception as error:  # noqa: BLE001 - the door: count, log, go on
-            self._telemetry.record(WorkerFailed(where="admin", error=error))
-            reply = problem(500, "something broke in here; the log says what")
-        self._telemetry.answered(f"admin {route}", reply.status)
-        await reply_to(scope, reply, send)
-
-    async def _answer(self, route: str, scope: HTTPScope, receive: ASGIReceiveCallable) -> Reply:
-        headers = {name.decode("latin-1"): v.decode("latin-1") for name, v in scope["headers"]}
-        request = _Request(scope["raw_path"].decode("latin-1"), scope["query_string"])
-        credentials = self._credentials() if route.startswith("/v1/") else ()
-        if route == _NOWHERE or (route.startswith("/v1/") and not credentials):
-            return problem(404, "there is nothing here")
-        allowed = _METHODS.get(route, _READING)
-        if scope["method"] not in allowed:
-            names = ", ".join(allowed)
-            return problem(405, f"only {names}", ((b"allow", names.encode()),))
-        match route:
-            case "/metrics":
-                return await self._metrics(headers)
-            case "/livez":
-                return _probe(self._health.live())
-            case "/readyz":
-                return self._ready(request)
-            case "/startupz":
-                return _probe(self._health.started())
-            case _:
-                method = scope["method"]
-                address, _ = scope["client"] or ("", 0)
-                who = self._who(headers, address, credentials)
-                if isinstance(who, Reply):
-                    return who
-                if route in operator_acts.ROUTES:
-                    return await self._act(request, who, headers.get("content-type", ""), receive)
-                if method not in _READING and not who.acts:
-                    return problem(403, f"the credential of {who.operator} may only look")
-                return await self._inspect(route, request, method)
-
-    async def _act(
-        self, request: _Request, who: Credential, kind: str, receive: ASGIReceiveCallable
-    ) -> Reply:
-        where = operator_acts.where_of(request.path)
-        if self._acts is None or where is None:
-            return problem(404, "there is nothing to act on here")
-        if not who.acts:
-            return self._acts.forbid(where, who.operator)
-        body = await body_of(receive, operator_acts.MAX_BODY)
-        return await self._acts.answer(where, who.operator, kind, body)
-
-    def _ready(self, request: _Request) -> Reply:
-        try:
-            asked = parse_qsl(request.query.decode("latin-1"), max_num_fields=20)
+            asked = parse_qsl(_query_of(request), max_num_fields=20)
         except ValueError:
-            return problem(400, "the query has too many fields")
+            raise RequestRefused(400, "the query has too many fields") from None
         names = {name for field, name in asked if field == "tolerate"}
-        strange = sorted(names - self._health.conditions.keys())
-        if strange:
+        if names - self._health.conditions.keys():
             known = ", ".join(self._health.conditions)
-            return problem(400, f"tolerate: there is no such condition; there are {known}")
+            words = f"tolerate: there is no such condition; there are {known}"
+            raise RequestRefused(400, words)
         return _probe(self._health.ready(names))
 
-    async def _metrics(self, headers: Mapping[str, str]) -> Reply:
-        accept, encoding = headers.get("accept", ""), headers.get("accept-encoding", "")
+    async def _metrics(self, request: Request) -> Response:
+        accept, encoding = (request.headers.get(x, "") for x in ("accept", "accept-encoding"))
         exposition = await self._scrapes.take(accept, encoding)
-        extra = [(b"vary", b"accept, accept-encoding")]
+        headers = {"vary": "accept, accept-encoding"}
         if exposition.encoding:
-            extra.append((b"content-encoding", exposition.encoding.encode()))
-        return Reply(200, exposition.body, exposition.content_type, tuple(extra))
+            headers["content-encoding"] = exposition.encoding
+        return Response(exposition.body, headers=headers, media_type=exposition.content_type)
 
-    def _who(
-        self, headers: Mapping[str, str], address: str, credentials: tuple[Credential, ...]
-    ) -> Credential | Reply:
-        """Whose credential is shown (RFC 6750, section 3 where it is nobody's).
+    # What is an operator's
 
-        Of an address that has shown too many wrong ones none is looked at.
+    def _admit(self, request: Request) -> None:
+        """Note who may ask. Raises `RequestRefused` where nobody may: there is nothing then."""
+        request.scope["credentials"] = credentials = self._credentials()
+        if not credentials:
+            raise RequestRefused(404, "there is nothing here")
+
+    def _looking(
+        self,
+        path: str,
+        look: _Look,
+        *,
+        what: str = "live session",
+        methods: tuple[str, ...] = _READING,
+    ) -> Route:
+        """Return a route that answers with what `look` finds."""
+
+        async def endpoint(request: Request) -> Response:
+            who = self._who(request)
+            if request.method not in _READING and not who.acts:
+                raise RequestRefused(403, f"the credential of {who.operator} may only look")
+            if self._inspection is None:
+                raise RequestRefused(404, "there is nothing to inspect here")
+            found = await look(self._inspection, request)
+            if found is None:
+                raise RequestRefused(404, f"no {what} has this id")
+            return Response(msgspec.json.encode(found), media_type=JSON)
+
+        return Admitted(path, endpoint, self._admit, methods=methods)
+
+    def _who(self, request: Request) -> Credential:
+        """Return whose credential is shown.
+
+        Of an address that has shown too many wrong ones none is looked at. Raises `RequestRefused`
+        where it is nobody's (RFC 6750, section 3), `Unavailable` where it may be somebody's.
         """
-        scheme, _, given = headers.get("authorization", "").partition(" ")
+        scheme, _, given = authorization_of(request).partition(" ")
         if scheme.lower() != "bearer":
-            challenge = b'Bearer realm="sidecar admin"'
-            return problem(401, "an admin credential is asked for", _challenge(challenge))
+            challenge = {"www-authenticate": 'Bearer realm="sidecar admin"'}
+            raise RequestRefused(401, "an admin credential is asked for", challenge)
+        address = address_of(request)
         if not self._guesses.left(address):
-            self._telemetry.record(CredentialRefused(door="admin", address=address))
-            return problem(429, "too many wrong credentials; try again later", _retry(1))
+            self._observed.record(CredentialRefused(door="admin", address=address))
+            raise RequestRefused(429, "too many wrong credentials; try again later", retry_after(1))
+        credentials: tuple[Credential, ...] = request.scope["credentials"]
         shown, found = given.strip().encode("latin-1"), None
         for one in credentials:  # all of them, whichever fits; of several who may only look
             fits = hmac.compare_digest(shown, one.text.encode()) and one.text
@@ -208,66 +230,49 @@ class AdminApp:
         self._guesses.wrong(address)
         if not all(one.text for one in credentials):
             raise Unavailable("an admin credential cannot be read: see the log")
-        self._telemetry.record(CredentialRefused(door="admin", address=address))
-        challenge = b'Bearer realm="sidecar admin", error="invalid_token"'
-        return problem(401, "this is not the admin credential", _challenge(challenge))
+        self._observed.record(CredentialRefused(door="admin", address=address))
+        challenge = {"www-authenticate": 'Bearer realm="sidecar admin", error="invalid_token"'}
+        raise RequestRefused(401, "this is not the admin credential", challenge)
 
-    async def _inspect(self, route: str, request: _Request, method: str) -> Reply:
-        where = dead_letters.where_of(request.path)
-        inspection = self._inspection
-        if inspection is None:
-            return problem(404, "there is nothing to inspect here")
-        try:
-            if where is None:
-                found = await _found(inspection, route, request)
-            else:
-                letters = self._letters
-                found = letters and await dead_letters.answer(letters, where, method, request.query)
-        except InvalidQuery as error:
-            return problem(400, str(error))
-        except Overloaded as error:
-            return problem(503, str(error), _retry(error.retry_after))
-        except Unavailable as error:
-            return problem(503, str(error), _retry(1))
-        if found is None:
-            return problem(
-                404, f"no {'live session' if where is None else 'dead letter'} has this id"
-            )
-        return Reply(200, msgspec.json.encode(found))
+    async def _act(self, route: str, scope: Scope, act: Act, request: Request) -> Response:
+        who = self._who(request)
+        if self._acts is None:
+            raise RequestRefused(404, "there is nothing to act on here")
+        where = Where(route, act, scope, request.path_params["id"])
+        if not who.acts:
+            self._acts.forbid(where, who.operator)
+        body = await body_of(request, operator_acts.MAX_BODY)
+        kind = request.headers.get("content-type", "")
+        return await self._acts.answer(where, who.operator, kind, body)
 
+    async def _letter_page(self, _: Inspection, request: Request) -> object | None:
+        query = dead_letters.page_of(request.scope["query_string"])
+        return await self._letters.page(*query) if self._letters else None
 
-_READING = ("GET", "HEAD")
-_NOWHERE = "nowhere"
-_METHODS = {**dead_letters.METHODS, **dict.fromkeys(operator_acts.ROUTES, ("POST",))}
-_ROUTES = frozenset(
-    {
-        *("/metrics", "/livez", "/readyz", "/startupz"),
-        *("/v1/sessions", "/v1/policies", "/v1/rescore"),
-    }
-)
+    async def _letter(self, _: Inspection, request: Request) -> object | None:
+        return await self._letters.find(request.path_params["id"]) if self._letters else None
+
+    async def _retry_letter(self, _: Inspection, request: Request) -> object | None:
+        return await self._letters.retry(request.path_params["id"]) if self._letters else None
+
+    async def _drop_letter(self, _: Inspection, request: Request) -> object | None:
+        letter = request.path_params["id"]
+        dropped = self._letters is not None and await self._letters.drop(letter)
+        return {"id": letter, "dropped": True} if dropped else None
 
 
-def _route(path: str) -> str:
-    """The route as a template: bounded, for it is a metric's label."""
-    if path in _ROUTES:
-        return path
-    where = dead_letters.where_of(path)
-    if where is not None:
-        return where.route
-    act = operator_acts.where_of(path)
-    if act is not None:
-        return act.route
-    name = path.removeprefix("/v1/sessions/")
-    return "/v1/sessions/{id}" if name and name != path and "/" not in name else _NOWHERE
+def _query_of(request: Request) -> str:
+    raw: bytes = request.scope["query_string"]
+    return raw.decode("latin-1")
 
 
 _Q = TypeVar("_Q", SessionQuery, ExplainQuery)
 
 
-def _query(raw: bytes, kind: type[_Q]) -> _Q:
+def _query(request: Request, kind: type[_Q]) -> _Q:
     given: dict[str, Any] = {}
     try:
-        fields = parse_qsl(raw.decode("latin-1"), keep_blank_values=True, max_num_fields=20)
+        fields = parse_qsl(_query_of(request), keep_blank_values=True, max_num_fields=20)
     except ValueError as error:
         raise InvalidQuery("query", "has too many fields") from error
     for name, value in fields:
@@ -280,23 +285,19 @@ def _query(raw: bytes, kind: type[_Q]) -> _Q:
         raise InvalidQuery("query", str(error)) from error
 
 
-async def _found(inspection: Inspection, route: str, request: _Request) -> object | None:
-    """What is looked at; None where there is no such session."""
-    match route:
-        case "/v1/policies":
-            return await inspection.policies()
-        case "/v1/rescore":
-            return await inspection.rescore()
-        case "/v1/sessions":
-            return await inspection.sessions(_query(request.query, SessionQuery))
-    name = unquote(request.path.removeprefix("/v1/sessions/"))
-    if request.query:
-        query = _query(request.query, ExplainQuery)
-        return await inspection.explain(name, query)
-    return await inspection.session(name)
+async def _sessions(inspection: Inspection, request: Request) -> object:
+    return await inspection.sessions(_query(request, SessionQuery))
 
 
-def _probe(report: Report) -> Reply:
+async def _session(inspection: Inspection, request: Request) -> object | None:
+    """Return the session, or why a call of it gets what it gets; None if there is none."""
+    name = unquote(request.path_params["id"])
+    if not _query_of(request):
+        return await inspection.session(name)
+    return await inspection.explain(name, _query(request, ExplainQuery))
+
+
+def _probe(report: Report) -> Response:
     body = {
         "status": "ok" if report.ok else "failing",
         "checks": [
@@ -304,12 +305,4 @@ def _probe(report: Report) -> Reply:
             for check in report.checks
         ],
     }
-    return Reply(200 if report.ok else 503, msgspec.json.encode(body))
-
-
-def _challenge(value: bytes) -> tuple[tuple[bytes, bytes], ...]:
-    return ((b"www-authenticate", value),)
-
-
-def _retry(seconds: int) -> tuple[tuple[bytes, bytes], ...]:
-    return ((b"retry-after", str(seconds).encode()),)
+    return Response(msgspec.json.encode(body), 200 if report.ok else 503, media_type=JSON)

@@ -15,6 +15,9 @@ from sidecar.wire.http.messages import Response, fields_of
 _FIELDS = b"Content-Type: application/problem+json\r\nCache-Control: no-store\r\n"
 
 
+NO_MEMBERS: Mapping[str, object] = {}
+
+
 class _Kind(NamedTuple):
     name: str
     status: int
@@ -67,12 +70,17 @@ def problem(
     header fields.
     """
     status = status or kind.status
-    content: dict[str, object] = {
-        "type": f"urn:stepup-sidecar:problem:{kind.value.name}",
-        "title": kind.value.title,
-        "status": status,
-    }
+    type_ = f"urn:stepup-sidecar:problem:{kind.value.name}"
+    body = details(type_, kind.value.title, status, detail, members or NO_MEMBERS)
+    return Response(status, _FIELDS + fields_of(fields), body)
+
+
+def details(
+    type_: str, title: str, status: int, detail: str, members: Mapping[str, object] = NO_MEMBERS
+) -> bytes:
+    """Encode problem details; `about:blank` is the type of what its status alone says."""
+    content: dict[str, object] = {"type": type_, "title": title, "status": status}
     if detail:
         content["detail"] = detail
-    content.update(members or {})
-    return Response(status, _FIELDS + fields_of(fields), msgspec.json.encode(content))
+    content.update(members)
+    return msgspec.json.encode(content)

@@ -9,6 +9,7 @@ from trio.testing import MockClock
 
 from sidecar.adapters.admin.acts import ActDoor
 from sidecar.adapters.events.intake import EventIntake
+from sidecar.adapters.listening.application import RequestRefused
 from sidecar.domain.facts.signal import OperatorClear, Subject
 from sidecar.domain.values.stamp import at
 from sidecar.service.admin.acts import Prepared
@@ -64,7 +65,7 @@ async def test_its_events_are_waited_for_together_and_all_must_be_everywhere(
     answer = msgspec.json.decode(reply.body)
     assert trio.current_time() - begun == (5 if slow else 0)
     assert services.asked == [5, 0 if "a" in slow else 5]
-    assert (reply.status, answer["settled"]) == (200, not slow)
+    assert (reply.status_code, answer["settled"]) == (200, not slow)
     assert (answer["have"], answer["live"]) == ((1, 2) if slow else (1, 1))
 
 
@@ -74,5 +75,6 @@ async def test_it_ends_with_the_event_that_is_not_taken() -> None:
     door = ActDoor(acts=Two(), events=EventIntake(services, services, crashed), record=told.append)
     where = where_of("/v1/users/ada/clear")
     assert where is not None
-    reply = await door.answer(where, "ada", "application/json", BODY)
-    assert (reply.status, services.signals, len(told)) == (503, [], 1)
+    with pytest.raises(RequestRefused) as refused:
+        await door.answer(where, "ada", "application/json", BODY)
+    assert (refused.value.status_code, services.signals, len(told)) == (503, [], 1)
