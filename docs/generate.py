@@ -14,7 +14,7 @@ import io
 import sys
 import textwrap
 import tokenize
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +27,7 @@ from sidecar.domain.sources import powers
 from sidecar.domain.values.assurance import DEFAULT_LEVELS
 from sidecar.wire.checks import hardening
 from sidecar.wire.config.reading import REFINED
-from sidecar.wire.config.restarts import LIVE, WAITING
+from sidecar.wire.config.reloads import keys
 from sidecar.wire.settings.settings import Settings, Store
 from sidecar.wire.yaml.scalars import Kind
 from sidecar.wire.yaml.structs import Shapes, default_of, present_in, struct_type
@@ -82,9 +82,11 @@ a default, but for those that say *required*. `sidecar validate` tells all mista
   `_file` after it; a newline at its end does not count. Give one of the two. A changed file counts
   without a restart, and the old secret no more: see
   [SECURITY.md](../../SECURITY.md#secrets-rotate).
-- **Reload**: a changed file is taken up while the daemon runs, or refused as a whole. These keys,
-  with all below them, are in force at once: {live}. All others wait for a restart, also {waiting};
-  the log (`restart-required`), `/readyz` and `sidecar_restart_required` tell which have changed.
+- **Reload**: a changed file is taken up while the daemon runs, or refused as a whole. A key that is
+  *live* is in force at once, with all below it, and `reload-applied` names it; one that says
+  *restart* stays as it was at the start until the next one: `restart-required` in the log,
+  `/readyz` and `sidecar_restart_required` tell which have changed. `sidecar schema config` says the
+  same of each key.
 """
 _KINDS = {
     Kind.DURATION: "duration",
@@ -147,7 +149,7 @@ def _right_above(comments: dict[int, str], line: int) -> str:
 
 def page() -> str:
     """The whole page."""
-    parts = [HEAD.replace("{live}", _keys(LIVE)).replace("{waiting}", _keys(WAITING))]
+    parts = [HEAD]
     for member in struct_type(Settings).fields:
         section = list(_section(member.type, member.encode_name, "##", default_of(member)))
         parts.extend(section or _value(member))
@@ -160,14 +162,22 @@ def _value(member: mi.Field) -> Iterator[str]:
     yield f"## {member.encode_name}\n"
     if isinstance(inner, mi.EnumType):
         yield inspect.cleandoc(inner.cls.__doc__ or "") + "\n"
-    yield "| key | is | default | |\n| --- | --- | --- | --- |"
+    yield _TABLE
     shown = _default(default_of(member), member.type)
-    meaning = comments(Settings)[member.name]
-    yield f"| `{member.encode_name}` | {_kind(member.type)} | {shown} | {meaning} |\n"
+    reload, meaning = _reload(member.encode_name), comments(Settings)[member.name]
+    yield f"| `{member.encode_name}` | {_kind(member.type)} | {shown} | {reload} | {meaning} |\n"
 
 
-def _keys(keys: Iterable[str]) -> str:
-    return ", ".join(f"`{key}`" for key in sorted(keys) if hasattr(Settings(), key.split(".")[0]))
+_TABLE = "| key | is | default | changes | |\n| --- | --- | --- | --- | --- |"
+
+
+def _reload(path: str) -> str:
+    """Say what a reload makes of a key; nothing of a section, whose keys differ."""
+    whole = path.replace("[]", "")
+    for key in keys():
+        if whole == key.name or whole.startswith(f"{key.name}."):
+            return key.reload.value
+    return ""
 
 
 def _section(kind: mi.Type, path: str, level: str, default: Any) -> Iterator[str]:
@@ -179,7 +189,7 @@ def _section(kind: mi.Type, path: str, level: str, default: Any) -> Iterator[str
         return
     yield f"{level} {path}\n"
     yield inspect.cleandoc(inner.cls.__doc__ or "") + "\n"
-    yield from _table(inner, default)
+    yield from _table(inner, default, path)
     shapes = Shapes(Problems(), REFINED)
     for member in inner.fields:
         below_type = _bare(shapes.type_of(inner.cls, member))
@@ -196,15 +206,16 @@ def _section(kind: mi.Type, path: str, level: str, default: Any) -> Iterator[str
             yield ""
 
 
-def _table(kind: mi.StructType, default: Any) -> Iterator[str]:
-    yield "| key | is | default | |\n| --- | --- | --- | --- |"
+def _table(kind: mi.StructType, default: Any, path: str) -> Iterator[str]:
+    yield _TABLE
     shapes = Shapes(Problems(), REFINED)
     for member in kind.fields:
         standard = getattr(default, member.name, default_of(member))
         described = shapes.type_of(kind.cls, member)
         meaning = comments(kind.cls).get(member.name, "")
         shown = _default(standard, described)
-        yield f"| `{member.encode_name}` | {_kind(described)} | {shown} | {meaning} |"
+        reload = _reload(f"{path}.{member.encode_name}")
+        yield f"| `{member.encode_name}` | {_kind(described)} | {shown} | {reload} | {meaning} |"
     yield ""
 
 

@@ -12,9 +12,11 @@ import msgspec
 
 from sidecar.tuning.scenario.schema import scenario_schema
 from sidecar.wire.config.reading import REFINED
+from sidecar.wire.config.reloads import keys
 from sidecar.wire.events.event_schema import event_schema
 from sidecar.wire.names import MAX_NAME
 from sidecar.wire.policies.policy_schema import policy_schema
+from sidecar.wire.settings.reload import Reload
 from sidecar.wire.settings.settings import CONTEXT, Settings
 from sidecar.wire.tokens.jwks import ALGORITHMS
 from sidecar.wire.yaml.scalars import DURATION_PATTERN, METHODS, MODE_PATTERN, SIZE_PATTERN, Kind
@@ -46,12 +48,24 @@ def config_schema() -> Schema:
             definition["additionalProperties"] = False
         definition["description"] = inspect.cleandoc(definition.get("description", ""))
     _spell(found)
+    _say_reloads(definitions)
     properties = definitions["Settings"]["properties"]
     contexts = properties["contexts"]
     contexts["propertyNames"] = {"pattern": f"^(?:{CONTEXT.pattern}|unknown)$"}
     contexts["properties"] = {"unknown": properties.pop("contexts.unknown")}
     plain: Schema = msgspec.to_builtins(found)
     return {"title": "Configuration of stepup-sidecar", **plain}
+
+
+def _say_reloads(definitions: Mapping[str, Schema]) -> None:
+    """Say of every key whether a reload takes it up, with all that stands below it."""
+    for key in keys():
+        found = definitions[key.section.__name__]["properties"][key.field]
+        said = found.get("description")
+        found["description"] = f"{said}; {_RELOADS[key.reload]}" if said else _RELOADS[key.reload]
+
+
+_RELOADS = {Reload.LIVE: "live", Reload.RESTART: "changes with a restart"}
 
 
 def _spell(node: object) -> None:

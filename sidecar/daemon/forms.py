@@ -17,7 +17,7 @@ from sidecar.wire.yaml.tree import ConfigError
 
 
 def forms_in_use(  # noqa: PLR0913 - what it needs, each by name
-    settings: Settings,
+    current: Callable[[], Settings],
     forms: Forms | None,
     *,
     store: Store,
@@ -32,7 +32,7 @@ def forms_in_use(  # noqa: PLR0913 - what it needs, each by name
         names=names,
         telemetry=telemetry,
         clock=clock.now,
-        life=max(settings.sessions.facts_ttl, settings.sessions.min_ttl),
+        life=lambda: max(current().sessions.facts_ttl, current().sessions.min_ttl),
         judge=judge,
     )
 

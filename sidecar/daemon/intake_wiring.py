@@ -52,6 +52,7 @@ class Outside:
         current: Callable[[], Settings],
     ) -> None:
         self._settings = settings
+        self._current = current
         self._telemetry = telemetry
         self._trust = trust
         issuers = settings.intake.issuers
@@ -59,14 +60,12 @@ class Outside:
         self._keys = {
             one.issuer: self._key_source(one) for one in issuers if one.issuer not in believed
         }
-        longest = max((one.max_age + 2 * one.skew for one in issuers), default=0.0)
         self._logouts = LogoutDoor(
-            verifier=RequestVerifier(issuers, self._keys_of),
+            verifier=RequestVerifier(lambda: current().intake.issuers, self._keys_of),
             events=EventIntake(events, settling, self._crashed),
-            ids=RequestIds(store=store, names=names, clock=clock.now, life=longest),
+            ids=RequestIds(store=store, names=names, clock=clock.now, life=self._longest),
             users=KnownUsers(store=store, view=view, names=names, clock=clock.now),
             settings=current,
-            wait=settings.intake.wait,
             clock=clock.now,
             telemetry=telemetry,
         )
@@ -78,11 +77,16 @@ class Outside:
             speakers=speakers,
             foreign=ForeignCalls(http, any_host=True),
             clock=clock.now,
-            skew=settings.sessions.event_skew,
+            skew=lambda: current().sessions.event_skew,
             new_id=new_id,
             on_crash=self._crashed,
             on_invalid=self._invalid,
         )
+
+    def _longest(self) -> float:
+        """Return for how long a request that somebody has signed may be shown again."""
+        issuers = self._current().intake.issuers
+        return max((one.max_age + 2 * one.skew for one in issuers), default=0.0)
 
     def _keys_of(self, issuer: str) -> KeySource | None:
         return self._keys.get(issuer) or self._trust.keys_of(issuer)

@@ -1,4 +1,4 @@
-"""A changed file is taken up without a dropped request; a broken one is refused, the old stays."""
+"""Takes up changed files without a dropped request; refuses broken ones, and the old stays."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
@@ -9,6 +9,7 @@ import trio.lowlevel
 from sidecar.adapters.files.watcher import FileWatcher
 from sidecar.adapters.geography.geography import Geography
 from sidecar.daemon.configuration.generation import generation_of, policy_set_of
+from sidecar.daemon.configuration.in_force import InForce, Swap
 from sidecar.daemon.configuration.lint import lint_deployment
 from sidecar.daemon.configuration.loading import (
     Configuration,
@@ -17,7 +18,7 @@ from sidecar.daemon.configuration.loading import (
     renew_secrets,
 )
 from sidecar.daemon.trust import Trust
-from sidecar.domain.facts.facts import Sighted
+from sidecar.domain.facts.relocation import relocated
 from sidecar.domain.policy.policy import Policy
 from sidecar.domain.values.stamp import MICROSECONDS, Stamp
 from sidecar.service.admin.health import GEOGRAPHY, Health
@@ -39,10 +40,9 @@ from sidecar.service.view.live_session import Live
 from sidecar.service.view.view import View
 from sidecar.shared_signals.adapters.transmitter_secrets import paths_of
 from sidecar.shared_signals.transmitter_wiring import Transmission
-from sidecar.wire.config.restarts import is_taken_up, waiting
 from sidecar.wire.config.secret_files import secret_paths
 from sidecar.wire.settings.settings import Settings
-from sidecar.wire.store.records import encode_facts
+from sidecar.wire.store.records import encode_facts, sighted_in
 from sidecar.wire.yaml.tree import ConfigError
 
 SLICE = 100
@@ -61,7 +61,7 @@ class Reloader:
 
     def __init__(  # noqa: PLR0913 - one place wires it
         self,
-        configuration: Configuration,
+        in_force: InForce,
         environ: Mapping[str, str],
         *,
         view: View,
@@ -81,13 +81,12 @@ class Reloader:
         self._taken_up = taken_up
         self._reconnect = reconnect
         self._transmission = transmission
-        self._configuration = configuration
+        self._in_force = in_force
         self._environ = environ
         self._view = view
         self._checker = checker
         self._geography = geography
         self._trust = trust
-        self._started = configuration.settings
         self._telemetry = telemetry
         self._health = health
         self._configured = configured
@@ -102,11 +101,11 @@ class Reloader:
     @property
     def settings(self) -> Settings:
         """The settings in force."""
-        return self._configuration.settings
+        return self._in_force.settings()
 
     async def changed(self, paths: frozenset[Path]) -> None:
         """Some of the watched files changed (or a signal asks to look at all of them)."""
-        if not paths.isdisjoint(map(absolute, self._configuration.databases)):
+        if not paths.isdisjoint(map(absolute, self._in_force.configuration.databases)):
             await self._reload_geography()
         self._trust.changed(lambda file: absolute(file) in paths)
         secrets = map(absolute, paths_of(self.settings.transmitter))
@@ -119,7 +118,7 @@ class Reloader:
 
     async def warn(self) -> None:
         """Log what is weak in the configuration in force, where that was not logged before."""
-        found = await trio.to_thread.run_sync(lint_deployment, self._configuration)
+        found = await trio.to_thread.run_sync(lint_deployment, self._in_force.configuration)
         warned = {(code, problem.field, problem.message) for code, problem in found}
         for code, field, message in sorted(warned - self._warned):
             warning = ConfigurationWarned(code=code, field=field, message=message)
@@ -129,56 +128,61 @@ class Reloader:
     async def name_generation(self) -> None:
         """Say by what sessions are judged here from now on: all of them, once, if that is new."""
         generation = await trio.to_thread.run_sync(
-            generation_of, self._configuration, self._geography.digests
+            generation_of, self._in_force.configuration, self._geography.digests
         )
         self._resweeper.use(generation)
 
     async def _reload_configuration(self, *, judges_anew: bool) -> None:
         """Take up the configuration; with only a secret changed, nobody is judged anew."""
-        before = self._configuration
+        file = self._in_force.configuration.file
         try:
-            after = await trio.to_thread.run_sync(read_configuration, before.file, self._environ)
+            read = await trio.to_thread.run_sync(read_configuration, file, self._environ)
         except ConfigError as error:
-            detail = "; ".join(str(problem) for problem in error.problems)
-            self._telemetry.record(
-                Reloaded(what="config", outcome=ReloadOutcome.REFUSED, detail=detail)
-            )
-            words = f"the changed configuration is refused: {_shortened(error)}"
-            self._health.limping("policies", words)
-            self._telemetry.record(ConfigurationRead(successful=False))
+            self._refuse(error)
             await self._renew_secrets()
             return
         self._health.good("policies")
-        policies = before.policies != after.policies
-        settings = is_taken_up(before.settings, after.settings)
-        self._configured(after.settings)  # first, as it may say what is logged of the rest
-        detail = _differences(before.policies, after.policies)
-        self._say("policies", changed=policies, detail=detail)
-        self._say("config", changed=settings)
-        self._configuration = after
-        self._trust.replace(after.settings.tokens)
-        self._forget_sessions()
-        self._view.use(after.evaluator)
-        self._checker.replace(after.settings, after.routes)
-        self._checker.want_claims(after.claims)
-        self._taken_up(after)
-        await self._reconnect(after.settings)
+        swap = await self._swap(read)
+        policies = swap.before.policies != swap.after.policies
+        differences = _differences(swap.before.policies, swap.after.policies)
+        self._say("policies", changed=policies, detail=differences)
+        self._say("config", changed=bool(swap.applied), detail=", ".join(swap.applied))
         if self.watcher is not None:
-            self.watcher.watch(after.watched)
+            self.watcher.watch(swap.after.watched)
         self.tell_configuration()
         if judges_anew or policies:
             self._rescore("policy")
 
+    def _refuse(self, error: ConfigError) -> None:
+        detail = "; ".join(str(problem) for problem in error.problems)
+        self._telemetry.record(
+            Reloaded(what="config", outcome=ReloadOutcome.REFUSED, detail=detail)
+        )
+        words = f"the changed configuration is refused: {_shortened(error)}"
+        self._health.limping("policies", words)
+        self._telemetry.record(ConfigurationRead(successful=False))
+
     async def _renew_secrets(self) -> None:
         """Take up the secrets of the configuration in force, as their files now say."""
-        before = self._configuration
-        after = await trio.to_thread.run_sync(renew_secrets, before)
-        if after.settings == before.settings:
-            return
-        self._configuration = after
-        self._trust.replace(after.settings.tokens)
-        self._checker.replace(after.settings, after.routes)
-        await self._reconnect(after.settings)
+        renewed = await trio.to_thread.run_sync(renew_secrets, self._in_force.read)
+        if renewed.settings != self._in_force.read.settings:
+            await self._swap(renewed)
+
+    async def _swap(self, read: Configuration) -> Swap:
+        """Put in force what was read, and have those follow who derive something from it."""
+        compiled = await trio.to_thread.run_sync(self._in_force.compiled, read)
+        swap = self._in_force.swap(read, compiled)
+        after, settings = swap.after, swap.after.settings
+        self._configured(settings)  # first, as it may say what is logged of the rest
+        self._trust.replace(settings.tokens)
+        self._forget_sessions()
+        if after.evaluator is not swap.before.evaluator:
+            self._view.use(after.evaluator)
+        self._checker.replace(settings, after.routes)
+        self._checker.want_claims(after.claims)
+        self._taken_up(after)
+        await self._reconnect(settings)
+        return swap
 
     def _forget_sessions(self) -> None:
         """Let go the sessions of namespaces that no issuer speaks for any more."""
@@ -189,9 +193,9 @@ class Reloader:
 
     def tell_configuration(self) -> None:
         """Tell which configuration is in force, and what of it waits for a restart."""
-        digest = policy_set_of(self._configuration)
+        digest = policy_set_of(self._in_force.configuration)
         self._telemetry.record(ConfigurationRead(successful=True, policy_set=digest))
-        keys = waiting(self._started, self.settings)
+        keys = self._in_force.waiting
         self._telemetry.record(RestartRequired(keys=keys))
         if keys:
             self._health.limping("restart", f"restart to take up: {', '.join(keys)}")
@@ -256,14 +260,10 @@ class Reloader:
             self._telemetry.record(Told(event="sessions-rescored", fields=done))
 
     def _relocate(self, live: Live) -> None:
-        """The same address may be elsewhere by the new data."""
-        state = live.state
-        if not state.ip:
-            return
-        place = self._geography.place(state.ip)
-        if place != state.location:
-            stamp = Stamp(int(self._clock() * MICROSECONDS), self._new_id())
-            sighted = Sighted(stamp=stamp, ip=state.ip, place=place)
+        seen = (*sighted_in(live.own.record), *sighted_in(live.locator.record))
+        stamp = Stamp(int(self._clock() * MICROSECONDS), self._new_id())
+        sighted = relocated(seen, self._geography.place, stamp)
+        if sighted is not None:
             self._view.write(live.own, encode_facts((sighted,)))
 
 

@@ -41,6 +41,7 @@ from sidecar.adapters.telemetry.logs import Logger
 from sidecar.adapters.telemetry.telemetry import Telemetry
 from sidecar.adapters.tokens.introspection import Outcome
 from sidecar.adapters.tokens.keys import Refresh
+from sidecar.daemon.configuration.in_force import InForce
 from sidecar.daemon.configuration.loading import Configuration, read_configuration
 from sidecar.daemon.configuration.offering import Offering
 from sidecar.daemon.configuration.unusable import naming_key, problem_at
@@ -114,7 +115,8 @@ class Daemon:
     def __init__(self, configuration: Configuration, environ: Mapping[str, str]) -> None:
         descriptors = raise_to(needed_by(configuration.settings))
         settings = fitted(configuration.settings, descriptors)
-        self.configuration = configuration
+        self.configuration = msgspec.structs.replace(configuration, settings=settings)
+        self.in_force = InForce(self.configuration, configuration.settings)
         self.environ = environ
         self.settings = settings
         self._forms = forms_of(settings.privacy, settings.store.prefix)
@@ -337,7 +339,7 @@ class Daemon:
                     Addresses(socket, http, admin, grpc, transmitter, receiver, intake)
                 )
                 await draining.wait()
-                await end_readiness(self.health, self.telemetry, self.settings.shutdown)
+                await end_readiness(self.health, self.telemetry, self.in_force.settings().shutdown)
                 closing.set()
                 # The doors drain by themselves and return; this is the end of patience.
                 doors.cancel_scope.deadline = trio.current_time() + self._grace
@@ -358,9 +360,7 @@ class Daemon:
             inspection=journeys.inspector,
             letters=journeys.letters,
             act_door=self._act_door(journeys),
-            credentials=AdminCredentials(
-                lambda: journeys.reloader.settings.admin, self._secret_read
-            ),
+            credentials=AdminCredentials(lambda: self.in_force.settings().admin, self._secret_read),
         )
         tls = self.settings.admin.tls
         say = partial(self._secret_read, "admin.tls.certificate")
@@ -395,7 +395,7 @@ class Daemon:
             events=journeys.events,
             speakers=journeys.speakers,
             clock=clock.now,
-            skew=settings.sessions.event_skew,
+            skew=lambda: self.in_force.settings().sessions.event_skew,
             new_id=new_id,
             settling=journeys.settler,
             binding=settings.tokens.binding,
@@ -450,7 +450,7 @@ class Daemon:
             watches=journeys.watches,
             speakers=journeys.speakers,
             clock=clock.now,
-            skew=settings.sessions.event_skew,
+            skew=lambda: self.in_force.settings().sessions.event_skew,
             new_id=new_id,
             settling=journeys.settler,
             on_incident=partial(self._incident, "socket"),

@@ -105,7 +105,7 @@ class Transmitter:
             await resources.start(pulse.run)
             forms = forms_of(settings.privacy, settings.store.prefix)
             in_use = forms_in_use(
-                settings,
+                lambda: settings,
                 forms,
                 store=store,
                 names=Names(settings.store.prefix),

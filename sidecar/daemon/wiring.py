@@ -22,6 +22,7 @@ from sidecar.adapters.redis.store import RedisStore
 from sidecar.adapters.redis_server.credentials import StoreCredentials
 from sidecar.adapters.telemetry.metrics import Level
 from sidecar.adapters.telemetry.telemetry import Telemetry
+from sidecar.daemon.configuration.in_force import InForce
 from sidecar.daemon.configuration.loading import Configuration
 from sidecar.daemon.configuration.offering import Offering
 from sidecar.daemon.configuration.unusable import naming_key
@@ -76,6 +77,7 @@ class Parts(Protocol):
     """What the journeys take from the daemon they are part of."""
 
     configuration: Configuration
+    in_force: InForce
     environ: Mapping[str, str]
     telemetry: Telemetry
     health: Health
@@ -110,8 +112,8 @@ class Journeys:
     def wire(self, news: News) -> None:
         """Build everything that needs the store and its news."""
         daemon, store = self._daemon, self._store
-        configuration = daemon.configuration
-        settings = configuration.settings
+        configuration, current = daemon.in_force.configuration, daemon.in_force.settings
+        settings = current()
         telemetry = daemon.telemetry
         names = names_under(settings.store.prefix, self._forms)
         # What waits in the spool is known here already.
@@ -133,7 +135,7 @@ class Journeys:
             self.transmission = Transmission(settings, store, telemetry, new_id, self._sealing)
         announcer = self.transmission.announcer if self.transmission else None
         budget = Budget(
-            settings=lambda: self.reloader.settings.friction,
+            settings=lambda: current().friction,
             store=store,
             names=names,
             telemetry=telemetry,
@@ -170,7 +172,7 @@ class Journeys:
             place_of=daemon.geography.place,
             telemetry=telemetry,
             clock=clock.now,
-            share=settings.work.rescore_share,
+            share=lambda: current().work.rescore_share,
         )
         self.checker = Checker(
             settings=settings,
@@ -193,7 +195,7 @@ class Journeys:
             names=names,
             telemetry=telemetry,
             clock=clock.now,
-            max_staleness=lambda: self.reloader.settings.longest_staleness,
+            max_staleness=lambda: current().longest_staleness,
         )
         self.guard = Guard(
             sidecar=new_id(),
@@ -203,10 +205,10 @@ class Journeys:
             telemetry=telemetry,
             clock=clock.now,
             new_id=new_id,
-            ttl=settings.sessions.facts_ttl,
-            max_staleness=lambda: self.reloader.settings.sessions.max_staleness,
-            revalidate_interval=lambda: self.reloader.settings.sessions.revalidate_interval,
-            accepts_eviction=lambda: self.reloader.settings.store.eviction is Eviction.ACCEPT,
+            ttl=lambda: current().sessions.facts_ttl,
+            max_staleness=lambda: current().sessions.max_staleness,
+            revalidate_interval=lambda: current().sessions.revalidate_interval,
+            accepts_eviction=lambda: current().store.eviction is Eviction.ACCEPT,
             trouble=self._lost_state,
             refused=self._daemon.store_refuses,
             listens=lambda: news.staleness() < 3 * BEAT,
@@ -218,7 +220,7 @@ class Journeys:
             names=names,
             telemetry=telemetry,
             clock=clock.now,
-            bound=settings.work.dead_letters,
+            bound=lambda: current().work.dead_letters,
             take=self._take_again,
         )
         self.worklog = WorkLog(
@@ -230,8 +232,8 @@ class Journeys:
             telemetry=telemetry,
             work=self.rescorer.rescore,
             clock=clock.now,
-            tries=settings.work.tries,
-            bound=settings.work.log,
+            tries=lambda: current().work.tries,
+            bound=lambda: current().work.log,
         )
         self.intake = Intake(
             store=store,
@@ -242,7 +244,7 @@ class Journeys:
             names=names,
             place_of=daemon.geography.place,
             clock=clock.now,
-            settings=settings.sessions,
+            settings=lambda: current().sessions,
             placed=self.settler.remember,
             namespaces=self._namespaces,
             sources=self._sources,
@@ -256,7 +258,7 @@ class Journeys:
             names=names,
             telemetry=telemetry,
             sidecar=new_id(),
-            current=lambda: self.reloader.settings,
+            current=current,
             judged=self._judge_transmitters,
         )
         self.outside = Outside(
@@ -270,15 +272,18 @@ class Journeys:
             names=names,
             telemetry=telemetry,
             new_id=new_id,
-            current=lambda: self.reloader.settings,
+            current=current,
         )
         self.acts = Acts(
             store=self.pending if self.spool is not None else store,
             view=self.view,
             names=names,
-            settings=lambda: self.reloader.settings,
+            settings=self._daemon.in_force.settings,
             ids=RequestIds(
-                store=store, names=names, clock=clock.now, life=settings.sessions.facts_ttl
+                store=store,
+                names=names,
+                clock=clock.now,
+                life=lambda: current().sessions.facts_ttl,
             ),
             clock=clock.now,
             new_id=new_id,
@@ -287,7 +292,7 @@ class Journeys:
             view=self.view,
             store=store,
             clock=clock.now,
-            ttl=settings.sessions.min_ttl,
+            ttl=lambda: current().sessions.min_ttl,
             telemetry=telemetry,
             saved=self.rescorer.saved,
         )
@@ -295,7 +300,7 @@ class Journeys:
             view=self.view,
             rescorer=self.rescorer,
             clock=clock.now,
-            interval=settings.sessions.sweep_interval,
+            pause=lambda: daemon.in_force.pause(lambda now: now.sessions.sweep_interval),
             telemetry=telemetry,
         )
         self.memory_guard = MemoryGuard(
@@ -312,10 +317,10 @@ class Journeys:
             clock=clock.now,
             resweeper=self.resweeper,
             fan_out=self.fan_out,
-            settings=lambda: self.reloader.settings,
+            settings=self._daemon.in_force.settings,
         )
         self.reloader = Reloader(
-            configuration,
+            daemon.in_force,
             daemon.environ,
             view=self.view,
             checker=self.checker,
@@ -334,7 +339,7 @@ class Journeys:
         self.watcher = FileWatcher(configuration.watched, self.reloader.changed, telemetry)
         self.reloader.watcher = self.watcher
         self.forms = forms_in_use(
-            settings,
+            current,
             self._forms,
             store=store,
             names=names,
@@ -368,7 +373,7 @@ class Journeys:
             await self._store.reconnect()
 
     def _namespaces(self) -> Namespaces:
-        return self.reloader.settings.tokens.namespaces
+        return self._daemon.in_force.settings().tokens.namespaces
 
     async def _take_again(self, signal: Signal) -> Accepted:
         return await self.intake.accept(signal)
@@ -379,7 +384,7 @@ class Journeys:
             settings,
             tell=daemon.telemetry.record,
             on_state=self._spool_state,
-            share_of=lambda source: share_of(self.reloader.settings, source).spool,
+            share_of=lambda source: share_of(self._daemon.in_force.settings(), source).spool,
             sealing=self._sealing,
         )
         self.spooling = Spooling(
@@ -389,7 +394,7 @@ class Journeys:
             away=lambda: store.away,
             telemetry=daemon.telemetry,
             letters=self.letters,
-            tries=daemon.configuration.settings.work.tries,
+            tries=lambda: daemon.in_force.settings().work.tries,
         )
         self.spool, self.events = spool, self.spooling
         daemon.telemetry.level(Level.SPOOL_EVENTS, lambda: spool.waiting)
@@ -405,7 +410,7 @@ class Journeys:
             self._wire_spool(spool)
         telemetry = self._daemon.telemetry
         self.speakers = Speakers(
-            lambda: self.reloader.settings,
+            self._daemon.in_force.settings,
             telemetry.record,
             lambda owner: telemetry.record(CredentialRefused(door="events", address=owner)),
         )
@@ -415,7 +420,7 @@ class Journeys:
             store=self.pending if self.spool is not None else self._store,
             names=names,
             namespaces_of=self.intake.namespaces_of,
-            settings=lambda: self.reloader.settings,
+            settings=self._daemon.in_force.settings,
             clock=clock.now,
             telemetry=telemetry,
         )
@@ -423,7 +428,7 @@ class Journeys:
     def _judge_transmitters(self, trouble: str) -> None:
         if trouble:
             self._daemon.health.limping(TRANSMITTERS, trouble)
-        elif self._daemon.configuration.settings.receiver.transmitters:
+        elif self._daemon.in_force.settings().receiver.transmitters:
             self._daemon.health.good(TRANSMITTERS)
 
     def _spool_state(self, trouble: str) -> None:
@@ -435,7 +440,7 @@ class Journeys:
     def _taken_up(self, configuration: Configuration) -> None:
         self.guard.remind()
         self._daemon.offering.use(configuration)
-        self.reception.replace(self.reloader.settings)
+        self.reception.replace(self._daemon.in_force.settings())
 
     def _lost_state(self, trouble: str) -> None:
         if trouble:
@@ -444,12 +449,12 @@ class Journeys:
             self._daemon.health.good("losses")
 
     def _is_stale(self, context: str) -> bool:
-        return self.view.staleness() > self.reloader.settings.max_staleness(context)
+        return self.view.staleness() > self._daemon.in_force.settings().max_staleness(context)
 
     def lagging(self, reason: str) -> str:
         """In words: for how long news may have been missed, why, and which calls that concerns."""
         staleness = self.view.staleness()
-        settings = self.reloader.settings
+        settings = self._daemon.in_force.settings()
         stale = [name for name in settings.contexts if self._is_stale(name)]
         words = f"news may be missed, since {staleness:.0f} s: {reason}"
         if stale:

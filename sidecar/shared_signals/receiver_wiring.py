@@ -63,7 +63,7 @@ class Reception:
             source_of=lambda name: source_of_transmitter(current(), name),
             state_secret=self._state_secret,
             clock=clock.now,
-            skew=settings.sessions.event_skew,
+            skew=lambda: current().sessions.event_skew,
             telemetry=telemetry,
         )
         self.pollers = {

@@ -51,7 +51,7 @@ async def http(gateway: Gateway, services: Services, **more: Any) -> AsyncIterat
         events=services,
         speakers=more.pop("speakers", speakers()),
         clock=clock,
-        skew=SKEW,
+        skew=lambda: SKEW,
         new_id=Numbers(),
         on_incident=Incidents(),
         **more,
@@ -151,7 +151,7 @@ async def socket(directory: str, services: Services) -> AsyncIterator[Ask]:
         settling=services,
         speakers=speakers(),
         clock=clock,
-        skew=SKEW,
+        skew=lambda: SKEW,
         new_id=Numbers(),
         on_incident=Incidents(),
     )

@@ -53,7 +53,7 @@ class Sidecar:
             settling=self,
             speakers=speakers(),
             clock=lambda: 1_700_000_000.0,
-            skew=1e9,
+            skew=lambda: 1e9,
             new_id=lambda: f"new-{len(self.signals)}",
             on_incident=self._incident,
         )

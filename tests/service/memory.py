@@ -4,6 +4,7 @@ import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 import trio
 
@@ -421,7 +422,7 @@ class Pod:
             place_of=lambda ip: self.places.get(ip, Place()),
             telemetry=self.telemetry,
             clock=self.clock,
-            share=0.5,
+            share=lambda: 0.5,
             jitter=lambda: 0.5,
         )
         self.checker = Checker(
@@ -460,7 +461,7 @@ class Pod:
             telemetry=self.telemetry,
             clock=self.clock,
             new_id=lambda: f"{name}-epoch{next(self.ids)}",
-            ttl=settings.sessions.facts_ttl,
+            ttl=lambda: settings.sessions.facts_ttl,
             max_staleness=lambda: settings.sessions.max_staleness,
             revalidate_interval=lambda: settings.sessions.revalidate_interval,
             accepts_eviction=lambda: settings.store.eviction is Eviction.ACCEPT,
@@ -471,7 +472,7 @@ class Pod:
             names=self.names,
             telemetry=self.telemetry,
             clock=self.clock,
-            bound=settings.work.dead_letters,
+            bound=lambda: settings.work.dead_letters,
             take=self._take_again,
         )
         self.worklog = WorkLog(
@@ -483,8 +484,8 @@ class Pod:
             telemetry=self.telemetry,
             work=self.rescorer.rescore,
             clock=self.clock,
-            tries=settings.work.tries,
-            bound=settings.work.log,
+            tries=lambda: settings.work.tries,
+            bound=lambda: settings.work.log,
         )
         self.intake = Intake(
             store=store,
@@ -495,7 +496,7 @@ class Pod:
             names=self.names,
             place_of=place_of,
             clock=self.clock,
-            settings=settings.sessions,
+            settings=lambda: settings.sessions,
             placed=self.settler.remember,
             namespaces=lambda: settings.tokens.namespaces,
             sources=lambda: self.sources,
@@ -504,7 +505,7 @@ class Pod:
             view=self.view,
             store=store,
             clock=self.clock,
-            ttl=settings.sessions.min_ttl,
+            ttl=lambda: settings.sessions.min_ttl,
             telemetry=self.telemetry,
             saved=self.rescorer.saved,
         )
@@ -512,7 +513,7 @@ class Pod:
             view=self.view,
             rescorer=self.rescorer,
             clock=self.clock,
-            interval=1.0,
+            pause=partial(trio.sleep, 1.0),
             telemetry=self.telemetry,
         )
         self.inspector = Inspector(

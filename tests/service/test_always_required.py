@@ -1,6 +1,9 @@
 """What is always required is no mark: not in the log, in the counters, nor in a replay."""
 
 import io
+from functools import partial
+
+import trio
 
 from sidecar.adapters.telemetry.logs import Lines
 from sidecar.adapters.telemetry.telemetry import Telemetry
@@ -50,7 +53,7 @@ async def test_the_log_and_the_counters_tell_of_marks_alone() -> None:
         view=pod.view,
         rescorer=pod.rescorer,
         clock=pod.clock,
-        interval=60,
+        pause=partial(trio.sleep, 60),
         telemetry=pod.telemetry,
     )
     await sweeper.sweep()

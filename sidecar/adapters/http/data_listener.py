@@ -58,7 +58,7 @@ class DataListener:
         events: Events,
         speakers: Speakers,
         clock: Callable[[], float],
-        skew: float,
+        skew: Callable[[], float],
         new_id: Callable[[], str],
         settling: Settling | None = None,
         binding: Binding = NO_BINDING,

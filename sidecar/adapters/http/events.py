@@ -72,7 +72,7 @@ class EventDoor:
         speakers: Speakers,
         foreign: ForeignCalls,
         clock: Callable[[], float],
-        skew: float,
+        skew: Callable[[], float],
         new_id: Callable[[], str],
         on_crash: Callable[[Exception], None],
         on_invalid: OnInvalid = ignore_invalid,
@@ -206,7 +206,7 @@ class EventDoor:
                 values,
                 ref,
                 now=self._clock(),
-                skew=self._skew,
+                skew=self._skew(),
                 new_id=self._new_id,
                 source=source,
             )

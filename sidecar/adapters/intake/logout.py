@@ -102,7 +102,6 @@ class LogoutDoor:
         ids: Ids,
         users: Users,
         settings: Callable[[], Settings],
-        wait: float,
         clock: Callable[[], float],
         telemetry: Observed,
     ) -> None:
@@ -111,7 +110,6 @@ class LogoutDoor:
         self._ids = ids
         self._users = users
         self._settings = settings
-        self._wait = wait
         self._clock = clock
         self._telemetry = telemetry
         self._guesses = Guesses()
@@ -238,7 +236,7 @@ class LogoutDoor:
 
     async def _take(self, signal: SessionRevoked) -> _End:
         """Have the event taken, and wait for all sidecars where that is configured."""
-        wait = self._wait or None
+        wait = self._settings().intake.wait or None
         outcome = await self._events.take(EventRequest(signal, wait, msgspec.UNSET, ""))
         match outcome:
             case Taken(_, settlement):

@@ -24,9 +24,11 @@ class RequestVerifier:
     """Verifies the JWTs of these issuers. `keys_of` gives an issuer's keys; None: it has none."""
 
     def __init__(
-        self, issuers: tuple[IntakeIssuer, ...], keys_of: Callable[[str], KeySource | None]
+        self,
+        issuers: Callable[[], tuple[IntakeIssuer, ...]],
+        keys_of: Callable[[str], KeySource | None],
     ) -> None:
-        self._issuers = {one.issuer: one for one in issuers}
+        self._issuers = issuers
         self._keys_of = keys_of
 
     async def verify(self, text: str, types: tuple[str, ...]) -> Believed:
@@ -41,7 +43,7 @@ class RequestVerifier:
         except InvalidToken as error:
             raise InvalidRequest(error.description) from None
         named = parts.claims.get("iss")
-        issuer = self._issuers.get(named) if isinstance(named, str) else None
+        issuer = next((one for one in self._issuers() if one.issuer == named), None)
         source = self._keys_of(issuer.issuer) if issuer is not None else None
         if issuer is None or source is None:
             raise InvalidRequest("iss: the issuer is not known here (intake.issuers)")

@@ -110,7 +110,7 @@ class LocalSocket:
         watches: Watches,
         speakers: Speakers,
         clock: Callable[[], float],
-        skew: float,
+        skew: Callable[[], float],
         new_id: Callable[[], str],
         settling: Settling | None = None,
         on_incident: OnSocketIncident = _ignore,
@@ -163,7 +163,7 @@ class LocalSocket:
 
     def decode(self, line: bytes, uid: int | None) -> LineRequest:
         """Read one request line of a peer, as the source that it is or shows itself to be."""
-        request = decode_line(line, now=self._clock(), skew=self._skew, new_id=self._new_id)
+        request = decode_line(line, now=self._clock(), skew=self._skew(), new_id=self._new_id)
         # Most lines are checks, of which nobody need be the source.
         if not isinstance(request, EventRequest | WatchRequest):
             return request

@@ -55,7 +55,9 @@ class FanOut:
         self._telemetry = telemetry
         self._clock = clock
         self._jitter = jitter
-        self._pager = Pager(sidecar=sidecar, backlogs=backlogs, rescorer=rescorer, share=1.0)
+        self._pager = Pager(
+            sidecar=sidecar, backlogs=backlogs, rescorer=rescorer, share=lambda: 1.0
+        )
         self._pause = Pause(LOOK)
         self._wake = trio.Event()
         self.outlook = Outlook()

@@ -22,7 +22,12 @@ class Pager:
     """Works on pages of one backlog for one sidecar, which gives `share` of its time to it."""
 
     def __init__(
-        self, *, sidecar: str, backlogs: Backlogs, rescorer: Rescorer, share: float
+        self,
+        *,
+        sidecar: str,
+        backlogs: Backlogs,
+        rescorer: Rescorer,
+        share: Callable[[], float],
     ) -> None:
         self._sidecar = sidecar
         self._backlogs = backlogs
@@ -50,7 +55,7 @@ class Pager:
 
     async def _give_way(self, worked: float) -> None:
         """Rest in proportion to the work, and while fresh signals wait; but not for ever."""
-        await trio.sleep(worked * (1 / self._share - 1))
+        await trio.sleep(worked * (1 / self._share() - 1))
         with trio.move_on_after(PATIENCE):
             while self._rescorer.waiting:  # noqa: ASYNC110 - what waits is another's to know
                 await trio.sleep(GLANCE)

@@ -17,10 +17,9 @@ It gives way: it rests as long as it worked, and for as long as fresh signals wa
 import random
 from collections.abc import Callable, Sequence
 
-import msgspec
 import trio
 
-from sidecar.domain.facts.facts import Sighted
+from sidecar.domain.facts.relocation import relocated
 from sidecar.domain.values.lattice import Record, join
 from sidecar.domain.values.location import Place
 from sidecar.domain.values.stamp import MICROSECONDS, Stamp
@@ -90,7 +89,7 @@ class Resweeper:
         place_of: Callable[[str], Place],
         telemetry: Telemetry,
         clock: Callable[[], float],
-        share: float,
+        share: Callable[[], float],
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._sidecar = sidecar
@@ -303,15 +302,7 @@ class Resweeper:
 
 
 def _moved(session: Assembled, asked: Asked, place_of: Callable[[str], Place]) -> Record:
-    """A sighting at the last address, where the data now says that this is elsewhere."""
-    seen = [*sighted_in(session.record), *sighted_in(session.others[0])]
-    if not seen:
-        return {}
-    last = max(seen, key=lambda fact: fact.stamp)
-    stamp = Stamp(asked.at, f"relocated-{asked.generation}")
-    place = place_of(last.ip)
-    # Another build that says the same is no move, and a sidecar without data knows of none.
-    same = msgspec.structs.replace(place, build=last.place.build) == last.place
-    if same or place == Place() or stamp <= last.stamp:
-        return {}
-    return encode_facts((Sighted(stamp=stamp, ip=last.ip, place=place),))
+    """Return a sighting at the last address, where the data now has that elsewhere."""
+    seen = (*sighted_in(session.record), *sighted_in(session.others[0]))
+    sighted = relocated(seen, place_of, Stamp(asked.at, f"relocated-{asked.generation}"))
+    return {} if sighted is None else encode_facts((sighted,))

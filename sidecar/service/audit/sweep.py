@@ -4,7 +4,7 @@ A sweep goes through the view in short turns, so that it never holds the event l
 watchers, drops what has expired, and passes to the `Rescorer` what nobody has told of.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import trio
 
@@ -30,13 +30,13 @@ class Sweeper:
         view: View,
         rescorer: Rescorer,
         clock: Callable[[], float],
-        interval: float,
+        pause: Callable[[], Awaitable[None]],
         telemetry: Telemetry,
     ) -> None:
         self._view = view
         self._rescorer = rescorer
         self._clock = clock
-        self._interval = interval
+        self._pause = pause
         self._telemetry = telemetry
         self._untold: dict[Live, int] = {}
         self.active_marks = 0
@@ -45,7 +45,7 @@ class Sweeper:
         """Sweep for ever."""
         task_status.started()
         while True:
-            await trio.sleep(self._interval)
+            await self._pause()
             try:
                 await self.sweep()
             except Exception as error:  # noqa: BLE001 - a worker loop: counted, and on

@@ -82,7 +82,7 @@ class DeadLetters:
         names: Names,
         telemetry: Telemetry,
         clock: Callable[[], float],
-        bound: int,
+        bound: Callable[[], int],
         take: Callable[[Signal], Awaitable[Accepted]],
     ) -> None:
         self._queues = queues
@@ -98,7 +98,7 @@ class DeadLetters:
         letter = msgspec.structs.replace(
             what, at=self._clock(), reason=reason.value, error=error, tries=tries
         )
-        one = Append(self._key, encode_entry(letter), self._bound)
+        one = Append(self._key, encode_entry(letter), self._bound())
         appended, _ = await self._queues.append(one)
         if not appended.id:
             self._telemetry.record(QueueRejected(queue="dead-letters"))

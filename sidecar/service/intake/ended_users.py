@@ -22,7 +22,7 @@ class RequestIds:
     """
 
     def __init__(
-        self, *, store: Store, names: Names, clock: Callable[[], float], life: float
+        self, *, store: Store, names: Names, clock: Callable[[], float], life: Callable[[], float]
     ) -> None:
         self._store = store
         self._names = names
@@ -33,7 +33,7 @@ class RequestIds:
         """Whether it counts for this, and for nothing else. Raises `Unavailable`, `Overloaded`."""
         now = int(self._clock() * 1000)
         key = self._names.answers_record(f"request {event_id}")
-        until = now + int(self._life * 1000)
+        until = now + int(self._life() * 1000)
         join = Join(key, {_FOR: content.encode()}, until, now, unless=_FOR, confirm=True)
         (answer,) = await self._store.join(join)
         return answer.record.get(_FOR) == content.encode()
@@ -45,7 +45,7 @@ class RequestIds:
         """
         now = int(self._clock() * 1000)
         key = self._names.answers_record(f"answered {event_id}")
-        until = now + int(self._life * 1000)
+        until = now + int(self._life() * 1000)
         (answer,) = await self._store.join(
             Join(key, {_DONE: b"1"}, until, now, unless=_DONE, confirm=True)
         )

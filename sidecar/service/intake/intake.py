@@ -118,7 +118,7 @@ class Intake:
         names: Names,
         place_of: Callable[[str], Place],
         clock: Callable[[], float],
-        settings: Sessions,
+        settings: Callable[[], Sessions],
         placed: Callable[[str, bytes], None] = lambda _event, _record: None,
         namespaces: Callable[[], Namespaces] = Namespaces,
         sources: Callable[[], Sources] = Sources,
@@ -452,7 +452,7 @@ class Intake:
         return int(self._clock() * 1000)
 
     def _facts_expire(self) -> int:
-        return self._now() + int(self._settings.facts_ttl * 1000)
+        return self._now() + int(self._settings().facts_ttl * 1000)
 
     def _session_expire(self, signal: Signal) -> int:
         """How long a session's record lives at least.
@@ -463,7 +463,7 @@ class Intake:
         if not isinstance(signal, SessionEstablished | SessionPresented):
             return self._facts_expire()
         told = signal.exp if isinstance(signal, SessionEstablished) else 0
-        return max(told * 1000, self._now() + int(self._settings.min_ttl * 1000))
+        return max(told * 1000, self._now() + int(self._settings().min_ttl * 1000))
 
 
 def _is_theirs(signal: Signal) -> bool:

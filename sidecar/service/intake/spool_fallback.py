@@ -89,7 +89,7 @@ class Spooling:
         away: Callable[[], bool],
         telemetry: Telemetry,
         letters: DeadLetters,
-        tries: int,
+        tries: Callable[[], int],
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._intake = intake
@@ -239,7 +239,7 @@ class Spooling:
     ) -> bool:
         """An event failed for its own sake: after so many times it becomes a dead letter."""
         tries = self._failures[where] = self._failures.get(where, 0) + 1
-        if tries < self._tries:
+        if tries < self._tries():
             return False
         letter = Letter(0.0, "", "", 0, signal.kind, signal.stamp.id, enclose(signal))
         try:

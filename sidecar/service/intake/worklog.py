@@ -96,8 +96,8 @@ class WorkLog:
         telemetry: Telemetry,
         work: Callable[[str, Sequence[SessionName], str], Awaitable[None]],
         clock: Callable[[], float],
-        tries: int,
-        bound: int,
+        tries: Callable[[], int],
+        bound: Callable[[], int],
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._queues = queues
@@ -121,7 +121,7 @@ class WorkLog:
         None: the log is full.
         """
         key = self._names.work_log(work.of)
-        one = Append(key, encode_entry(work), self._bound, GROUP)
+        one = Append(key, encode_entry(work), self._bound(), GROUP)
         appended, joined = await self._queues.append(one, *joins)
         if not appended.id:
             self._telemetry.record(QueueRejected(queue="work-log"))
@@ -162,7 +162,7 @@ class WorkLog:
         try:
             await self._queues.finish(*finishes)
         except BaseException:
-            self._done = (done + self._done)[-self._bound :]
+            self._done = (done + self._done)[-self._bound() :]
             self._has_done.set()
             raise
 
@@ -217,7 +217,7 @@ class WorkLog:
         if isinstance(error, Overloaded | Unavailable) and not isinstance(error, Refused):
             return  # that is no fault of the entry
         self._telemetry.record(WorkerFailed(where="rescore", error=error))
-        if handle.times < self._tries:
+        if handle.times < self._tries():
             return
         refused = isinstance(error, Refused)
         reason = DeadReason.REFUSED if refused else DeadReason.FAILED

@@ -55,7 +55,7 @@ class IdentifierForms:
         names: Names,
         telemetry: Telemetry,
         clock: Callable[[], float],
-        life: float,
+        life: Callable[[], float],
         judge: Callable[[str, bool], None],
     ) -> None:
         self._forms = forms
@@ -102,7 +102,7 @@ class IdentifierForms:
                 self._say(trouble, newcomer=True)
                 return
         now = int(self._clock() * 1000)
-        until = now + int(self._life * 1000)
+        until = now + int(self._life() * 1000)
         fields = {
             _WROTE + self._forms[0].encode(): b"%016d" % until,
             _READS + ",".join(self._forms).encode(): b"%016d" % (now + int(ALIVE * 1000)),

@@ -121,7 +121,7 @@ class Guard:
         telemetry: Telemetry,
         clock: Callable[[], float],
         new_id: Callable[[], str],
-        ttl: float,
+        ttl: Callable[[], float],
         max_staleness: Callable[[], float],
         revalidate_interval: Callable[[], float],
         accepts_eviction: Callable[[], bool],
@@ -338,7 +338,7 @@ class Guard:
 
     @property
     def _epoch_lives(self) -> float:
-        return max(self._ttl, EPOCH_LIVES)
+        return max(self._ttl(), EPOCH_LIVES)
 
     async def _read(self, shard: Shard) -> tuple[Record, Record]:
         """The epoch's record and our own signs."""
@@ -445,7 +445,7 @@ class Guard:
             Join(
                 self._names.sidecars_record(),
                 fields,
-                now + int(self._ttl * 1000),
+                now + int(self._ttl() * 1000),
                 now,
                 publish=self._names.sidecars_channel(),
                 want_record=False,
@@ -485,7 +485,7 @@ class Guard:
 
     def _take_up(self, found: Iterable[Floor], loss: StoreLoss = StoreLoss.TOLD) -> None:
         before = self._view.evaluator.floors
-        since = (self._clock() - self._ttl) * MICROSECONDS  # older facts are forgotten anyway
+        since = (self._clock() - self._ttl()) * MICROSECONDS  # older facts are forgotten anyway
         taken = (one for one in found if one.moment > since)
         floors = before.joined(map(self._names.widened, taken))
         if floors == before:

@@ -27,7 +27,7 @@ class Saver:
         view: View,
         store: Store,
         clock: Callable[[], float],
-        ttl: float,
+        ttl: Callable[[], float],
         telemetry: Telemetry,
         saved: Callable[[Tracked], Awaitable[None]],
     ) -> None:
@@ -73,7 +73,7 @@ class Saver:
 
     async def _save(self, batch: list[Tracked]) -> None:
         now = int(self._clock() * 1000)
-        floor = now + int(self._ttl * 1000)
+        floor = now + int(self._ttl() * 1000)
         attempts = []
         for tracked in batch:
             fields, tracked.unsaved = tracked.unsaved, {}

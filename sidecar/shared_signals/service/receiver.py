@@ -101,7 +101,7 @@ class Receiving:
         source_of: Callable[[str], Source],
         state_secret: Callable[[str], Awaitable[str]],
         clock: Callable[[], float],
-        skew: float,
+        skew: Callable[[], float],
         telemetry: Telemetry,
     ) -> None:
         self._verifier = verifier
@@ -181,7 +181,7 @@ class Receiving:
             source=source.name,
             may_prove=source.may_prove,
             now=self._clock(),
-            skew=self._skew,
+            skew=self._skew(),
             user_wide_proofs=transmitter.user_wide_proofs,
         )
 

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from sidecar.wire.settings.reload import Live, Restart
 from sidecar.wire.yaml.scalars import Binds, File, PositiveInt
 
 ADMIN = "admin"
@@ -11,8 +12,8 @@ ADMIN = "admin"
 class AdminTls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """TLS of the admin listener, also for its probes; files that change are taken up at once."""
 
-    certificate: File = ""  # PEM, with what leads to its authority; empty: plain HTTP
-    key: File = ""  # the certificate's key, as PEM
+    certificate: Restart[File] = ""  # PEM, with what leads to its authority; empty: plain HTTP
+    key: Restart[File] = ""  # the certificate's key, as PEM
 
 
 class Operator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -27,17 +28,17 @@ class Operator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Admin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The admin listener: metrics, health, and with a credential sessions, policies and acts."""
 
-    enabled: bool = True  # whether it listens at all
+    enabled: Restart[bool] = True  # whether it listens at all
     # `host:port` or `[::1]:port`; one, or a list. `[::]:9090` is of IPv6 and IPv4 alike
-    bind: Binds = "0.0.0.0:9090"
+    bind: Restart[Binds] = "0.0.0.0:9090"
     # the credential of the operator `admin`; empty, and no `operators`: metrics and health only
-    token: str = ""
-    token_file: File = ""  # a file that holds `token`; looked at with each request
-    operators: tuple[Operator, ...] = ()  # others, each with a credential of their own
+    token: Live[str] = ""
+    token_file: Live[File] = ""  # a file that holds `token`; looked at with each request
+    operators: Live[tuple[Operator, ...]] = ()  # others, each with a credential of their own
     tls: AdminTls = AdminTls()  # a certificate, where others than this machine ask
     # open at a time, of one address three quarters of these; past that, one that waits for its
     # client makes room
-    max_connections: PositiveInt = 64
+    max_connections: Restart[PositiveInt] = 64
 
     @property
     def has_credential(self) -> bool:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import msgspec
 
+from sidecar.wire.settings.reload import Live
 from sidecar.wire.yaml.scalars import File, Name, Url
 
 
@@ -40,24 +41,27 @@ class ProofOf(enum.StrEnum):
 class Redirect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where a browser that opens a page is sent for a step-up; all other calls get the 401."""
 
-    start: Url = ""  # a page of the app that starts a step-up; empty: browsers get the 401, too
+    # a page of the app that starts a step-up; empty: browsers get the 401, too
+    start: Live[Url] = ""
     # the parameter with the way back, a path of the app's own origin
-    return_parameter: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = "return_to"
+    return_parameter: Live[Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]] = (
+        "return_to"
+    )
     # signs the way back, so that the app can tell it from one made up; empty: unsigned
-    key: str = ""
-    key_file: File = ""  # a file that holds `key`
+    key: Live[str] = ""
+    key_file: Live[File] = ""  # a file that holds `key`
 
 
 class App(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The app this sidecar stands beside."""
 
-    id: Name = ""  # its name in policies and metrics; empty: the audience of the token
+    id: Live[Name] = ""  # its name in policies and metrics; empty: the audience of the token
     # `rfc9470` or `entra` (Microsoft's claims challenge)
-    challenge: ChallengeStyle = ChallengeStyle.RFC9470
-    realm: str = ""  # the realm that challenges name
-    authorization_uri: Url = ""  # for `entra`: where to sign in
+    challenge: Live[ChallengeStyle] = ChallengeStyle.RFC9470
+    realm: Live[str] = ""  # the realm that challenges name
+    authorization_uri: Live[Url] = ""  # for `entra`: where to sign in
     # for `entra`: to those whose token's `xms_cc` has `cp1`, or `always`
-    claims_challenges: ClaimsChallenges = ClaimsChallenges.CAPABLE
+    claims_challenges: Live[ClaimsChallenges] = ClaimsChallenges.CAPABLE
     redirect: Redirect = Redirect()  # where browsers are sent for a step-up
 
 

@@ -5,6 +5,7 @@ from typing import Annotated
 import msgspec
 
 from sidecar.wire.settings.receiver import Match
+from sidecar.wire.settings.reload import Live, Restart
 from sidecar.wire.yaml.scalars import (
     Algorithm,
     Binds,
@@ -48,16 +49,18 @@ class IntakeIssuer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class Intake(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The intake listener: events of sources with a credential, and logouts of providers."""
 
-    bind: Binds = ""  # `host:port`, such as `[::]:8443`, or a list; empty: it does not listen
-    tls_cert_file: File = ""  # its certificate; only on a loopback address it may be left out
-    tls_key_file: File = ""  # the certificate's key
+    # `host:port`, such as `[::]:8443`, or a list; empty: it does not listen
+    bind: Restart[Binds] = ""
+    # its certificate; only on a loopback address it may be left out
+    tls_cert_file: Restart[File] = ""
+    tls_key_file: Restart[File] = ""  # the certificate's key
     # a logout is answered as done once every live sidecar has it, and as failed where that takes
     # longer than this; 0: once it is durable. Providers wait for some seconds only
-    wait: DurationOrZero = 0.0
-    max_body_bytes: Size = 1048576  # of one request
-    request_timeout: Duration = 10.0  # for all of a request to arrive
-    max_requests: _PositiveInt = 256  # answered at a time
+    wait: Live[DurationOrZero] = 0.0
+    max_body_bytes: Restart[Size] = 1048576  # of one request
+    request_timeout: Restart[Duration] = 10.0  # for all of a request to arrive
+    max_requests: Restart[_PositiveInt] = 256  # answered at a time
     # open at a time, of one address three quarters of these; past that, one that waits for its
     # client makes room
-    max_connections: _PositiveInt = 256
-    issuers: tuple[IntakeIssuer, ...] = ()  # whose logouts are taken
+    max_connections: Restart[_PositiveInt] = 256
+    issuers: Live[tuple[IntakeIssuer, ...]] = ()  # whose logouts are taken

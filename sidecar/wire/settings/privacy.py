@@ -4,6 +4,7 @@ import enum
 
 import msgspec
 
+from sidecar.wire.settings.reload import Restart
 from sidecar.wire.yaml.scalars import File
 
 
@@ -24,7 +25,8 @@ class Privacy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     writes and all are read, so that one can follow another; in the file each has its line.
     """
 
-    identifiers: Identifiers = Identifiers.PLAIN  # `plain` or `keyed`
-    keys: tuple[str, ...] = ()  # better by `key_file`
-    key_file: File = ""  # a file that holds `keys`, one a line
-    read_plain: bool = False  # while a store changes from `plain` to `keyed`: both are read
+    identifiers: Restart[Identifiers] = Identifiers.PLAIN  # `plain` or `keyed`
+    keys: Restart[tuple[str, ...]] = ()  # better by `key_file`
+    key_file: Restart[File] = ""  # a file that holds `keys`, one a line
+    # while a store changes from `plain` to `keyed`: both are read
+    read_plain: Restart[bool] = False

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import msgspec
 
+from sidecar.wire.settings.reload import Live, Restart
 from sidecar.wire.yaml.scalars import (
     Algorithm,
     Binds,
@@ -88,13 +89,15 @@ class KnownTransmitter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 class Receiver(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Shared Signals in: Security Event Tokens by push (RFC 8935) and by poll (RFC 8936)."""
 
-    bind: Binds = ""  # `host:port`, such as `[::]:8443`, or a list; empty: nothing is pushed here
-    tls_cert_file: File = ""  # its certificate; empty: plain HTTP, behind something that has TLS
-    tls_key_file: File = ""  # the certificate's key
-    max_body_bytes: Size = 65536  # of one token
-    request_timeout: Duration = 10.0  # for all of a request to arrive
-    max_requests: _PositiveInt = 256  # answered at a time
+    # `host:port`, such as `[::]:8443`, or a list; empty: nothing is pushed here
+    bind: Restart[Binds] = ""
+    # its certificate; empty: plain HTTP, behind something that has TLS
+    tls_cert_file: Restart[File] = ""
+    tls_key_file: Restart[File] = ""  # the certificate's key
+    max_body_bytes: Restart[Size] = 65536  # of one token
+    request_timeout: Restart[Duration] = 10.0  # for all of a request to arrive
+    max_requests: Restart[_PositiveInt] = 256  # answered at a time
     # open at a time, of one address three quarters of these; past that, one that waits for its
     # client makes room
-    max_connections: _PositiveInt = 256
-    transmitters: tuple[KnownTransmitter, ...] = ()  # who is believed
+    max_connections: Restart[_PositiveInt] = 256
+    transmitters: Live[tuple[KnownTransmitter, ...]] = ()  # who is believed

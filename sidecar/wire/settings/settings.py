@@ -26,6 +26,7 @@ from sidecar.wire.settings.app import (
 from sidecar.wire.settings.intake import Intake
 from sidecar.wire.settings.privacy import Privacy
 from sidecar.wire.settings.receiver import Receiver
+from sidecar.wire.settings.reload import Live, Restart
 from sidecar.wire.settings.sources import Limits, SourceSettings
 from sidecar.wire.settings.tokens import ContextProof, Introspection, Issuer, Tokens
 from sidecar.wire.settings.transmitter import Transmitter
@@ -148,75 +149,83 @@ class Socket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     # also `SIDECAR_SOCKET`; where nothing names it and /run/sidecar cannot be written, it is
     # `$XDG_RUNTIME_DIR/sidecar.sock`, if only its user can write there
-    path: File = "/run/sidecar/sidecar.sock"
-    mode: Mode = "0660"  # octal, in quotes
-    group: str = ""  # the group that owns it; empty: the process's own
-    allowed_uids: tuple[int, ...] | None = None  # who may connect; null: whoever the mode lets
+    path: Restart[File] = "/run/sidecar/sidecar.sock"
+    mode: Restart[Mode] = "0660"  # octal, in quotes
+    group: Restart[str] = ""  # the group that owns it; empty: the process's own
+    # who may connect; null: whoever the mode lets
+    allowed_uids: Restart[tuple[int, ...] | None] = None
     # open at a time, of one uid three quarters of these; past that, one that waits makes room
-    max_connections: PositiveInt = 256
-    max_watches: PositiveInt = 128  # of one uid; more are refused
-    watch_timeout: Duration = 43200.0  # then a watch ends, and its client watches anew
-    max_line_bytes: Size = 65536  # of one request
-    idle_timeout: Duration = 3600.0  # a connection without a whole request is closed
-    write_timeout: Duration = 10.0  # a client that does not read is cut off
-    max_backlog_bytes: Size = 262144  # waiting for a watcher, before it is cut off
+    max_connections: Restart[PositiveInt] = 256
+    max_watches: Restart[PositiveInt] = 128  # of one uid; more are refused
+    watch_timeout: Restart[Duration] = 43200.0  # then a watch ends, and its client watches anew
+    max_line_bytes: Restart[Size] = 65536  # of one request
+    idle_timeout: Restart[Duration] = 3600.0  # a connection without a whole request is closed
+    write_timeout: Restart[Duration] = 10.0  # a client that does not read is cut off
+    max_backlog_bytes: Restart[Size] = 262144  # waiting for a watcher, before it is cut off
 
 
 class Cors(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whose pages may read a refusal, if they are of another origin than the app (CORS)."""
 
     # such as `https://shop.example`; `*` for any, without `credentials`
-    origins: tuple[Origin, ...] = ()
-    credentials: bool = False  # for pages that have cookies sent along (`credentials: "include"`)
+    origins: Restart[tuple[Origin, ...]] = ()
+    # for pages that have cookies sent along (`credentials: "include"`)
+    credentials: Restart[bool] = False
 
 
 class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The data listener: checks and events over HTTP, for the pod's own app and proxy."""
 
-    enabled: bool = True  # whether it listens at all
-    bind: Binds = "127.0.0.1:8181"  # `host:port` or `[::1]:port`; one, or a list
-    unix: File = ""  # path of a unix socket to listen on besides
-    unix_mode: Mode = "0660"  # octal, in quotes
-    unix_group: str = ""  # the group that owns it, as the proxy's; empty: the process's own
-    gateway: Gateway = Gateway.NONE  # whose headers describe the original call
-    trusted_proxies: tuple[Cidr, ...] = ("127.0.0.0/8", "::1/128")  # whose headers are believed
-    client_address: ClientAddress = ClientAddress.EITHER  # the header that tells it
-    token_cookie: HeaderName = ""  # cookie to take the token from
-    token_header: HeaderName = ""  # header to take the token from
+    enabled: Restart[bool] = True  # whether it listens at all
+    bind: Restart[Binds] = "127.0.0.1:8181"  # `host:port` or `[::1]:port`; one, or a list
+    unix: Restart[File] = ""  # path of a unix socket to listen on besides
+    unix_mode: Restart[Mode] = "0660"  # octal, in quotes
+    # the group that owns it, as the proxy's; empty: the process's own
+    unix_group: Restart[str] = ""
+    gateway: Restart[Gateway] = Gateway.NONE  # whose headers describe the original call
+    # whose headers are believed
+    trusted_proxies: Restart[tuple[Cidr, ...]] = ("127.0.0.0/8", "::1/128")
+    client_address: Restart[ClientAddress] = ClientAddress.EITHER  # the header that tells it
+    token_cookie: Restart[HeaderName] = ""  # cookie to take the token from
+    token_header: Restart[HeaderName] = ""  # header to take the token from
     # paths that pass unasked at a gateway: exact ones, and `/static/*` for all below
-    public: tuple[PublicPath, ...] = ()
-    unchecked: tuple[Method, ...] = ()  # methods that pass unasked, for apps that tell them apart
-    preflight: bool = False  # whether browsers' CORS preflights, which bring no token, pass unasked
+    public: Restart[tuple[PublicPath, ...]] = ()
+    # methods that pass unasked, for apps that tell them apart
+    unchecked: Restart[tuple[Method, ...]] = ()
+    # whether browsers' CORS preflights, which bring no token, pass unasked
+    preflight: Restart[bool] = False
     cors: Cors = Cors()  # whose pages may read refusals
-    events: HttpEvents = HttpEvents.OFF  # whose events it takes over TCP: `off`, `on` or `local`
+    # whose events it takes over TCP: `off`, `on` or `local`
+    events: Restart[HttpEvents] = HttpEvents.OFF
     # host names that this listener is called by, besides loopback's and the one it binds
-    hosts: tuple[str, ...] = ()
-    authzen_url: Url = ""  # of this listener in AuthZEN's metadata; empty: where it listens
-    max_header_bytes: Size = 32768  # of one request
-    max_body_bytes: Size = 1048576  # of one request
-    max_events: PositiveInt = 1000  # lines of NDJSON in one request
-    header_timeout: Duration = 5.0  # for all of a request's head to arrive
-    body_timeout: Duration = 10.0  # for all of its body
-    keep_alive_timeout: Duration = 75.0  # for the next request
-    write_timeout: Duration = 10.0  # a client that does not read is cut off
+    hosts: Restart[tuple[str, ...]] = ()
+    # of this listener in AuthZEN's metadata; empty: where it listens
+    authzen_url: Restart[Url] = ""
+    max_header_bytes: Restart[Size] = 32768  # of one request
+    max_body_bytes: Restart[Size] = 1048576  # of one request
+    max_events: Restart[PositiveInt] = 1000  # lines of NDJSON in one request
+    header_timeout: Restart[Duration] = 5.0  # for all of a request's head to arrive
+    body_timeout: Restart[Duration] = 10.0  # for all of its body
+    keep_alive_timeout: Restart[Duration] = 75.0  # for the next request
+    write_timeout: Restart[Duration] = 10.0  # a client that does not read is cut off
     # open at a time, of one peer (an address, or a uid of the unix socket) three quarters of these;
     # past that, one that waits for its client makes room
-    max_connections: PositiveInt = 1024
+    max_connections: Restart[PositiveInt] = 1024
 
 
 class Grpc(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Envoy's and Istio's external authorization; the token's place and trusted proxies: `http`."""
 
     # `host:port`, such as `127.0.0.1:8182`, or a list; empty: it does not listen
-    bind: Binds = ""
+    bind: Restart[Binds] = ""
     # open at a time, of one address three quarters of these; past that, one without a call makes
     # room
-    max_connections: PositiveInt = 64
-    max_streams: PositiveInt = 128  # calls at a time on one connection
-    max_message_bytes: Size = 65536  # of one request
-    message_timeout: Duration = 5.0  # for all of a request to arrive
-    write_timeout: Duration = 10.0  # a client that does not read is cut off
-    idle_timeout: Duration = 3600.0  # a connection without a request is closed
+    max_connections: Restart[PositiveInt] = 64
+    max_streams: Restart[PositiveInt] = 128  # calls at a time on one connection
+    max_message_bytes: Restart[Size] = 65536  # of one request
+    message_timeout: Restart[Duration] = 5.0  # for all of a request to arrive
+    write_timeout: Restart[Duration] = 10.0  # a client that does not read is cut off
+    idle_timeout: Restart[Duration] = 3600.0  # a connection without a request is closed
 
 
 class Store(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -227,39 +236,44 @@ class Store(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     (both also with `rediss+`).
     """
 
-    url: StoreUrl = ""  # see above
-    username: str = ""  # of the ACL (its least rights: docs/store.md); empty: the default user
-    password: str = ""  # better by `password_file`
-    password_file: File = ""  # a file that holds `password`
-    sentinel_password: str = ""  # of the sentinels themselves
-    sentinel_password_file: File = ""  # a file that holds `sentinel_password`
-    tls_ca_file: File = ""  # authorities to trust; empty: the system's
-    tls_cert_file: File = ""  # our own certificate
-    tls_key_file: File = ""  # its key
-    prefix: str = "su"  # of every key and channel
-    connect_timeout: Duration = 1.0  # for a connection
-    timeout: Duration = 1.0  # for an answer
-    retries: Natural = 2  # of one operation
-    retry_base: Duration = 0.05  # the first pause, which then doubles
-    retry_cap: Duration = 0.5  # the longest pause
-    batch: PositiveInt = 512  # operations sent together at most
-    threads: PositiveInt = 2  # connections that work at a time
-    queue: PositiveInt = 8192  # operations that wait; more are refused
-    wait_replicas: Natural = 0  # that must have an event before it is acknowledged
-    wait_aof: bool = False  # whether it must be on disk as well (Redis 7.2, `appendonly yes`)
-    wait_timeout: Duration = 0.5  # for both; then the event is refused, and may be sent again
-    eviction: Eviction = Eviction.REFUSE  # whether the store may evict records when it is full
-    embedded_dir: File = ""  # where the embedded server keeps its data
+    url: Restart[StoreUrl] = ""  # see above
+    # of the ACL (its least rights: docs/store.md); empty: the default user
+    username: Live[str] = ""
+    password: Live[str] = ""  # better by `password_file`
+    password_file: Live[File] = ""  # a file that holds `password`
+    sentinel_password: Live[str] = ""  # of the sentinels themselves
+    sentinel_password_file: Live[File] = ""  # a file that holds `sentinel_password`
+    tls_ca_file: Restart[File] = ""  # authorities to trust; empty: the system's
+    tls_cert_file: Restart[File] = ""  # our own certificate
+    tls_key_file: Restart[File] = ""  # its key
+    prefix: Restart[str] = "su"  # of every key and channel
+    connect_timeout: Restart[Duration] = 1.0  # for a connection
+    timeout: Restart[Duration] = 1.0  # for an answer
+    retries: Restart[Natural] = 2  # of one operation
+    retry_base: Restart[Duration] = 0.05  # the first pause, which then doubles
+    retry_cap: Restart[Duration] = 0.5  # the longest pause
+    batch: Restart[PositiveInt] = 512  # operations sent together at most
+    threads: Restart[PositiveInt] = 2  # connections that work at a time
+    queue: Restart[PositiveInt] = 8192  # operations that wait; more are refused
+    wait_replicas: Restart[Natural] = 0  # that must have an event before it is acknowledged
+    # whether it must be on disk as well (Redis 7.2, `appendonly yes`)
+    wait_aof: Restart[bool] = False
+    # for both; then the event is refused, and may be sent again
+    wait_timeout: Restart[Duration] = 0.5
+    # whether the store may evict records when it is full
+    eviction: Live[Eviction] = Eviction.REFUSE
+    embedded_dir: Restart[File] = ""  # where the embedded server keeps its data
 
 
 class Spool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Events that come while the store is away wait on disk; without a `dir` they are refused."""
 
-    dir: File = ""  # a directory of this daemon's own, across restarts; empty: no spool
-    max_events: PositiveInt = 50000  # that wait; more are refused
-    max_bytes: Size = 33554432  # on disk; more are refused
-    segment_bytes: Size = 1048576  # of one file, which goes when all of it is in the store
-    fsync: bool = True  # false: faster, and a crash of the machine loses acknowledged events
+    dir: Restart[File] = ""  # a directory of this daemon's own, across restarts; empty: no spool
+    max_events: Restart[PositiveInt] = 50000  # that wait; more are refused
+    max_bytes: Restart[Size] = 33554432  # on disk; more are refused
+    segment_bytes: Restart[Size] = 1048576  # of one file, which goes when all of it is in the store
+    # false: faster, and a crash of the machine loses acknowledged events
+    fsync: Restart[bool] = True
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -317,14 +331,14 @@ class Network(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class FieldMap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where a database keeps what, as dotted paths; for files that are not in MaxMind's schema."""
 
-    country: str = "country.iso_code"
-    region: str = "subdivisions.0.iso_code"
-    city: str = "city.names.en"
-    latitude: str = "location.latitude"
-    longitude: str = "location.longitude"
-    accuracy_km: str = "location.accuracy_radius"
-    asn: str = "autonomous_system_number"
-    organization: str = "autonomous_system_organization"
+    country: Restart[str] = "country.iso_code"
+    region: Restart[str] = "subdivisions.0.iso_code"
+    city: Restart[str] = "city.names.en"
+    latitude: Restart[str] = "location.latitude"
+    longitude: Restart[str] = "location.longitude"
+    accuracy_km: Restart[str] = "location.accuracy_radius"
+    asn: Restart[str] = "autonomous_system_number"
+    organization: Restart[str] = "autonomous_system_organization"
 
 
 RELAYS = (
@@ -350,60 +364,60 @@ class Geography(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Geography databases in MMDB format, each optional."""
 
     # MMDB of cities or countries; one, or a list: IPv4 and IPv6 in files of their own, say
-    city: Files = ""
-    asn: Files = ""  # MMDB of autonomous systems; one, or a list
-    anonymous_ip: Files = ""  # MMDB of anonymizers; one, or a list
+    city: Restart[Files] = ""
+    asn: Restart[Files] = ""  # MMDB of autonomous systems; one, or a list
+    anonymous_ip: Restart[Files] = ""  # MMDB of anonymizers; one, or a list
     # MMDB of connection types, or of mobile carriers; one, or a list
-    connection_type: Files = ""
+    connection_type: Restart[Files] = ""
     fields: FieldMap = FieldMap()  # for files that are not in MaxMind's schema
     # radius of a record that has coordinates and tells none: never exact
-    accuracy_km: Positive = 50.0
-    accuracy_without_city_km: Positive = 500.0  # likewise, where it names no city
+    accuracy_km: Restart[Positive] = 50.0
+    accuracy_without_city_km: Restart[Positive] = 500.0  # likewise, where it names no city
     # networks whose place is not their users': satellites, relays, content delivery
-    meaningless_asns: tuple[Asn, ...] = RELAYS
+    meaningless_asns: Restart[tuple[Asn, ...]] = RELAYS
     # of mobile carriers, where no database says so: users are somewhere in the country
-    carrier_asns: tuple[Asn, ...] = ()
-    carrier_networks: tuple[Cidr, ...] = ()  # likewise, by address
+    carrier_asns: Restart[tuple[Asn, ...]] = ()
+    carrier_networks: Restart[tuple[Cidr, ...]] = ()  # likewise, by address
     # nearer sightings are no journey
-    least_distance_km: Annotated[float, msgspec.Meta(ge=0)] = 100.0
+    least_distance_km: Live[Annotated[float, msgspec.Meta(ge=0)]] = 100.0
 
 
 class Assurance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The assurance levels, strengths beside them, and how far clocks may disagree on a proof."""
 
     # each level by its `acr` values and by combinations of `amr`
-    levels: tuple[Level, ...] = DEFAULT_LEVELS
+    levels: Live[tuple[Level, ...]] = DEFAULT_LEVELS
     # sets of what is allowed, by name; not comparable with levels, nor with each other
-    strengths: dict[str, Strength] = {}
-    skew: WholeDuration = 0  # whole seconds; 0: a proof lies in a later second than its mark
+    strengths: Live[dict[str, Strength]] = {}
+    skew: Live[WholeDuration] = 0  # whole seconds; 0: a proof lies in a later second than its mark
     # whose proof counts for a call: its own `token`'s, or any of its `session`'s
-    proof_of: ProofOf = ProofOf.TOKEN
+    proof_of: Live[ProofOf] = ProofOf.TOKEN
     # a sign-in proves where the call comes from that first shows it, if made so shortly before
-    establish_within: WholeDuration = 300
+    establish_within: Live[WholeDuration] = 300
 
 
 class Risk(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The risk score: what counts how much, and where the levels begin."""
 
     # merged into the defaults by name; weight 0 turns one off
-    weights: dict[str, Weight] = msgspec.field(default_factory=default_weights)
-    thresholds: Thresholds = Thresholds()  # where `medium` and `high` begin
+    weights: Live[dict[str, Weight]] = msgspec.field(default_factory=default_weights)
+    thresholds: Live[Thresholds] = Thresholds()  # where `medium` and `high` begin
     # of a custom signal that has none
-    default_weight: Annotated[float, msgspec.Meta(ge=0, le=100)] = 20.0
-    default_half_life: DurationOrZero = 3600.0  # likewise
-    travel_speed_kmh: Positive = 900.0  # faster journeys count
+    default_weight: Live[Annotated[float, msgspec.Meta(ge=0, le=100)]] = 20.0
+    default_half_life: Live[DurationOrZero] = 3600.0  # likewise
+    travel_speed_kmh: Live[Positive] = 900.0  # faster journeys count
 
 
 class Friction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How often people are asked to sign in again."""
 
     # for so long after a proof its cause does not ask again, unless a policy says otherwise
-    min_interval: WholeDuration = 0
+    min_interval: Live[WholeDuration] = 0
     # a user who is asked more often than so within `per` is told of, once a period; 0: nobody is
-    prompts: Annotated[int, msgspec.Meta(ge=0, le=48)] = 0
-    per: Duration = 86400.0  # the period of `prompts`
+    prompts: Live[Annotated[int, msgspec.Meta(ge=0, le=48)]] = 0
+    per: Live[Duration] = 86400.0  # the period of `prompts`
     # places that a user has proven on a known device count in later sessions on it; 0: do not
-    remember: DurationOrZero = 2592000.0
+    remember: Live[DurationOrZero] = 2592000.0
 
 
 class Emergency(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -420,46 +434,47 @@ class BreakGlass(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     Where the issuers have several namespaces, `accounts` says whose they are.
     """
 
-    users: tuple[Name, ...] = ()  # by the id that tokens tell
-    groups: tuple[Name, ...] = ()  # and whoever is in one of these
-    accounts: tuple[Emergency, ...] = ()  # of one issuer each
+    users: Live[tuple[Name, ...]] = ()  # by the id that tokens tell
+    groups: Live[tuple[Name, ...]] = ()  # and whoever is in one of these
+    accounts: Live[tuple[Emergency, ...]] = ()  # of one issuer each
 
 
 class Sessions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long sessions and facts are kept, and how many this sidecar holds in its view."""
 
-    min_ttl: Duration = 86400.0  # a session is kept at least so long
-    facts_ttl: Duration = 2592000.0  # facts of users and devices are kept
+    min_ttl: Live[Duration] = 86400.0  # a session is kept at least so long
+    facts_ttl: Live[Duration] = 2592000.0  # facts of users and devices are kept
     # sessions that this sidecar holds; more are read from the store when they are asked for. The
     # default gives way to `memory.limit`; another number stands
-    view: PositiveInt = 50000
-    seen_interval: Duration = 300.0  # between records of an unchanged sighting
-    max_staleness: Duration = 10.0  # an older view cannot decide sensitive calls
-    revalidate_interval: Duration = 30.0  # each record in the view is looked for in the store
-    event_skew: DurationOrZero = 60.0  # an event from further in the future is refused
-    sweep_interval: Duration = 1.0  # between looks for what time has changed
+    view: Restart[PositiveInt] = 50000
+    seen_interval: Live[Duration] = 300.0  # between records of an unchanged sighting
+    max_staleness: Live[Duration] = 10.0  # an older view cannot decide sensitive calls
+    revalidate_interval: Live[Duration] = 30.0  # each record in the view is looked for in the store
+    event_skew: Live[DurationOrZero] = 60.0  # an event from further in the future is refused
+    sweep_interval: Live[Duration] = 1.0  # between looks for what time has changed
     # bits of an IPv6 address that `changed: [ip]` compares; 64: its network, in which hosts take
     # new addresses as they like
-    ipv6_prefix: Annotated[int, msgspec.Meta(ge=32, le=128)] = 128
+    ipv6_prefix: Live[Annotated[int, msgspec.Meta(ge=32, le=128)]] = 128
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How much memory the daemon may take; `sessions.view` and `tokens.cache` follow from it."""
 
-    limit: Size | None = None  # null: the container's (cgroup), where it has one
+    limit: Restart[Size | None] = None  # null: the container's (cgroup), where it has one
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bounded queues between the doors and the work behind them."""
 
-    queue: PositiveInt = 4096  # events that wait; more are refused
-    workers: PositiveInt = 4  # events worked on at a time
+    queue: Restart[PositiveInt] = 4096  # events that wait; more are refused
+    workers: Restart[PositiveInt] = 4  # events worked on at a time
     # part of its time that a sidecar gives to the re-score of all sessions
-    rescore_share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.5
-    tries: PositiveInt = 5  # of an event whose work fails, before it becomes a dead letter
-    dead_letters: PositiveInt = 10000  # kept in the store; past that, events stay where they are
-    log: PositiveInt = 65536  # events in each of 16 parts of the store's work log
-    drain_timeout: Duration = 10.0  # for what is in flight at shutdown
+    rescore_share: Live[Annotated[float, msgspec.Meta(gt=0, le=1)]] = 0.5
+    tries: Live[PositiveInt] = 5  # of an event whose work fails, before it becomes a dead letter
+    # kept in the store; past that, events stay where they are
+    dead_letters: Live[PositiveInt] = 10000
+    log: Live[PositiveInt] = 65536  # events in each of 16 parts of the store's work log
+    drain_timeout: Restart[Duration] = 10.0  # for what is in flight at shutdown
 
 
 class Shutdown(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -467,25 +482,26 @@ class Shutdown(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     # after SIGTERM `/readyz` fails for so long while calls are still answered, so that nobody
     # sends more; 5s where nothing ends the callers first, as it does for a native sidecar
-    lame_duck: DurationOrZero = 0.0
+    lame_duck: Live[DurationOrZero] = 0.0
 
 
 class Log(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Structured logs on standard error."""
 
     # debug, info, warning or error
-    level: Annotated[str, msgspec.Meta(pattern="^(debug|info|warning|error)$")] = "info"
-    format: Annotated[str, msgspec.Meta(pattern="^(json|console)$")] = "json"  # json or console
-    checks: bool = False  # a line for every check
+    level: Live[Annotated[str, msgspec.Meta(pattern="^(debug|info|warning|error)$")]] = "info"
+    # json or console
+    format: Live[Annotated[str, msgspec.Meta(pattern="^(json|console)$")]] = "json"
+    checks: Live[bool] = False  # a line for every check
     # in that line, why: each policy that was looked at, its conditions, the score's terms. It
     # costs a second evaluation, and tells addresses, groups and devices
-    explain: bool = False
+    explain: Live[bool] = False
 
 
 class Warnings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Warnings of `sidecar validate`, which the daemon logs at its start: reference/warnings.md."""
 
-    accept: tuple[str, ...] = ()  # names of warnings that are meant so, and told no more
+    accept: Live[tuple[str, ...]] = ()  # names of warnings that are meant so, and told no more
 
 
 class Policies(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -494,33 +510,33 @@ class Policies(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     Each must be there to be read. No policies at all need `policies: []` in one.
     """
 
-    path: File = "policies"  # a directory
+    path: Live[File] = "policies"  # a directory
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole configuration file."""
 
     app: App = App()
-    apps: dict[str, AppChallenges] = {}
+    apps: Live[dict[str, AppChallenges]] = {}
     socket: Socket = Socket()
     http: Http = Http()
     grpc: Grpc = Grpc()
     admin: Admin = Admin()
     receiver: Receiver = Receiver()
     intake: Intake = Intake()
-    sources: tuple[SourceSettings, ...] = ()
+    sources: Live[tuple[SourceSettings, ...]] = ()
     limits: Limits = Limits()
     store: Store = Store()
     spool: Spool = Spool()
     tokens: Tokens = Tokens()
-    contexts: dict[str, Context] = {}
+    contexts: Live[dict[str, Context]] = {}
     # what a call in a context gets that is not configured: `error`, or as of all: `strictest`
-    unknown_contexts: UnknownContexts = msgspec.field(
+    unknown_contexts: Live[UnknownContexts] = msgspec.field(
         default=UnknownContexts.ERROR, name="contexts.unknown"
     )
-    routes: tuple[Route, ...] = ()
-    locations: tuple[NamedLocation, ...] = ()
-    networks: tuple[Network, ...] = ()
+    routes: Live[tuple[Route, ...]] = ()
+    locations: Live[tuple[NamedLocation, ...]] = ()
+    networks: Live[tuple[Network, ...]] = ()
     geography: Geography = Geography()
     assurance: Assurance = Assurance()
     risk: Risk = Risk()

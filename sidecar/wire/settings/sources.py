@@ -4,6 +4,7 @@ from typing import Annotated
 
 import msgspec
 
+from sidecar.wire.settings.reload import Live
 from sidecar.wire.yaml.scalars import File, PositiveInt, Size, StringOrUri
 
 EventType = str
@@ -46,7 +47,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     Revocations are the last to be refused: they may go over by as much again.
     """
 
-    rate: Annotated[float, msgspec.Meta(gt=0)] = 2000.0  # events a second
-    burst: PositiveInt = 10000  # events at once
-    share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.5  # part of the spool
-    ids: Size = 4096  # event ids of each source that are remembered with their content
+    rate: Live[Annotated[float, msgspec.Meta(gt=0)]] = 2000.0  # events a second
+    burst: Live[PositiveInt] = 10000  # events at once
+    share: Live[Annotated[float, msgspec.Meta(gt=0, le=1)]] = 0.5  # part of the spool
+    ids: Live[Size] = 4096  # event ids of each source that are remembered with their content

@@ -6,6 +6,7 @@ from typing import Annotated
 import msgspec
 
 from sidecar.domain.values.namespaces import Namespaces
+from sidecar.wire.settings.reload import Live, Restart
 from sidecar.wire.yaml.scalars import (
     Algorithm,
     ClaimPath,
@@ -180,30 +181,31 @@ class CertificateForm(enum.StrEnum):
 class Binding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Tokens that are bound to their client: DPoP (RFC 9449) and mutual TLS (RFC 8705)."""
 
-    possession: Possession = Possession.ACCEPT  # whether the binding is verified here
+    possession: Live[Possession] = Possession.ACCEPT  # whether the binding is verified here
     # of proofs
-    dpop_algorithms: tuple[Algorithm, ...] = ("ES256", "EdDSA", "Ed25519", "PS256", "RS256")
-    dpop_window: Duration = 60.0  # a proof counts so long before and after its `iat`
-    dpop_replays: PositiveInt = 100000  # proofs remembered, so that each counts once
+    dpop_algorithms: Live[tuple[Algorithm, ...]] = ("ES256", "EdDSA", "Ed25519", "PS256", "RS256")
+    dpop_window: Live[Duration] = 60.0  # a proof counts so long before and after its `iat`
+    dpop_replays: Live[PositiveInt] = 100000  # proofs remembered, so that each counts once
     # what proofs may be for, as `https://app.example`; empty: any with the call's own host
-    origins: tuple[Url, ...] = ()
-    certificate_header: HeaderName = ""  # in which the gateway tells the client's certificate
-    certificate_form: CertificateForm = CertificateForm.BASE64  # how it does
+    origins: Live[tuple[Url, ...]] = ()
+    # in which the gateway tells the client's certificate
+    certificate_header: Restart[HeaderName] = ""
+    certificate_form: Restart[CertificateForm] = CertificateForm.BASE64  # how it does
 
 
 class Tokens(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Verification of JWTs."""
 
-    issuers: tuple[Issuer, ...] = ()  # whose tokens are believed
+    issuers: Live[tuple[Issuer, ...]] = ()  # whose tokens are believed
     binding: Binding = Binding()  # to their client
     # verified tokens kept, and as many refused ones. The default gives way to `memory.limit`;
     # another number stands
-    cache: PositiveInt = 20000
-    max_bytes: Size = 16384  # longer tokens are refused
-    jwks_refresh: Duration = 300.0  # keys are fetched again after
-    jwks_min_interval: Duration = 5.0  # and for an unknown key no sooner than
-    jwks_timeout: Duration = 3.0  # for one fetch
-    jwks_max_staleness: Duration = 86400.0  # keys that cannot be renewed are dropped
+    cache: Restart[PositiveInt] = 20000
+    max_bytes: Live[Size] = 16384  # longer tokens are refused
+    jwks_refresh: Live[Duration] = 300.0  # keys are fetched again after
+    jwks_min_interval: Live[Duration] = 5.0  # and for an unknown key no sooner than
+    jwks_timeout: Live[Duration] = 3.0  # for one fetch
+    jwks_max_staleness: Live[Duration] = 86400.0  # keys that cannot be renewed are dropped
 
     @property
     def break_glass_namespaces(self) -> frozenset[str]:

@@ -12,6 +12,7 @@ from sidecar.domain.evaluation.announcement import (
     RiskChanged,
     SessionOver,
 )
+from sidecar.wire.settings.reload import Restart
 from sidecar.wire.yaml.scalars import (
     Binds,
     Duration,
@@ -82,35 +83,37 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class Push(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How events are pushed (RFC 8935)."""
 
-    timeout: Duration = 10.0  # for an answer
-    retry_base: Duration = 1.0  # the first pause, which then doubles
-    retry_cap: Duration = 300.0  # the longest pause
-    give_up: Duration = 86400.0  # then the stream is paused
+    timeout: Restart[Duration] = 10.0  # for an answer
+    retry_base: Restart[Duration] = 1.0  # the first pause, which then doubles
+    retry_cap: Restart[Duration] = 300.0  # the longest pause
+    give_up: Restart[Duration] = 86400.0  # then the stream is paused
 
 
 class Transmitter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The transmitter of shared signals (SSF 1.0): what is found here, told to others."""
 
-    issuer: Url = ""  # the `iss` of what is told, and where the listener is reached; empty: off
-    bind: Binds = ""  # `host:port` of the listener, or a list; empty: it does not listen
-    deliver: bool = True  # false: this sidecar records only, and others deliver
+    # the `iss` of what is told, and where the listener is reached; empty: off
+    issuer: Restart[Url] = ""
+    bind: Restart[Binds] = ""  # `host:port` of the listener, or a list; empty: it does not listen
+    deliver: Restart[bool] = True  # false: this sidecar records only, and others deliver
     # PEM or JWK: the first signs, and all are published
-    key_files: tuple[File, ...] = ()
-    key_lead: Duration = 300.0  # a key that replaces another is published so long before it signs
-    key_keep: Duration = 86400.0  # and the replaced one stays published so long
-    recipients: tuple[Recipient, ...] = ()  # who may have them
-    default_subjects: DefaultSubjects = DefaultSubjects.ALL  # whom a new stream is about
-    namespace: StringOrUri = ""  # of our assurance levels; empty: the issuer
+    key_files: Restart[tuple[File, ...]] = ()
+    # a key that replaces another is published so long before it signs
+    key_lead: Restart[Duration] = 300.0
+    key_keep: Restart[Duration] = 86400.0  # and the replaced one stays published so long
+    recipients: Restart[tuple[Recipient, ...]] = ()  # who may have them
+    default_subjects: Restart[DefaultSubjects] = DefaultSubjects.ALL  # whom a new stream is about
+    namespace: Restart[StringOrUri] = ""  # of our assurance levels; empty: the issuer
     # of `iss_sub`; empty: the only one of `tokens.issuers`, if it is
-    subject_issuer: StringOrUri = ""
+    subject_issuer: Restart[StringOrUri] = ""
     push: Push = Push()  # how events are pushed
-    poll_events: PositiveInt = 100  # in one answer at most
-    poll_wait: Duration = 30.0  # until a poll without events is answered
-    min_verification_interval: WholeDuration = 30  # between two verifications of a stream
-    max_recorded: PositiveInt = 100000  # not yet handed to streams; the oldest go
-    max_backlog: PositiveInt = 10000  # that wait in a stream; the oldest go
-    max_subjects: PositiveInt = 10000  # added to, or removed from, a stream
-    max_body_bytes: Size = 65536  # of one request
+    poll_events: Restart[PositiveInt] = 100  # in one answer at most
+    poll_wait: Restart[Duration] = 30.0  # until a poll without events is answered
+    min_verification_interval: Restart[WholeDuration] = 30  # between two verifications of a stream
+    max_recorded: Restart[PositiveInt] = 100000  # not yet handed to streams; the oldest go
+    max_backlog: Restart[PositiveInt] = 10000  # that wait in a stream; the oldest go
+    max_subjects: Restart[PositiveInt] = 10000  # added to, or removed from, a stream
+    max_body_bytes: Restart[Size] = 65536  # of one request
     # open at a time, of one address three quarters of these; past that, one that waits for its
     # client makes room. A poll that waits for events keeps its own
-    max_connections: PositiveInt = 256
+    max_connections: Restart[PositiveInt] = 256

@@ -55,7 +55,7 @@ async def pod(
         speakers=speakers(),
         settling=services,
         clock=clock,
-        skew=SKEW,
+        skew=lambda: SKEW,
         new_id=Numbers(),
         others=others,
         binding=binding or Binding(),

@@ -67,7 +67,7 @@ class Door:
             watches=more.pop("watches", self.services.watches),
             speakers=more.pop("speakers", None) or speakers(),
             clock=clock,
-            skew=SKEW,
+            skew=lambda: SKEW,
             new_id=Numbers(),
             on_incident=self.incidents,
             **more,

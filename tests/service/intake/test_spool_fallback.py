@@ -105,7 +105,7 @@ async def spooled(
         away=away or (lambda: store.away),
         telemetry=pod.telemetry,
         letters=pod.letters,
-        tries=5,
+        tries=lambda: 5,
         jitter=lambda: 1.0,
     )
     async with trio.open_nursery() as nursery:
@@ -565,7 +565,7 @@ async def test_it_waits_in_the_spool_while_there_is_no_room_for_a_letter(
     tmp_path: Path, store: MemoryStore, tokens: Tokens
 ) -> None:
     async with spooled(tmp_path, store, tokens) as a:
-        a.pod.letters._bound = 0  # noqa: SLF001 - there is no room
+        a.pod.letters._bound = lambda: 0  # noqa: SLF001 - there is no room
         store.away = True
         await a.accept(risk())
         store.away = False
@@ -573,6 +573,6 @@ async def test_it_waits_in_the_spool_while_there_is_no_room_for_a_letter(
         for _ in range(7):
             assert not await a.spooling.replay()
         assert a.spooling.waiting == 1
-        a.pod.letters._bound = 10  # noqa: SLF001 - an operator has made some
+        a.pod.letters._bound = lambda: 10  # noqa: SLF001 - an operator has made some
         assert await a.spooling.replay()
         assert a.spooling.waiting == 0

@@ -30,7 +30,7 @@ class Fleet:
             names=Names("su"),
             telemetry=self.telemetry,
             clock=lambda: self.now,
-            life=LIFE,
+            life=lambda: LIFE,
             judge=judge,
         )
 

@@ -243,7 +243,7 @@ class Taking:
             source_of=unused,
             state_secret=unused,
             clock=lambda: NOW,
-            skew=60.0,
+            skew=lambda: 60.0,
             telemetry=self.telemetry,
         )
 

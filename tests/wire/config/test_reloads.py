@@ -1,16 +1,25 @@
-"""Each key of the configuration is taken up or waits; what is documented is read by somebody."""
+"""Each key of the configuration is live or waits; what is documented is read by somebody."""
 
 import ast
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import get_type_hints
 
 import msgspec
 import msgspec.inspect as mi
 import pytest
 
-from sidecar.wire.config.restarts import LIVE, WAITING, is_live, is_taken_up, waiting
-from sidecar.wire.settings.settings import Admin, App, Http, Issuer, Settings, Tokens
+from sidecar.wire.config.reloads import changed, in_force, keys
+from sidecar.wire.settings.reload import Reload
+from sidecar.wire.settings.settings import (
+    Admin,
+    App,
+    Http,
+    Issuer,
+    Sessions,
+    Settings,
+    Tokens,
+)
 from sidecar.wire.yaml.structs import struct_type
 
 ROOT = Path(__file__).parents[3] / "sidecar"
@@ -82,34 +91,59 @@ def test_the_interval_of_revalidation_is_read_by_who_looks_at_the_store() -> Non
     assert "revalidate_interval" in read_somewhere()
 
 
-def test_each_key_that_is_said_to_be_live_or_to_wait_exists() -> None:
-    for key in LIVE | WAITING:
-        at: Any = Settings()
-        for name in key.split("."):
-            if name != "sources" or hasattr(at, name):
-                at = getattr(at, name)
+def test_every_key_is_declared_live_or_restart_beside_its_definition() -> None:
+    assert [key.name for key in keys() if key.declared is None] == []
+    assert len(keys()) > 200
+
+
+def test_a_key_that_nobody_declared_waits() -> None:
+    assert keys()[0]._replace(declared=None).reload is Reload.RESTART
+
+
+def test_no_key_is_declared_below_one_that_is() -> None:
+    """A declaration covers what is below: a second one there would say nothing."""
+    sections = {key.section for key in keys()}
+    for cls in set(structs(struct_type(Settings))) - sections:
+        for hint in get_type_hints(cls, include_extras=True).values():
+            assert not any(isinstance(mark, Reload) for mark in getattr(hint, "__metadata__", ()))
+
+
+STARTED = Settings(sessions=Sessions(view=1, min_ttl=1.0), http=Http(bind="127.0.0.1:1"))
+READ = Settings(sessions=Sessions(view=2, min_ttl=2.0), app=App(id="payroll"))
+
+
+def test_in_force_after_a_reload_are_live_keys_as_read_and_others_as_started() -> None:
+    assert in_force(STARTED, READ) == Settings(
+        sessions=Sessions(view=1, min_ttl=2.0),
+        app=App(id="payroll"),
+        http=Http(bind="127.0.0.1:1"),
+    )
+    assert in_force(READ, READ) is READ
 
 
 @pytest.mark.parametrize(
-    ("after", "keys"),
+    ("before", "after", "live", "restart"),
     [
-        (Settings(), ()),
-        (Settings(http=Http(bind="127.0.0.1:1")), ("http.bind",)),
-        (Settings(admin=Admin(token="new")), ()),
-        (Settings(admin=Admin(bind="127.0.0.1:1", token="new")), ("admin.bind",)),
-        (Settings(tokens=Tokens(issuers=(Issuer(issuer="i", audiences=("a",)),))), ()),
+        (Settings(), Settings(), (), ()),
+        (Settings(), Settings(http=Http(bind="127.0.0.1:1")), (), ("http.bind",)),
+        (Settings(), Settings(admin=Admin(token="new")), ("admin.token",), ()),
+        (
+            Settings(),
+            Settings(admin=Admin(bind="127.0.0.1:1", token="new")),
+            ("admin.token",),
+            ("admin.bind",),
+        ),
+        (
+            Settings(),
+            Settings(tokens=Tokens(issuers=(Issuer(issuer="i", audiences=("a",)),))),
+            ("tokens.issuers",),
+            (),
+        ),
+        (STARTED, READ, ("app.id", "sessions.min_ttl"), ("http.bind", "sessions.view")),
     ],
 )
-def test_the_keys_that_wait_are_told_one_by_one(after: Settings, keys: tuple[str, ...]) -> None:
-    assert waiting(Settings(), after) == keys
-
-
-def test_a_change_of_what_waits_alone_is_not_taken_up() -> None:
-    assert not is_taken_up(Settings(), Settings(http=Http(bind="127.0.0.1:1")))
-    assert is_taken_up(Settings(), Settings(app=App(id="payroll")))
-
-
-def test_a_key_that_nobody_thought_of_waits() -> None:
-    assert not is_live("something.new")
-    assert not is_live("sessions")
-    assert is_live("tokens.issuers")
+def test_the_keys_that_differ_are_named_one_by_one(
+    before: Settings, after: Settings, live: tuple[str, ...], restart: tuple[str, ...]
+) -> None:
+    assert changed(before, after, Reload.LIVE) == live
+    assert changed(before, after, Reload.RESTART) == restart
