@@ -28,6 +28,7 @@ from sidecar.domain.values.assurance import DEFAULT_LEVELS
 from sidecar.wire.checks import hardening
 from sidecar.wire.config.reading import REFINED
 from sidecar.wire.config.reloads import keys
+from sidecar.wire.policies.conditions import CONDITIONS
 from sidecar.wire.settings.settings import Settings, Store
 from sidecar.wire.yaml.scalars import Kind
 from sidecar.wire.yaml.structs import Shapes, default_of, present_in, struct_type
@@ -35,6 +36,7 @@ from sidecar.wire.yaml.tree import Problems
 
 PAGE = Path(__file__).parent / "reference" / "configuration.md"
 SOURCES = Path(__file__).parent / "sources.md"
+POLICIES = Path(__file__).parent / "reference" / "policies.md"
 STORE = Path(__file__).parent / "store.md"
 ARCHITECTURE = Path(__file__).parent / "architecture.md"
 ROOT = Path(__file__).parents[1]
@@ -87,6 +89,16 @@ a default, but for those that say *required*. `sidecar validate` tells all mista
   *restart* stays as it was at the start until the next one: `restart-required` in the log,
   `/readyz` and `sidecar_restart_required` tell which have changed. `sidecar schema config` says the
   same of each key.
+"""
+NEWLINE = "\n"
+ONE_OF_EACH = """\
+definitions:
+  conditions:
+    away: {not: {locations: [headquarters]}}
+policies:
+  - id: one-of-each
+    conditions:
+      any:
 """
 _KINDS = {
     Kind.DURATION: "duration",
@@ -328,6 +340,19 @@ def _by_factor(method: str) -> tuple[int, str]:
     return order.index(method) if method in order else len(order), method
 
 
+def policies_page() -> str:
+    """Return the page of policies, with what their grammar says of each part."""
+    return _replaced(POLICIES, "conditions", _conditions())
+
+
+def _conditions() -> str:
+    rows = ["| condition | holds when | written as |", "| --- | --- | --- |"]
+    rows += [f"| `{row.key}` | {row.holds} | {row.rule.words()} |" for row in CONDITIONS]
+    examples = [f"        - {row.key}: {row.example}" for row in CONDITIONS]
+    text = f"{ONE_OF_EACH}{NEWLINE.join(examples)}\n    grant: mfa\n"
+    return NEWLINE.join((*rows, "", "One of each:", "", f"```yaml\n{text}```\n"))
+
+
 def _replaced(page: Path, name: str, content: str) -> str:
     """Return a page with this between its marks of that name."""
     text = page.read_text(encoding="utf-8")
@@ -381,6 +406,7 @@ def main() -> int:
     PAGE.write_text(page(), encoding="utf-8")
     SOURCES.write_text(sources_page(), encoding="utf-8")
     WARNINGS.write_text(warnings_page(), encoding="utf-8")
+    POLICIES.write_text(policies_page(), encoding="utf-8")
     STORE.write_text(store_page(), encoding="utf-8")
     ARCHITECTURE.write_text(architecture_page(), encoding="utf-8")
     PROVIDERS.write_text(providers_page(), encoding="utf-8")

@@ -14,8 +14,8 @@ from types import MappingProxyType
 
 import msgspec
 
+from sidecar.wire.grammar.selections import EVERYTHING
 from sidecar.wire.yaml.nodes import Leaves, inside
-from sidecar.wire.yaml.selections import EVERYTHING
 from sidecar.wire.yaml.tree import ConfigError, Node, Problems, Scalar, Table, read_tree
 
 __all__ = ["NO_NAMES", "SECTIONS", "ConfigError", "Names", "read_names"]

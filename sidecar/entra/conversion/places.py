@@ -13,10 +13,10 @@ from sidecar.entra.conversion.risks import NEVER
 from sidecar.entra.graph_objects import IpRange, LocationsCondition, NamedLocation, Texts
 from sidecar.entra.ledger import Effect, Ledger
 from sidecar.entra.names import Names
+from sidecar.wire.grammar.selections import EVERYTHING
 from sidecar.wire.settings.settings import ALL_TRUSTED
 from sidecar.wire.settings.settings import NamedLocation as Configured
 from sidecar.wire.yaml import scalars as spellings
-from sidecar.wire.yaml.selections import EVERYTHING
 
 _NOT_SLUG = re.compile(r"[^a-z0-9._-]+")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

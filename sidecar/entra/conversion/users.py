@@ -15,8 +15,8 @@ from sidecar.domain.policy.policy import Assignment, Claims, Condition, Not, Pri
 from sidecar.entra.graph_objects import Guests, Texts, Users
 from sidecar.entra.ledger import Effect, Ledger
 from sidecar.entra.names import Names
+from sidecar.wire.grammar.selections import EVERYTHING
 from sidecar.wire.yaml.nodes import MAX_TEXT
-from sidecar.wire.yaml.selections import EVERYTHING
 from sidecar.wire.yaml.tree import has_control
 
 GUESTS = "GuestsOrExternalUsers"

@@ -15,6 +15,7 @@ from sidecar.wire.checks.issuers import check_issuers
 from sidecar.wire.checks.listeners import check_listeners
 from sidecar.wire.checks.receiver import check_receiver
 from sidecar.wire.checks.sources import check_sources
+from sidecar.wire.grammar.selections import EVERYTHING
 from sidecar.wire.routes.routes import InvalidRoute, Routes
 from sidecar.wire.settings.settings import (
     ALIAS,
@@ -31,7 +32,6 @@ from sidecar.wire.settings.settings import (
 from sidecar.wire.settings.transmitter import Transmitter
 from sidecar.wire.tokens.claim_paths import parts_of
 from sidecar.wire.tokens.introspection import introspection_problems
-from sidecar.wire.yaml.selections import EVERYTHING
 from sidecar.wire.yaml.structs import join, suggestion
 from sidecar.wire.yaml.tree import Listing, Node, Place, Problems, Scalar, Table, shown
 

@@ -1,11 +1,14 @@
-"""The conditions of a policy, from a tree to `domain.policy.policy`'s values.
+"""Describes the conditions of a policy, each in one row: reader, schema and page come from it.
 
-A mapping with several keys, and a list, mean that all of it holds.
+A mapping with several keys, and a list, mean that all of it holds. A new condition is a row here
+and its type in `domain.policy.policy`, besides what evaluates it.
 """
 
 import re
-from collections.abc import Callable, Mapping
-from typing import NamedTuple, cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+import msgspec
 
 from sidecar.domain.policy.policy import (
     All,
@@ -23,328 +26,357 @@ from sidecar.domain.policy.policy import (
     Not,
     RiskLevel,
     Score,
+    Selection,
     SessionRisk,
     Signals,
     TimeOfDay,
     TravelSpeed,
     UserRisk,
 )
+from sidecar.wire.grammar.definitions import USE
+from sidecar.wire.grammar.records import REQUIRED, ByShape, Given, Items, Key, Record, Short
+from sidecar.wire.grammar.rules import (
+    AsTexts,
+    Boolean,
+    Built,
+    Choice,
+    Name,
+    Number,
+    Reading,
+    Reference,
+    Rule,
+    Schema,
+    Several,
+    Spelled,
+    Text,
+    Use,
+    Word,
+    either,
+    one_or_many,
+)
+from sidecar.wire.grammar.selections import selection, selection_with
 from sidecar.wire.names import composed
-from sidecar.wire.policies.definitions import USE, Definitions
 from sidecar.wire.tokens.claim_paths import InvalidPath, parts_of
-from sidecar.wire.tokens.claim_values import number_text
 from sidecar.wire.yaml import scalars as spellings
-from sidecar.wire.yaml.nodes import Leaves, Named, inside
-from sidecar.wire.yaml.selections import Selections
-from sidecar.wire.yaml.structs import refuse
-from sidecar.wire.yaml.tree import Listing, Node, Scalar, Table, shown
+from sidecar.wire.yaml.nodes import inside
+from sidecar.wire.yaml.structs import MISSING, Missing, refuse
+from sidecar.wire.yaml.tree import Node, Table
 
 FASTEST = 1_000_000.0
-ANONYMIZERS = frozenset({"vpn", "tor", "hosting", "public-proxy", "residential-proxy", "anonymous"})
+ANONYMIZERS = ("anonymous", "hosting", "public-proxy", "residential-proxy", "tor", "vpn")
 """The flags of `domain.values.location.Place.anonymizer`."""
 
-STRICT = "strict"
-REPORTED = "reported"
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _SIGNAL = re.compile(r"[a-z0-9._-]{1,64}")
 _TIME = re.compile(r"([01][0-9]|2[0-4]):([0-5][0-9])")
 _MIDNIGHT = 24 * 60
 
 
-class World(NamedTuple):
-    """What conditions may name. `networks` empty: agents report them, and any may be named."""
+class Row(NamedTuple):
+    """Describes one kind of condition: its key, and for the reference page when it holds."""
 
-    locations: frozenset[str]
-    networks: frozenset[str]
-    timezones: frozenset[str]
+    key: str
+    rule: Rule[Condition]
+    holds: str
+    example: str
 
 
-class Conditions:
-    """Reads conditions; what is wrong goes to the leaves' problems."""
+def tag(kind: type[msgspec.Struct]) -> str:
+    """Return the key by which a policy has a condition of this type."""
+    return str(kind.__struct_config__.tag)
 
-    def __init__(
-        self, leaves: Leaves, world: World, definitions: Definitions | None = None
-    ) -> None:
-        self._leaves = leaves
-        self._definitions = definitions or Definitions(leaves)
-        self._world = world
-        self._selections = Selections(leaves)
-        self._readers: Mapping[str, Callable[[Node, str], Condition | None]] = {
-            "all": self._all,
-            "any": self._any,
-            "not": self._not,
-            "changed": self._changed,
-            "locations": self._locations,
-            "networks": self._networks,
-            "countries": self._countries,
-            "asns": self._asns,
-            "anonymizer": self._anonymizer,
-            "travel_speed": self._travel_speed,
-            "device": self._device,
-            "user_risk": self._user_risk,
-            "session_risk": self._session_risk,
-            "score": self._score,
-            "signals": self._signals,
-            "claims": self._claims,
-            "time_of_day": self._time_of_day,
-            USE: self._use,
-        }
 
-    @property
-    def keys(self) -> frozenset[str]:
-        """The kinds of condition."""
-        return frozenset(self._readers)
+class Conjunction(msgspec.Struct, frozen=True):
+    """Accepts a mapping of conditions, all of which must hold; keeps the file's order."""
 
-    def read(self, node: Node, field: str) -> Condition | None:
-        """The condition, None where there is a problem with it."""
-        if isinstance(node, Listing):
-            parts = self._each(node, field)
-            return _one_or_all(parts) if parts else None
-        table = self._leaves.table(node, field, self._readers)
+    def read(self, node: Node, field: str, reading: Reading) -> Condition | Missing:
+        """Return the condition, or all of them."""
+        table = reading.table(node, field, BY_KEY)
         if table is None:
-            return None
+            return MISSING
         if isinstance(node, Table) and not node.entries:
-            self._leaves.add(node, field, "must not be empty")
-        read = [self._readers[key](below, inside(field, key)) for key, below in table.items()]
-        found = tuple(condition for condition in read if condition is not None)
-        return _one_or_all(found) if found and len(found) == len(read) else None
+            reading.add(node, field, "must not be empty")
+        read = [
+            BY_KEY[key].rule.read(below, inside(field, key), reading)
+            for key, below in table.items()
+        ]
+        found = tuple(one for one in read if not isinstance(one, Missing))
+        return _one_or_all(found) if found and len(found) == len(read) else MISSING
 
-    def _use(self, node: Node, field: str) -> Condition | None:
-        found = self._definitions.use("conditions", node, field, self.read)
-        return cast("Condition | None", found)  # mypy joins a union to its members' common base
+    def schema(self) -> Schema:
+        """Return the schema of all kinds of condition."""
+        kinds = {row.key: Key(row.rule, _plain(row.holds)).schema() for row in CONDITIONS}
+        shape = {"type": "object", "properties": kinds, "additionalProperties": False}
+        return {**shape, "minProperties": 1}
 
-    def _each(self, node: Node, field: str) -> tuple[Condition, ...] | None:
-        if not isinstance(node, Listing):
-            refuse(self._leaves.problems, node, field, "a list of conditions")
-            return None
-        if not node.items:
-            self._leaves.add(node, field, "must not be empty")
-            return None
-        read = [self.read(item, f"{field}[{at}]") for at, item in enumerate(node.items)]
-        found = tuple(condition for condition in read if condition is not None)
-        return found if len(found) == len(read) else None
+    def words(self) -> str:
+        """Return what it is a mapping of."""
+        return "mapping of conditions"
 
-    def _all(self, node: Node, field: str) -> Condition | None:
-        parts = self._each(node, field)
-        return All(parts) if parts else None
 
-    def _any(self, node: Node, field: str) -> Condition | None:
-        parts = self._each(node, field)
-        return AnyOf(parts) if parts else None
+class Required(msgspec.Struct, frozen=True):
+    """Accepts the values that claims may have, by the claims' names or paths."""
 
-    def _not(self, node: Node, field: str) -> Condition | None:
-        inner = self.read(node, field)
-        return Not(inner) if inner is not None else None
-
-    def _changed(self, node: Node, field: str) -> Condition | None:
-        names = self._leaves.names(node, field) or ()
-        read = [self._leaves.member(name, Circumstance) for name in names]
-        found = tuple(dict.fromkeys(each for each in read if each is not None))
-        return Changed(found) if found else None
-
-    def _locations(self, node: Node, field: str) -> Condition | None:
-        strict: bool | None = False
-        if isinstance(node, Table) and STRICT in node.entries:
-            strict = self._leaves.boolean(node.entries[STRICT].node, inside(field, STRICT))
-        found = self._selections.read(node, field, self._location, frozenset({STRICT}))
-        return Locations(found, strict) if found and strict is not None else None
-
-    def _location(self, name: Named) -> str | None:
-        known = self._leaves.all_of([name], self._world.locations, "in `locations`")
-        return name.text if known else None
-
-    def _networks(self, node: Node, field: str) -> Condition | None:
-        found = self._selections.read(node, field, self._network)
-        return Networks(found) if found else None
-
-    def _network(self, name: Named) -> str | None:
-        known = self._world.networks
-        if known and not self._leaves.all_of([name], known, "in `networks`"):
-            return None
-        return name.text
-
-    def _countries(self, node: Node, field: str) -> Condition | None:
-        found = self._selections.read(node, field, self._country)
-        return Countries(found) if found else None
-
-    def _country(self, name: Named) -> str | None:
-        try:
-            return spellings.country(name.text)
-        except ValueError as error:
-            self._leaves.problems.add(name.place, name.field, str(error))
-            return None
-
-    def _asns(self, node: Node, field: str) -> Condition | None:
-        found = self._selections.read(_texts(node), field, self._asn)
-        return Asns(found) if found else None
-
-    def _asn(self, name: Named) -> str | None:
-        try:
-            return str(spellings.asn(name.text))
-        except ValueError as error:
-            self._leaves.problems.add(name.place, name.field, str(error))
-            return None
-
-    def _anonymizer(self, node: Node, field: str) -> Condition | None:
-        if not isinstance(node, Table):
-            present = self._leaves.boolean(node, field)
-            return None if present is None else Anonymizer(present)
-        table = self._leaves.table(node, field, ("kinds",)) or {}
-        if "kinds" not in table:
-            self._leaves.add(node, inside(field, "kinds"), "is required")
-            return None
-        names = self._leaves.names(table["kinds"], inside(field, "kinds"))
-        if not names or not self._leaves.all_of(names, ANONYMIZERS):
-            return None
-        return Anonymizer(present=True, kinds=frozenset(name.text for name in names))
-
-    def _at_least(self, node: Node, field: str, *beside: str) -> tuple[Node, str] | None:
-        """The value of `{at_least: X}`, or X itself."""
-        if not isinstance(node, Table):
-            return node, field
-        table = self._leaves.table(node, field, ("at_least", *beside)) or {}
-        if "at_least" not in table:
-            self._leaves.add(node, inside(field, "at_least"), "is required")
-            return None
-        return table["at_least"], inside(field, "at_least")
-
-    def _bounded(self, node: Node, field: str, least: float, most: float) -> float | None:
-        found = self._at_least(node, field)
-        return None if found is None else self._leaves.number(*found, least, most)
-
-    def _level(self, node: Node, field: str, *beside: str) -> RiskLevel | None:
-        found = self._at_least(node, field, *beside)
-        return None if found is None else self._leaves.choice(*found, RiskLevel)
-
-    def _travel_speed(self, node: Node, field: str) -> Condition | None:
-        speed = self._bounded(node, field, 1, FASTEST)
-        return None if speed is None else TravelSpeed(speed)
-
-    def _user_risk(self, node: Node, field: str) -> Condition | None:
-        level = self._level(node, field)
-        return None if level is None else UserRisk(level)
-
-    def _session_risk(self, node: Node, field: str) -> Condition | None:
-        reported: bool | None = False
-        if isinstance(node, Table) and REPORTED in node.entries:
-            reported = self._leaves.boolean(node.entries[REPORTED].node, inside(field, REPORTED))
-        level = self._level(node, field, REPORTED)
-        return None if level is None or reported is None else SessionRisk(level, reported)
-
-    def _score(self, node: Node, field: str) -> Condition | None:
-        score = self._bounded(node, field, 0, 100)
-        return None if score is None else Score(score)
-
-    def _device(self, node: Node, field: str) -> Condition | None:
-        table = self._leaves.table(node, field, ("compliant", "known"))
-        if table is None:
-            return None
-        if not table:
-            self._leaves.add(node, field, "must have `compliant` or `known`")
-            return None
-        read = {key: self._leaves.boolean(each, inside(field, key)) for key, each in table.items()}
-        return None if None in read.values() else Device(**read)
-
-    def _signals(self, node: Node, field: str) -> Condition | None:
-        at_least: float | None = 1.0
-        if isinstance(node, Table):
-            table = self._leaves.table(node, field, ("include", "at_least")) or {}
-            if "at_least" in table:
-                at = inside(field, "at_least")
-                at_least = self._leaves.number(table["at_least"], at, 0, 100)
-            field = inside(field, "include")
-            if "include" not in table:
-                self._leaves.add(node, field, "is required")
-                return None
-            node = table["include"]
-        names = self._leaves.names(node, field)
-        if not names or at_least is None:
-            return None
-        for name in names:
-            if not _SIGNAL.fullmatch(name.text):
-                message = "must be 1 to 64 small letters, digits, dots, dashes or underscores"
-                self._leaves.problems.add(name.place, name.field, message)
-        return Signals(frozenset(name.text for name in names), at_least)
-
-    def _claims(self, node: Node, field: str) -> Condition | None:
+    def read(self, node: Node, field: str, reading: Reading) -> Condition | Missing:
+        """Return the claims with their values."""
         if not isinstance(node, Table) or not node.entries:
-            refuse(self._leaves.problems, node, field, "a mapping of claims to values")
-            return None
+            return refuse(reading.problems, node, field, "a mapping of claims to values")
         required = []
         for name, entry in node.entries.items():
-            values = self._leaves.names(_texts(entry.node), inside(field, name))
+            values = AsTexts(Several(Text())).read(entry.node, inside(field, name), reading)
             try:
                 parts_of(name)
             except InvalidPath as error:
-                self._leaves.problems.add(entry.place, inside(field, name), str(error))
-            if values:
-                required.append((composed(name), frozenset(value.text for value in values)))
-        return Claims(tuple(required)) if len(required) == len(node.entries) else None
+                reading.problems.add(entry.place, inside(field, name), str(error))
+            if not isinstance(values, Missing):
+                required.append((composed(name), frozenset(values)))
+        return Claims(tuple(required)) if len(required) == len(node.entries) else MISSING
 
-    def _time_of_day(self, node: Node, field: str) -> Condition | None:
-        table = self._leaves.table(node, field, ("start", "end", "days", "timezone"))
-        if table is None:
-            return None
-        start = self._minutes(node, table, field, "start")
-        end = self._minutes(node, table, field, "end")
-        days = self._days(table["days"], inside(field, "days")) if "days" in table else range(7)
-        zone = "UTC"
-        if "timezone" in table:
-            zone = self._zone(table["timezone"], inside(field, "timezone"))
-        if start is None or end is None or not days or not zone:
-            return None
-        if start in (end, _MIDNIGHT):
-            message = "must start before 24:00, and end at another time than it starts"
-            self._leaves.add(node, field, message)
-            return None
-        return TimeOfDay(start, end, frozenset(days), zone)
+    def schema(self) -> Schema:
+        """Return the schema of the mapping."""
+        value: Schema = {"anyOf": [Text().schema(), {"type": ["number", "boolean"]}]}
+        values = one_or_many(value)
+        return {"type": "object", "additionalProperties": values, "minProperties": 1}
 
-    def _minutes(self, node: Node, table: Mapping[str, Node], field: str, key: str) -> int | None:
-        at = inside(field, key)
-        if key not in table:
-            self._leaves.add(node, at, "is required")
-            return None
-        text = self._leaves.text(table[key], at)
-        if text is None:
-            return None
-        found = _TIME.fullmatch(text)
-        minutes = int(found[1]) * 60 + int(found[2]) if found else _MIDNIGHT + 1
-        if minutes > _MIDNIGHT:
-            self._leaves.add(table[key], at, 'must be a time from "00:00" to "24:00"')
-            return None
-        return minutes
-
-    def _days(self, node: Node, field: str) -> list[int]:
-        names = self._leaves.names(node, field) or []
-        known = self._leaves.all_of(names, frozenset(DAYS))
-        return [DAYS.index(name.text) for name in names] if known else []
-
-    def _zone(self, node: Node, field: str) -> str:
-        name = self._leaves.text(node, field)
-        if name is None or name in self._world.timezones:
-            return name or ""
-        named = Named(name, field, node.place)
-        self._leaves.unknown(named, self._world.timezones, "a time zone")
-        return ""
+    def words(self) -> str:
+        """Return what it is a mapping of."""
+        return "mapping to values"
 
 
 def _one_or_all(conditions: tuple[Condition, ...]) -> Condition:
     return conditions[0] if len(conditions) == 1 else All(conditions)
 
 
-def _texts(node: Node) -> Node:
-    """Numbers and truths as the texts that they are in a token's claims."""
-    match node:
-        case Scalar(value=bool() as truth):
-            return Scalar("true" if truth else "false", node.place)
-        case Scalar(value=int() | float() as number):
-            return Scalar(number_text(number) or shown(repr(number)), node.place)
-        case Listing():
-            return Listing(tuple(_texts(item) for item in node.items), node.place)
-        case Table():
-            entries = {
-                key: entry._replace(node=_texts(entry.node)) for key, entry in node.entries.items()
-            }
-            return Table(entries, node.place)
-        case _:
-            return node
+def _plain(text: str) -> str:
+    """Return a text without its links, as a schema may have it."""
+    return re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
+
+
+def _signal(text: str) -> str:
+    if not _SIGNAL.fullmatch(text):
+        raise ValueError("must be 1 to 64 small letters, digits, dots, dashes or underscores")
+    return text
+
+
+def _asn(text: str) -> str:
+    return str(spellings.asn(text))
+
+
+def _minutes(text: str) -> int:
+    found = _TIME.fullmatch(text)
+    minutes = int(found[1]) * 60 + int(found[2]) if found else _MIDNIGHT + 1
+    if minutes > _MIDNIGHT:
+        raise ValueError('must be a time from "00:00" to "24:00"')
+    return minutes
+
+
+def _window(given: Given) -> Iterable[tuple[str, str]]:
+    start, end = given.values.get("start"), given.values.get("end")
+    if start is not None and end is not None and start in (end, _MIDNIGHT):
+        yield "", "must start before 24:00, and end at another time than it starts"
+
+
+def _time_of_day(
+    start: int, end: int, days: tuple[str, ...] = DAYS, timezone: str = "UTC"
+) -> Condition:
+    return TimeOfDay(start, end, frozenset(map(DAYS.index, days)), timezone)
+
+
+def _locations(
+    include: frozenset[str] | None = None,
+    exclude: frozenset[str] = frozenset(),
+    strict: bool = False,  # noqa: FBT001, FBT002 - a key of the mapping
+) -> Condition:
+    return Locations(Selection(include, exclude), strict)
+
+
+def _at_least(
+    rule: Rule[float] | Rule[RiskLevel], build: Callable[..., Condition], **beside: Key
+) -> Rule[Condition]:
+    """Return the rule for `{at_least: X}`, or X alone."""
+    return Short(Record({"at_least": Key(rule, required=REQUIRED), **beside}, build), "at_least")
+
+
+def _has_changed(found: tuple[Circumstance, ...]) -> Condition:
+    return Changed(tuple(dict.fromkeys(found)))
+
+
+_NESTED: Rule[Condition] = Reference("condition", lambda: CONDITION)
+_PARTS: Items[Condition] = Items(_NESTED, "a list of conditions")
+CONDITION: Rule[Condition] = ByShape(Conjunction(), listing=Built(_PARTS, _one_or_all))
+"""Conditions as they stand in a policy."""
+
+_COUNTRY = Spelled(
+    spellings.country, {"type": "string", "pattern": "^([A-Za-z]{2}|all)$"}, "country codes"
+)
+_ASN = Spelled(
+    _asn,
+    {
+        "anyOf": [
+            {"type": "integer", "minimum": 0, "maximum": 2**32 - 1},
+            {"type": "string", "pattern": "^(([Aa][Ss])?[0-9]{1,10}|all)$"},
+        ]
+    },
+    "AS numbers",
+)
+_SIGNALS = Several(
+    Spelled(_signal, {"type": "string", "pattern": "^[a-z0-9._-]{1,64}$"}, "names of signals")
+)
+_CLOCK = Spelled(
+    _minutes,
+    {"type": "string", "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$"},
+    "time, in quotes",
+)
+
+CONDITIONS: tuple[Row, ...] = (
+    Row(
+        tag(All),
+        Built(_PARTS, All),
+        "all of these conditions hold",
+        "[{score: 20}, {user_risk: medium}]",
+    ),
+    Row(
+        tag(AnyOf),
+        Built(_PARTS, AnyOf),
+        "any of these conditions holds",
+        "[{score: 20}, {user_risk: medium}]",
+    ),
+    Row(tag(Not), Built(_NESTED, Not), "this condition does not", "{networks: [office]}"),
+    Row(
+        tag(Changed),
+        Built(Several(Choice(Circumstance)), _has_changed),
+        "any of these differs from the session's baseline and has not been proven since",
+        "[country, device]",
+    ),
+    Row(
+        tag(Locations),
+        selection_with(
+            Name("location"),
+            _locations,
+            {"strict": Key(Boolean(), "by the call's own address", default="`false`")},
+        ),
+        "the address lies in one of these named locations; `all-trusted`: in any trusted one;"
+        " with `strict: true` the very call's address does",
+        "{exclude: [headquarters]}",
+    ),
+    Row(
+        tag(Networks),
+        Built(selection(Name("network")), Networks),
+        "the session is in one of these network segments",
+        "[office]",
+    ),
+    Row(
+        tag(Countries),
+        Built(selection(_COUNTRY), Countries),
+        "the address is in one of these countries (ISO 3166-1 alpha-2)",
+        "{include: all, exclude: [DE, NO]}",
+    ),
+    Row(
+        tag(Asns),
+        AsTexts(Built(selection(_ASN), Asns)),
+        "the address belongs to one of these autonomous systems, `64496` or `AS64496`",
+        "[64496, AS64497]",
+    ),
+    Row(
+        tag(Anonymizer),
+        ByShape(
+            Built(Boolean(), Anonymizer),
+            Record(
+                {"kinds": Key(Several(Word(ANONYMIZERS)), required=REQUIRED)},
+                lambda kinds: Anonymizer(present=True, kinds=frozenset(kinds)),
+            ),
+        ),
+        "the address is (`true`) or is not (`false`) an anonymizer; of these kinds:"
+        f" {either(ANONYMIZERS)}",
+        "{kinds: [tor, public-proxy]}",
+    ),
+    Row(
+        tag(TravelSpeed),
+        _at_least(Number(1, FASTEST), TravelSpeed),
+        "the session got where it is at this speed or faster, in km/h",
+        "{at_least: 900}",
+    ),
+    Row(
+        tag(Device),
+        Record(
+            {
+                "compliant": Key(Boolean(), "reported to be compliant, or not"),
+                "known": Key(Boolean(), "a device is known, or none is"),
+            },
+            Device,
+            needs=("compliant", "known"),
+            lacking="must have `compliant` or `known`",
+            strictly=True,
+        ),
+        "the device is known to be `compliant` or not; a device is `known` or not",
+        "{known: true, compliant: false}",
+    ),
+    Row(
+        tag(UserRisk),
+        _at_least(Choice(RiskLevel), UserRisk),
+        "the user's reported risk is at least that",
+        "medium",
+    ),
+    Row(
+        tag(SessionRisk),
+        _at_least(
+            Choice(RiskLevel),
+            SessionRisk,
+            reported=Key(Boolean(), "only what was reported counts", default="`false`"),
+        ),
+        "the session's risk, reported or by its score, is at least that; with `reported: true` only"
+        " what was reported of the session counts, and what was not reported is below `low`",
+        "{at_least: medium}",
+    ),
+    Row(
+        tag(Score),
+        _at_least(Number(0, 100), Score),
+        "the risk score, 0 to 100, is at least that",
+        "20",
+    ),
+    Row(
+        tag(Signals),
+        Short(
+            Record(
+                {
+                    "include": Key(Built(_SIGNALS, frozenset), required=REQUIRED),
+                    "at_least": Key(Number(0, 100), "so much it still weighs", default="1"),
+                },
+                Signals,
+            ),
+            "include",
+        ),
+        "one of these named signals still weighs at least 1, or `at_least`; the daemon itself"
+        " raises `credential-change` and"
+        " [`token-binding-change`](../tokens.md#tokens-bound-to-their-client-dpop-mutual-tls)",
+        "{include: [impossible-mailbox-rule], at_least: 10}",
+    ),
+    Row(
+        tag(Claims),
+        Required(),
+        "each of these claims, by name or path (`realm_access.roles`), has, or as a list contains,"
+        " one of these values; where nobody has told it, that does not hold (and below a `not` it"
+        " does)",
+        "{department: [finance, legal], external: true}",
+    ),
+    Row(USE, Use("conditions", lambda: CONDITION), "the definition of this name does", "away"),
+    Row(
+        tag(TimeOfDay),
+        Record(
+            {
+                "start": Key(_CLOCK, required=REQUIRED),
+                "end": Key(_CLOCK, required=REQUIRED),
+                "days": Key(Several(Word(DAYS)), "those on which it starts", default="all"),
+                "timezone": Key(Name("timezone"), "an IANA name", default="`UTC`"),
+            },
+            _time_of_day,
+            check=_window,
+        ),
+        "the local time is from `start` up to `end`, on one of `days` (`mon` to `sun`, those on"
+        " which the window starts), in `timezone` (UTC)",
+        '{start: "22:00", end: "06:00", days: [mon, tue, wed, thu, fri], timezone: Europe/Berlin}',
+    ),
+)
+"""All kinds of condition, in the order of the reference page."""
+
+BY_KEY: Mapping[str, Row] = {row.key: row for row in CONDITIONS}

@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from typing import TypeAlias
 
 from sidecar.domain.policy.policy import BLOCK, COMPLIANT_DEVICE, Grant
-from sidecar.wire.policies.definitions import USE, Definitions
+from sidecar.wire.grammar.definitions import USE, Definitions
 from sidecar.wire.yaml.nodes import Leaves, Named, inside
+from sidecar.wire.yaml.structs import MISSING, Missing
 from sidecar.wire.yaml.tree import Listing, Node, Scalar, Table
 
 MAX_ALTERNATIVES = 64
@@ -33,7 +34,7 @@ class Grants:
     def read(self, node: Node, field: str) -> Grant | None:
         """The grant, None where it cannot be read."""
         found = self._alternatives(node, field)
-        if found is None:
+        if isinstance(found, Missing):
             return None
         if found == {frozenset({BLOCK})}:
             return Grant(block=True)
@@ -47,25 +48,25 @@ class Grants:
         """Read the grants that are defined, used or not."""
         self._definitions.check("grants", self._alternatives)
 
-    def _alternatives(self, node: Node, field: str) -> Alternatives | None:
+    def _alternatives(self, node: Node, field: str) -> Alternatives | Missing:
         if isinstance(node, Listing):
             return self._joined(node, field, every=True)
         if isinstance(node, Table):
             return self._mapping(node, field)
         if not isinstance(node, Scalar) or not isinstance(node.value, str):
             self._leaves.text(node, field)
-            return None
+            return MISSING
         name = Named(node.value, field, node.place)
         if not self._leaves.all_of([name], self._controls, "a control"):
-            return None
+            return MISSING
         return frozenset({frozenset({name.text})})
 
-    def _mapping(self, node: Table, field: str) -> Alternatives | None:
+    def _mapping(self, node: Table, field: str) -> Alternatives | Missing:
         table = self._leaves.table(node, field, _KEYS)
         if not table:
             if table is not None and not node.entries:
                 self._leaves.add(node, field, "must name a control")
-            return None
+            return MISSING
         if table.keys() == {USE}:
             at = inside(field, USE)
             return self._definitions.use("grants", table[USE], at, self._alternatives)
@@ -75,7 +76,7 @@ class Grants:
         if len(table) > 1 or "operator" in table:
             message = "must have `controls` with an `operator`, or one of `all`, `any` and `use`"
             self._leaves.add(node, field, message)
-            return None
+            return MISSING
         ((key, below),) = table.items()
         return self._joined(below, inside(field, key), every=key == "all")
 
@@ -87,23 +88,23 @@ class Grants:
             self._leaves.unknown(Named(name, field, node.place), _OPERATORS)
         return name is None or name.upper() != "OR"
 
-    def _joined(self, node: Node, field: str, *, every: bool) -> Alternatives | None:
+    def _joined(self, node: Node, field: str, *, every: bool) -> Alternatives | Missing:
         if not isinstance(node, Listing):
             return self._alternatives(node, field)
         if not node.items:
             self._leaves.add(node, field, "must not be empty")
-            return None
+            return MISSING
         read = [self._alternatives(item, f"{field}[{at}]") for at, item in enumerate(node.items)]
-        parts = [part for part in read if part is not None]
+        parts = [part for part in read if not isinstance(part, Missing)]
         if len(parts) < len(read):
-            return None
+            return MISSING
         found = parts[0]
         for part in parts[1:]:
             found = _least({a | b for a in found for b in part} if every else found | part)
             if len(found) > MAX_ALTERNATIVES:
                 message = f"comes to more than {MAX_ALTERNATIVES} alternatives"
                 self._leaves.add(node, field, message)
-                return None
+                return MISSING
         return found
 
 

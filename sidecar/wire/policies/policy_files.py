@@ -11,6 +11,7 @@ from sidecar.domain.policy.policy import (
     NOBODY,
     ROUTINE,
     Assignment,
+    Condition,
     Grant,
     Policy,
     Principals,
@@ -19,23 +20,23 @@ from sidecar.domain.policy.policy import (
     State,
 )
 from sidecar.domain.session.standing import OF_THE_DAEMON
-from sidecar.wire.names import InvalidName, composed, name_of
-from sidecar.wire.policies.conditions import Conditions, World
-from sidecar.wire.policies.context_policies import context_policies, policy_ids
-from sidecar.wire.policies.definitions import USE, Definitions
-from sidecar.wire.policies.grants import Grants
-from sidecar.wire.policies.session_controls import read_session, seconds
-from sidecar.wire.settings.settings import ALL_TRUSTED, CONTEXT, Settings
-from sidecar.wire.yaml.nodes import Leaves, Named, inside
-from sidecar.wire.yaml.selections import (
+from sidecar.wire.grammar.definitions import USE
+from sidecar.wire.grammar.rules import Lookup, Name, Reading
+from sidecar.wire.grammar.selections import (
     EVERYTHING,
-    KEYS,
-    Selections,
     is_empty_list,
     means_all,
     refuse_all,
+    selection,
 )
-from sidecar.wire.yaml.structs import refuse
+from sidecar.wire.names import InvalidName, composed, name_of
+from sidecar.wire.policies.conditions import CONDITION
+from sidecar.wire.policies.context_policies import context_policies, policy_ids
+from sidecar.wire.policies.grants import Grants
+from sidecar.wire.policies.session_controls import read_session, seconds
+from sidecar.wire.settings.settings import ALL_TRUSTED, CONTEXT, Settings
+from sidecar.wire.yaml.nodes import Named, inside
+from sidecar.wire.yaml.structs import MISSING, Missing, refuse
 from sidecar.wire.yaml.timezones import timezones
 from sidecar.wire.yaml.tree import Listing, Node, Place, Problems, Scalar, Table, read_tree, shown
 
@@ -81,26 +82,28 @@ def read_policies(texts: Sequence[tuple[str, str]], settings: Settings) -> tuple
 class _Reader:
     def __init__(self, problems: Problems, settings: Settings) -> None:
         self._problems = problems
-        self._leaves = Leaves(problems)
         self._contexts = frozenset(settings.contexts)
         self._aliases = settings.aliases
         self._namespaces = settings.tokens.namespaces
         self._apps = _apps(settings)
         self._made = policy_ids(settings.contexts)
-        self._selections = Selections(self._leaves)
+        locations = frozenset({ALL_TRUSTED, *(one.name for one in settings.locations)})
+        networks = frozenset(one.name for one in settings.networks)
+        self._leaves = Reading(
+            problems,
+            {
+                "location": self._known(locations, "in `locations`"),
+                "network": self._known(networks, "in `networks`") if networks else _any,
+                "timezone": self._known(timezones(), "a time zone"),
+                "contexts": self._context,
+                "issuers": self._issuer,
+                "apps": self._app,
+            },
+        )
         assurance = settings.assurance
         levels = (level.name for level in assurance.levels)
-        self._definitions = Definitions(self._leaves)
+        self._definitions = self._leaves.definitions
         self._grants = Grants(self._leaves, (*levels, *assurance.strengths), self._definitions)
-        self._conditions = Conditions(
-            self._leaves,
-            World(
-                frozenset({ALL_TRUSTED, *(location.name for location in settings.locations)}),
-                frozenset(network.name for network in settings.networks),
-                timezones(),
-            ),
-            self._definitions,
-        )
         self._ids: dict[str, Place] = {}
 
     def file(self, file: str, text: str) -> Mapping[str, Node] | None:
@@ -121,7 +124,7 @@ class _Reader:
 
     def check_definitions(self) -> None:
         """Read all definitions, used or not."""
-        self._definitions.check("conditions", self._conditions.read)
+        self._definitions.check("conditions", self._condition)
         self._grants.check()
         self._definitions.check("users", self._assignment)
 
@@ -145,7 +148,8 @@ class _Reader:
         grant = self._grant(node, table, field)
         conditions = None
         if "conditions" in table:
-            conditions = self._conditions.read(table["conditions"], inside(field, "conditions"))
+            found = self._condition(table["conditions"], inside(field, "conditions"))
+            conditions = None if isinstance(found, Missing) else found
         return Policy(
             id=name,
             grant=grant,
@@ -161,6 +165,15 @@ class _Reader:
             grace=self._grace(table, field, grant),
             min_interval=self._interval(table, field),
         )
+
+    def _condition(self, node: Node, field: str) -> Condition | Missing:
+        return CONDITION.read(node, field, self._leaves)
+
+    def _known(self, names: frozenset[str], where: str) -> Lookup:
+        def known(name: Named) -> str | Missing:
+            return name.text if self._leaves.all_of([name], names, where) else MISSING
+
+        return known
 
     def _id(self, node: Node, table: Mapping[str, Node], field: str) -> str:
         field = inside(field, "id")
@@ -232,35 +245,37 @@ class _Reader:
     def _selection(self, table: Mapping[str, Node], field: str, key: str) -> Selection:
         if key not in table:
             return Selection()
-        kinds = {"contexts": self._context, "issuers": self._issuer, "apps": self._app}
-        known = kinds[key]
-        return self._selections.read(table[key], inside(field, key), known) or Selection()
+        found = selection(Name(key)).read(table[key], inside(field, key), self._leaves)
+        return Selection() if isinstance(found, Missing) else found
 
-    def _context(self, name: Named) -> str | None:
+    def _context(self, name: Named) -> str | Missing:
         if name.text == ROUTINE:
             return name.text
         if self._contexts:
             if name.text in self._aliases:
                 return self._aliases[name.text]
             known = self._contexts | {ROUTINE, *self._aliases}
-            return name.text if self._leaves.all_of([name], known, "in `contexts`") else None
+            return name.text if self._leaves.all_of([name], known, "in `contexts`") else MISSING
         if not CONTEXT.fullmatch(name.text):
             message = f"{shown(name.text)!r} is no context; contexts are c1 to c99 and routine"
             self._problems.add(name.place, name.field, message)
         return name.text
 
-    def _issuer(self, name: Named) -> str | None:
+    def _issuer(self, name: Named) -> str | Missing:
         """An issuer's namespace: its names are known by that."""
         namespace = self._namespaces.named(name.text)
         if namespace is None:
             known = frozenset(self._namespaces.words)
             self._leaves.all_of([name], known, "in `tokens.issuers`")
+            return MISSING
         return namespace
 
     def _users(self, table: Mapping[str, Node], field: str) -> Assignment:
         if "users" not in table:
             return Assignment()
-        users = self._assignment(table["users"], inside(field, "users")) or Assignment()
+        users = self._assignment(table["users"], inside(field, "users"))
+        if isinstance(users, Missing):
+            return Assignment()
         if users.exclude != NOBODY and "issuers" not in table and self._namespaces.sole() is None:
             message = (
                 "would leave out users of these names at every issuer: say `issuers` beside, as"
@@ -269,13 +284,13 @@ class _Reader:
             self._leaves.add(table["users"], inside(field, "users.exclude"), message)
         return users
 
-    def _assignment(self, node: Node, field: str) -> Assignment | None:
+    def _assignment(self, node: Node, field: str) -> Assignment | Missing:
         if isinstance(node, Table) and node.entries.keys() == {USE}:
             used = node.entries[USE].node
             return self._definitions.use("users", used, inside(field, USE), self._assignment)
         if not isinstance(node, Table):
             return Assignment(self._included(node, field))
-        sides = self._leaves.table(node, field, KEYS)
+        sides = self._leaves.table(node, field, ("include", "exclude"))
         if not sides:
             if sides is not None and not node.entries:
                 self._leaves.add(node, field, "must have `include` or `exclude`")
@@ -333,6 +348,11 @@ class _Reader:
             where = "an audience of an issuer; else give `app.id`"
             self._leaves.unknown(Named(app, name.field, name.place), self._apps, where)
         return app
+
+
+def _any(name: Named) -> str:
+    """Return the name: agents report networks that nobody has configured."""
+    return name.text
 
 
 def _apps(settings: Settings) -> frozenset[str] | None:

@@ -2,19 +2,17 @@
 
 from typing import Any, TypeAlias
 
-from sidecar.domain.policy.policy import Circumstance, RiskLevel, State
-from sidecar.wire.policies.conditions import ANONYMIZERS, DAYS, FASTEST, STRICT
-from sidecar.wire.policies.definitions import USE
+from sidecar.domain.policy.policy import State
+from sidecar.wire.grammar.definitions import USE
+from sidecar.wire.policies.conditions import CONDITION
 from sidecar.wire.policies.session_controls import EVERY_TIME
 from sidecar.wire.yaml.scalars import DURATION_PATTERN, LONGEST
 
 Schema: TypeAlias = dict[str, Any]
 
 _TEXT: Schema = {"type": "string", "minLength": 1, "maxLength": 1024}
-_SCALAR: Schema = {"anyOf": [_TEXT, {"type": ["number", "boolean"]}]}
 _NOT_EMPTY = {"minItems": 1}
 _ID = "^[a-z0-9][a-z0-9._-]{0,63}$"
-_LEVELS = [level.value for level in RiskLevel]
 
 
 def policy_schema() -> Schema:
@@ -35,7 +33,7 @@ def policy_schema() -> Schema:
             "principals": _principals(),
             "users": _users(),
             "grant": _grant(),
-            "condition": _condition(),
+            "condition": CONDITION.schema(),
             "duration": _duration(1),
             "duration_or_zero": _duration(0),
         },
@@ -151,77 +149,3 @@ def _grant() -> Schema:
             _object({USE: _TEXT}, [USE]),
         ],
     }
-
-
-def _condition() -> Schema:
-    nested = {"$ref": "#/$defs/condition"}
-    several = {"type": "array", "items": nested, **_NOT_EMPTY}
-    parts = {"all": several, "any": several, "not": nested, USE: _TEXT}
-    kinds = _object({**parts, **_kinds()}, minProperties=1)
-    return {
-        "description": "several keys, and a list, mean that all of it holds",
-        "anyOf": [kinds, several],
-    }
-
-
-def _kinds() -> Schema:
-    risk = _at_least({"enum": _LEVELS})
-    asn = {
-        "anyOf": [
-            {"type": "integer", "minimum": 0, "maximum": 2**32 - 1},
-            {"type": "string", "pattern": "^(([Aa][Ss])?[0-9]{1,10}|all)$"},
-        ]
-    }
-    signal = {"type": "string", "pattern": "^[a-z0-9._-]{1,64}$"}
-    points = {"type": "number", "minimum": 0, "maximum": 100}
-    kinds = _one_or_many({"enum": sorted(ANONYMIZERS)})
-    time = {"type": "string", "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$"}
-    return {
-        "changed": _one_or_many({"enum": [each.value for each in Circumstance]}),
-        "locations": _locations(),
-        "networks": {"$ref": "#/$defs/selection"},
-        "countries": _selection({"type": "string", "pattern": "^([A-Za-z]{2}|all)$"}),
-        "asns": _selection(asn),
-        "anonymizer": {"anyOf": [{"type": "boolean"}, _object({"kinds": kinds}, ["kinds"])]},
-        "travel_speed": _at_least({"type": "number", "minimum": 1, "maximum": FASTEST}),
-        "device": _object(
-            {"compliant": {"type": "boolean"}, "known": {"type": "boolean"}}, minProperties=1
-        ),
-        "user_risk": risk,
-        "session_risk": _at_least({"enum": _LEVELS}, reported={"type": "boolean"}),
-        "score": _at_least(points),
-        "signals": {
-            "anyOf": [
-                *_one_or_many(signal)["anyOf"],
-                _object({"include": _one_or_many(signal), "at_least": points}, ["include"]),
-            ]
-        },
-        "claims": {
-            "type": "object",
-            "additionalProperties": _one_or_many(_SCALAR),
-            "minProperties": 1,
-        },
-        "time_of_day": _object(
-            {
-                "start": time,
-                "end": time,
-                "days": _one_or_many({"enum": list(DAYS)}),
-                "timezone": _TEXT,
-            },
-            ["start", "end"],
-        ),
-    }
-
-
-def _locations() -> Schema:
-    """A selection, and whether it is of the call's own address."""
-    found = _selection(_TEXT)
-    *short, sides = found["anyOf"]
-    strict = {"description": "by the call's own address", "type": "boolean"}
-    either = [{"required": ["include"]}, {"required": ["exclude"]}]
-    sides = {**sides, "properties": {**sides["properties"], STRICT: strict}, "anyOf": either}
-    return {"anyOf": [*short, sides]}
-
-
-def _at_least(value: Schema, **beside: Schema) -> Schema:
-    return {"anyOf": [value, _object({"at_least": value, **beside}, ["at_least"])]}

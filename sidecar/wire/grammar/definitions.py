@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from sidecar.wire.yaml.nodes import Leaves, Named, inside
-from sidecar.wire.yaml.structs import refuse
+from sidecar.wire.yaml.structs import MISSING, Missing, refuse
 from sidecar.wire.yaml.tree import Entry, Node, Table, shown
 
 T = TypeVar("T")
@@ -41,32 +41,32 @@ class Definitions:
                     message = f"is defined already, in {first}"
                     self._leaves.problems.add(entry.place, inside(at, name), message)
 
-    def check(self, kind: str, read: Callable[[Node, str], object | None]) -> None:
+    def check(self, kind: str, read: Callable[[Node, str], object]) -> None:
         """Read all definitions of a kind, used or not."""
         for name in self._entries[kind]:
             self._value(kind, name, read)
 
     def use(
-        self, kind: str, node: Node, field: str, read: Callable[[Node, str], T | None]
-    ) -> T | None:
-        """What the definition that `node` names is; None where there is a problem with it."""
+        self, kind: str, node: Node, field: str, read: Callable[[Node, str], T | Missing]
+    ) -> T | Missing:
+        """Return what the definition that `node` names means; MISSING if there is a problem."""
         text = self._leaves.text(node, field)
         if text is None:
-            return None
+            return MISSING
         if text not in self._entries[kind]:
             named = Named(text, field, node.place)
             self._leaves.unknown(named, self._entries[kind], f"in `definitions.{kind}`")
-            return None
+            return MISSING
         if (kind, text) in self._open:
             loop = [name for _, name in self._open[self._open.index((kind, text)) :]]
             way = " uses ".join(shown(name) for name in (*loop, text))
             self._leaves.add(node, field, f"uses itself: {way}")
-            return None
-        value: T | None = self._value(kind, text, read)
+            return MISSING
+        value: T | Missing = self._value(kind, text, read)
         self._counts[-1] += 1 + self._uses[kind, text]
         return value
 
-    def _value(self, kind: str, name: str, read: Callable[[Node, str], T | None]) -> T | None:
+    def _value(self, kind: str, name: str, read: Callable[[Node, str], T | Missing]) -> T | Missing:
         key = (kind, name)
         if key not in self._read:
             field, entry = self._entries[kind][name]
@@ -78,7 +78,7 @@ class Definitions:
             if uses > MOST_USES:
                 message = f"comes to more than {MOST_USES} uses of others"
                 self._leaves.add(entry.node, field, message)
-                value, uses = None, 0
+                value, uses = MISSING, 0
             self._read[key], self._uses[key] = value, uses
-        found: T | None = self._read[key]
+        found: T | Missing = self._read[key]
         return found

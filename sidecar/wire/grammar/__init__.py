@@ -1,0 +1,1 @@
+"""Describes what files may hold, once: rules that read it, give its JSON Schema and its words."""

@@ -1,0 +1,345 @@
+"""Describes what may stand at a place of a file: one rule reads it, and gives schema and words.
+
+A grammar is built of rules, as in `wire.policies.conditions`. From the same rule come the value
+that the daemon works with (`read`), the JSON Schema that editors check by (`schema`) and the
+"written as" of a reference page (`words`), so that the three cannot differ. `read` keeps every
+problem with its file, line and field in the `Reading`, and goes on: all are shown at once.
+
+A schema is the shape alone. Whether a name is configured only `read` knows, by `Reading.lookups`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+
+import msgspec
+
+from sidecar.wire.grammar.definitions import Definitions
+from sidecar.wire.tokens.claim_values import number_text
+from sidecar.wire.yaml.nodes import MAX_TEXT, Leaves, Named
+from sidecar.wire.yaml.structs import MISSING, Missing
+from sidecar.wire.yaml.tree import Listing, Node, Problems, Scalar, Table, shown
+
+T = TypeVar("T")
+U = TypeVar("U")
+T_co = TypeVar("T_co", covariant=True)
+E = TypeVar("E", bound=StrEnum)
+
+Schema: TypeAlias = dict[str, Any]
+Lookup: TypeAlias = Callable[[Named], str | Missing]
+"""Returns the name that is meant; if it is not known, adds a problem and returns MISSING."""
+
+TEXT: Schema = {"type": "string", "minLength": 1, "maxLength": MAX_TEXT}
+NO_LOOKUPS: Mapping[str, Lookup] = MappingProxyType({})
+
+
+class Reading(Leaves):
+    """Reads one set of files by rules: keeps problems, and knows the names that may be used.
+
+    `lookups` are by what `Name.of` calls them; a name of a kind without one may be any.
+    """
+
+    def __init__(self, problems: Problems, lookups: Mapping[str, Lookup] = NO_LOOKUPS) -> None:
+        super().__init__(problems)
+        self.lookups = lookups
+        self.definitions = Definitions(self)
+
+
+class Rule(Protocol[T_co]):
+    """Describes one place of a grammar."""
+
+    def read(self, node: Node, field: str, reading: Reading) -> T_co | Missing:
+        """Return the value of a node; if it is not as it must be, add problems."""
+
+    def schema(self) -> Schema:
+        """Return the JSON Schema of what `read` accepts, as far as a schema can say it."""
+
+    def words(self) -> str:
+        """Return in a few words how it is written."""
+
+
+class Boolean(msgspec.Struct, frozen=True):
+    """Accepts true or false."""
+
+    def read(self, node: Node, field: str, reading: Reading) -> bool | Missing:
+        """Return the value."""
+        found = reading.boolean(node, field)
+        return MISSING if found is None else found
+
+    def schema(self) -> Schema:
+        """Return the type."""
+        return {"type": "boolean"}
+
+    def words(self) -> str:
+        """Return both values."""
+        return "`true` or `false`"
+
+
+class Number(msgspec.Struct, frozen=True):
+    """Accepts a number within bounds."""
+
+    least: float
+    most: float
+
+    def read(self, node: Node, field: str, reading: Reading) -> float | Missing:
+        """Return the number."""
+        found = reading.number(node, field, self.least, self.most)
+        return MISSING if found is None else found
+
+    def schema(self) -> Schema:
+        """Return the bounds."""
+        return {"type": "number", "minimum": self.least, "maximum": self.most}
+
+    def words(self) -> str:
+        """Return the bounds."""
+        return f"number from {self.least:.15g} to {self.most:.15g}"
+
+
+class TextRule(msgspec.Struct, Generic[T], frozen=True):
+    """Accepts a text; a rule for one can stand in lists of texts, too."""
+
+    def read(self, node: Node, field: str, reading: Reading) -> T | Missing:
+        """Return what the text means."""
+        text = reading.text(node, field)
+        return MISSING if text is None else self.of(Named(text, field, node.place), reading)
+
+    def of(self, name: Named, reading: Reading) -> T | Missing:
+        """Return what a text that was read means."""
+        raise NotImplementedError
+
+    def schema(self) -> Schema:
+        """Return the schema of the text."""
+        raise NotImplementedError
+
+    def words(self) -> str:
+        """Return what text it is."""
+        raise NotImplementedError
+
+
+class Text(TextRule[str], frozen=True):
+    """Accepts any text that is not empty."""
+
+    def of(self, name: Named, reading: Reading) -> str:  # noqa: ARG002 - any text is right
+        """Return the text."""
+        return name.text
+
+    def schema(self) -> Schema:
+        """Return the bounds of all texts."""
+        return dict(TEXT)
+
+    def words(self) -> str:
+        """Return the type."""
+        return "text"
+
+
+class Name(TextRule[str], frozen=True):
+    """Accepts the name of something that may have to be configured."""
+
+    kind: str
+
+    def of(self, name: Named, reading: Reading) -> str | Missing:
+        """Return the name that is meant."""
+        lookup = reading.lookups.get(self.kind)
+        return name.text if lookup is None else lookup(name)
+
+    def schema(self) -> Schema:
+        """Return the bounds of all texts: a schema knows no configuration."""
+        return dict(TEXT)
+
+    def words(self) -> str:
+        """Return what has the name, as one says it of several."""
+        return f"{self.kind}s"
+
+
+class Choice(TextRule[E], Generic[E], frozen=True):
+    """Accepts the values of an enumeration."""
+
+    of_type: type[E]
+
+    def of(self, name: Named, reading: Reading) -> E | Missing:
+        """Return the member."""
+        found = reading.member(name, self.of_type)
+        return MISSING if found is None else found
+
+    def schema(self) -> Schema:
+        """Return the values."""
+        return {"enum": [member.value for member in self.of_type]}
+
+    def words(self) -> str:
+        """Return the values."""
+        return either(member.value for member in self.of_type)
+
+
+class Word(TextRule[str], frozen=True):
+    """Accepts one of a few texts."""
+
+    known: tuple[str, ...]
+
+    def of(self, name: Named, reading: Reading) -> str | Missing:
+        """Return the text."""
+        return name.text if reading.all_of([name], frozenset(self.known)) else MISSING
+
+    def schema(self) -> Schema:
+        """Return the texts."""
+        return {"enum": list(self.known)}
+
+    def words(self) -> str:
+        """Return the texts."""
+        return either(self.known)
+
+
+class Spelled(TextRule[T], Generic[T], frozen=True):
+    """Accepts a text that `means` understands: it raises ValueError with what is wrong."""
+
+    means: Callable[[str], T]
+    shape: Schema
+    called: str
+
+    def of(self, name: Named, reading: Reading) -> T | Missing:
+        """Return what the text means."""
+        try:
+            return self.means(name.text)
+        except ValueError as error:
+            reading.problems.add(name.place, name.field, str(error))
+            return MISSING
+
+    def schema(self) -> Schema:
+        """Return the shape."""
+        return dict(self.shape)
+
+    def words(self) -> str:
+        """Return what the text is."""
+        return self.called
+
+
+class Several(msgspec.Struct, Generic[T], frozen=True):
+    """Accepts one text or a list of them, which must not be empty."""
+
+    item: TextRule[T]
+
+    def read(self, node: Node, field: str, reading: Reading) -> tuple[T, ...] | Missing:
+        """Return what the texts mean, without those that have problems; at least one."""
+        names = reading.names(node, field) or ()
+        read = [self.item.of(name, reading) for name in names]
+        found = tuple(one for one in read if not isinstance(one, Missing))
+        return found or MISSING
+
+    def schema(self) -> Schema:
+        """Return the schema of one, and of a list."""
+        return one_or_many(self.item.schema())
+
+    def words(self) -> str:
+        """Return the name of the items."""
+        return f"list of {self.item.words()}"
+
+
+class AsTexts(msgspec.Struct, Generic[T], frozen=True):
+    """Accepts numbers and truths, too, where the rule accepts texts, as a token's claims have them.
+
+    The schema of the rule's items says itself which of them make sense.
+    """
+
+    rule: Rule[T]
+
+    def read(self, node: Node, field: str, reading: Reading) -> T | Missing:
+        """Return what the rule reads."""
+        return self.rule.read(_texts(node), field, reading)
+
+    def schema(self) -> Schema:
+        """Return the rule's schema."""
+        return self.rule.schema()
+
+    def words(self) -> str:
+        """Return the rule's words."""
+        return self.rule.words()
+
+
+class Built(msgspec.Struct, Generic[U, T], frozen=True):
+    """Accepts what a rule accepts, and builds something of its value."""
+
+    rule: Rule[U]
+    build: Callable[[U], T]
+
+    def read(self, node: Node, field: str, reading: Reading) -> T | Missing:
+        """Return what is built."""
+        found = self.rule.read(node, field, reading)
+        return MISSING if isinstance(found, Missing) else self.build(found)
+
+    def schema(self) -> Schema:
+        """Return the rule's schema."""
+        return self.rule.schema()
+
+    def words(self) -> str:
+        """Return the rule's words."""
+        return self.rule.words()
+
+
+class Reference(msgspec.Struct, Generic[T], frozen=True):
+    """Accepts what a rule accepts that the schema defines by a name, so that rules may recur."""
+
+    name: str
+    rule: Callable[[], Rule[T]]
+
+    def read(self, node: Node, field: str, reading: Reading) -> T | Missing:
+        """Return what the rule reads."""
+        return self.rule().read(node, field, reading)
+
+    def schema(self) -> Schema:
+        """Return a reference."""
+        return {"$ref": f"#/$defs/{self.name}"}
+
+    def words(self) -> str:
+        """Return the name."""
+        return self.name
+
+
+class Use(msgspec.Struct, Generic[T], frozen=True):
+    """Accepts the name of a definition of `kind`, and means what that does, by `rule`."""
+
+    kind: str
+    rule: Callable[[], Rule[T]]
+
+    def read(self, node: Node, field: str, reading: Reading) -> T | Missing:
+        """Return what the definition means."""
+        rule = self.rule()
+        return reading.definitions.use(
+            self.kind, node, field, lambda below, at: rule.read(below, at, reading)
+        )
+
+    def schema(self) -> Schema:
+        """Return the bounds of all texts."""
+        return dict(TEXT)
+
+    def words(self) -> str:
+        """Return what is named."""
+        return f"name in `definitions.{self.kind}`"
+
+
+def one_or_many(item: Schema) -> Schema:
+    """Return the schema of one thing or a list of such, which is not empty."""
+    return {"anyOf": [item, {"type": "array", "items": item, "minItems": 1}]}
+
+
+def either(texts: Iterable[str]) -> str:
+    """Return texts as a sentence of code: `a`, `b` or `c`."""
+    *first, last = (f"`{text}`" for text in texts)
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def _texts(node: Node) -> Node:
+    """Return a tree whose numbers and truths are the texts that they are in a token's claims."""
+    match node:
+        case Scalar(value=bool() as truth):
+            return Scalar("true" if truth else "false", node.place)
+        case Scalar(value=int() | float() as number):
+            return Scalar(number_text(number) or shown(repr(number)), node.place)
+        case Listing():
+            return Listing(tuple(_texts(item) for item in node.items), node.place)
+        case Table():
+            entries = {
+                key: entry._replace(node=_texts(entry.node)) for key, entry in node.entries.items()
+            }
+            return Table(entries, node.place)
+        case _:
+            return node
