@@ -37,7 +37,7 @@ def serve_lean() -> None:
     from sidecar.wire.settings.settings import Http  # noqa: PLC0415
 
     async def handle(_request: Request) -> Response:
-        return Response(200, b"X-Sidecar-Decision: allow\r\n")
+        return Response(200, (("X-Sidecar-Decision", "allow"),))
 
     trio.run(_announced, LeanServer(handle, Http(bind="127.0.0.1:0"), clock=time.time).run)  # noqa: TID251
 

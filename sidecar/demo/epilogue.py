@@ -68,13 +68,13 @@ class Playground:
 
     async def _step_up(self, request: Request) -> Response:
         if request.method != "POST":
-            return Response(405, b"Allow: POST\r\n", b"POST signs Alice in again\n")
+            return Response(405, (("Allow", "POST"),), b"POST signs Alice in again\n")
         await later_second()
         try:
             self._keep(await self._cast.alice.sign_in(KEY))
         except Astray as error:
-            return Response(502, b"", f"{error}\n".encode())
-        return Response(200, b"", f"Alice used her key; {self.token} is new\n".encode())
+            return Response(502, (), f"{error}\n".encode())
+        return Response(200, (), f"Alice used her key; {self.token} is new\n".encode())
 
     def _keep(self, signed: Signed) -> None:
         self._plot.keep("alice", signed)

@@ -38,7 +38,7 @@ from sidecar.demo.requests import (
     parameters_of,
 )
 from sidecar.demo.signing import ALGORITHM, Signer, SignIn
-from sidecar.wire.http.messages import Request, Response, fields_of
+from sidecar.wire.http.messages import Request, Response
 from sidecar.wire.settings.settings import Http
 
 CODE_LIFE = 60
@@ -143,7 +143,7 @@ class Provider:
             answer |= {"error": error.code, "error_description": error.description}
         query = urlencode({name: value for name, value in answer.items() if value})
         location = ("Location", f"{destination}?{query}")
-        return Response(302, fields_of((location, ("Cache-Control", "no-store"), *fields)))
+        return Response(302, (location, ("Cache-Control", "no-store"), *fields))
 
     def _sign_in(self, before: SignIn | None, asked: Authorization) -> SignIn:
         """The sign-in that the cookie remembers, where it will do; else a new one."""
@@ -228,6 +228,4 @@ def _json(status: int, members: Mapping[str, object]) -> Response:
 
 
 def _body(status: int, body: bytes, kind: str) -> Response:
-    return Response(
-        status, fields_of((("Content-Type", kind), ("Cache-Control", "no-store"))), body
-    )
+    return Response(status, (("Content-Type", kind), ("Cache-Control", "no-store")), body)

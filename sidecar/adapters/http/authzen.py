@@ -51,11 +51,11 @@ from sidecar.wire.http.authzen import (
     failure,
     metadata,
 )
-from sidecar.wire.http.messages import Request, Response, fields_of
+from sidecar.wire.http.messages import Request, Response
 from sidecar.wire.http.problems import Problem, problem
 from sidecar.wire.settings.settings import Http
 
-_FIELDS = fields_of((("Content-Type", "application/json"), ("Cache-Control", "no-store")))
+_FIELDS = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))
 _JSON = re.compile(rb"\s*application/(?:[a-z0-9.+-]+\+)?json\s*(?:;|\Z)", re.IGNORECASE)
 _BEARER = (("WWW-Authenticate", 'Bearer realm="access"'),)
 _OTHER_SUBJECT = "the token is another subject's"
@@ -115,8 +115,8 @@ class AuthzenDoor:
             name = request.headers.get(b"x-request-id")
             if name is None:
                 return response
-            echo = fields_of((("X-Request-ID", name.decode("latin-1")),))
-            return msgspec.structs.replace(response, fields=response.fields + echo)
+            echo = ("X-Request-ID", name.decode("latin-1"))
+            return msgspec.structs.replace(response, fields=(*response.fields, echo))
 
         return handle
 

@@ -6,18 +6,18 @@ Pure; it stands on this floor because `Answer` belongs to the services.
 import re
 
 from sidecar.service.ports.calls import UNKNOWN_CONTEXT, Answer, Overloaded, Verdict
-from sidecar.wire.http.messages import Response, fields_of, printable
+from sidecar.wire.http.messages import Fields, Response
 from sidecar.wire.http.problems import Problem, problem
 
 _PLAIN = re.compile(r"[!-$&-~](?:[ -$&-~]*[!-$&-~])?")
-_NO_STORE = "Cache-Control: no-store\r\n"
-_PENDING = "X-Sidecar-Step-Up: pending\r\n"
+_DECISION = "X-Sidecar-Decision"
+_NO_STORE = ("Cache-Control", "no-store")
+_PENDING = ("X-Sidecar-Step-Up", "pending")
 
 
 def redirected(location: str) -> Response:
     """The response that sends a browser on (RFC 9110, section 15.4.4)."""
-    fields = (("X-Sidecar-Decision", Verdict.STEP_UP.value), ("Location", location))
-    return Response(303, fields_of(fields) + _NO_STORE.encode("ascii"))
+    return Response(303, ((_DECISION, Verdict.STEP_UP.value), ("Location", location), _NO_STORE))
 
 
 def response_of(answer: Answer, elsewhere: str = "") -> Response:
@@ -31,11 +31,11 @@ def response_of(answer: Answer, elsewhere: str = "") -> Response:
         code = {"error": UNKNOWN_CONTEXT, "field": "context"}
         return problem(Problem.UNKNOWN_CONTEXT, answer.message, members=code)
     kind = _kind(answer)
-    fields = [("X-Sidecar-Decision", answer.verdict.value)]
+    fields = [(_DECISION, answer.verdict.value)]
     members: dict[str, object] = {}
     if answer.status == 401 or answer.challenge:
         # RFC 9110, section 15.5.2: a 401 has a challenge.
-        fields.append(("WWW-Authenticate", printable(answer.challenge or "Bearer")))
+        fields.append(("WWW-Authenticate", answer.challenge or "Bearer"))
     if answer.status == 503 or answer.retry_after:
         fields.append(("Retry-After", str(max(1, answer.retry_after))))
     if elsewhere:
@@ -46,7 +46,9 @@ def response_of(answer: Answer, elsewhere: str = "") -> Response:
         members["max_age"] = answer.max_age
     if answer.reasons:
         members["reasons"] = answer.reasons
-    return problem(kind, answer.message, status=answer.status, members=members, fields=fields)
+    return problem(
+        kind, answer.message, status=answer.status, members=members, fields=tuple(fields)
+    )
 
 
 def overloaded(error: Overloaded) -> Response:
@@ -77,15 +79,14 @@ def field_value(text: str) -> str:
     )
 
 
-def _allowed(answer: Answer) -> bytes:
+def _allowed(answer: Answer) -> Fields:
     fields = (
-        "X-Sidecar-Decision: allow\r\n"
-        f"X-Sidecar-Session: {field_value(answer.session)}\r\n"
-        f"X-Sidecar-Subject: {field_value(answer.subject)}\r\n"
-        f"X-Sidecar-Assurance: {field_value(answer.assurance)}\r\n"
-        f"{_PENDING if answer.pending else ''}{_NO_STORE}"
+        (_DECISION, "allow"),
+        ("X-Sidecar-Session", field_value(answer.session)),
+        ("X-Sidecar-Subject", field_value(answer.subject)),
+        ("X-Sidecar-Assurance", field_value(answer.assurance)),
     )
-    return fields.encode("ascii")
+    return (*fields, _PENDING, _NO_STORE) if answer.pending else (*fields, _NO_STORE)
 
 
 def _kind(answer: Answer) -> Problem:

@@ -29,7 +29,7 @@ from sidecar.adapters.http.foreign_calls import ForeignCalls, is_of
 from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.wire.events.events import InvalidSignal
 from sidecar.wire.events.socket_lines import EventRequest, Refusal, event_request, ref_of
-from sidecar.wire.http.messages import Request, Response, fields_of
+from sidecar.wire.http.messages import Request, Response
 from sidecar.wire.http.problems import Problem, problem
 from sidecar.wire.settings.settings import Http, HttpEvents
 from sidecar.wire.tokens.jws import strict_object
@@ -44,8 +44,8 @@ _NDJSON = frozenset(
     f"application/{name}" for name in ("x-ndjson", "ndjson", "jsonl", "x-jsonlines", "json-lines")
 )
 _EVENT_TYPES = _NDJSON | {"application/json"}
-_JSON_FIELDS = fields_of((("Content-Type", "application/json"), ("Cache-Control", "no-store")))
-_LINES_FIELDS = fields_of((("Content-Type", "application/x-ndjson"), ("Cache-Control", "no-store")))
+_JSON_FIELDS = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))
+_LINES_FIELDS = (("Content-Type", "application/x-ndjson"), ("Cache-Control", "no-store"))
 _NOT_HERE = "is shown in the Authorization header here"
 _TOO_LARGE = f"an event has at most {MAX_EVENT_BYTES} bytes"
 _ONE_OBJECT = "must be one JSON object without repeated members"
@@ -163,7 +163,7 @@ class EventDoor:
             )
             result += refusal_reply(Refusal("too_many_refusals", message))
         if again:
-            return Response(503, _LINES_FIELDS + b"Retry-After: 1\r\n", bytes(result))
+            return Response(503, (*_LINES_FIELDS, ("Retry-After", "1")), bytes(result))
         return Response(400 if left else 200, _LINES_FIELDS, bytes(result))
 
     async def _read(

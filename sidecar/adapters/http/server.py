@@ -27,7 +27,7 @@ from sidecar.adapters.listening.seats import Seat
 from sidecar.adapters.listening.socket_files import SocketFile
 from sidecar.adapters.listening.tcp_listeners import tcp_listeners
 from sidecar.wire.checks.reach import binds_of
-from sidecar.wire.http.messages import Request, Response
+from sidecar.wire.http.messages import Request, Response, header_lines
 from sidecar.wire.http.problems import Problem, problem
 from sidecar.wire.settings.settings import Http
 
@@ -136,7 +136,7 @@ class LeanServer:
             _STATUS[response.status],
             self._common,
             connection,
-            response.fields,
+            header_lines(response.fields),
             len(response.body),
             b"" if head else response.body,
         )

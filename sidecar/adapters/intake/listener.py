@@ -36,7 +36,7 @@ from sidecar.service.observations.observations import (
     WorkerFailed,
 )
 from sidecar.wire.checks.reach import binds_of
-from sidecar.wire.http.messages import Request
+from sidecar.wire.http.messages import Request, header_pairs
 from sidecar.wire.settings.intake import Intake
 
 EVENTS, LOGOUT, REVOCATION = "/v1/events", "/v1/logout", "/v1/global-token-revocation"
@@ -131,8 +131,7 @@ class IntakeApp:
 
     async def _take_events(self, scope: HTTPScope, body: bytes) -> Reply:
         response = await self._events.handle(_request(scope, body))
-        fields = [line.partition(b": ") for line in response.fields.split(b"\r\n") if line]
-        headers = {name.lower(): value for name, _, value in fields}
+        headers = dict(header_pairs(response.fields))
         kind = headers.pop(b"content-type", b"application/json").decode()
         return Reply(response.status, response.body, kind, tuple(headers.items()))
 

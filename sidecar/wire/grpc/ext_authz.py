@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from sidecar.wire.grpc.protobuf import Message, bytes_field, number_field
-from sidecar.wire.http.messages import Request, Response
+from sidecar.wire.http.messages import Request, Response, header_pairs
 
 CONTEXT_EXTENSION = b"auth-context"
 """The key of a route's context extensions that names authentication contexts, with commas."""
@@ -104,7 +104,7 @@ def encode_response(response: Response, seen: Iterable[bytes] = ()) -> bytes:
     `seen` are the names of the request's headers as far as Envoy tells them: also of these, what an
     app might take for ours is taken away (`x.sidecar.subject` is the same to some).
     """
-    fields = [_parted(line) for line in response.fields.split(b"\r\n") if line]
+    fields = header_pairs(response.fields)
     if response.status == 200:
         alike = (name for name in seen if _ALIKE.match(name) and name not in PASSED_ON)
         taken = b"".join(bytes_field(5, name) for name in alike)
@@ -138,8 +138,3 @@ def _denied(response: Response, fields: list[tuple[bytes, bytes]]) -> bytes:
 def _header(name: bytes, value: bytes) -> bytes:
     pair = bytes_field(1, name) + bytes_field(2, value)
     return bytes_field(1, pair) + number_field(3, _OVERWRITE)
-
-
-def _parted(line: bytes) -> tuple[bytes, bytes]:
-    name, _, value = line.partition(b": ")
-    return name.lower(), value

@@ -93,7 +93,12 @@ def bytes_field(number: int, value: bytes) -> bytes:
     return _encoded(number << 3 | _BYTES) + _encoded(len(value)) + value
 
 
+_ONE_BYTE = tuple(bytes([value]) for value in range(0x80))
+
+
 def _encoded(value: int) -> bytes:
+    if value < len(_ONE_BYTE):  # as tags and most lengths are
+        return _ONE_BYTE[value]
     encoded = bytearray()
     while value > 0x7F:
         encoded.append(value & 0x7F | 0x80)

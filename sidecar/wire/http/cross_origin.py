@@ -7,7 +7,7 @@ is refused before it.
 
 from typing import NamedTuple
 
-from sidecar.wire.http.messages import Request, Response, fields_of
+from sidecar.wire.http.messages import Request, Response
 from sidecar.wire.settings.settings import Cors
 
 ANY = "*"
@@ -31,7 +31,7 @@ class CrossOrigin(NamedTuple):
             if self.settings.credentials:
                 fields.append(("Access-Control-Allow-Credentials", "true"))
             fields.append(("Access-Control-Expose-Headers", EXPOSED))
-        return Response(refusal.status, refusal.fields + fields_of(fields), refusal.body)
+        return Response(refusal.status, (*refusal.fields, *fields), refusal.body)
 
     def _allowed(self, origin: str) -> str:
         """The origin as the answer allows it, empty for one that is not allowed."""

@@ -1,8 +1,12 @@
 """An HTTP request and an answer to it, as values between the lean server and its handlers."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from typing import TypeAlias
 
 import msgspec
+
+Fields: TypeAlias = tuple[tuple[str, str], ...]
+"""Header fields: names as HTTP/1.1 spells them, and values as text; see `header_lines`."""
 
 _NO_FIELDS: dict[bytes, tuple[bytes, ...]] = {}
 
@@ -39,20 +43,30 @@ class Request(msgspec.Struct, frozen=True, gc=False):
 
 
 class Response(msgspec.Struct, frozen=True, gc=False):
-    """An answer. `fields` is the header section but for what the server adds, each line ended."""
+    """An answer. `fields` is the header section but for what the server adds."""
 
     status: int
-    fields: bytes = b""
+    fields: Fields = ()
     body: bytes = b""
 
 
-def fields_of(pairs: Iterable[tuple[str, str]]) -> bytes:
-    """Header lines; what is not printable ASCII becomes `?`, so that nothing can be injected."""
-    return "".join(f"{name}: {printable(value)}\r\n" for name, value in pairs).encode("ascii")
+def header_lines(fields: Fields) -> bytes:
+    """Return the fields as lines of HTTP/1.1, each ended; values as `printable` has them."""
+    values = "".join([value for _, value in fields])
+    if not (values.isascii() and values.isprintable()):
+        fields = tuple((name, printable(value)) for name, value in fields)
+    return "".join([f"{name}: {value}\r\n" for name, value in fields]).encode("ascii")
+
+
+def header_pairs(fields: Fields) -> list[tuple[bytes, bytes]]:
+    """Return the fields with names in lower case, as HTTP/2; values as `printable` has them."""
+    return [
+        (name.lower().encode("ascii"), printable(value).encode("ascii")) for name, value in fields
+    ]
 
 
 def printable(text: str) -> str:
-    """The text with all that is not printable ASCII replaced by `?`."""
+    """Return the text with `?` for all that is not printable ASCII, which could end a line."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(letter if " " <= letter <= "~" else "?" for letter in text)

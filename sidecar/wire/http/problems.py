@@ -4,15 +4,15 @@
 `detail` what is special this time.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from enum import Enum
 from typing import NamedTuple
 
 import msgspec
 
-from sidecar.wire.http.messages import Response, fields_of
+from sidecar.wire.http.messages import Fields, Response
 
-_FIELDS = b"Content-Type: application/problem+json\r\nCache-Control: no-store\r\n"
+_FIELDS = (("Content-Type", "application/problem+json"), ("Cache-Control", "no-store"))
 
 
 NO_MEMBERS: Mapping[str, object] = {}
@@ -62,7 +62,7 @@ def problem(
     *,
     status: int = 0,
     members: Mapping[str, object] | None = None,
-    fields: Iterable[tuple[str, str]] = (),
+    fields: Fields = (),
 ) -> Response:
     """The answer that tells of a problem.
 
@@ -72,7 +72,7 @@ def problem(
     status = status or kind.status
     type_ = f"urn:stepup-sidecar:problem:{kind.value.name}"
     body = details(type_, kind.value.title, status, detail, members or NO_MEMBERS)
-    return Response(status, _FIELDS + fields_of(fields), body)
+    return Response(status, _FIELDS + fields, body)
 
 
 def details(

@@ -419,7 +419,7 @@ async def test_anything_else_is_not_there(path: str) -> None:
 
 async def test_other_handlers_may_be_added_but_not_over_ours() -> None:
     async def teapot(request: Any) -> Any:
-        return Response(418, b"", request.body)
+        return Response(418, (), request.body)
 
     async with pod({b"/tea": teapot, b"/v1/check": teapot}) as here:
         assert (await here.client.post("/tea?x", content=b"pot")).text == "pot"

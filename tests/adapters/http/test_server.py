@@ -41,9 +41,9 @@ class Site:
         if request.path == b"/slow":
             await self.gate.wait()
         if request.path == b"/large":
-            return Response(200, b"", b"x" * 20_000_000)
+            return Response(200, (), b"x" * 20_000_000)
         body = b"%b %b %b" % (request.method.encode(), request.target, request.body)
-        return Response(200, b"X-Test: 1\r\n", body)
+        return Response(200, (("X-Test", "1"),), body)
 
     async def client(self) -> Any:
         self.clients.append(await connect(self.address))

@@ -9,15 +9,13 @@ from hypothesis import strategies as st
 
 from sidecar.wire.grpc.ext_authz import PASSED_ON, decode_request, encode_response
 from sidecar.wire.grpc.protobuf import MessageInvalid, bytes_field
-from sidecar.wire.http.messages import Request, Response, fields_of
+from sidecar.wire.http.messages import Request, Response
 
-PASSED = fields_of(
-    [
-        ("X-Sidecar-Decision", "allow"),
-        ("X-Sidecar-Session", "s1"),
-        ("X-Sidecar-Subject", ""),
-        ("Cache-Control", "no-store"),
-    ]
+PASSED = (
+    ("X-Sidecar-Decision", "allow"),
+    ("X-Sidecar-Session", "s1"),
+    ("X-Sidecar-Subject", ""),
+    ("Cache-Control", "no-store"),
 )
 CHALLENGE = 'Bearer error="insufficient_user_authentication", acr_values="a: b", max_age="0"'
 
@@ -94,7 +92,7 @@ def test_what_an_app_might_take_for_ours_is_taken_away_where_it_is_seen(envoy: A
 
 @pytest.mark.parametrize(("status", "code"), [(400, 3), (401, 16), (403, 7), (503, 14)])
 def test_a_refused_call_keeps_status_headers_and_body(envoy: Any, status: int, code: int) -> None:
-    fields = fields_of([("WWW-Authenticate", CHALLENGE), ("Retry-After", "1")])
+    fields = (("WWW-Authenticate", CHALLENGE), ("Retry-After", "1"))
     response = Response(status, fields, b'{"x":"\xc3\xa4"}')
     answer = envoy.CheckResponse.FromString(encode_response(response))
     assert answer.WhichOneof("http_response") == "denied_response"
