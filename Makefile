@@ -38,7 +38,7 @@ test-long: $(READY) $(PEERS) ## the long forms of property, chaos and scale test
 	    $(PYTHON) -m pytest tests/chaos tests/stories/test_all_sessions.py tests/stories/test_memory.py \
 	    tests/docs/test_friction_page.py $(ARGS)
 
-check-wheel: $(READY) ## the built wheel, installed alone and used from an empty directory
+check-wheel: $(READY) ## both built wheels, each installed alone and used from an empty directory
 	@tools/check-wheel $(VENV)
 
 bench: $(READY) ## every benchmark in turn

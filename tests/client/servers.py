@@ -1,9 +1,12 @@
-"""Real web servers in threads, for apps of all kinds; and our example apps."""
+"""Real web servers for apps of all kinds, in threads and in other Pythons; and our example apps."""
 
 import importlib.util
+import os
 import socket
+import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -94,6 +97,45 @@ def on_threads(app: Any) -> Iterator[str]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+COMMANDS = {
+    "fastapi": "-m uvicorn fastapi_app:app --port {port}",
+    "fastapi-trio": "-m hypercorn --worker-class trio --bind 127.0.0.1:{port} fastapi_app:app",
+    "flask": "-m flask --app flask_app run --port {port}",
+    "django-wsgi": "django_app.py runserver --noreload 127.0.0.1:{port}",
+    "django-asgi": "-m uvicorn django_app:asgi --port {port}",
+}
+"""How another Python serves each example app, from the directory of the examples."""
+
+
+@contextmanager
+def in_another_python(python: str, name: str) -> Iterator[str]:
+    """An example app, served by another Python with what is installed there."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [python, "-B", *COMMANDS[name].format(port=port).split()]
+    kept = {key: os.environ[key] for key in ("PATH", "SIDECAR_SOCKET")}
+    with subprocess.Popen(command, cwd=EXAMPLES, env=kept) as process:
+        try:
+            _wait_for(port, process)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Return when something listens there."""
+    give_up = time.monotonic() + 60
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except ConnectionRefusedError:
+            assert process.poll() is None
+            assert time.monotonic() < give_up
+            time.sleep(0.05)
+        else:
+            return
 
 
 class _Threaded(ThreadingMixIn, WSGIServer):

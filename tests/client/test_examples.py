@@ -1,4 +1,8 @@
-"""The example apps, over real HTTP, before a whole daemon: one line protects an endpoint."""
+"""The example apps, over real HTTP, before a whole daemon: one line protects an endpoint.
+
+`STEPUP_CLIENT_PYTHON` names a Python to run the apps in: `tools/check-wheel` has one with the
+client's wheel. Without it they run in this process.
+"""
 
 import os
 import time
@@ -15,7 +19,7 @@ from websockets.sync.client import connect
 
 from sidecar.domain.policy.policy import Networks, Selection
 from tests.adapters.servers import Server
-from tests.client.servers import example, on_threads, on_trio, on_uvicorn
+from tests.client.servers import example, in_another_python, on_threads, on_trio, on_uvicorn
 from tests.domain.scenes import policy
 from tests.stories.running import Pods, eventually, running, token, unique
 
@@ -68,7 +72,10 @@ class App:
 @pytest.fixture(scope="module", params=APPS)
 def url(request: Any, pods: Pods) -> Iterator[str]:
     name = request.param
-    if name == "flask":
+    python = os.environ.get("STEPUP_CLIENT_PYTHON", "")
+    if python:
+        serving = in_another_python(python, name)
+    elif name == "flask":
         serving = on_threads(example("flask_app").app)
     elif name == "django-wsgi":
         serving = on_threads(example("django_app").wsgi)

@@ -1,6 +1,7 @@
 """The continuous build runs what anybody can run, and nothing else."""
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,42 @@ def steps(workflow: Path) -> list[dict[str, Any]]:
     return [step for job in jobs for step in job["steps"]]
 
 
-def test_the_suite_and_the_wheel_are_checked() -> None:
+def test_the_suite_and_the_wheels_are_checked() -> None:
     commands = {step["run"] for one in WORKFLOWS for step in steps(one) if "run" in step}
     assert commands == {".ci/run", "make check-wheel"}
+
+
+@pytest.mark.parametrize(
+    ("project", "job", "key"),
+    [(".", "suite", "python"), (".", "wheels", "python"), ("clients/python", "wheels", "client")],
+)
+def test_the_oldest_python_of_each_wheel_is_checked(project: str, job: str, key: str) -> None:
+    wanted = tomllib.loads((ROOT / project / "pyproject.toml").read_text())["project"]
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "check.yml").read_text())["jobs"]
+    oldest = str(wanted["requires-python"]).removeprefix(">=")
+    assert oldest in jobs[job]["strategy"]["matrix"][key]
+    assert f"Programming Language :: Python :: {oldest}" in wanted["classifiers"]
+
+
+def test_the_wheels_are_built_installed_and_used_apart() -> None:
+    script = (ROOT / "tools" / "check-wheel").read_text()
+    for part in ("./clients/python .", "stepup_client-*.whl", "tests/client/test_examples.py"):
+        assert part in script
+    assert script.count(" -m mypy --strict ") == 2, "one app that is right, one that is wrong"
+
+
+@pytest.mark.parametrize("project", [".", "clients/python"])
+def test_a_wheel_says_where_it_comes_from(project: str) -> None:
+    told = tomllib.loads((ROOT / project / "pyproject.toml").read_text())["project"]
+    owners = (ROOT / ".github" / "CODEOWNERS").read_text()
+    (organization,) = set(re.findall(r"@([a-z-]+)/", owners))
+    assert {*told["urls"]} == {"Homepage", "Documentation", "Changelog", "Issues"}
+    for url in told["urls"].values():
+        assert url.startswith(f"https://github.com/{organization}/stepup-sidecar")
+        _, _, path = url.partition("/main/")
+        assert (ROOT / path).exists()
+    assert (ROOT / project / told["readme"]).exists()
+    assert (ROOT / project / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
 
 
 def test_each_make_target_of_a_workflow_exists() -> None:
