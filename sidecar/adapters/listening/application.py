@@ -115,6 +115,7 @@ class Application:
 
     A route's name is its label in metrics. `causes` are exceptions of endpoints that refuse a
     request, and `render` makes the answer. More than `limit` requests at a time are refused.
+    `worker` is the name under which its own faults are counted, if that is not the door's.
     """
 
     def __init__(  # noqa: PLR0913 - what differs between applications, by name
@@ -127,8 +128,10 @@ class Application:
         render: Callable[[RequestRefused], Response] = problem_response,
         headers: Sequence[tuple[bytes, bytes]] = SECURITY,
         limit: int | None = None,
+        worker: str = "",
     ) -> None:
         self._door = door
+        self._worker = worker or door
         self._routes = tuple(routes)
         self._telemetry = telemetry
         self._render = render
@@ -201,7 +204,7 @@ class Application:
         return self._render(refused)
 
     def _broken(self, error: Exception) -> RequestRefused:
-        self._telemetry.record(WorkerFailed(where=self._door, error=error))
+        self._telemetry.record(WorkerFailed(where=self._worker, error=error))
         return RequestRefused(500, "something broke in here; the log says what")
 
 

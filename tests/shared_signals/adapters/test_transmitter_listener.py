@@ -79,9 +79,22 @@ def test_an_issuers_path_comes_after_well_known(issuer: str, metadata: str, keys
     at = Endpoints(issuer)
     assert at.metadata == metadata
     assert at.url(at.keys) == keys
-    assert at.route(metadata) == "ssf-configuration"
-    assert at.route(at.polls + "x") == "poll"
-    assert at.route(at.polls + "x/y") == "nowhere"
+
+
+@pytest.mark.parametrize("issuer", [ISSUER, f"{ISSUER}/issuer1"])
+async def test_a_request_is_counted_by_its_route_and_never_by_its_path(
+    valkey_url: str, tmp_path: Path, issuer: str
+) -> None:
+    at = Endpoints(issuer)
+    async with transmitting(settings_of(tmp_path, valkey_url, issuer=issuer)) as here:
+        for path, route in (
+            (at.metadata, "ssf-configuration"),
+            (at.polls + "x", "poll"),
+            (at.polls + "x/y", "nowhere"),
+        ):
+            status = (await here.ask("GET", path)).status_code
+            counted = f'{{route="transmitter {route}",status="{status}"}} 1.0'
+            assert f"sidecar_http_requests_total{counted}" in here.telemetry.expose().body.decode()
 
 
 async def test_keys_may_be_kept_for_less_than_a_new_one_waits(here: Running) -> None:
