@@ -42,7 +42,7 @@ from sidecar.shared_signals.adapters.transmitter_secrets import paths_of
 from sidecar.shared_signals.transmitter_wiring import Transmission
 from sidecar.wire.config.secret_files import secret_paths
 from sidecar.wire.settings.settings import Settings
-from sidecar.wire.store.records import encode_facts, sighted_in
+from sidecar.wire.store.records import sighted_in
 from sidecar.wire.yaml.tree import ConfigError
 
 SLICE = 100
@@ -264,7 +264,7 @@ class Reloader:
         stamp = Stamp(int(self._clock() * MICROSECONDS), self._new_id())
         sighted = relocated(seen, self._geography.place, stamp)
         if sighted is not None:
-            self._view.write(live.own, encode_facts((sighted,)))
+            self._view.write(live.own, (sighted,))
 
 
 def _differences(before: tuple[Policy, ...], after: tuple[Policy, ...]) -> str:

@@ -57,6 +57,7 @@ from sidecar.service.observations.observations import (
     WorkerFailed,
 )
 from sidecar.service.ports.calls import Accepted, Overloaded, Unavailable
+from sidecar.service.records.facts import FactRecords
 from sidecar.service.view.memory_guard import MemoryGuard
 from sidecar.service.view.spooled_facts import Pending
 from sidecar.service.view.store_epoch import BEAT, Guard
@@ -116,6 +117,7 @@ class Journeys:
         settings = current()
         telemetry = daemon.telemetry
         names = names_under(settings.store.prefix, self._forms)
+        self.records = FactRecords(store, names, clock.now, lambda: current().sessions)
         # What waits in the spool is known here already.
         self.pending = Pending(store)
         self.view = View(
@@ -236,15 +238,12 @@ class Journeys:
             bound=lambda: current().work.log,
         )
         self.intake = Intake(
-            store=store,
+            records=self.records,
             view=self.view,
             rescorer=self.rescorer,
             fan_out=self.fan_out.add,
             worklog=self.worklog,
-            names=names,
             place_of=daemon.geography.place,
-            clock=clock.now,
-            settings=lambda: current().sessions,
             placed=self.settler.remember,
             namespaces=self._namespaces,
             sources=self._sources,
@@ -471,7 +470,7 @@ class Journeys:
             if self.settler.heard(key, fields):
                 self.guard.heard(fields)
             elif not self.guard.has_heard(key):
-                self.view.learn(key, fields)
+                self.view.hear(key, fields)
         except Exception as error:  # noqa: BLE001 - a door: counted, and on
             self._daemon.telemetry.record(WorkerFailed(where="news", error=error))
 

@@ -45,6 +45,7 @@ from sidecar.service.ports.store import (
     Shard,
     Vitals,
 )
+from sidecar.service.records.facts import FactRecords
 from sidecar.service.view.store_epoch import Guard
 from sidecar.service.view.view import View
 from sidecar.service.view.watchers import Watches
@@ -260,7 +261,7 @@ class MemoryNews:
         if channel not in self.channels or self.deaf or self.view is None:
             return
         if self.settler is None or not self.settler.heard(key, fields):
-            self.view.learn(key, fields)
+            self.view.hear(key, fields)
         elif self.guard is not None:
             self.guard.heard(fields)
 
@@ -369,6 +370,7 @@ class Pod:
         self.telemetry = Records()
         self.watches = Watches()
         self.names = Names("t")
+        self.records = FactRecords(store, self.names, self.clock, lambda: settings.sessions)
         memory = int(settings.sessions.facts_ttl * MICROSECONDS)
         evaluator = Evaluator(policies, WORLD, Surroundings("", network_of, memory=memory))
         self.ids = itertools.count()
@@ -488,15 +490,12 @@ class Pod:
             bound=lambda: settings.work.log,
         )
         self.intake = Intake(
-            store=store,
+            records=self.records,
             view=self.view,
             rescorer=self.rescorer,
             fan_out=self.fan_out.add,
             worklog=self.worklog,
-            names=self.names,
             place_of=place_of,
-            clock=self.clock,
-            settings=lambda: settings.sessions,
             placed=self.settler.remember,
             namespaces=lambda: settings.tokens.namespaces,
             sources=lambda: self.sources,

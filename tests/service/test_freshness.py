@@ -78,7 +78,7 @@ async def test_what_a_sidecar_has_answered_once_it_never_takes_back_for_older_kn
     store.records.update(before)
     await pod.reconnect()
     for key, record in before.items():
-        pod.view.learn(key, record)
+        pod.view.hear(key, record)
     assert (await pod.check(token)).verdict is Verdict.STEP_UP
     await pod.settle()
     other = Pod(store, [RISKY], tokens, name="b")

@@ -149,7 +149,8 @@ async def test_a_revocation_that_waits_in_the_spool_binds(subject: Subject) -> N
     revoked = SessionRevoked(stamp=at(1996, "x"), subject=subject)
     name = tokens.issue("t", auth_time=1995, acr="phr")
     assert (await pod.check(name, "c3")).verdict is Verdict.ALLOW
-    waiting.update(pod.intake.learn_locally(revoked))
+    writes = pod.intake.learn_locally(revoked)
+    waiting.update((one.key, one.said.fields) for one in writes)
     for context in ("", "c2", "c3", "c4"):
         assert (await pod.check(name, context)).verdict is Verdict.DENY
 

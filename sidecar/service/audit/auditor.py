@@ -337,7 +337,7 @@ class Rescorer:
         if checkpoints:
             await self._store.join(*checkpoints)
             for join in checkpoints:
-                self._view.learn(join.key, join.fields)
+                self._view.hear(join.key, join.fields)
         if due and self._announcer is not None:
             # Before the claims: what is claimed has been recorded, whoever dies in between.
             behind = await self._announcer.record([one.telling for one in due])

@@ -155,7 +155,7 @@ class Claims:
                 turns = Turns(share=1)
                 for one in told:
                     self._unmarked.pop(one.name, None)
-                    self._view.learn(one.key, one.told)
+                    self._view.hear(one.key, one.told)
                     await turns.give_way()
             for done in then:
                 done()
@@ -193,7 +193,7 @@ class Claims:
             if not answer.joined:
                 taken.append(one)
             elif one.telling.observation is None:
-                self._view.learn(one.key, one.told)
+                self._view.hear(one.key, one.told)
             else:
                 self._telemetry.record(
                     _as_told(one.telling.observation, again=one.turn > 1, by_event=by_event)
@@ -248,7 +248,7 @@ class Claims:
             record = answer.record
             name, value = next(iter(one.told.items()))
             if record.get(name, b"") >= value:
-                self._view.learn(one.key, {name: record[name]})
+                self._view.hear(one.key, {name: record[name]})
                 continue
             turn = one
             while (following := turn._replace(turn=turn.turn + 1)).claim in record:

@@ -42,20 +42,9 @@ from sidecar.service.ports.calls import Call
 from sidecar.service.view.live_session import Identity, Live
 from sidecar.service.view.view import View
 from sidecar.wire.settings.settings import Settings
+from sidecar.wire.store.entries import Identified, KeptUntil, Moved, OwnedBy, UsedIn, encode
 from sidecar.wire.store.keys import Names, digest
-from sidecar.wire.store.records import (
-    WHO_DEVICE,
-    WHO_ISSUER,
-    WHO_SESSION,
-    WHO_USER,
-    app_field,
-    encode_facts,
-    encode_proven,
-    encode_seen,
-    keep_until,
-    owner_fields,
-    sighted_in,
-)
+from sidecar.wire.store.records import sighted_in
 from sidecar.wire.tokens.claims import Token
 
 AGENT_CHARACTERS = 256
@@ -127,13 +116,13 @@ class Sightings:
             self._extend(live, token, now, fresh=state.established == 0)
         proven = self._proven(live, facts)
         if facts:
-            self._view.write(live.own, encode_facts(facts))
+            self._view.write(live.own, facts)
         if proven:
-            self._view.write(live.users, encode_proven(proven))
+            self._view.write(live.users, proven)
         ip = call.ip or state.ip
         if ip and (moved or now - live.seen_at >= interval):
             seen = Seen(stamp=stamp, session=live.name.session, ip=ip, place=self._place_of(ip))
-            self._view.write(live.users, encode_seen(seen, moved=moved))
+            self._view.write(live.users, (Moved(seen) if moved else seen,))
         live.seen_at = now
 
     def unread(self, token: Token, call: Call) -> Live:
@@ -142,7 +131,7 @@ class Sightings:
         It is there to judge this call by, and not kept.
         """
         whose = Identity(token.namespace, token.user, token.session)
-        live = self._view.unread(whose, token.device, {})
+        live = self._view.unread(whose, token.device)
         stamp = Stamp(int(call.now * MICROSECONDS), self._new_id())
         facts = self._shown(live, token, call, stamp)
         agent = call.user_agent[:AGENT_CHARACTERS]
@@ -150,7 +139,7 @@ class Sightings:
             facts.append(Sighted(stamp=stamp, ip=call.ip, place=self._place_of(call.ip)))
         if agent:
             facts.append(AgentSeen(stamp=stamp, user_agent=agent))
-        return self._view.unread(whose, token.device, encode_facts(facts))
+        return self._view.unread(whose, token.device, facts)
 
     def note_ahead(self, token: Token, now: float) -> None:
         """Keep that a sign-in which is dated ahead is shown, of a session that cannot be read now.
@@ -161,12 +150,12 @@ class Sightings:
         if authentication.auth_time <= now:
             return
         whose = Identity(token.namespace, token.user, token.session)
-        if is_noted(self._view.unread(whose, token.device, {}).state, authentication):
+        if is_noted(self._view.unread(whose, token.device).state, authentication):
             return
         stamp = Stamp(int(now * MICROSECONDS), self._new_id())
-        fields = encode_facts([SignedIn(stamp=stamp, authentication=authentication)])
+        fact = SignedIn(stamp=stamp, authentication=authentication)
         until = max(token.expires_at, now + self._settings.sessions.min_ttl)
-        self._view.remember(whose, fields, int(until * 1000))
+        self._view.remember(whose, (fact,), int(until * 1000))
 
     def _proven(self, live: Live, facts: Sequence[Fact]) -> list[PlaceProven]:
         """What a sign-in has proven for the user's later sessions on its device."""
@@ -289,8 +278,8 @@ class Sightings:
         # Times move in steps, so that a session in use is not written at every call.
         step = settings.sessions.seen_interval
         wanted = (settings.app.id,) if settings.app.id else token.apps
-        apps = {app_field(app): b"1" for app in wanted if app}
-        new_app = not apps.keys() <= live.own.record.keys()
+        apps = [UsedIn(app) for app in wanted if app]
+        new_app = not encode(apps).fields.keys() <= live.own.record.keys()
         if not (fresh or new_app) and until < live.expires_at + step:
             return
         live.expires_at = until = max(until, live.expires_at)
@@ -298,23 +287,15 @@ class Sightings:
         name = live.name
         own = live.own
         own.expire_at = max(own.expire_at, expire_at)
-        keep: dict[bytes, bytes] = {}
+        keep: tuple[KeptUntil, ...] = ()
         if until - now > settings.sessions.facts_ttl:
             # What is told of the user or device must stop this token for as long as it is shown.
-            keep = keep_until(expire_at)
+            keep = (KeptUntil(expire_at),)
             live.users.expire_at = max(live.users.expire_at, expire_at)
             self._view.write(live.users, keep)
-        fields: dict[bytes, bytes] = {
-            WHO_ISSUER: live.namespace.encode(),
-            WHO_USER: live.user.encode(),
-            WHO_SESSION: live.session.encode(),
-        }
-        fields |= apps
         device = token.device or live.state.device
-        if device:
-            fields[WHO_DEVICE] = device.encode()
         member = str(name).encode()
-        self._view.write(own, fields)
+        self._view.write(own, (Identified(*live.identity, device), *apps))
         self._view.enlist(own, self._names.user_index(name.user), member, expire_at)
         if device:
             named = digest(live.namespace, device)
@@ -324,14 +305,14 @@ class Sightings:
                 on.expire_at = max(on.expire_at, expire_at)
                 self._view.write(on, keep)
             self._view.enlist(on, index, member, expire_at)
-        owner = owner_fields(live.user, shown=True)
-        if not owner.items() <= live.locator.record.items():
+        owner = OwnedBy(live.user, shown=True)
+        if not encode((owner,)).fields.items() <= live.locator.record.items():
             # What came before: now it is known that it was this user, too.
             for before in sighted_in(live.locator.record):
                 seen = seen_in(before, name.session)
-                self._view.write(live.users, encode_seen(seen, moved=True))
+                self._view.write(live.users, (Moved(seen),))
         live.locator.expire_at = max(live.locator.expire_at, expire_at)
-        self._view.write(live.locator, owner)
+        self._view.write(live.locator, (owner,))
 
 
 def _is_known(live: Live, token: Token, before: Sequence[Authentication], second: int) -> bool:

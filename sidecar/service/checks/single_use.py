@@ -38,8 +38,8 @@ class Learner(Protocol):
     def evaluator(self) -> Evaluator:
         """The policies that judge."""
 
-    def learn(self, key: bytes, fields: Mapping[bytes, bytes]) -> bool:
-        """Join what was written to a record."""
+    def hear(self, key: bytes, fields: Mapping[bytes, bytes]) -> bool:
+        """Join what the store says of a record."""
 
 
 class Spender:
@@ -110,7 +110,7 @@ class Spender:
         except (Unavailable, Overloaded):
             self._telemetry.record(ProofSpent(outcome=Spending.UNAVAILABLE))
             raise
-        self._view.learn(own.key, joined.record)
+        self._view.hear(own.key, joined.record)
         # A join whose answer was lost is done again, and then finds what it wrote itself.
         if joined.joined or joined.record.get(field) == value:
             self._telemetry.record(ProofSpent(outcome=Spending.BOUGHT))

@@ -7,7 +7,7 @@ it could take away from one issuer's user what was said of another's.
 """
 
 from collections.abc import Callable
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
 import msgspec
 
@@ -15,41 +15,30 @@ from sidecar.domain.facts.from_signal import tightens
 from sidecar.domain.facts.signal import Signal, Subject
 from sidecar.domain.sources.source import Sources
 from sidecar.domain.values.namespaces import Namespaces
-from sidecar.service.ports.store import Load, Loaded
+from sidecar.service.records.facts import DeviceRecord, FactRecords, LocatorRecord, UserRecord
 from sidecar.service.view.view import View
 from sidecar.wire.events.events import InvalidSignal
-from sidecar.wire.store.keys import Names, digest
+from sidecar.wire.store.keys import digest
 from sidecar.wire.store.records import owners_of
 
 FIELD = "subject.issuer"
 
 
-class Reader(Protocol):
-    """What it needs of the store."""
-
-    async def load(self, *loads: Load) -> list[Loaded]:
-        """Read each; the answers are in order. Raises `Unavailable`, `Overloaded`."""
-
-
 class Attribution:
     """Finds whose names the subjects of events are."""
 
-    def __init__(  # noqa: PLR0913 - one place wires it
+    def __init__(
         self,
         *,
-        store: Reader,
+        records: FactRecords,
         view: View,
-        names: Names,
         namespaces: Callable[[], Namespaces],
         sources: Callable[[], Sources],
-        clock: Callable[[], float],
     ) -> None:
-        self._store = store
+        self._records = records
         self._view = view
-        self._names = names
         self._namespaces = namespaces
         self._sources = sources
-        self._clock = clock
 
     def candidates(self, signal: Signal) -> tuple[str, ...]:
         """The namespaces that it can concern. Raises `InvalidSignal` where there is none."""
@@ -125,28 +114,30 @@ class Attribution:
         return tuple(one for one in namespaces.all if one in named)
 
     async def _known_at(self, subject: Subject, candidates: tuple[str, ...]) -> tuple[str, ...]:
-        now = int(self._clock() * 1000)
-        loads = [self._where(subject, namespace, now) for namespace in candidates]
-        answers = await self._store.load(*loads)
-        known = {
-            namespace
-            for namespace, answer in zip(candidates, answers, strict=True)
-            if (owners_of(answer.record) if subject.session else answer.record or answer.members)
-        }
-        if subject.session:  # what calls have shown here may not be saved yet
+        if subject.session:
+            known = await self._owned(subject.session, candidates)
+            # What calls have shown here may not be saved yet.
             known |= {live.namespace for live in self._view.find_session(subject.session)}
+        else:
+            listed = await self._records.load_listed(
+                *(_where(subject, namespace) for namespace in candidates)
+            )
+            pairs = zip(candidates, listed, strict=True)
+            known = {namespace for namespace, one in pairs if one.record or one.sessions}
         return tuple(one for one in candidates if one in known)
 
-    def _where(self, subject: Subject, namespace: str, now: int) -> Load:
-        """Where it stands whether a name is known."""
-        names = self._names
-        if subject.session:
-            return Load(names.locator(digest(namespace, subject.session)))
-        if subject.device:
-            device = digest(namespace, subject.device)
-            return Load(names.device_record(device), names.device_index(device), now)
-        user = digest(namespace, subject.user)
-        return Load(names.user_record(user), names.user_index(user), now)
+    async def _owned(self, session: str, candidates: tuple[str, ...]) -> set[str]:
+        """Return at which issuers somebody has a session of this name."""
+        locators = (LocatorRecord(digest(each, session)) for each in candidates)
+        records = await self._records.load(*locators)
+        return {each for each, one in zip(candidates, records, strict=True) if owners_of(one)}
+
+
+def _where(subject: Subject, namespace: str) -> UserRecord | DeviceRecord:
+    """Return where it stands whether a user's or device's name is known."""
+    if subject.device:
+        return DeviceRecord(digest(namespace, subject.device))
+    return UserRecord(digest(namespace, subject.user))
 
 
 def _of(signal: Signal, namespace: str) -> Signal:

@@ -225,7 +225,7 @@ class Settler:
         if missing:
             loaded = await self._store.load(*map(Load, missing))
             for record, answer in zip(missing, loaded, strict=True):
-                self._view.learn(record, answer.record)
+                self._view.hear(record, answer.record)
         now = self._now()
         await self._store.join(
             Join(

@@ -22,40 +22,34 @@ from sidecar.domain.facts.signal import (
     OperatorClear,
     OperatorMark,
     SessionEstablished,
-    SessionPresented,
     SessionRevoked,
     Signal,
     Subject,
 )
 from sidecar.domain.session.state import State
 from sidecar.domain.sources.source import Sources
-from sidecar.domain.values.lattice import Record
 from sidecar.domain.values.location import Place
 from sidecar.domain.values.namespaces import Namespaces
 from sidecar.service.audit.auditor import Enlisted, Rescorer
 from sidecar.service.intake.attribution import Attribution
 from sidecar.service.ports.calls import Accepted, Overloaded, Unavailable
-from sidecar.service.ports.store import MEMBERS_BOUND, Index, Join, Joined, Load, Store
+from sidecar.service.records.facts import (
+    DeviceRecord,
+    FactRecords,
+    LocatorRecord,
+    SessionRecord,
+    Subjects,
+    UserRecord,
+)
+from sidecar.service.records.writes import Write, Written
 from sidecar.service.view.view import View
 from sidecar.wire.events.events import InvalidSignal
-from sidecar.wire.settings.settings import Sessions
-from sidecar.wire.store.keys import Names, SessionName, digest, parse_name, session_name
+from sidecar.wire.store.entries import Identified, Moved, OwnedBy, Said, UsedIn
+from sidecar.wire.store.keys import SessionName, digest, session_name
 from sidecar.wire.store.records import (
-    WHO_DEVICE,
-    WHO_ISSUER,
-    WHO_SESSION,
-    WHO_USER,
-    app_field,
     counts_for_another,
-    encode_event,
-    encode_facts,
-    encode_proven,
-    encode_seen,
-    event_field,
     event_key,
     fanned_field,
-    keep_until,
-    owner_fields,
     owners_of,
     sighted_in,
 )
@@ -70,21 +64,8 @@ OTHER_EVENT = "has counted for another event of this source already"
 class WorkLog(Protocol):
     """Remembers what is left to do for an event, until it is done."""
 
-    async def enlist(self, work: Work, *joins: Join) -> tuple[Enlisted | None, list[Joined]]:
+    async def enlist(self, work: Work, *writes: Write) -> tuple[Enlisted | None, list[Written]]:
         """Join, and enlist, in one round trip; None where there is no room to enlist it."""
-
-
-class Placement(NamedTuple):
-    """Where an event's facts go: one record, on one channel, and which sessions it touches.
-
-    `of` is the digest of the user or the device, by `scope`.
-    """
-
-    record: bytes
-    channel: bytes
-    members_of: bytes
-    scope: Scope
-    of: str
 
 
 class Located(NamedTuple):
@@ -110,38 +91,30 @@ class Intake:
     def __init__(  # noqa: PLR0913 - one place wires it
         self,
         *,
-        store: Store,
+        records: FactRecords,
         view: View,
         rescorer: Rescorer,
         fan_out: Callable[[str, bytes], Awaitable[None]],
         worklog: WorkLog,
-        names: Names,
         place_of: Callable[[str], Place],
-        clock: Callable[[], float],
-        settings: Callable[[], Sessions],
-        placed: Callable[[str, bytes], None] = lambda _event, _record: None,
+        placed: Callable[[str, bytes], None] = lambda _event, _key: None,
         namespaces: Callable[[], Namespaces] = Namespaces,
         sources: Callable[[], Sources] = Sources,
         lacks: Callable[[], str] = str,
     ) -> None:
         self._lacks = lacks
         self._attribution = Attribution(
-            store=store,
+            records=records,
             view=view,
-            names=names,
             namespaces=namespaces,
             sources=sources,
-            clock=clock,
         )
-        self._store = store
+        self._records = records
         self._view = view
         self._rescorer = rescorer
         self._fan_out = fan_out
         self._worklog = worklog
-        self._names = names
         self._place_of = place_of
-        self._clock = clock
-        self._settings = settings
         self._placed = placed
 
     async def accept(self, signal: Signal) -> Accepted:
@@ -180,29 +153,11 @@ class Intake:
     async def _take(self, signal: Signal) -> Accepted:
         """Take an event that says whose names it means."""
         meaning = meaning_of(signal, self._place_of)
-        subject = signal.subject
         match meaning.scope:
             case Scope.USER:
-                user = digest(subject.issuer, subject.user)
-                channel = self._names.user_channel(user)
-                place = Placement(
-                    self._names.user_record(user),
-                    channel,
-                    self._names.user_index(user),
-                    Scope.USER,
-                    user,
-                )
-                return await self._join(signal, meaning.facts, place)
+                return await self._join(signal, meaning.facts, _user(signal.subject))
             case Scope.DEVICE:
-                device = digest(subject.issuer, subject.device)
-                place = Placement(
-                    self._names.device_record(device),
-                    self._names.device_channel(device),
-                    self._names.device_index(device),
-                    Scope.DEVICE,
-                    device,
-                )
-                return await self._join(signal, meaning.facts, place)
+                return await self._join(signal, meaning.facts, _device(signal.subject))
             case Scope.SESSION:
                 located = await self._located(signal, meaning)
                 taken = [
@@ -215,115 +170,84 @@ class Intake:
             case _:
                 assert_never(meaning.scope)
 
-    def learn_locally(self, signal: Signal) -> list[tuple[bytes, Record]]:
+    def learn_locally(self, signal: Signal) -> list[Write]:
         """Have an event take effect in this sidecar's view alone, until the store can take it.
 
-        Returns what it brings to which records. Where nobody here knows whose a session is, that
-        is where the session will look.
+        Return what it brings to which records. If nobody here knows whose a session is, that is
+        where the session will look.
         """
-        placed = [pair for one in self._attribution.here(signal) for pair in self._places(one)]
-        for record, fields in placed:
-            self._view.learn(record, fields)
-        return placed
+        writes = [each for one in self._attribution.here(signal) for each in self._locally(one)]
+        for write in writes:
+            self._view.learn(write)
+        return writes
 
-    def _places(self, signal: Signal) -> list[tuple[bytes, Record]]:
+    def _locally(self, signal: Signal) -> list[Write]:
         meaning = meaning_of(signal, self._place_of)
-        fields = encode_facts(meaning.facts)
-        subject = signal.subject
         match meaning.scope:
             case Scope.USER:
-                user = digest(subject.issuer, subject.user)
-                return [(self._names.user_record(user), fields)]
+                return [self._records.write(meaning.facts, of=_user(signal.subject))]
             case Scope.DEVICE:
-                device = digest(subject.issuer, subject.device)
-                return [(self._names.device_record(device), fields)]
+                return [self._records.write(meaning.facts, of=_device(signal.subject))]
             case Scope.SESSION:
-                return self._places_of_session(signal, meaning, fields)
+                return self._locally_of_session(signal, meaning)
             case _:
                 assert_never(meaning.scope)
 
-    def _places_of_session(
-        self, signal: Signal, meaning: Meaning, fields: Record
-    ) -> list[tuple[bytes, Record]]:
+    def _locally_of_session(self, signal: Signal, meaning: Meaning) -> list[Write]:
         subject = signal.subject
-        places: list[tuple[bytes, Record]] = []
+        writes: list[Write] = []
         users = self._users_here(subject)
         if subject.user and (_is_theirs(signal) or subject.user in users):
             users = (subject.user,)
         else:
-            locator = self._names.locator(digest(subject.issuer, subject.session))
-            places.append((locator, fields))
+            writes.append(self._records.write(meaning.facts, of=_locator(subject)))
         for user in users:
             name = session_name(subject.issuer, user, subject.session)
-            places.append((self._names.session_record(name), fields))
-            seen = self._sightings(meaning.facts, name, b"")
-            places.extend((join.key, dict(join.fields)) for join in seen)
-        return places
+            writes.append(self._records.write(meaning.facts, of=SessionRecord(name)))
+            writes += self._seen_of(meaning.facts, name)
+        return writes
 
     def _users_here(self, subject: Subject) -> tuple[str, ...]:
         """Who has a session of this name in the view."""
         lives = self._view.find_session(subject.session, (subject.issuer,))
         return tuple(live.user for live in lives)
 
-    async def _join(self, signal: Signal, facts: tuple[Fact, ...], place: Placement) -> Accepted:
-        fields = _fields_of(signal, facts)
-        enlisted, (joined,) = await self._enlisting(
-            signal,
-            place.scope,
-            place.of,
-            Join(
-                place.record,
-                fields,
-                self._facts_expire(),
-                self._now(),
-                unless=event_field(event_key(signal)),
-                publish=place.channel,
-                members_of=place.members_of,
-                want_record=False,
-                confirm=True,
-            ),
-        )
-        self._placed(event_key(signal), place.record)
-        kind, names = signal.kind, list[SessionName]()
-        known = await self._learn(signal, place.record, fields, joined)
-        if len(joined.members) < MEMBERS_BOUND:
-            names = [name for member in joined.members if (name := parse_name(member))]
-        elif fanned_field(event_key(signal)) not in known:
+    async def _join(
+        self, signal: Signal, facts: tuple[Fact, ...], of: UserRecord | DeviceRecord
+    ) -> Accepted:
+        write = self._records.write(facts, of=of, event=signal)
+        scope, (digested,) = Scope.DEVICE if isinstance(of, DeviceRecord) else Scope.USER, of
+        work = Work(signal.kind, signal.stamp.id, scope, digested, enclose(signal))
+        enlisted, (answer,) = await self._worklog.enlist(work, write)
+        self._placed(event_key(signal), write.key)
+        has_fanned_out = await self._learn(signal, write, of, answer)
+        names = answer.sessions
+        if names is None and not has_fanned_out:
             # Who joined it may have died before this; it was not acknowledged, and comes again.
-            await self._fan_out(kind, place.members_of)
-            await self._note_fanned_out(signal, place)
+            await self._fan_out(signal.kind, self._records.index(of))
+            await self._records.join(self._records.note_fanned_out(signal, of))
         # A duplicate's sessions, too: whoever took it first may have died before it was enlisted.
         if names:
-            self._rescorer.put(kind, names, enlisted)
+            self._rescorer.put(signal.kind, names, enlisted)
         elif enlisted is not None:
             enlisted.told()  # there is nothing to tell, or the backlog has it
-        return _accepted(signal, duplicate=not joined.joined)
+        return _accepted(signal, duplicate=not answer.joined)
 
-    async def _enlisting(
-        self, signal: Signal, scope: Scope, of: str, *joins: Join
-    ) -> tuple[Enlisted | None, list[Joined]]:
-        """Join, and have the event enlisted in the work log."""
-        work = Work(signal.kind, signal.stamp.id, scope, of, enclose(signal))
-        return await self._worklog.enlist(work, *joins)
+    async def _learn(self, signal: Signal, write: Write, of: Subjects, answer: Written) -> bool:
+        """Have the view know an event before it is acknowledged.
 
-    async def _learn(self, signal: Signal, record: bytes, fields: Record, joined: Joined) -> Record:
-        """Have the view know an event before it is acknowledged; gives what there is to know.
-
-        One that had counted already may have been joined elsewhere a moment ago, and its news be
-        under way. Raises `InvalidSignal` where its id has counted for another event.
+        Return whether its sessions are in the backlog already. An event that had counted before
+        may have been joined elsewhere a moment ago, and its news be under way. Raises
+        `InvalidSignal` where its id has counted for another event.
         """
-        if not joined.joined:
-            (loaded,) = await self._store.load(Load(record))
-            fields = loaded.record
-            if counts_for_another(fields, signal):
-                raise InvalidSignal("id", OTHER_EVENT)
-        self._view.learn(record, fields)
-        return fields
-
-    async def _note_fanned_out(self, signal: Signal, place: Placement) -> None:
-        fields = {fanned_field(event_key(signal)): signal.stamp.encode().encode()}
-        expire_at = self._facts_expire()
-        await self._one(Join(place.record, fields, expire_at, self._now(), want_record=False))
+        if answer.joined:
+            self._view.learn(write)
+            return False
+        (record,) = await self._records.load(of)
+        if counts_for_another(record, signal):
+            raise InvalidSignal("id", OTHER_EVENT)
+        self._view.hear(write.key, record)
+        return fanned_field(event_key(signal)) in record
 
     async def _located(self, signal: Signal, meaning: Meaning) -> Located:
         """Who has the session. What concerns all of them waits for others there, too.
@@ -331,151 +255,92 @@ class Intake:
         A user who is named along with a session narrows it down to that user's, where the session
         is known to be that user's; of a revocation all that is named must match.
         """
-        subject = signal.subject
-        locator = self._names.locator(digest(subject.issuer, subject.session))
-        expire_at = self._session_expire(signal)
+        subject, locator = signal.subject, _locator(signal.subject)
+        until = self._records.life_of(signal)
         if subject.user and isinstance(signal, SessionEstablished):
-            owner = owner_fields(subject.user, shown=False)
-            joined = await self._one(Join(locator, owner, expire_at, self._now(), confirm=True))
-            self._view.learn(locator, joined.record)
-            return Located((subject.user,), tuple(sighted_in(joined.record)))
+            owner = OwnedBy(subject.user, shown=False)
+            write = self._records.write((owner,), of=locator, until=until)
+            (answer,) = await self._records.join(write)
+            self._view.hear(write.key, answer.record)
+            return Located((subject.user,), tuple(sighted_in(answer.record)))
         if subject.user and await self._is_narrowed(signal, locator):
             return Located((subject.user,))
-        event = event_field(event_key(signal))
-        fields = _fields_of(signal, meaning.facts)
-        joined = await self._one(
-            Join(locator, fields, expire_at, self._now(), unless=event, confirm=True)
-        )
-        if not joined.joined and counts_for_another(joined.record, signal):
+        write = self._records.write(meaning.facts, of=locator, event=signal, until=until)
+        (answer,) = await self._records.join(write)
+        if not answer.joined and counts_for_another(answer.record, signal):
             raise InvalidSignal("id", OTHER_EVENT)
-        self._view.learn(locator, joined.record)
-        self._placed(event_key(signal), locator)
-        users = (*(one.user for one in owners_of(joined.record)), *self._users_here(subject))
-        accepted = _accepted(signal, duplicate=not joined.joined)
+        self._view.hear(write.key, answer.record)
+        self._placed(event_key(signal), write.key)
+        users = (*(one.user for one in owners_of(answer.record)), *self._users_here(subject))
+        accepted = _accepted(signal, duplicate=not answer.joined)
         return Located(tuple(dict.fromkeys(users)), joined=accepted)
 
-    async def _is_narrowed(self, signal: Signal, locator: bytes) -> bool:
+    async def _is_narrowed(self, signal: Signal, locator: LocatorRecord) -> bool:
         """Whether the user that is named along with a session is the only one who is meant."""
         subject = signal.subject
         if _is_theirs(signal) or subject.user in self._users_here(subject):
             return True
-        (loaded,) = await self._store.load(Load(locator))
-        return any(one.user == subject.user for one in owners_of(loaded.record))
+        (record,) = await self._records.load(locator)
+        return any(one.user == subject.user for one in owners_of(record))
 
     async def _of_session(
         self, signal: Signal, meaning: Meaning, user: str, before: tuple[Fact, ...]
     ) -> Accepted:
         session, namespace = signal.subject.session, signal.subject.issuer
         name = session_name(namespace, user, session)
-        record = self._names.session_record(name)
-        channel = self._names.user_channel(name.user)
-        expire_at = self._session_expire(signal)
-        fields = _fields_of(signal, meaning.facts)
-        fields[WHO_ISSUER] = namespace.encode()
-        fields[WHO_USER] = user.encode()
-        fields[WHO_SESSION] = session.encode()
+        of, until = SessionRecord(name), self._records.life_of(signal)
         # Of a revocation the device is a condition, and binds no session to it.
         device = "" if isinstance(signal, SessionRevoked) else signal.subject.device
-        if device:
-            fields[WHO_DEVICE] = device.encode()
+        said: list[Said] = [*meaning.facts, Identified(namespace, user, session, device)]
         if isinstance(signal, SessionEstablished) and signal.app:
-            fields[app_field(signal.app)] = b"1"
-        joins = [
-            Join(
-                record,
-                fields,
-                expire_at,
-                self._now(),
-                (Index(self._names.user_index(name.user), str(name).encode(), expire_at),),
-                unless=event_field(event_key(signal)),
-                publish=channel,
-                want_record=False,
-                confirm=True,
-            )
-        ]
-        joins += self._sightings((*meaning.facts, *before), name, channel)
-        if expire_at > self._facts_expire():
-            # What is told of the user must stop this token for as long as it can be shown.
-            users = self._names.user_record(name.user)
-            joins.append(Join(users, keep_until(expire_at), expire_at, self._now()))
+            said.append(UsedIn(signal.app))
+        own = self._records.write(said, of=of, event=signal, until=until)
+        others = self._seen_of((*meaning.facts, *before), name)
+        others += self._records.keep(UserRecord(name.user), until)
         if device:
-            joins.append(self._enlist(digest(namespace, device), name, expire_at))
-        enlisted, answers = await self._enlisting(signal, Scope.SESSION, str(name), *joins)
-        self._placed(event_key(signal), record)
-        await self._learn(signal, record, fields, answers[0])
-        for join in joins[1:]:
-            self._view.learn(join.key, join.fields)
+            on = DeviceRecord(digest(namespace, device))
+            others.append(self._records.enlist(name, on, until))
+        work = Work(signal.kind, signal.stamp.id, Scope.SESSION, str(name), enclose(signal))
+        enlisted, answers = await self._worklog.enlist(work, own, *others)
+        self._placed(event_key(signal), own.key)
+        await self._learn(signal, own, of, answers[0])
+        for write in others:
+            self._view.learn(write)
         self._rescorer.put(signal.kind, (name,), enlisted)
         return _accepted(signal, duplicate=not answers[0].joined)
 
-    def _sightings(self, facts: tuple[Fact, ...], name: SessionName, channel: bytes) -> list[Join]:
-        """Where a session was seen, its user was; and what that proved there is remembered.
+    def _seen_of(self, facts: tuple[Fact, ...], name: SessionName) -> list[Write]:
+        """Say of the user where a session was seen, and what that proved there.
 
         Travel is judged across sessions, and so is what a user has proven on a device.
         """
-        found: list[Record] = []
+        said: list[Said] = []
         for fact in facts:
             if isinstance(fact, Sighted):
-                seen = seen_in(fact, name.session)
-                found.append(encode_seen(seen, moved=True))
+                said.append(Moved(seen_in(fact, name.session)))
             elif isinstance(fact, SignedIn):
                 # Of an event counts only where it says that it was made: no state is needed.
-                found.append(encode_proven(self._view.evaluator.proven_by(State(), fact)))
-        return [
-            Join(
-                self._names.user_record(name.user),
-                fields,
-                self._facts_expire(),
-                self._now(),
-                publish=channel,
-                want_record=False,
-                confirm=True,
-            )
-            for fields in found
-            if fields
-        ]
+                said += self._view.evaluator.proven_by(State(), fact)
+        return [self._records.write(said, of=UserRecord(name.user))] if said else []
 
-    def _enlist(self, device: str, name: SessionName, expire_at: int) -> Join:
-        index = Index(self._names.device_index(device), str(name).encode(), expire_at)
-        record = self._names.device_record(device)
-        until = self._facts_expire()
-        fields: Record = {}
-        if expire_at > until:
-            fields, until = keep_until(expire_at), expire_at
-        return Join(record, fields, until, self._now(), (index,), want_record=False, confirm=True)
 
-    async def _one(self, join: Join) -> Joined:
-        (joined,) = await self._store.join(join)
-        return joined
+def _user(subject: Subject) -> UserRecord:
+    return UserRecord(digest(subject.issuer, subject.user))
 
-    def _now(self) -> int:
-        return int(self._clock() * 1000)
 
-    def _facts_expire(self) -> int:
-        return self._now() + int(self._settings().facts_ttl * 1000)
+def _device(subject: Subject) -> DeviceRecord:
+    return DeviceRecord(digest(subject.issuer, subject.device))
 
-    def _session_expire(self, signal: Signal) -> int:
-        """How long a session's record lives at least.
 
-        What an event says may have to stop tokens for as long as they are refreshed; a session
-        that is merely seen lives as long as it is in use.
-        """
-        if not isinstance(signal, SessionEstablished | SessionPresented):
-            return self._facts_expire()
-        told = signal.exp if isinstance(signal, SessionEstablished) else 0
-        return max(told * 1000, self._now() + int(self._settings().min_ttl * 1000))
+def _locator(subject: Subject) -> LocatorRecord:
+    """Return the record that tells whose a session is."""
+    return LocatorRecord(digest(subject.issuer, subject.session))
 
 
 def _is_theirs(signal: Signal) -> bool:
     """Whether a session of this kind of event is that of the user who is named, whoever has it."""
     kinds = SessionEstablished | SessionRevoked | OperatorMark | OperatorClear
     return isinstance(signal, kinds)
-
-
-def _fields_of(signal: Signal, facts: tuple[Fact, ...]) -> Record:
-    """What an event brings to a record: its facts, and that its id has counted."""
-    fields = encode_facts(facts)
-    return {**fields, **encode_event(signal)}
 
 
 def _accepted(signal: Signal, *, duplicate: bool = False) -> Accepted:

@@ -28,7 +28,8 @@ from sidecar.service.observations.observations import (
     WorkerFailed,
 )
 from sidecar.service.ports.calls import Overloaded, Refused, Unavailable
-from sidecar.service.ports.store import Append, Claim, Finish, Join, Joined, Length, Queues, Store
+from sidecar.service.ports.store import Append, Claim, Finish, Length, Queues, Store
+from sidecar.service.records.writes import Write, Written, written
 from sidecar.wire.store.keys import Names, SessionName, parse_name
 from sidecar.wire.store.worklog import InvalidEntry, Letter, Work, decode_work, encode_entry
 
@@ -115,18 +116,19 @@ class WorkLog:
         self._has_done = trio.Event()
         self.waiting = 0
 
-    async def enlist(self, work: Work, *joins: Join) -> tuple[Enlisted | None, list[Joined]]:
+    async def enlist(self, work: Work, *writes: Write) -> tuple[Enlisted | None, list[Written]]:
         """Join, and have the event enlisted, in one round trip. Raises `Unavailable`, `Overloaded`.
 
         None: the log is full.
         """
         key = self._names.work_log(work.of)
         one = Append(key, encode_entry(work), self._bound(), GROUP)
-        appended, joined = await self._queues.append(one, *joins)
+        appended, joined = await self._queues.append(one, *(write.join for write in writes))
+        answers = written(joined)
         if not appended.id:
             self._telemetry.record(QueueRejected(queue="work-log"))
-            return None, joined
-        return Enlisted(self, Handle(key, appended.id, 1), work), joined
+            return None, answers
+        return Enlisted(self, Handle(key, appended.id, 1), work), answers
 
     def strike(self, handle: Handle) -> None:
         """All is told of an entry: have it struck out, soon."""

@@ -13,6 +13,7 @@ import msgspec
 from sidecar.domain.facts.signal import Signal, Subject
 from sidecar.domain.values.lattice import Record, join_all
 from sidecar.service.ports.store import Load, Loaded, Reader
+from sidecar.service.records.writes import Write
 
 Key: TypeAlias = tuple[str, str, Subject]
 """What makes an event the same event: its source, its id, of this subject."""
@@ -34,9 +35,9 @@ class Pending:
     def __contains__(self, key: Key) -> bool:
         return key in self._keys
 
-    def add(self, key: Key, placed: Iterable[tuple[bytes, Record]]) -> None:
-        """An event waits whose facts will go into these records."""
-        records = dict(placed)
+    def add(self, key: Key, writes: Iterable[Write]) -> None:
+        """Keep what an event that waits will write."""
+        records = {write.key: write.said.fields for write in writes}
         self._keys[key] = tuple(records)
         for record, fields in records.items():
             self._records.setdefault(record, {})[key] = fields

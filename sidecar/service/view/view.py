@@ -1,7 +1,7 @@
 """The sessions that this sidecar serves, in memory: what a check reads instead of the store.
 
 A session comes into the view at its first check, and stays until it expires or must make room.
-From then on every join by any sidecar reaches `View.learn` as news, which is the same join made
+From then on every join by any sidecar reaches `View.hear` as news, which is the same join made
 here; so the view needs no reading back, and a check no waiting. When news may have been missed,
 `revalidate` reads every record again before the view counts as fresh.
 """
@@ -14,21 +14,21 @@ from typing import Protocol
 
 import trio
 
-from sidecar.domain.evaluation.decision import STANDINGS, coarse, open_marks
+from sidecar.domain.evaluation.decision import STANDINGS, coarse
 from sidecar.domain.evaluation.evaluator import Evaluator
 from sidecar.domain.facts.facts import Fact
-from sidecar.domain.session.standing import Standing
 from sidecar.domain.values.lattice import Record, join
 from sidecar.domain.values.loss import Floors
 from sidecar.domain.values.namespaces import Namespaces
 from sidecar.service.audit.turns import Turns
-from sidecar.service.checks.responses import reasons_of
 from sidecar.service.observations.observations import Telemetry, ViewEvicted, WorkerFailed
-from sidecar.service.ports.calls import Overloaded, Refused, StandingChange, Unavailable
+from sidecar.service.ports.calls import Overloaded, Refused, Unavailable
 from sidecar.service.ports.store import Load, Loaded, News, Reader, Shards
+from sidecar.service.records.writes import Write
 from sidecar.service.view.fold_records import checkpoint_of, facts_of
 from sidecar.service.view.live_session import UNREAD, Identity, Live, Tracked
-from sidecar.service.view.watchers import Watches
+from sidecar.service.view.watchers import Watches, change_of
+from sidecar.wire.store.entries import Said, encode
 from sidecar.wire.store.keys import Names, SessionName, digest, session_name
 from sidecar.wire.store.losses import VOUCHERS, vouched
 from sidecar.wire.store.records import event_field, owners_of
@@ -234,14 +234,14 @@ class View:
         live.coarse = coarse(live.standing(self.evaluator, self._clock()), self._clock())
         return live
 
-    def unread(self, whose: Identity, device: str, shown: Record) -> Live:
+    def unread(self, whose: Identity, device: str, shown: Iterable[Fact] = ()) -> Live:
         """What is known here of a session that cannot be read now, and what a call `shown` of it.
 
         It is no session of the view: nothing that is learned reaches it, and nothing of it is kept.
         """
         name = session_name(*whose)
         own = self._known(self._names.session_record(name))
-        own.record = join(own.record, shown)
+        own.record = join(own.record, encode(shown).fields)
         users = self._known(self._names.user_record(name.user))
         live = Live(whose, own, users, self._known(self._names.locator(name.session)))
         if device:
@@ -250,11 +250,12 @@ class View:
         live.refold(self.evaluator)
         return live
 
-    def remember(self, whose: Identity, fields: Record, expire_at: int) -> None:
-        """Have fields of a session that cannot be read now saved, once that can be."""
+    def remember(self, whose: Identity, facts: Iterable[Fact], expire_at: int) -> None:
+        """Have facts of a session that cannot be read now saved, once that can be."""
+        fields = encode(facts).fields
         name = session_name(*whose)
         own = self._new(self._names.session_record(name), self._names.user_channel(name.user))
-        own.record, own.expire_at = dict(fields), expire_at
+        own.record, own.expire_at = fields, expire_at
         self._keep(own, fields)
 
     def _known(self, key: bytes) -> Tracked:
@@ -367,8 +368,24 @@ class View:
         tracked = self._records.get(key)
         return tracked is None or event_field(event) in tracked.record
 
-    def learn(self, key: bytes, fields: Mapping[bytes, bytes]) -> bool:
-        """Join what was written to a record, here or elsewhere; True where it was news here."""
+    def hear(self, key: bytes, fields: Mapping[bytes, bytes]) -> bool:
+        """Join what the store says of a record: news, an answer, a reading.
+
+        Return whether any of it was news here.
+        """
+        return self._grow(key, fields, lambda grown: facts_of((grown,)))
+
+    def learn(self, write: Write) -> bool:
+        """Join what is written here, of which nothing is decoded; return whether it was news."""
+        said = write.said
+        return self._grow(write.key, said.fields, said.facts_in)
+
+    def _grow(
+        self,
+        key: bytes,
+        fields: Mapping[bytes, bytes],
+        facts_in: Callable[[Mapping[bytes, bytes]], list[Fact]],
+    ) -> bool:
         tracked = self._records.get(key)
         if tracked is None:
             return False
@@ -378,7 +395,7 @@ class View:
         if not grown:
             return False
         tracked.record = after
-        facts = facts_of((grown,))
+        facts = facts_in(grown)
         has_vouchers = not VOUCHERS.isdisjoint(grown)
         if facts or has_vouchers:
             if len(tracked.lives) > AT_ONCE:
@@ -428,10 +445,11 @@ class View:
             self._telemetry.record(WorkerFailed(where="fold", error=error))
             self.drop(live)
 
-    def write(self, tracked: Tracked, fields: Mapping[bytes, bytes]) -> None:
-        """Take up facts of this sidecar's own: at once here, soon in the store (`Saver`)."""
-        kept = self._keep(tracked, fields)
-        self.learn(tracked.key, fields)
+    def write(self, tracked: Tracked, said: Iterable[Said]) -> None:
+        """Take up what this sidecar itself says: at once here, soon in the store (`Saver`)."""
+        encoded = encode(said)
+        kept = self._keep(tracked, encoded.fields)
+        self._grow(tracked.key, encoded.fields, encoded.facts_in)
         for live in tuple(tracked.lives):
             if live.own is tracked:
                 self._fold_for_good(live)
@@ -509,7 +527,7 @@ class View:
                 key=lambda one: STANDINGS.index(one.coarse),
             )
             standing = worst.standing(self.evaluator, now)
-            self._watches.tell(_change(live.session, worst.coarse, standing, now))
+            self._watches.tell(change_of(live.session, worst.coarse, standing, now))
 
     async def revalidate(self) -> int:
         """Read all records again, as news may have been missed; write back what the store lacks.
@@ -524,7 +542,7 @@ class View:
             turns = Turns()
             for tracked, answer in answers:
                 await turns.give_way()
-                self.learn(tracked.key, answer.record)
+                self.hear(tracked.key, answer.record)
                 missing = {f: v for f, v in tracked.record.items() if answer.record.get(f, b"") < v}
                 if missing:
                     self._keep(tracked, missing)
@@ -573,10 +591,3 @@ class View:
             for live in tuple(batch[0].lives):
                 self.drop(live)
             return []
-
-
-def _change(session: str, word: str, standing: Standing, now: float) -> StandingChange:
-    waiting = open_marks(standing, now)
-    contexts = {c for demand in waiting for c in demand.contexts.include or ()}
-    reasons = reasons_of(waiting)
-    return StandingChange(session, word, tuple(sorted(contexts)), reasons)

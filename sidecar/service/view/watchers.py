@@ -5,6 +5,9 @@ from contextlib import asynccontextmanager
 
 import trio
 
+from sidecar.domain.evaluation.decision import open_marks
+from sidecar.domain.session.standing import Standing
+from sidecar.service.checks.responses import reasons_of
 from sidecar.service.ports.calls import StandingChange
 
 Bring = Callable[[str], Awaitable[None]]
@@ -61,3 +64,11 @@ class Watches:
                 send.close()
             except trio.BrokenResourceError:
                 self._watchers.pop(send, None)
+
+
+def change_of(session: str, word: str, standing: Standing, now: float) -> StandingChange:
+    """Return what watchers learn of a session that now stands so, in a `word`."""
+    waiting = open_marks(standing, now)
+    contexts = {c for demand in waiting for c in demand.contexts.include or ()}
+    reasons = reasons_of(waiting)
+    return StandingChange(session, word, tuple(sorted(contexts)), reasons)

@@ -106,7 +106,7 @@ class Saver:
         turns = Turns()
         for (tracked, _, _), answer in zip(attempts, answers, strict=True):
             await turns.give_way()
-            self._view.learn(tracked.key, answer.record)
+            self._view.hear(tracked.key, answer.record)
             try:
                 await self._saved(tracked)
             except Exception as error:  # noqa: BLE001 - a worker loop: counted, and on

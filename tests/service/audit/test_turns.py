@@ -13,6 +13,7 @@ from sidecar.domain.values.stamp import at
 from sidecar.service.audit import turns
 from sidecar.service.audit.turns import TURN, Turns
 from sidecar.service.view.view import AT_ONCE
+from sidecar.wire.store.entries import UsedIn
 from tests.domain.scenes import policy
 from tests.service.memory import MemoryStore, Pod, Tokens
 
@@ -55,7 +56,7 @@ async def _tell(pod: Pod) -> None:
 
 async def _save(pod: Pod) -> None:
     for live in pod.view:
-        pod.view.write(live.own, {b"x": b"1"})
+        pod.view.write(live.own, [UsedIn("x")])
     await pod.saver.save(await pod.view.take_unsaved())
 
 
@@ -90,6 +91,7 @@ async def test_others_run_between_the_sessions_of_one_user(
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(others)
+        await trio.lowlevel.checkpoint()  # they have begun before the work does
         await work(pod)
         nursery.cancel_scope.cancel()
     assert turns_of_others >= MANY - 1

@@ -1,0 +1,214 @@
+"""The records of users, devices and sessions: facts are joined into them, and read.
+
+Which fields, keys, channels and indexes that concerns, and how long a record lives, is known here
+alone. A write is made first and joined then, since several go in one round trip, and the view
+learns the same write without decoding what was encoded for the store.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, Protocol, TypeAlias, assert_never
+
+from sidecar.domain.facts.signal import SessionEstablished, SessionPresented, Signal
+from sidecar.domain.values.lattice import Record
+from sidecar.service.ports.store import Index, Join, Joined, Load, Loaded
+from sidecar.service.records.writes import Terms, Write, Written, write_of, written
+from sidecar.wire.settings.settings import Sessions
+from sidecar.wire.store.entries import Encoded, KeptUntil, Said, encode
+from sidecar.wire.store.keys import Names, SessionName, parse_name
+from sidecar.wire.store.records import encode_event, event_field, event_key, fanned_field
+
+
+class RecordStore(Protocol):
+    """What records need of the store. Both raise `Unavailable`, `Overloaded`."""
+
+    async def join(self, *joins: Join) -> list[Joined]:
+        """Join each; the answers are in order."""
+
+    async def load(self, *loads: Load) -> list[Loaded]:
+        """Read each; the answers are in order."""
+
+
+class UserRecord(NamedTuple):
+    """The facts of a user, by the user's digest."""
+
+    user: str
+
+
+class DeviceRecord(NamedTuple):
+    """The facts of a device, by the device's digest."""
+
+    device: str
+
+
+class SessionRecord(NamedTuple):
+    """The facts of a session."""
+
+    name: SessionName
+
+
+class LocatorRecord(NamedTuple):
+    """Who has a session, by the session's digest, and facts that came before that was known."""
+
+    session: str
+
+
+Subjects: TypeAlias = UserRecord | DeviceRecord | SessionRecord | LocatorRecord
+"""What a record can be of."""
+
+
+class Listed(NamedTuple):
+    """A record, and the sessions that its index lists."""
+
+    record: Record
+    sessions: tuple[SessionName, ...]
+
+
+class FactRecords:
+    """Joins facts into the records of users, devices and sessions, and loads them."""
+
+    def __init__(
+        self,
+        store: RecordStore,
+        names: Names,
+        clock: Callable[[], float],
+        settings: Callable[[], Sessions],
+    ) -> None:
+        self._store = store
+        self._names = names
+        self._clock = clock
+        self._settings = settings
+
+    def write(
+        self, said: Iterable[Said], *, of: Subjects, event: Signal | None = None, until: int = 0
+    ) -> Write:
+        """Encode what is said of `of`, to be joined and learned.
+
+        An `event` counts once for each id: of one that has counted nothing is joined. Those who
+        follow the record hear of an event and of facts, and the answer to an event of a user or
+        device names the sessions. The record lives until `until` (unix ms) at least, or for as long
+        as facts do. A session is listed among those of its user.
+        """
+        encoded = encode(said)
+        unless = None
+        if event is not None:
+            unless = event_field(event_key(event))
+            encoded = Encoded(encoded.fields | encode_event(event), encoded.facts)
+        heard = event is not None or bool(encoded.facts)
+        expire_at = until or self._facts_expire()
+        terms = Terms(
+            expire_at,
+            self._now(),
+            self._entries(of, expire_at),
+            unless,
+            self._channel(of) if heard else None,
+            self._index(of) if event is not None else None,
+            want_record=isinstance(of, LocatorRecord),
+            confirm=True,
+        )
+        return Write(self.key(of), encoded, terms)
+
+    def keep(self, of: UserRecord | DeviceRecord, until: int) -> list[Write]:
+        """Have a record live until then (unix ms), where its facts do not live as long anyway.
+
+        What is said of a user or device must stop a token for as long as it can be shown.
+        """
+        if until <= self._facts_expire():
+            return []
+        return [self.write([KeptUntil(until)], of=of, until=until)]
+
+    def enlist(self, name: SessionName, on: DeviceRecord, until: int) -> Write:
+        """List a session among those of a device until then (unix ms); the record lives as long."""
+        lasting = self._facts_expire()
+        said = [KeptUntil(until)] if until > lasting else []
+        index = Index(self._names.device_index(on.device), str(name).encode(), until)
+        terms = Terms(max(until, lasting), self._now(), (index,), confirm=True)
+        return Write(self.key(on), encode(said), terms)
+
+    def note_fanned_out(self, event: Signal, of: UserRecord | DeviceRecord) -> Write:
+        """Note that the sessions of an event are in the backlog."""
+        fields = {fanned_field(event_key(event)): event.stamp.encode().encode()}
+        return write_of(self.key(of), fields, Terms(self._facts_expire(), self._now()))
+
+    def life_of(self, event: Signal) -> int:
+        """Return until when (unix ms) the record of an event's session lives at least.
+
+        What an event says may have to stop tokens for as long as they are refreshed; a session
+        that is merely seen lives as long as it is in use.
+        """
+        if not isinstance(event, SessionEstablished | SessionPresented):
+            return self._facts_expire()
+        expires = event.exp if isinstance(event, SessionEstablished) else 0
+        return max(expires * 1000, self._now() + int(self._settings().min_ttl * 1000))
+
+    async def join(self, *writes: Write) -> list[Written]:
+        """Join each; the answers are in order. Raises `Unavailable`, `Overloaded`."""
+        return written(await self._store.join(*(one.join for one in writes)))
+
+    async def load(self, *subjects: Subjects) -> list[Record]:
+        """Read the record of each, in order; an absent one is empty.
+
+        Raises `Unavailable`, `Overloaded`.
+        """
+        loads = [Load(self.key(one)) for one in subjects]
+        return [one.record for one in await self._store.load(*loads)] if loads else []
+
+    async def load_listed(self, *subjects: UserRecord | DeviceRecord) -> list[Listed]:
+        """Read the record of each and the sessions that it lists now, in order.
+
+        Raises `Unavailable`, `Overloaded`.
+        """
+        loads = [Load(self.key(one), self._index(one), self._now()) for one in subjects]
+        answers = await self._store.load(*loads) if loads else []
+        return [
+            Listed(one.record, tuple(name for each in one.members if (name := parse_name(each))))
+            for one in answers
+        ]
+
+    def key(self, of: Subjects) -> bytes:
+        """Return the key of a record."""
+        match of:
+            case UserRecord(user):
+                return self._names.user_record(user)
+            case DeviceRecord(device):
+                return self._names.device_record(device)
+            case SessionRecord(name):
+                return self._names.session_record(name)
+            case LocatorRecord(session):
+                return self._names.locator(session)
+            case _:
+                assert_never(of)
+
+    def index(self, of: UserRecord | DeviceRecord) -> bytes:
+        """Return the key of the index of the sessions of a user or device."""
+        if isinstance(of, UserRecord):
+            return self._names.user_index(of.user)
+        return self._names.device_index(of.device)
+
+    def _index(self, of: Subjects) -> bytes | None:
+        return self.index(of) if isinstance(of, UserRecord | DeviceRecord) else None
+
+    def _entries(self, of: Subjects, expire_at: int) -> tuple[Index, ...]:
+        if not isinstance(of, SessionRecord):
+            return ()
+        key = self._names.user_index(of.name.user)
+        return (Index(key, str(of.name).encode(), expire_at),)
+
+    def _channel(self, of: Subjects) -> bytes | None:
+        """Return the channel of those who follow a record; nobody follows a locator."""
+        match of:
+            case UserRecord(user):
+                return self._names.user_channel(user)
+            case DeviceRecord(device):
+                return self._names.device_channel(device)
+            case SessionRecord(name):
+                return self._names.user_channel(name.user)
+            case LocatorRecord():
+                return None
+            case _:
+                assert_never(of)
+
+    def _now(self) -> int:
+        return int(self._clock() * 1000)
+
+    def _facts_expire(self) -> int:
+        return self._now() + int(self._settings().facts_ttl * 1000)

@@ -1,0 +1,68 @@
+"""Writes: what is to be joined into one record of the store, as repositories make them.
+
+Only here is a join of the store's port built.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from sidecar.domain.values.lattice import Record
+from sidecar.service.ports.store import MEMBERS_BOUND, Index, Join, Joined
+from sidecar.wire.store.entries import Encoded
+from sidecar.wire.store.keys import SessionName, parse_name
+
+
+class Terms(NamedTuple):
+    """On which terms a record is written: see `ports.store.Join`. `expire_at` in unix ms."""
+
+    expire_at: int
+    now: int
+    indexes: tuple[Index, ...] = ()
+    unless: bytes | None = None
+    publish: bytes | None = None
+    members_of: bytes | None = None
+    want_record: bool = False
+    confirm: bool = False
+
+
+class Write(msgspec.Struct, frozen=True):
+    """What is to be joined into the record at `key`; services hand it on and do not look inside."""
+
+    key: bytes
+    said: Encoded
+    terms: Terms
+
+    @property
+    def join(self) -> Join:
+        """The operation of the store."""
+        return Join(self.key, self.said.fields, *self.terms)
+
+
+class Written(NamedTuple):
+    """What became of a write. `joined`: false where it had happened before.
+
+    `sessions` are those in the record's index where that was asked for; None: more than an answer
+    gives.
+    """
+
+    joined: bool
+    record: Record
+    sessions: tuple[SessionName, ...] | None = ()
+
+
+def write_of(key: bytes, fields: Mapping[bytes, bytes], terms: Terms) -> Write:
+    """Return a write of fields that hold no facts."""
+    return Write(key, Encoded(dict(fields), {}), terms)
+
+
+def written(answers: Iterable[Joined]) -> list[Written]:
+    """Return what became of writes, by the store's answers."""
+    return [Written(one.joined, one.record, _sessions(one.members)) for one in answers]
+
+
+def _sessions(members: tuple[bytes, ...]) -> tuple[SessionName, ...] | None:
+    if len(members) >= MEMBERS_BOUND:
+        return None
+    return tuple(name for member in members if (name := parse_name(member)))
