@@ -19,6 +19,7 @@ from sidecar.domain.session.scene import ALWAYS, ANY_SIGN_IN, NEVER_PROVEN, Scen
 from sidecar.domain.session.standing import Compiled
 from sidecar.domain.session.state import Cause, Holding, Moment
 from sidecar.domain.sources.origin import origins_of
+from sidecar.domain.sources.source import ITSELF
 
 NOTHING = Holding()
 STICKY_BOUND = 16
@@ -38,6 +39,19 @@ def holding_of(
     if cap is not None:
         after = live_on(before, after, cap, proving)
     return after if after is before else _attributed(before, after, brought)
+
+
+def renewed(holding: Holding, signal: str, source: str) -> Holding:
+    """Return the holding without the causes that come of what this source says in such events.
+
+    Where one holds again, it has come up anew. Scores count to it, which name no source.
+    """
+    kept = tuple(
+        cause
+        for cause in holding.causes
+        if cause.signal != signal or cause.source not in (source, ITSELF)
+    )
+    return holding if len(kept) == len(holding.causes) else replace(holding, causes=kept)
 
 
 def _attributed(before: Holding, after: Holding, brought: Sequence[Fact]) -> Holding:

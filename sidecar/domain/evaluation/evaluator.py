@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from sidecar.domain.evaluation.activation import NOTHING, STICKY_BOUND, holding_of
+from sidecar.domain.evaluation.activation import NOTHING, STICKY_BOUND, holding_of, renewed
 from sidecar.domain.evaluation.compiled import applies, compile_policy, is_spared, presumed
 from sidecar.domain.facts import precedence
 from sidecar.domain.facts.facts import (
@@ -24,7 +24,7 @@ from sidecar.domain.facts.facts import (
     StepUpAsked,
 )
 from sidecar.domain.facts.first_shown import counted
-from sidecar.domain.facts.late_facts import still_latest
+from sidecar.domain.facts.late_facts import interrupt, still_latest
 from sidecar.domain.facts.steps import digest, steps_of
 from sidecar.domain.policy.policy import Policy
 from sidecar.domain.policy.policy import State as PolicyState
@@ -147,13 +147,13 @@ class Evaluator:
                 for fact in facts
                 if fact.stamp <= before and digest(fact) not in checkpoint.folded
             )
+            known = dict(state.holdings)
             for step in late:
                 self._late(state, step, around)
-            for step in still_latest(late, steps):
+            for step in still_latest(late, [step for step in steps if step[0].stamp <= before]):
                 apply(state, step, around)
             others = set(state.holdings) != {c.policy.id for c in self._compiled}
             if state.established and (others or late):
-                known = dict(state.holdings)
                 brought = [fact for step in late for fact in step]
                 self._evaluate(state, before.time, self._compiled, brought)
                 operator_acts.overlook(state, known)
@@ -268,6 +268,10 @@ class Evaluator:
         moment = facts[0].stamp.time
         for fact in facts:
             self._take_late(state, fact, moment, around)
+            interrupted = interrupt(state, fact, moment)
+            if interrupted:
+                told = state.holdings.items()
+                state.holdings = {n: renewed(h, interrupted, fact.source) for n, h in told}
         sticky = [c for c in self._compiled if c.policy.sticky]
         if not sticky or moment < state.cleared:
             return

@@ -1,16 +1,27 @@
 """A fact that comes behind a checkpoint leaves the registers as if it had come in time."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.domain.evaluation.decision import AccessRequest, Verdict, decide
 from sidecar.domain.evaluation.evaluator import Evaluator
-from sidecar.domain.facts.facts import ComplianceReported, Fact, RiskReported, Scope, SignalRaised
+from sidecar.domain.facts.facts import (
+    ClaimsSeen,
+    ComplianceReported,
+    DeviceBound,
+    Fact,
+    NetworkReported,
+    RiskReported,
+    Scope,
+    SignalRaised,
+)
 from sidecar.domain.facts.late_facts import still_latest
-from sidecar.domain.policy.policy import Device, RiskLevel, UserRisk
+from sidecar.domain.policy.policy import Claims, Device, Networks, RiskLevel, Selection, UserRisk
 from sidecar.domain.session.fold import Surroundings
-from sidecar.domain.session.state import State
-from sidecar.domain.values.stamp import Stamp, at
-from tests.domain.scenes import WORLD, established, network_of, policy
+from sidecar.domain.session.state import Checkpoint, State
+from sidecar.domain.values.stamp import MICROSECONDS, Stamp, at
+from tests.domain.scenes import LADDER, WORLD, established, network_of, policy, signed_in
 
 POLICIES = (
     policy(UserRisk(RiskLevel.MEDIUM), name="risky"),
@@ -81,3 +92,89 @@ def test_what_is_superseded_is_not_the_latest() -> None:
     assert still_latest([[old]], [[old], [new], [other]]) == []
     assert still_latest([[old]], [[old], [other]]) == [[old]]
     assert still_latest([], [[old]]) == []
+
+
+JUDGE = Evaluator(
+    (
+        policy(UserRisk(RiskLevel.MEDIUM), name="risky"),
+        policy(Device(compliant=False), name="broken"),
+        policy(Networks(Selection(frozenset({"lab"}))), name="lab"),
+        policy(Claims((("tier", frozenset({"gold"})),)), name="gold"),
+    ),
+    WORLD,
+    Surroundings("", network_of),
+)
+LAPTOP = "laptop"
+
+
+def risk(second: int, level: RiskLevel, scope: Scope = Scope.USER) -> Fact:
+    stamp = at(second, f"f{second}")
+    return RiskReported(stamp=stamp, source="idp", scope=scope, level=level)
+
+
+def word(kind: str, second: int, *, bad: bool) -> Fact:
+    """What a source says in one second: for policies to mark for, or that all is well."""
+    stamp, source = at(second, f"f{second}"), "edr"
+    match kind:
+        case "risk":
+            return risk(second, RiskLevel.HIGH if bad else RiskLevel.LOW)
+        case "compliance":
+            return ComplianceReported(stamp=stamp, source=source, device=LAPTOP, compliant=not bad)
+        case "network":
+            return NetworkReported(stamp=stamp, source=source, network="lab" if bad else "desk")
+        case "network of the device":
+            segment = "lab" if bad else "desk"
+            return NetworkReported(stamp=stamp, source=source, network=segment, device=LAPTOP)
+        case _:
+            claims = (("tier", ("gold" if bad else "iron",)),)
+            return ClaimsSeen(stamp=stamp, source=source, scope=Scope.USER, claims=claims)
+
+
+KINDS = ("risk", "compliance", "network", "network of the device", "claims")
+
+
+def is_asked(facts: list[Fact], checkpoint: Checkpoint | None = None) -> bool:
+    state = JUDGE.fold("s", facts, checkpoint)
+    standing = JUDGE.standing(state, 1200 * MICROSECONDS)
+    access = AccessRequest("app", frozenset({"c1"}), 1200)
+    return decide(standing, access, LADDER).verdict is not Verdict.ALLOW
+
+
+def begun() -> list[Fact]:
+    return [*established(), DeviceBound(stamp=at(1000, "e1000"), device=LAPTOP)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("keep", [1, 2])
+def test_what_began_anew_asks_anew_though_its_interruption_came_late(kind: str, keep: int) -> None:
+    """Bad, well for a while, bad again; who has signed in while it was well has answered less."""
+    sign_in = signed_in(1103, 1103, name="f1103")
+    late = word(kind, 1102, bad=False)
+    last = [signed_in(second, 1050, name=f"f{second}") for second in (1105, 1106)]
+    in_time = [*begun(), word(kind, 1101, bad=True), sign_in, word(kind, 1104, bad=True), *last]
+    assert not is_asked(in_time)
+    assert is_asked([*in_time, late])
+    checkpoint = JUDGE.checkpoint("s", in_time, None, keep=keep)
+    assert is_asked([*in_time, late], checkpoint)
+    early = [fact for fact in in_time if fact.stamp.second < 1104]
+    checkpoint = JUDGE.checkpoint("s", early, None, keep=1)
+    assert is_asked([*in_time, late], checkpoint)
+
+
+@given(
+    words=st.lists(st.tuples(st.sampled_from(KINDS), st.booleans(), st.booleans()), min_size=2),
+    sign_ins=st.lists(st.tuples(st.integers(0, 12), st.integers(0, 5)), max_size=3),
+    keep=st.integers(1, 4),
+)
+def test_what_came_late_is_asked_for_wherever_it_would_be_in_time(
+    words: list[tuple[str, bool, bool]], sign_ins: list[tuple[int, int]], keep: int
+) -> None:
+    said = [word(kind, 1101 + n, bad=bad) for n, (kind, bad, _) in enumerate(words)]
+    shown: list[Fact] = [
+        signed_in(1101 + n, 1101 + n - back, name=f"s{n}{back}") for n, back in sign_ins
+    ]
+    late = [fact for fact, (_, _, is_late) in zip(said, words, strict=True) if is_late]
+    in_time = [*begun(), *(fact for fact in said if fact not in late), *dict.fromkeys(shown)]
+    checkpoint = JUDGE.checkpoint("s", in_time, None, keep=keep)
+    everything = [*in_time, *late]
+    assert is_asked(everything, checkpoint) or not is_asked(everything)
