@@ -7,6 +7,10 @@ credential is left out.
 
 import re
 
+_LONGEST = 2048
+"""Of a longer URL, which a provider's metadata can hold, nothing is shown: to find its user takes
+a time that grows with the square of its length."""
+
 HIDDEN = "..."
 """Stands for what is not shown."""
 
@@ -53,4 +57,6 @@ def _without_value(found: re.Match[str]) -> str:
 
 def without_credentials(url: str) -> str:
     """Return a URL without user, password, parameters and fragment: what may be secret in one."""
+    if len(url) > _LONGEST:
+        return f"a URL of {len(url)} characters"
     return _USER.sub(r"\1", re.split(r"[?#]", url, maxsplit=1)[0])
