@@ -47,8 +47,8 @@ from sidecar.daemon.configuration.offering import Offering
 from sidecar.daemon.configuration.unusable import naming_key, problem_at
 from sidecar.daemon.forms import refuse_other_forms
 from sidecar.daemon.readiness import end_readiness, record_readiness
+from sidecar.daemon.services import DaemonServices, new_id
 from sidecar.daemon.trust import Keys, Trust
-from sidecar.daemon.wiring import Journeys, new_id
 from sidecar.service.admin.health import CONDITIONS, GEOGRAPHY, TRANSMITTERS, Health
 from sidecar.service.observations.observations import (
     DoorIncident,
@@ -68,6 +68,7 @@ from sidecar.service.observations.observations import (
     WorkerFailed,
 )
 from sidecar.service.ports.calls import Unavailable
+from sidecar.service.view.news_router import NewsRouter
 from sidecar.service.view.store_epoch import KEEPS
 from sidecar.wire.checks.reach import binds_of
 from sidecar.wire.config.descriptors import fitted, needed_by
@@ -146,7 +147,7 @@ class Daemon:
         self._refusal: str | None = None
         self._is_reload_wanted = False
         self.watcher: FileWatcher | None = None
-        self._journeys: Journeys | None = None
+        self._services: DaemonServices | None = None
 
     def reload(self) -> None:
         """Look at all files again, as SIGHUP asks; while the daemon starts, once it has."""
@@ -219,9 +220,13 @@ class Daemon:
 
     def _link_lost(self, reason: str) -> None:
         self.telemetry.record(LinkState(state=LinkStatus.LOST, detail=reason))
-        journeys = self._journeys
-        lagging = partial(journeys.lagging, reason) if journeys else f"news may be missed: {reason}"
+        services = self._services
+        lagging = partial(services.lagging, reason) if services else f"news may be missed: {reason}"
         self.health.bad("view", lagging)
+
+    async def _link_restored(self) -> None:
+        if self._services is not None:
+            await self._services.restored()
 
     # Wiring
 
@@ -268,10 +273,10 @@ class Daemon:
             return RedisStore(links, settings, observe=observe, on_up=on_up, needs=needs)
         return SealedStore(links, settings, self._forms, observe=observe, on_up=on_up, needs=needs)
 
-    def _news_at(self, url: str, journeys: Journeys) -> News:
+    def _news_at(self, url: str, router: NewsRouter) -> News:
         links, settings = self._links_to(url), self.settings.store
-        deliver, own = journeys.learn, journeys.own_channel
-        lost, restored = self._link_lost, journeys.restored
+        deliver, own = router.deliver, router.own_channel
+        lost, restored = self._link_lost, self._link_restored
         if self._forms is None:
             return News(links, settings, deliver=deliver, lost=lost, restored=restored, own=own)
         opened = opening(self._forms, deliver)
@@ -280,7 +285,7 @@ class Daemon:
         )
 
     @asynccontextmanager
-    async def _resources(self) -> AsyncIterator[Journeys]:
+    async def _resources(self) -> AsyncIterator[DaemonServices]:
         settings = self.settings
         async with trio.open_nursery() as nursery:
             await nursery.start(self.telemetry.run)
@@ -294,20 +299,18 @@ class Daemon:
             if not settings.store.url:
                 url = await nursery.start(embedded.run)
             store = self._store_at(url)
-            journeys = Journeys(self, store, self._forms)
-            news = self._news_at(url, journeys)
-            journeys.wire(news)
-            self._journeys = journeys
-            self.watcher = journeys.watcher
+            services = DaemonServices(self, store, partial(self._news_at, url), self._forms)
+            self._services = services
+            self.watcher = services.watcher
             if self._is_reload_wanted:
                 self.watcher.trigger()
             await nursery.start(store.run)
             await self._refuse_eviction(store)
-            await refuse_other_forms(self.configuration.file, journeys.forms)
-            await nursery.start(news.run)
+            await refuse_other_forms(self.configuration.file, services.forms)
+            await nursery.start(services.news.run)
             await nursery.start(self.trust.run)
             self.health.good("policies")
-            yield journeys
+            yield services
             nursery.cancel_scope.cancel()
 
     async def run(
@@ -317,22 +320,22 @@ class Daemon:
         task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Run until `draining`, then drain; or until cancelled."""
-        async with self._resources() as journeys, trio.open_nursery() as work:
-            await journeys.start(work)
-            admin = await self._open_admin(work, journeys)
+        async with self._resources() as services, trio.open_nursery() as work:
+            await services.start(work)
+            admin = await self._open_admin(work, services)
             async with trio.open_nursery() as doors:
                 closing = trio.Event()
-                http = await self._open_http(doors, journeys, closing)
-                grpc = await self._open_grpc(doors, journeys, closing)
+                http = await self._open_http(doors, services, closing)
+                grpc = await self._open_grpc(doors, services, closing)
                 with naming_key(self.configuration.file, "receiver"):
-                    receiver = await journeys.reception.open(doors, closing)
+                    receiver = await services.reception.open(doors, closing)
                 with naming_key(self.configuration.file, "intake"):
-                    intake = await journeys.outside.open(work, doors, closing)
-                socket = await self._open_socket(doors, journeys, closing)
+                    intake = await services.outside.open(work, doors, closing)
+                socket = await self._open_socket(doors, services, closing)
                 transmitter: tuple[str, ...] = ()
-                if journeys.transmission is not None:
+                if services.transmission is not None:
                     with naming_key(self.configuration.file, "transmitter"):
-                        transmitter = await journeys.transmission.open(work)
+                        transmitter = await services.transmission.open(work)
                 self._tell_started(socket)
                 self.health.good("doors")
                 task_status.started(
@@ -343,23 +346,23 @@ class Daemon:
                 closing.set()
                 # The doors drain by themselves and return; this is the end of patience.
                 doors.cancel_scope.deadline = trio.current_time() + self._grace
-            await journeys.finish()
+            await services.finish()
             work.cancel_scope.cancel()
 
     @property
     def _grace(self) -> float:
         return self.settings.work.drain_timeout
 
-    async def _open_admin(self, nursery: trio.Nursery, journeys: Journeys) -> tuple[str, ...]:
+    async def _open_admin(self, nursery: trio.Nursery, services: DaemonServices) -> tuple[str, ...]:
         """The admin listener outlives the doors: it tells that they are draining."""
         if not self.settings.admin.enabled:
             return ()
         app = AdminApp(
             telemetry=self.telemetry,
             health=self.health,
-            inspection=journeys.inspector,
-            letters=journeys.letters,
-            act_door=self._act_door(journeys),
+            inspection=services.wired.admin.inspector,
+            letters=services.wired.intake.letters,
+            act_door=self._act_door(services),
             credentials=AdminCredentials(lambda: self.in_force.settings().admin, self._secret_read),
         )
         tls = self.settings.admin.tls
@@ -375,29 +378,29 @@ class Daemon:
             )
             return tuple(await nursery.start(listener.run))
 
-    def _act_door(self, journeys: Journeys) -> ActDoor:
+    def _act_door(self, services: DaemonServices) -> ActDoor:
         def crashed(error: Exception) -> None:
             self.telemetry.record(WorkerFailed(where="admin", error=error))
 
-        events = EventIntake(journeys.events, journeys.settler, crashed)
-        return ActDoor(acts=journeys.acts, events=events, record=self.telemetry.record)
+        events = EventIntake(services.wired.intake.events, services.wired.intake.settler, crashed)
+        return ActDoor(acts=services.wired.admin.acts, events=events, record=self.telemetry.record)
 
     async def _open_http(
-        self, doors: trio.Nursery, journeys: Journeys, closing: trio.Event
+        self, doors: trio.Nursery, services: DaemonServices, closing: trio.Event
     ) -> tuple[str, ...]:
         settings = self.settings
         if not settings.http.enabled:
             return ()
-        authzen = AuthzenDoor(journeys.checker, settings.http, journeys.speakers)
+        authzen = AuthzenDoor(services.wired.checker, settings.http, services.speakers)
         listener = DataListener(
             settings.http,
-            checks=journeys.checker,
-            events=journeys.events,
-            speakers=journeys.speakers,
+            checks=services.wired.checker,
+            events=services.wired.intake.events,
+            speakers=services.speakers,
             clock=clock.now,
             skew=lambda: self.in_force.settings().sessions.event_skew,
             new_id=new_id,
-            settling=journeys.settler,
+            settling=services.wired.intake.settler,
             binding=settings.tokens.binding,
             others=authzen.handlers(),
             on_incident=partial(self._incident, "http"),
@@ -416,7 +419,7 @@ class Daemon:
         return tuple(one if one.startswith("unix:") else f"http://{one}" for one in bound)
 
     async def _open_grpc(
-        self, doors: trio.Nursery, journeys: Journeys, closing: trio.Event
+        self, doors: trio.Nursery, services: DaemonServices, closing: trio.Event
     ) -> tuple[str, ...]:
         settings = self.settings
         if not settings.grpc.bind:
@@ -424,7 +427,7 @@ class Daemon:
         listener = GrpcListener(
             settings.grpc,
             settings.http,
-            checks=journeys.checker,
+            checks=services.wired.checker,
             binding=settings.tokens.binding,
             on_incident=partial(self._incident, "grpc"),
             on_unasked=self._unasked,
@@ -440,19 +443,19 @@ class Daemon:
         return tuple(bound)
 
     async def _open_socket(
-        self, doors: trio.Nursery, journeys: Journeys, closing: trio.Event
+        self, doors: trio.Nursery, services: DaemonServices, closing: trio.Event
     ) -> str:
         settings = self.settings
         socket = LocalSocket(
             settings.socket,
-            checks=journeys.checker,
-            events=journeys.events,
-            watches=journeys.watches,
-            speakers=journeys.speakers,
+            checks=services.wired.checker,
+            events=services.wired.intake.events,
+            watches=services.wired.view.watches,
+            speakers=services.speakers,
             clock=clock.now,
             skew=lambda: self.in_force.settings().sessions.event_skew,
             new_id=new_id,
-            settling=journeys.settler,
+            settling=services.wired.intake.settler,
             on_incident=partial(self._incident, "socket"),
             on_invalid=self._invalid,
         )

@@ -26,8 +26,8 @@ from sidecar.daemon.configuration.loading import read_transmitter_settings
 from sidecar.daemon.configuration.unusable import naming_key
 from sidecar.daemon.forms import forms_in_use, refuse_other_forms
 from sidecar.daemon.readiness import end_readiness, record_readiness
+from sidecar.daemon.services import new_id
 from sidecar.daemon.serving import Addresses
-from sidecar.daemon.wiring import new_id
 from sidecar.service.admin.health import Health
 from sidecar.service.admin.pulse import Pulse
 from sidecar.service.observations.observations import SecretRead, StoreUp, Told

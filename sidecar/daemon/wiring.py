@@ -1,535 +1,407 @@
-"""The journeys of one daemon, wired to its store, its news and its configuration."""
+"""Wires the services of one sidecar to its ports; the daemon and the tests call the same `wire`.
 
-import math
-import socket
-import uuid
-from collections.abc import Mapping
-from typing import Protocol
+    ports --> view --> audit --> intake --> admin
+                '----> checks
+
+Each room of services is built by a function of its own from the ports and the rooms before it.
+Nothing is started here, and nothing here knows an adapter.
+"""
+
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 import trio
 
-from sidecar.adapters import clock
-from sidecar.adapters.events.intake import Events
-from sidecar.adapters.events.speakers import Speakers
-from sidecar.adapters.files.spool import Spool
-from sidecar.adapters.files.watcher import FileWatcher
-from sidecar.adapters.geography.geography import Geography
-from sidecar.adapters.process.memory import resident
-from sidecar.adapters.redis.backlog import RedisBacklogs
-from sidecar.adapters.redis.news import News
-from sidecar.adapters.redis.queues import RedisQueues
-from sidecar.adapters.redis.store import RedisStore
-from sidecar.adapters.redis_server.credentials import StoreCredentials
-from sidecar.adapters.telemetry.metrics import Level
-from sidecar.adapters.telemetry.telemetry import Telemetry
 from sidecar.daemon.configuration.in_force import InForce
-from sidecar.daemon.configuration.loading import Configuration
-from sidecar.daemon.configuration.offering import Offering
-from sidecar.daemon.configuration.unusable import naming_key
-from sidecar.daemon.forms import forms_in_use
-from sidecar.daemon.intake_wiring import Outside
-from sidecar.daemon.reloading import Reloader
-from sidecar.daemon.trust import Trust
 from sidecar.domain.facts.signal import Signal
-from sidecar.domain.sources.source import Sources
+from sidecar.domain.values.location import Place
 from sidecar.domain.values.namespaces import Namespaces
 from sidecar.service.admin.acts import Acts
-from sidecar.service.admin.health import TRANSMITTERS, Health
 from sidecar.service.admin.inspection import Inspector
+from sidecar.service.audit.announcer import Announcer, Outbox
 from sidecar.service.audit.auditor import Rescorer
+from sidecar.service.audit.backlog import Backlogs
 from sidecar.service.audit.fan_out import FanOut
 from sidecar.service.audit.prompt_budget import Budget
 from sidecar.service.audit.rescore_all import Resweeper
 from sidecar.service.audit.sweep import Sweeper
-from sidecar.service.checks.checker import Checker
+from sidecar.service.checks.checker import Checker, Verifier
 from sidecar.service.checks.single_use import Spender
 from sidecar.service.intake.admission import Admission
 from sidecar.service.intake.dead_letters import DeadLetters
 from sidecar.service.intake.ended_users import RequestIds
 from sidecar.service.intake.fleet_ack import Settler
 from sidecar.service.intake.intake import Intake
-from sidecar.service.intake.spool_fallback import Spooling
+from sidecar.service.intake.spool_fallback import Spool, Spooling
 from sidecar.service.intake.worklog import WorkLog
-from sidecar.service.observations.observations import (
-    CredentialRefused,
-    LinkState,
-    LinkStatus,
-    WorkerFailed,
-)
-from sidecar.service.ports.calls import Accepted, Overloaded, Unavailable
+from sidecar.service.observations.observations import Telemetry
+from sidecar.service.ports.calls import Accepted
+from sidecar.service.ports.store import GuardedStore, News, Queues
 from sidecar.service.records.facts import FactRecords
-from sidecar.service.view.memory_guard import MemoryGuard
+from sidecar.service.view.news_router import NewsRouter
 from sidecar.service.view.spooled_facts import Pending
 from sidecar.service.view.store_epoch import BEAT, Guard
 from sidecar.service.view.view import View
 from sidecar.service.view.watchers import Watches
 from sidecar.service.view.write_back import Saver
-from sidecar.shared_signals.receiver_wiring import Reception
-from sidecar.shared_signals.transmitter_wiring import Transmission
-from sidecar.wire.config.memory_shares import Shares
-from sidecar.wire.events.sources import share_of
-from sidecar.wire.privacy.sealing import UNSEALED, Forms, Sealing, names_under
 from sidecar.wire.settings.settings import Eviction, Settings
-from sidecar.wire.settings.settings import Spool as SpoolSettings
 from sidecar.wire.store.keys import Names
 
 
-class Parts(Protocol):
-    """What the journeys take from the daemon they are part of."""
+@dataclass(frozen=True, kw_only=True)
+class Ports:
+    """What the services of one sidecar ask of the outside, and what they are configured by.
 
-    configuration: Configuration
+    `sidecar` is an id of this life of the process; `worker` says in words who works on what.
+    `router` gets the news of `news`. `bound` is how many sessions the view holds at most. `written`
+    returns once what was recorded before is on its way out. `spool` keeps events while the store is
+    `away`; None: there is no spool. `outbox` takes announcements for recipients; None: there are
+    none. `lost_state` and `refuses_writes` are called with what is wrong in words; empty: nothing.
+    """
+
     in_force: InForce
-    environ: Mapping[str, str]
+    names: Names
+    sidecar: str
+    worker: str
+    bound: int
+    store: GuardedStore
+    news: News
+    router: NewsRouter
+    queues: Queues
+    backlogs: Backlogs
+    verifier: Verifier
+    place_of: Callable[[str], Place]
     telemetry: Telemetry
-    health: Health
-    geography: Geography
-    trust: Trust
-    offering: Offering
-    store_credentials: StoreCredentials
-    memory: int | None
-    shares: Shares
+    clock: Callable[[], float]
+    new_id: Callable[[], str]
+    jitter: Callable[[], float] = random.random
+    written: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
+    away: Callable[[], bool] = lambda: False
+    spool: Spool | None = None
+    outbox: Outbox | None = None
+    lost_state: Callable[[str], None] = lambda _: None
+    refuses_writes: Callable[[str], None] = lambda _: None
 
-    def store_refuses(self, reason: str) -> None:
-        """The store takes no writes; empty: it does."""
+    def settings(self) -> Settings:
+        """Return the settings in force."""
+        return self.in_force.settings()
 
-    def forms_disagree(self, trouble: str, newcomer: bool) -> None:  # noqa: FBT001 - a hook's
-        """Sidecars write what others do not read; empty: they all read each other's."""
+    def namespaces(self) -> Namespaces:
+        """Return the namespaces of the issuers in force."""
+        return self.settings().tokens.namespaces
 
 
-class Journeys:
-    """The journeys of one daemon, on its store."""
+@dataclass(frozen=True, kw_only=True)
+class ViewServices:
+    """The sessions that this sidecar serves, and what keeps them whole."""
 
-    def __init__(self, daemon: Parts, store: RedisStore, forms: Forms | None = None) -> None:
-        self._daemon = daemon
-        self._store = store
-        self._forms = forms
-        self._sealing: Sealing = forms or UNSEALED
-        self.watches = Watches()
-        self.events: Events
-        self.spool: Spool | None = None
-        self.spooling: Spooling | None = None
-        self.transmission: Transmission | None = None
+    records: FactRecords
+    pending: Pending
+    watches: Watches
+    view: View
+    guard: Guard
 
-    def wire(self, news: News) -> None:
-        """Build everything that needs the store and its news."""
-        daemon, store = self._daemon, self._store
-        configuration, current = daemon.in_force.configuration, daemon.in_force.settings
-        settings = current()
-        telemetry = daemon.telemetry
-        names = names_under(settings.store.prefix, self._forms)
-        self.records = FactRecords(store, names, clock.now, lambda: current().sessions)
-        # What waits in the spool is known here already.
-        self.pending = Pending(store)
-        self.view = View(
-            store=self.pending if settings.spool.dir else store,
-            news=news,
-            names=names,
-            evaluator=configuration.evaluator,
-            watches=self.watches,
-            telemetry=telemetry,
-            clock=clock.now,
-            bound=daemon.shares.sessions,
-            namespaces=self._namespaces,
-            waiting=self.pending.waiting,
-        )
-        self.watches.bring = self.view.bring
-        if settings.transmitter.issuer:
-            self.transmission = Transmission(settings, store, telemetry, new_id, self._sealing)
-        announcer = self.transmission.announcer if self.transmission else None
-        budget = Budget(
-            settings=lambda: current().friction,
-            store=store,
-            names=names,
-            telemetry=telemetry,
-        )
-        self.rescorer = Rescorer(
-            store=store,
-            view=self.view,
-            names=names,
-            telemetry=telemetry,
-            clock=clock.now,
-            new_id=new_id,
-            queue=settings.work.queue,
-            written=telemetry.written,
-            announcer=announcer,
-            budget=budget,
-        )
-        backlogs = RedisBacklogs(store, names, sealing=self._sealing)
-        # So that an operator can tell who works on what: in Kubernetes the pod's name.
-        worker = f"{socket.gethostname()[:64]}/{new_id()[:8]}"
-        self.fan_out = FanOut(
-            sidecar=worker,
-            store=store,
-            backlogs=backlogs,
-            rescorer=self.rescorer,
-            telemetry=telemetry,
-            clock=clock.now,
-        )
-        self.resweeper = Resweeper(
-            sidecar=worker,
-            store=store,
-            backlogs=backlogs,
-            rescorer=self.rescorer,
-            names=names,
-            place_of=daemon.geography.place,
-            telemetry=telemetry,
-            clock=clock.now,
-            share=lambda: current().work.rescore_share,
-        )
-        self.checker = Checker(
-            settings=settings,
-            routes=configuration.routes,
-            verifier=daemon.trust.verifier,
-            view=self.view,
-            names=names,
-            place_of=daemon.geography.place,
-            telemetry=telemetry,
-            clock=clock.now,
-            new_id=new_id,
-            spender=Spender(store=store, view=self.view, telemetry=telemetry, new_id=new_id),
-        )
-        self.checker.want_claims(configuration.claims)
-        self.settler = Settler(
-            sidecar=new_id(),
-            store=store,
-            news=news,
-            view=self.view,
-            names=names,
-            telemetry=telemetry,
-            clock=clock.now,
-            max_staleness=lambda: current().longest_staleness,
-        )
-        self.guard = Guard(
-            sidecar=new_id(),
-            store=store,
-            view=self.view,
-            names=names,
-            telemetry=telemetry,
-            clock=clock.now,
-            new_id=new_id,
-            ttl=lambda: current().sessions.facts_ttl,
-            max_staleness=lambda: current().sessions.max_staleness,
-            revalidate_interval=lambda: current().sessions.revalidate_interval,
-            accepts_eviction=lambda: current().store.eviction is Eviction.ACCEPT,
-            trouble=self._lost_state,
-            refused=self._daemon.store_refuses,
-            listens=lambda: news.staleness() < 3 * BEAT,
-        )
-        self.view.witness = self.guard
-        queues = RedisQueues(store)
-        self.letters = DeadLetters(
-            queues=queues,
-            names=names,
-            telemetry=telemetry,
-            clock=clock.now,
-            bound=lambda: current().work.dead_letters,
-            take=self._take_again,
-        )
-        self.worklog = WorkLog(
-            queues=queues,
-            store=store,
-            names=names,
-            letters=self.letters,
-            fan_out=self.fan_out.add,
-            telemetry=telemetry,
-            work=self.rescorer.rescore,
-            clock=clock.now,
-            tries=lambda: current().work.tries,
-            bound=lambda: current().work.log,
-        )
-        self.intake = Intake(
-            records=self.records,
-            view=self.view,
-            rescorer=self.rescorer,
-            fan_out=self.fan_out.add,
-            worklog=self.worklog,
-            place_of=daemon.geography.place,
-            placed=self.settler.remember,
-            namespaces=self._namespaces,
-            sources=self._sources,
-            lacks=lambda: self.guard.lacks,
-        )
-        self._wire_admission(names)
-        self.reception = Reception(
-            settings,
-            events=self.events,
-            store=store,
-            names=names,
-            telemetry=telemetry,
-            sidecar=new_id(),
-            current=current,
-            judged=self._judge_transmitters,
-        )
-        self.outside = Outside(
-            settings,
-            events=self.events,
-            settling=self.settler,
-            speakers=self.speakers,
-            trust=daemon.trust,
-            store=store,
-            view=self.view,
-            names=names,
-            telemetry=telemetry,
-            new_id=new_id,
-            current=current,
-        )
-        self.acts = Acts(
-            store=self.pending if self.spool is not None else store,
-            view=self.view,
-            names=names,
-            settings=self._daemon.in_force.settings,
+
+@dataclass(frozen=True, kw_only=True)
+class AuditServices:
+    """What logs, counts and publishes each change of a session."""
+
+    rescorer: Rescorer
+    fan_out: FanOut
+    resweeper: Resweeper
+    sweeper: Sweeper
+    saver: Saver
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntakeServices:
+    """What takes events. `events` is what the doors hand them to."""
+
+    settler: Settler
+    letters: DeadLetters
+    worklog: WorkLog
+    intake: Intake
+    spooling: Spooling | None
+    events: Admission
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdminServices:
+    """What operators look at, and what they order."""
+
+    inspector: Inspector
+    acts: Acts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """All services of one sidecar, by their rooms; `router` hands them the news."""
+
+    router: NewsRouter
+    view: ViewServices
+    audit: AuditServices
+    intake: IntakeServices
+    checker: Checker
+    admin: AdminServices
+
+
+def wire(ports: Ports) -> Services:
+    """Build all services of one sidecar upon these ports."""
+    view = _wire_view(ports)
+    audit = _wire_audit(ports, view)
+    intake = _wire_intake(ports, view, audit)
+    ports.router.connect(view=view.view, guard=view.guard, settler=intake.settler)
+    return Services(
+        router=ports.router,
+        view=view,
+        audit=audit,
+        intake=intake,
+        checker=_wire_checker(ports, view.view),
+        admin=_wire_admin(ports, view, audit),
+    )
+
+
+def _wire_view(ports: Ports) -> ViewServices:
+    records = FactRecords(ports.store, ports.names, ports.clock, lambda: ports.settings().sessions)
+    # What waits in the spool is known here already.
+    pending, watches = Pending(ports.store), Watches()
+    view = View(
+        store=pending,
+        news=ports.news,
+        names=ports.names,
+        evaluator=ports.in_force.configuration.evaluator,
+        watches=watches,
+        telemetry=ports.telemetry,
+        clock=ports.clock,
+        bound=ports.bound,
+        namespaces=ports.namespaces,
+        waiting=pending.waiting,
+    )
+    watches.bring = view.bring
+    guard = Guard(
+        sidecar=ports.sidecar,
+        store=ports.store,
+        view=view,
+        names=ports.names,
+        telemetry=ports.telemetry,
+        clock=ports.clock,
+        new_id=ports.new_id,
+        ttl=lambda: ports.settings().sessions.facts_ttl,
+        max_staleness=lambda: ports.settings().sessions.max_staleness,
+        revalidate_interval=lambda: ports.settings().sessions.revalidate_interval,
+        accepts_eviction=lambda: ports.settings().store.eviction is Eviction.ACCEPT,
+        trouble=ports.lost_state,
+        refused=ports.refuses_writes,
+        listens=lambda: ports.news.staleness() < 3 * BEAT,
+    )
+    view.witness = guard
+    return ViewServices(records=records, pending=pending, watches=watches, view=view, guard=guard)
+
+
+def _wire_audit(ports: Ports, of: ViewServices) -> AuditServices:
+    rescorer = _wire_rescorer(ports, of.view)
+    return AuditServices(
+        rescorer=rescorer,
+        fan_out=FanOut(
+            sidecar=ports.worker,
+            store=ports.store,
+            backlogs=ports.backlogs,
+            rescorer=rescorer,
+            telemetry=ports.telemetry,
+            clock=ports.clock,
+            jitter=ports.jitter,
+        ),
+        resweeper=Resweeper(
+            sidecar=ports.worker,
+            store=ports.store,
+            backlogs=ports.backlogs,
+            rescorer=rescorer,
+            names=ports.names,
+            place_of=ports.place_of,
+            telemetry=ports.telemetry,
+            clock=ports.clock,
+            share=lambda: ports.settings().work.rescore_share,
+            jitter=ports.jitter,
+        ),
+        sweeper=Sweeper(
+            view=of.view,
+            rescorer=rescorer,
+            clock=ports.clock,
+            pause=lambda: ports.in_force.pause(lambda now: now.sessions.sweep_interval),
+            telemetry=ports.telemetry,
+        ),
+        saver=Saver(
+            view=of.view,
+            store=ports.store,
+            clock=ports.clock,
+            ttl=lambda: ports.settings().sessions.min_ttl,
+            telemetry=ports.telemetry,
+            saved=rescorer.saved,
+        ),
+    )
+
+
+def _wire_rescorer(ports: Ports, view: View) -> Rescorer:
+    return Rescorer(
+        store=ports.store,
+        view=view,
+        names=ports.names,
+        telemetry=ports.telemetry,
+        clock=ports.clock,
+        new_id=ports.new_id,
+        queue=ports.settings().work.queue,
+        written=ports.written,
+        announcer=Announcer(ports.outbox, ports.telemetry) if ports.outbox is not None else None,
+        budget=Budget(
+            settings=lambda: ports.settings().friction,
+            store=ports.store,
+            names=ports.names,
+            telemetry=ports.telemetry,
+        ),
+    )
+
+
+def _wire_intake(ports: Ports, of: ViewServices, audit: AuditServices) -> IntakeServices:
+    settler = Settler(
+        sidecar=ports.sidecar,
+        store=ports.store,
+        news=ports.news,
+        view=of.view,
+        names=ports.names,
+        telemetry=ports.telemetry,
+        clock=ports.clock,
+        max_staleness=lambda: ports.settings().longest_staleness,
+    )
+
+    async def take_again(signal: Signal) -> Accepted:
+        return await intake.accept(signal)
+
+    letters = DeadLetters(
+        queues=ports.queues,
+        names=ports.names,
+        telemetry=ports.telemetry,
+        clock=ports.clock,
+        bound=lambda: ports.settings().work.dead_letters,
+        take=take_again,
+    )
+    worklog = _wire_worklog(ports, audit, letters)
+    intake = Intake(
+        records=of.records,
+        view=of.view,
+        rescorer=audit.rescorer,
+        fan_out=audit.fan_out.add,
+        worklog=worklog,
+        place_of=ports.place_of,
+        placed=settler.remember,
+        namespaces=ports.namespaces,
+        sources=lambda: events.sources,
+        lacks=lambda: of.guard.lacks,
+    )
+    spooling = _wire_spooling(ports, of.pending, intake, letters)
+    events = _wire_admission(ports, of, intake, spooling)
+    return IntakeServices(
+        settler=settler,
+        letters=letters,
+        worklog=worklog,
+        intake=intake,
+        spooling=spooling,
+        events=events,
+    )
+
+
+def _wire_worklog(ports: Ports, audit: AuditServices, letters: DeadLetters) -> WorkLog:
+    return WorkLog(
+        queues=ports.queues,
+        store=ports.store,
+        names=ports.names,
+        letters=letters,
+        fan_out=audit.fan_out.add,
+        telemetry=ports.telemetry,
+        work=audit.rescorer.rescore,
+        clock=ports.clock,
+        tries=lambda: ports.settings().work.tries,
+        bound=lambda: ports.settings().work.log,
+    )
+
+
+def _wire_spooling(
+    ports: Ports, pending: Pending, intake: Intake, letters: DeadLetters
+) -> Spooling | None:
+    if ports.spool is None:
+        return None
+    return Spooling(
+        intake=intake,
+        spool=ports.spool,
+        pending=pending,
+        away=ports.away,
+        telemetry=ports.telemetry,
+        letters=letters,
+        tries=lambda: ports.settings().work.tries,
+        jitter=ports.jitter,
+    )
+
+
+def _wire_admission(
+    ports: Ports, of: ViewServices, intake: Intake, spooling: Spooling | None
+) -> Admission:
+    """Put between the doors and the write path who may say what."""
+    return Admission(
+        events=intake if spooling is None else spooling,
+        view=of.view,
+        store=of.pending,
+        names=ports.names,
+        namespaces_of=intake.namespaces_of,
+        settings=ports.settings,
+        clock=ports.clock,
+        telemetry=ports.telemetry,
+    )
+
+
+def _wire_checker(ports: Ports, view: View) -> Checker:
+    configuration = ports.in_force.configuration
+    checker = Checker(
+        settings=configuration.settings,
+        routes=configuration.routes,
+        verifier=ports.verifier,
+        view=view,
+        names=ports.names,
+        place_of=ports.place_of,
+        telemetry=ports.telemetry,
+        clock=ports.clock,
+        new_id=ports.new_id,
+        spender=Spender(
+            store=ports.store, view=view, telemetry=ports.telemetry, new_id=ports.new_id
+        ),
+    )
+    checker.want_claims(configuration.claims)
+    return checker
+
+
+def _wire_admin(ports: Ports, of: ViewServices, audit: AuditServices) -> AdminServices:
+    return AdminServices(
+        inspector=Inspector(
+            store=ports.store,
+            view=of.view,
+            rescorer=audit.rescorer,
+            names=ports.names,
+            clock=ports.clock,
+            resweeper=audit.resweeper,
+            fan_out=audit.fan_out,
+            settings=ports.settings,
+        ),
+        acts=Acts(
+            store=of.pending,
+            view=of.view,
+            names=ports.names,
+            settings=ports.settings,
             ids=RequestIds(
-                store=store,
-                names=names,
-                clock=clock.now,
-                life=lambda: current().sessions.facts_ttl,
+                store=ports.store,
+                names=ports.names,
+                clock=ports.clock,
+                life=lambda: ports.settings().sessions.facts_ttl,
             ),
-            clock=clock.now,
-            new_id=new_id,
-        )
-        self.saver = Saver(
-            view=self.view,
-            store=store,
-            clock=clock.now,
-            ttl=lambda: current().sessions.min_ttl,
-            telemetry=telemetry,
-            saved=self.rescorer.saved,
-        )
-        self.sweeper = Sweeper(
-            view=self.view,
-            rescorer=self.rescorer,
-            clock=clock.now,
-            pause=lambda: daemon.in_force.pause(lambda now: now.sessions.sweep_interval),
-            telemetry=telemetry,
-        )
-        self.memory_guard = MemoryGuard(
-            (self.view, daemon.trust.verifier),
-            most=daemon.memory,
-            resident=resident,
-            telemetry=telemetry,
-        )
-        self.inspector = Inspector(
-            store=store,
-            view=self.view,
-            rescorer=self.rescorer,
-            names=names,
-            clock=clock.now,
-            resweeper=self.resweeper,
-            fan_out=self.fan_out,
-            settings=self._daemon.in_force.settings,
-        )
-        self.reloader = Reloader(
-            daemon.in_force,
-            daemon.environ,
-            view=self.view,
-            checker=self.checker,
-            geography=daemon.geography,
-            trust=daemon.trust,
-            telemetry=telemetry,
-            health=daemon.health,
-            configured=telemetry.configured,
-            resweeper=self.resweeper,
-            clock=clock.now,
-            new_id=new_id,
-            transmission=self.transmission,
-            taken_up=self._taken_up,
-            reconnect=self._reconnect,
-        )
-        self.watcher = FileWatcher(configuration.watched, self.reloader.changed, telemetry)
-        self.reloader.watcher = self.watcher
-        self.forms = forms_in_use(
-            current,
-            self._forms,
-            store=store,
-            names=names,
-            telemetry=telemetry,
-            judge=daemon.forms_disagree,
-        )
-        self._expose_levels(telemetry)
-
-    def _expose_levels(self, telemetry: Telemetry) -> None:
-        """Have each scrape ask for what there is at that moment."""
-        telemetry.level(Level.SESSIONS, lambda: len(self.view))
-        telemetry.level(Level.VIEW_SESSIONS, lambda: len(self.view))
-        telemetry.level(Level.VIEW_LIMIT, lambda: self.view.limit)
-        telemetry.level(Level.TOKENS_LIMIT, lambda: self._daemon.trust.verifier.limit)
-        telemetry.level(Level.MARKS_ACTIVE, lambda: self.sweeper.active_marks)
-        telemetry.level(Level.WATCHERS, lambda: len(self.watches))
-        telemetry.level(Level.STORE_STALENESS, lambda: _finite(self.view.staleness()))
-        telemetry.stale(self._is_stale)
-        telemetry.level(Level.RESCORE_DONE, lambda: self.resweeper.progress.done)
-        telemetry.level(Level.RESCORE_EXPECTED, lambda: self.resweeper.progress.expected)
-        telemetry.level(Level.FAN_OUT_DONE, lambda: self.fan_out.outlook.done)
-        telemetry.level(Level.FAN_OUT_EXPECTED, lambda: self.fan_out.outlook.expected)
-        telemetry.level(Level.DEAD_LETTERS, lambda: self.letters.waiting)
-        telemetry.level(Level.WORK_LOG, lambda: self.worklog.waiting)
-        telemetry.queue("rescore", lambda: self.rescorer.waiting)
-        telemetry.queue("settle-waits", lambda: self.settler.waiting)
-
-    async def _reconnect(self, after: Settings) -> None:
-        """Show the store who we are anew, where that is another than before."""
-        if self._daemon.store_credentials.replace(after.store):
-            await self._store.reconnect()
-
-    def _namespaces(self) -> Namespaces:
-        return self._daemon.in_force.settings().tokens.namespaces
-
-    async def _take_again(self, signal: Signal) -> Accepted:
-        return await self.intake.accept(signal)
-
-    def _wire_spool(self, settings: SpoolSettings) -> None:
-        daemon, store = self._daemon, self._store
-        spool = Spool(
-            settings,
-            tell=daemon.telemetry.record,
-            on_state=self._spool_state,
-            share_of=lambda source: share_of(self._daemon.in_force.settings(), source).spool,
-            sealing=self._sealing,
-        )
-        self.spooling = Spooling(
-            intake=self.intake,
-            spool=spool,
-            pending=self.pending,
-            away=lambda: store.away,
-            telemetry=daemon.telemetry,
-            letters=self.letters,
-            tries=lambda: daemon.in_force.settings().work.tries,
-        )
-        self.spool, self.events = spool, self.spooling
-        daemon.telemetry.level(Level.SPOOL_EVENTS, lambda: spool.waiting)
-
-    def _sources(self) -> Sources:
-        return self.admission.sources
-
-    def _wire_admission(self, names: Names) -> None:
-        """Put between the doors and the write path who may say what."""
-        self.events = self.intake
-        spool = self._daemon.configuration.settings.spool
-        if spool.dir:
-            self._wire_spool(spool)
-        telemetry = self._daemon.telemetry
-        self.speakers = Speakers(
-            self._daemon.in_force.settings,
-            telemetry.record,
-            lambda owner: telemetry.record(CredentialRefused(door="events", address=owner)),
-        )
-        self.events = self.admission = Admission(
-            events=self.events,
-            view=self.view,
-            store=self.pending if self.spool is not None else self._store,
-            names=names,
-            namespaces_of=self.intake.namespaces_of,
-            settings=self._daemon.in_force.settings,
-            clock=clock.now,
-            telemetry=telemetry,
-        )
-
-    def _judge_transmitters(self, trouble: str) -> None:
-        if trouble:
-            self._daemon.health.limping(TRANSMITTERS, trouble)
-        elif self._daemon.in_force.settings().receiver.transmitters:
-            self._daemon.health.good(TRANSMITTERS)
-
-    def _spool_state(self, trouble: str) -> None:
-        if trouble:
-            self._daemon.health.limping("spool", trouble)
-        else:
-            self._daemon.health.good("spool")
-
-    def _taken_up(self, configuration: Configuration) -> None:
-        self.guard.remind()
-        self._daemon.offering.use(configuration)
-        self.reception.replace(self._daemon.in_force.settings())
-
-    def _lost_state(self, trouble: str) -> None:
-        if trouble:
-            self._daemon.health.limping("losses", trouble)
-        else:
-            self._daemon.health.good("losses")
-
-    def _is_stale(self, context: str) -> bool:
-        return self.view.staleness() > self._daemon.in_force.settings().max_staleness(context)
-
-    def lagging(self, reason: str) -> str:
-        """In words: for how long news may have been missed, why, and which calls that concerns."""
-        staleness = self.view.staleness()
-        settings = self._daemon.in_force.settings()
-        stale = [name for name in settings.contexts if self._is_stale(name)]
-        words = f"news may be missed, since {staleness:.0f} s: {reason}"
-        if stale:
-            words += f"; calls in {', '.join(stale)} are answered as when_unknown says"
-        return words
-
-    def own_channel(self, tag: str) -> bytes:
-        """The channel on which this daemon hears itself, at the server of this tag's slot."""
-        return self.guard.channel(tag)
-
-    def learn(self, key: bytes, fields: dict[bytes, bytes]) -> None:
-        """Take up news; never raises."""
-        try:
-            if self.settler.heard(key, fields):
-                self.guard.heard(fields)
-            elif not self.guard.has_heard(key):
-                self.view.hear(key, fields)
-        except Exception as error:  # noqa: BLE001 - a door: counted, and on
-            self._daemon.telemetry.record(WorkerFailed(where="news", error=error))
-
-    async def restored(self) -> None:
-        """The link for news is whole again: read what may have been missed."""
-        await self.guard.check()
-        await self.view.revalidate()
-        self._daemon.telemetry.record(LinkState(state=LinkStatus.RESTORED))
-        self._daemon.health.good("view")
-
-    async def start(self, work: trio.Nursery) -> None:
-        """Start the workers. Raises `ConfigError` where another daemon has the spool."""
-        if self.spool is not None and self.spooling is not None:
-            with naming_key(self._daemon.configuration.file, "spool", path="dir"):
-                await work.start(self.spool.run)
-            await work.start(self.spooling.run)
-        await work.start(self.view.run)
-        await work.start(self.forms.run)
-        await work.start(self.saver.run)
-        await work.start(self.guard.run)
-        for _ in range(self._daemon.configuration.settings.work.workers):
-            await work.start(self.rescorer.run)
-        await work.start(self.rescorer.keep_marking)
-        await work.start(self.worklog.run)
-        await work.start(self.sweeper.run)
-        await work.start(self.memory_guard.run)
-        await work.start(self.reloader.run)
-        await work.start(self.watcher.run)
-        await self.reloader.name_generation()
-        self.reloader.tell_configuration()
-        await self.reloader.warn()
-        await work.start(self.resweeper.run)
-        await work.start(self.fan_out.run)
-        await work.start(self.settler.run)
-        await work.start(self.settler.answer)
-        if self.transmission is not None:
-            await self.transmission.load()
-            await self.transmission.start(work)
-        await self.reception.start(work)
-
-    async def finish(self) -> None:
-        """Save and tell what is left, before the store goes. What is spooled may stay so."""
-        with trio.move_on_after(self._daemon.configuration.settings.work.drain_timeout):
-            if self.spooling is not None:
-                await self.spooling.replay()
-            await self.sweeper.finish()
-            while self.view.has_unsaved or self.rescorer.waiting:  # noqa: ASYNC110 - two parts
-                await trio.sleep(0.01)
-            try:
-                await self.rescorer.mark()
-                await self.worklog.strike_out()
-            except (Unavailable, Overloaded):
-                return  # others claim it, and tell it again
-
-
-def new_id() -> str:
-    """An id for a fact or event that came without one."""
-    return uuid.uuid4().hex
-
-
-def _finite(seconds: float) -> float:
-    return seconds if math.isfinite(seconds) else 1e9
+            clock=ports.clock,
+            new_id=ports.new_id,
+        ),
+    )

@@ -8,7 +8,6 @@ from sidecar.adapters import clock
 from sidecar.adapters.listening.asgi import Listener, recorded
 from sidecar.adapters.redis.store import RedisStore
 from sidecar.adapters.telemetry.telemetry import Telemetry
-from sidecar.service.audit.announcer import Announcer
 from sidecar.service.audit.lease import Lease
 from sidecar.service.observations.observations import Reloaded, ReloadOutcome
 from sidecar.shared_signals.adapters.push_client import Courier
@@ -58,7 +57,7 @@ def _subject_issuers(settings: Settings) -> dict[str, str]:
 
 
 class Transmission:
-    """What a process has of the transmitter: the record, and where configured the rest."""
+    """What a process has of the transmitter: the `outbox`, and where configured the rest."""
 
     def __init__(
         self,
@@ -72,14 +71,13 @@ class Transmission:
         self._telemetry = telemetry
         self._new_id = new_id
         names = Names(settings.store.prefix)
-        self._streams = RedisStreams(
+        self.outbox = self._streams = RedisStreams(
             store,
             names,
             max_recorded=transmitter.max_recorded,
             max_backlog=transmitter.max_backlog,
             sealing=sealing,
         )
-        self.announcer = Announcer(self._streams, telemetry)
         self._secrets = Secrets(transmitter, clock.now)
         self._recipients = Recipients(transmitter.recipients, self._secrets.access)
         self._voice = voice_of(settings)

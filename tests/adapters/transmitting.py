@@ -12,7 +12,7 @@ import trio
 from sidecar.adapters.redis.links import links_of
 from sidecar.adapters.redis.store import RedisStore
 from sidecar.adapters.telemetry.telemetry import Telemetry
-from sidecar.daemon.wiring import new_id
+from sidecar.daemon.services import new_id
 from sidecar.domain.evaluation.announcement import (
     Announcement,
     AssuranceChanged,

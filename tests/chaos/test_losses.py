@@ -83,10 +83,12 @@ class Company:
 def seen_whole(pods: Pods) -> None:
     """Wait until each daemon has looked at the store once more since now."""
     for daemon in pods.daemons:
-        journeys = daemon._journeys  # noqa: SLF001 - there is no door that tells
-        assert journeys is not None
-        turn = journeys.view.turn
-        eventually(lambda view=journeys.view: view.turn, lambda now, turn=turn: now > turn + 1)
+        services = daemon._services  # noqa: SLF001 - there is no door that tells
+        assert services is not None
+        turn = services.wired.view.view.turn
+        eventually(
+            lambda view=services.wired.view.view: view.turn, lambda now, turn=turn: now > turn + 1
+        )
 
 
 def test_a_store_that_is_flushed_under_a_live_link_lets_nobody_in() -> None:

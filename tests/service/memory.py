@@ -1,59 +1,45 @@
-"""A store in memory, held to the real one by tests/contracts, and a pod's journeys upon it."""
+"""A store in memory, held to the real one by tests/contracts, and a pod's services upon it."""
 
 import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
-from functools import partial
+from pathlib import Path
 
-import trio
+import msgspec
 
-from sidecar.domain.evaluation.evaluator import Evaluator
-from sidecar.domain.facts.signal import Signal
+from sidecar.adapters.geography.networks import load
+from sidecar.daemon.configuration.in_force import InForce
+from sidecar.daemon.configuration.loading import Configuration, claims_of
+from sidecar.daemon.wiring import Ports, wire
+from sidecar.domain.evaluation.incremental import Stepper
 from sidecar.domain.policy.policy import Policy
 from sidecar.domain.session.fold import Surroundings
-from sidecar.domain.sources.source import Sources
 from sidecar.domain.values.assurance import Authentication
 from sidecar.domain.values.lattice import Record, join
 from sidecar.domain.values.location import Place
 from sidecar.domain.values.loss import ALL_SLOTS
 from sidecar.domain.values.stamp import MICROSECONDS
-from sidecar.service.admin.inspection import Inspector
-from sidecar.service.audit.announcer import Announcer, Outbox
-from sidecar.service.audit.auditor import Rescorer
+from sidecar.service.audit.announcer import Outbox
 from sidecar.service.audit.backlog import STALE, Outlook, Taken
-from sidecar.service.audit.fan_out import FanOut
-from sidecar.service.audit.prompt_budget import Budget
-from sidecar.service.audit.rescore_all import Resweeper
-from sidecar.service.audit.sweep import Sweeper
-from sidecar.service.checks.checker import Checker
-from sidecar.service.checks.single_use import Spender
-from sidecar.service.intake.dead_letters import DeadLetters
-from sidecar.service.intake.fleet_ack import Settler
-from sidecar.service.intake.intake import Intake
-from sidecar.service.intake.worklog import WorkLog
+from sidecar.service.intake.spool_fallback import Spool
 from sidecar.service.observations.observations import Marked, Observation
-from sidecar.service.ports.calls import Accepted, Answer, Call, Refused, Unavailable
+from sidecar.service.ports.calls import Answer, Call, Refused, Unavailable
 from sidecar.service.ports.store import (
     MEMBERS_BOUND,
     Join,
     Joined,
     Load,
     Loaded,
-    Reader,
     Scanned,
     Shard,
     Vitals,
 )
-from sidecar.service.records.facts import FactRecords
-from sidecar.service.view.store_epoch import Guard
-from sidecar.service.view.view import View
-from sidecar.service.view.watchers import Watches
-from sidecar.service.view.write_back import Saver
+from sidecar.service.view.news_router import NewsRouter
 from sidecar.wire.routes.routes import Routes
-from sidecar.wire.settings.settings import App, Context, Eviction, Route, Sessions, Settings
+from sidecar.wire.settings.settings import App, Context, Route, Sessions, Settings
 from sidecar.wire.store.keys import Names
-from sidecar.wire.store.losses import slot_of
+from sidecar.wire.store.losses import slot_of, tag_of
 from sidecar.wire.tokens.claims import Flaw, InvalidToken, Token
 from tests.domain.scenes import PLACES, WORLD, network_of
 from tests.service.queues import MemoryQueues
@@ -247,23 +233,21 @@ class Queue:
 class MemoryNews:
     """News of a `MemoryStore`. `deaf`: what is told is missed, until `restored`."""
 
-    def __init__(self, store: MemoryStore) -> None:
+    def __init__(self, store: MemoryStore, router: NewsRouter) -> None:
         self.store = store
-        self.view: View | None = None
-        self.settler: Settler | None = None
-        self.guard: Guard | None = None
+        self.router = router
         self.channels: dict[bytes, int] = {}
         self.deaf = False
         self.stale = 0.0
         store.pods.append(self)
 
     def tell(self, channel: bytes, key: bytes, fields: Record) -> None:
-        if channel not in self.channels or self.deaf or self.view is None:
-            return
-        if self.settler is None or not self.settler.heard(key, fields):
-            self.view.hear(key, fields)
-        elif self.guard is not None:
-            self.guard.heard(fields)
+        if not self.deaf and (channel in self.channels or self._is_own(channel)):
+            self.router.deliver(key, fields)
+
+    def _is_own(self, channel: bytes) -> bool:
+        tags = (tag_of(shard.slot) for shard in self.store.shards())
+        return any(channel == self.router.own_channel(tag) for tag in tags)
 
     async def follow(self, channel: bytes) -> None:
         if self.store.away:
@@ -343,12 +327,11 @@ SETTINGS = Settings(
 )
 
 
-def place_of(ip: str) -> Place:
-    return PLACES.get(ip, Place())
-
-
 class Pod:
-    """The journeys of one sidecar, without doors. `now` moves when the test says so."""
+    """The services of one sidecar on ports in memory, wired as the daemon's are, without doors.
+
+    `now` moves, and `settings` and `places` change, when the test says so.
+    """
 
     def __init__(  # noqa: PLR0917 - a test names what it needs
         self,
@@ -357,188 +340,91 @@ class Pod:
         tokens: Tokens,
         settings: Settings = SETTINGS,
         name: str = "a",
-        reader: Reader | None = None,
         outbox: Outbox | None = None,
+        spool_of: Callable[[Callable[[Observation], None]], Spool] | None = None,
+        away: Callable[[], bool] | None = None,
     ) -> None:
         self.now = 1000.0
-        self.waiting: dict[bytes, Record] = {}
         self.places = PLACES
         self.tokens = tokens
-        self.sources = Sources()
         self.store = store
-        self.news = MemoryNews(store)
         self.telemetry = Records()
-        self.watches = Watches()
         self.names = Names("t")
-        self.records = FactRecords(store, self.names, self.clock, lambda: settings.sessions)
-        memory = int(settings.sessions.facts_ttl * MICROSECONDS)
-        evaluator = Evaluator(policies, WORLD, Surroundings("", network_of, memory=memory))
         self.ids = itertools.count()
-        self.view = View(
-            store=store if reader is None else reader,
-            news=self.news,
-            names=self.names,
-            evaluator=evaluator,
-            watches=self.watches,
-            telemetry=self.telemetry,
-            clock=self.clock,
-            bound=settings.sessions.view,
-            namespaces=lambda: settings.tokens.namespaces,
-            waiting=lambda key: self.waiting.get(key, {}),
+        memory = int(settings.sessions.facts_ttl * MICROSECONDS)
+        around = Surroundings("", network_of, memory=memory)
+        self.in_force = InForce(
+            Configuration(
+                Path("sidecar.yaml"),
+                settings,
+                policies := tuple(policies),
+                load((), ()),
+                Routes(settings.routes),
+                Stepper(policies, WORLD, around),
+                claims_of(policies),
+            )
         )
-        self.news.view = self.view
-        self.watches.bring = self.view.bring
-        self.rescorer = Rescorer(
-            store=store,
-            view=self.view,
-            names=self.names,
-            telemetry=self.telemetry,
-            clock=self.clock,
-            new_id=lambda: f"{name}-claim{next(self.ids)}",
-            queue=100,
-            written=trio.lowlevel.checkpoint,
-            announcer=Announcer(outbox, self.telemetry) if outbox else None,
-            budget=Budget(
-                settings=lambda: settings.friction,
-                store=store,
+        router = NewsRouter(self.telemetry)
+        self.news = MemoryNews(store, router)
+        self.services = wire(
+            Ports(
+                in_force=self.in_force,
                 names=self.names,
-                telemetry=self.telemetry,
-            ),
-        )
-        backlogs = MemoryBacklogs(store, self.clock)
-        self.fan_out = FanOut(
-            sidecar=name,
-            store=store,
-            backlogs=backlogs,
-            rescorer=self.rescorer,
-            telemetry=self.telemetry,
-            clock=self.clock,
-            jitter=lambda: 0.5,
-        )
-        self.resweeper = Resweeper(
-            sidecar=name,
-            store=store,
-            backlogs=backlogs,
-            rescorer=self.rescorer,
-            names=self.names,
-            place_of=lambda ip: self.places.get(ip, Place()),
-            telemetry=self.telemetry,
-            clock=self.clock,
-            share=lambda: 0.5,
-            jitter=lambda: 0.5,
-        )
-        self.checker = Checker(
-            settings=settings,
-            routes=Routes(settings.routes),
-            verifier=tokens,
-            view=self.view,
-            names=self.names,
-            place_of=place_of,
-            telemetry=self.telemetry,
-            clock=self.clock,
-            new_id=lambda: f"{name}{next(self.ids):06d}",
-            spender=Spender(
+                sidecar=name,
+                worker=name,
+                bound=settings.sessions.view,
                 store=store,
-                view=self.view,
+                news=self.news,
+                router=router,
+                queues=store.queues,
+                backlogs=MemoryBacklogs(store, self.clock),
+                verifier=tokens,
+                place_of=lambda ip: self.places.get(ip, Place()),
                 telemetry=self.telemetry,
+                clock=self.clock,
                 new_id=lambda: f"{name}{next(self.ids):06d}",
-            ),
+                jitter=lambda: 0.5,
+                away=away or (lambda: store.away),
+                spool=spool_of(self.telemetry.record) if spool_of is not None else None,
+                outbox=outbox,
+            )
         )
-        self.settler = Settler(
-            sidecar=name,
-            store=store,
-            news=self.news,
-            view=self.view,
-            names=self.names,
-            telemetry=self.telemetry,
-            clock=self.clock,
-            max_staleness=lambda: settings.longest_staleness,
-        )
-        self.news.settler = self.settler
-        self.guard = Guard(
-            sidecar=name,
-            store=store,
-            view=self.view,
-            names=self.names,
-            telemetry=self.telemetry,
-            clock=self.clock,
-            new_id=lambda: f"{name}-epoch{next(self.ids)}",
-            ttl=lambda: settings.sessions.facts_ttl,
-            max_staleness=lambda: settings.sessions.max_staleness,
-            revalidate_interval=lambda: settings.sessions.revalidate_interval,
-            accepts_eviction=lambda: settings.store.eviction is Eviction.ACCEPT,
-        )
-        self.news.guard = self.view.witness = self.guard
-        self.letters = DeadLetters(
-            queues=store.queues,
-            names=self.names,
-            telemetry=self.telemetry,
-            clock=self.clock,
-            bound=lambda: settings.work.dead_letters,
-            take=self._take_again,
-        )
-        self.worklog = WorkLog(
-            queues=store.queues,
-            store=store,
-            names=self.names,
-            letters=self.letters,
-            fan_out=self.fan_out.add,
-            telemetry=self.telemetry,
-            work=self.rescorer.rescore,
-            clock=self.clock,
-            tries=lambda: settings.work.tries,
-            bound=lambda: settings.work.log,
-        )
-        self.intake = Intake(
-            records=self.records,
-            view=self.view,
-            rescorer=self.rescorer,
-            fan_out=self.fan_out.add,
-            worklog=self.worklog,
-            place_of=place_of,
-            placed=self.settler.remember,
-            namespaces=lambda: settings.tokens.namespaces,
-            sources=lambda: self.sources,
-        )
-        self.saver = Saver(
-            view=self.view,
-            store=store,
-            clock=self.clock,
-            ttl=lambda: settings.sessions.min_ttl,
-            telemetry=self.telemetry,
-            saved=self.rescorer.saved,
-        )
-        self.sweeper = Sweeper(
-            view=self.view,
-            rescorer=self.rescorer,
-            clock=self.clock,
-            pause=partial(trio.sleep, 1.0),
-            telemetry=self.telemetry,
-        )
-        self.inspector = Inspector(
-            store=store,
-            view=self.view,
-            rescorer=self.rescorer,
-            names=self.names,
-            clock=self.clock,
-            resweeper=self.resweeper,
-            fan_out=self.fan_out,
-            settings=lambda: settings,
-        )
+        self.pending = self.services.view.pending
+        self.watches = self.services.view.watches
+        self.view = self.services.view.view
+        self.guard = self.services.view.guard
+        self.rescorer = self.services.audit.rescorer
+        self.fan_out = self.services.audit.fan_out
+        self.resweeper = self.services.audit.resweeper
+        self.sweeper = self.services.audit.sweeper
+        self.saver = self.services.audit.saver
+        self.settler = self.services.intake.settler
+        self.letters = self.services.intake.letters
+        self.worklog = self.services.intake.worklog
+        self.intake = self.services.intake.intake
+        self.events = self.services.intake.events
+        self.checker = self.services.checker
+        self.inspector = self.services.admin.inspector
+
+    @property
+    def settings(self) -> Settings:
+        return self.in_force.settings()
+
+    @settings.setter
+    def settings(self, settings: Settings) -> None:
+        """Put others in force, as a reload does; what is derived from them does not follow."""
+        before = self.in_force.configuration
+        self.in_force.configuration = msgspec.structs.replace(before, settings=settings)
 
     def clock(self) -> float:
         return self.now
-
-    async def _take_again(self, signal: Signal) -> Accepted:
-        return await self.intake.accept(signal)
 
     async def check(self, token: str, context: str = "c1", ip: str = "192.0.2.1") -> Answer:
         return await self.checker.check(Call(token, frozenset({context} if context else ()), ip=ip))
 
     async def reconnect(self) -> None:
         """What happens when the link to the store is whole again."""
-        await self.guard.check()
-        await self.view.revalidate()
+        await self.services.router.restored()
 
     async def settle(self) -> None:
         """Save what is unsaved and tell what is untold, as the workers would."""

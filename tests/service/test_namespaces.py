@@ -19,12 +19,12 @@ from sidecar.domain.facts.signal import (
     Subject,
 )
 from sidecar.domain.policy.policy import RiskLevel, UserRisk
-from sidecar.domain.sources.source import Source, Sources
 from sidecar.domain.values.stamp import at
 from sidecar.service.admin.inspection import InvalidQuery, SessionQuery
 from sidecar.service.ports.calls import Call, Verdict
 from sidecar.wire.events.events import InvalidSignal
 from sidecar.wire.settings.settings import Issuer, Tokens
+from sidecar.wire.settings.sources import SourceSettings
 from sidecar.wire.store.records import event_field
 from tests.domain.scenes import policy
 from tests.service.memory import SETTINGS, MemoryStore, Pod
@@ -181,7 +181,8 @@ async def test_where_no_issuer_is_configured_no_event_may_name_one() -> None:
 
 async def test_a_source_speaks_for_the_users_of_its_issuers_alone() -> None:
     here = pod()
-    here.sources = Sources([Source(name="partner", namespaces=frozenset({THEIRS}))])
+    partner = SourceSettings(name="partner", issuers=(THEIRS,))
+    here.settings = msgspec.structs.replace(here.settings, sources=(partner,))
     ours, theirs = issue(here, OURS), issue(here, THEIRS)
     await here.check(ours)
     await here.check(theirs)

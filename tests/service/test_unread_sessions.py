@@ -17,9 +17,9 @@ from sidecar.domain.policy.policy import (
     SessionControls,
     UserRisk,
 )
-from sidecar.domain.values.lattice import Record
 from sidecar.domain.values.stamp import at
 from sidecar.service.ports.calls import Verdict
+from sidecar.service.view.spooled_facts import key_of
 from sidecar.wire.policies.context_policies import context_policies
 from sidecar.wire.routes.routes import Routes
 from sidecar.wire.settings.settings import Context, Requires, Resilience
@@ -143,14 +143,11 @@ async def test_a_revocation_that_is_known_by_another_session_binds(subject: Subj
 
 @pytest.mark.parametrize("subject", REVOCATIONS[:2])
 async def test_a_revocation_that_waits_in_the_spool_binds(subject: Subject) -> None:
-    waiting: dict[bytes, Record] = {}
     pod, tokens = away()
-    pod.waiting = waiting
     revoked = SessionRevoked(stamp=at(1996, "x"), subject=subject)
     name = tokens.issue("t", auth_time=1995, acr="phr")
     assert (await pod.check(name, "c3")).verdict is Verdict.ALLOW
-    writes = pod.intake.learn_locally(revoked)
-    waiting.update((one.key, one.said.fields) for one in writes)
+    pod.pending.add(key_of(revoked), pod.intake.learn_locally(revoked))
     for context in ("", "c2", "c3", "c4"):
         assert (await pod.check(name, context)).verdict is Verdict.DENY
 

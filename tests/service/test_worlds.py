@@ -13,7 +13,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.domain.evaluation.evaluator import Evaluator
+from sidecar.domain.evaluation.incremental import Stepper
 from sidecar.domain.facts.signal import (
     AssuranceLevelChange,
     CredentialChange,
@@ -42,9 +42,9 @@ from sidecar.domain.policy.policy import (
     UserRisk,
 )
 from sidecar.domain.session.fold import Surroundings
-from sidecar.domain.sources.source import Source, Sources
 from sidecar.domain.values.stamp import Stamp, at
 from sidecar.service.ports.calls import Call
+from sidecar.wire.settings.sources import SourceSettings
 from tests.domain.scenes import AWAY, FAR, HOME, WORLD, network_of, policy
 from tests.service.memory import MemoryStore, Pod, Tokens
 from tests.service.test_namespaces import OURS, THEIRS, issuers
@@ -153,11 +153,12 @@ STEPS = st.one_of(
 
 def pods() -> tuple[Pod, Pod]:
     store, tokens = MemoryStore(), Tokens()
-    made = tuple(Pod(store, POLICIES, tokens, issuers(OURS, THEIRS), name) for name in "ab")
+    partner = SourceSettings(name="partner", issuers=(THEIRS,))
+    configured = msgspec.structs.replace(issuers(OURS, THEIRS), sources=(partner,))
+    made = tuple(Pod(store, POLICIES, tokens, configured, name) for name in "ab")
     world = WORLD._replace(break_glass={OURS: EMERGENCY})
     for pod in made:
-        pod.sources = Sources([Source(name="partner", namespaces=frozenset({THEIRS}))])
-        pod.view.use(Evaluator(POLICIES, world, Surroundings("", network_of)))
+        pod.view.use(Stepper(POLICIES, world, Surroundings("", network_of)))
     return made[0], made[1]
 
 

@@ -249,9 +249,9 @@ class Pods:
 
     def take(self, index: int, signal: Signal) -> None:
         """Have a daemon take an event as if a door had brought it."""
-        journeys = self.daemons[index]._journeys  # noqa: SLF001 - no door lets it be dated
-        assert journeys is not None
-        self._portal.call(journeys.events.accept, signal)
+        services = self.daemons[index]._services  # noqa: SLF001 - no door lets it be dated
+        assert services is not None
+        self._portal.call(services.wired.intake.events.accept, signal)
 
     def close(self) -> None:
         """Close the clients."""

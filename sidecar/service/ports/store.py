@@ -259,7 +259,7 @@ class Queues(Protocol):
 
 
 class News(Protocol):
-    """Interest in channels; what is published there reaches `View.hear`."""
+    """Follows channels; what is published on them reaches `NewsRouter.deliver`."""
 
     async def follow(self, channel: bytes) -> None:
         """Return once the store has acknowledged: what grows from now on will be told."""

@@ -28,7 +28,6 @@ from sidecar.domain.policy.policy import (
     Selection,
     UserRisk,
 )
-from sidecar.domain.sources.source import Source, Sources
 from sidecar.domain.values.stamp import at
 from sidecar.service.intake.dead_letters import Retried
 from sidecar.service.intake.intake import Intake
@@ -39,6 +38,7 @@ from sidecar.service.observations.observations import (
     EventOutcome,
     EventTaken,
     Marked,
+    Observation,
     SpoolReplayed,
     WorkerFailed,
 )
@@ -47,6 +47,7 @@ from sidecar.service.view.spooled_facts import Pending, key_of
 from sidecar.wire.settings.settings import Issuer, Settings
 from sidecar.wire.settings.settings import Spool as SpoolSettings
 from sidecar.wire.settings.settings import Tokens as TokenSettings
+from sidecar.wire.settings.sources import SourceSettings
 from sidecar.wire.store.keys import digest
 from sidecar.wire.store.records import event_field
 from tests.domain.scenes import AWAY, policy
@@ -91,27 +92,22 @@ async def spooled(
     about: Settings = SETTINGS,
 ) -> AsyncIterator[Spooled]:
     """`away` is what the store's adapter knows: by default at once, and nothing of single keys."""
-    pending = Pending(store)
-    pod = Pod(store, POLICIES, tokens, about, reader=pending)
-    spool = Spool(
-        settings or SpoolSettings(dir=str(directory)),
-        tell=pod.telemetry.record,
-        on_state=lambda _: None,
-    )
-    spooling = Spooling(
-        intake=intake(pod.intake),
-        spool=spool,
-        pending=pending,
-        away=away or (lambda: store.away),
-        telemetry=pod.telemetry,
-        letters=pod.letters,
-        tries=lambda: 5,
-        jitter=lambda: 1.0,
-    )
+    made: list[Spool] = []
+
+    def spool_of(tell: Callable[[Observation], None]) -> Spool:
+        made.append(
+            Spool(settings or SpoolSettings(dir=str(directory)), tell=tell, on_state=lambda _: None)
+        )
+        return made[0]
+
+    pod = Pod(store, POLICIES, tokens, about, spool_of=spool_of, away=away)
+    intake(pod.intake)
+    spool, spooling = made[0], pod.services.intake.spooling
+    assert spooling is not None
     async with trio.open_nursery() as nursery:
         await nursery.start(spool.run)
         await spooling.recall()  # `run` would also replay, at times of its own
-        yield Spooled(pod, spool, spooling, pending)
+        yield Spooled(pod, spool, spooling, pod.pending)
         nursery.cancel_scope.cancel()
 
 
@@ -526,7 +522,8 @@ async def test_what_waits_means_the_users_for_whom_its_source_spoke_when_it_was_
     tmp_path: Path, store: MemoryStore, tokens: Tokens
 ) -> None:
     async with spooled(tmp_path, store, tokens, about=TWO_ISSUERS) as a:
-        a.pod.sources = Sources([Source(name="partner", namespaces=frozenset({THEIRS}))])
+        partner = SourceSettings(name="partner", issuers=(THEIRS,))
+        a.pod.settings = msgspec.structs.replace(TWO_ISSUERS, sources=(partner,))
         store.away = True
         signals = (
             risk(1),
@@ -538,7 +535,7 @@ async def test_what_waits_means_the_users_for_whom_its_source_spoke_when_it_was_
             assert (await a.accept(told)).spooled
             assert (await a.accept(told)).duplicate
         assert a.spooling.waiting == 3
-        a.pod.sources = Sources()  # it is taken out of the configuration
+        a.pod.settings = TWO_ISSUERS  # it is taken out of the configuration
         store.away = False
         assert await a.spooling.replay()
         names = a.pod.names

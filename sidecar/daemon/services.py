@@ -1,0 +1,341 @@
+"""The services of one daemon on its store, its news and its configuration, and their life."""
+
+import math
+import socket
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import trio
+
+from sidecar.adapters import clock
+from sidecar.adapters.events.speakers import Speakers
+from sidecar.adapters.files.spool import Spool
+from sidecar.adapters.files.watcher import FileWatcher
+from sidecar.adapters.geography.geography import Geography
+from sidecar.adapters.process.memory import resident
+from sidecar.adapters.redis.backlog import RedisBacklogs
+from sidecar.adapters.redis.news import News
+from sidecar.adapters.redis.queues import RedisQueues
+from sidecar.adapters.redis.store import RedisStore
+from sidecar.adapters.redis_server.credentials import StoreCredentials
+from sidecar.adapters.telemetry.metrics import Level
+from sidecar.adapters.telemetry.telemetry import Telemetry
+from sidecar.daemon.configuration.in_force import InForce
+from sidecar.daemon.configuration.loading import Configuration
+from sidecar.daemon.configuration.offering import Offering
+from sidecar.daemon.configuration.unusable import naming_key
+from sidecar.daemon.forms import forms_in_use
+from sidecar.daemon.intake_wiring import Outside
+from sidecar.daemon.reloading import Reloader
+from sidecar.daemon.trust import Trust
+from sidecar.daemon.wiring import Ports, wire
+from sidecar.service.admin.health import TRANSMITTERS, Health
+from sidecar.service.observations.observations import (
+    CredentialRefused,
+    LinkState,
+    LinkStatus,
+)
+from sidecar.service.ports.calls import Overloaded, Unavailable
+from sidecar.service.view.memory_guard import MemoryGuard
+from sidecar.service.view.news_router import NewsRouter
+from sidecar.shared_signals.receiver_wiring import Reception
+from sidecar.shared_signals.transmitter_wiring import Transmission
+from sidecar.wire.config.memory_shares import Shares
+from sidecar.wire.events.sources import share_of
+from sidecar.wire.privacy.sealing import UNSEALED, Forms, Sealing, names_under
+from sidecar.wire.settings.settings import Settings
+from sidecar.wire.settings.settings import Spool as SpoolSettings
+
+
+class Parts(Protocol):
+    """What the services take from the daemon they are part of."""
+
+    in_force: InForce
+    environ: Mapping[str, str]
+    telemetry: Telemetry
+    health: Health
+    geography: Geography
+    trust: Trust
+    offering: Offering
+    store_credentials: StoreCredentials
+    memory: int | None
+    shares: Shares
+
+    def store_refuses(self, reason: str) -> None:
+        """The store takes no writes; empty: it does."""
+
+    def forms_disagree(self, trouble: str, newcomer: bool) -> None:  # noqa: FBT001 - a hook's
+        """Sidecars write what others do not read; empty: they all read each other's."""
+
+
+class DaemonServices:
+    """The services of one daemon on its adapters: built, started in order, and finished.
+
+    `link` makes the link for news, given who takes them.
+    """
+
+    def __init__(
+        self,
+        daemon: Parts,
+        store: RedisStore,
+        link: Callable[[NewsRouter], News],
+        forms: Forms | None = None,
+    ) -> None:
+        self._daemon = daemon
+        self._store = store
+        self._settings = settings = daemon.in_force.settings()
+        self._names = names_under(settings.store.prefix, forms)
+        self._sealing: Sealing = forms or UNSEALED
+        self._sidecar = new_id()
+        telemetry = daemon.telemetry
+        self.transmission: Transmission | None = None
+        if settings.transmitter.issuer:
+            self.transmission = Transmission(settings, store, telemetry, new_id, self._sealing)
+        self.spool = self._spool_of(settings.spool)
+        router = NewsRouter(telemetry)
+        self.news = link(router)
+        self.wired = wire(self._ports(router))
+        self.speakers = Speakers(
+            daemon.in_force.settings,
+            telemetry.record,
+            lambda owner: telemetry.record(CredentialRefused(door="events", address=owner)),
+        )
+        self.reception = self._reception()
+        self.outside = self._outside()
+        self.memory_guard = MemoryGuard(
+            (self.wired.view.view, daemon.trust.verifier),
+            most=daemon.memory,
+            resident=resident,
+            telemetry=telemetry,
+        )
+        self.reloader = self._reloader()
+        self.watcher = FileWatcher(
+            daemon.in_force.configuration.watched, self.reloader.changed, telemetry
+        )
+        self.reloader.watcher = self.watcher
+        self.forms = forms_in_use(
+            daemon.in_force.settings,
+            forms,
+            store=store,
+            names=self._names,
+            telemetry=telemetry,
+            judge=daemon.forms_disagree,
+        )
+        self._expose_levels(telemetry)
+
+    def _ports(self, router: NewsRouter) -> Ports:
+        daemon, store = self._daemon, self._store
+        return Ports(
+            in_force=daemon.in_force,
+            names=self._names,
+            sidecar=self._sidecar,
+            # So that an operator can see who works on what: in Kubernetes the pod's name.
+            worker=f"{socket.gethostname()[:64]}/{new_id()[:8]}",
+            bound=daemon.shares.sessions,
+            store=store,
+            news=self.news,
+            router=router,
+            queues=RedisQueues(store),
+            backlogs=RedisBacklogs(store, self._names, sealing=self._sealing),
+            verifier=daemon.trust.verifier,
+            place_of=daemon.geography.place,
+            telemetry=daemon.telemetry,
+            clock=clock.now,
+            new_id=new_id,
+            written=daemon.telemetry.written,
+            away=lambda: store.away,
+            spool=self.spool,
+            outbox=self.transmission.outbox if self.transmission is not None else None,
+            lost_state=self._lost_state,
+            refuses_writes=daemon.store_refuses,
+        )
+
+    def _spool_of(self, settings: SpoolSettings) -> Spool | None:
+        if not settings.dir:
+            return None
+        return Spool(
+            settings,
+            tell=self._daemon.telemetry.record,
+            on_state=self._spool_state,
+            share_of=lambda source: share_of(self._daemon.in_force.settings(), source).spool,
+            sealing=self._sealing,
+        )
+
+    def _reception(self) -> Reception:
+        return Reception(
+            self._settings,
+            events=self.wired.intake.events,
+            store=self._store,
+            names=self._names,
+            telemetry=self._daemon.telemetry,
+            sidecar=self._sidecar,
+            current=self._daemon.in_force.settings,
+            judged=self._judge_transmitters,
+        )
+
+    def _outside(self) -> Outside:
+        return Outside(
+            self._settings,
+            events=self.wired.intake.events,
+            settling=self.wired.intake.settler,
+            speakers=self.speakers,
+            trust=self._daemon.trust,
+            store=self._store,
+            view=self.wired.view.view,
+            names=self._names,
+            telemetry=self._daemon.telemetry,
+            new_id=new_id,
+            current=self._daemon.in_force.settings,
+        )
+
+    def _reloader(self) -> Reloader:
+        daemon = self._daemon
+        return Reloader(
+            daemon.in_force,
+            daemon.environ,
+            view=self.wired.view.view,
+            checker=self.wired.checker,
+            geography=daemon.geography,
+            trust=daemon.trust,
+            telemetry=daemon.telemetry,
+            health=daemon.health,
+            configured=daemon.telemetry.configured,
+            resweeper=self.wired.audit.resweeper,
+            clock=clock.now,
+            new_id=new_id,
+            transmission=self.transmission,
+            taken_up=self._taken_up,
+            reconnect=self._reconnect,
+        )
+
+    def _expose_levels(self, telemetry: Telemetry) -> None:
+        """Have each scrape ask for what there is at that moment."""
+        wired, intake, audit = self.wired, self.wired.intake, self.wired.audit
+        view, resweeper, fan_out = wired.view.view, audit.resweeper, audit.fan_out
+        telemetry.level(Level.SESSIONS, lambda: len(view))
+        telemetry.level(Level.VIEW_SESSIONS, lambda: len(view))
+        telemetry.level(Level.VIEW_LIMIT, lambda: view.limit)
+        telemetry.level(Level.TOKENS_LIMIT, lambda: self._daemon.trust.verifier.limit)
+        telemetry.level(Level.MARKS_ACTIVE, lambda: audit.sweeper.active_marks)
+        telemetry.level(Level.WATCHERS, lambda: len(wired.view.watches))
+        telemetry.level(Level.STORE_STALENESS, lambda: _finite(view.staleness()))
+        telemetry.stale(self._is_stale)
+        telemetry.level(Level.RESCORE_DONE, lambda: resweeper.progress.done)
+        telemetry.level(Level.RESCORE_EXPECTED, lambda: resweeper.progress.expected)
+        telemetry.level(Level.FAN_OUT_DONE, lambda: fan_out.outlook.done)
+        telemetry.level(Level.FAN_OUT_EXPECTED, lambda: fan_out.outlook.expected)
+        telemetry.level(Level.DEAD_LETTERS, lambda: intake.letters.waiting)
+        telemetry.level(Level.WORK_LOG, lambda: intake.worklog.waiting)
+        telemetry.queue("rescore", lambda: audit.rescorer.waiting)
+        telemetry.queue("settle-waits", lambda: intake.settler.waiting)
+        if (spool := self.spool) is not None:
+            telemetry.level(Level.SPOOL_EVENTS, lambda: spool.waiting)
+
+    async def _reconnect(self, after: Settings) -> None:
+        """Show the store who we are anew, where that is another than before."""
+        if self._daemon.store_credentials.replace(after.store):
+            await self._store.reconnect()
+
+    def _judge_transmitters(self, trouble: str) -> None:
+        if trouble:
+            self._daemon.health.limping(TRANSMITTERS, trouble)
+        elif self._daemon.in_force.settings().receiver.transmitters:
+            self._daemon.health.good(TRANSMITTERS)
+
+    def _spool_state(self, trouble: str) -> None:
+        if trouble:
+            self._daemon.health.limping("spool", trouble)
+        else:
+            self._daemon.health.good("spool")
+
+    def _taken_up(self, configuration: Configuration) -> None:
+        self.wired.view.guard.remind()
+        self._daemon.offering.use(configuration)
+        self.reception.replace(self._daemon.in_force.settings())
+
+    def _lost_state(self, trouble: str) -> None:
+        if trouble:
+            self._daemon.health.limping("losses", trouble)
+        else:
+            self._daemon.health.good("losses")
+
+    def _is_stale(self, context: str) -> bool:
+        return self.wired.view.view.staleness() > self._daemon.in_force.settings().max_staleness(
+            context
+        )
+
+    def lagging(self, reason: str) -> str:
+        """In words: for how long news may have been missed, why, and which calls that concerns."""
+        staleness = self.wired.view.view.staleness()
+        settings = self._daemon.in_force.settings()
+        stale = [name for name in settings.contexts if self._is_stale(name)]
+        words = f"news may be missed, since {staleness:.0f} s: {reason}"
+        if stale:
+            words += f"; calls in {', '.join(stale)} are answered as when_unknown says"
+        return words
+
+    async def restored(self) -> None:
+        """The link for news is whole again: read what may have been missed."""
+        await self.wired.router.restored()
+        self._daemon.telemetry.record(LinkState(state=LinkStatus.RESTORED))
+        self._daemon.health.good("view")
+
+    async def start(self, work: trio.Nursery) -> None:
+        """Start the workers. Raises `ConfigError` where another daemon has the spool."""
+        if self.spool is not None and self.wired.intake.spooling is not None:
+            with naming_key(self._daemon.in_force.configuration.file, "spool", path="dir"):
+                await work.start(self.spool.run)
+            await work.start(self.wired.intake.spooling.run)
+        await self._start_audit(work)
+        await work.start(self.memory_guard.run)
+        await work.start(self.reloader.run)
+        await work.start(self.watcher.run)
+        await self.reloader.name_generation()
+        self.reloader.tell_configuration()
+        await self.reloader.warn()
+        await work.start(self.wired.audit.resweeper.run)
+        await work.start(self.wired.audit.fan_out.run)
+        await work.start(self.wired.intake.settler.run)
+        await work.start(self.wired.intake.settler.answer)
+        if self.transmission is not None:
+            await self.transmission.load()
+            await self.transmission.start(work)
+        await self.reception.start(work)
+
+    async def _start_audit(self, work: trio.Nursery) -> None:
+        """Start what keeps the view, and logs what becomes of its sessions."""
+        of, audit = self.wired.view, self.wired.audit
+        await work.start(of.view.run)
+        await work.start(self.forms.run)
+        await work.start(audit.saver.run)
+        await work.start(of.guard.run)
+        for _ in range(self._settings.work.workers):
+            await work.start(audit.rescorer.run)
+        await work.start(audit.rescorer.keep_marking)
+        await work.start(self.wired.intake.worklog.run)
+        await work.start(audit.sweeper.run)
+
+    async def finish(self) -> None:
+        """Save and log what is left, before the store goes. What is spooled may stay so."""
+        view, audit, intake = self.wired.view.view, self.wired.audit, self.wired.intake
+        with trio.move_on_after(self._daemon.in_force.settings().work.drain_timeout):
+            if intake.spooling is not None:
+                await intake.spooling.replay()
+            await audit.sweeper.finish()
+            while view.has_unsaved or audit.rescorer.waiting:  # noqa: ASYNC110 - two parts
+                await trio.sleep(0.01)
+            try:
+                await audit.rescorer.mark()
+                await intake.worklog.strike_out()
+            except (Unavailable, Overloaded):
+                return  # others claim it, and log it again
+
+
+def new_id() -> str:
+    """An id for a fact or event that came without one."""
+    return uuid.uuid4().hex
+
+
+def _finite(seconds: float) -> float:
+    return seconds if math.isfinite(seconds) else 1e9
