@@ -11,7 +11,7 @@ from sidecar.adapters.events.intake import EventIntake, Events, Settling
 from sidecar.adapters.events.speakers import Speakers
 from sidecar.adapters.http.events import EventDoor
 from sidecar.adapters.http.foreign_calls import ForeignCalls
-from sidecar.adapters.intake.listener import IntakeApp, IntakeListener
+from sidecar.adapters.intake.listener import IntakeApp, intake_listener
 from sidecar.adapters.intake.logout import LogoutDoor
 from sidecar.adapters.intake.signed_requests import RequestVerifier
 from sidecar.adapters.telemetry.telemetry import Telemetry
@@ -103,7 +103,7 @@ class Outside:
         app = IntakeApp(
             intake, events=self._events, logouts=self._logouts, telemetry=self._telemetry
         )
-        listener = IntakeListener(intake, app, self._telemetry)
+        listener = intake_listener(intake, app, self._telemetry)
         bound: list[str] = await doors.start(partial(listener.run, draining=draining))
         return tuple(bound)
 

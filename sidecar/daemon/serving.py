@@ -16,7 +16,7 @@ import trio
 from sidecar.adapters import clock
 from sidecar.adapters.admin.acts import ActDoor
 from sidecar.adapters.admin.credential import AdminCredentials
-from sidecar.adapters.admin.listener import AdminApp
+from sidecar.adapters.admin.listener import AdminApp, admin_listener
 from sidecar.adapters.events.intake import EventIntake
 from sidecar.adapters.files.watcher import FileWatcher
 from sidecar.adapters.geography.geography import Failure, Geography
@@ -24,8 +24,6 @@ from sidecar.adapters.grpc.listener import GrpcListener
 from sidecar.adapters.http.authzen import AuthzenDoor
 from sidecar.adapters.http.data_listener import DataListener
 from sidecar.adapters.http.server import HttpIncident
-from sidecar.adapters.listening.asgi import Listener, recorded
-from sidecar.adapters.listening.certificates import Certificate
 from sidecar.adapters.listening.descriptors import raise_to
 from sidecar.adapters.process.memory import container_limit
 from sidecar.adapters.process.orphans import Orphans
@@ -70,7 +68,6 @@ from sidecar.service.observations.observations import (
 from sidecar.service.ports.calls import Unavailable
 from sidecar.service.view.news_router import NewsRouter
 from sidecar.service.view.store_epoch import KEEPS
-from sidecar.wire.checks.reach import binds_of
 from sidecar.wire.config.descriptors import fitted, needed_by
 from sidecar.wire.config.memory_shares import shares_of
 from sidecar.wire.events.socket_lines import Refusal
@@ -365,17 +362,8 @@ class Daemon:
             act_door=self._act_door(services),
             credentials=AdminCredentials(lambda: self.in_force.settings().admin, self._secret_read),
         )
-        tls = self.settings.admin.tls
-        say = partial(self._secret_read, "admin.tls.certificate")
         with naming_key(self.configuration.file, "admin", certificate="tls.certificate"):
-            certificate = Certificate(tls.certificate, tls.key, say) if tls.certificate else None
-            listener = Listener(
-                binds_of(self.settings.admin),
-                app,
-                limit=self.settings.admin.max_connections,
-                certificate=certificate,
-                on_crowding=recorded(self.telemetry, "admin"),
-            )
+            listener = admin_listener(self.settings.admin, app, self.telemetry)
             return tuple(await nursery.start(listener.run))
 
     def _act_door(self, services: DaemonServices) -> ActDoor:

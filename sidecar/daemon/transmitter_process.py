@@ -10,10 +10,8 @@ from pathlib import Path
 import trio
 
 from sidecar.adapters import clock
-from sidecar.adapters.admin.listener import AdminApp
+from sidecar.adapters.admin.listener import AdminApp, admin_listener
 from sidecar.adapters.files.watcher import FileWatcher
-from sidecar.adapters.listening.asgi import Listener, recorded
-from sidecar.adapters.listening.certificates import Certificate
 from sidecar.adapters.listening.descriptors import raise_to
 from sidecar.adapters.process.orphans import Orphans
 from sidecar.adapters.redis.links import links_of
@@ -33,7 +31,6 @@ from sidecar.service.admin.pulse import Pulse
 from sidecar.service.observations.observations import SecretRead, StoreUp, Told
 from sidecar.shared_signals.adapters.transmitter_secrets import paths_of
 from sidecar.shared_signals.transmitter_wiring import Transmission
-from sidecar.wire.checks.reach import binds_of
 from sidecar.wire.config.descriptors import needed_by
 from sidecar.wire.privacy.sealing import UNSEALED, forms_of
 from sidecar.wire.settings.settings import Settings
@@ -147,17 +144,7 @@ class Transmitter:
             return ()
         app = AdminApp(telemetry=self._telemetry, health=self._health, inspection=None)
         with naming_key(self._file, "admin", certificate="tls.certificate"):
-            certificate = None
-            if admin.tls.certificate:
-                say = partial(self._secret_read, "admin.tls.certificate")
-                certificate = Certificate(admin.tls.certificate, admin.tls.key, say)
-            listener = Listener(
-                binds_of(admin),
-                app,
-                limit=admin.max_connections,
-                certificate=certificate,
-                on_crowding=recorded(self._telemetry, "admin"),
-            )
+            listener = admin_listener(admin, app, self._telemetry)
             return tuple(await nursery.start(listener.run))
 
     def _secret_read(self, field: str, reason: str) -> None:

@@ -13,7 +13,7 @@ from sidecar.adapters.tokens.secrets import SecretFile
 from sidecar.service.audit.lease import Lease
 from sidecar.service.observations.observations import KeysOutcome, KeysRefreshed, SecretRead
 from sidecar.service.ports.store import Store
-from sidecar.shared_signals.adapters.receiver_listener import PushApp, PushListener
+from sidecar.shared_signals.adapters.receiver_listener import PushApp, push_listener
 from sidecar.shared_signals.adapters.set_verifier import SetVerifier
 from sidecar.shared_signals.adapters.transmitter_client import PollEndpoint, TransmitterApi
 from sidecar.shared_signals.service.poll_client import Poller
@@ -112,7 +112,7 @@ class Reception:
         if not receiver.bind:
             return ()
         app = PushApp(receiver, self.receiving, self._authorizations, self._telemetry)
-        listener = PushListener(receiver, app, self._telemetry)
+        listener = push_listener(receiver, app, self._telemetry)
         bound: list[str] = await doors.start(partial(listener.run, draining=draining))
         return tuple(bound)
 

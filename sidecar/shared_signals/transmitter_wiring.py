@@ -5,7 +5,7 @@ from collections.abc import Callable
 import trio
 
 from sidecar.adapters import clock
-from sidecar.adapters.listening.asgi import Listener, recorded
+from sidecar.adapters.listening.asgi import listener_of
 from sidecar.adapters.redis.store import RedisStore
 from sidecar.adapters.telemetry.telemetry import Telemetry
 from sidecar.service.audit.lease import Lease
@@ -21,7 +21,6 @@ from sidecar.shared_signals.service.push_delivery import Pushing
 from sidecar.shared_signals.service.recipients import Recipients
 from sidecar.shared_signals.service.stream_management import Management
 from sidecar.shared_signals.wire.outbound import Voice
-from sidecar.wire.checks.reach import binds_of
 from sidecar.wire.privacy.sealing import UNSEALED, Sealing
 from sidecar.wire.settings.settings import Settings
 from sidecar.wire.store.keys import Names
@@ -178,10 +177,5 @@ class Transmission:
         """Open the listener, where one is configured; gives its addresses."""
         if not self._settings.bind:
             return ()
-        listener = Listener(
-            binds_of(self._settings),
-            self._door(),
-            limit=self._settings.max_connections,
-            on_crowding=recorded(self._telemetry, "transmitter"),
-        )
+        listener = listener_of(self._settings, self._door(), self._telemetry, "transmitter")
         return tuple(await nursery.start(listener.run))

@@ -34,6 +34,7 @@ from sidecar.adapters.listening.application import (
     retry_after,
     unavailable,
 )
+from sidecar.adapters.listening.asgi import Listener, TlsFiles, listener_of
 from sidecar.adapters.telemetry.metrics import Exposition, Form
 from sidecar.domain.facts.facts import Scope
 from sidecar.service.admin.health import Health, Report
@@ -42,6 +43,7 @@ from sidecar.service.observations.observations import CredentialRefused
 from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.wire.events import operator_acts
 from sidecar.wire.events.operator_acts import Act, Where
+from sidecar.wire.settings.admin import Admin
 
 
 class Inspection(Protocol):
@@ -264,6 +266,12 @@ class AdminApp(Application):
 def _query_of(request: Request) -> str:
     raw: bytes = request.scope["query_string"]
     return raw.decode("latin-1")
+
+
+def admin_listener(settings: Admin, app: AdminApp, telemetry: Observed) -> Listener:
+    """Return the listener at the admin address. Raises `UnusableCertificate`."""
+    tls = TlsFiles(settings.tls.certificate, settings.tls.key, "admin.tls.certificate")
+    return listener_of(settings, app, telemetry, "admin", tls=tls)
 
 
 _Q = TypeVar("_Q", SessionQuery, ExplainQuery)

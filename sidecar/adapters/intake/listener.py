@@ -10,47 +10,31 @@ All three may also get 429, as many wrong credentials of this address were (a ri
 all the same), 413 and 408 for the body, and 503 with `Retry-After`: it is to be sent again.
 """
 
-from http import HTTPStatus
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Protocol
 
 import msgspec
-import trio
-from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from sidecar.adapters.http.events import EventDoor
-from sidecar.adapters.listening.asgi import (
-    BodyRefused,
-    Listener,
-    Reply,
+from sidecar.adapters.listening.application import (
+    JSON,
+    Application,
+    Observed,
+    address_of,
     body_of,
-    dispatch,
-    problem,
-    recorded,
-    reply_to,
+    media_type_of,
 )
-from sidecar.adapters.listening.certificates import Certificate
-from sidecar.service.observations.observations import (
-    DoorIncident,
-    Observation,
-    SecretRead,
-    WorkerFailed,
-)
-from sidecar.wire.checks.reach import binds_of
-from sidecar.wire.http.messages import Request, header_pairs
+from sidecar.adapters.listening.asgi import Listener, TlsFiles, listener_of
+from sidecar.service.observations.observations import DoorIncident
+from sidecar.wire.http import messages
 from sidecar.wire.settings.intake import Intake
 
 EVENTS, LOGOUT, REVOCATION = "/v1/events", "/v1/logout", "/v1/global-token-revocation"
-_PATHS = frozenset({EVENTS, LOGOUT, REVOCATION})
-
-
-class Observed(Protocol):
-    """What the listener asks of telemetry."""
-
-    def answered(self, route: str, status: int) -> None:
-        """Count a request."""
-
-    def record(self, observation: Observation) -> None:
-        """Count and log."""
+DOOR = "intake"
 
 
 class Posted(msgspec.Struct, frozen=True):
@@ -65,14 +49,14 @@ class Posted(msgspec.Struct, frozen=True):
 class Answers(Protocol):
     """Answers what a provider posts."""
 
-    async def logout(self, posted: Posted) -> Reply:
+    async def logout(self, posted: Posted) -> Response:
         """Answer a logout token."""
 
-    async def revocation(self, posted: Posted) -> Reply:
+    async def revocation(self, posted: Posted) -> Response:
         """Answer a request for global token revocation."""
 
 
-class IntakeApp:
+class IntakeApp(Application):
     """The ASGI application."""
 
     def __init__(
@@ -80,121 +64,61 @@ class IntakeApp:
     ) -> None:
         self._settings = settings
         self._events = events
-        self._logouts = logouts
-        self._telemetry = telemetry
-        self._working = 0
+        self._observed = telemetry
+        routes = [
+            self._route(EVENTS, self._take_events),
+            self._route(LOGOUT, lambda request, body: logouts.logout(_posted(request, body))),
+            self._route(
+                REVOCATION, lambda request, body: logouts.revocation(_posted(request, body))
+            ),
+        ]
+        super().__init__(DOOR, routes, telemetry, limit=settings.max_requests)
 
-    async def __call__(
-        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
-    ) -> None:
-        """Answer a request and refuse a WebSocket."""
-        await dispatch(scope, send, lambda http: self._serve(http, receive, send))
+    def _route(self, path: str, answer: Callable[[Request, bytes], Awaitable[Response]]) -> Route:
+        """Return a route that answers what was posted, once all of it is here."""
 
-    async def _serve(
-        self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable
-    ) -> None:
-        path = scope["raw_path"].decode("latin-1")
-        if self._working >= self._settings.max_requests:
-            self._telemetry.record(DoorIncident(door="intake", incident="refused"))
-            reply = problem(503, "too many requests at a time", ((b"retry-after", b"1"),))
-        else:
-            self._working += 1
-            try:
-                reply = await self._answer(path, scope, receive)
-            except Exception as error:  # noqa: BLE001 - the door: count, log, go on
-                self._telemetry.record(WorkerFailed(where="intake", error=error))
-                reply = problem(500, "something broke in here; the log says what")
-            finally:
-                self._working -= 1
-        route = path if path in _PATHS else "nowhere"
-        self._telemetry.answered(f"intake {route}", reply.status)
-        await reply_to(scope, reply, send)
-
-    async def _answer(self, path: str, scope: HTTPScope, receive: ASGIReceiveCallable) -> Reply:
-        if path not in _PATHS:
-            return problem(404, "there is nothing here")
-        if scope["method"] != "POST":
-            return problem(405, "only POST", ((b"allow", b"POST"),))
-        try:
+        async def endpoint(request: Request) -> Response:
             settings = self._settings
-            body = await body_of(receive, settings.max_body_bytes, settings.request_timeout)
-        except BodyRefused as error:
-            if error.status == HTTPStatus.REQUEST_TIMEOUT:
-                self._telemetry.record(DoorIncident(door="intake", incident="slow-request"))
-            return problem(error.status, str(error))
-        if path == EVENTS:
-            return await self._take_events(scope, body)
-        posted = _posted(scope, body)
-        if path == LOGOUT:
-            return await self._logouts.logout(posted)
-        return await self._logouts.revocation(posted)
+            slow = partial(self._observed.record, DoorIncident(door=DOOR, incident="slow-request"))
+            body = await body_of(request, settings.max_body_bytes, settings.request_timeout, slow)
+            return await answer(request, body)
 
-    async def _take_events(self, scope: HTTPScope, body: bytes) -> Reply:
-        response = await self._events.handle(_request(scope, body))
-        headers = dict(header_pairs(response.fields))
-        kind = headers.pop(b"content-type", b"application/json").decode()
-        return Reply(response.status, response.body, kind, tuple(headers.items()))
+        return Route(path, endpoint, methods=["POST"], name=path)
+
+    async def _take_events(self, request: Request, body: bytes) -> Response:
+        answer = await self._events.handle(_request(request, body))
+        return Response(answer.body, answer.status, dict(answer.fields), JSON)
 
 
-class IntakeListener:
-    """Serves the application at the intake's address."""
-
-    def __init__(self, settings: Intake, app: IntakeApp, telemetry: Observed) -> None:
-        """Raises `UnusableCertificate`."""
-
-        def say(reason: str) -> None:
-            telemetry.record(SecretRead(field="intake.tls_key_file", reason=reason))
-
-        files = settings.tls_cert_file, settings.tls_key_file
-        certificate = Certificate(*files, say) if settings.tls_cert_file else None
-        self._listener = Listener(
-            binds_of(settings),
-            app,
-            limit=settings.max_connections,
-            certificate=certificate,
-            on_crowding=recorded(telemetry, "intake"),
-        )
-
-    async def run(
-        self,
-        *,
-        draining: trio.Event,
-        task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
-    ) -> None:
-        """Serve until `draining` or cancelled. Starts with the URLs; raises `CannotListen`."""
-        await self._listener.run(draining=draining, task_status=task_status)
+def intake_listener(settings: Intake, app: IntakeApp, telemetry: Observed) -> Listener:
+    """Return the listener at the intake's address. Raises `UnusableCertificate`."""
+    tls = TlsFiles(settings.tls_cert_file, settings.tls_key_file, "intake.tls_key_file")
+    return listener_of(settings, app, telemetry, DOOR, tls=tls)
 
 
-def _posted(scope: HTTPScope, body: bytes) -> Posted:
-    address, _ = scope["client"] or ("", 0)
-    shown = _values(scope, b"authorization")
-    kind = _values(scope, b"content-type")
+def _posted(request: Request, body: bytes) -> Posted:
+    shown = request.headers.getlist("authorization")
     return Posted(
         body=body,
-        content_type=kind[0].partition(";")[0].strip().lower() if len(kind) == 1 else "",
+        content_type=media_type_of(request),
         authorization=shown[0] if len(shown) == 1 else None,
-        address=address,
+        address=address_of(request),
     )
 
 
-def _values(scope: HTTPScope, name: bytes) -> list[str]:
-    return [value.decode("latin-1") for key, value in scope["headers"] if key == name]
-
-
-def _request(scope: HTTPScope, body: bytes) -> Request:
-    address, _ = scope["client"] or ("", 0)
+def _request(request: Request, body: bytes) -> messages.Request:
     headers: dict[bytes, bytes] = {}
     repeated: dict[bytes, tuple[bytes, ...]] = {}
-    for name, value in scope["headers"]:
+    for name, value in request.scope["headers"]:
         if name in headers:
             repeated[name] = (*repeated.get(name, (headers[name],)), value)
         headers.setdefault(name, value)
-    return Request(
-        method=scope["method"],
-        target=scope["raw_path"],
+    return messages.Request(
+        method=request.method,
+        target=request.scope["raw_path"],
         host=headers.get(b"host", b""),
         headers=headers,
         body=body,
-        peer=address or "unknown",
+        peer=address_of(request) or "unknown",
         repeated=repeated,
     )

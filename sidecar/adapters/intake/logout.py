@@ -13,12 +13,13 @@ from typing import NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
 import msgspec
+from starlette.responses import Response
 
 from sidecar.adapters.events.guesses import Guesses
 from sidecar.adapters.events.intake import EventIntake, Taken
 from sidecar.adapters.intake.listener import Posted
 from sidecar.adapters.intake.signed_requests import Believed, RequestVerifier
-from sidecar.adapters.listening.asgi import Reply, problem
+from sidecar.adapters.listening.application import JSON, RequestRefused, retry_after
 from sidecar.domain.facts.signal import SessionRevoked
 from sidecar.service.intake.ended_users import Meant
 from sidecar.service.observations.observations import CredentialRefused, Observation
@@ -34,8 +35,7 @@ from sidecar.wire.settings.tokens import Issuer
 
 FORM = "application/x-www-form-urlencoded"
 _LOGOUT, _REVOCATION = LOGOUT_REQUESTS
-_RETRY = ((b"retry-after", b"1"),)
-_REALM = b'Bearer realm="global token revocation"'
+_REALM = 'Bearer realm="global token revocation"'
 
 
 class Observed(Protocol):
@@ -114,7 +114,7 @@ class LogoutDoor:
         self._telemetry = telemetry
         self._guesses = Guesses()
 
-    async def logout(self, posted: Posted) -> Reply:
+    async def logout(self, posted: Posted) -> Response:
         """Answer a logout token (OpenID Connect Back-Channel Logout 1.0, sections 2.5 to 2.8)."""
         issuer, event_id = "", ""
         try:
@@ -149,20 +149,20 @@ class LogoutDoor:
             pass  # it is durable, on this sidecar's disk
         return {Meant.USER: _ALL_ENDED, Meant.STRANGER: _UNKNOWN}.get(meant, end)
 
-    async def revocation(self, posted: Posted) -> Reply:
+    async def revocation(self, posted: Posted) -> Response:
         """Answer a request for global token revocation."""
         issuer, event_id = "", ""
         try:
             believed, signed = await self._bearer(posted)
         except InvalidRequest as error:
-            return self._wrong(posted, error)
+            raise self._wrong(posted, error) from None
         except (Overloaded, Unavailable) as error:
             end = _later(error)
         else:
             issuer, event_id = believed.issuer.issuer, signed.event_id
             end = await self._revoke(posted, believed, signed)
         self._tell(_REVOCATION, end, issuer, event_id)
-        return Reply(204) if end.status == HTTPStatus.NO_CONTENT else _error_of(end)
+        return Response(status_code=204) if end.status == HTTPStatus.NO_CONTENT else _error_of(end)
 
     async def _bearer(self, posted: Posted) -> tuple[Believed, Signed]:
         scheme, _, token = (posted.authorization or "").partition(" ")
@@ -171,18 +171,18 @@ class LogoutDoor:
         believed = await self._verifier.verify(token.strip(), revocation_requests.TYPES)
         return believed, self._signed(believed, believed.issuer.endpoints)
 
-    def _wrong(self, posted: Posted, error: InvalidRequest) -> Reply:
-        """Answer a credential that is not to be believed: 401, or 429 where there were many."""
+    def _wrong(self, posted: Posted, error: InvalidRequest) -> RequestRefused:
+        """Refuse a credential that is not to be believed: 401, or 429 where there were many."""
         shown = posted.authorization is not None
         refused = LogoutOutcome.REFUSED
         self._tell(_REVOCATION, _End(401, refused, description=error.description), "", "")
         if shown:
             self._telemetry.record(CredentialRefused(door="intake", address=posted.address))
             if not self._guesses.left(posted.address):
-                return problem(429, "too many were wrong; try again later", _RETRY)
+                return RequestRefused(429, "too many were wrong; try again later", retry_after(1))
             self._guesses.wrong(posted.address)
-        challenge = _REALM + (b', error="invalid_token"' if shown else b"")
-        return problem(401, error.description, ((b"www-authenticate", challenge),))
+        challenge = _REALM + (', error="invalid_token"' if shown else "")
+        return RequestRefused(401, error.description, {"www-authenticate": challenge})
 
     async def _revoke(self, posted: Posted, believed: Believed, signed: Signed) -> _End:
         try:
@@ -295,10 +295,10 @@ def _later(error: Overloaded | Unavailable) -> _End:
     return _End(503, outcome, "temporarily_unavailable", str(error) or "try again later")
 
 
-def _error_of(end: _End) -> Reply:
+def _error_of(end: _End) -> Response:
     """The answer in the words of OAuth (RFC 6749, section 5.2), as section 2.8 has it."""
     if end.status == HTTPStatus.OK:
-        return Reply(200)
+        return Response(media_type=JSON)
     body = {"error": end.error, "error_description": end.description}
-    headers = _RETRY if end.status == HTTPStatus.SERVICE_UNAVAILABLE else ()
-    return Reply(end.status, msgspec.json.encode(body), headers=headers)
+    headers = retry_after(1) if end.status == HTTPStatus.SERVICE_UNAVAILABLE else None
+    return Response(msgspec.json.encode(body), end.status, headers, JSON)

@@ -62,7 +62,7 @@ def retry_after(seconds: int) -> dict[str, str]:
 
 def overloaded(error: Overloaded) -> RequestRefused:
     """Refuse a request because too much is waiting."""
-    return RequestRefused(503, str(error), retry_after(error.retry_after))
+    return RequestRefused(503, str(error), retry_after(max(1, error.retry_after)))
 
 
 def unavailable(error: Unavailable) -> RequestRefused:
@@ -235,6 +235,12 @@ def authorization_of(request: Request) -> str:
     """Return the value of `Authorization`; empty where there is none, or more than one."""
     shown = request.headers.getlist("authorization")
     return shown[0] if len(shown) == 1 else ""
+
+
+def media_type_of(request: Request) -> str:
+    """Return the media type of the body in lower case; empty where none is named, or several."""
+    named = request.headers.getlist("content-type")
+    return named[0].partition(";")[0].strip().lower() if len(named) == 1 else ""
 
 
 def address_of(request: Request) -> str:

@@ -1,15 +1,13 @@
-"""Small ASGI applications, and the hypercorn that serves them.
+"""The hypercorn that serves our ASGI applications.
 
 Hypercorn closes its listeners at once on shutdown. Slow headers are ended by its keep-alive
-time-out (its read time-out does not end them); it bounds no body, so `body_of` does.
+time-out (its read time-out does not end them); it bounds no body, so `application.body_of` does.
 """
 
 import ssl
-from collections.abc import Awaitable, Callable, Iterable
-from http import HTTPStatus
-from typing import NamedTuple, Protocol, assert_never
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, Protocol
 
-import msgspec
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
@@ -32,96 +30,12 @@ from sidecar.adapters.listening.acceptor import Acceptor, Crowding
 from sidecar.adapters.listening.certificates import Certificate
 from sidecar.adapters.listening.seats import BY_ADDRESS_LONG, Seat
 from sidecar.adapters.listening.tcp_listeners import tcp_listeners
-from sidecar.service.observations.observations import DoorIncident, Observation
+from sidecar.service.observations.observations import DoorIncident, Observation, SecretRead
+from sidecar.wire.checks.reach import binds_of
 
 HEADER_TIMEOUT = 5.0
-BODY_TIMEOUT = 10.0
 GRACE = 1.0
 CONNECTIONS = 64
-
-JSON = "application/json"
-_ALWAYS = (
-    (b"cache-control", b"no-store"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-)
-
-
-class BodyRefused(Exception):  # noqa: N818 - named by who must act: the client
-    """A body is too large (413), did not come in time (408), or will never come (400)."""
-
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status
-
-
-class Reply(NamedTuple):
-    """An answer before its framing."""
-
-    status: int
-    body: bytes = b""
-    content_type: str = JSON
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-
-
-def problem(status: int, detail: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Reply:
-    """Problem details (RFC 9457)."""
-    title = HTTPStatus(status).phrase
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-    return Reply(status, msgspec.json.encode(body), "application/problem+json", headers)
-
-
-async def reply_to(scope: HTTPScope, reply: Reply, send: ASGISendCallable) -> None:
-    """Send an answer; to HEAD without its body."""
-    headers = [*_ALWAYS, *reply.headers]
-    if reply.status != HTTPStatus.NO_CONTENT:
-        headers += [
-            (b"content-type", reply.content_type.encode()),
-            (b"content-length", str(len(reply.body)).encode()),
-        ]
-    # What an answer says of caching takes the place of what is said of all.
-    if any(name == b"cache-control" for name, _ in reply.headers):
-        headers.remove(_ALWAYS[0])
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    body = b"" if scope["method"] == "HEAD" else reply.body
-    await send({"type": "http.response.body", "body": body, "more_body": False})
-
-
-async def body_of(receive: ASGIReceiveCallable, most: int, within: float = BODY_TIMEOUT) -> bytes:
-    """The body of a request; raises `BodyRefused`, also where the client left meanwhile."""
-    body = bytearray()
-    try:
-        with trio.fail_after(within):
-            while True:
-                message = await receive()
-                if message["type"] != "http.request":
-                    raise BodyRefused(400, "the client left before all of its body had come")
-                body += message["body"]
-                if len(body) > most:
-                    raise BodyRefused(413, f"a body has at most {most} bytes")
-                if not message["more_body"]:
-                    return bytes(body)
-    except trio.TooSlowError:
-        raise BodyRefused(408, "the body did not come in time") from None
-
-
-async def dispatch(
-    scope: Scope,
-    send: ASGISendCallable,
-    serve: Callable[[HTTPScope], Awaitable[None]],
-) -> None:
-    """Have a request served, and refuse a WebSocket."""
-    match scope["type"]:
-        case "lifespan":
-            pass  # nothing begins or ends with a listener
-        case "websocket":
-            await send({"type": "websocket.close", "code": 1000, "reason": None})
-        case "http":
-            await serve(scope)
-        case _:
-            assert_never(scope["type"])
 
 
 class SecureConfig(Config):
@@ -139,18 +53,6 @@ class SecureConfig(Config):
     def create_ssl_context(self) -> ssl.SSLContext | None:
         """Return what handshakes use."""
         return self.context
-
-
-class Records(Protocol):
-    """Where observations go."""
-
-    def record(self, observation: Observation) -> None:
-        """Count and log."""
-
-
-def recorded(telemetry: Records, door: str) -> Callable[[Crowding], None]:
-    """Return what counts at a door that it was crowded."""
-    return lambda what: telemetry.record(DoorIncident(door=door, incident=what))
 
 
 def _ignore(_: Crowding) -> None:
@@ -253,6 +155,60 @@ class Listener:
         if not self._stopping.is_set():  # cancelled: nobody has the time
             for scope in self._open:
                 scope.cancel()
+
+
+class Records(Protocol):
+    """Where observations go."""
+
+    def record(self, observation: Observation) -> None:
+        """Count and log."""
+
+
+class Section(Protocol):
+    """The part of the configuration that a listener has; `bind` is in it, too."""
+
+    @property
+    def max_connections(self) -> int:
+        """How many places it has."""
+
+
+class TlsFiles(NamedTuple):
+    """The files of a certificate and its key; `field` is the setting that names them."""
+
+    certificate: str
+    key: str
+    field: str
+
+
+def listener_of(  # noqa: PLR0913 - what differs between listeners, by name
+    section: Section,
+    app: ASGIFramework,
+    telemetry: Records,
+    door: str,
+    *,
+    tls: TlsFiles | None = None,
+    header_timeout: float = HEADER_TIMEOUT,
+) -> Listener:
+    """Return the listener of an application; `door` is its name in metrics and in the log.
+
+    It speaks TLS if there is a certificate. Raises `UnusableCertificate`.
+    """
+    certificate: Certificate | None = None
+    if tls is not None and tls.certificate:
+        field = tls.field
+        certificate = Certificate(
+            tls.certificate,
+            tls.key,
+            lambda reason: telemetry.record(SecretRead(field=field, reason=reason)),
+        )
+    return Listener(
+        binds_of(section),
+        app,
+        limit=section.max_connections,
+        header_timeout=header_timeout,
+        certificate=certificate,
+        on_crowding=lambda what: telemetry.record(DoorIncident(door=door, incident=what)),
+    )
 
 
 async def _close_when_cancelled(connection: SocketType) -> None:

@@ -1,8 +1,7 @@
 """The receiver listener: `POST /ssf/events` takes a Security Event Token (RFC 8935).
 
-A small ASGI application and the hypercorn that serves it, with TLS if it has a certificate: unlike
-the data listener it is there for others. A transmitter is known by the value of `Authorization`
-that it was given, if it was given one; all the rest the SET proves itself.
+Unlike the data listener it is there for others than the pod. A transmitter is known by the value of
+`Authorization` that it was given, if it was given one; all the rest the SET proves itself.
 
 | answer | when |
 | --- | --- |
@@ -15,40 +14,42 @@ that it was given, if it was given one; all the rest the SET proves itself.
 """
 
 import hmac
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from http import HTTPStatus
-from typing import NamedTuple, Protocol
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from functools import partial
+from typing import Protocol
 
 import msgspec
-import trio
-from hypercorn.typing import (
-    ASGIReceiveCallable,
-    ASGISendCallable,
-    HTTPScope,
-    Scope,
-)
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from sidecar.adapters.events.guesses import Guesses
-from sidecar.adapters.listening.asgi import BodyRefused, Listener, body_of, dispatch, recorded
-from sidecar.adapters.listening.certificates import Certificate
-from sidecar.service.observations.observations import (
-    CredentialRefused,
-    DoorIncident,
-    Observation,
-    SecretRead,
-    WorkerFailed,
+from sidecar.adapters.listening.application import (
+    JSON,
+    Application,
+    BodyRefused,
+    Observed,
+    RequestRefused,
+    address_of,
+    body_of,
+    media_type_of,
+    overloaded,
+    retry_after,
+    unavailable,
 )
+from sidecar.adapters.listening.asgi import Listener, TlsFiles, listener_of
+from sidecar.service.observations.observations import CredentialRefused, DoorIncident
 from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.shared_signals.service.receiver import NotTheirs
 from sidecar.shared_signals.wire.security_event_tokens import MEDIA_TYPE, InvalidSet, SetError
-from sidecar.wire.checks.reach import binds_of
 from sidecar.wire.events.security_event_names import Fault
 from sidecar.wire.settings.receiver import Receiver
 
-PATH = b"/ssf/events"
+PATH = "/ssf/events"
+DOOR = "receiver"
 
-_CHALLENGE = (b"www-authenticate", b'Bearer realm="sidecar receiver"')
-_ALWAYS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+_CHALLENGE = {"www-authenticate": 'Bearer realm="sidecar receiver"'}
+_HEADERS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 
 
 class Takes(Protocol):
@@ -58,25 +59,17 @@ class Takes(Protocol):
         """Raises `InvalidSet`, `Overloaded`, `Unavailable`."""
 
 
-class Observed(Protocol):
-    """What the listener asks of telemetry."""
+class _SetRefused(RequestRefused):
+    """A SET is refused, for this reason (RFC 8935, section 2.4)."""
 
-    def answered(self, route: str, status: int) -> None:
-        """Count a request."""
-
-    def record(self, observation: Observation) -> None:
-        """Count and log."""
-
-
-class Reply(NamedTuple):
-    """An answer before its framing."""
-
-    status: int
-    body: bytes = b""
-    headers: tuple[tuple[bytes, bytes], ...] = ()
+    def __init__(
+        self, error: InvalidSet, status: int = 400, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(status, error.description, headers)
+        self.fault = error.fault
 
 
-class PushApp:
+class PushApp(Application):
     """The ASGI application.
 
     `authorizations` gives, by a transmitter's name, what its `Authorization` must be; those that
@@ -98,95 +91,65 @@ class PushApp:
             for one in settings.transmitters
             if one.name not in authorizations and not one.poll_url
         ]
-        self._telemetry = telemetry
-        self._working = 0
+        self._observed = telemetry
         self._guesses = Guesses()
+        super().__init__(
+            DOOR,
+            [Route(PATH, self._take, methods=["POST"], name=PATH)],
+            telemetry,
+            causes={
+                InvalidSet: _SetRefused,
+                NotTheirs: lambda error: _SetRefused(error, 403),
+                Overloaded: overloaded,
+                Unavailable: unavailable,
+            },
+            render=_render,
+            headers=_HEADERS,
+            limit=settings.max_requests,
+        )
 
-    async def __call__(
-        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
-    ) -> None:
-        """Answer a request and refuse a WebSocket."""
-        await dispatch(scope, send, lambda http: self._serve(http, receive, send))
+    async def _take(self, request: Request) -> Response:
+        senders = await self._senders(request)
+        if media_type_of(request) != MEDIA_TYPE:
+            raise InvalidSet(Fault.INVALID_REQUEST, f"the content type must be {MEDIA_TYPE}")
+        settings = self._settings
+        slow = partial(self._observed.record, DoorIncident(door=DOOR, incident="slow-request"))
+        body = await body_of(request, settings.max_body_bytes, settings.request_timeout, slow)
+        shown = [name for name in senders if name not in self._open]
+        # Lines that end in files and editors are no part of it.
+        text = body.decode("latin-1").strip("\r\n")
+        await self._receiving.take(text, senders, shown[0] if len(shown) == 1 else "")
+        return Response(status_code=202)
 
-    async def _serve(
-        self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable
-    ) -> None:
-        if self._working >= self._settings.max_requests:
-            self._telemetry.record(DoorIncident(door="receiver", incident="refused"))
-            reply = _unavailable(1)
-        else:
-            self._working += 1
-            try:
-                reply = await self._answer(scope, receive)
-            except Unavailable:
-                reply = _unavailable(1)  # a secret cannot be read, so nobody can be known by it
-            except Exception as error:  # noqa: BLE001 - the door: count, log, go on
-                self._telemetry.record(WorkerFailed(where="receiver", error=error))
-                reply = Reply(500)
-            finally:
-                self._working -= 1
-        route = "receiver /ssf/events" if scope["raw_path"] == PATH else "receiver nowhere"
-        self._telemetry.answered(route, reply.status)
-        await _send(reply, send)
+    async def _senders(self, request: Request) -> Sequence[str]:
+        """Return the transmitters that may be speaking. Raises where there is none.
 
-    async def _answer(self, scope: HTTPScope, receive: ASGIReceiveCallable) -> Reply:
-        if scope["raw_path"] != PATH:
-            return Reply(404)
-        if scope["method"] != "POST":
-            return Reply(405, headers=((b"allow", b"POST"),))
-        headers = list(scope["headers"])
-        given = _values(headers, b"authorization")
-        senders = await self._senders(given)
+        That is `RequestRefused`, or `Unavailable` where a secret cannot be read by which one may
+        be known.
+        """
+        given = request.headers.getlist("authorization")
+        senders = await self._known_by(given)
         if not senders:
-            if given and self._is_guessing(scope):
+            if given and self._is_guessing(address_of(request)):
                 many = "too many were wrong; try again later"
                 guessing = InvalidSet(Fault.AUTHENTICATION_FAILED, many)
-                return _refusal(guessing, 429, ((b"retry-after", b"1"),))
-            return _refusal(
-                InvalidSet(Fault.AUTHENTICATION_FAILED, "the transmitter is not known by this"),
-                401,
-                (_CHALLENGE,),
+                raise _SetRefused(guessing, 429, retry_after(1))
+            unknown = InvalidSet(
+                Fault.AUTHENTICATION_FAILED, "the transmitter is not known by this"
             )
-        types = _values(headers, b"content-type")
-        media_type = types[0].partition(b";")[0].strip().lower() if len(types) == 1 else b""
-        if media_type != MEDIA_TYPE.encode():
-            fault = InvalidSet(Fault.INVALID_REQUEST, f"the content type must be {MEDIA_TYPE}")
-            return _refusal(fault)
-        try:
-            settings = self._settings
-            body = await body_of(receive, settings.max_body_bytes, settings.request_timeout)
-        except BodyRefused as error:
-            if error.status == HTTPStatus.REQUEST_TIMEOUT:
-                self._telemetry.record(DoorIncident(door="receiver", incident="slow-request"))
-            return _refusal(InvalidSet(Fault.INVALID_REQUEST, str(error)), error.status)
-        shown = [name for name in senders if name not in self._open]
-        return await self._take(body, senders, shown[0] if len(shown) == 1 else "")
+            raise _SetRefused(unknown, 401, _CHALLENGE)
+        return senders
 
-    def _is_guessing(self, scope: HTTPScope) -> bool:
-        """Note a wrong `Authorization`; whether its address has shown too many."""
-        address, _ = scope["client"] or ("", 0)
-        self._telemetry.record(CredentialRefused(door="receiver", address=address))
+    def _is_guessing(self, address: str) -> bool:
+        """Note a wrong `Authorization`; return whether its address has shown too many."""
+        self._observed.record(CredentialRefused(door=DOOR, address=address))
         if not self._guesses.left(address):
             return True
         self._guesses.wrong(address)
         return False
 
-    async def _take(self, body: bytes, senders: Collection[str], shown: str) -> Reply:
-        try:
-            # Lines that end in files and editors are no part of it.
-            await self._receiving.take(body.decode("latin-1").strip("\r\n"), senders, shown)
-        except NotTheirs as error:
-            return _refusal(error, 403)
-        except InvalidSet as error:
-            return _refusal(error)
-        except Overloaded as error:
-            return _unavailable(error.retry_after)
-        except Unavailable:
-            return _unavailable(1)
-        return Reply(202)
-
-    async def _senders(self, given: list[bytes]) -> list[str]:
-        """The transmitters that may be speaking. Every one is compared, so that none shows.
+    async def _known_by(self, given: Sequence[str]) -> list[str]:
+        """Return who is known by this. Every one is compared, so that none shows.
 
         One whose secret cannot be read is known by nothing. Where that may be who speaks, this
         raises `Unavailable`: it is to send again, and not to take itself for refused.
@@ -199,67 +162,34 @@ class PushApp:
                 except Unavailable:
                     unreadable = True
                     continue
-                if hmac.compare_digest(given[0], wanted):
+                if hmac.compare_digest(given[0].encode("latin-1"), wanted):
                     senders.append(name)
         if unreadable and not senders:
             raise Unavailable("the secret of a transmitter cannot be read")
         return senders
 
 
-class PushListener:
-    """Serves the application at the receiver's address.
-
-    A certificate that changes is taken up for new connections (`certificates`).
-    """
-
-    def __init__(self, settings: Receiver, app: PushApp, telemetry: Observed) -> None:
-        self._listener = Listener(
-            binds_of(settings),
-            app,
-            limit=settings.max_connections,
-            header_timeout=settings.request_timeout,
-            certificate=_certificate(settings, telemetry),
-            on_crowding=recorded(telemetry, "receiver"),
-        )
-
-    async def run(
-        self,
-        *,
-        draining: trio.Event,
-        task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
-    ) -> None:
-        """Serve until `draining` or cancelled. Starts with the URLs; raises `CannotListen`."""
-        await self._listener.run(draining=draining, task_status=task_status)
+def push_listener(settings: Receiver, app: PushApp, telemetry: Observed) -> Listener:
+    """Return the listener at the receiver's address. Raises `UnusableCertificate`."""
+    return listener_of(
+        settings,
+        app,
+        telemetry,
+        DOOR,
+        tls=TlsFiles(settings.tls_cert_file, settings.tls_key_file, "receiver.tls_key_file"),
+        header_timeout=settings.request_timeout,
+    )
 
 
-def _certificate(settings: Receiver, telemetry: Observed) -> Certificate | None:
-    """Raises `UnusableCertificate`."""
-
-    def say(reason: str) -> None:
-        telemetry.record(SecretRead(field="receiver.tls_key_file", reason=reason))
-
-    files = settings.tls_cert_file, settings.tls_key_file
-    return Certificate(*files, say) if settings.tls_cert_file else None
-
-
-def _values(headers: Collection[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
-    return [value for key, value in headers if key == name]
-
-
-def _refusal(
-    error: InvalidSet, status: int = 400, headers: tuple[tuple[bytes, bytes], ...] = ()
-) -> Reply:
-    body = msgspec.json.encode(SetError(error.fault.value, error.description))
-    typed = ((b"content-type", b"application/json"), (b"content-language", b"en"))
-    return Reply(status, body, (*typed, *headers))
-
-
-def _unavailable(retry_after: int) -> Reply:
-    return Reply(503, headers=((b"retry-after", str(max(1, retry_after)).encode()),))
-
-
-async def _send(reply: Reply, send: ASGISendCallable) -> None:
-    length = (b"content-length", str(len(reply.body)).encode())
-    headers = [length, *_ALWAYS, *reply.headers]
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": reply.body, "more_body": False})
+def _render(refused: RequestRefused) -> Response:
+    """Return the answer: of a SET that is refused what is wrong with it, else the status alone."""
+    match refused:
+        case _SetRefused():
+            fault = refused.fault
+        case BodyRefused():
+            fault = Fault.INVALID_REQUEST
+        case _:
+            return Response(status_code=refused.status_code, headers=refused.headers)
+    body = msgspec.json.encode(SetError(fault.value, refused.detail))
+    headers = {**(refused.headers or {}), "content-language": "en"}
+    return Response(body, refused.status_code, headers, JSON)

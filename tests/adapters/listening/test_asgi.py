@@ -8,9 +8,14 @@ import h2.config
 import h2.connection
 import pytest
 import trio
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from sidecar.adapters.listening.acceptor import Crowding
-from sidecar.adapters.listening.asgi import Listener, Reply, body_of, dispatch, reply_to
+from sidecar.adapters.listening.application import body_of
+from sidecar.adapters.listening.asgi import Listener
 from tests.adapters.doors import until
 
 LIMIT = 8
@@ -27,23 +32,19 @@ class Site:
         self.crowding: list[Crowding] = []
         self.may_answer = trio.Event()
         self.working = self.asked = 0
-        self.answer = Reply(200, b"here")
-        self.listener = Listener(
-            "127.0.0.1:0", self._app, limit=LIMIT, on_crowding=self.crowding.append
-        )
+        self.answer = Response(b"here")
+        app: Any = Starlette(routes=[Route("/wait", self._wait, methods=["GET", "POST"])])
+        self.listener = Listener("127.0.0.1:0", app, limit=LIMIT, on_crowding=self.crowding.append)
         self.port = 0
         self._open = AsyncExitStack()
 
-    async def _app(self, scope: Any, receive: Any, send: Any) -> None:
-        async def serve(http: Any) -> None:
-            await body_of(receive, 100)
-            self.working += 1
-            self.asked += 1
-            await self.may_answer.wait()
-            self.working -= 1
-            await reply_to(http, self.answer, send)
-
-        await dispatch(scope, send, serve)
+    async def _wait(self, request: Request) -> Response:
+        await body_of(request, 100)
+        self.working += 1
+        self.asked += 1
+        await self.may_answer.wait()
+        self.working -= 1
+        return self.answer
 
     async def clients(self, count: int, said: bytes, source: str = "127.0.0.1") -> Any:
         return [await self.client(said, source) for _ in range(count)]
@@ -104,10 +105,10 @@ async def test_a_whole_request_keeps_its_place_and_others_have_theirs(site: Site
 
 
 async def test_who_has_been_answered_waits_and_who_does_not_read_makes_room(site: Site) -> None:
-    site.answer = Reply(200, b"x" * 50_000_000)
+    site.answer = Response(b"x" * 50_000_000)
     site.may_answer.set()
     await site.clients(LIMIT, WHOLE)
-    site.answer = Reply(200, b"here")
+    site.answer = Response(b"here")
     for _ in range(LIMIT):
         assert (await read(await site.client(WHOLE, "127.0.0.2"))).startswith(b"HTTP/1.1 200")
     assert set(site.crowding) == {Crowding.MADE_ROOM}

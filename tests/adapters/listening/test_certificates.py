@@ -2,19 +2,16 @@
 
 import ssl
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 import trio
 import trustme
-from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
+from starlette.responses import Response
 
-from sidecar.adapters.listening.asgi import Listener, Reply, dispatch, reply_to
+from sidecar.adapters.listening.asgi import Listener
 from sidecar.adapters.listening.certificates import Certificate
-
-
-async def hello(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-    await dispatch(scope, send, lambda http: reply_to(http, Reply(200), send))
 
 
 def issue(authority: trustme.CA, directory: Path) -> None:
@@ -35,7 +32,8 @@ async def test_a_changed_certificate_counts_for_new_connections_and_a_broken_one
     first, second, told = trustme.CA(), trustme.CA(), list[str]()
     issue(first, tmp_path)
     files = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
-    listener = Listener("127.0.0.1:0", hello, certificate=Certificate(*files, told.append))
+    empty: Any = Response()
+    listener = Listener("127.0.0.1:0", empty, certificate=Certificate(*files, told.append))
     (url,) = await nursery.start(listener.run)
     assert url.startswith("https://")
     async with httpx.AsyncClient(verify=trusting(first), timeout=20) as early:

@@ -14,7 +14,7 @@ from sidecar.adapters.events.guesses import AT_ONCE
 from sidecar.adapters.telemetry.logs import Lines
 from sidecar.adapters.telemetry.telemetry import Telemetry
 from sidecar.service.ports.calls import Overloaded, Unavailable
-from sidecar.shared_signals.adapters.receiver_listener import PushApp, PushListener
+from sidecar.shared_signals.adapters.receiver_listener import PushApp, push_listener
 from sidecar.shared_signals.wire.security_event_tokens import InvalidSet
 from sidecar.wire.events.security_event_names import Fault
 from sidecar.wire.settings.receiver import KnownTransmitter, Receiver
@@ -63,7 +63,7 @@ class Listening:
         )
         names = {one.name: secret for one in settings.transmitters if one is FRIEND}
         app = PushApp(settings, self.taker, names, self.telemetry)
-        listener = PushListener(settings, app, self.telemetry)
+        listener = push_listener(settings, app, self.telemetry)
 
         async def run(*, task_status: trio.TaskStatus[list[str]]) -> None:
             await listener.run(draining=self.draining, task_status=task_status)
@@ -164,7 +164,7 @@ async def test_while_a_secret_cannot_be_read_nobody_is_sent_away_for_good(
     settings = Receiver(bind="127.0.0.1:0", transmitters=(FRIEND,))
     telemetry = Telemetry(Settings(), Lines(io.BytesIO()))
     app = PushApp(settings, Taker(), {FRIEND.name: unread}, telemetry)
-    listener = PushListener(settings, app, telemetry)
+    listener = push_listener(settings, app, telemetry)
     draining = trio.Event()
 
     async def run(*, task_status: trio.TaskStatus[list[str]]) -> None:
@@ -226,7 +226,7 @@ def test_a_certificate_that_is_not_there_keeps_it_from_opening() -> None:
     settings = Receiver(bind="127.0.0.1:0", tls_cert_file="/nowhere", tls_key_file="/nowhere")
     telemetry = Telemetry(Settings(), Lines(io.BytesIO()))
     with pytest.raises(OSError, match="No such file"):
-        PushListener(settings, PushApp(settings, Taker(), {}, telemetry), telemetry)
+        push_listener(settings, PushApp(settings, Taker(), {}, telemetry), telemetry)
 
 
 async def test_an_address_that_is_taken_is_told(listening: Listening) -> None:
