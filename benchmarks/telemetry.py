@@ -1,4 +1,4 @@
-"""What counting a check costs, against prometheus-client's own children; and what a scrape costs.
+"""Measures counting a check, against prometheus-client's own children; observations; a scrape.
 
 Usage: python -m benchmarks.telemetry
 """
@@ -12,7 +12,12 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from sidecar.adapters.telemetry.logs import Lines
 from sidecar.adapters.telemetry.metrics import CHECK_BUCKETS, Form
 from sidecar.adapters.telemetry.telemetry import Telemetry
-from sidecar.service.observations.observations import Marked
+from sidecar.service.observations.observations import (
+    EventOutcome,
+    EventTaken,
+    Marked,
+    QueueRejected,
+)
 from sidecar.wire.settings.settings import Context, Settings
 
 TIMES = 300_000
@@ -47,10 +52,19 @@ def main() -> None:
     mark = Marked(
         session="a-session", subject="ada", policy="p", signal="network-change", text="x", since=1.0
     )
+    waits, accepted = (
+        QueueRejected(queue="events"),
+        EventTaken(type="network-change", outcome=EventOutcome.ACCEPTED, id="e1"),
+    )
+    print(f"a row of a counter alone       {per(lambda: telemetry.record(waits), 30_000):8.2f} us")
+    print(
+        f"an event taken, not logged     {per(lambda: telemetry.record(accepted), 30_000):8.2f} us"
+    )
     print(f"a mark, counted and logged     {per(lambda: telemetry.record(mark), 30_000):8.2f} us")
+    marks = telemetry.metrics.collectors["sidecar_marks_total"]
     for number in range(50):
         for signal in ("network-change", "risk-level-change", "session-presented"):
-            telemetry.metrics.marks.labels(f"p{number}", signal, "enabled").inc()
+            marks.labels(f"p{number}", signal, "enabled").inc()
     plain, packed = telemetry.expose(), telemetry.expose(Form(gzip=True))
     lines, scrape = plain.body.count(b"\nsidecar_"), per(telemetry.expose, SCRAPES)
     print(f"scrape, {lines:5} lines            {scrape:8.0f} us")

@@ -1,7 +1,8 @@
 """What a metric's label may say: nothing that comes from outside makes it unbounded."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
+from sidecar.wire.events.sources import local_source
 from sidecar.wire.settings.settings import Settings
 
 OTHER = "other"
@@ -27,8 +28,47 @@ class Vocabulary:
 
 
 def positions_of(settings: Settings) -> dict[str, str]:
-    """Return what issuers are called in labels: by their position; transmitters by their name."""
+    """Return the label of each issuer, which is its position, and of each transmitter."""
     issuers: Iterable[str] = (issuer.issuer for issuer in settings.tokens.issuers)
     names = [f"transmitter {one.name}" for one in settings.receiver.transmitters]
     positions = {issuer: str(position) for position, issuer in enumerate(issuers)}
     return positions | dict(zip(names, names, strict=True))
+
+
+def issuers_of(settings: Settings) -> Iterator[tuple[str, ...]]:
+    """Yield the label of each issuer of access tokens."""
+    yield from ((str(position),) for position in range(len(settings.tokens.issuers)))
+
+
+def sources_of(settings: Settings) -> list[str]:
+    """Return the configured sources of events, which are their own labels."""
+    named = [*(one.name for one in settings.sources), local_source(settings)]
+    return named + [one.name for one in settings.receiver.transmitters]
+
+
+def claims_of(settings: Settings) -> Iterator[tuple[str, ...]]:
+    """Yield each issuer's label with each claim that its tokens may lack."""
+    for position, issuer in enumerate(settings.tokens.issuers):
+        names = (issuer.session_claim, issuer.auth_time_claim, issuer.acr_claim)
+        for claim in (*names, issuer.groups_claim, issuer.roles_claim):
+            yield str(position), claim
+
+
+def credentials_of(settings: Settings) -> Iterator[tuple[str, ...]]:
+    """Yield the key of each file that is read with each use, as `SecretRead` names it."""
+    store, admin, receiver = settings.store, settings.admin, settings.receiver
+    files = {
+        "admin.token_file": admin.token_file,
+        "admin.tls.certificate": admin.tls.certificate,
+        "store.password_file": store.password_file,
+        "store.sentinel_password_file": store.sentinel_password_file,
+        "receiver.tls_key_file": receiver.tls_key_file,
+        "intake.tls_key_file": settings.intake.tls_key_file,
+    }
+    for source in settings.sources:
+        files[f"sources.{source.name}.token_file"] = source.token_file
+    for one in receiver.transmitters:
+        key = f"receiver.transmitters.{one.name}"
+        files[f"{key}.authorization_file"] = one.authorization_file
+        files[f"{key}.token_file"] = one.token_file
+    yield from ((key,) for key, file in files.items() if file)

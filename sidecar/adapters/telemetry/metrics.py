@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 from itertools import accumulate
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from prometheus_client import (
     CollectorRegistry,
@@ -30,20 +30,11 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from sidecar import __version__
+from sidecar.adapters.telemetry.declarations import Metric as Counted
 from sidecar.adapters.telemetry.label_values import OTHER, Vocabulary
-from sidecar.adapters.telemetry.operator import OperatorMetrics
-from sidecar.adapters.telemetry.receiver import ReceivedMetrics
-from sidecar.adapters.telemetry.transmitted import TransmitterMetrics
-from sidecar.domain.facts.facts import ACTS, SIGNALS
-from sidecar.service.observations.observations import (
-    ClearReason,
-    DeadReason,
-    EventOutcome,
-    SpoolTrouble,
-    StoreLoss,
-)
+from sidecar.adapters.telemetry.table import STORE_BUCKETS, TABLE
+from sidecar.adapters.telemetry.transmitter_levels import TransmitterLevels
 from sidecar.service.ports.calls import UNKNOWN_CONTEXT, Verdict
-from sidecar.wire.http.unasked import Exemption
 
 Read: TypeAlias = Callable[[], float]
 
@@ -51,17 +42,10 @@ CHECK_BUCKETS = (
     *(2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3),
     *(1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0),
 )
-SIGNAL_TO_MARK_BUCKETS = (
-    *(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
-    *(1.0, 2.0, 5.0, 10.0, 30.0, 60.0),
-)
-STORE_BUCKETS = (5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 0.1, 0.5, 1.0, 5.0)
-
 ROUTINE = "routine"
 """The label `context` of a check in no context."""
 SEVERAL = "several"
 """The label `context` of a check in more than one: their combinations are too many to name."""
-UNKNOWN = "unknown"
 _CAP = 1000
 
 VERDICTS = (
@@ -199,10 +183,12 @@ class Metrics:
         self.registry.register(self._stale)
         self.configured(contexts)
         self._levels = {level: self._gauge(level, _LEVEL_HELP[level]) for level in Level}
-        self._define_counters()
-        self._define_sessions()
-        self._define_environment()
-        self.transmitter = TransmitterMetrics(self.registry)
+        counted = {c.name: c for row in TABLE for c in row.columns if isinstance(c, Counted)}
+        self.collectors: dict[str, Any] = {
+            name: metric.collector(self.registry) for name, metric in counted.items()
+        }
+        self._define_others()
+        self.transmitter = TransmitterLevels(self.registry)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, labels, registry=self.registry)
@@ -210,139 +196,9 @@ class Metrics:
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(name, text, labels, registry=self.registry)
 
-    def _define_counters(self) -> None:
-        self.event_types = Vocabulary((*SIGNALS, *ACTS), UNKNOWN)
-        self.events = self._counter(
-            "sidecar_events_total", "Events at the doors, by type and fate.", "type", "outcome"
-        )
-        for kind in (*SIGNALS, *ACTS, UNKNOWN):
-            for outcome in EventOutcome:
-                self.events.labels(kind, outcome)
-        self.received = ReceivedMetrics(self.registry)
-        self.operators = OperatorMetrics(self.registry)
-        self.not_allowed = self._counter(
-            "sidecar_not_allowed_total",
-            "Events that their source may not say, by source and type.",
-            "source",
-            "type",
-        )
-        self.unasked = self._counter(
-            "sidecar_calls_unasked_total", "Calls that passed unasked, by reason.", "reason"
-        )
-        for reason in Exemption:
-            self.unasked.labels(reason)
-        self.proofs_spent = self._counter("sidecar_proofs_spent_total", "Proofs spent.", "outcome")
-        self.invalid_tokens = self._counter(
-            "sidecar_invalid_tokens_total", "Access tokens not believed, by reason.", "reason"
-        )
-        self.claims_missing = self._counter(
-            "sidecar_token_claims_missing_total",
-            "Verified tokens that lack a claim that is needed; the issuer by its position in "
-            "tokens.issuers.",
-            *("issuer", "claim"),
-        )
-        self.reloads = self._counter(
-            "sidecar_reloads_total", "Changed files taken up or refused.", "what", "outcome"
-        )
-        self.jwks_refreshes = self._counter(
-            "sidecar_jwks_refreshes_total",
-            "Refreshes of an issuer's keys; the issuer by its position in tokens.issuers.",
-            *("issuer", "outcome"),
-        )
-        self.introspections = self._counter(
-            "sidecar_introspections_total",
-            "Questions about opaque tokens; the issuer by its position in tokens.issuers.",
-            *("issuer", "outcome"),
-        )
-        self.introspection_seconds = Histogram(
-            "sidecar_introspection_seconds",
-            "Time until an issuer answered about an opaque token, or did not.",
-            buckets=STORE_BUCKETS,
-            registry=self.registry,
-        )
+    def _define_others(self) -> None:
         self.http_requests = self._counter(
             "sidecar_http_requests_total", "HTTP requests, by route and status.", "route", "status"
-        )
-        self.worker_errors = self._counter(
-            "sidecar_worker_errors_total", "Errors that a worker met and went on from.", "where"
-        )
-
-    def _define_sessions(self) -> None:
-        self.signal_to_mark = Histogram(
-            "sidecar_signal_to_mark_seconds",
-            "From an event's arrival to the mark it brought being in the store.",
-            buckets=SIGNAL_TO_MARK_BUCKETS,
-            registry=self.registry,
-        )
-        self.policies = Vocabulary(cap=_CAP)
-        self.mark_signals = Vocabulary((*SIGNALS, *ACTS, "policy"))
-        self.marks = self._counter(
-            "sidecar_marks_total",
-            "Marks set, by policy, signal and the policy's state.",
-            *("policy", "signal", "state"),
-        )
-        self.marks_cleared = self._counter(
-            "sidecar_marks_cleared_total", "Marks that bind no longer, by reason.", "reason"
-        )
-        for reason in ClearReason:
-            self.marks_cleared.labels(reason)
-        self.revocations = self._counter("sidecar_sessions_revoked_total", "Sessions revoked.")
-        self.break_glass = self._counter(
-            "sidecar_break_glass_checks_total", "Checks of emergency accounts.", "decision"
-        )
-        self.over_budget = self._counter(
-            "sidecar_prompt_budget_exceeded_total", "Users who were asked too often."
-        )
-        self.report_only = self._counter(
-            "sidecar_report_only_total",
-            "Checks of which a report-only policy asked something: what the answer would have "
-            "been, and what it was.",
-            *("policy", "decision", "answered"),
-        )
-        self.causes = Vocabulary((*SIGNALS, *ACTS), cap=_CAP)
-        self.rescored = self._counter(
-            "sidecar_rescored_sessions_total", "Live sessions scored anew, by cause.", "cause"
-        )
-        self.view_evictions = self._counter(
-            "sidecar_view_evictions_total", "Sessions put out of the local view to make room."
-        )
-
-    def _define_environment(self) -> None:
-        self.reload_successful = self._gauge(
-            "sidecar_config_last_reload_successful",
-            "Whether the configuration could be taken up when it was read last.",
-        )
-        self.reload_succeeded_at = self._gauge(
-            "sidecar_config_last_reload_success_timestamp_seconds",
-            "When the configuration was taken up last.",
-        )
-        self.credential_failing = self._gauge(
-            "sidecar_credential_failing",
-            "Whether the file of a credential, by its key, held none when it was last looked at.",
-            "credential",
-        )
-        self.acr_unoffered = self._gauge(
-            "sidecar_acr_values_not_offered",
-            "What policies can ask an issuer for as acr_values and its discovery does not list; "
-            "the issuer by its position in tokens.issuers.",
-            "issuer",
-        )
-        self.restart_required = self._gauge(
-            "sidecar_restart_required", "Whether changed configuration waits for a restart."
-        )
-        self.policy_set = self._gauge(
-            "sidecar_policy_set_info", "A digest of the policies in force.", "hash"
-        )
-        self.store_up = self._gauge(
-            "sidecar_store_up", "Whether the store answers and takes writes."
-        )
-        self.store_losses = self._counter(
-            "sidecar_store_losses_total", "Losses of the store, by how they were noticed.", "kind"
-        )
-        for loss in StoreLoss:
-            self.store_losses.labels(loss)
-        self.link_up = self._gauge(
-            "sidecar_news_up", "Whether this sidecar hears the other sidecars' news."
         )
         self._store_seconds = Histogram(
             "sidecar_store_seconds",
@@ -355,39 +211,6 @@ class Metrics:
         self._operations = Vocabulary(cap=_CAP)
         self._queue_depth = self._gauge(
             "sidecar_queue_depth", "What waits in a bounded queue.", "queue"
-        )
-        self.incidents = self._counter(
-            "sidecar_door_incidents_total",
-            "Clients refused or cut off, by door and what happened.",
-            "door",
-            "incident",
-        )
-        self.queue_rejected = self._counter(
-            "sidecar_queue_rejected_total", "What a full queue turned away.", "queue"
-        )
-        self.spool_troubles = self._counter(
-            "sidecar_spool_troubles_total", "Times that the spool began to fail.", "trouble"
-        )
-        for trouble in SpoolTrouble:
-            self.spool_troubles.labels(trouble)
-        self.spool_replayed = self._counter(
-            "sidecar_spool_replayed_total", "Spooled events that were handed to the store."
-        )
-        self.dead_letters = self._counter(
-            "sidecar_dead_letters_total", "Events given up after their tries.", "reason"
-        )
-        for reason in DeadReason:
-            self.dead_letters.labels(reason)
-        self.work_claimed = self._counter(
-            "sidecar_work_claimed_total", "Work taken over from sidecars that did not finish it."
-        )
-        self.geography_built = self._gauge(
-            "sidecar_geo_database_build_timestamp_seconds",
-            "Build time of the geography database in use.",
-            "database",
-        )
-        self.geography_errors = self._counter(
-            "sidecar_geo_lookup_errors_total", "Look-ups that met a broken record."
         )
         self.log_lines_dropped = self._counter(
             "sidecar_log_lines_dropped_total", "Log lines dropped as nobody read standard error."
@@ -449,7 +272,7 @@ class Metrics:
     def queue(self, name: str, depth: Read) -> None:
         """Ask `depth` at each scrape how much waits in the queue `name`."""
         self._queue_depth.labels(name).set_function(depth)
-        self.queue_rejected.labels(name)
+        self.collectors["sidecar_queue_rejected_total"].labels(name)
 
     def expose(self, form: Form = PLAIN) -> Exposition:
         """Render every metric."""

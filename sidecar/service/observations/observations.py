@@ -1,28 +1,25 @@
-"""What happened, as frozen records: the journeys say it, `telemetry.telemetry` counts and logs it.
+"""Declares what services, doors and the daemon observe, as frozen records.
 
 A record holds what an operator may read: never a token, never a payload. `session` and `subject`
-go to the log only; no metric has them as labels.
+go to the log only; no metric has them as labels. How a kind of observation is counted and logged is
+its row in `sidecar.adapters.telemetry.table`; properties here are what such a row reads.
 """
 
 from enum import StrEnum
-from typing import Protocol, TypeAlias
+from typing import ClassVar, Protocol
 
 import msgspec
 
 from sidecar.domain.explanation.explanation import Explanation
+from sidecar.domain.policy.policy import State
 from sidecar.domain.sources.origin import Origins
-from sidecar.service.observations.operator import OperatorActed
-from sidecar.service.observations.receiver import (
-    LogoutTaken,
-    Polled,
-    SecurityEventTokenTaken,
-    StreamChanged,
-    StreamVerified,
-)
-from sidecar.service.observations.transmitter import Transmitted
 from sidecar.service.ports.calls import Reason
 from sidecar.wire.http.unasked import Exemption
 from sidecar.wire.tokens.claims import Need
+
+
+class Observation(msgspec.Struct, frozen=True):
+    """Something that happened and is counted or logged."""
 
 
 class EventOutcome(StrEnum):
@@ -90,7 +87,7 @@ class ReloadOutcome(StrEnum):
     REFUSED = "refused"
 
 
-class Marked(msgspec.Struct, frozen=True, kw_only=True):
+class Marked(Observation, frozen=True, kw_only=True):
     """A policy marked a session, or (`report_only`) would have.
 
     `since` is in seconds since the epoch (0: from the session's start); `contexts` empty: all;
@@ -112,8 +109,13 @@ class Marked(msgspec.Struct, frozen=True, kw_only=True):
     by: Origins = ()
     again: bool = False
 
+    @property
+    def state(self) -> State:
+        """Return the state of the policy."""
+        return State.REPORT_ONLY if self.report_only else State.ENABLED
 
-class Cleared(msgspec.Struct, frozen=True, kw_only=True):
+
+class Cleared(Observation, frozen=True, kw_only=True):
     """A mark of this policy binds a session no longer.
 
     `since`: when it was set (seconds); `by`: the events that withdrew it, or that a proof answers.
@@ -130,7 +132,7 @@ class Cleared(msgspec.Struct, frozen=True, kw_only=True):
     again: bool = False
 
 
-class RevokedSession(msgspec.Struct, frozen=True, kw_only=True):
+class RevokedSession(Observation, frozen=True, kw_only=True):
     """A session is over until a later sign-in: by the events `by`, at `since` (seconds)."""
 
     session: str
@@ -142,7 +144,7 @@ class RevokedSession(msgspec.Struct, frozen=True, kw_only=True):
     again: bool = False
 
 
-class ReportedOnly(msgspec.Struct, frozen=True, kw_only=True):
+class ReportedOnly(Observation, frozen=True, kw_only=True):
     """A report-only policy asked something of a check.
 
     Were it enforced, the answer would have been `decision`, not `answered`; the two may be the
@@ -158,7 +160,7 @@ class ReportedOnly(msgspec.Struct, frozen=True, kw_only=True):
     issuer: str = ""
 
 
-class BreakGlassUsed(msgspec.Struct, frozen=True, kw_only=True):
+class BreakGlassUsed(Observation, frozen=True, kw_only=True):
     """A call of an emergency account was answered, to which no policy applies: with `decision`."""
 
     session: str
@@ -168,7 +170,7 @@ class BreakGlassUsed(msgspec.Struct, frozen=True, kw_only=True):
     issuer: str = ""
 
 
-class PromptBudgetExceeded(msgspec.Struct, frozen=True, kw_only=True):
+class PromptBudgetExceeded(Observation, frozen=True, kw_only=True):
     """A user was asked `prompts` times within `seconds`, more than the `budget`; told once."""
 
     subject: str
@@ -178,7 +180,7 @@ class PromptBudgetExceeded(msgspec.Struct, frozen=True, kw_only=True):
     issuer: str = ""
 
 
-class EventTaken(msgspec.Struct, frozen=True, kw_only=True):
+class EventTaken(Observation, frozen=True, kw_only=True):
     """An event met its fate at a door. `type` and `id` are as sent; `detail` says what was wrong.
 
     `source` is who said it, `label` what the event calls its source. `detail` names a field and a
@@ -193,7 +195,7 @@ class EventTaken(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
-class EventNotAllowed(msgspec.Struct, frozen=True, kw_only=True):
+class EventNotAllowed(Observation, frozen=True, kw_only=True):
     """A source wanted more than it may: `key` of its `sources` entry would allow it."""
 
     source: str
@@ -202,14 +204,14 @@ class EventNotAllowed(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
 
 
-class Rescored(msgspec.Struct, frozen=True, kw_only=True):
+class Rescored(Observation, frozen=True, kw_only=True):
     """Live sessions were scored anew; `cause` is an event type or what was reloaded."""
 
     cause: str
     sessions: int
 
 
-class Checked(msgspec.Struct, frozen=True, kw_only=True):
+class Checked(Observation, frozen=True, kw_only=True):
     """A check was answered; logged only where `log.checks` asks for it, why with `log.explain`."""
 
     verdict: str
@@ -223,7 +225,7 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     issuer: str = ""
 
 
-class Reloaded(msgspec.Struct, frozen=True, kw_only=True):
+class Reloaded(Observation, frozen=True, kw_only=True):
     """A changed file was taken up or refused; `what` is "config", "policies", "geography", ..."""
 
     what: str
@@ -231,20 +233,25 @@ class Reloaded(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
-class ConfigurationRead(msgspec.Struct, frozen=True, kw_only=True):
+class ConfigurationRead(Observation, frozen=True, kw_only=True):
     """The configuration was read; `policy_set` is a digest of the policies that are in force."""
 
     successful: bool
     policy_set: str = ""
 
 
-class RestartRequired(msgspec.Struct, frozen=True, kw_only=True):
+class RestartRequired(Observation, frozen=True, kw_only=True):
     """These keys of the configuration have changed since the start and wait for the next one."""
 
     keys: tuple[str, ...]
 
+    @property
+    def waits(self) -> bool:
+        """Return whether anything waits for a restart."""
+        return bool(self.keys)
 
-class ConfigurationWarned(msgspec.Struct, frozen=True, kw_only=True):
+
+class ConfigurationWarned(Observation, frozen=True, kw_only=True):
     """The configuration in force allows what makes the deployment weak (`checks.hardening`)."""
 
     code: str
@@ -252,14 +259,24 @@ class ConfigurationWarned(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
-class SecretRead(msgspec.Struct, frozen=True, kw_only=True):
+class SecretRead(Observation, frozen=True, kw_only=True):
     """A secret's file cannot be read, for this reason; or, with none, it can again."""
 
     field: str
     reason: str = ""
 
+    @property
+    def failing(self) -> bool:
+        """Return whether the file holds no secret."""
+        return bool(self.reason)
 
-class StoreUp(msgspec.Struct, frozen=True, kw_only=True):
+
+def spans(slots: tuple[tuple[int, int], ...]) -> list[str]:
+    """Return ranges of slots as text."""
+    return [f"{first}-{last}" for first, last in slots]
+
+
+class StoreUp(Observation, frozen=True, kw_only=True):
     """The store answers, or does not."""
 
     up: bool
@@ -276,38 +293,53 @@ class StoreLoss(StrEnum):
     TOLD = "told"  # another sidecar noticed it
 
 
-class StoreLost(msgspec.Struct, frozen=True, kw_only=True):
+class StoreLost(Observation, frozen=True, kw_only=True):
     """What was known of these slots before `floor` (seconds) may be lost."""
 
     loss: StoreLoss
     floor: float
     slots: tuple[tuple[int, int], ...]
 
+    @property
+    def spans(self) -> list[str]:
+        """Return the slots as a line has them."""
+        return spans(self.slots)
 
-class StoreWrittenBack(msgspec.Struct, frozen=True, kw_only=True):
+
+class StoreWrittenBack(Observation, frozen=True, kw_only=True):
     """After a loss, so many records were given back what they lacked."""
 
     records: int
 
 
-class StoreEvicts(msgspec.Struct, frozen=True, kw_only=True):
+class StoreEvicts(Observation, frozen=True, kw_only=True):
     """What a server of the store does when it is full; `policy` empty: it does not tell."""
 
     policy: str
     slots: tuple[tuple[int, int], ...]
 
+    @property
+    def spans(self) -> list[str]:
+        """Return the slots as a line has them."""
+        return spans(self.slots)
 
-class FormsDisagree(msgspec.Struct, frozen=True, kw_only=True):
+
+class FormsDisagree(Observation, frozen=True, kw_only=True):
     """Sidecars on one store write names in forms that others of them do not read."""
 
     detail: str
 
 
-class LinkState(msgspec.Struct, frozen=True, kw_only=True):
+class LinkState(Observation, frozen=True, kw_only=True):
     """The stream of news from the other sidecars broke or came back."""
 
     state: LinkStatus
     detail: str = ""
+
+    @property
+    def up(self) -> bool:
+        """Return whether the stream works."""
+        return self.state is LinkStatus.RESTORED
 
 
 class Spending(StrEnum):
@@ -318,29 +350,31 @@ class Spending(StrEnum):
     UNAVAILABLE = "unavailable"
 
 
-class ProofSpent(msgspec.Struct, frozen=True, kw_only=True):
+class ProofSpent(Observation, frozen=True, kw_only=True):
     """A call needed a proof of its own, and the store was asked whether it is spent."""
 
     outcome: Spending
 
 
-class PassedUnasked(msgspec.Struct, frozen=True, kw_only=True):
+class PassedUnasked(Observation, frozen=True, kw_only=True):
     """A call passed at a gateway's door without being asked about, as configured."""
 
     reason: Exemption
 
 
-class CredentialRefused(msgspec.Struct, frozen=True, kw_only=True):
+class CredentialRefused(Observation, frozen=True, kw_only=True):
     """Somebody showed a credential at this door that is wrong, or one too many.
 
     `address`: where from, or as which uid.
     """
 
+    incident: ClassVar[str] = "wrong-credential"
+
     door: str
     address: str
 
 
-class TokenRefused(msgspec.Struct, frozen=True, kw_only=True):
+class TokenRefused(Observation, frozen=True, kw_only=True):
     """A token was not believed; `reason` is a kebab-case code of a closed set.
 
     `issuer` is the configured one that it is of, where it is; `detail` says what was expected of
@@ -352,7 +386,7 @@ class TokenRefused(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
-class ClaimMissing(msgspec.Struct, frozen=True, kw_only=True):
+class ClaimMissing(Observation, frozen=True, kw_only=True):
     """A verified token lacks a claim. `need`, of a closed set, is what the claim is needed for."""
 
     issuer: str
@@ -360,7 +394,7 @@ class ClaimMissing(msgspec.Struct, frozen=True, kw_only=True):
     need: Need
 
 
-class Introspected(msgspec.Struct, frozen=True, kw_only=True):
+class Introspected(Observation, frozen=True, kw_only=True):
     """An issuer was asked about a token, or was not as it failed just now (`skipped`).
 
     `issuer` is one of the configured ones, `outcome` of a closed set; `detail` says why there was
@@ -372,8 +406,13 @@ class Introspected(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     detail: str = ""
 
+    @property
+    def was_asked(self) -> bool:
+        """Return whether the issuer was asked at all."""
+        return self.outcome != "skipped"
 
-class KeysRefreshed(msgspec.Struct, frozen=True, kw_only=True):
+
+class KeysRefreshed(Observation, frozen=True, kw_only=True):
     """An issuer's keys were fetched, or could not be; `issuer` is one of the configured ones."""
 
     issuer: str
@@ -381,7 +420,7 @@ class KeysRefreshed(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
-class AcrUnoffered(msgspec.Struct, frozen=True, kw_only=True):
+class AcrUnoffered(Observation, frozen=True, kw_only=True):
     """Which `acr` values policies can ask an issuer for that it does not offer; none: all is well.
 
     Of each of `asked`, space-separated as in a challenge, it offers none. `offered` is all that its
@@ -393,41 +432,46 @@ class AcrUnoffered(msgspec.Struct, frozen=True, kw_only=True):
     asked: tuple[str, ...] = ()
     offered: tuple[str, ...] = ()
 
+    @property
+    def count(self) -> int:
+        """Return how many values are not offered."""
+        return len(self.asked)
 
-class GeographyLoaded(msgspec.Struct, frozen=True, kw_only=True):
+
+class GeographyLoaded(Observation, frozen=True, kw_only=True):
     """A geography database is in use; `built` is its build time in seconds since the epoch."""
 
     database: str
     built: float
 
 
-class GeographyFailed(msgspec.Struct, frozen=True, kw_only=True):
+class GeographyFailed(Observation, frozen=True, kw_only=True):
     """An address could not be looked up, as the database is broken there."""
 
     database: str
     detail: str = ""
 
 
-class QueueRejected(msgspec.Struct, frozen=True, kw_only=True):
+class QueueRejected(Observation, frozen=True, kw_only=True):
     """A bounded queue was full."""
 
     queue: str
 
 
-class ViewEvicted(msgspec.Struct, frozen=True, kw_only=True):
+class ViewEvicted(Observation, frozen=True, kw_only=True):
     """Sessions were put out of the view to make room; they are read again when they come."""
 
     sessions: int
 
 
-class SpoolIncident(msgspec.Struct, frozen=True, kw_only=True):
+class SpoolIncident(Observation, frozen=True, kw_only=True):
     """Something began to be wrong with the spool; `detail` is for the operator."""
 
     trouble: SpoolTrouble
     detail: str
 
 
-class SpoolReplayed(msgspec.Struct, frozen=True, kw_only=True):
+class SpoolReplayed(Observation, frozen=True, kw_only=True):
     """Events that had waited were handed to the store, which knew `duplicates` of them already."""
 
     events: int
@@ -435,7 +479,7 @@ class SpoolReplayed(msgspec.Struct, frozen=True, kw_only=True):
     left: int
 
 
-class Buried(msgspec.Struct, frozen=True, kw_only=True):
+class Buried(Observation, frozen=True, kw_only=True):
     """An event was given up after `tries`, and is kept as a dead letter. `error`: no payload."""
 
     type: str
@@ -445,27 +489,27 @@ class Buried(msgspec.Struct, frozen=True, kw_only=True):
     tries: int
 
 
-class WorkClaimed(msgspec.Struct, frozen=True, kw_only=True):
+class WorkClaimed(Observation, frozen=True, kw_only=True):
     """Work that another sidecar had taken and not finished was claimed here."""
 
     entries: int
 
 
-class DoorIncident(msgspec.Struct, frozen=True, kw_only=True):
+class DoorIncident(Observation, frozen=True, kw_only=True):
     """A client at a door was refused or cut off; `incident` is one of the door's closed set."""
 
     door: str
     incident: str
 
 
-class WorkerFailed(msgspec.Struct, frozen=True, kw_only=True):
+class WorkerFailed(Observation, frozen=True, kw_only=True):
     """A worker loop or a door met an error of ours, counted it and went on."""
 
     where: str
     error: BaseException
 
 
-class Told(msgspec.Struct, frozen=True, kw_only=True):
+class Told(Observation, frozen=True, kw_only=True):
     """Something of the daemon's own life worth a line: `event` is kebab-case, `fields` plain.
 
     `warning`: somebody should look.
@@ -474,57 +518,6 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     event: str
     fields: dict[str, str | int | float | bool] = {}
     warning: bool = False
-
-
-Observation: TypeAlias = (
-    Marked
-    | Cleared
-    | RevokedSession
-    | ReportedOnly
-    | BreakGlassUsed
-    | PromptBudgetExceeded
-    | EventNotAllowed
-    | EventTaken
-    | Rescored
-    | Checked
-    | Reloaded
-    | ConfigurationRead
-    | RestartRequired
-    | ConfigurationWarned
-    | SecretRead
-    | StoreUp
-    | StoreLost
-    | StoreWrittenBack
-    | StoreEvicts
-    | FormsDisagree
-    | LinkState
-    | ProofSpent
-    | PassedUnasked
-    | CredentialRefused
-    | TokenRefused
-    | ClaimMissing
-    | SecurityEventTokenTaken
-    | Introspected
-    | Transmitted
-    | StreamVerified
-    | StreamChanged
-    | Polled
-    | LogoutTaken
-    | OperatorActed
-    | KeysRefreshed
-    | AcrUnoffered
-    | GeographyLoaded
-    | GeographyFailed
-    | QueueRejected
-    | ViewEvicted
-    | SpoolIncident
-    | SpoolReplayed
-    | Buried
-    | WorkClaimed
-    | DoorIncident
-    | WorkerFailed
-    | Told
-)
 
 
 class Telemetry(Protocol):

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-import msgspec
+from sidecar.service.observations.observations import Observation
 
 
 class ActOutcome(StrEnum):
@@ -17,7 +17,7 @@ class ActOutcome(StrEnum):
     UNAVAILABLE = "unavailable"
 
 
-class OperatorActed(msgspec.Struct, frozen=True, kw_only=True):
+class OperatorActed(Observation, frozen=True, kw_only=True):
     """An operator wanted something done. One of `session`, `user` and `device` is named.
 
     `detail` says why it was not done.

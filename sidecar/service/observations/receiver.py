@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-import msgspec
+from sidecar.service.observations.observations import Observation
 
 
 class SetOutcome(StrEnum):
@@ -16,7 +16,7 @@ class SetOutcome(StrEnum):
     UNAVAILABLE = "unavailable"
 
 
-class SecurityEventTokenTaken(msgspec.Struct, frozen=True, kw_only=True):
+class SecurityEventTokenTaken(Observation, frozen=True, kw_only=True):
     """A Security Event Token met its fate.
 
     `outcome` is a `SetOutcome`, or the `err` of a refusal (RFC 8935, section 2.4). `transmitter` is
@@ -34,7 +34,7 @@ class SecurityEventTokenTaken(msgspec.Struct, frozen=True, kw_only=True):
     left_out: tuple[str, ...] = ()
 
 
-class StreamVerified(msgspec.Struct, frozen=True, kw_only=True):
+class StreamVerified(Observation, frozen=True, kw_only=True):
     """A verification event came through a transmitter's stream, `at` seconds since the epoch."""
 
     transmitter: str
@@ -42,15 +42,20 @@ class StreamVerified(msgspec.Struct, frozen=True, kw_only=True):
     asked_for: bool
 
 
-class StreamChanged(msgspec.Struct, frozen=True, kw_only=True):
+class StreamChanged(Observation, frozen=True, kw_only=True):
     """The transmitter changed its stream's status by itself."""
 
     transmitter: str
     status: str
     reason: str = ""
 
+    @property
+    def is_enabled(self) -> bool:
+        """Return whether the transmitter sends."""
+        return self.status == "enabled"
 
-class Polled(msgspec.Struct, frozen=True, kw_only=True):
+
+class Polled(Observation, frozen=True, kw_only=True):
     """A poll of a transmitter brought `sets`, or failed.
 
     `changed`: unlike the one before, or for another cause.
@@ -61,6 +66,11 @@ class Polled(msgspec.Struct, frozen=True, kw_only=True):
     sets: int = 0
     changed: bool = False
     detail: str = ""
+
+    @property
+    def outcome(self) -> str:
+        """Return the label `outcome`."""
+        return "failed" if self.failed else "done"
 
 
 class LogoutOutcome(StrEnum):
@@ -82,7 +92,7 @@ LOGOUT_REQUESTS = ("logout", "global-token-revocation")
 """By what a provider asks, in the label `request`."""
 
 
-class LogoutTaken(msgspec.Struct, frozen=True, kw_only=True):
+class LogoutTaken(Observation, frozen=True, kw_only=True):
     """A provider asked to end sessions.
 
     `request` is one of `LOGOUT_REQUESTS`; `issuer` is one that is configured, empty where it is

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-import msgspec
+from sidecar.service.observations.observations import Observation
 
 
 class TransmissionOutcome(StrEnum):
@@ -18,7 +18,7 @@ class TransmissionOutcome(StrEnum):
     GIVEN_UP = "given-up"  # the stream was paused
 
 
-class Transmitted(msgspec.Struct, frozen=True, kw_only=True):
+class Transmitted(Observation, frozen=True, kw_only=True):
     """Events for others met a fate. `event` is a CAEP event's name, empty where several fell.
 
     `recipient` is a configured name; `detail` says what went wrong, never what was sent.

@@ -33,7 +33,7 @@ class Rect(NamedTuple):
     opacity: float = 1.0
 
 
-class Line(NamedTuple):
+class PlotLine(NamedTuple):
     """A line of a plot."""
 
     kind: str
@@ -53,7 +53,7 @@ class Dot(NamedTuple):
     y: float
 
 
-class Label(NamedTuple):
+class PlotText(NamedTuple):
     """A text of a plot; `anchor` is the end of it that is at `x`."""
 
     text: str
@@ -62,18 +62,18 @@ class Label(NamedTuple):
     anchor: str = "middle"
 
 
-class Plot(NamedTuple):
+class Chart(NamedTuple):
     """The marks of a plot, and how high it is; `keys` are the names of its curves."""
 
     height: float
-    lines: Sequence[Line] = ()
+    lines: Sequence[PlotLine] = ()
     rects: Sequence[Rect] = ()
     dots: Sequence[Dot] = ()
-    labels: Sequence[Label] = ()
+    labels: Sequence[PlotText] = ()
     keys: Sequence[str] = ()
 
 
-def bars(figures: Sequence[Figure], names: Sequence[object]) -> Plot:
+def bars(figures: Sequence[Figure], names: Sequence[object]) -> Chart:
     """Draw a bar for each figure, with its name below."""
     top = _top(figures)
     width = _ACROSS / max(1, len(figures))
@@ -85,17 +85,17 @@ def bars(figures: Sequence[Figure], names: Sequence[object]) -> Plot:
         rects.append(bar)
     middles = [LEFT + (at + 0.5) * width for at in range(len(names))]
     labels = [*_scale(top), *_below(names, middles)]
-    return Plot(HEIGHT, _grid(), rects, labels=labels)
+    return Chart(HEIGHT, _grid(), rects, labels=labels)
 
 
-def heat(rows: Figure, names: Sequence[str]) -> Plot:
+def heat(rows: Figure, names: Sequence[str]) -> Chart:
     """Draw a row for each policy with its triggers: the stronger a field's colour, the more."""
     width = (WIDTH - _ROWS_LEFT - 8) / len(names)
     greatest = max((figure.value_ for row in rows for figure in row["triggers"]), default=0) or 1
     rects, labels = [], []
     for at, row in enumerate(rows):
         y, policy = TOP + at * _ROW, str(row["policy"])
-        labels.append(Label(_short(policy), _ROWS_LEFT - 8, y + 14, "end"))
+        labels.append(PlotText(_short(policy), _ROWS_LEFT - 8, y + 14, "end"))
         for column, (figure, name) in enumerate(zip(row["triggers"], names, strict=True)):
             strength = 0.12 + 0.88 * figure.value_ / greatest if figure else 0.0
             x = _ROWS_LEFT + column * width
@@ -103,7 +103,7 @@ def heat(rows: Figure, names: Sequence[str]) -> Plot:
             rects.append(Rect("heat", figure, f"{policy}, {name}", *field))
     bottom = TOP + len(rows) * _ROW
     middles = [_ROWS_LEFT + (at + 0.5) * width for at in range(len(names))]
-    return Plot(bottom + 24, rects=rects, labels=[*labels, *_below(names, middles, bottom + 14)])
+    return Chart(bottom + 24, rects=rects, labels=[*labels, *_below(names, middles, bottom + 14)])
 
 
 class Series(NamedTuple):
@@ -114,18 +114,18 @@ class Series(NamedTuple):
     is_rate: bool = False
 
 
-def curves(points: Sequence[Figure], series: Sequence[Series]) -> Plot:
+def curves(points: Sequence[Figure], series: Sequence[Series]) -> Chart:
     """Draw curves over a threshold, with a dashed line at the value that is in force."""
     places = _places([point["value"].value_ for point in points])
     top = _top([point[one.key] for one in series if not one.is_rate for point in points])
     lines, dots, labels = [*_grid()], [], [*_scale(top)]
     if any(one.is_rate for one in series):
         labels += [
-            Label(f"{q * 25} %", WIDTH - RIGHT + 6, _height(q) + 4, "start") for q in range(5)
+            PlotText(f"{q * 25} %", WIDTH - RIGHT + 6, _height(q) + 4, "start") for q in range(5)
         ]
     for x, point in zip(places, points, strict=True):
         if point["is_current"]:
-            lines.append(Line("now", x, TOP, x, _FLOOR))
+            lines.append(PlotLine("now", x, TOP, x, _FLOOR))
     for at, one in enumerate(series):
         line = []
         for x, point in zip(places, points, strict=True):
@@ -133,11 +133,11 @@ def curves(points: Sequence[Figure], series: Sequence[Series]) -> Plot:
             if figure.value_ is not None:
                 y = _FLOOR - _UP * figure.value_ / (1.0 if one.is_rate else top)
                 line.append(Dot(f"point s{at}", figure, f"{one.name} at {point['value']}", x, y))
-        lines += [Line(f"line s{at}", a.x, a.y, b.x, b.y) for a, b in pairwise(line)]
+        lines += [PlotLine(f"line s{at}", a.x, a.y, b.x, b.y) for a, b in pairwise(line)]
         dots += line
     labels += _below([point["value"] for point in points], places)
     keys = [f"{one.name} (right)" if one.is_rate else one.name for one in series]
-    return Plot(HEIGHT, lines, dots=dots, labels=labels, keys=keys)
+    return Chart(HEIGHT, lines, dots=dots, labels=labels, keys=keys)
 
 
 def nice(most: float) -> float:
@@ -169,23 +169,23 @@ def _height(quarter: int) -> float:
     return _FLOOR - _UP * quarter / 4
 
 
-def _grid() -> list[Line]:
-    return [Line("grid", LEFT, _height(q), WIDTH - RIGHT, _height(q)) for q in range(5)]
+def _grid() -> list[PlotLine]:
+    return [PlotLine("grid", LEFT, _height(q), WIDTH - RIGHT, _height(q)) for q in range(5)]
 
 
-def _scale(top: float) -> list[Label]:
-    return [Label(spelled(top * q / 4), LEFT - 6, _height(q) + 4, "end") for q in range(5)]
+def _scale(top: float) -> list[PlotText]:
+    return [PlotText(spelled(top * q / 4), LEFT - 6, _height(q) + 4, "end") for q in range(5)]
 
 
 def _below(
     names: Sequence[object], places: Sequence[float], y: float = HEIGHT - 18
-) -> Iterator[Label]:
+) -> Iterator[PlotText]:
     """Yield labels below a plot; of those that would run into each other, only some."""
     texts = [str(name) for name in names]
     wide = _LETTER * max(map(len, texts), default=0) + 2 * _LETTER
     every = max(1, -(-wide * len(texts) // _ACROSS))
     for text, x in list(zip(texts, places, strict=True))[::every]:
-        yield Label(text, x, y)
+        yield PlotText(text, x, y)
 
 
 def _short(name: str) -> str:

@@ -1,0 +1,163 @@
+"""Declares the columns of the table of observations: metrics with their labels, and log lines."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import StrEnum
+from itertools import product
+from typing import Any, NamedTuple, TypeAlias
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from sidecar.adapters.telemetry.label_values import OTHER
+from sidecar.service.observations.observations import Observation
+from sidecar.wire.settings.settings import Settings
+
+LEVELS = DEBUG, INFO, WARNING, ERROR = ("debug", "info", "warning", "error")
+
+WrittenLine: TypeAlias = tuple[str, str, Mapping[str, object]]
+"""A log line: its level, its event, and its fields."""
+
+
+class ConfiguredNames(StrEnum):
+    """What is configured and may be the value of a label; all else is `other`."""
+
+    ISSUERS = "issuers"  # by their position
+    SOURCES = "sources"
+
+
+class MetricLabel(NamedTuple):
+    """A label of a metric. Its value is the observation's attribute of that name, or `of`.
+
+    With `values` all others are `other`; with `cap` those that come after so many; with `among`
+    those that are not configured. Without any of them the code that observes has a closed set.
+    """
+
+    name: str
+    of: str = ""
+    values: Sequence[str] = ()
+    other: str = OTHER
+    cap: int = 0
+    among: ConfiguredNames | None = None
+
+
+def one_of(name: str, values: Iterable[str], of: str = "") -> MetricLabel:
+    """Declare a label with a closed set of values."""
+    return MetricLabel(name, of, tuple(values))
+
+
+ISSUER = MetricLabel("issuer", among=ConfiguredNames.ISSUERS)
+
+
+class MetricKind(StrEnum):
+    """What an observation does to a metric."""
+
+    COUNTER = "counter"  # is added to it
+    GAUGE = "gauge"  # is its value from now on
+    MOMENT = "moment"  # the same, as of the time of the observation
+    INFO = "info"  # is its only series from now on, of value 1
+    HISTOGRAM = "histogram"
+
+
+_COLLECTORS = {MetricKind.COUNTER: Counter, MetricKind.HISTOGRAM: Histogram}
+
+
+class Metric(NamedTuple):
+    """A metric, and how an observation counts.
+
+    `amount` is the attribute that is added, set or observed (by default 1; None does not count);
+    only observations count of which the attribute `when` holds, and once for each item of `each`.
+
+    A metric whose labels all have `values` has all its series from the start; another one those of
+    `series`, for a configuration, so that the first increase is seen as one.
+    """
+
+    name: str
+    help: str
+    labels: Sequence[MetricLabel] = ()
+    kind: MetricKind = MetricKind.COUNTER
+    amount: str = ""
+    when: str = ""
+    each: str = ""
+    buckets: Sequence[float] = ()
+    series: Callable[[Settings], Iterable[tuple[str, ...]]] | None = None
+
+    def collector(self, registry: CollectorRegistry) -> Any:
+        """Return the metric in a registry, with its series from the start."""
+        names = [label.name for label in self.labels]
+        buckets = {"buckets": self.buckets} if self.buckets else {}
+        made: Any = _COLLECTORS.get(self.kind, Gauge)
+        collector = made(self.name, self.help, names, registry=registry, **buckets)
+        if names and all(label.values and not label.cap for label in self.labels):
+            for values in product(*(self._first(label) for label in self.labels)):
+                collector.labels(*values)
+        return collector
+
+    @staticmethod
+    def _first(label: MetricLabel) -> Iterable[str]:
+        return label.values if label.other == OTHER else (*label.values, label.other)
+
+
+def counter(name: str, text: str, *labels: MetricLabel | str, **columns: Any) -> Metric:
+    """Declare a counter."""
+    return Metric(name, text, _labels(labels), **columns)
+
+
+def gauge(name: str, text: str, *labels: MetricLabel | str, **columns: Any) -> Metric:
+    """Declare a gauge."""
+    return Metric(name, text, _labels(labels), **{"kind": MetricKind.GAUGE, **columns})
+
+
+def histogram(
+    name: str, text: str, amount: str, buckets: Sequence[float], when: str = ""
+) -> Metric:
+    """Declare a histogram of an attribute."""
+    return Metric(name, text, (), MetricKind.HISTOGRAM, amount, when, buckets=buckets)
+
+
+def _labels(labels: Iterable[MetricLabel | str]) -> tuple[MetricLabel, ...]:
+    return tuple(MetricLabel(one) if isinstance(one, str) else one for one in labels)
+
+
+class By(NamedTuple):
+    """A column whose value depends on an attribute of the observation."""
+
+    of: str
+    values: Mapping[Any, str]
+    otherwise: str = ""
+
+
+class LogLine(NamedTuple):
+    """A log line of each observation of a kind.
+
+    `event` may have attributes of the observation in it: `event-{0.outcome}`. `fields` are
+    attributes: `name`, or `name=attribute`; one with `?` is left out where it is empty.
+
+    `minutely`: of the lines with the same values of these labels one a minute is written, and says
+    as `unsaid` how many were left out, unless `silently`. `like`: of the lines of one event (`by`)
+    that are the same in these attributes the first ones are written, and then a sum.
+    """
+
+    event: str | By
+    level: str | By | Callable[[Any], str]
+    fields: str = ""
+    minutely: Sequence[MetricLabel | str] | None = None
+    silently: bool = False
+    like: Sequence[str] | None = None
+
+
+OccasionalLines: TypeAlias = Callable[[Any], Iterable[WrittenLine]]
+"""Returns the lines of an observation that is not always worth one, or is worth several."""
+
+Column: TypeAlias = Metric | LogLine | Callable[[Any], OccasionalLines]
+"""A metric, a log line, or a function that is given the circumstances and returns lines."""
+
+
+class ObservationRow(NamedTuple):
+    """How a kind of observation is counted and logged."""
+
+    of: type[Observation]
+    columns: Sequence[Column]
+
+
+def row(of: type[Observation], *columns: Column) -> ObservationRow:
+    """Declare how observations of a kind are counted and logged."""
+    return ObservationRow(of, columns)
