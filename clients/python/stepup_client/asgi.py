@@ -82,7 +82,7 @@ class StepUpMiddleware:
 
 
 class Passage:
-    """How calls in some contexts are checked.
+    """The check of calls in some contexts.
 
     `incoming`: the call, where its framework has read it; else it is read from the scope.
     """
@@ -179,7 +179,7 @@ async def answer(reply: Reply, scope: Scope, receive: Receive, send: Send) -> No
 
 
 def incoming_of(scope: Scope) -> Incoming:
-    """The request, as far as a check is concerned."""
+    """Read a request, as far as a check is concerned."""
     headers = [(bytes(name), bytes(value).decode("latin-1")) for name, value in scope["headers"]]
 
     def values(name: bytes) -> tuple[str, ...]:
@@ -205,11 +205,11 @@ def incoming_of(scope: Scope) -> Incoming:
 
 
 def target_of(scope: Scope) -> str:
-    """The undecoded path, empty where the server does not tell it."""
+    """Return the undecoded path, empty where the server does not give it."""
     return bytes(scope.get("raw_path") or b"").decode("latin-1")
 
 
 def decision_of(scope: Scope) -> Decision:
-    """The decision by which this call passed. Raises KeyError where it was not checked."""
+    """Return the decision by which this call passed; raise KeyError if it was not checked."""
     decision: Decision = scope[KEY]
     return decision

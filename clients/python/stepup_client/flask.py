@@ -69,9 +69,9 @@ class StepUp:
 
 
 def _is_routed(view: Callable[..., Any]) -> bool:
-    """Whether an app, or a blueprint that waits for one, runs this very function already.
+    """Return whether an app, or a blueprint that waits for one, runs this function already.
 
-    A route's decorator gives back what it was given, so that only the app itself tells.
+    A route's decorator gives back what it was given, so that only the app itself shows it.
     """
     for holder in gc.get_referrers(view):
         if isinstance(holder, dict) and any(
@@ -86,7 +86,7 @@ def _is_routed(view: Callable[..., Any]) -> bool:
 
 
 def _is_flasks(cell: CellType) -> bool:
-    """Whether it belongs to what a blueprint will do, once it is registered."""
+    """Return whether it belongs to what a blueprint will do, once it is registered."""
     return any(
         isinstance(one, FunctionType) and one.__module__.startswith("flask.")
         for closure in gc.get_referrers(cell)

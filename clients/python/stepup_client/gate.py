@@ -1,4 +1,4 @@
-"""What stands before a protected call, whatever the framework: what is asked, what is answered.
+"""Checks a call of any framework: makes the question to the sidecar, and the client's answer.
 
 No I/O here: `doors` asks the sidecar, and the framework's module brings requests and answers.
 """
@@ -41,7 +41,7 @@ _EVENT_STREAM = re.compile(r"\s*text/event-stream\s*(;|$)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Gate:
-    """How calls are checked.
+    """The settings by which calls are checked.
 
     `socket`: the sidecar's path (empty: `SIDECAR_SOCKET`, else the usual one); `timeout` in
     seconds, for each step; `connections` at a time.
@@ -51,18 +51,18 @@ class Gate:
     called with the framework's request and gives the token, or None. Where there is one, a request
     that brings another one is refused.
     `trusted_proxies`: how many proxies of your own append to `X-Forwarded-For` before a request
-    is here; 0 takes the address that the server tells.
+    is here; 0 takes the address that the server gives.
 
     `fail`: what happens where the sidecar is gone. `closed`: 503 with `Retry-After`; `open`: the
     call passes; or the names of contexts: calls in these and in no others pass.
 
     `unchecked`: methods that pass without being asked about; `preflight`: so do a browser's CORS
-    preflights. Both are for handlers that tell methods apart: a handler that answers OPTIONS as it
+    preflights. Both are for handlers that distinguish methods: a handler that answers OPTIONS as it
     answers POST would be open.
 
-    `routes`: tell the sidecar method and path, so that its own `routes` add contexts.
-    `recheck` and `patience` in seconds: how often an open stream is checked again though nothing
-    was told of it, and how long it may live on with the sidecar gone.
+    `routes`: send method and path to the sidecar, so that its own `routes` add contexts.
+    `recheck` and `patience` in seconds: how often an open stream is checked again though no
+    change of it was heard of, and how long it may live on with the sidecar gone.
     """
 
     socket: str = ""
@@ -88,17 +88,17 @@ class Gate:
             raise TypeError("token is a function of the request")
 
     def is_open_for(self, contexts: Collection[str]) -> bool:
-        """Whether a call passes where nobody can be asked."""
+        """Return whether a call passes where nobody can be asked."""
         if isinstance(self.fail, str):
             return self.fail == "open"
         return bool(contexts) and set(contexts) <= set(self.fail)
 
 
 class Incoming(NamedTuple):
-    """A request as the server tells it. `path` is decoded, as the app's own routing reads it.
+    """A request as the server gives it. `path` is decoded, as the app's own routing reads it.
 
     `kept` is the token that the app itself keeps for whoever calls (`Gate.token`).
-    `target` is the request line's path, undecoded; empty where the server does not tell it.
+    `target` is the request line's path, undecoded; empty where the server does not give it.
     `overrides`: something in it (`X-HTTP-Method-Override`) may make the app run another method.
     """
 
@@ -116,7 +116,7 @@ class Incoming(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """What the client gets instead of the handler's answer. `kind` is the end of the body's URN."""
+    """The client's answer in the handler's place. `kind` is the end of the body's URN."""
 
     kind: str
     status: int
@@ -125,7 +125,10 @@ class Reply(NamedTuple):
 
 
 def before_asking(gate: Gate, incoming: Incoming) -> Decision | Reply | None:
-    """What needs nobody to be asked: a path of two readings is refused, some calls pass."""
+    """Decide what needs nobody to be asked; else return None.
+
+    A path of two readings is refused, and some calls pass.
+    """
     if gate.routes and (refusal := refused_path(incoming)) is not None:
         # Nobody is asked: `fail: open` must not let pass what would be refused anyway.
         return refusal
@@ -133,7 +136,7 @@ def before_asking(gate: Gate, incoming: Incoming) -> Decision | Reply | None:
 
 
 def refused_path(incoming: Incoming) -> Reply | None:
-    """The answer to a request whose path servers read in different ways; None: all read it alike.
+    """Return the answer to a request whose path servers read in different ways, else None.
 
     Whatever is decided by a path is decided after this.
     """
@@ -143,7 +146,7 @@ def refused_path(incoming: Incoming) -> Reply | None:
 
 
 def passes_unasked(gate: Gate, incoming: Incoming) -> bool:
-    """Whether the request's method, or what it is for, lets it pass without being asked about."""
+    """Return whether its method, or what it is for, lets a request pass unasked."""
     if incoming.overrides:  # nobody here knows which method the app will run
         return False
     return incoming.method in gate.unchecked or (gate.preflight and incoming.is_preflight)
@@ -155,7 +158,7 @@ def with_kept(gate: Gate, incoming: Incoming, request: Any) -> Incoming:
 
 
 def question(gate: Gate, incoming: Incoming, contexts: Collection[str]) -> dict[str, Any] | Reply:
-    """What `check` is called with; or the answer to a request that cannot be asked about."""
+    """Return the arguments of `check`, or the answer to a request that cannot be asked about."""
     if len(incoming.authorization) > 1 or any(map(_AS_ONE.search, incoming.authorization)):
         return _reply("invalid-request", 400, "Authorization comes more than once")
     tokens = {_bearer(value) for value in incoming.authorization} - {""}
@@ -173,14 +176,17 @@ def question(gate: Gate, incoming: Incoming, contexts: Collection[str]) -> dict[
         "user_agent": _plain(incoming.user_agent)[:_LONGEST_AGENT],
     }
     if gate.routes:
-        # A method that is not told could be any: all routes of the path count.
+        # A method that is not sent could be any: all routes of the path count.
         asked["method"] = "" if incoming.overrides else incoming.method
         asked["path"] = quote(incoming.path, safe=_SEGMENT_SAFE, errors="surrogatepass")
     return asked
 
 
 def is_preflight(method: str, origins: Sequence[str], requested: Sequence[str]) -> bool:
-    """Whether a request is a CORS preflight: OPTIONS with one origin and one requested method."""
+    """Return whether a request is a CORS preflight.
+
+    That is OPTIONS with one origin and one requested method.
+    """
     return (
         method == "OPTIONS"
         and len(origins) == len(requested) == 1
@@ -189,7 +195,7 @@ def is_preflight(method: str, origins: Sequence[str], requested: Sequence[str]) 
 
 
 def is_overriding(header_names: Iterable[str], query: str) -> bool:
-    """Whether frameworks may run another method for a request than its own.
+    """Return whether frameworks may run another method for a request than its own.
 
     They read a header, however its name is spelled, or `_method` in the query. What stands in a
     body cannot be seen here.
@@ -200,7 +206,7 @@ def is_overriding(header_names: Iterable[str], query: str) -> bool:
 
 
 def client_address(gate: Gate, incoming: Incoming) -> str:
-    """The client's address: as many steps from the right as there are trusted proxies.
+    """Return the client's address: as many steps from the right as there are trusted proxies.
 
     Each of these proxies has appended whom it was called by; what stands left of that, the client
     wrote. A request that came over fewer has bypassed them: then only the peer is known.
@@ -213,7 +219,7 @@ def client_address(gate: Gate, incoming: Incoming) -> str:
 
 
 def outcome(decision: Decision) -> Decision | Reply:
-    """The decision if the call passes, else the client's answer (RFC 9470, RFC 9457)."""
+    """Return the decision if the call passes, else the client's answer (RFC 9470, RFC 9457)."""
     if decision.allowed:
         return decision
     kind = "step-up-required" if decision.decision == "step_up" else "denied"
@@ -233,7 +239,7 @@ def outcome(decision: Decision) -> Decision | Reply:
 
 
 def refused(gate: Gate, contexts: Collection[str], error: Refused) -> Decision | Reply:
-    """The answer where the sidecar gave no decision, and said why."""
+    """Return the answer where the sidecar gave no decision, and said why."""
     if error.error == "invalid_token":
         status = error.status if error.reply.get("status") else 401
         return _reply("invalid-token", status, error.message, error.www_authenticate)
@@ -252,7 +258,7 @@ def refused(gate: Gate, contexts: Collection[str], error: Refused) -> Decision |
 def unreached(
     gate: Gate, contexts: Collection[str], error: Unreachable | Refused
 ) -> Decision | Reply:
-    """What happens where nobody can be asked: see `Gate.fail`. It is logged each time."""
+    """Decide where nobody can be asked (`Gate.fail`), and log it each time."""
     names = ",".join(sorted(contexts)) or "routine"
     if gate.is_open_for(contexts):
         logger.warning("a call passes unchecked (%s): %s", names, error)
@@ -263,7 +269,7 @@ def unreached(
 
 
 def is_event_stream(content_type: str) -> bool:
-    """Whether a response goes on and on (server-sent events)."""
+    """Return whether a response goes on and on (server-sent events)."""
     return bool(_EVENT_STREAM.match(content_type))
 
 
@@ -284,13 +290,13 @@ class Public:
         self._below = tuple(path[:-1] for path in paths if path.endswith("/*"))
 
     def judge(self, incoming: Incoming) -> Reply | bool:
-        """Whether a request passes unasked; or the answer where that cannot be told of its path."""
+        """Return whether a request passes unasked; an answer where its path does not show that."""
         if not (self._exact or self._below):
             return False
         return refused_path(incoming) or self.covers(incoming.path)
 
     def covers(self, path: str) -> bool:
-        """Whether a path that all servers read alike is one of them."""
+        """Return whether a path that all servers read alike is one of them."""
         # With a percent sign left in it, who decodes it again may find anything.
         return path in self._exact or (path.startswith(self._below) and "%" not in path)
 
@@ -338,14 +344,14 @@ def _cookie_values(lines: Iterable[str], name: str) -> set[str]:
 
 
 def _plain(text: str) -> str:
-    """The text without what is not printable ASCII, so that nothing can be injected."""
+    """Replace what is not printable ASCII in a text, so that nothing can be injected."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(letter if " " <= letter <= "~" else "?" for letter in text)
 
 
 def _address(text: str) -> str:
-    """An address without port and brackets; empty for what is none (a unix socket's peer)."""
+    """Return an address without port and brackets; empty for what is none (a unix socket)."""
     text = text.strip().strip('"')
     if text.startswith("["):
         text = text[1:].partition("]")[0]

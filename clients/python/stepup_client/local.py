@@ -68,7 +68,7 @@ __all__ = (
 T = TypeVar("T")
 
 WINDOW = 64
-"""How many events are under way at once; small enough for the replies to fit any socket buffer."""
+"""Events that are under way at once: few enough for the replies to fit any socket buffer."""
 
 
 class LocalClient(Calls):
@@ -111,7 +111,7 @@ class LocalClient(Calls):
         while batch := [_referred(event) for event in islice(coming, window)]:
             outcomes: list[Receipt | Refused] = []
             # Replies that nobody has read would stand in the way of another call: all are read
-            # before the first is told. Where some are not known, those before them still are.
+            # before the first is yielded. Where some are not known, those before them still are.
             try:
                 self._exchange(batch, outcomes)
             except Unreachable:
@@ -136,13 +136,13 @@ class LocalClient(Calls):
                 outcomes.append(receipt_of(reply) if reply.get("ok") else Refused(reply))
 
     def watch(self, sessions: Iterable[str] | None = None) -> Generator[Change, None, None]:
-        """Changes of these sessions' standing, as they come.
+        """Yield the changes of these sessions' standing as they come.
 
         None: of all that the sidecar serves, which takes a source that may (`may_watch`).
 
         It waits for as long as it takes, and holds the connection while it lasts: have a client of
         its own for it. Raises `Unreachable` where changes may have been missed: watch anew, and
-        check again. It watches from the first `next`; what came before is not told.
+        check again. It watches from the first `next`: what came before is left out.
         """
         self.start_watching(sessions)
         try:
@@ -154,11 +154,11 @@ class LocalClient(Calls):
             self.close()
 
     def start_watching(self, sessions: Iterable[str] | None = None) -> None:
-        """Watch, beginning before it returns; `next_change` tells."""
+        """Begin to watch before it returns; `next_change` waits for changes."""
         self.ask(requests.watch(sessions))
 
     def next_change(self) -> Change | None:
-        """Wait for a line of a watch; None for one that tells of no change.
+        """Wait for a line of a watch; return None for one that is no change.
 
         Raises `Refused` where the watch that `watch_also` asked for is refused.
         """
@@ -248,7 +248,7 @@ class LocalClient(Calls):
         return connection
 
     def _receive(self, timeout: float | None) -> Mapping[str, Any]:
-        """The next line; `timeout` None: however long it takes."""
+        """Read the next line; `timeout` None: however long it takes."""
         line = self._read_line(timeout)
         try:
             reply = decoded(line, self.path)
@@ -271,11 +271,11 @@ class LocalClient(Calls):
         return line
 
     def _broken(self, error: OSError) -> Unreachable:
-        """Close the connection; what its error means."""
+        """Close the connection; return what its error means."""
         is_stale = self._used and self._lines.is_empty and isinstance(error, ConnectionError)
         self.close()
-        told = unreachable(self.path, error)
-        return Stale(str(told), told.hint) if is_stale else told
+        raised = unreachable(self.path, error)
+        return Stale(str(raised), raised.hint) if is_stale else raised
 
 
 def _referred(event: Mapping[str, Any]) -> tuple[bytes, str] | Refused:

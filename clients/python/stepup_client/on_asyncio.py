@@ -26,7 +26,7 @@ class AsyncioClient(AsyncClient):
 
 
 class AsyncioLoop(Loop):
-    """The running asyncio loop, whichever it is."""
+    """Whichever asyncio loop is running."""
 
     def __init__(self) -> None:
         self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = (

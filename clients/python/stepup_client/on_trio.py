@@ -29,7 +29,7 @@ class TrioClient(AsyncClient):
 
 
 class TrioLoop(Loop):
-    """The running trio loop, whichever it is."""
+    """Whichever trio loop is running."""
 
     def __init__(self) -> None:
         # A client may outlive a run, and what waits in a semaphore belongs to one.

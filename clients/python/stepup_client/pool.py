@@ -50,7 +50,7 @@ class PooledClient(Calls):
 
     @property
     def path(self) -> str:
-        """Where the sidecar is."""
+        """Return the path where the sidecar is."""
         return self._named or usual_path()
 
     def _renew(self) -> None:
@@ -71,7 +71,7 @@ class PooledClient(Calls):
             self._idle.pop().close()
 
     def watch(self, sessions: Iterable[str] | None = None) -> Generator[Change, None, None]:
-        """As `LocalClient.watch`, on a connection of its own, beside the pool."""
+        """Watch as `LocalClient.watch` does, on a connection of its own beside the pool."""
         with LocalClient(self._named, self._timeout) as client:
             yield from client.watch(sessions)
 

@@ -1,4 +1,4 @@
-"""The way back after a step-up, checked before a browser is sent there.
+"""Checks the way back after a step-up before a browser is sent there.
 
 A page that redirects to whatever a parameter says is an open redirect. The sidecar only ever makes
 paths of the app's own origin; anybody can write another value into the address bar.
@@ -26,7 +26,7 @@ _ENCODED_TRAPS = re.compile(r"%(?:2[ef]|5c|[01][0-9a-f]|7f)", re.IGNORECASE)
 
 
 def address(value: str | None, default: str = "/") -> str:
-    """The value if it is a path (with a query) of this very origin, else `default`.
+    """Return the value if it is a path (with a query) of this very origin, else `default`.
 
     So it is for a parameter that is missing (None), or of any other type than text.
     A path has no empty and no dot segments, encoded ones included, and no backslash, `@`, control
@@ -45,7 +45,9 @@ def signed_address(
     parameter: str = "return_to",
     default: str = "/",
 ) -> str:
-    """As `address`, and only if the sidecar signed it with this key (`redirect.key`) not long ago.
+    """Return the address if the sidecar signed it with this key (`redirect.key`) not long ago.
+
+    It is checked as by `address`, too.
 
     `now` is in seconds since the epoch.
     """
@@ -59,6 +61,6 @@ def signed_address(
         shown = base64.urlsafe_b64decode(mac + "=" * (-len(mac) % 4))
     except (binascii.Error, ValueError):
         return default
-    told = f"{expires}.{value}".encode("utf-8", "surrogatepass")
-    wanted = hmac.digest(key.encode(), told, hashlib.sha256)
+    signed = f"{expires}.{value}".encode("utf-8", "surrogatepass")
+    wanted = hmac.digest(key.encode(), signed, hashlib.sha256)
     return address(value, default) if hmac.compare_digest(shown, wanted) else default

@@ -44,7 +44,7 @@ class StepUp:
 
     @property
     def gate(self) -> Gate:
-        """How calls are checked."""
+        """Return the settings by which calls are checked."""
         return self.doors.gate
 
     def __call__(self, *contexts: str) -> Callable[[F], F]:
@@ -113,7 +113,7 @@ async def _converse(
 
 
 def guarded(result: Any, passage: Passage) -> Any:
-    """Have an event stream end when its session loses its standing; else what it was."""
+    """Return an event stream that ends when its session loses its standing; else the result."""
     if not isinstance(result, Response):
         return result
     if not is_event_stream(result.headers.get("content-type", "")):
@@ -153,12 +153,12 @@ class _Guarded(Response):
 
 
 def incoming_from(gate: Gate, connection: HTTPConnection) -> Incoming:
-    """The request as this gate reads it."""
+    """Return the request as this gate reads it."""
     return with_kept(gate, incoming_of(connection.scope), connection)
 
 
 def connection_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> HTTPConnection:
-    """The request or WebSocket among an endpoint's arguments."""
+    """Return the request or WebSocket among an endpoint's arguments."""
     for value in (*args, *kwargs.values()):
         if isinstance(value, (Request, WebSocket)):
             return value

@@ -105,7 +105,7 @@ def _when_begun(
     streams: list[bool],
     guarded: Callable[[Iterable[bytes]], Iterable[bytes]],
 ) -> Iterator[bytes]:
-    """A generator calls `start_response` with its first chunk; only then is it a stream or not."""
+    """Guard a generator, if it is a stream: it calls `start_response` with its first chunk."""
     coming = iter(chunks)
     try:
         begun = list(islice(coming, 1))
@@ -118,12 +118,12 @@ def _when_begun(
 
 
 def status_line(status: int) -> str:
-    """`401 Unauthorized`."""
+    """Return a status with its phrase: `401 Unauthorized`."""
     return f"{status} {HTTPStatus(status).phrase}"
 
 
 def incoming_of(environ: MutableMapping[str, Any]) -> Incoming:
-    """The request, as far as a check is concerned."""
+    """Read a request, as far as a check is concerned."""
 
     def values(name: str) -> tuple[str, ...]:
         value = environ.get(name)
@@ -141,7 +141,7 @@ def incoming_of(environ: MutableMapping[str, Any]) -> Incoming:
         values("HTTP_X_FORWARDED_FOR"),
         str(environ.get("HTTP_USER_AGENT", "")),
         is_preflight(method, values("HTTP_ORIGIN"), values("HTTP_ACCESS_CONTROL_REQUEST_METHOD")),
-        # Not in PEP 3333, but most servers tell it under one of these names.
+        # Not in PEP 3333, but most servers give it under one of these names.
         str(environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""),
         is_overriding(
             (name.removeprefix("HTTP_") for name in environ if name.startswith("HTTP_X_")),
@@ -151,6 +151,6 @@ def incoming_of(environ: MutableMapping[str, Any]) -> Incoming:
 
 
 def decision_of(environ: Environ) -> Decision:
-    """The decision by which this call passed. Raises KeyError where it was not checked."""
+    """Return the decision by which this call passed; raise KeyError if it was not checked."""
     decision: Decision = environ[KEY]
     return decision

@@ -1,4 +1,4 @@
-"""The client for event loops, but for the loop: `on_asyncio` and `on_trio` bring theirs.
+"""The client for any event loop, which `on_asyncio` and `on_trio` bring.
 
 Connections are plain sockets that no loop owns, so one client may serve one loop after another, as
 test clients make them, also in several threads. At most `connections` calls of a loop are under
@@ -58,7 +58,7 @@ class Cut(Protocol):
 
 
 class Loop(Protocol):
-    """What the client needs of an event loop. All of it raises OSError as the sockets do."""
+    """An event loop, as the client needs it. All of it raises OSError as sockets do."""
 
     async def connect(self, connection: socket.socket, path: str) -> None:
         """Connect a socket."""
@@ -237,11 +237,11 @@ class AsyncClient(AsyncCalls):
                 await self.loop.send(connection.socket, line)
                 reply = await self._receive(connection)
         except OSError as error:
-            told = unreachable(self.path, error)
+            raised = unreachable(self.path, error)
             is_stale = connection.used and connection.lines.is_empty
             if is_stale and isinstance(error, ConnectionError):
-                raise Stale(str(told), told.hint) from error
-            raise told from error
+                raise Stale(str(raised), raised.hint) from error
+            raise raised from error
         connection.used = True
         return matched(reply, ref, self.path)
 

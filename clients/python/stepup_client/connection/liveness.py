@@ -6,7 +6,7 @@ import socket
 
 
 def is_closed(connection: socket.socket) -> bool:
-    """Whether the daemon has closed an idle connection.
+    """Return whether the daemon has closed an idle connection.
 
     It is asked before anything is sent, so that no request is sent twice without need.
     """

@@ -51,7 +51,7 @@ class Refused(Exception):  # noqa: N818 - named by what happened
 
     @property
     def headers(self) -> dict[str, str]:
-        """What belongs into the app's answer: `WWW-Authenticate`, and `Retry-After` with a 503."""
+        """Return the fields of the app's answer: the challenge, and `Retry-After` with a 503."""
         retry = {"Retry-After": str(max(1, self.retry_after))} if self.status == 503 else {}
         return _challenge(self.www_authenticate) | retry
 
@@ -112,12 +112,12 @@ class Decision:
 
     @property
     def allowed(self) -> bool:
-        """Whether the call may pass."""
+        """Return whether the call may pass."""
         return self.decision == "allow"
 
     @property
     def headers(self) -> dict[str, str]:
-        """What belongs into the app's answer: `WWW-Authenticate`, where there is a challenge."""
+        """Return the fields of the app's answer: `WWW-Authenticate`, where there is a challenge."""
         return _challenge(self.www_authenticate)
 
 
@@ -143,12 +143,14 @@ class Change:
 
 
 def named_path(path: str = "") -> str:
-    """The path that was asked for, else `SIDECAR_SOCKET`, else none."""
+    """Return the path that was asked for, else `SIDECAR_SOCKET`, else an empty one."""
     return path or os.environ.get("SIDECAR_SOCKET", "")
 
 
 def usual_path() -> str:
-    """Where a daemon listens whose socket nothing names: as it is now, so look each time.
+    """Return where a daemon listens whose socket nothing names.
+
+    It is so at the moment only: look each time.
 
     A daemon that cannot write to `/run/sidecar` listens in its user's `XDG_RUNTIME_DIR`, if nobody
     else can write there, where anybody could answer in its place. Who asks may be another user than
@@ -164,7 +166,7 @@ def usual_path() -> str:
 
 
 def _is_private(directory: Path) -> bool:
-    """Whether only its owner can write there."""
+    """Return whether only its owner can write there."""
     try:
         mode = directory.stat().st_mode
     except OSError:
@@ -183,7 +185,7 @@ def _is_there(path: Path) -> bool:
 
 
 def encoded(request: Mapping[str, Any]) -> bytes:
-    """A request line. Raises `Refused` (`too_large`) for one that the daemon would not take."""
+    """Return a request line; raise `Refused` (`too_large`) if the daemon would not take it."""
     line = json.dumps(request, separators=(",", ":"), allow_nan=False).encode() + b"\n"
     if len(line) > LONGEST_LINE:
         reply = {"error": "too_large", "message": f"a request has at most {LONGEST_LINE} bytes"}
@@ -217,11 +219,11 @@ class Lines:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is left over."""
+        """Return whether nothing is left over."""
         return not self._unread
 
     def next(self) -> bytes | None:
-        """The next whole line without its end; None where more must be received."""
+        """Return the next whole line without its end, or None if more must be received."""
         if b"\n" not in self._unread:
             if len(self._unread) < LONGEST_REPLY:
                 return None
@@ -232,7 +234,7 @@ class Lines:
 
 
 def decoded(line: bytes, path: str) -> Mapping[str, Any]:
-    """A reply. Raises `Unreachable` for what no sidecar would say."""
+    """Read a reply; raise `Unreachable` for what no sidecar would say."""
     try:
         reply = json.loads(line)
     except (ValueError, RecursionError):
@@ -261,14 +263,14 @@ def matched(reply: Mapping[str, Any], ref: str, path: str) -> Mapping[str, Any]:
 
 
 def accepted(reply: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The reply, if it is no refusal; else raises `Refused`."""
+    """Return the reply if it is no refusal, else raise `Refused`."""
     if not reply.get("ok"):
         raise Refused(reply)
     return reply
 
 
 def decision_of(reply: Mapping[str, Any]) -> Decision:
-    """The reply to a check. What is no clear permission is none."""
+    """Read the reply to a check. What is no clear permission is none."""
     decision = _text(reply, "decision") or "deny"
     age = reply.get("max_age")
     return Decision(
@@ -288,7 +290,7 @@ def decision_of(reply: Mapping[str, Any]) -> Decision:
 
 
 def receipt_of(reply: Mapping[str, Any]) -> Receipt:
-    """The reply to an event."""
+    """Read the reply to an event."""
     return Receipt(
         id=_text(reply, "id"),
         duplicate=reply.get("duplicate") is True,
@@ -299,7 +301,7 @@ def receipt_of(reply: Mapping[str, Any]) -> Receipt:
 
 
 def change_of(line: Mapping[str, Any]) -> Change | None:
-    """What a watcher is told; None for what a newer sidecar may say besides."""
+    """Read a line of a watch; None for what a newer sidecar may say besides."""
     if line.get("event") != "standing":
         return None
     contexts = tuple(str(name) for name in line.get("contexts") or ())
@@ -307,7 +309,7 @@ def change_of(line: Mapping[str, Any]) -> Change | None:
 
 
 def unreachable(path: str, error: OSError) -> Unreachable:
-    """What an error of the socket means, and what to do."""
+    """Translate an error of the socket: what it means, and what to do."""
     if isinstance(error, FileNotFoundError):
         hint = "Start one with `sidecar run`, or name its socket with --socket or SIDECAR_SOCKET."
         return Unreachable(f"no sidecar socket at {path}", hint)

@@ -27,7 +27,7 @@ class Request(Generic[T]):
 
     @property
     def may_repeat(self) -> bool:
-        """Whether sending it twice does no more than once: an event counts once by its id."""
+        """Return whether twice does no more than once: an event counts once by its id."""
         return self.message.get("op") in {"check", "ping"} or bool(self.message.get("id"))
 
 

@@ -1,4 +1,4 @@
-"""What the decorators of all frameworks share: contexts, a gate, and doors made when needed."""
+"""Shared by the decorators of all frameworks: contexts, a gate, and doors made when needed."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class Doors:
 
     @cached_property
     def sync(self) -> SyncDoor:
-        """Asks in the calling thread."""
+        """Return the door that asks in the calling thread."""
         return SyncDoor(self.gate)
 
     @cached_property
     def on_loop(self) -> AsyncDoor:
-        """Asks on the running event loop."""
+        """Return the door that asks on the running event loop."""
         return AsyncDoor(self.gate)
 
     def close(self) -> None:
@@ -31,7 +31,7 @@ class Doors:
 
 
 def named(contexts: tuple[object, ...]) -> tuple[str, ...]:
-    """The contexts of a decorator; raises TypeError where it was used without its parentheses."""
+    """Return the contexts of a decorator; raise TypeError if it was used without parentheses."""
     names = tuple(name for name in contexts if isinstance(name, str))
     if len(names) != len(contexts):
         raise TypeError('write @step_up("c1"), or @step_up() for routine calls')

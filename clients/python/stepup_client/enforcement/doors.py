@@ -36,13 +36,13 @@ class SyncDoor:
 
     @cached_property
     def client(self) -> PooledClient:
-        """The connections of this door; opened when first needed."""
+        """Return the connections of this door, which are opened when first needed."""
         gate = self.gate
         return PooledClient(gate.socket, timeout=gate.timeout, connections=gate.connections)
 
     @cached_property
     def standings(self) -> Standings:
-        """Who is told when a session's standing changes."""
+        """Return the watches of this door's streams."""
         return Standings(self.gate.socket, self.gate.timeout)
 
     def close(self) -> None:
@@ -50,7 +50,7 @@ class SyncDoor:
         self.client.close()
 
     def ask(self, incoming: Incoming, contexts: Collection[str]) -> Decision | Reply:
-        """The decision for a call that passes, else the client's answer."""
+        """Return the decision for a call that passes, else the client's answer."""
         gate = self.gate
         if (found := before_asking(gate, incoming)) is not None:
             return found
@@ -67,7 +67,7 @@ class SyncDoor:
     def while_standing(
         self, chunks: Iterable[T], incoming: Incoming, contexts: Collection[str], session: str
     ) -> Iterator[T]:
-        """The chunks of a stream, until its session loses its standing.
+        """Yield the chunks of a stream, until its session loses its standing.
 
         It looks between two chunks, and so wants a stream that sends something now and then (a
         comment, in server-sent events).
@@ -110,7 +110,7 @@ class AsyncDoor:
 
     @property
     def client(self) -> AsyncClient:
-        """The connections of this door, for the running loop."""
+        """Return the connections of this door for the running loop."""
         trio = sys.modules.get("trio")
         if trio is not None and trio.lowlevel.in_trio_task():
             return self._on_trio
@@ -118,7 +118,7 @@ class AsyncDoor:
 
     @cached_property
     def standings(self) -> Standings:
-        """Who is told when a session's standing changes."""
+        """Return the watches of this door's streams."""
         return Standings(self.gate.socket, self.gate.timeout)
 
     def close(self) -> None:
@@ -128,7 +128,7 @@ class AsyncDoor:
                 self.__dict__[name].close()
 
     async def ask(self, incoming: Incoming, contexts: Collection[str]) -> Decision | Reply:
-        """The decision for a call that passes, else the client's answer."""
+        """Return the decision for a call that passes, else the client's answer."""
         gate = self.gate
         if (found := before_asking(gate, incoming)) is not None:
             return found
@@ -167,7 +167,7 @@ class AsyncDoor:
         contexts: Collection[str],
         session: str,
     ) -> AsyncIterator[T]:
-        """As `SyncDoor.while_standing`, for streams whose framework runs them itself."""
+        """Do as `SyncDoor.while_standing` for streams whose framework runs them itself."""
         woken = Woken()
         patience = _Patience(self.gate)
         with self.standings.following(session, woken.set):
@@ -180,7 +180,7 @@ class AsyncDoor:
 
 
 class _Patience:
-    """How long a stream may go on. `pause`: seconds until it is looked at again unasked."""
+    """The time that a stream may go on. `pause`: seconds until it is checked again unasked."""
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
@@ -188,7 +188,7 @@ class _Patience:
         self.pause = gate.recheck
 
     def is_over(self, found: Decision | Reply) -> bool:
-        """Whether it must end with this, the latest answer."""
+        """Return whether the stream must end with this, the latest answer."""
         is_gone = isinstance(found, Reply) and found.kind == "unavailable"
         self._tries = self._tries + 1 if is_gone else 0
         self.pause = RETRY if is_gone else self._gate.recheck

@@ -1,4 +1,4 @@
-"""Whether all servers read a path alike: asked before anything else is asked of it.
+"""Finds paths that servers read in different ways, before anything is decided by a path.
 
 The same rules as the sidecar's own (`sidecar.wire.routes.readings`, where the reasons stand); one
 table, `tests/wire/routes/test_readings.py`, holds both to it. An app knows the path as its routing
@@ -19,10 +19,10 @@ _COMPATIBLE_DOTS = re.compile(r"(?:^|[/\\])\.{1,2}(?:[/\\;]|\Z)")
 
 
 def is_read_alike(path: str, target: str = "") -> bool:
-    """Whether all servers read a path in the same way.
+    """Return whether all servers read a path in the same way.
 
     `path` is decoded, as the app's own routing reads it; empty where a framework has cut all of it
-    off. `target` is the request line's, undecoded, with its query; empty where it is not told.
+    off. `target` is the request line's, undecoded, with its query; empty where it is not known.
     """
     raw = _ABSOLUTE.sub("", target).partition("?")[0]
     if _CLEAN.fullmatch(path) and (raw == path or _CLEAN.fullmatch(raw)):

@@ -1,7 +1,7 @@
-"""FastAPI: what a path operation requires, as a dependency: `Depends(requires("c1"))`.
+"""FastAPI: a requirement of a path operation, as a dependency: `Depends(requires("c1"))`.
 
 A dependency alone would be asked too late: FastAPI reads and parses the body before any, and it
-does not tell of the answers that a dependency gives. So `get_route_handler`, which FastAPI's
+does not document the answers that a dependency gives. So `get_route_handler`, which FastAPI's
 documents name as the place to do something before a request is handled, is extended when this is
 imported: a route that has requirements, its own or its router's, is checked before its body is
 read and before any other dependency runs, and its answers stand in the OpenAPI document.
@@ -47,11 +47,11 @@ RESPONSES: Mapping[int, Mapping[str, Any]] = {
     403: {"description": "Access is denied", "content": _PROBLEM},
     503: {"description": "This cannot be decided now", "headers": _RETRY, "content": _PROBLEM},
 }
-"""What a protected operation may answer besides its own (RFC 9457)."""
+"""The answers of a protected operation besides its own (RFC 9457)."""
 
 
 class _Scheme(SecurityBase):
-    """Tells the OpenAPI document where the token is. It reads nothing itself."""
+    """An entry of the OpenAPI document: where the token is. It reads nothing itself."""
 
     def __init__(self, name: str, model: Any) -> None:
         self.scheme_name = name
@@ -79,7 +79,7 @@ class Requirement:
 
     @property
     def __signature__(self) -> inspect.Signature:
-        """What FastAPI is to fill in."""
+        """Return the parameters that FastAPI is to fill in."""
         keyword = inspect.Parameter.KEYWORD_ONLY
         asked = [inspect.Parameter(CONNECTION, keyword, annotation=HTTPConnection)]
         asked += [
@@ -117,7 +117,7 @@ def _own_headers(reply: Reply) -> dict[str, str]:
 
 
 def requirements_of(dependant: Dependant) -> Iterator[Requirement]:
-    """The requirements of an operation: of its routers, its route and its own parameters."""
+    """Return the requirements of an operation: of its routers, its route and its own parameters."""
     for one in dependant.dependencies:
         if isinstance(one.call, Requirement):
             yield one.call
@@ -125,9 +125,9 @@ def requirements_of(dependant: Dependant) -> Iterator[Requirement]:
 
 
 def is_routed(operation: Callable[..., Any]) -> bool:
-    """Whether some route runs this very function already.
+    """Return whether some route runs this very function already.
 
-    A route's decorator gives back what it was given, so that only the route itself tells.
+    A route's decorator gives back what it was given, so that only the route itself shows it.
     """
     holders = gc.get_referrers(operation)
     if any(isinstance(one, BaseRoute) for one in holders):
@@ -188,7 +188,7 @@ def _route_handler(self: routing.APIRoute) -> Any:
     if not required:
         return handler
     theirs = {str(status) for status in route.responses}
-    ours = {code: dict(told) for code, told in RESPONSES.items() if str(code) not in theirs}
+    ours = {code: dict(answer) for code, answer in RESPONSES.items() if str(code) not in theirs}
     route.responses = {**route.responses, **ours}
     return _checked(handler, required, route.dependency_overrides_provider)
 

@@ -1,4 +1,4 @@
-"""Watches for a whole process: many streams share a connection, which watches their sessions.
+"""Watches sessions for a whole process: many streams share a connection.
 
 Only those are watched that somebody here follows: to watch every session of the sidecar would take
 a power that an app need not have. A thread holds each connection while somebody follows. It wakes
@@ -27,7 +27,7 @@ TOGETHER = 128
 
 
 class Woken:
-    """Tells a thread that it was woken, or that its time has come."""
+    """A flag by which any thread may wake another one, which also looks now and then by itself."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -39,7 +39,7 @@ class Woken:
         self._event.set()
 
     def is_due(self, seconds: float) -> bool:
-        """Whether it was woken, or as much time has gone by, since this was last true."""
+        """Return whether it was woken, or as much time has gone by, since this was last true."""
         if not self._event.is_set() and monotonic() - self._since < seconds:
             return False
         self._event.clear()
@@ -65,7 +65,7 @@ class Standings:
     def following(self, session: str, wake: Callable[[], None]) -> Iterator[None]:
         """Have `wake` called, from another thread, when the session's standing may have changed.
 
-        Of no session nothing is told: such a call passed unasked.
+        Without a session `wake` is never called: such a call passed unasked.
         """
         if not session:
             yield
@@ -91,7 +91,7 @@ class Standings:
             if len(watch) < TOGETHER:
                 watch.add(session)
                 return
-        watch = _Watch(session, LocalClient(self._path, self._timeout), self._tell)
+        watch = _Watch(session, LocalClient(self._path, self._timeout), self._wake)
         self._watches.append(watch)
         watch.start()
 
@@ -102,7 +102,7 @@ class Standings:
                 watch.end()
         self._watches = [watch for watch in self._watches if watch]
 
-    def _tell(self, session: str | None) -> None:
+    def _wake(self, session: str | None) -> None:
         with self._lock:
             if session is not None:
                 wakes = list(self._followers.get(session, ()))
@@ -113,16 +113,16 @@ class Standings:
 
 
 class _Watch(threading.Thread):
-    """Watches some sessions until it is ended; tells their names, None for all."""
+    """Watches some sessions until it is ended; calls `wake` with a session, None for all."""
 
     def __init__(
-        self, session: str, client: LocalClient, tell: Callable[[str | None], None]
+        self, session: str, client: LocalClient, wake: Callable[[str | None], None]
     ) -> None:
         super().__init__(name="sidecar-standings", daemon=True)
         self._sessions = {session}
         self._asking = threading.Lock()
         self._client = client
-        self._tell = tell
+        self._wake = wake
         self._ended = threading.Event()
 
     def __len__(self) -> int:
@@ -151,14 +151,14 @@ class _Watch(threading.Thread):
                 self._follow()
             except (Unreachable, Refused):
                 self._client.close()
-                self._tell(None)
+                self._wake(None)
             self._ended.wait(RETRY)
         self._client.close()
 
     def _follow(self) -> None:
         with self._asking:  # a session that is added meanwhile is asked for after these
             self._client.start_watching(self._sessions)
-        self._tell(None)
+        self._wake(None)
         while not self._ended.is_set():
             change = self._client.next_change()
-            self._tell(None if change is None else change.session)
+            self._wake(None if change is None else change.session)
