@@ -14,6 +14,7 @@ from sidecar.adapters.http.foreign_calls import ForeignCalls
 from sidecar.adapters.intake.listener import IntakeApp, intake_listener
 from sidecar.adapters.intake.logout import LogoutDoor
 from sidecar.adapters.intake.signed_requests import RequestVerifier
+from sidecar.adapters.process.workers import Workers
 from sidecar.adapters.telemetry.telemetry import Telemetry
 from sidecar.adapters.tokens.keys import KeySource, Refresh
 from sidecar.daemon.trust import Trust
@@ -29,7 +30,7 @@ from sidecar.service.ports.store import Store
 from sidecar.service.view.view import View
 from sidecar.wire.events.socket_lines import Refusal
 from sidecar.wire.settings.intake import IntakeIssuer
-from sidecar.wire.settings.settings import HttpEvents, Issuer, Settings
+from sidecar.wire.settings.settings import HttpEvents, Issuer, Settings, Tokens
 from sidecar.wire.store.keys import Names
 
 
@@ -38,7 +39,7 @@ class Outside:
 
     def __init__(  # noqa: PLR0913 - one place wires it
         self,
-        settings: Settings,
+        started: Settings,
         *,
         events: Events,
         settling: Settling,
@@ -51,15 +52,12 @@ class Outside:
         new_id: Callable[[], str],
         current: Callable[[], Settings],
     ) -> None:
-        self._settings = settings
+        self._intake = started.intake
         self._current = current
         self._telemetry = telemetry
         self._trust = trust
-        issuers = settings.intake.issuers
-        believed = {one.issuer for one in settings.tokens.issuers}
-        self._keys = {
-            one.issuer: self._key_source(one) for one in issuers if one.issuer not in believed
-        }
+        self._keys: dict[str, KeySource] = {}
+        self._workers = Workers()
         self._logouts = LogoutDoor(
             verifier=RequestVerifier(lambda: current().intake.issuers, self._keys_of),
             events=EventIntake(events, settling, self._crashed),
@@ -69,7 +67,7 @@ class Outside:
             clock=clock.now,
             telemetry=telemetry,
         )
-        http = msgspec.structs.replace(settings.http, events=HttpEvents.ON)
+        http = msgspec.structs.replace(started.http, events=HttpEvents.ON)
         self._events = EventDoor(
             events,
             settling,
@@ -82,6 +80,19 @@ class Outside:
             on_crash=self._crashed,
             on_invalid=self._invalid,
         )
+        self.replace()
+
+    def replace(self) -> None:
+        """Ask those for their keys who are issuers now and are not believed in `tokens`."""
+        settings, before = self._current(), self._keys
+        believed = {one.issuer for one in settings.tokens.issuers}
+        self._keys = {
+            one.issuer: self._keys_as(before.get(one.issuer), one, settings.tokens)
+            for one in settings.intake.issuers
+            if one.issuer not in believed
+        }
+        if self._intake.bind:
+            self._workers.keep(self._keys.values())
 
     def _longest(self) -> float:
         """Return for how long a request that somebody has signed may be shown again."""
@@ -95,11 +106,10 @@ class Outside:
         self, work: trio.Nursery, doors: trio.Nursery, draining: trio.Event
     ) -> tuple[str, ...]:
         """Open the door, if there is one; raises OSError. Keys that cannot be had hold up none."""
-        intake = self._settings.intake
+        intake = self._intake
         if not intake.bind:
             return ()
-        for source in self._keys.values():
-            work.start_soon(source.run)
+        self._workers.begin(work)
         app = IntakeApp(
             intake, events=self._events, logouts=self._logouts, telemetry=self._telemetry
         )
@@ -107,22 +117,23 @@ class Outside:
         bound: list[str] = await doors.start(partial(listener.run, draining=draining))
         return tuple(bound)
 
-    def _key_source(self, issuer: IntakeIssuer) -> KeySource:
-        def refreshed(name: str, outcome: Refresh, detail: str) -> None:
-            self._telemetry.record(
-                KeysRefreshed(issuer=name, outcome=KeysOutcome(outcome), detail=detail)
-            )
+    def _keys_as(self, before: KeySource | None, issuer: IntakeIssuer, tokens: Tokens) -> KeySource:
+        """Return where its keys are had from: as before, if that is the same place."""
+        described = Issuer(
+            issuer=issuer.issuer,
+            audiences=(*issuer.clients, *issuer.endpoints),
+            jwks_uri=issuer.jwks_uri,
+            jwks_file=issuer.jwks_file,
+            algorithms=issuer.algorithms,
+        )
+        if before is None or _place(before.issuer) != _place(described):
+            return KeySource(described, tokens, on_refresh=self._refreshed)
+        before.configure(described, tokens)
+        return before
 
-        return KeySource(
-            Issuer(
-                issuer=issuer.issuer,
-                audiences=(*issuer.clients, *issuer.endpoints),
-                jwks_uri=issuer.jwks_uri,
-                jwks_file=issuer.jwks_file,
-                algorithms=issuer.algorithms,
-            ),
-            self._settings.tokens,
-            on_refresh=refreshed,
+    def _refreshed(self, name: str, outcome: Refresh, detail: str) -> None:
+        self._telemetry.record(
+            KeysRefreshed(issuer=name, outcome=KeysOutcome(outcome), detail=detail)
         )
 
     def _crashed(self, error: Exception) -> None:
@@ -131,3 +142,8 @@ class Outside:
     def _invalid(self, refusal: Refusal) -> None:
         detail = f"{refusal.field}: {refusal.message}" if refusal.field else refusal.message
         self._telemetry.record(EventTaken(type="", outcome=EventOutcome.INVALID, detail=detail))
+
+
+def _place(issuer: Issuer) -> tuple[str, str]:
+    """Where its keys come from."""
+    return issuer.jwks_uri, issuer.jwks_file

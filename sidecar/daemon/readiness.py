@@ -2,10 +2,19 @@
 
 import trio
 
+from sidecar.adapters.geography.geography import Geography
 from sidecar.adapters.telemetry.telemetry import Telemetry
-from sidecar.service.admin.health import DRAINING, Health, Report, State
+from sidecar.service.admin.health import (
+    CONDITIONS,
+    DRAINING,
+    GEOGRAPHY,
+    TRANSMITTERS,
+    Health,
+    Report,
+    State,
+)
 from sidecar.service.observations.observations import Told
-from sidecar.wire.settings.settings import Shutdown
+from sidecar.wire.settings.settings import Settings, Shutdown
 
 
 def record_readiness(telemetry: Telemetry, report: Report) -> None:
@@ -26,3 +35,11 @@ async def end_readiness(health: Health, telemetry: Telemetry, settings: Shutdown
         fields["lame_duck"] = settings.lame_duck
     telemetry.record(Told(event="draining", fields=fields))
     await trio.sleep(settings.lame_duck)
+
+
+def conditions_of(settings: Settings) -> tuple[str, ...]:
+    """Return the conditions that there are with these settings."""
+    spool = ("spool",) if settings.spool.dir else ()
+    geography = (GEOGRAPHY,) if Geography(settings.geography).configured else ()
+    transmitters = (TRANSMITTERS,) if settings.receiver.transmitters else ()
+    return (*CONDITIONS, *spool, *geography, *transmitters)

@@ -146,7 +146,7 @@ class Reloader:
         policies = swap.before.policies != swap.after.policies
         differences = _differences(swap.before.policies, swap.after.policies)
         self._say("policies", changed=policies, detail=differences)
-        self._say("config", changed=bool(swap.applied), detail=", ".join(swap.applied))
+        self._say("config", changed=bool(swap.applied), keys=swap.applied)
         if self.watcher is not None:
             self.watcher.watch(swap.after.watched)
         self.tell_configuration()
@@ -202,9 +202,11 @@ class Reloader:
         else:
             self._health.good("restart")
 
-    def _say(self, what: str, *, changed: bool, detail: str = "") -> None:
+    def _say(
+        self, what: str, *, changed: bool, detail: str = "", keys: tuple[str, ...] = ()
+    ) -> None:
         outcome = ReloadOutcome.APPLIED if changed else ReloadOutcome.UNCHANGED
-        self._telemetry.record(Reloaded(what=what, outcome=outcome, detail=detail))
+        self._telemetry.record(Reloaded(what=what, outcome=outcome, detail=detail, keys=keys))
 
     async def _reload_geography(self) -> None:
         outcomes = await trio.to_thread.run_sync(self._geography.reload)

@@ -27,6 +27,7 @@ from sidecar.daemon.configuration.offering import Offering
 from sidecar.daemon.configuration.unusable import naming_key
 from sidecar.daemon.forms import forms_in_use
 from sidecar.daemon.intake_wiring import Outside
+from sidecar.daemon.readiness import conditions_of
 from sidecar.daemon.reloading import Reloader
 from sidecar.daemon.trust import Trust
 from sidecar.daemon.wiring import Ports, wire
@@ -84,15 +85,16 @@ class DaemonServices:
     ) -> None:
         self._daemon = daemon
         self._store = store
-        self._settings = settings = daemon.in_force.settings()
-        self._names = names_under(settings.store.prefix, forms)
+        self._started = started = daemon.in_force.started
+        self._names = names_under(started.store.prefix, forms)
         self._sealing: Sealing = forms or UNSEALED
         self._sidecar = new_id()
         telemetry = daemon.telemetry
         self.transmission: Transmission | None = None
-        if settings.transmitter.issuer:
+        if started.transmitter.issuer:
+            settings = daemon.in_force.settings()
             self.transmission = Transmission(settings, store, telemetry, new_id, self._sealing)
-        self.spool = self._spool_of(settings.spool)
+        self.spool = self._spool_of(started.spool)
         router = NewsRouter(telemetry)
         self.news = link(router)
         self.wired = wire(self._ports(router))
@@ -164,7 +166,7 @@ class DaemonServices:
 
     def _reception(self) -> Reception:
         return Reception(
-            self._settings,
+            self._started,
             events=self.wired.intake.events,
             store=self._store,
             names=self._names,
@@ -176,7 +178,7 @@ class DaemonServices:
 
     def _outside(self) -> Outside:
         return Outside(
-            self._settings,
+            self._started,
             events=self.wired.intake.events,
             settling=self.wired.intake.settler,
             speakers=self.speakers,
@@ -252,7 +254,11 @@ class DaemonServices:
     def _taken_up(self, configuration: Configuration) -> None:
         self.wired.view.guard.remind()
         self._daemon.offering.use(configuration)
-        self.reception.replace(self._daemon.in_force.settings())
+        self.reception.replace()
+        self.outside.replace()
+        if self.transmission is not None:
+            self.transmission.replace(configuration.settings)
+        self._daemon.health.have(conditions_of(configuration.settings))
 
     def _lost_state(self, trouble: str) -> None:
         if trouble:
@@ -310,7 +316,7 @@ class DaemonServices:
         await work.start(self.forms.run)
         await work.start(audit.saver.run)
         await work.start(of.guard.run)
-        for _ in range(self._settings.work.workers):
+        for _ in range(self._started.work.workers):
             await work.start(audit.rescorer.run)
         await work.start(audit.rescorer.keep_marking)
         await work.start(self.wired.intake.worklog.run)

@@ -5,7 +5,7 @@ telling, sweeping), doors (socket, HTTP). The doors close first and the resource
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -44,10 +44,10 @@ from sidecar.daemon.configuration.loading import Configuration, read_configurati
 from sidecar.daemon.configuration.offering import Offering
 from sidecar.daemon.configuration.unusable import naming_key, problem_at
 from sidecar.daemon.forms import refuse_other_forms
-from sidecar.daemon.readiness import end_readiness, record_readiness
+from sidecar.daemon.readiness import conditions_of, end_readiness, record_readiness
 from sidecar.daemon.services import DaemonServices, new_id
 from sidecar.daemon.trust import Keys, Trust
-from sidecar.service.admin.health import CONDITIONS, GEOGRAPHY, TRANSMITTERS, Health
+from sidecar.service.admin.health import GEOGRAPHY, Health
 from sidecar.service.observations.observations import (
     DoorIncident,
     EventOutcome,
@@ -113,14 +113,13 @@ class Daemon:
     def __init__(self, configuration: Configuration, environ: Mapping[str, str]) -> None:
         descriptors = raise_to(needed_by(configuration.settings))
         settings = fitted(configuration.settings, descriptors)
-        self.configuration = msgspec.structs.replace(configuration, settings=settings)
-        self.in_force = InForce(self.configuration, configuration.settings)
+        started = msgspec.structs.replace(configuration, settings=settings)
+        self.in_force = InForce(started, configuration.settings)
         self.environ = environ
-        self.settings = settings
         self._forms = forms_of(settings.privacy, settings.store.prefix)
         self.telemetry = Telemetry(settings)
         self.health = Health(
-            (*CONDITIONS, *_conditions_of(settings)),
+            conditions_of(settings),
             on_change=partial(record_readiness, self.telemetry),
         )
         self.health.good("losses")
@@ -145,6 +144,19 @@ class Daemon:
         self._is_reload_wanted = False
         self.watcher: FileWatcher | None = None
         self._services: DaemonServices | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self.in_force.settings()
+
+    @property
+    def _started(self) -> Settings:
+        return self.in_force.started
+
+    @property
+    def _file(self) -> Path:
+        return self.in_force.configuration.file
 
     def reload(self) -> None:
         """Look at all files again, as SIGHUP asks; while the daemon starts, once it has."""
@@ -230,7 +242,7 @@ class Daemon:
     async def _load_geography(self) -> None:
         outcomes = await trio.to_thread.run_sync(self.geography.reload)
         problems = [
-            problem_at(self.configuration.file, outcome.field, f"{outcome.file}: {outcome.error}")
+            problem_at(self._file, outcome.field, f"{outcome.file}: {outcome.error}")
             for outcome in outcomes
             if outcome.error
         ]
@@ -257,21 +269,21 @@ class Daemon:
             f"the store's maxmemory-policy is {found}, by which it may throw out marks and "
             f"revocations: make it {KEEPS}, or set this to accept"
         )
-        raise ConfigError((problem_at(self.configuration.file, "store.eviction", message),))
+        raise ConfigError((problem_at(self._file, "store.eviction", message),))
 
     def _links_to(self, url: str) -> Links:
-        return links_of(self.settings.store, url=url, credentials=self.store_credentials)
+        return links_of(self._started.store, url=url, credentials=self.store_credentials)
 
     def _store_at(self, url: str) -> RedisStore:
-        links, settings = self._links_to(url), self.settings.store
+        links, settings = self._links_to(url), self._started.store
         observe, on_up = self.telemetry.stored, self._store_up
-        needs = needs_of(settings, transmits=bool(self.settings.transmitter.issuer))
+        needs = needs_of(settings, transmits=bool(self._started.transmitter.issuer))
         if self._forms is None:
             return RedisStore(links, settings, observe=observe, on_up=on_up, needs=needs)
         return SealedStore(links, settings, self._forms, observe=observe, on_up=on_up, needs=needs)
 
     def _news_at(self, url: str, router: NewsRouter) -> News:
-        links, settings = self._links_to(url), self.settings.store
+        links, settings = self._links_to(url), self._started.store
         deliver, own = router.deliver, router.own_channel
         lost, restored = self._link_lost, self._link_restored
         if self._forms is None:
@@ -283,7 +295,7 @@ class Daemon:
 
     @asynccontextmanager
     async def _resources(self) -> AsyncIterator[DaemonServices]:
-        settings = self.settings
+        settings = self._started
         async with trio.open_nursery() as nursery:
             await nursery.start(self.telemetry.run)
             await self._load_geography()
@@ -303,7 +315,7 @@ class Daemon:
                 self.watcher.trigger()
             await nursery.start(store.run)
             await self._refuse_eviction(store)
-            await refuse_other_forms(self.configuration.file, services.forms)
+            await refuse_other_forms(self._file, services.forms)
             await nursery.start(services.news.run)
             await nursery.start(self.trust.run)
             self.health.good("policies")
@@ -324,14 +336,14 @@ class Daemon:
                 closing = trio.Event()
                 http = await self._open_http(doors, services, closing)
                 grpc = await self._open_grpc(doors, services, closing)
-                with naming_key(self.configuration.file, "receiver"):
+                with naming_key(self._file, "receiver"):
                     receiver = await services.reception.open(doors, closing)
-                with naming_key(self.configuration.file, "intake"):
+                with naming_key(self._file, "intake"):
                     intake = await services.outside.open(work, doors, closing)
                 socket = await self._open_socket(doors, services, closing)
                 transmitter: tuple[str, ...] = ()
                 if services.transmission is not None:
-                    with naming_key(self.configuration.file, "transmitter"):
+                    with naming_key(self._file, "transmitter"):
                         transmitter = await services.transmission.open(work)
                 self._tell_started(socket)
                 self.health.good("doors")
@@ -339,7 +351,7 @@ class Daemon:
                     Addresses(socket, http, admin, grpc, transmitter, receiver, intake)
                 )
                 await draining.wait()
-                await end_readiness(self.health, self.telemetry, self.in_force.settings().shutdown)
+                await end_readiness(self.health, self.telemetry, self.settings.shutdown)
                 closing.set()
                 # The doors drain by themselves and return; this is the end of patience.
                 doors.cancel_scope.deadline = trio.current_time() + self._grace
@@ -348,11 +360,11 @@ class Daemon:
 
     @property
     def _grace(self) -> float:
-        return self.settings.work.drain_timeout
+        return self._started.work.drain_timeout
 
     async def _open_admin(self, nursery: trio.Nursery, services: DaemonServices) -> tuple[str, ...]:
         """The admin listener outlives the doors: it tells that they are draining."""
-        if not self.settings.admin.enabled:
+        if not self._started.admin.enabled:
             return ()
         app = AdminApp(
             telemetry=self.telemetry,
@@ -362,8 +374,8 @@ class Daemon:
             act_door=self._act_door(services),
             credentials=AdminCredentials(lambda: self.in_force.settings().admin, self._secret_read),
         )
-        with naming_key(self.configuration.file, "admin", certificate="tls.certificate"):
-            listener = admin_listener(self.settings.admin, app, self.telemetry)
+        with naming_key(self._file, "admin", certificate="tls.certificate"):
+            listener = admin_listener(self._started.admin, app, self.telemetry)
             return tuple(await nursery.start(listener.run))
 
     def _act_door(self, services: DaemonServices) -> ActDoor:
@@ -376,7 +388,7 @@ class Daemon:
     async def _open_http(
         self, doors: trio.Nursery, services: DaemonServices, closing: trio.Event
     ) -> tuple[str, ...]:
-        settings = self.settings
+        settings = self._started
         if not settings.http.enabled:
             return ()
         authzen = AuthzenDoor(services.wired.checker, settings.http, services.speakers)
@@ -386,7 +398,7 @@ class Daemon:
             events=services.wired.intake.events,
             speakers=services.speakers,
             clock=clock.now,
-            skew=lambda: self.in_force.settings().sessions.event_skew,
+            skew=lambda: self.settings.sessions.event_skew,
             new_id=new_id,
             settling=services.wired.intake.settler,
             binding=settings.tokens.binding,
@@ -401,7 +413,7 @@ class Daemon:
         ) -> None:
             await listener.run(draining=closing, drain_timeout=self._grace, task_status=task_status)
 
-        with naming_key(self.configuration.file, "http", path="unix"):
+        with naming_key(self._file, "http", path="unix"):
             bound: list[str] = await doors.start(run)
         authzen.listens_at(bound[0])
         return tuple(one if one.startswith("unix:") else f"http://{one}" for one in bound)
@@ -409,7 +421,7 @@ class Daemon:
     async def _open_grpc(
         self, doors: trio.Nursery, services: DaemonServices, closing: trio.Event
     ) -> tuple[str, ...]:
-        settings = self.settings
+        settings = self._started
         if not settings.grpc.bind:
             return ()
         listener = GrpcListener(
@@ -426,14 +438,14 @@ class Daemon:
         ) -> None:
             await listener.run(draining=closing, drain_timeout=self._grace, task_status=task_status)
 
-        with naming_key(self.configuration.file, "grpc"):
+        with naming_key(self._file, "grpc"):
             bound: list[str] = await doors.start(run)
         return tuple(bound)
 
     async def _open_socket(
         self, doors: trio.Nursery, services: DaemonServices, closing: trio.Event
     ) -> str:
-        settings = self.settings
+        settings = self._started
         socket = LocalSocket(
             settings.socket,
             checks=services.wired.checker,
@@ -441,7 +453,7 @@ class Daemon:
             watches=services.wired.view.watches,
             speakers=services.speakers,
             clock=clock.now,
-            skew=lambda: self.in_force.settings().sessions.event_skew,
+            skew=lambda: self.settings.sessions.event_skew,
             new_id=new_id,
             settling=services.wired.intake.settler,
             on_incident=partial(self._incident, "socket"),
@@ -451,13 +463,13 @@ class Daemon:
         async def run(*, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
             await socket.run(draining=closing, drain_timeout=self._grace, task_status=task_status)
 
-        with naming_key(self.configuration.file, "socket"):
+        with naming_key(self._file, "socket"):
             path: str = await doors.start(run)
         return path
 
     def _tell_started(self, socket: str) -> None:
         fields: dict[str, str | int | float | bool] = {"socket": socket}
-        usual, tree = Socket().path, self.configuration.tree
+        usual, tree = Socket().path, self.in_force.configuration.tree
         if socket != usual and tree is not None and not is_named(tree, "socket.path"):
             fields["detail"] = f"nothing names socket.path, and {usual} cannot be made here"
         self.telemetry.record(Told(event="started", fields=fields))
@@ -476,13 +488,3 @@ class Daemon:
             self.telemetry.record(WorkerFailed(where=door, error=error))
         else:
             self.telemetry.record(DoorIncident(door=door, incident=incident))
-
-
-def _conditions_of(settings: Settings) -> Iterator[str]:
-    """The conditions that there are only with these settings."""
-    if settings.spool.dir:
-        yield "spool"
-    if Geography(settings.geography).configured:
-        yield GEOGRAPHY
-    if settings.receiver.transmitters:
-        yield TRANSMITTERS

@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 import trio
 
+from sidecar.adapters.process.workers import Workers
 from sidecar.adapters.tokens.introspection import Introspector, OnAnswer
 from sidecar.adapters.tokens.keys import KeySource, Refresh
 from sidecar.adapters.tokens.verifier import TokenVerifier
@@ -75,9 +76,10 @@ class Trust:
         self._tokens = tokens
         self._keys: dict[str, KeySource] = {}
         self._introspectors: dict[str, Introspector] = {}
-        self._scopes: dict[_Part, trio.CancelScope] = {}
-        self._nursery: trio.Nursery | None = None
+        self._workers = Workers()
+        self._is_running = False
         self._build(tokens)
+        self._workers.keep(self._parts())
         self.verifier = TokenVerifier(
             self._sources(), tokens, self._introspectors.values(), limit=self._cache
         )
@@ -103,30 +105,14 @@ class Trust:
         does not answer must not keep the doors shut.
         """
         async with trio.open_nursery() as nursery:
-            first = [self._start(nursery, part) for part in self._parts()]
+            first = self._workers.begin(nursery)
             with trio.move_on_after(PATIENCE):
                 for tried in first:
                     await tried.wait()
-            self._nursery = nursery
+            self._is_running = True
             self._judged(self.keys)
             task_status.started()
             await trio.sleep_forever()
-
-    def _start(self, nursery: trio.Nursery, part: _Part) -> trio.Event:
-        """Run a part; the event is set once it was tried, or is left out again."""
-        self._scopes[part] = scope = trio.CancelScope()
-        tried = trio.Event()
-        nursery.start_soon(self._keep, part, scope, tried)
-        return tried
-
-    async def _keep(self, part: _Part, scope: trio.CancelScope, tried: trio.Event) -> None:
-        try:
-            with scope:
-                async with trio.open_nursery() as own:
-                    await own.start(part.run)
-                    tried.set()
-        finally:
-            tried.set()
 
     def changed(self, is_changed: Callable[[str], bool]) -> None:
         """Read files of keys again, where they have changed."""
@@ -138,17 +124,10 @@ class Trust:
         """Believe these issuers, as they are configured now, and no others."""
         if tokens == self._tokens:
             return
-        before = self._parts()
         self._build(tokens)
         self._tokens = tokens
-        after = self._parts()
-        for part in before - after:
-            if (scope := self._scopes.pop(part, None)) is not None:
-                scope.cancel()
         self.verifier.replace(self._sources(), tokens, self._introspectors.values())
-        if self._nursery is not None:
-            for part in after - before:
-                self._start(self._nursery, part)
+        self._workers.keep(self._parts())
         self._judged(self.keys)
 
     def _parts(self) -> set[_Part]:
@@ -189,7 +168,7 @@ class Trust:
 
     def _refreshed(self, issuer: str, outcome: Refresh, detail: str) -> None:
         self._on_refresh(issuer, outcome, detail)
-        if self._nursery is not None:
+        if self._is_running:
             self._judged(self.keys)
 
 

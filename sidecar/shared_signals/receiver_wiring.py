@@ -1,12 +1,14 @@
 """Shared Signals in, wired: keys of transmitters, the taking of their tokens, pollers, the door."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import NamedTuple
 
 import trio
 
 from sidecar.adapters import clock
 from sidecar.adapters.events.intake import Events
+from sidecar.adapters.process.workers import Workers
 from sidecar.adapters.telemetry.telemetry import Telemetry
 from sidecar.adapters.tokens.keys import KeySource, Refresh
 from sidecar.adapters.tokens.secrets import SecretFile
@@ -26,16 +28,24 @@ from sidecar.wire.store.keys import Names
 from sidecar.wire.subjects.subject_rules import SubjectRules
 
 
-class Reception:
-    """All that a daemon needs to receive Shared Signals, by its settings.
+class _Known(NamedTuple):
+    """A transmitter as it is configured now, with what was made of that."""
 
-    `judged` is told in words of which transmitters nothing new can be believed, or is fetched;
-    empty: of none.
+    transmitter: KnownTransmitter
+    keys: KeySource
+    poller: Poller | None
+
+
+class Reception:
+    """All that a daemon needs to receive Shared Signals, by the settings as they now are.
+
+    `started` are those that wait for a restart. `judged` is told in words of which transmitters
+    nothing new can be believed, or is fetched; empty: of none.
     """
 
     def __init__(  # noqa: PLR0913 - one place wires it
         self,
-        settings: Settings,
+        started: Settings,
         *,
         events: Events,
         store: Store,
@@ -45,17 +55,18 @@ class Reception:
         current: Callable[[], Settings],
         judged: Callable[[str], None] = lambda _: None,
     ) -> None:
-        receiver = settings.receiver
+        self._receiver = started.receiver
         self._judged = judged
-        self._settings = settings
+        self._current = current
         self._telemetry = telemetry
-        self._rules = _rules_of(settings)
-        self.keys = [self._key_source(one) for one in receiver.transmitters]
-        self._authorizations = self._secrets("authorization_file", kept=False)
-        self._tokens = self._secrets("token_file", kept=True)
-        self._verifier = SetVerifier(
-            zip(receiver.transmitters, self.keys, strict=True), receiver.max_body_bytes
-        )
+        self._lease = partial(Lease, sidecar=sidecar, store=store, clock=clock.now)
+        self._names = names
+        self._workers = Workers()
+        self._known: dict[str, _Known] = {}
+        self._rules: dict[str, SubjectRules] = {}
+        self._authorizations: dict[str, SecretFile] = {}
+        self._tokens: dict[str, SecretFile] = {}
+        self._verifier = SetVerifier((), started.receiver.max_body_bytes)
         self.receiving = Receiving(
             verifier=self._verifier,
             events=events,
@@ -66,62 +77,89 @@ class Reception:
             skew=lambda: current().sessions.event_skew,
             telemetry=telemetry,
         )
-        self.pollers = {
-            one.name: self._poller(one, store, names, sidecar)
-            for one in receiver.transmitters
-            if one.poll_url
-        }
+        self.replace()
+
+    @property
+    def keys(self) -> list[KeySource]:
+        """The keys of the transmitters, in their order."""
+        return [known.keys for known in self._known.values()]
+
+    @property
+    def pollers(self) -> dict[str, Poller]:
+        """Those that fetch, by the names of their transmitters."""
+        return {name: one.poller for name, one in self._known.items() if one.poller is not None}
 
     def _judge(self) -> None:
         """Say of which transmitters nothing new is believed or fetched, or soon will not be."""
         words = []
-        known = self._settings.receiver.transmitters
-        for one, source in zip(known, self.keys, strict=True):
-            why = source.trouble
-            if not source.ready:
-                words.append(f"no keys of transmitter {one.name}: {why}")
+        for name, known in self._known.items():
+            why = known.keys.trouble
+            if not known.keys.ready:
+                words.append(f"no keys of transmitter {name}: {why}")
             elif why:
-                words.append(f"the keys of transmitter {one.name} cannot be renewed: {why}")
+                words.append(f"the keys of transmitter {name} cannot be renewed: {why}")
         for name, poller in self.pollers.items():
             if poller.trouble:
                 words.append(f"nothing is fetched from transmitter {name}: {poller.trouble}")
         self._judged("; ".join(words))
 
-    def replace(self, settings: Settings) -> None:
-        """Take up what transmitters may say, and of whom; one that is left out may say nothing.
+    def replace(self) -> None:
+        """Believe and ask the transmitters that are configured now, and no others."""
+        settings, before = self._current(), self._known
+        transmitters = settings.receiver.transmitters
+        self._authorizations = self._secrets(self._authorizations, "authorization_file")
+        self._tokens = self._secrets(self._tokens, "token_file", kept=True)
+        self._known = {one.name: self._known_as(one, settings) for one in transmitters}
+        rules = _rules_of(settings)
+        for name, known in self._known.items():
+            if name in before and before[name].keys is known.keys:
+                rules[name].learn_critical(self._rules[name].critical)
+        self._rules.clear()
+        self._rules.update(rules)
+        self._verifier.replace((one.transmitter, one.keys) for one in self._known.values())
+        self._workers.keep((*self.keys, *self.pollers.values()))
 
-        A new one, another place of keys and how events are fetched wait for a restart.
-        """
-        self._verifier.replace(settings.receiver.transmitters)
-        for name, rules in _rules_of(settings).items():
-            if (before := self._rules.get(name)) is not None:
-                rules.learn_critical(before.critical)
-                self._rules[name] = rules
+    def _known_as(self, transmitter: KnownTransmitter, settings: Settings) -> _Known:
+        """Return what is made of a transmitter; what needs no other stays as it is."""
+        before = self._known.get(transmitter.name)
+        if before is None or _place(before.transmitter) != _place(transmitter):
+            keys = self._key_source(transmitter, settings.tokens)
+        else:
+            keys = before.keys
+            keys.configure(_issuer_of(transmitter), settings.tokens)
+        if not transmitter.poll_url:
+            return _Known(transmitter, keys, None)
+        if before is not None and before.poller and before.transmitter == transmitter:
+            return _Known(transmitter, keys, before.poller)
+        return _Known(transmitter, keys, self._poller(transmitter))
 
     async def start(self, work: trio.Nursery) -> None:
         """Fetch keys and begin to poll. Keys that are not to be had hold up nothing else."""
         self._judge()
-        for source in self.keys:
-            work.start_soon(source.run)
-        for poller in self.pollers.values():
-            await work.start(poller.run)
+        self._workers.begin(work)
 
     async def open(self, doors: trio.Nursery, draining: trio.Event) -> tuple[str, ...]:
         """Open the door for those who push, if there is one; raises OSError."""
-        receiver = self._settings.receiver
+        receiver = self._receiver
         if not receiver.bind:
             return ()
-        app = PushApp(receiver, self.receiving, self._authorizations, self._telemetry)
+        app = PushApp(
+            receiver,
+            self.receiving,
+            lambda: {name: one.text for name, one in self._authorizations.items()},
+            self._telemetry,
+            lambda: self._current().receiver.transmitters,
+        )
         listener = push_listener(receiver, app, self._telemetry)
         bound: list[str] = await doors.start(partial(listener.run, draining=draining))
         return tuple(bound)
 
-    def _key_source(self, transmitter: KnownTransmitter) -> KeySource:
+    def _key_source(self, transmitter: KnownTransmitter, tokens: Tokens) -> KeySource:
         name = transmitter.name
 
         def learn(metadata: Mapping[str, object]) -> None:
             members = metadata.get("critical_subject_members")
-            if isinstance(members, list):
+            if isinstance(members, list) and name in self._rules:
                 self._rules[name].learn_critical(
                     [member for member in members if isinstance(member, str)]
                 )
@@ -134,49 +172,46 @@ class Reception:
                 )
             )
 
-        return keys_of_transmitter(
-            transmitter, self._settings.tokens, on_refresh=refreshed, on_metadata=learn
-        )
+        return keys_of_transmitter(transmitter, tokens, on_refresh=refreshed, on_metadata=learn)
 
-    def _poller(
-        self, transmitter: KnownTransmitter, store: Store, names: Names, sidecar: str
-    ) -> Poller:
+    def _poller(self, transmitter: KnownTransmitter) -> Poller:
+        token = self._tokens.get(transmitter.name)
         api = TransmitterApi(
             transmitter.issuer,
-            token=self._tokens.get(transmitter.name, _nothing),
+            token=_nothing if token is None else token.text,
             timeout=transmitter.poll_timeout,
         )
         return Poller(
             transmitter=transmitter,
             polls=PollEndpoint(api, transmitter.poll_url),
             receiving=self.receiving,
-            lease=Lease(
-                key=names.lease_record(f"poll {transmitter.issuer}"),
-                sidecar=sidecar,
-                store=store,
-                clock=clock.now,
-            ),
+            lease=self._lease(key=self._names.lease_record(f"poll {transmitter.issuer}")),
             telemetry=self._telemetry,
             judged=self._judge,
         )
 
-    def _secrets(self, field: str, *, kept: bool) -> dict[str, Callable[[], Awaitable[str]]]:
-        """By a transmitter's name how to read its secret, where it has one."""
+    def _secrets(
+        self, before: Mapping[str, SecretFile], field: str, *, kept: bool = False
+    ) -> dict[str, SecretFile]:
+        """Return the files of the transmitters' secrets, by their names; a file stays as it is."""
 
         def state(name: str, reason: str) -> None:
             key = f"receiver.transmitters.{name}.{field}"
             self._telemetry.record(SecretRead(field=key, reason=reason))
 
-        return {
-            one.name: SecretFile(path, partial(state, one.name), kept=kept).text
-            for one in self._settings.receiver.transmitters
-            if (path := getattr(one, field))
-        }
+        found = {}
+        for one in self._current().receiver.transmitters:
+            if path := getattr(one, field):
+                file = before.get(one.name)
+                if file is None or file.path != path:
+                    file = SecretFile(path, partial(state, one.name), kept=kept)
+                found[one.name] = file
+        return found
 
     async def _state_secret(self, name: str) -> str:
         """As `sidecar ssf verify` has it: the push secret, else the token, else none."""
         secret = self._authorizations.get(name) or self._tokens.get(name)
-        return await secret() if secret else ""
+        return await secret.text() if secret else ""
 
 
 def _rules_of(settings: Settings) -> dict[str, SubjectRules]:
@@ -217,15 +252,29 @@ def keys_of_transmitter(
 ) -> KeySource:
     """Return the keys of a transmitter, which are fetched as an issuer's are."""
     return KeySource(
-        Issuer(
-            issuer=transmitter.issuer,
-            audiences=transmitter.audiences,
-            jwks_uri=transmitter.jwks_uri,
-            jwks_file=transmitter.jwks_file,
-            algorithms=transmitter.algorithms,
-        ),
+        _issuer_of(transmitter),
         tokens,
         on_refresh=on_refresh,
         addresses=partial(_addresses, transmitter.metadata_url),
         on_metadata=on_metadata,
+    )
+
+
+def _issuer_of(transmitter: KnownTransmitter) -> Issuer:
+    return Issuer(
+        issuer=transmitter.issuer,
+        audiences=transmitter.audiences,
+        jwks_uri=transmitter.jwks_uri,
+        jwks_file=transmitter.jwks_file,
+        algorithms=transmitter.algorithms,
+    )
+
+
+def _place(transmitter: KnownTransmitter) -> tuple[str, ...]:
+    """Where its keys come from."""
+    return (
+        transmitter.issuer,
+        transmitter.metadata_url,
+        transmitter.jwks_uri,
+        transmitter.jwks_file,
     )

@@ -84,6 +84,10 @@ class Transmission:
             key=names.lease_record("transmitter"), sidecar=new_id(), store=store, clock=clock.now
         )
 
+    def replace(self, settings: Settings) -> None:
+        """Speak as is configured now: whose users there are may have changed."""
+        self._voice = voice_of(settings)
+
     def _polling(self) -> Polling:
         return Polling(
             store=self._streams,
@@ -97,7 +101,7 @@ class Transmission:
         management = Management(
             settings=self._settings,
             store=self._streams,
-            voice=self._voice,
+            voice=lambda: self._voice,
             poll_endpoint=Endpoints(self._settings.issuer).poll,
             telemetry=self._telemetry,
             clock=clock.now,
@@ -145,7 +149,7 @@ class Transmission:
             recipients=self._recipients,
             courier=courier,
             signer=self._secrets,
-            voice=self._voice,
+            voice=lambda: self._voice,
             telemetry=self._telemetry,
             clock=clock.now,
             new_id=self._new_id,
@@ -153,7 +157,7 @@ class Transmission:
         handing_out = HandingOut(
             store=self._streams,
             recipients=self._recipients,
-            voice=self._voice,
+            voice=lambda: self._voice,
             telemetry=self._telemetry,
             clock=clock.now,
         )

@@ -387,7 +387,7 @@ _CONFIGURATION = (
                 },
                 DEBUG,
             ),
-            "what detail",
+            "what detail keys?",
         ),
     ),
     row(

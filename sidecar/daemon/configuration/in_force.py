@@ -7,7 +7,7 @@ import msgspec
 import trio
 
 from sidecar.daemon.configuration.loading import Configuration, evaluator_of
-from sidecar.wire.config.reloads import changed, in_force
+from sidecar.wire.config.reloads import changed, in_force, without_live
 from sidecar.wire.settings.reload import Reload
 from sidecar.wire.settings.settings import Settings
 
@@ -33,6 +33,11 @@ class InForce:
         self._swapped = trio.Event()
         self.configuration = started
         self.read = msgspec.structs.replace(started, settings=self._configured)
+
+    @property
+    def started(self) -> Settings:
+        """What stays until a restart; each live key is as by default, so that nobody keeps it."""
+        return without_live(self._started)
 
     def settings(self) -> Settings:
         """Return the settings in force."""

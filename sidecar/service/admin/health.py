@@ -67,6 +67,20 @@ class Health:
         self._pending = set(self._conditions)
         self._reasons: dict[str, Callable[[], str]] = {}
 
+    def have(self, names: Iterable[str]) -> None:
+        """Have just these from now on; of one that is new nothing bad is known."""
+        drained = self._conditions.get(DRAINING)
+        self._conditions = {
+            name: self._conditions.get(name, Condition(name, State.GOOD)) for name in names
+        }
+        if drained is not None:
+            self._conditions[DRAINING] = drained
+        self._pending &= self._conditions.keys()
+        self._reasons = {
+            name: why for name, why in self._reasons.items() if name in self._conditions
+        }
+        self._note()
+
     def good(self, name: str) -> None:
         """The condition is met."""
         self._report(Condition(name, State.GOOD))

@@ -226,11 +226,15 @@ class Checked(Observation, frozen=True, kw_only=True):
 
 
 class Reloaded(Observation, frozen=True, kw_only=True):
-    """A changed file was taken up or refused; `what` is "config", "policies", "geography", ..."""
+    """A changed file was taken up or refused; `what` is "config", "policies", "geography", ...
+
+    `keys` are those of the configuration that are in force otherwise than before.
+    """
 
     what: str
     outcome: ReloadOutcome
     detail: str = ""
+    keys: tuple[str, ...] = ()
 
 
 class ConfigurationRead(Observation, frozen=True, kw_only=True):

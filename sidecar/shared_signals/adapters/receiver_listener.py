@@ -14,7 +14,7 @@ Unlike the data listener it is there for others than the pod. A transmitter is k
 """
 
 import hmac
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -43,7 +43,7 @@ from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.shared_signals.service.receiver import NotTheirs
 from sidecar.shared_signals.wire.security_event_tokens import MEDIA_TYPE, InvalidSet, SetError
 from sidecar.wire.events.security_event_names import Fault
-from sidecar.wire.settings.receiver import Receiver
+from sidecar.wire.settings.receiver import KnownTransmitter, Receiver
 
 PATH = "/ssf/events"
 DOOR = "receiver"
@@ -80,17 +80,14 @@ class PushApp(Application):
         self,
         settings: Receiver,
         receiving: Takes,
-        authorizations: Mapping[str, Callable[[], Awaitable[str]]],
+        authorizations: Callable[[], Mapping[str, Callable[[], Awaitable[str]]]],
         telemetry: Observed,
+        transmitters: Callable[[], Iterable[KnownTransmitter]],
     ) -> None:
         self._settings = settings
         self._receiving = receiving
         self._authorizations = authorizations
-        self._open = [
-            one.name
-            for one in settings.transmitters
-            if one.name not in authorizations and not one.poll_url
-        ]
+        self._transmitters = transmitters
         self._observed = telemetry
         self._guesses = Guesses()
         super().__init__(
@@ -115,7 +112,7 @@ class PushApp(Application):
         settings = self._settings
         slow = partial(self._observed.record, DoorIncident(door=DOOR, incident="slow-request"))
         body = await body_of(request, settings.max_body_bytes, settings.request_timeout, slow)
-        shown = [name for name in senders if name not in self._open]
+        shown = [name for name in senders if name in self._authorizations()]
         # Lines that end in files and editors are no part of it.
         text = body.decode("latin-1").strip("\r\n")
         await self._receiving.take(text, senders, shown[0] if len(shown) == 1 else "")
@@ -148,15 +145,23 @@ class PushApp(Application):
         self._guesses.wrong(address)
         return False
 
+    def _open(self) -> list[str]:
+        """Return the transmitters that may push and show nothing to be known by."""
+        return [
+            one.name
+            for one in self._transmitters()
+            if one.name not in self._authorizations() and not one.poll_url
+        ]
+
     async def _known_by(self, given: Sequence[str]) -> list[str]:
         """Return who is known by this. Every one is compared, so that none shows.
 
         One whose secret cannot be read is known by nothing. Where that may be who speaks, this
         raises `Unavailable`: it is to send again, and not to take itself for refused.
         """
-        senders, unreadable = list(self._open), False
+        senders, unreadable = self._open(), False
         if len(given) == 1:
-            for name, authorization in self._authorizations.items():
+            for name, authorization in self._authorizations().items():
                 try:
                     wanted = (await authorization()).encode("utf-8", "surrogatepass")
                 except Unavailable:

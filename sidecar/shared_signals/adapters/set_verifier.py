@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from sidecar.adapters.tokens.issuer_signatures import Unsigned, unsigned
 from sidecar.adapters.tokens.keys import KeySource
-from sidecar.service.ports.calls import Unavailable
 from sidecar.shared_signals.wire.security_event_tokens import (
     InvalidSet,
     SecurityEventToken,
@@ -33,26 +32,13 @@ class SetVerifier:
     """Verifies the SETs of the transmitters that it is given, each with its keys."""
 
     def __init__(self, known: Iterable[tuple[KnownTransmitter, KeySource]], max_bytes: int) -> None:
-        self._keys = {(one.name, one.issuer): (one, keys) for one, keys in known}
-        self._known = {one.issuer: (one, keys) for one, keys in self._keys.values()}
-        self._awaited = frozenset[str]()
+        self._known: dict[str, tuple[KnownTransmitter, KeySource]] = {}
         self._max_bytes = max_bytes
+        self.replace(known)
 
-    def replace(self, transmitters: Iterable[KnownTransmitter]) -> None:
-        """Believe those of its transmitters that are among these, as they are configured now.
-
-        Of one that is new, or has another name, SETs are neither believed nor refused for good: its
-        keys are only had after a restart, and what is refused never comes again.
-        """
-        transmitters = tuple(transmitters)
-        self._awaited = frozenset(
-            one.issuer for one in transmitters if (one.name, one.issuer) not in self._keys
-        )
-        self._known = {
-            one.issuer: (one, self._keys[one.name, one.issuer][1])
-            for one in transmitters
-            if (one.name, one.issuer) in self._keys
-        }
+    def replace(self, known: Iterable[tuple[KnownTransmitter, KeySource]]) -> None:
+        """Believe these from now on, as they are configured now."""
+        self._known = {one.issuer: (one, keys) for one, keys in known}
 
     async def verify(self, text: str, now: float) -> Verified:
         """Verify a SET at `now`, in seconds since the epoch.
@@ -83,8 +69,6 @@ class SetVerifier:
             found = self._known.get(issuer)
             if found is not None:
                 return found
-            if issuer in self._awaited:
-                raise Unavailable("the transmitter's keys are only had after a restart")
         raise InvalidSet(Fault.INVALID_ISSUER, "the issuer is not known here")
 
     async def _check_signature(

@@ -36,7 +36,7 @@ class HandingOut:
         *,
         store: StreamStore,
         recipients: Recipients,
-        voice: Voice,
+        voice: Callable[[], Voice],
         telemetry: Telemetry,
         clock: Callable[[], float],
     ) -> None:
@@ -79,7 +79,7 @@ class HandingOut:
         return True
 
     def _handout(self, one: _Known, announcement: Announcement) -> Handout:
-        token = self._voice.token(announcement, one.recipient.audience, self._clock())
+        token = self._voice().token(announcement, one.recipient.audience, self._clock())
         return Handout(one.stream.id, announcement.id, payload_of(token))
 
     async def _look(self, revision: int) -> None:
@@ -95,7 +95,7 @@ class HandingOut:
                     stream,
                     recipient,
                     frozenset(delivered(stream, recipient.events)),
-                    Subjects(found, self._voice.subject_issuer, self._voice.subject_issuers),
+                    Subjects(found, self._voice().subject_issuer, self._voice().subject_issuers),
                 )
             )
         self._known, self._revision = known, revision

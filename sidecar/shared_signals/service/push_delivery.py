@@ -67,7 +67,7 @@ class Pushing:
         recipients: Recipients,
         courier: Courier,
         signer: Signer,
-        voice: Voice,
+        voice: Callable[[], Voice],
         telemetry: Telemetry,
         clock: Callable[[], float],
         new_id: Callable[[], str],
@@ -179,7 +179,7 @@ class Pushing:
         recipient = self._recipients.get(stream.recipient)
         if recipient is not None:
             event = StreamUpdated(status=StreamStatus.PAUSED, reason=reason)
-            token = self._voice.about_stream(
+            token = self._voice().about_stream(
                 self._new_id(), event, stream.id, recipient.audience, self._clock()
             )
             await self._post(stream, payload_of(token))

@@ -61,7 +61,7 @@ class Management:
         *,
         settings: Transmitter,
         store: StreamStore,
-        voice: Voice,
+        voice: Callable[[], Voice],
         poll_endpoint: Callable[[str], str],
         telemetry: Telemetry,
         clock: Callable[[], float],
@@ -188,7 +188,7 @@ class Management:
 
         stream = await self._change(who, request.stream_id, change)
         event = Verification(state=request.state or "")
-        token = self._voice.about_stream(self._new_id(), event, stream.id, who.audience, now)
+        token = self._voice().about_stream(self._new_id(), event, stream.id, who.audience, now)
         lost = await self._store.enqueue(Handout(stream.id, token.id, payload_of(token)))
         if lost:
             dropped = TransmissionOutcome.DROPPED

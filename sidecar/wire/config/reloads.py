@@ -59,6 +59,15 @@ def in_force(started: Settings, read: Settings) -> Settings:
     return merged
 
 
+def without_live(settings: Settings) -> Settings:
+    """Return the settings with each live key as by default.
+
+    For parts that read at their start what waits for a restart: of a live key they cannot keep a
+    copy.
+    """
+    return in_force(settings, Settings())
+
+
 def _keys(cls: type, above: str, path: tuple[str, ...]) -> Iterator[Key]:
     hints = get_type_hints(cls, include_extras=True)
     for field in msgspec.structs.fields(cls):

@@ -62,7 +62,13 @@ class Listening:
             **{"bind": "127.0.0.1:0", "transmitters": transmitters or (OPEN,), **changes}
         )
         names = {one.name: secret for one in settings.transmitters if one is FRIEND}
-        app = PushApp(settings, self.taker, names, self.telemetry)
+        app = PushApp(
+            settings,
+            self.taker,
+            lambda: names,
+            self.telemetry,
+            lambda: settings.transmitters,
+        )
         listener = push_listener(settings, app, self.telemetry)
 
         async def run(*, task_status: trio.TaskStatus[list[str]]) -> None:
@@ -163,7 +169,13 @@ async def test_while_a_secret_cannot_be_read_nobody_is_sent_away_for_good(
 
     settings = Receiver(bind="127.0.0.1:0", transmitters=(FRIEND,))
     telemetry = Telemetry(Settings(), Lines(io.BytesIO()))
-    app = PushApp(settings, Taker(), {FRIEND.name: unread}, telemetry)
+    app = PushApp(
+        settings,
+        Taker(),
+        lambda: {FRIEND.name: unread},
+        telemetry,
+        lambda: settings.transmitters,
+    )
     listener = push_listener(settings, app, telemetry)
     draining = trio.Event()
 
@@ -226,7 +238,7 @@ def test_a_certificate_that_is_not_there_keeps_it_from_opening() -> None:
     settings = Receiver(bind="127.0.0.1:0", tls_cert_file="/nowhere", tls_key_file="/nowhere")
     telemetry = Telemetry(Settings(), Lines(io.BytesIO()))
     with pytest.raises(OSError, match="No such file"):
-        push_listener(settings, PushApp(settings, Taker(), {}, telemetry), telemetry)
+        push_listener(settings, PushApp(settings, Taker(), dict, telemetry, tuple), telemetry)
 
 
 async def test_an_address_that_is_taken_is_told(listening: Listening) -> None:
