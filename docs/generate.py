@@ -14,7 +14,7 @@ import io
 import sys
 import textwrap
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +28,10 @@ from sidecar.domain.values.assurance import DEFAULT_LEVELS
 from sidecar.wire.checks import hardening
 from sidecar.wire.config.reading import REFINED
 from sidecar.wire.config.reloads import keys
+from sidecar.wire.grammar.records import RecordKey
+from sidecar.wire.policies import policy, session_controls
 from sidecar.wire.policies.conditions import CONDITIONS
+from sidecar.wire.policies.grants import FORMS
 from sidecar.wire.settings.settings import Settings, Store
 from sidecar.wire.yaml.scalars import Kind
 from sidecar.wire.yaml.structs import Shapes, default_of, present_in, struct_type
@@ -342,7 +345,26 @@ def _by_factor(method: str) -> tuple[int, str]:
 
 def policies_page() -> str:
     """Return the page of policies, with what their grammar says of each part."""
-    return _replaced(POLICIES, "conditions", _conditions())
+    page = _replaced(POLICIES, "keys", _keys_of(policy.POLICY.keys))
+    page = _replaced(page, "conditions", _conditions())
+    page = _replaced(page, "grants", _grants())
+    page = _replaced(page, "session", _keys_of(session_controls.SESSION.keys))
+    return _replaced(page, "every-time", _keys_of(session_controls.FREQUENCY.keys))
+
+
+def _keys_of(keys: Mapping[str, RecordKey]) -> str:
+    """Return the table of a record's keys; with their defaults, if any has one."""
+    rows = ["| key | means | written as | default |", "| --- | --- | --- | --- |"]
+    for key, one in keys.items():
+        default = one.default or ("*required*" if one.required else "")
+        rows.append(f"| `{key}` | {one.meaning} | {one.rule.words()} | {default} |")
+    return NEWLINE.join((*rows, ""))
+
+
+def _grants() -> str:
+    rows = ["| written as | means |", "| --- | --- |"]
+    rows += [f"| `{example}` | {meaning} |" for example, meaning in FORMS]
+    return NEWLINE.join((*rows, ""))
 
 
 def _conditions() -> str:
@@ -353,9 +375,9 @@ def _conditions() -> str:
     return NEWLINE.join((*rows, "", "One of each:", "", f"```yaml\n{text}```\n"))
 
 
-def _replaced(page: Path, name: str, content: str) -> str:
-    """Return a page with this between its marks of that name."""
-    text = page.read_text(encoding="utf-8")
+def _replaced(page: Path | str, name: str, content: str) -> str:
+    """Return a page, or the text of one, with this between its marks of that name."""
+    text = page if isinstance(page, str) else page.read_text(encoding="utf-8")
     before, begin, rest = text.partition(f"<!-- {name}: begin -->\n")
     _, end, after = rest.partition(f"<!-- {name}: end -->\n")
     return f"{before}{begin}\n{content}\n{end}{after}"

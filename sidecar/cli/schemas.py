@@ -15,7 +15,7 @@ from sidecar.wire.config.reading import REFINED
 from sidecar.wire.config.reloads import keys
 from sidecar.wire.events.event_schema import event_schema
 from sidecar.wire.names import MAX_NAME
-from sidecar.wire.policies.policy_schema import policy_schema
+from sidecar.wire.policies.policy import policy_schema
 from sidecar.wire.settings.reload import Reload
 from sidecar.wire.settings.settings import CONTEXT, Settings
 from sidecar.wire.tokens.jwks import ALGORITHMS

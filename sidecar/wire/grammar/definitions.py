@@ -1,6 +1,6 @@
 """Named parts of policies that are written once, in any policy file, and used by name in all."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from sidecar.wire.yaml.nodes import Leaves, Named, inside
@@ -9,7 +9,6 @@ from sidecar.wire.yaml.tree import Entry, Node, Table, shown
 
 T = TypeVar("T")
 
-KINDS = ("conditions", "grants", "users")
 USE = "use"
 MOST_USES = 1000
 """A definition that comes to more uses of others is refused: they double what they double."""
@@ -18,9 +17,9 @@ MOST_USES = 1000
 class Definitions:
     """The definitions of all files; what is wrong goes to the leaves' problems."""
 
-    def __init__(self, leaves: Leaves) -> None:
+    def __init__(self, leaves: Leaves, kinds: Iterable[str]) -> None:
         self._leaves = leaves
-        self._entries: dict[str, dict[str, tuple[str, Entry]]] = {kind: {} for kind in KINDS}
+        self._entries: dict[str, dict[str, tuple[str, Entry]]] = {kind: {} for kind in kinds}
         self._read: dict[tuple[str, str], Any] = {}
         self._uses: dict[tuple[str, str], int] = {}
         self._open: list[tuple[str, str]] = []
@@ -28,7 +27,7 @@ class Definitions:
 
     def take(self, node: Node, field: str) -> None:
         """Take up the definitions of a file."""
-        table = self._leaves.table(node, field, KINDS)
+        table = self._leaves.table(node, field, self._entries)
         for kind, below in (table or {}).items():
             at = inside(field, kind)
             if not isinstance(below, Table):

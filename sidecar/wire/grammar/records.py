@@ -1,11 +1,12 @@
 """Rules for mappings and lists: records with known keys, their short forms, lists of things."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from sidecar.wire.grammar.rules import Reading, Rule, Schema
+from sidecar.wire.grammar.rules import Reading, Rule, Schema, without_links
 from sidecar.wire.yaml.nodes import inside
 from sidecar.wire.yaml.structs import MISSING, Missing, refuse
 from sidecar.wire.yaml.tree import Listing, Node, Table
@@ -14,9 +15,10 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 REQUIRED = "is required"
+NOTHING_MORE: Mapping[str, Any] = MappingProxyType({})
 
 
-class Key(msgspec.Struct, frozen=True):
+class RecordKey(msgspec.Struct, frozen=True):
     """Describes one key of a record.
 
     `required` is what is said where the key is left out; empty: it may be. Then the record is
@@ -31,11 +33,8 @@ class Key(msgspec.Struct, frozen=True):
 
     def schema(self) -> Schema:
         """Return the rule's schema with the meaning."""
-        return (
-            {"description": self.meaning, **self.rule.schema()}
-            if self.meaning
-            else (self.rule.schema())
-        )
+        found = self.rule.schema()
+        return {"description": without_links(self.meaning), **found} if self.meaning else found
 
 
 class Given(msgspec.Struct, frozen=True):
@@ -54,15 +53,17 @@ class Record(msgspec.Struct, Generic[T], frozen=True):
     """Accepts a mapping of known keys; `build` gets the values of those that are there by name.
 
     Of `needs` one key must be there, or `lacking` is said; if unknown keys are, that is enough to
-    say, unless `strictly`. `check` gives fields and messages where keys do not go together.
+    say, unless `strictly`. `check` gives fields and messages where keys do not go together; `more`
+    says the same in the schema, where it can.
     """
 
-    keys: Mapping[str, Key]
+    keys: Mapping[str, RecordKey]
     build: Callable[..., T]
     needs: tuple[str, ...] = ()
     lacking: str = ""
     strictly: bool = False
     check: Callable[[Given], Iterable[tuple[str, str]]] = no_check
+    more: Mapping[str, Any] = NOTHING_MORE
 
     def read(self, node: Node, field: str, reading: Reading) -> T | Missing:
         """Return what is built."""
@@ -94,18 +95,13 @@ class Record(msgspec.Struct, Generic[T], frozen=True):
 
     def schema(self) -> Schema:
         """Return the schema of all keys, and of those that must be there."""
-        found: Schema = {
-            "type": "object",
-            "properties": {key: one.schema() for key, one in self.keys.items()},
-            "additionalProperties": False,
-        }
-        if required := [key for key, one in self.keys.items() if one.required]:
-            found["required"] = required
+        required = [key for key, one in self.keys.items() if one.required]
+        found = shape_of({key: one.schema() for key, one in self.keys.items()}, required)
         if set(self.needs) == self.keys.keys():
             found["minProperties"] = 1
         elif self.needs:
             found["anyOf"] = [{"required": [key]} for key in self.needs]
-        return found
+        return {**found, **self.more}
 
     def words(self) -> str:
         """Return the keys."""
@@ -193,3 +189,9 @@ def alternatives(schema: Schema) -> list[Schema]:
     """Return the parts of a schema that is nothing but alternatives; else itself."""
     found: list[Schema] = schema["anyOf"] if schema.keys() == {"anyOf"} else [schema]
     return found
+
+
+def shape_of(properties: Mapping[str, Schema], required: Sequence[str] = ()) -> Schema:
+    """Return the schema of a mapping that has none but these keys."""
+    found = {"type": "object", "properties": properties, "additionalProperties": False}
+    return {**found, "required": list(required)} if required else found

@@ -8,6 +8,7 @@ problem with its file, line and field in the `Reading`, and goes on: all are sho
 A schema is the shape alone. Whether a name is configured only `read` knows, by `Reading.lookups`.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from types import MappingProxyType
@@ -17,8 +18,9 @@ import msgspec
 
 from sidecar.wire.grammar.definitions import Definitions
 from sidecar.wire.tokens.claim_values import number_text
+from sidecar.wire.yaml import scalars as spellings
 from sidecar.wire.yaml.nodes import MAX_TEXT, Leaves, Named
-from sidecar.wire.yaml.structs import MISSING, Missing
+from sidecar.wire.yaml.structs import MISSING, Missing, refuse
 from sidecar.wire.yaml.tree import Listing, Node, Problems, Scalar, Table, shown
 
 T = TypeVar("T")
@@ -37,13 +39,19 @@ NO_LOOKUPS: Mapping[str, Lookup] = MappingProxyType({})
 class Reading(Leaves):
     """Reads one set of files by rules: keeps problems, and knows the names that may be used.
 
-    `lookups` are by what `Name.of` calls them; a name of a kind without one may be any.
+    `lookups` are by `Name.kind`; a name of a kind without one may be any. `defined` are the kinds
+    of definitions.
     """
 
-    def __init__(self, problems: Problems, lookups: Mapping[str, Lookup] = NO_LOOKUPS) -> None:
+    def __init__(
+        self,
+        problems: Problems,
+        lookups: Mapping[str, Lookup] = NO_LOOKUPS,
+        defined: Iterable[str] = (),
+    ) -> None:
         super().__init__(problems)
         self.lookups = lookups
-        self.definitions = Definitions(self)
+        self.definitions = Definitions(self, defined)
 
 
 class Rule(Protocol[T_co]):
@@ -134,22 +142,30 @@ class Text(TextRule[str], frozen=True):
 
 
 class Name(TextRule[str], frozen=True):
-    """Accepts the name of something that may have to be configured."""
+    """Accepts the name of something that may have to be configured.
+
+    Without a `pattern` it may be any text; `malformed` says what another one must be.
+    """
 
     kind: str
+    pattern: str = ""
+    malformed: str = ""
 
     def of(self, name: Named, reading: Reading) -> str | Missing:
         """Return the name that is meant."""
+        if self.pattern and not re.fullmatch(self.pattern, name.text):
+            reading.problems.add(name.place, name.field, self.malformed)
+            return MISSING
         lookup = reading.lookups.get(self.kind)
         return name.text if lookup is None else lookup(name)
 
     def schema(self) -> Schema:
-        """Return the bounds of all texts: a schema knows no configuration."""
-        return dict(TEXT)
+        """Return the pattern, else the bounds of all texts: a schema knows no configuration."""
+        return {"type": "string", "pattern": f"^{self.pattern}$"} if self.pattern else dict(TEXT)
 
     def words(self) -> str:
         """Return what has the name, as one says it of several."""
-        return f"{self.kind}s"
+        return "text" if self.pattern else f"{self.kind}s"
 
 
 class Choice(TextRule[E], Generic[E], frozen=True):
@@ -171,7 +187,7 @@ class Choice(TextRule[E], Generic[E], frozen=True):
         return either(member.value for member in self.of_type)
 
 
-class Word(TextRule[str], frozen=True):
+class OneOf(TextRule[str], frozen=True):
     """Accepts one of a few texts."""
 
     known: tuple[str, ...]
@@ -187,6 +203,38 @@ class Word(TextRule[str], frozen=True):
     def words(self) -> str:
         """Return the texts."""
         return either(self.known)
+
+
+class Seconds(msgspec.Struct, frozen=True):
+    """Accepts a duration of whole seconds within bounds."""
+
+    least: int = 1
+    most: int = spellings.LONGEST
+
+    def read(self, node: Node, field: str, reading: Reading) -> int | Missing:
+        """Return the seconds."""
+        if not isinstance(node, Scalar) or node.value is None:
+            return refuse(reading.problems, node, field, "a duration")
+        try:
+            found = spellings.duration(node.value)
+        except ValueError as error:
+            reading.add(node, field, str(error))
+            return MISSING
+        if not self.least <= found <= self.most or found != int(found):
+            longest = "3650d" if self.most == spellings.LONGEST else f"{self.most}s"
+            message = f"must be whole seconds, from {self.least}s to {longest}"
+            reading.add(node, field, message)
+            return MISSING
+        return int(found)
+
+    def schema(self) -> Schema:
+        """Return the schema of a number, and of a text with units."""
+        number = {"type": "integer", "minimum": self.least, "maximum": self.most}
+        return {"anyOf": [number, {"type": "string", "pattern": spellings.DURATION_PATTERN}]}
+
+    def words(self) -> str:
+        """Return what it is."""
+        return "duration"
 
 
 class Spelled(TextRule[T], Generic[T], frozen=True):
@@ -319,6 +367,11 @@ class Use(msgspec.Struct, Generic[T], frozen=True):
 def one_or_many(item: Schema) -> Schema:
     """Return the schema of one thing or a list of such, which is not empty."""
     return {"anyOf": [item, {"type": "array", "items": item, "minItems": 1}]}
+
+
+def without_links(text: str) -> str:
+    """Return a text of a reference page as a schema may have it."""
+    return re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
 
 
 def either(texts: Iterable[str]) -> str:

@@ -7,7 +7,7 @@ from typing import TypeVar
 import msgspec
 
 from sidecar.domain.policy.policy import Selection
-from sidecar.wire.grammar.records import Key, Record, Short
+from sidecar.wire.grammar.records import Record, RecordKey, Short
 from sidecar.wire.grammar.rules import Reading, Schema, Several, TextRule
 from sidecar.wire.yaml.nodes import Named
 from sidecar.wire.yaml.structs import MISSING, Missing
@@ -60,7 +60,7 @@ class Excluded(msgspec.Struct, frozen=True):
         return Several(self.item).words()
 
 
-NOTHING_BESIDE: Mapping[str, Key] = MappingProxyType({})
+NOTHING_BESIDE: Mapping[str, RecordKey] = MappingProxyType({})
 
 
 def selection(item: TextRule[str]) -> Short[Selection]:
@@ -69,10 +69,10 @@ def selection(item: TextRule[str]) -> Short[Selection]:
 
 
 def selection_with(
-    item: TextRule[str], build: Callable[..., T], beside: Mapping[str, Key] = NOTHING_BESIDE
+    item: TextRule[str], build: Callable[..., T], beside: Mapping[str, RecordKey] = NOTHING_BESIDE
 ) -> Short[T]:
     """Return the rule for a selection of which something is built, with keys beside the two."""
-    keys = {"include": Key(Included(item)), "exclude": Key(Excluded(item)), **beside}
+    keys = {"include": RecordKey(Included(item)), "exclude": RecordKey(Excluded(item)), **beside}
     needs = ("include", "exclude")
     lacking = "must have `include` or `exclude`"
     return Short(Record(keys, build, needs=needs, lacking=lacking), "include")

@@ -34,7 +34,7 @@ from sidecar.domain.policy.policy import (
     UserRisk,
 )
 from sidecar.wire.grammar.definitions import USE
-from sidecar.wire.grammar.records import REQUIRED, ByShape, Given, Items, Key, Record, Short
+from sidecar.wire.grammar.records import REQUIRED, ByShape, Given, Items, Record, RecordKey, Short
 from sidecar.wire.grammar.rules import (
     AsTexts,
     Boolean,
@@ -42,6 +42,7 @@ from sidecar.wire.grammar.rules import (
     Choice,
     Name,
     Number,
+    OneOf,
     Reading,
     Reference,
     Rule,
@@ -50,7 +51,6 @@ from sidecar.wire.grammar.rules import (
     Spelled,
     Text,
     Use,
-    Word,
     either,
     one_or_many,
 )
@@ -66,13 +66,17 @@ FASTEST = 1_000_000.0
 ANONYMIZERS = ("anonymous", "hosting", "public-proxy", "residential-proxy", "tor", "vpn")
 """The flags of `domain.values.location.Place.anonymizer`."""
 
+LOCATION = "location"
+"""What `Reading.lookups` calls the names of named locations; likewise the following."""
+NETWORK = "network"
+TIMEZONE = "time zone"
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _SIGNAL = re.compile(r"[a-z0-9._-]{1,64}")
 _TIME = re.compile(r"([01][0-9]|2[0-4]):([0-5][0-9])")
 _MIDNIGHT = 24 * 60
 
 
-class Row(NamedTuple):
+class ConditionKind(NamedTuple):
     """Describes one kind of condition: its key, and for the reference page when it holds."""
 
     key: str
@@ -105,7 +109,7 @@ class Conjunction(msgspec.Struct, frozen=True):
 
     def schema(self) -> Schema:
         """Return the schema of all kinds of condition."""
-        kinds = {row.key: Key(row.rule, _plain(row.holds)).schema() for row in CONDITIONS}
+        kinds = {row.key: RecordKey(row.rule, row.holds).schema() for row in CONDITIONS}
         shape = {"type": "object", "properties": kinds, "additionalProperties": False}
         return {**shape, "minProperties": 1}
 
@@ -147,11 +151,6 @@ def _one_or_all(conditions: tuple[Condition, ...]) -> Condition:
     return conditions[0] if len(conditions) == 1 else All(conditions)
 
 
-def _plain(text: str) -> str:
-    """Return a text without its links, as a schema may have it."""
-    return re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
-
-
 def _signal(text: str) -> str:
     if not _SIGNAL.fullmatch(text):
         raise ValueError("must be 1 to 64 small letters, digits, dots, dashes or underscores")
@@ -191,10 +190,12 @@ def _locations(
 
 
 def _at_least(
-    rule: Rule[float] | Rule[RiskLevel], build: Callable[..., Condition], **beside: Key
+    rule: Rule[float] | Rule[RiskLevel], build: Callable[..., Condition], **beside: RecordKey
 ) -> Rule[Condition]:
     """Return the rule for `{at_least: X}`, or X alone."""
-    return Short(Record({"at_least": Key(rule, required=REQUIRED), **beside}, build), "at_least")
+    return Short(
+        Record({"at_least": RecordKey(rule, required=REQUIRED), **beside}, build), "at_least"
+    )
 
 
 def _has_changed(found: tuple[Circumstance, ...]) -> Condition:
@@ -228,61 +229,61 @@ _CLOCK = Spelled(
     "time, in quotes",
 )
 
-CONDITIONS: tuple[Row, ...] = (
-    Row(
+CONDITIONS: tuple[ConditionKind, ...] = (
+    ConditionKind(
         tag(All),
         Built(_PARTS, All),
         "all of these conditions hold",
         "[{score: 20}, {user_risk: medium}]",
     ),
-    Row(
+    ConditionKind(
         tag(AnyOf),
         Built(_PARTS, AnyOf),
         "any of these conditions holds",
         "[{score: 20}, {user_risk: medium}]",
     ),
-    Row(tag(Not), Built(_NESTED, Not), "this condition does not", "{networks: [office]}"),
-    Row(
+    ConditionKind(tag(Not), Built(_NESTED, Not), "this condition does not", "{networks: [office]}"),
+    ConditionKind(
         tag(Changed),
         Built(Several(Choice(Circumstance)), _has_changed),
         "any of these differs from the session's baseline and has not been proven since",
         "[country, device]",
     ),
-    Row(
+    ConditionKind(
         tag(Locations),
         selection_with(
-            Name("location"),
+            Name(LOCATION),
             _locations,
-            {"strict": Key(Boolean(), "by the call's own address", default="`false`")},
+            {"strict": RecordKey(Boolean(), "by the call's own address", default="`false`")},
         ),
         "the address lies in one of these named locations; `all-trusted`: in any trusted one;"
         " with `strict: true` the very call's address does",
         "{exclude: [headquarters]}",
     ),
-    Row(
+    ConditionKind(
         tag(Networks),
-        Built(selection(Name("network")), Networks),
+        Built(selection(Name(NETWORK)), Networks),
         "the session is in one of these network segments",
         "[office]",
     ),
-    Row(
+    ConditionKind(
         tag(Countries),
         Built(selection(_COUNTRY), Countries),
         "the address is in one of these countries (ISO 3166-1 alpha-2)",
         "{include: all, exclude: [DE, NO]}",
     ),
-    Row(
+    ConditionKind(
         tag(Asns),
         AsTexts(Built(selection(_ASN), Asns)),
         "the address belongs to one of these autonomous systems, `64496` or `AS64496`",
         "[64496, AS64497]",
     ),
-    Row(
+    ConditionKind(
         tag(Anonymizer),
         ByShape(
             Built(Boolean(), Anonymizer),
             Record(
-                {"kinds": Key(Several(Word(ANONYMIZERS)), required=REQUIRED)},
+                {"kinds": RecordKey(Several(OneOf(ANONYMIZERS)), required=REQUIRED)},
                 lambda kinds: Anonymizer(present=True, kinds=frozenset(kinds)),
             ),
         ),
@@ -290,18 +291,18 @@ CONDITIONS: tuple[Row, ...] = (
         f" {either(ANONYMIZERS)}",
         "{kinds: [tor, public-proxy]}",
     ),
-    Row(
+    ConditionKind(
         tag(TravelSpeed),
         _at_least(Number(1, FASTEST), TravelSpeed),
         "the session got where it is at this speed or faster, in km/h",
         "{at_least: 900}",
     ),
-    Row(
+    ConditionKind(
         tag(Device),
         Record(
             {
-                "compliant": Key(Boolean(), "reported to be compliant, or not"),
-                "known": Key(Boolean(), "a device is known, or none is"),
+                "compliant": RecordKey(Boolean(), "reported to be compliant, or not"),
+                "known": RecordKey(Boolean(), "a device is known, or none is"),
             },
             Device,
             needs=("compliant", "known"),
@@ -311,36 +312,36 @@ CONDITIONS: tuple[Row, ...] = (
         "the device is known to be `compliant` or not; a device is `known` or not",
         "{known: true, compliant: false}",
     ),
-    Row(
+    ConditionKind(
         tag(UserRisk),
         _at_least(Choice(RiskLevel), UserRisk),
         "the user's reported risk is at least that",
         "medium",
     ),
-    Row(
+    ConditionKind(
         tag(SessionRisk),
         _at_least(
             Choice(RiskLevel),
             SessionRisk,
-            reported=Key(Boolean(), "only what was reported counts", default="`false`"),
+            reported=RecordKey(Boolean(), "only what was reported counts", default="`false`"),
         ),
         "the session's risk, reported or by its score, is at least that; with `reported: true` only"
         " what was reported of the session counts, and what was not reported is below `low`",
         "{at_least: medium}",
     ),
-    Row(
+    ConditionKind(
         tag(Score),
         _at_least(Number(0, 100), Score),
         "the risk score, 0 to 100, is at least that",
         "20",
     ),
-    Row(
+    ConditionKind(
         tag(Signals),
         Short(
             Record(
                 {
-                    "include": Key(Built(_SIGNALS, frozenset), required=REQUIRED),
-                    "at_least": Key(Number(0, 100), "so much it still weighs", default="1"),
+                    "include": RecordKey(Built(_SIGNALS, frozenset), required=REQUIRED),
+                    "at_least": RecordKey(Number(0, 100), "so much it still weighs", default="1"),
                 },
                 Signals,
             ),
@@ -351,7 +352,7 @@ CONDITIONS: tuple[Row, ...] = (
         " [`token-binding-change`](../tokens.md#tokens-bound-to-their-client-dpop-mutual-tls)",
         "{include: [impossible-mailbox-rule], at_least: 10}",
     ),
-    Row(
+    ConditionKind(
         tag(Claims),
         Required(),
         "each of these claims, by name or path (`realm_access.roles`), has, or as a list contains,"
@@ -359,15 +360,17 @@ CONDITIONS: tuple[Row, ...] = (
         " does)",
         "{department: [finance, legal], external: true}",
     ),
-    Row(USE, Use("conditions", lambda: CONDITION), "the definition of this name does", "away"),
-    Row(
+    ConditionKind(
+        USE, Use("conditions", lambda: CONDITION), "the definition of this name does", "away"
+    ),
+    ConditionKind(
         tag(TimeOfDay),
         Record(
             {
-                "start": Key(_CLOCK, required=REQUIRED),
-                "end": Key(_CLOCK, required=REQUIRED),
-                "days": Key(Several(Word(DAYS)), "those on which it starts", default="all"),
-                "timezone": Key(Name("timezone"), "an IANA name", default="`UTC`"),
+                "start": RecordKey(_CLOCK, required=REQUIRED),
+                "end": RecordKey(_CLOCK, required=REQUIRED),
+                "days": RecordKey(Several(OneOf(DAYS)), "those on which it starts", default="all"),
+                "timezone": RecordKey(Name(TIMEZONE), "an IANA name", default="`UTC`"),
             },
             _time_of_day,
             check=_window,
@@ -379,4 +382,4 @@ CONDITIONS: tuple[Row, ...] = (
 )
 """All kinds of condition, in the order of the reference page."""
 
-BY_KEY: Mapping[str, Row] = {row.key: row for row in CONDITIONS}
+BY_KEY: Mapping[str, ConditionKind] = {row.key: row for row in CONDITIONS}
