@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from sidecar.wire.grammar.rules import Reading, Rule, Schema, without_links
+from sidecar.wire.grammar.rules import FileReading, Rule, Schema, without_links
 from sidecar.wire.yaml.nodes import inside
 from sidecar.wire.yaml.structs import MISSING, Missing, refuse
 from sidecar.wire.yaml.tree import Listing, Node, Table
@@ -65,7 +65,7 @@ class Record(msgspec.Struct, Generic[T], frozen=True):
     check: Callable[[Given], Iterable[tuple[str, str]]] = no_check
     more: Mapping[str, Any] = NOTHING_MORE
 
-    def read(self, node: Node, field: str, reading: Reading) -> T | Missing:
+    def read(self, node: Node, field: str, reading: FileReading) -> T | Missing:
         """Return what is built."""
         table = reading.table(node, field, self.keys)
         if table is None:
@@ -84,7 +84,7 @@ class Record(msgspec.Struct, Generic[T], frozen=True):
             reading.add(place, inside(field, key) if key else field, message)
         return MISSING if is_lacking or len(found) < len(values) else self.build(**found)
 
-    def _value(self, key: str, node: Node, field: str, reading: Reading) -> Any:
+    def _value(self, key: str, node: Node, field: str, reading: FileReading) -> Any:
         return self.keys[key].rule.read(node, inside(field, key), reading)
 
     def _lacks(self, node: Node, table: Mapping[str, Node]) -> bool:
@@ -114,7 +114,7 @@ class Short(msgspec.Struct, Generic[T], frozen=True):
     record: Record[T]
     alone: str
 
-    def read(self, node: Node, field: str, reading: Reading) -> T | Missing:
+    def read(self, node: Node, field: str, reading: FileReading) -> T | Missing:
         """Return what is built, of the record or of the one value."""
         if isinstance(node, Table):
             return self.record.read(node, field, reading)
@@ -138,7 +138,7 @@ class ByShape(msgspec.Struct, Generic[T], frozen=True):
     mapping: Rule[T] | None = None
     listing: Rule[T] | None = None
 
-    def read(self, node: Node, field: str, reading: Reading) -> T | Missing:
+    def read(self, node: Node, field: str, reading: FileReading) -> T | Missing:
         """Return what the rule for the node's shape reads."""
         if isinstance(node, Table) and self.mapping is not None:
             return self.mapping.read(node, field, reading)
@@ -163,7 +163,7 @@ class Items(msgspec.Struct, Generic[T], frozen=True):
     rule: Rule[T]
     called: str
 
-    def read(self, node: Node, field: str, reading: Reading) -> tuple[T, ...] | Missing:
+    def read(self, node: Node, field: str, reading: FileReading) -> tuple[T, ...] | Missing:
         """Return all items; MISSING if there is a problem with one."""
         if not isinstance(node, Listing):
             return refuse(reading.problems, node, field, self.called)

@@ -3,9 +3,9 @@
 A grammar is built of rules, as in `wire.policies.conditions`. From the same rule come the value
 that the daemon works with (`read`), the JSON Schema that editors check by (`schema`) and the
 "written as" of a reference page (`words`), so that the three cannot differ. `read` keeps every
-problem with its file, line and field in the `Reading`, and goes on: all are shown at once.
+problem with its file, line and field in the `FileReading`, and goes on: all are shown at once.
 
-A schema is the shape alone. Whether a name is configured only `read` knows, by `Reading.lookups`.
+A schema is the shape alone. Whether a name is configured only `read` knows, by `FileReading.lookups`.
 """
 
 import re
@@ -36,7 +36,7 @@ TEXT: Schema = {"type": "string", "minLength": 1, "maxLength": MAX_TEXT}
 NO_LOOKUPS: Mapping[str, Lookup] = MappingProxyType({})
 
 
-class Reading(Leaves):
+class FileReading(Leaves):
     """Reads one set of files by rules: keeps problems, and knows the names that may be used.
 
     `lookups` are by `Name.kind`; a name of a kind without one may be any. `defined` are the kinds
@@ -57,7 +57,7 @@ class Reading(Leaves):
 class Rule(Protocol[T_co]):
     """Describes one place of a grammar."""
 
-    def read(self, node: Node, field: str, reading: Reading) -> T_co | Missing:
+    def read(self, node: Node, field: str, reading: FileReading) -> T_co | Missing:
         """Return the value of a node; if it is not as it must be, add problems."""
 
     def schema(self) -> Schema:
@@ -70,7 +70,7 @@ class Rule(Protocol[T_co]):
 class Boolean(msgspec.Struct, frozen=True):
     """Accepts true or false."""
 
-    def read(self, node: Node, field: str, reading: Reading) -> bool | Missing:
+    def read(self, node: Node, field: str, reading: FileReading) -> bool | Missing:
         """Return the value."""
         found = reading.boolean(node, field)
         return MISSING if found is None else found
@@ -90,7 +90,7 @@ class Number(msgspec.Struct, frozen=True):
     least: float
     most: float
 
-    def read(self, node: Node, field: str, reading: Reading) -> float | Missing:
+    def read(self, node: Node, field: str, reading: FileReading) -> float | Missing:
         """Return the number."""
         found = reading.number(node, field, self.least, self.most)
         return MISSING if found is None else found
@@ -107,12 +107,12 @@ class Number(msgspec.Struct, frozen=True):
 class TextRule(msgspec.Struct, Generic[T], frozen=True):
     """Accepts a text; a rule for one can stand in lists of texts, too."""
 
-    def read(self, node: Node, field: str, reading: Reading) -> T | Missing:
+    def read(self, node: Node, field: str, reading: FileReading) -> T | Missing:
         """Return what the text means."""
         text = reading.text(node, field)
         return MISSING if text is None else self.of(Named(text, field, node.place), reading)
 
-    def of(self, name: Named, reading: Reading) -> T | Missing:
+    def of(self, name: Named, reading: FileReading) -> T | Missing:
         """Return what a text that was read means."""
         raise NotImplementedError
 
@@ -128,7 +128,7 @@ class TextRule(msgspec.Struct, Generic[T], frozen=True):
 class Text(TextRule[str], frozen=True):
     """Accepts any text that is not empty."""
 
-    def of(self, name: Named, reading: Reading) -> str:  # noqa: ARG002 - any text is right
+    def of(self, name: Named, reading: FileReading) -> str:  # noqa: ARG002 - any text is right
         """Return the text."""
         return name.text
 
@@ -151,7 +151,7 @@ class Name(TextRule[str], frozen=True):
     pattern: str = ""
     malformed: str = ""
 
-    def of(self, name: Named, reading: Reading) -> str | Missing:
+    def of(self, name: Named, reading: FileReading) -> str | Missing:
         """Return the name that is meant."""
         if self.pattern and not re.fullmatch(self.pattern, name.text):
             reading.problems.add(name.place, name.field, self.malformed)
@@ -173,7 +173,7 @@ class Choice(TextRule[E], Generic[E], frozen=True):
 
     of_type: type[E]
 
-    def of(self, name: Named, reading: Reading) -> E | Missing:
+    def of(self, name: Named, reading: FileReading) -> E | Missing:
         """Return the member."""
         found = reading.member(name, self.of_type)
         return MISSING if found is None else found
@@ -192,7 +192,7 @@ class OneOf(TextRule[str], frozen=True):
 
     known: tuple[str, ...]
 
-    def of(self, name: Named, reading: Reading) -> str | Missing:
+    def of(self, name: Named, reading: FileReading) -> str | Missing:
         """Return the text."""
         return name.text if reading.all_of([name], frozenset(self.known)) else MISSING
 
@@ -211,7 +211,7 @@ class Seconds(msgspec.Struct, frozen=True):
     least: int = 1
     most: int = spellings.LONGEST
 
-    def read(self, node: Node, field: str, reading: Reading) -> int | Missing:
+    def read(self, node: Node, field: str, reading: FileReading) -> int | Missing:
         """Return the seconds."""
         if not isinstance(node, Scalar) or node.value is None:
             return refuse(reading.problems, node, field, "a duration")
@@ -244,7 +244,7 @@ class Spelled(TextRule[T], Generic[T], frozen=True):
     shape: Schema
     called: str
 
-    def of(self, name: Named, reading: Reading) -> T | Missing:
+    def of(self, name: Named, reading: FileReading) -> T | Missing:
         """Return what the text means."""
         try:
             return self.means(name.text)
@@ -266,7 +266,7 @@ class Several(msgspec.Struct, Generic[T], frozen=True):
 
     item: TextRule[T]
 
-    def read(self, node: Node, field: str, reading: Reading) -> tuple[T, ...] | Missing:
+    def read(self, node: Node, field: str, reading: FileReading) -> tuple[T, ...] | Missing:
         """Return what the texts mean, without those that have problems; at least one."""
         names = reading.names(node, field) or ()
         read = [self.item.of(name, reading) for name in names]
@@ -290,7 +290,7 @@ class AsTexts(msgspec.Struct, Generic[T], frozen=True):
 
     rule: Rule[T]
 
-    def read(self, node: Node, field: str, reading: Reading) -> T | Missing:
+    def read(self, node: Node, field: str, reading: FileReading) -> T | Missing:
         """Return what the rule reads."""
         return self.rule.read(_texts(node), field, reading)
 
@@ -309,7 +309,7 @@ class Built(msgspec.Struct, Generic[U, T], frozen=True):
     rule: Rule[U]
     build: Callable[[U], T]
 
-    def read(self, node: Node, field: str, reading: Reading) -> T | Missing:
+    def read(self, node: Node, field: str, reading: FileReading) -> T | Missing:
         """Return what is built."""
         found = self.rule.read(node, field, reading)
         return MISSING if isinstance(found, Missing) else self.build(found)
@@ -329,7 +329,7 @@ class Reference(msgspec.Struct, Generic[T], frozen=True):
     name: str
     rule: Callable[[], Rule[T]]
 
-    def read(self, node: Node, field: str, reading: Reading) -> T | Missing:
+    def read(self, node: Node, field: str, reading: FileReading) -> T | Missing:
         """Return what the rule reads."""
         return self.rule().read(node, field, reading)
 
@@ -348,7 +348,7 @@ class Use(msgspec.Struct, Generic[T], frozen=True):
     kind: str
     rule: Callable[[], Rule[T]]
 
-    def read(self, node: Node, field: str, reading: Reading) -> T | Missing:
+    def read(self, node: Node, field: str, reading: FileReading) -> T | Missing:
         """Return what the definition means."""
         rule = self.rule()
         return reading.definitions.use(

@@ -8,7 +8,7 @@ import msgspec
 
 from sidecar.domain.policy.policy import Selection
 from sidecar.wire.grammar.records import Record, RecordKey, Short
-from sidecar.wire.grammar.rules import Reading, Schema, Several, TextRule
+from sidecar.wire.grammar.rules import FileReading, Schema, Several, TextRule
 from sidecar.wire.yaml.nodes import Named
 from sidecar.wire.yaml.structs import MISSING, Missing
 from sidecar.wire.yaml.tree import Listing, Node
@@ -22,7 +22,7 @@ class Included(msgspec.Struct, frozen=True):
 
     item: TextRule[str]
 
-    def read(self, node: Node, field: str, reading: Reading) -> frozenset[str] | Missing | None:
+    def read(self, node: Node, field: str, reading: FileReading) -> frozenset[str] | Missing | None:
         """Return the names that are known."""
         names = reading.names(node, field)
         if names is None:
@@ -43,7 +43,7 @@ class Excluded(msgspec.Struct, frozen=True):
 
     item: TextRule[str]
 
-    def read(self, node: Node, field: str, reading: Reading) -> frozenset[str] | Missing:
+    def read(self, node: Node, field: str, reading: FileReading) -> frozenset[str] | Missing:
         """Return the names that are known."""
         if is_empty_list(node):
             return frozenset()
@@ -88,7 +88,7 @@ def means_all(names: list[Named]) -> bool:
     return [name.text for name in names] == [EVERYTHING]
 
 
-def known_of(names: Iterable[Named], item: TextRule[str], reading: Reading) -> frozenset[str]:
+def known_of(names: Iterable[Named], item: TextRule[str], reading: FileReading) -> frozenset[str]:
     """Return the names that are known; add a problem for `all` among them."""
     found = set()
     for name in names:
@@ -101,7 +101,7 @@ def known_of(names: Iterable[Named], item: TextRule[str], reading: Reading) -> f
     return frozenset(found)
 
 
-def refuse_all(reading: Reading, name: Named) -> None:
+def refuse_all(reading: FileReading, name: Named) -> None:
     """Add the problem that `all` is no name."""
     message = "`all` can only stand alone, for what is included"
     reading.problems.add(name.place, name.field, message)

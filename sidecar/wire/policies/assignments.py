@@ -7,7 +7,7 @@ import msgspec
 from sidecar.domain.policy.policy import NOBODY, Assignment, Principals
 from sidecar.wire.grammar.definitions import USE
 from sidecar.wire.grammar.records import ByShape, Given, Record, RecordKey, shape_of
-from sidecar.wire.grammar.rules import TEXT, Built, Reading, Rule, Schema, Spelled, Use
+from sidecar.wire.grammar.rules import TEXT, Built, FileReading, Rule, Schema, Spelled, Use
 from sidecar.wire.grammar.selections import Excluded, Included, is_empty_list
 from sidecar.wire.names import name_of
 from sidecar.wire.yaml.nodes import inside
@@ -18,7 +18,7 @@ from sidecar.wire.yaml.tree import Node, Table
 class OrUsed(msgspec.Struct, frozen=True):
     """Accepts `{include: ..., exclude: ...}`, or the name of a definition in their place."""
 
-    def read(self, node: Node, field: str, reading: Reading) -> Assignment | Missing:
+    def read(self, node: Node, field: str, reading: FileReading) -> Assignment | Missing:
         """Return the assignment."""
         if isinstance(node, Table) and node.entries.keys() == {USE}:
             return _USED.read(node.entries[USE].node, inside(field, USE), reading)

@@ -40,10 +40,10 @@ from sidecar.wire.grammar.rules import (
     Boolean,
     Built,
     Choice,
+    FileReading,
     Name,
     Number,
     OneOf,
-    Reading,
     Reference,
     Rule,
     Schema,
@@ -67,7 +67,7 @@ ANONYMIZERS = ("anonymous", "hosting", "public-proxy", "residential-proxy", "tor
 """The flags of `domain.values.location.Place.anonymizer`."""
 
 LOCATION = "location"
-"""What `Reading.lookups` calls the names of named locations; likewise the following."""
+"""What `FileReading.lookups` calls the names of named locations; likewise the following."""
 NETWORK = "network"
 TIMEZONE = "time zone"
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -93,7 +93,7 @@ def tag(kind: type[msgspec.Struct]) -> str:
 class Conjunction(msgspec.Struct, frozen=True):
     """Accepts a mapping of conditions, all of which must hold; keeps the file's order."""
 
-    def read(self, node: Node, field: str, reading: Reading) -> Condition | Missing:
+    def read(self, node: Node, field: str, reading: FileReading) -> Condition | Missing:
         """Return the condition, or all of them."""
         table = reading.table(node, field, BY_KEY)
         if table is None:
@@ -121,7 +121,7 @@ class Conjunction(msgspec.Struct, frozen=True):
 class Required(msgspec.Struct, frozen=True):
     """Accepts the values that claims may have, by the claims' names or paths."""
 
-    def read(self, node: Node, field: str, reading: Reading) -> Condition | Missing:
+    def read(self, node: Node, field: str, reading: FileReading) -> Condition | Missing:
         """Return the claims with their values."""
         if not isinstance(node, Table) or not node.entries:
             return refuse(reading.problems, node, field, "a mapping of claims to values")

@@ -13,24 +13,24 @@ import msgspec
 from sidecar.domain.policy.policy import BLOCK, Grant
 from sidecar.wire.grammar.definitions import USE
 from sidecar.wire.grammar.records import ByShape, RecordKey, shape_of
-from sidecar.wire.grammar.rules import TEXT, Name, Reading, Reference, Rule, Schema, Use
+from sidecar.wire.grammar.rules import TEXT, FileReading, Name, Reference, Rule, Schema, Use
 from sidecar.wire.yaml.nodes import Named, inside
 from sidecar.wire.yaml.structs import MISSING, Missing
 from sidecar.wire.yaml.tree import Listing, Node, Scalar, Table
 
 MAX_ALTERNATIVES = 64
 CONTROL = "control"
-"""What `Reading.lookups` calls the names of controls."""
+"""What `FileReading.lookups` calls the names of controls."""
 
 _OPERATORS = ("AND", "OR")
 
 Alternatives: TypeAlias = frozenset[frozenset[str]]
 
 
-class Control(msgspec.Struct, frozen=True):
+class GrantControl(msgspec.Struct, frozen=True):
     """Accepts the name of a control."""
 
-    def read(self, node: Node, field: str, reading: Reading) -> Alternatives | Missing:
+    def read(self, node: Node, field: str, reading: FileReading) -> Alternatives | Missing:
         """Return the control as the only alternative."""
         if not isinstance(node, Scalar) or not isinstance(node.value, str):
             reading.text(node, field)
@@ -47,12 +47,12 @@ class Control(msgspec.Struct, frozen=True):
         return "control"
 
 
-class Joined(msgspec.Struct, frozen=True):
+class JoinedGrants(msgspec.Struct, frozen=True):
     """Accepts a list of grants, of which a session needs all (`every`) or any."""
 
     every: bool = True
 
-    def read(self, node: Node, field: str, reading: Reading) -> Alternatives | Missing:
+    def read(self, node: Node, field: str, reading: FileReading) -> Alternatives | Missing:
         """Return the alternatives of the whole."""
         if not isinstance(node, Listing):
             return ALTERNATIVES.read(node, field, reading)
@@ -83,10 +83,10 @@ class Joined(msgspec.Struct, frozen=True):
         return "list of grants"
 
 
-class Operator(msgspec.Struct, frozen=True):
+class GrantOperator(msgspec.Struct, frozen=True):
     """Accepts `AND` and `OR`, in capitals or small letters."""
 
-    def read(self, node: Node, field: str, reading: Reading) -> bool:
+    def read(self, node: Node, field: str, reading: FileReading) -> bool:
         """Return whether all is needed, which is meant also where it is misspelt."""
         name = reading.text(node, field)
         if name is not None and name.upper() not in _OPERATORS:
@@ -105,7 +105,7 @@ class Operator(msgspec.Struct, frozen=True):
 class Expression(msgspec.Struct, frozen=True):
     """Accepts `{operator, controls}`, `{all: ...}`, `{any: ...}` and `{use: NAME}`."""
 
-    def read(self, node: Node, field: str, reading: Reading) -> Alternatives | Missing:
+    def read(self, node: Node, field: str, reading: FileReading) -> Alternatives | Missing:
         """Return the alternatives of the whole."""
         table = reading.table(node, field, EXPRESSION)
         if not table:
@@ -114,7 +114,7 @@ class Expression(msgspec.Struct, frozen=True):
             return MISSING
         if "controls" in table and table.keys() <= {"operator", "controls"}:
             every = self._every(table, field, reading)
-            return Joined(every).read(table["controls"], inside(field, "controls"), reading)
+            return JoinedGrants(every).read(table["controls"], inside(field, "controls"), reading)
         if len(table) > 1 or "operator" in table:
             message = "must have `controls` with an `operator`, or one of `all`, `any` and `use`"
             reading.add(node, field, message)
@@ -124,16 +124,16 @@ class Expression(msgspec.Struct, frozen=True):
         return rule.read(below, inside(field, key), reading)
 
     @staticmethod
-    def _every(table: Mapping[str, Node], field: str, reading: Reading) -> bool:
+    def _every(table: Mapping[str, Node], field: str, reading: FileReading) -> bool:
         operator = table.get("operator")
         if operator is None:
             return True
-        return Operator().read(operator, inside(field, "operator"), reading)
+        return GrantOperator().read(operator, inside(field, "operator"), reading)
 
     def schema(self) -> Schema:
         """Return the forms that keys can stand in together."""
         nested = NESTED.schema()
-        joined = {"operator": Operator().schema(), "controls": nested}
+        joined = {"operator": GrantOperator().schema(), "controls": nested}
         return {
             "anyOf": [
                 shape_of(joined, ["controls"]),
@@ -151,7 +151,7 @@ class Expression(msgspec.Struct, frozen=True):
 class WholeGrant(msgspec.Struct, frozen=True):
     """Accepts the grant of a policy: alternatives, or `block` alone."""
 
-    def read(self, node: Node, field: str, reading: Reading) -> Grant | Missing:
+    def read(self, node: Node, field: str, reading: FileReading) -> Grant | Missing:
         """Return the grant."""
         found = ALTERNATIVES.read(node, field, reading)
         if isinstance(found, Missing):
@@ -174,15 +174,17 @@ class WholeGrant(msgspec.Struct, frozen=True):
 
 
 NESTED: Rule[Alternatives] = Reference("grant", lambda: ALTERNATIVES)
-ALTERNATIVES: Rule[Alternatives] = ByShape(Control(), mapping=Expression(), listing=Joined())
+ALTERNATIVES: Rule[Alternatives] = ByShape(
+    GrantControl(), mapping=Expression(), listing=JoinedGrants()
+)
 """Grants as they stand in a definition, and in each other."""
 
 GRANT = WholeGrant()
 EXPRESSION: Mapping[str, RecordKey] = {
-    "operator": RecordKey(Operator(), default="`AND`"),
-    "controls": RecordKey(Joined()),
-    "all": RecordKey(Joined()),
-    "any": RecordKey(Joined(every=False)),
+    "operator": RecordKey(GrantOperator(), default="`AND`"),
+    "controls": RecordKey(JoinedGrants()),
+    "all": RecordKey(JoinedGrants()),
+    "any": RecordKey(JoinedGrants(every=False)),
     USE: RecordKey(Use("grants", lambda: ALTERNATIVES)),
 }
 FORMS = (

@@ -12,8 +12,8 @@ from sidecar.wire.grammar.records import Given, Record, RecordKey
 from sidecar.wire.grammar.rules import (
     Boolean,
     Choice,
+    FileReading,
     Name,
-    Reading,
     Reference,
     Rule,
     Schema,
@@ -29,7 +29,7 @@ from sidecar.wire.yaml.structs import Missing, refuse
 from sidecar.wire.yaml.tree import Listing, Node
 
 ID = "policy"
-"""What `Reading.lookups` calls the names of policies; likewise the following."""
+"""What `FileReading.lookups` calls the names of policies; likewise the following."""
 ISSUER = "issuer"
 APP = "app"
 CONTEXT = "context"
@@ -40,7 +40,7 @@ class ListOfPolicies(msgspec.Struct, frozen=True):
 
     policy: Rule[Policy]
 
-    def read(self, node: Node, field: str, reading: Reading) -> tuple[Policy, ...] | Missing:
+    def read(self, node: Node, field: str, reading: FileReading) -> tuple[Policy, ...] | Missing:
         """Return the policies that could be read."""
         if not isinstance(node, Listing):
             return refuse(reading.problems, node, field, "a list of policies")
@@ -59,11 +59,11 @@ class ListOfPolicies(msgspec.Struct, frozen=True):
 
 
 class Defined(msgspec.Struct, frozen=True):
-    """Accepts definitions by kind and name; `Reading.definitions` has them then."""
+    """Accepts definitions by kind and name; `FileReading.definitions` has them then."""
 
     kinds: Mapping[str, Rule[object]]
 
-    def read(self, node: Node, field: str, reading: Reading) -> None:
+    def read(self, node: Node, field: str, reading: FileReading) -> None:
         """Take up the definitions; they are read where they are used, or checked."""
         reading.definitions.take(node, field)
 

@@ -18,7 +18,7 @@ from sidecar.domain.policy.policy import (
 )
 from sidecar.domain.session.standing import OF_THE_DAEMON
 from sidecar.wire.grammar.records import Given
-from sidecar.wire.grammar.rules import Lookup, Reading, Rule
+from sidecar.wire.grammar.rules import FileReading, Lookup, Rule
 from sidecar.wire.names import InvalidName, composed, name_of
 from sidecar.wire.policies import policy as grammar
 from sidecar.wire.policies.conditions import LOCATION, NETWORK, TIMEZONE
@@ -55,7 +55,7 @@ class _Reader:
         self._problems = problems
         self._namespaces = settings.tokens.namespaces
         self._names = _Names(problems, settings)
-        self._reading = Reading(problems, self._names.lookups(), grammar.DEFINED)
+        self._reading = FileReading(problems, self._names.lookups(), grammar.DEFINED)
         policy = msgspec.structs.replace(grammar.POLICY, check=self._check)
         self._policies = grammar.ListOfPolicies(policy)
 

@@ -6,7 +6,7 @@ import msgspec
 
 from sidecar.domain.policy.policy import EveryTime, SessionControls
 from sidecar.wire.grammar.records import ByShape, Given, Record, RecordKey
-from sidecar.wire.grammar.rules import Reading, Rule, Schema, Seconds
+from sidecar.wire.grammar.rules import FileReading, Rule, Schema, Seconds
 from sidecar.wire.yaml.structs import MISSING, Missing
 from sidecar.wire.yaml.tree import Node, Scalar
 
@@ -18,7 +18,7 @@ LONGEST_WITHIN = 3600
 class Interval(msgspec.Struct, frozen=True):
     """Accepts a duration, or `every_time`."""
 
-    def read(self, node: Node, field: str, reading: Reading) -> int | EveryTime | Missing:
+    def read(self, node: Node, field: str, reading: FileReading) -> int | EveryTime | Missing:
         """Return the seconds, or that each call needs a sign-in of its own."""
         if isinstance(node, Scalar) and node.value == EVERY_TIME:
             return EveryTime()

@@ -18,10 +18,10 @@ from sidecar.wire.policies.grants import (
     EXPRESSION,
     FORMS,
     NESTED,
-    Control,
     Expression,
-    Joined,
-    Operator,
+    GrantControl,
+    GrantOperator,
+    JoinedGrants,
     WholeGrant,
 )
 from sidecar.wire.policies.policy_files import read_policies
@@ -74,7 +74,7 @@ def _conjunction(documents: Documents, _rule: Conjunction) -> dict[str, Any]:
     return {row.key: documents.of(row.rule) for row in rows}
 
 
-def _operator(documents: Documents, _rule: Operator) -> str:
+def _operator(documents: Documents, _rule: GrantOperator) -> str:
     return str(documents.sample(["AND", "OR", "and", "or"]))
 
 
@@ -87,9 +87,11 @@ def _expression(documents: Documents, _rule: Expression) -> dict[str, Any]:
 OWN: dict[type, Any] = {
     Conjunction: _conjunction,
     Required: lambda documents, _: {documents.sample(["acr", "a.b"]): documents.sample([1, ["x"]])},
-    Control: lambda documents, _: documents.sample(["mfa", "compliant-device", "block", "mfaa"]),
-    Joined: lambda documents, _: documents.several(lambda: documents.of(NESTED)),
-    Operator: _operator,
+    GrantControl: lambda documents, _: documents.sample(
+        ["mfa", "compliant-device", "block", "mfaa"]
+    ),
+    JoinedGrants: lambda documents, _: documents.several(lambda: documents.of(NESTED)),
+    GrantOperator: _operator,
     Expression: _expression,
     WholeGrant: lambda documents, _: documents.of(ALTERNATIVES),
     Interval: lambda documents, _: documents.sample(["every_time", "1h", 90]),
