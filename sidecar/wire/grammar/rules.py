@@ -5,7 +5,8 @@ that the daemon works with (`read`), the JSON Schema that editors check by (`sch
 "written as" of a reference page (`words`), so that the three cannot differ. `read` keeps every
 problem with its file, line and field in the `FileReading`, and goes on: all are shown at once.
 
-A schema is the shape alone. Whether a name is configured only `read` knows, by `FileReading.lookups`.
+A schema is the shape alone. Whether a name is configured only `read` knows, by the lookups of the
+`FileReading`.
 """
 
 import re
