@@ -1,12 +1,14 @@
 """House rules that no linter knows. What each is for stands in CONTRIBUTING.md."""
 
 import ast
+import json
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import stepup_client
 
 import sidecar
 
@@ -112,8 +114,20 @@ def test_scripts_can_be_run(script: str) -> None:
     assert os.access(ROOT / script, os.X_OK)
 
 
-def test_the_changelog_tells_of_this_version() -> None:
-    assert f" {sidecar.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+def test_the_changelog_begins_with_this_version_grouped_by_subject() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text()
+    latest = text.split("\n## ")[1]
+    assert re.match(
+        rf"{re.escape(sidecar.__version__)} - [0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}\n", latest
+    )
+    groups = re.findall(r"^### (.+)$", latest, re.MULTILINE)
+    assert len(groups) == len(set(groups)) > 1
+    assert not {*groups} & {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+
+
+def test_daemon_and_client_have_one_version() -> None:
+    package = json.loads((ROOT / "clients" / "typescript" / "package.json").read_text())
+    assert {stepup_client.__version__, package["version"]} == {sidecar.__version__}
 
 
 def test_decisions_are_numbered_without_gaps() -> None:
