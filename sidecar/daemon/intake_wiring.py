@@ -11,8 +11,6 @@ from sidecar.adapters.events.intake import EventIntake, Events, Settling
 from sidecar.adapters.events.speakers import Speakers
 from sidecar.adapters.http.events import EventDoor
 from sidecar.adapters.http.foreign_calls import ForeignCalls
-from sidecar.adapters.intake.listener import IntakeApp, intake_listener
-from sidecar.adapters.intake.logout import LogoutDoor
 from sidecar.adapters.intake.signed_requests import RequestVerifier
 from sidecar.adapters.process.workers import Workers
 from sidecar.adapters.telemetry.telemetry import Telemetry
@@ -58,15 +56,9 @@ class Outside:
         self._trust = trust
         self._keys: dict[str, KeySource] = {}
         self._workers = Workers()
-        self._logouts = LogoutDoor(
-            verifier=RequestVerifier(lambda: current().intake.issuers, self._keys_of),
-            events=EventIntake(events, settling, self._crashed),
-            ids=RequestIds(store=store, names=names, clock=clock.now, life=self._longest),
-            users=KnownUsers(store=store, view=view, names=names, clock=clock.now),
-            settings=current,
-            clock=clock.now,
-            telemetry=telemetry,
-        )
+        self._taking = EventIntake(events, settling, self._crashed)
+        self._ids = RequestIds(store=store, names=names, clock=clock.now, life=self._longest)
+        self._users = KnownUsers(store=store, view=view, names=names, clock=clock.now)
         http = msgspec.structs.replace(started.http, events=HttpEvents.ON)
         self._events = EventDoor(
             events,
@@ -109,10 +101,20 @@ class Outside:
         intake = self._intake
         if not intake.bind:
             return ()
+        from sidecar.adapters.intake.listener import IntakeApp, intake_listener  # noqa: PLC0415 - only where it listens
+        from sidecar.adapters.intake.logout import LogoutDoor  # noqa: PLC0415 - only where it listens
+
         self._workers.begin(work)
-        app = IntakeApp(
-            intake, events=self._events, logouts=self._logouts, telemetry=self._telemetry
+        logouts = LogoutDoor(
+            verifier=RequestVerifier(lambda: self._current().intake.issuers, self._keys_of),
+            events=self._taking,
+            ids=self._ids,
+            users=self._users,
+            settings=self._current,
+            clock=clock.now,
+            telemetry=self._telemetry,
         )
+        app = IntakeApp(intake, events=self._events, logouts=logouts, telemetry=self._telemetry)
         listener = intake_listener(intake, app, self._telemetry)
         bound: list[str] = await doors.start(partial(listener.run, draining=draining))
         return tuple(bound)

@@ -14,9 +14,7 @@ import msgspec
 import trio
 
 from sidecar.adapters import clock
-from sidecar.adapters.admin.acts import ActDoor
 from sidecar.adapters.admin.credential import AdminCredentials
-from sidecar.adapters.admin.listener import AdminApp, admin_listener
 from sidecar.adapters.events.intake import EventIntake
 from sidecar.adapters.files.watcher import FileWatcher
 from sidecar.adapters.geography.geography import Failure, Geography
@@ -366,24 +364,31 @@ class Daemon:
         """The admin listener outlives the doors: it tells that they are draining."""
         if not self._started.admin.enabled:
             return ()
+        from sidecar.adapters.admin.acts import ActDoor  # noqa: PLC0415 - only where it listens
+        from sidecar.adapters.admin.listener import (  # noqa: PLC0415 - only where it listens
+            AdminApp,
+            admin_listener,
+        )
+
+        intake = services.wired.intake
         app = AdminApp(
             telemetry=self.telemetry,
             health=self.health,
             inspection=services.wired.admin.inspector,
-            letters=services.wired.intake.letters,
-            act_door=self._act_door(services),
+            letters=intake.letters,
+            act_door=ActDoor(
+                acts=services.wired.admin.acts,
+                events=EventIntake(intake.events, intake.settler, self._crashed_at_admin),
+                record=self.telemetry.record,
+            ),
             credentials=AdminCredentials(lambda: self.in_force.settings().admin, self._secret_read),
         )
         with naming_key(self._file, "admin", certificate="tls.certificate"):
             listener = admin_listener(self._started.admin, app, self.telemetry)
             return tuple(await nursery.start(listener.run))
 
-    def _act_door(self, services: DaemonServices) -> ActDoor:
-        def crashed(error: Exception) -> None:
-            self.telemetry.record(WorkerFailed(where="admin", error=error))
-
-        events = EventIntake(services.wired.intake.events, services.wired.intake.settler, crashed)
-        return ActDoor(acts=services.wired.admin.acts, events=events, record=self.telemetry.record)
+    def _crashed_at_admin(self, error: Exception) -> None:
+        self.telemetry.record(WorkerFailed(where="admin", error=error))
 
     async def _open_http(
         self, doors: trio.Nursery, services: DaemonServices, closing: trio.Event

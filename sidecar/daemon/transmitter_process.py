@@ -10,7 +10,6 @@ from pathlib import Path
 import trio
 
 from sidecar.adapters import clock
-from sidecar.adapters.admin.listener import AdminApp, admin_listener
 from sidecar.adapters.files.watcher import FileWatcher
 from sidecar.adapters.listening.descriptors import raise_to
 from sidecar.adapters.process.orphans import Orphans
@@ -142,6 +141,11 @@ class Transmitter:
         admin = self._settings.admin
         if not admin.enabled:
             return ()
+        from sidecar.adapters.admin.listener import (  # noqa: PLC0415 - only where it listens
+            AdminApp,
+            admin_listener,
+        )
+
         app = AdminApp(telemetry=self._telemetry, health=self._health, inspection=None)
         with naming_key(self._file, "admin", certificate="tls.certificate"):
             listener = admin_listener(admin, app, self._telemetry)

@@ -15,7 +15,6 @@ from sidecar.adapters.tokens.secrets import SecretFile
 from sidecar.service.audit.lease import Lease
 from sidecar.service.observations.observations import KeysOutcome, KeysRefreshed, SecretRead
 from sidecar.service.ports.store import Store
-from sidecar.shared_signals.adapters.receiver_listener import PushApp, push_listener
 from sidecar.shared_signals.adapters.set_verifier import SetVerifier
 from sidecar.shared_signals.adapters.transmitter_client import PollEndpoint, TransmitterApi
 from sidecar.shared_signals.service.poll_client import Poller
@@ -143,6 +142,11 @@ class Reception:
         receiver = self._receiver
         if not receiver.bind:
             return ()
+        from sidecar.shared_signals.adapters.receiver_listener import (  # noqa: PLC0415 - only where it listens
+            PushApp,
+            push_listener,
+        )
+
         app = PushApp(
             receiver,
             self.receiving,

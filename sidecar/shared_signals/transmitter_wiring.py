@@ -5,14 +5,12 @@ from collections.abc import Callable
 import trio
 
 from sidecar.adapters import clock
-from sidecar.adapters.listening.asgi import listener_of
 from sidecar.adapters.redis.store import RedisStore
 from sidecar.adapters.telemetry.telemetry import Telemetry
 from sidecar.service.audit.lease import Lease
 from sidecar.service.observations.observations import Reloaded, ReloadOutcome
 from sidecar.shared_signals.adapters.push_client import Courier
 from sidecar.shared_signals.adapters.stream_store import RedisStreams
-from sidecar.shared_signals.adapters.transmitter_listener import Endpoints, TransmitterDoor
 from sidecar.shared_signals.adapters.transmitter_secrets import InvalidFiles, Secrets
 from sidecar.shared_signals.service.delivery import Transmitting
 from sidecar.shared_signals.service.dispatch import HandingOut
@@ -97,23 +95,15 @@ class Transmission:
             wait=self._settings.poll_wait,
         )
 
-    def _door(self) -> TransmitterDoor:
-        management = Management(
+    def _management(self, poll_endpoint: Callable[[str], str]) -> Management:
+        return Management(
             settings=self._settings,
             store=self._streams,
             voice=lambda: self._voice,
-            poll_endpoint=Endpoints(self._settings.issuer).poll,
+            poll_endpoint=poll_endpoint,
             telemetry=self._telemetry,
             clock=clock.now,
             new_id=self._new_id,
-        )
-        return TransmitterDoor(
-            settings=self._settings,
-            management=management,
-            polling=self._polling(),
-            recipients=self._recipients,
-            keys=self._secrets.key_set,
-            telemetry=self._telemetry,
         )
 
     async def load(self) -> None:
@@ -181,5 +171,19 @@ class Transmission:
         """Open the listener, where one is configured; gives its addresses."""
         if not self._settings.bind:
             return ()
-        listener = listener_of(self._settings, self._door(), self._telemetry, "transmitter")
+        from sidecar.shared_signals.adapters.transmitter_listener import (  # noqa: PLC0415 - only where it listens
+            Endpoints,
+            TransmitterDoor,
+            transmitter_listener,
+        )
+
+        app = TransmitterDoor(
+            settings=self._settings,
+            management=self._management(Endpoints(self._settings.issuer).poll),
+            polling=self._polling(),
+            recipients=self._recipients,
+            keys=self._secrets.key_set,
+            telemetry=self._telemetry,
+        )
+        listener = transmitter_listener(self._settings, app, self._telemetry)
         return tuple(await nursery.start(listener.run))

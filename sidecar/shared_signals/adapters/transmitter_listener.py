@@ -27,6 +27,7 @@ from sidecar.adapters.listening.application import (
     retry_after,
     unavailable,
 )
+from sidecar.adapters.listening.asgi import Listener, listener_of
 from sidecar.service.observations.observations import CredentialRefused
 from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.shared_signals.service.poll_server import Polling
@@ -61,6 +62,8 @@ from sidecar.wire.settings.transmitter import Recipient, Transmitter
 
 MAX_POLLS = 64
 """Polls that wait at a time; what is more is answered at once."""
+
+DOOR = "transmitter"
 
 _KEYS_MAX_AGE = 300
 _BEARER = "urn:ietf:rfc:6750"
@@ -116,7 +119,7 @@ class TransmitterDoor(Application):
         self._polls = 0
         self._guesses = Guesses()
         super().__init__(
-            "transmitter",
+            DOOR,
             (*self._public_routes(), *self._recipients_routes()),
             telemetry,
             causes=_CAUSES,
@@ -165,7 +168,7 @@ class TransmitterDoor(Application):
         who = self._recipients.known_by(credential.encode("latin-1").strip())
         if who is None:
             address = address_of(request)
-            self._observed.record(CredentialRefused(door="transmitter", address=address))
+            self._observed.record(CredentialRefused(door=DOOR, address=address))
             if not self._guesses.left(address):
                 many = "too many wrong credentials; try again later"
                 raise RequestRefused(429, many, retry_after(1))
@@ -253,6 +256,13 @@ class TransmitterDoor(Application):
         finally:
             self._polls -= 1
         return _json(response)
+
+
+def transmitter_listener(
+    settings: Transmitter, app: TransmitterDoor, telemetry: Observed
+) -> Listener:
+    """Return the listener at the transmitter's address."""
+    return listener_of(settings, app, telemetry, DOOR)
 
 
 _CAUSES: Mapping[type[Exception], Callable[[Any], RequestRefused]] = {

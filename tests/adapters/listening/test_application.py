@@ -161,7 +161,12 @@ async def test_a_body_is_bounded_in_size_and_time(
     assert came.startswith(b"HTTP/1.1 " + status)
 
 
-def test_no_back_end_of_anyio_is_loaded() -> None:
-    words = "import sys, sidecar.adapters.listening.application; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", words], check=True, capture_output=True, text=True)
-    assert "anyio._backends" not in done.stdout
+def test_starlette_is_loaded_where_something_listens_and_no_back_end_of_anyio_with_it() -> None:
+    for module, loaded in (
+        ("sidecar.daemon.serving", set()),
+        ("sidecar.adapters.admin.listener", {"starlette", "hypercorn"}),
+    ):
+        words = f"import sys, {module}; print(*sys.modules)"
+        done = subprocess.run([sys.executable, "-c", words], check=True, capture_output=True)
+        modules = set(done.stdout.decode().split())
+        assert modules & {"starlette", "hypercorn", "anyio._backends"} == loaded, module
