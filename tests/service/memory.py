@@ -4,6 +4,7 @@ import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import msgspec
@@ -74,27 +75,34 @@ class MemoryStore:
 
     def _join(self, one: Join) -> Joined:
         before = self.records.get(one.key, {})
-        members = self._members(one.members_of, one.now)[:MEMBERS_BOUND]
         if one.unless is not None and one.unless in before:
-            return Joined((), False, dict(before), members)
-        for index in one.indexes:
-            entries = self.indexes.setdefault(index.key, {})
-            entries[index.member] = max(entries.get(index.member, 0), index.expire_at)
+            return self._joined(one, (), before, joined=False)
         after = join(before, one.fields)
-        changed = tuple(f for f in one.fields if before.get(f) != after.get(f))
+        changed = tuple(f for f in one.fields if f in after and before.get(f) != after[f])
         if after:
             self.records[one.key] = after
             self.expiries_of[one.key] = max(self.expiries_of.get(one.key, 0), one.expire_at)
+        for index in one.indexes:
+            entries = self.indexes.setdefault(index.key, {})
+            entries[index.member] = max(entries.get(index.member, 0), index.expire_at)
+            for member in [member for member, until in entries.items() if until < one.now]:
+                del entries[member]
         if changed and one.publish is not None:
             told = {f: one.fields[f] for f in changed}
             for pod in self.pods:
                 pod.tell(one.publish, one.key, told)
+        return self._joined(one, changed, after, joined=True)
+
+    def _joined(
+        self, one: Join, changed: tuple[bytes, ...], record: Record, *, joined: bool
+    ) -> Joined:
         members = self._members(one.members_of, one.now)[:MEMBERS_BOUND]
-        return Joined(changed, True, dict(after), members)
+        return Joined(changed, joined, dict(record) if one.want_record else {}, members)
 
     def _members(self, index: bytes | None, now: int) -> tuple[bytes, ...]:
         entries = self.indexes.get(index or b"", {})
-        return tuple(member for member, until in entries.items() if until >= now)
+        live = ((until, member) for member, until in entries.items() if until >= now)
+        return tuple(member for _, member in sorted(live))
 
     async def load(self, *loads: Load) -> list[Loaded]:
         self.trip()
@@ -107,13 +115,18 @@ class MemoryStore:
 
     async def keys(self, pattern: str) -> AsyncIterator[list[bytes]]:
         self.trip()
-        yield [key for key in self.records if b":s:" in key]
+        found = self._matching(pattern)
+        if found:
+            yield found
 
     async def scan(self, pattern: str, bookmark: bytes = b"") -> Scanned:
         self.trip()
-        keys = sorted(key for key in self.records if b":s:" in key and key > bookmark)
+        keys = sorted(key for key in self._matching(pattern) if key > bookmark)
         page = keys[:SCANNED_AT_ONCE]
         return Scanned(page, page[-1] if len(keys) > len(page) else b"")
+
+    def _matching(self, pattern: str) -> list[bytes]:
+        return [key for key in self.records if fnmatchcase(key, pattern.encode())]
 
     def expire(self, now: float) -> None:
         """Forget what expires before `now` (seconds), as a server does by itself."""
@@ -139,7 +152,12 @@ class MemoryStore:
 
     async def expiries(self, *keys: bytes) -> list[int]:
         self.trip()
-        return [self.expiries_of.get(key, 0) if key in self.records else 0 for key in keys]
+        return [self._expires(key) for key in keys]
+
+    def _expires(self, key: bytes) -> int:
+        if key in self.records:
+            return self.expiries_of.get(key, 0)
+        return max(self.indexes.get(key, {}).values(), default=0)
 
     def lose(self, shard: Shard) -> None:
         """Forget all records of one server."""
@@ -233,9 +251,15 @@ class Queue:
 class MemoryNews:
     """News of a `MemoryStore`. `deaf`: what is told is missed, until `restored`."""
 
-    def __init__(self, store: MemoryStore, router: NewsRouter) -> None:
+    def __init__(
+        self,
+        store: MemoryStore,
+        deliver: Callable[[bytes, Record], None],
+        own: Callable[[str], bytes] | None = None,
+    ) -> None:
         self.store = store
-        self.router = router
+        self._deliver = deliver
+        self._own = own
         self.channels: dict[bytes, int] = {}
         self.deaf = False
         self.stale = 0.0
@@ -243,11 +267,11 @@ class MemoryNews:
 
     def tell(self, channel: bytes, key: bytes, fields: Record) -> None:
         if not self.deaf and (channel in self.channels or self._is_own(channel)):
-            self.router.deliver(key, fields)
+            self._deliver(key, fields)
 
     def _is_own(self, channel: bytes) -> bool:
         tags = (tag_of(shard.slot) for shard in self.store.shards())
-        return any(channel == self.router.own_channel(tag) for tag in tags)
+        return self._own is not None and any(channel == self._own(tag) for tag in tags)
 
     async def follow(self, channel: bytes) -> None:
         if self.store.away:
@@ -365,7 +389,7 @@ class Pod:
             )
         )
         router = NewsRouter(self.telemetry)
-        self.news = MemoryNews(store, router)
+        self.news = MemoryNews(store, router.deliver, router.own_channel)
         self.services = wire(
             Ports(
                 in_force=self.in_force,
