@@ -1,21 +1,32 @@
 """The queues' fake and the real ones, held to one suite."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
 
 import pytest
 import redis
 import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sidecar.adapters.redis.links import links_of
 from sidecar.adapters.redis.queues import RedisQueues
 from sidecar.adapters.redis.store import RedisStore
 from sidecar.service.ports.calls import Refused, Unavailable
-from sidecar.service.ports.store import Append, Browse, Claim, Finish, Join, Length, Queues
+from sidecar.service.ports.store import (
+    Append,
+    Browse,
+    Claim,
+    Entries,
+    Finish,
+    Join,
+    Length,
+    Queues,
+)
 from sidecar.wire.settings.settings import Store as StoreSettings
 from tests.adapters.servers import Server
-from tests.service.memory import MemoryStore
-from tests.service.queues import MemoryQueues
+from tests.contracts.forms import FORMS, opened
+from tests.stories.running import unique
 
 KEY, OTHER, GROUP = b"t:{w0}:q", b"t:{w1}:q", b"all"
 FAR = 4_000_000_000_000
@@ -37,26 +48,77 @@ class Clocked:
         return [(entry.payload, entry.times) for entry in answer.entries]
 
 
-@pytest.fixture(params=["memory", "real"])
+@pytest.fixture(params=FORMS)
 async def clocked(
     request: pytest.FixtureRequest, valkey_server: Server, valkey: redis.Redis
 ) -> AsyncIterator[Clocked]:
-    if request.param == "memory":
-        store = MemoryStore()
+    async with opened(request.param, valkey_server) as form:
+        yield Clocked(form.queues, form.pass_time)
 
-        async def pass_time(seconds: float) -> None:
-            store.now += seconds
-            await trio.lowlevel.checkpoint()
 
-        yield Clocked(MemoryQueues(store, lambda: store.now), pass_time)
-        return
-    settings = StoreSettings(url=valkey_server.url)
-    real = RedisStore(links_of(settings), settings)
-    async with AsyncExitStack() as stack:
-        nursery = await stack.enter_async_context(trio.open_nursery())
-        await nursery.start(real.run)
-        yield Clocked(RedisQueues(real), trio.sleep)
-        nursery.cancel_scope.cancel()
+# Any operations in any order
+
+PAYLOADS = st.sampled_from([b"one", b"two", b"\0\xff"])
+PLACES = st.integers(0, 5)
+STEPS = st.one_of(
+    st.tuples(st.just("append"), PAYLOADS, st.integers(0, 4)),
+    st.tuples(st.just("claim"), st.sampled_from([0.0, 1000.0]), st.integers(1, 3)),
+    st.tuples(st.just("finish"), st.lists(PLACES, min_size=1, max_size=3)),
+    st.tuples(st.just("browse"), st.none() | st.tuples(PLACES, st.booleans()), st.integers(1, 3)),
+    st.tuples(st.just("lengths")),
+)
+
+
+async def play(queues: Queues, key: bytes, group: bytes, steps: Sequence[Any]) -> list[object]:
+    """Return what was answered; entries are named by the order in which they came."""
+    ids: list[bytes] = []
+    answers: list[object] = []
+
+    def named(entries: Entries) -> list[object]:
+        return [(ids.index(one.id), one.payload, one.times) for one in entries.entries]
+
+    for verb, *arguments in steps:
+        match verb:
+            case "append":
+                payload, bound = arguments
+                appended, joined = await queues.append(Append(key, payload, bound, group))
+                answers.append((bool(appended.id), joined))
+                ids += [appended.id] if appended.id else []
+            case "claim" if group:
+                (claimed,) = await queues.claim(Claim(key, group, *arguments))
+                answers.append(named(claimed))
+            case "finish" if ids:
+                (places,) = arguments
+                gone = tuple(dict.fromkeys(ids[place % len(ids)] for place in places))
+                answers += await queues.finish(Finish(key, gone, group))
+            case "browse":
+                first, count = arguments
+                if first is not None and ids:
+                    at, after = first
+                    name = (b"(" if after else b"") + ids[at % len(ids)]
+                    answers.append(named(await queues.browse(Browse(key, name, count))))
+                else:
+                    answers.append(named(await queues.browse(Browse(key, b"", count))))
+            case "lengths":
+                answers.append(await queues.lengths(Length(key), Length(OTHER)))
+    return answers
+
+
+@given(st.lists(STEPS, min_size=1, max_size=15), st.sampled_from([GROUP, b""]))
+@settings(deadline=None, max_examples=60)
+def test_whatever_is_asked_both_forms_answer_alike(
+    valkey_server: Server, steps: list[Any], group: bytes
+) -> None:
+    async def both() -> None:
+        key = b"t:{%s}:q" % unique("w").encode()
+        async with opened("memory", valkey_server) as fake, opened("real", valkey_server) as real:
+            expected = await play(fake.queues, key, group, steps)
+            assert await play(real.queues, key, group, steps) == expected
+
+    trio.run(both)
+
+
+# What a caller may count on
 
 
 async def test_an_entry_is_in_the_hands_of_whoever_appended_it(clocked: Clocked) -> None:
@@ -118,8 +180,8 @@ async def test_entries_can_be_looked_at_a_page_at_a_time_without_being_taken(
 async def test_a_server_that_was_taught_nothing_appends_once(
     valkey_server: Server, valkey: redis.Redis
 ) -> None:
-    settings = StoreSettings(url=valkey_server.url)
-    store = RedisStore(links_of(settings), settings)
+    configured = StoreSettings(url=valkey_server.url)
+    store = RedisStore(links_of(configured), configured)
     async with trio.open_nursery() as nursery:
         await nursery.start(store.run)
         queues = RedisQueues(store)
@@ -135,8 +197,8 @@ async def test_a_server_that_was_taught_nothing_appends_once(
 async def test_what_the_store_refuses_for_good_is_told_apart_from_what_it_cannot_do_now(
     valkey_server: Server, valkey: redis.Redis
 ) -> None:
-    settings = StoreSettings(url=valkey_server.url)
-    store = RedisStore(links_of(settings), settings)
+    configured = StoreSettings(url=valkey_server.url)
+    store = RedisStore(links_of(configured), configured)
     valkey.set("t:{u}:f", "somebody else's")
     async with trio.open_nursery() as nursery:
         await nursery.start(store.run)
