@@ -98,6 +98,20 @@ def test_no_file_names_a_path_of_one_machine() -> None:
     assert not [name_of(path) for path, text in texts() if OF_ONE_MACHINE.search(text)]
 
 
+REFERENCE = re.compile(r"(?<![\w/.-])((?:docs|tests)/[\w./-]*\w\.(?:md|mjs|py|ya?ml))\b")
+
+
+def test_a_test_or_a_page_that_is_referred_to_exists() -> None:
+    """The decisions and the changelog speak of their own time."""
+    assert not [
+        f"{name_of(path)}: {name}"
+        for path, text in texts()
+        if path not in DECISIONS and path.name != "CHANGELOG.md"
+        for name in REFERENCE.findall(text)
+        if not (ROOT / name).exists()
+    ]
+
+
 def test_the_search_for_names_finds_them() -> None:
     assert REGISTRIES.search("https://" + "pypi" + ".org/simple")
     assert OF_ONE_MACHINE.search("see /" + "root/.cache")
