@@ -1,6 +1,7 @@
 # ruff: noqa: INP001 - a sample app is no package
 """A Django site whose payments are protected by the sidecar in its pod, in one file.
 
+pip install stepup-client django
 python examples/django_app.py runserver
 """
 

@@ -1,6 +1,7 @@
 # ruff: noqa: INP001 - a sample app is no package
 """A FastAPI app whose payments are protected by the sidecar in its pod.
 
+pip install stepup-client fastapi uvicorn
 uvicorn --app-dir examples fastapi_app:app
 """
 

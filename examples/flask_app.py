@@ -1,6 +1,7 @@
 # ruff: noqa: INP001 - a sample app is no package
 """A Flask app whose payments are protected by the sidecar in its pod.
 
+pip install stepup-client flask
 flask --app examples/flask_app.py run
 """
 

@@ -1,5 +1,6 @@
 """A Django site whose payments are challenged once something is wrong with their user.
 
+pip install stepup-client django
 python app.py runserver 8080
 """
 

@@ -1,5 +1,6 @@
 """A FastAPI app whose payments are challenged once something is wrong with their user.
 
+pip install stepup-client fastapi uvicorn
 uvicorn app:app --port 8080
 """
 

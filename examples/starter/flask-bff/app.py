@@ -3,6 +3,7 @@
 Where a payment is challenged, the page (browser/step-up.js) keeps the call and opens /sign-in with
 the `acr_values` and `max_age` of the challenge; it repeats the call once when its user is back.
 
+    pip install stepup-client flask httpx
     flask --app app run --port 8080
 
 A client that has a secret at its provider gets it from the file that CLIENT_SECRET_FILE names.

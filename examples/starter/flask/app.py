@@ -1,5 +1,6 @@
 """A Flask app whose payments are challenged once something is wrong with their user.
 
+pip install stepup-client flask
 flask --app app run --port 8080
 """
 

@@ -1,5 +1,6 @@
 """A Starlette app whose payments are challenged once something is wrong with their user.
 
+pip install stepup-client starlette uvicorn
 uvicorn app:app --port 8080
 """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from stepup_client.connection.asynchronous import AsyncClient
 from stepup_client.connection.protocol import Decision, Refused, Unreachable
@@ -26,6 +26,23 @@ RETRY = 1.0
 """Seconds between looks for a sidecar that is gone, while a stream waits for it."""
 
 T = TypeVar("T")
+
+
+def _asked(
+    gate: Gate, incoming: Incoming, contexts: Collection[str]
+) -> Decision | Reply | dict[str, Any]:
+    """Return the arguments of `check`, or what is decided without asking."""
+    found = before_asking(gate, incoming)
+    return question(gate, incoming, contexts) if found is None else found
+
+
+def _without_a_decision(
+    gate: Gate, contexts: Collection[str], error: Refused | Unreachable
+) -> Decision | Reply:
+    """Decide where the sidecar gave no decision."""
+    if isinstance(error, Refused):
+        return refused(gate, contexts, error)
+    return unreached(gate, contexts, error)
 
 
 class SyncDoor:
@@ -51,18 +68,13 @@ class SyncDoor:
 
     def ask(self, incoming: Incoming, contexts: Collection[str]) -> Decision | Reply:
         """Return the decision for a call that passes, else the client's answer."""
-        gate = self.gate
-        if (found := before_asking(gate, incoming)) is not None:
-            return found
-        asked = question(gate, incoming, contexts)
-        if isinstance(asked, Reply):
+        asked = _asked(self.gate, incoming, contexts)
+        if not isinstance(asked, dict):
             return asked
         try:
             return outcome(self.client.check(**asked))
-        except Refused as error:
-            return refused(gate, contexts, error)
-        except Unreachable as error:
-            return unreached(gate, contexts, error)
+        except (Refused, Unreachable) as error:
+            return _without_a_decision(self.gate, contexts, error)
 
     def while_standing(
         self, chunks: Iterable[T], incoming: Incoming, contexts: Collection[str], session: str
@@ -129,18 +141,13 @@ class AsyncDoor:
 
     async def ask(self, incoming: Incoming, contexts: Collection[str]) -> Decision | Reply:
         """Return the decision for a call that passes, else the client's answer."""
-        gate = self.gate
-        if (found := before_asking(gate, incoming)) is not None:
-            return found
-        asked = question(gate, incoming, contexts)
-        if isinstance(asked, Reply):
+        asked = _asked(self.gate, incoming, contexts)
+        if not isinstance(asked, dict):
             return asked
         try:
             return outcome(await self.client.check(**asked))
-        except Refused as error:
-            return refused(gate, contexts, error)
-        except Unreachable as error:
-            return unreached(gate, contexts, error)
+        except (Refused, Unreachable) as error:
+            return _without_a_decision(self.gate, contexts, error)
 
     async def until_lost(
         self, incoming: Incoming, contexts: Collection[str], session: str
