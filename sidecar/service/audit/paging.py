@@ -6,6 +6,7 @@ import trio
 
 from sidecar.service.audit.auditor import Rescorer
 from sidecar.service.audit.backlog import STALE, Backlogs, Taken
+from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.wire.store.keys import SessionName
 
 SLICE = 64
@@ -42,16 +43,34 @@ class Pager:
         judge: Callable[[Sequence[SessionName]], Awaitable[None]],
     ) -> None:
         """Have these sessions judged, and be done with the item; or leave it to who has it now."""
-        kept = trio.current_time()
-        for start in range(0, len(names), SLICE):
-            begun = trio.current_time()
-            if begun - kept > STALE / 4:
-                kept = begun
+        failure: Exception | None = None
+        lost = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep, backlog, item, lost)
+            try:
+                for start in range(0, len(names), SLICE):
+                    if lost.is_set():
+                        break
+                    begun = trio.current_time()
+                    await judge(names[start : start + SLICE])
+                    await self._give_way(trio.current_time() - begun)
+                else:
+                    await self._backlogs.replace(backlog, item, done=len(names))
+            except Exception as error:  # noqa: BLE001 - raised below, as it is
+                failure = error
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    async def _keep(self, backlog: str, item: Taken, lost: trio.Event) -> None:
+        """Say that the item is worked on, however long a slice and its rest take."""
+        while not lost.is_set():
+            await trio.sleep(STALE / 4)
+            try:
                 if not await self._backlogs.keep(backlog, self._sidecar, item):
-                    return
-            await judge(names[start : start + SLICE])
-            await self._give_way(trio.current_time() - begun)
-        await self._backlogs.replace(backlog, item, done=len(names))
+                    lost.set()
+            except (Unavailable, Overloaded):
+                continue  # whether another has it by now, the next look says
 
     async def _give_way(self, worked: float) -> None:
         """Rest in proportion to the work, and while fresh signals wait; but not for ever."""
