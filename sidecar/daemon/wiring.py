@@ -157,7 +157,7 @@ def wire(ports: Ports) -> Services:
         view=view,
         audit=audit,
         intake=intake,
-        checker=_wire_checker(ports, view.view),
+        checker=_wire_checker(ports, view),
         admin=_wire_admin(ports, view, audit),
     )
 
@@ -200,7 +200,7 @@ def _wire_view(ports: Ports) -> ViewServices:
 
 
 def _wire_audit(ports: Ports, of: ViewServices) -> AuditServices:
-    rescorer = _wire_rescorer(ports, of.view)
+    rescorer = _wire_rescorer(ports, of)
     return AuditServices(
         rescorer=rescorer,
         fan_out=FanOut(
@@ -215,6 +215,7 @@ def _wire_audit(ports: Ports, of: ViewServices) -> AuditServices:
         resweeper=Resweeper(
             sidecar=ports.worker,
             store=ports.store,
+            records=of.records,
             backlogs=ports.backlogs,
             rescorer=rescorer,
             names=ports.names,
@@ -233,20 +234,17 @@ def _wire_audit(ports: Ports, of: ViewServices) -> AuditServices:
         ),
         saver=Saver(
             view=of.view,
-            store=ports.store,
-            clock=ports.clock,
-            ttl=lambda: ports.settings().sessions.min_ttl,
+            records=of.records,
             telemetry=ports.telemetry,
             saved=rescorer.saved,
         ),
     )
 
 
-def _wire_rescorer(ports: Ports, view: View) -> Rescorer:
+def _wire_rescorer(ports: Ports, of: ViewServices) -> Rescorer:
     return Rescorer(
-        store=ports.store,
-        view=view,
-        names=ports.names,
+        records=of.records,
+        view=of.view,
         telemetry=ports.telemetry,
         clock=ports.clock,
         new_id=ports.new_id,
@@ -255,8 +253,7 @@ def _wire_rescorer(ports: Ports, view: View) -> Rescorer:
         announcer=Announcer(ports.outbox, ports.telemetry) if ports.outbox is not None else None,
         budget=Budget(
             settings=lambda: ports.settings().friction,
-            store=ports.store,
-            names=ports.names,
+            records=of.records,
             telemetry=ports.telemetry,
         ),
     )
@@ -358,20 +355,20 @@ def _wire_admission(
     )
 
 
-def _wire_checker(ports: Ports, view: View) -> Checker:
+def _wire_checker(ports: Ports, of: ViewServices) -> Checker:
     configuration = ports.in_force.configuration
     checker = Checker(
         settings=configuration.settings,
         routes=configuration.routes,
         verifier=ports.verifier,
-        view=view,
+        view=of.view,
         names=ports.names,
         place_of=ports.place_of,
         telemetry=ports.telemetry,
         clock=ports.clock,
         new_id=ports.new_id,
         spender=Spender(
-            store=ports.store, view=view, telemetry=ports.telemetry, new_id=ports.new_id
+            records=of.records, view=of.view, telemetry=ports.telemetry, new_id=ports.new_id
         ),
     )
     checker.want_claims(configuration.claims)

@@ -18,18 +18,19 @@ from sidecar.domain.session.risk import Term, in_tenths, terms_of
 from sidecar.domain.session.standing import Demand
 from sidecar.domain.session.state import State
 from sidecar.domain.values.stamp import MICROSECONDS
-from sidecar.service.audit.auditor import Assembled, Rescorer
+from sidecar.service.audit.auditor import Rescorer
 from sidecar.service.audit.fan_out import FanOut
 from sidecar.service.audit.rescore_all import Resweeper
 from sidecar.service.checks.trial_records import SEVERITY
 from sidecar.service.ports.store import Load, Store
+from sidecar.service.records.facts import StoredSession
 from sidecar.service.view.fold_records import Folded, assemble, forgotten
 from sidecar.service.view.view import View
 from sidecar.wire.names import composed
 from sidecar.wire.settings.settings import Settings
 from sidecar.wire.store.keys import Names, SessionName, digest, parse_name, session_name
 from sidecar.wire.store.prompts import prompts_since
-from sidecar.wire.store.records import WHO_SESSION, WHO_USER, apps_of, owners_of
+from sidecar.wire.store.records import apps_of, owners_of
 from sidecar.wire.store.rescore_records import Progress
 
 PAGE_BOUND = 1000
@@ -280,7 +281,7 @@ class Inspector:
             raise InvalidQuery("explain", f"is of {', '.join(sorted([*known, *aliases]))}")
         return names
 
-    async def _find(self, session: str) -> list[Assembled]:
+    async def _find(self, session: str) -> list[StoredSession]:
         """All sessions of this name, whoever has them, at whichever issuer."""
         namespaces = self._where("")
         session = composed(session)
@@ -306,19 +307,19 @@ class Inspector:
             fan_out=FannedOut(outlook.left, left, outlook.workers),
         )
 
-    def _summarised(self, session: Assembled, state: State, now: float) -> Summary:
+    def _summarised(self, session: StoredSession, state: State, now: float) -> Summary:
         prompts = prompts_since(session.of_user, now, self._settings().friction.per)
         summary = _summarise(self._view.evaluator, session, state, now)
         return msgspec.structs.replace(summary, prompts=prompts)
 
-    def _summary(self, session: Assembled) -> Summary | None:
+    def _summary(self, session: StoredSession) -> Summary | None:
         now = self._clock()
         state = _fold(self._view.evaluator, session).state
         if not state.established:
             return None
         return self._summarised(session, state, now)
 
-    def _detail(self, session: Assembled) -> Detail | None:
+    def _detail(self, session: StoredSession) -> Detail | None:
         now = self._clock()
         evaluator = self._view.evaluator
         state, facts, _, _ = _fold(evaluator, session)
@@ -337,22 +338,23 @@ class Inspector:
         )
 
 
-def _fold(evaluator: Evaluator, session: Assembled) -> Folded:
+def _fold(evaluator: Evaluator, session: StoredSession) -> Folded:
     records = (session.record, session.others)
     folded = assemble(evaluator, session.name.session, *records, issuer=session.namespace)
     folded.state.lost = forgotten(evaluator, session.slot, (session.record, *session.others))
     return folded
 
 
-def _summarise(evaluator: Evaluator, session: Assembled, state: State, now: float) -> Summary:
+def _summarise(evaluator: Evaluator, session: StoredSession, state: State, now: float) -> Summary:
+    named = session.identified
     moment = int(now * MICROSECONDS)
     standing = evaluator.standing(state, moment)
     scene = evaluator.scene(evaluator.at(state, moment), moment)
     asking = {demand.policy for demand in (*standing.demands, *standing.tried)}
     return Summary(
-        session=_text(session, WHO_SESSION, session.name.session),
-        user=_text(session, WHO_USER, session.name.user),
-        issuer=session.namespace,
+        session=named.session,
+        user=named.user,
+        issuer=named.namespace,
         device=state.device,
         apps=apps_of(session.record),
         standing=coarse(standing, now),
@@ -406,11 +408,6 @@ def _timeline(
             kind = "would-be-marked" if demand.report_only else "marked"
             told.append(Moment(since / MICROSECONDS, kind, "", marked(demand)))
     return tuple(sorted(told, key=lambda moment: moment.time))
-
-
-def _text(session: Assembled, field: bytes, otherwise: str) -> str:
-    value = session.record.get(field)
-    return otherwise if value is None else value.decode("utf-8", "replace")
 
 
 def _cursor(name: str) -> str:

@@ -13,6 +13,8 @@ import trio
 
 from sidecar.domain.evaluation.announcement import Present
 from sidecar.domain.evaluation.evaluator import Evaluator
+from sidecar.domain.session.standing import Standing
+from sidecar.domain.session.state import Checkpoint, State
 from sidecar.domain.values.lattice import Record
 from sidecar.domain.values.stamp import MICROSECONDS
 from sidecar.service.audit.announcer import Announcer
@@ -27,23 +29,18 @@ from sidecar.service.observations.observations import (
     WorkerFailed,
 )
 from sidecar.service.ports.calls import Overloaded, Refused, Unavailable
-from sidecar.service.ports.store import Join, Load, Store
+from sidecar.service.records.facts import FactRecords, SessionRecord, StoredSession
+from sidecar.service.records.writes import Write
 from sidecar.service.view.fold_records import (
     Culprit,
     assemble,
     checkpoint_of,
-    devices_of,
     forgotten,
 )
 from sidecar.service.view.live_session import Live, Tracked
 from sidecar.service.view.view import View
-from sidecar.wire.store.keys import Names, SessionName, digest
-from sidecar.wire.store.records import (
-    WHO_ISSUER,
-    WHO_SESSION,
-    WHO_USER,
-    told_of,
-)
+from sidecar.wire.store.keys import SessionName
+from sidecar.wire.store.records import told_of
 
 BATCH = 256
 
@@ -82,26 +79,25 @@ class UnreadableError(Exception):
     """A field of a record is damaged, or of another version."""
 
 
-class Assembled:
-    """A session read from the store, with all its records; `slot` is where its own lies."""
+class _Audited(NamedTuple):
+    """A session as it is audited: as what it is known, what it was folded to, how it stands."""
 
-    __slots__ = ("name", "others", "record", "slot")
+    whose: Whose
+    record: Record
+    state: State
+    standing: Standing
+    culprits: tuple[Culprit, ...]
 
-    def __init__(self, name: SessionName, slot: int, record: Record, others: list[Record]) -> None:
-        self.name = name
-        self.slot = slot
-        self.record = record
-        self.others = others
 
-    @property
-    def namespace(self) -> str:
-        """Whose names it is known by."""
-        return self.record.get(WHO_ISSUER, b"").decode("utf-8", "replace")
+class _Findings:
+    """What an audit of several sessions has found."""
 
-    @property
-    def of_user(self) -> Record:
-        """What is known of the user: the record beside the locator's."""
-        return self.others[1] if len(self.others) > 1 else {}
+    def __init__(self) -> None:
+        self.sessions = 0
+        self.due: list[Due] = []
+        self.checkpoints: list[Write] = []
+        self.prompted: list[Prompted] = []
+        self.troubles: list[Exception] = []
 
 
 class Rescorer:
@@ -114,9 +110,8 @@ class Rescorer:
     def __init__(  # noqa: PLR0913 - one place wires it
         self,
         *,
-        store: Store,
+        records: FactRecords,
         view: View,
-        names: Names,
         telemetry: Telemetry,
         clock: Callable[[], float],
         new_id: Callable[[], str],
@@ -127,13 +122,12 @@ class Rescorer:
     ) -> None:
         self._announcer = announcer
         self._budget = budget
-        self._store = store
+        self._records = records
         self._view = view
-        self._names = names
         self._telemetry = telemetry
         self._clock = clock
         self._claims = Claims(
-            store=store,
+            records=records,
             view=view,
             telemetry=telemetry,
             clock=clock,
@@ -221,15 +215,18 @@ class Rescorer:
         """
         troubles: list[Exception] = []
         for start in range(0, len(names), BATCH):
-            batch = names[start : start + BATCH]
-            sessions = self._held(batch) if at_hand else []
-            held = {session.name for session in sessions}
-            sessions += await self.read([name for name in batch if name not in held])
+            batch: Sequence[SessionName] = names[start : start + BATCH]
+            findings = _Findings()
+            if at_hand:
+                batch = await self._examine_held(batch, event, findings)
+            left = await self.read(batch)
+            await self._examine_all(
+                left, event, findings, Turns() if at_hand else Turns(LEFT_SHARE)
+            )
             # What leads here is struck out when this is done: so others' claims are waited for.
-            patient = not at_hand or bool(event)
-            turns = Turns() if at_hand else Turns(LEFT_SHARE)
-            troubles += await self._tell(sessions, turns, event=event, patient=patient)
-            self._telemetry.record(Rescored(cause=cause, sessions=len(sessions)))
+            await self._record(findings, patient=not at_hand or bool(event))
+            troubles += findings.troubles
+            self._telemetry.record(Rescored(cause=cause, sessions=findings.sessions))
             await trio.lowlevel.checkpoint()
         if not at_hand:
             await self._claims.mark()
@@ -238,112 +235,95 @@ class Rescorer:
         for error in troubles:
             self._telemetry.record(WorkerFailed(where="rescore", error=error))
 
-    async def judge_anew(self, cause: str, sessions: Sequence[Assembled]) -> None:
-        """Look at sessions that were read: not for an event, but as they are judged otherwise."""
+    async def judge_anew(self, cause: str, sessions: Sequence[StoredSession]) -> None:
+        """Audit sessions that were read: not for an event, but as they are judged otherwise."""
+        findings = _Findings()
         # Whoever has these judged rests between their pages.
-        turns = Turns(share=1)
-        for error in await self._tell(sessions, turns, by_event=False, patient=True):
+        await self._examine_all(sessions, "", findings, Turns(share=1))
+        await self._record(findings, by_event=False, patient=True)
+        for error in findings.troubles:
             self._telemetry.record(WorkerFailed(where="resweep", error=error))
         await self._claims.mark()
         self._telemetry.record(Rescored(cause=cause, sessions=len(sessions)))
 
-    def _held(self, names: Sequence[SessionName]) -> list[Assembled]:
-        sessions = []
-        for live in filter(None, map(self._view.held, names)):
-            others = [live.locator, live.users, *live.devices.values()]
-            record = live.own.record
-            others_of = [one.record for one in others]
-            sessions.append(Assembled(live.name, live.own.slot, record, others_of))
-        return sessions
+    async def read(self, names: Sequence[SessionName]) -> list[StoredSession]:
+        """Read sessions with all their records. Raises `Unavailable`, `Overloaded`."""
+        return await self._records.load_sessions(names)
 
-    async def read(self, names: Sequence[SessionName]) -> list[Assembled]:
-        """Sessions with all their records: two round trips, however many they are."""
-        if not names:
-            return []
-        users = {name.user: self._names.user_record(name.user) for name in names}
-        loads = [Load(self._names.session_record(name)) for name in names]
-        loads += [Load(self._names.locator(name.session)) for name in names]
-        loads += [Load(key) for key in users.values()]
-        loaded = [answer.record for answer in await self._store.load(*loads)]
-        count = len(names)
-        of_user = dict(zip(users, loaded[2 * count :], strict=True))
-        devices = [
-            {
-                digest(loaded[i].get(WHO_ISSUER, b"").decode("utf-8", "replace"), device)
-                for device in devices_of(loaded[i]) | devices_of(loaded[count + i])
-            }
-            for i in range(count)
-        ]
-        wanted = sorted(set().union(*devices))
-        answers = []
-        if wanted:
-            answers = await self._store.load(
-                *(Load(self._names.device_record(device)) for device in wanted)
-            )
-        of_device = {d: answer.record for d, answer in zip(wanted, answers, strict=True)}
-        return [
-            Assembled(
-                name,
-                self._names.slot(self._names.session_record(name)),
-                loaded[i],
-                [loaded[count + i], of_user[name.user], *(of_device[d] for d in devices[i])],
-            )
-            for i, name in enumerate(names)
-            if loaded[i]
-        ]
+    async def _examine_held(
+        self, names: Sequence[SessionName], event: str, findings: _Findings
+    ) -> list[SessionName]:
+        """Audit those of these sessions that the view holds, as it has folded them.
 
-    async def _tell(
-        self,
-        sessions: Iterable[Assembled],
-        turns: Turns,
-        *,
-        event: str = "",
-        by_event: bool = True,
-        patient: bool,
-    ) -> list[Exception]:
-        """Tell what is untold of these sessions; gives what went wrong with single ones."""
-        now = self._clock()
-        evaluator = self._view.evaluator
-        due: list[Due] = []
-        checkpoints: list[Join] = []
-        troubles: list[Exception] = []
-        prompted: list[Prompted] = []
+        Return the others. Whether all of a session is held is asked anew for each: checks go on
+        while this gives way, and what they find is not in the store yet.
+        """
+        left = []
+        turns = Turns()
+        for name in names:
+            await turns.give_way()
+            live = self._view.held(name)
+            if live is None:
+                left.append(name)
+            else:
+                self._examine(live, event, findings)
+        return left
+
+    async def _examine_all(
+        self, sessions: Iterable[StoredSession], event: str, findings: _Findings, turns: Turns
+    ) -> None:
+        """Audit sessions that were read."""
         for session in sessions:
             await turns.give_way()
-            try:
-                found = _untold(evaluator, session, now, self._announcer)
-            except Exception as error:  # noqa: BLE001 - one session's trouble is not the others'
-                troubles.append(error)
-                continue
-            troubles += _choked(found.culprits, event)
-            key = self._names.session_record(session.name)
-            channel = self._names.user_channel(session.name.user)
-            due += [Due(key, channel, telling) for telling in found.missing]
-            prompted.append(_prompted(session, found.missing))
-            if found.checkpoint:
-                checkpoints.append(
-                    Join(
-                        key,
-                        found.checkpoint,
-                        int(now * 1000) + 60_000,  # at least; a record's expiry only grows
-                        int(now * 1000),
-                        publish=channel,
-                        want_record=False,
-                    )
-                )
+            self._examine(session, event, findings)
+
+    def _examine(self, session: Live | StoredSession, event: str, findings: _Findings) -> None:
+        """Find what is yet to be logged of a session, and whether it is time for a checkpoint."""
+        now, evaluator = self._clock(), self._view.evaluator
+        findings.sessions += 1
+        try:
+            if isinstance(session, Live):
+                audited = _of_live(evaluator, session, now)
+                checkpoint = session.checkpoint(evaluator)
+            else:
+                audited = _of_stored(evaluator, session, now)
+                checkpoint = _checkpoint_of(evaluator, session, audited)
+            missing = self._missing(evaluator, audited, now) if audited.state.established else []
+        except Exception as error:  # noqa: BLE001 - one session's trouble is not the others'
+            findings.troubles.append(error)
+            return
+        name = session.name
+        findings.troubles += _choked(audited.culprits, event)
+        findings.due += [Due(name, telling) for telling in missing]
+        findings.prompted.append(_prompted(name, audited.whose, missing))
+        if checkpoint is not None:
+            write = self._records.amend((checkpoint,), of=SessionRecord(name))
+            findings.checkpoints.append(write)
+
+    def _missing(self, evaluator: Evaluator, audited: _Audited, now: float) -> list[Telling]:
+        whose, record, state, standing, _ = audited
+        told = told_of(record)
+        policies = [policy.id for policy in evaluator.policies]
+        missing = tellings(Known(whose, told, policies), state, standing, now)
+        if self._announcer is None:
+            return missing
+        present = Present(evaluator, state, standing, int(now * MICROSECONDS))
+        return self._announcer.tellings(whose, told, present, missing)
+
+    async def _record(self, findings: _Findings, *, by_event: bool = True, patient: bool) -> None:
+        """Write, log and count what was found. Raises `Unavailable`, `Overloaded`."""
+        due = findings.due
         if self._budget is not None:
             # Before the claims, as it can be done again: nothing is lost with a sidecar that dies.
-            await self._budget.count(prompted, now)
-        if checkpoints:
-            await self._store.join(*checkpoints)
-            for join in checkpoints:
-                self._view.hear(join.key, join.fields)
+            await self._budget.count(findings.prompted, self._clock())
+        if findings.checkpoints:
+            await self._records.join(*findings.checkpoints)
+            self._view.learn(*findings.checkpoints)
         if due and self._announcer is not None:
             # Before the claims: what is claimed has been recorded, whoever dies in between.
             behind = await self._announcer.record([one.telling for one in due])
             due = [one for one in due if one.telling.news_id not in behind]
         await self._claims.tell(due, by_event=by_event, patient=patient)
-        return troubles
 
     async def keep_marking(
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -381,19 +361,41 @@ class Rescorer:
         return False
 
 
-def _prompted(session: Assembled, missing: Iterable[Telling]) -> Prompted:
-    """The prompts among what is untold of a session."""
-    subject = session.record.get(WHO_USER, b"").decode() or session.name.user
+def _of_live(evaluator: Evaluator, live: Live, now: float) -> _Audited:
+    """Return a session as the view has folded it."""
+    whose = Whose(live.session, live.user, live.namespace)
+    standing = live.standing(evaluator, now)
+    return _Audited(whose, live.own.record, live.state, standing, live.culprits)
+
+
+def _of_stored(evaluator: Evaluator, session: StoredSession, now: float) -> _Audited:
+    """Fold a session that was read."""
+    namespace, user, identifier, _ = session.identified
+    records = (session.record, session.others)
+    folded = assemble(evaluator, session.name.session, *records, issuer=namespace)
+    folded.state.lost = forgotten(evaluator, session.slot, (session.record, *session.others))
+    standing = evaluator.standing(folded.state, int(now * MICROSECONDS))
+    whose = Whose(identifier, user, namespace)
+    return _Audited(whose, session.record, folded.state, standing, folded.culprits)
+
+
+def _checkpoint_of(
+    evaluator: Evaluator, session: StoredSession, audited: _Audited
+) -> Checkpoint | None:
+    return checkpoint_of(
+        evaluator,
+        session.name.session,
+        session.record,
+        session.others,
+        lambda: (audited.state, audited.culprits),
+        issuer=session.namespace,
+    )
+
+
+def _prompted(name: SessionName, whose: Whose, missing: Iterable[Telling]) -> Prompted:
+    """Return the prompts among what is yet to be logged of a session."""
     moments = {telling.prompt for telling in missing if telling.prompt is not None}
-    return Prompted(session.name, subject, tuple(sorted(moments)), session.namespace)
-
-
-class _Untold(NamedTuple):
-    """What is to be told of a session, its new checkpoint if it is time for one, what choked."""
-
-    missing: list[Telling]
-    checkpoint: Record
-    culprits: tuple[Culprit, ...] = ()
+    return Prompted(name, whose.subject, tuple(sorted(moments)), whose.issuer)
 
 
 def _choked(culprits: Iterable[Culprit], event: str) -> list[Exception]:
@@ -403,28 +405,3 @@ def _choked(culprits: Iterable[Culprit], event: str) -> list[Exception]:
         for one in culprits
         if event and one.stamp.id == event
     ]
-
-
-def _untold(
-    evaluator: Evaluator, session: Assembled, now: float, announcer: Announcer | None
-) -> _Untold:
-    records, issuer = (session.record, session.others), session.namespace
-    folded = assemble(evaluator, session.name.session, *records, issuer=issuer)
-    folded.state.lost = forgotten(evaluator, session.slot, (session.record, *session.others))
-    state, culprits = folded.state, folded.culprits
-    if not state.established:
-        return _Untold([], {}, culprits)
-    standing = evaluator.standing(state, int(now * MICROSECONDS))
-    whose = Whose(
-        session.record.get(WHO_SESSION, b"").decode() or session.name.session,
-        session.record.get(WHO_USER, b"").decode() or session.name.user,
-        session.namespace,
-    )
-    policies = [policy.id for policy in evaluator.policies]
-    told = told_of(session.record)
-    missing = tellings(Known(whose, told, policies), state, standing, now)
-    if announcer is not None:
-        present = Present(evaluator, state, standing, int(now * MICROSECONDS))
-        missing = announcer.tellings(whose, told, present, missing)
-    checkpointed = checkpoint_of(evaluator, session.name.session, *records, issuer=issuer)
-    return _Untold(missing, checkpointed, culprits)

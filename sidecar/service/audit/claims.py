@@ -11,12 +11,11 @@ had told and not yet marked: that of the last `GATHER` seconds, and of the store
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 import trio
 
-from sidecar.domain.values.lattice import Record
 from sidecar.service.audit.entries import Telling
 from sidecar.service.audit.turns import Turns
 from sidecar.service.observations.observations import (
@@ -27,9 +26,11 @@ from sidecar.service.observations.observations import (
     Telemetry,
 )
 from sidecar.service.ports.calls import Overloaded, Refused, Unavailable
-from sidecar.service.ports.store import Join, Load, Store
+from sidecar.service.records.facts import FactRecords, LogEntry, SessionRecord
+from sidecar.service.records.writes import Write
 from sidecar.service.view.view import View
-from sidecar.wire.store.records import claim_field, claimed_at, told_field
+from sidecar.wire.store.keys import SessionName
+from sidecar.wire.store.records import claimed_in, logged_in
 
 STALE = 3.0
 """Seconds after which what is claimed and not marked as told is another's to tell."""
@@ -49,28 +50,27 @@ BOUND = 8192
 _FIRST_LOOK, _LAST_LOOK = 0.02, 0.25
 
 
-class Due(NamedTuple):
-    """A telling of a session: its record, the channel of its news, and which turn it is."""
+_Name: TypeAlias = tuple[SessionName, str, bytes]
+_Turn: TypeAlias = tuple[SessionName, str, bytes, int]
 
-    key: bytes
-    channel: bytes
+
+class Due(NamedTuple):
+    """What is yet to be logged of a session, and which turn of it this is."""
+
+    session: SessionName
     telling: Telling
     turn: int = 1
 
     @property
-    def name(self) -> tuple[bytes, bytes]:
-        """What is told, whichever turn it is."""
-        return self.key, claim_field(self.telling.policy, self.telling.claimed)
+    def name(self) -> _Name:
+        """Return what it is known by, whichever turn it is."""
+        return self.session, self.telling.policy, self.telling.claimed
 
     @property
-    def claim(self) -> bytes:
-        """The field that is claimed."""
-        return claim_field(self.telling.policy, self.telling.claimed, self.turn)
-
-    @property
-    def told(self) -> Record:
-        """The fields that mark it as told."""
-        return {told_field(self.telling.policy): self.telling.value}
+    def entry(self) -> LogEntry:
+        """Return what the session's record says of it."""
+        telling = self.telling
+        return LogEntry(self.session, telling.policy, telling.value, telling.claimed)
 
 
 class Claims:
@@ -79,20 +79,20 @@ class Claims:
     def __init__(  # noqa: PLR0913 - one place wires it
         self,
         *,
-        store: Store,
+        records: FactRecords,
         view: View,
         telemetry: Telemetry,
         clock: Callable[[], float],
         new_id: Callable[[], str],
         written: Callable[[], Awaitable[None]],
     ) -> None:
-        self._store = store
+        self._records = records
         self._view = view
         self._telemetry = telemetry
         self._clock = clock
         self._new_id = new_id
         self._written = written
-        self._unmarked: dict[tuple[bytes, bytes], Due] = {}
+        self._unmarked: dict[_Name, Due] = {}
         self._then: list[Callable[[], None]] = []
         self._has_told = trio.Event()
         self._marking = trio.Lock()
@@ -118,7 +118,7 @@ class Claims:
         What others have claimed and left is claimed anew; `patient`: what they have only just
         claimed is waited for, until it is told or left.
         """
-        pause, seen = _FIRST_LOOK, dict[tuple[bytes, bytes], float]()
+        pause, seen = _FIRST_LOOK, dict[_Turn, float]()
         wanted = [one for one in due if one.name not in self._unmarked]
         while wanted:
             taken = await self._claim(wanted, by_event=by_event)
@@ -155,25 +155,25 @@ class Claims:
                 turns = Turns(share=1)
                 for one in told:
                     self._unmarked.pop(one.name, None)
-                    self._view.hear(one.key, one.told)
+                    self._view.learn(self._records.log(one.entry))
                     await turns.give_way()
             for done in then:
                 done()
 
     async def _marked(self, told: Sequence[Due]) -> list[Due]:
         """Write that these were told; gives those of which the store takes that."""
-        joins = [self._join(one, one.told, self._clock()) for one in told]
+        writes = [self._records.log(one.entry) for one in told]
         try:
-            await self._store.join(*joins)
+            await self._records.join(*writes)
         except Refused:
             pass  # some of them, and it does not say which
         else:
             return list(told)
         taken: list[Due] = []
         refused = 0
-        for one, join in zip(told, joins, strict=True):
+        for one, write in zip(told, writes, strict=True):
             try:
-                await self._store.join(join)
+                await self._records.join(write)
             except Refused:
                 refused += 1
                 if refused == REFUSALS:
@@ -184,8 +184,7 @@ class Claims:
 
     async def _claim(self, due: Sequence[Due], *, by_event: bool) -> list[Due]:
         """Claim these and tell what is ours; gives those that another has claimed."""
-        now = self._clock()
-        answers = await self._store.join(*(self._claiming(one, now) for one in due))
+        answers = await self._records.join(*map(self._claiming, due))
         taken = []
         turns = Turns(share=1)
         for one, answer in zip(due, answers, strict=True):
@@ -193,7 +192,7 @@ class Claims:
             if not answer.joined:
                 taken.append(one)
             elif one.telling.observation is None:
-                self._view.hear(one.key, one.told)
+                self._view.learn(self._records.log(one.entry))
             else:
                 self._telemetry.record(
                     _as_told(one.telling.observation, again=one.turn > 1, by_event=by_event)
@@ -204,33 +203,16 @@ class Claims:
             del self._unmarked[next(iter(self._unmarked))]
         return taken
 
-    def _claiming(self, one: Due, now: float) -> Join:
-        """The join of a claim.
+    def _claiming(self, one: Due) -> Write:
+        """Make the write of a claim.
 
-        Its value is this sidecar's own, so that a join whose answer was lost can be done again.
         What is news alone is recorded before it is claimed, so that the claim is all there is.
         """
-        fields = {one.claim: f"{int(now * 1000):016d}{self._new_id()}".encode()}
-        if one.telling.observation is None:
-            return self._join(one, fields | one.told, now, unless=one.claim)
-        return self._join(one, fields, now, unless=one.claim, publish=False)
-
-    @staticmethod
-    def _join(
-        one: Due, fields: Record, now: float, unless: bytes | None = None, *, publish: bool = True
-    ) -> Join:
-        return Join(
-            one.key,
-            fields,
-            int(now * 1000) + 60_000,  # at least; a record's expiry only grows
-            int(now * 1000),
-            unless=unless,
-            publish=one.channel if publish else None,
-            want_record=False,
-        )
+        is_news_alone = one.telling.observation is None
+        return self._records.claim(one.entry, one.turn, self._new_id(), logs=is_news_alone)
 
     async def _look(
-        self, taken: Sequence[Due], seen: dict[tuple[bytes, bytes], float]
+        self, taken: Sequence[Due], seen: dict[_Turn, float]
     ) -> tuple[list[Due], list[Due]]:
         """Of what others have claimed and not told: what they left, and what is still theirs.
 
@@ -243,21 +225,19 @@ class Claims:
             return left, fresh
         now = trio.current_time()
         oldest = int((self._clock() - STALE) * 1000)
-        answers = await self._store.load(*(Load(one.key) for one in taken))
-        for one, answer in zip(taken, answers, strict=True):
-            record = answer.record
-            name, value = next(iter(one.told.items()))
-            if record.get(name, b"") >= value:
-                self._view.hear(one.key, {name: record[name]})
+        records = await self._records.load(*(SessionRecord(one.session) for one in taken))
+        for one, record in zip(taken, records, strict=True):
+            policy = one.telling.policy
+            logged = logged_in(record, policy)
+            if logged >= one.telling.value:
+                self._view.learn(self._records.log(one.entry._replace(value=logged)))
                 continue
-            turn = one
-            while (following := turn._replace(turn=turn.turn + 1)).claim in record:
-                turn = following
-            known = now - seen.setdefault((turn.key, turn.claim), now)
-            if claimed_at(record.get(turn.claim, b"")) <= oldest or known >= STALE:
-                left.append(following)
+            turn, at = claimed_in(record, policy, one.telling.claimed, one.turn)
+            known = now - seen.setdefault((*one.name, turn), now)
+            if at <= oldest or known >= STALE:
+                left.append(one._replace(turn=turn + 1))
             else:
-                fresh.append(turn)
+                fresh.append(one._replace(turn=turn))
         return left, fresh
 
 

@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from sidecar.domain.values.lattice import Record
 from sidecar.service.observations.observations import PromptBudgetExceeded, Telemetry
-from sidecar.service.ports.store import Join, Store
+from sidecar.service.records.facts import FactRecords, UserRecord
 from sidecar.wire.settings.settings import Friction
-from sidecar.wire.store.keys import Names, SessionName
-from sidecar.wire.store.prompts import alert_field, prompt_fields, prompts_since
+from sidecar.wire.store.keys import SessionName
+from sidecar.wire.store.prompts import prompts_since
 
 
 class Prompted(msgspec.Struct, frozen=True):
@@ -33,13 +32,11 @@ class Budget:
         self,
         *,
         settings: Callable[[], Friction],
-        store: Store,
-        names: Names,
+        records: FactRecords,
         telemetry: Telemetry,
     ) -> None:
         self._settings = settings
-        self._store = store
-        self._names = names
+        self._records = records
         self._telemetry = telemetry
 
     async def count(self, prompted: Iterable[Prompted], now: float) -> None:
@@ -49,8 +46,9 @@ class Budget:
         if not settings.prompts or not wanted:
             return
         per = settings.per
-        answers = await self._store.join(
-            *(self._join(each, prompt_fields(each.name, each.moments), now, per) for each in wanted)
+        until = int((now + 2 * per) * 1000)
+        answers = await self._records.join(
+            *(self._records.count_prompts(each.name, each.moments, until) for each in wanted)
         )
         over: dict[str, tuple[Prompted, int]] = {}
         for each, answer in zip(wanted, answers, strict=True):
@@ -63,10 +61,12 @@ class Budget:
     async def _alert(
         self, over: list[tuple[Prompted, int]], now: float, settings: Friction
     ) -> None:
-        field = alert_field(now, settings.per)
-        fields = {field: f"{int(now * 1000):016d}".encode()}
-        joins = [self._join(each, fields, now, settings.per, unless=field) for each, _ in over]
-        for (each, used), answer in zip(over, await self._store.join(*joins), strict=True):
+        until = int((now + 2 * settings.per) * 1000)
+        writes = [
+            self._records.claim_alert(UserRecord(each.name.user), settings.per, until)
+            for each, _ in over
+        ]
+        for (each, used), answer in zip(over, await self._records.join(*writes), strict=True):
             if answer.joined:
                 self._telemetry.record(
                     PromptBudgetExceeded(
@@ -77,20 +77,3 @@ class Budget:
                         seconds=settings.per,
                     )
                 )
-
-    def _join(
-        self,
-        each: Prompted,
-        fields: Record,
-        now: float,
-        per: float,
-        *,
-        unless: bytes | None = None,
-    ) -> Join:
-        return Join(
-            self._names.user_record(each.name.user),
-            fields,
-            int((now + 2 * per) * 1000),
-            int(now * 1000),
-            unless=unless,
-        )

@@ -20,15 +20,16 @@ from collections.abc import Callable, Sequence
 import trio
 
 from sidecar.domain.facts.relocation import relocated
-from sidecar.domain.values.lattice import Record, join
+from sidecar.domain.values.lattice import join
 from sidecar.domain.values.location import Place
 from sidecar.domain.values.stamp import MICROSECONDS, Stamp
-from sidecar.service.audit.auditor import Assembled, Rescorer
+from sidecar.service.audit.auditor import Rescorer
 from sidecar.service.audit.backlog import STALE, Backlogs, Outlook, Taken
 from sidecar.service.audit.paging import Pager, Pause
 from sidecar.service.observations.observations import Telemetry, Told, WorkerFailed
 from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.service.ports.store import Join, Load, Store
+from sidecar.service.records.facts import FactRecords, SessionRecord, StoredSession
 from sidecar.wire.store.backlog_items import (
     CountAll,
     Page,
@@ -39,7 +40,7 @@ from sidecar.wire.store.backlog_items import (
     page_of,
 )
 from sidecar.wire.store.keys import Names, SessionName
-from sidecar.wire.store.records import encode_facts, sighted_in
+from sidecar.wire.store.records import sighted_in
 from sidecar.wire.store.rescore_records import (
     WANT,
     Asked,
@@ -83,6 +84,7 @@ class Resweeper:
         *,
         sidecar: str,
         store: Store,
+        records: FactRecords,
         backlogs: Backlogs,
         rescorer: Rescorer,
         names: Names,
@@ -94,6 +96,7 @@ class Resweeper:
     ) -> None:
         self._sidecar = sidecar
         self._store = store
+        self._records = records
         self._backlogs = backlogs
         self._rescorer = rescorer
         self._names = names
@@ -255,27 +258,19 @@ class Resweeper:
         await self._relocate(current, sessions)
         await self._rescorer.judge_anew("reload", sessions)
 
-    async def _relocate(self, current: Asked, sessions: Sequence[Assembled]) -> None:
+    async def _relocate(self, current: Asked, sessions: Sequence[StoredSession]) -> None:
         """The same address may be elsewhere by the new data; whoever finds it says the same."""
-        now = int(self._clock() * 1000)
-        joins = []
+        writes = []
         for session in sessions:
-            fields = _moved(session, current, self._place_of)
-            if not fields:
-                continue
-            session.record = join(session.record, fields)
-            joins.append(
-                Join(
-                    self._names.session_record(session.name),
-                    fields,
-                    now + 60_000,  # at least; a record's expiry only grows
-                    now,
-                    publish=self._names.user_channel(session.name.user),
-                    want_record=False,
-                )
-            )
-        if joins:
-            await self._store.join(*joins)
+            seen = (*sighted_in(session.record), *sighted_in(session.others[0]))
+            stamp = Stamp(current.at, f"relocated-{current.generation}")
+            sighted = relocated(seen, self._place_of, stamp)
+            if sighted is not None:
+                write = self._records.amend((sighted,), of=SessionRecord(session.name))
+                session.record = join(session.record, write.said.fields)
+                writes.append(write)
+        if writes:
+            await self._records.join(*writes)
 
     async def _finish(self, current: Asked) -> None:
         """Say that it is done; of all who see it, one tells."""
@@ -299,10 +294,3 @@ class Resweeper:
 
     def _moment(self) -> int:
         return int(self._clock() * MICROSECONDS)
-
-
-def _moved(session: Assembled, asked: Asked, place_of: Callable[[str], Place]) -> Record:
-    """Return a sighting at the last address, where the data now has that elsewhere."""
-    seen = (*sighted_in(session.record), *sighted_in(session.others[0]))
-    sighted = relocated(seen, place_of, Stamp(asked.at, f"relocated-{asked.generation}"))
-    return {} if sighted is None else encode_facts((sighted,))

@@ -3,11 +3,9 @@
 This is the one thing that a check waits for: see `domain.session.single_use`.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Protocol
+from collections.abc import Callable
 
 from sidecar.domain.evaluation.decision import decide
-from sidecar.domain.evaluation.evaluator import Evaluator
 from sidecar.domain.facts.facts import Spent
 from sidecar.domain.facts.first_shown import counted
 from sidecar.domain.session.single_use import Proof, Purse
@@ -16,30 +14,16 @@ from sidecar.domain.values.stamp import MICROSECONDS, Stamp
 from sidecar.service.checks.assessment import Assessment
 from sidecar.service.observations.observations import ProofSpent, Spending, Telemetry
 from sidecar.service.ports.calls import Overloaded, Unavailable
-from sidecar.service.ports.store import Join, Joined
+from sidecar.service.records.facts import FactRecords, SessionRecord
 from sidecar.service.view.live_session import Live
+from sidecar.service.view.view import View
 from sidecar.wire.store.keys import digest
-from sidecar.wire.store.records import decode_facts, encode_spent
+from sidecar.wire.store.records import spent_in
 from sidecar.wire.tokens.claims import Token
 from sidecar.wire.tokens.jws import parted
 
-
-class Joiner(Protocol):
-    """What it needs of the store."""
-
-    async def join(self, *joins: Join) -> list[Joined]:
-        """Join each; the answers are in order. Raises `Unavailable`, `Overloaded`."""
-
-
-class Learner(Protocol):
-    """What it needs of the view."""
-
-    @property
-    def evaluator(self) -> Evaluator:
-        """The policies that judge."""
-
-    def hear(self, key: bytes, fields: Mapping[bytes, bytes]) -> bool:
-        """Join what the store says of a record."""
+KEPT = 86_400
+"""Seconds for which it is kept at least that a proof is spent."""
 
 
 class Spender:
@@ -48,12 +32,12 @@ class Spender:
     def __init__(
         self,
         *,
-        store: Joiner,
-        view: Learner,
+        records: FactRecords,
+        view: View,
         telemetry: Telemetry,
         new_id: Callable[[], str],
     ) -> None:
-        self._store = store
+        self._records = records
         self._view = view
         self._telemetry = telemetry
         self._new_id = new_id
@@ -94,38 +78,28 @@ class Spender:
         """Spend a proof of this session; None: it is spent on this call, else who did it before."""
         stamp = Stamp(int(now * MICROSECONDS), self._new_id())
         fact = Spent(stamp=stamp, auth_time=proof.known_by, token=proof.token)
-        field, value = encode_spent(fact)
-        own = live.own
-        join = Join(
-            own.key,
-            {field: value},
-            max(own.expire_at, int((now + 86400) * 1000)),
-            int(now * 1000),
-            unless=field,
-            publish=own.publish,
-            confirm=True,
-        )
+        until = max(live.own.expire_at, int((now + KEPT) * 1000))
+        write = self._records.spend(fact, of=SessionRecord(live.name), until=until)
         try:
-            (joined,) = await self._store.join(join)
+            (answer,) = await self._records.join(write)
         except (Unavailable, Overloaded):
             self._telemetry.record(ProofSpent(outcome=Spending.UNAVAILABLE))
             raise
-        self._view.hear(own.key, joined.record)
+        if answer.joined:
+            self._view.learn(write)
+        self._view.hear(write.key, answer.record)
+        held = spent_in(answer.record, proof.known_by)
         # A join whose answer was lost is done again, and then finds what it wrote itself.
-        if joined.joined or joined.record.get(field) == value:
+        if answer.joined or held == fact:
             self._telemetry.record(ProofSpent(outcome=Spending.BOUGHT))
             return None
         self._telemetry.record(ProofSpent(outcome=Spending.SPENT_BEFORE))
-        return _held(joined.record, field)
+        return _held(held)
 
 
-def _held(record: Mapping[bytes, bytes], field: bytes) -> SpentHeld:
-    """By whom a proof was spent; one that cannot be read was spent by nobody who calls here."""
-    facts, _ = decode_facts({field: record.get(field, b"")})
-    for fact in facts:
-        if isinstance(fact, Spent):
-            return SpentHeld(fact.token, fact.stamp.time)
-    return SpentHeld("-", 0)
+def _held(spent: Spent | None) -> SpentHeld:
+    """Return by whom a proof was spent; one that cannot be read, by nobody who calls here."""
+    return SpentHeld("-", 0) if spent is None else SpentHeld(spent.token, spent.stamp.time)
 
 
 def token_name(token: Token, text: str) -> str:

@@ -71,13 +71,13 @@ class WorkLog(Protocol):
 class Located(NamedTuple):
     """Who has a session of this name, and where it was seen before anybody knew.
 
-    `joined`: what became of the event in the session's locator, where it waits for whoever comes to
-    have the session later; None: it is of the users alone.
+    `waits`: the event in the session's locator, where it waits for whoever comes to have the
+    session later, and what became of that; None: it is of the users alone.
     """
 
     users: tuple[str, ...]
     before: tuple[Fact, ...] = ()
-    joined: Accepted | None = None
+    waits: tuple[Write, Written] | None = None
 
 
 class Intake:
@@ -161,11 +161,12 @@ class Intake:
             case Scope.SESSION:
                 located = await self._located(signal, meaning)
                 taken = [
-                    await self._of_session(signal, meaning, user, located.before)
-                    for user in located.users
+                    await self._of_session(signal, meaning, user, located) for user in located.users
                 ]
-                if located.joined is not None:
-                    taken.append(located.joined)
+                if located.waits is not None:
+                    write, answer = located.waits
+                    self._view.hear(write.key, answer.record)
+                    taken.append(_accepted(signal, duplicate=not answer.joined))
                 return _accepted(signal, duplicate=all(one.duplicate for one in taken))
             case _:
                 assert_never(meaning.scope)
@@ -177,8 +178,7 @@ class Intake:
         where the session will look.
         """
         writes = [each for one in self._attribution.here(signal) for each in self._locally(one)]
-        for write in writes:
-            self._view.learn(write)
+        self._view.learn(*writes)
         return writes
 
     def _locally(self, signal: Signal) -> list[Write]:
@@ -233,20 +233,23 @@ class Intake:
             enlisted.told()  # there is nothing to tell, or the backlog has it
         return _accepted(signal, duplicate=not answer.joined)
 
-    async def _learn(self, signal: Signal, write: Write, of: Subjects, answer: Written) -> bool:
-        """Have the view know an event before it is acknowledged.
+    async def _learn(
+        self, signal: Signal, write: Write, of: Subjects, answer: Written, *others: Write
+    ) -> bool:
+        """Have the view know an event, and what `others` it brings, before it is acknowledged.
 
         Return whether its sessions are in the backlog already. An event that had counted before
         may have been joined elsewhere a moment ago, and its news be under way. Raises
         `InvalidSignal` where its id has counted for another event.
         """
         if answer.joined:
-            self._view.learn(write)
+            self._view.learn(write, *others)
             return False
         (record,) = await self._records.load(of)
         if counts_for_another(record, signal):
             raise InvalidSignal("id", OTHER_EVENT)
         self._view.hear(write.key, record)
+        self._view.learn(*others)
         return fanned_field(event_key(signal)) in record
 
     async def _located(self, signal: Signal, meaning: Meaning) -> Located:
@@ -269,11 +272,9 @@ class Intake:
         (answer,) = await self._records.join(write)
         if not answer.joined and counts_for_another(answer.record, signal):
             raise InvalidSignal("id", OTHER_EVENT)
-        self._view.hear(write.key, answer.record)
         self._placed(event_key(signal), write.key)
         users = (*(one.user for one in owners_of(answer.record)), *self._users_here(subject))
-        accepted = _accepted(signal, duplicate=not answer.joined)
-        return Located(tuple(dict.fromkeys(users)), joined=accepted)
+        return Located(tuple(dict.fromkeys(users)), waits=(write, answer))
 
     async def _is_narrowed(self, signal: Signal, locator: LocatorRecord) -> bool:
         """Whether the user that is named along with a session is the only one who is meant."""
@@ -284,7 +285,7 @@ class Intake:
         return any(one.user == subject.user for one in owners_of(record))
 
     async def _of_session(
-        self, signal: Signal, meaning: Meaning, user: str, before: tuple[Fact, ...]
+        self, signal: Signal, meaning: Meaning, user: str, located: Located
     ) -> Accepted:
         session, namespace = signal.subject.session, signal.subject.issuer
         name = session_name(namespace, user, session)
@@ -295,7 +296,7 @@ class Intake:
         if isinstance(signal, SessionEstablished) and signal.app:
             said.append(UsedIn(signal.app))
         own = self._records.write(said, of=of, event=signal, until=until)
-        others = self._seen_of((*meaning.facts, *before), name)
+        others = self._seen_of((*meaning.facts, *located.before), name)
         others += self._records.keep(UserRecord(name.user), until)
         if device:
             on = DeviceRecord(digest(namespace, device))
@@ -303,9 +304,9 @@ class Intake:
         work = Work(signal.kind, signal.stamp.id, Scope.SESSION, str(name), enclose(signal))
         enlisted, answers = await self._worklog.enlist(work, own, *others)
         self._placed(event_key(signal), own.key)
-        await self._learn(signal, own, of, answers[0])
-        for write in others:
-            self._view.learn(write)
+        if located.waits is not None and located.waits[1].joined:
+            others.append(located.waits[0])  # learned with the rest: each session is folded once
+        await self._learn(signal, own, of, answers[0], *others)
         self._rescorer.put(signal.kind, (name,), enlisted)
         return _accepted(signal, duplicate=not answers[0].joined)
 

@@ -5,17 +5,31 @@ alone. A write is made first and joined then, since several go in one round trip
 learns the same write without decoding what was encoded for the store.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeAlias, assert_never
 
+from sidecar.domain.facts.facts import Spent
 from sidecar.domain.facts.signal import SessionEstablished, SessionPresented, Signal
 from sidecar.domain.values.lattice import Record
 from sidecar.service.ports.store import Index, Join, Joined, Load, Loaded
 from sidecar.service.records.writes import Terms, Write, Written, write_of, written
 from sidecar.wire.settings.settings import Sessions
-from sidecar.wire.store.entries import Encoded, KeptUntil, Said, encode
-from sidecar.wire.store.keys import Names, SessionName, parse_name
-from sidecar.wire.store.records import encode_event, event_field, event_key, fanned_field
+from sidecar.wire.store.entries import Encoded, Identified, KeptUntil, Said, encode, identified_in
+from sidecar.wire.store.keys import Names, SessionName, digest, parse_name
+from sidecar.wire.store.prompts import alert_field, prompt_fields
+from sidecar.wire.store.records import (
+    claim_field,
+    devices_of,
+    encode_event,
+    encode_spent,
+    event_field,
+    event_key,
+    fanned_field,
+    told_field,
+)
+
+AMENDED = 60_000
+"""Milliseconds that a record lives at least to which something is added; an expiry only grows."""
 
 
 class RecordStore(Protocol):
@@ -56,11 +70,48 @@ Subjects: TypeAlias = UserRecord | DeviceRecord | SessionRecord | LocatorRecord
 """What a record can be of."""
 
 
+class LogEntry(NamedTuple):
+    """What is logged of a session: its policy, the value that says what, and what is claimed."""
+
+    name: SessionName
+    policy: str
+    value: bytes
+    claimed: bytes
+
+
 class Listed(NamedTuple):
     """A record, and the sessions that its index lists."""
 
     record: Record
     sessions: tuple[SessionName, ...]
+
+
+class StoredSession:
+    """A session read from the store, with all its records; `slot` is where its own lies."""
+
+    __slots__ = ("name", "others", "record", "slot")
+
+    def __init__(self, name: SessionName, slot: int, record: Record, others: list[Record]) -> None:
+        self.name = name
+        self.slot = slot
+        self.record = record
+        self.others = others
+
+    @property
+    def identified(self) -> Identified:
+        """Return what the session is called in plain text, else by its digests."""
+        user, session = self.name
+        return identified_in(self.record, Identified("", user, session))
+
+    @property
+    def namespace(self) -> str:
+        """Whose names it is known by."""
+        return self.identified.namespace
+
+    @property
+    def of_user(self) -> Record:
+        """What is known of the user: the record beside the locator's."""
+        return self.others[1] if len(self.others) > 1 else {}
 
 
 class FactRecords:
@@ -129,6 +180,72 @@ class FactRecords:
         fields = {fanned_field(event_key(event)): event.stamp.encode().encode()}
         return write_of(self.key(of), fields, Terms(self._facts_expire(), self._now()))
 
+    def amend(self, said: Iterable[Said], *, of: SessionRecord) -> Write:
+        """Encode what is added to a session's record that exists; it lives as long as it would."""
+        return Write(self.key(of), encode(said), self._amending(of))
+
+    def log(self, entry: LogEntry) -> Write:
+        """Encode that something of a session is logged."""
+        return write_of(
+            self.key(SessionRecord(entry.name)),
+            {told_field(entry.policy): entry.value},
+            self._amending(SessionRecord(entry.name)),
+        )
+
+    def claim(self, entry: LogEntry, turn: int, by: str, *, logs: bool) -> Write:
+        """Encode that a sidecar claims to log something; `logs`: and that it is logged by that.
+
+        The value is the claim's own (`by`), so that a join whose answer was lost can be done again.
+        """
+        of = SessionRecord(entry.name)
+        field = claim_field(entry.policy, entry.claimed, turn)
+        fields = {field: f"{self._now():016d}{by}".encode()}
+        if logs:
+            fields[told_field(entry.policy)] = entry.value
+        terms = self._amending(of)._replace(unless=field)
+        return write_of(self.key(of), fields, terms if logs else terms._replace(publish=None))
+
+    def spend(self, fact: Spent, *, of: SessionRecord, until: int) -> Write:
+        """Encode that a proof is spent, once; the record lives until then (unix ms) at least."""
+        field, _ = encode_spent(fact)
+        terms = Terms(
+            until,
+            self._now(),
+            unless=field,
+            publish=self._channel(of),
+            want_record=True,
+            confirm=True,
+        )
+        return Write(self.key(of), encode((fact,)), terms)
+
+    def count_prompts(self, name: SessionName, moments: Iterable[int], until: int) -> Write:
+        """Encode that a user was asked in a session at these moments (microseconds)."""
+        terms = Terms(until, self._now(), want_record=True)
+        return write_of(self.key(UserRecord(name.user)), prompt_fields(name, moments), terms)
+
+    def claim_alert(self, of: UserRecord, per: float, until: int) -> Write:
+        """Encode that a sidecar claims to log an exceeded budget, once in a window of `per`."""
+        now = self._clock()
+        field = alert_field(now, per)
+        fields = {field: f"{int(now * 1000):016d}".encode()}
+        return write_of(self.key(of), fields, Terms(until, self._now(), unless=field))
+
+    def save(
+        self,
+        key: bytes,
+        fields: Record,
+        indexes: Mapping[tuple[bytes, bytes], int],
+        *,
+        publish: bytes | None,
+        until: int,
+    ) -> Write:
+        """Make a write of what the view holds of a record and the store lacks."""
+        now = self._now()
+        listed = tuple(Index(index, member, at) for (index, member), at in indexes.items())
+        least = now + int(self._settings().min_ttl * 1000)
+        terms = Terms(max(until, least), now, listed, publish=publish, want_record=True)
+        return write_of(key, fields, terms)
+
     def life_of(self, event: Signal) -> int:
         """Return until when (unix ms) the record of an event's session lives at least.
 
@@ -162,6 +279,37 @@ class FactRecords:
         return [
             Listed(one.record, tuple(name for each in one.members if (name := parse_name(each))))
             for one in answers
+        ]
+
+    async def load_sessions(self, names: Sequence[SessionName]) -> list[StoredSession]:
+        """Read sessions with all their records, in two round trips; those that are there.
+
+        Raises `Unavailable`, `Overloaded`.
+        """
+        if not names:
+            return []
+        users = [UserRecord(user) for user in dict.fromkeys(name.user for name in names)]
+        loaded = await self.load(
+            *map(SessionRecord, names), *(LocatorRecord(name.session) for name in names), *users
+        )
+        count = len(names)
+        of_user = dict(zip(users, loaded[2 * count :], strict=True))
+        devices = [_devices(loaded[i], loaded[count + i]) for i in range(count)]
+        wanted = sorted(set().union(*devices))
+        of_device = dict(zip(wanted, await self.load(*wanted), strict=True))
+        return [
+            StoredSession(
+                name,
+                self._names.slot(self._names.session_record(name)),
+                loaded[i],
+                [
+                    loaded[count + i],
+                    of_user[UserRecord(name.user)],
+                    *(of_device[device] for device in devices[i]),
+                ],
+            )
+            for i, name in enumerate(names)
+            if loaded[i]
         ]
 
     def key(self, of: Subjects) -> bytes:
@@ -207,8 +355,20 @@ class FactRecords:
             case _:
                 assert_never(of)
 
+    def _amending(self, of: SessionRecord) -> Terms:
+        now = self._now()
+        return Terms(now + AMENDED, now, publish=self._channel(of))
+
     def _now(self) -> int:
         return int(self._clock() * 1000)
 
     def _facts_expire(self) -> int:
         return self._now() + int(self._settings().facts_ttl * 1000)
+
+
+def _devices(own: Record, located: Record) -> set[DeviceRecord]:
+    """Return the records of the devices a session has been on, by its own and its locator's."""
+    namespace = identified_in(own, Identified("", "", "")).namespace
+    return {
+        DeviceRecord(digest(namespace, device)) for device in devices_of(own) | devices_of(located)
+    }

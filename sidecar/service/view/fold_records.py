@@ -14,15 +14,13 @@ from typing import NamedTuple
 from sidecar.domain.evaluation.evaluator import Evaluator
 from sidecar.domain.facts.facts import Fact, Revoked, SetAside
 from sidecar.domain.session.state import Checkpoint, State
-from sidecar.domain.values.lattice import Record, bound_of
+from sidecar.domain.values.lattice import bound_of
 from sidecar.domain.values.stamp import Stamp
 from sidecar.wire.store.losses import lost_before
 from sidecar.wire.store.records import (
     CHECKPOINT,
     decode_checkpoint,
     decode_facts,
-    devices_in,
-    encode_checkpoint,
     folded_of,
     nearly_full,
     stamp_of,
@@ -56,15 +54,6 @@ def facts_of(records: Iterable[Mapping[bytes, bytes]]) -> list[Fact]:
     return facts
 
 
-def devices_of(record: Mapping[bytes, bytes]) -> set[str]:
-    """The devices a session has been on, as far as its record tells."""
-    checkpoint = decode_checkpoint(record)
-    devices = devices_in(record)
-    if checkpoint is not None and checkpoint.state.device:
-        devices.add(checkpoint.state.device)
-    return devices
-
-
 def assemble(  # noqa: PLR0913 - a session, and as of when
     evaluator: Evaluator,
     session: str,
@@ -78,10 +67,7 @@ def assemble(  # noqa: PLR0913 - a session, and as of when
 
     `until`: as of the sign-ins until that second; None: as of all.
     """
-    facts = facts_of((record, *others))
-    checkpoint = decode_checkpoint(record)
-    if checkpoint is None and CHECKPOINT in record:
-        facts.append(SetAside(stamp=stamp_of(CHECKPOINT, record[CHECKPOINT]), ends=True))
+    facts, checkpoint = _gathered(record, others)
     culprits = [Culprit(fact.stamp) for fact in facts if isinstance(fact, SetAside)]
     fold = partial(evaluator.fold, session, checkpoint=checkpoint, until=until, issuer=issuer)
     try:
@@ -107,29 +93,40 @@ CHECKPOINT_KEEPS = 8
 """How many of the latest steps a checkpoint leaves open to reordering."""
 
 
-def checkpoint_of(
+def checkpoint_of(  # noqa: PLR0913 - a session, and what its records were folded to
     evaluator: Evaluator,
     session: str,
     record: Mapping[bytes, bytes],
     others: Iterable[Mapping[bytes, bytes]],
+    folded: Callable[[], tuple[State, tuple[Culprit, ...]]],
     *,
     issuer: str = "",
-) -> Record:
-    """A new checkpoint if it is time for one; else nothing.
+) -> Checkpoint | None:
+    """Return a new checkpoint if it is time for one.
 
-    What was set aside stays open: a version that knows better is to take it up again.
+    `folded` gives what the records were folded to; it is called only then. What was set aside stays
+    open: a version that knows better is to take it up again.
     """
     others = tuple(others)
     folded_until = folded_of(record)
     if not any(nearly_full(one, bound_of, folded_until) for one in (record, *others)):
-        return {}
-    folded = assemble(evaluator, session, record, others, issuer=issuer)
-    if not folded.state.established or any(culprit.error for culprit in folded.culprits):
-        return {}
-    checkpoint = evaluator.checkpoint(
-        session, folded.facts, folded.checkpoint, CHECKPOINT_KEEPS, issuer=issuer
-    )
-    return encode_checkpoint(checkpoint) if checkpoint is not None else {}
+        return None
+    state, culprits = folded()
+    if not state.established or any(culprit.error for culprit in culprits):
+        return None
+    facts, checkpoint = _gathered(record, others)
+    return evaluator.checkpoint(session, facts, checkpoint, CHECKPOINT_KEEPS, issuer=issuer)
+
+
+def _gathered(
+    record: Mapping[bytes, bytes], others: Iterable[Mapping[bytes, bytes]]
+) -> tuple[list[Fact], Checkpoint | None]:
+    """Return all facts of a session's records, and its checkpoint."""
+    facts = facts_of((record, *others))
+    checkpoint = decode_checkpoint(record)
+    if checkpoint is None and CHECKPOINT in record:
+        facts.append(SetAside(stamp=stamp_of(CHECKPOINT, record[CHECKPOINT]), ends=True))
+    return facts, checkpoint
 
 
 def _without_culprits(

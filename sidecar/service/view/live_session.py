@@ -1,16 +1,16 @@
 """A session as this sidecar holds it: the records it depends on, its state, its standing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple, TypeVar
 
 from sidecar.domain.evaluation.evaluator import Evaluator
-from sidecar.domain.facts.facts import Fact
+from sidecar.domain.facts.facts import Fact, SetAside
 from sidecar.domain.session.presented import Presented
 from sidecar.domain.session.standing import Standing
-from sidecar.domain.session.state import State
+from sidecar.domain.session.state import Checkpoint, State
 from sidecar.domain.values.lattice import Record
 from sidecar.domain.values.stamp import MICROSECONDS, Stamp
-from sidecar.service.view.fold_records import assemble
+from sidecar.service.view.fold_records import Culprit, assemble, checkpoint_of
 from sidecar.wire.store.keys import SessionName, session_name
 from sidecar.wire.store.losses import lost_before
 
@@ -76,6 +76,7 @@ class Live:
 
     __slots__ = (
         "_behind",
+        "_culprits",
         "_earlier",
         "_judged",
         "_latest",
@@ -109,6 +110,7 @@ class Live:
         self.locator = locator
         self.devices: dict[str, Tracked] = {}
         self._state = State(issuer=self.namespace)
+        self._culprits: tuple[Culprit, ...] = ()
         self._behind: Evaluator | None = None
         self.evaluator: Evaluator | None = None
         self.expires_at = 0.0
@@ -131,6 +133,13 @@ class Live:
         if self._behind is not None:
             self.refold(self._behind)
         return self._state
+
+    @property
+    def culprits(self) -> tuple[Culprit, ...]:
+        """Return what had to be set aside for the state."""
+        if self._behind is not None:
+            self.refold(self._behind)
+        return self._culprits
 
     @property
     def is_behind(self) -> bool:
@@ -163,22 +172,40 @@ class Live:
         yield self.locator
         yield from self.devices.values()
 
+    def has_elsewhere(self, tracked: Tracked, fields: Iterable[tuple[bytes, bytes]]) -> bool:
+        """Return whether other records than this one hold all of these fields, as they are."""
+        others = [one.record for one in self.tracked if one is not tracked]
+        return all(any(one.get(f) == value for one in others) for f, value in fields)
+
     def refold(self, evaluator: Evaluator) -> None:
         """Fold everything anew: after a reload, a new device, or facts that came late."""
-        self._state = self._folded(evaluator)
+        self._state, self._culprits = self._folded(evaluator)
         self._behind = None
         self.evaluator = evaluator
         self._standing = None
         self._forget_judged()
         self._earlier.clear()
 
-    def _folded(self, evaluator: Evaluator, until: int | None = None) -> State:
+    def _folded(
+        self, evaluator: Evaluator, until: int | None = None
+    ) -> tuple[State, tuple[Culprit, ...]]:
         others = [t.record for t in self.tracked if t is not self.own]
         records, issuer = (self.own.record, others), self.namespace
-        state = assemble(evaluator, self.name.session, *records, until, issuer=issuer).state
-        floors = evaluator.floors
+        folded = assemble(evaluator, self.name.session, *records, until, issuer=issuer)
+        state, floors = folded.state, evaluator.floors
         state.lost = max(lost_before(t.record, floors.of(t.slot)) for t in self.tracked)
-        return state
+        return state, folded.culprits
+
+    def checkpoint(self, evaluator: Evaluator) -> Checkpoint | None:
+        """Return a new checkpoint if it is time for one."""
+        return checkpoint_of(
+            evaluator,
+            self.name.session,
+            self.own.record,
+            [tracked.record for tracked in self.tracked if tracked is not self.own],
+            lambda: (self.state, self.culprits),
+            issuer=self.namespace,
+        )
 
     def advance(self, evaluator: Evaluator, facts: list[Fact]) -> None:
         """Take up new facts: one step if they are the latest, else all over again."""
@@ -195,6 +222,8 @@ class Live:
                     if then is not None:
                         self._earlier[until] = then
                 self._state = after
+                aside = (fact.stamp for fact in facts if isinstance(fact, SetAside))
+                self._culprits += tuple(map(Culprit, aside))
                 self._standing = None
                 self._forget_judged()
                 return
@@ -248,7 +277,7 @@ class Live:
             return self.state
         state = self._earlier.get(until)
         if state is None:
-            state = self._folded(evaluator, until)
+            state, _ = self._folded(evaluator, until)
             _remember(self._earlier, until, state)
         return state
 

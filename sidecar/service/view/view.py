@@ -10,7 +10,6 @@ import itertools
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Protocol
 
 import trio
 
@@ -25,12 +24,14 @@ from sidecar.service.observations.observations import Telemetry, ViewEvicted, Wo
 from sidecar.service.ports.calls import Overloaded, Refused, Unavailable
 from sidecar.service.ports.store import Load, Loaded, News, Reader, Shards
 from sidecar.service.records.writes import Write
-from sidecar.service.view.fold_records import checkpoint_of, facts_of
+from sidecar.service.view.fold_records import facts_of
+from sidecar.service.view.growth import Growth, NewFacts, grow, spread
 from sidecar.service.view.live_session import UNREAD, Identity, Live, Tracked
 from sidecar.service.view.watchers import Watches, change_of
-from sidecar.wire.store.entries import Said, encode
+from sidecar.service.view.witness import Witness
+from sidecar.wire.store.entries import Encoded, Said, encode
 from sidecar.wire.store.keys import Names, SessionName, digest, session_name
-from sidecar.wire.store.losses import VOUCHERS, vouched
+from sidecar.wire.store.losses import vouched
 from sidecar.wire.store.records import event_field, owners_of
 
 LOADS_AT_ONCE = 512
@@ -43,21 +44,6 @@ SHARE = 0.25
 
 CLOCKS_DIFFER = 60.0
 """Seconds by which the store's clocks may differ from ours, and from each other."""
-
-
-class Witness(Protocol):
-    """Whether records were read before anything was lost of them."""
-
-    def evidence(self, keys: Iterable[bytes]) -> list[Load]:
-        """What is to be read behind these records."""
-
-    async def weigh(
-        self, loads: Iterable[Load], loaded: Iterable[Loaded], absent: Collection[bytes]
-    ) -> None:
-        """Take up a loss that it shows, or hides behind records that are absent."""
-
-    def staleness(self) -> float:
-        """Seconds since it was last certain that the store takes what all have to say."""
 
 
 BROUGHT_INTERVAL = 1.0
@@ -373,41 +359,42 @@ class View:
 
         Return whether any of it was news here.
         """
-        return self._grow(key, fields, lambda grown: facts_of((grown,)))
+        growth = self._grow(key, fields)
+        if growth is not None:
+            news: NewFacts = {}
+            self._spread(growth, facts_of((growth.fields,)), news)
+            self._fold_in(news)
+        return growth is not None
 
-    def learn(self, write: Write) -> bool:
-        """Join what is written here, of which nothing is decoded; return whether it was news."""
-        said = write.said
-        return self._grow(write.key, said.fields, said.facts_in)
+    def learn(self, *writes: Write) -> None:
+        """Join what is written here, of which nothing is decoded, and fold each session once."""
+        news: NewFacts = {}
+        for write in writes:
+            self._take_up(write.key, write.said, news)
+        self._fold_in(news)
 
-    def _grow(
-        self,
-        key: bytes,
-        fields: Mapping[bytes, bytes],
-        facts_in: Callable[[Mapping[bytes, bytes]], list[Fact]],
-    ) -> bool:
+    def _take_up(self, key: bytes, said: Encoded, news: NewFacts) -> None:
+        growth = self._grow(key, said.fields)
+        if growth is not None:
+            self._spread(growth, said.facts_in(growth.fields), news)
+
+    def _grow(self, key: bytes, fields: Mapping[bytes, bytes]) -> Growth | None:
         tracked = self._records.get(key)
-        if tracked is None:
-            return False
-        before = tracked.record
-        after = join(before, fields)
-        grown = {f: v for f, v in fields.items() if after.get(f) == v and before.get(f) != v}
-        if not grown:
-            return False
-        tracked.record = after
-        facts = facts_in(grown)
-        has_vouchers = not VOUCHERS.isdisjoint(grown)
-        if facts or has_vouchers:
-            if len(tracked.lives) > AT_ONCE:
-                self._leave_behind(tracked)
-                return True
-            for live in tuple(tracked.lives):
-                if has_vouchers:
-                    live.refold(self.evaluator)
-                    self.note(live)
-                else:
-                    self._advance(live, facts)
-        return True
+        return None if tracked is None else grow(tracked, fields)
+
+    def _spread(self, growth: Growth, facts: list[Fact], news: NewFacts) -> None:
+        if len(growth.tracked.lives) <= AT_ONCE:
+            spread(growth, facts, news)
+        elif facts or growth.has_vouchers:
+            self._leave_behind(growth.tracked)
+
+    def _fold_in(self, news: NewFacts) -> None:
+        for live, facts in news.items():
+            if facts is None:
+                live.refold(self.evaluator)
+                self.note(live)
+            else:
+                self._advance(live, facts)
 
     def _leave_behind(self, tracked: Tracked) -> None:
         """Have the sessions of a record folded soon, or once asked for; most may be behind yet."""
@@ -449,7 +436,9 @@ class View:
         """Take up what this sidecar itself says: at once here, soon in the store (`Saver`)."""
         encoded = encode(said)
         kept = self._keep(tracked, encoded.fields)
-        self._grow(tracked.key, encoded.fields, encoded.facts_in)
+        news: NewFacts = {}
+        self._take_up(tracked.key, encoded, news)
+        self._fold_in(news)
         for live in tuple(tracked.lives):
             if live.own is tracked:
                 self._fold_for_good(live)
@@ -459,13 +448,11 @@ class View:
 
     def _fold_for_good(self, live: Live) -> None:
         """Have a checkpoint made before the record lets facts go: checks can bring many of them."""
-        others = [tracked.record for tracked in live.tracked if tracked is not live.own]
-        name = live.name.session
-        record, issuer = live.own.record, live.namespace
-        checkpoint = checkpoint_of(self.evaluator, name, record, others, issuer=issuer)
-        if checkpoint:
-            self._keep(live.own, checkpoint)
-            live.own.record = join(live.own.record, checkpoint)
+        checkpoint = live.checkpoint(self.evaluator)
+        if checkpoint is not None:
+            fields = encode((checkpoint,)).fields
+            self._keep(live.own, fields)
+            live.own.record = join(live.own.record, fields)
 
     def enlist(self, tracked: Tracked, index: bytes, member: bytes, expire_at: int) -> None:
         """Have `member` put into an index on the record's slot."""

@@ -8,10 +8,12 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+from sidecar.domain.values.lattice import Record
 from sidecar.service.audit.turns import Turns
 from sidecar.service.observations.observations import Telemetry, WorkerFailed
 from sidecar.service.ports.calls import Overloaded, Refused, Unavailable
-from sidecar.service.ports.store import Index, Join, Store
+from sidecar.service.records.facts import FactRecords
+from sidecar.service.records.writes import Write
 from sidecar.service.view.live_session import Tracked
 from sidecar.service.view.view import View
 
@@ -21,20 +23,16 @@ _BATCH = 256
 class Saver:
     """Saves what is unsaved in the view. `saved` hears of each record that was."""
 
-    def __init__(  # noqa: PLR0913 - one place wires it
+    def __init__(
         self,
         *,
         view: View,
-        store: Store,
-        clock: Callable[[], float],
-        ttl: Callable[[], float],
+        records: FactRecords,
         telemetry: Telemetry,
         saved: Callable[[Tracked], Awaitable[None]],
     ) -> None:
         self._view = view
-        self._store = store
-        self._clock = clock
-        self._ttl = ttl
+        self._records = records
         self._telemetry = telemetry
         self._saved = saved
 
@@ -72,36 +70,31 @@ class Saver:
                 raise
 
     async def _save(self, batch: list[Tracked]) -> None:
-        now = int(self._clock() * 1000)
-        floor = now + int(self._ttl() * 1000)
-        attempts = []
+        attempts: list[tuple[Tracked, Record, dict[tuple[bytes, bytes], int]]] = []
+        writes: list[Write] = []
         for tracked in batch:
             fields, tracked.unsaved = tracked.unsaved, {}
             indexes, tracked.indexes = tracked.indexes, {}
-            join = Join(
-                tracked.key,
-                fields,
-                max(tracked.expire_at, floor),
-                now,
-                tuple(Index(key, member, at) for (key, member), at in indexes.items()),
-                publish=tracked.publish,
+            attempts.append((tracked, fields, indexes))
+            until, channel = tracked.expire_at, tracked.publish
+            writes.append(
+                self._records.save(tracked.key, fields, indexes, publish=channel, until=until)
             )
-            attempts.append((tracked, join, indexes))
         try:
-            answers = await self._store.join(*(join for _, join, _ in attempts))
+            answers = await self._records.join(*writes)
         except Refused as error:
             if len(attempts) == 1:
                 # What one record may not take must not keep the others from being saved. The view
                 # goes on with it; it is not tried again before there is more to save of it.
                 self._telemetry.record(WorkerFailed(where="saver", error=error))
                 return
-            for tracked, join, indexes in attempts:
-                tracked.unsaved, tracked.indexes = dict(join.fields), indexes
+            for tracked, fields, indexes in attempts:
+                tracked.unsaved, tracked.indexes = fields, indexes
             await self._one_by_one(batch)
             return
         except BaseException:
-            for tracked, join, indexes in attempts:
-                self._view.put_back(tracked, join.fields, indexes)
+            for tracked, fields, indexes in attempts:
+                self._view.put_back(tracked, fields, indexes)
             raise
         turns = Turns()
         for (tracked, _, _), answer in zip(attempts, answers, strict=True):

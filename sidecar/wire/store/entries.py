@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 
 from sidecar.domain.facts.facts import Fact, PlaceProven, Seen, Spent
+from sidecar.domain.session.state import Checkpoint
 from sidecar.domain.values.lattice import Record
 from sidecar.wire.store.records import (
     WHO_DEVICE,
@@ -16,6 +17,7 @@ from sidecar.wire.store.records import (
     WHO_SESSION,
     WHO_USER,
     app_field,
+    encode_checkpoint,
     encode_facts,
     encode_proven,
     encode_seen,
@@ -59,7 +61,7 @@ class Moved(NamedTuple):
     seen: Seen
 
 
-Note: TypeAlias = Identified | UsedIn | OwnedBy | KeptUntil | Moved
+Note: TypeAlias = Identified | UsedIn | OwnedBy | KeptUntil | Moved | Checkpoint
 
 Said: TypeAlias = Fact | Note
 """What can be said for a record."""
@@ -94,6 +96,8 @@ def encode(said: Iterable[Said]) -> Encoded:
                 fields |= owner_fields(user, shown=shown)
             case KeptUntil(expire_at):
                 fields |= keep_until(expire_at)
+            case Checkpoint():
+                fields |= encode_checkpoint(one)
             case _:
                 fact = one.seen if isinstance(one, Moved) else one
                 encoded = _encoded(one)
@@ -114,6 +118,20 @@ def _encoded(one: Fact | Moved) -> Record:
             return dict((encode_spent(one),))
         case _:
             return encode_facts((one,))
+
+
+def identified_in(record: Mapping[bytes, bytes], otherwise: Identified) -> Identified:
+    """Return what a session's record calls it; what it does not say is as in `otherwise`."""
+
+    def said(field: bytes, default: str) -> str:
+        return record.get(field, b"").decode("utf-8", "replace") or default
+
+    return Identified(
+        said(WHO_ISSUER, otherwise.namespace),
+        said(WHO_USER, otherwise.user),
+        said(WHO_SESSION, otherwise.session),
+        said(WHO_DEVICE, otherwise.device),
+    )
 
 
 def _identity(one: Identified) -> Record:

@@ -209,6 +209,13 @@ def encode_spent(fact: Spent) -> tuple[bytes, bytes]:
     return f"spent:{fact.auth_time}".encode(), _value(fact)
 
 
+def spent_in(record: Mapping[bytes, bytes], auth_time: int) -> Spent | None:
+    """Return on what a proof was spent; None if it was not, or what says so cannot be read."""
+    field = f"spent:{auth_time}".encode()
+    facts, _ = decode_facts({field: record[field]}) if field in record else ([], [])
+    return next((fact for fact in facts if isinstance(fact, Spent)), None)
+
+
 def decode_facts(record: Mapping[bytes, bytes]) -> tuple[list[Fact], list[InvalidRecord]]:
     """The facts of a record, and the fields that could not be read (which are left out)."""
     facts: list[Fact] = []
@@ -222,6 +229,11 @@ def decode_facts(record: Mapping[bytes, bytes]) -> tuple[list[Fact], list[Invali
         except (msgspec.MsgspecError, ValueError, UnicodeDecodeError):
             broken.append(InvalidRecord(field, value))
     return facts, broken
+
+
+def holds_fact(field: bytes) -> bool:
+    """Return whether a field of this name holds a fact."""
+    return _kind_of(field) in _DECODERS
 
 
 def _is_twice(field: bytes, value: bytes, record: Mapping[bytes, bytes]) -> bool:
@@ -253,6 +265,15 @@ def decode_checkpoint(record: Mapping[bytes, bytes]) -> Checkpoint | None:
 def devices_in(record: Mapping[bytes, bytes]) -> set[str]:
     """The devices that a record binds its session to. What cannot be read is left out."""
     return {fact.device for fact in bindings_in(record)}
+
+
+def devices_of(record: Mapping[bytes, bytes]) -> set[str]:
+    """Return the devices a session has been on, by its record and the checkpoint in it."""
+    checkpoint = decode_checkpoint(record)
+    devices = devices_in(record)
+    if checkpoint is not None and checkpoint.state.device:
+        devices.add(checkpoint.state.device)
+    return devices
 
 
 def bindings_in(record: Mapping[bytes, bytes]) -> list[DeviceBound]:
@@ -365,6 +386,20 @@ def claimed_at(claim: bytes) -> int:
     """When something was claimed (unix milliseconds), as a claim's value says; 0: it does not."""
     digits = claim[:16]
     return int(digits) if len(digits) == 16 and digits.isdigit() else 0
+
+
+def claimed_in(
+    record: Mapping[bytes, bytes], policy: str, value: bytes, turn: int = 1
+) -> tuple[int, int]:
+    """Return the last turn, from `turn` on, in which a value was claimed, and when (unix ms)."""
+    while claim_field(policy, value, turn + 1) in record:
+        turn += 1
+    return turn, claimed_at(record.get(claim_field(policy, value, turn), b""))
+
+
+def logged_in(record: Mapping[bytes, bytes], policy: str) -> bytes:
+    """Return the value of what was last logged of a policy's mark; empty: nothing was."""
+    return record.get(told_field(policy), b"")
 
 
 def told_of(record: Mapping[bytes, bytes]) -> dict[str, bytes]:

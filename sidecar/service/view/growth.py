@@ -1,0 +1,53 @@
+"""How the records of the view grow, and which of their sessions have new facts by that."""
+
+from collections.abc import Mapping
+from typing import NamedTuple, TypeAlias
+
+from sidecar.domain.facts.facts import Fact
+from sidecar.domain.values.lattice import Record, join
+from sidecar.service.view.live_session import Live, Tracked
+from sidecar.wire.store.losses import VOUCHERS
+from sidecar.wire.store.records import holds_fact
+
+NewFacts: TypeAlias = dict[Live, list[Fact] | None]
+"""The new facts of sessions, by session; None: all of it is to be folded anew."""
+
+
+class Growth(NamedTuple):
+    """A record, and those of its fields that grew."""
+
+    tracked: Tracked
+    fields: Record
+
+    @property
+    def has_vouchers(self) -> bool:
+        """Return whether it changes what is known to be lost of the record."""
+        return not VOUCHERS.isdisjoint(self.fields)
+
+
+def grow(tracked: Tracked, fields: Mapping[bytes, bytes]) -> Growth | None:
+    """Join fields into a record; return those that grew, None if none did."""
+    before = tracked.record
+    after = join(before, fields)
+    grown = {f: v for f, v in fields.items() if after.get(f) == v and before.get(f) != v}
+    if not grown:
+        return None
+    tracked.record = after
+    return Growth(tracked, grown)
+
+
+def spread(growth: Growth, facts: list[Fact], news: NewFacts) -> None:
+    """Add to `news` which sessions have new facts by the growth of a record.
+
+    A session is left out if another of its records holds the same: an event of a session lies in
+    its locator, too, and must not be folded twice.
+    """
+    tracked, fields = growth
+    holding = [item for item in fields.items() if holds_fact(item[0])] if facts else []
+    for live in tracked.lives:
+        if growth.has_vouchers:
+            news[live] = None
+        elif facts and not live.has_elsewhere(tracked, holding):
+            known = news.setdefault(live, [])
+            if known is not None:
+                known += facts

@@ -1,0 +1,21 @@
+"""The port through which the view learns what the store has lost of its records."""
+
+from collections.abc import Collection, Iterable
+from typing import Protocol
+
+from sidecar.service.ports.store import Load, Loaded
+
+
+class Witness(Protocol):
+    """Whether records were read before anything was lost of them."""
+
+    def evidence(self, keys: Iterable[bytes]) -> list[Load]:
+        """What is to be read behind these records."""
+
+    async def weigh(
+        self, loads: Iterable[Load], loaded: Iterable[Loaded], absent: Collection[bytes]
+    ) -> None:
+        """Take up a loss that it shows, or hides behind records that are absent."""
+
+    def staleness(self) -> float:
+        """Seconds since it was last certain that the store takes what all have to say."""
