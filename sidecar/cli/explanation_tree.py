@@ -1,7 +1,6 @@
 """An explanation as a tree for people, with nothing in it that steers the terminal."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 from rich.console import Console, RenderableType
 from rich.text import Text
@@ -19,6 +18,7 @@ from sidecar.domain.explanation.explanation import (
 )
 from sidecar.domain.session.risk import in_tenths
 from sidecar.domain.values.durations import spelled
+from sidecar.domain.values.moments import to_second
 
 _STYLE = {"allow": "bold green", "step_up": "bold yellow", "deny": "bold red"}
 _ELSEWHERE = frozenset(
@@ -54,11 +54,6 @@ def tree(
     return root
 
 
-def clock(seconds: float) -> str:
-    """A time for people, in UTC."""
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%SZ}"
-
-
 def points(given: float, name: str, weight: float, half_life: float) -> str:
     """Say what a term gives to a score, of which weight, and how fast it fades."""
     fades = f", halves every {spelled(half_life)}" if half_life else ""
@@ -72,7 +67,7 @@ def _text(text: str, style: str = "") -> Text:
 def _verdict(told: Explanation) -> Text:
     where = ", ".join(told.contexts) or "a routine call"
     head = _text(told.verdict, _STYLE[told.verdict])
-    head.append(plain(f" in {where} at {clock(told.time)}: {told.why}"), style="")
+    head.append(plain(f" in {where} at {to_second(told.time)}: {told.why}"), style="")
     asked = []
     if told.acr_values:
         asked.append(f"acr_values {' '.join(told.acr_values)}")
@@ -103,7 +98,7 @@ def _session(root: Tree, told: Explanation) -> None:
     for sign_in in session.sign_ins:
         shown = " ".join(part for part in (sign_in.acr, "+".join(sign_in.amr)) if part) or "none"
         counts = ", ".join((sign_in.level or "no known level", *sign_in.strengths))
-        branch.add(_text(f"signed in {clock(sign_in.auth_time)}, {shown}: {counts}"))
+        branch.add(_text(f"signed in {to_second(sign_in.auth_time)}, {shown}: {counts}"))
 
 
 def _unknown(session: SessionTold, kind: str) -> str:
@@ -136,9 +131,11 @@ def _policy(root: Tree, told: PolicyTold) -> None:
     for cause in told.causes:
         branch.add(_text(f"{_fate(cause)}: {cause.text}"))
     if told.since is not None and told.mark and not told.grant.block:
-        branch.add(_text(f"mark: a sign-in must be later than {clock(told.since)}"))
+        branch.add(_text(f"mark: a sign-in must be later than {to_second(told.since)}"))
     if told.outcome is Outcome.IN_GRACE and told.binds_from is not None:
-        branch.add(_text(f"grace: {spelled(told.grace)}, it binds from {clock(told.binds_from)}"))
+        branch.add(
+            _text(f"grace: {spelled(told.grace)}, it binds from {to_second(told.binds_from)}")
+        )
     _grant(branch, told)
 
 
@@ -180,13 +177,13 @@ def _grant(branch: Tree, told: PolicyTold) -> None:
         if alternative.controls:
             branch.add(_text(f"{_tick(alternative.satisfied)} {_alternative(alternative)}"))
     if grant.sign_in_frequency is not None:
-        until = f", met until {clock(grant.met_until)}" if grant.met_until else ""
+        until = f", met until {to_second(grant.met_until)}" if grant.met_until else ""
         branch.add(_text(f"sign-in frequency {spelled(grant.sign_in_frequency)}{until}"))
     if grant.every_time:
-        spent = f", the latest bought one {clock(grant.spent)}" if grant.spent else ""
+        spent = f", the latest bought one {to_second(grant.spent)}" if grant.spent else ""
         branch.add(_text(f"each call needs a sign-in of its own{spent}"))
     if grant.max_lifetime is not None:
-        ends = f", ends {clock(grant.life_ends)}" if grant.life_ends is not None else ""
+        ends = f", ends {to_second(grant.life_ends)}" if grant.life_ends is not None else ""
         branch.add(_text(f"session lifetime {spelled(grant.max_lifetime)}{ends}"))
 
 
@@ -195,6 +192,6 @@ def _alternative(told: AlternativeTold) -> str:
     if not told.possible:
         return f"grant: {controls}: no sign-in helps, the device is not known to be compliant"
     if told.shown is not None:
-        return f"grant: {controls}: shown {clock(told.shown)}"
+        return f"grant: {controls}: shown {to_second(told.shown)}"
     missing = "" if len(told.controls) == 1 else f"{' and '.join(told.missing)} "
     return f"grant: {controls}: " + ("satisfied" if told.satisfied else f"{missing}not shown since")

@@ -4,7 +4,6 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from sidecar.cli.exit_status import DONE, MISTAKE, NEGATIVE, Stop
 from sidecar.cli.run import add_config
 from sidecar.cli.socket_options import address, plain, seconds
 from sidecar.domain.values.causes import words_of
+from sidecar.domain.values.moments import to_minute
 from sidecar.domain.values.plural import counted
 
 if TYPE_CHECKING:  # loaded when they are needed
@@ -143,7 +143,7 @@ def _tell(planned: "Plan", expectation: "Expectation", arguments: argparse.Names
 
 def _lines(told: "Expectation") -> Iterator[str]:
     yield (
-        f"{told.policy}, report-only from {_clock(told.begins)} to {_clock(told.ends)} "
+        f"{told.policy}, report-only from {to_minute(told.begins)} to {to_minute(told.ends)} "
         f"({told.days:.1f} days)"
     )
     whom = (
@@ -177,7 +177,3 @@ def _grounds(told: "Expectation") -> Iterator[str]:
         yield "  it is less than a week: what comes on other days of the week is not in it"
     if not told.all_named:
         yield "  the log names the first sessions of an event alone: there may be more"
-
-
-def _clock(moment: float) -> str:
-    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M}Z"

@@ -4,7 +4,6 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 
 from rich.console import Console
 from rich.table import Table
@@ -12,6 +11,7 @@ from rich.text import Text
 
 from sidecar.cli.socket_options import plain
 from sidecar.domain.values.durations import spelled
+from sidecar.domain.values.moments import to_minute
 from sidecar.domain.values.plural import counted, verb
 from sidecar.tuning.report.report import (
     SIGNATURES_UNKNOWN,
@@ -62,7 +62,7 @@ def _recording(console: Console, recording: Recording) -> None:
     ]
     line = ", ".join(parts)
     if recording.begins is not None and recording.ends is not None:
-        line += f", from {_moment(recording.begins)} to {_moment(recording.ends)}"
+        line += f", from {to_minute(recording.begins)} to {to_minute(recording.ends)}"
     console.print(line, highlight=False)
     console.print(
         f"{counted(recording.records, 'line')} of {_files(recording)}",
@@ -110,10 +110,6 @@ def _files(recording: Recording) -> str:
         return ", ".join(f"{plain(file)} ({kind})" for file, kind in pairs)
     kinds = Counter(recording.formats)
     return ", ".join(f"{counted(count, 'file')} ({kind})" for kind, count in kinds.items())
-
-
-def _moment(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}Z"
 
 
 def _set(console: Console, figures: SetFigures, report: Report) -> None:

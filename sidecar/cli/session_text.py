@@ -7,9 +7,10 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sidecar.cli.explanation_tree import clock, points
+from sidecar.cli.explanation_tree import points
 from sidecar.cli.socket_options import plain
 from sidecar.cli.tables import print_fields
+from sidecar.domain.values.moments import to_second
 from sidecar.domain.values.plural import counted
 
 _KNOWN = (
@@ -72,9 +73,9 @@ def _mark(mark: Record) -> str:
     would = "(tried) " if mark.get("report_only") else ""
     text = f"{would}{mark.get('policy')} for {where}: {mark.get('text', '')}"
     if mark.get("met_until"):
-        text += f"; met until {clock(mark['met_until'])}"
+        text += f"; met until {to_second(mark['met_until'])}"
     if mark.get("binds_from"):
-        text += f"; it binds from {clock(mark['binds_from'])}"
+        text += f"; it binds from {to_second(mark['binds_from'])}"
     return text
 
 
@@ -104,6 +105,6 @@ def _words(name: str) -> str:
 def _timeline(moments: Sequence[Record]) -> Iterator[str]:
     """A line for each moment; one for all that say the same one after another."""
     for text, alike in itertools.groupby(moments, key=lambda moment: str(moment.get("text", ""))):
-        first, *more = (clock(float(moment.get("time", 0))) for moment in alike)
+        first, *more = (to_second(float(moment.get("time", 0))) for moment in alike)
         again = f", and {counted(len(more), 'time')} more until {more[-1]}" if more else ""
         yield f"{first}  {text}{again}"

@@ -7,13 +7,13 @@ are cut. Elsewhere values are separated by tabs, under a head, all of them and w
 import shutil
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rich.cells import cell_len, set_cell_size
 
 from sidecar.cli.socket_options import plain
+from sidecar.domain.values.moments import iso, to_second
 
 _TIMES = frozenset({"time", "since", "established", "auth_time", "met_until", "binds_from"})
 _YEAR_9999 = 253_370_764_800
@@ -43,7 +43,7 @@ def print_rows(
     if not sys.stdout.isatty():
         print("\t".join(column.name for column in columns))
         for row in rows:
-            print("\t".join(_value(row.get(column.name), column.name, "T") for column in columns))
+            print("\t".join(_value(row.get(column.name), column.name, iso) for column in columns))
     elif rows:
         room = shutil.get_terminal_size().columns
         lines, left_out = fitted(rows, columns, room)
@@ -130,11 +130,10 @@ def _fitting(widths: Mapping[Column, int], room: int) -> dict[Column, int]:
     return {column: shown[column] for column in widths if column in shown}
 
 
-def _value(value: object, name: str = "", between: str = " ") -> str:
-    """A value as text: times in UTC, with this between day and hour."""
+def _value(value: object, name: str = "", told: Callable[[float], str] = to_second) -> str:
+    """A value as text; times as `told` says them."""
     if name in _TIMES and isinstance(value, int | float) and 0 < value < _YEAR_9999:
-        moment = datetime.fromtimestamp(value, UTC)
-        return moment.isoformat(sep=between, timespec="seconds").replace("+00:00", "Z")
+        return told(value)
     return plain(_words(value))
 
 

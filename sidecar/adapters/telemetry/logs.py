@@ -19,6 +19,7 @@ import trio
 
 from sidecar.adapters import clock
 from sidecar.adapters.telemetry.private_lines import Hide
+from sidecar.domain.values import moments
 from sidecar.wire.settings.settings import Log
 
 LONGEST_VALUE = 1024
@@ -206,7 +207,7 @@ def _console(_: Any, level: str, fields: Mapping[str, Any]) -> str:
 
 def _plain(value: object, name: str) -> str:
     if name == "since" and isinstance(value, float):
-        return f"{datetime.fromtimestamp(value, UTC):%Y-%m-%dT%H:%M:%SZ}"
+        return moments.iso(value)
     if isinstance(value, str) and value.isprintable() and value and not set(value) & {" ", "="}:
         return value
     return json.dumps(value)

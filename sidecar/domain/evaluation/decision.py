@@ -1,6 +1,5 @@
 """From a standing to the answer of one call: contract, "Meaning" 3 and 6."""
 
-import datetime as dt
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -11,6 +10,7 @@ from sidecar.domain.session.lifetime import LIFETIME
 from sidecar.domain.session.single_use import EMPTY, Due, Purse, due
 from sidecar.domain.session.standing import Demand, Standing
 from sidecar.domain.session.state import Cause, said_by
+from sidecar.domain.values import moments
 from sidecar.domain.values.assurance import Ladder
 from sidecar.domain.values.stamp import MICROSECONDS
 
@@ -165,7 +165,7 @@ def describe(cause: Cause) -> str:
     if cause.kind == "always":
         return "required in this context"
     if cause.kind == LIFETIME and cause.since is not None:
-        end = clock(cause.since // MICROSECONDS)
+        end = moments.iso(cause.since // MICROSECONDS)
         return f"the session ends {cause.value} after its sign-in: {end}"
     subject = cause.kind.replace("_", " ")
     text = (
@@ -174,12 +174,7 @@ def describe(cause: Cause) -> str:
     text += said_by(cause.source)
     if cause.since is None:
         return f"{text}, since the sign-in"
-    return f"{text}, since {clock(cause.since // MICROSECONDS)}"
-
-
-def clock(second: int) -> str:
-    """Return a moment (seconds since the epoch) for people, in UTC."""
-    return f"{dt.datetime.fromtimestamp(second, dt.UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return f"{text}, since {moments.iso(cause.since // MICROSECONDS)}"
 
 
 def explain(demand: Demand) -> str:
@@ -189,7 +184,7 @@ def explain(demand: Demand) -> str:
         text += f"; the user's {' and '.join(demand.unknown)} are unknown"
     if demand.untimed:
         text += "; the token tells no auth_time, and so proves nothing"
-    return f"{text}; binding from {clock(demand.binds_from)}" if demand.binds_from else text
+    return f"{text}; binding from {moments.iso(demand.binds_from)}" if demand.binds_from else text
 
 
 def _asked(demand: Demand) -> str:

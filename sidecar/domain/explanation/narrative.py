@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import assert_never
 
-from sidecar.domain.evaluation.decision import clock, explain
+from sidecar.domain.evaluation.decision import explain
 from sidecar.domain.facts.facts import (
     AgentSeen,
     AssuranceLowered,
@@ -35,7 +35,7 @@ from sidecar.domain.facts.memberships import Telling
 from sidecar.domain.policy.policy import Selection
 from sidecar.domain.session.standing import Demand
 from sidecar.domain.session.state import said_by
-from sidecar.domain.values import durations
+from sidecar.domain.values import durations, moments
 from sidecar.domain.values.assurance import Authentication
 from sidecar.domain.values.location import Place
 
@@ -103,7 +103,7 @@ class _Story:
                 return _signed_in(fact)
             case ContextsShown():
                 shown = _listed(fact.contexts)
-                return f"a token says that {shown} was satisfied at {clock(fact.second)}"
+                return f"a token says that {shown} was satisfied at {moments.iso(fact.second)}"
             case AssuranceLowered():
                 return f"what was shown until now counts for no more than {fact.level}"
             case ClaimsSeen():
@@ -128,7 +128,7 @@ class _Story:
                 cleared = f"the marks of {_whose(fact.scope, fact.device)} were cleared"
                 return cleared + _because(fact.reason)
             case Spent():
-                at = clock(fact.auth_time)
+                at = moments.iso(fact.auth_time)
                 return f"the sign-in of {at} was spent on a call that needs one of its own"
             case Seen():
                 return f"the user was seen in another session at {_place(fact.ip, fact.place)}"
@@ -178,7 +178,7 @@ def _signed_in(fact: SignedIn) -> str:
     if not auth.auth_time:
         return f"{text}, and nobody tells when"
     if abs(fact.stamp.second - auth.auth_time) > _AT_ONCE:
-        text += f" at {clock(auth.auth_time)}, shown now"
+        text += f" at {moments.iso(auth.auth_time)}, shown now"
     return text
 
 

@@ -12,11 +12,11 @@ that would not read what it writes.
 """
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 
 import msgspec
 import trio
 
+from sidecar.domain.values import moments
 from sidecar.domain.values.lattice import Record
 from sidecar.service.observations.observations import FormsDisagree, Telemetry, Told, WorkerFailed
 from sidecar.service.ports.calls import Overloaded, Unavailable
@@ -131,9 +131,9 @@ class IdentifierForms:
     def _wrong(self, in_use: FormsInUse) -> str:
         unread = sorted(set(in_use.written) - set(self._forms))
         if unread:
-            until = max(in_use.written[one] for one in unread)
+            until = moments.iso(max(in_use.written[one] for one in unread) / 1000)
             return (
-                f"the store has records in the form {', '.join(unread)} until {_moment(until)}, "
+                f"the store has records in the form {', '.join(unread)} until {until}, "
                 "which privacy.key_file and privacy.read_plain do not let this sidecar read: marks "
                 "and revocations in them would not count"
             )
@@ -160,14 +160,10 @@ class IdentifierForms:
         if told == self._told or self._forms == ("plain",):
             return
         self._told = told
-        needed = {one: _moment(in_use.written[one]) for one in others}
+        needed = {one: moments.iso(in_use.written[one] / 1000) for one in others}
         fields = {
             "writes": self._forms[0],
             "reads": ", ".join(self._forms[1:]),
             "needed": ", ".join(f"{one} until {until}" for one, until in needed.items()),
         }
         self._telemetry.record(Told(event="privacy-forms", fields=dict(fields)))
-
-
-def _moment(milliseconds: int) -> str:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,11 +1,11 @@
 """Figures of a report with their paths in its JSON, and their spelling for people."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
+from sidecar.domain.values.moments import to_second
 from sidecar.tuning.report.report import Report
 
 
@@ -83,4 +83,4 @@ def spelled(value: object, *, rate: bool = False) -> str:
 
 def moment(figure: Figure) -> str:
     """Spell seconds since the epoch as a time in UTC."""
-    return f"{datetime.fromtimestamp(figure.value_, UTC):%Y-%m-%d %H:%M:%SZ}"
+    return to_second(figure.value_)
