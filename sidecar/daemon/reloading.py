@@ -3,11 +3,11 @@
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 
+import msgspec
 import trio
-import trio.lowlevel
 
 from sidecar.adapters.files.watcher import FileWatcher
-from sidecar.adapters.geography.geography import Geography
+from sidecar.adapters.geography.geography import Geography, Prepared
 from sidecar.daemon.configuration.generation import generation_of, policy_set_of
 from sidecar.daemon.configuration.in_force import InForce, Swap
 from sidecar.daemon.configuration.lint import lint_deployment
@@ -17,13 +17,11 @@ from sidecar.daemon.configuration.loading import (
     read_configuration,
     renew_secrets,
 )
+from sidecar.daemon.configuration.unusable import problem_at
 from sidecar.daemon.trust import Trust
-from sidecar.domain.facts.relocation import relocated
 from sidecar.domain.policy.policy import Policy
-from sidecar.domain.values.stamp import MICROSECONDS, Stamp
 from sidecar.service.admin.health import GEOGRAPHY, Health
 from sidecar.service.audit.rescore_all import Resweeper
-from sidecar.service.audit.turns import Turns
 from sidecar.service.checks.checker import Checker
 from sidecar.service.observations.observations import (
     ConfigurationRead,
@@ -31,18 +29,15 @@ from sidecar.service.observations.observations import (
     GeographyLoaded,
     Reloaded,
     ReloadOutcome,
-    Rescored,
     RestartRequired,
     Telemetry,
-    Told,
 )
-from sidecar.service.view.live_session import Live
 from sidecar.service.view.view import View
+from sidecar.service.view.view_rescore import ReloadCause, ViewRescore
 from sidecar.shared_signals.adapters.transmitter_secrets import paths_of
 from sidecar.shared_signals.transmitter_wiring import Transmission
 from sidecar.wire.config.secret_files import secret_paths
 from sidecar.wire.settings.settings import Settings
-from sidecar.wire.store.records import sighted_in
 from sidecar.wire.yaml.tree import ConfigError
 
 SLICE = 100
@@ -72,8 +67,7 @@ class Reloader:
         health: Health,
         configured: Callable[[Settings], None],
         resweeper: Resweeper,
-        clock: Callable[[], float],
-        new_id: Callable[[], str],
+        rescore: ViewRescore,
         transmission: Transmission | None = None,
         taken_up: Callable[[Configuration], None] = lambda _: None,
         reconnect: Callable[[Settings], Awaitable[None]] = _stay,
@@ -91,11 +85,8 @@ class Reloader:
         self._health = health
         self._configured = configured
         self._resweeper = resweeper
-        self._clock = clock
-        self._new_id = new_id
-        self._wanted: set[str] = set()
+        self._rescore = rescore
         self._warned: set[tuple[str, str, str]] = set()
-        self._wake = trio.Event()
         self.watcher: FileWatcher | None = None
 
     @property
@@ -137,12 +128,13 @@ class Reloader:
         file = self._in_force.configuration.file
         try:
             read = await trio.to_thread.run_sync(read_configuration, file, self._environ)
+            places = await self._prepared_places(read)
         except ConfigError as error:
             self._refuse(error)
             await self._renew_secrets()
             return
         self._health.good("policies")
-        swap = await self._swap(read)
+        swap = await self._swap(read, places)
         policies = swap.before.policies != swap.after.policies
         differences = _differences(swap.before.policies, swap.after.policies)
         self._say("policies", changed=policies, detail=differences)
@@ -151,7 +143,7 @@ class Reloader:
             self.watcher.watch(swap.after.watched)
         self.tell_configuration()
         if judges_anew or policies:
-            self._rescore("policy")
+            self._rescore.want(ReloadCause.POLICY)
 
     def _refuse(self, error: ConfigError) -> None:
         detail = "; ".join(str(problem) for problem in error.problems)
@@ -168,12 +160,38 @@ class Reloader:
         if renewed.settings != self._in_force.read.settings:
             await self._swap(renewed)
 
-    async def _swap(self, read: Configuration) -> Swap:
+    async def _prepared_places(self, read: Configuration) -> Prepared | None:
+        """Read the geography databases where they are configured otherwise. Raises `ConfigError`.
+
+        None: they are as before. How far a journey must be is no matter of the databases.
+        """
+        wanted, before = read.settings.geography, self.settings.geography
+        nearest = before.least_distance_km
+        if msgspec.structs.replace(wanted, least_distance_km=nearest) == before:
+            return None
+        prepared = await trio.to_thread.run_sync(self._geography.prepare, wanted)
+        wrong = [
+            problem_at(read.file, one.field, f"{one.file}: {one.error}")
+            for one in prepared.outcomes
+            if one.error
+        ]
+        if wrong:
+            raise ConfigError(tuple(wrong))
+        return prepared
+
+    def _use_places(self, places: Prepared) -> None:
+        self._geography.use(places)
+        self._telemetry.record(GeographyLoaded(builds=tuple(self._geography.builds.items())))
+        self._rescore.want(ReloadCause.GEOGRAPHY)
+
+    async def _swap(self, read: Configuration, places: Prepared | None = None) -> Swap:
         """Put in force what was read, and have those follow who derive something from it."""
         compiled = await trio.to_thread.run_sync(self._in_force.compiled, read)
         swap = self._in_force.swap(read, compiled)
         after, settings = swap.after, swap.after.settings
         self._configured(settings)  # first, as it may say what is logged of the rest
+        if places is not None:
+            self._use_places(places)
         self._trust.replace(settings.tokens)
         self._forget_sessions()
         if after.evaluator is not swap.before.evaluator:
@@ -181,6 +199,8 @@ class Reloader:
         self._checker.replace(settings, after.routes)
         self._checker.want_claims(after.claims)
         self._taken_up(after)
+        if places is not None and places.outcomes:
+            self._health.good(GEOGRAPHY)
         await self._reconnect(settings)
         return swap
 
@@ -218,8 +238,7 @@ class Reloader:
             self._telemetry.record(
                 Reloaded(what=f"geography {outcome.database}", outcome=result, detail=outcome.error)
             )
-        for database, built in self._geography.builds.items():
-            self._telemetry.record(GeographyLoaded(database=database, built=float(built)))
+        self._telemetry.record(GeographyLoaded(builds=tuple(self._geography.builds.items())))
         refused = [f"{one.file}: {one.error}" for one in outcomes if one.error]
         if refused:
             words = f"the changed database is refused: {'; '.join(refused)}"
@@ -227,46 +246,7 @@ class Reloader:
         else:
             self._health.good(GEOGRAPHY)
         if any(outcome.changed for outcome in outcomes):
-            self._rescore("geography")
-
-    def _rescore(self, cause: str) -> None:
-        self._wanted.add(cause)
-        self._wake.set()
-
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Re-score the sessions of the view after reloads, giving way to everything else.
-
-        A check that comes first does not wait: it derives its session's standing anew itself.
-        """
-        task_status.started()
-        while True:
-            await self._wake.wait()
-            self._wake = trio.Event()
-            causes, self._wanted = self._wanted, set()
-            await self._pass(causes)
-
-    async def _pass(self, causes: set[str]) -> None:
-        lives = tuple(self._view)
-        label = "geography" if "geography" in causes else "policy"
-        turns = Turns()
-        for start in range(0, len(lives), SLICE):
-            batch = lives[start : start + SLICE]
-            for live in batch:
-                await turns.give_way()
-                if "geography" in causes:
-                    self._relocate(live)
-                self._view.note(live)
-            self._telemetry.record(Rescored(cause=label, sessions=len(batch)))
-        if lives:
-            done: dict[str, str | int | float | bool] = {"cause": label, "sessions": len(lives)}
-            self._telemetry.record(Told(event="sessions-rescored", fields=done))
-
-    def _relocate(self, live: Live) -> None:
-        seen = (*sighted_in(live.own.record), *sighted_in(live.locator.record))
-        stamp = Stamp(int(self._clock() * MICROSECONDS), self._new_id())
-        sighted = relocated(seen, self._geography.place, stamp)
-        if sighted is not None:
-            self._view.write(live.own, (sighted,))
+            self._rescore.want(ReloadCause.GEOGRAPHY)
 
 
 def _differences(before: tuple[Policy, ...], after: tuple[Policy, ...]) -> str:

@@ -40,6 +40,7 @@ from sidecar.service.observations.observations import (
 from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.service.view.memory_guard import MemoryGuard
 from sidecar.service.view.news_router import NewsRouter
+from sidecar.service.view.view_rescore import ViewRescore
 from sidecar.shared_signals.receiver_wiring import Reception
 from sidecar.shared_signals.transmitter_wiring import Transmission
 from sidecar.wire.config.memory_shares import Shares
@@ -110,6 +111,13 @@ class DaemonServices:
             most=daemon.memory,
             resident=resident,
             telemetry=telemetry,
+        )
+        self.view_rescore = ViewRescore(
+            view=self.wired.view.view,
+            place_of=daemon.geography.place,
+            telemetry=telemetry,
+            clock=clock.now,
+            new_id=new_id,
         )
         self.reloader = self._reloader()
         self.watcher = FileWatcher(
@@ -204,8 +212,7 @@ class DaemonServices:
             health=daemon.health,
             configured=daemon.telemetry.configured,
             resweeper=self.wired.audit.resweeper,
-            clock=clock.now,
-            new_id=new_id,
+            rescore=self.view_rescore,
             transmission=self.transmission,
             taken_up=self._taken_up,
             reconnect=self._reconnect,
@@ -295,7 +302,7 @@ class DaemonServices:
             await work.start(self.wired.intake.spooling.run)
         await self._start_audit(work)
         await work.start(self.memory_guard.run)
-        await work.start(self.reloader.run)
+        await work.start(self.view_rescore.run)
         await work.start(self.watcher.run)
         await self.reloader.name_generation()
         self.reloader.tell_configuration()

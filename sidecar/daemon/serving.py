@@ -246,8 +246,7 @@ class Daemon:
         ]
         if problems:
             raise ConfigError(tuple(problems))
-        for database, built in self.geography.builds.items():
-            self.telemetry.record(GeographyLoaded(database=database, built=float(built)))
+        self.telemetry.record(GeographyLoaded(builds=tuple(self.geography.builds.items())))
         if outcomes:
             self.health.good(GEOGRAPHY)
 

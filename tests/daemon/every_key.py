@@ -9,6 +9,7 @@ import msgspec.inspect as mi
 from mmdb_writer import MMDBWriter
 from netaddr import IPSet
 
+from sidecar.adapters.geography.geography import Database
 from sidecar.wire.config.reloads import Key, keys
 from sidecar.wire.settings.reload import Reload
 from sidecar.wire.yaml.scalars import Kind
@@ -195,11 +196,9 @@ def _written(directory: Path, server: Server) -> Mapping[str, tuple[Any, Any]]:
         "routes": listing({"path": "/1", "contexts": ["c1"]}, {"path": "/2", "contexts": ["c2"]}),
         "locations": named(countries=["DE"]),
         "networks": named(cidrs=["192.0.2.0/24"]),
-        **{f"geography.{name}": listing(*places) for name in ("city", "asn")},
-        "geography.anonymous_ip": (None, places[1]),
-        "geography.connection_type": (None, places[1]),
-        "geography.fields.country": ("country.iso_code", "other.country"),
-        "geography.fields.asn": ("autonomous_system_number", "other.asn"),
+        **{f"geography.{kind}": listing(*places) for kind in Database},
+        "geography.fields.country": ("one.country", "other.country"),
+        "geography.fields.asn": ("one.asn", "other.asn"),
         "geography.accuracy_km": (41.5, 42.5),
         "geography.accuracy_without_city_km": (431.5, 432.5),
         "geography.meaningless_asns": listing(64501, 64502),
@@ -247,10 +246,9 @@ def _written(directory: Path, server: Server) -> Mapping[str, tuple[Any, Any]]:
 def _places(directory: Path, turn: int) -> str:
     """Write a database of everything, whose records have two places for country and network."""
     writer = MMDBWriter(4, "Every", languages=["en"])
-    place = {"country": {"iso_code": "DE"}, "autonomous_system_number": 64496}
-    other = {"other": {"country": "FR", "asn": 64497}, "is_anonymous": False}
-    connection = {"connection_type": "Cellular"}
-    writer.insert_network(IPSet(["192.0.2.0/24"]), {**place, **other, **connection})
+    places = {name: {"country": "DE", "asn": 64496} for name in ("one", "other")}
+    more = {"is_anonymous": False, "connection_type": "Cellular"}
+    writer.insert_network(IPSet(["192.0.2.0/24"]), {**places, **more})
     file = directory / f"places-{turn}.mmdb"
     writer.to_db_file(str(file))
     return str(file)

@@ -1,10 +1,10 @@
 """Databases, prefixes and keys are taken up while the daemon serves; broken ones are refused."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from sidecar.adapters.clock import now
@@ -22,9 +22,8 @@ def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def build_of(process: Process) -> float:
-    text = httpx.get(f"{process.admin}/metrics").text
-    wanted = 'sidecar_geo_database_build_timestamp_seconds{database="city"}'
-    return next(float(line.split()[1]) for line in text.splitlines() if line.startswith(wanted))
+    """When the database of cities was built that is in use; 0: there is none."""
+    return level(process, 'sidecar_geo_database_build_timestamp_seconds{database="city"}')
 
 
 def put(source: Path, target: Path) -> None:
@@ -52,6 +51,28 @@ def test_a_newer_geography_database_is_taken_up_and_a_broken_one_refused(
         eventually(lambda: a.lines("reload-refused"), bool)
         assert build_of(a) == 1_800_000_000
         assert a.is_ready()
+        # Named otherwise, they are taken up likewise: also none, also from none.
+        name_databases(a, city=str(first.city))
+        eventually(lambda: build_of(a), lambda built: built == 1_700_000_000)
+        assert a.lines("reload-applied")[-1]["keys"] == ["geography.city"]
+        refused = len(a.lines("reload-refused"))
+        name_databases(a, city=str(short / "nowhere.mmdb"))
+        eventually(lambda: a.lines("reload-refused"), lambda lines: len(lines) > refused)
+        assert "geography.city" in a.lines("reload-refused")[-1]["detail"]
+        assert build_of(a) == 1_700_000_000
+        name_databases(a)
+        eventually(
+            lambda: level(a, "sidecar_geo_database_build_timestamp_seconds{"), lambda n: not n
+        )
+        name_databases(a, city=str(city.with_name("newer") / "city.mmdb"))
+        eventually(lambda: build_of(a), lambda built: built == 1_800_000_000)
+        assert level(a, "sidecar_restart_required ") == 0
+
+
+def name_databases(process: Process, **named: str) -> None:
+    told = json.loads(process.config.read_text())
+    told["geography"] = named
+    process.config.write_text(json.dumps(told))
 
 
 def test_a_network_segment_of_a_changed_file_marks_sessions_that_are_in_it(

@@ -106,10 +106,51 @@ class _File(NamedTuple):
     path: str
 
 
+class _Plan(NamedTuple):
+    """The configuration: which files are asked, and how their records are read."""
+
+    files: tuple[_File, ...]
+    fields: Fields
+    radii: Radii
+    meaningless_asns: frozenset[int]
+    carriers: Carriers
+
+
+def _plan_of(configured: settings.Geography) -> _Plan:
+    kinds = {
+        Database.CITY: configured.city,
+        Database.ASN: configured.asn,
+        Database.ANONYMOUS_IP: configured.anonymous_ip,
+        Database.CONNECTION_TYPE: configured.connection_type,
+    }
+    return _Plan(
+        files=tuple(
+            _File(database, path)
+            for database, named in kinds.items()
+            for path in settings.files_of(named)
+        ),
+        fields=Fields(configured.fields),
+        radii=Radii(configured.accuracy_km, configured.accuracy_without_city_km),
+        meaningless_asns=frozenset(configured.meaningless_asns),
+        carriers=Carriers(
+            frozenset(configured.carrier_asns),
+            tuple(ipaddress.ip_network(one, strict=False) for one in configured.carrier_networks),
+        ),
+    )
+
+
 class _Generation(NamedTuple):
+    plan: _Plan
     databases: Mapping[_File, Mmdb]
     told: Mapping[_File, frozenset[Told]]
     find: Callable[[address.Address], Place]
+
+
+class Prepared(NamedTuple):
+    """Databases that were read as another configuration has it: in use once `use` is called."""
+
+    outcomes: tuple[Outcome, ...]
+    generation: _Generation
 
 
 class Geography:
@@ -126,29 +167,11 @@ class Geography:
         on_failure: OnFailure = lambda _: None,
         remembered: int = 65536,
     ) -> None:
-        kinds = {
-            Database.CITY: configured.city,
-            Database.ASN: configured.asn,
-            Database.ANONYMOUS_IP: configured.anonymous_ip,
-            Database.CONNECTION_TYPE: configured.connection_type,
-        }
-        self._files = tuple(
-            _File(database, path)
-            for database, named in kinds.items()
-            for path in settings.files_of(named)
-        )
         self._base = base
-        self._fields = Fields(configured.fields)
-        self._meaningless_asns = frozenset(configured.meaningless_asns)
-        self._carriers = Carriers(
-            frozenset(configured.carrier_asns),
-            tuple(ipaddress.ip_network(one, strict=False) for one in configured.carrier_networks),
-        )
-        self._radii = Radii(configured.accuracy_km, configured.accuracy_without_city_km)
         self._on_failure = on_failure
         self._remembered = remembered
         self._reloading = threading.Lock()
-        self._generation = self._generation_of({}, {})
+        self._generation = self._generation_of(_plan_of(configured), {}, {})
 
     def place(self, ip: str) -> Place:
         """Where an address is, as far as the databases say; never raises and never blocks.
@@ -168,17 +191,29 @@ class Geography:
         a start, an outcome with an error is a ConfigError of its `field`.
         """
         with self._reloading:
-            databases = dict(self._generation.databases)
-            told = dict(self._generation.told)
-            outcomes = [self._load(file, databases, told) for file in self._files]
+            plan, databases, told = self._generation[:3]
+            databases, told = dict(databases), dict(told)
+            outcomes = [self._load(plan, file, databases, told) for file in plan.files]
             if any(outcome.changed for outcome in outcomes):
-                self._generation = self._generation_of(databases, told)
+                self._generation = self._generation_of(plan, databases, told)
         return outcomes
+
+    def prepare(self, configured: settings.Geography) -> Prepared:
+        """Read every file that is configured so, and put none in use; blocks like `reload`."""
+        plan = _plan_of(configured)
+        databases: dict[_File, Mmdb] = {}
+        told: dict[_File, frozenset[Told]] = {}
+        outcomes = tuple(self._load(plan, file, databases, told) for file in plan.files)
+        return Prepared(outcomes, self._generation_of(plan, databases, told))
+
+    def use(self, prepared: Prepared) -> None:
+        """Put in use what was prepared, in place of all that was before."""
+        self._generation = prepared.generation
 
     @property
     def configured(self) -> tuple[Database, ...]:
         """The databases that are configured."""
-        return tuple(dict.fromkeys(file.database for file in self._files))
+        return tuple(dict.fromkeys(file.database for file in self._generation.plan.files))
 
     @property
     def builds(self) -> dict[str, int]:
@@ -197,8 +232,9 @@ class Geography:
     def digests(self) -> dict[str, bytes]:
         """The digest of each database in use, by name; of several files one after the other."""
         found: dict[str, bytes] = {}
-        for file in self._files:
-            mmdb = self._generation.databases.get(file)
+        generation = self._generation
+        for file in generation.plan.files:
+            mmdb = generation.databases.get(file)
             if mmdb is not None:
                 name = file.database.value
                 found[name] = found.get(name, b"") + mmdb.digest
@@ -206,6 +242,7 @@ class Geography:
 
     def _load(
         self,
+        plan: _Plan,
         file: _File,
         databases: dict[_File, Mmdb],
         told: dict[_File, frozenset[Told]],
@@ -216,7 +253,7 @@ class Geography:
             new = read(self._base / path)
             changed = old is None or old.digest != new.digest
             if changed:
-                told[file] = _probe(database, new, self._fields)
+                told[file] = _probe(database, new, plan.fields)
         except InvalidDatabase as error:
             return Outcome(database, path, False, str(error), old.build if old else 0)
         if changed:
@@ -224,16 +261,18 @@ class Geography:
         return Outcome(database, path, changed, "", new.build, told[file])
 
     def _generation_of(
-        self, databases: Mapping[_File, Mmdb], told: Mapping[_File, frozenset[Told]]
+        self,
+        plan: _Plan,
+        databases: Mapping[_File, Mmdb],
+        told: Mapping[_File, frozenset[Told]],
     ) -> _Generation:
         # The cache must not refer to what refers to it: a cycle would keep a database of a
         # hundred megabytes until the garbage collector comes by.
-        said = (self._fields, self._radii, self._meaningless_asns, self._carriers)
         in_turn = tuple(
-            (file.database, databases[file]) for file in self._files if file in databases
+            (file.database, databases[file]) for file in plan.files if file in databases
         )
-        find = partial(_find, in_turn, *said, self._on_failure)
-        return _Generation(databases, told, lru_cache(maxsize=self._remembered)(find))
+        find = partial(_find, in_turn, *plan[1:], self._on_failure)
+        return _Generation(plan, databases, told, lru_cache(maxsize=self._remembered)(find))
 
 
 def _find(  # noqa: PLR0913, PLR0917 - what is looked up, and all that is known

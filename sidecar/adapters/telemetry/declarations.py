@@ -64,7 +64,8 @@ class Metric(NamedTuple):
     """A metric, and how an observation counts.
 
     `amount` is the attribute that is added, set or observed (by default 1; None does not count);
-    only observations count of which the attribute `when` holds, and once for each item of `each`.
+    only observations count of which the attribute `when` holds, and once for each item of `each`;
+    of a gauge these are labels with values, which are its only series from then on.
 
     A metric whose labels all have `values` has all its series from the start; another one those of
     `series`, for a configuration, so that the first increase is seen as one.

@@ -94,6 +94,8 @@ def _step(
 
 def _counting(of: type[Observation], metric: Metric, collector: Any, at: Circumstances) -> Record:
     """Return the function that counts an observation in one metric."""
+    if metric.each:
+        return _counting_each(_attribute(of, metric.each), metric, collector)
     child_of, act = _child(of, metric, collector, at), _ACTS[metric.kind]
     amount = _amount(of, metric, at)
     holds = _attribute(of, metric.when) if metric.when else None
@@ -109,13 +111,22 @@ def _counting(of: type[Observation], metric: Metric, collector: Any, at: Circums
                 collector.clear()
             count(seen)
 
+    return count_if if metric.when or metric.kind is MetricKind.INFO else count
+
+
+def _counting_each(items: Callable[[Any], Any], metric: Metric, collector: Any) -> Record:
+    """Return the function that counts each item of an observation in one metric."""
+
     def count_each(seen: Observation) -> None:
-        for item in getattr(seen, metric.each):
+        for item in items(seen):
             collector.labels(item).inc()
 
-    if metric.each:
-        return count_each
-    return count_if if metric.when or metric.kind is MetricKind.INFO else count
+    def set_each(seen: Observation) -> None:
+        collector.clear()
+        for item, much in items(seen):
+            collector.labels(item).set(much)
+
+    return set_each if metric.kind is MetricKind.GAUGE else count_each
 
 
 _ACTS: Mapping[MetricKind, Callable[[Any, Any], None]] = {

@@ -457,7 +457,7 @@ _CONFIGURATION = (
             "sidecar_geo_database_build_timestamp_seconds",
             "Build time of the geography database in use.",
             "database",
-            amount="built",
+            each="builds",
         ),
     ),
     row(

@@ -443,10 +443,9 @@ class AcrUnoffered(Observation, frozen=True, kw_only=True):
 
 
 class GeographyLoaded(Observation, frozen=True, kw_only=True):
-    """A geography database is in use; `built` is its build time in seconds since the epoch."""
+    """These geography databases are in use, each built at so many seconds since the epoch."""
 
-    database: str
-    built: float
+    builds: tuple[tuple[str, float], ...]
 
 
 class GeographyFailed(Observation, frozen=True, kw_only=True):

@@ -331,14 +331,14 @@ class Network(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class FieldMap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where a database keeps what, as dotted paths; for files that are not in MaxMind's schema."""
 
-    country: Restart[str] = "country.iso_code"
-    region: Restart[str] = "subdivisions.0.iso_code"
-    city: Restart[str] = "city.names.en"
-    latitude: Restart[str] = "location.latitude"
-    longitude: Restart[str] = "location.longitude"
-    accuracy_km: Restart[str] = "location.accuracy_radius"
-    asn: Restart[str] = "autonomous_system_number"
-    organization: Restart[str] = "autonomous_system_organization"
+    country: Live[str] = "country.iso_code"
+    region: Live[str] = "subdivisions.0.iso_code"
+    city: Live[str] = "city.names.en"
+    latitude: Live[str] = "location.latitude"
+    longitude: Live[str] = "location.longitude"
+    accuracy_km: Live[str] = "location.accuracy_radius"
+    asn: Live[str] = "autonomous_system_number"
+    organization: Live[str] = "autonomous_system_organization"
 
 
 RELAYS = (
@@ -364,20 +364,20 @@ class Geography(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Geography databases in MMDB format, each optional."""
 
     # MMDB of cities or countries; one, or a list: IPv4 and IPv6 in files of their own, say
-    city: Restart[Files] = ""
-    asn: Restart[Files] = ""  # MMDB of autonomous systems; one, or a list
-    anonymous_ip: Restart[Files] = ""  # MMDB of anonymizers; one, or a list
+    city: Live[Files] = ""
+    asn: Live[Files] = ""  # MMDB of autonomous systems; one, or a list
+    anonymous_ip: Live[Files] = ""  # MMDB of anonymizers; one, or a list
     # MMDB of connection types, or of mobile carriers; one, or a list
-    connection_type: Restart[Files] = ""
+    connection_type: Live[Files] = ""
     fields: FieldMap = FieldMap()  # for files that are not in MaxMind's schema
     # radius of a record that has coordinates and tells none: never exact
-    accuracy_km: Restart[Positive] = 50.0
-    accuracy_without_city_km: Restart[Positive] = 500.0  # likewise, where it names no city
+    accuracy_km: Live[Positive] = 50.0
+    accuracy_without_city_km: Live[Positive] = 500.0  # likewise, where it names no city
     # networks whose place is not their users': satellites, relays, content delivery
-    meaningless_asns: Restart[tuple[Asn, ...]] = RELAYS
+    meaningless_asns: Live[tuple[Asn, ...]] = RELAYS
     # of mobile carriers, where no database says so: users are somewhere in the country
-    carrier_asns: Restart[tuple[Asn, ...]] = ()
-    carrier_networks: Restart[tuple[Cidr, ...]] = ()  # likewise, by address
+    carrier_asns: Live[tuple[Asn, ...]] = ()
+    carrier_networks: Live[tuple[Cidr, ...]] = ()  # likewise, by address
     # nearer sightings are no journey
     least_distance_km: Live[Annotated[float, msgspec.Meta(ge=0)]] = 100.0
 

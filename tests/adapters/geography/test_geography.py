@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from mmdb_writer import MMDBWriter
 from netaddr import IPSet
@@ -261,6 +262,31 @@ def test_a_missing_file_is_told_with_its_setting_and_leaves_the_others_in_use(
     assert (asn.field, asn.error) == ("geography.asn", "No such file or directory")
     assert geography.place("192.0.2.1").city == "Berlin"
     assert geography.builds == {"city": demo.BUILT, "anonymous_ip": demo.BUILT}
+
+
+def test_what_is_prepared_as_configured_otherwise_takes_the_place_of_all_that_was_in_use(
+    files: demo.Databases, tmp_path: Path
+) -> None:
+    geography = loaded(configured(files))
+    other = {"place": {"country": "FR"}}
+    city = write(tmp_path / "other.mmdb", {"192.0.2.0/24": other})
+    fields = settings.FieldMap(country="place.country")
+    prepared = geography.prepare(settings.Geography(city=str(city), fields=fields))
+    assert [outcome.error for outcome in prepared.outcomes] == [""]
+    assert geography.place("192.0.2.1").city == "Berlin"  # nothing is in use yet
+    geography.use(prepared)
+    place = geography.place("192.0.2.1")
+    assert (place.country, place.city, place.asn) == ("FR", "", 0)
+    assert geography.builds.keys() == geography.digests.keys() == {"city"}
+    assert [outcome.changed for outcome in geography.reload()] == [False]
+
+
+def test_of_what_cannot_be_prepared_nothing_is_in_use(files: demo.Databases) -> None:
+    geography = loaded(configured(files))
+    missing = msgspec.structs.replace(configured(files), asn="/nowhere.mmdb")
+    city, asn, _ = geography.prepare(missing).outcomes
+    assert (city.error, asn.field, asn.error) == ("", "geography.asn", "No such file or directory")
+    assert geography.builds.keys() == {"city", "asn", "anonymous_ip"}
 
 
 def test_a_broken_record_is_reported_and_leaves_the_other_databases_answers(

@@ -96,7 +96,7 @@ EVERYTHING: tuple[Observation, ...] = (
     TokenRefused(reason="expired"),
     SecurityEventTokenTaken(outcome="accepted"),
     KeysRefreshed(issuer="https://a.example", outcome=KeysOutcome.DONE),
-    GeographyLoaded(database="city", built=1_600_000_000.0),
+    GeographyLoaded(builds=(("city", 1.0),)),
     GeographyFailed(database="city", detail="broken"),
     QueueRejected(queue="events"),
     ViewEvicted(sessions=2),
