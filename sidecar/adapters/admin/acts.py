@@ -1,4 +1,4 @@
-"""The admin listener's acts: what an operator does to sessions, users and devices.
+"""Does what operators order at the admin listener: to sessions, users and devices.
 
 POST    /v1/sessions/{id}/revoke            likewise `mark`, `clear`; `users`, `devices`
 
@@ -29,14 +29,17 @@ from sidecar.wire.events.socket_lines import EventRequest, Refusal
 
 
 class Preparing(Protocol):
-    """Makes an event of an order."""
+    """Make an event of an order."""
 
     async def prepare(self, order: Order, operator: str) -> Prepared:
-        """Raises `InvalidSignal`, `Conflict`, `NotSeen`, `Unavailable`."""
+        """Return the events of an order.
+
+        Raises `InvalidSignal`, `Conflict`, `NotSeen`, `Unavailable`.
+        """
 
 
 class Acted(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What was done. `sessions`: of how many live ones it is known to be.
+    """Answer an act that is done; `sessions` is the number of live ones that it is known to be of.
 
     `settled` and the two counts are there where waiting was asked for; `seconds` is how long it
     took until then.
@@ -58,7 +61,7 @@ class Acted(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ActDoor:
-    """Does what operators order."""
+    """Do what operators order."""
 
     def __init__(
         self, *, acts: Preparing, events: EventIntake, record: Callable[[OperatorActed], None]
@@ -70,7 +73,7 @@ class ActDoor:
     def forbid(self, where: Where, operator: str) -> NoReturn:
         """Refuse the act to an operator who may only look. Raises `RequestRefused`."""
         words = f"the credential of {operator} may look, and not act (admin.operators[].acts)"
-        self._tell(where, operator, ActOutcome.FORBIDDEN, detail=words)
+        self._record_outcome(where, operator, ActOutcome.FORBIDDEN, detail=words)
         raise RequestRefused(403, words)
 
     async def answer(self, where: Where, operator: str, content_type: str, body: bytes) -> Response:
@@ -81,7 +84,7 @@ class ActDoor:
         try:
             order = order_of(where, body)
         except InvalidSignal as error:
-            self._tell(where, operator, ActOutcome.INVALID, detail=str(error))
+            self._record_outcome(where, operator, ActOutcome.INVALID, detail=str(error))
             raise RequestRefused(400, str(error)) from None
         try:
             prepared = await self._acts.prepare(order, operator)
@@ -127,7 +130,7 @@ class ActDoor:
                         seconds=round(trio.current_time() - begun, 6),
                     )
                 fate = ActOutcome.SPOOLED if accepted.spooled else ActOutcome.DONE
-                self._tell(where, operator, fate, order, signal)
+                self._record_outcome(where, operator, fate, order, signal)
                 return Response(msgspec.json.encode(done), media_type=JSON)
             case _:
                 raise self._failed(where, operator, order, outcome)
@@ -179,11 +182,11 @@ class ActDoor:
         fate: ActOutcome = ActOutcome.INVALID,
     ) -> RequestRefused:
         status, words = answer
-        self._tell(where, operator, fate, order, detail=words)
+        self._record_outcome(where, operator, fate, order, detail=words)
         later = status == HTTPStatus.SERVICE_UNAVAILABLE
         return RequestRefused(status, words, retry_after(1) if later else None)
 
-    def _tell(  # noqa: PLR0913, PLR0917 - what is told
+    def _record_outcome(  # noqa: PLR0913, PLR0917 - what is recorded
         self,
         where: Where,
         operator: str,

@@ -24,7 +24,7 @@ def sole(text: str) -> tuple[Credential, ...]:
 class AdminCredentials:
     """Gives the credentials at each request, by the settings as they now are.
 
-    `on_secret` is told the key of a file, and why that cannot be read; "": it can again.
+    `on_secret` gets the key of a file, and why that cannot be read; "": it can again.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The admin listener's dead letters: looked at, put back, dropped.
+"""Reads what the admin listener is asked of dead letters: to show, put back or drop them.
 
 GET     /v1/dead-letters?limit=&cursor=     a page, oldest first
 GET     /v1/dead-letters/{id}               one
@@ -24,7 +24,7 @@ _CURSOR = re.compile(_ID)
 
 
 class _LetterConvertor(StringConvertor):
-    """Matches the id of a letter."""
+    """Match the id of a letter."""
 
     regex = _ID
 
@@ -33,30 +33,30 @@ register_url_convertor("letter", _LetterConvertor())
 
 
 class Letters(Protocol):
-    """The dead letters. All raise `Unavailable`, `Overloaded`."""
+    """Look at dead letters, put them back and drop them. All raise `Unavailable`, `Overloaded`."""
 
     async def page(self, limit: int, after: str = "") -> object:
-        """Some letters, after the one with this id."""
+        """Return some letters, after the one with this id."""
 
     async def find(self, letter: str, /) -> object | None:
-        """One letter; None where there is none."""
+        """Return one letter; None if there is none."""
 
     async def retry(self, letter: str, /) -> object | None:
-        """Put one back; None likewise."""
+        """Put one letter back; return None if there is none."""
 
     async def drop(self, letter: str, /) -> bool:
-        """Forget one; False likewise."""
+        """Drop one letter; return False if there is none."""
 
 
 class PageQuery(NamedTuple):
-    """Which page: of so many letters, after the one with this id."""
+    """Ask for a page of `limit` letters, after the letter `cursor`."""
 
     limit: int
     cursor: str
 
 
 def page_of(query: bytes) -> PageQuery:
-    """Read which page is asked for. Raises `InvalidQuery`."""
+    """Return the page that a query asks for. Raises `InvalidQuery`."""
     given: dict[str, Any] = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
     limit, cursor = str(given.pop("limit", LIMIT)), str(given.pop("cursor", ""))
     if given:

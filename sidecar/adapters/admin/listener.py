@@ -1,7 +1,7 @@
-"""The admin listener: metrics, health and, with a credential, sessions, policies and acts.
+"""Serves metrics and health, and to operators with a credential sessions, policies and acts.
 
-Its listener closes at once on shutdown, so the daemon lets this one die last: `/readyz` says
-"draining" until the end. No body is read but that of an act, by the credential.
+The listener closes at once on shutdown, so the daemon closes it last: `/readyz` says "draining"
+until then. No body is read but that of an act, and only after its credential.
 """
 
 import hmac
@@ -47,32 +47,35 @@ from sidecar.wire.settings.admin import Admin
 
 
 class Inspection(Protocol):
-    """What an operator may look at. Results are values that msgspec encodes.
+    """Show operators what is known. Results are values that msgspec encodes.
 
     Raises `Unavailable` where the store is away.
     """
 
     async def sessions(self, query: SessionQuery) -> object:
-        """One page. Raises `InvalidQuery`."""
+        """Return one page of sessions. Raises `InvalidQuery`."""
 
     async def session(self, session: str, /) -> object | None:
-        """One session with its score, marks, reasons and timeline; None where there is none."""
+        """Return a session with its score, marks, reasons and timeline; None if there is none."""
 
     async def explain(self, session: str, query: ExplainQuery, /) -> object | None:
-        """Why a call of it gets what it gets; None likewise. Raises `InvalidQuery`."""
+        """Return why a call of a session is answered so; None if there is none.
+
+        Raises `InvalidQuery`.
+        """
 
     async def policies(self) -> object:
-        """The policies in force."""
+        """Return the policies in force."""
 
     async def rescore(self) -> object:
-        """How far the re-score of all sessions is."""
+        """Return how far the re-score of all sessions is."""
 
 
 class Scraped(Observed, Protocol):
-    """What the listener asks of telemetry."""
+    """Count and log, and render the metrics."""
 
     def expose(self, form: Form) -> Exposition:
-        """Render all metrics."""
+        """Return all metrics in this form."""
 
 
 _Look = Callable[[Inspection, Request], Awaitable[object | None]]
@@ -80,12 +83,12 @@ _READING = ("GET", "HEAD")
 
 
 class AdminApp(Application):
-    """The ASGI application. `credentials` gives those of operators as they now are.
+    """Answer operators, Prometheus and probes; `credentials` gives those of operators as of now.
 
-    Where one cannot be read, who shows none of the others is not let in, and may be: a 503.
+    If one of them cannot be read, whoever shows none of the others gets 503: it may be right.
 
-    Without a credential, or with nothing to inspect, everything but metrics and probes does not
-    exist (404).
+    Without a credential, or with nothing to inspect, nothing but metrics and probes exists: all
+    else gets 404.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - ports
@@ -179,7 +182,7 @@ class AdminApp(Application):
     # What is an operator's
 
     def _admit(self, request: Request) -> None:
-        """Note who may ask. Raises `RequestRefused` where nobody may: there is nothing then."""
+        """Note the credentials of now. Raises `RequestRefused` if there are none."""
         request.scope["credentials"] = credentials = self._credentials()
         if not credentials:
             raise RequestRefused(404, "there is nothing here")
@@ -208,10 +211,10 @@ class AdminApp(Application):
         return Admitted(path, endpoint, self._admit, methods=methods)
 
     def _who(self, request: Request) -> Credential:
-        """Return whose credential is shown.
+        """Return whose credential the request shows.
 
-        Of an address that has shown too many wrong ones none is looked at. Raises `RequestRefused`
-        where it is nobody's (RFC 6750, section 3), `Unavailable` where it may be somebody's.
+        After too many wrong ones no credential of an address is looked at. Raises `RequestRefused`
+        if it is nobody's (RFC 6750, section 3), `Unavailable` if it may be one that cannot be read.
         """
         scheme, _, given = authorization_of(request).partition(" ")
         if scheme.lower() != "bearer":
@@ -298,7 +301,7 @@ async def _sessions(inspection: Inspection, request: Request) -> object:
 
 
 async def _session(inspection: Inspection, request: Request) -> object | None:
-    """Return the session, or why a call of it gets what it gets; None if there is none."""
+    """Return a session, or why a call of it is answered so; None if there is none."""
     name = unquote(request.path_params["id"])
     if not _query_of(request):
         return await inspection.session(name)

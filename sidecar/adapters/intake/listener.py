@@ -1,4 +1,4 @@
-"""The intake listener: what others than the pod itself say, over TLS.
+"""Serves the intake listener, at which others than the pod itself post, over TLS.
 
 | path | who | answers |
 | --- | --- | --- |
@@ -38,7 +38,7 @@ DOOR = "intake"
 
 
 class Posted(msgspec.Struct, frozen=True):
-    """A request whose body has been read; `authorization` is None where there is none, or two."""
+    """Hold a request whose body was read; `authorization` is None if there is none, or two."""
 
     body: bytes
     content_type: str
@@ -47,7 +47,7 @@ class Posted(msgspec.Struct, frozen=True):
 
 
 class Answers(Protocol):
-    """Answers what a provider posts."""
+    """Answer what a provider posts."""
 
     async def logout(self, posted: Posted) -> Response:
         """Answer a logout token."""
@@ -57,7 +57,7 @@ class Answers(Protocol):
 
 
 class IntakeApp(Application):
-    """The ASGI application."""
+    """Answer what sources and providers post."""
 
     def __init__(
         self, settings: Intake, *, events: EventDoor, logouts: Answers, telemetry: Observed
@@ -75,7 +75,7 @@ class IntakeApp(Application):
         super().__init__(DOOR, routes, telemetry, limit=settings.max_requests)
 
     def _route(self, path: str, answer: Callable[[Request, bytes], Awaitable[Response]]) -> Route:
-        """Return a route that answers what was posted, once all of it is here."""
+        """Return a route whose requests are answered once their body was read."""
 
         async def endpoint(request: Request) -> Response:
             settings = self._settings

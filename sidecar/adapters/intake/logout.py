@@ -1,4 +1,4 @@
-"""What providers post to end sessions, from the request to its answer.
+"""Ends sessions as identity providers ask, from the request to its answer.
 
     request --> signed by an issuer of `intake.issuers` --> one event --> durable --> 200 or 204
 
@@ -39,34 +39,40 @@ _REALM = 'Bearer realm="global token revocation"'
 
 
 class Observed(Protocol):
-    """What the door asks of telemetry."""
+    """Record observations."""
 
     def record(self, observation: Observation) -> None:
         """Count and log."""
 
 
 class Ids(Protocol):
-    """Remembers, for all sidecars, for what the id of a request has counted."""
+    """Remember, for all sidecars, for what the id of a request has counted."""
 
     async def claim(self, event_id: str, content: str) -> bool:
-        """Whether it counts for this, and for nothing else. Raises `Unavailable`, `Overloaded`."""
+        """Return whether an id counts for this, and for nothing else.
+
+        Raises `Unavailable`, `Overloaded`.
+        """
 
     async def end(self, event_id: str) -> bool:
-        """Note that it was answered as done; False where it had been. Raises likewise."""
+        """Note that a request was answered as done; return False if it had been.
+
+        Raises `Unavailable`, `Overloaded`.
+        """
 
 
 class Users(Protocol):
-    """Knows which users there are."""
+    """Know which users there are."""
 
     async def is_known(self, signal: SessionRevoked) -> bool:
-        """Whether anything is known of the user. Raises `Unavailable`, `Overloaded`."""
+        """Return whether anything is known of the user. Raises `Unavailable`, `Overloaded`."""
 
     async def meant_by(self, signal: SessionRevoked) -> Meant:
-        """What the session of a logout is here. Never raises."""
+        """Return what the session of a logout is here. Never raises."""
 
 
 class _End(NamedTuple):
-    """How a request ended: its status, and a word and a sentence for whoever sent it."""
+    """End a request with this status, and a word and a sentence for its sender."""
 
     status: int
     outcome: LogoutOutcome
@@ -92,7 +98,7 @@ _NOTHING_ENDED = _End(
 
 
 class LogoutDoor:
-    """Answers logout tokens and requests for global token revocation."""
+    """Answer logout tokens and requests for global token revocation."""
 
     def __init__(  # noqa: PLR0913 - ports and settings, by name
         self,
@@ -129,11 +135,11 @@ class LogoutDoor:
             end = _refused(error)
         except (Overloaded, Unavailable) as error:
             end = _later(error)
-        self._tell(_LOGOUT, end, issuer, event_id)
+        self._record_outcome(_LOGOUT, end, issuer, event_id)
         return _error_of(end)
 
     async def _log_out(self, signal: SessionRevoked) -> _End:
-        """End the session, or the user's where nobody can tell which it is (section 2.7)."""
+        """End the session; if it is not known which that is, all of the user's (section 2.7)."""
         meant = await self._users.meant_by(signal)
         wanted = logout_tokens.of_user(signal) if meant is Meant.USER else signal
         end = await self._take(wanted)
@@ -161,7 +167,7 @@ class LogoutDoor:
         else:
             issuer, event_id = believed.issuer.issuer, signed.event_id
             end = await self._revoke(posted, believed, signed)
-        self._tell(_REVOCATION, end, issuer, event_id)
+        self._record_outcome(_REVOCATION, end, issuer, event_id)
         return Response(status_code=204) if end.status == HTTPStatus.NO_CONTENT else _error_of(end)
 
     async def _bearer(self, posted: Posted) -> tuple[Believed, Signed]:
@@ -175,7 +181,7 @@ class LogoutDoor:
         """Refuse a credential that is not to be believed: 401, or 429 where there were many."""
         shown = posted.authorization is not None
         refused = LogoutOutcome.REFUSED
-        self._tell(_REVOCATION, _End(401, refused, description=error.description), "", "")
+        self._record_outcome(_REVOCATION, _End(401, refused, description=error.description), "", "")
         if shown:
             self._telemetry.record(CredentialRefused(door="intake", address=posted.address))
             if not self._guesses.left(posted.address):
@@ -254,7 +260,7 @@ class LogoutDoor:
             case _:
                 return _later(outcome)
 
-    def _tell(self, request: str, end: _End, issuer: str, event_id: str) -> None:
+    def _record_outcome(self, request: str, end: _End, issuer: str, event_id: str) -> None:
         self._telemetry.record(
             LogoutTaken(
                 request=request,
@@ -296,7 +302,7 @@ def _later(error: Overloaded | Unavailable) -> _End:
 
 
 def _error_of(end: _End) -> Response:
-    """The answer in the words of OAuth (RFC 6749, section 5.2), as section 2.8 has it."""
+    """Return the answer in the words of OAuth (RFC 6749, section 5.2), as section 2.8 asks."""
     if end.status == HTTPStatus.OK:
         return Response(media_type=JSON)
     body = {"error": end.error, "error_description": end.description}

@@ -1,1 +1,1 @@
-"""Listeners: how they are opened, and which peer gets which share of them."""
+"""Opens listeners, shares their places among peers, and serves ASGI applications on them."""

@@ -1,8 +1,8 @@
-"""Applications of Starlette's routes, and what all of them do alike.
+"""Builds ASGI applications of Starlette's routes, and does what all of them need.
 
-A path is compared as it came and is never decoded, so that an encoded slash parts nothing. Answers
-carry the security headers, HEAD gets no body, and a refusal is a problem (RFC 9457) unless the
-application says otherwise.
+A path is compared as it came and never decoded, so that an encoded slash does not divide it.
+Answers carry the security headers, HEAD gets no body, and a refusal is answered with problem
+details (RFC 9457) unless the application renders it in another way.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -32,13 +32,13 @@ SECURITY = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
 )
-"""Headers of every answer that has none of the same name."""
+"""The headers of every answer that has none of the same name."""
 
 _NOWHERE = "nowhere"
 
 
 class RequestRefused(HTTPException):
-    """The request is not done, for this reason; raised by an endpoint."""
+    """A request is refused with this status, and for this reason."""
 
     def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(status, detail, headers)
@@ -71,11 +71,11 @@ def unavailable(error: Unavailable) -> RequestRefused:
 
 
 Cause: TypeAlias = Callable[[Any], RequestRefused]
-"""Says how a request is refused because of an exception of a class."""
+"""Returns how a request is refused because of an exception of a class."""
 
 
 class Observed(Protocol):
-    """What an application asks of telemetry."""
+    """Count and log for an application."""
 
     def answered(self, route: str, status: int) -> None:
         """Count a request."""
@@ -85,9 +85,9 @@ class Observed(Protocol):
 
 
 class Admitted(Route):
-    """A route that looks at who asks before it looks at the method.
+    """Route a request of a path after `admit` has looked at who asks, and before its method.
 
-    `admit` raises `RequestRefused`. Of the methods HEAD is only one if it is named.
+    `admit` raises `RequestRefused`. GET does not bring HEAD: the methods are those that are named.
     """
 
     def __init__(
@@ -111,11 +111,11 @@ class Admitted(Route):
 
 
 class Application:
-    """An ASGI application of these routes; `door` is its name in metrics and in the log.
+    """Answer requests by these routes; `door` names the application in metrics and in the log.
 
-    A route's name is its label in metrics. `causes` are exceptions of endpoints that refuse a
-    request, and `render` makes the answer. More than `limit` requests at a time are refused.
-    `worker` is the name under which its own faults are counted, if that is not the door's.
+    A route's name is its label in metrics. `causes` are the exceptions of endpoints that refuse a
+    request, and `render` makes the answer to a refusal. More than `limit` requests at a time are
+    refused. `worker` is the name under which faults of ours are counted, if it is not `door`.
     """
 
     def __init__(  # noqa: PLR0913 - what differs between applications, by name
@@ -181,7 +181,7 @@ class Application:
             self._working -= 1
 
     def _label(self, scope: Mapping[str, Any]) -> str:
-        """Return the route as a template: bounded, for it is a metric's label."""
+        """Return the route as a template, so that the labels of the metric are bounded."""
         return next((route.name for route in self._at(scope["path"])), _NOWHERE)
 
     def _at(self, path: str) -> list[Route]:

@@ -1,4 +1,4 @@
-"""The hypercorn that serves our ASGI applications.
+"""Serves ASGI applications by hypercorn, on listeners that no peer can crowd.
 
 Hypercorn closes its listeners at once on shutdown. Slow headers are ended by its keep-alive
 time-out (its read time-out does not end them); it bounds no body, so `application.body_of` does.
@@ -39,7 +39,7 @@ CONNECTIONS = 64
 
 
 class SecureConfig(Config):
-    """Hypercorn's configuration with a TLS context of ours; with None it has no TLS."""
+    """Configure hypercorn with a TLS context of ours; None: without TLS."""
 
     def __init__(self, context: ssl.SSLContext | None) -> None:
         super().__init__()
@@ -47,25 +47,25 @@ class SecureConfig(Config):
 
     @property
     def ssl_enabled(self) -> bool:
-        """Whether connections begin with a handshake."""
+        """Return whether connections begin with a handshake."""
         return self.context is not None
 
     def create_ssl_context(self) -> ssl.SSLContext | None:
-        """Return what handshakes use."""
+        """Return the context of handshakes."""
         return self.context
 
 
 def _ignore(_: Crowding) -> None:
-    """Nobody counts."""
+    """Count nothing."""
 
 
 class Listener:
-    """Serves an application by HTTP/1.1 at `binds` (`[::]:9090`; port 0: any free one).
+    """Serve an application by HTTP/1.1 at `binds` (`[::]:9090`; port 0: any free one).
 
-    It has `limit` places, of which a peer has a share. Where they are taken, a connection that
-    waits for its client makes room for a new one (`seats`): who holds connections keeps nobody from
-    an answer, and takes no descriptors from other doors. One whose request is whole keeps its place
-    until the answer is there.
+    The listener has `limit` places, and a peer may take only a share of them. If all are taken, a
+    connection that waits for its client is closed for a new one (`seats`), so that a peer who holds
+    connections keeps nobody from an answer and takes no descriptors from other listeners. A
+    connection whose request is whole keeps its place until the answer is there.
     """
 
     def __init__(  # noqa: PLR0913 - what differs between listeners, by name
@@ -158,22 +158,22 @@ class Listener:
 
 
 class Records(Protocol):
-    """Where observations go."""
+    """Record observations."""
 
     def record(self, observation: Observation) -> None:
         """Count and log."""
 
 
 class Section(Protocol):
-    """The part of the configuration that a listener has; `bind` is in it, too."""
+    """Configure a listener: a section that has `bind`, too."""
 
     @property
     def max_connections(self) -> int:
-        """How many places it has."""
+        """Return how many connections may be open."""
 
 
 class TlsFiles(NamedTuple):
-    """The files of a certificate and its key; `field` is the setting that names them."""
+    """Name the files of a certificate and its key; `field` is the setting that does."""
 
     certificate: str
     key: str
@@ -212,7 +212,7 @@ def listener_of(  # noqa: PLR0913 - what differs between listeners, by name
 
 
 async def _close_when_cancelled(connection: SocketType) -> None:
-    """Close it under hypercorn, which shields what it sends to a client that does not read."""
+    """Close a connection under hypercorn, which shields its sending to clients that do not read."""
     try:
         await trio.sleep_forever()
     finally:
@@ -220,7 +220,7 @@ async def _close_when_cancelled(connection: SocketType) -> None:
 
 
 class _Seated:
-    """The application, for one connection, whose seat is told what it waits for."""
+    """Pass requests of a connection to the application, and note in its seat what it waits for."""
 
     def __init__(self, app: ASGIFramework, seat: Seat) -> None:
         self._app = app
@@ -229,7 +229,7 @@ class _Seated:
     async def __call__(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
-        """Have a request served. It is worked on from its last byte to the first of the answer."""
+        """Serve a request; the seat works from its last byte to the first byte of the answer."""
         seat = self._seat
 
         async def received() -> ASGIReceiveEvent:
@@ -252,6 +252,6 @@ class _Seated:
 
 
 def _has_body(scope: HTTPScope) -> bool:
-    """Whether a body follows (RFC 9112, section 6)."""
+    """Return whether a body follows (RFC 9112, section 6)."""
     names = {name for name, value in scope["headers"] if value != b"0"}
     return not names.isdisjoint((b"content-length", b"transfer-encoding"))

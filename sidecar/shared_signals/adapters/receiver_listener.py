@@ -1,4 +1,4 @@
-"""The receiver listener: `POST /ssf/events` takes a Security Event Token (RFC 8935).
+"""Serves the receiver listener, at which transmitters push Security Event Tokens (RFC 8935).
 
 Unlike the data listener it is there for others than the pod. A transmitter is known by the value of
 `Authorization` that it was given, if it was given one; all the rest the SET proves itself.
@@ -53,10 +53,13 @@ _HEADERS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosni
 
 
 class Takes(Protocol):
-    """Takes SETs, as `Receiving` does."""
+    """Take Security Event Tokens (SETs)."""
 
     async def take(self, text: str, senders: Collection[str], shown: str = "") -> object:
-        """Raises `InvalidSet`, `Overloaded`, `Unavailable`."""
+        """Take a SET; return once it is durable.
+
+        Raises `InvalidSet`, `Overloaded`, `Unavailable`.
+        """
 
 
 class _SetRefused(RequestRefused):
@@ -119,10 +122,10 @@ class PushApp(Application):
         return Response(status_code=202)
 
     async def _senders(self, request: Request) -> Sequence[str]:
-        """Return the transmitters that may be speaking. Raises where there is none.
+        """Return the transmitters that may have sent a request.
 
-        That is `RequestRefused`, or `Unavailable` where a secret cannot be read by which one may
-        be known.
+        Raises `RequestRefused` if it is none, and `Unavailable` if a secret cannot be read by which
+        one may be known.
         """
         given = request.headers.getlist("authorization")
         senders = await self._known_by(given)
@@ -187,7 +190,7 @@ def push_listener(settings: Receiver, app: PushApp, telemetry: Observed) -> List
 
 
 def _render(refused: RequestRefused) -> Response:
-    """Return the answer: of a SET that is refused what is wrong with it, else the status alone."""
+    """Return the answer to a refusal: what is wrong with a SET, or the status alone."""
     match refused:
         case _SetRefused():
             fault = refused.fault

@@ -1,6 +1,6 @@
-"""The transmitter over HTTP: metadata, keys, stream management and polling (SSF 1.0, RFC 8936).
+"""Serves the transmitter: metadata, keys, stream management and polling (SSF 1.0, RFC 8936).
 
-An ASGI application below the issuer's path. Metadata and keys are anybody's; all else asks for a
+All of it lies below the issuer's path. Metadata and keys are anybody's; all else asks for a
 recipient's bearer credential (RFC 6750), and shows it nothing but its own streams.
 """
 
@@ -61,7 +61,7 @@ from sidecar.shared_signals.wire.stream_config import (
 from sidecar.wire.settings.transmitter import Recipient, Transmitter
 
 MAX_POLLS = 64
-"""Polls that wait at a time; what is more is answered at once."""
+"""The number of polls that may wait at a time; further ones are answered at once."""
 
 DOOR = "transmitter"
 
@@ -73,7 +73,7 @@ _Answer = Callable[[Recipient, bytes, Mapping[str, str]], Awaitable[Response]]
 
 
 class Endpoints:
-    """Where the transmitter's endpoints lie below its issuer."""
+    """Give the paths and URLs of a transmitter's endpoints, by its issuer."""
 
     def __init__(self, issuer: str) -> None:
         self.issuer = issuer
@@ -88,16 +88,16 @@ class Endpoints:
         self.polls = f"{self._path}/ssf/poll/"
 
     def url(self, path: str) -> str:
-        """The URL of one of the paths."""
+        """Return the URL of one of the paths."""
         return self.issuer.removesuffix(self._path) + path if self._path else self.issuer + path
 
     def poll(self, stream: str) -> str:
-        """The URL at which a stream is polled."""
+        """Return the URL at which a stream is polled."""
         return self.url(self.polls + stream)
 
 
 class TransmitterDoor(Application):
-    """The ASGI application; `keys` gives the JWK Set as it now is."""
+    """Answer receivers; `keys` gives the JWK Set as of now."""
 
     def __init__(  # noqa: PLR0913 - one place wires it
         self,
@@ -160,7 +160,7 @@ class TransmitterDoor(Application):
         return Admitted(path, endpoint, self._admit, methods=(method,), name=name)
 
     def _admit(self, request: Request) -> None:
-        """Note whose credential is shown. Raises `RequestRefused` where it is nobody's."""
+        """Note whose credential the request shows. Raises `RequestRefused` if it is nobody's."""
         scheme, _, credential = authorization_of(request).partition(" ")
         if scheme.lower() != "bearer":
             challenge = {"www-authenticate": 'Bearer realm="shared signals"'}
@@ -275,7 +275,7 @@ _CAUSES: Mapping[type[Exception], Callable[[Any], RequestRefused]] = {
     Overloaded: overloaded,
     Unavailable: unavailable,
 }
-"""How what goes wrong is answered (the tables of errors in SSF 1.0)."""
+"""The answers to what goes wrong (the tables of errors in SSF 1.0)."""
 
 
 def _parameters(request: Request) -> dict[str, str]:
