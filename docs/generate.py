@@ -28,6 +28,7 @@ from sidecar.domain.values.assurance import DEFAULT_LEVELS
 from sidecar.wire.checks import hardening
 from sidecar.wire.config.reading import REFINED
 from sidecar.wire.config.reloads import keys
+from sidecar.wire.events.kinds import ENVELOPE, EVENTS
 from sidecar.wire.grammar.records import RecordKey
 from sidecar.wire.policies import policy, session_controls
 from sidecar.wire.policies.conditions import CONDITIONS
@@ -46,6 +47,7 @@ ROOT = Path(__file__).parents[1]
 CODE = ROOT / "sidecar"
 CLIENT = ROOT / "clients" / "python" / "stepup_client"
 PROVIDERS = Path(__file__).parent / "providers" / "README.md"
+EVENTS_PAGE = Path(__file__).parent / "reference" / "events.md"
 WARNINGS = Path(__file__).parent / "reference" / "warnings.md"
 WARNINGS_HEAD = """\
 # Warnings
@@ -65,6 +67,23 @@ warnings:
 At its start, and when a reload brings others, the daemon logs the warnings of the first table, and
 those marked * of the second: `configuration-warning`, with `code`, `field` and `message`. What
 `run` cannot use is no warning but an error.
+"""
+EVENTS_HEAD = """\
+# Events
+
+<!-- Written by docs/generate.py from sidecar/wire/events/kinds.py: change it there. -->
+
+An event says what happened to a session, a user or a device: one JSON object for each, over the
+local socket or `POST /v1/events`, and in [scenarios](../scenarios.md). What is not known is
+refused, by the name of the member: only `data` may hold more than is known here. A member that is
+null counts as absent. `sidecar schema event` prints a JSON Schema.
+
+```json
+{"type": "risk-level-change", "subject": {"user": "ada"}, "data": {"current_level": "HIGH"}}
+```
+
+| member | means |
+| --- | --- |
 """
 HEAD = """\
 # Configuration
@@ -375,6 +394,21 @@ def _conditions() -> str:
     return NEWLINE.join((*rows, "", "One of each:", "", f"```yaml\n{text}```\n"))
 
 
+def events_page() -> str:
+    """Return the page of events, with a table of the members of each."""
+    parts = [EVENTS_HEAD.rstrip()]
+    parts += [f"| `{name}` | {meaning} |" for name, (_, meaning) in ENVELOPE.items()]
+    for name, kind in EVENTS.items():
+        about = ", ".join(f"`{each}`" for each in kind.touches)
+        which = "" if len(kind.touches) == 1 else "one or more of "
+        parts.append(f"\n## {name}\n\nIt says: {kind.says}. Its subject names {which}{about}.\n")
+        parts.append("| data | means | is |\n| --- | --- | --- |")
+        for key, member in kind.data.items():
+            must = "; *required*" if member.rule.required else ""
+            parts.append(f"| `{key}` | {member.meaning} | {member.rule.words()}{must} |")
+    return NEWLINE.join((*parts, ""))
+
+
 def _replaced(page: Path | str, name: str, content: str) -> str:
     """Return a page, or the text of one, with this between its marks of that name."""
     text = page if isinstance(page, str) else page.read_text(encoding="utf-8")
@@ -427,6 +461,7 @@ def main() -> int:
     PAGE.parent.mkdir(parents=True, exist_ok=True)
     PAGE.write_text(page(), encoding="utf-8")
     SOURCES.write_text(sources_page(), encoding="utf-8")
+    EVENTS_PAGE.write_text(events_page(), encoding="utf-8")
     WARNINGS.write_text(warnings_page(), encoding="utf-8")
     POLICIES.write_text(policies_page(), encoding="utf-8")
     STORE.write_text(store_page(), encoding="utf-8")

@@ -15,7 +15,7 @@ from sidecar.tuning.recording.files import LONGEST_PAGE, RecordingFile
 from sidecar.tuning.recording.json_documents import UnreadableDocument, records
 from sidecar.tuning.recording.occurrences import Occurrence, decode
 from sidecar.tuning.recording.reader import Reading, Source
-from sidecar.wire.events.events import InvalidSignal
+from sidecar.wire.events.members import InvalidSignal
 
 SORTED = 1_000_000
 """Occurrences of a file that are put into order, however it is written: logs are exported with

@@ -13,7 +13,7 @@ import msgspec
 from sidecar.tuning.scenario.schema import scenario_schema
 from sidecar.wire.config.reading import REFINED
 from sidecar.wire.config.reloads import keys
-from sidecar.wire.events.event_schema import event_schema
+from sidecar.wire.events.kinds import event_schema
 from sidecar.wire.names import MAX_NAME
 from sidecar.wire.policies.policy import policy_schema
 from sidecar.wire.settings.reload import Reload

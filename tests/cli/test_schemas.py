@@ -10,7 +10,8 @@ import yaml
 
 from sidecar.cli.schemas import SCHEMAS, schema
 from sidecar.wire.config.reading import read_settings
-from sidecar.wire.events.events import InvalidSignal, decode_event
+from sidecar.wire.events.events import decode_event
+from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.policies.conditions import BY_KEY
 from sidecar.wire.policies.policy_files import read_policies
 from sidecar.wire.settings.settings import Settings

@@ -22,7 +22,7 @@ from sidecar.domain.policy.policy import RiskLevel, UserRisk
 from sidecar.domain.values.stamp import at
 from sidecar.service.admin.inspection import InvalidQuery, SessionQuery
 from sidecar.service.ports.calls import Call, Verdict
-from sidecar.wire.events.events import InvalidSignal
+from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.settings.settings import Issuer, Tokens
 from sidecar.wire.settings.sources import SourceSettings
 from sidecar.wire.store.records import event_field

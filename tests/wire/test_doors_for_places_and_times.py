@@ -23,7 +23,8 @@ from sidecar.tuning.scenario.session_changes import Frame, InvalidChange, read_c
 from sidecar.tuning.scenario.simulation import Described
 from sidecar.tuning.trial.trial_log import read_logged
 from sidecar.wire.config.reading import read_settings
-from sidecar.wire.events.events import InvalidSignal, decode_event
+from sidecar.wire.events.events import decode_event
+from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.places.mmdb_records import Fields, InvalidRecord
 from sidecar.wire.policies.policy_files import read_policies
 from sidecar.wire.settings.settings import FieldMap, Settings

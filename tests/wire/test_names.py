@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sidecar.wire.events.events import InvalidSignal, decode_event
+from sidecar.wire.events.events import decode_event
+from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.events.socket_lines import Refusal, WatchRequest, decode_line
 from sidecar.wire.http.authzen import BySession, InvalidEvaluation, decode_evaluation
 from sidecar.wire.names import MAX_NAME, InvalidName, name_of

@@ -23,7 +23,7 @@ from sidecar.domain.facts.signal import Signal
 from sidecar.service.admin.acts import Conflict, NotSeen, Prepared
 from sidecar.service.observations.operator import ActOutcome, OperatorActed
 from sidecar.service.ports.calls import Overloaded, Unavailable
-from sidecar.wire.events.events import InvalidSignal
+from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.events.operator_acts import Act, Order, Where, order_of
 from sidecar.wire.events.socket_lines import EventRequest, Refusal
 

@@ -19,7 +19,7 @@ from sidecar.adapters.events.replies import (
 )
 from sidecar.domain.facts.signal import SessionRevoked, Signal
 from sidecar.service.ports.calls import Accepted, Forbidden, Overloaded, Settlement, Unavailable
-from sidecar.wire.events.events import InvalidSignal
+from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.events.socket_lines import EventRequest, Ref, Refusal
 
 CONCURRENT = 64

@@ -27,7 +27,7 @@ from sidecar.adapters.events.speakers import Speakers
 from sidecar.adapters.http.check_responses import overloaded, unavailable
 from sidecar.adapters.http.foreign_calls import ForeignCalls, is_of
 from sidecar.service.ports.calls import Overloaded, Unavailable
-from sidecar.wire.events.events import InvalidSignal
+from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.events.socket_lines import EventRequest, Refusal, event_request, ref_of
 from sidecar.wire.http.messages import Request, Response
 from sidecar.wire.http.problems import Problem, problem

@@ -28,7 +28,7 @@ from sidecar.domain.values.stamp import Stamp, at
 from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.service.ports.store import Load, Reader
 from sidecar.service.view.view import View
-from sidecar.wire.events.events import InvalidSignal
+from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.events.operator_acts import Act, Order
 from sidecar.wire.settings.settings import Settings
 from sidecar.wire.store.keys import Names, digest, parse_name

@@ -40,7 +40,7 @@ from sidecar.service.ports.calls import Accepted, Forbidden, Overloaded, Unavail
 from sidecar.service.ports.store import Load, Reader
 from sidecar.service.view.live_session import Live
 from sidecar.service.view.view import View
-from sidecar.wire.events.events import InvalidSignal
+from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.events.sources import Share, identity_claims, share_of, sources_of
 from sidecar.wire.settings.settings import Settings
 from sidecar.wire.store.keys import Names, digest, session_name

@@ -17,7 +17,7 @@ from sidecar.domain.sources.source import Sources
 from sidecar.domain.values.namespaces import Namespaces
 from sidecar.service.records.facts import DeviceRecord, FactRecords, LocatorRecord, UserRecord
 from sidecar.service.view.view import View
-from sidecar.wire.events.events import InvalidSignal
+from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.store.keys import digest
 from sidecar.wire.store.records import owners_of
 

@@ -19,7 +19,7 @@ from sidecar.domain.facts.signal import Signal
 from sidecar.service.observations.observations import Buried, DeadReason, QueueRejected, Telemetry
 from sidecar.service.ports.calls import Accepted, Overloaded, Unavailable
 from sidecar.service.ports.store import Append, Browse, Entry, Finish, Length, Queues
-from sidecar.wire.events.events import InvalidSignal
+from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.store.keys import Names
 from sidecar.wire.store.worklog import (
     InvalidEntry,

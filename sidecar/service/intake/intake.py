@@ -43,7 +43,7 @@ from sidecar.service.records.facts import (
 )
 from sidecar.service.records.writes import Write, Written
 from sidecar.service.view.view import View
-from sidecar.wire.events.events import InvalidSignal
+from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.store.entries import Identified, Moved, OwnedBy, Said, UsedIn
 from sidecar.wire.store.keys import SessionName, digest, session_name
 from sidecar.wire.store.records import (

@@ -6,7 +6,7 @@ from sidecar.domain.facts.signal import Signal
 from sidecar.domain.values.causes import words_of
 from sidecar.service.observations.observations import EventOutcome, EventTaken, Telemetry
 from sidecar.service.ports.calls import Accepted, Overloaded, Unavailable
-from sidecar.wire.events.events import InvalidSignal
+from sidecar.wire.events.members import InvalidSignal
 
 
 class Events(Protocol):

@@ -38,7 +38,7 @@ from sidecar.shared_signals.wire.security_events import (
     text_of,
 )
 from sidecar.shared_signals.wire.verification_state import is_ours
-from sidecar.wire.events.events import InvalidSignal
+from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.events.security_event_names import Fault
 from sidecar.wire.settings.receiver import KnownTransmitter
 from sidecar.wire.subjects.subject_rules import SubjectRules, Unmatched

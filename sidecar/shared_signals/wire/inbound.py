@@ -46,7 +46,8 @@ from sidecar.shared_signals.wire.security_events import (
     name_of,
     text_of,
 )
-from sidecar.wire.events.events import InvalidSignal, decode_event
+from sidecar.wire.events.events import decode_event
+from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.events.security_event_names import Fault
 from sidecar.wire.subjects.subject_ids import Proprietary, SubjectId
 from sidecar.wire.subjects.subject_rules import Kind, SubjectRules, Unmatched

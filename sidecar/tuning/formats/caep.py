@@ -22,7 +22,7 @@ from sidecar.shared_signals.wire.security_event_tokens import (
 )
 from sidecar.tuning.formats.foreign_records import Foreign, LeftOut
 from sidecar.tuning.recording.occurrences import Occurrence
-from sidecar.wire.events.events import InvalidSignal
+from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.settings.receiver import Match, Subjects
 from sidecar.wire.subjects.subject_rules import SubjectRules, Unmatched
 from sidecar.wire.tokens.claims import InvalidToken

@@ -26,7 +26,8 @@ from sidecar.domain.values.location import Place
 from sidecar.domain.values.stamp import Stamp
 from sidecar.tuning.formats.times import moment
 from sidecar.tuning.recording.json_documents import mended
-from sidecar.wire.events.events import InvalidSignal, decode_event
+from sidecar.wire.events.events import decode_event
+from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.names import composed
 from sidecar.wire.places.place_values import InvalidPlace, read_place, says_nothing
 from sidecar.wire.routes.readings import PathInvalid, normalise

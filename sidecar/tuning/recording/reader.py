@@ -24,7 +24,7 @@ from sidecar.tuning.recording.occurrences import (
     is_own,
     read,
 )
-from sidecar.wire.events.events import InvalidSignal
+from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.tokens.jwks import KeySet
 
 LONGEST_RECORD = 1024 * 1024

@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 from sidecar.domain.evaluation.decision import Verdict
 from sidecar.domain.policy.policy import RiskLevel
 from sidecar.tuning.scenario.simulation import Token
-from sidecar.wire.events.event_schema import event_schema
+from sidecar.wire.events.kinds import event_schema
 from sidecar.wire.policies.conditions import ANONYMIZERS
 from sidecar.wire.yaml.scalars import DURATION_PATTERN, LONGEST
 

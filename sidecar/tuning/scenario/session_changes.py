@@ -13,7 +13,8 @@ from sidecar.domain.values.assurance import Authentication
 from sidecar.domain.values.location import Place
 from sidecar.tuning.scenario.simulation import SOME_DEVICE, Described
 from sidecar.tuning.scenario.when import Action, SignIn
-from sidecar.wire.events.events import InvalidSignal, decode_event
+from sidecar.wire.events.events import decode_event
+from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.places import place_values
 from sidecar.wire.policies.conditions import ANONYMIZERS
 from sidecar.wire.yaml import scalars as spellings

@@ -7,7 +7,8 @@ from sidecar.domain.facts.signal import Signal
 from sidecar.domain.values.assurance import Authentication
 from sidecar.tuning.scenario.given import Givens
 from sidecar.tuning.scenario.simulation import SOME_DEVICE, Described
-from sidecar.wire.events.events import InvalidSignal, decode_event
+from sidecar.wire.events.events import decode_event
+from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.yaml.nodes import Leaves, inside
 from sidecar.wire.yaml.tree import Listing, Node, Place, Scalar, Table
 

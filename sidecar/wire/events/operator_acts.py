@@ -9,7 +9,8 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from sidecar.domain.facts.facts import Scope
-from sidecar.wire.events.events import InvalidSignal, event_id
+from sidecar.wire.events.events import event_id
+from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.events.socket_lines import wait_of
 from sidecar.wire.names import InvalidName, name_of
 from sidecar.wire.store.keys import content_digest

@@ -12,7 +12,8 @@ import msgspec
 
 from sidecar.domain.facts.signal import Signal
 from sidecar.domain.values import address
-from sidecar.wire.events.events import InvalidSignal, decode_event
+from sidecar.wire.events.events import decode_event
+from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.http.gateway_calls import InvalidCall, contexts_of
 from sidecar.wire.names import MAX_NAME, InvalidName, is_fit, name_of
 from sidecar.wire.routes.readings import PathInvalid, normalise

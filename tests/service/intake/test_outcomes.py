@@ -10,7 +10,7 @@ from sidecar.domain.values.stamp import at
 from sidecar.service.intake.outcomes import CountedEvents
 from sidecar.service.observations.observations import EventOutcome, EventTaken
 from sidecar.service.ports.calls import Accepted, Overloaded, Unavailable
-from sidecar.wire.events.events import InvalidSignal
+from sidecar.wire.events.members import InvalidSignal
 from tests.service.memory import Records
 
 RISK = RiskLevelChange(

@@ -22,7 +22,7 @@ from sidecar.domain.values.stamp import Stamp
 from sidecar.shared_signals.wire.inbound import Ignored, Terms, meaning_of
 from sidecar.shared_signals.wire.security_event_tokens import InvalidSet, decode_claims, event_id_of
 from sidecar.shared_signals.wire.security_events import CAEP, KINDS, RISC
-from sidecar.wire.events.events import AS_CONFIGURED
+from sidecar.wire.events.kinds import AS_CONFIGURED
 from sidecar.wire.settings.receiver import Match, Subjects
 from sidecar.wire.subjects.subject_rules import SubjectRules, Unmatched
 

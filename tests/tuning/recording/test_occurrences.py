@@ -14,7 +14,7 @@ from sidecar.tuning.recording.occurrences import (
     Recorded,
     read_line,
 )
-from sidecar.wire.events.events import InvalidSignal
+from sidecar.wire.events.members import InvalidSignal
 
 
 def line(**members: object) -> bytes:

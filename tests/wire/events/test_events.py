@@ -22,7 +22,9 @@ from sidecar.domain.facts.signal import (
 )
 from sidecar.domain.policy.policy import RiskLevel
 from sidecar.domain.values.stamp import Stamp
-from sidecar.wire.events.events import AS_CONFIGURED, InvalidSignal, decode_event
+from sidecar.wire.events.events import decode_event
+from sidecar.wire.events.kinds import AS_CONFIGURED
+from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.settings.settings import Issuer
 from sidecar.wire.tokens.claims import token_of
 
