@@ -90,6 +90,24 @@ def test_each_room_is_on_the_map() -> None:
         assert room == ROOT / "sidecar" or f"](../{room.relative_to(ROOT)}) |" in page
 
 
+def imports_of_tests(path: Path) -> Iterator[str]:
+    """Name the test modules that a file imports, or imports from."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [one.name for one in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or "", *(f"{node.module}.{one.name}" for one in node.names)]
+        else:
+            continue
+        yield from (one for one in names if re.search(r"^tests\.(.*\.)?test_\w+$", one))
+
+
+@pytest.mark.parametrize("folder", ["tests", "benchmarks", "docs", "examples", "tools"])
+def test_what_tests_share_stands_in_modules_that_are_no_tests(folder: str) -> None:
+    found = {path: [*imports_of_tests(path)] for path in (ROOT / folder).rglob("*.py")}
+    assert not {name_of(path): names for path, names in found.items() if names}
+
+
 def test_no_file_names_a_package_registry() -> None:
     assert not [name_of(path) for path, text in texts() if REGISTRIES.search(text)]
 

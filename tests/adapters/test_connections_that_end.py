@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from sidecar.adapters.http.request_parser import RequestParser
-from tests.adapters.http.test_server import OK, answer, serving
+from tests.adapters.http.site import OK, answer, serving
 
 
 @pytest.mark.parametrize("sent", [OK, b"", b"GET / HTTP/1.1\r\n", b"nonsense\r\n\r\n"])

@@ -25,8 +25,8 @@ from tests.adapters.doors import (
     running,
     speakers,
 )
-from tests.adapters.grpc.test_listener import Door
-from tests.adapters.http.test_authzen import ACTION, HOLDER, ONE
+from tests.adapters.grpc.door import Door
+from tests.adapters.http.authzen_bodies import ACTION, HOLDER, ONE
 from tests.adapters.http2 import talking
 from tests.wire.spellings import CLEAR, RAW, UNCLEAR
 

@@ -17,14 +17,12 @@ import msgspec
 import pytest
 
 from sidecar.adapters.redis.links import SLOTS, slot_of
-from sidecar.domain.policy.policy import RiskLevel, UserRisk
 from sidecar.wire.settings.settings import Eviction, Settings
 from sidecar.wire.store.keys import Names, digest
 from tests.adapters.servers import Server, free_ports, serving
-from tests.domain.scenes import policy
+from tests.chaos.policies import POLICIES
 from tests.stories.running import ISSUER, Pods, eventually, running, token, unique
 
-POLICIES = (policy(UserRisk(RiskLevel.MEDIUM), name="risky"),)
 AFTER = float(os.environ.get("SIDECAR_CHAOS_SECONDS", "2")) / 2
 """Seconds for which nobody may be let in after all have noticed."""
 MASTERS = 3

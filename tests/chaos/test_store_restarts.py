@@ -15,7 +15,7 @@ from sidecar.wire.settings.settings import Context, Resilience, Settings
 from tests.adapters.servers import Server, serving
 from tests.domain.scenes import policy
 from tests.stories.running import Client, Pods, eventually, running, token, unique
-from tests.stories.test_spool import RESTRICTED, metric, with_spool
+from tests.stories.spooling import RESTRICTED, metric, with_spool
 
 POLICIES = (policy(Networks(Selection(frozenset({"restricted"}))), name="segment"),)
 CONTEXTS = {

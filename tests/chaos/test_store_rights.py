@@ -18,7 +18,7 @@ from sidecar.service.view import store_epoch
 from sidecar.wire.settings.settings import Settings, Spool
 from sidecar.wire.settings.settings import Store as StoreSettings
 from tests.adapters.servers import Server, serving
-from tests.chaos.test_losses import POLICIES
+from tests.chaos.policies import POLICIES
 from tests.stories.running import Pods, eventually, running, token, unique
 
 USER, PASSWORD = "app", "pa55w0rd"

@@ -14,7 +14,7 @@ from sidecar.service.admin import echo
 from sidecar.service.view import store_epoch
 from sidecar.wire.settings.settings import Settings
 from tests.adapters.servers import Server, serving
-from tests.chaos.test_losses import POLICIES
+from tests.chaos.policies import POLICIES
 from tests.stories.running import eventually, running, token, unique
 
 SUBSCRIBES = b"*2\r\n$10\r\nSSUBSCRIBE"

@@ -9,7 +9,6 @@ import json
 import tracemalloc
 from pathlib import Path
 
-import jwt
 import pytest
 
 from sidecar.cli.replay_files import Wanted, open_recording
@@ -18,8 +17,8 @@ from sidecar.tuning.recording import files as recording_files
 from sidecar.tuning.recording.files import LONGEST_LINE, RecordingFile, Unreadable
 from sidecar.tuning.recording.reader import Reading
 from sidecar.wire.tokens.jwks import key_set_of
-from tests.adapters.identity import Signer
-from tests.cli.test_replay_files import CASES, CHECK, OWN, TEN, Read, read
+from tests.cli.recorded_tokens import CLAIMS, KEY, STRANGER, tokens
+from tests.cli.replayed import CASES, CHECK, OWN, TEN, Read, read
 
 LINE = json.dumps(OWN).encode() + b"\n"
 OTHER = json.dumps({**OWN, "subject": {"session": "s2", "user": "bob"}}).encode() + b"\n"
@@ -170,17 +169,6 @@ def test_lines_of_several_formats_are_each_read_as_what_they_are(tmp_path: Path)
 def test_of_a_format_that_was_asked_for_another_record_is_told(tmp_path: Path) -> None:
     found = read(written(tmp_path, LINE), "okta-system-log")
     assert found.reasons == {"(line): is no record of okta-system-log": 1}
-
-
-KEY, STRANGER = Signer(), Signer(number=1)
-CLAIMS = [json.loads(line) for line in (CASES / "caep.ndjson").read_text().splitlines()]
-
-
-def tokens(key: Signer = KEY) -> list[str]:
-    return [
-        jwt.encode(claims, key.private, key.algorithm, {"typ": "secevent+jwt", "kid": key.kid})
-        for claims in CLAIMS
-    ]
 
 
 def token_layouts() -> dict[str, str]:

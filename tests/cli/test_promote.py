@@ -10,8 +10,8 @@ from sidecar.adapters.telemetry.telemetry import Telemetry
 from sidecar.service.admin.health import Health
 from sidecar.wire.settings.settings import Log, Settings
 from tests.cli.command import Done, sidecar
-from tests.cli.test_sessions import Book
-from tests.tuning.trial.test_forecast import SAID, Daemon
+from tests.cli.session_book import Book
+from tests.tuning.trial.trial_log import SAID, Daemon
 
 POLICIES = """\
 policies:

@@ -7,9 +7,9 @@ import pytest
 
 from benchmarks.recordings import recording
 from tests.cli.command import sidecar
-from tests.cli.test_bad_recordings import KEY, tokens
+from tests.cli.recorded_tokens import KEY, tokens
 from tests.service.replaying import SETTINGS, begin, risk
-from tests.tuning.replay.test_replay import BOTH, COUNTRY, TINY
+from tests.tuning.replay.recordings import BOTH, COUNTRY, TINY
 
 LINES = "".join(f"{json.dumps(line)}\n" for line in TINY)
 CSV = """\

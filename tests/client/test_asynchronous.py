@@ -17,7 +17,7 @@ from stepup_client.on_asyncio import AsyncioClient
 from stepup_client.on_trio import TrioClient
 
 from tests.client.daemon import Daemon, daemon
-from tests.client.test_local import event
+from tests.client.events import event
 
 CLIENTS: dict[str, type[AsyncioClient] | type[TrioClient]] = {
     "asyncio": AsyncioClient,

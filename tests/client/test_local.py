@@ -29,6 +29,7 @@ from stepup_client.local import (
 from stepup_client.pool import PooledClient
 
 from sidecar.service.ports.calls import StandingChange
+from tests.client.events import event
 from tests.client.sidecar import Sidecar
 
 
@@ -378,12 +379,3 @@ def test_the_client_needs_only_the_standard_library() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     tops = {name.partition(".")[0] for name in json.loads(done.stdout)}
     assert tops & {"trio", "msgspec", "httpx", "redis", "yaml"} == set()
-
-
-def event(name: str) -> dict[str, Any]:
-    return {
-        "type": "risk-level-change",
-        "id": name,
-        "subject": {"user": "ada"},
-        "data": {"current_level": "HIGH"},
-    }

@@ -14,7 +14,7 @@ from stepup_client.local import LocalClient
 from stepup_client.pool import PooledClient
 
 from tests.client.daemon import Daemon, daemon
-from tests.client.test_local import event
+from tests.client.events import event
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ import redis
 
 from sidecar.adapters.redis.links import call
 from tests.adapters.servers import free_ports, serving
-from tests.deploy.test_dockerfile import the as instruction
-from tests.deploy.test_kubernetes import DEPLOY, Manifest, pod, rendered, sidecar, the
+from tests.deploy.image import the as instruction
+from tests.deploy.manifests import DEPLOY, Manifest, pod, rendered, sidecar, the
 from tests.stories.running import eventually
 
 BASE = rendered("base")

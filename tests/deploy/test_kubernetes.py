@@ -1,10 +1,6 @@
 """The manifests as kubectl renders them: valid to the letter, and as locked down as we say."""
 
-import subprocess
-import sysconfig
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import kubernetes_validate
 import msgspec
@@ -14,23 +10,9 @@ import yaml
 from sidecar.service.admin.health import CONDITIONS, Health
 from sidecar.wire.config.memory_shares import shares_of
 from sidecar.wire.settings.settings import Settings
+from tests.deploy.manifests import VARIANTS, Manifest, pod, rendered, sidecar, the
 
-DEPLOY = Path(__file__).parents[2] / "deploy" / "k8s"
-VARIANTS = ("base", "overlays/example")
 SOCKET = "/run/sidecar"
-
-Manifest = dict[str, Any]
-
-
-@cache
-def rendered(variant: str) -> tuple[Manifest, ...]:
-    kubectl = Path(sysconfig.get_path("scripts")) / "kubectl"
-    done = subprocess.run(
-        [kubectl, "kustomize", DEPLOY / variant], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert not done.stderr, "kustomize warns"
-    return tuple(yaml.safe_load_all(done.stdout))
 
 
 @pytest.fixture(params=VARIANTS)
@@ -38,29 +20,9 @@ def manifests(request: pytest.FixtureRequest) -> tuple[Manifest, ...]:
     return rendered(request.param)
 
 
-def the(manifests: tuple[Manifest, ...], kind: str, name: str = "payroll") -> Manifest:
-    found = [
-        manifest
-        for manifest in manifests
-        if manifest["kind"] == kind and manifest["metadata"]["name"].startswith(name)
-    ]
-    assert len(found) == 1, f"{kind} {name}: {len(found)} of them"
-    return found[0]
-
-
-def pod(manifests: tuple[Manifest, ...]) -> Manifest:
-    spec: Manifest = the(manifests, "Deployment")["spec"]["template"]["spec"]
-    return spec
-
-
 def containers(manifests: tuple[Manifest, ...]) -> list[Manifest]:
     spec = pod(manifests)
     return [*spec["initContainers"], *spec["containers"]]
-
-
-def sidecar(manifests: tuple[Manifest, ...]) -> Manifest:
-    (container,) = pod(manifests)["initContainers"]
-    return dict(container)
 
 
 def app(manifests: tuple[Manifest, ...]) -> Manifest:

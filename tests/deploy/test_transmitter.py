@@ -6,7 +6,7 @@ import kubernetes_validate
 import pytest
 
 from sidecar.wire.config.reading import read_settings
-from tests.deploy.test_kubernetes import Manifest, rendered, the
+from tests.deploy.manifests import Manifest, rendered, the
 
 
 @pytest.fixture

@@ -23,20 +23,14 @@ from sidecar.domain.values.stamp import at
 from sidecar.service.admin.inspection import InvalidQuery, SessionQuery
 from sidecar.service.ports.calls import Call, Verdict
 from sidecar.wire.events.members import InvalidSignal
-from sidecar.wire.settings.settings import Issuer, Tokens
 from sidecar.wire.settings.sources import SourceSettings
 from sidecar.wire.store.records import event_field
 from tests.domain.scenes import policy
 from tests.service.memory import SETTINGS, MemoryStore, Pod
 from tests.service.memory import Tokens as Known
+from tests.service.two_issuers import OURS, THEIRS, issuers
 
-OURS, THEIRS = "https://i.example", "https://j.example"
 RISKY = policy(UserRisk(RiskLevel.HIGH), name="risky")
-
-
-def issuers(*names: str, **of: Any) -> Any:
-    known = tuple(Issuer(issuer=name, audiences=("app",), **of) for name in names)
-    return msgspec.structs.replace(SETTINGS, tokens=Tokens(issuers=known))
 
 
 def pod(*policies: Any, beside: Pod | None = None, settings: Any = None, name: str = "a") -> Pod:

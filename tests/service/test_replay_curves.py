@@ -7,7 +7,7 @@ import pytest
 from benchmarks.recordings import recording
 from sidecar.tuning.report.report import SetFigures
 from tests.service.replaying import SETTINGS, replay
-from tests.tuning.replay.test_replay import POLICIES
+from tests.tuning.replay.recordings import POLICIES
 
 LINES = list(islice(recording(seed=13, users=15, carriers=False), 2500))
 ENFORCED = POLICIES.replace("    state: report-only\n", "")

@@ -47,7 +47,7 @@ from sidecar.service.ports.calls import Call
 from sidecar.wire.settings.sources import SourceSettings
 from tests.domain.scenes import AWAY, FAR, HOME, WORLD, network_of, policy
 from tests.service.memory import MemoryStore, Pod, Tokens
-from tests.service.test_namespaces import OURS, THEIRS, issuers
+from tests.service.two_issuers import OURS, THEIRS, issuers
 
 EMERGENCY = Principals(groups=frozenset({"emergency"}))
 POLICIES = (

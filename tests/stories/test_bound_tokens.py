@@ -18,7 +18,7 @@ from tests.adapters.identity import Signer
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
 from tests.stories.running import Pods, running, token, unique
-from tests.wire.tokens.test_dpop import proof
+from tests.wire.tokens.proofs import proof
 
 POLICIES = (policy(Signals(frozenset({"token-binding-change"})), name="binding"),)
 HOST = "app.example"

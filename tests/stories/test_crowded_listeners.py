@@ -17,8 +17,8 @@ from sidecar.wire.settings.settings import Settings
 from sidecar.wire.settings.transmitter import Transmitter
 from tests.adapters.recipients import key_file
 from tests.adapters.servers import Server
+from tests.stories.logging_out import CLIENT, signed
 from tests.stories.running import ISSUER, Pods, running, token, unique
-from tests.stories.test_logout import CLIENT, signed
 
 MOST = 8
 HALF = (

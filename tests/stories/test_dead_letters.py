@@ -12,7 +12,7 @@ from sidecar.wire.store.keys import Names, digest
 from tests.adapters.servers import Server, serving
 from tests.domain.scenes import policy
 from tests.stories.running import ISSUER, Pods, eventually, running, token, unique
-from tests.stories.test_spool import metric, with_spool
+from tests.stories.spooling import metric, with_spool
 
 RISKY = policy(UserRisk(RiskLevel.MEDIUM), name="risky")
 BEARER = {"Authorization": "Bearer operator"}

@@ -12,15 +12,22 @@ import pytest
 import trustme
 
 from sidecar.adapters.clock import now
-from sidecar.wire.settings.intake import Intake, IntakeIssuer
-from sidecar.wire.settings.receiver import Match
 from sidecar.wire.settings.settings import Settings
 from tests.adapters.identity import Signer
 from tests.adapters.servers import Server
+from tests.stories.logging_out import (
+    CLIENT,
+    ENDPOINT,
+    EVENT,
+    configured,
+    iss_sub,
+    logout,
+    revoke,
+    signed,
+)
 from tests.stories.running import (
     CREDENTIAL,
     ISSUER,
-    SIGNER,
     Pods,
     eventually,
     running,
@@ -28,22 +35,8 @@ from tests.stories.running import (
     unique,
 )
 
-CLIENT = "shop"
-EVENT = "http://schemas.openid.net/event/backchannel-logout"
-ENDPOINT = "https://sidecar.example/v1/global-token-revocation"
 FILES = (("cert", "crt"), ("key", "key"))
 STRANGER = Signer("ES256", kid="stranger", number=9)
-
-
-def configured(settings: Settings, _: int) -> Settings:
-    issuer = IntakeIssuer(
-        issuer=ISSUER,
-        clients=(CLIENT,),
-        endpoints=(ENDPOINT,),
-        users=(Match(format="iss_sub"), Match(format="email", strip="", lower=True)),
-    )
-    intake = Intake(bind="127.0.0.1:0", wait=10.0, issuers=(issuer,))
-    return msgspec.structs.replace(settings, intake=intake)
 
 
 @pytest.fixture(scope="module")
@@ -52,30 +45,6 @@ def pods(valkey_server: Server) -> Iterator[Pods]:
         client.flushall()
     with running(valkey_server.url, (), change=configured) as both:
         yield both
-
-
-def signed(signer: Signer = SIGNER, typ: str | None = "logout+jwt", **changes: Any) -> str:
-    """A logout token; a change to `...` leaves a claim out."""
-    issued = int(now())
-    claims = {
-        "iss": ISSUER,
-        "aud": CLIENT,
-        "iat": issued,
-        "exp": issued + 120,
-        "jti": unique("logout"),
-        "sub": "ada",
-        "events": {EVENT: {}},
-        **changes,
-    }
-    usual = dict.fromkeys(("auth_time", "azp", "acr", "amr", "sid"))
-    claims = {**usual, **claims}
-    kept = {name: None if value is ... else value for name, value in claims.items()}
-    return signer.token({"typ": typ} if typ else {"typ": None}, **kept)
-
-
-def logout(pods: Pods, text: str, index: int = 0, **headers: str) -> httpx.Response:
-    url = f"{pods.addresses[index].intake[0]}/v1/logout"
-    return httpx.post(url, data={"logout_token": text}, headers=headers, timeout=20)
 
 
 def test_a_logout_by_session_ends_that_session_at_every_sidecar_once_it_is_answered(
@@ -260,20 +229,6 @@ def _retried(pods: Pods, server: Server) -> None:
     for index in (0, 1):
         assert logout(pods, text, index).status_code == 400, "now it was answered as done"
     assert (logouts(pods, "unsettled"), logouts(pods, "replayed")) == (2, 2)
-
-
-def revoke(
-    pods: Pods, body: Any, bearer: str | None = None, index: int = 0, **changes: Any
-) -> httpx.Response:
-    usual = {"aud": ENDPOINT, "events": ..., "sub": ISSUER, "typ": "global-token-revocation+jwt"}
-    shown = signed(**{**usual, **changes}) if bearer is None else bearer
-    headers = {"Authorization": f"Bearer {shown}"} if shown else {}
-    url = f"{pods.addresses[index].intake[0]}/v1/global-token-revocation"
-    return httpx.post(url, json=body, headers=headers, timeout=20)
-
-
-def iss_sub(user: str, issuer: str = ISSUER) -> dict[str, str]:
-    return {"format": "iss_sub", "iss": issuer, "sub": user}
 
 
 def test_universal_logout_ends_all_sessions_of_a_user_by_either_name_of_the_subject(

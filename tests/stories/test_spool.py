@@ -12,46 +12,24 @@ import pytest
 
 from sidecar.cli.main import main
 from sidecar.domain.policy.policy import Networks, RiskLevel, Selection, UserRisk
-from sidecar.wire.settings.settings import Settings, Spool
+from sidecar.wire.settings.settings import Settings
 from sidecar.wire.settings.sources import Limits
 from tests.adapters.servers import Server, impatient, serving
 from tests.domain.scenes import policy
 from tests.stories.running import Client, Pods, eventually, running, token, unique
+from tests.stories.spooling import RESTRICTED, metric, with_spool
 from tests.system.processes import daemons
 
 POLICIES = (
     policy(Networks(Selection(frozenset({"restricted"}))), name="segment"),
     policy(UserRisk(RiskLevel.MEDIUM), name="risk"),
 )
-RESTRICTED = {"segment": "restricted"}
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
     with serving() as one:
         yield one
-
-
-def with_spool(directory: Path, url: str, **spool: Any) -> Any:
-    """What changes a pod's settings: a spool of its own, and little patience with the store."""
-
-    def change(settings: Settings, index: int) -> Settings:
-        return msgspec.structs.replace(
-            settings,
-            store=impatient(url, retries=1),
-            spool=Spool(dir=str(directory / f"spool{index}"), **spool),
-        )
-
-    return change
-
-
-def metric(pods: Pods, name: str, pod: int = 0) -> float:
-    text = httpx.get(pods.addresses[pod].admin[0] + "/metrics").text
-    return sum(
-        float(line.rpartition(" ")[2])
-        for line in text.splitlines()
-        if line.startswith((f"{name} ", f"{name}{{"))
-    )
 
 
 def conditions(pods: Pods) -> dict[str, str]:

@@ -11,7 +11,7 @@ from sidecar.service.ports.calls import Unavailable
 from sidecar.wire.settings.settings import Introspection, Issuer, Tokens
 from sidecar.wire.tokens.claims import Flaw, InvalidToken
 from tests.adapters.identity import AUDIENCE, ISSUER, NOW
-from tests.adapters.tokens.test_introspection import Endpoint
+from tests.adapters.tokens.introspection_endpoint import Endpoint
 
 
 def asking(port: int, **changes: object) -> Tokens:

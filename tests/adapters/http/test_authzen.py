@@ -23,13 +23,11 @@ from tests.adapters.doors import (
     credential,
     running,
 )
-from tests.wire.http.test_authzen import REQUESTS
+from tests.adapters.http.authzen_bodies import ACTION, HOLDER, MANY, ONE
+from tests.wire.http.authzen_requests import REQUESTS
 
-ONE, MANY = "/access/v1/evaluation", "/access/v1/evaluations"
 CONFIGURATION = "/.well-known/authzen-configuration"
 SESSION = {"type": "session", "id": "s1"}
-HOLDER = {"type": "user", "id": "u1", "properties": {"token": "s1"}}
-ACTION = {"name": "POST"}
 ROUTINE = {"type": "account", "id": "123"}
 MARKED = {"type": "context", "id": "c1"}
 

@@ -1,8 +1,7 @@
 """The store on trio, against a real server that is paused, restarted and filled up."""
 
-from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 
 import pytest
 import redis
@@ -26,48 +25,8 @@ from sidecar.service.ports.store import (
     Loaded,
 )
 from sidecar.wire.settings.settings import Store as StoreSettings
+from tests.adapters.redis.running import FAR, join, running
 from tests.adapters.servers import Server, free_ports, impatient, serving
-
-FAR = 4_000_000_000_000
-GIVE_UP = 30.0
-
-
-class Watch:
-    """What the store's hooks were told."""
-
-    def __init__(self) -> None:
-        self.operations: Counter[str] = Counter()
-        self.ups: list[bool] = []
-        self._changed = trio.Event()
-
-    def observe(self, operation: str, seconds: float) -> None:
-        assert seconds >= 0
-        self.operations[operation] += 1
-
-    def on_up(self, up: bool, cause: str) -> None:
-        assert bool(cause) is not up
-        self.ups.append(up)
-        self._changed.set()
-        self._changed = trio.Event()
-
-    async def until_up(self, up: bool) -> None:
-        with trio.fail_after(GIVE_UP):
-            while self.ups[-1:] != [up]:
-                await self._changed.wait()
-
-
-@asynccontextmanager
-async def running(settings: StoreSettings) -> AsyncIterator[tuple[RedisStore, Watch]]:
-    watch = Watch()
-    store = RedisStore(links_of(settings), settings, observe=watch.observe, on_up=watch.on_up)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(store.run)
-        yield store, watch
-        nursery.cancel_scope.cancel()
-
-
-def join(key: bytes, value: bytes = b"x") -> Join:
-    return Join(key, {b"a:1": value}, FAR, 0)
 
 
 async def test_what_is_joined_can_be_loaded(valkey_url: str) -> None:

@@ -14,7 +14,7 @@ from sidecar.service.ports.calls import Unavailable
 from sidecar.service.ports.store import Join, Load
 from sidecar.shared_signals.adapters import stream_scripts
 from sidecar.wire.settings.settings import Store as StoreSettings
-from tests.adapters.redis.test_store import FAR, running
+from tests.adapters.redis.running import FAR, running
 from tests.adapters.servers import PASSWORD, USER, Server, impatient
 
 NEEDS = needs_of(StoreSettings(wait_aof=True), transmits=True)

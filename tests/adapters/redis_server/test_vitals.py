@@ -1,7 +1,7 @@
 """What servers tell of themselves, and when keys expire: against real ones."""
 
 from sidecar.service.ports.store import Shard, Vitals
-from tests.adapters.redis.test_store import FAR, join, running
+from tests.adapters.redis.running import FAR, join, running
 from tests.adapters.servers import impatient, serving
 
 WHOLE = Shard(((0, 16383),))

@@ -1,12 +1,10 @@
 """Asking an issuer about opaque tokens, over real HTTP."""
 
 import contextlib
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
 
 import jwt
 import msgspec
@@ -23,52 +21,7 @@ from sidecar.service.ports.calls import Unavailable
 from sidecar.wire.settings.settings import Introspection, Issuer, Tokens
 from sidecar.wire.tokens.claims import Flaw, InvalidToken
 from tests.adapters.identity import AUDIENCE, ISSUER, NOW, Signer, key_set, private_key
-
-
-class Endpoint:
-    """An introspection endpoint: `active` says what it answers of each token."""
-
-    def __init__(self) -> None:
-        self.active: dict[str, dict[str, Any]] = {}
-        self.asked: list[dict[str, str]] = []
-        self.headers: list[str] = []
-        self.status = 200
-        self.body: bytes | None = None
-        self.odd: tuple[int, bytes] | None = None  # what is answered to odd tokens
-        self.free: set[str] = set()  # tokens that do not wait for the gate
-        self.gate: trio.Event | None = None
-        self.arrived = trio.Event()
-
-    async def handle(self, stream: trio.SocketStream) -> None:
-        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            data = b""
-            while b"\r\n\r\n" not in data:
-                if not (more := await stream.receive_some()):
-                    return
-                data += more
-            head, _, body = data.partition(b"\r\n\r\n")
-            (length,) = (
-                int(line.split(b":")[1])
-                for line in head.lower().split(b"\r\n")
-                if line.startswith(b"content-length")
-            )
-            while len(body) < length:
-                body += await stream.receive_some()
-            self.headers.append(head.decode())
-            asked = {name: value for name, (value,) in parse_qs(body.decode()).items()}
-            self.asked.append(asked)
-            self.arrived.set()
-            if self.gate is not None and asked["token"] not in self.free:
-                await self.gate.wait()
-            known = self.active.get(asked["token"])
-            told = {"active": False} if known is None else {"active": True, **known}
-            answer = json.dumps(told).encode() if self.body is None else self.body
-            status = self.status
-            if self.odd is not None and asked["token"].startswith("odd"):
-                status, answer = self.odd
-            start = f"HTTP/1.1 {status} X\r\nConnection: close\r\n"
-            await stream.send_all(f"{start}Content-Length: {len(answer)}\r\n\r\n".encode() + answer)
-            await stream.aclose()
+from tests.adapters.tokens.introspection_endpoint import Endpoint
 
 
 class Told(list[tuple[Outcome, str]]):

@@ -17,7 +17,7 @@ from sidecar.daemon.configuration.examination import Examination, examine
 from sidecar.domain.explanation.diagnosis import Diagnosis, Part, Soundness
 from tests.adapters.identity import Answer, Signer, key_set, serve
 from tests.adapters.servers import USER, Server, serving
-from tests.adapters.tokens.test_introspection import Endpoint
+from tests.adapters.tokens.introspection_endpoint import Endpoint
 from tests.daemon.set_up import METADATA, SetUp, countries_of, places_of, rewriting
 
 WRONG, DOUBTFUL = Soundness.WRONG, Soundness.DOUBTFUL

@@ -36,7 +36,8 @@ from sidecar.domain.policy.policy import (
 from sidecar.domain.session.fold import Surroundings
 from sidecar.domain.values.assurance import Authentication
 from sidecar.domain.values.stamp import MICROSECONDS
-from tests.domain.random_policies import SECONDS, lives, policies
+from tests.domain.evaluation.stepped import POLICIES, steps
+from tests.domain.random_policies import SECONDS, lives
 from tests.domain.scenes import (
     AWAY,
     FAR,
@@ -56,13 +57,6 @@ def stepper(*of: Policy) -> Stepper:
     return Stepper(of, WORLD, Surroundings("", network_of))
 
 
-def steps(facts: list[Fact]) -> list[list[Fact]]:
-    by_stamp: dict[object, list[Fact]] = {}
-    for fact in sorted(facts, key=lambda fact: fact.stamp):
-        by_stamp.setdefault(fact.stamp, []).append(fact)
-    return list(by_stamp.values())
-
-
 @st.composite
 def journeys(draw: st.DrawFn) -> list[Fact]:
     """What happens to a session and where else its user is seen meanwhile."""
@@ -72,9 +66,6 @@ def journeys(draw: st.DrawFn) -> list[Fact]:
         for at, (second, ip) in enumerate(seen)
     ]
     return [*established(), *draw(lives()), *others]
-
-
-POLICIES = st.tuples(policies("a"), policies("b"), policies("c"))
 
 
 @given(POLICIES, journeys())

@@ -18,7 +18,7 @@ from sidecar.wire.tokens.jwks import thumbprint_of_client
 from tests.adapters.identity import Signer, twin
 from tests.domain.scenes import policy
 from tests.service.memory import MemoryStore, Pod, Tokens
-from tests.wire.tokens.test_dpop import CLIENT, TOKEN, proof
+from tests.wire.tokens.proofs import CLIENT, TOKEN, proof
 
 NOW = 1000.0
 KEY = thumbprint_of_client(CLIENT.jwk())

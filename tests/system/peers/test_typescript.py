@@ -18,7 +18,7 @@ from tests.adapters.servers import Server
 from tests.domain.scenes import policy
 from tests.stories.running import Pods, eventually, running, token, unique
 from tests.system.peers.programs import PEERS, node
-from tests.wire.http.test_unasked import TABLE
+from tests.wire.http.unasked_calls import TABLE
 from tests.wire.spellings import CLEAR, UNCLEAR
 
 BUILT = PEERS / "typescript"

@@ -12,7 +12,7 @@ from sidecar.service.observations.observations import Marked
 from sidecar.tuning.replay.passage import Model, Moment, Passage, Trigger, Walker
 from sidecar.tuning.replay.tally import Silent
 from sidecar.tuning.replay.timeline import Life
-from tests.domain.evaluation.test_incremental import POLICIES, steps
+from tests.domain.evaluation.stepped import POLICIES, steps
 from tests.domain.random_policies import lives
 from tests.domain.scenes import WORLD, established, network_of
 

@@ -9,50 +9,12 @@ from benchmarks.recordings import recording
 from sidecar.domain.values.stamp import MICROSECONDS
 from sidecar.tuning.report.report import Report, SetFigures, encode
 from tests.service.replaying import SETTINGS, begin, call, replay, risk
-
-DAY = 1_790_035_200
-"""2026-09-22T00:00:00Z."""
-
-TEN = DAY + 10 * 3600
-
-COUNTRY = """\
-policies:
-  - id: country
-    contexts: {include: [c1]}
-    conditions: {changed: [country]}
-    grant: mfa
-"""
-RISK = """\
-policies:
-  - id: risky
-    contexts: {include: [c1]}
-    conditions: {user_risk: {at_least: medium}}
-    grant: mfa
-"""
-BOTH = COUNTRY + RISK.removeprefix("policies:\n")
+from tests.tuning.replay.recordings import BOTH, COUNTRY, POLICIES, RISK, TEN, TINY
 
 
 def only(report: Report) -> SetFigures:
     (figures,) = report.sets
     return figures
-
-
-# A user signs in at ten, travels at eleven, makes calls, comes home, and is risky at fifteen.
-TINY = [
-    begin(TEN),
-    call(TEN + 60),
-    begin(TEN + 100, "s2", "bob"),
-    call(TEN + 200, session="s2"),
-    call(TEN + 3600, away=True),  # asked: the country changed
-    call(TEN + 3610, away=True),  # the answer is on its way
-    call(TEN + 3700, away=True),  # answered: passes
-    call(TEN + 7200),  # back home, which is the baseline
-    call(TEN + 10800, away=True),  # proven: passes
-    risk(TEN + 18000, "MEDIUM"),
-    call(TEN + 18010, "c2"),  # another context: passes
-    call(TEN + 18020),  # asked: the risk
-    risk(TEN + 20000, "LOW"),
-]
 
 
 def test_the_figures_of_a_small_recording_are_those_counted_by_hand() -> None:
@@ -246,19 +208,6 @@ def test_a_change_of_policies_is_told_before_and_after() -> None:
 
 def sample(count: int = 2500, users: int = 12) -> list[dict[str, Any]]:
     return list(islice(recording(seed=3, users=users, carriers=False), count))
-
-
-POLICIES = f"""\
-{BOTH}
-  - id: travel
-    conditions: {{travel_speed: {{at_least: 900}}}}
-    grant: mfa
-    sticky: true
-  - id: score
-    state: report-only
-    conditions: {{score: {{at_least: 30}}}}
-    grant: mfa
-"""
 
 
 def test_a_replay_gives_the_same_report_every_time() -> None:

@@ -16,7 +16,7 @@ from sidecar.tuning.report.html import render
 from sidecar.tuning.report.plots import TOP, nice
 from sidecar.tuning.report.report import Report, encode
 from tests.service.replaying import begin, call, replay, risk
-from tests.tuning.replay.test_replay import COUNTRY, POLICIES, RISK, TEN
+from tests.tuning.replay.recordings import COUNTRY, POLICIES, RISK, TEN
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 VOID = {"meta", "link"}

@@ -1,49 +1,13 @@
 """What is counted of a report-only policy, from a log and from metrics."""
 
-import io
 import json
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
-from sidecar.adapters.telemetry.logs import Lines
-from sidecar.adapters.telemetry.telemetry import Telemetry
-from sidecar.service.observations.observations import Marked, Observation, ReportedOnly
-from sidecar.tuning.trial.forecast import DAY, Change, Expectation, Expecting, Sample
+from sidecar.tuning.trial.forecast import DAY, Change, Expectation, Expecting
 from sidecar.tuning.trial.trial_log import Other, WouldDecide, WouldMark, read_logged
-from sidecar.wire.settings.settings import Log, Settings
+from tests.tuning.trial.trial_log import Daemon
 
-
-def mark(session: str, policy: str = "p", signal: str = "network-change") -> Marked:
-    return Marked(
-        session=session,
-        subject=f"user of {session}",
-        policy=policy,
-        signal=signal,
-        text="why",
-        since=0.0,
-        report_only=True,
-    )
-
-
-def call(answered: str, decision: str, policy: str = "p") -> ReportedOnly:
-    return ReportedOnly(
-        session="s1", subject="ada", policy=policy, decision=decision, answered=answered
-    )
-
-
-SAID: tuple[Observation, ...] = (
-    mark("s1"),
-    mark("s2"),
-    mark("s1", signal="risk-signal"),
-    mark("s3", policy="other"),
-    Marked(session="s4", subject="eve", policy="p", signal="policy", text="", since=0.0),
-    call("allow", "step_up"),
-    call("allow", "step_up"),
-    call("allow", "deny"),
-    call("step_up", "step_up"),
-    call("allow", "deny", policy="other"),
-)
 COUNTED = Expectation(
     policy="p",
     begins=1000.0,
@@ -56,35 +20,6 @@ COUNTED = Expectation(
         Change("step_up", "step_up", 1),
     ),
 )
-
-
-class Daemon:
-    """What a daemon would log and count of what was said, over two days."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self._file = io.BytesIO()
-        self.telemetry = Telemetry(
-            Settings(log=Log(checks=True)), Lines(self._file), lambda: self.now
-        )
-        for observation in SAID:
-            self.telemetry.record(observation)
-        self.now += 2 * DAY
-        self.telemetry.record(mark("s9", policy="other"))
-
-    @property
-    def log(self) -> list[bytes]:
-        return self._file.getvalue().splitlines()
-
-    @property
-    def samples(self) -> list[Sample]:
-        text = self.telemetry.expose().body.decode()
-        families = text_string_to_metric_families(text)
-        found = [Sample(s.name, s.labels, s.value) for family in families for s in family.samples]
-        started = "process_start_time_seconds"
-        return [sample for sample in found if sample.name != started] + [
-            Sample(started, {}, 1000.0)
-        ]
 
 
 def test_a_log_is_counted_with_sessions_and_users() -> None:

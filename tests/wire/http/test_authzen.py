@@ -24,6 +24,7 @@ from sidecar.wire.http.authzen import (
     failure,
     metadata,
 )
+from tests.wire.http.authzen_requests import NAMES, REQUESTS, VALUES, evaluations
 
 ALICE = {"type": "user", "id": "alice@acmecorp.com"}
 READ = {"name": "can_read", "properties": {"method": "GET"}}
@@ -38,10 +39,6 @@ EXAMPLE = {
 
 def decoded(**changes: Any) -> Question:
     return decode_evaluation(json.dumps({**EXAMPLE, **changes}).encode())
-
-
-def evaluations(**members: Any) -> Question | Batch:
-    return decode_evaluations(json.dumps(members).encode())
 
 
 def batch(**members: Any) -> Batch:
@@ -286,51 +283,6 @@ def test_the_metadata_names_both_endpoints() -> None:
     assert document["policy_decision_point"] == "https://pdp.example.com"
     assert document["access_evaluation_endpoint"] == "https://pdp.example.com/access/v1/evaluation"
     assert document["access_evaluations_endpoint"].endswith("/access/v1/evaluations")
-
-
-SCALARS = st.none() | st.booleans() | st.integers() | st.text(max_size=8)
-NAMES = st.sampled_from(
-    [
-        "type",
-        "id",
-        "name",
-        "properties",
-        "token",
-        "context",
-        "path",
-        "uri",
-        "host",
-        "hostname",
-        "ip",
-        "ip_address",
-        "user_agent",
-        "subject",
-        "action",
-        "resource",
-        "evaluations",
-        "options",
-        "evaluations_semantic",
-    ]
-)
-VALUES = st.recursive(
-    SCALARS | st.sampled_from(["session", "context", "route", "uri", "/x", "http://a/b", "c1"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=6),
-    max_leaves=25,
-)
-
-
-ENTITIES = st.fixed_dictionaries(
-    {"type": st.sampled_from(["session", "user", "context", "route", "uri"]), "id": st.text()},
-    optional={"properties": st.dictionaries(NAMES, VALUES), "name": st.text()},
-)
-REQUESTS = st.fixed_dictionaries(
-    {"subject": ENTITIES, "resource": ENTITIES, "action": st.just({"name": "GET"})},
-    optional={
-        "context": st.dictionaries(NAMES, VALUES),
-        "evaluations": st.lists(st.dictionaries(NAMES, VALUES), max_size=3),
-        "options": VALUES,
-    },
-)
 
 
 @given(REQUESTS | st.dictionaries(NAMES, VALUES))

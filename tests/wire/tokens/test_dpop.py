@@ -4,7 +4,6 @@ import contextlib
 import json
 from typing import Any
 
-import jwt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,30 +12,10 @@ from sidecar.wire.tokens.claims import Flaw, InvalidToken
 from sidecar.wire.tokens.dpop import MAX_BYTES, Proof, Target, read_proof, token_hash
 from sidecar.wire.tokens.jwks import thumbprint_of_client
 from tests.adapters.identity import Signer
+from tests.wire.tokens.proofs import CLIENT, TOKEN, proof
 
-TOKEN = "the-token"
-CLIENT = Signer("ES256")
 TARGET = Target("POST", "app.example", "/pay/7")
 ALGORITHMS = ("ES256", "EdDSA", "Ed25519", "RS256")
-
-
-def proof(signer: Signer = CLIENT, header: Any = None, **changes: Any) -> str:
-    """A good proof for `TARGET`; a change to None leaves the claim out."""
-    claims = {
-        "jti": "j1",
-        "htm": "POST",
-        "htu": "https://app.example/pay/7",
-        "iat": 1000,
-        "ath": token_hash(TOKEN),
-        **changes,
-    }
-    shown = {"typ": "dpop+jwt", "jwk": signer.jwk(kid=None), **(header or {})}
-    return jwt.encode(
-        {name: value for name, value in claims.items() if value is not None},
-        signer.private,
-        signer.algorithm,
-        headers={name: value for name, value in shown.items() if value is not None},
-    )
 
 
 def read(text: str, target: Target = TARGET) -> Proof:
