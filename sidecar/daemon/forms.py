@@ -6,10 +6,10 @@ from pathlib import Path
 
 from sidecar.adapters import clock
 from sidecar.daemon.configuration.unusable import problem_at
+from sidecar.service.admin.identifier_forms import IdentifierForms
 from sidecar.service.observations.observations import Telemetry
 from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.service.ports.store import Store
-from sidecar.service.view.identifier_forms import IdentifierForms
 from sidecar.wire.privacy.sealing import PLAIN, Forms
 from sidecar.wire.settings.settings import Settings
 from sidecar.wire.store.keys import Names

@@ -1,7 +1,7 @@
 """In which forms sidecars write and read: none begins to write what others would not read."""
 
+from sidecar.service.admin.identifier_forms import ALIVE, IdentifierForms
 from sidecar.service.observations.observations import FormsDisagree, Told
-from sidecar.service.view.identifier_forms import ALIVE, IdentifierForms
 from sidecar.wire.store.keys import Names
 from tests.service.memory import MemoryStore, Records
 
