@@ -20,9 +20,10 @@ from sidecar.adapters.events.intake import EventIntake, Taken
 from sidecar.adapters.intake.listener import Posted
 from sidecar.adapters.intake.signed_requests import Believed, RequestVerifier
 from sidecar.adapters.listening.application import JSON, RequestRefused, retry_after
+from sidecar.adapters.listening.asgi import Records
 from sidecar.domain.facts.signal import SessionRevoked
 from sidecar.service.intake.ended_users import Meant
-from sidecar.service.observations.observations import CredentialRefused, Observation
+from sidecar.service.observations.observations import CredentialRefused
 from sidecar.service.observations.receiver import LOGOUT_REQUESTS, LogoutOutcome, LogoutTaken
 from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.wire.events.socket_lines import EventRequest, Refusal
@@ -36,13 +37,6 @@ from sidecar.wire.settings.tokens import Issuer
 FORM = "application/x-www-form-urlencoded"
 _LOGOUT, _REVOCATION = LOGOUT_REQUESTS
 _REALM = 'Bearer realm="global token revocation"'
-
-
-class Observed(Protocol):
-    """Record observations."""
-
-    def record(self, observation: Observation) -> None:
-        """Count and log."""
 
 
 class Ids(Protocol):
@@ -109,7 +103,7 @@ class LogoutDoor:
         users: Users,
         settings: Callable[[], Settings],
         clock: Callable[[], float],
-        telemetry: Observed,
+        telemetry: Records,
     ) -> None:
         self._verifier = verifier
         self._events = events

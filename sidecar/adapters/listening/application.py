@@ -19,7 +19,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sidecar.service.observations.observations import DoorIncident, Observation, WorkerFailed
+from sidecar.adapters.listening.asgi import Records
+from sidecar.service.observations.observations import DoorIncident, WorkerFailed
 from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.wire.http.problems import details
 
@@ -74,14 +75,11 @@ Cause: TypeAlias = Callable[[Any], RequestRefused]
 """Returns how a request is refused because of an exception of a class."""
 
 
-class Observed(Protocol):
+class Observed(Records, Protocol):
     """Count and log for an application."""
 
     def answered(self, route: str, status: int) -> None:
         """Count a request."""
-
-    def record(self, observation: Observation) -> None:
-        """Count and log."""
 
 
 class Admitted(Route):
