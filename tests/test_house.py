@@ -16,6 +16,8 @@ ROOT = Path(__file__).parents[1]
 CLIENT = ROOT / "clients" / "python" / "stepup_client"
 MODULES = sorted([*(ROOT / "sidecar").rglob("*.py"), *CLIENT.rglob("*.py")])
 LONGEST = 600
+LONGEST_FUNCTION = 80
+MOST_PARAMETERS = 8
 VAGUE = {
     "utils",
     "util",
@@ -70,6 +72,35 @@ def test_a_modules_name_says_what_it_is_for(module: Path) -> None:
 @pytest.mark.parametrize("module", MODULES, ids=name_of)
 def test_a_module_begins_with_what_it_is(module: Path) -> None:
     assert ast.get_docstring(ast.parse(module.read_text()))
+
+
+FUNCTIONS = [
+    (module, node)
+    for module in MODULES
+    for node in ast.walk(ast.parse(module.read_text()))
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+]
+
+
+def test_a_function_can_be_seen_at_once() -> None:
+    assert not [
+        f"{name_of(module)}:{node.lineno}"
+        for module, node in FUNCTIONS
+        if (node.end_lineno or 0) - node.lineno >= LONGEST_FUNCTION
+    ]
+
+
+def test_a_constructor_of_many_parameters_has_a_reason_beside_it() -> None:
+    many = [
+        (module, node.lineno)
+        for module, node in FUNCTIONS
+        if node.name == "__init__"
+        and len([*node.args.posonlyargs, *node.args.args[1:], *node.args.kwonlyargs])
+        > MOST_PARAMETERS
+    ]
+    assert many, "the search finds none any more"
+    for module, line in many:
+        assert re.search(r"# noqa: PLR0913 - \w+ \w+", module.read_text().splitlines()[line - 1])
 
 
 ROOMS = sorted({module.parent for module in MODULES})
