@@ -9,27 +9,24 @@ from sidecar.daemon.configuration.unusable import problem_at
 from sidecar.service.admin.identifier_forms import IdentifierForms
 from sidecar.service.observations.observations import Telemetry
 from sidecar.service.ports.calls import Overloaded, Unavailable
-from sidecar.service.ports.store import Store
+from sidecar.service.records.fleet import FleetRecords
 from sidecar.wire.privacy.sealing import PLAIN, Forms
 from sidecar.wire.settings.settings import Settings
-from sidecar.wire.store.keys import Names
 from sidecar.wire.yaml.tree import ConfigError
 
 
-def forms_in_use(  # noqa: PLR0913 - what it needs, each by name
+def forms_in_use(
     current: Callable[[], Settings],
     forms: Forms | None,
     *,
-    store: Store,
-    names: Names,
+    records: FleetRecords,
     telemetry: Telemetry,
     judge: Callable[[str, bool], None],
 ) -> IdentifierForms:
     """Return what tells of these forms, and hears of the others'."""
     return IdentifierForms(
         forms.ids if forms is not None else (PLAIN,),
-        store=store,
-        names=names,
+        records=records,
         telemetry=telemetry,
         clock=clock.now,
         life=lambda: max(current().sessions.facts_ttl, current().sessions.min_ttl),

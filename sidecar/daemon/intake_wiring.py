@@ -25,6 +25,7 @@ from sidecar.service.observations.observations import (
     WorkerFailed,
 )
 from sidecar.service.ports.store import Store
+from sidecar.service.records.fleet import FleetRecords
 from sidecar.service.view.view import View
 from sidecar.wire.events.socket_lines import Refusal
 from sidecar.wire.settings.intake import IntakeIssuer
@@ -57,7 +58,8 @@ class Outside:
         self._keys: dict[str, KeySource] = {}
         self._workers = Workers()
         self._taking = EventIntake(events, settling, self._crashed)
-        self._ids = RequestIds(store=store, names=names, clock=clock.now, life=self._longest)
+        fleet = FleetRecords(store, names, clock.now)
+        self._ids = RequestIds(records=fleet, life=self._longest)
         self._users = KnownUsers(store=store, view=view, names=names, clock=clock.now)
         http = msgspec.structs.replace(started.http, events=HttpEvents.ON)
         self._events = EventDoor(

@@ -38,6 +38,7 @@ from sidecar.service.observations.observations import (
     LinkStatus,
 )
 from sidecar.service.ports.calls import Overloaded, Unavailable
+from sidecar.service.records.fleet import FleetRecords
 from sidecar.service.view.memory_guard import MemoryGuard
 from sidecar.service.view.news_router import NewsRouter
 from sidecar.service.view.view_rescore import ViewRescore
@@ -127,8 +128,7 @@ class DaemonServices:
         self.forms = forms_in_use(
             daemon.in_force.settings,
             forms,
-            store=store,
-            names=self._names,
+            records=FleetRecords(store, self._names, clock.now),
             telemetry=telemetry,
             judge=daemon.forms_disagree,
         )

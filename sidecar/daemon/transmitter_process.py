@@ -28,6 +28,8 @@ from sidecar.daemon.serving import Addresses
 from sidecar.service.admin.health import Health
 from sidecar.service.admin.pulse import Pulse
 from sidecar.service.observations.observations import SecretRead, StoreUp, Told
+from sidecar.service.records.epochs import EpochRecords
+from sidecar.service.records.fleet import FleetRecords
 from sidecar.shared_signals.adapters.transmitter_secrets import paths_of
 from sidecar.shared_signals.transmitter_wiring import Transmission
 from sidecar.wire.config.descriptors import needed_by
@@ -92,10 +94,8 @@ class Transmitter:
             )
             await resources.start(store.run)
             pulse = Pulse(
-                process=new_id(),
                 store=store,
-                names=Names(settings.store.prefix),
-                clock=clock.now,
+                records=EpochRecords(store, Names(settings.store.prefix), clock.now, new_id()),
                 refused=self._store_refuses,
             )
             await resources.start(pulse.run)
@@ -103,8 +103,7 @@ class Transmitter:
             in_use = forms_in_use(
                 lambda: settings,
                 forms,
-                store=store,
-                names=Names(settings.store.prefix),
+                records=FleetRecords(store, Names(settings.store.prefix), clock.now),
                 telemetry=self._telemetry,
                 judge=lambda *_: None,
             )

@@ -38,7 +38,9 @@ from sidecar.service.intake.worklog import WorkLog
 from sidecar.service.observations.observations import Telemetry
 from sidecar.service.ports.calls import Accepted
 from sidecar.service.ports.store import GuardedStore, News, Queues
+from sidecar.service.records.epochs import EpochRecords
 from sidecar.service.records.facts import FactRecords
+from sidecar.service.records.fleet import FleetRecords
 from sidecar.service.view.news_router import NewsRouter
 from sidecar.service.view.spooled_facts import Pending
 from sidecar.service.view.store_epoch import BEAT, Guard
@@ -97,6 +99,7 @@ class ViewServices:
     """The sessions that this sidecar serves, and what keeps them whole."""
 
     records: FactRecords
+    fleet: FleetRecords
     pending: Pending
     watches: Watches
     view: View
@@ -164,6 +167,7 @@ def wire(ports: Ports) -> Services:
 
 def _wire_view(ports: Ports) -> ViewServices:
     records = FactRecords(ports.store, ports.names, ports.clock, lambda: ports.settings().sessions)
+    fleet = FleetRecords(ports.store, ports.names, ports.clock)
     # What waits in the spool is known here already.
     pending, watches = Pending(ports.store), Watches()
     view = View(
@@ -183,7 +187,7 @@ def _wire_view(ports: Ports) -> ViewServices:
         sidecar=ports.sidecar,
         store=ports.store,
         view=view,
-        names=ports.names,
+        records=EpochRecords(ports.store, ports.names, ports.clock, ports.sidecar),
         telemetry=ports.telemetry,
         clock=ports.clock,
         new_id=ports.new_id,
@@ -196,7 +200,9 @@ def _wire_view(ports: Ports) -> ViewServices:
         listens=lambda: ports.news.staleness() < 3 * BEAT,
     )
     view.witness = guard
-    return ViewServices(records=records, pending=pending, watches=watches, view=view, guard=guard)
+    return ViewServices(
+        records=records, fleet=fleet, pending=pending, watches=watches, view=view, guard=guard
+    )
 
 
 def _wire_audit(ports: Ports, of: ViewServices) -> AuditServices:
@@ -216,6 +222,7 @@ def _wire_audit(ports: Ports, of: ViewServices) -> AuditServices:
             sidecar=ports.worker,
             store=ports.store,
             records=of.records,
+            fleet=of.fleet,
             backlogs=ports.backlogs,
             rescorer=rescorer,
             names=ports.names,
@@ -262,12 +269,11 @@ def _wire_rescorer(ports: Ports, of: ViewServices) -> Rescorer:
 def _wire_intake(ports: Ports, of: ViewServices, audit: AuditServices) -> IntakeServices:
     settler = Settler(
         sidecar=ports.sidecar,
-        store=ports.store,
+        records=of.records,
+        fleet=of.fleet,
         news=ports.news,
         view=of.view,
-        names=ports.names,
         telemetry=ports.telemetry,
-        clock=ports.clock,
         max_staleness=lambda: ports.settings().longest_staleness,
     )
 
@@ -392,12 +398,7 @@ def _wire_admin(ports: Ports, of: ViewServices, audit: AuditServices) -> AdminSe
             view=of.view,
             names=ports.names,
             settings=ports.settings,
-            ids=RequestIds(
-                store=ports.store,
-                names=ports.names,
-                clock=ports.clock,
-                life=lambda: ports.settings().sessions.facts_ttl,
-            ),
+            ids=RequestIds(records=of.fleet, life=lambda: ports.settings().sessions.facts_ttl),
             clock=ports.clock,
             new_id=ports.new_id,
         ),

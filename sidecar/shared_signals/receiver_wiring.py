@@ -15,6 +15,7 @@ from sidecar.adapters.tokens.secrets import SecretFile
 from sidecar.service.audit.lease import Lease
 from sidecar.service.observations.observations import KeysOutcome, KeysRefreshed, SecretRead
 from sidecar.service.ports.store import Store
+from sidecar.service.records.fleet import FleetRecords
 from sidecar.shared_signals.adapters.set_verifier import SetVerifier
 from sidecar.shared_signals.adapters.transmitter_client import PollEndpoint, TransmitterApi
 from sidecar.shared_signals.service.poll_client import Poller
@@ -58,8 +59,12 @@ class Reception:
         self._judged = judged
         self._current = current
         self._telemetry = telemetry
-        self._lease = partial(Lease, sidecar=sidecar, store=store, clock=clock.now)
-        self._names = names
+        self._lease = partial(
+            Lease,
+            sidecar=sidecar,
+            records=FleetRecords(store, names, clock.now),
+            clock=clock.now,
+        )
         self._workers = Workers()
         self._known: dict[str, _Known] = {}
         self._rules: dict[str, SubjectRules] = {}
@@ -189,7 +194,7 @@ class Reception:
             transmitter=transmitter,
             polls=PollEndpoint(api, transmitter.poll_url),
             receiving=self.receiving,
-            lease=self._lease(key=self._names.lease_record(f"poll {transmitter.issuer}")),
+            lease=self._lease(work=f"poll {transmitter.issuer}"),
             telemetry=self._telemetry,
             judged=self._judge,
         )

@@ -9,6 +9,7 @@ from sidecar.adapters.redis.store import RedisStore
 from sidecar.adapters.telemetry.telemetry import Telemetry
 from sidecar.service.audit.lease import Lease
 from sidecar.service.observations.observations import Reloaded, ReloadOutcome
+from sidecar.service.records.fleet import FleetRecords
 from sidecar.shared_signals.adapters.push_client import Courier
 from sidecar.shared_signals.adapters.stream_store import RedisStreams
 from sidecar.shared_signals.adapters.transmitter_secrets import InvalidFiles, Secrets
@@ -78,9 +79,8 @@ class Transmission:
         self._secrets = Secrets(transmitter, clock.now)
         self._recipients = Recipients(transmitter.recipients, self._secrets.access)
         self._voice = voice_of(settings)
-        self._lease = Lease(
-            key=names.lease_record("transmitter"), sidecar=new_id(), store=store, clock=clock.now
-        )
+        fleet = FleetRecords(store, names, clock.now)
+        self._lease = Lease(work="transmitter", sidecar=new_id(), records=fleet, clock=clock.now)
 
     def replace(self, settings: Settings) -> None:
         """Speak as is configured now: whose users there are may have changed."""

@@ -20,8 +20,7 @@ from sidecar.domain.values import moments
 from sidecar.domain.values.lattice import Record
 from sidecar.service.observations.observations import FormsDisagree, Telemetry, Told, WorkerFailed
 from sidecar.service.ports.calls import Overloaded, Unavailable
-from sidecar.service.ports.store import Join, Load, Store
-from sidecar.wire.store.keys import Names
+from sidecar.service.records.fleet import FleetRecords
 
 LOOK = 5.0
 """Seconds between two looks."""
@@ -51,23 +50,21 @@ class IdentifierForms:
         self,
         forms: tuple[str, ...],
         *,
-        store: Store,
-        names: Names,
+        records: FleetRecords,
         telemetry: Telemetry,
         clock: Callable[[], float],
         life: Callable[[], float],
         judge: Callable[[str, bool], None],
     ) -> None:
         self._forms = forms
-        self._store = store
-        self._key = names.forms_record()
+        self._records = records
         self._telemetry = telemetry
         self._clock = clock
         self._life = life
         self._judge = judge
         self._told: tuple[object, ...] = ()
         self._trouble = ""
-        self.enlisted = False
+        self.has_said = False
 
     async def trouble(self) -> str:
         """Say what keeps this sidecar from beginning to write; empty: nothing.
@@ -75,8 +72,7 @@ class IdentifierForms:
         Records of another form may be there, or a sidecar that does not read this one's. Raises
         `Unavailable`, `Overloaded`.
         """
-        (loaded,) = await self._store.load(Load(self._key))
-        return self._wrong(self._in_use(loaded.record))
+        return self._wrong(self._in_use(await self._records.load_forms()))
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Look every few seconds, for ever."""
@@ -96,7 +92,7 @@ class IdentifierForms:
         Where something was wrong before this sidecar ever told its own, it tells nothing: the
         others shall not be troubled by one that was set up wrongly.
         """
-        if not self.enlisted:
+        if not self.has_said:
             trouble = await self.trouble()
             if trouble:
                 self._say(trouble, newcomer=True)
@@ -107,9 +103,8 @@ class IdentifierForms:
             _WROTE + self._forms[0].encode(): b"%016d" % until,
             _READS + ",".join(self._forms).encode(): b"%016d" % (now + int(ALIVE * 1000)),
         }
-        (joined,) = await self._store.join(Join(self._key, fields, until, now))
-        self.enlisted = True
-        in_use = self._in_use(joined.record)
+        in_use = self._in_use(await self._records.join_forms(fields, self._life()))
+        self.has_said = True
         self._say(self._wrong(in_use), newcomer=False)
         self._tell(in_use)
 

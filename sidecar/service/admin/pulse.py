@@ -9,9 +9,8 @@ from typing import Protocol
 import trio
 
 from sidecar.service.ports.calls import Overloaded, Unavailable
-from sidecar.service.ports.store import Join, Joined, Shard
-from sidecar.wire.store.keys import Names
-from sidecar.wire.store.losses import encode_moment, tag_of
+from sidecar.service.ports.store import Shard
+from sidecar.service.records.epochs import EpochRecords
 
 BEAT = 1.0
 LIVES = 60.0
@@ -19,10 +18,7 @@ LIVES = 60.0
 
 
 class PulsedStore(Protocol):
-    """What this needs of the store. All raise `Unavailable`, and `join` also `Overloaded`."""
-
-    async def join(self, *joins: Join) -> list[Joined]:
-        """Join each; the answers are in order."""
+    """What this needs of the store. Both raise `Unavailable`."""
 
     def shards(self) -> tuple[Shard, ...]:
         """All servers that have records, as far as it is known."""
@@ -37,16 +33,12 @@ class Pulse:
     def __init__(
         self,
         *,
-        process: str,
         store: PulsedStore,
-        names: Names,
-        clock: Callable[[], float],
+        records: EpochRecords,
         refused: Callable[[str], None],
     ) -> None:
-        self._process = process
         self._store = store
-        self._names = names
-        self._clock = clock
+        self._records = records
         self._refused = refused
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -62,15 +54,10 @@ class Pulse:
         return "; ".join(sorted(refusals - {""}))
 
     async def _refusal(self, shard: Shard) -> str:
-        now = int(self._clock() * 1000)
-        record = self._names.beats_record(tag_of(shard.slot), self._process)
-        sign = {b"beat:0": encode_moment(now)}
         try:
             lacks = await self._store.lacks(shard)
             if not lacks:
-                await self._store.join(
-                    Join(record, sign, now + int(LIVES * 1000), now, want_record=False)
-                )
+                await self._records.beat(shard, LIVES)
         except (Unavailable, Overloaded) as error:
             return str(error)
         return lacks

@@ -9,8 +9,7 @@ no harm when it is done twice.
 
 from collections.abc import Callable
 
-from sidecar.service.ports.store import Join, Store
-from sidecar.wire.store.leases import lease_field, lease_value
+from sidecar.service.records.fleet import FleetRecords
 
 TERM = 5.0
 """Seconds of a term."""
@@ -20,7 +19,7 @@ LIFE = 600.0
 
 
 class Lease:
-    """This sidecar's share in one lease, which lies at `key` in the store.
+    """This sidecar's share in one lease, of the work of this name.
 
     `sidecar` names it, as no other is named. `life` in seconds: how long the record is kept.
     """
@@ -28,15 +27,15 @@ class Lease:
     def __init__(
         self,
         *,
-        key: bytes,
+        work: str,
         sidecar: str,
-        store: Store,
+        records: FleetRecords,
         clock: Callable[[], float],
         life: float = LIFE,
     ) -> None:
-        self._key = key
+        self._work = work
         self._sidecar = sidecar
-        self._store = store
+        self._records = records
         self._clock = clock
         self._life = life
         self._held = 0
@@ -64,13 +63,7 @@ class Lease:
         return True
 
     async def _take(self, term: int) -> bool:
-        now = int(self._clock() * 1000)
-        field, value = lease_field(term), lease_value(term, self._sidecar)
-        until = now + int(self._life * 1000)
-        (answer,) = await self._store.join(
-            Join(self._key, {field: value}, until, now, unless=field)
-        )
-        return answer.record.get(field) == value
+        return await self._records.take_term(self._work, term, self._sidecar, self._life)
 
     def _term(self) -> int:
         return int(self._clock() // TERM)

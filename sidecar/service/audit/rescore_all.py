@@ -28,8 +28,9 @@ from sidecar.service.audit.backlog import STALE, Backlogs, Outlook, Taken
 from sidecar.service.audit.paging import Pager, Pause
 from sidecar.service.observations.observations import Telemetry, Told, WorkerFailed
 from sidecar.service.ports.calls import Overloaded, Unavailable
-from sidecar.service.ports.store import Join, Load, Store
+from sidecar.service.ports.store import Store
 from sidecar.service.records.facts import FactRecords, SessionRecord, StoredSession
+from sidecar.service.records.fleet import FleetRecords
 from sidecar.wire.store.backlog_items import (
     CountAll,
     Page,
@@ -48,10 +49,7 @@ from sidecar.wire.store.rescore_records import (
     Progress,
     backlog_of,
     current_of,
-    encode_finished,
     finished_of,
-    number,
-    swept_field,
 )
 
 TERM = STALE
@@ -65,8 +63,6 @@ SETTLED = 600.0
 
 Sooner, it is taken for a straggler of the rollout that brought the current one.
 """
-
-LIFE = 30 * 86400.0
 
 COUNTED = 16
 """Pages that are counted between two notes of how far the counting is."""
@@ -85,6 +81,7 @@ class Resweeper:
         sidecar: str,
         store: Store,
         records: FactRecords,
+        fleet: FleetRecords,
         backlogs: Backlogs,
         rescorer: Rescorer,
         names: Names,
@@ -97,6 +94,7 @@ class Resweeper:
         self._sidecar = sidecar
         self._store = store
         self._records = records
+        self._fleet = fleet
         self._backlogs = backlogs
         self._rescorer = rescorer
         self._names = names
@@ -182,12 +180,11 @@ class Resweeper:
             back = current.generation == before or (before is None and age > SETTLED)
             if generation in self._known and not back:
                 return current
-        await self._join({WANT + generation.encode(): number(self._moment())})
+        await self._fleet.want_rescore(generation, self._moment())
         return await self._look()
 
     async def _look(self) -> Asked | None:
-        (loaded,) = await self._store.load(Load(self._names.rescore_record()))
-        record = loaded.record
+        record = await self._fleet.load_rescore()
         self._known = {f[len(WANT) :].decode() for f in record if f.startswith(WANT)}
         current = current_of(record)
         if current is None:
@@ -274,23 +271,12 @@ class Resweeper:
 
     async def _finish(self, current: Asked) -> None:
         """Say that it is done; of all who see it, one tells."""
-        at, done, now = self._moment(), self._outlook.done, int(self._clock() * 1000)
-        field = swept_field(current)
-        fields = {field: encode_finished(Finished(at, done))}
-        key, until = self._names.rescore_record(), now + int(LIFE * 1000)
-        (joined,) = await self._store.join(
-            Join(key, fields, until, now, unless=field, want_record=False)
-        )
-        if joined.joined:
+        at, done = self._moment(), self._outlook.done
+        if await self._fleet.finish_rescore(current, Finished(at, done)):
             seconds = round((at - current.at) / MICROSECONDS, 3)
             told: dict[str, str | int | float | bool] = {"sessions": done, "seconds": seconds}
             self._telemetry.record(Told(event="all-sessions-rescored", fields=told))
         await self._look()
-
-    async def _join(self, fields: dict[bytes, bytes]) -> None:
-        now = int(self._clock() * 1000)
-        key = self._names.rescore_record()
-        await self._store.join(Join(key, fields, now + int(LIFE * 1000), now, want_record=False))
 
     def _moment(self) -> int:
         return int(self._clock() * MICROSECONDS)

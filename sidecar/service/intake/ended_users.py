@@ -6,13 +6,12 @@ from itertools import islice
 
 from sidecar.domain.facts.signal import SessionRevoked, Subject
 from sidecar.service.ports.calls import Overloaded, Unavailable
-from sidecar.service.ports.store import Join, Load, Loaded, Store
+from sidecar.service.ports.store import Load, Loaded, Store
+from sidecar.service.records.fleet import FleetRecords
 from sidecar.service.view.view import View
 from sidecar.wire.store.keys import Names, digest, parse_name
 from sidecar.wire.store.records import WHO_SESSION, owners_of
 from sidecar.wire.tokens.claims import is_stand_in
-
-_FOR, _DONE = b"for", b"done"
 
 
 class RequestIds:
@@ -21,35 +20,20 @@ class RequestIds:
     Two sidecars that are asked at a time agree: who comes first writes, and both read it.
     """
 
-    def __init__(
-        self, *, store: Store, names: Names, clock: Callable[[], float], life: Callable[[], float]
-    ) -> None:
-        self._store = store
-        self._names = names
-        self._clock = clock
+    def __init__(self, *, records: FleetRecords, life: Callable[[], float]) -> None:
+        self._records = records
         self._life = life
 
     async def claim(self, event_id: str, content: str) -> bool:
         """Whether it counts for this, and for nothing else. Raises `Unavailable`, `Overloaded`."""
-        now = int(self._clock() * 1000)
-        key = self._names.answers_record(f"request {event_id}")
-        until = now + int(self._life() * 1000)
-        join = Join(key, {_FOR: content.encode()}, until, now, unless=_FOR, confirm=True)
-        (answer,) = await self._store.join(join)
-        return answer.record.get(_FOR) == content.encode()
+        return await self._records.claim_request(event_id, content, self._life())
 
     async def end(self, event_id: str) -> bool:
         """Note that a request was answered as done; False where one of this id had been.
 
         Raises `Unavailable`, `Overloaded`.
         """
-        now = int(self._clock() * 1000)
-        key = self._names.answers_record(f"answered {event_id}")
-        until = now + int(self._life() * 1000)
-        (answer,) = await self._store.join(
-            Join(key, {_DONE: b"1"}, until, now, unless=_DONE, confirm=True)
-        )
-        return answer.joined
+        return await self._records.end_request(event_id, self._life())
 
 
 class Meant(Enum):

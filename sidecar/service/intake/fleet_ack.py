@@ -9,9 +9,9 @@ An entry outlives its sidecar's last sign of life by longer than a view may be s
 longer allows what is sensitive.
 """
 
-import zlib
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
@@ -19,9 +19,10 @@ import trio
 
 from sidecar.service.observations.observations import QueueRejected, Telemetry, WorkerFailed
 from sidecar.service.ports.calls import Overloaded, Settlement, Unavailable
-from sidecar.service.ports.store import Index, Join, Load, News, Store
+from sidecar.service.ports.store import News
+from sidecar.service.records.facts import FactRecords
+from sidecar.service.records.fleet import FleetRecords, questions_in
 from sidecar.service.view.view import View
-from sidecar.wire.store.keys import Names
 
 QUESTIONS = 1024
 """Questions that may wait here to be answered; more go unanswered, and their event unsettled."""
@@ -35,10 +36,6 @@ WAITS = 64
 LOOKS = 400
 """How often a second all who wait look for answers, together, while answers are missing."""
 
-ANSWERS_LIVE = 60.0
-_SETTLE = b"settle:"
-_LEFT = b"left:"
-_ANSWER_GROUPS = 256
 _FIRST_LOOK, _LAST_LOOK = 0.002, 0.05
 
 
@@ -56,21 +53,19 @@ class Settler:
         self,
         *,
         sidecar: str,
-        store: Store,
+        records: FactRecords,
+        fleet: FleetRecords,
         news: News,
         view: View,
-        names: Names,
         telemetry: Telemetry,
-        clock: Callable[[], float],
         max_staleness: Callable[[], float],
     ) -> None:
         self._sidecar = sidecar.encode()
-        self._store = store
+        self._records = records
+        self._fleet = fleet
         self._news = news
         self._view = view
-        self._names = names
         self._telemetry = telemetry
-        self._clock = clock
         self._max_staleness = max_staleness
         self._waits = Counter[str]()
         self._placed: OrderedDict[str, dict[bytes, None]] = OrderedDict()
@@ -113,21 +108,11 @@ class Settler:
         records = self._placed.get(event)
         if records is None:
             raise Unavailable("it is not known here where this event went")
-        now = self._now()
         question = msgspec.msgpack.encode(Question(event, tuple(records)))
         have: set[bytes] = set()
         live: set[bytes] = {self._sidecar}
         with trio.move_on_after(within):
-            await self._store.join(
-                Join(
-                    self._names.sidecars_record(),
-                    {_SETTLE + event.encode(): b"%016d" % now + question},
-                    now + int(ANSWERS_LIVE * 1000),
-                    now,
-                    publish=self._names.sidecars_channel(),
-                    want_record=False,
-                )
-            )
+            await self._fleet.ask(event, question)
             pause = _FIRST_LOOK
             while True:
                 have, live = await self._look(event)
@@ -138,27 +123,22 @@ class Settler:
         return Settlement(len(have & live), len(live))
 
     async def _look(self, event: str) -> tuple[set[bytes], set[bytes]]:
-        enlisted, answers = await self._store.load(
-            Load(self._names.sidecars_record(), self._names.sidecars_index(), self._now()),
-            Load(self._names.answers_record(event)),
-        )
-        left = {f[len(_LEFT) :] for f in enlisted.record if f.startswith(_LEFT)}
-        have = {f.partition(b":")[2] for f in answers.record if f.startswith(b"ack")}
+        acknowledged = await self._fleet.acknowledged(event)
         # This sidecar took the event: its own view had it before anybody could ask.
-        return have | {self._sidecar}, set(enlisted.members) - left | {self._sidecar}
+        own = {self._sidecar}
+        return own | acknowledged.have, own | acknowledged.live
 
     def heard(self, key: bytes, fields: Mapping[bytes, bytes]) -> bool:
         """Take up news that is a question; False where the news is of something else."""
-        if key != self._names.sidecars_record():
+        if key != self._fleet.key:
             return False
-        for field, value in fields.items():
-            if field.startswith(_SETTLE):
-                try:
-                    self._send.send_nowait(msgspec.msgpack.decode(value[16:], type=Question))
-                except trio.WouldBlock:
-                    self._telemetry.record(QueueRejected(queue="settle"))
-                except msgspec.MsgspecError:
-                    continue  # a newer sidecar's question: its own time-out tells it
+        for question in questions_in(fields):
+            try:
+                self._send.send_nowait(msgspec.msgpack.decode(question, type=Question))
+            except trio.WouldBlock:
+                self._telemetry.record(QueueRejected(queue="settle"))
+            except msgspec.MsgspecError:
+                continue  # a newer sidecar's question: its own time-out tells it
         return True
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -169,9 +149,9 @@ class Settler:
             while True:
                 try:
                     if not following:
-                        await self._news.follow(self._names.sidecars_channel())
+                        await self._news.follow(self._fleet.channel)
                         following = True
-                    await self._enlist()
+                    await self._fleet.enlist(self._sidecar, self._life)
                 except (Unavailable, Overloaded):
                     await trio.sleep(0.2)
                     continue
@@ -180,28 +160,9 @@ class Settler:
             with trio.move_on_after(0.5, shield=True):
                 await self._leave()
 
-    async def _enlist(self) -> None:
-        now = self._now()
-        until = now + int(self._life * 1000)
-        index = Index(self._names.sidecars_index(), self._sidecar, until)
-        await self._store.join(
-            Join(self._names.sidecars_record(), {}, until, now, (index,), want_record=False)
-        )
-
     async def _leave(self) -> None:
-        now = self._now()
-        try:
-            await self._store.join(
-                Join(
-                    self._names.sidecars_record(),
-                    {_LEFT + self._sidecar: b"%016d" % now},
-                    now + int(self._life * 1000),
-                    now,
-                    want_record=False,
-                )
-            )
-        except (Unavailable, Overloaded):
-            return
+        with suppress(Unavailable, Overloaded):
+            await self._fleet.leave(self._sidecar, self._life)
 
     async def answer(
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -223,24 +184,7 @@ class Settler:
             if not self._view.has_event(record, question.event)
         ]
         if missing:
-            loaded = await self._store.load(*map(Load, missing))
-            for record, answer in zip(missing, loaded, strict=True):
-                self._view.hear(record, answer.record)
-        now = self._now()
-        await self._store.join(
-            Join(
-                self._names.answers_record(question.event),
-                {_answer_field(self._sidecar): b"%016d" % now},
-                now + int(ANSWERS_LIVE * 1000),
-                now,
-                want_record=False,
-            )
-        )
-
-    def _now(self) -> int:
-        return int(self._clock() * 1000)
-
-
-def _answer_field(sidecar: bytes) -> bytes:
-    """A sidecar's answer. Spread over groups, as a group's bound is for tens and not thousands."""
-    return b"ack%d:%s" % (zlib.crc32(sidecar) % _ANSWER_GROUPS, sidecar)
+            records = await self._records.load_keys(missing)
+            for key, record in zip(missing, records, strict=True):
+                self._view.hear(key, record)
+        await self._fleet.answer(question.event, self._sidecar)

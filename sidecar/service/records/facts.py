@@ -266,7 +266,14 @@ class FactRecords:
 
         Raises `Unavailable`, `Overloaded`.
         """
-        loads = [Load(self.key(one)) for one in subjects]
+        return await self.load_keys([self.key(one) for one in subjects])
+
+    async def load_keys(self, keys: Iterable[bytes]) -> list[Record]:
+        """Read the records of these keys, as another sidecar names them, in order.
+
+        Raises `Unavailable`, `Overloaded`.
+        """
+        loads = list(map(Load, keys))
         return [one.record for one in await self._store.load(*loads)] if loads else []
 
     async def load_listed(self, *subjects: UserRecord | DeviceRecord) -> list[Listed]:

@@ -23,10 +23,10 @@ What nobody can know: where all sidecars are new as well, an empty store is simp
 
 import contextlib
 import math
+import operator
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from functools import partial
 
-import msgspec
 import trio
 
 from sidecar.domain.values.lattice import Record
@@ -43,33 +43,26 @@ from sidecar.service.observations.observations import (
     WorkerFailed,
 )
 from sidecar.service.ports.calls import Overloaded, Unavailable
-from sidecar.service.ports.store import GuardedStore, Join, Load, Loaded, Shard, Vitals
+from sidecar.service.ports.store import GuardedStore, Load, Loaded, Shard, Vitals
+from sidecar.service.records.epochs import (
+    SIGNS_LIVE,
+    EpochRecords,
+    epoch_in,
+    evicted_in,
+    signs_in,
+)
 from sidecar.service.view.live_session import Tracked
 from sidecar.service.view.view import View
-from sidecar.wire.store.keys import Names
-from sidecar.wire.store.losses import (
-    encode_floors,
-    encode_moment,
-    floors_in,
-    moment_in,
-    tag_of,
-)
+from sidecar.wire.store.losses import floors_in, tag_of
 
 BEAT = 1.0
 """Seconds between looks: with an answer's time a loss is noticed within two."""
-
-SIGNS_LIVE = 86400.0
-"""Seconds for which a sidecar's own signs are kept. One that was away for longer lacks them."""
 
 EPOCH_LIVES = 30 * 86400.0
 """Seconds for which an epoch is kept at least after the last look of any sidecar."""
 
 KEEPS = "noeviction"
 """The one policy under which a server that is full forgets nothing."""
-
-_EPOCH = b"epoch:id"
-_EVICTED = b"evicted:"
-_SIGNS = (b"beat:0", b"beat:1")
 
 
 class _Known:
@@ -95,11 +88,11 @@ class _Known:
 
     def is_other(self, epoch: Mapping[bytes, bytes]) -> bool:
         """Whether another epoch than the known one began, or it is gone."""
-        return bool(self.epoch) and epoch.get(_EPOCH) != self.epoch
+        return bool(self.epoch) and epoch_in(epoch) != self.epoch
 
     def is_older(self, signs: Mapping[bytes, bytes]) -> bool:
         """Whether a sign of ours that was acknowledged is not there."""
-        return any(moment_in(signs, f) < at for f, at in zip(_SIGNS, self.signs, strict=True))
+        return any(map(operator.lt, signs_in(signs), self.signs))
 
 
 class Guard:
@@ -117,7 +110,7 @@ class Guard:
         sidecar: str,
         store: GuardedStore,
         view: View,
-        names: Names,
+        records: EpochRecords,
         telemetry: Telemetry,
         clock: Callable[[], float],
         new_id: Callable[[], str],
@@ -130,11 +123,10 @@ class Guard:
         listens: Callable[[], bool] = lambda: False,
     ) -> None:
         self._listens = listens
-        self._sidecar = sidecar
         self._own = sidecar.encode()
         self._store = store
         self._view = view
-        self._names = names
+        self._records = records
         self._telemetry = telemetry
         self._clock = clock
         self._new_id = new_id
@@ -237,16 +229,9 @@ class Guard:
 
     def evidence(self, keys: Iterable[bytes]) -> list[Load]:
         """What is to be read behind records, by which it shows whether they were read whole."""
-        slots = set(map(self._names.slot, keys))
+        slots = set(map(self._records.slot, keys))
         concerned = [shard for shard in self._shards if any(map(shard.has, slots))]
-        return [
-            Load(key)
-            for tag in (tag_of(shard.slot) for shard in concerned)
-            for key in (
-                self._names.epoch_record(tag),
-                self._names.beats_record(tag, self._sidecar),
-            )
-        ]
+        return [load for shard in concerned for load in self._records.loads(shard)]
 
     async def weigh(
         self, loads: Iterable[Load], loaded: Iterable[Loaded], absent: Collection[bytes]
@@ -258,14 +243,12 @@ class Guard:
         """
         found = {one.key: answer.record for one, answer in zip(loads, loaded, strict=True)}
         for shard in self._shards:
-            tag = tag_of(shard.slot)
-            epoch = found.get(self._names.epoch_record(tag))
-            signs = found.get(self._names.beats_record(tag, self._sidecar))
+            epoch, signs = (found.get(load.key) for load in self._records.loads(shard))
             known = self._known.get(shard.slot)
             if epoch is None or signs is None or known is None:
                 continue
             evicts = self._policies.get(shard.slot, KEEPS) not in {KEEPS, None}
-            may_hide = evicts and any(shard.has(self._names.slot(key)) for key in absent)
+            may_hide = evicts and any(shard.has(self._records.slot(key)) for key in absent)
             if may_hide or known.is_other(epoch) or known.is_older(signs):
                 await self._look(shard, self._view.turn)
 
@@ -302,7 +285,7 @@ class Guard:
             raise Unavailable(known.lacks)
         vitals = await self._store.vitals(shard)
         self._note_policy(shard, vitals)
-        epoch, signs = await self._read(shard)
+        epoch, signs = await self._records.look(shard)
         found = floors_in(epoch)
         is_told = Floors(found).of(shard.slot) > known.floor and known.turn > 0
         loss = self._loss(known, epoch, signs, vitals)
@@ -310,11 +293,11 @@ class Guard:
             known.signs = [0, 0]  # those that are lost with it must not be missed once more
         if loss is not None and not (is_told and loss is not StoreLoss.EVICTED):
             epoch = await self._raise(shard, loss, epoch)
-        elif _EPOCH not in epoch:
-            epoch = await self._begin(shard, {})
+        elif not epoch_in(epoch):
+            epoch = await self._begin(shard, ())
         self._take_up(floors_in(epoch))
         await self._hand_on(shard, epoch, vitals)
-        known.epoch = epoch[_EPOCH]
+        known.epoch = epoch_in(epoch)
         if vitals is not None:
             known.run, known.evicted = vitals.run, vitals.evicted
         known.floor = self._view.evaluator.floors.of(shard.slot)
@@ -330,8 +313,8 @@ class Guard:
             return StoreLoss.EMPTIED if away < self._epoch_lives / 2 else None
         if known.is_older(signs) and away < SIGNS_LIVE / 2:
             return StoreLoss.RESTORED
-        if vitals is not None and _EPOCH in epoch:
-            counted = moment_in(epoch, _EVICTED + vitals.run.encode())
+        if vitals is not None and epoch_in(epoch):
+            counted = evicted_in(epoch, vitals.run)
             if vitals.evicted > max(counted, known.evicted if known.run == vitals.run else 0):
                 return StoreLoss.EVICTED
         return None
@@ -340,38 +323,17 @@ class Guard:
     def _epoch_lives(self) -> float:
         return max(self._ttl(), EPOCH_LIVES)
 
-    async def _read(self, shard: Shard) -> tuple[Record, Record]:
-        """The epoch's record and our own signs."""
-        tag = tag_of(shard.slot)
-        epoch, signs = await self._store.load(
-            Load(self._names.epoch_record(tag)),
-            Load(self._names.beats_record(tag, self._sidecar)),
-        )
-        return epoch.record, signs.record
-
     async def _sign(self, shard: Shard, known: _Known) -> None:
         """Write a sign of life, in two places by turns, and have the epoch live on.
 
         What is restored between a look and this has the older sign in the other place.
         """
-        now, moment = int(self._clock() * 1000), int(self._clock() * MICROSECONDS)
-        tag = tag_of(shard.slot)
-        epoch = Join(
-            self._names.epoch_record(tag), {}, self._epoch_expires(), now, want_record=False
-        )
-        sign = Join(
-            self._names.beats_record(tag, self._sidecar),
-            {_SIGNS[known.place]: encode_moment(moment)},
-            now + int(SIGNS_LIVE * 1000),
-            now,
-            publish=self.channel(tag),
-            want_record=False,
-        )
+        moment = int(self._clock() * MICROSECONDS)
         try:
             # Confirmed: else a replica that takes over need not have it, and it would be missed.
-            await self._store.join(msgspec.structs.replace(sign, confirm=True), epoch)
+            await self._write_sign(shard, known, moment, confirmed=True)
         except (Unavailable, Overloaded):
-            if await self._is_taken(known, sign, epoch):
+            if await self._is_taken(shard, known, moment):
                 known.written = trio.current_time()  # though it is not counted on
         else:
             known.signs[known.place], known.place = moment, 1 - known.place
@@ -381,10 +343,16 @@ class Guard:
             else:
                 known.echo.heard()
 
-    async def _is_taken(self, known: _Known, *joins: Join) -> bool:
+    async def _write_sign(
+        self, shard: Shard, known: _Known, moment: int, *, confirmed: bool
+    ) -> None:
+        until = self._epoch_expires()
+        await self._records.sign(shard, known.place, moment, until, confirmed=confirmed)
+
+    async def _is_taken(self, shard: Shard, known: _Known, moment: int) -> bool:
         """Whether a server takes a write at all, though no replica may have it."""
         try:
-            await self._store.join(*joins)
+            await self._write_sign(shard, known, moment, confirmed=False)
         except (Unavailable, Overloaded) as error:
             known.refusal = str(error)
             return False
@@ -403,7 +371,7 @@ class Guard:
 
         So that whoever may not publish, or not hear of it, finds that out at each look.
         """
-        return self._names.beats_record(tag, self._sidecar)
+        return self._records.channel(tag)
 
     def has_heard(self, key: bytes) -> bool:
         """Take up news that are a sign of our own; False where they are of something else."""
@@ -431,53 +399,35 @@ class Guard:
         spans = shard.spans if len(shard.spans) <= 8 else ((0, ALL_SLOTS - 1),)
         vague = loss is StoreLoss.VANISHED
         floors = [Floor(first, last, moment, vague) for first, last in spans]
-        fields = encode_floors(before.joined(floors))
+        all_floors = before.joined(floors)
+        is_gone = epoch is not None and not epoch_in(epoch)
         # Of two who find it empty at once, one begins the epoch; the other takes up its floor.
         try:
-            began = await self._begin(shard, fields, anew=epoch is not None and _EPOCH not in epoch)
+            began = await self._begin(shard, all_floors, anew=is_gone)
         except (Unavailable, Overloaded):
             self._take_up(floors, loss)  # what cannot be told to others counts here all the same
             raise
         is_ours = Floors(floors_in(began)).of(shard.slot) == moment
         self._take_up(floors_in(began), loss if is_ours else StoreLoss.TOLD)
-        now = int(self._clock() * 1000)
-        await self._store.join(
-            Join(
-                self._names.sidecars_record(),
-                fields,
-                now + int(self._ttl() * 1000),
-                now,
-                publish=self._names.sidecars_channel(),
-                want_record=False,
-            )
-        )
+        await self._records.notify(all_floors, self._ttl())
         return began
 
-    async def _begin(self, shard: Shard, fields: Record, *, anew: bool = True) -> Record:
-        """Join into the epoch's record, with a new epoch where there is none; gives the record."""
-        key = self._names.epoch_record(tag_of(shard.slot))
-        now, until = int(self._clock() * 1000), self._epoch_expires()
-        epoch = {_EPOCH: self._new_id().encode()}
-        unless = _EPOCH if anew else None
-        (joined,) = await self._store.join(
-            Join(key, {**fields, **(epoch if anew else {})}, until, now, unless=unless)
-        )
-        if _EPOCH not in joined.record:  # it went in this very moment
-            return await self._begin(shard, fields)
-        return joined.record
+    async def _begin(self, shard: Shard, floors: Iterable[Floor], *, anew: bool = True) -> Record:
+        """Join floors into an epoch's record, with a new epoch if there is none; return it."""
+        until = self._epoch_expires()
+        if anew:
+            record = await self._records.begin(shard, floors, self._new_id(), until)
+        else:
+            record = await self._records.raise_floors(shard, floors, until)
+        if not epoch_in(record):  # it went in this very moment
+            return await self._begin(shard, floors)
+        return record
 
     async def _hand_on(self, shard: Shard, epoch: Record, vitals: Vitals | None) -> None:
-        """Have the epoch's record tell what others must know: all floors, what was evicted."""
-        fields = encode_floors(self._view.evaluator.floors)
-        if vitals is not None and vitals.evicted:
-            fields[_EVICTED + vitals.run.encode()] = encode_moment(vitals.evicted)
-        lacking = {f: v for f, v in fields.items() if epoch.get(f, b"") < v}
-        if lacking:
-            now = int(self._clock() * 1000)
-            key = self._names.epoch_record(tag_of(shard.slot))
-            await self._store.join(
-                Join(key, lacking, self._epoch_expires(), now, want_record=False)
-            )
+        """Have the epoch's record say what others must know: all floors, what was evicted."""
+        run, evicted = (vitals.run, vitals.evicted) if vitals is not None else ("", 0)
+        floors, until = self._view.evaluator.floors, self._epoch_expires()
+        await self._records.hand_on(shard, epoch, floors, run, evicted, until)
 
     def heard(self, fields: Mapping[bytes, bytes]) -> None:
         """Take up another sidecar's floors."""
@@ -487,7 +437,7 @@ class Guard:
         before = self._view.evaluator.floors
         since = (self._clock() - self._ttl()) * MICROSECONDS  # older facts are forgotten anyway
         taken = (one for one in found if one.moment > since)
-        floors = before.joined(map(self._names.widened, taken))
+        floors = before.joined(map(self._records.widened, taken))
         if floors == before:
             return
         news = [one for one in floors if one not in before]

@@ -2,6 +2,7 @@
 
 from sidecar.service.admin.identifier_forms import ALIVE, IdentifierForms
 from sidecar.service.observations.observations import FormsDisagree, Told
+from sidecar.service.records.fleet import FleetRecords
 from sidecar.wire.store.keys import Names
 from tests.service.memory import MemoryStore, Records
 
@@ -26,8 +27,7 @@ class Fleet:
 
         return IdentifierForms(
             forms,
-            store=self.store,
-            names=Names("su"),
+            records=FleetRecords(self.store, Names("su"), lambda: self.now),
             telemetry=self.telemetry,
             clock=lambda: self.now,
             life=lambda: LIFE,
@@ -63,14 +63,14 @@ async def test_one_that_was_set_up_wrongly_tells_the_others_nothing() -> None:
     assert fleet.store.records == before
     await first.look()
     assert fleet.judged["plain"] == ("", False)
-    assert not stranger.enlisted
+    assert not stranger.has_said
 
 
 async def test_two_that_come_at_once_and_disagree_are_both_told_and_once() -> None:
     fleet = Fleet()
     both = fleet.sidecar("plain"), fleet.sidecar("new")
     for one in both:
-        one.enlisted = True  # each looked before the other told anything
+        one.has_said = True  # each looked before the other told anything
     for _ in range(3):
         for one in both:
             await one.look()

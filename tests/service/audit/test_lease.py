@@ -4,10 +4,12 @@ import pytest
 
 from sidecar.service.audit.lease import TERM, Lease
 from sidecar.service.ports.calls import Unavailable
+from sidecar.service.records.fleet import FleetRecords
 from sidecar.wire.store.keys import Names
 from tests.service.memory import MemoryStore
 
-KEY = Names("su").lease_record("transmit")
+WORK = "transmit"
+KEY = Names("su").lease_record(WORK)
 
 
 class Clock:
@@ -18,8 +20,9 @@ class Clock:
         return self.now
 
 
-def leases(store: MemoryStore, clock: Clock, *names: str, key: bytes = KEY) -> list[Lease]:
-    return [Lease(key=key, sidecar=name, store=store, clock=clock) for name in names]
+def leases(store: MemoryStore, clock: Clock, *names: str, work: str = WORK) -> list[Lease]:
+    records = FleetRecords(store, Names("su"), clock)
+    return [Lease(work=work, sidecar=name, records=records, clock=clock) for name in names]
 
 
 async def test_one_of_many_holds_it_and_goes_on_holding_it() -> None:
@@ -65,7 +68,7 @@ async def test_a_holder_asks_the_store_once_a_term() -> None:
 async def test_leases_for_different_work_know_nothing_of_each_other() -> None:
     store, clock = MemoryStore(), Clock()
     (a,) = leases(store, clock, "a")
-    (b,) = leases(store, clock, "b", key=Names("su").lease_record("poll"))
+    (b,) = leases(store, clock, "b", work="poll")
     assert await a.holds()
     assert await b.holds()
 

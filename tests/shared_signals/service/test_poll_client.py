@@ -11,6 +11,7 @@ from sidecar.service.audit.lease import TERM, Lease
 from sidecar.service.observations.observations import WorkerFailed
 from sidecar.service.observations.receiver import Polled
 from sidecar.service.ports.calls import Overloaded, Unavailable
+from sidecar.service.records.fleet import FleetRecords
 from sidecar.shared_signals.service.poll_client import LONGEST_PAUSE, Poller
 from sidecar.shared_signals.wire.security_event_tokens import InvalidSet, SetError
 from sidecar.shared_signals.wire.stream_api import PollRequest, PollResponse
@@ -65,6 +66,10 @@ class Taker:
         return None
 
 
+def clock() -> float:
+    return 1_800_000_000 + trio.current_time()
+
+
 class Pod:
     def __init__(self, outbox: Outbox, store: MemoryStore, name: str = "a") -> None:
         self.taker = Taker()
@@ -74,10 +79,10 @@ class Pod:
             polls=outbox,
             receiving=self.taker,
             lease=Lease(
-                key=Names("su").lease_record("poll"),
+                work="poll",
                 sidecar=name,
-                store=store,
-                clock=lambda: 1_800_000_000 + trio.current_time(),
+                records=FleetRecords(store, Names("su"), clock),
+                clock=clock,
             ),
             telemetry=self.telemetry,
             jitter=lambda: 0.0,
