@@ -41,8 +41,8 @@ from sidecar.service.ports.store import GuardedStore, News, Queues
 from sidecar.service.records.epochs import EpochRecords
 from sidecar.service.records.facts import FactRecords
 from sidecar.service.records.fleet import FleetRecords
+from sidecar.service.records.spooled_facts import Pending
 from sidecar.service.view.news_router import NewsRouter
-from sidecar.service.view.spooled_facts import Pending
 from sidecar.service.view.store_epoch import BEAT, Guard
 from sidecar.service.view.view import View
 from sidecar.service.view.watchers import Watches

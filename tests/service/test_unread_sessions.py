@@ -19,7 +19,7 @@ from sidecar.domain.policy.policy import (
 )
 from sidecar.domain.values.stamp import at
 from sidecar.service.ports.calls import Verdict
-from sidecar.service.view.spooled_facts import key_of
+from sidecar.service.records.spooled_facts import key_of
 from sidecar.wire.policies.context_policies import context_policies
 from sidecar.wire.routes.routes import Routes
 from sidecar.wire.settings.settings import Context, Requires, Resilience

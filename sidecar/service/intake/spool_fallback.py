@@ -34,7 +34,7 @@ from sidecar.service.observations.observations import (
 )
 from sidecar.service.ports.backoff import spread
 from sidecar.service.ports.calls import Accepted, Overloaded, Refused, Unavailable
-from sidecar.service.view.spooled_facts import Pending, key_of
+from sidecar.service.records.spooled_facts import Pending, key_of
 from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.store.worklog import Letter, enclose
 

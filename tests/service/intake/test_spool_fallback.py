@@ -43,7 +43,7 @@ from sidecar.service.observations.observations import (
     WorkerFailed,
 )
 from sidecar.service.ports.calls import Accepted, Overloaded, Unavailable, Verdict
-from sidecar.service.view.spooled_facts import Pending, key_of
+from sidecar.service.records.spooled_facts import Pending, key_of
 from sidecar.wire.settings.settings import Issuer, Settings
 from sidecar.wire.settings.settings import Spool as SpoolSettings
 from sidecar.wire.settings.settings import Tokens as TokenSettings
