@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from sidecar.tuning.scenario.schema import scenario_schema
+from sidecar.tuning.scenario.files import scenario_schema
 from sidecar.wire.config.reading import REFINED
 from sidecar.wire.config.reloads import keys
 from sidecar.wire.events.kinds import event_schema

@@ -1,98 +1,40 @@
-"""Scenario files, read: what a policy author expects to happen, step by step, in virtual time.
+"""Reads scenario files: what a policy author expects to happen, step by step, in virtual time.
 
 docs/scenarios.md describes the format. What happens is said with the contract's own events, read
-as the daemon reads them; every mistake is told with its line.
+as the daemon reads them; every problem has its line. Here a file, a scenario and a step are
+described; `given`, `when` and `then` describe what they hold.
 """
 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 import msgspec
 
-from sidecar.domain.evaluation.decision import Verdict
 from sidecar.domain.values.location import Place as Somewhere
 from sidecar.domain.values.namespaces import Namespaces
-from sidecar.tuning.formats.times import zoned
-from sidecar.tuning.scenario.given import Givens
-from sidecar.tuning.scenario.simulation import Described, Token
-from sidecar.tuning.scenario.when import Action, Frame, Whens
-from sidecar.wire.yaml.nodes import Leaves, inside
-from sidecar.wire.yaml.structs import refuse
-from sidecar.wire.yaml.tree import (
-    Entry,
-    Listing,
-    Node,
-    Place,
-    Problems,
-    Scalar,
-    Table,
-    read_tree,
-)
+from sidecar.tuning.scenario.given import GIVEN, Beginning, Duration, Places
+from sidecar.tuning.scenario.simulation import Described
+from sidecar.tuning.scenario.then import SESSION_NAME, CallOrVerdict, Check
+from sidecar.tuning.scenario.when import Action, Frame, Whens, action_schema
+from sidecar.wire.grammar.records import REQUIRED, Record, RecordKey
+from sidecar.wire.grammar.rules import FileReading, Name, Schema, Several, Text
+from sidecar.wire.policies.policy import CONTEXT, ISSUER
+from sidecar.wire.yaml.nodes import Named, inside
+from sidecar.wire.yaml.structs import MISSING, Missing, refuse
+from sidecar.wire.yaml.tree import Listing, Node, Place, Problems, Table, read_tree
 
 DEFAULT_START = int(dt.datetime(2026, 1, 5, 9, tzinfo=dt.UTC).timestamp())
 """A Monday at nine, UTC: when a scenario begins that does not say."""
-
-NO_ADDRESS = "none"
-"""As the `ip` of a call: it tells none."""
 
 DEFAULT_PAUSE = 60.0
 """Seconds between a step and the one before it, where the file does not say."""
 
 ONLY_SESSION = "session"
 MAX_STEPS = 1000
-
-_SCENARIO = ("name", "given", "steps")
-_GIVEN = ("time", "session", "sessions", "places", "policies")
-_STEP = ("at", "after", "session", "when", "then")
-_THEN = (
-    "session",
-    "app",
-    "context",
-    "method",
-    "host",
-    "path",
-    "ip",
-    "user_agent",
-    "token",
-    "verdict",
-    "acr_values",
-    "max_age",
-    "reasons",
-    "would",
-    "pending",
-)
-
-
-class Expected(msgspec.Struct, frozen=True):
-    """What a check must answer. None: anything."""
-
-    verdict: Verdict
-    acr_values: tuple[str, ...] | None = None
-    max_age: int | None = None
-    reasons: frozenset[str] | None = None
-    would: frozenset[str] | None = None
-    pending: bool | None = None
-
-
-class Check(msgspec.Struct, frozen=True):
-    """A call, and what it must get. `line` is where the file says so.
-
-    `ip` empty: from where the session was; `addressless`: it tells no address.
-    """
-
-    line: int
-    session: str
-    expected: Expected
-    app: str = ""
-    contexts: tuple[str, ...] = ()
-    method: str = ""
-    host: str = ""
-    path: str = ""
-    ip: str = ""
-    user_agent: str = ""
-    addressless: bool = False
-    token: Token = Token.LATEST
+NAME = "scenario"
+"""What `FileReading.lookups` calls the names of scenarios."""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -115,6 +57,91 @@ class Scenario(msgspec.Struct, frozen=True):
     places: Mapping[str, Somewhere]
     policies: tuple[str, ...]
     steps: tuple[Step, ...]
+
+
+class ReadLater(msgspec.Struct, frozen=True):
+    """Accepts anything: who knows where in a scenario it stands reads it. `shape` is its schema."""
+
+    shape: Mapping[str, Any]
+    called: str
+
+    def read(self, node: Node, field: str, reading: FileReading) -> Node:  # noqa: ARG002
+        """Return the node."""
+        return node
+
+    def schema(self) -> Schema:
+        """Return the schema."""
+        return dict(self.shape)
+
+    def words(self) -> str:
+        """Return what it is."""
+        return self.called
+
+
+def _several(name: str) -> Schema:
+    one = {"$ref": f"#/$defs/{name}"}
+    return {"anyOf": [one, {"type": "array", "items": one}]}
+
+
+def _at_least_one(name: str) -> Schema:
+    return {"type": "array", "items": {"$ref": f"#/$defs/{name}"}, "minItems": 1}
+
+
+STEP: Record[object] = Record(
+    {
+        "at": RecordKey(Duration(signed=True), "when it is, from the beginning"),
+        "after": RecordKey(
+            Duration(), "when it is, from the step before", default="`1m`, without `at`"
+        ),
+        "session": RecordKey(Name(SESSION_NAME), "whose step it is", default="the first session's"),
+        "when": RecordKey(ReadLater(_several("action"), "thing, or list"), "what happens"),
+        "then": RecordKey(
+            ReadLater(_several("check"), "call, or list"), "calls, with what they get"
+        ),
+    },
+    dict,
+    needs=("when", "then"),
+    lacking="must have `when` or `then`",
+)
+SCENARIO: Record[object] = Record(
+    {
+        "name": RecordKey(Name(NAME), "what it is called, once in a file", required=REQUIRED),
+        "given": RecordKey(
+            GIVEN,
+            "what it begins with",
+            required="is required: a `session`, or several `sessions`",
+        ),
+        "steps": RecordKey(
+            ReadLater(_at_least_one("step"), "list"), "what happens then", required=REQUIRED
+        ),
+    },
+    dict,
+)
+FILE: Record[object] = Record(
+    {
+        "policies": RecordKey(Several(Text()), "as in `given`, for all"),
+        "places": RecordKey(Places(), "as in `given`, for all"),
+        "scenarios": RecordKey(
+            ReadLater(_at_least_one("scenario"), "list"), "the scenarios", required=REQUIRED
+        ),
+    },
+    dict,
+)
+CHECK = CallOrVerdict()
+
+
+def scenario_schema() -> Schema:
+    """Return the JSON Schema of one scenario file."""
+    return {
+        "title": "Scenarios for stepup-sidecar",
+        **FILE.schema(),
+        "$defs": {
+            "scenario": SCENARIO.schema(),
+            "step": STEP.schema(),
+            "action": action_schema(),
+            "check": CHECK.schema(),
+        },
+    }
 
 
 def read_scenarios(
@@ -148,225 +175,187 @@ class _File:
         self._file = file
         self._contexts = contexts
         self._problems = problems
-        self._leaves = Leaves(problems)
-        self._givens = Givens(self._leaves, namespaces)
-        self._whens = Whens(self._leaves)
+        self._namespaces = namespaces
+        self._sessions: Mapping[str, Described] = {}
         self._names: dict[str, Place] = {}
+        lookups = {
+            NAME: self._name,
+            SESSION_NAME: self._session,
+            CONTEXT: self._context,
+            ISSUER: self._issuer,
+        }
+        self._reading = FileReading(problems, lookups)
+        self._whens = Whens(self._reading)
 
     def read(self, text: str) -> Iterator[Scenario]:
+        """Return the scenarios that could be read."""
         tree = read_tree(text, self._file, self._problems)
         if tree is None:
             return
-        table = self._leaves.table(tree, "", ("policies", "places", "scenarios"))
+        table = self._reading.table(tree, "", FILE.keys)
         if table is None:
             return
-        places = self._givens.places(table.get("places"), "places")
-        policies = self._paths(table.get("policies"), "policies")
-        for field, node in self._items(tree, table, "scenarios", ""):
-            scenario = self._scenario(node, field, places, policies)
+        places = self._value(FILE, "places", table, tree, "") or {}
+        policies = self._value(FILE, "policies", table, tree, "") or ()
+        for field, node in self._items(FILE, "scenarios", table, tree, ""):
+            scenario = self._scenario(node, field)
             if scenario is not None:
-                yield scenario
+                yield msgspec.structs.replace(
+                    scenario,
+                    places={**places, **scenario.places},
+                    policies=scenario.policies or policies,
+                )
+
+    def _value(
+        self, record: Record[object], key: str, table: Mapping[str, Node], node: Node, field: str
+    ) -> Any:
+        """Return the value of a key; None if it is left out, or there is a problem with it."""
+        found = record.value(key, table, node.place, field, self._reading)
+        return None if found is MISSING else found
 
     def _items(
-        self, node: Node, table: Mapping[str, Node], key: str, field: str
+        self, record: Record[object], key: str, table: Mapping[str, Node], node: Node, field: str
     ) -> Iterator[tuple[str, Node]]:
-        """The items of a list that must be there and not be empty."""
+        """Return the items of a list that must be there and not be empty, with their fields."""
         at = inside(field, key)
-        if key not in table:
-            self._leaves.add(node, at, "is required")
-        elif not isinstance(table[key], Listing):
-            refuse(self._problems, table[key], at, "a list")
-        elif isinstance(listing := table[key], Listing):
-            if not listing.items:
-                self._leaves.add(listing, at, "must not be empty")
-            if len(listing.items) > MAX_STEPS:
-                self._leaves.add(listing, at, f"has more than {MAX_STEPS} items")
-            for index, item in enumerate(listing.items[:MAX_STEPS]):
-                yield f"{at}[{index}]", item
+        listing = self._value(record, key, table, node, field)
+        if listing is None:
+            return
+        if not isinstance(listing, Listing):
+            refuse(self._problems, listing, at, "a list")
+            return
+        if not listing.items:
+            self._reading.add(listing, at, "must not be empty")
+        if len(listing.items) > MAX_STEPS:
+            self._reading.add(listing, at, f"has more than {MAX_STEPS} items")
+        for index, item in enumerate(listing.items[:MAX_STEPS]):
+            yield f"{at}[{index}]", item
 
-    def _scenario(
-        self, node: Node, field: str, places: Mapping[str, Somewhere], policies: tuple[str, ...]
-    ) -> Scenario | None:
-        table = self._leaves.table(node, field, _SCENARIO)
+    def _scenario(self, node: Node, field: str) -> Scenario | None:
+        table = self._reading.table(node, field, SCENARIO.keys)
         if table is None:
             return None
-        name = self._name(node, table, field)
-        at = inside(field, "given")
-        given: Mapping[str, Node] = {}
-        sessions: dict[str, Described] = {}
-        if "given" not in table:
-            self._leaves.add(node, at, "is required: a `session`, or several `sessions`")
-        else:
-            given = self._leaves.table(table["given"], at, _GIVEN) or {}
-            sessions = self._sessions(table["given"], given, at)
-        start = self._start(given.get("time"), inside(at, "time"))
-        own_places = self._givens.places(given.get("places"), inside(at, "places"))
-        own_policies = self._paths(given.get("policies"), inside(at, "policies"))
-        steps = self._steps(node, table, field, start, sessions)
+        name = self._value(SCENARIO, "name", table, node, field) or ""
+        given = self._value(SCENARIO, "given", table, node, field) or Beginning()
+        for at, session in _session_nodes(table.get("given"), inside(field, "given")):
+            self._check_issuer(session, at)
+        sessions = _sessions_of(given, table.get("given"))
+        self._sessions = sessions
+        start = DEFAULT_START if given.time is None else given.time
+        steps = self._steps(node, table, field, start)
         return Scenario(
             self._file,
             node.place.line,
             name,
             start,
             tuple(sessions.items()),
-            {**places, **own_places},
-            own_policies or policies,
+            given.places,
+            given.policies,
             steps,
         )
 
-    def _name(self, node: Node, table: Mapping[str, Node], field: str) -> str:
-        field = inside(field, "name")
-        if "name" not in table:
-            self._leaves.add(node, field, "is required")
-            return ""
-        name = self._leaves.text(table["name"], field) or ""
-        first = self._names.setdefault(name, table["name"].place)
-        if name and first != table["name"].place:
-            self._leaves.add(table["name"], field, f"is used already, in line {first.line}")
-        return name
-
-    def _paths(self, node: Node | None, field: str) -> tuple[str, ...]:
-        names = [] if node is None else self._leaves.names(node, field) or []
-        return tuple(name.text for name in names)
-
-    def _sessions(self, node: Node, given: Mapping[str, Node], field: str) -> dict[str, Described]:
-        if ("session" in given) == ("sessions" in given):
-            if given or isinstance(node, Table):
-                self._leaves.add(node, field, "must have either `session` or `sessions`")
-            return {}
-        if "session" in given:
-            return {ONLY_SESSION: self._givens.session(given["session"], inside(field, "session"))}
-        at, several = inside(field, "sessions"), given["sessions"]
-        if not isinstance(several, Table) or not several.entries:
-            refuse(self._problems, several, at, "a mapping of names to sessions")
-            return {}
-        return {
-            name: self._givens.session(entry.node, inside(at, name))
-            for name, entry in several.entries.items()
-        }
-
-    def _start(self, node: Node | None, field: str) -> float:
-        if node is None:
-            return DEFAULT_START
-        text = self._leaves.text(node, field)
-        if text is None:
-            return DEFAULT_START
-        try:
-            return zoned(text)
-        except ValueError as error:
-            self._leaves.add(node, field, str(error))
-            return DEFAULT_START
-
     def _steps(
-        self,
-        node: Node,
-        table: Mapping[str, Node],
-        field: str,
-        start: float,
-        sessions: Mapping[str, Described],
+        self, node: Node, table: Mapping[str, Node], field: str, start: float
     ) -> tuple[Step, ...]:
         steps: list[Step] = []
         now = start
-        for at, item in self._items(node, table, "steps", field):
-            keys = self._leaves.table(item, at, _STEP)
+        for at, item in self._items(SCENARIO, "steps", table, node, field):
+            keys = self._reading.table(item, at, STEP.keys)
             if keys is None:
                 continue
             now = self._time(item, keys, at, start, now)
-            name = self._givens.one_of(keys.get("session"), inside(at, "session"), sessions)
-            frame = Frame(start, now, name, sessions)
+            name = self._value(STEP, "session", keys, item, at)
+            frame = Frame(start, now, name or next(iter(self._sessions), ""), self._sessions)
             actions = self._whens.read(keys.get("when"), inside(at, "when"), frame)
             checks = self._checks(keys.get("then"), inside(at, "then"), frame)
-            if "when" not in keys and "then" not in keys:
-                self._leaves.add(item, at, "must have `when` or `then`")
+            if keys.keys().isdisjoint(STEP.needs):
+                self._reading.add(item, at, STEP.lacking)
             steps.append(Step(item.place.line, now, actions, checks))
         return tuple(steps)
 
     def _time(
         self, item: Node, keys: Mapping[str, Node], field: str, start: float, before: float
     ) -> float:
-        """When a step is: `at` from the start, `after` from the step before."""
+        """Return when a step is: `at` from the start, `after` from the step before."""
         if "at" in keys and "after" in keys:
-            self._leaves.add(item, inside(field, "at"), "is given, and so is `after`; give one")
+            message = "is given, and so is `after`; give one"
+            self._reading.add(item, inside(field, "at"), message)
             return before
         if "after" in keys:
-            return before + self._givens.duration(keys["after"], inside(field, "after"))
+            return before + (self._value(STEP, "after", keys, item, field) or 0.0)
         if "at" not in keys:
             return before + DEFAULT_PAUSE
-        node, at = keys["at"], inside(field, "at")
-        if isinstance(node, Scalar) and isinstance(node.value, str) and node.value.startswith("+"):
-            node = Scalar(node.value[1:], node.place)
-        time = start + self._givens.duration(node, at)
+        time = start + (self._value(STEP, "at", keys, item, field) or 0.0)
         if time < before:
-            self._leaves.add(node, at, "is before the step before it")
+            self._reading.add(keys["at"], inside(field, "at"), "is before the step before it")
         return max(time, before)
 
     def _checks(self, node: Node | None, field: str, frame: Frame) -> tuple[Check, ...]:
         if node is None:
             return ()
-        if not isinstance(node, Listing):
-            found = self._check(node, field, frame)
-            return () if found is None else (found,)
-        read = (self._check(item, f"{field}[{i}]", frame) for i, item in enumerate(node.items))
-        return tuple(check for check in read if check is not None)
-
-    def _check(self, node: Node, field: str, frame: Frame) -> Check | None:
-        if isinstance(node, Scalar):  # `then: allow`
-            node = Table({}, node.place) if node.value is None else _verdict_only(node)
-        table = self._leaves.table(node, field, _THEN)
-        if table is None:
-            return None
-        if "verdict" not in table:
-            self._leaves.add(node, inside(field, "verdict"), "is required")
-            return None
-        verdict = self._leaves.choice(table["verdict"], inside(field, "verdict"), Verdict)
-        given = self._givens
-        ip = table.get("ip")
-        nowhere = isinstance(ip, Scalar) and ip.value == NO_ADDRESS
-        session = frame.session
-        if "session" in table:
-            at = inside(field, "session")
-            session = given.one_of(table["session"], at, frame.sessions)
-        return Check(
-            node.place.line,
-            session,
-            Expected(
-                verdict or Verdict.ALLOW,
-                acr_values=given.texts(table, field, "acr_values"),
-                max_age=given.whole(table, field, "max_age"),
-                reasons=_set(given.texts(table, field, "reasons")),
-                would=_set(given.texts(table, field, "would")),
-                pending=given.truth(table, field, "pending"),
-            ),
-            app=given.text(table, field, "app"),
-            contexts=self._context(table, field),
-            method=given.text(table, field, "method"),
-            host=given.text(table, field, "host"),
-            path=given.path(table, field),
-            ip="" if nowhere else given.address(table, field),
-            addressless=nowhere,
-            user_agent=given.text(table, field, "user_agent"),
-            token=self._token(table, field),
+        items = [(field, node)]
+        if isinstance(node, Listing):
+            items = [(f"{field}[{i}]", item) for i, item in enumerate(node.items)]
+        read = (CHECK.read(item, at, self._reading) for at, item in items)
+        return tuple(
+            msgspec.structs.replace(check, session=check.session or frame.session)
+            for check in read
+            if not isinstance(check, Missing)
         )
 
-    def _token(self, table: Mapping[str, Node], field: str) -> Token:
-        if "token" not in table:
-            return Token.LATEST
-        return self._leaves.choice(table["token"], inside(field, "token"), Token) or Token.LATEST
+    def _name(self, name: Named) -> str:
+        first = self._names.setdefault(name.text, name.place)
+        if first != name.place:
+            message = f"is used already, in line {first.line}"
+            self._problems.add(name.place, name.field, message)
+        return name.text
 
-    def _context(self, table: Mapping[str, Node], field: str) -> tuple[str, ...]:
-        """The call's contexts: a misspelt one would be one that no policy is for."""
-        if "context" not in table:
-            return ()
-        names = self._leaves.names(table["context"], inside(field, "context")) or []
+    def _session(self, name: Named) -> str:
+        self._reading.all_of([name], frozenset(self._sessions), "in `given.sessions`")
+        return name.text
+
+    def _context(self, name: Named) -> str:
+        """Return a call's context: a misspelt one would be one that no policy is for."""
         if self._contexts:
-            self._leaves.all_of(names, frozenset(self._contexts), "in `contexts`")
-        return tuple(self._contexts.get(name.text, name.text) for name in names)
+            self._reading.all_of([name], frozenset(self._contexts), "in `contexts`")
+        return self._contexts.get(name.text, name.text)
+
+    def _check_issuer(self, session: Table, field: str) -> None:
+        """Find that a session does not say whose user it is of, where there are several issuers."""
+        known = self._namespaces
+        if known is None or known.sole() is not None or "issuer" in session.entries:
+            return
+        for entry in [*session.entries.values()][:1]:
+            message = "is required, as there are several issuers"
+            self._problems.add(entry.node.place, inside(field, "issuer"), message)
+
+    def _issuer(self, name: Named) -> str:
+        known = self._namespaces
+        if known is not None and known.named(name.text) is None:
+            self._reading.unknown(name, known.words, "in `tokens.issuers`")
+        return name.text
 
 
-def _verdict_only(node: Scalar) -> Table:
+def _session_nodes(given: Node | None, field: str) -> Iterator[tuple[str, Table]]:
+    """Return the mappings that describe sessions, with their fields."""
+    entries = given.entries if isinstance(given, Table) else {}
+    several = entries["sessions"].node if "sessions" in entries else None
+    nodes = {inside(field, "session"): entries["session"].node} if "session" in entries else {}
+    for name, entry in several.entries.items() if isinstance(several, Table) else ():
+        nodes[inside(inside(field, "sessions"), name)] = entry.node
+    yield from ((at, node) for at, node in nodes.items() if isinstance(node, Table))
 
-    return Table({"verdict": Entry(node.place, node)}, node.place)
 
-
-def _set(names: tuple[str, ...] | None) -> frozenset[str] | None:
-    return None if names is None else frozenset(names)
+def _sessions_of(given: Beginning, node: Node | None) -> dict[str, Described]:
+    """Return all sessions by name; of one that could not be read there is the name alone."""
+    if given.session is not None:
+        return {ONLY_SESSION: given.session}
+    if given.sessions:
+        return dict(given.sessions)
+    if not isinstance(node, Table):
+        return {}
+    several = node.entries.get("sessions")
+    if "session" in node.entries:
+        return {} if several else {ONLY_SESSION: Described()}
+    named = several.node if several else None
+    return dict.fromkeys(named.entries, Described()) if isinstance(named, Table) else {}

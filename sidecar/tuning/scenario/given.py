@@ -1,266 +1,370 @@
-"""What a scenario begins with - sessions and places - and the plain values of scenario files."""
+"""Describes what a scenario begins with: sessions, and where addresses are."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import msgspec
 
 from sidecar.domain.policy.policy import RiskLevel
 from sidecar.domain.values import address
 from sidecar.domain.values.location import Place as Somewhere
-from sidecar.domain.values.namespaces import Namespaces
+from sidecar.tuning.formats.times import zoned
 from sidecar.tuning.scenario.simulation import Described
+from sidecar.wire.grammar.records import Given, Record, RecordKey
+from sidecar.wire.grammar.rules import (
+    TEXT,
+    Boolean,
+    Choice,
+    FileReading,
+    Name,
+    Number,
+    OneOf,
+    Schema,
+    Several,
+    Spelled,
+    Text,
+)
 from sidecar.wire.names import composed
 from sidecar.wire.places import place_values
 from sidecar.wire.policies.conditions import ANONYMIZERS
-from sidecar.wire.routes.readings import PathInvalid, normalise
+from sidecar.wire.policies.policy import ISSUER
 from sidecar.wire.tokens.claim_values import claim_text
 from sidecar.wire.yaml import scalars as spellings
-from sidecar.wire.yaml.nodes import Leaves, Named, inside
-from sidecar.wire.yaml.structs import refuse
+from sidecar.wire.yaml.nodes import inside
+from sidecar.wire.yaml.structs import MISSING, Missing, refuse
 from sidecar.wire.yaml.tree import Node, Scalar, Table
 
 T = TypeVar("T")
-_PLACE = (
-    *("country", "region", "city", "asn", "latitude", "longitude", "accuracy_km", "anonymizer"),
-    "carrier",
-)
-_SESSION = tuple(Described.__struct_fields__)
 UNKNOWN = "unknown"
 """Where groups or roles would stand: nobody has told which the user has."""
 
+TEXTS = Several(Text(), may_be_empty=True)
 
-class Givens:
-    """Reads what is given; what is wrong goes to the leaves' problems.
 
-    `namespaces` are those that issuers may have; None: any.
-    """
+class Duration(msgspec.Struct, frozen=True):
+    """Accepts seconds, or `90s`, `15m`, `1h30m`; where it is `signed`, with a plus before it."""
 
-    def __init__(self, leaves: Leaves, namespaces: Namespaces | None = None) -> None:
-        self._leaves = leaves
-        self._namespaces = namespaces
+    signed: bool = False
 
-    def places(self, node: Node | None, field: str) -> dict[str, Somewhere]:
-        """A mapping of addresses to places."""
-        if node is None:
-            return {}
+    def read(self, node: Node, field: str, reading: FileReading) -> float | Missing:
+        """Return the seconds."""
+        if not isinstance(node, Scalar) or node.value is None:
+            return refuse(reading.problems, node, field, "a duration")
+        value = node.value
+        if self.signed and isinstance(value, str):
+            value = value.removeprefix("+")
+        try:
+            seconds = spellings.duration(value)
+        except ValueError as error:
+            reading.add(node, field, str(error))
+            return MISSING
+        if not 0 <= seconds <= spellings.LONGEST:
+            reading.add(node, field, "must be a duration from 0s to 3650d")
+            return MISSING
+        return float(seconds)
+
+    def schema(self) -> Schema:
+        """Return the schema of a number, and of a text with units."""
+        number = {"type": "number", "minimum": 0, "maximum": spellings.LONGEST}
+        start = r"^\+?" if self.signed else "^"
+        pattern = start + spellings.DURATION_PATTERN.removeprefix("^")
+        return {"anyOf": [number, {"type": "string", "pattern": pattern}]}
+
+    def words(self) -> str:
+        """Return what it is."""
+        return "duration"
+
+
+class Memberships(msgspec.Struct, frozen=True):
+    """Accepts groups or roles; `unknown` is None."""
+
+    def read(
+        self, node: Node, field: str, reading: FileReading
+    ) -> tuple[str, ...] | Missing | None:
+        """Return the names."""
+        if isinstance(node, Scalar) and node.value == UNKNOWN:
+            return None
+        return TEXTS.read(node, field, reading)
+
+    def schema(self) -> Schema:
+        """Return the schema of names."""
+        return TEXTS.schema()
+
+    def words(self) -> str:
+        """Return what it is a list of."""
+        return f"list of names, or `{UNKNOWN}`"
+
+
+class ValuesOfClaims(msgspec.Struct, frozen=True):
+    """Accepts claims of a token, by name."""
+
+    def read(
+        self, node: Node, field: str, reading: FileReading
+    ) -> tuple[tuple[str, tuple[str, ...]], ...] | Missing:
+        """Return the claims with their values."""
         if not isinstance(node, Table):
-            refuse(self._leaves.problems, node, field, "a mapping of addresses to places")
-            return {}
+            return refuse(reading.problems, node, field, "a mapping of claims to values")
+        read = [
+            (composed(name), TEXTS.read(_text_of(entry.node), inside(field, name), reading))
+            for name, entry in node.entries.items()
+        ]
+        return tuple((name, values) for name, values in read if not isinstance(values, Missing))
+
+    def schema(self) -> Schema:
+        """Return the schema of the mapping."""
+        value = {"type": ["string", "number", "boolean"]}
+        values = {"anyOf": [value, {"type": "array", "items": dict(TEXT)}]}
+        return {"type": "object", "additionalProperties": values}
+
+    def words(self) -> str:
+        """Return what it is a mapping of."""
+        return "mapping to values"
+
+
+class Weights(msgspec.Struct, frozen=True):
+    """Accepts the weights of live detections, by name."""
+
+    def read(
+        self, node: Node, field: str, reading: FileReading
+    ) -> tuple[tuple[str, float], ...] | Missing:
+        """Return names and weights."""
+        if not isinstance(node, Table):
+            return refuse(reading.problems, node, field, "a mapping of names to weights")
+        read = (
+            (name, _WEIGHT.read(entry.node, inside(field, name), reading))
+            for name, entry in node.entries.items()
+        )
+        return tuple((name, weight) for name, weight in read if not isinstance(weight, Missing))
+
+    def schema(self) -> Schema:
+        """Return the schema of the mapping."""
+        return {"type": "object", "additionalProperties": _WEIGHT.schema()}
+
+    def words(self) -> str:
+        """Return what it is a mapping of."""
+        return "mapping of names to weights"
+
+
+class PlaceValue(msgspec.Struct, Generic[T], frozen=True):
+    """Accepts one thing that is known of a place, as `place_values` reads it."""
+
+    means: Callable[[spellings.Plain], T]
+    shape: Schema
+    called: str
+
+    def read(self, node: Node, field: str, reading: FileReading) -> T | Missing:
+        """Return the value."""
+        if not isinstance(node, Scalar) or node.value is None:
+            return refuse(reading.problems, node, field, "text")
+        try:
+            return self.means(node.value)
+        except ValueError as error:
+            reading.add(node, field, str(error))
+            return MISSING
+
+    def schema(self) -> Schema:
+        """Return the schema of the value, and of a text that spells it."""
+        return {"anyOf": [self.shape, {"type": "string"}]}
+
+    def words(self) -> str:
+        """Return what it is."""
+        return self.called
+
+
+class Places(msgspec.Struct, frozen=True):
+    """Accepts a mapping of addresses to places."""
+
+    def read(self, node: Node, field: str, reading: FileReading) -> dict[str, Somewhere] | Missing:
+        """Return the places by the canonical spellings of their addresses."""
+        if not isinstance(node, Table):
+            return refuse(reading.problems, node, field, "a mapping of addresses to places")
         found = {}
         for name, entry in node.entries.items():
             ip = address.canonical(name)
             if not ip:
-                self._leaves.problems.add(entry.place, inside(field, name), "is no IP address")
-            found[ip] = self._place(entry.node, inside(field, name))
+                reading.problems.add(entry.place, inside(field, name), "is no IP address")
+            place = PLACE.read(entry.node, inside(field, name), reading)
+            if not isinstance(place, Missing):
+                found[ip] = place
         return found
 
-    def _place(self, node: Node, field: str) -> Somewhere:
-        table = self._leaves.table(node, field, _PLACE) or {}
-        number = {
-            key: self._spelled(table, field, key, read, None)
-            for key, read in place_values.NUMBERS.items()
-        }
-        latitude, longitude = number["latitude"], number["longitude"]
-        if ("latitude" in table) != ("longitude" in table):
-            self._leaves.add(node, field, "has half a pair of coordinates")
-        latitude, longitude = place_values.coordinates(latitude, longitude)
-        anonymizer = self.texts(table, field, "anonymizer") or ()
-        for flag in anonymizer:
-            if flag not in ANONYMIZERS:
-                named = Named(flag, inside(field, "anonymizer"), table["anonymizer"].place)
-                self._leaves.unknown(named, ANONYMIZERS)
-        return Somewhere(
-            country=self._spelled(table, field, "country", place_values.country, ""),
-            region=self.text(table, field, "region"),
-            city=self.text(table, field, "city"),
-            asn=self._spelled(table, field, "asn", place_values.asn, 0),
-            latitude=latitude,
-            longitude=longitude,
-            accuracy_km=number["accuracy_km"] or 0.0,
-            anonymizer=anonymizer,
-            meaningless=bool(anonymizer),
-            carrier=bool(self.truth(table, field, "carrier")),
-        )
+    def schema(self) -> Schema:
+        """Return the schema of the mapping."""
+        return {"type": "object", "additionalProperties": PLACE.schema()}
 
-    def _spelled(
-        self,
-        table: Mapping[str, Node],
-        field: str,
-        key: str,
-        read: Callable[[spellings.Plain], T],
-        absent: T,
-    ) -> T:
-        node = table.get(key)
-        if node is None:
-            return absent
-        at = inside(field, key)
-        if not isinstance(node, Scalar) or node.value is None:
-            refuse(self._leaves.problems, node, at, "text")
-            return absent
-        try:
-            return read(node.value)
-        except ValueError as error:
-            self._leaves.add(node, at, str(error))
-            return absent
+    def words(self) -> str:
+        """Return what it is a mapping of."""
+        return "mapping of addresses to places"
 
-    def _issuer(self, table: Mapping[str, Node], field: str) -> str:
-        """The issuer of a session, which must be told where there are several."""
-        issuer, known = self.text(table, field, "issuer"), self._namespaces
-        if known is None:
-            return issuer
-        if issuer and known.named(issuer) is None:
-            named = Named(issuer, inside(field, "issuer"), table["issuer"].place)
-            self._leaves.unknown(named, known.words, "in `tokens.issuers`")
-        elif not issuer and known.sole() is None:
-            place = next(iter(table.values())).place if table else None
-            message = "is required, as there are several issuers"
-            if place is not None:
-                self._leaves.problems.add(place, inside(field, "issuer"), message)
-        return issuer
 
-    def session(self, node: Node, field: str) -> Described:
-        """A session as it begins."""
-        table = self._leaves.table(node, field, _SESSION)
-        if table is None:
-            return Described()
-        levels = {
-            key: self._leaves.choice(table[key], inside(field, key), RiskLevel)
-            for key in ("user_risk", "session_risk", "device_risk")
-            if key in table
-        }
-        ago = 0.0
-        if "signed_in_ago" in table:
-            ago = self.duration(table["signed_in_ago"], inside(field, "signed_in_ago"))
-        return Described(
-            user=self.text(table, field, "user") or Described().user,
-            issuer=self._issuer(table, field),
-            groups=self._memberships(table, field, "groups"),
-            roles=self._memberships(table, field, "roles"),
-            claims=self._claims(table.get("claims"), inside(field, "claims")),
-            app=self.text(table, field, "app"),
-            device=self.text(table, field, "device"),
-            compliant=self.truth(table, field, "compliant"),
-            ip=self.address(table, field),
-            user_agent=self.text(table, field, "user_agent"),
-            network=self.text(table, field, "network"),
-            acr=self.text(table, field, "acr"),
-            amr=self.texts(table, field, "amr") or (),
-            signed_in_ago=ago,
-            proven=self._addresses(table, field, "proven"),
-            signals=self._signals(table.get("signals"), inside(field, "signals")),
-            **levels,
-        )
+class Sessions(msgspec.Struct, frozen=True):
+    """Accepts several sessions, by name."""
 
-    def _memberships(
-        self, table: Mapping[str, Node], field: str, key: str
-    ) -> tuple[str, ...] | None:
-        """Groups or roles; none where they are left out, None where they are unknown."""
-        node = table.get(key)
-        if isinstance(node, Scalar) and node.value == UNKNOWN:
-            return None
-        return self.texts(table, field, key) or ()
+    def read(self, node: Node, field: str, reading: FileReading) -> dict[str, Described] | Missing:
+        """Return the sessions that could be read; others are as if nothing was said of them."""
+        if not isinstance(node, Table) or not node.entries:
+            return refuse(reading.problems, node, field, "a mapping of names to sessions")
+        found = {}
+        for name, entry in node.entries.items():
+            session = SESSION.read(entry.node, inside(field, name), reading)
+            found[name] = Described() if isinstance(session, Missing) else session
+        return found
 
-    def _claims(self, node: Node | None, field: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        if node is None:
-            return ()
-        if not isinstance(node, Table):
-            refuse(self._leaves.problems, node, field, "a mapping of claims to values")
-            return ()
-        read = [
-            (composed(name), self.texts({name: _text_of(entry.node)}, field, name) or ())
-            for name, entry in node.entries.items()
-        ]
-        return tuple(read)
+    def schema(self) -> Schema:
+        """Return the schema of the mapping."""
+        session = SESSION.schema()
+        return {"type": "object", "additionalProperties": session, "minProperties": 1}
 
-    def _signals(self, node: Node | None, field: str) -> tuple[tuple[str, float], ...]:
-        if node is None:
-            return ()
-        if not isinstance(node, Table):
-            refuse(self._leaves.problems, node, field, "a mapping of names to weights")
-            return ()
-        read = (
-            (name, self._leaves.number(entry.node, inside(field, name), 0, 100))
-            for name, entry in node.entries.items()
-        )
-        return tuple((name, weight) for name, weight in read if weight is not None)
+    def words(self) -> str:
+        """Return what it is a mapping of."""
+        return "mapping of names to sessions"
 
-    def duration(self, node: Node, field: str) -> float:
-        """Seconds, or `90s`, `15m`, `1h30m`."""
-        if not isinstance(node, Scalar) or node.value is None:
-            refuse(self._leaves.problems, node, field, "a duration")
-            return 0.0
-        try:
-            seconds = spellings.duration(node.value)
-        except ValueError as error:
-            self._leaves.add(node, field, str(error))
-            return 0.0
-        if not 0 <= seconds <= spellings.LONGEST:
-            self._leaves.add(node, field, "must be a duration from 0s to 3650d")
-            return 0.0
-        return float(seconds)
 
-    def one_of(self, node: Node | None, field: str, names: Iterable[str]) -> str:
-        """One of these names; the first of them where none is given."""
-        known = list(names)
-        if node is None:
-            return known[0] if known else ""
-        name = self._leaves.text(node, field) or ""
-        if name and name not in known:
-            self._leaves.unknown(Named(name, field, node.place), known, "in `given.sessions`")
-        return name
+class Beginning(NamedTuple):
+    """What is given. `time`: in seconds since the epoch; None: as usual."""
 
-    def text(self, table: Mapping[str, Node], field: str, key: str) -> str:
-        """Text, empty where it is absent."""
-        if key not in table:
-            return ""
-        return self._leaves.text(table[key], inside(field, key)) or ""
-
-    def texts(self, table: Mapping[str, Node], field: str, key: str) -> tuple[str, ...] | None:
-        """A text or a list of texts (which may be empty); None where it is absent."""
-        node = table.get(key)
-        if node is None:
-            return None
-        if getattr(node, "items", None) == ():
-            return ()
-        return tuple(name.text for name in self._leaves.names(node, inside(field, key)) or ())
-
-    def truth(self, table: Mapping[str, Node], field: str, key: str) -> bool | None:
-        """True or false; None where it is absent."""
-        return self._leaves.boolean(table[key], inside(field, key)) if key in table else None
-
-    def whole(self, table: Mapping[str, Node], field: str, key: str) -> int | None:
-        """Whole seconds, or a duration of them; None where it is absent."""
-        if key not in table:
-            return None
-        return int(self.duration(table[key], inside(field, key)))
-
-    def path(self, table: Mapping[str, Node], field: str) -> str:
-        """A call's path, normalised; empty where it is absent."""
-        path = self.text(table, field, "path")
-        try:
-            return normalise(path) if path else ""
-        except PathInvalid as error:
-            self._leaves.add(table["path"], inside(field, "path"), str(error))
-            return ""
-
-    def _addresses(self, table: Mapping[str, Node], field: str, key: str) -> tuple[str, ...]:
-        """Addresses in their canonical spelling."""
-        found = self.texts(table, field, key) or ()
-        for text in found:
-            if not address.canonical(text):
-                self._leaves.add(table[key], inside(field, key), f"{text} is no IP address")
-        return tuple(filter(None, map(address.canonical, found)))
-
-    def address(self, table: Mapping[str, Node], field: str) -> str:
-        """An address in its canonical spelling; empty where it is absent."""
-        text = self.text(table, field, "ip")
-        ip = address.canonical(text)
-        if text and not ip:
-            self._leaves.add(table["ip"], inside(field, "ip"), "is no IP address")
-        return ip
+    time: float | None = None
+    session: Described | None = None
+    sessions: Mapping[str, Described] = {}
+    places: Mapping[str, Somewhere] = {}
+    policies: tuple[str, ...] = ()
 
 
 def _text_of(node: Node) -> Node:
-    """A number or truth as the text that it is in a token's claims."""
+    """Return a number or truth as the text that it is in a token's claims."""
     if isinstance(node, Scalar) and isinstance(node.value, bool | int | float):
         return Scalar(claim_text(node.value), node.place)
     return node
+
+
+def _canonical(text: str) -> str:
+    ip = address.canonical(text)
+    if not ip:
+        raise ValueError("is no IP address")
+    return ip
+
+
+def _proven(text: str) -> str:
+    ip = address.canonical(text)
+    if not ip:
+        raise ValueError(f"{text} is no IP address")
+    return ip
+
+
+def _place(**known: Any) -> Somewhere:
+    latitude, longitude = place_values.coordinates(
+        known.pop("latitude", None), known.pop("longitude", None)
+    )
+    radius = known.pop("accuracy_km", None) or 0.0
+    return Somewhere(
+        latitude=latitude,
+        longitude=longitude,
+        accuracy_km=radius,
+        meaningless=bool(known.get("anonymizer")),
+        **known,
+    )
+
+
+def _pair(given: Given) -> Iterable[tuple[str, str]]:
+    if ("latitude" in given.nodes) != ("longitude" in given.nodes):
+        yield "", "has half a pair of coordinates"
+
+
+def _either(given: Given) -> Iterable[tuple[str, str]]:
+    if ("session" in given.nodes) == ("sessions" in given.nodes):
+        yield "", "must have either `session` or `sessions`"
+
+
+def _number(key: str, least: float, most: float) -> RecordKey:
+    shape = {"type": "number", "minimum": least, "maximum": most}
+    return RecordKey(PlaceValue(place_values.NUMBERS[key], shape, "number"))
+
+
+_WEIGHT = Number(0, 100)
+ADDRESS = Spelled(_canonical, dict(TEXT), "address")
+PLACE: Record[Somewhere] = Record(
+    {
+        "country": RecordKey(
+            PlaceValue(place_values.country, {"type": "string"}, "code or English name")
+        ),
+        "region": RecordKey(Text()),
+        "city": RecordKey(Text()),
+        "asn": RecordKey(
+            PlaceValue(
+                place_values.asn,
+                {"type": "integer", "minimum": 0, "maximum": 2**32 - 1},
+                "AS number",
+            )
+        ),
+        "latitude": _number("latitude", -90, 90),
+        "longitude": _number("longitude", -180, 180),
+        "accuracy_km": _number("accuracy_km", 0, place_values.FARTHEST_KM),
+        "anonymizer": RecordKey(Several(OneOf(ANONYMIZERS), may_be_empty=True)),
+        "carrier": RecordKey(Boolean(), "true: a mobile carrier's"),
+    },
+    _place,
+    check=_pair,
+)
+_RISK = RecordKey(Choice(RiskLevel), "what was reported before")
+SESSION: Record[Described] = Record(
+    {
+        "user": RecordKey(Text(), "whose it is", default="`user`"),
+        "issuer": RecordKey(
+            Name(ISSUER),
+            "whose user it is: required where there are several issuers"
+            " ([tokens](tokens.md#several-issuers))",
+        ),
+        "groups": RecordKey(Memberships(), "what its token says; `unknown`: nobody has told"),
+        "roles": RecordKey(Memberships(), "likewise"),
+        "claims": RecordKey(ValuesOfClaims(), "what its token says"),
+        "app": RecordKey(Text(), "the app it is used in, where `app.id` is not configured"),
+        "device": RecordKey(Text(), "the device it is on"),
+        "compliant": RecordKey(Boolean(), "what was reported of the device"),
+        "ip": RecordKey(ADDRESS, "where it is first seen"),
+        "user_agent": RecordKey(Text(), "with what it is first seen"),
+        "network": RecordKey(Text(), "the segment that an agent reports"),
+        "acr": RecordKey(Text(), "the sign-in it begins with"),
+        "amr": RecordKey(TEXTS, "likewise"),
+        "signed_in_ago": RecordKey(Duration(), "how long that was before"),
+        "proven": RecordKey(
+            Several(Spelled(_proven, dict(TEXT), "addresses"), may_be_empty=True),
+            "addresses from which the user has signed in before, on the same `device` and as"
+            " strongly ([remembered places](friction.md))",
+        ),
+        "user_risk": _RISK,
+        "session_risk": _RISK,
+        "device_risk": _RISK,
+        "signals": RecordKey(Weights(), "live detections: names and weights"),
+    },
+    Described,
+)
+GIVEN: Record[Beginning] = Record(
+    {
+        "time": RecordKey(
+            Spelled(
+                zoned,
+                {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ].+"},
+                "time",
+            ),
+            "when the session signs in and is first seen, with its offset from UTC",
+            default="`2026-01-05T09:00:00Z`, a Monday",
+        ),
+        "session": RecordKey(SESSION, "the session, below", default="*required*, or `sessions`"),
+        "sessions": RecordKey(
+            Sessions(), "several, by name: of one user, on one device, or of different ones"
+        ),
+        "places": RecordKey(
+            Places(),
+            "where addresses are; a country by its code or English name",
+            default="the configured databases",
+        ),
+        "policies": RecordKey(
+            Several(Text()),
+            "policy files or directories, relative to the scenario file",
+            default="the configured ones",
+        ),
+    },
+    Beginning,
+    check=_either,
+    more={"oneOf": [{"required": ["session"]}, {"required": ["sessions"]}]},
+)

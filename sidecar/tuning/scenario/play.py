@@ -11,8 +11,9 @@ from sidecar.domain.session.presented import Alone, always_alone
 from sidecar.domain.session.scene import CalledFrom
 from sidecar.domain.values.location import Place
 from sidecar.domain.values.namespaces import NO_NAMESPACES, Namespaces
-from sidecar.tuning.scenario.files import Check, Expected, Scenario, Step
+from sidecar.tuning.scenario.files import Scenario, Step
 from sidecar.tuning.scenario.simulation import Described, Rehearsal
+from sidecar.tuning.scenario.then import Check, Expected
 from sidecar.tuning.scenario.when import Action, SignIn
 
 ContextsOf = Callable[[str, str, str], tuple[str, ...]]

@@ -218,12 +218,17 @@ def event_schema() -> Schema:
     return {
         "title": "An event for stepup-sidecar",
         "type": "object",
-        "properties": {
-            name: {**schema, "description": meaning} for name, (schema, meaning) in ENVELOPE.items()
-        },
+        "properties": envelope_schema(),
         "required": ["type", "subject"],
         "additionalProperties": False,
         "oneOf": [_branch(name, kind, data_schema(kind)) for name, kind in EVENTS.items()],
+    }
+
+
+def envelope_schema() -> Schema:
+    """Return the JSON Schemas of the members that every event has, by name."""
+    return {
+        name: {**schema, "description": meaning} for name, (schema, meaning) in ENVELOPE.items()
     }
 
 

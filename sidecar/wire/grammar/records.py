@@ -9,7 +9,7 @@ import msgspec
 from sidecar.wire.grammar.rules import FileReading, Rule, Schema, without_links
 from sidecar.wire.yaml.nodes import inside
 from sidecar.wire.yaml.structs import MISSING, Missing, refuse
-from sidecar.wire.yaml.tree import Listing, Node, Table
+from sidecar.wire.yaml.tree import Listing, Node, Place, Table
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -86,6 +86,20 @@ class Record(msgspec.Struct, Generic[T], frozen=True):
 
     def _value(self, key: str, node: Node, field: str, reading: FileReading) -> Any:
         return self.keys[key].rule.read(node, inside(field, key), reading)
+
+    def value(
+        self, key: str, table: Mapping[str, Node], at: Place, field: str, reading: FileReading
+    ) -> Any:
+        """Return the value of one key, for who builds by hand; None if it is left out.
+
+        MISSING if there is a problem. `at` is where the record stands.
+        """
+        if key in table:
+            return self._value(key, table[key], field, reading)
+        if self.keys[key].required:
+            reading.problems.add(at, inside(field, key), self.keys[key].required)
+            return MISSING
+        return None
 
     def _lacks(self, node: Node, table: Mapping[str, Node]) -> bool:
         if not self.lacking or not table.keys().isdisjoint(self.needs):

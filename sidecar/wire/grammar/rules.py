@@ -263,12 +263,15 @@ class Spelled(TextRule[T], Generic[T], frozen=True):
 
 
 class Several(msgspec.Struct, Generic[T], frozen=True):
-    """Accepts one text or a list of them, which must not be empty."""
+    """Accepts one text or a list of them, which must not be empty, unless it `may_be_empty`."""
 
     item: TextRule[T]
+    may_be_empty: bool = False
 
     def read(self, node: Node, field: str, reading: FileReading) -> tuple[T, ...] | Missing:
-        """Return what the texts mean, without those that have problems; at least one."""
+        """Return what the texts mean, without those that have problems."""
+        if self.may_be_empty and isinstance(node, Listing) and not node.items:
+            return ()
         names = reading.names(node, field) or ()
         read = [self.item.of(name, reading) for name in names]
         found = tuple(one for one in read if not isinstance(one, Missing))
@@ -276,7 +279,10 @@ class Several(msgspec.Struct, Generic[T], frozen=True):
 
     def schema(self) -> Schema:
         """Return the schema of one, and of a list."""
-        return one_or_many(self.item.schema())
+        item = self.item.schema()
+        if self.may_be_empty:
+            return {"anyOf": [item, {"type": "array", "items": item}]}
+        return one_or_many(item)
 
     def words(self) -> str:
         """Return the name of the items."""

@@ -52,8 +52,7 @@ class Excluded(msgspec.Struct, frozen=True):
 
     def schema(self) -> Schema:
         """Return the schema of one name, and of a list that may be empty."""
-        item = self.item.schema()
-        return {"anyOf": [item, {"type": "array", "items": item}]}
+        return Several(self.item, may_be_empty=True).schema()
 
     def words(self) -> str:
         """Return the name of the items."""
