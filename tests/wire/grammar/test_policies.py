@@ -57,7 +57,8 @@ DEFINITIONS = {
 }
 NEEDS_MORE_THAN_THE_SHAPE = re.compile(
     r"""is\ used\ already | is\ what\ `contexts | is\ what\ the\ daemon
-    | \ is\ not\ (?:in|a\ control|a\ time\ zone|an\ audience|known) | must\ be\ a\ mapping\ of\ names
+    | \ is\ not\ (?:in|a\ control|a\ time\ zone|an\ audience|known)
+    | must\ be\ a\ mapping\ of\ names
     | has\ `block`\ beside | is\ not\ for\ `block` | comes\ to\ more\ than
     | `all`\ can\ only\ stand\ alone | begins\ or\ ends\ with\ a\ blank
     | must\ name\ users,\ groups,\ roles | must\ start\ before\ 24:00
