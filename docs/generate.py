@@ -25,6 +25,8 @@ from sidecar.adapters.redis_server.rights import least_rights, needs_of
 from sidecar.domain.policy import lint
 from sidecar.domain.sources import powers
 from sidecar.domain.values.assurance import DEFAULT_LEVELS
+from sidecar.tuning.scenario.given import GIVEN, SESSION
+from sidecar.tuning.scenario.then import CALL
 from sidecar.wire.checks import hardening
 from sidecar.wire.config.reading import REFINED
 from sidecar.wire.config.reloads import keys
@@ -47,6 +49,7 @@ ROOT = Path(__file__).parents[1]
 CODE = ROOT / "sidecar"
 CLIENT = ROOT / "clients" / "python" / "stepup_client"
 PROVIDERS = Path(__file__).parent / "providers" / "README.md"
+SCENARIOS = Path(__file__).parent / "scenarios.md"
 EVENTS_PAGE = Path(__file__).parent / "reference" / "events.md"
 WARNINGS = Path(__file__).parent / "reference" / "warnings.md"
 WARNINGS_HEAD = """\
@@ -394,6 +397,13 @@ def _conditions() -> str:
     return NEWLINE.join((*rows, "", "One of each:", "", f"```yaml\n{text}```\n"))
 
 
+def scenarios_page() -> str:
+    """Return the page of scenarios, with the keys of what is given and of calls."""
+    page = _replaced(SCENARIOS, "given", _keys_of(GIVEN.keys))
+    page = _replaced(page, "session", _keys_of(SESSION.keys))
+    return _replaced(page, "then", _keys_of(CALL.keys))
+
+
 def events_page() -> str:
     """Return the page of events, with a table of the members of each."""
     parts = [EVENTS_HEAD.rstrip()]
@@ -461,6 +471,7 @@ def main() -> int:
     PAGE.parent.mkdir(parents=True, exist_ok=True)
     PAGE.write_text(page(), encoding="utf-8")
     SOURCES.write_text(sources_page(), encoding="utf-8")
+    SCENARIOS.write_text(scenarios_page(), encoding="utf-8")
     EVENTS_PAGE.write_text(events_page(), encoding="utf-8")
     WARNINGS.write_text(warnings_page(), encoding="utf-8")
     POLICIES.write_text(policies_page(), encoding="utf-8")

@@ -41,6 +41,12 @@ def test_the_page_of_events_is_current() -> None:
     )
 
 
+def test_the_page_of_scenarios_is_current() -> None:
+    assert generate.SCENARIOS.read_text() == generate.scenarios_page(), (
+        "run `python docs/generate.py`"
+    )
+
+
 def test_the_map_of_the_rooms_is_current() -> None:
     assert generate.ARCHITECTURE.read_text() == generate.architecture_page(), (
         "run `python docs/generate.py`"

@@ -14,7 +14,7 @@ import msgspec
 
 from sidecar.domain.values.location import Place as Somewhere
 from sidecar.domain.values.namespaces import Namespaces
-from sidecar.tuning.scenario.given import GIVEN, Beginning, Duration, Places
+from sidecar.tuning.scenario.given import GIVEN, SESSION, Beginning, Duration, Places
 from sidecar.tuning.scenario.simulation import Described
 from sidecar.tuning.scenario.then import SESSION_NAME, CallOrVerdict, Check
 from sidecar.tuning.scenario.when import Action, Frame, Whens, action_schema
@@ -102,6 +102,7 @@ STEP: Record[object] = Record(
     dict,
     needs=("when", "then"),
     lacking="must have `when` or `then`",
+    more={"not": {"required": ["at", "after"]}},
 )
 SCENARIO: Record[object] = Record(
     {
@@ -325,9 +326,10 @@ class _File:
         known = self._namespaces
         if known is None or known.sole() is not None or "issuer" in session.entries:
             return
-        for entry in [*session.entries.values()][:1]:
+        said = [entry for key, entry in session.entries.items() if key in SESSION.keys]
+        if said:
             message = "is required, as there are several issuers"
-            self._problems.add(entry.node.place, inside(field, "issuer"), message)
+            self._problems.add(said[0].node.place, inside(field, "issuer"), message)
 
     def _issuer(self, name: Named) -> str:
         known = self._namespaces

@@ -304,6 +304,7 @@ PLACE: Record[Somewhere] = Record(
     },
     _place,
     check=_pair,
+    more={"dependentRequired": {"latitude": ["longitude"], "longitude": ["latitude"]}},
 )
 _RISK = RecordKey(Choice(RiskLevel), "what was reported before")
 SESSION: Record[Described] = Record(
@@ -314,8 +315,10 @@ SESSION: Record[Described] = Record(
             "whose user it is: required where there are several issuers"
             " ([tokens](tokens.md#several-issuers))",
         ),
-        "groups": RecordKey(Memberships(), "what its token says; `unknown`: nobody has told"),
-        "roles": RecordKey(Memberships(), "likewise"),
+        "groups": RecordKey(
+            Memberships(), "what its token says; `unknown`: nobody has told", default="none"
+        ),
+        "roles": RecordKey(Memberships(), "likewise", default="none"),
         "claims": RecordKey(ValuesOfClaims(), "what its token says"),
         "app": RecordKey(Text(), "the app it is used in, where `app.id` is not configured"),
         "device": RecordKey(Text(), "the device it is on"),

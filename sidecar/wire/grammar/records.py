@@ -15,6 +15,7 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 REQUIRED = "is required"
+_FEW = 5
 NOTHING_MORE: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -118,7 +119,9 @@ class Record(msgspec.Struct, Generic[T], frozen=True):
         return {**found, **self.more}
 
     def words(self) -> str:
-        """Return the keys."""
+        """Return the keys, if they are few."""
+        if len(self.keys) > _FEW:
+            return "mapping"
         return f"`{{{', '.join(f'{key}: ...' for key in self.keys)}}}`"
 
 

@@ -125,6 +125,10 @@ class TextRule(msgspec.Struct, Generic[T], frozen=True):
         """Return what text it is."""
         raise NotImplementedError
 
+    def plural(self) -> str:
+        """Return the same of several."""
+        return self.words()
+
 
 class Text(TextRule[str], frozen=True):
     """Accepts any text that is not empty."""
@@ -140,6 +144,10 @@ class Text(TextRule[str], frozen=True):
     def words(self) -> str:
         """Return the type."""
         return "text"
+
+    def plural(self) -> str:
+        """Return the same of several."""
+        return "texts"
 
 
 class Name(TextRule[str], frozen=True):
@@ -165,8 +173,12 @@ class Name(TextRule[str], frozen=True):
         return {"type": "string", "pattern": f"^{self.pattern}$"} if self.pattern else dict(TEXT)
 
     def words(self) -> str:
-        """Return what has the name, as one says it of several."""
-        return "text" if self.pattern else f"{self.kind}s"
+        """Return what has the name."""
+        return "text" if self.pattern else self.kind
+
+    def plural(self) -> str:
+        """Return the same of several."""
+        return f"{self.kind}s"
 
 
 class Choice(TextRule[E], Generic[E], frozen=True):
@@ -286,7 +298,7 @@ class Several(msgspec.Struct, Generic[T], frozen=True):
 
     def words(self) -> str:
         """Return the name of the items."""
-        return f"list of {self.item.words()}"
+        return f"list of {self.item.plural()}"
 
 
 class AsTexts(msgspec.Struct, Generic[T], frozen=True):

@@ -38,6 +38,10 @@ SPELLED: dict[str, list[Any]] = {
     "AS numbers": [64496, "AS64496", "64497", "ASX", 2**32],
     "names of signals": ["impossible-travel", "a.b_c", "Bad Name"],
     "time, in quotes": ["00:00", "09:30", "22:00", "24:00", "24:01", "9:30"],
+    "address": ["192.0.2.1", "2001:db8::1"],
+    "addresses": ["192.0.2.1", "2001:db8::1"],
+    "time": ["2026-01-05T09:00:00Z", "2026-01-05 09:00:00+01:00", "2026-01-05"],
+    "path": ["/pay", "/a%2fb"],
     "names": ["ada", "Jos\u00e9", "all"],
 }
 
