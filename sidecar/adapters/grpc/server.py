@@ -1,8 +1,8 @@
 """A small gRPC server on h2: unary calls over HTTP/2 without TLS; limits, time-outs, drain.
 
-Hypercorn's HTTP/2 could carry gRPC, but it ends a connection after a number of requests with what
-is in flight on it, and has no limit on a body's size or time; here each would be a call that a
-gateway refuses. It serves its own pod, so it has no TLS.
+Hypercorn's HTTP/2 could carry gRPC, but takes several times the processor time for a call, loses
+calls where many are under way, sends no GOAWAY while it drains, and bounds no flood
+(docs/decisions/0028). This server is for its own pod, so it has no TLS.
 
 A connection is one task that reads, and one for each open stream, at most `max_streams`. All write
 through one lock, so that frames leave in the order in which h2 made them.

@@ -1,6 +1,6 @@
 """A small HTTP/1.1 server: connections, time and size limits, drain. What to answer, others say.
 
-Hypercorn does far more for each request than a check costs (`benchmarks/lean_http.py`); this one
+Hypercorn does far more for each request than a check costs (`benchmarks/servers.py`); this one
 does what RFC 9112 asks of a server of short answers: keep-alive, pipelining in order, HEAD, chunked
 bodies, `Expect: 100-continue`, HTTP/1.0. Neither TLS nor upgrades: it serves its own pod.
 

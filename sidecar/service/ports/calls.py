@@ -26,8 +26,8 @@ class Shown(NamedTuple):
 class Call(msgspec.Struct, frozen=True):
     """One call of the app that asks to pass.
 
-    A door fills in what it is told; `contexts` are then those that the app or gateway names. Before
-    it is judged, `CallContexts.resolve` adds the moment, `now`, and puts in their place the
+    A door fills in what the app or gateway says; `contexts` are then those that it names. Before it
+    is judged, `CallContexts.resolve` adds the moment, `now`, and puts in their place the
     contexts that are judged: with those of the routes of `method`, `host` and the normalised
     `path`. `label` is the same as text, for metrics and answers; empty: a routine call.
 
