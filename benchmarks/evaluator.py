@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from sidecar.domain.evaluation.decision import AccessRequest, decide
-from sidecar.domain.evaluation.incremental import Stepper
+from sidecar.domain.evaluation.incremental import IncrementalEvaluator
 from sidecar.domain.explanation.explain import explain_call
 from sidecar.domain.facts.facts import (
     ClaimsSeen,
@@ -119,7 +119,7 @@ def facts() -> list[Fact]:
     return [*begun, *moves]
 
 
-def evaluator(count: int) -> Stepper:
+def evaluator(count: int) -> IncrementalEvaluator:
     """An evaluator over so many policies, of the kind that the daemon has."""
     risk = Risk()
     rating = Rating(risk.weights, risk.thresholds)
@@ -128,7 +128,7 @@ def evaluator(count: int) -> Stepper:
         rating,
         lambda ip, _: frozenset({"headquarters"} if ip.startswith("192.0.2.") else ()),
     )
-    return Stepper(policies(count), world, Surroundings("", lambda _: ""))
+    return IncrementalEvaluator(policies(count), world, Surroundings("", lambda _: ""))
 
 
 def rate(what: str, times: int, once: Callable[[], object]) -> None:

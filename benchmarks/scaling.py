@@ -30,8 +30,8 @@ from sidecar.adapters import clock
 from sidecar.adapters.redis.links import call
 from sidecar.adapters.redis_server.embedded import EmbeddedStore
 from sidecar.daemon.serving import Addresses, serve
-from sidecar.wire.settings.settings import Sessions, Store, Work
-from sidecar.wire.store.keys import Names
+from sidecar.wire.settings.settings import Sessions, StoreSettings, Work
+from sidecar.wire.store.keys import StoreKeys
 from sidecar.wire.store.rescore_records import Finished, backlog_of, current_of, finished_of
 
 ISSUER = "https://id.example"
@@ -279,7 +279,7 @@ async def _done(client: redis.Redis, asked: float) -> tuple[int, float]:
 
 def _swept(client: redis.Redis) -> tuple[float, int, Finished | None]:
     """When the latest was asked for, when it was begun, and its end."""
-    names = Names("su")
+    names = StoreKeys("su")
     record: dict[bytes, bytes] = call(client, "HGETALL", names.rescore_record())
     current = current_of(record)
     if current is None:
@@ -333,7 +333,7 @@ def limits(costs: dict[str, Cost], connection: float, runs: list[Run]) -> Table:
     table.add_row("so, masters (and as many replicas)", "", f"{math.ceil(max(needed)):,}")
     table.add_section()
     row("scripts of idle sidecars, on two slots", SIDECARS * idle.scripts, "a second")
-    links = SIDECARS * (Store().threads + 1)
+    links = SIDECARS * (StoreSettings().threads + 1)
     row("connections at each node", links, f"({links * connection / 2**30:,.1f} GiB)")
     row("`wait: everywhere`, each event", SIDECARS * signal.cpu, "core seconds")
     rate = runs[0].rate

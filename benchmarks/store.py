@@ -22,7 +22,7 @@ from sidecar.adapters.redis.links import ONLY, links_of
 from sidecar.adapters.redis.store import RedisStore
 from sidecar.adapters.redis_server.embedded import EmbeddedStore
 from sidecar.service.ports.store import Join, Load
-from sidecar.wire.settings.settings import Store as StoreSettings
+from sidecar.wire.settings.settings import StoreSettings
 
 FAR = 4_000_000_000_000
 KEYS = 1000

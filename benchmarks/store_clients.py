@@ -35,7 +35,7 @@ from sidecar.adapters.redis.connection import RedisSocket, connected
 from sidecar.adapters.redis.links import ONLY, links_of
 from sidecar.adapters.redis_server.embedded import EmbeddedStore
 from sidecar.service.ports.store import Join
-from sidecar.wire.settings.settings import Store as StoreSettings
+from sidecar.wire.settings.settings import StoreSettings
 
 CALLERS = (1, 16, 100)
 WORKERS = 2

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from sidecar.adapters.telemetry.logs import Lines
-from sidecar.adapters.telemetry.metrics import CHECK_BUCKETS, Form
-from sidecar.adapters.telemetry.telemetry import Telemetry
+from sidecar.adapters.telemetry.logs import LogLines
+from sidecar.adapters.telemetry.metrics import CHECK_BUCKETS, ScrapeFormat
+from sidecar.adapters.telemetry.telemetry import PrometheusTelemetry
 from sidecar.service.observations.observations import (
     EventOutcome,
     EventTaken,
@@ -26,7 +26,7 @@ SCRAPES = 50
 
 def main() -> None:
     contexts = {f"c{number}": Context(name=f"c{number}") for number in range(1, 11)}
-    telemetry = Telemetry(Settings(contexts=contexts), Lines(io.BytesIO()))
+    telemetry = PrometheusTelemetry(Settings(contexts=contexts), LogLines(io.BytesIO()))
     checked = telemetry.checked
     print(f"checked, a configured context  {per(lambda: checked('allow', 'c1', 1e-4)):8.2f} us")
     print(f"checked, routine               {per(lambda: checked('allow', '', 1e-4)):8.2f} us")
@@ -65,10 +65,10 @@ def main() -> None:
     for number in range(50):
         for signal in ("network-change", "risk-level-change", "session-presented"):
             marks.labels(f"p{number}", signal, "enabled").inc()
-    plain, packed = telemetry.expose(), telemetry.expose(Form(gzip=True))
+    plain, packed = telemetry.expose(), telemetry.expose(ScrapeFormat(gzip=True))
     lines, scrape = plain.body.count(b"\nsidecar_"), per(telemetry.expose, SCRAPES)
     print(f"scrape, {lines:5} lines            {scrape:8.0f} us")
-    zipped = per(lambda: telemetry.expose(Form(gzip=True)), SCRAPES)
+    zipped = per(lambda: telemetry.expose(ScrapeFormat(gzip=True)), SCRAPES)
     print(f"scrape, {len(packed.body):5} bytes of gzip    {zipped:8.0f} us")
 
 

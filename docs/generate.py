@@ -35,8 +35,8 @@ from sidecar.wire.grammar.records import RecordKey
 from sidecar.wire.policies import policy, session_controls
 from sidecar.wire.policies.conditions import CONDITIONS
 from sidecar.wire.policies.grants import FORMS
-from sidecar.wire.settings.settings import Settings, Store
-from sidecar.wire.yaml.scalars import Kind
+from sidecar.wire.settings.settings import Settings, StoreSettings
+from sidecar.wire.yaml.scalars import ScalarKind
 from sidecar.wire.yaml.structs import Shapes, default_of, present_in, struct_type
 from sidecar.wire.yaml.tree import Problems
 
@@ -126,24 +126,24 @@ policies:
       any:
 """
 _KINDS = {
-    Kind.DURATION: "duration",
-    Kind.SIZE: "size",
-    Kind.FILE: "path",
-    Kind.CIDR: "CIDR",
-    Kind.COUNTRY: "country code",
-    Kind.ASN: "AS number",
-    Kind.MODE: "octal mode",
-    Kind.BIND: "host:port",
-    Kind.ALGORITHM: "algorithm",
-    Kind.STORE: "URL",
-    Kind.URL: "URL",
-    Kind.STRING_OR_URI: "text",
-    Kind.METHOD: "HTTP method",
-    Kind.HEADER: "name",
-    Kind.NAME: "name",
-    Kind.CLAIM: "claim",
-    Kind.ORIGIN: "origin",
-    Kind.PUBLIC: "path",
+    ScalarKind.DURATION: "duration",
+    ScalarKind.SIZE: "size",
+    ScalarKind.FILE: "path",
+    ScalarKind.CIDR: "CIDR",
+    ScalarKind.COUNTRY: "country code",
+    ScalarKind.ASN: "AS number",
+    ScalarKind.MODE: "octal mode",
+    ScalarKind.BIND: "host:port",
+    ScalarKind.ALGORITHM: "algorithm",
+    ScalarKind.STORE: "URL",
+    ScalarKind.URL: "URL",
+    ScalarKind.STRING_OR_URI: "text",
+    ScalarKind.METHOD: "HTTP method",
+    ScalarKind.HEADER: "name",
+    ScalarKind.NAME: "name",
+    ScalarKind.CLAIM: "claim",
+    ScalarKind.ORIGIN: "origin",
+    ScalarKind.PUBLIC: "path",
 }
 
 
@@ -306,7 +306,7 @@ def _default(value: Any, kind: mi.Type) -> str:
         return "*required*"
     if isinstance(value, msgspec.Struct) or (isinstance(value, tuple | dict) and _nested(value)):
         return "see below"
-    if isinstance(kind, mi.Metadata) and kind.extra and kind.extra["kind"] is Kind.DURATION:
+    if isinstance(kind, mi.Metadata) and kind.extra and kind.extra["kind"] is ScalarKind.DURATION:
         return f"`{_duration(value)}`"
     if isinstance(value, enum.Enum):
         return f"`{value.value}`"
@@ -335,10 +335,10 @@ def sources_page() -> str:
 
 def store_page() -> str:
     """Return the page of the store, with the commands that give a user its rights in it."""
-    least = needs_of(Store())
+    least = needs_of(StoreSettings())
     lines = textwrap.wrap(" ".join(least_rights(least)), 90, break_on_hyphens=False)
     rights = " \\\n  ".join(["ACL SETUSER sidecar on >PASSWORD", *lines])
-    more = [need.right for need in needs_of(Store(), transmits=True) if need not in least]
+    more = [need.right for need in needs_of(StoreSettings(), transmits=True) if need not in least]
     with_transmitter = "\n  ".join(textwrap.wrap(" ".join(more), 90, break_on_hyphens=False))
     return _replaced(
         STORE,

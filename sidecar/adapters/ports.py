@@ -15,7 +15,7 @@ class Checks(Protocol):
         """The answer, also to a bad token. Raises `Overloaded` and `Unavailable`."""
 
 
-class Watches(Protocol):
+class Watching(Protocol):
     """Tells of changes of standing."""
 
     def watch(

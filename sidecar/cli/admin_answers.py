@@ -34,7 +34,7 @@ class Summary(Standing, total=False):
     session: Required[str]
 
 
-class Page(TypedDict, total=False):
+class AdminPage(TypedDict, total=False):
     """Some sessions; `cursor` leads to more."""
 
     sessions: list[Summary]
@@ -55,7 +55,7 @@ class Moment(TypedDict, total=False):
     time: _Moment
 
 
-class Detail(TypedDict, total=False):
+class AdminDetail(TypedDict, total=False):
     """One session in full."""
 
     summary: Summary
@@ -74,7 +74,7 @@ class Work(TypedDict, total=False):
     sidecars: list[str] | None
 
 
-class Progress(TypedDict, total=False):
+class AdminProgress(TypedDict, total=False):
     """How far the re-score of all sessions is."""
 
     done: int
@@ -86,20 +86,20 @@ class Progress(TypedDict, total=False):
     fan_out: Work | None
 
 
-class Letter(TypedDict):
+class AdminLetter(TypedDict):
     """An event that was given up."""
 
     id: str
 
 
-class Letters(TypedDict, total=False):
+class AdminLetters(TypedDict, total=False):
     """Some of them; `cursor` leads to more."""
 
-    letters: list[Letter]
+    letters: list[AdminLetter]
     cursor: str
 
 
-class Act(TypedDict, total=False):
+class AdminAct(TypedDict, total=False):
     """What has come of an operator's act."""
 
     on: str

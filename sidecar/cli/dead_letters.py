@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sidecar.cli.actions import add_action
-from sidecar.cli.admin_answers import Letters
+from sidecar.cli.admin_answers import AdminLetters
 from sidecar.cli.admin_client import AdminClient, add_admin, asking_admin, in_path
 from sidecar.cli.exit_status import DONE, NEGATIVE, Stop
 from sidecar.cli.socket_options import plain, print_json
@@ -83,7 +83,7 @@ def _list(client: AdminClient, arguments: argparse.Namespace) -> int:
         return DONE
     from sidecar.cli import tables  # noqa: PLC0415 - rich is slow to load
 
-    columns = [tables.Column(*column) for column in _COLUMNS]
+    columns = [tables.TableColumn(*column) for column in _COLUMNS]
     tables.print_rows([*map(_row, letters)], columns, "there are no dead letters")
     if more:
         print("there are more: raise --limit", file=sys.stderr)
@@ -94,7 +94,7 @@ def _letters(client: AdminClient) -> Iterator[dict[str, Any]]:
     cursor = ""
     while True:
         query: dict[str, Any] = {"limit": _PAGE, **({"cursor": cursor} if cursor else {})}
-        page = client.get("/v1/dead-letters", query, Letters)
+        page = client.get("/v1/dead-letters", query, AdminLetters)
         yield from page["letters"]
         cursor = page.get("cursor", "")
         if not cursor:

@@ -8,13 +8,13 @@ from rich.tree import Tree
 
 from sidecar.cli.socket_options import plain
 from sidecar.domain.explanation.explanation import (
-    AlternativeTold,
-    CauseTold,
-    ConditionTold,
+    AlternativeExplanation,
+    CauseExplanation,
+    ConditionExplanation,
     Explanation,
-    Outcome,
-    PolicyTold,
-    SessionTold,
+    PolicyExplanation,
+    PolicyOutcome,
+    SessionExplanation,
 )
 from sidecar.domain.session.risk import in_tenths
 from sidecar.domain.values.durations import spelled
@@ -22,7 +22,12 @@ from sidecar.domain.values.moments import to_second
 
 _STYLE = {"allow": "bold green", "step_up": "bold yellow", "deny": "bold red"}
 _ELSEWHERE = frozenset(
-    {Outcome.DISABLED, Outcome.OTHER_USER, Outcome.OTHER_APP, Outcome.OTHER_CONTEXT}
+    {
+        PolicyOutcome.DISABLED,
+        PolicyOutcome.OTHER_USER,
+        PolicyOutcome.OTHER_APP,
+        PolicyOutcome.OTHER_CONTEXT,
+    }
 )
 
 
@@ -43,7 +48,7 @@ def tree(
     _score(root, told)
     shown = [p for p in told.policies if every or p.outcome not in _ELSEWHERE]
     for policy in shown:
-        if named is None or policy.outcome is not Outcome.NOT_MET or policy.policy in named:
+        if named is None or policy.outcome is not PolicyOutcome.NOT_MET or policy.policy in named:
             _policy(root, policy)
         else:
             unmet = "; ".join(_unmet(policy.conditions))
@@ -101,7 +106,7 @@ def _session(root: Tree, told: Explanation) -> None:
         branch.add(_text(f"signed in {to_second(sign_in.auth_time)}, {shown}: {counts}"))
 
 
-def _unknown(session: SessionTold, kind: str) -> str:
+def _unknown(session: SessionExplanation, kind: str) -> str:
     return "unknown" if kind in session.unknown else ""
 
 
@@ -113,14 +118,14 @@ def _score(root: Tree, told: Explanation) -> None:
         branch.add(_text(points(term.points, term.name, term.weight, term.half_life)))
 
 
-def _policy(root: Tree, told: PolicyTold) -> None:
+def _policy(root: Tree, told: PolicyExplanation) -> None:
     fires = told.outcome.fires
     style = "bold red" if fires else "dim" if told.outcome in _ELSEWHERE else "bold"
     state = "" if told.state == "enabled" else f" [{told.state}]"
     head = _text(f"{told.policy}{state}: {told.outcome}", style)
     head.append(plain(f" - {told.why}"), style="")
     branch = root.add(head)
-    if told.outcome is Outcome.DISABLED:
+    if told.outcome is PolicyOutcome.DISABLED:
         return
     for name, match in (("users", told.users), ("apps", told.apps), ("contexts", told.contexts)):
         branch.add(_text(f"{_tick(match.matches)} {name}: {match.why}"))
@@ -132,14 +137,14 @@ def _policy(root: Tree, told: PolicyTold) -> None:
         branch.add(_text(f"{_fate(cause)}: {cause.text}"))
     if told.since is not None and told.mark and not told.grant.block:
         branch.add(_text(f"mark: a sign-in must be later than {to_second(told.since)}"))
-    if told.outcome is Outcome.IN_GRACE and told.binds_from is not None:
+    if told.outcome is PolicyOutcome.IN_GRACE and told.binds_from is not None:
         branch.add(
             _text(f"grace: {spelled(told.grace)}, it binds from {to_second(told.binds_from)}")
         )
     _grant(branch, told)
 
 
-def _unmet(node: ConditionTold | None) -> Iterator[str]:
+def _unmet(node: ConditionExplanation | None) -> Iterator[str]:
     """The conditions without parts that keep a policy from holding."""
     if node is None or node.holds:
         return
@@ -153,7 +158,7 @@ def _unmet(node: ConditionTold | None) -> Iterator[str]:
         yield f"{negated}{asks.kind} ({asks.asks}){value}"
 
 
-def _fate(cause: CauseTold) -> str:
+def _fate(cause: CauseExplanation) -> str:
     return f"cause, {cause.fate}" if cause.fate else "cause"
 
 
@@ -161,7 +166,7 @@ def _tick(holds: bool) -> str:  # noqa: FBT001 - a mark for a truth
     return "+" if holds else "-"
 
 
-def _condition(branch: Tree, node: ConditionTold) -> None:
+def _condition(branch: Tree, node: ConditionExplanation) -> None:
     value = f": {node.value}" if node.value else ""
     text = f"{_tick(node.holds)} {node.kind} ({node.asks}){value}"
     below = branch.add(_text(text, "green" if node.holds else ""))
@@ -169,7 +174,7 @@ def _condition(branch: Tree, node: ConditionTold) -> None:
         _condition(below, part)
 
 
-def _grant(branch: Tree, told: PolicyTold) -> None:
+def _grant(branch: Tree, told: PolicyExplanation) -> None:
     grant = told.grant
     if grant.block:
         branch.add(_text("grant: block"))
@@ -187,7 +192,7 @@ def _grant(branch: Tree, told: PolicyTold) -> None:
         branch.add(_text(f"session lifetime {spelled(grant.max_lifetime)}{ends}"))
 
 
-def _alternative(told: AlternativeTold) -> str:
+def _alternative(told: AlternativeExplanation) -> str:
     controls = " and ".join(told.controls)
     if not told.possible:
         return f"grant: {controls}: no sign-in helps, the device is not known to be compliant"

@@ -13,7 +13,7 @@ from sidecar.domain.values.plural import counted
 
 if TYPE_CHECKING:
     from sidecar.entra.importer import Exported, Import
-    from sidecar.entra.names import Names
+    from sidecar.entra.names import DirectoryNames
     from sidecar.wire.settings.settings import Settings
 
 POLICIES = Path("policies", "entra.yaml")
@@ -155,7 +155,7 @@ def _import(exported: list["Exported"], arguments: argparse.Namespace) -> "Impor
         raise Stop(*(plain(str(problem)) for problem in error.problems)) from error
 
 
-def _names(file: str | None) -> "Names":
+def _names(file: str | None) -> "DirectoryNames":
     from sidecar.entra.names import NO_NAMES, read_names  # noqa: PLC0415 - likewise
 
     if file is None:

@@ -30,7 +30,14 @@ from sidecar.wire.providers.metadata import (
     levels_for,
     remarks_on,
 )
-from sidecar.wire.starter import SOCKET, Plan, Ports, configuration, policy, scenario
+from sidecar.wire.starter import (
+    SOCKET,
+    StarterAddresses,
+    StarterPlan,
+    configuration,
+    policy,
+    scenario,
+)
 from sidecar.wire.yaml.tree import ConfigError
 
 CONFIGURATION = "sidecar.yaml"
@@ -118,7 +125,7 @@ def run(arguments: argparse.Namespace) -> int:
         told.setdefault(level, []).append(value)
     levels, unplaced = levels_for(offer, told)
     gateway = GATEWAYS.get(answers.gateway)
-    plan = Plan(
+    plan = StarterPlan(
         issuer=offer.issuer,
         audience=answers.audience,
         app=answers.app,
@@ -155,9 +162,9 @@ def _check_place(out: Path, answers: Answers) -> None:
         )
 
 
-def _ports(arguments: argparse.Namespace) -> Ports:
+def _ports(arguments: argparse.Namespace) -> StarterAddresses:
     check = arguments.sidecar_port
-    return Ports(
+    return StarterAddresses(
         gateway=arguments.port,
         app=arguments.app_port,
         check=check,
@@ -167,7 +174,7 @@ def _ports(arguments: argparse.Namespace) -> Ports:
     )
 
 
-def _used_ports(ports: Ports, answers: Answers) -> dict[int, str]:
+def _used_ports(ports: StarterAddresses, answers: Answers) -> dict[int, str]:
     """Return the option that names each port in use; raises `Stop` where one is for two."""
     named = [(ports.admin, "--admin-port")]
     if (answers.gateway, answers.framework) != (NONE, NONE):
@@ -199,7 +206,7 @@ def _discovered(issuer: str) -> Offer:
     return offer
 
 
-def _files(plan: Plan, answers: Answers, out: Path) -> dict[str, str]:
+def _files(plan: StarterPlan, answers: Answers, out: Path) -> dict[str, str]:
     """Return the text of each file, by its path below `out`."""
     gateway = answers.gateway
     files = {

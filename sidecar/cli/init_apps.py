@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from sidecar.adapters.files.starter_files import starter_files
-from sidecar.wire.starter import Plan
+from sidecar.wire.starter import StarterPlan
 
 
 class Framework(NamedTuple):
@@ -46,7 +46,7 @@ FRAMEWORKS: Mapping[str, Framework] = {
 }
 
 
-def app_files(framework: str, plan: Plan, client: str, *, behind: bool) -> dict[str, str]:
+def app_files(framework: str, plan: StarterPlan, client: str, *, behind: bool) -> dict[str, str]:
     """Return the texts of the app's files and its page's, by their paths.
 
     `behind` a gateway, it believes that one. `client` is the app's name at the provider.

@@ -10,13 +10,13 @@ from pathlib import Path
 from sidecar.cli.init_apps import FRAMEWORKS
 from sidecar.cli.init_gateways import GATEWAYS, gateway_directory
 from sidecar.cli.init_questions import NONE, Answers
-from sidecar.wire.starter import SOCKET, Ports
+from sidecar.wire.starter import SOCKET, StarterAddresses
 
 _PLACES = (str(Path(sys.executable).parent), "/usr/local/sbin", "/usr/sbin", "/sbin")
 """What a user's PATH may leave out: where PyPI's gateways are, and Debian's."""
 
 
-def tell_commands(out: Path, answers: Answers, ports: Ports) -> None:
+def tell_commands(out: Path, answers: Answers, ports: StarterAddresses) -> None:
     """Print how to start it all, then how to see something happen and what is amiss."""
     gateway, framework = answers.gateway, answers.framework
     here = f"./{out}" if str(out).startswith("-") else str(out)  # or it would be an option
@@ -52,7 +52,7 @@ def _print(commands: list[str]) -> None:
         print(f"  {command}")
 
 
-def _start(framework: str, ports: Ports) -> str:
+def _start(framework: str, ports: StarterAddresses) -> str:
     """Return how its app is started; what is not installed is told before."""
     command, packages, note, _ = FRAMEWORKS[framework]
     missing = [name for name in packages if importlib.util.find_spec(name) is None]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sidecar.adapters.files.starter_files import starter_files
-from sidecar.wire.starter import Ports
+from sidecar.wire.starter import StarterAddresses
 
 _NGINX = """\
 # Runs nginx in the foreground without root: nginx -p DIRECTORY -e error.log -c nginx.conf
@@ -89,7 +89,7 @@ def gateway_directory(out: Path) -> Path:
     return out.absolute() / "gateway"
 
 
-def gateway_files(name: str, here: Path, ports: Ports) -> dict[str, str]:
+def gateway_files(name: str, here: Path, ports: StarterAddresses) -> dict[str, str]:
     """Return the texts of a gateway's files, by their names, as they belong into `here`."""
     gateway = GATEWAYS[name]
     texts = {file: ports.fit(text) for file, text in starter_files("gateways", name).items()}

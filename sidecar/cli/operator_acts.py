@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sidecar.cli.admin_answers import Act, Detail, Page
+from sidecar.cli.admin_answers import AdminAct, AdminDetail, AdminPage
 from sidecar.cli.admin_client import AdminClient, add_admin, asking_admin, in_path
 from sidecar.cli.exit_status import DONE, NEGATIVE, Stop
 from sidecar.cli.socket_options import plain, print_json, seconds
@@ -66,7 +66,7 @@ def do(arguments: argparse.Namespace, act: str, done: str, more: Mapping[str, An
         body |= {"wait": "everywhere", "timeout": arguments.wait}
         arguments.timeout += arguments.wait
     with asking_admin(act, arguments) as client:
-        answer = client.ask("POST", f"{path}/{act}", {}, body, Act)
+        answer = client.ask("POST", f"{path}/{act}", {}, body, AdminAct)
         if arguments.json:
             print_json(answer)
         else:
@@ -123,11 +123,11 @@ def _left(client: AdminClient, answer: Mapping[str, Any], path: str) -> Iterator
     """Say of each session what is excused, and what still asks for something."""
     try:
         if answer["on"] == "session":
-            found = client.get(path, {}, Detail)
+            found = client.get(path, {}, AdminDetail)
             summaries = [found.get("summary") or {}, *(found.get("others") or ())]
         else:
             query = {answer["on"]: answer["name"], "issuer": answer["issuer"], "limit": _SHOWN}
-            summaries = client.get("/v1/sessions", query, Page)["sessions"]
+            summaries = client.get("/v1/sessions", query, AdminPage)["sessions"]
     except Stop:
         return  # it is done; what is left cannot be looked at now
     for summary in summaries:

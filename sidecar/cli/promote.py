@@ -16,7 +16,7 @@ from sidecar.domain.values.plural import counted
 
 if TYPE_CHECKING:  # loaded when they are needed
     from sidecar.tuning.trial.forecast import Expectation
-    from sidecar.tuning.trial.policy_file import Plan
+    from sidecar.tuning.trial.policy_file import PromotionPlan
 
 
 _WEEK = 7.0
@@ -127,7 +127,9 @@ def _expectation(arguments: argparse.Namespace) -> "Expectation":
     return expecting.finish()
 
 
-def _tell(planned: "Plan", expectation: "Expectation", arguments: argparse.Namespace) -> None:
+def _tell(
+    planned: "PromotionPlan", expectation: "Expectation", arguments: argparse.Namespace
+) -> None:
     from sidecar.tuning.trial.promotion import difference  # noqa: PLC0415 - a command starts quickly
 
     if arguments.json:

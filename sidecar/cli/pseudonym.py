@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the pseudonyms."""
     from sidecar.wire.names import composed  # noqa: PLC0415 - likewise
     from sidecar.wire.privacy.privacy_keys import PrivacyKey  # noqa: PLC0415 - a command starts quickly
-    from sidecar.wire.privacy.pseudonyms import Kind, pseudonym  # noqa: PLC0415 - likewise
+    from sidecar.wire.privacy.pseudonyms import PseudonymKind, pseudonym  # noqa: PLC0415 - likewise
 
     settings = _settings(Path(arguments.config))
     keys = [PrivacyKey(one.encode()) for one in settings.privacy.keys]
@@ -52,8 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
             "There are no privacy keys: identifiers stand in the log as they are.",
             "Pseudonyms need privacy.key_file; see docs/privacy.md.",
         )
-    kind = Kind[arguments.kind.upper()]
-    namespace = "" if kind is Kind.ADDRESS else _namespace(settings, arguments.issuer)
+    kind = PseudonymKind[arguments.kind.upper()]
+    namespace = "" if kind is PseudonymKind.ADDRESS else _namespace(settings, arguments.issuer)
     found = {one.id: pseudonym(one, kind, namespace, composed(arguments.name)) for one in keys}
     if arguments.json:
         json.dump({"kind": arguments.kind, "issuer": namespace, "pseudonyms": found}, sys.stdout)

@@ -10,11 +10,11 @@ from sidecar.cli.socket_options import plain
 from sidecar.domain.values.stamp import Stamp
 from sidecar.tuning.formats.format_names import AUTO, Format
 from sidecar.tuning.formats.formats import recognise, recognise_text
-from sidecar.tuning.recording.csv_columns import Column, head_of, named_rows, rows
+from sidecar.tuning.recording.csv_columns import CsvColumn, head_of, named_rows, rows
 from sidecar.tuning.recording.files import LONGEST_PAGE, RecordingFile
 from sidecar.tuning.recording.json_documents import UnreadableDocument, records
 from sidecar.tuning.recording.occurrences import Occurrence, decode
-from sidecar.tuning.recording.reader import Reading, Source
+from sidecar.tuning.recording.reader import RecordingReading, RecordingSource
 from sidecar.wire.events.members import InvalidSignal
 
 SORTED = 1_000_000
@@ -26,7 +26,7 @@ class Wanted(NamedTuple):
     """The format that is asked for, or `auto`; and the columns of a CSV file, with their map."""
 
     format: str
-    columns: tuple[Column, ...] | None
+    columns: tuple[CsvColumn, ...] | None
     map_file: str
 
 
@@ -46,7 +46,7 @@ class _Looks(NamedTuple):
     head: list[str]
 
 
-def open_recording(file: RecordingFile, reading: Reading, wanted: Wanted) -> Opened:
+def open_recording(file: RecordingFile, reading: RecordingReading, wanted: Wanted) -> Opened:
     """Tell a recording's format, and open it. Raises `Stop`, `ConfigError` and `Unreadable`."""
     if wanted.columns is not None:
         found = rows(file.text(), wanted.columns, file.name, wanted.map_file)
@@ -55,7 +55,7 @@ def open_recording(file: RecordingFile, reading: Reading, wanted: Wanted) -> Ope
     looks = _looks(lines)
     asked = wanted.format != AUTO
     chosen = Format(wanted.format) if asked else _recognised(lines, looks)
-    source = Source(file.name, chosen, asked)
+    source = RecordingSource(file.name, chosen, asked)
     if chosen is Format.SSHD:
         occurrences = reading.logs(file.name, file.text(), file.written)
     elif looks.whole:
@@ -75,13 +75,16 @@ def open_recording(file: RecordingFile, reading: Reading, wanted: Wanted) -> Ope
 
 
 def _opened(
-    file: RecordingFile, reading: Reading, chosen: Format, occurrences: Iterator[Occurrence]
+    file: RecordingFile,
+    reading: RecordingReading,
+    chosen: Format,
+    occurrences: Iterator[Occurrence],
 ) -> Opened:
     return Opened(file.name, chosen, _in_order(_to_the_end(file, reading, occurrences)))
 
 
 def _to_the_end(
-    file: RecordingFile, reading: Reading, occurrences: Iterator[Occurrence]
+    file: RecordingFile, reading: RecordingReading, occurrences: Iterator[Occurrence]
 ) -> Iterator[Occurrence]:
     """What a file tells; and that it is not all, where the rest of it could not be read."""
     yield from occurrences

@@ -21,13 +21,13 @@ from sidecar.daemon.configuration.loading import Configuration, read_configurati
 from sidecar.domain.values.causes import words_of
 from sidecar.domain.values.stamp import MICROSECONDS, Stamp
 from sidecar.tuning.formats.format_names import AUTO
-from sidecar.tuning.recording.csv_columns import Column, read_columns
+from sidecar.tuning.recording.csv_columns import CsvColumn, read_columns
 from sidecar.tuning.recording.files import RecordingFile, Unreadable
 from sidecar.tuning.recording.occurrences import Occurrence
 from sidecar.tuning.recording.ordering import Ordering
-from sidecar.tuning.recording.reader import BadLine, Reading, Strangers
+from sidecar.tuning.recording.reader import BadLine, RecordingReading, Strangers
 from sidecar.tuning.replay import figures as replay_figures
-from sidecar.tuning.replay.passage import Model
+from sidecar.tuning.replay.passage import PassageModel
 from sidecar.tuning.replay.replay import Counting, Replay
 from sidecar.tuning.report import report as replay_report
 from sidecar.tuning.report.report import Report
@@ -64,7 +64,7 @@ def _replay(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Report
         raise Stop(*(f"{o.file}:0: {o.field}: {plain(o.error)}" for o in broken))
     if columns is not None and arguments.format != AUTO:
         raise Stop("sidecar replay: --map is for CSV of one's own; leave out --format")
-    reading = Reading(
+    reading = RecordingReading(
         strict=arguments.strict, strangers=_strangers(settings), keys=_keys(arguments.keys)
     )
     with ExitStack() as stack:
@@ -73,7 +73,7 @@ def _replay(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Report
         occurrences = _merged([one.occurrences for one in opened])
         peeked = list(itertools.islice(occurrences, PEEKED))
         at_mark = _at_mark(arguments.prompt_at, peeked)
-        model = Model(
+        model = PassageModel(
             at_mark,
             not arguments.no_answers,
             arguments.answer_after * MICROSECONDS,
@@ -95,7 +95,7 @@ def _replay(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Report
     outcomes = running.finish()
     return replay_figures.report(
         _recording(opened, reading, ordering, running),
-        replay_report.Model(
+        replay_report.UserModel(
             prompt_at="mark" if at_mark else "check",
             answers=model.answers,
             answer_after=arguments.answer_after,
@@ -129,7 +129,7 @@ def _configurations(
     ]
 
 
-def _columns(file: str | None) -> tuple[Column, ...] | None:
+def _columns(file: str | None) -> tuple[CsvColumn, ...] | None:
     if not file:
         return None
     try:
@@ -151,7 +151,7 @@ def _keys(file: str | None) -> KeySet | None:
         raise Stop(f"{file}: {error}") from error
 
 
-def _wanted(arguments: argparse.Namespace, columns: tuple[Column, ...] | None) -> Wanted:
+def _wanted(arguments: argparse.Namespace, columns: tuple[CsvColumn, ...] | None) -> Wanted:
     return Wanted(arguments.format, columns, arguments.map or "")
 
 
@@ -210,7 +210,7 @@ def _run(
 
 
 def _recording(
-    opened: list[Opened], reading: Reading, ordering: Ordering, running: Replay
+    opened: list[Opened], reading: RecordingReading, ordering: Ordering, running: Replay
 ) -> replay_report.Recording:
     account = reading.account
     seen = running.occurrences > 0

@@ -9,17 +9,26 @@ import msgspec
 from sidecar.cli.exit_status import Stop
 from sidecar.cli.socket_options import plain
 from sidecar.daemon.configuration.loading import Configuration
-from sidecar.domain.evaluation.incremental import Stepper
-from sidecar.domain.policy.policy import Policy, RiskLevel
-from sidecar.domain.policy.policy import State as PolicyState
+from sidecar.domain.evaluation.incremental import IncrementalEvaluator
+from sidecar.domain.policy.policy import Policy, PolicyState, RiskLevel
 from sidecar.domain.session.risk import Thresholds
 from sidecar.tuning.replay.run import RISK, CurveOf, PolicySet, Variant
-from sidecar.tuning.replay.thresholds import Kind, Threshold, Value, thresholds_of, with_threshold
+from sidecar.tuning.replay.thresholds import (
+    Threshold,
+    ThresholdKind,
+    Value,
+    thresholds_of,
+    with_threshold,
+)
 from sidecar.wire.yaml.structs import suggestion
 
 STEPS = 9
 MOST_STEPS = 101
-USUAL = {Kind.SCORE: (10.0, 90.0), Kind.TRAVEL_SPEED: (300.0, 1500.0), Kind.SIGNALS: (5.0, 85.0)}
+USUAL = {
+    ThresholdKind.SCORE: (10.0, 90.0),
+    ThresholdKind.TRAVEL_SPEED: (300.0, 1500.0),
+    ThresholdKind.SIGNALS: (5.0, 85.0),
+}
 """The range of a threshold where none is given."""
 
 LEVELS = (f"{RISK}.medium", f"{RISK}.high")
@@ -89,7 +98,7 @@ def _set(
         for value in _values(one, threshold):
             shadow = f"{policy.id} at {value}"
             other = with_threshold(policy, threshold.kind, value)
-            stepper = Stepper.over(
+            stepper = IncrementalEvaluator.over(
                 evaluator, [other if p is policy else p for p in policies], world
             )
             variants.append(Variant(len(curves), value, stepper, policy.id, shadow))
@@ -98,13 +107,13 @@ def _set(
         curves.append(CurveOf(policy.id, threshold.kind, threshold.current, tried))
     return PolicySet(
         name,
-        Stepper.over(evaluator, policies, world),
+        IncrementalEvaluator.over(evaluator, policies, world),
         policies,
         configuration.routes,
         configuration.settings.app.id,
         tuple(curves),
         tuple(variants),
-        Stepper.over(evaluator, shadows, world) if shadows else None,
+        IncrementalEvaluator.over(evaluator, shadows, world) if shadows else None,
         configuration.settings.is_alone,
         configuration.settings.aliases,
     )
@@ -162,7 +171,7 @@ def _risk(
         world = evaluator.world._replace(
             rating=msgspec.structs.replace(rating, thresholds=thresholds)
         )
-        stepper = Stepper.over(evaluator, configuration.policies, world)
+        stepper = IncrementalEvaluator.over(evaluator, configuration.policies, world)
         variants.append(Variant(curve, value, stepper))
     return CurveOf(RISK, kind, current), variants
 

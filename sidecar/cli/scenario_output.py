@@ -12,7 +12,7 @@ from rich.text import Text
 from sidecar.cli.explanation_tree import tree
 from sidecar.cli.socket_options import plain
 from sidecar.tuning.scenario.coverage import Coverage
-from sidecar.tuning.scenario.play import Checked, Played
+from sidecar.tuning.scenario.play import Played, PlayedCheck
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -31,7 +31,7 @@ def print_played(played: Played) -> None:
         console.print(Padding(_failure(checked, played), (0, 0, 1, 6)))
 
 
-def _failure(checked: Checked, played: Played) -> Group:
+def _failure(checked: PlayedCheck, played: Played) -> Group:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("", "expected", "got"):
         table.add_column(name, overflow="fold")
@@ -47,7 +47,7 @@ def _failure(checked: Checked, played: Played) -> Group:
     return Group(Text(_where(checked, played)), table, told)
 
 
-def _where(checked: Checked, played: Played) -> str:
+def _where(checked: PlayedCheck, played: Played) -> str:
     scenario, check = played.scenario, checked.check
     elapsed = f"+{checked.step.time - scenario.start:g} s"
     call = ", ".join(checked.explanation.contexts) or "a routine call"
@@ -103,7 +103,7 @@ def _case(suite: ET.Element, played: Played) -> None:
         failure.text = _xml("\n".join(lines))
 
 
-def _lines(failed: Iterable[Checked], played: Played) -> Iterable[str]:
+def _lines(failed: Iterable[PlayedCheck], played: Played) -> Iterable[str]:
     for checked in failed:
         for d in checked.differences:
             yield f"{_where(checked, played)}: {d.what}: expected {d.expected}, got {d.got}"

@@ -19,7 +19,13 @@ from sidecar.wire.policies.policy import policy_schema
 from sidecar.wire.settings.reload import Reload
 from sidecar.wire.settings.settings import CONTEXT, Settings
 from sidecar.wire.tokens.jwks import ALGORITHMS
-from sidecar.wire.yaml.scalars import DURATION_PATTERN, METHODS, MODE_PATTERN, SIZE_PATTERN, Kind
+from sidecar.wire.yaml.scalars import (
+    DURATION_PATTERN,
+    METHODS,
+    MODE_PATTERN,
+    SIZE_PATTERN,
+    ScalarKind,
+)
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -77,7 +83,7 @@ def _spell(node: object) -> None:
         return
     kind = node.pop("x-kind", None)
     if kind is not None:
-        _SPELL[Kind(kind)](node)
+        _SPELL[ScalarKind(kind)](node)
     for item in node.values():
         _spell(item)
 
@@ -100,28 +106,28 @@ def _with(**more: object) -> Callable[[Schema], None]:
 
 
 _BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
-_SPELL: Mapping[Kind, Callable[[Schema], None]] = {
-    Kind.DURATION: _or_text(DURATION_PATTERN, "seconds, or 90s, 15m, 1h30m, 7d, 500ms"),
-    Kind.SIZE: _or_text(SIZE_PATTERN, "bytes, or 64KiB, 1MiB"),
-    Kind.FILE: _with(description="a path, relative to the configuration file's directory"),
-    Kind.CIDR: _with(description="a network such as 10.0.0.0/8 or 2001:db8::/32"),
-    Kind.COUNTRY: _with(pattern="^[A-Za-z]{2}$"),
-    Kind.ASN: _or_text("^([Aa][Ss])?[0-9]{1,10}$", "an autonomous system, 64496 or AS64496"),
-    Kind.MODE: _with(pattern=MODE_PATTERN),
-    Kind.BIND: _with(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}$"),
-    Kind.ALGORITHM: _with(enum=sorted(ALGORITHMS)),
-    Kind.STORE: _with(
+_SPELL: Mapping[ScalarKind, Callable[[Schema], None]] = {
+    ScalarKind.DURATION: _or_text(DURATION_PATTERN, "seconds, or 90s, 15m, 1h30m, 7d, 500ms"),
+    ScalarKind.SIZE: _or_text(SIZE_PATTERN, "bytes, or 64KiB, 1MiB"),
+    ScalarKind.FILE: _with(description="a path, relative to the configuration file's directory"),
+    ScalarKind.CIDR: _with(description="a network such as 10.0.0.0/8 or 2001:db8::/32"),
+    ScalarKind.COUNTRY: _with(pattern="^[A-Za-z]{2}$"),
+    ScalarKind.ASN: _or_text("^([Aa][Ss])?[0-9]{1,10}$", "an autonomous system, 64496 or AS64496"),
+    ScalarKind.MODE: _with(pattern=MODE_PATTERN),
+    ScalarKind.BIND: _with(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}$"),
+    ScalarKind.ALGORITHM: _with(enum=sorted(ALGORITHMS)),
+    ScalarKind.STORE: _with(
         pattern=r"^$|^(rediss?(\+sentinel|\+cluster)?|unix)://",
         description="empty: an embedded server",
     ),
-    Kind.URL: _with(pattern="^$|^https?://"),
-    Kind.STRING_OR_URI: _with(),
-    Kind.METHOD: _with(description=f"one of {', '.join(sorted(METHODS))}"),
-    Kind.NAME: _with(maxLength=MAX_NAME),
-    Kind.CLAIM: _with(description="a claim, or a path to one: realm_access.roles"),
-    Kind.ORIGIN: _with(description="an origin such as https://shop.example; `*` for any"),
-    Kind.PUBLIC: _with(pattern="^/", description="a path, or /static/* for all below"),
-    Kind.HEADER: _with(pattern="^[!#$%&'*+.^_`|~0-9A-Za-z-]*$"),
+    ScalarKind.URL: _with(pattern="^$|^https?://"),
+    ScalarKind.STRING_OR_URI: _with(),
+    ScalarKind.METHOD: _with(description=f"one of {', '.join(sorted(METHODS))}"),
+    ScalarKind.NAME: _with(maxLength=MAX_NAME),
+    ScalarKind.CLAIM: _with(description="a claim, or a path to one: realm_access.roles"),
+    ScalarKind.ORIGIN: _with(description="an origin such as https://shop.example; `*` for any"),
+    ScalarKind.PUBLIC: _with(pattern="^/", description="a path, or /static/* for all below"),
+    ScalarKind.HEADER: _with(pattern="^[!#$%&'*+.^_`|~0-9A-Za-z-]*$"),
 }
 SCHEMAS: Mapping[str, Callable[[], Schema]] = {
     "config": config_schema,

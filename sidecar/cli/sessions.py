@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
-from sidecar.cli.admin_answers import Detail, Page, Progress
+from sidecar.cli.admin_answers import AdminDetail, AdminPage, AdminProgress
 from sidecar.cli.admin_client import AdminClient, add_admin, asking_admin, in_path
 from sidecar.cli.exit_status import DONE, Stop
 from sidecar.cli.socket_options import plain, print_json
@@ -84,7 +84,7 @@ def _list(client: AdminClient, arguments: argparse.Namespace) -> int:
     more = True
     for _ in range(_ENOUGH_PAGES):
         left = arguments.limit - len(sessions)
-        page = client.get("/v1/sessions", {**query, "limit": min(left, 1000)}, Page)
+        page = client.get("/v1/sessions", {**query, "limit": min(left, 1000)}, AdminPage)
         sessions += page["sessions"]
         query["cursor"] = page.get("cursor", "")
         more = bool(query["cursor"])
@@ -95,7 +95,7 @@ def _list(client: AdminClient, arguments: argparse.Namespace) -> int:
         return DONE
     from sidecar.cli import tables  # noqa: PLC0415 - rich is slow to load
 
-    columns = [tables.Column(*column) for column in COLUMNS]
+    columns = [tables.TableColumn(*column) for column in COLUMNS]
     tables.print_rows([*map(_row, sessions)], columns, "no live session matches")
     if more:
         print("there are more: raise --limit", file=sys.stderr)
@@ -111,7 +111,7 @@ def _row(session: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _show(client: AdminClient, arguments: argparse.Namespace) -> int:
-    session = client.get(f"/v1/sessions/{in_path(arguments.session)}", {}, Detail)
+    session = client.get(f"/v1/sessions/{in_path(arguments.session)}", {}, AdminDetail)
     if arguments.json:
         print_json(session)
         return DONE
@@ -122,7 +122,7 @@ def _show(client: AdminClient, arguments: argparse.Namespace) -> int:
 
 
 def _rescore_status(client: AdminClient, arguments: argparse.Namespace) -> int:
-    progress = client.get("/v1/rescore", {}, Progress)
+    progress = client.get("/v1/rescore", {}, AdminProgress)
     if arguments.json:
         print_json(progress)
         return DONE

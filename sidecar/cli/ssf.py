@@ -100,13 +100,13 @@ def run(arguments: argparse.Namespace) -> int:
 
     from sidecar.cli.ssf_actions import Session  # noqa: PLC0415 - likewise
     from sidecar.service.ports.calls import Overloaded, Unavailable  # noqa: PLC0415 - likewise
-    from sidecar.shared_signals.adapters.transmitter_client import Refused  # noqa: PLC0415 - likewise
+    from sidecar.shared_signals.adapters.transmitter_client import TransmitterRefused  # noqa: PLC0415 - likewise
 
     known = _transmitter(arguments)
     session = Session(known, arguments)
     try:
         text, problem = trio.run(session.act)
-    except Refused as error:
+    except TransmitterRefused as error:
         raise Stop(f"sidecar ssf: {known.name}: {error}", status=NEGATIVE) from None
     except Overloaded as error:
         wait = f"asks to be left alone for {error.retry_after} s"

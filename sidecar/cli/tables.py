@@ -20,7 +20,7 @@ _YEAR_9999 = 253_370_764_800
 _GAP = 2
 
 
-class Column(NamedTuple):
+class TableColumn(NamedTuple):
     """A column of a list, cut to no fewer letters than `least` (0: never).
 
     It takes no more than `most` (0: no bound) before those after it have theirs. Those that are
@@ -34,7 +34,7 @@ class Column(NamedTuple):
 
 
 def print_rows(
-    rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], otherwise: str
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[TableColumn], otherwise: str
 ) -> None:
     """Print a row for each record, of these columns; `otherwise` where there is none.
 
@@ -79,7 +79,7 @@ def print_fields(fields: Mapping[str, Any]) -> None:
 
 
 def fitted(
-    rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], room: int
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[TableColumn], room: int
 ) -> tuple[list[str], list[str]]:
     """Return a head and a line for each record, none wider than `room`; and what had none."""
     cells = {
@@ -105,14 +105,14 @@ def _cut(text: str, width: int) -> str:
     return set_cell_size(text if cell_len(text) <= width else f"{text[: width - 1]}…", width)
 
 
-def _fitting(widths: Mapping[Column, int], room: int) -> dict[Column, int]:
+def _fitting(widths: Mapping[TableColumn, int], room: int) -> dict[TableColumn, int]:
     """The columns that have room, each with its width, in their order."""
-    shown: dict[Column, int] = {}
+    shown: dict[TableColumn, int] = {}
 
     def left() -> int:
         return room - sum(shown.values()) - _GAP * max(0, len(shown) - 1)
 
-    def widen(column: Column, most: int) -> None:
+    def widen(column: TableColumn, most: int) -> None:
         shown[column] += max(0, min(widths[column], most or room) - shown[column])
         shown[column] += min(0, left())
 

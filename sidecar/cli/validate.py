@@ -16,7 +16,7 @@ from sidecar.domain.values.plural import counted
 if TYPE_CHECKING:  # loaded when it is needed
     from sidecar.daemon.configuration.loading import Configuration
     from sidecar.wire.settings.settings import BreakGlass, Settings
-    from sidecar.wire.yaml.tree import Problem, Table
+    from sidecar.wire.yaml.tree import ConfigProblem, Table
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     file, looked = Path(arguments.config), list[Geography]()
 
-    def also(settings: "Settings", root: "Table") -> Iterable["Problem"]:
+    def also(settings: "Settings", root: "Table") -> Iterable["ConfigProblem"]:
         looked.append(Geography(settings.geography))
         return host_problems(settings, root, looked[-1])
 

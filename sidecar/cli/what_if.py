@@ -15,7 +15,7 @@ from sidecar.cli.socket_options import plain
 if TYPE_CHECKING:  # loaded when they are needed
     from sidecar.domain.values.namespaces import Namespaces
     from sidecar.tuning.scenario.play import Stage
-    from sidecar.tuning.scenario.what_if import Question, Told
+    from sidecar.tuning.scenario.what_if import WhatIfAnswer, WhatIfQuestion
     from sidecar.wire.settings.settings import Settings
 
 _PLACE = ("country", "region", "asn", "coordinates", "anonymizer")
@@ -191,7 +191,7 @@ def _issuer(issuer: str, namespaces: "Namespaces") -> None:
         raise Stop(f"sidecar what-if: --issuer: is required, as there are several: {plain(known)}")
 
 
-def _question(arguments: argparse.Namespace, stage: "Stage") -> "Question":
+def _question(arguments: argparse.Namespace, stage: "Stage") -> "WhatIfQuestion":
     """The question that was typed; raises InvalidChange."""
     from sidecar.domain.policy.policy import RiskLevel  # noqa: PLC0415 - a command starts quickly
     from sidecar.tuning.scenario.session_changes import (  # noqa: PLC0415 - likewise
@@ -201,7 +201,7 @@ def _question(arguments: argparse.Namespace, stage: "Stage") -> "Question":
         read_signal,
     )
     from sidecar.tuning.scenario.simulation import Described  # noqa: PLC0415 - likewise
-    from sidecar.tuning.scenario.what_if import Question  # noqa: PLC0415 - likewise
+    from sidecar.tuning.scenario.what_if import WhatIfQuestion  # noqa: PLC0415 - likewise
     from sidecar.wire.names import composed  # noqa: PLC0415 - likewise
     from sidecar.wire.routes.readings import PathInvalid, normalise  # noqa: PLC0415 - likewise
 
@@ -241,7 +241,7 @@ def _question(arguments: argparse.Namespace, stage: "Stage") -> "Question":
         path = normalise(arguments.path) if arguments.path else ""
     except PathInvalid as error:
         raise InvalidChange(f"--path: {error}") from error
-    return Question(
+    return WhatIfQuestion(
         described=described,
         at=at,
         app=arguments.app,
@@ -294,7 +294,7 @@ def _ago(arguments: argparse.Namespace, at: float) -> float:
     return seconds
 
 
-def _print(answers: "Sequence[Told]", arguments: argparse.Namespace) -> None:
+def _print(answers: "Sequence[WhatIfAnswer]", arguments: argparse.Namespace) -> None:
     if arguments.json:
         import msgspec  # noqa: PLC0415 - a command starts quickly
 

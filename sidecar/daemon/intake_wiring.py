@@ -7,13 +7,13 @@ import msgspec
 import trio
 
 from sidecar.adapters import clock
-from sidecar.adapters.events.intake import EventIntake, Events, Settling
+from sidecar.adapters.events.intake import DurableEvents, EventIntake, Settling
 from sidecar.adapters.events.speakers import Speakers
 from sidecar.adapters.http.events import EventDoor
 from sidecar.adapters.http.foreign_calls import ForeignCalls
 from sidecar.adapters.intake.signed_requests import RequestVerifier
 from sidecar.adapters.process.workers import Workers
-from sidecar.adapters.telemetry.telemetry import Telemetry
+from sidecar.adapters.telemetry.telemetry import PrometheusTelemetry
 from sidecar.adapters.tokens.keys import KeySource, Refresh
 from sidecar.daemon.trust import Trust
 from sidecar.service.intake.ended_users import KnownUsers, RequestIds
@@ -30,7 +30,7 @@ from sidecar.service.view.view import View
 from sidecar.wire.events.socket_lines import Refusal
 from sidecar.wire.settings.intake import IntakeIssuer
 from sidecar.wire.settings.settings import HttpEvents, Issuer, Settings, Tokens
-from sidecar.wire.store.keys import Names
+from sidecar.wire.store.keys import StoreKeys
 
 
 class Outside:
@@ -40,14 +40,14 @@ class Outside:
         self,
         started: Settings,
         *,
-        events: Events,
+        events: DurableEvents,
         settling: Settling,
         speakers: Speakers,
         trust: Trust,
         store: Store,
         view: View,
-        names: Names,
-        telemetry: Telemetry,
+        names: StoreKeys,
+        telemetry: PrometheusTelemetry,
         new_id: Callable[[], str],
         current: Callable[[], Settings],
     ) -> None:

@@ -13,9 +13,9 @@ import trio
 
 from sidecar.adapters.files.spool_segments import SpoolInUse
 from sidecar.adapters.listening.socket_files import AddressInUse
-from sidecar.adapters.process.process_signals import Signals
+from sidecar.adapters.process.process_signals import ProcessSignals
 from sidecar.adapters.telemetry.foreign_lines import foreign_lines
-from sidecar.adapters.telemetry.logs import Lines, Logger, logger
+from sidecar.adapters.telemetry.logs import Logger, LogLines, logger
 from sidecar.daemon.configuration.host_checks import unusable_keys
 from sidecar.daemon.configuration.loading import read_configuration
 from sidecar.daemon.serving import Addresses, Daemon
@@ -96,7 +96,7 @@ def _tell_of_ours(error: BaseException) -> None:
     """Tell of a mistake of this program in a log line that has its traceback, and in a sentence."""
     trace = traceback.format_exception(error)
     kind = type(error).__name__
-    log = logger(Log(), Lines())
+    log = logger(Log(), LogLines())
     log.error("ended-by-error", error=kind, traceback="".join(trace).splitlines())
     words = f"{kind} (its traceback is in the line `ended-by-error`); please report it"
     print(f"sidecar: ended by a mistake of its own: {words}", file=sys.stderr)  # noqa: T201
@@ -110,7 +110,7 @@ async def _run(config_file: Path, build: Build) -> None:
 
 async def _serve(process: "_Process", lines: ExitStack, config_file: Path, build: Build) -> None:
     async with trio.open_nursery() as nursery:
-        signals = Signals(
+        signals = ProcessSignals(
             reload=process.reload,
             stop=process.stop,
             stop_now=nursery.cancel_scope.cancel,

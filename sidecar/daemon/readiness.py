@@ -3,37 +3,39 @@
 import trio
 
 from sidecar.adapters.geography.geography import Geography
-from sidecar.adapters.telemetry.telemetry import Telemetry
+from sidecar.adapters.telemetry.telemetry import PrometheusTelemetry
 from sidecar.service.admin.health import (
     CONDITIONS,
     DRAINING,
     GEOGRAPHY,
     TRANSMITTERS,
     Health,
-    Report,
-    State,
+    HealthReport,
+    HealthState,
 )
-from sidecar.service.observations.observations import Told
+from sidecar.service.observations.observations import DaemonEvent
 from sidecar.wire.settings.settings import Settings, Shutdown
 
 
-def record_readiness(telemetry: Telemetry, report: Report) -> None:
+def record_readiness(telemetry: PrometheusTelemetry, report: HealthReport) -> None:
     """Log that `/readyz` passes from now on, or fails, and why; of a drain its own line tells."""
-    bad = {one.name: one.reason for one in report.checks if one.state is State.BAD}
+    bad = {one.name: one.reason for one in report.checks if one.state is HealthState.BAD}
     if report.ok:
-        limping = {one.name: one.reason for one in report.checks if one.state is State.LIMPING}
-        telemetry.record(Told(event="ready", fields=dict(limping)))
+        limping = {
+            one.name: one.reason for one in report.checks if one.state is HealthState.LIMPING
+        }
+        telemetry.record(DaemonEvent(event="ready", fields=dict(limping)))
     elif DRAINING not in bad:
-        telemetry.record(Told(event="not-ready", fields=dict(bad), warning=True))
+        telemetry.record(DaemonEvent(event="not-ready", fields=dict(bad), warning=True))
 
 
-async def end_readiness(health: Health, telemetry: Telemetry, settings: Shutdown) -> None:
+async def end_readiness(health: Health, telemetry: PrometheusTelemetry, settings: Shutdown) -> None:
     """Fail `/readyz` from now on; return when those who ask it have had the time to see it."""
     health.drain()
     fields: dict[str, str | int | float | bool] = {}
     if settings.lame_duck:
         fields["lame_duck"] = settings.lame_duck
-    telemetry.record(Told(event="draining", fields=fields))
+    telemetry.record(DaemonEvent(event="draining", fields=fields))
     await trio.sleep(settings.lame_duck)
 
 

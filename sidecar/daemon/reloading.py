@@ -7,7 +7,7 @@ import msgspec
 import trio
 
 from sidecar.adapters.files.watcher import FileWatcher
-from sidecar.adapters.geography.geography import Geography, Prepared
+from sidecar.adapters.geography.geography import Geography, PreparedDatabases
 from sidecar.daemon.configuration.generation import generation_of, policy_set_of
 from sidecar.daemon.configuration.in_force import InForce, Swap
 from sidecar.daemon.configuration.lint import lint_deployment
@@ -21,7 +21,7 @@ from sidecar.daemon.configuration.unusable import problem_at
 from sidecar.daemon.trust import Trust
 from sidecar.domain.policy.policy import Policy
 from sidecar.service.admin.health import GEOGRAPHY, Health
-from sidecar.service.audit.rescore_all import Resweeper
+from sidecar.service.audit.rescore_all import AllSessionsRescorer
 from sidecar.service.checks.checker import Checker
 from sidecar.service.observations.observations import (
     ConfigurationRead,
@@ -66,7 +66,7 @@ class Reloader:
         telemetry: Telemetry,
         health: Health,
         configured: Callable[[Settings], None],
-        resweeper: Resweeper,
+        resweeper: AllSessionsRescorer,
         rescore: ViewRescore,
         transmission: Transmission | None = None,
         taken_up: Callable[[Configuration], None] = lambda _: None,
@@ -160,7 +160,7 @@ class Reloader:
         if renewed.settings != self._in_force.read.settings:
             await self._swap(renewed)
 
-    async def _prepared_places(self, read: Configuration) -> Prepared | None:
+    async def _prepared_places(self, read: Configuration) -> PreparedDatabases | None:
         """Read the geography databases where they are configured otherwise. Raises `ConfigError`.
 
         None: they are as before. How far a journey must be is no matter of the databases.
@@ -179,12 +179,12 @@ class Reloader:
             raise ConfigError(tuple(wrong))
         return prepared
 
-    def _use_places(self, places: Prepared) -> None:
+    def _use_places(self, places: PreparedDatabases) -> None:
         self._geography.use(places)
         self._telemetry.record(GeographyLoaded(builds=tuple(self._geography.builds.items())))
         self._rescore.want(ReloadCause.GEOGRAPHY)
 
-    async def _swap(self, read: Configuration, places: Prepared | None = None) -> Swap:
+    async def _swap(self, read: Configuration, places: PreparedDatabases | None = None) -> Swap:
         """Put in force what was read, and have those follow who derive something from it."""
         compiled = await trio.to_thread.run_sync(self._in_force.compiled, read)
         swap = self._in_force.swap(read, compiled)

@@ -10,17 +10,17 @@ import trio
 
 from sidecar.adapters import clock
 from sidecar.adapters.events.speakers import Speakers
-from sidecar.adapters.files.spool import Spool
+from sidecar.adapters.files.spool import FileSpool
 from sidecar.adapters.files.watcher import FileWatcher
 from sidecar.adapters.geography.geography import Geography
 from sidecar.adapters.process.memory import resident
 from sidecar.adapters.redis.backlog import RedisBacklogs
-from sidecar.adapters.redis.news import News
+from sidecar.adapters.redis.news import RedisNews
 from sidecar.adapters.redis.queues import RedisQueues
 from sidecar.adapters.redis.store import RedisStore
 from sidecar.adapters.redis_server.credentials import StoreCredentials
-from sidecar.adapters.telemetry.metrics import Level
-from sidecar.adapters.telemetry.telemetry import Telemetry
+from sidecar.adapters.telemetry.metrics import ScrapedLevel
+from sidecar.adapters.telemetry.telemetry import PrometheusTelemetry
 from sidecar.daemon.configuration.in_force import InForce
 from sidecar.daemon.configuration.loading import Configuration
 from sidecar.daemon.configuration.offering import Offering
@@ -46,9 +46,8 @@ from sidecar.shared_signals.receiver_wiring import Reception
 from sidecar.shared_signals.transmitter_wiring import Transmission
 from sidecar.wire.config.memory_shares import Shares
 from sidecar.wire.events.sources import share_of
-from sidecar.wire.privacy.sealing import UNSEALED, Forms, Sealing, names_under
-from sidecar.wire.settings.settings import Settings
-from sidecar.wire.settings.settings import Spool as SpoolSettings
+from sidecar.wire.privacy.sealing import UNSEALED, SealedForms, Sealing, names_under
+from sidecar.wire.settings.settings import Settings, SpoolSettings
 
 
 class Parts(Protocol):
@@ -56,7 +55,7 @@ class Parts(Protocol):
 
     in_force: InForce
     environ: Mapping[str, str]
-    telemetry: Telemetry
+    telemetry: PrometheusTelemetry
     health: Health
     geography: Geography
     trust: Trust
@@ -82,8 +81,8 @@ class DaemonServices:
         self,
         daemon: Parts,
         store: RedisStore,
-        link: Callable[[NewsRouter], News],
-        forms: Forms | None = None,
+        link: Callable[[NewsRouter], RedisNews],
+        forms: SealedForms | None = None,
     ) -> None:
         self._daemon = daemon
         self._store = store
@@ -161,10 +160,10 @@ class DaemonServices:
             refuses_writes=daemon.store_refuses,
         )
 
-    def _spool_of(self, settings: SpoolSettings) -> Spool | None:
+    def _spool_of(self, settings: SpoolSettings) -> FileSpool | None:
         if not settings.dir:
             return None
-        return Spool(
+        return FileSpool(
             settings,
             tell=self._daemon.telemetry.record,
             on_state=self._spool_state,
@@ -218,28 +217,28 @@ class DaemonServices:
             reconnect=self._reconnect,
         )
 
-    def _expose_levels(self, telemetry: Telemetry) -> None:
+    def _expose_levels(self, telemetry: PrometheusTelemetry) -> None:
         """Have each scrape ask for what there is at that moment."""
         wired, intake, audit = self.wired, self.wired.intake, self.wired.audit
         view, resweeper, fan_out = wired.view.view, audit.resweeper, audit.fan_out
-        telemetry.level(Level.SESSIONS, lambda: len(view))
-        telemetry.level(Level.VIEW_SESSIONS, lambda: len(view))
-        telemetry.level(Level.VIEW_LIMIT, lambda: view.limit)
-        telemetry.level(Level.TOKENS_LIMIT, lambda: self._daemon.trust.verifier.limit)
-        telemetry.level(Level.MARKS_ACTIVE, lambda: audit.sweeper.active_marks)
-        telemetry.level(Level.WATCHERS, lambda: len(wired.view.watches))
-        telemetry.level(Level.STORE_STALENESS, lambda: _finite(view.staleness()))
+        telemetry.level(ScrapedLevel.SESSIONS, lambda: len(view))
+        telemetry.level(ScrapedLevel.VIEW_SESSIONS, lambda: len(view))
+        telemetry.level(ScrapedLevel.VIEW_LIMIT, lambda: view.limit)
+        telemetry.level(ScrapedLevel.TOKENS_LIMIT, lambda: self._daemon.trust.verifier.limit)
+        telemetry.level(ScrapedLevel.MARKS_ACTIVE, lambda: audit.sweeper.active_marks)
+        telemetry.level(ScrapedLevel.WATCHERS, lambda: len(wired.view.watches))
+        telemetry.level(ScrapedLevel.STORE_STALENESS, lambda: _finite(view.staleness()))
         telemetry.stale(self._is_stale)
-        telemetry.level(Level.RESCORE_DONE, lambda: resweeper.progress.done)
-        telemetry.level(Level.RESCORE_EXPECTED, lambda: resweeper.progress.expected)
-        telemetry.level(Level.FAN_OUT_DONE, lambda: fan_out.outlook.done)
-        telemetry.level(Level.FAN_OUT_EXPECTED, lambda: fan_out.outlook.expected)
-        telemetry.level(Level.DEAD_LETTERS, lambda: intake.letters.waiting)
-        telemetry.level(Level.WORK_LOG, lambda: intake.worklog.waiting)
+        telemetry.level(ScrapedLevel.RESCORE_DONE, lambda: resweeper.progress.done)
+        telemetry.level(ScrapedLevel.RESCORE_EXPECTED, lambda: resweeper.progress.expected)
+        telemetry.level(ScrapedLevel.FAN_OUT_DONE, lambda: fan_out.outlook.done)
+        telemetry.level(ScrapedLevel.FAN_OUT_EXPECTED, lambda: fan_out.outlook.expected)
+        telemetry.level(ScrapedLevel.DEAD_LETTERS, lambda: intake.letters.waiting)
+        telemetry.level(ScrapedLevel.WORK_LOG, lambda: intake.worklog.waiting)
         telemetry.queue("rescore", lambda: audit.rescorer.waiting)
         telemetry.queue("settle-waits", lambda: intake.settler.waiting)
         if (spool := self.spool) is not None:
-            telemetry.level(Level.SPOOL_EVENTS, lambda: spool.waiting)
+            telemetry.level(ScrapedLevel.SPOOL_EVENTS, lambda: spool.waiting)
 
     async def _reconnect(self, after: Settings) -> None:
         """Show the store who we are anew, where that is another than before."""

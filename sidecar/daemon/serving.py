@@ -26,7 +26,7 @@ from sidecar.adapters.listening.descriptors import raise_to
 from sidecar.adapters.process.memory import container_limit
 from sidecar.adapters.process.orphans import Orphans
 from sidecar.adapters.redis.links import Links, links_of
-from sidecar.adapters.redis.news import News
+from sidecar.adapters.redis.news import RedisNews
 from sidecar.adapters.redis.sealed_store import SealedNews, SealedStore, opening
 from sidecar.adapters.redis.store import RedisStore
 from sidecar.adapters.redis_server.credentials import StoreCredentials
@@ -34,8 +34,8 @@ from sidecar.adapters.redis_server.embedded import EmbeddedStore
 from sidecar.adapters.redis_server.rights import needs_of
 from sidecar.adapters.socket.server import LocalSocket, SocketIncident
 from sidecar.adapters.telemetry.logs import Logger
-from sidecar.adapters.telemetry.telemetry import Telemetry
-from sidecar.adapters.tokens.introspection import Outcome
+from sidecar.adapters.telemetry.telemetry import PrometheusTelemetry
+from sidecar.adapters.tokens.introspection import IntrospectionOutcome
 from sidecar.adapters.tokens.keys import Refresh
 from sidecar.daemon.configuration.in_force import InForce
 from sidecar.daemon.configuration.loading import Configuration, read_configuration
@@ -47,6 +47,7 @@ from sidecar.daemon.services import DaemonServices, new_id
 from sidecar.daemon.trust import Keys, Trust
 from sidecar.service.admin.health import GEOGRAPHY, Health
 from sidecar.service.observations.observations import (
+    DaemonEvent,
     DoorIncident,
     EventOutcome,
     EventTaken,
@@ -60,7 +61,6 @@ from sidecar.service.observations.observations import (
     PassedUnasked,
     SecretRead,
     StoreUp,
-    Told,
     WorkerFailed,
 )
 from sidecar.service.ports.calls import Unavailable
@@ -115,7 +115,7 @@ class Daemon:
         self.in_force = InForce(started, configuration.settings)
         self.environ = environ
         self._forms = forms_of(settings.privacy, settings.store.prefix)
-        self.telemetry = Telemetry(settings)
+        self.telemetry = PrometheusTelemetry(settings)
         self.health = Health(
             conditions_of(settings),
             on_change=partial(record_readiness, self.telemetry),
@@ -181,7 +181,9 @@ class Daemon:
             KeysRefreshed(issuer=issuer, outcome=KeysOutcome(outcome), detail=detail)
         )
 
-    def _introspected(self, issuer: str, outcome: Outcome, seconds: float, detail: str) -> None:
+    def _introspected(
+        self, issuer: str, outcome: IntrospectionOutcome, seconds: float, detail: str
+    ) -> None:
         self.telemetry.record(
             Introspected(issuer=issuer, outcome=outcome, seconds=seconds, detail=detail)
         )
@@ -279,12 +281,14 @@ class Daemon:
             return RedisStore(links, settings, observe=observe, on_up=on_up, needs=needs)
         return SealedStore(links, settings, self._forms, observe=observe, on_up=on_up, needs=needs)
 
-    def _news_at(self, url: str, router: NewsRouter) -> News:
+    def _news_at(self, url: str, router: NewsRouter) -> RedisNews:
         links, settings = self._links_to(url), self._started.store
         deliver, own = router.deliver, router.own_channel
         lost, restored = self._link_lost, self._link_restored
         if self._forms is None:
-            return News(links, settings, deliver=deliver, lost=lost, restored=restored, own=own)
+            return RedisNews(
+                links, settings, deliver=deliver, lost=lost, restored=restored, own=own
+            )
         opened = opening(self._forms, deliver)
         return SealedNews(
             links, settings, self._forms, deliver=opened, lost=lost, restored=restored, own=own
@@ -298,7 +302,9 @@ class Daemon:
             await self._load_geography()
             if self.shares.trouble:
                 fields = {"trouble": self.shares.trouble}
-                self.telemetry.record(Told(event="memory-short", fields=dict(fields), warning=True))
+                self.telemetry.record(
+                    DaemonEvent(event="memory-short", fields=dict(fields), warning=True)
+                )
             url = ""
             embedded = EmbeddedStore(settings.store.embedded_dir)
             await nursery.start(Orphans(lambda: (embedded.process or 0,)).run)
@@ -476,7 +482,7 @@ class Daemon:
         usual, tree = Socket().path, self.in_force.configuration.tree
         if socket != usual and tree is not None and not is_named(tree, "socket.path"):
             fields["detail"] = f"nothing names socket.path, and {usual} cannot be made here"
-        self.telemetry.record(Told(event="started", fields=fields))
+        self.telemetry.record(DaemonEvent(event="started", fields=fields))
 
     def _invalid(self, refusal: Refusal) -> None:
         detail = f"{refusal.field}: {refusal.message}" if refusal.field else refusal.message

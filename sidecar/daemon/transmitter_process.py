@@ -18,7 +18,7 @@ from sidecar.adapters.redis.store import RedisStore
 from sidecar.adapters.redis_server.credentials import StoreCredentials
 from sidecar.adapters.redis_server.rights import needs_of
 from sidecar.adapters.telemetry.logs import Logger
-from sidecar.adapters.telemetry.telemetry import Telemetry
+from sidecar.adapters.telemetry.telemetry import PrometheusTelemetry
 from sidecar.daemon.configuration.loading import read_transmitter_settings
 from sidecar.daemon.configuration.unusable import naming_key
 from sidecar.daemon.forms import forms_in_use, refuse_other_forms
@@ -27,7 +27,7 @@ from sidecar.daemon.services import new_id
 from sidecar.daemon.serving import Addresses
 from sidecar.service.admin.health import Health
 from sidecar.service.admin.pulse import Pulse
-from sidecar.service.observations.observations import SecretRead, StoreUp, Told
+from sidecar.service.observations.observations import DaemonEvent, SecretRead, StoreUp
 from sidecar.service.records.epochs import EpochRecords
 from sidecar.service.records.fleet import FleetRecords
 from sidecar.shared_signals.adapters.transmitter_secrets import paths_of
@@ -35,7 +35,7 @@ from sidecar.shared_signals.transmitter_wiring import Transmission
 from sidecar.wire.config.descriptors import needed_by
 from sidecar.wire.privacy.sealing import UNSEALED, forms_of
 from sidecar.wire.settings.settings import Settings
-from sidecar.wire.store.keys import Names
+from sidecar.wire.store.keys import StoreKeys
 
 CONDITIONS = ("store", "doors")
 
@@ -52,7 +52,7 @@ class Transmitter:
         raise_to(needed_by(settings))
         self._file = file
         self._settings = settings
-        self._telemetry = Telemetry(settings)
+        self._telemetry = PrometheusTelemetry(settings)
         self._health = Health(CONDITIONS, on_change=partial(record_readiness, self._telemetry))
         self._watcher: FileWatcher | None = None
         self._is_reload_wanted = False
@@ -95,7 +95,7 @@ class Transmitter:
             await resources.start(store.run)
             pulse = Pulse(
                 store=store,
-                records=EpochRecords(store, Names(settings.store.prefix), clock.now, new_id()),
+                records=EpochRecords(store, StoreKeys(settings.store.prefix), clock.now, new_id()),
                 refused=self._store_refuses,
             )
             await resources.start(pulse.run)
@@ -103,7 +103,7 @@ class Transmitter:
             in_use = forms_in_use(
                 lambda: settings,
                 forms,
-                records=FleetRecords(store, Names(settings.store.prefix), clock.now),
+                records=FleetRecords(store, StoreKeys(settings.store.prefix), clock.now),
                 telemetry=self._telemetry,
                 judge=lambda *_: None,
             )
@@ -118,7 +118,7 @@ class Transmitter:
                 with naming_key(self._file, "transmitter"):
                     listening = await transmission.open(work)
                 where = " ".join(listening) or "nowhere"
-                self._telemetry.record(Told(event="started", fields={"transmitter": where}))
+                self._telemetry.record(DaemonEvent(event="started", fields={"transmitter": where}))
                 self._health.good("doors")
                 task_status.started(Addresses("", (), admin, (), listening))
                 await draining.wait()

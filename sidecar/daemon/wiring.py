@@ -20,11 +20,11 @@ from sidecar.domain.values.namespaces import Namespaces
 from sidecar.service.admin.acts import Acts
 from sidecar.service.admin.inspection import Inspector
 from sidecar.service.audit.announcer import Announcer, Outbox
-from sidecar.service.audit.auditor import Rescorer
+from sidecar.service.audit.auditor import Auditor
 from sidecar.service.audit.backlog import Backlogs
 from sidecar.service.audit.fan_out import FanOut
 from sidecar.service.audit.prompt_budget import Budget
-from sidecar.service.audit.rescore_all import Resweeper
+from sidecar.service.audit.rescore_all import AllSessionsRescorer
 from sidecar.service.audit.sweep import Sweeper
 from sidecar.service.checks.checker import Checker, Verifier
 from sidecar.service.checks.single_use import Spender
@@ -48,7 +48,7 @@ from sidecar.service.view.view import View
 from sidecar.service.view.watchers import Watches
 from sidecar.service.view.write_back import Saver
 from sidecar.wire.settings.settings import Eviction, Settings
-from sidecar.wire.store.keys import Names
+from sidecar.wire.store.keys import StoreKeys
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ class Ports:
     """
 
     in_force: InForce
-    names: Names
+    names: StoreKeys
     sidecar: str
     worker: str
     bound: int
@@ -110,9 +110,9 @@ class ViewServices:
 class AuditServices:
     """What logs, counts and publishes each change of a session."""
 
-    rescorer: Rescorer
+    rescorer: Auditor
     fan_out: FanOut
-    resweeper: Resweeper
+    resweeper: AllSessionsRescorer
     sweeper: Sweeper
     saver: Saver
 
@@ -218,7 +218,7 @@ def _wire_audit(ports: Ports, of: ViewServices) -> AuditServices:
             clock=ports.clock,
             jitter=ports.jitter,
         ),
-        resweeper=Resweeper(
+        resweeper=AllSessionsRescorer(
             sidecar=ports.worker,
             store=ports.store,
             records=of.records,
@@ -248,8 +248,8 @@ def _wire_audit(ports: Ports, of: ViewServices) -> AuditServices:
     )
 
 
-def _wire_rescorer(ports: Ports, of: ViewServices) -> Rescorer:
-    return Rescorer(
+def _wire_rescorer(ports: Ports, of: ViewServices) -> Auditor:
+    return Auditor(
         records=of.records,
         view=of.view,
         telemetry=ports.telemetry,

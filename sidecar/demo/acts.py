@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from statistics import median
 from typing import TypeAlias
 
-from sidecar.demo.browser import Astray, Signed
+from sidecar.demo.browser import Astray, SignedInUser
 from sidecar.demo.cast import (
     ALLOWED,
     DENIED,
@@ -36,14 +36,14 @@ class Plot:
     """What later acts need of earlier ones: the tokens, and how long signals took."""
 
     def __init__(self) -> None:
-        self._held: dict[str, Signed] = {}
+        self._held: dict[str, SignedInUser] = {}
         self.took: list[Took] = []
 
-    def keep(self, who: str, signed: Signed) -> None:
+    def keep(self, who: str, signed: SignedInUser) -> None:
         """This is the person's token from now on."""
         self._held[who] = signed
 
-    def token(self, who: str) -> Signed:
+    def token(self, who: str) -> SignedInUser:
         """The person's token; raises `Astray` where there is none."""
         if who not in self._held:
             raise Astray(f"{who} has not signed in")

@@ -35,7 +35,7 @@ class Challenge(NamedTuple):
     max_age: int | None = None
 
 
-class Signed(NamedTuple):
+class SignedInUser(NamedTuple):
     """An access token, and what the ID token beside it says of the sign-in."""
 
     access_token: str
@@ -78,7 +78,7 @@ class Browser:
         """Lose the cookies: the next sign-in begins another session."""
         self._http.cookies.clear()
 
-    async def sign_in(self, challenge: Challenge | None = None) -> Signed:
+    async def sign_in(self, challenge: Challenge | None = None) -> SignedInUser:
         """Get a token: with a password, or, after a challenge, with what it asks for.
 
         Without a challenge and with a session at the provider it is a new token for the old
@@ -134,13 +134,13 @@ class Browser:
             raise Astray(f"the provider refuses: {told.get('error_description', 'no reason')}")
         return told["code"]
 
-    def _signed(self, tokens: dict[str, Any], nonce: str) -> Signed:
+    def _signed(self, tokens: dict[str, Any], nonce: str) -> SignedInUser:
         # It came straight from the token endpoint, so the connection vouches for it (OpenID
         # Connect Core 1.0, section 3.1.3.7). The access token is for others to read.
         claims = jwt.decode(tokens["id_token"], options={"verify_signature": False})
         if claims.get("nonce") != nonce or claims.get("sub") != self.person.name:
             raise Astray("the ID token is for another request")
-        return Signed(
+        return SignedInUser(
             tokens["access_token"],
             claims["sid"],
             claims["auth_time"],

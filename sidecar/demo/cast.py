@@ -13,11 +13,18 @@ import httpx
 import trio
 
 from sidecar.adapters import clock
-from sidecar.demo.browser import INSUFFICIENT, Astray, Browser, Challenge, Signed, parse_challenge
-from sidecar.demo.lines import Lines, connected
+from sidecar.demo.browser import (
+    INSUFFICIENT,
+    Astray,
+    Browser,
+    Challenge,
+    SignedInUser,
+    parse_challenge,
+)
+from sidecar.demo.lines import SocketClient, connected
 from sidecar.demo.people import ALICE, BOB, CAROL, Person
-from sidecar.demo.stage import CLIENT, SENSITIVE, Stage
-from sidecar.demo.timeline import Timeline
+from sidecar.demo.stage import CLIENT, SENSITIVE, DemoStage
+from sidecar.demo.timeline import DemoTimeline
 
 ALLOWED = "200 allow"
 PENDING = "200 allow, step-up pending"
@@ -68,7 +75,7 @@ class Took(NamedTuple):
 class Watcher:
     """An app with open streams: it is told when a session's standing changes."""
 
-    def __init__(self, lines: Lines, credential: str) -> None:
+    def __init__(self, lines: SocketClient, credential: str) -> None:
         self._lines = lines
         self._credential = credential
         self._send, self._receive = trio.open_memory_channel[Change](1000)
@@ -98,16 +105,16 @@ class Watcher:
 class Cast(NamedTuple):
     """Everybody, for the acts."""
 
-    stage: Stage
-    timeline: Timeline
+    stage: DemoStage
+    timeline: DemoTimeline
     alice: Browser
     bob: Browser
     carol: Browser
     watcher: Watcher
-    pusher: Lines
+    pusher: SocketClient
     http: httpx.AsyncClient
 
-    async def call(self, signed: Signed, call: str, ip: str) -> Called:
+    async def call(self, signed: SignedInUser, call: str, ip: str) -> Called:
         """Ask about a call, `METHOD /path`, as the app's proxy does."""
         method, _, path = call.partition(" ")
         answer = await self.http.get(
@@ -134,7 +141,7 @@ class Cast(NamedTuple):
             raise Astray(f"the event is refused: {reply}")
         return reply
 
-    async def strike(self, signed: Signed, ip: str, kind: str, **data: str) -> Took:
+    async def strike(self, signed: SignedInUser, ip: str, kind: str, **data: str) -> Took:
         """Push an event about a session and measure until it tells, in seconds.
 
         Raises `Astray` where the session is not marked in time.
@@ -214,7 +221,7 @@ async def later_second() -> None:
 
 
 @asynccontextmanager
-async def gathered(stage: Stage, timeline: Timeline) -> AsyncIterator[Cast]:
+async def gathered(stage: DemoStage, timeline: DemoTimeline) -> AsyncIterator[Cast]:
     """Everybody, connected."""
     async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import trio
 
 from sidecar.demo.acts import BERLIN, SENSITIVE, Plot
-from sidecar.demo.browser import Astray, Challenge, Signed
+from sidecar.demo.browser import Astray, Challenge, SignedInUser
 from sidecar.demo.cast import Cast, later_second
 from sidecar.demo.signing import LIFETIME
 from sidecar.demo.stage import write_secret
@@ -76,7 +76,7 @@ class Playground:
             return Response(502, (), f"{error}\n".encode())
         return Response(200, (), f"Alice used her key; {self.token} is new\n".encode())
 
-    def _keep(self, signed: Signed) -> None:
+    def _keep(self, signed: SignedInUser) -> None:
         self._plot.keep("alice", signed)
         write_secret(self.token, signed.access_token)
 

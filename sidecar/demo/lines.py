@@ -11,7 +11,7 @@ import trio
 from sidecar.demo.browser import Astray
 
 
-class Lines:
+class SocketClient:
     """A connection to the daemon's socket; for one task at a time."""
 
     def __init__(self, stream: trio.SocketStream) -> None:
@@ -36,7 +36,7 @@ class Lines:
 
 
 @asynccontextmanager
-async def connected(path: Path) -> AsyncIterator[Lines]:
+async def connected(path: Path) -> AsyncIterator[SocketClient]:
     """A connection to the socket at `path`."""
     async with await trio.open_unix_socket(path) as stream:
-        yield Lines(stream)
+        yield SocketClient(stream)

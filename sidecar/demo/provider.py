@@ -29,15 +29,15 @@ from sidecar.demo.people import METHODS, PASSWORD, PEOPLE, Method
 from sidecar.demo.requests import (
     Authorization,
     Client,
-    InvalidRequest,
     Redemption,
+    RefusedRequest,
     cookie_of,
     decode_authorization,
     decode_redemption,
     destination_of,
     parameters_of,
 )
-from sidecar.demo.signing import ALGORITHM, Signer, SignIn
+from sidecar.demo.signing import ALGORITHM, ProviderSignIn, TokenSigner
 from sidecar.wire.http.messages import Request, Response
 from sidecar.wire.settings.settings import Http
 
@@ -51,7 +51,7 @@ _Held = TypeVar("_Held")
 
 class _Code(NamedTuple):
     authorization: Authorization
-    sign_in: SignIn
+    sign_in: ProviderSignIn
     expires_at: float
 
 
@@ -69,9 +69,9 @@ class Provider:
         self._client = client
         self._audience = audience
         self._clock = clock
-        self._signer = Signer(clock)
+        self._signer = TokenSigner(clock)
         self._codes: dict[str, _Code] = {}
-        self._sessions: dict[str, SignIn] = {}
+        self._sessions: dict[str, ProviderSignIn] = {}
         self._handlers: dict[bytes, Handler] = {
             b"/.well-known/openid-configuration": self._metadata,
             b"/jwks": self._keys,
@@ -125,7 +125,7 @@ class Provider:
         try:
             parameters = parameters_of(request, "GET", "POST")
             destination = destination_of(parameters, self._client)
-        except InvalidRequest as error:
+        except RefusedRequest as error:
             # Nobody can be sent back to an address that is not known (RFC 6749, 4.1.2.1).
             return _refused(error)
         answer = {"state": parameters.get("state", ""), "iss": self.issuer}
@@ -139,13 +139,13 @@ class Provider:
             _keep(self._sessions, cookie, sign_in)
             fields = [("Set-Cookie", f"{_COOKIE}={cookie}; Path=/; HttpOnly; SameSite=Lax")]
             answer["code"] = self._new_code(authorization, sign_in)
-        except InvalidRequest as error:
+        except RefusedRequest as error:
             answer |= {"error": error.code, "error_description": error.description}
         query = urlencode({name: value for name, value in answer.items() if value})
         location = ("Location", f"{destination}?{query}")
         return Response(302, (location, ("Cache-Control", "no-store"), *fields))
 
-    def _sign_in(self, before: SignIn | None, asked: Authorization) -> SignIn:
+    def _sign_in(self, before: ProviderSignIn | None, asked: Authorization) -> ProviderSignIn:
         """The sign-in that the cookie remembers, where it will do; else a new one."""
         now = int(self._clock())
         wanted = _method(asked)
@@ -158,14 +158,14 @@ class Provider:
         else:
             before = None
         if asked.prompt == "none":
-            raise InvalidRequest("login_required", "the person would have to sign in")
+            raise RefusedRequest("login_required", "the person would have to sign in")
         person = PEOPLE.get(asked.login_hint) if before is None else before.person
         if person is None:
-            raise InvalidRequest("access_denied", "there is nobody of this name")
+            raise RefusedRequest("access_denied", "there is nobody of this name")
         sid = f"{person.name}-{secrets.token_hex(4)}" if before is None else before.sid
-        return SignIn(person, sid, wanted, now)
+        return ProviderSignIn(person, sid, wanted, now)
 
-    def _new_code(self, authorization: Authorization, sign_in: SignIn) -> str:
+    def _new_code(self, authorization: Authorization, sign_in: ProviderSignIn) -> str:
         code = secrets.token_urlsafe(24)
         _keep(self._codes, code, _Code(authorization, sign_in, self._clock() + CODE_LIFE))
         return code
@@ -174,7 +174,7 @@ class Provider:
         try:
             redemption = decode_redemption(parameters_of(request, "POST"), self._client)
             code = self._redeem(redemption)
-        except InvalidRequest as error:
+        except RefusedRequest as error:
             return _refused(error)
         authorization, sign_in, _ = code
         client = self._client.name
@@ -192,11 +192,11 @@ class Provider:
         # Taken out before anything is looked at: a code is for one attempt.
         code = self._codes.pop(redemption.code, None)
         if code is None or self._clock() >= code.expires_at:
-            raise InvalidRequest("invalid_grant", "the code is unknown, used or too old")
+            raise RefusedRequest("invalid_grant", "the code is unknown, used or too old")
         digest = hashlib.sha256(redemption.verifier.encode()).digest()
         challenge = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
         if not hmac.compare_digest(challenge, code.authorization.challenge):
-            raise InvalidRequest("invalid_grant", "the code verifier does not fit the challenge")
+            raise RefusedRequest("invalid_grant", "the code verifier does not fit the challenge")
         return code
 
 
@@ -208,7 +208,7 @@ def _method(asked: Authorization) -> Method:
         if acr in METHODS:
             return METHODS[acr]
     # OpenID Connect Core Error Code unmet_authentication_requirements 1.0
-    raise InvalidRequest("unmet_authentication_requirements", "none of acr_values can be had")
+    raise RefusedRequest("unmet_authentication_requirements", "none of acr_values can be had")
 
 
 def _keep(held: dict[str, _Held], key: str, value: _Held) -> None:
@@ -218,7 +218,7 @@ def _keep(held: dict[str, _Held], key: str, value: _Held) -> None:
         held.pop(next(iter(held)))
 
 
-def _refused(error: InvalidRequest) -> Response:
+def _refused(error: RefusedRequest) -> Response:
     status = 405 if error.code == "method_not_allowed" else 400
     return _json(status, {"error": error.code, "error_description": error.description})
 

@@ -14,7 +14,7 @@ _FORM = b"application/x-www-form-urlencoded"
 _MOST_PARAMETERS = 40
 
 
-class InvalidRequest(Exception):  # noqa: N818 - named by who must act: the sender
+class RefusedRequest(Exception):  # noqa: N818 - named by who must act: the sender
     """The request is refused. `code` is the error code of the RFC that defines the parameter."""
 
     def __init__(self, code: str, description: str) -> None:
@@ -50,50 +50,50 @@ class Redemption(NamedTuple):
 
 
 def parameters_of(request: Request, *methods: str) -> dict[str, str]:
-    """The parameters of a GET's query or a POST's form; raises `InvalidRequest`.
+    """The parameters of a GET's query or a POST's form; raises `RefusedRequest`.
 
     None may come twice, and one without a value counts as left out (RFC 6749, section 3.1).
     """
     if request.method not in methods:
-        raise InvalidRequest("method_not_allowed", f"use {' or '.join(methods)}")
+        raise RefusedRequest("method_not_allowed", f"use {' or '.join(methods)}")
     if request.method == "POST":
         kind = request.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
         if kind != _FORM:
-            raise InvalidRequest("invalid_request", "the body must be a form")
+            raise RefusedRequest("invalid_request", "the body must be a form")
         raw = request.body
     else:
         raw = request.target.partition(b"?")[2]
     try:
         pairs = parse_qsl(raw.decode("ascii"), errors="strict", max_num_fields=_MOST_PARAMETERS)
     except ValueError:
-        raise InvalidRequest("invalid_request", "the parameters cannot be read") from None
+        raise RefusedRequest("invalid_request", "the parameters cannot be read") from None
     parameters = dict(pairs)
     if len(parameters) != len(pairs):
-        raise InvalidRequest("invalid_request", "a parameter comes more than once")
+        raise RefusedRequest("invalid_request", "a parameter comes more than once")
     return parameters
 
 
 def destination_of(parameters: Mapping[str, str], client: Client) -> str:
-    """Where the answer goes; raises `InvalidRequest` for another client, or another address."""
+    """Where the answer goes; raises `RefusedRequest` for another client, or another address."""
     _is_from(parameters, client)
     if parameters.get("redirect_uri") != client.redirect_uri:
-        raise InvalidRequest("invalid_request", "redirect_uri is not registered")
+        raise RefusedRequest("invalid_request", "redirect_uri is not registered")
     return client.redirect_uri
 
 
 def decode_authorization(parameters: Mapping[str, str]) -> Authorization:
-    """Read the rest of an authorization request; raises `InvalidRequest`."""
+    """Read the rest of an authorization request; raises `RefusedRequest`."""
     if parameters.get("response_type") != "code":
-        raise InvalidRequest("unsupported_response_type", "response_type must be code")
+        raise RefusedRequest("unsupported_response_type", "response_type must be code")
     challenge = parameters.get("code_challenge", "")
     if parameters.get("code_challenge_method") != "S256" or not _CHALLENGE.fullmatch(challenge):
-        raise InvalidRequest("invalid_request", "a code_challenge by S256 is required")
+        raise RefusedRequest("invalid_request", "a code_challenge by S256 is required")
     max_age = parameters.get("max_age")
     if max_age is not None and not _SECONDS.fullmatch(max_age):
-        raise InvalidRequest("invalid_request", "max_age must be a number of seconds")
+        raise RefusedRequest("invalid_request", "max_age must be a number of seconds")
     prompt = parameters.get("prompt", "")
     if prompt not in ("", "none", "login"):
-        raise InvalidRequest("invalid_request", "prompt must be none or login")
+        raise RefusedRequest("invalid_request", "prompt must be none or login")
     return Authorization(
         scope=frozenset(parameters.get("scope", "").split()),
         challenge=challenge,
@@ -106,15 +106,15 @@ def decode_authorization(parameters: Mapping[str, str]) -> Authorization:
 
 
 def decode_redemption(parameters: Mapping[str, str], client: Client) -> Redemption:
-    """Read a token request (RFC 6749, section 4.1.3); raises `InvalidRequest`."""
+    """Read a token request (RFC 6749, section 4.1.3); raises `RefusedRequest`."""
     _is_from(parameters, client)
     if parameters.get("grant_type") != "authorization_code":
-        raise InvalidRequest("unsupported_grant_type", "grant_type must be authorization_code")
+        raise RefusedRequest("unsupported_grant_type", "grant_type must be authorization_code")
     if parameters.get("redirect_uri") != client.redirect_uri:
-        raise InvalidRequest("invalid_grant", "redirect_uri is not the one of the authorization")
+        raise RefusedRequest("invalid_grant", "redirect_uri is not the one of the authorization")
     verifier = parameters.get("code_verifier", "")
     if not _VERIFIER.fullmatch(verifier) or "code" not in parameters:
-        raise InvalidRequest("invalid_request", "code and code_verifier are required")
+        raise RefusedRequest("invalid_request", "code and code_verifier are required")
     return Redemption(parameters["code"], verifier)
 
 
@@ -130,4 +130,4 @@ def cookie_of(request: Request, name: str) -> str:
 
 def _is_from(parameters: Mapping[str, str], client: Client) -> None:
     if parameters.get("client_id") != client.name:
-        raise InvalidRequest("invalid_client", "the client is not known")
+        raise RefusedRequest("invalid_client", "the client is not known")

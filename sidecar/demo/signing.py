@@ -16,7 +16,7 @@ LIFETIME = 600
 """Seconds for which a token counts."""
 
 
-class SignIn(NamedTuple):
+class ProviderSignIn(NamedTuple):
     """One act of signing in, within the provider's session `sid`. `auth_time` in whole seconds."""
 
     person: Person
@@ -25,7 +25,7 @@ class SignIn(NamedTuple):
     auth_time: int
 
 
-class Signer:
+class TokenSigner:
     """Signs with a key that is made anew for each provider."""
 
     def __init__(self, clock: Callable[[], float], lifetime: int = LIFETIME) -> None:
@@ -40,7 +40,7 @@ class Signer:
         key = {**members, "kid": self._key_id, "use": "sig", "alg": ALGORITHM}
         return json.dumps({"keys": [key]}).encode()
 
-    def access_token(self, issuer: str, audience: str, client: str, sign_in: SignIn) -> str:
+    def access_token(self, issuer: str, audience: str, client: str, sign_in: ProviderSignIn) -> str:
         """An access token (RFC 9068, section 2.2).
 
         A token that is fetched again for the same sign-in has a new `iat` and `jti`, and the same
@@ -55,13 +55,18 @@ class Signer:
         }
         return self._sign(issuer, client, sign_in, claims, "at+jwt")
 
-    def id_token(self, issuer: str, client: str, nonce: str, sign_in: SignIn) -> str:
+    def id_token(self, issuer: str, client: str, nonce: str, sign_in: ProviderSignIn) -> str:
         """An ID token (OpenID Connect Core 1.0, section 2)."""
         claims: dict[str, object] = {"aud": client, **({"nonce": nonce} if nonce else {})}
         return self._sign(issuer, client, sign_in, claims, "JWT")
 
     def _sign(
-        self, issuer: str, client: str, sign_in: SignIn, claims: dict[str, object], kind: str
+        self,
+        issuer: str,
+        client: str,
+        sign_in: ProviderSignIn,
+        claims: dict[str, object],
+        kind: str,
     ) -> str:
         issued = int(self._clock())
         common = {

@@ -40,7 +40,7 @@ SOURCES: Mapping[str, Mapping[str, object]] = {
 _PATIENCE = 5.0
 
 
-class Stage(NamedTuple):
+class DemoStage(NamedTuple):
     """Where everything is: `checks` and `admin` are URLs without a slash at the end."""
 
     directory: Path
@@ -56,7 +56,7 @@ class Stage(NamedTuple):
 
 
 @asynccontextmanager
-async def staged(directory: Path, tell: Callable[[str], None]) -> AsyncIterator[Stage]:
+async def staged(directory: Path, tell: Callable[[str], None]) -> AsyncIterator[DemoStage]:
     """Set the stage in `directory`, which exists; `tell` hears what is under way.
 
     Raises what `daemon.serve` raises; inside an exception group, where that happens later on.
@@ -71,7 +71,7 @@ async def staged(directory: Path, tell: Callable[[str], None]) -> AsyncIterator[
         draining = trio.Event()
         async with trio.open_nursery() as inner:
             addresses = await inner.start(_serve, config, draining)
-            yield Stage(
+            yield DemoStage(
                 directory=directory,
                 socket=Path(addresses.socket),
                 checks=addresses.http[0].rstrip("/"),

@@ -14,7 +14,7 @@ from sidecar.demo.acts import Act, Plot
 from sidecar.demo.browser import Astray
 from sidecar.demo.cast import Cast, gathered
 from sidecar.demo.stage import staged
-from sidecar.demo.timeline import Timeline
+from sidecar.demo.timeline import DemoTimeline
 from sidecar.domain.values.causes import words_of
 from sidecar.service.ports.calls import Unavailable
 from sidecar.wire.yaml.tree import ConfigError
@@ -63,7 +63,7 @@ def main(*, once: bool) -> int:
 
 
 async def _perform(directory: Path, once: bool) -> int:  # noqa: FBT001 - trio.run passes no names
-    timeline = Timeline()
+    timeline = DemoTimeline()
     timeline.title(
         "stepup-sidecar: a daemon, a provider and a story, all of it real, on this machine",
         f"in {directory}",

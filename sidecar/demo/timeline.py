@@ -23,7 +23,7 @@ _REVOKED = "401 invalid token"
 _INDENT = 20
 
 
-class Timeline:
+class DemoTimeline:
     """Prints steps as they happen. `failures` counts those that did not go as told."""
 
     def __init__(self, file: TextIO | None = None) -> None:

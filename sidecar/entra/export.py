@@ -10,18 +10,18 @@ from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
-from sidecar.entra.forms import Forms, Mistake, without_empty
+from sidecar.entra.forms import Mistake, ObjectForms, without_empty
 from sidecar.entra.graph_objects import (
     ContextReference,
-    NamedLocation,
-    Policy,
-    Strength,
+    GraphNamedLocation,
+    GraphPolicy,
+    GraphStrength,
     Template,
 )
 from sidecar.entra.ledger import Effect, Ledger, is_transport, member
-from sidecar.entra.lines import Lines, lines_of
+from sidecar.entra.lines import JsonLines, lines_of
 
-Shape: TypeAlias = Policy | Template | NamedLocation | Strength | ContextReference
+Shape: TypeAlias = GraphPolicy | Template | GraphNamedLocation | GraphStrength | ContextReference
 MAX_DEPTH = 48
 MAX_BYTES = 64 * 1024 * 1024
 _ENVELOPES = 4
@@ -30,20 +30,20 @@ _CONTEXT = re.compile(r"c[0-9]{1,3}")
 _CONSTANT = re.compile(r'"(?:[^"\\]|\\.)*"|-?[A-Za-z]+')
 _TWICE = "stands there for the second time in one object"
 _TYPES: Mapping[str, type[Shape]] = {
-    "conditionalAccessPolicy": Policy,
+    "conditionalAccessPolicy": GraphPolicy,
     "conditionalAccessTemplate": Template,
-    "ipNamedLocation": NamedLocation,
-    "countryNamedLocation": NamedLocation,
-    "authenticationStrengthPolicy": Strength,
+    "ipNamedLocation": GraphNamedLocation,
+    "countryNamedLocation": GraphNamedLocation,
+    "authenticationStrengthPolicy": GraphStrength,
     "authenticationContextClassReference": ContextReference,
 }
 _MEMBERS: tuple[tuple[str, type[Shape]], ...] = (
-    ("conditions", Policy),
-    ("grantControls", Policy),
-    ("sessionControls", Policy),
-    ("ipRanges", NamedLocation),
-    ("countriesAndRegions", NamedLocation),
-    ("allowedCombinations", Strength),
+    ("conditions", GraphPolicy),
+    ("grantControls", GraphPolicy),
+    ("sessionControls", GraphPolicy),
+    ("ipRanges", GraphNamedLocation),
+    ("countriesAndRegions", GraphNamedLocation),
+    ("allowedCombinations", GraphStrength),
     ("details", Template),
     ("scenarios", Template),
 )
@@ -100,7 +100,7 @@ def read_export(content: bytes, file: str) -> list[Exported]:
     return found
 
 
-def _loads(content: bytes, file: str) -> tuple[Any, Callable[[], Lines]]:
+def _loads(content: bytes, file: str) -> tuple[Any, Callable[[], JsonLines]]:
     """The value, and what finds its lines."""
     twice = False
 
@@ -214,7 +214,7 @@ class _Reader:
             ledger = Ledger(self._file, at, raw)
             ledger.lose(at, "an object of this kind cannot be imported", Effect.NONE)
             return Exported(None, ledger, raw)
-        forms = Forms()
+        forms = ObjectForms()
         formed = forms.object(raw, kind, at)
         self.mistakes += forms.mistakes
         shape = None if forms.mistakes else msgspec.convert(without_empty(formed, kind), kind)

@@ -70,7 +70,7 @@ class Mistake(NamedTuple):
     message: str
 
 
-class Forms:
+class ObjectForms:
     """Brings one object to the documented form; what cannot be goes to `mistakes`."""
 
     def __init__(self) -> None:

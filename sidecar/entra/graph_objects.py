@@ -33,7 +33,7 @@ class Guests(_Shape, frozen=True, rename="camel"):
     external_tenants: ExternalTenants | None = None
 
 
-class Users(_Shape, frozen=True, rename="camel"):
+class GraphUsers(_Shape, frozen=True, rename="camel"):
     """`conditionalAccessUsers`."""
 
     include_users: Texts | None = None
@@ -97,7 +97,7 @@ class DeviceStates(_Shape, frozen=True, rename="camel"):
 class Conditions(_Shape, frozen=True, rename="camel"):
     """`conditionalAccessConditionSet`."""
 
-    users: Users | None = None
+    users: GraphUsers | None = None
     applications: Applications | None = None
     client_applications: dict[str, Any] | None = None
     client_app_types: Texts | None = None
@@ -112,7 +112,7 @@ class Conditions(_Shape, frozen=True, rename="camel"):
     authentication_flows: dict[str, Any] | None = None
 
 
-class Strength(_Shape, frozen=True, rename="camel"):
+class GraphStrength(_Shape, frozen=True, rename="camel"):
     """`authenticationStrengthPolicy`, on its own or within a policy."""
 
     id: str = ""
@@ -130,7 +130,7 @@ class GrantControls(_Shape, frozen=True, rename="camel"):
     built_in_controls: Texts | None = None
     custom_authentication_factors: Texts | None = None
     terms_of_use: Texts | None = None
-    authentication_strength: Strength | None = None
+    authentication_strength: GraphStrength | None = None
 
 
 class SignInFrequency(_Shape, frozen=True, rename="camel"):
@@ -157,7 +157,7 @@ class CloudAppSecurity(_Shape, frozen=True, rename="camel"):
     cloud_app_security_type: str | None = None
 
 
-class SessionControls(_Shape, frozen=True, rename="camel"):
+class GraphSessionControls(_Shape, frozen=True, rename="camel"):
     """`conditionalAccessSessionControls`."""
 
     sign_in_frequency: SignInFrequency | None = None
@@ -169,7 +169,7 @@ class SessionControls(_Shape, frozen=True, rename="camel"):
     disable_resilience_defaults: bool | None = None
 
 
-class Policy(_Shape, frozen=True, rename="camel"):
+class GraphPolicy(_Shape, frozen=True, rename="camel"):
     """`conditionalAccessPolicy`."""
 
     id: str | None = None
@@ -178,7 +178,7 @@ class Policy(_Shape, frozen=True, rename="camel"):
     state: str | None = None
     conditions: Conditions | None = None
     grant_controls: GrantControls | None = None
-    session_controls: SessionControls | None = None
+    session_controls: GraphSessionControls | None = None
     template_id: str | None = None
     created_date_time: str | None = None
     modified_date_time: str | None = None
@@ -190,7 +190,7 @@ class Details(_Shape, frozen=True, rename="camel"):
 
     conditions: Conditions | None = None
     grant_controls: GrantControls | None = None
-    session_controls: SessionControls | None = None
+    session_controls: GraphSessionControls | None = None
 
 
 class Template(_Shape, frozen=True, rename="camel"):
@@ -211,7 +211,7 @@ class IpRange(_Shape, frozen=True, rename="camel"):
     upper_address: str | None = None
 
 
-class NamedLocation(_Shape, frozen=True, rename="camel"):
+class GraphNamedLocation(_Shape, frozen=True, rename="camel"):
     """`ipNamedLocation` or `countryNamedLocation`."""
 
     id: str | None = None

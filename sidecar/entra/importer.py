@@ -14,22 +14,27 @@ from sidecar.domain.policy.policy import Policy
 from sidecar.domain.values.assurance import Level
 from sidecar.domain.values.plural import counted
 from sidecar.entra.conversion.places import Places
-from sidecar.entra.conversion.policy import SUFFIX, Imported, Surroundings, import_policy
+from sidecar.entra.conversion.policy import SUFFIX, Imported, PolicyContext, import_policy
 from sidecar.entra.conversion.strengths import BUILT_IN, Strengths, account
 from sidecar.entra.conversion.users import KEPT, ROLES
 from sidecar.entra.export import Exported, InvalidExport, read_export
 from sidecar.entra.files import TooLong, policies_text, settings_text
-from sidecar.entra.graph_objects import ContextReference, NamedLocation, Strength, Template
-from sidecar.entra.graph_objects import Policy as PolicyShape
+from sidecar.entra.graph_objects import (
+    ContextReference,
+    GraphNamedLocation,
+    GraphStrength,
+    Template,
+)
+from sidecar.entra.graph_objects import GraphPolicy as PolicyShape
 from sidecar.entra.ledger import Ledger, Loss, Note
-from sidecar.entra.names import Names, read_names
+from sidecar.entra.names import DirectoryNames, read_names
 from sidecar.entra.versions import current
 from sidecar.wire.config.reading import read_settings
 from sidecar.wire.policies.context_policies import context_policies
 from sidecar.wire.policies.policy_files import read_policies
 from sidecar.wire.settings.settings import CONTEXT, Assurance, Context, Settings
 from sidecar.wire.settings.settings import NamedLocation as Configured
-from sidecar.wire.yaml.tree import MAX_CHARACTERS, ConfigError, Problem
+from sidecar.wire.yaml.tree import MAX_CHARACTERS, ConfigError, ConfigProblem
 
 __all__ = [
     "Exported",
@@ -73,7 +78,7 @@ class Import(msgspec.Struct, frozen=True):
 
 def import_entra(
     exported: Sequence[Exported],
-    names: Names,
+    names: DirectoryNames,
     settings: Settings,
     *,
     routine: bool = True,
@@ -91,18 +96,18 @@ def import_entra(
     contexts: dict[str, str] = {}
     for each in exported:
         match each.shape:
-            case NamedLocation():
+            case GraphNamedLocation():
                 places.add(each.shape, each.ledger)
-            case Strength() if each.shape.id.lower() in BUILT_IN:
+            case GraphStrength() if each.shape.id.lower() in BUILT_IN:
                 account(each.shape, each.ledger.at, each.ledger)
                 each.ledger.audit()
-            case Strength():
+            case GraphStrength():
                 strengths.add(each.shape, each.ledger)
             case ContextReference():
                 _context(each.shape, each.ledger, contexts)
             case _:
                 pass
-    around = Surroundings(names, places, strengths)
+    around = PolicyContext(names, places, strengths)
     imported = tuple(_policies(exported, around, routine=routine))
     used = _contexts_used(imported)
     for name in used:
@@ -132,7 +137,7 @@ def import_entra(
 
 
 def _policies(
-    exported: Iterable[Exported], around: Surroundings, *, routine: bool
+    exported: Iterable[Exported], around: PolicyContext, *, routine: bool
 ) -> Iterable[Imported]:
     taken: set[str] = set()
     for each in exported:
@@ -162,7 +167,9 @@ def _contexts_used(imported: Iterable[Imported]) -> set[str]:
     return {name for one in imported for name in one.policy.contexts.include or ()}
 
 
-def _with(settings: Settings, text: str, names: Names, levels: tuple[Level, ...]) -> Settings:
+def _with(
+    settings: Settings, text: str, names: DirectoryNames, levels: tuple[Level, ...]
+) -> Settings:
     """The configuration with the fragment, as the daemon would read it."""
     read = read_settings(text, "settings.yaml", {}, _no_file)
     known = {location.name for location in (*settings.locations, *read.locations)}
@@ -192,7 +199,7 @@ def _policies_text(exported: Iterable[Exported], imported: Iterable[Imported]) -
         files = list(dict.fromkeys(one.ledger.file for one in imported))
         why = f"the policies of {counted(len(files), 'file')} come to more characters than the"
         limit = f"{MAX_CHARACTERS} that a policy file may have: import fewer of them at a time"
-        raise ConfigError((Problem(files[0], 1, "", f"{why} {limit}"),)) from None
+        raise ConfigError((ConfigProblem(files[0], 1, "", f"{why} {limit}"),)) from None
 
 
 def _check(result: Import) -> None:

@@ -11,7 +11,7 @@ _TOKEN = re.compile(
 )
 
 
-class Lines(NamedTuple):
+class JsonLines(NamedTuple):
     """The line of each value, and of each member that an object has for the second time."""
 
     by_path: dict[str, int]
@@ -43,9 +43,9 @@ class _Frame:
         return f"{self.path}[{self.index - 1}]"
 
 
-def lines_of(text: str) -> Lines:
+def lines_of(text: str) -> JsonLines:
     """Find the lines of a text that is JSON."""
-    found = Lines({}, {})
+    found = JsonLines({}, {})
     frames: list[_Frame] = []
     line, counted = 1, 0
     for token in _TOKEN.finditer(text):

@@ -18,13 +18,13 @@ from sidecar.wire.grammar.selections import EVERYTHING
 from sidecar.wire.yaml.nodes import Leaves, inside
 from sidecar.wire.yaml.tree import ConfigError, Node, Problems, Scalar, Table, read_tree
 
-__all__ = ["NO_NAMES", "SECTIONS", "ConfigError", "Names", "read_names"]
+__all__ = ["NO_NAMES", "SECTIONS", "ConfigError", "DirectoryNames", "read_names"]
 
 SECTIONS = ("users", "groups", "roles", "apps", "locations", "strengths", "contexts")
 _LOCATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-class Names(msgspec.Struct, frozen=True):
+class DirectoryNames(msgspec.Struct, frozen=True):
     """Names by kind and id; ids in lower case."""
 
     by_kind: Mapping[str, Mapping[str, str]]
@@ -41,10 +41,10 @@ class Names(msgspec.Struct, frozen=True):
         return frozenset(self.by_kind.get("locations", {}).values())
 
 
-NO_NAMES = Names(MappingProxyType({}), MappingProxyType({}))
+NO_NAMES = DirectoryNames(MappingProxyType({}), MappingProxyType({}))
 
 
-def read_names(text: str, file: str) -> Names:
+def read_names(text: str, file: str) -> DirectoryNames:
     """Read a names file. Raises ConfigError with everything that is wrong."""
     problems = Problems()
     leaves = Leaves(problems)
@@ -60,7 +60,7 @@ def read_names(text: str, file: str) -> Names:
     elif tree is not None and not (isinstance(tree, Scalar) and tree.value is None):
         leaves.add(tree, "", "must be a mapping of ids to names")
     problems.check()
-    return Names(by_kind, general)
+    return DirectoryNames(by_kind, general)
 
 
 def _section(table: Table, section: str, leaves: Leaves) -> dict[str, str]:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from sidecar.domain.policy.policy import State
+from sidecar.domain.policy.policy import PolicyState
 from sidecar.domain.values.plural import counted, verb
 from sidecar.entra.conversion.policy import NOTHING_ASKED
 from sidecar.entra.conversion.users import KEPT
@@ -40,11 +40,11 @@ def summary_lines(result: Import) -> Iterator[str]:
     states = Counter((one.was, one.policy.state) for one in result.imported)
     files = len({one.ledger.file for one in result.imported})
     yield f"{counted(len(result.imported), 'policy')} of {counted(files, 'file')}:"
-    for state in State:
+    for state in PolicyState:
         count = sum(number for (_, now), number in states.items() if now is state)
         were = ", ".join(
             f"{states[was, state]} {verb(states[was, state], 'was', 'were')} {was.value}"
-            for was in State
+            for was in PolicyState
             if states[was, state]
         )
         yield f"  {state.value}: {count}" + (f" ({were})" if were else "")

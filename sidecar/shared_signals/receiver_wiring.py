@@ -7,9 +7,9 @@ from typing import NamedTuple
 import trio
 
 from sidecar.adapters import clock
-from sidecar.adapters.events.intake import Events
+from sidecar.adapters.events.intake import DurableEvents
 from sidecar.adapters.process.workers import Workers
-from sidecar.adapters.telemetry.telemetry import Telemetry
+from sidecar.adapters.telemetry.telemetry import PrometheusTelemetry
 from sidecar.adapters.tokens.keys import KeySource, Refresh
 from sidecar.adapters.tokens.secrets import SecretFile
 from sidecar.service.audit.lease import Lease
@@ -24,7 +24,7 @@ from sidecar.shared_signals.wire.stream_api import metadata_address
 from sidecar.wire.events.sources import issuers_of_transmitter, source_of_transmitter
 from sidecar.wire.settings.receiver import KnownTransmitter
 from sidecar.wire.settings.settings import Issuer, Settings, Tokens
-from sidecar.wire.store.keys import Names
+from sidecar.wire.store.keys import StoreKeys
 from sidecar.wire.subjects.subject_rules import SubjectRules
 
 
@@ -47,10 +47,10 @@ class Reception:
         self,
         started: Settings,
         *,
-        events: Events,
+        events: DurableEvents,
         store: Store,
-        names: Names,
-        telemetry: Telemetry,
+        names: StoreKeys,
+        telemetry: PrometheusTelemetry,
         sidecar: str,
         current: Callable[[], Settings],
         judged: Callable[[str], None] = lambda _: None,

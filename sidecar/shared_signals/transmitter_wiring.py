@@ -6,7 +6,7 @@ import trio
 
 from sidecar.adapters import clock
 from sidecar.adapters.redis.store import RedisStore
-from sidecar.adapters.telemetry.telemetry import Telemetry
+from sidecar.adapters.telemetry.telemetry import PrometheusTelemetry
 from sidecar.service.audit.lease import Lease
 from sidecar.service.observations.observations import Reloaded, ReloadOutcome
 from sidecar.service.records.fleet import FleetRecords
@@ -22,8 +22,8 @@ from sidecar.shared_signals.service.stream_management import Management
 from sidecar.shared_signals.wire.outbound import Voice
 from sidecar.wire.privacy.sealing import UNSEALED, Sealing
 from sidecar.wire.settings.settings import Settings
-from sidecar.wire.store.keys import Names
-from sidecar.wire.yaml.tree import ConfigError, Problem
+from sidecar.wire.store.keys import StoreKeys
+from sidecar.wire.yaml.tree import ConfigError, ConfigProblem
 
 
 def voice_of(settings: Settings) -> Voice:
@@ -61,14 +61,14 @@ class Transmission:
         self,
         settings: Settings,
         store: RedisStore,
-        telemetry: Telemetry,
+        telemetry: PrometheusTelemetry,
         new_id: Callable[[], str],
         sealing: Sealing = UNSEALED,
     ) -> None:
         self._settings = transmitter = settings.transmitter
         self._telemetry = telemetry
         self._new_id = new_id
-        names = Names(settings.store.prefix)
+        names = StoreKeys(settings.store.prefix)
         self.outbox = self._streams = RedisStreams(
             store,
             names,
@@ -111,7 +111,7 @@ class Transmission:
         try:
             await trio.to_thread.run_sync(self._secrets.load)
         except InvalidFiles as error:
-            problems = (Problem("", 0, one.field, one.message) for one in error.wrong)
+            problems = (ConfigProblem("", 0, one.field, one.message) for one in error.wrong)
             raise ConfigError(tuple(problems)) from None
 
     async def reload(self) -> None:

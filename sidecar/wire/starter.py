@@ -12,7 +12,7 @@ SIGN_IN_PAGES = ("/", "/static/*")
 """Where the pages lie that sign somebody in: they are opened without a token."""
 
 
-class Ports(NamedTuple):
+class StarterAddresses(NamedTuple):
     """Where everything listens on this machine."""
 
     gateway: int = 8000
@@ -34,7 +34,7 @@ class Ports(NamedTuple):
         return re.sub(rf"(?<=[ :])({'|'.join(shipped)})\b", lambda at: str(shipped[at[0]]), text)
 
 
-class Plan(NamedTuple):
+class StarterPlan(NamedTuple):
     """What somebody has answered. `setting`: the value of `http.gateway`; `grpc`: it asks by gRPC.
 
     `levels` is empty where the built-in ones do; `grant` is the level that payments ask for.
@@ -45,13 +45,13 @@ class Plan(NamedTuple):
     app: str
     setting: str = "none"
     grpc: bool = False
-    ports: Ports = Ports()
+    ports: StarterAddresses = StarterAddresses()
     levels: tuple[Level, ...] = ()
     algorithms: tuple[str, ...] = ()
     grant: str = "mfa"
 
 
-def configuration(plan: Plan) -> str:
+def configuration(plan: StarterPlan) -> str:
     """Return the text of `sidecar.yaml`."""
     ports = plan.ports
     return f"""\
@@ -92,7 +92,7 @@ policies:
 """
 
 
-def policy(plan: Plan) -> str:
+def policy(plan: StarterPlan) -> str:
     """Return the text of the policy file."""
     return f"""\
 # A changed file is taken up without a restart; a broken one is refused, and the old one stays.
@@ -109,7 +109,7 @@ policies:
 """
 
 
-def scenario(plan: Plan) -> str:
+def scenario(plan: StarterPlan) -> str:
     """Return the text of the scenario file: what the policy is meant to do, for `sidecar test`."""
     weak, strong = _shown(plan, "single-factor"), _shown(plan, plan.grant)
     return f"""\
@@ -136,7 +136,7 @@ scenarios:
 """
 
 
-def _doors(plan: Plan) -> str:
+def _doors(plan: StarterPlan) -> str:
     """Return how the gateway asks; where only the app does, on the socket, nothing listens."""
     public = f"  # The pages that sign somebody in.\n  public: [{', '.join(SIGN_IN_PAGES)}]\n"
     bind = f"  bind: 127.0.0.1:{plan.ports.check}\n"
@@ -156,13 +156,13 @@ def _realm(app: str) -> str:
     return f"  realm: {_text(app)}\n" if quotable else ""
 
 
-def _algorithms(plan: Plan) -> str:
+def _algorithms(plan: StarterPlan) -> str:
     if not plan.algorithms:
         return ""
     return f"      algorithms: [{', '.join(map(_text, plan.algorithms))}]\n"
 
 
-def _assurance(plan: Plan) -> str:
+def _assurance(plan: StarterPlan) -> str:
     if not plan.levels:
         return ""
     lines = [
@@ -180,7 +180,7 @@ def _assurance(plan: Plan) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _shown(plan: Plan, name: str) -> str:
+def _shown(plan: StarterPlan, name: str) -> str:
     """Return a value of `acr` that shows a level."""
     acr: Mapping[str, tuple[str, ...]] = {level.name: level.acr for level in plan.levels}
     return _text(next(iter(acr.get(name, ())), name))

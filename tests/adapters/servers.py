@@ -15,7 +15,7 @@ import redis
 
 from sidecar.adapters.redis_server.embedded import server_arguments, server_binary
 from sidecar.adapters.redis_server.rights import least_rights, needs_of
-from sidecar.wire.settings.settings import Store as StoreSettings
+from sidecar.wire.settings.settings import StoreSettings
 
 USER, PASSWORD = "sidecar", "s3cret"
 RIGHTS = least_rights(

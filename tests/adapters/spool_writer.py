@@ -9,12 +9,12 @@ import sys
 
 import trio
 
-from sidecar.adapters.files.spool import Spool
+from sidecar.adapters.files.spool import FileSpool
 from sidecar.domain.facts.signal import CredentialChange, Subject
 from sidecar.domain.values.stamp import Stamp
 from sidecar.service.observations.observations import SpoolIncident
 from sidecar.service.ports.calls import Unavailable
-from sidecar.wire.settings.settings import Spool as SpoolSettings
+from sidecar.wire.settings.settings import SpoolSettings
 
 
 def event(number: int, user: str = "ada") -> CredentialChange:
@@ -34,7 +34,7 @@ def told(incident: SpoolIncident) -> None:
 async def main(directory: str, most: int) -> None:
     if most:
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
-    spool = Spool(
+    spool = FileSpool(
         SpoolSettings(dir=directory, segment_bytes=65536), tell=told, on_state=lambda _: None
     )
 

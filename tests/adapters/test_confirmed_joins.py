@@ -12,7 +12,7 @@ from sidecar.adapters.redis.links import links_of
 from sidecar.adapters.redis.store import RedisStore
 from sidecar.service.ports.calls import Unavailable
 from sidecar.service.ports.store import Join, Load
-from sidecar.wire.settings.settings import Store as StoreSettings
+from sidecar.wire.settings.settings import StoreSettings
 from tests.adapters.servers import Server, free_ports, impatient, serving
 
 FAR = 4_000_000_000_000

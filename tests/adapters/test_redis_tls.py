@@ -11,12 +11,12 @@ import trio
 import trustme
 
 from sidecar.adapters.redis.links import links_of
-from sidecar.adapters.redis.news import News
+from sidecar.adapters.redis.news import RedisNews
 from sidecar.adapters.redis.store import RedisStore
 from sidecar.domain.values.lattice import Record
 from sidecar.service.ports.calls import Unavailable
 from sidecar.service.ports.store import Join
-from sidecar.wire.settings.settings import Store as StoreSettings
+from sidecar.wire.settings.settings import StoreSettings
 from tests.adapters.servers import Server, impatient
 
 FAR = 4_000_000_000_000
@@ -89,7 +89,7 @@ async def test_store_and_news_speak_tls(
     async with tls_before(valkey_server, certificates.context) as port:
         settings = certificates.settings(port, certificates.authority)
         store = RedisStore(links_of(settings), settings)
-        news = News(
+        news = RedisNews(
             links_of(settings), settings, deliver=deliver, lost=lambda _: None, restored=restored
         )
         async with trio.open_nursery() as nursery:

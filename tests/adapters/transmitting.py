@@ -11,20 +11,20 @@ import trio
 
 from sidecar.adapters.redis.links import links_of
 from sidecar.adapters.redis.store import RedisStore
-from sidecar.adapters.telemetry.telemetry import Telemetry
+from sidecar.adapters.telemetry.telemetry import PrometheusTelemetry
 from sidecar.daemon.services import new_id
 from sidecar.domain.evaluation.announcement import (
     Announcement,
     AssuranceChanged,
     Change,
-    News,
     SessionOver,
+    TopicAnnouncement,
 )
 from sidecar.shared_signals.adapters.stream_store import RedisStreams
 from sidecar.shared_signals.transmitter_wiring import Transmission
-from sidecar.wire.settings.settings import Log, Settings, Store
+from sidecar.wire.settings.settings import Log, Settings, StoreSettings
 from sidecar.wire.settings.transmitter import FixedStream, Push, Recipient, Transmitter
-from sidecar.wire.store.keys import Names
+from sidecar.wire.store.keys import StoreKeys
 from tests.adapters.recipients import key_file, secret_file
 
 ISSUER = "https://t.example"
@@ -69,7 +69,7 @@ def settings_of(
         poll_wait=10.0,
     )
     return Settings(
-        store=Store(url=url),
+        store=StoreSettings(url=url),
         transmitter=msgspec.structs.replace(usual, **more),
         log=Log(level="error"),
     )
@@ -83,7 +83,7 @@ class Running:
         client: httpx.AsyncClient,
         store: RedisStore,
         streams: RedisStreams,
-        telemetry: Telemetry,
+        telemetry: PrometheusTelemetry,
         transmission: Transmission,
     ) -> None:
         self.client = client
@@ -105,7 +105,7 @@ class Running:
             change=change or SessionOver(),
         )
         value = f"{self._moment:016d}x.".encode()
-        await self.streams.record([News(f"!{new_id()}", b"", value, told)])
+        await self.streams.record([TopicAnnouncement(f"!{new_id()}", b"", value, told)])
         return told.id
 
     def counted(self, event: str, outcome: str) -> float:
@@ -145,13 +145,13 @@ LOWERED = AssuranceChanged(previous="mfa", current="none", rose=False)
 @asynccontextmanager
 async def transmitting(settings: Settings) -> AsyncIterator[Running]:
     """Run the transmitter of one process."""
-    telemetry = Telemetry(settings)
+    telemetry = PrometheusTelemetry(settings)
     store = RedisStore(links_of(settings.store), settings.store)
     transmission = Transmission(settings, store, telemetry, new_id)
     bounds = settings.transmitter
     streams = RedisStreams(
         store,
-        Names(settings.store.prefix),
+        StoreKeys(settings.store.prefix),
         max_recorded=bounds.max_recorded,
         max_backlog=bounds.max_backlog,
     )

@@ -10,7 +10,7 @@ import redis
 
 from sidecar.adapters.redis.links import SLOTS, slot_of
 from sidecar.domain.policy.policy import Networks, Selection
-from sidecar.wire.store.keys import Names, digest
+from sidecar.wire.store.keys import StoreKeys, digest
 from tests.adapters.servers import Server, free_ports, serving
 from tests.chaos.load import Loads
 from tests.chaos.pods import BOUND, confirmed, told_once
@@ -81,7 +81,7 @@ def replicate(replica: Server, node: Any) -> bool:
 
 
 def owner_of(user: str) -> int:
-    slot = slot_of(Names("su").user_record(digest(ISSUER, user)))
+    slot = slot_of(StoreKeys("su").user_record(digest(ISSUER, user)))
     return next(n for n in range(MASTERS) if slot < EDGES[n + 1])
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from sidecar.adapters.redis.links import SLOTS, slot_of
 from sidecar.wire.settings.settings import Eviction, Settings
-from sidecar.wire.store.keys import Names, digest
+from sidecar.wire.store.keys import StoreKeys, digest
 from tests.adapters.servers import Server, free_ports, serving
 from tests.chaos.policies import POLICIES
 from tests.stories.running import ISSUER, Pods, eventually, running, token, unique
@@ -145,7 +145,7 @@ def user_of(master: int, kind: str) -> str:
     """A user whose records lie on this master."""
     while True:
         user = unique(kind)
-        slot = slot_of(Names("su").user_record(digest(ISSUER, user)))
+        slot = slot_of(StoreKeys("su").user_record(digest(ISSUER, user)))
         if EDGES[master] <= slot < EDGES[master + 1]:
             return user
 
@@ -216,7 +216,7 @@ def test_records_that_a_full_store_evicts_let_nobody_in() -> None:
         seen_whole(pods)
         before = losses(pods)
         with server.client() as client:
-            names = Names("su")
+            names = StoreKeys("su")
             used = int(client.info("memory")["used_memory"])
             client.config_set("maxmemory", used + 2_000_000)
             ours = [names.user_record(digest(ISSUER, user)) for user in (lone.bob, lone.eve)]

@@ -15,8 +15,7 @@ import pytest
 from sidecar.adapters.redis.links import call
 from sidecar.adapters.redis_server.rights import least_rights, needs_of
 from sidecar.service.view import store_epoch
-from sidecar.wire.settings.settings import Settings, Spool
-from sidecar.wire.settings.settings import Store as StoreSettings
+from sidecar.wire.settings.settings import Settings, SpoolSettings, StoreSettings
 from tests.adapters.servers import Server, serving
 from tests.chaos.policies import POLICIES
 from tests.stories.running import Pods, eventually, running, token, unique
@@ -138,7 +137,7 @@ def test_an_event_waits_in_the_spool_until_the_right_is_granted(
     server: Server, tmp_path: Path
 ) -> None:
     def spooling(settings: Settings, number: int) -> Settings:
-        spool = Spool(dir=str(tmp_path / "spool"))
+        spool = SpoolSettings(dir=str(tmp_path / "spool"))
         return msgspec.structs.replace(as_user(settings, number), spool=spool)
 
     grant(server, "resetchannels")

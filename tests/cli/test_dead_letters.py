@@ -8,7 +8,7 @@ import trio
 from sidecar.adapters.admin.credential import sole
 from sidecar.adapters.admin.listener import AdminApp
 from sidecar.adapters.listening.asgi import Listener
-from sidecar.adapters.telemetry.telemetry import Telemetry
+from sidecar.adapters.telemetry.telemetry import PrometheusTelemetry
 from sidecar.domain.facts.signal import RiskLevelChange, Subject
 from sidecar.domain.policy.policy import RiskLevel
 from sidecar.domain.values.stamp import at
@@ -33,7 +33,7 @@ class Admin:
         self.pod = Pod(MemoryStore(), [], Tokens())
         self.token_file = token_file
         token_file.write_text("admin-token\n")
-        telemetry = Telemetry(Settings(log=Log(level="error")))
+        telemetry = PrometheusTelemetry(Settings(log=Log(level="error")))
         app = AdminApp(
             Health(), telemetry, self.pod.inspector, lambda: sole("admin-token"), self.pod.letters
         )

@@ -6,7 +6,7 @@ import trio
 
 from sidecar.adapters.admin.listener import AdminApp
 from sidecar.adapters.listening.asgi import Listener
-from sidecar.adapters.telemetry.telemetry import Telemetry
+from sidecar.adapters.telemetry.telemetry import PrometheusTelemetry
 from sidecar.service.admin.health import Health
 from sidecar.wire.settings.settings import Log, Settings
 from tests.cli.command import Done, sidecar
@@ -93,7 +93,7 @@ async def test_a_link_stays_a_link(config: Path) -> None:
 
 
 async def test_counts_come_from_running_daemons(config: Path, nursery: trio.Nursery) -> None:
-    telemetry = Telemetry(Settings(log=Log(level="error")))
+    telemetry = PrometheusTelemetry(Settings(log=Log(level="error")))
     for observation in SAID:
         telemetry.record(observation)
     listener = Listener("127.0.0.1:0", AdminApp(Health(), telemetry, Book()))

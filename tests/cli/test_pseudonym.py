@@ -8,7 +8,7 @@ import pytest
 
 from sidecar.cli.main import main
 from sidecar.wire.privacy.privacy_keys import PrivacyKey
-from sidecar.wire.privacy.pseudonyms import Kind, pseudonym
+from sidecar.wire.privacy.pseudonyms import PseudonymKind, pseudonym
 from tests.cli.command import Done
 
 Ask = Callable[..., Done]
@@ -55,9 +55,9 @@ def written(config: Path, text: str, keys: str | None = "tooshort\n") -> str:
 def test_it_prints_a_names_pseudonym_under_each_key(config: Path, sidecar: Ask) -> None:
     keys = [PrivacyKey(NEW.encode()), PrivacyKey(OLD.encode())]
     for words, kind, namespace, name in (
-        (("ada@example.com",), Kind.USER, "https://a.example", "ada@example.com"),
-        (("--kind", "session", "s-1"), Kind.SESSION, "https://a.example", "s-1"),
-        (("--kind", "address", "192.0.2.1"), Kind.ADDRESS, "", "192.0.2.1"),
+        (("ada@example.com",), PseudonymKind.USER, "https://a.example", "ada@example.com"),
+        (("--kind", "session", "s-1"), PseudonymKind.SESSION, "https://a.example", "s-1"),
+        (("--kind", "address", "192.0.2.1"), PseudonymKind.ADDRESS, "", "192.0.2.1"),
     ):
         done = sidecar("pseudonym", "--config", str(config), *words)
         assert (done.status, done.err) == (0, "")
@@ -77,7 +77,7 @@ def test_whose_name_it_is_must_be_said_where_issuers_are_several(
     words = ("--config", file, "--issuer", "https://b.example", "ada")
     done = sidecar("pseudonym", *words)
     assert done.out.split()[0] == pseudonym(
-        PrivacyKey(NEW.encode()), Kind.USER, "https://b.example", "ada"
+        PrivacyKey(NEW.encode()), PseudonymKind.USER, "https://b.example", "ada"
     )
 
 

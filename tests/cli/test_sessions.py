@@ -11,9 +11,9 @@ from rich.cells import cell_len
 from sidecar.adapters.admin.credential import sole
 from sidecar.adapters.admin.listener import AdminApp
 from sidecar.adapters.listening.asgi import Listener
-from sidecar.adapters.telemetry.telemetry import Telemetry
+from sidecar.adapters.telemetry.telemetry import PrometheusTelemetry
 from sidecar.cli.sessions import COLUMNS
-from sidecar.cli.tables import Column, fitted
+from sidecar.cli.tables import TableColumn, fitted
 from sidecar.service.admin.health import Health
 from sidecar.service.admin.inspection import (
     InvalidQuery,
@@ -31,7 +31,7 @@ class Admin:
         self.token = "admin-token"
         self.token_file = token_file
         token_file.write_text(f"{self.token}\n")
-        telemetry = Telemetry(Settings(log=Log(level="error")))
+        telemetry = PrometheusTelemetry(Settings(log=Log(level="error")))
         app = AdminApp(Health(), telemetry, self.book, lambda: sole(self.token))
         self.listener = Listener("127.0.0.1:0", app)
         self.url = ""
@@ -104,7 +104,7 @@ LONG: dict[str, Any] = {
 def test_a_line_of_a_session_fits_a_terminal(columns: int) -> None:
     marks = {"marks": ["payroll-leaves-the-office", "another-country"]}
     rows = [{**LONG, **marks}, *({**row, "marks": []} for row in ROWS), {"user": "日" * 90}]
-    lines, left_out = fitted(rows, [Column(*column) for column in COLUMNS], columns)
+    lines, left_out = fitted(rows, [TableColumn(*column) for column in COLUMNS], columns)
     assert len(lines) == 1 + len(rows)
     assert max(map(cell_len, lines)) <= columns
     assert "country" not in left_out + lines[0].split(), "what says nothing takes no room"

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import trio
 
 from sidecar.adapters.redis.links import links_of
-from sidecar.adapters.redis.news import News as RedisNews
+from sidecar.adapters.redis.news import RedisNews
 from sidecar.adapters.redis.queues import RedisQueues
 from sidecar.adapters.redis.store import RedisStore
 from sidecar.domain.values.lattice import Record

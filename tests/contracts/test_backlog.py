@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from sidecar.adapters.redis.backlog import RedisBacklogs
 from sidecar.adapters.redis.links import links_of
 from sidecar.adapters.redis.store import RedisStore
-from sidecar.service.audit.backlog import Backlogs, Outlook, Taken
-from sidecar.wire.store.keys import Names
+from sidecar.service.audit.backlog import Backlogs, Outlook, TakenItem
+from sidecar.wire.store.keys import StoreKeys
 from tests.adapters.servers import Server, impatient
 from tests.service.memory import MemoryBacklogs, MemoryStore
 from tests.stories.running import unique
@@ -43,13 +43,13 @@ async def real(server: Server, stale: float) -> AsyncIterator[RedisBacklogs]:
     store = RedisStore(links_of(settings), settings)
     async with trio.open_nursery() as nursery:
         await nursery.start(store.run)
-        yield RedisBacklogs(store, Names("b"), stale=stale)
+        yield RedisBacklogs(store, StoreKeys("b"), stale=stale)
         nursery.cancel_scope.cancel()
 
 
 async def play(backlogs: Backlogs, name: str, steps: list[Any]) -> list[object]:
     """What was answered, without the names of items."""
-    taken: list[Taken] = []
+    taken: list[TakenItem] = []
     answers: list[object] = []
     for verb, *arguments in steps:
         match verb:
@@ -159,4 +159,4 @@ async def test_nothing_is_remembered_of_what_was_put_once_and_is_done(
             assert item is not None
             assert await backlogs.replace(name, item, done=1)
     with valkey_server.client() as client:
-        assert client.hkeys(Names("b").backlog_counts(name)) == [b"done"]
+        assert client.hkeys(StoreKeys("b").backlog_counts(name)) == [b"done"]

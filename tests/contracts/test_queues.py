@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sidecar.adapters.redis.links import links_of
 from sidecar.adapters.redis.queues import RedisQueues
 from sidecar.adapters.redis.store import RedisStore
-from sidecar.service.ports.calls import Refused, Unavailable
+from sidecar.service.ports.calls import StoreRefused, Unavailable
 from sidecar.service.ports.store import (
     Append,
     Browse,
@@ -23,7 +23,7 @@ from sidecar.service.ports.store import (
     Length,
     Queues,
 )
-from sidecar.wire.settings.settings import Store as StoreSettings
+from sidecar.wire.settings.settings import StoreSettings
 from tests.adapters.servers import Server
 from tests.contracts.forms import FORMS, opened
 from tests.stories.running import unique
@@ -202,7 +202,7 @@ async def test_what_the_store_refuses_for_good_is_told_apart_from_what_it_cannot
     valkey.set("t:{u}:f", "somebody else's")
     async with trio.open_nursery() as nursery:
         await nursery.start(store.run)
-        with pytest.raises(Refused, match="WRONGTYPE"):
+        with pytest.raises(StoreRefused, match="WRONGTYPE"):
             await store.join(Join(b"t:{u}:f", {b"a:1": b"x"}, FAR, 0))
         valkey.config_set("maxmemory", "1")
         try:
@@ -210,5 +210,5 @@ async def test_what_the_store_refuses_for_good_is_told_apart_from_what_it_cannot
                 await store.join(Join(b"t:{v}:f", {b"a:1": b"x"}, FAR, 0))
         finally:
             valkey.config_set("maxmemory", "0")
-        assert not isinstance(caught.value, Refused)
+        assert not isinstance(caught.value, StoreRefused)
         nursery.cancel_scope.cancel()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sidecar.adapters.redis.batch import Item, exchange, judge
 from sidecar.adapters.redis.commands import decode_news
 from sidecar.domain.values.lattice import BOUNDS, Record, join, join_all
-from sidecar.service.ports.store import Index, Join, Joined, Load, Loaded
+from sidecar.service.ports.store import Index, Join, JoinResult, Load, Loaded
 from tests.adapters.servers import serving
 
 FAR = 4_000_000_000_000
@@ -59,19 +59,19 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis.Redis]
             yield client
 
 
-def run(client: redis.Redis, *operations: Join | Load) -> list[Joined | Loaded]:
+def run(client: redis.Redis, *operations: Join | Load) -> list[JoinResult | Loaded]:
     items = [Item(operation) for operation in operations]
     for item, replies in zip(items, exchange(client, items), strict=True):
         judge(item, replies)
     outcomes = [item.outcome for item in items]
-    assert all(isinstance(outcome, Joined | Loaded) for outcome in outcomes), outcomes
-    return [outcome for outcome in outcomes if isinstance(outcome, Joined | Loaded)]
+    assert all(isinstance(outcome, JoinResult | Loaded) for outcome in outcomes), outcomes
+    return [outcome for outcome in outcomes if isinstance(outcome, JoinResult | Loaded)]
 
 
-def join_at(client: redis.Redis, fields: Record, key: bytes = KEY, **more: object) -> Joined:
+def join_at(client: redis.Redis, fields: Record, key: bytes = KEY, **more: object) -> JoinResult:
     arguments = {"expire_at": FAR, "now": NOW, **more}
     (outcome,) = run(client, Join(key, fields, **arguments))  # type: ignore[arg-type] # by name
-    assert isinstance(outcome, Joined)
+    assert isinstance(outcome, JoinResult)
     return outcome
 
 
@@ -184,7 +184,7 @@ def test_a_record_that_knows_the_field_is_left_alone(valkey: redis.Redis) -> Non
         publish=b"{k}",
         expire_at=FAR + 9,
     )
-    assert outcome == Joined((), joined=False, record={b"who:user": b"u", b"a:1": b"x"})
+    assert outcome == JoinResult((), joined=False, record={b"who:user": b"u", b"a:1": b"x"})
     assert valkey.pexpiretime(KEY.decode()) == FAR
     assert not valkey.exists("{k}:index")
 
@@ -199,7 +199,7 @@ def test_a_join_whose_answer_was_lost_claims_what_it_brought(valkey: redis.Redis
     item = Item(brought)
     item.failed("no answer")
     judge(item, exchange(valkey, [item])[0])
-    assert isinstance(item.outcome, Joined)
+    assert isinstance(item.outcome, JoinResult)
     assert item.outcome.joined
     assert set(item.outcome.changed) == {b"event:1", b"a:1"}
 
@@ -223,6 +223,6 @@ def test_a_load_reads_what_was_joined_before_it(valkey: redis.Redis) -> None:
     valkey.script_flush()
     join_ = Join(KEY, {b"a:1": b"x"}, FAR, NOW, (Index(b"{k}:i", b"m", FAR),), want_record=False)
     joined, loaded, bare = run(valkey, join_, Load(KEY, b"{k}:i", NOW), Load(b"nothing"))
-    assert joined == Joined((b"a:1",), joined=True, record={})
+    assert joined == JoinResult((b"a:1",), joined=True, record={})
     assert loaded == Loaded({b"a:1": b"x"}, (b"m",))
     assert bare == Loaded({})

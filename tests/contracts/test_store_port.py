@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.domain.values.loss import ALL_SLOTS
-from sidecar.service.ports.calls import Refused
+from sidecar.service.ports.calls import StoreRefused
 from sidecar.service.ports.store import (
     MEMBERS_BOUND,
     GuardedStore,
     Index,
     Join,
-    Joined,
+    JoinResult,
     Load,
     Loaded,
     Scanned,
@@ -46,7 +46,7 @@ def store(form: Form) -> GuardedStore:
 
 async def join_at(
     store: GuardedStore, fields: dict[bytes, bytes], key: bytes = KEY, **more: Any
-) -> Joined:
+) -> JoinResult:
     (joined,) = await store.join(Join(key, fields, **{"expire_at": FAR, "now": NOW, **more}))
     return joined
 
@@ -138,7 +138,7 @@ async def test_a_record_that_was_not_asked_for_is_not_given(store: GuardedStore)
     await join_at(store, {b"a:1": b"x"})
     assert (await join_at(store, {b"a:2": b"y"}, want_record=False)).record == {}
     known = await join_at(store, {b"a:2": b"z"}, unless=b"a:1", want_record=False)
-    assert known == Joined((), joined=False, record={})
+    assert known == JoinResult((), joined=False, record={})
     assert await store.load(Load(KEY)) == [Loaded({b"a:1": b"x", b"a:2": b"y"})]
 
 
@@ -153,7 +153,7 @@ async def test_one_call_answers_each_in_order_and_none_is_no_call(store: Guarded
 async def test_what_falls_over_its_groups_bound_has_not_grown(store: GuardedStore) -> None:
     await join_at(store, {b"checkpoint:a": b"1"})
     joined = await join_at(store, {b"checkpoint:a": b"2", b"checkpoint:b": b"9"})
-    assert joined == Joined((b"checkpoint:b",), joined=True, record={b"checkpoint:b": b"9"})
+    assert joined == JoinResult((b"checkpoint:b",), joined=True, record={b"checkpoint:b": b"9"})
 
 
 async def test_members_come_by_when_they_expire_and_the_answer_to_a_join_is_bounded(
@@ -223,8 +223,8 @@ async def test_what_the_store_refuses_for_good_leaves_the_rest_of_a_call_done(
     if hasattr(form.store, "refused"):
         form.store.refused.add(KEY)
     fine, refused = (Join(key, {b"a:1": b"x"}, FAR, NOW) for key in (b"t:{k}:g", KEY))
-    with pytest.raises(Refused):
+    with pytest.raises(StoreRefused):
         await form.store.join(refused, fine)
-    with pytest.raises(Refused):
+    with pytest.raises(StoreRefused):
         await form.store.load(Load(KEY))
     assert await form.store.load(Load(b"t:{k}:g")) == [Loaded({b"a:1": b"x"})]

@@ -12,7 +12,7 @@ from netaddr import IPSet
 from sidecar.adapters.geography.geography import Database
 from sidecar.wire.config.reloads import Key, keys
 from sidecar.wire.settings.reload import Reload
-from sidecar.wire.yaml.scalars import Kind
+from sidecar.wire.yaml.scalars import ScalarKind
 from sidecar.wire.yaml.structs import struct_type
 from tests.adapters.identity import key_set
 from tests.adapters.recipients import key_file
@@ -65,9 +65,9 @@ def _drawn(key: Key, number: int, turn: int) -> object:
         case mi.EnumType(cls=cls):
             other = next(one for one in cls if one is not member.default)
             return (member.default if turn == usual else other).value
-        case mi.StrType() if marked is Kind.FILE:
+        case mi.StrType() if marked is ScalarKind.FILE:
             return f"/nowhere/{key.name}-{turn}"
-        case mi.StrType() if marked is Kind.URL:
+        case mi.StrType() if marked is ScalarKind.URL:
             return f"https://{turn}.example/{key.name}"
         case mi.StrType():
             return f"{key.name.replace('_', '-').replace('.', '-')}-{turn}"

@@ -12,7 +12,7 @@ from sidecar.wire.settings import settings
 def geography(tmp_path: Path) -> Geography:
     files = demo.build(tmp_path)
     loaded = Geography(
-        settings.Geography(
+        settings.GeographySettings(
             city=str(files.city), asn=str(files.asn), anonymous_ip=str(files.anonymous_ip)
         )
     )

@@ -14,7 +14,7 @@ import pytest
 import trio
 from jwt.algorithms import ECAlgorithm
 
-from sidecar.demo.browser import Astray, Browser, Challenge, Signed, parse_challenge
+from sidecar.demo.browser import Astray, Browser, Challenge, SignedInUser, parse_challenge
 from sidecar.demo.people import ALICE, BOB
 from sidecar.demo.provider import CODE_LIFE, Provider
 from sidecar.demo.requests import Client
@@ -77,7 +77,7 @@ async def provider() -> AsyncIterator[World]:
         nursery.cancel_scope.cancel()
 
 
-def said(signed: Signed) -> dict[str, Any]:
+def said(signed: SignedInUser) -> dict[str, Any]:
     claims: dict[str, Any] = jwt.decode(signed.access_token, options={"verify_signature": False})
     return claims
 

@@ -14,7 +14,7 @@ from sidecar.demo.cast import ALLOWED, INVALID, STEP_UP, Cast, Watcher, later_se
 from sidecar.demo.lines import connected
 from sidecar.demo.stage import write_secret
 from sidecar.demo.story import Story
-from sidecar.demo.timeline import WIDTH, Timeline
+from sidecar.demo.timeline import WIDTH, DemoTimeline
 
 
 class Prompter(io.StringIO):
@@ -23,7 +23,7 @@ class Prompter(io.StringIO):
     encoding = "utf-8"
 
 
-def on(timeline: Timeline) -> Cast:
+def on(timeline: DemoTimeline) -> Cast:
     """A cast of nobody: the acts here only use the timeline."""
     nobody = cast("Cast", None)
     return Cast(nobody, timeline, *[nobody] * 6)  # type: ignore[arg-type]
@@ -32,7 +32,7 @@ def on(timeline: Timeline) -> Cast:
 async def told(*played: Act) -> tuple[bool, str]:
     page = Prompter()
     story = Story(played)
-    well = await story.play(on(Timeline(page)))
+    well = await story.play(on(DemoTimeline(page)))
     return well, page.getvalue()
 
 
@@ -86,7 +86,7 @@ async def test_an_act_that_needs_an_earlier_one_cannot_go_on_without_it() -> Non
 
 async def test_a_page_that_is_no_terminal_gets_plain_text_of_its_width() -> None:
     page = Prompter()
-    timeline = Timeline(page)
+    timeline = DemoTimeline(page)
     timeline.act("Act", "about something")
     timeline.step("Alice", "does " * 40, INVALID, expected=ALLOWED, why=["because " * 30])
     timeline.table(("policy", "marks"), [("one", "1")])
@@ -100,7 +100,7 @@ async def test_a_page_that_is_no_terminal_gets_plain_text_of_its_width() -> None
 async def test_a_stream_of_ascii_gets_ascii() -> None:
     raw = io.BytesIO()
     page = io.TextIOWrapper(raw, encoding="ascii")
-    timeline = Timeline(page)
+    timeline = DemoTimeline(page)
     timeline.act("Act")
     timeline.say("Alice", "waits")
     timeline.step("Alice", "calls", ALLOWED, expected=INVALID)

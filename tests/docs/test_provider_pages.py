@@ -12,7 +12,7 @@ from docs import generate
 from sidecar.cli.main import main
 from sidecar.domain.values.assurance import Ladder
 from sidecar.wire.config.reading import read_settings
-from sidecar.wire.tokens.claims import Need, token_of, validity_of
+from sidecar.wire.tokens.claims import ClaimNeed, token_of, validity_of
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(generate.PROVIDERS.parent.glob("*.md"))
@@ -42,7 +42,7 @@ def test_the_entry_of_a_provider_reads_its_tokens_as_the_page_says(page: Path) -
     level = ladder.name(ladder.shown(token.authentication).rank)
     assert level == (told[1] if told else "")
     missing = {one.need for one in token.missing}
-    assert (Need.SESSION in missing) == ("without a session" in page.read_text())
+    assert (ClaimNeed.SESSION in missing) == ("without a session" in page.read_text())
     if not told:
         assert token.contexts == ("c1",)
         assert token.claims_capable

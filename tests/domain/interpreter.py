@@ -38,12 +38,12 @@ from sidecar.domain.policy.policy import (
     Networks,
     Not,
     Policy,
+    PolicyState,
     RiskLevel,
     Score,
     Selection,
     SessionRisk,
     Signals,
-    State,
     TimeOfDay,
     TravelSpeed,
     UserRisk,
@@ -459,7 +459,7 @@ class Interpreter:
     def _asked(
         self, policy: Policy, now: int, marks: dict[str, Why], holds: bool
     ) -> tuple[str, int | None]:
-        if policy.state is State.DISABLED or (not holds and not marks):
+        if policy.state is PolicyState.DISABLED or (not holds and not marks):
             return "nothing", None
         since = max((w.since for w in marks.values() if w.since is not None), default=None)
         if policy.grant.block:
@@ -484,7 +484,7 @@ class Interpreter:
     def refuses_without_address(self, policy: Policy, now: int) -> bool:
         """Whether the policy would hold for some answer to what it asks of the call's address."""
         condition = policy.conditions
-        if policy.state is State.DISABLED or condition is None or not is_strict(condition):
+        if policy.state is PolicyState.DISABLED or condition is None or not is_strict(condition):
             return False
         self._marks(policy, now)
         count = len(self.facts)
@@ -521,7 +521,7 @@ class Interpreter:
         cap = policy.session.max_lifetime
         _, holds, _ = self._marks(policy, now)
         ways = self._needs(policy, len(self.facts))
-        if policy.state is State.DISABLED or cap is None or not holds or not ways:
+        if policy.state is PolicyState.DISABLED or cap is None or not holds or not ways:
             return None
         begun = None
         for count in self._steps():

@@ -38,6 +38,7 @@ from sidecar.domain.policy.policy import (
     Networks,
     Not,
     Policy,
+    PolicyState,
     Principals,
     RiskLevel,
     Score,
@@ -45,7 +46,6 @@ from sidecar.domain.policy.policy import (
     SessionControls,
     SessionRisk,
     Signals,
-    State,
     TimeOfDay,
     TravelSpeed,
     UserRisk,
@@ -120,7 +120,14 @@ def policies(name: str) -> st.SearchStrategy[Policy]:
         Policy,
         st.just(name),
         GRANTS,
-        state=st.sampled_from([State.ENABLED, State.ENABLED, State.REPORT_ONLY, State.DISABLED]),
+        state=st.sampled_from(
+            [
+                PolicyState.ENABLED,
+                PolicyState.ENABLED,
+                PolicyState.REPORT_ONLY,
+                PolicyState.DISABLED,
+            ]
+        ),
         users=st.just(Assignment()) | st.builds(Assignment, st.none() | _PRINCIPALS, _PRINCIPALS),
         apps=st.just(Selection()) | _selection("app", "other"),
         contexts=st.just(Selection()) | _selection("c1", "c2", "routine"),

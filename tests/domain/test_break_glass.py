@@ -4,9 +4,9 @@ import msgspec
 import pytest
 
 from sidecar.domain.evaluation.evaluator import Evaluator
-from sidecar.domain.evaluation.incremental import Stepper
+from sidecar.domain.evaluation.incremental import IncrementalEvaluator
 from sidecar.domain.explanation.explain import explain_call
-from sidecar.domain.explanation.explanation import Outcome
+from sidecar.domain.explanation.explanation import PolicyOutcome
 from sidecar.domain.facts.facts import ClaimsSeen, Fact, Revoked, Scope
 from sidecar.domain.policy.policy import Assignment, Policy, Principals, Selection
 from sidecar.domain.session.standing import Standing
@@ -37,7 +37,7 @@ def test_no_policy_is_for_a_break_glass_account(exempt: Principals) -> None:
     assert judge.is_break_glass(judge.fold("s", established()))
     state = judge.fold("s", established())
     (told,) = explain_call(judge, state, "app", C1, 2000).policies
-    assert told.outcome is Outcome.OTHER_USER
+    assert told.outcome is PolicyOutcome.OTHER_USER
     assert "break-glass" in told.why
 
 
@@ -55,7 +55,7 @@ def test_every_policy_is_for_everybody_else() -> None:
 def test_a_user_of_that_name_at_another_issuer_is_not_exempt() -> None:
     around = evaluator()._around  # noqa: SLF001 - the tests' own surroundings
     world = WORLD._replace(break_glass={"i": users("alice")})
-    judge = Stepper((ALWAYS,), world, around)
+    judge = IncrementalEvaluator((ALWAYS,), world, around)
     ours, theirs = (judge.fold("s", established(), issuer=issuer) for issuer in ("i", "j"))
     assert judge.is_break_glass(ours)
     assert not judge.is_break_glass(theirs)
@@ -66,12 +66,12 @@ def test_a_user_of_that_name_at_another_issuer_is_not_exempt() -> None:
 def test_a_policy_is_for_users_of_the_issuers_that_it_selects() -> None:
     around = evaluator()._around  # noqa: SLF001 - the tests' own surroundings
     rule = msgspec.structs.replace(ALWAYS, issuers=Selection(frozenset({"i"})))
-    judge = Stepper((rule,), WORLD, around)
+    judge = IncrementalEvaluator((rule,), WORLD, around)
     ours, theirs = (judge.fold("s", established(), issuer=issuer) for issuer in ("i", "j"))
     assert judge.standing(ours, 2000 * MICROSECONDS).demands
     assert not judge.standing(theirs, 2000 * MICROSECONDS).demands
     (told,) = explain_call(judge, theirs, "app", C1, 2000).policies
-    assert told.outcome is Outcome.OTHER_USER
+    assert told.outcome is PolicyOutcome.OTHER_USER
     assert told.why == "not for this user: a user of j, which is not one of i"
 
 
@@ -84,7 +84,7 @@ def test_who_leaves_the_emergency_group_is_judged_again_in_replay_as_in_life() -
     judge = rules(Principals(groups=frozenset({"staff"})))
     left = ClaimsSeen(stamp=stamp(1500), scope=Scope.SESSION, claims=(("groups", ()),))
     assert len(standing(judge, [*established(), left]).demands) == 1
-    stepper = Stepper.over(judge, judge.policies, judge.world)
+    stepper = IncrementalEvaluator.over(judge, judge.policies, judge.world)
     state = stepper.fold("s", established())
     stepper.step(state, [left], stepper.surroundings("s"))
     assert state.holdings["p"].holds

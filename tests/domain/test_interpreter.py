@@ -10,7 +10,7 @@ from sidecar.domain.facts.facts import DeviceBound, Fact, SignedIn
 from sidecar.domain.policy.policy import Policy
 from sidecar.domain.session.lifetime import LIFETIME
 from sidecar.domain.session.scene import CalledFrom
-from sidecar.domain.session.single_use import Proof, Purse, due
+from sidecar.domain.session.single_use import Proof, SingleUseProofs, due
 from sidecar.domain.session.standing import Demand, Standing
 from sidecar.domain.values.assurance import Authentication
 from sidecar.domain.values.location import Place
@@ -66,7 +66,9 @@ def test_the_evaluator_asks_for_what_the_interpreter_asks_for(
     assert in_words(asked.get(False), now) == told.demand(rule, now * MICROSECONDS)
     for auth, token, demand in _payments(facts, asked.get(False)):
         assert demand.each_call is not None
-        purse = Purse(Proof(WORLD.ladder.shown(auth), auth.auth_time, token), standing.spent)
+        purse = SingleUseProofs(
+            Proof(WORLD.ladder.shown(auth), auth.auth_time, token), standing.spent
+        )
         paid = due(demand.each_call, purse, now).value
         assert paid == told.pays(rule, now * MICROSECONDS, auth, token)
     lifetime = asked.get(True)

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sidecar.domain.policy.policy import State
+from sidecar.domain.policy.policy import PolicyState
 from sidecar.entra.importer import Exported, Import, InvalidExport, import_entra, read_export
 from sidecar.entra.names import NO_NAMES
 from sidecar.entra.report import reasons_of
@@ -140,7 +140,10 @@ def page(directory: Path) -> str:
 
 def _row(baseline: Baseline, came: Arrival) -> str:
     states = Counter(one.policy.state for one in came.result.imported)
-    counts = [states[state] for state in (State.ENABLED, State.REPORT_ONLY, State.DISABLED)]
+    counts = [
+        states[state]
+        for state in (PolicyState.ENABLED, PolicyState.REPORT_ONLY, PolicyState.DISABLED)
+    ]
     on = held(switched_on(came.raw))
     found = list(differences_of(on, sign_ins=SIGN_INS))
     if found:

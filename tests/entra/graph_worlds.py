@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from sidecar.domain.evaluation.decision import Verdict
 from sidecar.domain.evaluation.evaluator import Evaluator
-from sidecar.domain.policy.policy import RiskLevel, State
+from sidecar.domain.policy.policy import PolicyState, RiskLevel
 from sidecar.entra.importer import Import, Imported, import_entra, read_export
 from sidecar.entra.ledger import Effect
-from sidecar.entra.names import NO_NAMES, Names
+from sidecar.entra.names import NO_NAMES, DirectoryNames
 from sidecar.wire.settings.settings import Settings
 from tests.entra.graph_meaning import (
     FLOWS,
@@ -75,7 +75,7 @@ class Held(NamedTuple):
     """Of each policy with its twin; None where it does not arrive enabled."""
     strengths: Mapping[str, Combinations]
     """What the provider answers with the `acr` of a strength that the import proposes."""
-    names: Names = NO_NAMES
+    names: DirectoryNames = NO_NAMES
 
     @property
     def enabled(self) -> tuple[int, ...]:
@@ -83,7 +83,10 @@ class Held(NamedTuple):
 
 
 def held(
-    exported: Sequence[Mapping[str, Any]], names: Names = NO_NAMES, *, file: str = "export.json"
+    exported: Sequence[Mapping[str, Any]],
+    names: DirectoryNames = NO_NAMES,
+    *,
+    file: str = "export.json",
 ) -> Held:
     """Import objects, and make both judges of them ready."""
     objects_read = read_export(json.dumps(exported).encode(), file)
@@ -118,7 +121,7 @@ def switched_on(exported: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]
 
 
 def _rules(one: Imported, settings: Settings) -> Evaluator | None:
-    if one.policy.state is not State.ENABLED:
+    if one.policy.state is not PolicyState.ENABLED:
         return None
     return rules_of((one.policy,) if one.twin is None else (one.policy, one.twin), settings)
 
@@ -224,7 +227,7 @@ def _sessions(world: Held, sign_in: SignIn, shown: Shown) -> Iterator[tuple[str,
         yield acr, _session(sign_in, shown.age, acr, world.names)
 
 
-def _session(sign_in: SignIn, age: int, acr: str, names: Names) -> Session:
+def _session(sign_in: SignIn, age: int, acr: str, names: DirectoryNames) -> Session:
     of_guests = ("GuestsOrExternalUsers", sign_in.guest) if sign_in.guest else ()
     groups = {each.lower() for each in sign_in.groups}
     groups |= {name for kind in of_guests if (name := names.of("groups", kind)) is not None}

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from sidecar.domain.evaluation.decision import Verdict
-from sidecar.domain.policy.policy import Policy, State
+from sidecar.domain.policy.policy import Policy, PolicyState
 from sidecar.entra.importer import Import, import_entra, read_export
 from sidecar.entra.ledger import Effect
 from sidecar.entra.names import NO_NAMES, read_names
@@ -87,7 +87,7 @@ def test_an_imported_policy_behaves_as_its_documentation_says(
     policies = policy_of(result, behaviour["policy"])
     if behaviour.get("enabled"):
         policies = tuple(
-            msgspec.structs.replace(policy, state=State.ENABLED) for policy in policies
+            msgspec.structs.replace(policy, state=PolicyState.ENABLED) for policy in policies
         )
     session = msgspec.convert(behaviour["session"], Session)
     assert verdict(policies, result.settings, session) is Verdict(behaviour["then"])
@@ -103,8 +103,8 @@ def test_every_policy_of_a_case_is_tried(name: str) -> None:
 def test_no_policy_that_means_something_else_is_enforced(name: str) -> None:
     for one in RESULT[name].imported:
         if one.ledger.effects() & {Effect.WEAKER, Effect.WIDER, Effect.NEVER}:
-            assert one.policy.state is not State.ENABLED
-            assert one.twin is None or one.twin.state is not State.ENABLED
+            assert one.policy.state is not PolicyState.ENABLED
+            assert one.twin is None or one.twin.state is not PolicyState.ENABLED
 
 
 @pytest.mark.parametrize("name", CASE)

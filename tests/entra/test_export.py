@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sidecar.entra.export import InvalidExport, read_export
-from sidecar.entra.graph_objects import NamedLocation, Policy, Strength, Template
+from sidecar.entra.graph_objects import GraphNamedLocation, GraphPolicy, GraphStrength, Template
 
 CUT = "was cut by ConvertTo-Json: export again with `-Depth 20`"
 POLICY = {"id": "1", "displayName": "P", "conditions": {}}
@@ -43,13 +43,13 @@ def test_one_object_a_list_and_envelopes_are_read(raw: Any, expected: list[str])
 @pytest.mark.parametrize(
     ("members", "kind"),
     [
-        ({"conditions": None}, Policy),
-        ({"ipRanges": []}, NamedLocation),
-        ({"countriesAndRegions": []}, NamedLocation),
-        ({"allowedCombinations": []}, Strength),
+        ({"conditions": None}, GraphPolicy),
+        ({"ipRanges": []}, GraphNamedLocation),
+        ({"countriesAndRegions": []}, GraphNamedLocation),
+        ({"allowedCombinations": []}, GraphStrength),
         ({"details": None}, Template),
-        ({"DisplayName": "P", "Conditions": {}}, Policy),
-        ({"AdditionalProperties": {"ipRanges": []}, "DisplayName": "L"}, NamedLocation),
+        ({"DisplayName": "P", "Conditions": {}}, GraphPolicy),
+        ({"AdditionalProperties": {"ipRanges": []}, "DisplayName": "L"}, GraphNamedLocation),
     ],
 )
 def test_kinds_are_known_by_their_members(members: dict[str, Any], kind: type) -> None:
@@ -58,14 +58,14 @@ def test_kinds_are_known_by_their_members(members: dict[str, Any], kind: type) -
 
 def test_the_type_that_is_written_there_counts_more_than_members() -> None:
     odd = {"@odata.type": "#microsoft.graph.somethingElse", "conditions": {}}
-    assert kinds([POLICY, odd]) == [Policy, None]
+    assert kinds([POLICY, odd]) == [GraphPolicy, None]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
 def test_any_encoding_of_unicode_is_read(encoding: str) -> None:
     text = json.dumps({**POLICY, "displayName": "Zürich"}, ensure_ascii=False)
     (found,) = read_export(text.encode(encoding), "e.json")
-    assert isinstance(found.shape, Policy)
+    assert isinstance(found.shape, GraphPolicy)
     assert found.shape.display_name == "Zürich"
 
 

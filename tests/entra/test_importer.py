@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.domain.evaluation.decision import Verdict
-from sidecar.domain.policy.policy import ROUTINE, Selection, State
+from sidecar.domain.policy.policy import ROUTINE, PolicyState, Selection
 from sidecar.entra.export import Exported, InvalidExport, read_export
 from sidecar.entra.importer import Import, import_entra
 from sidecar.entra.ledger import UNKNOWN, Effect
-from sidecar.entra.names import NO_NAMES, Names, read_names
+from sidecar.entra.names import NO_NAMES, DirectoryNames, read_names
 from sidecar.entra.report import report_json, report_lines
 from sidecar.wire.config.reading import ConfigError
 from sidecar.wire.settings.settings import Context, NamedLocation, Settings
@@ -39,7 +39,9 @@ def objects_of(raw: Any) -> list[Exported]:
     return read_export(json.dumps(raw).encode(), "export.json")
 
 
-def imported(raw: Any, names: Names = NO_NAMES, settings: Settings | None = None) -> Import:
+def imported(
+    raw: Any, names: DirectoryNames = NO_NAMES, settings: Settings | None = None
+) -> Import:
     configured = settings is not None
     return import_entra(objects_of(raw), names, settings or Settings(), configured=configured)
 
@@ -203,16 +205,16 @@ def test_an_import_is_the_same_each_time(name: str) -> None:
 def test_an_unknown_member_keeps_a_policy_from_being_enforced() -> None:
     result = imported(policy(moon="full"))
     assert [(loss.path, loss.reason) for loss in result.losses] == [("$.moon", UNKNOWN)]
-    assert [one.state for one in result.policies] == [State.REPORT_ONLY] * 2
+    assert [one.state for one in result.policies] == [PolicyState.REPORT_ONLY] * 2
 
 
 def test_a_policy_that_was_disabled_stays_so_whatever_is_lost() -> None:
     result = imported(policy(state="disabled", moon="full"))
-    assert [one.state for one in result.policies] == [State.DISABLED]
+    assert [one.state for one in result.policies] == [PolicyState.DISABLED]
 
 
 def test_a_state_that_is_not_known_is_report_only() -> None:
-    assert imported(policy(state="half")).imported[0].policy.state is State.REPORT_ONLY
+    assert imported(policy(state="half")).imported[0].policy.state is PolicyState.REPORT_ONLY
 
 
 def test_without_twins_only_calls_in_a_context_are_asked() -> None:
@@ -369,7 +371,7 @@ def test_names_that_steer_a_terminal_or_a_yaml_file_do_no_harm() -> None:
     evil = "x\n  - id: owned\x1b[31m\u2028# \x85"
     raw = policy(id=evil, displayName=evil, conditions={"users": {"includeUsers": [evil]}})
     result = imported(raw)
-    assert [one.policy.state for one in result.imported] == [State.DISABLED]
+    assert [one.policy.state for one in result.imported] == [PolicyState.DISABLED]
     assert "\x1b" not in result.policies_text
     assert "\n  - id: owned" not in result.policies_text
 
@@ -382,7 +384,7 @@ def restored(raw: Any) -> Any:
 def test_what_is_the_transports_changes_nothing() -> None:
     plain, full = imported(policy()), imported(restored(policy()))
     assert (full.policies, full.losses) == (plain.policies, ())
-    assert [one.state for one in full.policies] == [State.ENABLED] * 2
+    assert [one.state for one in full.policies] == [PolicyState.ENABLED] * 2
 
 
 BLOCK = {"operator": "OR", "builtInControls": ["block"]}
@@ -401,8 +403,8 @@ BLOCK = {"operator": "OR", "builtInControls": ["block"]}
 )
 def test_a_condition_that_is_empty_never_widens_a_block(empty: dict[str, Any]) -> None:
     (one,) = imported(policy(conditions=empty, grantControls=BLOCK)).imported
-    assert (one.policy.state, bool(one.why)) == (State.DISABLED, True)
-    by_hand = msgspec.structs.replace(one.policy, state=State.ENABLED)
+    assert (one.policy.state, bool(one.why)) == (PolicyState.DISABLED, True)
+    by_hand = msgspec.structs.replace(one.policy, state=PolicyState.ENABLED)
     assert verdict((by_hand,), Settings(), Session()) is Verdict.ALLOW
 
 
@@ -411,7 +413,10 @@ def test_what_powershell_leaves_for_null_is_null_but_in_a_block(empty: Any) -> N
     where = {"locations": empty, "platforms": None}
     (asks,) = imported(policy(conditions=where)).imported
     (blocks,) = imported(policy(conditions=where, grantControls=BLOCK)).imported
-    assert (asks.policy.state, blocks.policy.state) == (State.ENABLED, State.REPORT_ONLY)
+    assert (asks.policy.state, blocks.policy.state) == (
+        PolicyState.ENABLED,
+        PolicyState.REPORT_ONLY,
+    )
     assert [loss.path for loss in blocks.ledger.losses] == ["$.conditions.locations"]
 
 
@@ -419,8 +424,8 @@ def test_a_block_whose_only_location_is_lost_denies_nobody_who_enables_it() -> N
     place = {"id": "l", "displayName": "Bad", "countriesAndRegions": ["nowhere"]}
     raw = policy(conditions={"locations": {"includeLocations": ["l"]}}, grantControls=BLOCK)
     (one,) = imported([place, raw]).imported
-    assert one.policy.state is State.REPORT_ONLY
-    by_hand = msgspec.structs.replace(one.policy, state=State.ENABLED)
+    assert one.policy.state is PolicyState.REPORT_ONLY
+    by_hand = msgspec.structs.replace(one.policy, state=PolicyState.ENABLED)
     assert verdict((by_hand,), Settings(), Session()) is Verdict.ALLOW
 
 
@@ -457,11 +462,11 @@ def test_an_id_in_capitals_is_the_one_that_tokens_carry_in_small_letters() -> No
 def test_a_target_of_two_kinds_is_told_and_not_enforced(apps: dict[str, Any]) -> None:
     contexts = {"includeAuthenticationContextClassReferences": ["c1"]}
     (one,) = imported(policy(conditions={"applications": {**contexts, **apps}})).imported
-    assert one.policy.state is State.REPORT_ONLY
+    assert one.policy.state is PolicyState.REPORT_ONLY
     assert Effect.WEAKER in one.ledger.effects()
 
 
 def test_a_placeholder_for_an_id_is_told_and_not_enforced() -> None:
     users = {"includeUsers": ["All"], "excludeGroups": ["<BreakGlass>"]}
     (one,) = imported(policy(conditions={"users": users}, grantControls=BLOCK)).imported
-    assert one.policy.state is State.REPORT_ONLY
+    assert one.policy.state is PolicyState.REPORT_ONLY

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.domain.policy.policy import State
+from sidecar.domain.policy.policy import PolicyState
 from sidecar.entra.importer import Import, import_entra, read_export
 from sidecar.entra.ledger import Effect
 from sidecar.entra.names import NO_NAMES
@@ -49,7 +49,7 @@ def test_the_version_that_was_modified_last_counts_whichever_is_read_first(order
     result = imported(*[old, new][::order], OUTSIDE)
     (location,) = result.settings.locations
     assert location.cidrs == ("198.51.100.0/24",)
-    assert result.imported[0].policy.state is State.ENABLED
+    assert result.imported[0].policy.state is PolicyState.ENABLED
     assert any("modified later" in note.text for note in result.notes)
 
 
@@ -58,7 +58,7 @@ def test_a_policy_of_an_older_version_does_not_come_back(order: int) -> None:
     old = policy(modifiedDateTime=EARLY)
     new = policy(modifiedDateTime=LATE, state="disabled", id=guid(1, 0).upper())
     (one,) = imported(*[old, new][::order]).imported
-    assert one.policy.state is State.DISABLED
+    assert one.policy.state is PolicyState.DISABLED
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -66,14 +66,14 @@ def test_a_version_that_was_never_modified_is_the_first(order: int) -> None:
     first = policy(modifiedDateTime=None)
     later = policy(modifiedDateTime=EARLY, state="disabled")
     (one,) = imported(*[first, later][::order]).imported
-    assert one.policy.state is State.DISABLED
+    assert one.policy.state is PolicyState.DISABLED
 
 
 def test_what_another_version_of_graph_leaves_out_makes_no_other_version() -> None:
     bare = policy()
     del bare["conditions"]["platforms"], bare["conditions"]["userRiskLevels"]
     (one,) = imported(policy(), bare).imported
-    assert one.policy.state is State.ENABLED
+    assert one.policy.state is PolicyState.ENABLED
 
 
 @pytest.mark.parametrize("time", [EARLY, "yesterday", 3], ids=str)
@@ -82,7 +82,7 @@ def test_where_no_time_tells_the_last_version_none_is_enforced(time: Any) -> Non
     if time == 3:
         del second["modifiedDateTime"]
     for one in imported(first, second).imported:
-        assert one.policy.state is State.REPORT_ONLY
+        assert one.policy.state is PolicyState.REPORT_ONLY
         assert Effect.WEAKER in one.ledger.effects()
 
 
@@ -107,20 +107,20 @@ def test_what_refers_to_versions_that_cannot_be_told_apart_is_not_enforced(
     versions: tuple[dict[str, Any], ...], refers: dict[str, Any]
 ) -> None:
     result = imported(versions[0], refers)
-    assert result.imported[0].policy.state is State.ENABLED
+    assert result.imported[0].policy.state is PolicyState.ENABLED
     result = imported(*versions, refers, versions[0])
-    assert result.imported[0].policy.state is State.REPORT_ONLY
+    assert result.imported[0].policy.state is PolicyState.REPORT_ONLY
 
 
 def test_the_same_content_is_one_object_whatever_the_transport_adds() -> None:
     other = {"@odata.context": "elsewhere", **policy(), "#microsoft.graph.restore": {"title": "x"}}
     result = imported(policy(), other, policy())
     (one,) = result.imported
-    assert one.policy.state is State.ENABLED
+    assert one.policy.state is PolicyState.ENABLED
 
 
 def test_contexts_and_strengths_that_are_built_in_have_no_versions() -> None:
     own = {"id": "00000000-0000-0000-0000-000000000002", "allowedCombinations": ["fido2"]}
     contexts = [{"id": "c1", "displayName": name, "isAvailable": True} for name in ("a", "b")]
     result = imported(own, {**own, "allowedCombinations": ["password"]}, *contexts, policy())
-    assert result.imported[0].policy.state is State.ENABLED
+    assert result.imported[0].policy.state is PolicyState.ENABLED

@@ -13,7 +13,7 @@ from sidecar.adapters.geography.networks import load
 from sidecar.daemon.configuration.in_force import InForce
 from sidecar.daemon.configuration.loading import Configuration, claims_of
 from sidecar.daemon.wiring import Ports, wire
-from sidecar.domain.evaluation.incremental import Stepper
+from sidecar.domain.evaluation.incremental import IncrementalEvaluator
 from sidecar.domain.policy.policy import Policy
 from sidecar.domain.session.fold import Surroundings
 from sidecar.domain.values.assurance import Authentication
@@ -22,14 +22,14 @@ from sidecar.domain.values.location import Place
 from sidecar.domain.values.loss import ALL_SLOTS
 from sidecar.domain.values.stamp import MICROSECONDS
 from sidecar.service.audit.announcer import Outbox
-from sidecar.service.audit.backlog import STALE, Outlook, Taken
+from sidecar.service.audit.backlog import STALE, Outlook, TakenItem
 from sidecar.service.intake.spool_fallback import Spool
 from sidecar.service.observations.observations import Marked, Observation
-from sidecar.service.ports.calls import Answer, Call, Refused, Unavailable
+from sidecar.service.ports.calls import Answer, Call, StoreRefused, Unavailable
 from sidecar.service.ports.store import (
     MEMBERS_BOUND,
     Join,
-    Joined,
+    JoinResult,
     Load,
     Loaded,
     Scanned,
@@ -39,7 +39,7 @@ from sidecar.service.ports.store import (
 from sidecar.service.view.news_router import NewsRouter
 from sidecar.wire.routes.routes import Routes
 from sidecar.wire.settings.settings import App, Context, Route, Sessions, Settings
-from sidecar.wire.store.keys import Names
+from sidecar.wire.store.keys import StoreKeys
 from sidecar.wire.store.losses import slot_of, tag_of
 from sidecar.wire.tokens.claims import Flaw, InvalidToken, Token
 from tests.domain.scenes import PLACES, WORLD, network_of
@@ -66,14 +66,14 @@ class MemoryStore:
         self.lacking: dict[int, str] = {}
         self.round_trips = 0
 
-    async def join(self, *joins: Join) -> list[Joined]:
+    async def join(self, *joins: Join) -> list[JoinResult]:
         self.trip()
         answers = [self._join(one) for one in joins if one.key not in self.refused]
         if len(answers) < len(joins):
-            raise Refused("the store refuses this")  # the others have happened
+            raise StoreRefused("the store refuses this")  # the others have happened
         return answers
 
-    def _join(self, one: Join) -> Joined:
+    def _join(self, one: Join) -> JoinResult:
         before = self.records.get(one.key, {})
         if one.unless is not None and one.unless in before:
             return self._joined(one, (), before, joined=False)
@@ -95,9 +95,9 @@ class MemoryStore:
 
     def _joined(
         self, one: Join, changed: tuple[bytes, ...], record: Record, *, joined: bool
-    ) -> Joined:
+    ) -> JoinResult:
         members = self._members(one.members_of, one.now)[:MEMBERS_BOUND]
-        return Joined(changed, joined, dict(record) if one.want_record else {}, members)
+        return JoinResult(changed, joined, dict(record) if one.want_record else {}, members)
 
     def _members(self, index: bytes | None, now: int) -> tuple[bytes, ...]:
         entries = self.indexes.get(index or b"", {})
@@ -107,7 +107,7 @@ class MemoryStore:
     async def load(self, *loads: Load) -> list[Loaded]:
         self.trip()
         if any(one.key in self.refused for one in loads):
-            raise Refused("the store refuses this")
+            raise StoreRefused("the store refuses this")
         return [
             Loaded(dict(self.records.get(one.key, {})), self._members(one.index, one.now))
             for one in loads
@@ -199,16 +199,16 @@ class MemoryBacklogs:
             queue.put(body)
             queue.once[once] = queue.last
 
-    async def take(self, name: str, who: str) -> Taken | None:
+    async def take(self, name: str, who: str) -> TakenItem | None:
         queue, now = self._of(name), self.clock()
         stale = [n for n, (_, at) in queue.held.items() if now - at >= self.stale]
         fresh = [n for n in queue.items if n not in queue.held]
         for number in (*sorted(stale), *fresh):
             queue.held[number] = (who, now)
-            return Taken(b"%d" % number, queue.items[number])
+            return TakenItem(b"%d" % number, queue.items[number])
         return None
 
-    async def keep(self, name: str, who: str, item: Taken) -> bool:
+    async def keep(self, name: str, who: str, item: TakenItem) -> bool:
         queue, number = self._of(name), int(item.id)
         if queue.held.get(number, ("", 0.0))[0] != who:
             return False
@@ -216,7 +216,7 @@ class MemoryBacklogs:
         return True
 
     async def replace(
-        self, name: str, item: Taken, *bodies: bytes, done: int = 0, expected: int = 0
+        self, name: str, item: TakenItem, *bodies: bytes, done: int = 0, expected: int = 0
     ) -> bool:
         queue, number = self._of(name), int(item.id)
         if queue.held.pop(number, None) is None:
@@ -373,7 +373,7 @@ class Pod:
         self.tokens = tokens
         self.store = store
         self.telemetry = Records()
-        self.names = Names("t")
+        self.names = StoreKeys("t")
         self.ids = itertools.count()
         memory = int(settings.sessions.facts_ttl * MICROSECONDS)
         around = Surroundings("", network_of, memory=memory)
@@ -384,7 +384,7 @@ class Pod:
                 policies := tuple(policies),
                 load((), ()),
                 Routes(settings.routes),
-                Stepper(policies, WORLD, around),
+                IncrementalEvaluator(policies, WORLD, around),
                 claims_of(policies),
             )
         )

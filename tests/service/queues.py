@@ -11,11 +11,11 @@ from sidecar.service.ports.store import (
     Claim,
     Counted,
     Entries,
-    Entry,
     Finish,
     Join,
-    Joined,
+    JoinResult,
     Length,
+    QueueEntry,
     Store,
 )
 
@@ -31,7 +31,7 @@ class MemoryQueues:
         self.away = False
         self._numbers = itertools.count(1)
 
-    async def append(self, one: Append, *joins: Join) -> tuple[Appended, list[Joined]]:
+    async def append(self, one: Append, *joins: Join) -> tuple[Appended, list[JoinResult]]:
         self._trip()
         joined = await self.store.join(*joins) if joins else []
         queue = self.queues.setdefault(one.key, {})
@@ -58,13 +58,13 @@ class MemoryQueues:
         self._trip()
         return [Entries(tuple(self._claim(one))) for one in claims]
 
-    def _claim(self, claim: Claim) -> list[Entry]:
-        claimed: list[Entry] = []
+    def _claim(self, claim: Claim) -> list[QueueEntry]:
+        claimed: list[QueueEntry] = []
         for name, payload in self.queues.get(claim.key, {}).items():
             since, times = self.taken.get((claim.key, name), (self.now(), 0))
             if times and self.now() - since >= claim.idle and len(claimed) < claim.count:
                 self.taken[claim.key, name] = (self.now(), times + 1)
-                claimed.append(Entry(name, payload, times + 1))
+                claimed.append(QueueEntry(name, payload, times + 1))
         return claimed
 
     async def browse(self, browse: Browse) -> Entries:
@@ -72,7 +72,7 @@ class MemoryQueues:
         queue = self.queues.get(browse.key, {})
         first = browse.first.removeprefix(b"(")
         later = [
-            Entry(name, payload)
+            QueueEntry(name, payload)
             for name, payload in queue.items()
             if _order(name) > _order(first) or (name == first and not browse.first.startswith(b"("))
         ]

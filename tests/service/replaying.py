@@ -12,9 +12,9 @@ from sidecar.daemon.configuration.loading import Configuration, claims_of, evalu
 from sidecar.domain.values.stamp import MICROSECONDS
 from sidecar.tuning.formats.format_names import Format
 from sidecar.tuning.recording.ordering import Ordering
-from sidecar.tuning.recording.reader import Reading, Source
+from sidecar.tuning.recording.reader import RecordingReading, RecordingSource
 from sidecar.tuning.replay import figures as replay_figures
-from sidecar.tuning.replay.passage import Model
+from sidecar.tuning.replay.passage import PassageModel
 from sidecar.tuning.replay.replay import Counting, Replay
 from sidecar.tuning.replay.timeline import nowhere
 from sidecar.tuning.report import report as replay_report
@@ -63,7 +63,7 @@ def replay(
 ) -> Report:
     """Replay occurrences under policy sets."""
     found = [(f"set{at}", configuration(text, settings)) for at, text in enumerate(policies)]
-    model = Model(at_mark=at_mark, answers=answers, flap_within=flap_within * MICROSECONDS)
+    model = PassageModel(at_mark=at_mark, answers=answers, flap_within=flap_within * MICROSECONDS)
     counting = Counting()
     running = Replay(
         policy_sets(found, list(thresholds)),
@@ -72,9 +72,11 @@ def replay(
         counting=counting,
         namespaces=found[0][1].settings.tokens.namespaces,
     )
-    reading, ordering = Reading(strict=True), Ordering(window)
+    reading, ordering = RecordingReading(strict=True), Ordering(window)
     lines = (msgspec.json.encode(occurrence) for occurrence in occurrences)
-    for occurrence in ordering.sorted(reading.lines(Source("recording", Format.NDJSON), lines)):
+    for occurrence in ordering.sorted(
+        reading.lines(RecordingSource("recording", Format.NDJSON), lines)
+    ):
         running.take(occurrence)
     outcomes = running.finish()
     recording = replay_report.Recording(
@@ -94,7 +96,7 @@ def replay(
         labelled=running.labelled,
         logged_marks={},
     )
-    told = replay_report.Model(
+    told = replay_report.UserModel(
         prompt_at="mark" if at_mark else "check",
         answers=answers,
         answer_after=20,

@@ -5,8 +5,8 @@ from functools import partial
 
 import trio
 
-from sidecar.adapters.telemetry.logs import Lines
-from sidecar.adapters.telemetry.telemetry import Telemetry
+from sidecar.adapters.telemetry.logs import LogLines
+from sidecar.adapters.telemetry.telemetry import PrometheusTelemetry
 from sidecar.domain.evaluation.decision import Verdict
 from sidecar.domain.policy.policy import Changed, Circumstance
 from sidecar.service.admin.inspection import SessionQuery
@@ -44,7 +44,7 @@ async def test_the_log_and_the_counters_tell_of_marks_alone() -> None:
     (shown,) = (await pod.inspector.sessions(SessionQuery())).sessions
     assert [mark.policy for mark in shown.marks] == ["moved"]
     file = io.BytesIO()
-    telemetry = Telemetry(Settings(), Lines(file), pod.clock)
+    telemetry = PrometheusTelemetry(Settings(), LogLines(file), pod.clock)
     for record in pod.telemetry.of(Marked):
         telemetry.record(record)
     assert file.getvalue().count(b"session-marked") == 1

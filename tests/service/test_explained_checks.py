@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from sidecar.domain.policy.policy import Changed, Circumstance, Policy, Selection, State
+from sidecar.domain.policy.policy import Changed, Circumstance, Policy, PolicyState, Selection
 from sidecar.service.admin.inspection import ExplainQuery, InvalidQuery
 from sidecar.service.observations.observations import Checked, ReportedOnly
 from sidecar.service.ports.calls import Verdict
@@ -15,7 +15,7 @@ MOVED = policy(Changed((Circumstance.COUNTRY,)), name="moved")
 
 
 def tried(each: Policy) -> Policy:
-    return msgspec.structs.replace(each, state=State.REPORT_ONLY)
+    return msgspec.structs.replace(each, state=PolicyState.REPORT_ONLY)
 
 
 def logging(*, checks: bool, explain: bool) -> Settings:
@@ -95,7 +95,8 @@ async def test_a_context_that_is_not_configured_is_not_explained_away() -> None:
 
 async def test_each_report_only_policy_tells_what_it_alone_would_have_changed() -> None:
     block = msgspec.structs.replace(
-        policy(Changed((Circumstance.COUNTRY,)), name="block", block=True), state=State.REPORT_ONLY
+        policy(Changed((Circumstance.COUNTRY,)), name="block", block=True),
+        state=PolicyState.REPORT_ONLY,
     )
     elsewhere = policy(Changed((Circumstance.COUNTRY,)), name="c2", contexts=frozenset({"c2"}))
     pod = await moved(tried(MOVED), block, tried(elsewhere))

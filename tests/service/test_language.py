@@ -20,8 +20,8 @@ from sidecar.domain.policy.policy import (
     Locations,
     Not,
     Policy,
+    PolicyState,
     SessionControls,
-    State,
 )
 from sidecar.tuning.scenario.files import Scenario, read_scenarios
 from sidecar.tuning.scenario.play import Played, play
@@ -114,7 +114,7 @@ def test_every_construct_has_a_scenario_where_it_fires_and_one_where_it_just_doe
     tried = {
         construct
         for policy in CONFIGURATION.policies
-        if policy.state is State.ENABLED and seen.get(policy.id) == {True, False}
+        if policy.state is PolicyState.ENABLED and seen.get(policy.id) == {True, False}
         for construct in constructs(policy)
     }
     assert language() - tried == set()

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from sidecar.adapters.telemetry.logs import Lines
-from sidecar.adapters.telemetry.telemetry import Telemetry
+from sidecar.adapters.telemetry.logs import LogLines
+from sidecar.adapters.telemetry.telemetry import PrometheusTelemetry
 from sidecar.domain.values.assurance import Authentication
 from sidecar.service.observations.observations import Checked
 from sidecar.tuning.recording.occurrences import Occurrence, read_line
@@ -34,7 +34,7 @@ async def log_of_a_move(*, explain: bool) -> list[dict[str, Any]]:
     settings = msgspec.structs.replace(SETTINGS, log=Log(checks=True, explain=explain))
     tokens = Tokens()
     pod = Pod(MemoryStore(), [policy()], tokens, settings)
-    telemetry = Telemetry(Settings(log=settings.log), Lines(file), lambda: pod.now)
+    telemetry = PrometheusTelemetry(Settings(log=settings.log), LogLines(file), lambda: pod.now)
     token = tokens.issue("t1")
     await pod.check(token)
     pod.now += 10

@@ -13,7 +13,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.domain.evaluation.incremental import Stepper
+from sidecar.domain.evaluation.incremental import IncrementalEvaluator
 from sidecar.domain.facts.signal import (
     AssuranceLevelChange,
     CredentialChange,
@@ -158,7 +158,7 @@ def pods() -> tuple[Pod, Pod]:
     made = tuple(Pod(store, POLICIES, tokens, configured, name) for name in "ab")
     world = WORLD._replace(break_glass={OURS: EMERGENCY})
     for pod in made:
-        pod.view.use(Stepper(POLICIES, world, Surroundings("", network_of)))
+        pod.view.use(IncrementalEvaluator(POLICIES, world, Surroundings("", network_of)))
     return made[0], made[1]
 
 

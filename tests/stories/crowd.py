@@ -10,7 +10,7 @@ from sidecar.domain.facts.signal import RiskLevelChange, SessionEstablished, Sig
 from sidecar.domain.policy.policy import RiskLevel
 from sidecar.domain.values.location import Place
 from sidecar.domain.values.stamp import at
-from sidecar.wire.store.keys import Names, session_name
+from sidecar.wire.store.keys import StoreKeys, session_name
 from sidecar.wire.store.records import (
     WHO_ISSUER,
     WHO_SESSION,
@@ -36,7 +36,7 @@ def settle(
     namespace: str = "https://id.example",
 ) -> None:
     """So many sessions, `per_user` a user; every `risky`-th user is at high risk (0: none)."""
-    names = Names("su")
+    names = StoreKeys("su")
     start = now() - 600
     for first in range(0, sessions, AT_ONCE):
         with client.pipeline(transaction=False) as pipe:

@@ -6,8 +6,8 @@ import httpx
 import msgspec
 
 from sidecar.adapters.clock import now
-from sidecar.wire.settings.intake import Intake, IntakeIssuer
-from sidecar.wire.settings.receiver import Match
+from sidecar.wire.settings.intake import IntakeIssuer, IntakeSettings
+from sidecar.wire.settings.receiver import SubjectMatch
 from sidecar.wire.settings.settings import Settings
 from tests.adapters.identity import Signer
 from tests.stories.running import (
@@ -27,9 +27,9 @@ def configured(settings: Settings, _: int) -> Settings:
         issuer=ISSUER,
         clients=(CLIENT,),
         endpoints=(ENDPOINT,),
-        users=(Match(format="iss_sub"), Match(format="email", strip="", lower=True)),
+        users=(SubjectMatch(format="iss_sub"), SubjectMatch(format="email", strip="", lower=True)),
     )
-    intake = Intake(bind="127.0.0.1:0", wait=10.0, issuers=(issuer,))
+    intake = IntakeSettings(bind="127.0.0.1:0", wait=10.0, issuers=(issuer,))
     return msgspec.structs.replace(settings, intake=intake)
 
 

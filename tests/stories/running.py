@@ -33,7 +33,7 @@ from sidecar.wire.settings.settings import (
     Admin,
     App,
     Context,
-    Geography,
+    GeographySettings,
     Http,
     HttpEvents,
     Issuer,
@@ -45,7 +45,7 @@ from sidecar.wire.settings.settings import (
     Sessions,
     Settings,
     Socket,
-    Store,
+    StoreSettings,
     Tokens,
     Work,
 )
@@ -133,7 +133,7 @@ def settings_for(directory: Path, url: str, geography: Databases, name: str) -> 
         http=Http(bind="127.0.0.1:0", events=HttpEvents.LOCAL),
         sources=(powerful(directory / "credential"),),
         admin=Admin(bind="127.0.0.1:0", token="operator"),
-        store=Store(url=url),
+        store=StoreSettings(url=url),
         tokens=Tokens(
             issuers=(
                 Issuer(
@@ -144,7 +144,7 @@ def settings_for(directory: Path, url: str, geography: Databases, name: str) -> 
         contexts={"c1": Context(name="Payments"), "c2": Context(name="Reports")},
         routes=(Route(path="/pay/**", contexts=("c1",)),),
         networks=(Network(name="lab", cidrs=("192.0.2.128/25",)),),
-        geography=Geography(
+        geography=GeographySettings(
             city=str(geography.city),
             asn=str(geography.asn),
             anonymous_ip=str(geography.anonymous_ip),
@@ -165,7 +165,11 @@ def proofs_of_sessions(settings: Settings) -> Settings:
 def as_least_user(settings: Settings) -> Settings:
     """The same, as the user of a test's server who has just the documented rights."""
     store = settings.store
-    if not store.url.startswith("unix://") or store.username or store.prefix != Store().prefix:
+    if (
+        not store.url.startswith("unix://")
+        or store.username
+        or store.prefix != StoreSettings().prefix
+    ):
         return settings
     store = msgspec.structs.replace(store, username=USER, password=PASSWORD)
     return msgspec.structs.replace(settings, store=store)

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import msgspec
 
-from sidecar.wire.settings.settings import Settings, Spool
+from sidecar.wire.settings.settings import Settings, SpoolSettings
 from tests.adapters.servers import impatient
 from tests.stories.running import Pods
 
@@ -20,7 +20,7 @@ def with_spool(directory: Path, url: str, **spool: Any) -> Any:
         return msgspec.structs.replace(
             settings,
             store=impatient(url, retries=1),
-            spool=Spool(dir=str(directory / f"spool{index}"), **spool),
+            spool=SpoolSettings(dir=str(directory / f"spool{index}"), **spool),
         )
 
     return change

@@ -11,7 +11,7 @@ import pytest
 
 from sidecar.cli.main import main
 from sidecar.domain.policy.policy import RiskLevel, UserRisk
-from sidecar.wire.settings.admin import Operator
+from sidecar.wire.settings.admin import OperatorSettings
 from sidecar.wire.settings.settings import Context, Settings
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
@@ -30,8 +30,8 @@ def with_a_partner(settings: Settings, _: int) -> Settings:
     (ours,) = settings.tokens.issuers
     partner = msgspec.structs.replace(ours, issuer=PARTNER)
     operators = (
-        Operator(name="ada", token="of-ada"),
-        Operator(name="board", token="of-a-dashboard", acts=False),
+        OperatorSettings(name="ada", token="of-ada"),
+        OperatorSettings(name="board", token="of-a-dashboard", acts=False),
     )
     return msgspec.structs.replace(
         settings,

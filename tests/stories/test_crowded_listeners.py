@@ -11,7 +11,7 @@ import httpx
 import msgspec
 import pytest
 
-from sidecar.wire.settings.intake import Intake, IntakeIssuer
+from sidecar.wire.settings.intake import IntakeIssuer, IntakeSettings
 from sidecar.wire.settings.receiver import KnownTransmitter, Receiver
 from sidecar.wire.settings.settings import Settings
 from sidecar.wire.settings.transmitter import Transmitter
@@ -39,7 +39,9 @@ def pods(valkey_server: Server, tmp_path_factory: Any) -> Iterator[Pods]:
             settings,
             admin=msgspec.structs.replace(settings.admin, max_connections=MOST),
             receiver=Receiver(**anywhere, transmitters=(known,)),
-            intake=Intake(**anywhere, issuers=(IntakeIssuer(issuer=ISSUER, clients=(CLIENT,)),)),
+            intake=IntakeSettings(
+                **anywhere, issuers=(IntakeIssuer(issuer=ISSUER, clients=(CLIENT,)),)
+            ),
             transmitter=Transmitter(
                 **anywhere, issuer="https://t.example", key_files=(key_file(directory),)
             ),

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from sidecar.domain.policy.policy import RiskLevel, UserRisk
-from sidecar.wire.store.keys import Names, digest
+from sidecar.wire.store.keys import StoreKeys, digest
 from tests.adapters.servers import Server, serving
 from tests.domain.scenes import policy
 from tests.stories.running import ISSUER, Pods, eventually, running, token, unique
@@ -40,7 +40,7 @@ def test_what_the_store_refuses_leaves_the_spool_and_takes_effect_when_it_is_put
     ):
         (client,) = pods.clients
         user, other = unique("user"), unique("user")
-        key = Names("su").user_record(digest(ISSUER, user))
+        key = StoreKeys("su").user_record(digest(ISSUER, user))
         store.set(key, "somebody else's")
         high = {"current_level": "HIGH"}
         reply = client.event("risk-level-change", {"user": user}, id="of-one", data=high)

@@ -9,7 +9,7 @@ import httpx
 import msgspec
 import pytest
 
-from sidecar.domain.policy.policy import Networks, Selection, State
+from sidecar.domain.policy.policy import Networks, PolicyState, Selection
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
 from tests.stories.running import Pods, eventually, running, token, unique
@@ -18,7 +18,7 @@ RESTRICTED = Networks(Selection(frozenset({"restricted"})))
 POLICIES = (
     policy(RESTRICTED, name="segment"),
     msgspec.structs.replace(
-        policy(RESTRICTED, name="on-trial", block=True), state=State.REPORT_ONLY
+        policy(RESTRICTED, name="on-trial", block=True), state=PolicyState.REPORT_ONLY
     ),
 )
 HEADERS = {"Authorization": "Bearer operator"}

@@ -20,7 +20,7 @@ from sidecar.domain.policy.policy import RiskLevel, UserRisk
 from sidecar.wire.settings.settings import Grpc, Network, Settings
 from sidecar.wire.settings.sources import SourceSettings
 from sidecar.wire.settings.tokens import Binding, Possession
-from sidecar.wire.store.keys import Names
+from sidecar.wire.store.keys import StoreKeys
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
 from tests.stories.running import Pods, eventually, running, token, unique
@@ -89,7 +89,7 @@ def small(settings: Settings, _pod: int) -> Settings:
 def pods(valkey_server: Server) -> Iterator[Pods]:
     with running(valkey_server.url, POLICIES, 1, small) as one, valkey_server.client() as client:
         # A sidecar of the fleet that answers nothing, so that waits do not end.
-        fleet = Names("su").sidecars_index()
+        fleet = StoreKeys("su").sidecars_index()
         client.zadd(fleet, {b"silent": (now() + 3600) * 1000})
         yield one
         client.zrem(fleet, b"silent")

@@ -19,12 +19,12 @@ from sidecar.domain.policy.policy import (
     UserRisk,
 )
 from sidecar.wire.privacy.privacy_keys import PrivacyKey
-from sidecar.wire.privacy.pseudonyms import Kind, pseudonym
+from sidecar.wire.privacy.pseudonyms import PseudonymKind, pseudonym
 from sidecar.wire.settings.privacy import Identifiers, Privacy
-from sidecar.wire.settings.settings import Log, Settings, Spool
+from sidecar.wire.settings.settings import Log, Settings, SpoolSettings
 from sidecar.wire.settings.transmitter import Recipient as RecipientSettings
 from sidecar.wire.settings.transmitter import Transmitter
-from sidecar.wire.store.keys import Names, digest
+from sidecar.wire.store.keys import StoreKeys, digest
 from sidecar.wire.yaml.tree import ConfigError
 from tests.adapters.recipients import key_file, secret_file
 from tests.adapters.servers import Server, impatient
@@ -124,13 +124,13 @@ def test_two_keyed_daemons_agree_and_neither_store_nor_log_names_anybody(
     marked = [line for line in lines if line["event"] == "session-marked"]
     assert marked
     for line in marked:
-        assert line["subject"] == pseudonym(key, Kind.USER, ISSUER, USER)
-        assert line["session"] == pseudonym(key, Kind.SESSION, ISSUER, SESSION)
+        assert line["subject"] == pseudonym(key, PseudonymKind.USER, ISSUER, USER)
+        assert line["session"] == pseudonym(key, PseudonymKind.SESSION, ISSUER, SESSION)
         assert "reason" not in line
     acted = [line for line in lines if line["event"] == "operator-act"]
     done = ("done", "done", "not_seen")
     assert [line["outcome"] for line in acted] == ["invalid", "invalid", *done]
-    assert acted[2]["user"] == pseudonym(key, Kind.USER, ISSUER, USER)
+    assert acted[2]["user"] == pseudonym(key, PseudonymKind.USER, ISSUER, USER)
     assert not any({"reason", "detail"} & line.keys() for line in acted)
     outside = {"security-event-token", "logout", "event-invalid", "token-refused"}
     assert {"session-revoked", "checked", *outside} <= {line["event"] for line in lines}
@@ -148,7 +148,7 @@ def pass_by(server: Server, *, life_of: Privacy | None = None) -> None:
 
     `life_of`: that of the records which such a sidecar wrote.
     """
-    key = Names("su").forms_record()
+    key = StoreKeys("su").forms_record()
     with server.client() as client:
         gone = [field for field in client.hkeys(key) if field.startswith(b"reads:")]
         if life_of is not None:
@@ -159,7 +159,7 @@ def pass_by(server: Server, *, life_of: Privacy | None = None) -> None:
 def test_a_spool_on_disk_names_nobody(tmp_path: Path) -> None:
     def change(settings: Settings, _: int) -> Settings:
         nowhere = impatient("redis://127.0.0.1:1", retries=0)
-        spool = Spool(dir=str(tmp_path / "spool"))
+        spool = SpoolSettings(dir=str(tmp_path / "spool"))
         return msgspec.structs.replace(settings, store=nowhere, spool=spool, privacy=keyed(NEW))
 
     with running("redis://127.0.0.1:1", POLICIES, count=1, change=change) as pods:
@@ -302,7 +302,7 @@ def test_a_sidecar_that_others_would_not_understand_does_not_start(
 ) -> None:
     def is_told() -> bool:
         with emptied.client() as client:
-            return bool(client.hlen(Names("su").forms_record()))
+            return bool(client.hlen(StoreKeys("su").forms_record()))
 
     with running(emptied.url, POLICIES, count=1, change=with_privacy(there)) as pods:
         eventually(is_told, bool)

@@ -12,8 +12,8 @@ import trio
 from msgspec.structs import replace
 
 from sidecar.adapters.geography.networks import load
-from sidecar.adapters.telemetry.logs import Lines
-from sidecar.adapters.telemetry.telemetry import Telemetry
+from sidecar.adapters.telemetry.logs import LogLines
+from sidecar.adapters.telemetry.telemetry import PrometheusTelemetry
 from sidecar.daemon.configuration.loading import Configuration, evaluator_of
 from sidecar.daemon.configuration.offering import Offering
 from sidecar.daemon.trust import Trust
@@ -55,7 +55,7 @@ class Told:
 
     def __init__(self, configuration: Configuration) -> None:
         self._stream = io.BytesIO()
-        self.telemetry = Telemetry(configuration.settings, Lines(self._stream))
+        self.telemetry = PrometheusTelemetry(configuration.settings, LogLines(self._stream))
         self.offering = Offering(configuration, self.telemetry)
         self._tokens = configuration.settings.tokens
 

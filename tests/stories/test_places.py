@@ -16,7 +16,7 @@ from netaddr import IPSet
 from sidecar.domain.policy.policy import Policy
 from sidecar.wire.config.reading import read_settings
 from sidecar.wire.policies.policy_files import read_policies
-from sidecar.wire.settings.settings import Context, Geography, Settings
+from sidecar.wire.settings.settings import Context, GeographySettings, Settings
 from tests.adapters.servers import Server
 from tests.stories.running import Pods, eventually, running, token, unique
 
@@ -43,8 +43,8 @@ def database(file: Path, records: dict[str, dict[str, Any]]) -> str:
     return str(file)
 
 
-def geography(directory: Path) -> Geography:
-    return Geography(
+def geography(directory: Path) -> GeographySettings:
+    return GeographySettings(
         city=database(
             directory / "where.mmdb",
             {

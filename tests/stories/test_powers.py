@@ -27,7 +27,7 @@ from sidecar.domain.policy.policy import (
 from sidecar.domain.sources.powers import Cell, Effect, Speaker, cells
 from sidecar.shared_signals.wire.security_events import CAEP
 from sidecar.wire.settings.app import ProofOf
-from sidecar.wire.settings.receiver import KnownTransmitter, Match, Receiver, Subjects
+from sidecar.wire.settings.receiver import KnownTransmitter, Receiver, SubjectMatch, SubjectSettings
 from sidecar.wire.settings.settings import Assurance, BreakGlass, Settings
 from sidecar.wire.settings.sources import SourceSettings
 from tests.adapters.identity import Signer, key_set
@@ -87,10 +87,10 @@ def change(settings: Settings, pod: int) -> Settings:
             jwks_file=str(directory / "sets.json"),
             authorization_file=str(directory / "push"),
             events=EVENTS,
-            subjects=Subjects(
-                user=(Match(format="opaque"),),
-                device=(Match(format="opaque"),),
-                session=(Match(format="opaque"),),
+            subjects=SubjectSettings(
+                user=(SubjectMatch(format="opaque"),),
+                device=(SubjectMatch(format="opaque"),),
+                session=(SubjectMatch(format="opaque"),),
             ),
         )
         for name in ("weak-set", "strong-set")

@@ -9,7 +9,7 @@ import pytest
 
 from sidecar.adapters.clock import now
 from sidecar.domain.policy.policy import RiskLevel, UserRisk
-from sidecar.wire.settings.settings import Settings, Spool
+from sidecar.wire.settings.settings import Settings, SpoolSettings
 from tests.adapters.servers import Server, impatient, serving
 from tests.domain.scenes import policy
 from tests.stories.running import eventually, running, token, unique
@@ -43,7 +43,7 @@ def configured(url: str, spool: Path | None) -> Any:
     def change(settings: Settings, _: int) -> Settings:
         settings = msgspec.structs.replace(settings, store=impatient(url, retries=0))
         if spool is not None:
-            settings = msgspec.structs.replace(settings, spool=Spool(dir=str(spool)))
+            settings = msgspec.structs.replace(settings, spool=SpoolSettings(dir=str(spool)))
         return receiving(settings)
 
     return change

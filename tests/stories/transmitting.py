@@ -10,7 +10,7 @@ import msgspec
 
 from sidecar.adapters.clock import now
 from sidecar.domain.values.assurance import DEFAULT_LEVELS, Level
-from sidecar.wire.settings.receiver import KnownTransmitter, Match, Receiver, Subjects
+from sidecar.wire.settings.receiver import KnownTransmitter, Receiver, SubjectMatch, SubjectSettings
 from sidecar.wire.settings.settings import Assurance, Settings
 from tests.adapters.identity import Signer, key_set
 from tests.stories.running import empowered, unique
@@ -29,21 +29,21 @@ PROVIDERS = (
 )
 
 
-def subjects() -> Subjects:
+def subjects() -> SubjectSettings:
     """Rules for every format that the examples have."""
-    return Subjects(
+    return SubjectSettings(
         user=(
-            Match(format="iss_sub", issuers=PROVIDERS),
-            Match(format="email", lower=True),
-            Match(format="phone_number"),
-            Match(format="catalog_item", value="{catalog_id}"),
+            SubjectMatch(format="iss_sub", issuers=PROVIDERS),
+            SubjectMatch(format="email", lower=True),
+            SubjectMatch(format="phone_number"),
+            SubjectMatch(format="catalog_item", value="{catalog_id}"),
         ),
-        device=(Match(format="iss_sub", issuers=PROVIDERS),),
+        device=(SubjectMatch(format="iss_sub", issuers=PROVIDERS),),
         session=(
-            Match(format="opaque"),
-            Match(format="jwt_id", issuers=PROVIDERS),
-            Match(format="saml_assertion_id", issuers=PROVIDERS),
-            Match(format="ext_id", value="{ext_id}"),
+            SubjectMatch(format="opaque"),
+            SubjectMatch(format="jwt_id", issuers=PROVIDERS),
+            SubjectMatch(format="saml_assertion_id", issuers=PROVIDERS),
+            SubjectMatch(format="ext_id", value="{ext_id}"),
         ),
         tenants=("123456789",),
     )

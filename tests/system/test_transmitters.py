@@ -16,7 +16,7 @@ import redis
 
 from sidecar.adapters.redis.links import call
 from sidecar.adapters.redis_server.rights import least_rights, needs_of
-from sidecar.wire.settings.settings import Store as StoreSettings
+from sidecar.wire.settings.settings import StoreSettings
 from tests.adapters.recipients import Recipient, key_file, pem, receiving, secret_file, verified
 from tests.adapters.servers import Server, free_ports
 from tests.stories.running import eventually

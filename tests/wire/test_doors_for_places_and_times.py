@@ -19,7 +19,7 @@ from sidecar.tuning.formats.times import zoned
 from sidecar.tuning.recording import occurrences as recordings
 from sidecar.tuning.recording.csv_columns import UnreadableRow, read_columns, rows
 from sidecar.tuning.scenario.files import read_scenarios
-from sidecar.tuning.scenario.session_changes import Frame, InvalidChange, read_change
+from sidecar.tuning.scenario.session_changes import ChangeFrame, InvalidChange, read_change
 from sidecar.tuning.scenario.simulation import Described
 from sidecar.tuning.trial.trial_log import read_logged
 from sidecar.wire.config.reading import read_settings
@@ -73,7 +73,7 @@ def scene(member: str, value: Any) -> Any:
 
 def typed(member: str, value: Any) -> Any:
     word = f"coordinates={value}/13" if member == "latitude" else f"{member}={value}"
-    frame = Frame(Described(), float(AT), lambda _ip: Place(), 1)
+    frame = ChangeFrame(Described(), float(AT), lambda _ip: Place(), 1)
     (place,) = read_change(word, frame).places.values()
     return told(place, member)
 

@@ -16,9 +16,9 @@ from sidecar.wire.config.reading import REFINED, ConfigError, read_settings, rea
 from sidecar.wire.config.secret_files import secrets_of
 from sidecar.wire.settings.settings import Settings
 from sidecar.wire.store.address import parse_store_address
-from sidecar.wire.yaml.scalars import INSTEAD, Kind
+from sidecar.wire.yaml.scalars import INSTEAD, ScalarKind
 from sidecar.wire.yaml.structs import Shapes, present_in, struct_type
-from sidecar.wire.yaml.tree import Problem, Problems
+from sidecar.wire.yaml.tree import ConfigProblem, Problems
 
 SECRET = "47114711"
 """Digits, as what looks like a port is told apart last."""
@@ -40,12 +40,20 @@ WITH_CREDENTIALS = (
     f"https://user:{SECRET}@host.example/{'long/' * 40}",
 )
 
-REFUSING = frozenset({Kind.URL, Kind.STRING_OR_URI, Kind.NAME, Kind.ORIGIN})
+REFUSING = frozenset({ScalarKind.URL, ScalarKind.STRING_OR_URI, ScalarKind.NAME, ScalarKind.ORIGIN})
 """Kinds of settings that no credential may be in."""
 
 NO_URLS = frozenset(
-    {Kind.FILE, Kind.CIDR, Kind.COUNTRY, Kind.MODE, Kind.BIND, Kind.ALGORITHM, Kind.METHOD}
-    | {Kind.HEADER, Kind.CLAIM, Kind.PUBLIC}
+    {
+        ScalarKind.FILE,
+        ScalarKind.CIDR,
+        ScalarKind.COUNTRY,
+        ScalarKind.MODE,
+        ScalarKind.BIND,
+        ScalarKind.ALGORITHM,
+        ScalarKind.METHOD,
+    }
+    | {ScalarKind.HEADER, ScalarKind.CLAIM, ScalarKind.PUBLIC}
 )
 """Kinds that no URL is of: they are refused for what they are, or name a place on this machine."""
 
@@ -102,7 +110,7 @@ class Text(NamedTuple):
     """A setting that is text: its path (`[]`: of each item, `{}`: of each key) and its marks."""
 
     path: str
-    kind: Kind | None
+    kind: ScalarKind | None
     instead: str
     is_secret: bool
 
@@ -133,7 +141,7 @@ def _texts(kind: mi.Type, path: str, *, is_secret: bool) -> Iterator[Text]:
 ALL = texts()
 
 
-def problems_with(path: str, value: str) -> tuple[Problem, ...]:
+def problems_with(path: str, value: str) -> tuple[ConfigProblem, ...]:
     """What is said of a configuration that has this alone."""
     node: Any = value
     for step in reversed(path.replace("[]", ".[]").split(".")):

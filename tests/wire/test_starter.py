@@ -4,9 +4,9 @@ import yaml
 from sidecar.domain.values.assurance import Level
 from sidecar.wire.config.reading import read_settings
 from sidecar.wire.policies.policy_files import read_policies
-from sidecar.wire.starter import Plan, Ports, configuration, policy, scenario
+from sidecar.wire.starter import StarterAddresses, StarterPlan, configuration, policy, scenario
 
-PLAN = Plan(issuer="https://id.example/", audience="payroll", app="payroll")
+PLAN = StarterPlan(issuer="https://id.example/", audience="payroll", app="payroll")
 LEVELS = (
     Level("single-factor", ("urn:one",)),
     Level("mfa", ("urn:two", "mfa"), (frozenset("ab"),)),
@@ -22,7 +22,7 @@ PLANS = {
 
 
 @pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
-def test_what_is_written_is_read_as_it_was_meant(plan: Plan) -> None:
+def test_what_is_written_is_read_as_it_was_meant(plan: StarterPlan) -> None:
     settings = read_settings(configuration(plan), "sidecar.yaml", {}, str)
     assert settings.app.id == plan.app
     (issuer,) = settings.tokens.issuers
@@ -41,7 +41,7 @@ def test_a_scenario_shows_levels_as_the_provider_names_them() -> None:
 
 
 def test_ports_replace_the_shipped_ones_and_no_other_number() -> None:
-    ports = Ports(gateway=1, app=2, check=3, grpc=4, admin=5, between=6)
+    ports = StarterAddresses(gateway=1, app=2, check=3, grpc=4, admin=5, between=6)
     assert ports.fit("listen 8000; at :8080 :8181 :8182 :8183 x8000 80001") == (
         "listen 1; at :2 :3 :4 :6 x8000 80001"
     )

@@ -17,10 +17,10 @@ import msgspec
 import trio
 from starlette.responses import Response
 
-from sidecar.adapters.events.intake import EventIntake, Outcome, Taken
+from sidecar.adapters.events.intake import DurableEvent, EventIntake, Outcome
 from sidecar.adapters.listening.application import JSON, RequestRefused, retry_after
 from sidecar.domain.facts.signal import Signal
-from sidecar.service.admin.acts import Conflict, NotSeen, Prepared
+from sidecar.service.admin.acts import ActConflict, NotSeen, PreparedAct
 from sidecar.service.observations.operator import ActOutcome, OperatorActed
 from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.wire.events.members import InvalidSignal
@@ -31,10 +31,10 @@ from sidecar.wire.events.socket_lines import EventRequest, Refusal
 class Preparing(Protocol):
     """Make an event of an order."""
 
-    async def prepare(self, order: Order, operator: str) -> Prepared:
+    async def prepare(self, order: Order, operator: str) -> PreparedAct:
         """Return the events of an order.
 
-        Raises `InvalidSignal`, `Conflict`, `NotSeen`, `Unavailable`.
+        Raises `InvalidSignal`, `ActConflict`, `NotSeen`, `Unavailable`.
         """
 
 
@@ -95,7 +95,7 @@ class ActDoor:
             raise self._refused(
                 where, operator, order, (404, str(error)), ActOutcome.NOT_SEEN
             ) from None
-        except Conflict as error:
+        except ActConflict as error:
             raise self._refused(
                 where, operator, order, (409, str(error)), ActOutcome.CONFLICT
             ) from None
@@ -104,12 +104,12 @@ class ActDoor:
             raise self._refused(where, operator, order, status, ActOutcome.UNAVAILABLE) from None
 
     async def _take(
-        self, where: Where, operator: str, order: Order, prepared: Prepared, begun: float
+        self, where: Where, operator: str, order: Order, prepared: PreparedAct, begun: float
     ) -> Response:
         signal = prepared.signals[-1]
         outcome = await self._take_all(prepared.signals, order, begun)
         match outcome:
-            case Taken(accepted, settlement):
+            case DurableEvent(accepted, settlement):
                 done = Acted(
                     act=order.act,
                     on=order.scope,
@@ -144,14 +144,14 @@ class ActDoor:
         within, late = order.wait, None
         for other in others:
             outcome = await self._events.take(EventRequest(other, within))
-            if not isinstance(outcome, Taken):
+            if not isinstance(outcome, DurableEvent):
                 return outcome
             if within is not None:
                 within = max(0.0, begun + (order.wait or 0) - trio.current_time())
             if outcome.settlement is not None and not outcome.settlement.settled:
                 late = outcome.settlement
         outcome = await self._events.take(EventRequest(last, within))
-        if late is not None and isinstance(outcome, Taken):
+        if late is not None and isinstance(outcome, DurableEvent):
             return outcome._replace(settlement=late)
         return outcome
 

@@ -35,9 +35,9 @@ from sidecar.adapters.listening.application import (
     unavailable,
 )
 from sidecar.adapters.listening.asgi import Listener, TlsFiles, listener_of
-from sidecar.adapters.telemetry.metrics import Exposition, Form
+from sidecar.adapters.telemetry.metrics import Exposition, ScrapeFormat
 from sidecar.domain.facts.facts import Scope
-from sidecar.service.admin.health import Health, Report
+from sidecar.service.admin.health import Health, HealthReport
 from sidecar.service.admin.inspection import ExplainQuery, InvalidQuery, SessionQuery
 from sidecar.service.observations.observations import CredentialRefused
 from sidecar.service.ports.calls import Overloaded, Unavailable
@@ -74,7 +74,7 @@ class Inspection(Protocol):
 class Scraped(Observed, Protocol):
     """Count and log, and render the metrics."""
 
-    def expose(self, form: Form) -> Exposition:
+    def expose(self, form: ScrapeFormat) -> Exposition:
         """Return all metrics in this form."""
 
 
@@ -308,7 +308,7 @@ async def _session(inspection: Inspection, request: Request) -> object | None:
     return await inspection.explain(name, _query(request, ExplainQuery))
 
 
-def _probe(report: Report) -> Response:
+def _probe(report: HealthReport) -> Response:
     body = {
         "status": "ok" if report.ok else "failing",
         "checks": [

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import trio
 
-from sidecar.adapters.telemetry.metrics import Exposition, Form, form_of
+from sidecar.adapters.telemetry.metrics import Exposition, ScrapeFormat, form_of
 
 PAUSE = 4.0
 
@@ -18,10 +18,10 @@ PAUSE = 4.0
 class Scrapes:
     """`render` makes an exposition of a form."""
 
-    def __init__(self, render: Callable[[Form], Exposition]) -> None:
+    def __init__(self, render: Callable[[ScrapeFormat], Exposition]) -> None:
         self._render = render
         self._turn = trio.Lock()
-        self._latest: dict[Form, tuple[float, Exposition]] = {}
+        self._latest: dict[ScrapeFormat, tuple[float, Exposition]] = {}
         self._free_at = 0.0
 
     async def take(self, accept: str, accept_encoding: str) -> Exposition:

@@ -35,7 +35,7 @@ def ignore_invalid(refusal: Refusal) -> None:
     """Nobody listens."""
 
 
-class Events(Protocol):
+class DurableEvents(Protocol):
     """Takes events durably."""
 
     async def accept(self, signal: Signal) -> Accepted:
@@ -53,14 +53,14 @@ class Settling(Protocol):
         """How many of the live sidecars have it in their view: all, or those after `within` s."""
 
 
-class Taken(NamedTuple):
+class DurableEvent(NamedTuple):
     """The event is durable; with how many have it, if that was asked for."""
 
     accepted: Accepted
     settlement: Settlement | None = None
 
 
-Outcome: TypeAlias = Taken | Refusal | Overloaded | Unavailable
+Outcome: TypeAlias = DurableEvent | Refusal | Overloaded | Unavailable
 
 
 class EventIntake:
@@ -68,7 +68,7 @@ class EventIntake:
 
     def __init__(
         self,
-        events: Events,
+        events: DurableEvents,
         settling: Settling | None,
         on_crash: Callable[[Exception], None],
     ) -> None:
@@ -106,10 +106,12 @@ class EventIntake:
         finally:
             turn.release()
         if request.wait is None:
-            return Taken(accepted)
+            return DurableEvent(accepted)
         if accepted.spooled:  # the others cannot have it: it is on this one's disk
-            return Taken(accepted, UNKNOWN)
-        return Taken(accepted, await self._settled(accepted, request.signal.source, request.wait))
+            return DurableEvent(accepted, UNKNOWN)
+        return DurableEvent(
+            accepted, await self._settled(accepted, request.signal.source, request.wait)
+        )
 
     async def _settled(self, accepted: Accepted, source: str, within: float) -> Settlement | None:
         """Return how far it has got. It is durable, also where that cannot be known."""
@@ -149,7 +151,7 @@ class EventIntake:
 def reply_to(outcome: Outcome, ref: Ref) -> bytes:
     """The reply line that tells an outcome."""
     match outcome:
-        case Taken():
+        case DurableEvent():
             return event_reply(outcome.accepted, ref, outcome.settlement)
         case Refusal():
             return refusal_reply(outcome)

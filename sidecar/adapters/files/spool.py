@@ -24,12 +24,12 @@ from sidecar.domain.values.plural import counted, verb
 from sidecar.service.observations.observations import SpoolIncident, SpoolTrouble
 from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.wire.privacy.sealing import UNSEALED, Sealing
-from sidecar.wire.settings.settings import Spool as SpoolSettings
+from sidecar.wire.settings.settings import SpoolSettings
 from sidecar.wire.store.spool_records import (
     FRAME_BYTES,
     HEADER_BYTES,
-    Flaw,
-    Reading,
+    SegmentEnd,
+    SegmentReading,
     UnknownRecord,
     decode_signal,
     encode_signal,
@@ -67,8 +67,8 @@ class _Ticket:
         self.done.set()
 
 
-class Spool:
-    """The port `service.intake.spool_fallback.Spool`, on a directory of this daemon's own."""
+class FileSpool:
+    """The port `service.intake.spool_fallback.FileSpool`, on a directory of this daemon's own."""
 
     def __init__(  # noqa: PLR0913 - what it needs, each by name
         self,
@@ -96,7 +96,7 @@ class Spool:
         self._running = False
         self._waiting = 0
         self._troubles: dict[SpoolTrouble, str] = {}
-        self._ends: dict[int, Flaw] = {}
+        self._ends: dict[int, SegmentEnd] = {}
         self._unreadable: set[int] = set()
 
     @property
@@ -231,22 +231,22 @@ class Spool:
             self._ends[segment] = self._judge(name, reading, len(signals))
         return signals
 
-    def _judge(self, name: str, reading: Reading, known: int) -> Flaw:
+    def _judge(self, name: str, reading: SegmentReading, known: int) -> SegmentEnd:
         """How a segment ended, told if it was not well."""
-        if reading.flaw is Flaw.TORN:
+        if reading.flaw is SegmentEnd.TORN:
             detail = (
                 f"{name} ends in {counted(reading.unread, 'byte')} of a write that was not finished"
             )
             self._say(SpoolTrouble.TORN, detail)
         unknown = len(reading.payloads) - known
-        if reading.flaw in {Flaw.NONE, Flaw.TORN} and not unknown:
+        if reading.flaw in {SegmentEnd.NONE, SegmentEnd.TORN} and not unknown:
             return reading.flaw
         detail = (
-            f"{name} is {reading.flaw or Flaw.FOREIGN}: {counted(known, 'event')} can be read,"
+            f"{name} is {reading.flaw or SegmentEnd.FOREIGN}: {counted(known, 'event')} can be read,"
             f" {unknown} of another version and {counted(reading.unread, 'byte')} cannot be"
         )
         self._trouble(SpoolTrouble.DAMAGED, detail)
-        return reading.flaw if reading.flaw is Flaw.DAMAGED else Flaw.FOREIGN
+        return reading.flaw if reading.flaw is SegmentEnd.DAMAGED else SegmentEnd.FOREIGN
 
     def accepted(self, signal: Signal) -> None:
         """One of those that were read need not wait any longer."""
@@ -265,7 +265,7 @@ class Spool:
         """
         async with self._using:
             files = await self._opened()
-            damaged = self._ends.get(segment) in {Flaw.DAMAGED, Flaw.FOREIGN}
+            damaged = self._ends.get(segment) in {SegmentEnd.DAMAGED, SegmentEnd.FOREIGN}
             work = files.set_aside if damaged else files.remove
             try:
                 await trio.to_thread.run_sync(work, segment)

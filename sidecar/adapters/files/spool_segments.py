@@ -26,7 +26,7 @@ from typing import NamedTuple
 from sidecar.wire.store.spool_records import (
     HEADER_BYTES,
     SALT_BYTES,
-    Reading,
+    SegmentReading,
     decode_segment,
     encode_header,
     encode_record,
@@ -169,7 +169,7 @@ class SpoolFiles:
 
     # Reading
 
-    def read(self, number: int) -> Reading:
+    def read(self, number: int) -> SegmentReading:
         """Read a segment. Raises OSError."""
         fd = os.open(self._path(number), _READ)
         with os.fdopen(fd, "rb") as file:

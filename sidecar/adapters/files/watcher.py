@@ -18,7 +18,7 @@ import trio
 import watchfiles
 
 from sidecar.adapters.files.yaml_directory import yaml_files
-from sidecar.service.observations.observations import Telemetry, Told, WorkerFailed
+from sidecar.service.observations.observations import DaemonEvent, Telemetry, WorkerFailed
 
 _PATIENCE = 10
 _STEP_MS = 100
@@ -172,7 +172,7 @@ class FileWatcher:
     def _without_notices(self, error: Exception) -> None:
         self._noticing = False
         self._telemetry.record(
-            Told(
+            DaemonEvent(
                 event="polling-files",
                 fields={"reason": str(error), "every": self._pace.poll_without_notices},
             )

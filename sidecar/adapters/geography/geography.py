@@ -16,7 +16,14 @@ from typing import NamedTuple, assert_never
 from sidecar.adapters.geography.mmdb import InvalidDatabase, Mmdb, read
 from sidecar.domain.values import address
 from sidecar.domain.values.location import Place
-from sidecar.wire.places.mmdb_records import Fields, Flags, InvalidRecord, Location, Operator, flags
+from sidecar.wire.places.mmdb_records import (
+    Fields,
+    Flags,
+    InvalidRecord,
+    Location,
+    SystemOperator,
+    flags,
+)
 from sidecar.wire.settings import settings
 
 NOWHERE = Place()
@@ -31,7 +38,7 @@ class Database(StrEnum):
     CONNECTION_TYPE = "connection_type"
 
 
-class Told(StrEnum):
+class DatabaseMessage(StrEnum):
     """What a database's records may tell, and conditions ask for."""
 
     COUNTRY = "country"
@@ -42,7 +49,7 @@ class Told(StrEnum):
     CONNECTION = "connection"
 
 
-class Outcome(NamedTuple):
+class ReloadOutcome(NamedTuple):
     """What a reload did with one configured database.
 
     `error` is empty where the file is now in use; else the one before it, if any, still is.
@@ -55,7 +62,7 @@ class Outcome(NamedTuple):
     changed: bool
     error: str
     build: int
-    told: frozenset[Told] = frozenset()
+    told: frozenset[DatabaseMessage] = frozenset()
 
     @property
     def field(self) -> str:
@@ -116,7 +123,7 @@ class _Plan(NamedTuple):
     carriers: Carriers
 
 
-def _plan_of(configured: settings.Geography) -> _Plan:
+def _plan_of(configured: settings.GeographySettings) -> _Plan:
     kinds = {
         Database.CITY: configured.city,
         Database.ASN: configured.asn,
@@ -142,14 +149,14 @@ def _plan_of(configured: settings.Geography) -> _Plan:
 class _Generation(NamedTuple):
     plan: _Plan
     databases: Mapping[_File, Mmdb]
-    told: Mapping[_File, frozenset[Told]]
+    told: Mapping[_File, frozenset[DatabaseMessage]]
     find: Callable[[address.Address], Place]
 
 
-class Prepared(NamedTuple):
+class PreparedDatabases(NamedTuple):
     """Databases that were read as another configuration has it: in use once `use` is called."""
 
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[ReloadOutcome, ...]
     generation: _Generation
 
 
@@ -162,7 +169,7 @@ class Geography:
 
     def __init__(
         self,
-        configured: settings.Geography,
+        configured: settings.GeographySettings,
         base: Path = Path(),
         on_failure: OnFailure = lambda _: None,
         remembered: int = 65536,
@@ -184,7 +191,7 @@ class Geography:
             return NOWHERE
         return self._generation.find(parsed)
 
-    def reload(self) -> list[Outcome]:
+    def reload(self) -> list[ReloadOutcome]:
         """Read every configured file and use each that is sound; also the first load.
 
         Blocks for as long as reading takes: call it in a thread. Never raises for a bad file: at
@@ -198,15 +205,15 @@ class Geography:
                 self._generation = self._generation_of(plan, databases, told)
         return outcomes
 
-    def prepare(self, configured: settings.Geography) -> Prepared:
+    def prepare(self, configured: settings.GeographySettings) -> PreparedDatabases:
         """Read every file that is configured so, and put none in use; blocks like `reload`."""
         plan = _plan_of(configured)
         databases: dict[_File, Mmdb] = {}
-        told: dict[_File, frozenset[Told]] = {}
+        told: dict[_File, frozenset[DatabaseMessage]] = {}
         outcomes = tuple(self._load(plan, file, databases, told) for file in plan.files)
-        return Prepared(outcomes, self._generation_of(plan, databases, told))
+        return PreparedDatabases(outcomes, self._generation_of(plan, databases, told))
 
-    def use(self, prepared: Prepared) -> None:
+    def use(self, prepared: PreparedDatabases) -> None:
         """Put in use what was prepared, in place of all that was before."""
         self._generation = prepared.generation
 
@@ -224,7 +231,7 @@ class Geography:
         return found
 
     @property
-    def told(self) -> frozenset[Told]:
+    def told(self) -> frozenset[DatabaseMessage]:
         """What some record of the databases in use tells."""
         return frozenset().union(*self._generation.told.values())
 
@@ -245,8 +252,8 @@ class Geography:
         plan: _Plan,
         file: _File,
         databases: dict[_File, Mmdb],
-        told: dict[_File, frozenset[Told]],
-    ) -> Outcome:
+        told: dict[_File, frozenset[DatabaseMessage]],
+    ) -> ReloadOutcome:
         database, path = file
         old = databases.get(file)
         try:
@@ -255,16 +262,16 @@ class Geography:
             if changed:
                 told[file] = _probe(database, new, plan.fields)
         except InvalidDatabase as error:
-            return Outcome(database, path, False, str(error), old.build if old else 0)
+            return ReloadOutcome(database, path, False, str(error), old.build if old else 0)
         if changed:
             databases[file] = new
-        return Outcome(database, path, changed, "", new.build, told[file])
+        return ReloadOutcome(database, path, changed, "", new.build, told[file])
 
     def _generation_of(
         self,
         plan: _Plan,
         databases: Mapping[_File, Mmdb],
-        told: Mapping[_File, frozenset[Told]],
+        told: Mapping[_File, frozenset[DatabaseMessage]],
     ) -> _Generation:
         # The cache must not refer to what refers to it: a cycle would keep a database of a
         # hundred megabytes until the garbage collector comes by.
@@ -284,7 +291,7 @@ def _find(  # noqa: PLR0913, PLR0917 - what is looked up, and all that is known
     on_failure: OnFailure,
     ip: address.Address,
 ) -> Place:
-    location, operator, build = Location(), Operator(), 0
+    location, operator, build = Location(), SystemOperator(), 0
     told: list[Flags] = []
     for database, mmdb in databases:
         try:
@@ -294,7 +301,7 @@ def _find(  # noqa: PLR0913, PLR0917 - what is looked up, and all that is known
             match database:
                 case Database.CITY if location == Location():
                     location, build = fields.location(record), mmdb.build
-                case Database.ASN if operator == Operator():
+                case Database.ASN if operator == SystemOperator():
                     operator = fields.operator(record)
                 case Database.CITY | Database.ASN:
                     pass  # an earlier file has said it
@@ -326,13 +333,13 @@ def _find(  # noqa: PLR0913, PLR0917 - what is looked up, and all that is known
     )
 
 
-def _probe(database: Database, mmdb: Mmdb, fields: Fields) -> frozenset[Told]:
+def _probe(database: Database, mmdb: Mmdb, fields: Fields) -> frozenset[DatabaseMessage]:
     """Ask a database what its records tell, before it is believed. Raises InvalidDatabase.
 
     One that can be read and says nothing is refused as well: its fields are named otherwise than
     configured, or it is the wrong kind of database, and it would fail silently.
     """
-    told: set[Told] = set()
+    told: set[DatabaseMessage] = set()
     says_something = False
     try:
         for record in mmdb.probe():
@@ -345,8 +352,8 @@ def _probe(database: Database, mmdb: Mmdb, fields: Fields) -> frozenset[Told]:
                     says_something |= location != Location()
                 case Database.ASN:
                     operator = fields.operator(record)
-                    told.update({Told.ASN} if operator.asn else ())
-                    says_something |= operator != Operator()
+                    told.update({DatabaseMessage.ASN} if operator.asn else ())
+                    says_something |= operator != SystemOperator()
                 case Database.ANONYMOUS_IP:
                     says_something |= flag.told
                 case Database.CONNECTION_TYPE:
@@ -360,20 +367,20 @@ def _probe(database: Database, mmdb: Mmdb, fields: Fields) -> frozenset[Told]:
     return frozenset(told)
 
 
-def _told_by(location: Location) -> Iterator[Told]:
+def _told_by(location: Location) -> Iterator[DatabaseMessage]:
     if location.country:
-        yield Told.COUNTRY
+        yield DatabaseMessage.COUNTRY
     if location.region:
-        yield Told.REGION
+        yield DatabaseMessage.REGION
     if location.latitude is not None:
-        yield Told.COORDINATES
+        yield DatabaseMessage.COORDINATES
 
 
-def _told_by_flags(flag: Flags) -> Iterator[Told]:
+def _told_by_flags(flag: Flags) -> Iterator[DatabaseMessage]:
     if flag.told:
-        yield Told.ANONYMIZER
+        yield DatabaseMessage.ANONYMIZER
     if flag.told_connection:
-        yield Told.CONNECTION
+        yield DatabaseMessage.CONNECTION
 
 
 _IN_NO_FIELD = "says anything in the fields of `geography.fields`"

@@ -38,11 +38,11 @@ from sidecar.service.ports.calls import (
 )
 from sidecar.wire.checks.reach import binds_of
 from sidecar.wire.http.authzen import (
-    Batch,
     BySession,
     ByToken,
+    Evaluation,
+    EvaluationBatch,
     InvalidEvaluation,
-    Question,
     Result,
     decode_evaluation,
     decode_evaluations,
@@ -132,7 +132,7 @@ class AuthzenDoor:
         if refusal is not None:
             return refusal
         asked = await aside(decode_evaluations, request.body)
-        if isinstance(asked, Question):
+        if isinstance(asked, Evaluation):
             return self._unasked(request, (asked,)) or await self._single(asked)
         unasked = self._unasked(request, asked.items)
         if unasked is not None:
@@ -157,7 +157,7 @@ class AuthzenDoor:
         return None
 
     def _unasked(
-        self, request: Request, items: Iterable[Question | InvalidEvaluation]
+        self, request: Request, items: Iterable[Evaluation | InvalidEvaluation]
     ) -> Response | None:
         """Return why questions about sessions are refused; None where they are answered."""
         if not any(_is_about_a_session(item) for item in items):
@@ -173,7 +173,7 @@ class AuthzenDoor:
         )
         return problem(Problem.NOT_ALLOWED, message, members={"field": "subject"})
 
-    async def _single(self, question: Question) -> Response:
+    async def _single(self, question: Evaluation) -> Response:
         answer = await self._judge(question)
         if isinstance(answer, Answer):
             if answer.error in ("unavailable", UNKNOWN_CONTEXT):
@@ -181,7 +181,7 @@ class AuthzenDoor:
             answer = result_of(answer)
         return Response(200, _FIELDS, encode_result(answer))
 
-    async def _batch(self, batch: Batch) -> list[Result]:
+    async def _batch(self, batch: EvaluationBatch) -> list[Result]:
         results: list[Result] = []
         for item in batch.items:
             result = await self._one(item)
@@ -190,7 +190,7 @@ class AuthzenDoor:
                 break
         return results
 
-    async def _one(self, item: Question | InvalidEvaluation) -> Result:
+    async def _one(self, item: Evaluation | InvalidEvaluation) -> Result:
         await trio.lowlevel.checkpoint()  # a long batch is not the only request
         if isinstance(item, InvalidEvaluation):
             return failure(400, str(item))
@@ -200,7 +200,7 @@ class AuthzenDoor:
             return failure(503, str(error) or "no decision could be made")
         return answer if isinstance(answer, Result) else result_of(answer)
 
-    async def _judge(self, question: Question) -> Answer | Result:
+    async def _judge(self, question: Evaluation) -> Answer | Result:
         """The answer; or the failure of a question that is about nobody."""
         who = question.who
         match who:
@@ -243,11 +243,11 @@ def result_of(answer: Answer) -> Result:
     return Result(answer.verdict is Verdict.ALLOW and answer.status == 200, context)
 
 
-def _is_about_a_session(item: Question | InvalidEvaluation) -> bool:
-    return isinstance(item, Question) and isinstance(item.who, BySession) and not item.who.token
+def _is_about_a_session(item: Evaluation | InvalidEvaluation) -> bool:
+    return isinstance(item, Evaluation) and isinstance(item.who, BySession) and not item.who.token
 
 
-def _call(question: Question, token: str = "") -> Call:
+def _call(question: Evaluation, token: str = "") -> Call:
     return Call(
         token,
         frozenset(question.contexts),

@@ -6,7 +6,14 @@ from typing import TypeAlias
 from sidecar.adapters import clock
 from sidecar.adapters.http.check_responses import overloaded, redirected, response_of, unavailable
 from sidecar.adapters.ports import Checks
-from sidecar.service.ports.calls import Answer, Call, Overloaded, Shown, Unavailable, Verdict
+from sidecar.service.ports.calls import (
+    Answer,
+    Call,
+    Overloaded,
+    TokenPresentation,
+    Unavailable,
+    Verdict,
+)
 from sidecar.wire.http.challenges import bearer
 from sidecar.wire.http.cross_origin import CrossOrigin
 from sidecar.wire.http.gateway_calls import (
@@ -120,7 +127,7 @@ class HttpCalls:
             original.path,
             self._addresses.client(request),
             agent.decode("latin-1"),
-            Shown(dpop_proof(request), self._certificate(request)),
+            TokenPresentation(dpop_proof(request), self._certificate(request)),
         )
 
     def _certificate(self, request: Request) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 import trio
 
-from sidecar.adapters.events.intake import Events, OnInvalid, Settling, ignore_invalid
+from sidecar.adapters.events.intake import DurableEvents, OnInvalid, Settling, ignore_invalid
 from sidecar.adapters.events.speakers import Speakers
 from sidecar.adapters.http.check_calls import HttpCalls, OnUnasked, ignore_unasked
 from sidecar.adapters.http.events import EventDoor
@@ -55,7 +55,7 @@ class DataListener:
         settings: Http,
         *,
         checks: Checks,
-        events: Events,
+        events: DurableEvents,
         speakers: Speakers,
         clock: Callable[[], float],
         skew: Callable[[], float],

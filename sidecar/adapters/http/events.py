@@ -13,12 +13,12 @@ import trio
 
 from sidecar.adapters.events.intake import (
     CONCURRENT,
+    DurableEvent,
+    DurableEvents,
     EventIntake,
-    Events,
     OnInvalid,
     Outcome,
     Settling,
-    Taken,
     ignore_invalid,
     reply_to,
 )
@@ -65,7 +65,7 @@ class EventDoor:
 
     def __init__(  # noqa: PLR0913 - ports and settings, by name
         self,
-        events: Events,
+        events: DurableEvents,
         settling: Settling | None,
         *,
         settings: Http,
@@ -127,7 +127,7 @@ class EventDoor:
         event = self._decoded(body, source)
         outcome = event if isinstance(event, Refusal) else await self._intake.take(event)
         match outcome:
-            case Taken():
+            case DurableEvent():
                 return Response(202, _JSON_FIELDS, reply_to(outcome, event.ref))
             case Refusal():
                 members = {"field": outcome.field} if outcome.field else {}

@@ -31,7 +31,7 @@ from sidecar.adapters.listening.application import (
 from sidecar.adapters.listening.asgi import Listener, TlsFiles, listener_of
 from sidecar.service.observations.observations import DoorIncident
 from sidecar.wire.http import messages
-from sidecar.wire.settings.intake import Intake
+from sidecar.wire.settings.intake import IntakeSettings
 
 EVENTS, LOGOUT, REVOCATION = "/v1/events", "/v1/logout", "/v1/global-token-revocation"
 DOOR = "intake"
@@ -60,7 +60,7 @@ class IntakeApp(Application):
     """Answer what sources and providers post."""
 
     def __init__(
-        self, settings: Intake, *, events: EventDoor, logouts: Answers, telemetry: Observed
+        self, settings: IntakeSettings, *, events: EventDoor, logouts: Answers, telemetry: Observed
     ) -> None:
         self._settings = settings
         self._events = events
@@ -90,7 +90,7 @@ class IntakeApp(Application):
         return Response(answer.body, answer.status, dict(answer.fields), JSON)
 
 
-def intake_listener(settings: Intake, app: IntakeApp, telemetry: Observed) -> Listener:
+def intake_listener(settings: IntakeSettings, app: IntakeApp, telemetry: Observed) -> Listener:
     """Return the listener at the intake's address. Raises `UnusableCertificate`."""
     tls = TlsFiles(settings.tls_cert_file, settings.tls_key_file, "intake.tls_key_file")
     return listener_of(settings, app, telemetry, DOOR, tls=tls)

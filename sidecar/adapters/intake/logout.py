@@ -16,9 +16,9 @@ import msgspec
 from starlette.responses import Response
 
 from sidecar.adapters.events.guesses import Guesses
-from sidecar.adapters.events.intake import EventIntake, Taken
+from sidecar.adapters.events.intake import DurableEvent, EventIntake
 from sidecar.adapters.intake.listener import Posted
-from sidecar.adapters.intake.signed_requests import Believed, RequestVerifier
+from sidecar.adapters.intake.signed_requests import RequestVerifier, SignedClaims
 from sidecar.adapters.listening.application import JSON, RequestRefused, retry_after
 from sidecar.adapters.listening.asgi import Records
 from sidecar.domain.facts.signal import SessionRevoked
@@ -28,7 +28,7 @@ from sidecar.service.observations.receiver import LOGOUT_REQUESTS, LogoutOutcome
 from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.wire.events.socket_lines import EventRequest, Refusal
 from sidecar.wire.logout import logout_tokens, revocation_requests
-from sidecar.wire.logout.logout_tokens import InvalidRequest, Signed
+from sidecar.wire.logout.logout_tokens import InvalidLogout, SignedRequest
 from sidecar.wire.logout.revocation_requests import NotFound, Uncovered
 from sidecar.wire.settings.intake import IntakeIssuer
 from sidecar.wire.settings.settings import Settings
@@ -125,7 +125,7 @@ class LogoutDoor:
             event_id = signed.event_id
             signal = logout_tokens.logout_of(believed.claims, signed, self._of(believed.issuer))
             end = await self._log_out(signal)
-        except InvalidRequest as error:
+        except InvalidLogout as error:
             end = _refused(error)
         except (Overloaded, Unavailable) as error:
             end = _later(error)
@@ -154,7 +154,7 @@ class LogoutDoor:
         issuer, event_id = "", ""
         try:
             believed, signed = await self._bearer(posted)
-        except InvalidRequest as error:
+        except InvalidLogout as error:
             raise self._wrong(posted, error) from None
         except (Overloaded, Unavailable) as error:
             end = _later(error)
@@ -164,14 +164,14 @@ class LogoutDoor:
         self._record_outcome(_REVOCATION, end, issuer, event_id)
         return Response(status_code=204) if end.status == HTTPStatus.NO_CONTENT else _error_of(end)
 
-    async def _bearer(self, posted: Posted) -> tuple[Believed, Signed]:
+    async def _bearer(self, posted: Posted) -> tuple[SignedClaims, SignedRequest]:
         scheme, _, token = (posted.authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
-            raise InvalidRequest("a signed JWT is asked for, as bearer token")
+            raise InvalidLogout("a signed JWT is asked for, as bearer token")
         believed = await self._verifier.verify(token.strip(), revocation_requests.TYPES)
         return believed, self._signed(believed, believed.issuer.endpoints)
 
-    def _wrong(self, posted: Posted, error: InvalidRequest) -> RequestRefused:
+    def _wrong(self, posted: Posted, error: InvalidLogout) -> RequestRefused:
         """Refuse a credential that is not to be believed: 401, or 429 where there were many."""
         shown = posted.authorization is not None
         refused = LogoutOutcome.REFUSED
@@ -184,7 +184,7 @@ class LogoutDoor:
         challenge = _REALM + (', error="invalid_token"' if shown else "")
         return RequestRefused(401, error.description, {"www-authenticate": challenge})
 
-    async def _revoke(self, posted: Posted, believed: Believed, signed: Signed) -> _End:
+    async def _revoke(self, posted: Posted, believed: SignedClaims, signed: SignedRequest) -> _End:
         try:
             subject = revocation_requests.subject_of(_json_of(posted))
             settings = self._settings()
@@ -201,7 +201,7 @@ class LogoutDoor:
                 return _End(401, LogoutOutcome.REPLAYED, "invalid_token", words)
             known = await self._users.is_known(signal)
             end = await self._take(signal)
-        except InvalidRequest as error:
+        except InvalidLogout as error:
             return _refused(error)
         except Uncovered as error:
             return _End(422, LogoutOutcome.REFUSED, "unprocessable", str(error))
@@ -216,7 +216,7 @@ class LogoutDoor:
             return _End(404, LogoutOutcome.NOT_FOUND, "not_found", words)
         return end._replace(status=204, error="", description="")
 
-    def _signed(self, believed: Believed, audiences: tuple[str, ...]) -> Signed:
+    def _signed(self, believed: SignedClaims, audiences: tuple[str, ...]) -> SignedRequest:
         issuer = believed.issuer
         return logout_tokens.signed_of(
             believed.claims,
@@ -232,14 +232,14 @@ class LogoutDoor:
         for one in self._settings().tokens.issuers:
             if one.issuer == wanted:
                 return one
-        raise InvalidRequest("iss: none of its users are known here any more (tokens.issuers)")
+        raise InvalidLogout("iss: none of its users are known here any more (tokens.issuers)")
 
     async def _take(self, signal: SessionRevoked) -> _End:
         """Have the event taken, and wait for all sidecars where that is configured."""
         wait = self._settings().intake.wait or None
         outcome = await self._events.take(EventRequest(signal, wait, msgspec.UNSET, ""))
         match outcome:
-            case Taken(_, settlement):
+            case DurableEvent(_, settlement):
                 if settlement is not None and not settlement.settled:
                     have, live = settlement
                     known = f"{have} of {live} sidecars are" if live else "one sidecar is"
@@ -268,24 +268,24 @@ class LogoutDoor:
 
 def _token_of(posted: Posted) -> str:
     if posted.content_type != FORM:
-        raise InvalidRequest(f"the content type must be {FORM}")
+        raise InvalidLogout(f"the content type must be {FORM}")
     try:
         fields = parse_qsl(posted.body.decode("ascii"), max_num_fields=20)
     except ValueError:
-        raise InvalidRequest("the body must be a form") from None
+        raise InvalidLogout("the body must be a form") from None
     tokens = [value for name, value in fields if name == "logout_token"]
     if len(tokens) != 1:
-        raise InvalidRequest("the form must have one logout_token")
+        raise InvalidLogout("the form must have one logout_token")
     return tokens[0]
 
 
 def _json_of(posted: Posted) -> bytes:
     if posted.content_type != "application/json":
-        raise InvalidRequest("the content type must be application/json")
+        raise InvalidLogout("the content type must be application/json")
     return posted.body
 
 
-def _refused(error: InvalidRequest) -> _End:
+def _refused(error: InvalidLogout) -> _End:
     return _End(400, LogoutOutcome.REFUSED, "invalid_request", error.description)
 
 

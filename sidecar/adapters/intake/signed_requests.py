@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from sidecar.adapters.tokens.issuer_signatures import unsigned
 from sidecar.adapters.tokens.keys import KeySource
-from sidecar.wire.logout.logout_tokens import InvalidRequest
+from sidecar.wire.logout.logout_tokens import InvalidLogout
 from sidecar.wire.settings.intake import IntakeIssuer
 from sidecar.wire.tokens.claims import InvalidToken
 from sidecar.wire.tokens.jws import read
@@ -13,7 +13,7 @@ from sidecar.wire.tokens.jws import read
 MAX_BYTES = 16384
 
 
-class Believed(NamedTuple):
+class SignedClaims(NamedTuple):
     """Claims that are signed by this issuer."""
 
     claims: Mapping[str, object]
@@ -31,25 +31,25 @@ class RequestVerifier:
         self._issuers = issuers
         self._keys_of = keys_of
 
-    async def verify(self, text: str, types: tuple[str, ...]) -> Believed:
+    async def verify(self, text: str, types: tuple[str, ...]) -> SignedClaims:
         """Verify a JWT whose `typ` is one of these, in lower case.
 
-        Raises `InvalidRequest`; and `Unavailable` while the issuer's keys cannot be had.
+        Raises `InvalidLogout`; and `Unavailable` while the issuer's keys cannot be had.
         """
         if not text.isascii():
-            raise InvalidRequest("a token is ASCII text")
+            raise InvalidLogout("a token is ASCII text")
         try:
             parts = read(text, MAX_BYTES)
         except InvalidToken as error:
-            raise InvalidRequest(error.description) from None
+            raise InvalidLogout(error.description) from None
         named = parts.claims.get("iss")
         issuer = next((one for one in self._issuers() if one.issuer == named), None)
         source = self._keys_of(issuer.issuer) if issuer is not None else None
         if issuer is None or source is None:
-            raise InvalidRequest("iss: the issuer is not known here (intake.issuers)")
+            raise InvalidLogout("iss: the issuer is not known here (intake.issuers)")
         if parts.type not in types:
-            raise InvalidRequest("the typ header is that of another kind of token")
+            raise InvalidLogout("the typ header is that of another kind of token")
         fault = await unsigned(text, parts, issuer.algorithms, source)
         if fault is not None:
-            raise InvalidRequest(fault)
-        return Believed(parts.claims, issuer)
+            raise InvalidLogout(fault)
+        return SignedClaims(parts.claims, issuer)

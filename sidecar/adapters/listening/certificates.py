@@ -4,7 +4,7 @@ import ssl
 from collections.abc import Callable
 
 from sidecar.adapters.listening.tcp_listeners import UnusableCertificate
-from sidecar.adapters.tokens.secrets import Stamp, stamp_of
+from sidecar.adapters.tokens.secrets import FileStamp, stamp_of
 from sidecar.domain.values.causes import words_of
 
 
@@ -36,7 +36,7 @@ class Certificate:
             raise UnusableCertificate(certificate, key, error) from error
         self.context.sni_callback = self._hand_on
 
-    def _look(self) -> tuple[Stamp, ...]:
+    def _look(self) -> tuple[FileStamp, ...]:
         return tuple(map(stamp_of, self._files))
 
     def _read(self) -> ssl.SSLContext:

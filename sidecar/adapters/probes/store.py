@@ -8,10 +8,10 @@ import redis
 from sidecar.adapters.clock import now
 from sidecar.adapters.redis.links import Links, call, links_of
 from sidecar.adapters.redis_server.causes import cause_of
-from sidecar.adapters.redis_server.rights import Need, lacks_of, needs_of
+from sidecar.adapters.redis_server.rights import NeededRight, lacks_of, needs_of
 from sidecar.service.ports.calls import Unavailable
 from sidecar.wire.diagnosis.store import ServerReport
-from sidecar.wire.settings.settings import Store as StoreSettings
+from sidecar.wire.settings.settings import StoreSettings
 
 
 def examine_store(settings: StoreSettings, *, transmits: bool) -> tuple[ServerReport, ...]:
@@ -29,7 +29,7 @@ def examine_store(settings: StoreSettings, *, transmits: bool) -> tuple[ServerRe
         links.close()
 
 
-def _reports(links: Links, needs: tuple[Need, ...]) -> Iterator[ServerReport]:
+def _reports(links: Links, needs: tuple[NeededRight, ...]) -> Iterator[ServerReport]:
     nodes = links.nodes()
     for node in nodes:
         client = links.client(node)

@@ -11,7 +11,7 @@ import trio
 from sidecar.adapters.process.held_signals import HARMLESS, RECEIVED, released_signals
 
 
-class Signals:
+class ProcessSignals:
     """Calls `reload` for each SIGHUP, `stop` for the first SIGTERM or SIGINT, then `stop_now`.
 
     The callbacks are synchronous and short: they set events.

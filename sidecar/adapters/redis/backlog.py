@@ -4,9 +4,9 @@ from typing import Any
 
 from sidecar.adapters.redis.commands import BACKLOG, Evaluate, Evaluated
 from sidecar.adapters.redis.store import RedisStore
-from sidecar.service.audit.backlog import STALE, Outlook, Taken
+from sidecar.service.audit.backlog import STALE, Outlook, TakenItem
 from sidecar.wire.privacy.sealing import UNSEALED, Sealing
-from sidecar.wire.store.keys import Names
+from sidecar.wire.store.keys import StoreKeys
 
 LIFE = 30 * 86_400_000
 """Milliseconds after which a backlog that nobody works on is forgotten."""
@@ -21,7 +21,7 @@ class RedisBacklogs:
     def __init__(
         self,
         store: RedisStore,
-        names: Names,
+        names: StoreKeys,
         *,
         stale: float = STALE,
         sealing: Sealing = UNSEALED,
@@ -39,20 +39,20 @@ class RedisBacklogs:
         """Put an item behind all others."""
         await self._ask(name, "put", self._sealing.seal_payload(body), once)
 
-    async def take(self, name: str, who: str) -> Taken | None:
+    async def take(self, name: str, who: str) -> TakenItem | None:
         """Take an item."""
         found = await self._ask(name, "take", who, self._stale)
         if not found:
             return None
         item, body = found
-        return Taken(item, self._sealing.open_payload(body))
+        return TakenItem(item, self._sealing.open_payload(body))
 
-    async def keep(self, name: str, who: str, item: Taken) -> bool:
+    async def keep(self, name: str, who: str, item: TakenItem) -> bool:
         """Say that the item is still worked on."""
         return bool(await self._ask(name, "keep", who, item.id))
 
     async def replace(
-        self, name: str, item: Taken, *bodies: bytes, done: int = 0, expected: int = 0
+        self, name: str, item: TakenItem, *bodies: bytes, done: int = 0, expected: int = 0
     ) -> bool:
         """Have these items instead of this one, and count."""
         sealed = map(self._sealing.seal_payload, bodies)

@@ -25,7 +25,7 @@ from sidecar.adapters.redis.commands import (
     commands_of,
     outcome_of,
 )
-from sidecar.service.ports.calls import Refused, Unavailable
+from sidecar.service.ports.calls import StoreRefused, Unavailable
 from sidecar.service.ports.store import Join, Load
 from sidecar.wire.store.address import Host
 
@@ -77,7 +77,7 @@ class UnconfirmedError(Exception):
     """A write happened and may be lost all the same."""
 
 
-class Verdict(enum.IntEnum):
+class BatchResult(enum.IntEnum):
     """What became of an operation; of several, the greatest is told."""
 
     DONE = 0
@@ -170,28 +170,28 @@ def _is_confirmed(item: Item) -> bool:
     return isinstance(item.operation, Join) and item.operation.confirm
 
 
-def judge(item: Item, replies: Sequence[Any]) -> Verdict:
+def judge(item: Item, replies: Sequence[Any]) -> BatchResult:
     """Settle an item by its replies, or prepare it for another try."""
     error = next((reply for reply in replies if isinstance(reply, Exception)), None)
     if error is None:
         item.outcome = outcome_of(item.operation, replies)
-        return Verdict.DONE
+        return BatchResult.DONE
     verdict = _verdict_on(error)
     item.node, item.asking = "", False
     if isinstance(error, UnconfirmedError):
         item.outcome = Unavailable(str(error))
-        return Verdict.DONE
+        return BatchResult.DONE
     item.trouble = f"the store refuses: {error}"
     match verdict:
-        case Verdict.ELSEWHERE:
+        case BatchResult.ELSEWHERE:
             if isinstance(error, AskError) and not isinstance(error, MovedError):
                 item.node, item.asking = str(Host(error.host, error.port)), True
-        case Verdict.LATER:
+        case BatchResult.LATER:
             pass
-        case Verdict.FAILED | Verdict.DONE:
-            kind = Refused if _is_for_good(error) else Unavailable
+        case BatchResult.FAILED | BatchResult.DONE:
+            kind = StoreRefused if _is_for_good(error) else Unavailable
             item.outcome = kind(item.trouble)
-            return Verdict.DONE
+            return BatchResult.DONE
         case never:
             assert_never(never)
     return verdict
@@ -209,7 +209,7 @@ def _is_for_good(error: Exception) -> bool:
     return code == _WRONG_TYPE or not (code.isupper() and code.isalpha())
 
 
-def _verdict_on(error: Exception) -> Verdict:
+def _verdict_on(error: Exception) -> BatchResult:
     if isinstance(error, AskError):  # a MovedError is one, too
-        return Verdict.ELSEWHERE
-    return Verdict.LATER if isinstance(error, _PASSING) else Verdict.FAILED
+        return BatchResult.ELSEWHERE
+    return BatchResult.LATER if isinstance(error, _PASSING) else BatchResult.FAILED

@@ -22,15 +22,15 @@ from sidecar.service.ports.store import (
     Claim,
     Counted,
     Entries,
-    Entry,
     Expires,
     Expiry,
     Finish,
     Join,
-    Joined,
+    JoinResult,
     Length,
     Load,
     Loaded,
+    QueueEntry,
 )
 
 FOR_EVER = 1 << 62
@@ -59,7 +59,7 @@ class Evaluated(msgspec.Struct, frozen=True):
 
 
 Operation: TypeAlias = Join | Load | Append | Finish | Claim | Browse | Length | Expiry | Evaluate
-Outcome: TypeAlias = Joined | Loaded | Appended | Entries | Counted | Expires | Evaluated
+Outcome: TypeAlias = JoinResult | Loaded | Appended | Entries | Counted | Expires | Evaluated
 
 
 def _lua_string(raw: bytes) -> str:
@@ -151,7 +151,7 @@ def outcome_of(operation: Operation, replies: Sequence[Any]) -> Outcome:
     match operation:
         case Join():
             joined, changed, record, members = replies[0]
-            return Joined(tuple(changed), joined == 1, _record(record), tuple(members))
+            return JoinResult(tuple(changed), joined == 1, _record(record), tuple(members))
         case Load():
             members = replies[1] if len(replies) > 1 else ()
             return Loaded(replies[0], tuple(members))
@@ -160,9 +160,9 @@ def outcome_of(operation: Operation, replies: Sequence[Any]) -> Outcome:
         case Append():
             return Appended(replies[0])
         case Claim():
-            return Entries(tuple(Entry(name, what, times) for name, times, what in replies[0]))
+            return Entries(tuple(QueueEntry(name, what, times) for name, times, what in replies[0]))
         case Browse():
-            return Entries(tuple(Entry(name, what[b"p"]) for name, what in replies[0]))
+            return Entries(tuple(QueueEntry(name, what[b"p"]) for name, what in replies[0]))
         case Expiry():
             return Expires(_expiry(replies[0]))
         case Finish() | Length():

@@ -26,7 +26,7 @@ from redis.sentinel import Sentinel, SentinelConnectionPool
 from sidecar.adapters.redis_server.credentials import StoreCredentials
 from sidecar.domain.values.loss import ALL_SLOTS as SLOTS
 from sidecar.service.ports.calls import Unavailable
-from sidecar.wire.settings.settings import Store as StoreSettings
+from sidecar.wire.settings.settings import StoreSettings
 from sidecar.wire.store.address import (
     Cluster,
     Host,

@@ -23,15 +23,15 @@ from sidecar.adapters.redis_server.causes import cause_of
 from sidecar.domain.values.lattice import Record
 from sidecar.service.ports.backoff import doubled, spread
 from sidecar.service.ports.calls import Overloaded, Unavailable
-from sidecar.wire.settings.settings import Store as StoreSettings
+from sidecar.wire.settings.settings import StoreSettings
 from sidecar.wire.store.losses import tag_of
 
 MOVES = 5.0
 """How often it is asked whether the servers have moved, in seconds."""
 
 
-class News:
-    """The port `service.ports.store.News`.
+class RedisNews:
+    """The port `service.ports.store.RedisNews`.
 
     `deliver(key, fields)` is told which fields of a record grew; it must neither raise nor wait.
     `ping` is the interval between pings, in seconds; one that is not answered within

@@ -13,7 +13,7 @@ from sidecar.service.ports.store import (
     Entries,
     Finish,
     Join,
-    Joined,
+    JoinResult,
     Length,
 )
 
@@ -24,11 +24,11 @@ class RedisQueues:
     def __init__(self, store: RedisStore) -> None:
         self._store = store
 
-    async def append(self, one: Append, *joins: Join) -> tuple[Appended, list[Joined]]:
+    async def append(self, one: Append, *joins: Join) -> tuple[Appended, list[JoinResult]]:
         """Append and join, in one round trip."""
         outcomes = await self._submit((one, *joins))
         (appended,) = (outcome for outcome in outcomes if isinstance(outcome, Appended))
-        return appended, [outcome for outcome in outcomes if isinstance(outcome, Joined)]
+        return appended, [outcome for outcome in outcomes if isinstance(outcome, JoinResult)]
 
     async def finish(self, *finishes: Finish) -> list[Counted]:
         """Take out entries."""

@@ -19,7 +19,7 @@ import trio
 
 from sidecar.adapters.redis.commands import FOR_EVER, Operation, Outcome
 from sidecar.adapters.redis.links import Links
-from sidecar.adapters.redis.news import News
+from sidecar.adapters.redis.news import RedisNews
 from sidecar.adapters.redis.store import RedisStore
 from sidecar.domain.values.lattice import Record, join_all
 from sidecar.service.ports.store import (
@@ -29,13 +29,13 @@ from sidecar.service.ports.store import (
     Expiry,
     Index,
     Join,
-    Joined,
+    JoinResult,
     Load,
     Loaded,
     Scanned,
 )
-from sidecar.wire.privacy.sealing import Form, Forms
-from sidecar.wire.settings.settings import Store as StoreSettings
+from sidecar.wire.privacy.sealing import SealedForm, SealedForms
+from sidecar.wire.settings.settings import StoreSettings
 
 __all__ = ["SealedNews", "SealedStore"]
 
@@ -47,7 +47,7 @@ class SealedStore(RedisStore):
         self,
         links: Links,
         settings: StoreSettings,
-        forms: Forms,
+        forms: SealedForms,
         **more: Any,
     ) -> None:
         super().__init__(links, settings, **more)
@@ -67,7 +67,7 @@ class SealedStore(RedisStore):
         opened = []
         for one, outcome in zip(operations, outcomes, strict=True):
             opened.append(_opened(forms, forms.first, one, outcome))
-            if isinstance(outcome, Joined | Loaded):
+            if isinstance(outcome, JoinResult | Loaded):
                 await _give_way(len(outcome.record))
         return opened
 
@@ -99,7 +99,7 @@ class SealedStore(RedisStore):
 
 
 def opening(
-    forms: Forms, deliver: Callable[[bytes, Record], None]
+    forms: SealedForms, deliver: Callable[[bytes, Record], None]
 ) -> Callable[[bytes, Record], None]:
     """Return `deliver` for news as they are written; those in unknown forms are left out."""
 
@@ -111,10 +111,12 @@ def opening(
     return opened
 
 
-class SealedNews(News):
-    """`News` of channels in all forms. What it delivers is as written: see `opening`."""
+class SealedNews(RedisNews):
+    """`RedisNews` of channels in all forms. What it delivers is as written: see `opening`."""
 
-    def __init__(self, links: Links, settings: StoreSettings, forms: Forms, **more: Any) -> None:
+    def __init__(
+        self, links: Links, settings: StoreSettings, forms: SealedForms, **more: Any
+    ) -> None:
         super().__init__(links, settings, **more)
         self._forms = forms
 
@@ -149,7 +151,7 @@ async def _give_way(fields: int) -> None:
         await trio.lowlevel.checkpoint()
 
 
-def _sealed(form: Form, operation: Operation) -> Operation:
+def _sealed(form: SealedForm, operation: Operation) -> Operation:
     match operation:
         case Join():
             return _sealed_join(form, operation)
@@ -161,7 +163,7 @@ def _sealed(form: Form, operation: Operation) -> Operation:
             return other
 
 
-def _sealed_join(form: Form, join: Join) -> Join:
+def _sealed_join(form: SealedForm, join: Join) -> Join:
     unless, publish, members_of = join.unless, join.publish, join.members_of
     return msgspec.structs.replace(
         join,
@@ -174,18 +176,20 @@ def _sealed_join(form: Form, join: Join) -> Join:
     )
 
 
-def _sealed_index(form: Form, index: Index) -> Index:
+def _sealed_index(form: SealedForm, index: Index) -> Index:
     """An index of whom a record names has members that do, too."""
     key = form.seal_key(index.key)
     member = index.member if key == index.key else form.seal_member(index.member)
     return Index(key, member, index.expire_at)
 
 
-def _opened(forms: Forms, form: Form, operation: Operation, outcome: Outcome) -> Outcome:
+def _opened(
+    forms: SealedForms, form: SealedForm, operation: Operation, outcome: Outcome
+) -> Outcome:
     match operation, outcome:
-        case Join(key=key, fields=fields, members_of=index), Joined():
+        case Join(key=key, fields=fields, members_of=index), JoinResult():
             names = {form.seal_field(key, field): field for field in fields}
-            return Joined(
+            return JoinResult(
                 tuple(names[one] for one in outcome.changed),
                 outcome.joined,
                 forms.open_questions(key, form.open_record(key, outcome.record)),
@@ -207,7 +211,9 @@ def _opened(forms: Forms, form: Form, operation: Operation, outcome: Outcome) ->
             return outcome
 
 
-def _members(form: Form, index: bytes | None, members: tuple[bytes, ...]) -> tuple[bytes, ...]:
+def _members(
+    form: SealedForm, index: bytes | None, members: tuple[bytes, ...]
+) -> tuple[bytes, ...]:
     if index is None or form.seal_key(index) == index:
         return members
     return tuple(map(form.open_member, members))
@@ -228,7 +234,7 @@ Submit = Callable[[Sequence[Operation]], Awaitable[list[Outcome]]]
 class _Across:
     """Operations on records that may lie in several forms."""
 
-    def __init__(self, forms: Forms, submit: Submit) -> None:
+    def __init__(self, forms: SealedForms, submit: Submit) -> None:
         self._forms = forms
         self._submit = submit
 
@@ -309,12 +315,12 @@ class _Across:
         if field in found.everything:
             return await self._found_claimed(join, found)
         ours = msgspec.structs.replace(_bringing(join, found), want_record=True)
-        answer: Outcome = Joined((), False, {}, ())
+        answer: Outcome = JoinResult((), False, {}, ())
         for form in self._forms.by_id():
             (reply,) = await self._submit([_sealed_join(form, ours)])
             opened = _opened(self._forms, form, ours, reply)
-            if isinstance(opened, Joined) and not opened.joined:
-                return Joined((), False, _without_ours(join, opened.record), found.members)
+            if isinstance(opened, JoinResult) and not opened.joined:
+                return JoinResult((), False, _without_ours(join, opened.record), found.members)
             if form is self._forms.first:
                 answer = opened
         return _answer(join, answer, found)
@@ -328,7 +334,7 @@ class _Across:
         if fields:
             bringing = msgspec.structs.replace(bringing, fields=fields)
             await self._submit([_sealed_join(self._forms.first, bringing)])
-        return Joined((), False, dict(found.everything), found.members)
+        return JoinResult((), False, dict(found.everything), found.members)
 
 
 def _without_ours(join: Join, record: Record) -> Record:
@@ -360,7 +366,7 @@ def _bringing(join: Join, found: _Found) -> Join:
 
 def _answer(join: Join, outcome: Outcome, found: _Found) -> Outcome:
     """The answer to a join, without what it only brought over."""
-    if not isinstance(outcome, Joined):
+    if not isinstance(outcome, JoinResult):
         return outcome
     changed = tuple(
         field
@@ -369,4 +375,4 @@ def _answer(join: Join, outcome: Outcome, found: _Found) -> Outcome:
     )
     record = join_all((found.everything, outcome.record)) if join.want_record else {}
     members = tuple(dict.fromkeys((*outcome.members, *found.members)))
-    return Joined(changed, outcome.joined, record, members)
+    return JoinResult(changed, outcome.joined, record, members)

@@ -25,7 +25,7 @@ from typing import TypeVar
 import redis
 import trio
 
-from sidecar.adapters.redis.batch import ROUNDS, Durability, Item, Verdict, exchange, judge
+from sidecar.adapters.redis.batch import ROUNDS, BatchResult, Durability, Item, exchange, judge
 from sidecar.adapters.redis.commands import Operation, Outcome
 from sidecar.adapters.redis.lanes import Lane, Ticket
 from sidecar.adapters.redis.links import ONLY, Links, call
@@ -38,7 +38,7 @@ from sidecar.adapters.redis.scan import (
     step_members,
 )
 from sidecar.adapters.redis_server.causes import cause_of
-from sidecar.adapters.redis_server.rights import Need, lacks_of, told
+from sidecar.adapters.redis_server.rights import NeededRight, lacks_of, told
 from sidecar.adapters.redis_server.vitals import vitals_of
 from sidecar.service.ports.backoff import doubled, spread
 from sidecar.service.ports.calls import Unavailable
@@ -46,14 +46,14 @@ from sidecar.service.ports.store import (
     Expires,
     Expiry,
     Join,
-    Joined,
+    JoinResult,
     Load,
     Loaded,
     Scanned,
     Shard,
     Vitals,
 )
-from sidecar.wire.settings.settings import Store as StoreSettings
+from sidecar.wire.settings.settings import StoreSettings
 from sidecar.wire.store.losses import tag_of
 
 PROBE_UP = 5.0
@@ -87,7 +87,7 @@ class RedisStore:
         observe: Callable[[str, float], None] = _unobserved,
         on_up: Callable[[bool, str], None] = _unheard,
         jitter: Callable[[], float] = random.random,
-        needs: Sequence[Need] = (),
+        needs: Sequence[NeededRight] = (),
     ) -> None:
         self._links = links
         self._settings = settings
@@ -147,9 +147,9 @@ class RedisStore:
 
     # What callers use
 
-    async def join(self, *joins: Join) -> list[Joined]:
+    async def join(self, *joins: Join) -> list[JoinResult]:
         """Join each; the answers are in order. Raises `Unavailable`, `Overloaded`."""
-        return [outcome for outcome in await self.submit(joins) if isinstance(outcome, Joined)]
+        return [outcome for outcome in await self.submit(joins) if isinstance(outcome, JoinResult)]
 
     async def load(self, *loads: Load) -> list[Loaded]:
         """Read each; the answers are in order. Raises `Unavailable`, `Overloaded`."""
@@ -297,7 +297,7 @@ class RedisStore:
                 ticket.settle()
             if not pending:
                 return
-            if verdict is Verdict.ELSEWHERE and rounds < ROUNDS:
+            if verdict is BatchResult.ELSEWHERE and rounds < ROUNDS:
                 rounds += 1
             elif failures < retries:
                 await trio.sleep(self._pause(failures))
@@ -310,16 +310,16 @@ class RedisStore:
         for ticket in batch:
             ticket.settle()
 
-    async def _attempt(self, pending: list[Item]) -> Verdict:
+    async def _attempt(self, pending: list[Item]) -> BatchResult:
         """Run the items on their nodes; gives the worst of what became of them."""
         by_node: dict[str, list[Item]] = {}
-        verdicts = [Verdict.DONE]
+        verdicts = [BatchResult.DONE]
         for item in pending:
             try:
                 node = item.node or self._links.node_of(item.operation.key)
             except Unavailable as error:
                 item.trouble = str(error)
-                verdicts.append(Verdict.FAILED)
+                verdicts.append(BatchResult.FAILED)
             else:
                 by_node.setdefault(node, []).append(item)
 
@@ -334,7 +334,7 @@ class RedisStore:
                     nursery.start_soon(run, node)
         return max(verdicts)
 
-    async def _pipeline(self, node: str, items: list[Item]) -> Verdict:
+    async def _pipeline(self, node: str, items: list[Item]) -> BatchResult:
         begun = trio.current_time()
         try:
             replies = await self._in_thread(
@@ -343,7 +343,7 @@ class RedisStore:
         except Unavailable as error:
             for item in items:
                 item.failed(str(error))
-            return Verdict.FAILED
+            return BatchResult.FAILED
         finally:
             self._observe("pipeline", trio.current_time() - begun)
         return max(map(judge, items, replies))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from redis.credentials import CredentialProvider
 
 from sidecar.adapters.tokens.secrets import SecretFile
-from sidecar.wire.settings.settings import Store
+from sidecar.wire.settings.settings import StoreSettings
 from sidecar.wire.store.address import StoreAddress
 
 OnSecret = Callable[[str, str], None]
@@ -23,13 +23,13 @@ class StoreCredentials:
     A password whose file cannot be read holds as it last was: the server says whether it is good.
     """
 
-    def __init__(self, settings: Store, on_secret: OnSecret = _ignore) -> None:
+    def __init__(self, settings: StoreSettings, on_secret: OnSecret = _ignore) -> None:
         self._on_secret = on_secret
         self._lock = threading.Lock()
         self._files: dict[str, SecretFile] = {}
         self._settings = settings
 
-    def replace(self, settings: Store) -> bool:
+    def replace(self, settings: StoreSettings) -> bool:
         """Show these from now on; whether they are others than before."""
         before, self._settings = self._settings, settings
         return _shown(before) != _shown(settings)
@@ -70,7 +70,7 @@ class StoreCredentials:
         return file.current() or given
 
 
-def _shown(settings: Store) -> tuple[str, ...]:
+def _shown(settings: StoreSettings) -> tuple[str, ...]:
     return settings.username, settings.password, settings.sentinel_password
 
 

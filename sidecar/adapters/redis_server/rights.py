@@ -14,15 +14,15 @@ from redis.exceptions import NoPermissionError, NoScriptError
 
 from sidecar.adapters.redis.commands import RIGHTS, RIGHTS_SHA
 from sidecar.adapters.redis.links import call
-from sidecar.wire.settings.settings import Store as StoreSettings
+from sidecar.wire.settings.settings import StoreSettings
 from sidecar.wire.store.address import Cluster, parse_store_address
-from sidecar.wire.store.keys import Names, SessionName
+from sidecar.wire.store.keys import SessionName, StoreKeys
 
 _NAMED = 8
 _COMMAND = re.compile(r"run the '([^']{1,64})' command")
 
 
-class Need(NamedTuple):
+class NeededRight(NamedTuple):
     """A right as `ACL SETUSER` spells it, and a whole command that is refused without it."""
 
     right: str
@@ -75,40 +75,40 @@ _TRANSMITTER: tuple[tuple[str, ...], ...] = (
 
 def needs_of(
     settings: StoreSettings, *, transmits: bool = False, hears: bool = True
-) -> tuple[Need, ...]:
+) -> tuple[NeededRight, ...]:
     """Every right that a daemon with these settings needs; keys and channels first.
 
     One that has no view `hears` no news, and publishes none.
     """
-    names = Names(settings.prefix)
+    names = StoreKeys(settings.prefix)
     key = names.epoch_record("rights")
     needs = [*_keys(names, settings.prefix)]
     if hears:
         needs += _channels(names, settings.prefix)
     commands = (*_RECORDS, *_TRANSMITTER) if transmits else _RECORDS
-    needs += [Need(f"+{name.lower()}", (name, key, *rest)) for name, *rest in commands]
+    needs += [NeededRight(f"+{name.lower()}", (name, key, *rest)) for name, *rest in commands]
     if transmits:
-        needs.append(Need("+eval", ("EVAL", "return 1", 0)))
+        needs.append(NeededRight("+eval", ("EVAL", "return 1", 0)))
     needs += [
-        Need("+evalsha", ("EVALSHA", RIGHTS_SHA, 0)),
-        Need("+xreadgroup", ("XREADGROUP", "GROUP", "g", "c", "STREAMS", key, ">")),
-        Need("+xgroup|create", ("XGROUP", "CREATE", key, "g", "0")),
-        Need("+scan", ("SCAN", 0)),
-        Need("+info", ("INFO", "server")),
-        Need("+ping", ("PING",)),
-        Need("+script|load", ("SCRIPT", "LOAD", "return 1")),
+        NeededRight("+evalsha", ("EVALSHA", RIGHTS_SHA, 0)),
+        NeededRight("+xreadgroup", ("XREADGROUP", "GROUP", "g", "c", "STREAMS", key, ">")),
+        NeededRight("+xgroup|create", ("XGROUP", "CREATE", key, "g", "0")),
+        NeededRight("+scan", ("SCAN", 0)),
+        NeededRight("+info", ("INFO", "server")),
+        NeededRight("+ping", ("PING",)),
+        NeededRight("+script|load", ("SCRIPT", "LOAD", "return 1")),
         *_of_settings(settings),
     ]
     return tuple(needs)
 
 
-def least_rights(needs: Iterable[Need]) -> tuple[str, ...]:
+def least_rights(needs: Iterable[NeededRight]) -> tuple[str, ...]:
     """The rights of a user that has these and no others, as `ACL SETUSER` takes them."""
     rights = dict.fromkeys(need.right for need in needs)
     return ("resetkeys", "resetchannels", "-@all", *rights)
 
 
-def _keys(names: Names, prefix: str) -> Iterable[Need]:
+def _keys(names: StoreKeys, prefix: str) -> Iterable[NeededRight]:
     """A key of each kind: a pattern may leave out some of them."""
     some = "rights"
     kinds = (
@@ -133,12 +133,12 @@ def _keys(names: Names, prefix: str) -> Iterable[Need]:
     )
     # What a script may do with a key that it is given needs both reading and writing.
     return (
-        Need(f"~{prefix}:*", ("EVALSHA", RIGHTS_SHA, 1, key), f"key {key.decode()}")
+        NeededRight(f"~{prefix}:*", ("EVALSHA", RIGHTS_SHA, 1, key), f"key {key.decode()}")
         for key in kinds
     )
 
 
-def _channels(names: Names, prefix: str) -> Iterable[Need]:
+def _channels(names: StoreKeys, prefix: str) -> Iterable[NeededRight]:
     """A channel of each kind."""
     some = "rights"
     kinds = (
@@ -149,22 +149,22 @@ def _channels(names: Names, prefix: str) -> Iterable[Need]:
     )
     for channel in kinds:
         command = ("SPUBLISH", channel, "")
-        yield Need(f"&{prefix}:*", command, f"channel {channel.decode()}")
-    yield Need("+spublish", command)
-    yield Need("+ssubscribe", ("SSUBSCRIBE", channel))
-    yield Need("+sunsubscribe", ("SUNSUBSCRIBE", channel))
+        yield NeededRight(f"&{prefix}:*", command, f"channel {channel.decode()}")
+    yield NeededRight("+spublish", command)
+    yield NeededRight("+ssubscribe", ("SSUBSCRIBE", channel))
+    yield NeededRight("+sunsubscribe", ("SUNSUBSCRIBE", channel))
 
 
-def _of_settings(settings: StoreSettings) -> Iterable[Need]:
+def _of_settings(settings: StoreSettings) -> Iterable[NeededRight]:
     if settings.wait_aof:
-        yield Need("+waitaof", ("WAITAOF", 1, settings.wait_replicas, 1))
+        yield NeededRight("+waitaof", ("WAITAOF", 1, settings.wait_replicas, 1))
     elif settings.wait_replicas:
-        yield Need("+wait", ("WAIT", settings.wait_replicas, 1))
+        yield NeededRight("+wait", ("WAIT", settings.wait_replicas, 1))
     target = parse_store_address(settings.url).target if settings.url else None
     if isinstance(target, Cluster):
-        yield Need("+cluster|slots", ("CLUSTER", "SLOTS"))
+        yield NeededRight("+cluster|slots", ("CLUSTER", "SLOTS"))
     elif target is not None and target.db:
-        yield Need("+select", ("SELECT", target.db))
+        yield NeededRight("+select", ("SELECT", target.db))
 
 
 class Lack(NamedTuple):
@@ -175,7 +175,7 @@ class Lack(NamedTuple):
     words: str = ""
 
 
-def lacks_of(client: redis.Redis, needs: Sequence[Need]) -> list[Lack]:
+def lacks_of(client: redis.Redis, needs: Sequence[NeededRight]) -> list[Lack]:
     """Ask a server which of these rights it does not grant; none where it cannot be asked.
 
     Nothing is written, published or followed. Blocks; raises redis-py's errors.
@@ -202,7 +202,7 @@ def _asked(client: redis.Redis, arguments: Sequence[bytes | str | int]) -> Any:
         return call(client, "EVALSHA", RIGHTS_SHA, 0, *arguments)
 
 
-def _named(refused: Sequence[tuple[Need, str]]) -> list[Lack]:
+def _named(refused: Sequence[tuple[NeededRight, str]]) -> list[Lack]:
     """Give each missing right once, by the words of the refusals, where they have any."""
     words_of: dict[str, str] = {}
     for _, words in refused:

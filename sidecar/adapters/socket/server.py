@@ -22,8 +22,8 @@ from trio.socket import SocketType
 
 from sidecar.adapters.events.intake import (
     CONCURRENT,
+    DurableEvents,
     EventIntake,
-    Events,
     OnInvalid,
     Settling,
     ignore_invalid,
@@ -41,8 +41,14 @@ from sidecar.adapters.events.speakers import Speakers, uid_of
 from sidecar.adapters.listening.acceptor import Acceptor, linger, send_all
 from sidecar.adapters.listening.seats import Seat
 from sidecar.adapters.listening.socket_files import SocketFile
-from sidecar.adapters.ports import Checks, Watches
-from sidecar.service.ports.calls import Call, Overloaded, Shown, StandingChange, Unavailable
+from sidecar.adapters.ports import Checks, Watching
+from sidecar.service.ports.calls import (
+    Call,
+    Overloaded,
+    StandingChange,
+    TokenPresentation,
+    Unavailable,
+)
 from sidecar.wire.events.socket_lines import (
     CheckRequest,
     EventRequest,
@@ -106,8 +112,8 @@ class LocalSocket:
         settings: Socket,
         *,
         checks: Checks,
-        events: Events,
-        watches: Watches,
+        events: DurableEvents,
+        watches: Watching,
         speakers: Speakers,
         clock: Callable[[], float],
         skew: Callable[[], float],
@@ -508,5 +514,5 @@ def _call(request: CheckRequest) -> Call:
         request.path,
         request.ip,
         request.user_agent,
-        Shown(request.dpop or None, request.certificate) if told else None,
+        TokenPresentation(request.dpop or None, request.certificate) if told else None,
     )

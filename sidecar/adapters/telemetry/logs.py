@@ -1,6 +1,6 @@
 """Log lines: one JSON object each on standard error, or coloured text for people.
 
-The cost is bounded: a line and its values have a greatest length, and once `Lines.run` has started
+The cost is bounded: a line and its values have a greatest length, and once `LogLines.run` has started
 a stalled reader of standard error stalls a thread, not the event loop; what does not fit the queue
 is dropped and counted. Nothing in a value can begin a new line or steer a terminal.
 """
@@ -44,7 +44,7 @@ class Logger(Protocol):
         """Something is broken."""
 
 
-class Lines:
+class LogLines:
     """Where lines go. Safe to write to from any thread; before `run` and after it, written through.
 
     `on_drop` is told how many lines were dropped: because `bound` of them wait already, or since
@@ -142,7 +142,7 @@ class Lines:
 
 def logger(
     settings: Log,
-    lines: Lines,
+    lines: LogLines,
     now: Callable[[], float] = clock.now,
     hide: Hide | None = None,
 ) -> Logger:

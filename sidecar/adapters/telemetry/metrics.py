@@ -54,7 +54,7 @@ VERDICTS = (
 )
 
 
-class Level(StrEnum):
+class ScrapedLevel(StrEnum):
     """What is read at each scrape, from whoever holds it."""
 
     MARKS_ACTIVE = "sidecar_marks_active"
@@ -73,32 +73,32 @@ class Level(StrEnum):
     FAN_OUT_EXPECTED = "sidecar_fan_out_sessions_expected"
 
 
-_LEVEL_HELP: Mapping[Level, str] = {
-    Level.MARKS_ACTIVE: "Marks that bind sessions in this sidecar's view.",
-    Level.SESSIONS: "Live sessions that this sidecar serves.",
-    Level.VIEW_SESSIONS: "Sessions held in this sidecar's local view.",
-    Level.VIEW_LIMIT: "Sessions that it holds at most; more are read when they are asked for.",
-    Level.TOKENS_LIMIT: "Verified tokens that this sidecar keeps at most.",
-    Level.WATCHERS: "Connections that watch standings over the local socket.",
-    Level.STORE_STALENESS: "Seconds for which the local view may lag behind the store.",
-    Level.SPOOL_EVENTS: "Events kept on disk until the store is back.",
-    Level.DEAD_LETTERS: "Dead letters in the store that wait to be put back or dropped.",
-    Level.WORK_LOG: "Events in the store whose marks may be untold, in anybody's hands.",
-    Level.RESCORE_DONE: "Sessions done in the latest re-score of all, by any sidecar.",
-    Level.RESCORE_EXPECTED: "Sessions there were when the latest re-score of all began.",
-    Level.FAN_OUT_DONE: "Sessions told of events that touch very many, so far, by any sidecar.",
-    Level.FAN_OUT_EXPECTED: "Sessions found so far to be touched by events that touch very many.",
+_LEVEL_HELP: Mapping[ScrapedLevel, str] = {
+    ScrapedLevel.MARKS_ACTIVE: "Marks that bind sessions in this sidecar's view.",
+    ScrapedLevel.SESSIONS: "Live sessions that this sidecar serves.",
+    ScrapedLevel.VIEW_SESSIONS: "Sessions held in this sidecar's local view.",
+    ScrapedLevel.VIEW_LIMIT: "Sessions that it holds at most; more are read when they are asked for.",
+    ScrapedLevel.TOKENS_LIMIT: "Verified tokens that this sidecar keeps at most.",
+    ScrapedLevel.WATCHERS: "Connections that watch standings over the local socket.",
+    ScrapedLevel.STORE_STALENESS: "Seconds for which the local view may lag behind the store.",
+    ScrapedLevel.SPOOL_EVENTS: "Events kept on disk until the store is back.",
+    ScrapedLevel.DEAD_LETTERS: "Dead letters in the store that wait to be put back or dropped.",
+    ScrapedLevel.WORK_LOG: "Events in the store whose marks may be untold, in anybody's hands.",
+    ScrapedLevel.RESCORE_DONE: "Sessions done in the latest re-score of all, by any sidecar.",
+    ScrapedLevel.RESCORE_EXPECTED: "Sessions there were when the latest re-score of all began.",
+    ScrapedLevel.FAN_OUT_DONE: "Sessions told of events that touch very many, so far, by any sidecar.",
+    ScrapedLevel.FAN_OUT_EXPECTED: "Sessions found so far to be touched by events that touch very many.",
 }
 
 
-class Form(NamedTuple):
+class ScrapeFormat(NamedTuple):
     """How a scrape is rendered."""
 
     openmetrics: bool = False
     gzip: bool = False
 
 
-PLAIN = Form()
+PLAIN = ScrapeFormat()
 
 
 class Exposition(NamedTuple):
@@ -182,7 +182,7 @@ class Metrics:
         self._stale = _Stale()
         self.registry.register(self._stale)
         self.configured(contexts)
-        self._levels = {level: self._gauge(level, _LEVEL_HELP[level]) for level in Level}
+        self._levels = {level: self._gauge(level, _LEVEL_HELP[level]) for level in ScrapedLevel}
         counted = {c.name: c for row in TABLE for c in row.columns if isinstance(c, Counted)}
         self.collectors: dict[str, Any] = {
             name: metric.collector(self.registry) for name, metric in counted.items()
@@ -261,7 +261,7 @@ class Metrics:
             child = self._store_children[operation] = self._store_seconds.labels(operation)
         child.observe(seconds)
 
-    def level(self, level: Level, read: Read) -> None:
+    def level(self, level: ScrapedLevel, read: Read) -> None:
         """Ask `read` at each scrape. It must neither block nor raise."""
         self._levels[level].set_function(read)
 
@@ -274,7 +274,7 @@ class Metrics:
         self._queue_depth.labels(name).set_function(depth)
         self.collectors["sidecar_queue_rejected_total"].labels(name)
 
-    def expose(self, form: Form = PLAIN) -> Exposition:
+    def expose(self, form: ScrapeFormat = PLAIN) -> Exposition:
         """Render every metric."""
         if form.openmetrics:
             body = openmetrics.generate_latest(self._exposed)  # type: ignore[no-untyped-call]
@@ -287,9 +287,11 @@ class Metrics:
         return Exposition(body, content_type, "")
 
 
-def form_of(accept: str, accept_encoding: str) -> Form:
+def form_of(accept: str, accept_encoding: str) -> ScrapeFormat:
     """Return how a scrape is wanted, by these headers of its request."""
-    return Form(_accepts(accept, "application/openmetrics-text"), _accepts(accept_encoding, "gzip"))
+    return ScrapeFormat(
+        _accepts(accept, "application/openmetrics-text"), _accepts(accept_encoding, "gzip")
+    )
 
 
 def _accepts(header: str, wanted: str) -> bool:

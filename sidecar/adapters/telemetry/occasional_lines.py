@@ -20,7 +20,7 @@ from sidecar.adapters.telemetry.recording import Circumstances
 from sidecar.domain.values.causes import ungrouped
 from sidecar.service.observations import observations, receiver
 from sidecar.wire.policies.explanation_log import shortened
-from sidecar.wire.tokens.claims import Need
+from sidecar.wire.tokens.claims import ClaimNeed
 
 _TRACE_LIMIT = 12
 _CAUSES = 16
@@ -30,12 +30,12 @@ _MORE_DESCRIPTORS = (
     " LimitNOFILE, the container runtime's), or lower `max_connections`"
 )
 _LACKING = {
-    Need.SESSION: "sessions are known by what tokens.issuers[].session says instead",
-    Need.AUTH_TIME: "its tokens prove nothing, and clear no mark: token-without-auth-time",
-    Need.ASSURANCE: "neither acr nor amr: its sign-ins show no level of assurance",
-    Need.GROUPS: "groups are unknown: see tokens.issuers[].groups_unknown and groups_absent",
-    Need.ROLES: "roles are unknown: see tokens.issuers[].roles_unknown and roles_absent",
-    Need.CLAIM: "a policy asks for it: where it is unknown, its condition does not hold",
+    ClaimNeed.SESSION: "sessions are known by what tokens.issuers[].session says instead",
+    ClaimNeed.AUTH_TIME: "its tokens prove nothing, and clear no mark: token-without-auth-time",
+    ClaimNeed.ASSURANCE: "neither acr nor amr: its sign-ins show no level of assurance",
+    ClaimNeed.GROUPS: "groups are unknown: see tokens.issuers[].groups_unknown and groups_absent",
+    ClaimNeed.ROLES: "roles are unknown: see tokens.issuers[].roles_unknown and roles_absent",
+    ClaimNeed.CLAIM: "a policy asks for it: where it is unknown, its condition does not hold",
 }
 _IN_VAIN = (
     "discovery lists none of what a challenge asks for, so a step-up may come back as it was and "
@@ -266,10 +266,10 @@ def worker_failed(_: Circumstances) -> Callable[[observations.WorkerFailed], Ite
     return lines
 
 
-def as_it_says(_: Circumstances) -> Callable[[observations.Told], Iterator[WrittenLine]]:
+def as_it_says(_: Circumstances) -> Callable[[observations.DaemonEvent], Iterator[WrittenLine]]:
     """Log an observation that is a log line itself."""
 
-    def lines(seen: observations.Told) -> Iterator[WrittenLine]:
+    def lines(seen: observations.DaemonEvent) -> Iterator[WrittenLine]:
         yield WARNING if seen.warning else INFO, seen.event, seen.fields
 
     return lines

@@ -8,18 +8,18 @@ from collections.abc import Callable, MutableMapping
 from typing import Any
 
 from sidecar.wire.privacy.privacy_keys import PrivacyKey
-from sidecar.wire.privacy.pseudonyms import Kind, pseudonyms_by
+from sidecar.wire.privacy.pseudonyms import PseudonymKind, pseudonyms_by
 from sidecar.wire.settings.privacy import Identifiers, Privacy
 
 _KINDS = {
-    "subject": Kind.USER,
-    "user": Kind.USER,
-    "session": Kind.SESSION,
-    "device": Kind.DEVICE,
-    "address": Kind.ADDRESS,
-    "ip": Kind.ADDRESS,
+    "subject": PseudonymKind.USER,
+    "user": PseudonymKind.USER,
+    "session": PseudonymKind.SESSION,
+    "device": PseudonymKind.DEVICE,
+    "address": PseudonymKind.ADDRESS,
+    "ip": PseudonymKind.ADDRESS,
 }
-_UNNAMED = {Kind.ADDRESS}
+_UNNAMED = {PseudonymKind.ADDRESS}
 """What belongs to no namespace."""
 
 _FREE_TEXT = {

@@ -553,6 +553,6 @@ TABLE = (
         ),
         occasional_lines.worker_failed,
     ),
-    row(observations.Told, occasional_lines.as_it_says),
+    row(observations.DaemonEvent, occasional_lines.as_it_says),
 )
 """A row for each kind of observation; a test holds that none is missing."""

@@ -6,8 +6,15 @@ import trio
 
 from sidecar.adapters import clock
 from sidecar.adapters.telemetry.declarations import Metric
-from sidecar.adapters.telemetry.logs import Lines, Logger, logger
-from sidecar.adapters.telemetry.metrics import PLAIN, Exposition, Form, Level, Metrics, Read
+from sidecar.adapters.telemetry.logs import Logger, LogLines, logger
+from sidecar.adapters.telemetry.metrics import (
+    PLAIN,
+    Exposition,
+    Metrics,
+    Read,
+    ScrapedLevel,
+    ScrapeFormat,
+)
 from sidecar.adapters.telemetry.private_lines import hiding
 from sidecar.adapters.telemetry.recording import Circumstances, recorder
 from sidecar.adapters.telemetry.table import TABLE
@@ -15,8 +22,8 @@ from sidecar.service.observations.observations import Observation
 from sidecar.wire.settings.settings import Settings
 
 
-class Telemetry:
-    """The `Telemetry` of `service.observations`, with what only daemon and adapters ask for.
+class PrometheusTelemetry:
+    """The `PrometheusTelemetry` of `service.observations`, with what only daemon and adapters ask for.
 
     Run `run` in the outermost nursery: it takes the writing of log lines off the event loop.
     """
@@ -24,10 +31,10 @@ class Telemetry:
     def __init__(
         self,
         settings: Settings,
-        lines: Lines | None = None,
+        lines: LogLines | None = None,
         now: Callable[[], float] = clock.now,
     ) -> None:
-        self._lines = lines or Lines()
+        self._lines = lines or LogLines()
         self._hidden = hiding(settings.privacy)
         self._now = now
         self._logging = settings.log
@@ -76,7 +83,7 @@ class Telemetry:
         """Count an HTTP request. `route` is the route's template or a fixed name, not the path."""
         self.metrics.http_requests.labels(route, status).inc()
 
-    def level(self, level: Level, read: Read) -> None:
+    def level(self, level: ScrapedLevel, read: Read) -> None:
         """Ask `read` at each scrape; it must neither block nor raise."""
         self.metrics.level(level, read)
 
@@ -88,7 +95,7 @@ class Telemetry:
         """Ask `depth` at each scrape how much waits in a bounded queue."""
         self.metrics.queue(name, depth)
 
-    def expose(self, form: Form = PLAIN) -> Exposition:
+    def expose(self, form: ScrapeFormat = PLAIN) -> Exposition:
         """Render all metrics."""
         return self.metrics.expose(form)
 

@@ -15,7 +15,7 @@ MAX_TEXTS = 4
 """How many texts of one token are known at a time."""
 
 
-class Believed(NamedTuple):
+class CachedToken(NamedTuple):
     """A token, while it counts, and the key that signed it."""
 
     token: Token
@@ -27,7 +27,7 @@ class Believed(NamedTuple):
 class Kept(NamedTuple):
     """A token with its name and texts."""
 
-    found: Believed
+    found: CachedToken
     name: bytes
     texts: tuple[bytes, ...]
 
@@ -57,7 +57,7 @@ class TokenCache:
         """Note that a token is used now."""
         self._by_name.move_to_end(kept.name)
 
-    def keep(self, name: bytes, text: bytes, found: Believed) -> Token:
+    def keep(self, name: bytes, text: bytes, found: CachedToken) -> Token:
         """Keep a token that was verified; return the one that is kept.
 
         It is the one that is there already, if it has the same name and key: who looks whether a

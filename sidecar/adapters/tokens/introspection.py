@@ -37,7 +37,7 @@ from sidecar.wire.settings.settings import Issuer
 from sidecar.wire.tokens.claims import InvalidToken, Token
 from sidecar.wire.tokens.introspection import (
     ANSWER_TYPES,
-    Believed,
+    ActiveToken,
     InvalidAnswer,
     assertion_claims,
     authorization,
@@ -51,7 +51,7 @@ from sidecar.wire.tokens.jws import read
 _OF_THE_ISSUER = (httpx.codes.UNAUTHORIZED, httpx.codes.TOO_MANY_REQUESTS)
 
 
-class Outcome(StrEnum):
+class IntrospectionOutcome(StrEnum):
     """How a question ended: a closed set, fit for a metric's label."""
 
     ACTIVE = "active"
@@ -61,18 +61,18 @@ class Outcome(StrEnum):
     SKIPPED = "skipped"  # not asked: it failed just now
 
 
-OnAnswer: TypeAlias = Callable[[str, Outcome, float, str], None]
+OnAnswer: TypeAlias = Callable[[str, IntrospectionOutcome, float, str], None]
 """Is told of each question: issuer, outcome, seconds, and why there was no answer."""
 
 
-def _ignore(issuer: str, outcome: Outcome, seconds: float, detail: str) -> None:
+def _ignore(issuer: str, outcome: IntrospectionOutcome, seconds: float, detail: str) -> None:
     """Nobody listens."""
 
 
 class _Known(NamedTuple):
     """What was answered last of a token that was active."""
 
-    believed: Believed
+    believed: ActiveToken
     unconfirmed: Token
 
 
@@ -198,20 +198,24 @@ class Introspector:
     async def _ask(self, token: str, digest: bytes, now: float) -> Token:
         self._asking[digest] = done = trio.Event()
         began = trio.current_time()
-        outcome, detail = Outcome.ACTIVE, ""
+        outcome, detail = IntrospectionOutcome.ACTIVE, ""
         try:
             wanted = self._wanted
             answer = await self._answer(token, digest, now)
             believed = read_answer(answer, self.issuer, now, wanted)
         except InvalidToken as error:
-            outcome = Outcome.REFUSED
+            outcome = IntrospectionOutcome.REFUSED
             self._breaker.answered()
             self._known.pop(digest, None)
             error.issuer = error.issuer or self.issuer.issuer
             _keep(self._refused, digest, _Refusal(error.with_traceback(None), now), self._bound)
             raise
         except (InvalidAnswer, _Failed) as error:
-            outcome = Outcome.INVALID if isinstance(error, InvalidAnswer) else Outcome.FAILED
+            outcome = (
+                IntrospectionOutcome.INVALID
+                if isinstance(error, InvalidAnswer)
+                else IntrospectionOutcome.FAILED
+            )
             detail = str(error)
             if isinstance(error, _IssuerFailed):
                 self._breaker.failed(digest)
@@ -219,10 +223,10 @@ class Introspector:
             _keep(self._set_aside, digest, until, self._bound)
             return self._unconfirmed(digest, now)
         except _Paused:
-            outcome = Outcome.SKIPPED
+            outcome = IntrospectionOutcome.SKIPPED
             return self._unconfirmed(digest, now)
         except trio.Cancelled:
-            outcome, detail = Outcome.FAILED, "nobody waits for the answer any more"
+            outcome, detail = IntrospectionOutcome.FAILED, "nobody waits for the answer any more"
             raise
         else:
             self._breaker.answered()

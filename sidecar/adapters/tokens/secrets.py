@@ -24,7 +24,7 @@ def _ignore(reason: str) -> None:
     """Nobody listens."""
 
 
-class Stamp(NamedTuple):
+class FileStamp(NamedTuple):
     """A file as it is now, links followed: whatever replaces it has another."""
 
     device: int
@@ -34,11 +34,13 @@ class Stamp(NamedTuple):
     changed_ns: int
 
 
-def stamp_of(path: str) -> Stamp:
+def stamp_of(path: str) -> FileStamp:
     """Return the stamp of a regular file; raises OSError."""
     found = os.stat(path)  # noqa: PTH116 - on the way of a request: half the time of pathlib's
     check_regular(path, found)
-    return Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    return FileStamp(
+        found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    )
 
 
 class SecretFile:
@@ -54,7 +56,7 @@ class SecretFile:
         self._on_state = on_state
         self._kept = kept
         self._text = ""
-        self._seen: Stamp | None = None
+        self._seen: FileStamp | None = None
         self._is_failing = False
         self._reason = ""
         self._lock = threading.Lock()

@@ -20,7 +20,7 @@ from typing import NamedTuple, TypeVar
 import jwt
 from jwt.exceptions import InvalidJTIError, InvalidSubjectError
 
-from sidecar.adapters.tokens.cache import Believed, TokenCache
+from sidecar.adapters.tokens.cache import CachedToken, TokenCache
 from sidecar.adapters.tokens.introspection import Introspector
 from sidecar.adapters.tokens.keys import KeySource
 from sidecar.wire.settings.settings import Tokens
@@ -234,7 +234,7 @@ def _again(error: InvalidToken) -> InvalidToken:
 
 async def _verified(
     token: str, parts: Unverified, source: KeySource, now: float, wanted: frozenset[str]
-) -> Believed:
+) -> CachedToken:
     keys = await source.find(parts.key_id, parts.algorithm)
     if not keys:
         raise InvalidToken(Flaw.UNKNOWN_KEY, "the key that signed the token is not known")
@@ -248,7 +248,7 @@ async def _verified(
     validity = validity_of(parts.claims, source.issuer)
     validity.check(now)
     read = limited(token_of(parts.claims, source.issuer, wanted), source.issuer)
-    return Believed(read, validity, source, key.id)
+    return CachedToken(read, validity, source, key.id)
 
 
 def _signer(token: str, algorithm: str, keys: tuple[Key, ...], source: KeySource) -> Key:

@@ -11,7 +11,7 @@ import trio
 
 from sidecar.adapters import clock
 from sidecar.adapters.files.regular_files import read_text
-from sidecar.adapters.geography.geography import Geography, Outcome
+from sidecar.adapters.geography.geography import Geography, ReloadOutcome
 from sidecar.adapters.probes.directory import examine_directories
 from sidecar.adapters.probes.gateway import examine_gateway
 from sidecar.adapters.probes.issuer import examine_issuer
@@ -57,7 +57,7 @@ from sidecar.wire.settings.settings import Settings
 from sidecar.wire.tokens.claims import InvalidToken
 from sidecar.wire.tokens.introspection import is_opaque
 from sidecar.wire.tokens.jws import Unverified, read
-from sidecar.wire.yaml.tree import ConfigError, Problem, Table
+from sidecar.wire.yaml.tree import ConfigError, ConfigProblem, Table
 
 _OLD = 90 * 86400.0
 """Seconds after which a database of places tells of networks that have moved since."""
@@ -148,13 +148,13 @@ async def _bounded(part: Part, work: _Work, most: float, found: list[Diagnosis])
         found.append(wrong(part, str(part), words, "please tell the project of it"))
 
 
-def _of_problem(problem: Problem) -> Diagnosis:
+def _of_problem(problem: ConfigProblem) -> Diagnosis:
     where = f"{problem.file}:{problem.line}"
     words = f"{where}: {problem.field}: {problem.message}"
     return wrong(part_of(problem.field), problem.field or "file", words, _cure_of(problem, where))
 
 
-def _cure_of(problem: Problem, where: str) -> str:
+def _cure_of(problem: ConfigProblem, where: str) -> str:
     if problem.field.endswith("_file"):
         return f"put a file with the right content there, readable by this user, or correct {where}"
     return f"correct {where}; `sidecar schema config` and docs/reference tell what there is"
@@ -352,7 +352,7 @@ def _looked(known: _Readable) -> Iterator[Diagnosis]:
         yield right(Part.POLICIES, "policies", f"each of {count} can fire, and is reached")
 
 
-def _database(outcome: Outcome) -> Diagnosis:
+def _database(outcome: ReloadOutcome) -> Diagnosis:
     if outcome.error:
         cure = f"put a database in MMDB format there, or correct `{outcome.field}`"
         return wrong(Part.DATABASES, outcome.database, f"{outcome.file}: {outcome.error}", cure)

@@ -12,18 +12,18 @@ from sidecar.adapters.geography.geography import Geography
 from sidecar.domain.values.causes import words_of
 from sidecar.wire.settings.settings import Settings
 from sidecar.wire.tokens.jwks import InvalidKeySet, key_set_of
-from sidecar.wire.yaml.tree import Problem, Table, placed
+from sidecar.wire.yaml.tree import ConfigProblem, Table, placed
 
 _Found = Iterator[tuple[str, str]]
 
 
-def host_problems(settings: Settings, root: Table, geography: Geography) -> Iterator[Problem]:
+def host_problems(settings: Settings, root: Table, geography: Geography) -> Iterator[ConfigProblem]:
     """Return what cannot be used, where the configuration names it. Blocks."""
     found = (*_groups(settings), *_certificates(settings), *_keys(settings), *_databases(geography))
     yield from placed(root, found)
 
 
-def unusable_keys(settings: Settings, root: Table) -> Iterator[Problem]:
+def unusable_keys(settings: Settings, root: Table) -> Iterator[ConfigProblem]:
     """Return the files of keys that the daemon must not start without. Blocks.
 
     Once it runs, keys that it held stay where a file cannot be read any more.

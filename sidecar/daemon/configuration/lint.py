@@ -27,11 +27,11 @@ from sidecar.wire.settings.settings import (
 )
 from sidecar.wire.settings.tokens import Identifying, SessionNaming
 from sidecar.wire.yaml.tree import (
-    Entry,
+    ConfigProblem,
+    FilePosition,
     Listing,
+    MappingEntry,
     Node,
-    Place,
-    Problem,
     Problems,
     Scalar,
     Table,
@@ -42,7 +42,7 @@ from sidecar.wire.yaml.tree import (
 
 def lint_configuration(
     configuration: Configuration, told: frozenset[str] | None = None
-) -> tuple[tuple[str, Problem], ...]:
+) -> tuple[tuple[str, ConfigProblem], ...]:
     """What is weak, and what is probably not meant, each with its code, less what is accepted.
 
     `told` is what some record of the geography databases tells, where they were read.
@@ -52,12 +52,15 @@ def lint_configuration(
     return tuple(one for one in found if one[0] not in accepted)
 
 
-def lint_deployment(configuration: Configuration) -> tuple[tuple[str, Problem], ...]:
+def lint_deployment(configuration: Configuration) -> tuple[tuple[str, ConfigProblem], ...]:
     """Return what is weak whatever the policies say, less what is accepted."""
     settings, file = configuration.settings, str(configuration.file)
     ground = ground_of(configuration, alone=True)
     found = [
-        (one.code, Problem(file, 0, ".".join(one.where), f"{one.message}; {lint.ADVICE[one.code]}"))
+        (
+            one.code,
+            ConfigProblem(file, 0, ".".join(one.where), f"{one.message}; {lint.ADVICE[one.code]}"),
+        )
         for one in lint.lint(ground)
         if one.code in OF_ALL
     ]
@@ -65,25 +68,25 @@ def lint_deployment(configuration: Configuration) -> tuple[tuple[str, Problem], 
     return tuple(one for one in found if one[0] not in settings.warnings.accept)
 
 
-def _weaknesses(configuration: Configuration) -> Iterator[tuple[str, Problem]]:
+def _weaknesses(configuration: Configuration) -> Iterator[tuple[str, ConfigProblem]]:
     root = configuration.tree
     for code, field, message in weaknesses(configuration.settings, most()):
-        place = Place(str(configuration.file), 0) if root is None else place_of(root, field)
-        yield code, Problem(place.file, place.line, field, f"{message}; {ADVICE[code]}")
+        place = FilePosition(str(configuration.file), 0) if root is None else place_of(root, field)
+        yield code, ConfigProblem(place.file, place.line, field, f"{message}; {ADVICE[code]}")
 
 
 def _of_policies(
     configuration: Configuration, told: frozenset[str] | None
-) -> tuple[tuple[str, Problem], ...]:
+) -> tuple[tuple[str, ConfigProblem], ...]:
     places = dict(_places(configuration))
     file = str(configuration.file)
     found = []
     beside = tuple(_passed_over(Path(configuration.settings.policies.path)))
     for finding in lint.lint(ground_of(configuration)._replace(told=told, passed_over=beside)):
-        place = places.get(finding.where, Place(file, 0))
+        place = places.get(finding.where, FilePosition(file, 0))
         field = ".".join(finding.where)
         message = f"{finding.message}; {lint.ADVICE[finding.code]}"
-        found.append((finding.code, Problem(place.file, place.line, field, message)))
+        found.append((finding.code, ConfigProblem(place.file, place.line, field, message)))
     return tuple(found)
 
 
@@ -111,7 +114,7 @@ def ground_of(configuration: Configuration, *, alone: bool = False) -> lint.Grou
         settings.tokens.namespaces.all,
         _unsaid(settings.tokens),
         tuple(
-            lint.Reading(issuer.session is SessionNaming.SIGN_IN, bool(issuer.app_claim))
+            lint.IssuerReading(issuer.session is SessionNaming.SIGN_IN, bool(issuer.app_claim))
             for issuer in settings.tokens.issuers
         ),
         _apps(settings),
@@ -142,18 +145,18 @@ def _databases(settings: Settings) -> frozenset[str]:
     return frozenset(name for name in names if getattr(settings.geography, name))
 
 
-def _named(entry: NamedLocation | Network) -> lint.Named:
+def _named(entry: NamedLocation | Network) -> lint.NamedPlace:
     cidrs = tuple(ipaddress.ip_network(text) for text in cidrs_of(entry))
     if isinstance(entry, Network):
-        return lint.Named(entry.name, cidrs)
+        return lint.NamedPlace(entry.name, cidrs)
     countries, asns = frozenset(entry.countries), frozenset(entry.asns)
-    return lint.Named(entry.name, cidrs, countries, asns, entry.trusted)
+    return lint.NamedPlace(entry.name, cidrs, countries, asns, entry.trusted)
 
 
 Where = tuple[str, ...]
 
 
-def _places(configuration: Configuration) -> Iterator[tuple[Where, Place]]:
+def _places(configuration: Configuration) -> Iterator[tuple[Where, FilePosition]]:
     """Where things are told: policies by id, the rest by where it stands in the configuration."""
     for file in policy_files(Path(configuration.settings.policies.path)):
         tree = _tree(file)
@@ -186,7 +189,7 @@ def _table(tree: Node | None, key: str) -> Node | None:
     return None if entry is None else entry.node
 
 
-def _entries(tree: Node | None, key: str) -> Mapping[str, Entry]:
+def _entries(tree: Node | None, key: str) -> Mapping[str, MappingEntry]:
     if isinstance(tree, Table) and key in tree.entries:
         node = tree.entries[key].node
         if isinstance(node, Table):

@@ -15,7 +15,7 @@ from sidecar.adapters.files.yaml_directory import yaml_files
 from sidecar.adapters.geography.networks import InvalidPrefixes, Prefixes, load
 from sidecar.adapters.listening.socket_files import usual_path
 from sidecar.domain.evaluation.evaluator import Evaluator
-from sidecar.domain.evaluation.incremental import Stepper
+from sidecar.domain.evaluation.incremental import IncrementalEvaluator
 from sidecar.domain.facts.memberships import GROUPS, ROLES
 from sidecar.domain.policy.policy import (
     NOBODY,
@@ -35,13 +35,13 @@ from sidecar.domain.values.causes import words_of
 from sidecar.domain.values.location import Place
 from sidecar.domain.values.stamp import MICROSECONDS
 from sidecar.shared_signals.adapters.transmitter_secrets import look_into, paths_of
-from sidecar.wire.config.reading import Reading, read_what_can_be
+from sidecar.wire.config.reading import ConfigReading, read_what_can_be
 from sidecar.wire.config.secret_files import secret_paths, with_renewed_secrets
 from sidecar.wire.events.sources import sources_of
 from sidecar.wire.policies.policy_files import read_policies
 from sidecar.wire.routes.routes import InvalidRoute, Routes
 from sidecar.wire.settings.settings import ALL_TRUSTED, Settings, files_of
-from sidecar.wire.yaml.tree import ConfigError, Problem, Table, is_named, placed
+from sidecar.wire.yaml.tree import ConfigError, ConfigProblem, Table, is_named, placed
 
 
 def absolute(file: str) -> Path:
@@ -82,14 +82,14 @@ class Configuration(msgspec.Struct, frozen=True):
         return [self.file, *(Path(file) for file in files if file)]
 
 
-def _nothing(settings: Settings, root: Table) -> Iterable[Problem]:  # noqa: ARG001 - as asked for
+def _nothing(settings: Settings, root: Table) -> Iterable[ConfigProblem]:  # noqa: ARG001 - as asked for
     return ()
 
 
 def read_configuration(
     file: Path,
     environ: Mapping[str, str],
-    also: Callable[[Settings, Table], Iterable[Problem]] = _nothing,
+    also: Callable[[Settings, Table], Iterable[ConfigProblem]] = _nothing,
 ) -> Configuration:
     """Read and compile. Raises `ConfigError` with everything that is wrong.
 
@@ -132,7 +132,7 @@ def read_configuration(
     )
 
 
-def _with_socket(reading: Reading, environ: Mapping[str, str]) -> Settings:
+def _with_socket(reading: ConfigReading, environ: Mapping[str, str]) -> Settings:
     """Put the socket that nothing names where it can be made."""
     settings = reading.settings
     if is_named(reading.root, "socket.path"):
@@ -182,7 +182,7 @@ def _missing(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "transmitter.deliver", message
 
 
-def _authority_problems(settings: Settings, environ: Mapping[str, str]) -> Iterator[Problem]:
+def _authority_problems(settings: Settings, environ: Mapping[str, str]) -> Iterator[ConfigProblem]:
     """Look at the authorities that the environment has us trust, where anybody is called."""
     named = environ.get("SSL_CERT_FILE", "")
     called = any(not one.jwks_file or one.introspection.endpoint for one in settings.tokens.issuers)
@@ -190,7 +190,9 @@ def _authority_problems(settings: Settings, environ: Mapping[str, str]) -> Itera
         try:
             ssl.create_default_context(cafile=named)
         except OSError as error:
-            yield Problem("SSL_CERT_FILE", 1, "", f"{named} cannot be used: {words_of(error)}")
+            yield ConfigProblem(
+                "SSL_CERT_FILE", 1, "", f"{named} cannot be used: {words_of(error)}"
+            )
 
 
 def _wrong_files(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -232,7 +234,7 @@ def evaluator_of(settings: Settings, policies: tuple[Policy, ...], prefixes: Pre
         remember=int(settings.friction.remember * MICROSECONDS),
         ipv6_prefix=settings.sessions.ipv6_prefix,
     )
-    return Stepper(policies, world, around)
+    return IncrementalEvaluator(policies, world, around)
 
 
 def break_glass_of(settings: Settings) -> dict[str, Principals]:
@@ -303,17 +305,17 @@ def policy_files(path: Path) -> list[Path]:
         gone = isinstance(error, FileNotFoundError)
         words = "there is no such directory" if gone else f"cannot be listed: {words_of(error)}"
         message = f"{words}; set policies.path, or put the policies there"
-        raise ConfigError((Problem(str(path), 0, "policies.path", message),)) from error
+        raise ConfigError((ConfigProblem(str(path), 0, "policies.path", message),)) from error
     if not found:
         message = "has no *.yaml file; where no policies are wanted, put `policies: []` in one"
-        raise ConfigError((Problem(str(path), 0, "policies.path", message),))
+        raise ConfigError((ConfigProblem(str(path), 0, "policies.path", message),))
     return found
 
 
 def _policy_texts(path: Path) -> list[tuple[str, str]]:
     """Return the policy files with their texts. Raises `ConfigError` with all that is wrong."""
     texts: list[tuple[str, str]] = []
-    problems: list[Problem] = []
+    problems: list[ConfigProblem] = []
     for file in policy_files(path):
         try:
             texts.append((str(file), _text(file, read_text if file != path else _as_it_comes)))
@@ -332,7 +334,7 @@ def _said(file: Path) -> str:
     text = _text(file, _as_it_comes)
     if all(not line.strip() or line.lstrip().startswith("#") for line in text.splitlines()):
         message = "is empty; where all is as by default or in the environment, say `{}`"
-        raise ConfigError((Problem(str(file), 1, "", message),))
+        raise ConfigError((ConfigProblem(str(file), 1, "", message),))
     return text
 
 
@@ -346,9 +348,9 @@ def _text(file: Path, read: Callable[[Path], str]) -> str:
         return read(file)
     except OSError as error:
         reason = f"cannot be read: {words_of(error)}{_cure(file)}"
-        raise ConfigError((Problem(str(file), 0, "", reason),)) from error
+        raise ConfigError((ConfigProblem(str(file), 0, "", reason),)) from error
     except UnicodeDecodeError as error:
-        raise ConfigError((Problem(str(file), 0, "", "is not UTF-8 text"),)) from error
+        raise ConfigError((ConfigProblem(str(file), 0, "", "is not UTF-8 text"),)) from error
 
 
 def _cure(file: Path) -> str:

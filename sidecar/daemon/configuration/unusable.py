@@ -9,7 +9,14 @@ from sidecar.adapters.files.spool_segments import SpoolInUse
 from sidecar.adapters.listening.socket_files import AddressInUse, UnusableGroup
 from sidecar.adapters.listening.tcp_listeners import CannotListen, UnusableCertificate
 from sidecar.domain.values.causes import ungrouped, words_of
-from sidecar.wire.yaml.tree import ConfigError, Place, Problem, Problems, place_of, read_tree
+from sidecar.wire.yaml.tree import (
+    ConfigError,
+    ConfigProblem,
+    FilePosition,
+    Problems,
+    place_of,
+    read_tree,
+)
 
 _EXPECTED = (AddressInUse, SpoolInUse, OSError)
 
@@ -61,11 +68,11 @@ def _problem(file: Path, section: str, keys: _Keys, errors: list[BaseException])
     )
 
 
-def problem_at(file: Path, field: str, message: str) -> Problem:
+def problem_at(file: Path, field: str, message: str) -> ConfigProblem:
     """Return a problem of a key, at the line where it stands in the file."""
     try:
         tree = read_tree(file.read_text(encoding="utf-8"), str(file), Problems())
     except (OSError, UnicodeDecodeError):
         tree = None
-    place = Place(str(file), 0) if tree is None else place_of(tree, field)
-    return Problem(place.file, place.line, field, message)
+    place = FilePosition(str(file), 0) if tree is None else place_of(tree, field)
+    return ConfigProblem(place.file, place.line, field, message)

@@ -17,18 +17,18 @@ from sidecar.domain.session.prompting import (
 )
 from sidecar.domain.session.scene import ALWAYS, ANY_SIGN_IN, NEVER_PROVEN, Scene
 from sidecar.domain.session.standing import Compiled
-from sidecar.domain.session.state import Cause, Holding, Moment
+from sidecar.domain.session.state import Activation, Cause, Moment
 from sidecar.domain.sources.origin import origins_of
 from sidecar.domain.sources.source import ITSELF
 
-NOTHING = Holding()
+NOTHING = Activation()
 STICKY_BOUND = 16
 """Causes that a sticky mark keeps."""
 
 
-def holding_of(
-    compiled: Compiled, scene: Scene, before: Holding, skew: int, brought: Sequence[Fact] = ()
-) -> Holding:
+def activation_of(
+    compiled: Compiled, scene: Scene, before: Activation, skew: int, brought: Sequence[Fact] = ()
+) -> Activation:
     """What a policy makes of a scene, given what it made of the one before.
 
     `brought` are the facts that made this scene of that one.
@@ -41,7 +41,7 @@ def holding_of(
     return after if after is before else _attributed(before, after, brought)
 
 
-def renewed(holding: Holding, signal: str, source: str) -> Holding:
+def without_causes_of(holding: Activation, signal: str, source: str) -> Activation:
     """Return the holding without the causes that come of what this source says in such events.
 
     Where one holds again, it has come up anew. Scores count to it, which name no source.
@@ -54,7 +54,7 @@ def renewed(holding: Holding, signal: str, source: str) -> Holding:
     return holding if len(kept) == len(holding.causes) else replace(holding, causes=kept)
 
 
-def _attributed(before: Holding, after: Holding, brought: Sequence[Fact]) -> Holding:
+def _attributed(before: Activation, after: Activation, brought: Sequence[Fact]) -> Activation:
     """Have a holding say which events brought the causes that are marked now, or ended its mark.
 
     A cause that is older than these facts was brought by none of them: they made it count here, as
@@ -76,7 +76,7 @@ def _attributed(before: Holding, after: Holding, brought: Sequence[Fact]) -> Hol
     return before if after == before else after
 
 
-def _held(compiled: Compiled, scene: Scene, before: Holding, proving: Proving) -> Holding:
+def _held(compiled: Compiled, scene: Scene, before: Activation, proving: Proving) -> Activation:
     if not applies(compiled, scene.state):
         return NOTHING
     finding = compiled.test(scene, proving.needs)
@@ -86,7 +86,7 @@ def _held(compiled: Compiled, scene: Scene, before: Holding, proving: Proving) -
     if not finding.holds:
         if sticky and before.mark:
             return replace(before, holds=False, causes=(), excused=(), life=None)
-        return Holding(False, prompted=before.prompted) if before.prompted else NOTHING
+        return Activation(False, prompted=before.prompted) if before.prompted else NOTHING
     causes = finding.causes or (ALWAYS,)
     excused = still_excused(before, causes)
     over = {key for key, _ in before.excused} - excused.keys()
@@ -108,7 +108,7 @@ def _held(compiled: Compiled, scene: Scene, before: Holding, proving: Proving) -
         return before
     begun, otherwise = _begun(compiled, before, kept, fresh, proving)
     prompted = prompted_after(before, fresh, compiled.min_interval, scene.now)
-    return Holding(
+    return Activation(
         True,
         causes,
         kept,
@@ -119,7 +119,7 @@ def _held(compiled: Compiled, scene: Scene, before: Holding, proving: Proving) -
     )
 
 
-def _waits(compiled: Compiled, before: Holding, proving: Proving) -> bool:
+def _waits(compiled: Compiled, before: Activation, proving: Proving) -> bool:
     """Whether a mark waits, and only sign-ins that do not meet it made its condition go away.
 
     Somebody signed in at the new place, and *then* the mark came up: that sign-in proves the place,
@@ -132,7 +132,7 @@ def _waits(compiled: Compiled, before: Holding, proving: Proving) -> bool:
 
 
 def _waiting(
-    compiled: Compiled, before: Holding, mark: Mapping[str, Cause], proving: Proving
+    compiled: Compiled, before: Activation, mark: Mapping[str, Cause], proving: Proving
 ) -> dict[str, Cause]:
     """The marked causes that wait so (`_waits`), while something else makes the condition hold.
 
@@ -146,7 +146,7 @@ def _waiting(
     return {key: cause for key, cause in gone.items() if key in present}
 
 
-def _is_unmet(before: Holding, proving: Proving) -> bool:
+def _is_unmet(before: Activation, proving: Proving) -> bool:
     """Whether there is a mark, and sign-ins that may have made causes go away do not meet it."""
     if not before.mark or not proving.scene.state.proven:
         return False
@@ -156,7 +156,7 @@ def _is_unmet(before: Holding, proving: Proving) -> bool:
 
 def _begun(
     compiled: Compiled,
-    before: Holding,
+    before: Activation,
     mark: Sequence[Cause],
     fresh: Sequence[Cause],
     proving: Proving,
@@ -183,7 +183,7 @@ def _begun(
     return begun, begun_after(before.begun_otherwise, before, mark, fresh, other)
 
 
-def _is_excused(cause: Cause, compiled: Compiled, before: Holding, proving: Proving) -> bool:
+def _is_excused(cause: Cause, compiled: Compiled, before: Activation, proving: Proving) -> bool:
     """Whether nobody need be asked for a cause that came up: it is proven, there or just before."""
     if cause.circumstance and proving.scene.proven(cause.circumstance, proving.needs):
         return True

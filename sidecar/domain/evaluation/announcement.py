@@ -88,7 +88,7 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True):
     issuer: str = ""
 
 
-class News(NamedTuple):
+class TopicAnnouncement(NamedTuple):
     """An announcement under its topic; `value` is what has then been told of the topic.
 
     `before` is what had been told until then: who claims it first tells what comes after it.
@@ -107,7 +107,7 @@ class News(NamedTuple):
         return _moment_of(self.before)
 
 
-class Whom(NamedTuple):
+class SessionOwner(NamedTuple):
     """The session and its user, by their identifiers, and whose names these are."""
 
     session: str
@@ -124,7 +124,9 @@ class Present(NamedTuple):
     now: int
 
 
-def news_of(whom: Whom, told: Mapping[str, bytes], present: Present) -> list[News]:
+def news_of(
+    whom: SessionOwner, told: Mapping[str, bytes], present: Present
+) -> list[TopicAnnouncement]:
     """What is worth telling now, given what was told by topic."""
     if present.standing.revoked is not None:
         return []  # that it is over is all there is to say of it
@@ -132,7 +134,9 @@ def news_of(whom: Whom, told: Mapping[str, bytes], present: Present) -> list[New
     return [*look.assurance(), *look.risk(), *look.presented()]
 
 
-def revocation(whom: Whom, state: State, value: bytes, since: int, text: str) -> News:
+def revocation(
+    whom: SessionOwner, state: State, value: bytes, since: int, text: str
+) -> TopicAnnouncement:
     """The news that a session was revoked at `since` (microseconds); `value` as it is logged."""
     name = _name(whom, REVOKED, value)
     announcement = Announcement(
@@ -146,7 +150,7 @@ def revocation(whom: Whom, state: State, value: bytes, since: int, text: str) ->
         text=text[:_LONGEST_TEXT],
         change=SessionOver(),
     )
-    return News(REVOKED, b"", value, announcement)
+    return TopicAnnouncement(REVOKED, b"", value, announcement)
 
 
 def fades(told: Mapping[str, bytes]) -> bool:
@@ -173,14 +177,14 @@ def _best(evaluator: Evaluator, state: State, second: int | None) -> str:
 
 
 class _Look(NamedTuple):
-    whom: Whom
+    whom: SessionOwner
     known: Mapping[str, bytes]
     evaluator: Evaluator
     state: State
     standing: Standing
     now: int
 
-    def assurance(self) -> Iterator[News]:
+    def assurance(self) -> Iterator[TopicAnnouncement]:
         ladder = self.evaluator.world.ladder
         before = self.known.get(ASSURANCE, b"")
         previous = _told(before, _best(self.evaluator, self.state, None))
@@ -195,7 +199,7 @@ class _Look(NamedTuple):
         text = "; ".join(f"{d.policy}: {explain(d)}" for d in demands)
         yield self._news(ASSURANCE, current, change, at, text)
 
-    def risk(self) -> Iterator[News]:
+    def risk(self) -> Iterator[TopicAnnouncement]:
         before = self.known.get(RISK, b"")
         previous = RiskLevel.__members__.get(_told(before, "LOW"), RiskLevel.LOW)
         world = self.evaluator.world
@@ -211,7 +215,7 @@ class _Look(NamedTuple):
             at = self.now // MICROSECONDS
             yield self._news(RISK, current.name, change, at, text)
 
-    def presented(self) -> Iterator[News]:
+    def presented(self) -> Iterator[TopicAnnouncement]:
         held = self.state.circumstances.get(PLACE)
         before = self.known.get(PRESENTED, b"")
         if held is None or not self.state.left or held.since is None:
@@ -226,15 +230,19 @@ class _Look(NamedTuple):
         at = held.since // MICROSECONDS
         value = _moment(held.since) + b"."
         name = _name(self.whom, PRESENTED, value)
-        yield News(PRESENTED, before, value, self._announcement(name, change, at, text))
+        yield TopicAnnouncement(
+            PRESENTED, before, value, self._announcement(name, change, at, text)
+        )
 
-    def _news(self, topic: str, current: str, change: Change, at: int, text: str) -> News:
+    def _news(
+        self, topic: str, current: str, change: Change, at: int, text: str
+    ) -> TopicAnnouncement:
         before = self.known.get(topic, b"")
         # A moment no earlier than the last: two clocks may disagree.
         moment = max(self.now, _moment_of(before) + 1)
         value = _moment(moment) + current.encode() + b"."
         name = _name(self.whom, topic, before + b"|" + current.encode())
-        return News(topic, before, value, self._announcement(name, change, at, text))
+        return TopicAnnouncement(topic, before, value, self._announcement(name, change, at, text))
 
     def _announcement(self, name: str, change: Change, at: int, text: str) -> Announcement:
         return Announcement(
@@ -266,7 +274,7 @@ def _told(value: bytes, otherwise: str) -> str:
     return value[_DIGITS:-1].decode("utf-8", "replace") if value else otherwise
 
 
-def _name(whom: Whom, topic: str, value: bytes) -> str:
+def _name(whom: SessionOwner, topic: str, value: bytes) -> str:
     names = (name.encode("utf-8", "surrogatepass") for name in (*whom, topic))
     return _digest(b"\0".join((*names, value)))
 

@@ -2,7 +2,7 @@
 
 A *finding* is whether the condition holds and the causes that make it so - or, where it does not
 hold, what keeps it from holding, so that `not` needs nothing else. Beside its test each condition
-has what it takes to explain it (`Check`): the explanation asks the same tests that decide.
+has what it takes to explain it (`ConditionCheck`): the explanation asks the same tests that decide.
 """
 
 import datetime as dt
@@ -40,7 +40,7 @@ from sidecar.domain.policy.policy import (
     TravelSpeed,
     UserRisk,
 )
-from sidecar.domain.session.scene import Check, Finding, Needs, Scene, Test
+from sidecar.domain.session.scene import ConditionCheck, Finding, Needs, Scene, Test
 from sidecar.domain.session.state import Cause, ClaimSaid, said_by
 from sidecar.domain.sources.source import ITSELF
 from sidecar.domain.values.stamp import MICROSECONDS
@@ -50,18 +50,18 @@ _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 def compile_condition(  # noqa: C901, PLR0912 - one case a kind
     condition: Condition, *, inverted: bool = False
-) -> Check:
+) -> ConditionCheck:
     """The test for a condition, and what tells of it. `inverted`: it stands below a `not`."""
     match condition:
         case All():
             parts = tuple(compile_condition(c, inverted=inverted) for c in condition.conditions)
-            return Check("all", _all(parts), "all of these", _nothing, parts)
+            return ConditionCheck("all", _all(parts), "all of these", _nothing, parts)
         case AnyOf():
             parts = tuple(compile_condition(c, inverted=inverted) for c in condition.conditions)
-            return Check("any", _any(parts), "any of these", _nothing, parts)
+            return ConditionCheck("any", _any(parts), "any of these", _nothing, parts)
         case Not():
             inner = compile_condition(condition.condition, inverted=not inverted)
-            return Check("not", _not(inner.test), "this does not hold", _nothing, (inner,))
+            return ConditionCheck("not", _not(inner.test), "this does not hold", _nothing, (inner,))
         case Changed():
             return place_conditions.changed(condition, inverted=inverted)
         case Locations():
@@ -128,7 +128,7 @@ def _nothing(_scene: Scene) -> str:
     return ""
 
 
-def _all(parts: tuple[Check, ...]) -> Test:
+def _all(parts: tuple[ConditionCheck, ...]) -> Test:
     tests = tuple(part.test for part in parts)
 
     def test(scene: Scene, needs: Needs) -> Finding:
@@ -147,7 +147,7 @@ def _all(parts: tuple[Check, ...]) -> Test:
     return test
 
 
-def _any(parts: tuple[Check, ...]) -> Test:
+def _any(parts: tuple[ConditionCheck, ...]) -> Test:
     tests = tuple(part.test for part in parts)
 
     def test(scene: Scene, needs: Needs) -> Finding:
@@ -174,7 +174,7 @@ def _not(inner: Test) -> Test:
     return test
 
 
-def _device(condition: Device, *, inverted: bool) -> Check:
+def _device(condition: Device, *, inverted: bool) -> ConditionCheck:
     """Whether the session's device is (not) compliant, (not) known.
 
     To ask whether it is compliant is to ask for what is well: what anybody else says may keep that
@@ -203,7 +203,7 @@ def _device(condition: Device, *, inverted: bool) -> Check:
             holds = holds and compliance == wanted
         return Finding(holds, _device_causes(seen, compliance, condition))
 
-    return Check("device", test, " and ".join(asked), value)
+    return ConditionCheck("device", test, " and ".join(asked), value)
 
 
 def _device_causes(scene: Scene, compliance: str, condition: Device) -> tuple[Cause, ...]:
@@ -228,7 +228,7 @@ def _device_causes(scene: Scene, compliance: str, condition: Device) -> tuple[Ca
     return tuple(causes)
 
 
-def _claims(condition: Claims, *, inverted: bool) -> Check:
+def _claims(condition: Claims, *, inverted: bool) -> ConditionCheck:
     """Whether claims have these values: by what any source says, or below a `not` by what all say.
 
     So the policy is as strict as the strictest of them makes it.
@@ -257,7 +257,7 @@ def _claims(condition: Claims, *, inverted: bool) -> Check:
         )
 
     asks = "; ".join(f"{name}: {' or '.join(sorted(v))}" for name, v in condition.required)
-    return Check("claims", test, asks, value)
+    return ConditionCheck("claims", test, asks, value)
 
 
 def _said_of(scene: Scene, name: str) -> Sequence[tuple[str, ClaimSaid]]:
@@ -273,7 +273,7 @@ def _words(said: ClaimSaid) -> str:
     return "unknown" if said is _UNKNOWN else ",".join(said.values) or "none"
 
 
-def _time_of_day(condition: TimeOfDay) -> Check:
+def _time_of_day(condition: TimeOfDay) -> ConditionCheck:
     zone = zoneinfo.ZoneInfo(condition.timezone)
 
     def local(scene: Scene) -> dt.datetime:
@@ -290,7 +290,7 @@ def _time_of_day(condition: TimeOfDay) -> Check:
     def value(scene: Scene) -> str:
         return f"{local(scene):%a %Y-%m-%d %H:%M %Z}"
 
-    return Check("time_of_day", test, _window(condition), value)
+    return ConditionCheck("time_of_day", test, _window(condition), value)
 
 
 def _window(window: TimeOfDay) -> str:

@@ -7,7 +7,7 @@ import msgspec
 
 from sidecar.domain.policy.policy import ROUTINE, Selection
 from sidecar.domain.session.lifetime import LIFETIME
-from sidecar.domain.session.single_use import EMPTY, Due, Purse, due
+from sidecar.domain.session.single_use import EMPTY, Due, SingleUseProofs, due
 from sidecar.domain.session.standing import Demand, Standing
 from sidecar.domain.session.state import Cause, said_by
 from sidecar.domain.values import moments
@@ -55,7 +55,7 @@ class AccessRequest(NamedTuple):
     app: str
     contexts: frozenset[str]
     now: float
-    purse: Purse = EMPTY
+    purse: SingleUseProofs = EMPTY
 
 
 def decide(standing: Standing, access: AccessRequest, ladder: Ladder) -> Decision:

@@ -9,7 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from sidecar.domain.evaluation.activation import NOTHING, STICKY_BOUND, holding_of, renewed
+from sidecar.domain.evaluation.activation import (
+    NOTHING,
+    STICKY_BOUND,
+    activation_of,
+    without_causes_of,
+)
 from sidecar.domain.evaluation.compiled import applies, compile_policy, is_spared, presumed
 from sidecar.domain.facts import precedence
 from sidecar.domain.facts.facts import (
@@ -26,8 +31,7 @@ from sidecar.domain.facts.facts import (
 from sidecar.domain.facts.first_shown import counted
 from sidecar.domain.facts.late_facts import interrupt, still_latest
 from sidecar.domain.facts.steps import digest, steps_of
-from sidecar.domain.policy.policy import Policy
-from sidecar.domain.policy.policy import State as PolicyState
+from sidecar.domain.policy.policy import Policy, PolicyState
 from sidecar.domain.session import operator_acts
 from sidecar.domain.session.context_proofs import credited, keep_shown
 from sidecar.domain.session.fold import Surroundings, apply, proven_by, sign_in_late
@@ -53,13 +57,13 @@ from sidecar.domain.session.standing import (
 )
 from sidecar.domain.session.state import (
     EARLIER_BOUND,
+    Activation,
     Checkpoint,
     Earlier,
-    Holding,
     SpentHeld,
     State,
 )
-from sidecar.domain.values.assurance import Authentication, Shown
+from sidecar.domain.values.assurance import Authentication, CountedSignIn
 from sidecar.domain.values.loss import NOTHING_LOST, Floors
 from sidecar.domain.values.stamp import MICROSECONDS, Stamp
 
@@ -227,7 +231,9 @@ class Evaluator:
         apply(there, [Sighted(stamp=Stamp(moment, ""), ip=call.ip, place=call.place)], self._around)
         return Scene(there, moment, self.world)
 
-    def _strictly(self, state: State, now: int, call: CalledFrom | None) -> Mapping[str, Holding]:
+    def _strictly(
+        self, state: State, now: int, call: CalledFrom | None
+    ) -> Mapping[str, Activation]:
         """The holdings of strict policies, where the call's address is not the session's."""
         if call is None or not self._strict or call.ip == state.ip != "":
             return {}
@@ -235,7 +241,7 @@ class Evaluator:
         found = {}
         for compiled in self._strict:
             before = state.holdings.get(compiled.policy.id, NOTHING)
-            found[compiled.policy.id] = holding_of(compiled, scene, before, self._around.skew)
+            found[compiled.policy.id] = activation_of(compiled, scene, before, self._around.skew)
         return found
 
     def proven_by(self, state: State, fact: SignedIn) -> tuple[PlaceProven, ...]:
@@ -271,7 +277,9 @@ class Evaluator:
             interrupted = interrupt(state, fact, moment)
             if interrupted:
                 told = state.holdings.items()
-                state.holdings = {n: renewed(h, interrupted, fact.source) for n, h in told}
+                state.holdings = {
+                    n: without_causes_of(h, interrupted, fact.source) for n, h in told
+                }
         sticky = [c for c in self._compiled if c.policy.sticky]
         if not sticky or moment < state.cleared:
             return
@@ -280,7 +288,7 @@ class Evaluator:
         scene = Scene(then, moment, self.world)
         for compiled in sticky:
             before = state.holdings.get(compiled.policy.id, NOTHING)
-            after = holding_of(compiled, scene, before, around.skew, facts)
+            after = activation_of(compiled, scene, before, around.skew, facts)
             fresh = tuple(c for c in after.mark if c.since == moment and c not in before.mark)
             if fresh:
                 mark = (*before.mark, *fresh)[-STICKY_BOUND:]
@@ -317,7 +325,9 @@ class Evaluator:
         for compiled in policies:
             name = compiled.policy.id
             before = state.holdings.get(name, NOTHING)
-            state.holdings[name] = holding_of(compiled, scene, before, self._around.skew, brought)
+            state.holdings[name] = activation_of(
+                compiled, scene, before, self._around.skew, brought
+            )
         if self.timed:
             state.score_level = scene.level
             state.loosening_level = scene.loosening.level
@@ -372,7 +382,7 @@ class Evaluator:
     def _asked(
         self,
         compiled: Compiled,
-        holding: Holding,
+        holding: Activation,
         state: State,
         evidence: Evidence,
         *,
@@ -458,11 +468,11 @@ class Evaluator:
         known = [shown for shown in sign_ins if shown.authentication.auth_time <= until]
         return Evidence((own, *known), self._around.skew, own, presented)
 
-    def sign_ins(self, state: State) -> list[Shown]:
+    def sign_ins(self, state: State) -> list[CountedSignIn]:
         """The session's sign-ins, each with what it counts for."""
         return [self.shown(state, auth) for auth in state.sign_ins]
 
-    def shown(self, state: State, auth: Authentication) -> Shown:
+    def shown(self, state: State, auth: Authentication) -> CountedSignIn:
         """What a sign-in of this session counts for: no more than was left of it afterwards."""
         shown = self.world.ladder.shown(auth)
         for _, said in precedence.counting(
@@ -472,7 +482,7 @@ class Evaluator:
                 left = self.world.ladder.shown(Authentication(auth.auth_time, said.value))
                 ceiling = self.world.ladder.rank_of_level(said.value)
                 rank = min(shown.rank, left.rank if ceiling is None else ceiling)
-                shown = Shown(rank, shown.strengths & left.strengths, auth)
+                shown = CountedSignIn(rank, shown.strengths & left.strengths, auth)
         return shown
 
 

@@ -24,7 +24,7 @@ from sidecar.domain.session.state import State, unproven
 Restless: TypeAlias = tuple[Compiled, ...]
 
 
-class Stepper(Evaluator):
+class IncrementalEvaluator(Evaluator):
     """An evaluator whose folds are made of such steps, and that also takes them one by one."""
 
     __slots__ = ("_clocked", "_concerned", "_reads")
@@ -44,7 +44,9 @@ class Stepper(Evaluator):
         self._concerned: dict[dependencies.Parts, tuple[Compiled, ...]] = {}
 
     @classmethod
-    def over(cls, evaluator: Evaluator, policies: Iterable[Policy], world: World) -> "Stepper":
+    def over(
+        cls, evaluator: Evaluator, policies: Iterable[Policy], world: World
+    ) -> "IncrementalEvaluator":
         """A stepper in the surroundings of `evaluator`, with these policies and this world."""
         return cls(policies, world, evaluator._around)  # noqa: SLF001 - of its own kind
 

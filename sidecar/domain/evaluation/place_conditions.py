@@ -5,7 +5,15 @@ from collections.abc import Callable, Iterator
 from sidecar.domain.facts import segments
 from sidecar.domain.facts.precedence import NETWORK_CHANGE
 from sidecar.domain.policy.policy import Anonymizer, Changed, Circumstance, Locations, Selection
-from sidecar.domain.session.scene import JOURNEY, LOCATION, Check, Finding, Needs, Scene, Test
+from sidecar.domain.session.scene import (
+    JOURNEY,
+    LOCATION,
+    ConditionCheck,
+    Finding,
+    Needs,
+    Scene,
+    Test,
+)
 from sidecar.domain.session.state import ANONYMIZER, PLACE, Cause, said_by
 from sidecar.domain.values.location import Place
 from sidecar.domain.values.places import NO_ANONYMIZER
@@ -14,21 +22,21 @@ _NETWORK = Circumstance.NETWORK
 _SIGNAL_OF = {Circumstance.DEVICE: "session-established"}
 
 
-def changed(condition: Changed, *, inverted: bool) -> Check:
+def changed(condition: Changed, *, inverted: bool) -> ConditionCheck:
     """Whether any of these circumstances is neither the baseline's nor proven since."""
     names = tuple(c.value for c in condition.circumstances)
     each = tuple(_changed_one(name, inverted=inverted) for name in names)
     if len(each) == 1:
         return each[0]
     test = _changed(names, inverted=inverted)
-    return Check("changed", test, f"any of {', '.join(names)} changed", _silent, each)
+    return ConditionCheck("changed", test, f"any of {', '.join(names)} changed", _silent, each)
 
 
 def _silent(_scene: Scene) -> str:
     return ""
 
 
-def _changed_one(name: str, *, inverted: bool) -> Check:
+def _changed_one(name: str, *, inverted: bool) -> ConditionCheck:
     def value(scene: Scene) -> str:
         baseline = scene.state.baseline.get(name)
         told = []
@@ -37,7 +45,7 @@ def _changed_one(name: str, *, inverted: bool) -> Check:
             told.append(f"{cause.value or 'none'}{said_by(cause.source)}, {start}")
         return "; ".join(told) or "unknown"
 
-    return Check("changed", _changed((name,), inverted=inverted), f"{name} changed", value)
+    return ConditionCheck("changed", _changed((name,), inverted=inverted), f"{name} changed", value)
 
 
 def _circumstances(scene: Scene, name: str) -> Iterator[tuple[Cause, bool]]:
@@ -85,7 +93,7 @@ def _asks(selection: Selection) -> str:
 NO_ADDRESS = "the call came without an address"
 
 
-def locations(condition: Locations, *, inverted: bool) -> Check:
+def locations(condition: Locations, *, inverted: bool) -> ConditionCheck:
     """Whether the address lies in (or outside of) named locations.
 
     Where a strict one asks for the address of a call that has none, it is answered as a policy
@@ -119,7 +127,7 @@ def locations(condition: Locations, *, inverted: bool) -> Check:
         return f"{', '.join(sorted(names_of(scene))) or 'none'} ({scene.state.ip or 'no address'})"
 
     strictly = ", by the call's own address" if condition.strict else ""
-    return Check("locations", test, _asks(selection) + strictly, value)
+    return ConditionCheck("locations", test, _asks(selection) + strictly, value)
 
 
 def _nowhere_else(word: str, scene: Scene) -> str:
@@ -128,7 +136,7 @@ def _nowhere_else(word: str, scene: Scene) -> str:
     return f"{word} ({place})" if place else word
 
 
-def networks(selection: Selection, *, inverted: bool) -> Check:
+def networks(selection: Selection, *, inverted: bool) -> ConditionCheck:
     """Whether the session's network segment is one of these (or none of those).
 
     By any source's word, or below a `not` by that of all who may say so: so the policy is as strict
@@ -159,15 +167,15 @@ def networks(selection: Selection, *, inverted: bool) -> Check:
             for source, said in segments.segments(scene.state, scene.world.sources)
         )
 
-    return Check("networks", test, _asks(selection), value)
+    return ConditionCheck("networks", test, _asks(selection), value)
 
 
-def countries(selection: Selection) -> Check:
+def countries(selection: Selection) -> ConditionCheck:
     """Whether the address's country is one of these."""
     return _placed("countries", Circumstance.COUNTRY, selection, _country)
 
 
-def asns(selection: Selection) -> Check:
+def asns(selection: Selection) -> ConditionCheck:
     """Whether the address's autonomous system is one of these."""
     return _placed("asns", Circumstance.ASN, selection, _asn)
 
@@ -182,7 +190,7 @@ def _asn(place: Place) -> str:
 
 def _placed(
     name: str, kind: Circumstance, selection: Selection, value_of: Callable[[Place], str]
-) -> Check:
+) -> ConditionCheck:
     def test(scene: Scene, _needs: Needs) -> Finding:
         value = value_of(scene.state.location)
         circumstance = f"{kind}={value}" if value else scene.place
@@ -195,10 +203,10 @@ def _placed(
     def value(scene: Scene) -> str:
         return value_of(scene.state.location) or "unknown"
 
-    return Check(name, test, _asks(selection), value)
+    return ConditionCheck(name, test, _asks(selection), value)
 
 
-def anonymizer(condition: Anonymizer) -> Check:
+def anonymizer(condition: Anonymizer) -> ConditionCheck:
     """Whether the address is (or is not) an anonymizer."""
 
     def test(scene: Scene, _needs: Needs) -> Finding:
@@ -215,10 +223,10 @@ def anonymizer(condition: Anonymizer) -> Check:
         return ", ".join(sorted(scene.state.location.anonymizer)) or "none"
 
     kinds = " or ".join(sorted(condition.kinds)) or "any"
-    return Check("anonymizer", test, kinds if condition.present else "none", value)
+    return ConditionCheck("anonymizer", test, kinds if condition.present else "none", value)
 
 
-def travel_speed(at_least: float) -> Check:
+def travel_speed(at_least: float) -> ConditionCheck:
     """Whether the session got where it is at this speed or faster."""
 
     def test(scene: Scene, _needs: Needs) -> Finding:
@@ -236,4 +244,4 @@ def travel_speed(at_least: float) -> Check:
             return "no journey"
         return f"{travel.speed:.0f} km/h ({travel.distance:.0f} km in {travel.hours:.2f} h)"
 
-    return Check("travel_speed", test, f"at least {at_least:g} km/h", value)
+    return ConditionCheck("travel_speed", test, f"at least {at_least:g} km/h", value)

@@ -11,7 +11,7 @@ from sidecar.domain.facts.precedence import RISK_CHANGE, counting, signal_type
 from sidecar.domain.facts.precedence import signals as raised_signals
 from sidecar.domain.policy.policy import RiskLevel, Signals
 from sidecar.domain.session.risk import Term, decayed, in_tenths, terms_of
-from sidecar.domain.session.scene import Check, Finding, Needs, Scene
+from sidecar.domain.session.scene import ConditionCheck, Finding, Needs, Scene
 from sidecar.domain.session.state import Cause, Moment, RiskHeld, SignalHeld, said_by
 from sidecar.domain.sources.source import ITSELF
 from sidecar.domain.values.stamp import MICROSECONDS
@@ -54,7 +54,7 @@ def _reported(words: Words, scene: Scene) -> str:
     return ", ".join(said) or "not reported"
 
 
-def user_risk(at_least: RiskLevel, *, loosens: bool) -> Check:
+def user_risk(at_least: RiskLevel, *, loosens: bool) -> ConditionCheck:
     """Whether the user's reported risk is at least this."""
 
     def test(scene: Scene, _needs: Needs) -> Finding:
@@ -64,10 +64,12 @@ def user_risk(at_least: RiskLevel, *, loosens: bool) -> Check:
     def value(scene: Scene) -> str:
         return _reported(scene.state.user_risk, scene)
 
-    return Check("user_risk", test, f"at least {at_least}", value)
+    return ConditionCheck("user_risk", test, f"at least {at_least}", value)
 
 
-def session_risk(at_least: RiskLevel, *, loosens: bool, reported_only: bool = False) -> Check:
+def session_risk(
+    at_least: RiskLevel, *, loosens: bool, reported_only: bool = False
+) -> ConditionCheck:
     """Whether the session's risk, reported or by its score, is at least this."""
     if reported_only:
         return _reported_session_risk(at_least, loosens=loosens)
@@ -89,10 +91,10 @@ def session_risk(at_least: RiskLevel, *, loosens: bool, reported_only: bool = Fa
     def value(scene: Scene) -> str:
         return f"{_reported(scene.state.session_risk, scene)}; by its score {scene.level}"
 
-    return Check("session_risk", test, f"at least {at_least}", value)
+    return ConditionCheck("session_risk", test, f"at least {at_least}", value)
 
 
-def _reported_session_risk(at_least: RiskLevel, *, loosens: bool) -> Check:
+def _reported_session_risk(at_least: RiskLevel, *, loosens: bool) -> ConditionCheck:
     def test(scene: Scene, _needs: Needs) -> Finding:
         seen = scene.seen_by(loosens=loosens)
         return _reached("session_risk", seen.state.session_risk, at_least, seen)
@@ -100,7 +102,7 @@ def _reported_session_risk(at_least: RiskLevel, *, loosens: bool) -> Check:
     def value(scene: Scene) -> str:
         return _reported(scene.state.session_risk, scene)
 
-    return Check("session_risk", test, f"at least {at_least}, as reported", value)
+    return ConditionCheck("session_risk", test, f"at least {at_least}, as reported", value)
 
 
 def _score_causes(
@@ -137,7 +139,7 @@ def _score_cause(scene: Scene, kind: str, value: str) -> Cause:
     return Cause(kind, value, since, latest.signal)
 
 
-def score(at_least: float, *, loosens: bool) -> Check:
+def score(at_least: float, *, loosens: bool) -> ConditionCheck:
     """Whether the session's score is at least this."""
     reached = f"at least {at_least:g}"
 
@@ -153,10 +155,10 @@ def score(at_least: float, *, loosens: bool) -> Check:
     def value(scene: Scene) -> str:
         return f"{in_tenths(scene.score):.1f}"
 
-    return Check("score", test, reached, value)
+    return ConditionCheck("score", test, reached, value)
 
 
-def signals(condition: Signals, *, loosens: bool) -> Check:
+def signals(condition: Signals, *, loosens: bool) -> ConditionCheck:
     """Whether any of these signals is live."""
 
     def live(scene: Scene) -> Iterator[tuple[SignalHeld, float]]:
@@ -187,7 +189,7 @@ def signals(condition: Signals, *, loosens: bool) -> Check:
         return ", ".join(shown) or "none"
 
     names = " or ".join(sorted(condition.include))
-    return Check("signals", test, f"{names}, at least {condition.at_least:g}", value)
+    return ConditionCheck("signals", test, f"{names}, at least {condition.at_least:g}", value)
 
 
 def _clock(moment: int) -> str:

@@ -1,6 +1,6 @@
 """Makes explanations. Nothing is judged here: each outcome is the evaluator's, asked once more.
 
-Conditions are told by the very tests that were compiled (`scene.Check`), holdings, demands and
+Conditions are told by the very tests that were compiled (`scene.ConditionCheck`), holdings, demands and
 proofs by `Evaluator.looks`, the verdict by `decision`.
 """
 
@@ -19,16 +19,16 @@ from sidecar.domain.evaluation.decision import (
 )
 from sidecar.domain.evaluation.evaluator import Evaluator
 from sidecar.domain.explanation.explanation import (
-    AlternativeTold,
-    CauseTold,
-    ConditionTold,
+    AlternativeExplanation,
+    AssignmentMatch,
+    CauseEffect,
+    CauseExplanation,
+    ConditionExplanation,
     Explanation,
-    Fate,
-    GrantTold,
-    Match,
-    Outcome,
-    PolicyTold,
-    ScoreTold,
+    GrantExplanation,
+    PolicyExplanation,
+    PolicyOutcome,
+    ScoreExplanation,
 )
 from sidecar.domain.explanation.session_explanation import session_told
 from sidecar.domain.facts.first_shown import counted
@@ -36,8 +36,8 @@ from sidecar.domain.facts.memberships import GROUPS, ROLES
 from sidecar.domain.policy.policy import NOBODY, ROUTINE, Policy, Principals, Selection
 from sidecar.domain.session.presented import Presented
 from sidecar.domain.session.risk import terms_of
-from sidecar.domain.session.scene import CalledFrom, Check, Needs, Scene
-from sidecar.domain.session.single_use import Due, Proof, Purse, due
+from sidecar.domain.session.scene import CalledFrom, ConditionCheck, Needs, Scene
+from sidecar.domain.session.single_use import Due, Proof, SingleUseProofs, due
 from sidecar.domain.session.standing import Compiled, Demand, Look
 from sidecar.domain.session.state import Cause, Moment, State
 from sidecar.domain.sources.source import Sources
@@ -59,7 +59,7 @@ class _Call:
         now: float,
         *,
         comes: CalledFrom | None,
-        purse: Purse | None,
+        purse: SingleUseProofs | None,
         presented: Presented | None,
     ) -> None:
         self.evaluator = evaluator
@@ -80,13 +80,15 @@ class _Call:
         return self.strict_scene if compiled.strict else self.scene
 
 
-def purse_of(evaluator: Evaluator, state: State, own: Authentication | None = None) -> Purse:
+def purse_of(
+    evaluator: Evaluator, state: State, own: Authentication | None = None
+) -> SingleUseProofs:
     """What a call can pay with whose token shows this sign-in; None: the session's latest one."""
     shown = next(iter(state.sign_ins), None) if own is None else own
     if shown is None:
-        return Purse(None, state.spent)
+        return SingleUseProofs(None, state.spent)
     proof = Proof(evaluator.shown(state, counted(state, shown)), shown.auth_time)
-    return Purse(proof, state.spent)
+    return SingleUseProofs(proof, state.spent)
 
 
 def explain_call(  # noqa: PLR0913 - what a call is
@@ -97,7 +99,7 @@ def explain_call(  # noqa: PLR0913 - what a call is
     now: float,
     *,
     comes: CalledFrom | None = None,
-    purse: Purse | None = None,
+    purse: SingleUseProofs | None = None,
     presented: Presented | None = None,
 ) -> Explanation:
     """Why a call of `app` in `contexts` (empty: routine) gets what it gets at `now` (seconds).
@@ -146,7 +148,7 @@ def _seconds(moment: Moment) -> float | None:
     return None if moment is None else moment / MICROSECONDS
 
 
-def _policy(call: _Call, look: Look) -> PolicyTold:
+def _policy(call: _Call, look: Look) -> PolicyExplanation:
     compiled, after = look.compiled, look.after
     policy = compiled.policy
     users = _users(look.compiled, call.state, applies=look.applies)
@@ -156,7 +158,7 @@ def _policy(call: _Call, look: Look) -> PolicyTold:
     scene = call.scene_of(compiled)
     if compiled.check is not None:
         conditions = _condition(compiled.check, scene, compiled.needs(call.state))
-    return PolicyTold(
+    return PolicyExplanation(
         policy=policy.id,
         description=policy.description,
         state=policy.state,
@@ -185,71 +187,76 @@ def _judged(call: _Call, *demands: Demand) -> Decision:
     return judge(demands, call.access, ladder)
 
 
-def _outcome(call: _Call, look: Look, apps: Match, contexts: Match) -> Outcome:
+def _outcome(
+    call: _Call, look: Look, apps: AssignmentMatch, contexts: AssignmentMatch
+) -> PolicyOutcome:
     if not look.applies:
-        return Outcome.OTHER_USER
+        return PolicyOutcome.OTHER_USER
     if not apps.matches:
-        return Outcome.OTHER_APP
+        return PolicyOutcome.OTHER_APP
     if not contexts.matches:
-        return Outcome.OTHER_CONTEXT
+        return PolicyOutcome.OTHER_CONTEXT
     if not look.demands and look.after.is_cleared:
-        return Outcome.CLEARED
+        return PolicyOutcome.CLEARED
     if not look.demands:
-        return Outcome.SATISFIED if look.after.holds else Outcome.NOT_MET
+        return PolicyOutcome.SATISFIED if look.after.holds else PolicyOutcome.NOT_MET
     match _judged(call, *look.demands).verdict:
         case Verdict.ALLOW:
             met = all(each.is_met(call.now) or each.binds(call.now) for each in look.demands)
-            return Outcome.SATISFIED if met else Outcome.IN_GRACE
+            return PolicyOutcome.SATISFIED if met else PolicyOutcome.IN_GRACE
         case Verdict.STEP_UP:
-            return Outcome.STEP_UP
+            return PolicyOutcome.STEP_UP
         case Verdict.DENY:
-            return Outcome.DENY
+            return PolicyOutcome.DENY
 
 
 def _why_outcome(
-    call: _Call, outcome: Outcome, look: Look, assigned: tuple[Match, Match, Match]
+    call: _Call,
+    outcome: PolicyOutcome,
+    look: Look,
+    assigned: tuple[AssignmentMatch, AssignmentMatch, AssignmentMatch],
 ) -> str:
     users, apps, contexts = assigned
     match outcome:
-        case Outcome.OTHER_USER:
+        case PolicyOutcome.OTHER_USER:
             return f"not for this user: {users.why}"
-        case Outcome.OTHER_APP:
+        case PolicyOutcome.OTHER_APP:
             return f"not for this app: {apps.why}"
-        case Outcome.OTHER_CONTEXT:
+        case PolicyOutcome.OTHER_CONTEXT:
             return f"not for this context: {contexts.why}"
-        case Outcome.NOT_MET:
+        case PolicyOutcome.NOT_MET:
             return "its conditions do not hold"
-        case Outcome.CLEARED:
+        case PolicyOutcome.CLEARED:
             return "it holds, and an operator has cleared what makes it hold"
-        case Outcome.SATISFIED:
+        case PolicyOutcome.SATISFIED:
             return "it holds, and what it asks for was shown" if look.after.holds else "proven"
         case _:
             return "; ".join(explain(each) for each in look.demands if not each.is_met(call.now))
 
 
-def _fate(cause: Cause, look: Look, scene: Scene) -> Fate:
+def _fate(cause: Cause, look: Look, scene: Scene) -> CauseEffect:
     """What became of a cause in the evaluator's hands: it is in the mark, or it is excused."""
     if any(marked.key == cause.key for marked in look.after.mark):
         before = any(marked.key == cause.key for marked in look.before.mark)
-        return Fate.MARKED if before else Fate.FRESH
+        return CauseEffect.MARKED if before else CauseEffect.FRESH
     if any(key == cause.key for key, _ in look.after.excused):
-        return Fate.CLEARED
+        return CauseEffect.CLEARED
     needs = look.compiled.needs(scene.state)
     if cause.circumstance and scene.proven(cause.circumstance, needs):
-        return Fate.PROVEN
+        return CauseEffect.PROVEN
     if look.compiled.min_interval and any(key == cause.key for key, _ in look.after.prompted):
-        return Fate.JUST_PROVEN
-    return Fate.ACTIVE
+        return CauseEffect.JUST_PROVEN
+    return CauseEffect.ACTIVE
 
 
-def _cause(cause: Cause, fate: Fate | None = None) -> CauseTold:
+def _cause(cause: Cause, fate: CauseEffect | None = None) -> CauseExplanation:
     since = _seconds(cause.since)
-    return CauseTold(cause.kind, cause.value, describe(cause), cause.signal, since, fate)
+    return CauseExplanation(cause.kind, cause.value, describe(cause), cause.signal, since, fate)
 
 
-def _condition(check: Check, scene: Scene, needs: Needs) -> ConditionTold:
+def _condition(check: ConditionCheck, scene: Scene, needs: Needs) -> ConditionExplanation:
     finding = check.test(scene, needs)
-    return ConditionTold(
+    return ConditionExplanation(
         check.kind,
         finding.holds,
         check.asks,
@@ -259,10 +266,10 @@ def _condition(check: Check, scene: Scene, needs: Needs) -> ConditionTold:
     )
 
 
-def _grant(call: _Call, look: Look) -> GrantTold:
+def _grant(call: _Call, look: Look) -> GrantExplanation:
     policy = look.compiled.policy
     if policy.grant.block:
-        return GrantTold(block=True)
+        return GrantExplanation(block=True)
     ladder = call.evaluator.world.ladder
     frequency = policy.session.sign_in_frequency
     compliant = look.compiled.is_compliant(call.state)
@@ -277,7 +284,7 @@ def _grant(call: _Call, look: Look) -> GrantTold:
             alone = each_call._replace(ways=(alternative.requirements,))
             asked, recent = True, due(alone, call.purse, call.now) is not Due.ASKED
         alternatives.append(
-            AlternativeTold(
+            AlternativeExplanation(
                 alternative.controls,
                 satisfied=possible and (not asked or (shown >= 0 and recent)),
                 possible=possible,
@@ -291,7 +298,7 @@ def _grant(call: _Call, look: Look) -> GrantTold:
             )
         )
     until = look.demand.valid_until if look.demand is not None and look.demand.lapses else None
-    return GrantTold(
+    return GrantExplanation(
         alternatives=tuple(alternatives),
         sign_in_frequency=frequency,
         met_until=until or None,
@@ -309,34 +316,38 @@ def _spent(call: _Call) -> float | None:
     return None if held is None else held.moment / MICROSECONDS
 
 
-def _users(compiled: Compiled, state: State, *, applies: bool) -> Match:
+def _users(compiled: Compiled, state: State, *, applies: bool) -> AssignmentMatch:
     issuers = compiled.policy.issuers
     if state.issuer not in issuers:
         whose = state.issuer or "an unnamed issuer"
-        return Match(applies, f"a user of {whose}, which {_place_in(issuers, {state.issuer})}")
+        return AssignmentMatch(
+            applies, f"a user of {whose}, which {_place_in(issuers, {state.issuer})}"
+        )
     sources = compiled.sources
     emergencies = compiled.break_glass.get(state.issuer, NOBODY)
     emergency = _named(emergencies, state, sources, names_agreed)
     if emergency:
-        return Match(applies, f"a break-glass account, as {emergency}: no policy is for those")
+        return AssignmentMatch(
+            applies, f"a break-glass account, as {emergency}: no policy is for those"
+        )
     users = compiled.policy.users
     excluded = _named(users.exclude, state, sources, names_agreed)
     if excluded:
-        return Match(applies, f"excluded as {excluded}")
+        return AssignmentMatch(applies, f"excluded as {excluded}")
     if users.include is None:
-        return Match(applies, "everybody")
+        return AssignmentMatch(applies, "everybody")
     included = _named(users.include, state, sources, names_told)
     if included:
-        return Match(applies, f"included as {included}")
+        return AssignmentMatch(applies, f"included as {included}")
     unknown = [f"the {kind} are unknown" for kind in assumed(users.include, state, sources)]
     if unknown:
-        return Match(applies, f"taken for one of the included: {' and '.join(unknown)}")
+        return AssignmentMatch(applies, f"taken for one of the included: {' and '.join(unknown)}")
     left_out = [
         f"the {kind} are unknown, which counts as having none"
         for kind, wanted in ((GROUPS, users.include.groups), (ROLES, users.include.roles))
         if wanted and unknown_of(state, kind, sources)
     ]
-    return Match(applies, "; ".join(["not among the included", *left_out]))
+    return AssignmentMatch(applies, "; ".join(["not among the included", *left_out]))
 
 
 def _named(
@@ -357,15 +368,15 @@ def _named(
     return ""
 
 
-def _selected(call: _Call, policy: Policy) -> tuple[Match, Match]:
+def _selected(call: _Call, policy: Policy) -> tuple[AssignmentMatch, AssignmentMatch]:
     app = call.app or "an unnamed app"
-    apps = Match(call.app in policy.apps, f"{app} {_place_in(policy.apps, {call.app})}")
+    apps = AssignmentMatch(call.app in policy.apps, f"{app} {_place_in(policy.apps, {call.app})}")
     contexts = call.contexts or frozenset({ROUTINE})
     covered = covers(policy.contexts, call.contexts, block=policy.grant.block)
     where = f"{', '.join(sorted(contexts))} {_place_in(policy.contexts, contexts)}"
     if not covered and not call.contexts and policy.contexts.include is None:
         where = "a routine call; only a block, or a policy that names `routine`, is for those"
-    return apps, Match(covered, where)
+    return apps, AssignmentMatch(covered, where)
 
 
 def _place_in(selection: Selection, names: Iterable[str]) -> str:
@@ -379,37 +390,39 @@ def _place_in(selection: Selection, names: Iterable[str]) -> str:
     return f"is not one of {', '.join(sorted(selection.include))}"
 
 
-def _demanded(call: _Call, demand: Demand) -> PolicyTold:
+def _demanded(call: _Call, demand: Demand) -> PolicyExplanation:
     """A demand that is no policy's of the files: of the daemon itself."""
     decision = _judged(call, demand)
-    outcome = Outcome.SATISFIED if decision.verdict is Verdict.ALLOW else Outcome.STEP_UP
-    return PolicyTold(
+    outcome = (
+        PolicyOutcome.SATISFIED if decision.verdict is Verdict.ALLOW else PolicyOutcome.STEP_UP
+    )
+    return PolicyExplanation(
         policy=demand.policy,
         state="enabled",
         outcome=outcome,
         why=explain(demand),
-        users=Match(True, "everybody"),
-        apps=Match(True, "all"),
-        contexts=Match(not decision.pending, "all but routine calls"),
+        users=AssignmentMatch(True, "everybody"),
+        apps=AssignmentMatch(True, "all"),
+        contexts=AssignmentMatch(not decision.pending, "all but routine calls"),
         conditions=None,
         holds=True,
-        causes=tuple(_cause(cause, Fate.MARKED) for cause in demand.causes),
-        mark=tuple(_cause(cause, Fate.MARKED) for cause in demand.causes),
+        causes=tuple(_cause(cause, CauseEffect.MARKED) for cause in demand.causes),
+        mark=tuple(_cause(cause, CauseEffect.MARKED) for cause in demand.causes),
         since=_seconds(demand.since),
         sticky=False,
-        grant=GrantTold(),
+        grant=GrantExplanation(),
         pending=decision.pending,
     )
 
 
-def _resting(call: _Call, policy: Policy) -> PolicyTold:
-    nobody = Match(False, NOT_LOOKED_AT)
+def _resting(call: _Call, policy: Policy) -> PolicyExplanation:
+    nobody = AssignmentMatch(False, NOT_LOOKED_AT)
     apps, contexts = _selected(call, policy)
-    return PolicyTold(
+    return PolicyExplanation(
         policy=policy.id,
         description=policy.description,
         state=policy.state,
-        outcome=Outcome.DISABLED,
+        outcome=PolicyOutcome.DISABLED,
         why=NOT_LOOKED_AT,
         users=nobody,
         apps=apps,
@@ -420,13 +433,13 @@ def _resting(call: _Call, policy: Policy) -> PolicyTold:
         mark=(),
         since=None,
         sticky=policy.sticky,
-        grant=GrantTold(block=policy.grant.block),
+        grant=GrantExplanation(block=policy.grant.block),
     )
 
 
-def _score(call: _Call) -> ScoreTold:
+def _score(call: _Call) -> ScoreExplanation:
     world = call.evaluator.world
     rating = world.rating
     terms = terms_of(call.state, call.moment, rating, world.sources)
     at = rating.thresholds
-    return ScoreTold(round(call.scene.score, 2), call.scene.level, at.medium, at.high, terms)
+    return ScoreExplanation(round(call.scene.score, 2), call.scene.level, at.medium, at.high, terms)

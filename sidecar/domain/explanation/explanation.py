@@ -12,7 +12,7 @@ from sidecar.domain.evaluation.decision import Verdict
 from sidecar.domain.session.risk import Term
 
 
-class Fate(StrEnum):
+class CauseEffect(StrEnum):
     """What a cause does: `fresh` and `marked` ask for a proof, the others are excused.
 
     `fresh` came up after the latest fact, by time alone; `already-active` was there before and
@@ -28,7 +28,7 @@ class Fate(StrEnum):
     CLEARED = "cleared"
 
 
-class Outcome(StrEnum):
+class PolicyOutcome(StrEnum):
     """What a policy makes of the call, or why it makes nothing of it."""
 
     DISABLED = "disabled"
@@ -45,10 +45,10 @@ class Outcome(StrEnum):
     @property
     def fires(self) -> bool:
         """Whether the policy keeps the call from passing (or, report-only, would)."""
-        return self in (Outcome.STEP_UP, Outcome.DENY)
+        return self in (PolicyOutcome.STEP_UP, PolicyOutcome.DENY)
 
 
-class CauseTold(msgspec.Struct, frozen=True, omit_defaults=True):
+class CauseExplanation(msgspec.Struct, frozen=True, omit_defaults=True):
     """One thing that makes a condition hold, or keeps it from holding (then without a fate)."""
 
     kind: str
@@ -56,10 +56,10 @@ class CauseTold(msgspec.Struct, frozen=True, omit_defaults=True):
     text: str
     signal: str
     since: float | None = None
-    fate: Fate | None = None
+    fate: CauseEffect | None = None
 
 
-class ConditionTold(msgspec.Struct, frozen=True, omit_defaults=True):
+class ConditionExplanation(msgspec.Struct, frozen=True, omit_defaults=True):
     """A condition: what it asks, what the session shows, and whether it holds.
 
     `parts` are those it is made of, for `all`, `any`, `not` and a `changed` of several things.
@@ -69,18 +69,18 @@ class ConditionTold(msgspec.Struct, frozen=True, omit_defaults=True):
     holds: bool
     asks: str
     value: str = ""
-    causes: tuple[CauseTold, ...] = ()
-    parts: "tuple[ConditionTold, ...]" = ()
+    causes: tuple[CauseExplanation, ...] = ()
+    parts: "tuple[ConditionExplanation, ...]" = ()
 
 
-class Match(msgspec.Struct, frozen=True):
+class AssignmentMatch(msgspec.Struct, frozen=True):
     """Whether an assignment is for this user, app or context, and why or why not."""
 
     matches: bool
     why: str
 
 
-class AlternativeTold(msgspec.Struct, frozen=True, omit_defaults=True):
+class AlternativeExplanation(msgspec.Struct, frozen=True, omit_defaults=True):
     """One way to satisfy a grant: its controls, whether it can be satisfied, and whether it is.
 
     `level` is the assurance level it asks for (empty: none). `shown` is since when all that it
@@ -95,7 +95,7 @@ class AlternativeTold(msgspec.Struct, frozen=True, omit_defaults=True):
     missing: tuple[str, ...] = ()
 
 
-class GrantTold(msgspec.Struct, frozen=True, omit_defaults=True):
+class GrantExplanation(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a policy asks for. Durations in seconds.
 
     `met_until`: until the sign-in is too old; `life_ends`: when the session needs a fresh one.
@@ -103,7 +103,7 @@ class GrantTold(msgspec.Struct, frozen=True, omit_defaults=True):
     """
 
     block: bool = False
-    alternatives: tuple[AlternativeTold, ...] = ()
+    alternatives: tuple[AlternativeExplanation, ...] = ()
     sign_in_frequency: int | None = None
     met_until: float | None = None
     max_lifetime: int | None = None
@@ -112,7 +112,7 @@ class GrantTold(msgspec.Struct, frozen=True, omit_defaults=True):
     spent: float | None = None
 
 
-class PolicyTold(msgspec.Struct, frozen=True):
+class PolicyExplanation(msgspec.Struct, frozen=True):
     """One policy: looked at or not, its assignments, its condition, its mark and what it asks.
 
     `conditions` is None where there is none, and the policy always holds. `mark` are the causes
@@ -122,18 +122,18 @@ class PolicyTold(msgspec.Struct, frozen=True):
 
     policy: str
     state: str
-    outcome: Outcome
+    outcome: PolicyOutcome
     why: str
-    users: Match
-    apps: Match
-    contexts: Match
-    conditions: ConditionTold | None
+    users: AssignmentMatch
+    apps: AssignmentMatch
+    contexts: AssignmentMatch
+    conditions: ConditionExplanation | None
     holds: bool
-    causes: tuple[CauseTold, ...]
-    mark: tuple[CauseTold, ...]
+    causes: tuple[CauseExplanation, ...]
+    mark: tuple[CauseExplanation, ...]
     since: float | None
     sticky: bool
-    grant: GrantTold
+    grant: GrantExplanation
     pending: bool = False
     description: str = ""
     grace: int = 0
@@ -141,7 +141,7 @@ class PolicyTold(msgspec.Struct, frozen=True):
     binds_from: float | None = None
 
 
-class ScoreTold(msgspec.Struct, frozen=True):
+class ScoreExplanation(msgspec.Struct, frozen=True):
     """The risk score, the level it gives, where levels begin, and its terms, greatest first."""
 
     score: float
@@ -151,7 +151,7 @@ class ScoreTold(msgspec.Struct, frozen=True):
     terms: tuple[Term, ...]
 
 
-class SignInTold(msgspec.Struct, frozen=True):
+class SignInExplanation(msgspec.Struct, frozen=True):
     """A sign-in that counts, the level it shows (empty: none that is known), its strengths."""
 
     auth_time: int
@@ -161,7 +161,7 @@ class SignInTold(msgspec.Struct, frozen=True):
     strengths: tuple[str, ...] = ()
 
 
-class SessionTold(msgspec.Struct, frozen=True):
+class SessionExplanation(msgspec.Struct, frozen=True):
     """What is known of the session. Empty: not known.
 
     `groups` and `roles` are empty, too, where the user has none; `unknown` tells which of the two
@@ -177,7 +177,7 @@ class SessionTold(msgspec.Struct, frozen=True):
     device: str
     compliance: str
     established: float
-    sign_ins: tuple[SignInTold, ...]
+    sign_ins: tuple[SignInExplanation, ...]
     revoked: str = ""
     unknown: tuple[str, ...] = ()
     issuer: str = ""
@@ -199,9 +199,9 @@ class Explanation(msgspec.Struct, frozen=True):
     acr_values: tuple[str, ...]
     max_age: int | None
     reasons: tuple[str, ...]
-    session: SessionTold
-    score: ScoreTold
-    policies: tuple[PolicyTold, ...]
+    session: SessionExplanation
+    score: ScoreExplanation
+    policies: tuple[PolicyExplanation, ...]
     spends: bool = False
 
     @property

@@ -31,7 +31,7 @@ from sidecar.domain.facts.facts import (
     Spent,
     StepUpAsked,
 )
-from sidecar.domain.facts.memberships import Telling
+from sidecar.domain.facts.memberships import TokenMemberships
 from sidecar.domain.policy.policy import Selection
 from sidecar.domain.session.standing import Demand
 from sidecar.domain.session.state import said_by
@@ -202,7 +202,7 @@ def _claim(name: str, values: tuple[str, ...]) -> str:
     return f"{name}: {_listed(values)}"
 
 
-def _telling(kind: str, telling: Telling) -> str:
+def _telling(kind: str, telling: TokenMemberships) -> str:
     if telling.names is None:
         return f"the token leaves {kind} out"
     return f"{kind}: {_listed(telling.names)}"

@@ -2,13 +2,13 @@
 
 from sidecar.domain.evaluation.compiled import names_told, unknown_of
 from sidecar.domain.evaluation.evaluator import Evaluator
-from sidecar.domain.explanation.explanation import SessionTold, SignInTold
+from sidecar.domain.explanation.explanation import SessionExplanation, SignInExplanation
 from sidecar.domain.facts.memberships import GROUPS, KINDS, ROLES
 from sidecar.domain.facts.precedence import compliance
 from sidecar.domain.facts.segments import told_segments
 from sidecar.domain.session.presented import Presented
 from sidecar.domain.session.state import Held, State
-from sidecar.domain.values.assurance import Shown
+from sidecar.domain.values.assurance import CountedSignIn
 from sidecar.domain.values.stamp import MICROSECONDS
 
 
@@ -17,7 +17,7 @@ def session_told(
     state: State,
     revoked: Held | None,
     presented: Presented | None = None,
-) -> SessionTold:
+) -> SessionExplanation:
     """What is known of a session, and the revocation that a call of it is refused by, if any.
 
     Of a call whose token shows what is `presented`, that sign-in comes first.
@@ -28,7 +28,7 @@ def session_told(
         return tuple(sorted(names_told(state, claim, sources)))
 
     user = state.claims.get("user", ((), None))[0]
-    return SessionTold(
+    return SessionExplanation(
         user=user[0] if user else next(iter(told("user")), ""),
         groups=told(GROUPS),
         roles=told(ROLES),
@@ -48,6 +48,8 @@ def session_told(
     )
 
 
-def _sign_in(shown: Shown, level: str) -> SignInTold:
+def _sign_in(shown: CountedSignIn, level: str) -> SignInExplanation:
     auth = shown.authentication
-    return SignInTold(auth.auth_time, auth.acr, auth.amr, level, tuple(sorted(shown.strengths)))
+    return SignInExplanation(
+        auth.auth_time, auth.acr, auth.amr, level, tuple(sorted(shown.strengths))
+    )

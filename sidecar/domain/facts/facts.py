@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from sidecar.domain.facts.memberships import Telling
+from sidecar.domain.facts.memberships import TokenMemberships
 from sidecar.domain.policy.policy import RiskLevel
 from sidecar.domain.values.assurance import Authentication
 from sidecar.domain.values.location import Place
@@ -106,7 +106,7 @@ class ClaimsSeen(_Fact, frozen=True, kw_only=True, array_like=True):
 class MembershipTold(_Fact, frozen=True, kw_only=True, array_like=True):
     """What a token of the session tells, or leaves out, of its user's groups and roles, by kind."""
 
-    tellings: tuple[tuple[str, Telling], ...]
+    tellings: tuple[tuple[str, TokenMemberships], ...]
 
 
 class NetworkReported(_Fact, frozen=True, kw_only=True, array_like=True):

@@ -23,7 +23,7 @@ DENY: Final = "deny"
 """What a policy that includes a group makes of a user whose groups are unknown."""
 
 
-class Telling(msgspec.Struct, frozen=True, array_like=True):
+class TokenMemberships(msgspec.Struct, frozen=True, array_like=True):
     """What one token tells of its user's groups or roles.
 
     `names` None: nothing. `listed` False: nothing, which its issuer is configured to mean by it
@@ -53,7 +53,7 @@ class Membership(msgspec.Struct, frozen=True, array_like=True):
     unknown: str = INCLUDED
 
 
-def told(held: Membership | None, telling: Telling) -> Membership:
+def told(held: Membership | None, telling: TokenMemberships) -> Membership:
     """What is known once a token has told this."""
     names = telling.names
     if held is None or not held.known:
@@ -78,7 +78,7 @@ def told(held: Membership | None, telling: Telling) -> Membership:
     )
 
 
-def is_news(held: Membership, telling: Telling) -> bool:
+def is_news(held: Membership, telling: TokenMemberships) -> bool:
     """Whether what a token tells is later than all that is known.
 
     That an issuer leaves a claim out takes nothing from a session without a new sign-in.
@@ -89,7 +89,7 @@ def is_news(held: Membership, telling: Telling) -> bool:
     return telling.listed and not older and telling.issued_at > held.issued_at
 
 
-def _begun(telling: Telling) -> Membership:
+def _begun(telling: TokenMemberships) -> Membership:
     names = telling.names
     return Membership(
         tuple(sorted(names or ())),

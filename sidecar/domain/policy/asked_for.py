@@ -3,32 +3,34 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from sidecar.domain.policy.policy import COMPLIANT_DEVICE, Policy, State
+from sidecar.domain.policy.policy import COMPLIANT_DEVICE, Policy, PolicyState
 from sidecar.domain.values.assurance import Ladder
 
 
-class Demand(NamedTuple):
+class PossibleDemand(NamedTuple):
     """What a policy can ask for: any one of these `acr` values would do."""
 
     policy: str
     acr_values: tuple[str, ...]
 
 
-def demands(policies: Iterable[Policy], namespace: str, ladder: Ladder) -> Iterator[Demand]:
+def demands(policies: Iterable[Policy], namespace: str, ladder: Ladder) -> Iterator[PossibleDemand]:
     """Each `acr_values` that a policy, which is not disabled, can ask of the users of a namespace.
 
     Where a grant has several alternatives each is one. What is asked for without an `acr` (any
     fresh sign-in, or a strength that is known by its methods alone) is left out.
     """
     for policy in policies:
-        if policy.state is State.DISABLED or namespace not in policy.issuers:
+        if policy.state is PolicyState.DISABLED or namespace not in policy.issuers:
             continue
         for controls in policy.grant.alternatives:
             asked = ladder.requirements(controls - {COMPLIANT_DEVICE})
             if values := ladder.acr_values(asked):
-                yield Demand(policy.id, values)
+                yield PossibleDemand(policy.id, values)
 
 
-def unoffered(asked: Iterable[Demand], offered: frozenset[str]) -> tuple[Demand, ...]:
+def unoffered(
+    asked: Iterable[PossibleDemand], offered: frozenset[str]
+) -> tuple[PossibleDemand, ...]:
     """Those demands of which a provider that offers these `acr` values can meet none."""
     return tuple(dict.fromkeys(one for one in asked if offered.isdisjoint(one.acr_values)))

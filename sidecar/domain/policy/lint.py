@@ -25,12 +25,12 @@ from sidecar.domain.policy.policy import (
     Locations,
     Networks,
     Policy,
+    PolicyState,
     Principals,
     Score,
     Selection,
     SessionControls,
     Signals,
-    State,
     TravelSpeed,
 )
 from sidecar.domain.policy.satisfiability import always_holds, can_hold, implies, leaves
@@ -105,7 +105,7 @@ class Finding(msgspec.Struct, frozen=True, order=True):
     message: str
 
 
-class Named(NamedTuple):
+class NamedPlace(NamedTuple):
     """A named location or network: the addresses, countries and systems it consists of."""
 
     name: str
@@ -127,7 +127,7 @@ class Overlap(NamedTuple):
     within: bool
 
 
-class Reading(NamedTuple):
+class IssuerReading(NamedTuple):
     """How an issuer's tokens are read, by what of it loosens."""
 
     session_by_sign_in: bool = False
@@ -151,15 +151,15 @@ class Ground(NamedTuple):
     ladder: Ladder
     contexts: tuple[str, ...] = ()
     routes: tuple[tuple[str, ...], ...] = ()
-    locations: tuple[Named, ...] = ()
-    networks: tuple[Named, ...] = ()
+    locations: tuple[NamedPlace, ...] = ()
+    networks: tuple[NamedPlace, ...] = ()
     databases: frozenset[str] = frozenset({"city", "asn", "anonymous_ip"})
     all_trusted: str = "all-trusted"
     overlaps: tuple[Overlap, ...] = ()
     break_glass: Mapping[str, Principals] = MappingProxyType({})
     namespaces: tuple[str, ...] = ("",)
     unsaid_issuers: tuple[int, ...] = ()
-    issuers: tuple[Reading, ...] = ()
+    issuers: tuple[IssuerReading, ...] = ()
     apps: frozenset[str] | None = None
     paths_told: bool = True
     told: frozenset[str] | None = None
@@ -168,7 +168,7 @@ class Ground(NamedTuple):
 
 def lint(ground: Ground) -> tuple[Finding, ...]:
     """Everything that is probably not meant, policies first, each in the files' order."""
-    awake = [policy for policy in ground.policies if policy.state is not State.DISABLED]
+    awake = [policy for policy in ground.policies if policy.state is not PolicyState.DISABLED]
     found: list[Finding] = []
     for index, policy in enumerate(awake):
         found += _policy(policy, ground)
@@ -188,7 +188,7 @@ def lint(ground: Ground) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def _issuers(issuers: tuple[Reading, ...]) -> Iterator[Finding]:
+def _issuers(issuers: tuple[IssuerReading, ...]) -> Iterator[Finding]:
     for index, issuer in enumerate(issuers):
         where = ("tokens", "issuers", str(index))
         if issuer.session_by_sign_in:
@@ -260,7 +260,7 @@ def refuses(policy: Policy) -> bool:
 
 
 def _refusal(policy: Policy, ground: Ground) -> Iterator[Finding]:
-    if policy.state is not State.ENABLED or not refuses(policy):
+    if policy.state is not PolicyState.ENABLED or not refuses(policy):
         return
     users = policy.users
     spared = users.exclude != NOBODY or any(one in policy.issuers for one in ground.break_glass)
@@ -377,7 +377,7 @@ def _shadows(
 
 def _contexts(policies: list[Policy], ground: Ground) -> Iterator[Finding]:
     routed = {name for route in ground.routes for name in route}
-    enabled = [policy for policy in policies if policy.state is State.ENABLED]
+    enabled = [policy for policy in policies if policy.state is PolicyState.ENABLED]
     for name in ground.contexts:
         where = ("contexts", name)
         if name not in routed:
@@ -449,7 +449,9 @@ def _names(selections: Iterable[Selection]) -> frozenset[str]:
     return frozenset().union(*((s.include or frozenset()) | s.exclude for s in selections))
 
 
-def _named(kind: str, named: tuple[Named, ...], used: frozenset[str] | None) -> Iterator[Finding]:
+def _named(
+    kind: str, named: tuple[NamedPlace, ...], used: frozenset[str] | None
+) -> Iterator[Finding]:
     for index, one in enumerate(named):
         where = (f"{kind}s", one.name)
         if used is not None and one.name not in used:
@@ -463,7 +465,7 @@ def _named(kind: str, named: tuple[Named, ...], used: frozenset[str] | None) -> 
                 yield Finding(where, f"{kind}-overlap", message)
 
 
-def _shared(one: Named, other: Named) -> str:
+def _shared(one: NamedPlace, other: NamedPlace) -> str:
     """Something that lies in both; empty: nothing does."""
     network = _overlap(one.cidrs, other.cidrs)
     if network is not None:

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import msgspec
 
 
-class State(StrEnum):
+class PolicyState(StrEnum):
     """Whether a policy bites (`enabled`), is only counted (`report-only`), or rests."""
 
     ENABLED = "enabled"
@@ -264,7 +264,7 @@ class Policy(msgspec.Struct, frozen=True):
     id: str
     grant: Grant
     description: str = ""
-    state: State = State.ENABLED
+    state: PolicyState = PolicyState.ENABLED
     users: Assignment = Assignment()
     issuers: Selection = Selection()
     apps: Selection = Selection()

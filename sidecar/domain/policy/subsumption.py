@@ -5,10 +5,10 @@ from sidecar.domain.policy.policy import (
     ROUTINE,
     Assignment,
     Policy,
+    PolicyState,
     Principals,
     Selection,
     SessionControls,
-    State,
 )
 from sidecar.domain.policy.satisfiability import implies
 from sidecar.domain.values.assurance import Ladder
@@ -17,7 +17,7 @@ from sidecar.domain.values.assurance import Ladder
 def covers(other: Policy, policy: Policy, ladder: Ladder) -> bool:
     """Whether `other` asks for at least as much, of at least those, at least then."""
     return (
-        (other.state is State.ENABLED or other.state is policy.state)
+        (other.state is PolicyState.ENABLED or other.state is policy.state)
         and (other.sticky or not policy.sticky)
         and other.grace <= policy.grace
         and _asks_as_soon(other, policy)

@@ -9,17 +9,17 @@ with every sign-in.
 
 import msgspec
 
-from sidecar.domain.policy.policy import State as PolicyState
+from sidecar.domain.policy.policy import PolicyState
 from sidecar.domain.session.prompting import Proving, proof_after
-from sidecar.domain.session.standing import Asked, Compiled, Demand
-from sidecar.domain.session.state import Cause, Holding, State
+from sidecar.domain.session.standing import AskedRequirement, Compiled, Demand
+from sidecar.domain.session.state import Activation, Cause, State
 from sidecar.domain.values.stamp import MICROSECONDS
 
 LIFETIME = "session_lifetime"
 """The kind of the cause that a life's end is."""
 
 
-def live_on(before: Holding, after: Holding, cap: int, proving: Proving) -> Holding:
+def live_on(before: Activation, after: Activation, cap: int, proving: Proving) -> Activation:
     """The holding `after`, with the second in which the session's present life began."""
     life = _life(before.life, cap, proving)
     return after if after.life == life else msgspec.structs.replace(after, life=life)
@@ -53,7 +53,7 @@ def begin_lives(state: State, second: int) -> None:
         }
 
 
-def lifetime_of(compiled: Compiled, holding: Holding, state: State) -> Demand | None:
+def lifetime_of(compiled: Compiled, holding: Activation, state: State) -> Demand | None:
     """What a policy that holds asks for at the end of a life; None where it sets no end."""
     policy = compiled.policy
     cap = policy.session.max_lifetime
@@ -68,7 +68,7 @@ def lifetime_of(compiled: Compiled, holding: Holding, state: State) -> Demand | 
         policy.state is PolicyState.REPORT_ONLY,
         (Cause(LIFETIME, f"{cap} s", end * MICROSECONDS, "policy"),),
         since=end * MICROSECONDS,
-        asks=tuple(Asked(requirement, end) for requirement in ways[0]),
+        asks=tuple(AskedRequirement(requirement, end) for requirement in ways[0]),
         max_age=cap,
         valid_until=end,
     )

@@ -20,12 +20,12 @@ from sidecar.domain.session.scene import ALWAYS
 from sidecar.domain.session.standing import (
     OPERATOR,
     Alternative,
-    Asked,
+    AskedRequirement,
     Demand,
     Evidence,
     shown_for,
 )
-from sidecar.domain.session.state import ASKED_BOUND, Cause, Holding, State, StepUpHeld
+from sidecar.domain.session.state import ASKED_BOUND, Activation, Cause, State, StepUpHeld
 from sidecar.domain.sources.origin import origins_of, together
 from sidecar.domain.values.assurance import Authentication, Ladder, Requirement
 from sidecar.domain.values.stamp import MICROSECONDS
@@ -33,7 +33,7 @@ from sidecar.domain.values.stamp import MICROSECONDS
 MARK = "operator-mark"
 
 EVERYTHING = Selection()
-_NOTHING = Holding()
+_NOTHING = Activation()
 
 
 def ask(state: State, fact: StepUpAsked, moment: int) -> None:
@@ -105,7 +105,7 @@ def clear(state: State, fact: MarksCleared, moment: int) -> None:
     state.holdings = {name: _excused(held, moment) for name, held in state.holdings.items()}
 
 
-def overlook(state: State, before: Mapping[str, Holding]) -> None:
+def overlook(state: State, before: Mapping[str, Activation]) -> None:
     """Excuse what has come up since `before`, and began until the latest clear: it came late."""
     if state.cleared:
         state.holdings = {
@@ -114,7 +114,7 @@ def overlook(state: State, before: Mapping[str, Holding]) -> None:
         }
 
 
-def _excused(held: Holding, moment: int, before: Holding = _NOTHING) -> Holding:
+def _excused(held: Activation, moment: int, before: Activation = _NOTHING) -> Activation:
     """The holding with those causes excused that began until then, and were not known before."""
     known = {cause.key for cause in before.causes} | {cause.key for cause in before.mark}
 
@@ -136,7 +136,7 @@ def _excused(held: Holding, moment: int, before: Holding = _NOTHING) -> Holding:
     )
 
 
-def still_excused(before: Holding, causes: tuple[Cause, ...]) -> dict[str, int]:
+def still_excused(before: Activation, causes: tuple[Cause, ...]) -> dict[str, int]:
     """The causes that are cleared, and when: those that go on as they were then."""
     if not before.excused:
         return {}
@@ -164,7 +164,7 @@ def asked_for(state: State, evidence: Evidence, ladder: Ladder, now: int) -> Ite
             (Cause(OPERATOR, "asks for a step-up", held.at, MARK, by=held.by),),
             since=held.at,
             asks=tuple(
-                Asked(each, -1 if at < 0 else math.inf)
+                AskedRequirement(each, -1 if at < 0 else math.inf)
                 for each, at in zip(requirements, shown, strict=True)
             ),
             max_age=held.max_age if held.max_age >= 0 else None,

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from sidecar.domain.session.scene import Needs, Scene
-from sidecar.domain.session.state import Cause, Holding, Moment, State
-from sidecar.domain.values.assurance import Requirement, Shown, is_later
+from sidecar.domain.session.state import Activation, Cause, Moment, State
+from sidecar.domain.values.assurance import CountedSignIn, Requirement, is_later
 from sidecar.domain.values.stamp import MICROSECONDS
 
 PROMPTED_BOUND = 16
@@ -26,7 +26,7 @@ class Proving(NamedTuple):
     skew: int
 
 
-def was_just_proven(cause: Cause, before: Holding, interval: int, proving: Proving) -> bool:
+def was_just_proven(cause: Cause, before: Activation, interval: int, proving: Proving) -> bool:
     """Whether the last prompt for this cause was answered less than `interval` seconds ago."""
     for key, prompted in before.prompted:
         if key == cause.key:
@@ -48,14 +48,14 @@ def proof_after(moment: Moment, proving: Proving) -> int:
     return max((min(_latest(each, shown) for each in way) for way in needs), default=-1)
 
 
-def _latest(requirement: Requirement, sign_ins: Sequence[Shown]) -> int:
+def _latest(requirement: Requirement, sign_ins: Sequence[CountedSignIn]) -> int:
     return max(
         (one.authentication.auth_time for one in sign_ins if one.meets(requirement)), default=-1
     )
 
 
 def prompted_after(
-    before: Holding, fresh: Sequence[Cause], interval: int, now: int
+    before: Activation, fresh: Sequence[Cause], interval: int, now: int
 ) -> tuple[tuple[str, int], ...]:
     """The causes that were asked for and when, latest last, once `fresh` ones are at `now`."""
     if not interval:
@@ -71,7 +71,7 @@ def prompted_after(
 
 def begun_after(
     begun: Moment,
-    before: Holding,
+    before: Activation,
     mark: Sequence[Cause],
     fresh: Sequence[Cause],
     proving: Proving,

@@ -187,7 +187,7 @@ Test: TypeAlias = Callable[[Scene, Needs], Finding]
 """From a scene and what could satisfy the policy's grant as things are."""
 
 
-class Check(NamedTuple):
+class ConditionCheck(NamedTuple):
     """A compiled condition: the test that decides, and what it takes to tell of it.
 
     `asks` says in words when it holds, `value` what a scene shows of it. `parts` are the
@@ -198,4 +198,4 @@ class Check(NamedTuple):
     test: Test
     asks: str
     value: Callable[[Scene], str]
-    parts: "tuple[Check, ...]" = ()
+    parts: "tuple[ConditionCheck, ...]" = ()

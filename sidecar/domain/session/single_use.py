@@ -20,7 +20,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from sidecar.domain.session.state import SPENT_BOUND, SpentHeld, State
-from sidecar.domain.values.assurance import Requirement, Shown, is_later
+from sidecar.domain.values.assurance import CountedSignIn, Requirement, is_later
 from sidecar.domain.values.stamp import MICROSECONDS
 
 
@@ -45,7 +45,7 @@ class Proof(NamedTuple):
     it counts for is as of when it was `first_shown`.
     """
 
-    shown: Shown
+    shown: CountedSignIn
     known_by: int
     token: str = ""
 
@@ -55,7 +55,7 @@ class Proof(NamedTuple):
         return self.shown.authentication.auth_time
 
 
-class Purse(NamedTuple):
+class SingleUseProofs(NamedTuple):
     """What a call can pay with: its proof, if any, and which proofs of the session are spent.
 
     `bought`: this very call has spent its proof.
@@ -66,7 +66,7 @@ class Purse(NamedTuple):
     bought: bool = False
 
 
-EMPTY = Purse()
+EMPTY = SingleUseProofs()
 
 
 class Due(Enum):
@@ -80,7 +80,7 @@ class Due(Enum):
     """It passes: its proof has bought it, or its grace is not over."""
 
 
-def due(each: EachCall, purse: Purse, now: float) -> Due:
+def due(each: EachCall, purse: SingleUseProofs, now: float) -> Due:
     """What becomes of a call that pays out of this purse at `now` (seconds)."""
     proof = purse.proof
     if proof is None or not _suffices(each, proof.shown):
@@ -96,7 +96,7 @@ def due(each: EachCall, purse: Purse, now: float) -> Due:
     return Due.PAID if by_it and now < held.moment / MICROSECONDS + each.grace else Due.ASKED
 
 
-def _suffices(each: EachCall, shown: Shown) -> bool:
+def _suffices(each: EachCall, shown: CountedSignIn) -> bool:
     auth_time = shown.authentication.auth_time
     return any(
         all(shown.meets(requirement) for requirement in way)

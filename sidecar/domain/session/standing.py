@@ -8,14 +8,13 @@ from typing import NamedTuple
 import msgspec
 
 from sidecar.domain.facts.precedence import COMPLIANT, compliance
-from sidecar.domain.policy.policy import EveryTime, Policy, Principals, Selection
-from sidecar.domain.policy.policy import State as PolicyState
+from sidecar.domain.policy.policy import EveryTime, Policy, PolicyState, Principals, Selection
 from sidecar.domain.session.presented import Presented
-from sidecar.domain.session.scene import ALWAYS, Check, Needs, Test
+from sidecar.domain.session.scene import ALWAYS, ConditionCheck, Needs, Test
 from sidecar.domain.session.single_use import EachCall
-from sidecar.domain.session.state import Cause, Holding, Moment, Revocation, SpentHeld, State
+from sidecar.domain.session.state import Activation, Cause, Moment, Revocation, SpentHeld, State
 from sidecar.domain.sources.source import Sources
-from sidecar.domain.values.assurance import Requirement, Shown, is_later
+from sidecar.domain.values.assurance import CountedSignIn, Requirement, is_later
 from sidecar.domain.values.stamp import MICROSECONDS
 
 
@@ -38,9 +37,9 @@ class Evidence(NamedTuple):
     `skew` in seconds: by how much clocks may disagree. `presented` is what the call's token shows.
     """
 
-    sign_ins: Sequence[Shown]
+    sign_ins: Sequence[CountedSignIn]
     skew: int
-    own: Shown | None = None
+    own: CountedSignIn | None = None
     presented: Presented | None = None
 
     def any_later(self, second: int) -> bool:
@@ -75,7 +74,7 @@ class Compiled(NamedTuple):
     needs_otherwise: Needs
     timed: bool
     everybody: bool
-    check: Check | None = None
+    check: ConditionCheck | None = None
     min_interval: int = 0
     strict: bool = False
     break_glass: Mapping[str, Principals] = MappingProxyType({})
@@ -90,7 +89,7 @@ class Compiled(NamedTuple):
         return compliance(state, self.sources) == COMPLIANT
 
 
-class Asked(NamedTuple):
+class AskedRequirement(NamedTuple):
     """A requirement, and until when (seconds) a sign-in meets it; -1: none does."""
 
     requirement: Requirement
@@ -118,7 +117,7 @@ class Demand(msgspec.Struct, frozen=True):
     report_only: bool
     causes: tuple[Cause, ...]
     since: Moment = None
-    asks: tuple[Asked, ...] = ()
+    asks: tuple[AskedRequirement, ...] = ()
     max_age: int | None = None
     block: bool = False
     unsatisfiable: bool = False
@@ -262,7 +261,7 @@ def shown_for(alternative: Alternative, second: int | None, evidence: Evidence) 
 
 
 def _latest_shown(
-    requirement: Requirement, second: int | None, sign_ins: Sequence[Shown], skew: int
+    requirement: Requirement, second: int | None, sign_ins: Sequence[CountedSignIn], skew: int
 ) -> int:
     """When the latest sign-in was that meets this since that second; -1: there was none.
 
@@ -287,8 +286,8 @@ class Look(NamedTuple):
 
     compiled: Compiled
     applies: bool
-    before: Holding
-    after: Holding
+    before: Activation
+    after: Activation
     demand: Demand | None
     shown: tuple[tuple[int, ...], ...]
     lifetime: Demand | None = None
@@ -301,7 +300,7 @@ class Look(NamedTuple):
 
 def demand_of(
     compiled: Compiled,
-    holding: Holding,
+    holding: Activation,
     state: State,
     evidence: Evidence,
 ) -> Demand | None:
@@ -341,7 +340,7 @@ def demand_of(
         base,
         since=holding.since if easiest.asks else None,
         asks=tuple(
-            Asked(each, _good_until(latest, frequency))
+            AskedRequirement(each, _good_until(latest, frequency))
             for each, latest in zip(easiest.requirements, shown[0], strict=True)
         ),
         max_age=frequency,
@@ -349,7 +348,7 @@ def demand_of(
     )
 
 
-def refused_without_address(compiled: Compiled, holding: Holding) -> Demand:
+def refused_without_address(compiled: Compiled, holding: Activation) -> Demand:
     """What a policy makes of a call that tells no address, where it asks for that: a refusal."""
     policy = compiled.policy
     return Demand(
@@ -364,7 +363,7 @@ def refused_without_address(compiled: Compiled, holding: Holding) -> Demand:
     )
 
 
-def refused_unknown(compiled: Compiled, holding: Holding, unknown: tuple[str, ...]) -> Demand:
+def refused_unknown(compiled: Compiled, holding: Activation, unknown: tuple[str, ...]) -> Demand:
     """What a policy makes of a user of whom its assignment asks what nobody tells: a refusal."""
     policy = compiled.policy
     return Demand(
@@ -396,7 +395,7 @@ def _each_call(
     return msgspec.structs.replace(
         base,
         since=base.since if easiest.asks else None,
-        asks=tuple(Asked(requirement, -1) for requirement in easiest.requirements),
+        asks=tuple(AskedRequirement(requirement, -1) for requirement in easiest.requirements),
         max_age=0,
         valid_until=FOR_GOOD if met else 0,
         each_call=EachCall(
@@ -416,7 +415,7 @@ def _good_until(shown: int, frequency: int | None) -> float:
     return math.inf if frequency is None else shown + frequency
 
 
-def _binds_from(policy: Policy, holding: Holding, *, compliant: bool) -> int:
+def _binds_from(policy: Policy, holding: Activation, *, compliant: bool) -> int:
     """When a mark begins to bind, in seconds; 0: at once, as every block does."""
     begun = holding.begun if compliant else holding.begun_otherwise
     if not policy.grace or policy.grant.block or begun is None:

@@ -207,7 +207,7 @@ class Cause(msgspec.Struct, frozen=True, array_like=True):
         return f"{self.kind}={self.value}{said_by(self.source)}"
 
 
-class Holding(msgspec.Struct, frozen=True, array_like=True):
+class Activation(msgspec.Struct, frozen=True, array_like=True):
     """A policy as it stands for a session: whether it holds, why, and its mark's causes.
 
     `begun`, of a policy with a grace period: since when the mark waits on a compliant device, and
@@ -320,7 +320,7 @@ class State(msgspec.Struct):
     left: int = 0
     elsewhere: Sighting | None = None
     placed: dict[str, Sighting] = {}
-    holdings: dict[str, Holding] = {}
+    holdings: dict[str, Activation] = {}
     aside: int = 0
     lost: int = 0
     issuer: str = ""

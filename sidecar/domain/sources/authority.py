@@ -244,7 +244,7 @@ _AHEAD = frozenset(
 """Words that only tighten: alone they keep a time that lies ahead within the allowed skew."""
 
 
-class Known(NamedTuple):
+class KnownSubject(NamedTuple):
     """What is known of an event's subject, as far as the ruling depends on it.
 
     `own_compliance`: the source itself has said of the device that it is not compliant. `devices`:
@@ -257,16 +257,16 @@ class Known(NamedTuple):
     expires_at: float = 0.0
 
 
-NOTHING_KNOWN = Known()
+NOTHING_KNOWN = KnownSubject()
 
 
-class Taken(NamedTuple):
+class CountsAsSaid(NamedTuple):
     """The event counts, as `signal` has it."""
 
     signal: Signal
 
 
-class Joined(NamedTuple):
+class OwnWordOnly(NamedTuple):
     """The event counts as its source's own word, and takes back nothing that others said."""
 
     signal: Signal
@@ -281,7 +281,7 @@ class NotAllowed(NamedTuple):
     message: str
 
 
-Ruling: TypeAlias = Taken | Joined | NotAllowed
+Ruling: TypeAlias = CountsAsSaid | OwnWordOnly | NotAllowed
 
 
 def depends_on_what_is_known(signal: Signal, source: Source) -> bool:
@@ -304,14 +304,14 @@ def _may_all(source: Source, signal: Signal) -> bool:
 
 
 def words_of(
-    signal: Signal, known: Known = NOTHING_KNOWN, identity: frozenset[str] = IDENTITY
+    signal: Signal, known: KnownSubject = NOTHING_KNOWN, identity: frozenset[str] = IDENTITY
 ) -> tuple[Word, ...]:
     """Return what an event says. `identity` are the claims that say who a user is."""
     return tuple(_WORD[name] for name in _names(signal, known, identity))
 
 
 def _names(  # noqa: C901, PLR0912 - one case a kind
-    signal: Signal, known: Known, identity: frozenset[str]
+    signal: Signal, known: KnownSubject, identity: frozenset[str]
 ) -> tuple[str, ...]:
     match signal:
         case SessionEstablished():
@@ -348,7 +348,7 @@ def _names(  # noqa: C901, PLR0912 - one case a kind
             assert_never(signal)
 
 
-def _established(signal: SessionEstablished, known: Known) -> tuple[str, ...]:
+def _established(signal: SessionEstablished, known: KnownSubject) -> tuple[str, ...]:
     names = ["established"]
     if signal.acr or signal.amr or signal.auth_time:
         names.append("established-sign-in")
@@ -359,7 +359,7 @@ def _established(signal: SessionEstablished, known: Known) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _moves(signal: SessionEstablished | SessionPresented, known: Known) -> bool:
+def _moves(signal: SessionEstablished | SessionPresented, known: KnownSubject) -> bool:
     device = signal.subject.device
     return bool(device and known.devices) and device not in known.devices
 
@@ -368,7 +368,7 @@ def rule(
     signal: Signal,
     source: Source,
     now: float,
-    known: Known = NOTHING_KNOWN,
+    known: KnownSubject = NOTHING_KNOWN,
     identity: frozenset[str] = IDENTITY,
 ) -> Ruling:
     """Return what becomes of an event that this source says, received at `now` (seconds).
@@ -388,7 +388,7 @@ def rule(
             return NotAllowed(word.needs, word.field, _refusal(source, what, word.needs, kind))
         joined = word
     received = _received(signal, words, now, unbound=_may_all(source, signal))
-    return Taken(received) if joined is None else Joined(received, joined)
+    return CountsAsSaid(received) if joined is None else OwnWordOnly(received, joined)
 
 
 def has_power(source: Source, word: Word) -> bool:

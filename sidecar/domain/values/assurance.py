@@ -100,7 +100,7 @@ class Requirement(NamedTuple):
     strength: str = ""
 
 
-class Shown(NamedTuple):
+class CountedSignIn(NamedTuple):
     """A sign-in, and what it counts for: a rank, and the strengths it has."""
 
     rank: int
@@ -184,14 +184,14 @@ class Ladder:
             if acr in strength.acr or any(way <= methods for way in strength.amr)
         )
 
-    def shown(self, authentication: Authentication) -> Shown:
+    def shown(self, authentication: Authentication) -> CountedSignIn:
         """What a sign-in counts for."""
         rank, strengths = self._counts(authentication.acr, authentication.amr)
         if authentication.at_most:
             # Of strengths what an `acr` of that level's name has: they are in no order with levels.
             rank = min(rank, self._ranks.get(authentication.at_most, 0))
             strengths &= self._counts(authentication.at_most, ())[1]
-        return Shown(rank, strengths, authentication)
+        return CountedSignIn(rank, strengths, authentication)
 
     def _count(self, acr: str, amr: tuple[str, ...]) -> tuple[int, frozenset[str]]:
         return self.rank(acr, amr), self.strengths_of(acr, amr)
@@ -214,7 +214,7 @@ class Ladder:
         """Whether every sign-in that meets `one` meets `other`, too."""
         return all(sign_in.meets(other) for sign_in in self._least(one))
 
-    def _least(self, requirement: Requirement) -> Iterator[Shown]:
+    def _least(self, requirement: Requirement) -> Iterator[CountedSignIn]:
         """Sign-ins that just meet it: every other that does shows all that one of these shows."""
         acrs: Iterable[str]
         ways: Iterable[frozenset[str]]

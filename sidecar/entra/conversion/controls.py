@@ -3,7 +3,7 @@
 from sidecar.domain.policy.policy import COMPLIANT_DEVICE, Grant, SessionControls
 from sidecar.entra.conversion.strengths import Strengths
 from sidecar.entra.graph_objects import GrantControls, SignInFrequency, Switch
-from sidecar.entra.graph_objects import SessionControls as Exported
+from sidecar.entra.graph_objects import GraphSessionControls as Exported
 from sidecar.entra.ledger import Effect, Ledger
 from sidecar.wire.yaml import scalars as spellings
 

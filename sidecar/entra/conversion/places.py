@@ -10,9 +10,9 @@ import msgspec
 from sidecar.domain.policy.policy import Condition, Locations, Selection
 from sidecar.domain.values import address
 from sidecar.entra.conversion.risks import NEVER
-from sidecar.entra.graph_objects import IpRange, LocationsCondition, NamedLocation, Texts
+from sidecar.entra.graph_objects import GraphNamedLocation, IpRange, LocationsCondition, Texts
 from sidecar.entra.ledger import Effect, Ledger
-from sidecar.entra.names import Names
+from sidecar.entra.names import DirectoryNames
 from sidecar.wire.grammar.selections import EVERYTHING
 from sidecar.wire.settings.settings import ALL_TRUSTED
 from sidecar.wire.settings.settings import NamedLocation as Configured
@@ -90,7 +90,7 @@ class Place(msgspec.Struct, frozen=True):
 class Places:
     """The named locations that policies can refer to."""
 
-    def __init__(self, names: Names, configured: Iterable[Configured]) -> None:
+    def __init__(self, names: DirectoryNames, configured: Iterable[Configured]) -> None:
         self._names = names
         self._configured = {location.name: location for location in configured}
         self._taken = {EVERYTHING, ALL_TRUSTED, *self._configured}
@@ -99,7 +99,7 @@ class Places:
         self.found: list[Configured] = []
         """Those that the configuration does not have yet."""
 
-    def add(self, location: NamedLocation, ledger: Ledger) -> None:
+    def add(self, location: GraphNamedLocation, ledger: Ledger) -> None:
         """Take in an exported location."""
         at = ledger.at
         ledger.carry(f"{at}.id", f"{at}.displayName")
@@ -135,7 +135,7 @@ class Places:
         if location.id:
             self._by_id[location.id.lower()] = place
 
-    def _name(self, location: NamedLocation, made: Configured) -> str:
+    def _name(self, location: GraphNamedLocation, made: Configured) -> str:
         told = self._names.of("locations", location.id or "")
         if told and _NAME.fullmatch(told):
             return told

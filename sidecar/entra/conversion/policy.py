@@ -20,28 +20,28 @@ from sidecar.domain.policy.policy import (
     Condition,
     Grant,
     Policy,
+    PolicyState,
     Selection,
     SessionControls,
-    State,
 )
 from sidecar.entra.conversion.conditions import conditions_of
 from sidecar.entra.conversion.controls import grant_of, is_strict, session_of
 from sidecar.entra.conversion.places import Places, slug
 from sidecar.entra.conversion.risks import NEVER
 from sidecar.entra.conversion.strengths import Strengths
-from sidecar.entra.conversion.targets import Target, target
-from sidecar.entra.conversion.users import Whom, whom
+from sidecar.entra.conversion.targets import ConvertedTargets, target
+from sidecar.entra.conversion.users import ConvertedUsers, whom
 from sidecar.entra.forms import is_empty_object
 from sidecar.entra.graph_objects import Conditions, Details, Template
-from sidecar.entra.graph_objects import Policy as Exported
+from sidecar.entra.graph_objects import GraphPolicy as Exported
 from sidecar.entra.ledger import Effect, Ledger
-from sidecar.entra.names import Names
+from sidecar.entra.names import DirectoryNames
 from sidecar.wire.yaml.nodes import MAX_TEXT
 
 _STATES = {
-    "enabled": State.ENABLED,
-    "disabled": State.DISABLED,
-    "enabledForReportingButNotEnforced": State.REPORT_ONLY,
+    "enabled": PolicyState.ENABLED,
+    "disabled": PolicyState.DISABLED,
+    "enabledForReportingButNotEnforced": PolicyState.REPORT_ONLY,
 }
 _EASY = frozenset({"mfa", "single-factor"})
 _MEMBERS = ("id", "displayName", "templateId", "createdDateTime", "modifiedDateTime")
@@ -52,10 +52,10 @@ _EMPTY = "it is there and says nothing: remove it, or write null, where it is no
 SUFFIX = f".{ROUTINE}"
 
 
-class Surroundings(msgspec.Struct, frozen=True):
+class PolicyContext(msgspec.Struct, frozen=True):
     """What a policy may refer to."""
 
-    names: Names
+    names: DirectoryNames
     places: Places
     strengths: Strengths
 
@@ -65,7 +65,7 @@ class Imported(msgspec.Struct, frozen=True):
 
     policy: Policy
     twin: Policy | None
-    was: State
+    was: PolicyState
     why: tuple[str, ...]
     """Why the state is not what it was."""
     ledger: Ledger
@@ -74,7 +74,7 @@ class Imported(msgspec.Struct, frozen=True):
 
 
 def import_policy(
-    told: Exported | Template, ledger: Ledger, around: Surroundings, taken: Collection[str]
+    told: Exported | Template, ledger: Ledger, around: PolicyContext, taken: Collection[str]
 ) -> Imported:
     """Translate one policy; its id will be none of those `taken`."""
     at, title = _account(told, ledger)
@@ -118,32 +118,32 @@ def _account(told: Exported | Template, ledger: Ledger) -> tuple[str, str]:
     return at, told.display_name or ""
 
 
-def _was(told: Exported | Template, ledger: Ledger) -> State:
+def _was(told: Exported | Template, ledger: Ledger) -> PolicyState:
     at = ledger.at
     if isinstance(told, Template):
         ledger.note(f"{at}.name", "a template has no state: report-only, until you decide")
-        return State.REPORT_ONLY
+        return PolicyState.REPORT_ONLY
     if told.deleted_date_time:
         ledger.rest(f"{at}.deletedDateTime", "it was deleted")
     state = _STATES.get(told.state or "")
     if state is None:
         why = "the state is not known: report-only, until you decide"
         ledger.note(f"{at}.state", why)
-        return State.REPORT_ONLY
+        return PolicyState.REPORT_ONLY
     ledger.carry(f"{at}.state")
     return state
 
 
 def _state(
-    was: State, grant: Grant | None, session: SessionControls, ledger: Ledger
-) -> tuple[State, tuple[str, ...]]:
-    if was is State.DISABLED:
+    was: PolicyState, grant: Grant | None, session: SessionControls, ledger: Ledger
+) -> tuple[PolicyState, tuple[str, ...]]:
+    if was is PolicyState.DISABLED:
         return was, ()
     if ledger.idle:
-        return State.DISABLED, tuple(dict.fromkeys(ledger.idle))
+        return PolicyState.DISABLED, tuple(dict.fromkeys(ledger.idle))
     if grant is None and session.sign_in_frequency is None:
-        return State.DISABLED, (NOTHING_ASKED,)
-    if was is State.REPORT_ONLY:
+        return PolicyState.DISABLED, (NOTHING_ASKED,)
+    if was is PolicyState.REPORT_ONLY:
         return was, ()
     effects = ledger.effects()
     found = []
@@ -153,7 +153,7 @@ def _state(
         found.append("it holds for more than it did")
     if Effect.STRICTER in effects and not _is_easy(grant):
         found.append("it asks for more than it did")
-    return (State.REPORT_ONLY, tuple(found)) if found else (was, ())
+    return (PolicyState.REPORT_ONLY, tuple(found)) if found else (was, ())
 
 
 def _is_easy(grant: Grant | None) -> bool:
@@ -164,8 +164,10 @@ def _is_easy(grant: Grant | None) -> bool:
 def _policy(
     name: str,
     title: str,
-    state: State,
-    parts: tuple[Whom, Target, tuple[Condition, ...], Grant | None, SessionControls],
+    state: PolicyState,
+    parts: tuple[
+        ConvertedUsers, ConvertedTargets, tuple[Condition, ...], Grant | None, SessionControls
+    ],
 ) -> Policy:
     users, guarded, holding, grant, session = parts
     conditions = (*users.conditions, *holding)
@@ -192,9 +194,9 @@ def _description(title: str) -> str:
     return "".join(c if c.isprintable() else " " for c in title).strip()[:MAX_TEXT].strip()
 
 
-def _twin(policy: Policy, guarded: Target) -> Policy | None:
+def _twin(policy: Policy, guarded: ConvertedTargets) -> Policy | None:
     """The same policy for calls without a context, which only `block` covers by itself."""
-    if not guarded.routine or policy.grant.block or policy.state is State.DISABLED:
+    if not guarded.routine or policy.grant.block or policy.state is PolicyState.DISABLED:
         return None
     routine = Selection(frozenset({ROUTINE}))
     return msgspec.structs.replace(policy, id=f"{policy.id}{SUFFIX}", contexts=routine)

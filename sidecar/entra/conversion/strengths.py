@@ -16,9 +16,9 @@ from sidecar.domain.policy.policy import BLOCK, COMPLIANT_DEVICE, ROUTINE
 from sidecar.domain.values.assurance import Level
 from sidecar.domain.values.assurance import Strength as Configured
 from sidecar.entra.conversion.places import slug
-from sidecar.entra.graph_objects import Strength
+from sidecar.entra.graph_objects import GraphStrength
 from sidecar.entra.ledger import Effect, Ledger
-from sidecar.entra.names import Names
+from sidecar.entra.names import DirectoryNames
 
 Combination = frozenset[str]
 Combinations = frozenset[Combination]
@@ -79,7 +79,7 @@ _PARTIAL = "the strength itself could not be carried over whole"
 
 
 class _Known(NamedTuple):
-    strength: Strength
+    strength: GraphStrength
     whole: bool
 
 
@@ -95,7 +95,7 @@ class Strengths:
 
     def __init__(
         self,
-        names: Names,
+        names: DirectoryNames,
         levels: Sequence[Level],
         strengths: Mapping[str, Configured] = MappingProxyType({}),
     ) -> None:
@@ -120,13 +120,13 @@ class Strengths:
         """Whether there is such a level or strength."""
         return name in self._strengths or any(level.name == name for level in self._levels)
 
-    def add(self, strength: Strength, ledger: Ledger) -> None:
+    def add(self, strength: GraphStrength, ledger: Ledger) -> None:
         """Take in an exported strength."""
         account(strength, ledger.at, ledger)
         ledger.audit()
         self._by_id[strength.id.lower()] = _Known(strength, not ledger.losses)
 
-    def control(self, strength: Strength, at: str, ledger: Ledger) -> Control:
+    def control(self, strength: GraphStrength, at: str, ledger: Ledger) -> Control:
         """The level or strength that a policy's strength asks for."""
         account(strength, at, ledger)
         name = strength.id.lower()
@@ -146,7 +146,7 @@ class Strengths:
             ledger.lose(f"{at}.id", _PARTIAL, Effect.WEAKER)
         return self._made_of(known.strength)
 
-    def _made_of(self, strength: Strength) -> Control:
+    def _made_of(self, strength: GraphStrength) -> Control:
         allowed = _of(*(strength.allowed_combinations or ()))
         if not strength.combination_configurations:
             for name, combinations in _STANDARD.items():
@@ -158,7 +158,7 @@ class Strengths:
             made = self._made[key] = self._propose(strength, allowed)
         return Control(made, _PROPOSED.format(made))
 
-    def _propose(self, strength: Strength, allowed: Combinations) -> str:
+    def _propose(self, strength: GraphStrength, allowed: Combinations) -> str:
         acrs = {acr for level in self._levels for acr in (level.name, *level.acr)}
         acrs |= {acr for known in self._strengths.values() for acr in known.acr}
         taken = _RESERVED | acrs | self._strengths.keys() | self.proposed.keys()
@@ -174,7 +174,7 @@ class Strengths:
         return name
 
 
-def account(strength: Strength, at: str, ledger: Ledger) -> None:
+def account(strength: GraphStrength, at: str, ledger: Ledger) -> None:
     """Account for the members of a strength."""
     ledger.carry(*(f"{at}.{name}" for name in _MEMBERS))
     ledger.carry(*ledger.items(f"{at}.allowedCombinations"))

@@ -8,7 +8,7 @@ from sidecar.domain.policy.policy import Selection
 from sidecar.entra.conversion.users import named
 from sidecar.entra.graph_objects import Applications, Texts
 from sidecar.entra.ledger import Effect, Ledger
-from sidecar.entra.names import Names
+from sidecar.entra.names import DirectoryNames
 
 SUITES = frozenset({"Office365", "MicrosoftAdminPortals", "AllAgentIdResources"})
 _CONTEXT = re.compile(r"c[1-9][0-9]?")
@@ -23,7 +23,7 @@ _SEVERAL = (
 )
 
 
-class Target(msgspec.Struct, frozen=True):
+class ConvertedTargets(msgspec.Struct, frozen=True):
     """The apps and the contexts; `routine`: the policy is for calls without a context, too."""
 
     apps: Selection = Selection()
@@ -31,7 +31,9 @@ class Target(msgspec.Struct, frozen=True):
     routine: bool = True
 
 
-def target(applications: Applications | None, at: str, ledger: Ledger, names: Names) -> Target:
+def target(
+    applications: Applications | None, at: str, ledger: Ledger, names: DirectoryNames
+) -> ConvertedTargets:
     """Translate `applications`, which stand at `at`."""
     told = applications or Applications()
     excluded = _apps(told.exclude_applications, f"{at}.excludeApplications", ledger, names, "")
@@ -53,13 +55,13 @@ def target(applications: Applications | None, at: str, ledger: Ledger, names: Na
             if set(listed or ()) - {"None"}:
                 ledger.lose(f"{at}.{name}", _SEVERAL, Effect.WEAKER)
         apps = Selection(included or None, excluded)
-        return Target(apps, Selection(found or None), routine=not found)
+        return ConvertedTargets(apps, Selection(found or None), routine=not found)
     filtered = told.application_filter is not None
     if not included and not everything and not told.include_user_actions and not filtered:
         ledger.rest(
             f"{at}.includeApplications", "it is for no app that a sidecar could stand beside"
         )
-    return Target(Selection(None if everything or not included else included, excluded))
+    return ConvertedTargets(Selection(None if everything or not included else included, excluded))
 
 
 def _effect_of_filter(told: Applications) -> Effect:
@@ -69,7 +71,7 @@ def _effect_of_filter(told: Applications) -> Effect:
 
 
 def _apps(
-    values: Texts | None, at: str, ledger: Ledger, names: Names, everything: str
+    values: Texts | None, at: str, ledger: Ledger, names: DirectoryNames, everything: str
 ) -> frozenset[str]:
     found = set()
     effect = Effect.WEAKER if everything else Effect.WIDER

@@ -12,9 +12,9 @@ from types import MappingProxyType
 import msgspec
 
 from sidecar.domain.policy.policy import Assignment, Claims, Condition, Not, Principals
-from sidecar.entra.graph_objects import Guests, Texts, Users
+from sidecar.entra.graph_objects import GraphUsers, Guests, Texts
 from sidecar.entra.ledger import Effect, Ledger
-from sidecar.entra.names import Names
+from sidecar.entra.names import DirectoryNames
 from sidecar.wire.grammar.selections import EVERYTHING
 from sidecar.wire.yaml.nodes import MAX_TEXT
 from sidecar.wire.yaml.tree import has_control
@@ -65,16 +65,18 @@ ROLES: Mapping[str, str] = MappingProxyType(
 """Built-in roles by template id, as comments tell them."""
 
 
-class Whom(msgspec.Struct, frozen=True):
+class ConvertedUsers(msgspec.Struct, frozen=True):
     """The assignment, and what has to be said as a condition instead."""
 
     users: Assignment = Assignment()
     conditions: tuple[Condition, ...] = ()
 
 
-def whom(users: Users | None, at: str, ledger: Ledger, names: Names) -> Whom:
+def whom(
+    users: GraphUsers | None, at: str, ledger: Ledger, names: DirectoryNames
+) -> ConvertedUsers:
     """Translate `users`, which stands at `at`."""
-    users = users or Users()
+    users = users or GraphUsers()
     reader = _Side(ledger, names, at)
     included, everybody, guests_only = reader.included(users)
     excluded, kept_out = reader.excluded(users)
@@ -86,16 +88,18 @@ def whom(users: Users | None, at: str, ledger: Ledger, names: Names) -> Whom:
     if kept_out:
         conditions.append(Not(IS_GUEST))
     nobody = included == Principals()
-    return Whom(Assignment(None if everybody or nobody else included, excluded), tuple(conditions))
+    return ConvertedUsers(
+        Assignment(None if everybody or nobody else included, excluded), tuple(conditions)
+    )
 
 
 class _Side:
-    def __init__(self, ledger: Ledger, names: Names, at: str) -> None:
+    def __init__(self, ledger: Ledger, names: DirectoryNames, at: str) -> None:
         self._ledger = ledger
         self._names = names
         self._at = at
 
-    def included(self, users: Users) -> tuple[Principals, bool, bool]:
+    def included(self, users: GraphUsers) -> tuple[Principals, bool, bool]:
         """Who is included, whether that is everybody, and whether it is only unnamed guests."""
         at = f"{self._at}.includeUsers"
         specials = set(users.include_users or ()) & {"All", "None"}
@@ -135,7 +139,7 @@ class _Side:
         self._tenants("include", users.include_guests_or_external_users, Effect.WIDER)
         return found, False, partial
 
-    def _already(self, users: Users) -> None:
+    def _already(self, users: GraphUsers) -> None:
         """Guests beside `All` are in it."""
         kinds, places = self._kinds(
             "include", users.include_users, users.include_guests_or_external_users
@@ -145,7 +149,7 @@ class _Side:
             at = f"{self._at}.includeGuestsOrExternalUsers.externalTenants"
             self._ledger.carry_all(at)
 
-    def excluded(self, users: Users) -> tuple[Principals, bool]:
+    def excluded(self, users: GraphUsers) -> tuple[Principals, bool]:
         """Who is excluded, and whether guests are, by their claim."""
         found = self._principals(
             "exclude",
@@ -241,7 +245,7 @@ class _Side:
 
 
 def named(  # noqa: PLR0913, PLR0917 - an id, its kind and place, and where to look and to tell
-    ledger: Ledger, names: Names, kind: str, item: str, value: str, effect: Effect
+    ledger: Ledger, names: DirectoryNames, kind: str, item: str, value: str, effect: Effect
 ) -> str | None:
     """The name of an id, the id itself where it is not told; None if it cannot be a name.
 

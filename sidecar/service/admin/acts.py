@@ -31,7 +31,7 @@ from sidecar.service.view.view import View
 from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.events.operator_acts import Act, Order
 from sidecar.wire.settings.settings import Settings
-from sidecar.wire.store.keys import Names, digest, parse_name
+from sidecar.wire.store.keys import StoreKeys, digest, parse_name
 from sidecar.wire.store.records import owners_of
 from sidecar.wire.yaml.structs import suggestion
 from sidecar.wire.yaml.tree import shown
@@ -59,7 +59,7 @@ class Ids(Protocol):
         """Whether it counts for this, and for nothing else. Raises `Unavailable`, `Overloaded`."""
 
 
-class Conflict(Exception):  # noqa: N818 - named by who must act: the operator
+class ActConflict(Exception):  # noqa: N818 - named by who must act: the operator
     """The order means several things, or its id has counted for another one."""
 
 
@@ -75,7 +75,7 @@ class Whose(NamedTuple):
     sessions: int = 0
 
 
-class Prepared(NamedTuple):
+class PreparedAct(NamedTuple):
     """An act as events, its own last, and of how many sessions it is; None: that is not known."""
 
     signals: tuple[Signal, ...]
@@ -90,7 +90,7 @@ class Acts:
         *,
         store: Reader,
         view: View,
-        names: Names,
+        names: StoreKeys,
         ids: Ids,
         settings: Callable[[], Settings],
         clock: Callable[[], float],
@@ -104,10 +104,10 @@ class Acts:
         self._clock = clock
         self._new_id = new_id
 
-    async def prepare(self, order: Order, operator: str) -> Prepared:
+    async def prepare(self, order: Order, operator: str) -> PreparedAct:
         """Return the events that an order of this operator is, as of now.
 
-        Raises `InvalidSignal`, `Conflict` and `NotSeen`; `Unavailable` where it cannot be known
+        Raises `InvalidSignal`, `ActConflict` and `NotSeen`; `Unavailable` where it cannot be known
         whose name it is.
         """
         order = self._understood(order)
@@ -120,8 +120,8 @@ class Acts:
         )
         order = msgspec.structs.replace(order, issuer=whose.namespace)
         if order.id and not await self._is_its_own(order, operator):
-            raise Conflict("id: it has counted for another act already")
-        return Prepared(self._signals(order, operator, subject), sessions)
+            raise ActConflict("id: it has counted for another act already")
+        return PreparedAct(self._signals(order, operator, subject), sessions)
 
     def _understood(self, order: Order) -> Order:
         """Return the order with its names as they are configured; raises `InvalidSignal`."""
@@ -194,7 +194,7 @@ class Acts:
         if order.user:
             found = [one for one in found if one.user == order.user]
         if len(found) > 1:
-            raise Conflict(_ambiguous(order, found))
+            raise ActConflict(_ambiguous(order, found))
         if found:
             whose = found[0]
             if order.scope is Scope.SESSION and not order.user and order.act is not Act.CLEAR:
@@ -207,7 +207,7 @@ class Acts:
             )
         if len(candidates) > 1:
             words = ", ".join(namespaces.words)
-            raise Conflict(
+            raise ActConflict(
                 f"issuer: is required, as nobody has heard of the name; known are {words}"
             )
         return Whose(candidates[0], order.user), 0 if asked else None

@@ -23,11 +23,11 @@ TRANSMITTERS = "transmitters"
 DRAINING = "draining"
 
 
-def _unheard(report: "Report") -> None:
+def _unheard(report: "HealthReport") -> None:
     """Nobody listens."""
 
 
-class State(StrEnum):
+class HealthState(StrEnum):
     """How a condition stands."""
 
     GOOD = "good"
@@ -39,11 +39,11 @@ class Condition(msgspec.Struct, frozen=True):
     """One condition: its name, how it stands and, unless it is good, why."""
 
     name: str
-    state: State
+    state: HealthState
     reason: str = ""
 
 
-class Report(msgspec.Struct, frozen=True):
+class HealthReport(msgspec.Struct, frozen=True):
     """The answer of a probe: whether it passes, and each condition behind it."""
 
     ok: bool
@@ -59,11 +59,11 @@ class Health:
     def __init__(
         self,
         names: Iterable[str] = CONDITIONS,
-        on_change: Callable[[Report], None] = _unheard,
+        on_change: Callable[[HealthReport], None] = _unheard,
     ) -> None:
         self._on_change = on_change
         self._was_ready = False
-        self._conditions = {name: Condition(name, State.BAD, "not up yet") for name in names}
+        self._conditions = {name: Condition(name, HealthState.BAD, "not up yet") for name in names}
         self._pending = set(self._conditions)
         self._reasons: dict[str, Callable[[], str]] = {}
 
@@ -71,7 +71,7 @@ class Health:
         """Have just these from now on; of one that is new nothing bad is known."""
         drained = self._conditions.get(DRAINING)
         self._conditions = {
-            name: self._conditions.get(name, Condition(name, State.GOOD)) for name in names
+            name: self._conditions.get(name, Condition(name, HealthState.GOOD)) for name in names
         }
         if drained is not None:
             self._conditions[DRAINING] = drained
@@ -83,22 +83,22 @@ class Health:
 
     def good(self, name: str) -> None:
         """The condition is met."""
-        self._report(Condition(name, State.GOOD))
+        self._report(Condition(name, HealthState.GOOD))
 
     def limping(self, name: str, reason: str | Callable[[], str]) -> None:
         """The condition is not met, but checks can be answered: told, and ready all the same.
 
         A reason that changes with time is asked for whenever it is told.
         """
-        self._tell(name, State.LIMPING, reason)
+        self._tell(name, HealthState.LIMPING, reason)
 
     def bad(self, name: str, reason: str | Callable[[], str]) -> None:
         """The condition is not met: no traffic should come here. The reason: as of `limping`."""
-        self._tell(name, State.BAD, reason)
+        self._tell(name, HealthState.BAD, reason)
 
     def drain(self) -> None:
         """The daemon ends: not ready from here on."""
-        self._conditions[DRAINING] = Condition(DRAINING, State.BAD, "shutting down")
+        self._conditions[DRAINING] = Condition(DRAINING, HealthState.BAD, "shutting down")
         self._note()
 
     @property
@@ -114,28 +114,29 @@ class Health:
             for one in self._conditions.values()
         )
 
-    def live(self) -> Report:
+    def live(self) -> HealthReport:
         """Passes as long as the event loop turns: a restart mends nothing that a probe can see."""
-        return Report(True, self._checks())
+        return HealthReport(True, self._checks())
 
-    def started(self) -> Report:
+    def started(self) -> HealthReport:
         """Passes once the doors have been open."""
-        return Report(DOORS not in self._pending, self._checks())
+        return HealthReport(DOORS not in self._pending, self._checks())
 
-    def ready(self, tolerate: Collection[str] = ()) -> Report:
+    def ready(self, tolerate: Collection[str] = ()) -> HealthReport:
         """Passes while no condition is bad and the daemon does not drain.
 
         A condition to `tolerate` does not count where it is lost, once it has been met.
         """
-        return Report(self._is_ready(tolerate), self._checks())
+        return HealthReport(self._is_ready(tolerate), self._checks())
 
     def _is_ready(self, tolerate: Collection[str] = ()) -> bool:
         forgiven = set(tolerate) - self._pending - {DRAINING}
         return not any(
-            one.state is State.BAD and one.name not in forgiven for one in self._conditions.values()
+            one.state is HealthState.BAD and one.name not in forgiven
+            for one in self._conditions.values()
         )
 
-    def _tell(self, name: str, state: State, reason: str | Callable[[], str]) -> None:
+    def _tell(self, name: str, state: HealthState, reason: str | Callable[[], str]) -> None:
         if isinstance(reason, str):
             self._report(Condition(name, state, reason))
         else:
@@ -147,7 +148,7 @@ class Health:
             raise KeyError(condition.name)
         self._conditions[condition.name] = condition
         self._reasons.pop(condition.name, None)
-        if condition.state is not State.BAD:
+        if condition.state is not HealthState.BAD:
             self._pending.discard(condition.name)
         self._note()
 

@@ -18,7 +18,12 @@ import trio
 
 from sidecar.domain.values import moments
 from sidecar.domain.values.lattice import Record
-from sidecar.service.observations.observations import FormsDisagree, Telemetry, Told, WorkerFailed
+from sidecar.service.observations.observations import (
+    DaemonEvent,
+    FormsDisagree,
+    Telemetry,
+    WorkerFailed,
+)
 from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.service.records.fleet import FleetRecords
 
@@ -161,4 +166,4 @@ class IdentifierForms:
             "reads": ", ".join(self._forms[1:]),
             "needed": ", ".join(f"{one} until {until}" for one, until in needed.items()),
         }
-        self._telemetry.record(Told(event="privacy-forms", fields=dict(fields)))
+        self._telemetry.record(DaemonEvent(event="privacy-forms", fields=dict(fields)))

@@ -18,9 +18,9 @@ from sidecar.domain.session.risk import Term, in_tenths, terms_of
 from sidecar.domain.session.standing import Demand
 from sidecar.domain.session.state import State
 from sidecar.domain.values.stamp import MICROSECONDS
-from sidecar.service.audit.auditor import Rescorer
+from sidecar.service.audit.auditor import Auditor
 from sidecar.service.audit.fan_out import FanOut
-from sidecar.service.audit.rescore_all import Resweeper
+from sidecar.service.audit.rescore_all import AllSessionsRescorer
 from sidecar.service.checks.trial_records import SEVERITY
 from sidecar.service.ports.store import Load, Store
 from sidecar.service.records.facts import StoredSession
@@ -28,7 +28,7 @@ from sidecar.service.view.fold_records import Folded, assemble, forgotten
 from sidecar.service.view.view import View
 from sidecar.wire.names import composed
 from sidecar.wire.settings.settings import Settings
-from sidecar.wire.store.keys import Names, SessionName, digest, parse_name, session_name
+from sidecar.wire.store.keys import SessionName, StoreKeys, digest, parse_name, session_name
 from sidecar.wire.store.prompts import prompts_since
 from sidecar.wire.store.records import apps_of, owners_of
 from sidecar.wire.store.rescore_records import Progress
@@ -172,10 +172,10 @@ class Inspector:
         *,
         store: Store,
         view: View,
-        rescorer: Rescorer,
-        names: Names,
+        rescorer: Auditor,
+        names: StoreKeys,
         clock: Callable[[], float],
-        resweeper: Resweeper,
+        resweeper: AllSessionsRescorer,
         fan_out: FanOut,
         settings: Callable[[], Settings],
     ) -> None:

@@ -14,14 +14,14 @@ import msgspec
 
 from sidecar.domain.evaluation.announcement import (
     REVOKED,
-    News,
     Present,
-    Whom,
+    SessionOwner,
+    TopicAnnouncement,
     fades,
     news_of,
     revocation,
 )
-from sidecar.service.audit.entries import Telling, Whose
+from sidecar.service.audit.entries import AuditEntry, Whose
 from sidecar.service.observations.observations import Telemetry
 from sidecar.service.observations.transmitter import TransmissionOutcome, Transmitted
 from sidecar.wire.settings.transmitter import kind_of
@@ -45,7 +45,7 @@ class Recorded(msgspec.Struct, frozen=True):
 class Outbox(Protocol):
     """Where announcements wait until they are handed to the streams of recipients."""
 
-    async def record(self, news: Sequence[News]) -> Recorded:
+    async def record(self, news: Sequence[TopicAnnouncement]) -> Recorded:
         """Append those that are not the last that was recorded of their topic.
 
         Raises `Unavailable`: then some may have been recorded, and all can be again.
@@ -64,20 +64,20 @@ class Announcer:
         whose: Whose,
         told: Mapping[str, bytes],
         present: Present,
-        missing: Sequence[Telling],
-    ) -> list[Telling]:
+        missing: Sequence[AuditEntry],
+    ) -> list[AuditEntry]:
         """`missing` with its news, and what else is news of a session, given what was told."""
-        whom = Whom(whose.session, whose.subject, whose.issuer)
+        whom = SessionOwner(whose.session, whose.subject, whose.issuer)
         return [
             *(_with_news(telling, whom, present) for telling in missing),
-            *(Telling(one.topic, one.value, None, one) for one in news_of(whom, told, present)),
+            *(AuditEntry(one.topic, one.value, None, one) for one in news_of(whom, told, present)),
         ]
 
     def fades(self, told: Mapping[str, bytes]) -> bool:
         """Whether time alone may bring news of a session."""
         return fades(told)
 
-    async def record(self, tellings: Sequence[Telling]) -> frozenset[str]:
+    async def record(self, tellings: Sequence[AuditEntry]) -> frozenset[str]:
         """Record what these tell others; gives the ids of news that must not be claimed now.
 
         Those are behind what another has recorded. It may be about to claim it; if it died, a
@@ -103,7 +103,7 @@ class Announcer:
         return frozenset(behind)
 
 
-def _with_news(telling: Telling, whom: Whom, present: Present) -> Telling:
+def _with_news(telling: AuditEntry, whom: SessionOwner, present: Present) -> AuditEntry:
     revoked = present.standing.revoked
     if telling.policy != REVOKED or revoked is None:
         return telling

@@ -18,8 +18,8 @@ from sidecar.domain.session.state import Checkpoint, State
 from sidecar.domain.values.lattice import Record
 from sidecar.domain.values.stamp import MICROSECONDS
 from sidecar.service.audit.announcer import Announcer
-from sidecar.service.audit.claims import Claims, Due
-from sidecar.service.audit.entries import Known, Telling, Whose, tellings
+from sidecar.service.audit.claims import AuditClaims, DueEntries
+from sidecar.service.audit.entries import AuditEntry, RecordedEntries, Whose, tellings
 from sidecar.service.audit.prompt_budget import Budget, Prompted
 from sidecar.service.audit.turns import Turns
 from sidecar.service.observations.observations import (
@@ -28,7 +28,7 @@ from sidecar.service.observations.observations import (
     Telemetry,
     WorkerFailed,
 )
-from sidecar.service.ports.calls import Overloaded, Refused, Unavailable
+from sidecar.service.ports.calls import Overloaded, StoreRefused, Unavailable
 from sidecar.service.records.facts import FactRecords, SessionRecord, StoredSession
 from sidecar.service.records.writes import Write
 from sidecar.service.view.fold_records import (
@@ -94,13 +94,13 @@ class _Findings:
 
     def __init__(self) -> None:
         self.sessions = 0
-        self.due: list[Due] = []
+        self.due: list[DueEntries] = []
         self.checkpoints: list[Write] = []
         self.prompted: list[Prompted] = []
         self.troubles: list[Exception] = []
 
 
-class Rescorer:
+class Auditor:
     """Tells what has become of sessions.
 
     Its queue is bounded: when it is full, the sessions are left to the work log, and to the sweeps
@@ -126,7 +126,7 @@ class Rescorer:
         self._view = view
         self._telemetry = telemetry
         self._clock = clock
-        self._claims = Claims(
+        self._claims = AuditClaims(
             records=records,
             view=view,
             telemetry=telemetry,
@@ -189,7 +189,7 @@ class Rescorer:
             event = task.enlisted.event if task.enlisted else ""
             await self.rescore(task.cause, task.names, event, at_hand=True)
         except (Unavailable, Overloaded) as error:
-            if task.enlisted is None or not isinstance(error, Refused):
+            if task.enlisted is None or not isinstance(error, StoreRefused):
                 raise
             await task.enlisted.failed(error)
         except Exception as error:  # noqa: BLE001 - a worker loop: counted, and on
@@ -211,7 +211,7 @@ class Rescorer:
 
         What goes wrong with one of them is told, or for an `event` raised when the others are
         done; so is that what the event said had to be set aside. On return all is marked as told,
-        but what is `at_hand` soon after (`Claims.then`).
+        but what is `at_hand` soon after (`AuditClaims.then`).
         """
         troubles: list[Exception] = []
         for start in range(0, len(names), BATCH):
@@ -294,17 +294,17 @@ class Rescorer:
             return
         name = session.name
         findings.troubles += _choked(audited.culprits, event)
-        findings.due += [Due(name, telling) for telling in missing]
+        findings.due += [DueEntries(name, telling) for telling in missing]
         findings.prompted.append(_prompted(name, audited.whose, missing))
         if checkpoint is not None:
             write = self._records.amend((checkpoint,), of=SessionRecord(name))
             findings.checkpoints.append(write)
 
-    def _missing(self, evaluator: Evaluator, audited: _Audited, now: float) -> list[Telling]:
+    def _missing(self, evaluator: Evaluator, audited: _Audited, now: float) -> list[AuditEntry]:
         whose, record, state, standing, _ = audited
         told = told_of(record)
         policies = [policy.id for policy in evaluator.policies]
-        missing = tellings(Known(whose, told, policies), state, standing, now)
+        missing = tellings(RecordedEntries(whose, told, policies), state, standing, now)
         if self._announcer is None:
             return missing
         present = Present(evaluator, state, standing, int(now * MICROSECONDS))
@@ -346,7 +346,7 @@ class Rescorer:
         told = told_of(live.own.record)
         policies = [policy.id for policy in evaluator.policies]
         whose = Whose(live.session, live.user, live.namespace)
-        missing = tellings(Known(whose, told, policies), live.state, standing, now)
+        missing = tellings(RecordedEntries(whose, told, policies), live.state, standing, now)
         announcer = self._announcer
         if announcer is not None and not missing:
             present = Present(evaluator, live.state, standing, int(now * MICROSECONDS))
@@ -392,7 +392,7 @@ def _checkpoint_of(
     )
 
 
-def _prompted(name: SessionName, whose: Whose, missing: Iterable[Telling]) -> Prompted:
+def _prompted(name: SessionName, whose: Whose, missing: Iterable[AuditEntry]) -> Prompted:
     """Return the prompts among what is yet to be logged of a session."""
     moments = {telling.prompt for telling in missing if telling.prompt is not None}
     return Prompted(name, whose.subject, tuple(sorted(moments)), whose.issuer)

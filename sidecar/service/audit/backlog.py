@@ -13,7 +13,7 @@ STALE = 5.0
 """Seconds after which an item that its taker has not kept goes to another."""
 
 
-class Taken(msgspec.Struct, frozen=True):
+class TakenItem(msgspec.Struct, frozen=True):
     """An item that is to be worked on; `id` is the store's name for it."""
 
     id: bytes
@@ -55,14 +55,14 @@ class Backlogs(Protocol):
         `once`: not where an item that was put with the same word still waits to be taken.
         """
 
-    async def take(self, name: str, who: str) -> Taken | None:
+    async def take(self, name: str, who: str) -> TakenItem | None:
         """Take an item: first what another left, then the oldest; None: nothing is to be had."""
 
-    async def keep(self, name: str, who: str, item: Taken) -> bool:
+    async def keep(self, name: str, who: str, item: TakenItem) -> bool:
         """Say that the item is still worked on; False where another has it by now."""
 
     async def replace(
-        self, name: str, item: Taken, *bodies: bytes, done: int = 0, expected: int = 0
+        self, name: str, item: TakenItem, *bodies: bytes, done: int = 0, expected: int = 0
     ) -> bool:
         """Have these items instead of this one, and count; False where that was done before."""
 

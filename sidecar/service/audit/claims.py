@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 import trio
 
-from sidecar.service.audit.entries import Telling
+from sidecar.service.audit.entries import AuditEntry
 from sidecar.service.audit.turns import Turns
 from sidecar.service.observations.observations import (
     Cleared,
@@ -25,7 +25,7 @@ from sidecar.service.observations.observations import (
     RevokedSession,
     Telemetry,
 )
-from sidecar.service.ports.calls import Overloaded, Refused, Unavailable
+from sidecar.service.ports.calls import Overloaded, StoreRefused, Unavailable
 from sidecar.service.records.facts import FactRecords, LogEntry, SessionRecord
 from sidecar.service.records.writes import Write
 from sidecar.service.view.view import View
@@ -54,11 +54,11 @@ _Name: TypeAlias = tuple[SessionName, str, bytes]
 _Turn: TypeAlias = tuple[SessionName, str, bytes, int]
 
 
-class Due(NamedTuple):
+class DueEntries(NamedTuple):
     """What is yet to be logged of a session, and which turn of it this is."""
 
     session: SessionName
-    telling: Telling
+    telling: AuditEntry
     turn: int = 1
 
     @property
@@ -73,7 +73,7 @@ class Due(NamedTuple):
         return LogEntry(self.session, telling.policy, telling.value, telling.claimed)
 
 
-class Claims:
+class AuditClaims:
     """The claims of one sidecar. `written` returns once what was recorded is in the log."""
 
     def __init__(  # noqa: PLR0913 - one place wires it
@@ -92,7 +92,7 @@ class Claims:
         self._clock = clock
         self._new_id = new_id
         self._written = written
-        self._unmarked: dict[_Name, Due] = {}
+        self._unmarked: dict[_Name, DueEntries] = {}
         self._then: list[Callable[[], None]] = []
         self._has_told = trio.Event()
         self._marking = trio.Lock()
@@ -112,7 +112,9 @@ class Claims:
                 await trio.sleep(REFUSED)
                 self._has_told.set()
 
-    async def tell(self, due: Sequence[Due], *, by_event: bool = True, patient: bool) -> None:
+    async def tell(
+        self, due: Sequence[DueEntries], *, by_event: bool = True, patient: bool
+    ) -> None:
         """Claim, and tell what is ours. Raises `Unavailable`, `Overloaded`.
 
         What others have claimed and left is claimed anew; `patient`: what they have only just
@@ -160,21 +162,21 @@ class Claims:
             for done in then:
                 done()
 
-    async def _marked(self, told: Sequence[Due]) -> list[Due]:
+    async def _marked(self, told: Sequence[DueEntries]) -> list[DueEntries]:
         """Write that these were told; gives those of which the store takes that."""
         writes = [self._records.log(one.entry) for one in told]
         try:
             await self._records.join(*writes)
-        except Refused:
+        except StoreRefused:
             pass  # some of them, and it does not say which
         else:
             return list(told)
-        taken: list[Due] = []
+        taken: list[DueEntries] = []
         refused = 0
         for one, write in zip(told, writes, strict=True):
             try:
                 await self._records.join(write)
-            except Refused:
+            except StoreRefused:
                 refused += 1
                 if refused == REFUSALS:
                     break
@@ -182,7 +184,7 @@ class Claims:
                 taken.append(one)
         return taken
 
-    async def _claim(self, due: Sequence[Due], *, by_event: bool) -> list[Due]:
+    async def _claim(self, due: Sequence[DueEntries], *, by_event: bool) -> list[DueEntries]:
         """Claim these and tell what is ours; gives those that another has claimed."""
         answers = await self._records.join(*map(self._claiming, due))
         taken = []
@@ -203,7 +205,7 @@ class Claims:
             del self._unmarked[next(iter(self._unmarked))]
         return taken
 
-    def _claiming(self, one: Due) -> Write:
+    def _claiming(self, one: DueEntries) -> Write:
         """Make the write of a claim.
 
         What is news alone is recorded before it is claimed, so that the claim is all there is.
@@ -212,15 +214,15 @@ class Claims:
         return self._records.claim(one.entry, one.turn, self._new_id(), logs=is_news_alone)
 
     async def _look(
-        self, taken: Sequence[Due], seen: dict[_Turn, float]
-    ) -> tuple[list[Due], list[Due]]:
+        self, taken: Sequence[DueEntries], seen: dict[_Turn, float]
+    ) -> tuple[list[DueEntries], list[DueEntries]]:
         """Of what others have claimed and not told: what they left, and what is still theirs.
 
         What they have had for `STALE` by their own clock is left, or by ours: since when it is
         known here is in `seen`.
         """
-        left: list[Due] = []
-        fresh: list[Due] = []
+        left: list[DueEntries] = []
+        fresh: list[DueEntries] = []
         if not taken:
             return left, fresh
         now = trio.current_time()

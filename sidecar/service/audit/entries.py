@@ -9,10 +9,10 @@ left untold is told by another.
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from sidecar.domain.evaluation.announcement import REVOKED, TOPICS, News
+from sidecar.domain.evaluation.announcement import REVOKED, TOPICS, TopicAnnouncement
 from sidecar.domain.evaluation.decision import explain
 from sidecar.domain.session.standing import OF_THE_DAEMON, OPERATOR, Demand, Standing
-from sidecar.domain.session.state import Holding, State
+from sidecar.domain.session.state import Activation, State
 from sidecar.domain.sources.origin import Origins, together
 from sidecar.domain.values.assurance import is_later
 from sidecar.domain.values.stamp import MICROSECONDS
@@ -29,7 +29,7 @@ _CLEARED = b"b"
 _DIGITS = 16
 
 
-class Telling(NamedTuple):
+class AuditEntry(NamedTuple):
     """One thing to tell: the field of the record that must grow, its value, and what to say.
 
     `observation` is for our own log and metrics, `news` for others; either may be None. `prompt` is
@@ -39,7 +39,7 @@ class Telling(NamedTuple):
     policy: str
     value: bytes
     observation: Observation | None
-    news: News | None = None
+    news: TopicAnnouncement | None = None
     prompt: int | None = None
 
     @property
@@ -65,7 +65,7 @@ class Whose(NamedTuple):
     issuer: str = ""
 
 
-class Known(NamedTuple):
+class RecordedEntries(NamedTuple):
     """What was told of a session so far, by policy, and which policies there are now."""
 
     whose: Whose
@@ -73,10 +73,12 @@ class Known(NamedTuple):
     policies: Iterable[str]
 
 
-def tellings(before: Known, state: State, standing: Standing, now: float) -> list[Telling]:
+def tellings(
+    before: RecordedEntries, state: State, standing: Standing, now: float
+) -> list[AuditEntry]:
     """What is missing, given how the session stands at `now` (seconds)."""
     whose, told, policies = before
-    missing: list[Telling] = []
+    missing: list[AuditEntry] = []
     waiting: set[str] = set()
     newest: dict[str, bytes] = {}  # a policy may ask twice, for a mark and as a life has ended
     for demand in (*standing.demands, *standing.tried):
@@ -92,7 +94,7 @@ def tellings(before: Known, state: State, standing: Standing, now: float) -> lis
             asks = not (demand.report_only or demand.block or demand.unsatisfiable)
             prompt = moment if asks else None
             marked = _marked(whose, demand, now)
-            missing.append(Telling(demand.policy, value, marked, prompt=prompt))
+            missing.append(AuditEntry(demand.policy, value, marked, prompt=prompt))
     if standing.revoked is not None:
         waiting.add(REVOKED)
         value = _value(standing.revoked.since or 0, _SET)
@@ -105,7 +107,7 @@ def tellings(before: Known, state: State, standing: Standing, now: float) -> lis
                 since=(standing.revoked.since or 0) / MICROSECONDS,
                 by=standing.revoked.by or _at(standing.revoked.since),
             )
-            missing.append(Telling(REVOKED, value, revoked))
+            missing.append(AuditEntry(REVOKED, value, revoked))
     known = set(policies)
     for policy, value in told.items():
         is_topic = policy.startswith("!")  # no policy's name does
@@ -142,7 +144,7 @@ def _at(moment: int | None, source: str = "") -> Origins:
     return ((source, f"@{moment}"),) if moment is not None else ()
 
 
-def _cleared(whose: Whose, state: State, policy: str, value: bytes, *, known: bool) -> Telling:
+def _cleared(whose: Whose, state: State, policy: str, value: bytes, *, known: bool) -> AuditEntry:
     moment = int(value[:_DIGITS])
     if not known and policy not in OF_THE_DAEMON:
         reason = ClearReason.POLICY
@@ -155,7 +157,7 @@ def _cleared(whose: Whose, state: State, policy: str, value: bytes, *, known: bo
         reason = ClearReason.OPERATOR
     else:
         reason = ClearReason.WITHDRAWN
-    holding = state.holdings.get(policy, Holding())
+    holding = state.holdings.get(policy, Activation())
     by = holding.by if reason is ClearReason.PROOF else holding.ended
     if reason is ClearReason.OPERATOR:
         by = _at(state.cleared, OPERATOR)
@@ -168,4 +170,4 @@ def _cleared(whose: Whose, state: State, policy: str, value: bytes, *, known: bo
         since=moment / MICROSECONDS,
         by=by or _at(moment),
     )
-    return Telling(policy, _value(moment, _CLEARED), cleared)
+    return AuditEntry(policy, _value(moment, _CLEARED), cleared)

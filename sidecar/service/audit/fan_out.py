@@ -12,15 +12,15 @@ from hashlib import sha256
 
 import trio
 
-from sidecar.service.audit.auditor import Rescorer
-from sidecar.service.audit.backlog import Backlogs, Outlook, Taken
+from sidecar.service.audit.auditor import Auditor
+from sidecar.service.audit.backlog import Backlogs, Outlook, TakenItem
 from sidecar.service.audit.paging import Pager, Pause
 from sidecar.service.observations.observations import Telemetry, WorkerFailed
 from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.service.ports.store import Store
 from sidecar.wire.store.backlog_items import (
     CountAll,
-    Page,
+    SessionPage,
     WalkAll,
     WalkIndex,
     decode_item,
@@ -43,7 +43,7 @@ class FanOut:
         sidecar: str,
         store: Store,
         backlogs: Backlogs,
-        rescorer: Rescorer,
+        rescorer: Auditor,
         telemetry: Telemetry,
         clock: Callable[[], float],
         jitter: Callable[[], float] = random.random,
@@ -102,11 +102,11 @@ class FanOut:
             await self.status()
         return 0.0 if item is not None else self._pause.take()
 
-    async def _do(self, item: Taken) -> None:
+    async def _do(self, item: TakenItem) -> None:
         match decode_item(item.body):
             case WalkIndex() as walk:
                 await self._walk(item, walk)
-            case Page() as page:
+            case SessionPage() as page:
                 cause = page.cause
                 await self._pager.work(
                     BACKLOG, item, page.names(), lambda n: self._rescorer.rescore(cause, n)
@@ -115,11 +115,11 @@ class FanOut:
                 # Not ours: a newer version's, which will look there again.
                 await self._backlogs.replace(BACKLOG, item)
 
-    async def _walk(self, item: Taken, walk: WalkIndex) -> None:
+    async def _walk(self, item: TakenItem, walk: WalkIndex) -> None:
         now = int(self._clock() * 1000)
         found = await self._store.members(walk.index, now, walk.bookmark)
         members = tuple(member for member in found.keys if parse_name(member))
-        following = [encode_item(Page(walk.cause, members))] if members else []
+        following = [encode_item(SessionPage(walk.cause, members))] if members else []
         if found.bookmark:
             following.append(encode_item(WalkIndex(walk.cause, walk.index, found.bookmark)))
         await self._backlogs.replace(BACKLOG, item, *following, expected=len(members))

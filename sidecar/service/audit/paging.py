@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
-from sidecar.service.audit.auditor import Rescorer
-from sidecar.service.audit.backlog import STALE, Backlogs, Taken
+from sidecar.service.audit.auditor import Auditor
+from sidecar.service.audit.backlog import STALE, Backlogs, TakenItem
 from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.wire.store.keys import SessionName
 
@@ -27,7 +27,7 @@ class Pager:
         *,
         sidecar: str,
         backlogs: Backlogs,
-        rescorer: Rescorer,
+        rescorer: Auditor,
         share: Callable[[], float],
     ) -> None:
         self._sidecar = sidecar
@@ -38,7 +38,7 @@ class Pager:
     async def work(
         self,
         backlog: str,
-        item: Taken,
+        item: TakenItem,
         names: Sequence[SessionName],
         judge: Callable[[Sequence[SessionName]], Awaitable[None]],
     ) -> None:
@@ -62,7 +62,7 @@ class Pager:
         if failure is not None:
             raise failure
 
-    async def _keep(self, backlog: str, item: Taken, lost: trio.Event) -> None:
+    async def _keep(self, backlog: str, item: TakenItem, lost: trio.Event) -> None:
         """Say that the item is worked on, however long a slice and its rest take."""
         while not lost.is_set():
             await trio.sleep(STALE / 4)

@@ -23,30 +23,30 @@ from sidecar.domain.facts.relocation import relocated
 from sidecar.domain.values.lattice import join
 from sidecar.domain.values.location import Place
 from sidecar.domain.values.stamp import MICROSECONDS, Stamp
-from sidecar.service.audit.auditor import Rescorer
-from sidecar.service.audit.backlog import STALE, Backlogs, Outlook, Taken
+from sidecar.service.audit.auditor import Auditor
+from sidecar.service.audit.backlog import STALE, Backlogs, Outlook, TakenItem
 from sidecar.service.audit.paging import Pager, Pause
-from sidecar.service.observations.observations import Telemetry, Told, WorkerFailed
+from sidecar.service.observations.observations import DaemonEvent, Telemetry, WorkerFailed
 from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.service.ports.store import Store
 from sidecar.service.records.facts import FactRecords, SessionRecord, StoredSession
 from sidecar.service.records.fleet import FleetRecords
 from sidecar.wire.store.backlog_items import (
     CountAll,
-    Page,
+    SessionPage,
     WalkAll,
     WalkIndex,
     decode_item,
     encode_item,
     page_of,
 )
-from sidecar.wire.store.keys import Names, SessionName
+from sidecar.wire.store.keys import SessionName, StoreKeys
 from sidecar.wire.store.records import sighted_in
 from sidecar.wire.store.rescore_records import (
     WANT,
-    Asked,
     Finished,
     Progress,
+    RescoreRequest,
     backlog_of,
     current_of,
     finished_of,
@@ -68,7 +68,7 @@ COUNTED = 16
 """Pages that are counted between two notes of how far the counting is."""
 
 
-class Resweeper:
+class AllSessionsRescorer:
     """This sidecar's part in going through all sessions.
 
     `use` names the generation that this sidecar judges by; `share` is the part of its time that
@@ -83,8 +83,8 @@ class Resweeper:
         records: FactRecords,
         fleet: FleetRecords,
         backlogs: Backlogs,
-        rescorer: Rescorer,
-        names: Names,
+        rescorer: Auditor,
+        names: StoreKeys,
         place_of: Callable[[str], Place],
         telemetry: Telemetry,
         clock: Callable[[], float],
@@ -165,12 +165,12 @@ class Resweeper:
                 await self._finish(current)
         return IDLE
 
-    def _is_wanted(self, current: Asked) -> bool:
+    def _is_wanted(self, current: RescoreRequest) -> bool:
         """Whether this sidecar can do anything for the current generation."""
         ours = current.generation == self._generation and not self._wake.is_set()
         return ours and not self.progress.finished
 
-    async def _ask(self, current: Asked | None) -> Asked | None:
+    async def _ask(self, current: RescoreRequest | None) -> RescoreRequest | None:
         generation, before = self._generation, self._before
         if current is not None:
             if current.generation == generation:
@@ -183,7 +183,7 @@ class Resweeper:
         await self._fleet.want_rescore(generation, self._moment())
         return await self._look()
 
-    async def _look(self) -> Asked | None:
+    async def _look(self) -> RescoreRequest | None:
         record = await self._fleet.load_rescore()
         self._known = {f[len(WANT) :].decode() for f in record if f.startswith(WANT)}
         current = current_of(record)
@@ -194,7 +194,7 @@ class Resweeper:
         self.progress = self._seen(current, finished_of(record, current))
         return current
 
-    def _seen(self, current: Asked, finished: Finished | None) -> Progress:
+    def _seen(self, current: RescoreRequest, finished: Finished | None) -> Progress:
         outlook = self._outlook
         begun = outlook.begun / MICROSECONDS
         done = finished.done if finished else outlook.done
@@ -214,13 +214,13 @@ class Resweeper:
             sidecars=outlook.workers,
         )
 
-    async def _do(self, current: Asked, item: Taken) -> None:
+    async def _do(self, current: RescoreRequest, item: TakenItem) -> None:
         match decode_item(item.body):
             case CountAll(bookmark):
                 await self._count(current, item, bookmark)
             case WalkAll(bookmark):
                 await self._walk(current, item, bookmark)
-            case Page() as page:
+            case SessionPage() as page:
                 await self._pager.work(
                     backlog_of(current), item, page.names(), lambda n: self._judge(current, n)
                 )
@@ -228,7 +228,7 @@ class Resweeper:
                 # Not ours: a newer version's, whose generation is another, too.
                 await self._backlogs.replace(backlog_of(current), item)
 
-    async def _count(self, current: Asked, item: Taken, bookmark: bytes) -> None:
+    async def _count(self, current: RescoreRequest, item: TakenItem, bookmark: bytes) -> None:
         """Count first, so that progress means something."""
         expected = 0
         for _ in range(COUNTED):
@@ -242,7 +242,7 @@ class Resweeper:
             backlog_of(current), item, encode_item(following), expected=expected
         )
 
-    async def _walk(self, current: Asked, item: Taken, bookmark: bytes) -> None:
+    async def _walk(self, current: RescoreRequest, item: TakenItem, bookmark: bytes) -> None:
         found = await self._store.scan(self._names.every_session(), bookmark)
         names = [name for key in found.keys if (name := self._names.name_of_record(key))]
         following = [encode_item(page_of("reload", names))] if names else []
@@ -250,12 +250,12 @@ class Resweeper:
             following.append(encode_item(WalkAll(found.bookmark)))
         await self._backlogs.replace(backlog_of(current), item, *following)
 
-    async def _judge(self, current: Asked, names: Sequence[SessionName]) -> None:
+    async def _judge(self, current: RescoreRequest, names: Sequence[SessionName]) -> None:
         sessions = await self._rescorer.read(names)
         await self._relocate(current, sessions)
         await self._rescorer.judge_anew("reload", sessions)
 
-    async def _relocate(self, current: Asked, sessions: Sequence[StoredSession]) -> None:
+    async def _relocate(self, current: RescoreRequest, sessions: Sequence[StoredSession]) -> None:
         """The same address may be elsewhere by the new data; whoever finds it says the same."""
         writes = []
         for session in sessions:
@@ -269,13 +269,13 @@ class Resweeper:
         if writes:
             await self._records.join(*writes)
 
-    async def _finish(self, current: Asked) -> None:
+    async def _finish(self, current: RescoreRequest) -> None:
         """Say that it is done; of all who see it, one tells."""
         at, done = self._moment(), self._outlook.done
         if await self._fleet.finish_rescore(current, Finished(at, done)):
             seconds = round((at - current.at) / MICROSECONDS, 3)
             told: dict[str, str | int | float | bool] = {"sessions": done, "seconds": seconds}
-            self._telemetry.record(Told(event="all-sessions-rescored", fields=told))
+            self._telemetry.record(DaemonEvent(event="all-sessions-rescored", fields=told))
         await self._look()
 
     def _moment(self) -> int:

@@ -1,14 +1,14 @@
 """What time alone changes: scores fade, hours of the day pass, sessions expire.
 
 A sweep goes through the view in short turns, so that it never holds the event loop. It tells
-watchers, drops what has expired, and passes to the `Rescorer` what nobody has told of.
+watchers, drops what has expired, and passes to the `Auditor` what nobody has told of.
 """
 
 from collections.abc import Awaitable, Callable
 
 import trio
 
-from sidecar.service.audit.auditor import Rescorer
+from sidecar.service.audit.auditor import Auditor
 from sidecar.service.audit.turns import Turns
 from sidecar.service.observations.observations import Telemetry, WorkerFailed
 from sidecar.service.view.live_session import Live
@@ -28,7 +28,7 @@ class Sweeper:
         self,
         *,
         view: View,
-        rescorer: Rescorer,
+        rescorer: Auditor,
         clock: Callable[[], float],
         pause: Callable[[], Awaitable[None]],
         telemetry: Telemetry,

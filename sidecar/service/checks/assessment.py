@@ -5,7 +5,7 @@ from typing import NamedTuple
 from sidecar.domain.evaluation.decision import AccessRequest
 from sidecar.domain.session.presented import Presented
 from sidecar.domain.session.scene import CalledFrom
-from sidecar.domain.session.single_use import EMPTY, Purse
+from sidecar.domain.session.single_use import EMPTY, SingleUseProofs
 from sidecar.domain.session.standing import Standing
 from sidecar.service.ports.calls import Call
 from sidecar.service.view.live_session import Live
@@ -27,7 +27,7 @@ class Assessment(NamedTuple):
     standing: Standing
     presented: Presented | None
     origin: CalledFrom | None = None
-    purse: Purse = EMPTY
+    purse: SingleUseProofs = EMPTY
 
     @property
     def access(self) -> AccessRequest:

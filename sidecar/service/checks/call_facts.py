@@ -30,7 +30,14 @@ from sidecar.domain.facts.first_shown import (
     is_context_noted,
     is_noted,
 )
-from sidecar.domain.facts.memberships import GROUPS, INCLUDED, ROLES, Telling, is_news, told
+from sidecar.domain.facts.memberships import (
+    GROUPS,
+    INCLUDED,
+    ROLES,
+    TokenMemberships,
+    is_news,
+    told,
+)
 from sidecar.domain.policy.policy import Circumstance
 from sidecar.domain.session.fold import is_shown
 from sidecar.domain.session.risk import TOKEN_BINDING_CHANGE
@@ -43,7 +50,7 @@ from sidecar.service.view.live_session import Identity, Live
 from sidecar.service.view.view import View
 from sidecar.wire.settings.settings import Settings
 from sidecar.wire.store.entries import Identified, KeptUntil, Moved, OwnedBy, UsedIn, encode
-from sidecar.wire.store.keys import Names, digest
+from sidecar.wire.store.keys import StoreKeys, digest
 from sidecar.wire.store.records import sighted_in
 from sidecar.wire.tokens.claims import Token
 
@@ -60,7 +67,7 @@ class _Binding(NamedTuple):
     is_suspicious: bool
 
 
-class Sightings:
+class CallFacts:
     """Folds calls into sessions of the view."""
 
     def __init__(
@@ -68,7 +75,7 @@ class Sightings:
         *,
         settings: Settings,
         view: View,
-        names: Names,
+        names: StoreKeys,
         place_of: Callable[[str], Place],
         new_id: Callable[[], str],
     ) -> None:
@@ -252,12 +259,15 @@ class Sightings:
             if held is None or known is None or is_news(known, telling):
                 yield kind, names
 
-    def _tellings(self, token: Token) -> tuple[tuple[str, Telling], ...]:
+    def _tellings(self, token: Token) -> tuple[tuple[str, TokenMemberships], ...]:
         """What a token tells of its user's groups and roles."""
         issuer = self._issuers.get(token.issuer)
         times = (token.authentication.auth_time, token.issued_at)
         return tuple(
-            (kind, Telling(tuple(sorted(names)) if known else None, listed, *times, unknown))
+            (
+                kind,
+                TokenMemberships(tuple(sorted(names)) if known else None, listed, *times, unknown),
+            )
             for kind, names, known, listed, unknown in (
                 (
                     *(GROUPS, token.groups, token.groups_known, token.groups_listed),

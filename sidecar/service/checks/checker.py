@@ -21,7 +21,7 @@ from sidecar.domain.values.location import Place
 from sidecar.domain.values.stamp import MICROSECONDS
 from sidecar.service.checks.assessment import Assessment
 from sidecar.service.checks.call_contexts import CallContexts, UnknownContext
-from sidecar.service.checks.call_facts import Sightings
+from sidecar.service.checks.call_facts import CallFacts
 from sidecar.service.checks.proof_of_possession import Possessions
 from sidecar.service.checks.responses import (
     UNKNOWN_MAX_AGE,
@@ -42,7 +42,7 @@ from sidecar.service.view.live_session import Live
 from sidecar.service.view.view import View
 from sidecar.wire.routes.routes import Routes
 from sidecar.wire.settings.settings import Resilience, Settings
-from sidecar.wire.store.keys import Names
+from sidecar.wire.store.keys import StoreKeys
 from sidecar.wire.store.records import apps_of
 from sidecar.wire.tokens.claims import InvalidToken, Token
 
@@ -70,7 +70,7 @@ class Checker:
         routes: Routes,
         verifier: Verifier,
         view: View,
-        names: Names,
+        names: StoreKeys,
         place_of: Callable[[str], Place],
         telemetry: Telemetry,
         clock: Callable[[], float],
@@ -84,7 +84,7 @@ class Checker:
         self._telemetry = telemetry
         self._clock = clock
         self._possessions = Possessions(settings.tokens.binding)
-        self._sightings = Sightings(
+        self._sightings = CallFacts(
             settings=settings, view=view, names=names, place_of=place_of, new_id=new_id
         )
         self.replace(settings, routes)

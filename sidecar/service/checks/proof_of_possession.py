@@ -10,10 +10,10 @@ import hashlib
 import heapq
 from typing import NamedTuple
 
-from sidecar.service.ports.calls import Call, Overloaded, Shown
+from sidecar.service.ports.calls import Call, Overloaded, TokenPresentation
 from sidecar.wire.settings.tokens import Binding, Possession
 from sidecar.wire.tokens.claims import Flaw, InvalidToken, Token
-from sidecar.wire.tokens.dpop import Target, read_proof
+from sidecar.wire.tokens.dpop import ProofTarget, read_proof
 
 SHARE = 4
 """The part of the memory that one key may fill: with the defaults 400 proofs a second."""
@@ -56,11 +56,11 @@ class Possessions:
         if bound.key:
             self._check_key(token, call, shown)
 
-    def _check_key(self, token: Token, call: Call, shown: Shown) -> None:
+    def _check_key(self, token: Token, call: Call, shown: TokenPresentation) -> None:
         settings = self._settings
         if shown.dpop is None:
             raise InvalidToken(Flaw.PROOF_MISSING, "the token is bound to a key: send it with DPoP")
-        target = Target(call.method, call.host, call.path, settings.origins)
+        target = ProofTarget(call.method, call.host, call.path, settings.origins)
         proof = read_proof(shown.dpop, settings.dpop_algorithms, call.token, target)
         if proof.thumbprint != token.binding.key:
             raise InvalidToken(Flaw.PROOF_INVALID, "the DPoP proof is by another key")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from sidecar.domain.evaluation.decision import decide
 from sidecar.domain.facts.facts import Spent
 from sidecar.domain.facts.first_shown import counted
-from sidecar.domain.session.single_use import Proof, Purse
+from sidecar.domain.session.single_use import Proof, SingleUseProofs
 from sidecar.domain.session.state import SpentHeld
 from sidecar.domain.values.stamp import MICROSECONDS, Stamp
 from sidecar.service.checks.assessment import Assessment
@@ -51,7 +51,7 @@ class Spender:
         shown = self._view.evaluator.shown(state, counted(state, authentication))
         name = token_name(token, assessment.call.token)
         proof = Proof(shown, authentication.auth_time, name)
-        return assessment._replace(purse=Purse(proof, standing.spent))
+        return assessment._replace(purse=SingleUseProofs(proof, standing.spent))
 
     def is_due(self, assessment: Assessment) -> bool:
         """Whether a proof is all that the call needs to pass, and it has one to spend."""
@@ -60,7 +60,7 @@ class Spender:
         ladder = self._view.evaluator.world.ladder
         return decide(assessment.standing, assessment.access, ladder).spends
 
-    async def spend(self, assessment: Assessment) -> Purse:
+    async def spend(self, assessment: Assessment) -> SingleUseProofs:
         """Spend the proof of a call for which `is_due`; return the purse after that.
 
         Raises `Unavailable`, `Overloaded`, where nobody can know whether its proof is spent now;

@@ -20,17 +20,17 @@ from sidecar.domain.facts.signal import (
 )
 from sidecar.domain.sources.authority import (
     NOTHING_KNOWN,
-    Joined,
-    Known,
+    CountsAsSaid,
+    KnownSubject,
     NotAllowed,
-    Taken,
+    OwnWordOnly,
     depends_on_what_is_known,
     rule,
 )
 from sidecar.domain.sources.source import Source, Sources
 from sidecar.domain.values.lattice import Record
 from sidecar.service.intake.intake import OTHER_EVENT
-from sidecar.service.intake.outcomes import CountedEvents, Events
+from sidecar.service.intake.outcomes import CountedEvents, EventTaker
 from sidecar.service.observations.observations import (
     EventNotAllowed,
     EventOutcome,
@@ -43,7 +43,7 @@ from sidecar.service.view.view import View
 from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.events.sources import Share, identity_claims, share_of, sources_of
 from sidecar.wire.settings.settings import Settings
-from sidecar.wire.store.keys import Names, digest, session_name
+from sidecar.wire.store.keys import StoreKeys, digest, session_name
 from sidecar.wire.store.records import bindings_in, decode_facts, owners_of
 
 SOURCES_REMEMBERED = 1024
@@ -60,10 +60,10 @@ class Admission:
     def __init__(  # noqa: PLR0913 - one place wires it
         self,
         *,
-        events: Events,
+        events: EventTaker,
         view: View,
         store: Reader,
-        names: Names,
+        names: StoreKeys,
         namespaces_of: Callable[[Signal], tuple[str, ...]],
         settings: Callable[[], Settings],
         clock: Callable[[], float],
@@ -125,7 +125,7 @@ class Admission:
             known = await self._records.known_of(signal)
         ruling = rule(signal, source, now, known, self._identity)
         match ruling:
-            case Taken(ruled) | Joined(ruled, _):
+            case CountsAsSaid(ruled) | OwnWordOnly(ruled, _):
                 return ruled
             case NotAllowed(key, field, message):
                 self._telemetry.record(
@@ -183,7 +183,7 @@ class _SubjectRecords:
         self,
         view: View,
         store: Reader,
-        names: Names,
+        names: StoreKeys,
         namespaces_of: Callable[[Signal], tuple[str, ...]],
     ) -> None:
         self._view = view
@@ -191,14 +191,14 @@ class _SubjectRecords:
         self._names = names
         self._namespaces_of = namespaces_of
 
-    async def known_of(self, signal: Signal) -> Known:
+    async def known_of(self, signal: Signal) -> KnownSubject:
         """Return what is known. Raises `Unavailable` and `Overloaded` where that is not to be had.
 
         It is never guessed: what cannot be read now might be what the event would take back.
         """
         match signal:
             case DeviceComplianceChange():
-                return Known(own_compliance=await self._has_said(signal))
+                return KnownSubject(own_compliance=await self._has_said(signal))
             case SessionEstablished() | SessionPresented():
                 return await self._of_session(signal)
             case _:
@@ -218,7 +218,7 @@ class _SubjectRecords:
             for fact in decode_facts(one.record)[0]
         )
 
-    async def _of_session(self, signal: SessionEstablished | SessionPresented) -> Known:
+    async def _of_session(self, signal: SessionEstablished | SessionPresented) -> KnownSubject:
         """What this sidecar's view knows of the sessions of this name, else what the store does."""
         session, namespaces = signal.subject.session, self._namespaces_of(signal)
         lives = self._view.find_session(session, namespaces)
@@ -226,7 +226,7 @@ class _SubjectRecords:
             # One whose token nobody has shown here says nothing of when the others' end.
             ends = [end for live in lives if (end := _end_of(live))]
             records = [live.own.record for live in lives]
-            return Known(
+            return KnownSubject(
                 devices=_devices(records, signal.source), expires_at=min(ends, default=0.0)
             )
         located = await self._store.load(
@@ -240,7 +240,7 @@ class _SubjectRecords:
         own = [Load(self._names.session_record(name)) for name in names]
         loaded = await self._store.load(*own) if own else []
         records = [one.record for one in (*located, *loaded)]
-        return Known(devices=_devices(records, signal.source))
+        return KnownSubject(devices=_devices(records, signal.source))
 
 
 def _end_of(live: Live) -> float:

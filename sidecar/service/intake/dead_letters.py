@@ -18,9 +18,9 @@ import msgspec
 from sidecar.domain.facts.signal import Signal
 from sidecar.service.observations.observations import Buried, DeadReason, QueueRejected, Telemetry
 from sidecar.service.ports.calls import Accepted, Overloaded, Unavailable
-from sidecar.service.ports.store import Append, Browse, Entry, Finish, Length, Queues
+from sidecar.service.ports.store import Append, Browse, Finish, Length, QueueEntry, Queues
 from sidecar.wire.events.members import InvalidSignal
-from sidecar.wire.store.keys import Names
+from sidecar.wire.store.keys import StoreKeys
 from sidecar.wire.store.worklog import (
     InvalidEntry,
     Letter,
@@ -79,7 +79,7 @@ class DeadLetters:
         self,
         *,
         queues: Queues,
-        names: Names,
+        names: StoreKeys,
         telemetry: Telemetry,
         clock: Callable[[], float],
         bound: Callable[[], int],
@@ -151,12 +151,12 @@ class DeadLetters:
         await self.drop(letter)
         return RetryOutcome(letter, Retried.DONE)
 
-    async def _find(self, letter: str) -> Entry | None:
+    async def _find(self, letter: str) -> QueueEntry | None:
         entries = (await self._queues.browse(Browse(self._key, letter.encode(), 1))).entries
         return entries[0] if entries and entries[0].id.decode() == letter else None
 
 
-def _shown(entry: Entry) -> DeadLetter:
+def _shown(entry: QueueEntry) -> DeadLetter:
     name = entry.id.decode()
     try:
         letter = decode_letter(entry.payload)

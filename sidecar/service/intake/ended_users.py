@@ -9,7 +9,7 @@ from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.service.ports.store import Load, Loaded, Store
 from sidecar.service.records.fleet import FleetRecords
 from sidecar.service.view.view import View
-from sidecar.wire.store.keys import Names, digest, parse_name
+from sidecar.wire.store.keys import StoreKeys, digest, parse_name
 from sidecar.wire.store.records import WHO_SESSION, owners_of
 from sidecar.wire.tokens.claims import is_stand_in
 
@@ -59,7 +59,7 @@ class KnownUsers:
     """Knows whether a user, or a session, was ever told of here."""
 
     def __init__(
-        self, *, store: Store, view: View, names: Names, clock: Callable[[], float]
+        self, *, store: Store, view: View, names: StoreKeys, clock: Callable[[], float]
     ) -> None:
         self._store = store
         self._view = view

@@ -30,7 +30,7 @@ from sidecar.domain.session.state import State
 from sidecar.domain.sources.source import Sources
 from sidecar.domain.values.location import Place
 from sidecar.domain.values.namespaces import Namespaces
-from sidecar.service.audit.auditor import Enlisted, Rescorer
+from sidecar.service.audit.auditor import Auditor, Enlisted
 from sidecar.service.intake.attribution import Attribution
 from sidecar.service.ports.calls import Accepted, Overloaded, Unavailable
 from sidecar.service.records.facts import (
@@ -93,7 +93,7 @@ class Intake:
         *,
         records: FactRecords,
         view: View,
-        rescorer: Rescorer,
+        rescorer: Auditor,
         fan_out: Callable[[str, bytes], Awaitable[None]],
         worklog: WorkLog,
         place_of: Callable[[str], Place],

@@ -9,7 +9,7 @@ from sidecar.service.ports.calls import Accepted, Overloaded, Unavailable
 from sidecar.wire.events.members import InvalidSignal
 
 
-class Events(Protocol):
+class EventTaker(Protocol):
     """Takes events durably."""
 
     async def accept(self, signal: Signal) -> Accepted:
@@ -19,7 +19,7 @@ class Events(Protocol):
 class CountedEvents:
     """Has `events` take each event, and records the outcome, whatever it is."""
 
-    def __init__(self, events: Events, telemetry: Telemetry) -> None:
+    def __init__(self, events: EventTaker, telemetry: Telemetry) -> None:
         self._events = events
         self._telemetry = telemetry
 

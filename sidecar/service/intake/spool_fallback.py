@@ -33,7 +33,7 @@ from sidecar.service.observations.observations import (
     WorkerFailed,
 )
 from sidecar.service.ports.backoff import spread
-from sidecar.service.ports.calls import Accepted, Overloaded, Refused, Unavailable
+from sidecar.service.ports.calls import Accepted, Overloaded, StoreRefused, Unavailable
 from sidecar.service.records.spooled_facts import Pending, key_of
 from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.store.worklog import Letter, enclose
@@ -218,7 +218,7 @@ class Spooling:
         """Hand an event to the store; True where it need not wait any longer."""
         try:
             accepted = await self._intake.accept(signal)
-        except (Refused, InvalidSignal) as error:
+        except (StoreRefused, InvalidSignal) as error:
             self._fruitless += 1
             return await self._failed(signal, where, DeadReason.REFUSED, str(error))
         except (Unavailable, Overloaded):

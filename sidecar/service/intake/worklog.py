@@ -27,10 +27,10 @@ from sidecar.service.observations.observations import (
     WorkClaimed,
     WorkerFailed,
 )
-from sidecar.service.ports.calls import Overloaded, Refused, Unavailable
+from sidecar.service.ports.calls import Overloaded, StoreRefused, Unavailable
 from sidecar.service.ports.store import Append, Claim, Finish, Length, Queues, Store
 from sidecar.service.records.writes import Write, Written, written
-from sidecar.wire.store.keys import Names, SessionName, parse_name
+from sidecar.wire.store.keys import SessionName, StoreKeys, parse_name
 from sidecar.wire.store.worklog import InvalidEntry, Letter, Work, decode_work, encode_entry
 
 GROUP = b"sidecars"
@@ -91,7 +91,7 @@ class WorkLog:
         *,
         queues: Queues,
         store: Store,
-        names: Names,
+        names: StoreKeys,
         letters: DeadLetters,
         fan_out: Callable[[str, bytes], Awaitable[None]],
         telemetry: Telemetry,
@@ -216,12 +216,12 @@ class WorkLog:
 
     async def failed(self, handle: Handle, work: Work, error: Exception) -> None:
         """The work on an entry failed: it stays for another try, unless it had enough of them."""
-        if isinstance(error, Overloaded | Unavailable) and not isinstance(error, Refused):
+        if isinstance(error, Overloaded | Unavailable) and not isinstance(error, StoreRefused):
             return  # that is no fault of the entry
         self._telemetry.record(WorkerFailed(where="rescore", error=error))
         if handle.times < self._tries():
             return
-        refused = isinstance(error, Refused)
+        refused = isinstance(error, StoreRefused)
         reason = DeadReason.REFUSED if refused else DeadReason.FAILED
         letter = Letter(0.0, "", "", 0, work.cause, work.event, work.signal)
         words = str(error) if refused else describe(error)

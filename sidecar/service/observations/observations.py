@@ -11,11 +11,11 @@ from typing import ClassVar, Protocol
 import msgspec
 
 from sidecar.domain.explanation.explanation import Explanation
-from sidecar.domain.policy.policy import State
+from sidecar.domain.policy.policy import PolicyState
 from sidecar.domain.sources.origin import Origins
 from sidecar.service.ports.calls import Reason
 from sidecar.wire.http.unasked import Exemption
-from sidecar.wire.tokens.claims import Need
+from sidecar.wire.tokens.claims import ClaimNeed
 
 
 class Observation(msgspec.Struct, frozen=True):
@@ -110,9 +110,9 @@ class Marked(Observation, frozen=True, kw_only=True):
     again: bool = False
 
     @property
-    def state(self) -> State:
+    def state(self) -> PolicyState:
         """Return the state of the policy."""
-        return State.REPORT_ONLY if self.report_only else State.ENABLED
+        return PolicyState.REPORT_ONLY if self.report_only else PolicyState.ENABLED
 
 
 class Cleared(Observation, frozen=True, kw_only=True):
@@ -395,7 +395,7 @@ class ClaimMissing(Observation, frozen=True, kw_only=True):
 
     issuer: str
     claim: str
-    need: Need
+    need: ClaimNeed
 
 
 class Introspected(Observation, frozen=True, kw_only=True):
@@ -512,7 +512,7 @@ class WorkerFailed(Observation, frozen=True, kw_only=True):
     error: BaseException
 
 
-class Told(Observation, frozen=True, kw_only=True):
+class DaemonEvent(Observation, frozen=True, kw_only=True):
     """Something of the daemon's own life worth a line: `event` is kebab-case, `fields` plain.
 
     `warning`: somebody should look.

@@ -12,7 +12,7 @@ UNKNOWN_CONTEXT = "unknown_context"
 """The error of a call that names a context which is not configured."""
 
 
-class Shown(NamedTuple):
+class TokenPresentation(NamedTuple):
     """How a token was shown: with which DPoP proof, over which client's certificate.
 
     `dpop` None: as a bearer token; empty: as a DPoP token without a proof. `certificate` is a
@@ -42,7 +42,7 @@ class Call(msgspec.Struct, frozen=True):
     path: str = ""
     ip: str = ""
     user_agent: str = ""
-    shown: Shown | None = None
+    shown: TokenPresentation | None = None
     now: float = 0.0
     label: str = ""
 
@@ -145,7 +145,7 @@ class Unavailable(Exception):  # noqa: N818 - named by who must act
     """Something outside is slow or gone; the environment must recover."""
 
 
-class Refused(Unavailable):
+class StoreRefused(Unavailable):
     """The store refuses this for good: it says the same however often it is asked."""
 
 

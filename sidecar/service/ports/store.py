@@ -45,7 +45,7 @@ class Join(msgspec.Struct, frozen=True):
     confirm: bool = False
 
 
-class Joined(msgspec.Struct, frozen=True):
+class JoinResult(msgspec.Struct, frozen=True):
     """The answer to a `Join`: which fields grew, whether it was joined at all, and the record."""
 
     changed: tuple[bytes, ...]
@@ -113,7 +113,7 @@ class Browse(msgspec.Struct, frozen=True):
     count: int
 
 
-class Entry(msgspec.Struct, frozen=True):
+class QueueEntry(msgspec.Struct, frozen=True):
     """An entry of a queue; `times` it was taken, by whomever."""
 
     id: bytes
@@ -124,7 +124,7 @@ class Entry(msgspec.Struct, frozen=True):
 class Entries(msgspec.Struct, frozen=True):
     """The answer to a `Claim` or `Browse`, oldest first."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[QueueEntry, ...]
 
 
 class Length(msgspec.Struct, frozen=True):
@@ -195,7 +195,7 @@ class Store(Protocol):
     is waiting for it.
     """
 
-    async def join(self, *joins: Join) -> list[Joined]:
+    async def join(self, *joins: Join) -> list[JoinResult]:
         """Join each; the answers are in order."""
 
     async def load(self, *loads: Load) -> list[Loaded]:
@@ -242,7 +242,7 @@ class Queues(Protocol):
     All raise `Unavailable` and `Overloaded` as `Store` does.
     """
 
-    async def append(self, one: Append, *joins: Join) -> tuple[Appended, list[Joined]]:
+    async def append(self, one: Append, *joins: Join) -> tuple[Appended, list[JoinResult]]:
         """Append and join, both or neither acknowledged: on an error either may have happened."""
 
     async def finish(self, *finishes: Finish) -> list[Counted]:

@@ -7,8 +7,8 @@ from sidecar.domain.values.lattice import Record
 from sidecar.domain.values.loss import Floor
 from sidecar.service.ports.store import Load, Shard
 from sidecar.service.records.facts import RecordStore
-from sidecar.service.records.writes import Terms, Write, write_of, written
-from sidecar.wire.store.keys import Names
+from sidecar.service.records.writes import Write, WriteTerms, write_of, written
+from sidecar.wire.store.keys import StoreKeys
 from sidecar.wire.store.losses import encode_floors, encode_moment, moment_in, tag_of
 
 SIGNS_LIVE = 86400.0
@@ -34,7 +34,7 @@ class EpochRecords:
     """
 
     def __init__(
-        self, store: RecordStore, names: Names, clock: Callable[[], float], sidecar: str
+        self, store: RecordStore, names: StoreKeys, clock: Callable[[], float], sidecar: str
     ) -> None:
         self._store = store
         self._names = names
@@ -59,15 +59,15 @@ class EpochRecords:
         replica that takes over need not have it, and it would be missed.
         """
         key, now = self.channel(tag_of(shard.slot)), self._now()
-        terms = Terms(now + int(SIGNS_LIVE * 1000), now, publish=key, confirm=confirmed)
+        terms = WriteTerms(now + int(SIGNS_LIVE * 1000), now, publish=key, confirm=confirmed)
         sign = write_of(key, {_SIGNS[place]: encode_moment(moment)}, terms)
-        await self._join(sign, write_of(self._epoch(shard), {}, Terms(keep_until, now)))
+        await self._join(sign, write_of(self._epoch(shard), {}, WriteTerms(keep_until, now)))
 
     async def beat(self, shard: Shard, life: float) -> None:
         """Write that a process lives which looks for no losses."""
         now = self._now()
         fields = {_SIGNS[0]: encode_moment(now)}
-        terms = Terms(now + int(life * 1000), now)
+        terms = WriteTerms(now + int(life * 1000), now)
         await self._join(write_of(self.channel(tag_of(shard.slot)), fields, terms))
 
     async def begin(
@@ -75,13 +75,13 @@ class EpochRecords:
     ) -> Record:
         """Begin an epoch with these floors, unless there is one; return its record."""
         fields = encode_floors(floors) | {_EPOCH: epoch.encode()}
-        terms = Terms(keep_until, self._now(), unless=_EPOCH, want_record=True)
+        terms = WriteTerms(keep_until, self._now(), unless=_EPOCH, want_record=True)
         (record,) = await self._join(write_of(self._epoch(shard), fields, terms))
         return record
 
     async def raise_floors(self, shard: Shard, floors: Iterable[Floor], keep_until: int) -> Record:
         """Join floors into the epoch of a server; return its record."""
-        terms = Terms(keep_until, self._now(), want_record=True)
+        terms = WriteTerms(keep_until, self._now(), want_record=True)
         (record,) = await self._join(write_of(self._epoch(shard), encode_floors(floors), terms))
         return record
 
@@ -100,12 +100,14 @@ class EpochRecords:
             fields[_EVICTED + run.encode()] = encode_moment(evicted)
         lacking = {field: v for field, v in fields.items() if epoch.get(field, b"") < v}
         if lacking:
-            await self._join(write_of(self._epoch(shard), lacking, Terms(keep_until, self._now())))
+            await self._join(
+                write_of(self._epoch(shard), lacking, WriteTerms(keep_until, self._now()))
+            )
 
     async def notify(self, floors: Iterable[Floor], life: float) -> None:
         """Have all sidecars hear of floors."""
         now = self._now()
-        terms = Terms(now + int(life * 1000), now, publish=self._names.sidecars_channel())
+        terms = WriteTerms(now + int(life * 1000), now, publish=self._names.sidecars_channel())
         await self._join(write_of(self._names.sidecars_record(), encode_floors(floors), terms))
 
     def channel(self, tag: str) -> bytes:

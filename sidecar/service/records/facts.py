@@ -11,11 +11,11 @@ from typing import NamedTuple, Protocol, TypeAlias, assert_never
 from sidecar.domain.facts.facts import Spent
 from sidecar.domain.facts.signal import SessionEstablished, SessionPresented, Signal
 from sidecar.domain.values.lattice import Record
-from sidecar.service.ports.store import Index, Join, Joined, Load, Loaded
-from sidecar.service.records.writes import Terms, Write, Written, write_of, written
+from sidecar.service.ports.store import Index, Join, JoinResult, Load, Loaded
+from sidecar.service.records.writes import Write, WriteTerms, Written, write_of, written
 from sidecar.wire.settings.settings import Sessions
 from sidecar.wire.store.entries import Encoded, Identified, KeptUntil, Said, encode, identified_in
-from sidecar.wire.store.keys import Names, SessionName, digest, parse_name
+from sidecar.wire.store.keys import SessionName, StoreKeys, digest, parse_name
 from sidecar.wire.store.prompts import alert_field, prompt_fields
 from sidecar.wire.store.records import (
     claim_field,
@@ -35,7 +35,7 @@ AMENDED = 60_000
 class RecordStore(Protocol):
     """What records need of the store. Both raise `Unavailable`, `Overloaded`."""
 
-    async def join(self, *joins: Join) -> list[Joined]:
+    async def join(self, *joins: Join) -> list[JoinResult]:
         """Join each; the answers are in order."""
 
     async def load(self, *loads: Load) -> list[Loaded]:
@@ -120,7 +120,7 @@ class FactRecords:
     def __init__(
         self,
         store: RecordStore,
-        names: Names,
+        names: StoreKeys,
         clock: Callable[[], float],
         settings: Callable[[], Sessions],
     ) -> None:
@@ -146,7 +146,7 @@ class FactRecords:
             encoded = Encoded(encoded.fields | encode_event(event), encoded.facts)
         heard = event is not None or bool(encoded.facts)
         expire_at = until or self._facts_expire()
-        terms = Terms(
+        terms = WriteTerms(
             expire_at,
             self._now(),
             self._entries(of, expire_at),
@@ -172,13 +172,13 @@ class FactRecords:
         lasting = self._facts_expire()
         said = [KeptUntil(until)] if until > lasting else []
         index = Index(self._names.device_index(on.device), str(name).encode(), until)
-        terms = Terms(max(until, lasting), self._now(), (index,), confirm=True)
+        terms = WriteTerms(max(until, lasting), self._now(), (index,), confirm=True)
         return Write(self.key(on), encode(said), terms)
 
     def note_fanned_out(self, event: Signal, of: UserRecord | DeviceRecord) -> Write:
         """Note that the sessions of an event are in the backlog."""
         fields = {fanned_field(event_key(event)): event.stamp.encode().encode()}
-        return write_of(self.key(of), fields, Terms(self._facts_expire(), self._now()))
+        return write_of(self.key(of), fields, WriteTerms(self._facts_expire(), self._now()))
 
     def amend(self, said: Iterable[Said], *, of: SessionRecord) -> Write:
         """Encode what is added to a session's record that exists; it lives as long as it would."""
@@ -208,7 +208,7 @@ class FactRecords:
     def spend(self, fact: Spent, *, of: SessionRecord, until: int) -> Write:
         """Encode that a proof is spent, once; the record lives until then (unix ms) at least."""
         field, _ = encode_spent(fact)
-        terms = Terms(
+        terms = WriteTerms(
             until,
             self._now(),
             unless=field,
@@ -220,7 +220,7 @@ class FactRecords:
 
     def count_prompts(self, name: SessionName, moments: Iterable[int], until: int) -> Write:
         """Encode that a user was asked in a session at these moments (microseconds)."""
-        terms = Terms(until, self._now(), want_record=True)
+        terms = WriteTerms(until, self._now(), want_record=True)
         return write_of(self.key(UserRecord(name.user)), prompt_fields(name, moments), terms)
 
     def claim_alert(self, of: UserRecord, per: float, until: int) -> Write:
@@ -228,7 +228,7 @@ class FactRecords:
         now = self._clock()
         field = alert_field(now, per)
         fields = {field: f"{int(now * 1000):016d}".encode()}
-        return write_of(self.key(of), fields, Terms(until, self._now(), unless=field))
+        return write_of(self.key(of), fields, WriteTerms(until, self._now(), unless=field))
 
     def save(
         self,
@@ -243,7 +243,7 @@ class FactRecords:
         now = self._now()
         listed = tuple(Index(index, member, at) for (index, member), at in indexes.items())
         least = now + int(self._settings().min_ttl * 1000)
-        terms = Terms(max(until, least), now, listed, publish=publish, want_record=True)
+        terms = WriteTerms(max(until, least), now, listed, publish=publish, want_record=True)
         return write_of(key, fields, terms)
 
     def life_of(self, event: Signal) -> int:
@@ -362,9 +362,9 @@ class FactRecords:
             case _:
                 assert_never(of)
 
-    def _amending(self, of: SessionRecord) -> Terms:
+    def _amending(self, of: SessionRecord) -> WriteTerms:
         now = self._now()
-        return Terms(now + AMENDED, now, publish=self._channel(of))
+        return WriteTerms(now + AMENDED, now, publish=self._channel(of))
 
     def _now(self) -> int:
         return int(self._clock() * 1000)

@@ -11,13 +11,13 @@ from typing import NamedTuple
 from sidecar.domain.values.lattice import Record
 from sidecar.service.ports.store import Index, Load
 from sidecar.service.records.facts import RecordStore
-from sidecar.service.records.writes import Terms, Written, write_of, written
-from sidecar.wire.store.keys import Names
+from sidecar.service.records.writes import WriteTerms, Written, write_of, written
+from sidecar.wire.store.keys import StoreKeys
 from sidecar.wire.store.leases import lease_field, lease_value
 from sidecar.wire.store.rescore_records import (
     WANT,
-    Asked,
     Finished,
+    RescoreRequest,
     encode_finished,
     number,
     swept_field,
@@ -46,7 +46,7 @@ class Acknowledged(NamedTuple):
 class FleetRecords:
     """What all sidecars keep together. All raise `Unavailable`, `Overloaded`."""
 
-    def __init__(self, store: RecordStore, names: Names, clock: Callable[[], float]) -> None:
+    def __init__(self, store: RecordStore, names: StoreKeys, clock: Callable[[], float]) -> None:
         self._store = store
         self._names = names
         self._clock = clock
@@ -147,7 +147,7 @@ class FleetRecords:
         fields = {WANT + generation.encode(): number(moment)}
         await self._join(self._names.rescore_record(), fields, self._terms(RESCORE_LIVES))
 
-    async def finish_rescore(self, asked: Asked, finished: Finished) -> bool:
+    async def finish_rescore(self, asked: RescoreRequest, finished: Finished) -> bool:
         """Say that a re-score is done; return whether nobody had said so."""
         field = swept_field(asked)
         terms = self._terms(RESCORE_LIVES)._replace(unless=field)
@@ -160,13 +160,13 @@ class FleetRecords:
         )
         return await self._join(key, fields, terms)
 
-    async def _join(self, key: bytes, fields: Mapping[bytes, bytes], terms: Terms) -> Written:
+    async def _join(self, key: bytes, fields: Mapping[bytes, bytes], terms: WriteTerms) -> Written:
         (answer,) = written(await self._store.join(write_of(key, fields, terms).join))
         return answer
 
-    def _terms(self, life: float) -> Terms:
+    def _terms(self, life: float) -> WriteTerms:
         now = self._now()
-        return Terms(now + int(life * 1000), now)
+        return WriteTerms(now + int(life * 1000), now)
 
     def _now(self) -> int:
         return int(self._clock() * 1000)

@@ -9,12 +9,12 @@ from typing import NamedTuple
 import msgspec
 
 from sidecar.domain.values.lattice import Record
-from sidecar.service.ports.store import MEMBERS_BOUND, Index, Join, Joined
+from sidecar.service.ports.store import MEMBERS_BOUND, Index, Join, JoinResult
 from sidecar.wire.store.entries import Encoded
 from sidecar.wire.store.keys import SessionName, parse_name
 
 
-class Terms(NamedTuple):
+class WriteTerms(NamedTuple):
     """On which terms a record is written: see `ports.store.Join`. `expire_at` in unix ms."""
 
     expire_at: int
@@ -32,7 +32,7 @@ class Write(msgspec.Struct, frozen=True):
 
     key: bytes
     said: Encoded
-    terms: Terms
+    terms: WriteTerms
 
     @property
     def join(self) -> Join:
@@ -52,12 +52,12 @@ class Written(NamedTuple):
     sessions: tuple[SessionName, ...] | None = ()
 
 
-def write_of(key: bytes, fields: Mapping[bytes, bytes], terms: Terms) -> Write:
+def write_of(key: bytes, fields: Mapping[bytes, bytes], terms: WriteTerms) -> Write:
     """Return a write of fields that hold no facts."""
     return Write(key, Encoded(dict(fields), {}), terms)
 
 
-def written(answers: Iterable[Joined]) -> list[Written]:
+def written(answers: Iterable[JoinResult]) -> list[Written]:
     """Return what became of writes, by the store's answers."""
     return [Written(one.joined, one.record, _sessions(one.members)) for one in answers]
 

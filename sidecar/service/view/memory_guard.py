@@ -11,7 +11,7 @@ from typing import Protocol
 
 import trio
 
-from sidecar.service.observations.observations import Telemetry, Told, WorkerFailed
+from sidecar.service.observations.observations import DaemonEvent, Telemetry, WorkerFailed
 
 INTERVAL = 1.0
 HIGH, LOW = 0.9, 0.75
@@ -80,4 +80,6 @@ class MemoryGuard:
                 "limit_bytes": most,
                 "sessions": self._kept[0][0].limit,
             }
-            self._telemetry.record(Told(event="memory-short", fields=dict(fields), warning=True))
+            self._telemetry.record(
+                DaemonEvent(event="memory-short", fields=dict(fields), warning=True)
+            )

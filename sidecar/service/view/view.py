@@ -21,7 +21,7 @@ from sidecar.domain.values.loss import Floors
 from sidecar.domain.values.namespaces import Namespaces
 from sidecar.service.audit.turns import Turns
 from sidecar.service.observations.observations import Telemetry, ViewEvicted, WorkerFailed
-from sidecar.service.ports.calls import Overloaded, Refused, Unavailable
+from sidecar.service.ports.calls import Overloaded, StoreRefused, Unavailable
 from sidecar.service.ports.store import Load, Loaded, News, Reader, Shards
 from sidecar.service.records.writes import Write
 from sidecar.service.view.fold_records import facts_of
@@ -30,7 +30,7 @@ from sidecar.service.view.live_session import UNREAD, Identity, Live, Tracked
 from sidecar.service.view.watchers import Watches, change_of
 from sidecar.service.view.witness import Witness
 from sidecar.wire.store.entries import Encoded, Said, encode
-from sidecar.wire.store.keys import Names, SessionName, digest, session_name
+from sidecar.wire.store.keys import SessionName, StoreKeys, digest, session_name
 from sidecar.wire.store.losses import vouched
 from sidecar.wire.store.records import event_field, owners_of
 
@@ -61,7 +61,7 @@ class View:
         *,
         store: Reader,
         news: News,
-        names: Names,
+        names: StoreKeys,
         evaluator: Evaluator,
         watches: Watches,
         telemetry: Telemetry,
@@ -571,7 +571,7 @@ class View:
         try:
             loaded = await self._store.load(*(Load(tracked.key) for tracked in batch))
             return list(zip(batch, loaded, strict=True))
-        except Refused as error:
+        except StoreRefused as error:
             if len(batch) > 1:
                 return [pair for one in batch for pair in await self._read_again((one,))]
             self._telemetry.record(WorkerFailed(where="view", error=error))

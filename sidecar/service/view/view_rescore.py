@@ -9,7 +9,7 @@ from sidecar.domain.facts.relocation import relocated
 from sidecar.domain.values.location import Place
 from sidecar.domain.values.stamp import MICROSECONDS, Stamp
 from sidecar.service.audit.turns import Turns
-from sidecar.service.observations.observations import Rescored, Telemetry, Told
+from sidecar.service.observations.observations import DaemonEvent, Rescored, Telemetry
 from sidecar.service.view.live_session import Live
 from sidecar.service.view.view import View
 from sidecar.wire.store.records import sighted_in
@@ -76,7 +76,7 @@ class ViewRescore:
             self._telemetry.record(Rescored(cause=cause, sessions=len(batch)))
         if lives:
             done: dict[str, str | int | float | bool] = {"cause": cause, "sessions": len(lives)}
-            self._telemetry.record(Told(event="sessions-rescored", fields=done))
+            self._telemetry.record(DaemonEvent(event="sessions-rescored", fields=done))
 
     def _relocate(self, live: Live) -> None:
         seen = (*sighted_in(live.own.record), *sighted_in(live.locator.record))

@@ -11,7 +11,7 @@ import trio
 from sidecar.domain.values.lattice import Record
 from sidecar.service.audit.turns import Turns
 from sidecar.service.observations.observations import Telemetry, WorkerFailed
-from sidecar.service.ports.calls import Overloaded, Refused, Unavailable
+from sidecar.service.ports.calls import Overloaded, StoreRefused, Unavailable
 from sidecar.service.records.facts import FactRecords
 from sidecar.service.records.writes import Write
 from sidecar.service.view.live_session import Tracked
@@ -82,7 +82,7 @@ class Saver:
             )
         try:
             answers = await self._records.join(*writes)
-        except Refused as error:
+        except StoreRefused as error:
             if len(attempts) == 1:
                 # What one record may not take must not keep the others from being saved. The view
                 # goes on with it; it is not tried again before there is more to save of it.

@@ -10,7 +10,7 @@ import trio
 
 from sidecar.adapters.http.causes import CALL_FAILURES, calling, tls_context, why
 from sidecar.adapters.tokens.documents import beginning_of
-from sidecar.shared_signals.service.push_delivery import Answer, Fate
+from sidecar.shared_signals.service.push_delivery import PushResponse, PushResult
 from sidecar.shared_signals.wire.security_event_tokens import MEDIA_TYPE
 from sidecar.wire.events.security_event_names import Fault
 
@@ -39,7 +39,7 @@ class Courier:
         """Close all connections."""
         await self._client.aclose()
 
-    async def post(self, url: str, token: str, authorization: str) -> Answer:
+    async def post(self, url: str, token: str, authorization: str) -> PushResponse:
         """Post a token, and say what became of it."""
         headers = {"Content-Type": MEDIA_TYPE}
         if authorization:
@@ -51,20 +51,20 @@ class Courier:
                 ) as response:
                     body = (await beginning_of(response, MAX_ANSWER))[:MAX_ANSWER]
         except trio.TooSlowError:
-            return Answer(Fate.FAILED, "no answer in time")
+            return PushResponse(PushResult.FAILED, "no answer in time")
         except (*CALL_FAILURES, ValueError) as error:
-            return Answer(Fate.FAILED, f"the post failed: {why(error)}")
+            return PushResponse(PushResult.FAILED, f"the post failed: {why(error)}")
         return self._judge(response, body)
 
-    def _judge(self, response: httpx.Response, body: bytes) -> Answer:
+    def _judge(self, response: httpx.Response, body: bytes) -> PushResponse:
         status = response.status_code
         if response.is_success:  # the RFC says 202; others mean the same
-            return Answer(Fate.ACCEPTED)
+            return PushResponse(PushResult.ACCEPTED)
         err = _error(body) if status == httpx.codes.BAD_REQUEST else ""
         detail = f"status {status}" + (f", {err}" if err else "")
         if err in _HOPELESS:
-            return Answer(Fate.REFUSED, detail)
-        return Answer(Fate.FAILED, detail, self._retry_after(response))
+            return PushResponse(PushResult.REFUSED, detail)
+        return PushResponse(PushResult.FAILED, detail, self._retry_after(response))
 
     def _retry_after(self, response: httpx.Response) -> float:
         """Seconds (RFC 9110, section 10.2.3), as a number of them or as a date."""

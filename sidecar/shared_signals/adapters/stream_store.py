@@ -20,7 +20,7 @@ from typing import Any, Protocol, TypeVar
 import redis
 
 from sidecar.adapters.redis.links import call
-from sidecar.domain.evaluation.announcement import Announcement, News
+from sidecar.domain.evaluation.announcement import Announcement, TopicAnnouncement
 from sidecar.service.audit.announcer import Recorded, Shelved
 from sidecar.shared_signals.adapters.stream_scripts import (
     BACKLOG,
@@ -31,7 +31,7 @@ from sidecar.shared_signals.adapters.stream_scripts import (
     RECORD,
     REPLACE,
 )
-from sidecar.shared_signals.service.stream_store import Backlog, Batch, Handout, Waiting
+from sidecar.shared_signals.service.stream_store import AnnouncementBatch, Backlog, Handout, Waiting
 from sidecar.shared_signals.wire.outbound import (
     InvalidAnnouncement,
     decode_announcement,
@@ -39,7 +39,7 @@ from sidecar.shared_signals.wire.outbound import (
 )
 from sidecar.shared_signals.wire.stream_config import Outgoing, decode_outgoing, encode_outgoing
 from sidecar.wire.privacy.sealing import UNSEALED, Sealing
-from sidecar.wire.store.keys import Names, digest
+from sidecar.wire.store.keys import StoreKeys, digest
 
 REMEMBERED = 86_400_000
 """Milliseconds for which the last announcement of a topic is known, to be told once."""
@@ -68,7 +68,7 @@ class RedisStreams:
     def __init__(
         self,
         store: Asking,
-        names: Names,
+        names: StoreKeys,
         *,
         max_recorded: int,
         max_backlog: int,
@@ -82,7 +82,7 @@ class RedisStreams:
 
     # The record of what is to be told
 
-    async def record(self, news: Sequence[News]) -> Recorded:
+    async def record(self, news: Sequence[TopicAnnouncement]) -> Recorded:
         """Append what is not the last of its topic."""
         arguments: list[bytes | str | int] = [self._max_recorded, REMEMBERED, PATIENCE]
         keys = ["recorded"]
@@ -95,7 +95,7 @@ class RedisStreams:
         dropped, *outcomes = await self._script(RECORD, keys, arguments)
         return Recorded(tuple(map(_OUTCOMES.__getitem__, outcomes)), dropped)
 
-    async def recorded(self, count: int) -> Batch:
+    async def recorded(self, count: int) -> AnnouncementBatch:
         """What is not yet handed out."""
         cursor, recorded, revision = map(
             self._names.transmitter, ("cursor", "recorded", "revision")
@@ -109,9 +109,11 @@ class RedisStreams:
         at, entries, number = await self._store.ask(cursor, read)
         until = entries[-1][0].decode() if entries else at
         found = tuple(self._announcement(fields) for _, fields in entries)
-        return Batch(at, until, found, number)
+        return AnnouncementBatch(at, until, found, number)
 
-    async def hand_out(self, batch: Batch, handouts: Sequence[Handout]) -> dict[str, int] | None:
+    async def hand_out(
+        self, batch: AnnouncementBatch, handouts: Sequence[Handout]
+    ) -> dict[str, int] | None:
         """Put events into backlogs and move the cursor, all or nothing."""
         keys = ["cursor", "recorded", "streams", "number"]
         arguments: list[bytes | str | int] = [batch.cursor, batch.until, self._max_backlog, KEPT]

@@ -50,7 +50,7 @@ _AT_METADATA = "there are no metadata; where they lie elsewhere `metadata_url` s
 _M = TypeVar("_M")
 
 
-class Refused(Exception):  # noqa: N818 - named by who must act: the operator
+class TransmitterRefused(Exception):  # noqa: N818 - named by who must act: the operator
     """The transmitter does not do what was asked. `status` is that of its answer.
 
     What it says of that is part of the message, as far as it can be printed.
@@ -75,7 +75,7 @@ class TransmitterApi:
     """One transmitter. `token` gives what we show there, empty for nothing.
 
     All calls raise `Unavailable` where it does not answer in `timeout` seconds, `Overloaded` where
-    it asks to wait, and, but for `poll`, `Refused`.
+    it asks to wait, and, but for `poll`, `TransmitterRefused`.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class TransmitterApi:
             return _decoded(await self._call("POST", url, request), PollResponse)
         except Overloaded as error:
             raise Overloaded(error.retry_after, f"{where}: {error}") from error
-        except (Refused, Unavailable) as error:
+        except (TransmitterRefused, Unavailable) as error:
             told = str(error)
             raise Unavailable(told if where in told else f"{where}: {told}") from error
 
@@ -121,8 +121,8 @@ class TransmitterApi:
         where = without_credentials(self._metadata_url)
         try:
             return _decoded(await self._call("GET", self._metadata_url), TransmitterMetadata)
-        except Refused as error:
-            raise Refused(error.status, error.said, where) from None
+        except TransmitterRefused as error:
+            raise TransmitterRefused(error.status, error.said, where) from None
         except Unavailable as error:
             told = str(error)
             raise Unavailable(told if where in told else f"{where}: {told}") from error
@@ -249,7 +249,7 @@ def _judged(answer: _Answer) -> _Answer:
         raise Overloaded(wait, f"{words}, and asks to wait for {wait} s")
     if answer.status >= 500:
         raise Unavailable(f"the answer has status {answer.status}")
-    raise Refused(answer.status, _said(answer.body))
+    raise TransmitterRefused(answer.status, _said(answer.body))
 
 
 def _said(body: bytes) -> str:

@@ -33,10 +33,10 @@ from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.shared_signals.service.poll_server import Polling
 from sidecar.shared_signals.service.recipients import Recipients
 from sidecar.shared_signals.service.stream_management import (
-    Conflict,
-    Forbidden,
     Management,
     NoSuchStream,
+    StreamForbidden,
+    TooManyStreams,
     TooOften,
 )
 from sidecar.shared_signals.wire.stream_api import (
@@ -53,7 +53,7 @@ from sidecar.shared_signals.wire.stream_api import (
 from sidecar.shared_signals.wire.stream_config import (
     ChangeRequest,
     CreateRequest,
-    InvalidRequest,
+    InvalidStreamRequest,
     StatusRequest,
     SubjectRequest,
     VerificationRequest,
@@ -266,11 +266,11 @@ def transmitter_listener(
 
 
 _CAUSES: Mapping[type[Exception], Callable[[Any], RequestRefused]] = {
-    InvalidRequest: lambda error: RequestRefused(400, str(error)),
+    InvalidStreamRequest: lambda error: RequestRefused(400, str(error)),
     InvalidMessage: lambda error: RequestRefused(400, str(error)),
-    Forbidden: lambda error: RequestRefused(403, str(error)),
+    StreamForbidden: lambda error: RequestRefused(403, str(error)),
     NoSuchStream: lambda _: RequestRefused(404, "this recipient has no such stream"),
-    Conflict: lambda error: RequestRefused(409, str(error)),
+    TooManyStreams: lambda error: RequestRefused(409, str(error)),
     TooOften: lambda error: RequestRefused(429, str(error), retry_after(error.retry_after)),
     Overloaded: overloaded,
     Unavailable: unavailable,
@@ -282,15 +282,15 @@ def _parameters(request: Request) -> dict[str, str]:
     try:
         given = parse_qs(request.scope["query_string"].decode("ascii"), max_num_fields=8)
     except ValueError:
-        raise InvalidRequest("query: cannot be read") from None
+        raise InvalidStreamRequest("query: cannot be read") from None
     if any(len(values) > 1 for values in given.values()):
-        raise InvalidRequest("query: a parameter is given twice")
+        raise InvalidStreamRequest("query: a parameter is given twice")
     return {**{name: values[0] for name, values in given.items()}, **request.path_params}
 
 
 def _stream_id(asked: Mapping[str, str]) -> str:
     if "stream_id" not in asked:
-        raise InvalidRequest("stream_id: is required")
+        raise InvalidStreamRequest("stream_id: is required")
     return asked["stream_id"]
 
 

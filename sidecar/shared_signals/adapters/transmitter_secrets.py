@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from sidecar.adapters.files.regular_files import read_bytes
-from sidecar.adapters.tokens.secrets import Stamp, stamp_of
+from sidecar.adapters.tokens.secrets import FileStamp, stamp_of
 from sidecar.domain.values.causes import words_of
 from sidecar.service.ports.calls import Unavailable
 from sidecar.shared_signals.service.recipients import Access
@@ -147,7 +147,7 @@ def _header(path: str) -> str:
     return value.decode()
 
 
-def _stamp_of(path: str) -> Stamp | None:
+def _stamp_of(path: str) -> FileStamp | None:
     try:
         return stamp_of(path)
     except OSError:
@@ -175,7 +175,7 @@ class Secrets:
         self._credentials = tuple(
             one.credentials_file for one in settings.recipients if one.credentials_file
         )
-        self._seen: tuple[Stamp | None, ...] | None = None
+        self._seen: tuple[FileStamp | None, ...] | None = None
 
     def load(self) -> None:
         """Read the files; blocks. Raises `InvalidFiles` with those that cannot be used.
@@ -195,7 +195,7 @@ class Secrets:
         if wrong:
             raise InvalidFiles(wrong)
 
-    def _look(self) -> tuple[Stamp | None, ...]:
+    def _look(self) -> tuple[FileStamp | None, ...]:
         return tuple(map(_stamp_of, self._credentials))
 
     def _kept(self, access: Mapping[str, Access]) -> Mapping[str, Access]:

@@ -11,7 +11,7 @@ from typing import Protocol
 import msgspec
 import trio
 
-from sidecar.service.observations.observations import Telemetry, Told, WorkerFailed
+from sidecar.service.observations.observations import DaemonEvent, Telemetry, WorkerFailed
 from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.shared_signals.service.dispatch import HandingOut
 from sidecar.shared_signals.service.push_delivery import Pushing, essence
@@ -95,7 +95,7 @@ class Transmitting:
 
     def _tell(self, event: str, *, delivering: bool) -> None:
         self._levels.delivering(delivering)
-        self._telemetry.record(Told(event=event))
+        self._telemetry.record(DaemonEvent(event=event))
 
     async def _leads(self) -> bool:
         try:

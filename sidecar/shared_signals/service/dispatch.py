@@ -12,7 +12,7 @@ from sidecar.shared_signals.service.stream_store import Handout, StreamStore
 from sidecar.shared_signals.wire.outbound import URI_OF, Voice, payload_of
 from sidecar.shared_signals.wire.security_events import StreamStatus
 from sidecar.shared_signals.wire.stream_config import Outgoing, delivered
-from sidecar.shared_signals.wire.subject_matching import Subjects
+from sidecar.shared_signals.wire.subject_matching import StreamSubjects
 from sidecar.wire.settings.transmitter import DefaultSubjects, Recipient, kind_of
 from sidecar.wire.subjects.subject_ids import InvalidSubjectId, SubjectId, decode_subject
 
@@ -25,7 +25,7 @@ class _Known(msgspec.Struct):
     stream: Outgoing
     recipient: Recipient
     events: frozenset[str]
-    subjects: Subjects
+    subjects: StreamSubjects
 
 
 class HandingOut:
@@ -95,7 +95,9 @@ class HandingOut:
                     stream,
                     recipient,
                     frozenset(delivered(stream, recipient.events)),
-                    Subjects(found, self._voice().subject_issuer, self._voice().subject_issuers),
+                    StreamSubjects(
+                        found, self._voice().subject_issuer, self._voice().subject_issuers
+                    ),
                 )
             )
         self._known, self._revision = known, revision

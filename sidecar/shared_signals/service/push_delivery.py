@@ -30,7 +30,7 @@ GLANCE = 0.25
 """Seconds between looks for what waits."""
 
 
-class Fate(StrEnum):
+class PushResult(StrEnum):
     """What an answer to a push means."""
 
     ACCEPTED = "accepted"
@@ -38,13 +38,13 @@ class Fate(StrEnum):
     FAILED = "failed"
 
 
-class Answer(msgspec.Struct, frozen=True):
+class PushResponse(msgspec.Struct, frozen=True):
     """An answer to a push: `detail` for the log; `retry_after` seconds that the recipient asks for.
 
     `detail` is one of a closed set, and never what the recipient wrote.
     """
 
-    fate: Fate
+    fate: PushResult
     detail: str = ""
     retry_after: float = 0.0
 
@@ -52,7 +52,7 @@ class Answer(msgspec.Struct, frozen=True):
 class Courier(Protocol):
     """What posts a token."""
 
-    async def post(self, url: str, token: str, authorization: str) -> Answer:
+    async def post(self, url: str, token: str, authorization: str) -> PushResponse:
         """Post it; never raises for what the other end does."""
 
 
@@ -106,15 +106,15 @@ class Pushing:
             shown = self._shown(stream)
             answer = await self._post(stream, one.claims)
             match answer.fate:
-                case Fate.ACCEPTED | Fate.REFUSED:
+                case PushResult.ACCEPTED | PushResult.REFUSED:
                     await self._store.done(stream.id, (one.id,))
-                    accepted = answer.fate is Fate.ACCEPTED
+                    accepted = answer.fate is PushResult.ACCEPTED
                     fate = (
                         TransmissionOutcome.DELIVERED if accepted else TransmissionOutcome.REFUSED
                     )
                     self._tell(stream, _event_in(one.claims), fate, answer.detail)
                     return await self._note(stream, 0.0)
-                case Fate.FAILED:
+                case PushResult.FAILED:
                     self._tell(
                         stream, _event_in(one.claims), TransmissionOutcome.RETRIED, answer.detail
                     )
@@ -136,7 +136,7 @@ class Pushing:
                     await trio.sleep(GLANCE)
             failures += 1
 
-    async def _post(self, stream: Outgoing, claims: bytes) -> Answer:
+    async def _post(self, stream: Outgoing, claims: bytes) -> PushResponse:
         token = self._signer.sign(claims)
         return await self._courier.post(stream.endpoint_url, token, self._shown(stream))
 

@@ -22,7 +22,7 @@ from sidecar.service.observations.receiver import (
     StreamVerified,
 )
 from sidecar.service.ports.calls import Accepted, Forbidden, Overloaded, Unavailable
-from sidecar.shared_signals.wire.inbound import Ignored, Terms, meaning_of
+from sidecar.shared_signals.wire.inbound import Ignored, InboundTerms, meaning_of
 from sidecar.shared_signals.wire.security_event_tokens import (
     Event,
     InvalidSet,
@@ -173,9 +173,9 @@ class Receiving:
             return Taken(SetOutcome.UNMATCHED, str(error))
         return Taken(SetOutcome.DUPLICATE if accepted.duplicate else SetOutcome.ACCEPTED)
 
-    def _terms(self, token: SecurityEventToken, transmitter: KnownTransmitter) -> Terms:
+    def _terms(self, token: SecurityEventToken, transmitter: KnownTransmitter) -> InboundTerms:
         source = self._source_of(transmitter.name)
-        return Terms(
+        return InboundTerms(
             rules=self._rules[transmitter.name],
             event_id=event_id_of(token.issuer, token.id),
             source=source.name,

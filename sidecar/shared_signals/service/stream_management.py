@@ -18,7 +18,7 @@ from sidecar.shared_signals.wire.stream_config import (
     ChangeRequest,
     CreateRequest,
     Facade,
-    InvalidRequest,
+    InvalidStreamRequest,
     Outgoing,
     StatusRequest,
     SubjectRequest,
@@ -37,11 +37,11 @@ class NoSuchStream(Exception):  # noqa: N818 - named by who must act: the recipi
     """The recipient has no stream of this id."""
 
 
-class Forbidden(Exception):  # noqa: N818 - the recipient
+class StreamForbidden(Exception):  # noqa: N818 - the recipient
     """The recipient may not do this; the message says what, and quotes nothing."""
 
 
-class Conflict(Exception):  # noqa: N818 - the recipient
+class TooManyStreams(Exception):  # noqa: N818 - the recipient
     """The recipient has as many streams as it may have."""
 
 
@@ -76,12 +76,12 @@ class Management:
         self._new_id = new_id
 
     async def create(self, who: Recipient, request: CreateRequest) -> StreamConfiguration:
-        """A new stream. Raises `InvalidRequest`, `Forbidden`, `Conflict`."""
+        """A new stream. Raises `InvalidStreamRequest`, `StreamForbidden`, `TooManyStreams`."""
         if not who.max_streams:
-            raise Forbidden("this recipient may not create streams")
+            raise StreamForbidden("this recipient may not create streams")
         own = [one for one in await self._of(who) if not one.fixed]
         if len(own) >= who.max_streams:
-            raise Conflict("this recipient has as many streams as it may have")
+            raise TooManyStreams("this recipient has as many streams as it may have")
         method, endpoint, authorization = placed(request.delivery, who.push_prefixes)
         stream = Outgoing(
             id=self._new_id(),
@@ -110,12 +110,12 @@ class Management:
     ) -> StreamConfiguration:
         """Change what the request names, or all (`whole`), where what it leaves out is deleted.
 
-        Raises `NoSuchStream`, `InvalidRequest`, `Forbidden`.
+        Raises `NoSuchStream`, `InvalidStreamRequest`, `StreamForbidden`.
         """
 
         def change(stream: Outgoing) -> Outgoing:
             if stream.fixed:
-                raise Forbidden("this stream is the transmitter's configuration")
+                raise StreamForbidden("this stream is the transmitter's configuration")
             self._facade(who, stream).check(request, stream)
             after = stream
             if request.delivery is not None or whole:
@@ -137,10 +137,10 @@ class Management:
         return self._facade(who, after).show(after)
 
     async def delete(self, who: Recipient, stream: str) -> None:
-        """Delete a stream. Raises `NoSuchStream`, `Forbidden`."""
+        """Delete a stream. Raises `NoSuchStream`, `StreamForbidden`."""
         found = await self._find(who, stream)
         if found.fixed:
-            raise Forbidden("this stream is the transmitter's configuration")
+            raise StreamForbidden("this stream is the transmitter's configuration")
         await self._store.delete(found)
 
     async def status(self, who: Recipient, stream: str) -> Status:
@@ -166,7 +166,7 @@ class Management:
     async def add_subject(self, who: Recipient, request: SubjectRequest) -> None:
         """Have a stream be about a subject.
 
-        Raises `NoSuchStream`, `InvalidRequest`, `Forbidden`.
+        Raises `NoSuchStream`, `InvalidStreamRequest`, `StreamForbidden`.
         """
         stream = await self._find(who, request.stream_id)
         await self._subject(stream, request, exception=_is_none(stream))
@@ -200,13 +200,13 @@ class Management:
         try:
             subject = decode_subject(dict(request.subject), "subject")
         except InvalidSubjectId as error:
-            raise InvalidRequest(str(error)) from None
+            raise InvalidStreamRequest(str(error)) from None
         raw = msgspec.json.encode(encode_subject(subject), order="deterministic")
         name = digest(raw.decode())
         if not exception:
             await self._store.drop_subject(stream.id, name)
         elif not await self._store.put_subject(stream.id, name, raw, self._settings.max_subjects):
-            raise Forbidden("the stream has as many subjects as it may have")
+            raise StreamForbidden("the stream has as many subjects as it may have")
 
     async def _change(
         self, who: Recipient, stream: str, change: Callable[[Outgoing], Outgoing]

@@ -10,7 +10,7 @@ from sidecar.service.audit.announcer import Outbox
 from sidecar.shared_signals.wire.stream_config import Outgoing
 
 
-class Batch(msgspec.Struct, frozen=True):
+class AnnouncementBatch(msgspec.Struct, frozen=True):
     """Recorded announcements after `cursor`, in order, up to `until`; None: one is unreadable.
 
     `revision` changes whenever a stream or its subjects do.
@@ -47,10 +47,12 @@ class Backlog(msgspec.Struct, frozen=True):
 class StreamStore(Outbox, Protocol):
     """Streams, and what waits in them. All raise `Unavailable`, and may be done again."""
 
-    async def recorded(self, count: int) -> Batch:
+    async def recorded(self, count: int) -> AnnouncementBatch:
         """What is recorded and not yet handed out, `count` at most."""
 
-    async def hand_out(self, batch: Batch, handouts: Sequence[Handout]) -> dict[str, int] | None:
+    async def hand_out(
+        self, batch: AnnouncementBatch, handouts: Sequence[Handout]
+    ) -> dict[str, int] | None:
         """Put events into streams' backlogs and move the cursor past the batch, all or nothing.
 
         Gives how many older events each full backlog lost. None: another moved the cursor.

@@ -21,10 +21,15 @@ from sidecar.shared_signals.wire.security_events import (
     AccountDisabled,
     AccountEnabled,
     AccountPurged,
-    AssuranceLevelChange,
-    CredentialChange,
+    CaepAssuranceLevelChange,
+    CaepCredentialChange,
+    CaepDeviceComplianceChange,
+    CaepRiskLevelChange,
+    CaepSessionEstablished,
+    CaepSessionPresented,
+    CaepSessionRevoked,
+    CaepTokenClaimsChange,
     CredentialCompromise,
-    DeviceComplianceChange,
     Direction,
     IdentifierChanged,
     IdentifierRecycled,
@@ -34,14 +39,9 @@ from sidecar.shared_signals.wire.security_events import (
     OptOutInitiated,
     RecoveryActivated,
     RecoveryInformationChanged,
-    RiskLevelChange,
     SecurityEvent,
-    SessionEstablished,
-    SessionPresented,
-    SessionRevoked,
     SessionsRevoked,
     StreamUpdated,
-    TokenClaimsChange,
     Verification,
     name_of,
     text_of,
@@ -65,7 +65,7 @@ class Ignored(NamedTuple):
 Meaning: TypeAlias = Signal | Ignored | Unmatched
 
 
-class Terms(NamedTuple):
+class InboundTerms(NamedTuple):
     """How to take a transmitter's event: its rules, our id and time for it, and its source.
 
     `now` in seconds since the epoch: an event of later than `now + skew` is refused. `may_prove`:
@@ -93,7 +93,7 @@ _SESSION: tuple[Kind, ...] = ("session", "user")
 _USER: tuple[Kind, ...] = ("user",)
 
 
-def meaning_of(token: SecurityEventToken, terms: Terms) -> Meaning:
+def meaning_of(token: SecurityEventToken, terms: InboundTerms) -> Meaning:
     """What a verified SET means here; raises `InvalidSet` where it says what cannot be."""
     event = token.event
     if isinstance(event, UnknownEvent):
@@ -107,7 +107,7 @@ def meaning_of(token: SecurityEventToken, terms: Terms) -> Meaning:
     if isinstance(subject, Unmatched):
         return subject
     subject = _with_session(event, subject, terms.rules)
-    if isinstance(event, AssuranceLevelChange) and not subject.session:
+    if isinstance(event, CaepAssuranceLevelChange) and not subject.session:
         return _of_all_sessions(token, event, subject, terms)
     if said.kind.startswith("session-") and said.kind != "session-revoked" and not subject.session:
         said = _named_signal(event, _USER)
@@ -117,32 +117,32 @@ def meaning_of(token: SecurityEventToken, terms: Terms) -> Meaning:
     return _signal(said, subject, token, terms)
 
 
-def _said(event: SecurityEvent, terms: Terms) -> _Said | Ignored:  # noqa: C901, PLR0912 - one case a kind
+def _said(event: SecurityEvent, terms: InboundTerms) -> _Said | Ignored:  # noqa: C901, PLR0912 - one case a kind
     match event:
-        case SessionRevoked():
+        case CaepSessionRevoked():
             reason = text_of(event.reason_admin) or text_of(event.reason_user)
             return _Said("session-revoked", ("session", "user", "device"), _reason(reason))
         case AccountPurged() | AccountDisabled() | SessionsRevoked() | IdentifierRecycled():
             reason = f"{name_of(type(event))} {getattr(event, 'reason', '')}"
             return _Said("session-revoked", _USER, _reason(reason))
-        case TokenClaimsChange():
+        case CaepTokenClaimsChange():
             return _Said("token-claims-change", _SESSION, {"claims": event.claims})
-        case CredentialChange():
+        case CaepCredentialChange():
             change: dict[str, object] = {"credential_type": event.credential_type}
             if event.change_type is not None:
                 change["change_type"] = event.change_type.value
             return _Said("credential-change", _USER, change)
-        case AssuranceLevelChange():
+        case CaepAssuranceLevelChange():
             return _Said("assurance-level-change", _SESSION, _assurance(event))
-        case DeviceComplianceChange():
+        case CaepDeviceComplianceChange():
             status = {"current_status": event.current_status.value}
             return _Said("device-compliance-change", ("device",), status)
-        case SessionEstablished():
+        case CaepSessionEstablished():
             shown = {"acr": event.acr, "amr": list(event.amr)} if terms.may_prove else {}
             return _Said("session-established", ("session", "user", "device"), shown)
-        case SessionPresented():
+        case CaepSessionPresented():
             return _Said("session-presented", ("session", "user", "device"))
-        case RiskLevelChange():
+        case CaepRiskLevelChange():
             return _risk(event)
         case (
             AccountCredentialChangeRequired()
@@ -166,14 +166,14 @@ def _reason(reason: str) -> dict[str, object]:
     return {"reason": reason.strip()[:1024]}
 
 
-def _assurance(event: AssuranceLevelChange) -> dict[str, object]:
+def _assurance(event: CaepAssuranceLevelChange) -> dict[str, object]:
     data: dict[str, object] = {"namespace": event.namespace, "current_level": event.current_level}
     if event.change_direction is not None:
         data["change_direction"] = event.change_direction.value
     return data
 
 
-def _risk(event: RiskLevelChange) -> _Said | Ignored:
+def _risk(event: CaepRiskLevelChange) -> _Said | Ignored:
     """Whose risk it is `principal` tells; without one it is the narrowest thing the subject names.
 
     Risk of a tenant or group is nobody's in particular here.
@@ -197,7 +197,7 @@ def _named_signal(event: SecurityEvent, about: tuple[Kind, ...]) -> _Said:
 
 def _with_session(event: SecurityEvent, subject: Subject, rules: SubjectRules) -> Subject:
     """The subject with the session that `ext_id` names, where a rule takes it for one of ours."""
-    if isinstance(event, SessionEstablished | SessionPresented) and event.ext_id:
+    if isinstance(event, CaepSessionEstablished | CaepSessionPresented) and event.ext_id:
         if subject.session:
             return subject
         external: SubjectId = Proprietary(EXTERNAL_SESSION, ((EXTERNAL_SESSION, event.ext_id),))
@@ -208,7 +208,10 @@ def _with_session(event: SecurityEvent, subject: Subject, rules: SubjectRules) -
 
 
 def _of_all_sessions(
-    token: SecurityEventToken, event: AssuranceLevelChange, subject: Subject, terms: Terms
+    token: SecurityEventToken,
+    event: CaepAssuranceLevelChange,
+    subject: Subject,
+    terms: InboundTerms,
 ) -> Meaning:
     """An assurance that changed for a user: no event of the contract, but a signal all the same."""
     if not subject.user:
@@ -232,7 +235,9 @@ def _restricted(subject: Subject, about: tuple[Kind, ...]) -> Subject:
     return Subject(**named, issuer=subject.issuer)
 
 
-def _signal(said: _Said, subject: Subject, token: SecurityEventToken, terms: Terms) -> Signal:
+def _signal(
+    said: _Said, subject: Subject, token: SecurityEventToken, terms: InboundTerms
+) -> Signal:
     named = {
         kind: name
         for kind in ("user", "device", "session", "issuer")

@@ -16,14 +16,14 @@ from sidecar.domain.evaluation.announcement import (
 from sidecar.shared_signals.wire.security_event_tokens import SecurityEventToken, encode_claims
 from sidecar.shared_signals.wire.security_events import (
     CAEP,
-    AssuranceLevelChange,
+    CaepAssuranceLevelChange,
+    CaepRiskLevel,
+    CaepRiskLevelChange,
+    CaepSessionPresented,
+    CaepSessionRevoked,
     Direction,
     InitiatingEntity,
-    Level,
-    RiskLevelChange,
     SecurityEvent,
-    SessionPresented,
-    SessionRevoked,
 )
 from sidecar.wire.settings.transmitter import Announced
 from sidecar.wire.subjects.subject_ids import Complex, IssuerSubject, Opaque, Simple
@@ -69,7 +69,7 @@ def event_of(announcement: Announcement, namespace: str) -> SecurityEvent:
     at = announcement.at
     match announcement.change:
         case AssuranceChanged(previous=previous, current=current, rose=rose):
-            return AssuranceLevelChange(
+            return CaepAssuranceLevelChange(
                 event_timestamp=at,
                 initiating_entity=InitiatingEntity.USER if rose else InitiatingEntity.POLICY,
                 reason_admin=admin,
@@ -80,24 +80,24 @@ def event_of(announcement: Announcement, namespace: str) -> SecurityEvent:
                 change_direction=Direction.INCREASE if rose else Direction.DECREASE,
             )
         case SessionOver():
-            return SessionRevoked(
+            return CaepSessionRevoked(
                 event_timestamp=at,
                 initiating_entity=InitiatingEntity.POLICY,
                 reason_admin=admin,
                 reason_user={"en": _FOR_USERS["over"]},
             )
         case RiskChanged(previous=previous, current=current):
-            return RiskLevelChange(
+            return CaepRiskLevelChange(
                 event_timestamp=at,
                 initiating_entity=InitiatingEntity.SYSTEM,
                 reason_admin=admin,
                 principal="SESSION",
-                previous_level=Level[previous.name],
-                current_level=Level[current.name],
+                previous_level=CaepRiskLevel[previous.name],
+                current_level=CaepRiskLevel[current.name],
                 risk_reason=text,
             )
         case PresentedElsewhere(user_agent=agent):
-            return SessionPresented(
+            return CaepSessionPresented(
                 event_timestamp=at,
                 initiating_entity=InitiatingEntity.USER,
                 reason_admin=admin,

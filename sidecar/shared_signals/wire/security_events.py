@@ -69,7 +69,7 @@ class Compliance(StrEnum):
     NOT_COMPLIANT = "not-compliant"
 
 
-class Level(StrEnum):
+class CaepRiskLevel(StrEnum):
     """How much risk there is."""
 
     LOW = "LOW"
@@ -98,17 +98,17 @@ class _Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason_user: _Localized = {}
 
 
-class SessionRevoked(_Event, frozen=True, kw_only=True):
+class CaepSessionRevoked(_Event, frozen=True, kw_only=True):
     """CAEP: every session that matches the subject is over."""
 
 
-class TokenClaimsChange(_Event, frozen=True, kw_only=True):
+class CaepTokenClaimsChange(_Event, frozen=True, kw_only=True):
     """CAEP: claims have new values."""
 
     claims: _Claims
 
 
-class CredentialChange(_Event, frozen=True, kw_only=True):
+class CaepCredentialChange(_Event, frozen=True, kw_only=True):
     """CAEP: a credential was made, changed, revoked or deleted."""
 
     credential_type: _Text = ""
@@ -119,7 +119,7 @@ class CredentialChange(_Event, frozen=True, kw_only=True):
     fido2_aaguid: _Text = ""
 
 
-class AssuranceLevelChange(_Event, frozen=True, kw_only=True):
+class CaepAssuranceLevelChange(_Event, frozen=True, kw_only=True):
     """CAEP: the way somebody is signed in became stronger or weaker."""
 
     current_level: _Required
@@ -128,14 +128,14 @@ class AssuranceLevelChange(_Event, frozen=True, kw_only=True):
     change_direction: Direction | None = None
 
 
-class DeviceComplianceChange(_Event, frozen=True, kw_only=True):
+class CaepDeviceComplianceChange(_Event, frozen=True, kw_only=True):
     """CAEP: a device began or ceased to be compliant."""
 
     current_status: Compliance
     previous_status: Compliance | None = None
 
 
-class SessionEstablished(_Event, frozen=True, kw_only=True):
+class CaepSessionEstablished(_Event, frozen=True, kw_only=True):
     """CAEP: the transmitter established a session. `fp_ua`: a fingerprint of the user agent."""
 
     fp_ua: _Text = ""
@@ -144,19 +144,19 @@ class SessionEstablished(_Event, frozen=True, kw_only=True):
     ext_id: _Text = ""
 
 
-class SessionPresented(_Event, frozen=True, kw_only=True):
+class CaepSessionPresented(_Event, frozen=True, kw_only=True):
     """CAEP: the transmitter saw the session."""
 
     fp_ua: _Text = ""
     ext_id: _Text = ""
 
 
-class RiskLevelChange(_Event, frozen=True, kw_only=True):
+class CaepRiskLevelChange(_Event, frozen=True, kw_only=True):
     """CAEP: the risk of `principal` changed: USER, DEVICE, SESSION, TENANT, ORG_UNIT, GROUP ..."""
 
-    current_level: Level
+    current_level: CaepRiskLevel
     principal: _Text = ""
-    previous_level: Level | None = None
+    previous_level: CaepRiskLevel | None = None
     risk_reason: _Text = ""
 
 
@@ -236,14 +236,14 @@ class StreamUpdated(_Event, frozen=True, kw_only=True):
 
 
 SecurityEvent: TypeAlias = (
-    SessionRevoked
-    | TokenClaimsChange
-    | CredentialChange
-    | AssuranceLevelChange
-    | DeviceComplianceChange
-    | SessionEstablished
-    | SessionPresented
-    | RiskLevelChange
+    CaepSessionRevoked
+    | CaepTokenClaimsChange
+    | CaepCredentialChange
+    | CaepAssuranceLevelChange
+    | CaepDeviceComplianceChange
+    | CaepSessionEstablished
+    | CaepSessionPresented
+    | CaepRiskLevelChange
     | AccountCredentialChangeRequired
     | AccountPurged
     | AccountDisabled
@@ -268,14 +268,14 @@ RISC = f"{_BASE}risc/event-type/"
 SSF = f"{_BASE}ssf/event-type/"
 
 URIS: Mapping[type[SecurityEvent], str] = {
-    SessionRevoked: f"{CAEP}session-revoked",
-    TokenClaimsChange: f"{CAEP}token-claims-change",
-    CredentialChange: f"{CAEP}credential-change",
-    AssuranceLevelChange: f"{CAEP}assurance-level-change",
-    DeviceComplianceChange: f"{CAEP}device-compliance-change",
-    SessionEstablished: f"{CAEP}session-established",
-    SessionPresented: f"{CAEP}session-presented",
-    RiskLevelChange: f"{CAEP}risk-level-change",
+    CaepSessionRevoked: f"{CAEP}session-revoked",
+    CaepTokenClaimsChange: f"{CAEP}token-claims-change",
+    CaepCredentialChange: f"{CAEP}credential-change",
+    CaepAssuranceLevelChange: f"{CAEP}assurance-level-change",
+    CaepDeviceComplianceChange: f"{CAEP}device-compliance-change",
+    CaepSessionEstablished: f"{CAEP}session-established",
+    CaepSessionPresented: f"{CAEP}session-presented",
+    CaepRiskLevelChange: f"{CAEP}risk-level-change",
     AccountCredentialChangeRequired: f"{RISC}account-credential-change-required",
     AccountPurged: f"{RISC}account-purged",
     AccountDisabled: f"{RISC}account-disabled",

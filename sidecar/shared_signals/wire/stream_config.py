@@ -1,6 +1,6 @@
 """Streams of the transmitter: as it keeps them, as recipients see them, and what they may ask.
 
-SSF 1.0, "Management API for SET Event Streams". `InvalidRequest` is a 400.
+SSF 1.0, "Management API for SET Event Streams". `InvalidStreamRequest` is a 400.
 """
 
 from collections.abc import Iterable, Mapping
@@ -49,7 +49,7 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
         return f"Outgoing({self.id!r}, {self.recipient!r}, {self.method!r}, {self.status.value!r})"
 
 
-class InvalidRequest(Exception):  # noqa: N818 - named by who must act: the recipient
+class InvalidStreamRequest(Exception):  # noqa: N818 - named by who must act: the recipient
     """The request is not as it must be; the message names the member and quotes nothing."""
 
 
@@ -163,13 +163,15 @@ class Facade(msgspec.Struct, frozen=True):
         )
 
     def check(self, request: ChangeRequest, stream: Outgoing) -> None:
-        """Raises `InvalidRequest` where what is ours to say is repeated and is not as it is."""
+        """Raises `InvalidStreamRequest` where what is ours to say is repeated and is not as it is."""
         shown = msgspec.to_builtins(self.show(stream))
         names = ("iss", "aud", "events_supported", "events_delivered", "min_verification_interval")
         for name in names:
             given = getattr(request, name)
             if given is not None and _set(given) != _set(shown.get(name)):
-                raise InvalidRequest(f"{name}: is the transmitter's to say, and is not as it is")
+                raise InvalidStreamRequest(
+                    f"{name}: is the transmitter's to say, and is not as it is"
+                )
 
 
 def _set(value: object) -> object:
@@ -182,7 +184,7 @@ def _set(value: object) -> object:
 
 
 def placed(request: DeliveryRequest | None, prefixes: Iterable[str]) -> tuple[str, str, str]:
-    """Method, endpoint and authorization as asked for; raises `InvalidRequest`.
+    """Method, endpoint and authorization as asked for; raises `InvalidStreamRequest`.
 
     Nothing asked for means poll. A push endpoint must lie below one of `prefixes`, which the
     operator set: else a recipient could have us post to any host that we can reach.
@@ -190,9 +192,11 @@ def placed(request: DeliveryRequest | None, prefixes: Iterable[str]) -> tuple[st
     if request is None or request.method == POLL:
         return POLL, "", ""
     if request.method != PUSH:
-        raise InvalidRequest(f"delivery.method: must be {PUSH} or {POLL}")
+        raise InvalidStreamRequest(f"delivery.method: must be {PUSH} or {POLL}")
     if not any(_below(request.endpoint_url, prefix) for prefix in prefixes):
-        raise InvalidRequest("delivery.endpoint_url: is not where this recipient may be pushed to")
+        raise InvalidStreamRequest(
+            "delivery.endpoint_url: is not where this recipient may be pushed to"
+        )
     return PUSH, request.endpoint_url, request.authorization_header
 
 

@@ -25,7 +25,7 @@ _Key = tuple[str, str]
 NO_ISSUERS: Mapping[str, str] = MappingProxyType({})
 
 
-class Subjects:
+class StreamSubjects:
     """The subjects that were added to a stream, or removed from it."""
 
     def __init__(

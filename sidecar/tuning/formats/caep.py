@@ -13,7 +13,7 @@ import msgspec
 
 from sidecar.domain.facts.signal import SessionEstablished, SessionPresented, Signal
 from sidecar.domain.values.address import canonical
-from sidecar.shared_signals.wire.inbound import Ignored, Terms, meaning_of
+from sidecar.shared_signals.wire.inbound import Ignored, InboundTerms, meaning_of
 from sidecar.shared_signals.wire.security_event_tokens import (
     InvalidSet,
     SecurityEventToken,
@@ -23,7 +23,7 @@ from sidecar.shared_signals.wire.security_event_tokens import (
 from sidecar.tuning.formats.foreign_records import Foreign, LeftOut
 from sidecar.tuning.recording.occurrences import Occurrence
 from sidecar.wire.events.members import InvalidSignal
-from sidecar.wire.settings.receiver import Match, Subjects
+from sidecar.wire.settings.receiver import SubjectMatch, SubjectSettings
 from sidecar.wire.subjects.subject_rules import SubjectRules, Unmatched
 from sidecar.wire.tokens.claims import InvalidToken
 from sidecar.wire.tokens.jwks import KeySet, signed_by
@@ -31,12 +31,13 @@ from sidecar.wire.tokens.jws import read as read_jws
 
 _LONGEST = 1024 * 1024
 _COMPACT = re.compile(r"[A-Za-z0-9_-]{2,}\.[A-Za-z0-9_-]{2,}\.[A-Za-z0-9_-]*")
-_SUBJECTS = Subjects(
+_SUBJECTS = SubjectSettings(
     user=tuple(
-        Match(format=name) for name in ("iss_sub", "email", "phone_number", "account", "opaque")
+        SubjectMatch(format=name)
+        for name in ("iss_sub", "email", "phone_number", "account", "opaque")
     ),
-    device=tuple(Match(format=name) for name in ("opaque", "iss_sub", "uri")),
-    session=tuple(Match(format=name) for name in ("opaque", "jwt_id")),
+    device=tuple(SubjectMatch(format=name) for name in ("opaque", "iss_sub", "uri")),
+    session=tuple(SubjectMatch(format=name) for name in ("opaque", "jwt_id")),
 )
 """Whose an opaque identifier is, the event tells: it is of what the event is about first."""
 
@@ -84,8 +85,8 @@ def read(record: Foreign) -> Sequence[Occurrence] | LeftOut:
     return [Occurrence(_observed(found, record))]
 
 
-def _terms(token: SecurityEventToken, record: Foreign) -> Terms:
-    return Terms(
+def _terms(token: SecurityEventToken, record: Foreign) -> InboundTerms:
+    return InboundTerms(
         rules=_rules(frozenset(_issuers(record.record))),
         event_id=event_id_of(token.issuer, token.id),
         source="",

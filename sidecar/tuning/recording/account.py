@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from sidecar.tuning.report.report import LeftOut
+from sidecar.tuning.report.report import LeftOutRecords
 
 FIRST = 3
 """Places that are told of each reason."""
@@ -46,11 +46,11 @@ class Account:
         self.skipped += 1
         self._count(where, reason, bad=False)
 
-    def left_out(self) -> tuple[LeftOut, ...]:
+    def left_out(self) -> tuple[LeftOutRecords, ...]:
         """Why records were left out: what could not be understood first, then by number."""
         ordered = sorted(self._reasons.items(), key=lambda one: (not one[0][0], -one[1], one[0]))
         return tuple(
-            LeftOut(reason=key[1], bad=key[0], records=count, first=tuple(self._first[key]))
+            LeftOutRecords(reason=key[1], bad=key[0], records=count, first=tuple(self._first[key]))
             for key, count in ordered
         )
 

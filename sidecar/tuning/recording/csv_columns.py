@@ -22,7 +22,7 @@ from typing import NamedTuple
 from sidecar.domain.values.plural import counted
 from sidecar.wire.yaml.nodes import Leaves, inside
 from sidecar.wire.yaml.structs import suggestion
-from sidecar.wire.yaml.tree import Node, Place, Problems, Table, read_tree, shown
+from sidecar.wire.yaml.tree import FilePosition, Node, Problems, Table, read_tree, shown
 
 _MEMBERS = frozenset(
     {
@@ -58,7 +58,7 @@ _QUOTED = re.compile(r'"[^"]*"')
 Row = dict[str, object]
 
 
-class Column(NamedTuple):
+class CsvColumn(NamedTuple):
     """What becomes of one member: see the module."""
 
     member: str
@@ -74,12 +74,12 @@ class UnreadableRow(Exception):  # noqa: N818 - named by who must act: whoever m
     """A row does not have the columns of its head, or is no CSV."""
 
 
-def read_columns(text: str, file: str) -> tuple[Column, ...]:
+def read_columns(text: str, file: str) -> tuple[CsvColumn, ...]:
     """Read a column map. Raises ConfigError with everything that is wrong with it."""
     problems = Problems()
     tree = read_tree(text, file, problems)
     leaves = Leaves(problems)
-    columns: list[Column] = []
+    columns: list[CsvColumn] = []
     if isinstance(tree, Table):
         for member, entry in tree.entries.items():
             if member not in _MEMBERS and not _FREE.fullmatch(member):
@@ -98,11 +98,11 @@ def read_columns(text: str, file: str) -> tuple[Column, ...]:
     return tuple(columns)
 
 
-def _column(leaves: Leaves, member: str, node: Node) -> Column | None:
+def _column(leaves: Leaves, member: str, node: Node) -> CsvColumn | None:
     line = node.place.line
     if not isinstance(node, Table):
         name = leaves.text(node, member)
-        return None if name is None else Column(member, name, "", {}, "", "", line)
+        return None if name is None else CsvColumn(member, name, "", {}, "", "", line)
     table = leaves.table(node, member, _KEYS)
     if table is None:
         return None
@@ -123,7 +123,7 @@ def _column(leaves: Leaves, member: str, node: Node) -> Column | None:
                 values[name] = meaning or ""
         else:
             leaves.add(meanings, inside(member, "values"), "must be a mapping")
-    return Column(
+    return CsvColumn(
         member,
         told.get("column", ""),
         told.get("constant", ""),
@@ -135,7 +135,7 @@ def _column(leaves: Leaves, member: str, node: Node) -> Column | None:
 
 
 def rows(
-    lines: Iterable[str], columns: Sequence[Column], file: str, map_file: str
+    lines: Iterable[str], columns: Sequence[CsvColumn], file: str, map_file: str
 ) -> Iterator[tuple[int, Row | UnreadableRow]]:
     """The rows of a CSV file as objects for `occurrences`, each with its line.
 
@@ -211,12 +211,12 @@ def _separator(head: str) -> str:
 class _Maker(NamedTuple):
     path: tuple[str, ...]
     at: int
-    column: Column
+    column: CsvColumn
     convert: Callable[[str], object]
 
 
 def _makers(
-    head: Sequence[str], columns: Sequence[Column], file: str, map_file: str
+    head: Sequence[str], columns: Sequence[CsvColumn], file: str, map_file: str
 ) -> list[_Maker]:
     problems = Problems()
     found = []
@@ -226,11 +226,11 @@ def _makers(
             if column.column not in head:
                 missing = f"there is no column {shown(column.column)!r} in {file}"
                 message = f"{missing}{suggestion(column.column, head)}"
-                problems.add(Place(map_file, column.line), column.member, message)
+                problems.add(FilePosition(map_file, column.line), column.member, message)
                 continue
             if head.count(column.column) > 1:
                 message = f"there is more than one column {shown(column.column)!r} in {file}"
-                problems.add(Place(map_file, column.line), column.member, message)
+                problems.add(FilePosition(map_file, column.line), column.member, message)
                 continue
             at = head.index(column.column)
         path = column.member.split(".", 2 if column.member.startswith("data.") else 1)
@@ -239,7 +239,7 @@ def _makers(
     return found
 
 
-def _conversion(column: Column) -> Callable[[str], object]:
+def _conversion(column: CsvColumn) -> Callable[[str], object]:
     if column.split:
         return lambda text: [part.strip() for part in text.split(column.split) if part.strip()]
     if column.member in _LISTS or _FREE.fullmatch(column.member):

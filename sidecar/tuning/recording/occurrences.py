@@ -54,7 +54,7 @@ _TIMES = frozenset({"auth_time", "exp"})
 _UNDECIDED = frozenset({"invalid_token", "unavailable"})
 
 
-class Call(msgspec.Struct, frozen=True):
+class RecordedCall(msgspec.Struct, frozen=True):
     """A call of the app. `path` is normalised, empty where it is not told."""
 
     contexts: tuple[str, ...] = ()
@@ -73,7 +73,7 @@ class Occurrence(msgspec.Struct, frozen=True):
 
     signal: Signal
     is_event: bool = True
-    call: Call | None = None
+    call: RecordedCall | None = None
     app: str = ""
     authentication: Authentication | None = None
     claims: tuple[tuple[str, tuple[str, ...]], ...] = ()
@@ -259,7 +259,7 @@ def _check(raw: Mapping[str, object], line: bytes) -> Occurrence:
             user_agent=getattr(shown, "user_agent", ""),
         ),
         is_event=False,
-        call=_call(raw) or Call(),
+        call=_call(raw) or RecordedCall(),
         app=_text(raw, "app"),
         authentication=Authentication(
             auth_time, getattr(shown, "acr", ""), getattr(shown, "amr", ())
@@ -272,7 +272,7 @@ def _check(raw: Mapping[str, object], line: bytes) -> Occurrence:
     )
 
 
-def _call(told: Mapping[str, object]) -> Call | None:
+def _call(told: Mapping[str, object]) -> RecordedCall | None:
     contexts = (*_texts(told, "contexts"), *_texts(told, "context"))
     path = _text(told, "path")
     if not path and not contexts and "context" not in told and "contexts" not in told:
@@ -282,7 +282,7 @@ def _call(told: Mapping[str, object]) -> Call | None:
             path = normalise(path)
         except PathInvalid as error:
             raise InvalidSignal("path", str(error)) from None
-    return Call(contexts, _text(told, "method"), _text(told, "host"), path)
+    return RecordedCall(contexts, _text(told, "method"), _text(told, "host"), path)
 
 
 def _text(told: Mapping[str, object], name: str) -> str:

@@ -34,7 +34,7 @@ Strangers = Callable[[Collection[str]], Collection[str]]
 """Which contexts of a call are not configured."""
 
 
-class Source(NamedTuple):
+class RecordingSource(NamedTuple):
     """A file, and what its records are thought to be; `asked`: and by whoever named it."""
 
     file: str
@@ -52,7 +52,7 @@ def none_is_strange(_contexts: Collection[str]) -> Collection[str]:
     return ()
 
 
-class Reading:
+class RecordingReading:
     """Reads recordings. `strict`: the first bad line ends it with `BadLine`.
 
     `keys` are what security event tokens must be signed by; None: nobody looks. `formats` tells of
@@ -77,7 +77,7 @@ class Reading:
         """Whether the signatures of tokens are looked at."""
         return self._keys is not None
 
-    def lines(self, source: Source, lines: Iterable[bytes]) -> Iterator[Occurrence]:
+    def lines(self, source: RecordingSource, lines: Iterable[bytes]) -> Iterator[Occurrence]:
         """The occurrences in lines of JSON, or of whole tokens. Blank lines are nothing."""
         for number, line in enumerate(lines, 1):
             if not line or line.isspace():
@@ -106,7 +106,7 @@ class Reading:
                 self._refuse(f"{file}:{number}", error)
 
     def foreign_rows(
-        self, source: Source, rows: Iterable[tuple[int, Row | UnreadableRow]]
+        self, source: RecordingSource, rows: Iterable[tuple[int, Row | UnreadableRow]]
     ) -> Iterator[Occurrence]:
         """The occurrences in rows of another format's table."""
         for number, row in rows:
@@ -118,7 +118,7 @@ class Reading:
                 yield from self._records(source, where, row, b"")
 
     def documents(
-        self, source: Source, records: Iterator[tuple[int, object]]
+        self, source: RecordingSource, records: Iterator[tuple[int, object]]
     ) -> Iterator[Occurrence]:
         """The occurrences in the records of a JSON document."""
         before, of_line = 0, 1
@@ -158,7 +158,7 @@ class Reading:
                 self._refuse(f"{file}:{number}", error)
 
     def _records(
-        self, source: Source, where: str, record: object, line: bytes
+        self, source: RecordingSource, where: str, record: object, line: bytes
     ) -> Iterator[Occurrence]:
         """The occurrences in one record, or in those that it wraps."""
         if source.format is Format.NDJSON and isinstance(record, dict) and is_own(record):
@@ -173,7 +173,9 @@ class Reading:
             except InvalidSignal as error:
                 self._refuse(here, error)
 
-    def _one(self, source: Source, where: str, one: object, line: bytes) -> Iterator[Occurrence]:
+    def _one(
+        self, source: RecordingSource, where: str, one: object, line: bytes
+    ) -> Iterator[Occurrence]:
         """The occurrences in one record, by what it is; raises `InvalidSignal`."""
         if isinstance(one, str) and recorded_caep.is_compact(one):
             one = Foreign(recorded_caep.claims_of(one, self._keys))

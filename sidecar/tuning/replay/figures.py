@@ -6,9 +6,9 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from sidecar.domain.policy.policy import Policy, SessionControls, State
+from sidecar.domain.policy.policy import Policy, PolicyState, SessionControls
 from sidecar.tuning.replay.comparison import comparison
-from sidecar.tuning.replay.replay import Counting, Outcome
+from sidecar.tuning.replay.replay import Counting, ReplayOutcome
 from sidecar.tuning.replay.run import PolicySet
 from sidecar.tuning.replay.tally import Activity, Tally
 from sidecar.tuning.replay.thresholds import Value
@@ -20,7 +20,6 @@ from sidecar.tuning.report.report import (
     Flap,
     HourFigures,
     Labels,
-    Model,
     Pair,
     Point,
     PolicyFigures,
@@ -30,14 +29,15 @@ from sidecar.tuning.report.report import (
     SetFigures,
     SignalFigures,
     UserFigures,
+    UserModel,
     Verdicts,
 )
 
 
 def report(
     recording: Recording,
-    model: Model,
-    outcomes: Sequence[Outcome],
+    model: UserModel,
+    outcomes: Sequence[ReplayOutcome],
     activity: Activity,
     counting: Counting,
 ) -> Report:
@@ -56,7 +56,9 @@ def report(
     )
 
 
-def _set(outcome: Outcome, activity: Activity, counting: Counting, *, labelled: bool) -> SetFigures:
+def _set(
+    outcome: ReplayOutcome, activity: Activity, counting: Counting, *, labelled: bool
+) -> SetFigures:
     tally = outcome.tally
     policies = tuple(_policies(outcome, labelled=labelled))
     always = {policy.id for policy in outcome.policies.policies if _always_holds(policy)}
@@ -66,7 +68,7 @@ def _set(outcome: Outcome, activity: Activity, counting: Counting, *, labelled: 
         never_fired=tuple(
             p.id
             for p in policies
-            if not p.triggers and p.state != State.DISABLED.value and p.id not in always
+            if not p.triggers and p.state != PolicyState.DISABLED.value and p.id not in always
         ),
         triggers=tuple(
             SignalFigures(policy=policy, signal=signal, report_only=tried, triggers=count)
@@ -98,7 +100,7 @@ def _always_holds(policy: Policy) -> bool:
     return policy.conditions is None and policy.session == SessionControls()
 
 
-def _policies(outcome: Outcome, *, labelled: bool) -> Iterator[PolicyFigures]:
+def _policies(outcome: ReplayOutcome, *, labelled: bool) -> Iterator[PolicyFigures]:
     tally = outcome.tally
     triggers: Counter[str] = Counter()
     for (name, _, _), count in tally.triggers.items():
@@ -228,7 +230,7 @@ def _pairs(tally: Tally, policies: PolicySet) -> Iterator[Pair]:
         )
 
 
-def _curves(outcome: Outcome, *, labelled: bool) -> Iterator[Curve]:
+def _curves(outcome: ReplayOutcome, *, labelled: bool) -> Iterator[Curve]:
     tally = outcome.tally
     for place, (curve, counted) in enumerate(
         zip(outcome.policies.curves, outcome.curves, strict=True)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from sidecar.domain.evaluation.decision import AccessRequest, Decision, Verdict, decide, judge
-from sidecar.domain.evaluation.incremental import Restless, Stepper
+from sidecar.domain.evaluation.incremental import IncrementalEvaluator, Restless
 from sidecar.domain.explanation.explain import purse_of
 from sidecar.domain.facts.facts import Fact, SignedIn
 from sidecar.domain.session.fold import Surroundings, came_from
@@ -133,8 +133,8 @@ class Observer(Protocol):
         """A report-only policy would have asked or refused, where it had not before."""
 
 
-class Model(NamedTuple):
-    """How the user acts: see `tuning.report.report.Model`. Durations in microseconds."""
+class PassageModel(NamedTuple):
+    """How the user acts: see `tuning.report.report.PassageModel`. Durations in microseconds."""
 
     at_mark: bool = False
     answers: bool = True
@@ -158,7 +158,11 @@ class Walker:
     """Moves passages forward under one policy set."""
 
     def __init__(
-        self, stepper: Stepper, model: Model, observer: Observer, alone: Alone = always_alone
+        self,
+        stepper: IncrementalEvaluator,
+        model: PassageModel,
+        observer: Observer,
+        alone: Alone = always_alone,
     ) -> None:
         self.stepper = stepper
         self.observer = observer

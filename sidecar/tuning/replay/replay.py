@@ -14,7 +14,7 @@ from sidecar.domain.facts.from_signal import Locate
 from sidecar.domain.values.namespaces import NO_NAMESPACES, Namespaces
 from sidecar.domain.values.stamp import MICROSECONDS
 from sidecar.tuning.recording.occurrences import Occurrence
-from sidecar.tuning.replay.passage import Model, Moment
+from sidecar.tuning.replay.passage import Moment, PassageModel
 from sidecar.tuning.replay.run import PolicySet, Run
 from sidecar.tuning.replay.tally import Activity, Calendar, CurveTally, Silent, Tally
 from sidecar.tuning.replay.timeline import Life, Timeline
@@ -31,7 +31,7 @@ class Counting(NamedTuple):
     top: int = 20
 
 
-class Outcome(NamedTuple):
+class ReplayOutcome(NamedTuple):
     """What one policy set came to."""
 
     policies: PolicySet
@@ -47,7 +47,7 @@ class Replay:
         sets: Sequence[PolicySet],
         locate: Locate,
         *,
-        model: Model,
+        model: PassageModel,
         counting: Counting,
         min_ttl: float = 86400.0,
         namespaces: Namespaces = NO_NAMESPACES,
@@ -63,7 +63,7 @@ class Replay:
         self.ends = 0
         silent = Silent()
         self._outcomes = tuple(
-            Outcome(
+            ReplayOutcome(
                 policies,
                 Tally(calendar, counting.repeat_within * MICROSECONDS),
                 tuple(
@@ -118,7 +118,7 @@ class Replay:
             attack = occurrence.attack is True
             run.call(life, occurrence.call, Moment(now, app, attack, occurrence.authentication))
 
-    def finish(self) -> tuple[Outcome, ...]:
+    def finish(self) -> tuple[ReplayOutcome, ...]:
         """The recording is over: what each policy set came to."""
         for run in self._runs:
             run.answers(_NEVER)

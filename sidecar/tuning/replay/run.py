@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from sidecar.domain.evaluation import dependencies
-from sidecar.domain.evaluation.incremental import Stepper
+from sidecar.domain.evaluation.incremental import IncrementalEvaluator
 from sidecar.domain.facts.facts import (
     AssuranceLowered,
     ComplianceReported,
@@ -28,10 +28,10 @@ from sidecar.domain.session.presented import Alone, always_alone
 from sidecar.domain.session.state import PLACES_BOUND, State
 from sidecar.domain.values.places import proof_key
 from sidecar.domain.values.stamp import Stamp
-from sidecar.tuning.recording.occurrences import Call
-from sidecar.tuning.replay.passage import Model, Moment, Observer, Passage, Walker
+from sidecar.tuning.recording.occurrences import RecordedCall
+from sidecar.tuning.replay.passage import Moment, Observer, Passage, PassageModel, Walker
 from sidecar.tuning.replay.thresholds import Value
-from sidecar.tuning.replay.timeline import Delivery, Life
+from sidecar.tuning.replay.timeline import Life, SessionDelivery
 from sidecar.wire.routes.routes import Routes
 
 RISK = "risk"
@@ -55,7 +55,7 @@ class Variant(NamedTuple):
 
     curve: int
     value: Value
-    stepper: Stepper
+    stepper: IncrementalEvaluator
     policy: str = ""
     shadow: str = ""
 
@@ -81,13 +81,13 @@ class PolicySet(NamedTuple):
     """
 
     name: str
-    stepper: Stepper
+    stepper: IncrementalEvaluator
     policies: tuple[Policy, ...]
     routes: Routes
     app: str = ""
     curves: tuple[CurveOf, ...] = ()
     variants: tuple[Variant, ...] = ()
-    shadows: Stepper | None = None
+    shadows: IncrementalEvaluator | None = None
     alone: Alone = always_alone
     aliases: Mapping[str, str] = MappingProxyType({})
 
@@ -96,7 +96,12 @@ class Run:
     """One policy set under way. `index` is its place in each session's `passages`."""
 
     def __init__(
-        self, policies: PolicySet, index: int, model: Model, observer: Observer, silent: Observer
+        self,
+        policies: PolicySet,
+        index: int,
+        model: PassageModel,
+        observer: Observer,
+        silent: Observer,
     ) -> None:
         self.policies = policies
         self._index = index
@@ -106,9 +111,9 @@ class Run:
         self._due: list[tuple[int, int, Life, int]] = []
         self._proven: dict[tuple[int, str], dict[str, PlaceProven]] = {}
         self._count = 0
-        self._contexts: dict[Call, frozenset[str]] = {}
+        self._contexts: dict[RecordedCall, frozenset[str]] = {}
 
-    def deliver(self, delivery: Delivery, moment: Moment) -> None:
+    def deliver(self, delivery: SessionDelivery, moment: Moment) -> None:
         """Fold facts into a session, and see what has become of it."""
         life, facts, history = delivery
         if not facts and not history:
@@ -131,7 +136,7 @@ class Run:
         for at, twin in changed:
             self._look(life, twin, moment, at)
 
-    def call(self, life: Life, call: Call, moment: Moment) -> None:
+    def call(self, life: Life, call: RecordedCall, moment: Moment) -> None:
         """Judge a call of a session."""
         passage = life.passages[self._index]
         if passage is None:
@@ -142,7 +147,7 @@ class Run:
             self._walkers[at].call(life, twin, contexts, moment)
             self._expect(life, twin, due, at)
 
-    def contexts_of(self, call: Call) -> frozenset[str]:
+    def contexts_of(self, call: RecordedCall) -> frozenset[str]:
         """The authentication contexts of a call: those it names, and those of the routes."""
         contexts = self._contexts.get(call)
         if contexts is None:
@@ -284,7 +289,7 @@ def _keep(kept: dict[str, PlaceProven], found: Sequence[PlaceProven]) -> None:
         kept.pop(next(iter(kept)))
 
 
-def _folded(stepper: Stepper, life: Life, facts: Sequence[Fact]) -> Passage:
+def _folded(stepper: IncrementalEvaluator, life: Life, facts: Sequence[Fact]) -> Passage:
     state = stepper.fold(life.session, facts, issuer=life.issuer)
     return Passage(state, stepper.surroundings(life.session))
 
@@ -302,7 +307,10 @@ def _recall(passage: Passage, history: Sequence[Fact]) -> None:
 
 
 def _fold(
-    stepper: Stepper, shadows: Stepper | None, passage: Passage, facts: Sequence[Fact]
+    stepper: IncrementalEvaluator,
+    shadows: IncrementalEvaluator | None,
+    passage: Passage,
+    facts: Sequence[Fact],
 ) -> None:
     """One step: the policies', and beside them their shadows'."""
     state, moment = passage.state, facts[0].stamp.time
@@ -315,7 +323,10 @@ def _fold(
 
 
 def _conclude(
-    stepper: Stepper, shadows: Stepper | None, passage: Passage, changed: dependencies.Parts
+    stepper: IncrementalEvaluator,
+    shadows: IncrementalEvaluator | None,
+    passage: Passage,
+    changed: dependencies.Parts,
 ) -> None:
     state = passage.state
     moment = state.last.time

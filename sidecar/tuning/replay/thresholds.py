@@ -23,7 +23,7 @@ from sidecar.domain.policy.policy import (
 Value: TypeAlias = float | RiskLevel
 
 
-class Kind(StrEnum):
+class ThresholdKind(StrEnum):
     """Conditions that have a threshold, by their name in a policy file."""
 
     SCORE = "score"
@@ -35,20 +35,20 @@ class Kind(StrEnum):
     @property
     def is_level(self) -> bool:
         """Whether the threshold is a risk level, else a number."""
-        return self in {Kind.USER_RISK, Kind.SESSION_RISK}
+        return self in {ThresholdKind.USER_RISK, ThresholdKind.SESSION_RISK}
 
 
 class Threshold(msgspec.Struct, frozen=True):
     """Where conditions of a kind begin to hold in a policy now."""
 
     policy: str
-    kind: Kind
+    kind: ThresholdKind
     current: Value
 
 
 def thresholds_of(policy: Policy) -> tuple[Threshold, ...]:
     """The thresholds of a policy, of each kind the first."""
-    found: dict[Kind, Threshold] = {}
+    found: dict[ThresholdKind, Threshold] = {}
     for condition in _leaves(policy.conditions):
         kind = _kind(condition)
         if kind is not None and isinstance(
@@ -58,7 +58,7 @@ def thresholds_of(policy: Policy) -> tuple[Threshold, ...]:
     return tuple(found.values())
 
 
-def with_threshold(policy: Policy, kind: Kind, value: Value, name: str = "") -> Policy:
+def with_threshold(policy: Policy, kind: ThresholdKind, value: Value, name: str = "") -> Policy:
     """The policy with all its conditions of a kind beginning at `value`, under another `name`."""
 
     def changed(condition: Condition) -> Condition:
@@ -72,16 +72,16 @@ def with_threshold(policy: Policy, kind: Kind, value: Value, name: str = "") -> 
     return msgspec.structs.replace(policy, id=name or policy.id, conditions=conditions)
 
 
-_KINDS: dict[type[Condition], Kind] = {
-    Score: Kind.SCORE,
-    TravelSpeed: Kind.TRAVEL_SPEED,
-    Signals: Kind.SIGNALS,
-    UserRisk: Kind.USER_RISK,
-    SessionRisk: Kind.SESSION_RISK,
+_KINDS: dict[type[Condition], ThresholdKind] = {
+    Score: ThresholdKind.SCORE,
+    TravelSpeed: ThresholdKind.TRAVEL_SPEED,
+    Signals: ThresholdKind.SIGNALS,
+    UserRisk: ThresholdKind.USER_RISK,
+    SessionRisk: ThresholdKind.SESSION_RISK,
 }
 
 
-def _kind(condition: Condition) -> Kind | None:
+def _kind(condition: Condition) -> ThresholdKind | None:
     return _KINDS.get(type(condition))
 
 

@@ -78,7 +78,7 @@ class Life:
         self.passages: list[Any] = []  # of `passage`, which knows this module
 
 
-class Delivery(NamedTuple):
+class SessionDelivery(NamedTuple):
     """Facts for a session. `history` is older: what it lacks of its user and device."""
 
     life: Life
@@ -115,7 +115,7 @@ class Timeline:
         self._seen: dict[str, Seen] = {}
         self._expiring: list[tuple[int, _Session]] = []
 
-    def take(self, occurrence: Occurrence) -> list[Delivery]:
+    def take(self, occurrence: Occurrence) -> list[SessionDelivery]:
         """Whom an occurrence concerns; the session that it is of comes first."""
         signal = occurrence.signal
         place = occurrence.place
@@ -173,7 +173,7 @@ class Timeline:
 
     def _shared(
         self, scope: Scope, name: str, subject: Subject, facts: tuple[Fact, ...]
-    ) -> list[Delivery]:
+    ) -> list[SessionDelivery]:
         issuer = self._issuer(subject)
         issuers = (issuer,) if issuer else ("", *self._namespaces.all)
         return [
@@ -182,15 +182,15 @@ class Timeline:
             for delivery in self._of_one(scope, self._label(one, name), facts)
         ]
 
-    def _of_one(self, scope: Scope, name: str, facts: tuple[Fact, ...]) -> list[Delivery]:
+    def _of_one(self, scope: Scope, name: str, facts: tuple[Fact, ...]) -> list[SessionDelivery]:
         kept = self._facts.setdefault((scope, name), [])
         kept.extend(facts)
         if len(kept) > _PRUNED_AT:
             del kept[:-KEPT]
         lives = (self._of_user if scope is Scope.USER else self._of_device).get(name, ())
-        return [Delivery(life, list(facts), []) for life in lives]
+        return [SessionDelivery(life, list(facts), []) for life in lives]
 
-    def _of_session(self, occurrence: Occurrence, meaning: Meaning) -> list[Delivery]:
+    def _of_session(self, occurrence: Occurrence, meaning: Meaning) -> list[SessionDelivery]:
         signal = occurrence.signal
         subject, stamp = signal.subject, signal.stamp
         history: list[Fact] = []
@@ -225,9 +225,9 @@ class Timeline:
         life.expires_at = max(life.expires_at, until)
         return self._spread(life, facts, history)
 
-    def _spread(self, life: Life, facts: list[Fact], history: list[Fact]) -> list[Delivery]:
+    def _spread(self, life: Life, facts: list[Fact], history: list[Fact]) -> list[SessionDelivery]:
         """Where a session was seen, its user was: travel is judged across sessions."""
-        deliveries = [Delivery(life, facts, history)]
+        deliveries = [SessionDelivery(life, facts, history)]
         if not life.user:
             return deliveries
         for fact in tuple(facts):
@@ -238,7 +238,9 @@ class Timeline:
             facts.append(seen)
             siblings = self._of_user[life.user]
             if len(siblings) > 1:
-                deliveries += [Delivery(one, [seen], []) for one in siblings if one is not life]
+                deliveries += [
+                    SessionDelivery(one, [seen], []) for one in siblings if one is not life
+                ]
         return deliveries
 
     def _begin(self, named: _Session, user: str) -> Life:

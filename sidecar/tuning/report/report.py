@@ -13,7 +13,7 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
     """A part of the report."""
 
 
-class LeftOut(_Part, frozen=True, kw_only=True):
+class LeftOutRecords(_Part, frozen=True, kw_only=True):
     """Records that were left out for one reason; `first`: where the first ones stand.
 
     `bad`: they could not be understood. Else they were, and tell nothing that is replayed.
@@ -43,7 +43,7 @@ class Recording(_Part, frozen=True, kw_only=True):
     beside: int = 0
     skipped: int = 0
     marked_lines: int = 0
-    left_out: tuple[LeftOut, ...] = ()
+    left_out: tuple[LeftOutRecords, ...] = ()
     tokens: int = 0
     verified: bool = False
     occurrences: int
@@ -62,7 +62,7 @@ class Recording(_Part, frozen=True, kw_only=True):
     logged_marks: dict[str, int]
 
 
-class Model(_Part, frozen=True, kw_only=True):
+class UserModel(_Part, frozen=True, kw_only=True):
     """How a user was taken to act, and what was counted. Durations in seconds.
 
     `prompt_at` is "check" or "mark"; `budget` prompts a user and day are thought bearable.
@@ -295,7 +295,7 @@ class Report(_Part, frozen=True, kw_only=True):
 
     schema: str
     recording: Recording
-    model: Model
+    model: UserModel
     sets: tuple[SetFigures, ...]
     comparisons: tuple[Comparison, ...]
 

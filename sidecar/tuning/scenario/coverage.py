@@ -3,10 +3,20 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from sidecar.domain.explanation.explanation import ConditionTold, Explanation, Outcome, PolicyTold
+from sidecar.domain.explanation.explanation import (
+    ConditionExplanation,
+    Explanation,
+    PolicyExplanation,
+    PolicyOutcome,
+)
 
 _ELSEWHERE = frozenset(
-    {Outcome.DISABLED, Outcome.OTHER_USER, Outcome.OTHER_APP, Outcome.OTHER_CONTEXT}
+    {
+        PolicyOutcome.DISABLED,
+        PolicyOutcome.OTHER_USER,
+        PolicyOutcome.OTHER_APP,
+        PolicyOutcome.OTHER_CONTEXT,
+    }
 )
 
 
@@ -36,14 +46,16 @@ class Coverage:
     def add(self, explanation: Explanation) -> None:
         """Count an answer, for those policies that are for its user, app and context."""
         for told in explanation.policies:
-            if told.outcome is Outcome.DISABLED:
+            if told.outcome is PolicyOutcome.DISABLED:
                 continue
             counts = told.outcome not in _ELSEWHERE
             self._note(told.policy, "", told.outcome.fires if counts else None)
             if told.conditions is not None:
                 self._condition(told, told.conditions, "", counts=counts)
 
-    def _condition(self, told: PolicyTold, node: ConditionTold, path: str, *, counts: bool) -> None:
+    def _condition(
+        self, told: PolicyExplanation, node: ConditionExplanation, path: str, *, counts: bool
+    ) -> None:
         path = f"{path}.{node.kind}" if path else node.kind
         if not node.parts:
             self._note(told.policy, f"{path} ({node.asks})", node.holds if counts else None)

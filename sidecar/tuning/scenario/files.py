@@ -17,13 +17,13 @@ from sidecar.domain.values.namespaces import Namespaces
 from sidecar.tuning.scenario.given import GIVEN, SESSION, Beginning, Duration, Places
 from sidecar.tuning.scenario.simulation import Described
 from sidecar.tuning.scenario.then import SESSION_NAME, CallOrVerdict, Check
-from sidecar.tuning.scenario.when import Action, Frame, Whens, action_schema
+from sidecar.tuning.scenario.when import Action, StepFrame, Whens, action_schema
 from sidecar.wire.grammar.records import REQUIRED, Record, RecordKey
 from sidecar.wire.grammar.rules import FileReading, Name, Schema, Several, Text
 from sidecar.wire.policies.policy import CONTEXT, ISSUER
 from sidecar.wire.yaml.nodes import Named, inside
 from sidecar.wire.yaml.structs import MISSING, Missing, refuse
-from sidecar.wire.yaml.tree import Listing, Node, Place, Problems, Table, read_tree
+from sidecar.wire.yaml.tree import FilePosition, Listing, Node, Problems, Table, read_tree
 
 DEFAULT_START = int(dt.datetime(2026, 1, 5, 9, tzinfo=dt.UTC).timestamp())
 """A Monday at nine, UTC: when a scenario begins that does not say."""
@@ -178,7 +178,7 @@ class _File:
         self._problems = problems
         self._namespaces = namespaces
         self._sessions: Mapping[str, Described] = {}
-        self._names: dict[str, Place] = {}
+        self._names: dict[str, FilePosition] = {}
         lookups = {
             NAME: self._name,
             SESSION_NAME: self._session,
@@ -266,7 +266,7 @@ class _File:
                 continue
             now = self._time(item, keys, at, start, now)
             name = self._value(STEP, "session", keys, item, at)
-            frame = Frame(start, now, name or next(iter(self._sessions), ""), self._sessions)
+            frame = StepFrame(start, now, name or next(iter(self._sessions), ""), self._sessions)
             actions = self._whens.read(keys.get("when"), inside(at, "when"), frame)
             checks = self._checks(keys.get("then"), inside(at, "then"), frame)
             if keys.keys().isdisjoint(STEP.needs):
@@ -291,7 +291,7 @@ class _File:
             self._reading.add(keys["at"], inside(field, "at"), "is before the step before it")
         return max(time, before)
 
-    def _checks(self, node: Node | None, field: str, frame: Frame) -> tuple[Check, ...]:
+    def _checks(self, node: Node | None, field: str, frame: StepFrame) -> tuple[Check, ...]:
         if node is None:
             return ()
         items = [(field, node)]

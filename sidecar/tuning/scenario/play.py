@@ -14,7 +14,7 @@ from sidecar.domain.values.namespaces import NO_NAMESPACES, Namespaces
 from sidecar.tuning.scenario.files import Scenario, Step
 from sidecar.tuning.scenario.simulation import Described, Rehearsal
 from sidecar.tuning.scenario.then import Check, Expected
-from sidecar.tuning.scenario.when import Action, SignIn
+from sidecar.tuning.scenario.when import Action, SignInStep
 
 ContextsOf = Callable[[str, str, str], tuple[str, ...]]
 """From a call's method, host and path to the contexts of its routes."""
@@ -40,7 +40,7 @@ class Stage(NamedTuple):
 
     def of_issuer(self, action: Action) -> Action:
         """An action that says whose names it means as the sessions say theirs."""
-        if isinstance(action, SignIn) or not action.subject.issuer:
+        if isinstance(action, SignInStep) or not action.subject.issuer:
             return action
         named = self.namespaces.named(action.subject.issuer) or action.subject.issuer
         subject = msgspec.structs.replace(action.subject, issuer=named)
@@ -55,7 +55,7 @@ class Difference(NamedTuple):
     got: str
 
 
-class Checked(NamedTuple):
+class PlayedCheck(NamedTuple):
     """A check and its answer; no differences: as expected."""
 
     step: Step
@@ -68,10 +68,10 @@ class Played(NamedTuple):
     """A scenario and all its checks."""
 
     scenario: Scenario
-    checks: tuple[Checked, ...]
+    checks: tuple[PlayedCheck, ...]
 
     @property
-    def failed(self) -> tuple[Checked, ...]:
+    def failed(self) -> tuple[PlayedCheck, ...]:
         """The checks that were not answered as expected."""
         return tuple(checked for checked in self.checks if checked.differences)
 
@@ -88,7 +88,7 @@ def play(scenario: Scenario, stage: Stage) -> Played:
         for check in step.checks:
             explanation = _ask(rehearsal, check, step.time, stage)
             checks.append(
-                Checked(step, check, explanation, _differences(check.expected, explanation))
+                PlayedCheck(step, check, explanation, _differences(check.expected, explanation))
             )
     return Played(scenario, tuple(checks))
 
@@ -107,7 +107,7 @@ def placed(
 
 def act(rehearsal: Rehearsal, action: Action, now: float) -> None:
     """Have one thing happen."""
-    if isinstance(action, SignIn):
+    if isinstance(action, SignInStep):
         rehearsal.see(action.session, now, ip=action.ip)
         rehearsal.sign_in(action.session, action.authentication, now)
     else:

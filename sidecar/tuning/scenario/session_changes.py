@@ -12,7 +12,7 @@ from sidecar.domain.values import address
 from sidecar.domain.values.assurance import Authentication
 from sidecar.domain.values.location import Place
 from sidecar.tuning.scenario.simulation import SOME_DEVICE, Described
-from sidecar.tuning.scenario.when import Action, SignIn
+from sidecar.tuning.scenario.when import Action, SignInStep
 from sidecar.wire.events.events import decode_event
 from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.places import place_values
@@ -40,7 +40,7 @@ class Change(NamedTuple):
     places: Mapping[str, Place]
 
 
-class Frame(NamedTuple):
+class ChangeFrame(NamedTuple):
     """Who it happens to, when (seconds), where addresses are, and the change's number."""
 
     described: Described
@@ -66,7 +66,7 @@ def pause_of(text: str) -> float:
     return float(seconds)
 
 
-def read_change(text: str, frame: Frame) -> Change:
+def read_change(text: str, frame: ChangeFrame) -> Change:
     """Read one change; raises `InvalidChange`."""
     words = _words(text)
     pause = pause_of(text)
@@ -166,8 +166,8 @@ def read_claim(text: str) -> tuple[str, tuple[str, ...]]:
     return name, tuple(values.split("+"))
 
 
-def _risk(of: str) -> Callable[[str, Frame, int], Action]:
-    def read(value: str, frame: Frame, index: int) -> Action:
+def _risk(of: str) -> Callable[[str, ChangeFrame, int], Action]:
+    def read(value: str, frame: ChangeFrame, index: int) -> Action:
         subject = {of: _subject(of, frame)}
         level = {"current_level": value.upper()}
         return _event("risk-level-change", level, frame, index, subject)
@@ -175,7 +175,7 @@ def _risk(of: str) -> Callable[[str, Frame, int], Action]:
     return read
 
 
-def _subject(of: str, frame: Frame) -> str:
+def _subject(of: str, frame: ChangeFrame) -> str:
     match of:
         case "user":
             return frame.described.user
@@ -185,7 +185,7 @@ def _subject(of: str, frame: Frame) -> str:
             return SESSION
 
 
-def _compliant(value: str, frame: Frame, index: int) -> Action:
+def _compliant(value: str, frame: ChangeFrame, index: int) -> Action:
     if value not in ("true", "false"):
         raise InvalidChange("compliant: must be true or false")
     status = {"current_status": "compliant" if value == "true" else "not-compliant"}
@@ -193,29 +193,29 @@ def _compliant(value: str, frame: Frame, index: int) -> Action:
     return _event("device-compliance-change", status, frame, index, subject)
 
 
-def _device(value: str, frame: Frame, index: int) -> Action:
+def _device(value: str, frame: ChangeFrame, index: int) -> Action:
     subject = {"session": SESSION, "device": value}
     return _event("session-presented", {}, frame, index, subject)
 
 
-def _signal(value: str, frame: Frame, index: int) -> Action:
+def _signal(value: str, frame: ChangeFrame, index: int) -> Action:
     name, weight = read_signal(value)
     return _event("risk-signal", {"name": name, "weight": weight}, frame, index)
 
 
-def _claim(value: str, frame: Frame, index: int) -> Action:
+def _claim(value: str, frame: ChangeFrame, index: int) -> Action:
     name, values = read_claim(value)
     return _event("token-claims-change", {"claims": {name: list(values)}}, frame, index)
 
 
-def _sign_in(value: str, frame: Frame, _index: int) -> Action:
+def _sign_in(value: str, frame: ChangeFrame, _index: int) -> Action:
     acr, _, amr = value.rpartition(":")
     methods = tuple(amr.split("+")) if "+" in amr or acr else ()
     shown = acr if methods else value
-    return SignIn(SESSION, Authentication(int(frame.now), shown, methods))
+    return SignInStep(SESSION, Authentication(int(frame.now), shown, methods))
 
 
-_READ: Mapping[str, Callable[[str, Frame, int], Action]] = {
+_READ: Mapping[str, Callable[[str, ChangeFrame, int], Action]] = {
     "network": lambda v, frame, i: _event("network-change", {"segment": v}, frame, i),
     "user-agent": lambda v, frame, i: _event("session-presented", {"user_agent": v}, frame, i),
     "device": _device,
@@ -235,14 +235,14 @@ KEYS = frozenset({*_READ, *_PLACE, "ip", "after"})
 """What a change can be of."""
 
 
-def _action(key: str, value: str, frame: Frame, index: int) -> Action:
+def _action(key: str, value: str, frame: ChangeFrame, index: int) -> Action:
     return _READ[key](value, frame, index)
 
 
 def _event(
     kind: str,
     data: Mapping[str, object],
-    frame: Frame,
+    frame: ChangeFrame,
     index: int,
     subject: Mapping[str, str] | None = None,
 ) -> Action:

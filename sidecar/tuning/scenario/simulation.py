@@ -89,7 +89,7 @@ def _told(kind: str, names: tuple[str, ...] | None) -> Claims:
     return () if names is None else ((kind, names),)
 
 
-class Token(StrEnum):
+class ChosenToken(StrEnum):
     """Which token of its session a call is made with: that of the latest sign-in, or of the first.
 
     The first one is what somebody has who stole it before its owner signed in again.
@@ -256,7 +256,7 @@ class Rehearsal:
         app: str = "",
         comes: CalledFrom | None = None,
         *,
-        token: Token = Token.LATEST,
+        token: ChosenToken = ChosenToken.LATEST,
     ) -> Explanation:
         """Why a call of this session gets what it gets. `app` empty: the session's own.
 
@@ -289,7 +289,7 @@ class Rehearsal:
         app: str = "",
         comes: CalledFrom | None = None,
         *,
-        token: Token = Token.LATEST,
+        token: ChosenToken = ChosenToken.LATEST,
     ) -> Explanation:
         """As `explain`, and the call is made: where it passes by a proof, that is spent."""
         told = self.explain(name, contexts, now, app, comes, token=token)
@@ -326,9 +326,9 @@ class Rehearsal:
         return facts
 
 
-def _shown(token: Token, state: State, session: _Session) -> Authentication | None:
+def _shown(token: ChosenToken, state: State, session: _Session) -> Authentication | None:
     """The sign-in that the token of a call shows; None where nobody has signed in."""
-    if token is Token.LATEST:
+    if token is ChosenToken.LATEST:
         return next(iter(state.sign_ins), None)
     signed_in = (fact for fact in session.facts if isinstance(fact, SignedIn))
     return next((fact.authentication for fact in signed_in), None)

@@ -12,7 +12,7 @@ from sidecar.daemon.configuration.loading import (
 )
 from sidecar.domain.values.location import Place
 from sidecar.tuning.scenario.play import Stage
-from sidecar.wire.yaml.tree import ConfigError, Problem
+from sidecar.wire.yaml.tree import ConfigError, ConfigProblem
 
 
 def read_stage(
@@ -31,7 +31,7 @@ def place_of(configuration: Configuration) -> Callable[[str], Place]:
     """Look-ups in the configured databases; raises `ConfigError` where one cannot be read."""
     geography = Geography(configuration.settings.geography)
     broken = [
-        Problem(outcome.file, 0, outcome.field, outcome.error)
+        ConfigProblem(outcome.file, 0, outcome.field, outcome.error)
         for outcome in geography.reload()
         if outcome.error
     ]

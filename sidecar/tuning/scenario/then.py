@@ -6,7 +6,7 @@ import msgspec
 
 from sidecar.domain.evaluation.decision import Verdict
 from sidecar.tuning.scenario.given import ADDRESS, TEXTS, Duration
-from sidecar.tuning.scenario.simulation import Token
+from sidecar.tuning.scenario.simulation import ChosenToken
 from sidecar.wire.grammar.records import REQUIRED, Record, RecordKey
 from sidecar.wire.grammar.rules import (
     TEXT,
@@ -22,7 +22,7 @@ from sidecar.wire.grammar.rules import (
 from sidecar.wire.policies.policy import CONTEXT
 from sidecar.wire.routes.readings import PathInvalid, normalise
 from sidecar.wire.yaml.structs import Missing
-from sidecar.wire.yaml.tree import Entry, Node, Scalar, Table
+from sidecar.wire.yaml.tree import MappingEntry, Node, Scalar, Table
 
 NO_ADDRESS = "none"
 """As the `ip` of a call: it tells none."""
@@ -60,7 +60,7 @@ class Check(msgspec.Struct, frozen=True):
     ip: str = ""
     user_agent: str = ""
     addressless: bool = False
-    token: Token = Token.LATEST
+    token: ChosenToken = ChosenToken.LATEST
 
 
 class CallAddress(msgspec.Struct, frozen=True):
@@ -118,7 +118,7 @@ CALL: Record[Check] = Record(
         "host": RecordKey(Text(), "likewise"),
         "path": RecordKey(Spelled(_path, dict(TEXT), "path"), "likewise"),
         "token": RecordKey(
-            Choice(Token),
+            Choice(ChosenToken),
             "`latest`: the token of the session's latest sign-in; `first`: the one that it began"
             " with, as a thief has it",
             default="`latest`",
@@ -141,7 +141,7 @@ class CallOrVerdict(msgspec.Struct, frozen=True):
     def read(self, node: Node, field: str, reading: FileReading) -> Check | Missing:
         """Return the check, with its line."""
         if isinstance(node, Scalar):  # `then: allow`
-            verdict = {} if node.value is None else {"verdict": Entry(node.place, node)}
+            verdict = {} if node.value is None else {"verdict": MappingEntry(node.place, node)}
             node = Table(verdict, node.place)
         found = CALL.read(node, field, reading)
         if isinstance(found, Missing):

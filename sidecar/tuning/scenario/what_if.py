@@ -9,7 +9,7 @@ from sidecar.domain.values.location import Place
 from sidecar.tuning.scenario.play import Stage, act
 from sidecar.tuning.scenario.session_changes import (
     SESSION,
-    Frame,
+    ChangeFrame,
     InvalidChange,
     pause_of,
     read_change,
@@ -17,7 +17,7 @@ from sidecar.tuning.scenario.session_changes import (
 from sidecar.tuning.scenario.simulation import Described, Rehearsal
 
 
-class Question(msgspec.Struct, frozen=True, kw_only=True):
+class WhatIfQuestion(msgspec.Struct, frozen=True, kw_only=True):
     """Who signs in at `at` (seconds), where addresses are, what then happens, and what is asked.
 
     `thens` are changes in words (`tuning.scenario.session_changes`); `place` overrides where the
@@ -35,14 +35,14 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     thens: tuple[str, ...] = ()
 
 
-class Told(msgspec.Struct, frozen=True):
+class WhatIfAnswer(msgspec.Struct, frozen=True):
     """How the call would be answered after a change; empty: after the sign-in."""
 
     change: str
     explanation: Explanation
 
 
-def answer(question: Question, stage: Stage) -> Sequence[Told]:
+def answer(question: WhatIfQuestion, stage: Stage) -> Sequence[WhatIfAnswer]:
     """One answer after the sign-in, and one after each change. Raises `InvalidChange`."""
     places: dict[str, Place] = {}
     if question.place is not None and question.described.ip:
@@ -58,8 +58,8 @@ def answer(question: Question, stage: Stage) -> Sequence[Told]:
         contexts |= frozenset(stage.contexts_of(question.method, question.host, question.path))
     app = question.app or stage.app
 
-    def ask(change: str, now: float) -> Told:
-        return Told(change, rehearsal.explain(SESSION, contexts, now, app))
+    def ask(change: str, now: float) -> WhatIfAnswer:
+        return WhatIfAnswer(change, rehearsal.explain(SESSION, contexts, now, app))
 
     now = question.at
     described = stage.whose(question.described)
@@ -68,7 +68,7 @@ def answer(question: Question, stage: Stage) -> Sequence[Told]:
     for number, text in enumerate(question.thens, 1):
         try:
             now += pause_of(text)
-            change = read_change(text, Frame(described, now, place_of, number))
+            change = read_change(text, ChangeFrame(described, now, place_of, number))
         except InvalidChange as error:
             raise InvalidChange(f"--then {text[:64]}: {error}") from None
         places.update(change.places)

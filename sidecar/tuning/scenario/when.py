@@ -15,14 +15,14 @@ from sidecar.wire.grammar.records import Given, Record, RecordKey, shape_of
 from sidecar.wire.grammar.rules import FileReading, Name, Schema, Text
 from sidecar.wire.yaml.nodes import inside
 from sidecar.wire.yaml.structs import Missing
-from sidecar.wire.yaml.tree import Listing, Node, Place, Scalar, Table
+from sidecar.wire.yaml.tree import FilePosition, Listing, Node, Scalar, Table
 
 _SKEW = 60.0
 _OF_DEVICE = frozenset({"device-compliance-change"})
 _OF_USER = frozenset({"risk-level-change", "credential-change"})
 
 
-class SignIn(NamedTuple):
+class SignInStep(NamedTuple):
     """A session shows a new sign-in, from `ip` (empty: from where it was)."""
 
     session: str
@@ -30,10 +30,10 @@ class SignIn(NamedTuple):
     ip: str = ""
 
 
-Action: TypeAlias = Signal | SignIn
+Action: TypeAlias = Signal | SignInStep
 
 
-class Frame(NamedTuple):
+class StepFrame(NamedTuple):
     """Where in a scenario one is: its start, the step's time and session, all sessions."""
 
     start: float
@@ -95,7 +95,7 @@ class Whens:
         self._reading = reading
         self._count = 0
 
-    def read(self, node: Node | None, field: str, frame: Frame) -> tuple[Action, ...]:
+    def read(self, node: Node | None, field: str, frame: StepFrame) -> tuple[Action, ...]:
         """Return one thing that happens, or several."""
         if node is None:
             return ()
@@ -107,7 +107,7 @@ class Whens:
         read = [self._action(item, at, frame) for at, item in items]
         return tuple(action for action in read if action is not None)
 
-    def _action(self, node: Node, field: str, frame: Frame) -> Action | None:
+    def _action(self, node: Node, field: str, frame: StepFrame) -> Action | None:
         if isinstance(node, Table) and "sign_in" in node.entries:
             table = self._reading.table(node, field, ("sign_in",)) or {}
             return self._sign_in(table["sign_in"], inside(field, "sign_in"), frame)
@@ -116,16 +116,16 @@ class Whens:
             return None
         return self._event(node, field, frame)
 
-    def _sign_in(self, node: Node, field: str, frame: Frame) -> SignIn | None:
+    def _sign_in(self, node: Node, field: str, frame: StepFrame) -> SignInStep | None:
         if isinstance(node, Scalar) and isinstance(node.value, str):  # `sign_in: phr`
-            return SignIn(frame.session, Authentication(int(frame.now), node.value))
+            return SignInStep(frame.session, Authentication(int(frame.now), node.value))
         shown = SIGN_IN.read(node, field, self._reading)
         if isinstance(shown, Missing):
             return None
         authentication = Authentication(int(frame.now - shown.ago), shown.acr, shown.amr)
-        return SignIn(shown.session or frame.session, authentication, shown.ip)
+        return SignInStep(shown.session or frame.session, authentication, shown.ip)
 
-    def _event(self, node: Table, field: str, frame: Frame) -> Signal | None:
+    def _event(self, node: Table, field: str, frame: StepFrame) -> Signal | None:
         raw = plain(node)
         if not isinstance(raw, dict) or frame.session not in frame.sessions:
             return None
@@ -150,7 +150,7 @@ class Whens:
             return None
         return signal
 
-    def _subject(self, kind: str, frame: Frame) -> dict[str, str]:
+    def _subject(self, kind: str, frame: StepFrame) -> dict[str, str]:
         """Return whom an event is about that does not say: the step's session, user or device."""
         described = frame.sessions[frame.session]
         if kind in _OF_USER:
@@ -173,7 +173,7 @@ def plain(node: Node) -> object:
             return None
 
 
-def _place_of(node: Node, field: str) -> Place:
+def _place_of(node: Node, field: str) -> FilePosition:
     """Return where a dotted field stands, or the nearest thing around it."""
     place = node.place
     for key in field.split("."):

@@ -7,14 +7,14 @@ from typing import NamedTuple
 import msgspec
 
 from sidecar.daemon.configuration.loading import policy_files, read_configuration
-from sidecar.domain.policy.policy import State
+from sidecar.domain.policy.policy import PolicyState
 from sidecar.domain.values.causes import words_of
 from sidecar.tuning.trial.promotion import NotPromoted, Promoted, promoted
 from sidecar.wire.policies.policy_files import read_policies
-from sidecar.wire.yaml.tree import ConfigError, Problem
+from sidecar.wire.yaml.tree import ConfigError, ConfigProblem
 
 
-class Plan(NamedTuple):
+class PromotionPlan(NamedTuple):
     """The file, its text now, and its text with the policy enabled."""
 
     file: Path
@@ -22,7 +22,7 @@ class Plan(NamedTuple):
     after: Promoted
 
 
-def plan(config: Path, environ: Mapping[str, str], policies: str, policy: str) -> Plan:
+def plan(config: Path, environ: Mapping[str, str], policies: str, policy: str) -> PromotionPlan:
     """What promoting a policy comes to; `policies`: a file or directory instead of the configured.
 
     Raises `ConfigError` where something cannot be read, `NotPromoted` where it cannot be done.
@@ -37,11 +37,12 @@ def plan(config: Path, environ: Mapping[str, str], policies: str, policy: str) -
             continue
         changed = [(str(f), found.text if f == file else t) for f, t in texts.items()]
         wanted = tuple(
-            msgspec.structs.replace(p, state=State.ENABLED) if p.id == policy else p for p in before
+            msgspec.structs.replace(p, state=PolicyState.ENABLED) if p.id == policy else p
+            for p in before
         )
         if read_policies(changed, settings) != wanted:
             raise NotPromoted("other policies share its state by an anchor: write it out")
-        return Plan(file, text, found)
+        return PromotionPlan(file, text, found)
     raise NotPromoted("there is no such policy")
 
 
@@ -51,6 +52,6 @@ def _text(file: Path) -> str:
             return opened.read()
     except OSError as error:
         message = f"cannot be read: {words_of(error)}"
-        raise ConfigError((Problem(str(file), 0, "", message),)) from error
+        raise ConfigError((ConfigProblem(str(file), 0, "", message),)) from error
     except UnicodeDecodeError as error:
-        raise ConfigError((Problem(str(file), 0, "", "is not UTF-8 text"),)) from error
+        raise ConfigError((ConfigProblem(str(file), 0, "", "is not UTF-8 text"),)) from error

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import yaml
 
-from sidecar.domain.policy.policy import State
+from sidecar.domain.policy.policy import PolicyState
 
 
 class NotPromoted(Exception):  # noqa: N818 - named by who must act: the policies' author
@@ -34,17 +34,17 @@ def promoted(text: str, policy: str) -> Promoted | None:
     if found is None:
         return None
     state = _value(found, "state")
-    if state is None or state.value == State.ENABLED:
+    if state is None or state.value == PolicyState.ENABLED:
         raise NotPromoted("it is enabled already")
-    if state.value != State.REPORT_ONLY:
+    if state.value != PolicyState.REPORT_ONLY:
         raise NotPromoted(f"it is {state.value}: try it as report-only first")
     start, end = state.start_mark, state.end_mark
     if not found.start_mark.index <= start.index < found.end_mark.index:
         raise NotPromoted("its state is an alias of a value elsewhere: write it out")
     written = text[start.index : end.index]
-    if written.strip("'\"") != State.REPORT_ONLY:
+    if written.strip("'\"") != PolicyState.REPORT_ONLY:
         raise NotPromoted("its state carries an anchor or a tag: write it out")
-    changed = written.replace(State.REPORT_ONLY, State.ENABLED)
+    changed = written.replace(PolicyState.REPORT_ONLY, PolicyState.ENABLED)
     return Promoted(text[: start.index] + changed + text[end.index :], start.line + 1)
 
 

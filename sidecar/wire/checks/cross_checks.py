@@ -26,14 +26,14 @@ from sidecar.wire.settings.settings import (
     Risk,
     Route,
     Sessions,
-    Store,
+    StoreSettings,
     Tokens,
 )
 from sidecar.wire.settings.transmitter import Transmitter
 from sidecar.wire.tokens.claim_paths import parts_of
 from sidecar.wire.tokens.introspection import introspection_problems
 from sidecar.wire.yaml.structs import join, suggestion
-from sidecar.wire.yaml.tree import Listing, Node, Place, Problems, Scalar, Table, shown
+from sidecar.wire.yaml.tree import FilePosition, Listing, Node, Problems, Scalar, Table, shown
 
 NO_ALIAS = frozenset({EVERYTHING, ROUTINE, "unknown"})
 """Words that stand for contexts already."""
@@ -75,7 +75,7 @@ def check_coherence(root: Table, values: Mapping[str, Any], problems: Problems) 
                 check.thresholds(section)
             case Sessions():
                 check.sessions(section)
-            case Store():
+            case StoreSettings():
                 check.store(section)
             case Transmitter():
                 check.transmitter(section)
@@ -111,12 +111,12 @@ class _Checks:
         self._root = root
         self._problems = problems
 
-    def _texts(self, *steps: str) -> Iterator[tuple[str, Place, str]]:
+    def _texts(self, *steps: str) -> Iterator[tuple[str, FilePosition, str]]:
         for field, node in _find(self._root, steps):
             if isinstance(node, Scalar) and isinstance(node.value, str):
                 yield field, node.place, node.value
 
-    def _place(self, *steps: str) -> Place:
+    def _place(self, *steps: str) -> FilePosition:
         """Where this stands, else where the nearest thing around it stands."""
         for end in range(len(steps), 0, -1):
             for _, node in _find(self._root, steps[:end]):
@@ -128,7 +128,7 @@ class _Checks:
 
     def unique(self, *steps: str) -> None:
         """No two of these may be the same."""
-        first: dict[str, tuple[str, Place]] = {}
+        first: dict[str, tuple[str, FilePosition]] = {}
         for field, place, name in self._texts(*steps):
             owner, there = first.setdefault(name, (field, place))
             if not name:
@@ -227,7 +227,7 @@ class _Checks:
         for field, place, host in self._texts("routes", "*", "hosts", "*"):
             self._route(Route(path="/", contexts=(), hosts=(host,)), field, place)
 
-    def _route(self, route: Route, field: str, place: Place) -> None:
+    def _route(self, route: Route, field: str, place: FilePosition) -> None:
         try:
             Routes((route,))
         except InvalidRoute as error:
@@ -351,7 +351,7 @@ class _Checks:
             message = f"must be less than medium ({at.medium:g}), or no level would ever be left"
             self._add("risk.thresholds.hysteresis", message)
 
-    def store(self, store: Store) -> None:
+    def store(self, store: StoreSettings) -> None:
         """Keys fit into a Cluster's slots; a certificate has its key; pauses grow."""
         if not _PREFIX.fullmatch(store.prefix):
             self._add("store.prefix", "must be 1 to 32 letters, digits, dots, colons or dashes")

@@ -15,7 +15,7 @@ from sidecar.domain.values.plural import counted
 from sidecar.wire.checks.reach import binds_of, is_fetchable, is_loopback, is_open
 from sidecar.wire.config.descriptors import shortage
 from sidecar.wire.routes.overlaps import overlaps
-from sidecar.wire.settings.admin import Admin, Operator
+from sidecar.wire.settings.admin import Admin, OperatorSettings
 from sidecar.wire.settings.privacy import Identifiers
 from sidecar.wire.settings.settings import Gateway, Http, Route, Settings, Warnings
 from sidecar.wire.store.address import (
@@ -239,7 +239,7 @@ def _admin(settings: Settings) -> Iterator[Weakness]:
     admin = settings.admin
     if not admin.enabled or not admin.has_credential:
         return
-    owned: dict[str, Admin | Operator] = {"admin": admin}
+    owned: dict[str, Admin | OperatorSettings] = {"admin": admin}
     owned |= {f"admin.operators[{index}]": one for index, one in enumerate(admin.operators)}
     for at, one in owned.items():
         if 0 < len(one.token) < SHORTEST_CREDENTIAL:

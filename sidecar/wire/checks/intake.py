@@ -4,17 +4,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from sidecar.wire.checks.reach import binds_of, is_fetchable, is_open
-from sidecar.wire.settings.intake import Intake, IntakeIssuer
+from sidecar.wire.settings.intake import IntakeIssuer, IntakeSettings
 from sidecar.wire.settings.tokens import Tokens
 from sidecar.wire.subjects.subject_rules import check_match
 from sidecar.wire.yaml.structs import suggestion
-from sidecar.wire.yaml.tree import Place, Problems, Table, place_of
+from sidecar.wire.yaml.tree import FilePosition, Problems, Table, place_of
 
 
 def check_intake(root: Table, values: Mapping[str, Any], problems: Problems) -> None:
     """Add what does not fit together in `intake`, if that could be read."""
     intake, tokens = values.get("intake"), values.get("tokens")
-    if not isinstance(intake, Intake):
+    if not isinstance(intake, IntakeSettings):
         return
     check = _Checks(place_of(root, "intake"), problems)
     check.listener(intake)
@@ -28,11 +28,11 @@ def check_intake(root: Table, values: Mapping[str, Any], problems: Problems) -> 
 
 
 class _Checks:
-    def __init__(self, place: Place, problems: Problems) -> None:
+    def __init__(self, place: FilePosition, problems: Problems) -> None:
         self._place = place
         self._problems = problems
 
-    def listener(self, intake: Intake) -> None:
+    def listener(self, intake: IntakeSettings) -> None:
         """It has a whole certificate, and needs one wherever others can reach it."""
         add = self._problems.add
         if bool(intake.tls_cert_file) != bool(intake.tls_key_file):
@@ -48,7 +48,7 @@ class _Checks:
         if intake.issuers and not intake.bind:
             add(self._place, "intake.bind", "is required: `issuers` would have nowhere to send to")
 
-    def issuer(self, field: str, place: Place, issuer: IntakeIssuer) -> None:
+    def issuer(self, field: str, place: FilePosition, issuer: IntakeIssuer) -> None:
         """It sends something that can be told to be for us, and names users somehow."""
         add = self._problems.add
         if not (issuer.clients or issuer.endpoints):
@@ -65,7 +65,9 @@ class _Checks:
             except ValueError as error:
                 add(place, f"{field}.users[{index}]", str(error))
 
-    def names(self, field: str, place: Place, issuer: IntakeIssuer, known: list[str]) -> None:
+    def names(
+        self, field: str, place: FilePosition, issuer: IntakeIssuer, known: list[str]
+    ) -> None:
         """Its users are those of an issuer whose tokens are believed; so are its keys, or named."""
         add = self._problems.add
         name = "users_of" if issuer.users_of else "issuer"

@@ -8,7 +8,7 @@ from sidecar.wire.events.security_event_names import TYPES
 from sidecar.wire.settings.receiver import KnownTransmitter, Receiver
 from sidecar.wire.subjects.subject_rules import KINDS, check_match
 from sidecar.wire.yaml.structs import suggestion
-from sidecar.wire.yaml.tree import Place, Problems, Table, place_of
+from sidecar.wire.yaml.tree import FilePosition, Problems, Table, place_of
 
 SECRET_FILES = ("authorization_file", "token_file")
 
@@ -27,7 +27,9 @@ def check_receiver(root: Table, values: Mapping[str, Any], problems: Problems) -
         check.subjects(field, place, transmitter)
 
 
-def transmitters(root: Table, receiver: Receiver) -> Iterator[tuple[str, Place, KnownTransmitter]]:
+def transmitters(
+    root: Table, receiver: Receiver
+) -> Iterator[tuple[str, FilePosition, KnownTransmitter]]:
     """Each transmitter with its field and where it stands."""
     for index, transmitter in enumerate(receiver.transmitters):
         field = f"receiver.transmitters[{index}]"
@@ -66,7 +68,7 @@ class _Checks:
         if not any(not transmitter.poll_url for transmitter in receiver.transmitters):
             add(self._place, "receiver.bind", "is given, but no transmitter would push there")
 
-    def keys(self, field: str, place: Place, transmitter: KnownTransmitter) -> None:
+    def keys(self, field: str, place: FilePosition, transmitter: KnownTransmitter) -> None:
         """Keys come from one place, and may be used."""
         if transmitter.jwks_uri and transmitter.jwks_file:
             message = "is given, and so is jwks_uri; give one of them"
@@ -85,7 +87,7 @@ class _Checks:
                 self._problems.add(place, f"{field}.{name}", "must not be empty")
 
     def delivery(
-        self, field: str, place: Place, transmitter: KnownTransmitter, receiver: Receiver
+        self, field: str, place: FilePosition, transmitter: KnownTransmitter, receiver: Receiver
     ) -> None:
         """It pushes or is polled, and a token goes to nobody over a wire that all can read."""
         url = transmitter.poll_url
@@ -99,7 +101,7 @@ class _Checks:
             message = "must be https, or http on a loopback host"
             self._problems.add(place, f"{field}.poll_url", message)
 
-    def events(self, field: str, place: Place, transmitter: KnownTransmitter) -> None:
+    def events(self, field: str, place: FilePosition, transmitter: KnownTransmitter) -> None:
         """It may send some events, and they exist: nobody is believed in everything."""
         if not transmitter.events:
             message = "is required: the types of events that it may send"
@@ -109,7 +111,7 @@ class _Checks:
                 message = f"{name[:64]!r} is no type of event{suggestion(name[:64], TYPES)}"
                 self._problems.add(place, f"{field}.events[{index}]", message)
 
-    def subjects(self, field: str, place: Place, transmitter: KnownTransmitter) -> None:
+    def subjects(self, field: str, place: FilePosition, transmitter: KnownTransmitter) -> None:
         """Each rule can match something."""
         subjects = transmitter.subjects
         for kind in KINDS:

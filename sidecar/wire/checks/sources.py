@@ -10,7 +10,7 @@ from sidecar.wire.settings.receiver import Receiver
 from sidecar.wire.settings.sources import SourceSettings
 from sidecar.wire.settings.tokens import Tokens
 from sidecar.wire.yaml.structs import suggestion
-from sidecar.wire.yaml.tree import Place, Problems, Table, place_of, shown
+from sidecar.wire.yaml.tree import FilePosition, Problems, Table, place_of, shown
 
 _RESERVED = (LOCAL_PREFIX, OPERATOR_PREFIX, ISSUER_PREFIX)
 
@@ -55,7 +55,7 @@ def check_credentials(
 
 def _each(
     root: Table, sources: Collection[SourceSettings]
-) -> Iterator[tuple[str, Place, SourceSettings]]:
+) -> Iterator[tuple[str, FilePosition, SourceSettings]]:
     """Each source with its field and where it stands."""
     for index, source in enumerate(sources):
         field = f"sources[{index}]"
@@ -71,7 +71,7 @@ class _Checks:
         self._problems = problems
         self._names = frozenset(source.name for source in sources)
 
-    def _each(self) -> Iterator[tuple[str, Place, SourceSettings]]:
+    def _each(self) -> Iterator[tuple[str, FilePosition, SourceSettings]]:
         return _each(self._root, self._sources)
 
     def names(self) -> None:

@@ -14,12 +14,12 @@ import msgspec.inspect as mi
 from sidecar.wire.settings.settings import Settings
 from sidecar.wire.yaml.structs import Shapes, default_of, present_in, struct_type, suggestion
 from sidecar.wire.yaml.tree import (
-    Entry,
+    AlreadyRefused,
+    FilePosition,
     Listing,
+    MappingEntry,
     Node,
-    Place,
     Problems,
-    Refused,
     Scalar,
     Table,
     has_control,
@@ -40,8 +40,8 @@ class _Variable(NamedTuple):
     value: str
 
     @property
-    def place(self) -> Place:
-        return Place(self.name, 1)
+    def place(self) -> FilePosition:
+        return FilePosition(self.name, 1)
 
     def field(self, depth: int) -> str:
         return ".".join(self.keys[:depth])
@@ -73,7 +73,7 @@ def _variables(environ: Mapping[str, str], problems: Problems) -> Iterator[_Vari
             continue
         if keys in known and environ[known[keys]] != environ[name]:
             message = f"is given by {known[keys]} already, with another value"
-            problems.add(Place(name, 1), ".".join(keys), message)
+            problems.add(FilePosition(name, 1), ".".join(keys), message)
         elif keys not in known:
             known[keys] = name
             found.append(_Variable(name, keys, environ[name]))
@@ -108,7 +108,7 @@ class _Overlay:
 
     def _refuse(self, node: Node | None, variable: _Variable, depth: int, message: str) -> Node:
         self._problems.add(variable.place, variable.field(depth), message)
-        return node if node is not None else Refused(variable.place)
+        return node if node is not None else AlreadyRefused(variable.place)
 
     def _in_struct(
         self, node: Node | None, kind: mi.StructType, variable: _Variable, depth: int
@@ -125,7 +125,7 @@ class _Overlay:
         before = entries.get(name)
         member = self._shapes.type_of(kind.cls, members[name])
         below = self.put(before.node if before else None, member, variable, depth + 1)
-        entries[name] = Entry(variable.place, below)
+        entries[name] = MappingEntry(variable.place, below)
         _drop_partner(entries, name, self._file)
         return Table(entries, table.place)
 
@@ -141,7 +141,7 @@ class _Overlay:
             name = dashed
         before = table.entries.get(name)
         below = self.put(before.node if before else None, kind.value_type, variable, depth + 1)
-        return Table({**table.entries, name: Entry(variable.place, below)}, table.place)
+        return Table({**table.entries, name: MappingEntry(variable.place, below)}, table.place)
 
     def _in_list(
         self,
@@ -165,7 +165,7 @@ class _Overlay:
         return Listing(tuple(items), node.place if node is not None else variable.place)
 
     def _in_the_way(self, node: Node | None, variable: _Variable, depth: int) -> Node:
-        if isinstance(node, Refused):
+        if isinstance(node, AlreadyRefused):
             return node
         message = "cannot be set: the file has something else here"
         return self._refuse(node, variable, depth + 1, message)
@@ -197,10 +197,10 @@ class _Overlay:
     def _tree(self, variable: _Variable) -> Node:
         field = variable.field(len(variable.keys))
         tree = read_tree(variable.value, variable.name, self._problems, field)
-        return tree if tree is not None else Refused(variable.place)
+        return tree if tree is not None else AlreadyRefused(variable.place)
 
 
-def _table(node: Node | None, place: Place) -> Table | None:
+def _table(node: Node | None, place: FilePosition) -> Table | None:
     """The node as a mapping, a new one where there is nothing yet; None where it is none."""
     if node is None or (isinstance(node, Scalar) and node.value is None):
         return Table({}, place)
@@ -215,7 +215,7 @@ def _inner(kind: mi.Type) -> mi.Type:
     return kind
 
 
-def _drop_partner(entries: dict[str, Entry], name: str, file: str) -> None:
+def _drop_partner(entries: dict[str, MappingEntry], name: str, file: str) -> None:
     """A secret from the environment takes the place of the file's, in whichever of two forms."""
     partner = name.removesuffix(FILE_SUFFIX) if name.endswith(FILE_SUFFIX) else name + FILE_SUFFIX
     if partner in entries and entries[partner].place.file == file:

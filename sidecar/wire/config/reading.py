@@ -24,13 +24,21 @@ from sidecar.wire.settings.privacy import Privacy
 from sidecar.wire.settings.receiver import Receiver
 from sidecar.wire.settings.settings import Settings, Socket
 from sidecar.wire.tokens.jwks import ALGORITHMS
-from sidecar.wire.yaml.scalars import METHODS, READERS, DurationOrZero, Kind, Misspelt, Plain, text
+from sidecar.wire.yaml.scalars import (
+    METHODS,
+    READERS,
+    DurationOrZero,
+    Misspelt,
+    Plain,
+    ScalarKind,
+    text,
+)
 from sidecar.wire.yaml.structs import Shapes, refuse, suggestion
 from sidecar.wire.yaml.tree import (
     ConfigError,
-    Entry,
-    Place,
-    Problem,
+    ConfigProblem,
+    FilePosition,
+    MappingEntry,
     Problems,
     Scalar,
     Table,
@@ -66,7 +74,7 @@ def read_settings(
     return reading.settings
 
 
-class Reading(NamedTuple):
+class ConfigReading(NamedTuple):
     """What was read: where there are `problems`, `settings` serve to read policies by, at most.
 
     `root` knows where each value stands, in the file or the environment. `policies`: whether it is
@@ -75,13 +83,13 @@ class Reading(NamedTuple):
 
     settings: Settings
     root: Table
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[ConfigProblem, ...] = ()
     policies: bool = True
 
 
 def read_what_can_be(
     text: str, file: str, environ: Mapping[str, str], read_file: ReadFile
-) -> Reading:
+) -> ConfigReading:
     """Read the configuration as `read_settings` does, and tell what is wrong beside the rest."""
     problems = Problems()
     shapes = Shapes(problems, REFINED, _readers(posixpath.dirname(file)))
@@ -104,8 +112,8 @@ def read_what_can_be(
         problems.check()
     except ConfigError as error:
         is_known = bool(root.entries) and "policies" in values
-        return Reading(_with_ids(stand_in(root, values)), root, error.problems, is_known)
-    return Reading(_with_ids(Settings(**values)), root)
+        return ConfigReading(_with_ids(stand_in(root, values)), root, error.problems, is_known)
+    return ConfigReading(_with_ids(Settings(**values)), root)
 
 
 def _root(text: str, file: str, problems: Problems) -> Table:
@@ -114,7 +122,7 @@ def _root(text: str, file: str, problems: Problems) -> Table:
         return tree
     if tree is not None and not (isinstance(tree, Scalar) and tree.value is None):
         refuse(problems, tree, "", "a mapping")
-    return Table({}, Place(file, 1))
+    return Table({}, FilePosition(file, 1))
 
 
 def _with_unknown_contexts(root: Table) -> Table:
@@ -127,7 +135,7 @@ def _with_unknown_contexts(root: Table) -> Table:
     if unknown is None or isinstance(unknown.node, Table):
         return root
     del named["unknown"]
-    kept = Entry(contexts.place, Table(named, contexts.node.place))
+    kept = MappingEntry(contexts.place, Table(named, contexts.node.place))
     return Table({**root.entries, "contexts": kept, "contexts.unknown": unknown}, root.place)
 
 
@@ -156,9 +164,14 @@ def _with_ids(settings: Settings) -> Settings:
     return msgspec.structs.replace(settings, routes=routes)
 
 
-def _readers(directory: str) -> Mapping[Kind, Callable[[Plain], Plain]]:
+def _readers(directory: str) -> Mapping[ScalarKind, Callable[[Plain], Plain]]:
     rebased = partial(_rebased, directory)
-    return {**READERS, Kind.FILE: rebased, Kind.ALGORITHM: _algorithm, Kind.METHOD: _method}
+    return {
+        **READERS,
+        ScalarKind.FILE: rebased,
+        ScalarKind.ALGORITHM: _algorithm,
+        ScalarKind.METHOD: _method,
+    }
 
 
 def _rebased(directory: str, value: Plain) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from sidecar.domain.explanation.diagnosis import Diagnosis, Part, doubtful, right, wrong
-from sidecar.domain.policy.asked_for import Demand, demands, unoffered
+from sidecar.domain.policy.asked_for import PossibleDemand, demands, unoffered
 from sidecar.domain.policy.policy import Policy
 from sidecar.domain.values.assurance import Ladder
 from sidecar.wire.providers.known import OTHER, KnownProvider, provider_of
@@ -87,7 +87,7 @@ def diagnose_acr(
             yield right(Part.POLICIES, f"acr at {shown(report.issuer.issuer)}", words)
 
 
-def _unoffered(demand: Demand, report: IssuerReport, offered: frozenset[str]) -> Diagnosis:
+def _unoffered(demand: PossibleDemand, report: IssuerReport, offered: frozenset[str]) -> Diagnosis:
     words = (
         f"it asks for acr {names_of(demand.acr_values)}, and {shown(report.issuer.issuer)} offers"
         f" {_all(sorted(offered))} (`acr_values_supported`): users are sent there in vain"

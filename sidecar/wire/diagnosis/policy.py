@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from sidecar.domain.explanation.diagnosis import Diagnosis, Part, Soundness
 from sidecar.wire.checks.hardening import ALL_ADVICE
-from sidecar.wire.yaml.tree import Problem
+from sidecar.wire.yaml.tree import ConfigProblem
 
 _BROKEN = frozenset(
     {
@@ -16,7 +16,7 @@ _BROKEN = frozenset(
 """Those that cannot be meant: what was written does nothing, or undoes the rest."""
 
 
-def diagnose_warnings(found: Iterable[tuple[str, Problem]]) -> Iterator[Diagnosis]:
+def diagnose_warnings(found: Iterable[tuple[str, ConfigProblem]]) -> Iterator[Diagnosis]:
     """Return each warning with its advice as the cure."""
     for code, problem in found:
         advice = ALL_ADVICE[code]

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from sidecar.domain.explanation.diagnosis import Diagnosis, Part, doubtful, right, wrong
-from sidecar.wire.settings.settings import Eviction, Store
+from sidecar.wire.settings.settings import Eviction, StoreSettings
 
 _PART = Part.STORE
 _OLDEST = (7, 0)
@@ -30,7 +30,9 @@ class ServerReport(NamedTuple):
     ahead: float | None = None
 
 
-def diagnose_server(report: ServerReport, settings: Store, skew: float) -> Iterator[Diagnosis]:
+def diagnose_server(
+    report: ServerReport, settings: StoreSettings, skew: float
+) -> Iterator[Diagnosis]:
     """Return how it stands with one server; `skew` is the most that clocks may differ by."""
     yield _rights(report, settings)
     if not report.told:
@@ -48,7 +50,7 @@ def _name(report: ServerReport, what: str) -> str:
     return f"{what} of {report.name}" if report.name else what
 
 
-def _rights(report: ServerReport, settings: Store) -> Diagnosis:
+def _rights(report: ServerReport, settings: StoreSettings) -> Diagnosis:
     name = _name(report, "rights")
     if not report.lacks:
         return right(_PART, name, "its user has all that are needed")
@@ -62,7 +64,7 @@ def _rights(report: ServerReport, settings: Store) -> Diagnosis:
     return wrong(_PART, name, words, f"`ACL SETUSER {user} {rights}` there (docs/store.md)")
 
 
-def _version(report: ServerReport, settings: Store) -> Iterator[Diagnosis]:
+def _version(report: ServerReport, settings: StoreSettings) -> Iterator[Diagnosis]:
     found = str(report.told.get("redis_version", ""))
     valkey = str(report.told.get("valkey_version", ""))
     shown = f"Valkey {valkey}" if valkey else f"Redis {found or 'of an unknown version'}"
@@ -83,7 +85,7 @@ def _role(report: ServerReport) -> Iterator[Diagnosis]:
         yield wrong(_PART, _name(report, "role"), "it is a replica, which takes no writes", cure)
 
 
-def _eviction(report: ServerReport, settings: Store) -> Diagnosis:
+def _eviction(report: ServerReport, settings: StoreSettings) -> Diagnosis:
     name = _name(report, "eviction")
     policy = str(report.told.get("maxmemory_policy", "unknown"))
     if policy == "noeviction":
@@ -94,7 +96,7 @@ def _eviction(report: ServerReport, settings: Store) -> Diagnosis:
     return wrong(_PART, name, f"{words}, so that the daemon does not start", _KEEP)
 
 
-def _persistence(report: ServerReport, settings: Store) -> Diagnosis:
+def _persistence(report: ServerReport, settings: StoreSettings) -> Diagnosis:
     name, told = _name(report, "persistence"), report.told
     if told.get("aof_enabled") == 1:
         if told.get("aof_last_write_status", "ok") != "ok":

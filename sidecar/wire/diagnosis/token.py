@@ -12,7 +12,7 @@ from sidecar.domain.values.assurance import Authentication, Ladder
 from sidecar.wire.providers.known import KnownProvider
 from sidecar.wire.settings.settings import Issuer, Tokens
 from sidecar.wire.settings.tokens import SessionNaming
-from sidecar.wire.tokens.claims import Flaw, InvalidToken, Need, Token, token_of, validity_of
+from sidecar.wire.tokens.claims import ClaimNeed, Flaw, InvalidToken, Token, token_of, validity_of
 from sidecar.wire.tokens.expectations import Configured, expected_of, names_of
 from sidecar.wire.tokens.identifying import limited
 from sidecar.wire.tokens.jws import Unverified
@@ -205,7 +205,7 @@ def _read(case: Examined, issuer: Issuer, token: Token) -> Iterator[Diagnosis]:
 
 
 def _session(case: Examined, issuer: Issuer, token: Token) -> Diagnosis:
-    if not any(one.need is Need.SESSION for one in token.missing):
+    if not any(one.need is ClaimNeed.SESSION for one in token.missing):
         return right(_PART, "session", f"{_shown(token.session)}, from `{issuer.session_claim}`")
     means = {
         SessionNaming.USER_CLIENT: "all sign-ins of the user at that client share their marks",
@@ -296,7 +296,7 @@ def _listed(case: Examined, issuer: Issuer, token: Token) -> Iterator[Diagnosis]
 
 
 def _others(case: Examined, token: Token) -> Iterator[Diagnosis]:
-    missing = {one.claim for one in token.missing if one.need is Need.CLAIM}
+    missing = {one.claim for one in token.missing if one.need is ClaimNeed.CLAIM}
     for name in sorted(case.wanted - {"user", GROUPS, ROLES}):
         if name in missing:
             words = "it is not there, and policies ask for it"

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from sidecar.wire.yaml.nodes import Leaves, Named, inside
 from sidecar.wire.yaml.structs import MISSING, Missing, refuse
-from sidecar.wire.yaml.tree import Entry, Node, Table, shown
+from sidecar.wire.yaml.tree import MappingEntry, Node, Table, shown
 
 T = TypeVar("T")
 
@@ -19,7 +19,7 @@ class Definitions:
 
     def __init__(self, leaves: Leaves, kinds: Iterable[str]) -> None:
         self._leaves = leaves
-        self._entries: dict[str, dict[str, tuple[str, Entry]]] = {kind: {} for kind in kinds}
+        self._entries: dict[str, dict[str, tuple[str, MappingEntry]]] = {kind: {} for kind in kinds}
         self._read: dict[tuple[str, str], Any] = {}
         self._uses: dict[tuple[str, str], int] = {}
         self._open: list[tuple[str, str]] = []

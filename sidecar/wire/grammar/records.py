@@ -9,7 +9,7 @@ import msgspec
 from sidecar.wire.grammar.rules import FileReading, Rule, Schema, without_links
 from sidecar.wire.yaml.nodes import inside
 from sidecar.wire.yaml.structs import MISSING, Missing, refuse
-from sidecar.wire.yaml.tree import Listing, Node, Place, Table
+from sidecar.wire.yaml.tree import FilePosition, Listing, Node, Table
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -89,7 +89,12 @@ class Record(msgspec.Struct, Generic[T], frozen=True):
         return self.keys[key].rule.read(node, inside(field, key), reading)
 
     def value(
-        self, key: str, table: Mapping[str, Node], at: Place, field: str, reading: FileReading
+        self,
+        key: str,
+        table: Mapping[str, Node],
+        at: FilePosition,
+        field: str,
+        reading: FileReading,
     ) -> Any:
         """Return the value of one key, for who builds by hand; None if it is left out.
 

@@ -74,7 +74,7 @@ class BySession(msgspec.Struct, frozen=True):
 Who: TypeAlias = ByToken | BySession
 
 
-class Question(msgspec.Struct, frozen=True):
+class Evaluation(msgspec.Struct, frozen=True):
     """One evaluation: may this call pass? Empty texts are not told."""
 
     who: Who
@@ -104,10 +104,10 @@ class Semantic(StrEnum):
                 return permitted
 
 
-class Batch(msgspec.Struct, frozen=True):
+class EvaluationBatch(msgspec.Struct, frozen=True):
     """Several evaluations, in order; one that is malformed fails for itself alone."""
 
-    items: tuple[Question | InvalidEvaluation, ...]
+    items: tuple[Evaluation | InvalidEvaluation, ...]
     semantic: Semantic = Semantic.EXECUTE_ALL
 
 
@@ -118,12 +118,12 @@ class Result(msgspec.Struct, frozen=True):
     context: Mapping[str, object] = {}
 
 
-def decode_evaluation(body: bytes) -> Question:
+def decode_evaluation(body: bytes) -> Evaluation:
     """Read an Access Evaluation Request; raises `InvalidEvaluation`."""
     return _question(_object(body))
 
 
-def decode_evaluations(body: bytes) -> Question | Batch:
+def decode_evaluations(body: bytes) -> Evaluation | EvaluationBatch:
     """Read an Access Evaluations Request; raises `InvalidEvaluation`.
 
     Without evaluations it is a single one, and is answered as such.
@@ -138,7 +138,7 @@ def decode_evaluations(body: bytes) -> Question | Batch:
     if len(items) > MAX_EVALUATIONS:
         raise InvalidEvaluation("evaluations", f"must have at most {MAX_EVALUATIONS} items")
     defaults = {name: values[name] for name in _PARTS if name in values}
-    return Batch(tuple(_item(item, defaults) for item in items), semantic)
+    return EvaluationBatch(tuple(_item(item, defaults) for item in items), semantic)
 
 
 def encode_result(result: Result) -> bytes:
@@ -195,7 +195,7 @@ def _semantic(options: object) -> Semantic:
     return Semantic(chosen)
 
 
-def _item(item: object, defaults: Mapping[str, object]) -> Question | InvalidEvaluation:
+def _item(item: object, defaults: Mapping[str, object]) -> Evaluation | InvalidEvaluation:
     if not isinstance(item, dict):
         return InvalidEvaluation("", "an evaluation is an object")
     try:
@@ -204,7 +204,7 @@ def _item(item: object, defaults: Mapping[str, object]) -> Question | InvalidEva
         return error
 
 
-def _question(values: Mapping[str, object]) -> Question:
+def _question(values: Mapping[str, object]) -> Evaluation:
     subject = _part(values, "subject", "type", "id")
     action = _part(values, "action", "name")
     resource = _part(values, "resource", "type", "id")
@@ -214,7 +214,7 @@ def _question(values: Mapping[str, object]) -> Question:
     _members(action.get("properties"), "action.properties")
     method = str(action["name"]).upper()
     host, path = _target(resource, what)
-    return Question(
+    return Evaluation(
         who=_who(subject, about, context),
         contexts=_contexts(resource, what),
         method=method if method in _METHODS else "",

@@ -24,7 +24,7 @@ MAX_ID = 1024
 MAX_AUDIENCES = 64
 
 
-class InvalidRequest(Exception):  # noqa: N818 - named by who must act: the provider
+class InvalidLogout(Exception):  # noqa: N818 - named by who must act: the provider
     """What a provider sent is refused. `description` is for a person there; it quotes nothing."""
 
     def __init__(self, description: str) -> None:
@@ -32,7 +32,7 @@ class InvalidRequest(Exception):  # noqa: N818 - named by who must act: the prov
         self.description = description
 
 
-class Signed(msgspec.Struct, frozen=True, kw_only=True):
+class SignedRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What every signed request says of itself: who, its id, and when it was issued (seconds)."""
 
     issuer: str
@@ -48,8 +48,8 @@ class Signed(msgspec.Struct, frozen=True, kw_only=True):
 
 def signed_of(
     claims: Mapping[str, object], audiences: tuple[str, ...], *, now: float, skew: float, age: float
-) -> Signed:
-    """Read `iss`, `jti` and the times, and whom it is for; raises `InvalidRequest`.
+) -> SignedRequest:
+    """Read `iss`, `jti` and the times, and whom it is for; raises `InvalidLogout`.
 
     `audiences`: one of them must be in `aud`. It counts until `exp`, and for `age` seconds after
     its `iat` at most, each `skew` seconds more.
@@ -57,35 +57,37 @@ def signed_of(
     named = claims.get("aud")
     told = [named] if isinstance(named, str) else named
     if not isinstance(told, list) or not 1 <= len(told) <= MAX_AUDIENCES:
-        raise InvalidRequest("aud must be a text or a list of texts")
+        raise InvalidLogout("aud must be a text or a list of texts")
     if not any(isinstance(one, str) and one in audiences for one in told):
-        raise InvalidRequest("aud: it is for somebody else")
+        raise InvalidLogout("aud: it is for somebody else")
     issued, expires = _time(claims, "iat"), _time(claims, "exp")
     if issued > now + skew:
-        raise InvalidRequest("iat lies in the future")
+        raise InvalidLogout("iat lies in the future")
     if expires <= now - skew:
-        raise InvalidRequest("exp: it has expired")
+        raise InvalidLogout("exp: it has expired")
     if issued < now - age - skew:
-        raise InvalidRequest("iat: it was issued too long ago")
+        raise InvalidLogout("iat: it was issued too long ago")
     before = claims.get("nbf")
     if before is not None and _time(claims, "nbf") > now + skew:
-        raise InvalidRequest("nbf: it does not count yet")
-    return Signed(issuer=_text(claims, "iss"), id=_text(claims, "jti"), issued_at=issued)
+        raise InvalidLogout("nbf: it does not count yet")
+    return SignedRequest(issuer=_text(claims, "iss"), id=_text(claims, "jti"), issued_at=issued)
 
 
 def check_logout(claims: Mapping[str, object]) -> None:
-    """Raise `InvalidRequest` for what is no logout token (section 2.6)."""
+    """Raise `InvalidLogout` for what is no logout token (section 2.6)."""
     if "nonce" in claims:
-        raise InvalidRequest("nonce must not be present: this may be an ID token")
+        raise InvalidLogout("nonce must not be present: this may be an ID token")
     events = claims.get("events")
     if not isinstance(events, Mapping) or not isinstance(events.get(EVENT), Mapping):
-        raise InvalidRequest("events must be an object with the member of back-channel logout")
+        raise InvalidLogout("events must be an object with the member of back-channel logout")
     if claims.get("sub") is None and claims.get("sid") is None:
-        raise InvalidRequest("sub or sid is required")
+        raise InvalidLogout("sub or sid is required")
 
 
-def logout_of(claims: Mapping[str, object], signed: Signed, issuer: Issuer) -> SessionRevoked:
-    """Return the event that a logout token is; raises `InvalidRequest`.
+def logout_of(
+    claims: Mapping[str, object], signed: SignedRequest, issuer: Issuer
+) -> SessionRevoked:
+    """Return the event that a logout token is; raises `InvalidLogout`.
 
     `issuer`: the one whose users and sessions it names, and how its tokens name them. With `sid`
     it is of that session, with `sub` alone of all sessions of the user.
@@ -93,12 +95,12 @@ def logout_of(claims: Mapping[str, object], signed: Signed, issuer: Issuer) -> S
     session = _named(claims, "sid", issuer.session_claim)
     user = _named(claims, "sub", issuer.user_claim)
     if not (session or user):
-        raise InvalidRequest(
+        raise InvalidLogout(
             "it names neither session nor user as this issuer's access tokens do (session_claim,"
             " user_claim)"
         )
     if not session and find(claims, issuer.session_claim) is not None:
-        raise InvalidRequest("sid must be a text")  # and not all sessions of the user be meant
+        raise InvalidLogout("sid must be a text")  # and not all sessions of the user be meant
     subject = Subject(user=user, session=session, issuer=issuer.names)
     return ended(subject, signed, "logged out at the identity provider")
 
@@ -114,7 +116,7 @@ def of_user(signal: SessionRevoked) -> SessionRevoked:
     )
 
 
-def ended(subject: Subject, signed: Signed, reason: str) -> SessionRevoked:
+def ended(subject: Subject, signed: SignedRequest, reason: str) -> SessionRevoked:
     """Return the event by which an issuer ends what `subject` names, as of when it said so."""
     return SessionRevoked(
         stamp=at(signed.issued_at, signed.event_id),
@@ -136,18 +138,18 @@ def _named(claims: Mapping[str, object], usual: str, configured: str) -> str:
     try:
         return name_of(found) if isinstance(found, str) else ""
     except InvalidName as error:
-        raise InvalidRequest(f"{usual} {error}") from None
+        raise InvalidLogout(f"{usual} {error}") from None
 
 
 def _text(claims: Mapping[str, object], name: str) -> str:
     value = claims.get(name)
     if not isinstance(value, str) or not 1 <= len(value) <= MAX_ID:
-        raise InvalidRequest(f"{name} must be a text of 1 to {MAX_ID} characters")
+        raise InvalidLogout(f"{name} must be a text of 1 to {MAX_ID} characters")
     return value
 
 
 def _time(claims: Mapping[str, object], name: str) -> float:
     value = claims.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidRequest(f"{name} must be a number of seconds")
+        raise InvalidLogout(f"{name} must be a number of seconds")
     return float(value)

@@ -10,10 +10,10 @@ import msgspec
 
 from sidecar.domain.facts.signal import SessionRevoked, Subject
 from sidecar.domain.values.namespaces import Namespaces
-from sidecar.wire.logout.logout_tokens import InvalidRequest, Signed, ended
+from sidecar.wire.logout.logout_tokens import InvalidLogout, SignedRequest, ended
 from sidecar.wire.names import InvalidName, name_of
 from sidecar.wire.settings.intake import IntakeIssuer
-from sidecar.wire.settings.receiver import Subjects
+from sidecar.wire.settings.receiver import SubjectSettings
 from sidecar.wire.subjects.subject_ids import InvalidSubjectId, SubjectId, decode_subject
 from sidecar.wire.subjects.subject_rules import SubjectRules, Unmatched
 from sidecar.wire.tokens.jws import bounded_object
@@ -31,28 +31,28 @@ class NotFound(Exception):  # noqa: N818 - named by who must act: the provider
 
 
 def subject_of(body: bytes) -> SubjectId:
-    """Read whom a request is about; raises `InvalidRequest`."""
+    """Read whom a request is about; raises `InvalidLogout`."""
     try:
         values = bounded_object(body)
     except ValueError:
-        raise InvalidRequest("the body must be one JSON object") from None
+        raise InvalidLogout("the body must be one JSON object") from None
     given = [name for name in ("sub_id", "subject") if values.get(name) is not None]
     if len(given) != 1:
-        raise InvalidRequest("the body must have one sub_id (or subject, as it was called before)")
+        raise InvalidLogout("the body must have one sub_id (or subject, as it was called before)")
     value = values[given[0]]
     if not isinstance(value, Mapping):
-        raise InvalidRequest(f"{given[0]} must be an object")
+        raise InvalidLogout(f"{given[0]} must be an object")
     if value.get("format") not in _FORMATS:
-        raise InvalidRequest(f"{given[0]}.format must be one of {', '.join(_FORMATS)}")
+        raise InvalidLogout(f"{given[0]}.format must be one of {', '.join(_FORMATS)}")
     try:
         return decode_subject(value, given[0])
     except InvalidSubjectId as error:
-        raise InvalidRequest(str(error)) from None
+        raise InvalidLogout(str(error)) from None
 
 
 def revocation_of(
     subject: SubjectId,
-    signed: Signed,
+    signed: SignedRequest,
     issuer: IntakeIssuer,
     users_of: str,
     namespaces: Namespaces,
@@ -62,7 +62,7 @@ def revocation_of(
     `users_of`: the issuer whose users it may name. Raises `Uncovered` and `NotFound`.
     """
     known = frozenset({issuer.issuer, users_of})
-    rules = SubjectRules(Subjects(user=issuer.users), known, namespaces)
+    rules = SubjectRules(SubjectSettings(user=issuer.users), known, namespaces)
     found = rules.match(subject, ("user",))
     told = msgspec.to_builtins(subject)
     if isinstance(found, Unmatched):
@@ -72,6 +72,6 @@ def revocation_of(
     try:
         user = name_of(found.user)
     except InvalidName as error:
-        raise InvalidRequest(f"the user {error}") from None
+        raise InvalidLogout(f"the user {error}") from None
     named = Subject(user=user, issuer=namespaces.named(users_of) or users_of)
     return ended(named, signed, "revoked at the identity provider")

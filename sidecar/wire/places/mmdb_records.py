@@ -66,7 +66,7 @@ class Location(NamedTuple):
     accuracy_km: float = 0.0
 
 
-class Operator(NamedTuple):
+class SystemOperator(NamedTuple):
     """What an ASN database says of an address: its autonomous system, and whose that is."""
 
     asn: int = 0
@@ -118,9 +118,9 @@ class Fields:
             accuracy_km=accuracy or 0.0,
         )
 
-    def operator(self, record: object) -> Operator:
+    def operator(self, record: object) -> SystemOperator:
         """Read a record of an ASN database. Raises InvalidRecord."""
-        return Operator(
+        return SystemOperator(
             asn=_as_number(_at(record, self._asn)),
             organization=_text(_at(record, self._organization), "organization"),
         )

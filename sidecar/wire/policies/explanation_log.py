@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from sidecar.domain.explanation.explanation import Explanation, Outcome, PolicyTold
+from sidecar.domain.explanation.explanation import Explanation, PolicyExplanation, PolicyOutcome
 
 MOST_BYTES = 8192
 """Of an explanation's policies in a log line, as JSON."""
@@ -19,7 +19,12 @@ MOST_NAMES = 50
 """Of reasons, groups and roles."""
 
 _ELSEWHERE = frozenset(
-    {Outcome.DISABLED, Outcome.OTHER_USER, Outcome.OTHER_APP, Outcome.OTHER_CONTEXT}
+    {
+        PolicyOutcome.DISABLED,
+        PolicyOutcome.OTHER_USER,
+        PolicyOutcome.OTHER_APP,
+        PolicyOutcome.OTHER_CONTEXT,
+    }
 )
 
 
@@ -40,11 +45,11 @@ def shortened(told: Explanation, most_bytes: int = MOST_BYTES) -> dict[str, Any]
     return _plain(told, bare)
 
 
-def _size(policies: Sequence[PolicyTold]) -> int:
+def _size(policies: Sequence[PolicyExplanation]) -> int:
     return len(msgspec.json.encode(policies))
 
 
-def _plain(told: Explanation, policies: Sequence[PolicyTold]) -> dict[str, Any]:
+def _plain(told: Explanation, policies: Sequence[PolicyExplanation]) -> dict[str, Any]:
     session = msgspec.structs.replace(
         told.session,
         groups=told.session.groups[:MOST_NAMES],

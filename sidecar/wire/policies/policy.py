@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from sidecar.domain.policy.policy import Grant, Policy, State
+from sidecar.domain.policy.policy import Grant, Policy, PolicyState
 from sidecar.wire.grammar.records import Given, Record, RecordKey
 from sidecar.wire.grammar.rules import (
     Boolean,
@@ -110,7 +110,7 @@ POLICY: Record[Policy] = Record(
         ),
         "description": RecordKey(Text(), "for people"),
         "state": RecordKey(
-            Choice(State),
+            Choice(PolicyState),
             "`enabled`; `report-only`: evaluated, logged and counted, but it changes no answer;"
             " `disabled`",
             default="`enabled`",

@@ -28,7 +28,7 @@ from sidecar.wire.settings.settings import ALL_TRUSTED, CONTEXT, Settings
 from sidecar.wire.yaml.nodes import Leaves, Named
 from sidecar.wire.yaml.structs import MISSING, Missing
 from sidecar.wire.yaml.timezones import timezones
-from sidecar.wire.yaml.tree import Node, Place, Problems, Scalar, Table, read_tree, shown
+from sidecar.wire.yaml.tree import FilePosition, Node, Problems, Scalar, Table, read_tree, shown
 
 
 def read_policies(texts: Sequence[tuple[str, str]], settings: Settings) -> tuple[Policy, ...]:
@@ -44,7 +44,7 @@ def read_policies(texts: Sequence[tuple[str, str]], settings: Settings) -> tuple
     if not problems and not any("policies" in table for table in files):
         file = texts[0][0] if texts else settings.policies.path
         message = "no file has any: where none are wanted, put `policies: []` in one"
-        problems.add(Place(file, 1), "policies", message)
+        problems.add(FilePosition(file, 1), "policies", message)
     policies = [policy for table in files for policy in reader.policies(table)]
     problems.check()
     return (*policies, *context_policies(settings))
@@ -114,7 +114,7 @@ class _Names:
         self._namespaces = settings.tokens.namespaces
         self._apps = _apps(settings)
         self._made = policy_ids(settings.contexts)
-        self._ids: dict[str, Place] = {}
+        self._ids: dict[str, FilePosition] = {}
 
     def lookups(self) -> Mapping[str, Lookup]:
         """Return how names are looked up, by their kinds."""

@@ -15,7 +15,7 @@ from sidecar.wire.privacy.privacy_keys import PrivacyKey
 _LETTERS = 20
 
 
-class Kind(enum.StrEnum):
+class PseudonymKind(enum.StrEnum):
     """What a pseudonym stands for: equal names of two kinds have pseudonyms of their own."""
 
     USER = "u"
@@ -24,11 +24,11 @@ class Kind(enum.StrEnum):
     ADDRESS = "a"
 
 
-Pseudonym = Callable[[Kind, str, str], str]
+Pseudonym = Callable[[PseudonymKind, str, str], str]
 """Return the pseudonym of a kind, a namespace and a name in it."""
 
 
-def pseudonym(key: PrivacyKey, kind: Kind, namespace: str, name: str) -> str:
+def pseudonym(key: PrivacyKey, kind: PseudonymKind, namespace: str, name: str) -> str:
     """Return the pseudonym of a name in a namespace (empty for addresses, which have none)."""
     parts = (kind.value, namespace, name)
     encoded = [part.encode("utf-8", "surrogatepass") for part in parts]

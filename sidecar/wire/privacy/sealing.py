@@ -1,7 +1,7 @@
 """What the store holds in place of names and facts where identifiers are keyed.
 
 The daemon goes on speaking of keys, fields and values as `keys` and `records` have them; a
-`Form` is how they are written down. There is the plain form, and one for each privacy key:
+`SealedForm` is how they are written down. There is the plain form, and one for each privacy key:
 
     PREFIX:{uID.NAME}:s:NAME  a key: ID is the privacy key's, a NAME the digest, enciphered. It is
                               one block of AES, which permutes them: nobody without the key can
@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from sidecar.domain.values.lattice import Record
 from sidecar.wire.privacy.privacy_keys import PrivacyKey
 from sidecar.wire.settings.privacy import Identifiers, Privacy
-from sidecar.wire.store.keys import Names
+from sidecar.wire.store.keys import StoreKeys
 
 PLAIN = "plain"
 """The id of the plain form."""
@@ -55,7 +55,7 @@ _QUESTION = b"settle:"
 _QUESTION_HEAD = 16
 
 
-class Form(Protocol):
+class SealedForm(Protocol):
     """One way to write down keys, fields and values. What it opens, `sealed_*` gave."""
 
     id: str
@@ -339,7 +339,7 @@ class Unsealed:
 UNSEALED = Unsealed()
 
 
-class Forms:
+class SealedForms:
     """The forms that a sidecar knows: it writes the first, and reads all."""
 
     def __init__(self, forms: Iterable[KeyedForm | PlainForm]) -> None:
@@ -401,18 +401,18 @@ class Forms:
         return payload
 
 
-def forms_of(privacy: Privacy, prefix: str) -> Forms | None:
+def forms_of(privacy: Privacy, prefix: str) -> SealedForms | None:
     """Return the forms that are configured; None where all is plain, and always was."""
     keyed = [KeyedForm(PrivacyKey(key.encode()), prefix) for key in privacy.keys]
     if not keyed:
         return None
     if privacy.identifiers is Identifiers.PLAIN:
-        return Forms((PlainForm(), *keyed))
-    return Forms((*keyed, PlainForm()) if privacy.read_plain else keyed)
+        return SealedForms((PlainForm(), *keyed))
+    return SealedForms((*keyed, PlainForm()) if privacy.read_plain else keyed)
 
 
-def names_under(prefix: str, forms: Forms | None) -> Names:
+def names_under(prefix: str, forms: SealedForms | None) -> StoreKeys:
     """Return the names under a prefix, which know where the store has them."""
     if forms is None:
-        return Names(prefix)
-    return Names(prefix, forms.first.seal_key, scattered=bool(forms.others))
+        return StoreKeys(prefix)
+    return StoreKeys(prefix, forms.first.seal_key, scattered=bool(forms.others))

@@ -16,7 +16,7 @@ class AdminTls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     key: Restart[File] = ""  # the certificate's key, as PEM
 
 
-class Operator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class OperatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Somebody with an admin credential of their own, by whose name acts are known."""
 
     name: str  # in logs and timelines, as `operator:NAME`
@@ -34,7 +34,9 @@ class Admin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     # the credential of the operator `admin`; empty, and no `operators`: metrics and health only
     token: Live[str] = ""
     token_file: Live[File] = ""  # a file that holds `token`; looked at with each request
-    operators: Live[tuple[Operator, ...]] = ()  # others, each with a credential of their own
+    operators: Live[
+        tuple[OperatorSettings, ...]
+    ] = ()  # others, each with a credential of their own
     tls: AdminTls = AdminTls()  # a certificate, where others than this machine ask
     # open at a time, of one address three quarters of these; past that, one that waits for its
     # client makes room

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import msgspec
 
-from sidecar.wire.settings.receiver import Match
+from sidecar.wire.settings.receiver import SubjectMatch
 from sidecar.wire.settings.reload import Live, Restart
 from sidecar.wire.yaml.scalars import (
     Algorithm,
@@ -37,7 +37,7 @@ class IntakeIssuer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     # as it calls them: one of them must be in `aud`; empty: it sends none
     endpoints: tuple[Url, ...] = ()
     # how `sub_id` of such a request names a user, as the tokens' `user_claim` has it
-    users: tuple[Match, ...] = (Match(format="iss_sub"),)
+    users: tuple[SubjectMatch, ...] = (SubjectMatch(format="iss_sub"),)
     jwks_uri: Url = ""  # where its keys are, if `tokens.issuers` does not have it
     jwks_file: File = ""  # or a file of them
     # asymmetric ones only
@@ -46,7 +46,7 @@ class IntakeIssuer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_age: Duration = 600.0  # since it was issued; what is older is refused
 
 
-class Intake(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class IntakeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The intake listener: events of sources with a credential, and logouts of providers."""
 
     # `host:port`, such as `[::]:8443`, or a list; empty: it does not listen

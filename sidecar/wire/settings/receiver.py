@@ -20,7 +20,7 @@ from sidecar.wire.yaml.scalars import (
 _PositiveInt = Annotated[int, msgspec.Meta(gt=0)]
 
 
-class Match(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SubjectMatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a subject identifier of one format names a user, a device or a session of ours.
 
     `value` is a text with the format's members in braces, such as `{sub}` or `auth0|{id}`.
@@ -35,13 +35,20 @@ class Match(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     lower: bool = False  # in lower case, as e-mail addresses often are
 
 
-class Subjects(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SubjectSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the subjects of a transmitter's events line up with those of tokens."""
 
-    user: tuple[Match, ...] = (Match(format="iss_sub"),)  # as the tokens' `user_claim` has it
+    user: tuple[SubjectMatch, ...] = (
+        SubjectMatch(format="iss_sub"),
+    )  # as the tokens' `user_claim` has it
     # as the tokens' `device_claim` has it
-    device: tuple[Match, ...] = (Match(format="iss_sub"), Match(format="opaque"))
-    session: tuple[Match, ...] = (Match(format="opaque"),)  # as the `session_claim` has it
+    device: tuple[SubjectMatch, ...] = (
+        SubjectMatch(format="iss_sub"),
+        SubjectMatch(format="opaque"),
+    )
+    session: tuple[SubjectMatch, ...] = (
+        SubjectMatch(format="opaque"),
+    )  # as the `session_claim` has it
     # tenants that concern us, as `{id}` or `{sub}` names them; empty: a tenant is not looked at
     tenants: tuple[str, ...] = ()
     # members of a complex subject without whose meaning an event must be left alone; added to the
@@ -72,7 +79,7 @@ class KnownTransmitter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     max_age: DurationOrZero = 604800.0  # since it was issued; older ones are refused; 0: any
     # required: the types of events that it may send, such as `session-revoked`
     events: tuple[str, ...] = ()
-    subjects: Subjects = Subjects()  # how its subjects line up with ours
+    subjects: SubjectSettings = SubjectSettings()  # how its subjects line up with ours
     # an assurance that rose for a user, not for one session, proves it for every live session of
     # the user, also for one that somebody else holds; takes `may_prove` of its `sources` entry, too
     user_wide_proofs: bool = False

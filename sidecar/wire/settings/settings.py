@@ -23,7 +23,7 @@ from sidecar.wire.settings.app import (
     ProofOf,
     Redirect,
 )
-from sidecar.wire.settings.intake import Intake
+from sidecar.wire.settings.intake import IntakeSettings
 from sidecar.wire.settings.privacy import Privacy
 from sidecar.wire.settings.receiver import Receiver
 from sidecar.wire.settings.reload import Live, Restart
@@ -228,7 +228,7 @@ class Grpc(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     idle_timeout: Restart[Duration] = 3600.0  # a connection without a request is closed
 
 
-class Store(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Redis or Valkey (7.0 or newer). `url` empty: an embedded server, private to this daemon.
 
     `redis://host:6379/0`, `rediss://...`, `unix:///path`,
@@ -265,7 +265,7 @@ class Store(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     embedded_dir: Restart[File] = ""  # where the embedded server keeps its data
 
 
-class Spool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SpoolSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Events that come while the store is away wait on disk; without a `dir` they are refused."""
 
     dir: Restart[File] = ""  # a directory of this daemon's own, across restarts; empty: no spool
@@ -360,7 +360,7 @@ def files_of(configured: Files) -> tuple[str, ...]:
     return tuple(dict.fromkeys(file for file in named if file))
 
 
-class Geography(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class GeographySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Geography databases in MMDB format, each optional."""
 
     # MMDB of cities or countries; one, or a list: IPv4 and IPv6 in files of their own, say
@@ -523,11 +523,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     grpc: Grpc = Grpc()
     admin: Admin = Admin()
     receiver: Receiver = Receiver()
-    intake: Intake = Intake()
+    intake: IntakeSettings = IntakeSettings()
     sources: Live[tuple[SourceSettings, ...]] = ()
     limits: Limits = Limits()
-    store: Store = Store()
-    spool: Spool = Spool()
+    store: StoreSettings = StoreSettings()
+    spool: SpoolSettings = SpoolSettings()
     tokens: Tokens = Tokens()
     contexts: Live[dict[str, Context]] = {}
     # what a call in a context gets that is not configured: `error`, or as of all: `strictest`
@@ -537,7 +537,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     routes: Live[tuple[Route, ...]] = ()
     locations: Live[tuple[NamedLocation, ...]] = ()
     networks: Live[tuple[Network, ...]] = ()
-    geography: Geography = Geography()
+    geography: GeographySettings = GeographySettings()
     assurance: Assurance = Assurance()
     risk: Risk = Risk()
     friction: Friction = Friction()

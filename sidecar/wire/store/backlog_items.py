@@ -32,7 +32,7 @@ class WalkIndex(msgspec.Struct, frozen=True, tag="index"):
     bookmark: bytes = b""
 
 
-class Page(msgspec.Struct, frozen=True, tag="page"):
+class SessionPage(msgspec.Struct, frozen=True, tag="page"):
     """Look at these sessions. `members` are their names, as indexes hold them."""
 
     cause: str
@@ -43,14 +43,14 @@ class Page(msgspec.Struct, frozen=True, tag="page"):
         return [name for member in self.members if (name := parse_name(member))]
 
 
-Item: TypeAlias = CountAll | WalkAll | WalkIndex | Page
+Item: TypeAlias = CountAll | WalkAll | WalkIndex | SessionPage
 _encode = msgspec.msgpack.Encoder().encode
 _decoder = msgspec.msgpack.Decoder(Item)
 
 
-def page_of(cause: str, names: Iterable[SessionName]) -> Page:
+def page_of(cause: str, names: Iterable[SessionName]) -> SessionPage:
     """A page of these sessions."""
-    return Page(cause, tuple(str(name).encode() for name in names))
+    return SessionPage(cause, tuple(str(name).encode() for name in names))
 
 
 def encode_item(item: Item) -> bytes:

@@ -81,7 +81,7 @@ def _as_it_is(key: bytes) -> bytes:
     return key
 
 
-class Names:
+class StoreKeys:
     """The keys and channels under one prefix.
 
     `written` gives how a key stands in the store, where that is not as it is (`sealing`).

@@ -19,7 +19,7 @@ _DIGITS = 16
 _T = TypeVar("_T")
 
 
-class Asked(NamedTuple):
+class RescoreRequest(NamedTuple):
     """A re-score that was asked for: by which generation sessions are to be judged, and when."""
 
     generation: str
@@ -57,13 +57,13 @@ def number(value: int) -> bytes:
     return f"{value:0{_DIGITS}d}".encode()
 
 
-def current_of(record: Mapping[bytes, bytes]) -> Asked | None:
+def current_of(record: Mapping[bytes, bytes]) -> RescoreRequest | None:
     """What was last asked for; None where nothing ever was."""
     wanted = {f[len(WANT) :]: v for f, v in record.items() if f.startswith(WANT) and v.isdigit()}
     if not wanted:
         return None
     latest = max(wanted, key=lambda name: (wanted[name], name))
-    return Asked(latest.decode("utf-8", "replace"), int(wanted[latest]))
+    return RescoreRequest(latest.decode("utf-8", "replace"), int(wanted[latest]))
 
 
 def encode_finished(finished: Finished) -> bytes:
@@ -71,17 +71,17 @@ def encode_finished(finished: Finished) -> bytes:
     return number(finished.at) + msgspec.msgpack.encode(finished)
 
 
-def backlog_of(asked: Asked) -> str:
+def backlog_of(asked: RescoreRequest) -> str:
     """The name of the backlog in which it is done."""
     return f"all-{asked.at}"
 
 
-def swept_field(asked: Asked) -> bytes:
+def swept_field(asked: RescoreRequest) -> bytes:
     """The field that says that it is done."""
     return SWEPT + number(asked.at)
 
 
-def finished_of(record: Mapping[bytes, bytes], asked: Asked) -> Finished | None:
+def finished_of(record: Mapping[bytes, bytes], asked: RescoreRequest) -> Finished | None:
     """When it was done; None where it is not, or what says so cannot be read."""
     return _decoded(record.get(swept_field(asked)), Finished)
 

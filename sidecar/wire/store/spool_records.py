@@ -72,7 +72,7 @@ class UnknownRecord(Exception):  # noqa: N818 - named by who must act: whoever w
     """A payload that is whole, but no event that this version knows."""
 
 
-class Flaw(StrEnum):
+class SegmentEnd(StrEnum):
     """How the reading of a segment ended."""
 
     NONE = ""
@@ -81,11 +81,11 @@ class Flaw(StrEnum):
     FOREIGN = "foreign"  # no segment of ours, or of another version
 
 
-class Reading(NamedTuple):
+class SegmentReading(NamedTuple):
     """The payloads of a segment, in order, how it ended, and how many bytes were not read."""
 
     payloads: list[bytes]
-    flaw: Flaw = Flaw.NONE
+    flaw: SegmentEnd = SegmentEnd.NONE
     unread: int = 0
 
 
@@ -114,32 +114,32 @@ def encode_record(salt: bytes, offset: int, payload: bytes) -> bytes:
     return _RECORD.pack(len(payload), _checksum(salt, offset, payload)) + payload
 
 
-def decode_segment(data: bytes) -> Reading:
+def decode_segment(data: bytes) -> SegmentReading:
     """Read a segment. Never raises, and gives no payload that was not written into it."""
     header = data[:HEADER_BYTES]
     salt = header[len(MAGIC) : -_CRC.size]
     if len(header) < HEADER_BYTES or header != encode_header(salt):
-        return Reading([], _flaw_of_header(data), len(data))
+        return SegmentReading([], _flaw_of_header(data), len(data))
     payloads: list[bytes] = []
     offset = HEADER_BYTES
-    unread, flaw = 0, Flaw.NONE
+    unread, flaw = 0, SegmentEnd.NONE
     while offset < len(data):
         payload = _payload_at(data, offset, salt)
         if payload is None:
             following = _next_whole(data, offset + 1, salt)
             unread += following - offset
-            flaw = Flaw.DAMAGED if following < len(data) else flaw or Flaw.TORN
+            flaw = SegmentEnd.DAMAGED if following < len(data) else flaw or SegmentEnd.TORN
             offset = following
         else:
             payloads.append(payload)
             offset += FRAME_BYTES + len(payload)
-    return Reading(payloads, flaw, unread)
+    return SegmentReading(payloads, flaw, unread)
 
 
-def _flaw_of_header(data: bytes) -> Flaw:
+def _flaw_of_header(data: bytes) -> SegmentEnd:
     """A header that is not ours: cut off, never written to the disk, or somebody else's."""
     cut_off = len(data) < HEADER_BYTES and data[: len(MAGIC)] == MAGIC[: len(data)]
-    return Flaw.TORN if cut_off or not any(data) else Flaw.FOREIGN
+    return SegmentEnd.TORN if cut_off or not any(data) else SegmentEnd.FOREIGN
 
 
 def _payload_at(data: bytes, offset: int, salt: bytes) -> bytes | None:

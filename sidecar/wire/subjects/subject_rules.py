@@ -14,7 +14,7 @@ import msgspec
 
 from sidecar.domain.facts.signal import Subject
 from sidecar.domain.values.namespaces import NO_NAMESPACES, Namespaces
-from sidecar.wire.settings.receiver import Match, Subjects
+from sidecar.wire.settings.receiver import SubjectMatch, SubjectSettings
 from sidecar.wire.subjects.subject_ids import (
     FORMATS,
     Aliases,
@@ -68,7 +68,7 @@ class SubjectRules:
 
     def __init__(
         self,
-        subjects: Subjects,
+        subjects: SubjectSettings,
         issuers: Collection[str],
         namespaces: Namespaces = NO_NAMESPACES,
     ) -> None:
@@ -115,7 +115,7 @@ class SubjectRules:
             return Unmatched("the subject's members are names of several issuers")
         return Subject(**named, issuer=next(iter(issuers), ""))
 
-    def _named(self, subject: Simple, rules: Sequence[Match]) -> "_Found | None":
+    def _named(self, subject: Simple, rules: Sequence[SubjectMatch]) -> "_Found | None":
         identifiers = list(_identifiers(subject))
         for rule in rules:
             for identifier in identifiers:
@@ -124,7 +124,7 @@ class SubjectRules:
                     return found
         return None
 
-    def _name(self, identifier: Identifier, rule: Match) -> "_Found | None":
+    def _name(self, identifier: Identifier, rule: SubjectMatch) -> "_Found | None":
         members = members_of(identifier)
         if members.get("format") != rule.format:
             return None
@@ -142,7 +142,7 @@ class SubjectRules:
         )
 
 
-def check_match(match: Match) -> None:
+def check_match(match: SubjectMatch) -> None:
     """Raise ValueError for a rule that could never match."""
     known = FORMATS.get(match.format)
     if match.format in {"complex", "aliases"}:
@@ -174,7 +174,7 @@ def members_of(identifier: Identifier) -> dict[str, str]:
     return members
 
 
-def _filled(rule: Match, members: Mapping[str, str]) -> str:
+def _filled(rule: SubjectMatch, members: Mapping[str, str]) -> str:
     template = rule.value or f"{{{_NAMING[rule.format]}}}"
     missing = False
 

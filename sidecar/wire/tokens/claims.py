@@ -108,7 +108,7 @@ class Bound(NamedTuple):
         return " ".join(f"{kind}={value}" for kind, value in told if value)
 
 
-class Need(StrEnum):
+class ClaimNeed(StrEnum):
     """What a claim is needed for: a closed set."""
 
     SESSION = "session"
@@ -122,7 +122,7 @@ class Need(StrEnum):
 class Missing(NamedTuple):
     """A claim that a token lacks, by the issuer's or a policy's name for it, and what needs it."""
 
-    need: Need
+    need: ClaimNeed
     claim: str
 
 
@@ -234,12 +234,12 @@ def token_of(
     audiences = _audiences(claims, issuer)
     kept = _others(claims, wanted)
     needed = (
-        (Missing(Need.SESSION, issuer.session_claim), named),
-        (Missing(Need.AUTH_TIME, issuer.auth_time_claim), auth_time),
-        (Missing(Need.ASSURANCE, issuer.acr_claim), authentication.acr or authentication.amr),
-        (Missing(Need.GROUPS, issuer.groups_claim), groups.known or "groups" not in wanted),
-        (Missing(Need.ROLES, issuer.roles_claim), roles.known or "roles" not in wanted),
-        *((Missing(Need.CLAIM, name), name in dict(kept)) for name in wanted - _OURS),
+        (Missing(ClaimNeed.SESSION, issuer.session_claim), named),
+        (Missing(ClaimNeed.AUTH_TIME, issuer.auth_time_claim), auth_time),
+        (Missing(ClaimNeed.ASSURANCE, issuer.acr_claim), authentication.acr or authentication.amr),
+        (Missing(ClaimNeed.GROUPS, issuer.groups_claim), groups.known or "groups" not in wanted),
+        (Missing(ClaimNeed.ROLES, issuer.roles_claim), roles.known or "roles" not in wanted),
+        *((Missing(ClaimNeed.CLAIM, name), name in dict(kept)) for name in wanted - _OURS),
     )
     return Token(
         issuer=issuer.issuer,

@@ -21,7 +21,7 @@ MAX_JTI = 512
 TYPE = "dpop+jwt"
 
 
-class Target(NamedTuple):
+class ProofTarget(NamedTuple):
     """The call that a proof has to be for. `origins` empty: any with this host."""
 
     method: str
@@ -38,7 +38,7 @@ class Proof(NamedTuple):
     issued_at: float
 
 
-def read_proof(text: str, algorithms: Collection[str], token: str, target: Target) -> Proof:
+def read_proof(text: str, algorithms: Collection[str], token: str, target: ProofTarget) -> Proof:
     """Read a proof for this call with this token; raises `InvalidToken`.
 
     How old it is is not looked at.
@@ -76,7 +76,7 @@ def token_hash(token: str) -> str:
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
-def _check_target(method: object, address: object, target: Target) -> None:
+def _check_target(method: object, address: object, target: ProofTarget) -> None:
     if not (target.method and target.host and target.path):
         raise _invalid("the gateway does not tell what was called")
     if method != target.method:

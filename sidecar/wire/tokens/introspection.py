@@ -30,7 +30,7 @@ class InvalidAnswer(Exception):  # noqa: N818 - named by who must act: whoever r
     """The answer is none that RFC 7662 knows. The message never repeats what it holds."""
 
 
-class Believed(NamedTuple):
+class ActiveToken(NamedTuple):
     """A token that its issuer calls active, and when it counts."""
 
     token: Token
@@ -135,7 +135,7 @@ def signed_answer(parts: Unverified, issuer: Issuer, now: float) -> dict[str, ob
 
 def read_answer(
     told: Mapping[str, object], issuer: Issuer, now: float, wanted: frozenset[str] = frozenset()
-) -> Believed:
+) -> ActiveToken:
     """An answer of 200 (RFC 7662, section 2.2); policies ask for the `wanted` claims.
 
     Raises `InvalidAnswer`, and `InvalidToken` where the token is not to be believed. What the
@@ -155,7 +155,7 @@ def read_answer(
     # Its claims are as of now, whenever the token was issued.
     read = limited(token_of(answer, issuer, wanted), issuer)
     token = msgspec.structs.replace(read, issued_at=int(now), confirmed_at=now)
-    return Believed(token, validity)
+    return ActiveToken(token, validity)
 
 
 def _check_parties(answer: Mapping[str, object], issuer: Issuer) -> None:

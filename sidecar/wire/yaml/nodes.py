@@ -7,7 +7,16 @@ from typing import NamedTuple, TypeVar
 
 from sidecar.wire.names import composed
 from sidecar.wire.yaml.structs import join, refuse, refuse_unknown, suggestion
-from sidecar.wire.yaml.tree import Listing, Node, Place, Problems, Refused, Scalar, Table, shown
+from sidecar.wire.yaml.tree import (
+    AlreadyRefused,
+    FilePosition,
+    Listing,
+    Node,
+    Problems,
+    Scalar,
+    Table,
+    shown,
+)
 
 E = TypeVar("E", bound=StrEnum)
 MAX_TEXT = 1024
@@ -18,7 +27,7 @@ class Named(NamedTuple):
 
     text: str
     field: str
-    place: Place
+    place: FilePosition
 
 
 class Leaves:
@@ -29,7 +38,7 @@ class Leaves:
 
     def add(self, node: Node, field: str, message: str) -> None:
         """Tell a problem with a node."""
-        if not isinstance(node, Refused):
+        if not isinstance(node, AlreadyRefused):
             self.problems.add(node.place, field, message)
 
     def table(self, node: Node, field: str, known: Iterable[str]) -> Mapping[str, Node] | None:

@@ -44,7 +44,7 @@ class HoldsCredential(Misspelt):
         super().__init__(f"must not hold {part}: it stands in log and probes as it is")
 
 
-class Kind(StrEnum):
+class ScalarKind(StrEnum):
     """What a marked setting is."""
 
     DURATION = "duration"
@@ -67,7 +67,7 @@ class Kind(StrEnum):
     PUBLIC = "public"
 
 
-def _marked(kind: Kind, **bounds: Any) -> msgspec.Meta:
+def _marked(kind: ScalarKind, **bounds: Any) -> msgspec.Meta:
     return msgspec.Meta(extra={"kind": kind}, extra_json_schema={"x-kind": kind.value}, **bounds)
 
 
@@ -76,38 +76,38 @@ def instead(key: str) -> msgspec.Meta:
     return msgspec.Meta(extra={INSTEAD: key})
 
 
-Duration = Annotated[float, _marked(Kind.DURATION, gt=0, le=LONGEST)]
+Duration = Annotated[float, _marked(ScalarKind.DURATION, gt=0, le=LONGEST)]
 """Seconds, or `90s`, `15m`, `1h30m`, `7d`, `500ms`."""
-DurationOrZero = Annotated[float, _marked(Kind.DURATION, ge=0, le=LONGEST)]
-WholeDuration = Annotated[int, _marked(Kind.DURATION, ge=0, le=LONGEST)]
-Size = Annotated[int, _marked(Kind.SIZE, gt=0)]
+DurationOrZero = Annotated[float, _marked(ScalarKind.DURATION, ge=0, le=LONGEST)]
+WholeDuration = Annotated[int, _marked(ScalarKind.DURATION, ge=0, le=LONGEST)]
+Size = Annotated[int, _marked(ScalarKind.SIZE, gt=0)]
 """Bytes, or `64KiB`, `1MiB`."""
-File = Annotated[str, _marked(Kind.FILE)]
+File = Annotated[str, _marked(ScalarKind.FILE)]
 """A path, relative to the directory of the configuration file."""
 Files: TypeAlias = File | Annotated[tuple[File, ...], msgspec.Meta(min_length=1)]
 """One file, or several that are asked in turn."""
-Cidr = Annotated[str, _marked(Kind.CIDR)]
-Country = Annotated[str, _marked(Kind.COUNTRY)]
-Asn = Annotated[int, _marked(Kind.ASN, ge=0, le=2**32 - 1)]
-Mode = Annotated[str, _marked(Kind.MODE)]
-Bind = Annotated[str, _marked(Kind.BIND)]
+Cidr = Annotated[str, _marked(ScalarKind.CIDR)]
+Country = Annotated[str, _marked(ScalarKind.COUNTRY)]
+Asn = Annotated[int, _marked(ScalarKind.ASN, ge=0, le=2**32 - 1)]
+Mode = Annotated[str, _marked(ScalarKind.MODE)]
+Bind = Annotated[str, _marked(ScalarKind.BIND)]
 Binds: TypeAlias = Bind | Annotated[tuple[Bind, ...], msgspec.Meta(min_length=1)]
 """One address to listen at, or a list of them."""
-Algorithm = Annotated[str, _marked(Kind.ALGORITHM)]
-StoreUrl = Annotated[str, _marked(Kind.STORE)]
-Url = Annotated[str, _marked(Kind.URL)]
+Algorithm = Annotated[str, _marked(ScalarKind.ALGORITHM)]
+StoreUrl = Annotated[str, _marked(ScalarKind.STORE)]
+Url = Annotated[str, _marked(ScalarKind.URL)]
 """Without credentials: `Annotated[Url, instead("token_file")]` says where one goes."""
-StringOrUri = Annotated[str, _marked(Kind.STRING_OR_URI)]
+StringOrUri = Annotated[str, _marked(ScalarKind.STRING_OR_URI)]
 """What a token's `iss` and `aud` are (RFC 7519, section 2); of a URI no part is a credential."""
-Method = Annotated[str, _marked(Kind.METHOD)]
-HeaderName = Annotated[str, _marked(Kind.HEADER)]
-Name = Annotated[str, _marked(Kind.NAME)]
+Method = Annotated[str, _marked(ScalarKind.METHOD)]
+HeaderName = Annotated[str, _marked(ScalarKind.HEADER)]
+Name = Annotated[str, _marked(ScalarKind.NAME)]
 """What `wire.names` says that a name is; empty for none."""
-ClaimPath = Annotated[str, _marked(Kind.CLAIM)]
+ClaimPath = Annotated[str, _marked(ScalarKind.CLAIM)]
 """A claim, or the path to one (`wire.tokens.claim_paths`); empty for none."""
-Origin = Annotated[str, _marked(Kind.ORIGIN)]
+Origin = Annotated[str, _marked(ScalarKind.ORIGIN)]
 """As browsers send it (RFC 6454, section 6.1), or `*` for any."""
-PublicPath = Annotated[str, _marked(Kind.PUBLIC)]
+PublicPath = Annotated[str, _marked(ScalarKind.PUBLIC)]
 """A path, or all below one with `/*` at its end."""
 PositiveInt = Annotated[int, msgspec.Meta(gt=0)]
 
@@ -385,24 +385,24 @@ def public(value: Plain) -> str:
     return spelled
 
 
-READERS: Mapping[Kind, Callable[[Plain], Plain]] = {
-    Kind.DURATION: duration,
-    Kind.SIZE: size,
-    Kind.FILE: file,
-    Kind.CIDR: cidr,
-    Kind.COUNTRY: country,
-    Kind.ASN: asn,
-    Kind.MODE: mode,
-    Kind.BIND: bind,
-    Kind.ALGORITHM: text,
-    Kind.STORE: store,
-    Kind.URL: url,
-    Kind.STRING_OR_URI: string_or_uri,
-    Kind.METHOD: text,
-    Kind.HEADER: header,
-    Kind.NAME: name,
-    Kind.CLAIM: claim,
-    Kind.ORIGIN: origin,
-    Kind.PUBLIC: public,
+READERS: Mapping[ScalarKind, Callable[[Plain], Plain]] = {
+    ScalarKind.DURATION: duration,
+    ScalarKind.SIZE: size,
+    ScalarKind.FILE: file,
+    ScalarKind.CIDR: cidr,
+    ScalarKind.COUNTRY: country,
+    ScalarKind.ASN: asn,
+    ScalarKind.MODE: mode,
+    ScalarKind.BIND: bind,
+    ScalarKind.ALGORITHM: text,
+    ScalarKind.STORE: store,
+    ScalarKind.URL: url,
+    ScalarKind.STRING_OR_URI: string_or_uri,
+    ScalarKind.METHOD: text,
+    ScalarKind.HEADER: header,
+    ScalarKind.NAME: name,
+    ScalarKind.CLAIM: claim,
+    ScalarKind.ORIGIN: origin,
+    ScalarKind.PUBLIC: public,
 }
 """How each kind is read. `config.reading` replaces those that depend on more than the value."""

@@ -16,8 +16,16 @@ from typing import Any, TypeAlias
 import msgspec
 import msgspec.inspect as mi
 
-from sidecar.wire.yaml.scalars import INSTEAD, READERS, HoldsCredential, Kind, Misspelt, Plain, text
-from sidecar.wire.yaml.tree import Listing, Node, Problems, Refused, Scalar, Table, shown
+from sidecar.wire.yaml.scalars import (
+    INSTEAD,
+    READERS,
+    HoldsCredential,
+    Misspelt,
+    Plain,
+    ScalarKind,
+    text,
+)
+from sidecar.wire.yaml.tree import AlreadyRefused, Listing, Node, Problems, Scalar, Table, shown
 
 Refined: TypeAlias = Mapping[tuple[type, str], Any]
 """What a field of a struct may be where it is configured, if its own type does not say."""
@@ -84,7 +92,7 @@ def kind_of(node: Node) -> str:
 
 def refuse(problems: Problems, node: Node, field: str, wanted: str) -> Missing:
     """Tell that `node` is not `wanted`, unless it was refused already."""
-    if not isinstance(node, Refused):
+    if not isinstance(node, AlreadyRefused):
         problems.add(node.place, field, f"must be {wanted}, not {kind_of(node)}")
     return MISSING
 
@@ -124,7 +132,7 @@ class Shapes:
         self,
         problems: Problems,
         refined: Refined,
-        readers: Mapping[Kind, Callable[[Plain], Plain]] = READERS,
+        readers: Mapping[ScalarKind, Callable[[Plain], Plain]] = READERS,
     ) -> None:
         self._problems = problems
         self._refined = refined
@@ -155,7 +163,7 @@ class Shapes:
             return MISSING
         if isinstance(kind, mi.StructType):
             return self.read(Table({}, table.place), kind, path, standard)
-        if _mark(kind) is Kind.FILE:
+        if _mark(kind) is ScalarKind.FILE:
             return self.read(Scalar(standard, table.place), kind, path)
         return standard
 
@@ -183,7 +191,7 @@ class Shapes:
             return refuse(self._problems, node, field, _wanted(inner))
         try:
             value = node.value if mark is None else self._readers[mark](node.value)
-            return _leaf(value, inner, duration=mark is Kind.DURATION)
+            return _leaf(value, inner, duration=mark is ScalarKind.DURATION)
         except HoldsCredential as error:
             self._problems.add(node.place, field, f"{error}{_instead(kind)}")
             return MISSING
@@ -263,10 +271,10 @@ def default_of(member: mi.Field) -> Any:
     )
 
 
-def _mark(kind: mi.Type) -> Kind | None:
+def _mark(kind: mi.Type) -> ScalarKind | None:
     if isinstance(kind, mi.Metadata) and kind.extra:
         found = kind.extra.get("kind")
-        return found if isinstance(found, Kind) else None
+        return found if isinstance(found, ScalarKind) else None
     return None
 
 

@@ -45,7 +45,7 @@ _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
 _SPECIAL = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 
 
-class Problem(msgspec.Struct, frozen=True):
+class ConfigProblem(msgspec.Struct, frozen=True):
     """Something the operator must mend. `field` is a dotted path: `policies[0].conditions`."""
 
     file: str
@@ -61,12 +61,12 @@ class Problem(msgspec.Struct, frozen=True):
 class ConfigError(Exception):
     """The operator must act: `problems` are all that was found, in the order of their lines."""
 
-    def __init__(self, problems: tuple[Problem, ...]) -> None:
+    def __init__(self, problems: tuple[ConfigProblem, ...]) -> None:
         super().__init__("\n".join(map(str, problems)))
         self.problems = problems
 
 
-class Place(NamedTuple):
+class FilePosition(NamedTuple):
     """Where a node stands: a file (or a variable of the environment) and a line, from 1."""
 
     file: str
@@ -77,37 +77,37 @@ class Scalar(msgspec.Struct, frozen=True):
     """Text, a number, a truth or nothing."""
 
     value: str | int | float | bool | None
-    place: Place
+    place: FilePosition
 
 
 class Listing(msgspec.Struct, frozen=True):
     """A list."""
 
     items: "tuple[Node, ...]"
-    place: Place
+    place: FilePosition
 
 
-class Entry(NamedTuple):
+class MappingEntry(NamedTuple):
     """What a key maps to, and where the key stands."""
 
-    place: Place
+    place: FilePosition
     node: "Node"
 
 
 class Table(msgspec.Struct, frozen=True):
     """A mapping."""
 
-    entries: dict[str, Entry]
-    place: Place
+    entries: dict[str, MappingEntry]
+    place: FilePosition
 
 
-class Refused(msgspec.Struct, frozen=True):
+class AlreadyRefused(msgspec.Struct, frozen=True):
     """Stands for what was refused already: readers pass over it without another word."""
 
-    place: Place
+    place: FilePosition
 
 
-Node: TypeAlias = Scalar | Listing | Table | Refused
+Node: TypeAlias = Scalar | Listing | Table | AlreadyRefused
 
 
 def is_named(root: Table, field: str) -> bool:
@@ -117,7 +117,7 @@ def is_named(root: Table, field: str) -> bool:
     return isinstance(node, Table) and key in node.entries
 
 
-def place_of(root: Node, field: str) -> Place:
+def place_of(root: Node, field: str) -> FilePosition:
     """Return where a field stands, by its key; else where the nearest thing around it stands."""
     node, place = root, root.place
     for step in _STEPS.findall(field):
@@ -133,18 +133,18 @@ def place_of(root: Node, field: str) -> Place:
     return place
 
 
-def placed(root: Node, found: Iterable[tuple[str, str]]) -> Iterator[Problem]:
+def placed(root: Node, found: Iterable[tuple[str, str]]) -> Iterator[ConfigProblem]:
     """Return each field and message as a problem, where the field stands."""
     for field, message in found:
         place = place_of(root, field)
-        yield Problem(place.file, place.line, field, message)
+        yield ConfigProblem(place.file, place.line, field, message)
 
 
 class Problems:
     """Collects problems, so that all can be told at once."""
 
     def __init__(self) -> None:
-        self._found: list[Problem] = []
+        self._found: list[ConfigProblem] = []
 
     @property
     def full(self) -> bool:
@@ -154,10 +154,10 @@ class Problems:
     def __len__(self) -> int:
         return len(self._found)
 
-    def add(self, place: Place, field: str, message: str) -> None:
+    def add(self, place: FilePosition, field: str, message: str) -> None:
         """Add one, without credentials of URLs that it quotes, unless there are too many."""
         if not self.full:
-            self._found.append(Problem(place.file, place.line, field, masked(message)))
+            self._found.append(ConfigProblem(place.file, place.line, field, masked(message)))
 
     def check(self) -> None:
         """Raise ConfigError if there are any: file by file, line by line, each once."""
@@ -174,28 +174,28 @@ def read_tree(text: str, file: str, problems: Problems, field: str = "") -> Node
     """
     text = text.removeprefix("\ufeff")
     if len(text) > MAX_CHARACTERS:
-        problems.add(Place(file, 1), field, f"has more than {MAX_CHARACTERS} characters")
+        problems.add(FilePosition(file, 1), field, f"has more than {MAX_CHARACTERS} characters")
         return None
     unreadable = _UNREADABLE.search(text)
     if unreadable:
         line = text.count("\n", 0, unreadable.start()) + 1
         code = f"U+{ord(unreadable[0]):04X}"
         problems.add(
-            Place(file, line), field, f"has the character {code}, which YAML does not allow"
+            FilePosition(file, line), field, f"has the character {code}, which YAML does not allow"
         )
         return None
     reader = _Reader(text, file, problems, field)
     try:
         return reader.document()
     except _Stop as stop:
-        problems.add(Place(file, stop.line), reader.field, stop.message)
+        problems.add(FilePosition(file, stop.line), reader.field, stop.message)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         message = f"is not valid YAML at column {column}: {error.problem}"
-        problems.add(Place(file, line), reader.field, f"{message}{_cure(error, text, line)}")
+        problems.add(FilePosition(file, line), reader.field, f"{message}{_cure(error, text, line)}")
     except (yaml.YAMLError, ValueError, OverflowError):  # PyYAML leaks these for odd escapes
-        problems.add(Place(file, reader.line), reader.field, "is not valid YAML")
+        problems.add(FilePosition(file, reader.line), reader.field, "is not valid YAML")
     return None
 
 
@@ -257,7 +257,7 @@ class _Reader:
         self._next()  # the stream's start
         event = self._next()
         if isinstance(event, yaml.StreamEndEvent):
-            return Scalar(None, Place(self._file, 1))
+            return Scalar(None, FilePosition(self._file, 1))
         root = self._node(self._next())
         self._next()  # the document's end
         if not isinstance(self._next(), yaml.StreamEndEvent):
@@ -271,7 +271,7 @@ class _Reader:
         return event
 
     def _node(self, event: yaml.Event) -> Node:
-        place = Place(self._file, self.line)
+        place = FilePosition(self._file, self.line)
         self._count(1)
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event, place)
@@ -284,12 +284,12 @@ class _Reader:
         node = self._content(event, place)
         if event.tag is not None:
             self._add(place, "has a tag; tags are not allowed")
-            node = Refused(place)
+            node = AlreadyRefused(place)
         if anchor is not None:
             self._anchors[anchor] = _Anchored(node, self._nodes - before + 1)
         return node
 
-    def _content(self, event: _Content, place: Place) -> Node:
+    def _content(self, event: _Content, place: FilePosition) -> Node:
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(event, place)
         if len(self._path) > MAX_DEPTH:
@@ -298,7 +298,7 @@ class _Reader:
             return self._table(place, in_braces=bool(event.flow_style))
         return self._listing(place)
 
-    def _listing(self, place: Place) -> Node:
+    def _listing(self, place: FilePosition) -> Node:
         items: list[Node] = []
         self._path.append("")
         while not isinstance(event := self._next(), yaml.SequenceEndEvent):
@@ -307,12 +307,12 @@ class _Reader:
         self._path.pop()
         return Listing(tuple(items), place)
 
-    def _table(self, place: Place, *, in_braces: bool) -> Node:
-        entries: dict[str, Entry] = {}
-        merged: list[tuple[Place, Node]] = []
+    def _table(self, place: FilePosition, *, in_braces: bool) -> Node:
+        entries: dict[str, MappingEntry] = {}
+        merged: list[tuple[FilePosition, Node]] = []
         self._path.append("")
         while not isinstance(event := self._next(), yaml.MappingEndEvent):
-            at = Place(self._file, self.line)
+            at = FilePosition(self._file, self.line)
             self._path[-1] = ""
             if _is_merge(event):
                 self._path[-1] = f".{MERGE}"
@@ -327,12 +327,14 @@ class _Reader:
             if in_braces:  # what comes after a brace that is none, as in a password, is no key
                 self._path[-1] = ""
             if key is not None:
-                entries.setdefault(key, Entry(at, node))
+                entries.setdefault(key, MappingEntry(at, node))
         self._merge(entries, merged)
         self._path.pop()
         return Table(entries, place)
 
-    def _merge(self, entries: dict[str, Entry], merged: list[tuple[Place, Node]]) -> None:
+    def _merge(
+        self, entries: dict[str, MappingEntry], merged: list[tuple[FilePosition, Node]]
+    ) -> None:
         """Take in what merge keys bring, where the mapping does not say otherwise itself."""
         self._path[-1] = f".{MERGE}"
         if len(merged) > 1:
@@ -342,17 +344,17 @@ class _Reader:
                 if isinstance(part, Table):
                     for key, entry in part.entries.items():
                         entries.setdefault(key, entry)
-                elif not isinstance(part, Refused):
+                elif not isinstance(part, AlreadyRefused):
                     self._add(at, "must merge mappings: an alias of one, or a list of those")
 
-    def _key(self, node: Node, at: Place) -> str | None:
+    def _key(self, node: Node, at: FilePosition) -> str | None:
         if isinstance(node, Scalar) and isinstance(node.value, str):
             return node.value
-        if not isinstance(node, Refused):
+        if not isinstance(node, AlreadyRefused):
             self._add(at, "has a key that is not text; put it in quotes")
         return None
 
-    def _alias(self, event: yaml.AliasEvent, place: Place) -> Node:
+    def _alias(self, event: yaml.AliasEvent, place: FilePosition) -> Node:
         name = event.anchor or ""
         if name not in self._anchors:
             # It is not named: it may be a password, of which nobody meant that.
@@ -360,11 +362,11 @@ class _Reader:
                 "refers to an anchor that is not there; put a text that begins with * in quotes"
             )
             self._add(place, message)
-            return Refused(place)
+            return AlreadyRefused(place)
         anchored = self._anchors[name]
         if anchored is None:
             self._add(place, f"holds itself, by the anchor {shown(name)!r}")
-            return Refused(place)
+            return AlreadyRefused(place)
         self._count(anchored.nodes)
         return anchored.node
 
@@ -373,14 +375,14 @@ class _Reader:
         if self._nodes > MAX_NODES:
             raise _Stop(self.line, f"holds more than {MAX_NODES} values, aliases expanded")
 
-    def _scalar(self, event: yaml.ScalarEvent, place: Place) -> Node:
+    def _scalar(self, event: yaml.ScalarEvent, place: FilePosition) -> Node:
         text = event.value
         if has_control(text):
             self._add(place, "has a control character")
-            return Refused(place)
+            return AlreadyRefused(place)
         return Scalar(resolve(text) if event.implicit[0] else text, place)
 
-    def _add(self, place: Place, message: str) -> None:
+    def _add(self, place: FilePosition, message: str) -> None:
         self._problems.add(place, self.field, message)
 
 

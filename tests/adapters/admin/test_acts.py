@@ -12,7 +12,7 @@ from sidecar.adapters.events.intake import EventIntake
 from sidecar.adapters.listening.application import RequestRefused
 from sidecar.domain.facts.signal import OperatorClear, Subject
 from sidecar.domain.values.stamp import at
-from sidecar.service.admin.acts import Prepared
+from sidecar.service.admin.acts import PreparedAct
 from sidecar.service.observations.operator import OperatorActed
 from sidecar.service.ports.calls import Settlement, Unavailable
 from sidecar.wire.events.operator_acts import Order, where_of
@@ -44,10 +44,10 @@ def crashed(error: Exception) -> NoReturn:
 class Two:
     """Makes two events of an order."""
 
-    async def prepare(self, order: Order, operator: str) -> Prepared:
+    async def prepare(self, order: Order, operator: str) -> PreparedAct:
         await trio.lowlevel.checkpoint()
         subject = Subject(user=order.name)
-        return Prepared(
+        return PreparedAct(
             tuple(OperatorClear(stamp=at(1.0, one), subject=subject) for one in "ab"), None
         )
 

@@ -12,13 +12,13 @@ from sidecar.adapters.admin.credential import AdminCredentials, Credential, sole
 from sidecar.adapters.admin.listener import AdminApp
 from sidecar.adapters.events.guesses import ADDRESSES, AT_ONCE, Guesses
 from sidecar.adapters.listening.asgi import CONNECTIONS, Listener
-from sidecar.adapters.telemetry.logs import Lines
-from sidecar.adapters.telemetry.telemetry import Telemetry
+from sidecar.adapters.telemetry.logs import LogLines
+from sidecar.adapters.telemetry.telemetry import PrometheusTelemetry
 from sidecar.service.admin.health import CONDITIONS, Health
 from sidecar.service.admin.inspection import ExplainQuery, InvalidQuery, SessionQuery
 from sidecar.service.ports.calls import Unavailable
 from sidecar.wire.settings.admin import Admin as AdminSettings
-from sidecar.wire.settings.admin import Operator
+from sidecar.wire.settings.admin import OperatorSettings
 from sidecar.wire.settings.settings import Settings
 
 TOKEN = "an-admin-token"
@@ -79,7 +79,7 @@ class Admin:
     def __init__(self, token: str = TOKEN) -> None:
         self.health = Health()
         self.sink = Sink()
-        self.telemetry = Telemetry(Settings(), Lines(self.sink))  # type: ignore[arg-type]
+        self.telemetry = PrometheusTelemetry(Settings(), LogLines(self.sink))  # type: ignore[arg-type]
         self.book = Book()
         self.token = token
         self.seconds = 0.0
@@ -132,7 +132,7 @@ async def test_a_credential_that_cannot_be_read_lets_nobody_in_and_keeps_no_othe
 ) -> None:
     seconds = 0.0
     known = (Credential("admin", ""), Credential("ada", "of-ada"))
-    telemetry = Telemetry(Settings(), Lines(Sink()))  # type: ignore[arg-type]
+    telemetry = PrometheusTelemetry(Settings(), LogLines(Sink()))  # type: ignore[arg-type]
     guesses = Guesses(lambda: seconds)
     app = AdminApp(Health(), telemetry, Book(), lambda: known, guesses=guesses)
     listener = Listener("127.0.0.1:0", app)
@@ -157,13 +157,13 @@ async def test_a_credential_that_two_have_come_to_share_only_looks_if_one_of_the
     both = AdminCredentials(
         lambda: AdminSettings(
             operators=(
-                Operator(name="ada", token="one"),
-                Operator(name="board", token=" one ", acts=False),
+                OperatorSettings(name="ada", token="one"),
+                OperatorSettings(name="board", token=" one ", acts=False),
             )[::order]
         ),
         lambda _field, _reason: None,
     )
-    telemetry = Telemetry(Settings(), Lines(Sink()))  # type: ignore[arg-type]
+    telemetry = PrometheusTelemetry(Settings(), LogLines(Sink()))  # type: ignore[arg-type]
     listener = Listener("127.0.0.1:0", AdminApp(Health(), telemetry, Book(), both, Shelf()))
     (url,) = await nursery.start(listener.run)
     async with httpx.AsyncClient(base_url=url, headers={"Authorization": "Bearer one"}) as client:
@@ -508,7 +508,7 @@ class Shelf:
 async def test_dead_letters_are_looked_at_put_back_and_dropped_with_the_credential(
     nursery: trio.Nursery, method: str, path: str, status: int
 ) -> None:
-    telemetry = Telemetry(Settings(), Lines(Sink()))  # type: ignore[arg-type]
+    telemetry = PrometheusTelemetry(Settings(), LogLines(Sink()))  # type: ignore[arg-type]
     app = AdminApp(Health(), telemetry, Book(), lambda: sole(TOKEN), Shelf())
     listener = Listener("127.0.0.1:0", app)
     (url,) = await nursery.start(listener.run)

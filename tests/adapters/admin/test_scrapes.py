@@ -3,7 +3,7 @@ import trio
 import trio.testing
 
 from sidecar.adapters.admin.scrapes import PAUSE, Scrapes
-from sidecar.adapters.telemetry.metrics import Exposition, Form, form_of
+from sidecar.adapters.telemetry.metrics import Exposition, ScrapeFormat, form_of
 
 LONG = 2.0
 
@@ -15,7 +15,7 @@ class Metrics:
         self._clock = clock
         self.began: list[float] = []
 
-    def render(self, _: Form) -> Exposition:
+    def render(self, _: ScrapeFormat) -> Exposition:
         self.began.append(trio.current_time())
         self._clock.jump(LONG)
         return Exposition(str(len(self.began)).encode(), "text/plain", "")
@@ -61,10 +61,14 @@ async def test_however_many_ask_most_of_the_time_is_left_to_others(
 @pytest.mark.parametrize(
     ("accept", "encoding", "form"),
     [
-        ("", "", Form()),
-        ("application/openmetrics-text;version=1.0.0,text/plain;q=0.5", "gzip", Form(True, True)),
-        ("application/openmetrics-text;q=0", "gzip;q=0.0", Form()),
+        ("", "", ScrapeFormat()),
+        (
+            "application/openmetrics-text;version=1.0.0,text/plain;q=0.5",
+            "gzip",
+            ScrapeFormat(True, True),
+        ),
+        ("application/openmetrics-text;q=0", "gzip;q=0.0", ScrapeFormat()),
     ],
 )
-def test_a_form_is_what_the_headers_take(accept: str, encoding: str, form: Form) -> None:
+def test_a_form_is_what_the_headers_take(accept: str, encoding: str, form: ScrapeFormat) -> None:
     assert form_of(accept, encoding) == form

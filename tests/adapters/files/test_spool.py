@@ -15,13 +15,13 @@ import pytest
 import trio
 import trio.testing
 
-from sidecar.adapters.files.spool import Spool
+from sidecar.adapters.files.spool import FileSpool
 from sidecar.adapters.files.spool_segments import SpoolInUse
 from sidecar.domain.facts.signal import CredentialChange, SessionRevoked, Signal, Subject
 from sidecar.domain.values.stamp import Stamp
 from sidecar.service.observations.observations import SpoolIncident, SpoolTrouble
 from sidecar.service.ports.calls import Overloaded, Unavailable
-from sidecar.wire.settings.settings import Spool as SpoolSettings
+from sidecar.wire.settings.settings import SpoolSettings
 from sidecar.wire.store.spool_records import MAGIC, SALT_BYTES, encode_record
 from tests.adapters.spool_writer import event
 
@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[3]
 class Opened:
     """A spool that runs, and what it has told."""
 
-    def __init__(self, spool: Spool, told: list[SpoolIncident], states: list[str]) -> None:
+    def __init__(self, spool: FileSpool, told: list[SpoolIncident], states: list[str]) -> None:
         self.spool = spool
         self.told = told
         self.states = states
@@ -69,7 +69,7 @@ async def opened(
 ) -> AsyncIterator[Opened]:
     told: list[SpoolIncident] = []
     states: list[str] = []
-    spool = Spool(
+    spool = FileSpool(
         SpoolSettings(dir=str(directory), **settings),  # type: ignore[arg-type] # by name
         tell=told.append,
         on_state=states.append,

@@ -9,8 +9,8 @@ import pytest
 import trio
 
 from sidecar.adapters.files.watcher import FileWatcher, Pace
-from sidecar.adapters.telemetry.logs import Lines
-from sidecar.adapters.telemetry.telemetry import Telemetry
+from sidecar.adapters.telemetry.logs import LogLines
+from sidecar.adapters.telemetry.telemetry import PrometheusTelemetry
 from sidecar.wire.settings.settings import Settings
 
 HURRIED = Pace(debounce=0.02, poll=300.0, poll_without_notices=300.0)
@@ -22,7 +22,7 @@ class Watched:
     def __init__(self, *paths: Path, **seconds: float) -> None:
         self._send, self._receive = trio.open_memory_channel[frozenset[Path]](100)
         self.log = io.BytesIO()
-        self.telemetry = Telemetry(Settings(), Lines(self.log))
+        self.telemetry = PrometheusTelemetry(Settings(), LogLines(self.log))
         self.fault: Exception | None = None
         pace = HURRIED._replace(**seconds)
         self.watcher = FileWatcher(paths, self._changed, self.telemetry, pace)

@@ -28,13 +28,13 @@ needs_maxmind = pytest.mark.skipif(
 LATER = demo.BUILT + 86400
 
 
-def configured(files: demo.Databases, **more: Any) -> settings.Geography:
-    return settings.Geography(
+def configured(files: demo.Databases, **more: Any) -> settings.GeographySettings:
+    return settings.GeographySettings(
         city=str(files.city), asn=str(files.asn), anonymous_ip=str(files.anonymous_ip), **more
     )
 
 
-def loaded(configuration: settings.Geography, **more: Any) -> Geography:
+def loaded(configuration: settings.GeographySettings, **more: Any) -> Geography:
     geography = Geography(configuration, **more)
     assert {outcome.error for outcome in geography.reload()} <= {""}
     return geography
@@ -54,23 +54,23 @@ def files(tmp_path: Path) -> demo.Databases:
 
 
 def test_nothing_configured_is_nowhere_and_no_error() -> None:
-    geography = Geography(settings.Geography())
+    geography = Geography(settings.GeographySettings())
     assert geography.reload() == []
     assert geography.builds == {}
     assert geography.place("192.0.2.1") == Place()
 
 
 def test_each_database_is_optional(files: demo.Databases) -> None:
-    only_asn = loaded(settings.Geography(asn=str(files.asn)))
+    only_asn = loaded(settings.GeographySettings(asn=str(files.asn)))
     assert only_asn.place("192.0.2.1") == Place(asn=64496, organization="Example Spree Net")
-    only_flags = loaded(settings.Geography(anonymous_ip=str(files.anonymous_ip)))
+    only_flags = loaded(settings.GeographySettings(anonymous_ip=str(files.anonymous_ip)))
     assert only_flags.place("203.0.113.193") == Place(anonymizer=("vpn",), meaningless=True)
-    only_city = loaded(settings.Geography(city=str(files.city)))
+    only_city = loaded(settings.GeographySettings(city=str(files.city)))
     assert (only_city.place("192.0.2.1").city, only_city.place("192.0.2.1").asn) == ("Berlin", 0)
 
 
 def test_relative_files_lie_where_the_configuration_lies(files: demo.Databases) -> None:
-    relative = settings.Geography(city=files.city.name)
+    relative = settings.GeographySettings(city=files.city.name)
     assert loaded(relative, base=files.city.parent).place("192.0.2.1").country == "DE"
 
 
@@ -95,7 +95,7 @@ def test_what_is_no_address_or_a_local_one_is_never_looked_up(tmp_path: Path, ip
         "::/1": {"country": {"iso_code": "DE"}},
     }
     city = write(tmp_path / "everywhere.mmdb", {**everywhere, "8000::/1": everywhere["::/1"]})
-    geography = loaded(settings.Geography(city=str(city)))
+    geography = loaded(settings.GeographySettings(city=str(city)))
     assert geography.place("8.8.8.8").country == "DE"
     assert geography.place(ip) == NOWHERE
 
@@ -116,9 +116,9 @@ def test_a_record_without_a_radius_is_not_exact(tmp_path: Path) -> None:
         "192.0.2.192/26": {"country": {"iso_code": "DE"}},
     }
     database = write(tmp_path / "city.mmdb", records)
-    by_default = loaded(settings.Geography(city=str(database)))
+    by_default = loaded(settings.GeographySettings(city=str(database)))
     configured = loaded(
-        settings.Geography(city=str(database), accuracy_km=30, accuracy_without_city_km=700)
+        settings.GeographySettings(city=str(database), accuracy_km=30, accuracy_without_city_km=700)
     )
     for geography, radii in ((by_default, (5, 50, 500, 0)), (configured, (5, 30, 700, 0))):
         places = [geography.place(f"192.0.2.{at}") for at in (1, 65, 129, 193)]
@@ -128,18 +128,18 @@ def test_a_record_without_a_radius_is_not_exact(tmp_path: Path) -> None:
 def test_what_the_records_tell_is_known_once_they_were_read(
     files: demo.Databases, tmp_path: Path
 ) -> None:
-    assert Geography(settings.Geography(city=str(files.city))).told == frozenset()
+    assert Geography(settings.GeographySettings(city=str(files.city))).told == frozenset()
     demos = loaded(configured(files))
     assert demos.told >= {"country", "region", "coordinates", "asn", "anonymizer"}
     countries = write(tmp_path / "c.mmdb", {"192.0.2.0/24": {"country": {"iso_code": "DE"}}})
-    assert loaded(settings.Geography(city=str(countries))).told == {"country"}
+    assert loaded(settings.GeographySettings(city=str(countries))).told == {"country"}
 
 
 def test_several_files_of_one_kind_are_asked_in_turn(tmp_path: Path) -> None:
     country = {"country": {"iso_code": "DE"}}
     v4 = write(tmp_path / "v4.mmdb", {"192.0.2.0/24": country}, ip_version=4)
     v6 = write(tmp_path / "v6.mmdb", {"2001:db8::/32": {"country": {"iso_code": "PT"}}})
-    geography = loaded(settings.Geography(city=(str(v4), str(v6))))
+    geography = loaded(settings.GeographySettings(city=(str(v4), str(v6))))
     assert geography.place("192.0.2.1").country == "DE"
     assert geography.place("2001:db8::1").country == "PT"
     assert not geography.place("198.51.100.1").country
@@ -163,7 +163,7 @@ def test_several_files_of_one_kind_are_asked_in_turn(tmp_path: Path) -> None:
 def test_the_first_file_that_knows_an_address_says_where_it_is(tmp_path: Path) -> None:
     own = write(tmp_path / "own.mmdb", {"192.0.2.0/28": {"country": {"iso_code": "CH"}}})
     bought = write(tmp_path / "bought.mmdb", {"192.0.2.0/24": {"country": {"iso_code": "DE"}}})
-    geography = loaded(settings.Geography(city=(str(own), str(bought))))
+    geography = loaded(settings.GeographySettings(city=(str(own), str(bought))))
     assert geography.place("192.0.2.1").country == "CH"
     assert geography.place("192.0.2.99").country == "DE"
 
@@ -197,7 +197,7 @@ def test_carriers_that_no_database_tells_can_be_listed(files: demo.Databases) ->
 
 
 def test_a_database_that_tells_no_connections_is_refused(files: demo.Databases) -> None:
-    geography = Geography(settings.Geography(connection_type=str(files.city)))
+    geography = Geography(settings.GeographySettings(connection_type=str(files.city)))
     (outcome,) = geography.reload()
     assert "tells a type of connection" in outcome.error
 
@@ -214,14 +214,14 @@ def test_a_network_of_a_meaningless_operator_is_meaningless_without_being_an_ano
 def test_flags_of_a_city_database_count_too(tmp_path: Path) -> None:
     record = {"country": {"iso_code": "US"}, "traits": {"is_satellite_provider": True}}
     city = write(tmp_path / "city.mmdb", {"192.0.2.0/24": record})
-    place = loaded(settings.Geography(city=str(city))).place("192.0.2.1")
+    place = loaded(settings.GeographySettings(city=str(city))).place("192.0.2.1")
     assert (place.country, place.meaningless, place.anonymizer) == ("US", True, ())
 
 
 def test_an_ipv6_address_is_nowhere_in_an_ipv4_database_and_no_failure(tmp_path: Path) -> None:
     city = write(tmp_path / "four.mmdb", {"192.0.2.0/24": {"country": {"iso_code": "DE"}}}, 4)
     failures: list[Failure] = []
-    geography = loaded(settings.Geography(city=str(city)), on_failure=failures.append)
+    geography = loaded(settings.GeographySettings(city=str(city)), on_failure=failures.append)
     assert geography.place("192.0.2.1").country == "DE"
     assert geography.place("2001:db8::1").country == ""
     assert failures == []
@@ -233,7 +233,7 @@ def test_a_flat_schema_is_read_through_the_field_map(tmp_path: Path) -> None:
     fields = settings.FieldMap(
         country="country_code", region="state1", latitude="latitude", longitude="longitude"
     )
-    place = loaded(settings.Geography(city=str(city), fields=fields)).place("192.0.2.1")
+    place = loaded(settings.GeographySettings(city=str(city), fields=fields)).place("192.0.2.1")
     assert (place.country, place.region, place.latitude) == ("DE", "DE-BE", 52.52)
 
 
@@ -241,12 +241,12 @@ def test_a_schema_that_the_field_map_misses_is_refused_instead_of_saying_nothing
     tmp_path: Path,
 ) -> None:
     city = write(tmp_path / "flat.mmdb", {"192.0.2.0/24": {"country_code": "DE"}})
-    (outcome,) = Geography(settings.Geography(city=str(city))).reload()
+    (outcome,) = Geography(settings.GeographySettings(city=str(city))).reload()
     assert "geography.fields" in outcome.error
 
 
 def test_a_database_of_the_wrong_kind_is_refused(files: demo.Databases) -> None:
-    swapped = settings.Geography(
+    swapped = settings.GeographySettings(
         city=str(files.asn), asn=str(files.anonymous_ip), anonymous_ip=str(files.city)
     )
     assert all(outcome.error for outcome in Geography(swapped).reload())
@@ -271,7 +271,7 @@ def test_what_is_prepared_as_configured_otherwise_takes_the_place_of_all_that_wa
     other = {"place": {"country": "FR"}}
     city = write(tmp_path / "other.mmdb", {"192.0.2.0/24": other})
     fields = settings.FieldMap(country="place.country")
-    prepared = geography.prepare(settings.Geography(city=str(city), fields=fields))
+    prepared = geography.prepare(settings.GeographySettings(city=str(city), fields=fields))
     assert [outcome.error for outcome in prepared.outcomes] == [""]
     assert geography.place("192.0.2.1").city == "Berlin"  # nothing is in use yet
     geography.use(prepared)
@@ -341,7 +341,7 @@ def test_a_worthless_new_file_is_refused_and_the_old_one_stays(
 def test_a_directory_or_a_pipe_is_no_database(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, tmp_path / "pipe"):
-        (outcome,) = Geography(settings.Geography(city=str(path))).reload()
+        (outcome,) = Geography(settings.GeographySettings(city=str(path))).reload()
         assert outcome.error
 
 
@@ -414,7 +414,7 @@ def test_no_lookup_ever_sees_one_database_of_before_and_another_of_after_a_reloa
 ) -> None:
     countries = ["DE", "FR", "PT", "BR"]
     publish(tmp_path, files, countries[0])
-    both = settings.Geography(city=str(files.city), asn=str(files.asn))
+    both = settings.GeographySettings(city=str(files.city), asn=str(files.asn))
     geography = loaded(both, remembered=16)
     done = threading.Event()
     seen: list[Place] = []
@@ -482,7 +482,7 @@ def local(ip: str) -> bool:
 @needs_maxmind
 @pytest.mark.parametrize("name", ["GeoIP2-City-Test", "GeoLite2-City-Test", "GeoIP2-Country-Test"])
 def test_city_and_country_databases_answer_as_their_sources_say(name: str) -> None:
-    geography = loaded(settings.Geography(city=str(MAXMIND / f"{name}.mmdb")))
+    geography = loaded(settings.GeographySettings(city=str(MAXMIND / f"{name}.mmdb")))
     compared = 0
     for ip, record in sources(name):
         if local(ip):
@@ -502,7 +502,9 @@ def test_city_and_country_databases_answer_as_their_sources_say(name: str) -> No
 @needs_maxmind
 @pytest.mark.parametrize("name", ["GeoLite2-ASN-Test", "GeoIP2-ISP-Test"])
 def test_asn_databases_answer_as_their_sources_say(name: str) -> None:
-    geography = loaded(settings.Geography(asn=str(MAXMIND / f"{name}.mmdb"), meaningless_asns=()))
+    geography = loaded(
+        settings.GeographySettings(asn=str(MAXMIND / f"{name}.mmdb"), meaningless_asns=())
+    )
     compared = 0
     for ip, record in sources(name):
         if local(ip):
@@ -524,7 +526,7 @@ def test_anonymous_ip_databases_answer_as_their_sources_say(name: str) -> None:
         "is_residential_proxy": "residential-proxy",
         "is_tor_exit_node": "tor",
     }
-    geography = loaded(settings.Geography(anonymous_ip=str(MAXMIND / f"{name}.mmdb")))
+    geography = loaded(settings.GeographySettings(anonymous_ip=str(MAXMIND / f"{name}.mmdb")))
     answers = sources(name)
     for ip, record in answers:
         expected = sorted(kind for flag, kind in kinds.items() if record.get(flag))

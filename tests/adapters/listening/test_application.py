@@ -20,8 +20,8 @@ from sidecar.adapters.listening.application import (
     body_of,
 )
 from sidecar.adapters.listening.asgi import Listener
-from sidecar.adapters.telemetry.logs import Lines
-from sidecar.adapters.telemetry.telemetry import Telemetry
+from sidecar.adapters.telemetry.logs import LogLines
+from sidecar.adapters.telemetry.telemetry import PrometheusTelemetry
 from sidecar.wire.settings.settings import Settings
 
 MOST = 10
@@ -31,7 +31,7 @@ class Site:
     """An application of some routes, and how it is asked."""
 
     def __init__(self) -> None:
-        self.telemetry = Telemetry(Settings(), Lines(io.BytesIO()))
+        self.telemetry = PrometheusTelemetry(Settings(), LogLines(io.BytesIO()))
         self.may_answer = trio.Event()
         self.may_answer.set()
         self.came = trio.Event()

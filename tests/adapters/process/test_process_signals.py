@@ -5,7 +5,7 @@ import threading
 import trio
 
 from sidecar.adapters.process.held_signals import RECEIVED, hold_signals
-from sidecar.adapters.process.process_signals import Signals
+from sidecar.adapters.process.process_signals import ProcessSignals
 
 
 class Told:
@@ -13,7 +13,7 @@ class Told:
 
     def __init__(self) -> None:
         self._send, self._receive = trio.open_memory_channel[str](10)
-        self.signals = Signals(
+        self.signals = ProcessSignals(
             reload=lambda: self._send.send_nowait("reload"),
             stop=lambda: self._send.send_nowait("stop"),
             stop_now=lambda: self._send.send_nowait("stop now"),

@@ -12,7 +12,7 @@ from sidecar.adapters.redis.store import RedisStore
 from sidecar.service.ports.store import (
     Join,
 )
-from sidecar.wire.settings.settings import Store as StoreSettings
+from sidecar.wire.settings.settings import StoreSettings
 
 FAR = 4_000_000_000_000
 GIVE_UP = 30.0

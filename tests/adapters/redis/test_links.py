@@ -10,11 +10,11 @@ import trio
 from redis.crc import key_slot
 
 from sidecar.adapters.redis.links import Links, links_of, slot_of
-from sidecar.adapters.redis.news import News
+from sidecar.adapters.redis.news import RedisNews
 from sidecar.adapters.redis.store import RedisStore
 from sidecar.service.ports.calls import Unavailable
 from sidecar.service.ports.store import Join, Load
-from sidecar.wire.settings.settings import Store as StoreSettings
+from sidecar.wire.settings.settings import StoreSettings
 from tests.adapters.servers import Server, free_ports, impatient, serving
 
 FAR = 4_000_000_000_000
@@ -29,7 +29,7 @@ class Link:
         self.log: list[object] = []
         self.links: Links = links_of(settings)
         self.store = RedisStore(self.links, settings)
-        self.news = News(
+        self.news = RedisNews(
             links_of(settings),
             settings,
             deliver=lambda key, fields: self.log.append((key, fields)),

@@ -14,10 +14,10 @@ import trio
 from sidecar.adapters.redis.commands import InvalidNews, decode_news
 from sidecar.adapters.redis.connection import connected
 from sidecar.adapters.redis.links import links_of
-from sidecar.adapters.redis.news import News
+from sidecar.adapters.redis.news import RedisNews
 from sidecar.domain.values.lattice import Record
 from sidecar.service.ports.calls import Unavailable
-from sidecar.wire.settings.settings import Store as StoreSettings
+from sidecar.wire.settings.settings import StoreSettings
 from tests.adapters.servers import free_ports, impatient, serving
 
 GIVE_UP = 30.0
@@ -66,9 +66,9 @@ class Heard:
 
 
 @asynccontextmanager
-async def following(settings: StoreSettings) -> AsyncIterator[tuple[News, Heard]]:
+async def following(settings: StoreSettings) -> AsyncIterator[tuple[RedisNews, Heard]]:
     heard = Heard()
-    news = News(
+    news = RedisNews(
         links_of(settings),
         settings,
         deliver=heard.deliver,
@@ -264,7 +264,7 @@ async def test_a_link_that_cannot_be_had_is_tried_for_ever(tmp_path: Path) -> No
         tries += 1
 
     heard = Heard()
-    news = News(
+    news = RedisNews(
         links_of(settings),
         settings,
         deliver=heard.deliver,

@@ -10,7 +10,7 @@ import redis
 import trio
 
 from sidecar.adapters.clock import now
-from sidecar.adapters.files.spool import Spool
+from sidecar.adapters.files.spool import FileSpool
 from sidecar.adapters.redis.backlog import RedisBacklogs
 from sidecar.adapters.redis.links import links_of
 from sidecar.adapters.redis.queues import RedisQueues
@@ -21,13 +21,12 @@ from sidecar.domain.values.loss import ALL_SLOTS, Floor
 from sidecar.domain.values.stamp import at
 from sidecar.service.ports.store import Append, Browse, Index, Join, Load
 from sidecar.wire.privacy.privacy_keys import PrivacyKey
-from sidecar.wire.privacy.sealing import Forms, KeyedForm, PlainForm, names_under
-from sidecar.wire.settings.settings import Spool as SpoolSettings
-from sidecar.wire.settings.settings import Store as StoreSettings
-from sidecar.wire.store.keys import Names, digest, session_name
+from sidecar.wire.privacy.sealing import KeyedForm, PlainForm, SealedForms, names_under
+from sidecar.wire.settings.settings import SpoolSettings, StoreSettings
+from sidecar.wire.store.keys import StoreKeys, digest, session_name
 from sidecar.wire.store.losses import slot_of
 
-NAMES = Names("su")
+NAMES = StoreKeys("su")
 ADA = session_name("idp", "ada", "s-1")
 KEY, INDEX = NAMES.user_record(ADA.user), NAMES.user_index(ADA.user)
 OLD, NEW = (KeyedForm(PrivacyKey(letter * 44), "su") for letter in (b"o", b"n"))
@@ -56,7 +55,7 @@ async def stores(url: str, *known: Known) -> AsyncIterator[list[SealedStore]]:
             store = SealedStore(
                 links_of(settings),
                 settings,
-                Forms(forms),
+                SealedForms(forms),
                 observe=lambda *_: None,
                 on_up=lambda *_: None,
             )
@@ -169,7 +168,7 @@ async def test_queues_backlogs_and_the_spool_name_nobody(
         await queues.append(Append(NAMES.dead_letters(), b"ada", 10))
         (entry,) = (await queues.browse(Browse(NAMES.dead_letters(), b"", 5))).entries
         assert entry.payload == b"ada"
-        backlogs = RedisBacklogs(store, NAMES, sealing=Forms((NEW, OLD)))
+        backlogs = RedisBacklogs(store, NAMES, sealing=SealedForms((NEW, OLD)))
         await backlogs.begin("all", 1, b"ada-walk")
         taken = await backlogs.take("all", "pod")
         assert taken is not None
@@ -185,11 +184,11 @@ async def test_queues_backlogs_and_the_spool_name_nobody(
     event = SessionRevoked(stamp=at(1, "e1"), subject=ada, reason="stolen")
     for forms in ((OLD,), (NEW, OLD)):
         async with trio.open_nursery() as nursery:
-            spool = Spool(
+            spool = FileSpool(
                 SpoolSettings(dir=str(directory)),
                 tell=lambda incident: pytest.fail(str(incident)),
                 on_state=lambda _: None,
-                sealing=Forms(forms),
+                sealing=SealedForms(forms),
             )
             await nursery.start(spool.run)
             await spool.keep(event)
@@ -203,7 +202,7 @@ async def test_queues_backlogs_and_the_spool_name_nobody(
 
 
 def test_where_the_store_has_a_record_is_where_its_losses_count() -> None:
-    one, two = names_under("su", Forms((NEW,))), names_under("su", Forms((NEW, OLD)))
+    one, two = names_under("su", SealedForms((NEW,))), names_under("su", SealedForms((NEW, OLD)))
     assert one.slot(KEY) == slot_of(NEW.seal_key(KEY))
     assert one.widened(Floor(1, 2, 3)) == Floor(1, 2, 3)
     assert two.widened(Floor(1, 2, 3)) == Floor(0, ALL_SLOTS - 1, 3)

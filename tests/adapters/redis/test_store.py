@@ -16,15 +16,15 @@ from sidecar.service.ports.store import (
     Append,
     Browse,
     Claim,
-    Entry,
     Finish,
     Join,
-    Joined,
+    JoinResult,
     Length,
     Load,
     Loaded,
+    QueueEntry,
 )
-from sidecar.wire.settings.settings import Store as StoreSettings
+from sidecar.wire.settings.settings import StoreSettings
 from tests.adapters.redis.running import FAR, join, running
 from tests.adapters.servers import Server, free_ports, impatient, serving
 
@@ -32,7 +32,7 @@ from tests.adapters.servers import Server, free_ports, impatient, serving
 async def test_what_is_joined_can_be_loaded(valkey_url: str) -> None:
     async with running(StoreSettings(url=valkey_url)) as (store, watch):
         (joined,) = await store.join(join(b"k"))
-        assert joined == Joined((b"a:1",), joined=True, record={b"a:1": b"x"})
+        assert joined == JoinResult((b"a:1",), joined=True, record={b"a:1": b"x"})
         assert await store.load(Load(b"k"), Load(b"none")) == [Loaded({b"a:1": b"x"}), Loaded({})]
         assert store.up
         assert watch.ups == [True]
@@ -46,7 +46,7 @@ async def test_nothing_asked_is_nothing_answered(valkey_url: str) -> None:
 
 async def test_what_is_pending_goes_in_one_pipeline(valkey_url: str) -> None:
     async with running(StoreSettings(url=valkey_url, batch=512, threads=2)) as (store, watch):
-        answers: dict[int, Joined] = {}
+        answers: dict[int, JoinResult] = {}
 
         async def one(n: int) -> None:
             (answers[n],) = await store.join(join(b"k%d" % n, b"%d" % n))
@@ -82,7 +82,7 @@ async def test_one_refused_command_fails_alone(valkey_url: str, valkey: redis.Re
 
 async def test_a_caller_who_leaves_does_not_disturb_the_others(valkey_url: str) -> None:
     async with running(StoreSettings(url=valkey_url, threads=1)) as (store, _):
-        stayed: list[Joined] = []
+        stayed: list[JoinResult] = []
         async with trio.open_nursery() as nursery:
             scope = trio.CancelScope()
 
@@ -222,7 +222,7 @@ async def test_a_user_with_the_documented_rights_is_enough(
             appended, _ = await queues.append(Append(b"su:{w}", b"x", 9, b"g"))
             assert await queues.lengths(Length(b"su:{w}")) == [1]
             (claimed,) = await queues.claim(Claim(b"su:{w}", b"g", 0.0, 1))
-            assert claimed.entries == (Entry(appended.id, b"x", 2),)
+            assert claimed.entries == (QueueEntry(appended.id, b"x", 2),)
             assert len((await queues.browse(Browse(b"su:{w}", b"", 1))).entries) == 1
             await queues.finish(Finish(b"su:{w}", (appended.id,), b"g"))
             with pytest.raises(Unavailable, match="refuses"):

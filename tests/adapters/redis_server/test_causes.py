@@ -11,7 +11,7 @@ import trustme
 
 from sidecar.adapters.redis.links import links_of
 from sidecar.adapters.redis.store import RedisStore
-from sidecar.wire.settings.settings import Store as StoreSettings
+from sidecar.wire.settings.settings import StoreSettings
 from tests.adapters.servers import free_ports, impatient, serving
 from tests.adapters.strangers import answering, handshake, say_http, say_nothing
 

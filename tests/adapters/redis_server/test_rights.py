@@ -13,7 +13,7 @@ from sidecar.adapters.redis_server.rights import lacks_of, least_rights, needs_o
 from sidecar.service.ports.calls import Unavailable
 from sidecar.service.ports.store import Join, Load
 from sidecar.shared_signals.adapters import stream_scripts
-from sidecar.wire.settings.settings import Store as StoreSettings
+from sidecar.wire.settings.settings import StoreSettings
 from tests.adapters.redis.running import FAR, running
 from tests.adapters.servers import PASSWORD, USER, Server, impatient
 

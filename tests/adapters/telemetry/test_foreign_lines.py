@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sidecar.adapters.telemetry.foreign_lines import foreign_lines
-from sidecar.adapters.telemetry.logs import Lines, logger
+from sidecar.adapters.telemetry.logs import LogLines, logger
 from sidecar.wire.settings.settings import Log
 
 
@@ -65,7 +65,7 @@ def test_what_libraries_and_the_interpreter_write_is_one_line_of_json(
 ) -> None:
     stream = io.BytesIO()
     before = (sys.unraisablehook, threading.excepthook, logging.getLogger().handlers[:])
-    with foreign_lines(lambda: logger(Log(), Lines(stream))):
+    with foreign_lines(lambda: logger(Log(), LogLines(stream))):
         happen()
     (line,) = stream.getvalue().splitlines()
     told = json.loads(line)

@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 import pytest
 import trio
 
-from sidecar.adapters.telemetry.logs import LONGEST_VALUE, Lines, Logger, logger
+from sidecar.adapters.telemetry.logs import LONGEST_VALUE, Logger, LogLines, logger
 from sidecar.wire.settings.settings import Log
 
 NASTY = 'a\nb\r{"event":"forged"}\x1b[2J\x9b31m\u2028\u202e\ud800'
@@ -15,7 +15,7 @@ NASTY = 'a\nb\r{"event":"forged"}\x1b[2J\x9b31m\u2028\u202e\ud800'
 
 def written(**settings: Any) -> tuple[Logger, io.BytesIO]:
     stream = io.BytesIO()
-    return logger(Log(**settings), Lines(stream), lambda: 1_700_000_000.125), stream
+    return logger(Log(**settings), LogLines(stream), lambda: 1_700_000_000.125), stream
 
 
 def test_a_line_is_one_json_object_with_time_level_and_event_first() -> None:
@@ -68,7 +68,7 @@ def test_for_people_a_line_names_its_fields() -> None:
 async def test_lines_keep_their_order_through_the_thread(nursery: trio.Nursery) -> None:
     receive, send = os.pipe()
     with os.fdopen(send, "wb") as stream, os.fdopen(receive, "rb") as reader:
-        lines = Lines(stream)
+        lines = LogLines(stream)
         log = logger(Log(), lines)
         log.info("before", number=-1)
         await nursery.start(lines.run)
@@ -89,7 +89,7 @@ async def test_a_stalled_reader_stops_neither_the_loop_nor_memory() -> None:
     receive, send = os.pipe()
     dropped: list[int] = []
     reader, stream = os.fdopen(receive, "rb"), os.fdopen(send, "wb")
-    lines = Lines(stream, bound=100, on_drop=dropped.append)
+    lines = LogLines(stream, bound=100, on_drop=dropped.append)
     log = logger(Log(), lines)
     async with trio.open_nursery() as nursery:
         await nursery.start(lines.run)
@@ -107,7 +107,7 @@ async def test_who_waits_for_a_stalled_reader_takes_no_place_of_a_line() -> None
     receive, send = os.pipe()
     dropped: list[int] = []
     reader, stream = os.fdopen(receive, "rb"), os.fdopen(send, "wb")
-    lines = Lines(stream, bound=100, on_drop=dropped.append)
+    lines = LogLines(stream, bound=100, on_drop=dropped.append)
     async with trio.open_nursery() as nursery:
         await nursery.start(lines.run)
         lines.write("x" * 1_000_000)  # more than the pipe can hold
@@ -125,7 +125,7 @@ async def test_who_waits_for_a_stalled_reader_takes_no_place_of_a_line() -> None
 
 async def test_what_was_taken_is_written_once_that_is_said(nursery: trio.Nursery) -> None:
     stream = io.BytesIO()
-    lines = Lines(stream)
+    lines = LogLines(stream)
     lines.write("before")
     await lines.written()
     await nursery.start(lines.run)
@@ -138,7 +138,7 @@ async def test_what_was_taken_is_written_once_that_is_said(nursery: trio.Nursery
 
 async def test_what_waits_when_it_ends_is_still_written(nursery: trio.Nursery) -> None:
     stream = io.BytesIO()
-    lines = Lines(stream)
+    lines = LogLines(stream)
     async with trio.open_nursery() as inner:
         await inner.start(lines.run)
         lines.write("last words")
@@ -149,7 +149,7 @@ async def test_what_waits_when_it_ends_is_still_written(nursery: trio.Nursery) -
 
 async def test_any_thread_may_write() -> None:
     stream = io.BytesIO()
-    lines = Lines(stream)
+    lines = LogLines(stream)
     async with trio.open_nursery() as nursery:
         await nursery.start(lines.run)
         await trio.to_thread.run_sync(lines.write, "from a thread")
@@ -161,14 +161,14 @@ def test_a_closed_stream_is_counted_and_harms_nobody() -> None:
     dropped: list[int] = []
     stream = io.BytesIO()
     stream.close()
-    Lines(stream, on_drop=dropped.append).write("nobody hears")
+    LogLines(stream, on_drop=dropped.append).write("nobody hears")
     assert dropped == [1]
 
 
 def test_it_writes_to_standard_error_unless_told_otherwise(
     capsysbinary: pytest.CaptureFixture[bytes],
 ) -> None:
-    logger(Log(), Lines()).info("hello")
+    logger(Log(), LogLines()).info("hello")
     captured = capsysbinary.readouterr()
     assert json.loads(captured.err)["event"] == "hello"
     assert captured.out == b""

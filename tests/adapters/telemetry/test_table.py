@@ -3,11 +3,11 @@ from collections.abc import Iterator
 import pytest
 
 from sidecar.adapters.telemetry.declarations import INFO, LogLine, Metric, counter, row
-from sidecar.adapters.telemetry.logs import Lines
+from sidecar.adapters.telemetry.logs import LogLines
 from sidecar.adapters.telemetry.metrics import Metrics
 from sidecar.adapters.telemetry.recording import Circumstances, recorder
 from sidecar.adapters.telemetry.table import TABLE
-from sidecar.adapters.telemetry.telemetry import Telemetry
+from sidecar.adapters.telemetry.telemetry import PrometheusTelemetry
 from sidecar.service.observations.observations import Observation, QueueRejected
 from sidecar.wire.settings.settings import Settings
 
@@ -43,7 +43,7 @@ def test_a_metric_of_two_rows_is_declared_once() -> None:
     ],
 )
 def test_a_row_that_names_no_attribute_is_refused_at_the_start(column: Metric | LogLine) -> None:
-    telemetry = Telemetry(Settings(), Lines())
+    telemetry = PrometheusTelemetry(Settings(), LogLines())
     at = Circumstances(lambda: 0.0, telemetry.log, Settings())
     with pytest.raises(AttributeError, match="QueueRejected has no quene"):
         recorder(row(QueueRejected, column), Metrics().collectors, at)

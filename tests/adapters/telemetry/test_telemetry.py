@@ -11,10 +11,10 @@ import pytest
 from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
-from sidecar.adapters.telemetry.logs import Lines
-from sidecar.adapters.telemetry.metrics import Form, Level
+from sidecar.adapters.telemetry.logs import LogLines
+from sidecar.adapters.telemetry.metrics import ScrapedLevel, ScrapeFormat
 from sidecar.adapters.telemetry.sampled_lines import IN_FULL
-from sidecar.adapters.telemetry.telemetry import Telemetry
+from sidecar.adapters.telemetry.telemetry import PrometheusTelemetry
 from sidecar.domain.explanation.explain import explain_call
 from sidecar.domain.facts.facts import SIGNALS
 from sidecar.service.observations.observations import (
@@ -25,6 +25,7 @@ from sidecar.service.observations.observations import (
     Cleared,
     ClearReason,
     CredentialRefused,
+    DaemonEvent,
     DeadReason,
     EventOutcome,
     EventTaken,
@@ -49,7 +50,6 @@ from sidecar.service.observations.observations import (
     SpoolTrouble,
     StoreUp,
     TokenRefused,
-    Told,
     ViewEvicted,
     WorkClaimed,
     WorkerFailed,
@@ -58,7 +58,7 @@ from sidecar.service.observations.receiver import SecurityEventTokenTaken
 from sidecar.service.ports.calls import Reason
 from sidecar.wire.policies.explanation_log import MOST_BYTES
 from sidecar.wire.settings.settings import Context, Issuer, Log, Settings, Tokens
-from sidecar.wire.tokens.claims import Need
+from sidecar.wire.tokens.claims import ClaimNeed
 from tests.domain.scenes import established, evaluator, policy
 
 ISSUERS = (Issuer(issuer="https://a.example", audiences=("x",)),)
@@ -105,7 +105,7 @@ EVERYTHING: tuple[Observation, ...] = (
     Buried(type="risk-level-change", event="e1", reason=DeadReason.REFUSED, error="no", tries=5),
     WorkClaimed(entries=2),
     WorkerFailed(where="evaluation", error=ValueError("innards")),
-    Told(event="ready", fields={"socket": "/run/s.sock"}),
+    DaemonEvent(event="ready", fields={"socket": "/run/s.sock"}),
     PromptBudgetExceeded(subject="ada", prompts=6, budget=5, seconds=86400.0),
     BreakGlassUsed(session="s1", subject="glass-1", decision="allow", context="c1"),
 )
@@ -118,7 +118,7 @@ class Said:
         self.now = 1000.0
         self.stream = io.BytesIO()
         settings = Settings(tokens=Tokens(issuers=ISSUERS))
-        self.telemetry = Telemetry(settings, Lines(self.stream), lambda: self.now)
+        self.telemetry = PrometheusTelemetry(settings, LogLines(self.stream), lambda: self.now)
 
     def events(self) -> list[tuple[str, Any]]:
         lines = map(json.loads, self.stream.getvalue().splitlines())
@@ -190,7 +190,9 @@ class Recorded:
             contexts={"c1": Context(name="Payroll"), "c2": Context(name="Admin")},
             tokens=Tokens(issuers=ISSUERS),
         )
-        self.telemetry = Telemetry(settings, Lines(self.stream), lambda: 1_700_000_000.0)
+        self.telemetry = PrometheusTelemetry(
+            settings, LogLines(self.stream), lambda: 1_700_000_000.0
+        )
 
     def record(self, *observations: Observation) -> "Recorded":
         for observation in observations:
@@ -273,7 +275,7 @@ def test_every_promised_metric_is_exposed_with_its_labels_and_help() -> None:
 def test_both_expositions_say_the_same_and_hold_no_created_series() -> None:
     telemetry = full().telemetry
     plain = telemetry.expose().body.decode()
-    rich = telemetry.expose(Form(openmetrics=True)).body.decode()
+    rich = telemetry.expose(ScrapeFormat(openmetrics=True)).body.decode()
     assert plain.count("\nsidecar_") == rich.count("\nsidecar_")
     assert "_created" not in plain + rich
 
@@ -426,7 +428,7 @@ def test_a_claim_that_tokens_lack_is_counted_each_time_and_told_once() -> None:
     assert recorded.value(series, issuer="0", claim="auth_time") == 0
     missing = [
         ClaimMissing(issuer="https://a.example", claim=claim, need=need)
-        for claim, need in (("auth_time", Need.AUTH_TIME), ("sid", Need.SESSION))
+        for claim, need in (("auth_time", ClaimNeed.AUTH_TIME), ("sid", ClaimNeed.SESSION))
     ]
     recorded.record(*missing, *missing)
     assert recorded.value(series, issuer="0", claim="auth_time") == 2
@@ -505,7 +507,7 @@ def test_a_refused_reload_is_an_error_with_its_detail() -> None:
 def test_levels_and_queues_are_read_at_each_scrape() -> None:
     recorded = Recorded()
     held = [1.0]
-    recorded.telemetry.level(Level.MARKS_ACTIVE, lambda: held[0])
+    recorded.telemetry.level(ScrapedLevel.MARKS_ACTIVE, lambda: held[0])
     recorded.telemetry.queue("work", lambda: held[0])
     assert recorded.value("sidecar_marks_active") == 1
     held[0] = 5

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.adapters.tokens.cache import MAX_TEXTS, Believed, TokenCache
+from sidecar.adapters.tokens.cache import MAX_TEXTS, CachedToken, TokenCache
 from sidecar.adapters.tokens.keys import KeySource
 from sidecar.wire.settings.settings import Issuer, Tokens
 from sidecar.wire.tokens.claims import Validity
@@ -16,8 +16,8 @@ SOURCE = KeySource(
 )
 
 
-def found(key: str) -> Believed:
-    return Believed(ISSUED.known["t"], Validity(0.0, 1.0), SOURCE, key)
+def found(key: str) -> CachedToken:
+    return CachedToken(ISSUED.known["t"], Validity(0.0, 1.0), SOURCE, key)
 
 
 steps = st.tuples(

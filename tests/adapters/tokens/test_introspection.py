@@ -14,7 +14,7 @@ import trio.testing
 from cryptography.hazmat.primitives import serialization
 
 from sidecar.adapters.tokens.circuit_breaker import FAILURES, FIRST_PAUSE
-from sidecar.adapters.tokens.introspection import Introspector, Outcome
+from sidecar.adapters.tokens.introspection import IntrospectionOutcome, Introspector
 from sidecar.adapters.tokens.keys import KeySource
 from sidecar.adapters.tokens.verifier import TokenVerifier
 from sidecar.service.ports.calls import Unavailable
@@ -24,14 +24,16 @@ from tests.adapters.identity import AUDIENCE, ISSUER, NOW, Signer, key_set, priv
 from tests.adapters.tokens.introspection_endpoint import Endpoint
 
 
-class Told(list[tuple[Outcome, str]]):
-    def __call__(self, issuer: str, outcome: Outcome, seconds: float, detail: str) -> None:
+class Told(list[tuple[IntrospectionOutcome, str]]):
+    def __call__(
+        self, issuer: str, outcome: IntrospectionOutcome, seconds: float, detail: str
+    ) -> None:
         assert issuer == ISSUER
         assert seconds >= 0
         self.append((outcome, detail))
 
     @property
-    def outcomes(self) -> list[Outcome]:
+    def outcomes(self) -> list[IntrospectionOutcome]:
         return [outcome for outcome, _ in self]
 
 
@@ -79,7 +81,7 @@ async def test_an_active_token_is_believed_and_asked_about_once() -> None:
         assert one.verifier.cached("tok", NOW + 59) is token
         assert await one.verifier.verify("tok", NOW + 59) is token
         assert one.endpoint.asked == [{"token": "tok", "token_type_hint": "access_token"}]
-        assert one.told.outcomes == [Outcome.ACTIVE]
+        assert one.told.outcomes == [IntrospectionOutcome.ACTIVE]
         assert "Authorization: Basic c2lkZWNhcjpzM2NyZXQ=" in one.endpoint.headers[0]
 
 
@@ -162,21 +164,21 @@ async def test_a_caller_that_leaves_takes_nobodys_answer_with_it() -> None:
 @pytest.mark.parametrize(
     ("status", "body", "outcome"),
     [
-        (500, b"", Outcome.FAILED),
-        (401, b"", Outcome.FAILED),
-        (503, b"", Outcome.FAILED),
-        (429, b"", Outcome.FAILED),
-        (302, b"", Outcome.INVALID),
-        (400, b'{"error":"invalid_request"}', Outcome.INVALID),
-        (403, b"<html>", Outcome.INVALID),
-        (404, b"", Outcome.INVALID),
-        (200, b"<html>", Outcome.INVALID),
-        (200, b'{"active":"yes"}', Outcome.INVALID),
-        (200, b"x" * 2_000_000, Outcome.INVALID),
+        (500, b"", IntrospectionOutcome.FAILED),
+        (401, b"", IntrospectionOutcome.FAILED),
+        (503, b"", IntrospectionOutcome.FAILED),
+        (429, b"", IntrospectionOutcome.FAILED),
+        (302, b"", IntrospectionOutcome.INVALID),
+        (400, b'{"error":"invalid_request"}', IntrospectionOutcome.INVALID),
+        (403, b"<html>", IntrospectionOutcome.INVALID),
+        (404, b"", IntrospectionOutcome.INVALID),
+        (200, b"<html>", IntrospectionOutcome.INVALID),
+        (200, b'{"active":"yes"}', IntrospectionOutcome.INVALID),
+        (200, b"x" * 2_000_000, IntrospectionOutcome.INVALID),
     ],
 )
 async def test_no_answer_says_nothing_of_a_new_token(
-    status: int, body: bytes, outcome: Outcome
+    status: int, body: bytes, outcome: IntrospectionOutcome
 ) -> None:
     async with world() as one:
         one.endpoint.status, one.endpoint.body = status, body
@@ -206,7 +208,7 @@ async def test_what_is_answered_of_one_token_concerns_no_other(status: int, body
             one.endpoint.active[user] = {"sub": user}
             assert (await one.verifier.verify(user, NOW)).user == user
             assert (await one.verifier.verify("tok", NOW + 61 * number)).unconfirmed is False
-        assert one.told.outcomes.count(Outcome.SKIPPED) == 0
+        assert one.told.outcomes.count(IntrospectionOutcome.SKIPPED) == 0
 
 
 @pytest.mark.parametrize("status", [401, 429, 500, 503])
@@ -229,13 +231,16 @@ async def test_tokens_that_their_issuer_stumbles_over_stop_no_known_one_for_long
         for number in range(3 * FAILURES):
             with pytest.raises(Unavailable):
                 await one.verifier.verify(f"odd{number}", NOW)
-        assert one.told.outcomes[1:] == [Outcome.FAILED] * FAILURES + [Outcome.SKIPPED] * 10
+        assert (
+            one.told.outcomes[1:]
+            == [IntrospectionOutcome.FAILED] * FAILURES + [IntrospectionOutcome.SKIPPED] * 10
+        )
         assert (await one.verifier.verify("tok", NOW + 61)).unconfirmed
         for pause in (1, 2, 4):  # they prolong the pause for others alone
             mock_clock.jump(pause)
             with pytest.raises(Unavailable):
                 await one.verifier.verify(f"odd/{pause}", NOW)
-        assert one.told.outcomes[-3:] == [Outcome.FAILED] * 3
+        assert one.told.outcomes[-3:] == [IntrospectionOutcome.FAILED] * 3
         mock_clock.jump(FIRST_PAUSE)
         assert not (await one.verifier.verify("tok", NOW + 61)).unconfirmed
         one.endpoint.active["new"] = {"sub": "bob"}
@@ -283,10 +288,12 @@ async def test_an_issuer_that_fails_is_left_alone_for_a_while() -> None:
         with pytest.raises(Unavailable):
             await one.verifier.verify("tok", NOW)
         assert len(one.endpoint.asked) == FAILURES
-        assert one.told.outcomes == [Outcome.FAILED] * FAILURES + [Outcome.SKIPPED]
+        assert one.told.outcomes == [IntrospectionOutcome.FAILED] * FAILURES + [
+            IntrospectionOutcome.SKIPPED
+        ]
         one.endpoint.status = 200
         with trio.fail_after(10 * FIRST_PAUSE):
-            while one.told.outcomes[-1] is not Outcome.ACTIVE:
+            while one.told.outcomes[-1] is not IntrospectionOutcome.ACTIVE:
                 with contextlib.suppress(Unavailable):
                     await one.verifier.verify("tok", NOW)
                 await trio.sleep(0.02)
@@ -298,7 +305,7 @@ async def test_an_issuer_that_refused_us_is_asked_at_once_with_another_secret() 
         for number in range(FAILURES + 1):
             with pytest.raises(Unavailable):
                 await one.verifier.verify(f"other{number}", NOW)
-        assert one.told.outcomes[-1] is Outcome.SKIPPED
+        assert one.told.outcomes[-1] is IntrospectionOutcome.SKIPPED
         one.endpoint.status = 200
         issuer = one.introspector.issuer
         asked = msgspec.structs.replace(issuer.introspection, client_secret="another")
@@ -313,7 +320,7 @@ async def test_a_slow_issuer_is_given_up() -> None:
         with pytest.raises(Unavailable):
             await one.verifier.verify("tok", NOW)
         ((outcome, detail),) = one.told
-        assert outcome is Outcome.FAILED
+        assert outcome is IntrospectionOutcome.FAILED
         assert detail.endswith("/introspect: it did not answer in time")
 
 
@@ -456,4 +463,4 @@ async def test_where_answers_are_to_be_signed_no_other_counts(tmp_path: Path, bo
         one.endpoint.body = body
         with pytest.raises(Unavailable):
             await one.verifier.verify("tok", NOW)
-        assert one.told.outcomes == [Outcome.INVALID]
+        assert one.told.outcomes == [IntrospectionOutcome.INVALID]

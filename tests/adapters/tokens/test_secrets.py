@@ -11,7 +11,7 @@ from sidecar.adapters.redis_server.credentials import StoreCredentials
 from sidecar.adapters.tokens.secrets import SecretFile
 from sidecar.service.ports.calls import Unavailable
 from sidecar.wire.config.secret_files import secret_paths
-from sidecar.wire.settings.admin import Operator
+from sidecar.wire.settings.admin import OperatorSettings
 from sidecar.wire.settings.settings import (
     Admin,
     App,
@@ -19,7 +19,7 @@ from sidecar.wire.settings.settings import (
     Issuer,
     Redirect,
     Settings,
-    Store,
+    StoreSettings,
     Tokens,
 )
 from sidecar.wire.store.address import parse_store_address
@@ -114,7 +114,7 @@ def test_admin_credentials_are_those_of_the_settings_now_and_of_their_files(
     assert credentials() == ()
     current.append(Admin(token="given"))
     assert credentials() == (("admin", "given", True),)
-    ada = Operator(name="ada", token_file=str(file), acts=False)
+    ada = OperatorSettings(name="ada", token_file=str(file), acts=False)
     current.append(Admin(token="given", token_file=str(file), operators=(ada,)))
     assert credentials() == (("admin", "in-a-file", True), ("ada", "in-a-file", False))
     file.unlink()
@@ -126,7 +126,7 @@ def test_admin_credentials_are_those_of_the_settings_now_and_of_their_files(
 def test_the_store_is_shown_the_password_of_its_file_and_else_the_last_one(tmp_path: Path) -> None:
     file = tmp_path / "password"
     address = parse_store_address("redis://user:of-the-address@valkey")
-    settings = Store(password="at-the-start", password_file=str(file))
+    settings = StoreSettings(password="at-the-start", password_file=str(file))
     credentials = StoreCredentials(settings)
     provider = credentials.of_store(address)
     assert provider.get_credentials() == ("user", "at-the-start")
@@ -134,10 +134,10 @@ def test_the_store_is_shown_the_password_of_its_file_and_else_the_last_one(tmp_p
     assert provider.get_credentials() == ("user", "rotated")
     file.unlink()
     assert provider.get_credentials() == ("user", "rotated")
-    assert credentials.replace(Store(username="other", password="given"))
+    assert credentials.replace(StoreSettings(username="other", password="given"))
     assert provider.get_credentials() == ("other", "given")
-    assert not credentials.replace(Store(username="other", password="given", timeout=3.0))
-    credentials.replace(Store())
+    assert not credentials.replace(StoreSettings(username="other", password="given", timeout=3.0))
+    credentials.replace(StoreSettings())
     assert provider.get_credentials() == ("user", "of-the-address")
     assert not credentials.of_sentinels().get_credentials()
 
@@ -148,7 +148,7 @@ def test_the_files_of_all_secrets_are_found() -> None:
     settings = Settings(
         app=App(redirect=Redirect(key_file="k")),
         admin=Admin(token_file="a"),
-        store=Store(password_file="p", sentinel_password_file="s"),
+        store=StoreSettings(password_file="p", sentinel_password_file="s"),
         tokens=Tokens(issuers=(issuer,)),
     )
     assert sorted(secret_paths(settings)) == ["a", "b", "c", "k", "p", "s"]

@@ -9,12 +9,12 @@ from sidecar.domain.evaluation.announcement import (
     REVOKED,
     RISK,
     AssuranceChanged,
-    News,
     Present,
     PresentedElsewhere,
     RiskChanged,
     SessionOver,
-    Whom,
+    SessionOwner,
+    TopicAnnouncement,
     fades,
     news_of,
     revocation,
@@ -46,7 +46,7 @@ from tests.domain.scenes import (
     stamp,
 )
 
-WHOM = Whom("s1", "alice")
+WHOM = SessionOwner("s1", "alice")
 MOVED = evaluator(policy(Changed((Circumstance.COUNTRY,)), name="moved"))
 
 
@@ -58,11 +58,13 @@ def present(judge: Evaluator, facts: list[Fact], now: float) -> Present:
 
 def found(
     facts: list[Fact], now: float, told: dict[str, bytes] | None = None, judge: Evaluator = MOVED
-) -> dict[str, News]:
+) -> dict[str, TopicAnnouncement]:
     return {one.topic: one for one in news_of(WHOM, told or {}, present(judge, facts, now))}
 
 
-def told_after(news: dict[str, News], told: dict[str, bytes] | None = None) -> dict[str, bytes]:
+def told_after(
+    news: dict[str, TopicAnnouncement], told: dict[str, bytes] | None = None
+) -> dict[str, bytes]:
     return {**(told or {}), **{topic: one.value for topic, one in news.items()}}
 
 
@@ -167,7 +169,7 @@ def test_who_finds_the_same_tells_it_under_the_same_id() -> None:
         assert one[topic].before == other[topic].before
     assert one[ASSURANCE].announcement.id != one[PRESENTED].announcement.id
     assert one[ASSURANCE].announcement.cause == one[PRESENTED].announcement.cause
-    elsewhere = news_of(Whom("s2", "alice"), {}, present(MOVED, facts, 1501))
+    elsewhere = news_of(SessionOwner("s2", "alice"), {}, present(MOVED, facts, 1501))
     assert {one.announcement.id for one in elsewhere}.isdisjoint(
         {news.announcement.id for news in one.values()}
     )

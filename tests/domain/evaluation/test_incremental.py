@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sidecar.domain.evaluation import dependencies
 from sidecar.domain.evaluation.evaluator import Evaluator
-from sidecar.domain.evaluation.incremental import Stepper
+from sidecar.domain.evaluation.incremental import IncrementalEvaluator
 from sidecar.domain.facts.facts import (
     DeviceBound,
     Fact,
@@ -53,8 +53,8 @@ from tests.domain.scenes import (
 )
 
 
-def stepper(*of: Policy) -> Stepper:
-    return Stepper(of, WORLD, Surroundings("", network_of))
+def stepper(*of: Policy) -> IncrementalEvaluator:
+    return IncrementalEvaluator(of, WORLD, Surroundings("", network_of))
 
 
 @st.composite
@@ -114,7 +114,10 @@ def test_folding_by_steps_gives_what_evaluating_everything_gives(
 def test_no_policy_misses_that_a_remembered_proof_is_void(voiding: Fact) -> None:
     moved = policy(Changed((Circumstance.COUNTRY,)), name="moved")
     around = Surroundings("", network_of, remember=MICROSECONDS * 86400)
-    whole, stepping = Evaluator([moved], WORLD, around), Stepper([moved], WORLD, around)
+    whole, stepping = (
+        Evaluator([moved], WORLD, around),
+        IncrementalEvaluator([moved], WORLD, around),
+    )
     proven = PlaceProven(
         stamp=stamp(900),
         device="id:d1",

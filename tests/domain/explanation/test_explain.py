@@ -7,7 +7,12 @@ from hypothesis import strategies as st
 
 from sidecar.domain.evaluation.decision import AccessRequest, Verdict, decide, judge
 from sidecar.domain.explanation.explain import explain_call, purse_of
-from sidecar.domain.explanation.explanation import ConditionTold, Explanation, Fate, Outcome
+from sidecar.domain.explanation.explanation import (
+    CauseEffect,
+    ConditionExplanation,
+    Explanation,
+    PolicyOutcome,
+)
 from sidecar.domain.facts.facts import ComplianceReported, DeviceBound, Fact, RiskReported, Scope
 from sidecar.domain.policy.policy import (
     All,
@@ -18,13 +23,13 @@ from sidecar.domain.policy.policy import (
     Countries,
     Not,
     Policy,
+    PolicyState,
     Principals,
     RiskLevel,
     Score,
     Selection,
     SessionControls,
     SessionRisk,
-    State,
     UserRisk,
 )
 from sidecar.domain.session.risk import in_tenths
@@ -77,8 +82,8 @@ def test_every_outcome_is_the_evaluators(
         demands = [d for d in (*standing.demands, *standing.tried) if d.policy == each.policy]
         decided = judge(tuple(demands), AccessRequest("app", contexts, now, purse), LADDER)
         expected = {
-            Verdict.STEP_UP: Outcome.STEP_UP,
-            Verdict.DENY: Outcome.DENY,
+            Verdict.STEP_UP: PolicyOutcome.STEP_UP,
+            Verdict.DENY: PolicyOutcome.DENY,
             Verdict.ALLOW: None,
         }[decided.verdict]
         assert (each.outcome if each.outcome.fires else None) == expected
@@ -99,7 +104,7 @@ def test_a_condition_holds_in_the_explanation_where_the_policy_holds(
     _is_sound(only.conditions)
 
 
-def _is_sound(node: ConditionTold) -> None:
+def _is_sound(node: ConditionExplanation) -> None:
     held = [part.holds for part in node.parts]
     match node.kind:
         case "all":
@@ -126,9 +131,11 @@ def test_a_grant_is_satisfied_where_one_of_its_alternatives_is(
 ) -> None:
     told = explained(rule, facts=[*START, *life], now=now).policies[0]
     outlived = told.grant.life_ends is not None and now > told.grant.life_ends
-    if told.outcome in (Outcome.STEP_UP, Outcome.DENY) and not (told.grant.block or outlived):
+    if told.outcome in (PolicyOutcome.STEP_UP, PolicyOutcome.DENY) and not (
+        told.grant.block or outlived
+    ):
         assert not any(alternative.satisfied for alternative in told.grant.alternatives)
-    if told.outcome is Outcome.SATISFIED:
+    if told.outcome is PolicyOutcome.SATISFIED:
         assert any(alternative.satisfied for alternative in told.grant.alternatives)
 
 
@@ -145,20 +152,20 @@ def test_the_nesting_of_conditions_is_kept() -> None:
     assert neither.parts[0].value == "29.4"
 
 
-def fates(*facts: Fact, rule: Policy | None = None) -> list[Fate | None]:
+def fates(*facts: Fact, rule: Policy | None = None) -> list[CauseEffect | None]:
     (told,) = explained(rule or policy(MOVED), facts=[*START, *facts]).policies
     return [cause.fate for cause in told.causes]
 
 
 def test_a_cause_that_asks_for_a_proof_is_told_as_marked() -> None:
-    assert fates(sighted(1010, AWAY)) == [Fate.MARKED]
+    assert fates(sighted(1010, AWAY)) == [CauseEffect.MARKED]
 
 
 def test_a_cause_in_a_proven_place_is_told_as_proven() -> None:
     abroad = policy(Countries(Selection(frozenset({"PT"}))))
     proof = signed_in(1020, 1019, ip=AWAY)
     known = (sighted(1010, AWAY), proof, sighted(1030, HOME), sighted(1040, AWAY))
-    assert fates(*known, rule=abroad) == [Fate.PROVEN]
+    assert fates(*known, rule=abroad) == [CauseEffect.PROVEN]
 
 
 def test_a_cause_that_time_brought_after_the_last_fact_is_fresh() -> None:
@@ -167,33 +174,33 @@ def test_a_cause_that_time_brought_after_the_last_fact_is_fresh() -> None:
     faded = explain_call(
         rules, rules.fold("s", [*START, sighted(1010, AWAY)]), "app", C1, 1010 + 86400
     )
-    assert [cause.fate for cause in faded.policies[0].causes] == [Fate.FRESH]
+    assert [cause.fate for cause in faded.policies[0].causes] == [CauseEffect.FRESH]
 
 
 def test_an_assignment_that_does_not_match_says_why() -> None:
-    def why(**assigned: object) -> tuple[Outcome, str]:
+    def why(**assigned: object) -> tuple[PolicyOutcome, str]:
         rule = msgspec.structs.replace(policy(MOVED), **assigned)
         (told,) = explained(rule, facts=[*START, sighted(1010, AWAY)]).policies
         return told.outcome, told.why
 
     staff = Principals(groups=frozenset({"staff"}))
     assert why(users=Assignment(Principals(users=frozenset({"bob"})))) == (
-        Outcome.OTHER_USER,
+        PolicyOutcome.OTHER_USER,
         "not for this user: not among the included",
     )
     assert why(users=Assignment(None, staff)) == (
-        Outcome.OTHER_USER,
+        PolicyOutcome.OTHER_USER,
         "not for this user: excluded as group staff",
     )
     assert why(apps=Selection(frozenset({"payroll"}))) == (
-        Outcome.OTHER_APP,
+        PolicyOutcome.OTHER_APP,
         "not for this app: app is not one of payroll",
     )
     assert why(contexts=Selection(None, C1)) == (
-        Outcome.OTHER_CONTEXT,
+        PolicyOutcome.OTHER_CONTEXT,
         "not for this context: c1 is excluded",
     )
-    assert why(state=State.DISABLED)[0] is Outcome.DISABLED
+    assert why(state=PolicyState.DISABLED)[0] is PolicyOutcome.DISABLED
 
 
 def test_a_mark_in_another_context_is_pending() -> None:
@@ -218,9 +225,11 @@ def test_alternatives_tell_which_can_be_satisfied_and_which_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("now", "outcome"), [(1059, Outcome.SATISFIED), (1060, Outcome.STEP_UP)], ids=["young", "old"]
+    ("now", "outcome"),
+    [(1059, PolicyOutcome.SATISFIED), (1060, PolicyOutcome.STEP_UP)],
+    ids=["young", "old"],
 )
-def test_a_sign_in_frequency_is_told_with_its_end(now: int, outcome: Outcome) -> None:
+def test_a_sign_in_frequency_is_told_with_its_end(now: int, outcome: PolicyOutcome) -> None:
     rule = msgspec.structs.replace(policy(None), session=SessionControls(60))
     (told,) = explained(rule, facts=established(acr="mfa"), now=now).policies
     assert told.outcome is outcome
@@ -237,10 +246,10 @@ def test_the_scores_terms_are_told_and_add_up() -> None:
 
 
 def test_a_report_only_policy_is_told_but_does_not_fire() -> None:
-    tried = msgspec.structs.replace(policy(MOVED), state=State.REPORT_ONLY)
+    tried = msgspec.structs.replace(policy(MOVED), state=PolicyState.REPORT_ONLY)
     told = explained(tried, facts=[*START, sighted(1010, AWAY)])
     assert told.verdict is Verdict.ALLOW
-    assert told.policies[0].outcome is Outcome.STEP_UP
+    assert told.policies[0].outcome is PolicyOutcome.STEP_UP
     assert told.firing == ()
 
 

@@ -28,7 +28,7 @@ from sidecar.domain.facts.facts import (
     Spent,
     StepUpAsked,
 )
-from sidecar.domain.facts.memberships import Telling
+from sidecar.domain.facts.memberships import TokenMemberships
 from sidecar.domain.policy.policy import Countries, RiskLevel, Selection
 from sidecar.domain.values.assurance import Authentication
 from sidecar.domain.values.location import Place
@@ -71,8 +71,8 @@ TOLD: list[tuple[Fact, str]] = [
         MembershipTold(
             stamp=at(2),
             tellings=(
-                ("groups", Telling(None, False, 1, 1)),
-                ("roles", Telling((), True, 1, 1)),
+                ("groups", TokenMemberships(None, False, 1, 1)),
+                ("roles", TokenMemberships((), True, 1, 1)),
             ),
         ),
         "the token leaves groups out; roles: none",

@@ -20,7 +20,7 @@ from sidecar.domain.facts.first_shown import EARLY_BOUND, counted, show
 from sidecar.domain.policy.policy import RiskLevel, UserRisk
 from sidecar.domain.session.fold import Surroundings, proven_by
 from sidecar.domain.session.presented import Presented
-from sidecar.domain.session.single_use import Due, EachCall, Proof, Purse, due
+from sidecar.domain.session.single_use import Due, EachCall, Proof, SingleUseProofs, due
 from sidecar.domain.session.state import SPENT_BOUND, SpentHeld, State
 from sidecar.domain.values.assurance import Authentication
 from sidecar.domain.values.stamp import MICROSECONDS
@@ -178,12 +178,14 @@ def test_a_proof_that_is_spent_before_its_own_time_stays_spent() -> None:
     raw = Authentication(1030, "mfa")
     counts = show(state, raw, 1000)
     proof = Proof(LADDER.shown(counts), raw.auth_time, "t")
-    assert due(each, Purse(proof), 1001) is Due.SPENDS
-    assert due(each, Purse(proof), 1061) is Due.ASKED, "fresh as of its first showing"
+    assert due(each, SingleUseProofs(proof), 1001) is Due.SPENDS
+    assert due(each, SingleUseProofs(proof), 1061) is Due.ASKED, "fresh as of its first showing"
     spent = {raw.auth_time: SpentHeld("t", 1000 * MICROSECONDS)}
-    assert due(each, Purse(proof, spent), 1010) is Due.ASKED
+    assert due(each, SingleUseProofs(proof, spent), 1010) is Due.ASKED
     others = {n: SpentHeld("u", (1001 + n) * MICROSECONDS) for n in range(SPENT_BOUND)}
-    assert due(each, Purse(proof, others), 1020) is Due.ASKED, "it may have been forgotten"
+    assert due(each, SingleUseProofs(proof, others), 1020) is Due.ASKED, (
+        "it may have been forgotten"
+    )
 
 
 def test_a_spent_proof_that_is_dated_ahead_is_known_by_its_own_time() -> None:

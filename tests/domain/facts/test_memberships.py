@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sidecar.domain.evaluation.compiled import applies, compile_policy
 from sidecar.domain.evaluation.conditions import compile_condition
 from sidecar.domain.facts.facts import ClaimsSeen, Fact, MembershipTold, Scope
-from sidecar.domain.facts.memberships import GROUPS, Membership, Telling, is_news, told
+from sidecar.domain.facts.memberships import GROUPS, Membership, TokenMemberships, is_news, told
 from sidecar.domain.policy.policy import Assignment, Claims, Grant, Policy, Principals
 from sidecar.domain.session.fold import Surroundings
 from sidecar.domain.session.fold import apply as fold
@@ -23,14 +23,16 @@ names = st.lists(NAMES, max_size=2, unique=True).map(tuple)
 seconds = st.integers(0, 4)
 
 
-def telling(told: Any, listed: bool = True, signed_in: int = 0, issued_at: int = 0) -> Telling:
-    return Telling(told, listed, signed_in, issued_at)
+def telling(
+    told: Any, listed: bool = True, signed_in: int = 0, issued_at: int = 0
+) -> TokenMemberships:
+    return TokenMemberships(told, listed, signed_in, issued_at)
 
 
 tellings = st.builds(telling, st.none() | names, st.just(True), seconds, seconds)
 
 
-def known_after(tellings: list[Telling]) -> Membership | None:
+def known_after(tellings: list[TokenMemberships]) -> Membership | None:
     held: Membership | None = None
     for one in tellings:
         held = told(held, one)
@@ -38,13 +40,13 @@ def known_after(tellings: list[Telling]) -> Membership | None:
 
 
 @given(st.lists(tellings, max_size=6))
-def test_what_is_told_twice_is_told_once(life: list[Telling]) -> None:
+def test_what_is_told_twice_is_told_once(life: list[TokenMemberships]) -> None:
     for one in life:
         assert known_after([*life, one, one]) == known_after([*life, one])
 
 
 @given(st.lists(tellings, min_size=1, max_size=6))
-def test_leaving_it_out_never_takes_a_name_away(life: list[Telling]) -> None:
+def test_leaving_it_out_never_takes_a_name_away(life: list[TokenMemberships]) -> None:
     held = known_after(life)
     after = told(held, telling(None, signed_in=9, issued_at=9))
     assert held is not None
@@ -52,7 +54,9 @@ def test_leaving_it_out_never_takes_a_name_away(life: list[Telling]) -> None:
 
 
 @given(st.lists(tellings, min_size=1, max_size=6), names)
-def test_an_older_sign_in_changes_nothing(life: list[Telling], old: tuple[str, ...]) -> None:
+def test_an_older_sign_in_changes_nothing(
+    life: list[TokenMemberships], old: tuple[str, ...]
+) -> None:
     held = known_after([*life, telling((), signed_in=9, issued_at=9)])
     assert told(held, telling(old, signed_in=8, issued_at=10)) == held
 
@@ -69,7 +73,7 @@ def test_an_older_sign_in_changes_nothing(life: list[Telling], old: tuple[str, .
         max_size=5,
     )
 )
-def test_of_one_sign_in_the_order_does_not_matter(life: list[Telling]) -> None:
+def test_of_one_sign_in_the_order_does_not_matter(life: list[TokenMemberships]) -> None:
     forth, back = known_after(life), known_after(life[::-1])
     assert forth == back
     if forth is not None:

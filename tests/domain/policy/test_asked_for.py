@@ -2,23 +2,23 @@
 
 from msgspec.structs import replace
 
-from sidecar.domain.policy.asked_for import Demand, demands, unoffered
-from sidecar.domain.policy.policy import COMPLIANT_DEVICE, Grant, Selection, State
+from sidecar.domain.policy.asked_for import PossibleDemand, demands, unoffered
+from sidecar.domain.policy.policy import COMPLIANT_DEVICE, Grant, PolicyState, Selection
 from tests.domain.scenes import LADDER, policy
 
 MFA = policy(name="payments")
 STRONG = policy(None, "phishing-resistant", "mfa", name="strong")
 
 
-def asked(*policies: object) -> list[Demand]:
+def asked(*policies: object) -> list[PossibleDemand]:
     return list(demands(policies, "staff", LADDER))  # type: ignore[arg-type]
 
 
 def test_each_alternative_of_a_grant_is_a_demand() -> None:
     assert asked(MFA, STRONG) == [
-        Demand("payments", ("mfa",)),
-        Demand("strong", ("phr", "phrh")),
-        Demand("strong", ("mfa",)),
+        PossibleDemand("payments", ("mfa",)),
+        PossibleDemand("strong", ("phr", "phrh")),
+        PossibleDemand("strong", ("mfa",)),
     ]
 
 
@@ -30,7 +30,7 @@ def test_what_is_asked_for_without_an_acr_is_none() -> None:
 
 def test_a_disabled_policy_and_one_for_other_issuers_ask_nothing() -> None:
     partners = replace(MFA, issuers=Selection(frozenset({"partner"})))
-    assert asked(replace(MFA, state=State.DISABLED), partners) == []
+    assert asked(replace(MFA, state=PolicyState.DISABLED), partners) == []
 
 
 def test_one_of_the_values_is_enough() -> None:

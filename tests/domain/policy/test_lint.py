@@ -6,7 +6,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from sidecar.domain.policy.lint import ADVICE, CODES, Ground, Named, Overlap, Reading, lint
+from sidecar.domain.policy.lint import (
+    ADVICE,
+    CODES,
+    Ground,
+    IssuerReading,
+    NamedPlace,
+    Overlap,
+    lint,
+)
 from sidecar.domain.policy.policy import (
     All,
     Anonymizer,
@@ -22,6 +30,7 @@ from sidecar.domain.policy.policy import (
     Locations,
     Networks,
     Policy,
+    PolicyState,
     Principals,
     RiskLevel,
     Score,
@@ -29,7 +38,6 @@ from sidecar.domain.policy.policy import (
     SessionControls,
     SessionRisk,
     Signals,
-    State,
     TravelSpeed,
     UserRisk,
 )
@@ -92,7 +100,7 @@ CASES: list[tuple[str, Policy, Policy]] = [
     (
         "locks-out-everyone",
         policy(conditions=None, grant=BLOCK, contexts=names("c9")),
-        policy(conditions=None, grant=BLOCK, state=State.REPORT_ONLY),
+        policy(conditions=None, grant=BLOCK, state=PolicyState.REPORT_ONLY),
     ),
     ("no-break-glass", policy(grant=BLOCK), policy(grant=BLOCK, users=BREAK_GLASS)),
     (
@@ -148,7 +156,7 @@ def test_a_finding_is_made_where_it_should_be_and_not_where_it_should_not(
 
 @pytest.mark.parametrize("condition", [Score(101), NEVER])
 def test_a_policy_that_rests_is_not_looked_at(condition: Condition) -> None:
-    assert codes(policy(conditions=condition, state=State.DISABLED)) == []
+    assert codes(policy(conditions=condition, state=PolicyState.DISABLED)) == []
 
 
 @pytest.mark.parametrize(
@@ -204,7 +212,7 @@ BESIDE = [
     msgspec.structs.replace(STRONG, contexts=names("c1")),
     msgspec.structs.replace(STRONG, apps=Selection(None, frozenset({"x"}))),
     msgspec.structs.replace(STRONG, users=BREAK_GLASS),
-    msgspec.structs.replace(STRONG, state=State.REPORT_ONLY),
+    msgspec.structs.replace(STRONG, state=PolicyState.REPORT_ONLY),
     msgspec.structs.replace(STRONG, grace=60),
     msgspec.structs.replace(STRONG, min_interval=60),
 ]
@@ -255,7 +263,7 @@ def test_a_context_wants_a_route_and_a_policy() -> None:
     assert codes(rule, contexts=("c1",)) == ["context-unreached"]
     two = {"contexts": ("c1", "c2"), "routes": (("c1", "c2"),)}
     assert codes(rule, **two) == ["context-unprotected"]
-    rests = policy(contexts=names("c2"), state=State.DISABLED)
+    rests = policy(contexts=names("c2"), state=PolicyState.DISABLED)
     assert codes(rule, rests, **two) == ["context-unprotected"]
     assert codes(rule, policy("q", contexts=names("c2")), **two) == []
 
@@ -292,11 +300,11 @@ def test_every_code_says_what_to_do() -> None:
     assert ADVICE.keys() == CODES.keys()
 
 
-HQ = Named("hq", (ip_network("192.0.2.0/24"),), trusted=True)
-HALL = Named("hall", (ip_network("192.0.2.128/25"), ip_network("2001:db8::/32")))
-FARM = Named("farm", (ip_network("198.51.100.0/24"),), frozenset({"DE"}), frozenset({64496}))
-LAND = Named("land", (), frozenset({"DE"}))
-ROUTER = Named("router", (), frozenset(), frozenset({64496}))
+HQ = NamedPlace("hq", (ip_network("192.0.2.0/24"),), trusted=True)
+HALL = NamedPlace("hall", (ip_network("192.0.2.128/25"), ip_network("2001:db8::/32")))
+FARM = NamedPlace("farm", (ip_network("198.51.100.0/24"),), frozenset({"DE"}), frozenset({64496}))
+LAND = NamedPlace("land", (), frozenset({"DE"}))
+ROUTER = NamedPlace("router", (), frozenset(), frozenset({64496}))
 
 
 def test_a_location_that_nobody_names_is_told() -> None:
@@ -313,21 +321,21 @@ def test_a_location_that_nobody_names_is_told() -> None:
 @pytest.mark.parametrize(
     ("one", "other"), [(HQ, HALL), (HALL, HQ), (FARM, LAND), (FARM, ROUTER), (HQ, HQ)]
 )
-def test_locations_that_share_addresses_are_told(one: Named, other: Named) -> None:
+def test_locations_that_share_addresses_are_told(one: NamedPlace, other: NamedPlace) -> None:
     other = other._replace(name="other")
     rule = policy(conditions=Locations(names(one.name, "other")))
     assert codes(rule, locations=(one, other)) == ["location-overlap"]
 
 
 @pytest.mark.parametrize(("one", "other"), [(HQ, FARM), (LAND, ROUTER), (HALL, LAND)])
-def test_locations_that_share_nothing_are_fine(one: Named, other: Named) -> None:
+def test_locations_that_share_nothing_are_fine(one: NamedPlace, other: NamedPlace) -> None:
     rule = policy(conditions=Locations(names(one.name, other.name)))
     assert codes(rule, locations=(one, other)) == []
 
 
 def test_an_address_of_one_version_lies_in_no_network_of_the_other() -> None:
-    four = Named("four", (ip_network("0.0.0.0/0"),))
-    six = Named("six", (ip_network("::/0"),))
+    four = NamedPlace("four", (ip_network("0.0.0.0/0"),))
+    six = NamedPlace("six", (ip_network("::/0"),))
     rule = policy(conditions=Networks(names("four", "six")))
     assert codes(rule, networks=(four, six)) == []
 
@@ -449,7 +457,11 @@ def test_routes_are_told_that_no_gateways_question_leads_to() -> None:
 
 
 def test_an_issuer_whose_sessions_or_apps_shed_marks_is_told() -> None:
-    readings = (Reading(), Reading(session_by_sign_in=True), Reading(app_by_client=True))
+    readings = (
+        IssuerReading(),
+        IssuerReading(session_by_sign_in=True),
+        IssuerReading(app_by_client=True),
+    )
     found = lint(Ground((), LADDER, issuers=readings))
     assert [(f.where, f.code) for f in found] == [
         (("tokens", "issuers", "1"), "session-by-sign-in"),

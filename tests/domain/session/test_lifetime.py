@@ -7,7 +7,14 @@ from sidecar.domain.evaluation.decision import AccessRequest, Decision, Verdict,
 from sidecar.domain.evaluation.evaluator import Evaluator
 from sidecar.domain.explanation.explain import explain_call
 from sidecar.domain.facts.facts import Fact, RiskReported, Scope, SignedIn
-from sidecar.domain.policy.policy import Grant, Policy, RiskLevel, SessionControls, State, UserRisk
+from sidecar.domain.policy.policy import (
+    Grant,
+    Policy,
+    PolicyState,
+    RiskLevel,
+    SessionControls,
+    UserRisk,
+)
 from sidecar.domain.values.assurance import Authentication
 from sidecar.domain.values.stamp import MICROSECONDS
 from tests.domain.scenes import LADDER, established, evaluator, policy, signed_in, stamp
@@ -69,7 +76,7 @@ def test_nobody_knows_that_a_life_is_not_over_whose_sign_in_tells_no_time() -> N
 
 
 def test_a_report_only_cap_asks_nobody() -> None:
-    rules = evaluator(msgspec.structs.replace(CAPPED, state=State.REPORT_ONLY))
+    rules = evaluator(msgspec.structs.replace(CAPPED, state=PolicyState.REPORT_ONLY))
     assert ask(rules, established(), 5000).verdict is Verdict.ALLOW
 
 

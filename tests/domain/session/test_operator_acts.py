@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sidecar.domain.evaluation.decision import AccessRequest, Verdict, decide
 from sidecar.domain.evaluation.evaluator import Evaluator
 from sidecar.domain.explanation.explain import explain_call
-from sidecar.domain.explanation.explanation import Fate
+from sidecar.domain.explanation.explanation import CauseEffect
 from sidecar.domain.facts.facts import (
     AssuranceLowered,
     ComplianceReported,
@@ -315,7 +315,7 @@ def test_a_cleared_policy_is_explained_as_such() -> None:
     told = explain_call(judge, state, "app", frozenset({"c1"}), 1200)
     (one,) = told.policies
     assert one.why == "it holds, and an operator has cleared what makes it hold"
-    assert [cause.fate for cause in one.causes] == [Fate.CLEARED]
+    assert [cause.fate for cause in one.causes] == [CauseEffect.CLEARED]
 
 
 def test_so_many_different_marks_are_joined_and_ask_for_no_less() -> None:

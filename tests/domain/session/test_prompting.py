@@ -13,7 +13,7 @@ from sidecar.domain.evaluation.decision import (
 )
 from sidecar.domain.evaluation.evaluator import Evaluator
 from sidecar.domain.explanation.explain import explain_call
-from sidecar.domain.explanation.explanation import Fate, Outcome
+from sidecar.domain.explanation.explanation import CauseEffect, PolicyOutcome
 from sidecar.domain.facts.facts import ComplianceReported, DeviceBound, Fact, RiskReported, Scope
 from sidecar.domain.policy.policy import (
     AnyOf,
@@ -59,7 +59,7 @@ def ask(rules: Evaluator, facts: list[Fact], now: int) -> Decision:
     return decide(standing, AccessRequest("app", frozenset({"c1"}), now), LADDER)
 
 
-def told(rules: Evaluator, facts: list[Fact], now: int) -> tuple[Outcome, float | None]:
+def told(rules: Evaluator, facts: list[Fact], now: int) -> tuple[PolicyOutcome, float | None]:
     state = rules.fold("s", facts)
     explained = explain_call(rules, state, "app", frozenset({"c1"}), now)
     return explained.policies[0].outcome, explained.policies[0].binds_from
@@ -71,8 +71,8 @@ def test_a_mark_waits_for_its_grace_and_is_told_as_pending_meanwhile() -> None:
     before, after = ask(rules, facts, 2599), ask(rules, facts, 2600)
     assert (before.verdict, before.pending) == (Verdict.ALLOW, True)
     assert after.verdict is Verdict.STEP_UP
-    assert told(rules, facts, 2599) == (Outcome.IN_GRACE, 2600)
-    assert told(rules, facts, 2600) == (Outcome.STEP_UP, 2600)
+    assert told(rules, facts, 2599) == (PolicyOutcome.IN_GRACE, 2600)
+    assert told(rules, facts, 2600) == (PolicyOutcome.STEP_UP, 2600)
     standing = rules.standing(rules.fold("s", facts), 2599 * MICROSECONDS)
     assert [coarse(standing, now) for now in (2599, 2600)] == ["clear", "step_up"]
     assert "binding from 1970-01-01T00:43:20Z" in explain(standing.demands[0])
@@ -166,7 +166,7 @@ def test_a_cause_that_was_just_proven_does_not_ask_again() -> None:
     assert ask(rules, [*once, risk(2700, RiskLevel.MEDIUM)], 2700).verdict is Verdict.STEP_UP
     assert ask(evaluator(policy(RISKY)), again, 2700).verdict is Verdict.STEP_UP
     explained = explain_call(rules, rules.fold("s", again), "app", frozenset({"c1"}), 2700)
-    assert [cause.fate for cause in explained.policies[0].causes] == [Fate.JUST_PROVEN]
+    assert [cause.fate for cause in explained.policies[0].causes] == [CauseEffect.JUST_PROVEN]
 
 
 def test_a_stronger_cause_asks_again_at_once() -> None:

@@ -22,10 +22,10 @@ from sidecar.domain.policy.policy import RiskLevel
 from sidecar.domain.sources.authority import (
     LONGEST_UNKNOWN_LIFE,
     WORDS,
-    Joined,
-    Known,
+    CountsAsSaid,
+    KnownSubject,
     NotAllowed,
-    Taken,
+    OwnWordOnly,
     rule,
 )
 from sidecar.domain.sources.powers import Effect, Speaker, cells
@@ -43,7 +43,7 @@ def at(seconds: float) -> dict[str, Any]:
 
 
 def taken(ruling: object) -> Signal:
-    assert isinstance(ruling, Taken | Joined)
+    assert isinstance(ruling, CountsAsSaid | OwnWordOnly)
     return ruling.signal
 
 
@@ -91,25 +91,27 @@ def test_an_expiry_is_the_tokens_where_one_is_known_and_else_capped() -> None:
     capped = taken(rule(far, LOCAL, NOW))
     assert isinstance(capped, SessionEstablished)
     assert capped.exp == int(NOW) + LONGEST_UNKNOWN_LIFE
-    refused = rule(far, LOCAL, NOW, Known(expires_at=NOW + 60))
+    refused = rule(far, LOCAL, NOW, KnownSubject(expires_at=NOW + 60))
     assert isinstance(refused, NotAllowed)
     assert (refused.key, refused.field) == ("may_loosen", "data.exp")
 
 
 def test_a_device_replaces_another_by_those_who_may_loosen() -> None:
     moved = SessionPresented(subject=S1, **at(0))
-    assert isinstance(rule(moved, LOCAL, NOW), Taken)
-    assert isinstance(rule(moved, LOCAL, NOW, Known(devices=frozenset({"d2"}))), Taken)
-    other = Known(devices=frozenset({"d1"}))
+    assert isinstance(rule(moved, LOCAL, NOW), CountsAsSaid)
+    assert isinstance(
+        rule(moved, LOCAL, NOW, KnownSubject(devices=frozenset({"d2"}))), CountsAsSaid
+    )
+    other = KnownSubject(devices=frozenset({"d1"}))
     assert isinstance(rule(moved, LOCAL, NOW, other), NotAllowed)
-    assert isinstance(rule(moved, IDP, NOW, other), Taken)
+    assert isinstance(rule(moved, IDP, NOW, other), CountsAsSaid)
 
 
 @pytest.mark.parametrize(
     "act", [OperatorMark(subject=S1, **at(0)), OperatorClear(subject=S1, **at(0))]
 )
 def test_only_an_operator_can_act_whatever_else_a_source_may(act: Signal) -> None:
-    assert isinstance(rule(act, Source(name="operator:ada"), NOW), Taken)
+    assert isinstance(rule(act, Source(name="operator:ada"), NOW), CountsAsSaid)
     for source in (IDP, LOCAL, Source(name="issuer:https://login.example.com")):
         refused = rule(act, source, NOW)
         assert isinstance(refused, NotAllowed)
@@ -119,12 +121,12 @@ def test_only_an_operator_can_act_whatever_else_a_source_may(act: Signal) -> Non
 def test_its_own_word_a_source_may_take_back() -> None:
     well = DeviceComplianceChange(subject=Subject(device="d"), compliant=True, **at(0))
     assert isinstance(rule(well, LOCAL, NOW), NotAllowed)
-    assert isinstance(rule(well, LOCAL, NOW, Known(own_compliance=True)), Taken)
+    assert isinstance(rule(well, LOCAL, NOW, KnownSubject(own_compliance=True)), CountsAsSaid)
 
 
 def test_claims_that_say_who_a_user_is_are_those_that_issuers_say_it_by() -> None:
     told = TokenClaimsChange(subject=S1, claims=(("wids", ("admin",)),), **at(0))
-    assert isinstance(rule(told, LOCAL, NOW), Joined)
+    assert isinstance(rule(told, LOCAL, NOW), OwnWordOnly)
     refused = rule(told, LOCAL, NOW, identity=frozenset({"wids"}))
     assert isinstance(refused, NotAllowed)
     assert refused.key == "may_identify"

@@ -4,7 +4,7 @@ from itertools import permutations
 
 import pytest
 
-from sidecar.domain.evaluation.incremental import Stepper
+from sidecar.domain.evaluation.incremental import IncrementalEvaluator
 from sidecar.domain.facts.facts import Fact, Revoked, RiskReported, Scope
 from sidecar.domain.policy.policy import RiskLevel, UserRisk
 from sidecar.domain.session.fold import Surroundings
@@ -31,7 +31,7 @@ def folded(*facts: Fact) -> State:
     """The state, of which the evaluator and its faster form agree."""
     policies = [policy(UserRisk(RiskLevel.HIGH), name="risk")]
     state = evaluator(*policies).fold("s", (*established(), *facts))
-    stepper = Stepper(policies, WORLD, Surroundings("", network_of))
+    stepper = IncrementalEvaluator(policies, WORLD, Surroundings("", network_of))
     assert stepper.fold("s", (*established(), *facts)) == state
     return state
 

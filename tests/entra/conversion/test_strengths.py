@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from sidecar.domain.values.assurance import Authentication, Ladder, Level
 from sidecar.domain.values.assurance import Strength as Configured
 from sidecar.entra.conversion.strengths import Strengths
-from sidecar.entra.graph_objects import Strength
+from sidecar.entra.graph_objects import GraphStrength
 from sidecar.entra.ledger import Ledger
 from sidecar.entra.names import NO_NAMES, read_names
 from sidecar.wire.settings.settings import Assurance
@@ -22,7 +22,7 @@ def none_yet(levels: tuple[Level, ...] = LEVELS) -> Strengths:
 
 def control(strengths: Strengths, name: str, *combinations: str, configured: bool = False) -> str:
     configurations = ({"appliesToCombinations": ["fido2"]},) if configured else None
-    strength = Strength(
+    strength = GraphStrength(
         id=name,
         display_name=name,
         allowed_combinations=combinations,

@@ -1,6 +1,6 @@
 import pytest
 
-from sidecar.service.admin.health import CONDITIONS, DRAINING, Condition, Health, State
+from sidecar.service.admin.health import CONDITIONS, DRAINING, Condition, Health, HealthState
 
 
 def all_good() -> Health:
@@ -16,7 +16,7 @@ def test_a_condition_that_nobody_reports_keeps_it_from_being_ready() -> None:
         health.good(name)
     assert not health.ready().ok
     assert health.live().ok
-    assert health.ready().checks[0] == Condition(CONDITIONS[0], State.BAD, "not up yet")
+    assert health.ready().checks[0] == Condition(CONDITIONS[0], HealthState.BAD, "not up yet")
 
 
 def test_ready_with_every_condition_met() -> None:
@@ -54,7 +54,7 @@ def test_the_loss_of_what_was_met_once_is_tolerated_where_that_is_asked() -> Non
     assert not health.ready().ok
     assert not health.ready(["view"]).ok
     assert health.ready(["store"]).ok
-    assert Condition("store", State.BAD, "gone") in health.ready(["store"]).checks
+    assert Condition("store", HealthState.BAD, "gone") in health.ready(["store"]).checks
     health.drain()
     assert not health.ready(["store", DRAINING]).ok
 
@@ -78,7 +78,7 @@ def test_limping_is_told_and_ready() -> None:
     health = all_good()
     health.limping("store", "answers from the view")
     assert health.ready().ok
-    assert Condition("store", State.LIMPING, "answers from the view") in health.ready().checks
+    assert Condition("store", HealthState.LIMPING, "answers from the view") in health.ready().checks
 
 
 def test_a_reason_that_changes_with_time_is_told_as_it_is_when_it_is_asked_for() -> None:
@@ -86,9 +86,9 @@ def test_a_reason_that_changes_with_time_is_told_as_it_is_when_it_is_asked_for()
     reasons = iter(["since 1 s", "since 2 s", "since 3 s"])
     health.limping("view", lambda: next(reasons))
     assert health.conditions["view"].reason == "since 2 s"
-    assert Condition("view", State.LIMPING, "since 3 s") in health.ready().checks
+    assert Condition("view", HealthState.LIMPING, "since 3 s") in health.ready().checks
     health.good("view")
-    assert health.conditions["view"] == Condition("view", State.GOOD)
+    assert health.conditions["view"] == Condition("view", HealthState.GOOD)
 
 
 def test_draining_is_for_good() -> None:
@@ -97,7 +97,7 @@ def test_draining_is_for_good() -> None:
     health.good("store")
     assert not health.ready().ok
     assert health.started().ok
-    assert [c.name for c in health.ready().checks if c.state is State.BAD] == [DRAINING]
+    assert [c.name for c in health.ready().checks if c.state is HealthState.BAD] == [DRAINING]
 
 
 def test_an_unknown_condition_is_a_mistake_of_ours() -> None:

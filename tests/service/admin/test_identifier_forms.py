@@ -1,9 +1,9 @@
 """In which forms sidecars write and read: none begins to write what others would not read."""
 
 from sidecar.service.admin.identifier_forms import ALIVE, IdentifierForms
-from sidecar.service.observations.observations import FormsDisagree, Told
+from sidecar.service.observations.observations import DaemonEvent, FormsDisagree
 from sidecar.service.records.fleet import FleetRecords
-from sidecar.wire.store.keys import Names
+from sidecar.wire.store.keys import StoreKeys
 from tests.service.memory import MemoryStore, Records
 
 LIFE = 30 * 86400.0
@@ -27,7 +27,7 @@ class Fleet:
 
         return IdentifierForms(
             forms,
-            records=FleetRecords(self.store, Names("su"), lambda: self.now),
+            records=FleetRecords(self.store, StoreKeys("su"), lambda: self.now),
             telemetry=self.telemetry,
             clock=lambda: self.now,
             life=lambda: LIFE,
@@ -86,13 +86,13 @@ async def test_until_when_an_old_key_is_needed_is_logged_and_when_it_may_go() ->
     one = fleet.sidecar("new", "old")
     await one.look()
     await one.look()
-    lines = [seen.fields for seen in fleet.telemetry.seen if isinstance(seen, Told)]
+    lines = [seen.fields for seen in fleet.telemetry.seen if isinstance(seen, DaemonEvent)]
     assert lines[1:] == [
         {"writes": "new", "reads": "old", "needed": "old until 2027-02-14T08:00:00Z"}
     ]
     fleet.now += LIFE
     await one.look()
-    lines = [seen.fields for seen in fleet.telemetry.seen if isinstance(seen, Told)]
+    lines = [seen.fields for seen in fleet.telemetry.seen if isinstance(seen, DaemonEvent)]
     assert lines[-1] == {"writes": "new", "reads": "old", "needed": ""}
 
 

@@ -3,7 +3,12 @@
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from sidecar.domain.evaluation.announcement import AssuranceChanged, News, RiskChanged, SessionOver
+from sidecar.domain.evaluation.announcement import (
+    AssuranceChanged,
+    RiskChanged,
+    SessionOver,
+    TopicAnnouncement,
+)
 from sidecar.domain.facts.signal import RiskLevelChange, SessionRevoked, Subject
 from sidecar.domain.policy.policy import RiskLevel, UserRisk
 from sidecar.domain.values.stamp import at
@@ -28,12 +33,12 @@ class Shelf:
     """
 
     def __init__(self) -> None:
-        self.news: list[News] = []
+        self.news: list[TopicAnnouncement] = []
         self.away = False
         self.then: Callable[[], None] = lambda: None
         self.behind = False
 
-    async def record(self, news: Sequence[News]) -> Recorded:
+    async def record(self, news: Sequence[TopicAnnouncement]) -> Recorded:
         if self.away:
             raise Unavailable("the store is away")
         if self.behind:

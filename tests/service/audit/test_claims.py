@@ -10,8 +10,8 @@ from sidecar.domain.values.stamp import at
 from sidecar.service.audit.claims import STALE
 from sidecar.service.intake.worklog import OVERDUE
 from sidecar.service.observations.observations import Marked
-from sidecar.service.ports.calls import Refused, Unavailable, Verdict
-from sidecar.service.ports.store import Join, Joined
+from sidecar.service.ports.calls import StoreRefused, Unavailable, Verdict
+from sidecar.service.ports.store import Join, JoinResult
 from sidecar.wire.store.records import claim_field, claimed_at
 from tests.domain.scenes import policy
 from tests.service.memory import MemoryStore, Pod, Tokens, all_told
@@ -169,13 +169,13 @@ class Refusing(MemoryStore):
         super().__init__()
         self.refuses: set[bytes] = set()
 
-    async def join(self, *joins: Join) -> list[Joined]:
+    async def join(self, *joins: Join) -> list[JoinResult]:
         def takes(one: Join) -> bool:
             return one.key not in self.refuses or b"told:segment" not in one.fields
 
         answers = await super().join(*filter(takes, joins))
         if len(answers) < len(joins):
-            raise Refused("the store refuses this")
+            raise StoreRefused("the store refuses this")
         return answers
 
 

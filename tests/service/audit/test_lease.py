@@ -5,11 +5,11 @@ import pytest
 from sidecar.service.audit.lease import TERM, Lease
 from sidecar.service.ports.calls import Unavailable
 from sidecar.service.records.fleet import FleetRecords
-from sidecar.wire.store.keys import Names
+from sidecar.wire.store.keys import StoreKeys
 from tests.service.memory import MemoryStore
 
 WORK = "transmit"
-KEY = Names("su").lease_record(WORK)
+KEY = StoreKeys("su").lease_record(WORK)
 
 
 class Clock:
@@ -21,7 +21,7 @@ class Clock:
 
 
 def leases(store: MemoryStore, clock: Clock, *names: str, work: str = WORK) -> list[Lease]:
-    records = FleetRecords(store, Names("su"), clock)
+    records = FleetRecords(store, StoreKeys("su"), clock)
     return [Lease(work=work, sidecar=name, records=records, clock=clock) for name in names]
 
 

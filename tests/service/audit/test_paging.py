@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from sidecar.service.audit.backlog import STALE, Taken
+from sidecar.service.audit.backlog import STALE, TakenItem
 from sidecar.service.audit.paging import SLICE, Pager
 from sidecar.service.ports.calls import Unavailable
 from sidecar.wire.store.keys import SessionName
@@ -37,10 +37,10 @@ class Sidecar:
         await trio.sleep(1.5 * STALE)
         self.judged += names
 
-    async def take(self) -> Taken | None:
+    async def take(self) -> TakenItem | None:
         return await self.backlogs.take(BACKLOG, self.name)
 
-    async def work(self, item: Taken) -> None:
+    async def work(self, item: TakenItem) -> None:
         await self._pager.work(BACKLOG, item, NAMES, self._judged)
 
     async def run(self) -> None:

@@ -10,7 +10,7 @@ from sidecar.domain.policy.policy import RiskLevel, UserRisk
 from sidecar.domain.values.stamp import at
 from sidecar.service.audit.paging import SLICE
 from sidecar.service.audit.rescore_all import IDLE, SETTLED, TERM
-from sidecar.service.observations.observations import Marked, Rescored, Told
+from sidecar.service.observations.observations import DaemonEvent, Marked, Rescored
 from sidecar.service.ports.calls import Unavailable
 from tests.domain.scenes import AWAY, BERLIN, HOME, LISBON, policy
 from tests.service.memory import MemoryStore, Pod, Tokens, all_told, marked
@@ -46,8 +46,8 @@ async def scene(*names: str) -> tuple[MemoryStore, list[Pod]]:
 def finished(pod: Pod) -> int:
     return sum(
         one.event == "all-sessions-rescored"
-        for one in pod.telemetry.of(Told)
-        if isinstance(one, Told)
+        for one in pod.telemetry.of(DaemonEvent)
+        if isinstance(one, DaemonEvent)
     )
 
 

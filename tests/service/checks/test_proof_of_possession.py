@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sidecar.domain.policy.policy import Signals
 from sidecar.service.checks.proof_of_possession import SHARE, Possessions, Proofs, ShownProof
-from sidecar.service.ports.calls import Call, Overloaded, Shown, Verdict
+from sidecar.service.ports.calls import Call, Overloaded, TokenPresentation, Verdict
 from sidecar.wire.settings.tokens import Binding, Possession
 from sidecar.wire.tokens.claims import Bound, Flaw, InvalidToken, Token
 from sidecar.wire.tokens.jwks import thumbprint_of_client
@@ -36,7 +36,7 @@ KEYED = token_bound_to(key=KEY)
 
 
 def call(dpop: str | None = None, certificate: str = "") -> Call:
-    shown = Shown(dpop, certificate)
+    shown = TokenPresentation(dpop, certificate)
     return Call(TOKEN, method="POST", host="app.example", path="/pay/7", shown=shown, now=NOW)
 
 

@@ -18,12 +18,12 @@ from sidecar.domain.policy.policy import (
     Locations,
     Not,
     Policy,
+    PolicyState,
     RiskLevel,
     Selection,
     UserRisk,
 )
 from sidecar.domain.policy.policy import SessionControls as Session
-from sidecar.domain.policy.policy import State as PolicyState
 from sidecar.domain.session.fold import Surroundings
 from sidecar.domain.session.presented import Presented
 from sidecar.domain.session.scene import CalledFrom
@@ -33,7 +33,7 @@ from sidecar.domain.session.state import SPENT_BOUND, SpentHeld, State
 from sidecar.domain.values.stamp import MICROSECONDS, at
 from sidecar.service.observations.observations import ProofSpent
 from sidecar.service.ports.calls import Answer, Call, Unavailable, Verdict
-from sidecar.service.ports.store import Join, Joined
+from sidecar.service.ports.store import Join, JoinResult
 from sidecar.wire.settings.settings import Context, Resilience
 from sidecar.wire.store.records import decode_facts, encode_spent
 from tests.domain.scenes import AWAY, WORLD, network_of
@@ -209,7 +209,7 @@ class Forgetful(MemoryStore):
 
     lost = 0
 
-    async def join(self, *joins: Join) -> list[Joined]:
+    async def join(self, *joins: Join) -> list[JoinResult]:
         answers = await super().join(*joins)
         if self.lost:
             self.lost -= 1
@@ -220,7 +220,7 @@ class Forgetful(MemoryStore):
 class Insisting(Forgetful):
     """As the real one: what was not answered is asked again."""
 
-    async def join(self, *joins: Join) -> list[Joined]:
+    async def join(self, *joins: Join) -> list[JoinResult]:
         while True:
             try:
                 return await super().join(*joins)
@@ -254,7 +254,7 @@ class Slow(MemoryStore):
         super().__init__()
         self.gate = trio.Event()
 
-    async def join(self, *joins: Join) -> list[Joined]:
+    async def join(self, *joins: Join) -> list[JoinResult]:
         await self.gate.wait()
         return await super().join(*joins)
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 import trio
 
-from sidecar.adapters.files.spool import Spool
+from sidecar.adapters.files.spool import FileSpool
 from sidecar.domain.facts.signal import (
     DeviceComplianceChange,
     NetworkChange,
@@ -44,8 +44,7 @@ from sidecar.service.observations.observations import (
 )
 from sidecar.service.ports.calls import Accepted, Overloaded, Unavailable, Verdict
 from sidecar.service.records.spooled_facts import Pending, key_of
-from sidecar.wire.settings.settings import Issuer, Settings
-from sidecar.wire.settings.settings import Spool as SpoolSettings
+from sidecar.wire.settings.settings import Issuer, Settings, SpoolSettings
 from sidecar.wire.settings.settings import Tokens as TokenSettings
 from sidecar.wire.settings.sources import SourceSettings
 from sidecar.wire.store.keys import digest
@@ -64,7 +63,7 @@ POLICIES = (
 class Spooled:
     """A pod whose events are spooled while the store is away."""
 
-    def __init__(self, pod: Pod, spool: Spool, spooling: Spooling, pending: Pending) -> None:
+    def __init__(self, pod: Pod, spool: FileSpool, spooling: Spooling, pending: Pending) -> None:
         self.pod = pod
         self.spool = spool
         self.spooling = spooling
@@ -92,11 +91,13 @@ async def spooled(
     about: Settings = SETTINGS,
 ) -> AsyncIterator[Spooled]:
     """`away` is what the store's adapter knows: by default at once, and nothing of single keys."""
-    made: list[Spool] = []
+    made: list[FileSpool] = []
 
-    def spool_of(tell: Callable[[Observation], None]) -> Spool:
+    def spool_of(tell: Callable[[Observation], None]) -> FileSpool:
         made.append(
-            Spool(settings or SpoolSettings(dir=str(directory)), tell=tell, on_state=lambda _: None)
+            FileSpool(
+                settings or SpoolSettings(dir=str(directory)), tell=tell, on_state=lambda _: None
+            )
         )
         return made[0]
 

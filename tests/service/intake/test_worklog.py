@@ -25,7 +25,7 @@ from sidecar.service.observations.observations import (
     QueueRejected,
     WorkClaimed,
 )
-from sidecar.service.ports.calls import Refused, Unavailable, Verdict
+from sidecar.service.ports.calls import StoreRefused, Unavailable, Verdict
 from sidecar.wire.settings.settings import Work as WorkSettings
 from sidecar.wire.store.keys import digest
 from sidecar.wire.store.worklog import Work, encode_entry
@@ -169,7 +169,7 @@ class Failing:
     ("error", "reason"),
     [
         (ValueError("secret payload"), DeadReason.FAILED),
-        (Refused("WRONGTYPE of a key"), DeadReason.REFUSED),
+        (StoreRefused("WRONGTYPE of a key"), DeadReason.REFUSED),
     ],
 )
 async def test_work_that_fails_for_its_own_sake_becomes_a_dead_letter_after_its_tries(

@@ -1,7 +1,7 @@
 import pytest
 import trio
 
-from sidecar.service.observations.observations import Observation, Told
+from sidecar.service.observations.observations import DaemonEvent, Observation
 from sidecar.service.view.memory_guard import LEAST, MemoryGuard
 
 MOST = 1000
@@ -51,7 +51,7 @@ async def test_near_the_limit_fewer_are_kept_and_never_fewer_than_a_few() -> Non
         guarded.look(950)
     assert (sessions.limit, tokens.limit) == (LEAST, LEAST)
     (told,) = guarded.telemetry.told  # once a minute
-    assert told == Told(
+    assert told == DaemonEvent(
         event="memory-short",
         fields={"resident_bytes": 901, "limit_bytes": MOST, "sessions": 1400},
         warning=True,

@@ -11,7 +11,7 @@ from sidecar.domain.values.loss import ALL_SLOTS
 from sidecar.domain.values.stamp import at
 from sidecar.service.observations.observations import StoreEvicts, StoreLoss, StoreLost
 from sidecar.service.ports.calls import Verdict
-from sidecar.service.ports.store import Join, Joined, Shard, Vitals
+from sidecar.service.ports.store import Join, JoinResult, Shard, Vitals
 from sidecar.service.view.store_epoch import BEAT
 from sidecar.wire.store.keys import digest
 from sidecar.wire.store.losses import slot_of
@@ -33,7 +33,7 @@ class Restoring(MemoryStore):
         self.backup: dict[bytes, Record] = {}
         self.at_next_sign = False
 
-    async def join(self, *joins: Join) -> list[Joined]:
+    async def join(self, *joins: Join) -> list[JoinResult]:
         if self.at_next_sign and any(b":b:" in one.key and one.fields for one in joins):
             self.at_next_sign = False
             self.records = {key: dict(record) for key, record in self.backup.items()}

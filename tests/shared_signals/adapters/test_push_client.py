@@ -8,7 +8,7 @@ import pytest
 
 from sidecar.service.ports.calls import Unavailable
 from sidecar.shared_signals.adapters.push_client import Courier
-from sidecar.shared_signals.service.push_delivery import Answer, Fate
+from sidecar.shared_signals.service.push_delivery import PushResponse, PushResult
 from tests.adapters.recipients import Scripted, receiving
 
 NOW = 1_800_000_000.0
@@ -28,8 +28,10 @@ def refusal(err: str, status: int = 400) -> Scripted:
 
 async def test_a_token_is_posted_as_the_rfc_says(courier: Courier) -> None:
     with receiving() as recipient:
-        assert await courier.post(recipient.url, "a.b.c", "Bearer x") == Answer(Fate.ACCEPTED)
-        assert await courier.post(recipient.url, "d.e.f", "") == Answer(Fate.ACCEPTED)
+        assert await courier.post(recipient.url, "a.b.c", "Bearer x") == PushResponse(
+            PushResult.ACCEPTED
+        )
+        assert await courier.post(recipient.url, "d.e.f", "") == PushResponse(PushResult.ACCEPTED)
     (headers, body), (bare, _) = recipient.posts
     assert body == b"a.b.c"
     assert headers["content-type"] == "application/secevent+jwt"
@@ -42,7 +44,7 @@ async def test_a_token_is_posted_as_the_rfc_says(courier: Courier) -> None:
 async def test_any_success_is_one(courier: Courier, status: int) -> None:
     with receiving() as recipient:
         recipient.always = (status, {}, b"")
-        assert (await courier.post(recipient.url, "t", "")).fate is Fate.ACCEPTED
+        assert (await courier.post(recipient.url, "t", "")).fate is PushResult.ACCEPTED
 
 
 async def test_only_what_is_wrong_with_the_event_itself_is_final(courier: Courier) -> None:
@@ -50,7 +52,7 @@ async def test_only_what_is_wrong_with_the_event_itself_is_final(courier: Courie
         for err in ("invalid_request", "invalid_state"):
             recipient.always = refusal(err)
             answer = await courier.post(recipient.url, "t", "")
-            assert answer == Answer(Fate.REFUSED, f"status 400, {err}")
+            assert answer == PushResponse(PushResult.REFUSED, f"status 400, {err}")
         for err in (
             "invalid_key",
             "invalid_issuer",
@@ -60,7 +62,7 @@ async def test_only_what_is_wrong_with_the_event_itself_is_final(courier: Courie
         ):
             recipient.always = refusal(err)
             answer = await courier.post(recipient.url, "t", "")
-            assert answer == Answer(Fate.FAILED, f"status 400, {err}")
+            assert answer == PushResponse(PushResult.FAILED, f"status 400, {err}")
 
 
 @pytest.mark.parametrize(
@@ -84,7 +86,7 @@ async def test_whatever_else_it_says_is_tried_again_and_never_quoted(
     with receiving() as recipient:
         recipient.always = answer
         got = await courier.post(recipient.url, "t", "")
-    assert got == Answer(Fate.FAILED, f"status {answer[0]}")
+    assert got == PushResponse(PushResult.FAILED, f"status {answer[0]}")
     assert len(recipient.posts) == 1
 
 
@@ -112,7 +114,7 @@ async def test_a_recipient_that_is_not_there_is_a_failure(courier: Courier) -> N
     with receiving() as recipient:
         pass
     answer = await courier.post(recipient.url, "t", "")
-    assert answer.fate is Fate.FAILED
+    assert answer.fate is PushResult.FAILED
     assert re.fullmatch(
         r"the post failed: Error connecting to .*: Connection refused", answer.detail
     )
@@ -124,11 +126,11 @@ async def test_one_that_does_not_answer_is_given_up_in_time() -> None:
         courier = Courier(0.05, lambda: NOW)
         answer = await courier.post(f"http://127.0.0.1:{silent.getsockname()[1]}/", "t", "")
         await courier.aclose()
-    assert answer == Answer(Fate.FAILED, "no answer in time")
+    assert answer == PushResponse(PushResult.FAILED, "no answer in time")
 
 
 async def test_an_address_that_is_none_is_a_failure(courier: Courier) -> None:
-    assert (await courier.post("http://[", "t", "")).fate is Fate.FAILED
+    assert (await courier.post("http://[", "t", "")).fate is PushResult.FAILED
 
 
 async def test_a_proxy_that_is_no_address_is_told_and_not_quoted(

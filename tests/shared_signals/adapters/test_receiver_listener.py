@@ -11,8 +11,8 @@ import trio
 import trustme
 
 from sidecar.adapters.events.guesses import AT_ONCE
-from sidecar.adapters.telemetry.logs import Lines
-from sidecar.adapters.telemetry.telemetry import Telemetry
+from sidecar.adapters.telemetry.logs import LogLines
+from sidecar.adapters.telemetry.telemetry import PrometheusTelemetry
 from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.shared_signals.adapters.receiver_listener import PushApp, push_listener
 from sidecar.shared_signals.wire.security_event_tokens import InvalidSet
@@ -55,7 +55,7 @@ class Listening:
         self._nursery = nursery
         self.taker = Taker()
         self.draining = trio.Event()
-        self.telemetry = Telemetry(Settings(), Lines(io.BytesIO()))
+        self.telemetry = PrometheusTelemetry(Settings(), LogLines(io.BytesIO()))
 
     async def open(self, *transmitters: KnownTransmitter, **changes: Any) -> str:
         settings = Receiver(
@@ -168,7 +168,7 @@ async def test_while_a_secret_cannot_be_read_nobody_is_sent_away_for_good(
         raise Unavailable("the file cannot be read")
 
     settings = Receiver(bind="127.0.0.1:0", transmitters=(FRIEND,))
-    telemetry = Telemetry(Settings(), Lines(io.BytesIO()))
+    telemetry = PrometheusTelemetry(Settings(), LogLines(io.BytesIO()))
     app = PushApp(
         settings,
         Taker(),
@@ -236,7 +236,7 @@ async def test_it_speaks_tls_with_its_own_certificate(listening: Listening, tmp_
 
 def test_a_certificate_that_is_not_there_keeps_it_from_opening() -> None:
     settings = Receiver(bind="127.0.0.1:0", tls_cert_file="/nowhere", tls_key_file="/nowhere")
-    telemetry = Telemetry(Settings(), Lines(io.BytesIO()))
+    telemetry = PrometheusTelemetry(Settings(), LogLines(io.BytesIO()))
     with pytest.raises(OSError, match="No such file"):
         push_listener(settings, PushApp(settings, Taker(), dict, telemetry, tuple), telemetry)
 

@@ -8,8 +8,8 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.adapters.telemetry.logs import Lines
-from sidecar.adapters.telemetry.telemetry import Telemetry
+from sidecar.adapters.telemetry.logs import LogLines
+from sidecar.adapters.telemetry.telemetry import PrometheusTelemetry
 from sidecar.adapters.tokens.keys import KeySource
 from sidecar.service.ports.calls import Unavailable
 from sidecar.shared_signals.adapters.set_verifier import SetVerifier
@@ -231,7 +231,7 @@ class Taking:
 
     def __init__(self, provider: Provider) -> None:
         self._stream = io.BytesIO()
-        self.telemetry = Telemetry(Settings(), Lines(self._stream))
+        self.telemetry = PrometheusTelemetry(Settings(), LogLines(self._stream))
         unused: Any = None
         self._receiving = Receiving(
             verifier=verifier(provider),

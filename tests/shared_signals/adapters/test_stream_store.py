@@ -9,37 +9,44 @@ import trio
 
 from sidecar.adapters.redis.links import links_of
 from sidecar.adapters.redis.store import RedisStore
-from sidecar.domain.evaluation.announcement import RISK, Announcement, News, SessionOver
+from sidecar.domain.evaluation.announcement import (
+    RISK,
+    Announcement,
+    SessionOver,
+    TopicAnnouncement,
+)
 from sidecar.service.audit.announcer import Shelved
 from sidecar.shared_signals.adapters.stream_store import RedisStreams
 from sidecar.shared_signals.service.stream_store import Handout
 from sidecar.shared_signals.wire.stream_api import POLL
 from sidecar.shared_signals.wire.stream_config import Outgoing
-from sidecar.wire.settings.settings import Store
-from sidecar.wire.store.keys import Names
+from sidecar.wire.settings.settings import StoreSettings
+from sidecar.wire.store.keys import StoreKeys
 
 FRESH, KNOWN, BEHIND = Shelved.FRESH, Shelved.KNOWN, Shelved.BEHIND
 
 
 def news(
     moment: int, name: str, session: str = "s", topic: str = "!x", after: int | None = None
-) -> News:
+) -> TopicAnnouncement:
     announcement = Announcement(
         id=name, cause="c", at=1, session=session, user="u", change=SessionOver()
     )
     before = b"" if after is None else f"{after:016d}x.".encode()
-    return News(topic, before, f"{moment:016d}x.".encode(), announcement)
+    return TopicAnnouncement(topic, before, f"{moment:016d}x.".encode(), announcement)
 
 
 @asynccontextmanager
 async def streams(
     url: str, *, max_recorded: int = 100, max_backlog: int = 100
 ) -> AsyncIterator[RedisStreams]:
-    settings = Store(url=url)
+    settings = StoreSettings(url=url)
     store = RedisStore(links_of(settings), settings)
     async with trio.open_nursery() as nursery:
         await nursery.start(store.run)
-        yield RedisStreams(store, Names("su"), max_recorded=max_recorded, max_backlog=max_backlog)
+        yield RedisStreams(
+            store, StoreKeys("su"), max_recorded=max_recorded, max_backlog=max_backlog
+        )
         nursery.cancel_scope.cancel()
 
 

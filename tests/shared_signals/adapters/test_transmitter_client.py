@@ -12,8 +12,8 @@ from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.shared_signals.adapters.transmitter_client import (
     MAX_BYTES,
     PollEndpoint,
-    Refused,
     TransmitterApi,
+    TransmitterRefused,
 )
 from sidecar.shared_signals.wire.security_event_tokens import SetError
 from sidecar.shared_signals.wire.stream_api import PollRequest, PollResponse
@@ -126,7 +126,7 @@ async def test_our_token_goes_over_no_wire_that_others_can_read(url: str) -> Non
 async def test_what_a_refusal_says_is_told_as_far_as_it_can_be_printed(provider: Provider) -> None:
     body = json.dumps({"detail": "push\x1b[2J " + "x" * 300}).encode()
     provider.paths["/streams?stream_id=s"] = Answer(body, status=400)
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(TransmitterRefused) as caught:
         await api(provider.url).streams(f"{provider.url}/streams", "s")
     assert "push?[2J" in str(caught.value)
     assert len(str(caught.value)) < 300

@@ -17,7 +17,7 @@ from sidecar.shared_signals.wire.security_event_tokens import InvalidSet, SetErr
 from sidecar.shared_signals.wire.stream_api import PollRequest, PollResponse
 from sidecar.wire.events.security_event_names import Fault
 from sidecar.wire.settings.receiver import KnownTransmitter
-from sidecar.wire.store.keys import Names
+from sidecar.wire.store.keys import StoreKeys
 from tests.service.memory import MemoryStore, Records
 
 IDP = KnownTransmitter(
@@ -81,7 +81,7 @@ class Pod:
             lease=Lease(
                 work="poll",
                 sidecar=name,
-                records=FleetRecords(store, Names("su"), clock),
+                records=FleetRecords(store, StoreKeys("su"), clock),
                 clock=clock,
             ),
             telemetry=self.telemetry,

@@ -19,11 +19,11 @@ from sidecar.domain.facts.signal import (
 )
 from sidecar.domain.policy.policy import RiskLevel
 from sidecar.domain.values.stamp import Stamp
-from sidecar.shared_signals.wire.inbound import Ignored, Terms, meaning_of
+from sidecar.shared_signals.wire.inbound import Ignored, InboundTerms, meaning_of
 from sidecar.shared_signals.wire.security_event_tokens import InvalidSet, decode_claims, event_id_of
 from sidecar.shared_signals.wire.security_events import CAEP, KINDS, RISC
 from sidecar.wire.events.kinds import AS_CONFIGURED
-from sidecar.wire.settings.receiver import Match, Subjects
+from sidecar.wire.settings.receiver import SubjectMatch, SubjectSettings
 from sidecar.wire.subjects.subject_rules import SubjectRules, Unmatched
 
 NOW = 1_800_000_000.0
@@ -32,8 +32,8 @@ ADA = {"format": "iss_sub", "iss": ISSUER, "sub": "ada"}
 LAPTOP = {"format": "opaque", "id": "laptop"}
 S1 = {"format": "opaque", "id": "s1"}
 ALL = {"format": "complex", "user": ADA, "device": LAPTOP, "session": S1}
-SUBJECTS = Subjects(
-    session=(Match(format="opaque"), Match(format="ext_id", value="{ext_id}")),
+SUBJECTS = SubjectSettings(
+    session=(SubjectMatch(format="opaque"), SubjectMatch(format="ext_id", value="{ext_id}")),
 )
 
 
@@ -46,7 +46,7 @@ def meaning(event: str, payload: Any = None, sub_id: Any = ADA, **more: Any) -> 
         "sub_id": sub_id,
         "events": {event: payload or {}},
     }
-    terms = Terms(
+    terms = InboundTerms(
         rules=SubjectRules(SUBJECTS, (ISSUER,)),
         event_id="id",
         source="idp",

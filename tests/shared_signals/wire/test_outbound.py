@@ -26,7 +26,7 @@ from sidecar.shared_signals.wire.outbound import (
 )
 from sidecar.shared_signals.wire.security_event_tokens import decode_claims, encode_claims
 from sidecar.shared_signals.wire.security_events import (
-    SessionPresented,
+    CaepSessionPresented,
     StreamStatus,
     StreamUpdated,
 )
@@ -89,7 +89,7 @@ def test_every_event_that_can_be_configured_has_a_uri_of_caep() -> None:
 
 
 def test_a_user_agent_is_told_apart_and_not_told() -> None:
-    def told(agent: str) -> SessionPresented:
+    def told(agent: str) -> CaepSessionPresented:
         one = Announcement(
             id="j",
             cause="c",
@@ -99,7 +99,7 @@ def test_a_user_agent_is_told_apart_and_not_told() -> None:
             change=PresentedElsewhere(user_agent=agent),
         )
         event = VOICE.token(one, ("a",), 1).event
-        assert isinstance(event, SessionPresented)
+        assert isinstance(event, CaepSessionPresented)
         return event
 
     assert told("Mozilla/5.0").fp_ua == told("Mozilla/5.0").fp_ua

@@ -20,18 +20,18 @@ from sidecar.shared_signals.wire.security_events import (
     SSF,
     URIS,
     AccountDisabled,
-    AssuranceLevelChange,
+    CaepAssuranceLevelChange,
+    CaepCredentialChange,
+    CaepDeviceComplianceChange,
+    CaepRiskLevelChange,
+    CaepSessionEstablished,
+    CaepSessionRevoked,
+    CaepTokenClaimsChange,
     Compliance,
-    CredentialChange,
-    DeviceComplianceChange,
     IdentifierChanged,
     InvalidSecurityEvent,
-    RiskLevelChange,
-    SessionEstablished,
-    SessionRevoked,
     StreamStatus,
     StreamUpdated,
-    TokenClaimsChange,
     Verification,
     decode_security_event,
     encode_security_event,
@@ -75,7 +75,7 @@ def test_every_claim_arrives() -> None:
         id="24c63fb56e5a2d77",
         issued_at=NOW,
         audiences=("https://sp.example.com/caep",),
-        event=SessionRevoked(event_timestamp=1615304991, reason_admin={"en": "policy"}),
+        event=CaepSessionRevoked(event_timestamp=1615304991, reason_admin={"en": "policy"}),
         subject=Email("ada@example.com"),
         transaction="8675309",
         time_of_event=1615304000,
@@ -159,20 +159,20 @@ def test_a_refusal_never_quotes_a_value() -> None:
 @pytest.mark.parametrize(
     ("event", "payload"),
     [
-        (TokenClaimsChange(claims={"role": "ro-admin"}), {"claims": {"role": "ro-admin"}}),
+        (CaepTokenClaimsChange(claims={"role": "ro-admin"}), {"claims": {"role": "ro-admin"}}),
         (
-            CredentialChange(credential_type="pin", change_type=None, friendly_name="x"),
+            CaepCredentialChange(credential_type="pin", change_type=None, friendly_name="x"),
             {"credential_type": "pin", "friendly_name": "x"},
         ),
         (
-            DeviceComplianceChange(current_status=Compliance.NOT_COMPLIANT),
+            CaepDeviceComplianceChange(current_status=Compliance.NOT_COMPLIANT),
             {"current_status": "not-compliant"},
         ),
-        (SessionEstablished(acr="AAL2", amr=("otp",)), {"acr": "AAL2", "amr": ["otp"]}),
+        (CaepSessionEstablished(acr="AAL2", amr=("otp",)), {"acr": "AAL2", "amr": ["otp"]}),
         (AccountDisabled(reason="hijacking"), {"reason": "hijacking"}),
         (IdentifierChanged(new_value="a@b"), {"new-value": "a@b"}),
         (StreamUpdated(status=StreamStatus.PAUSED), {"status": "paused"}),
-        (AssuranceLevelChange(current_level="aal2"), {"current_level": "aal2"}),
+        (CaepAssuranceLevelChange(current_level="aal2"), {"current_level": "aal2"}),
     ],
 )
 def test_events_are_written_under_their_names(event: Any, payload: Any) -> None:
@@ -188,7 +188,7 @@ def test_what_is_not_needed_may_be_missing_or_unknown() -> None:
 
 
 def test_types_have_short_names() -> None:
-    assert name_of(RiskLevelChange) == "risk-level-change"
+    assert name_of(CaepRiskLevelChange) == "risk-level-change"
     assert len({name_of(kind) for kind in URIS}) == len(URIS)
 
 
@@ -264,7 +264,7 @@ def test_what_only_informs_never_vetoes_a_revocation(
     member: str, value: object, left_out: bool
 ) -> None:
     token = decode_claims(claims(payload={member: value}))
-    assert isinstance(token.event, SessionRevoked)
+    assert isinstance(token.event, CaepSessionRevoked)
     assert token.left_out == ((member,) if left_out else ())
     assert token.time == (1702448550 if value == "1702448550" else NOW)
 

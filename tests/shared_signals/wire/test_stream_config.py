@@ -12,7 +12,7 @@ from sidecar.shared_signals.wire.stream_config import (
     ChangeRequest,
     CreateRequest,
     DeliveryRequest,
-    InvalidRequest,
+    InvalidStreamRequest,
     Outgoing,
     StatusRequest,
     SubjectRequest,
@@ -104,17 +104,17 @@ def test_a_push_goes_to_the_prefix_and_below(url: str, prefix: str) -> None:
 )
 def test_a_push_goes_nowhere_else(url: str, prefix: str) -> None:
     request = DeliveryRequest(method=PUSH, endpoint_url=url)
-    with pytest.raises(InvalidRequest, match=r"delivery\.endpoint_url"):
+    with pytest.raises(InvalidStreamRequest, match=r"delivery\.endpoint_url"):
         placed(request, (prefix,))
 
 
 def test_no_prefix_no_push() -> None:
-    with pytest.raises(InvalidRequest, match="endpoint_url"):
+    with pytest.raises(InvalidStreamRequest, match="endpoint_url"):
         placed(DeliveryRequest(method=PUSH, endpoint_url=HOME), ())
 
 
 def test_another_method_is_refused() -> None:
-    with pytest.raises(InvalidRequest, match=r"delivery\.method"):
+    with pytest.raises(InvalidStreamRequest, match=r"delivery\.method"):
         placed(DeliveryRequest(method="urn:example:carrier-pigeon"), (HOME,))
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sidecar.domain.evaluation.announcement import Announcement, SessionOver
-from sidecar.shared_signals.wire.subject_matching import Subjects
+from sidecar.shared_signals.wire.subject_matching import StreamSubjects
 from sidecar.wire.subjects.subject_ids import decode_subject
 
 ISSUER = "https://id.example"
@@ -24,7 +24,7 @@ def matches(subject: dict[str, Any], device: str = "laptop", issuer: str = ISSUE
     told = Announcement(
         id="j", cause="c", at=1, session="s1", user="bob", device=device, change=SessionOver()
     )
-    return Subjects([decode_subject(subject)], issuer).match(told)
+    return StreamSubjects([decode_subject(subject)], issuer).match(told)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_without_an_issuer_of_ours_any_will_do() -> None:
 
 def test_no_subjects_match_nothing() -> None:
     told = Announcement(id="j", cause="c", at=1, session="s", user="u", change=SessionOver())
-    assert not Subjects([], ISSUER).match(told)
+    assert not StreamSubjects([], ISSUER).match(told)
 
 
 def test_a_user_of_one_issuer_is_not_that_of_another() -> None:
@@ -92,4 +92,4 @@ def test_a_user_of_one_issuer_is_not_that_of_another() -> None:
             issuer=namespace,
         )
         for subject in (BOB, complex_(user=BOB)):
-            assert Subjects([decode_subject(subject)], "", issuers).match(told) is matched
+            assert StreamSubjects([decode_subject(subject)], "", issuers).match(told) is matched

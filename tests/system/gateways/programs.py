@@ -28,7 +28,7 @@ class Ports(NamedTuple):
 
     def fit(self, text: str) -> str:
         """A shipped configuration with these addresses in it."""
-        return starter.Ports(self.gateway, self.app, self.http, self.grpc).fit(text)
+        return starter.StarterAddresses(self.gateway, self.app, self.http, self.grpc).fit(text)
 
 
 def shipped(name: str, ports: Ports, directory: Path, paths: Mapping[str, str]) -> None:

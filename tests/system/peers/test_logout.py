@@ -9,7 +9,7 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
-from sidecar.wire.settings.intake import Intake, IntakeIssuer
+from sidecar.wire.settings.intake import IntakeIssuer, IntakeSettings
 from sidecar.wire.settings.settings import Gateway, Issuer, Settings, Tokens
 from tests.adapters.servers import Server, free_ports
 from tests.stories.running import Pods, eventually, running
@@ -47,7 +47,7 @@ def world(valkey_server: Server, tmp_path_factory: pytest.TempPathFactory) -> It
 
         def trusting(settings: Settings, index: int) -> Settings:
             issuers = (Issuer(issuer=issuer, audiences=("payroll",), app_claim="client_id"),)
-            intake = Intake(
+            intake = IntakeSettings(
                 bind=f"127.0.0.1:{ports[index]}",
                 wait=10.0,
                 issuers=(IntakeIssuer(issuer=issuer, clients=("app",)),),

@@ -2,7 +2,7 @@ import pytest
 
 from sidecar.domain.facts.signal import SessionEstablished, SessionPresented
 from sidecar.tuning.recording.csv_columns import Row, UnreadableRow, read_columns, rows
-from sidecar.tuning.recording.occurrences import Call, Occurrence, read
+from sidecar.tuning.recording.occurrences import Occurrence, RecordedCall, read
 from sidecar.wire.yaml.tree import ConfigError
 
 MAP = """\
@@ -50,14 +50,14 @@ def test_rows_become_occurrences() -> None:
     assert signed_in.attack is False
     used = occurrence(use)
     assert isinstance(used.signal, SessionPresented)
-    assert used.call == Call((), "POST", "", "/pay/1")
+    assert used.call == RecordedCall((), "POST", "", "/pay/1")
     assert used.attack is True
 
 
 def test_checks_can_stand_in_columns_too() -> None:
     columns = "time: when\nop: {constant: check}\nsubject.session: session\ncontext: path\n"
     ((_, row),) = table("5,x,ada,s1,,,,,,,,c1,\n", columns=columns)
-    assert occurrence(row).call == Call(("c1",))
+    assert occurrence(row).call == RecordedCall(("c1",))
 
 
 def test_a_row_of_another_length_is_told_and_the_next_is_read() -> None:

@@ -7,11 +7,11 @@ from sidecar.domain.facts.signal import RiskLevelChange, SessionEstablished, Ses
 from sidecar.domain.values.assurance import Authentication
 from sidecar.domain.values.location import Place
 from sidecar.tuning.recording.occurrences import (
-    Call,
     LoggedMark,
     Occurrence,
     PassedOver,
     Recorded,
+    RecordedCall,
     read_line,
 )
 from sidecar.wire.events.members import InvalidSignal
@@ -63,7 +63,7 @@ def test_an_event_may_tell_of_a_call_its_place_its_claims_and_its_label() -> Non
         context="c1",
     )
     assert found.signal.stamp.time == 1_790_064_000_000_000
-    assert found.call == Call(("c1",), "POST", "", "/pay/1")
+    assert found.call == RecordedCall(("c1",), "POST", "", "/pay/1")
     assert found.place == Place(country="DE", latitude=52.5, longitude=13.4)
     assert found.claims == (("groups", ("finance", "staff")), ("tenant", ("a",)))
     assert (found.attack, found.app, found.is_event) == (True, "payroll", True)
@@ -102,20 +102,20 @@ def test_a_check_is_a_sighting_with_a_call_and_maybe_a_proof() -> None:
     signal = found.signal
     assert isinstance(signal, SessionPresented)
     assert (signal.subject.session, signal.subject.device, signal.ip) == ("s1", "d1", "192.0.2.1")
-    assert found.call == Call(("c1", "c2"))
+    assert found.call == RecordedCall(("c1", "c2"))
     assert found.authentication == Authentication(90, "mfa")
     assert not found.is_event
 
 
 def test_a_routine_check_is_a_call_in_no_context() -> None:
-    assert occurrence(op="check", time=1, session="s1").call == Call()
+    assert occurrence(op="check", time=1, session="s1").call == RecordedCall()
 
 
 def test_the_daemons_log_gives_calls_and_marks_and_the_rest_is_passed_over() -> None:
     told = {"time": "2026-09-22T10:00:00.123Z", "level": "info"}
     checked = read(**told, event="checked", decision="allow", context="c1,c2", session="s1")
     assert isinstance(checked, Occurrence)
-    assert checked.call == Call(("c1", "c2"))
+    assert checked.call == RecordedCall(("c1", "c2"))
     marked = read(**told, event="session-marked", policy="p", session="s1")
     assert marked == LoggedMark("p", report_only=False)
     tried = read(**told, event="session-would-be-marked", policy="p", session="s1")

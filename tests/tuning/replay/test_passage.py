@@ -2,14 +2,14 @@
 
 from hypothesis import given
 
-from sidecar.domain.evaluation.incremental import Stepper
+from sidecar.domain.evaluation.incremental import IncrementalEvaluator
 from sidecar.domain.facts.facts import Fact
 from sidecar.domain.policy.policy import Policy
 from sidecar.domain.session.fold import Surroundings
 from sidecar.domain.values.stamp import MICROSECONDS
-from sidecar.service.audit.entries import Known, Whose, tellings
+from sidecar.service.audit.entries import RecordedEntries, Whose, tellings
 from sidecar.service.observations.observations import Marked
-from sidecar.tuning.replay.passage import Model, Moment, Passage, Trigger, Walker
+from sidecar.tuning.replay.passage import Moment, Passage, PassageModel, Trigger, Walker
 from sidecar.tuning.replay.tally import Silent
 from sidecar.tuning.replay.timeline import Life
 from tests.domain.evaluation.stepped import POLICIES, steps
@@ -30,9 +30,9 @@ class Triggers(Silent):
 def test_a_policy_triggers_when_the_daemon_tells_of_its_mark(
     of: tuple[Policy, ...], facts: list[Fact]
 ) -> None:
-    stepper = Stepper(of, WORLD, Surroundings("", network_of))
+    stepper = IncrementalEvaluator(of, WORLD, Surroundings("", network_of))
     observer = Triggers()
-    walker = Walker(stepper, Model(), observer)
+    walker = Walker(stepper, PassageModel(), observer)
     life = Life("s", "alice")
     told: dict[str, bytes] = {}
     marks: list[tuple[str, str, bool]] = []
@@ -45,7 +45,9 @@ def test_a_policy_triggers_when_the_daemon_tells_of_its_mark(
             passage.restless = stepper.step(passage.state, step, passage.around, passage.restless)
         now = step[0].stamp.time
         standing = walker.look(life, passage, Moment(now, "app", attack=False))
-        known = Known(Whose("s", "alice"), told, [policy.id for policy in stepper.policies])
+        known = RecordedEntries(
+            Whose("s", "alice"), told, [policy.id for policy in stepper.policies]
+        )
         for telling in tellings(known, passage.state, standing, now / MICROSECONDS):
             told[telling.policy] = telling.value
             if isinstance(telling.observation, Marked):

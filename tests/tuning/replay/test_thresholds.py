@@ -4,12 +4,12 @@ from sidecar.domain.policy.policy import (
     Grant,
     Not,
     Policy,
+    PolicyState,
     RiskLevel,
     Score,
     SessionRisk,
 )
-from sidecar.domain.policy.policy import State as PolicyState
-from sidecar.tuning.replay.thresholds import Kind, Threshold, thresholds_of, with_threshold
+from sidecar.tuning.replay.thresholds import Threshold, ThresholdKind, thresholds_of, with_threshold
 
 NESTED = Policy(
     "p",
@@ -21,16 +21,16 @@ NESTED = Policy(
 
 def test_of_each_kind_the_first_threshold_is_found() -> None:
     assert thresholds_of(NESTED) == (
-        Threshold("p", Kind.SCORE, 40),
-        Threshold("p", Kind.SESSION_RISK, RiskLevel.HIGH),
+        Threshold("p", ThresholdKind.SCORE, 40),
+        Threshold("p", ThresholdKind.SESSION_RISK, RiskLevel.HIGH),
     )
     assert thresholds_of(Policy("q", Grant(block=True))) == ()
 
 
 def test_every_condition_of_the_kind_gets_the_new_threshold_and_nothing_else_changes() -> None:
-    varied = with_threshold(NESTED, Kind.SCORE, 55.0, "other")
+    varied = with_threshold(NESTED, ThresholdKind.SCORE, 55.0, "other")
     assert varied.conditions == All(
         (Not(Score(55)), AnyOf((SessionRisk(RiskLevel.HIGH), Score(55))))
     )
     assert (varied.id, varied.state, varied.grant) == ("other", NESTED.state, NESTED.grant)
-    assert with_threshold(NESTED, Kind.SCORE, 40.0).id == "p"
+    assert with_threshold(NESTED, ThresholdKind.SCORE, 40.0).id == "p"

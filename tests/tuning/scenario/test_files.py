@@ -17,7 +17,7 @@ from sidecar.domain.facts.signal import RiskLevelChange, SessionPresented
 from sidecar.domain.policy.policy import RiskLevel
 from sidecar.domain.values.assurance import Authentication
 from sidecar.tuning.scenario.files import DEFAULT_START, Scenario, read_scenarios
-from sidecar.tuning.scenario.when import SignIn
+from sidecar.tuning.scenario.when import SignInStep
 from sidecar.wire.yaml.tree import ConfigError
 
 ROOT = Path(__file__).parents[3]
@@ -89,8 +89,10 @@ def test_a_sign_in_takes_place_at_its_step() -> None:
     )
     (first,), (second,) = (step.actions for step in found.steps)
     now = DEFAULT_START + 60
-    assert first == SignIn("session", Authentication(now, "phr"))
-    assert second == SignIn("session", Authentication(now + 30, "", ("pwd", "otp")), "192.0.2.1")
+    assert first == SignInStep("session", Authentication(now, "phr"))
+    assert second == SignInStep(
+        "session", Authentication(now + 30, "", ("pwd", "otp")), "192.0.2.1"
+    )
 
 
 def test_an_expectation_is_read_whole() -> None:

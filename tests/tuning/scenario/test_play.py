@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from sidecar.domain.policy.lint import CODES
-from sidecar.domain.policy.policy import Changed, Circumstance, Networks, Selection, State
+from sidecar.domain.policy.policy import Changed, Circumstance, Networks, PolicyState, Selection
 from sidecar.domain.values.location import Place
 from sidecar.tuning.scenario.coverage import Coverage
 from sidecar.tuning.scenario.files import Scenario, read_scenarios
@@ -59,7 +59,7 @@ def test_there_is_a_file_of_scenarios_for_each_file_of_policies() -> None:
 
 MOVED = policy(Changed((Circumstance.COUNTRY,)))
 STAGE = Stage(
-    evaluator(MOVED, msgspec.structs.replace(MOVED, id="tried", state=State.REPORT_ONLY)),
+    evaluator(MOVED, msgspec.structs.replace(MOVED, id="tried", state=PolicyState.REPORT_ONLY)),
     lambda ip: PLACES.get(ip, Place()),
     lambda _method, _host, path: ("c1",) if path == "/pay" else (),
 )

@@ -21,13 +21,13 @@ from sidecar.domain.values.location import Place
 from sidecar.tuning.scenario.session_changes import (
     KEYS,
     Change,
-    Frame,
+    ChangeFrame,
     InvalidChange,
     read_change,
     read_place,
 )
 from sidecar.tuning.scenario.simulation import Described
-from sidecar.tuning.scenario.when import SignIn
+from sidecar.tuning.scenario.when import SignInStep
 
 
 def nowhere(_ip: str) -> Place:
@@ -35,7 +35,7 @@ def nowhere(_ip: str) -> Place:
 
 
 def change(text: str) -> Change:
-    return read_change(text, Frame(Described(user="ada", device="d1"), 1000.0, nowhere, 3))
+    return read_change(text, ChangeFrame(Described(user="ada", device="d1"), 1000.0, nowhere, 3))
 
 
 def test_an_address_moves_the_session_to_its_place_with_what_is_said_of_it() -> None:
@@ -83,7 +83,7 @@ def test_each_key_becomes_the_event_that_would_tell_of_it(
 ) -> None:
     (action,) = change(text).actions
     assert isinstance(action, kind)
-    assert not isinstance(action, SignIn)
+    assert not isinstance(action, SignInStep)
     for name, value in subject.items():
         assert getattr(action.subject, name) == value
 
@@ -107,7 +107,7 @@ def test_what_the_event_says_is_what_was_typed() -> None:
     ],
 )
 def test_a_sign_in_shows_an_acr_or_methods(text: str, shown: Authentication) -> None:
-    assert change(f"sign-in={text}").actions == (SignIn("session", shown),)
+    assert change(f"sign-in={text}").actions == (SignInStep("session", shown),)
 
 
 def test_a_change_can_wait() -> None:

@@ -22,7 +22,7 @@ from sidecar.domain.policy.policy import (
 from sidecar.domain.values.assurance import Authentication
 from sidecar.domain.values.location import Place
 from sidecar.domain.values.stamp import at
-from sidecar.tuning.scenario.simulation import Described, Rehearsal, Token
+from sidecar.tuning.scenario.simulation import ChosenToken, Described, Rehearsal
 from tests.domain.scenes import AWAY, FAR, HOME, PLACES, evaluator, policy
 
 C1 = frozenset({"c1"})
@@ -135,7 +135,7 @@ def test_a_call_is_made_with_the_latest_token_unless_it_is_said_to_be_the_first(
     made.see("s", START + 12, ip=AWAY)
     made.sign_in("s", Authentication(int(START) + 20, "mfa"), START + 20)
     assert verdict(made, START + 21) is Verdict.ALLOW
-    stolen = made.explain("s", C1, START + 21, token=Token.FIRST)
+    stolen = made.explain("s", C1, START + 21, token=ChosenToken.FIRST)
     assert (stolen.verdict, stolen.firing) == (Verdict.STEP_UP, ("p0", "p1"))
 
 
@@ -146,7 +146,7 @@ def test_where_proofs_are_the_sessions_the_first_token_passes_with_the_latest() 
     made.take(risk(RiskLevel.HIGH, START + 10))
     made.sign_in("s", Authentication(int(START) + 20, "mfa"), START + 20)
     for app, expected in (("payroll", Verdict.ALLOW), ("other", Verdict.STEP_UP)):
-        assert made.explain("s", C1, START + 21, app, token=Token.FIRST).verdict is expected
+        assert made.explain("s", C1, START + 21, app, token=ChosenToken.FIRST).verdict is expected
 
 
 def test_an_event_is_believed_unless_it_is_said_by_a_source_that_may_not_loosen() -> None:

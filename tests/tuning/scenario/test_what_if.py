@@ -6,7 +6,7 @@ from sidecar.domain.values.location import Place
 from sidecar.tuning.scenario.play import Stage
 from sidecar.tuning.scenario.session_changes import InvalidChange
 from sidecar.tuning.scenario.simulation import Described
-from sidecar.tuning.scenario.what_if import Question, answer
+from sidecar.tuning.scenario.what_if import WhatIfQuestion, answer
 from tests.domain.scenes import AWAY, HOME, PLACES, evaluator, policy
 
 STAGE = Stage(
@@ -22,7 +22,7 @@ ADA = Described(user="ada", ip=HOME, acr="mfa")
 
 def asked(*thens: str, described: Described = ADA, **more: object) -> list[tuple[str, str]]:
     given = {"contexts": ("c1",), **more}
-    question = Question(described=described, at=1_000_000.0, thens=thens, **given)  # type: ignore[arg-type]
+    question = WhatIfQuestion(described=described, at=1_000_000.0, thens=thens, **given)  # type: ignore[arg-type]
     return [
         (told.explanation.verdict.value, " ".join(told.explanation.reasons))
         for told in answer(question, STAGE)
@@ -71,7 +71,7 @@ def test_a_change_that_is_none_is_told_with_what_was_typed() -> None:
 
 
 def test_the_explanation_is_of_the_moment_after_the_change() -> None:
-    question = Question(
+    question = WhatIfQuestion(
         described=ADA, at=1_000_000.0, contexts=("c1",), thens=("after=2h,network=x",)
     )
     told = answer(question, STAGE)

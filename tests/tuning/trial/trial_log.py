@@ -4,8 +4,8 @@ import io
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from sidecar.adapters.telemetry.logs import Lines
-from sidecar.adapters.telemetry.telemetry import Telemetry
+from sidecar.adapters.telemetry.logs import LogLines
+from sidecar.adapters.telemetry.telemetry import PrometheusTelemetry
 from sidecar.service.observations.observations import Marked, Observation, ReportedOnly
 from sidecar.tuning.trial.forecast import DAY, Sample
 from sidecar.wire.settings.settings import Log, Settings
@@ -49,8 +49,8 @@ class Daemon:
     def __init__(self) -> None:
         self.now = 1000.0
         self._file = io.BytesIO()
-        self.telemetry = Telemetry(
-            Settings(log=Log(checks=True)), Lines(self._file), lambda: self.now
+        self.telemetry = PrometheusTelemetry(
+            Settings(log=Log(checks=True)), LogLines(self._file), lambda: self.now
         )
         for observation in SAID:
             self.telemetry.record(observation)

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.wire.config.descriptors import LEAST, RESERVED, bounds_of, fitted, needed_by, shortage
-from sidecar.wire.settings.intake import Intake
+from sidecar.wire.settings.intake import IntakeSettings
 from sidecar.wire.settings.settings import (
     Admin,
     Grpc,
@@ -18,7 +18,9 @@ from sidecar.wire.settings.settings import (
 
 def test_of_the_listeners_that_are_there_the_bounds_add_up() -> None:
     settings = Settings(
-        http=Http(enabled=False), admin=Admin(enabled=False), intake=Intake(bind="127.0.0.1:1")
+        http=Http(enabled=False),
+        admin=Admin(enabled=False),
+        intake=IntakeSettings(bind="127.0.0.1:1"),
     )
     assert bounds_of(settings) == {"socket": 256, "intake": 256}
     assert needed_by(settings) == 128 + 2 + 2 * (256 + 64)

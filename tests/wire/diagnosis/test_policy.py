@@ -11,7 +11,7 @@ from sidecar.domain.explanation.diagnosis import (
 )
 from sidecar.wire.checks.hardening import ALL_ADVICE
 from sidecar.wire.diagnosis.policy import diagnose_warnings, part_of
-from sidecar.wire.yaml.tree import Problem
+from sidecar.wire.yaml.tree import ConfigProblem
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_a_key_belongs_to_a_part_of_the_set_up(field: str, part: Part) -> None:
 )
 def test_a_warning_is_told_with_its_advice_as_the_cure(code: str, state: Soundness) -> None:
     advice = ALL_ADVICE[code]
-    problem = Problem("p.yaml", 3, "policies[0]", f"this is so; {advice}")
+    problem = ConfigProblem("p.yaml", 3, "policies[0]", f"this is so; {advice}")
     (found,) = diagnose_warnings([(code, problem)])
     assert (found.name, found.state, found.cure) == (code, state, advice)
     assert found.what == "p.yaml:3: policies[0]: this is so"

@@ -4,7 +4,7 @@ import pytest
 
 from sidecar.domain.explanation.diagnosis import Soundness
 from sidecar.wire.diagnosis.store import ServerReport, diagnose_server
-from sidecar.wire.settings.settings import Eviction, Store
+from sidecar.wire.settings.settings import Eviction, StoreSettings
 
 R, D, W = Soundness.RIGHT, Soundness.DOUBTFUL, Soundness.WRONG
 GOOD = {
@@ -16,9 +16,9 @@ GOOD = {
 
 
 def states(
-    told: dict[str, object] = GOOD, settings: Store | None = None, **report: Any
+    told: dict[str, object] = GOOD, settings: StoreSettings | None = None, **report: Any
 ) -> dict[str, Soundness]:
-    found = diagnose_server(ServerReport("", told, **report), settings or Store(), 30.0)
+    found = diagnose_server(ServerReport("", told, **report), settings or StoreSettings(), 30.0)
     return {one.name: one.state for one in found}
 
 
@@ -33,13 +33,13 @@ def test_a_server_that_keeps_what_it_gets_is_right_in_all() -> None:
 
 
 def test_a_server_is_named_where_there_are_several() -> None:
-    found = diagnose_server(ServerReport("b:6379", GOOD), Store(), 30.0)
+    found = diagnose_server(ServerReport("b:6379", GOOD), StoreSettings(), 30.0)
     assert {one.name.partition(" of ")[2] for one in found} == {"b:6379"}
 
 
 def test_rights_that_are_missing_are_told_by_kind_with_the_command_that_grants_them() -> None:
     report = ServerReport("", {}, lacks=("~sidecar:*", "+info"), words="NOPERM")
-    rights, server = diagnose_server(report, Store(username="app"), 30.0)
+    rights, server = diagnose_server(report, StoreSettings(username="app"), 30.0)
     assert rights.state is W
     assert "keys and commands: ~sidecar:* +info (NOPERM)" in rights.what
     assert "`ACL SETUSER app ~sidecar:* +info`" in rights.cure
@@ -49,21 +49,26 @@ def test_rights_that_are_missing_are_told_by_kind_with_the_command_that_grants_t
 @pytest.mark.parametrize(
     ("change", "settings", "name", "state"),
     [
-        ({"redis_version": "6.2.1"}, Store(), "version", W),
-        ({"redis_version": ""}, Store(), "version", W),
-        ({"redis_version": "7.0.1"}, Store(wait_aof=True), "version", W),
-        ({"valkey_version": "9.1.0"}, Store(), "version", R),
-        ({"role": "slave"}, Store(), "role", W),
-        ({"maxmemory_policy": "allkeys-lru"}, Store(), "eviction", W),
-        ({"maxmemory_policy": "allkeys-lru"}, Store(eviction=Eviction.ACCEPT), "eviction", D),
-        ({"aof_last_write_status": "err"}, Store(), "persistence", W),
-        ({"aof_enabled": 0}, Store(wait_aof=True), "persistence", W),
-        ({"aof_enabled": 0, "rdb_last_bgsave_status": "err"}, Store(), "persistence", W),
-        ({"aof_enabled": 0}, Store(), "persistence", D),
+        ({"redis_version": "6.2.1"}, StoreSettings(), "version", W),
+        ({"redis_version": ""}, StoreSettings(), "version", W),
+        ({"redis_version": "7.0.1"}, StoreSettings(wait_aof=True), "version", W),
+        ({"valkey_version": "9.1.0"}, StoreSettings(), "version", R),
+        ({"role": "slave"}, StoreSettings(), "role", W),
+        ({"maxmemory_policy": "allkeys-lru"}, StoreSettings(), "eviction", W),
+        (
+            {"maxmemory_policy": "allkeys-lru"},
+            StoreSettings(eviction=Eviction.ACCEPT),
+            "eviction",
+            D,
+        ),
+        ({"aof_last_write_status": "err"}, StoreSettings(), "persistence", W),
+        ({"aof_enabled": 0}, StoreSettings(wait_aof=True), "persistence", W),
+        ({"aof_enabled": 0, "rdb_last_bgsave_status": "err"}, StoreSettings(), "persistence", W),
+        ({"aof_enabled": 0}, StoreSettings(), "persistence", D),
     ],
 )
 def test_what_a_server_says_of_itself_is_judged(
-    change: dict[str, object], settings: Store, name: str, state: Soundness
+    change: dict[str, object], settings: StoreSettings, name: str, state: Soundness
 ) -> None:
     assert states(GOOD | change, settings)[name] is state
 
@@ -74,7 +79,9 @@ def test_what_a_server_says_of_itself_is_judged(
 )
 def test_what_snapshots_lose_is_told(save: str | None, words: str) -> None:
     report = ServerReport("", GOOD | {"aof_enabled": 0}, save=save)
-    (found,) = [x for x in diagnose_server(report, Store(), 30.0) if x.name == "persistence"]
+    (found,) = [
+        x for x in diagnose_server(report, StoreSettings(), 30.0) if x.name == "persistence"
+    ]
     assert words in found.what
 
 

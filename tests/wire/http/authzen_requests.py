@@ -6,13 +6,13 @@ from typing import Any
 from hypothesis import strategies as st
 
 from sidecar.wire.http.authzen import (
-    Batch,
-    Question,
+    Evaluation,
+    EvaluationBatch,
     decode_evaluations,
 )
 
 
-def evaluations(**members: Any) -> Question | Batch:
+def evaluations(**members: Any) -> Evaluation | EvaluationBatch:
     return decode_evaluations(json.dumps(members).encode())
 
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from sidecar.wire.http.authzen import (
     MAX_EVALUATIONS,
-    Batch,
     BySession,
     ByToken,
+    Evaluation,
+    EvaluationBatch,
     InvalidEvaluation,
-    Question,
     Result,
     Semantic,
     decode_evaluation,
@@ -37,18 +37,18 @@ EXAMPLE = {
 }
 
 
-def decoded(**changes: Any) -> Question:
+def decoded(**changes: Any) -> Evaluation:
     return decode_evaluation(json.dumps({**EXAMPLE, **changes}).encode())
 
 
-def batch(**members: Any) -> Batch:
+def batch(**members: Any) -> EvaluationBatch:
     found = evaluations(**members)
-    assert isinstance(found, Batch)
+    assert isinstance(found, EvaluationBatch)
     return found
 
 
 def test_the_specifications_example_is_a_routine_call_of_somebody_without_a_token() -> None:
-    assert decoded() == Question(ByToken("", "alice@acmecorp.com"))
+    assert decoded() == Evaluation(ByToken("", "alice@acmecorp.com"))
 
 
 def test_a_token_comes_with_the_subject_or_the_context() -> None:
@@ -214,8 +214,8 @@ def test_a_batch_takes_what_its_items_lack_from_the_top() -> None:
     )
     assert found.semantic is Semantic.EXECUTE_ALL
     assert found.items == (
-        Question(BySession("s1"), ("c1",), "GET"),
-        Question(BySession("s1"), ("c2",), "POST"),
+        Evaluation(BySession("s1"), ("c1",), "GET"),
+        Evaluation(BySession("s1"), ("c2",), "POST"),
     )
 
 
@@ -225,7 +225,7 @@ def test_an_items_member_replaces_the_default_as_a_whole() -> None:
         evaluations=[{"context": {"ip": "203.0.113.7"}}],
     )
     (item,) = found.items
-    assert isinstance(item, Question)
+    assert isinstance(item, Evaluation)
     assert (item.ip, item.user_agent) == ("203.0.113.7", "")
 
 
@@ -233,7 +233,7 @@ def test_one_malformed_item_fails_for_itself_alone() -> None:
     good = {"resource": RECORD}
     found = batch(subject=ALICE, action=READ, evaluations=[good, {}, 7, good])
     kinds = [type(item) for item in found.items]
-    assert kinds == [Question, InvalidEvaluation, InvalidEvaluation, Question]
+    assert kinds == [Evaluation, InvalidEvaluation, InvalidEvaluation, Evaluation]
 
 
 @pytest.mark.parametrize("more", [{}, {"evaluations": []}, {"evaluations": None}])

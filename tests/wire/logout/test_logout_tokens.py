@@ -6,8 +6,8 @@ from sidecar.wire.logout.logout_tokens import (
     EVENT,
     MAX_AUDIENCES,
     MAX_ID,
-    InvalidRequest,
-    Signed,
+    InvalidLogout,
+    SignedRequest,
     check_logout,
     logout_of,
     of_user,
@@ -24,15 +24,15 @@ CLAIMS = {
     "exp": NOW + 60,
 }
 ISSUER = Issuer(issuer="https://id.example", audiences=("app",))
-SIGNED = Signed(issuer="https://id.example", id="one", issued_at=NOW)
+SIGNED = SignedRequest(issuer="https://id.example", id="one", issued_at=NOW)
 
 
-def signed(**claims: Any) -> Signed:
+def signed(**claims: Any) -> SignedRequest:
     return signed_of(CLAIMS | claims, ("app", "also"), now=NOW, skew=5, age=120)
 
 
 def test_a_signed_request_says_who_its_id_and_when() -> None:
-    expected = Signed(issuer="https://id.example", id="one", issued_at=NOW - 1)
+    expected = SignedRequest(issuer="https://id.example", id="one", issued_at=NOW - 1)
     assert signed() == signed(aud=["other", "also"]) == signed(nbf=NOW + 4) == expected
 
 
@@ -57,12 +57,12 @@ def test_a_signed_request_says_who_its_id_and_when() -> None:
 def test_a_signed_request_that_does_not_count_is_refused(
     claims: dict[str, Any], words: str
 ) -> None:
-    with pytest.raises(InvalidRequest, match=words):
+    with pytest.raises(InvalidLogout, match=words):
         signed(**claims)
 
 
 def test_ids_of_two_issuers_are_two_events() -> None:
-    other = Signed(issuer="https://id.exampl", id="eone", issued_at=NOW)
+    other = SignedRequest(issuer="https://id.exampl", id="eone", issued_at=NOW)
     assert other.event_id != SIGNED.event_id
     assert SIGNED.event_id.startswith("logout:")
 
@@ -81,7 +81,7 @@ LOGOUT: dict[str, Any] = {"events": {EVENT: {}}, "sub": "ada"}
 )
 def test_what_is_no_logout_token_is_refused(claims: dict[str, Any], words: str) -> None:
     check_logout(LOGOUT)
-    with pytest.raises(InvalidRequest, match=words):
+    with pytest.raises(InvalidLogout, match=words):
         check_logout(LOGOUT | claims)
 
 
@@ -105,5 +105,5 @@ def test_a_logout_is_of_the_session_that_it_names_or_else_of_its_user() -> None:
     ],
 )
 def test_a_logout_of_nobody_that_is_known_is_refused(claims: dict[str, Any], words: str) -> None:
-    with pytest.raises(InvalidRequest, match=words):
+    with pytest.raises(InvalidLogout, match=words):
         logout_of(claims, SIGNED, ISSUER)

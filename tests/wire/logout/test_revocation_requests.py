@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from sidecar.domain.values.namespaces import Namespaces
-from sidecar.wire.logout.logout_tokens import InvalidRequest, Signed
+from sidecar.wire.logout.logout_tokens import InvalidLogout, SignedRequest
 from sidecar.wire.logout.revocation_requests import (
     NotFound,
     Uncovered,
@@ -14,7 +14,7 @@ from sidecar.wire.logout.revocation_requests import (
 from sidecar.wire.settings.intake import IntakeIssuer
 
 HERE = "https://id.example"
-SIGNED = Signed(issuer=HERE, id="one", issued_at=1_700_000_000.0)
+SIGNED = SignedRequest(issuer=HERE, id="one", issued_at=1_700_000_000.0)
 ADA = {"format": "iss_sub", "iss": HERE, "sub": "ada"}
 
 
@@ -36,7 +36,7 @@ def body(**members: Any) -> bytes:
     ],
 )
 def test_a_request_that_names_nobody_is_refused(sent: bytes, words: str) -> None:
-    with pytest.raises(InvalidRequest, match=words):
+    with pytest.raises(InvalidLogout, match=words):
         subject_of(sent)
 
 

@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.wire.places.mmdb_records import Fields, Flags, InvalidRecord, Location, Operator, flags
+from sidecar.wire.places.mmdb_records import (
+    Fields,
+    Flags,
+    InvalidRecord,
+    Location,
+    SystemOperator,
+    flags,
+)
 from sidecar.wire.settings.settings import FieldMap
 
 MAXMIND = Fields(FieldMap())
@@ -153,7 +160,7 @@ def test_a_record_that_is_no_map_is_invalid(record: Any) -> None:
     [(64496, 64496), ("64496", 64496), ("AS64496", 64496), ("as64496", 64496), ("", 0), ("-", 0)],
 )
 def test_an_as_number_may_be_text(told: Any, expected: Any) -> None:
-    assert FLAT.operator({"asn": told, "as_name": "Example"}) == Operator(expected, "Example")
+    assert FLAT.operator({"asn": told, "as_name": "Example"}) == SystemOperator(expected, "Example")
 
 
 @pytest.mark.parametrize("told", [-1, 2**32, "ASX", "AS٣", "1" * 5000, 1.5, True, [64496]])

@@ -28,6 +28,7 @@ from sidecar.domain.policy.policy import (
     Networks,
     Not,
     Policy,
+    PolicyState,
     Principals,
     RiskLevel,
     Score,
@@ -35,7 +36,6 @@ from sidecar.domain.policy.policy import (
     SessionControls,
     SessionRisk,
     Signals,
-    State,
     TimeOfDay,
     TravelSpeed,
     UserRisk,
@@ -109,7 +109,7 @@ policies:
         Policy(
             id="payroll-leaves-the-office",
             description="Payroll needs a fresh strong sign-in",
-            state=State.ENABLED,
+            state=PolicyState.ENABLED,
             users=Assignment(
                 Principals(groups=frozenset({"finance"})),
                 Principals(users=frozenset({"break-glass"})),
@@ -257,7 +257,7 @@ def test_a_session_control_needs_no_grant() -> None:
         grant=Grant(),
         session=SessionControls(90),
         sticky=True,
-        state=State.REPORT_ONLY,
+        state=PolicyState.REPORT_ONLY,
     )
 
 

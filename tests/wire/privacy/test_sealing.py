@@ -5,13 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.wire.privacy.privacy_keys import PrivacyKey, read_privacy_keys
-from sidecar.wire.privacy.pseudonyms import Kind, pseudonym
-from sidecar.wire.privacy.sealing import Form, Forms, KeyedForm, PlainForm
-from sidecar.wire.store.keys import Names, digest, session_name
+from sidecar.wire.privacy.pseudonyms import PseudonymKind, pseudonym
+from sidecar.wire.privacy.sealing import KeyedForm, PlainForm, SealedForm, SealedForms
+from sidecar.wire.store.keys import StoreKeys, digest, session_name
 from sidecar.wire.yaml.scalars import Misspelt
 
 OLD, NEW = PrivacyKey(b"o" * 44), PrivacyKey(b"n" * 44)
-NAMES = Names("su")
+NAMES = StoreKeys("su")
 FORMS = (KeyedForm(NEW, "su"), KeyedForm(OLD, "su"), PlainForm())
 ADA = session_name("https://idp.example", "ada@example.com", "s-1")
 DEVICE = digest("https://idp.example", "laptop-7")
@@ -52,7 +52,7 @@ RECORD = {
 
 
 @pytest.mark.parametrize("form", FORMS, ids=("new", "old", "plain"))
-def test_what_a_form_seals_it_opens(form: Form) -> None:
+def test_what_a_form_seals_it_opens(form: SealedForm) -> None:
     for key in (*NAMED, *NAMELESS):
         assert form.open_key(form.seal_key(key)) == key
     for key in NAMED:
@@ -142,8 +142,8 @@ def test_one_name_as_user_session_and_device_has_three_names() -> None:
 
 
 def test_payloads_are_opened_under_any_key_that_is_known() -> None:
-    both, one = Forms(FORMS), Forms(FORMS[:1])
-    old = Forms(FORMS[1:]).seal_payload(b"ada")
+    both, one = SealedForms(FORMS), SealedForms(FORMS[:1])
+    old = SealedForms(FORMS[1:]).seal_payload(b"ada")
     assert both.open_payload(old) == b"ada"
     assert one.open_payload(old) == old
     assert b"ada" not in old
@@ -152,18 +152,20 @@ def test_payloads_are_opened_under_any_key_that_is_known() -> None:
 
 @given(
     st.sets(
-        st.tuples(st.sampled_from(Kind), st.text(max_size=8), st.text(max_size=8)),
+        st.tuples(st.sampled_from(PseudonymKind), st.text(max_size=8), st.text(max_size=8)),
         min_size=2,
         max_size=20,
     )
 )
-def test_pseudonyms_of_distinct_names_are_distinct(names: set[tuple[Kind, str, str]]) -> None:
+def test_pseudonyms_of_distinct_names_are_distinct(
+    names: set[tuple[PseudonymKind, str, str]],
+) -> None:
     assert len({pseudonym(NEW, *name) for name in names}) == len(names)
     assert len({pseudonym(key, *name) for name in names for key in (OLD, NEW)}) == 2 * len(names)
 
 
 def test_a_pseudonym_shows_its_kind() -> None:
-    for kind in Kind:
+    for kind in PseudonymKind:
         assert pseudonym(NEW, kind, "https://idp.example", "ada").startswith(f"{kind}:")
 
 

@@ -3,7 +3,7 @@ import pytest
 from sidecar.wire.store.backlog_items import (
     CountAll,
     Item,
-    Page,
+    SessionPage,
     WalkAll,
     WalkIndex,
     decode_item,
@@ -15,7 +15,12 @@ from sidecar.wire.store.keys import SessionName
 
 @pytest.mark.parametrize(
     "item",
-    [CountAll(), WalkAll(b"42"), WalkIndex("policies", b"x", b"7"), Page("policies", (b"a",))],
+    [
+        CountAll(),
+        WalkAll(b"42"),
+        WalkIndex("policies", b"x", b"7"),
+        SessionPage("policies", (b"a",)),
+    ],
 )
 def test_an_item_is_read_as_it_was_written(item: Item) -> None:
     assert decode_item(encode_item(item)) == item
@@ -30,4 +35,4 @@ def test_a_page_gives_back_its_sessions_and_leaves_out_what_is_no_name() -> None
     names = [SessionName(user="ada", session="s1"), SessionName(user="bob", session="s2")]
     page = page_of("policies", names)
     assert page.names() == names
-    assert Page("policies", (*page.members, b"\xff\xfe")).names() == names
+    assert SessionPage("policies", (*page.members, b"\xff\xfe")).names() == names

@@ -29,7 +29,7 @@ from sidecar.domain.facts.facts import (
     Spent,
     StepUpAsked,
 )
-from sidecar.domain.facts.memberships import GROUPS, Telling
+from sidecar.domain.facts.memberships import GROUPS, TokenMemberships
 from sidecar.domain.policy.policy import RiskLevel
 from sidecar.domain.values.assurance import Authentication
 from sidecar.domain.values.lattice import join
@@ -63,7 +63,7 @@ FACTS: Sequence[Fact] = (
     ContextsShown(stamp=WHEN, contexts=("c1",), second=999),
     AssuranceLowered(stamp=WHEN, level="mfa"),
     ClaimsSeen(stamp=WHEN, scope=Scope.SESSION, claims=(("dept", ("a", "b")),), issued_at=998),
-    MembershipTold(stamp=WHEN, tellings=((GROUPS, Telling(("x",), True, 1, 2)),)),
+    MembershipTold(stamp=WHEN, tellings=((GROUPS, TokenMemberships(("x",), True, 1, 2)),)),
     NetworkReported(stamp=WHEN, network="restricted", device="laptop"),
     RiskReported(stamp=WHEN, source="a b@c", scope=Scope.USER, level=RiskLevel.HIGH),
     SignalRaised(stamp=WHEN, scope=Scope.USER, name="odd", weight=60.0),

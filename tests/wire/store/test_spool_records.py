@@ -27,8 +27,8 @@ from sidecar.wire.store.spool_records import (
     HEADER_BYTES,
     MAGIC,
     SALT_BYTES,
-    Flaw,
-    Reading,
+    SegmentEnd,
+    SegmentReading,
     UnknownRecord,
     decode_segment,
     decode_signal,
@@ -97,7 +97,7 @@ def test_a_payload_that_is_no_event_raises_its_own_error_only(payload: bytes) ->
 
 @given(payloads, salts)
 def test_what_was_written_is_read(written: list[bytes], salt: bytes) -> None:
-    assert decode_segment(segment(written, salt)) == Reading(written)
+    assert decode_segment(segment(written, salt)) == SegmentReading(written)
 
 
 @given(st.binary(max_size=400))
@@ -115,7 +115,7 @@ def test_a_segment_that_is_cut_gives_its_whole_records(
     assert read.payloads == written[: len(read.payloads)]
     ends = [len(segment(written[:count])) for count in range(len(written) + 1)]
     assert len(read.payloads) == max((n for n, end in enumerate(ends) if end <= cut), default=0)
-    assert read.flaw is (Flaw.NONE if cut in ends else Flaw.TORN)
+    assert read.flaw is (SegmentEnd.NONE if cut in ends else SegmentEnd.TORN)
 
 
 @given(payloads, st.data())
@@ -140,14 +140,14 @@ def test_a_flipped_bit_costs_the_record_that_it_is_in_and_no_other(
     read = decode_segment(bytes(damaged))
     assert read.payloads == written[:place] + written[place + 1 :]
     last = place == len(written) - 1
-    assert read.flaw is (Flaw.TORN if last else Flaw.DAMAGED)
+    assert read.flaw is (SegmentEnd.TORN if last else SegmentEnd.DAMAGED)
     assert read.unread == FRAME_BYTES + len(written[place])
 
 
 @given(payloads, st.integers(1, 5000))
 def test_a_file_that_had_only_grown_is_torn(written: list[bytes], zeros: int) -> None:
     read = decode_segment(segment(written) + bytes(zeros))
-    assert read == Reading(written, Flaw.TORN, zeros)
+    assert read == SegmentReading(written, SegmentEnd.TORN, zeros)
 
 
 @given(payloads.filter(bool))
@@ -170,9 +170,9 @@ def test_a_sender_cannot_smuggle_a_record_into_a_payload() -> None:
 
 def test_a_segment_of_another_version_is_foreign() -> None:
     other = MAGIC[:-1] + b"2" + segment([b"event"])[len(MAGIC) :]
-    assert decode_segment(other) == Reading([], Flaw.FOREIGN, len(other))
+    assert decode_segment(other) == SegmentReading([], SegmentEnd.FOREIGN, len(other))
 
 
 @pytest.mark.parametrize("data", [b"", b"SUSP", MAGIC, bytes(10), bytes(4096)])
 def test_a_segment_that_ends_in_its_header_is_torn(data: bytes) -> None:
-    assert decode_segment(data).flaw is Flaw.TORN
+    assert decode_segment(data).flaw is SegmentEnd.TORN

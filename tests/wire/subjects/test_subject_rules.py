@@ -4,7 +4,7 @@ import pytest
 
 from sidecar.domain.facts.signal import Subject
 from sidecar.domain.values.namespaces import Namespaces
-from sidecar.wire.settings.receiver import Match, Subjects
+from sidecar.wire.settings.receiver import SubjectMatch, SubjectSettings
 from sidecar.wire.subjects.subject_ids import decode_subject
 from sidecar.wire.subjects.subject_rules import Kind, SubjectRules, Unmatched, check_match
 
@@ -13,7 +13,7 @@ ALL: tuple[Kind, ...] = ("session", "user", "device")
 
 
 def rules(**kinds: Any) -> SubjectRules:
-    return SubjectRules(Subjects(**kinds), (ISSUER,))
+    return SubjectRules(SubjectSettings(**kinds), (ISSUER,))
 
 
 def matched(rule: SubjectRules, subject: Any, about: Any = ALL) -> Subject | Unmatched:
@@ -21,7 +21,7 @@ def matched(rule: SubjectRules, subject: Any, about: Any = ALL) -> Subject | Unm
 
 
 def user(**rule: Any) -> SubjectRules:
-    return rules(user=(Match(**rule),))
+    return rules(user=(SubjectMatch(**rule),))
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_an_issuer_must_be_the_transmitters_or_one_of_the_tokens_or_named() -> N
 
 
 def test_a_simple_subject_is_the_first_kind_that_has_a_rule_for_its_format() -> None:
-    both = rules(user=(Match(format="opaque"),), session=(Match(format="opaque"),))
+    both = rules(user=(SubjectMatch(format="opaque"),), session=(SubjectMatch(format="opaque"),))
     opaque = {"format": "opaque", "id": "1"}
     assert matched(both, opaque, ("session", "user")) == Subject(session="1")
     assert matched(both, opaque, ("user",)) == Subject(user="1")
@@ -101,7 +101,7 @@ def test_a_simple_subject_is_the_first_kind_that_has_a_rule_for_its_format() -> 
 
 
 def test_the_first_rule_that_fits_counts() -> None:
-    either = rules(user=(Match(format="email"), Match(format="opaque")))
+    either = rules(user=(SubjectMatch(format="email"), SubjectMatch(format="opaque")))
     aliases = {
         "format": "aliases",
         "identifiers": [{"format": "opaque", "id": "1"}, {"format": "email", "email": "a"}],
@@ -160,15 +160,15 @@ def test_a_reason_names_no_identifier() -> None:
 @pytest.mark.parametrize(
     "match",
     [
-        Match(format="complex"),
-        Match(format="aliases"),
-        Match(format="badge"),
-        Match(format="ip-addresses"),
-        Match(format="iss_sub", value="{email}"),
-        Match(format="iss_sub", value="ada"),
+        SubjectMatch(format="complex"),
+        SubjectMatch(format="aliases"),
+        SubjectMatch(format="badge"),
+        SubjectMatch(format="ip-addresses"),
+        SubjectMatch(format="iss_sub", value="{email}"),
+        SubjectMatch(format="iss_sub", value="ada"),
     ],
 )
-def test_a_rule_that_could_never_match_is_refused(match: Match) -> None:
+def test_a_rule_that_could_never_match_is_refused(match: SubjectMatch) -> None:
     with pytest.raises(ValueError, match=r"value|format"):
         check_match(match)
 
@@ -177,7 +177,7 @@ OURS = Namespaces({ISSUER: "staff", "https://partner.example": "partners"})
 
 
 def test_what_an_issuer_of_our_tokens_names_is_a_name_of_its() -> None:
-    found = SubjectRules(Subjects(), (ISSUER, "https://partner.example"), OURS)
+    found = SubjectRules(SubjectSettings(), (ISSUER, "https://partner.example"), OURS)
     ours = {"format": "iss_sub", "iss": ISSUER, "sub": "ada"}
     assert matched(found, ours, ("user",)) == Subject(user="ada", issuer="staff")
     assert matched(found, complex_(user=ours)) == Subject(user="ada", issuer="staff")
@@ -186,7 +186,7 @@ def test_what_an_issuer_of_our_tokens_names_is_a_name_of_its() -> None:
 
 
 def test_a_subject_of_two_issuers_names_is_nobody() -> None:
-    found = SubjectRules(Subjects(), (ISSUER, "https://partner.example"), OURS)
+    found = SubjectRules(SubjectSettings(), (ISSUER, "https://partner.example"), OURS)
     theirs = {"format": "iss_sub", "iss": "https://partner.example", "sub": "laptop"}
     both = complex_(user={"format": "iss_sub", "iss": ISSUER, "sub": "ada"}, device=theirs)
     assert isinstance(matched(found, both), Unmatched)

@@ -9,20 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.wire.tokens.claims import Flaw, InvalidToken
-from sidecar.wire.tokens.dpop import MAX_BYTES, Proof, Target, read_proof, token_hash
+from sidecar.wire.tokens.dpop import MAX_BYTES, Proof, ProofTarget, read_proof, token_hash
 from sidecar.wire.tokens.jwks import thumbprint_of_client
 from tests.adapters.identity import Signer
 from tests.wire.tokens.proofs import CLIENT, TOKEN, proof
 
-TARGET = Target("POST", "app.example", "/pay/7")
+TARGET = ProofTarget("POST", "app.example", "/pay/7")
 ALGORITHMS = ("ES256", "EdDSA", "Ed25519", "RS256")
 
 
-def read(text: str, target: Target = TARGET) -> Proof:
+def read(text: str, target: ProofTarget = TARGET) -> Proof:
     return read_proof(text, ALGORITHMS, TOKEN, target)
 
 
-def flaw(text: str, target: Target = TARGET) -> Flaw:
+def flaw(text: str, target: ProofTarget = TARGET) -> Flaw:
     with pytest.raises(InvalidToken) as caught:
         read(text, target)
     return caught.value.code

@@ -13,7 +13,7 @@ from sidecar.domain.values.assurance import Authentication
 from sidecar.wire.settings.settings import Introspection, Issuer
 from sidecar.wire.tokens.claims import Flaw, InvalidToken
 from sidecar.wire.tokens.introspection import (
-    Believed,
+    ActiveToken,
     InvalidAnswer,
     assertion_claims,
     authorization,
@@ -31,7 +31,7 @@ ASKED = Introspection(endpoint="https://id.example/introspect", client_id="sidec
 ISSUER = Issuer(issuer="https://id.example", audiences=("api",), introspection=ASKED)
 
 
-def read(issuer: Issuer = ISSUER, now: float = NOW, **answer: Any) -> Believed:
+def read(issuer: Issuer = ISSUER, now: float = NOW, **answer: Any) -> ActiveToken:
     return read_answer({"active": True, "sub": "alice", **answer}, issuer, now)
 
 

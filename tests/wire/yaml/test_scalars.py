@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.wire.yaml import scalars as spellings
-from sidecar.wire.yaml.scalars import READERS, Kind, Plain
+from sidecar.wire.yaml.scalars import READERS, Plain, ScalarKind
 
 
 @pytest.mark.parametrize(
@@ -106,11 +106,11 @@ def test_a_reader_takes_the_good_and_refuses_the_bad(
 
 
 def test_every_kind_has_a_reader() -> None:
-    assert set(READERS) == set(Kind)
+    assert set(READERS) == set(ScalarKind)
 
 
-@given(st.sampled_from(Kind), st.text() | st.integers() | st.floats() | st.booleans())
-def test_a_reader_raises_nothing_but_what_it_says(kind: Kind, value: Plain) -> None:
+@given(st.sampled_from(ScalarKind), st.text() | st.integers() | st.floats() | st.booleans())
+def test_a_reader_raises_nothing_but_what_it_says(kind: ScalarKind, value: Plain) -> None:
     with contextlib.suppress(ValueError):
         READERS[kind](value)
 

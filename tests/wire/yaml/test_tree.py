@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from sidecar.wire.yaml import tree as positions
 from sidecar.wire.yaml.tree import (
+    AlreadyRefused,
     ConfigError,
-    Entry,
+    ConfigProblem,
+    FilePosition,
     Listing,
+    MappingEntry,
     Node,
-    Place,
-    Problem,
     Problems,
-    Refused,
     Scalar,
     Table,
     read_tree,
@@ -41,8 +41,8 @@ def plain(node: Node) -> object:
             return [plain(item) for item in node.items]
         case Table():
             return {key: plain(entry.node) for key, entry in node.entries.items()}
-        case Refused():
-            return Refused
+        case AlreadyRefused():
+            return AlreadyRefused
 
 
 def problems(text: str) -> list[str]:
@@ -57,7 +57,7 @@ def problems(text: str) -> list[str]:
     "text", ["NO", "no", "on", "Off", "yes", "y", "22:00", "1_000", "12:30:45"]
 )
 def test_what_yaml_1_1_turns_into_something_else_stays_text(text: str) -> None:
-    assert tree(text) == Scalar(text, Place("f", 1))
+    assert tree(text) == Scalar(text, FilePosition("f", 1))
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_scalars_are_those_of_the_core_schema(text: str, value: object) -> None:
 def test_every_node_and_key_knows_its_line() -> None:
     found = tree("a: 1\nb:\n  - x\n  - c: y\n")
     assert isinstance(found, Table)
-    assert found.entries["a"] == Entry(Place("f", 1), Scalar(1, Place("f", 1)))
+    assert found.entries["a"] == MappingEntry(FilePosition("f", 1), Scalar(1, FilePosition("f", 1)))
     listing = found.entries["b"].node
     assert isinstance(listing, Listing)
     assert [item.place.line for item in listing.items] == [3, 4]
@@ -179,13 +179,13 @@ def test_a_text_that_is_too_long_is_refused_unread(monkeypatch: pytest.MonkeyPat
 def test_problems_come_file_by_file_and_line_by_line_and_each_once() -> None:
     found = Problems()
     for file, line in (("b", 2), ("a", 9), ("b", 1), ("b", 2)):
-        found.add(Place(file, line), "x", "y")
+        found.add(FilePosition(file, line), "x", "y")
     with pytest.raises(ConfigError) as caught:
         found.check()
     assert caught.value.problems == (
-        Problem("b", 1, "x", "y"),
-        Problem("b", 2, "x", "y"),
-        Problem("a", 9, "x", "y"),
+        ConfigProblem("b", 1, "x", "y"),
+        ConfigProblem("b", 2, "x", "y"),
+        ConfigProblem("a", 9, "x", "y"),
     )
 
 
