@@ -242,8 +242,9 @@ class FileSpool:
         if reading.flaw in {SegmentEnd.NONE, SegmentEnd.TORN} and not unknown:
             return reading.flaw
         detail = (
-            f"{name} is {reading.flaw or SegmentEnd.FOREIGN}: {counted(known, 'event')} can be read,"
-            f" {unknown} of another version and {counted(reading.unread, 'byte')} cannot be"
+            f"{name} is {reading.flaw or SegmentEnd.FOREIGN}: "
+            f"{counted(known, 'event')} can be read, {unknown} of another version "
+            f"and {counted(reading.unread, 'byte')} cannot be"
         )
         self._trouble(SpoolTrouble.DAMAGED, detail)
         return reading.flaw if reading.flaw is SegmentEnd.DAMAGED else SegmentEnd.FOREIGN

@@ -1,6 +1,6 @@
 """Log lines: one JSON object each on standard error, or coloured text for people.
 
-The cost is bounded: a line and its values have a greatest length, and once `LogLines.run` has started
+The cost is bounded: a line and its values have a greatest length. Once `LogLines.run` has started,
 a stalled reader of standard error stalls a thread, not the event loop; what does not fit the queue
 is dropped and counted. Nothing in a value can begin a new line or steer a terminal.
 """

@@ -77,7 +77,7 @@ _LEVEL_HELP: Mapping[ScrapedLevel, str] = {
     ScrapedLevel.MARKS_ACTIVE: "Marks that bind sessions in this sidecar's view.",
     ScrapedLevel.SESSIONS: "Live sessions that this sidecar serves.",
     ScrapedLevel.VIEW_SESSIONS: "Sessions held in this sidecar's local view.",
-    ScrapedLevel.VIEW_LIMIT: "Sessions that it holds at most; more are read when they are asked for.",
+    ScrapedLevel.VIEW_LIMIT: "The most sessions it holds; others are read when they are asked for.",
     ScrapedLevel.TOKENS_LIMIT: "Verified tokens that this sidecar keeps at most.",
     ScrapedLevel.WATCHERS: "Connections that watch standings over the local socket.",
     ScrapedLevel.STORE_STALENESS: "Seconds for which the local view may lag behind the store.",
@@ -86,8 +86,8 @@ _LEVEL_HELP: Mapping[ScrapedLevel, str] = {
     ScrapedLevel.WORK_LOG: "Events in the store whose marks may be untold, in anybody's hands.",
     ScrapedLevel.RESCORE_DONE: "Sessions done in the latest re-score of all, by any sidecar.",
     ScrapedLevel.RESCORE_EXPECTED: "Sessions there were when the latest re-score of all began.",
-    ScrapedLevel.FAN_OUT_DONE: "Sessions told of events that touch very many, so far, by any sidecar.",
-    ScrapedLevel.FAN_OUT_EXPECTED: "Sessions found so far to be touched by events that touch very many.",
+    ScrapedLevel.FAN_OUT_DONE: "Sessions done, by any sidecar, of events that touch very many.",
+    ScrapedLevel.FAN_OUT_EXPECTED: "Sessions found so far of events that touch very many.",
 }
 
 

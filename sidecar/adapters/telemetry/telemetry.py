@@ -23,7 +23,7 @@ from sidecar.wire.settings.settings import Settings
 
 
 class PrometheusTelemetry:
-    """The `PrometheusTelemetry` of `service.observations`, with what only daemon and adapters ask for.
+    """The port `service.observations.Telemetry`, with what only daemon and adapters ask for.
 
     Run `run` in the outermost nursery: it takes the writing of log lines off the event loop.
     """

@@ -1,7 +1,7 @@
 """Makes explanations. Nothing is judged here: each outcome is the evaluator's, asked once more.
 
-Conditions are told by the very tests that were compiled (`scene.ConditionCheck`), holdings, demands and
-proofs by `Evaluator.looks`, the verdict by `decision`.
+Conditions are explained by the very tests that were compiled (`scene.ConditionCheck`); activations,
+demands and proofs by `Evaluator.looks`, the verdict by `decision`.
 """
 
 from collections.abc import Callable, Collection, Iterable

@@ -163,7 +163,7 @@ class Facade(msgspec.Struct, frozen=True):
         )
 
     def check(self, request: ChangeRequest, stream: Outgoing) -> None:
-        """Raises `InvalidStreamRequest` where what is ours to say is repeated and is not as it is."""
+        """Raise `InvalidStreamRequest` where the request changes a member that is ours to say."""
         shown = msgspec.to_builtins(self.show(stream))
         names = ("iss", "aud", "events_supported", "events_delivered", "min_verification_interval")
         for name in names:

@@ -34,9 +34,8 @@ class Admin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     # the credential of the operator `admin`; empty, and no `operators`: metrics and health only
     token: Live[str] = ""
     token_file: Live[File] = ""  # a file that holds `token`; looked at with each request
-    operators: Live[
-        tuple[OperatorSettings, ...]
-    ] = ()  # others, each with a credential of their own
+    # others, each with a credential of their own
+    operators: Live[tuple[OperatorSettings, ...]] = ()
     tls: AdminTls = AdminTls()  # a certificate, where others than this machine ask
     # open at a time, of one address three quarters of these; past that, one that waits for its
     # client makes room

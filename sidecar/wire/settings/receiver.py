@@ -38,17 +38,15 @@ class SubjectMatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class SubjectSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the subjects of a transmitter's events line up with those of tokens."""
 
-    user: tuple[SubjectMatch, ...] = (
-        SubjectMatch(format="iss_sub"),
-    )  # as the tokens' `user_claim` has it
+    # as the tokens' `user_claim` has it
+    user: tuple[SubjectMatch, ...] = (SubjectMatch(format="iss_sub"),)
     # as the tokens' `device_claim` has it
     device: tuple[SubjectMatch, ...] = (
         SubjectMatch(format="iss_sub"),
         SubjectMatch(format="opaque"),
     )
-    session: tuple[SubjectMatch, ...] = (
-        SubjectMatch(format="opaque"),
-    )  # as the `session_claim` has it
+    # as the `session_claim` has it
+    session: tuple[SubjectMatch, ...] = (SubjectMatch(format="opaque"),)
     # tenants that concern us, as `{id}` or `{sub}` names them; empty: a tenant is not looked at
     tenants: tuple[str, ...] = ()
     # members of a complex subject without whose meaning an event must be left alone; added to the
