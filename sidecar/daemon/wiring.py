@@ -368,7 +368,6 @@ def _wire_checker(ports: Ports, of: ViewServices) -> Checker:
         routes=configuration.routes,
         verifier=ports.verifier,
         view=of.view,
-        names=ports.names,
         place_of=ports.place_of,
         telemetry=ports.telemetry,
         clock=ports.clock,

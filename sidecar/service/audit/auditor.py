@@ -48,15 +48,15 @@ LEFT_SHARE = 0.25
 """Part of the time that it takes at most to tell what others left, or what is of many sessions."""
 
 
-class Enlisted(Protocol):
+class OpenWork(Protocol):
     """An event's entry in the work log, which wants to know how its work ended."""
 
     @property
     def event(self) -> str:
         """The event's id."""
 
-    def told(self) -> None:
-        """All is told."""
+    def done(self) -> None:
+        """All is logged."""
 
     async def failed(self, error: Exception) -> None:
         """It went wrong."""
@@ -65,14 +65,14 @@ class Enlisted(Protocol):
 class Task:
     """Sessions to look at, and why: `cause` is an event type or what was reloaded."""
 
-    __slots__ = ("cause", "enlisted", "names")
+    __slots__ = ("cause", "names", "work")
 
     def __init__(
-        self, cause: str, names: Sequence[SessionName], enlisted: Enlisted | None = None
+        self, cause: str, names: Sequence[SessionName], work: OpenWork | None = None
     ) -> None:
         self.cause = cause
         self.names = names
-        self.enlisted = enlisted
+        self.work = work
 
 
 class UnreadableError(Exception):
@@ -142,15 +142,13 @@ class Auditor:
         """How many tasks wait or are being worked on."""
         return self._receive.statistics().current_buffer_used + self._working
 
-    def put(
-        self, cause: str, names: Iterable[SessionName], enlisted: Enlisted | None = None
-    ) -> None:
+    def put(self, cause: str, names: Iterable[SessionName], work: OpenWork | None = None) -> None:
         """Have these sessions looked at, soon."""
         wanted = tuple(names)
         if not wanted:
             return
         try:
-            self._send.send_nowait(Task(cause, wanted, enlisted))
+            self._send.send_nowait(Task(cause, wanted, work))
         except trio.WouldBlock:
             self._telemetry.record(QueueRejected(queue="rescore"))
 
@@ -186,20 +184,20 @@ class Auditor:
     async def _do(self, task: Task) -> None:
         """Do a task. Raises `Unavailable` and `Overloaded`; what else goes wrong is told."""
         try:
-            event = task.enlisted.event if task.enlisted else ""
+            event = task.work.event if task.work else ""
             await self.rescore(task.cause, task.names, event, at_hand=True)
         except (Unavailable, Overloaded) as error:
-            if task.enlisted is None or not isinstance(error, StoreRefused):
+            if task.work is None or not isinstance(error, StoreRefused):
                 raise
-            await task.enlisted.failed(error)
+            await task.work.failed(error)
         except Exception as error:  # noqa: BLE001 - a worker loop: counted, and on
-            if task.enlisted is None:
+            if task.work is None:
                 self._telemetry.record(WorkerFailed(where="rescore", error=error))
             else:
-                await task.enlisted.failed(error)
+                await task.work.failed(error)
         else:
-            if task.enlisted is not None:
-                self._claims.then(task.enlisted.told)
+            if task.work is not None:
+                self._claims.then(task.work.done)
 
     async def rescore(
         self, cause: str, names: Sequence[SessionName], event: str = "", *, at_hand: bool = False

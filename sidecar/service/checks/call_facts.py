@@ -50,7 +50,7 @@ from sidecar.service.view.live_session import Identity, Live
 from sidecar.service.view.view import View
 from sidecar.wire.settings.settings import Settings
 from sidecar.wire.store.entries import Identified, KeptUntil, Moved, OwnedBy, UsedIn, encode
-from sidecar.wire.store.keys import StoreKeys, digest
+from sidecar.wire.store.keys import digest
 from sidecar.wire.store.records import sighted_in
 from sidecar.wire.tokens.claims import Token
 
@@ -75,12 +75,10 @@ class CallFacts:
         *,
         settings: Settings,
         view: View,
-        names: StoreKeys,
         place_of: Callable[[str], Place],
         new_id: Callable[[], str],
     ) -> None:
         self._view = view
-        self._names = names
         self._place_of = place_of
         self._new_id = new_id
         self.replace(settings)
@@ -304,17 +302,15 @@ class CallFacts:
             live.users.expire_at = max(live.users.expire_at, expire_at)
             self._view.write(live.users, keep)
         device = token.device or live.state.device
-        member = str(name).encode()
         self._view.write(own, (Identified(*live.identity, device), *apps))
-        self._view.enlist(own, self._names.user_index(name.user), member, expire_at)
+        self._view.list_session(live, expire_at)
         if device:
             named = digest(live.namespace, device)
-            index = self._names.device_index(named)
-            on = self._view.device(named)
             if keep:
+                on = self._view.device(named)
                 on.expire_at = max(on.expire_at, expire_at)
                 self._view.write(on, keep)
-            self._view.enlist(on, index, member, expire_at)
+            self._view.list_session(live, expire_at, named)
         owner = OwnedBy(live.user, shown=True)
         if not encode((owner,)).fields.items() <= live.locator.record.items():
             # What came before: now it is known that it was this user, too.

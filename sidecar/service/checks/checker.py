@@ -42,7 +42,6 @@ from sidecar.service.view.live_session import Live
 from sidecar.service.view.view import View
 from sidecar.wire.routes.routes import Routes
 from sidecar.wire.settings.settings import Resilience, Settings
-from sidecar.wire.store.keys import StoreKeys
 from sidecar.wire.store.records import apps_of
 from sidecar.wire.tokens.claims import InvalidToken, Token
 
@@ -70,7 +69,6 @@ class Checker:
         routes: Routes,
         verifier: Verifier,
         view: View,
-        names: StoreKeys,
         place_of: Callable[[str], Place],
         telemetry: Telemetry,
         clock: Callable[[], float],
@@ -84,9 +82,7 @@ class Checker:
         self._telemetry = telemetry
         self._clock = clock
         self._possessions = Possessions(settings.tokens.binding)
-        self._sightings = CallFacts(
-            settings=settings, view=view, names=names, place_of=place_of, new_id=new_id
-        )
+        self._sightings = CallFacts(settings=settings, view=view, place_of=place_of, new_id=new_id)
         self.replace(settings, routes)
 
     def replace(self, settings: Settings, routes: Routes) -> None:

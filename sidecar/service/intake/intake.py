@@ -1,7 +1,7 @@
 """The write path: an event comes in, is durable, and is seen here before its sender hears of it.
 
     event -> meaning (facts, and whose) -> joined into one record -> view -> "ok"
-                                                  |  and enlisted        '-> rescorer: log, count,
+                                                  |  and logged as work  '-> rescorer: log, count,
                                                   |                          and strike it out
                                                   '-> news to all who serve the sessions
 
@@ -30,7 +30,7 @@ from sidecar.domain.session.state import State
 from sidecar.domain.sources.source import Sources
 from sidecar.domain.values.location import Place
 from sidecar.domain.values.namespaces import Namespaces
-from sidecar.service.audit.auditor import Auditor, Enlisted
+from sidecar.service.audit.auditor import Auditor, OpenWork
 from sidecar.service.intake.attribution import Attribution
 from sidecar.service.ports.calls import Accepted, Overloaded, Unavailable
 from sidecar.service.records.facts import (
@@ -64,8 +64,8 @@ OTHER_EVENT = "has counted for another event of this source already"
 class WorkLog(Protocol):
     """Remembers what is left to do for an event, until it is done."""
 
-    async def enlist(self, work: Work, *writes: Write) -> tuple[Enlisted | None, list[Written]]:
-        """Join, and enlist, in one round trip; None where there is no room to enlist it."""
+    async def add(self, work: Work, *writes: Write) -> tuple[OpenWork | None, list[Written]]:
+        """Join, and enter the work, in one round trip; None where there is no room for it."""
 
 
 class Located(NamedTuple):
@@ -218,7 +218,7 @@ class Intake:
         write = self._records.write(facts, of=of, event=signal)
         scope, (digested,) = Scope.DEVICE if isinstance(of, DeviceRecord) else Scope.USER, of
         work = Work(signal.kind, signal.stamp.id, scope, digested, enclose(signal))
-        enlisted, (answer,) = await self._worklog.enlist(work, write)
+        entry, (answer,) = await self._worklog.add(work, write)
         self._placed(event_key(signal), write.key)
         has_fanned_out = await self._learn(signal, write, of, answer)
         names = answer.sessions
@@ -226,11 +226,11 @@ class Intake:
             # Who joined it may have died before this; it was not acknowledged, and comes again.
             await self._fan_out(signal.kind, self._records.index(of))
             await self._records.join(self._records.note_fanned_out(signal, of))
-        # A duplicate's sessions, too: whoever took it first may have died before it was enlisted.
+        # A duplicate's sessions, too: whoever took it first may have died before it was entered.
         if names:
-            self._rescorer.put(signal.kind, names, enlisted)
-        elif enlisted is not None:
-            enlisted.told()  # there is nothing to tell, or the backlog has it
+            self._rescorer.put(signal.kind, names, entry)
+        elif entry is not None:
+            entry.done()  # there is nothing to log, or the backlog has it
         return _accepted(signal, duplicate=not answer.joined)
 
     async def _learn(
@@ -300,14 +300,14 @@ class Intake:
         others += self._records.keep(UserRecord(name.user), until)
         if device:
             on = DeviceRecord(digest(namespace, device))
-            others.append(self._records.enlist(name, on, until))
+            others.append(self._records.list_session(name, on, until))
         work = Work(signal.kind, signal.stamp.id, Scope.SESSION, str(name), enclose(signal))
-        enlisted, answers = await self._worklog.enlist(work, own, *others)
+        entry, answers = await self._worklog.add(work, own, *others)
         self._placed(event_key(signal), own.key)
         if located.waits is not None and located.waits[1].joined:
             others.append(located.waits[0])  # learned with the rest: each session is folded once
         await self._learn(signal, own, of, answers[0], *others)
-        self._rescorer.put(signal.kind, (name,), enlisted)
+        self._rescorer.put(signal.kind, (name,), entry)
         return _accepted(signal, duplicate=not answers[0].joined)
 
     def _seen_of(self, facts: tuple[Fact, ...], name: SessionName) -> list[Write]:

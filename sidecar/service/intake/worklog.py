@@ -1,14 +1,14 @@
 """The work log: what an event did to its sessions is told, whoever dies first.
 
 An event is in force as soon as it is joined. What is left to do is to log and count the marks that
-it brought, once of all sidecars (`entries`). The sidecar that takes the event enlists it here in
+it brought, once of all sidecars (`entries`). The sidecar that takes the event enters it here in
 the same round trip, and strikes it out when all is told; so each event that was acknowledged is
-told of or enlisted. What has been in somebody's hands for `OVERDUE` seconds is claimed by another:
+told of or entered. What has been in somebody's hands for `OVERDUE` seconds is claimed by another:
 its taker died, or has too much to do. Of two that claim, one gets it; and if both should work on
 it, a telling is claimed once.
 
 An entry whose work fails for its own sake, time and again, goes to the dead letters. Where a part
-of the log is full, an event is not enlisted, which is counted: it is in force all the same, and
+of the log is full, an event is not entered, which is counted: it is in force all the same, and
 told of when one of its sessions is next read.
 """
 
@@ -55,8 +55,8 @@ class Handle(NamedTuple):
     times: int
 
 
-class Enlisted:
-    """An event of this sidecar's own in the log: `service.audit.auditor.Enlisted`."""
+class WorkEntry:
+    """An event of this sidecar's own in the log: `service.audit.auditor.OpenWork`."""
 
     __slots__ = ("_handle", "_log", "_work")
 
@@ -70,8 +70,8 @@ class Enlisted:
         """The event's id."""
         return self._work.event
 
-    def told(self) -> None:
-        """All is told: have it struck out, soon."""
+    def done(self) -> None:
+        """All is logged: have the entry struck out, soon."""
         self._log.strike(self._handle)
 
     async def failed(self, error: Exception) -> None:
@@ -116,8 +116,10 @@ class WorkLog:
         self._has_done = trio.Event()
         self.waiting = 0
 
-    async def enlist(self, work: Work, *writes: Write) -> tuple[Enlisted | None, list[Written]]:
-        """Join, and have the event enlisted, in one round trip. Raises `Unavailable`, `Overloaded`.
+    async def add(self, work: Work, *writes: Write) -> tuple[WorkEntry | None, list[Written]]:
+        """Join, and enter the event in the log, in one round trip.
+
+        Raises `Unavailable`, `Overloaded`.
 
         None: the log is full.
         """
@@ -128,7 +130,7 @@ class WorkLog:
         if not appended.id:
             self._telemetry.record(QueueRejected(queue="work-log"))
             return None, answers
-        return Enlisted(self, Handle(key, appended.id, 1), work), answers
+        return WorkEntry(self, Handle(key, appended.id, 1), work), answers
 
     def strike(self, handle: Handle) -> None:
         """All is told of an entry: have it struck out, soon."""

@@ -167,7 +167,7 @@ class FactRecords:
             return []
         return [self.write([KeptUntil(until)], of=of, until=until)]
 
-    def enlist(self, name: SessionName, on: DeviceRecord, until: int) -> Write:
+    def list_session(self, name: SessionName, on: DeviceRecord, until: int) -> Write:
         """List a session among those of a device until then (unix ms); the record lives as long."""
         lasting = self._facts_expire()
         said = [KeptUntil(until)] if until > lasting else []

@@ -454,9 +454,13 @@ class View:
             self._keep(live.own, fields)
             live.own.record = join(live.own.record, fields)
 
-    def enlist(self, tracked: Tracked, index: bytes, member: bytes, expire_at: int) -> None:
-        """Have `member` put into an index on the record's slot."""
-        self._keep(tracked, {}).indexes[index, member] = expire_at
+    def list_session(self, live: Live, until: int, device: str = "") -> None:
+        """List a session among those of its user, or of a device (by digest), until then (ms)."""
+        if device:
+            tracked, index = self.device(device), self._names.device_index(device)
+        else:
+            tracked, index = live.own, self._names.user_index(live.name.user)
+        self._keep(tracked, {}).indexes[index, str(live.name).encode()] = until
 
     def _keep(self, tracked: Tracked, fields: Mapping[bytes, bytes]) -> Tracked:
         """Have fields saved. A record may have left the view and come back meanwhile."""

@@ -107,9 +107,7 @@ async def test_an_event_whose_marks_are_told_is_struck_out_and_claimed_by_nobody
     assert not b.telemetry.of(WorkClaimed)
 
 
-async def test_an_event_that_was_joined_and_not_enlisted_is_enlisted_when_it_is_sent_again() -> (
-    None
-):
+async def test_an_event_that_was_joined_and_not_entered_is_entered_when_it_is_sent_again() -> None:
     store, tokens = MemoryStore(), Tokens()
     await known_session(store, tokens)
     a, b = pod_on(store, tokens), pod_on(store, tokens, "b")
