@@ -12,7 +12,7 @@ class Checks(Protocol):
     """Decides whether calls may pass."""
 
     async def check(self, call: Call) -> Answer:
-        """The answer, also to a bad token. Raises `Overloaded` and `Unavailable`."""
+        """Return the answer, also to a bad token. Raises `Overloaded` and `Unavailable`."""
 
 
 class Watching(Protocol):

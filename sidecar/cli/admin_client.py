@@ -76,7 +76,7 @@ class AdminClient:
     def get(
         self, path: str, query: Mapping[str, Any], shape: type = dict[str, Any]
     ) -> dict[str, Any]:
-        """What it answers, as JSON of this shape. Raises `Stop`."""
+        """Return what it answers, as JSON of this shape. Raises `Stop`."""
         return self.ask("GET", path, query, shape=shape)
 
     def ask(
@@ -102,7 +102,7 @@ class AdminClient:
         return self._told(answer, shape)
 
     def _whole(self, response: httpx.Response) -> bytes:
-        """The body as it came; empty for one that is too long."""
+        """Return the body as it came; empty for one that is too long."""
         patience = self._client.timeout.read
         until = time.monotonic() + (patience or 0)
         whole = bytearray()
@@ -167,7 +167,7 @@ def asking_admin(command: str, arguments: argparse.Namespace) -> Iterator[AdminC
 
 
 def _decoded(body: bytes) -> object:
-    """What JSON says; None for what is none."""
+    """Return what JSON says; None for what is none."""
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
@@ -175,7 +175,7 @@ def _decoded(body: bytes) -> object:
 
 
 def _authorities(file: str | None) -> ssl.SSLContext | bool:
-    """Whom an https:// listener's certificate must come from. Raises `Stop`."""
+    """Return whom an https:// listener's certificate must come from. Raises `Stop`."""
     if not file:
         return True
     try:

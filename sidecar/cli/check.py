@@ -79,7 +79,10 @@ def _token(file: str | None) -> str:
 
 
 def _refused(refused: Refused, *, as_json: bool) -> int:
-    """No decision: the token is bad, or the daemon cannot tell. Bad input ends with status 2."""
+    """Return no decision.
+
+    The token is bad, or the daemon cannot tell. Bad input ends with status 2.
+    """
     if as_json:
         print_json(refused.reply)
     elif refused.error in ("invalid_token", "unavailable", "overloaded"):

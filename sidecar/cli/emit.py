@@ -210,7 +210,10 @@ def _opened(file: str) -> "nullcontext[TextIO] | TextIO":
 def _events(
     lines: Iterable[str], name: str, numbers: list[int], fates: Counter[str]
 ) -> Iterator[dict[str, Any]]:
-    """The events of a file; `numbers` gets the line of each. What is no JSON object is told."""
+    """Yield the events of a file.
+
+    `numbers` gets the line of each. What is no JSON object is told.
+    """
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue

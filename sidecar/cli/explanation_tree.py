@@ -39,7 +39,7 @@ def print_explanation(told: Explanation, *, every: bool = True) -> None:
 def tree(
     told: Explanation, *, every: bool = True, named: frozenset[str] | None = None
 ) -> RenderableType:
-    """The explanation as a tree: verdict, session, score, policies.
+    """Return the explanation as a tree: verdict, session, score, policies.
 
     `named`: of policies whose conditions do not hold only these are told in full, others in a line.
     """
@@ -145,7 +145,7 @@ def _policy(root: Tree, told: PolicyExplanation) -> None:
 
 
 def _unmet(node: ConditionExplanation | None) -> Iterator[str]:
-    """The conditions without parts that keep a policy from holding."""
+    """Yield the conditions without parts that keep a policy from holding."""
     if node is None or node.holds:
         return
     if node.parts and node.kind != "not":

@@ -115,12 +115,15 @@ def _files(given: list[str]) -> tuple[list[tuple[str, bool]], list[str]]:
 
 
 def _is_broken(path: Path) -> bool:
-    """Whether it is a link that leads to nothing, or round in a circle."""
+    """Return whether it is a link that leads to nothing, or round in a circle."""
     return path.is_symlink() and not path.exists()
 
 
 def _read(files: list[tuple[str, bool]]) -> tuple[list["Exported"], list[str], list[str]]:
-    """The objects; what is wrong, for standard error; and the files that hold nothing of Graph."""
+    """Return the objects.
+
+    What is wrong, for standard error; and the files that hold nothing of Graph.
+    """
     from sidecar.entra.importer import InvalidExport, read_export  # noqa: PLC0415 - likewise
 
     exported: list[Exported] = []

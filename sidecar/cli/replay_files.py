@@ -86,7 +86,7 @@ def _opened(
 def _to_the_end(
     file: RecordingFile, reading: RecordingReading, occurrences: Iterator[Occurrence]
 ) -> Iterator[Occurrence]:
-    """What a file tells; and that it is not all, where the rest of it could not be read."""
+    """Yield what a file tells; and that it is not all, where the rest of it could not be read."""
     yield from occurrences
     if file.flaw is not None:
         reading.cut_off(f"{file.name}:{file.flaw.line}", file.flaw.words)

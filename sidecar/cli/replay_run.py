@@ -42,7 +42,7 @@ _STEP = 1000
 
 
 def replay(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Report:
-    """The report that the arguments ask for. Raises `Stop`."""
+    """Return the report that the arguments ask for. Raises `Stop`."""
     try:
         return _replay(arguments, environ)
     except ConfigError as error:
@@ -156,7 +156,7 @@ def _wanted(arguments: argparse.Namespace, columns: tuple[CsvColumn, ...] | None
 
 
 def _strangers(settings: Settings) -> Strangers:
-    """Which contexts are not configured, by their names or other names."""
+    """Return which contexts are not configured, by their names or other names."""
 
     def strange(contexts: Collection[str]) -> Collection[str]:
         aliases = settings.aliases
@@ -166,7 +166,10 @@ def _strangers(settings: Settings) -> Strangers:
 
 
 def _merged(streams: list[Iterator[Occurrence]]) -> Iterator[Occurrence]:
-    """The occurrences of all files, side by side in time: each is in order but for the window."""
+    """Return the occurrences of all files, side by side in time.
+
+    Each is in order but for the window.
+    """
     return streams[0] if len(streams) == 1 else heapq.merge(*streams, key=_stamp)
 
 

@@ -45,14 +45,17 @@ class Wanted(NamedTuple):
     spelled: str
 
     def stop(self, message: str) -> Stop:
-        """The end of the command, for what is wrong with it."""
+        """Return the end of the command, for what is wrong with it."""
         return Stop(f"sidecar replay: --threshold {plain(self.spelled)}: {message}")
 
 
 def policy_sets(
     found: Sequence[tuple[str, Configuration]], thresholds: Sequence[str]
 ) -> tuple[PolicySet, ...]:
-    """The sets to replay under. A threshold must be one of the first set's. Raises `Stop`."""
+    """Return the sets to replay under.
+
+    A threshold must be one of the first set's. Raises `Stop`.
+    """
     wanted = [_wanted(spelled) for spelled in thresholds]
     sets: list[PolicySet] = []
     for name, configuration in found:
@@ -129,7 +132,7 @@ def _threshold(wanted: Wanted, policy: Policy) -> Threshold:
 
 
 def _values(wanted: Wanted, threshold: Threshold) -> tuple[Value, ...]:
-    """The values to try; the present one is always among them."""
+    """Return the values to try; the present one is always among them."""
     if threshold.kind.is_level:
         levels = list(RiskLevel)
         begins, ends = wanted.begins or levels[0].value, wanted.ends or levels[-1].value
@@ -158,7 +161,10 @@ def _numbers(wanted: Wanted, usual: tuple[float, float], current: float) -> tupl
 def _risk(
     wanted: Wanted, configuration: Configuration, curve: int
 ) -> tuple[CurveOf, list[Variant]]:
-    """Where a risk level begins: every policy may depend on it, so sessions share nothing."""
+    """Return where a risk level begins.
+
+    Every policy may depend on it, so sessions share nothing.
+    """
     evaluator = configuration.evaluator
     rating = evaluator.world.rating
     kind = wanted.name.partition(".")[2]

@@ -104,7 +104,7 @@ def _recording(console: Console, recording: Recording) -> None:
 
 
 def _files(recording: Recording) -> str:
-    """What was read, and what it was taken for; many files by their number."""
+    """Return what was read, and what it was taken for; many files by their number."""
     if len(recording.files) <= _NAMED:
         pairs = zip(recording.files, recording.formats, strict=False)
         return ", ".join(f"{plain(file)} ({kind})" for file, kind in pairs)

@@ -66,7 +66,10 @@ def print_coverage(coverage: Coverage) -> None:
 
 
 def junit(played: Sequence[Played]) -> bytes:
-    """A report in the form that CI servers read: a suite for each file, a case for a scenario."""
+    """Return a report in the form that CI servers read.
+
+    A suite for each file, a case for a scenario.
+    """
     root = ET.Element("testsuites", name="sidecar test")
     by_file: dict[str, list[Played]] = {}
     for result in played:

@@ -34,12 +34,15 @@ _NAMES = "urn:stepup-sidecar:schema:"
 
 
 def schema(name: str) -> Schema:
-    """The schema of `config`, `policy`, `event` or `scenario`; raises KeyError for another."""
+    """Return the schema of `config`, `policy`, `event` or `scenario`.
+
+    Raises KeyError for another.
+    """
     return {"$schema": DIALECT, "$id": _NAMES + name, **SCHEMAS[name]()}
 
 
 def config_schema() -> Schema:
-    """The schema of the configuration file, from the settings' own types."""
+    """Return the schema of the configuration file, from the settings' own types."""
     found = msgspec.json.schema(Settings)
     definitions = found["$defs"]
     for (cls, member), annotation in REFINED.items():

@@ -80,7 +80,7 @@ def _mark(mark: Record) -> str:
 
 
 def _changes(detail: Record) -> Iterator[str]:
-    """What differs from the start of the session."""
+    """Yield what differs from the start of the session."""
     begun, now = detail.get("baseline") or {}, detail.get("circumstances") or {}
     for name in dict.fromkeys([*begun, *now]):
         before, after = begun.get(name) or "none", now.get(name) or "none"
@@ -89,7 +89,7 @@ def _changes(detail: Record) -> Iterator[str]:
 
 
 def _circumstance(text: str) -> str:
-    """A circumstance, `kind=value`, in words; empty for one that only the program needs."""
+    """Return a circumstance, `kind=value`, in words; empty for one that only the program needs."""
     name, _, value = text.partition("=")
     if value.startswith("unknown ("):
         return ""
@@ -103,7 +103,7 @@ def _words(name: str) -> str:
 
 
 def _timeline(moments: Sequence[Record]) -> Iterator[str]:
-    """A line for each moment; one for all that say the same one after another."""
+    """Yield a line for each moment; one for all that say the same one after another."""
     for text, alike in itertools.groupby(moments, key=lambda moment: str(moment.get("text", ""))):
         first, *more = (to_second(float(moment.get("time", 0))) for moment in alike)
         again = f", and {counted(len(more), 'time')} more until {more[-1]}" if more else ""

@@ -103,7 +103,7 @@ def _list(client: AdminClient, arguments: argparse.Namespace) -> int:
 
 
 def _row(session: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a session fits a line; for `marks` the policies that set them."""
+    """Return what of a session fits a line; for `marks` the policies that set them."""
     row = dict(session)
     marks = session.get("marks") or ()
     row["marks"] = [mark.get("policy", "") for mark in marks if not mark.get("report_only")]

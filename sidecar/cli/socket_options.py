@@ -33,7 +33,7 @@ def add_socket(parser: argparse.ArgumentParser) -> None:
 
 
 def seconds(text: str) -> float:
-    """A positive number of seconds, for argparse."""
+    """Return a positive number of seconds, for argparse."""
     value = float(text)
     if not 0 < value <= 3600:
         raise ValueError(text)
@@ -41,7 +41,10 @@ def seconds(text: str) -> float:
 
 
 def address(text: str) -> str:
-    """A URL without credentials, for argparse: arguments are seen in the list of processes."""
+    """Return a URL without credentials, for argparse.
+
+    Arguments are seen in the list of processes.
+    """
     part = credential_in(text)
     if part:
         raise argparse.ArgumentTypeError(f"must not hold {part}: name a file, if one is needed")

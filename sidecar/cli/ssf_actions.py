@@ -120,7 +120,7 @@ class Session:
         await self._api.subject(url, stream, subject)
 
     async def _stream(self, metadata: TransmitterMetadata) -> str:
-        """The stream that is meant: the one that is named, else the only one."""
+        """Return the stream that is meant: the one that is named, else the only one."""
         if self._given.stream:
             return str(self._given.stream)
         found = await self._api.streams(self._endpoint(metadata))

@@ -106,7 +106,7 @@ def _cut(text: str, width: int) -> str:
 
 
 def _fitting(widths: Mapping[TableColumn, int], room: int) -> dict[TableColumn, int]:
-    """The columns that have room, each with its width, in their order."""
+    """Return the columns that have room, each with its width, in their order."""
     shown: dict[TableColumn, int] = {}
 
     def left() -> int:
@@ -131,7 +131,7 @@ def _fitting(widths: Mapping[TableColumn, int], room: int) -> dict[TableColumn, 
 
 
 def _value(value: object, name: str = "", told: Callable[[float], str] = to_second) -> str:
-    """A value as text; times as `told` says them."""
+    """Return a value as text; times as `told` says them."""
     if name in _TIMES and isinstance(value, int | float) and 0 < value < _YEAR_9999:
         return told(value)
     return plain(_words(value))

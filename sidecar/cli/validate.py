@@ -93,7 +93,7 @@ def _accounts(named: "BreakGlass") -> str:
 
 
 def _warnings(found: "Configuration", told: frozenset[str], allowed: Sequence[str]) -> list[str]:
-    """What is probably not meant, a line for each; raises Stop for a code that is none."""
+    """Return what is probably not meant, a line for each; raises Stop for a code that is none."""
     from sidecar.daemon.configuration.lint import lint_configuration  # noqa: PLC0415 - a command starts quickly
     from sidecar.wire.checks.hardening import ALL_CODES as CODES  # noqa: PLC0415 - likewise
 

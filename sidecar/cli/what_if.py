@@ -138,7 +138,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _of_session(arguments: argparse.Namespace) -> int:
-    """What a running daemon would answer to a call of a session, and why."""
+    """Return what a running daemon would answer to a call of a session, and why."""
     import msgspec  # noqa: PLC0415 - a command starts quickly
 
     from sidecar.cli.explanation_tree import print_explanation  # noqa: PLC0415 - likewise
@@ -192,7 +192,7 @@ def _issuer(issuer: str, namespaces: "Namespaces") -> None:
 
 
 def _question(arguments: argparse.Namespace, stage: "Stage") -> "WhatIfQuestion":
-    """The question that was typed; raises InvalidChange."""
+    """Return the question that was typed; raises InvalidChange."""
     from sidecar.domain.policy.policy import RiskLevel  # noqa: PLC0415 - a command starts quickly
     from sidecar.tuning.scenario.session_changes import (  # noqa: PLC0415 - likewise
         InvalidChange,
@@ -277,7 +277,7 @@ def _addresses(texts: list[str]) -> tuple[str, ...]:
 
 
 def _ago(arguments: argparse.Namespace, at: float) -> float:
-    """How many seconds before it is first seen the session signed in."""
+    """Return how many seconds before it is first seen the session signed in."""
     from sidecar.wire.yaml import scalars as spellings  # noqa: PLC0415 - a command starts quickly
 
     if arguments.auth_time is not None:

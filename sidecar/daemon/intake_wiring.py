@@ -149,5 +149,5 @@ class Outside:
 
 
 def _place(issuer: Issuer) -> tuple[str, str]:
-    """Where its keys come from."""
+    """Return where its keys come from."""
     return issuer.jwks_uri, issuer.jwks_file

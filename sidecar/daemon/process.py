@@ -48,7 +48,7 @@ class Program(Protocol):
 
 
 def daemon(config_file: Path, environ: Mapping[str, str]) -> Program:
-    """The sidecar; blocks. Raises `ConfigError`."""
+    """Return the sidecar; blocks. Raises `ConfigError`."""
     return Daemon(read_configuration(config_file, environ, unusable_keys), environ)
 
 

@@ -266,6 +266,6 @@ def _some(names: Iterable[str]) -> str:
 
 
 def _shortened(error: ConfigError) -> str:
-    """The first thing that is wrong, and how many more are in the log."""
+    """Return the first thing that is wrong, and how many more are in the log."""
     first, *others = error.problems
     return f"{first}, and {len(others)} more" if others else str(first)

@@ -345,7 +345,7 @@ class DaemonServices:
 
 
 def new_id() -> str:
-    """An id for a fact or event that came without one."""
+    """Return an id for a fact or event that came without one."""
     return uuid.uuid4().hex
 
 

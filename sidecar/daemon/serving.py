@@ -366,7 +366,7 @@ class Daemon:
         return self._started.work.drain_timeout
 
     async def _open_admin(self, nursery: trio.Nursery, services: DaemonServices) -> tuple[str, ...]:
-        """The admin listener outlives the doors: it tells that they are draining."""
+        """Return the admin listener outlives the doors: it tells that they are draining."""
         if not self._started.admin.enabled:
             return ()
         from sidecar.adapters.admin.acts import ActDoor  # noqa: PLC0415 - only where it listens

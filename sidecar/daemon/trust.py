@@ -36,7 +36,7 @@ class Keys(NamedTuple):
     causes: tuple[tuple[str, str], ...] = ()
 
     def told(self) -> str:
-        """What is wrong, in words; empty: nothing is."""
+        """Return what is wrong, in words; empty: nothing is."""
         causes = dict(self.causes)
         words = [f"no keys of {one}: {causes.get(one, '')}" for one in self.missing]
         words += [
@@ -85,12 +85,12 @@ class Trust:
         )
 
     def keys_of(self, issuer: str) -> KeySource | None:
-        """The keys that an issuer's tokens are believed by; None where there are none."""
+        """Return the keys that an issuer's tokens are believed by; None where there are none."""
         return self._keys.get(issuer)
 
     @property
     def keys(self) -> Keys:
-        """Whose tokens can be decided now, and whose cannot."""
+        """Return whose tokens can be decided now, and whose cannot."""
         missing = {name for name, source in self._keys.items() if not source.ready}
         # Of an issuer that is asked, answers tell; that it fails now may be over with the next.
         able = {*self._keys, *self._introspectors} - missing
@@ -173,12 +173,12 @@ class Trust:
 
 
 def _without_secrets(issuer: Issuer) -> Issuer:
-    """The issuer but for what the sidecar shows it: what it said of tokens stays good."""
+    """Return the issuer but for what the sidecar shows it: what it said of tokens stays good."""
     changes = dict.fromkeys(secrets_of(Introspection), "")
     asked = msgspec.structs.replace(issuer.introspection, **changes)
     return msgspec.structs.replace(issuer, introspection=asked)
 
 
 def _place(issuer: Issuer) -> tuple[str, str]:
-    """Where its keys come from; what it signs with is looked at for each token."""
+    """Return where its keys come from; what it signs with is looked at for each token."""
     return issuer.jwks_uri, issuer.jwks_file

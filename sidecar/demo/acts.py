@@ -44,7 +44,7 @@ class Plot:
         self._held[who] = signed
 
     def token(self, who: str) -> SignedInUser:
-        """The person's token; raises `Astray` where there is none."""
+        """Return the person's token; raises `Astray` where there is none."""
         if who not in self._held:
             raise Astray(f"{who} has not signed in")
         return self._held[who]

@@ -94,7 +94,10 @@ class Watcher:
                     await self._send.send(change)
 
     async def until(self, session: str, standing: str) -> Change | None:
-        """The next such change, None if it does not come; others before it are passed over."""
+        """Return the next such change, None if it does not come.
+
+        Others before it are passed over.
+        """
         with trio.move_on_after(PATIENCE):
             async for change in self._receive:
                 if (change.session, change.standing) == (session, standing):
@@ -162,7 +165,7 @@ class Cast(NamedTuple):
         return Took(marked - started, told.at - started)
 
     async def metric(self, name: str) -> dict[tuple[tuple[str, str], ...], float]:
-        """The samples of a metric, by their labels."""
+        """Return the samples of a metric, by their labels."""
         page = (await self.http.get(f"{self.stage.admin}/metrics")).raise_for_status().text
         found = (_SAMPLE.fullmatch(line) for line in page.splitlines())
         return {

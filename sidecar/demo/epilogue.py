@@ -121,7 +121,7 @@ def _curl(token: str, checks: str) -> str:
 
 
 def _command() -> str:
-    """How this very program can be called from a shell."""
+    """Return how this very program can be called from a shell."""
     if shutil.which("sidecar"):
         return "sidecar"
     beside = Path(sys.executable).parent / "sidecar"

@@ -24,7 +24,7 @@ class SocketClient:
         return await self.read()
 
     async def read(self) -> dict[str, Any]:
-        """The next line. Raises `Astray` where the daemon ends the connection."""
+        """Return the next line. Raises `Astray` where the daemon ends the connection."""
         while b"\n" not in self._buffer:
             chunk = await self._stream.receive_some()
             if not chunk:

@@ -146,7 +146,7 @@ class Provider:
         return Response(302, (location, ("Cache-Control", "no-store"), *fields))
 
     def _sign_in(self, before: ProviderSignIn | None, asked: Authorization) -> ProviderSignIn:
-        """The sign-in that the cookie remembers, where it will do; else a new one."""
+        """Return the sign-in that the cookie remembers, where it will do; else a new one."""
         now = int(self._clock())
         wanted = _method(asked)
         if before is not None and asked.login_hint in ("", before.person.name):
@@ -201,7 +201,7 @@ class Provider:
 
 
 def _method(asked: Authorization) -> Method:
-    """The first of `acr_values` that can be had; a password where nothing is asked for."""
+    """Return the first of `acr_values` that can be had; a password where nothing is asked for."""
     if not asked.acr_values:
         return PASSWORD
     for acr in asked.acr_values:

@@ -50,7 +50,7 @@ class Redemption(NamedTuple):
 
 
 def parameters_of(request: Request, *methods: str) -> dict[str, str]:
-    """The parameters of a GET's query or a POST's form; raises `RefusedRequest`.
+    """Return the parameters of a GET's query or a POST's form; raises `RefusedRequest`.
 
     None may come twice, and one without a value counts as left out (RFC 6749, section 3.1).
     """
@@ -74,7 +74,10 @@ def parameters_of(request: Request, *methods: str) -> dict[str, str]:
 
 
 def destination_of(parameters: Mapping[str, str], client: Client) -> str:
-    """Where the answer goes; raises `RefusedRequest` for another client, or another address."""
+    """Return where the answer goes.
+
+    Raises `RefusedRequest` for another client, or another address.
+    """
     _is_from(parameters, client)
     if parameters.get("redirect_uri") != client.redirect_uri:
         raise RefusedRequest("invalid_request", "redirect_uri is not registered")
@@ -119,7 +122,7 @@ def decode_redemption(parameters: Mapping[str, str], client: Client) -> Redempti
 
 
 def cookie_of(request: Request, name: str) -> str:
-    """A cookie's value; empty where it is not sent."""
+    """Return a cookie's value; empty where it is not sent."""
     for line in request.values(b"cookie"):
         for pair in line.decode("latin-1").split(";"):
             found, _, value = pair.strip().partition("=")

@@ -35,13 +35,13 @@ class TokenSigner:
         self._key_id = secrets.token_hex(8)
 
     def key_set(self) -> bytes:
-        """The public key as a JWK Set (RFC 7517, section 5)."""
+        """Return the public key as a JWK Set (RFC 7517, section 5)."""
         members = json.loads(ECAlgorithm.to_jwk(self._key.public_key()))
         key = {**members, "kid": self._key_id, "use": "sig", "alg": ALGORITHM}
         return json.dumps({"keys": [key]}).encode()
 
     def access_token(self, issuer: str, audience: str, client: str, sign_in: ProviderSignIn) -> str:
-        """An access token (RFC 9068, section 2.2).
+        """Return an access token (RFC 9068, section 2.2).
 
         A token that is fetched again for the same sign-in has a new `iat` and `jti`, and the same
         `sid` and `auth_time`: fetching is not signing in.
@@ -56,7 +56,7 @@ class TokenSigner:
         return self._sign(issuer, client, sign_in, claims, "at+jwt")
 
     def id_token(self, issuer: str, client: str, nonce: str, sign_in: ProviderSignIn) -> str:
-        """An ID token (OpenID Connect Core 1.0, section 2)."""
+        """Return an ID token (OpenID Connect Core 1.0, section 2)."""
         claims: dict[str, object] = {"aud": client, **({"nonce": nonce} if nonce else {})}
         return self._sign(issuer, client, sign_in, claims, "JWT")
 

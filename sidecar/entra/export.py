@@ -87,7 +87,7 @@ class Exported(NamedTuple):
 
 
 def read_export(content: bytes, file: str) -> list[Exported]:
-    """The objects of a file, in its order. Raises InvalidExport with all that is wrong."""
+    """Return the objects of a file, in its order. Raises InvalidExport with all that is wrong."""
     raw, lines = _loads(content, file)
     reader = _Reader(file)
     found = list(reader.objects(raw, "$", _ENVELOPES))
@@ -101,7 +101,7 @@ def read_export(content: bytes, file: str) -> list[Exported]:
 
 
 def _loads(content: bytes, file: str) -> tuple[Any, Callable[[], JsonLines]]:
-    """The value, and what finds its lines."""
+    """Return the value, and what finds its lines."""
     twice = False
 
     def pairs(members: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -148,7 +148,7 @@ class _Refused(Exception):  # noqa: N818 - told as a problem of the file
 
 
 def _line_of(text: str, constant: str) -> int:
-    """The line of the first constant that JSON does not have, outside of texts."""
+    """Return the line of the first constant that JSON does not have, outside of texts."""
     for found in _CONSTANT.finditer(text):
         if found[0] == constant:
             return text.count("\n", 0, found.start()) + 1
@@ -187,7 +187,7 @@ class _Reader:
         self.mistakes: list[Mistake] = []
 
     def objects(self, raw: Any, at: str, depth: int) -> Iterator[Exported]:
-        """The objects below `at`, in lists and envelopes."""
+        """Yield the objects below `at`, in lists and envelopes."""
         if not isinstance(raw, dict | list) or not depth:
             self.mistakes.append(Mistake(at, f"must be an object: {_HINT}"))
         elif isinstance(raw, list):

@@ -37,7 +37,10 @@ def policies_text(
     labels: Mapping[str, str],
     most: int,
 ) -> str:
-    """A policy file: each policy under its comments. Raises `TooLong` past `most` characters."""
+    """Return a policy file.
+
+    Each policy under its comments. Raises `TooLong` past `most` characters.
+    """
     lines = [f"# {comment(line)}" for line in head]
     written: list[str] = []
     length = sum(map(len, lines)) + len(lines) + len("policies:")
@@ -62,7 +65,7 @@ def settings_text(
     locations: Iterable[NamedLocation],
     assurance: Assurance,
 ) -> str:
-    """What is to be added to the configuration file; no section that would be empty."""
+    """Return what is to be added to the configuration file; no section that would be empty."""
     tree: dict[str, Tree] = {}
     if contexts:
         tree["contexts"] = {name: {"name": context.name} for name, context in contexts.items()}
@@ -104,7 +107,7 @@ def _shown_tree(shown: Level | Strength) -> dict[str, Tree]:
 
 
 def policy_tree(policy: Policy) -> dict[str, Tree]:
-    """A policy as its file says it."""
+    """Return a policy as its file says it."""
     tree: dict[str, Tree] = {"id": policy.id}
     if policy.description:
         tree["description"] = policy.description
@@ -159,7 +162,7 @@ def _selection_tree(selection: Selection) -> Tree:
 
 
 def condition_tree(condition: Condition) -> Tree:
-    """A condition of the kinds that an import makes."""
+    """Return a condition of the kinds that an import makes."""
     match condition:
         case All():
             return {"all": [condition_tree(each) for each in condition.conditions]}

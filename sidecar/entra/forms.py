@@ -77,7 +77,7 @@ class ObjectForms:
         self.mistakes: list[Mistake] = []
 
     def object(self, raw: dict[str, Any], shape: type, at: str) -> dict[str, Any]:
-        """The members by their documented names, those that are not known as they are."""
+        """Return the members by their documented names, those that are not known as they are."""
         known = {field.encode_name.lower(): field for field in _fields(shape)}
         found: dict[str, Any] = {}
         for key, value in _members(raw):
@@ -134,7 +134,7 @@ class ObjectForms:
 
 
 def without_empty(raw: Any, shape: type) -> Any:
-    """The object with null for each member that should be an object and is `[]` or `{}`."""
+    """Return the object with null for each member that should be an object and is `[]` or `{}`."""
     found = dict(raw)
     for field in _fields(shape):
         value = found.get(field.encode_name)
@@ -154,7 +154,7 @@ def _fields(shape: type) -> tuple[inspect.Field, ...]:
 
 
 def is_empty_object(raw: Any) -> bool:
-    """Whether PowerShell may have written this for an object that is not there."""
+    """Return whether PowerShell may have written this for an object that is not there."""
     return raw in ([], {})
 
 
@@ -169,7 +169,7 @@ def _members(raw: dict[str, Any]) -> Iterable[tuple[str, Any]]:
 
 
 def _is_unset(raw: Any) -> bool:
-    """Whether an object has members, and all of them are null."""
+    """Return whether an object has members, and all of them are null."""
     members = [v for k, v in raw.items() if not is_transport(k)] if isinstance(raw, dict) else []
     return bool(members) and all(value is None or _is_unset(value) for value in members)
 

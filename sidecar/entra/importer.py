@@ -170,7 +170,7 @@ def _contexts_used(imported: Iterable[Imported]) -> set[str]:
 def _with(
     settings: Settings, text: str, names: DirectoryNames, levels: tuple[Level, ...]
 ) -> Settings:
-    """The configuration with the fragment, as the daemon would read it."""
+    """Return the configuration with the fragment, as the daemon would read it."""
     read = read_settings(text, "settings.yaml", {}, _no_file)
     known = {location.name for location in (*settings.locations, *read.locations)}
     elsewhere = (Configured(name=name) for name in sorted(names.locations - known))
@@ -191,7 +191,7 @@ def _no_file(path: str) -> str:
 
 
 def _policies_text(exported: Iterable[Exported], imported: Iterable[Imported]) -> str:
-    """The policy file. Raises ConfigError where it would be longer than its reader takes."""
+    """Return the policy file. Raises ConfigError where it would be longer than its reader takes."""
     written = ((_comments(one, policy), policy) for one in imported for policy in _both(one))
     try:
         return policies_text(_head(exported), written, ROLES, MAX_CHARACTERS)
@@ -234,7 +234,10 @@ def _comments(one: Imported, policy: Policy) -> list[str]:
 
 
 def _some(lines: list[str]) -> list[str]:
-    """The first lines, and how many more the report has: a policy file has a greatest length."""
+    """Return the first lines, and how many more the report has.
+
+    A policy file has a greatest length.
+    """
     more = len(lines) - _COMMENTS
     told = f"- and {more} more, which the report of the import names"
     return [*lines[:_COMMENTS], told] if more > 0 else lines

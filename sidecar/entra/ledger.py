@@ -91,7 +91,7 @@ class Ledger:
             self.lose(item, reason, effect)
 
     def value(self, path: str) -> Any:
-        """What stands at `path`; None where nothing does."""
+        """Return what stands at `path`; None where nothing does."""
         return self._nodes.get(path)
 
     def doubt(self, path: str, reason: str, effect: Effect) -> None:
@@ -101,7 +101,7 @@ class Ledger:
         self.losses.append(Loss(self.file, path, value, reason, effect))
 
     def items(self, path: str) -> Iterator[str]:
-        """The paths of a list's items."""
+        """Yield the paths of a list's items."""
         value = self._nodes.get(path)
         for index in range(len(value) if isinstance(value, list) else 0):
             yield f"{path}[{index}]"
@@ -122,7 +122,7 @@ class Ledger:
             self.lose(path, UNKNOWN, Effect.WEAKER)
 
     def unaccounted(self) -> list[str]:
-        """The leaves that are neither carried nor reported."""
+        """Return the leaves that are neither carried nor reported."""
         return [
             path
             for path, value in self._nodes.items()
@@ -133,12 +133,12 @@ class Ledger:
         ]
 
     def effects(self) -> frozenset[Effect]:
-        """What the losses do, together."""
+        """Return what the losses do, together."""
         return frozenset(loss.effect for loss in self.losses)
 
 
 def nodes(raw: Any, at: str) -> Iterator[tuple[str, Any]]:
-    """Every node with its JSON path, but for what is the transport's: see `is_transport`."""
+    """Yield every node with its JSON path, but for what is the transport's: see `is_transport`."""
     pending: list[tuple[str, Any]] = [(at, raw)]
     while pending:
         path, value = pending.pop()
@@ -153,12 +153,12 @@ def nodes(raw: Any, at: str) -> Iterator[tuple[str, Any]]:
 
 
 def member(path: str, key: str) -> str:
-    """The JSON path of an object's member."""
+    """Return the JSON path of an object's member."""
     return f"{path}.{key}" if _PLAIN.fullmatch(key) else f"{path}[{json.dumps(key)}]"
 
 
 def _upwards(path: str, at: str) -> Iterator[str]:
-    """The path and those of what it lies in, up to `at`."""
+    """Yield the path and those of what it lies in, up to `at`."""
     yield path
     for end in range(len(path) - 1, len(at) - 1, -1):
         if path[end] in ".[":
@@ -166,12 +166,15 @@ def _upwards(path: str, at: str) -> Iterator[str]:
 
 
 def is_within(path: str, other: str) -> bool:
-    """Whether `path` is `other`, or lies below it."""
+    """Return whether `path` is `other`, or lies below it."""
     return path.startswith(other) and path[len(other) :][:1] in {"", ".", "["}
 
 
 def is_default(value: Any) -> bool:
-    """Whether a value says nothing: Graph writes null and empty lists for what is not set."""
+    """Return whether a value says nothing.
+
+    Graph writes null and empty lists for what is not set.
+    """
     if isinstance(value, dict):
         return all(is_default(below) for key, below in value.items() if not is_transport(key))
     return value is None or value == []
@@ -186,6 +189,6 @@ def is_transport(key: str) -> bool:
 
 
 def brief(value: Any) -> str:
-    """A value in a line, cut where it is long."""
+    """Return a value in a line, cut where it is long."""
     text = json.dumps(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -35,7 +35,7 @@ class _Frame:
         self.seen: set[str] = set()
 
     def next_path(self) -> str:
-        """The path of the value that begins here."""
+        """Return the path of the value that begins here."""
         if self.is_object:
             path, self.key = self.key, ""
             return path

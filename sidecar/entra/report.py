@@ -15,7 +15,7 @@ _INDEX = re.compile(r"\[\d+\]")
 
 
 def report_lines(result: Import) -> Iterator[str]:
-    """The report as lines: each policy, each part that was not carried over, what to know."""
+    """Yield the report as lines: each policy, each part that was not carried over, what to know."""
     for one in result.imported:
         yield f"{one.policy.id}: {_state(one)}"
     if result.losses:
@@ -36,7 +36,7 @@ def report_lines(result: Import) -> Iterator[str]:
 
 
 def summary_lines(result: Import) -> Iterator[str]:
-    """How many policies arrive in which state, and for how many each reason counts."""
+    """Yield how many policies arrive in which state, and for how many each reason counts."""
     states = Counter((one.was, one.policy.state) for one in result.imported)
     files = len({one.ledger.file for one in result.imported})
     yield f"{counted(len(result.imported), 'policy')} of {counted(files, 'file')}:"
@@ -57,7 +57,7 @@ def summary_lines(result: Import) -> Iterator[str]:
 
 
 def reasons_of(one: Imported) -> frozenset[tuple[str, str, str]]:
-    """The effect, the place and the reason of each loss; items of a list are one place."""
+    """Return the effect, the place and the reason of each loss; items of a list are one place."""
     ledger = one.ledger
     found = {(loss.effect.value, _place(loss.path, one), loss.reason) for loss in ledger.losses}
     idle = [note for note in ledger.notes if note.text in ledger.idle]
@@ -79,7 +79,7 @@ def _state(one: Imported) -> str:
 
 
 def report_json(result: Import) -> dict[str, Any]:
-    """The same as JSON, with the texts of the files."""
+    """Return the same as JSON, with the texts of the files."""
     return {
         "policies": [
             {

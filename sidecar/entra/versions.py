@@ -40,7 +40,7 @@ def current(exported: Sequence[Exported]) -> list[Exported]:
 
 
 def _older(firsts: Sequence[int], exported: Sequence[Exported]) -> dict[int, str]:
-    """The versions that another one replaces; a loss for each where that cannot be told."""
+    """Return the versions that another one replaces; a loss for each where that cannot be told."""
     times = {number: _time(exported[number].raw) for number in firsts}
     known = [time for time in times.values() if time is not None]
     last = max(known, default=None)
@@ -54,7 +54,10 @@ def _older(firsts: Sequence[int], exported: Sequence[Exported]) -> dict[int, str
 
 
 def _matters(each: Exported) -> bool:
-    """Whether versions can mean something else: not contexts, nor strengths that are built in."""
+    """Return whether versions can mean something else.
+
+    Not contexts, nor strengths that are built in.
+    """
     built_in = str(each.raw.get("id")).lower() in BUILT_IN
     return not built_in and not isinstance(each.shape, ContextReference)
 
@@ -83,7 +86,7 @@ def _own(raw: Any) -> Any:
 
 
 def _time(raw: dict[str, Any]) -> datetime | None:
-    """When it was modified last; null is before any time, and None that nothing tells."""
+    """Return when it was modified last; null is before any time, and None that nothing tells."""
     told = raw.get(_MODIFIED) or raw.get(_CREATED)
     if told is None and _MODIFIED in raw:
         return _NEVER

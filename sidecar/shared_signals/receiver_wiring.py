@@ -224,7 +224,7 @@ class Reception:
 
 
 def _rules_of(settings: Settings) -> dict[str, SubjectRules]:
-    """How each transmitter's subjects are read, by its name."""
+    """Return how each transmitter's subjects are read, by its name."""
     return {
         one.name: SubjectRules(
             one.subjects, issuers_of_transmitter(settings, one), settings.tokens.namespaces
@@ -280,7 +280,7 @@ def _issuer_of(transmitter: KnownTransmitter) -> Issuer:
 
 
 def _place(transmitter: KnownTransmitter) -> tuple[str, ...]:
-    """Where its keys come from."""
+    """Return where its keys come from."""
     return (
         transmitter.issuer,
         transmitter.metadata_url,

@@ -27,7 +27,7 @@ from sidecar.wire.yaml.tree import ConfigError, ConfigProblem
 
 
 def voice_of(settings: Settings) -> Voice:
-    """How this deployment's transmitter speaks."""
+    """Return how this deployment's transmitter speaks."""
     transmitter, issuers = settings.transmitter, settings.tokens.issuers
     only = issuers[0].issuer if len(issuers) == 1 else ""
     return Voice(
@@ -39,7 +39,7 @@ def voice_of(settings: Settings) -> Voice:
 
 
 def _subject_issuers(settings: Settings) -> dict[str, str]:
-    """The issuer of the users of each namespace, where there are several.
+    """Return the issuer of the users of each namespace, where there are several.
 
     Of issuers that share one it is the configured one, if that is among them.
     """

@@ -24,17 +24,20 @@ class InvalidName(ValueError):  # noqa: N818 - each door names it by who must ac
 
 
 def is_fit(text: str) -> bool:
-    """Whether a text has none of the characters that go into no header, log or key."""
+    """Return whether a text has none of the characters that go into no header, log or key."""
     return _UNFIT.search(text) is None
 
 
 def composed(text: str) -> str:
-    """The text in normalisation form C, so that what reads the same is the same."""
+    """Return the text in normalisation form C, so that what reads the same is the same."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def name_of(text: str, limit: int = MAX_NAME) -> str:
-    """The name that a text spells; raises `InvalidName`. `limit` is for what may be longer."""
+    """Return the name that a text spells.
+
+    Raises `InvalidName`. `limit` is for what may be longer.
+    """
     if len(text) > 4 * limit:
         raise InvalidName(f"must be at most {limit} characters", too_long=True)
     if not is_fit(text):

@@ -36,7 +36,7 @@ class Guesses:
         self._left: OrderedDict[str, _Left] = OrderedDict()
 
     def left(self, address: str) -> bool:
-        """Whether another credential of this address may be looked at."""
+        """Return whether another credential of this address may be looked at."""
         return self._tries(address_owner(address)) >= 1
 
     def wrong(self, address: str) -> None:

@@ -50,7 +50,10 @@ class Settling(Protocol):
     """Knows how far an event's outcome has got."""
 
     async def settled(self, event: str, within: float, source: str) -> Settlement:
-        """How many of the live sidecars have it in their view: all, or those after `within` s."""
+        """Return how many of the live sidecars have it in their view.
+
+        All, or those after `within` s.
+        """
 
 
 class DurableEvent(NamedTuple):
@@ -149,7 +152,7 @@ class EventIntake:
 
 
 def reply_to(outcome: Outcome, ref: Ref) -> bytes:
-    """The reply line that tells an outcome."""
+    """Return the reply line that tells an outcome."""
     match outcome:
         case DurableEvent():
             return event_reply(outcome.accepted, ref, outcome.settlement)

@@ -19,12 +19,12 @@ _encode = msgspec.json.Encoder().encode
 
 
 def ok_reply(ref: Ref) -> bytes:
-    """The reply to a ping or watch."""
+    """Return the reply to a ping or watch."""
     return _line({"ok": True}, ref)
 
 
 def event_reply(accepted: Accepted, ref: Ref, settlement: Settlement | None = None) -> bytes:
-    """The reply to an event that is durable, and perhaps everywhere."""
+    """Return the reply to an event that is durable, and perhaps everywhere."""
     reply: dict[str, object] = {"ok": True, "id": accepted.id}
     if accepted.duplicate:
         reply["duplicate"] = True
@@ -39,7 +39,10 @@ def event_reply(accepted: Accepted, ref: Ref, settlement: Settlement | None = No
 
 
 def check_reply(answer: Answer, ref: Ref) -> bytes:
-    """The reply to a check. A token that is not believed, and no decision at all, are errors."""
+    """Return the reply to a check.
+
+    A token that is not believed, and no decision at all, are errors.
+    """
     if answer.error == UNKNOWN_CONTEXT:
         refusal = Refusal(UNKNOWN_CONTEXT, answer.message, "context", ref)
         return refusal_reply(refusal, status=answer.status)
@@ -67,7 +70,10 @@ def check_reply(answer: Answer, ref: Ref) -> bytes:
 
 
 def refusal_reply(refusal: Refusal, *, status: int = 0) -> bytes:
-    """The reply to a line that is refused; `status` is what the app should answer, where known."""
+    """Return the reply to a line that is refused.
+
+    `status` is what the app should answer, where known.
+    """
     reply: dict[str, object] = {"ok": False, "error": refusal.error}
     if refusal.field:
         reply["field"] = refusal.field
@@ -78,18 +84,18 @@ def refusal_reply(refusal: Refusal, *, status: int = 0) -> bytes:
 
 
 def overloaded_reply(error: Overloaded, ref: Ref) -> bytes:
-    """The reply where a bounded queue is full."""
+    """Return the reply where a bounded queue is full."""
     reply = {"ok": False, "error": "overloaded", "message": str(error)}
     return _line({**reply, "retry_after": error.retry_after}, ref)
 
 
 def unavailable_reply(message: str, ref: Ref) -> bytes:
-    """The reply where something outside, or something here, does not work."""
+    """Return the reply where something outside, or something here, does not work."""
     return _line({"ok": False, "error": "unavailable", "message": message}, ref)
 
 
 def standing_line(change: StandingChange) -> bytes:
-    """What a watcher is told."""
+    """Return what a watcher is told."""
     line: dict[str, object] = {
         "event": "standing",
         "session": change.session,

@@ -74,7 +74,7 @@ class Speakers:
         }
 
     def _credential(self, known: SecretFile | None, name: str, path: str) -> SecretFile:
-        """The credential of a source; the one that is known, where its file is the same."""
+        """Return the credential of a source; the one that is known, where its file is the same."""
         if known is not None and known.path == path:
             return known
 

@@ -59,7 +59,7 @@ class _Ticket:
 
     @property
     def size(self) -> int:
-        """What it takes up at most: it may have to begin a segment."""
+        """Return what it takes up at most: it may have to begin a segment."""
         return len(self.payload) + FRAME_BYTES + HEADER_BYTES
 
     def settle(self, trouble: str = "") -> None:
@@ -101,7 +101,7 @@ class FileSpool:
 
     @property
     def waiting(self) -> int:
-        """How many events are on the disk and have not been accepted elsewhere."""
+        """Return how many events are on the disk and have not been accepted elsewhere."""
         return self._waiting
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -183,7 +183,7 @@ class FileSpool:
                 ticket.settle("" if place < kept else trouble)
 
     async def _append(self, payloads: list[bytes]) -> tuple[int, str]:
-        """How many of the payloads are on the disk, and in words why not all."""
+        """Return how many of the payloads are on the disk, and in words why not all."""
         async with self._using:
             try:
                 files = await self._opened()
@@ -200,7 +200,7 @@ class FileSpool:
     # Handing on
 
     async def segments(self) -> list[int]:
-        """What can be read, in order. What comes from now on goes into later segments."""
+        """Return what can be read, in order. What comes from now on goes into later segments."""
         async with self._using:
             try:
                 files = await self._opened()
@@ -210,7 +210,7 @@ class FileSpool:
             return sorted(files.segments)
 
     async def read(self, segment: int) -> list[Signal]:
-        """The events of a segment, in order. Raises `Unavailable`."""
+        """Return the events of a segment, in order. Raises `Unavailable`."""
         async with self._using:
             files = await self._opened()
             name = files.name(segment)
@@ -232,7 +232,7 @@ class FileSpool:
         return signals
 
     def _judge(self, name: str, reading: SegmentReading, known: int) -> SegmentEnd:
-        """How a segment ended, told if it was not well."""
+        """Return how a segment ended, told if it was not well."""
         if reading.flaw is SegmentEnd.TORN:
             detail = (
                 f"{name} ends in {counted(reading.unread, 'byte')} of a write that was not finished"
@@ -280,7 +280,10 @@ class FileSpool:
     # The directory
 
     async def _opened(self) -> SpoolFiles:
-        """The files, opened now if they could not be before. Raises `Unavailable`, and tells."""
+        """Return the files, opened now if they could not be before.
+
+        Raises `Unavailable`, and tells.
+        """
         if self._running and self._files is None:
             try:
                 await self._open()

@@ -98,7 +98,7 @@ class SpoolFiles:
                 self.segments[number] = size
 
     def name(self, number: int) -> str:
-        """The file name of a segment."""
+        """Return the file name of a segment."""
         return f"{number:016d}.spool"
 
     def _path(self, number: int) -> Path:

@@ -219,7 +219,7 @@ def _fingerprint(path: Path) -> Fingerprint:
 
 
 def _directories(paths: frozenset[Path]) -> dict[Path, int]:
-    """The directories to watch, with their inodes: one of the same name may be another."""
+    """Return the directories to watch, with their inodes: one of the same name may be another."""
     wanted: dict[Path, int] = {}
     for path in paths:
         for place in {path, Path(os.path.realpath(path))}:

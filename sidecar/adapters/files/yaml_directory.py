@@ -14,7 +14,7 @@ beside that, on a disk that cannot keep it otherwise."""
 
 
 def is_yaml(name: str) -> bool:
-    """Whether a file of this name is one to read; `.YAML` is one as well."""
+    """Return whether a file of this name is one to read; `.YAML` is one as well."""
     return Path(name).suffix.lower() in SUFFIXES and not name.startswith(_NOBODYS)
 
 

@@ -84,7 +84,7 @@ class Carriers(NamedTuple):
     networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
 
     def has(self, ip: address.Address, asn: int) -> bool:
-        """Whether this address is one of theirs."""
+        """Return whether this address is one of theirs."""
         if asn in self.asns:
             return True
         return bool(self.networks) and any(
@@ -232,7 +232,7 @@ class Geography:
 
     @property
     def told(self) -> frozenset[DatabaseMessage]:
-        """What some record of the databases in use tells."""
+        """Return what some record of the databases in use tells."""
         return frozenset().union(*self._generation.told.values())
 
     @property

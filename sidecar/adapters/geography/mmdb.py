@@ -53,7 +53,7 @@ class Mmdb(NamedTuple):
     has_ipv6: bool
 
     def record(self, address: Address) -> Any:
-        """The record of an address, None where there is none. Raises InvalidDatabase."""
+        """Return the record of an address, None where there is none. Raises InvalidDatabase."""
         if len(address.packed) == 16 and not self.has_ipv6:
             return None
         return self._get(address.text)[0]

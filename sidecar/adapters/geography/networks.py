@@ -106,7 +106,7 @@ class PrefixTable(Generic[V]):
             self._tree.add(packed=prefix.packed, masklen=prefix.length).data["value"] = value
 
     def find(self, packed: bytes) -> V | None:
-        """The value for an address of 4 or 16 bytes, None where no prefix contains it."""
+        """Return the value for an address of 4 or 16 bytes, None where no prefix contains it."""
         node = self._tree.search_best(packed=packed)
         value: V | None = None if node is None else node.data["value"]
         return value
@@ -130,7 +130,7 @@ class Prefixes:
         self.trusted = frozenset(trusted)
 
     def network_of(self, ip: str) -> str:
-        """The name of the network with the longest prefix around `ip`; empty: none."""
+        """Return the name of the network with the longest prefix around `ip`; empty: none."""
         parsed = address.parse(ip)
         return "" if parsed is None else self._networks.find(parsed.packed) or ""
 
@@ -146,7 +146,7 @@ class Prefixes:
         return names | country | asn if country or asn else names
 
     def is_trusted(self, names: frozenset[str]) -> bool:
-        """Whether any of these locations is a trusted one."""
+        """Return whether any of these locations is a trusted one."""
         return not self.trusted.isdisjoint(names)
 
 
@@ -174,7 +174,10 @@ def load(
 
 
 def cidrs_of(named: Network | NamedLocation, base: Path = Path()) -> tuple[str, ...]:
-    """The CIDRs of a network or location as text, those of its file, too (so: in a thread)."""
+    """Return the CIDRs of a network or location as text, those of its file, too (so.
+
+    In a thread).
+    """
     return tuple(text for _, _, text in _sources("", named, base, []))
 
 
@@ -197,7 +200,7 @@ def _claims(
 def _sources(
     at: str, entry: Network | NamedLocation, base: Path, problems: list[Problem]
 ) -> Iterator[tuple[str, str, str]]:
-    """Each CIDR as text, with its field and (from a file) its line."""
+    """Yield each CIDR as text, with its field and (from a file) its line."""
     for index, text in enumerate(entry.cidrs):
         yield f"{at}.cidrs.{index}", "", text
     if not entry.cidr_file:
@@ -219,7 +222,10 @@ def _sources(
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a file of CIDRs that say something, with their numbers; `#` and `;` comment."""
+    """Yield the lines of a file of CIDRs that say something, with their numbers.
+
+    `#` and `;` comment.
+    """
     text = read_text(path).removeprefix("\ufeff")
     for number, line in enumerate(text.splitlines(), 1):
         content = line.partition("#")[0].partition(";")[0].strip()

@@ -194,7 +194,7 @@ class _Frames:
         self._begun = 0
 
     def is_calm(self, events: Sequence[Event], given_up: int) -> bool:
-        """Whether the peer may go on after a piece, of which h2 made this."""
+        """Return whether the peer may go on after a piece, of which h2 made this."""
         now = trio.current_time()
         self._left = min(CALM, self._left + (now - self._at) * CALM_RATE)
         self._left -= max(0, self._begun - sum(map(_asks, events)) - given_up)
@@ -221,7 +221,7 @@ class _Resets:
         return self.are_many() and not was_many
 
     def are_many(self) -> bool:
-        """Whether more are given up than usual."""
+        """Return whether more are given up than usual."""
         now = trio.current_time()
         self._left = min(CALM, self._left + (now - self._at) * CALM_RATE)
         self._at = now
@@ -238,7 +238,7 @@ class _Frugal(H2Connection):
 
 
 def _asks(event: Event) -> bool:
-    """Whether a frame is a part of a call; its end comes with one of these."""
+    """Return whether a frame is a part of a call; its end comes with one of these."""
     return isinstance(event, RequestReceived) or (
         isinstance(event, DataReceived) and bool(event.data)
     )

@@ -67,10 +67,10 @@ class Checks(Protocol):
     """Decides whether calls may pass."""
 
     async def check(self, call: Call) -> Answer:
-        """The answer, also to a bad token. Raises `Overloaded` and `Unavailable`."""
+        """Return the answer, also to a bad token. Raises `Overloaded` and `Unavailable`."""
 
     async def check_session(self, session: str, call: Call) -> Answer | None:
-        """The same for a known session, without a token; None where it is not known."""
+        """Return the same for a known session, without a token; None where it is not known."""
 
 
 class AuthzenDoor:
@@ -92,7 +92,7 @@ class AuthzenDoor:
             self._base = f"http://{address}"
 
     def handlers(self) -> Mapping[bytes, Handler]:
-        """The handlers by their exact paths."""
+        """Return the handlers by their exact paths."""
         return {
             b"/access/v1/evaluation": self._with_id(self._evaluation),
             b"/access/v1/evaluations": self._with_id(self._evaluations),
@@ -201,7 +201,7 @@ class AuthzenDoor:
         return answer if isinstance(answer, Result) else result_of(answer)
 
     async def _judge(self, question: Evaluation) -> Answer | Result:
-        """The answer; or the failure of a question that is about nobody."""
+        """Return the answer; or the failure of a question that is about nobody."""
         who = question.who
         match who:
             case ByToken():
@@ -222,7 +222,7 @@ class AuthzenDoor:
 
 
 def result_of(answer: Answer) -> Result:
-    """An answer as AuthZEN has it. The names in `context` are those of the local socket."""
+    """Return an answer as AuthZEN has it. The names in `context` are those of the local socket."""
     context: dict[str, object] = {}
     if answer.error:
         context["error"] = {"status": answer.status, "message": answer.message}

@@ -67,7 +67,7 @@ def _why(cause: BaseException) -> str:
 
 
 def shown(url: httpx.URL) -> str:
-    """The address without what may be secret in it: user, password and query."""
+    """Return the address without what may be secret in it: user, password and query."""
     return without_credentials(str(url))
 
 

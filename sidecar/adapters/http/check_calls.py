@@ -80,7 +80,7 @@ class HttpCalls:
     async def answer(
         self, request: Request, original: Original, contexts: tuple[str, ...]
     ) -> Response:
-        """What the call that `original` describes gets, made by who sent `request`.
+        """Return what the call that `original` describes gets, made by who sent `request`.
 
         Raises `InvalidCall`, which `refuse` makes an answer of.
         """
@@ -92,7 +92,7 @@ class HttpCalls:
         return response if response.status == 200 else self._cors.readable(request, response)
 
     def refuse(self, request: Request, error: InvalidCall) -> Response:
-        """The answer to a request that describes no call.
+        """Return the answer to a request that describes no call.
 
         Where its credentials are to blame, with a challenge that says so (RFC 6750, section 3.1).
         """
@@ -131,7 +131,7 @@ class HttpCalls:
         )
 
     def _certificate(self, request: Request) -> str:
-        """The thumbprint of the client's certificate, as a trusted gateway tells it."""
+        """Return the thumbprint of the client's certificate, as a trusted gateway tells it."""
         values = request.values(self._header) if self._header else ()
         if not values or values == (b"",):
             return ""
@@ -145,7 +145,7 @@ class HttpCalls:
             raise InvalidCredentials("the client's certificate cannot be read") from None
 
     def _location(self, answer: Answer, request: Request, original: Original) -> str:
-        """Where a browser that opens a page is sent for a step-up; empty: nowhere."""
+        """Return where a browser that opens a page is sent for a step-up; empty: nowhere."""
         redirect = answer.redirect
         if redirect is None or not (original.path and is_navigation(request, original.method)):
             return ""

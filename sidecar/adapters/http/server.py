@@ -122,7 +122,7 @@ class LeanServer:
         http_1_0: bool = False,
         head: bool = False,
     ) -> bytes:
-        """The bytes of a response; to a HEAD request all but the body (RFC 9110, 9.3.2)."""
+        """Return the bytes of a response; to a HEAD request all but the body (RFC 9110, 9.3.2)."""
         second = int(self._clock())
         if second != self._second:
             self._second = second

@@ -58,7 +58,7 @@ class _Owner:
         self.waiting: tuple[OrderedDict[Seat, None], ...] = tuple(OrderedDict() for _ in range(3))
 
     def may_replace(self) -> bool:
-        """Whether one more of its connections may make room for another of its own."""
+        """Return whether one more of its connections may make room for another of its own."""
         now = trio.current_time()
         self._left = min(self._rate, self._left + (now - self._at) * self._rate)
         self._at = now
@@ -91,7 +91,7 @@ class Seat:
 
     @property
     def owner(self) -> str:
-        """Whose it is."""
+        """Return whose it is."""
         return self._owner.name
 
     def waits(self) -> None:

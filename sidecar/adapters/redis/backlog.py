@@ -59,7 +59,7 @@ class RedisBacklogs:
         return bool(await self._ask(name, "replace", item.id, done, expected, *sealed))
 
     async def outlook(self, name: str) -> Outlook:
-        """How far it is."""
+        """Return how far it is."""
         begun, left, done, expected, *workers = await self._ask(name, "look")
         return Outlook(begun, left, done, expected, tuple(one.decode() for one in workers))
 

@@ -48,7 +48,7 @@ class Durability(NamedTuple):
 
     @property
     def asked(self) -> bool:
-        """Whether there is anything to wait for."""
+        """Return whether there is anything to wait for."""
         return self.aof or self.replicas > 0
 
     def command(self) -> Command:
@@ -58,7 +58,7 @@ class Durability(NamedTuple):
         return ("WAIT", self.replicas, self.timeout)
 
     def trouble(self, reply: Any) -> str:
-        """What is lacking by the reply to `command`; empty: nothing."""
+        """Return what is lacking by the reply to `command`; empty: nothing."""
         if isinstance(reply, Exception):
             return f"the store does not confirm: {reply}"
         local, replicas = reply if self.aof else (1, reply)

@@ -67,7 +67,7 @@ def _lua_string(raw: bytes) -> str:
 
 
 def render_script(bounds: Mapping[bytes, int] = BOUNDS, default: int = DEFAULT_BOUND) -> str:
-    """The join script with the lattice's bounds in it."""
+    """Return the join script with the lattice's bounds in it."""
     text = _read("join")
     table = ", ".join(f"[{_lua_string(name)}] = {bound}" for name, bound in bounds.items())
     text = text.replace("@BOUNDS@", table).replace("@DEFAULT_BOUND@", str(default))
@@ -95,7 +95,7 @@ RIGHTS_SHA = _sha(RIGHTS)
 def commands_of(  # noqa: C901 - one a case
     operation: Operation, *, again: bool = False
 ) -> list[Command]:
-    """The commands of one operation, in order."""
+    """Return the commands of one operation, in order."""
     match operation:
         case Join():
             return [_join(operation, again=again)]
@@ -147,7 +147,7 @@ def _join(join: Join, *, again: bool) -> Command:
 
 
 def outcome_of(operation: Operation, replies: Sequence[Any]) -> Outcome:
-    """The answer that the replies to `commands_of(operation)` give."""
+    """Return the answer that the replies to `commands_of(operation)` give."""
     match operation:
         case Join():
             joined, changed, record, members = replies[0]
@@ -172,7 +172,7 @@ def outcome_of(operation: Operation, replies: Sequence[Any]) -> Outcome:
 
 
 def _expiry(reply: int) -> int:
-    """What PEXPIRETIME means (redis.io): -2, there is no key; -1, it stays for ever."""
+    """Return what PEXPIRETIME means (redis.io): -2, there is no key; -1, it stays for ever."""
     return {-2: 0, -1: FOR_EVER}.get(reply, reply)
 
 

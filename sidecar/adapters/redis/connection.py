@@ -39,7 +39,10 @@ class RedisSocket:
                 data = data[sent:]
 
     async def receive(self) -> list[Any]:
-        """The replies that arrived, at least one; a server's refusal is a `ReplyError` in it."""
+        """Return the replies that arrived, at least one.
+
+        A server's refusal is a `ReplyError` in it.
+        """
         await trio.lowlevel.checkpoint()  # a busy channel must not keep all others waiting
         while True:
             data = await self._once(lambda: self._sock.recv(CHUNK), writing=False)

@@ -58,19 +58,25 @@ class Links(Protocol):
     where: str
 
     def node_of(self, key: bytes) -> str:
-        """The node that holds a key or channel. Raises `Unavailable` while none is known to."""
+        """Return the node that holds a key or channel.
+
+        Raises `Unavailable` while none is known to.
+        """
 
     def nodes(self) -> tuple[str, ...]:
-        """All nodes that hold keys."""
+        """Return all nodes that hold keys."""
 
     def spans(self, node: str) -> tuple[tuple[int, int], ...]:
-        """The slots that a node has, as the first and last of each run; none where it has left."""
+        """Return the slots that a node has, as the first and last of each run.
+
+        None where it has left.
+        """
 
     def client(self, node: str) -> redis.Redis:
-        """The client of a node."""
+        """Return the client of a node."""
 
     def connection(self, node: str) -> ConnectionInterface:
-        """A new connection to a node, not yet connected, the caller's own."""
+        """Return a new connection to a node, not yet connected, the caller's own."""
 
     def refresh(self) -> None:
         """Find out which nodes there are, and who holds what."""
@@ -85,7 +91,7 @@ class Links(Protocol):
 def links_of(
     settings: StoreSettings, *, url: str = "", credentials: StoreCredentials | None = None
 ) -> Links:
-    """The links to the store; nothing is connected yet.
+    """Return the links to the store; nothing is connected yet.
 
     `url` stands in for an empty `settings.url`. Each new connection asks `credentials` for its
     user and password, by default those of the settings and their files; where they have none,
@@ -171,23 +177,23 @@ class OneServer:
         self._client = redis.Redis(connection_pool=pool)
 
     def node_of(self, key: bytes) -> str:  # noqa: ARG002 - all keys are there
-        """The one node."""
+        """Return the one node."""
         return ONLY
 
     def nodes(self) -> tuple[str, ...]:
-        """The one node."""
+        """Return the one node."""
         return (ONLY,)
 
     def spans(self, node: str) -> tuple[tuple[int, int], ...]:  # noqa: ARG002 - there is one
-        """All slots."""
+        """Return all slots."""
         return ((0, SLOTS - 1),)
 
     def client(self, node: str) -> redis.Redis:  # noqa: ARG002 - there is one
-        """The client."""
+        """Return the client."""
         return self._client
 
     def connection(self, node: str) -> ConnectionInterface:  # noqa: ARG002 - there is one
-        """A new connection."""
+        """Return a new connection."""
         return _beside(self._pool)
 
     def refresh(self) -> None:
@@ -195,7 +201,7 @@ class OneServer:
         self._pool.disconnect(inuse_connections=False)
 
     def whereabouts(self) -> Hashable:
-        """The master's address where sentinels tell it; a plain server does not move."""
+        """Return the master's address where sentinels tell it; a plain server does not move."""
         if isinstance(self._pool, SentinelConnectionPool):
             return tuple(self._pool.get_master_address())  # type: ignore[no-untyped-call] # gap
         return ()
@@ -222,26 +228,26 @@ class ManyServers:
         self._lock = threading.Lock()
 
     def node_of(self, key: bytes) -> str:
-        """The master that holds a key's slot."""
+        """Return the master that holds a key's slot."""
         owner = self._owners[slot_of(key)] if self._owners else ""
         if not owner:
             raise Unavailable("no node of the Cluster is known to hold this")
         return owner
 
     def nodes(self) -> tuple[str, ...]:
-        """All masters."""
+        """Return all masters."""
         return self._nodes
 
     def spans(self, node: str) -> tuple[tuple[int, int], ...]:
-        """The slots that a node has."""
+        """Return the slots that a node has."""
         return self._spans.get(node, ())
 
     def client(self, node: str) -> redis.Redis:
-        """The client of a node, which need not be known: a redirection names any."""
+        """Return the client of a node, which need not be known: a redirection names any."""
         return redis.Redis(connection_pool=self._pool_of(node))
 
     def connection(self, node: str) -> ConnectionInterface:
-        """A new connection to a node."""
+        """Return a new connection to a node."""
         return _beside(self._pool_of(node))
 
     def _pool_of(self, node: str) -> ConnectionPool:
@@ -268,7 +274,7 @@ class ManyServers:
         raise redis.ConnectionError("no node of the Cluster answers") from failure
 
     def whereabouts(self) -> Hashable:
-        """Who holds each slot."""
+        """Return who holds each slot."""
         self.refresh()
         return self._owners
 
@@ -297,7 +303,7 @@ class ManyServers:
 
 
 def _spans_of(owners: Sequence[str]) -> dict[str, tuple[tuple[int, int], ...]]:
-    """The runs of slots that each node has."""
+    """Return the runs of slots that each node has."""
     spans: dict[str, list[tuple[int, int]]] = {}
     slot = 0
     for owner, run in itertools.groupby(owners):

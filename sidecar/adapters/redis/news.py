@@ -136,7 +136,7 @@ class RedisNews:
             failures += 1
 
     async def _live(self, on_whole: Callable[[], None]) -> bool:
-        """One life of the link; tells whether it ever was whole."""
+        """Return one life of the link; tells whether it ever was whole."""
         self._trouble = ""
         try:
             async with AsyncExitStack() as stack:

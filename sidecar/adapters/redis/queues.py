@@ -46,7 +46,7 @@ class RedisQueues:
         return entries
 
     async def lengths(self, *lengths: Length) -> list[int]:
-        """How many entries there are in each."""
+        """Return how many entries there are in each."""
         outcomes = await self._submit(lengths)
         return [outcome.count for outcome in outcomes if isinstance(outcome, Counted)]
 

@@ -72,13 +72,13 @@ class SealedStore(RedisStore):
         return opened
 
     async def scan(self, pattern: str, bookmark: bytes = b"") -> Scanned:
-        """Some of the keys that match, in any form that is known. Raises `Unavailable`."""
+        """Return some of the keys that match, in any form that is known. Raises `Unavailable`."""
         found = await super().scan(pattern, bookmark)
         keys = [key for one in found.keys if (key := self._forms.open_key(one)) is not None]
         return Scanned(keys, found.bookmark)
 
     async def members(self, index: bytes, now: int, bookmark: bytes = b"") -> Scanned:
-        """Some live members of an index, one form after the other. Raises `Unavailable`."""
+        """Return some live members of an index, one form after the other. Raises `Unavailable`."""
         place, _, inner = bookmark.partition(b":")
         at = int(place) if place.isdigit() and int(place) < len(self._forms.all) else 0
         form = self._forms.all[at]
@@ -177,7 +177,7 @@ def _sealed_join(form: SealedForm, join: Join) -> Join:
 
 
 def _sealed_index(form: SealedForm, index: Index) -> Index:
-    """An index of whom a record names has members that do, too."""
+    """Return an index of whom a record names has members that do, too."""
     key = form.seal_key(index.key)
     member = index.member if key == index.key else form.seal_member(index.member)
     return Index(key, member, index.expire_at)
@@ -276,7 +276,7 @@ class _Across:
         return found
 
     def _spread(self, operation: Operation, found: _Found | None) -> list[Operation]:
-        """The operations that stand for one."""
+        """Return the operations that stand for one."""
         match operation:
             case Load(key=key) if self._forms.is_sealed(key):
                 return [_sealed(form, operation) for form in self._forms.all]
@@ -349,7 +349,7 @@ def _without_ours(join: Join, record: Record) -> Record:
 
 
 def _bringing(join: Join, found: _Found) -> Join:
-    """A join that also brings over what other forms have of its record."""
+    """Return a join that also brings over what other forms have of its record."""
     lacking = {
         field: value
         for field, value in found.everything.items()
@@ -365,7 +365,7 @@ def _bringing(join: Join, found: _Found) -> Join:
 
 
 def _answer(join: Join, outcome: Outcome, found: _Found) -> Outcome:
-    """The answer to a join, without what it only brought over."""
+    """Return the answer to a join, without what it only brought over."""
     if not isinstance(outcome, JoinResult):
         return outcome
     changed = tuple(

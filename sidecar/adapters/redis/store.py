@@ -108,12 +108,12 @@ class RedisStore:
 
     @property
     def up(self) -> bool:
-        """Whether every node answered when last asked."""
+        """Return whether every node answered when last asked."""
         return self._down is not None and not self._down
 
     @property
     def away(self) -> bool:
-        """Whether no node at all answered when last asked."""
+        """Return whether no node at all answered when last asked."""
         down = self._down
         return down is not None and all(node in down for node in self._links.nodes())
 
@@ -193,7 +193,7 @@ class RedisStore:
             failures += 1
 
     async def keys(self, pattern: str) -> AsyncIterator[list[bytes]]:
-        """The keys that match, in batches; one may come twice. Raises `Unavailable`."""
+        """Yield the keys that match, in batches; one may come twice. Raises `Unavailable`."""
         bookmark = b""
         while True:
             found = await self.scan(pattern, bookmark)
@@ -204,7 +204,7 @@ class RedisStore:
                 return
 
     async def scan(self, pattern: str, bookmark: bytes = b"") -> Scanned:
-        """Some of the keys that match, and the bookmark to more. Raises `Unavailable`."""
+        """Return some of the keys that match, and the bookmark to more. Raises `Unavailable`."""
         mark = decode_bookmark(bookmark) if bookmark else None
         nodes = self._links.nodes()
         if mark is None or not mark.left or any(one.node not in nodes for one in mark.left):
@@ -220,7 +220,7 @@ class RedisStore:
         return Scanned(found.keys, encode_bookmark(following))
 
     async def members(self, index: bytes, now: int, bookmark: bytes = b"") -> Scanned:
-        """Some live members of an index, and the bookmark to more. Raises `Unavailable`."""
+        """Return some live members of an index, and the bookmark to more. Raises `Unavailable`."""
         mark = decode_bookmark(bookmark) if bookmark else None
         node = self._links.node_of(index)
         at = mark.left[0] if mark and mark.left else Position(node)
@@ -251,7 +251,7 @@ class RedisStore:
     # What is asked of each server
 
     def shards(self) -> tuple[Shard, ...]:
-        """All servers that have records, as far as is known."""
+        """Return all servers that have records, as far as is known."""
         spans = (self._links.spans(node) for node in self._links.nodes())
         return tuple(Shard(one) for one in spans if one)
 
@@ -265,7 +265,7 @@ class RedisStore:
         return told(await self.ask(b"{%s}" % tag_of(shard.slot).encode(), ask))
 
     async def expiries(self, *keys: bytes) -> list[int]:
-        """When each key expires. Raises `Unavailable`, `Overloaded`."""
+        """Return when each key expires. Raises `Unavailable`, `Overloaded`."""
         outcomes = await self.submit([Expiry(key) for key in keys])
         return [outcome.at for outcome in outcomes if isinstance(outcome, Expires)]
 

@@ -58,7 +58,7 @@ class StoreCredentials:
         return (password,) if password else ()
 
     def _password(self, name: str, path: str, given: str) -> str:
-        """The password as its file now says; else as it was read with the configuration."""
+        """Return the password as its file now says; else as it was read with the configuration."""
         if not path:
             return given
         with self._lock:

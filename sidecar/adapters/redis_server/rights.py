@@ -76,7 +76,7 @@ _TRANSMITTER: tuple[tuple[str, ...], ...] = (
 def needs_of(
     settings: StoreSettings, *, transmits: bool = False, hears: bool = True
 ) -> tuple[NeededRight, ...]:
-    """Every right that a daemon with these settings needs; keys and channels first.
+    """Return every right that a daemon with these settings needs; keys and channels first.
 
     One that has no view `hears` no news, and publishes none.
     """
@@ -103,13 +103,13 @@ def needs_of(
 
 
 def least_rights(needs: Iterable[NeededRight]) -> tuple[str, ...]:
-    """The rights of a user that has these and no others, as `ACL SETUSER` takes them."""
+    """Return the rights of a user that has these and no others, as `ACL SETUSER` takes them."""
     rights = dict.fromkeys(need.right for need in needs)
     return ("resetkeys", "resetchannels", "-@all", *rights)
 
 
 def _keys(names: StoreKeys, prefix: str) -> Iterable[NeededRight]:
-    """A key of each kind: a pattern may leave out some of them."""
+    """Return a key of each kind: a pattern may leave out some of them."""
     some = "rights"
     kinds = (
         names.epoch_record(some),
@@ -139,7 +139,7 @@ def _keys(names: StoreKeys, prefix: str) -> Iterable[NeededRight]:
 
 
 def _channels(names: StoreKeys, prefix: str) -> Iterable[NeededRight]:
-    """A channel of each kind."""
+    """Yield a channel of each kind."""
     some = "rights"
     kinds = (
         names.beats_record(some, some),
@@ -220,7 +220,7 @@ def _named(refused: Sequence[tuple[NeededRight, str]]) -> list[Lack]:
 
 
 def _kind_by(words: str) -> str:
-    """Which kind of right a server's words say is missing; empty: they do not say."""
+    """Return which kind of right a server's words say is missing; empty: they do not say."""
     for sign, marks in (("&", "channel"), ("~", " key")):
         if marks in words:
             return sign

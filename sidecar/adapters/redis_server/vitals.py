@@ -23,7 +23,7 @@ def vitals_of(client: redis.Redis) -> Vitals | None:
 
 
 def _read(told: dict[str, Any]) -> Vitals | None:
-    """What the answer says; None where it lacks what is asked for."""
+    """Return what the answer says; None where it lacks what is asked for."""
     policy, evicted = told.get("maxmemory_policy"), told.get("evicted_keys")
     if not isinstance(policy, str) or not isinstance(evicted, int):
         return None

@@ -194,7 +194,7 @@ class LocalSocket:
         return request
 
     def may_watch(self, request: WatchRequest, uid: int | None) -> bool:
-        """Whether a peer may watch this, as sources and their credentials now are."""
+        """Return whether a peer may watch this, as sources and their credentials now are."""
         if request.sessions is not None:
             return True
         shown = request.credential
@@ -313,7 +313,7 @@ class _Connection:
             self._seat.watches()
 
     async def _read(self) -> bytes | None:
-        """Some bytes; none at the client's end; None where nothing more is to be read.
+        """Return some bytes; none at the client's end; None where nothing more is to be read.
 
         A part of a line buys no time.
         """

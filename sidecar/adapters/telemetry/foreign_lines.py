@@ -74,7 +74,7 @@ def foreign_lines(log: Callable[[], Logger]) -> Iterator[None]:
 
 
 def _told(error: BaseException | None) -> dict[str, object]:
-    """What an exception is and where it was raised; its text may quote what it choked on."""
+    """Return what an exception is and where it was raised; its text may quote what it choked on."""
     if error is None:
         return {}
     return {"error": type(error).__name__, "trace": _frames(error.__traceback__)}

@@ -35,7 +35,7 @@ class Logger(Protocol):
         """For whoever hunts a fault."""
 
     def info(self, event: str, **fields: Any) -> Any:
-        """The ordinary course of things."""
+        """Return the ordinary course of things."""
 
     def warning(self, event: str, **fields: Any) -> Any:
         """Somebody should look, soon."""
@@ -146,7 +146,7 @@ def logger(
     now: Callable[[], float] = clock.now,
     hide: Hide | None = None,
 ) -> Logger:
-    """A logger of its own, sharing nothing with structlog's global configuration.
+    """Return a logger of its own, sharing nothing with structlog's global configuration.
 
     `hide` takes out of a line's fields what must not stand there.
     """

@@ -34,11 +34,14 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether the issuer is left alone."""
+        """Return whether the issuer is left alone."""
         return len(self._failed) >= FAILURES
 
     def admit(self, digest: bytes, *, known: bool) -> bool:
-        """Whether the issuer may be asked about this token. `known`: it was active lately."""
+        """Return whether the issuer may be asked about this token.
+
+        `known`: it was active lately.
+        """
         if not self.is_open:
             return True
         begins = self._last_failure + FIRST_PAUSE if known else self._paused_until

@@ -50,7 +50,10 @@ class Documents:
         self._tls = tls
 
     async def fetch(self, url: str) -> bytes:
-        """The body of a 200 answer; raises `Unavailable`, with the address and the reason."""
+        """Return the body of a 200 answer.
+
+        Raises `Unavailable`, with the address and the reason.
+        """
         target = _parsed(url)
         for _ in range(MAX_REDIRECTS + 1):
             body, location = await self._get(target)
@@ -89,7 +92,7 @@ async def _document(url: httpx.URL, response: httpx.Response) -> bytes:
 
 
 def client_for(url: str) -> httpx.AsyncClient:
-    """A client for one address, which keeps its connections. It has no time-out of its own.
+    """Return a client for one address, which keeps its connections. It has no time-out of its own.
 
     It follows no redirect. Raises `Unavailable` for an address that is not permitted.
     """
@@ -97,7 +100,7 @@ def client_for(url: str) -> httpx.AsyncClient:
 
 
 async def read_file(path: str) -> bytes:
-    """A file's content; raises `Unavailable` where it cannot be read or is too large."""
+    """Return a file's content; raises `Unavailable` where it cannot be read or is too large."""
     try:
         return await trio.to_thread.run_sync(read_bytes, path, MAX_BYTES)
     except OSError as error:
@@ -105,7 +108,7 @@ async def read_file(path: str) -> bytes:
 
 
 def is_permitted(url: str) -> bool:
-    """Whether keys may come from there: https, or http on this machine itself."""
+    """Return whether keys may come from there: https, or http on this machine itself."""
     try:
         _parsed(url)
     except Unavailable:
@@ -114,7 +117,7 @@ def is_permitted(url: str) -> bool:
 
 
 async def body_of(response: httpx.Response) -> bytes:
-    """The body of a 200 answer, within `MAX_BYTES`; raises `Unavailable`."""
+    """Return the body of a 200 answer, within `MAX_BYTES`; raises `Unavailable`."""
     if response.status_code != httpx.codes.OK:
         raise Unavailable(f"the answer has status {response.status_code}")
     if response.headers.get("content-encoding", "identity") != "identity":
@@ -123,7 +126,7 @@ async def body_of(response: httpx.Response) -> bytes:
 
 
 async def whole_of(response: httpx.Response, most: int) -> bytes:
-    """The body as it came; raises `Unavailable` where it has more bytes than `most`."""
+    """Return the body as it came; raises `Unavailable` where it has more bytes than `most`."""
     body = await beginning_of(response, most)
     if len(body) > most:
         raise Unavailable("the answer is too large")
@@ -131,7 +134,7 @@ async def whole_of(response: httpx.Response, most: int) -> bytes:
 
 
 async def beginning_of(response: httpx.Response, most: int) -> bytes:
-    """The body as it came, read no further than just past `most` bytes."""
+    """Return the body as it came, read no further than just past `most` bytes."""
     body = bytearray()
     with trio.CancelScope() as enough:
         async for chunk in response.aiter_raw():

@@ -148,7 +148,7 @@ class Introspector:
 
     @property
     def prefix(self) -> str:
-        """What this issuer's opaque tokens begin with."""
+        """Return what this issuer's opaque tokens begin with."""
         return self._settings.prefix
 
     def want_claims(self, names: frozenset[str]) -> None:
@@ -158,7 +158,10 @@ class Introspector:
             self._known.clear()
 
     def cached(self, digest: bytes, now: float, since: float = 0.0) -> Token | None:
-        """The token if it was confirmed lately, and not before `since`; nothing is waited for."""
+        """Return the token if it was confirmed lately, and not before `since`.
+
+        Nothing is waited for.
+        """
         known = self._known.get(digest)
         if known is None:
             return None
@@ -172,7 +175,7 @@ class Introspector:
         return token
 
     async def verify(self, token: str, digest: bytes, now: float, since: float = 0.0) -> Token:
-        """What the issuer says of the token, no older than `since` (seconds; at most `now`).
+        """Return what the issuer says of the token, no older than `since` (seconds; at most `now`).
 
         Raises `InvalidToken`; and `Unavailable` where nothing is known of it.
         """
@@ -241,7 +244,7 @@ class Introspector:
             self._on_answer(self.issuer.issuer, outcome, trio.current_time() - began, detail)
 
     def _unconfirmed(self, digest: bytes, now: float) -> Token:
-        """The token as it was known lately; raises `Unavailable` where it was not."""
+        """Return the token as it was known lately; raises `Unavailable` where it was not."""
         known = self._known.get(digest)
         if known is not None:
             validity = known.believed.validity
@@ -254,7 +257,7 @@ class Introspector:
     # The question
 
     async def _answer(self, token: str, digest: bytes, now: float) -> dict[str, object]:
-        """What a 200 answer says; raises `InvalidAnswer`, `_Failed` or `_Paused`."""
+        """Return what a 200 answer says; raises `InvalidAnswer`, `_Failed` or `_Paused`."""
         known = digest in self._known
         if trio.current_time() < self._set_aside.get(digest, -math.inf):
             raise _Paused
@@ -298,7 +301,7 @@ class Introspector:
                 raise InvalidAnswer(f"{self._where}: {error}") from None
 
     async def _opened(self, body: bytes, now: float) -> dict[str, object]:
-        """What a signed answer says (RFC 9701); one that is not signed is none."""
+        """Return what a signed answer says (RFC 9701); one that is not signed is none."""
         try:
             text = body.decode("ascii").strip()
             parts = read(text, MAX_BYTES)
@@ -312,7 +315,10 @@ class Introspector:
         return signed_answer(parts, self.issuer, now)
 
     async def _assertion(self, now: float) -> str:
-        """A fresh assertion; the key is read each time, so that a new one needs no restart."""
+        """Return a fresh assertion.
+
+        The key is read each time, so that a new one needs no restart.
+        """
         settings = self._settings
         pem = await read_file(settings.private_key_file)
         headers = {"kid": settings.private_key_id} if settings.private_key_id else None

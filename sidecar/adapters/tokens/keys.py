@@ -96,20 +96,20 @@ class KeySource:
 
     @property
     def ready(self) -> bool:
-        """Whether any keys are held."""
+        """Return whether any keys are held."""
         return bool(self._keys.ids)
 
     def holds(self, key: str) -> bool:
-        """Whether the key of this `Key.id` still counts."""
+        """Return whether the key of this `Key.id` still counts."""
         return key in self._keys.ids
 
     @property
     def key_ids(self) -> tuple[str | None, ...]:
-        """What the keys held are called."""
+        """Return what the keys held are called."""
         return self._keys.key_ids
 
     def held(self, key_id: str | None, algorithm: str) -> tuple[Key, ...]:
-        """The keys held that may have signed such a token; few (`MAX_CANDIDATES`)."""
+        """Return the keys held that may have signed such a token; few (`MAX_CANDIDATES`)."""
         return self._keys.candidates(key_id, algorithm)
 
     async def find(self, key_id: str | None, algorithm: str) -> tuple[Key, ...]:
@@ -243,7 +243,7 @@ class KeySource:
         return jwks_uri
 
     async def _metadata(self) -> tuple[str, bytes]:
-        """The metadata, and where it was.
+        """Return the metadata, and where it was.
 
         Where none answers the one is told of that is there but does not answer well; that there is
         nothing at an address says only that the issuer follows another standard.
@@ -269,7 +269,7 @@ def _of_another(metadata: Mapping[str, object], wanted: str) -> str:
 
 
 def metadata_addresses(issuer: str) -> tuple[str, str]:
-    """Where an identity provider's metadata lies.
+    """Return where an identity provider's metadata lies.
 
     OpenID Connect Discovery 1.0, section 4; where there is none, RFC 8414, section 3.
     """

@@ -97,7 +97,7 @@ class TokenVerifier:
 
     @property
     def limit(self) -> int:
-        """How many tokens are kept at most."""
+        """Return how many tokens are kept at most."""
         return self._limit
 
     @limit.setter
@@ -116,7 +116,10 @@ class TokenVerifier:
             introspector.want_claims(names)
 
     def cached(self, token: str, now: float) -> Token | None:
-        """The token if it was verified before and still counts; no cryptography, no waiting."""
+        """Return the token if it was verified before and still counts.
+
+        No cryptography, no waiting.
+        """
         if not token.isascii() or len(token) > self._settings.max_bytes:
             return None
         digest = _digest(token)
@@ -136,7 +139,7 @@ class TokenVerifier:
         return None if introspector is None else introspector.cached(digest, now)
 
     def _introspector(self, token: str) -> Introspector | None:
-        """Who can be asked about an opaque token; None for a JWT, and where nobody can."""
+        """Return who can be asked about an opaque token; None for a JWT, and where nobody can."""
         if not is_opaque(token):
             return None
         return next((one for one in self._introspectors if token.startswith(one.prefix)), None)
@@ -189,7 +192,7 @@ class TokenVerifier:
         return believed.keep(_digest(parted(token)[0]), digest, entry)
 
     def _source(self, parts: Unverified) -> KeySource:
-        """The issuer that the token claims, if it may have written it. Not yet believed."""
+        """Return the issuer that the token claims, if it may have written it. Not yet believed."""
         issuer = parts.claims.get("iss")
         if issuer is None:
             raise InvalidToken(Flaw.MISSING_CLAIM, "the iss claim is missing")
@@ -252,7 +255,7 @@ async def _verified(
 
 
 def _signer(token: str, algorithm: str, keys: tuple[Key, ...], source: KeySource) -> Key:
-    """The key that signed; raises `InvalidToken` if it is none of these."""
+    """Return the key that signed; raises `InvalidToken` if it is none of these."""
     refusal = InvalidToken(Flaw.BAD_SIGNATURE, "the signature does not fit")
     for key in keys:
         try:

@@ -10,7 +10,7 @@ from sidecar.daemon.configuration.loading import Configuration
 
 
 def generation_of(configuration: Configuration, databases: Mapping[str, bytes]) -> str:
-    """A digest of policies, rating, levels, named places and location data.
+    """Return a digest of policies, rating, levels, named places and location data.
 
     `databases` are the digests of the geography databases in use. Reads files of prefixes once
     more, so it blocks: one that changed or cannot be read just now is told by its next reload.
@@ -34,7 +34,7 @@ def generation_of(configuration: Configuration, databases: Mapping[str, bytes]) 
 
 
 def policy_set_of(configuration: Configuration) -> str:
-    """A digest of the policies alone: equal wherever the same ones are in force."""
+    """Return a digest of the policies alone: equal wherever the same ones are in force."""
     text = msgspec.json.encode(configuration.policies, order="deterministic")
     return hashlib.blake2b(text, digest_size=12).hexdigest()
 

@@ -36,7 +36,10 @@ class InForce:
 
     @property
     def started(self) -> Settings:
-        """What stays until a restart; each live key is as by default, so that nobody keeps it."""
+        """Return what stays until a restart.
+
+        Each live key is as by default, so that nobody keeps it.
+        """
         return without_live(self._started)
 
     def settings(self) -> Settings:

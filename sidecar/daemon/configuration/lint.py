@@ -98,7 +98,7 @@ def _passed_over(path: Path) -> list[str]:
 
 
 def ground_of(configuration: Configuration, *, alone: bool = False) -> lint.Ground:
-    """What policies stand on; `alone`: with none of them there, and no routes compared."""
+    """Return what policies stand on; `alone`: with none of them there, and no routes compared."""
     settings = configuration.settings
     return lint.Ground(
         () if alone else configuration.policies,
@@ -123,20 +123,20 @@ def ground_of(configuration: Configuration, *, alone: bool = False) -> lint.Grou
 
 
 def _unsaid(tokens: Tokens) -> tuple[int, ...]:
-    """The issuers of which nothing says what they may say, where there are several such."""
+    """Return the issuers of which nothing says what they may say, where there are several such."""
     said = [(one.namespace, one.assurance_at_most, one.may_identify) for one in tokens.issuers]
     unsaid = tuple(at for at, words in enumerate(said) if words == ("", "", Identifying()))
     return unsaid if len(unsaid) > 1 else ()
 
 
 def _are_paths_told(settings: Settings) -> bool:
-    """Whether a gateway tells paths to one of the doors that are open for it, if any is."""
+    """Return whether a gateway tells paths to one of the doors that are open for it, if any is."""
     http = settings.http
     return not http.enabled or http.gateway is not Gateway.NONE or bool(settings.grpc.bind)
 
 
 def _apps(settings: Settings) -> frozenset[str] | None:
-    """The apps that calls can be of, where that is known."""
+    """Return the apps that calls can be of, where that is known."""
     return frozenset({settings.app.id}) if settings.app.id else None
 
 
@@ -157,7 +157,10 @@ Where = tuple[str, ...]
 
 
 def _places(configuration: Configuration) -> Iterator[tuple[Where, FilePosition]]:
-    """Where things are told: policies by id, the rest by where it stands in the configuration."""
+    """Yield where things are told.
+
+    Policies by id, the rest by where it stands in the configuration.
+    """
     for file in policy_files(Path(configuration.settings.policies.path)):
         tree = _tree(file)
         for node in _items(tree, "policies"):
@@ -178,7 +181,7 @@ def _places(configuration: Configuration) -> Iterator[tuple[Where, FilePosition]
 
 
 def _tree(file: Path) -> Node | None:
-    """The tree of a file; None where it is gone since it was read."""
+    """Return the tree of a file; None where it is gone since it was read."""
     if not file.is_file():
         return None
     return read_tree(file.read_text(encoding="utf-8"), str(file), Problems())

@@ -45,7 +45,7 @@ from sidecar.wire.yaml.tree import ConfigError, ConfigProblem, Table, is_named, 
 
 
 def absolute(file: str) -> Path:
-    """A configured file as the watcher names it."""
+    """Return a configured file as the watcher names it."""
     return Path(file).absolute()
 
 
@@ -153,12 +153,12 @@ def renew_secrets(configuration: Configuration) -> Configuration:
 
 
 def ladder_of(settings: Settings) -> Ladder:
-    """The levels of assurance, and the strengths beside them."""
+    """Return the levels of assurance, and the strengths beside them."""
     return Ladder(settings.assurance.levels, settings.assurance.strengths)
 
 
 def read_transmitter_settings(file: Path, environ: Mapping[str, str]) -> Settings:
-    """What `sidecar transmit` needs of the configuration. Raises `ConfigError`.
+    """Return what `sidecar transmit` needs of the configuration. Raises `ConfigError`.
 
     Policies and lists of addresses are not read: they may lie elsewhere.
     """
@@ -172,7 +172,7 @@ def read_transmitter_settings(file: Path, environ: Mapping[str, str]) -> Setting
 
 
 def _missing(settings: Settings) -> Iterator[tuple[str, str]]:
-    """What `sidecar transmit` cannot do without."""
+    """Yield what `sidecar transmit` cannot do without."""
     if not settings.transmitter.issuer:
         yield "transmitter.issuer", "is required: it is the `iss` of what is told"
     if not settings.store.url:
@@ -196,13 +196,13 @@ def _authority_problems(settings: Settings, environ: Mapping[str, str]) -> Itera
 
 
 def _wrong_files(settings: Settings) -> Iterator[tuple[str, str]]:
-    """The transmitter's files that cannot be used."""
+    """Yield the transmitter's files that cannot be used."""
     if settings.transmitter.issuer:
         yield from look_into(settings.transmitter).wrong
 
 
 def evaluator_of(settings: Settings, policies: tuple[Policy, ...], prefixes: Prefixes) -> Evaluator:
-    """The policies, compiled for this configuration."""
+    """Return the policies, compiled for this configuration."""
     risk = settings.risk
 
     def locations_of(ip: str, place: Place) -> frozenset[str]:
@@ -238,7 +238,7 @@ def evaluator_of(settings: Settings, policies: tuple[Policy, ...], prefixes: Pre
 
 
 def break_glass_of(settings: Settings) -> dict[str, Principals]:
-    """The emergency accounts, whom no policy is for, by the namespaces of their issuers."""
+    """Return the emergency accounts, whom no policy is for, by the namespaces of their issuers."""
     named, namespaces = settings.break_glass, settings.tokens.namespaces
     found: dict[str, Principals] = {}
     sole = namespaces.sole()
@@ -255,14 +255,20 @@ def break_glass_of(settings: Settings) -> dict[str, Principals]:
 
 
 def read_policy_set(path: Path, settings: Settings) -> tuple[Policy, ...]:
-    """The policies of a directory or file. Raises `ConfigError` with everything that is wrong."""
+    """Return the policies of a directory or file.
+
+    Raises `ConfigError` with everything that is wrong.
+    """
     return read_policies(_policy_texts(path), settings)
 
 
 def claims_of(
     policies: tuple[Policy, ...], break_glass: Iterable[Principals] = ()
 ) -> frozenset[str]:
-    """The claims that policies ask for; and groups and roles, where anything asks for them."""
+    """Return the claims that policies ask for.
+
+    And groups and roles, where anything asks for them.
+    """
     asked = {
         name for policy in policies if policy.conditions for name in _claims(policy.conditions)
     }
@@ -272,7 +278,7 @@ def claims_of(
 def _identities_of(
     policies: tuple[Policy, ...], break_glass: Iterable[Principals]
 ) -> frozenset[str]:
-    """Which of groups and roles policies, or the emergency accounts, ask for."""
+    """Return which of groups and roles policies, or the emergency accounts, ask for."""
     named = [*break_glass, *(policy.users.exclude for policy in policies)]
     named += [policy.users.include for policy in policies if policy.users.include is not None]
     groups = {GROUPS} if any(one.groups for one in named) else set()

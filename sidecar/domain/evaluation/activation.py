@@ -29,7 +29,7 @@ STICKY_BOUND = 16
 def activation_of(
     compiled: Compiled, scene: Scene, before: Activation, skew: int, brought: Sequence[Fact] = ()
 ) -> Activation:
-    """What a policy makes of a scene, given what it made of the one before.
+    """Return what a policy makes of a scene, given what it made of the one before.
 
     `brought` are the facts that made this scene of that one.
     """
@@ -161,7 +161,7 @@ def _begun(
     fresh: Sequence[Cause],
     proving: Proving,
 ) -> tuple[Moment, Moment]:
-    """When the grace of a mark began: on a compliant device, and on another one.
+    """Return when the grace of a mark began: on a compliant device, and on another one.
 
     A device may become compliant or cease to be while a mark waits, and what suffices with it: a
     cause that is proven on such a device alone has not been proven without it.
@@ -184,7 +184,10 @@ def _begun(
 
 
 def _is_excused(cause: Cause, compiled: Compiled, before: Activation, proving: Proving) -> bool:
-    """Whether nobody need be asked for a cause that came up: it is proven, there or just before."""
+    """Return whether nobody need be asked for a cause that came up.
+
+    It is proven, there or just before.
+    """
     if cause.circumstance and proving.scene.proven(cause.circumstance, proving.needs):
         return True
     interval = compiled.min_interval

@@ -127,7 +127,7 @@ class Present(NamedTuple):
 def news_of(
     whom: SessionOwner, told: Mapping[str, bytes], present: Present
 ) -> list[TopicAnnouncement]:
-    """What is worth telling now, given what was told by topic."""
+    """Return what is worth telling now, given what was told by topic."""
     if present.standing.revoked is not None:
         return []  # that it is over is all there is to say of it
     look = _Look(whom, told, *present)
@@ -137,7 +137,10 @@ def news_of(
 def revocation(
     whom: SessionOwner, state: State, value: bytes, since: int, text: str
 ) -> TopicAnnouncement:
-    """The news that a session was revoked at `since` (microseconds); `value` as it is logged."""
+    """Return the news that a session was revoked at `since` (microseconds).
+
+    `value` as it is logged.
+    """
     name = _name(whom, REVOKED, value)
     announcement = Announcement(
         id=name,
@@ -154,19 +157,25 @@ def revocation(
 
 
 def fades(told: Mapping[str, bytes]) -> bool:
-    """Whether time alone may bring news: a level of risk that was told may be left."""
+    """Return whether time alone may bring news: a level of risk that was told may be left."""
     return _told(told.get(RISK, b""), "LOW") != "LOW"
 
 
 def counting_level(evaluator: Evaluator, state: State, standing: Standing, now: float) -> str:
-    """The best level that counts at `now` (seconds): of sign-ins since the latest open mark."""
+    """Return the best level that counts at `now` (seconds).
+
+    Of sign-ins since the latest open mark.
+    """
     moments = [demand.since for demand in open_marks(standing, now) if demand.since is not None]
     second = max(moments) // MICROSECONDS if moments else None
     return _best(evaluator, state, second)
 
 
 def _best(evaluator: Evaluator, state: State, second: int | None) -> str:
-    """The best level shown in a later second than this; what others lowered is not told on."""
+    """Return the best level shown in a later second than this.
+
+    What others lowered is not told on.
+    """
     ladder = evaluator.world.ladder
     ranks = (
         ladder.shown(auth).rank

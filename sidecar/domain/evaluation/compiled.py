@@ -50,7 +50,10 @@ def compile_policy(policy: Policy, world: World) -> Compiled:
 
 
 def _easiest(alternative: Alternative) -> tuple[object, ...]:
-    """The order in which alternatives are asked for: levels before strengths, weakest first."""
+    """Return the order in which alternatives are asked for.
+
+    Levels before strengths, weakest first.
+    """
     strengths = sum(bool(each.strength) for each in alternative.requirements)
     rank = max(each.rank for each in alternative.requirements)
     return strengths, rank, alternative.compliant_device, alternative.controls
@@ -61,7 +64,7 @@ def _always(_scene: Scene, _needs: Needs) -> Finding:
 
 
 def applies(compiled: Compiled, state: State) -> bool:
-    """Whether the policy is for this session's user: never for a break-glass account.
+    """Return whether the policy is for this session's user: never for a break-glass account.
 
     A user whose groups are unknown is taken for a member of those that a policy includes, as its
     issuer is configured, and never of those that it excludes.
@@ -81,7 +84,7 @@ def applies(compiled: Compiled, state: State) -> bool:
 
 
 def is_spared(break_glass: Mapping[str, Principals], state: State, sources: Sources) -> bool:
-    """Whether the session's user is a break-glass account of its issuer."""
+    """Return whether the session's user is a break-glass account of its issuer."""
     return is_exempt(break_glass.get(state.issuer, NOBODY), state, sources)
 
 
@@ -94,7 +97,7 @@ def matches(principals: Principals, state: State, sources: Sources) -> bool:
 
 
 def is_exempt(principals: Principals, state: State, sources: Sources) -> bool:
-    """Whether all who may say so say last that the session's user is one of these."""
+    """Return whether all who may say so say last that the session's user is one of these."""
     return any(
         wanted and not wanted.isdisjoint(names_agreed(state, claim, sources))
         for claim, wanted in _by_claim(principals)
@@ -102,12 +105,15 @@ def is_exempt(principals: Principals, state: State, sources: Sources) -> bool:
 
 
 def _shown(state: State, claim: str) -> tuple[str, ...]:
-    """What the session's tokens tell last."""
+    """Return what the session's tokens tell last."""
     return state.claims.get(claim, ((), None))[0]
 
 
 def names_told(state: State, claim: str, sources: Sources) -> Collection[str]:
-    """All that anybody tells of a user: also what a token of the latest sign-in once told."""
+    """Return all that anybody tells of a user.
+
+    Also what a token of the latest sign-in once told.
+    """
     held = state.memberships.get(claim)
     if claim not in state.claims_said:
         shown = _shown(state, claim)
@@ -120,7 +126,7 @@ def names_told(state: State, claim: str, sources: Sources) -> Collection[str]:
 
 
 def names_agreed(state: State, claim: str, sources: Sources) -> Collection[str]:
-    """What all tell last of a user who may say who users are."""
+    """Return what all tell last of a user who may say who users are."""
     if claim not in state.claims_said:
         return _shown(state, claim)
     words = [
@@ -141,7 +147,10 @@ def assumed(principals: Principals, state: State, sources: Sources) -> tuple[str
 
 
 def unknown_of(state: State, kind: str, sources: Sources) -> str:
-    """What is configured for a user whose groups or roles are unknown; empty: they are known."""
+    """Return what is configured for a user whose groups or roles are unknown.
+
+    Empty: they are known.
+    """
     held = state.memberships.get(kind)
     if kind in state.claims or (held is not None and held.known):
         return ""

@@ -51,7 +51,10 @@ _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 def compile_condition(  # noqa: C901, PLR0912 - one case a kind
     condition: Condition, *, inverted: bool = False
 ) -> ConditionCheck:
-    """The test for a condition, and what tells of it. `inverted`: it stands below a `not`."""
+    """Return the test for a condition, and what tells of it.
+
+    `inverted`: it stands below a `not`.
+    """
     match condition:
         case All():
             parts = tuple(compile_condition(c, inverted=inverted) for c in condition.conditions)
@@ -97,7 +100,7 @@ def compile_condition(  # noqa: C901, PLR0912 - one case a kind
 
 
 def is_timed(condition: Condition | None) -> bool:
-    """Whether the condition can change its mind without any new fact, as time goes by."""
+    """Return whether the condition can change its mind without any new fact, as time goes by."""
     match condition:
         case All() | AnyOf():
             return any(is_timed(c) for c in condition.conditions)
@@ -112,7 +115,7 @@ def is_timed(condition: Condition | None) -> bool:
 
 
 def is_strict(condition: Condition | None) -> bool:
-    """Whether the condition asks for the call's own address."""
+    """Return whether the condition asks for the call's own address."""
     match condition:
         case All() | AnyOf():
             return any(is_strict(c) for c in condition.conditions)
@@ -175,7 +178,7 @@ def _not(inner: Test) -> Test:
 
 
 def _device(condition: Device, *, inverted: bool) -> ConditionCheck:
-    """Whether the session's device is (not) compliant, (not) known.
+    """Return whether the session's device is (not) compliant, (not) known.
 
     To ask whether it is compliant is to ask for what is well: what anybody else says may keep that
     from holding only where this tightens. Of a device that is not known the same is true.
@@ -207,7 +210,7 @@ def _device(condition: Device, *, inverted: bool) -> ConditionCheck:
 
 
 def _device_causes(scene: Scene, compliance: str, condition: Device) -> tuple[Cause, ...]:
-    """What is said of the device: a cause by each source that says what it is taken for.
+    """Return what is said of the device: a cause by each source that says what it is taken for.
 
     Where nobody says it who may loosen, what they leave it at stays a cause beside those, of a
     condition that asks for a compliant device: it would be one without the others.
@@ -261,7 +264,7 @@ def _claims(condition: Claims, *, inverted: bool) -> ConditionCheck:
 
 
 def _said_of(scene: Scene, name: str) -> Sequence[tuple[str, ClaimSaid]]:
-    """What is said of a claim; where nobody says anything, that it has no value."""
+    """Return what is said of a claim; where nobody says anything, that it has no value."""
     return claim(scene.state, name, scene.world.sources) or ((ITSELF, _UNKNOWN),)
 
 
@@ -301,7 +304,7 @@ def _window(window: TimeOfDay) -> str:
 
 
 def _window_begin(local: dt.datetime, window: TimeOfDay) -> dt.datetime | None:
-    """When the window that `local` lies in began; None where it lies in none."""
+    """Return when the window that `local` lies in began; None where it lies in none."""
     minute = local.hour * 60 + local.minute
     over_midnight = window.end <= window.start
     day = local.date()

@@ -109,7 +109,10 @@ def judge(demands: tuple[Demand, ...], access: AccessRequest, ladder: Ladder) ->
 
 
 def covers(selection: Selection, contexts: frozenset[str], *, block: bool) -> bool:
-    """Whether a policy for these contexts concerns a call in those (empty: a routine call)."""
+    """Return whether a policy for these contexts concerns a call in those (empty.
+
+    A routine call).
+    """
     if contexts:
         return any(context in selection for context in contexts)
     return _covers_routine(selection, block=block)
@@ -123,7 +126,7 @@ def _covers_routine(selection: Selection, *, block: bool) -> bool:
 
 
 def _max_age(demands: list[Demand], now: float) -> int | None:
-    """The age in seconds that a sign-in may have at most, to suffice for all (RFC 9470, 3).
+    """Return the age in seconds that a sign-in may have at most, to suffice for all (RFC 9470, 3).
 
     A mark set in second m asks for a sign-in in second m + 1 or later: as of now, one that is
     no older than now - (m + 1).
@@ -142,7 +145,10 @@ STANDINGS = ("clear", "step_up", "revoked")
 
 
 def coarse(standing: Standing, now: float) -> str:
-    """A standing in one word: `revoked`, `step_up` (a mark that binds is not met) or `clear`."""
+    """Return a standing in one word.
+
+    `revoked`, `step_up` (a mark that binds is not met) or `clear`.
+    """
     if standing.revoked is not None:
         return "revoked"
     return "step_up" if open_marks(standing, now) else "clear"
@@ -161,7 +167,7 @@ def open_marks(standing: Standing, now: float) -> list[Demand]:
 
 
 def describe(cause: Cause) -> str:
-    """A cause in words: `country is PT since 2026-11-24T10:00:00Z`."""
+    """Return a cause in words: `country is PT since 2026-11-24T10:00:00Z`."""
     if cause.kind == "always":
         return "required in this context"
     if cause.kind == LIFETIME and cause.since is not None:
@@ -178,7 +184,7 @@ def describe(cause: Cause) -> str:
 
 
 def explain(demand: Demand) -> str:
-    """A demand in words, for a challenge's reasons and the log."""
+    """Return a demand in words, for a challenge's reasons and the log."""
     text = _asked(demand)
     if demand.unknown:
         text += f"; the user's {' and '.join(demand.unknown)} are unknown"

@@ -166,7 +166,7 @@ def changes(was: Before, state: State, facts: Sequence[Fact]) -> Parts:
 
 
 def reads(policy: Policy) -> Parts:
-    """The parts of a state that the evaluation of a policy depends on, beside the time."""
+    """Return the parts of a state that the evaluation of a policy depends on, beside the time."""
     if not (_is_understood(policy) and _is_understood(policy.session)):
         return EVERYTHING
     parts = SIGN_INS | COMPLIANCE | _DEVICE
@@ -176,7 +176,7 @@ def reads(policy: Policy) -> Parts:
 
 
 def only_fades(policy: Policy) -> bool:
-    """Whether time changes this policy only as the score's terms and signals fade."""
+    """Return whether time changes this policy only as the score's terms and signals fade."""
     if not (_is_understood(policy) and _is_understood(policy.session)):
         return False
     return policy.conditions is not None and _only_fades(policy.conditions)
@@ -233,7 +233,7 @@ def _reads(condition: Condition) -> Parts:  # noqa: C901, PLR0912 - one case a k
 
 
 def _is_understood(value: msgspec.Struct) -> bool:
-    """Whether all that is set in `value` was known when this module was written."""
+    """Return whether all that is set in `value` was known when this module was written."""
     known = _UNDERSTOOD.get(type(value))
     if known is None:
         return False

@@ -111,11 +111,11 @@ class Evaluator:
         return self._around.skew
 
     def network_of(self, ip: str) -> str:
-        """The named network segment of an address; empty for none."""
+        """Return the named network segment of an address; empty for none."""
         return self._around.network_of(ip)
 
     def above(self, floors: Floors) -> "Evaluator":
-        """The same policies where this is what the store has lost."""
+        """Return the same policies where this is what the store has lost."""
         if floors == self.floors:
             return self
         twin = copy.copy(self)
@@ -131,7 +131,7 @@ class Evaluator:
         *,
         issuer: str = "",
     ) -> State:
-        """The state of a session of `issuer`'s from all that is known of it, in any order.
+        """Return the state of a session of `issuer`'s from all that is known of it, in any order.
 
         `until`: as of the sign-ins until that second, as if nobody had signed in later. By such a
         state a call is judged whose own token shows no later one: so nobody else's proof, and none
@@ -201,7 +201,7 @@ class Evaluator:
     def advance(
         self, session: str, state: State, facts: Sequence[Fact], until: int | None = None
     ) -> State | None:
-        """The state after more facts of one stamp; None where they are not the latest.
+        """Return the state after more facts of one stamp; None where they are not the latest.
 
         `until` is as for `fold`, the one by which the state was made.
         """
@@ -213,7 +213,7 @@ class Evaluator:
         return after
 
     def at(self, state: State, now: int) -> State:
-        """The state at `now` (microseconds), where time alone may have changed something."""
+        """Return the state at `now` (microseconds), where time alone may have changed something."""
         if not self.timed or not state.established:
             return state
         after = state.copy()
@@ -221,7 +221,10 @@ class Evaluator:
         return after
 
     def scene(self, state: State, now: int, call: CalledFrom | None = None) -> Scene:
-        """What conditions see of a state; strict ones see the address of the `call`, if given."""
+        """Return what conditions see of a state.
+
+        Strict ones see the address of the `call`, if given.
+        """
         if call is None or call.ip == state.ip != "":
             return Scene(state, now, self.world)
         if not call.ip:
@@ -234,7 +237,7 @@ class Evaluator:
     def _strictly(
         self, state: State, now: int, call: CalledFrom | None
     ) -> Mapping[str, Activation]:
-        """The holdings of strict policies, where the call's address is not the session's."""
+        """Return the holdings of strict policies, where the call's address is not the session's."""
         if call is None or not self._strict or call.ip == state.ip != "":
             return {}
         scene = self.scene(state, now, call)
@@ -249,12 +252,15 @@ class Evaluator:
         return proven_by(state, fact, self._around) if self._around.remember else ()
 
     def is_break_glass(self, state: State) -> bool:
-        """Whether the session is of an account that no policy is for."""
+        """Return whether the session is of an account that no policy is for."""
         accounts = self.world.break_glass
         return bool(accounts) and is_spared(accounts, state, self.world.sources)
 
     def is_strict(self, state: State, ip: str) -> bool:
-        """Whether a call of `ip` (empty: none) is judged otherwise than where the session is."""
+        """Return whether a call of `ip` (empty.
+
+        None) is judged otherwise than where the session is.
+        """
         return bool(self._strict) and (not ip or ip != state.ip)
 
     def _advance(self, state: State, facts: Sequence[Fact], around: Surroundings) -> None:
@@ -339,7 +345,7 @@ class Evaluator:
         call: CalledFrom | None = None,
         presented: Presented | None = None,
     ) -> Standing:
-        """What must be shown at `now` (microseconds), for a `call` from where it comes.
+        """Return what must be shown at `now` (microseconds), for a `call` from where it comes.
 
         `presented` is what the call's own token shows, by which it is judged; the state is then
         one `as_of` its sign-in. None: the session's standing, which all of its sign-ins bear.
@@ -388,7 +394,7 @@ class Evaluator:
         *,
         addressless: bool,
     ) -> tuple[Demand | None, Demand | None]:
-        """What a policy asks for, and what it asks for at the end of the session's life."""
+        """Return what a policy asks for, and what it asks for at the end of the session's life."""
         if not holding.holds and not holding.mark:
             return None, None
         if addressless and holding.holds:
@@ -407,7 +413,7 @@ class Evaluator:
         )
 
     def _kept_from(self, state: State) -> int:
-        """The moment before which facts of this session are kept no longer; 0: all are kept.
+        """Return the moment before which facts of this session are kept no longer; 0: all are kept.
 
         Where no sign-in tells when it was, none could ever be later than what is forgotten in the
         course of time: that is no reason to refuse the session (see `TOKEN_WITHOUT_AUTH_TIME`).
@@ -423,7 +429,7 @@ class Evaluator:
         call: CalledFrom | None = None,
         presented: Presented | None = None,
     ) -> tuple[Look, ...]:
-        """Each policy as `standing` sees it at `now` (microseconds): for explanations."""
+        """Return each policy as `standing` sees it at `now` (microseconds): for explanations."""
         after = self.at(state, now)
         strictly = self._strictly(after, now, call)
         evidence = self.evidence(state, presented)
@@ -459,7 +465,10 @@ class Evaluator:
         return own
 
     def evidence(self, state: State, presented: Presented | None = None) -> Evidence:
-        """What a call proves with, or a session: no sign-in later than the call's own counts."""
+        """Return what a call proves with, or a session.
+
+        No sign-in later than the call's own counts.
+        """
         sign_ins = self.sign_ins(state)
         if presented is None or not presented.alone:
             return Evidence(sign_ins, self._around.skew, presented=presented)
@@ -469,11 +478,14 @@ class Evaluator:
         return Evidence((own, *known), self._around.skew, own, presented)
 
     def sign_ins(self, state: State) -> list[CountedSignIn]:
-        """The session's sign-ins, each with what it counts for."""
+        """Return the session's sign-ins, each with what it counts for."""
         return [self.shown(state, auth) for auth in state.sign_ins]
 
     def shown(self, state: State, auth: Authentication) -> CountedSignIn:
-        """What a sign-in of this session counts for: no more than was left of it afterwards."""
+        """Return what a sign-in of this session counts for.
+
+        No more than was left of it afterwards.
+        """
         shown = self.world.ladder.shown(auth)
         for _, said in precedence.counting(
             state.lowered, precedence.ASSURANCE_CHANGE, self.world.sources
@@ -487,6 +499,6 @@ class Evaluator:
 
 
 def _explained(demand: Demand, unknown: tuple[str, ...], evidence: Evidence) -> Demand:
-    """The demand with what of the user is unknown, and whether no sign-in could meet it."""
+    """Return the demand with what of the user is unknown, and whether no sign-in could meet it."""
     untimed = evidence.is_untimed and not (demand.block or demand.unsatisfiable)
     return msgspec.structs.replace(demand, unknown=unknown, untimed=untimed)

@@ -51,7 +51,7 @@ class IncrementalEvaluator(Evaluator):
         return cls(policies, world, evaluator._around)  # noqa: SLF001 - of its own kind
 
     def surroundings(self, session: str) -> Surroundings:
-        """What `step` must know of a session: computed once for each."""
+        """Return what `step` must know of a session: computed once for each."""
         return msgspec.structs.replace(self._around, session=session)
 
     def step(
@@ -115,7 +115,7 @@ class IncrementalEvaluator(Evaluator):
         return self._restless(state, moment)
 
     def _restless(self, state: State, moment: int) -> Restless:
-        """The policies that time may change before another fact does.
+        """Return the policies that time may change before another fact does.
 
         Where nothing adds to the score, or would had it not been proven, and no signal is live,
         nothing is left that could fade; else all that time can change are looked at, since the
@@ -126,6 +126,6 @@ class IncrementalEvaluator(Evaluator):
         return tuple(c for c in self._clocked if applies(c, state))
 
     def _adds(self, state: State, moment: int) -> bool:
-        """Whether anything adds to the score, or would had it not been proven."""
+        """Return whether anything adds to the score, or would had it not been proven."""
         world = self.world
         return bool(terms_of(unproven(state), moment, world.rating, world.sources))

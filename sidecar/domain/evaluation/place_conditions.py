@@ -23,7 +23,7 @@ _SIGNAL_OF = {Circumstance.DEVICE: "session-established"}
 
 
 def changed(condition: Changed, *, inverted: bool) -> ConditionCheck:
-    """Whether any of these circumstances is neither the baseline's nor proven since."""
+    """Return whether any of these circumstances is neither the baseline's nor proven since."""
     names = tuple(c.value for c in condition.circumstances)
     each = tuple(_changed_one(name, inverted=inverted) for name in names)
     if len(each) == 1:
@@ -49,7 +49,10 @@ def _changed_one(name: str, *, inverted: bool) -> ConditionCheck:
 
 
 def _circumstances(scene: Scene, name: str) -> Iterator[tuple[Cause, bool]]:
-    """What a circumstance is, by whoever says so; whether that is another one than at the start."""
+    """Yield what a circumstance is, by whoever says so.
+
+    Whether that is another one than at the start.
+    """
     state = scene.state
     if name == Circumstance.NETWORK:
         for source, said, is_new in segments.changes(state, scene.world.sources):
@@ -94,7 +97,7 @@ NO_ADDRESS = "the call came without an address"
 
 
 def locations(condition: Locations, *, inverted: bool) -> ConditionCheck:
-    """Whether the address lies in (or outside of) named locations.
+    """Return whether the address lies in (or outside of) named locations.
 
     Where a strict one asks for the address of a call that has none, it is answered as a policy
     needs it to hold: what is not known may not pass.
@@ -137,7 +140,7 @@ def _nowhere_else(word: str, scene: Scene) -> str:
 
 
 def networks(selection: Selection, *, inverted: bool) -> ConditionCheck:
-    """Whether the session's network segment is one of these (or none of those).
+    """Return whether the session's network segment is one of these (or none of those).
 
     By any source's word, or below a `not` by that of all who may say so: so the policy is as strict
     as the strictest of them makes it.
@@ -171,12 +174,12 @@ def networks(selection: Selection, *, inverted: bool) -> ConditionCheck:
 
 
 def countries(selection: Selection) -> ConditionCheck:
-    """Whether the address's country is one of these."""
+    """Return whether the address's country is one of these."""
     return _placed("countries", Circumstance.COUNTRY, selection, _country)
 
 
 def asns(selection: Selection) -> ConditionCheck:
-    """Whether the address's autonomous system is one of these."""
+    """Return whether the address's autonomous system is one of these."""
     return _placed("asns", Circumstance.ASN, selection, _asn)
 
 
@@ -207,7 +210,7 @@ def _placed(
 
 
 def anonymizer(condition: Anonymizer) -> ConditionCheck:
-    """Whether the address is (or is not) an anonymizer."""
+    """Return whether the address is (or is not) an anonymizer."""
 
     def test(scene: Scene, _needs: Needs) -> Finding:
         flags = frozenset(scene.state.location.anonymizer)
@@ -227,7 +230,7 @@ def anonymizer(condition: Anonymizer) -> ConditionCheck:
 
 
 def travel_speed(at_least: float) -> ConditionCheck:
-    """Whether the session got where it is at this speed or faster."""
+    """Return whether the session got where it is at this speed or faster."""
 
     def test(scene: Scene, _needs: Needs) -> Finding:
         arrivals = scene.state.arrivals

@@ -55,7 +55,7 @@ def _reported(words: Words, scene: Scene) -> str:
 
 
 def user_risk(at_least: RiskLevel, *, loosens: bool) -> ConditionCheck:
-    """Whether the user's reported risk is at least this."""
+    """Return whether the user's reported risk is at least this."""
 
     def test(scene: Scene, _needs: Needs) -> Finding:
         seen = scene.seen_by(loosens=loosens)
@@ -70,7 +70,7 @@ def user_risk(at_least: RiskLevel, *, loosens: bool) -> ConditionCheck:
 def session_risk(
     at_least: RiskLevel, *, loosens: bool, reported_only: bool = False
 ) -> ConditionCheck:
-    """Whether the session's risk, reported or by its score, is at least this."""
+    """Return whether the session's risk, reported or by its score, is at least this."""
     if reported_only:
         return _reported_session_risk(at_least, loosens=loosens)
 
@@ -140,7 +140,7 @@ def _score_cause(scene: Scene, kind: str, value: str) -> Cause:
 
 
 def score(at_least: float, *, loosens: bool) -> ConditionCheck:
-    """Whether the session's score is at least this."""
+    """Return whether the session's score is at least this."""
     reached = f"at least {at_least:g}"
 
     def reaches(scene: Scene) -> bool:
@@ -159,7 +159,7 @@ def score(at_least: float, *, loosens: bool) -> ConditionCheck:
 
 
 def signals(condition: Signals, *, loosens: bool) -> ConditionCheck:
-    """Whether any of these signals is live."""
+    """Return whether any of these signals is live."""
 
     def live(scene: Scene) -> Iterator[tuple[SignalHeld, float]]:
         rating = scene.world.rating

@@ -76,14 +76,17 @@ class _Call:
         self.access = AccessRequest(app, contexts, now, self.purse)
 
     def scene_of(self, compiled: Compiled) -> Scene:
-        """What the conditions of a policy see."""
+        """Return what the conditions of a policy see."""
         return self.strict_scene if compiled.strict else self.scene
 
 
 def purse_of(
     evaluator: Evaluator, state: State, own: Authentication | None = None
 ) -> SingleUseProofs:
-    """What a call can pay with whose token shows this sign-in; None: the session's latest one."""
+    """Return what a call can pay with whose token shows this sign-in.
+
+    None: the session's latest one.
+    """
     shown = next(iter(state.sign_ins), None) if own is None else own
     if shown is None:
         return SingleUseProofs(None, state.spent)
@@ -182,7 +185,7 @@ def _policy(call: _Call, look: Look) -> PolicyExplanation:
 
 
 def _judged(call: _Call, *demands: Demand) -> Decision:
-    """What these demands alone make of the call."""
+    """Return what these demands alone make of the call."""
     ladder = call.evaluator.world.ladder
     return judge(demands, call.access, ladder)
 
@@ -235,7 +238,10 @@ def _why_outcome(
 
 
 def _fate(cause: Cause, look: Look, scene: Scene) -> CauseEffect:
-    """What became of a cause in the evaluator's hands: it is in the mark, or it is excused."""
+    """Return what became of a cause in the evaluator's hands.
+
+    It is in the mark, or it is excused.
+    """
     if any(marked.key == cause.key for marked in look.after.mark):
         before = any(marked.key == cause.key for marked in look.before.mark)
         return CauseEffect.MARKED if before else CauseEffect.FRESH
@@ -310,7 +316,7 @@ def _grant(call: _Call, look: Look) -> GrantExplanation:
 
 
 def _spent(call: _Call) -> float | None:
-    """When the session's latest sign-in bought a call."""
+    """Return when the session's latest sign-in bought a call."""
     proof = call.purse.proof
     held = None if proof is None else call.purse.spent.get(proof.known_by)
     return None if held is None else held.moment / MICROSECONDS
@@ -391,7 +397,7 @@ def _place_in(selection: Selection, names: Iterable[str]) -> str:
 
 
 def _demanded(call: _Call, demand: Demand) -> PolicyExplanation:
-    """A demand that is no policy's of the files: of the daemon itself."""
+    """Return a demand that is no policy's of the files: of the daemon itself."""
     decision = _judged(call, demand)
     outcome = (
         PolicyOutcome.SATISFIED if decision.verdict is Verdict.ALLOW else PolicyOutcome.STEP_UP

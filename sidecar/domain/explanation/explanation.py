@@ -44,7 +44,7 @@ class PolicyOutcome(StrEnum):
 
     @property
     def fires(self) -> bool:
-        """Whether the policy keeps the call from passing (or, report-only, would)."""
+        """Return whether the policy keeps the call from passing (or, report-only, would)."""
         return self in (PolicyOutcome.STEP_UP, PolicyOutcome.DENY)
 
 

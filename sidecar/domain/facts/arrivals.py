@@ -84,7 +84,7 @@ def arrive(
 
 
 def _placed(state: State, whose: str) -> list[Sighting]:
-    """The last placed sightings of these, the latest first."""
+    """Return the last placed sightings of these, the latest first."""
     found = [state.placed[one] for one in (whose + CARRIED, whose) if one in state.placed]
     return sorted(found, key=_moment, reverse=True)
 
@@ -94,7 +94,7 @@ def _moment(sighting: Sighting) -> int:
 
 
 def _rests_with_carrier(state: State, arrived: Sighting) -> bool:
-    """Whether a carrier handed the session on last, in the country where one does now."""
+    """Return whether a carrier handed the session on last, in the country where one does now."""
     last = state.placed.get(OWN + CARRIED)
     return (
         last is not None
@@ -106,7 +106,7 @@ def _rests_with_carrier(state: State, arrived: Sighting) -> bool:
 def _journeys(
     origins: Sequence[Sighting], arrived: Sighting, least_distance_km: float
 ) -> list[TravelHeld]:
-    """The journeys from these sightings of which anything can be said."""
+    """Return the journeys from these sightings of which anything can be said."""
     found = []
     for origin in origins:
         seconds = (arrived.moment - origin.moment) / MICROSECONDS

@@ -243,7 +243,7 @@ ESTABLISHING = (Sighted, AgentSeen, DeviceBound, SignedIn)
 
 
 def establishes(fact: Fact) -> bool:
-    """Whether a session begins with this fact, if it has none before."""
+    """Return whether a session begins with this fact, if it has none before."""
     return isinstance(fact, ESTABLISHING) and not (isinstance(fact, SignedIn) and fact.everywhere)
 
 

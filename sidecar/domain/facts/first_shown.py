@@ -24,7 +24,7 @@ _SEPARATOR = "\x1f"
 
 
 def counted(state: State, sign_in: Authentication) -> Authentication:
-    """The sign-in as of the second from which it counts."""
+    """Return the sign-in as of the second from which it counts."""
     if not state.early:
         return sign_in
     claimed = sign_in.auth_time
@@ -36,7 +36,7 @@ def counted(state: State, sign_in: Authentication) -> Authentication:
 
 
 def counted_when(state: State, sign_in: Authentication, second: int) -> Authentication:
-    """The sign-in as it counts if it is shown in this second."""
+    """Return the sign-in as it counts if it is shown in this second."""
     known = counted(state, sign_in)
     if known.auth_time <= second:
         return known
@@ -51,12 +51,12 @@ def show(state: State, sign_in: Authentication, second: int) -> Authentication:
 
 
 def is_noted(state: State, sign_in: Authentication) -> bool:
-    """Whether it is known when this sign-in, of a time to come, was first shown."""
+    """Return whether it is known when this sign-in, of a time to come, was first shown."""
     return _name(sign_in) in state.early
 
 
 def context_counted(state: State, context: str, second: int) -> int:
-    """The second from which a context counts that was shown as of `second`."""
+    """Return the second from which a context counts that was shown as of `second`."""
     return _second(state, _name_of(context, second), second) if state.early else second
 
 
@@ -68,7 +68,7 @@ def show_context(state: State, context: str, second: int, shown: int) -> int:
 
 
 def is_context_noted(state: State, context: str, second: int) -> bool:
-    """Whether it is known when this context, of a time to come, was first shown."""
+    """Return whether it is known when this context, of a time to come, was first shown."""
     return _name_of(context, second) in state.early
 
 

@@ -54,7 +54,7 @@ class Meaning(NamedTuple):
 
 
 def tightens(signal: Signal) -> bool:
-    """Whether this can only make sessions' standings stricter, whatever was said before it.
+    """Return whether this can only make sessions' standings stricter, whatever was said before it.
 
     What compares (a middling risk, a weight, a segment) can take the place of something stricter,
     and what tells of a session, or of who its user is, can make a condition hold no more.
@@ -82,14 +82,17 @@ def tightens(signal: Signal) -> bool:
 
 
 def scope_of(subject: Subject) -> Scope:
-    """The narrowest of what a subject names."""
+    """Return the narrowest of what a subject names."""
     if subject.session:
         return Scope.SESSION
     return Scope.DEVICE if subject.device else Scope.USER
 
 
 def meaning_of(signal: Signal, locate: Locate) -> Meaning:
-    """What `signal` says. `locate` gives an address's place. Its facts are the source's word."""
+    """Return what `signal` says.
+
+    `locate` gives an address's place. Its facts are the source's word.
+    """
     scope, facts = _meaning(signal, locate)
     if signal.source:
         facts = tuple(msgspec.structs.replace(fact, source=signal.source) for fact in facts)

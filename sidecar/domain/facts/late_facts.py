@@ -70,7 +70,7 @@ def _is_latest(fact: Fact, latest: dict[str, Stamp]) -> bool:
 
 
 def _registers(fact: Fact) -> Iterator[str]:
-    """What a fact is the latest of: each source has its own last word."""
+    """Yield what a fact is the latest of: each source has its own last word."""
     match fact:
         case RiskReported():
             yield f"risk|{fact.scope}|{fact.device}|{fact.source}"

@@ -54,7 +54,7 @@ class Membership(msgspec.Struct, frozen=True, array_like=True):
 
 
 def told(held: Membership | None, telling: TokenMemberships) -> Membership:
-    """What is known once a token has told this."""
+    """Return what is known once a token has told this."""
     names = telling.names
     if held is None or not held.known:
         return _begun(telling)
@@ -79,7 +79,7 @@ def told(held: Membership | None, telling: TokenMemberships) -> Membership:
 
 
 def is_news(held: Membership, telling: TokenMemberships) -> bool:
-    """Whether what a token tells is later than all that is known.
+    """Return whether what a token tells is later than all that is known.
 
     That an issuer leaves a claim out takes nothing from a session without a new sign-in.
     """
@@ -101,5 +101,5 @@ def _begun(telling: TokenMemberships) -> Membership:
 
 
 def _is_before(one: int, other: int) -> bool:
-    """Whether a sign-in is known to be earlier than another."""
+    """Return whether a sign-in is known to be earlier than another."""
     return 0 < one < other

@@ -39,14 +39,14 @@ class Word(Protocol):
 
     @property
     def at(self) -> int:
-        """When it was said."""
+        """Return when it was said."""
 
 
 W = TypeVar("W", bound=Word)
 
 
 def counting(words: Mapping[str, W], kind: str, sources: Sources) -> Iterator[tuple[str, W]]:
-    """The words that count, each with its source, in the order of the sources' names.
+    """Yield the words that count, each with its source, in the order of the sources' names.
 
     `kind` is the event type that such words come in.
     """
@@ -60,14 +60,17 @@ def counting(words: Mapping[str, W], kind: str, sources: Sources) -> Iterator[tu
 
 
 def of_those_who_loosen(words: Mapping[str, W], kind: str, sources: Sources) -> Mapping[str, W]:
-    """The words of sources that may loosen by this event type; the same mapping if all may."""
+    """Return the words of sources that may loosen by this event type.
+
+    The same mapping if all may.
+    """
     if all(sources.loosens(source, kind) for source in words):
         return words
     return {source: word for source, word in words.items() if sources.loosens(source, kind)}
 
 
 def compliance(state: State, sources: Sources) -> str:
-    """What the session's device is; empty where nobody says, or the session has none.
+    """Return what the session's device is; empty where nobody says, or the session has none.
 
     Compliant it is by the word of who may loosen, where nobody says otherwise: the `compliant` of
     any other source takes back what it said itself, and no more. And so must be who says that this
@@ -86,18 +89,21 @@ def compliance(state: State, sources: Sources) -> str:
 
 
 def highest(words: Mapping[str, RiskHeld], sources: Sources) -> RiskHeld | None:
-    """The highest risk level that counts; None where nobody has reported any."""
+    """Return the highest risk level that counts; None where nobody has reported any."""
     held = [held for _, held in counting(words, RISK_CHANGE, sources)]
     return max(held, key=lambda one: one.level.height, default=None)
 
 
 def signal_type(held: SignalHeld) -> str:
-    """The type of the events that bring this signal."""
+    """Return the type of the events that bring this signal."""
     return CREDENTIAL_CHANGE if held.name == CREDENTIAL_CHANGE else RISK_SIGNAL
 
 
 def signals(state: State, sources: Sources) -> Iterator[Sequence[SignalHeld]]:
-    """What is raised on the session, its user or its device: of each thing all that counts."""
+    """Yield what is raised on the session, its user or its device.
+
+    Of each thing all that counts.
+    """
     registers: dict[str, dict[str, SignalHeld]] = {}
     for held in state.signals.values():
         if state.concerns(held.device):
@@ -108,7 +114,10 @@ def signals(state: State, sources: Sources) -> Iterator[Sequence[SignalHeld]]:
 
 
 def claim(state: State, name: str, sources: Sources) -> Sequence[tuple[str, ClaimSaid]]:
-    """All that counts of what is said of a claim, each with its source; what tokens show first."""
+    """Return all that counts of what is said of a claim, each with its source.
+
+    What tokens show first.
+    """
     said = state.claims_said.get(name)
     values, since = state.claims.get(name, ((), None))
     shown = ClaimSaid(values, since, since or 0)
@@ -130,7 +139,7 @@ def _claims_of_those(
 
 
 def loosening(state: State, sources: Sources) -> State:
-    """The state by the words of those alone who may loosen.
+    """Return the state by the words of those alone who may loosen.
 
     It shares tables with `state`, and is the same where nobody else has said anything.
     """

@@ -34,7 +34,10 @@ def report(state: State, source: str, segment: str, device: str, moment: int) ->
 
 
 def said_again(state: State, before: Said | None, value: str, moment: int) -> Said:
-    """What a source says now: since when, unless an operator has cleared what it said before."""
+    """Return what a source says now.
+
+    Since when, unless an operator has cleared what it said before.
+    """
     same = before is not None and before.value == value and state.goes_on(before.at)
     return Said(value, before.since if before is not None and same else moment, moment)
 
@@ -44,17 +47,17 @@ def _baseline_key(source: str, device: str) -> str:
 
 
 def circumstance(source: str, segment: str) -> str:
-    """What a sign-in in this segment proves: of each source's word by itself."""
+    """Return what a sign-in in this segment proves: of each source's word by itself."""
     return f"{_KIND}@{source}={segment}" if source else f"{_KIND}={segment}"
 
 
 def reported(state: State) -> Iterator[Segment]:
-    """The latest word of each other source, of the session or of its device."""
+    """Return the latest word of each other source, of the session or of its device."""
     return (segment for words in _registers(state) for segment in words.items())
 
 
 def _registers(state: State) -> tuple[dict[str, Said], dict[str, Said]]:
-    """What is said of the session, its device included, and what else is said of that.
+    """Return what is said of the session, its device included, and what else is said of that.
 
     Where nobody vouches for it that the session is on that device, the words of the one replace
     none of the other: else a session would be taken out of a segment with its device.
@@ -71,7 +74,7 @@ def _registers(state: State) -> tuple[dict[str, Said], dict[str, Said]]:
 
 
 def segments(state: State, sources: Sources) -> Sequence[Segment]:
-    """All segments that the session is in by a word that counts.
+    """Return all segments that the session is in by a word that counts.
 
     It is in none only where nobody says otherwise who may loosen: else anybody who reports a
     segment would take a session out of a policy for those who are in none.
@@ -94,7 +97,10 @@ def told_segments(state: State, sources: Sources) -> str:
 
 
 def _own(state: State) -> Said:
-    """The daemon's own word; it is renewed at every sighting in a segment that is configured."""
+    """Return the daemon's own word.
+
+    It is renewed at every sighting in a segment that is configured.
+    """
     held = state.circumstances.get(_KIND)
     if held is None:
         return Said("", None, 0)

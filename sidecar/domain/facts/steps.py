@@ -8,7 +8,7 @@ from sidecar.domain.values.stamp import Stamp
 
 
 def steps_of(facts: Iterable[Fact]) -> list[list[Fact]]:
-    """The facts by their stamps, in order. One that is told twice is one fact."""
+    """Return the facts by their stamps, in order. One that is told twice is one fact."""
     steps: dict[Stamp, list[Fact]] = {}
     for fact in facts:
         step = steps.setdefault(fact.stamp, [])
@@ -18,7 +18,7 @@ def steps_of(facts: Iterable[Fact]) -> list[list[Fact]]:
 
 
 def digest(fact: Fact) -> int:
-    """A short name for what a source said at a stamp: the same in every process (CRC-32).
+    """Return a short name for what a source said at a stamp: the same in every process (CRC-32).
 
     Two sources may give their events one time and one id, and neither has then said the other's.
     """

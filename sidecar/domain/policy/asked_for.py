@@ -32,5 +32,5 @@ def demands(policies: Iterable[Policy], namespace: str, ladder: Ladder) -> Itera
 def unoffered(
     asked: Iterable[PossibleDemand], offered: frozenset[str]
 ) -> tuple[PossibleDemand, ...]:
-    """Those demands of which a provider that offers these `acr` values can meet none."""
+    """Return those demands of which a provider that offers these `acr` values can meet none."""
     return tuple(dict.fromkeys(one for one in asked if offered.isdisjoint(one.acr_values)))

@@ -7,7 +7,7 @@ from sidecar.domain.values.assurance import Ladder
 
 
 def includes(one: frozenset[str], other: frozenset[str], ladder: Ladder) -> bool:
-    """Whether whoever satisfies all of these controls satisfies all of the others."""
+    """Return whether whoever satisfies all of these controls satisfies all of the others."""
     shown = ladder.requirements(one - {COMPLIANT_DEVICE})
     return (COMPLIANT_DEVICE in one or COMPLIANT_DEVICE not in other) and all(
         any(ladder.implies(each, asked) for each in shown)
@@ -16,7 +16,7 @@ def includes(one: frozenset[str], other: frozenset[str], ladder: Ladder) -> bool
 
 
 def superfluous(controls: frozenset[str], ladder: Ladder) -> Iterator[tuple[str, str]]:
-    """Each control that another one of these includes, after the strongest that does."""
+    """Yield each control that another one of these includes, after the strongest that does."""
     asked = [(ladder.requirements((c,))[0], c) for c in controls - {COMPLIANT_DEVICE}]
     for weaker, name in sorted(asked):
         above = [

@@ -167,7 +167,7 @@ class Ground(NamedTuple):
 
 
 def lint(ground: Ground) -> tuple[Finding, ...]:
-    """Everything that is probably not meant, policies first, each in the files' order."""
+    """Return everything that is probably not meant, policies first, each in the files' order."""
     awake = [policy for policy in ground.policies if policy.state is not PolicyState.DISABLED]
     found: list[Finding] = []
     for index, policy in enumerate(awake):
@@ -230,7 +230,7 @@ def _policy(policy: Policy, ground: Ground) -> Iterator[Finding]:
 
 
 def _never(policy: Policy, ground: Ground) -> str:
-    """Why a policy can never ask for anything; empty: it can."""
+    """Return why a policy can never ask for anything; empty: it can."""
     if not can_hold(policy.conditions):
         return "its conditions can never hold together"
     selections = (
@@ -254,7 +254,7 @@ def _never(policy: Policy, ground: Ground) -> str:
 
 
 def refuses(policy: Policy) -> bool:
-    """Whether the policy may refuse in a way that no sign-in changes."""
+    """Return whether the policy may refuse in a way that no sign-in changes."""
     ways = policy.grant.alternatives
     return policy.grant.block or (bool(ways) and all(COMPLIANT_DEVICE in way for way in ways))
 
@@ -326,7 +326,7 @@ _CITY = frozenset({Circumstance.COUNTRY, Circumstance.REGION})
 
 
 def _databases(condition: Condition | None) -> frozenset[str]:
-    """The geography databases without which some of these conditions mean nothing."""
+    """Return the geography databases without which some of these conditions mean nothing."""
     found = set()
     for leaf in leaves(condition):
         match leaf:
@@ -434,7 +434,7 @@ def _locations_used(policies: Iterable[Policy], ground: Ground) -> frozenset[str
 
 
 def _networks_used(policies: Iterable[Policy]) -> frozenset[str] | None:
-    """The networks that are named; None where a policy asks of any change between them."""
+    """Return the networks that are named; None where a policy asks of any change between them."""
     selections = []
     for policy in policies:
         for leaf in leaves(policy.conditions):
@@ -476,7 +476,7 @@ def _shared(one: NamedPlace, other: NamedPlace) -> str:
 
 
 def _overlap(one: tuple[Cidr, ...], other: tuple[Cidr, ...]) -> Cidr | None:
-    """The first network of either that lies within one of the other's."""
+    """Return the first network of either that lies within one of the other's."""
     ordered = sorted(
         (cidr.version, int(cidr.network_address), cidr.prefixlen, side, cidr)
         for side, cidrs in enumerate((one, other))

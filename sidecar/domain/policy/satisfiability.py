@@ -50,15 +50,15 @@ class Values(NamedTuple):
 
     @property
     def empty(self) -> bool:
-        """Whether no value is in it."""
+        """Return whether no value is in it."""
         return self.listed and not self.names
 
     def inverted(self) -> "Values":
-        """All the others."""
+        """Return all the others."""
         return Values(self.names, not self.listed)
 
     def both(self, other: "Values") -> "Values":
-        """Those in both."""
+        """Return those in both."""
         match self.listed, other.listed:
             case True, True:
                 return Values(self.names & other.names)
@@ -129,27 +129,27 @@ _FALSE: Alternatives = []
 
 
 def can_hold(condition: Condition | None) -> bool:
-    """Whether the condition could hold."""
+    """Return whether the condition could hold."""
     return _possible(_form(condition, holds=True))
 
 
 def always_holds(condition: Condition | None) -> bool:
-    """Whether the condition holds whatever is the case."""
+    """Return whether the condition holds whatever is the case."""
     return not _possible(_form(condition, holds=False))
 
 
 def implies(one: Condition | None, other: Condition | None) -> bool:
-    """Whether `other` holds wherever `one` does."""
+    """Return whether `other` holds wherever `one` does."""
     return not _possible(_every([_form(one, holds=True), _form(other, holds=False)]))
 
 
 def excludes(one: Condition | None, other: Condition | None) -> bool:
-    """Whether the two never hold together."""
+    """Return whether the two never hold together."""
     return not _possible(_every([_form(one, holds=True), _form(other, holds=True)]))
 
 
 def leaves(condition: Condition | None) -> Iterator[Condition]:
-    """The conditions that a condition is made of, without `all`, `any` and `not`."""
+    """Yield the conditions that a condition is made of, without `all`, `any` and `not`."""
     match condition:
         case None:
             return
@@ -167,7 +167,7 @@ def _possible(form: Alternatives) -> bool:
 
 
 def _form(condition: Condition | None, *, holds: bool) -> Alternatives:
-    """The disjunctive form of a condition, or of its opposite."""
+    """Return the disjunctive form of a condition, or of its opposite."""
     match condition:
         case None:
             return _TRUE if holds else _FALSE
@@ -265,14 +265,14 @@ def _any_of(atoms: Iterable[Atom], *, holds: bool) -> Alternatives:
 
 
 def _values(selection: Selection) -> Values:
-    """The values that a selection takes; an unknown one counts as one that is not named."""
+    """Return the values that a selection takes; an unknown one counts as one that is not named."""
     if selection.include is None:
         return Values(selection.exclude, listed=False)
     return Values(selection.include - selection.exclude)
 
 
 def _located(selection: Selection, thing: str, *, holds: bool) -> Alternatives:
-    """An address lies in any number of locations."""
+    """Return an address lies in any number of locations."""
     within = [] if selection.include is None else [Within(thing, selection.include)]
     outside = [Within(thing, frozenset({name})) for name in sorted(selection.exclude)]
     if holds:
@@ -298,7 +298,7 @@ def _from(level: RiskLevel) -> frozenset[str]:
 
 
 def _minutes(window: TimeOfDay) -> int:
-    """The minutes of the week in which the window is open."""
+    """Return the minutes of the week in which the window is open."""
     bits = 0
     length = (window.end - window.start) % (24 * 60) or 24 * 60
     for day in window.days:
@@ -309,7 +309,7 @@ def _minutes(window: TimeOfDay) -> int:
 
 
 def _consistent(literals: tuple[Literal, ...]) -> bool:
-    """Whether these literals can all be so at once."""
+    """Return whether these literals can all be so at once."""
     whole: dict[str, Values] = {
         "device": Values(_DEVICES),
         "user risk": Values(_RISKS),
@@ -335,7 +335,10 @@ def _consistent(literals: tuple[Literal, ...]) -> bool:
 
 
 def _entails(one: Atom, other: Atom) -> bool:
-    """Whether an atom that holds makes another hold; beyond what `_consistent` sees of sets."""
+    """Return whether an atom that holds makes another hold.
+
+    Beyond what `_consistent` sees of sets.
+    """
     if one == other:
         return True
     match one, other:

@@ -15,7 +15,7 @@ from sidecar.domain.values.assurance import Ladder
 
 
 def covers(other: Policy, policy: Policy, ladder: Ladder) -> bool:
-    """Whether `other` asks for at least as much, of at least those, at least then."""
+    """Return whether `other` asks for at least as much, of at least those, at least then."""
     return (
         (other.state is PolicyState.ENABLED or other.state is policy.state)
         and (other.sticky or not policy.sticky)
@@ -31,7 +31,7 @@ def covers(other: Policy, policy: Policy, ladder: Ladder) -> bool:
 
 
 def _asks_as_soon(other: Policy, policy: Policy) -> bool:
-    """Whether `other` spares nobody a prompt that `policy` asks for."""
+    """Return whether `other` spares nobody a prompt that `policy` asks for."""
     if other.min_interval is None:
         return policy.min_interval is None
     return not other.min_interval or other.min_interval <= (policy.min_interval or 0)
@@ -64,7 +64,10 @@ def _as_often(other: SessionControls, session: SessionControls) -> bool:
 
 
 def _selects(wide: Selection, narrow: Selection) -> bool:
-    """Whether `wide` takes in all that `narrow` does. All contexts are not the routine calls."""
+    """Return whether `wide` takes in all that `narrow` does.
+
+    All contexts are not the routine calls.
+    """
     if wide.include is None:
         taken = narrow.include
         if taken is None:
@@ -84,5 +87,5 @@ def _assigns(wide: Assignment, narrow: Assignment) -> bool:
 
 
 def within(one: Principals, other: Principals) -> bool:
-    """Whether whoever is named by `one` is, by the same name, in `other`."""
+    """Return whether whoever is named by `one` is, by the same name, in `other`."""
     return one.users <= other.users and one.groups <= other.groups and one.roles <= other.roles

@@ -52,7 +52,7 @@ def credited(demand: Demand, state: State, evidence: Evidence) -> Demand | None:
 
 
 def _counting(state: State, shown: Mapping[str, int]) -> Mapping[str, int]:
-    """What was shown before the session's assurance was lowered counts no more."""
+    """Return what was shown before the session's assurance was lowered counts no more."""
     if not state.lowered:
         return shown
     # Whatever has been replaced is older than what has replaced it.

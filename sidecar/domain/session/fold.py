@@ -222,7 +222,10 @@ BINDING = ("session-established", "session-presented")
 
 
 def _hearsay(fact: Fact, sources: Sources) -> str:
-    """Who tells this of a session's surroundings and may not loosen by it; empty: who may."""
+    """Return who tells this of a session's surroundings and may not loosen by it.
+
+    Empty: who may.
+    """
     may = any(sources.loosens(fact.source, kind) for kind in BINDING)
     return ITSELF if may else fact.source
 
@@ -307,7 +310,7 @@ def _told(fact: SignedIn, sources: Sources) -> Authentication:
 
 
 def counting(state: State, fact: SignedIn, around: Surroundings) -> Authentication | None:
-    """The sign-in as it counts here; None: it does not.
+    """Return the sign-in as it counts here; None: it does not.
 
     One of the user everywhere counts only where the session lives; one that a source tells which
     may not prove anything shows nothing.
@@ -325,7 +328,7 @@ def counting(state: State, fact: SignedIn, around: Surroundings) -> Authenticati
 def belongs(
     state: State, ip: str, authentication: Authentication, moment: int, around: Surroundings
 ) -> bool:
-    """Whether a sign-in belongs to the call from `ip` that first shows it at `moment`.
+    """Return whether a sign-in belongs to the call from `ip` that first shows it at `moment`.
 
     It must have been made shortly before, and after the session was last seen elsewhere: who has
     signed in earlier, or from where the session was then, has proven nothing of where it is now.
@@ -340,7 +343,7 @@ def belongs(
 
 
 def is_shown(authentication: Authentication, before: Sequence[Authentication]) -> bool:
-    """Whether this sign-in, or a later one of its kind, is among those."""
+    """Return whether this sign-in, or a later one of its kind, is among those."""
     return any(
         (one.acr, one.amr) == (authentication.acr, authentication.amr)
         and one.at_most == authentication.at_most
@@ -389,7 +392,7 @@ def _sign_in(state: State, fact: SignedIn, auth: Authentication, around: Surroun
 
 
 def proven_by(state: State, fact: SignedIn, around: Surroundings) -> tuple[PlaceProven, ...]:
-    """The places that a sign-in proves on its device, shown in a session that stands so.
+    """Return the places that a sign-in proves on its device, shown in a session that stands so.
 
     One for the device and one for the key: a later session may show either.
     """
@@ -409,7 +412,7 @@ def proven_by(state: State, fact: SignedIn, around: Surroundings) -> tuple[Place
 
 
 def came_from(state: State) -> ShownWith:
-    """What comes with a sign-in that a call shows from where the session is."""
+    """Return what comes with a sign-in that a call shows from where the session is."""
     agent = state.circumstances.get(Circumstance.USER_AGENT)
     return ShownWith(
         state.ip, state.location, state.device, user_agent=agent.value if agent else ""
@@ -417,7 +420,7 @@ def came_from(state: State) -> ShownWith:
 
 
 def identities(device: str, key: str) -> tuple[str, ...]:
-    """What a device is known by, as `PlaceProven.device` names it."""
+    """Return what a device is known by, as `PlaceProven.device` names it."""
     named = (("id", device), ("key", key))
     return tuple(f"{kind}:{name}" for kind, name in named if name)[:IDENTITIES_BOUND]
 
@@ -429,7 +432,10 @@ BOUND_TO = "cnf:"
 def _segment(
     state: State, ip: str, authentication: Authentication, around: Surroundings
 ) -> tuple[str, ...]:
-    """The network segment that came with a sign-in: the address's, or the one last reported."""
+    """Return the network segment that came with a sign-in.
+
+    The address's, or the one last reported.
+    """
     held = state.circumstances.get(Circumstance.NETWORK)
     if state.ip != ip or held is None or not state.network_reported:
         return (f"{Circumstance.NETWORK}={around.network_of(ip)}",)
@@ -442,7 +448,7 @@ def _segment(
 def _reported_segments(
     state: State, ip: str, authentication: Authentication, around: Surroundings
 ) -> Iterator[str]:
-    """The segments that others had reported when a sign-in was made where the session is."""
+    """Yield the segments that others had reported when a sign-in was made where the session is."""
     if state.ip != ip:
         return
     for source, said in segments.reported(state):

@@ -20,7 +20,7 @@ LIFETIME = "session_lifetime"
 
 
 def live_on(before: Activation, after: Activation, cap: int, proving: Proving) -> Activation:
-    """The holding `after`, with the second in which the session's present life began."""
+    """Return the holding `after`, with the second in which the session's present life began."""
     life = _life(before.life, cap, proving)
     return after if after.life == life else msgspec.structs.replace(after, life=life)
 
@@ -33,7 +33,7 @@ def _life(before: int | None, cap: int, proving: Proving) -> int:
 
 
 def _first_sign_in(state: State) -> int:
-    """The second of the first sign-in; of the first sighting, where there was none.
+    """Return the second of the first sign-in; of the first sighting, where there was none.
 
     0 where sign-ins were shown and none tells its time: nobody knows that the life is not over.
     """
@@ -54,7 +54,7 @@ def begin_lives(state: State, second: int) -> None:
 
 
 def lifetime_of(compiled: Compiled, holding: Activation, state: State) -> Demand | None:
-    """What a policy that holds asks for at the end of a life; None where it sets no end."""
+    """Return what a policy that holds asks for at the end of a life; None where it sets no end."""
     policy = compiled.policy
     cap = policy.session.max_lifetime
     ways = compiled.needs(state)

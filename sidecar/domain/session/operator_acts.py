@@ -53,7 +53,7 @@ def ask(state: State, fact: StepUpAsked, moment: int) -> None:
 
 
 def _name(held: StepUpHeld) -> str:
-    """What two of them have in common that ask for the same."""
+    """Return what two of them have in common that ask for the same."""
     contexts, controls = ",".join(held.contexts), ",".join(held.controls)
     return f"{held.device}|{contexts}|{controls}|{held.max_age}"
 
@@ -65,7 +65,7 @@ def _keep(state: State, key: str, held: StepUpHeld) -> None:
 
 
 def _joined(one: StepUpHeld, other: StepUpHeld) -> StepUpHeld:
-    """One that asks for all that two ask for, and perhaps more."""
+    """Return one that asks for all that two ask for, and perhaps more."""
     everywhere = not (one.contexts and other.contexts)
     ages = [held.max_age for held in (one, other) if held.max_age >= 0]
     return StepUpHeld(
@@ -137,7 +137,7 @@ def _excused(held: Activation, moment: int, before: Activation = _NOTHING) -> Ac
 
 
 def still_excused(before: Activation, causes: tuple[Cause, ...]) -> dict[str, int]:
-    """The causes that are cleared, and when: those that go on as they were then."""
+    """Return the causes that are cleared, and when: those that go on as they were then."""
     if not before.excused:
         return {}
     since = {cause.key: cause.since or 0 for cause in causes}
@@ -145,7 +145,7 @@ def still_excused(before: Activation, causes: tuple[Cause, ...]) -> dict[str, in
 
 
 def asked_for(state: State, evidence: Evidence, ladder: Ladder, now: int) -> Iterator[Demand]:
-    """The demands of operators that no sign-in has met by `now` (microseconds)."""
+    """Yield the demands of operators that no sign-in has met by `now` (microseconds)."""
     for key, held in state.asked.items():
         if not state.concerns(held.device):
             continue
@@ -177,7 +177,7 @@ def _second(held: StepUpHeld) -> int:
 
 
 def _requirements(held: StepUpHeld, ladder: Ladder) -> tuple[Requirement, ...]:
-    """What is asked for; the highest level where something is configured no more."""
+    """Return what is asked for; the highest level where something is configured no more."""
     for control in held.controls:
         if ladder.rank_of_level(control) is None and control not in ladder.strengths:
             return (*ladder.requirements(held.controls), Requirement(len(ladder.levels)))

@@ -88,5 +88,5 @@ def begun_after(
 
 
 def _began(cause: Cause, state: State) -> int:
-    """When a cause came up; one from the start came with the session."""
+    """Return when a cause came up; one from the start came with the session."""
     return state.established if cause.since is None else cause.since

@@ -47,7 +47,7 @@ class Thresholds(msgspec.Struct, frozen=True):
 
 
 def default_weights() -> dict[str, Weight]:
-    """The weight and half-life of each contribution that the daemon itself makes."""
+    """Return the weight and half-life of each contribution that the daemon itself makes."""
     return {
         "user-risk-medium": Weight(30),
         "user-risk-high": Weight(60),
@@ -93,7 +93,7 @@ class Term(msgspec.Struct, frozen=True):
 
 
 def decayed(weight: float, half_life: float, age: float) -> float:
-    """What is left of `weight` after `age` seconds; a negative age counts as none."""
+    """Return what is left of `weight` after `age` seconds; a negative age counts as none."""
     if half_life <= 0 or age <= 0:
         return weight
     return float(weight * 0.5 ** (age / half_life))
@@ -105,12 +105,12 @@ def in_tenths(score: float) -> float:
 
 
 def total(terms: tuple[Term, ...]) -> float:
-    """The score: the sum of the terms, at most 100."""
+    """Return the score: the sum of the terms, at most 100."""
     return min(SCORE_MAX, sum(term.points for term in terms))
 
 
 def level_after(before: RiskLevel, score: float, thresholds: Thresholds) -> RiskLevel:
-    """The level that `score` gives to a session that was at `before`."""
+    """Return the level that `score` gives to a session that was at `before`."""
     for level, begins in ((RiskLevel.HIGH, thresholds.high), (RiskLevel.MEDIUM, thresholds.medium)):
         holds = begins - (thresholds.hysteresis if before.height >= level.height else 0.0)
         if score >= holds:
@@ -128,7 +128,7 @@ class Rating(msgspec.Struct, frozen=True):
     travel_speed_kmh: float = 900.0
 
     def of_signal(self, name: str, weight: float, half_life: float) -> tuple[float, float]:
-        """A signal's weight and half-life: its own, else by its name, else the defaults."""
+        """Return a signal's weight and half-life: its own, else by its name, else the defaults."""
         known = self.weights.get(name)
         own_weight = known.weight if known else self.default_weight
         own_half_life = known.half_life if known else self.default_half_life
@@ -149,7 +149,7 @@ _Contribution = tuple[str, Moment, str, str]
 
 
 def terms_of(state: State, now: int, rating: Rating, sources: Sources) -> tuple[Term, ...]:
-    """What the score of a session is made of at `now` (microseconds), greatest first.
+    """Return what the score of a session is made of at `now` (microseconds), greatest first.
 
     Where several sources say something of one kind, that counts which makes most of it.
     """
@@ -196,7 +196,7 @@ def _signal_term(held: SignalHeld, rating: Rating, now: int) -> Term:
 def _contributions(
     state: State, rating: Rating, sources: Sources
 ) -> Iterator[Sequence[_Contribution]]:
-    """What adds to the score: of each kind everything that is said of it."""
+    """Yield what adds to the score: of each kind everything that is said of it."""
     yield _levels("user-risk", state.user_risk, sources)
     yield _levels("session-risk", state.session_risk, sources)
     yield _levels("device-risk", state.device_risk.get(state.device, {}), sources)

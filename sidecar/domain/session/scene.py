@@ -107,12 +107,12 @@ class Scene:
         return self._loosening
 
     def seen_by(self, *, loosens: bool) -> "Scene":
-        """What a test sees whose holding `loosens`, as below a `not`, or tightens."""
+        """Return what a test sees whose holding `loosens`, as below a `not`, or tightens."""
         return self.loosening if loosens else self
 
     @property
     def compliance(self) -> str:
-        """What the device of the session is by all that count; empty: nobody says."""
+        """Return what the device of the session is by all that count; empty: nobody says."""
         return compliance(self.state, self.world.sources)
 
     @property
@@ -133,7 +133,7 @@ class Scene:
         return self._level
 
     def proven(self, circumstance: str, needs: Needs) -> bool:
-        """Whether sign-ins that satisfy one of these ways came with this circumstance.
+        """Return whether sign-ins that satisfy one of these ways came with this circumstance.
 
         Of a journey they must have come from both of its ends, or with the arrival itself.
         """
@@ -153,7 +153,7 @@ class Scene:
         return self._meet(places.sign_ins_of(state, circumstance), needs)
 
     def _signed_in_within(self, names: frozenset[str]) -> tuple[Authentication, ...]:
-        """The sign-ins that came from an address in all of these named locations."""
+        """Return the sign-ins that came from an address in all of these named locations."""
         return tuple(
             auth
             for ip, place, sign_ins in places.proven_sites(self.state)
@@ -169,7 +169,7 @@ class Scene:
         return any(shown(each).meets(requirement) for each in sign_ins)
 
     def since(self, circumstance: str) -> Moment:
-        """When the present value of a circumstance began."""
+        """Return when the present value of a circumstance began."""
         held = self.state.circumstances.get(circumstance)
         return held.since if held else None
 

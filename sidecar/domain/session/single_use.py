@@ -81,7 +81,7 @@ class Due(Enum):
 
 
 def due(each: EachCall, purse: SingleUseProofs, now: float) -> Due:
-    """What becomes of a call that pays out of this purse at `now` (seconds)."""
+    """Return what becomes of a call that pays out of this purse at `now` (seconds)."""
     proof = purse.proof
     if proof is None or not _suffices(each, proof.shown):
         return Due.ASKED

@@ -27,7 +27,7 @@ class Alternative(NamedTuple):
 
     @property
     def asks(self) -> bool:
-        """Whether it asks for anything of a sign-in."""
+        """Return whether it asks for anything of a sign-in."""
         return self.requirements != _NOTHING_ASKED
 
 
@@ -43,7 +43,7 @@ class Evidence(NamedTuple):
     presented: Presented | None = None
 
     def any_later(self, second: int) -> bool:
-        """Whether any sign-in counts as later than what began in this second."""
+        """Return whether any sign-in counts as later than what began in this second."""
         return any(is_later(s.authentication.auth_time, second, self.skew) for s in self.sign_ins)
 
     @property
@@ -81,11 +81,11 @@ class Compiled(NamedTuple):
     sources: Sources = Sources()
 
     def needs(self, state: State) -> Needs:
-        """What could satisfy this policy as things are."""
+        """Return what could satisfy this policy as things are."""
         return self.needs_when_compliant if self.is_compliant(state) else self.needs_otherwise
 
     def is_compliant(self, state: State) -> bool:
-        """Whether the session is on a device that is known to be compliant."""
+        """Return whether the session is on a device that is known to be compliant."""
         return compliance(state, self.sources) == COMPLIANT
 
 
@@ -131,18 +131,18 @@ class Demand(msgspec.Struct, frozen=True):
     untimed: bool = False
 
     def is_met_in(self, contexts: frozenset[str], now: float) -> bool:
-        """Whether it is met in all contexts of a call that it concerns (at least one)."""
+        """Return whether it is met in all contexts of a call that it concerns (at least one)."""
         concerned = {context for context in contexts if context in self.contexts}
         met = {context for context, until in self.met_in if now <= until}
         return bool(concerned) and concerned <= met
 
     def is_met(self, now: float) -> bool:
-        """Whether the demand is met at `now` (seconds)."""
+        """Return whether the demand is met at `now` (seconds)."""
         return now <= self.valid_until
 
     @property
     def lapses(self) -> bool:
-        """Whether it is met, and will not be for good."""
+        """Return whether it is met, and will not be for good."""
         return 0 < self.valid_until < FOR_GOOD
 
     def missing(self, now: float) -> tuple[Requirement, ...]:
@@ -154,12 +154,12 @@ class Demand(msgspec.Struct, frozen=True):
         return unmet or tuple(each.requirement for each in self.asks)
 
     def binds(self, now: float) -> bool:
-        """Whether a call must meet the demand at `now` (seconds), or it may still wait."""
+        """Return whether a call must meet the demand at `now` (seconds), or it may still wait."""
         return now >= self.binds_from
 
     @property
     def is_mark(self) -> bool:
-        """Whether something brought it about; else it is what is always required there."""
+        """Return whether something brought it about; else it is what is always required there."""
         return self.causes != (ALWAYS,)
 
     @property
@@ -189,7 +189,7 @@ class Standing(msgspec.Struct, frozen=True):
 
     @property
     def asks_each_call(self) -> bool:
-        """Whether some calls need a sign-in of their own."""
+        """Return whether some calls need a sign-in of their own."""
         return any(demand.each_call is not None for demand in (*self.demands, *self.tried))
 
 
@@ -263,7 +263,7 @@ def shown_for(alternative: Alternative, second: int | None, evidence: Evidence) 
 def _latest_shown(
     requirement: Requirement, second: int | None, sign_ins: Sequence[CountedSignIn], skew: int
 ) -> int:
-    """When the latest sign-in was that meets this since that second; -1: there was none.
+    """Return when the latest sign-in was that meets this since that second; -1: there was none.
 
     Where any sign-in will do, one from before will, too.
     """
@@ -304,7 +304,10 @@ def demand_of(
     state: State,
     evidence: Evidence,
 ) -> Demand | None:
-    """What a policy that holds, or whose mark waits, asks for; None where all is well for good."""
+    """Return what a policy that holds, or whose mark waits, asks for.
+
+    None where all is well for good.
+    """
     policy = compiled.policy
     every_time = policy.session.every_time if holding.holds else None
     compliant = compiled.is_compliant(state)
@@ -349,7 +352,10 @@ def demand_of(
 
 
 def refused_without_address(compiled: Compiled, holding: Activation) -> Demand:
-    """What a policy makes of a call that tells no address, where it asks for that: a refusal."""
+    """Return what a policy makes of a call that tells no address, where it asks for that.
+
+    A refusal.
+    """
     policy = compiled.policy
     return Demand(
         policy.id,
@@ -364,7 +370,10 @@ def refused_without_address(compiled: Compiled, holding: Activation) -> Demand:
 
 
 def refused_unknown(compiled: Compiled, holding: Activation, unknown: tuple[str, ...]) -> Demand:
-    """What a policy makes of a user of whom its assignment asks what nobody tells: a refusal."""
+    """Return what a policy makes of a user of whom its assignment asks what nobody tells.
+
+    A refusal.
+    """
     policy = compiled.policy
     return Demand(
         policy.id,
@@ -385,7 +394,7 @@ def _each_call(
     possible: Sequence[Alternative],
     evidence: Evidence,
 ) -> Demand:
-    """The demand of a policy that asks every call for a sign-in of its own.
+    """Return the demand of a policy that asks every call for a sign-in of its own.
 
     Each sign-in must be enough by itself, so that all of the easiest way is asked for.
     """

@@ -138,7 +138,7 @@ class SignalHeld(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def at(self) -> int:
-        """When it was said."""
+        """Return when it was said."""
         return self.since
 
 
@@ -150,7 +150,7 @@ class SpentHeld(msgspec.Struct, frozen=True, array_like=True):
 
 
 def said_by(source: str) -> str:
-    """Whose word something is, in brackets; empty where it is the daemon's own."""
+    """Return whose word something is, in brackets; empty where it is the daemon's own."""
     return f" (said by {source})" if source else ""
 
 
@@ -199,7 +199,7 @@ class Cause(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def key(self) -> str:
-        """What makes two causes the same one.
+        """Return what makes two causes the same one.
 
         What another source says is another cause: who has signed in after the word of one has
         answered nothing that another one says later.
@@ -230,7 +230,7 @@ class Activation(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def is_cleared(self) -> bool:
-        """Whether an operator has cleared all that makes it hold."""
+        """Return whether an operator has cleared all that makes it hold."""
         if not self.excused:
             return False
         excused = {key for key, _ in self.excused}
@@ -238,7 +238,7 @@ class Activation(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def since(self) -> Moment:
-        """When the mark's latest cause came up; None also where all are from the start."""
+        """Return when the mark's latest cause came up; None also where all are from the start."""
         return max((c.since for c in self.mark if c.since is not None), default=None)
 
     @property
@@ -337,22 +337,25 @@ class State(msgspec.Struct):
         return max(self.arrivals, key=_speed, default=None)
 
     def began_with(self, circumstance: str, value: str) -> bool:
-        """Whether a circumstance was this at the start, by all who have told."""
+        """Return whether a circumstance was this at the start, by all who have told."""
         return value == self.baseline.get(circumstance) == self.witnessed.get(circumstance, value)
 
     def goes_on(self, at: int) -> bool:
-        """Whether what a source said then goes on where it says the same again.
+        """Return whether what a source said then goes on where it says the same again.
 
         It does not where an operator has cleared it meanwhile: then that is news.
         """
         return at >= self.cleared
 
     def concerns(self, device: str) -> bool:
-        """Whether what is said of `device` (empty: of none in particular) concerns this session."""
+        """Return whether what is said of `device` (empty.
+
+        Of none in particular) concerns this session.
+        """
         return not device or device == self.device
 
     def copy(self) -> "State":
-        """A state that can be changed without changing this one."""
+        """Return a state that can be changed without changing this one."""
         twin = copy.copy(self)
         for name in _TABLES:
             setattr(twin, name, dict(getattr(self, name)))
@@ -397,7 +400,10 @@ def _speed(journey: TravelHeld) -> tuple[float, int]:
 
 
 def unproven(state: State) -> State:
-    """The same, had nobody ever signed in to prove where the session is. It shares its tables."""
+    """Return the same, had nobody ever signed in to prove where the session is.
+
+    It shares its tables.
+    """
     if not (state.proven or state.proven_places or state.remembered):
         return state
     twin = copy.copy(state)
@@ -424,7 +430,7 @@ class Earlier(msgspec.Struct, frozen=True, array_like=True):
 
     @classmethod
     def of(cls, until: int, state: State) -> "Earlier":
-        """What is kept of a state as of that second."""
+        """Return what is kept of a state as of that second."""
         return cls(until, State(**{name: getattr(state, name) for name in _PROVEN}))
 
     def restore(self, state: State) -> None:
@@ -461,7 +467,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
         return tuple(sorted(found, reverse=True))
 
     def as_of(self, until: int | None) -> State:
-        """The state, to be changed, as of the sign-ins until that second; None: as of all.
+        """Return the state, to be changed, as of the sign-ins until that second; None: as of all.
 
         Where that is no longer known, nobody had signed in then: a checkpoint tells of that, too.
         """

@@ -50,12 +50,12 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     may_ask_sessions: bool = False
 
     def loosens(self, kind: str) -> bool:
-        """Whether its events of this type may loosen."""
+        """Return whether its events of this type may loosen."""
         return self.name == ITSELF or kind in self.may_loosen or is_operator(self.name)
 
 
 def is_operator(name: str) -> bool:
-    """Whether this names an operator."""
+    """Return whether this names an operator."""
     return name.startswith(OPERATOR_PREFIX)
 
 
@@ -68,7 +68,7 @@ class Sources:
         self._known: Mapping[str, Source] = {source.name: source for source in sources}
 
     def of(self, name: str) -> Source:
-        """The source of this name."""
+        """Return the source of this name."""
         return self._known.get(name) or Source(name=name)
 
     def labelled(self, label: str) -> str:
@@ -80,15 +80,15 @@ class Sources:
         return label if label in self._known or label.startswith(LOCAL_PREFIX) else ITSELF
 
     def loosens(self, name: str, kind: str) -> bool:
-        """Whether the words of this source, in events of this type, may loosen."""
+        """Return whether the words of this source, in events of this type, may loosen."""
         return self.of(name).loosens(kind)
 
     def proves(self, name: str) -> bool:
-        """Whether this source's sign-ins, and its rises of assurance, count as proofs."""
+        """Return whether this source's sign-ins, and its rises of assurance, count as proofs."""
         return name == ITSELF or is_operator(name) or self.of(name).may_prove
 
     def identifies(self, name: str) -> bool:
-        """Whether this source may say who a user is."""
+        """Return whether this source may say who a user is."""
         return name == ITSELF or is_operator(name) or self.of(name).may_identify
 
     def replaces(self, upper: str, lower: str, kind: str) -> bool:
@@ -99,7 +99,7 @@ class Sources:
         return upper == lower or (self.is_over(upper, lower) and self.loosens(upper, kind))
 
     def is_over(self, upper: str, lower: str) -> bool:
-        """Whether a newer word of `upper` replaces an older one of `lower`."""
+        """Return whether a newer word of `upper` replaces an older one of `lower`."""
         if upper == lower:
             return True
         if is_operator(upper):

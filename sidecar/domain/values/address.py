@@ -171,7 +171,7 @@ def compared_as(network: IPNetwork) -> IPNetwork:
 
 
 def parse(text: str) -> Address | None:
-    """The address that `text` spells, None where it is not one; never raises.
+    """Return the address that `text` spells, None where it is not one; never raises.
 
     A port (`1.2.3.4:5678`, `[::1]:80`) and brackets are taken off. What stands for an IPv4 address
     is that address: an IPv4-mapped one (RFC 4291, section 2.5.5.2), as a dual-stack listener shows
@@ -197,13 +197,16 @@ def within(text: str, ipv6_prefix: int) -> str:
 
 
 def canonical(text: str) -> str:
-    """The canonical spelling of an address, empty where `text` is not one."""
+    """Return the canonical spelling of an address, empty where `text` is not one."""
     address = parse(text)
     return address.text if address is not None else ""
 
 
 def _without_port(text: str) -> str:
-    """The host of `HOST`, `IPv4:PORT`, `[IPv6]` or `[IPv6]:PORT`; empty if it is no such thing."""
+    """Return the host of `HOST`, `IPv4:PORT`, `[IPv6]` or `[IPv6]:PORT`.
+
+    Empty if it is no such thing.
+    """
     if text.startswith("["):
         host, bracket, rest = text[1:].partition("]")
         proper = bracket and ":" in host and (not rest or (rest[0] == ":" and _is_port(rest[1:])))

@@ -108,7 +108,7 @@ class CountedSignIn(NamedTuple):
     authentication: Authentication
 
     def meets(self, requirement: Requirement) -> bool:
-        """Whether this sign-in is enough for the requirement."""
+        """Return whether this sign-in is enough for the requirement."""
         if requirement.strength:
             return requirement.strength in self.strengths
         return self.rank >= requirement.rank
@@ -152,11 +152,11 @@ class Ladder:
         self._acr_values = lru_cache(_REMEMBERED)(self._joined_acr_values)
 
     def rank_of_level(self, name: str) -> int | None:
-        """The rank of a level by its name, None where no level is so named."""
+        """Return the rank of a level by its name, None where no level is so named."""
         return self._ranks.get(name)
 
     def rank(self, acr: str, amr: Sequence[str]) -> int:
-        """The highest rank that this `acr` or any combination within this `amr` shows.
+        """Return the highest rank that this `acr` or any combination within this `amr` shows.
 
         A level's own name counts as an `acr` of it.
         """
@@ -170,11 +170,11 @@ class Ladder:
         return best
 
     def name(self, rank: int) -> str:
-        """The name of the level at a rank; empty for rank 0."""
+        """Return the name of the level at a rank; empty for rank 0."""
         return self.levels[rank - 1].name if rank else ""
 
     def strengths_of(self, acr: str, amr: Sequence[str]) -> frozenset[str]:
-        """The strengths that a sign-in with this `acr` and `amr` has."""
+        """Return the strengths that a sign-in with this `acr` and `amr` has."""
         if not self.strengths:
             return _NONE
         methods = frozenset(amr)
@@ -185,7 +185,7 @@ class Ladder:
         )
 
     def shown(self, authentication: Authentication) -> CountedSignIn:
-        """What a sign-in counts for."""
+        """Return what a sign-in counts for."""
         rank, strengths = self._counts(authentication.acr, authentication.amr)
         if authentication.at_most:
             # Of strengths what an `acr` of that level's name has: they are in no order with levels.
@@ -207,11 +207,14 @@ class Ladder:
         return (*((Requirement(rank),) if rank or not strengths else ()), *strengths)
 
     def requirement_name(self, requirement: Requirement) -> str:
-        """The name of the level or strength that is required; empty where any sign-in will do."""
+        """Return the name of the level or strength that is required.
+
+        Empty where any sign-in will do.
+        """
         return requirement.strength or self.name(requirement.rank)
 
     def implies(self, one: Requirement, other: Requirement) -> bool:
-        """Whether every sign-in that meets `one` meets `other`, too."""
+        """Return whether every sign-in that meets `one` meets `other`, too."""
         return all(sign_in.meets(other) for sign_in in self._least(one))
 
     def _least(self, requirement: Requirement) -> Iterator[CountedSignIn]:
@@ -276,7 +279,7 @@ _REMEMBERED = 1024
 
 
 def is_later(auth_time: int, moment: int | None, skew: int = 0) -> bool:
-    """Whether a sign-in at `auth_time` counts as a proof for what began in second `moment`.
+    """Return whether a sign-in at `auth_time` counts as a proof for what began in second `moment`.
 
     `auth_time` has whole seconds, so it must lie in a later second, less the allowance `skew`
     (contract, "proof"). What has always been so (`None`) is proven by any sign-in that tells when

@@ -56,17 +56,17 @@ BOUNDS: Mapping[bytes, int] = {
 
 
 def bound_of(group: bytes) -> int:
-    """How many fields of a group are kept."""
+    """Return how many fields of a group are kept."""
     return BOUNDS.get(group, DEFAULT_BOUND)
 
 
 def group_of(field: bytes) -> bytes:
-    """The part of a field's name before the first colon."""
+    """Return the part of a field's name before the first colon."""
     return field.partition(b":")[0]
 
 
 def join(left: Mapping[bytes, bytes], right: Mapping[bytes, bytes]) -> Record:
-    """The least record that holds what both hold. Neither argument is changed."""
+    """Return the least record that holds what both hold. Neither argument is changed."""
     joined = dict(left)
     touched: set[bytes] = set()
     for field, value in right.items():

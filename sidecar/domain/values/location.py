@@ -35,7 +35,7 @@ class Place(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def is_placed(self) -> bool:
-        """Whether its coordinates say something about its user."""
+        """Return whether its coordinates say something about its user."""
         return self.latitude is not None and self.longitude is not None and not self.meaningless
 
 
@@ -90,7 +90,7 @@ def travel(  # noqa: PLR0913, PLR0917 - two sightings of two parts each, and wha
     seconds: float,
     least_distance_km: float,
 ) -> Travel | NotEvaluable:
-    """How fast somebody went from one sighting to another, `seconds` later; never raises.
+    """Return how fast somebody went from one sighting to another, `seconds` later; never raises.
 
     The least distance that both accuracy radii allow is what counts. Below `least_distance_km`
     the speed is 0: an address moves within a town without anybody moving.

@@ -58,16 +58,16 @@ class Floors:
         return hash(self._floors)
 
     def of(self, slot: int) -> int:
-        """The floor of a slot; 0: nothing of it is known to be lost."""
+        """Return the floor of a slot; 0: nothing of it is known to be lost."""
         return max((f.moment for f in self._floors if f.first <= slot <= f.last), default=0)
 
     def is_vague(self, slot: int) -> bool:
-        """Whether nobody can tell since when the slot's records may be lost."""
+        """Return whether nobody can tell since when the slot's records may be lost."""
         found = [f for f in self._floors if f.first <= slot <= f.last]
         return bool(found) and max(found, key=lambda f: f.moment).vague
 
     def joined(self, others: Iterable[Floor]) -> "Floors":
-        """These floors and others."""
+        """Return these floors and others."""
         return Floors((*self._floors, *others))
 
 

@@ -22,17 +22,23 @@ class Namespaces:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """What `named` understands: the issuers, and the namespaces that are called otherwise."""
+        """Return what `named` understands.
+
+        The issuers, and the namespaces that are called otherwise.
+        """
         return tuple(dict.fromkeys((*self._of, *self._of.values())))
 
     def named(self, text: str) -> str | None:
-        """The namespace that is called so, or that the issuer of this name has; None: neither."""
+        """Return the namespace that is called so, or that the issuer of this name has.
+
+        None: neither.
+        """
         if text in self._of:
             return self._of[text]
         return text if text in self.all else None
 
     def sole(self) -> str | None:
-        """The namespace where there is but one."""
+        """Return the namespace where there is but one."""
         everything = self.all
         return everything[0] if len(everything) == 1 else None
 

@@ -36,12 +36,15 @@ def _prefix(ip: str) -> str:
 
 
 def network(ip: str, place: Place) -> str:
-    """The network of an address: its autonomous system, else its prefix."""
+    """Return the network of an address: its autonomous system, else its prefix."""
     return f"AS{place.asn}" if place.asn else f"net {_prefix(ip)}"
 
 
 def label(ip: str, place: Place) -> str:
-    """A place in words: its country, its network, its coordinates. Different places differ."""
+    """Return a place in words.
+
+    Its country, its network, its coordinates. Different places differ.
+    """
     words = [place.country or "unknown", network(ip, place)]
     if place.latitude is not None and place.longitude is not None:
         words.append(f"{place.latitude:.2f},{place.longitude:.2f}")
@@ -51,7 +54,7 @@ def label(ip: str, place: Place) -> str:
 
 
 def is_same(one_ip: str, one: Place, other_ip: str, other: Place) -> bool:
-    """Whether who proved to be at `one` has proven to be at `other`."""
+    """Return whether who proved to be at `one` has proven to be at `other`."""
     if network(one_ip, one) != network(other_ip, other) or one.country != other.country:
         return False
     apart = distance_km(one, other)
@@ -69,7 +72,7 @@ since two of them are not the same."""
 
 
 def values(ip: str, place: Place) -> Iterator[tuple[Circumstance, str]]:
-    """What the databases say of an address, by circumstance."""
+    """Yield what the databases say of an address, by circumstance."""
     for circumstance, value in (
         (Circumstance.COUNTRY, place.country),
         (Circumstance.REGION, place.region),
@@ -79,7 +82,10 @@ def values(ip: str, place: Place) -> Iterator[tuple[Circumstance, str]]:
 
 
 def circumstances(ip: str, place: Place, ipv6_prefix: int) -> Iterator[str]:
-    """What an address and its place say, each as `State.proven` names it; but for the segment."""
+    """Yield what an address and its place say, each as `State.proven` names it.
+
+    But for the segment.
+    """
     yield f"{Circumstance.IP}={within(ip, ipv6_prefix)}"
     for name, value in values(ip, place):
         yield f"{name}={value}"
@@ -88,7 +94,7 @@ def circumstances(ip: str, place: Place, ipv6_prefix: int) -> Iterator[str]:
 
 
 def remembered(state: State) -> Iterator[Remembered]:
-    """What an earlier session's proofs still are worth in this one.
+    """Yield what an earlier session's proofs still are worth in this one.
 
     It must be on the device on which they were made; and what voids sign-ins, or changes what the
     user signs in with, voids the proofs from before.
@@ -113,13 +119,13 @@ def remembered(state: State) -> Iterator[Remembered]:
 
 
 def sign_ins_of(state: State, circumstance: str) -> tuple[Authentication, ...]:
-    """The sign-ins that came with this circumstance, here or in an earlier session."""
+    """Return the sign-ins that came with this circumstance, here or in an earlier session."""
     before = tuple(o.authentication for o in remembered(state) if circumstance in o.circumstances)
     return (*state.proven.get(circumstance, ()), *before)
 
 
 def sign_ins_at(state: State, ip: str, place: Place) -> tuple[Authentication, ...]:
-    """The sign-ins that came from this place, here or in an earlier session."""
+    """Return the sign-ins that came from this place, here or in an earlier session."""
     found = [
         auth
         for held in state.proven_places.values()
@@ -141,7 +147,7 @@ def proven_sites(state: State) -> Iterator[tuple[str, Place, tuple[Authenticatio
 
 
 def ends(state: State, journey: TravelHeld) -> tuple[tuple[Authentication, ...], ...]:
-    """The sign-ins that came from where a journey began, and those from where it ended."""
+    """Return the sign-ins that came from where a journey began, and those from where it ended."""
     origin, destination = journey.origin, journey.destination
     return (
         sign_ins_at(state, origin.ip, origin.place),
@@ -150,16 +156,16 @@ def ends(state: State, journey: TravelHeld) -> tuple[tuple[Authentication, ...],
 
 
 def is_proven(state: State, journey: TravelHeld) -> bool:
-    """Whether any sign-in at all came with a journey, or from both of its ends."""
+    """Return whether any sign-in at all came with a journey, or from both of its ends."""
     return bool(journey.proven_by) or all(ends(state, journey))
 
 
 def proof_key(fact: PlaceProven) -> str:
-    """What a remembered proof is of: of two of one key the later counts."""
+    """Return what a remembered proof is of: of two of one key the later counts."""
     auth = fact.authentication
     return "\0".join((fact.device, label(fact.ip, fact.place), auth.acr, *auth.amr))
 
 
 def here(state: State) -> str:
-    """The circumstance that stands for where the session is; empty: it was not seen."""
+    """Return the circumstance that stands for where the session is; empty: it was not seen."""
     return f"{PLACE}={label(state.ip, state.location)}" if state.ip else ""

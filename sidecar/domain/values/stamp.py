@@ -40,5 +40,5 @@ def decode(text: str) -> Stamp:
 
 
 def at(seconds: float, id: str = "") -> Stamp:  # noqa: A002 - the field's name
-    """The stamp of a time in seconds since the epoch."""
+    """Return the stamp of a time in seconds since the epoch."""
     return Stamp(round(seconds * MICROSECONDS), id)

@@ -130,7 +130,10 @@ def _device_states(states: DeviceStates | None, at: str, ledger: Ledger) -> list
 def _states(
     included: Texts | None, excluded: Texts | None, including: str, excluding: str, ledger: Ledger
 ) -> list[Condition]:
-    """The forerunners of the filter: all devices but the compliant, or the hybrid joined ones."""
+    """Return the forerunners of the filter.
+
+    All devices but the compliant, or the hybrid joined ones.
+    """
     for item, value in zip(ledger.items(including), included or (), strict=True):
         if value == "All":
             ledger.carry(item)

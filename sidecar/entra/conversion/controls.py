@@ -94,7 +94,7 @@ def _strength(told: GrantControls, at: str, ledger: Ledger, strengths: Strengths
 
 
 def _joined(found: list[str], *, every: bool) -> Grant | None:
-    """The grant as the reader of policies would give it: see `wire.policies.grants`."""
+    """Return the grant as the reader of policies would give it: see `wire.policies.grants`."""
     if not found:
         return None
     if every:
@@ -154,7 +154,7 @@ def _continuous(control: Switch | None, at: str, ledger: Ledger) -> None:
 
 
 def is_strict(told: Exported | None) -> bool:
-    """Whether locations are those of the very call, not where the session was last seen."""
+    """Return whether locations are those of the very call, not where the session was last seen."""
     control = told.continuous_access_evaluation if told is not None else None
     on = control is not None and control.is_enabled is not False
     return on and control is not None and control.mode == _STRICT_LOCATION

@@ -56,7 +56,7 @@ class _Token(NamedTuple):
 
 
 def device_condition(rule: str) -> Condition:
-    """The condition that a rule means. Raises NotCarried."""
+    """Return the condition that a rule means. Raises NotCarried."""
     if len(rule) > MAX_LENGTH:
         raise NotCarried("the rule is too long")
     parser = _Parser(_tokens(rule))

@@ -64,7 +64,7 @@ def slug(text: str, taken: Collection[str], otherwise: str, source: str = "") ->
 
 
 def _shortened(name: str, longest: int) -> str:
-    """The head and the tail of a name that is too long."""
+    """Return the head and the tail of a name that is too long."""
     if len(name) <= longest:
         return name
     tail = _whole_words(name[::-1], longest // 2)[::-1]
@@ -72,7 +72,7 @@ def _shortened(name: str, longest: int) -> str:
 
 
 def _whole_words(text: str, longest: int) -> str:
-    """The first words of a text that fit; a part of the first one where it is longer."""
+    """Return the first words of a text that fit; a part of the first one where it is longer."""
     cut = text[: longest + 1]
     return cut.rpartition("-")[0].strip("-._") or text[:longest]
 
@@ -148,14 +148,17 @@ class Places:
 
     @property
     def has_trusted(self) -> bool:
-        """Whether any location is trusted, so that `all-trusted` means something."""
+        """Return whether any location is trusted, so that `all-trusted` means something."""
         known = (*self._configured.values(), *self.found)
         return any(location.trusted for location in known)
 
     def condition(
         self, locations: LocationsCondition | None, at: str, ledger: Ledger, *, strict: bool = False
     ) -> Condition | None:
-        """The condition that the address lies where a policy says; `strict`: that of the call."""
+        """Return the condition that the address lies where a policy says.
+
+        `strict`: that of the call.
+        """
         if locations is None:
             return None
         included = self._side(locations.include_locations, f"{at}.includeLocations", ledger, "All")
@@ -224,7 +227,10 @@ def _cidrs(ranges: tuple[IpRange, ...] | None, ledger: Ledger) -> Iterable[str]:
 
 
 def _networks(each: IpRange) -> list[str]:
-    """The networks of a range; Graph takes addresses with host bits set, too, but no zones."""
+    """Return the networks of a range.
+
+    Graph takes addresses with host bits set, too, but no zones.
+    """
     if any(
         "%" in (told or "") for told in (each.cidr_address, each.lower_address, each.upper_address)
     ):

@@ -157,7 +157,7 @@ def _state(
 
 
 def _is_easy(grant: Grant | None) -> bool:
-    """Whether a sign-in with several factors of any kind satisfies it."""
+    """Return whether a sign-in with several factors of any kind satisfies it."""
     return grant is None or any(controls <= _EASY for controls in grant.alternatives)
 
 
@@ -195,7 +195,7 @@ def _description(title: str) -> str:
 
 
 def _twin(policy: Policy, guarded: ConvertedTargets) -> Policy | None:
-    """The same policy for calls without a context, which only `block` covers by itself."""
+    """Return the same policy for calls without a context, which only `block` covers by itself."""
     if not guarded.routine or policy.grant.block or policy.state is PolicyState.DISABLED:
         return None
     routine = Selection(frozenset({ROUTINE}))

@@ -26,14 +26,17 @@ NEVER: Condition = All((UserRisk(RiskLevel.LOW), Not(UserRisk(RiskLevel.LOW))))
 
 
 def user_risk(levels: Texts | None, at: str, ledger: Ledger) -> Condition | None:
-    """The condition that the user's risk is one of these."""
+    """Return the condition that the user's risk is one of these."""
     known = _known(levels, at, ledger, ("none", *_LEVELS))
     ledger.carry(*(item for item, _ in known))
     return _among({level for _, level in known}, ("none", *_LEVELS), UserRisk) if levels else None
 
 
 def session_risk(levels: Texts | None, at: str, ledger: Ledger) -> Condition | None:
-    """The condition that the session's reported risk is one of these: its score does not count."""
+    """Return the condition that the session's reported risk is one of these.
+
+    Its score does not count.
+    """
     known = _known(levels, at, ledger, ("none", *_LEVELS))
     ledger.carry(*(item for item, _ in known))
     told = {level for _, level in known}
@@ -61,7 +64,10 @@ def _known(
 def _among(
     told: set[str], ladder: Sequence[str], at_least: Callable[[RiskLevel], Condition]
 ) -> Condition | None:
-    """One of the levels `told`: an interval for each run of neighbours; None for all of them."""
+    """Return one of the levels `told`.
+
+    An interval for each run of neighbours; None for all of them.
+    """
     runs: list[Condition] = []
     start = 0
     for end in range(len(ladder) + 1):

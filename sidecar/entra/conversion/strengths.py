@@ -117,7 +117,7 @@ class Strengths:
         )
 
     def has(self, name: str) -> bool:
-        """Whether there is such a level or strength."""
+        """Return whether there is such a level or strength."""
         return name in self._strengths or any(level.name == name for level in self._levels)
 
     def add(self, strength: GraphStrength, ledger: Ledger) -> None:
@@ -127,7 +127,7 @@ class Strengths:
         self._by_id[strength.id.lower()] = _Known(strength, not ledger.losses)
 
     def control(self, strength: GraphStrength, at: str, ledger: Ledger) -> Control:
-        """The level or strength that a policy's strength asks for."""
+        """Return the level or strength that a policy's strength asks for."""
         account(strength, at, ledger)
         name = strength.id.lower()
         told = self._names.of("strengths", name)

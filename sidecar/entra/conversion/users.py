@@ -150,7 +150,7 @@ class _Side:
             self._ledger.carry_all(at)
 
     def excluded(self, users: GraphUsers) -> tuple[Principals, bool]:
-        """Who is excluded, and whether guests are, by their claim."""
+        """Return who is excluded, and whether guests are, by their claim."""
         found = self._principals(
             "exclude",
             (users.exclude_users, users.exclude_groups, users.exclude_roles),
@@ -199,7 +199,7 @@ class _Side:
     def _kinds(
         self, side: str, values: Texts | None, guests: Guests | None
     ) -> tuple[frozenset[str], tuple[str, ...]]:
-        """The kinds of guests that one side speaks of, and where."""
+        """Return the kinds of guests that one side speaks of, and where."""
         kinds: set[str] = set()
         at = f"{self._at}.{side}Users"
         items = zip(self._ledger.items(at), values or (), strict=True)
@@ -219,7 +219,7 @@ class _Side:
         return frozenset(kinds), tuple(places)
 
     def _groups(self, kinds: frozenset[str]) -> frozenset[str]:
-        """The groups that hold these guests; empty where one is not named."""
+        """Return the groups that hold these guests; empty where one is not named."""
         whole = self._names.of("groups", GUESTS)
         if whole and kinds == _KINDS:
             return frozenset({whole})
@@ -227,7 +227,7 @@ class _Side:
         return frozenset(group for group in groups if group) if all(groups) else frozenset()
 
     def _tenants(self, side: str, guests: Guests | None, effect: Effect) -> bool:
-        """Whether the guests of some tenants only are meant."""
+        """Return whether the guests of some tenants only are meant."""
         tenants = guests.external_tenants if guests else None
         at = f"{self._at}.{side}{GUESTS}.externalTenants"
         if tenants is None or tenants.membership_kind == "all":
@@ -247,7 +247,7 @@ class _Side:
 def named(  # noqa: PLR0913, PLR0917 - an id, its kind and place, and where to look and to tell
     ledger: Ledger, names: DirectoryNames, kind: str, item: str, value: str, effect: Effect
 ) -> str | None:
-    """The name of an id, the id itself where it is not told; None if it cannot be a name.
+    """Return the name of an id, the id itself where it is not told; None if it cannot be a name.
 
     Ids are kept in lower case, as tokens carry them: Graph takes a GUID in any case.
     """

@@ -56,7 +56,10 @@ class Ids(Protocol):
     """Remembers, for all sidecars, for what an id has counted."""
 
     async def claim(self, event_id: str, content: str) -> bool:
-        """Whether it counts for this, and for nothing else. Raises `Unavailable`, `Overloaded`."""
+        """Return whether it counts for this, and for nothing else.
+
+        Raises `Unavailable`, `Overloaded`.
+        """
 
 
 class ActConflict(Exception):  # noqa: N818 - named by who must act: the operator
@@ -173,7 +176,7 @@ class Acts:
                 assert_never(order.act)
 
     async def _is_its_own(self, order: Order, operator: str) -> bool:
-        """Whether the id counts for this order. While the store is away, the spool tells."""
+        """Return whether the id counts for this order. While the store is away, the spool tells."""
         try:
             return await self._ids.claim(f"{OPERATOR_PREFIX}{operator} {order.id}", order.content)
         except (Unavailable, Overloaded):
@@ -213,7 +216,7 @@ class Acts:
         return Whose(candidates[0], order.user), 0 if asked else None
 
     async def _known(self, order: Order, candidates: tuple[str, ...]) -> list[Whose]:
-        """Who has the name, by the store and by what this sidecar serves."""
+        """Return who has the name, by the store and by what this sidecar serves."""
         now = int(self._clock() * 1000)
         loads = [self._where(order, namespace, now) for namespace in candidates]
         answers = await self._store.load(*loads)
@@ -230,7 +233,7 @@ class Acts:
         return sorted(found)
 
     def _here(self, order: Order, candidates: tuple[str, ...]) -> list[Whose]:
-        """Who has the name among the sessions that this sidecar serves."""
+        """Return who has the name among the sessions that this sidecar serves."""
         if order.scope is Scope.SESSION:
             lives = self._view.find_session(order.name, candidates)
             return sorted({Whose(live.namespace, live.user, 1) for live in lives})

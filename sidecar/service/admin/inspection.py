@@ -189,7 +189,10 @@ class Inspector:
         self._clock = clock
 
     async def sessions(self, query: SessionQuery) -> Page:
-        """One page, in the order of the sessions' names. Raises `InvalidQuery`, `Unavailable`."""
+        """Return one page, in the order of the sessions' names.
+
+        Raises `InvalidQuery`, `Unavailable`.
+        """
         if query.standing and query.standing not in STANDINGS:
             raise InvalidQuery("standing", f"is one of {', '.join(STANDINGS)}")
         if not 1 <= query.limit <= PAGE_BOUND:
@@ -222,7 +225,10 @@ class Inspector:
         return list(names)
 
     def _where(self, issuer: str) -> tuple[str, ...]:
-        """The namespaces to look in. Raises `InvalidQuery` for an issuer that is not configured."""
+        """Return the namespaces to look in.
+
+        Raises `InvalidQuery` for an issuer that is not configured.
+        """
         namespaces = self._settings().tokens.namespaces
         if not issuer:
             return namespaces.all
@@ -240,7 +246,7 @@ class Inspector:
         return Load(names.device_record(device), names.device_index(device), now)
 
     async def session(self, session: str, /) -> Detail | None:
-        """One session by its identifier; None where there is none.
+        """Return one session by its identifier; None where there is none.
 
         Of several users who have a session of this name it is the one that stands worst; the
         others are told beside it.
@@ -271,7 +277,7 @@ class Inspector:
         return max(told, key=lambda one: SEVERITY[one.verdict], default=None)
 
     def _contexts(self, text: str) -> frozenset[str]:
-        """Those of a query; one that is not configured would seem to let everything pass."""
+        """Return those of a query; one that is not configured would seem to let everything pass."""
         names = frozenset(name.strip() for name in text.split(",")) - {"", ROUTINE}
         settings = self._settings()
         known, aliases = settings.contexts, settings.aliases
@@ -295,11 +301,14 @@ class Inspector:
         return await self._rescorer.read(names)
 
     async def policies(self) -> tuple[Policy, ...]:
-        """The policies in force, tried ones among them."""
+        """Return the policies in force, tried ones among them."""
         return self._view.evaluator.policies
 
     async def rescore(self) -> SharedWork:
-        """How far the re-score of all sessions is, and large events. Raises `Unavailable`."""
+        """Return how far the re-score of all sessions is, and large events.
+
+        Raises `Unavailable`.
+        """
         progress, outlook = await self._resweeper.status(), await self._fan_out.status()
         left = max(0, outlook.expected - outlook.done)
         return SharedWork(

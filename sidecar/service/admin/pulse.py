@@ -21,10 +21,10 @@ class PulsedStore(Protocol):
     """What this needs of the store. Both raise `Unavailable`."""
 
     def shards(self) -> tuple[Shard, ...]:
-        """All servers that have records, as far as it is known."""
+        """Return all servers that have records, as far as it is known."""
 
     async def lacks(self, shard: Shard) -> str:
-        """Which rights a server does not grant us, in words; empty: none."""
+        """Return which rights a server does not grant us, in words; empty: none."""
 
 
 class Pulse:

@@ -74,7 +74,7 @@ class Announcer:
         ]
 
     def fades(self, told: Mapping[str, bytes]) -> bool:
-        """Whether time alone may bring news of a session."""
+        """Return whether time alone may bring news of a session."""
         return fades(told)
 
     async def record(self, tellings: Sequence[AuditEntry]) -> frozenset[str]:

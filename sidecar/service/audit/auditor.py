@@ -139,7 +139,7 @@ class Auditor:
 
     @property
     def waiting(self) -> int:
-        """How many tasks wait or are being worked on."""
+        """Return how many tasks wait or are being worked on."""
         return self._receive.statistics().current_buffer_used + self._working
 
     def put(self, cause: str, names: Iterable[SessionName], work: OpenWork | None = None) -> None:
@@ -334,7 +334,7 @@ class Auditor:
         await self._claims.mark()
 
     def untold(self, live: Live) -> bool:
-        """Whether something of a session in the view is yet to be told."""
+        """Return whether something of a session in the view is yet to be told."""
         now = self._clock()
         evaluator = self._view.evaluator
         standing = live.standing(evaluator, now)
@@ -397,7 +397,7 @@ def _prompted(name: SessionName, whose: Whose, missing: Iterable[AuditEntry]) ->
 
 
 def _choked(culprits: Iterable[Culprit], event: str) -> list[Exception]:
-    """Why what an event said had to be set aside; empty where it had not."""
+    """Return why what an event said had to be set aside; empty where it had not."""
     return [
         one.error or UnreadableError("what the event said cannot be read back")
         for one in culprits

@@ -35,7 +35,7 @@ class Outlook(msgspec.Struct, frozen=True):
 
     @property
     def finished(self) -> bool:
-        """Whether it was begun, and nothing is left."""
+        """Return whether it was begun, and nothing is left."""
         return bool(self.begun) and not self.left
 
 
@@ -67,4 +67,4 @@ class Backlogs(Protocol):
         """Have these items instead of this one, and count; False where that was done before."""
 
     async def outlook(self, name: str) -> Outlook:
-        """How far it is."""
+        """Return how far it is."""

@@ -76,7 +76,7 @@ class RecordedEntries(NamedTuple):
 def tellings(
     before: RecordedEntries, state: State, standing: Standing, now: float
 ) -> list[AuditEntry]:
-    """What is missing, given how the session stands at `now` (seconds)."""
+    """Return what is missing, given how the session stands at `now` (seconds)."""
     whose, told, policies = before
     missing: list[AuditEntry] = []
     waiting: set[str] = set()
@@ -140,7 +140,10 @@ def _marked(whose: Whose, demand: Demand, now: float) -> Marked:
 
 
 def _at(moment: int | None, source: str = "") -> Origins:
-    """What stands for an event that is not known: who said it, and when; none from the start."""
+    """Return what stands for an event that is not known.
+
+    Who said it, and when; none from the start.
+    """
     return ((source, f"@{moment}"),) if moment is not None else ()
 
 

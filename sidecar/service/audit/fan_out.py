@@ -73,7 +73,7 @@ class FanOut:
         self._wake.set()
 
     async def status(self) -> Outlook:
-        """How far it is, as all sidecars see it. Raises `Unavailable`, `Overloaded`."""
+        """Return how far it is, as all sidecars see it. Raises `Unavailable`, `Overloaded`."""
         self.outlook = await self._backlogs.outlook(BACKLOG)
         return self.outlook
 

@@ -42,7 +42,7 @@ class Lease:
 
     @property
     def held(self) -> bool:
-        """Whether it is known to be ours for the present term; asks nobody."""
+        """Return whether it is known to be ours for the present term; asks nobody."""
         return self._held >= self._term()
 
     async def holds(self) -> bool:

@@ -121,7 +121,10 @@ class AllSessionsRescorer:
             self._wake.set()
 
     async def status(self) -> Progress:
-        """How far the re-score is, as all sidecars see it. Raises `Unavailable`, `Overloaded`."""
+        """Return how far the re-score is, as all sidecars see it.
+
+        Raises `Unavailable`, `Overloaded`.
+        """
         await self._look()
         return self.progress
 
@@ -166,7 +169,7 @@ class AllSessionsRescorer:
         return IDLE
 
     def _is_wanted(self, current: RescoreRequest) -> bool:
-        """Whether this sidecar can do anything for the current generation."""
+        """Return whether this sidecar can do anything for the current generation."""
         ours = current.generation == self._generation and not self._wake.is_set()
         return ours and not self.progress.finished
 

@@ -36,5 +36,8 @@ class Assessment(NamedTuple):
 
     @property
     def is_capable(self) -> bool:
-        """Whether the client may be able to handle a claims challenge: no token says it cannot."""
+        """Return whether the client may be able to handle a claims challenge.
+
+        No token says it cannot.
+        """
         return self.token is None or self.token.claims_capable

@@ -163,7 +163,7 @@ class CallFacts:
         self._view.remember(whose, (fact,), int(until * 1000))
 
     def _proven(self, live: Live, facts: Sequence[Fact]) -> list[PlaceProven]:
-        """What a sign-in has proven for the user's later sessions on its device."""
+        """Return what a sign-in has proven for the user's later sessions on its device."""
         evaluator = self._view.evaluator
         signed_in = (fact for fact in facts if isinstance(fact, SignedIn))
         return [place for one in signed_in for place in evaluator.proven_by(live.state, one)]
@@ -204,7 +204,10 @@ class CallFacts:
         return facts
 
     def _came_with(self, token: Token, call: Call) -> ShownWith:
-        """What a sign-in can prove: it says where it was made, or else this call first shows it."""
+        """Return what a sign-in can prove.
+
+        It says where it was made, or else this call first shows it.
+        """
         made_at = token.signed_in_ip
         ip = made_at or call.ip
         there = made_at in {"", call.ip}
@@ -237,7 +240,7 @@ class CallFacts:
         return _Binding(claim, (*known[1 - BINDINGS_KEPT :], name), suspicious)
 
     def _claims_of(self, state: State, token: Token) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """The claims that a token tells, as far as they are news."""
+        """Yield the claims that a token tells, as far as they are news."""
         told_by = (("user", (token.user,)), *token.claims)
         for name, values in told_by:
             if name != "user" and (name in _OURS or name not in self._claims):
@@ -258,7 +261,7 @@ class CallFacts:
                 yield kind, names
 
     def _tellings(self, token: Token) -> tuple[tuple[str, TokenMemberships], ...]:
-        """What a token tells of its user's groups and roles."""
+        """Return what a token tells of its user's groups and roles."""
         issuer = self._issuers.get(token.issuer)
         times = (token.authentication.auth_time, token.issued_at)
         return tuple(
@@ -322,7 +325,7 @@ class CallFacts:
 
 
 def _is_known(live: Live, token: Token, before: Sequence[Authentication], second: int) -> bool:
-    """Whether a sign-in that is shown in this second tells nothing new beside those before.
+    """Return whether a sign-in that is shown in this second tells nothing new beside those before.
 
     Of one that is dated ahead, that it was shown already is news, whatever else is known.
     """

@@ -53,7 +53,7 @@ class Verifier(Protocol):
         """Keep these claims of tokens from now on, too: policies ask for them."""
 
     def cached(self, token: str, now: float) -> Token | None:
-        """A token that was verified before and still counts."""
+        """Return a token that was verified before and still counts."""
 
     async def verify(self, token: str, now: float, since: float = 0.0) -> Token:
         """Verify a token; what its issuer said of it before `since` does not count."""
@@ -216,7 +216,7 @@ class Checker:
         return self._contexts.too_stale(contexts, self._view.staleness()) if contexts else contexts
 
     def _presented(self, live: Live, token: Token | None, app: str) -> Presented | None:
-        """What the call is judged by, besides its session; None: by that alone."""
+        """Return what the call is judged by, besides its session; None: by that alone."""
         if token is None:
             return None
         if live.presented is not None:  # most calls show the token that the last one showed
@@ -338,7 +338,7 @@ class Checker:
 
 
 def _is_fresh(assessment: Assessment) -> bool:
-    """Whether the call's own sign-in has just been made, which a step-up would ask for."""
+    """Return whether the call's own sign-in has just been made, which a step-up would ask for."""
     token = assessment.token
     if token is None:
         return False

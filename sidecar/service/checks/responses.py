@@ -47,14 +47,20 @@ _NOT_CAPABLE = (
 
 
 def reasons_of(demands: Iterable[Demand]) -> tuple[Reason, ...]:
-    """The reasons of all that is asked, in words; and why nothing that was shown could meet it."""
+    """Return the reasons of all that is asked, in words.
+
+    And why nothing that was shown could meet it.
+    """
     asked = tuple(demands)
     reasons = tuple(Reason(demand.policy, demand.signal, explain(demand)) for demand in asked)
     return (*reasons, _UNTIMED) if any(demand.untimed for demand in asked) else reasons
 
 
 def unknown_context(message: str) -> Answer:
-    """The answer to a call in a context that is not configured: whoever named it must act."""
+    """Return the answer to a call in a context that is not configured.
+
+    Whoever named it must act.
+    """
     return Answer(Verdict.DENY, 400, error=UNKNOWN_CONTEXT, message=message)
 
 
@@ -91,7 +97,7 @@ class Answerers:
         }
 
     def of(self, app: str = "") -> "Answerer":
-        """The one for this app; empty: it is not known which."""
+        """Return the one for this app; empty: it is not known which."""
         return self._special.get(app, self._usual)
 
 
@@ -114,7 +120,7 @@ class Answerer:
         self._algorithms = algorithms
 
     def no_token(self, context: str) -> Answer:
-        """No credentials: a challenge without an error code (RFC 6750, section 3.1)."""
+        """Return no credentials: a challenge without an error code (RFC 6750, section 3.1)."""
         return Answer(
             Verdict.DENY,
             401,
@@ -286,7 +292,7 @@ class Answerer:
 
 
 def _refusal_of(answer: Answer) -> Answer:
-    """A step-up that the client cannot be asked for."""
+    """Return a step-up that the client cannot be asked for."""
     return msgspec.structs.replace(
         answer, verdict=Verdict.DENY, status=403, challenge="", message=_NOT_CAPABLE
     )

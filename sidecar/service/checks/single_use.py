@@ -54,7 +54,7 @@ class Spender:
         return assessment._replace(purse=SingleUseProofs(proof, standing.spent))
 
     def is_due(self, assessment: Assessment) -> bool:
-        """Whether a proof is all that the call needs to pass, and it has one to spend."""
+        """Return whether a proof is all that the call needs to pass, and it has one to spend."""
         if assessment.purse.proof is None:
             return False
         ladder = self._view.evaluator.world.ladder
@@ -103,7 +103,7 @@ def _held(spent: Spent | None) -> SpentHeld:
 
 
 def token_name(token: Token, text: str) -> str:
-    """What a token is known by: its `jti`, else what is signed of it, digested."""
+    """Return what a token is known by: its `jti`, else what is signed of it, digested."""
     if token.token_id:
         return digest(f"{token.issuer} {token.token_id}")
     return digest(parted(text)[0])

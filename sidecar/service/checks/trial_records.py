@@ -13,7 +13,7 @@ SEVERITY = {Verdict.ALLOW: 0, Verdict.STEP_UP: 1, Verdict.DENY: 2}
 
 
 def checked(answer: Answer, seconds: float) -> Checked:
-    """The record of a check that took so long to answer."""
+    """Return the record of a check that took so long to answer."""
     return Checked(
         verdict=answer.error or answer.verdict,
         context=answer.context,

@@ -41,7 +41,7 @@ class Attribution:
         self._sources = sources
 
     def candidates(self, signal: Signal) -> tuple[str, ...]:
-        """The namespaces that it can concern. Raises `InvalidSignal` where there is none."""
+        """Return the namespaces that it can concern. Raises `InvalidSignal` where there is none."""
         namespaces = self._namespaces()
         speaks_for = self._speaks_for(signal, namespaces)
         told = signal.subject.issuer
@@ -57,7 +57,7 @@ class Attribution:
         return speaks_for
 
     async def of(self, signal: Signal) -> tuple[Signal, ...]:
-        """The event, once for each namespace that it concerns, each naming that one.
+        """Return the event, once for each namespace that it concerns, each naming that one.
 
         Raises `InvalidSignal` where nobody can tell which, `Unavailable` and `Overloaded` where the
         store would have to.

@@ -110,12 +110,12 @@ class DeadLetters:
         return True
 
     async def count(self) -> int:
-        """How many there are; remembered as `waiting`."""
+        """Return how many there are; remembered as `waiting`."""
         (self.waiting,) = await self._queues.lengths(Length(self._key))
         return self.waiting
 
     async def page(self, limit: int, after: str = "") -> LetterPage:
-        """Some letters that came after the one with the id `after`."""
+        """Return some letters that came after the one with the id `after`."""
         first = f"({after}".encode() if after else b""
         entries = (await self._queues.browse(Browse(self._key, first, limit + 1))).entries
         shown = entries[:limit]
@@ -123,7 +123,7 @@ class DeadLetters:
         return LetterPage(tuple(map(_shown, shown)), more)
 
     async def find(self, letter: str) -> DeadLetter | None:
-        """One letter by its id."""
+        """Return one letter by its id."""
         entry = await self._find(letter)
         return None if entry is None else _shown(entry)
 
@@ -175,7 +175,7 @@ def _shown(entry: QueueEntry) -> DeadLetter:
 
 
 def describe(error: BaseException) -> str:
-    """An error of ours as what and where: its message may quote what it choked on."""
+    """Return an error of ours as what and where: its message may quote what it choked on."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f" at {frames[-1].name}, line {frames[-1].lineno}" if frames else ""
     return f"{type(error).__name__}{where}"

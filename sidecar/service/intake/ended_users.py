@@ -25,7 +25,10 @@ class RequestIds:
         self._life = life
 
     async def claim(self, event_id: str, content: str) -> bool:
-        """Whether it counts for this, and for nothing else. Raises `Unavailable`, `Overloaded`."""
+        """Return whether it counts for this, and for nothing else.
+
+        Raises `Unavailable`, `Overloaded`.
+        """
         return await self._records.claim_request(event_id, content, self._life())
 
     async def end(self, event_id: str) -> bool:
@@ -67,12 +70,15 @@ class KnownUsers:
         self._clock = clock
 
     async def is_known(self, signal: SessionRevoked) -> bool:
-        """Whether anything is known of the user. Raises `Unavailable`, `Overloaded`."""
+        """Return whether anything is known of the user. Raises `Unavailable`, `Overloaded`."""
         found = await self._of_user(signal.subject)
         return bool(found.record or found.members)
 
     async def meant_by(self, signal: SessionRevoked) -> Meant:
-        """What the session of a logout is here, as far as that can be known. Never raises."""
+        """Return what the session of a logout is here, as far as that can be known.
+
+        Never raises.
+        """
         subject = signal.subject
         namespace, session = subject.issuer, subject.session
         if not session or self._view.find_session(session, (namespace,)):
@@ -92,7 +98,7 @@ class KnownUsers:
         return Meant.USER if subject.user else Meant.NOTHING
 
     async def _has_nameless(self, subject: Subject) -> bool:
-        """Whether the user has a session whose tokens do not name it."""
+        """Return whether the user has a session whose tokens do not name it."""
         found = await self._of_user(subject)
         names = [name for member in found.members if (name := parse_name(member))]
         loads = [Load(self._names.session_record(name)) for name in names[:SESSIONS_LOOKED_AT]]

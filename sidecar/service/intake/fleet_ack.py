@@ -84,7 +84,7 @@ class Settler:
 
     @property
     def waiting(self) -> int:
-        """How many events are waited for."""
+        """Return how many events are waited for."""
         return self._waits.total()
 
     async def settled(self, event: str, within: float, source: str = "") -> Settlement:

@@ -139,11 +139,11 @@ class Intake:
         return _accepted(signal, duplicate=all(one.duplicate for one in taken))
 
     def namespaces_of(self, signal: Signal) -> tuple[str, ...]:
-        """Whose names an event may mean. Raises `InvalidSignal` where there are none."""
+        """Return whose names an event may mean. Raises `InvalidSignal` where there are none."""
         return self._attribution.candidates(signal)
 
     def attributed(self, signal: Signal) -> tuple[Signal, ...]:
-        """The event, once for each issuer whose names it is known to mean, else as it is.
+        """Return the event, once for each issuer whose names it is known to mean, else as it is.
 
         So it means these still where it is taken later, whatever its source may speak for by then.
         Raises `InvalidSignal` where no configured issuer's names can be meant.
@@ -208,7 +208,7 @@ class Intake:
         return writes
 
     def _users_here(self, subject: Subject) -> tuple[str, ...]:
-        """Who has a session of this name in the view."""
+        """Return who has a session of this name in the view."""
         lives = self._view.find_session(subject.session, (subject.issuer,))
         return tuple(live.user for live in lives)
 
@@ -253,7 +253,7 @@ class Intake:
         return fanned_field(event_key(signal)) in record
 
     async def _located(self, signal: Signal, meaning: Meaning) -> Located:
-        """Who has the session. What concerns all of them waits for others there, too.
+        """Return who has the session. What concerns all of them waits for others there, too.
 
         A user who is named along with a session narrows it down to that user's, where the session
         is known to be that user's; of a revocation all that is named must match.

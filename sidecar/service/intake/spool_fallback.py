@@ -54,16 +54,16 @@ class Spool(Protocol):
 
     @property
     def waiting(self) -> int:
-        """How many events have not been accepted yet."""
+        """Return how many events have not been accepted yet."""
 
     async def keep(self, signal: Signal) -> None:
         """Return once it is durable. Raises `Overloaded` where it is full, `Unavailable`."""
 
     async def segments(self) -> list[int]:
-        """The segments that can be read, oldest first."""
+        """Return the segments that can be read, oldest first."""
 
     async def read(self, segment: int) -> list[Signal]:
-        """The events of a segment, in order. Raises `Unavailable`."""
+        """Return the events of a segment, in order. Raises `Unavailable`."""
 
     def accepted(self, signal: Signal) -> None:
         """One of a segment that was read need not wait any longer."""
@@ -108,7 +108,7 @@ class Spooling:
 
     @property
     def waiting(self) -> int:
-        """How many events wait for the store."""
+        """Return how many events wait for the store."""
         return self._spool.waiting
 
     async def accept(self, signal: Signal) -> Accepted:
@@ -237,7 +237,7 @@ class Spooling:
     async def _failed(
         self, signal: Signal, where: tuple[int, int], reason: DeadReason, error: str
     ) -> bool:
-        """An event failed for its own sake: after so many times it becomes a dead letter."""
+        """Return an event failed for its own sake: after so many times it becomes a dead letter."""
         tries = self._failures[where] = self._failures.get(where, 0) + 1
         if tries < self._tries():
             return False

@@ -48,7 +48,7 @@ class Call(msgspec.Struct, frozen=True):
 
     @property
     def scheme(self) -> str:
-        """How the token was sent, `Bearer` or `DPoP`: challenges answer in kind."""
+        """Return how the token was sent, `Bearer` or `DPoP`: challenges answer in kind."""
         return "Bearer" if self.shown is None or self.shown.dpop is None else "DPoP"
 
 
@@ -115,7 +115,7 @@ class Settlement(NamedTuple):
 
     @property
     def settled(self) -> bool:
-        """Whether all have it."""
+        """Return whether all have it."""
         return 0 < self.live <= self.have
 
 

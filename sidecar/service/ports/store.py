@@ -162,7 +162,7 @@ class Shard(NamedTuple):
         return self.spans[0][0]
 
     def has(self, slot: int) -> bool:
-        """Whether the slot is one of its own."""
+        """Return whether the slot is one of its own."""
         return any(first <= slot <= last for first, last in self.spans)
 
 
@@ -202,7 +202,7 @@ class Store(Protocol):
         """Read each; the answers are in order."""
 
     def keys(self, pattern: str) -> AsyncIterator[list[bytes]]:
-        """The keys that match, in batches."""
+        """Return the keys that match, in batches."""
 
     async def scan(self, pattern: str, bookmark: bytes = b"") -> Scanned:
         """Some of the keys that match, from the bookmark of an answer before (empty: the first).
@@ -213,23 +213,29 @@ class Store(Protocol):
         """
 
     async def members(self, index: bytes, now: int, bookmark: bytes = b"") -> Scanned:
-        """Some of an index's members that have not expired by `now` (unix ms); as `scan`."""
+        """Return some of an index's members that have not expired by `now` (unix ms); as `scan`."""
 
 
 class Shards(Protocol):
     """What is asked of each server of the store by itself."""
 
     def shards(self) -> tuple[Shard, ...]:
-        """All servers that have records, as far as it is known; none before it is."""
+        """Return all servers that have records, as far as it is known; none before it is."""
 
     async def vitals(self, shard: Shard) -> Vitals | None:
         """Ask a server about itself; None where it does not grant that. Raises `Unavailable`."""
 
     async def lacks(self, shard: Shard) -> str:
-        """Which rights a server does not grant us, in words; empty: none. Raises `Unavailable`."""
+        """Return which rights a server does not grant us, in words.
+
+        Empty: none. Raises `Unavailable`.
+        """
 
     async def expiries(self, *keys: bytes) -> list[int]:
-        """When each key expires (unix ms); 0: there is none. Raises `Unavailable`, `Overloaded`."""
+        """Return when each key expires (unix ms).
+
+        0: there is none. Raises `Unavailable`, `Overloaded`.
+        """
 
 
 class GuardedStore(Store, Shards, Protocol):
@@ -255,7 +261,7 @@ class Queues(Protocol):
         """Look at entries."""
 
     async def lengths(self, *lengths: Length) -> list[int]:
-        """How many entries there are in each."""
+        """Return how many entries there are in each."""
 
 
 class News(Protocol):

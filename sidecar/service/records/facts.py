@@ -105,12 +105,12 @@ class StoredSession:
 
     @property
     def namespace(self) -> str:
-        """Whose names it is known by."""
+        """Return whose names it is known by."""
         return self.identified.namespace
 
     @property
     def of_user(self) -> Record:
-        """What is known of the user: the record beside the locator's."""
+        """Return what is known of the user: the record beside the locator's."""
         return self.others[1] if len(self.others) > 1 else {}
 
 

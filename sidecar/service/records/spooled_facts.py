@@ -20,7 +20,7 @@ Key: TypeAlias = tuple[str, str, Subject]
 
 
 def key_of(signal: Signal) -> Key:
-    """The key of an event."""
+    """Return the key of an event."""
     return signal.source, signal.stamp.id, signal.subject
 
 
@@ -51,7 +51,7 @@ class Pending:
                 del self._records[record]
 
     def waiting(self, record: bytes) -> Record:
-        """What waits for the store of a record."""
+        """Return what waits for the store of a record."""
         return join_all(self._records.get(record, {}).values())
 
     async def load(self, *loads: Load) -> list[Loaded]:

@@ -44,7 +44,7 @@ class Folded(NamedTuple):
 
 
 def facts_of(records: Iterable[Mapping[bytes, bytes]]) -> list[Fact]:
-    """The facts of several records, with a `SetAside` for each that cannot be read."""
+    """Return the facts of several records, with a `SetAside` for each that cannot be read."""
     facts: list[Fact] = []
     for record in records:
         read, broken = decode_facts(record)
@@ -80,7 +80,7 @@ def assemble(  # noqa: PLR0913 - a session, and as of when
 
 
 def forgotten(evaluator: Evaluator, slot: int, records: Iterable[Mapping[bytes, bytes]]) -> int:
-    """The moment before which something of a session's records may be lost; 0: nothing is.
+    """Return the moment before which something of a session's records may be lost; 0: nothing is.
 
     The `slot` of its user's records stands for those of its devices and its locator: this is for
     what is told of sessions. A call is decided by each record's own slot (`Live.refold`).
@@ -132,7 +132,10 @@ def _gathered(
 def _without_culprits(
     fold: Callable[[list[Fact]], State], facts: list[Fact]
 ) -> tuple[list[Fact], list[Culprit]]:
-    """The facts with those replaced that the fold chokes on: one step more at a time is folded."""
+    """Return the facts with those replaced that the fold chokes on.
+
+    One step more at a time is folded.
+    """
     steps: dict[Stamp, list[Fact]] = {}
     for fact in facts:
         steps.setdefault(fact.stamp, []).append(fact)

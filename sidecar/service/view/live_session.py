@@ -129,7 +129,7 @@ class Live:
 
     @property
     def state(self) -> State:
-        """What its records say, folded; if it has fallen behind them, it is folded now."""
+        """Return what its records say, folded; if it has fallen behind them, it is folded now."""
         if self._behind is not None:
             self.refold(self._behind)
         return self._state
@@ -161,7 +161,7 @@ class Live:
 
     @property
     def identity(self) -> Identity:
-        """What it is known by."""
+        """Return what it is known by."""
         return Identity(self.namespace, self.user, self.session)
 
     @property
@@ -232,14 +232,14 @@ class Live:
     def _advanced(
         self, evaluator: Evaluator, facts: list[Fact], state: State, until: int | None = None
     ) -> State | None:
-        """The state after new facts; None where it must be folded from the beginning."""
+        """Return the state after new facts; None where it must be folded from the beginning."""
         try:
             return evaluator.advance(self.name.session, state, facts, until)
         except Exception:  # noqa: BLE001 - what it is, `assemble` finds out and sets aside
             return None
 
     def standing(self, evaluator: Evaluator, now: float) -> Standing:
-        """How the session stands at `now` (seconds)."""
+        """Return how the session stands at `now` (seconds)."""
         if self.evaluator is not evaluator:
             self.refold(evaluator)
         standing = self._standing
@@ -254,7 +254,10 @@ class Live:
         self._latest = None
 
     def judged(self, evaluator: Evaluator, now: float, presented: Presented) -> Standing:
-        """How a call stands at `now` (seconds) whose token shows this: see `Evaluator.standing`."""
+        """Return how a call stands at `now` (seconds) whose token shows this.
+
+        See `Evaluator.standing`.
+        """
         if self.evaluator is not evaluator:
             self.refold(evaluator)
         latest = self._latest
@@ -269,7 +272,7 @@ class Live:
         return known[0]
 
     def as_of(self, evaluator: Evaluator, presented: Presented | None) -> State:
-        """The state by which a call is judged whose token shows this (None: it has none)."""
+        """Return the state by which a call is judged whose token shows this (None: it has none)."""
         if self.evaluator is not evaluator:
             self.refold(evaluator)
         until = None if presented is None else evaluator.until(self.state, presented)
@@ -289,7 +292,7 @@ class Live:
 
 
 def _counts(standing: Standing, at: float, now: float) -> bool:
-    """Whether a standing of then counts now, where no new fact has come."""
+    """Return whether a standing of then counts now, where no new fact has come."""
     return not standing.timed or abs(now - at) < RESTANDING_INTERVAL
 
 

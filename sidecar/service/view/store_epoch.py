@@ -87,11 +87,11 @@ class _Known:
         self.looking = trio.Lock()
 
     def is_other(self, epoch: Mapping[bytes, bytes]) -> bool:
-        """Whether another epoch than the known one began, or it is gone."""
+        """Return whether another epoch than the known one began, or it is gone."""
         return bool(self.epoch) and epoch_in(epoch) != self.epoch
 
     def is_older(self, signs: Mapping[bytes, bytes]) -> bool:
-        """Whether a sign of ours that was acknowledged is not there."""
+        """Return whether a sign of ours that was acknowledged is not there."""
         return any(map(operator.lt, signs_in(signs), self.signs))
 
 
@@ -307,7 +307,7 @@ class Guard:
     def _loss(
         self, known: _Known, epoch: Record, signs: Record, vitals: Vitals | None
     ) -> StoreLoss | None:
-        """What is amiss by what was found, if anything is."""
+        """Return what is amiss by what was found, if anything is."""
         away = self._clock() - known.looked
         if known.is_other(epoch):
             return StoreLoss.EMPTIED if away < self._epoch_lives / 2 else None
@@ -350,7 +350,7 @@ class Guard:
         await self._records.sign(shard, known.place, moment, until, confirmed=confirmed)
 
     async def _is_taken(self, shard: Shard, known: _Known, moment: int) -> bool:
-        """Whether a server takes a write at all, though no replica may have it."""
+        """Return whether a server takes a write at all, though no replica may have it."""
         try:
             await self._write_sign(shard, known, moment, confirmed=False)
         except (Unavailable, Overloaded) as error:
@@ -367,7 +367,7 @@ class Guard:
         return trio.current_time() - self._written if self._shards else 0.0
 
     def channel(self, tag: str) -> bytes:
-        """The channel on which a sidecar hears itself, at the server of this tag's slot.
+        """Return the channel on which a sidecar hears itself, at the server of this tag's slot.
 
         So that whoever may not publish, or not hear of it, finds that out at each look.
         """
@@ -450,7 +450,7 @@ class Guard:
         self._say()
 
     def _was_held(self, tracked: Tracked, floors: Floors) -> bool:
-        """Whether a record was read before the last look that found its server whole."""
+        """Return whether a record was read before the last look that found its server whole."""
         shard = next((one for one in self._shards if one.has(tracked.slot)), None)
         known = self._known.get(shard.slot) if shard is not None else None
         if known is None:

@@ -115,7 +115,7 @@ class View:
 
     @property
     def limit(self) -> int:
-        """How many sessions are held at most; more are read when they are asked for."""
+        """Return how many sessions are held at most; more are read when they are asked for."""
         return self._bound
 
     @limit.setter
@@ -127,7 +127,7 @@ class View:
         return iter(tuple(self._lives.values()))
 
     def find(self, namespace: str, user: str, session: str) -> Live | None:
-        """The session if it is in the view."""
+        """Return the session if it is in the view."""
         key = (namespace, user, session)  # equal to its `Identity`, and made in less time
         live = self._lives.get(key)
         if live is not None:
@@ -245,7 +245,7 @@ class View:
         self._keep(own, fields)
 
     def _known(self, key: bytes) -> Tracked:
-        """A copy of a record as far as it is known here."""
+        """Return a copy of a record as far as it is known here."""
         copy = self._new(key)
         for tracked in (self._records.get(key), self._dirty.get(key)):
             if tracked is not None:
@@ -347,7 +347,7 @@ class View:
             self._untrack(live)
 
     def has_event(self, key: bytes, event: str) -> bool:
-        """Whether the view lacks nothing of an event that went into this record.
+        """Return whether the view lacks nothing of an event that went into this record.
 
         A record that is not in the view lacks nothing: whoever needs it will read it.
         """
@@ -472,7 +472,7 @@ class View:
 
     @property
     def has_unsaved(self) -> bool:
-        """Whether there is something that the store does not know yet."""
+        """Return whether there is something that the store does not know yet."""
         return bool(self._dirty)
 
     async def take_unsaved(self) -> list[Tracked]:
@@ -563,7 +563,7 @@ class View:
         return vanished
 
     def _next(self, count: int) -> list[Tracked]:
-        """The next records in turn; from the first on after the last."""
+        """Return the next records in turn; from the first on after the last."""
         batch = list(itertools.islice(self._turns, count))
         if len(batch) < count:
             self._turns = iter(tuple(self._records.values()))

@@ -47,7 +47,7 @@ class Watches:
             send.close()
 
     def wants(self, session: str) -> bool:
-        """Whether somebody watches this very session: then it stays in the view."""
+        """Return whether somebody watches this very session: then it stays in the view."""
         return any(
             sessions is not None and session in sessions for sessions in self._watchers.values()
         )

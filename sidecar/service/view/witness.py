@@ -10,7 +10,7 @@ class Witness(Protocol):
     """Whether records were read before anything was lost of them."""
 
     def evidence(self, keys: Iterable[bytes]) -> list[Load]:
-        """What is to be read behind these records."""
+        """Return what is to be read behind these records."""
 
     async def weigh(
         self, loads: Iterable[Load], loaded: Iterable[Loaded], absent: Collection[bytes]

@@ -79,7 +79,7 @@ class Courier:
 
 
 def _error(body: bytes) -> str:
-    """The `err` of an answer, where it is one that is defined (RFC 8935, section 2.4)."""
+    """Return the `err` of an answer, where it is one that is defined (RFC 8935, section 2.4)."""
     try:
         err = msgspec.json.decode(body).get("err")
     except (msgspec.DecodeError, AttributeError, UnicodeDecodeError):

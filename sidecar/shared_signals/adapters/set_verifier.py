@@ -63,7 +63,7 @@ class SetVerifier:
         return Verified(token, transmitter)
 
     def _issuer(self, parts: Unverified) -> tuple[KnownTransmitter, KeySource]:
-        """The transmitter that the SET names. Not yet believed."""
+        """Return the transmitter that the SET names. Not yet believed."""
         issuer = parts.claims.get("iss")
         if isinstance(issuer, str):
             found = self._known.get(issuer)

@@ -96,7 +96,7 @@ class RedisStreams:
         return Recorded(tuple(map(_OUTCOMES.__getitem__, outcomes)), dropped)
 
     async def recorded(self, count: int) -> AnnouncementBatch:
-        """What is not yet handed out."""
+        """Return what is not yet handed out."""
         cursor, recorded, revision = map(
             self._names.transmitter, ("cursor", "recorded", "revision")
         )
@@ -131,7 +131,7 @@ class RedisStreams:
     # Streams
 
     async def streams(self) -> tuple[Outgoing, ...]:
-        """All streams, by id."""
+        """Return all streams, by id."""
         key = self._names.transmitter("streams")
         found: Any = await self._store.ask(key, lambda client: call(client, "HGETALL", key))
         streams = (decode_outgoing(raw) for _, raw in sorted(found.items()))
@@ -171,7 +171,7 @@ class RedisStreams:
         return int(await self._script(ENQUEUE, keys, arguments))
 
     async def backlog(self, stream: str, count: int) -> Backlog:
-        """What waits in a stream: the first, in order."""
+        """Return what waits in a stream: the first, in order."""
         keys = [f"order:{stream}", f"claims:{stream}"]
         total, *flat = await self._script(BACKLOG, keys, [count - 1] if count else [-(10**9)])
         pairs = zip(flat[::2], flat[1::2], strict=True)
@@ -188,7 +188,7 @@ class RedisStreams:
     # Whom they are about
 
     async def subjects(self, stream: str) -> tuple[bytes, ...]:
-        """The exceptions to a stream's default."""
+        """Return the exceptions to a stream's default."""
         key = self._names.transmitter(f"subjects:{stream}")
         found: Any = await self._store.ask(key, lambda client: call(client, "HVALS", key))
         return tuple(dict.fromkeys(map(self._sealing.open_payload, found)))

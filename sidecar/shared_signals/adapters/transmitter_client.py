@@ -105,7 +105,7 @@ class TransmitterApi:
             raise Unavailable(told if where in told else f"{where}: {told}") from error
 
     async def metadata(self) -> TransmitterMetadata:
-        """What the transmitter tells of itself; its issuer is the one that was asked."""
+        """Return what the transmitter tells of itself; its issuer is the one that was asked."""
         metadata = await self._metadata()
         if metadata.issuer != self._issuer:
             found = f"{shown(metadata.issuer)!r}, and {self._issuer!r} is configured"
@@ -136,7 +136,7 @@ class TransmitterApi:
         return self._stream(await self._call("POST", url, wanted))
 
     async def streams(self, url: str, stream: str = "") -> tuple[StreamConfiguration, ...]:
-        """All streams of ours, or the one that is named."""
+        """Return all streams of ours, or the one that is named."""
         query = {"stream_id": stream} if stream else {}
         answer = await self._call("GET", url, query=query)
         try:
@@ -156,7 +156,7 @@ class TransmitterApi:
         await self._call("DELETE", url, query={"stream_id": stream})
 
     async def status(self, url: str, stream: str) -> Status:
-        """Whether a stream carries events."""
+        """Return whether a stream carries events."""
         return _decoded(await self._call("GET", url, query={"stream_id": stream}), Status)
 
     async def set_status(self, url: str, stream: str, status: str, reason: str) -> Status:
@@ -253,7 +253,7 @@ def _judged(answer: _Answer) -> _Answer:
 
 
 def _said(body: bytes) -> str:
-    """What an error's body says to people: RFC 9457, RFC 6750 or RFC 8935."""
+    """Return what an error's body says to people: RFC 9457, RFC 6750 or RFC 8935."""
     try:
         members = bounded_object(body)
     except ValueError:

@@ -51,7 +51,7 @@ class Files(NamedTuple):
 
 
 def paths_of(settings: Transmitter) -> list[str]:
-    """The files that the settings name."""
+    """Return the files that the settings name."""
     paths = [*settings.key_files]
     for recipient in settings.recipients:
         paths.append(recipient.credentials_file)
@@ -199,7 +199,7 @@ class Secrets:
         return tuple(map(_stamp_of, self._credentials))
 
     def _kept(self, access: Mapping[str, Access]) -> Mapping[str, Access]:
-        """The access, with what we showed before where that cannot be read now."""
+        """Return the access, with what we showed before where that cannot be read now."""
         nothing = Access()
         return {
             name: Access(
@@ -224,7 +224,7 @@ class Secrets:
         self._choose(now)
 
     def access(self) -> Mapping[str, Access]:
-        """What recipients show, and what they want to be shown, by name.
+        """Return what recipients show, and what they want to be shown, by name.
 
         Files of credentials are looked at with each use, so that an old one counts no more.
         """
@@ -234,7 +234,10 @@ class Secrets:
         return self._access
 
     def sign(self, claims: bytes) -> str:
-        """A Security Event Token with these claims. Raises `Unavailable` where there is no key."""
+        """Return a Security Event Token with these claims.
+
+        Raises `Unavailable` where there is no key.
+        """
         now = self._clock()
         self._choose(now)
         held = self._held.get(self._signing)
@@ -244,7 +247,7 @@ class Secrets:
         return held.key.sign(claims, TYPE)
 
     def key_set(self) -> bytes:
-        """The JWK Set of the keys that recipients may need, as JSON (RFC 7517)."""
+        """Return the JWK Set of the keys that recipients may need, as JSON (RFC 7517)."""
         now = self._clock()
         self._choose(now)
         kept = {*self._listed, self._signing}

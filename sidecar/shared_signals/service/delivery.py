@@ -37,10 +37,13 @@ class Leadership(Protocol):
 
     @property
     def held(self) -> bool:
-        """Whether it is known to be ours; asks nobody."""
+        """Return whether it is known to be ours; asks nobody."""
 
     async def holds(self) -> bool:
-        """Whether it is ours; takes it where it is free. Raises `Unavailable`, `Overloaded`."""
+        """Return whether it is ours.
+
+        Takes it where it is free. Raises `Unavailable`, `Overloaded`.
+        """
 
 
 class Levels(Protocol):

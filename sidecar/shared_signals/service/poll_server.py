@@ -24,7 +24,7 @@ class Signer(Protocol):
     """What signs Security Event Tokens."""
 
     def sign(self, claims: bytes) -> str:
-        """The token with these claims. Raises `Unavailable` where there is no key."""
+        """Return the token with these claims. Raises `Unavailable` where there is no key."""
 
 
 class Polling:

@@ -141,7 +141,7 @@ class Pushing:
         return await self._courier.post(stream.endpoint_url, token, self._shown(stream))
 
     def _shown(self, stream: Outgoing) -> str:
-        """The `Authorization` that the recipient is shown now."""
+        """Return the `Authorization` that the recipient is shown now."""
         if stream.fixed:
             return self._recipients.authorization(stream.recipient)
         return stream.authorization
@@ -197,12 +197,12 @@ class Pushing:
 
 
 def essence(stream: Outgoing) -> Outgoing:
-    """What of a stream matters to whoever serves it."""
+    """Return what of a stream matters to whoever serves it."""
     return msgspec.structs.replace(stream, failing_since=0.0, verified_at=0.0)
 
 
 def _event_in(claims: bytes) -> str:
-    """The event's name, for the metric; empty for what cannot be read."""
+    """Return the event's name, for the metric; empty for what cannot be read."""
     try:
         uri = next(iter(msgspec.json.decode(claims)["events"]))
         return name_of(KINDS[uri])

@@ -49,11 +49,11 @@ class Verified(Protocol):
 
     @property
     def token(self) -> SecurityEventToken:
-        """What it says."""
+        """Return what it says."""
 
     @property
     def transmitter(self) -> KnownTransmitter:
-        """Who says it."""
+        """Return who says it."""
 
 
 class Verifier(Protocol):
@@ -222,7 +222,7 @@ def _taken_of(origin: Origin) -> SecurityEventTokenTaken:
 
 
 def _described(verified: Verified) -> SecurityEventTokenTaken:
-    """What may be logged of a SET: its id is ours, since theirs may say anything."""
+    """Return what may be logged of a SET: its id is ours, since theirs may say anything."""
     token = verified.token
     return SecurityEventTokenTaken(
         outcome="",
@@ -235,5 +235,5 @@ def _described(verified: Verified) -> SecurityEventTokenTaken:
 
 
 def _name(event: Event) -> str:
-    """The short name of an event's type; empty for one that is not known."""
+    """Return the short name of an event's type; empty for one that is not known."""
     return "" if isinstance(event, UnknownEvent) else name_of(type(event))

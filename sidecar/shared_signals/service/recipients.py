@@ -34,16 +34,16 @@ class Recipients:
         return iter(self._by_name.values())
 
     def get(self, name: str) -> Recipient | None:
-        """The recipient of this name."""
+        """Return the recipient of this name."""
         return self._by_name.get(name)
 
     def authorization(self, name: str) -> str:
-        """The header with which its fixed stream is pushed to; empty: none."""
+        """Return the header with which its fixed stream is pushed to; empty: none."""
         access = self._access().get(name)
         return access.authorization if access else ""
 
     def known_by(self, credential: bytes) -> Recipient | None:
-        """Whose bearer credential this is; None: nobody's.
+        """Return whose bearer credential this is; None: nobody's.
 
         All are compared, digest by digest in constant time: how long it takes tells nothing.
         """

@@ -76,7 +76,10 @@ class Management:
         self._new_id = new_id
 
     async def create(self, who: Recipient, request: CreateRequest) -> StreamConfiguration:
-        """A new stream. Raises `InvalidStreamRequest`, `StreamForbidden`, `TooManyStreams`."""
+        """Return a new stream.
+
+        Raises `InvalidStreamRequest`, `StreamForbidden`, `TooManyStreams`.
+        """
         if not who.max_streams:
             raise StreamForbidden("this recipient may not create streams")
         own = [one for one in await self._of(who) if not one.fixed]
@@ -97,12 +100,12 @@ class Management:
         return self._facade(who, stream).show(stream)
 
     async def read(self, who: Recipient, stream: str) -> StreamConfiguration:
-        """One stream. Raises `NoSuchStream`."""
+        """Return one stream. Raises `NoSuchStream`."""
         found = await self._find(who, stream)
         return self._facade(who, found).show(found)
 
     async def read_all(self, who: Recipient) -> list[StreamConfiguration]:
-        """All streams of the recipient."""
+        """Return all streams of the recipient."""
         return [self._facade(who, one).show(one) for one in await self._of(who)]
 
     async def update(
@@ -144,7 +147,7 @@ class Management:
         await self._store.delete(found)
 
     async def status(self, who: Recipient, stream: str) -> Status:
-        """Whether a stream carries events. Raises `NoSuchStream`."""
+        """Return whether a stream carries events. Raises `NoSuchStream`."""
         return _status(await self._find(who, stream))
 
     async def set_status(self, who: Recipient, request: StatusRequest) -> Status:

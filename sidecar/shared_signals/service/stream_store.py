@@ -48,7 +48,7 @@ class StreamStore(Outbox, Protocol):
     """Streams, and what waits in them. All raise `Unavailable`, and may be done again."""
 
     async def recorded(self, count: int) -> AnnouncementBatch:
-        """What is recorded and not yet handed out, `count` at most."""
+        """Return what is recorded and not yet handed out, `count` at most."""
 
     async def hand_out(
         self, batch: AnnouncementBatch, handouts: Sequence[Handout]
@@ -59,7 +59,7 @@ class StreamStore(Outbox, Protocol):
         """
 
     async def streams(self) -> tuple[Outgoing, ...]:
-        """All streams."""
+        """Return all streams."""
 
     async def replace(self, before: Outgoing | None, after: Outgoing) -> bool:
         """Put a stream in the place of what it was; False where it is another by now.
@@ -77,13 +77,13 @@ class StreamStore(Outbox, Protocol):
         """Put one event into a backlog; gives how many older ones a full one lost."""
 
     async def backlog(self, stream: str, count: int) -> Backlog:
-        """What waits in a stream."""
+        """Return what waits in a stream."""
 
     async def done(self, stream: str, ids: Sequence[str]) -> tuple[str, ...]:
         """Take these out of a backlog; gives those that were in it."""
 
     async def subjects(self, stream: str) -> tuple[bytes, ...]:
-        """The subjects that are an exception to the stream's default, as they were put."""
+        """Return the subjects that are an exception to the stream's default, as they were put."""
 
     async def put_subject(self, stream: str, name: str, subject: bytes, bound: int) -> bool:
         """Add an exception; False where there are `bound` of them."""

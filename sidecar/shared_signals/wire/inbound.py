@@ -94,7 +94,7 @@ _USER: tuple[Kind, ...] = ("user",)
 
 
 def meaning_of(token: SecurityEventToken, terms: InboundTerms) -> Meaning:
-    """What a verified SET means here; raises `InvalidSet` where it says what cannot be."""
+    """Return what a verified SET means here; raises `InvalidSet` where it says what cannot be."""
     event = token.event
     if isinstance(event, UnknownEvent):
         return Ignored("the event type is not known here")
@@ -213,7 +213,10 @@ def _of_all_sessions(
     subject: Subject,
     terms: InboundTerms,
 ) -> Meaning:
-    """An assurance that changed for a user: no event of the contract, but a signal all the same."""
+    """Return an assurance that changed for a user.
+
+    No event of the contract, but a signal all the same.
+    """
     if not subject.user:
         return Unmatched("the subject does not name a session or user")
     lowered = event.change_direction is Direction.DECREASE

@@ -58,12 +58,12 @@ def decode_announcement(raw: bytes) -> Announcement:
 
 
 def announced_of(uri: str) -> Announced | None:
-    """Which of our events has this URI; None where none has."""
+    """Return which of our events has this URI; None where none has."""
     return _BY_URI.get(uri)
 
 
 def event_of(announcement: Announcement, namespace: str) -> SecurityEvent:
-    """What is told: `namespace` is that of our assurance levels."""
+    """Return what is told: `namespace` is that of our assurance levels."""
     text = announcement.text
     admin = {"en": text} if text else {}
     at = announcement.at
@@ -108,7 +108,7 @@ def event_of(announcement: Announcement, namespace: str) -> SecurityEvent:
 
 
 def subject_of(announcement: Announcement, subject_issuer: str) -> Complex:
-    """Whom it is about: the user, the session, and the device where it is known.
+    """Return whom it is about: the user, the session, and the device where it is known.
 
     `subject_issuer` is whose `sub` the user is; empty: the user is told as an opaque identifier.
     """
@@ -124,7 +124,7 @@ def subject_of(announcement: Announcement, subject_issuer: str) -> Complex:
 def issuer_of(
     announcement: Announcement, subject_issuer: str, subject_issuers: Mapping[str, str]
 ) -> str:
-    """The issuer of the user whom it is about; empty: that is not known."""
+    """Return the issuer of the user whom it is about; empty: that is not known."""
     if not subject_issuers:
         return subject_issuer
     return subject_issuers.get(announcement.issuer, "")
@@ -143,13 +143,13 @@ class Voice(msgspec.Struct, frozen=True):
     subject_issuers: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     def whose(self, announcement: Announcement) -> str:
-        """The issuer of the user whom it is about; empty: that is not told."""
+        """Return the issuer of the user whom it is about; empty: that is not told."""
         return issuer_of(announcement, self.subject_issuer, self.subject_issuers)
 
     def token(
         self, announcement: Announcement, audiences: tuple[str, ...], now: float
     ) -> SecurityEventToken:
-        """The Security Event Token for a stream with these audiences, issued at `now`."""
+        """Return the Security Event Token for a stream with these audiences, issued at `now`."""
         return SecurityEventToken(
             issuer=self.issuer,
             id=announcement.id,
@@ -175,10 +175,10 @@ class Voice(msgspec.Struct, frozen=True):
 
 
 def payload_of(token: SecurityEventToken) -> bytes:
-    """The claims as they are signed."""
+    """Return the claims as they are signed."""
     return msgspec.json.encode(encode_claims(token))
 
 
 def _fingerprint(agent: str) -> str:
-    """A fingerprint of the user agent, as CAEP 1.0 has it: told apart, not told."""
+    """Return a fingerprint of the user agent, as CAEP 1.0 has it: told apart, not told."""
     return hashlib.sha256(agent.encode()).hexdigest()[:32] if agent else ""

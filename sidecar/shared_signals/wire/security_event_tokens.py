@@ -99,7 +99,10 @@ class SecurityEventToken(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def time(self) -> float:
-        """When it happened: what the event says, else `toe`, else when the SET was issued."""
+        """Return when it happened.
+
+        What the event says, else `toe`, else when the SET was issued.
+        """
         told = None if isinstance(self.event, UnknownEvent) else self.event.event_timestamp
         if told is None:
             told = self.time_of_event
@@ -150,13 +153,13 @@ def origin_of(claims: Mapping[str, object], transmitter: str) -> Origin:
 
 
 def event_id_of(issuer: str, token_id: str) -> str:
-    """The id under which a SET's event counts here: once, whichever sidecar it came to."""
+    """Return the id under which a SET's event counts here: once, whichever sidecar it came to."""
     text = f"{len(issuer)}:{issuer}{token_id}".encode("utf-8", "surrogatepass")
     return f"set:{hashlib.blake2b(text, digest_size=16).hexdigest()}"
 
 
 def encode_claims(token: SecurityEventToken) -> dict[str, object]:
-    """The claims of a SET, as the final specifications have them.
+    """Return the claims of a SET, as the final specifications have them.
 
     Raises ValueError for an `UnknownEvent`: what is not understood is not passed on.
     """
@@ -190,7 +193,10 @@ class _Read(NamedTuple):
 
 
 def _event(events: object) -> tuple[str, Mapping[str, object], _Read]:
-    """One event; it may stand under several URIs, if they mean the same (SSF 1.0, "events")."""
+    """Return one event.
+
+    It may stand under several URIs, if they mean the same (SSF 1.0, "events").
+    """
     if not isinstance(events, Mapping) or not 1 <= len(events) <= _MAX_EVENTS:
         raise _invalid("events must be an object that holds one event")
     known = [uri for uri in events if uri in KINDS]

@@ -313,7 +313,7 @@ _MILLISECONDS = 100_000_000_000
 
 
 def name_of(kind: type[SecurityEvent]) -> str:
-    """The last part of a type's URI, as operators and metrics name it."""
+    """Return the last part of a type's URI, as operators and metrics name it."""
     return URIS[kind].rpartition("/")[2]
 
 
@@ -350,7 +350,7 @@ def read_security_event(uri: str, payload: object, field: str = "events") -> Rea
 
 
 def _in_words(message: str) -> str:
-    """What is wrong, without the names of types of ours."""
+    """Return what is wrong, without the names of types of ours."""
     if message.startswith("Invalid enum value"):
         return "has none of the values that are defined"
     if message.startswith("Object missing required field"):
@@ -382,7 +382,7 @@ def _shapes(kind: type[SecurityEvent]) -> Mapping[str, Any]:
 
 @functools.cache
 def _choices(shape: Any) -> Mapping[str, str]:
-    """The values of an enumeration as they may be spelled; empty where it is none."""
+    """Return the values of an enumeration as they may be spelled; empty where it is none."""
     kinds = [one for one in (shape, *getattr(shape, "__args__", ())) if isinstance(one, type)]
     values = [str(one.value) for kind in kinds if issubclass(kind, enum.Enum) for one in kind]
     return {_spelled(value): value for value in values}
@@ -393,7 +393,7 @@ def _spelled(value: str) -> str:
 
 
 def _as_defined(name: str, value: object, shape: Any) -> object:
-    """The value in the spelling that is defined, where it is the same in another one."""
+    """Return the value in the spelling that is defined, where it is the same in another one."""
     if not isinstance(value, str):
         return value
     if name == "event_timestamp" and _NUMBER.fullmatch(value):
@@ -410,17 +410,17 @@ def _is_readable(name: str, value: object, shape: Any) -> bool:
 
 
 def encode_security_event(event: SecurityEvent) -> tuple[str, dict[str, object]]:
-    """The URI of an event's type, and its payload."""
+    """Return the URI of an event's type, and its payload."""
     return URIS[type(event)], msgspec.to_builtins(event)
 
 
 def seconds_of(time: float) -> float:
-    """A time as seconds since the epoch, though it be in milliseconds."""
+    """Return a time as seconds since the epoch, though it be in milliseconds."""
     return time / 1000 if abs(time) >= _MILLISECONDS else time
 
 
 def text_of(reason: Mapping[str, str] | str) -> str:
-    """One of a reason's texts, in English where there is one, on one line."""
+    """Return one of a reason's texts, in English where there is one, on one line."""
     if not isinstance(reason, str):
         english = (text for tag, text in reason.items() if tag.lower().partition("-")[0] == "en")
         reason = next(english, next(iter(reason.values()), ""))

@@ -116,12 +116,12 @@ def decode_streams(raw: bytes) -> tuple[StreamConfiguration, ...]:
 
 
 def encode_message(message: object) -> bytes:
-    """A message as JSON."""
+    """Return a message as JSON."""
     return msgspec.json.encode(message)
 
 
 def metadata_address(issuer: str, name: str = "ssf-configuration") -> str:
-    """Where an issuer's metadata lies: `.well-known` goes between host and path."""
+    """Return where an issuer's metadata lies: `.well-known` goes between host and path."""
     scheme, _, rest = issuer.removesuffix("/").partition("://")
     host, slash, path = rest.partition("/")
     return f"{scheme}://{host}/.well-known/{name}{slash}{path}"

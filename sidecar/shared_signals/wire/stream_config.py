@@ -127,12 +127,12 @@ def decode_outgoing(raw: bytes) -> Outgoing | None:
 
 
 def supported(events: Iterable[Announced]) -> tuple[str, ...]:
-    """The URIs of what a recipient may have."""
+    """Return the URIs of what a recipient may have."""
     return tuple(URI_OF[event] for event in events)
 
 
 def delivered(stream: Outgoing, events: Iterable[Announced]) -> tuple[str, ...]:
-    """The URIs of what a stream carries: what its recipient may have and asked for."""
+    """Return the URIs of what a stream carries: what its recipient may have and asked for."""
     may = supported(events)
     return may if stream.requested is None else tuple(u for u in may if u in stream.requested)
 
@@ -147,7 +147,7 @@ class Facade(msgspec.Struct, frozen=True):
     poll_endpoint: str
 
     def show(self, stream: Outgoing) -> StreamConfiguration:
-        """The stream as its recipient sees it; its authorization is not shown again."""
+        """Return the stream as its recipient sees it; its authorization is not shown again."""
         audience = self.audience
         endpoint = stream.endpoint_url if stream.method == PUSH else self.poll_endpoint
         return StreamConfiguration(
@@ -201,7 +201,7 @@ def placed(request: DeliveryRequest | None, prefixes: Iterable[str]) -> tuple[st
 
 
 def _below(url: str, prefix: str) -> bool:
-    """Whether a URL is `prefix` or lies below it, whoever reads it.
+    """Return whether a URL is `prefix` or lies below it, whoever reads it.
 
     Dots, backslashes and escapes could lead a lenient reader out of it again; an `@` or a longer
     port to another host.

@@ -45,7 +45,7 @@ class StreamSubjects:
                 self._simple |= _keys(subject)
 
     def match(self, announcement: Announcement) -> bool:
-        """Whether one of them matches whom the announcement is about."""
+        """Return whether one of them matches whom the announcement is about."""
         session, device = announcement.session, announcement.device
         names = {*self._user(announcement), ("id", session)}
         if device:
@@ -55,7 +55,7 @@ class StreamSubjects:
         )
 
     def _user(self, announcement: Announcement) -> set[_Key]:
-        """How a subject can name the user: of an issuer that is not known, as anybody's."""
+        """Return how a subject can name the user: of an issuer that is not known, as anybody's."""
         user = announcement.user
         issuer = issuer_of(announcement, self._issuer, self._issuers)
         return {

@@ -20,7 +20,10 @@ _TIME = 5
 
 
 def make_state(secret: str, now: float, nonce: bytes) -> str:
-    """A state of now; `nonce` are eight random bytes. Raises ValueError for another number."""
+    """Return a state of now.
+
+    `nonce` are eight random bytes. Raises ValueError for another number.
+    """
     if len(nonce) != _NONCE:
         raise ValueError("a nonce has eight bytes")
     head = int(now).to_bytes(_TIME, "big") + nonce
@@ -28,7 +31,7 @@ def make_state(secret: str, now: float, nonce: bytes) -> str:
 
 
 def is_ours(state: str, secret: str, now: float) -> bool:
-    """Whether a state was made with this secret, and not too long ago."""
+    """Return whether a state was made with this secret, and not too long ago."""
     try:
         raw = base64.b64decode(state + "=" * (-len(state) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):

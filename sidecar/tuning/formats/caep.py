@@ -45,14 +45,14 @@ _SKEW = 60.0
 
 
 def is_one(record: Foreign) -> bool:
-    """Whether this is what a token says."""
+    """Return whether this is what a token says."""
     return isinstance(record.at("events"), Mapping) and any(
         record.has(name) for name in ("iss", "jti", "iat", "sub_id")
     )
 
 
 def is_compact(text: str) -> bool:
-    """Whether a text is a whole token, as it goes over the wire (a compact JWS)."""
+    """Return whether a text is a whole token, as it goes over the wire (a compact JWS)."""
     return _COMPACT.fullmatch(text) is not None
 
 
@@ -103,7 +103,7 @@ def _rules(issuers: frozenset[str]) -> SubjectRules:
 
 
 def _issuers(value: object) -> list[str]:
-    """Whose names a token's subjects are: all that it tells."""
+    """Return whose names a token's subjects are: all that it tells."""
     if not isinstance(value, Mapping):
         return []
     own = [text for name in ("iss", "issuer") if isinstance(text := value.get(name), str)]

@@ -28,7 +28,7 @@ _SERVICES = frozenset({"AWSService", "AWSAccount"})
 
 
 def is_one(record: Foreign) -> bool:
-    """Whether this is such a record."""
+    """Return whether this is such a record."""
     return record.has("eventSource", "eventName") and any(map(record.has, _TIMES))
 
 

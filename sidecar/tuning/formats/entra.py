@@ -54,7 +54,7 @@ _NOTHING = "00000000-0000-0000-0000-000000000000"
 
 
 def is_one(record: Foreign) -> bool:
-    """Whether this is such a record."""
+    """Return whether this is such a record."""
     inner = _inner(record)
     named = inner.has("createdDateTime") and any(
         inner.has(name) for name in ("userPrincipalName", "correlationId", "appDisplayName")
@@ -100,7 +100,7 @@ def read(record: Foreign) -> Sequence[Ours] | LeftOut:
 
 
 def _inner(record: Foreign) -> Foreign:
-    """What Graph would give, of a record of Azure Monitor."""
+    """Return what Graph would give, of a record of Azure Monitor."""
     inner = record.inner("properties")
     return inner if inner.has("createdDateTime") or inner.has("correlationId") else record
 

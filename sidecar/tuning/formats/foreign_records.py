@@ -72,7 +72,7 @@ class Foreign:
         return [Foreign(item) for item in found if isinstance(item, Mapping)]
 
     def has(self, *names: str) -> bool:
-        """Whether it has all of these members, whatever they say."""
+        """Return whether it has all of these members, whatever they say."""
         return all(plain(name) in self._members for name in names)
 
 

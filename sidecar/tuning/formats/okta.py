@@ -40,7 +40,7 @@ _FACTORS: Mapping[str, tuple[str, ...]] = {
 
 
 def is_one(record: Foreign) -> bool:
-    """Whether this is such a record."""
+    """Return whether this is such a record."""
     return record.has("eventType", "published") and (
         record.has("actor") or record.has("outcome") or record.has("actor.alternateId")
     )

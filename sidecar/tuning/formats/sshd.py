@@ -33,7 +33,7 @@ _DAY = 86_400
 
 
 def is_one(line: str) -> bool:
-    """Whether this is a line of it."""
+    """Return whether this is a line of it."""
     found = _LINE.fullmatch(line.rstrip("\r\n"))
     return found is not None and _program(found) in _PROGRAMS
 

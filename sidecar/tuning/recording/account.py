@@ -47,7 +47,7 @@ class Account:
         self._count(where, reason, bad=False)
 
     def left_out(self) -> tuple[LeftOutRecords, ...]:
-        """Why records were left out: what could not be understood first, then by number."""
+        """Return why records were left out: what could not be understood first, then by number."""
         ordered = sorted(self._reasons.items(), key=lambda one: (not one[0][0], -one[1], one[0]))
         return tuple(
             LeftOutRecords(reason=key[1], bad=key[0], records=count, first=tuple(self._first[key]))

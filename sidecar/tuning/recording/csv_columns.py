@@ -137,7 +137,7 @@ def _column(leaves: Leaves, member: str, node: Node) -> CsvColumn | None:
 def rows(
     lines: Iterable[str], columns: Sequence[CsvColumn], file: str, map_file: str
 ) -> Iterator[tuple[int, Row | UnreadableRow]]:
-    """The rows of a CSV file as objects for `occurrences`, each with its line.
+    """Yield the rows of a CSV file as objects for `occurrences`, each with its line.
 
     Raises ConfigError where the map names a column that the head does not have.
     """
@@ -148,7 +148,7 @@ def rows(
 
 
 def named_rows(lines: Iterable[str]) -> Iterator[tuple[int, Row | UnreadableRow]]:
-    """The rows of a CSV file, each cell by the name of its column, each row with its line."""
+    """Yield the rows of a CSV file, each cell by the name of its column, each row with its line."""
     table = _Table(lines)
     for number, cells in table.rows():
         if isinstance(cells, UnreadableRow):
@@ -158,7 +158,7 @@ def named_rows(lines: Iterable[str]) -> Iterator[tuple[int, Row | UnreadableRow]
 
 
 def head_of(lines: Iterable[str]) -> list[str]:
-    """The names of a CSV file's columns; none where it has no head."""
+    """Return the names of a CSV file's columns; none where it has no head."""
     return _Table(lines).head
 
 
@@ -180,7 +180,7 @@ class _Table:
         self.head = [name.strip().removeprefix("\ufeff").strip() for name in head]
 
     def rows(self) -> Iterator[tuple[int, list[str] | UnreadableRow]]:
-        """The other rows, each with the line on which it ends."""
+        """Yield the other rows, each with the line on which it ends."""
         while True:
             try:
                 cells = next(self._reader)
@@ -203,7 +203,7 @@ class _Table:
 
 
 def _separator(head: str) -> str:
-    """What separates the columns: of comma, semicolon and tab, what the head has most of."""
+    """Return what separates the columns: of comma, semicolon and tab, what the head has most of."""
     bare = _QUOTED.sub("", head)
     return max(_SEPARATORS, key=bare.count)
 
@@ -256,7 +256,7 @@ def _conversion(column: CsvColumn) -> Callable[[str], object]:
 
 
 def _number(text: str) -> object:
-    """A number; what is none stays text, and is refused as such where it is used."""
+    """Return a number; what is none stays text, and is refused as such where it is used."""
     try:
         return float(text)
     except ValueError:

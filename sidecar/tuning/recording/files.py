@@ -90,11 +90,11 @@ class RecordingFile:
 
     @property
     def position(self) -> int:
-        """How many bytes have been read."""
+        """Return how many bytes have been read."""
         return self._raw.tell() if self.size else 0
 
     def head(self) -> list[bytes]:
-        """The first lines, which are read again later. Raises `Unreadable`."""
+        """Return the first lines, which are read again later. Raises `Unreadable`."""
         content = self._opened()
         length = sum(map(len, self._ahead))
         while length < HEAD_BYTES:
@@ -106,7 +106,7 @@ class RecordingFile:
         return io.BytesIO(b"".join(self._ahead)).readlines()  # as `lines` parts them
 
     def lines(self, longest: int = LONGEST_LINE) -> Iterator[bytes]:
-        """The lines, in UTF-8. Raises `Unreadable`, also in their midst.
+        """Yield the lines, in UTF-8. Raises `Unreadable`, also in their midst.
 
         What a line has beyond `longest` bytes is left out: but for one byte, which tells of it.
         """
@@ -125,12 +125,12 @@ class RecordingFile:
             yield bytes(line[: longest + 1])
 
     def text(self) -> Iterator[str]:
-        """The lines as text; bytes that are not UTF-8 are replaced."""
+        """Yield the lines as text; bytes that are not UTF-8 are replaced."""
         for line in self.lines():
             yield line.decode("utf-8", "replace")
 
     def document(self) -> str:
-        """The whole as one text. Raises `Unreadable`."""
+        """Return the whole as one text. Raises `Unreadable`."""
         whole = bytearray()
         for piece in self._pieces():
             whole += piece
@@ -151,7 +151,7 @@ class RecordingFile:
         return self._content
 
     def _unpacked(self) -> Iterator[bytes]:
-        """The lines in UTF-8, a long one in pieces, without a byte order mark."""
+        """Yield the lines in UTF-8, a long one in pieces, without a byte order mark."""
         line, begun = 1, False
         try:
             buffered = cast("io.BufferedReader", self._raw)
@@ -180,7 +180,7 @@ def _in_pieces(content: io.BufferedReader | gzip.GzipFile) -> Iterator[bytes]:
 
 
 def _decoded(content: io.BufferedReader | gzip.GzipFile, encoding: str) -> Iterator[bytes]:
-    """The pieces of a file in another encoding, in UTF-8. Who opened the file closes it."""
+    """Yield the pieces of a file in another encoding, in UTF-8. Who opened the file closes it."""
     wrapped = io.TextIOWrapper(content, encoding, "replace", newline="\n")
     try:
         while piece := wrapped.readline(_PIECE):
@@ -190,7 +190,10 @@ def _decoded(content: io.BufferedReader | gzip.GzipFile, encoding: str) -> Itera
 
 
 def _encoding(begins: bytes) -> str:
-    """An encoding with two or four bytes a letter, with its mark or without; empty for none."""
+    """Return an encoding with two or four bytes a letter, with its mark or without.
+
+    Empty for none.
+    """
     for mark, encoding in _WIDE:
         if begins.startswith(mark):
             return encoding

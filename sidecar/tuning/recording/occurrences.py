@@ -82,7 +82,7 @@ class Occurrence(msgspec.Struct, frozen=True):
 
     @property
     def stamp(self) -> Stamp:
-        """When it happened."""
+        """Return when it happened."""
         return self.signal.stamp
 
 
@@ -104,7 +104,10 @@ Recorded: TypeAlias = Occurrence | LoggedMark | PassedOver
 
 
 def is_own(raw: Mapping[str, object]) -> bool:
-    """Whether an object is in our own form: an event, a check, or a line of the daemon's log."""
+    """Return whether an object is in our own form.
+
+    An event, a check, or a line of the daemon's log.
+    """
     if "subject" in raw or "session" in raw:
         return "type" in raw or "op" in raw
     return "level" in raw and "event" in raw
@@ -209,7 +212,10 @@ def _logged(raw: Mapping[str, object], line: bytes) -> Recorded:
 
 
 def _explained(told: object) -> dict[str, object]:
-    """What a logged explanation tells of the session: where, on what, of whom, by which sign-in."""
+    """Return what a logged explanation tells of the session.
+
+    Where, on what, of whom, by which sign-in.
+    """
     session = told.get("session") if isinstance(told, Mapping) else None
     if not isinstance(told, Mapping) or not isinstance(session, Mapping):
         return {}
@@ -315,7 +321,7 @@ def _claims(told: Mapping[str, object]) -> tuple[tuple[str, tuple[str, ...]], ..
 
 
 def _values(name: str, value: object) -> tuple[str, ...]:
-    """The values of a claim, as those of a token are read."""
+    """Return the values of a claim, as those of a token are read."""
     if value is None or value == "":
         return ()
     texts = [claim_text(one) for one in (value if isinstance(value, list) else [value])]

@@ -32,7 +32,7 @@ class Ordering:
         self._count = 0
 
     def sorted(self, occurrences: Iterable[Occurrence]) -> Iterator[Occurrence]:
-        """The occurrences in order, each once."""
+        """Yield the occurrences in order, each once."""
         for occurrence in occurrences:
             yield from self.put(occurrence)
         yield from self.rest()
@@ -52,7 +52,7 @@ class Ordering:
             yield from self._release()
 
     def rest(self) -> Iterator[Occurrence]:
-        """What still waits, once there is no more."""
+        """Yield what still waits, once there is no more."""
         while self._waiting:
             yield from self._release()
 

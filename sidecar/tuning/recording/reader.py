@@ -74,11 +74,11 @@ class RecordingReading:
 
     @property
     def verifies(self) -> bool:
-        """Whether the signatures of tokens are looked at."""
+        """Return whether the signatures of tokens are looked at."""
         return self._keys is not None
 
     def lines(self, source: RecordingSource, lines: Iterable[bytes]) -> Iterator[Occurrence]:
-        """The occurrences in lines of JSON, or of whole tokens. Blank lines are nothing."""
+        """Yield the occurrences in lines of JSON, or of whole tokens. Blank lines are nothing."""
         for number, line in enumerate(lines, 1):
             if not line or line.isspace():
                 continue
@@ -94,7 +94,7 @@ class RecordingReading:
     def rows(
         self, file: str, rows: Iterable[tuple[int, Row | UnreadableRow]]
     ) -> Iterator[Occurrence]:
-        """The occurrences in rows of a CSV file."""
+        """Yield the occurrences in rows of a CSV file."""
         self._note(file, Format.CSV)
         for number, row in rows:
             self.account.records += 1
@@ -108,7 +108,7 @@ class RecordingReading:
     def foreign_rows(
         self, source: RecordingSource, rows: Iterable[tuple[int, Row | UnreadableRow]]
     ) -> Iterator[Occurrence]:
-        """The occurrences in rows of another format's table."""
+        """Yield the occurrences in rows of another format's table."""
         for number, row in rows:
             where = f"{source.file}:{number}"
             if isinstance(row, UnreadableRow):
@@ -120,7 +120,7 @@ class RecordingReading:
     def documents(
         self, source: RecordingSource, records: Iterator[tuple[int, object]]
     ) -> Iterator[Occurrence]:
-        """The occurrences in the records of a JSON document."""
+        """Yield the occurrences in the records of a JSON document."""
         before, of_line = 0, 1
         while True:
             try:
@@ -160,7 +160,7 @@ class RecordingReading:
     def _records(
         self, source: RecordingSource, where: str, record: object, line: bytes
     ) -> Iterator[Occurrence]:
-        """The occurrences in one record, or in those that it wraps."""
+        """Yield the occurrences in one record, or in those that it wraps."""
         if source.format is Format.NDJSON and isinstance(record, dict) and is_own(record):
             found: list[object] = [record]
         else:
@@ -176,7 +176,7 @@ class RecordingReading:
     def _one(
         self, source: RecordingSource, where: str, one: object, line: bytes
     ) -> Iterator[Occurrence]:
-        """The occurrences in one record, by what it is; raises `InvalidSignal`."""
+        """Return the occurrences in one record, by what it is; raises `InvalidSignal`."""
         if isinstance(one, str) and recorded_caep.is_compact(one):
             one = Foreign(recorded_caep.claims_of(one, self._keys))
             self.account.tokens += 1
@@ -204,7 +204,7 @@ class RecordingReading:
         self.formats.setdefault(file, {})[found] = None
 
     def _known(self, recorded: Occurrence | LoggedMark | PassedOver) -> Iterator[Occurrence]:
-        """What is an occurrence, in contexts that are configured; others are counted."""
+        """Return what is an occurrence, in contexts that are configured; others are counted."""
         match recorded:
             case Occurrence():
                 names = () if recorded.call is None else recorded.call.contexts

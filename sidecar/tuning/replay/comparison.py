@@ -9,7 +9,7 @@ from sidecar.tuning.report.report import Comparison, Difference, SetFigures, Use
 def comparison(
     before: SetFigures, after: SetFigures, tally_before: Tally, tally_after: Tally, top: int
 ) -> Comparison:
-    """The first policy set against another."""
+    """Return the first policy set against another."""
     return Comparison(
         before=before.name,
         after=after.name,

@@ -41,7 +41,7 @@ def report(
     activity: Activity,
     counting: Counting,
 ) -> Report:
-    """The report; the first policy set is compared with each other one."""
+    """Return the report; the first policy set is compared with each other one."""
     labelled = recording.labelled > 0
     sets = tuple(_set(one, activity, counting, labelled=labelled) for one in outcomes)
     return Report(
@@ -96,7 +96,7 @@ def _set(
 
 
 def _always_holds(policy: Policy) -> bool:
-    """Whether nothing brings a policy about: what is always required is no mark."""
+    """Return whether nothing brings a policy about: what is always required is no mark."""
     return policy.conditions is None and policy.session == SessionControls()
 
 
@@ -163,7 +163,7 @@ def _prompts(tally: Tally, activity: Activity, counting: Counting) -> Prompts:
 
 
 def _percentile(counts: Counter[int], share: float) -> int:
-    """The least value that at least `share` of all are not above (nearest rank)."""
+    """Return the least value that at least `share` of all are not above (nearest rank)."""
     wanted = math.ceil(share * counts.total())
     below = 0
     for value in sorted(counts):
@@ -200,7 +200,7 @@ def _most(
 
 
 def _pairs(tally: Tally, policies: PolicySet) -> Iterator[Pair]:
-    """The matrix, from how often which policies asked together."""
+    """Yield the matrix, from how often which policies asked together."""
     asked: Counter[str] = Counter()
     alone: Counter[str] = Counter()
     both: Counter[tuple[str, str]] = Counter()

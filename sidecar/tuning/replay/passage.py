@@ -80,7 +80,7 @@ class Passage:
         self.forks: dict[int, Passage] = {}
 
     def fork(self) -> "Passage":
-        """A twin that goes its own way from here on."""
+        """Return a twin that goes its own way from here on."""
         twin = Passage(self.state.copy(), self.around)
         twin.told, twin.marked_at = dict(self.told), dict(self.marked_at)
         twin.answer_at, twin.answer_with = self.answer_at, self.answer_with
@@ -171,7 +171,7 @@ class Walker:
         self._ladder = stepper.world.ladder
 
     def look(self, life: Life, passage: Passage, moment: Moment) -> Standing:
-        """What has become of a session: new marks are told, and asked about."""
+        """Return what has become of a session: new marks are told, and asked about."""
         standing = self.stepper.standing(passage.state, moment.now)
         if not standing.demands and not standing.tried and standing.revoked is None:
             return standing
@@ -315,7 +315,7 @@ class Walker:
             passage.asked |= keys
 
     def answer(self, passage: Passage) -> list[Fact]:
-        """The sign-in that is due, as a fact."""
+        """Return the sign-in that is due, as a fact."""
         at, passage.answer_at = passage.answer_at, 0
         ranks = [self._ladder.rank(a.acr, a.amr) for a in passage.state.sign_ins[:1]]
         acr, amr = self._ladder.answer(passage.answer_with, max(ranks, default=0))
@@ -327,7 +327,7 @@ class Walker:
 
 
 def _own(passage: Passage, moment: Moment) -> Authentication | None:
-    """The sign-in by which a call is judged: that of its token.
+    """Return the sign-in by which a call is judged: that of its token.
 
     An attacker shows what was recorded. A user's client has the newest token: that of an answer
     which nobody recorded, if it is the later one; where no sign-in was recorded with the call, that

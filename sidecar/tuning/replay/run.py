@@ -148,7 +148,7 @@ class Run:
             self._expect(life, twin, due, at)
 
     def contexts_of(self, call: RecordedCall) -> frozenset[str]:
-        """The authentication contexts of a call: those it names, and those of the routes."""
+        """Return the authentication contexts of a call: those it names, and those of the routes."""
         contexts = self._contexts.get(call)
         if contexts is None:
             if len(self._contexts) >= _CALLS_BOUND:

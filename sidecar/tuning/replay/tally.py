@@ -24,7 +24,7 @@ class Calendar:
         self._known: dict[int, tuple[int, int]] = {}
 
     def day_and_hour(self, now: int) -> tuple[int, int]:
-        """The day and the hour of a moment (microseconds)."""
+        """Return the day and the hour of a moment (microseconds)."""
         quarter = now // _QUARTER
         known = self._known.get(quarter)
         if known is None:
@@ -173,7 +173,7 @@ class Share(NamedTuple):
     false_sessions: int = 0
 
     def plus(self, other: "Share", factor: int = 1) -> "Share":
-        """The sum, or with `factor` -1 the difference."""
+        """Return the sum, or with `factor` -1 the difference."""
         return Share(*(a + factor * b for a, b in zip(self, other, strict=True)))
 
 
@@ -200,7 +200,7 @@ class CurveTally:
         self.differences[variant] = self.differences.get(variant, Share()).plus(difference)
 
     def at(self, variant: int) -> Share:
-        """The figures under a variant."""
+        """Return the figures under a variant."""
         return self.present.plus(self.differences.get(variant, Share()))
 
     def _share(self, life: Life, passage: Passage) -> Share:

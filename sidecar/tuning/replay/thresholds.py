@@ -34,7 +34,7 @@ class ThresholdKind(StrEnum):
 
     @property
     def is_level(self) -> bool:
-        """Whether the threshold is a risk level, else a number."""
+        """Return whether the threshold is a risk level, else a number."""
         return self in {ThresholdKind.USER_RISK, ThresholdKind.SESSION_RISK}
 
 
@@ -47,7 +47,7 @@ class Threshold(msgspec.Struct, frozen=True):
 
 
 def thresholds_of(policy: Policy) -> tuple[Threshold, ...]:
-    """The thresholds of a policy, of each kind the first."""
+    """Return the thresholds of a policy, of each kind the first."""
     found: dict[ThresholdKind, Threshold] = {}
     for condition in _leaves(policy.conditions):
         kind = _kind(condition)

@@ -116,7 +116,7 @@ class Timeline:
         self._expiring: list[tuple[int, _Session]] = []
 
     def take(self, occurrence: Occurrence) -> list[SessionDelivery]:
-        """Whom an occurrence concerns; the session that it is of comes first."""
+        """Return whom an occurrence concerns; the session that it is of comes first."""
         signal = occurrence.signal
         place = occurrence.place
         locate = self._locate if place is None else (lambda _ip: place)
@@ -132,17 +132,17 @@ class Timeline:
                 return self._shared(Scope.DEVICE, named, signal.subject, meaning.facts)
 
     def find(self, subject: Subject) -> Life | None:
-        """The session that a subject names, if it lives."""
+        """Return the session that a subject names, if it lives."""
         return self._lives.get(_Session(self._issuer(subject), subject.session))
 
     def _issuer(self, subject: Subject) -> str:
-        """Whose names a subject's are; empty: that is not known."""
+        """Return whose names a subject's are; empty: that is not known."""
         if subject.issuer:
             return self._namespaces.named(subject.issuer) or subject.issuer
         return self._namespaces.sole() or ""
 
     def _label(self, issuer: str, name: str) -> str:
-        """A name with whose it is, where there are several issuers; empty for none."""
+        """Return a name with whose it is, where there are several issuers; empty for none."""
         alone = not issuer or self._namespaces.sole() is not None
         return name if alone or not name else f"{name} ({issuer})"
 
@@ -161,7 +161,7 @@ class Timeline:
             yield life
 
     def rest(self) -> Iterator[Life]:
-        """The sessions that still live when the recording ends."""
+        """Yield the sessions that still live when the recording ends."""
         lives, self._lives = self._lives, {}
         yield from lives.values()
 
@@ -281,7 +281,7 @@ class Timeline:
         return kept
 
     def _shown(self, life: Life, occurrence: Occurrence) -> Iterator[Fact]:
-        """What the token showed, as far as it is new."""
+        """Yield what the token showed, as far as it is new."""
         stamp = occurrence.signal.stamp
         if occurrence.is_event:
             _remember(life, occurrence)
@@ -330,5 +330,5 @@ def _leave(index: dict[str, list[Life]], name: str, life: Life) -> None:
 
 
 def nowhere(_ip: str) -> Place:
-    """The place of every address where no geography database is configured."""
+    """Return the place of every address where no geography database is configured."""
     return Place()

@@ -301,10 +301,10 @@ class Report(_Part, frozen=True, kw_only=True):
 
 
 def encode(report: Report) -> bytes:
-    """The report as JSON, indented."""
+    """Return the report as JSON, indented."""
     return msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
 
 
 def decode(text: bytes) -> Report:
-    """A report that `encode` wrote; raises msgspec.ValidationError for anything else."""
+    """Return a report that `encode` wrote; raises msgspec.ValidationError for anything else."""
     return msgspec.json.decode(text, type=Report)

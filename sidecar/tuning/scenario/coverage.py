@@ -30,7 +30,7 @@ class Tried(NamedTuple):
 
     @property
     def missing(self) -> str:
-        """What no scenario has shown, in words; empty: nothing is missing."""
+        """Return what no scenario has shown, in words; empty: nothing is missing."""
         ways = ("holds", "does not hold") if self.condition else ("fires", "does not fire")
         return " or ".join(
             way for way, seen in zip(ways, (self.yes, self.no), strict=True) if not seen
@@ -78,6 +78,9 @@ class Coverage:
 
     @property
     def percent(self) -> float:
-        """How many of the ways that there are were gone, in percent; 100 where there are none."""
+        """Return how many of the ways that there are were gone, in percent.
+
+        100 where there are none.
+        """
         gone = sum(len(ways) for ways in self._seen.values())
         return 100.0 * gone / (2 * len(self._seen)) if self._seen else 100.0

@@ -34,12 +34,12 @@ class Stage(NamedTuple):
     alone: Alone = always_alone
 
     def whose(self, described: Described) -> Described:
-        """A session that says whose names its are: where there is one issuer, that one's."""
+        """Return a session that says whose names its are: where there is one issuer, that one's."""
         named = self.namespaces.named(described.issuer) or self.namespaces.sole()
         return msgspec.structs.replace(described, issuer=named or described.issuer)
 
     def of_issuer(self, action: Action) -> Action:
-        """An action that says whose names it means as the sessions say theirs."""
+        """Return an action that says whose names it means as the sessions say theirs."""
         if isinstance(action, SignInStep) or not action.subject.issuer:
             return action
         named = self.namespaces.named(action.subject.issuer) or action.subject.issuer
@@ -96,7 +96,7 @@ def play(scenario: Scenario, stage: Stage) -> Played:
 def placed(
     places: Mapping[str, Place], otherwise: Callable[[str], Place]
 ) -> Callable[[str], Place]:
-    """A look-up in which these places come first."""
+    """Return a look-up in which these places come first."""
 
     def place_of(ip: str) -> Place:
         found = places.get(ip)

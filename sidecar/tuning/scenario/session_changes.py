@@ -53,7 +53,7 @@ DEFAULT_PAUSE = 60.0
 
 
 def pause_of(text: str) -> float:
-    """How long after the one before a change happens; raises `InvalidChange`."""
+    """Return how long after the one before a change happens; raises `InvalidChange`."""
     after = _words(text).get("after")
     if after is None:
         return DEFAULT_PAUSE
@@ -100,7 +100,7 @@ def _words(text: str) -> dict[str, str]:
 def read_place(
     given: Mapping[str, str], place_of: Callable[[str], Place], number: int = 0
 ) -> tuple[str, Place]:
-    """An address and its place, of which what is `given` wins; raises `InvalidChange`.
+    """Return an address and its place, of which what is `given` wins; raises `InvalidChange`.
 
     Without an address, the place gets one of nobody's: another for each `number`.
     """

@@ -243,7 +243,7 @@ class Rehearsal:
                 self._join(session, meaning.facts)
 
     def _issuers(self, subject: Subject) -> list[str]:
-        """Whose names a subject's are that names no session: all, where it does not say."""
+        """Return whose names a subject's are that names no session: all, where it does not say."""
         if subject.issuer:
             return [subject.issuer]
         return sorted({session.issuer for session in self._sessions.values()})
@@ -258,7 +258,7 @@ class Rehearsal:
         *,
         token: ChosenToken = ChosenToken.LATEST,
     ) -> Explanation:
-        """Why a call of this session gets what it gets. `app` empty: the session's own.
+        """Return why a call of this session gets what it gets. `app` empty: the session's own.
 
         It `comes` from where the session was last seen, unless that is given.
         """
@@ -300,7 +300,7 @@ class Rehearsal:
         return told
 
     def new_id(self) -> str:
-        """An id for an event that has none: they order as they are made."""
+        """Return an id for an event that has none: they order as they are made."""
         self._count += 1
         return f"~{self._count:08}"
 
@@ -327,7 +327,7 @@ class Rehearsal:
 
 
 def _shown(token: ChosenToken, state: State, session: _Session) -> Authentication | None:
-    """The sign-in that the token of a call shows; None where nobody has signed in."""
+    """Return the sign-in that the token of a call shows; None where nobody has signed in."""
     if token is ChosenToken.LATEST:
         return next(iter(state.sign_ins), None)
     signed_in = (fact for fact in session.facts if isinstance(fact, SignedIn))

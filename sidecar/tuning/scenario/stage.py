@@ -18,7 +18,7 @@ from sidecar.wire.yaml.tree import ConfigError, ConfigProblem
 def read_stage(
     file: Path, environ: Mapping[str, str], policies: Sequence[str] = ()
 ) -> tuple[Configuration, Stage]:
-    """What the daemon would judge by. `policies` are files or directories to take instead.
+    """Return what the daemon would judge by. `policies` are files or directories to take instead.
 
     Raises `ConfigError` with everything that is wrong.
     """
@@ -41,7 +41,7 @@ def place_of(configuration: Configuration) -> Callable[[str], Place]:
 
 
 def stage_of(configuration: Configuration, place_of: Callable[[str], Place]) -> Stage:
-    """The stage for the configured policies."""
+    """Return the stage for the configured policies."""
     routes, settings = configuration.routes, configuration.settings
     namespaces = settings.tokens.namespaces
     known = (configuration.evaluator, place_of, routes.match, settings.app.id, namespaces)
@@ -49,7 +49,7 @@ def stage_of(configuration: Configuration, place_of: Callable[[str], Place]) -> 
 
 
 def with_policies(configuration: Configuration, stage: Stage, paths: Sequence[str]) -> Stage:
-    """The same stage for other policies; raises `ConfigError`."""
+    """Return the same stage for other policies; raises `ConfigError`."""
     settings = configuration.settings
     found = tuple(each for path in paths for each in read_policy_set(Path(path), settings))
     return stage._replace(evaluator=evaluator_of(settings, found, configuration.prefixes))

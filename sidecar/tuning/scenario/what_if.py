@@ -43,7 +43,7 @@ class WhatIfAnswer(msgspec.Struct, frozen=True):
 
 
 def answer(question: WhatIfQuestion, stage: Stage) -> Sequence[WhatIfAnswer]:
-    """One answer after the sign-in, and one after each change. Raises `InvalidChange`."""
+    """Return one answer after the sign-in, and one after each change. Raises `InvalidChange`."""
     places: dict[str, Place] = {}
     if question.place is not None and question.described.ip:
         places[question.described.ip] = question.place

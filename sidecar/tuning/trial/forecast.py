@@ -69,21 +69,24 @@ class Expectation(msgspec.Struct, frozen=True):
 
     @property
     def known(self) -> bool:
-        """Whether anything at all is known of the policy."""
+        """Return whether anything at all is known of the policy."""
         return bool(self.marks or self.changes)
 
     @property
     def days(self) -> float:
-        """How long that was; an hour at least, so that a minute's counts make no absurd rate."""
+        """Return how long that was.
+
+        An hour at least, so that a minute's counts make no absurd rate.
+        """
         return max(self.ends - self.begins, 3600.0) / DAY
 
     @property
     def marks_a_day(self) -> float:
-        """How often a day a session will be marked."""
+        """Return how often a day a session will be marked."""
         return self.marks / self.days
 
     def calls_a_day(self, decision: str) -> float:
-        """How many calls a day, at most, will newly be answered so."""
+        """Return how many calls a day, at most, will newly be answered so."""
         return (
             sum(
                 change.calls
@@ -142,7 +145,7 @@ class Expecting:
         self._ends = max(self._ends, moment)
 
     def finish(self) -> Expectation:
-        """What it comes to."""
+        """Return what it comes to."""
         changes = sorted(self._changes.items(), key=lambda item: (-item[1], item[0]))
         return Expectation(
             policy=self._policy,

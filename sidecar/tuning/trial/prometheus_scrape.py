@@ -11,7 +11,7 @@ MOST_BYTES = 64 << 20
 
 
 def scrape(url: str, seconds: float) -> list[Sample]:
-    """All samples at `url`. Raises `Unavailable` where there are none to be had.
+    """Return all samples at `url`. Raises `Unavailable` where there are none to be had.
 
     `seconds` is the time for a connection, and for each part of the answer.
     """

@@ -24,7 +24,7 @@ class Promoted(NamedTuple):
 
 
 def promoted(text: str, policy: str) -> Promoted | None:
-    """The text of a policy file with this policy enabled; None where it is not in this file.
+    """Return the text of a policy file with this policy enabled; None where it is not in this file.
 
     Raises `NotPromoted` unless the policy is `report-only` in so many words: a plain or quoted
     scalar of its own, not an alias.
@@ -49,7 +49,7 @@ def promoted(text: str, policy: str) -> Promoted | None:
 
 
 def difference(before: str, after: str, name: str) -> str:
-    """What changed, as a unified diff."""
+    """Return what changed, as a unified diff."""
     return "".join(
         difflib.unified_diff(
             before.splitlines(keepends=True), after.splitlines(keepends=True), name, name, n=2

@@ -65,7 +65,7 @@ _DECODER = msgspec.json.Decoder(_Line)
 
 
 def read_logged(line: bytes) -> Logged | None:
-    """What a line tells; None where it is no line of the daemon's JSON log. Never raises."""
+    """Return what a line tells; None where it is no line of the daemon's JSON log. Never raises."""
     try:
         told = _DECODER.decode(line)
         time = moment(told.time)

@@ -90,7 +90,7 @@ def check_coherence(root: Table, values: Mapping[str, Any], problems: Problems) 
 
 
 def _find(node: Node, steps: tuple[str, ...], field: str = "") -> Iterator[tuple[str, Node]]:
-    """Each node at the end of these keys, with its field.
+    """Yield each node at the end of these keys, with its field.
 
     `*` stands for every item of a list, `_EACH` for every entry of a mapping.
     """

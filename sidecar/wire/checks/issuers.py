@@ -30,7 +30,7 @@ def check_issuers(root: Table, values: Mapping[str, Any], problems: Problems) ->
 
 
 def _joined(tokens: Tokens) -> Iterator[tuple[str, str]]:
-    """A namespace that is called as an issuer is that issuer's, too."""
+    """Yield a namespace that is called as an issuer is that issuer's, too."""
     own = {one.issuer: one.names for one in tokens.issuers}
     for index, one in enumerate(tokens.issuers):
         if own.get(one.names, one.names) != one.names:

@@ -42,7 +42,10 @@ def _addresses(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _are_apart(one: str, other: str) -> bool:
-    """Whether a process may have just one of the two: `sidecar transmit` opens no other doors."""
+    """Return whether a process may have just one of the two.
+
+    `sidecar transmit` opens no other doors.
+    """
     return "transmitter" in {one, other} and "admin" not in {one, other}
 
 

@@ -30,7 +30,7 @@ def check_receiver(root: Table, values: Mapping[str, Any], problems: Problems) -
 def transmitters(
     root: Table, receiver: Receiver
 ) -> Iterator[tuple[str, FilePosition, KnownTransmitter]]:
-    """Each transmitter with its field and where it stands."""
+    """Yield each transmitter with its field and where it stands."""
     for index, transmitter in enumerate(receiver.transmitters):
         field = f"receiver.transmitters[{index}]"
         yield field, place_of(root, field), transmitter

@@ -56,7 +56,7 @@ def check_credentials(
 def _each(
     root: Table, sources: Collection[SourceSettings]
 ) -> Iterator[tuple[str, FilePosition, SourceSettings]]:
-    """Each source with its field and where it stands."""
+    """Yield each source with its field and where it stands."""
     for index, source in enumerate(sources):
         field = f"sources[{index}]"
         yield field, place_of(root, field), source

@@ -48,7 +48,7 @@ class _Variable(NamedTuple):
 
 
 def overlay(root: Table, environ: Mapping[str, str], shapes: Shapes, problems: Problems) -> Table:
-    """The tree with the environment's values in it; what cannot be used is told."""
+    """Return the tree with the environment's values in it; what cannot be used is told."""
     layer = _Overlay(shapes, problems, root.place.file)
     tree: Node = root
     kind = struct_type(Settings)
@@ -92,7 +92,7 @@ class _Overlay:
         self._problems = problems
 
     def put(self, node: Node | None, kind: mi.Type, variable: _Variable, depth: int) -> Node:
-        """The node with the variable's value at its keys from `depth` on."""
+        """Return the node with the variable's value at its keys from `depth` on."""
         inner = _inner(kind)
         if depth == len(variable.keys):
             return self._value(kind, variable)
@@ -201,7 +201,7 @@ class _Overlay:
 
 
 def _table(node: Node | None, place: FilePosition) -> Table | None:
-    """The node as a mapping, a new one where there is nothing yet; None where it is none."""
+    """Return the node as a mapping, a new one where there is nothing yet; None where it is none."""
     if node is None or (isinstance(node, Scalar) and node.value is None):
         return Table({}, place)
     return node if isinstance(node, Table) else None

@@ -28,7 +28,7 @@ class Key(NamedTuple):
 
     @property
     def reload(self) -> Reload:
-        """What a reload makes of it: what nobody declared waits for a restart."""
+        """Return what a reload makes of it: what nobody declared waits for a restart."""
         return self.declared or Reload.RESTART
 
     def of(self, settings: Settings) -> Any:

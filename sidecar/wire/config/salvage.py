@@ -81,7 +81,7 @@ def _keys(root: Table, *steps: str) -> tuple[str, ...]:
 
 
 def _names(root: Table, key: str, *steps: str) -> tuple[str, ...]:
-    """What each item of a list has under this key; empty where it has none that is text."""
+    """Return what each item of a list has under this key; empty where it has none that is text."""
     node = _node(root, *steps)
     return tuple(_text(item, key) for item in (node.items if isinstance(node, Listing) else ()))
 

@@ -24,7 +24,7 @@ MAX_SECRET = 8192
 def with_secrets(
     root: Table, values: Mapping[str, Any], read_file: ReadFile, problems: Problems
 ) -> dict[str, Any]:
-    """The sections with their secrets read. Adds to `problems` what cannot be."""
+    """Return the sections with their secrets read. Adds to `problems` what cannot be."""
     reader = _Reader(read_file, problems)
     return {
         name: reader.filled(_below(root, name) or root, value, name)
@@ -33,7 +33,7 @@ def with_secrets(
 
 
 def secrets_of(cls: type[msgspec.Struct]) -> tuple[str, ...]:
-    """The names of a struct's own secrets."""
+    """Return the names of a struct's own secrets."""
     names = cls.__struct_fields__
     return tuple(name for name in names if name + FILE_SUFFIX in names)
 
@@ -78,7 +78,7 @@ class _Reader:
         self._problems = problems
 
     def filled(self, node: Node, value: Any, field: str) -> Any:
-        """A value with the secrets anywhere in it."""
+        """Return a value with the secrets anywhere in it."""
         if isinstance(value, msgspec.Struct):
             changes = dict(self._changes(node, value, field))
             return msgspec.structs.replace(value, **changes) if changes else value
@@ -125,7 +125,7 @@ def _below(node: Node, name: str) -> Node | None:
 
 
 def read_secret(path: str, read_file: ReadFile) -> str:
-    """What a secret's file holds; raises Misspelt, which never quotes it."""
+    """Return what a secret's file holds; raises Misspelt, which never quotes it."""
     try:
         content = read_file(path)
     except OSError as error:

@@ -87,7 +87,7 @@ def _change(plain: GatewayReply, replies: Mapping[str, GatewayReply]) -> str:
 
 
 def _files(gateway: Gateway) -> str:
-    """Where a configuration is that does so."""
+    """Return where a configuration is that does so."""
     name = "the gateway's" if gateway is Gateway.NONE else gateway.value
     return f"as deploy/gateways/{name} does" if gateway is not Gateway.NONE else "docs/gateways.md"
 

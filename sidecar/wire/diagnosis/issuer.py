@@ -31,7 +31,7 @@ class IssuerReport(NamedTuple):
 
     @property
     def provider(self) -> KnownProvider:
-        """Who made it, as far as it shows."""
+        """Return who made it, as far as it shows."""
         return provider_of(self.issuer.issuer, self.metadata)
 
 

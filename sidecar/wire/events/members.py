@@ -49,7 +49,7 @@ class MemberRule(Protocol):
 
     @property
     def required(self) -> bool:
-        """Whether the member must be there."""
+        """Return whether the member must be there."""
 
     def read(self, members: Members, name: str) -> Any:
         """Return the value; if the member is absent, what that means. Raises `InvalidSignal`."""
@@ -149,7 +149,7 @@ class MemberChoice(msgspec.Struct, Generic[T], frozen=True):
 
     @property
     def required(self) -> bool:
-        """Whether nothing else is meant where it is absent."""
+        """Return whether nothing else is meant where it is absent."""
         return self.absent is None
 
     def read(self, members: Members, name: str) -> T:

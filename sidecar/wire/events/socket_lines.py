@@ -237,7 +237,7 @@ def _refuse_unknown(values: Mapping[str, object], op: str) -> None:
 
 
 def ref_of(values: Mapping[str, object]) -> Ref:
-    """What the sender wants to have back with the reply; raises `InvalidSignal`."""
+    """Return what the sender wants to have back with the reply; raises `InvalidSignal`."""
     value = values.get("ref", msgspec.UNSET)
     match value:
         case None | bool() | msgspec.UnsetType():

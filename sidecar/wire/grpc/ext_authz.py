@@ -71,7 +71,7 @@ class CheckRequest(NamedTuple):
 
 
 def decode_request(data: bytes) -> CheckRequest:
-    """A `CheckRequest`; raises `protobuf.MessageInvalid`. What it lacks stays empty."""
+    """Return a `CheckRequest`; raises `protobuf.MessageInvalid`. What it lacks stays empty."""
     attributes = Message(data).message(1)
     http = attributes.message(4).message(2)
     source = attributes.message(1).message(1).message(1)
@@ -99,7 +99,7 @@ def _header_fields(http: Message) -> Iterator[tuple[bytes, bytes]]:
 
 
 def encode_response(response: Response, seen: Iterable[bytes] = ()) -> bytes:
-    """The `CheckResponse` that says what an answer to a check over HTTP says.
+    """Return the `CheckResponse` that says what an answer to a check over HTTP says.
 
     `seen` are the names of the request's headers as far as Envoy tells them: also of these, what an
     app might take for ours is taken away (`x.sidecar.subject` is the same to some).

@@ -35,12 +35,12 @@ class CallRefused(Exception):  # noqa: N818 - named by what it is to the caller
 
 
 def packed(message: bytes) -> bytes:
-    """A message with its prefix, not compressed."""
+    """Return a message with its prefix, not compressed."""
     return _PREFIX.pack(0, len(message)) + message
 
 
 def unpacked(body: bytes) -> bytes:
-    """The one message of a body; raises `CallRefused`."""
+    """Return the one message of a body; raises `CallRefused`."""
     if len(body) < PREFIX_SIZE:
         raise CallRefused(Code.INVALID_ARGUMENT, "the request has no message")
     compressed, size = _PREFIX.unpack_from(body)
@@ -52,7 +52,7 @@ def unpacked(body: bytes) -> bytes:
 
 
 def trailers(code: Code, message: str = "") -> Fields:
-    """The trailers of a call. `message` is printable ASCII without a percent sign."""
+    """Return the trailers of a call. `message` is printable ASCII without a percent sign."""
     fields = [(b"grpc-status", b"%d" % code)]
     if message:
         fields.append((b"grpc-message", message.encode("ascii")))

@@ -33,20 +33,20 @@ class Message:
             self._fields.setdefault(number, []).append(value)
 
     def text(self, number: int) -> bytes:
-        """A string or bytes; empty where it is not there."""
+        """Return a string or bytes; empty where it is not there."""
         values = self._fields.get(number)
         return values[-1] if values else b""
 
     def message(self, number: int) -> "Message":
-        """An embedded message, empty where it is not there; raises `MessageInvalid`."""
+        """Return an embedded message, empty where it is not there; raises `MessageInvalid`."""
         return Message(b"".join(self._fields.get(number, ())))
 
     def messages(self, number: int) -> Iterator["Message"]:
-        """Each of a repeated message; raises `MessageInvalid`."""
+        """Return each of a repeated message; raises `MessageInvalid`."""
         return map(Message, self._fields.get(number, ()))
 
     def pairs(self, number: int) -> dict[bytes, bytes]:
-        """A `map<string, string>`: the last value of each key; raises `MessageInvalid`."""
+        """Return a `map<string, string>`: the last value of each key; raises `MessageInvalid`."""
         return {entry.text(1): entry.text(2) for entry in self.messages(number)}
 
 
@@ -84,12 +84,18 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def number_field(number: int, value: int) -> bytes:
-    """An integer, boolean or enumeration; `value` is not negative. Zero is left out, as proto3."""
+    """Return an integer, boolean or enumeration.
+
+    `value` is not negative. Zero is left out, as proto3.
+    """
     return _encoded(number << 3 | _VARINT) + _encoded(value) if value else b""
 
 
 def bytes_field(number: int, value: bytes) -> bytes:
-    """A string, bytes or message; also where it is empty, since that tells that it is there."""
+    """Return a string, bytes or message.
+
+    Also where it is empty, since that tells that it is there.
+    """
     return _encoded(number << 3 | _BYTES) + _encoded(len(value)) + value
 
 

@@ -94,7 +94,7 @@ class Semantic(StrEnum):
     PERMIT_ON_FIRST_PERMIT = "permit_on_first_permit"
 
     def ends_with(self, *, permitted: bool) -> bool:
-        """Whether this result is the last that is asked for."""
+        """Return whether this result is the last that is asked for."""
         match self:
             case Semantic.EXECUTE_ALL:
                 return False
@@ -142,22 +142,25 @@ def decode_evaluations(body: bytes) -> Evaluation | EvaluationBatch:
 
 
 def encode_result(result: Result) -> bytes:
-    """An Access Evaluation Response."""
+    """Return an Access Evaluation Response."""
     return msgspec.json.encode(_plain(result))
 
 
 def encode_results(results: Iterable[Result]) -> bytes:
-    """An Access Evaluations Response: the answers to a batch, in its order."""
+    """Return an Access Evaluations Response: the answers to a batch, in its order."""
     return msgspec.json.encode({"evaluations": [_plain(result) for result in results]})
 
 
 def failure(status: int, message: str) -> Result:
-    """An evaluation that failed for itself alone."""
+    """Return an evaluation that failed for itself alone."""
     return Result(decision=False, context={"error": {"status": status, "message": message}})
 
 
 def metadata(base: str) -> bytes:
-    """The document at `/.well-known/authzen-configuration`; `base` has no slash at its end."""
+    """Return the document at `/.well-known/authzen-configuration`.
+
+    `base` has no slash at its end.
+    """
     return msgspec.json.encode(
         {
             "policy_decision_point": base,
@@ -289,7 +292,10 @@ def _contexts(resource: Mapping[str, object], what: Mapping[str, object]) -> tup
 
 
 def _target(resource: Mapping[str, object], what: Mapping[str, object]) -> tuple[str, str]:
-    """The call's host and normalised path. Members that contradict each other are refused."""
+    """Return the call's host and normalised path.
+
+    Members that contradict each other are refused.
+    """
     told: list[tuple[str, str]] = []
     if _is_told(what, "path"):
         told.append(("", str(what["path"])))

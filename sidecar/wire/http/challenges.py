@@ -14,7 +14,10 @@ _PLAIN_ONLY = frozenset({"error", "error_description", "authorization_uri", "cla
 
 
 def challenge(parameters: Iterable[tuple[str, str]], scheme: str = "Bearer") -> str:
-    """A challenge (RFC 9110, section 11.6.1); the scheme alone where there are no parameters."""
+    """Return a challenge (RFC 9110, section 11.6.1).
+
+    The scheme alone where there are no parameters.
+    """
     shown = ", ".join(
         f"{name}={_plain(value) if name in _PLAIN_ONLY else _quoted(value)}"
         for name, value in parameters
@@ -48,7 +51,7 @@ def step_up(
     description: str,
     scheme: str = "Bearer",
 ) -> str:
-    """A step-up challenge (RFC 9470, section 3). `max_age` is in seconds."""
+    """Return a step-up challenge (RFC 9470, section 3). `max_age` is in seconds."""
     extra = []
     acrs = " ".join(acr_values)
     if acrs:
@@ -78,7 +81,7 @@ def claims_challenge(
 
 
 def context_claims(context: str) -> object:
-    """The claims that ask for an authentication context."""
+    """Return the claims that ask for an authentication context."""
     return {"access_token": {"acrs": {"essential": True, "value": context}}}
 
 
@@ -88,13 +91,13 @@ def revocation_claims(not_before: int) -> object:
 
 
 def _quoted(value: str) -> str:
-    """A quoted string (RFC 9110, section 5.6.4)."""
+    """Return a quoted string (RFC 9110, section 5.6.4)."""
     escaped = _printable(value).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 
 def _plain(value: str) -> str:
-    """A quoted string in which nothing has to be escaped (RFC 6750, section 3)."""
+    """Return a quoted string in which nothing has to be escaped (RFC 6750, section 3)."""
     kept = "".join("?" if character in '"\\' else character for character in _printable(value))
     return f'"{kept}"'
 

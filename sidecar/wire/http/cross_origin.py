@@ -34,7 +34,7 @@ class CrossOrigin(NamedTuple):
         return Response(refusal.status, (*refusal.fields, *fields), refusal.body)
 
     def _allowed(self, origin: str) -> str:
-        """The origin as the answer allows it, empty for one that is not allowed."""
+        """Return the origin as the answer allows it, empty for one that is not allowed."""
         if ANY in self.settings.origins:
             return ANY if origin else ""
         return origin if origin in self.settings.origins else ""

@@ -63,7 +63,7 @@ class Original(NamedTuple):
 
 
 def original_call(request: Request, gateway: Gateway) -> Original:
-    """The original call of a request for `/v1/check`; raises `InvalidCall`."""
+    """Return the original call of a request for `/v1/check`; raises `InvalidCall`."""
     match gateway:
         case Gateway.NONE | Gateway.ENVOY:
             return Original()
@@ -89,7 +89,7 @@ def ext_authz_call(request: Request) -> Original:
 
 
 def told_call(request: Request) -> Original:
-    """The original call where the request is the call itself, as Envoy tells it over gRPC.
+    """Return the original call where the request is the call itself, as Envoy tells it over gRPC.
 
     Raises `InvalidCall`.
     """
@@ -153,7 +153,7 @@ def _path(raw: bytes) -> str:
 
 
 def contexts_of(values: Iterable[str]) -> tuple[str, ...]:
-    """The contexts named in lists with commas (`X-Auth-Context`); raises `InvalidCall`."""
+    """Return the contexts named in lists with commas (`X-Auth-Context`); raises `InvalidCall`."""
     names = tuple(
         dict.fromkeys(
             name for value in values for part in value.split(",") if (name := part.strip())
@@ -167,7 +167,7 @@ def contexts_of(values: Iterable[str]) -> tuple[str, ...]:
 
 
 def asked_contexts(request: Request) -> tuple[str, ...]:
-    """The contexts that the request itself asks for; raises `InvalidCall`."""
+    """Return the contexts that the request itself asks for; raises `InvalidCall`."""
     if b"x-auth-context" not in request.headers:
         return ()
     return contexts_of(value.decode("latin-1") for value in request.values(b"x-auth-context"))
@@ -203,7 +203,7 @@ class TokenSources:
         self._cookie = settings.token_cookie.encode("latin-1")
 
     def token(self, request: Request) -> str:
-        """The token, empty where there is none; raises `InvalidCall`."""
+        """Return the token, empty where there is none; raises `InvalidCall`."""
         authorization = request.headers.get(b"authorization", b"")
         if b"authorization" in request.repeated or (
             b"," in authorization and _AS_ONE.search(authorization)
@@ -261,7 +261,7 @@ class ClientAddresses:
         )
 
     def client(self, request: Request) -> str:
-        """The client's address in canonical text; empty where it is not told.
+        """Return the client's address in canonical text; empty where it is not told.
 
         Raises `InvalidCall` for an `X-Real-IP` that comes more than once.
 
@@ -279,7 +279,7 @@ class ClientAddresses:
         return ""
 
     def is_from_proxy(self, request: Request) -> bool:
-        """Whether the request came from a trusted proxy, or over a unix socket."""
+        """Return whether the request came from a trusted proxy, or over a unix socket."""
         peer = address.parse(request.peer) if request.peer else None
         return peer is None or self._is_trusted(peer.packed)
 

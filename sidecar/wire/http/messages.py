@@ -35,7 +35,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
         return self.target.partition(b"?")[0]
 
     def values(self, name: bytes) -> tuple[bytes, ...]:
-        """Every value of a field, in order."""
+        """Return every value of a field, in order."""
         if name in self.repeated:
             return self.repeated[name]
         value = self.headers.get(name)

@@ -64,7 +64,7 @@ def problem(
     members: Mapping[str, object] | None = None,
     fields: Fields = (),
 ) -> Response:
-    """The answer that tells of a problem.
+    """Return the answer that tells of a problem.
 
     `status` replaces the kind's own; `members` are extension members of the body; `fields` further
     header fields.

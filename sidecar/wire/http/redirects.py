@@ -34,7 +34,7 @@ class Way(NamedTuple):
 
 
 def is_navigation(request: Request, method: str) -> bool:
-    """Whether a browser asks for a page of its own: a GET that wants HTML, at the top level.
+    """Return whether a browser asks for a page of its own: a GET that wants HTML, at the top level.
 
     By Fetch Metadata, which no page can forge; a browser that does not send it gets the 401.
     """
@@ -48,7 +48,7 @@ def is_navigation(request: Request, method: str) -> bool:
 
 
 def return_address(path: str, query: str) -> str:
-    """The way back to a normalised path (`readings.normalise`) with the query as it came."""
+    """Return the way back to a normalised path (`readings.normalise`) with the query as it came."""
     there = path.replace("@", "%40")
     encoded = quote(_LONE_PERCENT.sub("%25", query), safe=_QUERY_SAFE, encoding="latin-1")
     for address in (f"{there}?{encoded}" if encoded else there, there):
@@ -58,7 +58,10 @@ def return_address(path: str, query: str) -> str:
 
 
 def step_up_location(redirect: Redirect, address: str, way: Way, now: float) -> str:
-    """Where to send the browser: `redirect.start` with what is asked for and the way back."""
+    """Return where to send the browser.
+
+    `redirect.start` with what is asked for and the way back.
+    """
     parameters = {"acr_values": way.acr_values, "context": way.contexts.replace(",", " ")}
     if way.max_age is not None:
         parameters["max_age"] = str(way.max_age)

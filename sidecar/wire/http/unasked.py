@@ -63,13 +63,16 @@ class Public:
         self._below = tuple(path[:-1] for path in paths if path.endswith("/*"))
 
     def covers(self, path: str) -> bool:
-        """Whether a decoded path that all servers read alike is one of them."""
+        """Return whether a decoded path that all servers read alike is one of them."""
         # With a percent sign left in it, who decodes it again may find anything.
         return path in self._exact or (path.startswith(self._below) and "%" not in path)
 
 
 def is_preflight(method: str, origins: Sequence[object], requested: Sequence[object]) -> bool:
-    """Whether a request is a CORS preflight: OPTIONS with one origin and one requested method."""
+    """Return whether a request is a CORS preflight.
+
+    OPTIONS with one origin and one requested method.
+    """
     return (
         method == "OPTIONS"
         and len(origins) == len(requested) == 1

@@ -177,7 +177,7 @@ def _path(dotted: str) -> Path:
 
 
 def _at(record: object, path: Path) -> Any:
-    """What lies at a path, None where it leads nowhere, as an empty path does.
+    """Return what lies at a path, None where it leads nowhere, as an empty path does.
 
     Raises InvalidRecord for a record that is no map at all.
     """

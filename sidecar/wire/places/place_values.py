@@ -82,7 +82,7 @@ def coordinates(latitude: T | None, longitude: T | None) -> tuple[T | None, T | 
 
 
 def says_nothing(value: object) -> bool:
-    """Whether a value stands where nothing is known."""
+    """Return whether a value stands where nothing is known."""
     if isinstance(value, str):
         return value.strip().lower() in _SAYS_NOTHING
     return value is None or (isinstance(value, float) and math.isnan(value))

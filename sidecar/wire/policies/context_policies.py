@@ -13,7 +13,7 @@ PREFIX = "context-"
 
 
 def context_policies(settings: Settings) -> tuple[Policy, ...]:
-    """The policies of contexts that require something, in the contexts' order."""
+    """Return the policies of contexts that require something, in the contexts' order."""
     return tuple(
         _policy(name, context, context.requires)
         for name, context in settings.contexts.items()
@@ -22,7 +22,7 @@ def context_policies(settings: Settings) -> tuple[Policy, ...]:
 
 
 def policy_ids(contexts: Mapping[str, Context]) -> dict[str, str]:
-    """The ids of those policies, each with its context."""
+    """Return the ids of those policies, each with its context."""
     return {
         f"{PREFIX}{name}": name
         for name, context in contexts.items()

@@ -29,7 +29,7 @@ _ELSEWHERE = frozenset(
 
 
 def shortened(told: Explanation, most_bytes: int = MOST_BYTES) -> dict[str, Any]:
-    """The explanation as plain values, its policies of at most so many bytes of JSON.
+    """Return the explanation as plain values, its policies of at most so many bytes of JSON.
 
     `left_out` counts the policies that are not there.
     """

@@ -354,7 +354,7 @@ class SealedForms:
         return tuple(one.id for one in self.all)
 
     def by_id(self) -> tuple[KeyedForm | PlainForm, ...]:
-        """All forms in an order that all sidecars share, whichever they write."""
+        """Return all forms in an order that all sidecars share, whichever they write."""
         return tuple(sorted(self.all, key=lambda one: one.id))
 
     def is_sealed(self, key: bytes) -> bool:

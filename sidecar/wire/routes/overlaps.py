@@ -37,7 +37,7 @@ class _Shape(NamedTuple):
 
     @property
     def open_ended(self) -> bool:
-        """Whether all below is meant, too."""
+        """Return whether all below is meant, too."""
         return self.segments[-1:] == (_REST,)
 
     @property
@@ -48,7 +48,10 @@ class _Shape(NamedTuple):
 
 
 def overlaps(routes: Sequence[Route]) -> tuple[Overlap, ...]:
-    """All pairs that overlap, the narrower first; of neither, the later. Raises `InvalidRoute`."""
+    """Return all pairs that overlap, the narrower first.
+
+    Of neither, the later. Raises `InvalidRoute`.
+    """
     shapes = [_shape(place, route) for place, route in enumerate(routes)]
     found: list[Overlap] = []
     for one, other in _candidates(shapes):
@@ -87,7 +90,7 @@ def _candidates(shapes: Sequence[_Shape]) -> Iterator[tuple[_Shape, _Shape]]:
 
 
 def _meet(one: _Shape, other: _Shape) -> str | None:
-    """A call that both match: `GET shop.example/pay/x`."""
+    """Return a call that both match: `GET shop.example/pay/x`."""
     if one.methods and other.methods and one.methods.isdisjoint(other.methods):
         return None
     host = _common_host(one.hosts, other.hosts)
@@ -119,7 +122,7 @@ def _variable(segment: str) -> bool:
 
 
 def _parts(segment: str) -> tuple[str, str]:
-    """What stands before and after the variable of a segment that has one."""
+    """Return what stands before and after the variable of a segment that has one."""
     before, _, after = segment.replace("*", "{}").partition("{}")
     return before, after
 
@@ -132,7 +135,7 @@ def _example(segment: str) -> str:
 
 
 def _common(one: str, other: str) -> str | None:
-    """A segment that both match."""
+    """Return a segment that both match."""
     if not _variable(one):
         return one if _takes(other, one) else None
     if not _variable(other):
@@ -145,7 +148,7 @@ def _common(one: str, other: str) -> str | None:
 
 
 def _takes(wide: str, narrow: str) -> bool:
-    """Whether a segment matches all that another one does."""
+    """Return whether a segment matches all that another one does."""
     if not _variable(wide):
         return wide == narrow
     before, after = _parts(wide)
@@ -157,7 +160,7 @@ def _takes(wide: str, narrow: str) -> bool:
 
 
 def _common_host(one: frozenset[str], other: frozenset[str]) -> str | None:
-    """A host that both are for; empty: any is."""
+    """Return a host that both are for; empty: any is."""
     if not one or not other:
         return next((_host(name) for name in sorted(one or other)), "")
     for mine in sorted(one):
@@ -178,7 +181,7 @@ def _host_takes(wide: str, narrow: str) -> bool:
 
 
 def _within(one: _Shape, other: _Shape) -> bool:
-    """Whether `other` matches whatever `one` does."""
+    """Return whether `other` matches whatever `one` does."""
     if other.methods and not (one.methods and one.methods <= other.methods):
         return False
     if other.hosts and not (

@@ -40,7 +40,7 @@ class PathInvalid(Exception):  # noqa: N818 - named by who must act: the sender
 
 
 def normalise(path: str | bytes) -> str:
-    """The one spelling of a path, its query cut off; raises `PathInvalid`.
+    """Return the one spelling of a path, its query cut off; raises `PathInvalid`.
 
     A slash at the end is kept. Normalising again changes nothing.
     """

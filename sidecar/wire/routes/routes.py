@@ -86,7 +86,7 @@ class Routes:
         )
 
     def match(self, method: str, host: str, path: str) -> tuple[str, ...]:
-        """The contexts for a call, each once, in the order of the routes.
+        """Return the contexts for a call, each once, in the order of the routes.
 
         `path` is normalised; empty: the caller names no path, and no route applies. An empty
         `method` or `host` is one that is not known. A host may have a port and a dot at its end.
@@ -151,7 +151,7 @@ def _grow(node: _Node, segment: str) -> _Node:
 
 
 def template_segments(index: int, template: str) -> list[str]:
-    """A template's segments in lower case, their literal parts normalised.
+    """Return a template's segments in lower case, their literal parts normalised.
 
     Raises `InvalidRoute`. A segment with a variable has `{}` in its place.
     """
@@ -191,7 +191,7 @@ def _literal(index: int, text: str, *, whole: bool = False) -> str:
 
 
 def _route_host(index: int, text: str) -> str:
-    """A route's host as clients send it, `*.` before it kept. Raises `InvalidRoute`."""
+    """Return a route's host as clients send it, `*.` before it kept. Raises `InvalidRoute`."""
     host = bare_host(text)
     below = "*." if host.startswith("*.") else ""
     named = _as_sent(host.removeprefix("*."))
@@ -204,7 +204,7 @@ def _route_host(index: int, text: str) -> str:
 
 
 def _as_sent(host: str) -> str:
-    """A host as clients send it (RFC 5891: `xn--bcher-kva`); empty where that is not clear.
+    """Return a host as clients send it (RFC 5891: `xn--bcher-kva`); empty where that is not clear.
 
     The standard library has IDNA of 2003. What that of 2008 reads in another way is not clear.
     """
@@ -220,7 +220,7 @@ def _as_sent(host: str) -> str:
 
 
 def bare_host(host: str) -> str:
-    """A host in lower case, without its port and a dot at its end."""
+    """Return a host in lower case, without its port and a dot at its end."""
     if host.startswith("["):
         return host.partition("]")[0].lower() + "]"
     return host.partition(":")[0].rstrip(".").lower()

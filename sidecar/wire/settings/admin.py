@@ -43,5 +43,5 @@ class Admin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     @property
     def has_credential(self) -> bool:
-        """Whether anybody may do more than read metrics and probes."""
+        """Return whether anybody may do more than read metrics and probes."""
         return bool(self.token or self.token_file or self.operators)

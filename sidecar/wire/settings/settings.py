@@ -553,16 +553,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     warnings: Warnings = Warnings()
 
     def proof_of(self, app: str) -> ProofOf:
-        """Whose proof counts for the calls of an app (empty: it is not known which)."""
+        """Return whose proof counts for the calls of an app (empty: it is not known which)."""
         own = self.apps.get(app)
         return self.assurance.proof_of if own is None or own.proof_of is None else own.proof_of
 
     def is_alone(self, app: str) -> bool:
-        """Whether the calls of an app are judged by their own token alone."""
+        """Return whether the calls of an app are judged by their own token alone."""
         return self.proof_of(app) is ProofOf.TOKEN
 
     def strangers(self, contexts: Collection[str]) -> frozenset[str]:
-        """Those of the contexts that are not configured.
+        """Return those of the contexts that are not configured.
 
         Where `contexts` is left out, all of c1 to c99 count as configured.
         """

@@ -215,5 +215,5 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @property
     def namespaces(self) -> Namespaces:
-        """Whose names there are."""
+        """Return whose names there are."""
         return Namespaces({one.issuer: one.names for one in self.issuers})

@@ -39,7 +39,7 @@ class SessionPage(msgspec.Struct, frozen=True, tag="page"):
     members: tuple[bytes, ...]
 
     def names(self) -> list[SessionName]:
-        """What of it names sessions."""
+        """Return what of it names sessions."""
         return [name for member in self.members if (name := parse_name(member))]
 
 
@@ -49,7 +49,7 @@ _decoder = msgspec.msgpack.Decoder(Item)
 
 
 def page_of(cause: str, names: Iterable[SessionName]) -> SessionPage:
-    """A page of these sessions."""
+    """Return a page of these sessions."""
     return SessionPage(cause, tuple(str(name).encode() for name in names))
 
 

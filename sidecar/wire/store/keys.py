@@ -67,7 +67,7 @@ class SessionName(NamedTuple):
 
 
 def session_name(namespace: str, user: str, session: str) -> SessionName:
-    """The name of a session by its namespace, its user's and its own identifier."""
+    """Return the name of a session by its namespace, its user's and its own identifier."""
     return SessionName(digest(namespace, user), digest(namespace, session))
 
 
@@ -102,87 +102,87 @@ class StoreKeys:
         self._scattered = scattered
 
     def widened(self, floor: Floor) -> Floor:
-        """A floor over all slots in which something of the records lay that are lost."""
+        """Return a floor over all slots in which something of the records lay that are lost."""
         return floor._replace(first=0, last=ALL_SLOTS - 1) if self._scattered else floor
 
     def slot(self, key: bytes) -> int:
-        """The Cluster slot in which the store has this key."""
+        """Return the Cluster slot in which the store has this key."""
         return slot_of(self._written(key))
 
     def user_channel(self, user: str) -> bytes:
-        """The channel of a user (by digest): news of the user's record and sessions."""
+        """Return the channel of a user (by digest): news of the user's record and sessions."""
         return f"{self._prefix}:{{u{user}}}".encode()
 
     def user_record(self, user: str) -> bytes:
-        """The record of a user's facts, by the user's digest."""
+        """Return the record of a user's facts, by the user's digest."""
         return self.user_channel(user) + b":f"
 
     def user_index(self, user: str) -> bytes:
-        """The index of a user's sessions, by the user's digest."""
+        """Return the index of a user's sessions, by the user's digest."""
         return self.user_channel(user) + b":x"
 
     def session_record(self, name: SessionName) -> bytes:
-        """The record of a session."""
+        """Return the record of a session."""
         return self.user_channel(name.user) + b":s:" + name.session.encode()
 
     def device_channel(self, device: str) -> bytes:
-        """The channel of a device (by digest): news of the device's record."""
+        """Return the channel of a device (by digest): news of the device's record."""
         return f"{self._prefix}:{{d{device}}}".encode()
 
     def device_record(self, device: str) -> bytes:
-        """The record of a device's facts, by the device's digest."""
+        """Return the record of a device's facts, by the device's digest."""
         return self.device_channel(device) + b":f"
 
     def device_index(self, device: str) -> bytes:
-        """The index of the sessions on a device, by the device's digest."""
+        """Return the index of the sessions on a device, by the device's digest."""
         return self.device_channel(device) + b":x"
 
     def locator(self, session: str) -> bytes:
-        """The record that tells whose a session is, by the session's digest."""
+        """Return the record that tells whose a session is, by the session's digest."""
         return f"{self._prefix}:{{s{session}}}:l".encode()
 
     def sidecars_channel(self) -> bytes:
-        """The channel that all sidecars follow."""
+        """Return the channel that all sidecars follow."""
         return f"{self._prefix}:{{sidecars}}".encode()
 
     def sidecars_record(self) -> bytes:
-        """The record of questions to all sidecars."""
+        """Return the record of questions to all sidecars."""
         return self.sidecars_channel() + b":f"
 
     def sidecars_index(self) -> bytes:
-        """The index of live sidecars."""
+        """Return the index of live sidecars."""
         return self.sidecars_channel() + b":x"
 
     def forms_record(self) -> bytes:
-        """The record of the forms that sidecars write and read."""
+        """Return the record of the forms that sidecars write and read."""
         return self.sidecars_channel() + b":p"
 
     def epoch_record(self, tag: str) -> bytes:
-        """The record of the epoch of the server that has this hash tag's slot."""
+        """Return the record of the epoch of the server that has this hash tag's slot."""
         return f"{self._prefix}:{{{tag}}}:e".encode()
 
     def beats_record(self, tag: str, sidecar: str) -> bytes:
-        """The record of what a sidecar last wrote to that server."""
+        """Return the record of what a sidecar last wrote to that server."""
         return f"{self._prefix}:{{{tag}}}:b:{sidecar}".encode()
 
     def answers_record(self, event: str) -> bytes:
-        """The record of the sidecars that have an event."""
+        """Return the record of the sidecars that have an event."""
         return f"{self._prefix}:{{a{digest(event)}}}:f".encode()
 
     def rescore_record(self) -> bytes:
-        """The record of the re-score of all sessions."""
+        """Return the record of the re-score of all sessions."""
         return f"{self._prefix}:{{rescore}}:f".encode()
 
     def lease_record(self, work: str) -> bytes:
-        """The record of who does a piece of work, by the work's name."""
+        """Return the record of who does a piece of work, by the work's name."""
         return f"{self._prefix}:{{l{digest(work)}}}:f".encode()
 
     def backlog(self, name: str) -> bytes:
-        """The stream of work that sidecars share under this name."""
+        """Return the stream of work that sidecars share under this name."""
         return f"{self._prefix}:{{rescore}}:w:{name}".encode()
 
     def backlog_counts(self, name: str) -> bytes:
-        """How much of that work is done."""
+        """Return how much of that work is done."""
         return f"{self._prefix}:{{rescore}}:c:{name}".encode()
 
     def work_log(self, of: str) -> bytes:
@@ -191,23 +191,23 @@ class StoreKeys:
         return f"{self._prefix}:{{w{part}}}:q".encode()
 
     def work_logs(self) -> tuple[bytes, ...]:
-        """All queues of work."""
+        """Return all queues of work."""
         return tuple(f"{self._prefix}:{{w{part}}}:q".encode() for part in range(WORK_LOGS))
 
     def dead_letters(self) -> bytes:
-        """The queue of events that nobody could deal with."""
+        """Return the queue of events that nobody could deal with."""
         return f"{self._prefix}:{{dead}}:q".encode()
 
     def transmitter(self, name: str) -> bytes:
-        """A key of the transmitter's. All lie on one slot: its scripts use several."""
+        """Return a key of the transmitter's. All lie on one slot: its scripts use several."""
         return f"{self._prefix}:{{transmitter}}:{name}".encode()
 
     def every_session(self) -> str:
-        """A pattern that matches every session's record."""
+        """Return a pattern that matches every session's record."""
         return f"{self._prefix}:{{u*}}:s:*"
 
     def name_of_record(self, key: bytes) -> SessionName | None:
-        """The session whose record `key` is; None for any other key."""
+        """Return the session whose record `key` is; None for any other key."""
         text = key.decode("ascii", "replace")
         start = f"{self._prefix}:{{u"
         if not text.startswith(start):

@@ -11,12 +11,12 @@ _DIGITS = 16
 
 
 def lease_field(term: int) -> bytes:
-    """The field that says who works in a term."""
+    """Return the field that says who works in a term."""
     return LEASE + _number(term)
 
 
 def lease_value(term: int, sidecar: str) -> bytes:
-    """What the one who works says there."""
+    """Return what the one who works says there."""
     return _number(term) + sidecar.encode()
 
 

@@ -27,7 +27,7 @@ VOUCHERS = frozenset({_WHOLE, _LOST})
 
 
 def slot_of(key: bytes) -> int:
-    """The Cluster slot of a key or sharded channel: of its hash tag, if it has one."""
+    """Return the Cluster slot of a key or sharded channel: of its hash tag, if it has one."""
     start = key.find(b"{")
     if start >= 0:
         end = key.find(b"}", start + 1)
@@ -38,20 +38,20 @@ def slot_of(key: bytes) -> int:
 
 @functools.lru_cache(maxsize=1024)
 def tag_of(slot: int) -> str:
-    """A hash tag whose slot this is: always the same one."""
+    """Return a hash tag whose slot this is: always the same one."""
     return next(
         tag for tag in map(str, itertools.count()) if crc_hqx(tag.encode(), 0) % ALL_SLOTS == slot
     )
 
 
 def moment_in(record: Mapping[bytes, bytes], field: bytes) -> int:
-    """The moment that a field tells; 0: none that can be read."""
+    """Return the moment that a field tells; 0: none that can be read."""
     value = record.get(field, b"")
     return int(value) if value.isdigit() else 0
 
 
 def encode_moment(moment: int) -> bytes:
-    """A moment as a field's value: the later is the greater."""
+    """Return a moment as a field's value: the later is the greater."""
     return b"%016d" % moment
 
 
@@ -74,7 +74,7 @@ def vouched(record: Mapping[bytes, bytes], floor: int, before: int) -> Record:
 
 
 def encode_floors(floors: Iterable[Floor]) -> Record:
-    """The fields of floors."""
+    """Return the fields of floors."""
     return {
         _FLOOR + b"%d-%d" % (one.first, one.last): encode_moment(one.moment)
         + (_VAGUE if one.vague else b"")
@@ -83,7 +83,7 @@ def encode_floors(floors: Iterable[Floor]) -> Record:
 
 
 def floors_in(record: Mapping[bytes, bytes]) -> list[Floor]:
-    """The floors of a record. What cannot be read is left out."""
+    """Return the floors of a record. What cannot be read is left out."""
     floors = []
     for field, value in record.items():
         first, _, last = field.removeprefix(_FLOOR).partition(b"-")

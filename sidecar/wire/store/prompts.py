@@ -15,7 +15,7 @@ _DIGITS = 16
 
 
 def prompt_fields(name: SessionName, moments: Iterable[int]) -> Record:
-    """The prompts of a session at these moments (microseconds)."""
+    """Return the prompts of a session at these moments (microseconds)."""
     return {
         _PROMPT + f"{name.session}|{moment:0{_DIGITS}d}".encode(): f"{moment:0{_DIGITS}d}".encode()
         for moment in moments
@@ -23,7 +23,7 @@ def prompt_fields(name: SessionName, moments: Iterable[int]) -> Record:
 
 
 def prompts_since(record: Mapping[bytes, bytes], now: float, per: float) -> int:
-    """How many prompts a user had in the `per` seconds before `now`."""
+    """Return how many prompts a user had in the `per` seconds before `now`."""
     begin = f"{max(0, int((now - per) * MICROSECONDS)):0{_DIGITS}d}".encode()
     return sum(1 for field, at in record.items() if field.startswith(_PROMPT) and at > begin)
 

@@ -120,7 +120,7 @@ class InvalidRecord(Exception):  # noqa: N818 - named by who must act: whoever w
 
 
 def stamp_of(field: bytes, value: bytes) -> Stamp:
-    """The stamp of a fact that cannot be read, by its value or else its name.
+    """Return the stamp of a fact that cannot be read, by its value or else its name.
 
     Where neither tells: the beginning of time, of which every sign-in is the later one.
     """
@@ -133,7 +133,7 @@ def stamp_of(field: bytes, value: bytes) -> Stamp:
 
 
 def encode_facts(facts: Iterable[Fact]) -> Record:
-    """The fields of facts.
+    """Return the fields of facts.
 
     Beside the history of all, the latest signal of each name is kept, the latest revocation of
     each device, and apart from these the latest of all of a user's or a session's, by each source:
@@ -157,7 +157,7 @@ def encode_facts(facts: Iterable[Fact]) -> Record:
 
 
 def _by(fact: Fact) -> str:
-    """What tells the groups of a source from those of all others."""
+    """Return what tells the groups of a source from those of all others."""
     return f"@{quote(fact.source, safe='')}" if fact.source else ""
 
 
@@ -166,7 +166,10 @@ def _value(fact: Fact) -> bytes:
 
 
 def _payload(value: bytes) -> bytes:
-    """What a value holds after its stamp. Raises `ValueError` if another version wrote it."""
+    """Return what a value holds after its stamp.
+
+    Raises `ValueError` if another version wrote it.
+    """
     begin = value.index(b"\0") + 1
     if value[begin : begin + 1] != VERSION:
         raise ValueError("of another version")
@@ -174,12 +177,12 @@ def _payload(value: bytes) -> bytes:
 
 
 def _kind_of(field: bytes) -> bytes:
-    """The kind of facts that a field's group holds, whoever says them."""
+    """Return the kind of facts that a field's group holds, whoever says them."""
     return group_of(field).partition(b"@")[0]
 
 
 def encode_seen(fact: Seen, *, moved: bool) -> Record:
-    """The fields of a sighting in the user's record.
+    """Return the fields of a sighting in the user's record.
 
     One holds the session's latest, by each source; if the session moved, one more stays when it
     moves on.
@@ -193,7 +196,7 @@ def encode_seen(fact: Seen, *, moved: bool) -> Record:
 
 
 def encode_proven(facts: Iterable[PlaceProven]) -> Record:
-    """The fields of places that a user has proven, in the user's record.
+    """Return the fields of places that a user has proven, in the user's record.
 
     One holds the latest proof of each way of signing in, of each place and device.
     """
@@ -205,7 +208,7 @@ def encode_proven(facts: Iterable[PlaceProven]) -> Record:
 
 
 def encode_spent(fact: Spent) -> tuple[bytes, bytes]:
-    """The field that tells that a proof is spent, and its value: one for each proof."""
+    """Return the field that tells that a proof is spent, and its value: one for each proof."""
     return f"spent:{fact.auth_time}".encode(), _value(fact)
 
 
@@ -217,7 +220,7 @@ def spent_in(record: Mapping[bytes, bytes], auth_time: int) -> Spent | None:
 
 
 def decode_facts(record: Mapping[bytes, bytes]) -> tuple[list[Fact], list[InvalidRecord]]:
-    """The facts of a record, and the fields that could not be read (which are left out)."""
+    """Return the facts of a record, and the fields that could not be read (which are left out)."""
     facts: list[Fact] = []
     broken: list[InvalidRecord] = []
     for field, value in record.items():
@@ -237,7 +240,7 @@ def holds_fact(field: bytes) -> bool:
 
 
 def _is_twice(field: bytes, value: bytes, record: Mapping[bytes, bytes]) -> bool:
-    """Whether this is the latest of its kind, and the history has it as well."""
+    """Return whether this is the latest of its kind, and the history has it as well."""
     kind, at, source = group_of(field).partition(b"@")
     history = _HISTORY_OF.get(kind)
     if history is None:
@@ -246,13 +249,13 @@ def _is_twice(field: bytes, value: bytes, record: Mapping[bytes, bytes]) -> bool
 
 
 def encode_checkpoint(checkpoint: Checkpoint) -> Record:
-    """The field of a checkpoint: of two, the one that reaches further is the greater."""
+    """Return the field of a checkpoint: of two, the one that reaches further is the greater."""
     stamp = checkpoint.state.last.encode().encode()
     return {CHECKPOINT: stamp + b"\0" + VERSION + _encode(checkpoint)}
 
 
 def decode_checkpoint(record: Mapping[bytes, bytes]) -> Checkpoint | None:
-    """The checkpoint of a record; None where it has none or it cannot be read."""
+    """Return the checkpoint of a record; None where it has none or it cannot be read."""
     value = record.get(CHECKPOINT)
     if value is None:
         return None
@@ -263,7 +266,7 @@ def decode_checkpoint(record: Mapping[bytes, bytes]) -> Checkpoint | None:
 
 
 def devices_in(record: Mapping[bytes, bytes]) -> set[str]:
-    """The devices that a record binds its session to. What cannot be read is left out."""
+    """Return the devices that a record binds its session to. What cannot be read is left out."""
     return {fact.device for fact in bindings_in(record)}
 
 
@@ -277,13 +280,16 @@ def devices_of(record: Mapping[bytes, bytes]) -> set[str]:
 
 
 def bindings_in(record: Mapping[bytes, bytes]) -> list[DeviceBound]:
-    """All that is said in a session's record of its device. What cannot be read is left out."""
+    """Return all that is said in a session's record of its device.
+
+    What cannot be read is left out.
+    """
     facts = decode_facts(_of_kind(record, b"device"))[0]
     return [fact for fact in facts if isinstance(fact, DeviceBound)]
 
 
 def sighted_in(record: Mapping[bytes, bytes]) -> list[Sighted]:
-    """The sightings of a session in a record. What cannot be read is left out."""
+    """Return the sightings of a session in a record. What cannot be read is left out."""
     facts = decode_facts(_of_kind(record, b"place"))[0]
     return [fact for fact in facts if isinstance(fact, Sighted)]
 
@@ -301,7 +307,7 @@ class Owned(NamedTuple):
 
 
 def owner_fields(user: str, *, shown: bool) -> Record:
-    """The field of a user who has a session.
+    """Return the field of a user who has a session.
 
     Of two values that of a token is the greater one, so that no number of users whom events tell
     can push one out whom a token has shown.
@@ -310,7 +316,7 @@ def owner_fields(user: str, *, shown: bool) -> Record:
 
 
 def owners_of(record: Mapping[bytes, bytes]) -> tuple[Owned, ...]:
-    """All who have a session, by its locator: whom tokens have shown first."""
+    """Return all who have a session, by its locator: whom tokens have shown first."""
     owners = [
         Owned(field[len(_OWNER) :].decode("utf-8", "replace"), value == b"1")
         for field, value in record.items()
@@ -354,12 +360,12 @@ def keep_until(expire_at: int) -> Record:
 
 
 def fanned_field(event: str) -> bytes:
-    """The field that tells that the sessions of an event are in the backlog (`fan_out`)."""
+    """Return the field that tells that the sessions of an event are in the backlog (`fan_out`)."""
     return f"fanned:{event}".encode()
 
 
 def app_field(app: str) -> bytes:
-    """The field that tells that a session was used in an app."""
+    """Return the field that tells that a session was used in an app."""
     return _APP + app.encode()
 
 
@@ -369,12 +375,12 @@ def apps_of(record: Mapping[bytes, bytes]) -> tuple[str, ...]:
 
 
 def told_field(policy: str) -> bytes:
-    """The field of what was told of a policy's mark."""
+    """Return the field of what was told of a policy's mark."""
     return _TOLD + policy.encode()
 
 
 def claim_field(policy: str, value: bytes, turn: int = 1) -> bytes:
-    """The field by which one sidecar claims to tell this value of a policy's mark.
+    """Return the field by which one sidecar claims to tell this value of a policy's mark.
 
     `turn`: the first, or the one after that whose owner did not tell.
     """
@@ -403,7 +409,7 @@ def logged_in(record: Mapping[bytes, bytes], policy: str) -> bytes:
 
 
 def told_of(record: Mapping[bytes, bytes]) -> dict[str, bytes]:
-    """What was told, by policy."""
+    """Return what was told, by policy."""
     return {
         field[len(_TOLD) :].decode(): value
         for field, value in record.items()
@@ -414,7 +420,7 @@ def told_of(record: Mapping[bytes, bytes]) -> dict[str, bytes]:
 def nearly_full(
     record: Mapping[bytes, bytes], bound_of: Callable[[bytes], int], folded: bytes = b""
 ) -> bool:
-    """Whether a group of facts has used half of its bound since the last checkpoint.
+    """Return whether a group of facts has used half of its bound since the last checkpoint.
 
     `folded` is the beginning of the checkpoint's value, up to which all is folded. Then it is time
     for another one: what a bound lets go must have been folded before.

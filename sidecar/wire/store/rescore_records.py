@@ -53,12 +53,12 @@ class Progress(msgspec.Struct, frozen=True):
 
 
 def number(value: int) -> bytes:
-    """A number as the lattice compares it."""
+    """Return a number as the lattice compares it."""
     return f"{value:0{_DIGITS}d}".encode()
 
 
 def current_of(record: Mapping[bytes, bytes]) -> RescoreRequest | None:
-    """What was last asked for; None where nothing ever was."""
+    """Return what was last asked for; None where nothing ever was."""
     wanted = {f[len(WANT) :]: v for f, v in record.items() if f.startswith(WANT) and v.isdigit()}
     if not wanted:
         return None
@@ -72,17 +72,17 @@ def encode_finished(finished: Finished) -> bytes:
 
 
 def backlog_of(asked: RescoreRequest) -> str:
-    """The name of the backlog in which it is done."""
+    """Return the name of the backlog in which it is done."""
     return f"all-{asked.at}"
 
 
 def swept_field(asked: RescoreRequest) -> bytes:
-    """The field that says that it is done."""
+    """Return the field that says that it is done."""
     return SWEPT + number(asked.at)
 
 
 def finished_of(record: Mapping[bytes, bytes], asked: RescoreRequest) -> Finished | None:
-    """When it was done; None where it is not, or what says so cannot be read."""
+    """Return when it was done; None where it is not, or what says so cannot be read."""
     return _decoded(record.get(swept_field(asked)), Finished)
 
 

@@ -90,7 +90,7 @@ class SegmentReading(NamedTuple):
 
 
 def encode_signal(signal: Signal) -> bytes:
-    """An event as a payload."""
+    """Return an event as a payload."""
     return _encode((_KIND_OF[type(signal)], signal))
 
 
@@ -104,13 +104,13 @@ def decode_signal(payload: bytes) -> Signal:
 
 
 def encode_header(salt: bytes) -> bytes:
-    """The beginning of a segment. `salt` has `SALT_BYTES`, and no other segment's value."""
+    """Return the beginning of a segment. `salt` has `SALT_BYTES`, and no other segment's value."""
     head = MAGIC + salt
     return head + _CRC.pack(zlib.crc32(head))
 
 
 def encode_record(salt: bytes, offset: int, payload: bytes) -> bytes:
-    """A record that will lie at `offset` of the segment with this salt."""
+    """Return a record that will lie at `offset` of the segment with this salt."""
     return _RECORD.pack(len(payload), _checksum(salt, offset, payload)) + payload
 
 
@@ -137,7 +137,7 @@ def decode_segment(data: bytes) -> SegmentReading:
 
 
 def _flaw_of_header(data: bytes) -> SegmentEnd:
-    """A header that is not ours: cut off, never written to the disk, or somebody else's."""
+    """Return a header that is not ours: cut off, never written to the disk, or somebody else's."""
     cut_off = len(data) < HEADER_BYTES and data[: len(MAGIC)] == MAGIC[: len(data)]
     return SegmentEnd.TORN if cut_off or not any(data) else SegmentEnd.FOREIGN
 
@@ -154,7 +154,7 @@ def _payload_at(data: bytes, offset: int, salt: bytes) -> bytes | None:
 
 
 def _next_whole(data: bytes, offset: int, salt: bytes) -> int:
-    """Where the next record that is whole begins; the end of the data if there is none."""
+    """Return where the next record that is whole begins; the end of the data if there is none."""
     if any(memoryview(data)[offset:]):  # a file may have grown by zeros alone
         for candidate in range(offset, len(data) - FRAME_BYTES + 1):
             if _payload_at(data, candidate, salt) is not None:

@@ -70,7 +70,7 @@ def decode_letter(payload: bytes) -> Letter:
 
 
 def enclose(signal: Signal) -> bytes:
-    """An event as an entry holds it."""
+    """Return an event as an entry holds it."""
     return encode_signal(signal)
 
 
@@ -83,7 +83,7 @@ def disclose(signal: bytes) -> Signal:
 
 
 def plain_of(signal: bytes) -> dict[str, Any]:
-    """An event in plain values, for a human; empty where this version cannot read it."""
+    """Return an event in plain values, for a human; empty where this version cannot read it."""
     try:
         plain: Any = msgspec.to_builtins(disclose(signal))
     except InvalidEntry:

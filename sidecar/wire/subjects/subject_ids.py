@@ -142,7 +142,7 @@ class Complex(msgspec.Struct, frozen=True):
     members: tuple[tuple[str, Simple], ...]
 
     def get(self, name: str) -> Simple | None:
-        """The member of this name."""
+        """Return the member of this name."""
         return next((subject for member, subject in self.members if member == name), None)
 
 
@@ -241,7 +241,10 @@ def _aliases(value: object, field: str) -> Aliases:
 
 
 def _id_token_claims(members: Mapping[str, object], field: str) -> Aliases:
-    """What an ID token says of a user (a format of the drafts): `iss` with `sub`, and `email`."""
+    """Return what an ID token says of a user (a format of the drafts).
+
+    `iss` with `sub`, and `email`.
+    """
     found: list[Identifier] = []
     if "sub" in members:
         found.append(_identifier(members, "iss_sub", field))

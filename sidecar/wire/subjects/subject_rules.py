@@ -164,7 +164,7 @@ def check_match(match: SubjectMatch) -> None:
 
 
 def members_of(identifier: Identifier) -> dict[str, str]:
-    """The members of an identifier that are text, its format among them."""
+    """Return the members of an identifier that are text, its format among them."""
     if isinstance(identifier, Proprietary):
         return {"format": identifier.format, **dict(identifier.members)}
     encoded: dict[str, object] = msgspec.to_builtins(identifier)

@@ -21,7 +21,7 @@ class InvalidPath(ValueError):  # noqa: N818 - the operator must act: becomes a 
 
 @lru_cache(4096)
 def parts_of(path: str) -> tuple[str, ...]:
-    """The members that a path leads through; raises `InvalidPath`."""
+    """Return the members that a path leads through; raises `InvalidPath`."""
     parts: list[str] = []
     at = 0
     while (found := _PART.match(path, at)) is not None:
@@ -37,7 +37,7 @@ def parts_of(path: str) -> tuple[str, ...]:
 
 
 def find(claims: Mapping[str, object], path: str) -> object:
-    """The value at a path; None where there is none, which JSON's null is, too."""
+    """Return the value at a path; None where there is none, which JSON's null is, too."""
     if path in claims:
         return claims[path]
     if "." not in path and "\\" not in path:

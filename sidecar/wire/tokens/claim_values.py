@@ -12,7 +12,7 @@ MAX_CLAIM_VALUE = 512
 
 
 def claim_text(value: object) -> str | None:
-    """The text of a scalar; None for null, a list, an object, or a text that is not fit."""
+    """Return the text of a scalar; None for null, a list, an object, or a text that is not fit."""
     match value:
         case bool():
             return "true" if value else "false"
@@ -32,7 +32,7 @@ def _fit(value: str) -> str | None:
 
 
 def number_text(value: float) -> str | None:
-    """The one text of a number, however it was written; None for what is no number."""
+    """Return the one text of a number, however it was written; None for what is no number."""
     if isinstance(value, int):
         return str(value) if abs(value) < _BOUND else None
     if not math.isfinite(value):

@@ -285,7 +285,10 @@ def _session_named(claims: Mapping[str, object], issuer: Issuer) -> str:
 
 
 def _stand_in(claims: Mapping[str, object], issuer: Issuer, subject: str, key: str) -> str:
-    """The session of a token that names none: its user's at that client, or its sign-in's."""
+    """Return the session of a token that names none.
+
+    Its user's at that client, or its sign-in's.
+    """
     by_sign_in = issuer.session is SessionNaming.SIGN_IN
     last = str(int(_time(claims, issuer.auth_time_claim) or 0)) if by_sign_in else key
     digest = hashlib.blake2b(digest_size=16, person=b"sidecar-session")
@@ -299,19 +302,19 @@ _STAND_IN = re.compile(r"[ud]-[0-9a-f]{32}")
 
 
 def is_stand_in(session: str) -> bool:
-    """Whether a session's name looks like one that stands in where tokens name none."""
+    """Return whether a session's name looks like one that stands in where tokens name none."""
     return _STAND_IN.fullmatch(session) is not None
 
 
 def _client(claims: Mapping[str, object]) -> str:
-    """The client that a token was issued to, by fixed names: no setting renames sessions."""
+    """Return the client that a token was issued to, by fixed names: no setting renames sessions."""
     return next(filter(None, (_text(claims, name) for name in _CLIENT_CLAIMS)), "")
 
 
 def _contexts(
     claims: Mapping[str, object], issuer: Issuer, auth_time: int
 ) -> tuple[tuple[str, ...], int]:
-    """What `acrs` proves, and as of when; nothing where the time is not told."""
+    """Return what `acrs` proves, and as of when; nothing where the time is not told."""
     match issuer.acrs_proof:
         case ContextProof.NONE:
             return (), 0
@@ -346,7 +349,7 @@ def _thumbprint(confirmation: Mapping[str, object], name: str) -> str:
 
 
 def _audiences(claims: Mapping[str, object], issuer: Issuer) -> tuple[str, ...]:
-    """Those of the token's audiences that are configured, in the order of the configuration.
+    """Return those of the token's audiences that are configured, in the order of the configuration.
 
     All of them where the token tells none, which only the answer about an opaque token may.
     """
@@ -358,7 +361,10 @@ def _audiences(claims: Mapping[str, object], issuer: Issuer) -> tuple[str, ...]:
 
 
 def _app(claims: Mapping[str, object], issuer: Issuer, audiences: tuple[str, ...]) -> str:
-    """The resource that the token is for; a claim that its client chooses only where one is set."""
+    """Return the resource that the token is for.
+
+    A claim that its client chooses only where one is set.
+    """
     chosen = _text(claims, issuer.app_claim) if issuer.app_claim else ""
     return chosen or (audiences[0] if audiences else "")
 
@@ -400,7 +406,10 @@ def _overage(claims: Mapping[str, object], name: str) -> bool:
 def _others(
     claims: Mapping[str, object], wanted: frozenset[str]
 ) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """The claims that policies ask for, by name or by path; and of the others as many as fit."""
+    """Return the claims that policies ask for, by name or by path.
+
+    And of the others as many as fit.
+    """
     kept: dict[str, tuple[str, ...]] = {}
     for name in wanted - _OURS:
         values = tuple(_scalars(name, find(claims, name)))
@@ -428,7 +437,10 @@ def _scalars(name: str, value: object) -> Iterator[str]:
 
 
 def _time(claims: Mapping[str, object], name: str) -> float | None:
-    """A NumericDate (RFC 7519, section 2), which may have a fraction; None where it is absent."""
+    """Return a NumericDate (RFC 7519, section 2), which may have a fraction.
+
+    None where it is absent.
+    """
     value = find(claims, name)
     if value is None:
         return None
@@ -447,7 +459,7 @@ def _required(claims: Mapping[str, object], name: str) -> str:
 
 
 def _text(claims: Mapping[str, object], name: str) -> str:
-    """A name; empty where the claim is absent, null or empty."""
+    """Return a name; empty where the claim is absent, null or empty."""
     value = find(claims, name)
     return "" if value is None or value == "" else _name(value, name)
 

@@ -11,7 +11,7 @@ from sidecar.wire.tokens.claims import Token
 
 
 def limited(token: Token, issuer: Issuer) -> Token:
-    """The token without what its issuer may not say."""
+    """Return the token without what its issuer may not say."""
     may = issuer.may_identify
     if may.groups and may.roles and not issuer.assurance_at_most:
         return token

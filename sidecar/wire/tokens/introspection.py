@@ -38,7 +38,7 @@ class ActiveToken(NamedTuple):
 
 
 def introspection_problems(settings: Introspection) -> Iterator[tuple[str, str]]:
-    """What does not fit together: a key and a message each."""
+    """Yield what does not fit together: a key and a message each."""
     ways = {
         "client_secret": settings.client_secret or settings.client_secret_file,
         "bearer_token": settings.bearer_token or settings.bearer_token_file,
@@ -62,7 +62,7 @@ def introspection_problems(settings: Introspection) -> Iterator[tuple[str, str]]
 
 
 def is_opaque(token: str) -> bool:
-    """Whether a token is no compact JWS: it does not have three parts."""
+    """Return whether a token is no compact JWS: it does not have three parts."""
     return token.count(".") != 2
 
 
@@ -76,7 +76,7 @@ def question(token: str, assertion: str = "") -> dict[str, str]:
 
 
 def authorization(settings: Introspection) -> dict[str, str]:
-    """The header by which the client shows who it is; none where it sends an assertion."""
+    """Return the header by which the client shows who it is; none where it sends an assertion."""
     if settings.bearer_token:
         return {"Authorization": f"Bearer {settings.bearer_token}"}
     if settings.client_secret:  # RFC 6749, section 2.3.1
@@ -86,7 +86,7 @@ def authorization(settings: Introspection) -> dict[str, str]:
 
 
 def assertion_claims(issuer: Issuer, now: float, jti: str) -> dict[str, str | int]:
-    """The claims of a client's assertion (RFC 7523, section 3), meant for the issuer."""
+    """Return the claims of a client's assertion (RFC 7523, section 3), meant for the issuer."""
     client = issuer.introspection.client_id
     issued = int(now)
     return {
@@ -100,7 +100,7 @@ def assertion_claims(issuer: Issuer, now: float, jti: str) -> dict[str, str | in
 
 
 def plain_answer(raw: bytes) -> dict[str, object]:
-    """The body of an answer that is not signed; raises `InvalidAnswer`."""
+    """Return the body of an answer that is not signed; raises `InvalidAnswer`."""
     try:
         return bounded_object(raw)
     except ValueError:
@@ -108,7 +108,7 @@ def plain_answer(raw: bytes) -> dict[str, object]:
 
 
 def signed_answer(parts: Unverified, issuer: Issuer, now: float) -> dict[str, object]:
-    """What a signed answer says to us now (RFC 9701, section 5); raises `InvalidAnswer`.
+    """Return what a signed answer says to us now (RFC 9701, section 5); raises `InvalidAnswer`.
 
     Its signature is for the caller to verify.
     """
@@ -136,7 +136,7 @@ def signed_answer(parts: Unverified, issuer: Issuer, now: float) -> dict[str, ob
 def read_answer(
     told: Mapping[str, object], issuer: Issuer, now: float, wanted: frozenset[str] = frozenset()
 ) -> ActiveToken:
-    """An answer of 200 (RFC 7662, section 2.2); policies ask for the `wanted` claims.
+    """Return an answer of 200 (RFC 7662, section 2.2); policies ask for the `wanted` claims.
 
     Raises `InvalidAnswer`, and `InvalidToken` where the token is not to be believed. What the
     answer leaves out - `iss`, `aud`, `exp` - the issuer has seen to; some write `null` for that.

@@ -81,12 +81,12 @@ class KeySet:
 
     @property
     def key_ids(self) -> tuple[str | None, ...]:
-        """What they are called, each name once."""
+        """Return what they are called, each name once."""
         names = (key.key_id for keys in self._by_algorithm.values() for key in keys)
         return tuple(dict.fromkeys(names))
 
     def candidates(self, key_id: str | None, algorithm: str) -> tuple[Key, ...]:
-        """The keys that may have signed; for a token without a `kid` every key that fits."""
+        """Return the keys that may have signed; for a token without a `kid` every key that fits."""
         if key_id is None:
             return self._by_algorithm.get(algorithm, ())[:MAX_CANDIDATES]
         return self._by_key_id.get((key_id, algorithm), ())[:MAX_CANDIDATES]
@@ -130,7 +130,7 @@ def _key(jwk: object) -> Key | None:
 
 
 def signed_by(jws: str, algorithm: str, key: PublicKey) -> bool:
-    """Whether this key, one for the algorithm, signed a compact JWS that `jws` has read."""
+    """Return whether this key, one for the algorithm, signed a compact JWS that `jws` has read."""
     signed, _, signature = jws.rpartition(".")
     raw = base64.urlsafe_b64decode(signature + "=" * (-len(signature) % 4))
     return bool(JWS.get_algorithm_by_name(algorithm).verify(signed.encode(), key, raw))

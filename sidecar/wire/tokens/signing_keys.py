@@ -42,7 +42,7 @@ class SigningKey(NamedTuple):
         return f"SigningKey(<{self.algorithm}>)"
 
     def sign(self, payload: bytes, token_type: str) -> str:
-        """A compact JWS over `payload` whose header says what kind of token it is."""
+        """Return a compact JWS over `payload` whose header says what kind of token it is."""
         headers = {"kid": self.key_id, "typ": token_type}
         return _jws.encode(payload, self.private, algorithm=self.algorithm, headers=headers)
 

@@ -42,7 +42,7 @@ class Leaves:
             self.problems.add(node.place, field, message)
 
     def table(self, node: Node, field: str, known: Iterable[str]) -> Mapping[str, Node] | None:
-        """A mapping with none but these keys; unknown ones are told and left out."""
+        """Return a mapping with none but these keys; unknown ones are told and left out."""
         if not isinstance(node, Table):
             refuse(self.problems, node, field, "a mapping")
             return None
@@ -64,7 +64,7 @@ class Leaves:
         return None
 
     def names(self, node: Node, field: str) -> list[Named] | None:
-        """A list of texts, or one text; never an empty list."""
+        """Return a list of texts, or one text; never an empty list."""
         if isinstance(node, Scalar) and isinstance(node.value, str):
             return self._named([(field, node)])
         if not isinstance(node, Listing):
@@ -87,7 +87,7 @@ class Leaves:
         return None
 
     def number(self, node: Node, field: str, least: float, most: float) -> float | None:
-        """A number within bounds."""
+        """Return a number within bounds."""
         value = node.value if isinstance(node, Scalar) else None
         if isinstance(value, bool) or not isinstance(value, int | float):
             refuse(self.problems, node, field, "a number")
@@ -98,14 +98,14 @@ class Leaves:
         return float(value)
 
     def choice(self, node: Node, field: str, choices: type[E]) -> E | None:
-        """A member of an enumeration, by its value."""
+        """Return a member of an enumeration, by its value."""
         name = self.text(node, field)
         if name is None:
             return None
         return self.member(Named(name, field, node.place), choices)
 
     def member(self, name: Named, choices: type[E]) -> E | None:
-        """The member of an enumeration that a name stands for."""
+        """Return the member of an enumeration that a name stands for."""
         known = {member.value: member for member in choices}
         if name.text not in known:
             self.unknown(name, known)
@@ -118,7 +118,7 @@ class Leaves:
         self.problems.add(name.place, name.field, message)
 
     def all_of(self, names: Iterable[Named], known: frozenset[str], where: str = "known") -> bool:
-        """Whether all names are known; the others are told."""
+        """Return whether all names are known; the others are told."""
         strangers = [name for name in names if name.text not in known]
         for name in strangers:
             self.unknown(name, known, where)
@@ -126,7 +126,7 @@ class Leaves:
 
 
 def inside(field: str, key: str) -> str:
-    """The path of a key within a field."""
+    """Return the path of a key within a field."""
     return join(field, key)
 
 

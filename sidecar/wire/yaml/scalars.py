@@ -172,7 +172,7 @@ def text(value: Plain) -> str:
 
 
 def file(value: Plain) -> str:
-    """A path, empty for none."""
+    """Return a path, empty for none."""
     return text(value)
 
 
@@ -195,7 +195,7 @@ def cidr(value: Plain) -> str:
 
 
 def country(value: Plain) -> str:
-    """An ISO 3166-1 alpha-2 code in upper case."""
+    """Return an ISO 3166-1 alpha-2 code in upper case."""
     spelled = text(value)
     if len(spelled) != 2 or not (spelled.isascii() and spelled.isalpha()):
         code = code_of(spelled)
@@ -209,7 +209,7 @@ def country(value: Plain) -> str:
 
 
 def asn(value: Plain) -> int:
-    """The number of an autonomous system, with or without `AS`."""
+    """Return the number of an autonomous system, with or without `AS`."""
     if isinstance(value, str) and (found := _AS.fullmatch(value)):
         value = int(found[1])
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**32:
@@ -218,7 +218,7 @@ def asn(value: Plain) -> int:
 
 
 def mode(value: Plain) -> str:
-    """A file's mode in octal."""
+    """Return a file's mode in octal."""
     if isinstance(value, int) and not isinstance(value, bool):
         raise Misspelt('must be text; put the mode in quotes, such as "0660"')
     spelled = text(value)
@@ -253,7 +253,7 @@ def _is_host(host: str) -> bool:
 
 
 def store(value: Plain) -> str:
-    """The store's address; empty for the embedded one."""
+    """Return the store's address; empty for the embedded one."""
     spelled = text(value)
     if spelled:
         parse_store_address(spelled)
@@ -261,7 +261,7 @@ def store(value: Plain) -> str:
 
 
 def url(value: Plain) -> str:
-    """An http or https URL without credentials; empty for none."""
+    """Return an http or https URL without credentials; empty for none."""
     spelled = string_or_uri(value)
     found = _URL.fullmatch(spelled)
     if spelled and not found:
@@ -291,7 +291,10 @@ def _is_ipv6(text: str) -> bool:
 
 
 def _is_name(host: str) -> bool:
-    """Whether a resolver can be asked for a host: each part has 1 to 63 letters as it is sent."""
+    """Return whether a resolver can be asked for a host.
+
+    Each part has 1 to 63 letters as it is sent.
+    """
     try:
         sent = host.encode("idna")
         for label in sent.split(b"."):
@@ -303,7 +306,7 @@ def _is_name(host: str) -> bool:
 
 
 def string_or_uri(value: Plain) -> str:
-    """Any text; if it is a URI, one without credentials."""
+    """Return any text; if it is a URI, one without credentials."""
     spelled = text(value)
     part = credential_in(spelled)
     if part:
@@ -312,7 +315,7 @@ def string_or_uri(value: Plain) -> str:
 
 
 def header(value: Plain) -> str:
-    """The name of a header or cookie (RFC 9110, section 5.6.2); empty for none."""
+    """Return the name of a header or cookie (RFC 9110, section 5.6.2); empty for none."""
     spelled = text(value)
     if spelled and not _TOKEN.fullmatch(spelled):
         raise Misspelt("must be a name without spaces and separators")
@@ -320,7 +323,7 @@ def header(value: Plain) -> str:
 
 
 def name(value: Plain) -> str:
-    """A name as all doors read it; empty for none."""
+    """Return a name as all doors read it; empty for none."""
     spelled = string_or_uri(value)
     try:
         return name_of(spelled) if spelled else ""
@@ -329,7 +332,7 @@ def name(value: Plain) -> str:
 
 
 def claim(value: Plain) -> str:
-    """The name of a claim, or the path to one; empty for none."""
+    """Return the name of a claim, or the path to one; empty for none."""
     spelled = text(value)
     try:
         return spelled if not spelled or parts_of(spelled) else ""
@@ -338,7 +341,7 @@ def claim(value: Plain) -> str:
 
 
 def origin(value: Plain) -> str:
-    """An origin as browsers send it, or `*` for any."""
+    """Return an origin as browsers send it, or `*` for any."""
     spelled = string_or_uri(value)
     found = _ORIGIN.fullmatch(spelled)
     if spelled == "*" or found:
@@ -370,7 +373,7 @@ def _check_as_sent(address: str) -> None:
 
 
 def public(value: Plain) -> str:
-    """A path that passes unasked, or all below one."""
+    """Return a path that passes unasked, or all below one."""
     spelled = text(value)
     path = spelled.removesuffix("/*")
     if not spelled.startswith("/") or "*" in path:

@@ -52,7 +52,7 @@ MISSING = Missing.MISSING
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """The rest of a message on an unknown name: the nearest known ones, else all if few.
+    """Return the rest of a message on an unknown name: the nearest known ones, else all if few.
 
     Of several that are about as near all are told: to name one alone would be to choose for who
     wrote it, and it may be the weaker one.
@@ -74,7 +74,7 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 
 def kind_of(node: Node) -> str:
-    """What a node is, in plain words."""
+    """Return what a node is, in plain words."""
     match node:
         case Table():
             return "a mapping"
@@ -107,13 +107,13 @@ def refuse_unknown(problems: Problems, table: Table, field: str, known: Iterable
 
 
 def join(field: str, key: str) -> str:
-    """The path of a key within a field."""
+    """Return the path of a key within a field."""
     return f"{field}.{shown(key)}" if field else shown(key)
 
 
 @functools.cache
 def struct_type(cls: type) -> mi.StructType:
-    """How msgspec describes a struct."""
+    """Return how msgspec describes a struct."""
     info = mi.type_info(cls)
     if not isinstance(info, mi.StructType):
         raise TypeError(f"{cls.__name__} is no struct")
@@ -139,7 +139,10 @@ class Shapes:
         self._readers = readers
 
     def fields(self, table: Table, cls: type, field: str, default: Any = None) -> dict[str, Any]:
-        """The fields of a struct that could be read, by name. `default` is its default instance."""
+        """Return the fields of a struct that could be read, by name.
+
+        `default` is its default instance.
+        """
         info = struct_type(cls)
         refuse_unknown(self._problems, table, field, (f.encode_name for f in info.fields))
         values = {}
@@ -168,12 +171,12 @@ class Shapes:
         return standard
 
     def type_of(self, cls: type, member: mi.Field) -> mi.Type:
-        """The type that a field is read as."""
+        """Return the type that a field is read as."""
         refined = self._refined.get((cls, member.name))
         return member.type if refined is None else _type(refined)
 
     def read(self, node: Node, kind: mi.Type, field: str, default: Any = msgspec.UNSET) -> Any:
-        """The value of a node, MISSING where it is none (and has been told)."""
+        """Return the value of a node, MISSING where it is none (and has been told)."""
         mark = _mark(kind)
         inner = kind.type if isinstance(kind, mi.Metadata) else kind
         match inner:
@@ -253,7 +256,7 @@ class Shapes:
 
 
 def present_in(kind: mi.UnionType) -> list[mi.Type]:
-    """What a union may be besides nothing: one type, or one and a list of such."""
+    """Return what a union may be besides nothing: one type, or one and a list of such."""
     present = [each for each in kind.types if not isinstance(each, mi.NoneType)]
     return sorted(present, key=lambda each: isinstance(_bare(each), mi.VarTupleType))
 
@@ -263,7 +266,7 @@ def _bare(kind: mi.Type) -> mi.Type:
 
 
 def default_of(member: mi.Field) -> Any:
-    """A field's default; UNSET where it is required."""
+    """Return a field's default; UNSET where it is required."""
     if member.default is not msgspec.NODEFAULT:
         return member.default
     return (

@@ -10,6 +10,6 @@ import importlib.resources
 
 @functools.cache
 def timezones() -> frozenset[str]:
-    """All IANA names: `Europe/Berlin`, `UTC`, ..."""
+    """Return all IANA names: `Europe/Berlin`, `UTC`, ..."""
     listed = importlib.resources.files("tzdata").joinpath("zones").read_text(encoding="utf-8")
     return frozenset(listed.split())

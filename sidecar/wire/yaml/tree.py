@@ -148,7 +148,7 @@ class Problems:
 
     @property
     def full(self) -> bool:
-        """Whether there are so many that no more are wanted."""
+        """Return whether there are so many that no more are wanted."""
         return len(self._found) >= MAX_PROBLEMS
 
     def __len__(self) -> int:
@@ -387,12 +387,12 @@ class _Reader:
 
 
 def _is_merge(event: yaml.Event) -> bool:
-    """Whether this is a merge key; in quotes it is a key like any other."""
+    """Return whether this is a merge key; in quotes it is a key like any other."""
     return isinstance(event, yaml.ScalarEvent) and event.implicit[0] and event.value == MERGE
 
 
 def resolve(text: str) -> str | int | float | bool | None:
-    """What a plain scalar means in YAML 1.2's core schema.
+    """Return what a plain scalar means in YAML 1.2's core schema.
 
     A number of very many digits stays text: nothing here counts so far.
     """

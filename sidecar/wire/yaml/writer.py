@@ -22,7 +22,7 @@ NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 
 def block(tree: Tree, indent: int = 0, labels: Mapping[str, str] = NO_LABELS) -> list[str]:
-    """The lines of a mapping or a list, `indent` spaces in; both must not be empty."""
+    """Return the lines of a mapping or a list, `indent` spaces in; both must not be empty."""
     pad = " " * indent
     if isinstance(tree, Mapping):
         lines = []
@@ -53,7 +53,7 @@ def _item(item: Tree, indent: int, labels: Mapping[str, str]) -> list[str]:
 
 
 def _in_one_line(head: str, tree: Tree, labels: Mapping[str, str]) -> str:
-    """A list or a mapping behind `head`; empty where it is too long, or needs comments."""
+    """Return a list or a mapping behind `head`; empty where it is too long, or needs comments."""
     if not _may_fit(tree) or _is_labelled(tree, labels):
         return ""
     line = f"{head} {flow(tree)}"
@@ -70,7 +70,7 @@ def _may_fit(tree: Tree) -> bool:
 
 
 def flow(tree: Tree) -> str:
-    """A tree in one line."""
+    """Return a tree in one line."""
     if isinstance(tree, Mapping):
         return "{" + ", ".join(f"{scalar(key)}: {flow(tree[key])}" for key in tree) + "}"
     if isinstance(tree, Sequence) and not isinstance(tree, str):
@@ -79,7 +79,7 @@ def flow(tree: Tree) -> str:
 
 
 def scalar(value: str | int | bool) -> str:  # noqa: FBT001 - a value to write, no switch
-    """A value, in quotes where it needs them."""
+    """Return a value, in quotes where it needs them."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
