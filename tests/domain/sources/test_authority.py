@@ -26,9 +26,10 @@ from sidecar.domain.sources.authority import (
     KnownSubject,
     NotAllowed,
     OwnWordOnly,
+    depends_on_what_is_known,
     rule,
 )
-from sidecar.domain.sources.powers import Effect, Speaker, cells
+from sidecar.domain.sources.powers import Effect, Speaker, cells, table
 from sidecar.domain.sources.source import Source
 from sidecar.domain.values.stamp import MICROSECONDS, Stamp
 
@@ -130,3 +131,31 @@ def test_claims_that_say_who_a_user_is_are_those_that_issuers_say_it_by() -> Non
     refused = rule(told, LOCAL, NOW, identity=frozenset({"wids"}))
     assert isinstance(refused, NotAllowed)
     assert refused.key == "may_identify"
+
+
+@pytest.mark.parametrize(
+    ("signal", "depends"),
+    [
+        (DeviceComplianceChange(subject=S1, compliant=True, **at(0)), True),
+        (DeviceComplianceChange(subject=S1, compliant=False, **at(0)), False),
+        (SessionEstablished(subject=S1, **at(0)), True),
+        (SessionEstablished(subject=Subject(session="s1"), exp=int(NOW), **at(0)), True),
+        (SessionEstablished(subject=Subject(session="s1"), **at(0)), False),
+        (SessionPresented(subject=S1, **at(0)), True),
+        (SessionPresented(subject=Subject(session="s1"), **at(0)), False),
+        (SessionRevoked(subject=S1, **at(0)), False),
+    ],
+)
+def test_what_is_known_decides_where_a_source_may_not_loosen(
+    signal: Signal, *, depends: bool
+) -> None:
+    source = Source(name="agent")
+    assert depends_on_what_is_known(signal, source) is depends
+    assert not depends_on_what_is_known(signal, IDP)
+
+
+def test_the_table_of_powers_has_a_row_for_each_word() -> None:
+    head, _, *rows = table().splitlines()
+    assert head.startswith("| event | says |")
+    assert len(rows) == len(WORDS)
+    assert all(row.count(" | ") == head.count(" | ") for row in rows)

@@ -9,7 +9,9 @@ from sidecar.wire.http.gateway_calls import (
     InvalidCredentials,
     Original,
     TokenSources,
+    asked_call,
     asked_contexts,
+    dpop_proof,
     ext_authz_call,
     original_call,
     told_call,
@@ -307,3 +309,19 @@ def test_the_configured_address_header_is_the_only_one_believed() -> None:
 def test_a_trusted_proxy_that_is_no_network_is_an_error_of_the_configuration() -> None:
     with pytest.raises(ValueError, match="nonsense"):
         ClientAddresses(Http(trusted_proxies=("nonsense",)))
+
+
+def test_a_call_that_tells_neither_a_path_nor_a_context_is_refused() -> None:
+    with pytest.raises(InvalidCall, match="neither a path nor a context"):
+        asked_call(request(), Gateway.NONE)
+    original, contexts = asked_call(request(("X-Auth-Context", "c1")), Gateway.NONE)
+    assert (original.path, contexts) == ("", ("c1",))
+
+
+def test_a_proof_is_of_a_dpop_token_and_comes_once() -> None:
+    shown = ("Authorization", "DPoP t")
+    assert dpop_proof(request(("Authorization", "Bearer t"), ("DPoP", "p"))) is None
+    assert dpop_proof(request(shown)) == ""
+    assert dpop_proof(request(shown, ("DPoP", "p"))) == "p"
+    with pytest.raises(InvalidCredentials, match="more than one DPoP proof"):
+        dpop_proof(request(shown, ("DPoP", "p"), ("DPoP", "q")))
