@@ -10,7 +10,7 @@ ARGS ?=
 WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help set-up run test test-long check-wheel bench lint format lock clean
+.PHONY: help set-up run test test-long coverage check-wheel bench lint format lock clean
 
 help: ## what there is to make
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -37,6 +37,11 @@ test-long: $(READY) $(PEERS) ## the long forms of property, chaos and scale test
 	@SIDECAR_CHAOS_SECONDS=60 SIDECAR_SCALE_SESSIONS=1000000 \
 	    $(PYTHON) -m pytest tests/chaos tests/stories/test_all_sessions.py tests/stories/test_memory.py \
 	    tests/docs/test_friction_page.py $(ARGS)
+
+# What is measured, and the floor: [tool.coverage] in pyproject.toml.
+coverage: $(READY) ## lines and branches of domain and wire that their own tests reach; has a floor
+	@$(PYTHON) -m pytest -m "not long" -q -n $(WORKERS) --cov --cov-report=term:skip-covered \
+	    tests/domain tests/wire $(ARGS)
 
 check-wheel: $(READY) ## both built wheels, each installed alone and used from an empty directory
 	@tools/check-wheel $(VENV)
