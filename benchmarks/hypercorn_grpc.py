@@ -71,7 +71,7 @@ class HypercornGrpcServer:
             limit=self._settings.max_connections,
             refusal=b"",
             drain=lambda: None,
-            drain_timeout=drain_timeout,
+            drain_timeout=lambda: drain_timeout,
             on_crowding=lambda what: self._on_incident(HttpIncident(what), None),
             rate=BY_ADDRESS_LONG,
         )

@@ -113,7 +113,7 @@ a default, but for those that say *required*. `sidecar validate` tells all mista
   *live* is in force at once, with all below it, and `reload-applied` names it; one that says
   *restart* stays as it was at the start until the next one: `restart-required` in the log,
   `/readyz` and `sidecar_restart_required` tell which have changed. `sidecar schema config` says the
-  same of each key.
+  same of each key. A wait, a connection or a fetch that is under way ends as it began.
 """
 NEWLINE = "\n"
 ONE_OF_EACH = """\

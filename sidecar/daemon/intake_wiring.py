@@ -29,7 +29,7 @@ from sidecar.service.records.fleet import FleetRecords
 from sidecar.service.view.view import View
 from sidecar.wire.events.socket_lines import Refusal
 from sidecar.wire.settings.intake import IntakeIssuer
-from sidecar.wire.settings.settings import HttpEvents, Issuer, Settings, Tokens
+from sidecar.wire.settings.settings import Http, HttpEvents, Issuer, Settings, Tokens
 from sidecar.wire.store.keys import StoreKeys
 
 
@@ -61,7 +61,7 @@ class Outside:
         fleet = FleetRecords(store, names, clock.now)
         self._ids = RequestIds(records=fleet, life=self._longest)
         self._users = KnownUsers(store=store, view=view, names=names, clock=clock.now)
-        http = msgspec.structs.replace(started.http, events=HttpEvents.ON)
+        http = self._http()
         self._events = EventDoor(
             events,
             settling,
@@ -76,8 +76,14 @@ class Outside:
         )
         self.replace()
 
+    def _http(self) -> Http:
+        """Return how events are read here: as the data listener does that, and always."""
+        return msgspec.structs.replace(self._current().http, events=HttpEvents.ON)
+
     def replace(self) -> None:
         """Ask those for their keys who are issuers now and are not believed in `tokens`."""
+        http = self._http()
+        self._events.replace(http, ForeignCalls(http, any_host=True))
         settings, before = self._current(), self._keys
         believed = {one.issuer for one in settings.tokens.issuers}
         self._keys = {

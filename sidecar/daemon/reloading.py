@@ -22,7 +22,6 @@ from sidecar.daemon.trust import Trust
 from sidecar.domain.policy.policy import Policy
 from sidecar.service.admin.health import GEOGRAPHY, Health
 from sidecar.service.audit.rescore_all import AllSessionsRescorer
-from sidecar.service.checks.checker import Checker
 from sidecar.service.observations.observations import (
     ConfigurationRead,
     ConfigurationWarned,
@@ -32,7 +31,6 @@ from sidecar.service.observations.observations import (
     RestartRequired,
     Telemetry,
 )
-from sidecar.service.view.view import View
 from sidecar.service.view.view_rescore import ReloadCause, ViewRescore
 from sidecar.shared_signals.adapters.transmitter_secrets import paths_of
 from sidecar.shared_signals.transmitter_wiring import Transmission
@@ -59,31 +57,23 @@ class Reloader:
         in_force: InForce,
         environ: Mapping[str, str],
         *,
-        view: View,
-        checker: Checker,
         geography: Geography,
         trust: Trust,
         telemetry: Telemetry,
         health: Health,
-        configured: Callable[[Settings], None],
         resweeper: AllSessionsRescorer,
         rescore: ViewRescore,
         transmission: Transmission | None = None,
-        taken_up: Callable[[Configuration], None] = lambda _: None,
         reconnect: Callable[[Settings], Awaitable[None]] = _stay,
     ) -> None:
-        self._taken_up = taken_up
         self._reconnect = reconnect
         self._transmission = transmission
         self._in_force = in_force
         self._environ = environ
-        self._view = view
-        self._checker = checker
         self._geography = geography
         self._trust = trust
         self._telemetry = telemetry
         self._health = health
-        self._configured = configured
         self._resweeper = resweeper
         self._rescore = rescore
         self._warned: set[tuple[str, str, str]] = set()
@@ -182,34 +172,18 @@ class Reloader:
     def _use_places(self, places: PreparedDatabases) -> None:
         self._geography.use(places)
         self._telemetry.record(GeographyLoaded(builds=tuple(self._geography.builds.items())))
+        if places.outcomes:
+            self._health.good(GEOGRAPHY)
         self._rescore.want(ReloadCause.GEOGRAPHY)
 
     async def _swap(self, read: Configuration, places: PreparedDatabases | None = None) -> Swap:
-        """Put in force what was read, and have those follow who derive something from it."""
+        """Put in force what was read, with the databases that it names."""
         compiled = await trio.to_thread.run_sync(self._in_force.compiled, read)
         swap = self._in_force.swap(read, compiled)
-        after, settings = swap.after, swap.after.settings
-        self._configured(settings)  # first, as it may say what is logged of the rest
         if places is not None:
             self._use_places(places)
-        self._trust.replace(settings.tokens)
-        self._forget_sessions()
-        if after.evaluator is not swap.before.evaluator:
-            self._view.use(after.evaluator)
-        self._checker.replace(settings, after.routes)
-        self._checker.want_claims(after.claims)
-        self._taken_up(after)
-        if places is not None and places.outcomes:
-            self._health.good(GEOGRAPHY)
-        await self._reconnect(settings)
+        await self._reconnect(swap.after.settings)
         return swap
-
-    def _forget_sessions(self) -> None:
-        """Let go the sessions of namespaces that no issuer speaks for any more."""
-        known = self.settings.tokens.namespaces.all
-        for live in self._view:
-            if live.namespace not in known:
-                self._view.drop(live)
 
     def tell_configuration(self) -> None:
         """Tell which configuration is in force, and what of it waits for a restart."""

@@ -21,13 +21,11 @@ from sidecar.adapters.redis.store import RedisStore
 from sidecar.adapters.redis_server.credentials import StoreCredentials
 from sidecar.adapters.telemetry.metrics import ScrapedLevel
 from sidecar.adapters.telemetry.telemetry import PrometheusTelemetry
-from sidecar.daemon.configuration.in_force import InForce
-from sidecar.daemon.configuration.loading import Configuration
+from sidecar.daemon.configuration.in_force import InForce, Swap
 from sidecar.daemon.configuration.offering import Offering
 from sidecar.daemon.configuration.unusable import naming_key
 from sidecar.daemon.forms import forms_in_use
 from sidecar.daemon.intake_wiring import Outside
-from sidecar.daemon.readiness import conditions_of
 from sidecar.daemon.reloading import Reloader
 from sidecar.daemon.trust import Trust
 from sidecar.daemon.wiring import Ports, wire
@@ -95,7 +93,7 @@ class DaemonServices:
         if started.transmitter.issuer:
             settings = daemon.in_force.settings()
             self.transmission = Transmission(settings, store, telemetry, new_id, self._sealing)
-        self.spool = self._spool_of(started.spool)
+        self.spool = self._spool_of(daemon.in_force.settings().spool)
         router = NewsRouter(telemetry)
         self.news = link(router)
         self.wired = wire(self._ports(router))
@@ -132,6 +130,7 @@ class DaemonServices:
             judge=daemon.forms_disagree,
         )
         self._expose_levels(telemetry)
+        daemon.in_force.follow(self._follow)
 
     def _ports(self, router: NewsRouter) -> Ports:
         daemon, store = self._daemon, self._store
@@ -203,17 +202,13 @@ class DaemonServices:
         return Reloader(
             daemon.in_force,
             daemon.environ,
-            view=self.wired.view.view,
-            checker=self.wired.checker,
             geography=daemon.geography,
             trust=daemon.trust,
             telemetry=daemon.telemetry,
             health=daemon.health,
-            configured=daemon.telemetry.configured,
             resweeper=self.wired.audit.resweeper,
             rescore=self.view_rescore,
             transmission=self.transmission,
-            taken_up=self._taken_up,
             reconnect=self._reconnect,
         )
 
@@ -257,14 +252,22 @@ class DaemonServices:
         else:
             self._daemon.health.good("spool")
 
-    def _taken_up(self, configuration: Configuration) -> None:
+    def _follow(self, swap: Swap) -> None:
+        """Have those take up another snapshot who derive something from it."""
+        after, settings = swap.after, swap.after.settings
+        view, checker = self.wired.view.view, self.wired.checker
+        view.keep_namespaces()
+        if after.evaluator is not swap.before.evaluator:
+            view.use(after.evaluator)
+        checker.replace(settings, after.routes)
+        checker.want_claims(after.claims)
         self.wired.view.guard.remind()
-        self._daemon.offering.use(configuration)
+        if self.spool is not None:
+            self.spool.replace(settings.spool)
         self.reception.replace()
         self.outside.replace()
         if self.transmission is not None:
-            self.transmission.replace(configuration.settings)
-        self._daemon.health.have(conditions_of(configuration.settings))
+            self.transmission.replace(settings)
 
     def _lost_state(self, trouble: str) -> None:
         if trouble:

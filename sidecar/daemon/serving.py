@@ -37,7 +37,7 @@ from sidecar.adapters.telemetry.logs import Logger
 from sidecar.adapters.telemetry.telemetry import PrometheusTelemetry
 from sidecar.adapters.tokens.introspection import IntrospectionOutcome
 from sidecar.adapters.tokens.keys import Refresh
-from sidecar.daemon.configuration.in_force import InForce
+from sidecar.daemon.configuration.in_force import InForce, Swap
 from sidecar.daemon.configuration.loading import Configuration, read_configuration
 from sidecar.daemon.configuration.offering import Offering
 from sidecar.daemon.configuration.unusable import naming_key, problem_at
@@ -136,6 +136,7 @@ class Daemon:
             judged=self._judge_keys,
             on_metadata=self.offering.learn,
         )
+        self.in_force.follow(self._follow)
         self._answers = False
         self._cause = "the store was not asked yet"
         self._refusal: str | None = None
@@ -238,6 +239,14 @@ class Daemon:
             await self._services.restored()
 
     # Wiring
+
+    def _follow(self, swap: Swap) -> None:
+        """Have those take up another snapshot who derive something from it."""
+        settings = swap.after.settings
+        self.telemetry.configured(settings)  # first, as it says what is logged of the rest
+        self.health.have(conditions_of(settings))
+        self.trust.replace(settings.tokens)
+        self.offering.use(swap.after)
 
     async def _load_geography(self) -> None:
         outcomes = await trio.to_thread.run_sync(self.geography.reload)
@@ -357,13 +366,12 @@ class Daemon:
                 await end_readiness(self.health, self.telemetry, self.settings.shutdown)
                 closing.set()
                 # The doors drain by themselves and return; this is the end of patience.
-                doors.cancel_scope.deadline = trio.current_time() + self._grace
+                doors.cancel_scope.deadline = trio.current_time() + self._grace()
             await services.finish()
             work.cancel_scope.cancel()
 
-    @property
     def _grace(self) -> float:
-        return self._started.work.drain_timeout
+        return self.settings.work.drain_timeout
 
     async def _open_admin(self, nursery: trio.Nursery, services: DaemonServices) -> tuple[str, ...]:
         """Return the admin listener outlives the doors: it tells that they are draining."""
@@ -398,7 +406,7 @@ class Daemon:
     async def _open_http(
         self, doors: trio.Nursery, services: DaemonServices, closing: trio.Event
     ) -> tuple[str, ...]:
-        settings = self._started
+        settings = self.settings
         if not settings.http.enabled:
             return ()
         authzen = AuthzenDoor(services.wired.checker, settings.http, services.speakers)
@@ -418,6 +426,13 @@ class Daemon:
             on_invalid=self._invalid,
         )
 
+        def follow(swap: Swap) -> None:
+            settings = swap.after.settings
+            listener.replace(settings.http, settings.tokens.binding)
+            authzen.replace(settings.http)
+
+        self.in_force.follow(follow)
+
         async def run(
             *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
         ) -> None:
@@ -436,12 +451,18 @@ class Daemon:
             return ()
         listener = GrpcListener(
             settings.grpc,
-            settings.http,
+            self.settings.http,
             checks=services.wired.checker,
-            binding=settings.tokens.binding,
+            binding=self.settings.tokens.binding,
             on_incident=partial(self._incident, "grpc"),
             on_unasked=self._unasked,
         )
+
+        def follow(swap: Swap) -> None:
+            settings = swap.after.settings
+            listener.replace(settings.http, settings.tokens.binding)
+
+        self.in_force.follow(follow)
 
         async def run(
             *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
@@ -455,9 +476,8 @@ class Daemon:
     async def _open_socket(
         self, doors: trio.Nursery, services: DaemonServices, closing: trio.Event
     ) -> str:
-        settings = self._started
         socket = LocalSocket(
-            settings.socket,
+            self.settings.socket,
             checks=services.wired.checker,
             events=services.wired.intake.events,
             watches=services.wired.view.watches,
@@ -469,6 +489,11 @@ class Daemon:
             on_incident=partial(self._incident, "socket"),
             on_invalid=self._invalid,
         )
+
+        def follow(swap: Swap) -> None:
+            socket.replace(swap.after.settings.socket)
+
+        self.in_force.follow(follow)
 
         async def run(*, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
             await socket.run(draining=closing, drain_timeout=self._grace, task_status=task_status)

@@ -66,6 +66,7 @@ class Reception:
             clock=clock.now,
         )
         self._workers = Workers()
+        self._is_started = False
         self._known: dict[str, _Known] = {}
         self._rules: dict[str, SubjectRules] = {}
         self._authorizations: dict[str, SecretFile] = {}
@@ -122,6 +123,8 @@ class Reception:
         self._rules.update(rules)
         self._verifier.replace((one.transmitter, one.keys) for one in self._known.values())
         self._workers.keep((*self.keys, *self.pollers.values()))
+        if self._is_started:
+            self._judge()
 
     def _known_as(self, transmitter: KnownTransmitter, settings: Settings) -> _Known:
         """Return what is made of a transmitter; what needs no other stays as it is."""
@@ -139,6 +142,7 @@ class Reception:
 
     async def start(self, work: trio.Nursery) -> None:
         """Fetch keys and begin to poll. Keys that are not to be had hold up nothing else."""
+        self._is_started = True
         self._judge()
         self._workers.begin(work)
 

@@ -118,7 +118,7 @@ def _written(directory: Path, server: Server) -> Mapping[str, tuple[Any, Any]]:
         "socket.path": (str(directory / "s0"), str(directory / "s1")),
         "socket.mode": ("0660", "0600"),
         "socket.group": ("", "root"),
-        "socket.allowed_uids": (None, [4242]),
+        "socket.allowed_uids": listing(4241, 4242),
         "http.bind": ("127.0.0.1:0", "127.0.0.1:1"),
         "http.unix": (str(directory / "h0"), str(directory / "h1")),
         "http.unix_mode": ("0660", "0600"),

@@ -158,17 +158,17 @@ def test_what_waits_for_a_restart_says_so_by_its_keys_until_it_is_as_before(
     before = json.loads(daemon.config.read_text())
 
     def edit(told: dict[str, Any]) -> None:
-        told["http"]["gateway"] = "nginx"
+        told["http"]["max_connections"] = 100
         told["sessions"] = {"view": 10, "max_staleness": "5s"}
 
     change(daemon, edit)
     eventually(lambda: level(daemon, "sidecar_restart_required "), lambda one: one == 1)
     (line,) = daemon.lines("restart-required")
-    assert line["keys"] == ["http.gateway", "sessions.view"]
+    assert line["keys"] == ["http.max_connections", "sessions.view"]
     assert line["level"] == "warning"
     told = condition(daemon, "restart")
     assert told["state"] == "limping"
-    assert "http.gateway, sessions.view" in told["reason"]
+    assert "http.max_connections, sessions.view" in told["reason"]
     assert daemon.is_ready()
     change(daemon, lambda told: told.update({**before, "sessions": {}}))
     eventually(lambda: level(daemon, "sidecar_restart_required "), lambda one: one == 0)

@@ -104,6 +104,10 @@ class FileSpool:
         """Return how many events are on the disk and have not been accepted elsewhere."""
         return self._waiting
 
+    def replace(self, settings: SpoolSettings) -> None:
+        """Take so much from now on; where it lies, and in which pieces, stays."""
+        self._settings = settings
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Write what is to be kept, for ever. Started once what an earlier daemon left is counted.
 

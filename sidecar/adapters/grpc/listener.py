@@ -8,12 +8,15 @@
 What is answered is what the data listener would answer: the same headers, statuses and bodies.
 """
 
+from collections.abc import Callable
+
 import trio
 
 from sidecar.adapters.grpc.server import LeanGrpcServer
 from sidecar.adapters.http.check_calls import HttpCalls, OnUnasked, ignore_unasked
 from sidecar.adapters.http.large_bodies import aside
 from sidecar.adapters.http.server import OnHttpIncident
+from sidecar.adapters.listening.acceptor import ten_seconds
 from sidecar.adapters.ports import Checks
 from sidecar.wire.grpc.ext_authz import decode_request, encode_response
 from sidecar.wire.grpc.messages import CallRefused, Code
@@ -56,11 +59,15 @@ class GrpcListener:
             {CHECK: self._check, HEALTH: self._health}, settings, on_incident=on_incident
         )
 
+    def replace(self, http: Http, binding: Binding) -> None:
+        """Answer as is configured now; where it listens stays, and so do the bounds."""
+        self._calls.replace(http, binding, redirects=True)
+
     async def run(
         self,
         *,
         draining: trio.Event | None = None,
-        drain_timeout: float = 10.0,
+        drain_timeout: Callable[[], float] = ten_seconds,
         task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Serve until `draining` is set or cancelled; starts with the addresses bound."""

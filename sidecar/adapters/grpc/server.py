@@ -44,7 +44,7 @@ from h2.settings import SettingCodes, Settings
 from trio.socket import SocketType
 
 from sidecar.adapters.http.server import HttpIncident, OnHttpIncident
-from sidecar.adapters.listening.acceptor import Acceptor, linger, send_all
+from sidecar.adapters.listening.acceptor import Acceptor, linger, send_all, ten_seconds
 from sidecar.adapters.listening.seats import BY_ADDRESS_LONG, Seat
 from sidecar.adapters.listening.tcp_listeners import tcp_listeners
 from sidecar.wire.checks.reach import binds_of
@@ -98,7 +98,7 @@ class LeanGrpcServer:
         self,
         *,
         draining: trio.Event | None = None,
-        drain_timeout: float = 10.0,
+        drain_timeout: Callable[[], float] = ten_seconds,
         task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Serve until `draining` is set or the task is cancelled, then drain.

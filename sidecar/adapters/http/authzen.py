@@ -81,15 +81,22 @@ class AuthzenDoor:
 
     def __init__(self, checks: Checks, settings: Http, speakers: Speakers) -> None:
         self._checks = checks
-        self._configured = settings.authzen_url.rstrip("/")
-        self._base = self._configured or f"http://{next(iter(binds_of(settings)), '')}"
-        self._foreign = ForeignCalls(settings)
         self._speakers = speakers
+        self._address = next(iter(binds_of(settings)), "")
+        self.replace(settings)
+
+    def replace(self, settings: Http) -> None:
+        """Answer as is configured now."""
+        self._configured = settings.authzen_url.rstrip("/")
+        self._foreign = ForeignCalls(settings)
 
     def listens_at(self, address: str) -> None:
         """Name this address (`HOST:PORT`) in the metadata, unless another one is configured."""
-        if not self._configured:
-            self._base = f"http://{address}"
+        self._address = address
+
+    @property
+    def _base(self) -> str:
+        return self._configured or f"http://{self._address}"
 
     def handlers(self) -> Mapping[bytes, Handler]:
         """Return the handlers by their exact paths."""

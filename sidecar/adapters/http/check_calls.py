@@ -67,9 +67,13 @@ class HttpCalls:
     ) -> None:
         self._checks = checks
         self._clock = clock
-        self._redirects = redirects
         self._from_gateway = from_gateway
         self._on_unasked = on_unasked
+        self.replace(settings, binding, redirects=redirects)
+
+    def replace(self, settings: Http, binding: Binding, *, redirects: bool) -> None:
+        """Read calls as is configured now."""
+        self._redirects = redirects
         self._header = binding.certificate_header.lower().encode("latin-1")
         self._form = binding.certificate_form
         self._tokens = TokenSources(settings)

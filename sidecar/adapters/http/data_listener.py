@@ -19,6 +19,7 @@ from sidecar.adapters.http.check_calls import HttpCalls, OnUnasked, ignore_unask
 from sidecar.adapters.http.events import EventDoor
 from sidecar.adapters.http.foreign_calls import ForeignCalls
 from sidecar.adapters.http.server import Handler, HttpIncident, LeanServer, OnHttpIncident
+from sidecar.adapters.listening.acceptor import ten_seconds
 from sidecar.adapters.ports import Checks
 from sidecar.wire.http.gateway_calls import (
     EXT_AUTHZ,
@@ -41,6 +42,10 @@ _EXT_AUTHZ_BELOW = EXT_AUTHZ + b"/"
 
 def _ignore(incident: HttpIncident, error: Exception | None) -> None:
     """Nobody listens."""
+
+
+def _redirects(settings: Http) -> bool:
+    return settings.gateway is not Gateway.NGINX  # it passes on 401 and 403 alone
 
 
 class DataListener:
@@ -73,11 +78,11 @@ class DataListener:
             settings,
             clock,
             binding=binding,
-            redirects=settings.gateway is not Gateway.NGINX,  # it passes on 401 and 403 alone
+            redirects=_redirects(settings),
             on_unasked=on_unasked,
         )
         self._gateway = settings.gateway
-        door = EventDoor(
+        self._events = EventDoor(
             events,
             settling,
             settings=settings,
@@ -92,15 +97,22 @@ class DataListener:
         self._handlers: dict[bytes, Handler] = {
             **(others or {}),
             _CHECK: self._check,
-            _EVENTS: door.handle,
+            _EVENTS: self._events.handle,
         }
         self._server = LeanServer(self.handle, settings, clock=clock, on_incident=on_incident)
+
+    def replace(self, settings: Http, binding: Binding) -> None:
+        """Answer as is configured now; where it listens stays, and so do the bounds."""
+        self._gateway = settings.gateway
+        self._calls.replace(settings, binding, redirects=_redirects(settings))
+        self._events.replace(settings, ForeignCalls(settings))
+        self._server.settings = settings
 
     async def run(
         self,
         *,
         draining: trio.Event | None = None,
-        drain_timeout: float = 10.0,
+        drain_timeout: Callable[[], float] = ten_seconds,
         task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Serve until `draining` is set or cancelled; starts with the addresses bound."""

@@ -78,14 +78,18 @@ class EventDoor:
         on_invalid: OnInvalid = ignore_invalid,
     ) -> None:
         self._intake = EventIntake(events, settling, on_crash)
-        self._taken = settings.events
-        self._most = settings.max_events
         self._speakers = speakers
-        self._foreign = foreign
+        self.replace(settings, foreign)
         self._clock = clock
         self._skew = skew
         self._new_id = new_id
         self._on_invalid = on_invalid
+
+    def replace(self, settings: Http, foreign: ForeignCalls) -> None:
+        """Take what is configured now."""
+        self._taken = settings.events
+        self._most = settings.max_events
+        self._foreign = foreign
 
     async def handle(self, request: Request) -> Response:
         """Answer a request for `/v1/events`."""

@@ -22,7 +22,7 @@ from trio.socket import SocketType
 
 from sidecar.adapters.events.speakers import uid_of
 from sidecar.adapters.http.request_parser import BODY, IDLE, Exchange, RequestParser
-from sidecar.adapters.listening.acceptor import Acceptor, linger, send_all
+from sidecar.adapters.listening.acceptor import Acceptor, linger, send_all, ten_seconds
 from sidecar.adapters.listening.seats import Seat
 from sidecar.adapters.listening.socket_files import SocketFile
 from sidecar.adapters.listening.tcp_listeners import tcp_listeners
@@ -92,7 +92,7 @@ class LeanServer:
         self,
         *,
         draining: trio.Event | None = None,
-        drain_timeout: float = 10.0,
+        drain_timeout: Callable[[], float] = ten_seconds,
         task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Serve until `draining` is set or the task is cancelled, then drain.

@@ -43,6 +43,11 @@ class Crowding(StrEnum):
     NO_DESCRIPTOR = "no-descriptor"  # the process has no more; the new one waits
 
 
+def ten_seconds() -> float:
+    """Return for how long a drain takes at most, where nobody says otherwise."""
+    return 10.0
+
+
 class Acceptor:
     """Serves at most `limit` connections at once, with shares for each peer (`seats`).
 
@@ -58,7 +63,7 @@ class Acceptor:
         limit: int,
         refusal: bytes,
         drain: Callable[[], None],
-        drain_timeout: float,
+        drain_timeout: Callable[[], float],
         on_crowding: Callable[[Crowding], None],
         rate: float = BY_ADDRESS,
     ) -> None:
@@ -95,7 +100,7 @@ class Acceptor:
                 for listener in listeners:
                     listener.close()
                 self._drain()
-                hard.deadline = trio.current_time() + self._drain_timeout
+                hard.deadline = trio.current_time() + self._drain_timeout()
                 self._over.set()
 
     async def _hold(

@@ -119,7 +119,7 @@ class Listener:
             limit=self._limit,
             refusal=b"",
             drain=self._drain,
-            drain_timeout=GRACE,
+            drain_timeout=lambda: GRACE,
             on_crowding=self._on_crowding,
             rate=BY_ADDRESS_LONG,
         )

@@ -38,7 +38,7 @@ from sidecar.adapters.events.replies import (
     unavailable_reply,
 )
 from sidecar.adapters.events.speakers import Speakers, uid_of
-from sidecar.adapters.listening.acceptor import Acceptor, linger, send_all
+from sidecar.adapters.listening.acceptor import Acceptor, linger, send_all, ten_seconds
 from sidecar.adapters.listening.seats import Seat
 from sidecar.adapters.listening.socket_files import SocketFile
 from sidecar.adapters.ports import Checks, Watching
@@ -142,21 +142,19 @@ class LocalSocket:
         self,
         *,
         draining: trio.Event | None = None,
-        drain_timeout: float = 10.0,
+        drain_timeout: Callable[[], float] = ten_seconds,
         task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Serve until `draining` is set or the task is cancelled, then drain.
 
         Starts with the path. Raises `AddressInUse`, OSError, and KeyError for an unknown group.
         """
-        settings = self.settings
-        file = await trio.to_thread.run_sync(
-            SocketFile, settings.path, int(settings.mode, 8), settings.group
-        )
+        path, mode, group = self.settings.path, int(self.settings.mode, 8), self.settings.group
+        file = await trio.to_thread.run_sync(SocketFile, path, mode, group)
         with file:
             acceptor = Acceptor(
                 self._serve,
-                limit=settings.max_connections,
+                limit=self.settings.max_connections,
                 refusal=refusal_reply(Refusal("overloaded", "too many connections are open")),
                 drain=self._drain,
                 drain_timeout=drain_timeout,
@@ -165,7 +163,14 @@ class LocalSocket:
             listener = trio.socket.from_stdlib_socket(file.socket)
             async with trio.open_nursery() as nursery:
                 await nursery.start(acceptor.run, [listener], draining)
-                task_status.started(settings.path)
+                task_status.started(path)
+
+    def replace(self, settings: Socket) -> None:
+        """Serve as is configured now; who may connect no longer goes."""
+        self.settings = settings
+        for connection in self._connections:
+            if not self._is_allowed(connection.uid):
+                connection.expel()
 
     def decode(self, line: bytes, uid: int | None) -> LineRequest:
         """Read one request line of a peer, as the source that it is or shows itself to be."""
@@ -246,6 +251,15 @@ class _Connection:
         self._done = 0  # since others had their turn
         self._unreadable = 0  # lines in a row
 
+    @property
+    def uid(self) -> int | None:
+        """Return who it is."""
+        return self._uid
+
+    def expel(self) -> None:
+        """End at once: it may be here no longer."""
+        self._end(SocketIncident.FORBIDDEN)
+
     def end_reading(self) -> None:
         """Read no more: what is already read is still answered."""
         self._waiting.cancel()
@@ -275,9 +289,9 @@ class _Connection:
 
     async def _converse(self) -> None:
         unread = bytearray()
-        limit = self._server.settings.max_line_bytes
         while not self._server.draining:
             data = await self._read()
+            limit = self._server.settings.max_line_bytes
             if data is None:
                 return
             searched = len(unread)

@@ -31,6 +31,7 @@ class InForce:
         self._started = started.settings
         self._configured = configured or started.settings
         self._swapped = trio.Event()
+        self._followers: list[Callable[[Swap], None]] = []
         self.configuration = started
         self.read = msgspec.structs.replace(started, settings=self._configured)
 
@@ -51,6 +52,13 @@ class InForce:
         """The keys that were read last and wait for a restart."""
         return changed(self._configured, self.read.settings, Reload.RESTART)
 
+    def follow(self, follower: Callable[[Swap], None]) -> None:
+        """Call this at each swap, before anybody else runs: it derives something from a snapshot.
+
+        Followers are called in the order in which they came.
+        """
+        self._followers.append(follower)
+
     def compiled(self, read: Configuration) -> Configuration:
         """Return what of this can be in force before a restart; blocks while it compiles."""
         settings = in_force(self._started, read.settings)
@@ -63,9 +71,12 @@ class InForce:
         """Put in force what was `compiled` of this."""
         before = self.configuration
         self.configuration, self.read = after, read
+        swap = Swap(before, after, changed(before.settings, after.settings, Reload.LIVE))
+        for follower in self._followers:
+            follower(swap)
         self._swapped.set()
         self._swapped = trio.Event()
-        return Swap(before, after, changed(before.settings, after.settings, Reload.LIVE))
+        return swap
 
     async def pause(self, seconds: Callable[[Settings], float]) -> None:
         """Sleep for so many seconds; where a swap makes them more or fewer, that counts at once."""

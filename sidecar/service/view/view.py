@@ -97,6 +97,13 @@ class View:
         """Judge by these policies from now on; each session is folded anew when next looked at."""
         self.evaluator = evaluator.above(self.evaluator.floors)
 
+    def keep_namespaces(self) -> None:
+        """Let go the sessions of namespaces that no issuer speaks for any more."""
+        known = self._namespaces().all
+        for live in self:
+            if live.namespace not in known:
+                self.drop(live)
+
     def lose(self, floors: Floors, was_held: Callable[[Tracked], bool]) -> None:
         """Take up what the store has lost; each session is judged by it when next looked at.
 

@@ -153,24 +153,24 @@ class Socket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     mode: Restart[Mode] = "0660"  # octal, in quotes
     group: Restart[str] = ""  # the group that owns it; empty: the process's own
     # who may connect; null: whoever the mode lets
-    allowed_uids: Restart[tuple[int, ...] | None] = None
+    allowed_uids: Live[tuple[int, ...] | None] = None
     # open at a time, of one uid three quarters of these; past that, one that waits makes room
     max_connections: Restart[PositiveInt] = 256
-    max_watches: Restart[PositiveInt] = 128  # of one uid; more are refused
-    watch_timeout: Restart[Duration] = 43200.0  # then a watch ends, and its client watches anew
-    max_line_bytes: Restart[Size] = 65536  # of one request
-    idle_timeout: Restart[Duration] = 3600.0  # a connection without a whole request is closed
-    write_timeout: Restart[Duration] = 10.0  # a client that does not read is cut off
-    max_backlog_bytes: Restart[Size] = 262144  # waiting for a watcher, before it is cut off
+    max_watches: Live[PositiveInt] = 128  # of one uid; more are refused
+    watch_timeout: Live[Duration] = 43200.0  # then a watch ends, and its client watches anew
+    max_line_bytes: Live[Size] = 65536  # of one request
+    idle_timeout: Live[Duration] = 3600.0  # a connection without a whole request is closed
+    write_timeout: Live[Duration] = 10.0  # a client that does not read is cut off
+    max_backlog_bytes: Live[Size] = 262144  # waiting for a watcher, before it is cut off
 
 
 class Cors(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whose pages may read a refusal, if they are of another origin than the app (CORS)."""
 
     # such as `https://shop.example`; `*` for any, without `credentials`
-    origins: Restart[tuple[Origin, ...]] = ()
+    origins: Live[tuple[Origin, ...]] = ()
     # for pages that have cookies sent along (`credentials: "include"`)
-    credentials: Restart[bool] = False
+    credentials: Live[bool] = False
 
 
 class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -182,28 +182,28 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     unix_mode: Restart[Mode] = "0660"  # octal, in quotes
     # the group that owns it, as the proxy's; empty: the process's own
     unix_group: Restart[str] = ""
-    gateway: Restart[Gateway] = Gateway.NONE  # whose headers describe the original call
+    gateway: Live[Gateway] = Gateway.NONE  # whose headers describe the original call
     # whose headers are believed
-    trusted_proxies: Restart[tuple[Cidr, ...]] = ("127.0.0.0/8", "::1/128")
-    client_address: Restart[ClientAddress] = ClientAddress.EITHER  # the header that tells it
-    token_cookie: Restart[HeaderName] = ""  # cookie to take the token from
-    token_header: Restart[HeaderName] = ""  # header to take the token from
+    trusted_proxies: Live[tuple[Cidr, ...]] = ("127.0.0.0/8", "::1/128")
+    client_address: Live[ClientAddress] = ClientAddress.EITHER  # the header that tells it
+    token_cookie: Live[HeaderName] = ""  # cookie to take the token from
+    token_header: Live[HeaderName] = ""  # header to take the token from
     # paths that pass unasked at a gateway: exact ones, and `/static/*` for all below
-    public: Restart[tuple[PublicPath, ...]] = ()
+    public: Live[tuple[PublicPath, ...]] = ()
     # methods that pass unasked, for apps that tell them apart
-    unchecked: Restart[tuple[Method, ...]] = ()
+    unchecked: Live[tuple[Method, ...]] = ()
     # whether browsers' CORS preflights, which bring no token, pass unasked
-    preflight: Restart[bool] = False
+    preflight: Live[bool] = False
     cors: Cors = Cors()  # whose pages may read refusals
     # whose events it takes over TCP: `off`, `on` or `local`
-    events: Restart[HttpEvents] = HttpEvents.OFF
+    events: Live[HttpEvents] = HttpEvents.OFF
     # host names that this listener is called by, besides loopback's and the one it binds
-    hosts: Restart[tuple[str, ...]] = ()
+    hosts: Live[tuple[str, ...]] = ()
     # of this listener in AuthZEN's metadata; empty: where it listens
-    authzen_url: Restart[Url] = ""
+    authzen_url: Live[Url] = ""
     max_header_bytes: Restart[Size] = 32768  # of one request
     max_body_bytes: Restart[Size] = 1048576  # of one request
-    max_events: Restart[PositiveInt] = 1000  # lines of NDJSON in one request
+    max_events: Live[PositiveInt] = 1000  # lines of NDJSON in one request
     header_timeout: Restart[Duration] = 5.0  # for all of a request's head to arrive
     body_timeout: Restart[Duration] = 10.0  # for all of its body
     keep_alive_timeout: Restart[Duration] = 75.0  # for the next request
@@ -269,8 +269,8 @@ class SpoolSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Events that come while the store is away wait on disk; without a `dir` they are refused."""
 
     dir: Restart[File] = ""  # a directory of this daemon's own, across restarts; empty: no spool
-    max_events: Restart[PositiveInt] = 50000  # that wait; more are refused
-    max_bytes: Restart[Size] = 33554432  # on disk; more are refused
+    max_events: Live[PositiveInt] = 50000  # that wait; more are refused
+    max_bytes: Live[Size] = 33554432  # on disk; more are refused
     segment_bytes: Restart[Size] = 1048576  # of one file, which goes when all of it is in the store
     # false: faster, and a crash of the machine loses acknowledged events
     fsync: Restart[bool] = True
@@ -474,7 +474,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     # kept in the store; past that, events stay where they are
     dead_letters: Live[PositiveInt] = 10000
     log: Live[PositiveInt] = 65536  # events in each of 16 parts of the store's work log
-    drain_timeout: Restart[Duration] = 10.0  # for what is in flight at shutdown
+    drain_timeout: Live[Duration] = 10.0  # for what is in flight at shutdown
 
 
 class Shutdown(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

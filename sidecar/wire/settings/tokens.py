@@ -189,8 +189,8 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     # what proofs may be for, as `https://app.example`; empty: any with the call's own host
     origins: Live[tuple[Url, ...]] = ()
     # in which the gateway tells the client's certificate
-    certificate_header: Restart[HeaderName] = ""
-    certificate_form: Restart[CertificateForm] = CertificateForm.BASE64  # how it does
+    certificate_header: Live[HeaderName] = ""
+    certificate_form: Live[CertificateForm] = CertificateForm.BASE64  # how it does
 
 
 class Tokens(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

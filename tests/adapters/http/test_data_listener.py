@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
+import msgspec
 import pytest
 import trustme
 
@@ -24,7 +25,8 @@ BEARER = {"Authorization": "Bearer s1"}
 class Pod:
     """A running data listener, what stands behind it, and a real client of it."""
 
-    def __init__(self, services: Any, incidents: Any, client: Any) -> None:
+    def __init__(self, services: Any, incidents: Any, client: Any, listener: Any) -> None:
+        self.listener = listener
         self.services = services
         self.incidents = incidents
         self.client = client
@@ -65,7 +67,7 @@ async def pod(
         running(listener.run) as (address,),
         httpx.AsyncClient(base_url=f"http://{address}", headers=told) as client,
     ):
-        yield Pod(services, incidents, client)
+        yield Pod(services, incidents, client, listener)
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND"])
@@ -433,3 +435,17 @@ async def test_two_tokens_are_an_invalid_request_with_a_challenge_that_says_so()
     assert answer.headers["www-authenticate"] == (
         'Bearer error="invalid_request", error_description="the request has more than one token"'
     )
+
+
+async def test_what_it_believes_and_takes_is_as_it_is_configured_now() -> None:
+    """On one connection: a reload closes none."""
+    async with pod(public=("/routine",)) as here:
+        assert (await here.check(headers={})).status_code == 200
+        http = Http(bind="127.0.0.1:0", gateway=Gateway.CADDY, token_header="X-Token")
+        here.listener.replace(http, Binding())
+        assert (await here.check(headers={})).status_code == 401
+        assert (await here.check(headers={"X-Token": "s1"})).status_code == 200
+        assert (await here.events(EVENT)).status_code == 404  # `events` is off by default
+        here.listener.replace(msgspec.structs.replace(http, gateway=Gateway.ENVOY), Binding())
+        answer = await here.check("/v1/ext_authz/routine", headers={"X-Token": "s1"})
+        assert answer.status_code == 200

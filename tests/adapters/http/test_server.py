@@ -429,7 +429,7 @@ async def test_a_drain_finishes_what_is_in_flight_and_takes_nothing_new(how: str
 
 async def test_a_drain_does_not_wait_for_ever() -> None:
     draining = trio.Event()
-    async with serving(draining=draining, drain_timeout=0.1) as site:
+    async with serving(draining=draining, drain_timeout=lambda: 0.1) as site:
         client = await site.client()
         await client.send(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
         await until(lambda: site.requests)

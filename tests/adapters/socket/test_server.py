@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 from hypothesis import given, settings
@@ -615,6 +616,18 @@ async def test_only_allowed_users_get_in(path: Path) -> None:
         assert (await (await door.client()).call({"op": "ping"}))["ok"]
 
 
+async def test_who_is_allowed_no_longer_goes_at_once(path: Path) -> None:
+    async with opened(path, allowed_uids=(os.getuid(),)) as door:
+        client = await door.client()
+        assert (await client.call({"op": "ping"}))["ok"]
+        settings = door.socket.settings
+        door.socket.replace(msgspec.structs.replace(settings, idle_timeout=7.0))
+        assert (await client.call({"op": "ping"}))["ok"]
+        door.socket.replace(msgspec.structs.replace(settings, allowed_uids=(os.getuid() + 1,)))
+        assert await client.closed()
+        assert door.incidents == [SocketIncident.FORBIDDEN]
+
+
 async def test_the_file_has_its_mode_and_is_gone_afterwards(path: Path) -> None:
     async with opened(path, mode="0620", group=str(os.getgid())):
         assert stat.S_IMODE((await trio.Path(path).stat()).st_mode) == 0o620
@@ -672,7 +685,7 @@ async def test_a_drain_does_not_wait_for_ever(path: Path) -> None:
     door = Door(path, services)
     draining = trio.Event()
     with closing(door):
-        async with running(door.socket.run, draining=draining, drain_timeout=0.1):
+        async with running(door.socket.run, draining=draining, drain_timeout=lambda: 0.1):
             client = await door.client()
             await client.ask(revoke("s1"))
             await until(lambda: services.at_once)

@@ -103,3 +103,20 @@ def test_draining_is_for_good() -> None:
 def test_an_unknown_condition_is_a_mistake_of_ours() -> None:
     with pytest.raises(KeyError):
         Health().good("stroe")
+
+
+def test_a_reload_may_bring_conditions_and_take_others_away() -> None:
+    health = Health((*CONDITIONS, "gone"))
+    for name in CONDITIONS:
+        health.good(name)
+    health.bad("gone", "for ever")
+    assert not health.ready().ok
+    health.have((*CONDITIONS, "new"))
+    assert health.ready().ok
+    assert health.conditions.keys() == {*CONDITIONS, "new"}
+    health.limping("new", "not quite")
+    health.drain()
+    health.have(CONDITIONS)
+    assert health.conditions.keys() == {*CONDITIONS, DRAINING}
+    with pytest.raises(KeyError):
+        health.good("new")
