@@ -156,10 +156,10 @@ def terms_of(state: State, now: int, rating: Rating, sources: Sources) -> tuple[
     terms = []
     for contributions in _contributions(state, rating, sources):
         greatest: Term | None = None
-        for name, since, signal, source in contributions:
-            weight = rating.weights.get(name)
+        for contribution in contributions:
+            weight = rating.weights.get(contribution[0])
             if weight is not None:
-                term = _term(name, since, signal, weight, now, source)
+                term = _term(contribution, weight, now)
                 if greatest is None or term.points > greatest.points:
                     greatest = term
         if greatest is not None:
@@ -179,9 +179,8 @@ LEAST_POINTS = 0.05
 """Less than this is forgotten."""
 
 
-def _term(  # noqa: PLR0913, PLR0917 - what a term is
-    name: str, since: Moment, signal: str, weight: Weight, now: int, source: str = ITSELF
-) -> Term:
+def _term(contribution: _Contribution, weight: Weight, now: int) -> Term:
+    name, since, signal, source = contribution
     began = (since or 0) / MICROSECONDS
     age = 0.0 if since is None else (now - since) / MICROSECONDS
     points = decayed(weight.weight, weight.half_life, age)
@@ -190,7 +189,7 @@ def _term(  # noqa: PLR0913, PLR0917 - what a term is
 
 def _signal_term(held: SignalHeld, rating: Rating, now: int) -> Term:
     weight = Weight(*rating.of_signal(held.name, held.weight, held.half_life))
-    return _term(held.name, held.since, signal_type(held), weight, now, held.source)
+    return _term((held.name, held.since, signal_type(held), held.source), weight, now)
 
 
 def _contributions(
