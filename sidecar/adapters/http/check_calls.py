@@ -1,4 +1,4 @@
-"""From a gateway's request to the answer of a check: the same over HTTP and over gRPC."""
+"""Checks the calls that gateways ask about, over HTTP and gRPC alike."""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -34,14 +34,14 @@ from sidecar.wire.tokens.certificates import thumbprint
 
 MAX_USER_AGENT = 1024
 _UNASKED = Answer(Verdict.ALLOW, 200)
-"""Of a call that nobody asked about: it passes, and the app is told of no session."""
+"""The answer to a call that is exempt from checks: it passes, without a session."""
 
 OnUnasked: TypeAlias = Callable[[Exemption], None]
-"""Is told of each call that passes unasked."""
+"""Takes the exemption of each call that passes without a check."""
 
 
 def ignore_unasked(exemption: Exemption) -> None:
-    """Nobody listens."""
+    """Do nothing."""
 
 
 class HttpCalls:
@@ -84,7 +84,7 @@ class HttpCalls:
     async def answer(
         self, request: Request, original: Original, contexts: tuple[str, ...]
     ) -> Response:
-        """Return what the call that `original` describes gets, made by who sent `request`.
+        """Answer the call that `original` describes, made by the sender of `request`.
 
         Raises `InvalidCall`, which `refuse` makes an answer of.
         """
@@ -96,7 +96,7 @@ class HttpCalls:
         return response if response.status == 200 else self._cors.readable(request, response)
 
     def refuse(self, request: Request, error: InvalidCall) -> Response:
-        """Return the answer to a request that describes no call.
+        """Answer a request that describes no call.
 
         Where its credentials are to blame, with a challenge that says so (RFC 6750, section 3.1).
         """
@@ -135,7 +135,7 @@ class HttpCalls:
         )
 
     def _certificate(self, request: Request) -> str:
-        """Return the thumbprint of the client's certificate, as a trusted gateway tells it."""
+        """Return the thumbprint of the client's certificate from a trusted gateway's header."""
         values = request.values(self._header) if self._header else ()
         if not values or values == (b"",):
             return ""
@@ -149,7 +149,7 @@ class HttpCalls:
             raise InvalidCredentials("the client's certificate cannot be read") from None
 
     def _location(self, answer: Answer, request: Request, original: Original) -> str:
-        """Return where a browser that opens a page is sent for a step-up; empty: nowhere."""
+        """Return the URL to which a browser is sent for a step-up; empty: none."""
         redirect = answer.redirect
         if redirect is None or not (original.path and is_navigation(request, original.method)):
             return ""

@@ -1,4 +1,4 @@
-"""The answer of a check as an HTTP response: contract, section 5, "Answers of a check".
+"""Makes an HTTP response of the answer of a check: contract, section 5, "Answers of a check".
 
 Pure; it stands on this floor because `Answer` belongs to the services.
 """
@@ -16,12 +16,12 @@ _PENDING = ("X-Sidecar-Step-Up", "pending")
 
 
 def redirected(location: str) -> Response:
-    """Return the response that sends a browser on (RFC 9110, section 15.4.4)."""
+    """Return the response that redirects a browser (RFC 9110, section 15.4.4)."""
     return Response(303, ((_DECISION, Verdict.STEP_UP.value), ("Location", location), _NO_STORE))
 
 
 def response_of(answer: Answer, elsewhere: str = "") -> Response:
-    """Return the response that says what the answer says.
+    """Return the response for an answer.
 
     `elsewhere`: where a gateway that passes on no redirect of ours could send the browser itself.
     """
@@ -52,7 +52,7 @@ def response_of(answer: Answer, elsewhere: str = "") -> Response:
 
 
 def overloaded(error: Overloaded) -> Response:
-    """Return the response where a bounded queue is full."""
+    """Return the response for a full queue."""
     return problem(
         Problem.OVERLOADED,
         str(error),
@@ -61,12 +61,12 @@ def overloaded(error: Overloaded) -> Response:
 
 
 def unavailable() -> Response:
-    """Return the response where something outside is gone."""
+    """Return the response for something outside that is gone."""
     return problem(Problem.UNAVAILABLE, fields=(("Retry-After", "1"),))
 
 
 def field_value(text: str) -> str:
-    """Return a name as a header value that cannot end its line.
+    """Encode a name as a header value that cannot end its line.
 
     It stands as it is where it is printable ASCII without `%` and without a space at either end;
     else as percent-encoded UTF-8, which a URL decoder undoes.

@@ -1,4 +1,4 @@
-"""From a standing to the answer of one call: contract, "Meaning" 3 and 6."""
+"""Decides about a call by the standing of its session: contract, "Meaning" 3 and 6."""
 
 from enum import StrEnum
 from typing import NamedTuple
@@ -24,7 +24,7 @@ class Verdict(StrEnum):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """What a call gets, and which demands decided it.
+    """A verdict about a call, and the demands that decided it.
 
     `acr_values` and `max_age` (seconds) are what the identity provider must be asked for;
     `pending` tells of marks in other contexts than the call's, and of those that do not bind yet;
@@ -109,24 +109,21 @@ def judge(demands: tuple[Demand, ...], access: AccessRequest, ladder: Ladder) ->
 
 
 def covers(selection: Selection, contexts: frozenset[str], *, block: bool) -> bool:
-    """Return whether a policy for these contexts concerns a call in those (empty.
-
-    A routine call).
-    """
+    """Return whether a policy for `selection` concerns a call in `contexts` (empty: routine)."""
     if contexts:
         return any(context in selection for context in contexts)
     return _covers_routine(selection, block=block)
 
 
 def _covers_routine(selection: Selection, *, block: bool) -> bool:
-    """A routine call is judged where a policy names `routine`, or blocks without naming any."""
+    """Return whether a policy names `routine`, or blocks without naming any context."""
     if selection.include is None:
         return block and ROUTINE not in selection.exclude
     return ROUTINE in selection
 
 
 def _max_age(demands: list[Demand], now: float) -> int | None:
-    """Return the age in seconds that a sign-in may have at most, to suffice for all (RFC 9470, 3).
+    """Return the age in seconds that a sign-in may have at most to meet all (RFC 9470, 3).
 
     A mark set in second m asks for a sign-in in second m + 1 or later: as of now, one that is
     no older than now - (m + 1).
@@ -141,14 +138,11 @@ def _max_age(demands: list[Demand], now: float) -> int | None:
 
 
 STANDINGS = ("clear", "step_up", "revoked")
-"""What `coarse` says, by how much it keeps from passing."""
+"""The coarse standings by how strict they are."""
 
 
 def coarse(standing: Standing, now: float) -> str:
-    """Return a standing in one word.
-
-    `revoked`, `step_up` (a mark that binds is not met) or `clear`.
-    """
+    """Return a standing as `revoked`, `step_up` (a mark that binds is not met) or `clear`."""
     if standing.revoked is not None:
         return "revoked"
     return "step_up" if open_marks(standing, now) else "clear"
@@ -167,7 +161,7 @@ def open_marks(standing: Standing, now: float) -> list[Demand]:
 
 
 def describe(cause: Cause) -> str:
-    """Return a cause in words: `country is PT since 2026-11-24T10:00:00Z`."""
+    """Describe a cause: `country is PT since 2026-11-24T10:00:00Z`."""
     if cause.kind == "always":
         return "required in this context"
     if cause.kind == LIFETIME and cause.since is not None:
@@ -184,7 +178,7 @@ def describe(cause: Cause) -> str:
 
 
 def explain(demand: Demand) -> str:
-    """Return a demand in words, for a challenge's reasons and the log."""
+    """Describe a demand, for a challenge's reasons and the log."""
     text = _asked(demand)
     if demand.unknown:
         text += f"; the user's {' and '.join(demand.unknown)} are unknown"

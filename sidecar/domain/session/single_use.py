@@ -1,4 +1,4 @@
-"""One proof buys one call: what `sign_in_frequency: every_time` asks for.
+"""Single-use proofs, as `sign_in_frequency: every_time` asks for: one proof buys one call.
 
 Theory of operation. A *proof* is a sign-in, known within its session by its `auth_time`: a token
 that was merely refreshed shows the same one. When a call passes on a proof, that it is *spent* is a
@@ -25,7 +25,7 @@ from sidecar.domain.values.stamp import MICROSECONDS
 
 
 class EachCall(NamedTuple):
-    """What every call needs: a sign-in that by itself goes one of these ways.
+    """The demand on every call: a sign-in that by itself goes one of these ways.
 
     It must be later than that second, no older than `within` seconds, and not spent; the token that
     spent it passes for another `grace` seconds.
@@ -39,7 +39,7 @@ class EachCall(NamedTuple):
 
 
 class Proof(NamedTuple):
-    """What the token of a call proves. `token` names it; empty: whichever spent the proof.
+    """The sign-in of a call's token. `token` names it; empty: whichever spent the proof.
 
     `known_by` is its `auth_time` as the token tells it, by which it is known in its session; what
     it counts for is as of when it was `first_shown`.
@@ -51,12 +51,12 @@ class Proof(NamedTuple):
 
     @property
     def auth_time(self) -> int:
-        """The second from which it counts."""
+        """Return the second from which it counts."""
         return self.shown.authentication.auth_time
 
 
 class SingleUseProofs(NamedTuple):
-    """What a call can pay with: its proof, if any, and which proofs of the session are spent.
+    """The proof of a call, if any, and the proofs of its session that are spent.
 
     `bought`: this very call has spent its proof.
     """
@@ -70,7 +70,7 @@ EMPTY = SingleUseProofs()
 
 
 class Due(Enum):
-    """What becomes of a call that needs a sign-in of its own."""
+    """The outcome of a call that needs a sign-in of its own."""
 
     ASKED = "asked"
     """It must bring another sign-in."""
@@ -81,7 +81,7 @@ class Due(Enum):
 
 
 def due(each: EachCall, purse: SingleUseProofs, now: float) -> Due:
-    """Return what becomes of a call that pays out of this purse at `now` (seconds)."""
+    """Return the outcome of a call with this purse at `now` (seconds)."""
     proof = purse.proof
     if proof is None or not _suffices(each, proof.shown):
         return Due.ASKED
@@ -113,7 +113,7 @@ def _forgotten(proof: Proof, spent: Mapping[int, SpentHeld]) -> bool:
 
 
 def keep_spent(state: State, auth_time: int, held: SpentHeld) -> None:
-    """Keep that a proof is spent; `state` changes."""
+    """Note in `state` that a proof is spent."""
     known = state.spent.get(auth_time)
     if known is None or (known.moment, known.token) < (held.moment, held.token):
         state.spent[auth_time] = held

@@ -1,4 +1,4 @@
-"""The standing of a session as it is for one call: what a decision is made of."""
+"""Holds the standing of a session as it is for one call, from which the call is decided."""
 
 from typing import NamedTuple
 
@@ -31,13 +31,10 @@ class Assessment(NamedTuple):
 
     @property
     def access(self) -> AccessRequest:
-        """The access that the call asks for."""
+        """Return the access that the call asks for."""
         return AccessRequest(self.app, self.call.contexts, self.call.now, self.purse)
 
     @property
     def is_capable(self) -> bool:
-        """Return whether the client may be able to handle a claims challenge.
-
-        No token says it cannot.
-        """
+        """Return False if the token says that its client cannot handle a claims challenge."""
         return self.token is None or self.token.claims_capable

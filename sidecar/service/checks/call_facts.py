@@ -1,4 +1,4 @@
-"""What a call shows of its session - address, device, sign-in, claims - is folded in here.
+"""Folds into a session what a call shows of it: address, device, sign-in, claims.
 
 Each is a fact like any other, known here before the call is answered; the `Saver` spreads
 it. In the steady state nothing is new, and nothing is done.
@@ -58,7 +58,7 @@ AGENT_CHARACTERS = 256
 BINDINGS_KEPT = 8
 UNBOUND = "none"
 _OURS = frozenset({"user", GROUPS, ROLES})
-"""What policies' `claims` call so is read as the issuer's settings say, not by that name."""
+"""Claims that are read as the issuer's settings say, and not by the name that policies use."""
 
 
 class _Binding(NamedTuple):
@@ -84,7 +84,7 @@ class CallFacts:
         self.replace(settings)
 
     def replace(self, settings: Settings) -> None:
-        """Go by this configuration from now on; no claims are wanted until it is said anew."""
+        """Use this configuration from now on; `want_claims` must follow."""
         self._settings = settings
         self._issuers = {one.issuer: one for one in settings.tokens.issuers}
         self._claims = frozenset[str]()
@@ -131,7 +131,7 @@ class CallFacts:
         live.seen_at = now
 
     def unread(self, token: Token, call: Call) -> Live:
-        """A session that cannot be read now, made of what is known here and of what the call shows.
+        """Make a session that cannot be read now, of what is known here and of what the call shows.
 
         It is there to judge this call by, and not kept.
         """
@@ -163,7 +163,7 @@ class CallFacts:
         self._view.remember(whose, (fact,), int(until * 1000))
 
     def _proven(self, live: Live, facts: Sequence[Fact]) -> list[PlaceProven]:
-        """Return what a sign-in has proven for the user's later sessions on its device."""
+        """Return what the sign-ins prove for the user's later sessions on their devices."""
         evaluator = self._view.evaluator
         signed_in = (fact for fact in facts if isinstance(fact, SignedIn))
         return [place for one in signed_in for place in evaluator.proven_by(live.state, one)]
@@ -204,10 +204,7 @@ class CallFacts:
         return facts
 
     def _came_with(self, token: Token, call: Call) -> ShownWith:
-        """Return what a sign-in can prove.
-
-        It says where it was made, or else this call first shows it.
-        """
+        """Return the circumstances that a sign-in can prove: where it was made, or first shown."""
         made_at = token.signed_in_ip
         ip = made_at or call.ip
         there = made_at in {"", call.ip}
@@ -221,7 +218,7 @@ class CallFacts:
         )
 
     def _binding(self, live: Live, token: Token, seen: int) -> _Binding | None:
-        """What the session's tokens are bound to, where that is new; each client has its own keys.
+        """Return what a token is bound to, if that is new for its client in this session.
 
         A key or certificate that comes with a later sign-in is as good as that sign-in. Without
         one, somebody else may have got hold of what the first was there to protect. The token is
@@ -240,7 +237,7 @@ class CallFacts:
         return _Binding(claim, (*known[1 - BINDINGS_KEPT :], name), suspicious)
 
     def _claims_of(self, state: State, token: Token) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Yield the claims that a token tells, as far as they are news."""
+        """Return the claims of a token that are not known of the session yet."""
         told_by = (("user", (token.user,)), *token.claims)
         for name, values in told_by:
             if name != "user" and (name in _OURS or name not in self._claims):
@@ -251,7 +248,7 @@ class CallFacts:
                 yield name, values
 
     def _members_of(self, state: State, token: Token) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """The groups and roles that a token tells, as far as no later token has told others."""
+        """Return the groups and roles of a token, unless a later token has others."""
         for kind, telling in self._tellings(token):
             names, known = telling.names, state.memberships.get(kind)
             held = state.claims.get(kind)
@@ -261,7 +258,7 @@ class CallFacts:
                 yield kind, names
 
     def _tellings(self, token: Token) -> tuple[tuple[str, TokenMemberships], ...]:
-        """Return what a token tells of its user's groups and roles."""
+        """Return the groups and roles of a token as memberships of its user."""
         issuer = self._issuers.get(token.issuer)
         times = (token.authentication.auth_time, token.issued_at)
         return tuple(
@@ -282,7 +279,7 @@ class CallFacts:
         )
 
     def _extend(self, live: Live, token: Token, now: float, *, fresh: bool) -> None:
-        """Keep the session for as long as its newest token may be shown, and a while."""
+        """Keep the session for a while longer than its newest token may be shown."""
         settings = self._settings
         leeway = max((i.leeway for i in settings.tokens.issuers), default=0.0)
         until = max(token.expires_at + leeway, now + settings.sessions.min_ttl)
@@ -325,7 +322,7 @@ class CallFacts:
 
 
 def _is_known(live: Live, token: Token, before: Sequence[Authentication], second: int) -> bool:
-    """Return whether a sign-in that is shown in this second tells nothing new beside those before.
+    """Return whether a sign-in that is shown in this second adds nothing to those before.
 
     Of one that is dated ahead, that it was shown already is news, whatever else is known.
     """
@@ -336,7 +333,7 @@ def _is_known(live: Live, token: Token, before: Sequence[Authentication], second
 
 
 def _are_known(state: State, contexts: tuple[str, ...], at: int, second: int) -> bool:
-    """Likewise of contexts that are shown as of second `at`."""
+    """Return whether contexts that are shown as of second `at` add nothing to what is known."""
     return all(
         (at <= second or is_context_noted(state, one, at))
         and state.shown_contexts.get(one, 0) >= context_counted(state, one, at)

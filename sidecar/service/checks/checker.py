@@ -53,10 +53,10 @@ class Verifier(Protocol):
         """Keep these claims of tokens from now on, too: policies ask for them."""
 
     def cached(self, token: str, now: float) -> Token | None:
-        """Return a token that was verified before and still counts."""
+        """Return a token that was verified before and still counts; None: verify it."""
 
     async def verify(self, token: str, now: float, since: float = 0.0) -> Token:
-        """Verify a token; what its issuer said of it before `since` does not count."""
+        """Verify a token; ask its issuer again if it was last asked before `since`."""
 
 
 class Checker:
@@ -216,7 +216,7 @@ class Checker:
         return self._contexts.too_stale(contexts, self._view.staleness()) if contexts else contexts
 
     def _presented(self, live: Live, token: Token | None, app: str) -> Presented | None:
-        """Return what the call is judged by, besides its session; None: by that alone."""
+        """Return what the token shows of the call; None if there is no token."""
         if token is None:
             return None
         if live.presented is not None:  # most calls show the token that the last one showed
@@ -229,7 +229,7 @@ class Checker:
         return presented
 
     def _assess(self, call: Call, live: Live, token: Token | None, app: str) -> Assessment:
-        """Return how this call stands, and whence it comes where a policy asks for that."""
+        """Return the standing of a call, with the place that it comes from if a policy asks."""
         presented = self._presented(live, token, app)
         evaluator = self._view.evaluator
         if not evaluator.is_strict(live.state, call.ip):
@@ -289,7 +289,7 @@ class Checker:
         return msgspec.structs.replace(answer, explanation=explanation)
 
     def _unread(self, token: Token, app: str, call: Call) -> Answer:
-        """Judge a call of a session that nobody can tell of now.
+        """Answer a call of a session that is not in the view and cannot be read.
 
         Where it might pass all the same, its own token is judged as every token is, as that of a
         session which is made of it alone and of what is known here of its user and device.
@@ -328,7 +328,7 @@ class Checker:
         return self._answerers.of(assessment.app).unknown(resilience, decided)
 
     def _of_anybody(self, assessment: Assessment) -> Decision:
-        """Return what the call needs of whoever signs in now, whatever was shown before."""
+        """Decide about the call as if its user signed in now, and had shown nothing before."""
         call, evaluator = assessment.call, self._view.evaluator
         standing = assessment.live.judged(
             evaluator, call.now, Presented(Authentication(int(call.now)))
@@ -338,7 +338,7 @@ class Checker:
 
 
 def _is_fresh(assessment: Assessment) -> bool:
-    """Return whether the call's own sign-in has just been made, which a step-up would ask for."""
+    """Return whether the call's own sign-in is as recent as a step-up would ask for."""
     token = assessment.token
     if token is None:
         return False

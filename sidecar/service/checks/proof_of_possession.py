@@ -1,4 +1,4 @@
-"""Whether who shows a token holds what it is bound to: a key (RFC 9449), a certificate (RFC 8705).
+"""Checks that a caller holds the key (RFC 9449) or certificate (RFC 8705) of its token.
 
 Proofs of a key count once, within a window around the time they were made. The ids of those that
 came are remembered for as long, by a digest, and none is forgotten before: it could be shown again.
@@ -29,11 +29,11 @@ class Possessions:
         self._proofs = Proofs()
 
     def replace(self, settings: Binding) -> None:
-        """Ask for what is configured now. Proofs that came before still count once."""
+        """Use this configuration from now on. Proofs that came before still count once."""
         self._settings = settings
 
     def check(self, token: Token, call: Call) -> None:
-        """Raise `InvalidToken` where the caller does not show what the token is bound to.
+        """Raise `InvalidToken` if the caller does not show what the token is bound to.
 
         And `Overloaded` where there is no room for another proof by its key.
         A door that cannot see how a token was shown leaves that to whoever asks there.

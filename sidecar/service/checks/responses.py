@@ -47,29 +47,23 @@ _NOT_CAPABLE = (
 
 
 def reasons_of(demands: Iterable[Demand]) -> tuple[Reason, ...]:
-    """Return the reasons of all that is asked, in words.
-
-    And why nothing that was shown could meet it.
-    """
+    """Return a reason for each demand, and one more if the token has no `auth_time`."""
     asked = tuple(demands)
     reasons = tuple(Reason(demand.policy, demand.signal, explain(demand)) for demand in asked)
     return (*reasons, _UNTIMED) if any(demand.untimed for demand in asked) else reasons
 
 
 def unknown_context(message: str) -> Answer:
-    """Return the answer to a call in a context that is not configured.
-
-    Whoever named it must act.
-    """
+    """Return the answer to a call in a context that is not configured."""
     return Answer(Verdict.DENY, 400, error=UNKNOWN_CONTEXT, message=message)
 
 
 UNDECIDED = Decision(Verdict.DENY)
-"""What is decided of a session whose standing is not known."""
+"""The decision where the standing of the session is not known."""
 
 
 class AccessDecision(NamedTuple):
-    """What was decided about a call, and of whose session it is.
+    """A decision about a call, with the session that the call is of.
 
     `is_capable`: the client may be able to handle a claims challenge. `revoked` is what revoked the
     session, if anything did.
@@ -85,7 +79,7 @@ class AccessDecision(NamedTuple):
 
 
 class Answerers:
-    """An `Answerer` for each app: as `app` is configured, but for what `apps` says of one."""
+    """An `Answerer` for each app: configured by `app`, except for what `apps` has of it."""
 
     def __init__(
         self, app: App, apps: Mapping[str, AppChallenges], dpop_algorithms: Iterable[str] = ()
@@ -97,7 +91,7 @@ class Answerers:
         }
 
     def of(self, app: str = "") -> "Answerer":
-        """Return the one for this app; empty: it is not known which."""
+        """Return the one for this app; empty: the app is not known."""
         return self._special.get(app, self._usual)
 
 
@@ -120,7 +114,7 @@ class Answerer:
         self._algorithms = algorithms
 
     def no_token(self, context: str) -> Answer:
-        """Return no credentials: a challenge without an error code (RFC 6750, section 3.1)."""
+        """Answer a call without a token by a challenge without an error code (RFC 6750, 3.1)."""
         return Answer(
             Verdict.DENY,
             401,
@@ -131,7 +125,7 @@ class Answerer:
         )
 
     def invalid_token(self, error: InvalidToken, call: Call) -> Answer:
-        """A token that is not believed (RFC 6750, 3.1), or a proof of its key (RFC 9449, 7.1)."""
+        """Answer a call whose token (RFC 6750, 3.1) or proof (RFC 9449, 7.1) is not valid."""
         code = "invalid_dpop_proof" if error.code in _BAD_PROOFS else "invalid_token"
         # Such a token takes a proof, however it was sent.
         scheme = "DPoP" if error.code in _PROOF_FLAWS else call.scheme
@@ -292,7 +286,7 @@ class Answerer:
 
 
 def _refusal_of(answer: Answer) -> Answer:
-    """Return a step-up that the client cannot be asked for."""
+    """Return the refusal in place of a step-up that the client cannot handle."""
     return msgspec.structs.replace(
         answer, verdict=Verdict.DENY, status=403, challenge="", message=_NOT_CAPABLE
     )

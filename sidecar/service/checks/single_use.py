@@ -1,4 +1,4 @@
-"""A proof is spent on a call that needs one of its own: the store says who is first.
+"""Spends a proof on a call that needs one of its own; the store decides who is first.
 
 This is the one thing that a check waits for: see `domain.session.single_use`.
 """
@@ -43,7 +43,7 @@ class Spender:
         self._new_id = new_id
 
     def with_purse(self, assessment: Assessment) -> Assessment:
-        """Return the assessment with what its call can pay with, where calls have to pay."""
+        """Return the assessment with the purse of its call, if calls of the session need one."""
         token, standing = assessment.token, assessment.standing
         if token is None or not standing.asks_each_call:
             return assessment
@@ -54,7 +54,7 @@ class Spender:
         return assessment._replace(purse=SingleUseProofs(proof, standing.spent))
 
     def is_due(self, assessment: Assessment) -> bool:
-        """Return whether a proof is all that the call needs to pass, and it has one to spend."""
+        """Return whether the call passes if its proof is spent on it, and only then."""
         if assessment.purse.proof is None:
             return False
         ladder = self._view.evaluator.world.ladder
@@ -75,7 +75,7 @@ class Spender:
         return purse._replace(spent={**purse.spent, purse.proof.known_by: held})
 
     async def _spend(self, live: Live, proof: Proof, now: float) -> SpentHeld | None:
-        """Spend a proof of this session; None: it is spent on this call, else who did it before."""
+        """Spend a proof of a session; return who spent it before, or None: it was this call."""
         stamp = Stamp(int(now * MICROSECONDS), self._new_id())
         fact = Spent(stamp=stamp, auth_time=proof.known_by, token=proof.token)
         until = max(live.own.expire_at, int((now + KEPT) * 1000))
@@ -103,7 +103,7 @@ def _held(spent: Spent | None) -> SpentHeld:
 
 
 def token_name(token: Token, text: str) -> str:
-    """Return what a token is known by: its `jti`, else what is signed of it, digested."""
+    """Return a digest that names a token: of its `jti`, else of its signed part."""
     if token.token_id:
         return digest(f"{token.issuer} {token.token_id}")
     return digest(parted(text)[0])

@@ -1,4 +1,4 @@
-"""What a check leaves behind for whoever looks at it later: its record, and what was only tried."""
+"""Makes the records of a check: its own, and one for each report-only policy that asks."""
 
 from collections.abc import Iterable, Iterator
 
@@ -9,11 +9,11 @@ from sidecar.service.observations.observations import Checked, ReportedOnly
 from sidecar.service.ports.calls import Answer
 
 SEVERITY = {Verdict.ALLOW: 0, Verdict.STEP_UP: 1, Verdict.DENY: 2}
-"""Verdicts by how much they keep from passing."""
+"""The verdicts by how strict they are."""
 
 
 def checked(answer: Answer, seconds: float) -> Checked:
-    """Return the record of a check that took so long to answer."""
+    """Return the record of a check."""
     return Checked(
         verdict=answer.error or answer.verdict,
         context=answer.context,
@@ -28,7 +28,7 @@ def checked(answer: Answer, seconds: float) -> Checked:
 
 
 def strictest(answers: Iterable[Answer]) -> Answer:
-    """Return the answer that keeps most from passing, the first of equal ones."""
+    """Return the strictest of the answers, the first of equal ones."""
     return max(answers, key=lambda answer: SEVERITY[answer.verdict])
 
 

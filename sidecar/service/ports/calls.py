@@ -1,4 +1,4 @@
-"""What goes in and out of the journeys: the doors fill `Call`s and render `Answer`s."""
+"""The values that doors and services exchange: doors fill in calls, and render answers."""
 
 from typing import NamedTuple
 
@@ -53,7 +53,7 @@ class Call(msgspec.Struct, frozen=True):
 
 
 class Reason(msgspec.Struct, frozen=True):
-    """Why: the policy that asks, the signal that caused it, and both in words."""
+    """A reason: the policy that asks, the signal that caused it, and both in words."""
 
     policy: str
     signal: str

@@ -1,4 +1,4 @@
-"""The messages of Envoy's external authorization, `envoy.service.auth.v3`, as far as we need them.
+"""Reads and writes the messages of Envoy's external authorization, `envoy.service.auth.v3`.
 
 Read of a `CheckRequest`: what Envoy says of the call (`attributes.request.http`: method, path,
 host, headers), the address that it takes for the client's (`attributes.source.address`), and the
@@ -34,7 +34,7 @@ PASSED_ON = (
 
 
 def _spellings(name: bytes) -> Iterator[bytes]:
-    """A name with any of its dashes as underscores, which CGI and WSGI take for the same header."""
+    """Return a name with each choice of its dashes as underscores, which CGI and WSGI equate."""
     parts = name.split(b"-")
     for marks in itertools.product((b"-", b"_"), repeat=len(parts) - 1):
         yield parts[0] + b"".join(mark + part for mark, part in zip(marks, parts[1:], strict=True))
@@ -60,7 +60,7 @@ _RPC_CODES = {400: _INVALID_ARGUMENT, 401: _UNAUTHENTICATED, 503: _UNAVAILABLE}
 
 
 class CheckRequest(NamedTuple):
-    """What Envoy asks: the call as a request of its own, and the contexts of its route.
+    """A question of Envoy: the call as a request of its own, and the contexts of its route.
 
     The request's target is the original path with its query, and its peer the client's address,
     as far as Envoy knows it.
@@ -71,7 +71,7 @@ class CheckRequest(NamedTuple):
 
 
 def decode_request(data: bytes) -> CheckRequest:
-    """Return a `CheckRequest`; raises `protobuf.MessageInvalid`. What it lacks stays empty."""
+    """Decode a `CheckRequest`; raises `protobuf.MessageInvalid`. What it lacks stays empty."""
     attributes = Message(data).message(1)
     http = attributes.message(4).message(2)
     source = attributes.message(1).message(1).message(1)
@@ -92,14 +92,14 @@ def decode_request(data: bytes) -> CheckRequest:
 
 
 def _header_fields(http: Message) -> Iterator[tuple[bytes, bytes]]:
-    """`headers`, or with `encode_raw_headers` the `header_map`, which has repeated ones."""
+    """Return `headers`, or with `encode_raw_headers` the `header_map`, which has repeated ones."""
     yield from http.pairs(3).items()
     for header in http.message(13).messages(1):
         yield header.text(1), header.text(3) or header.text(2)
 
 
 def encode_response(response: Response, seen: Iterable[bytes] = ()) -> bytes:
-    """Return the `CheckResponse` that says what an answer to a check over HTTP says.
+    """Encode the response to a check as a `CheckResponse`.
 
     `seen` are the names of the request's headers as far as Envoy tells them: also of these, what an
     app might take for ours is taken away (`x.sidecar.subject` is the same to some).

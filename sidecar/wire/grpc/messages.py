@@ -1,7 +1,7 @@
-"""gRPC over HTTP/2: what stands between the frames and the messages.
+"""Frames the messages of gRPC over HTTP/2.
 
 A message has a prefix of one byte (compressed or not) and its length (gRPC's "gRPC over HTTP2",
-Length-Prefixed-Message); the outcome of a call is told in trailers. Only unary calls are known.
+Length-Prefixed-Message); the status of a call is in its trailers. Only unary calls are known.
 """
 
 import struct
@@ -16,7 +16,7 @@ HEAD: Fields = [(b":status", b"200"), (b"content-type", b"application/grpc+proto
 
 
 class Code(IntEnum):
-    """The outcomes of calls that we tell (gRPC's "Status codes")."""
+    """The statuses of calls that we use (gRPC's "Status codes")."""
 
     OK = 0
     INVALID_ARGUMENT = 3
@@ -27,7 +27,7 @@ class Code(IntEnum):
 
 
 class CallRefused(Exception):  # noqa: N818 - named by what it is to the caller
-    """The call has no answer; told as its status."""
+    """The call is answered by its status alone."""
 
     def __init__(self, code: Code, message: str) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""Protocol buffers on the wire: fields out of bytes and back, without generated classes.
+"""Reads and writes protocol buffers, without generated classes.
 
 The encoding (protobuf.dev, "Encoding"): a message is a sequence of tagged values; a tag is a varint
 of field number and wire type; unknown fields are skipped; of a scalar that comes twice the last
@@ -84,18 +84,12 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def number_field(number: int, value: int) -> bytes:
-    """Return an integer, boolean or enumeration.
-
-    `value` is not negative. Zero is left out, as proto3.
-    """
+    """Encode an integer, boolean or enumeration, not negative. Zero is left out, as proto3."""
     return _encoded(number << 3 | _VARINT) + _encoded(value) if value else b""
 
 
 def bytes_field(number: int, value: bytes) -> bytes:
-    """Return a string, bytes or message.
-
-    Also where it is empty, since that tells that it is there.
-    """
+    """Encode a string, bytes or message; also an empty one, since its presence counts."""
     return _encoded(number << 3 | _BYTES) + _encoded(len(value)) + value
 
 

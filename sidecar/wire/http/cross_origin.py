@@ -1,4 +1,4 @@
-"""What a page of another origin may read of a refusal (CORS; Fetch, section 3.3).
+"""Lets pages of other origins read refusals (CORS; Fetch, section 3.3).
 
 A browser hides an answer from such a page unless its headers name the page's origin, and even then
 shows only the headers that are named besides. The app would add them, but it never sees a call that
@@ -34,7 +34,7 @@ class CrossOrigin(NamedTuple):
         return Response(refusal.status, (*refusal.fields, *fields), refusal.body)
 
     def _allowed(self, origin: str) -> str:
-        """Return the origin as the answer allows it, empty for one that is not allowed."""
+        """Return the origin as the response allows it, empty for one that is not allowed."""
         if ANY in self.settings.origins:
             return ANY if origin else ""
         return origin if origin in self.settings.origins else ""

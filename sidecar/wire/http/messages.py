@@ -31,7 +31,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def path(self) -> bytes:
-        """The target without its query, as it came."""
+        """Return the target without its query, as it came."""
         return self.target.partition(b"?")[0]
 
     def values(self, name: bytes) -> tuple[bytes, ...]:

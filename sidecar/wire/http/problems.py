@@ -1,4 +1,4 @@
-"""Problem details (RFC 9457): every body that tells why a request was not done.
+"""Writes problem details (RFC 9457), the bodies that say why a request was not done.
 
 `type` is a URN that stays the same and is what programs look at; `title` is its sentence, and
 `detail` what is special this time.
@@ -25,7 +25,7 @@ class _Kind(NamedTuple):
 
 
 class Problem(Enum):
-    """What can be wrong: the end of its URN, its status and its sentence."""
+    """A kind of problem: the end of its URN, its status and its title."""
 
     STEP_UP = _Kind("step-up-required", 401, "A stronger or fresher sign-in is required")
     INVALID_TOKEN = _Kind("invalid-token", 401, "A valid token is required")
@@ -52,7 +52,7 @@ class Problem(Enum):
 
     @property
     def status(self) -> int:
-        """The HTTP status that goes with it, unless a check says otherwise."""
+        """Return the HTTP status of the kind, which a check may replace."""
         return self.value.status
 
 
@@ -64,7 +64,7 @@ def problem(
     members: Mapping[str, object] | None = None,
     fields: Fields = (),
 ) -> Response:
-    """Return the answer that tells of a problem.
+    """Return the response with a problem.
 
     `status` replaces the kind's own; `members` are extension members of the body; `fields` further
     header fields.
