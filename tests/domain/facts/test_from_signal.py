@@ -1,8 +1,41 @@
 import pytest
 
-from sidecar.domain.facts.facts import AssuranceLowered, Revoked, Scope, SignedIn
-from sidecar.domain.facts.from_signal import Meaning, meaning_of
-from sidecar.domain.facts.signal import AssuranceLevelChange, SessionRevoked, Signal, Subject
+from sidecar.domain.facts.facts import (
+    AgentSeen,
+    AssuranceLowered,
+    ClaimsSeen,
+    ComplianceReported,
+    DeviceBound,
+    Fact,
+    MarksCleared,
+    NetworkReported,
+    Revoked,
+    RiskReported,
+    Scope,
+    ShownWith,
+    Sighted,
+    SignalRaised,
+    SignedIn,
+    StepUpAsked,
+)
+from sidecar.domain.facts.from_signal import Meaning, meaning_of, tightens
+from sidecar.domain.facts.signal import (
+    AssuranceLevelChange,
+    CredentialChange,
+    DeviceComplianceChange,
+    NetworkChange,
+    OperatorClear,
+    OperatorMark,
+    RiskLevelChange,
+    RiskSignal,
+    SessionEstablished,
+    SessionPresented,
+    SessionRevoked,
+    Signal,
+    Subject,
+    TokenClaimsChange,
+)
+from sidecar.domain.policy.policy import RiskLevel
 from sidecar.domain.values.assurance import Authentication
 from sidecar.domain.values.location import Place
 from sidecar.domain.values.stamp import at
@@ -68,3 +101,141 @@ def test_a_revocation_keeps_the_device_as_a_condition(
     assert meaning(SessionRevoked(stamp=STAMP, subject=subject)) == Meaning(
         scope, (Revoked(stamp=STAMP, scope=scope, device=device),)
     )
+
+
+HIGH, LOW = RiskLevel.HIGH, RiskLevel.LOW
+OF_ALL = Subject(user="u", device="d", session="s")
+OF_DEVICE = Subject(device="d")
+OPORTO = Place(country="PT")
+
+
+@pytest.mark.parametrize(
+    ("signal", "scope", "facts", "can_only_tighten"),
+    [
+        (
+            NetworkChange(stamp=STAMP, subject=OF_DEVICE, segment="lab"),
+            Scope.DEVICE,
+            (NetworkReported(stamp=STAMP, network="lab", device="d"),),
+            False,
+        ),
+        (
+            DeviceComplianceChange(stamp=STAMP, subject=OF_ALL, compliant=False),
+            Scope.DEVICE,
+            (ComplianceReported(stamp=STAMP, device="d", compliant=False),),
+            True,
+        ),
+        (
+            DeviceComplianceChange(stamp=STAMP, subject=OF_DEVICE, compliant=True),
+            Scope.DEVICE,
+            (ComplianceReported(stamp=STAMP, device="d", compliant=True),),
+            False,
+        ),
+        (
+            RiskLevelChange(stamp=STAMP, subject=Subject(user="u"), level=HIGH),
+            Scope.USER,
+            (RiskReported(stamp=STAMP, scope=Scope.USER, level=HIGH),),
+            True,
+        ),
+        (
+            RiskLevelChange(stamp=STAMP, subject=OF_DEVICE, level=LOW),
+            Scope.DEVICE,
+            (RiskReported(stamp=STAMP, scope=Scope.DEVICE, level=LOW, device="d"),),
+            False,
+        ),
+        (
+            TokenClaimsChange(stamp=STAMP, subject=Subject(session="s"), claims=(("a", ("b",)),)),
+            Scope.SESSION,
+            (ClaimsSeen(stamp=STAMP, scope=Scope.SESSION, claims=(("a", ("b",)),)),),
+            False,
+        ),
+        (
+            RiskSignal(
+                stamp=STAMP, subject=Subject(user="u"), name="leak", weight=40.0, half_life=60.0
+            ),
+            Scope.USER,
+            (
+                SignalRaised(
+                    stamp=STAMP, scope=Scope.USER, name="leak", weight=40.0, half_life=60.0
+                ),
+            ),
+            False,
+        ),
+        (
+            OperatorMark(stamp=STAMP, subject=OF_DEVICE, control="mfa", reason="lost"),
+            Scope.DEVICE,
+            (
+                StepUpAsked(
+                    stamp=STAMP,
+                    scope=Scope.DEVICE,
+                    contexts=(),
+                    control="mfa",
+                    max_age=-1,
+                    reason="lost",
+                    device="d",
+                ),
+            ),
+            True,
+        ),
+        (
+            OperatorClear(stamp=STAMP, subject=Subject(user="u"), reason="found"),
+            Scope.USER,
+            (MarksCleared(stamp=STAMP, scope=Scope.USER, reason="found"),),
+            False,
+        ),
+        (
+            SessionPresented(stamp=STAMP, subject=OF_ALL, ip="192.0.2.1", user_agent="a"),
+            Scope.SESSION,
+            (
+                DeviceBound(stamp=STAMP, device="d"),
+                Sighted(stamp=STAMP, ip="192.0.2.1", place=OPORTO),
+                AgentSeen(stamp=STAMP, user_agent="a"),
+            ),
+            False,
+        ),
+        (
+            SessionEstablished(stamp=STAMP, subject=OF_ALL, ip="192.0.2.1", acr="mfa", auth_time=9),
+            Scope.SESSION,
+            (
+                SignedIn(
+                    stamp=STAMP,
+                    authentication=Authentication(9, "mfa"),
+                    shown_with=ShownWith(ip="192.0.2.1", place=OPORTO, device="d", made_there=True),
+                ),
+                DeviceBound(stamp=STAMP, device="d"),
+                ClaimsSeen(stamp=STAMP, scope=Scope.SESSION, claims=(("user", ("u",)),)),
+                Sighted(stamp=STAMP, ip="192.0.2.1", place=OPORTO),
+            ),
+            False,
+        ),
+        (
+            SessionEstablished(stamp=STAMP, subject=Subject(session="s")),
+            Scope.SESSION,
+            (SignedIn(stamp=STAMP, authentication=Authentication(0), shown_with=ShownWith()),),
+            False,
+        ),
+        (SessionPresented(stamp=STAMP, subject=Subject(session="s")), Scope.SESSION, (), False),
+    ],
+)
+def test_each_event_is_facts_in_the_record_of_what_it_names(
+    signal: Signal, scope: Scope, facts: tuple[Fact, ...], *, can_only_tighten: bool
+) -> None:
+    assert meaning_of(signal, lambda _: OPORTO) == Meaning(scope, facts)
+    assert tightens(signal) is can_only_tighten
+
+
+def test_a_changed_credential_is_its_users_whatever_it_names() -> None:
+    signal = CredentialChange(stamp=STAMP, subject=OF_ALL)
+    raised = SignalRaised(stamp=STAMP, scope=Scope.USER, name="credential-change")
+    assert meaning(signal) == Meaning(Scope.USER, (raised,))
+    assert tightens(signal)
+    assert tightens(SessionRevoked(stamp=STAMP, subject=OF_ALL))
+    assert tightens(
+        AssuranceLevelChange(
+            stamp=STAMP, subject=OF_ALL, namespace="", level="mfa", direction="decrease"
+        )
+    )
+
+
+def test_facts_are_the_word_of_who_said_the_event() -> None:
+    signal = SessionPresented(stamp=STAMP, subject=OF_ALL, source="idp")
+    assert {fact.source for fact in meaning(signal).facts} == {"idp"}
