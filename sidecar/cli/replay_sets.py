@@ -127,7 +127,8 @@ def _threshold(wanted: Wanted, policy: Policy) -> Threshold:
         raise wanted.stop("the policy is disabled")
     found = thresholds_of(policy)
     if not found:
-        raise wanted.stop("the policy has no score, travel_speed, signals or risk condition")
+        numbers = ", ".join(kind for kind in ThresholdKind if not kind.is_level)
+        raise wanted.stop(f"the policy has no {numbers} or risk condition")
     return found[0]
 
 

@@ -39,6 +39,7 @@ from sidecar.domain.policy.policy import (
     TimeOfDay,
     TravelSpeed,
     UserRisk,
+    key_of,
 )
 from sidecar.domain.session.scene import ConditionCheck, Finding, Needs, Scene, Test
 from sidecar.domain.session.state import Cause, ClaimSaid, said_by
@@ -58,13 +59,15 @@ def compile_condition(  # noqa: C901, PLR0912 - one case a kind
     match condition:
         case All():
             parts = tuple(compile_condition(c, inverted=inverted) for c in condition.conditions)
-            return ConditionCheck("all", _all(parts), "all of these", _nothing, parts)
+            return ConditionCheck(key_of(All), _all(parts), "all of these", _nothing, parts)
         case AnyOf():
             parts = tuple(compile_condition(c, inverted=inverted) for c in condition.conditions)
-            return ConditionCheck("any", _any(parts), "any of these", _nothing, parts)
+            return ConditionCheck(key_of(AnyOf), _any(parts), "any of these", _nothing, parts)
         case Not():
             inner = compile_condition(condition.condition, inverted=not inverted)
-            return ConditionCheck("not", _not(inner.test), "this does not hold", _nothing, (inner,))
+            return ConditionCheck(
+                key_of(Not), _not(inner.test), "this does not hold", _nothing, (inner,)
+            )
         case Changed():
             return place_conditions.changed(condition, inverted=inverted)
         case Locations():
@@ -206,7 +209,7 @@ def _device(condition: Device, *, inverted: bool) -> ConditionCheck:
             holds = holds and compliance == wanted
         return Finding(holds, _device_causes(seen, compliance, condition))
 
-    return ConditionCheck("device", test, " and ".join(asked), value)
+    return ConditionCheck(key_of(Device), test, " and ".join(asked), value)
 
 
 def _device_causes(scene: Scene, compliance: str, condition: Device) -> tuple[Cause, ...]:
@@ -260,7 +263,7 @@ def _claims(condition: Claims, *, inverted: bool) -> ConditionCheck:
         )
 
     asks = "; ".join(f"{name}: {' or '.join(sorted(v))}" for name, v in condition.required)
-    return ConditionCheck("claims", test, asks, value)
+    return ConditionCheck(key_of(Claims), test, asks, value)
 
 
 def _said_of(scene: Scene, name: str) -> Sequence[tuple[str, ClaimSaid]]:
@@ -293,7 +296,7 @@ def _time_of_day(condition: TimeOfDay) -> ConditionCheck:
     def value(scene: Scene) -> str:
         return f"{local(scene):%a %Y-%m-%d %H:%M %Z}"
 
-    return ConditionCheck("time_of_day", test, _window(condition), value)
+    return ConditionCheck(key_of(TimeOfDay), test, _window(condition), value)
 
 
 def _window(window: TimeOfDay) -> str:

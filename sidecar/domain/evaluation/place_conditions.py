@@ -4,7 +4,16 @@ from collections.abc import Callable, Iterator
 
 from sidecar.domain.facts import segments
 from sidecar.domain.facts.precedence import NETWORK_CHANGE
-from sidecar.domain.policy.policy import Anonymizer, Changed, Circumstance, Locations, Selection
+from sidecar.domain.policy.policy import (
+    Anonymizer,
+    Changed,
+    Circumstance,
+    Locations,
+    Networks,
+    Selection,
+    TravelSpeed,
+    key_of,
+)
 from sidecar.domain.session.scene import (
     JOURNEY,
     LOCATION,
@@ -29,7 +38,9 @@ def changed(condition: Changed, *, inverted: bool) -> ConditionCheck:
     if len(each) == 1:
         return each[0]
     test = _changed(names, inverted=inverted)
-    return ConditionCheck("changed", test, f"any of {', '.join(names)} changed", _silent, each)
+    return ConditionCheck(
+        key_of(Changed), test, f"any of {', '.join(names)} changed", _silent, each
+    )
 
 
 def _silent(_scene: Scene) -> str:
@@ -45,7 +56,9 @@ def _changed_one(name: str, *, inverted: bool) -> ConditionCheck:
             told.append(f"{cause.value or 'none'}{said_by(cause.source)}, {start}")
         return "; ".join(told) or "unknown"
 
-    return ConditionCheck("changed", _changed((name,), inverted=inverted), f"{name} changed", value)
+    return ConditionCheck(
+        key_of(Changed), _changed((name,), inverted=inverted), f"{name} changed", value
+    )
 
 
 def _circumstances(scene: Scene, name: str) -> Iterator[tuple[Cause, bool]]:
@@ -130,7 +143,7 @@ def locations(condition: Locations, *, inverted: bool) -> ConditionCheck:
         return f"{', '.join(sorted(names_of(scene))) or 'none'} ({scene.state.ip or 'no address'})"
 
     strictly = ", by the call's own address" if condition.strict else ""
-    return ConditionCheck("locations", test, _asks(selection) + strictly, value)
+    return ConditionCheck(key_of(Locations), test, _asks(selection) + strictly, value)
 
 
 def _nowhere_else(word: str, scene: Scene) -> str:
@@ -170,7 +183,7 @@ def networks(selection: Selection, *, inverted: bool) -> ConditionCheck:
             for source, said in segments.segments(scene.state, scene.world.sources)
         )
 
-    return ConditionCheck("networks", test, _asks(selection), value)
+    return ConditionCheck(key_of(Networks), test, _asks(selection), value)
 
 
 def countries(selection: Selection) -> ConditionCheck:
@@ -226,7 +239,7 @@ def anonymizer(condition: Anonymizer) -> ConditionCheck:
         return ", ".join(sorted(scene.state.location.anonymizer)) or "none"
 
     kinds = " or ".join(sorted(condition.kinds)) or "any"
-    return ConditionCheck("anonymizer", test, kinds if condition.present else "none", value)
+    return ConditionCheck(key_of(Anonymizer), test, kinds if condition.present else "none", value)
 
 
 def travel_speed(at_least: float) -> ConditionCheck:
@@ -247,4 +260,4 @@ def travel_speed(at_least: float) -> ConditionCheck:
             return "no journey"
         return f"{travel.speed:.0f} km/h ({travel.distance:.0f} km in {travel.hours:.2f} h)"
 
-    return ConditionCheck("travel_speed", test, f"at least {at_least:g} km/h", value)
+    return ConditionCheck(key_of(TravelSpeed), test, f"at least {at_least:g} km/h", value)

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from sidecar.domain.facts.precedence import RISK_CHANGE, counting, signal_type
 from sidecar.domain.facts.precedence import signals as raised_signals
-from sidecar.domain.policy.policy import RiskLevel, Signals
+from sidecar.domain.policy.policy import RiskLevel, Score, SessionRisk, Signals, UserRisk, key_of
 from sidecar.domain.session.risk import Term, decayed, in_tenths, terms_of
 from sidecar.domain.session.scene import ConditionCheck, Finding, Needs, Scene
 from sidecar.domain.session.state import Cause, Moment, RiskHeld, SignalHeld, said_by
@@ -64,7 +64,7 @@ def user_risk(at_least: RiskLevel, *, loosens: bool) -> ConditionCheck:
     def value(scene: Scene) -> str:
         return _reported(scene.state.user_risk, scene)
 
-    return ConditionCheck("user_risk", test, f"at least {at_least}", value)
+    return ConditionCheck(key_of(UserRisk), test, f"at least {at_least}", value)
 
 
 def session_risk(
@@ -91,7 +91,7 @@ def session_risk(
     def value(scene: Scene) -> str:
         return f"{_reported(scene.state.session_risk, scene)}; by its score {scene.level}"
 
-    return ConditionCheck("session_risk", test, f"at least {at_least}", value)
+    return ConditionCheck(key_of(SessionRisk), test, f"at least {at_least}", value)
 
 
 def _reported_session_risk(at_least: RiskLevel, *, loosens: bool) -> ConditionCheck:
@@ -102,7 +102,7 @@ def _reported_session_risk(at_least: RiskLevel, *, loosens: bool) -> ConditionCh
     def value(scene: Scene) -> str:
         return _reported(scene.state.session_risk, scene)
 
-    return ConditionCheck("session_risk", test, f"at least {at_least}, as reported", value)
+    return ConditionCheck(key_of(SessionRisk), test, f"at least {at_least}, as reported", value)
 
 
 def _score_causes(
@@ -155,7 +155,7 @@ def score(at_least: float, *, loosens: bool) -> ConditionCheck:
     def value(scene: Scene) -> str:
         return f"{in_tenths(scene.score):.1f}"
 
-    return ConditionCheck("score", test, reached, value)
+    return ConditionCheck(key_of(Score), test, reached, value)
 
 
 def signals(condition: Signals, *, loosens: bool) -> ConditionCheck:
@@ -189,7 +189,7 @@ def signals(condition: Signals, *, loosens: bool) -> ConditionCheck:
         return ", ".join(shown) or "none"
 
     names = " or ".join(sorted(condition.include))
-    return ConditionCheck("signals", test, f"{names}, at least {condition.at_least:g}", value)
+    return ConditionCheck(key_of(Signals), test, f"{names}, at least {condition.at_least:g}", value)
 
 
 def _clock(moment: int) -> str:

@@ -213,6 +213,12 @@ Condition: TypeAlias = (
     | TimeOfDay
 )
 
+
+def key_of(kind: type[Condition]) -> str:
+    """Return the key by which a policy has a condition of this type: it is spelled there alone."""
+    return str(kind.__struct_config__.tag)
+
+
 COMPLIANT_DEVICE = "compliant-device"
 BLOCK = "block"
 ROUTINE = "routine"

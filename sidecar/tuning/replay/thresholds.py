@@ -18,6 +18,7 @@ from sidecar.domain.policy.policy import (
     Signals,
     TravelSpeed,
     UserRisk,
+    key_of,
 )
 
 Value: TypeAlias = float | RiskLevel
@@ -26,11 +27,11 @@ Value: TypeAlias = float | RiskLevel
 class ThresholdKind(StrEnum):
     """Conditions that have a threshold, by their name in a policy file."""
 
-    SCORE = "score"
-    TRAVEL_SPEED = "travel_speed"
-    SIGNALS = "signals"
-    USER_RISK = "user_risk"
-    SESSION_RISK = "session_risk"
+    SCORE = key_of(Score)
+    TRAVEL_SPEED = key_of(TravelSpeed)
+    SIGNALS = key_of(Signals)
+    USER_RISK = key_of(UserRisk)
+    SESSION_RISK = key_of(SessionRisk)
 
     @property
     def is_level(self) -> bool:
@@ -72,17 +73,9 @@ def with_threshold(policy: Policy, kind: ThresholdKind, value: Value, name: str 
     return msgspec.structs.replace(policy, id=name or policy.id, conditions=conditions)
 
 
-_KINDS: dict[type[Condition], ThresholdKind] = {
-    Score: ThresholdKind.SCORE,
-    TravelSpeed: ThresholdKind.TRAVEL_SPEED,
-    Signals: ThresholdKind.SIGNALS,
-    UserRisk: ThresholdKind.USER_RISK,
-    SessionRisk: ThresholdKind.SESSION_RISK,
-}
-
-
 def _kind(condition: Condition) -> ThresholdKind | None:
-    return _KINDS.get(type(condition))
+    key = key_of(type(condition))
+    return ThresholdKind(key) if key in set(ThresholdKind) else None
 
 
 def _leaves(condition: Condition | None) -> Iterator[Condition]:

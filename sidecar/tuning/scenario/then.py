@@ -116,7 +116,7 @@ CALL: Record[Check] = Record(
         ),
         "method": RecordKey(Text(), "instead: the call, mapped by the configured routes"),
         "host": RecordKey(Text(), "likewise"),
-        "path": RecordKey(Spelled(_path, dict(TEXT), "path"), "likewise"),
+        "path": RecordKey(Spelled(_path, {**TEXT, "pattern": "^/"}, "path"), "likewise"),
         "token": RecordKey(
             Choice(ChosenToken),
             "`latest`: the token of the session's latest sign-in; `first`: the one that it began"

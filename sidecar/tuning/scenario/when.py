@@ -80,7 +80,10 @@ def action_schema() -> Schema:
     by_type = [
         {
             "if": {"properties": {"type": {"const": name}}},
-            "then": {"properties": {"data": data_schema(kind)}},
+            "then": {
+                "properties": {"data": data_schema(kind)},
+                "required": ["data"] if kind.required else [],
+            },
         }
         for name, kind in EVENTS.items()
     ]

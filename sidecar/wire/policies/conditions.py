@@ -32,6 +32,7 @@ from sidecar.domain.policy.policy import (
     TimeOfDay,
     TravelSpeed,
     UserRisk,
+    key_of,
 )
 from sidecar.wire.grammar.definitions import USE
 from sidecar.wire.grammar.records import REQUIRED, ByShape, Given, Items, Record, RecordKey, Short
@@ -83,11 +84,6 @@ class ConditionKind(NamedTuple):
     rule: Rule[Condition]
     holds: str
     example: str
-
-
-def tag(kind: type[msgspec.Struct]) -> str:
-    """Return the key by which a policy has a condition of this type."""
-    return str(kind.__struct_config__.tag)
 
 
 class Conjunction(msgspec.Struct, frozen=True):
@@ -231,26 +227,28 @@ _CLOCK = Spelled(
 
 CONDITIONS: tuple[ConditionKind, ...] = (
     ConditionKind(
-        tag(All),
+        key_of(All),
         Built(_PARTS, All),
         "all of these conditions hold",
         "[{score: 20}, {user_risk: medium}]",
     ),
     ConditionKind(
-        tag(AnyOf),
+        key_of(AnyOf),
         Built(_PARTS, AnyOf),
         "any of these conditions holds",
         "[{score: 20}, {user_risk: medium}]",
     ),
-    ConditionKind(tag(Not), Built(_NESTED, Not), "this condition does not", "{networks: [office]}"),
     ConditionKind(
-        tag(Changed),
+        key_of(Not), Built(_NESTED, Not), "this condition does not", "{networks: [office]}"
+    ),
+    ConditionKind(
+        key_of(Changed),
         Built(Several(Choice(Circumstance)), _has_changed),
         "any of these differs from the session's baseline and has not been proven since",
         "[country, device]",
     ),
     ConditionKind(
-        tag(Locations),
+        key_of(Locations),
         selection_with(
             Name(LOCATION),
             _locations,
@@ -261,25 +259,25 @@ CONDITIONS: tuple[ConditionKind, ...] = (
         "{exclude: [headquarters]}",
     ),
     ConditionKind(
-        tag(Networks),
+        key_of(Networks),
         Built(selection(Name(NETWORK)), Networks),
         "the session is in one of these network segments",
         "[office]",
     ),
     ConditionKind(
-        tag(Countries),
+        key_of(Countries),
         Built(selection(_COUNTRY), Countries),
         "the address is in one of these countries (ISO 3166-1 alpha-2)",
         "{include: all, exclude: [DE, NO]}",
     ),
     ConditionKind(
-        tag(Asns),
+        key_of(Asns),
         AsTexts(Built(selection(_ASN), Asns)),
         "the address belongs to one of these autonomous systems, `64496` or `AS64496`",
         "[64496, AS64497]",
     ),
     ConditionKind(
-        tag(Anonymizer),
+        key_of(Anonymizer),
         ByShape(
             Built(Boolean(), Anonymizer),
             Record(
@@ -292,13 +290,13 @@ CONDITIONS: tuple[ConditionKind, ...] = (
         "{kinds: [tor, public-proxy]}",
     ),
     ConditionKind(
-        tag(TravelSpeed),
+        key_of(TravelSpeed),
         _at_least(Number(1, FASTEST), TravelSpeed),
         "the session got where it is at this speed or faster, in km/h",
         "{at_least: 900}",
     ),
     ConditionKind(
-        tag(Device),
+        key_of(Device),
         Record(
             {
                 "compliant": RecordKey(Boolean(), "reported to be compliant, or not"),
@@ -313,13 +311,13 @@ CONDITIONS: tuple[ConditionKind, ...] = (
         "{known: true, compliant: false}",
     ),
     ConditionKind(
-        tag(UserRisk),
+        key_of(UserRisk),
         _at_least(Choice(RiskLevel), UserRisk),
         "the user's reported risk is at least that",
         "medium",
     ),
     ConditionKind(
-        tag(SessionRisk),
+        key_of(SessionRisk),
         _at_least(
             Choice(RiskLevel),
             SessionRisk,
@@ -330,13 +328,13 @@ CONDITIONS: tuple[ConditionKind, ...] = (
         "{at_least: medium}",
     ),
     ConditionKind(
-        tag(Score),
+        key_of(Score),
         _at_least(Number(0, 100), Score),
         "the risk score, 0 to 100, is at least that",
         "20",
     ),
     ConditionKind(
-        tag(Signals),
+        key_of(Signals),
         Short(
             Record(
                 {
@@ -353,7 +351,7 @@ CONDITIONS: tuple[ConditionKind, ...] = (
         "{include: [impossible-mailbox-rule], at_least: 10}",
     ),
     ConditionKind(
-        tag(Claims),
+        key_of(Claims),
         Required(),
         "each of these claims, by name or path (`realm_access.roles`), has, or as a list contains,"
         " one of these values; where nobody has told it, that does not hold (and below a `not` it"
@@ -364,7 +362,7 @@ CONDITIONS: tuple[ConditionKind, ...] = (
         USE, Use("conditions", lambda: CONDITION), "the definition of this name does", "away"
     ),
     ConditionKind(
-        tag(TimeOfDay),
+        key_of(TimeOfDay),
         Record(
             {
                 "start": RecordKey(_CLOCK, required=REQUIRED),

@@ -24,7 +24,7 @@ NAMES = {
     "issuer": ["https://id.example"],
 }
 NEEDS_MORE_THAN_THE_SHAPE = re.compile(
-    r"""is\ not\ in\ ` | is\ used\ already | is\ no\ IP\ address | the\ path\ | must\ be\ a\ path
+    r"""is\ not\ in\ ` | is\ used\ already | is\ no\ IP\ address | the\ path\ | a\ percent\ sign
     | is\ no\ country's\ code | must\ be\ the\ number\ of | must\ be\ a\ number\ from
     | is\ before\ the\ step | must\ have\ `acr`\ or\ `amr` | begins\ or\ ends\ with\ a\ blank
     | must\ be\ a\ time\ such | must\ be\ a\ duration\ from | is\ required$ | must\ name\ at\ least
