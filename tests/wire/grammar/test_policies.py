@@ -1,7 +1,9 @@
 """One description of policies: its reader and its schema accept the same documents."""
 
+import ast
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped] # it ships no types
@@ -9,6 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import sidecar
+from sidecar.domain.policy.policy import TravelSpeed, key_of
 from sidecar.tuning.scenario.when import plain
 from sidecar.wire.policies import policy as grammar
 from sidecar.wire.policies.assignments import _SIDES, _USED, OrUsed
@@ -131,6 +135,19 @@ def test_reader_and_schema_accept_the_same_policies(file: dict[str, Any]) -> Non
     fits = VALID.is_valid(file)
     assert fits or found, "the reader accepts what the schema refuses"
     assert not (fits and by_shape), "the reader refuses by shape what the schema accepts"
+
+
+def test_the_key_of_a_condition_is_spelled_with_its_type_alone() -> None:
+    key = key_of(TravelSpeed)
+    code = Path(sidecar.__file__).parent
+    assert [module.name for module in code.rglob("*.py") if key in texts_in(module)] == [
+        "policy.py"
+    ]
+
+
+def texts_in(module: Path) -> set[object]:
+    nodes = ast.walk(ast.parse(module.read_text()))
+    return {node.value for node in nodes if isinstance(node, ast.Constant)}
 
 
 def value_of(text: str) -> Any:
