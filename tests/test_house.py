@@ -139,6 +139,54 @@ def test_what_tests_share_stands_in_modules_that_are_no_tests(folder: str) -> No
     assert not {name_of(path): names for path, names in found.items() if names}
 
 
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+WAITING = ROOT / "tests" / "waiting.py"
+
+
+def sleeps_without_a_reason(path: Path) -> Iterator[int]:
+    """Give the lines that sleep, in real time, and do not say why."""
+    text = path.read_text(encoding="utf-8")
+    lines = text.splitlines()
+    functions = [
+        node
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    virtual = [
+        range(node.lineno, (node.end_lineno or node.lineno) + 1)
+        for node in functions
+        if any(one.arg == "autojump_clock" for one in node.args.args)
+    ]
+    for number, line in enumerate(lines, 1):
+        code, _, comment = line.partition("#")
+        if re.search(r"\bsleep\(", code) and "sleep(0)" not in code:
+            said = comment and not comment.strip().startswith("noqa")
+            if not said and not any(number in lines_of for lines_of in virtual):
+                yield number
+
+
+def test_a_test_that_sleeps_says_at_what_pace_and_why() -> None:
+    found = {path: [*sleeps_without_a_reason(path)] for path in TESTS if path != WAITING}
+    assert not {name_of(path): numbers for path, numbers in found.items() if numbers}
+
+
+def test_there_is_one_place_that_waits_until_something_is_so() -> None:
+    names = {
+        node.name
+        for node in ast.parse(WAITING.read_text()).body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert {"until", "ask_until", "eventually", "into_next_second"} == names
+    others = [
+        (name_of(path), node.name)
+        for path in TESTS
+        if path != WAITING
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name in names
+    ]
+    assert not others
+
+
 def test_no_file_names_a_package_registry() -> None:
     assert not [name_of(path) for path, text in texts() if REGISTRIES.search(text)]
 

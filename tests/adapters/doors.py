@@ -24,6 +24,7 @@ from sidecar.service.ports.calls import (
 from sidecar.service.view.watchers import Watches
 from sidecar.wire.settings.settings import Settings
 from sidecar.wire.settings.sources import SourceSettings
+from tests.waiting import until
 
 POWERFUL = "somebody"
 """The source that the peers of a test's door are, by this process's own uid."""
@@ -149,13 +150,6 @@ class Incidents(list[Any]):
 
     async def wait_for(self, incident: Any) -> None:
         await until(lambda: incident in self)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Returns when it is so."""
-    with trio.fail_after(10):
-        while not condition():  # noqa: ASYNC110 - real sockets tell of nothing
-            await trio.sleep(0.005)
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from h2.events import (
     TrailersReceived,
 )
 
-from tests.adapters.doors import until
+from tests.waiting import until
 
 GOAWAY = 7
 
@@ -85,7 +85,7 @@ class Peer:
             size = min(self.h2.local_flow_control_window(number), 16384, len(body))
             if size <= 0:
                 await self.flush()
-                await trio.sleep(0.001)
+                await trio.sleep(0.001)  # the pace at which the window is looked at
                 continue
             self.h2.send_data(number, body[:size], end_stream=end and size == len(body))
             body = body[size:]

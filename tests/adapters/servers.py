@@ -67,7 +67,7 @@ class Server:
             with socket.socket(socket.AF_UNIX) as probe:
                 if probe.connect_ex(str(self.path)) == 0:
                     return
-            time.sleep(0.02)
+            time.sleep(0.02)  # the pace of trying
         raise RuntimeError("the server does not start")
 
     @contextmanager

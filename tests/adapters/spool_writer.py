@@ -44,7 +44,7 @@ async def main(directory: str, most: int) -> None:
                 await spool.keep(event(number))
             except Unavailable:
                 say(f"refused e{number}")
-                await trio.sleep(0.01)
+                await trio.sleep(0.01)  # the pace of trying
             else:
                 say(f"kept e{number}")
 

@@ -136,7 +136,7 @@ class Transmitter:
         if not asked.get("returnImmediately"):
             with trio.move_on_after(PATIENCE):
                 while not self.waiting:  # noqa: ASYNC110 - filled from other threads
-                    await trio.sleep(0.01)
+                    await trio.sleep(0.01)  # the pace at which it is looked whether there is any
         count = min(self.at_once, asked.get("maxEvents", self.at_once))
         sets = dict(list(self.waiting.items())[:count])
         return {"sets": sets, "moreAvailable": len(sets) < len(self.waiting)}

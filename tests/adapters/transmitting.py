@@ -164,11 +164,3 @@ async def transmitting(settings: Settings) -> AsyncIterator[Running]:
         async with httpx.AsyncClient(base_url=url, timeout=20) as client:
             yield Running(client, store, streams, telemetry, transmission)
         nursery.cancel_scope.cancel()
-
-
-async def until(ask: Any, wanted: Any, within: float = 15.0) -> Any:
-    """Ask until the answer is as wanted."""
-    with trio.fail_after(within):
-        while not wanted(answer := await ask()):  # noqa: ASYNC110 - what is asked is elsewhere
-            await trio.sleep(0.01)
-    return answer

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from time import monotonic, sleep
 from typing import Any, NamedTuple, Self
 
-from tests.stories.running import Client, eventually, token, unique
+from tests.stories.running import Client, token, unique
+from tests.waiting import eventually
 
 AGAIN = 3
 """One event in so many is sent once more, to any sidecar, as a sender that is unsure would."""
@@ -51,7 +52,7 @@ class Load(threading.Thread):
                 reply: dict[str, Any] = client.ask(**request)
                 return reply
         except (OSError, json.JSONDecodeError):
-            sleep(0.02)
+            sleep(0.02)  # the pace of trying
             return None
 
     def check(self, weak: str, socket: str = "") -> object:

@@ -5,7 +5,8 @@ import msgspec
 
 from sidecar.wire.settings.settings import Settings
 from tests.chaos.load import Loads
-from tests.stories.running import Pods, eventually
+from tests.stories.running import Pods
+from tests.waiting import eventually
 
 STALENESS = 2.0
 BOUND = STALENESS + 1.0

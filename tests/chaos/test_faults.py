@@ -36,9 +36,10 @@ from tests.chaos.faults import (
     cells,
 )
 from tests.chaos.faulty import Answer, Faulty, too_large
-from tests.stories.running import ISSUER, SIGNER, Client, eventually, token, unique
+from tests.stories.running import ISSUER, SIGNER, Client, token, unique
 from tests.stories.transmitting import push, signed
 from tests.system.processes import POLICY, Process, level
+from tests.waiting import eventually
 
 LATE = "https://late.example"
 RISK = "https://schemas.openid.net/secevent/caep/event-type/risk-level-change"

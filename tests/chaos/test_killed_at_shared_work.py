@@ -7,8 +7,9 @@ import pytest
 from sidecar.service.audit.paging import SLICE
 from tests.adapters.servers import serving
 from tests.stories.crowd import settle
-from tests.stories.running import Client, eventually
+from tests.stories.running import Client
 from tests.system.processes import Process, daemons, level
+from tests.waiting import eventually
 
 SESSIONS = 20_000
 RISKS = """\

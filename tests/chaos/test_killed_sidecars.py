@@ -12,8 +12,8 @@ import pytest
 
 from tests.adapters.servers import Server
 from tests.chaos.load import Loads
-from tests.stories.running import eventually
 from tests.system.processes import Process, daemons, level
+from tests.waiting import eventually
 
 SECONDS = float(os.environ.get("SIDECAR_CHAOS_SECONDS", "8"))
 BOUND = 2.0
@@ -45,7 +45,7 @@ def test_what_was_acknowledged_survives_the_kill_of_any_sidecar(
         with Loads(sockets, bound=BOUND) as loads:
             # A slow machine takes longer over its kills, and is not let off any.
             while monotonic() < end or kills < 3:
-                sleep(1)
+                sleep(1)  # the pace of killing
                 victim = victims.choice(sidecars)
                 counted += int(level(victim, "sidecar_marks_total{"))
                 victim.process.kill()

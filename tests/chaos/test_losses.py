@@ -21,7 +21,8 @@ from sidecar.wire.settings.settings import Eviction, Settings
 from sidecar.wire.store.keys import StoreKeys, digest
 from tests.adapters.servers import Server, free_ports, serving
 from tests.chaos.policies import POLICIES
-from tests.stories.running import ISSUER, Pods, eventually, running, token, unique
+from tests.stories.running import ISSUER, Pods, running, token, unique
+from tests.waiting import eventually
 
 AFTER = float(os.environ.get("SIDECAR_CHAOS_SECONDS", "2")) / 2
 """Seconds for which nobody may be let in after all have noticed."""

@@ -11,7 +11,8 @@ from tests.adapters.servers import Server, free_ports, serving
 from tests.chaos.load import Loads
 from tests.chaos.pods import BOUND, confirmed, told_once
 from tests.domain.scenes import policy
-from tests.stories.running import eventually, running
+from tests.stories.running import running
+from tests.waiting import eventually
 
 POLICIES = (policy(Networks(Selection(frozenset({"restricted"}))), name="segment"),)
 

@@ -18,7 +18,8 @@ from sidecar.wire.policies.context_policies import context_policies
 from sidecar.wire.settings.settings import Context, Requires, Resilience, Settings
 from tests.adapters.servers import Server, serving
 from tests.domain.scenes import policy
-from tests.stories.running import Pods, eventually, running, token, unique
+from tests.stories.running import Pods, running, token, unique
+from tests.waiting import eventually
 
 POLICIES = (
     policy(Networks(Selection(frozenset({"restricted"}))), name="segment"),

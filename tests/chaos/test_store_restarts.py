@@ -14,8 +14,9 @@ from sidecar.domain.policy.policy import Networks, Selection
 from sidecar.wire.settings.settings import Context, Resilience, Settings
 from tests.adapters.servers import Server, serving
 from tests.domain.scenes import policy
-from tests.stories.running import Client, Pods, eventually, running, token, unique
+from tests.stories.running import Client, Pods, running, token, unique
 from tests.stories.spooling import RESTRICTED, metric, with_spool
+from tests.waiting import eventually
 
 POLICIES = (policy(Networks(Selection(frozenset({"restricted"}))), name="segment"),)
 CONTEXTS = {

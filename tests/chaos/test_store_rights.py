@@ -18,7 +18,8 @@ from sidecar.service.view import store_epoch
 from sidecar.wire.settings.settings import Settings, SpoolSettings, StoreSettings
 from tests.adapters.servers import Server, serving
 from tests.chaos.policies import POLICIES
-from tests.stories.running import Pods, eventually, running, token, unique
+from tests.stories.running import Pods, running, token, unique
+from tests.waiting import eventually
 
 USER, PASSWORD = "app", "pa55w0rd"
 RIGHTS = least_rights(needs_of(StoreSettings()))

@@ -15,7 +15,8 @@ from sidecar.service.view import store_epoch
 from sidecar.wire.settings.settings import Settings
 from tests.adapters.servers import Server, serving
 from tests.chaos.policies import POLICIES
-from tests.stories.running import eventually, running, token, unique
+from tests.stories.running import running, token, unique
+from tests.waiting import eventually
 
 SUBSCRIBES = b"*2\r\n$10\r\nSSUBSCRIBE"
 

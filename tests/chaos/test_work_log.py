@@ -8,8 +8,9 @@ import pytest
 
 from sidecar.adapters.telemetry.sampled_lines import IN_FULL
 from tests.adapters.servers import Server
-from tests.stories.running import Client, eventually, token, unique
+from tests.stories.running import Client, token, unique
 from tests.system.processes import Process, daemons
+from tests.waiting import eventually
 
 SESSIONS = 200
 NAMED = 40

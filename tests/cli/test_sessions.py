@@ -282,7 +282,7 @@ async def answered(
             await stream.send_all(head)
             while more:
                 await stream.send_all(more)
-                await trio.sleep(pause)
+                await trio.sleep(pause)  # the pace at which it drips
         await stream.aclose()
 
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")

@@ -133,7 +133,7 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
         except ConnectionRefusedError:
             assert process.poll() is None
             assert time.monotonic() < give_up
-            time.sleep(0.05)
+            time.sleep(0.05)  # the pace of trying
         else:
             return
 

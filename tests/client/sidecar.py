@@ -21,6 +21,7 @@ from sidecar.service.ports.calls import (
 from sidecar.service.view.watchers import Watches
 from sidecar.wire.settings.settings import Socket
 from tests.adapters.doors import speakers
+from tests.waiting import until
 
 REASON = Reason("p1", "risk-level-change", "the user's risk is high")
 
@@ -77,9 +78,7 @@ class Sidecar:
         self._watches.tell(change)
 
     async def until_watched(self, watchers: int = 1) -> None:
-        with trio.fail_after(10):
-            while len(self._watches) != watchers:  # noqa: ASYNC110 - it tells of nothing
-                await trio.sleep(0.005)
+        await until(lambda: len(self._watches) == watchers)
 
     async def check(self, call: Call) -> Answer:
         self.calls.append(call)

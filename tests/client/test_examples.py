@@ -5,7 +5,6 @@ client's wheel. Without it they run in this process.
 """
 
 import os
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,7 +20,8 @@ from sidecar.domain.policy.policy import Networks, Selection
 from tests.adapters.servers import Server
 from tests.client.servers import example, in_another_python, on_threads, on_trio, on_uvicorn
 from tests.domain.scenes import policy
-from tests.stories.running import Pods, eventually, running, token, unique
+from tests.stories.running import Pods, running, token, unique
+from tests.waiting import eventually, into_next_second
 
 POLICIES = (policy(Networks(Selection(frozenset({"restricted"}))), name="segment"),)
 APPS = ("fastapi", "fastapi-trio", "flask", "django-wsgi", "django-asgi")
@@ -112,7 +112,7 @@ def test_the_whole_story_sign_in_signal_challenge_step_up(app: App) -> None:
     assert (body["status"], body["acr_values"]) == (401, "mfa")
     assert [why["policy"] for why in body["reasons"]] == ["segment"]
     assert app.get("/accounts").json() == {"subject": app.user, "step_up_pending": True}
-    time.sleep(1.1)  # a proof counts from the next second on
+    into_next_second()
     strong = token(app.user, app.session, age=0, acr="mfa")
     assert app.post("/payments/7", strong).json() == {"paid": 7}
     assert app.post("/payments/7").status_code == 401, "each call is judged by its own token"

@@ -27,7 +27,7 @@ async def test_a_clock_moves_as_trios_does_and_never_back(form: str) -> None:
     now = FORMS[form]()
     for seconds in (0.0, 0.005, 0.02):
         before, begun = now(), trio.current_time()
-        await trio.sleep(seconds)
+        await trio.sleep(seconds)  # what the clock is held to
         moved, slept = now() - before, trio.current_time() - begun
         # What the task was kept waiting between two readings counts for the one or the other.
         assert moved >= 0

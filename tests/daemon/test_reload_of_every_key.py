@@ -27,6 +27,7 @@ from sidecar.wire.settings.settings import Settings
 from sidecar.wire.yaml.tree import Table
 from tests.adapters.servers import RIGHTS, Server
 from tests.daemon.every_key import OTHER_PASSWORD, OTHER_USER, configurations
+from tests.waiting import until
 
 
 class Reloaded(NamedTuple):
@@ -68,12 +69,10 @@ async def reload(file: Path, aside: Path) -> Reloaded:
         await nursery.start(daemon.run, trio.Event())
         lines.truncate(0)
         await trio.Path(aside).rename(file)
-        with trio.fail_after(60):
-            while b"restart-required" not in lines.getvalue():  # noqa: ASYNC110 - a file
-                await trio.sleep(0.01)
+        await until(lambda: b"restart-required" in lines.getvalue(), within=60)
         with trio.move_on_after(10):  # those that are let go end soon
             while any((held := held_in(daemon, before, nursery)).values()):  # noqa: ASYNC110
-                await trio.sleep(0.1)
+                await trio.sleep(0.1)  # the pace of looking; what is held still fails below
         kept = (
             before.sessions.min_ttl,
             before.log,

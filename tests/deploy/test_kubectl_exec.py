@@ -22,7 +22,7 @@ from sidecar.adapters.redis.links import call
 from tests.adapters.servers import free_ports, serving
 from tests.deploy.image import the as instruction
 from tests.deploy.manifests import DEPLOY, Manifest, pod, rendered, sidecar, the
-from tests.stories.running import eventually
+from tests.waiting import eventually
 
 BASE = rendered("base")
 PASSWORD = "the-password-of-the-store"

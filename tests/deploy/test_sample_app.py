@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.adapters.servers import free_ports
-from tests.stories.running import eventually
+from tests.waiting import eventually
 
 PATH = Path(__file__).parents[2] / "deploy" / "k8s" / "base" / "app.py"
 

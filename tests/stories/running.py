@@ -8,12 +8,13 @@ hypothesis can drive them.
 
 import itertools
 import json
+import operator
 import socket
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from time import monotonic, sleep
 from typing import Any, Self
 
 import msgspec
@@ -52,6 +53,7 @@ from sidecar.wire.settings.settings import (
 from sidecar.wire.settings.sources import SourceSettings
 from tests.adapters.identity import Signer, key_set
 from tests.adapters.servers import PASSWORD, USER
+from tests.waiting import eventually
 
 ISSUER = "https://id.example"
 SIGNER = Signer("ES256")
@@ -257,19 +259,20 @@ class Pods:
         assert services is not None
         self._portal.call(services.wired.intake.events.accept, signal)
 
+    def sweep(self, times: int = 4) -> None:
+        """Wait until each daemon has gone through its view so often, and logged what it found."""
+        for daemon in self.daemons:
+            services = daemon._services  # noqa: SLF001 - no door tells of sweeps
+            assert services is not None
+            audit = services.wired.audit
+            enough = audit.sweeper.passes + times
+            eventually(lambda audit=audit: audit.sweeper.passes, partial(operator.le, enough))
+            eventually(lambda audit=audit: audit.rescorer.waiting, operator.not_)
+
     def close(self) -> None:
         """Close the clients."""
         for client in self.clients:
             client.close()
-
-
-def eventually(ask: Any, until: Any, within: float = 30.0, every: float = 0.005) -> Any:
-    """Ask until the answer is as wanted; news takes its moment to reach other pods."""
-    end = monotonic() + within
-    while not until(answer := ask()):
-        assert monotonic() < end, f"still {answer}"
-        sleep(every)
-    return answer
 
 
 @contextmanager

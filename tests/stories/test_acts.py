@@ -15,7 +15,8 @@ from sidecar.wire.settings.admin import OperatorSettings
 from sidecar.wire.settings.settings import Context, Settings
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
-from tests.stories.running import ISSUER, Client, Pods, eventually, running, token, unique
+from tests.stories.running import ISSUER, Client, Pods, running, token, unique
+from tests.waiting import eventually
 
 PARTNER = "https://partner.example"
 POLICIES = (

@@ -14,8 +14,9 @@ import pytest
 
 from tests.adapters.servers import Server, serving
 from tests.stories.crowd import settle
-from tests.stories.running import Client, eventually, token, unique
+from tests.stories.running import Client, token, unique
 from tests.system.processes import Process, daemons, level
+from tests.waiting import eventually
 
 SESSIONS = int(os.environ.get("SIDECAR_SCALE_SESSIONS", "20000"))
 RISKY = 10

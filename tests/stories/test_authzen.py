@@ -9,7 +9,8 @@ import pytest
 from sidecar.domain.policy.policy import Networks, Selection
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
-from tests.stories.running import CREDENTIAL, Pods, eventually, running, token, unique
+from tests.stories.running import CREDENTIAL, Pods, running, token, unique
+from tests.waiting import eventually
 
 POLICIES = (policy(Networks(Selection(frozenset({"restricted"}))), name="segment"),)
 

@@ -11,8 +11,9 @@ from sidecar.domain.policy.policy import RiskLevel, UserRisk
 from sidecar.wire.store.keys import StoreKeys, digest
 from tests.adapters.servers import Server, serving
 from tests.domain.scenes import policy
-from tests.stories.running import ISSUER, Pods, eventually, running, token, unique
+from tests.stories.running import ISSUER, Pods, running, token, unique
 from tests.stories.spooling import metric, with_spool
+from tests.waiting import eventually
 
 RISKY = policy(UserRisk(RiskLevel.MEDIUM), name="risky")
 BEARER = {"Authorization": "Bearer operator"}

@@ -6,7 +6,8 @@ import pytest
 
 from sidecar.domain.policy.policy import EveryTime, Grant, Policy, Selection, SessionControls
 from tests.adapters.servers import Server
-from tests.stories.running import Pods, eventually, running, token, unique
+from tests.stories.running import Pods, running, token, unique
+from tests.waiting import eventually
 
 EACH = Policy(
     "each",

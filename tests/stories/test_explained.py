@@ -12,7 +12,8 @@ import pytest
 from sidecar.domain.policy.policy import Networks, PolicyState, Selection
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
-from tests.stories.running import Pods, eventually, running, token, unique
+from tests.stories.running import Pods, running, token, unique
+from tests.waiting import eventually
 
 RESTRICTED = Networks(Selection(frozenset({"restricted"})))
 POLICIES = (

@@ -23,7 +23,8 @@ from sidecar.wire.settings.tokens import Binding, Possession
 from sidecar.wire.store.keys import StoreKeys
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
-from tests.stories.running import Pods, eventually, running, token, unique
+from tests.stories.running import Pods, running, token, unique
+from tests.waiting import eventually
 
 POLICIES = (policy(UserRisk(RiskLevel.HIGH), name="risk"),)
 SESSIONS = 300

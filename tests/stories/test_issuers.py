@@ -10,7 +10,8 @@ from sidecar.domain.policy.policy import Device, RiskLevel, UserRisk
 from sidecar.wire.settings.settings import BreakGlass, Emergency, Settings
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
-from tests.stories.running import ISSUER, Pods, eventually, running, token, unique
+from tests.stories.running import ISSUER, Pods, running, token, unique
+from tests.waiting import eventually
 
 PARTNER = "https://partner.example"
 POLICIES = (

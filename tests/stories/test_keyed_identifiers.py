@@ -30,9 +30,10 @@ from tests.adapters.recipients import key_file, secret_file
 from tests.adapters.servers import Server, impatient
 from tests.domain.scenes import policy
 from tests.stories.logging_out import configured, logout, revoke, signed
-from tests.stories.running import ISSUER, Pods, eventually, running, token, unique
+from tests.stories.running import ISSUER, Pods, running, token, unique
 from tests.stories.transmitting import EXAMPLES, fresh, push, receiving
 from tests.stories.transmitting import signed as set_of
+from tests.waiting import eventually
 
 OLD, NEW = "o" * 44, "n" * 44
 POLICIES = (

@@ -25,15 +25,8 @@ from tests.stories.logging_out import (
     revoke,
     signed,
 )
-from tests.stories.running import (
-    CREDENTIAL,
-    ISSUER,
-    Pods,
-    eventually,
-    running,
-    token,
-    unique,
-)
+from tests.stories.running import CREDENTIAL, ISSUER, Pods, running, token, unique
+from tests.waiting import eventually
 
 FILES = (("cert", "crt"), ("key", "key"))
 STRANGER = Signer("ES256", kid="stranger", number=9)

@@ -10,7 +10,8 @@ from sidecar.adapters.clock import now
 from sidecar.domain.policy.policy import Device, RiskLevel, UserRisk
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
-from tests.stories.running import CREDENTIAL, Pods, eventually, running, token
+from tests.stories.running import CREDENTIAL, Pods, running, token
+from tests.waiting import eventually
 
 SESSIONS, DEVICES, USERS = 10_000, 400, 2_500
 POLICIES = (

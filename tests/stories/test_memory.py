@@ -12,7 +12,8 @@ from sidecar.wire.config.memory_shares import LEAST
 from sidecar.wire.settings.settings import Memory, Settings
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
-from tests.stories.running import Pods, eventually, running, token, unique
+from tests.stories.running import Pods, running, token, unique
+from tests.waiting import eventually
 
 POLICIES = (policy(Networks(Selection(frozenset({"restricted"}))), name="segment"),)
 MIB = 1 << 20

@@ -26,7 +26,8 @@ from sidecar.domain.policy.policy import Device, Networks, RiskLevel, Selection,
 from sidecar.domain.values.stamp import at
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
-from tests.stories.running import CREDENTIAL, ISSUER, Pods, eventually, running, token, unique
+from tests.stories.running import CREDENTIAL, ISSUER, Pods, running, token, unique
+from tests.waiting import eventually
 
 POLICIES = (
     policy(UserRisk(RiskLevel.MEDIUM), name="risk"),

@@ -18,7 +18,8 @@ from sidecar.domain.policy.policy import Networks, Selection
 from sidecar.wire.settings.settings import Context, Introspection, Issuer, Resilience, Settings
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
-from tests.stories.running import Pods, eventually, running, unique
+from tests.stories.running import Pods, running, unique
+from tests.waiting import eventually
 
 POLICIES = (policy(Networks(Selection(frozenset({"restricted"}))), name="segment", contexts=None),)
 

@@ -24,7 +24,8 @@ from sidecar.domain.policy.policy import (
 )
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
-from tests.stories.running import CREDENTIAL, Pods, eventually, running, token, unique
+from tests.stories.running import CREDENTIAL, Pods, running, token, unique
+from tests.waiting import eventually
 
 RESTRICTED = Networks(Selection(frozenset({"restricted"})))
 POLICIES = (

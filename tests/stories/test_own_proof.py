@@ -13,7 +13,8 @@ from sidecar.wire.policies.context_policies import context_policies
 from sidecar.wire.settings.settings import Context, Requires, Settings
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
-from tests.stories.running import Pods, eventually, running, token, unique
+from tests.stories.running import Pods, running, token, unique
+from tests.waiting import eventually
 
 POLICIES = (
     policy(UserRisk(RiskLevel.MEDIUM), name="risk"),

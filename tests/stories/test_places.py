@@ -18,7 +18,8 @@ from sidecar.wire.config.reading import read_settings
 from sidecar.wire.policies.policy_files import read_policies
 from sidecar.wire.settings.settings import Context, GeographySettings, Settings
 from tests.adapters.servers import Server
-from tests.stories.running import Pods, eventually, running, token, unique
+from tests.stories.running import Pods, running, token, unique
+from tests.waiting import eventually
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 NEW_YORK, AGAIN, LOS_ANGELES = "192.0.2.1", "192.0.2.2", "192.0.2.65"

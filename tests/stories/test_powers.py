@@ -5,7 +5,6 @@ refused, or in a policy's reach. What is refused or joined leaves it so.
 """
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,8 +32,9 @@ from sidecar.wire.settings.sources import SourceSettings
 from tests.adapters.identity import Signer, key_set
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
-from tests.stories.running import CREDENTIAL, ISSUER, Pods, eventually, running, token, unique
+from tests.stories.running import CREDENTIAL, ISSUER, Pods, running, token, unique
 from tests.stories.transmitting import push, signed
+from tests.waiting import eventually, into_next_second
 
 SETS = Signer("ES256")
 AUTHORIZATION = "Bearer of-the-transmitters"
@@ -274,7 +274,7 @@ def test_a_word_has_the_effect_that_the_table_tells(pods: Pods, cell: Cell) -> N
     if said.shows:
         assert scene.decision() == "step_up"
         if cell.empowered and cell.word.name in {"established-sign-in", "assurance-rises"}:
-            time.sleep(1.1)  # a proof lies in a later second than its mark
+            into_next_second()
     taken, why = say(pods, cell, scene, said)
     if cell.effect is Effect.REFUSED:
         assert not taken

@@ -16,7 +16,8 @@ from sidecar.domain.policy.policy import Networks, Selection
 from sidecar.wire.settings.settings import App, ChallengeStyle, ContextProof, Settings
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
-from tests.stories.running import Pods, eventually, proofs_of_sessions, running, token, unique
+from tests.stories.running import Pods, proofs_of_sessions, running, token, unique
+from tests.waiting import eventually
 
 POLICIES = (policy(Networks(Selection(frozenset({"restricted"}))), name="segment"),)
 

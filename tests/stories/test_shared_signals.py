@@ -10,16 +10,9 @@ from sidecar.adapters.clock import now
 from sidecar.domain.policy.policy import Claims, Device, RiskLevel, Signals, UserRisk
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
-from tests.stories.running import (
-    Client,
-    Pods,
-    eventually,
-    proofs_of_sessions,
-    running,
-    token,
-    unique,
-)
+from tests.stories.running import Client, Pods, proofs_of_sessions, running, token, unique
 from tests.stories.transmitting import EXAMPLES, fresh, push, receiving, signed, stamped
+from tests.waiting import eventually
 
 RISC = frozenset(
     f"ssf-{name}"

@@ -1,6 +1,5 @@
 """What one fleet finds another acts upon: our transmitter to our receiver, two stores apart."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,15 +14,8 @@ from sidecar.wire.settings.transmitter import FixedStream, Push, Recipient, Tran
 from tests.adapters.recipients import key_file, secret_file
 from tests.adapters.servers import Server, free_ports
 from tests.domain.scenes import policy
-from tests.stories.running import (
-    Pods,
-    empowered,
-    eventually,
-    proofs_of_sessions,
-    running,
-    token,
-    unique,
-)
+from tests.stories.running import Pods, empowered, proofs_of_sessions, running, token, unique
+from tests.waiting import eventually, into_next_second
 
 ISSUER = "https://signals.example"
 AUDIENCE = "https://other-fleet.example"
@@ -102,7 +94,7 @@ def test_a_lowered_assurance_a_proof_and_a_revocation_carry_over(fleets: Pods) -
     assert decided(first.check(strong, ip=LISBON), "step_up")
     eventually(lambda: second.check(strong, ip=BERLIN), lambda one: decided(one, "step_up"))
 
-    time.sleep(1.1)  # a proof lies in a later second than its mark
+    into_next_second()
     assert decided(first.check(token(user, session, age=0, acr="mfa"), ip=LISBON), "allow")
     eventually(lambda: second.check(strong, ip=BERLIN), lambda one: decided(one, "allow"))
 

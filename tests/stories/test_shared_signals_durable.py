@@ -12,8 +12,9 @@ from sidecar.domain.policy.policy import RiskLevel, UserRisk
 from sidecar.wire.settings.settings import Settings, SpoolSettings
 from tests.adapters.servers import Server, impatient, serving
 from tests.domain.scenes import policy
-from tests.stories.running import eventually, running, token, unique
+from tests.stories.running import running, token, unique
 from tests.stories.transmitting import push, receiving, signed
+from tests.waiting import eventually
 
 ISSUER = "https://idp.example.com/123456789/"
 RISK = "https://schemas.openid.net/secevent/caep/event-type/risk-level-change"

@@ -1,6 +1,5 @@
 """Whole daemons tell a recipient, over real HTTP, what they find of sessions."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,8 @@ from sidecar.wire.settings.transmitter import Recipient as RecipientSettings
 from tests.adapters.recipients import Recipient, key_file, receiving, secret_file, verified
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
-from tests.stories.running import ISSUER, Pods, eventually, running, token, unique
+from tests.stories.running import ISSUER, Pods, running, token, unique
+from tests.waiting import eventually, into_next_second
 
 POLICIES = (policy(Changed((Circumstance.COUNTRY,)), name="moved"),)
 BERLIN, LISBON = "192.0.2.1", "198.51.100.1"
@@ -83,7 +83,7 @@ def test_a_mark_and_its_proof_arrive_signed_and_once(pods: Pods, recipient: Reci
     assert a.check(weak, ip=BERLIN)["decision"] == "allow"
     assert b.check(weak, ip=LISBON)["decision"] == "step_up"
     eventually(lambda: events_about(recipient, session), lambda n: "session-presented" in n)
-    time.sleep(1.1)  # a proof lies in a later second than its mark
+    into_next_second()
     strong = token(user, session, age=0, acr="mfa")
     assert b.check(strong, ip=LISBON)["decision"] == "allow"
     eventually(lambda: events_about(recipient, session).count(ASSURANCE), lambda n: n == 2)

@@ -16,8 +16,9 @@ from sidecar.wire.settings.sources import SourceSettings
 from tests.adapters.servers import Server
 from tests.adapters.transmitter import TOKEN, Transmitter, transmit
 from tests.domain.scenes import policy
-from tests.stories.running import ISSUER, Pods, eventually, running, token, unique
+from tests.stories.running import ISSUER, Pods, running, token, unique
 from tests.stories.transmitting import SETS, signed
+from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")

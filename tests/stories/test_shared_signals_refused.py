@@ -16,7 +16,7 @@ from sidecar.wire.settings.settings import Settings
 from tests.adapters.identity import Signer, encode
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
-from tests.stories.running import Pods, eventually, running, token, unique
+from tests.stories.running import Pods, running, token, unique
 from tests.stories.transmitting import (
     AUTHORIZATION,
     HEADER,
@@ -25,6 +25,7 @@ from tests.stories.transmitting import (
     receiving,
     signed,
 )
+from tests.waiting import eventually
 
 ISSUER = "https://idp.example.com/123456789/"
 OTHER = "https://idp.example.com/3456789/"

@@ -17,7 +17,8 @@ from sidecar.wire.settings.settings import Settings
 from sidecar.wire.settings.transmitter import Push, Recipient, Transmitter
 from tests.adapters.recipients import key_file, secret_file
 from tests.adapters.servers import Server
-from tests.stories.running import Pods, empowered, eventually, running, token, unique
+from tests.stories.running import Pods, empowered, running, token, unique
+from tests.waiting import eventually
 
 AUDIENCE = "https://theirs.example"
 CREDENTIAL, AUTHORIZATION = "a-credential-of-theirs", "Bearer shown-when-it-pushes"

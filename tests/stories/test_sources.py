@@ -15,7 +15,8 @@ from sidecar.wire.settings.settings import HttpEvents, Settings
 from sidecar.wire.settings.sources import SourceSettings
 from tests.adapters.servers import Server
 from tests.domain.scenes import AWAY, policy
-from tests.stories.running import CREDENTIAL, Client, Pods, eventually, running, token, unique
+from tests.stories.running import CREDENTIAL, Client, Pods, running, token, unique
+from tests.waiting import eventually
 
 POLICIES = (
     policy(UserRisk(RiskLevel.HIGH), name="risk"),

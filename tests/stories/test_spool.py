@@ -16,9 +16,10 @@ from sidecar.wire.settings.settings import Settings
 from sidecar.wire.settings.sources import Limits
 from tests.adapters.servers import Server, impatient, serving
 from tests.domain.scenes import policy
-from tests.stories.running import Client, Pods, eventually, running, token, unique
+from tests.stories.running import Client, Pods, running, token, unique
 from tests.stories.spooling import RESTRICTED, metric, with_spool
 from tests.system.processes import daemons
+from tests.waiting import eventually
 
 POLICIES = (
     policy(Networks(Selection(frozenset({"restricted"}))), name="segment"),

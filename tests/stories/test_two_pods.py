@@ -1,6 +1,5 @@
 """Two whole daemons on one real store: what one learns the other knows."""
 
-import time
 from collections.abc import Iterator
 
 import httpx
@@ -17,7 +16,8 @@ from sidecar.domain.policy.policy import (
 )
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
-from tests.stories.running import Client, Pods, eventually, running, token, unique
+from tests.stories.running import Client, Pods, running, token, unique
+from tests.waiting import eventually, into_next_second
 
 POLICIES = (
     policy(Changed((Circumstance.COUNTRY,)), name="moved"),
@@ -59,7 +59,7 @@ def test_an_event_into_one_challenges_the_next_sensitive_call_at_the_other(pods:
     routine = b.check(weak, context="")
     assert allowed(routine)
     assert routine["step_up_pending"] is True
-    time.sleep(1.1)  # a proof counts from the next second on
+    into_next_second()
     strong = token(user, session, age=0, acr="mfa")
     assert allowed(a.check(strong))
     assert allowed(b.check(strong))
@@ -113,7 +113,7 @@ def test_a_token_issued_before_the_mark_never_clears_it_however_strong(pods: Pod
     for _ in range(3):
         assert challenged(a.check(older, ip=LISBON))
         assert challenged(b.check(older, ip=LISBON))
-    time.sleep(1.1)
+    into_next_second()
     proof = token(user, session, age=0, acr="mfa")
     for pod in (b, a):
         assert allowed(pod.check(proof, ip=LISBON))
@@ -171,7 +171,7 @@ def test_a_revoked_session_is_refused_everywhere_until_a_later_sign_in(pods: Pod
     answer = eventually(lambda: b.check(weak, context=""), lambda one: one["decision"] == "deny")
     assert answer["status"] == 401
     assert 'error="invalid_token"' in answer["www_authenticate"]
-    time.sleep(1.1)
+    into_next_second()
     assert allowed(b.check(token(user, session, age=0), context=""))
 
 
@@ -231,10 +231,10 @@ def test_metrics_count_each_mark_and_clear_once_over_both(pods: Pods) -> None:
     eventually(
         lambda: total("sidecar_marks_total", policy="device"), lambda count: count >= before + 5
     )
-    time.sleep(1.1)
+    into_next_second()
     for session in sessions:
         assert allowed(a.check(token(user, session, age=0, acr="mfa", deviceid=device)))
     eventually(lambda: total("sidecar_marks_cleared_total"), lambda count: count >= cleared + 5)
-    time.sleep(1.0)  # several sweeps of both, who find nothing more to tell
+    pods.sweep()
     assert total("sidecar_marks_total", policy="device") == before + 5
     assert total("sidecar_marks_cleared_total") == cleared + 5

@@ -16,7 +16,8 @@ from sidecar.domain.policy.policy import Networks, Selection
 from sidecar.wire.settings.settings import Settings, UnknownContexts
 from tests.cli.command import Done, sidecar
 from tests.domain.scenes import policy
-from tests.stories.running import Pods, eventually, running, token, unique
+from tests.stories.running import Pods, running, token, unique
+from tests.waiting import eventually
 
 POLICIES = (
     policy(

@@ -14,7 +14,8 @@ import httpx
 
 from tests.adapters.identity import key_set
 from tests.adapters.servers import free_ports
-from tests.stories.running import ISSUER, SIGNER, eventually
+from tests.stories.running import ISSUER, SIGNER
+from tests.waiting import eventually
 
 POLICY = """\
 policies:

@@ -13,8 +13,9 @@ import pytest
 
 from sidecar.adapters.listening.acceptor import CAPACITY_PAUSE
 from tests.adapters.servers import Server
-from tests.stories.running import Client, eventually, token, unique
+from tests.stories.running import Client, token, unique
 from tests.system.processes import Process, daemons, level
+from tests.waiting import eventually
 
 FEW = 160
 MADE_ROOM = 'sidecar_door_incidents_total{door="http",incident="made-room"}'

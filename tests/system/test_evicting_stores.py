@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.adapters.servers import serving
-from tests.stories.running import eventually
 from tests.system.processes import daemons
+from tests.waiting import eventually
 
 
 @pytest.fixture

@@ -15,8 +15,9 @@ import pytest
 
 from sidecar.adapters.process.held_signals import HARMLESS
 from tests.adapters.servers import Server, free_ports
-from tests.stories.running import ISSUER, Client, eventually, token, unique
+from tests.stories.running import ISSUER, Client, token, unique
 from tests.system.processes import Process, daemons
+from tests.waiting import eventually
 
 AWAY = "https://login.away.example"
 

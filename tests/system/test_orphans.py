@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stories.running import eventually
+from tests.waiting import eventually
 
 UNSHARE = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child")
 

@@ -4,15 +4,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.adapters.servers import Server
-from tests.stories.running import Client, eventually, token, unique
+from tests.stories.running import Client, token, unique
 from tests.system.processes import POLICY, daemons
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -157,7 +157,4 @@ def test_an_embedded_store_ends_with_its_daemon_even_if_that_is_killed(short: Pa
         assert started
         a.process.kill()
         a.process.wait()
-        end = time.monotonic() + 10
-        while servers() & started:
-            assert time.monotonic() < end
-            time.sleep(0.05)
+        eventually(lambda: servers() & started, lambda left: not left)

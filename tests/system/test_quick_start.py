@@ -18,7 +18,8 @@ import yaml
 
 from tests.adapters.identity import key_set
 from tests.adapters.servers import free_ports
-from tests.stories.running import SIGNER, eventually, token
+from tests.stories.running import SIGNER, token
+from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "quick-start.md").read_text()

@@ -11,8 +11,9 @@ from sidecar.adapters.clock import now
 from sidecar.demo.geography import build
 from tests.adapters.identity import Signer, key_set
 from tests.adapters.servers import Server
-from tests.stories.running import ISSUER, Client, eventually, token, unique
+from tests.stories.running import ISSUER, Client, token, unique
 from tests.system.processes import Process, daemons, level
+from tests.waiting import eventually
 
 
 @pytest.fixture

@@ -22,8 +22,9 @@ import trustme
 
 from sidecar.wire.http.redirects import signature
 from tests.adapters.servers import PASSWORD, USER, Server, free_ports, serving
-from tests.stories.running import Client, eventually, token, unique
+from tests.stories.running import Client, token, unique
 from tests.system.processes import Process, daemons, level
+from tests.waiting import eventually
 
 OPAQUE = "https://opaque.example"
 OLD = {

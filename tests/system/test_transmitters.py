@@ -19,8 +19,8 @@ from sidecar.adapters.redis_server.rights import least_rights, needs_of
 from sidecar.wire.settings.settings import StoreSettings
 from tests.adapters.recipients import Recipient, key_file, pem, receiving, secret_file, verified
 from tests.adapters.servers import Server, free_ports
-from tests.stories.running import eventually
 from tests.system.processes import daemons
+from tests.waiting import eventually
 
 ISSUER = "https://t.example"
 AUDIENCE = "https://r.example"

@@ -12,8 +12,9 @@ import pytest
 from sidecar.adapters.clock import now
 from tests.adapters.identity import Signer, key_set
 from tests.adapters.servers import Server
-from tests.stories.running import ISSUER, SIGNER, Client, eventually, token, unique
+from tests.stories.running import ISSUER, SIGNER, Client, token, unique
 from tests.system.processes import Process, daemons, level
+from tests.waiting import eventually
 
 PARTNER = "https://partner.example"
 OTHER = Signer("RS256", kid="partner")

@@ -13,8 +13,9 @@ import redis
 
 from tests.adapters.identity import Signer, key_set
 from tests.adapters.servers import Server
-from tests.stories.running import ISSUER, SIGNER, Client, eventually, unique
+from tests.stories.running import ISSUER, SIGNER, Client, unique
 from tests.system.processes import Process, daemons
+from tests.waiting import eventually
 
 PARTNER = "https://partner.example"
 PARTNER_SIGNER = Signer("ES256", number=7)

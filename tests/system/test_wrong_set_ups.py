@@ -23,6 +23,7 @@ from tests.adapters.identity import Answer, Signer, key_set, serve
 from tests.adapters.servers import Server, free_ports, serving
 from tests.adapters.strangers import answering, handshake, say_http, say_nothing
 from tests.stories.running import ISSUER, SIGNER
+from tests.waiting import until
 
 LONG = "x" * 120
 
@@ -335,10 +336,7 @@ class Log:
         return [line for line in lines if line["event"] == event]
 
     async def until(self, event: str, wanted: Callable[[list[dict[str, Any]]], bool]) -> Any:
-        with trio.fail_after(20):
-            while not wanted(found := self.lines(event)):  # noqa: ASYNC110 - it is a file's end
-                await trio.sleep(0.02)
-        return found
+        return await until(lambda: self.lines(event), wanted)
 
 
 def written(home: Path, store: str, **changes: Any) -> Path:
@@ -452,7 +450,8 @@ async def test_a_token_that_is_refused_is_told_with_what_was_expected(
     }
     for token in (*tokens.values(), *tokens.values()):
         assert (await asked(Path(addresses.socket), op="check", token=token))["ok"] is False
-    lines = {line["reason"]: line for line in log.lines("token-refused")}
+    found = await log.until("token-refused", lambda lines: len(lines) >= len(tokens))
+    lines = {line["reason"]: line for line in found}
     written_lines = len(log.lines("token-refused"))
     nursery.cancel_scope.cancel()
     assert written_lines == len(tokens)

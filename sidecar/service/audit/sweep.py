@@ -40,6 +40,7 @@ class Sweeper:
         self._telemetry = telemetry
         self._untold: dict[Live, int] = {}
         self.active_marks = 0
+        self.passes = 0
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Sweep for ever."""
@@ -65,6 +66,7 @@ class Sweeper:
         self._rescorer.put("sweep", [live.name for live in overdue])
         for live in overdue:
             untold[live] = 0
+        self.passes += 1
 
     async def finish(self) -> None:
         """Have everything told that is untold: this sidecar is about to end."""

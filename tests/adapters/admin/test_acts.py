@@ -33,7 +33,7 @@ class Slow(Services):
         self.asked.append(within)
         if event not in self.slow:
             return await super().settled(event, within, source)
-        await trio.sleep(within)
+        await trio.sleep(within)  # as long as it was given; virtual time
         return Settlement(1, 2)
 
 

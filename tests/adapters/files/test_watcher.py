@@ -140,7 +140,7 @@ async def test_files_beside_the_watched_one_are_none_of_our_business(
     await nursery.start(watched.watcher.run)
     for number in range(5):
         write("noise.log", "x" * number)
-        await trio.sleep(0.01)
+        await trio.sleep(0.01)  # so that they come as notices of their own
     write("sidecar.yaml", "a: 22")
     assert await watched.next() == {config}
     assert watched.calls_waiting == 0
@@ -276,8 +276,10 @@ async def test_where_the_kernel_gives_no_notices_it_polls_and_says_so(
 
 async def test_it_ends_when_it_is_told_to(write: Any) -> None:
     config = write("sidecar.yaml", "a: 1")
+    watched = Watched(config)
     with trio.fail_after(4):  # watchfiles alone would wait out its five seconds
         async with trio.open_nursery() as nursery:
-            await nursery.start(Watched(config).watcher.run)
-            await trio.sleep(0.2)
+            await nursery.start(watched.watcher.run)
+            write("sidecar.yaml", "a: 22")
+            assert await watched.next() == {config}  # so it waits for the next change
             nursery.cancel_scope.cancel()

@@ -12,8 +12,9 @@ from sidecar.adapters.grpc.server import LeanGrpcServer
 from sidecar.adapters.http.server import HttpIncident
 from sidecar.wire.grpc.messages import CallRefused, Code, packed, unpacked
 from sidecar.wire.settings.settings import Grpc
-from tests.adapters.doors import Incidents, running, until
+from tests.adapters.doors import Incidents, running
 from tests.adapters.http2 import Peer, talking
+from tests.waiting import until
 
 ECHO, SLOW, BROKEN, NO, BIG = b"/t.T/Echo", b"/t.T/Slow", b"/t.T/Broken", b"/t.T/No", b"/t.T/Big"
 HEADERS = [

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.adapters.http.server import HttpIncident
-from tests.adapters.doors import EPOCH, until
+from tests.adapters.doors import EPOCH
 from tests.adapters.http.site import OK, Site, answer, serving
+from tests.waiting import until
 
 
 async def test_a_request_is_answered_and_the_connection_kept() -> None:
@@ -305,7 +306,7 @@ async def test_a_drip_of_bytes_does_not_buy_time(start: bytes) -> None:
             try:
                 while True:
                     await client.send(drip)
-                    await trio.sleep(0.02)
+                    await trio.sleep(0.02)  # the pace at which it drips
             except trio.BrokenResourceError:
                 pass
 
@@ -330,7 +331,8 @@ async def test_a_slow_handler_is_given_its_time() -> None:
     async with serving(**SLOW) as site:
         client = await site.client()
         await client.send(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
-        await trio.sleep(0.5)
+        await until(lambda: site.requests)
+        assert await (await site.client()).closed()  # who came later has had all the time there is
         site.gate.set()
         assert (await answer(client))[0] == 200
 

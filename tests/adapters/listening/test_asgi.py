@@ -16,7 +16,7 @@ from starlette.routing import Route
 from sidecar.adapters.listening.acceptor import Crowding
 from sidecar.adapters.listening.application import body_of
 from sidecar.adapters.listening.asgi import Listener
-from tests.adapters.doors import until
+from tests.waiting import until
 
 LIMIT = 8
 MOST = 6

@@ -16,6 +16,7 @@ from sidecar.service.ports.calls import Unavailable
 from sidecar.service.ports.store import Join, Load
 from sidecar.wire.settings.settings import StoreSettings
 from tests.adapters.servers import Server, free_ports, impatient, serving
+from tests.waiting import until
 
 FAR = 4_000_000_000_000
 GIVE_UP = 60.0
@@ -47,14 +48,12 @@ class Link:
             try:
                 await self.store.join(Join(key, {b"a:1": value}, FAR, 0, publish=key))
             except Unavailable:
-                await trio.sleep(0.05)
+                await trio.sleep(0.05)  # the pace of trying
             else:
                 return
 
     async def until(self, what: object, times: int = 1) -> None:
-        with trio.fail_after(GIVE_UP):
-            while self.log.count(what) < times:  # noqa: ASYNC110 - it comes from another process
-                await trio.sleep(0.01)
+        await until(lambda: self.log.count(what) >= times)
 
 
 @asynccontextmanager
@@ -73,10 +72,8 @@ def call(server: Server, *command: object) -> Any:
         return client.execute_command(*command)
 
 
-async def until(server: Server, command: str, text: str) -> None:
-    with trio.fail_after(GIVE_UP):
-        while text not in str(call(server, *command.split())):  # noqa: ASYNC110 - another process
-            await trio.sleep(0.02)
+async def until_it_says(server: Server, command: str, text: str) -> None:
+    await until(lambda: str(call(server, *command.split())), lambda said: text in said)
 
 
 @pytest.mark.parametrize(
@@ -116,8 +113,8 @@ def masters() -> Iterator[list[Server]]:
 @pytest.fixture
 async def address(masters: list[Server]) -> str:
     for server in masters:
-        await until(server, "CLUSTER INFO", "cluster_state:ok")
-        await until(server, "CLUSTER INFO", "cluster_known_nodes:3")
+        await until_it_says(server, "CLUSTER INFO", "cluster_state:ok")
+        await until_it_says(server, "CLUSTER INFO", "cluster_known_nodes:3")
     return f"redis+cluster://127.0.0.1:{masters[0].port}"
 
 
@@ -218,10 +215,8 @@ async def test_store_and_news_follow_the_master_that_sentinels_name() -> None:
         serving("--sentinel", port=port, config=sentinel_of(first)),
         redis.Redis(port=port, password="sentinels", protocol=2) as asked,
     ):
-        await until(new, "INFO replication", "'master_link_status': 'up'")
-        with trio.fail_after(GIVE_UP):
-            while not asked.sentinel_slaves("main"):  # noqa: ASYNC110 - another process
-                await trio.sleep(0.05)
+        await until_it_says(new, "INFO replication", "'master_link_status': 'up'")
+        await until(lambda: asked.sentinel_slaves("main"))
         url = f"redis+sentinel://127.0.0.1:1,127.0.0.1:{port}/main"
         async with linked(impatient(url, sentinel_password="sentinels")) as link:
             await link.news.follow(b"k")

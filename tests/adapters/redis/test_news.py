@@ -19,6 +19,7 @@ from sidecar.domain.values.lattice import Record
 from sidecar.service.ports.calls import Unavailable
 from sidecar.wire.settings.settings import StoreSettings
 from tests.adapters.servers import free_ports, impatient, serving
+from tests.waiting import until
 
 GIVE_UP = 30.0
 TOLD = b"3:k:1,3:a:1,1:x,"
@@ -82,12 +83,6 @@ async def following(settings: StoreSettings) -> AsyncIterator[tuple[RedisNews, H
         nursery.cancel_scope.cancel()
 
 
-async def until(holds: Callable[[], bool]) -> None:
-    with trio.fail_after(GIVE_UP):
-        while not holds():  # noqa: ASYNC110 - it is another process that changes
-            await trio.sleep(0.01)
-
-
 async def test_what_is_published_after_follow_is_delivered(
     valkey_url: str, valkey: redis.Redis
 ) -> None:
@@ -140,7 +135,7 @@ async def test_a_change_of_mind_costs_no_subscription(valkey_url: str, valkey: r
             await news.follow(b"c")
             assert valkey.spublish("c", TOLD) == 1
             news.unfollow(b"c")
-            await trio.sleep(0.001)
+            await trio.sleep(0.001)  # so that pings fall into some of the changes
 
 
 async def test_the_link_is_fresh_while_pings_are_answered(valkey_url: str) -> None:

@@ -13,11 +13,13 @@ import trio
 
 from sidecar.adapters.redis_server.embedded import EmbeddedStore, NoEmbeddedStore
 from sidecar.service.ports.calls import Unavailable
+from tests.waiting import until
 
 GIVE_UP = 30.0
 PARENT = """
 import sys
 import trio
+from tests.waiting import until
 from sidecar.adapters.redis_server.embedded import EmbeddedStore
 
 async def main():
@@ -80,7 +82,8 @@ async def test_its_end_is_told(tmp_path: Path) -> None:
         async with trio.open_nursery() as nursery:
             url = await nursery.start(EmbeddedStore(str(tmp_path)).run)
             os.kill(pid_of(url), signal.SIGKILL)
-            await trio.sleep(GIVE_UP)
+            with trio.fail_after(GIVE_UP):
+                await trio.sleep_forever()
 
 
 async def test_a_directory_that_cannot_be_written_is_told_with_what_to_do(tmp_path: Path) -> None:
@@ -109,6 +112,4 @@ async def test_it_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
         server = pid_of(url)
         assert alive(server)
         parent.kill()
-    with trio.fail_after(GIVE_UP):
-        while alive(server):  # noqa: ASYNC110 - it is another process that changes
-            await trio.sleep(0.01)
+    await until(lambda: not alive(server))

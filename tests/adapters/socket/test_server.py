@@ -29,8 +29,8 @@ from tests.adapters.doors import (
     connect,
     running,
     speakers,
-    until,
 )
+from tests.waiting import until
 
 REVOKE = {"op": "event", "type": "session-revoked"}
 
@@ -581,7 +581,7 @@ async def test_a_part_of_a_line_buys_no_time(path: Path) -> None:
         with suppress(trio.BrokenResourceError):
             while SocketIncident.IDLE not in door.incidents:
                 await client.send(b" ")
-                await trio.sleep(0.01)
+                await trio.sleep(0.01)  # the pace at which it drips
         assert await client.closed()
 
 

@@ -296,7 +296,7 @@ async def test_an_issuer_that_fails_is_left_alone_for_a_while() -> None:
             while one.told.outcomes[-1] is not IntrospectionOutcome.ACTIVE:
                 with contextlib.suppress(Unavailable):
                     await one.verifier.verify("tok", NOW)
-                await trio.sleep(0.02)
+                await trio.sleep(0.02)  # the pace of asking
 
 
 async def test_an_issuer_that_refused_us_is_asked_at_once_with_another_secret() -> None:

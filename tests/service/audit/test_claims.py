@@ -15,6 +15,7 @@ from sidecar.service.ports.store import Join, JoinResult
 from sidecar.wire.store.records import claim_field, claimed_at
 from tests.domain.scenes import policy
 from tests.service.memory import MemoryStore, Pod, Tokens, all_told
+from tests.waiting import until
 
 RESTRICTED = policy(Networks(Selection(frozenset({"restricted"}))), name="segment")
 EVENT = NetworkChange(stamp=at(1001, "e"), subject=Subject(device="d"), segment="restricted")
@@ -94,9 +95,7 @@ async def test_whoever_dies_while_it_tells_leaves_no_mark_and_no_line_untold(
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(run)
-        with trio.fail_after(STALE / 2):
-            while store.round_trips < dies:  # noqa: ASYNC110 - it tells nobody of its round trips
-                await trio.sleep(0.0001)
+        await until(lambda: store.round_trips >= dies, within=STALE / 2, every=0.0001)
         nursery.cancel_scope.cancel()
     store.pods.remove(a.news)
     # Nothing is lost of what is enforced, whoever told of it.

@@ -16,6 +16,7 @@ from sidecar.service.ports.calls import Unavailable
 from sidecar.service.ports.store import MEMBERS_BOUND, Load, Loaded
 from tests.domain.scenes import policy
 from tests.service.memory import MemoryStore, Pod, Tokens, all_told, marked
+from tests.waiting import until
 
 RISKY = policy(UserRisk(RiskLevel.MEDIUM), name="risky")
 SESSIONS = MEMBERS_BOUND + 43
@@ -46,12 +47,6 @@ async def scene(*names: str, store: MemoryStore | None = None) -> tuple[MemorySt
 async def work(pod: Pod) -> None:
     while await pod.fan_out.turn() == 0:
         pass
-
-
-async def until(happened: object) -> None:
-    with trio.fail_after(60):
-        while not happened():  # type: ignore[operator] # noqa: ASYNC110 - a callable
-            await trio.sleep(0.0001)  # rests of those that work are slept through
 
 
 async def test_an_event_that_touches_few_needs_no_backlog() -> None:
@@ -87,8 +82,8 @@ async def test_all_are_told_once_and_counted_by_whichever_sidecars_have_time() -
     async with trio.open_nursery() as nursery:
         nursery.start_soon(a.fan_out.run)
         nursery.start_soon(b.fan_out.run)
-        await until(lambda: len(marked(a, b)) == SESSIONS)
-        await until(lambda: a.fan_out.outlook.done == SESSIONS)
+        await until(lambda: len(marked(a, b)) == SESSIONS, within=60, every=0.0001)
+        await until(lambda: a.fan_out.outlook.done == SESSIONS, within=60, every=0.0001)
         nursery.cancel_scope.cancel()
     assert marked(a, b) == ALL
     assert marked(a)
@@ -108,7 +103,7 @@ async def test_what_one_that_died_left_is_told_by_another(steps: int) -> None:
     dies = store.round_trips + steps
     async with trio.open_nursery() as nursery:
         nursery.start_soon(work, a)
-        await until(lambda: store.round_trips >= dies)
+        await until(lambda: store.round_trips >= dies, within=60, every=0.0001)
         nursery.cancel_scope.cancel()
     assert marked(a) != ALL
     b.now += STALE
@@ -162,10 +157,10 @@ async def test_a_fresh_signal_is_told_of_before_the_rest_of_the_many() -> None:
     async with trio.open_nursery() as nursery:
         await nursery.start(a.rescorer.run)
         nursery.start_soon(work, a)
-        await until(lambda: len(marked(a)) >= 20)
+        await until(lambda: len(marked(a)) >= 20, within=60, every=0.0001)
         await a.intake.accept(fresh)
         before = len(marked(a))
-        await until(lambda: "alone" in marked(a))
+        await until(lambda: "alone" in marked(a), within=60, every=0.0001)
         assert len(marked(a)) <= before + 11  # a page: the work gave way
         nursery.cancel_scope.cancel()
 

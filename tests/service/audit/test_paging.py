@@ -34,7 +34,7 @@ class Sidecar:
 
     async def _judged(self, names: Sequence[SessionName]) -> None:
         self._judge()
-        await trio.sleep(1.5 * STALE)
+        await trio.sleep(1.5 * STALE)  # as long as judging takes it; virtual time
         self.judged += names
 
     async def take(self) -> TakenItem | None:
@@ -49,7 +49,7 @@ class Sidecar:
             if item is not None:
                 await self.work(item)
             else:
-                await trio.sleep(STALE / 10)
+                await trio.sleep(STALE / 10)  # the pace of looking; virtual time
 
 
 async def two(judge: Callable[[], object] = lambda: None) -> tuple[MemoryStore, Sidecar, Sidecar]:

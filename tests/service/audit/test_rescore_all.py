@@ -14,6 +14,7 @@ from sidecar.service.observations.observations import DaemonEvent, Marked, Resco
 from sidecar.service.ports.calls import Unavailable
 from tests.domain.scenes import AWAY, BERLIN, HOME, LISBON, policy
 from tests.service.memory import MemoryStore, Pod, Tokens, all_told, marked
+from tests.waiting import until
 
 RISKY = policy(UserRisk(RiskLevel.MEDIUM), name="risky")
 LATER = policy(UserRisk(RiskLevel.HIGH), name="later")
@@ -92,7 +93,7 @@ async def test_sidecars_share_the_work_and_each_session_is_looked_at_once() -> N
     async with trio.open_nursery() as nursery:
         for pod in pods:
             nursery.start_soon(pod.resweeper.run)
-        await until(lambda: sum(map(finished, pods)) == 1)
+        await until(lambda: sum(map(finished, pods)) == 1, every=0)
         nursery.cancel_scope.cancel()
     assert marked(*pods) == ALL
     looked = [rescored(pod) for pod in pods]
@@ -104,7 +105,7 @@ async def test_all_see_how_far_it_is_and_who_works_on_it() -> None:
     _, (a, b) = await scene("a", "b")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(a.resweeper.turn)
-        await until(lambda: bool(a.resweeper.progress.done))
+        await until(lambda: bool(a.resweeper.progress.done), every=0)
         a.now = b.now = 2010.0
         seen = await b.resweeper.status()
         assert seen.state == "running"
@@ -123,12 +124,6 @@ def rescored(pod: Pod) -> int:
     return sum(one.sessions for one in counted)
 
 
-async def until(happened: object) -> None:
-    with trio.fail_after(30):  # work in the background rests between its turns
-        while not happened():  # type: ignore[operator] # a callable
-            await trio.lowlevel.checkpoint()
-
-
 @pytest.mark.parametrize("steps", range(4, 100, 9))
 async def test_what_one_that_died_had_taken_is_done_by_another(steps: int) -> None:
     """It dies at any of its round trips: while it counts, reads on, or looks at a page."""
@@ -136,7 +131,7 @@ async def test_what_one_that_died_had_taken_is_done_by_another(steps: int) -> No
     dies = store.round_trips + steps
     async with trio.open_nursery() as nursery:
         nursery.start_soon(a.resweeper.turn)
-        await until(lambda: store.round_trips >= dies)
+        await until(lambda: store.round_trips >= dies, every=0)
         nursery.cancel_scope.cancel()
     assert not finished(a)
     assert await b.resweeper.turn() < TERM
@@ -192,15 +187,15 @@ async def test_a_fresh_signal_is_told_of_while_the_work_goes_on() -> None:
     async with trio.open_nursery() as nursery:
         await nursery.start(a.rescorer.run)
         nursery.start_soon(a.resweeper.turn)
-        await until(lambda: a.resweeper.progress.done >= 10)
+        await until(lambda: a.resweeper.progress.done >= 10, every=0)
         fresh = RiskLevelChange(
             stamp=at(1999, "fresh"), subject=Subject(user="user74"), level=RiskLevel.MEDIUM
         )
         await a.intake.accept(fresh)
         before = a.resweeper.progress.done
-        await until(lambda: "s74" in marked(a))
+        await until(lambda: "s74" in marked(a), every=0)
         assert a.resweeper.progress.done <= before + 10  # a page: the work gave way
-        await until(lambda: bool(a.resweeper.progress.finished))
+        await until(lambda: bool(a.resweeper.progress.finished), every=0)
         nursery.cancel_scope.cancel()
     assert marked(a) == ALL
 
@@ -281,8 +276,8 @@ async def test_it_runs_by_itself_and_takes_up_what_is_asked_for_meanwhile() -> N
     _, (a,) = await scene("a")
     async with trio.open_nursery() as nursery:
         await nursery.start(a.resweeper.run)
-        await until(lambda: finished(a) == 1)
+        await until(lambda: finished(a) == 1, every=0)
         a.now += 1
         a.resweeper.use("g2")
-        await until(lambda: finished(a) == 2)
+        await until(lambda: finished(a) == 2, every=0)
         nursery.cancel_scope.cancel()

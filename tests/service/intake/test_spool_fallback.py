@@ -51,6 +51,7 @@ from sidecar.wire.store.keys import digest
 from sidecar.wire.store.records import event_field
 from tests.domain.scenes import AWAY, policy
 from tests.service.memory import SETTINGS, MemoryStore, Pod, Tokens
+from tests.waiting import until
 
 POLICIES = (
     policy(UserRisk(RiskLevel.MEDIUM), name="risky"),
@@ -464,9 +465,7 @@ async def test_the_worker_replays_when_the_store_is_back_and_waits_for_more(
             await a.accept(risk(round_))
             assert a.spooling.waiting == 1
             store.away = False
-            with trio.fail_after(20):
-                while a.spooling.waiting:  # noqa: ASYNC110 - the worker tells nobody
-                    await trio.sleep(0.01)
+            await until(lambda: not a.spooling.waiting)
             record = a.pod.names.user_record(digest("", "alice"))
             assert event_field(f"r{round_}") in store.records[record]
         nursery.cancel_scope.cancel()

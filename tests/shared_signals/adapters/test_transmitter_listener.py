@@ -26,8 +26,8 @@ from tests.adapters.transmitting import (
     Running,
     settings_of,
     transmitting,
-    until,
 )
+from tests.waiting import ask_until
 
 ALL = sorted(
     CAEP + name
@@ -296,7 +296,7 @@ async def test_a_paused_stream_holds_and_a_disabled_one_drops(here: Running) -> 
 
     await status("paused")
     held = await here.tell("s1")
-    await until(handed, lambda n: n == 1)
+    await ask_until(handed, lambda n: n == 1)
     assert await here.poll(name) == {"sets": {}, "moreAvailable": False}
     await status("enabled")
     assert set((await here.poll(name))["sets"]) == {held}
@@ -304,10 +304,10 @@ async def test_a_paused_stream_holds_and_a_disabled_one_drops(here: Running) -> 
     assert await handed() == 0
     witness = (await here.create())["stream_id"]
     await here.tell("s2")
-    await until(lambda: handed(witness), lambda n: n == 1)
+    await ask_until(lambda: handed(witness), lambda n: n == 1)
     await status("enabled")
     after = await here.tell("s3")
-    await until(handed, lambda n: n == 1)
+    await ask_until(handed, lambda n: n == 1)
     assert set((await here.poll(name))["sets"]) == {after}
 
 
@@ -329,7 +329,7 @@ async def test_a_verification_event_echoes_its_state(here: Running) -> None:
 async def test_polling_gives_acknowledges_and_refuses(here: Running) -> None:
     name = (await here.create())["stream_id"]
     told = [await here.tell(f"s{i}") for i in range(3)]
-    first = await until(lambda: here.poll(name), lambda answer: len(answer["sets"]) == 3)
+    first = await ask_until(lambda: here.poll(name), lambda answer: len(answer["sets"]) == 3)
     assert list(first["sets"]) == told, "in order"
     assert first["moreAvailable"] is False
     two = await here.poll(name, maxEvents=2)
@@ -366,7 +366,7 @@ async def test_only_what_a_stream_asked_for_is_handed_to_it(here: Running) -> No
     every = (await here.create())["stream_id"]
     await here.tell("s1")
     lowered = await here.tell("s1", LOWERED)
-    await until(lambda: here.poll(every), lambda answer: len(answer["sets"]) == 2)
+    await ask_until(lambda: here.poll(every), lambda answer: len(answer["sets"]) == 2)
     assert set((await here.poll(some))["sets"]) == {lowered}
 
 
@@ -377,11 +377,11 @@ async def test_a_removed_subject_is_not_told_of_until_it_is_added_again(here: Ru
     assert (removed.status_code, removed.content) == (204, b"")
     await here.tell("s1", user="bob")
     alice = await here.tell("s2", user="alice")
-    await until(lambda: here.poll(name), lambda answer: len(answer["sets"]) == 1)
+    await ask_until(lambda: here.poll(name), lambda answer: len(answer["sets"]) == 1)
     added = await here.ask("POST", "/ssf/subjects:add", json={**bob, "verified": True})
     assert (added.status_code, added.content) == (200, b"")
     again = await here.tell("s3", user="bob")
-    answer = await until(lambda: here.poll(name), lambda answer: len(answer["sets"]) == 2)
+    answer = await ask_until(lambda: here.poll(name), lambda answer: len(answer["sets"]) == 2)
     assert set(answer["sets"]) == {alice, again}
 
 
@@ -398,7 +398,7 @@ async def test_where_nobody_is_told_of_subjects_are_added(valkey_url: str, tmp_p
         told = await here.tell("s2", user="bob")
         await here.tell("s3", user="alice")
         # What came before may still have been on its way when the subject was added.
-        answer = await until(lambda: here.poll(name), lambda answer: told in answer["sets"])
+        answer = await ask_until(lambda: here.poll(name), lambda answer: told in answer["sets"])
         users = {claims_of(one)["sub_id"]["user"]["id"] for one in answer["sets"].values()}
         assert users == {"bob"}
         assert (await here.ask("POST", "/ssf/subjects:remove", json=bob)).status_code == 204
@@ -419,7 +419,7 @@ async def test_a_stream_of_the_configuration_is_not_the_recipients_to_change(
     fixed = settings_of(tmp_path, valkey_url, push_to="http://127.0.0.1:9/ssf")
     async with transmitting(fixed) as here:
         read = "/ssf/stream?stream_id=mine"
-        await until(lambda: here.ask("GET", read), lambda answer: answer.status_code == 200)
+        await ask_until(lambda: here.ask("GET", read), lambda answer: answer.status_code == 200)
         for method, path in (("PATCH", "/ssf/stream"), ("DELETE", read)):
             answer = await here.ask(method, path, json={"stream_id": "mine", "description": "x"})
             assert answer.status_code == 403

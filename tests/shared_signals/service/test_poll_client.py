@@ -1,6 +1,7 @@
 """Polling: only what is durable is acknowledged, by one sidecar at a time, and nothing is lost."""
 
 import itertools
+import math
 from collections.abc import Callable, Collection
 
 import pytest
@@ -18,6 +19,7 @@ from sidecar.shared_signals.wire.stream_api import PollRequest, PollResponse
 from sidecar.wire.events.security_event_names import Fault
 from sidecar.wire.settings.receiver import KnownTransmitter
 from sidecar.wire.store.keys import StoreKeys
+from tests import waiting
 from tests.service.memory import MemoryStore, Records
 
 IDP = KnownTransmitter(
@@ -46,7 +48,7 @@ class Outbox:
         self.acknowledged += request.ack
         self.refused |= request.set_errs
         if not self.waiting:
-            await trio.sleep(PATIENCE)
+            await trio.sleep(PATIENCE)  # as a transmitter does that has nothing; virtual time
         sets = dict(list(self.waiting.items())[: self.at_once])
         return PollResponse(sets=sets, more_available=len(sets) < len(self.waiting))
 
@@ -96,8 +98,7 @@ async def run(*pods: Pod, until: Callable[[], bool]) -> None:
     async with trio.open_nursery() as nursery:
         for pod in pods:
             await nursery.start(pod.poller.run)
-        while not until():  # noqa: ASYNC110 - many parts, virtual time
-            await trio.sleep(0.5)
+        await waiting.until(until, within=math.inf, every=0.5)
         nursery.cancel_scope.cancel()
 
 

@@ -9,7 +9,8 @@ import msgspec
 from sidecar.wire.settings.transmitter import FixedStream, Push
 from tests.adapters.recipients import ACCEPTED, Recipient, Scripted, claims_of, name_of, receiving
 from tests.adapters.servers import Server
-from tests.adapters.transmitting import Running, settings_of, transmitting, until
+from tests.adapters.transmitting import Running, settings_of, transmitting
+from tests.waiting import ask_until
 
 BUSY: Scripted = (503, {}, b"")
 
@@ -25,7 +26,7 @@ async def status(here: Running, stream: str = "mine") -> dict[str, Any]:
 
 
 async def ready(here: Running) -> None:
-    await until(lambda: status(here), lambda answer: answer["status"] == "enabled")
+    await ask_until(lambda: status(here), lambda answer: answer["status"] == "enabled")
 
 
 def ids(recipient: Recipient) -> list[str]:
@@ -38,14 +39,14 @@ async def counted(here: Running, outcome: str, count: int) -> None:
     async def number() -> float:
         return here.counted("session-revoked", outcome)
 
-    assert await until(number, lambda n: n >= count) == count
+    assert await ask_until(number, lambda n: n >= count) == count
 
 
 async def posts(recipient: Recipient, count: int) -> None:
     async def number() -> int:
         return len(recipient.posts)
 
-    await until(number, lambda n: n >= count)
+    await ask_until(number, lambda n: n >= count)
 
 
 async def test_the_next_is_not_sent_before_the_one_before_it_is_taken(
@@ -88,13 +89,13 @@ async def test_after_its_patience_the_stream_is_paused_and_holds_what_waits(
             recipient.always = BUSY
             name = (await here.create(delivery=delivery))["stream_id"]
             told = [await here.tell(f"s{i}") for i in range(2)]
-            found = await until(lambda: status(here, name), lambda a: a["status"] == "paused")
+            found = await ask_until(lambda: status(here, name), lambda a: a["status"] == "paused")
             assert found["reason"] == "nothing could be delivered for 0.1 s: status 503"
 
             async def last() -> str:
                 return name_of(claims_of(recipient.tokens[-1]))
 
-            await until(last, lambda event: event == "stream-updated")
+            await ask_until(last, lambda event: event == "stream-updated")
             assert here.counted("several", "given-up") == 1
             (event,) = recipient.claims[-1]["events"].values()
             assert event == {"status": "paused", "reason": found["reason"]}
@@ -176,7 +177,7 @@ async def test_two_transmitters_hand_out_and_deliver_once(valkey_url: str, tmp_p
             await ready(one)
             told = [await (one, other)[i % 2].tell(f"s{i}") for i in range(20)]
             await posts(recipient, 20)
-            await until(lambda: one.streams.backlog("mine", 0), lambda backlog: not backlog.count)
+            await ask_until(lambda: one.streams.backlog("mine", 0), lambda left: not left.count)
         assert sorted(ids(recipient)) == sorted(told)
 
 
@@ -193,6 +194,6 @@ async def test_nothing_is_lost_or_out_of_order_while_the_store_is_away(
                 before = len(recipient.posts)
                 recipient.always = ACCEPTED
                 await posts(recipient, before + 1)
-                await until(here.is_up, lambda up: not up)
-            await until(lambda: here.streams.backlog("mine", 0), lambda backlog: not backlog.count)
+                await ask_until(here.is_up, lambda up: not up)
+            await ask_until(lambda: here.streams.backlog("mine", 0), lambda left: not left.count)
         assert list(dict.fromkeys(ids(recipient))) == told

@@ -181,4 +181,4 @@ def _await(
                 probe.sendall(b"GET / HTTP/1.0\r\nHost: shop.example\r\n\r\n")
                 if b" 404 " not in probe.recv(64):
                     return
-        sleep(0.02)
+        sleep(0.02)  # the pace of trying

@@ -2,14 +2,13 @@
 
 import os
 import shutil
-import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import parse_qsl
 
 import pytest
 
 from tests.adapters.servers import free_ports
-from tests.stories.running import eventually, token, unique
+from tests.stories.running import token, unique
 from tests.system.gateways import programs
 from tests.system.gateways.stack import (
     CLIENT,
@@ -21,6 +20,7 @@ from tests.system.gateways.stack import (
     problem,
     silence,
 )
+from tests.waiting import eventually, into_next_second
 
 TOLD = ("X-Sidecar-Decision", "X-Sidecar-Session", "X-Sidecar-Subject", "X-Sidecar-Assurance")
 PROBLEM = "urn:stepup-sidecar:problem:"
@@ -160,7 +160,7 @@ def test_a_marked_context_is_challenged_word_for_word_until_a_step_up(stack: Sta
     assert len(stack.app.seen) == calls
     assert stack.get("/public", bearer(weak)).status == 200
     assert stack.app.seen[-1].told("X-Sidecar-Step-Up") == ["pending"]
-    time.sleep(1.1)  # a proof counts from the next second on
+    into_next_second()
     strong = token(user, session, age=0, acr="mfa")
     assert stack.get("/pay/7", bearer(strong)).status == 200
     assert stack.app.seen[-1].told("X-Sidecar-Assurance") == ["mfa"]

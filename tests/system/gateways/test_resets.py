@@ -8,10 +8,11 @@ import h2.connection
 import pytest
 
 from tests.adapters.servers import Server
-from tests.stories.running import eventually, token, unique
+from tests.stories.running import token, unique
 from tests.system.gateways.programs import GATEWAYS
 from tests.system.gateways.stack import Stack, bearer, standing
 from tests.system.gateways.tunnels import Link
+from tests.waiting import eventually
 
 NAME = "envoy-grpc"
 RESETS = 320

@@ -13,8 +13,9 @@ from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests.stories.running import eventually, unique
+from tests.stories.running import unique
 from tests.system.peers.chromium import Tab
+from tests.waiting import eventually
 
 NOBODY = 65534
 PATIENCE = 60.0

@@ -14,7 +14,6 @@ from time import (
 import pytest
 
 from tests.adapters.servers import free_ports
-from tests.stories.running import eventually
 from tests.system.gateways.programs import program
 from tests.system.peers.chromium import PROGRAM, browsing
 from tests.system.peers.programs import HERE, installed, node
@@ -26,6 +25,7 @@ from tests.system.peers.starting import (
     initialised,
     shell,
 )
+from tests.waiting import eventually
 
 pytestmark = [
     pytest.mark.skipif(not installed("oidc-provider"), reason="oidc-provider is not installed"),

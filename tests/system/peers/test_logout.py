@@ -12,11 +12,12 @@ from msgspec.structs import replace
 from sidecar.wire.settings.intake import IntakeIssuer, IntakeSettings
 from sidecar.wire.settings.settings import Gateway, Issuer, Settings, Tokens
 from tests.adapters.servers import Server, free_ports
-from tests.stories.running import Pods, eventually, running
+from tests.stories.running import Pods, running
 from tests.system.gateways import programs
 from tests.system.gateways.stack import App, serving
 from tests.system.peers.programs import HERE, installed, node
 from tests.system.peers.relying_party import CALLBACK, RelyingParty
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.skipif(
     not installed("oidc-provider"), reason="oidc-provider is not installed"

@@ -13,9 +13,10 @@ from sidecar.domain.policy.policy import Networks, Selection
 from sidecar.wire.settings.settings import Issuer, Settings, Tokens
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
-from tests.stories.running import Pods, eventually, running, unique
+from tests.stories.running import Pods, running, unique
 from tests.system.peers.programs import HERE, installed, node
 from tests.system.peers.relying_party import CALLBACK, RelyingParty
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.skipif(
     not installed("oidc-provider"), reason="oidc-provider is not installed"

@@ -24,7 +24,7 @@ from sidecar.cli.init_apps import FRAMEWORKS
 from sidecar.cli.main import main
 from sidecar.demo.browser import INSUFFICIENT, parse_challenge
 from tests.adapters.servers import free_ports
-from tests.stories.running import eventually, unique
+from tests.stories.running import unique
 from tests.system.gateways.programs import GATEWAYS as PROGRAMS
 from tests.system.peers.chromium import PROGRAM, Tab, browsing
 from tests.system.peers.programs import HERE, PEERS, installed, node
@@ -37,6 +37,7 @@ from tests.system.peers.starting import (
     empty_directory,
     shell,
 )
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.skipif(
     not installed("oidc-provider"), reason="oidc-provider is not installed"

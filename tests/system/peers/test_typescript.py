@@ -16,8 +16,9 @@ import pytest
 from sidecar.domain.policy.policy import Networks, Selection
 from tests.adapters.servers import Server
 from tests.domain.scenes import policy
-from tests.stories.running import Pods, eventually, running, token, unique
+from tests.stories.running import Pods, running, token, unique
 from tests.system.peers.programs import PEERS, node
+from tests.waiting import eventually
 from tests.wire.http.unasked_calls import TABLE
 from tests.wire.spellings import CLEAR, UNCLEAR
 
