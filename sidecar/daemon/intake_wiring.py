@@ -26,6 +26,7 @@ from sidecar.service.observations.observations import (
 )
 from sidecar.service.ports.store import Store
 from sidecar.service.records.fleet import FleetRecords
+from sidecar.service.records.reading import FactReader
 from sidecar.service.view.view import View
 from sidecar.wire.events.socket_lines import Refusal
 from sidecar.wire.settings.intake import IntakeIssuer
@@ -60,7 +61,7 @@ class Outside:
         self._taking = EventIntake(events, settling, self._crashed)
         fleet = FleetRecords(store, names, clock.now)
         self._ids = RequestIds(records=fleet, life=self._longest)
-        self._users = KnownUsers(store=store, view=view, names=names, clock=clock.now)
+        self._users = KnownUsers(records=FactReader(store, names, clock.now), view=view)
         http = self._http()
         self._events = EventDoor(
             events,

@@ -41,6 +41,7 @@ from sidecar.service.ports.store import GuardedStore, News, Queues
 from sidecar.service.records.epochs import EpochRecords
 from sidecar.service.records.facts import FactRecords
 from sidecar.service.records.fleet import FleetRecords
+from sidecar.service.records.reading import FactReader
 from sidecar.service.records.spooled_facts import Pending
 from sidecar.service.view.news_router import NewsRouter
 from sidecar.service.view.store_epoch import BEAT, Guard
@@ -352,8 +353,7 @@ def _wire_admission(
     return Admission(
         events=intake if spooling is None else spooling,
         view=of.view,
-        store=of.pending,
-        names=ports.names,
+        records=FactReader(of.pending, ports.names, ports.clock),
         namespaces_of=intake.namespaces_of,
         settings=ports.settings,
         clock=ports.clock,
@@ -384,6 +384,7 @@ def _wire_admin(ports: Ports, of: ViewServices, audit: AuditServices) -> AdminSe
     return AdminServices(
         inspector=Inspector(
             store=ports.store,
+            records=of.records,
             view=of.view,
             rescorer=audit.rescorer,
             names=ports.names,
@@ -393,9 +394,8 @@ def _wire_admin(ports: Ports, of: ViewServices, audit: AuditServices) -> AdminSe
             settings=ports.settings,
         ),
         acts=Acts(
-            store=of.pending,
+            records=FactReader(of.pending, ports.names, ports.clock),
             view=of.view,
-            names=ports.names,
             settings=ports.settings,
             ids=RequestIds(records=of.fleet, life=lambda: ports.settings().sessions.facts_ttl),
             clock=ports.clock,

@@ -8,7 +8,7 @@ is most likely misspelt, so that it takes a word more to act on it. While the st
 this sidecar serves tells whose a name is; where there is but one issuer, that is enough.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol, TypedDict, assert_never
 
 import msgspec
@@ -26,12 +26,12 @@ from sidecar.domain.policy.policy import ROUTINE, RiskLevel
 from sidecar.domain.sources.source import OPERATOR_PREFIX
 from sidecar.domain.values.stamp import Stamp, at
 from sidecar.service.ports.calls import Overloaded, Unavailable
-from sidecar.service.ports.store import Load, Reader
+from sidecar.service.records.reading import DeviceRecord, FactReader, LocatorRecord, UserRecord
 from sidecar.service.view.view import View
 from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.events.operator_acts import Act, Order
 from sidecar.wire.settings.settings import Settings
-from sidecar.wire.store.keys import StoreKeys, digest, parse_name
+from sidecar.wire.store.keys import digest
 from sidecar.wire.store.records import owners_of
 from sidecar.wire.yaml.structs import suggestion
 from sidecar.wire.yaml.tree import shown
@@ -91,17 +91,15 @@ class Acts:
     def __init__(  # noqa: PLR0913 - one place wires it
         self,
         *,
-        store: Reader,
+        records: FactReader,
         view: View,
-        names: StoreKeys,
         ids: Ids,
         settings: Callable[[], Settings],
         clock: Callable[[], float],
         new_id: Callable[[], str],
     ) -> None:
-        self._store = store
+        self._records = records
         self._view = view
-        self._names = names
         self._ids = ids
         self._settings = settings
         self._clock = clock
@@ -217,17 +215,22 @@ class Acts:
 
     async def _known(self, order: Order, candidates: tuple[str, ...]) -> list[Whose]:
         """Return who has the name, by the store and by what this sidecar serves."""
-        now = int(self._clock() * 1000)
-        loads = [self._where(order, namespace, now) for namespace in candidates]
-        answers = await self._store.load(*loads)
+        digests = [digest(namespace, order.name) for namespace in candidates]
         found: set[Whose] = set()
-        for namespace, answer in zip(candidates, answers, strict=True):
-            if order.scope is Scope.SESSION:
-                owners = owners_of(answer.record)
-                found.update(Whose(namespace, owner.user, 1) for owner in owners)
-            elif answer.record or answer.members:
-                lives = {name for member in answer.members if (name := parse_name(member))}
-                found.add(Whose(namespace, sessions=len(lives)))
+        if order.scope is Scope.SESSION:
+            records = await self._records.load(*map(LocatorRecord, digests))
+            for namespace, record in zip(candidates, records, strict=True):
+                found.update(Whose(namespace, owner.user, 1) for owner in owners_of(record))
+        else:
+            wanted: Iterable[UserRecord | DeviceRecord] = (
+                map(UserRecord, digests)
+                if order.scope is Scope.USER
+                else map(DeviceRecord, digests)
+            )
+            listed = await self._records.load_listed(*wanted)
+            for namespace, one in zip(candidates, listed, strict=True):
+                if one.record or one.sessions:
+                    found.add(Whose(namespace, sessions=len(set(one.sessions))))
         if order.scope is Scope.SESSION or not found:  # what calls have shown may not be saved yet
             found.update(self._here(order, candidates))
         return sorted(found)
@@ -245,17 +248,6 @@ class Acts:
             if is_it and live.namespace in candidates:
                 counts[live.namespace] = counts.get(live.namespace, 0) + 1
         return [Whose(namespace, sessions=count) for namespace, count in sorted(counts.items())]
-
-    def _where(self, order: Order, namespace: str, now: int) -> Load:
-        """Where it stands whether a name is known, and in which sessions."""
-        names, name = self._names, digest(namespace, order.name)
-        match order.scope:
-            case Scope.SESSION:
-                return Load(names.locator(name))
-            case Scope.USER:
-                return Load(names.user_record(name), names.user_index(name), now)
-            case Scope.DEVICE:
-                return Load(names.device_record(name), names.device_index(name), now)
 
 
 def _ambiguous(order: Order, found: list[Whose]) -> str:

@@ -22,13 +22,19 @@ from sidecar.service.audit.auditor import Auditor
 from sidecar.service.audit.fan_out import FanOut
 from sidecar.service.audit.rescore_all import AllSessionsRescorer
 from sidecar.service.checks.trial_records import SEVERITY
-from sidecar.service.ports.store import Load, Store
-from sidecar.service.records.facts import StoredSession
+from sidecar.service.ports.store import Store
+from sidecar.service.records.reading import (
+    DeviceRecord,
+    FactReader,
+    LocatorRecord,
+    StoredSession,
+    UserRecord,
+)
 from sidecar.service.view.fold_records import Folded, assemble, forgotten
 from sidecar.service.view.view import View
 from sidecar.wire.names import composed
 from sidecar.wire.settings.settings import Settings
-from sidecar.wire.store.keys import SessionName, StoreKeys, digest, parse_name, session_name
+from sidecar.wire.store.keys import SessionName, StoreKeys, digest, session_name
 from sidecar.wire.store.prompts import prompts_since
 from sidecar.wire.store.records import apps_of, owners_of
 from sidecar.wire.store.rescore_records import Progress
@@ -171,6 +177,7 @@ class Inspector:
         self,
         *,
         store: Store,
+        records: FactReader,
         view: View,
         rescorer: Auditor,
         names: StoreKeys,
@@ -183,6 +190,7 @@ class Inspector:
         self._resweeper = resweeper
         self._settings = settings
         self._store = store
+        self._records = records
         self._view = view
         self._rescorer = rescorer
         self._names = names
@@ -214,11 +222,11 @@ class Inspector:
         return Page(tuple(shown))
 
     async def _candidates(self, query: SessionQuery) -> list[SessionName]:
-        now = int(self._clock() * 1000)
         if query.user or query.device:
-            loads = [self._index(query, namespace, now) for namespace in self._where(query.issuer)]
-            members = [one for found in await self._store.load(*loads) for one in found.members]
-            return [name for member in members if (name := parse_name(member))]
+            wanted = [self._of(query, namespace) for namespace in self._where(query.issuer)]
+            return [
+                name for one in await self._records.load_listed(*wanted) for name in one.sessions
+            ]
         names: set[SessionName] = set()
         async for keys in self._store.keys(self._names.every_session()):
             names.update(name for key in keys if (name := self._names.name_of_record(key)))
@@ -237,13 +245,11 @@ class Inspector:
             raise InvalidQuery("issuer", f"is one of {', '.join(namespaces.words)}")
         return (named,)
 
-    def _index(self, query: SessionQuery, namespace: str, now: int) -> Load:
-        names = self._names
+    @staticmethod
+    def _of(query: SessionQuery, namespace: str) -> UserRecord | DeviceRecord:
         if query.user:
-            user = digest(namespace, composed(query.user))
-            return Load(names.user_record(user), names.user_index(user), now)
-        device = digest(namespace, composed(query.device))
-        return Load(names.device_record(device), names.device_index(device), now)
+            return UserRecord(digest(namespace, composed(query.user)))
+        return DeviceRecord(digest(namespace, composed(query.device)))
 
     async def session(self, session: str, /) -> Detail | None:
         """Return one session by its identifier; None where there is none.
@@ -291,12 +297,12 @@ class Inspector:
         """All sessions of this name, whoever has them, at whichever issuer."""
         namespaces = self._where("")
         session = composed(session)
-        locators = [self._names.locator(digest(each, session)) for each in namespaces]
-        located = await self._store.load(*map(Load, locators))
+        locators = [LocatorRecord(digest(each, session)) for each in namespaces]
+        located = await self._records.load(*locators)
         names = [
             session_name(namespace, owner.user, session)
-            for namespace, answer in zip(namespaces, located, strict=True)
-            for owner in owners_of(answer.record)
+            for namespace, record in zip(namespaces, located, strict=True)
+            for owner in owners_of(record)
         ]
         return await self._rescorer.read(names)
 

@@ -29,7 +29,8 @@ from sidecar.service.observations.observations import (
     WorkerFailed,
 )
 from sidecar.service.ports.calls import Overloaded, StoreRefused, Unavailable
-from sidecar.service.records.facts import FactRecords, SessionRecord, StoredSession
+from sidecar.service.records.facts import FactRecords
+from sidecar.service.records.reading import SessionRecord, StoredSession
 from sidecar.service.records.writes import Write
 from sidecar.service.view.fold_records import (
     Culprit,

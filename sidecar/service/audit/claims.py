@@ -26,7 +26,8 @@ from sidecar.service.observations.observations import (
     Telemetry,
 )
 from sidecar.service.ports.calls import Overloaded, StoreRefused, Unavailable
-from sidecar.service.records.facts import FactRecords, LogEntry, SessionRecord
+from sidecar.service.records.facts import FactRecords, LogEntry
+from sidecar.service.records.reading import SessionRecord
 from sidecar.service.records.writes import Write
 from sidecar.service.view.view import View
 from sidecar.wire.store.keys import SessionName

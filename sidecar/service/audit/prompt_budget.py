@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from sidecar.service.observations.observations import PromptBudgetExceeded, Telemetry
-from sidecar.service.records.facts import FactRecords, UserRecord
+from sidecar.service.records.facts import FactRecords
+from sidecar.service.records.reading import UserRecord
 from sidecar.wire.settings.settings import Friction
 from sidecar.wire.store.keys import SessionName
 from sidecar.wire.store.prompts import prompts_since

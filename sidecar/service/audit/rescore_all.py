@@ -29,8 +29,9 @@ from sidecar.service.audit.paging import Pager, Pause
 from sidecar.service.observations.observations import DaemonEvent, Telemetry, WorkerFailed
 from sidecar.service.ports.calls import Overloaded, Unavailable
 from sidecar.service.ports.store import Store
-from sidecar.service.records.facts import FactRecords, SessionRecord, StoredSession
+from sidecar.service.records.facts import FactRecords
 from sidecar.service.records.fleet import FleetRecords
+from sidecar.service.records.reading import SessionRecord, StoredSession
 from sidecar.wire.store.backlog_items import (
     CountAll,
     SessionPage,

@@ -14,7 +14,8 @@ from sidecar.domain.values.stamp import MICROSECONDS, Stamp
 from sidecar.service.checks.assessment import Assessment
 from sidecar.service.observations.observations import ProofSpent, Spending, Telemetry
 from sidecar.service.ports.calls import Overloaded, Unavailable
-from sidecar.service.records.facts import FactRecords, SessionRecord
+from sidecar.service.records.facts import FactRecords
+from sidecar.service.records.reading import SessionRecord
 from sidecar.service.view.live_session import Live
 from sidecar.service.view.view import View
 from sidecar.wire.store.keys import digest

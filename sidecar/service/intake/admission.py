@@ -37,13 +37,13 @@ from sidecar.service.observations.observations import (
     Telemetry,
 )
 from sidecar.service.ports.calls import Accepted, Forbidden, Overloaded, Unavailable
-from sidecar.service.ports.store import Load, Reader
+from sidecar.service.records.reading import DeviceRecord, FactReader, LocatorRecord, SessionRecord
 from sidecar.service.view.live_session import Live
 from sidecar.service.view.view import View
 from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.events.sources import Share, identity_claims, share_of, sources_of
 from sidecar.wire.settings.settings import Settings
-from sidecar.wire.store.keys import StoreKeys, digest, session_name
+from sidecar.wire.store.keys import digest, session_name
 from sidecar.wire.store.records import bindings_in, decode_facts, owners_of
 
 SOURCES_REMEMBERED = 1024
@@ -62,15 +62,14 @@ class Admission:
         *,
         events: EventTaker,
         view: View,
-        store: Reader,
-        names: StoreKeys,
+        records: FactReader,
         namespaces_of: Callable[[Signal], tuple[str, ...]],
         settings: Callable[[], Settings],
         clock: Callable[[], float],
         telemetry: Telemetry,
     ) -> None:
         self._events = CountedEvents(events, telemetry)
-        self._records = _SubjectRecords(view, store, names, namespaces_of)
+        self._records = _SubjectRecords(view, records, namespaces_of)
         self._settings = settings
         self._clock = clock
         self._telemetry = telemetry
@@ -182,13 +181,11 @@ class _SubjectRecords:
     def __init__(
         self,
         view: View,
-        store: Reader,
-        names: StoreKeys,
+        records: FactReader,
         namespaces_of: Callable[[Signal], tuple[str, ...]],
     ) -> None:
         self._view = view
-        self._store = store
-        self._names = names
+        self._stored = records
         self._namespaces_of = namespaces_of
 
     async def known_of(self, signal: Signal) -> KnownSubject:
@@ -206,16 +203,14 @@ class _SubjectRecords:
 
     async def _has_said(self, signal: DeviceComplianceChange) -> bool:
         device = signal.subject.device
-        loaded = await self._store.load(
-            *(
-                Load(self._names.device_record(digest(namespace, device)))
-                for namespace in self._namespaces_of(signal)
-            )
+        namespaces = self._namespaces_of(signal)
+        records = await self._stored.load(
+            *(DeviceRecord(digest(namespace, device)) for namespace in namespaces)
         )
         return any(
             isinstance(fact, ComplianceReported) and fact.source == signal.source
-            for one in loaded
-            for fact in decode_facts(one.record)[0]
+            for record in records
+            for fact in decode_facts(record)[0]
         )
 
     async def _of_session(self, signal: SessionEstablished | SessionPresented) -> KnownSubject:
@@ -229,17 +224,15 @@ class _SubjectRecords:
             return KnownSubject(
                 devices=_devices(records, signal.source), expires_at=min(ends, default=0.0)
             )
-        located = await self._store.load(
-            *(Load(self._names.locator(digest(namespace, session))) for namespace in namespaces)
+        located = await self._stored.load(
+            *(LocatorRecord(digest(namespace, session)) for namespace in namespaces)
         )
         names = [
             session_name(namespace, owner.user, session)
             for namespace, one in zip(namespaces, located, strict=True)
-            for owner in owners_of(one.record)
+            for owner in owners_of(one)
         ]
-        own = [Load(self._names.session_record(name)) for name in names]
-        loaded = await self._store.load(*own) if own else []
-        records = [one.record for one in (*located, *loaded)]
+        records = [*located, *await self._stored.load(*map(SessionRecord, names))]
         return KnownSubject(devices=_devices(records, signal.source))
 
 

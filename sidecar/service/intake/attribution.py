@@ -15,7 +15,8 @@ from sidecar.domain.facts.from_signal import tightens
 from sidecar.domain.facts.signal import Signal, Subject
 from sidecar.domain.sources.source import Sources
 from sidecar.domain.values.namespaces import Namespaces
-from sidecar.service.records.facts import DeviceRecord, FactRecords, LocatorRecord, UserRecord
+from sidecar.service.records.facts import FactRecords
+from sidecar.service.records.reading import DeviceRecord, LocatorRecord, UserRecord
 from sidecar.service.view.view import View
 from sidecar.wire.events.members import InvalidSignal
 from sidecar.wire.store.keys import digest

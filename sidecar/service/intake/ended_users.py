@@ -6,11 +6,18 @@ from itertools import islice
 
 from sidecar.domain.facts.signal import SessionRevoked, Subject
 from sidecar.service.ports.calls import Overloaded, Unavailable
-from sidecar.service.ports.store import Load, Loaded, Store
 from sidecar.service.records.fleet import FleetRecords
+from sidecar.service.records.reading import (
+    FactReader,
+    Listed,
+    LocatorRecord,
+    SessionRecord,
+    UserRecord,
+)
 from sidecar.service.view.view import View
-from sidecar.wire.store.keys import StoreKeys, digest, parse_name
-from sidecar.wire.store.records import WHO_SESSION, owners_of
+from sidecar.wire.store.entries import Identified, identified_in
+from sidecar.wire.store.keys import digest
+from sidecar.wire.store.records import owners_of
 from sidecar.wire.tokens.claims import is_stand_in
 
 
@@ -61,18 +68,14 @@ SESSIONS_LOOKED_AT = 1024
 class KnownUsers:
     """Knows whether a user, or a session, was ever told of here."""
 
-    def __init__(
-        self, *, store: Store, view: View, names: StoreKeys, clock: Callable[[], float]
-    ) -> None:
-        self._store = store
+    def __init__(self, *, records: FactReader, view: View) -> None:
+        self._records = records
         self._view = view
-        self._names = names
-        self._clock = clock
 
     async def is_known(self, signal: SessionRevoked) -> bool:
         """Return whether anything is known of the user. Raises `Unavailable`, `Overloaded`."""
         found = await self._of_user(signal.subject)
-        return bool(found.record or found.members)
+        return bool(found.record or found.sessions)
 
     async def meant_by(self, signal: SessionRevoked) -> Meant:
         """Return what the session of a logout is here, as far as that can be known.
@@ -84,9 +87,8 @@ class KnownUsers:
         if not session or self._view.find_session(session, (namespace,)):
             return Meant.SESSION
         try:
-            locator = self._names.locator(digest(namespace, session))
-            (located,) = await self._store.load(Load(locator))
-            if owners_of(located.record):
+            (located,) = await self._records.load(LocatorRecord(digest(namespace, session)))
+            if owners_of(located):
                 return Meant.SESSION
             if subject.user and await self._has_nameless(subject):
                 return Meant.USER
@@ -100,15 +102,12 @@ class KnownUsers:
     async def _has_nameless(self, subject: Subject) -> bool:
         """Return whether the user has a session whose tokens do not name it."""
         found = await self._of_user(subject)
-        names = [name for member in found.members if (name := parse_name(member))]
-        loads = [Load(self._names.session_record(name)) for name in names[:SESSIONS_LOOKED_AT]]
-        if not loads:
-            return False
-        told = [one.record.get(WHO_SESSION, b"") for one in await self._store.load(*loads)]
-        return any(is_stand_in(one.decode("utf-8", "replace")) for one in told)
+        looked_at = found.sessions[:SESSIONS_LOOKED_AT]
+        records = await self._records.load(*map(SessionRecord, looked_at))
+        nameless = Identified("", "", "")
+        return any(is_stand_in(identified_in(one, nameless).session) for one in records)
 
-    async def _of_user(self, subject: Subject) -> Loaded:
-        user = digest(subject.issuer, subject.user)
-        record, index = self._names.user_record(user), self._names.user_index(user)
-        (found,) = await self._store.load(Load(record, index, int(self._clock() * 1000)))
+    async def _of_user(self, subject: Subject) -> Listed:
+        of = UserRecord(digest(subject.issuer, subject.user))
+        (found,) = await self._records.load_listed(of)
         return found

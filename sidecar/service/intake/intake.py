@@ -33,9 +33,9 @@ from sidecar.domain.values.namespaces import Namespaces
 from sidecar.service.audit.auditor import Auditor, OpenWork
 from sidecar.service.intake.attribution import Attribution
 from sidecar.service.ports.calls import Accepted, Overloaded, Unavailable
-from sidecar.service.records.facts import (
+from sidecar.service.records.facts import FactRecords
+from sidecar.service.records.reading import (
     DeviceRecord,
-    FactRecords,
     LocatorRecord,
     SessionRecord,
     Subjects,

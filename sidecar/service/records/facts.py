@@ -5,21 +5,28 @@ alone. A write is made first and joined then, since several go in one round trip
 learns the same write without decoding what was encoded for the store.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol, TypeAlias, assert_never
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple, Protocol, assert_never
 
 from sidecar.domain.facts.facts import Spent
 from sidecar.domain.facts.signal import SessionEstablished, SessionPresented, Signal
 from sidecar.domain.values.lattice import Record
 from sidecar.service.ports.store import Index, Join, JoinResult, Load, Loaded
+from sidecar.service.records.reading import (
+    DeviceRecord,
+    FactReader,
+    LocatorRecord,
+    SessionRecord,
+    Subjects,
+    UserRecord,
+)
 from sidecar.service.records.writes import Write, WriteTerms, Written, write_of, written
 from sidecar.wire.settings.settings import Sessions
-from sidecar.wire.store.entries import Encoded, Identified, KeptUntil, Said, encode, identified_in
-from sidecar.wire.store.keys import SessionName, StoreKeys, digest, parse_name
+from sidecar.wire.store.entries import Encoded, KeptUntil, Said, encode
+from sidecar.wire.store.keys import SessionName, StoreKeys
 from sidecar.wire.store.prompts import alert_field, prompt_fields
 from sidecar.wire.store.records import (
     claim_field,
-    devices_of,
     encode_event,
     encode_spent,
     event_field,
@@ -42,34 +49,6 @@ class RecordStore(Protocol):
         """Read each; the answers are in order."""
 
 
-class UserRecord(NamedTuple):
-    """The facts of a user, by the user's digest."""
-
-    user: str
-
-
-class DeviceRecord(NamedTuple):
-    """The facts of a device, by the device's digest."""
-
-    device: str
-
-
-class SessionRecord(NamedTuple):
-    """The facts of a session."""
-
-    name: SessionName
-
-
-class LocatorRecord(NamedTuple):
-    """Who has a session, by the session's digest, and facts that came before that was known."""
-
-    session: str
-
-
-Subjects: TypeAlias = UserRecord | DeviceRecord | SessionRecord | LocatorRecord
-"""What a record can be of."""
-
-
 class LogEntry(NamedTuple):
     """What is logged of a session: its policy, the value that says what, and what is claimed."""
 
@@ -79,42 +58,7 @@ class LogEntry(NamedTuple):
     claimed: bytes
 
 
-class Listed(NamedTuple):
-    """A record, and the sessions that its index lists."""
-
-    record: Record
-    sessions: tuple[SessionName, ...]
-
-
-class StoredSession:
-    """A session read from the store, with all its records; `slot` is where its own lies."""
-
-    __slots__ = ("name", "others", "record", "slot")
-
-    def __init__(self, name: SessionName, slot: int, record: Record, others: list[Record]) -> None:
-        self.name = name
-        self.slot = slot
-        self.record = record
-        self.others = others
-
-    @property
-    def identified(self) -> Identified:
-        """Return what the session is called in plain text, else by its digests."""
-        user, session = self.name
-        return identified_in(self.record, Identified("", user, session))
-
-    @property
-    def namespace(self) -> str:
-        """Return whose names it is known by."""
-        return self.identified.namespace
-
-    @property
-    def of_user(self) -> Record:
-        """Return what is known of the user: the record beside the locator's."""
-        return self.others[1] if len(self.others) > 1 else {}
-
-
-class FactRecords:
+class FactRecords(FactReader):
     """Joins facts into the records of users, devices and sessions, and loads them."""
 
     def __init__(
@@ -124,9 +68,8 @@ class FactRecords:
         clock: Callable[[], float],
         settings: Callable[[], Sessions],
     ) -> None:
+        super().__init__(store, names, clock)
         self._store = store
-        self._names = names
-        self._clock = clock
         self._settings = settings
 
     def write(
@@ -261,87 +204,6 @@ class FactRecords:
         """Join each; the answers are in order. Raises `Unavailable`, `Overloaded`."""
         return written(await self._store.join(*(one.join for one in writes)))
 
-    async def load(self, *subjects: Subjects) -> list[Record]:
-        """Read the record of each, in order; an absent one is empty.
-
-        Raises `Unavailable`, `Overloaded`.
-        """
-        return await self.load_keys([self.key(one) for one in subjects])
-
-    async def load_keys(self, keys: Iterable[bytes]) -> list[Record]:
-        """Read the records of these keys, as another sidecar names them, in order.
-
-        Raises `Unavailable`, `Overloaded`.
-        """
-        loads = list(map(Load, keys))
-        return [one.record for one in await self._store.load(*loads)] if loads else []
-
-    async def load_listed(self, *subjects: UserRecord | DeviceRecord) -> list[Listed]:
-        """Read the record of each and the sessions that it lists now, in order.
-
-        Raises `Unavailable`, `Overloaded`.
-        """
-        loads = [Load(self.key(one), self._index(one), self._now()) for one in subjects]
-        answers = await self._store.load(*loads) if loads else []
-        return [
-            Listed(one.record, tuple(name for each in one.members if (name := parse_name(each))))
-            for one in answers
-        ]
-
-    async def load_sessions(self, names: Sequence[SessionName]) -> list[StoredSession]:
-        """Read sessions with all their records, in two round trips; those that are there.
-
-        Raises `Unavailable`, `Overloaded`.
-        """
-        if not names:
-            return []
-        users = [UserRecord(user) for user in dict.fromkeys(name.user for name in names)]
-        loaded = await self.load(
-            *map(SessionRecord, names), *(LocatorRecord(name.session) for name in names), *users
-        )
-        count = len(names)
-        of_user = dict(zip(users, loaded[2 * count :], strict=True))
-        devices = [_devices(loaded[i], loaded[count + i]) for i in range(count)]
-        wanted = sorted(set().union(*devices))
-        of_device = dict(zip(wanted, await self.load(*wanted), strict=True))
-        return [
-            StoredSession(
-                name,
-                self._names.slot(self._names.session_record(name)),
-                loaded[i],
-                [
-                    loaded[count + i],
-                    of_user[UserRecord(name.user)],
-                    *(of_device[device] for device in devices[i]),
-                ],
-            )
-            for i, name in enumerate(names)
-            if loaded[i]
-        ]
-
-    def key(self, of: Subjects) -> bytes:
-        """Return the key of a record."""
-        match of:
-            case UserRecord(user):
-                return self._names.user_record(user)
-            case DeviceRecord(device):
-                return self._names.device_record(device)
-            case SessionRecord(name):
-                return self._names.session_record(name)
-            case LocatorRecord(session):
-                return self._names.locator(session)
-            case _:
-                assert_never(of)
-
-    def index(self, of: UserRecord | DeviceRecord) -> bytes:
-        """Return the key of the index of the sessions of a user or device."""
-        if isinstance(of, UserRecord):
-            return self._names.user_index(of.user)
-        return self._names.device_index(of.device)
-
-    def _index(self, of: Subjects) -> bytes | None:
-        return self.index(of) if isinstance(of, UserRecord | DeviceRecord) else None
-
     def _entries(self, of: Subjects, expire_at: int) -> tuple[Index, ...]:
         if not isinstance(of, SessionRecord):
             return ()
@@ -366,16 +228,5 @@ class FactRecords:
         now = self._now()
         return WriteTerms(now + AMENDED, now, publish=self._channel(of))
 
-    def _now(self) -> int:
-        return int(self._clock() * 1000)
-
     def _facts_expire(self) -> int:
         return self._now() + int(self._settings().facts_ttl * 1000)
-
-
-def _devices(own: Record, located: Record) -> set[DeviceRecord]:
-    """Return the records of the devices a session has been on, by its own and its locator's."""
-    namespace = identified_in(own, Identified("", "", "")).namespace
-    return {
-        DeviceRecord(digest(namespace, device)) for device in devices_of(own) | devices_of(located)
-    }

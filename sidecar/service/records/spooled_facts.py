@@ -37,7 +37,9 @@ class Pending:
 
     def add(self, key: Key, writes: Iterable[Write]) -> None:
         """Keep what an event that waits will write."""
-        records = {write.key: write.said.fields for write in writes}
+        records: dict[bytes, Record] = {}
+        for write in writes:
+            records.setdefault(write.key, {}).update(write.said.fields)
         self._keys[key] = tuple(records)
         for record, fields in records.items():
             self._records.setdefault(record, {})[key] = fields

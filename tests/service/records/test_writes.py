@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-SIDECAR = Path(__file__).parents[2] / "sidecar"
+SIDECAR = Path(__file__).parents[3] / "sidecar"
 BUILDS = re.compile(r"(?<!class )(?<!case )\bJoin\(")
 REPOSITORY = SIDECAR / "service" / "records"
 
