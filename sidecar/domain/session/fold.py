@@ -222,10 +222,7 @@ BINDING = ("session-established", "session-presented")
 
 
 def _hearsay(fact: Fact, sources: Sources) -> str:
-    """Return who tells this of a session's surroundings and may not loosen by it.
-
-    Empty: who may.
-    """
+    """Return who reports a session's surroundings and may not loosen by it, else an empty name."""
     may = any(sources.loosens(fact.source, kind) for kind in BINDING)
     return ITSELF if may else fact.source
 
