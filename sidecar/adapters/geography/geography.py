@@ -278,16 +278,13 @@ class Geography:
         in_turn = tuple(
             (file.database, databases[file]) for file in plan.files if file in databases
         )
-        find = partial(_find, in_turn, *plan[1:], self._on_failure)
+        find = partial(_find, plan, in_turn, self._on_failure)
         return _Generation(plan, databases, told, lru_cache(maxsize=self._remembered)(find))
 
 
-def _find(  # noqa: PLR0913, PLR0917 - what is looked up, and all that is known
+def _find(
+    plan: _Plan,
     databases: Sequence[tuple[Database, Mmdb]],
-    fields: Fields,
-    radii: Radii,
-    meaningless_asns: frozenset[int],
-    carriers: Carriers,
     on_failure: OnFailure,
     ip: address.Address,
 ) -> Place:
@@ -300,9 +297,9 @@ def _find(  # noqa: PLR0913, PLR0917 - what is looked up, and all that is known
                 continue
             match database:
                 case Database.CITY if location == Location():
-                    location, build = fields.location(record), mmdb.build
+                    location, build = plan.fields.location(record), mmdb.build
                 case Database.ASN if operator == SystemOperator():
-                    operator = fields.operator(record)
+                    operator = plan.fields.operator(record)
                 case Database.CITY | Database.ASN:
                     pass  # an earlier file has said it
                 case Database.ANONYMOUS_IP | Database.CONNECTION_TYPE:
@@ -313,7 +310,7 @@ def _find(  # noqa: PLR0913, PLR0917 - what is looked up, and all that is known
         except (InvalidDatabase, InvalidRecord) as error:
             on_failure(Failure(database, str(error)))
     anonymizer = tuple(sorted({kind for flag in told for kind in flag.anonymizer}))
-    elsewhere = any(flag.elsewhere for flag in told) or operator.asn in meaningless_asns
+    elsewhere = any(flag.elsewhere for flag in told) or operator.asn in plan.meaningless_asns
     if not build:  # nobody knows it: what the database did not know counts all the same
         builds = (mmdb.build for database, mmdb in databases if database is Database.CITY)
         build = next(builds, 0)
@@ -325,11 +322,11 @@ def _find(  # noqa: PLR0913, PLR0917 - what is looked up, and all that is known
         organization=operator.organization,
         latitude=location.latitude,
         longitude=location.longitude,
-        accuracy_km=radii.of(location),
+        accuracy_km=plan.radii.of(location),
         anonymizer=anonymizer,
         meaningless=elsewhere or bool(anonymizer),
         build=build,
-        carrier=any(flag.carrier for flag in told) or carriers.has(ip, operator.asn),
+        carrier=any(flag.carrier for flag in told) or plan.carriers.has(ip, operator.asn),
     )
 
 

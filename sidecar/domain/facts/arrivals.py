@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from sidecar.domain.facts.facts import Seen
 from sidecar.domain.session.state import ARRIVALS_BOUND, Sighting, State, TravelHeld
 from sidecar.domain.values import places
-from sidecar.domain.values.location import NotEvaluable, travel
+from sidecar.domain.values.location import NotEvaluable, Stop, travel
 from sidecar.domain.values.stamp import MICROSECONDS
 
 OWN, OTHER = "own", "other"
@@ -110,9 +110,8 @@ def _journeys(
     found = []
     for origin in origins:
         seconds = (arrived.moment - origin.moment) / MICROSECONDS
-        journey = travel(
-            origin.place, origin.ip, arrived.place, arrived.ip, seconds, least_distance_km
-        )
+        start, end = Stop(origin.place, origin.ip), Stop(arrived.place, arrived.ip)
+        journey = travel(start, end, seconds, least_distance_km)
         if isinstance(journey, NotEvaluable):
             continue
         text = (

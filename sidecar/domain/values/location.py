@@ -2,6 +2,7 @@
 
 import math
 from enum import StrEnum
+from typing import NamedTuple
 
 import msgspec
 
@@ -82,19 +83,22 @@ class NotEvaluable(msgspec.Struct, frozen=True):
     reason: Unmeasured
 
 
-def travel(  # noqa: PLR0913, PLR0917 - two sightings of two parts each, and what is between
-    origin: Place,
-    origin_ip: str,
-    destination: Place,
-    destination_ip: str,
-    seconds: float,
-    least_distance_km: float,
+class Stop(NamedTuple):
+    """An end of a journey: an address, and the place that a database gives it."""
+
+    place: Place
+    ip: str
+
+
+def travel(
+    start: Stop, end: Stop, seconds: float, least_distance_km: float
 ) -> Travel | NotEvaluable:
     """Return how fast somebody went from one sighting to another, `seconds` later; never raises.
 
     The least distance that both accuracy radii allow is what counts. Below `least_distance_km`
     the speed is 0: an address moves within a town without anybody moving.
     """
+    origin, destination = start.place, end.place
     distance = distance_km(origin, destination)
     if not seconds >= 0:  # not `< 0`, which NaN would pass
         return NotEvaluable(Unmeasured.NEGATIVE_INTERVAL)
@@ -105,7 +109,7 @@ def travel(  # noqa: PLR0913, PLR0917 - two sightings of two parts each, and wha
     if (origin.carrier or destination.carrier) and origin.country == destination.country != "":
         return NotEvaluable(Unmeasured.WITHIN_CARRIER)
     # The address stayed, and a newer database only puts it somewhere else.
-    if origin_ip and origin_ip == destination_ip and origin.build != destination.build:
+    if start.ip and start.ip == end.ip and origin.build != destination.build:
         return NotEvaluable(Unmeasured.DATABASE_CHANGED)
     distance = max(0.0, distance - _radius(origin) - _radius(destination))
     hours = seconds / 3600

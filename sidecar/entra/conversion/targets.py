@@ -81,7 +81,7 @@ def _apps(
         elif value in SUITES and names.of("apps", value) is None:
             ledger.lose(item, _SUITE, Effect.NONE)
         else:
-            name = named(ledger, names, "apps", item, value, effect)
+            name = named(ledger, item, value, names.of("apps", value), effect)
             found |= {name} if name is not None else set()
     return frozenset(found)
 

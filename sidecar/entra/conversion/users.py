@@ -190,7 +190,7 @@ class _Side:
             for item, value in zip(self._ledger.items(at), values or (), strict=True):
                 if kind == "users" and value in special:
                     continue
-                name = named(self._ledger, self._names, kind, item, value, effect)
+                name = named(self._ledger, item, value, self._names.of(kind, value), effect)
                 if name is not None:
                     taken.add(name)
             found[kind] = frozenset(taken)
@@ -244,22 +244,19 @@ class _Side:
             self._ledger.lose(place, reason, effect)
 
 
-def named(  # noqa: PLR0913, PLR0917 - an id, its kind and place, and where to look and to tell
-    ledger: Ledger, names: DirectoryNames, kind: str, item: str, value: str, effect: Effect
-) -> str | None:
-    """Return the name of an id, the id itself where it is not told; None if it cannot be a name.
+def named(ledger: Ledger, item: str, value: str, known: str | None, effect: Effect) -> str | None:
+    """Return the `known` name of an id, else the id itself; None if it cannot be a name.
 
     Ids are kept in lower case, as tokens carry them: Graph takes a GUID in any case.
     """
-    told = names.of(kind, value)
-    name = told or value.lower()
+    name = known or value.lower()
     if not 0 < len(name) <= MAX_TEXT or has_control(name) or name == EVERYTHING:
         ledger.lose(item, "cannot be a name in a policy file", effect)
         return None
-    if told is None and not _GUID.fullmatch(value):
+    if known is None and not _GUID.fullmatch(value):
         ledger.lose(item, _NO_ID, effect)
         return None
-    if told is None:
+    if known is None:
         ledger.note(item, KEPT)
     ledger.carry(item)
     return name
