@@ -47,8 +47,8 @@ class Logger(Protocol):
 class LogLines:
     """Where lines go. Safe to write to from any thread; before `run` and after it, written through.
 
-    `on_drop` is told how many lines were dropped: because `bound` of them wait already, or since
-    the stream is closed. It may be called from any thread.
+    `on_drop` is called with the number of lines that were dropped: because `bound` of them wait
+    already, or since the stream is closed. It may be called from any thread.
     """
 
     def __init__(
@@ -104,18 +104,18 @@ class LogLines:
             return
         token = trio.lowlevel.current_trio_token()
 
-        def tell() -> None:
+        def finish() -> None:
             with suppress(trio.RunFinishedError):
                 token.run_sync_soon(done.set)
 
-        self._waiting.append(tell)
+        self._waiting.append(finish)
         wake()
         try:
             await done.wait()
         finally:
             # Who waits no longer for a reader that has stalled must take no place of a line.
             with suppress(ValueError, IndexError):
-                self._waiting.remove(tell)
+                self._waiting.remove(finish)
 
     def _set(self) -> None:
         self._more.set()

@@ -1,8 +1,8 @@
 """Log lines of one cause: the first ones in full, of the others how many there were.
 
 One event may mark thousands of sessions, and each mark is worth a line. After `IN_FULL` lines of
-one cause the others are counted, and told each `EVERY` seconds by the last of them: its `and` says
-how many more there were like it.
+one cause the others are counted; each `EVERY` seconds the last of them is written, and its `and`
+says how many more there were like it.
 """
 
 from collections import OrderedDict

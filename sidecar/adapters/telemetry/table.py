@@ -1,6 +1,6 @@
 """The table of observations: how each kind is counted and logged, a row each.
 
-Log lines tell what an operator or an auditor would ask for: marks, clearings and revocations
+Log lines say what an operator or an auditor would ask for: marks, clearings and revocations
 always, checks only where `log.checks` is set, and of refused tokens, which anybody can send, the
 first of a kind in a minute with a count of those left out.
 """
@@ -518,7 +518,7 @@ _SHARED_SIGNALS = (
         receiver.StreamChanged,
         gauge(
             "sidecar_stream_enabled",
-            "What a transmitter last told of its stream: 1 enabled, 0 paused or disabled.",
+            "What a transmitter last said of its stream: 1 enabled, 0 paused or disabled.",
             "transmitter",
             amount="is_enabled",
         ),
@@ -528,7 +528,7 @@ _SHARED_SIGNALS = (
         transmitter.Transmitted,
         counter(
             "sidecar_transmitted_events_total",
-            "Events told to others as shared signals, by type and what became of them.",
+            "Events sent to others as shared signals, by type and what became of them.",
             MetricLabel(
                 "event", values=(*Announced, "verification", "stream-updated"), other="several"
             ),

@@ -93,7 +93,7 @@ class Marked(Observation, frozen=True, kw_only=True):
     `since` is in seconds since the epoch (0: from the session's start); `contexts` empty: all;
     `by` the events that brought it;
     `signal_to_mark_seconds` from the event's arrival to the mark's being in the store, None where
-    no event brought it. `again`: here as in others, a sidecar that died may have told it.
+    no event brought it. `again`: here as in others, a sidecar that died may have logged it.
     """
 
     session: str
@@ -171,7 +171,7 @@ class BreakGlassUsed(Observation, frozen=True, kw_only=True):
 
 
 class PromptBudgetExceeded(Observation, frozen=True, kw_only=True):
-    """A user was asked `prompts` times within `seconds`, more than the `budget`; told once."""
+    """A user was asked `prompts` times within `seconds`, more than the `budget`; observed once."""
 
     subject: str
     prompts: int
@@ -317,7 +317,7 @@ class StoreWrittenBack(Observation, frozen=True, kw_only=True):
 
 
 class StoreEvicts(Observation, frozen=True, kw_only=True):
-    """What a server of the store does when it is full; `policy` empty: it does not tell."""
+    """What a server of the store does when it is full; `policy` empty: unknown."""
 
     policy: str
     slots: tuple[tuple[int, int], ...]

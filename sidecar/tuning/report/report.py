@@ -1,4 +1,4 @@
-"""What a replay reports: the schema of its JSON, which docs/replay.md tells. HTML is made from it.
+"""Declares what a replay reports: its JSON, which docs/replay.md describes. HTML is made from it.
 
 Rates are from 0 to 1, null where there is nothing to divide by. Times are seconds since the epoch,
 hours and days in the report's timezone.
@@ -16,7 +16,7 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
 class LeftOutRecords(_Part, frozen=True, kw_only=True):
     """Records that were left out for one reason; `first`: where the first ones stand.
 
-    `bad`: they could not be understood. Else they were, and tell nothing that is replayed.
+    `bad`: they could not be understood. Else they were, and hold nothing that is replayed.
     """
 
     reason: str
@@ -33,7 +33,7 @@ class Recording(_Part, frozen=True, kw_only=True):
 
     `records` and `beside` (occurrences that a record gave beside its first) together are what
     became of them: `occurrences`, `bad`, `skipped`, `late`, `repeated`, `passed_over`, and
-    `marked_lines` of the daemon's log. `left_out` tells why `bad` and `skipped` ones were.
+    `marked_lines` of the daemon's log. `left_out` says why `bad` and `skipped` ones were.
     `tokens` were whole security event tokens; `verified`: each with a signature that fits.
     """
 
