@@ -36,7 +36,7 @@ from sidecar.wire.yaml.tree import Node, Scalar, Table
 
 T = TypeVar("T")
 UNKNOWN = "unknown"
-"""Where groups or roles would stand: nobody has told which the user has."""
+"""Where groups or roles would stand: it is not known which the user has."""
 
 TEXTS = Several(Text(), may_be_empty=True)
 
@@ -316,7 +316,7 @@ SESSION: Record[Described] = Record(
             " ([tokens](tokens.md#several-issuers))",
         ),
         "groups": RecordKey(
-            Memberships(), "what its token says; `unknown`: nobody has told", default="none"
+            Memberships(), "what its token says; `unknown`: nobody has said", default="none"
         ),
         "roles": RecordKey(Memberships(), "likewise", default="none"),
         "claims": RecordKey(ValuesOfClaims(), "what its token says"),

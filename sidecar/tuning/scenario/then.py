@@ -25,7 +25,7 @@ from sidecar.wire.yaml.structs import Missing
 from sidecar.wire.yaml.tree import MappingEntry, Node, Scalar, Table
 
 NO_ADDRESS = "none"
-"""As the `ip` of a call: it tells none."""
+"""As the `ip` of a call: it has none."""
 
 SESSION_NAME = "session"
 """What `FileReading.lookups` calls the names of sessions."""
@@ -45,7 +45,7 @@ class Expected(msgspec.Struct, frozen=True):
 class Check(msgspec.Struct, frozen=True):
     """A call, and what it must get. `line` is where the file says so.
 
-    `session` empty: the step's. `ip` empty: from where the session was; `addressless`: it tells no
+    `session` empty: the step's. `ip` empty: from where the session was; `addressless`: it has no
     address.
     """
 
@@ -125,7 +125,7 @@ CALL: Record[Check] = Record(
         ),
         "ip": RecordKey(
             CallAddress(),
-            "where the call comes from; it is seen there, as in life. `none`: it tells no address",
+            "where the call comes from; it is seen there, as in life. `none`: it has no address",
         ),
         "user_agent": RecordKey(Text(), "with what it comes"),
         "app": RecordKey(Text(), "of which app it is"),

@@ -38,7 +38,7 @@ from sidecar.wire.tokens.claims import LATEST_TIME
 MAX_EVENT_ID = 128
 LONGEST_HALF_LIFE = 10 * 365 * 86400.0
 AS_CONFIGURED = -1.0
-"""The `weight` and `half_life` of a risk signal that does not tell its own."""
+"""The `weight` and `half_life` of a risk signal that has none of its own."""
 
 SUBJECT_KEYS = ("session", "user", "device", "issuer")
 _SIGNAL_NAME = re.compile(r"[a-z0-9._-]{1,64}")

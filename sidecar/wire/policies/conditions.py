@@ -354,8 +354,8 @@ CONDITIONS: tuple[ConditionKind, ...] = (
         key_of(Claims),
         Required(),
         "each of these claims, by name or path (`realm_access.roles`), has, or as a list contains,"
-        " one of these values; where nobody has told it, that does not hold (and below a `not` it"
-        " does)",
+        " one of these values; where nobody has said what it is, that does not hold (and below a"
+        " `not` it does)",
         "{department: [finance, legal], external: true}",
     ),
     ConditionKind(
