@@ -140,7 +140,7 @@ class DaemonServices:
             sidecar=self._sidecar,
             # So that an operator can see who works on what: in Kubernetes the pod's name.
             worker=f"{socket.gethostname()[:64]}/{new_id()[:8]}",
-            bound=daemon.shares.sessions,
+            bound=lambda: daemon.shares.sessions,
             store=store,
             news=self.news,
             router=router,
@@ -262,6 +262,11 @@ class DaemonServices:
         checker.replace(settings, after.routes)
         checker.want_claims(after.claims)
         self.wired.view.guard.remind()
+        sessions, tokens, _ = self._daemon.shares
+        if swap.before.settings.sessions.view != settings.sessions.view or (
+            swap.before.settings.tokens.cache != settings.tokens.cache
+        ):
+            self.memory_guard.replace((sessions, tokens))
         if self.spool is not None:
             self.spool.replace(settings.spool)
         self.reception.replace()

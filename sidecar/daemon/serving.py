@@ -245,8 +245,17 @@ class Daemon:
         settings = swap.after.settings
         self.telemetry.configured(settings)  # first, as it says what is logged of the rest
         self.health.have(conditions_of(settings))
-        self.trust.replace(settings.tokens)
+        before, self.shares = self.shares, shares_of(settings, self.memory)
+        if self.shares != before:
+            self._warn_of_memory()
+        self.trust.replace(settings.tokens, self.shares.tokens)
         self.offering.use(swap.after)
+
+    def _warn_of_memory(self) -> None:
+        """Log where more is to be kept than there is memory for."""
+        if self.shares.trouble:
+            fields: dict[str, str | int | float | bool] = {"trouble": self.shares.trouble}
+            self.telemetry.record(DaemonEvent(event="memory-short", fields=fields, warning=True))
 
     async def _load_geography(self) -> None:
         outcomes = await trio.to_thread.run_sync(self.geography.reload)
@@ -309,11 +318,7 @@ class Daemon:
         async with trio.open_nursery() as nursery:
             await nursery.start(self.telemetry.run)
             await self._load_geography()
-            if self.shares.trouble:
-                fields = {"trouble": self.shares.trouble}
-                self.telemetry.record(
-                    DaemonEvent(event="memory-short", fields=dict(fields), warning=True)
-                )
+            self._warn_of_memory()
             url = ""
             embedded = EmbeddedStore(settings.store.embedded_dir)
             await nursery.start(Orphans(lambda: (embedded.process or 0,)).run)

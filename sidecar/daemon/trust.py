@@ -120,12 +120,14 @@ class Trust:
             if source.issuer.jwks_file and is_changed(source.issuer.jwks_file):
                 source.reload()
 
-    def replace(self, tokens: Tokens) -> None:
+    def replace(self, tokens: Tokens, cache: int | None = None) -> None:
         """Believe these issuers, as they are configured now, and no others."""
         if tokens == self._tokens:
             return
+        self._cache = tokens.cache if cache is None else cache
         self._build(tokens)
         self._tokens = tokens
+        self.verifier.limit = self._cache
         self.verifier.replace(self._sources(), tokens, self._introspectors.values())
         self._workers.keep(self._parts())
         self._judged(self.keys)
@@ -160,6 +162,7 @@ class Trust:
         same = same and known is not None and known.keys is keys
         if known is not None and same:
             known.show(issuer)
+            known.bound = self._cache
             return known
         return Introspector(issuer, self._cache, keys=keys, on_answer=self._on_answer)
 

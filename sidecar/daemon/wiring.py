@@ -57,7 +57,7 @@ class Ports:
     """What the services of one sidecar ask of the outside, and what they are configured by.
 
     `sidecar` is an id of this life of the process; `worker` says in words who works on what.
-    `router` gets the news of `news`. `bound` is how many sessions the view holds at most. `written`
+    `router` gets the news of `news`. `bound` gives how many sessions the view holds. `written`
     returns once what was recorded before is on its way out. `spool` keeps events while the store is
     `away`; None: there is no spool. `outbox` takes announcements for recipients; None: there are
     none. `lost_state` and `refuses_writes` are called with what is wrong in words; empty: nothing.
@@ -67,7 +67,7 @@ class Ports:
     names: StoreKeys
     sidecar: str
     worker: str
-    bound: int
+    bound: Callable[[], int]
     store: GuardedStore
     news: News
     router: NewsRouter
@@ -179,7 +179,7 @@ def _wire_view(ports: Ports) -> ViewServices:
         watches=watches,
         telemetry=ports.telemetry,
         clock=ports.clock,
-        bound=ports.bound,
+        bound=ports.bound(),
         namespaces=ports.namespaces,
         waiting=pending.waiting,
     )

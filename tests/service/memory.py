@@ -396,7 +396,7 @@ class Pod:
                 names=self.names,
                 sidecar=name,
                 worker=name,
-                bound=settings.sessions.view,
+                bound=lambda: settings.sessions.view,
                 store=store,
                 news=self.news,
                 router=router,

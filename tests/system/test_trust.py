@@ -160,18 +160,18 @@ def test_what_waits_for_a_restart_says_so_by_its_keys_until_it_is_as_before(
 
     def edit(told: dict[str, Any]) -> None:
         told["http"]["max_connections"] = 100
-        told["sessions"] = {"view": 10, "max_staleness": "5s"}
+        told["work"] = {"workers": 2, "tries": 3}
 
     change(daemon, edit)
     eventually(lambda: level(daemon, "sidecar_restart_required "), lambda one: one == 1)
     (line,) = daemon.lines("restart-required")
-    assert line["keys"] == ["http.max_connections", "sessions.view"]
+    assert line["keys"] == ["http.max_connections", "work.workers"]
     assert line["level"] == "warning"
     told = condition(daemon, "restart")
     assert told["state"] == "limping"
-    assert "http.max_connections, sessions.view" in told["reason"]
+    assert "http.max_connections, work.workers" in told["reason"]
     assert daemon.is_ready()
-    change(daemon, lambda told: told.update({**before, "sessions": {}}))
+    change(daemon, lambda told: told.update({**before, "work": {}}))
     eventually(lambda: level(daemon, "sidecar_restart_required "), lambda one: one == 0)
     assert condition(daemon, "restart")["state"] == "good"
 

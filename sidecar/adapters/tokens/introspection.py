@@ -101,7 +101,7 @@ class Introspector:
     ) -> None:
         self.issuer = issuer
         self._settings = issuer.introspection
-        self._bound = bound
+        self.bound = bound
         self.keys = keys
         self._on_answer = on_answer
         self._breaker = Breaker(jitter)
@@ -211,7 +211,7 @@ class Introspector:
             self._breaker.answered()
             self._known.pop(digest, None)
             error.issuer = error.issuer or self.issuer.issuer
-            _keep(self._refused, digest, _Refusal(error.with_traceback(None), now), self._bound)
+            _keep(self._refused, digest, _Refusal(error.with_traceback(None), now), self.bound)
             raise
         except (InvalidAnswer, _Failed) as error:
             outcome = (
@@ -223,7 +223,7 @@ class Introspector:
             if isinstance(error, _IssuerFailed):
                 self._breaker.failed(digest)
             until = trio.current_time() + FIRST_PAUSE
-            _keep(self._set_aside, digest, until, self._bound)
+            _keep(self._set_aside, digest, until, self.bound)
             return self._unconfirmed(digest, now)
         except _Paused:
             outcome = IntrospectionOutcome.SKIPPED
@@ -235,7 +235,7 @@ class Introspector:
             self._breaker.answered()
             unconfirmed = msgspec.structs.replace(believed.token, unconfirmed=True)
             if wanted == self._wanted:
-                _keep(self._known, digest, _Known(believed, unconfirmed), self._bound)
+                _keep(self._known, digest, _Known(believed, unconfirmed), self.bound)
             return believed.token
         finally:
             self._breaker.ended(digest)

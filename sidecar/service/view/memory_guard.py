@@ -6,7 +6,7 @@ nears the limit fewer sessions and tokens are kept: the least recently used leav
 the store when they are asked for.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import trio
@@ -49,6 +49,12 @@ class MemoryGuard:
         self._resident = resident
         self._telemetry = telemetry
         self._told_at = -TOLD_EVERY
+
+    def replace(self, limits: Iterable[int]) -> None:
+        """Keep so many at most from now on, in the order of what is kept."""
+        self._kept = [(one, at_most) for (one, _), at_most in zip(self._kept, limits, strict=True)]
+        for one, at_most in self._kept:
+            one.limit = at_most
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Look every second, where there is a limit, until cancelled."""

@@ -446,7 +446,7 @@ class Sessions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     facts_ttl: Live[Duration] = 2592000.0  # facts of users and devices are kept
     # sessions that this sidecar holds; more are read from the store when they are asked for. The
     # default gives way to `memory.limit`; another number stands
-    view: Restart[PositiveInt] = 50000
+    view: Live[PositiveInt] = 50000
     seen_interval: Live[Duration] = 300.0  # between records of an unchanged sighting
     max_staleness: Live[Duration] = 10.0  # an older view cannot decide sensitive calls
     revalidate_interval: Live[Duration] = 30.0  # each record in the view is looked for in the store

@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 
 from sidecar.domain.values.namespaces import Namespaces
-from sidecar.wire.settings.reload import Live, Restart
+from sidecar.wire.settings.reload import Live
 from sidecar.wire.yaml.scalars import (
     Algorithm,
     ClaimPath,
@@ -200,7 +200,7 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     binding: Binding = Binding()  # to their client
     # verified tokens kept, and as many refused ones. The default gives way to `memory.limit`;
     # another number stands
-    cache: Restart[PositiveInt] = 20000
+    cache: Live[PositiveInt] = 20000
     max_bytes: Live[Size] = 16384  # longer tokens are refused
     jwks_refresh: Live[Duration] = 300.0  # keys are fetched again after
     jwks_min_interval: Live[Duration] = 5.0  # and for an unknown key no sooner than

@@ -82,3 +82,12 @@ async def test_without_a_limit_nobody_looks(most: int | None, autojump_clock: ob
         async with trio.open_nursery() as nursery:
             await nursery.start(guard.run)
     assert len(looks) == (0 if most is None else 10)
+
+
+def test_another_limit_counts_at_once_and_is_as_far_as_it_grows_again() -> None:
+    sessions, tokens = Kept(limit=5000, held=1600), Kept(limit=4000, held=9999)
+    guarded = Guarded(sessions, tokens)
+    guarded.guard.replace((800, 6000))
+    assert (sessions.limit, tokens.limit) == (800, 6000)
+    guarded.look(0)
+    assert (sessions.limit, tokens.limit) == (800, 6000)

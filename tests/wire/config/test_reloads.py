@@ -16,9 +16,9 @@ from sidecar.wire.settings.settings import (
     App,
     Http,
     Issuer,
-    Sessions,
     Settings,
     Tokens,
+    Work,
 )
 from sidecar.wire.yaml.structs import struct_type
 
@@ -108,13 +108,13 @@ def test_no_key_is_declared_below_one_that_is() -> None:
             assert not any(isinstance(mark, Reload) for mark in getattr(hint, "__metadata__", ()))
 
 
-STARTED = Settings(sessions=Sessions(view=1, min_ttl=1.0), http=Http(bind="127.0.0.1:1"))
-READ = Settings(sessions=Sessions(view=2, min_ttl=2.0), app=App(id="payroll"))
+STARTED = Settings(work=Work(workers=1, tries=1), http=Http(bind="127.0.0.1:1"))
+READ = Settings(work=Work(workers=2, tries=2), app=App(id="payroll"))
 
 
 def test_in_force_after_a_reload_are_live_keys_as_read_and_others_as_started() -> None:
     assert in_force(STARTED, READ) == Settings(
-        sessions=Sessions(view=1, min_ttl=2.0),
+        work=Work(workers=1, tries=2),
         app=App(id="payroll"),
         http=Http(bind="127.0.0.1:1"),
     )
@@ -139,7 +139,7 @@ def test_in_force_after_a_reload_are_live_keys_as_read_and_others_as_started() -
             ("tokens.issuers",),
             (),
         ),
-        (STARTED, READ, ("app.id", "sessions.min_ttl"), ("http.bind", "sessions.view")),
+        (STARTED, READ, ("app.id", "work.tries"), ("http.bind", "work.workers")),
     ],
 )
 def test_the_keys_that_differ_are_named_one_by_one(
