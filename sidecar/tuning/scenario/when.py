@@ -15,7 +15,7 @@ from sidecar.wire.grammar.records import Given, Record, RecordKey, shape_of
 from sidecar.wire.grammar.rules import FileReading, Name, Schema, Text
 from sidecar.wire.yaml.nodes import inside
 from sidecar.wire.yaml.structs import Missing
-from sidecar.wire.yaml.tree import FilePosition, Listing, Node, Scalar, Table
+from sidecar.wire.yaml.tree import FilePosition, Listing, Node, Scalar, Table, plain
 
 _SKEW = 60.0
 _OF_DEVICE = frozenset({"device-compliance-change"})
@@ -161,19 +161,6 @@ class Whens:
         if kind in _OF_DEVICE:
             return {"device": described.device or SOME_DEVICE}
         return {"session": frame.session}
-
-
-def plain(node: Node) -> object:
-    """Return a tree without its places."""
-    match node:
-        case Table():
-            return {key: plain(entry.node) for key, entry in node.entries.items()}
-        case Listing():
-            return [plain(item) for item in node.items]
-        case Scalar():
-            return node.value
-        case _:
-            return None
 
 
 def _place_of(node: Node, field: str) -> FilePosition:

@@ -301,17 +301,14 @@ class Several(msgspec.Struct, Generic[T], frozen=True):
         return f"list of {self.item.plural()}"
 
 
-class AsTexts(msgspec.Struct, Generic[T], frozen=True):
-    """Accepts numbers and truths, too, where the rule accepts texts, as a token's claims have them.
+class Around(msgspec.Struct, Generic[U, T], frozen=True):
+    """Accepts what another rule accepts, and is written like that."""
 
-    The schema of the rule's items says itself which of them make sense.
-    """
-
-    rule: Rule[T]
+    rule: Rule[U]
 
     def read(self, node: Node, field: str, reading: FileReading) -> T | Missing:
-        """Return what the rule reads."""
-        return self.rule.read(_texts(node), field, reading)
+        """Return the value."""
+        raise NotImplementedError
 
     def schema(self) -> Schema:
         """Return the rule's schema."""
@@ -322,24 +319,26 @@ class AsTexts(msgspec.Struct, Generic[T], frozen=True):
         return self.rule.words()
 
 
-class Built(msgspec.Struct, Generic[U, T], frozen=True):
+class AsTexts(Around[T, T], Generic[T], frozen=True):
+    """Accepts numbers and truths, too, where the rule accepts texts, as a token's claims have them.
+
+    The schema of the rule's items says itself which of them make sense.
+    """
+
+    def read(self, node: Node, field: str, reading: FileReading) -> T | Missing:
+        """Return what the rule reads."""
+        return self.rule.read(_texts(node), field, reading)
+
+
+class Built(Around[U, T], Generic[U, T], frozen=True):
     """Accepts what a rule accepts, and builds something of its value."""
 
-    rule: Rule[U]
     build: Callable[[U], T]
 
     def read(self, node: Node, field: str, reading: FileReading) -> T | Missing:
         """Return what is built."""
         found = self.rule.read(node, field, reading)
         return MISSING if isinstance(found, Missing) else self.build(found)
-
-    def schema(self) -> Schema:
-        """Return the rule's schema."""
-        return self.rule.schema()
-
-    def words(self) -> str:
-        """Return the rule's words."""
-        return self.rule.words()
 
 
 class Reference(msgspec.Struct, Generic[T], frozen=True):

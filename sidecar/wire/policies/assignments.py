@@ -21,16 +21,16 @@ class OrUsed(msgspec.Struct, frozen=True):
     def read(self, node: Node, field: str, reading: FileReading) -> Assignment | Missing:
         """Return the assignment."""
         if isinstance(node, Table) and node.entries.keys() == {USE}:
-            return _USED.read(node.entries[USE].node, inside(field, USE), reading)
-        return _SIDES.read(node, field, reading)
+            return USED.read(node.entries[USE].node, inside(field, USE), reading)
+        return SIDES.read(node, field, reading)
 
     def schema(self) -> Schema:
         """Return the schema of both."""
-        return {"anyOf": [_SIDES.schema(), shape_of({USE: _USED.schema()}, [USE])]}
+        return {"anyOf": [SIDES.schema(), shape_of({USE: USED.schema()}, [USE])]}
 
     def words(self) -> str:
         """Return the words of both."""
-        return f"{_SIDES.words()}; or `{{{USE}: ...}}`"
+        return f"{SIDES.words()}; or `{{{USE}: ...}}`"
 
 
 def _somebody(given: Given) -> Iterable[tuple[str, str]]:
@@ -62,13 +62,13 @@ _INCLUDED: Rule[Principals | None] = ByShape(
 _EXCLUDED: Rule[Principals] = ByShape(
     Built(Excluded(PRINCIPAL), _excluded), mapping=Record(_KINDS, Principals)
 )
-_SIDES = Record(
+SIDES = Record(
     {"include": RecordKey(_INCLUDED), "exclude": RecordKey(_EXCLUDED)},
     _all_but,
     needs=("include", "exclude"),
     lacking="must have `include` or `exclude`",
 )
-_USED: Rule[Assignment] = Use("users", lambda: USERS)
+USED: Rule[Assignment] = Use("users", lambda: USERS)
 USERS: Rule[Assignment] = ByShape(
     Built(Built(Included(PRINCIPAL), _included), Assignment), mapping=OrUsed()
 )

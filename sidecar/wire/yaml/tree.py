@@ -133,6 +133,19 @@ def place_of(root: Node, field: str) -> FilePosition:
     return place
 
 
+def plain(node: Node) -> object:
+    """Return a tree without its places."""
+    match node:
+        case Table():
+            return {key: plain(entry.node) for key, entry in node.entries.items()}
+        case Listing():
+            return [plain(item) for item in node.items]
+        case Scalar():
+            return node.value
+        case _:
+            return None
+
+
 def placed(root: Node, found: Iterable[tuple[str, str]]) -> Iterator[ConfigProblem]:
     """Return each field and message as a problem, where the field stands."""
     for field, message in found:

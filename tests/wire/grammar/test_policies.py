@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 
 import sidecar
 from sidecar.domain.policy.policy import TravelSpeed, key_of
-from sidecar.tuning.scenario.when import plain
 from sidecar.wire.policies import policy as grammar
-from sidecar.wire.policies.assignments import _SIDES, _USED, OrUsed
+from sidecar.wire.policies.assignments import SIDES, USED, OrUsed
 from sidecar.wire.policies.conditions import CONDITIONS, Conjunction, Required
 from sidecar.wire.policies.grants import (
     ALTERNATIVES,
@@ -31,7 +30,7 @@ from sidecar.wire.policies.grants import (
 from sidecar.wire.policies.policy_files import read_policies
 from sidecar.wire.policies.session_controls import Interval
 from sidecar.wire.settings.settings import Context, Issuer, NamedLocation, Settings, Tokens
-from sidecar.wire.yaml.tree import ConfigError, Problems, read_tree
+from sidecar.wire.yaml.tree import ConfigError, Problems, plain, read_tree
 from tests.wire.grammar.documents import Documents
 
 SETTINGS = Settings(
@@ -101,7 +100,7 @@ OWN: dict[type, Any] = {
     WholeGrant: lambda documents, _: documents.of(ALTERNATIVES),
     Interval: lambda documents, _: documents.sample(["every_time", "1h", 90]),
     OrUsed: lambda documents, _: documents.sample(
-        [documents.of(_SIDES), {"use": documents.of(_USED)}]
+        [documents.of(SIDES), {"use": documents.of(USED)}]
     ),
 }
 
