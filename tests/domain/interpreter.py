@@ -498,7 +498,7 @@ class Interpreter:
     def pays(self, policy: Policy, now: int, auth: Authentication, token: str) -> str:
         """What a call gets whose token shows `auth`, where each needs a sign-in of its own.
 
-        `asked` for another one; or it `spends` this one; or it is `paid` for.
+        `asked` for another one; or this one is `spendable`; or it is `paid` for.
         """
         marks, _, _ = self._marks(policy, now)
         since = max((w.since for w in marks.values() if w.since is not None), default=None)
@@ -513,7 +513,7 @@ class Interpreter:
         if not enough:
             return "asked"
         if not spent:
-            return "spends" if now / MICRO <= auth.auth_time + every_time.within else "asked"
+            return "spendable" if now / MICRO <= auth.auth_time + every_time.within else "asked"
         same = token in ("", spent[-1].token)
         grace_ends = spent[-1].stamp.time + every_time.grace * MICRO
         return "paid" if same and now < grace_ends else "asked"

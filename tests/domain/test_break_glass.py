@@ -87,4 +87,4 @@ def test_who_leaves_the_emergency_group_is_judged_again_in_replay_as_in_life() -
     stepper = IncrementalEvaluator.over(judge, judge.policies, judge.world)
     state = stepper.fold("s", established())
     stepper.step(state, [left], stepper.surroundings("s"))
-    assert state.holdings["p"].holds
+    assert state.activations["p"].holds

@@ -66,10 +66,10 @@ def test_the_evaluator_asks_for_what_the_interpreter_asks_for(
     assert in_words(asked.get(False), now) == told.demand(rule, now * MICROSECONDS)
     for auth, token, demand in _payments(facts, asked.get(False)):
         assert demand.each_call is not None
-        purse = SingleUseProofs(
+        proofs = SingleUseProofs(
             Proof(WORLD.ladder.shown(auth), auth.auth_time, token), standing.spent
         )
-        paid = due(demand.each_call, purse, now).value
+        paid = due(demand.each_call, proofs, now).value
         assert paid == told.pays(rule, now * MICROSECONDS, auth, token)
     lifetime = asked.get(True)
     assert (lifetime and lifetime.valid_until) == told.life_ends(rule, now * MICROSECONDS)

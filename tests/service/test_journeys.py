@@ -489,7 +489,7 @@ async def test_a_strict_policy_refuses_a_call_without_an_address_and_says_so() -
     assert (await a.check(token)).verdict is Verdict.ALLOW
     answer = await a.check(token, ip="")
     assert (answer.verdict, answer.status) == (Verdict.DENY, 403)
-    assert "the app must tell the call's own address" in answer.reasons[0].text
+    assert "the app must give the call's own address" in answer.reasons[0].text
     assert (await a.check(token)).verdict is Verdict.ALLOW
     assert (await a.check(token, context="", ip="")).verdict is Verdict.ALLOW
 

@@ -6,7 +6,7 @@ import pytest
 
 from sidecar.domain.evaluation.evaluator import Evaluator
 from sidecar.domain.facts.facts import RiskReported
-from sidecar.domain.facts.from_signal import meaning_of
+from sidecar.domain.facts.from_signal import facts_from
 from sidecar.domain.facts.signal import RiskLevelChange, SessionRevoked, Subject
 from sidecar.domain.policy.policy import RiskLevel, UserRisk
 from sidecar.domain.session.fold import Surroundings
@@ -183,7 +183,7 @@ def test_what_the_fold_chokes_on_is_found_as_it_is_folded(issuer: str, until: in
     rules = ChokingThere([RISKY], WORLD, Surroundings("", network_of))
     rules.poison = "bad"
     record = encode_facts(established())
-    user = encode_facts(meaning_of(risk(1001, "bad"), lambda _: Place()).facts)
+    user = encode_facts(facts_from(risk(1001, "bad"), lambda _: Place()).facts)
     folded = assemble(rules, "s", record, [user], until, issuer=issuer)
     assert [one.stamp.id for one in folded.culprits] == ["bad"]
     assert folded.state.aside

@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 import redis
 
 from sidecar.adapters.clock import now
-from sidecar.domain.facts.from_signal import meaning_of
+from sidecar.domain.facts.from_signal import facts_from
 from sidecar.domain.facts.signal import RiskLevelChange, SessionEstablished, Signal, Subject
 from sidecar.domain.policy.policy import RiskLevel
 from sidecar.domain.values.location import Place
@@ -76,6 +76,6 @@ def _rise(number: int, start: float) -> Fields:
 
 
 def _fields(signal: Signal) -> Fields:
-    fields: Fields = dict(encode_facts(meaning_of(signal, lambda _: Place()).facts).items())
+    fields: Fields = dict(encode_facts(facts_from(signal, lambda _: Place()).facts).items())
     fields[event_field(signal.stamp.id)] = signal.stamp.encode().encode()
     return fields

@@ -1,4 +1,4 @@
-"""A policy's holding: whether it holds for a session, its causes, and what becomes of its mark."""
+"""Activation: is a policy's condition true for a session, by which causes, and with which mark."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,8 +8,8 @@ from sidecar.domain.evaluation.compiled import applies
 from sidecar.domain.facts.facts import Fact
 from sidecar.domain.session.lifetime import live_on
 from sidecar.domain.session.operator_acts import still_excused
-from sidecar.domain.session.prompting import (
-    Proving,
+from sidecar.domain.session.prompts import (
+    ProofCheck,
     begun_after,
     prompted_after,
     proof_after,
@@ -33,7 +33,7 @@ def activation_of(
 
     `brought` are the facts that made this scene of that one.
     """
-    proving = Proving(scene, compiled.needs(scene.state), skew)
+    proving = ProofCheck(scene, compiled.needs(scene.state), skew)
     after = _held(compiled, scene, before, proving)
     cap = compiled.policy.session.max_lifetime
     if cap is not None:
@@ -41,21 +41,21 @@ def activation_of(
     return after if after is before else _attributed(before, after, brought)
 
 
-def without_causes_of(holding: Activation, signal: str, source: str) -> Activation:
-    """Return the holding without the causes that come of what this source says in such events.
+def without_causes_of(activation: Activation, signal: str, source: str) -> Activation:
+    """Return the activation without the causes that come of what this source says in such events.
 
     Where one holds again, it has come up anew. Scores count to it, which name no source.
     """
     kept = tuple(
         cause
-        for cause in holding.causes
+        for cause in activation.causes
         if cause.signal != signal or cause.source not in (source, ITSELF)
     )
-    return holding if len(kept) == len(holding.causes) else replace(holding, causes=kept)
+    return activation if len(kept) == len(activation.causes) else replace(activation, causes=kept)
 
 
 def _attributed(before: Activation, after: Activation, brought: Sequence[Fact]) -> Activation:
-    """Have a holding say which events brought the causes that are marked now, or ended its mark.
+    """Record in an activation which events brought its marked causes, or ended its mark.
 
     A cause that is older than these facts was brought by none of them: they made it count here, as
     the first call does of a session whose user was at risk before.
@@ -76,7 +76,7 @@ def _attributed(before: Activation, after: Activation, brought: Sequence[Fact]) 
     return before if after == before else after
 
 
-def _held(compiled: Compiled, scene: Scene, before: Activation, proving: Proving) -> Activation:
+def _held(compiled: Compiled, scene: Scene, before: Activation, proving: ProofCheck) -> Activation:
     if not applies(compiled, scene.state):
         return NOTHING
     finding = compiled.test(scene, proving.needs)
@@ -102,7 +102,7 @@ def _held(compiled: Compiled, scene: Scene, before: Activation, proving: Proving
         elif not _is_excused(cause, compiled, before, proving):
             mark[key] = cause
             fresh.append(cause)
-    mark.update(_waiting(compiled, before, mark, proving))
+    mark.update(_causes_that_wait(compiled, before, mark, proving))
     kept = tuple(mark.values())[-STICKY_BOUND:]
     if before.holds and before.causes == causes and before.mark == kept:
         return before
@@ -119,8 +119,8 @@ def _held(compiled: Compiled, scene: Scene, before: Activation, proving: Proving
     )
 
 
-def _waits(compiled: Compiled, before: Activation, proving: Proving) -> bool:
-    """Whether a mark waits, and only sign-ins that do not meet it made its condition go away.
+def _waits(compiled: Compiled, before: Activation, proving: ProofCheck) -> bool:
+    """Return whether a mark waits while only sign-ins that do not meet it ended its condition.
 
     Somebody signed in at the new place, and *then* the mark came up: that sign-in proves the place,
     not the mark. An older or weaker one never clears it, and not by this detour either. Where none
@@ -131,10 +131,10 @@ def _waits(compiled: Compiled, before: Activation, proving: Proving) -> bool:
     return compiled.test(proving.scene.bare, NEVER_PROVEN).holds
 
 
-def _waiting(
-    compiled: Compiled, before: Activation, mark: Mapping[str, Cause], proving: Proving
+def _causes_that_wait(
+    compiled: Compiled, before: Activation, mark: Mapping[str, Cause], proving: ProofCheck
 ) -> dict[str, Cause]:
-    """The marked causes that wait so (`_waits`), while something else makes the condition hold.
+    """Return the marked causes that wait (`_waits`) while something else makes the condition hold.
 
     Else whoever makes it hold, at whatever time, would have taken a mark away from the session.
     """
@@ -146,8 +146,8 @@ def _waiting(
     return {key: cause for key, cause in gone.items() if key in present}
 
 
-def _is_unmet(before: Activation, proving: Proving) -> bool:
-    """Whether there is a mark, and sign-ins that may have made causes go away do not meet it."""
+def _is_unmet(before: Activation, proving: ProofCheck) -> bool:
+    """Return whether a mark is not met by the sign-ins that may have ended its causes."""
     if not before.mark or not proving.scene.state.proven:
         return False
     proving = proving._replace(needs=proving.needs or ANY_SIGN_IN)
@@ -159,7 +159,7 @@ def _begun(
     before: Activation,
     mark: Sequence[Cause],
     fresh: Sequence[Cause],
-    proving: Proving,
+    proving: ProofCheck,
 ) -> tuple[Moment, Moment]:
     """Return when the grace of a mark began: on a compliant device, and on another one.
 
@@ -183,7 +183,7 @@ def _begun(
     return begun, begun_after(before.begun_otherwise, before, mark, fresh, other)
 
 
-def _is_excused(cause: Cause, compiled: Compiled, before: Activation, proving: Proving) -> bool:
+def _is_excused(cause: Cause, compiled: Compiled, before: Activation, proving: ProofCheck) -> bool:
     """Return whether nobody need be asked for a cause that came up.
 
     It is proven, there or just before.

@@ -1,11 +1,12 @@
-"""What is worth telling other systems of a session: how it stands now against what they know.
+"""Announcements: how a session stands now against what other systems were last sent of it.
 
-Each *topic* of a session is told apart: its assurance, whether it is revoked, the level of its
-risk score, and where it is used from. What was told of a topic last is a text that only grows
-(a moment, then the value), so that sidecars which tell at the same time agree on what came last.
+Each *topic* of a session is announced by itself: its assurance, whether it is revoked, the level of
+its risk score, and where it is used from. What was sent of a topic last is a text that only grows
+(a moment, then the value), so that sidecars which announce at the same time agree on what came
+last.
 
-An announcement's `id` follows from what it says and from what was told before it: sidecars that
-find the same tell it under the same id, however often they do.
+An announcement's `id` follows from what it says and from what was sent before it: sidecars that
+find the same announce it under the same id, however often they do.
 """
 
 import base64
@@ -70,9 +71,9 @@ Change: TypeAlias = AssuranceChanged | SessionOver | RiskChanged | PresentedElse
 
 
 class Announcement(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing to tell: `at` is in whole seconds since the epoch; `device` may be empty.
+    """One thing to announce: `at` is in whole seconds since the epoch; `device` may be empty.
 
-    `issuer` tells whose names these are: the namespace.
+    `issuer` is the namespace of these names.
     `cause` names what brought it about, the same for all that came of it. `text` is for
     administrators: which policies, which signals.
     """
@@ -89,9 +90,9 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TopicAnnouncement(NamedTuple):
-    """An announcement under its topic; `value` is what has then been told of the topic.
+    """An announcement under its topic; `value` is then the last that was sent of the topic.
 
-    `before` is what had been told until then: who claims it first tells what comes after it.
+    `before` is what had been sent until then: who claims it first sends what comes after it.
     """
 
     topic: str
@@ -101,7 +102,7 @@ class TopicAnnouncement(NamedTuple):
 
     @property
     def follows(self) -> int:
-        """The moment (microseconds) of what it follows; -1: its own moment tells its place."""
+        """The moment (microseconds) of what it follows; -1: its own moment gives its place."""
         if self.topic not in (ASSURANCE, RISK):
             return -1
         return _moment_of(self.before)
@@ -125,12 +126,12 @@ class Present(NamedTuple):
 
 
 def news_of(
-    whom: SessionOwner, told: Mapping[str, bytes], present: Present
+    whom: SessionOwner, sent: Mapping[str, bytes], present: Present
 ) -> list[TopicAnnouncement]:
-    """Return what is worth telling now, given what was told by topic."""
+    """Return what is worth announcing now, given what was last sent of each topic."""
     if present.standing.revoked is not None:
         return []  # that it is over is all there is to say of it
-    look = _Look(whom, told, *present)
+    look = _Look(whom, sent, *present)
     return [*look.assurance(), *look.risk(), *look.presented()]
 
 
@@ -156,16 +157,13 @@ def revocation(
     return TopicAnnouncement(REVOKED, b"", value, announcement)
 
 
-def fades(told: Mapping[str, bytes]) -> bool:
-    """Return whether time alone may bring news: a level of risk that was told may be left."""
-    return _told(told.get(RISK, b""), "LOW") != "LOW"
+def fades(sent: Mapping[str, bytes]) -> bool:
+    """Return whether time alone may bring news: a level of risk that was sent may be left."""
+    return _said_before(sent.get(RISK, b""), "LOW") != "LOW"
 
 
 def counting_level(evaluator: Evaluator, state: State, standing: Standing, now: float) -> str:
-    """Return the best level that counts at `now` (seconds).
-
-    Of sign-ins since the latest open mark.
-    """
+    """Return the best level that counts at `now` (seconds) of sign-ins since the last open mark."""
     moments = [demand.since for demand in open_marks(standing, now) if demand.since is not None]
     second = max(moments) // MICROSECONDS if moments else None
     return _best(evaluator, state, second)
@@ -174,7 +172,7 @@ def counting_level(evaluator: Evaluator, state: State, standing: Standing, now: 
 def _best(evaluator: Evaluator, state: State, second: int | None) -> str:
     """Return the best level shown in a later second than this.
 
-    What others lowered is not told on.
+    What others lowered is not passed on.
     """
     ladder = evaluator.world.ladder
     ranks = (
@@ -196,7 +194,7 @@ class _Look(NamedTuple):
     def assurance(self) -> Iterator[TopicAnnouncement]:
         ladder = self.evaluator.world.ladder
         before = self.known.get(ASSURANCE, b"")
-        previous = _told(before, _best(self.evaluator, self.state, None))
+        previous = _said_before(before, _best(self.evaluator, self.state, None))
         seconds = self.now / MICROSECONDS
         current = counting_level(self.evaluator, self.state, self.standing, seconds)
         if current == previous:
@@ -210,11 +208,11 @@ class _Look(NamedTuple):
 
     def risk(self) -> Iterator[TopicAnnouncement]:
         before = self.known.get(RISK, b"")
-        previous = RiskLevel.__members__.get(_told(before, "LOW"), RiskLevel.LOW)
+        previous = RiskLevel.__members__.get(_said_before(before, "LOW"), RiskLevel.LOW)
         world = self.evaluator.world
         rating = world.rating
         terms = terms_of(self.state, self.now, rating, world.sources)
-        # What others report of the session is not told on: two that tell each other would keep
+        # What others report of the session is not passed on: two that did would keep
         # each other's level up.
         score = total(tuple(term for term in terms if not term.name.startswith(REPORTED)))
         current = level_after(previous, score, rating.thresholds)
@@ -279,7 +277,7 @@ def _moment_of(value: bytes) -> int:
     return int(value[:_DIGITS]) if value[:_DIGITS].isdigit() else 0
 
 
-def _told(value: bytes, otherwise: str) -> str:
+def _said_before(value: bytes, otherwise: str) -> str:
     return value[_DIGITS:-1].decode("utf-8", "replace") if value else otherwise
 
 

@@ -89,9 +89,9 @@ def is_spared(break_glass: Mapping[str, Principals], state: State, sources: Sour
 
 
 def matches(principals: Principals, state: State, sources: Sources) -> bool:
-    """Whether the session's user is one of these, by id, group or role, by anybody's word."""
+    """Return whether the session's user is one of these, by id, group or role, by any word."""
     return any(
-        wanted and not wanted.isdisjoint(names_told(state, claim, sources))
+        wanted and not wanted.isdisjoint(names_said(state, claim, sources))
         for claim, wanted in _by_claim(principals)
     )
 
@@ -105,14 +105,14 @@ def is_exempt(principals: Principals, state: State, sources: Sources) -> bool:
 
 
 def _shown(state: State, claim: str) -> tuple[str, ...]:
-    """Return what the session's tokens tell last."""
+    """Return the values of a claim that the session's tokens showed last."""
     return state.claims.get(claim, ((), None))[0]
 
 
-def names_told(state: State, claim: str, sources: Sources) -> Collection[str]:
-    """Return all that anybody tells of a user.
+def names_said(state: State, claim: str, sources: Sources) -> Collection[str]:
+    """Return all values of a claim that anybody says a user has.
 
-    Also what a token of the latest sign-in once told.
+    Also what a token of the latest sign-in once showed.
     """
     held = state.memberships.get(claim)
     if claim not in state.claims_said:
@@ -126,7 +126,7 @@ def names_told(state: State, claim: str, sources: Sources) -> Collection[str]:
 
 
 def names_agreed(state: State, claim: str, sources: Sources) -> Collection[str]:
-    """Return what all tell last of a user who may say who users are."""
+    """Return the values on which all agree who may say who users are."""
     if claim not in state.claims_said:
         return _shown(state, claim)
     words = [
@@ -138,7 +138,7 @@ def names_agreed(state: State, claim: str, sources: Sources) -> Collection[str]:
 
 
 def assumed(principals: Principals, state: State, sources: Sources) -> tuple[str, ...]:
-    """By what that is unknown of the session's user he is taken for one of these."""
+    """Return the unknown kinds (groups, roles) by which the user is taken for one of these."""
     return tuple(
         kind
         for kind, wanted in ((GROUPS, principals.groups), (ROLES, principals.roles))
@@ -160,7 +160,7 @@ def unknown_of(state: State, kind: str, sources: Sources) -> str:
 
 
 def presumed(compiled: Compiled, state: State) -> tuple[tuple[str, ...], bool]:
-    """By what unknown alone a policy that applies is for this user; whether that is a refusal."""
+    """Return the unknown kinds by which alone a policy is for this user, and whether it refuses."""
     include, sources = compiled.policy.users.include, compiled.sources
     if include is None or matches(include, state, sources):
         return (), False

@@ -17,7 +17,7 @@ from sidecar.domain.facts.precedence import (
     COMPLIANT,
     NOT_COMPLIANT,
     claim,
-    counting,
+    words_that_count,
 )
 from sidecar.domain.policy.policy import (
     All,
@@ -52,7 +52,7 @@ _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 def compile_condition(  # noqa: C901, PLR0912 - one case a kind
     condition: Condition, *, inverted: bool = False
 ) -> ConditionCheck:
-    """Return the test for a condition, and what tells of it.
+    """Return the test for a condition, and what explains it.
 
     `inverted`: it stands below a `not`.
     """
@@ -222,7 +222,7 @@ def _device_causes(scene: Scene, compliance: str, condition: Device) -> tuple[Ca
     name = state.device or "unknown"
     causes = [
         Cause("device", f"{name}: {said.value}", said.since, COMPLIANCE_CHANGE, source=source)
-        for source, said in counting(
+        for source, said in words_that_count(
             state.compliance.get(state.device, {}), COMPLIANCE_CHANGE, sources
         )
         if said.value == compliance
@@ -235,7 +235,7 @@ def _device_causes(scene: Scene, compliance: str, condition: Device) -> tuple[Ca
 
 
 def _claims(condition: Claims, *, inverted: bool) -> ConditionCheck:
-    """Whether claims have these values: by what any source says, or below a `not` by what all say.
+    """Test claims for these values: by what any source says, or below a `not` by what all say.
 
     So the policy is as strict as the strictest of them makes it.
     """

@@ -27,8 +27,8 @@ class Decision(msgspec.Struct, frozen=True):
     """A verdict about a call, and the demands that decided it.
 
     `acr_values` and `max_age` (seconds) are what the identity provider must be asked for;
-    `pending` tells of marks in other contexts than the call's, and of those that do not bind yet;
-    `contexts` are those of the call that ask. `spends`: it passes if it is the one to spend its
+    `pending`: there are marks in other contexts than the call's, or some that do not bind yet;
+    `contexts` are those of the call that ask. `uses_proof`: it passes if it is the one to spend its
     proof, see `single_use`.
     """
 
@@ -39,7 +39,7 @@ class Decision(msgspec.Struct, frozen=True):
     acr_values: tuple[str, ...] = ()
     max_age: int | None = None
     contexts: frozenset[str] = frozenset()
-    spends: bool = False
+    uses_proof: bool = False
 
 
 ALLOW = Decision(Verdict.ALLOW)
@@ -49,13 +49,14 @@ ALLOW_PENDING = Decision(Verdict.ALLOW, pending=True)
 class AccessRequest(NamedTuple):
     """The access that policies decide about: of an app, in contexts, at a moment.
 
-    `contexts` empty: a routine call. `now` is in seconds. `purse` is what the call can pay with.
+    `contexts` empty: a routine call. `now` is in seconds. `proofs` are the single-use ones of the
+    call.
     """
 
     app: str
     contexts: frozenset[str]
     now: float
-    purse: SingleUseProofs = EMPTY
+    proofs: SingleUseProofs = EMPTY
 
 
 def decide(standing: Standing, access: AccessRequest, ladder: Ladder) -> Decision:
@@ -69,16 +70,16 @@ def decide(standing: Standing, access: AccessRequest, ladder: Ladder) -> Decisio
 
 def judge(demands: tuple[Demand, ...], access: AccessRequest, ladder: Ladder) -> Decision:
     """Join the demands: block beats step-up beats allow, the strongest and shortest win."""
-    app, contexts, now, purse = access
+    app, contexts, now, proofs = access
     asked: list[Demand] = []
-    pending = spends = False
+    pending = uses_proof = False
     for demand in demands:
         if app not in demand.apps or (demand.each_call is None and demand.is_met(now)):
             continue
         concerns = demand.binds(now) and covers(demand.contexts, contexts, block=demand.block)
         if concerns and demand.each_call is not None:
-            outcome = due(demand.each_call, purse, now)
-            spends = spends or outcome is Due.SPENDS
+            outcome = due(demand.each_call, proofs, now)
+            uses_proof = uses_proof or outcome is Due.SPENDABLE
             if outcome is Due.ASKED:
                 asked.append(demand)
         elif concerns and not (demand.met_in and demand.is_met_in(contexts, now)):
@@ -86,8 +87,8 @@ def judge(demands: tuple[Demand, ...], access: AccessRequest, ladder: Ladder) ->
         elif not demand.is_met(now):
             pending = pending or demand.is_mark
     if not asked:
-        if spends:
-            return Decision(Verdict.ALLOW, pending=pending, spends=True)
+        if uses_proof:
+            return Decision(Verdict.ALLOW, pending=pending, uses_proof=True)
         return ALLOW_PENDING if pending else ALLOW
     if any(demand.block or demand.unsatisfiable for demand in asked):
         refusing = tuple(d for d in asked if d.block or d.unsatisfiable)
@@ -183,7 +184,7 @@ def explain(demand: Demand) -> str:
     if demand.unknown:
         text += f"; the user's {' and '.join(demand.unknown)} are unknown"
     if demand.untimed:
-        text += "; the token tells no auth_time, and so proves nothing"
+        text += "; the token has no auth_time, and so proves nothing"
     return f"{text}; binding from {moments.iso(demand.binds_from)}" if demand.binds_from else text
 
 
@@ -192,9 +193,9 @@ def _asked(demand: Demand) -> str:
     if demand.block:
         return f"blocked ({causes})"
     if demand.addressless:
-        return f"the app must tell the call's own address ({causes})"
+        return f"the app must give the call's own address ({causes})"
     if demand.refuses_unknown:
-        return f"who the policy is for must be told ({causes})"
+        return f"it must be known whether the policy is for the user ({causes})"
     if demand.unsatisfiable:
         return f"a compliant device is required ({causes})"
     if demand.each_call is not None:

@@ -1,7 +1,7 @@
-"""Which policies a change can concern: what each reads of a state, and what facts change of it.
+"""Dependencies of policies: the parts of a state that each reads, and that each fact changes.
 
-Evaluating a policy whose reads are untouched gives what it gave before (`evaluator` keeps a
-holding as it is when the same causes hold), so that it can be left out. What is not understood
+Evaluating a policy whose reads are untouched gives what it gave before (`evaluator` keeps an
+activation as it is when the same causes hold), so that it can be left out. What is not understood
 here - a condition or a setting that came later - reads everything: it may be slow, never wrong.
 tests/domain/evaluation/test_incremental.py holds this to the evaluation of all.
 """
@@ -20,7 +20,7 @@ from sidecar.domain.facts.facts import (
     DeviceBound,
     Fact,
     MarksCleared,
-    MembershipTold,
+    MembershipsShown,
     NetworkReported,
     PlaceProven,
     Revoked,
@@ -95,7 +95,7 @@ _CHANGES: dict[type[Fact], Parts] = {
     SignedIn: SIGN_INS,
     PlaceProven: SIGN_INS,
     ClaimsSeen: CLAIMS,
-    MembershipTold: CLAIMS,
+    MembershipsShown: CLAIMS,
     RiskReported: RISK,
     SignalRaised: SIGNALS,
     ComplianceReported: COMPLIANCE,
@@ -127,7 +127,7 @@ _UNDERSTOOD: dict[type[msgspec.Struct], frozenset[str]] = {
 
 
 class Before(msgspec.Struct, frozen=True):
-    """What is kept of a state to see afterwards how it has changed."""
+    """The part of a state that is kept to see afterwards how it has changed."""
 
     circumstances: dict[str, Held]
     ip: str
@@ -142,7 +142,7 @@ def before(state: State) -> Before:
 
 
 def changes(was: Before, state: State, facts: Sequence[Fact]) -> Parts:
-    """The parts of `state` that these facts, now folded into it, have changed."""
+    """Return the parts of `state` that these facts, now folded into it, have changed."""
     parts = 0
     for fact in facts:
         parts |= _CHANGES.get(type(fact), EVERYTHING)

@@ -37,7 +37,7 @@ from sidecar.domain.session.context_proofs import credited, keep_shown
 from sidecar.domain.session.fold import Surroundings, apply, proven_by, sign_in_late
 from sidecar.domain.session.lifetime import begin_lives, lifetime_of
 from sidecar.domain.session.presented import Presented
-from sidecar.domain.session.revoking import revoke
+from sidecar.domain.session.revocation import revoke
 from sidecar.domain.session.scene import CalledFrom, Scene, World
 from sidecar.domain.session.single_use import keep_spent
 from sidecar.domain.session.standing import (
@@ -151,12 +151,12 @@ class Evaluator:
                 for fact in facts
                 if fact.stamp <= before and digest(fact) not in checkpoint.folded
             )
-            known = dict(state.holdings)
+            known = dict(state.activations)
             for step in late:
                 self._late(state, step, around)
             for step in still_latest(late, [step for step in steps if step[0].stamp <= before]):
                 apply(state, step, around)
-            others = set(state.holdings) != {c.policy.id for c in self._compiled}
+            others = set(state.activations) != {c.policy.id for c in self._compiled}
             if state.established and (others or late):
                 brought = [fact for step in late for fact in step]
                 self._evaluate(state, before.time, self._compiled, brought)
@@ -237,18 +237,18 @@ class Evaluator:
     def _strictly(
         self, state: State, now: int, call: CalledFrom | None
     ) -> Mapping[str, Activation]:
-        """Return the holdings of strict policies, where the call's address is not the session's."""
+        """Return the activations of strict policies if the call's address is not the session's."""
         if call is None or not self._strict or call.ip == state.ip != "":
             return {}
         scene = self.scene(state, now, call)
         found = {}
         for compiled in self._strict:
-            before = state.holdings.get(compiled.policy.id, NOTHING)
+            before = state.activations.get(compiled.policy.id, NOTHING)
             found[compiled.policy.id] = activation_of(compiled, scene, before, self._around.skew)
         return found
 
     def proven_by(self, state: State, fact: SignedIn) -> tuple[PlaceProven, ...]:
-        """What a sign-in proves for later sessions on its device, shown in a session like this."""
+        """Return the places that a sign-in proves for later sessions on its device."""
         return proven_by(state, fact, self._around) if self._around.remember else ()
 
     def is_break_glass(self, state: State) -> bool:
@@ -257,9 +257,9 @@ class Evaluator:
         return bool(accounts) and is_spared(accounts, state, self.world.sources)
 
     def is_strict(self, state: State, ip: str) -> bool:
-        """Return whether a call of `ip` (empty.
+        """Return whether a call from `ip` is judged otherwise than where the session is.
 
-        None) is judged otherwise than where the session is.
+        Empty: the call has no address.
         """
         return bool(self._strict) and (not ip or ip != state.ip)
 
@@ -282,9 +282,9 @@ class Evaluator:
             self._take_late(state, fact, moment, around)
             interrupted = interrupt(state, fact, moment)
             if interrupted:
-                told = state.holdings.items()
-                state.holdings = {
-                    n: without_causes_of(h, interrupted, fact.source) for n, h in told
+                known = state.activations.items()
+                state.activations = {
+                    n: without_causes_of(a, interrupted, fact.source) for n, a in known
                 }
         sticky = [c for c in self._compiled if c.policy.sticky]
         if not sticky or moment < state.cleared:
@@ -293,13 +293,13 @@ class Evaluator:
         apply(then, facts, around)
         scene = Scene(then, moment, self.world)
         for compiled in sticky:
-            before = state.holdings.get(compiled.policy.id, NOTHING)
+            before = state.activations.get(compiled.policy.id, NOTHING)
             after = activation_of(compiled, scene, before, around.skew, facts)
             fresh = tuple(c for c in after.mark if c.since == moment and c not in before.mark)
             if fresh:
                 mark = (*before.mark, *fresh)[-STICKY_BOUND:]
                 waits = after if before.begun is None else before
-                state.holdings[compiled.policy.id] = msgspec.structs.replace(
+                state.activations[compiled.policy.id] = msgspec.structs.replace(
                     before, mark=mark, begun=waits.begun, begun_otherwise=waits.begun_otherwise
                 )
 
@@ -330,8 +330,8 @@ class Evaluator:
         scene = Scene(state, now, self.world)
         for compiled in policies:
             name = compiled.policy.id
-            before = state.holdings.get(name, NOTHING)
-            state.holdings[name] = activation_of(
+            before = state.activations.get(name, NOTHING)
+            state.activations[name] = activation_of(
                 compiled, scene, before, self._around.skew, brought
             )
         if self.timed:
@@ -360,9 +360,9 @@ class Evaluator:
         tried: list[Demand] = []
         for compiled in self._compiled:
             name = compiled.policy.id
-            holding = strictly.get(name) or state.holdings.get(name, NOTHING)
+            activation = strictly.get(name) or state.activations.get(name, NOTHING)
             unknown = name in strictly and not (call and call.ip)
-            for demand in self._asked(compiled, holding, state, evidence, addressless=unknown):
+            for demand in self._asked(compiled, activation, state, evidence, addressless=unknown):
                 if demand is not None:
                     (tried if demand.report_only else enforced).append(demand)
         kept_from = self._kept_from(state)
@@ -388,22 +388,22 @@ class Evaluator:
     def _asked(
         self,
         compiled: Compiled,
-        holding: Activation,
+        activation: Activation,
         state: State,
         evidence: Evidence,
         *,
         addressless: bool,
     ) -> tuple[Demand | None, Demand | None]:
         """Return what a policy asks for, and what it asks for at the end of the session's life."""
-        if not holding.holds and not holding.mark:
+        if not activation.holds and not activation.mark:
             return None, None
-        if addressless and holding.holds:
-            return refused_without_address(compiled, holding), None
+        if addressless and activation.holds:
+            return refused_without_address(compiled, activation), None
         unknown, refuses = presumed(compiled, state)
         if refuses:
-            return refused_unknown(compiled, holding, unknown), None
-        demand = demand_of(compiled, holding, state, evidence)
-        lifetime = lifetime_of(compiled, holding, state)
+            return refused_unknown(compiled, activation, unknown), None
+        demand = demand_of(compiled, activation, state, evidence)
+        lifetime = lifetime_of(compiled, activation, state)
         if unknown or evidence.is_untimed:
             demand = demand and _explained(demand, unknown, evidence)
             lifetime = lifetime and _explained(lifetime, unknown, evidence)
@@ -415,7 +415,7 @@ class Evaluator:
     def _kept_from(self, state: State) -> int:
         """Return the moment before which facts of this session are kept no longer; 0: all are kept.
 
-        Where no sign-in tells when it was, none could ever be later than what is forgotten in the
+        Where no sign-in has a time, none could ever be later than what is forgotten in the
         course of time: that is no reason to refuse the session (see `TOKEN_WITHOUT_AUTH_TIME`).
         """
         around = self._around
@@ -436,16 +436,18 @@ class Evaluator:
         looks = []
         for compiled in self._compiled:
             name = compiled.policy.id
-            holding = strictly.get(name) or after.holdings.get(name, NOTHING)
-            second = None if holding.since is None else holding.since // MICROSECONDS
+            activation = strictly.get(name) or after.activations.get(name, NOTHING)
+            second = None if activation.since is None else activation.since // MICROSECONDS
             unknown = name in strictly and not (call and call.ip)
-            demand, lifetime = self._asked(compiled, holding, after, evidence, addressless=unknown)
+            demand, lifetime = self._asked(
+                compiled, activation, after, evidence, addressless=unknown
+            )
             looks.append(
                 Look(
                     compiled,
                     applies(compiled, after),
-                    state.holdings.get(name, NOTHING),
-                    holding,
+                    state.activations.get(name, NOTHING),
+                    activation,
                     demand,
                     tuple(shown_for(a, second, evidence) for a in compiled.alternatives),
                     lifetime,
@@ -454,9 +456,9 @@ class Evaluator:
         return tuple(looks)
 
     def until(self, state: State, presented: Presented) -> int | None:
-        """As of which second's sign-ins a call is judged whose token shows this; None: as of all.
+        """Return the second of the latest sign-ins that count for a call; None: all of them count.
 
-        `state` is as of all.
+        `presented` is what the call's token shows; `state` is as of all sign-ins.
         """
         latest = next(iter(state.sign_ins), None)
         own = counted(state, presented.authentication).auth_time
@@ -487,7 +489,7 @@ class Evaluator:
         No more than was left of it afterwards.
         """
         shown = self.world.ladder.shown(auth)
-        for _, said in precedence.counting(
+        for _, said in precedence.words_that_count(
             state.lowered, precedence.ASSURANCE_CHANGE, self.world.sources
         ):
             if auth.auth_time * MICROSECONDS <= said.at:

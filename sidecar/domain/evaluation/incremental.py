@@ -47,7 +47,7 @@ class IncrementalEvaluator(Evaluator):
     def over(
         cls, evaluator: Evaluator, policies: Iterable[Policy], world: World
     ) -> "IncrementalEvaluator":
-        """A stepper in the surroundings of `evaluator`, with these policies and this world."""
+        """Return one in the surroundings of `evaluator`, with these policies and this world."""
         return cls(policies, world, evaluator._around)  # noqa: SLF001 - of its own kind
 
     def surroundings(self, session: str) -> Surroundings:
@@ -61,7 +61,7 @@ class IncrementalEvaluator(Evaluator):
         around: Surroundings,
         restless: Restless | None = None,
     ) -> Restless:
-        """`advance` in place: fold facts of one stamp, later than `state.last`, into `state`.
+        """Advance in place: fold facts of one stamp, later than `state.last`, into `state`.
 
         `restless` is what the step before returned: the policies that time alone may change.
         """
@@ -76,11 +76,11 @@ class IncrementalEvaluator(Evaluator):
         self.step(state, facts, around)
 
     def at(self, state: State, now: int) -> State:
-        """As the evaluator's; a state is as of its last step already, and is not copied."""
+        """Return what the evaluator does, without a copy of a state at its last step."""
         return state if now == state.last.time else super().at(state, now)
 
     def begin(self, state: State, moment: int, restless: Restless | None = None) -> None:
-        """The first half of a step: what time has done until `moment`."""
+        """Begin a step: evaluate what time has changed until `moment`."""
         policies = self._timed if restless is None else restless
         if policies and state.established:
             self._evaluate(state, moment, policies)
@@ -93,13 +93,13 @@ class IncrementalEvaluator(Evaluator):
         restless: Restless | None = None,
         brought: Sequence[Fact] = (),
     ) -> Restless:
-        """The second half of a step, once `changed` parts of the state are new.
+        """End a step, once `changed` parts of the state are new.
 
         `brought` are its facts, where anybody wants to know which events a mark is of.
         """
         if not state.established:
             return self._timed
-        if self._compiled and self._compiled[0].policy.id not in state.holdings:
+        if self._compiled and self._compiled[0].policy.id not in state.activations:
             changed = dependencies.EVERYTHING
         concerned = self._concerned.get(changed)
         if concerned is None:

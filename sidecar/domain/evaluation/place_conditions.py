@@ -50,11 +50,11 @@ def _silent(_scene: Scene) -> str:
 def _changed_one(name: str, *, inverted: bool) -> ConditionCheck:
     def value(scene: Scene) -> str:
         baseline = scene.state.baseline.get(name)
-        told = []
+        words = []
         for cause, is_new in _circumstances(scene, name):
             start = f"at the start {baseline or 'none'}" if is_new else "as at the start"
-            told.append(f"{cause.value or 'none'}{said_by(cause.source)}, {start}")
-        return "; ".join(told) or "unknown"
+            words.append(f"{cause.value or 'none'}{said_by(cause.source)}, {start}")
+        return "; ".join(words) or "unknown"
 
     return ConditionCheck(
         key_of(Changed), _changed((name,), inverted=inverted), f"{name} changed", value
@@ -70,14 +70,14 @@ def _circumstances(scene: Scene, name: str) -> Iterator[tuple[Cause, bool]]:
     if name == Circumstance.NETWORK:
         for source, said, is_new in segments.changes(state, scene.world.sources):
             key = segments.circumstance(source, said.value)
-            told_by = source or scene.told_by(name)
-            yield Cause(name, said.value, said.since, NETWORK_CHANGE, key, told_by), is_new
+            alone = source or scene.said_alone_by(name)
+            yield Cause(name, said.value, said.since, NETWORK_CHANGE, key, alone), is_new
         return
     held = state.circumstances.get(name)
     if held is not None:
         signal = _SIGNAL_OF.get(Circumstance(name), "session-presented")
-        told_by = scene.told_by(name)
-        cause = Cause(name, held.value, held.since, signal, f"{name}={held.value}", told_by)
+        alone = scene.said_alone_by(name)
+        cause = Cause(name, held.value, held.since, signal, f"{name}={held.value}", alone)
         yield cause, not state.began_with(name, held.value)
 
 
@@ -133,7 +133,7 @@ def locations(condition: Locations, *, inverted: bool) -> ConditionCheck:
             scene.since(PLACE),
             "session-presented",
             f"{LOCATION}={inside}" if inside else scene.place,
-            scene.told_by(PLACE),
+            scene.said_alone_by(PLACE),
         )
         return Finding(_selects(selection, names), (cause,))
 
@@ -170,8 +170,8 @@ def networks(selection: Selection, *, inverted: bool) -> ConditionCheck:
             if not name:
                 since = max(since or 0, seen.since(PLACE) or 0) or None
             named = name or _nowhere_else("none", seen)
-            told_by = source or seen.told_by(_NETWORK if name else PLACE)
-            cause = Cause(_NETWORK, named, since, NETWORK_CHANGE, key, told_by)
+            alone = source or seen.said_alone_by(_NETWORK if name else PLACE)
+            cause = Cause(_NETWORK, named, since, NETWORK_CHANGE, key, alone)
             names = frozenset({name} if name else ())
             (found if _selects(selection, names) else against).append(cause)
         holds = not against if inverted else bool(found)
@@ -212,8 +212,8 @@ def _placed(
         circumstance = f"{kind}={value}" if value else scene.place
         held = kind if value else PLACE
         named = value or _nowhere_else("unknown", scene)
-        told = scene.since(held), "session-presented", circumstance, scene.told_by(held)
-        cause = Cause(kind, named, *told)
+        alone = scene.said_alone_by(held)
+        cause = Cause(kind, named, scene.since(held), "session-presented", circumstance, alone)
         return Finding(_selects(selection, frozenset({value} if value else ())), (cause,))
 
     def value(scene: Scene) -> str:
@@ -228,9 +228,9 @@ def anonymizer(condition: Anonymizer) -> ConditionCheck:
     def test(scene: Scene, _needs: Needs) -> Finding:
         flags = frozenset(scene.state.location.anonymizer)
         shown = flags & condition.kinds if condition.kinds else flags
-        since, told_by = scene.since(ANONYMIZER), scene.told_by(ANONYMIZER)
+        since, alone = scene.since(ANONYMIZER), scene.said_alone_by(ANONYMIZER)
         causes = tuple(
-            Cause("anonymizer", kind, since, "session-presented", f"{ANONYMIZER}={kind}", told_by)
+            Cause("anonymizer", kind, since, "session-presented", f"{ANONYMIZER}={kind}", alone)
             for kind in sorted(shown) or (NO_ANONYMIZER,)
         )
         return Finding(bool(shown) == condition.present, causes)

@@ -7,7 +7,7 @@ import datetime as dt
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
-from sidecar.domain.facts.precedence import RISK_CHANGE, counting, signal_type
+from sidecar.domain.facts.precedence import RISK_CHANGE, signal_type, words_that_count
 from sidecar.domain.facts.precedence import signals as raised_signals
 from sidecar.domain.policy.policy import RiskLevel, Score, SessionRisk, Signals, UserRisk, key_of
 from sidecar.domain.session.risk import Term, decayed, in_tenths, terms_of
@@ -20,13 +20,13 @@ Words: TypeAlias = Mapping[str, RiskHeld]
 
 
 def _reached(kind: str, words: Words, at_least: RiskLevel, scene: Scene) -> Finding:
-    """A cause for every level reached from `at_least` up, so that a rise is news and a fall not.
+    """Return a cause for every level reached from `at_least` up: a rise is news and a fall is not.
 
     What each source says is a cause of its own.
     """
     found: list[Cause] = []
     against: list[Cause] = []
-    for source, held in counting(words, RISK_CHANGE, scene.world.sources):
+    for source, held in words_that_count(words, RISK_CHANGE, scene.world.sources):
         if held.level.height < at_least.height:
             against.append(_risk_cause(kind, held.level, held.medium_since, source))
             continue
@@ -49,7 +49,7 @@ def _risk_cause(kind: str, level: RiskLevel, since: Moment, source: str) -> Caus
 def _reported(words: Words, scene: Scene) -> str:
     said = [
         f"{held.level}{said_by(source)}"
-        for source, held in counting(words, RISK_CHANGE, scene.world.sources)
+        for source, held in words_that_count(words, RISK_CHANGE, scene.world.sources)
     ]
     return ", ".join(said) or "not reported"
 
@@ -108,9 +108,10 @@ def _reported_session_risk(at_least: RiskLevel, *, loosens: bool) -> ConditionCh
 def _score_causes(
     scene: Scene, kind: str, shown: str, reaches: Callable[[Scene], bool]
 ) -> tuple[Cause, ...]:
-    """What makes the score reach its threshold: the score, where those who may loosen say enough.
+    """Return what lets the score reach its threshold: the score, or the terms that others add.
 
-    What others add to it is told term by term. Whoever has signed in after one of their words has
+    The score by itself, where those who may loosen say enough; what others add is named term by
+    term. Whoever has signed in after one of their words has
     not answered what is said later, by somebody else, though the score was that high before.
     """
     sure = scene.loosening

@@ -6,7 +6,7 @@ demands and proofs by `Evaluator.looks`, the verdict by `decision`.
 
 from collections.abc import Callable, Collection, Iterable
 
-from sidecar.domain.evaluation.compiled import assumed, names_agreed, names_told, unknown_of
+from sidecar.domain.evaluation.compiled import assumed, names_agreed, names_said, unknown_of
 from sidecar.domain.evaluation.decision import (
     AccessRequest,
     Decision,
@@ -30,7 +30,7 @@ from sidecar.domain.explanation.explanation import (
     PolicyOutcome,
     ScoreExplanation,
 )
-from sidecar.domain.explanation.session_explanation import session_told
+from sidecar.domain.explanation.session_explanation import explain_session
 from sidecar.domain.facts.first_shown import counted
 from sidecar.domain.facts.memberships import GROUPS, ROLES
 from sidecar.domain.policy.policy import NOBODY, ROUTINE, Policy, Principals, Selection
@@ -59,7 +59,7 @@ class _Call:
         now: float,
         *,
         comes: CalledFrom | None,
-        purse: SingleUseProofs | None,
+        proofs: SingleUseProofs | None,
         presented: Presented | None,
     ) -> None:
         self.evaluator = evaluator
@@ -72,15 +72,15 @@ class _Call:
         self.scene = evaluator.scene(self.state, self.moment)
         self.strict_scene = evaluator.scene(self.state, self.moment, comes)
         own = None if presented is None else presented.authentication
-        self.purse = purse_of(evaluator, self.state, own) if purse is None else purse
-        self.access = AccessRequest(app, contexts, now, self.purse)
+        self.proofs = proofs_of(evaluator, self.state, own) if proofs is None else proofs
+        self.access = AccessRequest(app, contexts, now, self.proofs)
 
     def scene_of(self, compiled: Compiled) -> Scene:
         """Return what the conditions of a policy see."""
         return self.strict_scene if compiled.strict else self.scene
 
 
-def purse_of(
+def proofs_of(
     evaluator: Evaluator, state: State, own: Authentication | None = None
 ) -> SingleUseProofs:
     """Return what a call can pay with whose token shows this sign-in.
@@ -102,17 +102,17 @@ def explain_call(  # noqa: PLR0913 - what a call is
     now: float,
     *,
     comes: CalledFrom | None = None,
-    purse: SingleUseProofs | None = None,
+    proofs: SingleUseProofs | None = None,
     presented: Presented | None = None,
 ) -> Explanation:
     """Why a call of `app` in `contexts` (empty: routine) gets what it gets at `now` (seconds).
 
     It `comes` from the address that the session was last seen at, or from another one, or tells
-    none. `purse` is what it can pay with; None: a token of the session's latest sign-in.
+    none. `proofs` is what it can pay with; None: a token of the session's latest sign-in.
     `presented` is what its token shows, and the state one `as_of` that; None: it has none.
     """
     call = _Call(
-        evaluator, state, app, contexts, now, comes=comes, purse=purse, presented=presented
+        evaluator, state, app, contexts, now, comes=comes, proofs=proofs, presented=presented
     )
     standing = evaluator.standing(state, call.moment, comes, presented)
     decision = decide(standing, call.access, evaluator.world.ladder)
@@ -131,10 +131,10 @@ def explain_call(  # noqa: PLR0913 - what a call is
         acr_values=decision.acr_values,
         max_age=decision.max_age,
         reasons=tuple(dict.fromkeys(demand.policy for demand in decision.demands)),
-        session=session_told(evaluator, call.state, standing.revoked, presented),
+        session=explain_session(evaluator, call.state, standing.revoked, presented),
         score=_score(call),
         policies=tuple(told),
-        spends=decision.spends,
+        spends=decision.uses_proof,
     )
 
 
@@ -288,7 +288,7 @@ def _grant(call: _Call, look: Look) -> GrantExplanation:
         each_call = look.demand.each_call if look.demand is not None else None
         if each_call is not None:
             alone = each_call._replace(ways=(alternative.requirements,))
-            asked, recent = True, due(alone, call.purse, call.now) is not Due.ASKED
+            asked, recent = True, due(alone, call.proofs, call.now) is not Due.ASKED
         alternatives.append(
             AlternativeExplanation(
                 alternative.controls,
@@ -317,8 +317,8 @@ def _grant(call: _Call, look: Look) -> GrantExplanation:
 
 def _spent(call: _Call) -> float | None:
     """Return when the session's latest sign-in bought a call."""
-    proof = call.purse.proof
-    held = None if proof is None else call.purse.spent.get(proof.known_by)
+    proof = call.proofs.proof
+    held = None if proof is None else call.proofs.spent.get(proof.known_by)
     return None if held is None else held.moment / MICROSECONDS
 
 
@@ -342,7 +342,7 @@ def _users(compiled: Compiled, state: State, *, applies: bool) -> AssignmentMatc
         return AssignmentMatch(applies, f"excluded as {excluded}")
     if users.include is None:
         return AssignmentMatch(applies, "everybody")
-    included = _named(users.include, state, sources, names_told)
+    included = _named(users.include, state, sources, names_said)
     if included:
         return AssignmentMatch(applies, f"included as {included}")
     unknown = [f"the {kind} are unknown" for kind in assumed(users.include, state, sources)]

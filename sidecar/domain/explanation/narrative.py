@@ -17,7 +17,7 @@ from sidecar.domain.facts.facts import (
     DeviceBound,
     Fact,
     MarksCleared,
-    MembershipTold,
+    MembershipsShown,
     NetworkReported,
     PlaceProven,
     Revoked,
@@ -108,8 +108,8 @@ class _Story:
                 return f"what was shown until now counts for no more than {fact.level}"
             case ClaimsSeen():
                 return "; ".join(_claim(name, values) for name, values in fact.claims)
-            case MembershipTold():
-                return "; ".join(_telling(kind, telling) for kind, telling in fact.tellings)
+            case MembershipsShown():
+                return "; ".join(_telling(kind, telling) for kind, telling in fact.memberships)
             case NetworkReported():
                 return self._reported(fact)
             case RiskReported():

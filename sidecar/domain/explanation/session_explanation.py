@@ -1,18 +1,18 @@
 """What an explanation tells of the session itself."""
 
-from sidecar.domain.evaluation.compiled import names_told, unknown_of
+from sidecar.domain.evaluation.compiled import names_said, unknown_of
 from sidecar.domain.evaluation.evaluator import Evaluator
 from sidecar.domain.explanation.explanation import SessionExplanation, SignInExplanation
 from sidecar.domain.facts.memberships import GROUPS, KINDS, ROLES
 from sidecar.domain.facts.precedence import compliance
-from sidecar.domain.facts.segments import told_segments
+from sidecar.domain.facts.segments import describe_segments
 from sidecar.domain.session.presented import Presented
 from sidecar.domain.session.state import Held, State
 from sidecar.domain.values.assurance import CountedSignIn
 from sidecar.domain.values.stamp import MICROSECONDS
 
 
-def session_told(
+def explain_session(
     evaluator: Evaluator,
     state: State,
     revoked: Held | None,
@@ -25,7 +25,7 @@ def session_told(
     ladder, sources = evaluator.world.ladder, evaluator.world.sources
 
     def told(claim: str) -> tuple[str, ...]:
-        return tuple(sorted(names_told(state, claim, sources)))
+        return tuple(sorted(names_said(state, claim, sources)))
 
     user = state.claims.get("user", ((), None))[0]
     return SessionExplanation(
@@ -34,7 +34,7 @@ def session_told(
         roles=told(ROLES),
         ip=state.ip,
         country=state.location.country,
-        network=told_segments(state, sources),
+        network=describe_segments(state, sources),
         device=state.device,
         compliance=compliance(state, sources),
         established=state.established / MICROSECONDS,

@@ -5,9 +5,9 @@ network, one that no database lists, an anonymizer, a relay) end no journey and 
 they cannot come between two that do. A mobile carrier's egress says in which country its user is,
 and is kept beside the last place that says more.
 
-What a source that may not loosen tells of (hearsay) is kept apart until the next sighting that is
+What a source that may not loosen says (hearsay) is kept apart until the next sighting that is
 shown. It begins and ends journeys like any, and so tightens. It takes none away: a shown sighting
-is held against the last shown one as well, whatever was told of between them.
+is held against the last shown one as well, whatever hearsay lies between them.
 """
 
 from collections.abc import Sequence
@@ -21,8 +21,8 @@ from sidecar.domain.values.stamp import MICROSECONDS
 OWN, OTHER = "own", "other"
 CARRIED = "|carrier"
 """Whose last placed sightings are kept; those at a carrier's egress apart, since they say less."""
-TOLD = "|told"
-"""Marks the places that are hearsay."""
+HEARSAY = "|told"
+"""Marks the places that are hearsay; the value lies in stores already, and stays."""
 
 
 def see(state: State, fact: Seen, moment: int, session: str, *, hearsay: bool = False) -> None:
@@ -32,7 +32,7 @@ def see(state: State, fact: Seen, moment: int, session: str, *, hearsay: bool = 
         state.elsewhere = sighting
         _keep_placed(state, OTHER, sighting, hearsay=hearsay)
     elif hearsay:
-        return  # the session's own facts tell of it
+        return  # the session's own facts say it
     elif state.own is not None and state.own.ip == fact.ip:
         state.own = sighting
         for whose in (OWN, OWN + CARRIED):
@@ -46,10 +46,10 @@ def _keep_placed(state: State, whose: str, sighting: Sighting, *, hearsay: bool)
     if not sighting.place.is_placed:
         return
     if hearsay:
-        whose += TOLD
+        whose += HEARSAY
     else:
-        for told in (whose + TOLD, whose + TOLD + CARRIED):
-            state.placed.pop(told, None)
+        for doubtful in (whose + HEARSAY, whose + HEARSAY + CARRIED):
+            state.placed.pop(doubtful, None)
     if sighting.place.carrier:
         state.placed[whose + CARRIED] = sighting
     else:
@@ -68,12 +68,12 @@ def arrive(
     """
     if not arrived.place.is_placed:
         return
-    shown, told = _placed(state, OWN), _placed(state, OWN + TOLD)
-    before = (told or shown) if hearsay else shown
+    shown, doubtful = _placed(state, OWN), _placed(state, OWN + HEARSAY)
+    before = (doubtful or shown) if hearsay else shown
     own = _journeys(before, arrived, least_distance_km)
     newest = max((one.moment for one in before), default=0)
-    groups = [own] if hearsay else [own, _journeys(told, arrived, least_distance_km)]
-    for whose in (OTHER, OTHER + TOLD):
+    groups = [own] if hearsay else [own, _journeys(doubtful, arrived, least_distance_km)]
+    for whose in (OTHER, OTHER + HEARSAY):
         siblings = [one for one in _placed(state, whose) if one.moment > newest]
         groups.append(_journeys(siblings, arrived, least_distance_km))
     stays = hearsay or not own or own[0].speed == 0 or _rests_with_carrier(state, arrived)
@@ -119,8 +119,8 @@ def _journeys(
             f"{places.label(origin.ip, origin.place)} to "
             f"{places.label(arrived.ip, arrived.place)}"
         )
-        told = (journey.speed, journey.distance, journey.hours, arrived.moment)
-        found.append(TravelHeld(*told, origin, arrived, text))
+        measured = (journey.speed, journey.distance, journey.hours, arrived.moment)
+        found.append(TravelHeld(*measured, origin, arrived, text))
     return found
 
 

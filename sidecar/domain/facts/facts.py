@@ -1,4 +1,4 @@
-"""What is known of users, devices and sessions: single observations, each with its stamp.
+"""Facts of users, devices and sessions: single observations, each with its stamp.
 
 A fact is one line of a timeline. Facts of a session lie in the session's record, facts of its
 user and its device in theirs; `session` folds the three timelines into one standing.
@@ -17,7 +17,7 @@ from sidecar.domain.values.stamp import Stamp
 
 
 class Scope(StrEnum):
-    """Whose record a fact lies in."""
+    """The owner of the record that a fact lies in."""
 
     SESSION = "session"
     USER = "user"
@@ -25,7 +25,7 @@ class Scope(StrEnum):
 
 
 class _Fact(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """When it was observed, and who says so: a source's name, empty for the daemon itself."""
+    """Stamp and source of a fact; the source's name is empty for the daemon itself."""
 
     stamp: Stamp
     source: str = ""
@@ -51,7 +51,7 @@ class DeviceBound(_Fact, frozen=True, kw_only=True, array_like=True):
 
 
 class ShownWith(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
-    """What came with a sign-in: all that it can prove. Empty: it does not say.
+    """Circumstances of a sign-in: all that it can prove. Empty: it does not say.
 
     `key` is what the token that showed it is bound to. `made_there`: the sign-in itself says that
     it was made at that address; else a call from there showed it.
@@ -86,7 +86,7 @@ class ContextsShown(_Fact, frozen=True, kw_only=True, array_like=True):
 
 
 class AssuranceLowered(_Fact, frozen=True, kw_only=True, array_like=True):
-    """What was shown until now counts for no more than this level's name or `acr`."""
+    """A limit on what was shown until now: it counts for no more than this level or `acr`."""
 
     level: str
 
@@ -95,7 +95,7 @@ class ClaimsSeen(_Fact, frozen=True, kw_only=True, array_like=True):
     """Claims of the session or user; a claim named here replaces what was known of it.
 
     `issued_at` is when the token was issued that shows them (seconds): of two tokens the later one
-    tells how it is, whichever was shown last. 0: they are of no token, or it does not tell.
+    counts, whichever was shown last. 0: they are of no token, or of one without that time.
     """
 
     scope: Scope
@@ -103,10 +103,10 @@ class ClaimsSeen(_Fact, frozen=True, kw_only=True, array_like=True):
     issued_at: int = 0
 
 
-class MembershipTold(_Fact, frozen=True, kw_only=True, array_like=True):
-    """What a token of the session tells, or leaves out, of its user's groups and roles, by kind."""
+class MembershipsShown(_Fact, frozen=True, kw_only=True, array_like=True):
+    """Groups and roles of the user, by kind, as a token of the session shows or omits them."""
 
-    tellings: tuple[tuple[str, TokenMemberships], ...]
+    memberships: tuple[tuple[str, TokenMemberships], ...]
 
 
 class NetworkReported(_Fact, frozen=True, kw_only=True, array_like=True):
@@ -135,7 +135,7 @@ class SignalRaised(_Fact, frozen=True, kw_only=True, array_like=True):
 
 
 class ComplianceReported(_Fact, frozen=True, kw_only=True, array_like=True):
-    """Whether `device` is compliant."""
+    """A word on the compliance of `device`."""
 
     device: str
     compliant: bool
@@ -218,7 +218,7 @@ Fact: TypeAlias = (
     | ContextsShown
     | AssuranceLowered
     | ClaimsSeen
-    | MembershipTold
+    | MembershipsShown
     | NetworkReported
     | RiskReported
     | SignalRaised

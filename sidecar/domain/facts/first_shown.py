@@ -1,10 +1,10 @@
-"""When sign-ins were first shown: none counts as later than that.
+"""First showing of sign-ins: none counts as later than that.
 
 An issuer's clock may be ahead of ours, and an event may be dated ahead: up to an allowance both are
 believed. Such a sign-in would be the later one of whatever comes until then, of revocations too,
 though it was shown before. So a sign-in counts as of the earlier of its `auth_time` and the moment
 it was first shown, whenever and wherever it is shown again; and so does a context that is shown.
-Tokens of one sign-in need not tell of it alike (each client asks for its own `acr`): what claims
+Tokens of one sign-in need not describe it alike (each client asks for its own `acr`): what claims
 the same second is one sign-in here, and who shows one of its tokens has shown all of them.
 
 Theory of operation. What matters are only those that were first shown before their own time, and

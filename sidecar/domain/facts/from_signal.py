@@ -1,4 +1,4 @@
-"""What an event says, and of whom: from signals to facts."""
+"""Facts from signals: the facts that an event stands for, and the record that they join."""
 
 from collections.abc import Callable
 from typing import NamedTuple, assert_never
@@ -46,8 +46,8 @@ from sidecar.domain.values.location import Place
 Locate = Callable[[str], Place]
 
 
-class Meaning(NamedTuple):
-    """The facts of one event and whose record they join."""
+class SignalFacts(NamedTuple):
+    """The facts of one event, and the kind of record that they join."""
 
     scope: Scope
     facts: tuple[Fact, ...]
@@ -57,7 +57,7 @@ def tightens(signal: Signal) -> bool:
     """Return whether this can only make sessions' standings stricter, whatever was said before it.
 
     What compares (a middling risk, a weight, a segment) can take the place of something stricter,
-    and what tells of a session, or of who its user is, can make a condition hold no more.
+    and what is said of a session, or of who its user is, can make a condition hold no more.
     """
     match signal:
         case SessionRevoked() | CredentialChange() | OperatorMark():
@@ -88,26 +88,26 @@ def scope_of(subject: Subject) -> Scope:
     return Scope.DEVICE if subject.device else Scope.USER
 
 
-def meaning_of(signal: Signal, locate: Locate) -> Meaning:
-    """Return what `signal` says.
+def facts_from(signal: Signal, locate: Locate) -> SignalFacts:
+    """Return the facts that `signal` stands for, by the word of its source.
 
-    `locate` gives an address's place. Its facts are the source's word.
+    `locate` gives an address's place.
     """
-    scope, facts = _meaning(signal, locate)
+    scope, facts = _facts_from(signal, locate)
     if signal.source:
         facts = tuple(msgspec.structs.replace(fact, source=signal.source) for fact in facts)
-    return Meaning(scope, facts)
+    return SignalFacts(scope, facts)
 
 
-def _meaning(signal: Signal, locate: Locate) -> Meaning:  # noqa: C901, PLR0912 - a case a kind
+def _facts_from(signal: Signal, locate: Locate) -> SignalFacts:  # noqa: C901, PLR0912 - a case a kind
     stamp, subject = signal.stamp, signal.subject
     scope = scope_of(subject)
     device = subject.device if scope is Scope.DEVICE else ""
     match signal:
         case SessionEstablished():
-            return Meaning(Scope.SESSION, _established(signal, locate))
+            return SignalFacts(Scope.SESSION, _established(signal, locate))
         case SessionPresented():
-            return Meaning(Scope.SESSION, _presented(signal, locate))
+            return SignalFacts(Scope.SESSION, _presented(signal, locate))
         case SessionRevoked():
             return _revoked(signal)
         case OperatorMark():
@@ -120,33 +120,33 @@ def _meaning(signal: Signal, locate: Locate) -> Meaning:  # noqa: C901, PLR0912 
                 reason=signal.reason,
                 device=device,
             )
-            return Meaning(scope, (asked,))
+            return SignalFacts(scope, (asked,))
         case OperatorClear():
             cleared = MarksCleared(stamp=stamp, scope=scope, reason=signal.reason, device=device)
-            return Meaning(scope, (cleared,))
+            return SignalFacts(scope, (cleared,))
         case NetworkChange():
-            return Meaning(
+            return SignalFacts(
                 scope, (NetworkReported(stamp=stamp, network=signal.segment, device=device),)
             )
         case DeviceComplianceChange():
             fact = ComplianceReported(
                 stamp=stamp, device=subject.device, compliant=signal.compliant
             )
-            return Meaning(Scope.DEVICE, (fact,))
+            return SignalFacts(Scope.DEVICE, (fact,))
         case RiskLevelChange():
             risk = RiskReported(stamp=stamp, scope=scope, level=signal.level, device=device)
-            return Meaning(scope, (risk,))
+            return SignalFacts(scope, (risk,))
         case CredentialChange():
             raised = SignalRaised(stamp=stamp, scope=Scope.USER, name="credential-change")
-            return Meaning(Scope.USER, (raised,))
+            return SignalFacts(Scope.USER, (raised,))
         case AssuranceLevelChange():
             of_user = scope is Scope.USER
-            return Meaning(
+            return SignalFacts(
                 Scope.USER if of_user else Scope.SESSION, (_assurance(signal, everywhere=of_user),)
             )
         case TokenClaimsChange():
             claims = ClaimsSeen(stamp=stamp, scope=scope, claims=signal.claims)
-            return Meaning(scope, (claims,))
+            return SignalFacts(scope, (claims,))
         case RiskSignal():
             named = SignalRaised(
                 stamp=stamp,
@@ -156,7 +156,7 @@ def _meaning(signal: Signal, locate: Locate) -> Meaning:  # noqa: C901, PLR0912 
                 half_life=signal.half_life,
                 device=device,
             )
-            return Meaning(scope, (named,))
+            return SignalFacts(scope, (named,))
         case _:
             assert_never(signal)
 
@@ -198,8 +198,8 @@ def _surroundings(
     return tuple(facts)
 
 
-def _revoked(signal: SessionRevoked) -> Meaning:
-    """A complex subject revokes every session that matches all its members (CAEP 1.0, 3.1)."""
+def _revoked(signal: SessionRevoked) -> SignalFacts:
+    """Revoke every session that matches all members of a complex subject (CAEP 1.0, 3.1)."""
     subject = signal.subject
     if subject.session:
         scope, device = Scope.SESSION, subject.device
@@ -208,11 +208,11 @@ def _revoked(signal: SessionRevoked) -> Meaning:
     else:
         scope, device = Scope.DEVICE, subject.device
     revoked = Revoked(stamp=signal.stamp, scope=scope, reason=signal.reason, device=device)
-    return Meaning(scope, (revoked,))
+    return SignalFacts(scope, (revoked,))
 
 
 def _assurance(signal: AssuranceLevelChange, *, everywhere: bool) -> Fact:
-    """A rise is a sign-in at the event's time; a fall caps what was shown until then.
+    """Return a sign-in at the event's time for a rise, a cap on what was shown for a fall.
 
     Levels of the namespace `RFC8176` are methods, all others are `acr` values; and so is what that
     RFC does not register, since some who send an `acr` name it all the same.

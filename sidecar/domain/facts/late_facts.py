@@ -21,7 +21,7 @@ from sidecar.domain.facts.facts import (
     ClaimsSeen,
     ComplianceReported,
     Fact,
-    MembershipTold,
+    MembershipsShown,
     NetworkReported,
     RiskReported,
     Scope,
@@ -82,8 +82,8 @@ def _registers(fact: Fact) -> Iterator[str]:
             yield f"network|{fact.device}|{fact.source}"
         case AssuranceLowered():
             yield f"assurance|{fact.source}"
-        case MembershipTold():
-            # It does not matter when it is known: of one sign-in all that is told adds up.
+        case MembershipsShown():
+            # It does not matter when it is known: of one sign-in all that is shown adds up.
             yield f"membership|{fact.stamp.encode()}"
         case SetAside():
             yield f"aside|{fact.stamp.encode()}"

@@ -1,4 +1,4 @@
-"""Which words of several sources about one thing count: a fact's weight is its source's.
+"""Precedence of sources: of several words on one thing, which of them count.
 
 A *register* holds one thing that is said of a user, a device or a session: for each source its
 latest word. A word counts unless a newer one of a source that is over its own has replaced it, and
@@ -45,7 +45,9 @@ class Word(Protocol):
 W = TypeVar("W", bound=Word)
 
 
-def counting(words: Mapping[str, W], kind: str, sources: Sources) -> Iterator[tuple[str, W]]:
+def words_that_count(
+    words: Mapping[str, W], kind: str, sources: Sources
+) -> Iterator[tuple[str, W]]:
     """Yield the words that count, each with its source, in the order of the sources' names.
 
     `kind` is the event type that such words come in.
@@ -80,7 +82,7 @@ def compliance(state: State, sources: Sources) -> str:
     if not words:
         return ""
     found = ""
-    for source, said in counting(words, COMPLIANCE_CHANGE, sources):
+    for source, said in words_that_count(words, COMPLIANCE_CHANGE, sources):
         if said.value == NOT_COMPLIANT:
             return NOT_COMPLIANT
         if state.vouched and sources.loosens(source, COMPLIANCE_CHANGE):
@@ -90,7 +92,7 @@ def compliance(state: State, sources: Sources) -> str:
 
 def highest(words: Mapping[str, RiskHeld], sources: Sources) -> RiskHeld | None:
     """Return the highest risk level that counts; None where nobody has reported any."""
-    held = [held for _, held in counting(words, RISK_CHANGE, sources)]
+    held = [held for _, held in words_that_count(words, RISK_CHANGE, sources)]
     return max(held, key=lambda one: one.level.height, default=None)
 
 
@@ -110,7 +112,7 @@ def signals(state: State, sources: Sources) -> Iterator[Sequence[SignalHeld]]:
             registers.setdefault(held.register, {})[held.source] = held
     for words in registers.values():
         kind = signal_type(next(iter(words.values())))
-        yield [held for _, held in counting(words, kind, sources)]
+        yield [held for _, held in words_that_count(words, kind, sources)]
 
 
 def claim(state: State, name: str, sources: Sources) -> Sequence[tuple[str, ClaimSaid]]:
@@ -124,13 +126,13 @@ def claim(state: State, name: str, sources: Sources) -> Sequence[tuple[str, Clai
     if not said:
         return ((ITSELF, shown),) if name in state.claims else ()
     words = {ITSELF: shown, **said} if name in state.claims else said
-    return tuple(counting(words, CLAIMS_CHANGE, sources))
+    return tuple(words_that_count(words, CLAIMS_CHANGE, sources))
 
 
 def _claims_of_those(
     name: str, words: Mapping[str, ClaimSaid], sources: Sources
 ) -> Mapping[str, ClaimSaid]:
-    """The words of those who may say so, of a claim that takes a user out of a policy's reach."""
+    """Return the words on a claim of those who may take a user out of a policy's reach by it."""
     if name not in IDENTITY:
         return of_those_who_loosen(words, CLAIMS_CHANGE, sources)
     if all(sources.identifies(source) for source in words):
@@ -138,7 +140,7 @@ def _claims_of_those(
     return {source: said for source, said in words.items() if sources.identifies(source)}
 
 
-def loosening(state: State, sources: Sources) -> State:
+def by_loosening_words(state: State, sources: Sources) -> State:
     """Return the state by the words of those alone who may loosen.
 
     It shares tables with `state`, and is the same where nobody else has said anything.
@@ -166,8 +168,8 @@ def loosening(state: State, sources: Sources) -> State:
         if any(of_key[key] is not words for key, words in table.items()):
             changed[name] = of_key
     if state.device and not state.vouched:
-        told = state.circumstances.items()
-        changed["circumstances"] = {k: held for k, held in told if k != Circumstance.DEVICE}
+        known = state.circumstances.items()
+        changed["circumstances"] = {k: held for k, held in known if k != Circumstance.DEVICE}
     if not changed:
         return state
     twin = copy.copy(state)

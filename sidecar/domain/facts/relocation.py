@@ -1,4 +1,4 @@
-"""Sees a session elsewhere, at the same address, where new location data has that elsewhere."""
+"""Relocation: a session is seen elsewhere, at its old address, by new location data."""
 
 from collections.abc import Callable, Iterable
 

@@ -1,4 +1,4 @@
-"""In which network segments a session is: by its address, and by what sources report of it.
+"""Network segments of a session: by its address, and by what sources report of it.
 
 The daemon's own word is the segment of the session's address, and what an event of no other source
 has reported: that is a circumstance like any other. What other sources report, of the session or of
@@ -9,7 +9,7 @@ none of them can take the place of another (`precedence`).
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
-from sidecar.domain.facts.precedence import NETWORK_CHANGE, counting
+from sidecar.domain.facts.precedence import NETWORK_CHANGE, words_that_count
 from sidecar.domain.policy.policy import Circumstance
 from sidecar.domain.session.state import Said, State, said_by
 from sidecar.domain.sources.source import ITSELF, Sources
@@ -83,15 +83,15 @@ def segments(state: State, sources: Sources) -> Sequence[Segment]:
     own = _own(state)
     if own.value:
         words[ITSELF] = own
-    found = list(counting(words, NETWORK_CHANGE, sources))
+    found = list(words_that_count(words, NETWORK_CHANGE, sources))
     if not any(sources.loosens(source, NETWORK_CHANGE) for source, _ in found):
         found.append((ITSELF, own))
-    found.extend(counting(of_device, NETWORK_CHANGE, sources))
+    found.extend(words_that_count(of_device, NETWORK_CHANGE, sources))
     return found
 
 
-def told_segments(state: State, sources: Sources) -> str:
-    """In which segments the session is, for people; empty: in none that is known."""
+def describe_segments(state: State, sources: Sources) -> str:
+    """Return the segments that the session is in, in words; empty: none is known."""
     found = segments(state, sources)
     return ", ".join(f"{said.value}{said_by(source)}" for source, said in found if said.value)
 
@@ -111,14 +111,14 @@ def _own(state: State) -> Said:
 
 
 def changes(state: State, sources: Sources) -> Iterator[tuple[str, Said, bool]]:
-    """Each word on the session's segment, and whether that is another one than at the start."""
+    """Yield each word on the session's segment, and whether that is another than at the start."""
     held = state.circumstances.get(_KIND)
     words, others = _registers(state)
     if held is not None:
         words[ITSELF] = _own(state)
     of_device = state.device_network.get(state.device, {})
-    counted = [*counting(words, NETWORK_CHANGE, sources)]
-    for source, said in (*counted, *counting(others, NETWORK_CHANGE, sources)):
+    counted = [*words_that_count(words, NETWORK_CHANGE, sources)]
+    for source, said in (*counted, *words_that_count(others, NETWORK_CHANGE, sources)):
         key = _KIND.value
         if source != ITSELF:
             device = state.device if of_device.get(source) == said else ""

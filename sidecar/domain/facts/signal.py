@@ -9,7 +9,7 @@ from sidecar.domain.values.stamp import Stamp
 
 
 class Subject(msgspec.Struct, frozen=True):
-    """Whom an event is about. Empty: not named.
+    """The user, device and session of an event. Empty: not named.
 
     `issuer`: whose names these are, by the issuer's identifier or its namespace.
     """
@@ -21,7 +21,7 @@ class Subject(msgspec.Struct, frozen=True):
 
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True):
-    """What every event has.
+    """Members that every event has.
 
     `source` names who said it, as the door has authenticated it; `label` is what the event calls
     its source itself, for people, and is believed by nobody. `content` is the digest of what the
@@ -38,7 +38,7 @@ class _Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SessionEstablished(_Event, frozen=True, kw_only=True):
-    """A session began (CAEP session-established). `auth_time`, `exp` in seconds; 0: not told."""
+    """A session began (CAEP session-established). `auth_time`, `exp` in seconds; 0: not given."""
 
     kind: ClassVar[str] = "session-established"
     ip: str = ""

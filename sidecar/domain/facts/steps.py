@@ -8,7 +8,7 @@ from sidecar.domain.values.stamp import Stamp
 
 
 def steps_of(facts: Iterable[Fact]) -> list[list[Fact]]:
-    """Return the facts by their stamps, in order. One that is told twice is one fact."""
+    """Return the facts by their stamps, in order. One that comes twice is one fact."""
     steps: dict[Stamp, list[Fact]] = {}
     for fact in facts:
         step = steps.setdefault(fact.stamp, [])

@@ -225,7 +225,7 @@ def _policy(policy: Policy, ground: Ground) -> Iterator[Finding]:
     if missing:
         names = ", ".join(f"geography.{name}" for name in missing)
         yield _about(policy, "needs-geography", f"it has conditions on places, but no {names}")
-    for asked in sorted(_untold(policy.conditions, ground)):
+    for asked in sorted(_absent_from_databases(policy.conditions, ground)):
         yield _about(policy, "untold-by-geography", f"no record of the databases has {asked}")
 
 
@@ -345,7 +345,7 @@ def _databases(condition: Condition | None) -> frozenset[str]:
     return frozenset(found)
 
 
-def _untold(condition: Condition | None, ground: Ground) -> frozenset[str]:
+def _absent_from_databases(condition: Condition | None, ground: Ground) -> frozenset[str]:
     """Return what conditions ask for of databases that are there, and no record tells."""
     if ground.told is None:
         return frozenset()

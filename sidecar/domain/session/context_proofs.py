@@ -29,7 +29,7 @@ def keep_shown(state: State, contexts: tuple[str, ...], second: int, shown: int)
 
 
 def credited(demand: Demand, state: State, evidence: Evidence) -> Demand | None:
-    """The demand with the contexts in which it is met; None where that is all of them, for good.
+    """Return the demand with the contexts that meet it; None where all of them do, for good.
 
     They are those that the token of a call shows itself, if it is judged by that alone.
     """
@@ -52,7 +52,7 @@ def credited(demand: Demand, state: State, evidence: Evidence) -> Demand | None:
 
 
 def _counting(state: State, shown: Mapping[str, int]) -> Mapping[str, int]:
-    """Return what was shown before the session's assurance was lowered counts no more."""
+    """Return the contexts that were shown since the session's assurance was last lowered."""
     if not state.lowered:
         return shown
     # Whatever has been replaced is older than what has replaced it.

@@ -13,8 +13,8 @@ What the fold keeps:
   it if it was made shortly before, and after the session was last seen elsewhere; or to where it
   says it was made. It proves nothing else, however old the circumstances are.
 - *registers*: risk, compliance, claims, live signals, the best sign-ins, the latest revocation.
-- for each policy a *holding*: the causes for which it holds now, and its *mark*: the causes that
-  were fresh when they came up and that no circumstance proven before excuses.
+- for each policy an *activation*: the causes for which it holds now, and its *mark*: the causes
+  that were fresh when they came up and that no circumstance proven before excuses.
 
 The life of a mark, per policy:
 
@@ -44,7 +44,7 @@ from sidecar.domain.facts.facts import (
     DeviceBound,
     Fact,
     MarksCleared,
-    MembershipTold,
+    MembershipsShown,
     NetworkReported,
     PlaceProven,
     Revoked,
@@ -61,13 +61,13 @@ from sidecar.domain.facts.facts import (
     establishes,
 )
 from sidecar.domain.facts.first_shown import counted, counted_when, show
-from sidecar.domain.facts.memberships import told
+from sidecar.domain.facts.memberships import updated
 from sidecar.domain.facts.precedence import COMPLIANT, CREDENTIAL_CHANGE, IDENTITY, NOT_COMPLIANT
 from sidecar.domain.facts.segments import said_again
 from sidecar.domain.policy.policy import Circumstance, RiskLevel
 from sidecar.domain.session import operator_acts
 from sidecar.domain.session.context_proofs import keep_shown
-from sidecar.domain.session.revoking import revoke
+from sidecar.domain.session.revocation import revoke
 from sidecar.domain.session.single_use import keep_spent
 from sidecar.domain.session.state import (
     ANONYMIZER,
@@ -99,9 +99,9 @@ from sidecar.domain.values.stamp import MICROSECONDS
 
 
 class Surroundings(msgspec.Struct, frozen=True):
-    """What the fold must know of the configuration: pure look-ups and allowances.
+    """Configuration of the fold: pure look-ups and allowances.
 
-    `session` is the record's name, to tell the session's own sightings from its siblings';
+    `session` is the record's name, to distinguish the session's own sightings from its siblings';
     `network_of` maps an address to its named network segment, empty for none. `memory` is for
     how long (microseconds) facts of users and devices are kept where no session needs them; 0:
     always. `until`: the session is folded as of the sign-ins until that second; None: as of all.
@@ -158,7 +158,7 @@ def _apply_one(  # noqa: C901, PLR0912 - one case a kind
         case DeviceBound():
             _bind(state, fact, since, around.sources)
         case SignedIn():
-            sign_in = counting(state, fact, around)
+            sign_in = sign_in_that_counts(state, fact, around)
             if sign_in is not None:
                 _sign_in(state, fact, sign_in, around)
         case ContextsShown():
@@ -167,9 +167,9 @@ def _apply_one(  # noqa: C901, PLR0912 - one case a kind
             state.lowered[fact.source] = Said(fact.level, moment, moment)
         case ClaimsSeen():
             _claims(state, fact, moment, since)
-        case MembershipTold():
-            for kind, telling in fact.tellings:
-                state.memberships[kind] = told(state.memberships.get(kind), telling)
+        case MembershipsShown():
+            for kind, shown in fact.memberships:
+                state.memberships[kind] = updated(state.memberships.get(kind), shown)
         case NetworkReported():
             _network(state, fact, moment)
         case RiskReported():
@@ -218,7 +218,7 @@ def _bind(state: State, fact: DeviceBound, since: Moment, sources: Sources) -> N
 
 
 BINDING = ("session-established", "session-presented")
-"""The types of the events that tell where a session is, with what, and on which device."""
+"""The types of the events that say where a session is, with what, and on which device."""
 
 
 def _hearsay(fact: Fact, sources: Sources) -> str:
@@ -299,24 +299,26 @@ def _network_of_device(state: State) -> None:
 
 
 NOTHING_SHOWN = Authentication(0)
-"""A sign-in that tells neither when it was nor how."""
+"""A sign-in of which neither the time nor the method is known."""
 
 
-def _told(fact: SignedIn, sources: Sources) -> Authentication:
+def _authentication_of(fact: SignedIn, sources: Sources) -> Authentication:
     return fact.authentication if sources.proves(fact.source) else NOTHING_SHOWN
 
 
-def counting(state: State, fact: SignedIn, around: Surroundings) -> Authentication | None:
+def sign_in_that_counts(
+    state: State, fact: SignedIn, around: Surroundings
+) -> Authentication | None:
     """Return the sign-in as it counts here; None: it does not.
 
-    One of the user everywhere counts only where the session lives; one that a source tells which
-    may not prove anything shows nothing.
+    One of the user everywhere counts only where the session lives; one by the word of a source
+    which may not prove anything shows nothing.
     """
     if fact.everywhere and not (
         0 < state.established <= fact.stamp.time and state.revoked(around.skew) is None
     ):
         return None
-    sign_in = show(state, _told(fact, around.sources), fact.stamp.second)
+    sign_in = show(state, _authentication_of(fact, around.sources), fact.stamp.second)
     if around.until is not None and sign_in.auth_time > around.until:
         return None
     return sign_in
@@ -394,7 +396,7 @@ def proven_by(state: State, fact: SignedIn, around: Surroundings) -> tuple[Place
     One for the device and one for the key: a later session may show either.
     """
     came = fact.shown_with
-    auth = counted_when(state, _told(fact, around.sources), fact.stamp.second)
+    auth = counted_when(state, _authentication_of(fact, around.sources), fact.stamp.second)
     if not came.ip or fact.everywhere or not auth.auth_time:
         return ()
     first = not is_shown(auth, state.attached)
@@ -469,11 +471,11 @@ def _remember(state: State, fact: PlaceProven, moment: int, around: Surroundings
         return
     auth, key = fact.authentication, places.proof_key(fact)
     state.remembered.pop(key, None)
-    told = (
+    shown = (
         *places.circumstances(fact.ip, fact.place, around.ipv6_prefix),
         f"{Circumstance.NETWORK}={around.network_of(fact.ip)}",
     )
-    state.remembered[key] = Remembered(fact.device, fact.ip, fact.place, auth, moment, told)
+    state.remembered[key] = Remembered(fact.device, fact.ip, fact.place, auth, moment, shown)
     while len(state.remembered) > PLACES_BOUND:
         state.remembered.pop(next(iter(state.remembered)))
 
@@ -484,9 +486,9 @@ def sign_in_late(state: State, fact: SignedIn, around: Surroundings) -> None:
     Where it turns out that one which counts already was shown before its own time, it counts as of
     then; what it has proven since is not known to be proven.
     """
-    said = _told(fact, around.sources)
+    said = _authentication_of(fact, around.sources)
     before = counted(state, said).auth_time
-    sign_in = counting(state, fact, around)
+    sign_in = sign_in_that_counts(state, fact, around)
     known: tuple[Authentication, ...] = state.sign_ins
     since = counted(state, said).auth_time
     if since != before:
@@ -521,7 +523,7 @@ def _withdraw(state: State, sign_in: Authentication) -> None:
 def best_sign_ins(
     sign_ins: Sequence[Authentication], bound: int = SIGN_INS_BOUND
 ) -> tuple[Authentication, ...]:
-    """For each way of signing in the latest, the `bound` latest of them, latest first."""
+    """Return the latest sign-in of each kind: the `bound` latest of them, latest first."""
     latest: dict[tuple[str, tuple[str, ...], str], Authentication] = {}
     for sign_in in sign_ins:
         key = (sign_in.acr, sign_in.amr, sign_in.at_most)

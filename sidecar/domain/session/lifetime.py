@@ -1,16 +1,16 @@
-"""How long a session may live on one sign-in, however often it is proven meanwhile.
+"""Lifetime of a session on one sign-in, however often it is proven meanwhile.
 
 A life begins with the first sign-in that is known of the session (where there is none, when the
-session was first seen; where none tells its time, nobody knows when) and lasts for `max_lifetime`.
-A sign-in within it, a step-up, does not lengthen it; the first one after its end that suffices for
-the policy begins the next life. So the cap is absolute, where a `sign_in_frequency` starts anew
-with every sign-in.
+session was first seen; where the time of none is known, neither is the beginning) and lasts for
+`max_lifetime`. A sign-in within it, a step-up, does not lengthen it; the first one after its end
+that suffices for the policy begins the next life. So the cap is absolute, where a
+`sign_in_frequency` starts anew with every sign-in.
 """
 
 import msgspec
 
 from sidecar.domain.policy.policy import PolicyState
-from sidecar.domain.session.prompting import Proving, proof_after
+from sidecar.domain.session.prompts import ProofCheck, proof_after
 from sidecar.domain.session.standing import AskedRequirement, Compiled, Demand
 from sidecar.domain.session.state import Activation, Cause, State
 from sidecar.domain.values.stamp import MICROSECONDS
@@ -19,13 +19,13 @@ LIFETIME = "session_lifetime"
 """The kind of the cause that a life's end is."""
 
 
-def live_on(before: Activation, after: Activation, cap: int, proving: Proving) -> Activation:
-    """Return the holding `after`, with the second in which the session's present life began."""
+def live_on(before: Activation, after: Activation, cap: int, proving: ProofCheck) -> Activation:
+    """Return the activation `after`, with the second in which the session's present life began."""
     life = _life(before.life, cap, proving)
     return after if after.life == life else msgspec.structs.replace(after, life=life)
 
 
-def _life(before: int | None, cap: int, proving: Proving) -> int:
+def _life(before: int | None, cap: int, proving: ProofCheck) -> int:
     if before is None:
         return _first_sign_in(proving.scene.state)
     proof = proof_after((before + cap) * MICROSECONDS, proving)
@@ -35,7 +35,7 @@ def _life(before: int | None, cap: int, proving: Proving) -> int:
 def _first_sign_in(state: State) -> int:
     """Return the second of the first sign-in; of the first sighting, where there was none.
 
-    0 where sign-ins were shown and none tells its time: nobody knows that the life is not over.
+    0 where sign-ins were shown and the time of none is known: the life may be over.
     """
     times = [auth.auth_time for auth in state.sign_ins if auth.auth_time]
     unknown = 0 if state.sign_ins else state.established // MICROSECONDS
@@ -45,11 +45,11 @@ def _first_sign_in(state: State) -> int:
 def begin_lives(state: State, second: int) -> None:
     """Have lives begin no later than in that second (0: not known); `state` changes."""
     if second:
-        state.holdings = {
+        state.activations = {
             name: held
             if held.life is None or held.life <= second
             else msgspec.structs.replace(held, life=second)
-            for name, held in state.holdings.items()
+            for name, held in state.activations.items()
         }
 
 

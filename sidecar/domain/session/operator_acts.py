@@ -1,4 +1,4 @@
-"""What an operator's acts do to a session: step-ups that are asked for, and marks that are cleared.
+"""Acts of operators on a session: step-ups that they ask for, and marks that they clear.
 
 A mark asks for a sign-in that is later than it, as a policy's does. A clear stands for the proof
 that a sign-in would be: it withdraws the marks of operators until its moment, and has every policy
@@ -102,20 +102,20 @@ def clear(state: State, fact: MarksCleared, moment: int) -> None:
         if held.at >= moment or not state.concerns(held.device)
     }
     state.timely = {key: by for key, by in state.timely.items() if key in state.asked}
-    state.holdings = {name: _excused(held, moment) for name, held in state.holdings.items()}
+    state.activations = {name: _excused(held, moment) for name, held in state.activations.items()}
 
 
 def overlook(state: State, before: Mapping[str, Activation]) -> None:
     """Excuse what has come up since `before`, and began until the latest clear: it came late."""
     if state.cleared:
-        state.holdings = {
+        state.activations = {
             name: _excused(held, state.cleared, before.get(name, _NOTHING))
-            for name, held in state.holdings.items()
+            for name, held in state.activations.items()
         }
 
 
 def _excused(held: Activation, moment: int, before: Activation = _NOTHING) -> Activation:
-    """The holding with those causes excused that began until then, and were not known before."""
+    """Return the activation with the causes excused that began until then and were new."""
     known = {cause.key for cause in before.causes} | {cause.key for cause in before.mark}
 
     def is_excused(cause: Cause) -> bool:
@@ -187,7 +187,7 @@ def _requirements(held: StepUpHeld, ladder: Ladder) -> tuple[Requirement, ...]:
 def _young(
     evidence: Evidence, held: StepUpHeld, timely: tuple[Authentication, ...], second: int
 ) -> Evidence:
-    """The sign-ins that are young enough for it, or were when they were first shown."""
+    """Return the evidence of sign-ins that are young enough, or were when first shown."""
     if held.max_age < 0:
         return evidence
 

@@ -1,8 +1,8 @@
-"""What the token of a call shows: each call is judged by it (contract, "Meaning" 4; RFC 9470).
+"""Sign-in that a call's token shows: the call is judged by it (contract, "Meaning" 4; RFC 9470).
 
 A session has as many tokens as it has clients, and each shows the sign-in that it was issued for. A
-stronger or later sign-in of the session is told by the tokens that were issued for that one, and by
-no others: whoever holds an older token must show it before the call may pass.
+stronger or later sign-in of the session is shown by the tokens that were issued for that one, and
+by no others: whoever holds an older token must show it before the call may pass.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from sidecar.domain.values.assurance import Authentication
 
 
 class Presented(NamedTuple):
-    """What the token of a call shows.
+    """The sign-in and the contexts that a call's token shows.
 
     `contexts` are the authentication contexts that its issuer is trusted to have enforced as of
     second `contexts_at`. `alone`: nothing but the token counts; else all sign-ins of the session
@@ -26,7 +26,7 @@ class Presented(NamedTuple):
 
 
 Alone: TypeAlias = Callable[[str], bool]
-"""Whether the calls of an app (empty: unknown) are judged by their own token alone."""
+"""A test: are the calls of an app (empty: unknown) judged by their own token alone?"""
 
 
 def always_alone(_app: str) -> bool:

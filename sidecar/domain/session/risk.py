@@ -10,9 +10,9 @@ from sidecar.domain.facts.precedence import (
     NETWORK_CHANGE,
     NOT_COMPLIANT,
     RISK_CHANGE,
-    counting,
     signal_type,
     signals,
+    words_that_count,
 )
 from sidecar.domain.facts.segments import changes
 from sidecar.domain.facts.segments import circumstance as circumstance_of
@@ -29,7 +29,7 @@ TOKEN_BINDING_CHANGE = "token-binding-change"  # noqa: S105 - a signal's name
 
 
 class Weight(msgspec.Struct, frozen=True):
-    """How many points a contribution is worth when new, and after how many seconds it halves.
+    """Points of a contribution when it is new, and the seconds after which they halve.
 
     `half_life` 0: it does not fade while its cause lasts.
     """
@@ -39,7 +39,7 @@ class Weight(msgspec.Struct, frozen=True):
 
 
 class Thresholds(msgspec.Struct, frozen=True):
-    """Where levels begin. A level is left only `hysteresis` points below where it began."""
+    """Scores at which levels begin; a level ends only `hysteresis` points below its beginning."""
 
     medium: float = 40.0
     high: float = 70.0
@@ -119,7 +119,7 @@ def level_after(before: RiskLevel, score: float, thresholds: Thresholds) -> Risk
 
 
 class Rating(msgspec.Struct, frozen=True):
-    """What counts how much: configured weights by contribution, and defaults for signals."""
+    """Configured weights by contribution, and defaults for signals."""
 
     weights: dict[str, Weight]
     thresholds: Thresholds = Thresholds()
@@ -202,7 +202,7 @@ def _contributions(
     compliance = state.compliance.get(state.device, {})
     yield [
         ("device-not-compliant", said.since, COMPLIANCE_CHANGE, source)
-        for source, said in counting(compliance, COMPLIANCE_CHANGE, sources)
+        for source, said in words_that_count(compliance, COMPLIANCE_CHANGE, sources)
         if said.value == NOT_COMPLIANT
     ]
     for circumstance, name, signal in _CHANGES:
@@ -235,6 +235,6 @@ def _levels(name: str, words: Mapping[str, RiskHeld], sources: Sources) -> Seque
             RISK_CHANGE,
             source,
         )
-        for source, held in counting(words, RISK_CHANGE, sources)
+        for source, held in words_that_count(words, RISK_CHANGE, sources)
         if held.level is not RiskLevel.LOW
     ]

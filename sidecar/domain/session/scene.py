@@ -1,10 +1,10 @@
-"""What conditions see of a session at a moment, and what they answer."""
+"""Scene: a session's state at a moment, as conditions read it, and their findings."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
-from sidecar.domain.facts.precedence import compliance, loosening
+from sidecar.domain.facts.precedence import by_loosening_words, compliance
 from sidecar.domain.policy.policy import Principals, RiskLevel
 from sidecar.domain.session.risk import Rating, level_after, terms_of, total
 from sidecar.domain.session.state import PLACE, Cause, Moment, State, unproven
@@ -31,14 +31,14 @@ ANY_SIGN_IN: Needs = ((Requirement(),),)
 
 
 class Finding(NamedTuple):
-    """Whether a condition holds, and what makes it so."""
+    """The result of a condition: does it hold, and by which causes."""
 
     holds: bool
     causes: tuple[Cause, ...]
 
 
 class World(NamedTuple):
-    """What conditions must know of the configuration.
+    """Configuration that conditions read.
 
     `locations_of` gives the names of the named locations that an address and its place lie in;
     `min_interval` is that of the policies that name none. `break_glass` are those whom no policy
@@ -54,7 +54,7 @@ class World(NamedTuple):
 
 
 class CalledFrom(NamedTuple):
-    """Where a call comes from: its own address (empty: it tells none) and the place of that."""
+    """Origin of a call: its own address (empty: it gives none) and the place of that."""
 
     ip: str
     place: Place = Place()
@@ -63,7 +63,7 @@ class CalledFrom(NamedTuple):
 class Scene:
     """A session's state at a moment (`now`, microseconds), with what conditions derive from it.
 
-    `addressless`: a call is judged that tells no address of its own.
+    `addressless`: the call that is judged gives no address of its own.
     """
 
     __slots__ = (
@@ -99,7 +99,7 @@ class Scene:
     def loosening(self) -> "Scene":
         """The same by the words of those alone who may loosen: what may keep a policy off."""
         if self._loosening is None:
-            state = loosening(self.state, self.world.sources)
+            state = by_loosening_words(self.state, self.world.sources)
             if state is self.state:
                 self._loosening = self
             else:
@@ -107,7 +107,7 @@ class Scene:
         return self._loosening
 
     def seen_by(self, *, loosens: bool) -> "Scene":
-        """Return what a test sees whose holding `loosens`, as below a `not`, or tightens."""
+        """Return the scene for a test: the loosening one if its truth `loosens`, as below `not`."""
         return self.loosening if loosens else self
 
     @property
@@ -173,8 +173,8 @@ class Scene:
         held = self.state.circumstances.get(circumstance)
         return held.since if held else None
 
-    def told_by(self, circumstance: str) -> str:
-        """By whose word alone the present value is known; empty: a call has shown it."""
+    def said_alone_by(self, circumstance: str) -> str:
+        """Return the source by whose word alone the value is known; empty: a call showed it."""
         return self.state.hearsay.get(circumstance, "")
 
     @property
@@ -188,7 +188,7 @@ Test: TypeAlias = Callable[[Scene, Needs], Finding]
 
 
 class ConditionCheck(NamedTuple):
-    """A compiled condition: the test that decides, and what it takes to tell of it.
+    """A compiled condition: the test that decides, and what explains it.
 
     `asks` says in words when it holds, `value` what a scene shows of it. `parts` are the
     conditions it is made of, each with the very test that decides within it.

@@ -5,9 +5,9 @@ that was merely refreshed shows the same one. When a call passes on a proof, tha
 fact of the session, joined like all others: a set of spent proofs, which only grows, each with the
 token that spent it and when. Sidecars may learn of it late, twice or in any order.
 
-Only *who* spends a proof depends on an order, and the store gives it: the fact is joined unless the
-session's record has one for this proof already. This is the one thing that a check waits for. A
-proof that may or may not be spent, as the store did not answer, buys nothing.
+Only *which call* uses a proof depends on an order, and the store gives it: the fact is joined
+unless the session's record has one for this proof already. This is the one thing that a check waits
+for. A proof that may or may not be spent, as the store did not answer, buys nothing.
 
 The set is bounded. A spent proof is forgotten only after `SPENT_BOUND` others were spent later, and
 no proof is later than the moment it is spent at: so where the set is full, a proof from before the
@@ -41,7 +41,7 @@ class EachCall(NamedTuple):
 class Proof(NamedTuple):
     """The sign-in of a call's token. `token` names it; empty: whichever spent the proof.
 
-    `known_by` is its `auth_time` as the token tells it, by which it is known in its session; what
+    `known_by` is its `auth_time` as the token has it, by which it is known in its session; what
     it counts for is as of when it was `first_shown`.
     """
 
@@ -74,23 +74,23 @@ class Due(Enum):
 
     ASKED = "asked"
     """It must bring another sign-in."""
-    SPENDS = "spends"
+    SPENDABLE = "spendable"
     """It passes if it is the one to spend its proof."""
     PAID = "paid"
     """It passes: its proof has bought it, or its grace is not over."""
 
 
-def due(each: EachCall, purse: SingleUseProofs, now: float) -> Due:
+def due(each: EachCall, proofs: SingleUseProofs, now: float) -> Due:
     """Return the outcome of a call with this purse at `now` (seconds)."""
-    proof = purse.proof
+    proof = proofs.proof
     if proof is None or not _suffices(each, proof.shown):
         return Due.ASKED
-    if purse.bought:
+    if proofs.bought:
         return Due.PAID
-    held = purse.spent.get(proof.known_by)
+    held = proofs.spent.get(proof.known_by)
     if held is None:
-        fresh = now <= proof.auth_time + each.within and not _forgotten(proof, purse.spent)
-        return Due.SPENDS if fresh else Due.ASKED
+        fresh = now <= proof.auth_time + each.within and not _forgotten(proof, proofs.spent)
+        return Due.SPENDABLE if fresh else Due.ASKED
     # Another sidecar's clock may be ahead, so that the moment lies after `now`: no grace is none.
     by_it = each.grace > 0 and proof.token in ("", held.token)
     return Due.PAID if by_it and now < held.moment / MICROSECONDS + each.grace else Due.ASKED

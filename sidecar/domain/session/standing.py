@@ -1,4 +1,4 @@
-"""What a session must show: the demands of the policies that hold or whose marks wait."""
+"""Standing of a session: the demands of the policies that hold or whose marks wait."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -48,7 +48,7 @@ class Evidence(NamedTuple):
 
     @property
     def is_untimed(self) -> bool:
-        """Whether sign-ins were shown that would count, and none of them tells when it was."""
+        """Sign-ins were shown that would count, and the time of none of them is known."""
         counting = self.sign_ins if self.own is None else (self.own,)
         return bool(counting) and not any(one.authentication.auth_time for one in counting)
 
@@ -62,7 +62,7 @@ FOR_GOOD = 1 << 40
 class Compiled(NamedTuple):
     """A policy with its condition as a function and its grant as what sign-ins must show.
 
-    `check` tells of the condition; None where there is none. `min_interval` in seconds. `strict`:
+    `check` explains the condition; None where there is none. `min_interval` in seconds. `strict`:
     the condition asks for the call's own address. `break_glass`: whom no policy is for.
     `sources`: those that are configured.
     """
@@ -97,18 +97,18 @@ class AskedRequirement(NamedTuple):
 
 
 class Demand(msgspec.Struct, frozen=True):
-    """What one policy asks of a session now.
+    """The demand of one policy on a session at a moment.
 
     `block`: nothing helps; `unsatisfiable`: no sign-in helps until a fact changes; else for each
     of `asks` a sign-in that meets it, later than `since`, and where `max_age` is set no older than
     that. The demand is met until `valid_until` (seconds; 0: it is not met); `met_in` names the
     contexts in which it is met all the same, each with the second until which; before `binds_from`
-    (seconds), where its policy grants some grace, it may wait. `addressless`: the call tells no
-    address, which nothing but an address helps. `unknown` names what nobody has told of the user
+    (seconds), where its policy grants some grace, it may wait. `addressless`: the call has
+    no address, and nothing but an address helps. `unknown` names what nobody has said of the user
     and by which alone the policy is taken to be for them; with `refuses_unknown` nothing helps but
-    that it is told. `untimed`: sign-ins were shown, and none of them tells when it was. `each_call`
-    is what every call needs besides: then
-    the demand is met, of the session, where its mark is.
+    that somebody says it. `untimed`: sign-ins were shown, and the time of none is known.
+    `each_call` is what every call needs besides: then the demand is met, of the session, where its
+    mark is.
     """
 
     policy: str
@@ -146,7 +146,7 @@ class Demand(msgspec.Struct, frozen=True):
         return 0 < self.valid_until < FOR_GOOD
 
     def missing(self, now: float) -> tuple[Requirement, ...]:
-        """What is still to be shown at `now` (seconds): what one sign-in met need not come again.
+        """Return what is still to be shown at `now` (seconds), without what one sign-in has met.
 
         All of it where the demand is met, or where it asks for no sign-in in particular.
         """
@@ -173,10 +173,10 @@ def _latest(cause: Cause) -> tuple[int, str]:
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """What a session's facts amount to: a revocation, and demands by enforced and tried policies.
+    """A session's standing: its revocation, and the demands of enforced and of tried policies.
 
-    `rank` is the best assurance that counts. `timed` tells that the standing may change without
-    new facts.
+    `rank` is the best assurance that counts. `timed`: the standing may change
+    without new facts.
     """
 
     revoked: Revocation | None
@@ -198,7 +198,7 @@ STORE_LOST = "store-lost"
 
 
 TOKEN_WITHOUT_AUTH_TIME = "token-without-auth-time"  # noqa: S105 - a name, no secret
-"""The policy that is named where sign-ins prove nothing, since none tells when it was."""
+"""The policy that is named where sign-ins prove nothing, since the time of none is known."""
 
 
 HISTORY_EXPIRED = "history-expired"
@@ -210,7 +210,7 @@ def lost(before: int, evidence: Evidence, policy: str = STORE_LOST) -> Iterator[
 
     It may have had marks then, and its user or device may have been revoked. The moment is that of
     the store's loss, or as far back as facts are kept from when the session was first seen
-    (`policy` tells which).
+    (`policy` names which).
     """
     if not evidence.any_later(before // MICROSECONDS):
         what = "lost" if policy == STORE_LOST else "kept no longer"
@@ -245,7 +245,7 @@ OF_THE_DAEMON = frozenset(
 
 
 def shown_for(alternative: Alternative, second: int | None, evidence: Evidence) -> tuple[int, ...]:
-    """For each requirement, when the latest sign-in was that meets it; -1: there was none.
+    """Return when the latest sign-in was that meets each requirement; -1: there was none.
 
     They may be several sign-ins, all later than that second. Of a call, one of the requirements
     must be met by its own sign-in: what others have shown completes it, and never stands for it.
@@ -279,9 +279,10 @@ def _latest_shown(
 class Look(NamedTuple):
     """One policy as it stands for a session at a moment: what explanations are made of.
 
-    `before` is its holding after the latest fact, `after` the one at the moment; `shown` tells for
-    each alternative of its grant, and each of its requirements, when the latest sign-in was that
-    meets it (-1: there was none). `lifetime` is what it asks for at the end of the session's life.
+    `before` is its activation after the latest fact, `after` the one at the moment; `shown` says
+    for each alternative of its grant, and each of its requirements, when the latest sign-in was
+    that meets it (-1: there was none). `lifetime` is what it asks for at the end of the session's
+    life.
     """
 
     compiled: Compiled
@@ -352,10 +353,7 @@ def demand_of(
 
 
 def refused_without_address(compiled: Compiled, holding: Activation) -> Demand:
-    """Return what a policy makes of a call that tells no address, where it asks for that.
-
-    A refusal.
-    """
+    """Return the refusal by a policy that needs the call's address, where the call gives none."""
     policy = compiled.policy
     return Demand(
         policy.id,
@@ -370,10 +368,7 @@ def refused_without_address(compiled: Compiled, holding: Activation) -> Demand:
 
 
 def refused_unknown(compiled: Compiled, holding: Activation, unknown: tuple[str, ...]) -> Demand:
-    """Return what a policy makes of a user of whom its assignment asks what nobody tells.
-
-    A refusal.
-    """
+    """Return the refusal by a policy whose assignment asks what nobody has said of the user."""
     policy = compiled.policy
     return Demand(
         policy.id,
@@ -418,14 +413,14 @@ def _each_call(
 
 
 def _good_until(shown: int, frequency: int | None) -> float:
-    """Until when (seconds) a sign-in counts; -1: there was none."""
+    """Return until when (seconds) a sign-in counts; -1: there was none."""
     if shown < 0:
         return -1
     return math.inf if frequency is None else shown + frequency
 
 
 def _binds_from(policy: Policy, holding: Activation, *, compliant: bool) -> int:
-    """When a mark begins to bind, in seconds; 0: at once, as every block does."""
+    """Return when a mark begins to bind, in seconds; 0: at once, as every block does."""
     begun = holding.begun if compliant else holding.begun_otherwise
     if not policy.grace or policy.grant.block or begun is None:
         return 0

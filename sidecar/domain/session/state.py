@@ -1,4 +1,4 @@
-"""What the fold keeps of a session, and of each policy for it. The theory stands in `session`."""
+"""State of a session as the fold keeps it, with an activation for each policy (see `fold`)."""
 
 import copy
 
@@ -43,13 +43,13 @@ class Held(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Revocation(Held, frozen=True, array_like=True):
-    """Why sign-ins until a moment are void, and the events of that moment that say so (`by`)."""
+    """A reason for which sign-ins until a moment are void, and the events that say so (`by`)."""
 
     by: Origins = ()
 
 
 class Said(msgspec.Struct, frozen=True, array_like=True):
-    """What a source said last and when (`at`), and since when it has been saying so."""
+    """The last word of a source: its value, since when the source says so, and when it last did."""
 
     value: str
     since: Moment
@@ -57,7 +57,7 @@ class Said(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ClaimSaid(msgspec.Struct, frozen=True, array_like=True):
-    """What a source said last of a claim and when (`at`), and since when it has been saying so."""
+    """The last word of a source on a claim: its values, since when, and when it last said so."""
 
     values: tuple[str, ...]
     since: Moment
@@ -77,7 +77,7 @@ class RiskHeld(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Sighting(msgspec.Struct, frozen=True, array_like=True):
-    """Where somebody was, and when."""
+    """An address and its place at which somebody was seen, and the moment."""
 
     ip: str
     place: Place
@@ -85,7 +85,7 @@ class Sighting(msgspec.Struct, frozen=True, array_like=True):
 
 
 class TravelHeld(msgspec.Struct, frozen=True, array_like=True):
-    """How fast the session got where it is, from where and to where, and when it arrived.
+    """A journey that ended where the session is: its speed, both of its ends and the arrival.
 
     `proven_by` are the sign-ins that came with the arrival itself.
     """
@@ -143,7 +143,7 @@ class SignalHeld(msgspec.Struct, frozen=True, array_like=True):
 
 
 class SpentHeld(msgspec.Struct, frozen=True, array_like=True):
-    """By which token a proof was spent, and when (microseconds)."""
+    """The token by which a proof was spent, and when (microseconds)."""
 
     token: str
     moment: int
@@ -170,7 +170,7 @@ class StepUpHeld(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Early(msgspec.Struct, frozen=True, array_like=True):
-    """What was shown before its own time: the second that it claims, and the one it was shown in.
+    """A sign-in or context shown ahead of its time: the second it claims, and that of the showing.
 
     `sign_in` is what was shown; None: a context was.
     """
@@ -208,7 +208,7 @@ class Cause(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Activation(msgspec.Struct, frozen=True, array_like=True):
-    """A policy as it stands for a session: whether it holds, why, and its mark's causes.
+    """Per-session policy state: is its condition true, why, and the causes of its mark.
 
     `begun`, of a policy with a grace period: since when the mark waits on a compliant device, and
     `begun_otherwise` on one that is not known to be compliant. `prompted`, of one with a
@@ -248,16 +248,16 @@ class Activation(msgspec.Struct, frozen=True, array_like=True):
 
 
 class State(msgspec.Struct):
-    """What the fold keeps of a session. Mutable only inside `advance`; see the module's theory.
+    """The state of a session. Only the fold changes it (`Evaluator.advance`).
 
     What sources say is kept by source, and weighed by whoever reads it (`precedence`). A table in
     a table is replaced, never changed: copies share it. `claims` are those that tokens show, and
     `claims_said` what others say of them; `segments` are what others report of its network,
     `bound_by` who says which device it is on, and `vouched` that it may loosen by saying so.
 
-    `baseline` is what the circumstances were at first, by whoever told, and `witnessed` what they
-    were by those alone whose word may loosen: what differs from either has changed. `hearsay` are
-    those that hold by the word of another alone, and whose word it is.
+    `baseline` is what the circumstances were at first, by whoever said so, and `witnessed` what
+    they were by those alone whose word may loosen: what differs from either has changed. `hearsay`
+    are those that hold by the word of another alone, and whose word it is.
 
     `lost`: what was known before this moment (microseconds) may be lost; 0: nothing is. It is no
     fact, and is set by whoever has the records: see `domain.values.loss`.
@@ -271,8 +271,8 @@ class State(msgspec.Struct):
     `asked` are the step-ups that operators ask for, `timely` the sign-ins by which those that ask
     for a young one were met, and `cleared` when an operator last cleared all that then was.
 
-    `issuer` tells whose names its user's, groups' and devices' are: the namespace.
-    `claims_issued` is when the tokens were issued that told the claims of tokens.
+    `issuer` is the namespace of the names of its user, groups and devices.
+    `claims_issued` is when the tokens were issued that showed the claims.
     """
 
     last: Stamp = Stamp(0, "")
@@ -320,7 +320,7 @@ class State(msgspec.Struct):
     left: int = 0
     elsewhere: Sighting | None = None
     placed: dict[str, Sighting] = {}
-    holdings: dict[str, Activation] = {}
+    activations: dict[str, Activation] = msgspec.field(default_factory=dict, name="holdings")
     aside: int = 0
     lost: int = 0
     issuer: str = ""
@@ -337,7 +337,7 @@ class State(msgspec.Struct):
         return max(self.arrivals, key=_speed, default=None)
 
     def began_with(self, circumstance: str, value: str) -> bool:
-        """Return whether a circumstance was this at the start, by all who have told."""
+        """Return whether a circumstance was this at the start, by all who have said so."""
         return value == self.baseline.get(circumstance) == self.witnessed.get(circumstance, value)
 
     def goes_on(self, at: int) -> bool:
@@ -348,9 +348,9 @@ class State(msgspec.Struct):
         return at >= self.cleared
 
     def concerns(self, device: str) -> bool:
-        """Return whether what is said of `device` (empty.
+        """Return whether what is said of `device` concerns this session.
 
-        Of none in particular) concerns this session.
+        Empty: it is said of no device in particular, and concerns the session.
         """
         return not device or device == self.device
 
@@ -363,7 +363,7 @@ class State(msgspec.Struct):
 
     @property
     def last_revocation(self) -> float:
-        """When the session was revoked last, made good or not, in seconds; 0: never."""
+        """The moment of the last revocation, made good or not, in seconds; 0: there was none."""
         moments = (
             held.since or 0
             for key, held in self.revocations.items()
@@ -372,7 +372,7 @@ class State(msgspec.Struct):
         return max(moments, default=0) / MICROSECONDS
 
     def revoked(self, skew: int, own: Authentication | None = None) -> Revocation | None:
-        """The latest revocation that no later sign-in has made good; None: the session lives.
+        """Return the latest revocation that no later sign-in made good; None: the session lives.
 
         Of a call, none but its `own` sign-in can have made it good.
         """
@@ -419,11 +419,11 @@ _TABLES = tuple(
 
 
 EARLIER_BOUND = 3
-"""Of so many seconds in which somebody signed in, before the latest one, a checkpoint tells."""
+"""So many seconds with a sign-in, before the latest one, are kept in a checkpoint."""
 
 
 class Earlier(msgspec.Struct, frozen=True, array_like=True):
-    """What a state is as of the sign-ins until a second, where that differs from the whole one."""
+    """A state as of the sign-ins until a second, where that differs from the whole one."""
 
     until: int
     state: State
@@ -442,17 +442,17 @@ class Earlier(msgspec.Struct, frozen=True, array_like=True):
 
 _PROVEN = (
     *("sign_ins", "attached", "proven", "proven_places", "on", "arrivals"),
-    *("holdings", "timely", "score_level", "loosening_level"),
+    *("activations", "timely", "score_level", "loosening_level"),
 )
-"""What of a state depends on sign-ins."""
+"""The fields of a state that depend on sign-ins."""
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
     """The state up to `state.last`, and the digests of the facts that are folded into it.
 
-    A fact that is no later than `state.last` and not in `folded` has arrived late. `earlier` tells
-    what calls are judged by whose token is older than the session's latest sign-in; as of second 0
-    what it is had nobody signed in.
+    A fact that is no later than `state.last` and not in `folded` has arrived late. `earlier`
+    has the states by which calls are judged whose token is older than the session's latest sign-in;
+    the one of second 0 is the state had nobody signed in.
     """
 
     state: State
@@ -469,7 +469,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     def as_of(self, until: int | None) -> State:
         """Return the state, to be changed, as of the sign-ins until that second; None: as of all.
 
-        Where that is no longer known, nobody had signed in then: a checkpoint tells of that, too.
+        Where that is no longer known, the state is that of a session without any sign-in.
         """
         state = self.state.copy()
         latest = next(iter(state.sign_ins), None)

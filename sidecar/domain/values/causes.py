@@ -27,7 +27,7 @@ def ungrouped(error: BaseException) -> Iterator[BaseException]:
 
 
 def _first_causes(error: BaseException, above: frozenset[int]) -> Iterator[BaseException]:
-    if _is_told_already(error):
+    if _is_named_already(error):
         yield error
         return
     above |= {id(error)}
@@ -45,7 +45,7 @@ def _first_causes(error: BaseException, above: frozenset[int]) -> Iterator[BaseE
         yield from _first_causes(one, above)
 
 
-def _is_told_already(error: BaseException) -> bool:
+def _is_named_already(error: BaseException) -> bool:
     """Return whether an error is one of ours that says itself what it comes from."""
     return type(error).__module__.partition(".")[0] == _OURS and bool(str(error))
 
@@ -60,7 +60,7 @@ def _words(error: BaseException) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, OSError):
         return _of_system(error, text)
-    if _is_told_already(error):
+    if _is_named_already(error):
         return text
     return f"{type(error).__name__}: {text}" if text else kind_of(error)
 

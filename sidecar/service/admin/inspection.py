@@ -12,7 +12,7 @@ from sidecar.domain.explanation.explain import explain_call
 from sidecar.domain.explanation.explanation import Explanation
 from sidecar.domain.explanation.narrative import kind_of, marked, narrated
 from sidecar.domain.facts.facts import Fact
-from sidecar.domain.facts.segments import told_segments
+from sidecar.domain.facts.segments import describe_segments
 from sidecar.domain.policy.policy import ROUTINE, Policy
 from sidecar.domain.session.risk import Term, in_tenths, terms_of
 from sidecar.domain.session.standing import Demand
@@ -379,14 +379,14 @@ def _summarise(evaluator: Evaluator, session: StoredSession, state: State, now: 
         auth_time=standing.auth_time,
         ip=state.ip,
         country=state.location.country,
-        network=told_segments(state, evaluator.world.sources),
+        network=describe_segments(state, evaluator.world.sources),
         established=state.established / MICROSECONDS,
         marks=tuple(
             _mark(demand) for demand in (*standing.demands, *standing.tried) if demand.is_mark
         ),
         cleared=tuple(
             f"{policy}: {'; '.join(map(describe, held.causes))}"
-            for policy, held in state.holdings.items()
+            for policy, held in state.activations.items()
             if held.is_cleared and policy not in asking
         ),
     )

@@ -160,7 +160,7 @@ def _cleared(whose: Whose, state: State, policy: str, value: bytes, *, known: bo
         reason = ClearReason.OPERATOR
     else:
         reason = ClearReason.WITHDRAWN
-    holding = state.holdings.get(policy, Activation())
+    holding = state.activations.get(policy, Activation())
     by = holding.by if reason is ClearReason.PROOF else holding.ended
     if reason is ClearReason.OPERATOR:
         by = _at(state.cleared, OPERATOR)

@@ -13,7 +13,7 @@ from sidecar.domain.facts.facts import (
     ContextsShown,
     DeviceBound,
     Fact,
-    MembershipTold,
+    MembershipsShown,
     PlaceProven,
     Scope,
     Seen,
@@ -36,7 +36,7 @@ from sidecar.domain.facts.memberships import (
     ROLES,
     TokenMemberships,
     is_news,
-    told,
+    updated,
 )
 from sidecar.domain.policy.policy import Circumstance
 from sidecar.domain.session.fold import is_shown
@@ -186,10 +186,10 @@ class CallFacts:
         tellings = tuple(
             (kind, telling)
             for kind, telling in self._tellings(token)
-            if told(state.memberships.get(kind), telling) != state.memberships.get(kind)
+            if updated(state.memberships.get(kind), telling) != state.memberships.get(kind)
         )
         if tellings:
-            facts.append(MembershipTold(stamp=stamp, tellings=tellings))
+            facts.append(MembershipsShown(stamp=stamp, memberships=tellings))
         changed = (*self._members_of(state, token), *self._claims_of(state, token))
         binding = self._binding(live, token, stamp.second)
         if binding is not None:

@@ -283,7 +283,7 @@ class Checker:
             call.contexts,
             call.now,
             comes=origin,
-            purse=purse,
+            proofs=purse,
             presented=presented,
         )
         return msgspec.structs.replace(answer, explanation=explanation)

@@ -59,7 +59,7 @@ class Spender:
         if assessment.purse.proof is None:
             return False
         ladder = self._view.evaluator.world.ladder
-        return decide(assessment.standing, assessment.access, ladder).spends
+        return decide(assessment.standing, assessment.access, ladder).uses_proof
 
     async def spend(self, assessment: Assessment) -> SingleUseProofs:
         """Spend the proof of a call for which `is_due`; return the purse after that.

@@ -17,7 +17,7 @@ from typing import NamedTuple, Protocol, assert_never
 import trio
 
 from sidecar.domain.facts.facts import Fact, Scope, Sighted, SignedIn, seen_in
-from sidecar.domain.facts.from_signal import Meaning, meaning_of
+from sidecar.domain.facts.from_signal import SignalFacts, facts_from
 from sidecar.domain.facts.signal import (
     OperatorClear,
     OperatorMark,
@@ -152,7 +152,7 @@ class Intake:
 
     async def _take(self, signal: Signal) -> Accepted:
         """Take an event that says whose names it means."""
-        meaning = meaning_of(signal, self._place_of)
+        meaning = facts_from(signal, self._place_of)
         match meaning.scope:
             case Scope.USER:
                 return await self._join(signal, meaning.facts, _user(signal.subject))
@@ -182,7 +182,7 @@ class Intake:
         return writes
 
     def _locally(self, signal: Signal) -> list[Write]:
-        meaning = meaning_of(signal, self._place_of)
+        meaning = facts_from(signal, self._place_of)
         match meaning.scope:
             case Scope.USER:
                 return [self._records.write(meaning.facts, of=_user(signal.subject))]
@@ -193,7 +193,7 @@ class Intake:
             case _:
                 assert_never(meaning.scope)
 
-    def _locally_of_session(self, signal: Signal, meaning: Meaning) -> list[Write]:
+    def _locally_of_session(self, signal: Signal, meaning: SignalFacts) -> list[Write]:
         subject = signal.subject
         writes: list[Write] = []
         users = self._users_here(subject)
@@ -252,7 +252,7 @@ class Intake:
         self._view.learn(*others)
         return fanned_field(event_key(signal)) in record
 
-    async def _located(self, signal: Signal, meaning: Meaning) -> Located:
+    async def _located(self, signal: Signal, meaning: SignalFacts) -> Located:
         """Return who has the session. What concerns all of them waits for others there, too.
 
         A user who is named along with a session narrows it down to that user's, where the session
@@ -285,7 +285,7 @@ class Intake:
         return any(one.user == subject.user for one in owners_of(record))
 
     async def _of_session(
-        self, signal: Signal, meaning: Meaning, user: str, located: Located
+        self, signal: Signal, meaning: SignalFacts, user: str, located: Located
     ) -> Accepted:
         session, namespace = signal.subject.session, signal.subject.issuer
         name = session_name(namespace, user, session)

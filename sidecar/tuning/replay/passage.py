@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 from sidecar.domain.evaluation.decision import AccessRequest, Decision, Verdict, decide, judge
 from sidecar.domain.evaluation.incremental import IncrementalEvaluator, Restless
-from sidecar.domain.explanation.explain import purse_of
+from sidecar.domain.explanation.explain import proofs_of
 from sidecar.domain.facts.facts import Fact, SignedIn
 from sidecar.domain.session.fold import Surroundings, came_from
 from sidecar.domain.session.presented import Alone, Presented, always_alone
@@ -256,12 +256,12 @@ class Walker:
         if own is not None and (own,) != state.sign_ins:
             presented = Presented(own, alone=self._alone(moment.app))
             standing = self.stepper.standing(state, moment.now, presented=presented)
-        purse = purse_of(self.stepper, state, own) if standing.asks_each_call else EMPTY
+        purse = proofs_of(self.stepper, state, own) if standing.asks_each_call else EMPTY
         access = AccessRequest(moment.app, contexts, moment.now / MICROSECONDS, purse)
         decision = decide(standing, access, self._ladder)
         asking = [d for d in standing.demands if self._asks(d, access)]
         trying = [d for d in standing.tried if self._asks(d, access)]
-        if decision.spends and purse.proof is not None:
+        if decision.uses_proof and purse.proof is not None:
             keep_spent(state, purse.proof.known_by, SpentHeld("", moment.now))
         self.observer.judged(decision, [*asking, *trying])
         if trying:

@@ -189,9 +189,9 @@ class Run:
         passage = _folded(stepper, life, known)
         life.passages[self._index] = passage
         if self.policies.shadows is not None:
-            passage.state.holdings |= self.policies.shadows.fold(
+            passage.state.activations |= self.policies.shadows.fold(
                 life.session, known, issuer=life.issuer
-            ).holdings
+            ).activations
         for at, variant in enumerate(self.policies.variants):
             proven = self._proven.get((at, life.user), base)
             if not variant.shadow or proven != base:
@@ -232,7 +232,7 @@ class Run:
         """Fold facts into a passage; whether there may be something to tell."""
         walker = self._walkers[at]
         state = passage.state
-        held = dict(state.holdings)
+        held = dict(state.activations)
         device = state.device
         shadows = self.policies.shadows if at == BASE else None
         self._remember(life, passage, state, facts, at)
@@ -245,7 +245,7 @@ class Run:
         if any(isinstance(fact, SignedIn) for fact in facts):
             passage.signed_in()
         return (
-            state.holdings != held
+            state.activations != held
             or state.device != device
             or any(isinstance(fact, _SEEN_IN_STANDING) for fact in facts)
         )
@@ -253,7 +253,7 @@ class Run:
     def _part(self, life: Life, passage: Passage) -> list[int]:
         """Part from the thresholds under which their policy now holds otherwise."""
         parted = []
-        holdings = passage.state.holdings
+        holdings = passage.state.activations
         for at, variant in enumerate(self.policies.variants):
             if not variant.shadow or at in passage.forks:
                 continue
@@ -262,8 +262,8 @@ class Run:
                 continue
             twin = passage.forks[at] = passage.fork()
             for other in self.policies.variants:
-                twin.state.holdings.pop(other.shadow, None)
-            twin.state.holdings[variant.policy] = shadow
+                twin.state.activations.pop(other.shadow, None)
+            twin.state.activations[variant.policy] = shadow
             self._expect(life, twin, 0, at)
             parted.append(at)
         return parted

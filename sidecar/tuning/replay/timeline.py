@@ -23,7 +23,7 @@ from sidecar.domain.facts.facts import (
     SignedIn,
     seen_in,
 )
-from sidecar.domain.facts.from_signal import Locate, Meaning, meaning_of
+from sidecar.domain.facts.from_signal import Locate, SignalFacts, facts_from
 from sidecar.domain.facts.signal import SessionEstablished, Subject
 from sidecar.domain.sources.source import Sources
 from sidecar.domain.values.assurance import Authentication
@@ -121,7 +121,7 @@ class Timeline:
         place = occurrence.place
         locate = self._locate if place is None else (lambda _ip: place)
         source = self._sources.labelled(signal.source)
-        meaning = meaning_of(msgspec.structs.replace(signal, source=source), locate)
+        meaning = facts_from(msgspec.structs.replace(signal, source=source), locate)
         match meaning.scope:
             case Scope.SESSION:
                 return self._of_session(occurrence, meaning)
@@ -190,7 +190,7 @@ class Timeline:
         lives = (self._of_user if scope is Scope.USER else self._of_device).get(name, ())
         return [SessionDelivery(life, list(facts), []) for life in lives]
 
-    def _of_session(self, occurrence: Occurrence, meaning: Meaning) -> list[SessionDelivery]:
+    def _of_session(self, occurrence: Occurrence, meaning: SignalFacts) -> list[SessionDelivery]:
         signal = occurrence.signal
         subject, stamp = signal.subject, signal.stamp
         history: list[Fact] = []

@@ -29,7 +29,7 @@ from sidecar.domain.facts.facts import (
     SignedIn,
     Spent,
 )
-from sidecar.domain.facts.from_signal import meaning_of
+from sidecar.domain.facts.from_signal import facts_from
 from sidecar.domain.facts.memberships import GROUPS, ROLES
 from sidecar.domain.facts.signal import Signal, Subject
 from sidecar.domain.policy.policy import Circumstance, RiskLevel
@@ -226,7 +226,7 @@ class Rehearsal:
             return
         self._taken.add((source, signal.stamp.id))
         signal = msgspec.structs.replace(signal, source=source)
-        meaning = meaning_of(signal, self._place_of)
+        meaning = facts_from(signal, self._place_of)
         subject = signal.subject
         match meaning.scope:
             case Scope.USER:

@@ -136,7 +136,7 @@ def test_no_policy_misses_that_a_remembered_proof_is_void(voiding: Fact) -> None
     for step in steps(facts)[1:]:
         stepping.step(state, step, stepping.surroundings(""))
     assert state == whole.fold("", facts)
-    assert state.holdings["moved"].holds
+    assert state.activations["moved"].holds
 
 
 def test_a_calm_session_waits_for_facts_and_a_clock_does_not() -> None:

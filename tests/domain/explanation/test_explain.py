@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.domain.evaluation.decision import AccessRequest, Verdict, decide, judge
-from sidecar.domain.explanation.explain import explain_call, purse_of
+from sidecar.domain.explanation.explain import explain_call, proofs_of
 from sidecar.domain.explanation.explanation import (
     CauseEffect,
     ConditionExplanation,
@@ -74,13 +74,13 @@ def test_every_outcome_is_the_evaluators(
     state = rules.fold("s", [*START, *life])
     standing = rules.standing(state, int(now * MICROSECONDS))
     told = explain_call(rules, state, "app", contexts, now)
-    purse = purse_of(rules, state)
-    decision = decide(standing, AccessRequest("app", contexts, now, purse), LADDER)
+    proofs = proofs_of(rules, state)
+    decision = decide(standing, AccessRequest("app", contexts, now, proofs), LADDER)
     assert (told.verdict, told.pending) == (decision.verdict, decision.pending)
     assert (told.acr_values, told.max_age) == (decision.acr_values, decision.max_age)
     for each in told.policies:
         demands = [d for d in (*standing.demands, *standing.tried) if d.policy == each.policy]
-        decided = judge(tuple(demands), AccessRequest("app", contexts, now, purse), LADDER)
+        decided = judge(tuple(demands), AccessRequest("app", contexts, now, proofs), LADDER)
         expected = {
             Verdict.STEP_UP: PolicyOutcome.STEP_UP,
             Verdict.DENY: PolicyOutcome.DENY,

@@ -14,7 +14,7 @@ from sidecar.domain.facts.facts import (
     DeviceBound,
     Fact,
     MarksCleared,
-    MembershipTold,
+    MembershipsShown,
     NetworkReported,
     PlaceProven,
     Revoked,
@@ -68,9 +68,9 @@ TOLD: list[tuple[Fact, str]] = [
         "groups: a, b; t: none",
     ),
     (
-        MembershipTold(
+        MembershipsShown(
             stamp=at(2),
-            tellings=(
+            memberships=(
                 ("groups", TokenMemberships(None, False, 1, 1)),
                 ("roles", TokenMemberships((), True, 1, 1)),
             ),

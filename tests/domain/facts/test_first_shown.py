@@ -178,7 +178,7 @@ def test_a_proof_that_is_spent_before_its_own_time_stays_spent() -> None:
     raw = Authentication(1030, "mfa")
     counts = show(state, raw, 1000)
     proof = Proof(LADDER.shown(counts), raw.auth_time, "t")
-    assert due(each, SingleUseProofs(proof), 1001) is Due.SPENDS
+    assert due(each, SingleUseProofs(proof), 1001) is Due.SPENDABLE
     assert due(each, SingleUseProofs(proof), 1061) is Due.ASKED, "fresh as of its first showing"
     spent = {raw.auth_time: SpentHeld("t", 1000 * MICROSECONDS)}
     assert due(each, SingleUseProofs(proof, spent), 1010) is Due.ASKED

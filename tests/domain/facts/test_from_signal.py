@@ -18,7 +18,7 @@ from sidecar.domain.facts.facts import (
     SignedIn,
     StepUpAsked,
 )
-from sidecar.domain.facts.from_signal import Meaning, meaning_of, tightens
+from sidecar.domain.facts.from_signal import SignalFacts, facts_from, tightens
 from sidecar.domain.facts.signal import (
     AssuranceLevelChange,
     CredentialChange,
@@ -43,11 +43,11 @@ from sidecar.domain.values.stamp import at
 STAMP = at(1000.5, "e1")
 
 
-def meaning(signal: Signal) -> Meaning:
-    return meaning_of(signal, lambda _: Place())
+def meaning(signal: Signal) -> SignalFacts:
+    return facts_from(signal, lambda _: Place())
 
 
-def level(subject: Subject, namespace: str = "", direction: str = "increase") -> Meaning:
+def level(subject: Subject, namespace: str = "", direction: str = "increase") -> SignalFacts:
     return meaning(
         AssuranceLevelChange(
             stamp=STAMP, subject=subject, namespace=namespace, level="mfa hwk", direction=direction
@@ -57,10 +57,10 @@ def level(subject: Subject, namespace: str = "", direction: str = "increase") ->
 
 def test_an_assurance_that_rose_is_a_sign_in_of_the_session_or_of_the_user_everywhere() -> None:
     shown = Authentication(1000, "mfa hwk")
-    assert level(Subject(user="u", session="s")) == Meaning(
+    assert level(Subject(user="u", session="s")) == SignalFacts(
         Scope.SESSION, (SignedIn(stamp=STAMP, authentication=shown),)
     )
-    assert level(Subject(user="u")) == Meaning(
+    assert level(Subject(user="u")) == SignalFacts(
         Scope.USER, (SignedIn(stamp=STAMP, authentication=shown, everywhere=True),)
     )
 
@@ -83,7 +83,7 @@ def test_what_rfc_8176_does_not_register_is_an_acr_there_too() -> None:
 )
 def test_an_assurance_that_fell_caps_what_was_shown(subject: Subject, scope: Scope) -> None:
     lowered = AssuranceLowered(stamp=STAMP, level="mfa hwk")
-    assert level(subject, direction="decrease") == Meaning(scope, (lowered,))
+    assert level(subject, direction="decrease") == SignalFacts(scope, (lowered,))
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_an_assurance_that_fell_caps_what_was_shown(subject: Subject, scope: Sco
 def test_a_revocation_keeps_the_device_as_a_condition(
     subject: Subject, scope: Scope, device: str
 ) -> None:
-    assert meaning(SessionRevoked(stamp=STAMP, subject=subject)) == Meaning(
+    assert meaning(SessionRevoked(stamp=STAMP, subject=subject)) == SignalFacts(
         scope, (Revoked(stamp=STAMP, scope=scope, device=device),)
     )
 
@@ -219,14 +219,14 @@ OPORTO = Place(country="PT")
 def test_each_event_is_facts_in_the_record_of_what_it_names(
     signal: Signal, scope: Scope, facts: tuple[Fact, ...], *, can_only_tighten: bool
 ) -> None:
-    assert meaning_of(signal, lambda _: OPORTO) == Meaning(scope, facts)
+    assert facts_from(signal, lambda _: OPORTO) == SignalFacts(scope, facts)
     assert tightens(signal) is can_only_tighten
 
 
 def test_a_changed_credential_is_its_users_whatever_it_names() -> None:
     signal = CredentialChange(stamp=STAMP, subject=OF_ALL)
     raised = SignalRaised(stamp=STAMP, scope=Scope.USER, name="credential-change")
-    assert meaning(signal) == Meaning(Scope.USER, (raised,))
+    assert meaning(signal) == SignalFacts(Scope.USER, (raised,))
     assert tightens(signal)
     assert tightens(SessionRevoked(stamp=STAMP, subject=OF_ALL))
     assert tightens(

@@ -1,4 +1,4 @@
-"""What tokens tell of groups, in any order, and what leaving it out can never do."""
+"""Groups that tokens show, in any order, and what leaving them out can never do."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from sidecar.domain.evaluation.compiled import applies, compile_policy
 from sidecar.domain.evaluation.conditions import compile_condition
-from sidecar.domain.facts.facts import ClaimsSeen, Fact, MembershipTold, Scope
-from sidecar.domain.facts.memberships import GROUPS, Membership, TokenMemberships, is_news, told
+from sidecar.domain.facts.facts import ClaimsSeen, Fact, MembershipsShown, Scope
+from sidecar.domain.facts.memberships import GROUPS, Membership, TokenMemberships, is_news, updated
 from sidecar.domain.policy.policy import Assignment, Claims, Grant, Policy, Principals
 from sidecar.domain.session.fold import Surroundings
 from sidecar.domain.session.fold import apply as fold
@@ -23,48 +23,48 @@ names = st.lists(NAMES, max_size=2, unique=True).map(tuple)
 seconds = st.integers(0, 4)
 
 
-def telling(
-    told: Any, listed: bool = True, signed_in: int = 0, issued_at: int = 0
+def shown(
+    groups: Any, listed: bool = True, signed_in: int = 0, issued_at: int = 0
 ) -> TokenMemberships:
-    return TokenMemberships(told, listed, signed_in, issued_at)
+    return TokenMemberships(groups, listed, signed_in, issued_at)
 
 
-tellings = st.builds(telling, st.none() | names, st.just(True), seconds, seconds)
+tokens = st.builds(shown, st.none() | names, st.just(True), seconds, seconds)
 
 
-def known_after(tellings: list[TokenMemberships]) -> Membership | None:
+def known_after(tokens: list[TokenMemberships]) -> Membership | None:
     held: Membership | None = None
-    for one in tellings:
-        held = told(held, one)
+    for one in tokens:
+        held = updated(held, one)
     return held
 
 
-@given(st.lists(tellings, max_size=6))
-def test_what_is_told_twice_is_told_once(life: list[TokenMemberships]) -> None:
+@given(st.lists(tokens, max_size=6))
+def test_what_is_shown_twice_is_shown_once(life: list[TokenMemberships]) -> None:
     for one in life:
         assert known_after([*life, one, one]) == known_after([*life, one])
 
 
-@given(st.lists(tellings, min_size=1, max_size=6))
+@given(st.lists(tokens, min_size=1, max_size=6))
 def test_leaving_it_out_never_takes_a_name_away(life: list[TokenMemberships]) -> None:
     held = known_after(life)
-    after = told(held, telling(None, signed_in=9, issued_at=9))
+    after = updated(held, shown(None, signed_in=9, issued_at=9))
     assert held is not None
     assert (after.names, after.known) == (held.names, held.known)
 
 
-@given(st.lists(tellings, min_size=1, max_size=6), names)
+@given(st.lists(tokens, min_size=1, max_size=6), names)
 def test_an_older_sign_in_changes_nothing(
     life: list[TokenMemberships], old: tuple[str, ...]
 ) -> None:
-    held = known_after([*life, telling((), signed_in=9, issued_at=9)])
-    assert told(held, telling(old, signed_in=8, issued_at=10)) == held
+    held = known_after([*life, shown((), signed_in=9, issued_at=9)])
+    assert updated(held, shown(old, signed_in=8, issued_at=10)) == held
 
 
 @given(
     st.lists(
         st.builds(
-            telling,
+            shown,
             st.lists(NAMES, min_size=1, max_size=2).map(tuple),
             st.just(True),
             st.just(1),
@@ -81,12 +81,12 @@ def test_of_one_sign_in_the_order_does_not_matter(life: list[TokenMemberships]) 
 
 
 def test_an_issuer_that_leaves_out_empty_claims_takes_nothing_without_a_new_sign_in() -> None:
-    held = told(None, telling(("finance",), signed_in=1, issued_at=1))
-    same = telling((), listed=False, signed_in=1, issued_at=5)
-    later = telling((), listed=False, signed_in=2, issued_at=5)
-    assert told(held, same).names == ("finance",)
+    held = updated(None, shown(("finance",), signed_in=1, issued_at=1))
+    same = shown((), listed=False, signed_in=1, issued_at=5)
+    later = shown((), listed=False, signed_in=2, issued_at=5)
+    assert updated(held, same).names == ("finance",)
     assert not is_news(held, same)
-    assert told(held, later).names == ()
+    assert updated(held, later).names == ()
     assert is_news(held, later)
 
 
@@ -94,9 +94,9 @@ def state_of(tokens: list[tuple[tuple[str, ...] | None, int]]) -> State:
     """The session of these tokens of one sign-in, each with its groups and its issue."""
     state = State()
     for second, (groups, issued) in enumerate(tokens, 1):
-        one = telling(groups, signed_in=1, issued_at=issued)
+        one = shown(groups, signed_in=1, issued_at=issued)
         held = state.memberships.get(GROUPS)
-        facts: list[Fact] = [MembershipTold(stamp=at(second, "e"), tellings=((GROUPS, one),))]
+        facts: list[Fact] = [MembershipsShown(stamp=at(second, "e"), memberships=((GROUPS, one),))]
         if groups is not None and (held is None or is_news(held, one)):
             claims = ((GROUPS, groups),)
             facts.append(ClaimsSeen(stamp=at(second, "e"), scope=Scope.SESSION, claims=claims))
@@ -120,22 +120,22 @@ def test_removing_the_groups_from_a_token_never_takes_a_session_out_of_a_policy(
     exclude: Principals,
     emergency: Principals,
     groups: tuple[str, ...],
-    tell: list[bool],
+    shows: list[bool],
     removed: int,
 ) -> None:
     world = WORLD._replace(break_glass={"": emergency})
     policy = Policy("p", Grant((frozenset({"mfa"}),)), users=Assignment(include, exclude))
     compiled = compile_policy(policy, world)
-    whole = [(groups if told else None, at) for at, told in enumerate(tell, 1)]
-    less = [(None, at) if at == removed % len(tell) + 1 else (shown, at) for shown, at in whole]
+    whole = [(groups if shows_it else None, at) for at, shows_it in enumerate(shows, 1)]
+    less = [(None, at) if at == removed % len(shows) + 1 else (kept, at) for kept, at in whole]
     if applies(compiled, state_of(whole)):
         assert applies(compiled, state_of(less))
 
 
-def said(source: str, *told: str) -> State:
-    """A session whose token tells that its user is staff, and of whom a source says more."""
+def said(source: str, *named: str) -> State:
+    """A session whose token says that its user is staff, and of whom a source says more."""
     state = State(memberships={GROUPS: Membership(("staff",), known=True)})
-    for at_, who, groups in ((1, "", ("staff",)), (2, source, told)):
+    for at_, who, groups in ((1, "", ("staff",)), (2, source, named)):
         claims = ((GROUPS, groups),)
         fact = ClaimsSeen(stamp=at(at_, "e"), scope=Scope.SESSION, claims=claims, source=who)
         fold(state, [fact], Surroundings("", network_of))
@@ -174,7 +174,7 @@ def test_only_who_may_say_who_users_are_makes_groups_known() -> None:
         assert is_for(Assignment(FINANCE), state, source) is expected
 
 
-def test_an_explanation_tells_a_claim_that_is_unknown_from_one_that_is_empty() -> None:
+def test_an_explanation_distinguishes_a_claim_that_is_unknown_from_one_that_is_empty() -> None:
     check = compile_condition(Claims((("team", frozenset({"red"})),)))
     state = State()
     assert check.value(Scene(state, 0, WORLD)) == "team: unknown"
@@ -182,7 +182,7 @@ def test_an_explanation_tells_a_claim_that_is_unknown_from_one_that_is_empty() -
     assert check.value(Scene(state, 0, WORLD)) == "team: none"
 
 
-def test_an_operators_later_word_replaces_what_tokens_told() -> None:
+def test_an_operators_later_word_replaces_what_tokens_showed() -> None:
     state = said("operator:root", "finance")
     assert is_for(Assignment(FINANCE), state)
     assert not is_for(Assignment(STAFF), state)

@@ -67,11 +67,11 @@ def test_a_revocation_is_of_all_events_of_its_moment_in_any_order(
 
 
 def test_a_mark_is_of_the_event_that_brought_its_latest_cause() -> None:
-    assert folded(risk(1020, "f", PROVIDER)).holdings["risk"].by == ((PROVIDER, "f"),)
-    both = folded(risk(1020, "f", PROVIDER), risk(1020, "e", PEER)).holdings["risk"].by
+    assert folded(risk(1020, "f", PROVIDER)).activations["risk"].by == ((PROVIDER, "f"),)
+    both = folded(risk(1020, "f", PROVIDER), risk(1020, "e", PEER)).activations["risk"].by
     assert both == tuple(sorted(((PROVIDER, "f"), (PEER, "e"))))
     # What repeats it, or says it later, does not make it its own.
-    again = folded(risk(1020, "f", PROVIDER), risk(1030, "e", PROVIDER)).holdings["risk"].by
+    again = folded(risk(1020, "f", PROVIDER), risk(1030, "e", PROVIDER)).activations["risk"].by
     assert again == ((PROVIDER, "f"),)
 
 
@@ -81,8 +81,8 @@ def test_a_mark_that_is_gone_is_of_the_event_that_took_it_away() -> None:
         risk(1030, "g", PROVIDER, RiskLevel.LOW),
         risk(1040, "h", PROVIDER, RiskLevel.LOW),
     )
-    assert not gone.holdings["risk"].mark
-    assert gone.holdings["risk"].ended == ((PROVIDER, "g"),)
+    assert not gone.activations["risk"].mark
+    assert gone.activations["risk"].ended == ((PROVIDER, "g"),)
 
 
 def test_origins_are_joined_in_any_order_and_bounded_by_sources() -> None:

@@ -478,8 +478,8 @@ def test_what_one_value_has_proven_excuses_no_other(
     for one, other in itertools.product(SPOTS, repeat=2):
         proven = [*begin, seen(2000, *one), proof(2010, 2009, *one)]
         facts = [*proven, seen(3000, *other)]
-        before = judge.fold("s", proven).holdings["p"]
-        after = judge.fold("s", facts).holdings["p"]
+        before = judge.fold("s", proven).activations["p"]
+        after = judge.fold("s", facts).activations["p"]
         unplaced = not (one[1].is_placed and other[1].is_placed)
         if not after.holds or (unplaced and isinstance(condition, TravelSpeed)):
             continue

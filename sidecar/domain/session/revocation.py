@@ -8,7 +8,7 @@ from sidecar.domain.sources.origin import origins_of, together
 def revoke(state: State, fact: Fact, kind: str, reason: str) -> None:
     """Take up a revocation, unless a later one of its kind is known; `state` changes.
 
-    Of two of one moment the greater id tells the reason, in whatever order they come.
+    Of two of one moment the one of the greater id gives the reason, in whatever order they come.
     """
     known = state.revocations.get(kind)
     moment, by = fact.stamp.time, origins_of([fact])

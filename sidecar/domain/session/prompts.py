@@ -1,4 +1,4 @@
-"""How often people are asked: what a policy remembers of its prompts, so that they are few.
+"""Prompts that a policy remembers, so that people are asked seldom.
 
 Two things hold a prompt back. A *grace period* lets a mark wait before it binds; it is counted from
 the first cause that nobody has proven, so that moving on from cause to cause wins no time. A
@@ -18,27 +18,27 @@ PROMPTED_BOUND = 16
 """Causes whose last prompt a policy remembers, for a session."""
 
 
-class Proving(NamedTuple):
-    """What it takes to see whether a cause was proven: a scene, what would do, the skew."""
+class ProofCheck(NamedTuple):
+    """Input of the test for a proven cause: a scene, what suffices, the skew of clocks."""
 
     scene: Scene
     needs: Needs
     skew: int
 
 
-def was_just_proven(cause: Cause, before: Activation, interval: int, proving: Proving) -> bool:
-    """Whether the last prompt for this cause was answered less than `interval` seconds ago."""
+def was_just_proven(cause: Cause, before: Activation, interval: int, check: ProofCheck) -> bool:
+    """Return whether the last prompt for this cause was met less than `interval` seconds ago."""
     for key, prompted in before.prompted:
         if key == cause.key:
-            now = proving.scene.now // MICROSECONDS
-            proof = proof_after(prompted, proving)
+            now = check.scene.now // MICROSECONDS
+            proof = proof_after(prompted, check)
             return proof >= 0 and now - proof < interval
     return False
 
 
-def proof_after(moment: Moment, proving: Proving) -> int:
-    """Since which second all has been shown that suffices, later than `moment`; -1: it was not."""
-    scene, needs, skew = proving
+def proof_after(moment: Moment, check: ProofCheck) -> int:
+    """Return the second by which all that suffices was shown after `moment`; -1: it was not."""
+    scene, needs, skew = check
     second = None if moment is None else moment // MICROSECONDS
     shown = [
         scene.world.ladder.shown(auth)
@@ -57,7 +57,7 @@ def _latest(requirement: Requirement, sign_ins: Sequence[CountedSignIn]) -> int:
 def prompted_after(
     before: Activation, fresh: Sequence[Cause], interval: int, now: int
 ) -> tuple[tuple[str, int], ...]:
-    """The causes that were asked for and when, latest last, once `fresh` ones are at `now`."""
+    """Return the causes asked for and when, latest last, with the `fresh` ones at `now`."""
     if not interval:
         return ()
     if not fresh:
@@ -74,17 +74,17 @@ def begun_after(
     before: Activation,
     mark: Sequence[Cause],
     fresh: Sequence[Cause],
-    proving: Proving,
+    check: ProofCheck,
 ) -> Moment:
-    """When the first cause came up that nobody has proven since: grace is counted from there.
+    """Return when the first cause came up that nobody has proven since: grace begins there.
 
     None where nothing is marked. `begun` is what it was before.
     """
     if not mark:
         return None
-    if not fresh or (before.mark and proof_after(before.since, proving) < 0):
+    if not fresh or (before.mark and proof_after(before.since, check) < 0):
         return begun
-    return min(_began(cause, proving.scene.state) for cause in fresh)
+    return min(_began(cause, check.scene.state) for cause in fresh)
 
 
 def _began(cause: Cause, state: State) -> int:
