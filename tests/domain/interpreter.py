@@ -49,7 +49,7 @@ from sidecar.domain.policy.policy import (
     UserRisk,
 )
 from sidecar.domain.values.assurance import Authentication
-from sidecar.domain.values.location import NotEvaluable, Place, Stop, travel
+from sidecar.domain.values.location import NotEvaluable, Place, Waypoint, travel
 from tests.domain.scenes import LADDER, STRENGTHS, WORLD, locations_of, network_of
 
 MICRO = 1_000_000
@@ -258,7 +258,10 @@ class Interpreter:
         for before, after in itertools.pairwise(seen):
             seconds = (after.stamp.time - before.stamp.time) / MICRO
             trip = travel(
-                Stop(before.place, before.ip), Stop(after.place, after.ip), seconds, 100.0
+                Waypoint(before.place, before.ip),
+                Waypoint(after.place, after.ip),
+                seconds,
+                100.0,
             )
             if not isinstance(trip, NotEvaluable) and trip.speed:
                 ends = f"{spot(before.place)} to {spot(after.place)}"

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from sidecar.domain.facts.facts import Seen
 from sidecar.domain.session.state import ARRIVALS_BOUND, Sighting, State, TravelHeld
 from sidecar.domain.values import places
-from sidecar.domain.values.location import NotEvaluable, Stop, travel
+from sidecar.domain.values.location import NotEvaluable, Waypoint, travel
 from sidecar.domain.values.stamp import MICROSECONDS
 
 OWN, OTHER = "own", "other"
@@ -110,7 +110,7 @@ def _journeys(
     found = []
     for origin in origins:
         seconds = (arrived.moment - origin.moment) / MICROSECONDS
-        start, end = Stop(origin.place, origin.ip), Stop(arrived.place, arrived.ip)
+        start, end = Waypoint(origin.place, origin.ip), Waypoint(arrived.place, arrived.ip)
         journey = travel(start, end, seconds, least_distance_km)
         if isinstance(journey, NotEvaluable):
             continue

@@ -83,7 +83,7 @@ class NotEvaluable(msgspec.Struct, frozen=True):
     reason: Unmeasured
 
 
-class Stop(NamedTuple):
+class Waypoint(NamedTuple):
     """An end of a journey: an address, and the place that a database gives it."""
 
     place: Place
@@ -91,7 +91,7 @@ class Stop(NamedTuple):
 
 
 def travel(
-    start: Stop, end: Stop, seconds: float, least_distance_km: float
+    start: Waypoint, end: Waypoint, seconds: float, least_distance_km: float
 ) -> Travel | NotEvaluable:
     """Return how fast somebody went from one sighting to another, `seconds` later; never raises.
 

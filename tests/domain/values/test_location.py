@@ -11,9 +11,9 @@ from sidecar.domain.values.location import (
     UNKNOWN_RADIUS_KM,
     NotEvaluable,
     Place,
-    Stop,
     Travel,
     Unmeasured,
+    Waypoint,
     distance_km,
     travel,
 )
@@ -41,7 +41,7 @@ def measured(journey: Travel | NotEvaluable) -> Travel:
 
 
 def go(a: Place, b: Place, after: float, least: float = 100.0) -> Travel:
-    return measured(travel(Stop(a, "192.0.2.1"), Stop(b, "198.51.100.1"), after, least))
+    return measured(travel(Waypoint(a, "192.0.2.1"), Waypoint(b, "198.51.100.1"), after, least))
 
 
 def apart(a: Place, b: Place) -> float:
@@ -158,7 +158,7 @@ def test_within_its_country_a_carriers_egress_says_nothing_of_its_users_journeys
     egress = msgspec.structs.replace(MUNICH, carrier=True)
     assert go(BERLIN, MUNICH, 60).speed > 900
     for a, b in ((BERLIN, egress), (egress, BERLIN), (egress, egress)):
-        told = travel(Stop(a, "192.0.2.1"), Stop(b, "198.51.100.1"), 60, 100.0)
+        told = travel(Waypoint(a, "192.0.2.1"), Waypoint(b, "198.51.100.1"), 60, 100.0)
         assert told == NotEvaluable(Unmeasured.WITHIN_CARRIER)
 
 
@@ -195,37 +195,38 @@ def test_one_place_in_one_instant_is_standing_still() -> None:
 
 @pytest.mark.parametrize("after", [-1e-9, -3600.0, math.nan, -math.inf])
 def test_time_that_runs_backwards_is_not_evaluable(after: float) -> None:
-    journey = travel(Stop(BERLIN, "192.0.2.1"), Stop(LISBON, "198.51.100.1"), after, 100)
+    journey = travel(Waypoint(BERLIN, "192.0.2.1"), Waypoint(LISBON, "198.51.100.1"), after, 100)
     assert journey == NotEvaluable(Unmeasured.NEGATIVE_INTERVAL)
 
 
 @pytest.mark.parametrize("place", [Place(), Place(latitude=1.0), Place(longitude=1.0)])
 def test_missing_coordinates_are_not_evaluable(place: Place) -> None:
     for a, b in ((place, BERLIN), (BERLIN, place)):
-        journey = travel(Stop(a, "192.0.2.1"), Stop(b, "198.51.100.1"), 60, 100)
+        journey = travel(Waypoint(a, "192.0.2.1"), Waypoint(b, "198.51.100.1"), 60, 100)
         assert journey == NotEvaluable(Unmeasured.NO_COORDINATES)
 
 
 def test_a_meaningless_location_at_either_end_is_not_evaluable() -> None:
     relay = Place(latitude=38.7, longitude=-9.1, meaningless=True)
     for a, b in ((relay, BERLIN), (BERLIN, relay)):
-        journey = travel(Stop(a, "192.0.2.1"), Stop(b, "198.51.100.1"), 60, 100)
+        journey = travel(Waypoint(a, "192.0.2.1"), Waypoint(b, "198.51.100.1"), 60, 100)
         assert journey == NotEvaluable(Unmeasured.LOCATION_MEANINGLESS)
 
 
 def test_an_address_that_only_the_database_moved_is_not_evaluable() -> None:
     moved = Place(latitude=38.7, longitude=-9.1, build=2)
-    journey = travel(Stop(BERLIN, "192.0.2.1"), Stop(moved, "192.0.2.1"), 60, 100)
+    journey = travel(Waypoint(BERLIN, "192.0.2.1"), Waypoint(moved, "192.0.2.1"), 60, 100)
     assert journey == NotEvaluable(Unmeasured.DATABASE_CHANGED)
 
 
 def test_a_new_database_does_not_excuse_a_new_address() -> None:
     moved = Place(latitude=38.7, longitude=-9.1, build=2)
     assert (
-        measured(travel(Stop(BERLIN, "192.0.2.1"), Stop(moved, "192.0.2.2"), 60, 100)).speed > 1000
+        measured(travel(Waypoint(BERLIN, "192.0.2.1"), Waypoint(moved, "192.0.2.2"), 60, 100)).speed
+        > 1000
     )
 
 
 def test_two_unknown_addresses_are_not_the_same_address() -> None:
     moved = Place(latitude=38.7, longitude=-9.1, build=2)
-    assert measured(travel(Stop(BERLIN, ""), Stop(moved, ""), 60, 100)).speed > 1000
+    assert measured(travel(Waypoint(BERLIN, ""), Waypoint(moved, ""), 60, 100)).speed > 1000
