@@ -94,3 +94,15 @@ def test_the_suite_leaves_out_what_is_marked_long() -> None:
     assert [
         mark.partition(":")[0] for mark in PROJECT["tool"]["pytest"]["ini_options"]["markers"]
     ] == ["long"]
+
+
+def test_what_is_marked_long_is_run_by_the_target_for_it() -> None:
+    marked = [
+        path.relative_to(ROOT)
+        for path in TESTS.rglob("*.py")
+        if re.search(r"\bmark\.long\b", path.read_text()) and path != Path(__file__)
+    ]
+    target = (ROOT / "Makefile").read_text().partition("\ntest-long:")[2].partition("\n\n")[0]
+    run = [Path(one) for one in re.findall(r"\btests/\S+", target)]
+    assert marked
+    assert not [one for one in marked if not any(one.is_relative_to(each) for each in run)]

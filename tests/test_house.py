@@ -139,6 +139,19 @@ def test_what_tests_share_stands_in_modules_that_are_no_tests(folder: str) -> No
 
 
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
+
+
+def test_tests_reach_for_files_in_this_repository_alone() -> None:
+    """What lies elsewhere is named by the environment, and its absence is a skip with a reason."""
+    outside = [
+        name_of(path)
+        for path in TESTS
+        for level in re.findall(r"__file__\)(?:\.resolve\(\))?\.parents\[(\d+)\]", path.read_text())
+        if int(level) >= len(path.relative_to(ROOT).parts)
+    ]
+    assert not outside
+
+
 WAITING = ROOT / "tests" / "waiting.py"
 
 

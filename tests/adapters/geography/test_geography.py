@@ -18,12 +18,10 @@ from sidecar.demo import geography as demo
 from sidecar.domain.values.location import Place
 from sidecar.wire.settings import settings
 
-DATA = Path(
-    os.environ.get("SIDECAR_TEST_DATA", Path(__file__).resolve().parents[4] / "shared" / "data")
-)
-MAXMIND = DATA / "maxmind"
+DATA = os.environ.get("SIDECAR_TEST_DATA", "")
+MAXMIND = Path(DATA, "maxmind")
 needs_maxmind = pytest.mark.skipif(
-    not MAXMIND.is_dir(), reason="no MaxMind test databases: set SIDECAR_TEST_DATA"
+    not DATA, reason="SIDECAR_TEST_DATA names no directory with MaxMind's test databases in it"
 )
 LATER = demo.BUILT + 86400
 
