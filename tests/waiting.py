@@ -1,4 +1,4 @@
-"""Waits until something is so, where nothing tells that it has come to be.
+"""Waits until something is so, where nothing announces that it has come to be.
 
 It happens in another process, thread or task, and is looked at again and again. That it never
 happens is found by patience, not by a time in which it should have happened.

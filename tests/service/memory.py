@@ -88,9 +88,9 @@ class MemoryStore:
             for member in [member for member, until in entries.items() if until < one.now]:
                 del entries[member]
         if changed and one.publish is not None:
-            told = {f: one.fields[f] for f in changed}
+            grown = {f: one.fields[f] for f in changed}
             for pod in self.pods:
-                pod.tell(one.publish, one.key, told)
+                pod.publish(one.publish, one.key, grown)
         return self._joined(one, changed, after, joined=True)
 
     def _joined(
@@ -249,7 +249,7 @@ class Queue:
 
 
 class MemoryNews:
-    """News of a `MemoryStore`. `deaf`: what is told is missed, until `restored`."""
+    """News of a `MemoryStore`. `deaf`: what is published is missed, and is not made up for."""
 
     def __init__(
         self,
@@ -265,7 +265,7 @@ class MemoryNews:
         self.stale = 0.0
         store.pods.append(self)
 
-    def tell(self, channel: bytes, key: bytes, fields: Record) -> None:
+    def publish(self, channel: bytes, key: bytes, fields: Record) -> None:
         if not self.deaf and (channel in self.channels or self._is_own(channel)):
             self._deliver(key, fields)
 
