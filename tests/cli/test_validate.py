@@ -157,7 +157,7 @@ async def test_a_database_that_cannot_say_what_a_policy_asks_for_is_told(
     write(policy, POLICY.replace("[device]", "[region]"))
     done = await sidecar(*words, **GATEWAY)
     assert done.status == 2
-    assert "no record of the databases has region; use a database that tells it" in done.err
+    assert "no record of the databases has region; use a database that has it" in done.err
     write(policy, POLICY.replace("[device]", "[country]"))
     done = await sidecar(*words, **GATEWAY)
     assert (done.status, done.err) == (0, "")

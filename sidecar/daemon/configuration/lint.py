@@ -82,7 +82,9 @@ def _of_policies(
     file = str(configuration.file)
     found = []
     beside = tuple(_passed_over(Path(configuration.settings.policies.path)))
-    for finding in lint.lint(ground_of(configuration)._replace(told=told, passed_over=beside)):
+    for finding in lint.lint(
+        ground_of(configuration)._replace(found_in_databases=told, passed_over=beside)
+    ):
         place = places.get(finding.where, FilePosition(file, 0))
         field = ".".join(finding.where)
         message = f"{finding.message}; {lint.ADVICE[finding.code]}"
@@ -118,7 +120,7 @@ def ground_of(configuration: Configuration, *, alone: bool = False) -> lint.Grou
             for issuer in settings.tokens.issuers
         ),
         _apps(settings),
-        _are_paths_told(settings),
+        _are_paths_known(settings),
     )
 
 
@@ -129,7 +131,7 @@ def _unsaid(tokens: Tokens) -> tuple[int, ...]:
     return unsaid if len(unsaid) > 1 else ()
 
 
-def _are_paths_told(settings: Settings) -> bool:
+def _are_paths_known(settings: Settings) -> bool:
     """Return whether a gateway tells paths to one of the doors that are open for it, if any is."""
     http = settings.http
     return not http.enabled or http.gateway is not Gateway.NONE or bool(settings.grpc.bind)

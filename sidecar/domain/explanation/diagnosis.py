@@ -1,4 +1,4 @@
-"""What an examination of a set-up finds: each thing right, doubtful or wrong, with its cure."""
+"""Diagnosis of a set-up: each thing that was examined, right, doubtful or wrong, and its cure."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ import msgspec
 
 
 class Soundness(StrEnum):
-    """How it stands with one thing. `DOUBTFUL`: it works, and perhaps not as it is meant."""
+    """The state of one thing. `DOUBTFUL`: it works, and perhaps not as it is meant."""
 
     RIGHT = "right"
     DOUBTFUL = "doubtful"
@@ -16,7 +16,7 @@ class Soundness(StrEnum):
 
 
 class Part(StrEnum):
-    """The parts of a set-up, in the order in which they are told."""
+    """The parts of a set-up, in the order in which they are reported."""
 
     CONFIGURATION = "configuration"
     ISSUERS = "issuers"

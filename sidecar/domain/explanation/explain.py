@@ -1,4 +1,4 @@
-"""Makes explanations. Nothing is judged here: each outcome is the evaluator's, asked once more.
+"""Explanations of calls. Nothing is judged here: each outcome is the evaluator's, asked once more.
 
 Conditions are explained by the very tests that were compiled (`scene.ConditionCheck`); activations,
 demands and proofs by `Evaluator.looks`, the verdict by `decision`.
@@ -83,7 +83,7 @@ class _Call:
 def proofs_of(
     evaluator: Evaluator, state: State, own: Authentication | None = None
 ) -> SingleUseProofs:
-    """Return what a call can pay with whose token shows this sign-in.
+    """Return the single-use proofs of a call whose token shows this sign-in.
 
     None: the session's latest one.
     """
@@ -105,10 +105,10 @@ def explain_call(  # noqa: PLR0913 - what a call is
     proofs: SingleUseProofs | None = None,
     presented: Presented | None = None,
 ) -> Explanation:
-    """Why a call of `app` in `contexts` (empty: routine) gets what it gets at `now` (seconds).
+    """Explain the verdict on a call of `app` in `contexts` (empty: routine) at `now` (seconds).
 
-    It `comes` from the address that the session was last seen at, or from another one, or tells
-    none. `proofs` is what it can pay with; None: a token of the session's latest sign-in.
+    It `comes` from the address that the session was last seen at, or from another one, or gives
+    none. `proofs` are its single-use ones; None: of a token of the session's latest sign-in.
     `presented` is what its token shows, and the state one `as_of` that; None: it has none.
     """
     call = _Call(
@@ -117,10 +117,12 @@ def explain_call(  # noqa: PLR0913 - what a call is
     standing = evaluator.standing(state, call.moment, comes, presented)
     decision = decide(standing, call.access, evaluator.world.ladder)
     looks = evaluator.looks(state, call.moment, comes, presented)
-    told = [_policy(call, look) for look in looks]
+    policies = [_policy(call, look) for look in looks]
     known = {look.compiled.policy.id for look in looks}
-    told += [_demanded(call, demand) for demand in standing.demands if demand.policy not in known]
-    told += [_resting(call, policy) for policy in evaluator.resting]
+    policies += [
+        _demanded(call, demand) for demand in standing.demands if demand.policy not in known
+    ]
+    policies += [_disabled(call, policy) for policy in evaluator.resting]
     return Explanation(
         time=now,
         app=app,
@@ -133,8 +135,8 @@ def explain_call(  # noqa: PLR0913 - what a call is
         reasons=tuple(dict.fromkeys(demand.policy for demand in decision.demands)),
         session=explain_session(evaluator, call.state, standing.revoked, presented),
         score=_score(call),
-        policies=tuple(told),
-        spends=decision.uses_proof,
+        policies=tuple(policies),
+        uses_proof=decision.uses_proof,
     )
 
 
@@ -362,7 +364,7 @@ def _named(
     sources: Sources,
     names: Callable[[State, str, Sources], Collection[str]],
 ) -> str:
-    """By which of its `names` a session's user is one of these; empty: it is none."""
+    """Return by which of its `names` a session's user is one of these; empty: it is none."""
     for claim, kind, wanted in (
         ("user", "user", principals.users),
         (GROUPS, "group", principals.groups),
@@ -421,7 +423,7 @@ def _demanded(call: _Call, demand: Demand) -> PolicyExplanation:
     )
 
 
-def _resting(call: _Call, policy: Policy) -> PolicyExplanation:
+def _disabled(call: _Call, policy: Policy) -> PolicyExplanation:
     nobody = AssignmentMatch(False, NOT_LOOKED_AT)
     apps, contexts = _selected(call, policy)
     return PolicyExplanation(

@@ -1,4 +1,4 @@
-"""Why a call gets what it gets, as values: every policy, every condition, every term of the score.
+"""Explanation of a verdict, as values: each policy, each condition, each term of the score.
 
 `explain` makes them from the evaluator's own findings. Times are seconds since the epoch; a
 `since` of None means from the start of the session.
@@ -13,7 +13,7 @@ from sidecar.domain.session.risk import Term
 
 
 class CauseEffect(StrEnum):
-    """What a cause does: `fresh` and `marked` ask for a proof, the others are excused.
+    """The effect of a cause: `fresh` and `marked` ask for a proof, the others are excused.
 
     `fresh` came up after the latest fact, by time alone; `already-active` was there before and
     was excused when it came up; `proven` is a circumstance in which the user has signed in;
@@ -29,7 +29,7 @@ class CauseEffect(StrEnum):
 
 
 class PolicyOutcome(StrEnum):
-    """What a policy makes of the call, or why it makes nothing of it."""
+    """The outcome of a policy for the call, or the reason for which it has none."""
 
     DISABLED = "disabled"
     OTHER_USER = "other-user"
@@ -74,7 +74,7 @@ class ConditionExplanation(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class AssignmentMatch(msgspec.Struct, frozen=True):
-    """Whether an assignment is for this user, app or context, and why or why not."""
+    """The match of an assignment with this user, app or context, and the reason."""
 
     matches: bool
     why: str
@@ -96,7 +96,7 @@ class AlternativeExplanation(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class GrantExplanation(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a policy asks for. Durations in seconds.
+    """The grant that a policy asks for. Durations in seconds.
 
     `met_until`: until the sign-in is too old; `life_ends`: when the session needs a fresh one.
     `every_time`: each call needs a sign-in of its own; `spent`: when the latest one bought a call.
@@ -162,10 +162,10 @@ class SignInExplanation(msgspec.Struct, frozen=True):
 
 
 class SessionExplanation(msgspec.Struct, frozen=True):
-    """What is known of the session. Empty: not known.
+    """The session as far as it is known. Empty: not known.
 
-    `groups` and `roles` are empty, too, where the user has none; `unknown` tells which of the two
-    nobody has told.
+    `groups` and `roles` are empty, too, where the user has none; `unknown` names which of the two
+    are unknown.
     """
 
     user: str
@@ -184,9 +184,9 @@ class SessionExplanation(msgspec.Struct, frozen=True):
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """Why a call of `app` in `contexts` (empty: routine) gets this verdict at `time`.
+    """The reasons for the verdict on a call of `app` in `contexts` (empty: routine) at `time`.
 
-    `reasons` are the policies that the caller is told of. `spends`: the call passes if it is the
+    `reasons` are the policies that the caller is shown. `uses_proof`: the call passes if it is the
     one to spend its proof; the session's latest sign-in is taken for what its token shows.
     """
 
@@ -202,13 +202,11 @@ class Explanation(msgspec.Struct, frozen=True):
     session: SessionExplanation
     score: ScoreExplanation
     policies: tuple[PolicyExplanation, ...]
-    spends: bool = False
+    uses_proof: bool = msgspec.field(default=False, name="spends")
 
     @property
     def firing(self) -> tuple[str, ...]:
         """The enforced policies that keep the call from passing."""
         return tuple(
-            told.policy
-            for told in self.policies
-            if told.outcome.fires and told.state != "report-only"
+            one.policy for one in self.policies if one.outcome.fires and one.state != "report-only"
         )

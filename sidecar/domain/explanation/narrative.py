@@ -1,6 +1,6 @@
-"""A session's timeline in sentences: what each fact says, held against what was known before it.
+"""Narrative of a session: a sentence for each fact, by what was known before it.
 
-Facts are told in their own order, so that sidecars which hold the same ones tell the same.
+Facts stand in their own order, so that sidecars which hold the same ones write the same.
 """
 
 import re
@@ -52,7 +52,7 @@ def narrated(
 
     `session` is its record's name: what its user's record repeats of its own sightings is left out,
     and so is what lies in two records.
-    `network_of` tells the network segment of an address; empty: none that is configured.
+    `network_of` gives the network segment of an address; empty: none that is configured.
     """
     story = _Story(network_of)
     for fact in dict.fromkeys(sorted(facts, key=lambda fact: fact.stamp)):
@@ -83,7 +83,7 @@ def _where(contexts: Selection) -> str:
 
 
 class _Story:
-    """What was told so far of each thing that changes."""
+    """The last value of each thing that changes, as far as the facts have said it."""
 
     def __init__(self, network_of: Callable[[str], str]) -> None:
         self._network_of = network_of
@@ -109,7 +109,7 @@ class _Story:
             case ClaimsSeen():
                 return "; ".join(_claim(name, values) for name, values in fact.claims)
             case MembershipsShown():
-                return "; ".join(_telling(kind, telling) for kind, telling in fact.memberships)
+                return "; ".join(_memberships(kind, shown) for kind, shown in fact.memberships)
             case NetworkReported():
                 return self._reported(fact)
             case RiskReported():
@@ -156,9 +156,9 @@ class _Story:
     def _changed(
         self, fact: Fact, what: str, value: str, *, first: str = "", before: str | None = None
     ) -> str:
-        """Say that something is another than the same source told before, or is as it was.
+        """Say that something is another than the same source said before, or is as it was.
 
-        `before`: what it was, where that source has not told it.
+        `before`: what it was, where that source has said nothing of it.
         """
         key = (what, fact.source)
         before = self._known.get(key, before)
@@ -176,7 +176,7 @@ def _signed_in(fact: SignedIn) -> str:
     if fact.everywhere:
         text += ", which counts in each session of the user"
     if not auth.auth_time:
-        return f"{text}, and nobody tells when"
+        return f"{text}, at a time that is not known"
     if abs(fact.stamp.second - auth.auth_time) > _AT_ONCE:
         text += f" at {moments.iso(auth.auth_time)}, shown now"
     return text
@@ -186,7 +186,7 @@ def _means(auth: Authentication) -> str:
     methods = " and ".join(auth.amr)
     if auth.acr:
         return f"{auth.acr} ({methods})" if methods else auth.acr
-    return methods or "what is not told"
+    return methods or "a method that is not known"
 
 
 def _place(ip: str, place: Place) -> str:
@@ -202,10 +202,10 @@ def _claim(name: str, values: tuple[str, ...]) -> str:
     return f"{name}: {_listed(values)}"
 
 
-def _telling(kind: str, telling: TokenMemberships) -> str:
-    if telling.names is None:
+def _memberships(kind: str, shown: TokenMemberships) -> str:
+    if shown.names is None:
         return f"the token leaves {kind} out"
-    return f"{kind}: {_listed(telling.names)}"
+    return f"{kind}: {_listed(shown.names)}"
 
 
 def _whose(scope: Scope, device: str) -> str:

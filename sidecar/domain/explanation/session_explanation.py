@@ -1,4 +1,4 @@
-"""What an explanation tells of the session itself."""
+"""Explanation of the session itself, as a part of that of a call."""
 
 from sidecar.domain.evaluation.compiled import names_said, unknown_of
 from sidecar.domain.evaluation.evaluator import Evaluator
@@ -18,20 +18,20 @@ def explain_session(
     revoked: Held | None,
     presented: Presented | None = None,
 ) -> SessionExplanation:
-    """What is known of a session, and the revocation that a call of it is refused by, if any.
+    """Explain what is known of a session, and the revocation by which its calls are refused.
 
     Of a call whose token shows what is `presented`, that sign-in comes first.
     """
     ladder, sources = evaluator.world.ladder, evaluator.world.sources
 
-    def told(claim: str) -> tuple[str, ...]:
+    def named(claim: str) -> tuple[str, ...]:
         return tuple(sorted(names_said(state, claim, sources)))
 
     user = state.claims.get("user", ((), None))[0]
     return SessionExplanation(
-        user=user[0] if user else next(iter(told("user")), ""),
-        groups=told(GROUPS),
-        roles=told(ROLES),
+        user=user[0] if user else next(iter(named("user")), ""),
+        groups=named(GROUPS),
+        roles=named(ROLES),
         ip=state.ip,
         country=state.location.country,
         network=describe_segments(state, sources),

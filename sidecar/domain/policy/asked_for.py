@@ -1,4 +1,4 @@
-"""Which `acr` values policies can ask an identity provider for."""
+"""The `acr` values that policies can ask an identity provider for."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -8,14 +8,14 @@ from sidecar.domain.values.assurance import Ladder
 
 
 class PossibleDemand(NamedTuple):
-    """What a policy can ask for: any one of these `acr` values would do."""
+    """A demand that a policy can make: any one of these `acr` values would do."""
 
     policy: str
     acr_values: tuple[str, ...]
 
 
 def demands(policies: Iterable[Policy], namespace: str, ladder: Ladder) -> Iterator[PossibleDemand]:
-    """Each `acr_values` that a policy, which is not disabled, can ask of the users of a namespace.
+    """Yield the `acr_values` that policies, but disabled ones, can ask of a namespace's users.
 
     Where a grant has several alternatives each is one. What is asked for without an `acr` (any
     fresh sign-in, or a strength that is known by its methods alone) is left out.

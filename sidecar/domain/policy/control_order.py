@@ -1,4 +1,4 @@
-"""How the controls of grants compare: whether who satisfies some satisfies others, too."""
+"""Order of controls: whoever satisfies grant A satisfies grant B, too."""
 
 from collections.abc import Iterable, Iterator
 
@@ -33,7 +33,7 @@ def superfluous(controls: frozenset[str], ladder: Ladder) -> Iterator[tuple[str,
 def never_needed(
     ways: Iterable[frozenset[str]], ladder: Ladder
 ) -> Iterator[tuple[frozenset[str], frozenset[str]]]:
-    """Each way to satisfy a grant that can never be what is asked for, and one that suffices."""
+    """Yield each way to satisfy a grant that is never asked for, and the one that suffices."""
     everything = tuple(ways)
     for way in everything:
         for other in everything:

@@ -1,6 +1,6 @@
-"""What is allowed in a configuration, and probably not meant: findings, each with a code.
+"""Lint of a configuration: findings of what is allowed and probably not meant, with codes.
 
-Pure: policies and the names around them go in, findings come out. `CODES` tells what each means.
+Pure: policies and the names around them go in, findings come out. `CODES` says what each means.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -47,7 +47,7 @@ CODES: Mapping[str, str] = {
     "threshold-out-of-range": "no score or signal ever has, or always has, so much",
     "files-passed-over": "files beside the policies look like policies, and are not read",
     "needs-geography": "a condition needs a geography database that is not configured",
-    "untold-by-geography": "no record of the geography databases tells what a condition asks for",
+    "untold-by-geography": "no record of the geography databases has what a condition asks for",
     "context-unreached": "no route leads to the context: only an app that names it gets there",
     "context-unprotected": "no enabled policy is for the context",
     "route-unknown-context": "a route names a context that is not configured",
@@ -74,7 +74,7 @@ ADVICE: Mapping[str, str] = {
     "threshold-out-of-range": "choose one from within",
     "files-passed-over": "name them *.yaml or *.yml in the directory itself, or move them away",
     "needs-geography": "configure the database, or remove the condition",
-    "untold-by-geography": "use a database that tells it, correct `geography.fields`, or remove it",
+    "untold-by-geography": "use a database that has it, correct `geography.fields`, or remove it",
     "context-unreached": "add a route, unless the app itself names the context",
     "context-unprotected": "write a policy for it, or remove it",
     "route-unknown-context": "define it there, or correct its name",
@@ -85,7 +85,7 @@ ADVICE: Mapping[str, str] = {
     "location-overlap": "part them, unless an address may lie in both",
     "network-unused": "name it in a policy, or remove it",
     "network-overlap": "part them, unless the narrower is meant to win",
-    "session-by-sign-in": "have the issuer tell its sessions (`sid`), or say `user-client`",
+    "session-by-sign-in": "have the issuer name its sessions (`sid`), or say `user-client`",
     "app-by-client": "leave `app_claim` out, or give `app.id`",
     "app-unknown": "correct it, unless these policies are for other apps, too",
     "strength-unused": "name it in a policy, or remove it",
@@ -128,23 +128,23 @@ class Overlap(NamedTuple):
 
 
 class IssuerReading(NamedTuple):
-    """How an issuer's tokens are read, by what of it loosens."""
+    """The settings for an issuer's tokens that loosen."""
 
     session_by_sign_in: bool = False
     app_by_client: bool = False
 
 
 class Ground(NamedTuple):
-    """What of a configuration policies stand on.
+    """The parts of a configuration that policies depend on.
 
     `routes` are the contexts of each route; `databases` the geography databases there are: `city`,
-    `asn`, `anonymous_ip`; `told` what some record of theirs tells (None: nobody has looked);
-    `all_trusted` the name that stands for all trusted locations;
-    `break_glass` those whom no policy is for, by namespace; `namespaces` all that there are.
-    `unsaid_issuers` are those, by their places, of which the configuration does not say what they
-    may say. `paths_told`: whether a door that is open for gateways is told paths, which routes map.
-    `issuers` is how each one's tokens are read, `apps` the apps that calls can be
-    of (None: any). `passed_over` are names of files beside the policies that are not read.
+    `asn`, `anonymous_ip`; `found_in_databases` what some record of theirs has (None: nobody has
+    looked); `all_trusted` the name that stands for all trusted locations; `break_glass` those whom
+    no policy is for, by namespace; `namespaces` all that there are. `unsaid_issuers` are those, by
+    their places, of which the configuration does not say what they may say. `paths_known`: a door
+    that is open for gateways is given paths, which routes map. `issuers` is how each one's tokens
+    are read, `apps` the apps that calls can be of (None: any). `passed_over` are names of files
+    beside the policies that are not read.
     """
 
     policies: tuple[Policy, ...]
@@ -161,8 +161,8 @@ class Ground(NamedTuple):
     unsaid_issuers: tuple[int, ...] = ()
     issuers: tuple[IssuerReading, ...] = ()
     apps: frozenset[str] | None = None
-    paths_told: bool = True
-    told: frozenset[str] | None = None
+    paths_known: bool = True
+    found_in_databases: frozenset[str] | None = None
     passed_over: tuple[str, ...] = ()
 
 
@@ -346,8 +346,8 @@ def _databases(condition: Condition | None) -> frozenset[str]:
 
 
 def _absent_from_databases(condition: Condition | None, ground: Ground) -> frozenset[str]:
-    """Return what conditions ask for of databases that are there, and no record tells."""
-    if ground.told is None:
+    """Return what conditions ask for of databases that are there, and no record has."""
+    if ground.found_in_databases is None:
         return frozenset()
     found: set[str] = set()
     for leaf in leaves(condition):
@@ -360,7 +360,7 @@ def _absent_from_databases(condition: Condition | None, ground: Ground) -> froze
                 found.update(_CITY.intersection(circumstances))
             case _:
                 pass
-    return frozenset(found) - ground.told
+    return frozenset(found) - ground.found_in_databases
 
 
 def _shadows(
@@ -389,8 +389,8 @@ def _contexts(policies: list[Policy], ground: Ground) -> Iterator[Finding]:
         if strangers:
             message = f"{', '.join(strangers)}: not in `contexts`"
             yield Finding(("routes", str(index)), "route-unknown-context", message)
-    if ground.routes and not ground.paths_told:
-        message = "`http.gateway` is none: /v1/check is told no path, and refuses calls without one"
+    if ground.routes and not ground.paths_known:
+        message = "`http.gateway` is none: /v1/check gets no path, and refuses calls without one"
         yield Finding(("routes", "0"), "routes-unreached", message)
     yield from _overlaps(ground)
 

@@ -10,7 +10,7 @@ import msgspec
 
 
 class PolicyState(StrEnum):
-    """Whether a policy bites (`enabled`), is only counted (`report-only`), or rests."""
+    """State of a policy: it is enforced (`enabled`), only counted (`report-only`), or unused."""
 
     ENABLED = "enabled"
     REPORT_ONLY = "report-only"
@@ -18,7 +18,7 @@ class PolicyState(StrEnum):
 
 
 class Circumstance(StrEnum):
-    """What of a session's surroundings can change, be proven, and be returned to."""
+    """A part of a session's surroundings that can change, be proven, and be returned to."""
 
     IP = "ip"
     NETWORK = "network"
@@ -67,7 +67,7 @@ NOBODY = Principals()
 
 
 class Assignment(msgspec.Struct, frozen=True):
-    """Whom a policy is for. `include` None: everybody; exclusion beats inclusion."""
+    """The users that a policy is for. `include` None: everybody; exclusion beats inclusion."""
 
     include: Principals | None = None
     exclude: Principals = Principals()
@@ -226,7 +226,7 @@ ROUTINE = "routine"
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """What lets a session pass, in disjunctive form.
+    """The controls that let a session pass, in disjunctive form.
 
     Any one of `alternatives` suffices, each a set of controls that must all be met. A control is
     an assurance level's name or `compliant-device`. `block` refuses, whatever is shown.
@@ -247,7 +247,7 @@ class EveryTime(msgspec.Struct, frozen=True):
 
 
 class SessionControls(msgspec.Struct, frozen=True):
-    """What a policy asks of sign-ins while it holds, in seconds.
+    """Demands of a policy on sign-ins while it holds, in seconds.
 
     `sign_in_frequency`: none older than this; or `every_time`: each call its own. `max_lifetime`:
     so long after the sign-in with which the session began a fresh one is needed, whatever was shown

@@ -1,10 +1,10 @@
-"""Whether a condition can hold at all, always holds, or holds wherever another one does.
+"""Satisfiability of conditions: one can hold, holds always, or holds wherever another does.
 
 A condition is brought into disjunctive form: alternatives, each a set of *literals*, an atom that
-holds or does not. An alternative is impossible where two of its literals contradict each other,
-a condition where all its alternatives are. What holds always is what cannot fail; what implies
-another cannot hold while that fails. Only what is certain is told: what is not understood here is
-taken to be possible.
+holds or does not. An alternative is impossible where two of its literals contradict each other, a
+condition where all its alternatives are. What holds always is what cannot fail; what implies
+another cannot hold while that fails. Only what is certain is reported: what is not understood here
+is taken to be possible.
 """
 
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""Whether one policy asks for as much wherever another one asks for anything. See `lint`."""
+"""Subsumption: is policy A redundant given B? See `lint`."""
 
 from sidecar.domain.policy.control_order import includes
 from sidecar.domain.policy.policy import (
@@ -52,7 +52,7 @@ def _stronger(other: Policy, policy: Policy, ladder: Ladder) -> bool:
 
 
 def _as_often(other: SessionControls, session: SessionControls) -> bool:
-    """Whether `other` asks for a sign-in wherever `session` does for its age, or for each call."""
+    """Return whether `other` asks for a sign-in wherever `session` does by age or for each call."""
     every, others = session.every_time, other.every_time
     if every is not None:
         return others is not None and others.grace <= every.grace and others.within <= every.within

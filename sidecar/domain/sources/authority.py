@@ -1,4 +1,4 @@
-"""What a source's word may do: from an event and its source to a ruling.
+"""Authority of sources: the ruling on an event by the powers of its source.
 
 The description of all words (`WORDS`) is the one place where it is said what each event can say,
 what of it loosens, proves or identifies, and what becomes of it where its source lacks the power.
@@ -11,7 +11,7 @@ each of its cells on a running daemon.
 - What can only loosen, prove or identify is *refused* without the power, by the name of the
   setting that gives it.
 
-A proof or a loosening counts no later than its receipt, whatever time it tells: dated ahead it
+A proof or a loosening counts no later than its receipt, whatever its own time: dated ahead it
 would take back what is still to come.
 """
 
@@ -47,7 +47,7 @@ IDENTITY = frozenset({"user", "sub", "groups", "roles"})
 
 
 class Power(StrEnum):
-    """What a word needs its source to be given; the values are the keys of `sources[]`."""
+    """A power that a word needs its source to have; the values are the keys of `sources[]`."""
 
     NONE = ""
     LOOSEN = "may_loosen"
@@ -58,7 +58,7 @@ class Power(StrEnum):
 
 
 class Without(StrEnum):
-    """What becomes of a word whose source lacks the power."""
+    """The treatment of a word whose source lacks the power."""
 
     REFUSED = "refused"
     JOINED = "joined"
@@ -67,7 +67,7 @@ class Without(StrEnum):
 class Word(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that an event of this type can say.
 
-    `says` and `loosens` tell people what; `field` is the member of the event that says it.
+    `says` and `loosens` are for people; `field` is the member of the event that says it.
     """
 
     name: str
@@ -245,7 +245,7 @@ _AHEAD = frozenset(
 
 
 class KnownSubject(NamedTuple):
-    """What is known of an event's subject, as far as the ruling depends on it.
+    """An event's subject as far as it is known and the ruling depends on it.
 
     `own_compliance`: the source itself has said of the device that it is not compliant. `devices`:
     those that other sources say the session is on. `expires_at`: when the session's newest token

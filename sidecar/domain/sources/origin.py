@@ -1,4 +1,4 @@
-"""Which events brought something about.
+"""Origins: the events that brought something about.
 
 A moment is no event: any source may give its own events the moment of another's, and their id as
 well. So what was brought about is known by the events, each with the source that sent it.

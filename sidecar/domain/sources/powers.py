@@ -13,7 +13,7 @@ from sidecar.domain.sources.source import LOCAL_PREFIX, OPERATOR_PREFIX, Source
 
 
 class Speaker(StrEnum):
-    """Who says something, as a door knows it."""
+    """A kind of sender, as a door knows it."""
 
     LOCAL = "local peer"
     UID = "uid of a source"
@@ -24,7 +24,7 @@ class Speaker(StrEnum):
 
 
 class Effect(StrEnum):
-    """What becomes of a word."""
+    """The treatment of a word."""
 
     TAKEN = "taken"
     JOINED = "joined"
@@ -34,7 +34,7 @@ class Effect(StrEnum):
 
 
 class Cell(NamedTuple):
-    """What becomes of a word that this speaker says, with or without the power, and why."""
+    """The treatment of a word by this speaker, with or without the power, and the reason."""
 
     word: Word
     speaker: Speaker

@@ -20,7 +20,7 @@ OPERATOR_PREFIX = "operator:"
 
 
 ISSUER_PREFIX = "issuer:"
-"""Begins the names of issuers that tell of logouts themselves (`intake.issuers`)."""
+"""Begins the names of issuers that report logouts themselves (`intake.issuers`)."""
 
 
 def issuer_source(issuer: str) -> str:
@@ -74,7 +74,7 @@ class Sources:
     def labelled(self, label: str) -> str:
         """Return whom a label names: a configured source, or a local peer; else the daemon itself.
 
-        In files, which nobody sends and their author answers for: so what is told without a source
+        In files, which nobody sends and their author answers for: so what comes without a source
         is believed, and so is a recording from before there were any.
         """
         return label if label in self._known or label.startswith(LOCAL_PREFIX) else ITSELF
@@ -92,7 +92,7 @@ class Sources:
         return name == ITSELF or is_operator(name) or self.of(name).may_identify
 
     def replaces(self, upper: str, lower: str, kind: str) -> bool:
-        """Whether a newer word of `upper`, in an event of this type, replaces one of `lower`.
+        """Return whether a newer word of `upper`, in this event type, replaces one of `lower`.
 
         To replace may be to loosen, so that `over` alone is not enough.
         """

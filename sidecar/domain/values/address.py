@@ -1,6 +1,6 @@
 """IP addresses: one spelling for each, and what kind of network it belongs to.
 
-Kinds follow IANA's special-purpose registries (RFC 6890, as amended), told apart by what they
+Kinds follow IANA's special-purpose registries (RFC 6890, as amended), distinguished by what they
 mean here: whether an address can be somewhere on Earth, or only within somebody's network.
 """
 
@@ -27,7 +27,7 @@ _LONGEST = 80
 
 
 class Kind(StrEnum):
-    """What an address is for."""
+    """The purpose of an address."""
 
     PUBLIC = "public"
     DOCUMENTATION = "documentation"  # RFC 5737, RFC 3849, RFC 9637
@@ -61,7 +61,7 @@ class Address(msgspec.Struct, frozen=True):
 
     @property
     def has_place(self) -> bool:
-        """Whether a geography database may know it. Documentation ranges count: samples use them.
+        """A geography database may know it. Documentation ranges count: samples use them.
 
         The others mean another machine in every network that uses them.
         """

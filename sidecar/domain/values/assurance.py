@@ -1,4 +1,4 @@
-"""How strongly somebody signed in, and whether that is enough.
+"""Assurance: the strength of sign-ins, and the requirements that they meet.
 
 A deployment names its assurance levels from weakest to strongest. A level is recognised by the
 token's `acr` (OpenID Connect Core 1.0, section 2) or by combinations of `amr` values (RFC 8176).
@@ -82,7 +82,7 @@ class Strength(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Authentication(msgspec.Struct, frozen=True):
-    """One act of signing in: `auth_time` in whole seconds since the epoch (0: not told).
+    """One act of signing in: `auth_time` in whole seconds since the epoch (0: unknown).
 
     `at_most`: the level that it counts for at most, whatever it shows; empty: any.
     """
@@ -94,7 +94,7 @@ class Authentication(msgspec.Struct, frozen=True):
 
 
 class Requirement(NamedTuple):
-    """What one sign-in must show: a strength where one is named, else at least this rank."""
+    """A demand on one sign-in: a strength where one is named, else at least this rank."""
 
     rank: int = 0
     strength: str = ""
@@ -197,7 +197,7 @@ class Ladder:
         return self.rank(acr, amr), self.strengths_of(acr, amr)
 
     def requirements(self, controls: Iterable[str]) -> tuple[Requirement, ...]:
-        """What these levels and strengths ask for together: the highest level, and each strength.
+        """Return what these controls ask for together: the highest level, and each strength.
 
         Nothing named asks for any sign-in at all.
         """
@@ -234,7 +234,7 @@ class Ladder:
         yield from (self.shown(Authentication(0, "", tuple(way))) for way in ways)
 
     def acr_values(self, requirements: Sequence[Requirement]) -> tuple[str, ...]:
-        """What to ask an identity provider for, in order of preference (RFC 9470, section 3).
+        """Return what to ask an identity provider for, the best first (RFC 9470, section 3).
 
         The values by which one sign-in meets all of the requirements; where there is none, those
         of the first: the strongest level, else the first strength. The others are asked for next.
@@ -254,7 +254,7 @@ class Ladder:
     def answer(
         self, requirements: Sequence[Requirement], least: int = 0
     ) -> tuple[str, tuple[str, ...]]:
-        """The `acr` and `amr` of a user who does as asked, and signs in with rank `least` if not.
+        """Return the `acr` and `amr` of a user who does as asked, or signs in with rank `least`.
 
         Where no `acr` would bring a strength, the methods of its first combination do.
         """
@@ -282,7 +282,7 @@ def is_later(auth_time: int, moment: int | None, skew: int = 0) -> bool:
     """Return whether a sign-in at `auth_time` counts as a proof for what began in second `moment`.
 
     `auth_time` has whole seconds, so it must lie in a later second, less the allowance `skew`
-    (contract, "proof"). What has always been so (`None`) is proven by any sign-in that tells when
-    it was; one that does not (0) proves nothing.
+    (contract, "proof"). What has always been so (`None`) is proven by any sign-in whose time
+    is known; one without (0) proves nothing.
     """
     return auth_time > 0 and (moment is None or auth_time + skew > moment)

@@ -1,6 +1,6 @@
 """Says what an error comes from, in words that are never empty.
 
-Libraries wrap the error that tells something in errors that do not: in groups, in causes, in types
+Libraries wrap the error that says something in errors that do not: in groups, in causes, in types
 whose text is empty (`TimeoutError()`). Each border that turns an error into a sentence asks here.
 """
 

@@ -10,13 +10,13 @@ EARTH_RADIUS_KM = 6371.0088
 
 
 class Place(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the geography databases say of an address. Empty or None: they do not say.
+    """The place of an address by the geography databases. Empty or None: they do not say.
 
     `country` is ISO 3166-1 alpha-2, `region` ISO 3166-2 (`DE-BE`), `latitude` and `longitude`
     are degrees, `accuracy_km` the databases' accuracy radius. `anonymizer` holds the flags of an
     anonymous-IP database (`vpn`, `tor`, `hosting`, `public-proxy`, `residential-proxy`, and
     `anonymous` where it does not say which).
-    `meaningless` tells that the network's location says nothing about its user. `carrier`: it is
+    `meaningless`: the network's location says nothing about its user. `carrier`: it is
     where a mobile carrier hands its users' traffic on, and they may be anywhere in its country.
     `build` is the build epoch of the city database.
     """
@@ -60,15 +60,15 @@ def distance_km(a: Place, b: Place) -> float | None:
 
 
 UNKNOWN_RADIUS_KM = 50.0
-"""How far around coordinates somebody may be where the database tells no radius: never exact."""
+"""The distance from coordinates at which somebody may be if the database has no radius."""
 
 SPEED_LIMIT_KMH = 1_079_252_848.8
 """The speed of light. Two sightings in one instant have no finite speed, and JSON no infinity:
-speeds are told as at most this, which no `travel_speed` condition can sensibly exceed."""
+speeds are given as at most this, which no `travel_speed` condition can sensibly exceed."""
 
 
 class Unmeasured(StrEnum):
-    """Why nothing can be said of a journey."""
+    """A reason for which nothing can be said of a journey."""
 
     NEGATIVE_INTERVAL = "negative-interval"
     LOCATION_MEANINGLESS = "location-meaningless"

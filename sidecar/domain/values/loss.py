@@ -1,4 +1,4 @@
-"""What the store has lost, by slot and moment: a value that all sidecars come to agree on.
+"""Losses of the store, by slot and moment: a value that all sidecars come to agree on.
 
 A *floor* is a moment (microseconds) before which what was known of the records of some slots may be
 lost. Of two floors of one slot the later one counts, since a record that is whole as of the later
@@ -21,7 +21,7 @@ _NONE = (0, False)
 class Floor(NamedTuple):
     """Of the slots `first` to `last`, what was known before `moment` may be lost.
 
-    `vague`: nobody can tell since when.
+    `vague`: it is unknown since when.
     """
 
     first: int
@@ -43,7 +43,7 @@ class Floors:
         for span in by_moment[: max(0, len(by_moment) - MOST)]:
             # To forget it would loosen: it is made to cover everything instead.
             latest[_EVERYTHING] = max(latest.pop(span), latest.get(_EVERYTHING, _NONE))
-        self._floors = tuple(Floor(*span, *told) for span, told in sorted(latest.items()))
+        self._floors = tuple(Floor(*span, *floor) for span, floor in sorted(latest.items()))
 
     def __iter__(self) -> Iterator[Floor]:
         return iter(self._floors)
@@ -62,7 +62,7 @@ class Floors:
         return max((f.moment for f in self._floors if f.first <= slot <= f.last), default=0)
 
     def is_vague(self, slot: int) -> bool:
-        """Return whether nobody can tell since when the slot's records may be lost."""
+        """Return whether it is unknown since when the slot's records may be lost."""
         found = [f for f in self._floors if f.first <= slot <= f.last]
         return bool(found) and max(found, key=lambda f: f.moment).vague
 

@@ -1,4 +1,4 @@
-"""What a place is, and which sign-ins prove one.
+"""Places, and the sign-ins that prove them.
 
 A sign-in proves what came with it, and nothing coarser: an address with its coordinates and its
 network, the country, the kinds of anonymizer, the device, the user agent. Two sightings are at one
@@ -67,7 +67,7 @@ def is_same(one_ip: str, one: Place, other_ip: str, other: Place) -> bool:
 
 
 UNKNOWN = "unknown ("
-"""Begins what stands for a country, region or network that no database tells: named by its place,
+"""Begins what stands for a country, region or network that no database has: named by its place,
 since two of them are not the same."""
 
 

@@ -1,4 +1,4 @@
-"""When something was observed, as a total order.
+"""Stamps of observations: a total order of them.
 
 Every fact carries a stamp: the event's time and, for ties, its id (contract, "Meaning" 5).
 Two sidecars that hold the same facts therefore put them in the same order.

@@ -293,7 +293,7 @@ class Rehearsal:
     ) -> Explanation:
         """As `explain`, and the call is made: where it passes by a proof, that is spent."""
         told = self.explain(name, contexts, now, app, comes, token=token)
-        if told.spends and told.session.sign_ins:
+        if told.uses_proof and told.session.sign_ins:
             auth_time = told.session.sign_ins[0].auth_time
             spent = Spent(stamp=self._stamp(now), auth_time=auth_time, token=name)
             self._join(self._sessions[name], [spent])

@@ -173,7 +173,7 @@ FAULTS = [
     Fault("acr", metadata(acr_values_supported=["gold"]), P, WRONG, "offers 'gold'", "levels"),
     Fault("no store", settings("store", url="unix:///no"), S, WRONG, "No such", "store.url"),
     Fault("password", password, S, WRONG, "refuses the credentials", "store.password"),
-    Fault("countries", countries, P, WRONG, "has coordinates", "use a database that tells it"),
+    Fault("countries", countries, P, WRONG, "has coordinates", "use a database that has it"),
     Fault("no places", no_places, P, WRONG, "no geography.city", "configure the database"),
     Fault("broken", broken_database, Part.DATABASES, WRONG, "broken.mmdb", "geography.city"),
     Fault("gone", settings("geography", city="no.mmdb"), Part.DATABASES, WRONG, "no.mmdb", "MMDB"),

@@ -49,11 +49,11 @@ TOLD: list[tuple[Fact, str]] = [
     ),
     (
         SignedIn(stamp=at(2), authentication=Authentication(0, "a", ("b",))),
-        "signed in with a (b), and nobody tells when",
+        "signed in with a (b), at a time that is not known",
     ),
     (
         SignedIn(stamp=at(2), authentication=Authentication(2), everywhere=True),
-        "signed in with what is not told, which counts in each session of the user",
+        "signed in with a method that is not known, which counts in each session of the user",
     ),
     (
         ContextsShown(stamp=at(2), contexts=("c2", "c1"), second=1),

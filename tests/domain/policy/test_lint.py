@@ -190,10 +190,10 @@ def test_a_condition_needs_a_database_whose_records_tell_what_it_asks_for(
 ) -> None:
     everything = frozenset({"country", "region", "coordinates"})
     rule = policy(conditions=condition)
-    assert codes(rule, told=everything - {asked}) == ["untold-by-geography"]
-    assert codes(rule, told=frozenset({asked})) == []
-    assert codes(rule, told=None) == []
-    without = codes(rule, told=frozenset(), databases=frozenset())
+    assert codes(rule, found_in_databases=everything - {asked}) == ["untold-by-geography"]
+    assert codes(rule, found_in_databases=frozenset({asked})) == []
+    assert codes(rule, found_in_databases=None) == []
+    without = codes(rule, found_in_databases=frozenset(), databases=frozenset())
     assert without == ["needs-geography"]
 
 
@@ -450,10 +450,10 @@ def test_files_that_look_like_policies_and_are_not_read_are_told() -> None:
 
 def test_routes_are_told_that_no_gateways_question_leads_to() -> None:
     routes = (("c1",), ("c1",))
-    for paths_told, found in ((False, [(("routes", "0"), "routes-unreached")]), (True, [])):
-        ground = Ground((policy(),), LADDER, ("c1",), routes, paths_told=paths_told)
+    for paths_known, found in ((False, [(("routes", "0"), "routes-unreached")]), (True, [])):
+        ground = Ground((policy(),), LADDER, ("c1",), routes, paths_known=paths_known)
         assert [(f.where, f.code) for f in lint(ground)] == found
-    assert lint(Ground((policy(),), LADDER, paths_told=False)) == ()
+    assert lint(Ground((policy(),), LADDER, paths_known=False)) == ()
 
 
 def test_an_issuer_whose_sessions_or_apps_shed_marks_is_told() -> None:
