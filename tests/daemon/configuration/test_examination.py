@@ -177,7 +177,7 @@ FAULTS = [
     Fault("no places", no_places, P, WRONG, "no geography.city", "configure the database"),
     Fault("broken", broken_database, Part.DATABASES, WRONG, "broken.mmdb", "geography.city"),
     Fault("gone", settings("geography", city="no.mmdb"), Part.DATABASES, WRONG, "no.mmdb", "MMDB"),
-    Fault("no gateway", settings("http", gateway="none"), P, WRONG, "told no path", "http.gateway"),
+    Fault("no gateway", settings("http", gateway="none"), P, WRONG, "gets no path", "http.gateway"),
     Fault(
         "never", policy(contexts={"include": ["c1"], "exclude": ["c1"]}), P, WRONG, "all co", "c"
     ),
