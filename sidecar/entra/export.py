@@ -54,7 +54,7 @@ _HINT = (
 
 
 class Problem(NamedTuple):
-    """What is wrong with a file: where (line 0: not known), the JSON path, and why."""
+    """A problem of a file: where it is (line 0: not known), the JSON path, and why."""
 
     file: str
     line: int
@@ -62,7 +62,7 @@ class Problem(NamedTuple):
     message: str
 
     def __str__(self) -> str:
-        """As it is told."""
+        """Return the problem as one line, for people."""
         return f"{self.file}:{self.line}: {self.path}: {self.message}"
 
 
@@ -93,8 +93,8 @@ def read_export(content: bytes, file: str) -> list[Exported]:
     found = list(reader.objects(raw, "$", _ENVELOPES))
     if reader.mistakes:
         where = lines()
-        told = [Problem(file, where.of(each.path), *each) for each in reader.mistakes]
-        raise InvalidExport(*sorted(set(told)))
+        problems = [Problem(file, where.of(each.path), *each) for each in reader.mistakes]
+        raise InvalidExport(*sorted(set(problems)))
     if not any(one.shape is not None for one in found):
         raise InvalidExport(Problem(file, 1, "$", f"holds no {_HINT}"), foreign=True)
     return found
@@ -134,12 +134,12 @@ def _loads(content: bytes, file: str) -> tuple[Any, Callable[[], JsonLines]]:
     except RecursionError as error:
         raise InvalidExport(Problem(file, 1, "$", "is nested too deeply")) from error
     if twice:
-        told = lines_of(text).twice.items()
-        raise InvalidExport(*(Problem(file, line, path, _TWICE) for path, line in told))
+        repeated = lines_of(text).twice.items()
+        raise InvalidExport(*(Problem(file, line, path, _TWICE) for path, line in repeated))
     return raw, lambda: lines_of(text)
 
 
-class _Refused(Exception):  # noqa: N818 - told as a problem of the file
+class _Refused(Exception):  # noqa: N818 - reported as a problem of the file
     """The file as a whole cannot be read; the line, where one can be named."""
 
     def __init__(self, why: str, line: int = 1) -> None:

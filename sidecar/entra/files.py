@@ -1,4 +1,4 @@
-"""What an import made, as files: policies, and what the configuration needs besides."""
+"""Files of an import: its policies, and what the configuration needs besides."""
 
 import textwrap
 from collections.abc import Iterable, Mapping

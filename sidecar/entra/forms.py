@@ -64,7 +64,7 @@ _KINDS: Mapping[type, str] = {
 
 
 class Mistake(NamedTuple):
-    """What is wrong with a value, and where it stands."""
+    """A mistake in a value, and where it stands."""
 
     path: str
     message: str

@@ -20,7 +20,7 @@ class _Shape(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class ExternalTenants(_Shape, frozen=True, rename="camel"):
-    """Which tenants guests come from."""
+    """The tenants that guests come from."""
 
     membership_kind: str | None = None
     members: Texts | None = None

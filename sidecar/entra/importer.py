@@ -55,7 +55,7 @@ _SETTINGS_HEAD = (
 
 
 class Import(msgspec.Struct, frozen=True):
-    """What came of an import.
+    """The result of an import.
 
     `settings` is the configuration with what was added; `policies_text` and `settings_text` are
     the files' texts, the latter empty where nothing is needed.
@@ -86,7 +86,7 @@ def import_entra(
 ) -> Import:
     """Translate the objects of any number of exports.
 
-    `settings` is the configuration that the policies shall live in; `configured` tells that it is
+    `settings` is the configuration that the policies shall live in; `configured`: it is
     somebody's, not the default. `routine`: a policy for whole apps gets a twin for the calls that
     map to no context. Raises ConfigError where the result does not fit the configuration.
     """
@@ -203,7 +203,7 @@ def _policies_text(exported: Iterable[Exported], imported: Iterable[Imported]) -
 
 
 def _check(result: Import) -> None:
-    """What was written is what was meant. Raises ConfigError where the reader refuses it."""
+    """Check that what was written is what was meant. Raises ConfigError where it is refused."""
     read = read_policies([("policies.yaml", result.policies_text)], result.settings)
     if read != (*result.policies, *context_policies(result.settings)):
         raise AssertionError("the policy file does not read back as it was meant")
@@ -234,10 +234,7 @@ def _comments(one: Imported, policy: Policy) -> list[str]:
 
 
 def _some(lines: list[str]) -> list[str]:
-    """Return the first lines, and how many more the report has.
-
-    A policy file has a greatest length.
-    """
+    """Return the first lines, and how many more the report has: policy files are limited."""
     more = len(lines) - _COMMENTS
-    told = f"- and {more} more, which the report of the import names"
-    return [*lines[:_COMMENTS], told] if more > 0 else lines
+    rest = f"- and {more} more, which the report of the import names"
+    return [*lines[:_COMMENTS], rest] if more > 0 else lines

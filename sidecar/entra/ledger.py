@@ -20,7 +20,7 @@ UNKNOWN = "this member is not known here, nor what it would change"
 
 
 class Effect(StrEnum):
-    """What a loss does to the policy, from harmless to grave."""
+    """The effect of a loss on the policy, from harmless to grave."""
 
     NONE = "none"
     """It changes no answer: what it speaks of never reaches a sidecar, or is not its affair."""
@@ -181,7 +181,7 @@ def is_default(value: Any) -> bool:
 
 
 def is_transport(key: str) -> bool:
-    """Whether a member is OData's: an annotation (`@` in its name), an action or function (`#`).
+    """Return whether a member is OData's: an annotation (`@` in it), action or function (`#`).
 
     No property of Graph can have such a name (OData JSON Format 4.01, sections 4.5, 4.6 and 16).
     """

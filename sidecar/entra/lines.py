@@ -1,4 +1,4 @@
-"""Where the values of a JSON text stand, by their JSON paths: `json` itself tells no lines."""
+"""Lines of the values of a JSON text, by their JSON paths: `json` itself gives none."""
 
 import json
 import re
@@ -18,7 +18,7 @@ class JsonLines(NamedTuple):
     twice: dict[str, int]
 
     def of(self, path: str) -> int:
-        """The line of a value, of what it stands in where it is in the text by another name."""
+        """Return the line of a value; if the text has another name for it, of what it stands in."""
         while path and path not in self.by_path:
             path = path[: max(path.rfind("."), path.rfind("["), 0)]
         return self.by_path.get(path, 0)

@@ -31,7 +31,7 @@ class DirectoryNames(msgspec.Struct, frozen=True):
     general: Mapping[str, str]
 
     def of(self, kind: str, name: str) -> str | None:
-        """Return what an id is called; None where that is not told."""
+        """Return what an id is called; None where the file does not say."""
         key = name.lower()
         return self.by_kind.get(kind, {}).get(key) or self.general.get(key)
 

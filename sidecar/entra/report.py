@@ -1,4 +1,4 @@
-"""What an import tells: for people, and as JSON."""
+"""Report of an import: for people, and as JSON."""
 
 import re
 from collections import Counter
@@ -22,8 +22,8 @@ def report_lines(result: Import) -> Iterator[str]:
         yield ""
         yield "Not carried over:"
     for loss in result.losses:
-        told = f"{loss.value}: {loss.reason} ({loss.effect.value})"
-        yield f"  {loss.file}: {loss.path}: {told}"
+        line = f"{loss.value}: {loss.reason} ({loss.effect.value})"
+        yield f"  {loss.file}: {loss.path}: {line}"
     notes = [note for note in result.notes if note.text != KEPT]
     kept = len(result.notes) - len(notes)
     if result.notes:

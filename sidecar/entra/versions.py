@@ -1,7 +1,7 @@
-"""Which of several versions of one object counts, where exports of several days are given together.
+"""Versions of one object, where exports of several days are given together.
 
 The same content twice is one object. Of versions that differ the one that was modified last counts.
-Where that cannot be told none may be enforced, nor what refers to them.
+Where that is not known none may be enforced, nor what refers to them.
 """
 
 import json
@@ -16,7 +16,7 @@ from sidecar.entra.ledger import Effect, is_transport
 
 _SAME = "the same object was given before"
 _OLDER = "another version of it, which was modified later, was given, too, and counts"
-_WHICH = "versions of it that differ were given, and no modifiedDateTime tells which is the last"
+_WHICH = "versions of it that differ were given, and no modifiedDateTime says which is the last"
 _MODIFIED, _CREATED = "modifiedDateTime", "createdDateTime"
 _BARE = ("RiskLevels", "disableResilienceDefaults")
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -40,7 +40,7 @@ def current(exported: Sequence[Exported]) -> list[Exported]:
 
 
 def _older(firsts: Sequence[int], exported: Sequence[Exported]) -> dict[int, str]:
-    """Return the versions that another one replaces; a loss for each where that cannot be told."""
+    """Return the versions that another one replaces; a loss for each where that is not known."""
     times = {number: _time(exported[number].raw) for number in firsts}
     known = [time for time in times.values() if time is not None]
     last = max(known, default=None)
@@ -74,24 +74,24 @@ def _content(raw: dict[str, Any]) -> str:
 
 
 def _own(raw: Any) -> Any:
-    """The value without what says nothing: the transport's, null, and what is off without a word.
+    """Return the value without what says nothing: the transport's, null, and what is merely off.
 
     One version of Graph writes them, another one does not.
     """
     if isinstance(raw, dict):
         own = ((key, value) for key, value in raw.items() if not is_transport(key))
-        told = ((key, value) for key, value in own if value is not None)
-        return {key: _own(value) for key, value in told if value or not key.endswith(_BARE)}
+        written = ((key, value) for key, value in own if value is not None)
+        return {key: _own(value) for key, value in written if value or not key.endswith(_BARE)}
     return [_own(each) for each in raw] if isinstance(raw, list) else raw
 
 
 def _time(raw: dict[str, Any]) -> datetime | None:
-    """Return when it was modified last; null is before any time, and None that nothing tells."""
-    told = raw.get(_MODIFIED) or raw.get(_CREATED)
-    if told is None and _MODIFIED in raw:
+    """Return when it was modified last; null is before any time, and None: it does not say."""
+    time = raw.get(_MODIFIED) or raw.get(_CREATED)
+    if time is None and _MODIFIED in raw:
         return _NEVER
     try:
-        found = datetime.fromisoformat(told) if isinstance(told, str) else None
+        found = datetime.fromisoformat(time) if isinstance(time, str) else None
     except ValueError:
         return None
     return found.replace(tzinfo=UTC) if found is not None and found.tzinfo is None else found

@@ -1,4 +1,4 @@
-"""When a policy holds: Graph's `conditionalAccessConditionSet` but for users and apps.
+"""Conditions of a policy, from Graph's `conditionalAccessConditionSet` but for users and apps.
 
 A condition that cannot be said here is left out, which makes the policy wider.
 """
@@ -16,17 +16,17 @@ _LEGACY = frozenset({"exchangeActiveSync", "easSupported", "easUnsupported", "ot
 _LEGACY_WHY = "clients of legacy protocols show no token, and never reach a sidecar"
 _CLAIM = "where the provider writes it into a claim of the token, say `claims: {{NAME: [{}]}}`"
 _NO_CLIENT = (
-    "tokens do not tell a browser from another client; clients by their ids can be told: "
+    "tokens do not distinguish a browser from another client; clients can be named by their ids: "
     "`claims: {azp: [CLIENT_ID, ...]}`"
 )
 _NO_PLATFORM = "no signal reports the platform of a device; " + _CLAIM
-_ANY_PLATFORM = "platforms are not told apart here, so that the policy holds on this one, too; " + (
-    _CLAIM
+_ANY_PLATFORM = (
+    "platforms are not distinguished here, so that the policy holds on this one, too; " + (_CLAIM)
 )
 _NO_CLIENTS = "it is for no client: `clientAppTypes` is there and empty, and that is not `all`"
 _NO_PLATFORMS = "it is for no platform: nothing is included, and that is not `all`"
 _NOT_TYPE = "this type of client is not known here"
-_NO_FLOW = "tokens do not tell by which flow they were issued"
+_NO_FLOW = "tokens do not say by which flow they were issued"
 _NO_INSIDER = "no signal reports insider risk"
 _WORKLOAD = "it is for workloads, which sign in without a user"
 _HYBRID = "no signal reports that a device is joined to a domain"
@@ -34,35 +34,35 @@ _MODE = "the mode of this filter is not known here"
 
 
 def conditions_of(
-    told: Conditions, at: str, ledger: Ledger, places: Places, *, strict: bool = False
+    given: Conditions, at: str, ledger: Ledger, places: Places, *, strict: bool = False
 ) -> tuple[Condition, ...]:
     """Translate the conditions, which stand at `at`; all of them must hold.
 
     `strict`: locations are those of the very call.
     """
-    _clients(told.client_app_types, f"{at}.clientAppTypes", ledger)
-    _platforms(told.platforms, f"{at}.platforms", ledger)
+    _clients(given.client_app_types, f"{at}.clientAppTypes", ledger)
+    _platforms(given.platforms, f"{at}.platforms", ledger)
     ledger.lose(f"{at}.authenticationFlows", _NO_FLOW, Effect.WIDER)
     ledger.lose(f"{at}.insiderRiskLevels", _NO_INSIDER, Effect.WIDER)
     ledger.lose(f"{at}.servicePrincipalRiskLevels", _WORKLOAD, Effect.NEVER)
     ledger.lose(f"{at}.clientApplications", _WORKLOAD, Effect.NEVER)
     found = [
-        user_risk(told.user_risk_levels, f"{at}.userRiskLevels", ledger),
-        session_risk(told.sign_in_risk_levels, f"{at}.signInRiskLevels", ledger),
-        places.condition(told.locations, f"{at}.locations", ledger, strict=strict),
-        *_devices(told.devices, f"{at}.devices", ledger),
-        *_device_states(told.device_states, f"{at}.deviceStates", ledger),
+        user_risk(given.user_risk_levels, f"{at}.userRiskLevels", ledger),
+        session_risk(given.sign_in_risk_levels, f"{at}.signInRiskLevels", ledger),
+        places.condition(given.locations, f"{at}.locations", ledger, strict=strict),
+        *_devices(given.devices, f"{at}.devices", ledger),
+        *_device_states(given.device_states, f"{at}.deviceStates", ledger),
     ]
     return tuple(condition for condition in found if condition is not None)
 
 
 def _clients(types: Texts | None, at: str, ledger: Ledger) -> None:
-    told = set(types or ())
-    if types is not None and not told:
+    given = set(types or ())
+    if types is not None and not given:
         ledger.rest(at, _NO_CLIENTS)
-    everything = "all" in told
-    legacy_only = bool(told) and told <= _LEGACY
-    both = any(pair <= told for pair in _BOTH)
+    everything = "all" in given
+    legacy_only = bool(given) and given <= _LEGACY
+    both = any(pair <= given for pair in _BOTH)
     for item, value in zip(ledger.items(at), types or (), strict=True):
         if everything or (both and value in _MODERN):
             ledger.carry(item)
@@ -130,10 +130,7 @@ def _device_states(states: DeviceStates | None, at: str, ledger: Ledger) -> list
 def _states(
     included: Texts | None, excluded: Texts | None, including: str, excluding: str, ledger: Ledger
 ) -> list[Condition]:
-    """Return the forerunners of the filter.
-
-    All devices but the compliant, or the hybrid joined ones.
-    """
+    """Return the condition of the filter's forerunners: all devices but the compliant ones."""
     for item, value in zip(ledger.items(including), included or (), strict=True):
         if value == "All":
             ledger.carry(item)

@@ -1,4 +1,4 @@
-"""What a policy asks for: Graph's grant and session controls."""
+"""Controls of a policy, from Graph's grant and session controls."""
 
 from sidecar.domain.policy.policy import COMPLIANT_DEVICE, Grant, SessionControls
 from sidecar.entra.conversion.strengths import Strengths
@@ -13,8 +13,8 @@ EVERY_TIME = 300
 _SECONDS = {"hours": 3600, "days": 86400}
 _WHY = {
     "domainJoinedDevice": "no signal reports that a device is joined to a domain",
-    "approvedApplication": "tokens do not tell whether the client is an approved app",
-    "compliantApplication": "tokens do not tell whether an app protection policy holds",
+    "approvedApplication": "tokens do not say whether the client is an approved app",
+    "compliantApplication": "tokens do not say whether an app protection policy holds",
     "passwordChange": "a sidecar asks for sign-ins, and cannot ask for a new password",
     "customAuthenticationFactors": "custom controls are Entra ID's own",
     "termsOfUse": "terms of use are shown and kept by Entra ID",
@@ -27,7 +27,7 @@ _NO_PERIOD = "is no period that can be read"
 _COOKIES = "the browser's cookies at Entra ID are Entra ID's own"
 _PROXY = "Defender for Cloud Apps stands elsewhere"
 _RESTRICTED = "restrictions within an app are the app's own"
-_BOUND = "tokens that are bound to a device cannot be told from others"
+_BOUND = "tokens that are bound to a device cannot be distinguished from others"
 _CONTINUOUS = "every check is evaluated, and signals at once"
 _STRICT_LOCATION = "strictLocation"
 _NOT_OFF = "continuous evaluation is what a sidecar does; it cannot be turned off for a policy"
@@ -35,22 +35,22 @@ _FAIL_CLOSED = "`when_unknown: unavailable`, the default of every context, does 
 
 
 def grant_of(
-    told: GrantControls | None, at: str, ledger: Ledger, strengths: Strengths
+    given: GrantControls | None, at: str, ledger: Ledger, strengths: Strengths
 ) -> Grant | None:
     """Translate the grant; None where it asks for nothing that could be said."""
-    if told is None:
+    if given is None:
         return None
-    every = told.operator != "OR"
-    if told.operator in {"AND", "OR"}:
+    every = given.operator != "OR"
+    if given.operator in {"AND", "OR"}:
         ledger.carry(f"{at}.operator")
     else:
         ledger.lose(f"{at}.operator", _OPERATOR, Effect.STRICTER)
-    if "block" in (told.built_in_controls or ()):
-        return _block(told, at, ledger)
+    if "block" in (given.built_in_controls or ()):
+        return _block(given, at, ledger)
     found: list[str] = []
     missing: list[tuple[str, str]] = []
     for item, value in zip(
-        ledger.items(f"{at}.builtInControls"), told.built_in_controls or (), strict=True
+        ledger.items(f"{at}.builtInControls"), given.built_in_controls or (), strict=True
     ):
         if value == "compliantDevice":
             found.append(COMPLIANT_DEVICE)
@@ -62,7 +62,7 @@ def grant_of(
         ledger.carry(item)
     for kind in ("customAuthenticationFactors", "termsOfUse"):
         missing += [(item, _WHY[kind]) for item in ledger.items(f"{at}.{kind}")]
-    asked = _strength(told, at, ledger, strengths)
+    asked = _strength(given, at, ledger, strengths)
     found += [asked] if asked else []
     lost = Effect.STRICTER if found and not every else Effect.WEAKER
     for item, why in missing:
@@ -70,9 +70,9 @@ def grant_of(
     return _joined(found, every=every)
 
 
-def _block(told: GrantControls, at: str, ledger: Ledger) -> Grant:
+def _block(given: GrantControls, at: str, ledger: Ledger) -> Grant:
     for item, value in zip(
-        ledger.items(f"{at}.builtInControls"), told.built_in_controls or (), strict=True
+        ledger.items(f"{at}.builtInControls"), given.built_in_controls or (), strict=True
     ):
         if value == "block":
             ledger.carry(item)
@@ -83,11 +83,11 @@ def _block(told: GrantControls, at: str, ledger: Ledger) -> Grant:
     return Grant(block=True)
 
 
-def _strength(told: GrantControls, at: str, ledger: Ledger, strengths: Strengths) -> str:
+def _strength(given: GrantControls, at: str, ledger: Ledger, strengths: Strengths) -> str:
     at = f"{at}.authenticationStrength"
-    if told.authentication_strength is None:
+    if given.authentication_strength is None:
         return ""
-    control = strengths.control(told.authentication_strength, at, ledger)
+    control = strengths.control(given.authentication_strength, at, ledger)
     if control.why:
         ledger.note(f"{at}.id", control.why)
     return control.name
@@ -102,17 +102,17 @@ def _joined(found: list[str], *, every: bool) -> Grant | None:
     return Grant(tuple(frozenset({control}) for control in sorted(set(found))))
 
 
-def session_of(told: Exported | None, at: str, ledger: Ledger) -> SessionControls:
+def session_of(given: Exported | None, at: str, ledger: Ledger) -> SessionControls:
     """Translate the session controls."""
-    if told is None:
+    if given is None:
         return SessionControls()
-    frequency = _frequency(told.sign_in_frequency, f"{at}.signInFrequency", ledger)
-    browser = told.persistent_browser
+    frequency = _frequency(given.sign_in_frequency, f"{at}.signInFrequency", ledger)
+    browser = given.persistent_browser
     if _is_on(browser, f"{at}.persistentBrowser", ledger):
         always = browser is not None and browser.mode == "always"
         effect = Effect.NONE if always else Effect.WEAKER
         ledger.lose(f"{at}.persistentBrowser", _COOKIES, effect)
-    cloud = told.cloud_app_security
+    cloud = given.cloud_app_security
     if cloud is not None and cloud.is_enabled is False:
         ledger.carry_all(f"{at}.cloudAppSecurity")
     else:
@@ -120,14 +120,14 @@ def session_of(told: Exported | None, at: str, ledger: Ledger) -> SessionControl
         effect = Effect.NONE if monitored else Effect.WEAKER
         ledger.lose(f"{at}.cloudAppSecurity", _PROXY, effect)
     for name, control, why in (
-        ("applicationEnforcedRestrictions", told.application_enforced_restrictions, _RESTRICTED),
-        ("secureSignInSession", told.secure_sign_in_session, _BOUND),
+        ("applicationEnforcedRestrictions", given.application_enforced_restrictions, _RESTRICTED),
+        ("secureSignInSession", given.secure_sign_in_session, _BOUND),
     ):
         if _is_on(control, f"{at}.{name}", ledger):
             ledger.lose(f"{at}.{name}", why, Effect.WEAKER)
-    _continuous(told.continuous_access_evaluation, f"{at}.continuousAccessEvaluation", ledger)
+    _continuous(given.continuous_access_evaluation, f"{at}.continuousAccessEvaluation", ledger)
     resilience = f"{at}.disableResilienceDefaults"
-    if told.disable_resilience_defaults:
+    if given.disable_resilience_defaults:
         ledger.note(resilience, _FAIL_CLOSED)
     ledger.carry(resilience)
     return SessionControls(frequency)
@@ -153,32 +153,32 @@ def _continuous(control: Switch | None, at: str, ledger: Ledger) -> None:
         ledger.carry(f"{at}.isEnabled")
 
 
-def is_strict(told: Exported | None) -> bool:
+def is_strict(given: Exported | None) -> bool:
     """Return whether locations are those of the very call, not where the session was last seen."""
-    control = told.continuous_access_evaluation if told is not None else None
+    control = given.continuous_access_evaluation if given is not None else None
     on = control is not None and control.is_enabled is not False
     return on and control is not None and control.mode == _STRICT_LOCATION
 
 
-def _frequency(told: SignInFrequency | None, at: str, ledger: Ledger) -> int | None:
-    if told is None:
+def _frequency(given: SignInFrequency | None, at: str, ledger: Ledger) -> int | None:
+    if given is None:
         return None
-    if told.is_enabled is False:
+    if given.is_enabled is False:
         ledger.carry_all(at)
         return None
     ledger.carry(f"{at}.isEnabled")
-    kind = told.authentication_type
+    kind = given.authentication_type
     if kind == "secondaryAuthentication":
         why = "a sidecar asks for a fresh sign-in; which factors it takes is the provider's choice"
         ledger.note(f"{at}.authenticationType", why)
     elif kind == "primaryAndSecondaryAuthentication":
         ledger.carry(f"{at}.authenticationType")
-    if told.frequency_interval == "everyTime":
+    if given.frequency_interval == "everyTime":
         ledger.note(f"{at}.frequencyInterval", "every time is, as in Entra, once in 5 minutes")
         ledger.carry(f"{at}.type", f"{at}.value")
         return EVERY_TIME
-    seconds = (told.value or 0) * _SECONDS.get(told.type or "", 0)
-    if told.frequency_interval not in {None, "timeBased"} or not (
+    seconds = (given.value or 0) * _SECONDS.get(given.type or "", 0)
+    if given.frequency_interval not in {None, "timeBased"} or not (
         1 <= seconds <= spellings.LONGEST
     ):
         ledger.lose(at, _NO_PERIOD, Effect.WEAKER)

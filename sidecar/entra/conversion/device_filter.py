@@ -24,7 +24,7 @@ _OPERATORS = frozenset(
     {"eq", "equals", "ne", "notequals", "startswith", "notstartswith", "endswith", "notendswith"}
     | {"contains", "notcontains", "in", "notin"}
 )
-_BY_CLAIM = "where the provider writes it into a claim of the token, a condition `claims` tells it"
+_BY_CLAIM = "where the provider writes it into a claim of the token, a condition `claims` tests it"
 _NEEDS = {
     "trusttype": "no signal reports how a device is joined",
     "deviceownership": "no signal reports who owns a device",
@@ -43,7 +43,7 @@ _NEEDS = {
 
 
 class NotCarried(ValueError):  # noqa: N818 - a finding about a rule, which its reader reports
-    """A rule says what cannot be said here; the reasons tell which parts, and what each needs."""
+    """A rule says what cannot be said here; the reasons name the parts, and what each needs."""
 
     def __init__(self, *reasons: str) -> None:
         super().__init__("; ".join(reasons))

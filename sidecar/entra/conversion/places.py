@@ -42,10 +42,10 @@ _NOWHERE = "it is for no location: nothing is included, and that is not `All`"
 
 
 def slug(text: str, taken: Collection[str], otherwise: str, source: str = "") -> str:
-    """A name made of `text` that is not taken: small letters, digits, dots, dashes, underscores.
+    """Make a name of `text` that is not taken: small letters, digits, dots, dashes, underscores.
 
-    A long one keeps its head and its tail: what tells names apart often stands at the end. Where
-    letters are lost, or the name is taken, the beginning of the `source` (a GUID) tells it apart.
+    A long one keeps its head and its tail: what distinguishes names often stands at the end. Where
+    letters are lost, or the name is taken, the beginning of the `source` (a GUID) is added.
     """
     letters = unicodedata.normalize("NFKD", text.casefold())
     plain = letters.encode("ascii", "ignore").decode()
@@ -78,7 +78,7 @@ def _whole_words(text: str, longest: int) -> str:
 
 
 class Place(msgspec.Struct, frozen=True):
-    """A named location as policies can name it; `whole` tells that all of it was carried over.
+    """A named location as policies can name it; `whole`: all of it was carried over.
 
     One in which no address lies has no name.
     """
@@ -136,9 +136,9 @@ class Places:
             self._by_id[location.id.lower()] = place
 
     def _name(self, location: GraphNamedLocation, made: Configured) -> str:
-        told = self._names.of("locations", location.id or "")
-        if told and _NAME.fullmatch(told):
-            return told
+        named = self._names.of("locations", location.id or "")
+        if named and _NAME.fullmatch(named):
+            return named
         display = location.display_name or ""
         name = slug(display, (), "location")
         there = self._configured.get(name)
@@ -195,10 +195,10 @@ class Places:
 
     def _named(self, item: str, value: str, ledger: Ledger, loss: Effect) -> set[str]:
         place = self._by_id.get(value.lower())
-        told = self._names.of("locations", value)
-        if place is None and told and _NAME.fullmatch(told):
-            ledger.note(item, f"{told} must be in `locations` of your configuration")
-            return {told}
+        named = self._names.of("locations", value)
+        if place is None and named and _NAME.fullmatch(named):
+            ledger.note(item, f"{named} must be in `locations` of your configuration")
+            return {named}
         if place is None:
             ledger.lose(item, _NOT_HERE, loss)
             return set()
@@ -232,7 +232,7 @@ def _networks(each: IpRange) -> list[str]:
     Graph takes addresses with host bits set, too, but no zones.
     """
     if any(
-        "%" in (told or "") for told in (each.cidr_address, each.lower_address, each.upper_address)
+        "%" in (text or "") for text in (each.cidr_address, each.lower_address, each.upper_address)
     ):
         raise ValueError
     if each.cidr_address is not None:

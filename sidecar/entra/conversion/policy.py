@@ -53,7 +53,7 @@ SUFFIX = f".{ROUTINE}"
 
 
 class PolicyContext(msgspec.Struct, frozen=True):
-    """What a policy may refer to."""
+    """The names, locations and strengths that a policy may refer to."""
 
     names: DirectoryNames
     places: Places
@@ -67,38 +67,38 @@ class Imported(msgspec.Struct, frozen=True):
     twin: Policy | None
     was: PolicyState
     why: tuple[str, ...]
-    """Why the state is not what it was."""
+    """The reasons for which the state is not what it was."""
     ledger: Ledger
     source: str
     """The id in Entra ID."""
 
 
 def import_policy(
-    told: Exported | Template, ledger: Ledger, around: PolicyContext, taken: Collection[str]
+    given: Exported | Template, ledger: Ledger, around: PolicyContext, taken: Collection[str]
 ) -> Imported:
     """Translate one policy; its id will be none of those `taken`."""
-    at, title = _account(told, ledger)
-    parts = told if isinstance(told, Exported) else (told.details or Details())
+    at, title = _account(given, ledger)
+    parts = given if isinstance(given, Exported) else (given.details or Details())
     conditions = parts.conditions or Conditions()
     inside = f"{at}.conditions"
     users = whom(conditions.users, f"{inside}.users", ledger, around.names)
     guarded = target(conditions.applications, f"{inside}.applications", ledger, around.names)
     strict = is_strict(parts.session_controls)
-    holding = conditions_of(conditions, inside, ledger, around.places, strict=strict)
+    conditions_found = conditions_of(conditions, inside, ledger, around.places, strict=strict)
     grant = grant_of(parts.grant_controls, f"{at}.grantControls", ledger, around.strengths)
     session = session_of(parts.session_controls, f"{at}.sessionControls", ledger)
     if grant is not None and grant.block:
         _doubt(inside, ledger)
     if ledger.idle:
-        holding = (NEVER,)
+        conditions_found = (NEVER,)
         users = msgspec.structs.replace(users, conditions=())
-    was = _was(told, ledger)
+    was = _was(given, ledger)
     ledger.audit()
     state, why = _state(was, grant, session, ledger)
-    source = told.id or ""
+    source = given.id or ""
     name = slug(title, taken, f"entra-{slug(source[:8], (), 'policy')}", source)
-    policy = _policy(name, title, state, (users, guarded, holding, grant, session))
-    return Imported(policy, _twin(policy, guarded), was, why, ledger, told.id or "")
+    policy = _policy(name, title, state, (users, guarded, conditions_found, grant, session))
+    return Imported(policy, _twin(policy, guarded), was, why, ledger, given.id or "")
 
 
 def _doubt(inside: str, ledger: Ledger) -> None:
@@ -108,24 +108,24 @@ def _doubt(inside: str, ledger: Ledger) -> None:
             ledger.doubt(f"{inside}.{name}", _EMPTY, Effect.WIDER)
 
 
-def _account(told: Exported | Template, ledger: Ledger) -> tuple[str, str]:
-    """Where the parts stand, and what the policy is called."""
+def _account(given: Exported | Template, ledger: Ledger) -> tuple[str, str]:
+    """Return where the parts stand, and what the policy is called."""
     at = ledger.at
-    if isinstance(told, Template):
+    if isinstance(given, Template):
         ledger.carry(*(f"{at}.{name}" for name in (*_TEMPLATE, "description")))
-        return f"{at}.details", told.name or ""
+        return f"{at}.details", given.name or ""
     ledger.carry(*(f"{at}.{name}" for name in (*_MEMBERS, "description")))
-    return at, told.display_name or ""
+    return at, given.display_name or ""
 
 
-def _was(told: Exported | Template, ledger: Ledger) -> PolicyState:
+def _was(given: Exported | Template, ledger: Ledger) -> PolicyState:
     at = ledger.at
-    if isinstance(told, Template):
+    if isinstance(given, Template):
         ledger.note(f"{at}.name", "a template has no state: report-only, until you decide")
         return PolicyState.REPORT_ONLY
-    if told.deleted_date_time:
+    if given.deleted_date_time:
         ledger.rest(f"{at}.deletedDateTime", "it was deleted")
-    state = _STATES.get(told.state or "")
+    state = _STATES.get(given.state or "")
     if state is None:
         why = "the state is not known: report-only, until you decide"
         ledger.note(f"{at}.state", why)

@@ -39,8 +39,8 @@ def session_risk(levels: Texts | None, at: str, ledger: Ledger) -> Condition | N
     """
     known = _known(levels, at, ledger, ("none", *_LEVELS))
     ledger.carry(*(item for item, _ in known))
-    told = {level for _, level in known}
-    return _among(told, ("none", *_LEVELS), _reported) if levels else None
+    named = {level for _, level in known}
+    return _among(named, ("none", *_LEVELS), _reported) if levels else None
 
 
 def _reported(at_least: RiskLevel) -> Condition:
@@ -57,21 +57,21 @@ def _known(
         else:
             ledger.lose(item, _UNKNOWN, Effect.WEAKER)
     if levels and not found:
-        ledger.idle.append("no risk level is left that could be told")
+        ledger.idle.append("no risk level is left that could be reported")
     return found
 
 
 def _among(
-    told: set[str], ladder: Sequence[str], at_least: Callable[[RiskLevel], Condition]
+    named: set[str], ladder: Sequence[str], at_least: Callable[[RiskLevel], Condition]
 ) -> Condition | None:
-    """Return one of the levels `told`.
+    """Return the condition for any of the levels `named`; None for all of them.
 
-    An interval for each run of neighbours; None for all of them.
+    Neighbouring levels become one interval, since conditions say "at least" alone.
     """
     runs: list[Condition] = []
     start = 0
     for end in range(len(ladder) + 1):
-        if end < len(ladder) and ladder[end] in told:
+        if end < len(ladder) and ladder[end] in named:
             continue
         if start < end:
             parts: list[Condition] = []

@@ -130,9 +130,9 @@ class Strengths:
         """Return the level or strength that a policy's strength asks for."""
         account(strength, at, ledger)
         name = strength.id.lower()
-        told = self._names.of("strengths", name)
-        if told and self.has(told):
-            return Control(told)
+        named = self._names.of("strengths", name)
+        if named and self.has(named):
+            return Control(named)
         built_in = BUILT_IN.get(name)
         if built_in is not None and self.has(built_in):
             return Control(built_in)

@@ -1,4 +1,4 @@
-"""What a policy guards: Graph's `conditionalAccessApplications` to apps and contexts."""
+"""Targets of a policy: from Graph's `conditionalAccessApplications` to apps and contexts."""
 
 import re
 
@@ -35,39 +35,39 @@ def target(
     applications: Applications | None, at: str, ledger: Ledger, names: DirectoryNames
 ) -> ConvertedTargets:
     """Translate `applications`, which stand at `at`."""
-    told = applications or Applications()
-    excluded = _apps(told.exclude_applications, f"{at}.excludeApplications", ledger, names, "")
-    if told.include_user_actions:
+    given = applications or Applications()
+    excluded = _apps(given.exclude_applications, f"{at}.excludeApplications", ledger, names, "")
+    if given.include_user_actions:
         ledger.lose_each(f"{at}.includeUserActions", _ACTIONS, Effect.NEVER)
-    if told.application_filter is not None:
-        ledger.lose(f"{at}.applicationFilter", _FILTER, _effect_of_filter(told))
-    contexts = told.include_authentication_context_class_references
-    included = _apps(told.include_applications, f"{at}.includeApplications", ledger, names, "All")
-    everything = "All" in (told.include_applications or ())
+    if given.application_filter is not None:
+        ledger.lose(f"{at}.applicationFilter", _FILTER, _effect_of_filter(given))
+    contexts = given.include_authentication_context_class_references
+    included = _apps(given.include_applications, f"{at}.includeApplications", ledger, names, "All")
+    everything = "All" in (given.include_applications or ())
     if contexts:
         found = _contexts(contexts, f"{at}.includeAuthenticationContextClassReferences", ledger)
         if not found:
             ledger.idle.append("it is for no context that can be named")
         for name, listed in (
-            ("includeApplications", told.include_applications),
-            ("excludeApplications", told.exclude_applications),
+            ("includeApplications", given.include_applications),
+            ("excludeApplications", given.exclude_applications),
         ):
             if set(listed or ()) - {"None"}:
                 ledger.lose(f"{at}.{name}", _SEVERAL, Effect.WEAKER)
         apps = Selection(included or None, excluded)
         return ConvertedTargets(apps, Selection(found or None), routine=not found)
-    filtered = told.application_filter is not None
-    if not included and not everything and not told.include_user_actions and not filtered:
+    filtered = given.application_filter is not None
+    if not included and not everything and not given.include_user_actions and not filtered:
         ledger.rest(
             f"{at}.includeApplications", "it is for no app that a sidecar could stand beside"
         )
     return ConvertedTargets(Selection(None if everything or not included else included, excluded))
 
 
-def _effect_of_filter(told: Applications) -> Effect:
-    filtering = told.application_filter
+def _effect_of_filter(given: Applications) -> Effect:
+    filtering = given.application_filter
     includes = filtering is None or filtering.mode != "exclude"
-    return Effect.WEAKER if includes and told.include_applications else Effect.WIDER
+    return Effect.WEAKER if includes and given.include_applications else Effect.WIDER
 
 
 def _apps(

@@ -1,4 +1,4 @@
-"""Whom a policy is for, from Graph's `conditionalAccessUsers` to an assignment.
+"""Users of a policy: from Graph's `conditionalAccessUsers` to an assignment.
 
 Guests are the odd ones: Graph names them by kind, tokens by the optional claim `acct` (1: a guest
 of the tenant), which knows nothing of members and customers of other tenants. A names file can
@@ -33,10 +33,10 @@ _KINDS = frozenset(
 )
 _CLAIMED = frozenset({"internalGuest", "b2bCollaborationGuest"})
 _BY_CLAIM = (
-    "tokens tell guests of the tenant only (claim `acct`), not members of other tenants, direct "
+    "tokens show guests of the tenant only (claim `acct`), not members of other tenants, direct "
     "connections and service providers; name a group for GuestsOrExternalUsers in the names file"
 )
-_NO_TENANTS = "tokens do not tell which tenant a guest comes from"
+_NO_TENANTS = "tokens do not say which tenant a guest comes from"
 KEPT = "kept: right where tokens carry ids; else name it in the names file"
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _NO_ID = (
@@ -62,7 +62,7 @@ ROLES: Mapping[str, str] = MappingProxyType(
         "e8611ab8-c189-46e8-94e1-60213ab1f814": "Privileged Role Administrator",
     }
 )
-"""Built-in roles by template id, as comments tell them."""
+"""Built-in roles by template id, as comments name them."""
 
 
 class ConvertedUsers(msgspec.Struct, frozen=True):
@@ -100,7 +100,7 @@ class _Side:
         self._at = at
 
     def included(self, users: GraphUsers) -> tuple[Principals, bool, bool]:
-        """Who is included, whether that is everybody, and whether it is only unnamed guests."""
+        """Return who is included, whether it is everybody, and whether only unnamed guests."""
         at = f"{self._at}.includeUsers"
         specials = set(users.include_users or ()) & {"All", "None"}
         for item, value in zip(self._ledger.items(at), users.include_users or (), strict=False):
@@ -206,10 +206,10 @@ class _Side:
         places = [item for item, value in items if value == GUESTS]
         if places:
             kinds |= _KINDS
-        told = guests.guest_or_external_user_types if guests else None
-        if told:
+        kinds_named = guests.guest_or_external_user_types if guests else None
+        if kinds_named:
             known = {kind.lower(): kind for kind in _KINDS}
-            words = [word.strip() for word in told.split(",")]
+            words = [word.strip() for word in kinds_named.split(",")]
             kinds |= {known.get(word.lower(), word) for word in words} - {"none", ""}
             types = f"{self._at}.{side}{GUESTS}.guestOrExternalUserTypes"
             if kinds:
