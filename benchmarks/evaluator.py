@@ -132,7 +132,7 @@ def evaluator(count: int) -> IncrementalEvaluator:
 
 
 def rate(what: str, times: int, once: Callable[[], object]) -> None:
-    """The best of five runs, so that a busy machine tells less."""
+    """The best of five runs, so that a busy machine disturbs less."""
     best = 1e9
     for _ in range(5):
         begun = time.perf_counter()

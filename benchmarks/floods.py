@@ -493,8 +493,8 @@ def free_ports(*names: str) -> dict[str, int]:
         return {name: one.getsockname()[1] for name, one in zip(names, taken, strict=True)}
 
 
-def flood_apart(label: str, target: Target, told: Connection) -> None:
-    """Flood, of another uid where that may be, until killed or left alone; tell of each burst."""
+def flood_apart(label: str, target: Target, stop: Connection) -> None:
+    """Flood, of another uid where that may be, until killed or left alone; report each burst."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if os.geteuid() == 0:
@@ -505,11 +505,11 @@ def flood_apart(label: str, target: Target, told: Connection) -> None:
     for _ in FLOODS[label](target):
         if parent is None or not parent.is_alive():
             return
-        if not told.closed:
+        if not stop.closed:
             try:
-                told.send(None)
+                stop.send(None)
             except BrokenPipeError:
-                told.close()
+                stop.close()
 
 
 @contextmanager
@@ -517,14 +517,14 @@ def flooding(label: str, target: Target, bursts: int = 1) -> Iterator[None]:
     """Have another process flood. So many bursts come before."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
-    told, tells = context.Pipe(duplex=False)
-    process = context.Process(target=flood_apart, args=(label, target, tells))
+    stop, stops = context.Pipe(duplex=False)
+    process = context.Process(target=flood_apart, args=(label, target, stops))
     process.start()
-    tells.close()
+    stops.close()
     try:
         for _ in range(bursts):
-            told.recv()
-        told.close()
+            stop.recv()
+        stop.close()
         yield
     finally:
         process.kill()

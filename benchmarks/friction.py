@@ -1,9 +1,9 @@
 """How often people are asked, and whether planted attacks are found, under the shipped policies.
 
-Usage: python -m benchmarks.friction [OCCURRENCES] [--write]   (60,000 if not told)
+Usage: python -m benchmarks.friction [OCCURRENCES] [--write]   (60,000 if not given)
 
 A made-up population (`benchmarks.recordings`) is replayed with `sidecar replay --labels`: once as
-databases tell it, once without what keeps prompts few, and over the threshold of the policy on
+databases know it, once without what keeps prompts few, and over the threshold of the policy on
 journeys. `--write` puts the tables into docs/friction.md.
 """
 
@@ -78,25 +78,25 @@ def _figures(found: dict[str, Any]) -> Figures:
 
 def tables(count: int) -> Iterator[str]:
     """The lines of the page's tables."""
-    told = figures(count, threshold=f"{CURVE}={SPEEDS}")
-    yield f"{count:,} occurrences, {told.user_days:,} days of users, {told.attacked} attacks:"
+    found = figures(count, threshold=f"{CURVE}={SPEEDS}")
+    yield f"{count:,} occurrences, {found.user_days:,} days of users, {found.attacked} attacks:"
     yield ""
     yield "| | prompts a user and day | attacks found | other sessions asked |"
     yield "| --- | --- | --- | --- |"
     for name, one in (
-        ("as shipped, mobile carriers told by the databases", told),
+        ("as shipped, mobile carriers known by the databases", found),
         ("`friction.remember: 0`", figures(count, remembers=False)),
-        ("no database tells carriers", figures(count, carriers=False)),
+        ("no database knows carriers", figures(count, carriers=False)),
         ("neither", figures(count, carriers=False, remembers=False)),
     ):
         yield f"| {name} | {one.prompts:.3f} | {one.detected} of {one.attacked} | {one.asked:.1%} |"
     yield ""
-    yield f"Over the speed of `{CURVE}`, where carriers are told:"
+    yield f"Over the speed of `{CURVE}`, where carriers are known:"
     yield ""
     yield "| at least km/h | prompts a user and day | attacks found by this policy |"
     yield "| --- | --- | --- |"
-    for value, prompts, detected in told.points:
-        yield f"| {value:,.0f} | {prompts:.3f} | {detected} of {told.attacked} |"
+    for value, prompts, detected in found.points:
+        yield f"| {value:,.0f} | {prompts:.3f} | {detected} of {found.attacked} |"
 
 
 def main() -> None:

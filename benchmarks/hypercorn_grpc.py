@@ -93,7 +93,7 @@ class HypercornGrpcServer:
                     trio.SocketStream(connection),  # type: ignore[arg-type] # it takes plain ones
                 )
                 own.cancel_scope.cancel()
-        except* Exception as errors:  # noqa: BLE001 - the door: counted, told of, and survived
+        except* Exception as errors:  # noqa: BLE001 - the door: counted, logged, and survived
             self._on_incident(HttpIncident.CRASHED, errors)
 
 
@@ -153,7 +153,7 @@ class _App:
             return await self._answer(handler, message, receive)
         except (CallRefused, _GivenUp):
             raise
-        except Exception as error:  # noqa: BLE001 - the door: counted, told of, and survived
+        except Exception as error:  # noqa: BLE001 - the door: counted, logged, and survived
             self._on_incident(HttpIncident.CRASHED, error)
             raise CallRefused(Code.INTERNAL, "something went wrong here") from None
         finally:

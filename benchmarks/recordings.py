@@ -1,10 +1,10 @@
 """A recording to replay, made up: users, offices, mobile networks, travellers and attackers.
 
 Usage: python -m benchmarks.recordings OCCURRENCES > recording.ndjson
-Without a number it tells how fast they are made.
+Without a number it prints how fast they are made.
 
 The same seed gives the same recording. Addresses are those reserved for documentation and private
-use; each sighting tells its place, so that no geography database is needed. Attacks are labelled.
+use; each sighting has its place, so that no geography database is needed. Attacks are labelled.
 """
 
 import heapq
@@ -101,7 +101,7 @@ class Person:
 def recording(seed: int = 7, users: int = 500, *, carriers: bool = True) -> Iterator[Line]:
     """Occurrences in order, without end: each person's days, one after the other.
 
-    `carriers`: databases tell which addresses are a mobile carrier's.
+    `carriers`: databases know which addresses are a mobile carrier's.
     """
     lines = _recording(seed, users)
     return lines if carriers else map(_without_carrier, lines)

@@ -1,6 +1,6 @@
 """How fast a recording is replayed: a made-up one, under the project's own policies.
 
-Usage: python -m benchmarks.replay [OCCURRENCES]   (1,000,000 if not told)
+Usage: python -m benchmarks.replay [OCCURRENCES]   (1,000,000 if not given)
 """
 
 import json

@@ -29,7 +29,7 @@ CALLS = 1500
 UNDER_WAY = (1, 32)
 METHOD = "/envoy.service.auth.v3.Authorization/Check"
 QUESTION, ANSWER = 1200, 600
-"""Bytes, as many as what Envoy tells of a call with a token, and what it is answered."""
+"""Bytes, as many as Envoy sends of a call with a token, and what it is answered."""
 HEADERS = {
     "Host": "app.example",
     "User-Agent": "bench",
@@ -161,11 +161,11 @@ def load(address: str, seconds: int) -> tuple[float, str]:
         return own_loop(address, seconds), "(own loop)"
     headers = [part for name, value in HEADERS.items() for part in ("-H", f"{name}: {value}")]
     command = [wrk, "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", *headers]
-    told = subprocess.run(
+    printed = subprocess.run(
         [*command, f"http://{address}/v1/check"], check=True, capture_output=True, text=True
     ).stdout
-    words = {line.split()[0]: line.split()[-1] for line in told.splitlines() if line.strip()}
-    failed = " FAILED" if "Non-2xx" in told else ""
+    words = {line.split()[0]: line.split()[-1] for line in printed.splitlines() if line.strip()}
+    failed = " FAILED" if "Non-2xx" in printed else ""
     return float(words["Requests/sec:"]), f"p50 {words['50%']}, p99 {words['99%']}{failed}"
 
 

@@ -27,7 +27,7 @@ export interface ClientOptions {
   readonly connections?: number;
 }
 
-/** Seconds that an answer may come later than the time-out that the daemon was told. */
+/** Seconds that an answer may come later than the time-out that the daemon was given. */
 const MARGIN = 1;
 
 /**
@@ -87,7 +87,7 @@ export class SidecarClient {
     yield* await this.watching(sessions, signal);
   }
 
-  /** As `watch`; resolves once it watches: what happens from now on will be told. */
+  /** As `watch`; resolves once it watches: what happens from now on will be reported. */
   async watching(sessions?: Iterable<string>, signal?: AbortSignal): Promise<AsyncGenerator<Change, void, void>> {
     const connection = new Connection(this.path);
     const leave = () => connection.close();

@@ -52,10 +52,10 @@ export interface StepUp {
 }
 
 /**
- * `warn` is told, once a call, where nobody could be asked; default: `console.warn`.
+ * `warn` is called, once a call, where nobody could be asked; default: `console.warn`.
  *
  * `recheck` and `patience` in seconds: how often an open stream is checked again though nothing was
- * told of it (its token may have expired), and how long it may live on with the sidecar gone.
+ * informed of it (its token may have expired), and how long it may live on with the sidecar gone.
  */
 export interface StepUpOptions extends ClientOptions, Gate {
   readonly warn?: (message: string) => void;

@@ -12,11 +12,11 @@ import { Public, isReadAlike } from "./readings.js";
  * `trustedProxies`: how many proxies of your own append to `X-Forwarded-For` before a request is
  * here; 0 takes the peer's address. `fail`: what happens where the sidecar is gone: `closed`: 503
  * with `Retry-After`; `open`: the call passes; or names of contexts: calls in these and in no others
- * pass. `routes`: tell the sidecar method and path, so that its own `routes` add contexts.
+ * pass. `routes`: send the sidecar method and path, so that its own `routes` add contexts.
  *
  * `public`: paths that need no token: exact ones, and `/static/*` for all below. `unchecked`: methods
  * that pass without being asked about; `preflight`: so do a browser's CORS preflights. The last two are
- * for handlers that tell methods apart: one that answers OPTIONS as it answers POST would be open.
+ * for handlers that distinguish methods: one that answers OPTIONS as it answers POST would be open.
  */
 export interface Gate {
   readonly cookie?: string;
@@ -34,7 +34,7 @@ export interface Incoming {
   readonly target: string;
   readonly peer: string;
   readonly headers: IncomingHttpHeaders;
-  /** Names and values in turn, as they came: what `headers` has merged can be told apart here. */
+  /** Names and values in turn, as they came: what `headers` has merged can be distinguished here. */
   readonly rawHeaders: readonly string[];
 }
 
@@ -129,7 +129,7 @@ export function question(gate: Checked, incoming: Incoming, contexts: readonly s
     context: contexts,
     ip: clientAddress(gate, incoming),
     user_agent: plain(incoming.headers["user-agent"] ?? "").slice(0, LONGEST_AGENT),
-    // The host is not told: a client chooses it, and must not choose its route by it.
+    // The host is not sent: a client chooses it, and must not choose its route by it.
     ...(gate.routes === false ? {} : { method: overrides(incoming) ? "" : incoming.method, path }),
   };
 }
@@ -224,7 +224,7 @@ function reply(kind: Kind, status: number, members: Members = {}, challenge = ""
 
 type Members = Readonly<Record<string, unknown>>;
 
-/** Whether the app may run another method than the request's: then it is not told, and could be any. */
+/** Whether the app may run another method than the request's: then it is not sent, and could be any. */
 function overrides({ target, rawHeaders }: Incoming): boolean {
   const names = rawHeaders.filter((_, at) => at % 2 === 0);
   return names.some((name) => OVERRIDING.test(name)) || METHOD_IN_QUERY.test(decoded(target.replace(/^[^?]*/s, "")));

@@ -153,8 +153,8 @@ export function encoded(request: Members): string {
 }
 
 export function checkRequest(check: Check): Members {
-  const told = Object.entries(check).filter(([, value]) => value !== undefined && value.length > 0);
-  return { op: "check", ...Object.fromEntries(told), token: check.token };
+  const given = Object.entries(check).filter(([, value]) => value !== undefined && value.length > 0);
+  return { op: "check", ...Object.fromEntries(given), token: check.token };
 }
 
 /** A reply. Throws `Unreachable` for what no sidecar would say. */
@@ -198,7 +198,7 @@ export function receiptOf(reply: Members): Receipt {
   };
 }
 
-/** What a watcher is told; undefined for what a newer sidecar may say besides. */
+/** What a watcher is sent; undefined for what a newer sidecar may say besides. */
 export function changeOf(line: Members): Change | undefined {
   if (line["event"] !== "standing") return undefined;
   const contexts = Array.isArray(line["contexts"]) ? line["contexts"].map(String) : [];

@@ -56,14 +56,14 @@ function next(changes: AsyncGenerator<unknown>): Promise<unknown> {
 
 /** Whether a change comes within so many seconds. */
 async function within(seconds: number, change: Promise<unknown>, signal: AbortSignal): Promise<boolean> {
-  const told = new AbortController();
+  const changed = new AbortController();
   try {
     return await Promise.race([
       change.then(() => true),
-      pause(seconds, AbortSignal.any([signal, told.signal])).then(() => false),
+      pause(seconds, AbortSignal.any([signal, changed.signal])).then(() => false),
     ]);
   } finally {
-    told.abort();
+    changed.abort();
   }
 }
 

@@ -40,7 +40,7 @@ function deferred() {
 }
 
 /** Answer each line with what `reply` makes of the request; undefined: with nothing. */
-function answering(socket, reply) {
+function serving(socket, reply) {
   createInterface({ input: socket }).on("line", (line) => {
     const { ref, ...request } = JSON.parse(line);
     const said = reply(request);
@@ -82,7 +82,7 @@ test("a marked context is challenged, with why", async () => {
   assert.ok((await client.check({ token: TOKEN })).stepUpPending);
 });
 
-test("what is wrong with an event is told by its field", async () => {
+test("what is wrong with an event is reported by its field", async () => {
   const wrong = { type: "risk-level-change", subject: { user: "u" }, data: { current_level: "SOME" } };
   await assert.rejects(client.event(wrong), (error) => error instanceof Refused && error.field === "data.current_level");
   const long = { ...marking, data: { segment: "x".repeat(70_000) } };
@@ -106,7 +106,7 @@ test("a connection that broke while it lay idle is replaced", async () => {
 test("an event without an id is not sent twice", async () => {
   let requests = 0;
   const dying = (socket) => {
-    answering(socket, () => (++requests === 1 ? { ok: true } : void socket.destroy()));
+    serving(socket, () => (++requests === 1 ? { ok: true } : void socket.destroy()));
   };
   await standIn("dying", dying, async (path) => {
     const other = new SidecarClient({ path });
@@ -133,7 +133,7 @@ test("a reply to another request is an error, and its connection is dropped", as
   const mixing = (socket) => {
     connections += 1;
     let earlier = null; // each is answered with the ref of the one before
-    answering(socket, ({ op }) => ({ ...ALLOW, ...(earlier === null ? {} : { ref: earlier }), was: (earlier = op) }));
+    serving(socket, ({ op }) => ({ ...ALLOW, ...(earlier === null ? {} : { ref: earlier }), was: (earlier = op) }));
   };
   await standIn("mixing", mixing, async (path) => {
     const other = new SidecarClient({ path });
@@ -145,7 +145,7 @@ test("a reply to another request is an error, and its connection is dropped", as
 });
 
 const ALLOW = { ok: true, decision: "allow", status: 200, session: "s" };
-const kind = (socket) => answering(socket, () => ALLOW);
+const kind = (socket) => serving(socket, () => ALLOW);
 
 /** The address of an HTTP server that `handle` answers for, while `use` runs. */
 async function served(handle, use) {
@@ -161,13 +161,13 @@ async function served(handle, use) {
 
 test("a call that was answered meanwhile is left alone, and nothing runs for it", async () => {
   await standIn("hangs", () => {}, async (path) => {
-    const told = deferred();
-    const stepUp = makeStepUp({ path, timeout: 0.2, warn: told.resolve });
+    const warned = deferred();
+    const stepUp = makeStepUp({ path, timeout: 0.2, warn: warned.resolve });
     const nexts = [];
     const late = async (url) => {
       const answer = await fetch(url);
       assert.deepEqual([answer.status, await answer.text()], [503, "too late"]);
-      await told.promise;
+      await warned.promise;
       await new Promise(setImmediate);
       assert.deepEqual(nexts, []);
     };
@@ -211,7 +211,7 @@ for (const another of [false, true]) {
   test(`a stream ends when what an outer ${another ? "guard of other settings" : "stepUp"} demands is lost`, async () => {
     let marked = false;
     const asked = [];
-    const marking = (socket) => answering(socket, ({ op, context = [] }) => {
+    const marking = (socket) => serving(socket, ({ op, context = [] }) => {
       if (op === "check") asked.push(context);
       const lost = marked && context.includes("c1");
       return lost ? { ...ALLOW, decision: "step_up", status: 401 } : ALLOW;

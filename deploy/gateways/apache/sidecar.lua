@@ -1,6 +1,6 @@
 -- Asks the sidecar whether a call may pass: `LuaHookAccessChecker sidecar.lua check`.
 --
--- Allowed: sets what the app is told. Refused: answers with the sidecar's status, challenge and body.
+-- Allowed: sets what the app receives. Refused: answers with the sidecar's status, challenge and body.
 -- Anything else, an error in here included, is a 503: a hook that declined would let the call pass.
 
 local socket = require "socket"
@@ -12,7 +12,7 @@ local MOST = 65536
 local AWAY = '{"type":"urn:stepup-sidecar:problem:unavailable",'
     .. '"title":"This cannot be decided now","status":503}'
 
-local TOLD = {
+local FIELDS = {
     "X-Sidecar-Decision", "X-Sidecar-Session", "X-Sidecar-Subject",
     "X-Sidecar-Assurance", "X-Sidecar-Step-Up",
 }
@@ -45,11 +45,11 @@ local function request(r)
         .. line("DPoP", r.headers_in["DPoP"])
         -- .. line("Cookie", r.headers_in["Cookie"])     -- with http.token_cookie
         .. line("User-Agent", r.headers_in["User-Agent"])
-        -- By these the sidecar tells a page that a browser opens, for `redirect`.
+        -- By these the sidecar recognizes a page that a browser opens, for `redirect`.
         .. line("Accept", r.headers_in["Accept"])
         .. line("Sec-Fetch-Mode", r.headers_in["Sec-Fetch-Mode"])
         .. line("Sec-Fetch-Dest", r.headers_in["Sec-Fetch-Dest"])
-        -- By these it tells a preflight, and a page that may read a refusal (http.preflight, .cors).
+        -- By these it recognizes a preflight, and a page that may read a refusal (http.preflight, .cors).
         .. line("Origin", r.headers_in["Origin"])
         .. line("Access-Control-Request-Method", r.headers_in["Access-Control-Request-Method"])
         .. line("X-Auth-Context", r.subprocess_env["SIDECAR_CONTEXT"])
@@ -125,7 +125,7 @@ function check(r)
         return away(r)
     end
     if status == 200 and headers["x-sidecar-decision"] == "allow" then
-        for _, name in ipairs(TOLD) do
+        for _, name in ipairs(FIELDS) do
             local value = headers[name:lower()]
             if value and value ~= "" then
                 r.headers_in[name] = value

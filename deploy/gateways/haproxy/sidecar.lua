@@ -1,6 +1,6 @@
 -- Asks the sidecar whether a call may pass: `http-request lua.sidecar-check`.
 --
--- Allowed: sets txn.sidecar_decision and what the app is told. Refused: answers the client with the
+-- Allowed: sets txn.sidecar_decision and what the app receives. Refused: answers the client with the
 -- sidecar's status, headers and body. Anything else: sets nothing, and the configuration refuses.
 
 -- Where the sidecar is: the `listen sidecar` section, whose time-outs count.
@@ -13,7 +13,7 @@ local FORWARDED = {
     "authorization", "dpop", "user-agent", "accept", "sec-fetch-mode", "sec-fetch-dest",
     "origin", "access-control-request-method",
 }
-local TOLD = { "decision", "session", "subject", "assurance", "step-up" }
+local FIELDS = { "decision", "session", "subject", "assurance", "step-up" }
 local RETURNED = {
     "www-authenticate", "content-type", "cache-control", "retry-after", "location",
     "vary", "access-control-allow-origin", "access-control-allow-credentials",
@@ -48,21 +48,21 @@ core.register_action("sidecar-check", { "http-req" }, function(txn)
         headers = headers,
     })
     local status = answer and answer.status or 0
-    local told = answer and answer.headers or {}
+    local given = answer and answer.headers or {}
 
     if status == 200 then
-        for _, name in ipairs(TOLD) do
-            local value = told["x-sidecar-" .. name]
+        for _, name in ipairs(FIELDS) do
+            local value = given["x-sidecar-" .. name]
             if value and value[0] ~= "" then
                 txn:set_var("txn.sidecar_" .. name:gsub("%-", "_"), value[0])
             end
         end
-    elseif status >= 300 and told["x-sidecar-decision"] or status == 400
-        or status == 503 and (told["content-type"] or {})[0] == "application/problem+json" then
+    elseif status >= 300 and given["x-sidecar-decision"] or status == 400
+        or status == 503 and (given["content-type"] or {})[0] == "application/problem+json" then
         local reply = txn:reply({ status = status, body = answer.body })
         for _, name in ipairs(RETURNED) do
-            if told[name] then
-                reply:add_header(name, told[name][0])
+            if given[name] then
+                reply:add_header(name, given[name][0])
             end
         end
         txn:done(reply)

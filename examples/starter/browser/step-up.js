@@ -24,11 +24,11 @@ export function challengeOf(response) {
   const header = response.status === 401 ? response.headers.get("WWW-Authenticate") : null;
   const bearer = /(?:^|,\s*)(?:Bearer|DPoP)(?=\s|,|$)(.*)/i.exec(header ?? "");
   if (bearer === null) return null;
-  const told = {};
+  const answered = {};
   for (const [, name, quoted, bare] of bearer[1].matchAll(/(?:^|,)\s*([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))/g)) {
-    told[name.toLowerCase()] ??= quoted?.replace(/\\(.)/g, "$1") ?? bare;
+    answered[name.toLowerCase()] ??= quoted?.replace(/\\(.)/g, "$1") ?? bare;
   }
-  return told;
+  return answered;
 }
 
 export class StepUp {
@@ -67,7 +67,7 @@ export class StepUp {
     if (given.has("error")) throw notRepeated(given.get("error_description") ?? given.get("error"));
     if (!this.#settings.backend) await this.#redeem(given, kept);
     if (kept.until < Date.now() / 1000) throw notRepeated("the sign-in took too long");
-    // Once: where it is challenged again, the page is told, and nobody goes in circles.
+    // Once: where it is challenged again, the page is informed, and nobody goes in circles.
     return kept.call === null ? null : this.#send(kept.call);
   }
 
@@ -145,10 +145,10 @@ export class StepUp {
         code_verifier: kept.verifier,
       }),
     });
-    const told = await answer.json();
-    if (!answer.ok) throw new Error(told.error_description ?? told.error);
-    const subject = told.id_token ? claimsOf(told.id_token).sub : undefined;
-    this.#keep("token", told.access_token);
+    const answered = await answer.json();
+    if (!answer.ok) throw new Error(answered.error_description ?? answered.error);
+    const subject = answered.id_token ? claimsOf(answered.id_token).sub : undefined;
+    this.#keep("token", answered.access_token);
     this.#keep("subject", subject ?? null);
     // Another user than the one whose call it was must not make it.
     if (kept.subject !== undefined && kept.subject !== subject) throw notRepeated("another_user");

@@ -231,5 +231,5 @@ def keys() -> jwt.PyJWKClient:
 
 
 def with_error(way_back: str, error: str) -> str:
-    """Return the way back with what went wrong, for the page to tell."""
+    """Return the way back with what went wrong, for the page to show."""
     return f"{way_back}{'&' if '?' in way_back else '?'}{urlencode({'error': error})}"
